@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto'
+import type { Checkpoint, Metadata, NewEvent, RecordedEvent } from '../events/envelope.ts'
+import type { EventId } from '../events/ids.ts'
+import { openEvent, sealEvent } from '../events/sealed-fields.ts'
+import type { StreamName } from '../events/streams.ts'
+import type { Keyring } from '../lib/keyring.ts'
+import type { EventStore, ExpectedRevision } from '../ports/event-store.ts'
+
+/** The codec at the store's edge: events are opened when read and sealed, timed and chained when appended. */
+export interface CommandStreams {
+  /** All events of a stream, opened. */
+  read(stream: StreamName): Promise<PastEvents>
+  /** Appends decided events after `past`. Throws what `EventStore.append` throws. */
+  append(
+    stream: StreamName,
+    decided: readonly Decided[],
+    expected: ExpectedRevision,
+    past: PastEvents,
+    by: Omit<Metadata, 'schema' | 'prev'>,
+  ): Promise<{ events: RecordedEvent[]; revision: number; position: Checkpoint }>
+}
+export interface PastEvents {
+  readonly events: readonly RecordedEvent[]
+  /** -1 when the stream does not exist. */
+  readonly revision: number
+  readonly position: Checkpoint | null
+  /** What the next event carries as `prev`. */
+  readonly hash: string | null
+}
+/** An event as a decider gives it; id, time, sealing and chain are added here. */
+export interface Decided {
+  readonly id: EventId
+  readonly type: string
+  readonly data: object
+}
+
+const schema = 1
+
+/** The hash that the stream's next event carries as `prev` (design.md, section 3). */
+export const hashOf = (stored: Pick<NewEvent, 'type' | 'data' | 'metadata'>): string =>
+  createHash('sha256')
+    .update(JSON.stringify([stored.type, stored.data, stored.metadata]))
+    .digest('hex')
+
+export function commandStreams(store: EventStore, keyring: Keyring): CommandStreams {
+  return {
+    async read(stream) {
+      const stored = await store.read(stream)
+      const last = stored.at(-1)
+      if (last === undefined) return { events: [], revision: -1, position: null, hash: null }
+      const vault = await keyring.vault(last.metadata.tenant)
+      return {
+        events: stored.map((event) => openEvent(vault, stream, event)),
+        revision: last.revision,
+        position: last.position,
+        hash: hashOf(last),
+      }
+    },
+    async append(stream, decided, expected, past, by) {
+      const vault = await keyring.vault(by.tenant)
+      // Streams never run backwards: `as_of` compares these times (design.md, section 3).
+      const before = past.events.at(-1)?.metadata.time ?? ''
+      const time = by.time > before ? by.time : before
+      let prev = past.hash
+      const opened: NewEvent[] = []
+      const sealed = decided.map(({ id, type, data }): NewEvent => {
+        const metadata: Metadata = { schema, ...by, time, prev }
+        opened.push({ id, type, data, metadata })
+        const event = sealEvent(vault, stream, { id, type, data, metadata })
+        prev = hashOf(event)
+        return event
+      })
+      const { revision, position } = await store.append(stream, sealed, expected)
+      const first = revision - opened.length + 1
+      return { events: opened.map((event, i) => ({ ...event, stream, revision: first + i, position })), revision, position }
+    },
+  }
+}

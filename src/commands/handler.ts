@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto'
+import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
+import type { EventId, KeyId, TenantId } from '../events/ids.ts'
+import type { StreamName } from '../events/streams.ts'
+import { KolbakError } from '../lib/errors.ts'
+import { uuidV5 } from '../lib/uuid.ts'
+import { RevisionConflict, StoreUnavailable } from '../ports/event-store.ts'
+import type { Caller } from './caller.ts'
+import type { CommandStreams } from './command-streams.ts'
+
+/** An event as a decider decides it. */
+export interface Fact {
+  readonly type: string
+  readonly data: object
+}
+/** Pure: what a command makes of a state, and what an event makes of it. Time, ids and randomness come in with the command. */
+export interface Decider<State, Command, Event extends Fact> {
+  readonly initial: State | null
+  /** The events to append; none when nothing changes. Throws KolbakError when the command is refused. */
+  decide(command: Command, state: State | null): Event[]
+  evolve(state: State | null, event: RecordedEvent): State | null
+  /** Whose the aggregate is; null when it is not there (any more), so that it is not found. */
+  ownerOf(state: State): { tenant: TenantId; keyId: KeyId | null } | null
+}
+
+export interface CommandContext {
+  readonly caller: Caller
+  readonly correlationId: string
+  /** The event that caused the command, for process managers: event ids then follow from it, so that a repeated turn appends once. */
+  readonly causationId?: EventId
+  /** RFC 3339, milliseconds. */
+  readonly now: string
+  /** Revisions that the caller accepts (`If-Match`); `*` any existing. Then a conflict is not retried. */
+  readonly ifMatch?: '*' | readonly number[]
+  /** The stream must not exist. */
+  readonly create?: boolean
+}
+export interface Handled<State> {
+  readonly state: State
+  readonly revision: number
+  /** Null when nothing was appended in this turn and none was known. */
+  readonly position: Checkpoint | null
+  readonly changed: boolean
+}
+
+const conflictRetries = 3
+const unavailableRetries = 2
+
+const notFound = () => new KolbakError('not_found', 'There is no such resource, or it is not yours.')
+
+/**
+ * One turn, for every family: read, fold, check the owner, compare `If-Match`, decide, append at the revision read; a
+ * conflict repeats the whole turn three times, except when the caller sent `If-Match`.
+ *
+ * Throws not_found, precondition_failed, conflict, already_exists, what the decider throws, or StoreUnavailable.
+ */
+export async function handle<State, Command, Event extends Fact>(
+  streams: CommandStreams,
+  decider: Decider<State, Command, Event>,
+  stream: StreamName,
+  command: Command,
+  context: CommandContext,
+): Promise<Handled<State>> {
+  const { caller, ifMatch } = context
+  const eventIds: EventId[] = []
+  // Kept through retries of the turn: an append that happened, though nobody heard, is answered as the first time.
+  const eventId = (index: number): EventId => {
+    eventIds[index] ??= (
+      context.causationId === undefined ? randomUUID() : uuidV5('command', context.causationId, stream, String(index))
+    ) as EventId
+    return eventIds[index]
+  }
+  for (let conflicts = 0; ; conflicts++) {
+    const past = await streams.read(stream)
+    const state = past.events.reduce<State | null>((folded, event) => decider.evolve(folded, event), decider.initial)
+    const owner = state === null ? null : decider.ownerOf(state)
+    if (context.create) {
+      if (past.revision >= 0 && past.events[0]?.id !== eventIds[0]) throw new KolbakError('already_exists', 'It exists already.')
+    } else if (owner === null || owner.tenant !== caller.tenant || (caller.keyId !== null && owner.keyId !== caller.keyId)) throw notFound()
+    // Before deciding, so that a change that changes nothing does not hide it.
+    if (ifMatch !== undefined && ifMatch !== '*' && !ifMatch.includes(past.revision))
+      throw new KolbakError(
+        'precondition_failed',
+        `The resource is at revision ${past.revision}, which If-Match does not name: read it again.`,
+      )
+    if (context.create && past.revision >= 0) return { state: state!, revision: past.revision, position: past.position, changed: true }
+
+    const decided = decider.decide(command, state)
+    if (decided.length === 0) return { state: state!, revision: past.revision, position: past.position, changed: false }
+    const by = {
+      actor: caller.actor,
+      tenant: caller.tenant,
+      time: context.now,
+      $correlationId: context.correlationId,
+      $causationId: context.causationId ?? null,
+    }
+    const events = decided.map((event, i) => ({ id: eventId(i), type: event.type, data: event.data }))
+    try {
+      const appended = await retryUnavailable(() => streams.append(stream, events, context.create ? 'none' : past.revision, past, by))
+      const after = appended.events.reduce<State | null>((folded, event) => decider.evolve(folded, event), state)
+      return { state: after!, revision: appended.revision, position: appended.position, changed: true }
+    } catch (error) {
+      if (!(error instanceof RevisionConflict)) throw error
+      if (ifMatch !== undefined && ifMatch !== '*')
+        throw new KolbakError(
+          'precondition_failed',
+          `The resource is at revision ${error.actual}, which If-Match does not name: read it again.`,
+        )
+      if (conflicts >= conflictRetries)
+        throw new KolbakError('conflict', 'Others keep changing this resource: try again.', { cause: error })
+    }
+  }
+}
+
+async function retryUnavailable<T>(append: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++)
+    try {
+      return await append()
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || tries >= unavailableRetries) throw error
+    }
+}

@@ -1,0 +1,134 @@
+import type { RecordedEvent } from '../events/envelope.ts'
+import type { ClientId, TenantId } from '../events/ids.ts'
+import type { RecordedTenantEvent, Scope, TenantEvents, TenantLimits } from '../events/tenant.ts'
+import { KolbakError } from '../lib/errors.ts'
+import type { Decider } from './handler.ts'
+
+export interface ClientState {
+  readonly id: ClientId
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  readonly secretHmac: string
+  readonly previousHmac: string | null
+  readonly previousUntil: string | null
+  /** Raised by rotation and revocation: tokens of lower generations stop working. From 1. */
+  readonly generation: number
+  readonly revoked: boolean
+  readonly createdAt: string
+  readonly updatedAt: string
+}
+export interface TenantState {
+  readonly id: TenantId
+  readonly name: string
+  readonly limits: TenantLimits
+  readonly suspended: boolean
+  readonly clients: ReadonlyMap<ClientId, ClientState>
+  readonly createdAt: string
+  readonly updatedAt: string
+}
+export type TenantCommand =
+  | { type: 'RegisterTenant'; id: TenantId; name: string }
+  | { type: 'ChangeTenantSettings'; limits: TenantLimits }
+  | { type: 'SuspendTenant' }
+  | { type: 'ResumeTenant' }
+  | { type: 'IssueClient'; client_id: ClientId; name: string; scopes: readonly Scope[]; secret_hmac: string }
+  | { type: 'RotateClientSecret'; client_id: ClientId; secret_hmac: string; previous_until: string | null }
+  | { type: 'RevokeClient'; client_id: ClientId }
+type Decided = { [T in keyof TenantEvents]: { type: T; data: TenantEvents[T] } }[keyof TenantEvents]
+
+const liveClient = (state: TenantState, id: ClientId): ClientState => {
+  const client = state.clients.get(id)
+  if (client === undefined || client.revoked) throw new KolbakError('not_found', 'There is no such client.')
+  return client
+}
+
+function decide(command: TenantCommand, state: TenantState | null): Decided[] {
+  if (command.type === 'RegisterTenant') return [{ type: 'TenantRegistered', data: { id: command.id, name: command.name } }]
+  if (state === null) throw new KolbakError('not_found', 'There is no such tenant.')
+  const { id } = state
+  switch (command.type) {
+    case 'ChangeTenantSettings': {
+      const limits = { ...state.limits, ...command.limits }
+      return JSON.stringify(limits) === JSON.stringify(state.limits) ? [] : [{ type: 'TenantSettingsChanged', data: { id, limits } }]
+    }
+    case 'SuspendTenant':
+      return state.suspended ? [] : [{ type: 'TenantSuspended', data: { id } }]
+    case 'ResumeTenant':
+      return state.suspended ? [{ type: 'TenantResumed', data: { id } }] : []
+    case 'IssueClient': {
+      if (state.clients.has(command.client_id)) throw new KolbakError('already_exists', 'A client of this id exists already.')
+      const { client_id, name, scopes, secret_hmac } = command
+      return [{ type: 'ClientIssued', data: { id, client_id, name, scopes: [...scopes], secret_hmac } }]
+    }
+    case 'RotateClientSecret': {
+      const client = liveClient(state, command.client_id)
+      const { client_id, secret_hmac, previous_until } = command
+      if (client.secretHmac === secret_hmac) return []
+      return [{ type: 'ClientSecretRotated', data: { id, client_id, secret_hmac, previous_until, generation: client.generation + 1 } }]
+    }
+    case 'RevokeClient': {
+      const client = liveClient(state, command.client_id)
+      return [{ type: 'ClientRevoked', data: { id, client_id: client.id, generation: client.generation + 1 } }]
+    }
+  }
+}
+
+function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState | null {
+  const event = recorded as RecordedTenantEvent
+  const { time } = event.metadata
+  if (event.type === 'TenantRegistered') {
+    const { id, name } = event.data
+    return { id, name, limits: {}, suspended: false, clients: new Map(), createdAt: time, updatedAt: time }
+  }
+  if (state === null) return null
+  const withClient = (id: ClientId, change: Partial<ClientState>): TenantState => {
+    const client = state.clients.get(id)
+    if (client === undefined) return state
+    return { ...state, clients: new Map(state.clients).set(id, { ...client, ...change, updatedAt: time }) }
+  }
+  switch (event.type) {
+    case 'TenantSettingsChanged':
+      return { ...state, limits: event.data.limits, updatedAt: time }
+    case 'TenantSuspended':
+      return { ...state, suspended: true, updatedAt: time }
+    case 'TenantResumed':
+      return { ...state, suspended: false, updatedAt: time }
+    case 'ClientIssued': {
+      const { client_id, name, scopes, secret_hmac } = event.data
+      const client: ClientState = {
+        id: client_id,
+        name,
+        scopes,
+        secretHmac: secret_hmac,
+        previousHmac: null,
+        previousUntil: null,
+        generation: 1,
+        revoked: false,
+        createdAt: time,
+        updatedAt: time,
+      }
+      return { ...state, clients: new Map(state.clients).set(client_id, client) }
+    }
+    case 'ClientSecretRotated': {
+      const { client_id, secret_hmac, previous_until, generation } = event.data
+      const former = state.clients.get(client_id)?.secretHmac ?? null
+      return withClient(client_id, {
+        secretHmac: secret_hmac,
+        previousHmac: previous_until === null ? null : former,
+        previousUntil: previous_until,
+        generation,
+      })
+    }
+    case 'ClientRevoked':
+      return withClient(event.data.client_id, { revoked: true, generation: event.data.generation })
+    default:
+      return state
+  }
+}
+
+export const tenantDecider: Decider<TenantState, TenantCommand, Decided> = {
+  initial: null,
+  decide,
+  evolve,
+  ownerOf: (state) => ({ tenant: state.id, keyId: null }),
+}

@@ -1,0 +1,190 @@
+import { parseSubnet, type Subnet } from './lib/addresses.ts'
+import { KolbakError } from './lib/errors.ts'
+
+export const roles = ['api', 'dispatcher', 'projector'] as const
+export type Role = (typeof roles)[number]
+
+interface Variable<T> {
+  /** For the table in the docs. */
+  readonly doc: string
+  readonly initial: T
+  /** How the initial value reads in the docs, where that is not its own text. */
+  readonly initialDoc?: string
+  readonly secret?: boolean
+  parse(text: string): T
+}
+const invalid = (must: string) => new Error(must)
+
+const text = (doc: string, initial: string | undefined = undefined, secret = false): Variable<string | undefined> => ({
+  doc,
+  initial,
+  secret,
+  parse: (value) => value,
+})
+const integer = (doc: string, initial: number, { min = 0, max = 2 ** 31 - 1 } = {}): Variable<number> => ({
+  doc,
+  initial,
+  parse(value) {
+    const number = Number(value)
+    if (!/^\d+$/.test(value) || number < min || number > max) throw invalid(`must be a whole number from ${min} to ${max}`)
+    return number
+  },
+})
+const flag = (doc: string): Variable<boolean> => ({
+  doc,
+  initial: false,
+  parse(value) {
+    if (value !== 'true' && value !== 'false') throw invalid('must be true or false')
+    return value === 'true'
+  },
+})
+const oneOf = <T extends string>(doc: string, initial: T, choices: readonly T[]): Variable<T> => ({
+  doc,
+  initial,
+  parse(value) {
+    const choice = choices.find((c) => c === value)
+    if (choice === undefined) throw invalid(`must be one of ${choices.join(', ')}`)
+    return choice
+  },
+})
+/** At least 32 bytes, as base64, base64url or hex. */
+const key = (doc: string): Variable<Buffer | undefined> => ({
+  doc,
+  initial: undefined,
+  secret: true,
+  parse(value) {
+    const bytes = /^[0-9a-f]{64,}$/i.test(value) ? Buffer.from(value, 'hex') : Buffer.from(value, 'base64url')
+    if (bytes.length < 32) throw invalid('must hold 32 bytes or more, in base64 or hex: `openssl rand -base64 32` makes one')
+    return bytes
+  },
+})
+const minLength = (variable: Variable<string | undefined>, length: number): Variable<string | undefined> => ({
+  ...variable,
+  parse(value) {
+    if (value.length < length) throw invalid(`must have at least ${length} characters`)
+    return value
+  },
+})
+
+/** Every variable that Kolbak reads; the table in the docs is made from this. */
+export const variables = {
+  PORT: integer('Port of the HTTP API; 0 takes a free one.', 3000, { max: 65535 }),
+  HOST: text('Address it listens on.', '127.0.0.1'),
+  DATABASE_URL: text('A Postgres (16 or newer) to use instead of the embedded one.', undefined, true),
+  KOLBAK_DATA_DIR: text('Folder of the embedded Postgres and of generated keys.', '.kolbak'),
+  KOLBAK_ROLES: {
+    doc: 'What this process does: any of api, dispatcher, projector, comma-separated.',
+    initial: roles as readonly Role[],
+    initialDoc: 'api,dispatcher,projector',
+    parse(value: string): readonly Role[] {
+      const chosen = value.split(',').map((role) => role.trim())
+      const unknown = chosen.find((role) => !roles.some((r) => r === role))
+      if (unknown !== undefined) throw invalid(`holds ${JSON.stringify(unknown)}, which is none of ${roles.join(', ')}`)
+      return roles.filter((role) => chosen.includes(role))
+    },
+  },
+  KOLBAK_MASTER_KEY: key('Wraps the data keys; 32 bytes, base64 or hex. Required with DATABASE_URL, else generated.'),
+  KOLBAK_JWT_SECRET: key('Signs bearer tokens; 32 bytes or more, base64 or hex. Required with DATABASE_URL, else generated.'),
+  KOLBAK_ADMIN_CLIENT_ID: {
+    ...text('Client id of the admin of tenant `default`.'),
+    parse(value: string) {
+      if (!/^[A-Za-z0-9_.-]{1,255}$/.test(value)) throw invalid('must be 1-255 of A-Z a-z 0-9 _ . -')
+      return value
+    },
+  },
+  KOLBAK_ADMIN_CLIENT_SECRET: minLength(
+    text('Its secret, 32 characters or more; another one than before rotates it.', undefined, true),
+    32,
+  ),
+  KOLBAK_RETRY_DELAYS: {
+    doc: 'Seconds from each failed attempt to the next, comma-separated; after the last comes a dead letter.',
+    initial: [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000] as readonly number[],
+    initialDoc: '5,300,1800,7200,18000,36000,36000',
+    parse(value: string): readonly number[] {
+      const delays = value.split(',').map(Number)
+      if (delays.length > 20 || delays.some((d) => !(d > 0 && d <= 604_800)))
+        throw invalid('must be 1 to 20 numbers of seconds, each above 0 and up to 604800')
+      return delays
+    },
+  },
+  KOLBAK_ALLOWED_SUBNETS: {
+    doc: 'Subnets (CIDR, comma-separated) that callback URLs may reach although they are not public, also by plain http.',
+    initial: [] as readonly Subnet[],
+    initialDoc: 'none',
+    parse: (value: string): readonly Subnet[] => value.split(',').map(parseSubnet),
+  },
+  KOLBAK_ALLOW_HTTP: flag('Allows callback URLs with plain http: everywhere.'),
+  KOLBAK_CONNECT_TIMEOUT_MS: integer('To connect to a receiver.', 5_000, { min: 1 }),
+  KOLBAK_REQUEST_TIMEOUT_MS: integer("For a receiver's whole answer.", 15_000, { min: 1 }),
+  KOLBAK_MAX_IN_FLIGHT: integer('Requests under way at once, per dispatcher.', 256, { min: 1, max: 10_000 }),
+  KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer('Requests under way at once to one webhook, over all dispatchers.', 10, {
+    min: 1,
+    max: 10_000,
+  }),
+  KOLBAK_RETENTION_DAYS: integer('How long messages, history and index are kept; longer than the longest chain of retries.', 30, {
+    min: 1,
+    max: 3_650,
+  }),
+  KOLBAK_MAX_WEBHOOKS_PER_TENANT: integer('Webhooks of a tenant that has no limit of its own.', 1_000, { min: 1 }),
+  KOLBAK_TOKEN_TTL_SECONDS: integer('Life of a bearer token.', 3_600, { min: 1, max: 86_400 }),
+  KOLBAK_PARTITIONS: integer('Partitions of the bus; can only grow.', 8, { min: 1, max: 1_024 }),
+  KOLBAK_LEASE_MS: integer('Life of a lease on a partition or projection: how soon another process takes over.', 10_000, { min: 100 }),
+  KOLBAK_CLAIM_MS: integer('Life of a claim on a scheduled delivery; longer than a request takes.', 60_000, { min: 100 }),
+  KOLBAK_DRAIN_TIMEOUT_MS: integer('What is in flight may take so long after SIGTERM.', 20_000),
+  KOLBAK_TRUST_PROXY: text('Whose X-Forwarded-For is believed: as Express\'s "trust proxy" (a number of hops, or subnets).'),
+  KOLBAK_METRICS_TOKEN: minLength(
+    text('A bearer token for /metrics and the details of /health, 16 characters or more.', undefined, true),
+    16,
+  ),
+  KOLBAK_LOG_LEVEL: oneOf('How much is logged.', 'info', ['debug', 'info', 'warn', 'error', 'silent'] as const),
+} satisfies Record<string, Variable<unknown>>
+
+type Variables = typeof variables
+export type Config = { readonly [N in keyof Variables]: ReturnType<Variables[N]['parse']> | Variables[N]['initial'] }
+
+/**
+ * Reads and validates the environment, once. Throws KolbakError `invalid_config` whose details name every faulty
+ * variable, unknown ones with our prefix included.
+ */
+export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const details: { path: string; message: string }[] = []
+  const fault = (path: string, message: string) => details.push({ path, message })
+  const read: Record<string, unknown> = {}
+  for (const [name, variable] of Object.entries(variables)) {
+    const value = env[name]
+    try {
+      read[name] = value === undefined || value === '' ? variable.initial : variable.parse(value)
+    } catch (error) {
+      fault(name, error instanceof Error ? error.message : String(error))
+    }
+  }
+  for (const name of Object.keys(env))
+    if (name.startsWith('KOLBAK_') && !(name in variables)) fault(name, 'is not a variable that Kolbak knows: see the table in the README')
+  const config = Object.freeze(read) as Config
+  if (details.length === 0) {
+    if (config.DATABASE_URL !== undefined) {
+      for (const name of ['KOLBAK_MASTER_KEY', 'KOLBAK_JWT_SECRET'] as const)
+        if (config[name] === undefined) fault(name, 'is required with DATABASE_URL: keys are generated only for the embedded Postgres')
+    }
+    if ((config.KOLBAK_ADMIN_CLIENT_ID === undefined) !== (config.KOLBAK_ADMIN_CLIENT_SECRET === undefined))
+      fault('KOLBAK_ADMIN_CLIENT_SECRET', 'goes together with KOLBAK_ADMIN_CLIENT_ID: set both or neither')
+    // The longest chain: every delay with its jitter, and each attempt's own time.
+    const chain = config.KOLBAK_RETRY_DELAYS.reduce((sum, delay) => sum + delay * 1.2 + config.KOLBAK_REQUEST_TIMEOUT_MS / 1000, 0)
+    if (chain >= config.KOLBAK_RETENTION_DAYS * 86_400)
+      fault('KOLBAK_RETRY_DELAYS', 'takes longer than KOLBAK_RETENTION_DAYS keeps the payload')
+    if (config.KOLBAK_CLAIM_MS <= config.KOLBAK_REQUEST_TIMEOUT_MS + config.KOLBAK_CONNECT_TIMEOUT_MS)
+      fault('KOLBAK_CLAIM_MS', 'must be longer than KOLBAK_CONNECT_TIMEOUT_MS and KOLBAK_REQUEST_TIMEOUT_MS together')
+  }
+  if (details.length > 0)
+    throw new KolbakError('invalid_config', details.map(({ path, message }) => `${path} ${message}.`).join(' '), { details })
+  return config
+}
+
+/** For the log at the start: secrets only as `set`. */
+export const describeConfig = (config: Config): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(variables).map(([name, variable]) => {
+      const value = config[name as keyof Config]
+      return [name, 'secret' in variable && variable.secret && value !== undefined ? 'set' : value]
+    }),
+  )

@@ -1,0 +1,89 @@
+import type { NewEvent, RecordedEvent } from './envelope.ts'
+import type { DeliveryId, MessageId, Place, TenantId, WebhookId } from './ids.ts'
+
+/** What every event about a message carries: without it retries could not find payloads, nor lists be rebuilt. */
+export interface MessageFacts {
+  tenant: TenantId
+  message: MessageId
+  place: Place
+  /** HMAC (hex) of the content under the tenant's key. */
+  fingerprint: string
+  /** The message's event name, such as `order.created`. */
+  event: string
+  accepted_at: string
+}
+/** What every event about a delivery carries. */
+export interface DeliveryFacts extends MessageFacts {
+  webhook: WebhookId
+  /** The webhook's revision in the dispatcher's copy at the moment of the attempt, or null when none was known. */
+  webhook_revision: number | null
+  delivery: DeliveryId
+  /** From 1; a replay begins the next. */
+  chain: number
+  /** From 1 within its chain; 0 where no request was made (a replay). */
+  attempt: number
+}
+/** What one HTTP request of a delivery came to. */
+export interface Outcome {
+  /** The HTTP status, or null when no whole head of an answer came. */
+  code: number | null
+  duration_ms: number
+  /** A stable word for why it was not a success, or null. */
+  reason: string | null
+  /** The first 4 KiB of the answer, base64 (sealed when stored); null when there was none. */
+  response: string | null
+}
+
+export interface DeliveryEvents {
+  /** In parts of 5,000 webhooks, numbered from 0; also when nothing matched (one part, no webhooks). */
+  MessageRouted: MessageFacts & {
+    source: string | null
+    event_time: string | null
+    webhooks: WebhookId[]
+    part: number
+    parts: number
+    /** The checkpoint of the projection `webhooks` that it was matched at. */
+    matched_at: string
+  }
+  /** The id had been used for other content. */
+  MessageRejected: MessageFacts & { reason: 'content_differs' }
+  DeliverySucceeded: DeliveryFacts & Outcome
+  /** A failed attempt carries a delay, not a time: due = Postgres's now + delay when the retry manager writes the row. */
+  DeliveryFailed: DeliveryFacts & Outcome & { delay_seconds: number }
+  DeliveryDeadLettered: DeliveryFacts & Outcome
+  /** The webhook was deleted or inactive. */
+  DeliveryDiscarded: DeliveryFacts & { reason: 'webhook_deleted' | 'webhook_inactive' }
+  DeliveryReplayed: DeliveryFacts
+}
+export type RoutingEventType = 'MessageRouted' | 'MessageRejected'
+export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>
+export type DeliveryEvent = { [T in keyof DeliveryEvents]: NewEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
+export type RecordedDeliveryEvent = { [T in keyof DeliveryEvents]: RecordedEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
+
+/** Webhooks in one MessageRouted: a fan-out beyond that is appended in parts. */
+export const webhooksPerPart = 5_000
+
+/**
+ * The order of the facts of one delivery: chain, then finality, then attempt. Its status is the greatest, whatever the
+ * order in which facts arrive (design: success absorbs within its chain).
+ */
+export const finality = {
+  MessageRouted: 0,
+  DeliveryReplayed: 0,
+  DeliveryFailed: 1,
+  DeliveryDiscarded: 2,
+  DeliveryDeadLettered: 2,
+  DeliverySucceeded: 3,
+} as const
+export type FactType = keyof typeof finality
+export const statusOf = {
+  MessageRouted: 'pending',
+  DeliveryReplayed: 'pending',
+  DeliveryFailed: 'retrying',
+  DeliveryDiscarded: 'discarded',
+  DeliveryDeadLettered: 'failed',
+  DeliverySucceeded: 'success',
+} as const satisfies Record<FactType, string>
+export type DeliveryStatus = (typeof statusOf)[FactType]
+/** Whether a fact ends its chain. */
+export const endsChain = (type: FactType): boolean => finality[type] >= 2

@@ -1,0 +1,36 @@
+import type { EventId } from './ids.ts'
+import type { StreamName } from './streams.ts'
+
+/** Who caused an event: `client:<client id>`, `key:<key id>` or `system:<what>`. */
+export type Actor = `client:${string}` | `key:${string}` | `system:${string}`
+
+export interface Metadata {
+  /** The number of the data's shape; `upcast` lifts older ones. */
+  readonly schema: number
+  readonly actor: Actor
+  readonly tenant: string
+  /** RFC 3339, UTC, milliseconds. On command streams never before the previous event's. */
+  readonly time: string
+  readonly $correlationId: string
+  readonly $causationId: string | null
+  /** Command streams only: SHA-256 (hex) of `JSON.stringify([type, data, metadata])` of the stream's previous event as stored; null at revision 0. */
+  readonly prev?: string | null
+}
+
+/** A fact that has not been stored yet. Its data is flat JSON. */
+export interface NewEvent<T extends string = string, D = object> {
+  readonly id: EventId
+  readonly type: T
+  readonly data: D
+  readonly metadata: Metadata
+}
+
+/** A reader's place in the order of all events: opaque, fixed width, compares with `<`. */
+export type Checkpoint = string & { readonly checkpoint: true }
+
+export interface RecordedEvent<T extends string = string, D = object> extends NewEvent<T, D> {
+  readonly stream: StreamName
+  /** From 0 in every adapter. */
+  readonly revision: number
+  readonly position: Checkpoint
+}

@@ -1,0 +1,35 @@
+import { isUlid, type KeyId, type TenantId, type WebhookId } from './ids.ts'
+
+/** `command` streams are kept for ever; `day` streams have an age limit. */
+export const families = {
+  tenant: 'command',
+  key: 'command',
+  webhook: 'command',
+  routing: 'day',
+  attempts: 'day',
+} as const
+export type Family = keyof typeof families
+export type StreamName = `${Family}-${string}`
+
+const idOf = (id: string): string => {
+  if (!isUlid(id)) throw new Error(`not a ULID: ${JSON.stringify(id.slice(0, 40))}`)
+  return id
+}
+/** `2026-11-24T08:00:00.000Z` -> `20261124` */
+const dayOf = (time: string): string => time.slice(0, 10).replaceAll('-', '')
+
+export const tenantStream = (id: TenantId): StreamName => `tenant-${idOf(id)}`
+export const keyStream = (id: KeyId): StreamName => `key-${idOf(id)}`
+export const webhookStream = (id: WebhookId): StreamName => `webhook-${idOf(id)}`
+/** The day is that on which the message was accepted, so that a repeated routing writes to the same stream. */
+export const routingStream = (tenant: TenantId, acceptedAt: string): StreamName => `routing-${idOf(tenant)}-${dayOf(acceptedAt)}`
+/** The day is that of the attempt, fixed together with its event's id before the request is sent. */
+export const attemptsStream = (webhook: WebhookId, time: string): StreamName => `attempts-${idOf(webhook)}-${dayOf(time)}`
+
+export const familyOf = (stream: StreamName): Family => stream.slice(0, stream.indexOf('-')) as Family
+export const isDayStream = (stream: StreamName): boolean => families[familyOf(stream)] === 'day'
+/** The day in a day stream's name, as `yyyy-mm-dd`. */
+export const dayOfStream = (stream: StreamName): string => {
+  const day = stream.slice(-8)
+  return `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`
+}

@@ -1,0 +1,100 @@
+import { lookup } from 'node:dns/promises'
+import ipaddr from 'ipaddr.js'
+import { KolbakError } from './errors.ts'
+
+/** Which addresses requests may go to. One rule for the check at creation and for the connector of each request. */
+export interface AddressPolicy {
+  /** The address must be public (`unicast` after unwrapping every form that embeds an IPv4 one) or lie in an allowed subnet. */
+  allows(address: string): boolean
+  /** Plain http goes to allowed subnets, or anywhere when it is allowed as such. */
+  allowsPlainHttp(address: string): boolean
+}
+/** A CIDR such as `127.0.0.0/8`. */
+export type Subnet = readonly [ipaddr.IPv4 | ipaddr.IPv6, number]
+
+/** Throws KolbakError `invalid_subnet` for what is not a CIDR. */
+export function parseSubnet(text: string): Subnet {
+  try {
+    return ipaddr.parseCIDR(text.trim())
+  } catch (cause) {
+    throw new KolbakError('invalid_subnet', `${JSON.stringify(text)} is not a subnet such as 127.0.0.0/8 or ::1/128.`, { cause })
+  }
+}
+
+const embeddedAt = (address: ipaddr.IPv6, byte: number): ipaddr.IPv4 =>
+  new ipaddr.IPv4(address.toByteArray().slice(byte, byte + 4)) as ipaddr.IPv4
+
+/** The IPv4 address inside an IPv4-mapped, NAT64 (RFC 6052), 6to4 (RFC 3056) or Teredo (RFC 4380) one, else the address itself. */
+function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
+  if (!(address instanceof ipaddr.IPv6)) return address
+  switch (address.range()) {
+    case 'ipv4Mapped':
+      return address.toIPv4Address()
+    case 'rfc6052':
+      return embeddedAt(address, 12)
+    case '6to4':
+      return embeddedAt(address, 2)
+    case 'teredo':
+      return new ipaddr.IPv4(
+        address
+          .toByteArray()
+          .slice(12, 16)
+          .map((byte) => byte ^ 0xff),
+      )
+    default:
+      return address
+  }
+}
+
+export function addressPolicy(options: { allowedSubnets: readonly Subnet[]; allowHttp: boolean }): AddressPolicy {
+  const { allowedSubnets, allowHttp } = options
+  const inAllowed = (address: ipaddr.IPv4 | ipaddr.IPv6) =>
+    allowedSubnets.some(([net, bits]) => net.kind() === address.kind() && address.match(net as never, bits as never))
+  const judge = (text: string, rule: (address: ipaddr.IPv4 | ipaddr.IPv6) => boolean): boolean => {
+    const bare = text.replace(/^\[|\]$/g, '').replace(/%.*$/, '')
+    if (!ipaddr.isValid(bare)) return false
+    return rule(unwrap(ipaddr.parse(bare)))
+  }
+  return {
+    allows: (text) => judge(text, (address) => address.range() === 'unicast' || inAllowed(address)),
+    allowsPlainHttp: (text) => allowHttp || judge(text, inAllowed),
+  }
+}
+
+const refused = (why: string) =>
+  new KolbakError('address_refused', `${why} Addresses that are not public are refused unless KOLBAK_ALLOWED_SUBNETS names their subnet.`)
+
+/**
+ * Checks a callback URL at creation. Names are resolved; one that does not resolve (yet) passes, as each request is
+ * checked again when its socket connects. Throws KolbakError `invalid_url` or `address_refused`.
+ */
+export async function checkCallbackUrl(text: string, policy: AddressPolicy, resolve = resolveAll): Promise<void> {
+  const invalid = (why: string) => new KolbakError('invalid_url', why)
+  if (!URL.canParse(text)) throw invalid('It is not an absolute URL.')
+  const url = new URL(text)
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw invalid('Only https: and http: URLs can be called.')
+  if (url.username !== '' || url.password !== '') throw invalid('A URL must not hold credentials.')
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const addresses = ipaddr.isValid(host) ? [host] : await resolve(host)
+  for (const address of addresses) {
+    if (!policy.allows(address)) throw refused('The host is not a public address.')
+    if (url.protocol === 'http:' && !policy.allowsPlainHttp(address))
+      throw new KolbakError(
+        'address_refused',
+        'Plain http: is only for subnets named by KOLBAK_ALLOWED_SUBNETS, or set KOLBAK_ALLOW_HTTP=true.',
+      )
+  }
+  if (url.protocol === 'http:' && addresses.length === 0 && !policy.allowsPlainHttp('0.0.0.0'))
+    throw new KolbakError(
+      'address_refused',
+      'Plain http: is only for subnets named by KOLBAK_ALLOWED_SUBNETS, or set KOLBAK_ALLOW_HTTP=true.',
+    )
+}
+
+async function resolveAll(host: string): Promise<string[]> {
+  try {
+    return (await lookup(host, { all: true })).map((entry) => entry.address)
+  } catch {
+    return [] // a name that does not resolve is accepted: it may exist when the first event comes
+  }
+}

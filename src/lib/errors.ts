@@ -1,0 +1,12 @@
+/** An error of the domain: a stable code, and a sentence that says what to do. What status it has over HTTP is the API's table to say. */
+export class KolbakError extends Error {
+  readonly code: string
+  readonly details: readonly { path: string; message: string }[] | undefined
+  constructor(code: string, message: string, options: { cause?: unknown; details?: readonly { path: string; message: string }[] } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause })
+    this.code = code
+    this.details = options.details
+  }
+}
+export const codeOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined

@@ -1,0 +1,113 @@
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { Pool } from 'pg'
+import { type Vault, vault } from './seal.ts'
+
+/**
+ * Data keys: random, wrapped by the master key in the table `data_keys`. Each owner has one that seals its values and one
+ * for fingerprints; the owner `service` has one for each HMAC look-up. Destroying an owner's keys erases what they sealed.
+ */
+export interface Keyring {
+  /** The owner's vault; its keys are made when it has none yet. Throws KeyDestroyed. */
+  vault(owner: string): Promise<Vault>
+  /** The vault if it is in memory, for hot paths: else await `vault`. */
+  cached(owner: string): Vault | undefined
+  /** HMAC-SHA-256 (hex) under the service's own key for this purpose. Deterministic for ever. */
+  lookup(purpose: LookupPurpose, value: string): string
+}
+export type LookupPurpose = 'api-key' | 'client-secret' | 'idempotency'
+const lookupPurposes: readonly LookupPurpose[] = ['api-key', 'client-secret', 'idempotency']
+
+export class WrongMasterKey extends Error {
+  readonly code = 'wrong_master_key'
+  constructor() {
+    super('KOLBAK_MASTER_KEY is not the key that this database was sealed with: give the former one')
+  }
+}
+export class KeyDestroyed extends Error {
+  readonly code = 'key_destroyed'
+  constructor(owner: string) {
+    super(`the data key of ${owner} has been destroyed`)
+  }
+}
+
+const service = 'service'
+const cacheMs = 60_000
+
+export function wrap(master: Buffer, owner: string, purpose: string, key: Buffer): Buffer {
+  const iv = randomBytes(12)
+  const cipher = createCipheriv('aes-256-gcm', master, iv)
+  cipher.setAAD(Buffer.from(`${owner}\u0000${purpose}`))
+  const body = Buffer.concat([cipher.update(key), cipher.final()])
+  return Buffer.concat([iv, cipher.getAuthTag(), body])
+}
+export function unwrap(master: Buffer, owner: string, purpose: string, wrapped: Buffer): Buffer {
+  const decipher = createDecipheriv('aes-256-gcm', master, wrapped.subarray(0, 12))
+  decipher.setAAD(Buffer.from(`${owner}\u0000${purpose}`))
+  decipher.setAuthTag(wrapped.subarray(12, 28))
+  const key = decipher.update(wrapped.subarray(28))
+  try {
+    decipher.final()
+  } catch {
+    throw new WrongMasterKey() // an authentication failure has one cause here; its text says nothing more
+  }
+  return key
+}
+
+/** Opens the keyring; throws WrongMasterKey when the service's own keys do not unwrap. @param master 32 bytes */
+export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> {
+  const keysOf = async (owner: string, purposes: readonly string[]) => {
+    // Two processes may make them at once: whoever came first is read by both.
+    await pool.query(
+      `insert into data_keys (owner, purpose, wrapped)
+       select $1, purpose, wrapped from unnest($2::text[], $3::bytea[]) as made (purpose, wrapped)
+       on conflict (owner, purpose) do nothing`,
+      [owner, purposes, purposes.map((purpose) => wrap(master, owner, purpose, randomBytes(32)))],
+    )
+    return readKeys(owner)
+  }
+  const readKeys = async (owner: string) => {
+    const { rows } = await pool.query<{ id: number; purpose: string; wrapped: Buffer | null }>(
+      'select id, purpose, wrapped from data_keys where owner = $1',
+      [owner],
+    )
+    if (rows.some((row) => row.wrapped === null)) throw new KeyDestroyed(owner)
+    return new Map(rows.map((row) => [row.purpose, { id: row.id, key: unwrap(master, owner, row.purpose, row.wrapped!) }]))
+  }
+  const need = <T>(value: T | undefined): T => {
+    if (value === undefined) throw new Error('a data key that was just made is missing')
+    return value
+  }
+
+  const serviceKeys = await keysOf(service, lookupPurposes)
+  const vaults = new LRUCache<string, Vault>({ max: 10_000, ttl: cacheMs })
+  const loading = new Map<string, Promise<Vault>>()
+
+  const load = async (owner: string): Promise<Vault> => {
+    let keys = await readKeys(owner)
+    if (!keys.has('seal') || !keys.has('fingerprint')) keys = await keysOf(owner, ['seal', 'fingerprint'])
+    const sealing = need(keys.get('seal'))
+    return vault({
+      keyId: sealing.id,
+      dataKey: sealing.key,
+      keyOf: (id) => (id === sealing.id ? sealing.key : undefined),
+      fingerprintKey: need(keys.get('fingerprint')).key,
+    })
+  }
+  return {
+    cached: (owner) => vaults.get(owner),
+    async vault(owner) {
+      const known = vaults.get(owner)
+      if (known !== undefined) return known
+      const pending = loading.get(owner) ?? load(owner).finally(() => loading.delete(owner))
+      loading.set(owner, pending)
+      const fresh = await pending
+      vaults.set(owner, fresh)
+      return fresh
+    },
+    lookup: (purpose, value) =>
+      createHmac('sha256', need(serviceKeys.get(purpose)).key)
+        .update(value)
+        .digest('hex'),
+  }
+}

@@ -1,0 +1,102 @@
+import type { Pool } from 'pg'
+import { keepRunning, pause } from './retry.ts'
+
+/** A named right that one process has at a time, on Postgres's clock. */
+export interface Lease {
+  readonly name: string
+  /** Aborts when it is lost or released. */
+  readonly lost: AbortSignal
+  /** Whether it certainly still runs, by this process's monotonic clock and counted from before the last renewal was asked for. */
+  held(): boolean
+  /** Gives it back, so that another process need not wait for it to run out. */
+  release(): Promise<void>
+}
+export interface LeaseKeeper {
+  /** Takes a lease that nobody has, or null. */
+  take(name: string): Promise<Lease | null>
+  /** Releases all and stops renewing. */
+  close(): Promise<void>
+}
+
+/**
+ * Keeps the leases of this process, renewed together at a third of their length.
+ * @param owner unique to this start of the process
+ */
+export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: number; onError(error: unknown): void }): LeaseKeeper {
+  const { pool, owner, leaseMs, onError } = options
+  interface Held extends Lease {
+    until: number
+    lose(): void
+  }
+  const held = new Map<string, Held>()
+  const stop = new AbortController()
+  // A tenth of the lease stays unused: the clocks' rates may differ, and a request needs a moment to leave.
+  const usable = leaseMs * 0.9
+
+  const renew = async () => {
+    await pause(leaseMs / 3, stop.signal)
+    if (held.size === 0 || stop.signal.aborted) return
+    const asked = performance.now()
+    const names = [...held.keys()]
+    const { rows } = await pool.query<{ name: string }>({
+      name: 'leases-renew',
+      text: `update leases set until = clock_timestamp() + $3 * interval '1 ms'
+             where owner = $1 and name = any ($2) returning name`,
+      values: [owner, names, leaseMs],
+    })
+    const renewed = new Set(rows.map((row) => row.name))
+    for (const name of names) {
+      const lease = held.get(name)
+      if (lease === undefined) continue
+      if (renewed.has(name)) lease.until = asked + usable
+      else lease.lose()
+    }
+  }
+  // What could not be renewed in time is lost here, whatever the row says: another may have it by now.
+  const watch = async () => {
+    await pause(leaseMs / 10, stop.signal)
+    for (const lease of held.values()) if (performance.now() > lease.until) lease.lose()
+  }
+  const onLoopError = (error: unknown) => onError(error)
+  const loops = Promise.all([
+    keepRunning(renew, { signal: stop.signal, onError: onLoopError }),
+    keepRunning(watch, { signal: stop.signal, onError: onLoopError }),
+  ])
+
+  return {
+    async take(name) {
+      const asked = performance.now()
+      const { rowCount } = await pool.query({
+        name: 'leases-take',
+        text: `insert into leases (name, owner, until) values ($1, $2, clock_timestamp() + $3 * interval '1 ms')
+               on conflict (name) do update set owner = excluded.owner, until = excluded.until
+               where leases.until < clock_timestamp() or leases.owner = excluded.owner`,
+        values: [name, owner, leaseMs],
+      })
+      if (rowCount !== 1 || stop.signal.aborted) return null
+      const ended = new AbortController()
+      const lease: Held = {
+        name,
+        lost: ended.signal,
+        until: asked + usable,
+        held: () => !ended.signal.aborted && performance.now() <= lease.until,
+        lose() {
+          held.delete(name)
+          ended.abort()
+        },
+        async release() {
+          lease.lose()
+          await pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
+        },
+      }
+      held.get(name)?.lose()
+      held.set(name, lease)
+      return lease
+    },
+    async close() {
+      stop.abort()
+      await loops
+      for (const lease of [...held.values()]) await lease.release()
+    },
+  }
+}

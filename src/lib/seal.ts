@@ -1,0 +1,105 @@
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+
+/**
+ * AES-256-GCM under HKDF(data key, random salt). One salt serves a process for an hour, so that a value costs no
+ * derivation; nonces under it are a counter. The bytes: version (1), key id (4), salt (16), nonce (12), tag (16), ciphertext.
+ */
+const version = 1
+const overhead = 1 + 4 + 16 + 12 + 16
+const saltLifeMs = 3_600_000
+const textPrefix = 'sealed:'
+
+/** Seals and opens the values of one owner. The AAD (purpose, owner, id, field) binds a value to its place: it opens nowhere else. */
+export interface Vault {
+  seal(aad: readonly string[], plain: Buffer): Buffer
+  /** Throws SealBroken when the bytes, or where they stand, are not what was sealed. */
+  open(aad: readonly string[], sealed: Buffer): Buffer
+  sealText(aad: readonly string[], plain: string): string
+  openText(aad: readonly string[], sealed: string): string
+  /** HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
+  fingerprint(content: Iterable<string | Buffer>): string
+}
+
+export class SealBroken extends Error {
+  readonly code = 'seal_broken'
+}
+export const isSealedText = (value: string): boolean => value.startsWith(textPrefix)
+
+/** @param dataKey the newest key, which seals; @param keyOf finds the key that an older value was sealed under */
+export function vault(options: {
+  keyId: number
+  dataKey: Buffer
+  keyOf: (id: number) => Buffer | undefined
+  fingerprintKey: Buffer
+  now?: () => number
+}): Vault {
+  const { keyId, dataKey, keyOf, fingerprintKey, now = Date.now } = options
+  const derived = new LRUCache<string, Buffer>({ max: 1_000 })
+  let salt = Buffer.alloc(0)
+  let sealingKey = Buffer.alloc(0)
+  let counter = 0n
+  let saltUntil = 0
+
+  const derive = (key: Buffer, withSalt: Buffer) => Buffer.from(hkdfSync('sha256', key, withSalt, 'kolbak/seal', 32))
+  const freshSalt = () => {
+    salt = randomBytes(16)
+    sealingKey = derive(dataKey, salt)
+    counter = 0n
+    saltUntil = now() + saltLifeMs
+  }
+  const keyFor = (sealed: Buffer): Buffer => {
+    const id = sealed.readUInt32BE(1)
+    const name = sealed.toString('latin1', 1, 21)
+    const known = derived.get(name)
+    if (known !== undefined) return known
+    const key = keyOf(id)
+    if (key === undefined) throw new SealBroken(`no data key ${id}: the value was sealed under a key that is not there`)
+    const fresh = derive(key, sealed.subarray(5, 21))
+    derived.set(name, fresh)
+    return fresh
+  }
+  const associated = (aad: readonly string[]) => Buffer.from(aad.join('\u0000'))
+
+  const self: Vault = {
+    seal(aad, plain) {
+      if (now() >= saltUntil) freshSalt()
+      const out = Buffer.allocUnsafe(overhead + plain.length)
+      out[0] = version
+      out.writeUInt32BE(keyId, 1)
+      salt.copy(out, 5)
+      out.writeUInt32BE(0, 21)
+      out.writeBigUInt64BE(counter++, 25)
+      const cipher = createCipheriv('aes-256-gcm', sealingKey, out.subarray(21, 33))
+      cipher.setAAD(associated(aad))
+      cipher.update(plain).copy(out, overhead)
+      cipher.final()
+      cipher.getAuthTag().copy(out, 33)
+      return out
+    },
+    open(aad, sealed) {
+      if (sealed.length < overhead || sealed[0] !== version) throw new SealBroken('not a sealed value of a known version')
+      const decipher = createDecipheriv('aes-256-gcm', keyFor(sealed), sealed.subarray(21, 33))
+      decipher.setAAD(associated(aad))
+      decipher.setAuthTag(sealed.subarray(33, 49))
+      const plain = decipher.update(sealed.subarray(overhead))
+      try {
+        decipher.final()
+      } catch (cause) {
+        throw new SealBroken('a sealed value does not open: it was changed, or stands in another place', { cause })
+      }
+      return plain
+    },
+    sealText: (aad, plain) => textPrefix + self.seal(aad, Buffer.from(plain)).toString('base64url'),
+    openText(aad, sealed) {
+      if (!isSealedText(sealed)) throw new SealBroken('not a sealed text')
+      return self.open(aad, Buffer.from(sealed.slice(textPrefix.length), 'base64url')).toString()
+    },
+    fingerprint(content) {
+      const hmac = createHmac('sha256', fingerprintKey)
+      for (const part of content) hmac.update(part)
+      return hmac.digest('hex')
+    },
+  }
+  return self
+}

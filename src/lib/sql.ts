@@ -1,0 +1,30 @@
+import type { ClientBase, Pool, QueryResultRow } from 'pg'
+
+/** Tagged SQL: `await sql\`select ... where id = ${id}\``; values travel as parameters, never in the text. Answers the rows. */
+export type Sql = <R extends QueryResultRow = QueryResultRow>(text: TemplateStringsArray, ...values: readonly unknown[]) => Promise<R[]>
+
+export const sqlOn =
+  (client: ClientBase | Pool): Sql =>
+  async (text, ...values) => {
+    const { rows } = await client.query({ text: text.reduce((all, part, i) => `${all}$${i}${part}`), values: [...values] })
+    return rows
+  }
+
+/** Runs `work` in one transaction on a connection of its own. */
+export async function transaction<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
+  const client = await pool.connect()
+  let broken: Error | undefined
+  try {
+    await client.query('begin')
+    const result = await work(client)
+    await client.query('commit')
+    return result
+  } catch (error) {
+    await client.query('rollback').catch((cause: Error) => {
+      broken = cause // the connection is not to be used again
+    })
+    throw error
+  } finally {
+    client.release(broken)
+  }
+}

@@ -1,0 +1,32 @@
+/** A latch: `notify` wakes whoever waits, or the next who would; waiting ends after `ms` in any case. */
+export interface Wake {
+  notify(): void
+  wait(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+export function wake(): Wake {
+  let raised = false
+  let waiters: (() => void)[] = []
+  return {
+    notify() {
+      raised = true
+      for (const go of waiters.splice(0)) go()
+    },
+    async wait(ms, signal) {
+      if (signal?.aborted) return
+      if (!raised)
+        await new Promise<void>((resolve) => {
+          const done = () => {
+            clearTimeout(timer)
+            signal?.removeEventListener('abort', done)
+            waiters = waiters.filter((w) => w !== done)
+            resolve()
+          }
+          const timer = setTimeout(done, ms)
+          signal?.addEventListener('abort', done, { once: true })
+          waiters.push(done)
+        })
+      raised = false
+    },
+  }
+}
