@@ -1,0 +1,232 @@
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { access, chmod, chown, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { userInfo } from 'node:os'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { KolbakError } from '../../lib/errors.ts'
+import type { Log } from '../../lib/log.ts'
+import { pause } from '../../lib/retry.ts'
+
+export interface EmbeddedPostgres {
+  readonly url: string
+  /** False when a Postgres that was still running from before was taken over. */
+  readonly started: boolean
+  stop(): Promise<void>
+}
+
+const run = promisify(execFile)
+const database = 'kolbak'
+/** Held by the process that owns the data folder; its connection's end frees it, also after a kill -9. */
+const ownerLock = 7_000
+
+/**
+ * Starts a real Postgres of its own, from the binaries of the package `embedded-postgres`, on a free port of 127.0.0.1.
+ *
+ * It is started through pg_ctl, as a session leader: Ctrl-C reaches Kolbak alone, which stops it after draining. After a
+ * kill -9 of Kolbak it still runs: the next start takes it over. (The package's own start would stop it on any signal.)
+ * Throws KolbakError `data_dir_in_use` when another Kolbak owns the folder, `embedded_postgres` when it does not start.
+ */
+export async function startEmbeddedPostgres(options: {
+  dataDir: string
+  log: Log
+  /** Further settings, as `name=value`. */
+  settings?: readonly string[]
+}): Promise<EmbeddedPostgres> {
+  const { log } = options
+  const dataDir = resolve(options.dataDir)
+  const pgData = join(dataDir, 'postgres')
+  const { initdb, pg_ctl: pgCtl, postgres } = await binaries()
+  await mkdir(dataDir, { recursive: true, mode: 0o755 })
+  const owner = await unprivilegedUser()
+  // That user passes through the folder, and sees nothing of what else is in it.
+  if (owner !== null) await chmod(dataDir, 0o711)
+  const spawnOptions = { ...owner, cwd: pgData, env: { LC_ALL: 'C', TZ: 'UTC' } }
+  const password = await storedPassword(join(dataDir, 'postgres-password'))
+
+  if (!(await exists(join(pgData, 'initialised')))) {
+    // A first start that was cut off leaves a folder that initdb would refuse.
+    await rm(pgData, { recursive: true, force: true })
+    await mkdir(pgData, { mode: 0o700 })
+    if (owner !== null) await chown(pgData, owner.uid, owner.gid)
+    for (const binary of [initdb, pgCtl, postgres]) await chmod(binary, 0o755)
+    await initialise(initdb, pgData, password, spawnOptions)
+    await writeFile(join(pgData, 'initialised'), '')
+  }
+
+  const urlFor = (port: number, name = database) => `postgres://kolbak:${password}@127.0.0.1:${port}/${name}`
+  const settings = [
+    'listen_addresses=127.0.0.1',
+    'unix_socket_directories=',
+    'max_connections=200',
+    'shared_buffers=128MB',
+    'max_wal_size=2GB',
+    'checkpoint_timeout=15min',
+    'log_timezone=UTC',
+    'timezone=UTC',
+    ...(options.settings ?? []),
+  ]
+  const start = async (): Promise<number> => {
+    const port = await freePort()
+    const flags = [
+      `-p ${port}`,
+      ...settings.map((setting) => `-c ${setting.includes(' ') || setting.endsWith('=') ? `'${setting}'` : setting}`),
+    ]
+    const args = ['start', '-w', '-t', '60', '-D', pgData, '-l', join(pgData, 'server.log'), '-o', flags.join(' ')]
+    await run(pgCtl, args, spawnOptions)
+    return port
+  }
+
+  let port = await runningPort(pgData, urlFor, log)
+  const started = port === null
+  for (let tries = 0; port === null; tries++)
+    try {
+      port = await start()
+    } catch (cause) {
+      // Backends of a killed postmaster hold its shared memory for a moment.
+      if (tries >= 20)
+        throw new KolbakError('embedded_postgres', `The embedded Postgres does not start: see ${join(pgData, 'server.log')}.`, { cause })
+      await pause(250)
+    }
+
+  const lock = await own(urlFor(port, 'postgres'), dataDir)
+  lock.on('error', (error) => log.warn({ error }, 'postgres.connection_lost'))
+  const { rowCount } = await lock.query('select from pg_database where datname = $1', [database])
+  if (rowCount === 0) await lock.query(`create database ${database}`)
+  return {
+    url: urlFor(port),
+    started,
+    async stop() {
+      await lock.end()
+      await run(pgCtl, ['stop', '-w', '-t', '60', '-m', 'fast', '-D', pgData], spawnOptions)
+    },
+  }
+}
+
+interface Binaries {
+  readonly initdb: string
+  readonly pg_ctl: string
+  readonly postgres: string
+}
+/** From the platform's own package: the main one would hook itself into every signal of this process. */
+async function binaries(): Promise<Binaries> {
+  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
+  try {
+    return (await import(name)) as Binaries
+  } catch (cause) {
+    throw new KolbakError('embedded_postgres', `There is no embedded Postgres for this platform (${name}): set DATABASE_URL.`, { cause })
+  }
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  )
+
+/** Postgres refuses to run as root: then the user `postgres` runs it, and is made when there is none. */
+async function unprivilegedUser(): Promise<{ uid: number; gid: number } | null> {
+  if (userInfo().uid !== 0) return null
+  const idOf = async (flag: string) => Number((await run('id', [flag, 'postgres'])).stdout)
+  try {
+    await run('id', ['postgres'])
+  } catch {
+    await run('groupadd', ['-f', 'postgres'])
+    await run('useradd', ['-g', 'postgres', '-M', '-s', '/usr/sbin/nologin', 'postgres'])
+  }
+  return { uid: await idOf('-u'), gid: await idOf('-g') }
+}
+
+async function storedPassword(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trim()
+  } catch {
+    const password = randomBytes(24).toString('base64url')
+    const file = await open(path, 'w', 0o600)
+    await file.writeFile(`${password}\n`)
+    await file.sync()
+    await file.close()
+    return password
+  }
+}
+
+async function initialise(initdb: string, pgData: string, password: string, spawnOptions: { uid?: number; gid?: number; cwd: string }) {
+  const passwordFile = join(pgData, '..', `postgres-password-${randomBytes(6).toString('hex')}`)
+  await writeFile(passwordFile, password, { mode: 0o600 })
+  try {
+    if (spawnOptions.uid !== undefined) await chown(passwordFile, spawnOptions.uid, spawnOptions.gid ?? spawnOptions.uid)
+    const args = ['-D', pgData, '-U', 'kolbak', '--auth=scram-sha-256', '--encoding=UTF8', '--no-locale', `--pwfile=${passwordFile}`]
+    await run(initdb, args, spawnOptions)
+  } catch (cause) {
+    const why =
+      spawnOptions.uid === undefined ? '' : ' As root it runs as the user postgres, who must be able to reach this folder and node_modules.'
+    throw new KolbakError('embedded_postgres', `The embedded Postgres cannot be initialised in ${pgData}.${why}`, { cause })
+  } finally {
+    await rm(passwordFile, { force: true })
+  }
+}
+
+/** The port of a Postgres that still runs on this folder, or null when none does; a stale pid file is removed. */
+async function runningPort(pgData: string, urlFor: (port: number, name: string) => string, log: Log): Promise<number | null> {
+  const pidFile = join(pgData, 'postmaster.pid')
+  for (let tries = 0; ; tries++) {
+    const lines = (await readFile(pidFile, 'utf8').catch(() => '')).split('\n')
+    const pid = Number(lines[0])
+    if (!Number.isInteger(pid) || pid <= 0) return null
+    if (!(await isPostgres(pid))) {
+      await rm(pidFile, { force: true })
+      return null
+    }
+    const port = Number(lines[3])
+    const client = new pg.Client({ connectionString: urlFor(port, 'postgres'), connectionTimeoutMillis: 2_000 })
+    client.on('error', (error) => log.debug({ error }, 'postgres.connection_lost'))
+    try {
+      await client.connect()
+      return port
+    } catch (cause) {
+      // It is recovering, or stopping: both end.
+      if (tries >= 120)
+        throw new KolbakError('embedded_postgres', `A Postgres runs on ${pgData} (pid ${pid}) but does not answer.`, { cause })
+    } finally {
+      await client.end().catch((error: unknown) => log.debug({ error }, 'postgres.connection_lost'))
+    }
+    await pause(250)
+  }
+}
+
+/** Whether the process of this id is a Postgres: ids are used again, after a reboot or in a new container. */
+async function isPostgres(pid: number): Promise<boolean> {
+  const command =
+    (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null)) ??
+    (await run('ps', ['-o', 'command=', '-p', String(pid)]).then(
+      ({ stdout }) => stdout,
+      () => '',
+    ))
+  return command.includes('postgres')
+}
+
+async function own(url: string, dataDir: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, application_name: 'kolbak owner', keepAlive: true })
+  await client.connect()
+  // A killed owner's connection may take a moment to end.
+  for (let tries = 0; tries < 20; tries++) {
+    const { rows } = await client.query<{ mine: boolean }>('select pg_try_advisory_lock($1) as mine', [ownerLock])
+    if (rows[0]?.mine) return client
+    await pause(100)
+  }
+  await client.end()
+  throw new KolbakError('data_dir_in_use', `Another Kolbak runs on ${dataDir}: stop it, or set KOLBAK_DATA_DIR to another folder.`)
+}
+
+function freePort(): Promise<number> {
+  return new Promise((done, failed) => {
+    const server = createServer()
+    server.once('error', failed)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => (address !== null && typeof address === 'object' ? done(address.port) : failed(new Error('no free port'))))
+    })
+  })
+}

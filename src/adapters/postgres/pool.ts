@@ -1,0 +1,45 @@
+import pg from 'pg'
+import type { Log } from '../../lib/log.ts'
+
+// bigint columns are positions and counts: as text they would invite `<` on strings.
+pg.types.setTypeParser(pg.types.builtins.INT8, BigInt)
+// Times cross as RFC 3339 UTC text with milliseconds, which is what the vocabulary speaks.
+pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => new Date(text).toISOString())
+
+export interface PoolOptions {
+  readonly url: string
+  /** Seen in pg_stat_activity, as `kolbak <name>`. */
+  readonly name: string
+  readonly max: number
+  readonly log: Log
+  /** A statement that takes longer is cancelled. Default 30 s. */
+  readonly statementTimeoutMs?: number
+}
+
+/** A pool whose connections keep to the rules of design.md section 4: durable commits, no transaction left open by a lost client. */
+export function createPool({ url, name, max, log, statementTimeoutMs = 30_000 }: PoolOptions): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max,
+    application_name: `kolbak ${name}`,
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    options: [
+      'synchronous_commit=on',
+      'idle_in_transaction_session_timeout=30000',
+      `statement_timeout=${statementTimeoutMs}`,
+      'tcp_keepalives_idle=10',
+      'tcp_keepalives_interval=5',
+      'tcp_keepalives_count=3',
+      'timezone=UTC',
+      'jit=off',
+    ]
+      .map((setting) => `-c ${setting}`)
+      .join(' '),
+  })
+  // An idle connection that breaks (a restart of Postgres) is replaced by the pool; unheard, the event would end the process.
+  pool.on('error', (error) => log.warn({ error, pool: name }, 'postgres.connection_lost'))
+  return pool
+}

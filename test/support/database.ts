@@ -1,0 +1,67 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/adapters/postgres/embedded.ts'
+import { migrate } from '../../src/adapters/postgres/migrate.ts'
+import { createPool } from '../../src/adapters/postgres/pool.ts'
+import { silentLog } from '../../src/lib/log.ts'
+
+export interface TestDatabase {
+  readonly url: string
+  readonly pool: pg.Pool
+  drop(): Promise<void>
+}
+
+const template = 'kolbak_template'
+let server: Promise<{ postgres: EmbeddedPostgres; dataDir: string }> | undefined
+let made = 0
+
+/** One Postgres for the whole run, without fsync: it starts in a second and nothing of it outlives the run. */
+const start = async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-test-'))
+  const postgres = await startEmbeddedPostgres({
+    dataDir,
+    log: silentLog,
+    settings: ['fsync=off', 'full_page_writes=off', 'max_connections=400'],
+  })
+  await withAdmin(postgres.url, (admin) => admin.query(`create database ${template}`))
+  await migrate(withName(postgres.url, template))
+  return { postgres, dataDir }
+}
+const withName = (url: string, name: string) => Object.assign(new URL(url), { pathname: `/${name}` }).href
+const withAdmin = async (url: string, work: (admin: pg.Client) => Promise<unknown>) => {
+  const admin = new pg.Client({ connectionString: withName(url, 'postgres') })
+  await admin.connect()
+  try {
+    await work(admin)
+  } finally {
+    await admin.end()
+  }
+}
+
+/** A migrated database of the caller's own. */
+export async function freshDatabase(): Promise<TestDatabase> {
+  server ??= start()
+  const { postgres } = await server
+  const name = `test_${process.pid}_${++made}`
+  await withAdmin(postgres.url, (admin) => admin.query(`create database ${name} template ${template}`))
+  const url = withName(postgres.url, name)
+  const pool = createPool({ url, name: 'test', max: 20, log: silentLog })
+  return {
+    url,
+    pool,
+    async drop() {
+      await pool.end()
+      await withAdmin(postgres.url, (admin) => admin.query(`drop database ${name} with (force)`))
+    },
+  }
+}
+
+/** Of the run's end: see hooks.ts. */
+export async function stopDatabases(): Promise<void> {
+  if (server === undefined) return
+  const { postgres, dataDir } = await server
+  await postgres.stop()
+  await rm(dataDir, { recursive: true, force: true })
+}

@@ -1,0 +1,5 @@
+import { stopDatabases } from './database.ts'
+
+export const mochaHooks = {
+  afterAll: stopDatabases,
+}
