@@ -8,8 +8,18 @@ export interface Message {
   readonly eventTime: string | null
   readonly source: string | null
   readonly fingerprint: string
+  /** What every receiver gets as the body of its request (`requestBody`), sealed under `payloadAad`. */
   readonly payload: Buffer
 }
+
+/**
+ * The body of every request of a message. It is made once, when the message is accepted, and stored sealed, so that each
+ * attempt sends the same bytes. @param payload the raw JSON text as the producer sent it: key order, `1.10` and big
+ * integers stay as they were
+ */
+export const requestBody = (message: { id: string; event: string; eventTime: string | null; source: string | null; payload: string }): string =>
+  `{"id":${JSON.stringify(message.id)},"event":${JSON.stringify(message.event)},"event_time":${JSON.stringify(message.eventTime)},` +
+  `"source":${JSON.stringify(message.source)},"payload":${message.payload}}`
 /** What one produce carries: one message, or a batch that is accepted or refused as a whole. */
 export interface MessageRecord {
   readonly tenant: TenantId

@@ -91,7 +91,7 @@ export interface HistoryQuery {
  */
 export interface DeliveryLog {
   readonly identity: string
-  /** Keeps the payloads (sealed). Where the bus's own rows are the archive this does nothing. */
+  /** Keeps the payloads (sealed: `Message.payload`). Where the bus's own rows are the archive this does nothing. */
   archive(payloads: readonly (PayloadKey & { readonly payload: Buffer })[]): Promise<void>
   /** In the order of the keys; null when it has expired. */
   payloads(keys: readonly PayloadKey[]): Promise<(Buffer | null)[]>

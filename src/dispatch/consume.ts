@@ -1,0 +1,132 @@
+import type { Pool } from 'pg'
+import { decodeRecord, type MessageRecord, placeOf } from '../events/message-record.ts'
+import type { Log } from '../lib/log.ts'
+import { keepRunning, pause, untilDone } from '../lib/retry.ts'
+import { wake } from '../lib/wake.ts'
+import type { BusRecord, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
+import type { DispatchMetrics } from './metrics.ts'
+import { type Offsets, type OffsetTracker, offsetTracker } from './offsets.ts'
+import type { Router } from './route.ts'
+
+export interface ConsumeDeps {
+  readonly bus: MessageBus
+  readonly offsets: Offsets
+  readonly router: Router
+  readonly pool: Pool
+  readonly metrics: DispatchMetrics
+  readonly log: Log
+  /** Messages that are not done, over all partitions: beyond it fetching waits. */
+  readonly maxInHand?: number
+  readonly saveEveryMs?: number
+}
+
+const fetchRecords = 500
+
+/** Takes what has come from the bus, and saves the offset of the first message not done. Runs until the signal aborts. */
+export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<void> {
+  const { bus, offsets, router, pool, metrics, log, maxInHand = 2_000, saveEveryMs = 200 } = deps
+  interface Held {
+    readonly tracker: OffsetTracker
+    saved: bigint
+    /** Messages that are not settled. */
+    underWay: number
+  }
+  const partitions = new Map<number, Held>()
+  const starts = new Map<number, bigint>()
+  const room = wake()
+  let inHand = 0
+
+  const setAside = (partition: number, record: BusRecord, error: unknown) => {
+    metrics.unreadable.inc()
+    log.error({ error, partition, offset: String(record.offset) }, 'record.unreadable')
+    return untilDone(
+      () =>
+        pool.query(
+          `insert into unreadable_records (bus, partition, record_offset, error) values ($1, $2, $3, $4)
+           on conflict (bus, partition, record_offset) do nothing`,
+          [bus.identity, partition, record.offset, error instanceof Error ? error.message : String(error)],
+        ),
+      { onError: (cause, delayMs) => log.warn({ error: cause, delayMs }, 'record.set_aside_failed') },
+    )
+  }
+  const take = async (partition: OwnedPartition, held: Held, busRecord: BusRecord): Promise<void> => {
+    let record: MessageRecord
+    try {
+      record = decodeRecord(busRecord.bytes)
+    } catch (error) {
+      const done = held.tracker.add(busRecord.offset, 1)
+      await setAside(partition.partition, busRecord, error)
+      done()
+      return
+    }
+    const oneDone = held.tracker.add(busRecord.offset, record.messages.length)
+    inHand += record.messages.length
+    held.underWay += record.messages.length
+    await Promise.all(
+      record.messages.map((message, i) =>
+        router.route({
+          record,
+          message,
+          place: placeOf(bus.identity, partition.partition, busRecord.offset, i),
+          held: () => partition.held(),
+          settled(done) {
+            inHand--
+            held.underWay--
+            if (done) oneDone()
+            if (inHand < maxInHand || held.underWay === 0) room.notify()
+          },
+        }),
+      ),
+    )
+  }
+  const save = async () => {
+    const next = new Map<number, bigint>()
+    for (const [partition, { tracker, saved }] of partitions) if (tracker.next > saved) next.set(partition, tracker.next)
+    await offsets.save(next)
+    for (const [partition, offset] of next) {
+      const held = partitions.get(partition)
+      if (held !== undefined) held.saved = offset
+    }
+  }
+  const own = async (partition: OwnedPartition): Promise<void> => {
+    const start = starts.get(partition.partition) ?? 0n
+    const held: Held = { tracker: offsetTracker(start), saved: start, underWay: 0 }
+    partitions.set(partition.partition, held)
+    log.info({ partition: partition.partition, offset: String(start) }, 'partition.taken')
+    while (!partition.lost.aborted) {
+      while (inHand >= maxInHand && !partition.lost.aborted) await room.wait(100, partition.lost)
+      const records = await partition.fetch(fetchRecords)
+      // What comes once it is lost is the next owner's.
+      if (!partition.lost.aborted) await Promise.all(records.map((record) => take(partition, held, record)))
+    }
+    // What is under way is finished and appended: its offsets count whoever saves them.
+    while (held.underWay > 0) await room.wait(100)
+    await untilDone(save, { onError: onSaveError })
+    if (partitions.get(partition.partition) === held) partitions.delete(partition.partition)
+    log.info({ partition: partition.partition, offset: String(held.tracker.next) }, 'partition.left')
+  }
+  const onSaveError = (error: unknown, delayMs: number) => log.warn({ error, delayMs }, 'offsets.save_failed')
+
+  const saving = new AbortController()
+  const saves = keepRunning(
+    async () => {
+      await pause(saveEveryMs, saving.signal)
+      await save()
+    },
+    { signal: saving.signal, onError: onSaveError },
+  )
+  try {
+    await bus.consume({
+      async startAt(partition) {
+        const offset = await offsets.startAt(partition)
+        starts.set(partition, offset)
+        return offset
+      },
+      own,
+      signal,
+    })
+  } finally {
+    saving.abort()
+    await saves
+  }
+}

@@ -1,0 +1,211 @@
+import { randomUUID } from 'node:crypto'
+import type { AttemptEventType, DeliveryEvents } from '../events/delivery.ts'
+import type { Metadata, NewEvent } from '../events/envelope.ts'
+import type { EventId } from '../events/ids.ts'
+import { payloadAad, sealEvent } from '../events/sealed-fields.ts'
+import { attemptsStream } from '../events/streams.ts'
+import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
+import type { Log } from '../lib/log.ts'
+import { untilDone } from '../lib/retry.ts'
+import { SealBroken, type Vault } from '../lib/seal.ts'
+import { EventRefused, type EventStore, EventTooLarge } from '../ports/event-store.ts'
+import { classify } from './classify.ts'
+import type { DispatchMetrics } from './metrics.ts'
+import type { Owed } from './owed.ts'
+import { longestChain, nextDelay, parseRetryAfter } from './retry-policy.ts'
+import type { Schedule } from './schedule.ts'
+import type { Answer, Sender } from './send.ts'
+import { signatureHeaders } from './sign.ts'
+import type { Slots } from './slots.ts'
+import type { Target, WebhookCopy } from './webhook-copy.ts'
+
+/** Where a delivery in hand comes from. */
+export interface Origin {
+  /** It has a row in `scheduled_deliveries` that this process has claimed; else it comes from the bus. */
+  readonly fromTable: boolean
+  /** When it was parked (RFC 3339), or null. */
+  readonly parkedAt: string | null
+  /** The sealed body, or null when it has expired. */
+  readonly body: Buffer | null
+  /** Whether the lease or claim still runs, asked just before the request leaves. */
+  held(): boolean
+}
+/** `lost`: it is not ours any more, and whoever has it now goes on. */
+export type Delivered = 'done' | 'lost'
+
+export interface DeliverDeps {
+  readonly store: EventStore
+  readonly keyring: Keyring
+  readonly copy: WebhookCopy
+  readonly slots: Slots
+  readonly schedule: Schedule
+  readonly sender: Sender
+  readonly retryDelays: readonly number[]
+  readonly metrics: DispatchMetrics
+  readonly log: Log
+  /** Milliseconds. */
+  now(): number
+  random(): number
+}
+
+const schema = 1
+type Rest<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof Owed | 'accepted_at'>
+/** Made before the request, and kept through retried appends. */
+interface Made {
+  readonly id: EventId
+  readonly time: string
+}
+
+/** Takes one delivery as far as it goes now: attempted and appended, or parked. Resolves only when that is durable. */
+export function deliverer(deps: DeliverDeps) {
+  const { store, keyring, copy, slots, schedule, sender, retryDelays, metrics, log, now, random } = deps
+
+  const aside = async (owed: Owed, origin: Origin): Promise<Delivered> => {
+    if (origin.fromTable) {
+      await schedule.release([owed])
+      return 'lost'
+    }
+    metrics.parked.inc()
+    slots.setParked(owed.webhook, owed.tenant)
+    await untilDone(() => schedule.park(owed), { onError: (error, delayMs) => log.warn({ error, delayMs }, 'delivery.park_failed') })
+    return 'done'
+  }
+  /** A deleted or inactive webhook discards; an unknown one or a suspended tenant waits (design.md, section 2). */
+  const targetOf = (owed: Owed): Target | null => {
+    const target = copy.get(owed.webhook)
+    return target === undefined || copy.isSuspended(owed.tenant) ? null : target
+  }
+
+  /** Appends the event of an attempt, however long that takes, and removes the row that it came from. */
+  const record = async <T extends AttemptEventType>(
+    owed: Owed,
+    origin: Origin,
+    vault: Vault | null,
+    made: Made,
+    type: T,
+    rest: Rest<T>,
+  ) => {
+    const { tenant, message, place, fingerprint, event, acceptedAt, webhook, delivery, chain, attempt } = owed
+    const metadata: Metadata = {
+      schema,
+      actor: 'system:dispatcher',
+      tenant,
+      time: made.time,
+      $correlationId: owed.correlationId,
+      $causationId: null,
+    }
+    const stream = attemptsStream(webhook, made.time)
+    const data = { tenant, message, place, fingerprint, event, accepted_at: acceptedAt, webhook, delivery, chain, attempt, ...rest }
+    const opened: NewEvent = { id: made.id, type, data, metadata }
+    let stored = vault === null ? opened : sealEvent(vault, stream, opened)
+    const append = () => store.append(stream, [stored], 'any', { patient: true })
+    await untilDone(append, {
+      onError(error, delayMs) {
+        log.warn({ error, delayMs, delivery, chain, attempt }, 'attempt.append_failed')
+        // The receiver chooses these bytes: they never cost the record of its attempt.
+        if (error instanceof EventRefused || error instanceof EventTooLarge) stored = { ...opened, data: { ...data, response: null } }
+      },
+    })
+    if (origin.fromTable)
+      await untilDone(() => schedule.done(owed), {
+        onError: (error, delayMs) => log.warn({ error, delayMs, delivery }, 'schedule.done_failed'),
+      })
+  }
+
+  const conclude = async (owed: Owed, origin: Origin, vault: Vault, target: Target, made: Made, answer: Answer) => {
+    const verdict = classify(answer.code)
+    const delays = target.retryDelays ?? retryDelays
+    const delay = verdict === 'transient' ? nextDelay(delays, owed.attempt, parseRetryAfter(answer.retryAfter, now()), random()) : null
+    const facts = {
+      webhook_revision: target.revision,
+      code: answer.code,
+      duration_ms: answer.durationMs,
+      reason: verdict === 'success' ? null : (answer.reason ?? `http_${answer.code}`),
+      response: answer.body.length === 0 ? null : answer.body.toString('base64'),
+    }
+    const type = verdict === 'success' ? 'DeliverySucceeded' : delay === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
+    if (delay === null) await record(owed, origin, vault, made, verdict === 'success' ? 'DeliverySucceeded' : 'DeliveryDeadLettered', facts)
+    else await record(owed, origin, vault, made, 'DeliveryFailed', { ...facts, delay_seconds: delay })
+    metrics.attempts.inc({ outcome: type })
+    metrics.duration.observe(answer.durationMs / 1_000)
+    const { webhook, delivery, message, chain, attempt } = owed
+    const { code, reason } = facts
+    const fields = {
+      delivery,
+      message,
+      webhook,
+      origin: target.origin,
+      chain,
+      attempt,
+      outcome: type,
+      code,
+      reason,
+      durationMs: answer.durationMs,
+      delaySeconds: delay,
+    }
+    if (verdict === 'success') log.debug(fields, 'delivery.attempted')
+    else log.info(fields, 'delivery.attempted')
+  }
+  /** An end without a request. */
+  const die = async (owed: Owed, origin: Origin, target: Target, reason: string) => {
+    metrics.attempts.inc({ outcome: 'DeliveryDeadLettered' })
+    log.info({ delivery: owed.delivery, webhook: owed.webhook, reason }, 'delivery.dead_lettered')
+    const facts = { webhook_revision: target.revision, code: null, duration_ms: 0, reason, response: null }
+    await record(owed, origin, null, make(), 'DeliveryDeadLettered', facts)
+  }
+  const make = (): Made => ({ id: randomUUID() as EventId, time: new Date(now()).toISOString() })
+
+  /** The body as the receiver gets it, or null (set aside visibly) when the tenant's key is gone or the bytes are not what was sealed. */
+  const open = async (owed: Owed, body: Buffer): Promise<{ vault: Vault; body: Buffer } | null> => {
+    try {
+      const vault = keyring.cached(owed.tenant) ?? (await keyring.vault(owed.tenant))
+      return { vault, body: vault.open(payloadAad(owed.tenant, owed.message), body) }
+    } catch (error) {
+      if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
+      log.error({ error, delivery: owed.delivery, message: owed.message }, 'delivery.payload_unreadable')
+      return null
+    }
+  }
+
+  return async function deliver(owed: Owed, origin: Origin): Promise<Delivered> {
+    await copy.freshen()
+    if (targetOf(owed) === null) return aside(owed, origin)
+    const slot = await slots.enter(owed.webhook, owed.tenant, origin)
+    if (slot === 'parked') return aside(owed, origin)
+    let outcome: { ok: boolean; durationMs: number } | null = null
+    try {
+      await copy.freshen() // it may have waited for the slot
+      const target = targetOf(owed)
+      if (target === null) return await aside(owed, origin)
+      if (target.state !== 'active') {
+        const reason = target.state === 'deleted' ? 'webhook_deleted' : 'webhook_inactive'
+        metrics.attempts.inc({ outcome: 'DeliveryDiscarded' })
+        await record(owed, origin, null, make(), 'DeliveryDiscarded', { webhook_revision: target.revision, reason })
+        return 'done'
+      }
+      const delays = target.retryDelays ?? retryDelays
+      const expired = origin.parkedAt !== null && now() - Date.parse(origin.parkedAt) > longestChain(delays) * 1_000
+      if (expired || origin.body === null) {
+        await die(owed, origin, target, expired ? 'expired' : 'payload_expired')
+        return 'done'
+      }
+      const opened = await open(owed, origin.body)
+      if (opened === null) {
+        await die(owed, origin, target, 'payload_unreadable')
+        return 'done'
+      }
+      // The event's id and stream are fixed before the request: a request repeated after a crash is recorded as what it is.
+      const made = make()
+      const at = now()
+      const headers = { ...signatureHeaders(target.signingKeys(at), owed.message, opened.body, at), 'kolbak-attempt': String(owed.attempt) }
+      if (!origin.held()) return 'lost'
+      const answer = await sender.post(target.callbackUrl, headers, opened.body)
+      outcome = { ok: classify(answer.code) === 'success', durationMs: answer.durationMs }
+      await conclude(owed, origin, opened.vault, target, made, answer)
+      return 'done'
+    } finally {
+      slot.release(outcome) // only after the append: what is not recorded is still under way
+    }
+  }
+}
+export type Deliver = ReturnType<typeof deliverer>

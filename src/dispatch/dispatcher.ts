@@ -1,0 +1,127 @@
+import type { Pool } from 'pg'
+import type { Registry } from 'prom-client'
+import type { AddressPolicy } from '../lib/addresses.ts'
+import type { Keyring } from '../lib/keyring.ts'
+import type { LiveProcesses } from '../lib/live-processes.ts'
+import type { Log } from '../lib/log.ts'
+import { sqlOn } from '../lib/sql.ts'
+import type { Wake } from '../lib/wake.ts'
+import type { DeliveryLog } from '../ports/delivery-log.ts'
+import type { EventStore } from '../ports/event-store.ts'
+import type { MessageBus } from '../ports/message-bus.ts'
+import { changedSince, webhooks } from '../projections/webhooks.ts'
+import { consume } from './consume.ts'
+import { deliverer } from './deliver.ts'
+import { due } from './due.ts'
+import { gate } from './gate.ts'
+import type { MessageIndex } from './message-index.ts'
+import { dispatchMetrics } from './metrics.ts'
+import type { Offsets } from './offsets.ts'
+import { router } from './route.ts'
+import { schedule } from './schedule.ts'
+import { sender } from './send.ts'
+import { slots } from './slots.ts'
+import { webhookCopy } from './webhook-copy.ts'
+
+export interface DispatcherDeps {
+  readonly bus: MessageBus
+  readonly store: EventStore
+  readonly deliveryLog: DeliveryLog
+  readonly index: MessageIndex
+  readonly offsets: Offsets
+  readonly pool: Pool
+  readonly keyring: Keyring
+  readonly live: LiveProcesses
+  readonly policy: AddressPolicy
+  readonly registry: Registry
+  readonly log: Log
+  /** Unique to this start of the process. */
+  readonly processId: string
+  /** Notified when rows were written that are due at once. */
+  readonly dueWake: Wake
+  readonly retryDelays: readonly number[]
+  readonly maxInFlight: number
+  readonly maxInFlightPerWebhook: number
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly claimMs: number
+  readonly userAgent: string
+}
+export interface Dispatcher {
+  /** Routing goes on: the read model of webhooks is not behind. */
+  readonly isReady: boolean
+  /** Stops taking, finishes what is in flight (what waits is parked), saves the offsets. */
+  stop(): Promise<void>
+}
+
+/** Starts the whole way of a message after its 202. */
+export function startDispatcher(deps: DispatcherDeps): Dispatcher {
+  const { bus, store, deliveryLog, index, offsets, pool, keyring, log } = deps
+  const copy = webhookCopy({ changes: (cursor) => changedSince(sqlOn(pool), cursor), keyring })
+  const rows = schedule({ pool, owner: deps.processId, claimMs: deps.claimMs })
+  const free = slots({ total: deps.maxInFlight, perWebhook: deps.maxInFlightPerWebhook, dispatchers: () => deps.live.count('dispatcher') })
+  const metrics = dispatchMetrics(deps.registry, free)
+  const send = sender({
+    policy: deps.policy,
+    connectTimeoutMs: deps.connectTimeoutMs,
+    requestTimeoutMs: deps.requestTimeoutMs,
+    maxConnections: deps.maxInFlight,
+    userAgent: deps.userAgent,
+  })
+  const now = Date.now
+  const deliver = deliverer({
+    store,
+    keyring,
+    copy,
+    slots: free,
+    schedule: rows,
+    sender: send,
+    retryDelays: deps.retryDelays,
+    metrics,
+    log,
+    now,
+    random: Math.random,
+  })
+  const routing = gate({
+    head: () => store.head(webhooks.families),
+    async reached() {
+      await copy.refresh()
+      return copy.checkpoint
+    },
+    log,
+  })
+  const messages = router({ gate: routing, copy, index, deliveryLog, schedule: rows, store, deliver, metrics, log, now })
+  const stopping = new AbortController()
+  const running = Promise.all([
+    consume({ bus, offsets, router: messages, pool, metrics, log }, stopping.signal),
+    due(
+      {
+        schedule: rows,
+        deliveryLog,
+        copy,
+        slots: free,
+        deliver,
+        log,
+        claimMs: deps.claimMs,
+        requestMs: deps.requestTimeoutMs,
+        wake: deps.dueWake,
+      },
+      stopping.signal,
+    ),
+  ])
+  // Unheard until stop() awaits it, a failure here would end the process without a word.
+  running.catch((error: unknown) => log.error({ error }, 'dispatcher.failed'))
+  return {
+    get isReady() {
+      return routing.isOpen
+    },
+    async stop() {
+      stopping.abort()
+      free.close()
+      await running
+      await routing.stop()
+      free.stop()
+      await send.close()
+    },
+  }
+}

@@ -1,0 +1,126 @@
+import { endsChain } from '../events/delivery.ts'
+import type { WebhookId } from '../events/ids.ts'
+import type { Log } from '../lib/log.ts'
+import { keepRunning, pause, untilDone } from '../lib/retry.ts'
+import type { Wake } from '../lib/wake.ts'
+import type { Delivery, DeliveryLog } from '../ports/delivery-log.ts'
+import type { Deliver } from './deliver.ts'
+import type { Owed } from './owed.ts'
+import type { Claimed, Schedule } from './schedule.ts'
+import type { Slots } from './slots.ts'
+import type { WebhookCopy } from './webhook-copy.ts'
+
+export interface DueDeps {
+  readonly schedule: Schedule
+  readonly deliveryLog: DeliveryLog
+  readonly copy: WebhookCopy
+  readonly slots: Slots
+  readonly deliver: Deliver
+  readonly log: Log
+  readonly claimMs: number
+  /** Time that one request may take: a claim that would run out sooner is not used. */
+  readonly requestMs: number
+  /** Notified when rows were written that are due at once. */
+  readonly wake: Wake
+  readonly pollMs?: number
+}
+
+/** Webhooks looked at in one round; the next begins after the last. */
+const webhooksPerRound = 500
+/** Rows claimed in one round. */
+const rowsPerRound = 200
+
+/** What the state of a delivery says of a claimed row: is its attempt over already? */
+export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | null, row: { chain: number; attempt: number }): boolean =>
+  state !== null && (state.chain > row.chain || (state.chain === row.chain && (endsChain(state.type) || state.attempt >= row.attempt)))
+
+/** Step 9: claims rows that are due, or parked with a slot free, and delivers them. Runs until the signal aborts, then finishes what is in hand. */
+export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
+  const { schedule, deliveryLog, copy, slots, deliver, log, claimMs, requestMs, wake, pollMs = 200 } = deps
+  interface InHand {
+    readonly row: Claimed
+    /** By this process's monotonic clock, counted from before the claim (or its renewal) was asked for. */
+    until: number
+  }
+  const inHand = new Map<string, InHand>()
+  let parkedNow = new Set<WebhookId>()
+  let seenParked = new Set<WebhookId>()
+  let cursor = ''
+
+  const roomsFor = (waiting: readonly { webhook: WebhookId }[]) => {
+    let left = rowsPerRound
+    const rooms: { webhook: WebhookId; count: number }[] = []
+    for (const { webhook } of waiting) {
+      const target = copy.get(webhook)
+      // An unknown webhook's rows and a suspended tenant's wait: they are not theirs to lose.
+      if (target === undefined || copy.isSuspended(target.tenant) || left === 0) continue
+      const count = Math.min(left, slots.room(webhook, target.tenant))
+      if (count === 0) continue
+      rooms.push({ webhook, count })
+      left -= count
+    }
+    return rooms
+  }
+  /** Tells the slots who has parked rows, once all of them have been looked at. */
+  const noteParked = (waiting: readonly { webhook: WebhookId; parked: boolean }[], isLast: boolean) => {
+    for (const { webhook, parked } of waiting) if (parked) seenParked.add(webhook)
+    if (!isLast) return
+    slots.parkedAre(seenParked)
+    parkedNow = seenParked
+    seenParked = new Set()
+  }
+
+  const one = async (row: Claimed, state: Delivery | null, body: Buffer | null, hand: InHand) => {
+    try {
+      if (isOver(state, row)) {
+        await untilDone(() => schedule.done(row), { onError: (error, delayMs) => log.warn({ error, delayMs }, 'schedule.done_failed') })
+        return
+      }
+      const held = () => performance.now() < hand.until - requestMs
+      await untilDone(() => deliver(row, { fromTable: true, parkedAt: row.parkedAt, body, held }), {
+        onError: (error, delayMs) => log.error({ error, delayMs, delivery: row.delivery }, 'delivery.failed'),
+      })
+    } finally {
+      if (inHand.get(row.delivery) === hand) inHand.delete(row.delivery)
+      if (parkedNow.has(row.webhook)) wake.notify()
+    }
+  }
+  const round = async (): Promise<void> => {
+    await copy.freshen()
+    const waiting = await schedule.waiting(cursor, webhooksPerRound)
+    noteParked(waiting, waiting.length < webhooksPerRound)
+    cursor = waiting.length === webhooksPerRound ? waiting.at(-1)!.webhook : ''
+    const asked = performance.now()
+    const rows = (await schedule.claim(roomsFor(waiting))).filter((row) => !inHand.has(row.delivery))
+    if (rows.length === 0) {
+      if (cursor === '') await wake.wait(pollMs, signal)
+      return
+    }
+    const hands = rows.map((row): InHand => ({ row, until: asked + claimMs }))
+    for (const hand of hands) inHand.set(hand.row.delivery, hand)
+    try {
+      const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.payloads(rows)])
+      rows.forEach((row, i) => void one(row, states[i] ?? null, bodies[i] ?? null, hands[i]!))
+    } catch (error) {
+      for (const { row } of hands) inHand.delete(row.delivery)
+      await schedule.release(rows)
+      throw error
+    }
+  }
+  const keepClaims = async () => {
+    await pause(claimMs / 4, renewing.signal)
+    const hands = [...inHand.values()]
+    const asked = performance.now()
+    await schedule.renew(hands.map(({ row }): Owed => row))
+    for (const hand of hands) hand.until = asked + claimMs
+  }
+  const renewing = new AbortController()
+  const claims = keepRunning(keepClaims, {
+    signal: renewing.signal,
+    onError: (error, delayMs) => log.warn({ error, delayMs }, 'claims.renew_failed'),
+  })
+  await keepRunning(round, { signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'due.failed') })
+  while (inHand.size > 0) await pause(20)
+  renewing.abort()
+  await claims
+}

@@ -1,0 +1,61 @@
+import type { Checkpoint } from '../events/envelope.ts'
+import type { Log } from '../lib/log.ts'
+import { keepRunning, pause } from '../lib/retry.ts'
+
+/**
+ * Routing waits while the read model `webhooks` is behind: at the start until it has reached the store's head, and later
+ * while it has been behind for more than a second (its projection is stopped). A read model that is behind must not look
+ * like "no webhook" (design.md, section 2).
+ */
+export interface Gate {
+  /** Resolves when routing may go on. */
+  open(): Promise<void>
+  readonly isOpen: boolean
+  stop(): Promise<void>
+}
+
+const everyMs = 250
+const patienceMs = 1_000
+
+export function gate(deps: { head(): Promise<Checkpoint | null>; reached(): Promise<Checkpoint | null>; log: Log }): Gate {
+  const { head, reached, log } = deps
+  const stop = new AbortController()
+  let open = false
+  let behindSince: number | null = null
+  const waiters: (() => void)[] = []
+
+  const look = async () => {
+    const wanted = await head()
+    const at = await reached()
+    const caughtUp = wanted === null || (at !== null && at >= wanted)
+    if (caughtUp) {
+      behindSince = null
+      if (!open) log.info({}, 'routing.open')
+      open = true
+      for (const go of waiters.splice(0)) go()
+    } else {
+      behindSince ??= performance.now()
+      if (open && performance.now() - behindSince > patienceMs) {
+        open = false
+        log.warn({ wanted, reached: at }, 'routing.waits_for_webhooks')
+      }
+    }
+    await pause(open ? everyMs : 20, stop.signal)
+  }
+  const loop = keepRunning(look, { signal: stop.signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'routing.gate_failed') })
+  return {
+    get isOpen() {
+      return open
+    },
+    open: async () => {
+      if (!open)
+        await new Promise<void>((resolve) => {
+          waiters.push(resolve)
+        })
+    },
+    async stop() {
+      stop.abort()
+      await loop
+    },
+  }
+}

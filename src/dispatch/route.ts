@@ -1,0 +1,212 @@
+import type { DeliveryEvents } from '../events/delivery.ts'
+import { webhooksPerPart } from '../events/delivery.ts'
+import type { Metadata } from '../events/envelope.ts'
+import type { EventId, Place, WebhookId } from '../events/ids.ts'
+import type { Message, MessageRecord } from '../events/message-record.ts'
+import { routingStream } from '../events/streams.ts'
+import { deliveryId, rejectedId, routedId } from '../lib/delivery-id.ts'
+import { type GroupCommit, groupCommit } from '../lib/group-commit.ts'
+import type { Log } from '../lib/log.ts'
+import { untilDone } from '../lib/retry.ts'
+import type { DeliveryLog } from '../ports/delivery-log.ts'
+import type { EventStore } from '../ports/event-store.ts'
+import type { Deliver } from './deliver.ts'
+import type { Gate } from './gate.ts'
+import type { IndexedMessage, MessageIndex } from './message-index.ts'
+import type { DispatchMetrics } from './metrics.ts'
+import type { Owed } from './owed.ts'
+import type { Schedule } from './schedule.ts'
+import type { WebhookCopy } from './webhook-copy.ts'
+
+/** A message as it came from the bus. */
+export interface Incoming {
+  readonly record: MessageRecord
+  readonly message: Message
+  readonly place: Place
+  /** Whether its partition is still ours. */
+  held(): boolean
+  /** Called once, when nothing of it is under way any more. @param done it is routed and each of its deliveries is attempted or parked, durably; false when it was lost on the way */
+  settled(done: boolean): void
+}
+export interface Router {
+  /** Resolves when the message is in the index and its deliveries have begun. */
+  route(incoming: Incoming): Promise<void>
+}
+export interface RouteDeps {
+  readonly gate: Gate
+  readonly copy: WebhookCopy
+  readonly index: MessageIndex
+  readonly deliveryLog: DeliveryLog
+  readonly schedule: Schedule
+  readonly store: EventStore
+  readonly deliver: Deliver
+  readonly metrics: DispatchMetrics
+  readonly log: Log
+  now(): number
+}
+
+const schema = 1
+
+/** Step 3 of a message's way: matches, archives, writes the message index, and starts the deliveries (design.md, section 2). */
+export function router(deps: RouteDeps): Router {
+  const { gate, copy, index, deliveryLog, schedule, store, deliver, metrics, log, now } = deps
+
+  const rowOf = ({ record, message, place }: Incoming, webhooks: WebhookId[]): IndexedMessage => ({
+    tenant: record.tenant,
+    message: message.id,
+    fingerprint: message.fingerprint,
+    place,
+    event: message.event,
+    acceptedAt: record.acceptedAt,
+    webhooks,
+    matchedAt: copy.checkpoint!,
+  })
+  const owedTo = (
+    { tenant, message, place, fingerprint, event, acceptedAt }: IndexedMessage,
+    webhook: WebhookId,
+    correlationId: string,
+  ): Owed => ({
+    tenant,
+    webhook,
+    message,
+    place,
+    fingerprint,
+    event,
+    acceptedAt,
+    correlationId,
+    delivery: deliveryId(tenant, message, place, webhook),
+    chain: 1,
+    attempt: 1,
+  })
+
+  const append = async (incoming: Incoming, id: EventId, type: 'MessageRouted' | 'MessageRejected', rest: object) => {
+    const { record, message, place } = incoming
+    const metadata: Metadata = {
+      schema,
+      actor: 'system:dispatcher',
+      tenant: record.tenant,
+      time: new Date(now()).toISOString(),
+      $correlationId: record.correlationId,
+      $causationId: null,
+    }
+    const data = {
+      tenant: record.tenant,
+      message: message.id,
+      place,
+      fingerprint: message.fingerprint,
+      event: message.event,
+      accepted_at: record.acceptedAt,
+      ...rest,
+    }
+    const stream = routingStream(record.tenant, record.acceptedAt)
+    await untilDone(() => store.append(stream, [{ id, type, data, metadata }], 'any', { patient: true }), {
+      onError: (error, delayMs) => log.warn({ error, delayMs, message: message.id }, 'routing.append_failed'),
+    })
+  }
+  const appendRouted = async (incoming: Incoming, row: IndexedMessage) => {
+    const { message, place, record } = incoming
+    const parts = Math.max(1, Math.ceil(row.webhooks.length / webhooksPerPart))
+    for (let part = 0; part < parts; part++) {
+      const webhooks = row.webhooks.slice(part * webhooksPerPart, (part + 1) * webhooksPerPart)
+      const rest: Pick<DeliveryEvents['MessageRouted'], 'source' | 'event_time' | 'webhooks' | 'part' | 'parts' | 'matched_at'> = {
+        source: message.source,
+        event_time: message.eventTime,
+        webhooks: [...webhooks],
+        part,
+        parts,
+        matched_at: row.matchedAt,
+      }
+      await append(incoming, routedId(record.tenant, message.id, place, part), 'MessageRouted', rest)
+    }
+  }
+
+  /** Starts what a routed message owes; it is done when MessageRouted is appended and each delivery attempted or parked. */
+  const start = (incoming: Incoming, row: IndexedMessage, skip: ReadonlySet<string>) => {
+    const owed = row.webhooks
+      .map((webhook) => owedTo(row, webhook, incoming.record.correlationId))
+      .filter(({ delivery }) => !skip.has(delivery))
+    let left = owed.length + 1
+    let all = true
+    const one = (done: boolean) => {
+      all &&= done
+      left--
+      if (left === 0) incoming.settled(all)
+    }
+    const failed = (error: unknown) => {
+      log.error({ error, message: incoming.message.id, place: incoming.place }, 'message.failed')
+      one(false) // its offset stays: it comes again
+    }
+    appendRouted(incoming, row).then(() => one(true), failed)
+    const origin = { fromTable: false, parkedAt: null, body: incoming.message.payload, held: incoming.held }
+    for (const delivery of owed)
+      untilDone(() => deliver(delivery, origin), {
+        onError: (error, delayMs) => log.error({ error, delayMs, delivery: delivery.delivery }, 'delivery.failed'),
+      }).then((came) => one(came === 'done'), failed)
+  }
+
+  /** What a redelivered message need not send again: deliveries that have an outcome or a row. */
+  const settled = async (rows: readonly IndexedMessage[]): Promise<Set<string>> => {
+    const keys = rows.flatMap((row) => row.webhooks.map((webhook) => owedTo(row, webhook, '')))
+    if (keys.length === 0) return new Set()
+    const [states, scheduled] = await Promise.all([deliveryLog.states(keys), schedule.existing(keys.map((key) => key.delivery))])
+    const done = new Set<string>(scheduled)
+    states.forEach((state, i) => {
+      if (state !== null && (state.attempt > 0 || state.chain > 1)) done.add(keys[i]!.delivery)
+    })
+    return done
+  }
+
+  const routeBatch = async (batch: readonly Incoming[]): Promise<undefined[]> => {
+    await gate.open()
+    // After the batch was fetched: whoever was answered 201 before a message's 202 is seen by it.
+    await copy.refresh()
+    const rows = batch.map((incoming) =>
+      rowOf(
+        incoming,
+        incoming.record.target === undefined ? copy.match(incoming.record.tenant, incoming.message.event) : [incoming.record.target],
+      ),
+    )
+    await deliveryLog.archive(rows.map((row, i) => ({ ...row, payload: batch[i]!.message.payload })))
+    const claimed = await index.claim(rows)
+    const others = rows.flatMap((row, i) => (claimed[i] ? [] : [{ row, incoming: batch[i]! }]))
+    const stored = await index.stored(others.map(({ row }) => row))
+    const again: { incoming: Incoming; row: IndexedMessage }[] = []
+    others.forEach(({ row, incoming }, i) => {
+      const first = stored[i]
+      if (first === undefined || first === null) throw new Error(`message ${row.message} is neither new nor in the index`)
+      if (first.place === row.place) again.push({ incoming, row: first })
+      else if (first.fingerprint === row.fingerprint) {
+        metrics.routed.inc({ result: 'duplicate' })
+        incoming.settled(true)
+      } else {
+        metrics.routed.inc({ result: 'rejected' })
+        void append(incoming, rejectedId(row.place), 'MessageRejected', { reason: 'content_differs' }).then(() => incoming.settled(true))
+      }
+    })
+    // Only after a crash or a rebalance; then with the list that is stored, whatever matches today.
+    const skip = again.length === 0 ? new Set<string>() : await settled(again.map(({ row }) => row))
+    rows.forEach((row, i) => {
+      if (!claimed[i]) return
+      metrics.routed.inc({ result: row.webhooks.length === 0 ? 'unmatched' : 'routed' })
+      start(batch[i]!, row, skip)
+    })
+    for (const { incoming, row } of again) {
+      metrics.routed.inc({ result: 'redelivered' })
+      start(incoming, row, skip)
+    }
+    return batch.map(() => undefined)
+  }
+
+  const routing: GroupCommit<Incoming, undefined> = groupCommit({
+    write: (batch) =>
+      // Until it works: a message that was accepted is never left out.
+      untilDone(() => routeBatch(batch), {
+        onError: (error, delayMs) => log.warn({ error, delayMs, messages: batch.length }, 'routing.failed'),
+      }),
+  })
+  return {
+    route: async (incoming) => {
+      await routing.add(incoming)
+    },
+  }
+}

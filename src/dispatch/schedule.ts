@@ -1,0 +1,211 @@
+import type { Pool } from 'pg'
+import type { DeliveryId, MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
+import { type GroupCommit, groupCommit, isDataError } from '../lib/group-commit.ts'
+import { isLater, type Owed } from './owed.ts'
+
+/** A row of `scheduled_deliveries` that this process has claimed. */
+export interface Claimed extends Owed {
+  /** When it was parked, or null when it came due. */
+  readonly parkedAt: string | null
+}
+/** How many rows of which webhook may be claimed. */
+export interface Room {
+  readonly webhook: WebhookId
+  readonly count: number
+}
+
+/** What is owed later: one row a delivery, the attempt that is next. */
+export interface Schedule {
+  /** Parks a delivery without a due time; a row that is as far or further stays. */
+  park(owed: Owed): Promise<void>
+  /** Webhooks that have rows due (or parked) and unclaimed, after the cursor in the order of ids, and whether they have parked rows. */
+  waiting(after: string, limit: number): Promise<{ webhook: WebhookId; parked: boolean }[]>
+  /** Claims due rows first, then parked ones, oldest first, up to each webhook's room. Rows claimed by others are passed over. */
+  claim(rooms: readonly Room[]): Promise<Claimed[]>
+  /** Which of these deliveries have a row. */
+  existing(deliveries: readonly DeliveryId[]): Promise<Set<DeliveryId>>
+  /** Keeps the claims of what is in hand. */
+  renew(owed: readonly Owed[]): Promise<void>
+  /** Gives claims back, so that they need not run out. */
+  release(owed: readonly Owed[]): Promise<void>
+  /** The attempt is recorded (or over): its row goes, unless it is further by now. */
+  done(owed: Owed): Promise<void>
+}
+
+interface Row {
+  tenant: TenantId
+  webhook: WebhookId
+  message: MessageId
+  place: Place
+  fingerprint: string
+  event: string
+  accepted_at: string
+  correlation_id: string
+  delivery: DeliveryId
+  chain: number
+  attempt: number
+  parked_at: string | null
+}
+const columns = 'delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt'
+
+const byDelivery = (a: Owed, b: Owed) => (a.delivery < b.delivery ? -1 : 1)
+/** One row a delivery, the latest: a statement cannot upsert a row twice. */
+function latest(items: readonly Owed[]): Owed[] {
+  const found = new Map<DeliveryId, Owed>()
+  for (const item of items) {
+    const other = found.get(item.delivery)
+    if (other === undefined || isLater(item, other)) found.set(item.delivery, item)
+  }
+  return [...found.values()].sort(byDelivery)
+}
+const literal = (numbers: readonly number[]) => `{${numbers.join(',')}}`
+
+export function schedule(options: { pool: Pool; owner: string; claimMs: number }): Schedule {
+  const { pool, owner, claimMs } = options
+
+  const parking: GroupCommit<Owed, void> = groupCommit({
+    isPoison: isDataError,
+    async write(items) {
+      const rows = latest(items)
+      await pool.query({
+        name: 'schedule-park',
+        text: `insert into scheduled_deliveries as mine (${columns}, parked_at)
+               select *, clock_timestamp() from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                 $7::text[], $8::timestamptz[], $9::text[], $10::int[], $11::int[])
+               on conflict (delivery) do update set chain = excluded.chain, attempt = excluded.attempt, due_at = null,
+                 parked_at = excluded.parked_at, claimed_by = null, claimed_until = null
+               where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)`,
+        values: [
+          rows.map((r) => r.delivery),
+          rows.map((r) => r.tenant),
+          rows.map((r) => r.webhook),
+          rows.map((r) => r.message),
+          rows.map((r) => r.place),
+          rows.map((r) => r.fingerprint),
+          rows.map((r) => r.event),
+          rows.map((r) => r.acceptedAt),
+          rows.map((r) => r.correlationId),
+          literal(rows.map((r) => r.chain)),
+          literal(rows.map((r) => r.attempt)),
+        ],
+      })
+      return items.map(() => undefined)
+    },
+  })
+  const finishing: GroupCommit<Owed, void> = groupCommit({
+    isPoison: isDataError,
+    async write(items) {
+      const rows = [...items].sort(byDelivery)
+      await pool.query({
+        name: 'schedule-done',
+        text: `delete from scheduled_deliveries mine using unnest($1::uuid[], $2::int[], $3::int[]) as over (delivery, chain, attempt)
+               where mine.delivery = over.delivery and (mine.chain, mine.attempt) <= (over.chain, over.attempt)`,
+        values: keysOf(rows),
+      })
+      return items.map(() => undefined)
+    },
+  })
+  const keysOf = (rows: readonly Owed[]) => [
+    rows.map((r) => r.delivery),
+    literal(rows.map((r) => r.chain)),
+    literal(rows.map((r) => r.attempt)),
+  ]
+  const mine = `mine.delivery = held.delivery and mine.chain = held.chain and mine.attempt = held.attempt and mine.claimed_by = $4`
+  return {
+    park: (owed) => parking.add(owed),
+    done: (owed) => finishing.add(owed),
+    async waiting(after, limit) {
+      // A loose scan: from webhook to webhook, never through all rows of one of them.
+      const { rows } = await pool.query<{ webhook: WebhookId; parked: boolean }>({
+        name: 'schedule-waiting',
+        text: `with recursive
+                 due as (
+                   (select webhook from scheduled_deliveries where due_at is not null and webhook > $1 order by webhook limit 1)
+                   union all
+                   select (select s.webhook from scheduled_deliveries s where s.due_at is not null and s.webhook > due.webhook
+                           order by s.webhook limit 1) from due where due.webhook is not null
+                 ),
+                 parked as (
+                   (select webhook from scheduled_deliveries where due_at is null and webhook > $1 order by webhook limit 1)
+                   union all
+                   select (select s.webhook from scheduled_deliveries s where s.due_at is null and s.webhook > parked.webhook
+                           order by s.webhook limit 1) from parked where parked.webhook is not null
+                 )
+               select webhook, bool_or(parked) as parked from (
+                 (select webhook, false as parked from due where webhook is not null and exists (
+                   select from scheduled_deliveries s where s.webhook = due.webhook and s.due_at <= clock_timestamp()) limit $2)
+                 union all
+                 (select webhook, true from parked where webhook is not null limit $2)
+               ) found group by webhook order by webhook limit $2`,
+        values: [after, limit],
+      })
+      return rows
+    },
+    async claim(rooms) {
+      if (rooms.length === 0) return []
+      const { rows } = await pool.query<Row>({
+        name: 'schedule-claim',
+        text: `with found as (
+                 select d.delivery from unnest($1::text[], $2::int[]) as room (webhook, n),
+                 lateral (
+                   select delivery from scheduled_deliveries s
+                   where s.webhook = room.webhook and s.due_at <= clock_timestamp()
+                     and (s.claimed_until is null or s.claimed_until < clock_timestamp())
+                   order by s.due_at limit room.n for update skip locked
+                 ) d
+                 union all
+                 select d.delivery from unnest($1::text[], $2::int[]) as room (webhook, n),
+                 lateral (
+                   select delivery from scheduled_deliveries s
+                   where s.webhook = room.webhook and s.due_at is null
+                     and (s.claimed_until is null or s.claimed_until < clock_timestamp())
+                   order by s.parked_at limit room.n for update skip locked
+                 ) d
+               )
+               update scheduled_deliveries mine
+               set claimed_by = $3, claimed_until = clock_timestamp() + $4 * interval '1 ms'
+               from found where mine.delivery = found.delivery
+               returning mine.delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, parked_at`,
+        values: [rooms.map((r) => r.webhook), literal(rooms.map((r) => r.count)), owner, claimMs],
+      })
+      return rows.map((row) => ({
+        tenant: row.tenant,
+        webhook: row.webhook,
+        message: row.message,
+        place: row.place,
+        fingerprint: row.fingerprint,
+        event: row.event,
+        acceptedAt: row.accepted_at,
+        correlationId: row.correlation_id,
+        delivery: row.delivery,
+        chain: row.chain,
+        attempt: row.attempt,
+        parkedAt: row.parked_at,
+      }))
+    },
+    async existing(deliveries) {
+      const { rows } = await pool.query<{ delivery: DeliveryId }>('select delivery from scheduled_deliveries where delivery = any ($1)', [
+        deliveries,
+      ])
+      return new Set(rows.map((row) => row.delivery))
+    },
+    async renew(owed) {
+      if (owed.length === 0) return
+      await pool.query({
+        name: 'schedule-renew',
+        text: `update scheduled_deliveries mine set claimed_until = clock_timestamp() + $5 * interval '1 ms'
+               from unnest($1::uuid[], $2::int[], $3::int[]) as held (delivery, chain, attempt) where ${mine}`,
+        values: [...keysOf([...owed].sort(byDelivery)), owner, claimMs],
+      })
+    },
+    async release(owed) {
+      if (owed.length === 0) return
+      await pool.query({
+        name: 'schedule-release',
+        text: `update scheduled_deliveries mine set claimed_by = null, claimed_until = null
+               from unnest($1::uuid[], $2::int[], $3::int[]) as held (delivery, chain, attempt) where ${mine}`,
+        values: [...keysOf([...owed].sort(byDelivery)), owner],
+      })
+    },
+  }
+}

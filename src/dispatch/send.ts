@@ -1,0 +1,210 @@
+import { lookup as dnsLookup } from 'node:dns'
+import { isIP, type LookupFunction, type Socket } from 'node:net'
+import { LRUCache } from 'lru-cache'
+import { buildConnector, type Dispatcher, Pool } from 'undici'
+import type { AddressPolicy } from '../lib/addresses.ts'
+import { codeOf } from '../lib/errors.ts'
+
+/** What came of one request. A failure is data, not an exception. */
+export interface Answer {
+  /** The status, or null when no head of an answer came. The head alone decides: a body may be cut, by us or on the way. */
+  readonly code: number | null
+  readonly durationMs: number
+  /** A stable word when there is no status; null otherwise. No address in it. */
+  readonly reason: SendFailure | null
+  /** The first 4 KiB of the body. */
+  readonly body: Buffer
+  readonly retryAfter: string | undefined
+}
+export type SendFailure =
+  | 'address_refused'
+  | 'connect_timeout'
+  | 'connection_refused'
+  | 'connection_reset'
+  | 'dns_failed'
+  | 'invalid_response'
+  | 'invalid_url'
+  | 'network_error'
+  | 'timeout'
+  | 'tls_failed'
+
+export interface Sender {
+  /** POSTs the body; never throws. */
+  post(url: string, headers: Record<string, string>, body: Buffer): Promise<Answer>
+  close(): Promise<void>
+}
+
+/** Read of an answer before it is cut, and kept of it. */
+const readBytes = 64 * 1024
+const keptBytes = 4 * 1024
+
+class AddressRefused extends Error {
+  readonly code = 'address_refused'
+}
+
+/**
+ * Sends requests to receivers: pools of kept-alive connections per origin, whose connector is the guard against
+ * requests to addresses that are not public (a check before connecting alone could be tricked by a name that changes).
+ */
+export function sender(options: {
+  policy: AddressPolicy
+  connectTimeoutMs: number
+  requestTimeoutMs: number
+  /** To one origin. */
+  maxConnections: number
+  userAgent: string
+  /** Origins whose connections are kept; the longest unused are closed. */
+  maxOrigins?: number
+}): Sender {
+  const { policy, connectTimeoutMs, requestTimeoutMs, maxConnections, userAgent, maxOrigins = 2_000 } = options
+  const connect = guardedConnector(policy, connectTimeoutMs)
+  const pools = new LRUCache<string, Pool>({
+    max: maxOrigins,
+    dispose: (pool) => void pool.close(), // requests in flight finish
+  })
+  const poolOf = (origin: string): Pool => {
+    const known = pools.get(origin)
+    if (known !== undefined) return known
+    const pool = new Pool(origin, {
+      connect,
+      connections: maxConnections,
+      pipelining: 1,
+      keepAliveTimeout: 4_000,
+      // The whole answer is bounded by one timer of ours; these would be two more.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      maxHeaderSize: 32 * 1024,
+    })
+    pools.set(origin, pool)
+    return pool
+  }
+  return {
+    post(url, headers, body) {
+      const started = performance.now()
+      return new Promise((resolve) => {
+        if (!URL.canParse(url)) {
+          resolve({ code: null, durationMs: 0, reason: 'invalid_url', body: Buffer.alloc(0), retryAfter: undefined })
+          return
+        }
+        const target = new URL(url)
+        let code: number | null = null
+        let retryAfter: string | undefined
+        let read = 0
+        let kept = 0
+        const chunks: Buffer[] = []
+        let controller: Dispatcher.DispatchController | undefined
+        let over = false
+        const finish = (reason: SendFailure | null) => {
+          if (over) return
+          over = true
+          clearTimeout(timer)
+          const durationMs = Math.round(performance.now() - started)
+          resolve({ code, durationMs, reason: code === null ? reason : null, body: Buffer.concat(chunks), retryAfter })
+        }
+        const cut = (reason: SendFailure | null) => {
+          finish(reason)
+          controller?.abort(new Error('the answer was cut'))
+        }
+        const timer = setTimeout(() => cut('timeout'), requestTimeoutMs)
+        poolOf(target.origin).dispatch(
+          {
+            path: target.pathname + target.search,
+            method: 'POST',
+            headers: { 'user-agent': userAgent, 'content-type': 'application/json', ...headers },
+            body,
+          },
+          {
+            onRequestStart(started) {
+              controller = started
+              if (over) started.abort(new Error('the answer came too late'))
+            },
+            onResponseStart(_controller, statusCode, answerHeaders) {
+              if (statusCode < 200) return
+              code = statusCode
+              const value = answerHeaders['retry-after']
+              retryAfter = Array.isArray(value) ? value[0] : value
+            },
+            onResponseData(_controller, chunk) {
+              if (kept < keptBytes) {
+                // A copy: the parser uses its memory again.
+                const part = Buffer.from(chunk.subarray(0, keptBytes - kept))
+                chunks.push(part)
+                kept += part.length
+              }
+              read += chunk.length
+              if (read > readBytes) cut(null)
+            },
+            onResponseEnd() {
+              finish('invalid_response')
+            },
+            onResponseError(_controller, error) {
+              finish(failureOf(error))
+            },
+          },
+        )
+      })
+    },
+    async close() {
+      await Promise.all([...pools.values()].map((pool) => pool.close()))
+    },
+  }
+}
+
+/** A connector that refuses addresses by the policy: literal ones, every resolved one, and once more the socket's own. */
+function guardedConnector(policy: AddressPolicy, timeout: number): buildConnector.connector {
+  const allowed = (address: string, plain: boolean) => policy.allows(address) && (!plain || policy.allowsPlainHttp(address))
+  const guardedLookup =
+    (plain: boolean): LookupFunction =>
+    (hostname, lookupOptions, callback) => {
+      dnsLookup(hostname, { ...lookupOptions, all: true }, (error, addresses) => {
+        if (error) callback(error, [])
+        else if (addresses.some(({ address }) => !allowed(address, plain))) callback(new AddressRefused('the address is not public'), [])
+        else if (lookupOptions.all) callback(null, addresses)
+        else callback(null, addresses[0]?.address ?? '', addresses[0]?.family ?? 4)
+      })
+    }
+  const plainConnector = buildConnector({ timeout, lookup: guardedLookup(true), autoSelectFamily: true })
+  const tlsConnector = buildConnector({ timeout, lookup: guardedLookup(false), autoSelectFamily: true })
+  return (request, callback) => {
+    const plain = request.protocol === 'http:'
+    const literal = request.hostname.replace(/^\[|\]$/g, '')
+    if (isIP(literal) !== 0 && !allowed(literal, plain)) {
+      callback(new AddressRefused('the address is not public'), null)
+      return
+    }
+    const connector = plain ? plainConnector : tlsConnector
+    connector(request, (...result) => {
+      const [error, socket] = result
+      if (error === null && !allowed((socket as Socket).remoteAddress ?? '', plain)) {
+        socket.destroy()
+        callback(new AddressRefused('the address is not public'), null)
+      } else callback(...result)
+    })
+  }
+}
+
+const failures: Readonly<Record<string, SendFailure>> = {
+  address_refused: 'address_refused',
+  UND_ERR_CONNECT_TIMEOUT: 'connect_timeout',
+  ETIMEDOUT: 'connect_timeout',
+  ECONNREFUSED: 'connection_refused',
+  ECONNRESET: 'connection_reset',
+  EPIPE: 'connection_reset',
+  UND_ERR_SOCKET: 'connection_reset',
+  ENOTFOUND: 'dns_failed',
+  EAI_AGAIN: 'dns_failed',
+  EAI_FAIL: 'dns_failed',
+  HPE_INVALID_CONSTANT: 'invalid_response',
+  UND_ERR_HEADERS_OVERFLOW: 'invalid_response',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'invalid_response',
+}
+/** What OpenSSL and Node say of certificates: `CERT_...`, `ERR_TLS_...`, `ERR_SSL_...`, `DEPTH_ZERO_SELF_SIGNED_CERT`, `UNABLE_TO_...`. */
+const tls = /CERT|^ERR_TLS|^ERR_SSL|^UNABLE_TO|^EPROTO$/
+
+function failureOf(error: unknown): SendFailure {
+  // With several addresses Node tells of each attempt; the first says enough.
+  const cause = error instanceof AggregateError ? error.errors[0] : error
+  const code = codeOf(cause)
+  if (code === undefined) return 'network_error'
+  return failures[code] ?? (tls.test(code) ? 'tls_failed' : code.startsWith('HPE_') ? 'invalid_response' : 'network_error')
+}

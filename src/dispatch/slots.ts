@@ -1,0 +1,214 @@
+import type { TenantId, WebhookId } from '../events/ids.ts'
+
+/**
+ * Who may send now (design.md, section 5). A slot is one request under way. Limits: all of the process, a quarter per
+ * tenant, a share per webhook (one while its breaker is open), and half for all webhooks that are not known to be fast,
+ * so that endpoints which hang never own the pool. What is over a limit waits in its webhook's bounded queue, and is
+ * parked when that is full or has lasted too long; where only the whole pool is full it just waits.
+ */
+export interface Slots {
+  /** Resolves with a slot, or `parked` when the delivery is to wait in the table. One that comes from there passes new ones by. */
+  enter(webhook: WebhookId, tenant: TenantId, options?: { fromTable: boolean }): Promise<Slot | 'parked'>
+  /** How many rows of the webhook may be claimed: what it could begin at once, and a few more to follow while it does well. */
+  room(webhook: WebhookId, tenant: TenantId): number
+  /** It has parked rows: while it has, new deliveries park behind them. */
+  setParked(webhook: WebhookId, tenant: TenantId): void
+  /** All webhooks that have parked rows. */
+  parkedAre(webhooks: ReadonlySet<WebhookId>): void
+  /** In use, and waiting. */
+  readonly inFlight: number
+  readonly waiting: number
+  /** For shutdown: whoever waits is told to park, and nothing new enters. */
+  close(): void
+}
+export interface Slot {
+  /** Gives the slot back, after the attempt has been appended. @param outcome of the request, or null when none was made */
+  release(outcome: { ok: boolean; durationMs: number } | null): void
+}
+export interface SlotLimits {
+  readonly total: number
+  /** Per webhook over all dispatchers. */
+  readonly perWebhook: number
+  /** Live dispatchers, this one included. */
+  dispatchers(): number
+  /** Waiting deliveries of one webhook. */
+  readonly queue?: number
+  readonly queueMs?: number
+}
+
+/** Failures in a row that open a webhook's breaker: one request at a time then probes it. */
+const breakerFailures = 5
+const slowMs = 1_000
+/** Durations that are remembered of each webhook. */
+const samples = 9
+const sweepMs = 100
+/** Rows that a webhook which does well may have claimed ahead of its slots, so that they are not fetched one by one. */
+const claimAhead = 40
+
+interface Waiting {
+  readonly since: number
+  resolve(answer: Slot | 'parked'): void
+}
+interface Endpoint {
+  readonly webhook: WebhookId
+  readonly tenant: TenantId
+  inFlight: number
+  /** Start times of requests under way: one that has lasted long tells before it ends. */
+  readonly started: Set<{ at: number }>
+  queue: Waiting[]
+  failures: number
+  recent: number[]
+  fast: boolean
+  parked: boolean
+}
+
+export function slots(limits: SlotLimits, now: () => number = () => performance.now()): Slots & { stop(): void } {
+  const { total, perWebhook, queue: queueLength = 500, queueMs = 2_000 } = limits
+  const perTenant = Math.max(1, Math.floor(total / 4))
+  const forSlow = Math.max(1, Math.floor(total / 2))
+  const endpoints = new Map<WebhookId, Endpoint>()
+  const tenants = new Map<TenantId, number>()
+  /** Webhooks that have somebody waiting, in the order in which they are looked at. */
+  const ring = new Set<Endpoint>()
+  let inFlight = 0
+  let slowInFlight = 0
+  let waiting = 0
+  let closed = false
+
+  const endpointOf = (webhook: WebhookId, tenant: TenantId): Endpoint => {
+    const known = endpoints.get(webhook)
+    if (known !== undefined) return known
+    const fresh: Endpoint = {
+      webhook,
+      tenant,
+      inFlight: 0,
+      started: new Set(),
+      queue: [],
+      failures: 0,
+      recent: [],
+      fast: false,
+      parked: false,
+    }
+    endpoints.set(webhook, fresh)
+    return fresh
+  }
+  const ownLimit = (e: Endpoint) => (e.failures >= breakerFailures ? 1 : Math.max(1, Math.floor(perWebhook / limits.dispatchers())))
+  /** What the limits other than the whole pool's leave to it. */
+  const share = (e: Endpoint) =>
+    Math.min(ownLimit(e) - e.inFlight, perTenant - (tenants.get(e.tenant) ?? 0), e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight)
+  const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0
+  const judge = (e: Endpoint) => {
+    const at = now()
+    const known = [...e.recent, ...[...e.started].map((s) => at - s.at).filter((age) => age > slowMs)]
+    const fast = e.recent.length > 0 && median(known) <= slowMs
+    if (fast === e.fast) return
+    e.fast = fast
+    slowInFlight += fast ? -e.inFlight : e.inFlight
+  }
+  const begin = (e: Endpoint): Slot => {
+    const start = { at: now() }
+    e.inFlight++
+    e.started.add(start)
+    inFlight++
+    if (!e.fast) slowInFlight++
+    tenants.set(e.tenant, (tenants.get(e.tenant) ?? 0) + 1)
+    let released = false
+    return {
+      release(outcome) {
+        if (released) return
+        released = true
+        e.started.delete(start)
+        e.inFlight--
+        inFlight--
+        if (!e.fast) slowInFlight--
+        const left = (tenants.get(e.tenant) ?? 1) - 1
+        if (left === 0) tenants.delete(e.tenant)
+        else tenants.set(e.tenant, left)
+        if (outcome !== null) {
+          e.failures = outcome.ok ? 0 : e.failures + 1
+          e.recent.push(outcome.durationMs)
+          if (e.recent.length > samples) e.recent.shift()
+          judge(e)
+        }
+        serve()
+      },
+    }
+  }
+  /** Gives free slots to whoever waits, webhook after webhook, one at a time. */
+  const serve = () => {
+    let looked = 0
+    while (inFlight < total && ring.size > 0 && looked < ring.size) {
+      const [e] = ring
+      if (e === undefined) return
+      ring.delete(e)
+      if (share(e) <= 0) {
+        ring.add(e)
+        looked++
+        continue
+      }
+      const first = e.queue.shift()
+      if (first === undefined) continue
+      waiting--
+      if (e.queue.length > 0) ring.add(e)
+      looked = 0
+      first.resolve(begin(e))
+    }
+  }
+  const park = (e: Endpoint, upTo: number) => {
+    for (const w of e.queue.splice(0, upTo)) {
+      waiting--
+      w.resolve('parked')
+    }
+    if (e.queue.length === 0) ring.delete(e)
+  }
+  const sweep = () => {
+    const at = now()
+    for (const e of endpoints.values()) {
+      if (e.started.size > 0) judge(e)
+      const late = e.queue.findIndex((w) => at - w.since < queueMs)
+      // Waiting for the whole pool alone is not the webhook's fault.
+      if (e.queue.length > 0 && late !== 0 && share(e) <= 0) park(e, late === -1 ? e.queue.length : late)
+      if (e.inFlight === 0 && e.queue.length === 0 && !e.parked && endpoints.size > 50_000) endpoints.delete(e.webhook)
+    }
+    serve()
+  }
+  const timer = setInterval(sweep, sweepMs)
+
+  return {
+    enter(webhook, tenant, { fromTable } = { fromTable: false }) {
+      const e = endpointOf(webhook, tenant)
+      if (closed || (e.parked && !fromTable)) return Promise.resolve('parked')
+      if (e.queue.length === 0 && inFlight < total && share(e) > 0) return Promise.resolve(begin(e))
+      if (e.queue.length >= queueLength) return Promise.resolve('parked')
+      return new Promise((resolve) => {
+        e.queue.push({ since: now(), resolve })
+        waiting++
+        ring.add(e)
+      })
+    },
+    room(webhook, tenant) {
+      const e = endpointOf(webhook, tenant)
+      const free = closed ? 0 : Math.min(share(e) - e.queue.length, total - inFlight)
+      return free <= 0 ? 0 : e.fast && e.failures === 0 ? free + claimAhead : free
+    },
+    setParked(webhook, tenant) {
+      endpointOf(webhook, tenant).parked = true
+    },
+    parkedAre(webhooks) {
+      for (const e of endpoints.values()) e.parked = webhooks.has(e.webhook)
+    },
+    get inFlight() {
+      return inFlight
+    },
+    get waiting() {
+      return waiting
+    },
+    close() {
+      closed = true
+      for (const e of endpoints.values()) park(e, e.queue.length)
+    },
+    stop() {
+      clearInterval(timer)
+    },
+  }
+}

@@ -1,0 +1,128 @@
+import type { KeyObject } from 'node:crypto'
+import type { Checkpoint } from '../events/envelope.ts'
+import type { TenantId, WebhookId } from '../events/ids.ts'
+import { fieldAad } from '../events/sealed-fields.ts'
+import type { Keyring } from '../lib/keyring.ts'
+import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../projections/webhooks.ts'
+import { type PatternIndex, patternIndex } from './match.ts'
+import { signingKey } from './sign.ts'
+
+/** A webhook as the dispatcher sees it: a copy at most a second old. */
+export interface Target {
+  readonly id: WebhookId
+  readonly tenant: TenantId
+  readonly revision: number
+  readonly state: 'active' | 'inactive' | 'deleted'
+  readonly pattern: string
+  readonly callbackUrl: string
+  /** The origin alone, for logs: a path can be a credential. */
+  readonly origin: string
+  readonly retryDelays: readonly number[] | null
+  /** One key for each secret that is live at the time (milliseconds). */
+  signingKeys(now: number): KeyObject[]
+}
+
+/**
+ * The dispatcher's copy of the read model `webhooks`: what changed since the last look is asked for after each batch was
+ * fetched, so that whoever was answered 201 before a message's 202 is seen by it (design.md, section 2).
+ */
+export interface WebhookCopy {
+  /** Asks what has changed since the last look; whoever calls it while another look is under way gets the next one. */
+  refresh(): Promise<void>
+  /** Refreshes when the copy is older than a second. */
+  freshen(): Promise<void>
+  /** The checkpoint of the read model that the copy was taken at; null before the first look. */
+  readonly checkpoint: Checkpoint | null
+  match(tenant: TenantId, event: string): WebhookId[]
+  get(id: WebhookId): Target | undefined
+  isSuspended(tenant: TenantId): boolean
+}
+
+const maxAgeMs = 1_000
+
+export function webhookCopy(deps: { changes(since: ChangeCursor | null): Promise<WebhookChanges>; keyring: Keyring }): WebhookCopy {
+  const { changes, keyring } = deps
+  const targets = new Map<WebhookId, Target>()
+  const patterns = new Map<TenantId, PatternIndex<WebhookId>>()
+  const suspended = new Set<TenantId>()
+  let checkpoint: Checkpoint | null = null
+  let cursor: ChangeCursor | null = null
+  let takenAt = Number.NEGATIVE_INFINITY
+  let running: Promise<void> | undefined
+  let next: Promise<void> | undefined
+
+  const patternsOf = (tenant: TenantId): PatternIndex<WebhookId> => {
+    const known = patterns.get(tenant)
+    if (known !== undefined) return known
+    const fresh = patternIndex<WebhookId>()
+    patterns.set(tenant, fresh)
+    return fresh
+  }
+  const put = (target: Target) => {
+    const former = targets.get(target.id)
+    if (former?.state === 'active') patternsOf(former.tenant).remove(former.pattern, former.id)
+    if (target.state === 'active') patternsOf(target.tenant).add(target.pattern, target.id)
+    targets.set(target.id, target)
+  }
+  const open = async (row: ChangedWebhook): Promise<Target> => {
+    const vault = await keyring.vault(row.tenant)
+    const opened = (field: string, value: string) => vault.openText(fieldAad(row.tenant, row.id, field), value)
+    const callbackUrl = opened('callback_url', row.callbackUrl)
+    const key = signingKey(opened('secret', row.secret))
+    const former = row.previousSecret === null ? null : signingKey(opened('secret', row.previousSecret))
+    const formerUntil = row.previousUntil === null ? 0 : Date.parse(row.previousUntil)
+    return {
+      id: row.id,
+      tenant: row.tenant,
+      revision: row.revision,
+      state: row.isDeleted ? 'deleted' : row.isActive ? 'active' : 'inactive',
+      pattern: row.event,
+      callbackUrl,
+      origin: URL.canParse(callbackUrl) ? new URL(callbackUrl).origin : 'invalid',
+      retryDelays: row.retryDelays,
+      signingKeys: (now) => (former !== null && now < formerUntil ? [key, former] : [key]),
+    }
+  }
+  const look = async () => {
+    const asked = performance.now()
+    const found = await changes(cursor)
+    const opened = await Promise.all(found.webhooks.map(open))
+    for (const target of opened) put(target)
+    for (const { tenant, isSuspended } of found.tenants)
+      if (isSuspended) suspended.add(tenant)
+      else suspended.delete(tenant)
+    checkpoint = found.checkpoint
+    cursor = found.cursor
+    takenAt = asked
+  }
+  const start = (): Promise<void> => {
+    const looking = look().finally(() => {
+      if (running === looking) running = undefined
+    })
+    running = looking
+    return looking
+  }
+  const refresh = (): Promise<void> => {
+    if (running === undefined) return start()
+    // The look under way may have begun before the caller's batch was fetched.
+    next ??= running
+      .catch(() => undefined) // its own caller is told
+      .then(() => {
+        next = undefined
+        return start()
+      })
+    return next
+  }
+  return {
+    refresh,
+    freshen: async () => {
+      if (performance.now() - takenAt > maxAgeMs) await refresh()
+    },
+    get checkpoint() {
+      return checkpoint
+    },
+    match: (tenant, event) => patterns.get(tenant)?.match(event) ?? [],
+    get: (id) => targets.get(id),
+    isSuspended: (tenant) => suspended.has(tenant),
+  }
+}

@@ -1,0 +1,70 @@
+import type { RecordedDeliveryEvent } from '../events/delivery.ts'
+import type { RecordedEvent } from '../events/envelope.ts'
+import { deliveryId } from '../lib/delivery-id.ts'
+import type { Sql } from '../lib/sql.ts'
+import type { DeliveryLog, Fact } from '../ports/delivery-log.ts'
+import type { Projection } from './projection.ts'
+
+const noOutcome = { code: null, durationMs: null, reason: null, response: null, delaySeconds: null }
+
+/** The facts that an event tells about deliveries: a MessageRouted one for each of its webhooks, an attempt one. */
+export function factsOf(recorded: RecordedEvent): Fact[] {
+  const event = recorded as RecordedDeliveryEvent
+  if (event.type === 'MessageRejected') return []
+  const { tenant, message, place, fingerprint, event: name, accepted_at: acceptedAt } = event.data
+  const common = {
+    tenant,
+    message,
+    place,
+    fingerprint,
+    event: name,
+    acceptedAt,
+    correlationId: event.metadata.$correlationId,
+    eventId: event.id,
+    time: event.metadata.time,
+  }
+  if (event.type === 'MessageRouted')
+    return event.data.webhooks.map((webhook) => ({
+      ...common,
+      ...noOutcome,
+      webhook,
+      delivery: deliveryId(tenant, message, place, webhook),
+      type: event.type,
+      chain: 1,
+      attempt: 0,
+    }))
+  const { webhook, delivery, chain, attempt } = event.data
+  const fact = { ...common, ...noOutcome, webhook, delivery, chain, attempt, type: event.type }
+  if (event.type === 'DeliveryDiscarded') return [{ ...fact, reason: event.data.reason }]
+  if (event.type === 'DeliveryReplayed') return [fact]
+  const { code, duration_ms: durationMs, reason, response } = event.data
+  return [{ ...fact, code, durationMs, reason, response, delaySeconds: event.type === 'DeliveryFailed' ? event.data.delay_seconds : null }]
+}
+
+/**
+ * The one projector of routing and attempts: statuses to the delivery log first, then, in the transaction of the
+ * checkpoint, what they make happen (the retry manager) and what the index shows of rejected messages.
+ */
+export const deliveries = (
+  deliveryLog: DeliveryLog,
+  scheduleRetries: (sql: Sql, events: readonly RecordedEvent[]) => Promise<void>,
+): Projection => ({
+  name: 'deliveries',
+  version: 1,
+  families: ['routing', 'attempts'],
+  async prepare(events) {
+    const facts = events.flatMap(factsOf)
+    if (facts.length > 0) await deliveryLog.record(facts)
+  },
+  async apply(sql, events) {
+    const rejected = (events as readonly RecordedDeliveryEvent[])
+      .filter((event) => event.type === 'MessageRejected')
+      .map(({ data }) => data)
+    if (rejected.length > 0)
+      await sql`insert into message_rejections (tenant, message, place, fingerprint, accepted_at)
+        select * from unnest(${rejected.map((r) => r.tenant)}::text[], ${rejected.map((r) => r.message)}::text[], ${rejected.map((r) => r.place)}::text[],
+          ${rejected.map((r) => r.fingerprint)}::text[], ${rejected.map((r) => r.accepted_at)}::timestamptz[])
+        on conflict (tenant, message, place) do nothing`
+    await scheduleRetries(sql, events)
+  },
+})
