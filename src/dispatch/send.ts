@@ -1,7 +1,7 @@
 import { lookup as dnsLookup } from 'node:dns'
 import { isIP, type LookupFunction, type Socket } from 'node:net'
 import { LRUCache } from 'lru-cache'
-import { buildConnector, type Dispatcher, Pool } from 'undici'
+import { buildConnector, type Dispatcher, errors, Pool } from 'undici'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import { codeOf } from '../lib/errors.ts'
 
@@ -194,7 +194,6 @@ const failures: Readonly<Record<string, SendFailure>> = {
   ENOTFOUND: 'dns_failed',
   EAI_AGAIN: 'dns_failed',
   EAI_FAIL: 'dns_failed',
-  HPE_INVALID_CONSTANT: 'invalid_response',
   UND_ERR_HEADERS_OVERFLOW: 'invalid_response',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'invalid_response',
 }
@@ -204,7 +203,7 @@ const tls = /CERT|^ERR_TLS|^ERR_SSL|^UNABLE_TO|^EPROTO$/
 function failureOf(error: unknown): SendFailure {
   // With several addresses Node tells of each attempt; the first says enough.
   const cause = error instanceof AggregateError ? error.errors[0] : error
-  const code = codeOf(cause)
-  if (code === undefined) return 'network_error'
-  return failures[code] ?? (tls.test(code) ? 'tls_failed' : code.startsWith('HPE_') ? 'invalid_response' : 'network_error')
+  if (cause instanceof errors.HTTPParserError) return 'invalid_response'
+  const code = codeOf(cause) ?? ''
+  return failures[code] ?? (tls.test(code) ? 'tls_failed' : 'network_error')
 }

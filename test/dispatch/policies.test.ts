@@ -1,0 +1,82 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { classify } from '../../src/dispatch/classify.ts'
+import { isOver } from '../../src/dispatch/due.ts'
+import { longestChain, nextDelay, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
+
+describe('classifying an answer', () => {
+  it('takes every 2xx as a success', () => {
+    for (let code = 200; code < 300; code++) expect(classify(code), String(code)).to.equal('success')
+  })
+  it('takes as permanent what no repetition changes, and nothing else', () => {
+    const permanent = Array.from({ length: 400 }, (_, i) => 300 + i - 0).filter((code) => classify(code) === 'permanent')
+    expect(permanent).to.deep.equal([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
+  })
+  it('takes redirects, 401, 403, 404, 429 and no answer at all as transient', () => {
+    for (const code of [301, 302, 307, 401, 403, 404, 408, 429, 500, 502, 503, 504, null])
+      expect(classify(code), String(code)).to.equal('transient')
+  })
+})
+
+describe('the delay to the next attempt', () => {
+  const delays = [5, 300, 1_800]
+  it('is the list entry of the failed attempt, within 20 % to both sides', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 3 }), fc.double({ min: 0, max: 0.999999, noNaN: true }), (attempt, random) => {
+        const delay = nextDelay(delays, attempt, null, random)!
+        const planned = delays[attempt - 1]!
+        return delay >= planned * 0.8 - 0.001 && delay <= planned * 1.2 + 0.001
+      }),
+    )
+  })
+  it('is nothing after the last', () => {
+    expect(nextDelay(delays, 4, null, 0.5)).to.equal(null)
+    expect(nextDelay(delays, 4, 60, 0.5)).to.equal(null)
+  })
+  it('is never before what Retry-After asks for, up to a day', () => {
+    expect(nextDelay(delays, 1, 60, 0.5)).to.equal(60)
+    expect(nextDelay(delays, 1, 1, 0.5)).to.equal(5)
+    expect(nextDelay(delays, 1, 10_000_000, 0.5)).to.equal(86_400)
+  })
+  it('adds up to the longest chain', () => {
+    expect(longestChain(delays)).to.be.closeTo(2_526, 0.001)
+  })
+})
+
+describe('Retry-After', () => {
+  const now = Date.parse('2026-01-01T00:00:00Z')
+  for (const [value, seconds] of [
+    ['120', 120],
+    [' 0 ', 0],
+    ['Thu, 01 Jan 2026 00:01:30 GMT', 90],
+    ['Thursday, 01-Jan-26 00:01:30 GMT', 90],
+    ['Wed, 31 Dec 2025 23:59:00 GMT', 0],
+    ['soon', null],
+    ['-5', null],
+    ['1.5', null],
+    ['', null],
+    [undefined, null],
+  ] as const)
+    it(`${JSON.stringify(value)} means ${seconds}`, () => {
+      expect(parseRetryAfter(value, now)).to.equal(seconds)
+    })
+})
+
+describe('a claimed row', () => {
+  const state = (
+    type: 'MessageRouted' | 'DeliveryFailed' | 'DeliveryDeadLettered' | 'DeliverySucceeded',
+    chain: number,
+    attempt: number,
+  ) => ({ type, chain, attempt })
+  it('goes on when nothing is known, or only what comes before it', () => {
+    expect(isOver(null, { chain: 1, attempt: 1 })).to.equal(false)
+    expect(isOver(state('MessageRouted', 1, 0), { chain: 1, attempt: 1 })).to.equal(false)
+    expect(isOver(state('DeliveryFailed', 1, 1), { chain: 1, attempt: 2 })).to.equal(false)
+    expect(isOver(state('DeliveryDeadLettered', 1, 3), { chain: 2, attempt: 1 })).to.equal(false)
+  })
+  it('is over when its very attempt, an end of its chain, or a later chain is recorded', () => {
+    expect(isOver(state('DeliveryFailed', 1, 2), { chain: 1, attempt: 2 })).to.equal(true)
+    expect(isOver(state('DeliverySucceeded', 1, 1), { chain: 1, attempt: 2 })).to.equal(true)
+    expect(isOver(state('MessageRouted', 2, 0), { chain: 1, attempt: 2 })).to.equal(true)
+  })
+})

@@ -1,0 +1,123 @@
+import { expect } from 'chai'
+import { type Sender, sender } from '../../src/dispatch/send.ts'
+import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
+import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
+
+const options = { connectTimeoutMs: 500, requestTimeoutMs: 400, maxConnections: 10, userAgent: 'Kolbak/test' }
+const local = addressPolicy({ allowedSubnets: ['127.0.0.0/8', '::1/128'].map(parseSubnet), allowHttp: false })
+
+describe('sending a request', () => {
+  let receiver: Receiver
+  let secure: Receiver
+  let send: Sender
+  const post = (url: string) => send.post(url, { 'webhook-id': 'evt_1' }, Buffer.from('{"id":"evt_1"}'))
+
+  before(async () => {
+    ;[receiver, secure] = await Promise.all([startReceiver(), startReceiver({ tls: true })])
+    send = sender({ ...options, policy: local })
+  })
+  after(async () => {
+    await Promise.all([receiver.close(), secure.close()])
+    await send.close()
+  })
+
+  it('POSTs the bytes with their headers and tells the status and the beginning of the answer', async () => {
+    receiver.answer('/ok', (_request, response) => response.writeHead(201).end('thanks'))
+    const answer = await post(receiver.url('/ok'))
+    expect(answer).to.include({ code: 201, reason: null })
+    expect(answer.body.toString()).to.equal('thanks')
+    const [request] = receiver.received('/ok')
+    expect(request?.raw).to.equal('{"id":"evt_1"}')
+    expect(request?.headers).to.include({ 'content-type': 'application/json', 'user-agent': 'Kolbak/test', 'webhook-id': 'evt_1' })
+  })
+  it('keeps 4 KiB of an answer of 64 MB, and cuts the rest', async () => {
+    receiver.answer('/flood', failures.floods)
+    const answer = await post(receiver.url('/flood'))
+    expect(answer.code).to.equal(200)
+    expect(answer.body).to.have.length(4096)
+    expect(answer.durationMs).to.be.lessThan(options.requestTimeoutMs)
+  })
+  it('keeps NUL bytes and broken UTF-8 as they came', async () => {
+    receiver.answer('/broken', failures.brokenText)
+    const answer = await post(receiver.url('/broken'))
+    expect(answer.body).to.deep.equal(Buffer.from([0x6f, 0x6b, 0x00, 0xff, 0xfe, 0xc3, 0x28, 0xed, 0xa0, 0x80]))
+  })
+  it('gives up on a receiver that hangs', async () => {
+    receiver.answer('/hang', failures.hangs)
+    const answer = await post(receiver.url('/hang'))
+    expect(answer).to.include({ code: null, reason: 'timeout' })
+    expect(answer.durationMs).to.be.within(350, 1_500)
+  })
+  it('bounds the time of a body that drips; the status that came counts', async () => {
+    receiver.answer('/drip', failures.drips)
+    const answer = await post(receiver.url('/drip'))
+    expect(answer.code).to.equal(200)
+    expect(answer.durationMs).to.be.within(350, 1_500)
+  })
+  it('takes the status of an answer whose body is cut off', async () => {
+    receiver.answer('/mid', failures.resetMidBody)
+    expect(await post(receiver.url('/mid'))).to.include({ code: 200, reason: null })
+  })
+  it('does not follow redirects', async () => {
+    receiver.answer('/redirect', failures.redirects)
+    expect((await post(receiver.url('/redirect'))).code).to.equal(302)
+  })
+  it('hands on Retry-After', async () => {
+    receiver.answer('/later', failures.retryAfter('7'))
+    expect(await post(receiver.url('/later'))).to.include({ code: 429, retryAfter: '7' })
+  })
+  for (const [what, behaviour, reason] of [
+    ['a reset before the answer', failures.resetBeforeAnswer, 'connection_reset'],
+    ['an answer that is not HTTP', failures.notHttp, 'invalid_response'],
+  ] as const)
+    it(`says ${reason} of ${what}`, async () => {
+      receiver.answer(`/${reason}`, behaviour)
+      expect(await post(receiver.url(`/${reason}`))).to.include({ code: null, reason })
+    })
+  it('says connection_refused where nobody listens', async () => {
+    expect(await post('http://127.0.0.1:1/')).to.include({ code: null, reason: 'connection_refused' })
+  })
+  it('says dns_failed of a name that does not exist', async () => {
+    expect(await post('https://does-not-exist.invalid/')).to.include({ code: null, reason: 'dns_failed' })
+  })
+  it('says tls_failed of a certificate that nobody trusts', async () => {
+    expect(await post(secure.url('/'))).to.include({ code: null, reason: 'tls_failed' })
+    expect(secure.received()).to.have.length(0)
+  })
+  it('says tls_failed, or that the answer is not one, of https to a plain port', async () => {
+    const answer = await post(receiver.url('/plain').replace('http:', 'https:'))
+    expect(answer.reason).to.be.oneOf(['tls_failed', 'connection_reset'])
+  })
+
+  describe('to addresses that are not public', () => {
+    let strict: Sender
+    before(() => {
+      strict = sender({ ...options, policy: addressPolicy({ allowedSubnets: [], allowHttp: true }) })
+    })
+    after(() => strict.close())
+    const port = () => new URL(receiver.origin).port
+    for (const host of [
+      '127.0.0.1',
+      '[::1]',
+      '[::ffff:127.0.0.1]',
+      '0x7f000001',
+      '2130706433',
+      'localhost',
+      '0.0.0.0',
+      '169.254.169.254',
+      '10.0.0.1',
+    ])
+      it(`refuses ${host} without a connection`, async () => {
+        const before = receiver.received().length
+        const answer = await strict.post(`http://${host}:${port()}/ssrf`, {}, Buffer.from('{}'))
+        expect(answer).to.include({ code: null, reason: 'address_refused' })
+        expect(receiver.received()).to.have.length(before)
+      })
+  })
+  it('sends plain http only to allowed subnets, unless it is allowed as such', async () => {
+    const publicOnly = sender({ ...options, policy: { allows: () => true, allowsPlainHttp: () => false } })
+    const answer = await publicOnly.post(receiver.url('/http'), {}, Buffer.from('{}'))
+    expect(answer.reason).to.equal('address_refused')
+    await publicOnly.close()
+  })
+})

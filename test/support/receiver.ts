@@ -1,0 +1,150 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Webhook } from 'standardwebhooks'
+
+/** A request as the receiver saw it. */
+export interface Received {
+  readonly path: string
+  readonly headers: IncomingMessage['headers']
+  readonly raw: string
+  readonly body: { id: string; event: string; event_time: string | null; source: string | null; payload: Record<string, unknown> }
+  /** By the official library, under the secrets given; null when none was given for the path. */
+  readonly verified: boolean | null
+  readonly at: number
+}
+/** How a path answers: a status, or whatever it does with the response. */
+export type Behaviour = number | ((request: Received, response: ServerResponse, socket: Socket) => void)
+
+export interface Receiver {
+  readonly origin: string
+  url(path: string): string
+  /** From now on. Default 200. */
+  answer(path: string, behaviour: Behaviour): void
+  /** Checks the signatures of what comes to the path with the official library. */
+  verify(path: string, secret: string): void
+  received(path?: string): readonly Received[]
+  close(): Promise<void>
+}
+
+/** A real receiver on 127.0.0.1 that answers as it is told. @param tls with a certificate that nobody trusts */
+export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
+  const behaviours = new Map<string, Behaviour>()
+  const secrets = new Map<string, string[]>()
+  const all: Received[] = []
+  const sockets = new Set<Socket>()
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      const path = request.url ?? '/'
+      const raw = Buffer.concat(chunks).toString()
+      const known = secrets.get(path)
+      const received: Received = {
+        path,
+        headers: request.headers,
+        raw,
+        body: JSON.parse(raw) as Received['body'],
+        verified: known === undefined ? null : known.some((secret) => isSigned(secret, raw, request.headers)),
+        at: performance.now(),
+      }
+      all.push(received)
+      const behaviour = behaviours.get(path) ?? 200
+      if (typeof behaviour === 'number') response.writeHead(behaviour).end()
+      else behaviour(received, response, request.socket)
+    })
+  }
+  const server = tls ? createHttpsServer(untrustedCertificate(), listener) : createHttpServer(listener)
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+  })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  const origin = `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return {
+    origin,
+    url: (path) => origin + path,
+    answer: (path, behaviour) => behaviours.set(path, behaviour),
+    verify: (path, secret) => secrets.set(path, [...(secrets.get(path) ?? []), secret]),
+    received: (path) => (path === undefined ? all : all.filter((r) => r.path === path)),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        for (const socket of sockets) socket.destroy()
+      }),
+  }
+}
+
+function isSigned(secret: string, raw: string, headers: IncomingMessage['headers']): boolean {
+  try {
+    new Webhook(secret).verify(raw, headers as Record<string, string>)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function untrustedCertificate(): { key: string; cert: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'kolbak-tls-'))
+  try {
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    execFileSync(
+      'openssl',
+      ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=127.0.0.1', '-keyout', key, '-out', cert],
+      {
+        stdio: 'ignore',
+      },
+    )
+    return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** What receivers do to their senders. */
+export const failures = {
+  /** Never answers. */
+  hangs: (() => {}) satisfies Behaviour,
+  resetBeforeAnswer: ((_request, _response, socket) => socket.resetAndDestroy()) satisfies Behaviour,
+  resetMidBody: ((_request, response, socket) => {
+    response.writeHead(200, { 'content-length': '1000' })
+    response.write('half', () => socket.resetAndDestroy())
+  }) satisfies Behaviour,
+  /** A byte of the body a second. */
+  drips: ((_request, response) => {
+    response.writeHead(200).flushHeaders()
+    const timer = setInterval(() => response.write('.'), 1_000)
+    response.on('close', () => clearInterval(timer))
+  }) satisfies Behaviour,
+  /** 64 MB. */
+  floods: ((_request, response) => {
+    response.writeHead(200)
+    const chunk = Buffer.alloc(1 << 20, 'x')
+    let left = 64
+    const more = () => {
+      while (left > 0) {
+        left--
+        if (!response.write(chunk)) {
+          response.once('drain', more)
+          return
+        }
+      }
+      response.end()
+    }
+    more()
+  }) satisfies Behaviour,
+  brokenText: ((_request, response) =>
+    response.writeHead(500).end(Buffer.from([0x6f, 0x6b, 0x00, 0xff, 0xfe, 0xc3, 0x28, 0xed, 0xa0, 0x80]))) satisfies Behaviour,
+  redirects: ((_request, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()) satisfies Behaviour,
+  notHttp: ((_request, _response, socket) => socket.end('SSH-2.0-OpenSSH_9.6\r\n')) satisfies Behaviour,
+  retryAfter:
+    (value: string, status = 429): Behaviour =>
+    (_request, response) =>
+      response.writeHead(status, { 'retry-after': value }).end('later'),
+}
