@@ -1,0 +1,40 @@
+import type { ClientBase, Pool } from 'pg'
+
+/** What has reached this many is counted by offsets, which a rollback or a crash leaves gaps in. */
+const exactUpTo = 10_000
+
+/** Records at or after the saved offset of each partition. */
+export async function busLag(pool: Pool, partitions: number, saved: ReadonlyMap<number, bigint>): Promise<Map<number, number>> {
+  const all = Array.from({ length: partitions }, (_, partition) => partition)
+  const { rows } = await pool.query<{ partition: number; lag: bigint }>({
+    name: 'messages-lag',
+    text: `select partition, case
+             when newest is null or newest < next then 0
+             when counted < $3 then counted
+             else newest - next + 1
+           end as lag
+           from unnest($1::integer[], $2::bigint[]) as part (partition, next)
+           cross join lateral (select pg_sequence_last_value(('messages_offset_' || partition)::regclass) as newest) as counter
+           cross join lateral (
+             select count(*) as counted from (
+               select from messages m where newest >= next and m.partition = part.partition and m."offset" >= next limit $3
+             ) as following
+           ) as number`,
+    values: [`{${all.join(',')}}`, `{${all.map((partition) => saved.get(partition) ?? 0n).join(',')}}`, exactUpTo],
+  })
+  return new Map(rows.map((row) => [row.partition, Number(row.lag)]))
+}
+
+/** Whether no record of a day's partition is at or after the first offset not done of its bus partition. */
+export async function holdsNothingUnread(client: ClientBase, dayPartition: string, unread: ReadonlyMap<number, bigint>): Promise<boolean> {
+  const { rows } = await client.query<{ unread: boolean }>(
+    // Bus partitions are numbered from 0: the highest one in the day bounds them, whatever this process knows of.
+    `select exists (
+       select from generate_series(0, (select max(partition) from ${dayPartition})) as number
+       left join unnest($1::integer[], $2::bigint[]) as saved (partition, next) on saved.partition = number
+       where exists (select from ${dayPartition} m where m.partition = number and m."offset" >= coalesce(next, 0))
+     ) as unread`,
+    [`{${[...unread.keys()].join(',')}}`, `{${[...unread.values()].join(',')}}`],
+  )
+  return rows[0]?.unread === false
+}

@@ -1,0 +1,169 @@
+import type { Pool } from 'pg'
+import type { Place } from '../../events/ids.ts'
+import { encodeRecord, type MessageRecord, placeOf } from '../../events/message-record.ts'
+import { KolbakError } from '../../lib/errors.ts'
+import { groupCommit, isDataError } from '../../lib/group-commit.ts'
+import type { LeaseKeeper } from '../../lib/leases.ts'
+import type { Log } from '../../lib/log.ts'
+import { transaction } from '../../lib/sql.ts'
+import { BusFull, BusUnavailable, type MessageBus, RecordTooLarge } from '../../ports/message-bus.ts'
+import { dayPartitions, isMissingPartition } from './day-partitions.ts'
+import { messageConsumer } from './message-bus-consumer.ts'
+import { busLag, holdsNothingUnread } from './message-bus-retention.ts'
+
+export interface PostgresMessageBusOptions {
+  readonly pool: Pool
+  readonly identity: string
+  /** May grow from one start to the next, never shrink. */
+  readonly partitions: number
+  readonly leases: LeaseKeeper
+  /** Live processes that consume, this one included if it does. */
+  readonly consumers: () => number
+  readonly log: Log
+  /** Records that may wait to be written before BusFull. Default 20,000 */
+  readonly maxWaiting?: number
+  /** And their bytes. Default 64 MiB. */
+  readonly maxWaitingBytes?: number
+  /** How often partitions are shared out anew. Default 250 ms. */
+  readonly balanceMs?: number
+  /** A fetch that finds nothing answers after so long. Default 1 s. */
+  readonly fetchWaitMs?: number
+}
+export interface PostgresMessageBus extends MessageBus {
+  /**
+   * Drops the days before this one (`yyyy-mm-dd`) that hold nothing unread, and answers the dropped partitions' names.
+   * @param unread for each bus partition the first offset not done; one that is missing is all unread
+   */
+  dropDaysBefore(day: string, unread: ReadonlyMap<number, bigint>): Promise<string[]>
+  /** Records not done yet, for each partition: exact up to 10,000, beyond that by offsets. @param saved the first offset not done, else 0 */
+  lag(saved: ReadonlyMap<number, bigint>): Promise<Map<number, number>>
+}
+
+const maxRecordBytes = 2 << 20
+
+interface Item {
+  readonly day: string
+  readonly bytes: Buffer
+}
+
+/**
+ * The bus as a table of Postgres (design.md section 4, "The Postgres log"). Makes the sequences of its partitions; throws
+ * KolbakError `partitions_shrunk` when there are more than asked for: nobody would read what is in them.
+ */
+export async function postgresMessageBus(options: PostgresMessageBusOptions): Promise<PostgresMessageBus> {
+  const { pool, identity, partitions, log, maxWaiting = 20_000, maxWaitingBytes = 64 << 20 } = options
+  await makeSequences(pool, partitions)
+  const days = dayPartitions({
+    pool,
+    tables: [{ name: 'messages' }],
+    onError: (error) => log.warn({ error }, 'bus.day_not_made_ahead'),
+  })
+  await days.ensure([new Date().toISOString().slice(0, 10)])
+  const consumer = messageConsumer({ ...options, balanceMs: options.balanceMs ?? 250, fetchWaitMs: options.fetchWaitMs ?? 1_000 })
+
+  // Not the same for all processes: without partitions of their own they would queue behind one another's lock.
+  let groups = Math.floor(Math.random() * partitions)
+  /** Those whose records go on in memory, one after another; else any. */
+  const nextPartition = (): number => {
+    const owned = consumer.owned()
+    return owned[groups++ % owned.length] ?? groups % partitions
+  }
+  const write = async (items: readonly Item[]): Promise<Place[]> => {
+    const partition = nextPartition()
+    const first = await append(partition, items)
+    consumer.handOver(
+      partition,
+      first - 1n,
+      items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes })),
+    )
+    return items.map((_, i) => placeOf(identity, partition, first + BigInt(i), 0))
+  }
+  const append = async (partition: number, items: readonly Item[], isRetry = false): Promise<bigint> => {
+    await days.ensure(items.map((item) => item.day))
+    try {
+      return await insert(pool, partition, items)
+    } catch (error) {
+      if (isRetry || !isMissingPartition(error)) throw error
+      days.forget()
+      return append(partition, items, true)
+    }
+  }
+  const group = groupCommit<Item, Place>({
+    write,
+    bytesOf: (item) => item.bytes.length,
+    maxWaiting,
+    full: () => new BusFull('more messages are waiting to be written than the bound allows: try again later'),
+    isPoison: isDataError,
+  })
+  let waitingBytes = 0
+  let closed = false
+
+  return {
+    identity,
+    async produce(record: MessageRecord) {
+      if (closed) throw new BusUnavailable('the bus is closed')
+      const bytes = encodeRecord(record)
+      if (bytes.length > maxRecordBytes)
+        throw new RecordTooLarge(`a record of ${bytes.length} bytes: at most ${maxRecordBytes} are allowed`)
+      if (waitingBytes + bytes.length > maxWaitingBytes)
+        throw new BusFull('more bytes are waiting to be written than the bound allows: try again later')
+      waitingBytes += bytes.length
+      try {
+        return await group.add({ day: record.acceptedAt.slice(0, 10), bytes })
+      } catch (error) {
+        if (error instanceof BusFull || isDataError(error)) throw error
+        throw new BusUnavailable('Postgres did not answer as it should: whether the message was stored is unknown', { cause: error })
+      } finally {
+        waitingBytes -= bytes.length
+      }
+    },
+    consume: consumer.consume,
+    dropDaysBefore: (day, unread) => days.dropBefore(day, (client, partition) => holdsNothingUnread(client, partition, unread)),
+    lag: (saved) => busLag(pool, partitions, saved),
+    async close() {
+      closed = true
+      await group.idle()
+    },
+  }
+}
+
+/** One statement, one commit. Answers the offset of the first. */
+async function insert(pool: Pool, partition: number, items: readonly Item[]): Promise<bigint> {
+  const starts: number[] = []
+  let end = 1
+  for (const { bytes } of items) {
+    starts.push(end)
+    end += bytes.length
+  }
+  const { rows } = await pool.query<{ first: bigint }>({
+    name: 'messages-produce',
+    text: 'select produce_messages($1, $2, $3, $4, $5) as first',
+    values: [
+      partition,
+      `{${items.map((item) => item.day).join(',')}}`,
+      `{${starts.join(',')}}`,
+      `{${items.map((item) => item.bytes.length).join(',')}}`,
+      Buffer.concat(items.map((item) => item.bytes)),
+    ],
+  })
+  return rows[0]!.first
+}
+
+async function makeSequences(pool: Pool, partitions: number): Promise<void> {
+  await transaction(pool, async (client) => {
+    // One process at a time: `if not exists` alone fails when two make the same one at once.
+    await client.query('select pg_advisory_xact_lock(7005)')
+    const { rows } = await client.query<{ name: string }>(
+      String.raw`select relname as name from pg_class where relkind = 'S' and relname ~ '^messages_offset_\d+$' and pg_table_is_visible(oid)`,
+    )
+    const there = new Set(rows.map((row) => row.name))
+    if (there.size > partitions)
+      throw new KolbakError(
+        'partitions_shrunk',
+        `The bus has ${there.size} partitions, and what is in them must be read: set KOLBAK_PARTITIONS to ${there.size} or more, not ${partitions}.`,
+      )
+    for (let partition = 0; partition < partitions; partition++)
+      if (!there.has(`messages_offset_${partition}`))
+        await client.query(`create sequence messages_offset_${partition} minvalue 0 start 0 cache 1`)
+  })
+}

@@ -1,0 +1,319 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { parsePlace } from '../../src/events/message-record.ts'
+import { BusFull, BusUnavailable, type MessageBus } from '../../src/ports/message-bus.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { type PostgresBusMember, postgresBusMember } from '../support/message-bus.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { type BusHarness, collect, message, messageBusContract, record } from './message-bus.contract.ts'
+
+const postgresHarness = async (): Promise<BusHarness> => {
+  const database = await freshDatabase()
+  const members = new Set<PostgresBusMember>()
+  const consuming = new Set<PostgresBusMember>()
+  return {
+    partitions: 4,
+    async member(options) {
+      const member = await postgresBusMember({ url: database.url, consumers: () => consuming.size, ...options })
+      members.add(member)
+      const leave = (how: () => Promise<void>) => async () => {
+        consuming.delete(member)
+        await how()
+      }
+      const bus: MessageBus = {
+        ...member.bus,
+        consume(consumeOptions) {
+          consuming.add(member)
+          return member.bus.consume(consumeOptions)
+        },
+      }
+      return { bus, crash: leave(member.crash), close: leave(member.close) }
+    },
+    async drop() {
+      for (const member of members) await member.close()
+      await database.drop()
+    },
+  }
+}
+messageBusContract('Postgres', postgresHarness)
+
+describe('message bus on Postgres', () => {
+  let database: TestDatabase
+  let members: PostgresBusMember[]
+  const member = async (options: Partial<Parameters<typeof postgresBusMember>[0]> = {}) => {
+    const fresh = await postgresBusMember({ url: database.url, consumers: () => 1, ...options })
+    members.push(fresh)
+    return fresh
+  }
+  beforeEach(async () => {
+    database = await freshDatabase()
+    members = []
+  })
+  afterEach(async () => {
+    for (const one of members) await one.close()
+    await database.drop()
+  })
+
+  it('hands over in memory what this process has produced, without reading it back', async () => {
+    const { bus, statements } = await member()
+    const collector = collect(bus)
+    await waitFor(() => collector.owned.size === 4)
+    await bus.produce(record(message('first')))
+    await waitFor(() => collector.seen.length === 1)
+    const readsBefore = statements.filter((name) => name === 'messages-read').length
+    const producer = async (lane: number) => {
+      for (let i = 0; i < 100; i++) await bus.produce(record(message(`${lane}-${i}`)))
+    }
+    await Promise.all(Array.from({ length: 10 }, (_, lane) => producer(lane)))
+    await waitFor(() => collector.seen.length === 1_001)
+    await collector.stop()
+    const produced = statements.filter((name) => name === 'messages-produce').length
+    expect(statements.filter((name) => name === 'messages-read').length - readsBefore).to.be.below(produced / 4)
+    expect(new Set(collector.ids()).size).to.equal(1_001)
+  })
+
+  it('produces to partitions of its own while it has some', async () => {
+    const [one, two] = [await member({ consumers: () => 2 }), await member({ consumers: () => 2 })]
+    const collector = collect(one.bus)
+    const other = collect(two.bus)
+    await waitFor(() => collector.owned.size === 2 && other.owned.size === 2)
+    const places = []
+    for (let i = 0; i < 8; i++) places.push(parsePlace(await one.bus.produce(record(message(`m${i}`)))))
+    expect(new Set(places.map((place) => place.partition))).to.deep.equal(new Set(collector.owned.keys()))
+    await collector.stop()
+    await other.stop()
+  })
+
+  it('forgets what a slow consumer leaves lying, and reads it back in its turn', async () => {
+    const { bus } = await member({ partitions: 1 })
+    const stopping = new AbortController()
+    const ids: string[] = []
+    let go: () => void = () => {}
+    const gate = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    let entered = false
+    const done = bus.consume({
+      signal: stopping.signal,
+      startAt: async () => 0n,
+      async own(partition) {
+        entered = true
+        await gate
+        while (!partition.lost.aborted) for (const { offset } of await partition.fetch(64)) ids.push(String(offset))
+      },
+    })
+    await waitFor(() => entered)
+    await Promise.all(Array.from({ length: 7_000 }, (_, i) => bus.produce(record(message(`m${i}`)))))
+    go()
+    const during = Array.from({ length: 2_000 }, (_, i) => bus.produce(record(message(`during-${i}`))))
+    await Promise.all(during)
+    await waitFor(() => ids.length >= 9_000)
+    stopping.abort()
+    await done
+    expect(ids).to.deep.equal(Array.from({ length: 9_000 }, (_, i) => String(i)))
+  })
+
+  it('gets over gaps that rollbacks leave, wherever they are', async () => {
+    const { bus, statements } = await member({ partitions: 1 })
+    const collector = collect(bus)
+    await waitFor(() => collector.owned.size === 1)
+    const rollBack = async () => {
+      const client = await database.pool.connect()
+      await client.query('begin')
+      await client.query(`select produce_messages(0, array[current_date, current_date], '{1,2}', '{1,1}', 'ab')`)
+      await client.query('rollback')
+      client.release()
+    }
+    for (let i = 0; i < 5; i++) {
+      await rollBack()
+      await bus.produce(record(message(`m${i}`)))
+    }
+    await waitFor(() => collector.seen.length === 5)
+    expect(collector.ids()).to.deep.equal(['m0', 'm1', 'm2', 'm3', 'm4'])
+    // A gap at the end is passed once and not read again and again.
+    await rollBack()
+    await waitFor(() => statements.includes('messages-settled'))
+    const polls = () => statements.filter((name) => name === 'messages-newest').length
+    const pollsBefore = polls()
+    await waitFor(() => polls() > pollsBefore + 1)
+    const reads = statements.filter((name) => name === 'messages-read').length
+    const pollsThen = polls()
+    await waitFor(() => polls() > pollsThen + 3)
+    expect(statements.filter((name) => name === 'messages-read').length).to.equal(reads)
+    await bus.produce(record(message('last')))
+    await waitFor(() => collector.seen.length === 6)
+    await collector.stop()
+  })
+
+  it('misses nothing of several producing processes, one of them killed, beside rollbacks and an old snapshot', async function () {
+    this.timeout(60_000)
+    const { bus } = await member()
+    const collector = collect(bus)
+    const snapshot = await database.pool.connect()
+    await snapshot.query('begin isolation level repeatable read')
+    await snapshot.query('select count(*) from messages')
+
+    const script = fileURLToPath(new URL('../support/message-bus-producer.ts', import.meta.url))
+    const acknowledged: string[] = []
+    const children: ChildProcess[] = []
+    const run = (name: string, count: number) =>
+      new Promise<NodeJS.Signals | number | null>((resolve) => {
+        const child = spawn(process.execPath, [script, database.url, name, String(count)], { stdio: ['ignore', 'pipe', 'inherit'] })
+        children.push(child)
+        let rest = ''
+        child.stdout.on('data', (chunk: Buffer) => {
+          const lines = (rest + chunk).split('\n')
+          rest = lines.pop() ?? ''
+          acknowledged.push(...lines)
+        })
+        child.on('close', (code, signal) => resolve(signal ?? code))
+      })
+    let producing = true
+    const failing = async () => {
+      const client = await database.pool.connect()
+      for (let i = 0; producing; i++) {
+        await client.query('begin')
+        await client.query(`select produce_messages($1, array[current_date, current_date], '{1,2}', '{1,1}', 'ab')`, [i % 4])
+        await client.query('rollback')
+      }
+      client.release()
+    }
+    const rolledBack = failing()
+    const ends = [run('a', 1_500), run('b', 1_500), run('killed', 1_000_000)]
+    await waitFor(() => acknowledged.length > 1_000, { ms: 30_000 })
+    children[2]!.kill('SIGKILL')
+    expect(await Promise.all(ends)).to.deep.equal([0, 0, 'SIGKILL'])
+    producing = false
+    await rolledBack
+    await snapshot.query('rollback')
+    snapshot.release()
+
+    const { rows } = await database.pool.query<{ partition: number; offset: bigint }>('select partition, "offset" from messages')
+    await waitFor(() => collector.seen.length >= rows.length)
+    await collector.stop()
+    const stored = rows.map((row) => `${row.partition}/${row.offset}`)
+    const seen = collector.seen.map((s) => `${s.partition}/${s.record.offset}`)
+    expect(seen.length).to.equal(stored.length)
+    expect(new Set(seen)).to.deep.equal(new Set(stored))
+    const places = new Set(collector.places(bus.identity))
+    expect(acknowledged.filter((place) => !places.has(place))).to.deep.equal([])
+  })
+
+  it('makes the partition of whatever day a record names, and lets a record without a day fail alone', async () => {
+    const { bus } = await member()
+    const on = (acceptedAt: string) => bus.produce({ ...record(message(acceptedAt)), acceptedAt })
+    const answers = await Promise.allSettled([
+      on('2031-12-31T23:59:59.999Z'),
+      on('2032-01-01T00:00:00.000Z'),
+      on('2032-02-30T00:00:00.000Z'),
+      on('yesterday'),
+      on('2020-02-29T12:00:00.000Z'),
+    ])
+    expect(answers.map((answer) => answer.status)).to.deep.equal(['fulfilled', 'fulfilled', 'rejected', 'rejected', 'fulfilled'])
+    const { rows } = await database.pool.query('select day::text as day, tableoid::regclass::text as partition from messages order by day')
+    expect(rows).to.deep.equal([
+      { day: '2020-02-29', partition: 'messages_20200229' },
+      { day: '2031-12-31', partition: 'messages_20311231' },
+      { day: '2032-01-01', partition: 'messages_20320101' },
+    ])
+  })
+
+  it('goes on when others have dropped a day that it knows', async () => {
+    const { bus } = await member()
+    const old = { ...record(message('m')), acceptedAt: '2020-01-01T00:00:00.000Z' }
+    await bus.produce(old)
+    await database.pool.query('drop table messages_20200101')
+    await bus.produce(old)
+  })
+
+  it('drops whole days, but none that holds something unread', async () => {
+    const { bus } = await member({ partitions: 2 })
+    const on = async (day: string) => parsePlace(await bus.produce({ ...record(message(day)), acceptedAt: `${day}T12:00:00.000Z` }))
+    const places = []
+    for (const day of ['2020-01-01', '2020-01-01', '2020-01-02', '2020-01-02', '2020-01-03', '2020-01-03']) places.push(await on(day))
+    const next = places.find((place) => place.offset === 1n)!
+    const days = (names: string[]) => names.filter((name) => !name.endsWith('0104')) // made ahead, empty
+    expect(days(await bus.dropDaysBefore('2020-01-03', new Map()))).to.deep.equal([])
+    expect(days(await bus.dropDaysBefore('2020-01-03', new Map([[next.partition, 1n]])))).to.deep.equal([])
+    const unread = new Map([
+      [0, 2n],
+      [1, 2n],
+    ])
+    unread.set(next.partition, 1n)
+    expect(days(await bus.dropDaysBefore('2020-01-03', unread))).to.deep.equal(['messages_20200101'])
+    unread.set(next.partition, 2n)
+    expect(days(await bus.dropDaysBefore('2020-01-03', unread))).to.deep.equal(['messages_20200102'])
+    const { rows } = await database.pool.query('select distinct day::text as day from messages')
+    expect(rows).to.deep.equal([{ day: '2020-01-03' }])
+  })
+
+  it('leaves a day that a reader holds for later, instead of standing in everybody’s way', async () => {
+    const { bus } = await member()
+    await bus.produce({ ...record(message('old')), acceptedAt: '2020-01-01T00:00:00.000Z' })
+    const reader = await database.pool.connect()
+    await reader.query('begin')
+    await reader.query('select count(*) from messages')
+    const all = new Map([0, 1, 2, 3].map((partition) => [partition, 1n] as const))
+    expect(await bus.dropDaysBefore('2020-01-02', all)).to.deep.equal([])
+    await bus.produce(record(message('meanwhile')))
+    await reader.query('commit')
+    reader.release()
+    expect(await bus.dropDaysBefore('2020-01-02', all)).to.deep.equal(['messages_20200101'])
+  })
+
+  it('counts what is not done, gaps left out', async () => {
+    const { bus } = await member({ partitions: 1 })
+    expect(await bus.lag(new Map())).to.deep.equal(new Map([[0, 0]]))
+    await Promise.all(Array.from({ length: 5 }, (_, i) => bus.produce(record(message(`m${i}`)))))
+    await database.pool.query(`select nextval('messages_offset_0') from generate_series(1, 32)`)
+    expect(await bus.lag(new Map())).to.deep.equal(new Map([[0, 5]]))
+    expect(await bus.lag(new Map([[0, 3n]]))).to.deep.equal(new Map([[0, 2]]))
+    expect(await bus.lag(new Map([[0, 5n]]))).to.deep.equal(new Map([[0, 0]]))
+  })
+
+  it('grows in partitions and refuses to shrink', async () => {
+    await member({ partitions: 2 })
+    const { bus } = await member({ partitions: 6 })
+    const collector = collect(bus)
+    await waitFor(() => collector.owned.size === 6)
+    await collector.stop()
+    let refusal: unknown
+    await member({ partitions: 5 }).catch((error) => {
+      refusal = error
+    })
+    expect(refusal).to.include({ code: 'partitions_shrunk' })
+    expect(String(refusal)).to.include('KOLBAK_PARTITIONS to 6')
+  })
+
+  it('bounds the bytes that wait as well', async () => {
+    const { bus } = await member({ maxWaitingBytes: 1_000_000 })
+    const large = Buffer.alloc(300_000)
+    const answers = await Promise.allSettled(Array.from({ length: 5 }, (_, i) => bus.produce(record(message(`m${i}`, large)))))
+    expect(answers.filter((answer) => answer.status === 'fulfilled')).to.have.length(3)
+    expect(answers.some((answer) => answer.status === 'rejected' && answer.reason instanceof BusFull)).to.equal(true)
+  })
+
+  it('says BusUnavailable when Postgres is gone, and when it has been closed', async () => {
+    const first = await member()
+    await first.crash()
+    const second = await member()
+    await second.close()
+    for (const { bus } of [first, second]) {
+      let failure: unknown
+      await bus.produce(record(message('m'))).catch((error) => {
+        failure = error
+      })
+      expect(failure).to.be.instanceOf(BusUnavailable)
+    }
+  })
+
+  it('writes concurrent records together', async () => {
+    const { bus, statements } = await member()
+    const producer = async () => {
+      for (let i = 0; i < 25; i++) await bus.produce(record(message(`m${i}`)))
+    }
+    await Promise.all(Array.from({ length: 32 }, producer))
+    expect(statements.filter((name) => name === 'messages-produce').length).to.be.below(100)
+  })
+})

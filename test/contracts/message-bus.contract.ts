@@ -1,0 +1,269 @@
+import { randomBytes } from 'node:crypto'
+import { expect } from 'chai'
+import type { MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { decodeRecord, type Message, type MessageRecord, parsePlace, placeOf } from '../../src/events/message-record.ts'
+import { BusFull, type BusRecord, type MessageBus, type OwnedPartition, RecordTooLarge } from '../../src/ports/message-bus.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+/** One member of the group, as another process would be: with connections and leases of its own. */
+export interface BusMember {
+  readonly bus: MessageBus
+  /** Ends as by kill -9: it gives nothing back and renews nothing. */
+  crash(): Promise<void>
+  close(): Promise<void>
+}
+/** A bus of 4 partitions, whose members are believed dead after less than two seconds. */
+export interface BusHarness {
+  readonly partitions: number
+  /** @param maxWaiting how many records may wait to be written */
+  member(options?: { maxWaiting?: number }): Promise<BusMember>
+  drop(): Promise<void>
+}
+
+const tenant = '01JZ0000000000000000000000' as TenantId
+export const message = (id: string, payload: Buffer | string = '{}'): Message => ({
+  id: id as MessageId,
+  event: 'order.created',
+  eventTime: null,
+  source: null,
+  fingerprint: 'f'.repeat(64),
+  payload: Buffer.from(payload),
+})
+export const record = (...messages: Message[]): MessageRecord => ({
+  tenant,
+  acceptedAt: new Date().toISOString(),
+  correlationId: 'test',
+  messages,
+})
+export const idsOf = (bytes: Buffer): string[] => decodeRecord(bytes).messages.map((m) => m.id)
+
+export interface Collector {
+  /** In the order in which they came. */
+  readonly seen: readonly { partition: number; record: BusRecord }[]
+  /** Ids of all messages, in the order in which they came. */
+  ids(): string[]
+  places(identity: string): string[]
+  /** Partitions held now. */
+  readonly owned: ReadonlyMap<number, OwnedPartition>
+  stop(): Promise<void>
+}
+/** Consumes all partitions that are given to this member. @param saved where each partition begins; written after each fetch */
+export function collect(bus: MessageBus, saved = new Map<number, bigint>(), max = 100): Collector {
+  const stopping = new AbortController()
+  const seen: { partition: number; record: BusRecord }[] = []
+  const owned = new Map<number, OwnedPartition>()
+  const done = bus.consume({
+    signal: stopping.signal,
+    startAt: async (partition) => saved.get(partition) ?? 0n,
+    async own(partition) {
+      owned.set(partition.partition, partition)
+      while (!partition.lost.aborted)
+        for (const fetched of await partition.fetch(max)) {
+          seen.push({ partition: partition.partition, record: fetched })
+          saved.set(partition.partition, fetched.offset + 1n)
+        }
+      owned.delete(partition.partition)
+    },
+  })
+  return {
+    seen,
+    owned,
+    ids: () => seen.flatMap(({ record: { bytes } }) => idsOf(bytes)),
+    places: (identity) => seen.map(({ partition, record: { offset } }) => placeOf(identity, partition, offset, 0)),
+    async stop() {
+      stopping.abort()
+      await done
+    },
+  }
+}
+
+/** What every message bus must do. */
+export function messageBusContract(name: string, make: () => Promise<BusHarness>): void {
+  describe(`message bus contract: ${name}`, () => {
+    let harness: BusHarness
+    beforeEach(async () => {
+      harness = await make()
+    })
+    afterEach(() => harness.drop())
+
+    it('answers the place where a consumer then finds the record', async () => {
+      const { bus } = await harness.member()
+      const collector = collect(bus)
+      const place = await bus.produce(record(message('m1')))
+      await waitFor(() => collector.seen.length === 1)
+      await collector.stop()
+      expect(parsePlace(place)).to.include({ bus: bus.identity, index: 0 })
+      expect(collector.places(bus.identity)).to.deep.equal([place])
+      expect(collector.ids()).to.deep.equal(['m1'])
+      expect(bus.identity).to.not.include('/')
+    })
+
+    it('carries every byte as it was, and everything else of a record', async () => {
+      const { bus } = await harness.member()
+      const collector = collect(bus)
+      const everyByte = Buffer.from(Array.from({ length: 512 }, (_, i) => i % 256))
+      const sent: MessageRecord = {
+        tenant,
+        acceptedAt: new Date().toISOString(),
+        correlationId: 'naïve-☃',
+        target: '01JZ0000000000000000000001' as WebhookId,
+        messages: [
+          message('bytes', everyByte),
+          message('nuls', Buffer.alloc(64)),
+          message('none', Buffer.alloc(0)),
+          { ...message('large', randomBytes(1 << 20)), eventTime: '2026-01-01T00:00:00+02:00', source: 'a"b\\c\u0000' },
+        ],
+      }
+      await bus.produce(sent)
+      await waitFor(() => collector.seen.length === 1)
+      await collector.stop()
+      expect(decodeRecord(collector.seen[0]!.record.bytes)).to.deep.equal(sent)
+    })
+
+    it('loses and repeats nothing of many concurrent producers, and keeps the order within each partition', async () => {
+      const { bus } = await harness.member()
+      const other = await harness.member()
+      const collector = collect(bus)
+      const producer = async (from: MessageBus, who: string) => {
+        for (let i = 0; i < 40; i++) await from.produce(record(message(`${who}-${i}`), message(`${who}-${i}-second`)))
+      }
+      await Promise.all(Array.from({ length: 24 }, (_, i) => producer(i % 3 === 0 ? other.bus : bus, `p${i}`)))
+      await waitFor(() => collector.seen.length >= 24 * 40)
+      await collector.stop()
+      expect(new Set(collector.ids()).size).to.equal(24 * 40 * 2)
+      expect(collector.seen).to.have.length(24 * 40)
+      for (let partition = 0; partition < harness.partitions; partition++) {
+        const offsets = collector.seen.filter((s) => s.partition === partition).map((s) => s.record.offset)
+        expect(offsets.every((offset, i) => i === 0 || offset > offsets[i - 1]!)).to.equal(true)
+      }
+    })
+
+    it('reads on, after a restart, exactly where it was saved', async () => {
+      const first = await harness.member()
+      const saved = new Map<number, bigint>()
+      const before = collect(first.bus, saved, 7)
+      const early = await Promise.all(Array.from({ length: 60 }, (_, i) => first.bus.produce(record(message(`early-${i}`)))))
+      await waitFor(() => before.seen.length === 60)
+      await before.stop()
+      await first.close()
+
+      const second = await harness.member()
+      const late = await Promise.all(Array.from({ length: 30 }, (_, i) => second.bus.produce(record(message(`late-${i}`)))))
+      // One partition is taken up again from the middle of what had been read.
+      const again = parsePlace(early[20]!)
+      saved.set(again.partition, again.offset)
+      const repeated = early.map(parsePlace).filter((place) => place.partition === again.partition && place.offset >= again.offset)
+      const after = collect(second.bus, saved, 7)
+      await waitFor(() => after.seen.length >= late.length + repeated.length)
+      await after.stop()
+      const expected = [...late, ...repeated.map((p) => placeOf(p.bus, p.partition, p.offset, 0))]
+      expect(after.places(second.bus.identity).sort()).to.deep.equal(expected.sort())
+    })
+
+    it('begins at the first record when nothing was saved', async () => {
+      const producer = await harness.member()
+      await Promise.all(Array.from({ length: 50 }, (_, i) => producer.bus.produce(record(message(`m${i}`)))))
+      await producer.close()
+      const collector = collect((await harness.member()).bus)
+      await waitFor(() => collector.seen.length === 50)
+      await collector.stop()
+      expect(new Set(collector.ids()).size).to.equal(50)
+    })
+
+    it('shares the partitions among its members, and one takes over what another gives back', async () => {
+      const [first, second] = [await harness.member(), await harness.member()]
+      const one = collect(first.bus)
+      const two = collect(second.bus)
+      await waitFor(() => one.owned.size === harness.partitions / 2 && two.owned.size === harness.partitions / 2)
+      expect(new Set([...one.owned.keys(), ...two.owned.keys()]).size).to.equal(harness.partitions)
+      await two.stop()
+      await second.close()
+      await waitFor(() => one.owned.size === harness.partitions)
+      await one.stop()
+    })
+
+    it('hands the partitions of a member that dies to the others, with all that it had not saved', async () => {
+      const [first, second] = [await harness.member(), await harness.member()]
+      const one = collect(first.bus)
+      const two = collect(second.bus)
+      await waitFor(() => one.owned.size === harness.partitions / 2 && two.owned.size === harness.partitions / 2)
+      for (let i = 0; two.seen.length < 3; i++) await second.bus.produce(record(message(`m${i}`)))
+      const unsaved = two.ids()
+      await second.crash()
+      await waitFor(() => one.owned.size === harness.partitions)
+      await waitFor(() => unsaved.every((id) => one.ids().includes(id)))
+      await first.bus.produce(record(message('after')))
+      await waitFor(() => one.ids().includes('after'))
+      expect(new Set(one.ids()).size).to.equal(one.seen.length)
+      await one.stop()
+      await two.stop()
+    })
+
+    it('tells its owner when a partition cannot be held any more', async () => {
+      const { bus, crash } = await harness.member()
+      const collector = collect(bus)
+      await waitFor(() => collector.owned.size === harness.partitions)
+      const owned = [...collector.owned.values()]
+      expect(owned.every((partition) => partition.held() && !partition.lost.aborted)).to.equal(true)
+      await crash()
+      await waitFor(() => owned.every((partition) => !partition.held() && partition.lost.aborted))
+      await waitFor(() => collector.owned.size === 0, { what: 'every fetch to end' })
+      await collector.stop()
+    })
+
+    it('ends a waiting fetch when consuming ends, and starts nothing more', async () => {
+      const { bus } = await harness.member()
+      const collector = collect(bus)
+      await waitFor(() => collector.owned.size === harness.partitions)
+      const [partition] = collector.owned.values()
+      await collector.stop()
+      expect(partition!.held()).to.equal(false)
+      expect(await partition!.fetch(10)).to.deep.equal([])
+    })
+
+    it('answers an empty fetch after a while, and gives at most as many records as asked for', async () => {
+      const { bus } = await harness.member()
+      const stopping = new AbortController()
+      const sizes: number[] = []
+      const done = bus.consume({
+        signal: stopping.signal,
+        startAt: async () => 0n,
+        async own(partition) {
+          while (!partition.lost.aborted) sizes.push((await partition.fetch(3)).length)
+        },
+      })
+      await waitFor(() => sizes.length >= harness.partitions)
+      expect(Math.max(...sizes)).to.equal(0)
+      await Promise.all(Array.from({ length: 50 }, (_, i) => bus.produce(record(message(`m${i}`)))))
+      await waitFor(() => sizes.reduce((sum, size) => sum + size, 0) === 50)
+      expect(Math.max(...sizes)).to.equal(3)
+      stopping.abort()
+      await done
+    })
+
+    it('refuses a record above 2 MiB, and takes those beside it', async () => {
+      const { bus } = await harness.member()
+      const answers = await Promise.allSettled([
+        bus.produce(record(message('a'))),
+        bus.produce(record(message('too-large', Buffer.alloc(2 << 20)))),
+        bus.produce(record(message('b', Buffer.alloc((2 << 20) - 1_000)))),
+      ])
+      expect(answers.map((answer) => answer.status)).to.deep.equal(['fulfilled', 'rejected', 'fulfilled'])
+      expect((answers[1] as PromiseRejectedResult).reason).to.be.instanceOf(RecordTooLarge)
+    })
+
+    it('says BusFull when more waits to be written than it may hold, and stores what it took', async () => {
+      const { bus } = await harness.member({ maxWaiting: 20 })
+      const collector = collect(bus)
+      const answers = await Promise.allSettled(Array.from({ length: 200 }, (_, i) => bus.produce(record(message(`m${i}`)))))
+      const refused = answers.filter((answer) => answer.status === 'rejected')
+      expect(refused.length).to.be.greaterThan(0)
+      expect(refused.every((answer) => answer.reason instanceof BusFull)).to.equal(true)
+      const taken = answers.flatMap((answer, i) => (answer.status === 'fulfilled' ? [`m${i}`] : []))
+      await waitFor(() => collector.seen.length >= taken.length)
+      await collector.stop()
+      expect(collector.ids().sort()).to.deep.equal(taken.sort())
+      await bus.produce(record(message('later')))
+    })
+  })
+}

@@ -1,0 +1,64 @@
+import { randomUUID } from 'node:crypto'
+import { type PostgresMessageBus, postgresMessageBus } from '../../src/adapters/postgres/message-bus.ts'
+import { createPool } from '../../src/adapters/postgres/pool.ts'
+import { leaseKeeper } from '../../src/lib/leases.ts'
+import { silentLog } from '../../src/lib/log.ts'
+
+export interface PostgresBusMember {
+  readonly bus: PostgresMessageBus
+  /** Names of the statements that its pool has run. */
+  readonly statements: readonly string[]
+  crash(): Promise<void>
+  close(): Promise<void>
+}
+
+/** A bus with connections and leases of its own, as another process has them. */
+export async function postgresBusMember(options: {
+  url: string
+  consumers: () => number
+  partitions?: number
+  leaseMs?: number
+  maxWaiting?: number
+  maxWaitingBytes?: number
+}): Promise<PostgresBusMember> {
+  const { url, consumers, partitions = 4, leaseMs = 1_000 } = options
+  const pool = createPool({ url, name: 'bus', max: 6, log: silentLog })
+  const leasePool = createPool({ url, name: 'leases', max: 1, log: silentLog })
+  const statements: string[] = []
+  const query = pool.query.bind(pool)
+  Object.assign(pool, {
+    query(config: { name?: string }, ...rest: unknown[]) {
+      if (config.name !== undefined) statements.push(config.name)
+      return Reflect.apply(query, pool, [config, ...rest])
+    },
+  })
+  const leases = leaseKeeper({ pool: leasePool, owner: randomUUID(), leaseMs, onError() {} })
+  const bus = await postgresMessageBus({
+    pool,
+    identity: 'pg-test',
+    partitions,
+    leases,
+    consumers,
+    log: silentLog,
+    balanceMs: 50,
+    fetchWaitMs: 200,
+    ...(options.maxWaiting === undefined ? {} : { maxWaiting: options.maxWaiting }),
+    ...(options.maxWaitingBytes === undefined ? {} : { maxWaitingBytes: options.maxWaitingBytes }),
+  })
+  let ended = false
+  return {
+    bus,
+    statements,
+    async crash() {
+      ended = true
+      await Promise.all([leasePool.end(), pool.end()])
+    },
+    async close() {
+      if (ended) return
+      ended = true
+      await bus.close()
+      await leases.close()
+      await Promise.all([leasePool.end(), pool.end()])
+    },
+  }
+}
