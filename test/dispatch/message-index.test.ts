@@ -1,0 +1,65 @@
+import { expect } from 'chai'
+import { type IndexedMessage, type MessageIndex, messageIndex } from '../../src/dispatch/message-index.ts'
+import type { Checkpoint } from '../../src/events/envelope.ts'
+import type { MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+
+describe('the message index', () => {
+  let db: TestDatabase
+  let index: MessageIndex
+  before(async () => {
+    db = await freshDatabase()
+    index = messageIndex(db.pool)
+  })
+  after(() => db.drop())
+  const message = (id: string, place: string, change: Partial<IndexedMessage> = {}): IndexedMessage => ({
+    tenant: '01ARZ3NDEKTSV4RRFFQ69G5FAV' as TenantId,
+    message: id as MessageId,
+    fingerprint: 'f1',
+    place: place as Place,
+    event: 'order.created',
+    acceptedAt: '2026-01-01T00:00:00.123Z',
+    webhooks: ['01ARZ3NDEKTSV4RRFFQ69G5FAW' as WebhookId],
+    matchedAt: '0001' as Checkpoint,
+    ...change,
+  })
+
+  it('gives an id to whoever comes first, and answers with what is stored', async () => {
+    const first = message('a', 'b/0/1/0')
+    expect(await index.claim([first])).to.deep.equal([true])
+    expect(await index.claim([message('a', 'b/0/2/0', { fingerprint: 'f2' })])).to.deep.equal([false])
+    expect(await index.find(first.tenant, first.message)).to.deep.equal(first)
+  })
+  it('gives one id twice in a batch to the first place alone', async () => {
+    expect(await index.claim([message('twice', 'b/0/3/0'), message('other', 'b/0/3/1'), message('twice', 'b/0/3/2')])).to.deep.equal([
+      true,
+      true,
+      false,
+    ])
+  })
+  it('keeps the same id of two tenants apart', async () => {
+    const other = '01ARZ3NDEKTSV4RRFFQ69G5FAX' as TenantId
+    expect(await index.claim([message('shared', 'b/0/4/0'), message('shared', 'b/0/4/1', { tenant: other })])).to.deep.equal([true, true])
+    expect(await index.stored([message('shared', ''), message('none', ''), message('shared', '', { tenant: other })])).to.have.length(3)
+  })
+  it('keeps a message that nobody wants, and one that thousands want', async () => {
+    const webhooks = Array.from({ length: 3_000 }, (_, i) => String(i).padStart(26, '0') as WebhookId)
+    await index.claim([message('none', 'b/0/5/0', { webhooks: [] }), message('many', 'b/0/5/1', { webhooks })])
+    const [none, many] = await index.stored([message('none', ''), message('many', '')])
+    expect(none?.webhooks).to.deep.equal([])
+    expect(many?.webhooks).to.deep.equal(webhooks)
+  })
+  it('lets concurrent claims of the same ids in any order pass without a deadlock, each id once', async () => {
+    const ids = Array.from({ length: 50 }, (_, i) => `c${i}`)
+    const claims = await Promise.all(
+      Array.from({ length: 8 }, (_, k) => index.claim([...ids].sort(() => (k % 2 ? 1 : -1)).map((id, i) => message(id, `b/${k}/${i}/0`)))),
+    )
+    expect(claims.flat().filter(Boolean)).to.have.length(50)
+  })
+  it('ages out what was accepted before a time, and nothing else', async () => {
+    await index.claim([message('old', 'b/0/6/0', { acceptedAt: '2025-01-01T00:00:00.000Z' })])
+    expect(await index.expire('2025-06-01T00:00:00.000Z')).to.equal(1)
+    expect(await index.find(message('old', '').tenant, 'old' as MessageId)).to.equal(null)
+    expect(await index.find(message('a', '').tenant, 'a' as MessageId)).to.not.equal(null)
+  })
+})

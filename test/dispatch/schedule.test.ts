@@ -1,0 +1,165 @@
+import { expect } from 'chai'
+import type { Owed } from '../../src/dispatch/owed.ts'
+import { scheduleRetries } from '../../src/dispatch/retries.ts'
+import { type Schedule, schedule } from '../../src/dispatch/schedule.ts'
+import type { RecordedEvent } from '../../src/events/envelope.ts'
+import type { WebhookId } from '../../src/events/ids.ts'
+import { sqlOn } from '../../src/lib/sql.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { attemptEvent, owed } from '../support/owed.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('scheduled deliveries', () => {
+  let db: TestDatabase
+  let mine: Schedule
+  before(async () => {
+    db = await freshDatabase()
+    mine = schedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+  })
+  after(() => db.drop())
+  beforeEach(() => db.pool.query('truncate scheduled_deliveries'))
+
+  const project = (...events: RecordedEvent[]) => scheduleRetries(sqlOn(db.pool), events)
+  const failed = (of: Owed, delay_seconds = 0) =>
+    attemptEvent(of, 'DeliveryFailed', { code: 503, duration_ms: 1, reason: 'http_503', response: null, delay_seconds })
+  const succeeded = (of: Owed) => attemptEvent(of, 'DeliverySucceeded', { code: 200, duration_ms: 1, reason: null, response: null })
+  const rows = async () => {
+    const found = await db.pool.query<{
+      delivery: string
+      chain: number
+      attempt: number
+      due_at: string | null
+      claimed_by: string | null
+    }>('select delivery, chain, attempt, due_at, claimed_by from scheduled_deliveries order by delivery')
+    return found.rows
+  }
+  const at = async () => (await rows()).map((r) => [r.chain, r.attempt])
+  const room = (count: number, ...webhooks: WebhookId[]) =>
+    (webhooks.length === 0 ? [owed().webhook] : webhooks).map((webhook) => ({ webhook, count }))
+
+  describe('the retry manager', () => {
+    it('writes a row for the attempt after a failed one, due by this clock after the delay', async () => {
+      await project(failed(owed(), 3_600))
+      expect(await at()).to.deep.equal([[1, 2]])
+      const { rows: due } = await db.pool.query(
+        "select due_at - clock_timestamp() > interval '59 minutes' as later from scheduled_deliveries",
+      )
+      expect(due[0].later).to.equal(true)
+      expect(await mine.claim(room(10))).to.deep.equal([])
+    })
+    it('never lets an earlier attempt overwrite a later one, in one batch or in another', async () => {
+      const first = owed()
+      await project(failed({ ...first, attempt: 3 }), failed({ ...first, attempt: 1 }))
+      await project(failed({ ...first, attempt: 2 }))
+      expect(await at()).to.deep.equal([[1, 4]])
+    })
+    it('removes the row of a chain that has ended, whatever came before or after it in its batch', async () => {
+      const [a, b] = [owed(), owed()]
+      await project(failed(a), succeeded({ ...a, attempt: 2 }), succeeded({ ...b, attempt: 2 }), failed(b))
+      expect(await rows()).to.deep.equal([])
+    })
+    it('keeps the row of a later chain when an earlier one ends', async () => {
+      const a = owed()
+      await project(attemptEvent({ ...a, chain: 2, attempt: 0 }, 'DeliveryReplayed'))
+      await project(succeeded(a))
+      expect(await at()).to.deep.equal([[2, 1]])
+      expect(await mine.claim(room(10))).to.have.length(1)
+    })
+    it('may read its events again without making anything of an ended chain due', async () => {
+      const a = owed()
+      const events = [failed(a), succeeded({ ...a, attempt: 2 })]
+      await project(...events)
+      await project(...events)
+      expect(await rows()).to.deep.equal([])
+    })
+  })
+
+  describe('parking', () => {
+    it('writes a row without a due time, claimed oldest first', async () => {
+      const all = [owed(), owed(), owed()]
+      for (const one of all) await mine.park(one)
+      const claimed = await mine.claim(room(2))
+      expect(claimed.map((c) => c.delivery)).to.have.members(all.slice(0, 2).map((o) => o.delivery))
+      expect(claimed[0]).to.deep.include({ ...all.find((o) => o.delivery === claimed[0]?.delivery) })
+      expect(claimed[0]?.parkedAt).to.be.a('string')
+    })
+    it('leaves a row that is as far or further', async () => {
+      const a = owed()
+      await project(failed({ ...a, attempt: 2 }, 3_600))
+      await mine.park(a)
+      await mine.park({ ...a, attempt: 3 })
+      expect((await rows())[0]).to.include({ attempt: 3 })
+      expect((await rows())[0]?.due_at).to.not.equal(null)
+    })
+    it('writes what is parked together as one, the latest attempt of each delivery', async () => {
+      const a = owed()
+      await Promise.all([mine.park(a), mine.park({ ...a, attempt: 2 }), mine.park(owed())])
+      expect((await at()).sort()).to.deep.equal([
+        [1, 1],
+        [1, 2],
+      ])
+    })
+  })
+
+  describe('claims', () => {
+    const w1 = '01AAAAAAAAAAAAAAAAAAAAAAA1' as WebhookId
+    const w2 = '01AAAAAAAAAAAAAAAAAAAAAAA2' as WebhookId
+
+    it("are one process's at a time", async () => {
+      await Promise.all(Array.from({ length: 20 }, () => mine.park(owed())))
+      const other = schedule({ pool: db.pool, owner: 'other', claimMs: 60_000 })
+      const [a, b] = await Promise.all([mine.claim(room(10)), other.claim(room(10))])
+      expect(new Set([...a, ...b].map((r) => r.delivery)).size).to.equal(a.length + b.length)
+      expect(await mine.claim(room(20))).to.have.length(20 - a.length - b.length)
+    })
+    it("keep to each webhook's room", async () => {
+      await Promise.all(Array.from({ length: 30 }, (_, i) => mine.park(owed({ webhook: i % 3 === 0 ? w1 : w2 }))))
+      const claimed = await mine.claim([
+        { webhook: w1, count: 3 },
+        { webhook: w2, count: 1 },
+      ])
+      expect(claimed.filter((c) => c.webhook === w1)).to.have.length(3)
+      expect(claimed.filter((c) => c.webhook === w2)).to.have.length(1)
+    })
+    it('run out when they are not renewed, and hold when they are', async () => {
+      const brief = schedule({ pool: db.pool, owner: 'brief', claimMs: 30 })
+      const one = owed()
+      await mine.park(one)
+      expect(await brief.claim(room(1))).to.have.length(1)
+      await waitFor(async () => (await mine.claim(room(1))).length === 1)
+      await brief.renew([one]) // it is not its any more
+      expect((await rows())[0]?.claimed_by).to.equal('me')
+      await mine.renew([one])
+      expect(await brief.claim(room(1))).to.deep.equal([])
+    })
+    it('are given back by whoever has them', async () => {
+      const one = owed()
+      await mine.park(one)
+      await mine.claim(room(1))
+      await mine.release([one])
+      expect(await mine.claim(room(1))).to.have.length(1)
+    })
+    it('end with the row when the attempt is recorded, unless it is further by now', async () => {
+      const [a, b] = [owed(), owed()]
+      await Promise.all([mine.park(a), mine.park(b)])
+      await project(failed(a, 3_600))
+      await Promise.all([mine.done(a), mine.done(b)])
+      expect(await at()).to.deep.equal([[1, 2]])
+    })
+  })
+
+  it('tells which webhooks wait, page by page, and which of them have parked rows', async () => {
+    const ids = Array.from({ length: 5 }, (_, i) => `01AAAAAAAAAAAAAAAAAAAAAAA${i}` as WebhookId)
+    await Promise.all(ids.slice(0, 3).map((webhook) => mine.park(owed({ webhook }))))
+    await project(failed(owed({ webhook: ids[2]! })), failed(owed({ webhook: ids[3]! })), failed(owed({ webhook: ids[4]! }), 3_600))
+    expect(await mine.waiting('', 10)).to.deep.equal([
+      { webhook: ids[0], parked: true },
+      { webhook: ids[1], parked: true },
+      { webhook: ids[2], parked: true },
+      { webhook: ids[3], parked: false },
+    ])
+    expect((await mine.waiting('', 2)).map((w) => w.webhook)).to.deep.equal(ids.slice(0, 2))
+    expect((await mine.waiting(ids[1]!, 2)).map((w) => w.webhook)).to.deep.equal(ids.slice(2, 4))
+    expect(await mine.existing([owed().delivery])).to.deep.equal(new Set())
+  })
+})

@@ -1,0 +1,135 @@
+import { expect } from 'chai'
+import { type Slot, type SlotLimits, slots } from '../../src/dispatch/slots.ts'
+import type { TenantId, WebhookId } from '../../src/events/ids.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const limits: SlotLimits = { total: 16, perWebhook: 4, dispatchers: () => 1, queue: 5, queueMs: 60 }
+const hook = (name: string) => name as WebhookId
+const tenant = (name: string) => name as TenantId
+
+describe('slots', () => {
+  let open: (ReturnType<typeof slots> & { stop(): void })[] = []
+  const make = (change: Partial<SlotLimits> = {}, now?: () => number) => {
+    const made = slots({ ...limits, ...change }, now)
+    open.push(made)
+    return made
+  }
+  afterEach(() => {
+    for (const s of open) s.stop()
+    open = []
+  })
+  const take = async (s: ReturnType<typeof slots>, webhook: string, of = 'a'): Promise<Slot> => {
+    const slot = await s.enter(hook(webhook), tenant(of))
+    if (slot === 'parked') throw new Error('parked')
+    return slot
+  }
+  /** Makes a webhook known as fast. */
+  const warm = async (s: ReturnType<typeof slots>, webhook: string, of = 'a') =>
+    (await take(s, webhook, of)).release({ ok: true, durationMs: 5 })
+  const settled = async (promise: Promise<unknown>) =>
+    Promise.race([promise.then(() => true), new Promise((r) => setImmediate(() => r(false)))])
+
+  it('bound the requests of one webhook; the next goes when one ends', async () => {
+    const s = make()
+    const held = await Promise.all([1, 2, 3, 4].map(() => take(s, 'w')))
+    const fifth = s.enter(hook('w'), tenant('a'))
+    expect(await settled(fifth)).to.equal(false)
+    held[0]?.release({ ok: true, durationMs: 1 })
+    expect(await fifth).to.not.equal('parked')
+    expect(s.inFlight).to.equal(4)
+  })
+  it('share a webhook between the live dispatchers', async () => {
+    const s = make({ dispatchers: () => 2 })
+    await Promise.all([1, 2].map(() => take(s, 'w')))
+    expect(await settled(s.enter(hook('w'), tenant('a')))).to.equal(false)
+  })
+  it('give a tenant no more than a quarter of the pool', async () => {
+    const s = make()
+    for (const w of ['w1', 'w2', 'w3']) await warm(s, w)
+    await Promise.all([take(s, 'w1'), take(s, 'w1'), take(s, 'w2'), take(s, 'w2')])
+    expect(await settled(s.enter(hook('w3'), tenant('a')))).to.equal(false)
+    expect(await take(s, 'other', 'b')).to.have.property('release')
+  })
+  it('give webhooks that are not known to be fast no more than half of the pool', async () => {
+    const s = make()
+    await warm(s, 'good', 'z')
+    for (const t of ['a', 'b']) for (let i = 0; i < 4; i++) await take(s, `hanging-${t}`, t)
+    expect(await settled(s.enter(hook('hanging-c'), tenant('c')))).to.equal(false)
+    expect(await settled(s.enter(hook('good'), tenant('z')))).to.equal(true)
+  })
+  it('count a webhook as slow whose requests under way have lasted long, before they end', async () => {
+    let now = 0
+    const s = make({ queueMs: 10_000 }, () => now)
+    for (const t of ['a', 'b', 'c']) await warm(s, `w-${t}`, t)
+    for (const t of ['a', 'b']) for (let i = 0; i < 4; i++) await take(s, `w-${t}`, t)
+    now = 2_000
+    await waitFor(() => s.room(hook('new'), tenant('d')) === 0)
+    expect(s.room(hook('w-c'), tenant('c'))).to.be.greaterThan(0)
+  })
+  it('let one request at a time probe a webhook that has failed five times, and all again after a success', async () => {
+    const s = make()
+    for (let i = 0; i < 5; i++) (await take(s, 'w')).release({ ok: false, durationMs: 1 })
+    const probe = await take(s, 'w')
+    expect(await settled(s.enter(hook('w'), tenant('a')))).to.equal(false)
+    probe.release({ ok: true, durationMs: 1 })
+    await waitFor(() => s.inFlight === 1)
+    expect(s.room(hook('w'), tenant('a'))).to.be.greaterThan(1)
+  })
+  it("park what finds its webhook's queue full", async () => {
+    const s = make()
+    await Promise.all([1, 2, 3, 4].map(() => take(s, 'w')))
+    const waiting = [1, 2, 3, 4, 5].map(() => s.enter(hook('w'), tenant('a')))
+    expect(await s.enter(hook('w'), tenant('a'))).to.equal('parked')
+    expect(await settled(Promise.all(waiting))).to.equal(false)
+    expect(s.waiting).to.equal(5)
+  })
+  it('park what has waited too long for its webhook', async () => {
+    const s = make()
+    await Promise.all([1, 2, 3, 4].map(() => take(s, 'w')))
+    expect(await s.enter(hook('w'), tenant('a'))).to.equal('parked')
+  })
+  it('never park what waits for the whole pool alone', async () => {
+    let now = 0
+    const s = make({ total: 4, perWebhook: 10 }, () => now)
+    for (const t of ['a', 'b', 'c', 'd', 'e']) await warm(s, t, t)
+    const held = await Promise.all(['a', 'b', 'c', 'd'].map((t) => take(s, t, t)))
+    const fifth = s.enter(hook('e'), tenant('e'))
+    now = 600
+    const sixth = s.enter(hook('e'), tenant('e'))
+    await new Promise((resolve) => setTimeout(resolve, 250)) // two sweeps pass
+    expect(await settled(fifth)).to.equal(false)
+    held[0]?.release({ ok: true, durationMs: 1 })
+    expect(await fifth).to.have.property('release')
+    expect(await settled(sixth)).to.equal(false)
+  })
+  it('serve waiting webhooks in turn: a long queue does not stand in front of a short one', async () => {
+    const s = make({ total: 1, perWebhook: 4, queueMs: 10_000 })
+    const first = await take(s, 'busy', 'a')
+    const order: string[] = []
+    const enter = (w: string, t: string) =>
+      s.enter(hook(w), tenant(t)).then((slot) => {
+        order.push(w)
+        if (slot !== 'parked') slot.release({ ok: true, durationMs: 1 })
+      })
+    const all = [enter('busy', 'a'), enter('busy', 'a'), enter('busy', 'a'), enter('quiet', 'b')]
+    first.release({ ok: true, durationMs: 1 })
+    await Promise.all(all)
+    expect(order.indexOf('quiet')).to.be.lessThan(2)
+  })
+  it('send new deliveries behind parked rows, and let those of the table pass', async () => {
+    const s = make()
+    s.setParked(hook('w'), tenant('a'))
+    expect(await s.enter(hook('w'), tenant('a'))).to.equal('parked')
+    expect(await s.enter(hook('w'), tenant('a'), { fromTable: true })).to.have.property('release')
+    s.parkedAre(new Set())
+    expect(await s.enter(hook('w'), tenant('a'))).to.have.property('release')
+  })
+  it('tell whoever waits to park when they close', async () => {
+    const s = make({ queueMs: 10_000 })
+    await Promise.all([1, 2, 3, 4].map(() => take(s, 'w')))
+    const waiting = s.enter(hook('w'), tenant('a'))
+    s.close()
+    expect(await waiting).to.equal('parked')
+    expect(await s.enter(hook('other'), tenant('a'))).to.equal('parked')
+  })
+})

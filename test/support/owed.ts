@@ -1,0 +1,55 @@
+import { randomUUID } from 'node:crypto'
+import type { Owed } from '../../src/dispatch/owed.ts'
+import type { AttemptEventType } from '../../src/events/delivery.ts'
+import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
+import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+
+/** A delivery that is owed, with whatever a test wants to say of it. */
+export const owed = (change: Partial<Owed> = {}): Owed => ({
+  tenant: '01ARZ3NDEKTSV4RRFFQ69G5FAV' as TenantId,
+  webhook: '01ARZ3NDEKTSV4RRFFQ69G5FAW' as WebhookId,
+  message: 'evt_1' as MessageId,
+  place: 'bus/0/1/0' as Place,
+  fingerprint: 'ab'.repeat(32),
+  event: 'order.created',
+  acceptedAt: '2026-01-01T00:00:00.123Z',
+  correlationId: 'correlation',
+  delivery: randomUUID() as DeliveryId,
+  chain: 1,
+  attempt: 1,
+  ...change,
+})
+
+/** The event of an attempt, as it is read from the store. */
+export const attemptEvent = (of: Owed, type: AttemptEventType, rest: object = {}): RecordedEvent => {
+  const { tenant, webhook, message, place, fingerprint, event, acceptedAt, delivery, chain, attempt } = of
+  return {
+    id: randomUUID() as EventId,
+    type,
+    stream: `attempts-${webhook}-20260101`,
+    revision: 0,
+    position: '1' as Checkpoint,
+    metadata: {
+      schema: 1,
+      actor: 'system:dispatcher',
+      tenant,
+      time: '2026-01-01T00:00:01.000Z',
+      $correlationId: of.correlationId,
+      $causationId: null,
+    },
+    data: {
+      tenant,
+      message,
+      place,
+      fingerprint,
+      event,
+      accepted_at: acceptedAt,
+      webhook,
+      webhook_revision: 0,
+      delivery,
+      chain,
+      attempt,
+      ...rest,
+    },
+  }
+}
