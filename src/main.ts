@@ -1,0 +1,56 @@
+import { compose } from './compose.ts'
+import { describeConfig, readConfig } from './config.ts'
+import { codeOf } from './lib/errors.ts'
+import { createLog } from './lib/log.ts'
+
+/** Exit codes: 0 drained, 1 failed in operation or while draining, 78 (EX_CONFIG) cannot start as configured. */
+const cannotStart = 78
+
+async function main(): Promise<void> {
+  const config = readConfig()
+  const log = createLog(config.KOLBAK_LOG_LEVEL)
+  log.info({ config: describeConfig(config) }, 'kolbak.starting')
+
+  process.on('unhandledRejection', (error) => {
+    log.error({ error }, 'kolbak.unhandled_rejection')
+    process.exit(1)
+  })
+  let stopping = false
+  let stop = async (): Promise<void> => {}
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stopping) {
+      // Asked twice: what is in flight comes again after the next start.
+      log.warn({ signal }, 'kolbak.killed')
+      process.exit(1)
+    }
+    stopping = true
+    log.info({ signal }, 'kolbak.draining')
+    setTimeout(() => {
+      log.error({ limitMs: config.KOLBAK_DRAIN_TIMEOUT_MS }, 'kolbak.drain_timed_out')
+      process.exit(1)
+    }, config.KOLBAK_DRAIN_TIMEOUT_MS).unref()
+    stop().then(
+      () => {
+        log.info({}, 'kolbak.stopped')
+        process.exit(0)
+      },
+      (error: unknown) => {
+        log.error({ error }, 'kolbak.drain_failed')
+        process.exit(1)
+      },
+    )
+  }
+  const service = compose(config, log)
+  stop = async () => (await service).stop()
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  await service
+}
+
+main().catch((error: unknown) => {
+  // What an operator can mend is one sentence; what is our fault comes with its stack.
+  const code = codeOf(error)
+  const cause = error instanceof Error && error.cause instanceof Error ? `\n  caused by: ${error.cause.message}` : ''
+  console.error(code === undefined ? error : `kolbak: ${(error as Error).message} (${code})${cause}`)
+  process.exit(cannotStart)
+})

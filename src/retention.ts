@@ -1,0 +1,47 @@
+import type { LeaseKeeper } from './lib/leases.ts'
+import type { Log } from './lib/log.ts'
+import { keepRunning, pause } from './lib/retry.ts'
+
+/** Something that keeps messages, history or events for the retention time, and lets go of them day by day. */
+export interface Sweep {
+  readonly name: string
+  /** Drops what is older than the day (`yyyy-mm-dd`, UTC) and not needed any more; answers how much that was. */
+  run(day: string): Promise<number>
+}
+
+/** Sweeps in the background, in one process at a time: soon after the start, and then every hour. */
+export function startRetention(options: {
+  sweeps: readonly Sweep[]
+  retentionDays: number
+  leases: LeaseKeeper
+  log: Log
+  now(): number
+  everyMs?: number
+}): { stop(): Promise<void> } {
+  const { sweeps, retentionDays, leases, log, now, everyMs = 3_600_000 } = options
+  const stop = new AbortController()
+  const round = async () => {
+    await pause(Math.min(everyMs, 10_000), stop.signal)
+    if (stop.signal.aborted) return
+    const lease = await leases.take('retention')
+    if (lease !== null)
+      try {
+        // A day more: a day is dropped when its last moment has passed the retention.
+        const day = new Date(now() - (retentionDays + 1) * 86_400_000).toISOString().slice(0, 10)
+        for (const sweep of sweeps) {
+          const dropped = await sweep.run(day)
+          if (dropped > 0) log.info({ what: sweep.name, before: day, dropped }, 'retention.swept')
+        }
+      } finally {
+        await lease.release()
+      }
+    await pause(everyMs, stop.signal)
+  }
+  const loop = keepRunning(round, { signal: stop.signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'retention.failed') })
+  return {
+    async stop() {
+      stop.abort()
+      await loop
+    },
+  }
+}
