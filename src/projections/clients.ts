@@ -1,0 +1,41 @@
+import type { Pool } from 'pg'
+import type { ClientId, TenantId } from '../events/ids.ts'
+import type { Scope, TenantLimits } from '../events/tenant.ts'
+import { sqlOn } from '../lib/sql.ts'
+
+/** A client of a tenant, from the projection `tenants`. */
+export interface ClientRow {
+  readonly id: ClientId
+  readonly tenant: TenantId
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  readonly secretHmac: string
+  readonly previousHmac: string | null
+  readonly previousUntil: string | null
+  /** Tokens of lower generations do not work any more. */
+  readonly generation: number
+  readonly revoked: boolean
+  readonly createdAt: string
+  readonly updatedAt: string
+}
+/** A client with the state of its tenant. */
+export interface ClientOfTenant extends ClientRow {
+  readonly tenantSuspended: boolean
+  readonly limits: TenantLimits
+}
+
+/** A client with the state of its tenant, revoked ones included (their `revoked` says so), or null. */
+export async function findClient(pool: Pool, id: ClientId): Promise<ClientOfTenant | null> {
+  const [row] = await sqlOn(pool)<ClientOfTenant>`
+    select c.id, c.tenant, c.name, c.scopes, c.secret_hmac as "secretHmac", c.previous_hmac as "previousHmac", c.previous_until as "previousUntil",
+      c.generation, c.revoked, c.created_at as "createdAt", c.updated_at as "updatedAt", t.suspended as "tenantSuspended", t.limits
+    from clients c join tenants t on t.id = c.tenant where c.id = ${id}`
+  return row ?? null
+}
+
+/** A tenant's clients, newest first, revoked ones included. */
+export const listClients = (pool: Pool, tenant: TenantId): Promise<ClientRow[]> =>
+  sqlOn(pool)<ClientRow>`
+    select id, tenant, name, scopes, secret_hmac as "secretHmac", previous_hmac as "previousHmac", previous_until as "previousUntil",
+      generation, revoked, created_at as "createdAt", updated_at as "updatedAt"
+    from clients where tenant = ${tenant} order by created_at desc, id desc`

@@ -1,0 +1,55 @@
+import type { Pool } from 'pg'
+import type { KeyId } from '../events/ids.ts'
+import { keepRunning, pause } from '../lib/retry.ts'
+
+/** When keys were last used: outside the projections, since no event says it. */
+export interface KeyUsage {
+  /** Remembers a use; it is written within about a second. @param time RFC 3339 */
+  touch(key: KeyId, time: string): void
+  /** Writes what is still in memory. */
+  close(): Promise<void>
+}
+
+/** Collects uses in memory and writes them in one statement every `everyMs`; the latest time wins, whoever writes last. */
+export function keyUsage(options: { pool: Pool; everyMs?: number; onError(error: unknown): void }): KeyUsage {
+  const { pool, everyMs = 1_000, onError } = options
+  let used = new Map<KeyId, string>()
+  const remember = (key: KeyId, time: string) => {
+    if (time > (used.get(key) ?? '')) used.set(key, time)
+  }
+  const flush = async () => {
+    if (used.size === 0) return
+    const batch = used
+    used = new Map()
+    // Sorted, since several processes write the same rows: statements that lock them in different orders deadlock.
+    const keys = [...batch.keys()].sort()
+    try {
+      await pool.query({
+        name: 'key-usage-write',
+        text: `insert into key_usage (key_id, last_accessed_at) select * from unnest($1::text[], $2::timestamptz[])
+               on conflict (key_id) do update set last_accessed_at = excluded.last_accessed_at
+               where key_usage.last_accessed_at < excluded.last_accessed_at`,
+        values: [keys, keys.map((key) => batch.get(key))],
+      })
+    } catch (error) {
+      for (const [key, time] of batch) remember(key, time) // with the next write
+      throw error
+    }
+  }
+  const stop = new AbortController()
+  const loop = keepRunning(
+    async () => {
+      await pause(everyMs, stop.signal)
+      if (!stop.signal.aborted) await flush()
+    },
+    { signal: stop.signal, onError },
+  )
+  return {
+    touch: remember,
+    async close() {
+      stop.abort()
+      await loop
+      await flush()
+    },
+  }
+}

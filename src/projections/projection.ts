@@ -1,0 +1,41 @@
+import type { RecordedEvent } from '../events/envelope.ts'
+import type { Family } from '../events/streams.ts'
+import type { Sql } from '../lib/sql.ts'
+
+/**
+ * Code that turns events into a read model. The runner owns batches, transactions, checkpoints and lag; a projection
+ * only says what one event does to its rows. It never sends anything.
+ */
+export interface Projection {
+  /** Lower-case letters and `_`. */
+  readonly name: string
+  /** Raised when its tables or its reading of events change: it is then built anew beside the old one. */
+  readonly version: number
+  readonly families: readonly Family[]
+  /**
+   * DDL of its tables, with unqualified names: each build has them in a schema of its own. A projection without tables
+   * (one whose rows live elsewhere, such as a process manager) is not built anew: a new version goes on at the checkpoint.
+   */
+  readonly tables?: string
+  /** Tables that readers see, as views of the same names in `public`. */
+  readonly views?: readonly string[]
+  /**
+   * Before the transaction, for a store that shares none with Postgres: idempotent, and repeated when the transaction
+   * fails. A FactRefused names the event whose fault it is.
+   */
+  prepare?(events: readonly RecordedEvent[]): Promise<void>
+  /** In the transaction that also moves the checkpoint. A batch may come whole or in parts, always in order. */
+  apply(sql: Sql, events: readonly RecordedEvent[]): Promise<void>
+}
+
+type Handler<E> = (sql: Sql, event: E) => Promise<unknown>
+export type Handlers<E extends RecordedEvent> = { readonly [T in E['type']]?: Handler<Extract<E, { readonly type: T }>> }
+
+/** An `apply` from one handler an event type; other types are passed over. */
+export const byType =
+  <E extends RecordedEvent>(handlers: Handlers<E>): Projection['apply'] =>
+  async (sql, events) => {
+    const known = new Map<string, Handler<never>>(Object.entries(handlers))
+    // The vocabulary promises that an event of a type has that type's data: TypeScript cannot follow the look-up.
+    for (const event of events) await known.get(event.type)?.(sql, event as never)
+  }

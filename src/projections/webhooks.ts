@@ -1,0 +1,240 @@
+import type { Pool } from 'pg'
+import type { Checkpoint } from '../events/envelope.ts'
+import type { Brand, KeyId, TenantId, WebhookId } from '../events/ids.ts'
+import type { RecordedTenantEvent } from '../events/tenant.ts'
+import type { DeactivationReason, RecordedWebhookEvent } from '../events/webhook.ts'
+import type { Keyring } from '../lib/keyring.ts'
+import { type Sql, sqlOn } from '../lib/sql.ts'
+import { byType, type Projection } from './projection.ts'
+import { fieldOpener, type Page, type ReadDeps } from './reading.ts'
+
+export interface WebhookRow {
+  readonly id: WebhookId
+  readonly tenant: TenantId
+  /** The key that created it, or null when a client did. */
+  readonly keyId: KeyId | null
+  readonly callbackUrl: string
+  readonly event: string
+  readonly description: string | null
+  readonly isActive: boolean
+  readonly deactivationReason: DeactivationReason | null
+  readonly failingSince: string | null
+  readonly secret: string
+  readonly previousSecret: string | null
+  readonly previousUntil: string | null
+  readonly retryDelays: readonly number[] | null
+  readonly createdAt: string
+  readonly updatedAt: string
+  readonly revision: number
+}
+
+const tables = `
+  create table webhook_subscriptions (
+    id text collate "C" primary key,
+    tenant text collate "C" not null,
+    key_id text collate "C",
+    callback_url text not null, -- sealed, as description and the secrets are
+    event text not null,
+    description text,
+    is_active boolean not null,
+    deactivation_reason text,
+    failing_since timestamptz,
+    secret text not null,
+    previous_secret text,
+    previous_until timestamptz,
+    retry_delays double precision[],
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    revision integer not null,
+    position text collate "C" not null, -- checkpoint of its last event
+    deleted_at timestamptz -- kept as a tombstone: an unknown webhook and a deleted one are different things to a dispatcher
+  );
+  create index webhook_subscriptions_of_tenant on webhook_subscriptions (tenant, created_at desc, id desc) where deleted_at is null; -- lists and counts
+  create index webhook_subscriptions_changed on webhook_subscriptions (position); -- changedSince
+  create table webhook_tenants (
+    tenant text collate "C" primary key,
+    suspended boolean not null,
+    position text collate "C" not null
+  );
+  create index webhook_tenants_changed on webhook_tenants (position); -- changedSince`
+
+/** Webhooks, and beside them the state of their tenants, so that a dispatcher has both at one checkpoint. */
+export const webhooks: Projection = {
+  name: 'webhooks',
+  version: 1,
+  families: ['webhook', 'tenant'],
+  views: ['webhook_subscriptions', 'webhook_tenants'],
+  tables,
+  apply: byType<RecordedWebhookEvent | RecordedTenantEvent>({
+    WebhookCreated: (sql, { data, metadata: { time }, revision, position }) =>
+      sql`insert into webhook_subscriptions (id, tenant, key_id, callback_url, event, description, is_active, deactivation_reason, secret,
+            retry_delays, created_at, updated_at, revision, position)
+          values (${data.id}, ${data.tenant}, ${data.key_id}, ${data.callback_url}, ${data.event}, ${data.description}, ${data.is_active},
+            ${data.is_active ? null : 'requested'}, ${data.secret}, ${data.retry_delays}, ${time}, ${time}, ${revision}, ${position})`,
+    WebhookChanged: (sql, { data, metadata: { time }, revision, position }) =>
+      sql`update webhook_subscriptions set
+            callback_url = coalesce(${data.callback_url ?? null}, callback_url),
+            event = coalesce(${data.event ?? null}, event),
+            description = case when ${data.description !== undefined} then ${data.description ?? null} else description end,
+            retry_delays = case when ${data.retry_delays !== undefined} then ${data.retry_delays ?? null} else retry_delays end,
+            updated_at = ${time}, revision = ${revision}, position = ${position}
+          where id = ${data.id}`,
+    WebhookSecretRotated: (sql, { data, metadata: { time }, revision, position }) =>
+      sql`update webhook_subscriptions set
+            previous_secret = case when ${data.previous_until !== null} then secret end, previous_until = ${data.previous_until},
+            secret = ${data.secret}, updated_at = ${time}, revision = ${revision}, position = ${position}
+          where id = ${data.id}`,
+    WebhookActivated: (sql, { data, metadata: { time }, revision, position }) =>
+      sql`update webhook_subscriptions set is_active = true, deactivation_reason = null,
+            updated_at = ${time}, revision = ${revision}, position = ${position}
+          where id = ${data.id}`,
+    WebhookDeactivated: (sql, { data, metadata: { time }, revision, position }) =>
+      sql`update webhook_subscriptions set is_active = false, deactivation_reason = ${data.reason},
+            updated_at = ${time}, revision = ${revision}, position = ${position}
+          where id = ${data.id}`,
+    WebhookDeleted: (sql, { data, metadata: { time }, revision, position }) =>
+      sql`update webhook_subscriptions set is_active = false, deleted_at = ${time},
+            updated_at = ${time}, revision = ${revision}, position = ${position}
+          where id = ${data.id}`,
+    TenantRegistered: (sql, { data, position }) =>
+      sql`insert into webhook_tenants (tenant, suspended, position) values (${data.id}, false, ${position})`,
+    TenantSuspended: (sql, { data, position }) =>
+      sql`update webhook_tenants set suspended = true, position = ${position} where tenant = ${data.id}`,
+    TenantResumed: (sql, { data, position }) =>
+      sql`update webhook_tenants set suspended = false, position = ${position} where tenant = ${data.id}`,
+  }),
+}
+
+async function openWebhook(keyring: Keyring, row: WebhookRow): Promise<WebhookRow> {
+  const open = fieldOpener(await keyring.vault(row.tenant), row.tenant, row.id)
+  return {
+    ...row,
+    callbackUrl: open.field('callback_url', row.callbackUrl),
+    description: open.optional('description', row.description),
+    secret: open.field('secret', row.secret),
+    previousSecret: open.optional('secret', row.previousSecret),
+  }
+}
+
+/** Whose webhooks: the tenant's, or of them only those that a key created. */
+export interface WebhookOwner {
+  readonly tenant: TenantId
+  readonly keyId?: KeyId
+}
+
+/** A webhook that is not deleted and belongs to the owner, or null. */
+export async function findWebhook({ pool, keyring }: ReadDeps, owner: WebhookOwner, id: WebhookId): Promise<WebhookRow | null> {
+  const [row] = await sqlOn(pool)<WebhookRow>`
+    select id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, description, is_active as "isActive",
+      deactivation_reason as "deactivationReason", failing_since as "failingSince", secret, previous_secret as "previousSecret",
+      previous_until as "previousUntil", retry_delays as "retryDelays", created_at as "createdAt", updated_at as "updatedAt", revision
+    from webhook_subscriptions
+    where id = ${id} and tenant = ${owner.tenant} and deleted_at is null and (${owner.keyId ?? null}::text is null or key_id = ${owner.keyId ?? null})`
+  return row === undefined ? null : openWebhook(keyring, row)
+}
+
+/** The owner's webhooks that match every filter given, newest first. `events` compares the stored patterns literally. */
+export async function listWebhooks(
+  { pool, keyring }: ReadDeps,
+  filter: WebhookOwner & {
+    readonly ids?: readonly WebhookId[]
+    readonly events?: readonly string[]
+    readonly isActive?: boolean
+    readonly limit: number
+    readonly offset: number
+  },
+): Promise<Page<WebhookRow>> {
+  const { tenant, keyId = null, ids = null, events = null, isActive = null, limit, offset } = filter
+  // The total stands beside each row, and alone (id null) when the page is beyond the end: both from one snapshot.
+  const rows = await sqlOn(pool)<WebhookRow & { total: bigint; id: WebhookId | null }>`
+    with matching as (
+      select * from webhook_subscriptions
+      where tenant = ${tenant} and deleted_at is null
+        and (${keyId}::text is null or key_id = ${keyId})
+        and (${ids}::text[] is null or id = any (${ids}))
+        and (${events}::text[] is null or event = any (${events}))
+        and (${isActive}::boolean is null or is_active = ${isActive})
+    )
+    select counted.total, id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, description, is_active as "isActive",
+      deactivation_reason as "deactivationReason", failing_since as "failingSince", secret, previous_secret as "previousSecret",
+      previous_until as "previousUntil", retry_delays as "retryDelays", created_at as "createdAt", updated_at as "updatedAt", revision
+    from (select count(*) as total from matching) counted
+    left join (select * from matching order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
+    order by created_at desc, id desc`
+  const found = rows.filter((row) => row.id !== null)
+  return {
+    rows: await Promise.all(found.map(({ total, ...row }) => openWebhook(keyring, row))),
+    total: Number(rows[0]?.total ?? 0n),
+  }
+}
+
+/** How many webhooks the tenant has that are not deleted: for its limit. */
+export async function countWebhooks(pool: Pool, tenant: TenantId): Promise<number> {
+  const [row] = await sqlOn(pool)<{ n: bigint }>`
+    select count(*) as n from webhook_subscriptions where tenant = ${tenant} and deleted_at is null`
+  return Number(row?.n ?? 0n)
+}
+
+/** Where a reader of changes stands: opaque. */
+export type ChangeCursor = Brand<string, 'ChangeCursor'>
+/** A webhook as it is stored: values sealed, tombstones included. */
+export interface ChangedWebhook {
+  readonly id: WebhookId
+  readonly tenant: TenantId
+  readonly keyId: KeyId | null
+  readonly callbackUrl: string
+  readonly event: string
+  readonly isActive: boolean
+  readonly isDeleted: boolean
+  readonly secret: string
+  readonly previousSecret: string | null
+  readonly previousUntil: string | null
+  readonly retryDelays: readonly number[] | null
+  readonly revision: number
+}
+export interface WebhookChanges {
+  readonly webhooks: readonly ChangedWebhook[]
+  readonly tenants: readonly { readonly tenant: TenantId; readonly isSuspended: boolean }[]
+  /** The read model's own: the answer holds all that it has. Null when it has nothing. */
+  readonly checkpoint: Checkpoint | null
+  /** For the next question. */
+  readonly cursor: ChangeCursor
+}
+
+type ChangedRow = { readonly generation: string; readonly checkpoint: Checkpoint | null } & (
+  | ({ readonly kind: 'webhook' } & ChangedWebhook)
+  | { readonly kind: 'tenant'; readonly tenant: TenantId; readonly isSuspended: boolean }
+  | { readonly kind: null }
+)
+
+/**
+ * What changed since the cursor (null: everything), from one snapshot. A cursor from another build of the read model,
+ * or from before a quarantine was lifted, answers everything: rows may then have changed behind its checkpoint.
+ */
+export async function changedSince(sql: Sql, since: ChangeCursor | null): Promise<WebhookChanges> {
+  const [generation = '', position = ''] = since?.split('@') ?? []
+  const rows = await sql<ChangedRow>`
+    with live as (
+      select build || '.' || lifted as generation, checkpoint from projections where name = 'webhooks' and is_live
+    ), after as (
+      select coalesce((select ${position} from live where generation = ${generation}), '') collate "C" as position
+    )
+    select live.generation, live.checkpoint, changed.*
+    from live left join (
+      select 'webhook' as kind, id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, is_active as "isActive",
+        deleted_at is not null as "isDeleted", secret, previous_secret as "previousSecret", previous_until as "previousUntil",
+        retry_delays as "retryDelays", revision, null::boolean as "isSuspended"
+      from webhook_subscriptions where position > (select position from after)
+      union all
+      select 'tenant', null, tenant, null, null, null, null, null, null, null, null, null, null, suspended
+      from webhook_tenants where position > (select position from after)
+    ) changed on true`
+  const [first] = rows
+  if (first === undefined) throw new Error('the projection `webhooks` has no live build: install the projections first')
+  return {
+    webhooks: rows.filter((row) => row.kind === 'webhook'),
+    tenants: rows.filter((row) => row.kind === 'tenant'),
+    checkpoint: first.checkpoint,
+    cursor: `${first.generation}@${first.checkpoint ?? ''}` as ChangeCursor,
+  }
+}
