@@ -1,0 +1,71 @@
+import { type CommandContext, type Decider, type Fact, type Handled, handle } from '../commands/handler.ts'
+import type { StreamName } from '../events/streams.ts'
+import { type ApiDependencies, defaultWaits } from './dependencies.ts'
+import { ApiError } from './errors.ts'
+import type { Identity, RawRequest } from './route.ts'
+
+type Asked = Identity & Pick<RawRequest, 'requestId' | 'headers'>
+
+/** Carries out commands for requests: who asks, `If-Match`, and the wait for the read model are the same for all of them. */
+export interface Changes {
+  /**
+   * Throws what the command handler throws. The headers hold the new `ETag`, and `Projection-Lag` (the read model's name)
+   * when the change stands but that read model did not have it in time.
+   */
+  change<State, Command, Event extends Fact>(
+    decider: Decider<State, Command, Event>,
+    stream: StreamName,
+    command: Command,
+    asked: Asked,
+    options: { readModel: string; create?: boolean },
+  ): Promise<Handled<State> & { headers: Record<string, string> }>
+}
+
+export const etag = (revision: number): Record<string, string> => ({ etag: `"${revision}"` })
+
+const entityTag = /^\s*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*$/
+
+/**
+ * The revisions that `If-Match` (RFC 9110, 13.1.1) names. Weak tags and tags that are not ours match nothing, so that
+ * they fail the precondition. Throws invalid_request for what is no list of tags.
+ */
+export function parseIfMatch(header: string | undefined): '*' | number[] | undefined {
+  if (header === undefined) return undefined
+  if (header.trim() === '*') return '*'
+  return header.split(',').flatMap((part) => {
+    const tag = entityTag.exec(part)
+    if (tag === null) throw new ApiError('invalid_request', 'If-Match must hold ETags in double quotes, or *.')
+    const [, weak, value = ''] = tag
+    return weak === undefined && /^\d{1,9}$/.test(value) ? [Number(value)] : []
+  })
+}
+
+export function changes(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now' | 'settings'>): Changes {
+  const { streams, waiter, now, settings } = deps
+  return {
+    async change(decider, stream, command, { caller, requestId, headers }, { readModel, create = false }) {
+      const ifMatch = parseIfMatch(headers['if-match'])
+      const context: CommandContext = {
+        caller,
+        correlationId: requestId,
+        now: new Date(now()).toISOString(),
+        ...(create ? { create } : ifMatch === undefined ? {} : { ifMatch }),
+      }
+      const handled = await handle(streams, decider, stream, command, context)
+      return { ...handled, headers: { ...etag(handled.revision), ...(await lagHeader(waiter, settings, readModel, handled, stream)) } }
+    },
+  }
+}
+
+/** Waits for a read model, in bounds; `Projection-Lag` says when that was not enough. */
+export async function lagHeader(
+  waiter: ApiDependencies['waiter'],
+  settings: ApiDependencies['settings'],
+  readModel: string,
+  { position, changed }: Pick<Handled<unknown>, 'position' | 'changed'>,
+  stream: StreamName,
+): Promise<Record<string, string>> {
+  if (!changed || position === null) return {}
+  const there = await waiter.waitFor(readModel, position, settings.projectionWaitMs ?? defaultWaits.projectionWaitMs, stream)
+  return there ? {} : { 'projection-lag': readModel }
+}

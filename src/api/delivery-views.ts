@@ -1,0 +1,78 @@
+import type { MessageId } from '../events/ids.ts'
+import { fieldAad } from '../events/sealed-fields.ts'
+import type { Vault } from '../lib/seal.ts'
+import type { Attempt, Delivery, DeliveryKey } from '../ports/delivery-log.ts'
+import type { ApiDependencies, RoutedMessage } from './dependencies.ts'
+
+/** As much of an answer as dispatchers keep. */
+const keptBytes = 4 * 1024
+
+type Shown = Pick<
+  Delivery,
+  'webhook' | 'acceptedAt' | 'delivery' | 'message' | 'event' | 'status' | 'chain' | 'code' | 'reason' | 'nextAttemptAt'
+>
+
+const requests: readonly Attempt['type'][] = ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered']
+
+/** Deliveries as answers show them, with their attempts. */
+export function deliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
+  const { deliveryLog, keyring, settings, log } = deps
+  const expiresAt = (acceptedAt: string) => new Date(Date.parse(acceptedAt) + settings.retentionDays * 86_400_000).toISOString()
+
+  const responseOf = (vault: Vault, tenant: string, delivery: string, { response, eventId }: Attempt) => {
+    if (response === null) return { response_body: null, response_truncated: false }
+    try {
+      const bytes = Buffer.from(vault.openText(fieldAad(tenant, delivery, 'response'), response), 'base64')
+      // What is no UTF-8 shows as replacement characters.
+      return { response_body: bytes.toString(), response_truncated: bytes.length >= keptBytes }
+    } catch (error) {
+      // One value that does not open must not hide the rest of the history.
+      log.error({ error, delivery, event_id: eventId }, 'attempt.response_unreadable')
+      return { response_body: null, response_truncated: false }
+    }
+  }
+  const views = async (tenant: string, deliveries: readonly Shown[]) => {
+    if (deliveries.length === 0) return []
+    const [vault, attempts] = await Promise.all([keyring.vault(tenant), deliveryLog.attempts(deliveries)])
+    return deliveries.map((delivery, i) => {
+      const made = (attempts[i] ?? []).filter((attempt) => requests.includes(attempt.type))
+      return {
+        id: delivery.delivery,
+        event_id: delivery.message,
+        webhook_id: delivery.webhook,
+        event: delivery.event,
+        status: delivery.status,
+        chain: delivery.chain,
+        attempt_count: made.filter((attempt) => attempt.chain === delivery.chain).length,
+        next_attempt_at: delivery.nextAttemptAt,
+        last_response_code: delivery.code,
+        last_reason: delivery.reason,
+        accepted_at: delivery.acceptedAt,
+        expires_at: expiresAt(delivery.acceptedAt),
+        attempts: made.map((attempt) => ({
+          number: attempt.attempt,
+          chain: attempt.chain,
+          at: attempt.time,
+          status: attempt.type === 'DeliverySucceeded' ? 'success' : 'failed',
+          response_code: attempt.code,
+          duration_ms: attempt.durationMs,
+          reason: attempt.reason,
+          ...responseOf(vault, tenant, delivery.delivery, attempt),
+        })),
+      }
+    })
+  }
+  const pending = { status: 'pending', chain: 1, code: null, reason: null, nextAttemptAt: null } as const
+  return {
+    expiresAt,
+    views,
+    /** Of a message that is routed: what the history does not have yet is pending. */
+    async ofMessage(message: RoutedMessage & { message: MessageId }, keys: readonly DeliveryKey[]) {
+      const states = await deliveryLog.states(keys)
+      return views(
+        message.tenant,
+        keys.map((key, i) => states[i] ?? { ...key, ...pending, message: message.message, event: message.event }),
+      )
+    },
+  }
+}

@@ -1,0 +1,88 @@
+import type { Pool } from 'pg'
+import type { Registry } from 'prom-client'
+import type { CommandStreams } from '../commands/command-streams.ts'
+import type { Checkpoint } from '../events/envelope.ts'
+import type { KeyId, MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
+import type { StreamName } from '../events/streams.ts'
+import type { AddressPolicy } from '../lib/addresses.ts'
+import type { Keyring } from '../lib/keyring.ts'
+import type { Log } from '../lib/log.ts'
+import type { DeliveryLog } from '../ports/delivery-log.ts'
+import type { EventStore } from '../ports/event-store.ts'
+import type { MessageBus } from '../ports/message-bus.ts'
+
+/** What became of a message once it was routed. */
+export interface RoutedMessage {
+  readonly tenant: TenantId
+  readonly message: MessageId
+  readonly fingerprint: string
+  readonly place: Place
+  readonly event: string
+  readonly acceptedAt: string
+  readonly webhooks: readonly WebhookId[]
+}
+/** The message index, for reading. */
+export interface MessageReader {
+  find(tenant: TenantId, message: MessageId): Promise<RoutedMessage | null>
+  /** Other content that was posted under the message's id. */
+  rejections(tenant: TenantId, message: MessageId): Promise<readonly unknown[]>
+}
+export interface ProjectionWaiter {
+  /** Whether the read model had the position within `ms`; false at once when the stream is quarantined there. */
+  waitFor(projection: string, position: Checkpoint, ms: number, stream?: StreamName): Promise<boolean>
+}
+export interface KeyUseRecorder {
+  /** @param time RFC 3339 */
+  touch(key: KeyId, time: string): void
+}
+export interface HealthReport {
+  readonly ready: boolean
+  /** One a part of the service: `message` says what to do when it is not ok, and is shown to operators only. */
+  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly message?: string }[]
+}
+
+export interface ApiSettings {
+  /** Shown in `/openapi.json`. */
+  readonly version: string
+  /** 32 bytes or more. */
+  readonly jwtSecret: Buffer
+  readonly tokenTtlSeconds: number
+  readonly metricsToken?: string | undefined
+  /** As Express's "trust proxy". */
+  readonly trustProxy?: string | undefined
+  readonly retentionDays: number
+  /** Of a receiver: a chain of retries must end within the retention. */
+  readonly requestTimeoutMs: number
+  readonly maxWebhooksPerTenant: number
+  /** Wrong credentials from one address within a minute; then 429. Default 100. */
+  readonly failedCredentialsPerMinute?: number
+  /** For the whole of a request to arrive. Default 30 s. */
+  readonly slowRequestMs?: number
+  /** How long `GET /v1/events/:id` waits for the message to be routed. Default 2 s. */
+  readonly routingWaitMs?: number
+  /** How long a change waits for its read model. Default 1 s. */
+  readonly projectionWaitMs?: number
+}
+
+export interface ApiDependencies {
+  readonly streams: CommandStreams
+  readonly store: Pick<EventStore, 'append'>
+  readonly bus: Pick<MessageBus, 'produce'>
+  readonly deliveryLog: Pick<DeliveryLog, 'payloads' | 'states' | 'find' | 'attempts' | 'history' | 'deadLetters'>
+  readonly messages: MessageReader
+  readonly pool: Pool
+  readonly keyring: Keyring
+  readonly waiter: ProjectionWaiter
+  readonly usage: KeyUseRecorder
+  readonly addressPolicy: AddressPolicy
+  readonly health: () => HealthReport | Promise<HealthReport>
+  readonly metrics: Registry
+  readonly log: Log
+  /** Milliseconds. */
+  readonly now: () => number
+  readonly settings: ApiSettings
+}
+
+/** The read models that changes wait for, by the names of their projections. */
+export const readModels = { keys: 'api_keys', webhooks: 'webhooks', deliveries: 'deliveries' } as const
+export const defaultWaits = { routingWaitMs: 2_000, projectionWaitMs: 1_000 } as const

@@ -1,0 +1,19 @@
+import { type DeliveryId, isUlid, type KeyId, type MessageId, type WebhookId } from '../events/ids.ts'
+import { notFound } from './errors.ts'
+
+const isKeyId = (text: string): text is KeyId => isUlid(text)
+const isWebhookId = (text: string): text is WebhookId => isUlid(text)
+const isDeliveryId = (text: string): text is DeliveryId => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
+const isMessageId = (text: string): text is MessageId => /^[A-Za-z0-9_:-]{1,255}$/.test(text)
+
+/** Answers the text as an id, or throws not_found: what cannot be an id names nothing. */
+const id =
+  <T extends string>(is: (text: string) => text is T & string) =>
+  (text: string): T => {
+    if (!is(text)) throw notFound()
+    return text
+  }
+export const keyId = id<KeyId>(isKeyId)
+export const webhookId = id<WebhookId>(isWebhookId)
+export const deliveryId = id<DeliveryId>(isDeliveryId)
+export const messageId = id<MessageId>(isMessageId)

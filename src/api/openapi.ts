@@ -1,0 +1,134 @@
+import { bearerScopes } from '../events/tenant.ts'
+import { type ErrorCode, statuses } from './errors.ts'
+import type { Route } from './route.ts'
+import { errorBody } from './schemas/common.ts'
+import { type JsonSchema, schemaName } from './schemas/json-schema.ts'
+
+const isObject = (value: unknown): value is JsonSchema => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** The errors that follow from what a route is, and those that it names itself. */
+function errorCodes(route: Route): ErrorCode[] {
+  const codes = new Set<ErrorCode>(['internal_error'])
+  const add = (...more: ErrorCode[]) => {
+    for (const code of more) codes.add(code)
+  }
+  if (route.credentials === 'bearer' || route.credentials === 'bearer-or-key') add('ambiguous_credentials', 'database_unavailable')
+  if (route.credentials !== 'none' && route.credentials !== 'client')
+    add('unauthorized', 'insufficient_scope', 'tenant_suspended', 'too_many_failed_credentials', 'database_unavailable')
+  if (route.credentials === 'client') add('database_unavailable')
+  if (route.path.includes(':')) add('invalid_request', 'not_found')
+  if (route.requestHeaders !== undefined) add('invalid_request')
+  if (route.query !== undefined) add('validation_failed')
+  if (route.body !== undefined) add('invalid_json', 'request_timeout', 'body_too_large', 'unsupported_media_type')
+  if (route.body !== undefined && route.credentials !== 'client') add('validation_failed')
+  if (route.method !== 'GET' && route.credentials !== 'client') add('store_unavailable')
+  add(...(route.errors ?? []))
+  return [...codes]
+}
+
+const requestIdHeader = { 'X-Request-Id': { schema: { type: 'string' }, description: 'As sent, or a new one; also in the logs.' } }
+const headersOf: Readonly<Record<number, Readonly<Record<string, { schema: JsonSchema; description?: string }>>>> = {
+  401: { 'WWW-Authenticate': { schema: { type: 'string' } } },
+  429: { 'Retry-After': { schema: { type: 'integer' }, description: 'Seconds.' } },
+  503: { 'Retry-After': { schema: { type: 'integer' }, description: 'Seconds.' } },
+}
+
+function responses(route: Route): Record<string, unknown> {
+  const found: Record<string, unknown> = {}
+  const byStatus = new Map<number, ErrorCode[]>()
+  for (const code of errorCodes(route)) byStatus.set(statuses[code], [...(byStatus.get(statuses[code]) ?? []), code])
+  for (const [status, codes] of byStatus)
+    found[status] = {
+      description: `Refused: ${codes.map((code) => `\`${code}\``).join(', ')}.`,
+      headers: { ...requestIdHeader, ...headersOf[status] },
+      content: { 'application/json': { schema: route.errorSchema ?? errorBody } },
+    }
+  for (const [status, { description, schema, headers = {}, type = 'application/json' }] of Object.entries(route.answers))
+    found[status] = {
+      description,
+      headers: { ...requestIdHeader, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },
+      ...(schema === undefined ? {} : { content: { [type]: { schema } } }),
+    }
+  return found
+}
+
+function parameters(route: Route): unknown[] {
+  const inPath = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }))
+  const properties = isObject(route.query?.properties) ? route.query.properties : {}
+  const inQuery = Object.entries(properties).map(([name, schema]) => ({ name, in: 'query', required: false, schema }))
+  const inHeaders = Object.entries(route.requestHeaders ?? {}).map(([name, schema]) => ({ name, in: 'header', required: false, schema }))
+  return [...inPath, ...inQuery, ...inHeaders]
+}
+
+function security({ credentials, scope }: Route): unknown[] {
+  switch (credentials) {
+    case 'bearer':
+      return [{ oauth2: [scope] }]
+    case 'bearer-or-key':
+      return [{ oauth2: [scope] }, { apiKey: [] }]
+    case 'operator':
+      return [{ oauth2: ['admin'] }, { metricsToken: [] }]
+    case 'client':
+      return [{ clientBasic: [] }, {}]
+    case 'none':
+      return []
+  }
+}
+
+function operation(route: Route): Record<string, unknown> {
+  const content = Object.fromEntries((route.bodyTypes ?? ['application/json']).map((type) => [type, { schema: route.body }]))
+  return {
+    operationId: route.operationId,
+    summary: route.summary,
+    tags: [route.tag],
+    security: security(route),
+    parameters: parameters(route),
+    ...(route.body === undefined ? {} : { requestBody: { required: true, content } }),
+    responses: responses(route),
+  }
+}
+
+/** Puts named schemas under `components`, and references in their place. */
+function extract(value: unknown, components: Map<string, unknown>): unknown {
+  if (Array.isArray(value)) return value.map((item) => extract(item, components))
+  if (!isObject(value)) return value
+  const copy = () => Object.fromEntries(Object.entries(value).map(([key, member]) => [key, extract(member, components)]))
+  const name = value[schemaName]
+  if (name === undefined) return copy()
+  if (!components.has(name)) components.set(name, copy())
+  return { $ref: `#/components/schemas/${name}` }
+}
+
+/** `/openapi.json` (3.1), made from the route table and the schemas that validate. */
+export function openApi(routes: readonly Route[], version: string): object {
+  const paths: Record<string, Record<string, unknown>> = {}
+  for (const route of routes) {
+    const path = route.path.replace(/:(\w+)/g, '{$1}')
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) }
+  }
+  const components = new Map<string, unknown>()
+  const extracted = extract(paths, components)
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Kolbak',
+      version,
+      description: 'A webhook service: producers post events, and every webhook that wants them gets them, signed.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/' }],
+    paths: extracted,
+    components: {
+      schemas: Object.fromEntries([...components].sort(([a], [b]) => (a < b ? -1 : 1))),
+      securitySchemes: {
+        oauth2: {
+          type: 'oauth2',
+          flows: { clientCredentials: { tokenUrl: '/v1/auth', scopes: Object.fromEntries(bearerScopes.map((scope) => [scope, scope])) } },
+        },
+        apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+        metricsToken: { type: 'http', scheme: 'bearer', description: 'KOLBAK_METRICS_TOKEN.' },
+        clientBasic: { type: 'http', scheme: 'basic', description: 'client_id and client_secret.' },
+      },
+    },
+  }
+}

@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { Request, RequestHandler, Response } from 'express'
+import { Counter, Histogram } from 'prom-client'
+import { CallerGone, mediaType, readBody } from './body.ts'
+import type { Credentials } from './credentials.ts'
+import type { ApiDependencies } from './dependencies.ts'
+import { ApiError, errorEnvelope, problemOf } from './errors.ts'
+import type { Answer, Identity, Route } from './route.ts'
+
+const json = ['application/json']
+const defaultBodyLimit = 64 * 1024
+const noBody = Buffer.alloc(0)
+const noSearch = new URLSearchParams()
+const errorHeaders = { 'cache-control': 'no-store' }
+/** Of a caller who hung up, as nginx writes it: nothing was answered. */
+const hungUp = 499
+
+const saneId = /^[A-Za-z0-9_.:-]{1,128}$/
+/** The caller's own id when it is fit for a log and a header, else a new one. */
+export function requestIdOf({ 'x-request-id': given }: IncomingHttpHeaders): string {
+  return typeof given === 'string' && saneId.test(given) ? given : randomUUID()
+}
+
+export function send(res: ServerResponse, { status, headers, body, text }: Answer, requestId: string): void {
+  if (res.headersSent || res.destroyed) return
+  const content = text?.content ?? (body === undefined ? undefined : JSON.stringify(body))
+  if (content === undefined) {
+    res.writeHead(status, { ...headers, 'x-request-id': requestId }).end()
+    return
+  }
+  res.writeHead(status, {
+    ...headers,
+    'x-request-id': requestId,
+    'content-type': text?.type ?? 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(content),
+    'x-content-type-options': 'nosniff',
+  })
+  res.end(content)
+}
+
+/** What every request goes through, whatever its route: credential, scope, body, handler, answer, log and metrics. */
+export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { credentials: Credentials }) {
+  const { log, metrics, credentials } = deps
+  const requests = new Counter({
+    name: 'kolbak_http_requests_total',
+    help: 'Requests by operation and status.',
+    labelNames: ['operation', 'status'],
+    registers: [metrics],
+  })
+  const durations = new Histogram({
+    name: 'kolbak_http_request_seconds',
+    help: 'Time to the answer, by operation.',
+    labelNames: ['operation'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    registers: [metrics],
+  })
+
+  const lacksScope = (scope: string) =>
+    new ApiError('insufficient_scope', `This needs the scope ${scope}.`, {
+      headers: { 'www-authenticate': `Bearer realm="kolbak", error="insufficient_scope", scope="${scope}"` },
+    })
+  const addressOf = (req: Request) => () => req.ip ?? ''
+  const identify = async ({ credentials: accepted, scope }: Route, req: Request): Promise<Identity | null> => {
+    if (accepted === 'none' || accepted === 'client') return null
+    if (accepted === 'operator') {
+      if (req.headers.authorization === undefined)
+        throw new ApiError('unauthorized', 'This needs a bearer token with scope admin, or KOLBAK_METRICS_TOKEN.', {
+          headers: { 'www-authenticate': 'Bearer realm="kolbak"' },
+        })
+      if (!(await credentials.isOperator(req.headers, addressOf(req)))) throw lacksScope('admin')
+      return null
+    }
+    const identity = await credentials.identify(req.headers, accepted, addressOf(req))
+    if (scope !== null && !identity.caller.scopes.has(scope)) throw lacksScope(scope)
+    return identity
+  }
+  const goneSignal = (res: Response) => () => {
+    const gone = new AbortController()
+    if (res.destroyed) gone.abort()
+    else res.once('close', () => gone.abort())
+    return gone.signal
+  }
+
+  return (route: Route): RequestHandler => {
+    const { operationId: operation, bodyTypes = json, bodyLimit = defaultBodyLimit, quiet = false } = route
+    const duration = durations.labels({ operation })
+
+    return async (req, res) => {
+      const started = performance.now()
+      const requestId = requestIdOf(req.headers)
+      let identity: Identity | null = null
+      let answer: Answer
+      let code: string | undefined
+      try {
+        identity = await identify(route, req)
+        const contentType = route.body === undefined ? '' : mediaType(req.headers, bodyTypes)
+        const rawBody = route.body === undefined ? noBody : await readBody(req, bodyLimit)
+        const query = req.url.indexOf('?')
+        answer = await route.run({
+          params: req.params as Record<string, string>, // none of our paths has a wildcard
+          search: query === -1 ? noSearch : new URLSearchParams(req.url.slice(query)),
+          rawBody,
+          contentType,
+          identity,
+          address: addressOf(req),
+          requestId,
+          headers: req.headers,
+          gone: goneSignal(res),
+        })
+      } catch (error) {
+        if (error instanceof CallerGone) {
+          requests.inc({ operation, status: hungUp })
+          log.debug({ request_id: requestId, operation, status: hungUp }, 'http.request')
+          return
+        }
+        const problem = problemOf(error)
+        code = problem.code
+        if (problem.status >= 500)
+          log[problem.status === 500 ? 'error' : 'warn']({ error, request_id: requestId, operation }, 'http.failed')
+        answer = {
+          status: problem.status,
+          headers: { ...errorHeaders, ...problem.headers },
+          body: route.errorBody === undefined ? errorEnvelope(problem) : route.errorBody(problem),
+        }
+      }
+      send(res, answer, requestId)
+      const { status } = answer
+      const ms = performance.now() - started
+      requests.inc({ operation, status })
+      duration.observe(ms / 1_000)
+      log[quiet && status < 400 ? 'debug' : 'info'](
+        {
+          request_id: requestId,
+          operation,
+          status,
+          ms: Math.round(ms * 10) / 10,
+          ...(code === undefined ? {} : { code }),
+          ...(identity === null ? {} : { tenant: identity.caller.tenant, actor: identity.caller.actor }),
+        },
+        'http.request',
+      )
+    }
+  }
+}

@@ -1,0 +1,32 @@
+import type { Credentials } from './credentials.ts'
+import type { ApiDependencies } from './dependencies.ts'
+import type { FailedCredentials } from './failed-credentials.ts'
+import { openApi } from './openapi.ts'
+import type { Route } from './route.ts'
+import { authRoutes } from './routes/auth.ts'
+import { deliveryRoutes } from './routes/deliveries.ts'
+import { eventRoutes } from './routes/events.ts'
+import { keyRoutes } from './routes/keys.ts'
+import { operationRoutes } from './routes/operation.ts'
+import { webhookRoutes } from './routes/webhooks.ts'
+import type { Tokens } from './tokens.ts'
+
+/** Every route there is: mounting, scope checks, `/openapi.json` and the tests of strangers are made from this table. */
+export function routeTable(
+  deps: ApiDependencies & { newUlid(): string },
+  { credentials, tokens, failed }: { credentials: Credentials; tokens: Tokens; failed: FailedCredentials },
+): Route[] {
+  let document: string | undefined
+  const table: Route[] = [
+    ...authRoutes(deps, tokens, failed),
+    ...keyRoutes(deps),
+    ...webhookRoutes(deps),
+    ...eventRoutes(deps),
+    ...deliveryRoutes(deps),
+    ...operationRoutes(deps, credentials, () => {
+      document ??= JSON.stringify(openApi(table, deps.settings.version))
+      return document
+    }),
+  ]
+  return table
+}

@@ -1,0 +1,161 @@
+import { replay } from '../../commands/replay.ts'
+import type { DeliveryId, TenantId, WebhookId } from '../../events/ids.ts'
+import type { Delivery, HistoryCursor } from '../../ports/delivery-log.ts'
+import { findWebhook, listWebhooks } from '../../projections/webhooks.ts'
+import { answer } from '../answers.ts'
+import { lagHeader } from '../changes.ts'
+import { readCursor, writeCursor } from '../cursors.ts'
+import { deliveryViews } from '../delivery-views.ts'
+import { type ApiDependencies, readModels } from '../dependencies.ts'
+import { ApiError, invalid, notFound } from '../errors.ts'
+import { deliveryId, webhookId } from '../ids.ts'
+import { toUtc } from '../rfc3339.ts'
+import { type Identity, type Route, route } from '../route.ts'
+import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
+import { type CursorQuery, delivery, listDeadLettersQuery, listHistoryQuery } from '../schemas/delivery.ts'
+import { ofDeletion } from '../schemas/headers.ts'
+import { ownerOf } from './webhooks.ts'
+
+/** More than any tenant's limit allows by default: a key's webhooks are asked for in one query. */
+const webhooksOfKey = 10_000
+
+const utc = (path: string, text: string): string => {
+  const time = toUtc(text)
+  if (time === null) throw invalid([{ path, message: 'must be an RFC 3339 time' }])
+  return time
+}
+const range = ({ since, until }: { since?: string; until?: string }) => ({
+  ...(since === undefined ? {} : { since: utc('since', since) }),
+  ...(until === undefined ? {} : { until: utc('until', until) }),
+})
+
+export function deliveryRoutes(deps: ApiDependencies): Route[] {
+  const { deliveryLog, store, waiter, settings, now } = deps
+  const { views } = deliveryViews(deps)
+  const tag = 'Deliveries'
+  const credentials = 'bearer-or-key'
+
+  /** One more row than asked for says whether there is a next page. */
+  const page = async (
+    tenant: TenantId,
+    { cursor, limit = defaultLimit }: CursorQuery,
+    rowsAfter: (query: { tenant: TenantId; limit: number; after?: HistoryCursor }) => Promise<Delivery[]>,
+    at: (row: Delivery) => string,
+  ) => {
+    const after = cursor === undefined ? {} : { after: readCursor(cursor) }
+    const rows = await rowsAfter({ tenant, limit: limit + 1, ...after })
+    const shown = rows.slice(0, limit)
+    const last = shown.at(-1)
+    const next = rows.length > limit && last !== undefined ? writeCursor({ at: at(last), delivery: last.delivery }) : null
+    return answer(200, await views(tenant, shown), {}, { limit, next_cursor: next })
+  }
+  /** A delivery of the tenant; for a key, of a webhook that it created. */
+  const mine = async (identity: Identity, id: DeliveryId): Promise<Delivery> => {
+    const { tenant, keyId } = identity.caller
+    const found = await deliveryLog.find(tenant, id)
+    if (found === null) throw notFound()
+    if (keyId !== null && (await findWebhook(deps, { tenant, keyId }, found.webhook)) === null) throw notFound()
+    return found
+  }
+  /** Whose dead letters are asked for: undefined for all of the tenant's. */
+  const askedWebhooks = async ({ caller }: Identity, wanted: WebhookId | undefined): Promise<WebhookId[] | undefined> => {
+    if (caller.keyId === null) return wanted === undefined ? undefined : [wanted]
+    const filter = { tenant: caller.tenant, keyId: caller.keyId, limit: webhooksOfKey, offset: 0 }
+    const { rows } = await listWebhooks(deps, wanted === undefined ? filter : { ...filter, ids: [wanted] })
+    return rows.map((row) => row.id)
+  }
+
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/webhooks/:id/deliveries',
+      operationId: 'listWebhookDeliveries',
+      summary: "List a webhook's deliveries with their attempts, newest first",
+      tag,
+      credentials,
+      scope: 'read:webhooks',
+      query: listHistoryQuery,
+      errors: ['invalid_cursor'],
+      answers: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
+      async handler(asked) {
+        const { query, caller } = asked
+        const id = webhookId(asked.params.id)
+        if ((await findWebhook(deps, ownerOf(asked), id)) === null) throw notFound()
+        const filter = { ...range(query), ...(query.status === undefined ? {} : { status: query.status }) }
+        return page(
+          caller.tenant,
+          query,
+          (by) => deliveryLog.history(id, { ...by, ...filter }),
+          (row) => row.acceptedAt,
+        )
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/deliveries/:id',
+      operationId: 'getDelivery',
+      summary: 'Read a delivery and its attempts',
+      tag,
+      credentials,
+      scope: 'read:webhooks',
+      answers: { 200: { description: 'The delivery.', schema: envelope(delivery) } },
+      async handler(asked) {
+        const found = await mine(asked, deliveryId(asked.params.id))
+        const [shown] = await views(asked.caller.tenant, [found])
+        return answer(200, shown)
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/dead-letters',
+      operationId: 'listDeadLetters',
+      summary: 'List deliveries that ended in failure, the latest first',
+      tag,
+      credentials,
+      scope: 'read:webhooks',
+      query: listDeadLettersQuery,
+      errors: ['invalid_cursor'],
+      answers: { 200: { description: 'A page of dead letters.', schema: envelope(listOf(delivery), cursorPagination) } },
+      async handler(asked) {
+        const { query, caller } = asked
+        const webhooks = await askedWebhooks(asked, query.webhook)
+        return page(
+          caller.tenant,
+          query,
+          async (by) =>
+            webhooks?.length === 0
+              ? []
+              : deliveryLog.deadLetters({ ...by, ...range(query), ...(webhooks === undefined ? {} : { webhooks }) }),
+          (row) => row.time,
+        )
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/deliveries/:id/replay',
+      operationId: 'replayDelivery',
+      summary: 'Deliver again: the same event id, the URL and secret of today',
+      tag,
+      credentials,
+      scope: 'write:webhooks',
+      errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive'],
+      answers: { 202: { description: 'A new chain of attempts begins now.', schema: envelope(delivery), headers: ofDeletion } },
+      async handler(asked) {
+        const { caller } = asked
+        const found = await mine(asked, deliveryId(asked.params.id))
+        const [webhook, [payload]] = await Promise.all([findWebhook(deps, ownerOf(asked), found.webhook), deliveryLog.payloads([found])])
+        if (webhook === null) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
+        if (!webhook.isActive) throw new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
+        if (payload === undefined || payload === null)
+          throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
+        const { stream, event } = replay(found, { caller, webhookRevision: webhook.revision, now: new Date(now()).toISOString() })
+        const { position } = await store.append(stream, [event], 'any')
+        const headers = await lagHeader(waiter, settings, readModels.deliveries, { position, changed: true }, stream)
+        const { chain } = event.data
+        const begun = { ...found, status: 'pending', chain, code: null, reason: null, nextAttemptAt: null } as const
+        const [shown] = await views(caller.tenant, [begun])
+        return answer(202, shown, headers)
+      },
+    }),
+  ]
+}

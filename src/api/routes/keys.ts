@@ -1,0 +1,163 @@
+import { randomInt } from 'node:crypto'
+import { type KeyState, keyDecider } from '../../commands/key.ts'
+import type { KeyScope } from '../../events/key.ts'
+import { keyStream } from '../../events/streams.ts'
+import { findKey, listKeys } from '../../projections/api-keys.ts'
+import { answer, noContent, noStore } from '../answers.ts'
+import { changes, etag } from '../changes.ts'
+import { type ApiDependencies, readModels } from '../dependencies.ts'
+import { ApiError, notFound } from '../errors.ts'
+import { keyId } from '../ids.ts'
+import { type Identity, type Route, route } from '../route.ts'
+import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
+import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
+import { changeKey, createKey, key, listKeysQuery } from '../schemas/key.ts'
+
+type Caller = Identity['caller']
+type ShownKey = Pick<KeyState, 'id' | 'key' | 'name' | 'description' | 'scopes' | 'createdAt' | 'updatedAt'>
+
+const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
+/** 12 of `[A-Z0-9]`: 62 bits. */
+const newKeyValue = () => Array.from({ length: 12 }, () => letters[randomInt(letters.length)]).join('')
+
+const holdsAll = (caller: Caller, scopes: readonly KeyScope[]) => scopes.every((scope) => caller.scopes.has(scope))
+
+/** A key's value is a credential: whoever lacks one of its scopes would gain it by reading it. */
+const view = (row: ShownKey, lastAccessedAt: string | null, caller: Caller) => ({
+  id: row.id,
+  key: holdsAll(caller, row.scopes) ? row.key : `${row.key.slice(0, 4)}********`,
+  name: row.name,
+  description: row.description,
+  scopes: row.scopes,
+  last_accessed_at: lastAccessedAt,
+  created_at: row.createdAt,
+  updated_at: row.updatedAt,
+})
+function mayGive(caller: Caller, scopes: readonly KeyScope[] | undefined): void {
+  if (scopes !== undefined && !holdsAll(caller, scopes))
+    throw new ApiError('scope_exceeds_caller', 'A key cannot hold a scope that your own token lacks.')
+}
+
+export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+  const { change } = changes(deps)
+  const readModel = readModels.keys
+  const tag = 'Keys'
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/keys/:id',
+      operationId: 'getKey',
+      summary: 'Read an API key',
+      tag,
+      credentials: 'bearer',
+      scope: 'read:keys',
+      answers: { 200: { description: 'The key.', schema: envelope(key), headers: ofState } },
+      async handler({ params, caller }) {
+        const row = await findKey(deps, caller.tenant, keyId(params.id))
+        if (row === null) throw notFound()
+        return answer(200, view(row, row.lastAccessedAt, caller), { ...etag(row.revision), ...noStore })
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/keys',
+      operationId: 'listKeys',
+      summary: 'List API keys, newest first',
+      tag,
+      credentials: 'bearer',
+      scope: 'read:keys',
+      query: listKeysQuery,
+      answers: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination) } },
+      async handler({ query, caller }) {
+        const { limit = defaultLimit, offset = 0 } = query
+        const { rows, total } = await listKeys(deps, { tenant: caller.tenant, limit, offset })
+        const shown = rows.map((row) => view(row, row.lastAccessedAt, caller))
+        return answer(200, shown, noStore, { limit, offset, total })
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/keys',
+      operationId: 'createKey',
+      summary: 'Create an API key for a consumer',
+      tag,
+      credentials: 'bearer',
+      scope: 'write:keys',
+      body: createKey,
+      errors: ['scope_exceeds_caller'],
+      answers: { 201: { description: 'Created.', schema: envelope(key), headers: ofCreation } },
+      async handler(asked) {
+        const { caller, body } = asked
+        mayGive(caller, body.scopes)
+        const id = keyId(deps.newUlid())
+        const { state, headers } = await change(
+          keyDecider,
+          keyStream(id),
+          {
+            type: 'CreateKey',
+            id,
+            tenant: caller.tenant,
+            key: newKeyValue(),
+            name: body.name.toWellFormed(),
+            description: body.description?.toWellFormed() ?? null,
+            scopes: body.scopes,
+          },
+          asked,
+          { readModel, create: true },
+        )
+        return answer(201, view(state, null, caller), { ...headers, ...noStore, location: `/v1/keys/${id}` })
+      },
+    }),
+    route({
+      method: 'PATCH',
+      path: '/v1/keys/:id',
+      operationId: 'changeKey',
+      summary: 'Change an API key',
+      tag,
+      credentials: 'bearer',
+      scope: 'write:keys',
+      body: changeKey,
+      requestHeaders: ifMatch,
+      errors: ['scope_exceeds_caller', 'precondition_failed', 'conflict'],
+      answers: { 200: { description: 'The key as it is now.', schema: envelope(key), headers: ofChange } },
+      async handler(asked) {
+        const { caller, body, params } = asked
+        mayGive(caller, body.scopes)
+        const { name, description, scopes } = body
+        const id = keyId(params.id)
+        const { state, headers } = await change(
+          keyDecider,
+          keyStream(id),
+          {
+            type: 'ChangeKey',
+            ...(name === undefined ? {} : { name: name.toWellFormed() }),
+            ...(description === undefined ? {} : { description: description?.toWellFormed() ?? null }),
+            ...(scopes === undefined ? {} : { scopes }),
+          },
+          asked,
+          { readModel },
+        )
+        const used = await findKey(deps, caller.tenant, id)
+        return answer(200, view(state, used?.lastAccessedAt ?? null, caller), { ...headers, ...noStore })
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/keys/:id',
+      operationId: 'deleteKey',
+      summary: 'Delete an API key; the webhooks that it created stay',
+      tag,
+      credentials: 'bearer',
+      scope: 'write:keys',
+      requestHeaders: ifMatch,
+      errors: ['precondition_failed', 'conflict'],
+      answers: { 204: { description: 'Deleted.', headers: ofDeletion } },
+      async handler(asked) {
+        const { etag: _, ...headers } = (
+          await change(keyDecider, keyStream(keyId(asked.params.id)), { type: 'DeleteKey', webhooks: 'keep' }, asked, { readModel })
+        ).headers
+        return noContent(headers)
+      },
+    }),
+  ]
+}

@@ -1,0 +1,179 @@
+import { randomBytes } from 'node:crypto'
+import { type WebhookState, webhookDecider } from '../../commands/webhook.ts'
+import { webhookStream } from '../../events/streams.ts'
+import { countWebhooks, findWebhook, listWebhooks, type WebhookRow } from '../../projections/webhooks.ts'
+import { answer, noContent, noStore } from '../answers.ts'
+import { changes, etag } from '../changes.ts'
+import { type ApiDependencies, readModels } from '../dependencies.ts'
+import { ApiError, notFound } from '../errors.ts'
+import { webhookId } from '../ids.ts'
+import { type Identity, type Route, route } from '../route.ts'
+import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
+import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
+import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
+import { webhookChecks } from '../webhook-checks.ts'
+
+/** A webhook as answers show it: without its secret, and without an envelope where it stands alone. */
+const view = (row: Omit<WebhookState, 'secret' | 'previousSecret' | 'previousUntil' | 'deleted'>, failingSince: string | null) => ({
+  id: row.id,
+  callback_url: row.callbackUrl,
+  event: row.event,
+  description: row.description,
+  is_active: row.isActive,
+  key_id: row.keyId,
+  retry_delays: row.retryDelays,
+  deactivation_reason: row.deactivationReason,
+  failing_since: failingSince,
+  created_at: row.createdAt,
+  updated_at: row.updatedAt,
+})
+const rowView = (row: WebhookRow) => view(row, row.failingSince)
+
+/** The tenant's, or of them those that the key which asks has created. */
+export const ownerOf = ({ caller }: Identity) => ({ tenant: caller.tenant, ...(caller.keyId === null ? {} : { keyId: caller.keyId }) })
+
+export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+  const { change } = changes(deps)
+  const { settings } = deps
+  const check = webhookChecks(deps)
+  const readModel = readModels.webhooks
+  const tag = 'Webhooks'
+  const credentials = 'bearer-or-key'
+
+  /** By the read model: who creates many at once may come some few above it. */
+  const room = async ({ caller, limits }: Identity) => {
+    const most = limits.webhooks ?? settings.maxWebhooksPerTenant
+    if ((await countWebhooks(deps.pool, caller.tenant)) >= most)
+      throw new ApiError('webhook_limit_reached', `This account has ${most} webhooks, which is its limit: delete one first.`)
+  }
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/webhooks/:id',
+      operationId: 'getWebhook',
+      summary: 'Read a webhook',
+      tag,
+      credentials,
+      scope: 'read:webhooks',
+      answers: { 200: { description: 'The webhook.', schema: webhook, headers: ofState } },
+      async handler({ params, caller, limits }) {
+        const row = await findWebhook(deps, ownerOf({ caller, limits }), webhookId(params.id))
+        if (row === null) throw notFound()
+        return { status: 200, headers: etag(row.revision), body: rowView(row) }
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/webhooks',
+      operationId: 'listWebhooks',
+      summary: 'List webhooks, newest first',
+      tag,
+      credentials,
+      scope: 'read:webhooks',
+      query: listWebhooksQuery,
+      answers: { 200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination) } },
+      async handler(asked) {
+        const { ids, events, is_active: isActive, key_id: wanted, limit = defaultLimit, offset = 0 } = asked.query
+        const { keyId = wanted, tenant } = ownerOf(asked)
+        if (wanted !== undefined && wanted !== keyId) return answer(200, [], {}, { limit, offset, total: 0 })
+        const { rows, total } = await listWebhooks(deps, {
+          tenant,
+          ...(keyId === undefined ? {} : { keyId }),
+          ...(ids === undefined ? {} : { ids }),
+          ...(events === undefined ? {} : { events }),
+          ...(isActive === undefined ? {} : { isActive }),
+          limit,
+          offset,
+        })
+        return answer(200, rows.map(rowView), {}, { limit, offset, total })
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/webhooks',
+      operationId: 'createWebhook',
+      summary: 'Subscribe a URL to events',
+      tag,
+      credentials,
+      scope: 'write:webhooks',
+      body: createWebhook,
+      check,
+      errors: ['webhook_limit_reached'],
+      answers: { 201: { description: 'Created. Only this answer holds the secret.', schema: createdWebhook, headers: ofCreation } },
+      async handler(asked) {
+        const { caller, body } = asked
+        await room(asked)
+        const id = webhookId(deps.newUlid())
+        const { state, headers } = await change(
+          webhookDecider,
+          webhookStream(id),
+          {
+            type: 'CreateWebhook',
+            id,
+            tenant: caller.tenant,
+            key_id: caller.keyId,
+            callback_url: body.callback_url,
+            event: body.event,
+            description: body.description?.toWellFormed() ?? null,
+            is_active: body.is_active ?? true,
+            secret: body.secret ?? `whsec_${randomBytes(32).toString('base64')}`,
+            retry_delays: body.retry_delays ?? null,
+          },
+          asked,
+          { readModel, create: true },
+        )
+        return {
+          status: 201,
+          headers: { ...headers, ...noStore, location: `/v1/webhooks/${id}` },
+          body: { ...view(state, null), secret: state.secret },
+        }
+      },
+    }),
+    route({
+      method: 'PATCH',
+      path: '/v1/webhooks/:id',
+      operationId: 'changeWebhook',
+      summary: 'Change a webhook',
+      tag,
+      credentials,
+      scope: 'write:webhooks',
+      body: changeWebhook,
+      check,
+      requestHeaders: ifMatch,
+      errors: ['precondition_failed', 'conflict'],
+      answers: { 200: { description: 'The webhook as it is now.', schema: webhook, headers: ofChange } },
+      async handler(asked) {
+        const { body, params } = asked
+        const id = webhookId(params.id)
+        const description = body.description === undefined ? {} : { description: body.description?.toWellFormed() ?? null }
+        const { state, headers } = await change(
+          webhookDecider,
+          webhookStream(id),
+          { type: 'ChangeWebhook', ...body, ...description },
+          asked,
+          { readModel },
+        )
+        const row = await findWebhook(deps, ownerOf(asked), id)
+        return { status: 200, headers, body: view(state, row?.failingSince ?? null) }
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/webhooks/:id',
+      operationId: 'deleteWebhook',
+      summary: 'Delete a webhook; what is still owed to it is discarded',
+      tag,
+      credentials,
+      scope: 'write:webhooks',
+      requestHeaders: ifMatch,
+      errors: ['precondition_failed', 'conflict'],
+      answers: { 204: { description: 'Deleted.', headers: ofDeletion } },
+      async handler(asked) {
+        const id = webhookId(asked.params.id)
+        const { headers } = await change(webhookDecider, webhookStream(id), { type: 'DeleteWebhook' }, asked, { readModel })
+        const { etag: _, ...rest } = headers
+        return noContent(rest)
+      },
+    }),
+  ]
+}

@@ -1,0 +1,78 @@
+import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+
+// `x-rule` completes the sentence "must be ..." of an error, where a pattern alone would say little.
+
+export const ulid: JsonSchema = {
+  type: 'string',
+  pattern: '^[0-7][0-9A-HJKMNP-TV-Z]{25}$',
+  'x-rule': 'a ULID',
+  examples: ['01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
+}
+export const uuid: JsonSchema = { type: 'string', format: 'uuid' }
+/** As answers hold it: UTC, milliseconds. */
+export const timestamp: JsonSchema = { type: 'string', format: 'date-time', examples: ['2026-03-31T00:45:00.000Z'] }
+/** As requests hold it: any offset. */
+export const instant: JsonSchema = { type: 'string', format: 'date-time', maxLength: 64, 'x-rule': 'an RFC 3339 time with an offset or Z' }
+export const messageId: JsonSchema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 255,
+  pattern: '^[A-Za-z0-9_:-]+$',
+  'x-rule': '1-255 of A-Z a-z 0-9 _ : -',
+  examples: ['evt_producer_unique_id_12345'],
+}
+export const eventName: JsonSchema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 255,
+  pattern: '^(?!kolbak\\.)[A-Za-z0-9_.:/-]+$',
+  'x-rule': '1-255 of A-Z a-z 0-9 _ . : / -, not beginning with kolbak. (which is reserved)',
+  examples: ['order.created'],
+}
+export const name: JsonSchema = { type: 'string', minLength: 1, maxLength: 255 }
+export const description: JsonSchema = { type: ['string', 'null'], maxLength: 2000 }
+
+export interface Offset {
+  readonly limit?: number
+  readonly offset?: number
+}
+export const limit: JsonSchema = { type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'How many at the most.' }
+export const offset: JsonSchema = { type: 'integer', minimum: 0, maximum: 2_147_483_647, default: 0, description: 'How many to pass over.' }
+export const cursor: JsonSchema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 500,
+  description: '`next_cursor` of the page before: the next one begins after it.',
+}
+export const defaultLimit = 20
+
+const nothing: JsonSchema = { type: 'null' }
+export const offsetPagination = named('OffsetPagination', object({ limit, offset, total: { type: 'integer', minimum: 0 } }))
+export const cursorPagination = named(
+  'CursorPagination',
+  object({ limit, next_cursor: nullable({ type: 'string', description: 'Null on the last page.' }) }),
+)
+
+/** The envelope of an answer. */
+export const envelope = (data: JsonSchema, pagination: JsonSchema = nothing): JsonSchema => object({ data, error: nothing, pagination })
+export const listOf = (items: JsonSchema): JsonSchema => ({ type: 'array', items })
+
+export const errorBody = named(
+  'Error',
+  object({
+    data: nothing,
+    error: object(
+      {
+        code: { type: 'string', description: 'Stable: to be compared.', examples: ['not_found'] },
+        message: { type: 'string', description: 'For people: it may change.' },
+        details: {
+          type: 'array',
+          description: 'Every faulty field.',
+          items: object({ path: { type: 'string', examples: ['callback_url'] }, message: { type: 'string' } }),
+        },
+      },
+      ['details'],
+    ),
+    pagination: nothing,
+  }),
+)

@@ -1,0 +1,19 @@
+import type { JsonSchema } from './json-schema.ts'
+
+const etag: JsonSchema = { type: 'string', description: "The resource's revision.", examples: ['"3"'] }
+const projectionLag: JsonSchema = {
+  type: 'string',
+  description: 'Only when the change stands but this read model does not have it yet: reads may show the former state for a moment.',
+}
+const location: JsonSchema = { type: 'string' }
+export const ofState = { ETag: etag }
+export const ofChange = { ETag: etag, 'Projection-Lag': projectionLag }
+export const ofCreation = { ...ofChange, Location: location }
+export const ofDeletion = { 'Projection-Lag': projectionLag }
+export const ifMatch = {
+  'If-Match': {
+    type: 'string',
+    description: 'ETags, or *: the change is made only to one of these revisions (else 412).',
+    examples: ['"3"'],
+  },
+}

@@ -1,0 +1,39 @@
+import { type KeyScope, keyScopes } from '../../events/key.ts'
+import { description, limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
+import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+
+const scopes: JsonSchema = { type: 'array', minItems: 1, uniqueItems: true, items: { enum: keyScopes }, examples: [keyScopes] }
+
+export interface CreateKey {
+  readonly name: string
+  readonly description?: string | null
+  readonly scopes: readonly KeyScope[]
+}
+export const createKey = named<CreateKey>('CreateKey', object({ name, description, scopes }, ['description']))
+
+export interface ChangeKey {
+  readonly name?: string
+  readonly description?: string | null
+  readonly scopes?: readonly KeyScope[]
+}
+export const changeKey = named<ChangeKey>('ChangeKey', object({ name, description, scopes }, ['name', 'description', 'scopes']))
+
+export const key = named(
+  'Key',
+  object({
+    id: ulid,
+    key: {
+      type: 'string',
+      pattern: '^[A-Z0-9]{4}(?:[A-Z0-9]{8}|\\*{8})$',
+      description: 'The value for `x-api-key`; masked after four characters for callers who do not hold all its scopes.',
+      examples: ['XDHJEUU00110'],
+    },
+    name,
+    description,
+    scopes,
+    last_accessed_at: nullable({ ...timestamp, description: 'Null until its first use; written within about a second.' }),
+    created_at: timestamp,
+    updated_at: timestamp,
+  }),
+)
+export const listKeysQuery = object<Offset>({ limit, offset }, ['limit', 'offset'])

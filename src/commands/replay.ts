@@ -1,0 +1,47 @@
+import type { DeliveryFacts } from '../events/delivery.ts'
+import type { Metadata, NewEvent } from '../events/envelope.ts'
+import { attemptsStream, type StreamName } from '../events/streams.ts'
+import { replayedId } from '../lib/delivery-id.ts'
+import type { Delivery } from '../ports/delivery-log.ts'
+import type { Caller } from './caller.ts'
+
+const schema = 1
+
+/**
+ * The event that begins the next chain of a delivery, whether the one before has ended or not. Its id follows from
+ * delivery and chain: a second request before the history shows the first joins it, as it appends the same event.
+ * To be appended under `any`.
+ * @param now RFC 3339
+ */
+export function replay(
+  delivery: Delivery,
+  by: { caller: Caller; webhookRevision: number; now: string },
+): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryFacts> } {
+  const { tenant, message, place, fingerprint, event, acceptedAt, webhook } = delivery
+  const chain = delivery.chain + 1
+  const metadata: Metadata = {
+    schema,
+    actor: by.caller.actor,
+    tenant,
+    time: by.now,
+    $correlationId: delivery.correlationId,
+    $causationId: null,
+  }
+  const data: DeliveryFacts = {
+    tenant,
+    message,
+    place,
+    fingerprint,
+    event,
+    accepted_at: acceptedAt,
+    webhook,
+    webhook_revision: by.webhookRevision,
+    delivery: delivery.delivery,
+    chain,
+    attempt: 0,
+  }
+  return {
+    stream: attemptsStream(webhook, by.now),
+    event: { id: replayedId(delivery.delivery, chain), type: 'DeliveryReplayed', data, metadata },
+  }
+}

@@ -1,0 +1,54 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { memberSpan } from '../../src/api/json-span.ts'
+
+const spanText = (json: string, name: string) => {
+  const bytes = Buffer.from(json)
+  const span = memberSpan(bytes, name)
+  return span === null ? null : bytes.toString('utf8', span.start, span.end)
+}
+
+/** JSON as others may write it: any spacing, escaped letters, members twice. */
+const spacing = fc.stringMatching(/^[ \t\r\n]{0,3}$/)
+const writtenName = fc
+  .tuple(fc.constantFrom('payload', 'event', 'pay', 'payload2', '', '"', '\\', 'ü', '__proto__'), fc.boolean())
+  .map(([name, escaped]) =>
+    escaped ? `"${[...name].map((c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, '0')}`).join('')}"` : JSON.stringify(name),
+  )
+const writtenObject = fc
+  .array(fc.tuple(writtenName, fc.json({ maxDepth: 4, stringUnit: 'binary' }), spacing, spacing, spacing, spacing), { maxLength: 6 })
+  .map((members) => `{${members.map(([name, value, a, b, c, d]) => `${a}${name}${b}:${c}${value}${d}`).join(',')}}`)
+
+describe('memberSpan', () => {
+  it('cuts out what JSON.parse would give the member, whatever the JSON looks like', () => {
+    fc.assert(
+      fc.property(writtenObject, spacing, spacing, (object, before, after) => {
+        const json = before + object + after
+        const parsed: Record<string, unknown> = JSON.parse(json)
+        const text = spanText(json, 'payload')
+        if (!Object.hasOwn(parsed, 'payload')) expect(text).to.equal(null)
+        else expect(JSON.parse(text ?? 'nothing')).to.deep.equal(parsed.payload)
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+  it('leaves the bytes as they were sent', () => {
+    const payload = '{ "b" : 1.10,"a":12345678901234567890 ,"c":"\\u00fc\\/" }'
+    expect(spanText(`{"event":"x","payload":${payload} ,"id":"1"}`, 'payload')).to.equal(payload)
+  })
+  it('takes the last of two members of one name, as JSON.parse does', () => {
+    expect(spanText('{"payload":{"a":1},"payload":{"a":2}}', 'payload')).to.equal('{"a":2}')
+    expect(spanText('{"payload":{"a":1},"pa\\u0079load":{"a":2}}', 'payload')).to.equal('{"a":2}')
+  })
+  it('is not misled by the same name deeper down or inside strings', () => {
+    expect(spanText('{"event":{"payload":{"a":1}},"x":"\\"payload\\":2,","payload":3}', 'payload')).to.equal('3')
+  })
+  it('answers null for a member that is not there', () => {
+    expect(spanText('{ }', 'payload')).to.equal(null)
+    expect(spanText('{"a":{"payload":1}}', 'payload')).to.equal(null)
+  })
+  it('bears a depth of 100,000', () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+    expect(spanText(`{"payload":${deep}}`, 'payload')).to.equal(deep)
+  })
+})
