@@ -1,0 +1,116 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { parseIfMatch } from '../../src/api/changes.ts'
+import { readCursor, readWebhookCursor, writeCursor, writeWebhookCursor } from '../../src/api/cursors.ts'
+import { fingerprintParts, messageBody, readMessageBody } from '../../src/api/message-body.ts'
+import { queryReader } from '../../src/api/query.ts'
+import type { DeliveryId, MessageId, WebhookId } from '../../src/events/ids.ts'
+
+describe('If-Match', () => {
+  it('is a list of revisions in quotes, or *', () => {
+    expect(parseIfMatch(undefined)).to.equal(undefined)
+    expect(parseIfMatch('*')).to.equal('*')
+    expect(parseIfMatch('"3"')).to.deep.equal([3])
+    expect(parseIfMatch('"3", "12" ,"0"')).to.deep.equal([3, 12, 0])
+  })
+  it('matches nothing by weak tags and by tags that are not ours', () => {
+    expect(parseIfMatch('W/"3"')).to.deep.equal([])
+    expect(parseIfMatch('"abc", "4"')).to.deep.equal([4])
+    expect(parseIfMatch('"-1"')).to.deep.equal([])
+  })
+  for (const header of ['3', '', '"3', '"3" "4"', '"3",'])
+    it(`is not ${JSON.stringify(header)}`, () => {
+      expect(() => parseIfMatch(header)).to.throw().with.property('code', 'invalid_request')
+    })
+})
+
+describe('a query string', () => {
+  const read = queryReader({
+    properties: { ids: { type: 'array' }, limit: { type: 'integer' }, is_active: { type: 'boolean' }, status: { type: 'string' } },
+  })
+  const values = (query: string) => read(new URLSearchParams(query)).values
+  it('holds lists repeated, with brackets, or with commas, also mixed', () => {
+    expect(values('ids=a&ids=b')).to.deep.equal({ ids: ['a', 'b'] })
+    expect(values('ids[]=a&ids[]=b')).to.deep.equal({ ids: ['a', 'b'] })
+    expect(values('ids=a,b')).to.deep.equal({ ids: ['a', 'b'] })
+    expect(values('ids=a,b&ids[]=c&ids=d')).to.deep.equal({ ids: ['a', 'b', 'd', 'c'] })
+  })
+  it('is read in the types of the schema; what does not fit stays text for the schema to refuse', () => {
+    expect(values('limit=20&is_active=false')).to.deep.equal({ limit: 20, is_active: false })
+    expect(values('limit=2e1&is_active=1&limit[]=3')).to.deep.equal({ limit: '2e1', is_active: '1', 'limit[]': '3' })
+    expect(values('limit=&x=1')).to.deep.equal({ limit: '', x: '1' })
+  })
+  it('names what is given twice', () => {
+    expect(read(new URLSearchParams('limit=1&limit=2')).details).to.deep.equal([{ path: 'limit', message: 'is given more than once' }])
+  })
+  it('does not reach any prototype', () => {
+    expect(Object.keys(values('__proto__=1&constructor=2'))).to.deep.equal(['__proto__', 'constructor'])
+  })
+})
+
+describe('cursors', () => {
+  const at = '2026-01-01T00:00:00.123Z'
+  const delivery = '0195d3a1-7a4b-5c6d-8e9f-001122334455' as DeliveryId
+  const webhook = '01ARZ3NDEKTSV4RRFFQ69G5FAW' as WebhookId
+  it('come back as they were written', () => {
+    expect(readCursor(writeCursor({ at, delivery }))).to.deep.equal({ at, delivery })
+    expect(readWebhookCursor(writeWebhookCursor(webhook))).to.equal(webhook)
+    expect(writeCursor({ at, delivery })).to.match(/^[A-Za-z0-9_-]+$/)
+  })
+  it('that we did not write are refused, whatever they hold', () => {
+    const made = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const strange = [
+      '',
+      'abc',
+      made(null),
+      made({}),
+      made([]),
+      made([at]),
+      made([at, delivery, 'x']),
+      made([at, 'x']),
+      made(['2026', delivery]),
+      made([1, 2]),
+      made(['2026-01-01T00:00:00Z', delivery]),
+    ]
+    for (const cursor of strange) expect(() => readCursor(cursor), cursor).to.throw().with.property('code', 'invalid_cursor')
+    expect(() => readWebhookCursor(made(['x'])))
+      .to.throw()
+      .with.property('code', 'invalid_cursor')
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        expect(() => readCursor(text)).to.throw().with.property('code', 'invalid_cursor')
+      }),
+    )
+  })
+})
+
+describe("a message's body", () => {
+  const text = fc.string({ unit: 'binary', maxLength: 20 })
+  const content = fc.record({ event: text, source: fc.option(text), eventTime: fc.option(text) })
+  const payload = fc.dictionary(text, fc.jsonValue(), { maxKeys: 4 }).map((value) => Buffer.from(JSON.stringify(value)))
+  const id = 'evt_1' as MessageId
+
+  it('is JSON of five fields, and gives them back', () => {
+    fc.assert(
+      fc.property(content, payload, (fields, bytes) => {
+        const body = messageBody({ id, ...fields }, bytes)
+        expect(Object.keys(JSON.parse(body.toString()))).to.deep.equal(['id', 'event', 'event_time', 'source', 'payload'])
+        const { eventTime, source } = fields
+        expect(readMessageBody(body)).to.deep.equal({ eventTime, source, payload: bytes.toString() })
+      }),
+    )
+  })
+  it('has one fingerprint for one content alone', () => {
+    const print = (fields: { event: string; source: string | null; eventTime: string | null }, bytes: Buffer) =>
+      Buffer.concat(fingerprintParts(fields, bytes).map((part) => Buffer.from(part))).toString('hex')
+    fc.assert(
+      fc.property(content, payload, content, payload, (a, pa, b, pb) => {
+        const same = a.event === b.event && a.source === b.source && a.eventTime === b.eventTime && pa.equals(pb)
+        expect(print(a, pa) === print(b, pb)).to.equal(same)
+      }),
+    )
+    const one = { event: 'a', source: null, eventTime: null }
+    expect(print({ ...one, source: '\ud800' }, Buffer.from('{}'))).to.not.equal(print({ ...one, source: '\ufffd' }, Buffer.from('{}')))
+    expect(print({ ...one, source: 'x' }, Buffer.from('{}'))).to.not.equal(print({ ...one, eventTime: 'x' }, Buffer.from('{}')))
+  })
+})

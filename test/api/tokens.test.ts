@@ -1,0 +1,69 @@
+import { expect } from 'chai'
+import jwt from 'jsonwebtoken'
+import { tokens } from '../../src/api/tokens.ts'
+import type { ClientId } from '../../src/events/ids.ts'
+
+const secret = Buffer.alloc(32, 7)
+const clientId = 'client_1' as ClientId
+const claims = { clientId, generation: 3, scopes: ['read:keys', 'write:events'] as const }
+
+describe('tokens', () => {
+  let time = Date.parse('2026-01-01T00:00:00Z')
+  const now = () => time
+  const ours = () => tokens({ secret, ttlSeconds: 3_600, now })
+  const partsOf = (token: string) => token.split('.').map((part) => Buffer.from(part, 'base64url').toString())
+
+  it('say what was issued', () => {
+    const found = ours().verify(ours().issue(claims))
+    expect(found).to.deep.equal({ clientId, generation: 3, scopes: new Set(claims.scopes), expiresAt: time + 3_600_000 })
+  })
+  it('hold no secret and pin HS256, kid, iss and aud', () => {
+    const [header = '', payload = ''] = partsOf(ours().issue(claims))
+    expect(JSON.parse(header)).to.include({ alg: 'HS256', typ: 'JWT' }).and.have.property('kid').with.length(8)
+    expect(JSON.parse(payload)).to.include({ iss: 'kolbak', aud: 'kolbak', sub: clientId, gen: 3, scope: 'read:keys write:events' })
+  })
+  it('run out, also when they were checked before', () => {
+    const mine = ours()
+    const token = mine.issue(claims)
+    expect(mine.verify(token)).to.not.equal(null)
+    time += 3_600_000
+    expect(mine.verify(token)).to.equal(null)
+    expect(ours().verify(token)).to.equal(null)
+    time -= 3_600_000
+  })
+
+  const good = { iss: 'kolbak', aud: 'kolbak', sub: clientId, exp: time / 1_000 + 60, gen: 3, scope: 'read:keys' }
+  const [ourHeader = ''] = partsOf(ours().issue(claims))
+  const { kid } = JSON.parse(ourHeader)
+  const signed = (payload: object, options: jwt.SignOptions & { key?: Buffer } = {}) => {
+    const { key = secret, ...rest } = options
+    return jwt.sign(payload, key, { algorithm: 'HS256', keyid: kid, ...rest })
+  }
+  it('signed by hand like ours are taken (so that the refusals below mean something)', () => {
+    expect(ours().verify(signed(good))).to.not.equal(null)
+  })
+  const without = (name: keyof typeof good) => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name))
+  const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const strangers: Record<string, string> = {
+    'with another secret': signed(good, { key: Buffer.alloc(32, 8) }),
+    'with HS512': signed(good, { algorithm: 'HS512' }),
+    'without a signature (alg none)': `${encoded({ alg: 'none', typ: 'JWT', kid })}.${encoded(good)}.`,
+    'with another kid': signed(good, { keyid: 'other' }),
+    'without a kid': jwt.sign(good, secret, { algorithm: 'HS256' }),
+    'of another issuer': signed({ ...good, iss: 'someone' }),
+    'for another audience': signed({ ...good, aud: 'someone' }),
+    'without an end': signed(without('exp')),
+    'without a generation': signed(without('gen')),
+    'without a client': signed(without('sub')),
+    'with a changed payload': (([h = '', , s = '']) => `${h}.${encoded({ ...good, scope: 'admin' })}.${s}`)(signed(good).split('.')),
+    'that are no JWT': 'abc',
+    'that are too long to be ours': signed({ ...good, filler: 'x'.repeat(5_000) }),
+  }
+  for (const [what, token] of Object.entries(strangers))
+    it(`${what} are refused`, () => {
+      expect(ours().verify(token)).to.equal(null)
+    })
+  it('lose scopes that there are not', () => {
+    expect(ours().verify(signed({ ...good, scope: 'read:keys fly' }))?.scopes).to.deep.equal(new Set(['read:keys']))
+  })
+})
