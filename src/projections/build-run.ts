@@ -1,0 +1,129 @@
+import { codeOf } from '../lib/errors.ts'
+import { backoff, keepRunning, pause } from '../lib/retry.ts'
+import type { EventBatch } from '../ports/event-store.ts'
+import { goLive } from './builds.ts'
+import { isEngineError } from './faults.ts'
+import type { Projection } from './projection.ts'
+import type { RunnerDeps } from './runner.ts'
+import { BuildMoved, type BuildState, describe, readState, takeBatch } from './turn.ts'
+
+/** One build of a projection, followed by this process whenever it has the lease. */
+export interface BuildRun {
+  /** Its state while this process has the lease, else null. */
+  readonly current: BuildState | null
+  /** Code of the last error until a try succeeds. */
+  readonly error: string | null
+  lagSeconds(): number
+  stop(): Promise<void>
+}
+const triesBeforeBlame = 2
+
+export function runBuild(deps: RunnerDeps, projection: Projection, build: number): BuildRun {
+  const { store, pool, leases, progress, log, batch = 500, lookMs = 1_000 } = deps
+  const { name, families } = projection
+  const stopping = new AbortController()
+  let current: BuildState | null = null
+  let error: string | null = null
+  let behindSince: number | null = null
+
+  const failed = (cause: unknown, delayMs: number) => {
+    error = codeOf(cause) ?? 'error'
+    log.warn({ projection: name, build, error: cause, delayMs }, 'projection.failed')
+  }
+  /** Repeats the batch until it is taken; null when the signal aborts first. */
+  const take = async (state: BuildState, events: EventBatch, signal: AbortSignal): Promise<BuildState | null> => {
+    const delays = backoff()
+    for (let blames = 0; !signal.aborted; )
+      try {
+        const taken = await takeBatch(pool, projection, state, events, blames >= triesBeforeBlame)
+        for (const { event, error: cause } of taken.poisons)
+          log.error(
+            { projection: name, build, stream: event.stream, event: event.id, type: event.type, why: describe(cause) },
+            'projection.quarantined',
+          )
+        error = null
+        return taken.state
+      } catch (cause) {
+        if (cause instanceof BuildMoved) throw cause
+        if (!isEngineError(cause)) blames++
+        const delay = delays.next()
+        failed(cause, delay)
+        await pause(delay, signal)
+      }
+    return null
+  }
+  /** Takes the live build's place when it has caught up with it. Readers may hold the views for a while: then it asks again. */
+  const promote = async (signal: AbortSignal): Promise<boolean> => {
+    for (const delays = backoff(); !signal.aborted; )
+      try {
+        const isLive = await goLive(pool, projection, build)
+        if (isLive) log.info({ projection: name, build, version: projection.version }, 'projection.switched')
+        return isLive
+      } catch (cause) {
+        if (!isEngineError(cause)) throw cause
+        const delay = delays.next()
+        failed(cause, delay)
+        await pause(delay, signal)
+      }
+    return false
+  }
+
+  const follow = async (signal: AbortSignal): Promise<void> => {
+    const start = await readState(pool, name, build)
+    if (start === null) return stopping.abort() // dropped: whoever started this finds out at the next look
+    let wanted = start.isLive ? null : await store.head(families)
+    const settle = async (state: BuildState): Promise<BuildState> => {
+      let isLive = state.isLive
+      if (!isLive && (state.checkpoint ?? '') >= (wanted ?? '')) {
+        isLive = await promote(signal)
+        if (!isLive) wanted = await store.head(families)
+      }
+      const settled = { ...state, isLive }
+      current = settled
+      error = null
+      behindSince = null
+      if (isLive) progress.report(name, settled)
+      return settled
+    }
+    let state = await settle(start)
+    for await (const events of store.subscribe({ families, after: state.checkpoint, signal, batch })) {
+      const first = events.events[0]
+      if (first !== undefined) behindSince = Date.parse(first.metadata.time)
+      const next = await take(state, events, signal)
+      if (next === null) return
+      state = await settle(next)
+    }
+  }
+  const turn = async (): Promise<void> => {
+    const lease = await leases.take(`projection/${name}/${build}`)
+    if (lease === null) {
+      error = null
+      return pause(lookMs, stopping.signal)
+    }
+    try {
+      await follow(AbortSignal.any([stopping.signal, lease.lost]))
+    } catch (cause) {
+      if (!(cause instanceof BuildMoved)) throw cause
+      log.debug({ projection: name, build }, 'projection.moved') // its state is read anew by the next turn
+    } finally {
+      current = null
+      progress.forget(name, build)
+      await lease.release()
+    }
+  }
+  const running = keepRunning(turn, { signal: stopping.signal, onError: failed })
+
+  return {
+    get current() {
+      return current
+    },
+    get error() {
+      return error
+    },
+    lagSeconds: () => (behindSince === null ? 0 : Math.max(0, Date.now() - behindSince) / 1_000),
+    async stop() {
+      stopping.abort()
+      await running
+    },
+  }
+}
