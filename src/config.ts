@@ -21,6 +21,7 @@ const text = (doc: string, initial: string | undefined = undefined, secret = fal
   secret,
   parse: (value) => value,
 })
+const textOr = (doc: string, initial: string): Variable<string> => ({ doc, initial, parse: (value) => value })
 const integer = (doc: string, initial: number, { min = 0, max = 2 ** 31 - 1 } = {}): Variable<number> => ({
   doc,
   initial,
@@ -69,9 +70,9 @@ const minLength = (variable: Variable<string | undefined>, length: number): Vari
 /** Every variable that Kolbak reads; the table in the docs is made from this. */
 export const variables = {
   PORT: integer('Port of the HTTP API; 0 takes a free one.', 3000, { max: 65535 }),
-  HOST: text('Address it listens on.', '127.0.0.1'),
+  HOST: textOr('Address it listens on.', '127.0.0.1'),
   DATABASE_URL: text('A Postgres (16 or newer) to use instead of the embedded one.', undefined, true),
-  KOLBAK_DATA_DIR: text('Folder of the embedded Postgres and of generated keys.', '.kolbak'),
+  KOLBAK_DATA_DIR: textOr('Folder of the embedded Postgres and of generated keys.', '.kolbak'),
   KOLBAK_ROLES: {
     doc: 'What this process does: any of api, dispatcher, projector, comma-separated.',
     initial: roles as readonly Role[],

@@ -62,7 +62,8 @@ export interface AdminClient {
   readonly clientId: string
   /** The file that holds its generated secret, or null when it was given by configuration. */
   readonly file: string | null
-  readonly isNew: boolean
+  /** The secret that this start has generated, for a terminal; null otherwise. Never logged. */
+  readonly newSecret: string | null
 }
 
 /**
@@ -112,16 +113,16 @@ export async function ensureAdmin(deps: {
       }
       if ((await turn(rotation)).changed) log.info({ clientId }, 'admin_client.rotated')
     }
-    return { clientId, file: null, isNew }
+    return { clientId, file: null, newSecret: null }
   }
   await mkdir(dataDir, { recursive: true })
   const file = join(dataDir, 'admin-client.json')
   // Another machine's first start may have issued it, with the file in its own data folder.
   const { state } = await turn({ type: 'ChangeTenantSettings', limits: {} })
   const other = [...state.clients.values()].find((client) => !client.revoked && client.scopes.includes('admin'))
-  if (other !== undefined && !(await exists(file))) return { clientId: other.id, file: null, isNew: false }
+  if (other !== undefined && !(await exists(file))) return { clientId: other.id, file: null, newSecret: null }
   const { value } = await kept(file, () => ({ client_id: `client_${ulid()}`, client_secret: randomBytes(32).toString('base64url') }))
   const isNew = await issue(value.client_id, value.client_secret)
   if (isNew) log.info({ clientId: value.client_id, file }, 'admin_client.issued')
-  return { clientId: value.client_id, file, isNew }
+  return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null }
 }

@@ -11,9 +11,9 @@ type Scheduling = Extract<RecordedDeliveryEvent, { data: { delivery: DeliveryId 
  *
  * A failed attempt or a replay: a row for the next attempt, overwritten only by a higher (chain, attempt). An end: rows
  * of chains up to its own go. Due is this Postgres's now + the delay, so that no clock's skew fires anything early.
- * Answers whether anything is due soon.
+ * Answers whether anything is due within a second, so that who looks for due rows need not wait for its next look.
  */
-export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]): Promise<void> {
+export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]): Promise<boolean> {
   const last = new Map<DeliveryId, Scheduling>()
   const ends = new Map<DeliveryId, number>()
   for (const event of events as readonly RecordedDeliveryEvent[]) {
@@ -48,6 +48,7 @@ export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]
     await sql`delete from scheduled_deliveries mine
       using unnest(${over}::uuid[], ${over.map((delivery) => ends.get(delivery))}::int[]) as over (delivery, chain)
       where mine.delivery = over.delivery and mine.chain <= over.chain`
+  return rows.some((event) => event.type === 'DeliveryReplayed' || (event.type === 'DeliveryFailed' && event.data.delay_seconds < 1))
 }
 
 const rank = (event: Scheduling): number => event.data.chain * 1_000 + event.data.attempt

@@ -1,0 +1,262 @@
+import { readFileSync } from 'node:fs'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { ulid } from 'ulid'
+import { postgresDeliveryLog } from './adapters/postgres/delivery-log.ts'
+import { startEmbeddedPostgres } from './adapters/postgres/embedded.ts'
+import { recordEngine } from './adapters/postgres/engines.ts'
+import { postgresEventStore } from './adapters/postgres/event-store.ts'
+import { postgresMessageBus } from './adapters/postgres/message-bus.ts'
+import { migrate } from './adapters/postgres/migrate.ts'
+import { createPool } from './adapters/postgres/pool.ts'
+import { createApi } from './api/api.ts'
+import type { HealthReport } from './api/dependencies.ts'
+import { commandStreams } from './commands/command-streams.ts'
+import type { Config } from './config.ts'
+import { startDispatcher } from './dispatch/dispatcher.ts'
+import { goneManager } from './dispatch/gone.ts'
+import { messageIndex } from './dispatch/message-index.ts'
+import { offsets } from './dispatch/offsets.ts'
+import { scheduleRetries } from './dispatch/retries.ts'
+import { ensureAdmin, readKeys } from './first-start.ts'
+import { addressPolicy } from './lib/addresses.ts'
+import { openKeyring } from './lib/keyring.ts'
+import { leaseKeeper } from './lib/leases.ts'
+import { liveProcesses } from './lib/live-processes.ts'
+import type { Log } from './lib/log.ts'
+import { wake } from './lib/wake.ts'
+import { apiKeys } from './projections/api-keys.ts'
+import { installProjections } from './projections/builds.ts'
+import { deliveries } from './projections/deliveries.ts'
+import { keyUsage } from './projections/key-usage.ts'
+import { runProjection } from './projections/runner.ts'
+import { tenants } from './projections/tenants.ts'
+import { projectionProgress, projectionWaiter } from './projections/waiter.ts'
+import { webhooks } from './projections/webhooks.ts'
+import { startRetention } from './retention.ts'
+
+export interface Service {
+  /** Where the API listens; null without that role. */
+  readonly url: string | null
+  /** Drains, in the order api, dispatcher, process managers, projections, stores. */
+  stop(): Promise<void>
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+/** Puts the service together as configured: the only place that knows of adapters. */
+export async function compose(config: Config, log: Log): Promise<Service> {
+  /** What has been started, to be stopped in the opposite order, also when the start fails half way. */
+  const started: { name: string; stop(): Promise<void> }[] = []
+  const stop = async () => {
+    for (const part of started.splice(0).reverse()) {
+      log.debug({ part: part.name }, 'part.stopping')
+      await part.stop()
+    }
+  }
+  try {
+    return await start()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+
+  async function start(): Promise<Service> {
+    const processId = ulid()
+    const onError = (what: string) => (error: unknown) => log.warn({ error }, what)
+    const has = (role: (typeof config.KOLBAK_ROLES)[number]) => config.KOLBAK_ROLES.includes(role)
+    const dataDir = config.KOLBAK_DATA_DIR
+    const keys = await readKeys(
+      dataDir,
+      {
+        ...(config.KOLBAK_MASTER_KEY === undefined ? {} : { masterKey: config.KOLBAK_MASTER_KEY }),
+        ...(config.KOLBAK_JWT_SECRET === undefined ? {} : { jwtSecret: config.KOLBAK_JWT_SECRET }),
+      },
+      log,
+    )
+
+    // Postgres
+    let url = config.DATABASE_URL
+    const isEmbedded = url === undefined
+    if (url === undefined) {
+      const postgres = await startEmbeddedPostgres({ dataDir, log })
+      started.push({ name: 'postgres', stop: postgres.stop })
+      log.info({ dataDir, tookOver: !postgres.started }, 'postgres.started')
+      url = postgres.url
+    }
+    const migrated = await migrate(url)
+    if (migrated.length > 0) log.info({ migrations: migrated }, 'postgres.migrated')
+    const pool = (name: string, max: number) => {
+      const made = createPool({ url, name, max, log })
+      started.push({ name: `pool ${name}`, stop: () => made.end() })
+      return made
+    }
+    // Writers, schedulers and readers do not wait for one another's connections.
+    const [reads, writes, dispatch, projecting] = [pool('reads', 10), pool('writes', 6), pool('dispatch', 10), pool('projections', 8)]
+    // On a Postgres of our own nobody else can hold anything: what a killed process left is free at once.
+    if (isEmbedded)
+      await reads.query(
+        'delete from leases; delete from live_processes; update scheduled_deliveries set claimed_by = null, claimed_until = null where claimed_by is not null',
+      )
+
+    // What all parts share
+    const keyring = await openKeyring(reads, keys.masterKey)
+    const leases = leaseKeeper({ pool: reads, owner: processId, leaseMs: config.KOLBAK_LEASE_MS, onError: onError('leases.failed') })
+    started.push({ name: 'leases', stop: leases.close })
+    const live = await liveProcesses({ pool: reads, id: processId, roles: config.KOLBAK_ROLES, onError: onError('heartbeat.failed') })
+    started.push({ name: 'heartbeat', stop: live.close })
+    const registry = new Registry()
+    collectDefaultMetrics({ register: registry })
+
+    // The three ports
+    const store = postgresEventStore({
+      pool: writes,
+      identity: await recordEngine(reads, 'event_store', 'postgres'),
+      dayStreamMaxAgeSeconds: config.KOLBAK_RETENTION_DAYS * 86_400,
+      log,
+    })
+    started.push({ name: 'event store', stop: store.close })
+    const bus = await postgresMessageBus({
+      pool: writes,
+      identity: await recordEngine(reads, 'message_bus', 'postgres'),
+      partitions: config.KOLBAK_PARTITIONS,
+      leases,
+      consumers: () => live.count('dispatcher'),
+      log,
+    })
+    started.push({ name: 'message bus', stop: bus.close })
+    const deliveryLog = await postgresDeliveryLog({
+      pool: projecting,
+      identity: await recordEngine(reads, 'delivery_log', 'postgres'),
+      payloadsIn: 'bus',
+      log,
+    })
+    started.push({ name: 'delivery log', stop: deliveryLog.close })
+
+    // Projections and process managers
+    const streams = commandStreams(store, keyring)
+    const progress = projectionProgress()
+    const dueWake = wake()
+    let dueSoon = false
+    progress.onReport('deliveries', () => {
+      // Once it is committed.
+      if (dueSoon) dueWake.notify()
+      dueSoon = false
+    })
+    const timestamp = () => new Date().toISOString()
+    const projections = [
+      tenants,
+      apiKeys(keyring),
+      webhooks,
+      deliveries(deliveryLog, async (sql, events) => {
+        if (await scheduleRetries(sql, events)) dueSoon = true
+      }),
+      goneManager({ streams, log, now: timestamp }),
+    ]
+    await installProjections(projecting, projections)
+    const running = has('projector')
+      ? projections.map((projection) => runProjection({ store, pool: projecting, leases, progress, log }, projection))
+      : []
+    for (const [i, runner] of running.entries()) started.push({ name: `projection ${projections[i]?.name}`, stop: runner.stop })
+    const admin = await ensureAdmin({
+      streams,
+      keyring,
+      dataDir,
+      given:
+        config.KOLBAK_ADMIN_CLIENT_ID === undefined || config.KOLBAK_ADMIN_CLIENT_SECRET === undefined
+          ? null
+          : { clientId: config.KOLBAK_ADMIN_CLIENT_ID, clientSecret: config.KOLBAK_ADMIN_CLIENT_SECRET },
+      log,
+      now: timestamp,
+    })
+
+    // The dispatcher
+    const policy = addressPolicy({ allowedSubnets: config.KOLBAK_ALLOWED_SUBNETS, allowHttp: config.KOLBAK_ALLOW_HTTP })
+    const index = messageIndex(reads)
+    const saved = offsets(dispatch, bus.identity)
+    const dispatcher = has('dispatcher')
+      ? startDispatcher({
+          bus,
+          store,
+          deliveryLog,
+          index: messageIndex(dispatch),
+          offsets: saved,
+          pool: dispatch,
+          keyring,
+          live,
+          policy,
+          registry,
+          log,
+          processId,
+          dueWake,
+          retryDelays: config.KOLBAK_RETRY_DELAYS,
+          maxInFlight: config.KOLBAK_MAX_IN_FLIGHT,
+          maxInFlightPerWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK,
+          connectTimeoutMs: config.KOLBAK_CONNECT_TIMEOUT_MS,
+          requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
+          claimMs: config.KOLBAK_CLAIM_MS,
+          userAgent: `Kolbak/${version}`,
+        })
+      : null
+    if (dispatcher !== null) started.push({ name: 'dispatcher', stop: dispatcher.stop })
+
+    const retention = startRetention({
+      leases,
+      log,
+      retentionDays: config.KOLBAK_RETENTION_DAYS,
+      now: Date.now,
+      sweeps: [
+        { name: 'message index', run: (day) => index.expire(`${day}T00:00:00.000Z`) },
+        { name: 'messages', run: async (day) => (await bus.dropDaysBefore(day, await saved.saved())).length },
+        { name: 'delivery log', run: async (day) => (await deliveryLog.dropDaysBefore(day)).length },
+      ],
+    })
+    started.push({ name: 'retention', stop: retention.stop })
+
+    // The API
+    const health = (): HealthReport => {
+      const checks = [...(dispatcher === null ? [] : [{ name: 'dispatcher', ok: dispatcher.isReady }])]
+      return { ready: checks.every((check) => check.ok), checks }
+    }
+    let listening: string | null = null
+    if (has('api')) {
+      const usage = keyUsage({ pool: reads, onError: onError('key_usage.failed') })
+      started.push({ name: 'key usage', stop: usage.close })
+      const api = createApi({
+        streams,
+        store,
+        bus,
+        deliveryLog,
+        messages: index,
+        pool: reads,
+        keyring,
+        waiter: projectionWaiter({ pool: reads, progress }),
+        usage,
+        addressPolicy: policy,
+        health,
+        metrics: registry,
+        log,
+        now: Date.now,
+        settings: {
+          version,
+          jwtSecret: keys.jwtSecret,
+          tokenTtlSeconds: config.KOLBAK_TOKEN_TTL_SECONDS,
+          metricsToken: config.KOLBAK_METRICS_TOKEN,
+          trustProxy: config.KOLBAK_TRUST_PROXY,
+          retentionDays: config.KOLBAK_RETENTION_DAYS,
+          requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
+          maxWebhooksPerTenant: config.KOLBAK_MAX_WEBHOOKS_PER_TENANT,
+        },
+      })
+      const port = await api.listen(config.PORT, config.HOST)
+      started.push({ name: 'api', stop: () => api.close(config.KOLBAK_DRAIN_TIMEOUT_MS / 2) })
+      listening = `http://${config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST}:${port}`
+    }
+    log.info(
+      { url: listening, roles: config.KOLBAK_ROLES, adminClientId: admin.clientId, adminClientFile: admin.file, version },
+      'kolbak.ready',
+    )
+    if (process.stdout.isTTY && admin.newSecret !== null)
+      process.stdout.write(`\n  client_id      ${admin.clientId}\n  client_secret  ${admin.newSecret}\n  (kept in ${admin.file})\n\n`)
+    return { url: listening, stop }
+  }
+}
