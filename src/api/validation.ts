@@ -46,22 +46,30 @@ function pathOf(error: ErrorObject): string {
   if (error.keyword === 'additionalProperties') steps.push(String(error.params.additionalProperty))
   return steps.join('.')
 }
-function messageOf(error: ErrorObject): string {
-  const rule: unknown = error.parentSchema?.['x-rule']
-  switch (error.keyword) {
+const plural = (n: unknown, one: string) => `${n} ${n === 1 ? one : `${one}s`}`
+function messageOf({ keyword, params, parentSchema, message = 'is not accepted' }: ErrorObject): string {
+  const rule: unknown = parentSchema?.['x-rule']
+  if (typeof rule === 'string' && ['minLength', 'maxLength', 'pattern', 'format'].includes(keyword)) return `must be ${rule}`
+  switch (keyword) {
     case 'required':
       return 'is required'
     case 'additionalProperties':
       return 'is not a known field'
     case 'enum':
-      return `must be one of ${(error.params.allowedValues as unknown[]).join(', ')}`
+      return `must be one of ${[params.allowedValues].flat().join(', ')}`
     case 'type':
-      return `must be ${[error.params.type].flat().join(' or ')}`
+      return `must be ${[params.type].flat().join(' or ')}`
     case 'minLength':
+      return `must have at least ${plural(params.limit, 'character')}`
     case 'maxLength':
-    case 'pattern':
-    case 'format':
-      if (typeof rule === 'string') return `must be ${rule}`
+      return `must have at most ${plural(params.limit, 'character')}`
+    case 'minItems':
+      return `must have at least ${plural(params.limit, 'item')}`
+    case 'maxItems':
+      return `must have at most ${plural(params.limit, 'item')}`
+    case 'uniqueItems':
+      return 'must not hold the same value twice'
+    default:
+      return message
   }
-  return error.message ?? 'is not accepted'
 }

@@ -20,7 +20,9 @@ describe('If-Match', () => {
   })
   for (const header of ['3', '', '"3', '"3" "4"', '"3",'])
     it(`is not ${JSON.stringify(header)}`, () => {
-      expect(() => parseIfMatch(header)).to.throw().with.property('code', 'invalid_request')
+      expect(() => parseIfMatch(header))
+        .to.throw()
+        .with.property('code', 'invalid_request')
     })
 })
 
@@ -72,13 +74,18 @@ describe('cursors', () => {
       made([1, 2]),
       made(['2026-01-01T00:00:00Z', delivery]),
     ]
-    for (const cursor of strange) expect(() => readCursor(cursor), cursor).to.throw().with.property('code', 'invalid_cursor')
+    for (const cursor of strange)
+      expect(() => readCursor(cursor), cursor)
+        .to.throw()
+        .with.property('code', 'invalid_cursor')
     expect(() => readWebhookCursor(made(['x'])))
       .to.throw()
       .with.property('code', 'invalid_cursor')
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
-        expect(() => readCursor(text)).to.throw().with.property('code', 'invalid_cursor')
+        expect(() => readCursor(text))
+          .to.throw()
+          .with.property('code', 'invalid_cursor')
       }),
     )
   })

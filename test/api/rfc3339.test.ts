@@ -5,9 +5,12 @@ import { parseTime, toUtc } from '../../src/api/rfc3339.ts'
 describe('RFC 3339 times', () => {
   it('are read as JavaScript reads those it can', () => {
     fc.assert(
-      fc.property(fc.date({ min: new Date('0001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59Z'), noInvalidDate: true }), (date) => {
-        expect(parseTime(date.toISOString())).to.equal(date.getTime())
-      }),
+      fc.property(
+        fc.date({ min: new Date('0001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59Z'), noInvalidDate: true }),
+        (date) => {
+          expect(parseTime(date.toISOString())).to.equal(date.getTime())
+        },
+      ),
     )
   })
   it('may have any offset, any fraction, and small letters', () => {
@@ -21,7 +24,13 @@ describe('RFC 3339 times', () => {
   it('know the days of each month', () => {
     expect(toUtc('2024-02-29T00:00:00Z')).to.equal('2024-02-29T00:00:00.000Z')
     expect(toUtc('2000-02-29T00:00:00Z')).to.equal('2000-02-29T00:00:00.000Z')
-    for (const text of ['2025-02-29T00:00:00Z', '1900-02-29T00:00:00Z', '2025-04-31T00:00:00Z', '2025-13-01T00:00:00Z', '2025-00-10T00:00:00Z'])
+    for (const text of [
+      '2025-02-29T00:00:00Z',
+      '1900-02-29T00:00:00Z',
+      '2025-04-31T00:00:00Z',
+      '2025-13-01T00:00:00Z',
+      '2025-00-10T00:00:00Z',
+    ])
       expect(toUtc(text), text).to.equal(null)
   })
   for (const text of [

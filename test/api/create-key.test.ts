@@ -1,0 +1,137 @@
+import { expect } from 'chai'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+
+describe('POST /v1/keys', () => {
+  let api: TestApi
+  let admin: TestClient
+  before(async () => {
+    api = await startApi()
+    admin = await api.tenant()
+  })
+  after(() => api.stop())
+  const body = { name: 'Key 1', description: 'This is Key', scopes: ['read:webhooks', 'write:webhooks'] }
+
+  it('201 answers with the key in the envelope, a revision, and a place', async () => {
+    const made = await api.call('POST', '/v1/keys', { as: admin, body })
+    expect(made.status).to.equal(201)
+    const id = made.get('data.id')
+    expect(id).to.match(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
+    expect(made.get('data.key')).to.match(/^[A-Z0-9]{12}$/)
+    expect(made.get('data.created_at')).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    const { key, created_at: createdAt } = { key: made.get('data.key'), created_at: made.get('data.created_at') }
+    api.secrets.add(key)
+    expect(made.body).to.deep.equal({
+      data: { id, key, ...body, last_accessed_at: null, created_at: createdAt, updated_at: createdAt },
+      error: null,
+      pagination: null,
+    })
+    expect(made.headers.get('etag')).to.equal('"0"')
+    expect(made.headers.get('location')).to.equal(`/v1/keys/${id}`)
+    expect(made.headers.get('cache-control')).to.equal('no-store')
+    expect(made.headers.get('projection-lag')).to.equal(null)
+  })
+  it('201 and the key can be read and used at once', async () => {
+    const { id, key } = await api.key(admin)
+    expect((await api.call('GET', `/v1/keys/${id}`, { as: admin })).status).to.equal(200)
+    expect((await api.call('GET', '/v1/webhooks', { as: { key } })).status).to.equal(200)
+  })
+  it('201 without a description shows null', async () => {
+    const made = await api.call('POST', '/v1/keys', { as: admin, body: { name: 'x', scopes: ['read:webhooks'] } })
+    expect(made.status).to.equal(201)
+    expect(made.text).to.contain('"description":null')
+  })
+  it('201 keeps what a name holds: NUL, quotes, other scripts; a lone surrogate becomes a replacement character', async () => {
+    const raw = '{"name":"a\\u0000\\"b\' ü 漢 \\ud800","scopes":["read:webhooks"]}'
+    const made = await api.call('POST', '/v1/keys', { as: admin, raw })
+    expect(made.get('data.name')).to.equal('a\u0000"b\' ü 漢 \ufffd')
+    const read = await api.call('GET', `/v1/keys/${made.get('data.id')}`, { as: admin })
+    expect(read.get('data.name')).to.equal('a\u0000"b\' ü 漢 \ufffd')
+  })
+  it('201 with Projection-Lag when the read model does not have it in time', async () => {
+    const lagging = await startApi({ replace: () => ({ waiter: { waitFor: async () => false } }) })
+    try {
+      const made = await lagging.call('POST', '/v1/keys', { as: await lagging.tenant(), body })
+      expect(made.status).to.equal(201)
+      expect(made.headers.get('projection-lag')).to.equal('api_keys')
+    } finally {
+      await lagging.stop()
+    }
+  })
+
+  describe('422 names every faulty field, and stores nothing:', () => {
+    const faults: [string, unknown, object][] = [
+      ['nothing given', {}, { name: 'is required', scopes: 'is required' }],
+      ['no object', [], { '': 'must be object' }],
+      [
+        'wrong types',
+        { name: 1, description: 2, scopes: 'read:webhooks' },
+        { name: 'must be string', description: 'must be string or null', scopes: 'must be array' },
+      ],
+      ['unknown fields', { ...body, key: 'XDHJEUU00110' }, { key: 'is not a known field' }],
+      [
+        'empty name and no scope',
+        { name: '', scopes: [] },
+        { name: 'must have at least 1 character', scopes: 'must have at least 1 item' },
+      ],
+      [
+        'too long',
+        { ...body, name: 'n'.repeat(256), description: 'd'.repeat(2001) },
+        { name: 'must have at most 255 characters', description: 'must have at most 2000 characters' },
+      ],
+      [
+        'scopes that keys cannot hold',
+        { ...body, scopes: ['read:webhooks', 'write:events'] },
+        { 'scopes.1': 'must be one of read:webhooks, write:webhooks' },
+      ],
+      ['a scope twice', { ...body, scopes: ['read:webhooks', 'read:webhooks'] }, { scopes: 'must not hold the same value twice' }],
+    ]
+    for (const [what, sent, expected] of faults)
+      it(what, async () => {
+        const before = await api.events()
+        const refused = await api.call('POST', '/v1/keys', { as: admin, body: sent })
+        expect(refused.status).to.equal(422)
+        expect(refused.get('error.code')).to.equal('validation_failed')
+        const details: { path: string; message: string }[] = JSON.parse(refused.text).error.details
+        expect(Object.fromEntries(details.map(({ path, message }) => [path, message]))).to.deep.equal(expected)
+        expect(await api.events()).to.equal(before)
+      })
+    it('a member named __proto__', async () => {
+      const refused = await api.call('POST', '/v1/keys', { as: admin, raw: '{"name":"x","scopes":["read:webhooks"],"__proto__":{"a":1}}' })
+      expect(refused.status).to.equal(422)
+      expect(refused.get('error.details.0.path')).to.equal('__proto__')
+    })
+  })
+  it('403 scope_exceeds_caller: no key gets what its maker lacks', async () => {
+    const lesser = await api.sibling(admin, ['write:keys', 'read:webhooks'])
+    const before = await api.events()
+    const refused = await api.call('POST', '/v1/keys', { as: lesser, body })
+    expect(refused.status).to.equal(403)
+    expect(refused.get('error.code')).to.equal('scope_exceeds_caller')
+    expect(await api.events()).to.equal(before)
+    const made = await api.call('POST', '/v1/keys', { as: lesser, body: { ...body, scopes: ['read:webhooks'] } })
+    expect(made.status).to.equal(201)
+  })
+  it('503 with Retry-After when the store does not answer, and says nothing of the engine', async () => {
+    const { StoreUnavailable } = await import('../../src/ports/event-store.ts')
+    const broken = await startApi({
+      replace: ({ streams }) => ({
+        streams: {
+          read: streams.read,
+          append: async (...args) => {
+            if (args[0].startsWith('key-')) throw new StoreUnavailable('connect ECONNREFUSED 10.0.0.1:5432')
+            return streams.append(...args)
+          },
+        },
+      }),
+    })
+    try {
+      const refused = await broken.call('POST', '/v1/keys', { as: await broken.tenant(), body })
+      expect(refused.status).to.equal(503)
+      expect(refused.get('error.code')).to.equal('store_unavailable')
+      expect(refused.headers.get('retry-after')).to.equal('1')
+      expect(refused.text).to.not.contain('10.0.0.1')
+    } finally {
+      await broken.stop()
+    }
+  })
+})

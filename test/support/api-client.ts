@@ -1,0 +1,55 @@
+import type { Answered } from './api-conformance.ts'
+
+export type Credential = { readonly token: string } | { readonly key: string }
+export interface Call {
+  readonly as?: Credential | undefined
+  /** Sent as JSON. */
+  readonly body?: unknown
+  /** Sent as it is. */
+  readonly raw?: string | Buffer
+  readonly headers?: Readonly<Record<string, string>>
+}
+export interface Reply extends Answered {
+  /** Parsed, when it is JSON. */
+  readonly body: unknown
+  /** The value at a path such as `data.id`, as text; throws when there is none. */
+  get(path: string): string
+  /** Whether there is something at the path (null included). */
+  has(path: string): boolean
+}
+export type Client = (method: string, path: string, call?: Call) => Promise<Reply>
+
+const credentialHeaders = (as: Credential | undefined): Record<string, string> =>
+  as === undefined ? {} : 'token' in as ? { authorization: `Bearer ${as.token}` } : { 'x-api-key': as.key }
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+function valueAt(body: unknown, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, step) => (isObject(value) && Object.hasOwn(value, step) ? value[step] : undefined), body)
+}
+
+/** Calls the API and has every answer checked. */
+export function client(origin: string, check: (answered: Answered) => void): Client {
+  return async (method, path, { as, body, raw, headers = {} } = {}) => {
+    const content = raw ?? (body === undefined ? undefined : JSON.stringify(body))
+    const response = await fetch(origin + path, {
+      method,
+      headers: { ...credentialHeaders(as), ...(content === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(content === undefined ? {} : { body: typeof content === 'string' ? content : new Uint8Array(content) }),
+    })
+    const text = await response.text()
+    const answered = { method, path, status: response.status, headers: response.headers, text }
+    check(answered)
+    const isJson = (response.headers.get('content-type') ?? '').startsWith('application/json') && text !== ''
+    const parsed: unknown = isJson ? JSON.parse(text) : undefined
+    return {
+      ...answered,
+      body: parsed,
+      has: (at) => valueAt(parsed, at) !== undefined,
+      get(at) {
+        const value = valueAt(parsed, at)
+        if (value === undefined || value === null) throw new Error(`${method} ${path}: no ${at} in ${response.status} ${text}`)
+        return String(value)
+      },
+    }
+  }
+}

@@ -1,0 +1,209 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { Registry } from 'prom-client'
+import { ulid } from 'ulid'
+import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { postgresMessageBus } from '../../src/adapters/postgres/message-bus.ts'
+import { type Api, createApi } from '../../src/api/api.ts'
+import type { ApiDependencies, ApiSettings } from '../../src/api/dependencies.ts'
+import type { Caller } from '../../src/commands/caller.ts'
+import { commandStreams } from '../../src/commands/command-streams.ts'
+import { handle } from '../../src/commands/handler.ts'
+import { type TenantCommand, tenantDecider } from '../../src/commands/tenant.ts'
+import { messageIndex } from '../../src/dispatch/message-index.ts'
+import { scheduleRetries } from '../../src/dispatch/retries.ts'
+import type { ClientId, Place, TenantId } from '../../src/events/ids.ts'
+import type { MessageRecord } from '../../src/events/message-record.ts'
+import { tenantStream } from '../../src/events/streams.ts'
+import { bearerScopes, type Scope } from '../../src/events/tenant.ts'
+import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
+import { openKeyring } from '../../src/lib/keyring.ts'
+import { leaseKeeper } from '../../src/lib/leases.ts'
+import { apiKeys } from '../../src/projections/api-keys.ts'
+import { deliveries } from '../../src/projections/deliveries.ts'
+import { keyUsage } from '../../src/projections/key-usage.ts'
+import { runProjection } from '../../src/projections/runner.ts'
+import { tenants } from '../../src/projections/tenants.ts'
+import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { webhooks } from '../../src/projections/webhooks.ts'
+import { type Client, type Credential, client } from './api-client.ts'
+import { conformance } from './api-conformance.ts'
+import { type CapturingLog, capturingLog } from './capturing-log.ts'
+import { freshDatabase, type TestDatabase } from './database.ts'
+
+export interface TestClient {
+  readonly tenant: TenantId
+  readonly clientId: ClientId
+  readonly secret: string
+  readonly token: string
+  readonly scopes: readonly Scope[]
+}
+/** A message as the bus got it, and where it stands there. */
+export interface Produced {
+  readonly record: MessageRecord
+  readonly place: Place
+}
+export interface TestApi {
+  readonly api: Api
+  readonly db: TestDatabase
+  readonly deps: ApiDependencies
+  readonly log: CapturingLog
+  readonly origin: string
+  readonly port: number
+  readonly call: Client
+  /** Everything that was produced. */
+  readonly produced: readonly Produced[]
+  /** A tenant of its own with a client of these scopes (default all), and a token of it. */
+  tenant(scopes?: readonly Scope[]): Promise<TestClient>
+  /** Another client of the same tenant. */
+  sibling(of: TestClient, scopes: readonly Scope[]): Promise<TestClient>
+  /** A command on the tenant's stream, waited for. */
+  command(tenant: TenantId, command: TenantCommand): Promise<void>
+  /** A key made over the API. */
+  key(of: Credential, scopes?: readonly string[]): Promise<{ id: string; key: string }>
+  /** A webhook made over the API; answers its id. */
+  webhook(of: Credential, body?: object): Promise<string>
+  /** How many events there are in all command streams: what was refused has added none. */
+  events(): Promise<number>
+  /** Values that no log line may hold; what the helpers make is among them. */
+  readonly secrets: Set<string>
+  /** Stops everything, after a look at the log for secrets. */
+  stop(): Promise<void>
+}
+export interface TestApiOptions {
+  readonly settings?: Partial<ApiSettings>
+  /** Replaces dependencies by others that, for instance, fail. */
+  readonly replace?: (deps: ApiDependencies) => Partial<ApiDependencies>
+}
+
+export const localUrl = 'https://127.0.0.1:9999/hook?token=in-the-url'
+
+/** The API with everything real around it but a dispatcher: Postgres, store, bus, delivery log, projections. */
+export async function startApi({ settings = {}, replace = () => ({}) }: TestApiOptions = {}): Promise<TestApi> {
+  const db = await freshDatabase()
+  const { pool } = db
+  const log = capturingLog()
+  const secrets = new Set<string>([localUrl, 'token=in-the-url'])
+  const onError = (error: unknown) => log.error({ error }, 'test.background_failed')
+
+  const keyring = await openKeyring(pool, randomBytes(32))
+  const store = postgresEventStore({ pool, log, identity: 'test', dayStreamMaxAgeSeconds: 30 * 86_400 })
+  const leases = leaseKeeper({ pool, owner: randomUUID(), leaseMs: 10_000, onError })
+  const bus = await postgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
+  const deliveryLog = await postgresDeliveryLog({ pool, identity: 'test', payloadsIn: 'bus', log })
+  const progress = projectionProgress()
+  const schedule = async (...batch: Parameters<typeof scheduleRetries>) => void (await scheduleRetries(...batch))
+  const running = [tenants, apiKeys(keyring), webhooks, deliveries(deliveryLog, schedule)].map((projection) =>
+    runProjection({ store, pool, leases, progress, log }, projection),
+  )
+  const usage = keyUsage({ pool, everyMs: 20, onError })
+  const streams = commandStreams(store, keyring)
+  const waiter = projectionWaiter({ pool, progress })
+  const produced: Produced[] = []
+  const real: ApiDependencies = {
+    streams,
+    store,
+    bus: {
+      async produce(record) {
+        const place = await bus.produce(record)
+        produced.push({ record, place })
+        return place
+      },
+    },
+    deliveryLog,
+    messages: messageIndex(pool),
+    pool,
+    keyring,
+    waiter,
+    usage,
+    addressPolicy: addressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
+    health: () => ({ ready: true, checks: [{ name: 'event_store', ok: true }] }),
+    metrics: new Registry(),
+    log,
+    now: Date.now,
+    settings: {
+      version: '0.0.0-test',
+      jwtSecret: randomBytes(32),
+      tokenTtlSeconds: 3_600,
+      retentionDays: 30,
+      requestTimeoutMs: 15_000,
+      maxWebhooksPerTenant: 1_000,
+      failedCredentialsPerMinute: 10_000,
+      projectionWaitMs: 5_000,
+      routingWaitMs: 50,
+      ...settings,
+    },
+  }
+  const deps = { ...real, ...replace(real) }
+  const api = createApi(deps)
+  const port = await api.listen(0, '127.0.0.1')
+  const origin = `http://127.0.0.1:${port}`
+  const document = await (await fetch(`${origin}/openapi.json`)).text()
+  const call = client(origin, conformance(JSON.parse(document)))
+
+  const command = async (tenant: TenantId, turn: TenantCommand): Promise<void> => {
+    const caller: Caller = { tenant, actor: 'system:test', scopes: new Set(bearerScopes), keyId: null }
+    const context = { caller, correlationId: 'test', now: new Date().toISOString(), create: turn.type === 'RegisterTenant' }
+    const { position } = await handle(streams, tenantDecider, tenantStream(tenant), turn, context)
+    for (const projection of ['tenants', 'webhooks'])
+      if (position !== null && !(await waiter.waitFor(projection, position, 10_000))) throw new Error(`${projection} is behind`)
+  }
+  const sibling = async ({ tenant }: Pick<TestClient, 'tenant'>, scopes: readonly Scope[]): Promise<TestClient> => {
+    const clientId = `client_${ulid()}` as ClientId
+    const secret = randomBytes(32).toString('base64url')
+    secrets.add(secret)
+    const secretHmac = keyring.lookup('client-secret', secret)
+    await command(tenant, { type: 'IssueClient', client_id: clientId, name: 'test', scopes, secret_hmac: secretHmac })
+    const answer = await call('POST', '/v1/auth', {
+      body: { grant_type: 'client_credentials', client_id: clientId, client_secret: secret },
+    })
+    const token = answer.get('access_token')
+    secrets.add(token)
+    return { tenant, clientId, secret, token, scopes }
+  }
+  return {
+    api,
+    db,
+    deps,
+    log,
+    origin,
+    port,
+    call,
+    produced,
+    secrets,
+    command,
+    sibling,
+    async tenant(scopes = bearerScopes) {
+      const tenant = ulid() as TenantId
+      await command(tenant, { type: 'RegisterTenant', id: tenant, name: 'A tenant of the test' })
+      return sibling({ tenant }, scopes)
+    },
+    async key(of, scopes = ['read:webhooks', 'write:webhooks']) {
+      const made = await call('POST', '/v1/keys', { as: of, body: { name: 'Key of the test', scopes } })
+      secrets.add(made.get('data.key'))
+      return { id: made.get('data.id'), key: made.get('data.key') }
+    },
+    async webhook(of, body = {}) {
+      const made = await call('POST', '/v1/webhooks', { as: of, body: { callback_url: localUrl, event: 'order.created', ...body } })
+      secrets.add(made.get('secret'))
+      return made.get('id')
+    },
+    async events() {
+      const { rows } = await pool.query<{ n: bigint }>('select count(*) as n from command_events')
+      return Number(rows[0]?.n)
+    },
+    async stop() {
+      await api.close(5_000)
+      await Promise.all(running.map((projection) => projection.stop()))
+      await usage.close()
+      await bus.close()
+      await deliveryLog.close()
+      await store.close()
+      await leases.close()
+      await db.drop()
+      const text = log.lines.join('\n')
+      for (const secret of secrets) if (text.includes(secret)) throw new Error(`a secret stands in the log: ${secret}`)
+      if (text.includes('test.background_failed')) throw new Error(`something in the background failed: ${text}`)
+    },
+  }
+}

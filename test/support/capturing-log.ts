@@ -1,0 +1,30 @@
+import type { Log } from '../../src/lib/log.ts'
+
+export interface CapturingLog extends Log {
+  /** Every line so far, as JSON with all that errors say of themselves. */
+  readonly lines: readonly string[]
+}
+
+/** An error with its causes and whatever its class adds: more than the real log shows, so that nothing can hide in it. */
+function plain(value: unknown): unknown {
+  if (!(value instanceof Error)) return value
+  return { ...value, name: value.name, message: value.message, stack: value.stack, cause: plain(value.cause) }
+}
+
+export function capturingLog(): CapturingLog {
+  const lines: string[] = []
+  const at = (bound: object): Log => {
+    const write = (level: string) => (fields: object, message: string) => {
+      const all = Object.fromEntries(Object.entries({ ...bound, ...fields }).map(([name, value]) => [name, plain(value)]))
+      lines.push(JSON.stringify({ level, ...all, message }, (_, value) => (typeof value === 'bigint' ? String(value) : value)))
+    }
+    return {
+      debug: write('debug'),
+      info: write('info'),
+      warn: write('warn'),
+      error: write('error'),
+      child: (fields) => at({ ...bound, ...fields }),
+    }
+  }
+  return { ...at({}), lines }
+}

@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto'
+import { messageIndex } from '../../src/dispatch/message-index.ts'
+import type { FactType } from '../../src/events/delivery.ts'
+import type { Checkpoint } from '../../src/events/envelope.ts'
+import type { DeliveryId, EventId, WebhookId } from '../../src/events/ids.ts'
+import { fieldAad } from '../../src/events/sealed-fields.ts'
+import { deliveryId } from '../../src/lib/delivery-id.ts'
+import type { Fact } from '../../src/ports/delivery-log.ts'
+import type { Produced, TestApi } from './api.ts'
+
+export interface Outcome {
+  readonly type: FactType
+  readonly chain?: number
+  readonly attempt?: number
+  readonly time?: string
+  readonly code?: number | null
+  readonly durationMs?: number | null
+  readonly reason?: string | null
+  /** The receiver's bytes, as yet unsealed. */
+  readonly response?: Buffer | null
+  readonly delaySeconds?: number | null
+}
+export interface RoutedDelivery {
+  readonly id: DeliveryId
+  readonly webhook: WebhookId
+  /** Records what came of it. */
+  record(...outcomes: Outcome[]): Promise<void>
+}
+
+/** Does what a dispatcher does with a message that was produced, through the ports: index, then facts in the history. */
+export async function route(api: TestApi, { record, place }: Produced, webhooks: readonly string[]): Promise<RoutedDelivery[]> {
+  const [message] = record.messages
+  if (message === undefined) throw new Error('an empty record')
+  const { tenant, acceptedAt } = record
+  const { id, event, fingerprint } = message
+  const ids = webhooks.map((webhook) => webhook as WebhookId)
+  const [claimed] = await messageIndex(api.db.pool).claim([
+    { tenant, message: id, fingerprint, place, event, acceptedAt, webhooks: ids, matchedAt: '0' as Checkpoint },
+  ])
+  if (!claimed) throw new Error('the message is in the index already')
+  const vault = await api.deps.keyring.vault(tenant)
+  const log = api.deps.deliveryLog as TestApi['deps']['deliveryLog'] & { record(facts: readonly Fact[]): Promise<void> }
+  return ids.map((webhook) => {
+    const delivery = deliveryId(tenant, id, place, webhook)
+    return {
+      id: delivery,
+      webhook,
+      record: (...outcomes) =>
+        log.record(
+          outcomes.map(({ type, chain = 1, attempt = 1, time = new Date().toISOString(), response = null, ...rest }) => ({
+            tenant,
+            message: id,
+            place,
+            fingerprint,
+            event,
+            acceptedAt,
+            webhook,
+            delivery,
+            correlationId: record.correlationId,
+            type,
+            chain,
+            attempt,
+            eventId: randomUUID() as EventId,
+            time,
+            code: rest.code ?? null,
+            durationMs: rest.durationMs ?? null,
+            reason: rest.reason ?? null,
+            response: response === null ? null : vault.sealText(fieldAad(tenant, delivery, 'response'), response.toString('base64')),
+            delaySeconds: rest.delaySeconds ?? null,
+          })),
+        ),
+    }
+  })
+}
