@@ -75,7 +75,7 @@ export async function handle<State, Command, Event extends Fact>(
     const state = past.events.reduce<State | null>((folded, event) => decider.evolve(folded, event), decider.initial)
     const owner = state === null ? null : decider.ownerOf(state)
     if (context.create) {
-      if (past.revision >= 0 && past.events[0]?.id !== eventIds[0]) throw new KolbakError('already_exists', 'It exists already.')
+      if (past.revision >= 0 && past.events[0]?.id !== eventId(0)) throw new KolbakError('already_exists', 'It exists already.')
     } else if (owner === null || owner.tenant !== caller.tenant || (caller.keyId !== null && owner.keyId !== caller.keyId)) throw notFound()
     // Before deciding, so that a change that changes nothing does not hide it.
     if (ifMatch !== undefined && ifMatch !== '*' && !ifMatch.includes(past.revision))

@@ -1,5 +1,5 @@
 import type { RecordedEvent } from '../events/envelope.ts'
-import type { ClientId, TenantId } from '../events/ids.ts'
+import { type ClientId, defaultTenant, type TenantId } from '../events/ids.ts'
 import type { RecordedTenantEvent, Scope, TenantEvents, TenantLimits } from '../events/tenant.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Decider } from './handler.ts'
@@ -58,6 +58,10 @@ function decide(command: TenantCommand, state: TenantState | null): Decided[] {
     case 'IssueClient': {
       if (state.clients.has(command.client_id)) throw new KolbakError('already_exists', 'A client of this id exists already.')
       const { client_id, name, scopes, secret_hmac } = command
+      if (scopes.includes('admin') && id !== defaultTenant)
+        throw new KolbakError('validation_failed', 'Only clients of the tenant `default` can be admins.', {
+          details: [{ path: 'scopes', message: 'must not hold admin: only clients of the tenant `default` can' }],
+        })
       return [{ type: 'ClientIssued', data: { id, client_id, name, scopes: [...scopes], secret_hmac } }]
     }
     case 'RotateClientSecret': {

@@ -29,6 +29,8 @@ export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: numbe
     lose(): void
   }
   const held = new Map<string, Held>()
+  // A release under way would delete the row of a lease that is taken again meanwhile.
+  const releasing = new Map<string, Promise<unknown>>()
   const stop = new AbortController()
   // A tenth of the lease stays unused: the clocks' rates may differ, and a request needs a moment to leave.
   const usable = leaseMs * 0.9
@@ -65,6 +67,7 @@ export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: numbe
 
   return {
     async take(name) {
+      await releasing.get(name)?.catch(() => undefined) // its own caller is told
       const asked = performance.now()
       const { rowCount } = await pool.query({
         name: 'leases-take',
@@ -86,7 +89,13 @@ export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: numbe
         },
         async release() {
           lease.lose()
-          await pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
+          const released = pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
+          releasing.set(name, released)
+          try {
+            await released
+          } finally {
+            if (releasing.get(name) === released) releasing.delete(name)
+          }
         },
       }
       held.get(name)?.lose()

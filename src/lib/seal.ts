@@ -15,6 +15,7 @@ export interface Vault {
   seal(aad: readonly string[], plain: Buffer): Buffer
   /** Throws SealBroken when the bytes, or where they stand, are not what was sealed. */
   open(aad: readonly string[], sealed: Buffer): Buffer
+  /** As UTF-8: a lone surrogate comes back as U+FFFD. */
   sealText(aad: readonly string[], plain: string): string
   openText(aad: readonly string[], sealed: string): string
   /** HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
@@ -59,7 +60,8 @@ export function vault(options: {
     derived.set(name, fresh)
     return fresh
   }
-  const associated = (aad: readonly string[]) => Buffer.from(aad.join('\u0000'))
+  // As JSON, which keeps the parts apart whatever they hold.
+  const associated = (aad: readonly string[]) => Buffer.from(JSON.stringify(aad))
 
   const self: Vault = {
     seal(aad, plain) {

@@ -14,10 +14,17 @@ export const sqlOn =
 export async function transaction<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let broken: Error | undefined
+  // A connection that Postgres ends between two statements says so by an event, which unheard would end the process.
+  const onLost = (error: Error) => {
+    broken = error
+  }
+  client.on('error', onLost)
   try {
     await client.query('begin')
     const result = await work(client)
-    await client.query('commit')
+    // Where a failure inside was caught, Postgres rolls back and calls that a success.
+    const { command } = await client.query('commit')
+    if (command !== 'COMMIT') throw new Error('the transaction had failed inside and was rolled back at its commit')
     return result
   } catch (error) {
     await client.query('rollback').catch((cause: Error) => {
@@ -25,6 +32,7 @@ export async function transaction<T>(pool: Pool, work: (client: ClientBase) => P
     })
     throw error
   } finally {
+    client.off('error', onLost)
     client.release(broken)
   }
 }

@@ -4,8 +4,11 @@ import { createHash } from 'node:crypto'
 const namespace = Buffer.from('6ba1c8f0e5cb5d5f8d6c5a1f7c3e9b42', 'hex')
 
 /** UUIDv5 of the parts joined by a line feed, which occurs in none of them. */
-export function uuidV5(...parts: readonly string[]): string {
-  const bytes = createHash('sha1').update(namespace).update(parts.join('\n')).digest().subarray(0, 16)
+export const uuidV5 = (...parts: readonly string[]): string => uuidV5In(namespace, parts.join('\n'))
+
+/** RFC 9562, 5.5: SHA-1 of the name space's 16 bytes and the name. */
+export function uuidV5In(space: Buffer, name: string): string {
+  const bytes = createHash('sha1').update(space).update(name).digest().subarray(0, 16)
   bytes[6] = (bytes[6]! & 0x0f) | 0x50
   bytes[8] = (bytes[8]! & 0x3f) | 0x80
   const hex = bytes.toString('hex')

@@ -1,4 +1,7 @@
-/** A latch: `notify` wakes whoever waits, or the next who would; waiting ends after `ms` in any case. */
+/**
+ * A latch: `notify` wakes whoever waits, or the next who would; waiting ends after `ms` in any case. One latch serves one
+ * waiter: of two that take turns, one could consume what was meant for the other.
+ */
 export interface Wake {
   notify(): void
   wait(ms: number, signal?: AbortSignal): Promise<void>

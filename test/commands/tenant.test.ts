@@ -1,0 +1,117 @@
+import { expect } from 'chai'
+import { type ClientState, type TenantState, tenantDecider } from '../../src/commands/tenant.ts'
+import { type ClientId, defaultTenant } from '../../src/events/ids.ts'
+import type { TenantEvents } from '../../src/events/tenant.ts'
+import { tenantId as id, specificationOf, timeAt } from './specification.ts'
+
+const given = specificationOf(tenantDecider)
+const fact = <T extends keyof TenantEvents>(type: T, data: TenantEvents[T]) => ({ type, data })
+
+const client_id = 'shop' as ClientId
+const registered = fact('TenantRegistered', { id, name: 'Acme' })
+const issued = fact('ClientIssued', { id, client_id, name: 'Shop', scopes: ['write:events'], secret_hmac: 'aa' })
+const revoked = fact('ClientRevoked', { id, client_id, generation: 2 })
+const clientOf = (state: TenantState | null): ClientState | undefined => state?.clients.get(client_id)
+
+describe('tenants', () => {
+  it('are registered', () => {
+    given()
+      .when({ type: 'RegisterTenant', id, name: 'Acme' })
+      .then({ type: 'TenantRegistered', data: { id, name: 'Acme' } })
+    expect(given(registered).state()).to.deep.equal({
+      id,
+      name: 'Acme',
+      limits: {},
+      suspended: false,
+      clients: new Map(),
+      createdAt: timeAt(0),
+      updatedAt: timeAt(0),
+    })
+  })
+  it('have to be there for any other command', () => {
+    given().when({ type: 'ChangeTenantSettings', limits: {} }).thenRefused('not_found')
+    given().when({ type: 'SuspendTenant' }).thenRefused('not_found')
+    given().when({ type: 'ResumeTenant' }).thenRefused('not_found')
+    given().when({ type: 'RevokeClient', client_id }).thenRefused('not_found')
+  })
+  it('keep the limits that a change does not name', () => {
+    given(registered, fact('TenantSettingsChanged', { id, limits: { webhooks: 5 } }))
+      .when({ type: 'ChangeTenantSettings', limits: { events_per_second: 100 } })
+      .then(fact('TenantSettingsChanged', { id, limits: { webhooks: 5, events_per_second: 100 } }))
+  })
+  it('are not changed by the limits they have', () => {
+    given(registered, fact('TenantSettingsChanged', { id, limits: { webhooks: 5, events_per_second: 1 } }))
+      .when({ type: 'ChangeTenantSettings', limits: { events_per_second: 1, webhooks: 5 } })
+      .then()
+  })
+  it('are suspended and resumed once', () => {
+    const suspended = fact('TenantSuspended', { id })
+    given(registered).when({ type: 'SuspendTenant' }).then(suspended)
+    given(registered, suspended).when({ type: 'SuspendTenant' }).then()
+    given(registered, suspended).when({ type: 'ResumeTenant' }).then(fact('TenantResumed', { id }))
+    given(registered).when({ type: 'ResumeTenant' }).then()
+    given(registered, suspended)
+      .when({ type: 'ResumeTenant' })
+      .thenState({ suspended: false, updatedAt: timeAt(2) })
+  })
+})
+
+describe('clients', () => {
+  it('are issued with generation 1', () => {
+    given(registered)
+      .when({ type: 'IssueClient', client_id, name: 'Shop', scopes: ['write:events'], secret_hmac: 'aa' })
+      .then(issued)
+    expect(clientOf(given(registered, issued).state())).to.deep.equal({
+      id: client_id,
+      name: 'Shop',
+      scopes: ['write:events'],
+      secretHmac: 'aa',
+      previousHmac: null,
+      previousUntil: null,
+      generation: 1,
+      revoked: false,
+      createdAt: timeAt(1),
+      updatedAt: timeAt(1),
+    })
+  })
+  it('are issued once, whether revoked since or not', () => {
+    const again = { type: 'IssueClient', client_id, name: 'Other', scopes: [], secret_hmac: 'bb' } as const
+    given(registered, issued).when(again).thenRefused('already_exists')
+    given(registered, issued, revoked).when(again).thenRefused('already_exists')
+  })
+  it('are admins in the tenant `default` alone', () => {
+    const admin = { type: 'IssueClient', client_id, name: 'Admin', scopes: ['admin'], secret_hmac: 'aa' } as const
+    given(registered).when(admin).thenRefused('validation_failed')
+    given(fact('TenantRegistered', { id: defaultTenant, name: 'default' }))
+      .when(admin)
+      .then(fact('ClientIssued', { id: defaultTenant, client_id, name: 'Admin', scopes: ['admin'], secret_hmac: 'aa' }))
+  })
+  it('get a new secret and the next generation, the former secret living on as long as is said', () => {
+    const until = '2026-02-01T00:00:00.000Z'
+    const rotated = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'bb', previous_until: until, generation: 2 })
+    given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_until: until }).then(rotated)
+    expect(clientOf(given(registered, issued, rotated).state())).to.include({
+      secretHmac: 'bb',
+      previousHmac: 'aa',
+      previousUntil: until,
+      generation: 2,
+      updatedAt: timeAt(2),
+    })
+    const at_once = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'cc', previous_until: null, generation: 3 })
+    expect(clientOf(given(registered, issued, rotated, at_once).state())).to.include({ secretHmac: 'cc', previousHmac: null })
+  })
+  it('are not rotated to the secret they have', () => {
+    given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'aa', previous_until: null }).then()
+  })
+  it('are revoked, which raises the generation', () => {
+    given(registered, issued).when({ type: 'RevokeClient', client_id }).then(revoked)
+    expect(clientOf(given(registered, issued, revoked).state())).to.include({ revoked: true, generation: 2 })
+  })
+  it('cannot be changed when unknown or revoked', () => {
+    const rotate = { type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_until: null } as const
+    given(registered).when(rotate).thenRefused('not_found')
+    given(registered, issued, revoked).when(rotate).thenRefused('not_found')
+    given(registered).when({ type: 'RevokeClient', client_id }).thenRefused('not_found')
+    given(registered, issued, revoked).when({ type: 'RevokeClient', client_id }).thenRefused('not_found')
+  })
+})

@@ -1,0 +1,130 @@
+import { expect } from 'chai'
+import { webhookDecider } from '../../src/commands/webhook.ts'
+import type { WebhookEvents } from '../../src/events/webhook.ts'
+import { webhookId as id, keyId, specificationOf, tenantId as tenant, timeAt } from './specification.ts'
+
+const given = specificationOf(webhookDecider)
+const fact = <T extends keyof WebhookEvents>(type: T, data: WebhookEvents[T]) => ({ type, data })
+
+const asked: WebhookEvents['WebhookCreated'] = {
+  id,
+  tenant,
+  key_id: keyId,
+  callback_url: 'https://example.com/a',
+  event: 'order.created',
+  description: 'Orders',
+  is_active: true,
+  secret: 'whsec_one',
+  retry_delays: null,
+}
+const created = fact('WebhookCreated', asked)
+const deactivated = fact('WebhookDeactivated', { id, reason: 'requested' })
+const deleted = fact('WebhookDeleted', { id })
+
+describe('webhooks', () => {
+  it('are created', () => {
+    given()
+      .when({ type: 'CreateWebhook', ...asked })
+      .then(created)
+    expect(given(created).state()).to.deep.equal({
+      id,
+      tenant,
+      keyId,
+      callbackUrl: 'https://example.com/a',
+      event: 'order.created',
+      description: 'Orders',
+      isActive: true,
+      deactivationReason: null,
+      secret: 'whsec_one',
+      previousSecret: null,
+      previousUntil: null,
+      retryDelays: null,
+      deleted: false,
+      createdAt: timeAt(0),
+      updatedAt: timeAt(0),
+    })
+  })
+  it('may be created inactive, as requested', () => {
+    given()
+      .when({ type: 'CreateWebhook', ...asked, is_active: false })
+      .thenState({ isActive: false, deactivationReason: 'requested' })
+  })
+  it('say only what changed', () => {
+    given(created)
+      .when({ type: 'ChangeWebhook', callback_url: 'https://example.com/b', event: 'order.created', description: 'Orders' })
+      .then(fact('WebhookChanged', { id, callback_url: 'https://example.com/b' }))
+    given(created)
+      .when({ type: 'ChangeWebhook', event: 'order.*', retry_delays: [1, 2] })
+      .then(fact('WebhookChanged', { id, event: 'order.*', retry_delays: [1, 2] }))
+    given(created)
+      .when({ type: 'ChangeWebhook', event: 'order.*' })
+      .thenState({ event: 'order.*', callbackUrl: 'https://example.com/a', description: 'Orders', updatedAt: timeAt(1) })
+  })
+  it('lose description and retry delays when those are cleared', () => {
+    const changed = fact('WebhookChanged', { id, retry_delays: [1] })
+    given(created, changed)
+      .when({ type: 'ChangeWebhook', description: null, retry_delays: null })
+      .then(fact('WebhookChanged', { id, description: null, retry_delays: null }))
+    given(created, changed)
+      .when({ type: 'ChangeWebhook', description: null, retry_delays: null })
+      .thenState({ description: null, retryDelays: null })
+  })
+  it('are not changed by what they have, nor by nothing', () => {
+    given(created).when({ type: 'ChangeWebhook' }).then()
+    given(created).when({ type: 'ChangeWebhook', event: 'order.created', is_active: true, retry_delays: null }).then()
+  })
+  it('change and turn on or off in one append', () => {
+    given(created)
+      .when({ type: 'ChangeWebhook', description: 'x', is_active: false })
+      .then(fact('WebhookChanged', { id, description: 'x' }), deactivated)
+    given(created, deactivated).when({ type: 'ChangeWebhook', is_active: true }).then(fact('WebhookActivated', { id }))
+    given(created, deactivated).when({ type: 'ChangeWebhook', is_active: true }).thenState({ isActive: true, deactivationReason: null })
+  })
+  it('get a new secret, both signing as long as is said', () => {
+    const until = '2026-02-01T00:00:00.000Z'
+    const rotated = fact('WebhookSecretRotated', { id, secret: 'whsec_two', previous_until: until })
+    given(created).when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_until: until }).then(rotated)
+    given(created)
+      .when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_until: until })
+      .thenState({ secret: 'whsec_two', previousSecret: 'whsec_one', previousUntil: until })
+    given(created, rotated)
+      .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_until: until })
+      .thenState({ secret: 'whsec_three', previousSecret: 'whsec_two' })
+    given(created, rotated)
+      .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_until: null })
+      .thenState({ secret: 'whsec_three', previousSecret: null, previousUntil: null })
+  })
+  it('are deactivated by a process manager, with its reason, when they are active', () => {
+    given(created)
+      .when({ type: 'DeactivateWebhook', reason: 'gone' })
+      .then(fact('WebhookDeactivated', { id, reason: 'gone' }))
+    given(created).when({ type: 'DeactivateWebhook', reason: 'gone' }).thenState({ isActive: false, deactivationReason: 'gone' })
+    given(created, deactivated).when({ type: 'DeactivateWebhook', reason: 'gone' }).then()
+  })
+  it('are deleted', () => {
+    given(created).when({ type: 'DeleteWebhook' }).then(deleted)
+    given(created).when({ type: 'DeleteWebhook' }).thenState({ deleted: true, isActive: false })
+  })
+  it('are not found once deleted, or when they never were', () => {
+    for (const past of [[], [created, deleted]]) {
+      given(...past)
+        .when({ type: 'ChangeWebhook', event: 'x' })
+        .thenRefused('not_found')
+      given(...past)
+        .when({ type: 'RotateWebhookSecret', secret: 'whsec_x', previous_until: null })
+        .thenRefused('not_found')
+      given(...past)
+        .when({ type: 'DeactivateWebhook', reason: 'failing' })
+        .thenRefused('not_found')
+      given(...past)
+        .when({ type: 'DeleteWebhook' })
+        .thenRefused('not_found')
+    }
+  })
+  it('belong to their tenant and the key that created them until they are deleted', () => {
+    const live = given(created).state()
+    const gone = given(created, deleted).state()
+    expect(live && webhookDecider.ownerOf(live)).to.deep.equal({ tenant, keyId })
+    expect(gone && webhookDecider.ownerOf(gone)).to.equal(null)
+  })
+})

@@ -1,0 +1,68 @@
+import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
+import { familyOf, type StreamName } from '../../src/events/streams.ts'
+import { wake } from '../../src/lib/wake.ts'
+import { type EventStore, type ExpectedRevision, meets, RevisionConflict } from '../../src/ports/event-store.ts'
+
+/** An event store whose content is plain to see, and whose appends a test can trip: for what needs no engine. */
+export interface MemoryEventStore extends EventStore {
+  readonly events: RecordedEvent[]
+  /** Runs before each append; what it throws is the append's failure. */
+  beforeAppend: (stream: StreamName, events: readonly NewEvent[]) => void | Promise<void>
+  /** Runs after each append has happened; what it throws, the writer hears instead of the answer. */
+  afterAppend: (stream: StreamName) => void | Promise<void>
+}
+
+const checkpointAt = (position: number) => String(position).padStart(20, '0') as Checkpoint
+
+export function memoryEventStore(): MemoryEventStore {
+  const events: RecordedEvent[] = []
+  const latches = new Set<ReturnType<typeof wake>>()
+  const of = (stream: StreamName) => events.filter((event) => event.stream === stream)
+  const write = (stream: StreamName, added: readonly NewEvent[], expected: ExpectedRevision) => {
+    const past = of(stream)
+    const known = past.filter((event) => added.some((one) => one.id === event.id)).at(-1)
+    if (known !== undefined) return { revision: known.revision, position: known.position }
+    if (!meets(expected, past.length - 1)) throw new RevisionConflict(stream, expected, past.length - 1)
+    for (const event of added) {
+      const stored = structuredClone(JSON.parse(JSON.stringify(event)) as NewEvent)
+      events.push({ ...stored, stream, revision: of(stream).length, position: checkpointAt(events.length + 1) })
+    }
+    for (const latch of latches) latch.notify()
+    return { revision: past.length + added.length - 1, position: checkpointAt(events.length) }
+  }
+  const self: MemoryEventStore = {
+    identity: 'memory',
+    events,
+    beforeAppend() {},
+    afterAppend() {},
+    async append(stream, added, expected) {
+      await self.beforeAppend(stream, added)
+      const appended = write(stream, added, expected)
+      await self.afterAppend(stream)
+      return appended
+    },
+    async read(stream, { from = 0, limit = Number.POSITIVE_INFINITY } = {}) {
+      return of(stream).filter((event) => event.revision >= from && event.revision < from + limit)
+    },
+    async *subscribe({ families, after, signal, batch = 500 }) {
+      const latch = wake()
+      latches.add(latch)
+      let reached = after ?? ''
+      while (!signal.aborted) {
+        const next = events.filter((event) => event.position > reached && families.includes(familyOf(event.stream))).slice(0, batch)
+        const last = next.at(-1)
+        if (last === undefined) await latch.wait(1_000, signal)
+        else {
+          yield { events: next, checkpoint: last.position }
+          reached = last.position
+        }
+      }
+      latches.delete(latch)
+    },
+    async head(families) {
+      return events.findLast((event) => families.includes(familyOf(event.stream)))?.position ?? null
+    },
+    async close() {},
+  }
+  return self
+}
