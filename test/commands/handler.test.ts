@@ -1,0 +1,324 @@
+import { expect } from 'chai'
+import { ulid } from 'ulid'
+import type { Caller } from '../../src/commands/caller.ts'
+import { commandStreams, hashOf } from '../../src/commands/command-streams.ts'
+import { type CommandContext, handle } from '../../src/commands/handler.ts'
+import { type KeyCommand, keyDecider } from '../../src/commands/key.ts'
+import { type WebhookCommand, webhookDecider } from '../../src/commands/webhook.ts'
+import type { EventId, KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { keyStream, webhookStream } from '../../src/events/streams.ts'
+import { codeOf } from '../../src/lib/errors.ts'
+import { StoreUnavailable } from '../../src/ports/event-store.ts'
+import { memoryEventStore } from '../support/memory-event-store.ts'
+import { memoryKeyring } from '../support/memory-keyring.ts'
+
+const tenant = ulid() as TenantId
+const callerOf = (of: TenantId, keyId: KeyId | null = null): Caller => ({
+  tenant: of,
+  actor: keyId === null ? 'client:shop' : `key:${keyId}`,
+  scopes: new Set(),
+  keyId,
+})
+const context = (more: Partial<CommandContext> = {}): CommandContext => ({
+  caller: callerOf(tenant),
+  correlationId: 'c1',
+  now: '2026-01-01T00:00:00.000Z',
+  ...more,
+})
+const create = (id: WebhookId, keyId: KeyId | null = null): WebhookCommand => ({
+  type: 'CreateWebhook',
+  id,
+  tenant,
+  key_id: keyId,
+  callback_url: 'https://example.com/secret-path',
+  event: 'order.created',
+  description: 'for the books',
+  is_active: true,
+  secret: 'whsec_topsecret',
+  retry_delays: null,
+})
+async function codeOfFailure(work: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await work
+  } catch (error) {
+    return codeOf(error) ?? String(error)
+  }
+  return 'nothing failed'
+}
+
+describe('the command handler', () => {
+  let store: ReturnType<typeof memoryEventStore>
+  let turn: (id: WebhookId, command: WebhookCommand, more?: Partial<CommandContext>) => ReturnType<typeof handleWebhook>
+  let streams: ReturnType<typeof commandStreams>
+  const handleWebhook = (id: WebhookId, command: WebhookCommand, more: Partial<CommandContext> = {}) =>
+    handle(streams, webhookDecider, webhookStream(id), command, context(more))
+  beforeEach(() => {
+    store = memoryEventStore()
+    streams = commandStreams(store, memoryKeyring())
+    turn = handleWebhook
+  })
+  /** Another writer's change, behind the handler's back. */
+  const intrude = async (id: WebhookId, description: string) => {
+    const { beforeAppend, afterAppend } = store
+    store.beforeAppend = () => {}
+    store.afterAppend = () => {}
+    await turn(id, { type: 'ChangeWebhook', description })
+    Object.assign(store, { beforeAppend, afterAppend })
+  }
+  const created = async (keyId: KeyId | null = null) => {
+    const id = ulid() as WebhookId
+    await turn(id, create(id, keyId), { create: true })
+    return id
+  }
+
+  it('answers the state after the command, its revision and its position', async () => {
+    const id = ulid() as WebhookId
+    const made = await turn(id, create(id), { create: true })
+    expect(made).to.include({ revision: 0, changed: true, position: store.events.at(-1)?.position })
+    expect(made.state).to.include({ id, secret: 'whsec_topsecret', createdAt: '2026-01-01T00:00:00.000Z' })
+    const changed = await turn(id, { type: 'ChangeWebhook', event: 'order.*', is_active: false })
+    expect(changed).to.include({ revision: 2, changed: true })
+    expect(changed.state).to.include({ event: 'order.*', isActive: false, callbackUrl: 'https://example.com/secret-path' })
+  })
+  it('appends nothing for a command that changes nothing, and answers where the stream stands', async () => {
+    const id = await created()
+    const position = store.events.at(-1)?.position
+    const same = await turn(id, { type: 'ChangeWebhook', event: 'order.created' })
+    expect(same).to.include({ revision: 0, changed: false, position })
+    expect(store.events).to.have.length(1)
+  })
+
+  describe('isolation', () => {
+    it("does not find another tenant's webhook", async () => {
+      const id = await created()
+      const caller = callerOf(ulid() as TenantId)
+      expect(await codeOfFailure(turn(id, { type: 'DeleteWebhook' }, { caller }))).to.equal('not_found')
+      expect(store.events).to.have.length(1)
+    })
+    it('does not find a webhook that another key, or a client, created', async () => {
+      const [mine, other] = [ulid() as KeyId, ulid() as KeyId]
+      const caller = callerOf(tenant, mine)
+      for (const id of [await created(other), await created()])
+        expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }, { caller }))).to.equal('not_found')
+      const own = await created(mine)
+      expect(await turn(own, { type: 'ChangeWebhook', event: 'x' }, { caller })).to.include({ revision: 1 })
+    })
+    it('does not find keys for a key', async () => {
+      const id = ulid() as KeyId
+      const make: KeyCommand = { type: 'CreateKey', id, tenant, key: 'AAAA00000001', name: 'k', description: null, scopes: [] }
+      await handle(streams, keyDecider, keyStream(id), make, context({ create: true }))
+      const byKey = context({ caller: callerOf(tenant, id) })
+      expect(await codeOfFailure(handle(streams, keyDecider, keyStream(id), { type: 'ChangeKey', name: 'x' }, byKey))).to.equal('not_found')
+    })
+    it('does not find what never was, or was deleted', async () => {
+      expect(await codeOfFailure(turn(ulid() as WebhookId, { type: 'DeleteWebhook' }))).to.equal('not_found')
+      const id = await created()
+      await turn(id, { type: 'DeleteWebhook' })
+      expect(await codeOfFailure(turn(id, { type: 'DeleteWebhook' }))).to.equal('not_found')
+    })
+    it('says not found before it compares revisions', async () => {
+      const id = await created()
+      const stranger = { caller: callerOf(ulid() as TenantId), ifMatch: [99] }
+      expect(await codeOfFailure(turn(id, { type: 'DeleteWebhook' }, stranger))).to.equal('not_found')
+    })
+  })
+
+  describe('If-Match', () => {
+    it('is compared before deciding: a change that changes nothing does not hide it', async () => {
+      const id = await created()
+      expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook' }, { ifMatch: [7] }))).to.equal('precondition_failed')
+    })
+    it('accepts any revision of a list, and * any that there is', async () => {
+      const id = await created()
+      expect(await turn(id, { type: 'ChangeWebhook', event: 'a' }, { ifMatch: [5, 0] })).to.include({ revision: 1 })
+      expect(await turn(id, { type: 'ChangeWebhook', event: 'b' }, { ifMatch: '*' })).to.include({ revision: 2 })
+      expect(await codeOfFailure(turn(ulid() as WebhookId, { type: 'ChangeWebhook' }, { ifMatch: '*' }))).to.equal('not_found')
+    })
+    it('turns a conflict into a failed precondition, without another try', async () => {
+      const id = await created()
+      let tries = 0
+      store.beforeAppend = async () => {
+        tries++
+        await intrude(id, 'quicker')
+      }
+      expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }, { ifMatch: [0] }))).to.equal('precondition_failed')
+      expect(tries).to.equal(1)
+    })
+    it('lets * try again after a conflict', async () => {
+      const id = await created()
+      store.beforeAppend = async () => {
+        store.beforeAppend = () => {}
+        await intrude(id, 'quicker')
+      }
+      expect(await turn(id, { type: 'ChangeWebhook', event: 'x' }, { ifMatch: '*' })).to.include({ revision: 2 })
+    })
+  })
+
+  describe('conflicts', () => {
+    it('repeat the whole turn on what the other writer left', async () => {
+      const id = await created()
+      store.beforeAppend = async () => {
+        store.beforeAppend = () => {}
+        await intrude(id, 'quicker')
+      }
+      const { state, revision } = await turn(id, { type: 'ChangeWebhook', event: 'x' })
+      expect(revision).to.equal(2)
+      expect(state).to.include({ event: 'x', description: 'quicker' })
+    })
+    it('are given up after three repeated turns', async () => {
+      const id = await created()
+      let tries = 0
+      store.beforeAppend = async () => intrude(id, `quicker ${++tries}`)
+      expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }))).to.equal('conflict')
+      expect(tries).to.equal(4)
+      expect(store.events.some((event) => 'event' in event.data && event.data.event === 'x')).to.equal(false)
+    })
+    it('keep the ids of the events through the turns', async () => {
+      const id = await created()
+      const seen = new Set<EventId>()
+      let tries = 0
+      store.beforeAppend = async (_, [event]) => {
+        if (event !== undefined) seen.add(event.id)
+        if (++tries < 3) await intrude(id, `quicker ${tries}`)
+      }
+      await turn(id, { type: 'ChangeWebhook', event: 'x' })
+      expect(tries).to.equal(3)
+      expect(seen.size).to.equal(1)
+    })
+  })
+
+  describe('an append whose answer was lost', () => {
+    it('is repeated under the same ids and answered as the first time', async () => {
+      const id = await created()
+      let lost = 0
+      store.afterAppend = () => {
+        if (lost++ < 2) throw new StoreUnavailable('no answer')
+      }
+      expect(await turn(id, { type: 'ChangeWebhook', event: 'x' })).to.include({ revision: 1, changed: true })
+      expect(store.events).to.have.length(2)
+    })
+    it('is told to the caller when the store stays silent', async () => {
+      const id = await created()
+      store.beforeAppend = () => {
+        throw new StoreUnavailable('no answer')
+      }
+      expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }))).to.equal('store_unavailable')
+    })
+  })
+
+  describe('creation', () => {
+    it('expects that there is nothing', async () => {
+      const id = await created()
+      expect(await codeOfFailure(turn(id, create(id), { create: true }))).to.equal('already_exists')
+      expect(store.events).to.have.length(1)
+    })
+    it('loses to whoever creates the same at once', async () => {
+      const id = ulid() as WebhookId
+      store.beforeAppend = async () => {
+        store.beforeAppend = () => {}
+        await turn(id, create(id), { create: true })
+      }
+      expect(await codeOfFailure(turn(id, create(id), { create: true }))).to.equal('already_exists')
+      expect(store.events).to.have.length(1)
+    })
+  })
+
+  describe('a process manager', () => {
+    const causationId = '0197a000-0000-7000-8000-000000000001' as EventId
+    it('appends once for one cause, however often its turn is repeated', async () => {
+      const id = await created()
+      const command: WebhookCommand = { type: 'RotateWebhookSecret', secret: 'whsec_new', previous_until: null }
+      await turn(id, command, { causationId })
+      const again = await turn(id, command, { causationId })
+      expect(store.events).to.have.length(2)
+      expect(again).to.include({ revision: 1 })
+    })
+    it('creates once for one cause, and is answered as the first time', async () => {
+      const id = ulid() as WebhookId
+      await turn(id, create(id), { create: true, causationId })
+      expect(await turn(id, create(id), { create: true, causationId })).to.include({ revision: 0 })
+      expect(store.events).to.have.length(1)
+    })
+  })
+
+  describe('what is stored', () => {
+    it('says who, for whom, why and when', async () => {
+      const keyId = ulid() as KeyId
+      const id = await created(keyId)
+      const causationId = '0197a000-0000-7000-8000-000000000002' as EventId
+      await turn(id, { type: 'DeleteWebhook' }, { caller: callerOf(tenant, keyId), correlationId: 'c2', causationId })
+      expect(store.events.at(-1)?.metadata).to.deep.include({
+        schema: 1,
+        actor: `key:${keyId}`,
+        tenant,
+        time: '2026-01-01T00:00:00.000Z',
+        $correlationId: 'c2',
+        $causationId: causationId,
+      })
+    })
+    it('is chained: each event carries the hash of the one before as stored', async () => {
+      const id = await created()
+      await turn(id, { type: 'ChangeWebhook', description: 'new', is_active: false })
+      await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_until: null })
+      const stored = await store.read(webhookStream(id))
+      expect(stored).to.have.length(4)
+      expect(stored[0]?.metadata.prev).to.equal(null)
+      for (const [i, event] of stored.slice(1).entries()) expect(event.metadata.prev).to.equal(hashOf(stored[i]!))
+      const forged = structuredClone(stored[1]!)
+      Object.assign(forged.data, { description: 'sealed:forged' })
+      expect(hashOf(forged)).to.not.equal(stored[2]?.metadata.prev)
+    })
+    it('never runs backwards in time', async () => {
+      const id = await created()
+      const { state } = await turn(id, { type: 'ChangeWebhook', event: 'x' }, { now: '2025-06-01T00:00:00.000Z' })
+      expect(store.events.map((event) => event.metadata.time)).to.deep.equal(['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z'])
+      expect(state.updatedAt).to.equal('2026-01-01T00:00:00.000Z')
+      await turn(id, { type: 'ChangeWebhook', event: 'y' }, { now: '2026-02-01T00:00:00.000Z' })
+      expect(store.events.at(-1)?.metadata.time).to.equal('2026-02-01T00:00:00.000Z')
+    })
+    it('does not show sealed fields', async () => {
+      const id = await created()
+      await turn(id, { type: 'ChangeWebhook', callback_url: 'https://example.com/second-path', description: 'for the tax' })
+      await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_until: null })
+      const keyId = ulid() as KeyId
+      const make: KeyCommand = {
+        type: 'CreateKey',
+        id: keyId,
+        tenant,
+        key: 'AAAA00000001',
+        name: 'my key',
+        description: 'mine',
+        scopes: [],
+      }
+      await handle(streams, keyDecider, keyStream(keyId), make, context({ create: true }))
+      await handle(
+        streams,
+        keyDecider,
+        keyStream(keyId),
+        { type: 'RotateKey', key: 'BBBB00000002', previous_until: null },
+        context({ now: '2026-01-02T00:00:00.000Z' }),
+      )
+      const all = JSON.stringify(store.events)
+      const hidden = [
+        'secret-path',
+        'second-path',
+        'for the books',
+        'for the tax',
+        'whsec_',
+        'AAAA00000001',
+        'BBBB00000002',
+        'my key',
+        'mine',
+      ]
+      for (const text of hidden) expect(all).to.not.contain(text)
+      expect(all).to.contain('order.created')
+    })
+    it('opens again in its own stream only', async () => {
+      const [id, other] = [await created(), await created()]
+      expect((await streams.read(webhookStream(id))).events[0]?.data).to.include({ secret: 'whsec_topsecret' })
+      const [mine, theirs] = [id, other].map((one) => store.events.find((event) => event.stream === webhookStream(one))!)
+      Object.assign(mine!.data, { secret: (theirs!.data as { secret: string }).secret })
+      expect(await codeOfFailure(streams.read(webhookStream(id)))).to.equal('seal_broken')
+    })
+  })
+})

@@ -1,0 +1,21 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import type { Keyring } from '../../src/lib/keyring.ts'
+import { type Vault, vault } from '../../src/lib/seal.ts'
+
+/** A keyring that forgets: for what needs vaults and no database. */
+export function memoryKeyring(): Keyring {
+  const vaults = new Map<string, Vault>()
+  const lookupKey = randomBytes(32)
+  return {
+    cached: (owner) => vaults.get(owner),
+    async vault(owner) {
+      const known = vaults.get(owner)
+      if (known !== undefined) return known
+      const dataKey = randomBytes(32)
+      const made = vault({ keyId: vaults.size + 1, dataKey, keyOf: () => dataKey, fingerprintKey: randomBytes(32) })
+      vaults.set(owner, made)
+      return made
+    },
+    lookup: (purpose, value) => createHmac('sha256', lookupKey).update(`${purpose}\n${value}`).digest('hex'),
+  }
+}
