@@ -168,6 +168,9 @@ export async function compose(config: Config, log: Log): Promise<Service> {
       log,
       now: timestamp,
     })
+    const waiter = projectionWaiter({ pool: reads, progress })
+    // Whoever reads `ready` can get a token.
+    if (admin.position !== null && has('projector')) await waiter.waitFor('tenants', admin.position, 10_000)
 
     // The dispatcher
     const policy = addressPolicy({ allowedSubnets: config.KOLBAK_ALLOWED_SUBNETS, allowHttp: config.KOLBAK_ALLOW_HTTP })
@@ -229,7 +232,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
         messages: index,
         pool: reads,
         keyring,
-        waiter: projectionWaiter({ pool: reads, progress }),
+        waiter,
         usage,
         addressPolicy: policy,
         health,

@@ -6,6 +6,7 @@ import type { Caller } from './commands/caller.ts'
 import type { CommandStreams } from './commands/command-streams.ts'
 import { handle } from './commands/handler.ts'
 import { type TenantCommand, tenantDecider } from './commands/tenant.ts'
+import type { Checkpoint } from './events/envelope.ts'
 import { type ClientId, defaultTenant } from './events/ids.ts'
 import { tenantStream } from './events/streams.ts'
 import { bearerScopes } from './events/tenant.ts'
@@ -64,6 +65,8 @@ export interface AdminClient {
   readonly file: string | null
   /** The secret that this start has generated, for a terminal; null otherwise. Never logged. */
   readonly newSecret: string | null
+  /** Where the tenant's stream stands: a read model that has reached it knows the client. */
+  readonly position: Checkpoint | null
 }
 
 /**
@@ -83,8 +86,12 @@ export async function ensureAdmin(deps: {
   const { streams, keyring, dataDir, given, log, now } = deps
   const caller: Caller = { tenant: defaultTenant, actor: 'system:first-start', scopes: new Set(bearerScopes), keyId: null }
   const stream = tenantStream(defaultTenant)
-  const turn = (command: TenantCommand, create = false) =>
-    handle(streams, tenantDecider, stream, command, { caller, correlationId: ulid(), now: now(), create })
+  let position: Checkpoint | null = null
+  const turn = async (command: TenantCommand, create = false) => {
+    const handled = await handle(streams, tenantDecider, stream, command, { caller, correlationId: ulid(), now: now(), create })
+    position = handled.position
+    return handled
+  }
   /** Whether it was this process that did it: another may have been quicker. */
   const once = async (command: TenantCommand, create = false): Promise<boolean> => {
     try {
@@ -113,16 +120,16 @@ export async function ensureAdmin(deps: {
       }
       if ((await turn(rotation)).changed) log.info({ clientId }, 'admin_client.rotated')
     }
-    return { clientId, file: null, newSecret: null }
+    return { clientId, file: null, newSecret: null, position }
   }
   await mkdir(dataDir, { recursive: true })
   const file = join(dataDir, 'admin-client.json')
   // Another machine's first start may have issued it, with the file in its own data folder.
   const { state } = await turn({ type: 'ChangeTenantSettings', limits: {} })
   const other = [...state.clients.values()].find((client) => !client.revoked && client.scopes.includes('admin'))
-  if (other !== undefined && !(await exists(file))) return { clientId: other.id, file: null, newSecret: null }
+  if (other !== undefined && !(await exists(file))) return { clientId: other.id, file: null, newSecret: null, position }
   const { value } = await kept(file, () => ({ client_id: `client_${ulid()}`, client_secret: randomBytes(32).toString('base64url') }))
   const isNew = await issue(value.client_id, value.client_secret)
   if (isNew) log.info({ clientId: value.client_id, file }, 'admin_client.issued')
-  return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null }
+  return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null, position }
 }

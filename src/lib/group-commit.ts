@@ -54,6 +54,7 @@ export function groupCommit<I, R>(options: GroupCommitOptions<I, R>): GroupCommi
   const settle = async (group: readonly Waiting<I, R>[]): Promise<void> => {
     try {
       const results = await write(group.map((w) => w.item))
+      if (results.length !== group.length) throw new Error(`${group.length} items were written, but ${results.length} answered`)
       group.forEach((w, i) => {
         w.resolve(results[i]!)
       })

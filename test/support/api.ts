@@ -12,7 +12,7 @@ import { handle } from '../../src/commands/handler.ts'
 import { type TenantCommand, tenantDecider } from '../../src/commands/tenant.ts'
 import { messageIndex } from '../../src/dispatch/message-index.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
-import type { ClientId, Place, TenantId } from '../../src/events/ids.ts'
+import { type ClientId, defaultTenant, type Place, type TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
 import { tenantStream } from '../../src/events/streams.ts'
 import { bearerScopes, type Scope } from '../../src/events/tenant.ts'
@@ -53,8 +53,10 @@ export interface TestApi {
   readonly call: Client
   /** Everything that was produced. */
   readonly produced: readonly Produced[]
-  /** A tenant of its own with a client of these scopes (default all), and a token of it. */
+  /** A tenant of its own with a client of these scopes (default all but admin), and a token of it. */
   tenant(scopes?: readonly Scope[]): Promise<TestClient>
+  /** An admin, who is a client of the tenant `default`. */
+  operator(): Promise<TestClient>
   /** Another client of the same tenant. */
   sibling(of: TestClient, scopes: readonly Scope[]): Promise<TestClient>
   /** A command on the tenant's stream, waited for. */
@@ -173,10 +175,14 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     secrets,
     command,
     sibling,
-    async tenant(scopes = bearerScopes) {
+    async tenant(scopes = bearerScopes.filter((scope) => scope !== 'admin')) {
       const tenant = ulid() as TenantId
       await command(tenant, { type: 'RegisterTenant', id: tenant, name: 'A tenant of the test' })
       return sibling({ tenant }, scopes)
+    },
+    async operator() {
+      await command(defaultTenant, { type: 'RegisterTenant', id: defaultTenant, name: 'default' })
+      return sibling({ tenant: defaultTenant }, ['admin'])
     },
     async key(of, scopes = ['read:webhooks', 'write:webhooks']) {
       const made = await call('POST', '/v1/keys', { as: of, body: { name: 'Key of the test', scopes } })

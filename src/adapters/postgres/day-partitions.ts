@@ -2,13 +2,10 @@ import type { ClientBase, Pool } from 'pg'
 import { codeOf } from '../../lib/errors.ts'
 import { transaction } from '../../lib/sql.ts'
 
-/** A table partitioned by range, whose key column is a date or a timestamptz (days are UTC). */
-export interface DayTable {
-  readonly name: string
-  /** Storage parameters, which a partitioned table cannot hold for its partitions: `fillfactor = 80`. */
-  readonly storage?: string
-}
-/** The day partitions (`<table>_<yyyymmdd>`) of tables that age together. Days are `yyyy-mm-dd`. */
+/**
+ * The day partitions (`<table>_<yyyymmdd>`) of tables that age together, each partitioned by range of a date or a
+ * timestamptz. Days are UTC, `yyyy-mm-dd`.
+ */
 export interface DayPartitions {
   /**
    * Resolves when there are partitions for these days; to be awaited before the statement that writes to them. At once for
@@ -41,7 +38,7 @@ const makingLock = 7_004
 
 export function dayPartitions(options: {
   pool: Pool
-  tables: readonly DayTable[]
+  tables: readonly string[]
   /** Told when the day after could not be made ahead; it is made when it is needed, then. */
   onError(error: unknown): void
 }): DayPartitions {
@@ -54,13 +51,13 @@ export function dayPartitions(options: {
   const make = (day: string) =>
     transaction(pool, async (client) => {
       await client.query('select pg_advisory_xact_lock($1)', [makingLock])
-      for (const { name, storage } of tables) {
-        const partition = partitionName(name, day)
+      for (const table of tables) {
+        const partition = partitionName(table, day)
         const { rows } = await client.query<{ there: boolean }>('select to_regclass($1) is not null as there', [partition])
         if (rows[0]?.there) continue
-        await client.query(`create table ${partition} (like ${name} including all)${storage === undefined ? '' : ` with (${storage})`}`)
+        await client.query(`create table ${partition} (like ${table} including all)`)
         await client.query(
-          `alter table ${name} attach partition ${partition} for values from ('${day} 00:00:00+00') to ('${dayAfter(day)} 00:00:00+00')`,
+          `alter table ${table} attach partition ${partition} for values from ('${day} 00:00:00+00') to ('${dayAfter(day)} 00:00:00+00')`,
         )
       }
       known.add(day)
@@ -85,12 +82,12 @@ export function dayPartitions(options: {
     },
     async dropBefore(day, mayDrop = async () => true) {
       const dropped: string[] = []
-      for (const { name } of tables)
-        for (const partition of await partitionsBefore(pool, name, day))
+      for (const table of tables)
+        for (const partition of await partitionsBefore(pool, table, day))
           try {
             const done = await transaction(pool, async (client) => {
               await client.query(`set local lock_timeout = '200ms'`)
-              await client.query(`lock table only ${name}, ${partition} in access exclusive mode`)
+              await client.query(`lock table only ${table}, ${partition} in access exclusive mode`)
               if (!(await mayDrop(client, partition))) return false
               await client.query(`drop table ${partition}`)
               return true

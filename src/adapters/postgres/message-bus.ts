@@ -55,7 +55,7 @@ export async function postgresMessageBus(options: PostgresMessageBusOptions): Pr
   await makeSequences(pool, partitions)
   const days = dayPartitions({
     pool,
-    tables: [{ name: 'messages' }],
+    tables: ['messages'],
     onError: (error) => log.warn({ error }, 'bus.day_not_made_ahead'),
   })
   await days.ensure([new Date().toISOString().slice(0, 10)])
