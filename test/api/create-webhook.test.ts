@@ -1,0 +1,170 @@
+import { expect } from 'chai'
+import { Webhook } from 'standardwebhooks'
+import { localUrl, startApi, type TestApi, type TestClient } from '../support/api.ts'
+
+describe('POST /v1/webhooks', () => {
+  let api: TestApi
+  let admin: TestClient
+  before(async () => {
+    api = await startApi({ settings: { maxWebhooksPerTenant: 60 } })
+    admin = await api.tenant()
+  })
+  after(() => api.stop())
+  const body = { callback_url: localUrl, event: 'order.created', description: 'Webhook for processing order updates', is_active: true }
+
+  it('201 answers with the webhook, without an envelope, and its secret', async () => {
+    const made = await api.call('POST', '/v1/webhooks', { as: admin, body })
+    expect(made.status).to.equal(201)
+    const [id, secret, createdAt] = [made.get('id'), made.get('secret'), made.get('created_at')]
+    api.secrets.add(secret)
+    expect(made.body).to.deep.equal({
+      id,
+      ...body,
+      key_id: null,
+      retry_delays: null,
+      deactivation_reason: null,
+      failing_since: null,
+      secret,
+      created_at: createdAt,
+      updated_at: createdAt,
+    })
+    expect(id).to.match(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
+    expect(createdAt).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    expect(made.headers.get('etag')).to.equal('"0"')
+    expect(made.headers.get('location')).to.equal(`/v1/webhooks/${id}`)
+    expect(made.headers.get('cache-control')).to.equal('no-store')
+    const read = await api.call('GET', `/v1/webhooks/${id}`, { as: admin })
+    expect(read.status).to.equal(200)
+    expect(read.has('secret'), 'the secret is shown once').to.equal(false)
+  })
+  it('201 makes a secret that the official library can use', async () => {
+    const made = await api.call('POST', '/v1/webhooks', { as: admin, body })
+    api.secrets.add(made.get('secret'))
+    expect(() => new Webhook(made.get('secret'))).to.not.throw()
+    expect(Buffer.from(made.get('secret').slice('whsec_'.length), 'base64').length).to.equal(32)
+  })
+  it('201 with url and event alone: active, no description', async () => {
+    const made = await api.call('POST', '/v1/webhooks', { as: admin, body: { callback_url: localUrl, event: '*' } })
+    expect(made.get('is_active')).to.equal('true')
+    expect(made.text).to.contain('"description":null')
+  })
+  it('201 inactive when asked so, and says that it was asked for', async () => {
+    const made = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, is_active: false } })
+    expect(made.get('is_active')).to.equal('false')
+    expect(made.get('deactivation_reason')).to.equal('requested')
+  })
+  it('201 with an own secret and own delays', async () => {
+    for (const bytes of [24, 25, 26, 27, 62, 63, 64]) {
+      const secret = `whsec_${Buffer.alloc(bytes, bytes).toString('base64')}`
+      api.secrets.add(secret)
+      const made = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, secret, retry_delays: [0.5, 60] } })
+      expect(made.status, `${bytes} bytes`).to.equal(201)
+      expect(made.get('secret')).to.equal(secret)
+      expect(JSON.parse(made.text).retry_delays).to.deep.equal([0.5, 60])
+    }
+  })
+  it('201 by a key names the key, and no other key sees it', async () => {
+    const [mine, other] = [await api.key(admin), await api.key(admin)]
+    const made = await api.call('POST', '/v1/webhooks', { as: mine, body })
+    expect(made.get('key_id')).to.equal(mine.id)
+    expect((await api.call('GET', `/v1/webhooks/${made.get('id')}`, { as: mine })).status).to.equal(200)
+    expect((await api.call('GET', `/v1/webhooks/${made.get('id')}`, { as: other })).status).to.equal(404)
+  })
+  for (const event of ['order.created', 'order.*', '*', 'a', 'x:y/z-1_2.q', 'kolbak.test', 'n'.repeat(255)])
+    it(`201 for the pattern ${event.slice(0, 20)}`, async () => {
+      expect((await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, event } })).status).to.equal(201)
+    })
+  for (const url of [
+    'https://[::ffff:127.0.0.1]/x',
+    'https://there-is-no-such-name.invalid/x',
+    'http://127.0.0.1:8080/',
+    'https://1.1.1.1/',
+  ])
+    it(`201 for ${url}`, async () => {
+      const made = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, callback_url: url } })
+      expect(made.status).to.equal(201)
+      expect(made.get('callback_url')).to.equal(url)
+    })
+
+  describe('422 for the URL, naming the field, and stores nothing:', () => {
+    for (const [url, says] of [
+      ['http://1.1.1.1/', 'KOLBAK_ALLOW_HTTP'],
+      ['https://10.0.0.1/', 'KOLBAK_ALLOWED_SUBNETS'],
+      ['https://169.254.169.254/latest/meta-data', 'KOLBAK_ALLOWED_SUBNETS'],
+      ['https://[::1]/', 'KOLBAK_ALLOWED_SUBNETS'],
+      ['https://[fd00::1]/', 'KOLBAK_ALLOWED_SUBNETS'],
+      ['https://0x0a000001/', 'KOLBAK_ALLOWED_SUBNETS'],
+      ['https://user:password@1.1.1.1/', 'credentials'],
+      ['ftp://1.1.1.1/', 'https:'],
+      ['javascript:alert(1)', 'https:'],
+      ['/relative', 'absolute'],
+      ['https://', 'absolute'],
+      ['', 'at least 1'],
+      [`https://1.1.1.1/${'x'.repeat(2048)}`, 'at most 2048'],
+    ] as const)
+      it(url.slice(0, 50) || '(empty)', async () => {
+        const before = await api.events()
+        const refused = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, callback_url: url } })
+        expect(refused.status).to.equal(422)
+        expect(refused.get('error.code')).to.equal('validation_failed')
+        expect(refused.get('error.details.0.path')).to.equal('callback_url')
+        expect(refused.get('error.details.0.message')).to.contain(says)
+        expect(await api.events()).to.equal(before)
+      })
+  })
+  it('422 names every faulty field at once, what the schema finds and what it cannot', async () => {
+    const before = await api.events()
+    const refused = await api.call('POST', '/v1/webhooks', {
+      as: admin,
+      body: {
+        callback_url: 'https://10.0.0.1/',
+        event: 'order*',
+        description: 5,
+        is_active: 'yes',
+        secret: 'whsec_short',
+        retry_delays: Array.from({ length: 5 }, () => 604_800),
+        id: 'x',
+      },
+    })
+    expect(refused.status).to.equal(422)
+    const details: { path: string }[] = JSON.parse(refused.text).error.details
+    const paths = details.map((detail) => detail.path).sort()
+    expect(paths).to.deep.equal(['callback_url', 'description', 'event', 'id', 'is_active', 'retry_delays', 'secret'])
+    expect(await api.events()).to.equal(before)
+  })
+  for (const event of ['', '**', 'order.**', '*.created', 'order*', '.*.x', 'a b', 'ü', 'order.created\n', 'n'.repeat(256), '.*'])
+    it(`422 for the pattern ${JSON.stringify(event.slice(0, 20))}`, async () => {
+      const refused = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, event } })
+      expect(refused.status).to.equal(422)
+      expect(refused.get('error.details.0.path')).to.equal('event')
+    })
+  for (const [what, secret] of [
+    ['too short', `whsec_${Buffer.alloc(23).toString('base64')}`],
+    ['too long', `whsec_${Buffer.alloc(65).toString('base64')}`],
+    ['without its prefix', Buffer.alloc(32).toString('base64')],
+    ['of base64url', `whsec_${'-_'.repeat(16)}`],
+    ['of broken base64', `whsec_${'A'.repeat(33)}`],
+  ])
+    it(`422 for a secret ${what}`, async () => {
+      const refused = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, secret } })
+      expect(refused.status).to.equal(422)
+      expect(refused.get('error.details.0.path')).to.equal('secret')
+    })
+  for (const delays of [[0], [-1], [604_801], Array.from({ length: 21 }, () => 1), ['5'], 5])
+    it(`422 for the delays ${JSON.stringify(delays).slice(0, 20)}`, async () => {
+      const refused = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, retry_delays: delays } })
+      expect(refused.status).to.equal(422)
+      expect(refused.get('error.details.0.path')).to.match(/^retry_delays/)
+    })
+  it('409 webhook_limit_reached at the limit of the account; a deletion makes room', async () => {
+    const small = await api.tenant()
+    await api.command(small.tenant, { type: 'ChangeTenantSettings', limits: { webhooks: 2 } })
+    const first = await api.webhook(small)
+    await api.webhook(small)
+    const refused = await api.call('POST', '/v1/webhooks', { as: small, body })
+    expect(refused.status).to.equal(409)
+    expect(refused.get('error.code')).to.equal('webhook_limit_reached')
+    await api.call('DELETE', `/v1/webhooks/${first}`, { as: small })
+    expect((await api.call('POST', '/v1/webhooks', { as: small, body })).status).to.equal(201)
+  })
+})

@@ -1,0 +1,46 @@
+import { expect } from 'chai'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('DELETE /v1/keys/:id', () => {
+  let api: TestApi
+  let admin: TestClient
+  before(async () => {
+    api = await startApi()
+    admin = await api.tenant()
+  })
+  after(() => api.stop())
+
+  it('204 without a body; a second time 404', async () => {
+    const { id } = await api.key(admin)
+    const gone = await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
+    expect(gone.status).to.equal(204)
+    expect(gone.text).to.equal('')
+    expect(gone.headers.get('content-type')).to.equal(null)
+    expect(gone.headers.get('etag')).to.equal(null)
+    expect((await api.call('DELETE', `/v1/keys/${id}`, { as: admin })).status).to.equal(404)
+  })
+  it('204 and the key opens nothing any more, within a second', async () => {
+    const { id, key } = await api.key(admin)
+    expect((await api.call('GET', '/v1/webhooks', { as: { key } })).status).to.equal(200)
+    await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
+    await waitFor(async () => (await api.call('GET', '/v1/webhooks', { as: { key } })).status === 401, { ms: 1_500 })
+  })
+  it('204 and the webhooks that it created stay', async () => {
+    const { id, key } = await api.key(admin)
+    const webhook = await api.webhook({ key })
+    await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
+    const kept = await api.call('GET', `/v1/webhooks/${webhook}`, { as: admin })
+    expect(kept.get('is_active')).to.equal('true')
+    expect(kept.get('key_id')).to.equal(id)
+  })
+  it('412 when If-Match names another revision', async () => {
+    const { id } = await api.key(admin)
+    expect((await api.call('DELETE', `/v1/keys/${id}`, { as: admin, headers: { 'if-match': '"1"' } })).status).to.equal(412)
+    expect((await api.call('DELETE', `/v1/keys/${id}`, { as: admin, headers: { 'if-match': '"0"' } })).status).to.equal(204)
+  })
+  it('404 for what does not exist or is no id', async () => {
+    for (const id of ['01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x'])
+      expect((await api.call('DELETE', `/v1/keys/${id}`, { as: admin })).status).to.equal(404)
+  })
+})
