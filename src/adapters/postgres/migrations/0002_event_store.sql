@@ -1,0 +1,237 @@
+-- Up Migration
+
+-- The log of events (design: the Postgres log). Commit order is position order: an append takes one lock, then positions,
+-- and holds the lock to its commit, so that a reader needs `position > checkpoint` and nothing else. The lock is advisory
+-- lock 7001.
+
+-- Places in the order of all events, of both tables. Drawn only under the log lock. What is rolled back leaves a gap that never fills.
+create sequence event_positions cache 1;
+
+-- Streams that are kept for ever. Data and metadata are text and never jsonb: the chain of hashes depends on every byte.
+create table command_events (
+  position bigint not null,
+  stored_at timestamptz not null default clock_timestamp(),
+  id uuid not null,
+  revision integer not null,
+  stream text collate "C" not null,
+  type text collate "C" not null,
+  data text not null,
+  metadata text not null,
+  constraint command_events_position primary key (position), -- subscriptions: position > checkpoint
+  constraint command_events_stream unique (stream, revision), -- reading a stream, and its head at an append
+  constraint command_events_id unique (id) -- whether an append is a repeat
+);
+
+-- Streams of a day, partitioned by the day in the stream's name; event ids are unique within a day.
+create table day_events (
+  position bigint not null,
+  stored_at timestamptz not null default clock_timestamp(),
+  id uuid not null,
+  revision integer not null,
+  day date not null,
+  stream text collate "C" not null,
+  type text collate "C" not null,
+  data text not null,
+  metadata text not null,
+  constraint day_events_stream unique (stream, revision, day), -- reading a stream, and its head at an append
+  constraint day_events_id unique (id, day) -- whether an append is a repeat
+) partition by range (day);
+-- Subscriptions: position > checkpoint.
+create index day_events_position on day_events (position);
+
+-- Which days have events at which positions: while a day gets events, it has a mark at least every 8,192 positions. So a
+-- reader at position p needs no day but those with a mark above p - 8192, however many days there are.
+create table day_event_marks (
+  position bigint not null,
+  day date not null,
+  primary key (position, day) -- days with a mark above a position
+);
+
+-- The settings of the functions below: plans are made once, while the tables may still be empty, and must be index scans
+-- over the partitions that the arguments leave, whatever the statistics say at that moment.
+
+-- The newest position of the command events, the day events, or both; null when there is none.
+create function events_head(of_commands boolean, of_days boolean) returns bigint language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+  first_day date;
+  last_day date;
+begin
+  if of_days then
+    select min(m.day), max(m.day) into first_day, last_day from day_event_marks m
+    where m.position > (select max(position) from day_event_marks) - 8192;
+  end if;
+  return greatest(
+    (select e.position from command_events e where of_commands order by e.position desc limit 1),
+    (select e.position from day_events e where e.day between first_day and last_day order by e.position desc limit 1)
+  );
+end $$;
+
+-- The next events after a position, at most so many and (beyond the first) 4 MiB of data; `wanted`: families, or null for all.
+-- What is not wanted comes as its bare position, so that the reader's checkpoint moves. One snapshot, that of the calling
+-- statement: two statements would see two ends of the log, and a merge of them could skip what was committed between.
+create function read_events(after bigint, at_most integer, of_commands boolean, of_days boolean, wanted text[])
+returns table ("position" bigint, id uuid, revision integer, stream text, type text, data text, metadata text)
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+  first_day date;
+  last_day date;
+begin
+  if of_days then
+    select min(m.day), max(m.day) into first_day, last_day from day_event_marks m where m.position > after - 8192;
+  end if;
+  return query
+    select w.position, w.id, w.revision, w.stream, w.type, w.data, w.metadata
+    from (
+      select f.*, sum(octet_length(f.data)) over (order by f.position rows between unbounded preceding and 1 preceding) as bytes_before
+      from (
+        select e.position, e.id, e.revision, e.stream, e.type,
+               case when wanted is null or split_part(e.stream, '-', 1) = any (wanted) then e.data end as data, e.metadata
+        from (
+          (select c.position, c.id, c.revision, c.stream, c.type, c.data, c.metadata from command_events c
+           where of_commands and c.position > after order by c.position limit at_most)
+          union all
+          (select d.position, d.id, d.revision, d.stream, d.type, d.data, d.metadata from day_events d
+           where d.day between first_day and last_day and d.position > after order by d.position limit at_most)
+        ) e
+        order by e.position limit at_most
+      ) f
+    ) w
+    where coalesce(w.bytes_before, 0) < 4194304
+    order by w.position;
+end $$;
+
+-- Appends items, each some events to one stream, each with its own expected revision and its own answer; items see those
+-- before them. Items of one call share no event id. Texts are joined by U+001E, which JSON never holds unescaped.
+--   streams: distinct names; days: theirs, or null when these are command streams
+--   item_streams: index (from 1) of each item's stream; item_expected: a revision, or -1 none, -2 any, -3 some
+--   event_items: index (from 1) of each event's item; event_ordinals: its place (from 0) in it
+-- Answers an item each, joined by commas: `a:<revision>:<position>` of its last event, appended now or before;
+-- `c:<actual revision>` a conflict; `r` refused, since an event elsewhere has an id of it.
+create function append_events(
+  streams text, days date[], item_streams integer[], item_expected integer[], item_counts integer[],
+  event_items integer[], event_ordinals integer[], ids uuid[], types text, datas text, metadatas text
+) returns text language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off set lock_timeout = '5s' as $$
+declare
+  names text[] := string_to_array(streams, e'\x1e');
+  total integer := cardinality(ids);
+  first_day date;
+  last_day date;
+  heads integer[];
+  known_items integer[];
+  known_ordinals integer[];
+  known_streams text[];
+  known_revisions integer[];
+  known_positions bigint[];
+  first_revisions integer[] := array_fill(null::integer, array[cardinality(item_streams)]);
+  outcomes text[] := array_fill(null::text, array[cardinality(item_streams)]);
+  base bigint;
+  events integer := 0; -- of the items so far
+  s integer;
+  head integer;
+  expected integer;
+  is_met boolean;
+  here integer;
+  in_place integer;
+  is_first_here boolean;
+  last_revision integer;
+  last_position bigint;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'events are appended at READ COMMITTED: a snapshot from before the log lock would miss the newest'
+      using errcode = 'invalid_transaction_state';
+  end if;
+  if total <> cardinality(event_items) then
+    raise exception 'an event id is not a UUID' using errcode = 'invalid_parameter_value';
+  end if;
+  if total > 8192 then -- see day_event_marks
+    raise exception 'more than 8192 events in one append' using errcode = 'program_limit_exceeded';
+  end if;
+
+  perform pg_advisory_xact_lock(7001); -- before anything is read: each statement below has a snapshot from after it
+
+  -- Lateral with a limit: one index probe each, which no plan can turn into a join that reads a whole index.
+  if days is null then
+    heads := array(
+      select coalesce((select e.revision from command_events e where e.stream = n.name order by e.revision desc limit 1), -1)
+      from unnest(names) with ordinality n (name, place) order by n.place);
+    select array_agg(u.item), array_agg(u.ordinal), array_agg(k.stream), array_agg(k.revision), array_agg(k.position)
+    into known_items, known_ordinals, known_streams, known_revisions, known_positions
+    from unnest(event_items, event_ordinals, ids) u (item, ordinal, id)
+    cross join lateral (select e.stream, e.revision, e.position from command_events e where e.id = u.id limit 1) k;
+  else
+    select min(d), max(d) into first_day, last_day from unnest(days) d; -- prunes all other partitions before the scans begin
+    heads := array(
+      select coalesce((select e.revision from day_events e
+                       where e.day between first_day and last_day and e.day = n.day and e.stream = n.name
+                       order by e.revision desc limit 1), -1)
+      from unnest(names, days) with ordinality n (name, day, place) order by n.place);
+    select array_agg(u.item), array_agg(u.ordinal), array_agg(k.stream), array_agg(k.revision), array_agg(k.position)
+    into known_items, known_ordinals, known_streams, known_revisions, known_positions
+    from unnest(event_items, event_ordinals, ids) u (item, ordinal, id)
+    cross join lateral (select e.stream, e.revision, e.position from day_events e
+                        where e.day between first_day and last_day and e.day = days[item_streams[u.item]] and e.id = u.id
+                        limit 1) k;
+  end if;
+
+  for i in 1 .. cardinality(item_streams) loop
+    s := item_streams[i];
+    head := heads[s];
+    expected := item_expected[i];
+    events := events + item_counts[i];
+    is_met := expected = -2 or expected = head or (expected = -3 and head >= 0);
+    if known_items is null or i <> all (known_items) then
+      if is_met then
+        if base is null then base := nextval('event_positions'); end if;
+        first_revisions[i] := head + 1;
+        head := head + item_counts[i];
+        heads[s] := head;
+        outcomes[i] := 'a:' || head || ':' || base + events - 1;
+      else
+        outcomes[i] := 'c:' || head;
+      end if;
+    else
+      -- Some of the ids are known. The rules are EventStoreDB's, so that both stores answer alike; there an exact
+      -- revision below the head compares the ids that follow it.
+      select count(*) filter (where k.stream = names[s]),
+             count(*) filter (where k.stream = names[s] and k.revision = expected + 1 + k.ordinal),
+             coalesce(bool_or(k.stream = names[s] and k.ordinal = 0), false),
+             max(k.revision) filter (where k.ordinal = item_counts[i] - 1),
+             max(k.position) filter (where k.ordinal = item_counts[i] - 1)
+      into here, in_place, is_first_here, last_revision, last_position
+      from unnest(known_items, known_ordinals, known_streams, known_revisions, known_positions)
+        k (item, ordinal, stream, revision, position)
+      where k.item = i;
+      if item_counts[i] = (case when is_met then here when expected >= -1 and expected < head then in_place end) then
+        outcomes[i] := 'a:' || last_revision || ':' || last_position;
+      elsif is_first_here or not is_met then
+        outcomes[i] := 'c:' || head;
+      else
+        outcomes[i] := 'r';
+      end if;
+    end if;
+  end loop;
+
+  if base is not null then
+    if total > 1 then perform setval('event_positions', base + total - 1); end if;
+    if days is null then
+      insert into command_events (position, stream, revision, id, type, data, metadata)
+      select base + e.place - 1, names[item_streams[e.item]], first_revisions[e.item] + e.ordinal, e.id, e.type, e.data, e.metadata
+      from unnest(event_items, event_ordinals, ids, string_to_array(types, e'\x1e'), string_to_array(datas, e'\x1e'), string_to_array(metadatas, e'\x1e'))
+        with ordinality e (item, ordinal, id, type, data, metadata, place)
+      where first_revisions[e.item] is not null;
+    else
+      insert into day_event_marks (position, day)
+      select base, d.day from (select distinct day from unnest(days) day) d
+      where not exists (select from day_event_marks m where m.position > base + total - 8192 and m.day = d.day);
+      insert into day_events (position, day, stream, revision, id, type, data, metadata)
+      select base + e.place - 1, days[item_streams[e.item]], names[item_streams[e.item]], first_revisions[e.item] + e.ordinal, e.id, e.type, e.data, e.metadata
+      from unnest(event_items, event_ordinals, ids, string_to_array(types, e'\x1e'), string_to_array(datas, e'\x1e'), string_to_array(metadatas, e'\x1e'))
+        with ordinality e (item, ordinal, id, type, data, metadata, place)
+      where first_revisions[e.item] is not null;
+    end if;
+  end if;
+  return array_to_string(outcomes, ',');
+end $$;

@@ -1,0 +1,514 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
+import type { EventId } from '../../src/events/ids.ts'
+import { type Family, isDayStream, type StreamName } from '../../src/events/streams.ts'
+import {
+  EventRefused,
+  type EventStore,
+  EventTooLarge,
+  type ExpectedRevision,
+  RevisionConflict,
+  StoreUnavailable,
+} from '../../src/ports/event-store.ts'
+import { anAttempts, anEvent, anId, aRouting, aTenant, aWebhook, collect, errorOf, someEvents } from '../support/event-store-events.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+/** An engine to run the suite on. It may hold events of others: the suite looks only at streams that it has made. */
+export interface EventStoreEngine {
+  /** A store on the engine, as a process of its own would have one. */
+  open(options: { dayStreamMaxAgeSeconds: number }): EventStore | Promise<EventStore>
+  /** Stops what `makeEngine` started, after the stores are closed. */
+  drop(): Promise<void>
+}
+
+const monthSeconds = 30 * 86_400
+const everyFamily: readonly Family[] = ['tenant', 'key', 'webhook', 'routing', 'attempts']
+const kinds = [
+  ['a command stream', aWebhook],
+  ['a day stream', () => anAttempts()],
+] as const
+
+/** What every adapter of the port EventStore must do. */
+export function eventStoreContract(adapter: string, makeEngine: () => Promise<EventStoreEngine>): void {
+  describe(`the event store on ${adapter}`, () => {
+    let engine: EventStoreEngine
+    let store: EventStore
+    const opened: EventStore[] = []
+    const open = async (dayStreamMaxAgeSeconds = monthSeconds) => {
+      const fresh = await engine.open({ dayStreamMaxAgeSeconds })
+      opened.push(fresh)
+      return fresh
+    }
+    before(async () => {
+      engine = await makeEngine()
+      store = await open()
+    })
+    after(async () => {
+      await Promise.all(opened.map((each) => each.close()))
+      await engine.drop()
+    })
+
+    const conflictOf = async (stream: StreamName, events: NewEvent[], expected: ExpectedRevision) => {
+      const error = await errorOf(store.append(stream, events, expected))
+      if (!(error instanceof RevisionConflict)) throw error
+      expect(error).to.include({ code: 'revision_conflict', stream, expected })
+      return error.actual
+    }
+    const idsIn = async (stream: StreamName) => (await store.read(stream)).map((event) => event.id)
+    /** Everything of the given streams after a checkpoint, by a subscription that ends at the head. */
+    const allAfter = async (after: Checkpoint | null, families: readonly Family[], streams: readonly StreamName[], batch?: number) => {
+      const head = await store.head(families)
+      if (head === null) return []
+      const until = (_: RecordedEvent[], checkpoint: Checkpoint) => checkpoint >= head
+      return (await collect(store, { families, after, streams, until, ...(batch === undefined ? {} : { batch }) })).events
+    }
+
+    for (const [kind, aStream] of kinds)
+      describe(`appending to ${kind}`, () => {
+        it('numbers events from 0 and answers with the last revision', async () => {
+          const stream = aStream()
+          expect((await store.append(stream, someEvents(3), 'none')).revision).to.equal(2)
+          expect((await store.append(stream, someEvents(2), 2)).revision).to.equal(4)
+          expect((await store.read(stream)).map((event) => event.revision)).to.deep.equal([0, 1, 2, 3, 4])
+        })
+        it('answers with the position that the last event is read at', async () => {
+          const stream = aStream()
+          const { position } = await store.append(stream, someEvents(3), 'any')
+          expect((await store.read(stream)).at(-1)?.position).to.equal(position)
+        })
+        it('takes `none` only for a stream that does not exist', async () => {
+          const stream = aStream()
+          await store.append(stream, someEvents(2), 'none')
+          expect(await conflictOf(stream, someEvents(1), 'none')).to.equal(1)
+        })
+        it('takes `some` only for a stream that exists', async () => {
+          const stream = aStream()
+          expect(await conflictOf(stream, someEvents(1), 'some')).to.equal(-1)
+          await store.append(stream, someEvents(1), 'none')
+          expect((await store.append(stream, someEvents(1), 'some')).revision).to.equal(1)
+        })
+        it('takes `any` whether the stream exists or not', async () => {
+          const stream = aStream()
+          expect((await store.append(stream, someEvents(1), 'any')).revision).to.equal(0)
+          expect((await store.append(stream, someEvents(1), 'any')).revision).to.equal(1)
+        })
+        it('takes an exact revision only when it is the last, and says which that is', async () => {
+          const stream = aStream()
+          expect(await conflictOf(stream, someEvents(1), 0)).to.equal(-1)
+          await store.append(stream, someEvents(3), 'none')
+          expect(await conflictOf(stream, someEvents(1), 1)).to.equal(2)
+          expect(await conflictOf(stream, someEvents(1), 7)).to.equal(2)
+          expect((await store.append(stream, someEvents(1), 2)).revision).to.equal(3)
+        })
+        it('stores nothing of an append that conflicts', async () => {
+          const stream = aStream()
+          const kept = someEvents(2)
+          await store.append(stream, kept, 'none')
+          await conflictOf(stream, someEvents(3), 0)
+          expect(await idsIn(stream)).to.deep.equal(kept.map((event) => event.id))
+        })
+        it('lets one of many win a race for a revision, and tells the others where the stream is', async () => {
+          const stream = aStream()
+          await store.append(stream, someEvents(1), 'none')
+          const results = await Promise.allSettled(Array.from({ length: 12 }, () => store.append(stream, someEvents(1), 0)))
+          const lost = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+          expect(lost).to.have.length(11)
+          for (const error of lost) expect(error).to.be.instanceOf(RevisionConflict).and.to.include({ actual: 1 })
+        })
+      })
+
+    for (const [kind, aStream] of kinds)
+      describe(`repeating an append to ${kind}`, () => {
+        for (const expected of ['none', 'any'] as const)
+          it(`answers as the first time, expecting ${expected}, and stores nothing twice`, async () => {
+            const stream = aStream()
+            const events = someEvents(3)
+            const first = await store.append(stream, events, expected)
+            expect(await store.append(stream, events, expected)).to.deep.equal(first)
+            await store.append(stream, someEvents(1), 'any')
+            expect(await store.append(stream, events, expected)).to.deep.equal(first)
+            expect(await store.read(stream)).to.have.length(4)
+          })
+        for (const expected of [1, 'some'] as const)
+          it(`answers as the first time, expecting ${expected} of a stream that goes on`, async () => {
+            const stream = aStream()
+            await store.append(stream, someEvents(2), 'none')
+            const events = someEvents(2)
+            const first = await store.append(stream, events, expected)
+            await store.append(stream, someEvents(3), 'any')
+            expect(await store.append(stream, events, expected)).to.deep.equal(first)
+            expect(await store.read(stream)).to.have.length(7)
+          })
+        it('answers so whichever store it comes from', async () => {
+          const stream = aStream()
+          const events = someEvents(2)
+          const first = await store.append(stream, events, 'any')
+          expect(await (await open()).append(stream, events, 'any')).to.deep.equal(first)
+        })
+        it('appends once when the repeat comes while the first is under way', async () => {
+          const stream = aStream()
+          const events = someEvents(2)
+          const answers = await Promise.all([1, 2, 3].map(() => store.append(stream, events, 'none')))
+          expect(answers[1]).to.deep.equal(answers[0])
+          expect(answers[2]).to.deep.equal(answers[0])
+          expect(await idsIn(stream)).to.deep.equal(events.map((event) => event.id))
+        })
+        it('answers the beginning of an earlier append as a success of its own', async () => {
+          const stream = aStream()
+          const events = someEvents(3)
+          await store.append(stream, events, 'none')
+          expect((await store.append(stream, events.slice(0, 2), 'none')).revision).to.equal(1)
+          expect((await store.append(stream, events.slice(0, 2), 'any')).revision).to.equal(1)
+        })
+        for (const expected of ['none', 'any', 'some'] as const)
+          it(`conflicts, expecting ${expected}, when the first event is known and a later one is not`, async () => {
+            const stream = aStream()
+            const events = someEvents(2)
+            await store.append(stream, events, 'none')
+            expect(await conflictOf(stream, [...events, anEvent()], expected)).to.equal(1)
+            expect(await store.read(stream)).to.have.length(2)
+          })
+        it('conflicts when an exact revision is not followed by these events', async () => {
+          const stream = aStream()
+          const events = someEvents(4)
+          await store.append(stream, events, 'none')
+          expect(await conflictOf(stream, events.slice(2), 0)).to.equal(3)
+          expect(await conflictOf(stream, [events[1]!, events[3]!], 0)).to.equal(3)
+          expect((await store.append(stream, events.slice(2), 1)).revision).to.equal(3)
+        })
+        it('conflicts when the expected revision is beyond the last, known or not', async () => {
+          const stream = aStream()
+          const events = someEvents(2)
+          await store.append(stream, events, 'none')
+          expect(await conflictOf(stream, events, 5)).to.equal(1)
+        })
+      })
+
+    describe('reading a stream', () => {
+      for (const [kind, aStream] of kinds) {
+        it(`goes forwards and backwards, from a revision, up to a limit, in ${kind}`, async () => {
+          const stream = aStream()
+          await store.append(stream, someEvents(10), 'none')
+          const revisions = async (options: Parameters<EventStore['read']>[1]) =>
+            (await store.read(stream, options)).map((event) => event.revision)
+          expect(await revisions({})).to.deep.equal([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+          expect(await revisions({ from: 7 })).to.deep.equal([7, 8, 9])
+          expect(await revisions({ from: 2, limit: 3 })).to.deep.equal([2, 3, 4])
+          expect(await revisions({ limit: 2 })).to.deep.equal([0, 1])
+          expect(await revisions({ from: 10 })).to.deep.equal([])
+          expect(await revisions({ backwards: true })).to.deep.equal([9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+          expect(await revisions({ backwards: true, from: 3 })).to.deep.equal([3, 2, 1, 0])
+          expect(await revisions({ backwards: true, from: 8, limit: 2 })).to.deep.equal([8, 7])
+          expect(await revisions({ backwards: true, limit: 1 })).to.deep.equal([9])
+        })
+        it(`finds nothing in ${kind} that does not exist`, async () => {
+          expect(await store.read(aStream())).to.deep.equal([])
+          expect(await store.read(aStream(), { backwards: true, limit: 1 })).to.deep.equal([])
+        })
+        it(`gives back what was appended to ${kind}`, async () => {
+          const stream = aStream()
+          const event = anEvent({ type: 'ThingHappened', data: { a: 1, b: [null, true, 'x'], c: { d: 'é€😀' } } })
+          const { position } = await store.append(stream, [event], 'none')
+          expect(await store.read(stream)).to.deep.equal([{ ...event, stream, revision: 0, position }])
+        })
+      }
+    })
+
+    describe('the bytes of an event', () => {
+      const roundTrip = async (data: object, stream = aWebhook()) => {
+        await store.append(stream, [anEvent({ data })], 'none')
+        const [read] = await store.read(stream)
+        const subscribed = (await allAfter(null, ['tenant', 'key', 'webhook'], [stream])).at(0)
+        expect(JSON.stringify(subscribed?.data)).to.equal(JSON.stringify(read?.data))
+        return JSON.stringify(read?.data)
+      }
+      it('keep the order of keys, and numbers as they were', async () => {
+        const data = { zebra: 1, alpha: 2, nested: { y: 1e21, b: -0.1, a: 1.5e-9 }, '10': 'x', '2': 'y', list: [3, 1, 2] }
+        expect(await roundTrip(data)).to.equal(JSON.stringify(data))
+      })
+      it('keep NUL, control characters and the separators of any framing', async () => {
+        const data = { text: 'a\u0000b\u0001c\u001e\u001f\u007f\u2028\u2029\\u0000"\'', '\u0000key\u001e': '' }
+        expect(await roundTrip(data)).to.equal(JSON.stringify(data))
+      })
+      it('keep lone surrogates', async () => {
+        const data = { high: 'x\ud800', low: '\udfffx', turned: '\udc00\ud800', '\ud83d': 1, pair: '\ud83d\ude00' }
+        expect(await roundTrip(data)).to.equal(JSON.stringify(data))
+      })
+      it('keep a string of nearly 1 MiB, in a stream of either kind', async () => {
+        for (const stream of [aWebhook(), anAttempts()]) {
+          const data = { big: 'é€x'.repeat(170_000) }
+          await store.append(stream, [anEvent({ data })], 'none')
+          expect((await store.read(stream))[0]?.data).to.deep.equal(data)
+        }
+      })
+      it('keep any JSON', async () => {
+        await fc.assert(
+          fc.asyncProperty(
+            fc.array(fc.tuple(fc.string({ unit: 'binary' }), fc.jsonValue({ stringUnit: 'binary' })), { maxLength: 5 }),
+            async (entries) => {
+              const data = JSON.parse(JSON.stringify(Object.fromEntries(entries)))
+              const stream = aTenant()
+              await store.append(
+                stream,
+                [anEvent({ data, metadata: { ...anEvent().metadata, $correlationId: JSON.stringify(data) } })],
+                'none',
+              )
+              const [read] = await store.read(stream)
+              expect(JSON.stringify(read?.data)).to.equal(JSON.stringify(data))
+              expect(read?.metadata.$correlationId).to.equal(JSON.stringify(data))
+            },
+          ),
+          { numRuns: 50 },
+        )
+      })
+    })
+
+    describe('an append that cannot be stored', () => {
+      it('is too large above 1 MiB, in one event or in all of it', async () => {
+        const stream = aWebhook()
+        const one = await errorOf(store.append(stream, [anEvent({ data: { big: 'x'.repeat(1 << 20) } })], 'none'))
+        expect(one).to.be.instanceOf(EventTooLarge).and.to.include({ code: 'event_too_large' })
+        const half = () => anEvent({ data: { big: '€'.repeat(180_000) } }) // 540,000 bytes
+        expect(await errorOf(store.append(stream, [half(), half()], 'none'))).to.be.instanceOf(EventTooLarge)
+        expect((await store.append(stream, [half()], 'none')).revision).to.equal(0)
+      })
+      for (const [kind, aStream] of kinds)
+        it(`fails alone among those that are written with it, in ${kind}`, async () => {
+          const poison = [3, 17].map(() => store.append(aStream(), [anEvent({ id: 'not-a-uuid' as EventId })], 'any'))
+          const streams = Array.from({ length: 30 }, aStream)
+          const good = streams.map((stream) => store.append(stream, someEvents(2), 'none'))
+          for (const bad of poison)
+            expect(await errorOf(bad))
+              .to.be.instanceOf(EventRefused)
+              .and.to.include({ code: 'event_refused' })
+          for (const each of good) expect((await each).revision).to.equal(1)
+        })
+      it('fails alone when it conflicts, among those that are written with it', async () => {
+        const streams = Array.from({ length: 20 }, aTenant)
+        const results = await Promise.allSettled(streams.map((stream, i) => store.append(stream, someEvents(1), i % 2 === 0 ? 'none' : 3)))
+        results.forEach((result, i) => {
+          expect(result.status).to.equal(i % 2 === 0 ? 'fulfilled' : 'rejected')
+        })
+      })
+    })
+
+    it('appends to hundreds of streams of every family at once', async () => {
+      const streams = Array.from({ length: 600 }, (_, i) => [aWebhook, aTenant, () => anAttempts(), () => aRouting()][i % 4]!())
+      const before = await store.head(everyFamily)
+      const answers = await Promise.all(
+        streams.map((stream, i) => store.append(stream, someEvents(1 + (i % 3)), 'none', { patient: isDayStream(stream) && i % 3 === 0 })),
+      )
+      answers.forEach((answer, i) => {
+        expect(answer.revision).to.equal(i % 3)
+      })
+      const events = await allAfter(before, everyFamily, streams)
+      expect(events).to.have.length(1200)
+      expect(new Set(events.map((event) => event.position)).size).to.equal(1200)
+    })
+
+    describe('a subscription', () => {
+      it('hands over the events of its families, in the order of positions, and no others', async () => {
+        const before = await store.head(everyFamily)
+        const streams = [aTenant(), aWebhook(), anAttempts(), aRouting()] as const
+        const [tenant, webhook, attempts, routing] = streams
+        for (const stream of [tenant, attempts, webhook, routing, tenant, webhook, attempts])
+          await store.append(stream, someEvents(2), 'any')
+        const order = async (families: readonly Family[]) =>
+          (await allAfter(before, families, streams)).map((event) => `${streams.indexOf(event.stream as never)}.${event.revision}`)
+        expect(await order(everyFamily)).to.deep.equal([
+          '0.0',
+          '0.1',
+          '2.0',
+          '2.1',
+          '1.0',
+          '1.1',
+          '3.0',
+          '3.1',
+          '0.2',
+          '0.3',
+          '1.2',
+          '1.3',
+          '2.2',
+          '2.3',
+        ])
+        expect(await order(['webhook'])).to.deep.equal(['1.0', '1.1', '1.2', '1.3'])
+        expect(await order(['tenant', 'key'])).to.deep.equal(['0.0', '0.1', '0.2', '0.3'])
+        expect(await order(['routing'])).to.deep.equal(['3.0', '3.1'])
+        expect(await order(['routing', 'attempts'])).to.deep.equal(['2.0', '2.1', '3.0', '3.1', '2.2', '2.3'])
+        expect(await order(['tenant', 'attempts'])).to.deep.equal(['0.0', '0.1', '2.0', '2.1', '0.2', '0.3', '2.2', '2.3'])
+      })
+      it('hands over batches no larger than asked for, each with the checkpoint it has reached', async () => {
+        const before = await store.head(everyFamily)
+        const stream = aWebhook()
+        await store.append(stream, someEvents(25), 'none')
+        const sizes: number[] = []
+        await collect(store, {
+          families: everyFamily,
+          after: before,
+          batch: 7,
+          streams: [stream],
+          until: (events) => events.length === 25,
+          onBatch(events, checkpoint) {
+            sizes.push(events.length)
+            expect(events.at(-1)?.position ?? '').to.satisfy((position: string) => position <= checkpoint)
+          },
+        })
+        expect(Math.max(...sizes)).to.be.at.most(7)
+      })
+      it('goes on from any checkpoint without loss or repeat', async () => {
+        const before = await store.head(everyFamily)
+        const streams = [aTenant(), anAttempts(), aRouting(), aWebhook()]
+        for (let i = 0; i < 12; i++) await store.append(streams[i % 4]!, someEvents(1 + (i % 5)), 'any')
+        const head = (await store.head(everyFamily))!
+        const all: RecordedEvent[] = []
+        const seen: { checkpoint: Checkpoint; count: number }[] = [{ checkpoint: before ?? ('' as Checkpoint), count: 0 }]
+        await collect(store, {
+          families: everyFamily,
+          after: before,
+          batch: 4,
+          until: (_, checkpoint) => checkpoint >= head,
+          onBatch(events, checkpoint) {
+            all.push(...events.filter((event) => streams.includes(event.stream)))
+            seen.push({ checkpoint, count: all.length })
+          },
+        })
+        const ids = all.map((event) => event.id)
+        expect(new Set(ids).size).to.equal(ids.length)
+        for (const { checkpoint, count } of seen) {
+          const rest = checkpoint >= head ? [] : await allAfter(checkpoint === '' ? null : checkpoint, everyFamily, streams, 3)
+          expect(rest.map((event) => event.id)).to.deep.equal(ids.slice(count))
+        }
+      })
+      it('is live: it hands over what is appended later, here or by another process', async () => {
+        const other = await open()
+        const [here, there] = [anAttempts(), aWebhook()]
+        const live = collect(store, {
+          families: everyFamily,
+          after: await store.head(everyFamily),
+          streams: [here, there],
+          until: (events) => events.length === 6,
+        })
+        for (let i = 0; i < 3; i++) {
+          await store.append(here, someEvents(1), 'any', { patient: true })
+          await other.append(there, someEvents(1), 'any')
+        }
+        expect((await live).events.map((event) => event.stream)).to.deep.equal([here, there, here, there, here, there])
+      })
+      it('never shows a stream backwards, nor a position twice, while many append', async () => {
+        const streams = [aTenant(), anAttempts(), aWebhook(), anAttempts()]
+        const stores = [store, await open(), await open()]
+        const live = collect(store, {
+          families: everyFamily,
+          after: await store.head(everyFamily),
+          streams,
+          batch: 50,
+          until: (events) => events.length === 1200,
+        })
+        await Promise.all(
+          Array.from({ length: 12 }, async (_, writer) => {
+            for (let i = 0; i < 50; i++) await stores[writer % 3]!.append(streams[(writer + i) % 4]!, someEvents(2), 'any')
+          }),
+        )
+        const { events } = await live
+        for (const stream of streams) {
+          const revisions = events.filter((event) => event.stream === stream).map((event) => event.revision)
+          expect(revisions).to.deep.equal(Array.from({ length: 300 }, (_, i) => i))
+        }
+        events.reduce((previous, event) => {
+          expect(event.position > previous.position).to.equal(true)
+          return event
+        })
+      })
+      it('ends when its signal aborts, in the middle of a wait as well as before it began', async () => {
+        const stop = new AbortController()
+        let isDone = false
+        const waiting = (async () => {
+          for await (const _ of store.subscribe({ families: ['key'], after: await store.head(['key']), signal: stop.signal }));
+          isDone = true
+        })()
+        await store.append(aTenant(), someEvents(1), 'none')
+        expect(isDone).to.equal(false)
+        stop.abort()
+        await waiting
+        for await (const _ of store.subscribe({ families: everyFamily, after: null, signal: AbortSignal.abort() }))
+          throw new Error('a batch')
+      })
+      it('can be left at any batch', async () => {
+        const stream = aTenant()
+        const before = await store.head(everyFamily)
+        await store.append(stream, someEvents(10), 'none')
+        for await (const { events } of store.subscribe({
+          families: ['tenant'],
+          after: before,
+          signal: new AbortController().signal,
+          batch: 3,
+        })) {
+          if (events.length === 0) continue
+          expect(events.map((event) => event.revision)).to.deep.equal([0, 1, 2])
+          break
+        }
+        expect((await store.append(stream, someEvents(1), 9)).revision).to.equal(10)
+      })
+    })
+
+    describe('the head', () => {
+      it('is reached by a subscription of these families exactly when that has seen all appended before', async () => {
+        for (const families of [everyFamily, ['webhook'], ['attempts', 'routing'], ['key', 'attempts']] as const) {
+          const streams = [aWebhook(), anAttempts(), aRouting()]
+          for (const stream of streams) await store.append(stream, someEvents(2), 'none')
+          const head = (await store.head(families))!
+          const expected = streams.flatMap((stream) => (families.some((family) => stream.startsWith(`${family}-`)) ? [stream, stream] : []))
+          const { events } = await collect(store, { families, streams, until: (_, checkpoint) => checkpoint >= head })
+          expect(events.map((event) => event.stream)).to.deep.equal(expected)
+        }
+      })
+      it('grows with each append, and is no less than its position', async () => {
+        let last = ''
+        for (const stream of [aWebhook(), anAttempts(), aTenant()]) {
+          const { position } = await store.append(stream, someEvents(1), 'none')
+          const head = (await store.head(everyFamily))!
+          expect(head >= position && head > last).to.equal(true)
+          expect(head).to.have.length(position.length)
+          last = head
+        }
+      })
+    })
+
+    it('leaves out events of day streams that are older than its age limit, and keeps command streams for ever', async () => {
+      const brief = await open(1)
+      const [day, command] = [anAttempts(), aWebhook()]
+      await brief.append(day, someEvents(2), 'none')
+      await brief.append(command, someEvents(2), 'none')
+      expect(await brief.read(day)).to.have.length(2)
+      await waitFor(async () => (await brief.read(day)).length === 0, { what: 'the day stream to age' })
+      expect(await brief.read(day, { backwards: true, limit: 1 })).to.deep.equal([])
+      expect(await brief.read(command)).to.have.length(2)
+      // The numbering goes on.
+      expect((await brief.append(day, someEvents(1), 1)).revision).to.equal(2)
+      expect((await brief.read(day)).map((event) => event.revision)).to.deep.equal([2])
+    })
+
+    it('names its engine, the same for every store on it', async () => {
+      expect(store.identity)
+        .to.equal((await open()).identity)
+        .and.not.to.equal('')
+    })
+
+    it('refuses an append without events', async () => {
+      expect(await errorOf(store.append(aTenant(), [], 'any'))).to.be.instanceOf(EventRefused)
+    })
+
+    it('finishes what is under way when it closes, ends its subscriptions, and takes no more', async () => {
+      const closing = await open()
+      const stream = anAttempts()
+      const subscription = collect(closing, { families: ['attempts'], after: await closing.head(['attempts']), until: () => false })
+      const appends = Array.from({ length: 20 }, () => closing.append(stream, someEvents(1), 'any', { patient: true }))
+      await closing.close()
+      await Promise.all(appends)
+      await subscription
+      expect(await store.read(stream)).to.have.length(20)
+      expect(await errorOf(closing.append(stream, [anEvent({ id: anId() })], 'any'))).to.be.instanceOf(StoreUnavailable)
+    })
+  })
+}
