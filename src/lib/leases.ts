@@ -29,8 +29,17 @@ export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: numbe
     lose(): void
   }
   const held = new Map<string, Held>()
-  // A release under way would delete the row of a lease that is taken again meanwhile.
-  const releasing = new Map<string, Promise<unknown>>()
+  // Takes and releases of a name go one after another: a release would delete the row of a lease that is taken again meanwhile.
+  const turns = new Map<string, Promise<unknown>>()
+  const inTurn = <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    const mine = (turns.get(name) ?? Promise.resolve()).then(work, work)
+    const done = () => {
+      if (turns.get(name) === mine) turns.delete(name)
+    }
+    mine.then(done, done)
+    turns.set(name, mine)
+    return mine
+  }
   const stop = new AbortController()
   // A tenth of the lease stays unused: the clocks' rates may differ, and a request needs a moment to leave.
   const usable = leaseMs * 0.9
@@ -39,18 +48,17 @@ export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: numbe
     await pause(leaseMs / 3, stop.signal)
     if (held.size === 0 || stop.signal.aborted) return
     const asked = performance.now()
-    const names = [...held.keys()]
+    const leases = [...held.values()]
     const { rows } = await pool.query<{ name: string }>({
       name: 'leases-renew',
       text: `update leases set until = clock_timestamp() + $3 * interval '1 ms'
              where owner = $1 and name = any ($2) returning name`,
-      values: [owner, names, leaseMs],
+      values: [owner, leases.map((lease) => lease.name), leaseMs],
     })
     const renewed = new Set(rows.map((row) => row.name))
-    for (const name of names) {
-      const lease = held.get(name)
-      if (lease === undefined) continue
-      if (renewed.has(name)) lease.until = asked + usable
+    for (const lease of leases) {
+      if (held.get(lease.name) !== lease) continue // released meanwhile, and perhaps taken again
+      if (renewed.has(lease.name)) lease.until = asked + usable
       else lease.lose()
     }
   }
@@ -66,42 +74,39 @@ export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: numbe
   ])
 
   return {
-    async take(name) {
-      await releasing.get(name)?.catch(() => undefined) // its own caller is told
-      const asked = performance.now()
-      const { rowCount } = await pool.query({
-        name: 'leases-take',
-        text: `insert into leases (name, owner, until) values ($1, $2, clock_timestamp() + $3 * interval '1 ms')
-               on conflict (name) do update set owner = excluded.owner, until = excluded.until
-               where leases.until < clock_timestamp() or leases.owner = excluded.owner`,
-        values: [name, owner, leaseMs],
-      })
-      if (rowCount !== 1 || stop.signal.aborted) return null
-      const ended = new AbortController()
-      const lease: Held = {
-        name,
-        lost: ended.signal,
-        until: asked + usable,
-        held: () => !ended.signal.aborted && performance.now() <= lease.until,
-        lose() {
-          held.delete(name)
-          ended.abort()
-        },
-        async release() {
-          lease.lose()
-          const released = pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
-          releasing.set(name, released)
-          try {
-            await released
-          } finally {
-            if (releasing.get(name) === released) releasing.delete(name)
-          }
-        },
-      }
-      held.get(name)?.lose()
-      held.set(name, lease)
-      return lease
-    },
+    take: (name) =>
+      inTurn(name, async () => {
+        const asked = performance.now()
+        const { rowCount } = await pool.query({
+          name: 'leases-take',
+          text: `insert into leases (name, owner, until) values ($1, $2, clock_timestamp() + $3 * interval '1 ms')
+                 on conflict (name) do update set owner = excluded.owner, until = excluded.until
+                 where leases.until < clock_timestamp() or leases.owner = excluded.owner`,
+          values: [name, owner, leaseMs],
+        })
+        if (rowCount !== 1 || stop.signal.aborted) return null
+        const ended = new AbortController()
+        const lease: Held = {
+          name,
+          lost: ended.signal,
+          until: asked + usable,
+          held: () => !ended.signal.aborted && performance.now() <= lease.until,
+          lose() {
+            if (held.get(name) === lease) held.delete(name)
+            ended.abort()
+          },
+          release: () =>
+            inTurn(name, async () => {
+              const isSucceeded = held.has(name) && held.get(name) !== lease
+              lease.lose()
+              // The row is that of the lease that was taken since.
+              if (!isSucceeded) await pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
+            }),
+        }
+        held.get(name)?.lose()
+        held.set(name, lease)
+        return lease
+      }),
     async close() {
       stop.abort()
       await loops

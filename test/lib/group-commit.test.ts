@@ -1,0 +1,194 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect } from 'chai'
+import { groupCommit, isDataError } from '../../src/lib/group-commit.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+/** A write that the test lets finish, one at a time. */
+function heldWrites() {
+  const groups: number[][] = []
+  const gates: ((error?: Error) => void)[] = []
+  return {
+    groups,
+    write: (items: readonly number[]) => {
+      groups.push([...items])
+      return new Promise<number[]>((resolve, reject) => {
+        gates.push((error) => (error === undefined ? resolve(items.map((item) => item * 10)) : reject(error)))
+      })
+    },
+    async finish(error?: Error) {
+      const gate = await waitFor(() => gates.shift(), { what: 'a write' })
+      gate(error)
+    },
+  }
+}
+const dataError = () => Object.assign(new Error('bad data'), { code: '22P05' })
+const outcomeOf = (work: Promise<number>) =>
+  work.then(
+    (value) => value,
+    (error: Error) => error.message,
+  )
+
+describe('group commit', () => {
+  it('writes together what is added together, and answers each its own result', async () => {
+    const groups: number[][] = []
+    const group = groupCommit<number, number>({
+      async write(items) {
+        groups.push([...items])
+        return items.map((item) => item * 10)
+      },
+    })
+    expect(await Promise.all([3, 1, 2].map((item) => group.add(item)))).to.deep.equal([30, 10, 20])
+    expect(groups).to.deep.equal([[3, 1, 2]])
+  })
+  it('gathers what arrives while a write is under way, and has one under way at a time', async () => {
+    const held = heldWrites()
+    const group = groupCommit<number, number>({ write: held.write })
+    const first = group.add(1)
+    await waitFor(() => held.groups.length === 1)
+    const rest = [2, 3, 4].map((item) => group.add(item))
+    await turn()
+    await turn()
+    expect(held.groups).to.deep.equal([[1]])
+    expect(group.size).to.equal(4)
+    await held.finish()
+    expect(await first).to.equal(10)
+    await held.finish()
+    expect(await Promise.all(rest)).to.deep.equal([20, 30, 40])
+    expect(held.groups).to.deep.equal([[1], [2, 3, 4]])
+    expect(group.size).to.equal(0)
+  })
+  it('bounds a group by count', async () => {
+    const groups: number[][] = []
+    const group = groupCommit<number, number>({
+      maxCount: 2,
+      async write(items) {
+        groups.push([...items])
+        return items
+      },
+    })
+    await Promise.all([1, 2, 3, 4, 5].map((item) => group.add(item)))
+    expect(groups).to.deep.equal([[1, 2], [3, 4], [5]])
+  })
+  it('bounds a group by bytes, but always takes one item', async () => {
+    const groups: number[][] = []
+    const group = groupCommit<number, number>({
+      maxBytes: 10,
+      bytesOf: (item) => item,
+      async write(items) {
+        groups.push([...items])
+        return items
+      },
+    })
+    await Promise.all([4, 6, 1, 25, 10].map((item) => group.add(item)))
+    expect(groups).to.deep.equal([[4, 6], [1], [25], [10]])
+  })
+  it('refuses more than may wait, with the error of the caller', async () => {
+    const held = heldWrites()
+    const group = groupCommit<number, number>({ write: held.write, maxWaiting: 2, full: () => new Error('full') })
+    const taken = [group.add(1)]
+    await waitFor(() => held.groups.length === 1)
+    taken.push(group.add(2), group.add(3))
+    expect(await outcomeOf(group.add(4))).to.equal('full')
+    await held.finish()
+    await held.finish()
+    expect(await Promise.all(taken)).to.deep.equal([10, 20, 30])
+  })
+  it('lets a faulty item fail alone, wherever it stands', async () => {
+    for (let poison = 0; poison < 7; poison++) {
+      const written: number[] = []
+      const group = groupCommit<number, number>({
+        isPoison: isDataError,
+        async write(items) {
+          if (items.includes(poison)) throw dataError()
+          written.push(...items)
+          return items
+        },
+      })
+      const outcomes = await Promise.all([0, 1, 2, 3, 4, 5, 6].map((item) => outcomeOf(group.add(item))))
+      const expected = [0, 1, 2, 3, 4, 5, 6].map((item) => (item === poison ? 'bad data' : item))
+      expect(outcomes).to.deep.equal(expected)
+      expect(written.sort()).to.deep.equal([0, 1, 2, 3, 4, 5, 6].filter((item) => item !== poison))
+    }
+  })
+  it('fails the whole group on what is no item’s fault, and goes on with the next', async () => {
+    const held = heldWrites()
+    const group = groupCommit<number, number>({ write: held.write, isPoison: isDataError })
+    const lost = [1, 2].map((item) => outcomeOf(group.add(item)))
+    await held.finish(Object.assign(new Error('connection lost'), { code: '08006' }))
+    expect(await Promise.all(lost)).to.deep.equal(['connection lost', 'connection lost'])
+    expect(held.groups).to.deep.equal([[1, 2]])
+    const next = group.add(3)
+    await held.finish()
+    expect(await next).to.equal(30)
+  })
+  it('takes no missing answer for one', async () => {
+    const group = groupCommit<number, number>({ write: async () => [1] })
+    expect(await Promise.all([1, 2].map((item) => outcomeOf(group.add(item))))).to.deep.equal(
+      Array(2).fill('2 items were written, but 1 answered'),
+    )
+  })
+  it('answers a patient item only after it has lingered, together with its company', async () => {
+    const groups: number[][] = []
+    const group = groupCommit<number, number>({
+      lingerMs: 50,
+      async write(items) {
+        groups.push([...items])
+        return items
+      },
+    })
+    const started = performance.now()
+    const first = group.add(1, { patient: true })
+    for (let i = 0; i < 5; i++) await turn()
+    expect(groups).to.deep.equal([])
+    await Promise.all([first, group.add(2, { patient: true })])
+    expect(performance.now() - started).to.be.greaterThan(45)
+    expect(groups).to.deep.equal([[1, 2]])
+  })
+  it('does not linger when one item that waits is not patient', async () => {
+    const groups: number[][] = []
+    const group = groupCommit<number, number>({
+      lingerMs: 60_000,
+      async write(items) {
+        groups.push([...items])
+        return items
+      },
+    })
+    const patient = group.add(1, { patient: true })
+    await turn()
+    await turn()
+    expect(groups).to.deep.equal([])
+    await group.add(2)
+    await patient
+    expect(groups).to.deep.equal([[1, 2]])
+  })
+  it('does not linger when a group is full', async () => {
+    const group = groupCommit<number, number>({ lingerMs: 60_000, maxCount: 2, write: async (items) => items })
+    expect(await Promise.all([1, 2].map((item) => group.add(item, { patient: true })))).to.deep.equal([1, 2])
+    const byBytes = groupCommit<number, number>({ lingerMs: 60_000, maxBytes: 5, bytesOf: (n) => n, write: async (items) => items })
+    expect(await byBytes.add(9, { patient: true })).to.equal(9)
+  })
+  it('is idle when all that was added has been written', async () => {
+    const held = heldWrites()
+    const group = groupCommit<number, number>({ write: held.write, maxCount: 1 })
+    await group.idle()
+    const added = [group.add(1), group.add(2)]
+    let isIdle = false
+    const idle = group.idle().then(() => {
+      isIdle = true
+    })
+    await held.finish()
+    await added[0]
+    await turn()
+    expect(isIdle).to.equal(false)
+    await held.finish()
+    await idle
+    expect(await Promise.all(added)).to.deep.equal([10, 20])
+  })
+  it('knows the errors that are an item’s own fault by their SQLSTATE', () => {
+    const withCode = (code: string) => Object.assign(new Error('x'), { code })
+    for (const code of ['22021', '23505', '54000']) expect(isDataError(withCode(code)), code).to.equal(true)
+    for (const code of ['08006', '40P01', '57014', '53300', 'ECONNRESET']) expect(isDataError(withCode(code)), code).to.equal(false)
+    expect(isDataError(new Error('x'))).to.equal(false)
+    expect(isDataError('22021')).to.equal(false)
+  })
+})

@@ -1,0 +1,137 @@
+import { expect } from 'chai'
+import type { Pool } from 'pg'
+import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('leases', () => {
+  let db: TestDatabase
+  const keepers: LeaseKeeper[] = []
+  let errors: unknown[] = []
+  before(async () => {
+    db = await freshDatabase()
+  })
+  after(() => db.drop())
+  afterEach(async () => {
+    for (const keeper of keepers.splice(0)) await keeper.close()
+    errors = []
+    await db.pool.query('delete from leases')
+  })
+  const keeperOf = (owner: string, leaseMs = 5_000, pool: Pick<Pool, 'query'> = db.pool): LeaseKeeper => {
+    const keeper = leaseKeeper({ pool: pool as Pool, owner, leaseMs, onError: (error) => errors.push(error) })
+    keepers.push(keeper)
+    return keeper
+  }
+  /** A pool of a process that has lost its database: from `cut` on its queries fail. */
+  const cuttable = () => {
+    let isCut = false
+    return {
+      cut() {
+        isCut = true
+      },
+      mend() {
+        isCut = false
+      },
+      pool: {
+        query: (async (...args: Parameters<Pool['query']>) => {
+          if (isCut) throw new Error('no connection')
+          return db.pool.query(...args)
+        }) as unknown as Pool['query'],
+      },
+    }
+  }
+
+  it('are had by one process at a time', async () => {
+    const [a, b] = [keeperOf('a'), keeperOf('b')]
+    const [first, second] = await Promise.all([a.take('x'), b.take('x')])
+    expect([first, second].filter((lease) => lease !== null)).to.have.length(1)
+    const other = await (first === null ? b : a).take('y')
+    expect(other?.held()).to.equal(true)
+  })
+  it('are free again once released', async () => {
+    const [a, b] = [keeperOf('a'), keeperOf('b')]
+    const mine = await a.take('x')
+    expect(await b.take('x')).to.equal(null)
+    await mine?.release()
+    expect(mine?.held()).to.equal(false)
+    expect(mine?.lost.aborted).to.equal(true)
+    expect((await b.take('x'))?.held()).to.equal(true)
+  })
+  it('are renewed for as long as their process lives', async () => {
+    const [a, b] = [keeperOf('a', 150), keeperOf('b', 150)]
+    const mine = await a.take('x')
+    const end = performance.now() + 600
+    await waitFor(async () => {
+      expect(await b.take('x')).to.equal(null)
+      return performance.now() > end
+    })
+    expect(mine?.held()).to.equal(true)
+    expect(errors).to.deep.equal([])
+  })
+  it('are lost, by the own clock and before they run out, when they cannot be renewed', async () => {
+    const leaseMs = 400
+    const { pool, cut } = cuttable()
+    const a = keeperOf('a', leaseMs, pool)
+    const mine = (await a.take('x'))!
+    cut()
+    const b = keeperOf('b', leaseMs)
+    // Whoever takes it over finds that the former owner knows.
+    const theirs = await waitFor(async () => {
+      const lease = await b.take('x')
+      if (lease !== null) expect(mine.held()).to.equal(false)
+      return lease
+    })
+    await waitFor(() => mine.lost.aborted)
+    expect(theirs.held()).to.equal(true)
+    expect(errors.length).to.be.greaterThan(0)
+  })
+  it('are taken over from a process that died, as soon as they run out', async () => {
+    await db.pool.query(`insert into leases (name, owner, until) values ('x', 'dead', clock_timestamp() + interval '300 ms')`)
+    const started = performance.now()
+    const b = keeperOf('b')
+    const mine = await waitFor(() => b.take('x'))
+    expect(mine.held()).to.equal(true)
+    expect(performance.now() - started).to.be.within(200, 2_000)
+  })
+  it('are lost when another has taken them over meanwhile', async () => {
+    const a = keeperOf('a', 200)
+    const mine = (await a.take('x'))!
+    await db.pool.query(`update leases set owner = 'b', until = clock_timestamp() + interval '1 hour' where name = 'x'`)
+    await waitFor(() => mine.lost.aborted)
+    expect(mine.held()).to.equal(false)
+    expect(await a.take('x')).to.equal(null)
+  })
+  it('can be taken again at once by the process that lost them to its own clock', async () => {
+    const { pool, cut, mend } = cuttable()
+    const a = keeperOf('a', 100, pool)
+    const former = (await a.take('x'))!
+    cut()
+    await waitFor(() => former.lost.aborted)
+    mend()
+    const again = (await a.take('x'))!
+    expect(again.held()).to.equal(true)
+    expect(former.held()).to.equal(false)
+  })
+  it('keep what was taken again while the release was under way', async () => {
+    const a = keeperOf('a', 60_000)
+    const b = keeperOf('b')
+    let former = (await a.take('x'))!
+    for (let i = 0; i < 20; i++) {
+      const [again] = await Promise.all(i % 2 === 0 ? [a.take('x'), former.release()] : [former.release().then(() => a.take('x'))])
+      expect(former.held()).to.equal(false)
+      expect(again?.held()).to.equal(true)
+      expect(await b.take('x')).to.equal(null)
+      await former.release()
+      expect(await b.take('x')).to.equal(null)
+      former = again!
+    }
+  })
+  it('are given back when their keeper closes', async () => {
+    const a = keeperOf('a', 60_000)
+    const mine = await a.take('x')
+    await a.close()
+    expect(mine?.lost.aborted).to.equal(true)
+    expect((await keeperOf('b').take('x'))?.held()).to.equal(true)
+    expect(await a.take('y')).to.equal(null)
+  })
+})

@@ -1,0 +1,53 @@
+import { expect } from 'chai'
+import { type LiveProcesses, liveProcesses } from '../../src/lib/live-processes.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('live processes', () => {
+  let db: TestDatabase
+  const started: LiveProcesses[] = []
+  before(async () => {
+    db = await freshDatabase()
+  })
+  after(() => db.drop())
+  afterEach(async () => {
+    for (const one of started.splice(0)) await one.close()
+    await db.pool.query('delete from live_processes')
+  })
+  const start = async (id: string, roles: string[]) => {
+    const one = await liveProcesses({
+      pool: db.pool,
+      id,
+      roles,
+      everyMs: 40,
+      onError(error) {
+        throw error
+      },
+    })
+    started.push(one)
+    return one
+  }
+
+  it('are counted by role, each counting itself from the first moment', async () => {
+    const a = await start('a', ['api', 'dispatcher'])
+    expect(a.count('api')).to.equal(1)
+    const b = await start('b', ['dispatcher'])
+    expect(b.count('dispatcher')).to.equal(2)
+    expect(b.count('api')).to.equal(1)
+    await waitFor(() => a.count('dispatcher') === 2)
+    expect(a.count('api')).to.equal(1)
+  })
+  it('are at least one, so that a limit can be divided by them', async () => {
+    const a = await start('a', ['api'])
+    expect(a.count('dispatcher')).to.equal(1)
+  })
+  it('are not counted once they have closed, or fallen silent', async () => {
+    const a = await start('a', ['api'])
+    const b = await start('b', ['api'])
+    await db.pool.query(`insert into live_processes (id, roles, seen_at) values ('dead', '{api}', clock_timestamp())`)
+    await waitFor(() => a.count('api') === 3)
+    await waitFor(() => a.count('api') === 2, { what: 'the silent one to be forgotten' })
+    await b.close()
+    await waitFor(() => a.count('api') === 1)
+  })
+})

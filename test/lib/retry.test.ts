@@ -1,0 +1,106 @@
+import { expect } from 'chai'
+import { backoff, keepRunning, pause, untilDone } from '../../src/lib/retry.ts'
+import { wake } from '../../src/lib/wake.ts'
+
+const anHour = 3_600_000
+
+describe('pause', () => {
+  it('ends at once, without an error, when its signal aborts or has aborted', async () => {
+    const stop = new AbortController()
+    const paused = pause(anHour, stop.signal)
+    stop.abort()
+    await paused
+    await pause(anHour, stop.signal)
+  })
+})
+
+describe('backoff', () => {
+  it('doubles up to its bound and begins anew when reset', () => {
+    const delays = backoff(10, 50)
+    expect(Array.from({ length: 5 }, () => delays.next())).to.deep.equal([10, 20, 40, 50, 50])
+    delays.reset()
+    expect(delays.next()).to.equal(10)
+  })
+})
+
+describe('untilDone', () => {
+  it('repeats what fails until it succeeds, telling each failure', async () => {
+    let tries = 0
+    const told: string[] = []
+    const result = await untilDone(
+      async () => {
+        if (++tries < 3) throw new Error(`failure ${tries}`)
+        return 'done'
+      },
+      { onError: (error) => told.push((error as Error).message) },
+    )
+    expect(result).to.equal('done')
+    expect(told).to.deep.equal(['failure 1', 'failure 2'])
+  })
+  it('throws a final error, or the last one when its signal has aborted', async () => {
+    const failing = (signal?: AbortSignal, final = false) =>
+      untilDone(() => Promise.reject(new Error('failure')), {
+        ...(signal === undefined ? {} : { signal }),
+        onError() {},
+        isFinal: () => final,
+      }).catch((error: Error) => error.message)
+    expect(await failing(undefined, true)).to.equal('failure')
+    expect(await failing(AbortSignal.abort())).to.equal('failure')
+  })
+})
+
+describe('keepRunning', () => {
+  it('runs its body again after it returned, and after it failed, until its signal aborts', async () => {
+    const stop = new AbortController()
+    const told: number[] = []
+    let runs = 0
+    await keepRunning(
+      async () => {
+        if (++runs === 5) stop.abort()
+        if (runs === 2 || runs === 3) throw new Error('failure')
+      },
+      { signal: stop.signal, onError: (_, delayMs) => told.push(delayMs) },
+    )
+    expect(runs).to.equal(5)
+    expect(told).to.deep.equal([50, 100])
+  })
+  it('does not report what fails because of the abort', async () => {
+    const stop = new AbortController()
+    const told: unknown[] = []
+    await keepRunning(
+      async () => {
+        stop.abort()
+        throw new Error('aborted')
+      },
+      { signal: stop.signal, onError: (error) => told.push(error) },
+    )
+    expect(told).to.deep.equal([])
+  })
+})
+
+describe('a wake', () => {
+  it('wakes whoever waits, at once', async () => {
+    const latch = wake()
+    const waiting = latch.wait(anHour)
+    latch.notify()
+    await waiting
+  })
+  it('keeps a notice for the next who waits, and only for one', async () => {
+    const latch = wake()
+    latch.notify()
+    latch.notify()
+    await latch.wait(anHour)
+    const started = performance.now()
+    await latch.wait(20)
+    expect(performance.now() - started).to.be.greaterThan(15)
+  })
+  it('ends with the time or the signal in any case', async () => {
+    const latch = wake()
+    await latch.wait(1)
+    const stop = new AbortController()
+    const waiting = latch.wait(anHour, stop.signal)
+    stop.abort()
+    await waiting
+    await latch.wait(anHour, stop.signal)
+  })
+})
