@@ -24,9 +24,12 @@ export function parseSubnet(text: string): Subnet {
 const embeddedAt = (address: ipaddr.IPv6, byte: number): ipaddr.IPv4 =>
   new ipaddr.IPv4(address.toByteArray().slice(byte, byte + 4)) as ipaddr.IPv4
 
+/** NAT64 of local use (RFC 8215): where it leads, and even where the IPv4 address stands in it, its own network says. */
+const localNat64 = ipaddr.IPv6.parseCIDR('64:ff9b:1::/48')
+
 /** The IPv4 address inside an IPv4-mapped, NAT64 (RFC 6052), 6to4 (RFC 3056) or Teredo (RFC 4380) one, else the address itself. */
 function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
-  if (!(address instanceof ipaddr.IPv6)) return address
+  if (!(address instanceof ipaddr.IPv6) || address.match(localNat64)) return address
   switch (address.range()) {
     case 'ipv4Mapped':
       return address.toIPv4Address()
@@ -46,6 +49,16 @@ function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
   }
 }
 
+/**
+ * For IPv6 only what IANA has given out as global unicast: ipaddr.js calls all that it has no name for `unicast`, such as
+ * ::169.254.169.254 (IPv4-compatible, RFC 4291).
+ */
+const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3')
+/** Azure's WireServer: public by its number, yet it answers every virtual machine there with its configuration. */
+const wireServer = '168.63.129.16'
+const isPublic = (address: ipaddr.IPv4 | ipaddr.IPv6): boolean =>
+  address.range() === 'unicast' && (address instanceof ipaddr.IPv6 ? address.match(globalUnicast) : address.toString() !== wireServer)
+
 export function addressPolicy(options: { allowedSubnets: readonly Subnet[]; allowHttp: boolean }): AddressPolicy {
   const { allowedSubnets, allowHttp } = options
   const inAllowed = (address: ipaddr.IPv4 | ipaddr.IPv6) =>
@@ -56,7 +69,7 @@ export function addressPolicy(options: { allowedSubnets: readonly Subnet[]; allo
     return rule(unwrap(ipaddr.parse(bare)))
   }
   return {
-    allows: (text) => judge(text, (address) => address.range() === 'unicast' || inAllowed(address)),
+    allows: (text) => judge(text, (address) => isPublic(address) || inAllowed(address)),
     allowsPlainHttp: (text) => allowHttp || judge(text, inAllowed),
   }
 }
