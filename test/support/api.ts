@@ -20,6 +20,7 @@ import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { openKeyring } from '../../src/lib/keyring.ts'
 import { leaseKeeper } from '../../src/lib/leases.ts'
 import { apiKeys } from '../../src/projections/api-keys.ts'
+import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
 import { keyUsage } from '../../src/projections/key-usage.ts'
 import { runProjection } from '../../src/projections/runner.ts'
@@ -95,9 +96,9 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const deliveryLog = await postgresDeliveryLog({ pool, identity: 'test', payloadsIn: 'bus', log })
   const progress = projectionProgress()
   const schedule = async (...batch: Parameters<typeof scheduleRetries>) => void (await scheduleRetries(...batch))
-  const running = [tenants, apiKeys(keyring), webhooks, deliveries(deliveryLog, schedule)].map((projection) =>
-    runProjection({ store, pool, leases, progress, log }, projection),
-  )
+  const projections = [tenants, apiKeys(keyring), webhooks, deliveries(deliveryLog, schedule)]
+  await installProjections(pool, projections)
+  const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log }, projection))
   const usage = keyUsage({ pool, everyMs: 20, onError })
   const streams = commandStreams(store, keyring)
   const waiter = projectionWaiter({ pool, progress })

@@ -1,0 +1,274 @@
+import { expect } from 'chai'
+import jwt from 'jsonwebtoken'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const form = { 'content-type': 'application/x-www-form-urlencoded' }
+
+describe('POST /v1/auth', () => {
+  let api: TestApi
+  let client: TestClient
+  before(async () => {
+    api = await startApi({ settings: { tokenTtlSeconds: 600 } })
+    client = await api.tenant(['read:keys', 'write:keys', 'read:webhooks'])
+  })
+  after(() => api.stop())
+
+  const json = (body: unknown, headers: Record<string, string> = {}) => api.call('POST', '/v1/auth', { body, headers })
+  const asForm = (fields: Record<string, string>, headers: Record<string, string> = {}) =>
+    api.call('POST', '/v1/auth', { raw: new URLSearchParams(fields).toString(), headers: { ...form, ...headers } })
+  const basic = (id: string, secret: string) => ({
+    authorization: `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString('base64')}`,
+  })
+  const grant = { grant_type: 'client_credentials' }
+  const mine = () => ({ ...grant, client_id: client.clientId, client_secret: client.secret })
+  const works = async (token: string) => (await api.call('GET', '/v1/keys', { as: { token } })).status === 200
+  const keep = (text: string): string => {
+    api.secrets.add(text)
+    return text
+  }
+
+  it('200 for JSON: a token that works, its life, and what it can do', async () => {
+    const answer = await json(mine())
+    expect(answer.status).to.equal(200)
+    const token = keep(answer.get('access_token'))
+    expect(answer.body).to.deep.equal({
+      access_token: token,
+      token_type: 'Bearer',
+      expires_in: 600,
+      scope: 'read:keys write:keys read:webhooks',
+    })
+    expect(answer.headers.get('cache-control')).to.equal('no-store')
+    expect(answer.headers.get('pragma')).to.equal('no-cache')
+    expect(await works(token)).to.equal(true)
+  })
+  it('200 for a form, and for HTTP Basic with a form or with JSON', async () => {
+    const basically = basic(client.clientId, client.secret)
+    for (const answer of [await asForm(mine()), await asForm(grant, basically), await json(grant, basically)]) {
+      expect(answer.status).to.equal(200)
+      expect(await works(keep(answer.get('access_token')))).to.equal(true)
+    }
+  })
+  it('200 when the client is also named in the body beside HTTP Basic, as some libraries do', async () => {
+    const answer = await asForm({ ...grant, client_id: client.clientId }, basic(client.clientId, client.secret))
+    expect(answer.status).to.equal(200)
+    keep(answer.get('access_token'))
+  })
+  it('200 ignores parameters that it does not know', async () => {
+    const answer = await json({ ...mine(), audience: 'x', resource: [1] })
+    expect(answer.status).to.equal(200)
+    keep(answer.get('access_token'))
+  })
+  it('200 narrows the token to the scopes asked for', async () => {
+    const answer = await json({ ...mine(), scope: 'read:webhooks  read:keys' })
+    expect(answer.get('scope')).to.equal('read:webhooks read:keys')
+    const token = keep(answer.get('access_token'))
+    expect(await works(token)).to.equal(true)
+    const refused = await api.call('POST', '/v1/keys', { as: { token }, body: {} })
+    expect(refused.status).to.equal(403)
+    expect(refused.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak", error="insufficient_scope", scope="write:keys"')
+  })
+  it('400 invalid_scope for scopes that the client lacks or nobody has', async () => {
+    for (const scope of ['write:webhooks', 'read:keys admin', 'fly']) {
+      const refused = await json({ ...mine(), scope })
+      expect(refused.status).to.equal(400)
+      expect(refused.get('error')).to.equal('invalid_scope')
+    }
+  })
+  it('400 unsupported_grant_type', async () => {
+    const refused = await json({ ...mine(), grant_type: 'password' })
+    expect(refused.status).to.equal(400)
+    expect(refused.get('error')).to.equal('unsupported_grant_type')
+  })
+  it('400 invalid_request: no grant_type, wrong types, no object, a parameter twice, two ways at once', async () => {
+    const { grant_type: _, ...without } = mine()
+    const twice = `${new URLSearchParams(mine())}&client_id=other`
+    const refusals = [
+      await json(without),
+      await json({ ...mine(), client_secret: 5 }),
+      await json([mine()]),
+      await json(null),
+      await api.call('POST', '/v1/auth', { raw: twice, headers: form }),
+      await asForm(mine(), basic(client.clientId, client.secret)),
+      await asForm({ ...grant, client_id: 'other' }, basic(client.clientId, client.secret)),
+    ]
+    for (const refused of refusals) {
+      expect(refused.status, refused.text).to.equal(400)
+      expect(refused.get('error')).to.equal('invalid_request')
+      expect(refused.headers.get('cache-control')).to.equal('no-store')
+    }
+  })
+  it('400 invalid_request for broken JSON', async () => {
+    const refused = await api.call('POST', '/v1/auth', { raw: '{"grant_type":' })
+    expect(refused.status).to.equal(400)
+    expect(refused.get('error')).to.equal('invalid_request')
+  })
+  it('401 invalid_client: wrong secret, unknown client, none, or what cannot be one; all in the same words', async () => {
+    const refusals = [
+      await json({ ...mine(), client_secret: `${client.secret}x` }),
+      await json({ ...mine(), client_secret: '' }),
+      await json({ ...mine(), client_id: 'nobody' }),
+      await json({ ...mine(), client_id: 'a\u0000b' }),
+      await json({ ...mine(), client_id: 'x'.repeat(300) }),
+    ]
+    for (const refused of refusals) {
+      expect(refused.status, refused.text).to.equal(401)
+      expect(refused.text).to.equal(refusals[0]?.text)
+      expect(refused.get('error')).to.equal('invalid_client')
+    }
+    expect((await json(grant)).get('error')).to.equal('invalid_client')
+  })
+  it('401 with WWW-Authenticate when HTTP Basic was tried', async () => {
+    const tries = [
+      basic(client.clientId, 'wrong'),
+      { authorization: 'Basic %%%' },
+      { authorization: `Basic ${Buffer.from('no-colon').toString('base64')}` },
+      { authorization: `Bearer ${client.token}` },
+    ]
+    for (const headers of tries) {
+      const refused = await asForm(grant, headers)
+      expect(refused.status).to.equal(401)
+      expect(refused.headers.get('www-authenticate')).to.equal('Basic realm="kolbak"')
+    }
+  })
+  it('403 for a suspended account, whose tokens stop working within a second, until it is resumed', async () => {
+    const other = await api.tenant(['read:keys'])
+    expect(await works(other.token)).to.equal(true)
+    await api.command(other.tenant, { type: 'SuspendTenant' })
+    const refused = await json({ ...grant, client_id: other.clientId, client_secret: other.secret })
+    expect(refused.status).to.equal(403)
+    expect(refused.get('error')).to.equal('unauthorized_client')
+    await waitFor(
+      async () => {
+        const tried = await api.call('GET', '/v1/keys', { as: other })
+        return tried.status === 403 && tried.get('error.code') === 'tenant_suspended'
+      },
+      { ms: 1_500 },
+    )
+    await api.command(other.tenant, { type: 'ResumeTenant' })
+    await waitFor(() => works(other.token), { ms: 1_500 })
+  })
+  it('413 and 415 in the words of RFC 6749', async () => {
+    const large = await json({ ...mine(), filler: 'x'.repeat(70_000) })
+    expect(large.status).to.equal(413)
+    expect(large.get('error')).to.equal('invalid_request')
+    const xml = await api.call('POST', '/v1/auth', { raw: '<a/>', headers: { 'content-type': 'text/xml' } })
+    expect(xml.status).to.equal(415)
+    expect(xml.get('error')).to.equal('invalid_request')
+  })
+  it('405 with Allow, in the words of RFC 6749', async () => {
+    const refused = await api.call('GET', '/v1/auth')
+    expect(refused.status).to.equal(405)
+    expect(refused.headers.get('allow')).to.equal('POST')
+    expect(refused.get('error')).to.equal('invalid_request')
+  })
+  it('503 temporarily_unavailable when the database is away, and says nothing of it', async () => {
+    const broken = await startApi({
+      replace: ({ pool }) => ({
+        pool: Object.assign(Object.create(pool), {
+          query: async () => {
+            throw Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:5432'), { code: 'ECONNREFUSED' })
+          },
+        }),
+      }),
+    })
+    try {
+      const refused = await broken.call('POST', '/v1/auth', { body: mine() })
+      expect(refused.status).to.equal(503)
+      expect(refused.get('error')).to.equal('temporarily_unavailable')
+      expect(refused.headers.get('retry-after')).to.equal('1')
+      expect(refused.text).to.not.contain('10.0.0.1')
+    } finally {
+      await broken.stop()
+    }
+  })
+
+  describe('rotation and revocation', () => {
+    const rotate = async (of: TestClient, previousUntil: string | null) => {
+      const secret = keep(`another-secret-${of.clientId}`)
+      await api.command(of.tenant, {
+        type: 'RotateClientSecret',
+        client_id: of.clientId,
+        secret_hmac: api.deps.keyring.lookup('client-secret', secret),
+        previous_until: previousUntil,
+      })
+      return secret
+    }
+    const tokenBy = (of: TestClient, secret: string) => json({ ...grant, client_id: of.clientId, client_secret: secret })
+
+    it('a rotated secret replaces the former at once; former tokens stop working within a second, new ones work at once', async () => {
+      const other = await api.tenant(['read:keys'])
+      expect(await works(other.token)).to.equal(true)
+      const secret = await rotate(other, null)
+      expect((await tokenBy(other, other.secret)).status).to.equal(401)
+      const fresh = await tokenBy(other, secret)
+      expect(await works(keep(fresh.get('access_token')))).to.equal(true)
+      await waitFor(async () => !(await works(other.token)), { ms: 1_500 })
+      const refused = await api.call('GET', '/v1/keys', { as: other })
+      expect(refused.status).to.equal(401)
+      expect(refused.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak", error="invalid_token"')
+    })
+    it('with an overlap both secrets work, until it is over', async () => {
+      const other = await api.tenant(['read:keys'])
+      const secret = await rotate(other, new Date(Date.now() + 60_000).toISOString())
+      for (const either of [other.secret, secret]) keep((await tokenBy(other, either)).get('access_token'))
+      const again = await api.tenant(['read:keys'])
+      await rotate(again, new Date(Date.now() - 1).toISOString())
+      expect((await tokenBy(again, again.secret)).status).to.equal(401)
+    })
+    it('a revoked client gets no token, and those that it has stop working within a second', async () => {
+      const other = await api.tenant(['read:keys'])
+      expect(await works(other.token)).to.equal(true)
+      await api.command(other.tenant, { type: 'RevokeClient', client_id: other.clientId })
+      expect((await tokenBy(other, other.secret)).status).to.equal(401)
+      await waitFor(async () => (await api.call('GET', '/v1/keys', { as: other })).status === 401, { ms: 1_500 })
+    })
+  })
+
+  it('429 after too many wrong credentials from one address, with Retry-After; what is known to be right goes on working', async () => {
+    const strict = await startApi({ settings: { failedCredentialsPerMinute: 5 } })
+    try {
+      const client = await strict.tenant()
+      const key = await strict.key(client)
+      expect((await strict.call('GET', '/v1/webhooks', { as: key })).status).to.equal(200)
+      const wrong = { ...grant, client_id: client.clientId, client_secret: 'wrong' }
+      const statuses: number[] = []
+      for (let i = 0; i < 7; i++) statuses.push((await strict.call('POST', '/v1/auth', { body: wrong })).status)
+      expect(statuses).to.deep.equal([401, 401, 401, 401, 401, 429, 429])
+      const right = await strict.call('POST', '/v1/auth', { body: { ...wrong, client_secret: client.secret } })
+      expect(right.status, 'whoever guesses right now learns nothing').to.equal(429)
+      expect(Number(right.headers.get('retry-after'))).to.be.within(1, 60)
+      expect((await strict.call('GET', '/v1/webhooks', { as: { key: 'AAAABBBBCCCC' } })).status).to.equal(429)
+      expect((await strict.call('GET', '/v1/webhooks', { as: { token: 'wrong' } })).status).to.equal(429)
+      expect((await strict.call('GET', '/v1/webhooks', { as: client })).status).to.equal(200)
+      expect((await strict.call('GET', '/v1/webhooks', { as: key })).status).to.equal(200)
+    } finally {
+      await strict.stop()
+    }
+  })
+  it('counts wrong credentials by the address that a trusted proxy tells, and by no other', async () => {
+    const wrong = { ...grant, client_id: 'nobody', client_secret: 'wrong' }
+    const statusFrom = async (of: TestApi, address: string) =>
+      (await of.call('POST', '/v1/auth', { body: wrong, headers: { 'x-forwarded-for': address } })).status
+    const trusting = await startApi({ settings: { failedCredentialsPerMinute: 1, trustProxy: '1' } })
+    try {
+      expect(await statusFrom(trusting, '9.9.9.1')).to.equal(401)
+      expect(await statusFrom(trusting, '9.9.9.1')).to.equal(429)
+      expect(await statusFrom(trusting, '9.9.9.2')).to.equal(401)
+      expect(await statusFrom(trusting, '2001:db8:1:2:3::1')).to.equal(401)
+      expect(await statusFrom(trusting, '2001:db8:1:2:4::1'), 'one network').to.equal(429)
+    } finally {
+      await trusting.stop()
+    }
+    const doubting = await startApi({ settings: { failedCredentialsPerMinute: 1 } })
+    try {
+      expect(await statusFrom(doubting, '9.9.9.1')).to.equal(401)
+      expect(await statusFrom(doubting, '9.9.9.2')).to.equal(429)
+    } finally {
+      await doubting.stop()
+    }
+  })
+  it('tokens say nothing but client, generation, scopes and times', async () => {
+    expect(Object.keys(jwt.decode(client.token) ?? {}).sort()).to.deep.equal(['aud', 'exp', 'gen', 'iat', 'iss', 'scope', 'sub'])
+  })
+})

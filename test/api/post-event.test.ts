@@ -1,0 +1,233 @@
+import { expect } from 'chai'
+import { parsePlace } from '../../src/events/message-record.ts'
+import { payloadAad } from '../../src/events/sealed-fields.ts'
+import { BusFull, BusUnavailable } from '../../src/ports/message-bus.ts'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+
+describe('POST /v1/events', () => {
+  let api: TestApi
+  let producer: TestClient
+  before(async () => {
+    api = await startApi()
+    producer = await api.tenant()
+  })
+  after(() => api.stop())
+  const post = (body: unknown) => api.call('POST', '/v1/events', { as: producer, body })
+  const postRaw = (raw: string | Buffer) => api.call('POST', '/v1/events', { as: producer, raw })
+  const last = () => {
+    const produced = api.produced.at(-1)
+    const message = produced?.record.messages[0]
+    if (produced === undefined || message === undefined) throw new Error('nothing was produced')
+    return { ...produced, message }
+  }
+  /** The request's body as a receiver would get it. */
+  const opened = async (): Promise<string> => {
+    const { record, message } = last()
+    const vault = await api.deps.keyring.vault(record.tenant)
+    return vault.open(payloadAad(record.tenant, message.id), message.payload).toString()
+  }
+
+  it('202 answers with the id once the message is stored', async () => {
+    const body = {
+      id: 'evt_producer_unique_id_12345',
+      event: 'order.created',
+      event_time: '2025-03-31T00:42:50Z',
+      source: 'order-service',
+      payload: {},
+    }
+    const accepted = await post(body)
+    expect(accepted.status).to.equal(202)
+    expect(accepted.body).to.deep.equal({
+      data: { id: 'evt_producer_unique_id_12345', message: 'Event accepted for processing.' },
+      error: null,
+      pagination: null,
+    })
+    const { record, message, place } = last()
+    expect(record.tenant).to.equal(producer.tenant)
+    expect(record.acceptedAt).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    expect(record.correlationId).to.equal(accepted.headers.get('x-request-id'))
+    expect(message).to.include({ id: body.id, event: body.event, eventTime: body.event_time, source: body.source })
+    const { partition, offset } = parsePlace(place)
+    const { rows } = await api.db.pool.query('select from messages where partition = $1 and "offset" = $2', [partition, offset])
+    expect(rows.length).to.equal(1)
+  })
+  it('202 makes an id when there is none: evt_ and a ULID', async () => {
+    const accepted = await post({ event: 'a', payload: {} })
+    expect(accepted.get('data.id')).to.match(/^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
+    expect(last().message.id).to.equal(accepted.get('data.id'))
+  })
+  it('202 and what receivers get is the payload as it was sent', async () => {
+    const payload = '{ "b" : 1.10,"a":12345678901234567890, "\\u00fc":"\\ud800\\u0000", "e":1E400 ,"c":[ ] , "10":1, "9":2}'
+    await postRaw(`{"payload":${payload} ,"event":"order.created","id":"as-sent","source":"s"}`)
+    expect(await opened()).to.equal(`{"id":"as-sent","event":"order.created","event_time":null,"source":"s","payload":${payload}}`)
+  })
+  it('202 takes the last of two payloads, as JSON.parse does', async () => {
+    await postRaw('{"event":"a","payload":{"n":1},"p\\u0061yload":{"n":2},"id":"twice"}')
+    expect(await opened()).to.contain('"payload":{"n":2}}')
+  })
+  it('202 for a payload of any depth, and of 256 KiB less what stands around it', async () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+    expect((await postRaw(`{"event":"a","payload":{"deep":${deep}}}`)).status).to.equal(202)
+    const head = '{"event":"a","payload":{"x":"'
+    const full = `${head}${'x'.repeat(256 * 1024 - head.length - 3)}"}}`
+    expect(full.length).to.equal(256 * 1024)
+    expect((await postRaw(full)).status).to.equal(202)
+    expect((await postRaw(`${full} `)).status).to.equal(413)
+  })
+  it('202 for event_time and source that are null or not there, alike', async () => {
+    await post({ id: 'n1', event: 'a', event_time: null, source: null, payload: {} })
+    const withNull = last().message
+    await post({ id: 'n1', event: 'a', payload: {} })
+    expect(withNull.eventTime).to.equal(null)
+    expect(last().message.fingerprint).to.equal(withNull.fingerprint)
+  })
+  it('202 keeps event_time as it was written', async () => {
+    await post({ event: 'a', event_time: '2025-03-31t02:42:50.1+02:00', payload: {} })
+    expect(last().message.eventTime).to.equal('2025-03-31t02:42:50.1+02:00')
+  })
+  it('202 gives one fingerprint to the same content alone', async () => {
+    const prints = new Map<string, string>()
+    const base = { id: 'same', event: 'a', source: 's', event_time: '2025-03-31T00:42:50Z' }
+    const print = async (change: object, payload = '{"a":1}') => {
+      await postRaw(`${JSON.stringify({ ...base, ...change }).slice(0, -1)},"payload":${payload}}`)
+      return last().message.fingerprint
+    }
+    expect(await print({})).to.equal(await print({}))
+    for (const [what, change, payload] of [
+      ['base', {}, undefined],
+      ['event', { event: 'b' }, undefined],
+      ['source', { source: 't' }, undefined],
+      ['time', { event_time: '2025-03-31T00:42:51Z' }, undefined],
+      ['payload', {}, '{"a":2}'],
+      ['order', {}, '{"a":1 }'],
+    ] as const)
+      prints.set(await print(change, payload), what)
+    expect(prints.size).to.equal(6)
+    const other = await api.tenant()
+    await api.call('POST', '/v1/events', { as: other, body: { ...base, payload: { a: 1 } } })
+    expect(prints.has(last().message.fingerprint), 'another tenant').to.equal(false)
+  })
+  it('202 and nothing of the content stands readable in the database', async () => {
+    await post({ event: 'a', payload: { marker: 'find-me-if-you-can' } })
+    const { rows } = await api.db.pool.query<{ record: Buffer }>('select record from messages')
+    expect(rows.length).to.be.greaterThan(3)
+    expect(rows.filter((row) => row.record.includes('find-me-if-you-can'))).to.deep.equal([])
+  })
+  it('202 for 200 at once, each stored once', async () => {
+    const before = api.produced.length
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => post({ id: `at-once-${i}`, event: 'a', payload: { i } })))
+    expect(answers.every((answer) => answer.status === 202)).to.equal(true)
+    const places = api.produced.slice(before).map((produced) => produced.place)
+    expect(new Set(places).size).to.equal(200)
+  })
+
+  describe('400 for what is no JSON in UTF-8, and stores nothing:', () => {
+    for (const [what, raw] of [
+      ['nothing', ''],
+      ['half an object', '{"event":"a","payload":{'],
+      ['two objects', '{"event":"a","payload":{}}{}'],
+      ['a comment', '{"event":"a",/**/"payload":{}}'],
+      ['NaN', '{"event":"a","payload":{"a":NaN}}'],
+      ['a byte order mark', '\ufeff{"event":"a","payload":{}}'],
+      ['invalid UTF-8', Buffer.concat([Buffer.from('{"event":"a","payload":{"a":"'), Buffer.from([0xff, 0xfe]), Buffer.from('"}}')])],
+      [
+        'an encoded surrogate',
+        Buffer.concat([Buffer.from('{"event":"a","payload":{"a":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}}')]),
+      ],
+      ['UTF-16', Buffer.from('{"event":"a","payload":{}}', 'utf16le')],
+    ] as const)
+      it(what, async () => {
+        const before = api.produced.length
+        const refused = await postRaw(raw)
+        expect(refused.status).to.equal(400)
+        expect(refused.get('error.code')).to.equal('invalid_json')
+        expect(api.produced.length).to.equal(before)
+      })
+  })
+  describe('422 names every faulty field, and stores nothing:', () => {
+    const good = { event: 'a', payload: {} }
+    for (const [what, body, paths] of [
+      ['nothing given', {}, ['event', 'payload']],
+      ['an array', [], ['']],
+      ['a string', 'x', ['']],
+      ['null', null, ['']],
+      ['wrong types', { id: 1, event: 2, event_time: 3, source: 4, payload: 5 }, ['event', 'event_time', 'id', 'payload', 'source']],
+      ['a payload that is an array', { ...good, payload: [] }, ['payload']],
+      ['a payload that is null', { ...good, payload: null }, ['payload']],
+      ['an id that is null', { ...good, id: null }, ['id']],
+      ['an empty id', { ...good, id: '' }, ['id']],
+      ['an id with a dot', { ...good, id: 'a.b' }, ['id']],
+      ['an id beyond Latin-1', { ...good, id: 'ü' }, ['id']],
+      ['an id with a line end', { ...good, id: 'a\n' }, ['id']],
+      ['an id of 256', { ...good, id: 'x'.repeat(256) }, ['id']],
+      ['a wildcard', { ...good, event: 'order.*' }, ['event']],
+      ['a reserved name', { ...good, event: 'kolbak.test' }, ['event']],
+      ['an event of 256', { ...good, event: 'x'.repeat(256) }, ['event']],
+      ['a source of 256', { ...good, source: 'x'.repeat(256) }, ['source']],
+      ['a time without an offset', { ...good, event_time: '2025-03-31T00:42:50' }, ['event_time']],
+      ['a day that there is not', { ...good, event_time: '2025-02-30T00:00:00Z' }, ['event_time']],
+      ['unknown fields', { ...good, type: 'x', tenant: 'y' }, ['tenant', 'type']],
+    ] as const)
+      it(what, async () => {
+        const before = api.produced.length
+        const refused = await post(body)
+        expect(refused.status, refused.text).to.equal(422)
+        const details: { path: string }[] = JSON.parse(refused.text).error.details
+        expect([...new Set(details.map((detail) => detail.path))].sort()).to.deep.equal(paths)
+        expect(api.produced.length).to.equal(before)
+      })
+  })
+  it('401 for an API key: keys cannot send', async () => {
+    const { key } = await api.key(producer)
+    expect((await api.call('POST', '/v1/events', { as: { key }, body: { event: 'a', payload: {} } })).status).to.equal(401)
+  })
+  for (const [error, code] of [
+    [new BusFull('100000 records wait in 10.0.0.1'), 'bus_full'],
+    [new BusUnavailable('connect ECONNREFUSED 10.0.0.1:5432'), 'bus_unavailable'],
+  ] as const)
+    it(`503 ${code} with Retry-After, and says nothing of the engine`, async () => {
+      const broken = await startApi({
+        replace: () => ({
+          bus: {
+            produce: async () => {
+              throw error
+            },
+          },
+        }),
+      })
+      try {
+        const refused = await broken.call('POST', '/v1/events', { as: await broken.tenant(), body: { event: 'a', payload: {} } })
+        expect(refused.status).to.equal(503)
+        expect(refused.get('error.code')).to.equal(code)
+        expect(refused.headers.get('retry-after')).to.equal('1')
+        expect(refused.text).to.not.contain('10.0.0.1')
+      } finally {
+        await broken.stop()
+      }
+    })
+  it('500 without a word of what went wrong, which stands in the log under the request id', async () => {
+    const broken = await startApi({
+      replace: () => ({
+        bus: {
+          produce: async () => {
+            throw new Error('a secret of our own')
+          },
+        },
+      }),
+    })
+    try {
+      const refused = await broken.call('POST', '/v1/events', {
+        as: await broken.tenant(),
+        body: { event: 'a', payload: {} },
+        headers: { 'x-request-id': 'find-this-request' },
+      })
+      expect(refused.status).to.equal(500)
+      expect(refused.get('error.code')).to.equal('internal_error')
+      expect(refused.text).to.not.contain('secret')
+      const lines = broken.log.lines.filter((line) => line.includes('find-this-request'))
+      expect(lines.some((line) => line.includes('a secret of our own') && line.includes('"level":"error"'))).to.equal(true)
+    } finally {
+      await broken.stop()
+    }
+  })
+})
