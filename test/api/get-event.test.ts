@@ -1,0 +1,113 @@
+import { expect } from 'chai'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { route } from '../support/routed.ts'
+
+describe('GET /v1/events/:id', () => {
+  let api: TestApi
+  let admin: TestClient
+  let webhooks: string[]
+  before(async () => {
+    api = await startApi()
+    admin = await api.tenant()
+    webhooks = []
+    for (let i = 0; i < 6; i++) webhooks.push(await api.webhook(admin))
+  })
+  after(() => api.stop())
+  const post = async (raw: string) => {
+    expect((await api.call('POST', '/v1/events', { as: admin, raw })).status).to.equal(202)
+    const produced = api.produced.at(-1)
+    if (produced === undefined) throw new Error('nothing was produced')
+    return produced
+  }
+  const read = (id: string, as: TestClient = admin) => api.call('GET', `/v1/events/${id}`, { as })
+
+  it('200 shows the event with its payload as it was sent, and the counts of its deliveries', async () => {
+    const payload = '{ "b" : 1.10,"a":12345678901234567890,"\\ud800":[ ] }'
+    const produced = await post(
+      `{"id":"seen","event":"order.created","event_time":"2025-03-31T00:42:50+02:00","source":"a \\"source\\"","payload":${payload}}`,
+    )
+    const deliveries = await route(api, produced, webhooks)
+    await deliveries[0]?.record({ type: 'DeliverySucceeded', code: 200 })
+    await deliveries[1]?.record({ type: 'DeliveryFailed', code: 500, delaySeconds: 5 })
+    await deliveries[2]?.record({ type: 'DeliveryDeadLettered', code: 400 })
+    await deliveries[3]?.record({ type: 'DeliveryDiscarded', reason: 'webhook_deleted' })
+    await deliveries[4]?.record({ type: 'MessageRouted', attempt: 0 })
+    const seen = await read('seen')
+    expect(seen.status).to.equal(200)
+    expect(seen.text).to.contain(`"payload":${payload}}`)
+    const { payload: _, ...data } = JSON.parse(seen.text).data
+    const { acceptedAt } = produced.record
+    expect(data).to.deep.equal({
+      id: 'seen',
+      event: 'order.created',
+      event_time: '2025-03-31T00:42:50+02:00',
+      source: 'a "source"',
+      status: 'routed',
+      deliveries: { total: 6, pending: 2, retrying: 1, success: 1, failed: 1, discarded: 1 },
+      has_rejections: false,
+      accepted_at: acceptedAt,
+      expires_at: new Date(Date.parse(acceptedAt) + 30 * 86_400_000).toISOString(),
+    })
+  })
+  it('200 unmatched when no webhook wanted it', async () => {
+    await route(api, await post('{"id":"unwanted","event":"a","payload":{}}'), [])
+    const seen = await read('unwanted')
+    expect(seen.get('data.status')).to.equal('unmatched')
+    expect(seen.get('data.deliveries.total')).to.equal('0')
+  })
+  it('200 says that other content was refused under the id', async () => {
+    await route(api, await post('{"id":"rejecting","event":"a","payload":{}}'), [])
+    await api.db.pool.query(
+      'insert into message_rejections (tenant, message, place, fingerprint, accepted_at) values ($1, $2, $3, $4, now())',
+      [admin.tenant, 'rejecting', 'test/0/99/0', 'f'],
+    )
+    expect((await read('rejecting')).get('data.has_rejections')).to.equal('true')
+  })
+  it('200 with payload null once it has expired', async () => {
+    const produced = await post('{"id":"old","event":"a","payload":{}}')
+    await route(api, { ...produced, place: produced.place.replace(/\d+\/0$/, '999999/0') as typeof produced.place }, [])
+    const seen = await read('old')
+    expect(seen.status).to.equal(200)
+    expect(seen.text).to.contain('"payload":null')
+  })
+  it('200 waits for a message that is routed meanwhile', async () => {
+    const waiting = await startApi({ settings: { routingWaitMs: 10_000 } })
+    try {
+      const client = await waiting.tenant()
+      await waiting.call('POST', '/v1/events', { as: client, body: { id: 'soon', event: 'a', payload: {} } })
+      const reading = waiting.call('GET', '/v1/events/soon', { as: client })
+      const produced = waiting.produced.at(-1)
+      if (produced === undefined) throw new Error('nothing was produced')
+      await route(waiting, produced, [])
+      expect((await reading).status).to.equal(200)
+    } finally {
+      await waiting.stop()
+    }
+  })
+  it('404 with Retry-After when it is not routed in time, or does not exist', async () => {
+    await post('{"id":"unrouted","event":"a","payload":{}}')
+    for (const id of ['unrouted', 'never-seen']) {
+      const missing = await read(id)
+      expect(missing.status).to.equal(404)
+      expect(missing.headers.get('retry-after')).to.equal('1')
+    }
+  })
+  it('404 at once for what is no id', async () => {
+    for (const id of ['a.b', 'x'.repeat(256), '%00']) {
+      const missing = await read(id)
+      expect(missing.status).to.equal(404)
+      expect(missing.headers.get('retry-after')).to.equal(null)
+    }
+  })
+  it("404 for another tenant's, also under the same id", async () => {
+    const other = await api.tenant()
+    await route(api, await post('{"id":"mine","event":"a","payload":{"of":"admin"}}'), [])
+    expect((await read('mine', other)).status).to.equal(404)
+    await api.call('POST', '/v1/events', { as: other, body: { id: 'mine', event: 'b', payload: { of: 'other' } } })
+    const produced = api.produced.at(-1)
+    if (produced === undefined) throw new Error('nothing was produced')
+    await route(api, produced, [])
+    expect((await read('mine', other)).get('data.payload.of')).to.equal('other')
+    expect((await read('mine')).get('data.payload.of')).to.equal('admin')
+  })
+})

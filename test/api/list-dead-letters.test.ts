@@ -1,0 +1,86 @@
+import { expect } from 'chai'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { type RoutedDelivery, route } from '../support/routed.ts'
+
+describe('GET /v1/dead-letters', () => {
+  let api: TestApi
+  let admin: TestClient
+  let key: { id: string; key: string }
+  let mine = ''
+  let others = ''
+  const deliveries: RoutedDelivery[] = []
+  const died = (i: number) => new Date(Date.UTC(2026, 10, 24, 8, 0, i)).toISOString()
+  before(async () => {
+    api = await startApi()
+    admin = await api.tenant()
+    key = await api.key(admin)
+    mine = await api.webhook(key)
+    others = await api.webhook(admin)
+    for (let i = 0; i < 6; i++) {
+      await api.call('POST', '/v1/events', { as: admin, body: { id: `e${i}`, event: 'order.created', payload: {} } })
+      const produced = api.produced.at(-1)
+      if (produced === undefined) throw new Error('nothing was produced')
+      const [delivery] = await route(api, produced, [i % 2 === 0 ? mine : others])
+      if (delivery === undefined) throw new Error('nothing was routed')
+      deliveries.push(delivery)
+      // They die in another order than they were accepted in.
+      await delivery.record({ type: i === 5 ? 'DeliverySucceeded' : 'DeliveryDeadLettered', code: 500, durationMs: 1, time: died(9 - i) })
+    }
+  })
+  after(() => api.stop())
+  const list = async (query = '', as: TestClient | { key: string } = admin) => {
+    const page = await api.call('GET', `/v1/dead-letters${query}`, { as })
+    expect(page.status, page.text).to.equal(200)
+    const { data, pagination } = JSON.parse(page.text)
+    return {
+      messages: data.map((row: { event_id: string }) => row.event_id) as string[],
+      next: pagination.next_cursor as string | null,
+      data,
+    }
+  }
+
+  it('200 lists what ended in failure, the latest death first', async () => {
+    const { messages, data } = await list()
+    expect(messages).to.deep.equal(['e0', 'e1', 'e2', 'e3', 'e4'])
+    expect(data[0]).to.include({ status: 'failed', last_response_code: 500 })
+    expect(data[0].attempts.length).to.equal(1)
+  })
+  it('200 pages by cursor, each once', async () => {
+    const seen: string[] = []
+    for (let cursor = ''; ; ) {
+      const { messages, next } = await list(`?limit=2${cursor}`)
+      seen.push(...messages)
+      if (next === null) break
+      cursor = `&cursor=${next}`
+    }
+    expect(seen).to.deep.equal(['e0', 'e1', 'e2', 'e3', 'e4'])
+  })
+  it('200 filters by webhook, and by the time of death', async () => {
+    expect((await list(`?webhook=${mine}`)).messages).to.deep.equal(['e0', 'e2', 'e4'])
+    expect((await list(`?since=${died(8)}`)).messages).to.deep.equal(['e0', 'e1'])
+    expect((await list('?webhook=01ARZ3NDEKTSV4RRFFQ69G5FAV')).messages).to.deep.equal([])
+  })
+  it("200 shows a key those of its own webhooks, and nobody another tenant's", async () => {
+    expect((await list('', key)).messages).to.deep.equal(['e0', 'e2', 'e4'])
+    expect((await list(`?webhook=${others}`, key)).messages).to.deep.equal([])
+    expect((await list('', await api.key(admin))).messages).to.deep.equal([])
+    expect((await list(`?webhook=${mine}`, await api.tenant())).messages).to.deep.equal([])
+  })
+  it('200 without one that was replayed', async () => {
+    await deliveries[3]?.record({ type: 'DeliveryReplayed', chain: 2, attempt: 0 })
+    expect((await list()).messages).to.deep.equal(['e0', 'e1', 'e2', 'e4'])
+  })
+  it('422 for values that are not accepted, and for a cursor that is none of ours', async () => {
+    for (const [query, path] of [
+      ['webhook=x', 'webhook'],
+      ['since=x', 'since'],
+      ['until=2026-01-01T00:00:00Z', 'until'],
+      ['limit=0', 'limit'],
+    ]) {
+      const refused = await api.call('GET', `/v1/dead-letters?${query}`, { as: admin })
+      expect(refused.status).to.equal(422)
+      expect(refused.get('error.details.0.path')).to.equal(path)
+    }
+    expect((await api.call('GET', '/v1/dead-letters?cursor=e30', { as: admin })).get('error.code')).to.equal('invalid_cursor')
+  })
+})
