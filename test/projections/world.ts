@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto'
+import { ulid } from 'ulid'
+import { type PostgresEventStore, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { commandStreams } from '../../src/commands/command-streams.ts'
+import { type CommandContext, type Handled, handle } from '../../src/commands/handler.ts'
+import { type KeyCommand, type KeyState, keyDecider } from '../../src/commands/key.ts'
+import { type TenantCommand, type TenantState, tenantDecider } from '../../src/commands/tenant.ts'
+import { type WebhookCommand, type WebhookState, webhookDecider } from '../../src/commands/webhook.ts'
+import type { KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { keyStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
+import { type Keyring, openKeyring } from '../../src/lib/keyring.ts'
+import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { apiKeys } from '../../src/projections/api-keys.ts'
+import { installProjections } from '../../src/projections/builds.ts'
+import type { Projection } from '../../src/projections/projection.ts'
+import { runProjection } from '../../src/projections/runner.ts'
+import { tenants } from '../../src/projections/tenants.ts'
+import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { webhooks } from '../../src/projections/webhooks.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+
+export interface World {
+  readonly db: TestDatabase
+  readonly store: PostgresEventStore
+  readonly keyring: Keyring
+  readonly leases: LeaseKeeper
+  /** Commands as the API would give them; each answers when every read model has it. */
+  tenant(id: TenantId, command: TenantCommand, more?: Partial<CommandContext>): Promise<Handled<TenantState>>
+  key(tenant: TenantId, id: KeyId, command: KeyCommand, more?: Partial<CommandContext>): Promise<Handled<KeyState>>
+  webhook(tenant: TenantId, id: WebhookId, command: WebhookCommand, more?: Partial<CommandContext>): Promise<Handled<WebhookState>>
+  newTenant(): Promise<TenantId>
+  newKey(tenant: TenantId, with_?: Partial<Extract<KeyCommand, { type: 'CreateKey' }>>, now?: string): Promise<KeyState>
+  newWebhook(tenant: TenantId, with_?: Partial<Extract<WebhookCommand, { type: 'CreateWebhook' }>>, now?: string): Promise<WebhookState>
+  stop(): Promise<void>
+}
+
+export const keyValue = (): string => {
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
+  return [...randomBytes(12)].map((byte) => letters[byte % letters.length]).join('')
+}
+
+/** The read models, fed by the real store and commands on a database of their own. */
+export async function projectionWorld(): Promise<World> {
+  const db = await freshDatabase()
+  const { pool } = db
+  const store = postgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+  const keyring = await openKeyring(pool, randomBytes(32))
+  const streams = commandStreams(store, keyring)
+  const onError = (error: unknown) => {
+    throw error
+  }
+  const leases = leaseKeeper({ pool, owner: 'world', leaseMs: 5_000, onError })
+  const progress = projectionProgress()
+  const waiter = projectionWaiter({ pool, progress })
+  const projections: Projection[] = [tenants, apiKeys(keyring), webhooks]
+  await installProjections(pool, projections)
+  const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log: silentLog }, projection))
+
+  const context = (tenant: TenantId, more: Partial<CommandContext>): CommandContext => ({
+    caller: { tenant, actor: 'client:test', scopes: new Set(), keyId: null },
+    correlationId: 'test',
+    now: new Date().toISOString(),
+    ...more,
+  })
+  const seen = async <S>(stream: StreamName, names: readonly string[], turn: Promise<Handled<S>>): Promise<Handled<S>> => {
+    const handled = await turn
+    for (const name of names)
+      if (handled.position !== null && !(await waiter.waitFor(name, handled.position, 10_000, stream)))
+        throw new Error(`${name} did not get ${stream} at ${handled.position}`)
+    return handled
+  }
+  const self: World = {
+    db,
+    store,
+    keyring,
+    leases,
+    tenant: (id, command, more = {}) =>
+      seen(tenantStream(id), ['tenants', 'webhooks'], handle(streams, tenantDecider, tenantStream(id), command, context(id, more))),
+    key: (tenant, id, command, more = {}) =>
+      seen(keyStream(id), ['api_keys'], handle(streams, keyDecider, keyStream(id), command, context(tenant, more))),
+    webhook: (tenant, id, command, more = {}) =>
+      seen(webhookStream(id), ['webhooks'], handle(streams, webhookDecider, webhookStream(id), command, context(tenant, more))),
+    async newTenant() {
+      const id = ulid() as TenantId
+      await self.tenant(id, { type: 'RegisterTenant', id, name: `Tenant ${id}` }, { create: true })
+      return id
+    },
+    async newKey(tenant, with_ = {}, now = new Date().toISOString()) {
+      const id = ulid() as KeyId
+      const command: KeyCommand = {
+        type: 'CreateKey',
+        id,
+        tenant,
+        key: keyValue(),
+        name: 'Key 1',
+        description: 'This is Key',
+        scopes: ['read:webhooks'],
+        ...with_,
+      }
+      return (await self.key(tenant, id, command, { create: true, now })).state
+    },
+    async newWebhook(tenant, with_ = {}, now = new Date().toISOString()) {
+      const id = with_.id ?? (ulid() as WebhookId)
+      const command: WebhookCommand = {
+        type: 'CreateWebhook',
+        id,
+        tenant,
+        key_id: null,
+        callback_url: 'https://consumer.example.com/webhook-receiver',
+        event: 'order.created',
+        description: 'Webhook for processing order updates',
+        is_active: true,
+        secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+        retry_delays: null,
+        ...with_,
+      }
+      return (await self.webhook(tenant, id, command, { create: true, now })).state
+    },
+    async stop() {
+      for (const one of running) await one.stop()
+      await leases.close()
+      await store.close()
+      await db.drop()
+    },
+  }
+  return self
+}
