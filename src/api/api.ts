@@ -121,12 +121,16 @@ function serverFor(app: express.Express, slowRequestMs: number): Server {
   )
   server.on('clientError', (error, socket) => {
     const last = answers.get(socket)
-    const answered = last?.headersSent === true && !(last.writableFinished && last.req.complete)
-    if (!socket.writable || answered || codeOf(error) === 'ECONNRESET') {
-      socket.destroy()
+    const isAnswered = last === undefined || last.writableFinished
+    if (last !== undefined && !isAnswered && last.req.complete) {
+      // The next request is the broken one: the answer that is under way goes first, and is the last.
+      last.once('finish', () => socket.end())
       return
     }
-    socket.end(rawAnswer(brokenRequest(error)))
+    // A refused request whose body still came, and too slowly, has had its answer.
+    const wasRefused = last?.headersSent === true && !last.req.complete
+    if (!socket.writable || wasRefused || codeOf(error) === 'ECONNRESET') socket.destroy()
+    else socket.end(rawAnswer(brokenRequest(error)))
   })
   return server
 }

@@ -16,6 +16,8 @@ const tooLarge = (limit: number) => new ApiError('body_too_large', `The body is 
 export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
   const announced = req.headers['content-length']
   if (announced !== undefined && Number(announced) > limit) return Promise.reject(tooLarge(limit))
+  // Gone while the credential was looked up: no event would tell of it any more.
+  if (req.destroyed) return Promise.reject(new CallerGone('the caller hung up'))
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = []
     let size = 0

@@ -1,0 +1,137 @@
+import { expect } from 'chai'
+import type { HealthReport } from '../../src/api/dependencies.ts'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+
+describe('operation', () => {
+  let api: TestApi
+  let operator: TestClient
+  let admin: TestClient
+  let report: HealthReport
+  const metricsToken = 'a-token-for-the-metrics'
+  before(async () => {
+    api = await startApi({ settings: { metricsToken }, replace: () => ({ health: () => report }) })
+    operator = await api.operator()
+    admin = await api.tenant()
+    api.secrets.add(metricsToken)
+  })
+  after(() => api.stop())
+  beforeEach(() => {
+    report = { ready: true, checks: [{ name: 'database', ok: true }] }
+  })
+
+  describe('GET /health/live', () => {
+    it('200 as long as the process runs', async () => {
+      report = { ready: false, checks: [] }
+      const live = await api.call('GET', '/health/live')
+      expect(live.status).to.equal(200)
+      expect(live.body).to.deep.equal({ data: { status: 'live' }, error: null, pagination: null })
+    })
+  })
+  describe('GET /health/ready', () => {
+    it('200 when it is ready; what was checked is for operators', async () => {
+      const seen = await api.call('GET', '/health/ready')
+      expect(seen.status).to.equal(200)
+      expect(seen.body).to.deep.equal({ data: { status: 'ready' }, error: null, pagination: null })
+      for (const token of [operator.token, metricsToken]) {
+        const detailed = await api.call('GET', '/health/ready', { as: { token } })
+        expect(detailed.body).to.deep.equal({ data: { status: 'ready', checks: report.checks }, error: null, pagination: null })
+      }
+      expect((await api.call('GET', '/health/ready', { as: admin })).has('data.checks')).to.equal(false)
+    })
+    it('503 when it is not; why is for operators', async () => {
+      report = {
+        ready: false,
+        checks: [
+          { name: 'database', ok: true },
+          { name: 'webhooks', ok: false, message: 'behind by 5000 events' },
+        ],
+      }
+      const seen = await api.call('GET', '/health/ready')
+      expect(seen.status).to.equal(503)
+      expect(seen.get('error.code')).to.equal('not_ready')
+      expect(seen.headers.get('retry-after')).to.equal('1')
+      expect(seen.has('error.details')).to.equal(false)
+      const detailed = await api.call('GET', '/health/ready', { as: { token: metricsToken } })
+      expect(detailed.get('error.details.0.path')).to.equal('webhooks')
+      expect(detailed.get('error.details.0.message')).to.equal('behind by 5000 events')
+    })
+    it('401 for a token that is not valid', async () => {
+      expect((await api.call('GET', '/health/ready', { as: { token: 'wrong' } })).status).to.equal(401)
+    })
+  })
+  describe('GET /metrics', () => {
+    it('200 for the metrics token and for admins: requests by operation and status', async () => {
+      await api.call('GET', '/v1/keys', { as: admin })
+      for (const token of [operator.token, metricsToken]) {
+        const seen = await api.call('GET', '/metrics', { as: { token } })
+        expect(seen.status).to.equal(200)
+        expect(seen.text).to.match(/kolbak_http_requests_total\{operation="listKeys",status="200"\} \d+/)
+        expect(seen.text).to.contain('kolbak_http_request_seconds_bucket{le="0.001",operation="listKeys"}')
+      }
+    })
+    it('401 without a token or with a wrong one; 403 without the scope', async () => {
+      expect((await api.call('GET', '/metrics')).status).to.equal(401)
+      expect((await api.call('GET', '/metrics', { as: { token: `${metricsToken}x` } })).status).to.equal(401)
+      expect((await api.call('GET', '/metrics', { as: admin })).status).to.equal(403)
+    })
+    it('401 for everything when there is no metrics token', async () => {
+      const without = await startApi()
+      try {
+        expect((await without.call('GET', '/metrics', { as: { token: 'undefined' } })).status).to.equal(401)
+      } finally {
+        await without.stop()
+      }
+    })
+  })
+  describe('GET /openapi.json', () => {
+    it('200 is OpenAPI 3.1 of every route, with scopes, errors, and no dangling reference', async () => {
+      const answer = await api.call('GET', '/openapi.json')
+      expect(answer.status).to.equal(200)
+      const document = JSON.parse(answer.text)
+      expect(document.openapi).to.equal('3.1.0')
+      const operations = Object.entries<Record<string, { operationId: string; security: unknown }>>(document.paths).flatMap(
+        ([path, methods]) =>
+          Object.entries(methods).map(([method, operation]) => `${method.toUpperCase()} ${path} ${operation.operationId}`),
+      )
+      const table = api.api.routes.map((route) => `${route.method} ${route.path.replace(/:(\w+)/g, '{$1}')} ${route.operationId}`)
+      expect(operations.sort()).to.deep.equal(table.sort())
+      expect(new Set(table.map((line) => line.split(' ')[2])).size, 'operation ids are unique').to.equal(table.length)
+      expect(document.paths['/v1/keys'].post.security).to.deep.equal([{ oauth2: ['write:keys'] }])
+      expect(document.paths['/v1/webhooks'].get.security).to.deep.equal([{ oauth2: ['read:webhooks'] }, { apiKey: [] }])
+      expect(Object.keys(document.paths['/v1/webhooks/{id}'].patch.responses)).to.include.members([
+        '200',
+        '400',
+        '401',
+        '403',
+        '404',
+        '409',
+        '412',
+        '413',
+        '415',
+        '422',
+        '500',
+        '503',
+      ])
+      for (const [, name = ''] of answer.text.matchAll(/#\/components\/schemas\/(\w+)/g))
+        expect(document.components.schemas, name).to.have.property(name)
+    })
+    it('describes every route of the original description', async () => {
+      const document = JSON.parse((await api.call('GET', '/openapi.json')).text)
+      for (const [method, path] of [
+        ['post', '/v1/auth'],
+        ['get', '/v1/keys/{id}'],
+        ['get', '/v1/keys'],
+        ['post', '/v1/keys'],
+        ['patch', '/v1/keys/{id}'],
+        ['delete', '/v1/keys/{id}'],
+        ['get', '/v1/webhooks/{id}'],
+        ['get', '/v1/webhooks'],
+        ['post', '/v1/webhooks'],
+        ['patch', '/v1/webhooks/{id}'],
+        ['delete', '/v1/webhooks/{id}'],
+        ['post', '/v1/events'],
+      ] as const)
+        expect(document.paths[path]?.[method], `${method} ${path}`).to.not.equal(undefined)
+    })
+  })
+})

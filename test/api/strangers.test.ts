@@ -1,0 +1,192 @@
+import { expect } from 'chai'
+import jwt from 'jsonwebtoken'
+import type { Route } from '../../src/api/route.ts'
+import { bearerScopes } from '../../src/events/tenant.ts'
+import { localUrl, startApi, type TestApi, type TestClient } from '../support/api.ts'
+import type { Call } from '../support/api-client.ts'
+import { route as routeMessage } from '../support/routed.ts'
+
+/** A good request for each operation with a body: what stands in the way of it is the stranger alone. */
+const bodies: Readonly<Record<string, unknown>> = {
+  createKey: { name: 'x', scopes: ['read:webhooks'] },
+  changeKey: { name: 'y' },
+  createWebhook: { callback_url: localUrl, event: 'a' },
+  changeWebhook: { description: 'y' },
+  postEvent: { event: 'a', payload: {} },
+}
+/** What is looked for by an id, and so must not be found by strangers. */
+type Ids = Readonly<Record<'key' | 'webhook' | 'event' | 'delivery', string>>
+const idOf = (path: string, ids: Ids): string | undefined =>
+  path.startsWith('/v1/keys/')
+    ? ids.key
+    : path.startsWith('/v1/webhooks/')
+      ? ids.webhook
+      : path.startsWith('/v1/events/')
+        ? ids.event
+        : path.startsWith('/v1/deliveries/')
+          ? ids.delivery
+          : undefined
+
+describe('strangers', () => {
+  let api: TestApi
+  let owner: TestClient
+  let stranger: TestClient
+  let ownerKey: { id: string; key: string }
+  let otherKey: { id: string; key: string }
+  let ids: Ids
+  let routes: readonly Route[]
+  before(async () => {
+    api = await startApi()
+    routes = api.api.routes
+    ;[owner, stranger] = [await api.tenant(), await api.tenant()]
+    ;[ownerKey, otherKey] = [await api.key(owner), await api.key(owner)]
+    const webhook = await api.webhook(ownerKey)
+    await api.call('POST', '/v1/events', { as: owner, body: { id: 'theirs', event: 'order.created', payload: {} } })
+    const produced = api.produced.at(-1)
+    if (produced === undefined) throw new Error('nothing was produced')
+    const [delivery] = await routeMessage(api, produced, [webhook])
+    await delivery?.record({ type: 'DeliveryDeadLettered', code: 500 })
+    ids = { key: ownerKey.id, webhook, event: 'theirs', delivery: delivery?.id ?? '' }
+  })
+  after(() => api.stop())
+
+  const ask = (route: Route, call: Call, known: Ids = ids) => {
+    const body = route.body === undefined ? {} : { body: bodies[route.operationId] }
+    return api.call(route.method, route.path.replace(':id', idOf(route.path, known) ?? ''), { ...body, ...call })
+  }
+  /** Asks every route that the filter takes, and sees that nothing was stored. */
+  const each = async (takes: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
+    const before = { events: await api.events(), produced: api.produced.length, attempts: await attempts() }
+    const taken = routes.filter(takes)
+    expect(taken.length, 'routes that this is about').to.be.greaterThan(2)
+    for (const route of taken) await check(route)
+    expect({ events: await api.events(), produced: api.produced.length, attempts: await attempts() }).to.deep.equal(before)
+  }
+  const attempts = async () => (await api.db.pool.query<{ n: bigint }>('select count(*) as n from day_events')).rows[0]?.n
+  const guarded = (route: Route) => route.credentials === 'bearer' || route.credentials === 'bearer-or-key'
+  const keyed = (route: Route) => route.credentials === 'bearer-or-key'
+  const expectCode = async (route: Route, call: Call, status: number, code: string) => {
+    const answer = await ask(route, call)
+    expect([answer.status, answer.get('error.code')], `${route.method} ${route.path}: ${answer.text}`).to.deep.equal([status, code])
+    return answer
+  }
+
+  it('every route but those of operation asks for a credential and names its scope', () => {
+    const open = routes.filter((route) => !guarded(route)).map((route) => `${route.path} ${route.credentials}`)
+    expect(open.sort()).to.deep.equal([
+      '/health/live none',
+      '/health/ready none',
+      '/metrics operator',
+      '/openapi.json none',
+      '/v1/auth client',
+    ])
+    for (const route of routes.filter(guarded)) {
+      expect(bearerScopes, route.path).to.include(route.scope)
+      const [verb] = (route.scope ?? '').split(':')
+      expect(verb, `${route.method} ${route.path}`).to.equal(route.method === 'GET' ? 'read' : 'write')
+    }
+  })
+  it('keys get no further than webhooks and their deliveries', () => {
+    for (const route of routes.filter(keyed)) expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters)/)
+  })
+  it('401 without a credential', () =>
+    each(guarded, async (route) => {
+      const answer = await expectCode(route, {}, 401, 'unauthorized')
+      expect(answer.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak"')
+    }))
+  it('401 with a wrong token', async () => {
+    const [header, payload] = owner.token.split('.')
+    const wrong = [
+      'x',
+      `${header}.${payload}.AAAA`,
+      jwt.sign({ ...Object(jwt.decode(owner.token)) }, 'another secret of at least 32 characters', { keyid: 'x' }),
+      `${owner.token}x`,
+    ]
+    await each(guarded, async (route) => {
+      for (const token of wrong) await expectCode(route, { as: { token } }, 401, 'unauthorized')
+    })
+  })
+  it('401 with another scheme', () =>
+    each(guarded, async (route) => {
+      for (const authorization of [
+        `Basic ${Buffer.from(`${owner.clientId}:${owner.secret}`).toString('base64')}`,
+        owner.token,
+        'Bearer',
+        '',
+      ])
+        await expectCode(route, { headers: { authorization } }, 401, 'unauthorized')
+    }))
+  it('401 with a wrong key, or with none that could be one', () =>
+    each(keyed, async (route) => {
+      for (const key of ['AAAABBBBCCCC', ownerKey.key.toLowerCase(), `${ownerKey.key}A`, '*'])
+        await expectCode(route, { as: { key } }, 401, 'unauthorized')
+    }))
+  it('401 with a good key where keys are not taken', () =>
+    each(
+      (route) => route.credentials === 'bearer',
+      async (route) => {
+        await expectCode(route, { as: ownerKey }, 401, 'unauthorized')
+      },
+    ))
+  it('400 with both credentials at once, good as they are', () =>
+    each(guarded, async (route) => {
+      await expectCode(route, { as: owner, headers: { 'x-api-key': ownerKey.key } }, 400, 'ambiguous_credentials')
+    }))
+  it('403 for a token with every scope but the one needed, and told which', async () => {
+    const without = new Map<string, TestClient>()
+    for (const scope of new Set(routes.filter(guarded).map((route) => route.scope ?? '')))
+      without.set(
+        scope,
+        await api.sibling(
+          owner,
+          bearerScopes.filter((other) => other !== scope && other !== 'admin'),
+        ),
+      )
+    await each(guarded, async (route) => {
+      const answer = await expectCode(route, { as: without.get(route.scope ?? '') }, 403, 'insufficient_scope')
+      expect(answer.headers.get('www-authenticate')).to.contain(`scope="${route.scope}"`)
+    })
+  })
+  it('403 for a key without the scope needed', async () => {
+    const reader = await api.key(owner, ['read:webhooks'])
+    await each(
+      (route) => keyed(route) && route.scope === 'write:webhooks',
+      async (route) => {
+        await expectCode(route, { as: reader }, 403, 'insufficient_scope')
+      },
+    )
+  })
+  it("404 for another tenant's ids, told as what does not exist", async () => {
+    await each(
+      (route) => guarded(route) && route.path.includes(':id'),
+      async (route) => {
+        const answer = await expectCode(route, { as: stranger }, 404, 'not_found')
+        const nothing = await ask(
+          route,
+          { as: stranger },
+          {
+            key: '01ARZ3NDEKTSV4RRFFQ69G5FAV',
+            webhook: '01ARZ3NDEKTSV4RRFFQ69G5FAV',
+            event: 'nothing',
+            delivery: '0195d3a1-7a4b-5c6d-8e9f-001122334455',
+          },
+        )
+        expect(answer.text).to.equal(nothing.text)
+      },
+    )
+  })
+  it("404 for another key's ids, of the same tenant", () =>
+    each(
+      (route) => keyed(route) && route.path.includes(':id'),
+      async (route) => {
+        await expectCode(route, { as: otherKey }, 404, 'not_found')
+      },
+    ))
+  it('200, 201, 202 or 204 for the owner: what refused the others was who they are', async () => {
+    const deletesLast = [...routes].filter(guarded).sort((a, b) => Number(a.method === 'DELETE') - Number(b.method === 'DELETE'))
+    for (const route of deletesLast) {
+      const answer = await ask(route, { as: owner })
+      expect(answer.status, `${route.method} ${route.path}: ${answer.text}`).to.be.within(200, 204)
+    }
+  })
+})
