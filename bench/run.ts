@@ -12,11 +12,14 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '10' },
     producers: { type: 'string', default: '32' },
     bytes: { type: 'string', default: '512' },
+    /** A folder for a CPU profile of the service. */
+    profile: { type: 'string' },
   },
 })
 const children: ChildProcess[] = []
 const start = (file: string, args: string[], env: Record<string, string> = {}) => {
-  const child = spawn(process.execPath, [join(import.meta.dirname, file), ...args], {
+  const flags = options.profile !== undefined && file.includes('main') ? ['--cpu-prof', `--cpu-prof-dir=${options.profile}`] : []
+  const child = spawn(process.execPath, [...flags, join(import.meta.dirname, file), ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   })

@@ -172,7 +172,6 @@ export function deliverer(deps: DeliverDeps) {
     if (targetOf(owed) === null) return aside(owed, origin)
     const slot = await slots.enter(owed.webhook, owed.tenant, origin)
     if (slot === 'parked') return aside(owed, origin)
-    let outcome: { ok: boolean; durationMs: number } | null = null
     try {
       await copy.freshen() // it may have waited for the slot
       const target = targetOf(owed)
@@ -200,11 +199,11 @@ export function deliverer(deps: DeliverDeps) {
       const headers = { ...signatureHeaders(target.signingKeys(at), owed.message, opened.body, at), 'kolbak-attempt': String(owed.attempt) }
       if (!origin.held()) return 'lost'
       const answer = await sender.post(target.callbackUrl, headers, opened.body)
-      outcome = { ok: classify(answer.code) === 'success', durationMs: answer.durationMs }
+      slot.answered({ ok: classify(answer.code) === 'success', durationMs: answer.durationMs })
       await conclude(owed, origin, opened.vault, target, made, answer)
       return 'done'
     } finally {
-      slot.release(outcome) // only after the append: what is not recorded is still under way
+      slot.release()
     }
   }
 }

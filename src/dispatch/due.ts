@@ -28,7 +28,7 @@ export interface DueDeps {
 /** Webhooks looked at in one round; the next begins after the last. */
 const webhooksPerRound = 500
 /** Rows claimed in one round. */
-const rowsPerRound = 200
+const rowsPerRound = 500
 
 /** What the state of a delivery says of a claimed row: is its attempt over already? */
 export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | null, row: { chain: number; attempt: number }): boolean =>
@@ -46,6 +46,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
   let parkedNow = new Set<WebhookId>()
   let seenParked = new Set<WebhookId>()
   let cursor = ''
+  let claimedLast = 0
 
   const roomsFor = (waiting: readonly { webhook: WebhookId }[]) => {
     let left = rowsPerRound
@@ -82,7 +83,8 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
       })
     } finally {
       if (inHand.get(row.delivery) === hand) inHand.delete(row.delivery)
-      if (parkedNow.has(row.webhook)) wake.notify()
+      // The next rows are fetched while the last of these are still under way.
+      if (parkedNow.has(row.webhook) && inHand.size * 2 <= claimedLast) wake.notify()
     }
   }
   const round = async (): Promise<void> => {
@@ -96,6 +98,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
       if (cursor === '') await wake.wait(pollMs, signal)
       return
     }
+    claimedLast = rows.length
     const hands = rows.map((row): InHand => ({ row, until: asked + claimMs }))
     for (const hand of hands) inHand.set(hand.row.delivery, hand)
     try {

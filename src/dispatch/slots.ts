@@ -22,8 +22,13 @@ export interface Slots {
   close(): void
 }
 export interface Slot {
-  /** Gives the slot back, after the attempt has been appended. @param outcome of the request, or null when none was made */
-  release(outcome: { ok: boolean; durationMs: number } | null): void
+  /** The answer has come: the webhook's, the tenant's and the slow ones' shares are free again, the pool's place is not yet. */
+  answered(outcome: { ok: boolean; durationMs: number }): void
+  /**
+   * Gives the whole slot back, after the attempt has been appended: what is not recorded still takes a place of the pool,
+   * so that no more requests than that can go unrecorded while the event store is away.
+   */
+  release(): void
 }
 export interface SlotLimits {
   readonly total: number
@@ -43,7 +48,7 @@ const slowMs = 1_000
 const samples = 9
 const sweepMs = 100
 /** Rows that a webhook which does well may have claimed ahead of its slots, so that they are not fetched one by one. */
-const claimAhead = 40
+const claimAhead = 100
 
 interface Waiting {
   readonly since: number
@@ -112,24 +117,33 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     inFlight++
     if (!e.fast) slowInFlight++
     tenants.set(e.tenant, (tenants.get(e.tenant) ?? 0) + 1)
-    let released = false
+    let sharesHeld = true
+    let placeHeld = true
+    const freeShares = () => {
+      if (!sharesHeld) return
+      sharesHeld = false
+      e.started.delete(start)
+      e.inFlight--
+      if (!e.fast) slowInFlight--
+      const left = (tenants.get(e.tenant) ?? 1) - 1
+      if (left === 0) tenants.delete(e.tenant)
+      else tenants.set(e.tenant, left)
+    }
     return {
-      release(outcome) {
-        if (released) return
-        released = true
-        e.started.delete(start)
-        e.inFlight--
+      answered({ ok, durationMs }) {
+        if (!sharesHeld) return
+        freeShares()
+        e.failures = ok ? 0 : e.failures + 1
+        e.recent.push(durationMs)
+        if (e.recent.length > samples) e.recent.shift()
+        judge(e)
+        serve()
+      },
+      release() {
+        freeShares()
+        if (!placeHeld) return
+        placeHeld = false
         inFlight--
-        if (!e.fast) slowInFlight--
-        const left = (tenants.get(e.tenant) ?? 1) - 1
-        if (left === 0) tenants.delete(e.tenant)
-        else tenants.set(e.tenant, left)
-        if (outcome !== null) {
-          e.failures = outcome.ok ? 0 : e.failures + 1
-          e.recent.push(outcome.durationMs)
-          if (e.recent.length > samples) e.recent.shift()
-          judge(e)
-        }
         serve()
       },
     }
@@ -188,8 +202,9 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     },
     room(webhook, tenant) {
       const e = endpointOf(webhook, tenant)
-      const free = closed ? 0 : Math.min(share(e) - e.queue.length, total - inFlight)
-      return free <= 0 ? 0 : e.fast && e.failures === 0 ? free + claimAhead : free
+      if (closed) return 0
+      const ahead = e.fast && e.failures === 0 ? claimAhead : 0
+      return Math.max(0, Math.min(share(e), total - inFlight) + ahead - e.queue.length)
     },
     setParked(webhook, tenant) {
       endpointOf(webhook, tenant).parked = true

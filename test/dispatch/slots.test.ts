@@ -7,6 +7,11 @@ const limits: SlotLimits = { total: 16, perWebhook: 4, dispatchers: () => 1, que
 const hook = (name: string) => name as WebhookId
 const tenant = (name: string) => name as TenantId
 
+const end = (slot: Slot, outcome: { ok: boolean; durationMs: number }) => {
+  slot.answered(outcome)
+  slot.release()
+}
+
 describe('slots', () => {
   let open: (ReturnType<typeof slots> & { stop(): void })[] = []
   const make = (change: Partial<SlotLimits> = {}, now?: () => number) => {
@@ -25,7 +30,7 @@ describe('slots', () => {
   }
   /** Makes a webhook known as fast. */
   const warm = async (s: ReturnType<typeof slots>, webhook: string, of = 'a') =>
-    (await take(s, webhook, of)).release({ ok: true, durationMs: 5 })
+    end(await take(s, webhook, of), { ok: true, durationMs: 5 })
   const settled = async (promise: Promise<unknown>) =>
     Promise.race([promise.then(() => true), new Promise((r) => setImmediate(() => r(false)))])
 
@@ -34,9 +39,22 @@ describe('slots', () => {
     const held = await Promise.all([1, 2, 3, 4].map(() => take(s, 'w')))
     const fifth = s.enter(hook('w'), tenant('a'))
     expect(await settled(fifth)).to.equal(false)
-    held[0]?.release({ ok: true, durationMs: 1 })
+    end(held[0]!, { ok: true, durationMs: 1 })
     expect(await fifth).to.not.equal('parked')
     expect(s.inFlight).to.equal(4)
+  })
+  it('free a webhook when its answer has come, and the pool only when the attempt is recorded', async () => {
+    const s = make({ total: 8, perWebhook: 2, queueMs: 10_000 })
+    for (const t of ['a', 'b', 'c', 'd']) await warm(s, t, t)
+    const [first] = await Promise.all(['a', 'a', 'b', 'b', 'c', 'c', 'd'].map((t) => take(s, t, t)))
+    first?.answered({ ok: true, durationMs: 1 })
+    expect(await settled(s.enter(hook('a'), tenant('a')))).to.equal(true)
+    const next = s.enter(hook('d'), tenant('d'))
+    expect(await settled(next)).to.equal(false)
+    first?.release()
+    expect(await settled(next)).to.equal(true)
+    first?.release()
+    expect(s.inFlight).to.equal(8)
   })
   it('share a webhook between the live dispatchers', async () => {
     const s = make({ dispatchers: () => 2 })
@@ -68,10 +86,10 @@ describe('slots', () => {
   })
   it('let one request at a time probe a webhook that has failed five times, and all again after a success', async () => {
     const s = make()
-    for (let i = 0; i < 5; i++) (await take(s, 'w')).release({ ok: false, durationMs: 1 })
+    for (let i = 0; i < 5; i++) end(await take(s, 'w'), { ok: false, durationMs: 1 })
     const probe = await take(s, 'w')
     expect(await settled(s.enter(hook('w'), tenant('a')))).to.equal(false)
-    probe.release({ ok: true, durationMs: 1 })
+    end(probe, { ok: true, durationMs: 1 })
     await waitFor(() => s.inFlight === 1)
     expect(s.room(hook('w'), tenant('a'))).to.be.greaterThan(1)
   })
@@ -98,7 +116,7 @@ describe('slots', () => {
     const sixth = s.enter(hook('e'), tenant('e'))
     await new Promise((resolve) => setTimeout(resolve, 250)) // two sweeps pass
     expect(await settled(fifth)).to.equal(false)
-    held[0]?.release({ ok: true, durationMs: 1 })
+    end(held[0]!, { ok: true, durationMs: 1 })
     expect(await fifth).to.have.property('release')
     expect(await settled(sixth)).to.equal(false)
   })
@@ -109,10 +127,10 @@ describe('slots', () => {
     const enter = (w: string, t: string) =>
       s.enter(hook(w), tenant(t)).then((slot) => {
         order.push(w)
-        if (slot !== 'parked') slot.release({ ok: true, durationMs: 1 })
+        if (slot !== 'parked') end(slot, { ok: true, durationMs: 1 })
       })
     const all = [enter('busy', 'a'), enter('busy', 'a'), enter('busy', 'a'), enter('quiet', 'b')]
-    first.release({ ok: true, durationMs: 1 })
+    end(first, { ok: true, durationMs: 1 })
     await Promise.all(all)
     expect(order.indexOf('quiet')).to.be.lessThan(2)
   })
