@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Pool } from 'pg'
 import { type Vault, vault } from './seal.ts'
@@ -79,7 +79,7 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> 
     return value
   }
 
-  const serviceKeys = await keysOf(service, lookupPurposes)
+  const serviceKeys = new Map([...(await keysOf(service, lookupPurposes))].map(([purpose, { key }]) => [purpose, createSecretKey(key)]))
   const vaults = new LRUCache<string, Vault>({ max: 10_000, ttl: cacheMs })
   const loading = new Map<string, Promise<Vault>>()
 
@@ -106,7 +106,7 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> 
       return fresh
     },
     lookup: (purpose, value) =>
-      createHmac('sha256', need(serviceKeys.get(purpose)).key)
+      createHmac('sha256', need(serviceKeys.get(purpose)))
         .update(value)
         .digest('hex'),
   }
