@@ -101,6 +101,7 @@ export interface Route extends Described<string, unknown, unknown> {
   run(request: RawRequest): Promise<Answer>
 }
 
+const noQuery = { values: {}, details: [] }
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -109,7 +110,7 @@ function reader<Path extends string, Query, Body>(
   spec: Described<Path, Query, Body> & Pick<GuardedSpec<Path, Query, Body>, 'check'> & Pick<OpenSpec<Path, Query, Body>, 'parse'>,
 ) {
   const names = [...spec.path.matchAll(/:(\w+)/g)].map((found) => found[1]!)
-  const readQuery = queryReader(spec.query)
+  const readQuery = spec.query === undefined ? () => noQuery : queryReader(spec.query)
   const checkQuery = checker<Query>(spec.query ?? {})
   const checkBody = checker<Body>(spec.body ?? {})
   const { check, parse = parseJson } = spec
