@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import {
+  clientOf,
+  type DeliveryAnswer,
+  endService,
+  type Page,
+  type RunningService,
+  startService,
+  temporaryFolder,
+  type WebhookAnswer,
+} from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const perSecond = 200
+const variables = { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3' }
+
+describe('a kill -9 under load', function () {
+  this.timeout(120_000)
+  let dataDir: string
+  let receiver: Receiver
+  let service: RunningService
+
+  beforeEach(async () => {
+    dataDir = await temporaryFolder()
+    ;[service, receiver] = await Promise.all([startService(dataDir, variables), startReceiver()])
+  })
+  afterEach(async () => {
+    await receiver.close()
+    await endService(service, dataDir)
+  })
+
+  /** Posts at a fixed rate until told to stop; answers the ids that got a 202. */
+  const load = (url: string, authorization: string, from: number) => {
+    const accepted: string[] = []
+    let running = true
+    const posts: Promise<void>[] = []
+    const one = async (id: string) => {
+      try {
+        const response = await fetch(`${url}/v1/events`, {
+          method: 'POST',
+          headers: { authorization, 'content-type': 'application/json' },
+          body: JSON.stringify({ id, event: 'load.posted', payload: { id } }),
+        })
+        await response.arrayBuffer()
+        if (response.status === 202) accepted.push(id)
+      } catch {
+        // Killed before it answered: nothing was promised.
+      }
+    }
+    const loop = (async () => {
+      for (let n = from; running; n++) {
+        posts.push(one(`evt_${n}`))
+        await sleep(1_000 / perSecond)
+      }
+    })()
+    return {
+      accepted,
+      async stop() {
+        running = false
+        await loop
+        await Promise.all(posts)
+      },
+    }
+  }
+  const tokenOf = async (url: string) => `Bearer ${(await clientOf(url)).token}`
+
+  it('loses nothing that got a 202: all of it arrives after the restart, under the same webhook-ids', async () => {
+    // One answer of ten is a 503, so that retries are under way too.
+    let answers = 0
+    receiver.answer('/hook', (_request, response) => response.writeHead(++answers % 10 === 0 ? 503 : 200).end())
+    const api = await clientOf(service.url)
+    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
+    receiver.verify('/hook', webhook.secret)
+
+    const accepted: string[] = []
+    for (let round = 0; round < 3; round++) {
+      const posting = load(service.url, await tokenOf(service.url), round * 10_000)
+      await waitFor(() => posting.accepted.length > perSecond, { ms: 20_000, what: 'a second of load' })
+      await service.kill('SIGKILL')
+      await posting.stop()
+      accepted.push(...posting.accepted)
+      service = await startService(dataDir, variables)
+    }
+    const successes = () => new Set(receiver.received('/hook').map((request) => String(request.headers['webhook-id'])))
+    await waitFor(() => accepted.every((id) => successes().has(id)), { ms: 30_000, what: 'all accepted events to arrive' })
+
+    const history = await clientOf(service.url)
+    await waitFor(
+      async () => {
+        for (const status of ['pending', 'retrying', 'failed', 'discarded']) {
+          const { data } = await history.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook.id}/deliveries?status=${status}`)
+          if (data.length > 0) return false
+        }
+        return true
+      },
+      { ms: 30_000, what: 'the history to say success of all' },
+    )
+    const requests = receiver.received('/hook')
+    expect(requests.every((request) => request.verified)).to.equal(true)
+    expect(accepted.length).to.be.greaterThan(3 * perSecond)
+    const attemptsSeen = new Set(requests.map((request) => `${request.headers['webhook-id']} ${request.headers['kolbak-attempt']}`)).size
+    console.log(`      ${accepted.length} accepted over 3 kills, ${requests.length - attemptsSeen} requests repeated`)
+  })
+
+  it('drains on SIGTERM: what is under way is finished and nothing is repeated after the next start', async () => {
+    receiver.answer('/hook', (_request, response) => setTimeout(() => response.end(), 100))
+    const api = await clientOf(service.url)
+    await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
+    const posting = load(service.url, await tokenOf(service.url), 0)
+    await waitFor(() => posting.accepted.length > perSecond / 2)
+    const stopped = service.kill('SIGTERM')
+    await posting.stop()
+    expect(await stopped).to.equal(0)
+    service = await startService(dataDir, variables)
+    const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
+    await waitFor(() => new Set(ids()).size >= posting.accepted.length, { ms: 30_000 })
+    const restarted = await clientOf(service.url)
+    await waitFor(async () => {
+      for (const status of ['pending', 'retrying']) {
+        const all = await Promise.all(
+          posting.accepted.slice(-20).map((id) => restarted.get<Page<DeliveryAnswer>>(`/v1/events/${id}/deliveries`)),
+        )
+        if (all.some(({ data }) => data.some((delivery) => delivery.status === status))) return false
+      }
+      return true
+    })
+    expect(ids()).to.have.length(new Set(ids()).size)
+  })
+})

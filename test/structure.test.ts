@@ -1,0 +1,55 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { expect } from 'chai'
+
+const root = join(import.meta.dirname, '..')
+const files = globSync('src/**/*.ts', { cwd: root })
+const importsOf = (file: string): string[] =>
+  [...readFileSync(join(root, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, path]) =>
+    relative(root, join(root, dirname(file), path!)),
+  )
+/** The room of a file: its folder below src, or the file itself for those that stand in src. */
+const roomOf = (file: string): string => file.split('/')[1]!
+
+/** Which rooms a room may import from, beside itself. */
+const allowed: Record<string, readonly string[]> = {
+  events: [],
+  lib: ['events'],
+  ports: ['events'],
+  commands: ['ports', 'events', 'lib'],
+  projections: ['ports', 'events', 'lib'],
+  dispatch: ['commands', 'projections', 'ports', 'events', 'lib'],
+  api: ['commands', 'projections', 'ports', 'events', 'lib'],
+  adapters: ['ports', 'events', 'lib'],
+  'config.ts': ['lib'],
+  'retention.ts': ['lib'],
+  'first-start.ts': ['commands', 'events', 'lib'],
+  'compose.ts': ['adapters', 'api', 'commands', 'config.ts', 'dispatch', 'first-start.ts', 'lib', 'projections', 'retention.ts', 'ports'],
+  'main.ts': ['compose.ts', 'config.ts', 'lib'],
+  cli: ['lib'],
+}
+
+describe('the structure', () => {
+  it('has a rule for every room', () => {
+    expect([...new Set(files.map(roomOf))].filter((room) => !(room in allowed))).to.deep.equal([])
+  })
+  it('imports in one direction only', () => {
+    const wrong = files.flatMap((file) =>
+      importsOf(file)
+        .filter((imported) => roomOf(imported) !== roomOf(file) && !allowed[roomOf(file)]?.includes(roomOf(imported)))
+        .map((imported) => `${file} imports ${imported}`),
+    )
+    expect(wrong).to.deep.equal([])
+  })
+  it('lets no adapter import another', () => {
+    const engine = (file: string) => file.split('/')[2]
+    const wrong = files
+      .filter((file) => roomOf(file) === 'adapters')
+      .flatMap((file) => importsOf(file).filter((imported) => roomOf(imported) === 'adapters' && engine(imported) !== engine(file)))
+    expect(wrong).to.deep.equal([])
+  })
+  it('reads the environment in config.ts alone, but for the command line', () => {
+    const readers = files.filter((file) => /process\.env|from 'node:process'/.test(readFileSync(join(root, file), 'utf8')))
+    expect(readers.filter((file) => !file.startsWith('src/cli/'))).to.deep.equal(['src/config.ts'])
+  })
+})

@@ -1,0 +1,61 @@
+// A process that appends until it is told to stop: forked by the test of the log under concurrent writers.
+
+import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPool } from '../../src/adapters/postgres/pool.ts'
+import type { NewEvent } from '../../src/events/envelope.ts'
+import type { EventId } from '../../src/events/ids.ts'
+import { isDayStream, type StreamName } from '../../src/events/streams.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { type Appended, EventRefused, RevisionConflict } from '../../src/ports/event-store.ts'
+import { someEvents } from './event-store-events.ts'
+
+/** What a writer tells its parent: ids of an append that was answered, or at its end what was refused. */
+export type WriterMessage = { readonly acked: readonly EventId[] } | { readonly conflicts: number; readonly refused: number }
+/** How many appends it has under way at once. */
+export const loopsPerWriter = 4
+
+const [url, name, ...streams] = process.argv.slice(2) as [string, string, ...StreamName[]]
+const tell = (message: WriterMessage) => process.send?.(message)
+
+async function write(): Promise<void> {
+  const pool = createPool({ url, name, max: 6, log: silentLog })
+  const store = postgresEventStore({ pool, log: silentLog, identity: 'postgres-test', dayStreamMaxAgeSeconds: 86_400 })
+  let isStopped = false
+  process.once('message', () => {
+    isStopped = true
+  })
+  let conflicts = 0
+  let refused = 0
+  const loop = async (first: number) => {
+    let last: { stream: StreamName; events: NewEvent[]; answer: Appended } | undefined
+    for (let i = first; !isStopped; i++) {
+      const stream = streams[i % streams.length]!
+      const events = someEvents(1 + (i % 3))
+      try {
+        if (i % 8 === 5) {
+          // Loops and processes read the same revision: all but one conflict.
+          const revision = (await store.read(stream, { backwards: true, limit: 1 })).at(0)?.revision ?? 'none'
+          await store.append(stream, events, revision)
+        } else if (i % 8 === 6) {
+          await store.append(stream, [...events, ...someEvents(1).map((event) => ({ ...event, id: 'not-a-uuid' as EventId }))], 'any')
+        } else if (i % 8 === 7 && last !== undefined) {
+          const again = await store.append(last.stream, last.events, 'any')
+          if (again.position !== last.answer.position) throw new Error('a repeat was answered otherwise than the first time')
+        } else {
+          last = { stream, events, answer: await store.append(stream, events, 'any', { patient: isDayStream(stream) }) }
+        }
+        if (i % 8 !== 7) tell({ acked: events.map((event) => event.id) })
+      } catch (error) {
+        if (error instanceof RevisionConflict) conflicts++
+        else if (error instanceof EventRefused) refused++
+        else throw error
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: loopsPerWriter }, (_, n) => loop(n * 1_000)))
+  await store.close()
+  await pool.end()
+  tell({ conflicts, refused })
+  process.disconnect()
+}
+if (process.send !== undefined) await write()

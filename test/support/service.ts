@@ -1,0 +1,172 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { env } from 'node:process'
+import { createInterface } from 'node:readline'
+import { waitFor } from './wait-for.ts'
+
+export const admin = { id: 'admin', secret: 'a-secret-of-the-tests-that-is-long-enough' }
+
+export interface Fact {
+  readonly msg: string
+  readonly [field: string]: unknown
+}
+/** The service as a user runs it: a process of its own. */
+export interface RunningService {
+  readonly url: string
+  readonly child: ChildProcess
+  /** What it has logged, in order. */
+  readonly facts: readonly Fact[]
+  kill(signal: NodeJS.Signals): Promise<number | null>
+}
+
+const main = join(import.meta.dirname, '../../src/main.ts')
+
+export const temporaryFolder = () => mkdtemp(join(tmpdir(), 'kolbak-e2e-'))
+
+/** Starts a process of the service and collects what it logs; does not wait for it. */
+export function spawnService(dataDir: string, variables: Record<string, string> = {}) {
+  const inherited = Object.fromEntries(Object.entries(env).filter(([name]) => !/^(KOLBAK_|DATABASE_URL|PORT$|HOST$)/.test(name)))
+  const child = spawn(process.execPath, [main], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...inherited,
+      PORT: '0',
+      KOLBAK_DATA_DIR: dataDir,
+      KOLBAK_ADMIN_CLIENT_ID: admin.id,
+      KOLBAK_ADMIN_CLIENT_SECRET: admin.secret,
+      KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
+      ...variables,
+    },
+  })
+  const facts: Fact[] = []
+  const errors: string[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    try {
+      facts.push(JSON.parse(line) as Fact)
+    } catch {
+      facts.push({ msg: line })
+    }
+  })
+  createInterface({ input: child.stderr }).on('line', (line) => errors.push(line))
+  const exited = new Promise<number | null>((resolve) => {
+    child.once('exit', (code) => resolve(code))
+  })
+  return { child, facts, errors, exited }
+}
+
+/** Starts the service and waits until it says that it is ready. */
+export async function startService(dataDir: string, variables: Record<string, string> = {}): Promise<RunningService> {
+  const { child, facts, errors, exited } = spawnService(dataDir, variables)
+  const ready = await waitFor(
+    () => {
+      if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${errors.join('\n')}`)
+      return facts.find((fact) => fact.msg === 'kolbak.ready')
+    },
+    { ms: 20_000, what: 'the service to be ready' },
+  ).catch((error: unknown) => {
+    child.kill('SIGKILL')
+    throw error
+  })
+  return {
+    url: String(ready.url),
+    child,
+    facts,
+    async kill(signal) {
+      child.kill(signal)
+      return exited
+    },
+  }
+}
+
+/** Ends a service and whatever Postgres it has left behind, and removes its folder. */
+export async function endService(service: RunningService | undefined, dataDir: string): Promise<void> {
+  if (service !== undefined && service.child.exitCode === null && service.child.signalCode === null) await service.kill('SIGTERM')
+  await rm(dataDir, { recursive: true, force: true })
+}
+
+export interface Answer<T = unknown> {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: T
+}
+/** A client of the API. */
+export interface Client {
+  readonly token: string
+  call<T>(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<T>>
+  get<T>(path: string): Promise<T>
+  post<T>(path: string, body: unknown): Promise<T>
+  patch<T>(path: string, body: unknown): Promise<T>
+}
+
+export async function clientOf(url: string, credentials = admin): Promise<Client> {
+  let token = ''
+  const call = async <T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer<T>> => {
+    const response = await fetch(url + path, {
+      method,
+      headers: {
+        ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, body: (text === '' ? null : JSON.parse(text)) as T }
+  }
+  const must = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    const answer = await call<T>(method, path, body)
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
+    return answer.body
+  }
+  const { access_token } = await must<{ access_token: string }>('POST', '/v1/auth', {
+    grant_type: 'client_credentials',
+    client_id: credentials.id,
+    client_secret: credentials.secret,
+  })
+  token = access_token
+  return {
+    call,
+    get: (path) => must('GET', path),
+    post: (path, body) => must('POST', path, body),
+    patch: (path, body) => must('PATCH', path, body),
+  }
+}
+
+/** What the tests read of the API's answers. */
+export interface WebhookAnswer {
+  id: string
+  callback_url: string
+  event: string
+  is_active: boolean
+  secret: string
+  deactivation_reason: string | null
+}
+export interface AttemptAnswer {
+  number: number
+  chain: number
+  at: string
+  status: string
+  response_code: number | null
+  duration_ms: number | null
+  reason: string | null
+  response_body: string | null
+  response_truncated: boolean
+}
+export interface DeliveryAnswer {
+  id: string
+  event_id: string
+  webhook_id: string
+  status: string
+  chain: number
+  attempt_count: number
+  next_attempt_at: string | null
+  last_response_code: number | null
+  last_reason: string | null
+  attempts: AttemptAnswer[]
+}
+export interface Page<T> {
+  data: T[]
+  pagination: { limit: number; next_cursor: string | null }
+}
