@@ -48,7 +48,7 @@ export interface Attempt {
   readonly reason: string | null
   readonly response: string | null
 }
-/** The state of a delivery: the greatest (chain, finality, attempt) of its facts. */
+/** The state of a delivery: the greatest (chain, finality, attempt) of its facts; of twins, the one with the greater event id. */
 export interface Delivery extends DeliveryKey {
   readonly tenant: TenantId
   readonly message: MessageId

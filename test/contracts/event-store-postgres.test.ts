@@ -1,12 +1,391 @@
-import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import pg from 'pg'
+import { type PostgresEventStoreOptions, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPool } from '../../src/adapters/postgres/pool.ts'
+import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
+import type { EventId, WebhookId } from '../../src/events/ids.ts'
+import { attemptsStream, type Family, type StreamName } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { freshDatabase } from '../support/database.ts'
+import { EventRefused, type ExpectedRevision, RevisionConflict, StoreUnavailable } from '../../src/ports/event-store.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { anAttempts, anEvent, anId, aRouting, aTenant, aWebhook, collect, errorOf, someEvents } from '../support/event-store-events.ts'
+import type { WriterMessage } from '../support/event-store-writer.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { eventStoreContract } from './event-store.contract.ts'
+
+const monthSeconds = 30 * 86_400
+const everyFamily: readonly Family[] = ['tenant', 'key', 'webhook', 'routing', 'attempts']
+const dayFamilies: readonly Family[] = ['routing', 'attempts']
+const storeOn = (pool: pg.Pool, options: Partial<PostgresEventStoreOptions> = {}) =>
+  postgresEventStore({ pool, log: silentLog, identity: 'postgres-test', dayStreamMaxAgeSeconds: monthSeconds, ...options })
 
 eventStoreContract('Postgres', async () => {
   const { pool, drop } = await freshDatabase()
-  return {
-    open: ({ dayStreamMaxAgeSeconds }) => postgresEventStore({ pool, log: silentLog, identity: 'postgres-test', dayStreamMaxAgeSeconds }),
-    drop,
+  return { open: ({ dayStreamMaxAgeSeconds }) => storeOn(pool, { dayStreamMaxAgeSeconds }), drop }
+})
+
+describe('the event store on Postgres, beyond the contract', () => {
+  let database: TestDatabase
+  let store: ReturnType<typeof storeOn>
+  beforeEach(async () => {
+    database = await freshDatabase()
+    store = storeOn(database.pool)
+  })
+  afterEach(async () => {
+    await store.close()
+    await database.drop()
+  })
+  const webhook = '01JDXXXXXXXXXXXXXXXXXXXXXX' as WebhookId
+  const attemptsOn = (day: string): StreamName => attemptsStream(webhook, `${day}T12:00:00.000Z`)
+  const idsAfter = async (after: Checkpoint | null, families = everyFamily, batch = 500) => {
+    const head = await store.head(families)
+    if (head === null || (after !== null && after >= head)) return []
+    const { events } = await collect(store, { families, after, batch, until: (_, checkpoint) => checkpoint >= head })
+    return events.map((event) => event.id)
   }
+
+  describe('ids', () => {
+    it('are unique over all command streams: one that is used elsewhere is refused', async () => {
+      const [here, there] = [aWebhook(), aTenant()]
+      const [used] = someEvents(1) as [NewEvent]
+      await store.append(there, [used], 'none')
+      for (const events of [[used], [anEvent(), used]])
+        expect(await errorOf(store.append(here, events, 'any'))).to.be.instanceOf(EventRefused)
+      expect(await store.read(here)).to.deep.equal([])
+    })
+    it('are unique over all streams of a day, and may come again on another', async () => {
+      const [used] = someEvents(1) as [NewEvent]
+      await store.append(attemptsOn('2026-11-20'), [used], 'none')
+      const error = await errorOf(store.append(aRouting('2026-11-20T23:59:59.999Z'), [used], 'none'))
+      expect(error).to.be.instanceOf(EventRefused)
+      expect((await store.append(attemptsOn('2026-11-21'), [used], 'none')).revision).to.equal(0)
+    })
+    it('are refused twice in one append, and so are names that Postgres would change', async () => {
+      const event = anEvent()
+      for (const events of [
+        [event, event],
+        [anEvent({ type: 'A\u001eB' })],
+        [anEvent({ type: 'A\ud800' })],
+        [anEvent({ type: 'A\u0000' })],
+      ])
+        expect(await errorOf(store.append(aWebhook(), events, 'any'))).to.be.instanceOf(EventRefused)
+      expect(await errorOf(store.append('attempts-x-2026', [anEvent()], 'any'))).to.be.instanceOf(EventRefused)
+    })
+  })
+
+  describe('a group', () => {
+    it('is one commit, however many append', async () => {
+      await store.append(anAttempts(), someEvents(1), 'any') // makes the day
+      await Promise.all(
+        Array.from({ length: 400 }, (_, i) => store.append(i % 2 ? aWebhook() : anAttempts(), someEvents(1), 'any', { patient: true })),
+      )
+      const { rows } = await database.pool.query<{ commits: number }>(
+        `select count(distinct xmin::text)::integer as commits
+         from (select xmin from command_events union all select xmin from day_events) all_events`,
+      )
+      expect(rows[0]?.commits).to.be.at.most(4)
+    })
+    it('lets its items see those before them', async () => {
+      for (const stream of [aWebhook(), anAttempts()]) {
+        const appends = (['none', 0, 1, 1, 'some', 3] as const).map((expected) => store.append(stream, someEvents(1), expected))
+        const results = await Promise.allSettled(appends)
+        expect(results.map((result) => (result.status === 'fulfilled' ? result.value.revision : result.reason.actual))).to.deep.equal([
+          0, 1, 2, 2, 3, 4,
+        ])
+        expect(results[3]).to.have.property('reason').that.is.instanceOf(RevisionConflict)
+      }
+    })
+    it('answers every item by the rules, whatever is repeated, reordered or unknown', async () => {
+      // An oracle: the rules of the port, one append after the other, on streams that are lists of ids.
+      const oracle = () => {
+        const streams = new Map<StreamName, EventId[]>()
+        return (stream: StreamName, ids: EventId[], expected: ExpectedRevision): string => {
+          const past = streams.get(stream) ?? []
+          const head = past.length - 1
+          const conflict = `conflict, ${head}`
+          const places = ids.map((id) => past.indexOf(id))
+          const number = expected === 'none' ? -1 : expected
+          if (typeof number === 'number' && number < head)
+            return places.every((place, i) => place === number + 1 + i) ? `revision ${number + ids.length}` : conflict
+          if (expected === 'some' ? head < 0 : typeof number === 'number' && number > head) return conflict
+          if (places[0]! >= 0) return places.every((place) => place >= 0) ? `revision ${places.at(-1)}` : conflict
+          const isElsewhere = ids.some((id) => [...streams.values()].some((others) => others.includes(id)))
+          if (isElsewhere) return 'refused'
+          streams.set(stream, [...past, ...ids])
+          return `revision ${head + ids.length}`
+        }
+      }
+      const answerOf = (result: PromiseSettledResult<{ revision: number }>): string => {
+        if (result.status === 'fulfilled') return `revision ${result.value.revision}`
+        if (result.reason instanceof RevisionConflict) return `conflict, ${result.reason.actual}`
+        if (result.reason instanceof EventRefused) return 'refused'
+        throw result.reason
+      }
+      const append = fc.record({
+        stream: fc.nat(2),
+        // Slices of a few ids: repeats, overlaps, gaps and other orders all come up.
+        ids: fc.oneof(
+          fc.tuple(fc.nat(9), fc.integer({ min: 1, max: 3 })).map(([from, count]) => Array.from({ length: count }, (_, i) => from + i)),
+          fc.uniqueArray(fc.nat(9), { minLength: 1, maxLength: 3 }),
+        ),
+        expected: fc.constantFrom<ExpectedRevision[]>('none', 'some', 'any', 'any', 0, 1, 2, 3),
+      })
+      await fc.assert(
+        fc.asyncProperty(
+          fc.boolean(),
+          fc.array(fc.array(append, { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 4 }),
+          async (isDay, groups) => {
+            const streams = [1, 2, 3].map(() => (isDay ? anAttempts() : aWebhook()))
+            const ids = Array.from({ length: 13 }, anId)
+            const expectedAnswer = oracle()
+            for (const group of groups) {
+              const results = await Promise.allSettled(
+                group.map(({ stream, ids: chosen, expected }) =>
+                  store.append(
+                    streams[stream]!,
+                    chosen.map((n) => anEvent({ id: ids[n]! })),
+                    expected,
+                  ),
+                ),
+              )
+              const answers = group.map(({ stream, ids: chosen, expected }) =>
+                expectedAnswer(
+                  streams[stream]!,
+                  chosen.map((n) => ids[n]!),
+                  expected,
+                ),
+              )
+              expect(results.map(answerOf)).to.deep.equal(answers)
+            }
+          },
+        ),
+        { numRuns: 150 },
+      )
+    })
+  })
+
+  describe('days', () => {
+    const partitions = async () => {
+      const { rows } = await database.pool.query<{ name: string }>(
+        `select inhrelid::regclass::text as name from pg_inherits where inhparent = 'day_events'::regclass order by 1`,
+      )
+      return rows.map((row) => row.name)
+    }
+    it('are found by a reader at any place, also those that hardly get an event', async () => {
+      // More positions than a mark covers (8,192) between two events of the rare days.
+      const rare = ['2026-10-01', '2026-11-19']
+      const wanted: EventId[] = []
+      const checkpoints: Checkpoint[] = []
+      const append = async (day: string, count: number) => {
+        const events = someEvents(count)
+        checkpoints.push((await store.append(attemptsOn(day), events, 'any')).position)
+        wanted.push(...events.map((event) => event.id))
+      }
+      for (const day of rare) await append(day, 1)
+      for (let i = 0; i < 9; i++) await append('2026-11-20', 1_000)
+      for (const day of rare) await append(day, 2)
+      await append('2026-11-20', 500)
+      await append(rare[0]!, 1)
+      for (const checkpoint of checkpoints) {
+        const last = (await idsAfter(checkpoint, dayFamilies, 5_000)).length
+        expect(await idsAfter(checkpoint, dayFamilies, 5_000)).to.deep.equal(wanted.slice(wanted.length - last))
+        const { rows } = await database.pool.query<{ n: number }>('select count(*)::integer as n from day_events where position > $1', [
+          checkpoint,
+        ])
+        expect(last).to.equal(rows[0]?.n)
+      }
+    })
+    it('are dropped once they are old and every subscriber has passed them', async () => {
+      const old = await store.append(attemptsOn('2026-10-01'), someEvents(2), 'any')
+      const later = await store.append(attemptsOn('2026-10-02'), someEvents(2), 'any')
+      const kept = someEvents(2)
+      await store.append(attemptsOn('2026-11-20'), kept, 'any')
+      await waitFor(async () => (await partitions()).includes('day_events_20261121'))
+      expect(await store.dropDaysBefore('2026-10-01', later.position)).to.deep.equal([])
+      expect(await store.dropDaysBefore('2026-11-01', old.position)).to.deep.equal(['day_events_20261001', 'day_events_20261003'])
+      expect(await store.dropDaysBefore('2026-11-01', later.position)).to.deep.equal(['day_events_20261002'])
+      expect(await partitions()).to.deep.equal(['day_events_20261120', 'day_events_20261121'])
+      expect(await store.read(attemptsOn('2026-10-01'))).to.deep.equal([])
+      expect(await idsAfter(null, dayFamilies)).to.deep.equal(kept.map((event) => event.id))
+      const { rows } = await database.pool.query<{ day: string }>('select day::text from day_event_marks')
+      expect(rows).to.deep.equal([{ day: '2026-11-20' }])
+    })
+    it('stay while they hold the newest event, so that the head never goes back', async () => {
+      const { position } = await store.append(attemptsOn('2026-10-01'), someEvents(1), 'any')
+      expect(await store.dropDaysBefore('2026-11-01', position)).to.not.include('day_events_20261001')
+      expect(await store.head(dayFamilies)).to.equal(position)
+    })
+    it('stay while someone reads them, and nobody waits for that', async () => {
+      await store.append(attemptsOn('2026-10-01'), someEvents(1), 'any')
+      const { position } = await store.append(attemptsOn('2026-11-20'), someEvents(1), 'any')
+      const backup = await database.pool.connect()
+      await backup.query('begin isolation level repeatable read')
+      await backup.query('select count(*) from day_events_20261001')
+      expect(await store.dropDaysBefore('2026-11-01', position)).to.not.include('day_events_20261001')
+      await backup.query('commit')
+      backup.release()
+      expect(await store.dropDaysBefore('2026-11-01', position)).to.include('day_events_20261001')
+    })
+    it('are made again for an append to one that another process has dropped', async () => {
+      await store.append(attemptsOn('2026-10-01'), someEvents(1), 'any')
+      const { position } = await store.append(attemptsOn('2026-11-20'), someEvents(1), 'any')
+      const other = storeOn(database.pool)
+      await other.dropDaysBefore('2026-11-01', position)
+      await other.close()
+      const events = someEvents(2)
+      expect((await store.append(attemptsOn('2026-10-01'), events, 'any')).revision).to.equal(1)
+      expect(await idsAfter(position, dayFamilies)).to.deep.equal(events.map((event) => event.id))
+    })
+  })
+
+  describe('an engine that fails', () => {
+    it('makes an append unavailable when it does not answer in time; repeated, it has happened once', async () => {
+      const hasty = storeOn(database.pool, { statementTimeoutMs: 150 })
+      const stream = aWebhook()
+      const events = someEvents(2)
+      const holder = await database.pool.connect()
+      await holder.query('begin; select pg_advisory_xact_lock(7001)')
+      const error = await errorOf(hasty.append(stream, events, 'none'))
+      expect(error).to.be.instanceOf(StoreUnavailable).and.to.include({ code: 'store_unavailable' })
+      await holder.query('rollback')
+      holder.release()
+      expect((await hasty.append(stream, events, 'none')).revision).to.equal(1)
+      expect(await hasty.read(stream)).to.have.length(2)
+      await hasty.close()
+    })
+    it('makes every call unavailable when it is not there', async () => {
+      const pool = new pg.Pool({ host: '127.0.0.1', port: 1 })
+      const nowhere = storeOn(pool)
+      for (const call of [
+        () => nowhere.append(aWebhook(), someEvents(1), 'any'),
+        () => nowhere.append(anAttempts(), someEvents(1), 'any'),
+        () => nowhere.read(aTenant()),
+        () => nowhere.head(everyFamily),
+      ])
+        expect(await errorOf(call())).to.be.instanceOf(StoreUnavailable)
+      await nowhere.close()
+      await pool.end()
+    })
+    it('does not end a subscription: it goes on where it was', async () => {
+      const pool = createPool({ url: database.url, name: 'subscriber', max: 2, log: silentLog })
+      const subscriber = storeOn(pool)
+      const stream = aWebhook()
+      const live = collect(subscriber, { families: everyFamily, until: (events) => events.length === 60, batch: 7 })
+      for (let i = 0; i < 6; i++) {
+        await store.append(stream, someEvents(10), 'any')
+        await database.pool.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'kolbak subscriber' and datname = current_database()`,
+        )
+      }
+      const { events } = await live
+      expect(events.map((event) => event.revision)).to.deep.equal(Array.from({ length: 60 }, (_, i) => i))
+      await subscriber.close()
+      await pool.end()
+    })
+    it('refuses to append under an isolation level that would miss the newest events', async () => {
+      const pool = new pg.Pool({ connectionString: database.url, options: '-c default_transaction_isolation=serializable' })
+      const strict = storeOn(pool)
+      expect(await errorOf(strict.append(aWebhook(), someEvents(1), 'any'))).to.have.property('code', '25000')
+      await strict.close()
+      await pool.end()
+    })
+  })
+
+  it('hands over a batch of large events in parts of 4 MiB', async () => {
+    const stream = anAttempts()
+    const text = 'x'.repeat(900_000)
+    for (let i = 0; i < 12; i++) await store.append(stream, [anEvent({ data: { text } })], 'any')
+    const sizes: number[] = []
+    const until = (events: RecordedEvent[]) => events.length === 12
+    await collect(store, { families: ['attempts'], until, onBatch: (events) => sizes.push(events.length) })
+    expect(sizes).to.deep.equal([5, 5, 2])
+  })
+
+  it('misses nothing and shows no stream backwards under 16 writers in 4 processes, one of them killed', async function () {
+    this.timeout(30_000)
+    const { pool, url } = database
+    const streams = [aTenant(), aWebhook(), aWebhook(), anAttempts(), anAttempts(), aRouting(), attemptsOn('2026-11-01')]
+
+    // What a backup does: it sees nothing of what follows, and holds back every clean-up.
+    const snapshot = await pool.connect()
+    await snapshot.query('begin isolation level repeatable read')
+    await snapshot.query('select count(*) from command_events')
+
+    const caughtUp = { head: null as Checkpoint | null }
+    const until = (_: RecordedEvent[], checkpoint: Checkpoint) => caughtUp.head !== null && checkpoint >= caughtUp.head
+    const live = collect(store, { families: everyFamily, until })
+    const slow = collect(store, { families: ['tenant', 'webhook', 'attempts'], batch: 20, until })
+
+    const acked = new Set<EventId>()
+    const counts = { conflicts: 0, refused: 0, victim: 0 }
+    const exits: Promise<unknown>[] = []
+    const writers = Array.from({ length: 4 }, (_, n): ChildProcess => {
+      const writer = fork(fileURLToPath(new URL('../support/event-store-writer.ts', import.meta.url)), [url, `writer ${n}`, ...streams])
+      exits.push(once(writer, 'exit'))
+      writer.on('message', (message: WriterMessage) => {
+        if ('acked' in message) {
+          for (const id of message.acked) acked.add(id)
+          if (n === 0) counts.victim++
+        } else {
+          counts.conflicts += message.conflicts
+          counts.refused += message.refused
+        }
+      })
+      return writer
+    })
+    const [victim, ...survivors] = writers as [ChildProcess, ...ChildProcess[]]
+    try {
+      await waitFor(() => counts.victim > 100, { what: 'the writer that is to be killed' })
+      victim.kill('SIGKILL')
+      const before = acked.size
+      await waitFor(() => acked.size > before + 3_000, { what: 'the other writers', ms: 20_000 })
+      for (const writer of survivors) writer.send('stop')
+      const codes = await Promise.all(exits)
+      expect(codes).to.deep.equal([
+        [null, 'SIGKILL'],
+        [0, null],
+        [0, null],
+        [0, null],
+      ])
+    } finally {
+      for (const writer of writers) writer.kill('SIGKILL')
+    }
+    await waitFor(async () => {
+      const { rows } = await pool.query(
+        `select from pg_stat_activity where application_name = 'kolbak writer 0' and datname = current_database()`,
+      )
+      return rows.length === 0
+    })
+    caughtUp.head = await store.head(everyFamily)
+    // A batch more for each, so that who is at the head already finds out.
+    for (const stream of [aTenant(), anAttempts()]) await store.append(stream, someEvents(1), 'none')
+    const [{ events, checkpoint }, slowly] = await Promise.all([live, slow])
+    await snapshot.query('commit')
+    snapshot.release()
+
+    const { rows: stored } = await pool.query<{ position: bigint; stream: StreamName; revision: number; id: EventId }>(
+      `select position, stream, revision, id from command_events union all
+       select position, stream, revision, id from day_events order by position`,
+    )
+    const upTo = (end: Checkpoint | null) => stored.filter((row) => row.position <= BigInt(end ?? 0))
+    const seen = events.map(({ position, stream, revision, id }) => ({ position: BigInt(position), stream, revision, id }))
+    expect(seen).to.deep.equal(upTo(checkpoint))
+    for (const stream of streams) {
+      const revisions = events.filter((event) => event.stream === stream).map((event) => event.revision)
+      expect(revisions.length).to.be.greaterThan(0)
+      expect(revisions).to.deep.equal(revisions.map((_, i) => i))
+    }
+    const ids = new Set(stored.map((row) => row.id))
+    expect(ids.size).to.equal(stored.length)
+    for (const id of acked) expect(ids.has(id)).to.equal(true)
+    const wanted = upTo(slowly.checkpoint).filter((row) => !row.stream.startsWith('routing-'))
+    expect(slowly.events.map((event) => event.id)).to.deep.equal(wanted.map((row) => row.id))
+    // It was what it says: appends failed in both ways meanwhile.
+    expect(counts.conflicts).to.be.greaterThan(0)
+    expect(counts.refused).to.be.greaterThan(0)
+  })
 })

@@ -170,22 +170,24 @@ describe('message bus on Postgres', () => {
         child.on('close', (code, signal) => resolve(signal ?? code))
       })
     let producing = true
-    const failing = async () => {
+    // Slow ones, every other of which fails: whoever did not wait for them would get ahead of them.
+    const slow = async () => {
       const client = await database.pool.connect()
       for (let i = 0; producing; i++) {
         await client.query('begin')
         await client.query(`select produce_messages($1, array[current_date, current_date], '{1,2}', '{1,1}', 'ab')`, [i % 4])
-        await client.query('rollback')
+        await client.query('select pg_sleep(0.003)')
+        await client.query(i % 2 === 0 ? 'rollback' : 'commit')
       }
       client.release()
     }
-    const rolledBack = failing()
+    const slowDone = slow()
     const ends = [run('a', 1_500), run('b', 1_500), run('killed', 1_000_000)]
     await waitFor(() => acknowledged.length > 1_000, { ms: 30_000 })
     children[2]!.kill('SIGKILL')
     expect(await Promise.all(ends)).to.deep.equal([0, 0, 'SIGKILL'])
     producing = false
-    await rolledBack
+    await slowDone
     await snapshot.query('rollback')
     snapshot.release()
 

@@ -127,6 +127,7 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
   })
   token = access_token
   return {
+    token,
     call,
     get: (path) => must('GET', path),
     post: (path, body) => must('POST', path, body),

@@ -1,11 +1,27 @@
-import type { Pool, QueryConfig, QueryResultRow } from 'pg'
+import pg, { type Pool, type QueryConfig, type QueryResultRow } from 'pg'
 
 /** Runs one statement and answers its rows. One that is not answered in time fails, and its connection is given up. */
 export type Ask = <R extends QueryResultRow>(query: QueryConfig) => Promise<R[]>
 
+/** Unlike `pool.query`, it keeps a connection on which Postgres refused the statement: a poisoned group costs many refusals. */
 export const askWithin =
   (pool: Pool, timeoutMs: number): Ask =>
   async <R extends QueryResultRow>(query: QueryConfig) => {
-    const timed = { ...query, query_timeout: timeoutMs }
-    return (await pool.query<R>(timed)).rows
+    const client = await pool.connect()
+    let broken: Error | undefined
+    const onError = (error: Error) => {
+      broken = error
+    }
+    client.on('error', onError)
+    try {
+      const timed = { ...query, query_timeout: timeoutMs }
+      return (await client.query<R>(timed)).rows
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError && error.severity === 'ERROR'))
+        broken ??= error instanceof Error ? error : new Error(String(error))
+      throw error
+    } finally {
+      client.off('error', onError)
+      client.release(broken)
+    }
   }

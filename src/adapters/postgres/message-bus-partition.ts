@@ -30,17 +30,16 @@ interface Run {
   next: number
 }
 
-/** Beyond these the handed-over records are forgotten, and read back when their turn comes. */
-const maxHeld = { records: 5_000, bytes: 16 << 20 }
-
 export function partitionView(options: {
   startAt: bigint
   reader: PartitionReader
   lost: AbortSignal
   /** A fetch that finds nothing answers after so long. */
   waitMs: number
+  /** Beyond these the records in memory are forgotten, and read back when their turn comes. */
+  maxHeld?: { records: number; bytes: number }
 }): PartitionView {
-  const { startAt, reader, lost, waitMs } = options
+  const { startAt, reader, lost, waitMs, maxHeld = { records: 5_000, bytes: 16 << 20 } } = options
   const awake = wake()
   /** Nothing at or below this is still to be handed out. */
   let known = startAt - 1n

@@ -1,0 +1,185 @@
+import { expect } from 'chai'
+import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import type { MessageId, Place } from '../../src/events/ids.ts'
+import { parsePlace, placeOf } from '../../src/events/message-record.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { FactRefused, type PayloadKey } from '../../src/ports/delivery-log.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { type PostgresBusMember, postgresBusMember } from '../support/message-bus.ts'
+import { type DeliveryLogHarness, deliveryLogContract, fact, type Payload } from './delivery-log.contract.ts'
+
+const busOn = (database: TestDatabase): Promise<PostgresBusMember> =>
+  postgresBusMember({ url: database.url, consumers: () => 1, partitions: 2 })
+const keyOf = ({ tenant, message, fingerprint, acceptedAt }: Payload, place: Place): PayloadKey => ({
+  ...{ tenant, message, fingerprint, acceptedAt, place },
+})
+const asMessage = ({ message: id, fingerprint, payload }: Payload) => ({
+  ...{ id, fingerprint, payload, event: 'order.created', eventTime: null, source: null },
+})
+
+const withOwnPayloads = async (): Promise<DeliveryLogHarness> => {
+  const database = await freshDatabase()
+  const log = await postgresDeliveryLog({ pool: database.pool, identity: 'pg', payloadsIn: 'own', log: silentLog })
+  return {
+    log,
+    async keep(payloads) {
+      const keys = payloads.map((payload, i) => keyOf(payload, placeOf('kafka', 0, BigInt(i), 0)))
+      await log.archive(payloads.map((payload, i) => ({ ...keys[i]!, payload: payload.payload })))
+      return keys
+    },
+    async expireBefore(day) {
+      await log.dropDaysBefore(day)
+    },
+    async drop() {
+      await log.close()
+      await database.drop()
+    },
+  }
+}
+const withPayloadsOnTheBus = async (): Promise<DeliveryLogHarness> => {
+  const database = await freshDatabase()
+  const log = await postgresDeliveryLog({ pool: database.pool, identity: 'pg', payloadsIn: 'bus', log: silentLog })
+  const { bus, close } = await busOn(database)
+  return {
+    log,
+    keep: (payloads) =>
+      Promise.all(
+        payloads.map(async (payload) => {
+          const { tenant, acceptedAt } = payload
+          return keyOf(payload, await bus.produce({ tenant, acceptedAt, correlationId: 'c', messages: [asMessage(payload)] }))
+        }),
+      ),
+    async expireBefore(day) {
+      await log.dropDaysBefore(day)
+      await bus.dropDaysBefore(
+        day,
+        new Map([
+          [0, 1_000n],
+          [1, 1_000n],
+        ]),
+      )
+    },
+    async drop() {
+      await log.close()
+      await close()
+      await database.drop()
+    },
+  }
+}
+deliveryLogContract('Postgres, with payloads of its own', withOwnPayloads)
+deliveryLogContract('Postgres, with the payloads on the bus', withPayloadsOnTheBus)
+
+describe('delivery log on Postgres', () => {
+  let database: TestDatabase
+  let busMember: PostgresBusMember
+  beforeEach(async () => {
+    database = await freshDatabase()
+    busMember = await busOn(database)
+  })
+  afterEach(async () => {
+    await busMember.close()
+    await database.drop()
+  })
+  const open = (payloadsIn: 'bus' | 'own' = 'bus') =>
+    postgresDeliveryLog({ pool: database.pool, identity: 'pg', payloadsIn, log: silentLog })
+
+  it('finds the payloads of a batch at the places within its record', async () => {
+    const { bus } = busMember
+    const log = await open()
+    const { tenant } = fact({ type: 'MessageRouted' })
+    const acceptedAt = new Date().toISOString()
+    const payloads = Array.from({ length: 50 }, (_, i): Payload => {
+      return { tenant, acceptedAt, message: `m${i}` as MessageId, fingerprint: `f${i}`, payload: Buffer.from(`payload ${i}`) }
+    })
+    const { partition, offset } = parsePlace(
+      await bus.produce({ tenant, acceptedAt, correlationId: 'c', messages: payloads.map(asMessage) }),
+    )
+    const keys = payloads.map((payload, i) => keyOf(payload, placeOf(bus.identity, partition, offset, i)))
+    expect(await log.payloads(keys)).to.deep.equal(payloads.map(({ payload }) => payload))
+    expect(await log.payloads([{ ...keys[0]!, place: placeOf(bus.identity, partition, offset, 50) }])).to.deep.equal([null])
+    expect(await log.payloads([{ ...keys[0]!, place: placeOf(bus.identity, 9, 77n, 0) }, keys[1]!])).to.deep.equal([
+      null,
+      payloads[1]!.payload,
+    ])
+  })
+
+  it('goes on beside a record that cannot be decoded', async () => {
+    const { bus } = busMember
+    const log = await open()
+    const { tenant } = fact({ type: 'MessageRouted' })
+    const acceptedAt = new Date().toISOString()
+    const kept = await Promise.all(
+      ['a', 'b'].map(async (id) => {
+        const payload: Payload = { tenant, acceptedAt, message: id as MessageId, fingerprint: id, payload: Buffer.from(id) }
+        const place = await bus.produce({ tenant, acceptedAt, correlationId: 'c', messages: [asMessage(payload)] })
+        return keyOf(payload, place)
+      }),
+    )
+    const broken = parsePlace(kept[0]!.place)
+    await database.pool.query(`update messages set record = '\\x00ff' where partition = $1 and "offset" = $2`, [
+      broken.partition,
+      broken.offset,
+    ])
+    expect(await log.payloads(kept)).to.deep.equal([null, Buffer.from('b')])
+  })
+
+  it('refuses by name what Postgres cannot hold, wherever it stands in a batch', async () => {
+    const log = await open()
+    const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
+    const bad = [
+      fact({ type: 'DeliverySucceeded', reason: 'a\u0000b' }),
+      fact({ type: 'DeliverySucceeded', acceptedAt: '2026-02-30T00:00:00.000Z' }),
+      fact({ type: 'DeliverySucceeded', acceptedAt: 'yesterday' }),
+      fact({ type: 'DeliverySucceeded', time: '2026-01-01T25:00:00.000Z' }),
+      fact({ type: 'DeliverySucceeded', eventId: 'no uuid' as never }),
+      fact({ type: 'DeliverySucceeded', event: 'one\u001etwo' }),
+      fact({ type: 'DeliverySucceeded', code: 1.5 }),
+      fact({ type: 'DeliverySucceeded', code: 2 ** 40 }),
+    ]
+    for (const [i, one] of bad.entries()) {
+      const facts = [...good]
+      facts.splice((i * 3) % 20, 0, one)
+      const failure = await log.record(facts).then(
+        () => null,
+        (error: unknown) => error,
+      )
+      expect(failure, `fact ${i}`).to.be.instanceOf(FactRefused)
+      expect(failure).to.include({ eventId: one.eventId })
+    }
+    await log.record(good)
+  })
+
+  it('needs one row for a delivery that is done after its first request', async () => {
+    const log = await open()
+    const routed = fact({ type: 'MessageRouted' })
+    const own = { webhook: routed.webhook, delivery: routed.delivery, tenant: routed.tenant }
+    await log.record([routed])
+    await log.record([fact({ ...own, type: 'DeliverySucceeded' })])
+    const { rows } = await database.pool.query(
+      'select (select count(*) from deliveries) as deliveries, (select count(*) from attempts) as attempts',
+    )
+    expect(rows).to.deep.equal([{ deliveries: 1n, attempts: 0n }])
+  })
+
+  it('says so when Postgres is gone, and refuses no fact for it', async () => {
+    const other = await freshDatabase()
+    const log = await postgresDeliveryLog({ pool: other.pool, identity: 'pg', payloadsIn: 'bus', log: silentLog })
+    await other.drop()
+    const failure = await log.record([fact({ type: 'MessageRouted' })]).then(
+      () => null,
+      (error: unknown) => error,
+    )
+    expect(failure).to.be.instanceOf(Error).and.not.instanceOf(FactRefused)
+  })
+
+  it('drops whole days, and goes on with a day that others have dropped', async () => {
+    const log = await open('own')
+    const other = await open('own')
+    const on = (day: string) => fact({ type: 'MessageRouted', acceptedAt: `${day}T12:00:00.000Z` })
+    await log.record([on('2020-01-01'), on('2020-01-02')])
+    expect(await other.dropDaysBefore('2020-01-02')).to.deep.equal(['deliveries_20200101', 'attempts_20200101', 'payloads_20200101'])
+    await log.record([on('2020-01-01')])
+    const { rows } = await database.pool.query('select tableoid::regclass::text as partition from deliveries order by 1')
+    expect(rows).to.deep.equal([{ partition: 'deliveries_20200101' }, { partition: 'deliveries_20200102' }])
+  })
+})

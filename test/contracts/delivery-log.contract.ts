@@ -1,0 +1,464 @@
+import { randomUUID } from 'node:crypto'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { ulid } from 'ulid'
+import { type DeliveryStatus, type FactType, finality, statusOf } from '../../src/events/delivery.ts'
+import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+import {
+  type Attempt,
+  type Delivery,
+  type DeliveryKey,
+  type DeliveryLog,
+  type Fact,
+  FactRefused,
+  type HistoryQuery,
+  type PayloadKey,
+} from '../../src/ports/delivery-log.ts'
+
+export interface DeliveryLogHarness {
+  readonly log: DeliveryLog
+  /** Puts payloads where this log finds them: into its archive, or onto the bus whose rows are the archive. */
+  keep(payloads: readonly Payload[]): Promise<PayloadKey[]>
+  /** Lets all that was accepted before this day (`yyyy-mm-dd`) expire. */
+  expireBefore(day: string): Promise<void>
+  drop(): Promise<void>
+}
+export interface Payload {
+  readonly tenant: TenantId
+  readonly message: MessageId
+  readonly fingerprint: string
+  readonly acceptedAt: string
+  readonly payload: Buffer
+}
+
+const newTenant = () => ulid() as TenantId
+const newWebhook = () => ulid() as WebhookId
+const newDelivery = () => randomUUID() as DeliveryId
+const today = new Date().toISOString().slice(0, 10)
+const at = (ms: number): string => new Date(Date.parse(`${today}T10:00:00.000Z`) + ms).toISOString()
+
+/** A fact of a delivery of its own, unless the given fields say otherwise. */
+export function fact(fields: Partial<Fact> & { type: FactType }): Fact {
+  const isRequest = ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fields.type)
+  return {
+    webhook: newWebhook(),
+    acceptedAt: at(0),
+    delivery: newDelivery(),
+    tenant: newTenant(),
+    message: 'm1' as MessageId,
+    place: 'bus/0/1/0' as Place,
+    fingerprint: 'f'.repeat(64),
+    event: 'order.created',
+    correlationId: 'correlation',
+    chain: 1,
+    attempt: isRequest ? 1 : 0,
+    eventId: randomUUID() as EventId,
+    time: at(1),
+    code: isRequest ? 200 : null,
+    durationMs: isRequest ? 12 : null,
+    reason: null,
+    response: null,
+    delaySeconds: fields.type === 'DeliveryFailed' ? 5 : null,
+    ...fields,
+  }
+}
+const keyOf = ({ webhook, acceptedAt, delivery }: DeliveryKey): DeliveryKey => ({ webhook, acceptedAt, delivery })
+
+const rank = (f: Fact): [number, number, number, string] => [f.chain, finality[f.type], f.attempt, f.eventId]
+const compare = (a: readonly (number | string)[], b: readonly (number | string)[]): number => {
+  const i = a.findIndex((value, n) => value !== b[n])
+  return i < 0 ? 0 : a[i]! < b[i]! ? -1 : 1
+}
+/** What the facts of one delivery come to, by the rules of the design. */
+function folded(facts: readonly Fact[]): { state: Delivery; attempts: Attempt[] } {
+  const greatest = facts.reduce((a, b) => (compare(rank(b), rank(a)) > 0 ? b : a))
+  const { tenant, message, place, fingerprint, event, correlationId, type, chain, attempt, time, code, reason, delaySeconds } = greatest
+  const requests = facts.filter((f) => ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(f.type))
+  const distinct = [...new Map(requests.map((f) => [f.eventId, f])).values()]
+  return {
+    state: {
+      ...keyOf(greatest),
+      ...{ tenant, message, place, fingerprint, event, correlationId, type, status: statusOf[type], chain, attempt, time, code, reason },
+      nextAttemptAt: delaySeconds === null ? null : new Date(Date.parse(time) + delaySeconds * 1_000).toISOString(),
+    },
+    attempts: distinct
+      .map(({ eventId, chain, attempt, type, time, code, durationMs, reason, response }) => ({
+        ...{ eventId, chain, attempt, type, time, code, durationMs, reason, response },
+      }))
+      .sort((a, b) => compare([a.time, a.chain, a.attempt, a.eventId], [b.time, b.chain, b.attempt, b.eventId])),
+  }
+}
+
+/** Random facts of one delivery: chains, retries, ends, replays and twins, some of which never happen. */
+const factsOfOne = fc
+  .array(
+    fc.record({
+      type: fc.constantFrom<FactType>('DeliveryFailed', 'DeliveryFailed', 'DeliverySucceeded', 'DeliveryDeadLettered', 'DeliveryDiscarded'),
+      chain: fc.integer({ min: 1, max: 3 }),
+      attempt: fc.integer({ min: 1, max: 3 }),
+      ms: fc.integer({ min: 1, max: 20 }),
+      code: fc.option(fc.integer({ min: 100, max: 599 })),
+      reason: fc.option(fc.constantFrom('timeout', 'http_500', '')),
+      response: fc.option(fc.base64String()),
+      delaySeconds: fc.double({ min: 0.001, max: 86_400, noNaN: true }).map((seconds) => Math.round(seconds * 1_000) / 1_000),
+      eventId: fc.uuid(),
+    }),
+    { minLength: 0, maxLength: 8 },
+  )
+  .chain((requests) =>
+    fc.record({
+      requests: fc.constant(requests),
+      isRouted: fc.boolean(),
+      replays: fc.uniqueArray(fc.integer({ min: 2, max: 3 })),
+      webhook: fc.constant(null).map(newWebhook),
+    }),
+  )
+  .filter(({ requests, isRouted, replays }) => requests.length + Number(isRouted) + replays.length > 0)
+  .map(({ requests, isRouted, replays, webhook }): Fact[] => {
+    const own = { webhook, delivery: newDelivery(), tenant: newTenant() }
+    return [
+      ...(isRouted ? [fact({ ...own, type: 'MessageRouted' })] : []),
+      ...replays.map((chain) => fact({ ...own, type: 'DeliveryReplayed', chain, time: at(100) })),
+      ...requests.map(({ ms, eventId, delaySeconds, ...rest }) =>
+        fact({
+          ...own,
+          ...rest,
+          eventId: eventId as EventId,
+          time: at(ms),
+          delaySeconds: rest.type === 'DeliveryFailed' ? delaySeconds : null,
+        }),
+      ),
+    ]
+  })
+
+/** What every delivery log must do. */
+export function deliveryLogContract(name: string, make: () => Promise<DeliveryLogHarness>): void {
+  describe(`delivery log contract: ${name}`, () => {
+    let harness: DeliveryLogHarness
+    let log: DeliveryLog
+    before(async () => {
+      harness = await make()
+      log = harness.log
+    })
+    after(() => harness.drop())
+
+    const stateOf = async (key: DeliveryKey) => (await log.states([keyOf(key)]))[0] ?? null
+    const attemptsOf = async (key: DeliveryKey) => (await log.attempts([keyOf(key)]))[0]!
+
+    describe('facts', () => {
+      it('come to one state and one list of attempts in any order, repeated, split into any batches, and at once', async () => {
+        const plan = fc.record({
+          deliveries: fc.array(factsOfOne, { minLength: 1, maxLength: 4 }),
+          seed: fc.infiniteStream(fc.nat()),
+          size: fc.integer({ min: 1, max: 8 }),
+          atOnce: fc.boolean(),
+        })
+        await fc.assert(
+          fc.asyncProperty(plan, async ({ deliveries, seed, size, atOnce }) => {
+            const random = () => seed.next().value as number
+            const all = deliveries.flat()
+            const repeated = all.filter(() => random() % 3 === 0)
+            const order = [...all, ...repeated].map((f) => ({ f, n: random() })).sort((a, b) => a.n - b.n)
+            const batches: Fact[][] = []
+            for (let i = 0; i < order.length; i += size) batches.push(order.slice(i, i + size).map(({ f }) => f))
+            if (atOnce) await Promise.all(batches.map((batch) => log.record(batch)))
+            else for (const batch of batches) await log.record(batch)
+            const keys = deliveries.map((facts) => keyOf(facts[0]!))
+            expect(await log.states(keys)).to.deep.equal(deliveries.map((facts) => folded(facts).state))
+            expect(await log.attempts(keys)).to.deep.equal(deliveries.map((facts) => folded(facts).attempts))
+          }),
+          { numRuns: 100 },
+        )
+      })
+
+      it('of success absorb within their chain, whatever comes late', async () => {
+        const routed = fact({ type: 'MessageRouted' })
+        const own = { ...keyOf(routed), tenant: routed.tenant }
+        await log.record([fact({ ...own, type: 'DeliverySucceeded', attempt: 1 })])
+        await log.record([
+          routed,
+          fact({ ...own, type: 'DeliveryFailed', attempt: 2 }),
+          fact({ ...own, type: 'DeliveryDeadLettered', attempt: 3 }),
+        ])
+        expect(await stateOf(own)).to.include({ status: 'success', attempt: 1, nextAttemptAt: null })
+        expect(await attemptsOf(own)).to.have.length(3)
+      })
+
+      it('of a later chain win over every fact of an earlier one', async () => {
+        const succeeded = fact({ type: 'DeliverySucceeded', attempt: 3 })
+        const own = { ...keyOf(succeeded), tenant: succeeded.tenant }
+        await log.record([succeeded])
+        await log.record([fact({ ...own, type: 'DeliveryReplayed', chain: 2 })])
+        expect(await stateOf(own)).to.include({ status: 'pending', chain: 2, attempt: 0 })
+        await log.record([fact({ ...own, type: 'DeliveryFailed', chain: 2, attempt: 1, time: at(500), delaySeconds: 1.5 })])
+        expect(await stateOf(own)).to.include({ status: 'retrying', chain: 2, attempt: 1, nextAttemptAt: at(2_000) })
+        await log.record([succeeded])
+        expect(await stateOf(own)).to.include({ status: 'retrying' })
+      })
+
+      it('of twins, two requests of one chain and attempt, are both listed', async () => {
+        const first = fact({ type: 'DeliveryFailed', time: at(10), reason: 'timeout', code: null })
+        const twin = { ...first, eventId: randomUUID() as EventId, time: at(20), reason: null, code: 500 }
+        for (const order of [
+          [first, twin],
+          [twin, first],
+        ]) {
+          const delivery = newDelivery()
+          for (const one of order)
+            await log.record([{ ...one, delivery, eventId: `${one.eventId.slice(0, 24)}${delivery.slice(24)}` as EventId }])
+          const listed = await attemptsOf({ ...first, delivery })
+          expect(listed.map(({ reason, code, time }) => ({ reason, code, time }))).to.deep.equal([
+            { reason: 'timeout', code: null, time: at(10) },
+            { reason: null, code: 500, time: at(20) },
+          ])
+        }
+      })
+
+      it('keep every character and number, and times to the millisecond', async () => {
+        const one = fact({
+          type: 'DeliveryFailed',
+          acceptedAt: `${today}T23:59:59.999Z`,
+          time: `${today}T23:59:59.001Z`,
+          message: 'a:b_c-d' as MessageId,
+          event: 'order.created/üñí',
+          correlationId: '"quoted", {braced} \\ NULL \t \n',
+          reason: 'NULL',
+          response: `sealed:${'A_-'.repeat(2_100)}`,
+          durationMs: 12.345,
+          code: null,
+          delaySeconds: 0.001,
+        })
+        await log.record([one])
+        expect(await stateOf(one)).to.deep.equal(folded([one]).state)
+        expect(await attemptsOf(one)).to.deep.equal(folded([one]).attempts)
+        const midnight = fact({ type: 'MessageRouted', acceptedAt: `${today}T00:00:00.000Z`, correlationId: '' })
+        await log.record([midnight])
+        expect(await stateOf(midnight)).to.deep.equal(folded([midnight]).state)
+      })
+
+      it('come in thousands', async () => {
+        const many = Array.from({ length: 2_500 }, (_, i) => fact({ type: 'MessageRouted', acceptedAt: at(i) }))
+        await log.record(many)
+        expect(await log.states(many.map(keyOf))).to.deep.equal(many.map((f) => folded([f]).state))
+        await log.record([])
+      })
+
+      it('that cannot be stored are refused by name, and do not stop the others once they are left out', async () => {
+        const good = Array.from({ length: 9 }, () => fact({ type: 'DeliverySucceeded' }))
+        const bad = fact({ type: 'DeliverySucceeded', chain: 2 ** 31 })
+        const failure = await log.record([...good.slice(0, 4), bad, ...good.slice(4)]).then(
+          () => null,
+          (error: unknown) => error,
+        )
+        expect(failure).to.be.instanceOf(FactRefused)
+        expect(failure).to.include({ eventId: bad.eventId })
+        await log.record(good)
+        expect((await log.states(good.map(keyOf))).every((state) => state?.status === 'success')).to.equal(true)
+        expect(await stateOf(bad)).to.equal(null)
+      })
+    })
+
+    describe('states and attempts', () => {
+      it('are answered in the order of the keys, and unknown ones as null and none', async () => {
+        const known = [fact({ type: 'DeliverySucceeded' }), fact({ type: 'DeliveryFailed' })]
+        await log.record(known)
+        const unknown = fact({ type: 'MessageRouted' })
+        const keys = [known[1]!, unknown, known[0]!, known[1]!].map(keyOf)
+        expect((await log.states(keys)).map((state) => state?.status ?? null)).to.deep.equal(['retrying', null, 'success', 'retrying'])
+        expect((await log.attempts(keys)).map((list) => list.length)).to.deep.equal([1, 0, 1, 1])
+        expect(await log.states([])).to.deep.equal([])
+        expect(await log.attempts([])).to.deep.equal([])
+      })
+
+      it('show at most the newest 100 attempts, oldest first', async () => {
+        const own = { webhook: newWebhook(), delivery: newDelivery(), tenant: newTenant() }
+        const many = Array.from({ length: 130 }, (_, i) => fact({ ...own, type: 'DeliveryFailed', attempt: i + 1, time: at(i) }))
+        await log.record(many)
+        const listed = await attemptsOf({ ...own, acceptedAt: at(0) })
+        expect(listed.map((attempt) => attempt.attempt)).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 31))
+      })
+
+      it('find one delivery by its id alone, for its tenant only', async () => {
+        const one = fact({ type: 'DeliveryFailed' })
+        await log.record([one])
+        expect(await log.find(one.tenant, one.delivery)).to.deep.equal(folded([one]).state)
+        expect(await log.find(newTenant(), one.delivery)).to.equal(null)
+        expect(await log.find(one.tenant, newDelivery())).to.equal(null)
+        expect(await log.find(one.tenant, 'no such id' as DeliveryId)).to.equal(null)
+      })
+    })
+
+    describe('history', () => {
+      const tenant = newTenant()
+      const webhook = newWebhook()
+      const types: FactType[] = ['MessageRouted', 'DeliveryFailed', 'DeliverySucceeded', 'DeliveryDeadLettered', 'DeliveryDiscarded']
+      let facts: Fact[]
+      let newestFirst: Fact[]
+      before(async () => {
+        // Five deliveries at each time: the order among them is that of their ids.
+        facts = Array.from({ length: 40 }, (_, i) =>
+          fact({ tenant, webhook, type: types[i % 5]!, acceptedAt: at(Math.floor(i / 5)), time: at(1_000 + i) }),
+        )
+        await log.record([...facts, fact({ tenant, type: 'DeliverySucceeded' }), fact({ type: 'DeliverySucceeded' })])
+        newestFirst = [...facts].sort((a, b) => -compare([a.acceptedAt, a.delivery], [b.acceptedAt, b.delivery]))
+      })
+      const pages = async (query: Omit<HistoryQuery, 'limit' | 'tenant'>, limit: number) => {
+        const found: Delivery[] = []
+        for (;;) {
+          const last = found.at(-1)
+          const after = last === undefined ? {} : { after: { at: last.acceptedAt, delivery: last.delivery } }
+          const page = await log.history(webhook, { ...query, ...after, tenant, limit })
+          expect(page.length).to.be.at.most(limit)
+          if (page.length === 0) return found
+          found.push(...page)
+        }
+      }
+
+      it('shows the deliveries of a webhook, newest first', async () => {
+        expect(await log.history(webhook, { tenant, limit: 100 })).to.deep.equal(newestFirst.map((f) => folded([f]).state))
+      })
+
+      it('goes on after a cursor, without loss or repeat where times are equal', async () => {
+        for (const limit of [1, 3, 7, 40]) expect(await pages({}, limit)).to.deep.equal(newestFirst.map((f) => folded([f]).state))
+      })
+
+      it('filters by status, page by page', async () => {
+        for (const status of ['pending', 'retrying', 'success', 'failed', 'discarded'] satisfies DeliveryStatus[]) {
+          const expected = newestFirst.filter((f) => statusOf[f.type] === status)
+          expect(expected).to.have.length(8)
+          expect(await pages({ status }, 3)).to.deep.equal(expected.map((f) => folded([f]).state))
+        }
+      })
+
+      it('takes since inclusively and until exclusively', async () => {
+        const expected = newestFirst.filter((f) => f.acceptedAt >= at(2) && f.acceptedAt < at(5))
+        expect(expected).to.have.length(15)
+        expect(await pages({ since: at(2), until: at(5) }, 4)).to.deep.equal(expected.map((f) => folded([f]).state))
+      })
+
+      it('shows nothing to another tenant', async () => {
+        expect(await log.history(webhook, { tenant: newTenant(), limit: 100 })).to.deep.equal([])
+      })
+    })
+
+    describe('dead letters', () => {
+      it('are listed by the time they died, newest first, with cursor, webhooks and since', async () => {
+        const tenant = newTenant()
+        const webhooks = [newWebhook(), newWebhook(), newWebhook()]
+        const dead = Array.from({ length: 18 }, (_, i) =>
+          fact({
+            tenant,
+            webhook: webhooks[i % 3]!,
+            type: 'DeliveryDeadLettered',
+            acceptedAt: at(100 - i),
+            time: at(1_000 + Math.floor(i / 4)),
+          }),
+        )
+        const others = types(tenant, webhooks[0]!)
+        await log.record([...dead, ...others, fact({ type: 'DeliveryDeadLettered', webhook: webhooks[0]! })])
+        const newestFirst = [...dead].sort((a, b) => -compare([a.time, a.delivery], [b.time, b.delivery]))
+        const states = (facts: Fact[]) => facts.map((f) => folded([f]).state)
+
+        expect(await log.deadLetters({ tenant, limit: 100 })).to.deep.equal(states(newestFirst))
+        const paged: Delivery[] = []
+        for (let last: Delivery | undefined; ; last = paged.at(-1)) {
+          const page = await log.deadLetters({ tenant, limit: 5, ...(last && { after: { at: last.time, delivery: last.delivery } }) })
+          if (page.length === 0) break
+          paged.push(...page)
+        }
+        expect(paged).to.deep.equal(states(newestFirst))
+        const some = webhooks.slice(0, 2)
+        expect(await log.deadLetters({ tenant, webhooks: some, since: at(1_001), limit: 100 })).to.deep.equal(
+          states(newestFirst.filter((f) => some.includes(f.webhook) && f.time >= at(1_001))),
+        )
+        expect(await log.deadLetters({ tenant, webhooks: [], limit: 100 })).to.deep.equal([])
+        expect(await log.deadLetters({ tenant: newTenant(), webhooks, limit: 100 })).to.deep.equal([])
+      })
+
+      it('are none any more once they are replayed, whatever comes late, until they die again', async () => {
+        const dead = fact({ type: 'DeliveryDeadLettered', attempt: 8 })
+        const own = { ...keyOf(dead), tenant: dead.tenant }
+        const ids = async () => (await log.deadLetters({ tenant: dead.tenant, limit: 10 })).map((d) => `${d.delivery}/${d.chain}`)
+        await log.record([dead])
+        expect(await ids()).to.deep.equal([`${dead.delivery}/1`])
+        await log.record([fact({ ...own, type: 'DeliveryReplayed', chain: 2 })])
+        await log.record([dead])
+        expect(await ids()).to.deep.equal([])
+        await log.record([fact({ ...own, type: 'DeliveryDeadLettered', chain: 2, attempt: 1, time: at(99) })])
+        expect(await ids()).to.deep.equal([`${dead.delivery}/2`])
+      })
+
+      const types = (tenant: TenantId, webhook: WebhookId) =>
+        (['MessageRouted', 'DeliveryFailed', 'DeliverySucceeded', 'DeliveryDiscarded'] as const).map((type) =>
+          fact({ tenant, webhook, type }),
+        )
+    })
+
+    describe('payloads', () => {
+      const payload = (fields: Partial<Payload>): Payload => ({
+        tenant: newTenant(),
+        message: 'm1' as MessageId,
+        fingerprint: randomUUID(),
+        acceptedAt: at(0),
+        payload: Buffer.from('{}'),
+        ...fields,
+      })
+
+      it('come back byte by byte, in the order of the keys', async () => {
+        const everyByte = Buffer.from(Array.from({ length: 1_024 }, (_, i) => (i * 7) % 256))
+        const bodies = [
+          Buffer.alloc(0),
+          Buffer.alloc(10),
+          Buffer.from([0xc3, 0x28, 0xff, 0x00]),
+          everyByte,
+          Buffer.alloc(300_000, everyByte),
+        ]
+        const keys = await harness.keep(bodies.map((body, i) => payload({ payload: body, message: `m${i}` as MessageId })))
+        expect(await log.payloads(keys)).to.deep.equal(bodies)
+        const backwards = [...keys.keys()].reverse()
+        expect(await log.payloads(backwards.map((i) => keys[i]!))).to.deep.equal(backwards.map((i) => bodies[i]))
+        expect(await log.payloads([keys[3]!, keys[3]!])).to.deep.equal([everyByte, everyByte])
+        expect(await log.payloads([])).to.deep.equal([])
+      })
+
+      it('are found by content: other content under the same id never takes their place', async () => {
+        const tenant = newTenant()
+        const first = payload({ tenant, payload: Buffer.from('first') })
+        const other = payload({ tenant, payload: Buffer.from('other') })
+        const keys = [...(await harness.keep([first])), ...(await harness.keep([other]))]
+        expect(await log.payloads(keys)).to.deep.equal([first.payload, other.payload])
+        expect(await log.payloads([{ ...keys[0]!, fingerprint: 'neither' }])).to.deep.equal([null])
+        expect(await log.payloads([{ ...keys[0]!, message: 'm2' as MessageId }])).to.deep.equal([null])
+      })
+
+      it('may be archived again, and an archive of nothing is nothing', async () => {
+        const one = payload({ payload: Buffer.from('again') })
+        const [key] = await harness.keep([one])
+        await log.archive([
+          { ...key!, payload: one.payload },
+          { ...key!, payload: one.payload },
+        ])
+        await log.archive([])
+        expect(await log.payloads([key!])).to.deep.equal([one.payload])
+      })
+
+      it('and deliveries expire with the retention, those of later days stay', async () => {
+        const day = (n: number) => `2020-05-0${n}T12:00:00.000Z`
+        const bodies = [1, 2, 3].map((n) => payload({ acceptedAt: day(n), payload: Buffer.from(`day ${n}`) }))
+        const keys = await harness.keep(bodies)
+        const webhook = newWebhook()
+        const tenant = newTenant()
+        const facts = [1, 2, 3].map((n) => fact({ tenant, webhook, type: 'DeliveryDeadLettered', acceptedAt: day(n) }))
+        await log.record(facts)
+        await harness.expireBefore('2020-05-03')
+        expect(await log.payloads(keys)).to.deep.equal([null, null, bodies[2]!.payload])
+        expect(await log.states(facts.map(keyOf))).to.deep.equal([null, null, folded([facts[2]!]).state])
+        expect(await log.history(webhook, { tenant, limit: 10 })).to.have.length(1)
+        expect(await log.deadLetters({ tenant, limit: 10 })).to.have.length(1)
+        // A fact that comes after that is stored all the same, and expires with the next sweep.
+        await log.record(facts.slice(0, 1))
+        expect((await stateOf(facts[0]!))?.status).to.equal('failed')
+      })
+    })
+  })
+}

@@ -1,0 +1,120 @@
+import { setImmediate } from 'node:timers/promises'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { partitionView } from '../../src/adapters/postgres/message-bus-partition.ts'
+import type { BusRecord } from '../../src/ports/message-bus.ts'
+
+interface Step {
+  kind: 'own' | 'foreign' | 'gap' | 'fetch' | 'turns'
+  count: number
+  /** Whether a poll sees it at once. */
+  polled: boolean
+}
+
+/** A log in memory: what is committed, and the last offset given out. */
+function memoryLog(options: { readLimit: number; failures: readonly boolean[] }) {
+  const records: BusRecord[] = []
+  let last = -1n
+  let reads = 0
+  return {
+    records,
+    get last() {
+      return last
+    },
+    commit(count: number): BusRecord[] {
+      const added = Array.from({ length: count }, (_, i) => ({ offset: last + 1n + BigInt(i), bytes: Buffer.from('12345678') }))
+      records.push(...added)
+      last += BigInt(count)
+      return added
+    },
+    /** Offsets that a rollback has used up. */
+    skip(count: number) {
+      last += BigInt(count)
+    },
+    async read(known: bigint, through: bigint | null) {
+      await setImmediate()
+      if (options.failures[reads++]) throw new Error('the connection is lost')
+      const wanted = records.filter(({ offset }) => offset > known && (through === null || offset <= through))
+      await setImmediate()
+      return { records: wanted.slice(0, options.readLimit), complete: wanted.length < options.readLimit }
+    },
+    async settled() {
+      await setImmediate()
+      return last < 0n ? null : last
+    },
+  }
+}
+
+describe('the view of an owned partition', () => {
+  const count = fc.integer({ min: 1, max: 6 })
+  const polled = fc.boolean()
+  const failures = fc.constantFrom<boolean[]>([], [], [], [], [], [true], [false, true])
+  const own = fc.record({ kind: fc.constant('own' as const), count, polled })
+  const gap = fc.record({ kind: fc.constant('gap' as const), count, polled })
+  const foreign = fc.record({ kind: fc.constant('foreign' as const), count, polled })
+  const pace = fc.record({ kind: fc.constantFrom('fetch' as const, 'turns' as const), count, polled })
+
+  const run = async (steps: readonly Step[], startAt: number, log: ReturnType<typeof memoryLog>, pollAtEnd: boolean) => {
+    const lost = new AbortController()
+    const view = partitionView({
+      startAt: BigInt(startAt),
+      lost: lost.signal,
+      waitMs: 60,
+      maxHeld: { records: 12, bytes: 1_000 },
+      reader: { read: log.read, settled: log.settled, onError() {} },
+    })
+    const out: bigint[] = []
+    const fetches: Promise<void>[] = []
+    const fetch = async (max: number) => {
+      const fetched = await view.fetch(max)
+      expect(fetched.length).to.be.at.most(max)
+      out.push(...fetched.map(({ offset }) => offset))
+    }
+    for (const step of steps)
+      if (step.kind === 'fetch') fetches.push(fetch(step.count))
+      else if (step.kind === 'turns') for (let i = 0; i < step.count; i++) await setImmediate()
+      else {
+        const previous = log.last
+        if (step.kind === 'gap') log.skip(step.count)
+        else {
+          const added = log.commit(step.count)
+          if (step.kind === 'own') view.handOver(previous, added)
+        }
+        if (step.polled) view.seen(log.last)
+      }
+    if (pollAtEnd) view.seen(log.last)
+    const expected = log.records.map(({ offset }) => offset).filter((offset) => offset >= BigInt(startAt))
+    await Promise.all(fetches)
+    for (let tries = 0; out.length < expected.length && tries < 60; tries++) await fetch(7)
+    expect(out).to.deep.equal(expected)
+    lost.abort()
+  }
+
+  it('hands out every record once and in order, however they come', async () => {
+    const steps = fc.array(fc.oneof(own, foreign, gap, pace), { maxLength: 30 })
+    await fc.assert(
+      fc.asyncProperty(steps, fc.nat(4), fc.integer({ min: 1, max: 8 }), failures, (s, startAt, readLimit, failing) =>
+        run(s, startAt, memoryLog({ readLimit, failures: failing }), true),
+      ),
+      { numRuns: 150 },
+    )
+  })
+
+  it('needs no poll for what this process has produced itself, nor for what was there before', async () => {
+    const steps = fc.array(
+      fc.oneof(
+        own.map((step) => ({ ...step, polled: false })),
+        pace,
+      ),
+      { maxLength: 30 },
+    )
+    await fc.assert(
+      fc.asyncProperty(steps, fc.nat(20), fc.integer({ min: 1, max: 8 }), (s, before, readLimit) => {
+        const log = memoryLog({ readLimit, failures: [] })
+        log.commit(before)
+        return run(s, 0, log, false)
+      }),
+      { numRuns: 150 },
+    )
+  })
+})
