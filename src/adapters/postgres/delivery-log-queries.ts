@@ -1,0 +1,96 @@
+import type { Pool } from 'pg'
+import type { Attempt, Delivery, DeliveryKey, DeliveryLog } from '../../ports/delivery-log.ts'
+
+/** At most so many attempts of one delivery are read, the newest. */
+const maxAttempts = 100
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+const deliveryColumns = `d.webhook, d.accepted_at as "acceptedAt", d.delivery, d.tenant, d.message, d.place, d.fingerprint, d.event,
+  d.correlation_id as "correlationId", d.type, d.status, d.chain, d.attempt, d.time, d.code, d.reason, d.next_attempt_at as "nextAttemptAt"`
+const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, response'
+
+const arraysOf = (keys: readonly DeliveryKey[]) => [
+  keys.map((key) => key.webhook),
+  `{${keys.map((key) => key.acceptedAt).join(',')}}`,
+  `{${keys.map((key) => key.delivery).join(',')}}`,
+]
+
+/**
+ * The readers of the history. None of these statements is named: so Postgres plans each for the values at hand, leaves out
+ * the days that they exclude, takes the partial index when they allow it, and knows how large the newest day is by now.
+ */
+export function deliveryQueries(pool: Pool): Pick<DeliveryLog, 'states' | 'find' | 'attempts' | 'history' | 'deadLetters'> {
+  return {
+    async states(keys) {
+      if (keys.length === 0) return []
+      // Lateral with a limit: one index probe each, which no plan can turn into a join that reads whole days.
+      const { rows } = await pool.query<Delivery & { nth: bigint }>(
+        `select k.nth, ${deliveryColumns}
+         from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
+         cross join lateral (
+           select * from deliveries where webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery limit 1
+         ) as d`,
+        arraysOf(keys),
+      )
+      const found = new Map(rows.map(({ nth, ...delivery }) => [Number(nth) - 1, delivery]))
+      return keys.map((_, i) => found.get(i) ?? null)
+    },
+    async attempts(keys) {
+      if (keys.length === 0) return []
+      const { rows } = await pool.query<Attempt & { nth: bigint }>(
+        `select k.nth, a.event_id as "eventId", a.chain, a.attempt, a.type, a.time, a.code, a.duration_ms as "durationMs", a.reason, a.response
+         from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
+         cross join lateral (
+           select * from (
+             select ${attemptColumns} from attempts where delivery = k.delivery and accepted_at = k.accepted_at
+             union all
+             select ${attemptColumns} from deliveries
+             where webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery
+               and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')
+           ) as requests
+           order by time desc, chain desc, attempt desc, event_id desc limit $4
+         ) as a
+         order by k.nth, a.time, a.chain, a.attempt, a.event_id`,
+        [...arraysOf(keys), maxAttempts],
+      )
+      const found: Attempt[][] = keys.map(() => [])
+      for (const { nth, ...attempt } of rows) found[Number(nth) - 1]?.push(attempt)
+      return found
+    },
+    async find(tenant, delivery) {
+      if (!uuid.test(delivery)) return null
+      const { rows } = await pool.query<Delivery>(`select ${deliveryColumns} from deliveries d where delivery = $1 and tenant = $2`, [
+        delivery,
+        tenant,
+      ])
+      return rows[0] ?? null
+    },
+    async history(webhook, { tenant, status, since, until, after, limit }) {
+      const { rows } = await pool.query<Delivery>(
+        // The bound on accepted_at alone says what the comparison of rows does not: which days need no look.
+        `select ${deliveryColumns} from deliveries d
+         where webhook = $1 and tenant = $2
+           and ($3::text is null or status = $3)
+           and ($4::timestamptz is null or accepted_at >= $4)
+           and ($5::timestamptz is null or accepted_at < $5)
+           and ($6::timestamptz is null or accepted_at <= $6)
+           and ($6::timestamptz is null or (accepted_at, delivery) < ($6, $7::uuid))
+         order by accepted_at desc, delivery desc limit $8`,
+        [webhook, tenant, status, since, until, after?.at, after?.delivery, limit],
+      )
+      return rows
+    },
+    async deadLetters({ tenant, webhooks, since, after, limit }) {
+      const { rows } = await pool.query<Delivery>(
+        `select ${deliveryColumns} from deliveries d
+         where tenant = $1 and died_at is not null
+           and ($2::text[] is null or webhook = any ($2))
+           and ($3::timestamptz is null or died_at >= $3)
+           and ($4::timestamptz is null or (died_at, delivery) < ($4, $5::uuid))
+         order by died_at desc, delivery desc limit $6`,
+        [tenant, webhooks, since, after?.at, after?.delivery, limit],
+      )
+      return rows
+    },
+  }
+}
