@@ -17,7 +17,13 @@ export interface Message {
  * attempt sends the same bytes. @param payload the raw JSON text as the producer sent it: key order, `1.10` and big
  * integers stay as they were
  */
-export const requestBody = (message: { id: string; event: string; eventTime: string | null; source: string | null; payload: string }): string =>
+export const requestBody = (message: {
+  id: string
+  event: string
+  eventTime: string | null
+  source: string | null
+  payload: string
+}): string =>
   `{"id":${JSON.stringify(message.id)},"event":${JSON.stringify(message.event)},"event_time":${JSON.stringify(message.eventTime)},` +
   `"source":${JSON.stringify(message.source)},"payload":${message.payload}}`
 /** What one produce carries: one message, or a batch that is accepted or refused as a whole. */
