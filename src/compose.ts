@@ -17,6 +17,7 @@ import { goneManager } from './dispatch/gone.ts'
 import { messageIndex } from './dispatch/message-index.ts'
 import { offsets } from './dispatch/offsets.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
+import { families } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
 import { addressPolicy } from './lib/addresses.ts'
 import { openKeyring } from './lib/keyring.ts'
@@ -25,7 +26,7 @@ import { liveProcesses } from './lib/live-processes.ts'
 import type { Log } from './lib/log.ts'
 import { wake } from './lib/wake.ts'
 import { apiKeys } from './projections/api-keys.ts'
-import { installProjections } from './projections/builds.ts'
+import { installProjections, passedByAll } from './projections/builds.ts'
 import { deliveries } from './projections/deliveries.ts'
 import { keyUsage } from './projections/key-usage.ts'
 import { runProjection } from './projections/runner.ts'
@@ -210,6 +211,16 @@ export async function compose(config: Config, log: Log): Promise<Service> {
       sweeps: [
         { name: 'message index', run: (day) => index.expire(`${day}T00:00:00.000Z`) },
         { name: 'messages', run: async (day) => (await bus.dropDaysBefore(day, await saved.saved())).length },
+        {
+          name: 'events of days',
+          async run(day) {
+            const passed = await passedByAll(
+              reads,
+              projections.filter(({ families: read }) => read.some((family) => families[family] === 'day')),
+            )
+            return passed === null ? 0 : (await store.dropDaysBefore(day, passed)).length
+          },
+        },
         { name: 'delivery log', run: async (day) => (await deliveryLog.dropDaysBefore(day)).length },
       ],
     })

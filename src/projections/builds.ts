@@ -152,3 +152,11 @@ export async function dropSuperseded(pool: Pool, projection: Projection): Promis
     return builds
   })
 }
+
+/** The checkpoint that every build of these projections has reached, or null while one stands at the beginning: what is before it no reader needs. */
+export async function passedByAll(pool: Pool, projections: readonly Pick<Projection, 'name'>[]): Promise<Checkpoint | null> {
+  const [row] = await sqlOn(pool)<{ passed: Checkpoint | null }>`
+    select case when bool_and(checkpoint is not null) then min(checkpoint) end as passed
+    from projections where name = any (${projections.map(({ name }) => name)})`
+  return row?.passed ?? null
+}
