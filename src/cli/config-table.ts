@@ -1,0 +1,12 @@
+import { variables } from '../config.ts'
+
+/** The table of the README, from the variables themselves. */
+export const configTable = (): string =>
+  [
+    '| variable | meaning | default |',
+    '|---|---|---|',
+    ...Object.entries(variables).map(([name, variable]) => {
+      const initial = 'initialDoc' in variable ? variable.initialDoc : variable.initial === undefined ? '' : String(variable.initial)
+      return `| \`${name}\` | ${variable.doc} | ${initial === '' ? '' : `\`${initial}\``} |`
+    }),
+  ].join('\n')
