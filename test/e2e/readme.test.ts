@@ -1,0 +1,66 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { env } from 'node:process'
+import { promisify } from 'node:util'
+import { expect } from 'chai'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import { endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const run = promisify(execFile)
+const root = join(import.meta.dirname, '../..')
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const block = (marker: string): string => new RegExp(`<!-- ${marker} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\\n\`\`\``).exec(readme)?.[1] ?? ''
+
+describe('the README', function () {
+  this.timeout(60_000)
+
+  describe('walks through the API with curl', () => {
+    let dataDir: string
+    let service: RunningService
+    let receiver: Receiver
+    before(async () => {
+      dataDir = await temporaryFolder()
+      const [, id, secret] = /KOLBAK_ADMIN_CLIENT_ID=(\S+) KOLBAK_ADMIN_CLIENT_SECRET=(\S+)/.exec(readme) ?? []
+      const [, subnets] = /KOLBAK_ALLOWED_SUBNETS=(\S+)/.exec(readme) ?? []
+      ;[service, receiver] = await Promise.all([
+        startService(dataDir, { KOLBAK_ADMIN_CLIENT_ID: id!, KOLBAK_ADMIN_CLIENT_SECRET: secret!, KOLBAK_ALLOWED_SUBNETS: subnets! }),
+        startReceiver(),
+      ])
+    })
+    after(async () => {
+      await receiver.close()
+      await endService(service, dataDir)
+    })
+
+    it('as it stands there: each call answers what it says', async () => {
+      const script = block('walk-through')
+        .replace('http://127.0.0.1:3000', service.url)
+        .replace('http://127.0.0.1:4000', receiver.origin)
+        .replaceAll('npx node', process.execPath)
+        .replace(/(curl -s \$KOLBAK\/v1\/(?:webhooks|events|keys)(?:[^|]|\\\n)*?)(?=\n\n|\ncurl|$)/g, '$1; echo')
+      const { stdout } = await run('bash', ['-euc', script], { cwd: root, env: { PATH: env.PATH } })
+      const answers = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, never>)
+      expect(answers).to.have.length(5)
+      const [webhook, accepted, event, deliveries, key] = answers as [Record<string, unknown>, ...Record<string, never>[]]
+      expect(webhook.secret).to.match(/^whsec_/)
+      expect(accepted!.data).to.include({ id: 'evt_1001' })
+      expect(event!.data).to.include({ id: 'evt_1001', status: 'routed' })
+      expect(deliveries!.data).to.have.length(1)
+      expect(key!.data).to.include({ name: 'a consumer' })
+      await waitFor(() => receiver.received('/orders').length === 1)
+      expect(receiver.received('/orders')[0]?.raw).to.include('"payload":{"order": 7, "total": 12.50}')
+    })
+  })
+
+  it('shows the steps that the demo prints', async () => {
+    const { stdout } = await run(process.execPath, [join(root, 'src/cli/demo.ts')], { cwd: root })
+    const steps = (text: string) => text.split('\n').filter((line) => line.startsWith('▸'))
+    expect(steps(stdout)).to.deep.equal(steps(block('demo')))
+    expect(steps(stdout)).to.have.length.greaterThan(6)
+  })
+})
