@@ -9,6 +9,9 @@ import type { Log } from '../lib/log.ts'
 import type { Projection } from '../projections/projection.ts'
 
 const gone = 410
+type RecordedDeadLetter = Extract<RecordedDeliveryEvent, { type: 'DeliveryDeadLettered' }>
+const isGone = (event: RecordedEvent): event is RecordedDeadLetter =>
+  event.type === 'DeliveryDeadLettered' && (event as RecordedDeadLetter).data.code === gone
 /** What a former turn of this command, or a change of the webhook meanwhile, answers: there is nothing left to do. */
 const settled = new Set(['not_found', 'precondition_failed'])
 
@@ -20,9 +23,10 @@ export const goneManager = (deps: { streams: CommandStreams; log: Log; now(): st
   name: 'gone_manager',
   version: 1,
   families: ['attempts'],
+  concerns: isGone,
   async prepare(events: readonly RecordedEvent[]) {
-    for (const event of events as readonly RecordedDeliveryEvent[]) {
-      if (event.type !== 'DeliveryDeadLettered' || event.data.code !== gone || event.data.webhook_revision === null) continue
+    for (const event of events.filter(isGone)) {
+      if (event.data.webhook_revision === null) continue
       const { webhook, webhook_revision: revision, tenant } = event.data
       try {
         await handle(

@@ -17,6 +17,8 @@ export interface BuildRun {
   stop(): Promise<void>
 }
 const triesBeforeBlame = 2
+/** How long a checkpoint may stay unsaved that nothing of concern has moved. */
+const unsavedMs = 1_000
 
 export function runBuild(deps: RunnerDeps, projection: Projection, build: number): BuildRun {
   const { store, pool, leases, progress, log, batch = 500, lookMs = 1_000 } = deps
@@ -68,6 +70,11 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
     return false
   }
 
+  const concerning = ({ events, checkpoint }: EventBatch): EventBatch => ({
+    events: projection.concerns === undefined ? events : events.filter((event) => projection.concerns?.(event)),
+    checkpoint,
+  })
+
   const follow = async (signal: AbortSignal): Promise<void> => {
     const start = await readState(pool, name, build)
     if (start === null) return stopping.abort() // dropped: whoever started this finds out at the next look
@@ -86,7 +93,12 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
       return settled
     }
     let state = await settle(start)
-    for await (const events of store.subscribe({ families, after: state.checkpoint, signal, batch })) {
+    let savedAt = performance.now()
+    for await (const batchRead of store.subscribe({ families, after: state.checkpoint, signal, batch })) {
+      const events = concerning(batchRead)
+      if (events.events.length === 0 && projection.concerns !== undefined && state.isLive && performance.now() - savedAt < unsavedMs)
+        continue
+      savedAt = performance.now()
       const first = events.events[0]
       if (first !== undefined) behindSince = Date.parse(first.metadata.time)
       const next = await take(state, events, signal)

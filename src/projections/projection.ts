@@ -20,6 +20,11 @@ export interface Projection {
   /** Tables that readers see, as views of the same names in `public`. */
   readonly views?: readonly string[]
   /**
+   * Whether an event is anything to it; absent, all are. The others are passed over, and while nothing else comes the
+   * checkpoint is saved only now and then: a process manager that waits for one event of a million costs no commit a batch.
+   */
+  concerns?(event: RecordedEvent): boolean
+  /**
    * Before the transaction, for a store that shares none with Postgres: idempotent, and repeated when the transaction
    * fails. A FactRefused names the event whose fault it is.
    */
