@@ -57,7 +57,7 @@ export interface Dispatcher {
 /** Starts the whole way of a message after its 202. */
 export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const { bus, store, deliveryLog, index, offsets, pool, keyring, log } = deps
-  const copy = webhookCopy({ changes: (cursor) => changedSince(sqlOn(pool), cursor), keyring })
+  const copy = webhookCopy({ changes: (cursor) => changedSince(sqlOn(pool), cursor), keyring, log })
   const rows = schedule({ pool, owner: deps.processId, claimMs: deps.claimMs })
   const free = slots({ total: deps.maxInFlight, perWebhook: deps.maxInFlightPerWebhook, dispatchers: () => deps.live.count('dispatcher') })
   const metrics = dispatchMetrics(deps.registry, free)

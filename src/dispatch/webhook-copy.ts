@@ -2,7 +2,9 @@ import type { KeyObject } from 'node:crypto'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { TenantId, WebhookId } from '../events/ids.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
-import type { Keyring } from '../lib/keyring.ts'
+import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
+import type { Log } from '../lib/log.ts'
+import { SealBroken } from '../lib/seal.ts'
 import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../projections/webhooks.ts'
 import { type PatternIndex, patternIndex } from './match.ts'
 import { signingKey } from './sign.ts'
@@ -40,8 +42,12 @@ export interface WebhookCopy {
 
 const maxAgeMs = 1_000
 
-export function webhookCopy(deps: { changes(since: ChangeCursor | null): Promise<WebhookChanges>; keyring: Keyring }): WebhookCopy {
-  const { changes, keyring } = deps
+export function webhookCopy(deps: {
+  changes(since: ChangeCursor | null): Promise<WebhookChanges>
+  keyring: Keyring
+  log: Log
+}): WebhookCopy {
+  const { changes, keyring, log } = deps
   const targets = new Map<WebhookId, Target>()
   const patterns = new Map<TenantId, PatternIndex<WebhookId>>()
   const suspended = new Set<TenantId>()
@@ -83,11 +89,21 @@ export function webhookCopy(deps: { changes(since: ChangeCursor | null): Promise
       signingKeys: (now) => (former !== null && now < formerUntil ? [key, former] : [key]),
     }
   }
+  /** One tenant's erased key must not stop everybody's messages: its webhooks are as good as unknown. */
+  const openOrLeaveOut = async (row: ChangedWebhook): Promise<Target | null> => {
+    try {
+      return await open(row)
+    } catch (error) {
+      if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
+      log.error({ error, webhook: row.id, tenant: row.tenant }, 'webhook.unreadable')
+      return null
+    }
+  }
   const look = async () => {
     const asked = performance.now()
     const found = await changes(cursor)
-    const opened = await Promise.all(found.webhooks.map(open))
-    for (const target of opened) put(target)
+    const opened = await Promise.all(found.webhooks.map(openOrLeaveOut))
+    for (const target of opened) if (target !== null) put(target)
     for (const { tenant, isSuspended } of found.tenants)
       if (isSuspended) suspended.add(tenant)
       else suspended.delete(tenant)
