@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto'
+import { expect } from 'chai'
+import { Registry } from 'prom-client'
+import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { startDispatcher } from '../../src/dispatch/dispatcher.ts'
+import { messageIndex } from '../../src/dispatch/message-index.ts'
+import { type Offsets, offsets } from '../../src/dispatch/offsets.ts'
+import { scheduleRetries } from '../../src/dispatch/retries.ts'
+import type { MessageId, TenantId } from '../../src/events/ids.ts'
+import { type MessageRecord, requestBody } from '../../src/events/message-record.ts'
+import { payloadAad } from '../../src/events/sealed-fields.ts'
+import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
+import { liveProcesses } from '../../src/lib/live-processes.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { wake } from '../../src/lib/wake.ts'
+import type { DeliveryLog } from '../../src/ports/delivery-log.ts'
+import { installProjections } from '../../src/projections/builds.ts'
+import { deliveries } from '../../src/projections/deliveries.ts'
+import { runProjection } from '../../src/projections/runner.ts'
+import { projectionProgress } from '../../src/projections/waiter.ts'
+import { projectionWorld, type World } from '../projections/world.ts'
+import { type HandDrivenBus, handDrivenBus } from '../support/hand-driven-bus.ts'
+import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const onError = (error: unknown) => {
+  throw error
+}
+
+describe('the dispatcher', () => {
+  let world: World
+  let bus: HandDrivenBus
+  let receiver: Receiver
+  let tenant: TenantId
+  let deliveryLog: DeliveryLog
+  let saved: Offsets
+  let stops: (() => Promise<void>)[]
+  let messages = 0
+
+  const start = async () => {
+    const { db, store, keyring, leases } = world
+    const log = await postgresDeliveryLog({ pool: db.pool, identity: 'test', payloadsIn: 'own', log: silentLog })
+    deliveryLog = log
+    const dueWake = wake()
+    const projection = deliveries(log, async (sql, events) => {
+      if (await scheduleRetries(sql, events)) dueWake.notify()
+    })
+    await installProjections(db.pool, [projection])
+    const runner = runProjection({ store, pool: db.pool, leases, progress: projectionProgress(), log: silentLog }, projection)
+    const live = await liveProcesses({ pool: db.pool, id: `d${randomBytes(4).toString('hex')}`, roles: ['dispatcher'], onError })
+    saved = offsets(db.pool, bus.identity)
+    const started = startDispatcher({
+      bus,
+      store,
+      deliveryLog: log,
+      index: messageIndex(db.pool),
+      offsets: saved,
+      pool: db.pool,
+      keyring,
+      live,
+      policy: addressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
+      registry: new Registry(),
+      log: silentLog,
+      processId: `p${randomBytes(4).toString('hex')}`,
+      dueWake,
+      retryDelays: [0.2, 0.2],
+      maxInFlight: 32,
+      maxInFlightPerWebhook: 4,
+      connectTimeoutMs: 500,
+      requestTimeoutMs: 500,
+      claimMs: 2_000,
+      userAgent: 'Kolbak/test',
+    })
+    stops = [() => started.stop(), () => live.close(), () => runner.stop(), () => log.close()]
+  }
+  const stop = async () => {
+    for (const one of stops.splice(0)) await one()
+  }
+  beforeEach(async () => {
+    ;[world, receiver] = await Promise.all([projectionWorld(), startReceiver()])
+    bus = handDrivenBus()
+    tenant = await world.newTenant()
+    stops = []
+  })
+  afterEach(async () => {
+    await stop()
+    await receiver.close()
+    await world.stop()
+  })
+  const subscribe = (path: string, event = 'order.*') => world.newWebhook(tenant, { callback_url: receiver.url(path), event })
+  const record = async (change: { id?: string; n?: number; event?: string; of?: TenantId } = {}): Promise<MessageRecord> => {
+    const { id = `evt_${++messages}`, n = 0, event = 'order.created', of = tenant } = change
+    const vault = await world.keyring.vault(of)
+    const body = requestBody({ id, event, eventTime: null, source: null, payload: JSON.stringify({ n }) })
+    return {
+      tenant: of,
+      acceptedAt: new Date().toISOString(),
+      correlationId: 'correlation',
+      messages: [
+        {
+          id: id as MessageId,
+          event,
+          eventTime: null,
+          source: null,
+          fingerprint: vault.fingerprint([String(n), event]),
+          payload: vault.seal(payloadAad(of, id), Buffer.from(body)),
+        },
+      ],
+    }
+  }
+  const ids = (path: string) => receiver.received(path).map((r) => r.body.id)
+  const done = (offset: bigint) => waitFor(async () => (await saved.startAt(0)) === offset, { what: `offset ${offset} to be saved` })
+  const types = async (stream: string) =>
+    (await world.db.pool.query<{ type: string }>('select type from day_events where stream like $1 order by position', [stream])).rows.map(
+      (r) => r.type,
+    )
+
+  it('delivers, records routing and attempt as events, and saves the offset when both are durable', async () => {
+    await start()
+    await subscribe('/a')
+    bus.put(await record({ id: 'one' }))
+    await done(1n)
+    expect(ids('/a')).to.deep.equal(['one'])
+    expect(await types('routing-%')).to.deep.equal(['MessageRouted'])
+    expect(await types('attempts-%')).to.deep.equal(['DeliverySucceeded'])
+  })
+  it('sets a record aside that it cannot read, and goes on', async () => {
+    await start()
+    await subscribe('/a')
+    bus.putBytes(Buffer.from([0, 0, 0, 9, 1, 2, 3]))
+    bus.putBytes(Buffer.alloc(0))
+    bus.put(await record({ id: 'next' }))
+    await done(3n)
+    expect(ids('/a')).to.deep.equal(['next'])
+    const { rows } = await world.db.pool.query('select record_offset from unreadable_records order by 1')
+    expect(rows.map((r) => r.record_offset)).to.deep.equal([0n, 1n])
+  })
+  it('does not repeat a delivery that has an outcome when its record comes again', async () => {
+    await start()
+    const webhook = await subscribe('/a')
+    const one = await record({ id: 'one' })
+    bus.put(one)
+    await done(1n)
+    await waitFor(async () => (await deliveryLog.history(webhook.id, { tenant, limit: 10 }))[0]?.status === 'success')
+    await stop()
+    await world.db.pool.query('update bus_offsets set next_offset = 0') // as after a crash before the save
+    await start()
+    await done(1n)
+    expect(ids('/a')).to.deep.equal(['one'])
+    expect(await types('routing-%')).to.deep.equal(['MessageRouted'])
+  })
+  it('goes on with the stored list when a record comes again, whatever would match today', async () => {
+    await start()
+    await subscribe('/a')
+    bus.put(await record({ id: 'one' }))
+    await done(1n)
+    await stop()
+    await subscribe('/later')
+    await world.db.pool.query('update bus_offsets set next_offset = 0')
+    await start()
+    await done(1n)
+    bus.put(await record({ id: 'two' }))
+    await done(2n)
+    expect(ids('/later')).to.deep.equal(['two'])
+  })
+  it('delivers a message again that was routed but not attempted before the crash', async () => {
+    await start()
+    await subscribe('/a')
+    await stop()
+    const one = await record({ id: 'one' })
+    bus.put(one)
+    const { webhooks: live } = {
+      webhooks: (await world.db.pool.query<{ id: string }>('select id from webhook_subscriptions')).rows.map((r) => r.id),
+    }
+    await world.db.pool.query(
+      `insert into message_index (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
+       values ($1, 'one', $2, 'hand/0/0/0', 'order.created', $3, $4, '0')`,
+      [tenant, one.messages[0]?.fingerprint, one.acceptedAt, rows.map((row) => row.id)],
+    )
+    await start()
+    await done(1n)
+    expect(ids('/a')).to.deep.equal(['one'])
+  })
+  it("drops the producer's duplicate, and records other content under the same id as rejected", async () => {
+    await start()
+    await subscribe('/a')
+    bus.put(await record({ id: 'one', n: 1 }))
+    bus.put(await record({ id: 'one', n: 1 }))
+    bus.put(await record({ id: 'one', n: 2 }))
+    await done(3n)
+    expect(receiver.received('/a').map((r) => r.body.payload)).to.deep.equal([{ n: 1 }])
+    expect((await types('routing-%')).sort()).to.deep.equal(['MessageRejected', 'MessageRouted'])
+    await waitFor(async () => (await messageIndex(world.db.pool).rejections(tenant, 'one' as MessageId)).length === 1)
+  })
+  it('sends nothing once its hold on the partition has run out, and leaves the message to the next owner', async () => {
+    await start()
+    await subscribe('/a')
+    bus.holds = false
+    bus.put(await record({ id: 'one' }))
+    await waitFor(async () => (await types('routing-%')).length === 1)
+    bus.rebalance()
+    bus.holds = true
+    await done(1n)
+    expect(ids('/a')).to.deep.equal(['one'])
+    expect(await types('attempts-%')).to.deep.equal(['DeliverySucceeded'])
+  })
+  it('keeps what is owed to a suspended tenant until it is resumed', async () => {
+    await start()
+    await subscribe('/a')
+    await world.tenant(tenant, { type: 'SuspendTenant' })
+    bus.put(await record({ id: 'one' }))
+    await done(1n)
+    expect((await world.db.pool.query('select due_at from scheduled_deliveries')).rows).to.deep.equal([{ due_at: null }])
+    expect(ids('/a')).to.deep.equal([])
+    await world.tenant(tenant, { type: 'ResumeTenant' })
+    await waitFor(() => ids('/a').length === 1)
+  })
+  it('makes a dead letter of a message that does not open, and goes on', async () => {
+    await start()
+    const webhook = await subscribe('/a')
+    const broken = await record({ id: 'broken' })
+    bus.put({ ...broken, messages: broken.messages.map((m) => ({ ...m, payload: randomBytes(100) })) })
+    bus.put(await record({ id: 'good' }))
+    await done(2n)
+    expect(ids('/a')).to.deep.equal(['good'])
+    const [dead] = await waitFor(async () => {
+      const found = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
+      return found.length > 0 ? found : null
+    })
+    expect(dead).to.include({ message: 'broken', reason: 'payload_unreadable' })
+  })
+  it('delivers a fan-out beyond its slots by parking, each once', async () => {
+    await start()
+    receiver.answer('/slow', (_request, response) => setTimeout(() => response.end(), 30))
+    const webhooks = await Promise.all(Array.from({ length: 60 }, () => subscribe('/slow')))
+    bus.put(await record({ id: 'fan' }))
+    await waitFor(() => receiver.received('/slow').length >= webhooks.length, { ms: 15_000 })
+    await done(1n)
+    await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
+    expect(receiver.received('/slow')).to.have.length(60)
+  })
+  it('retries by its schedule and ends in a dead letter', async () => {
+    await start()
+    receiver.answer('/down', failures.resetBeforeAnswer)
+    const webhook = await subscribe('/down')
+    bus.put(await record({ id: 'one' }))
+    await done(1n)
+    await waitFor(async () => (await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })).length === 1)
+    expect(receiver.received('/down').map((r) => r.headers['kolbak-attempt'])).to.deep.equal(['1', '2', '3'])
+    expect(await types('attempts-%')).to.deep.equal(['DeliveryFailed', 'DeliveryFailed', 'DeliveryDeadLettered'])
+    await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
+  })
+  it('finishes what is under way when it stops, and parks what waits', async () => {
+    await start()
+    const open: (() => void)[] = []
+    receiver.answer('/held', (_request, response) => open.push(() => response.end()))
+    await subscribe('/held')
+    for (let i = 0; i < 7; i++) bus.put(await record())
+    await waitFor(() => open.length === 4)
+    const stopped = stop()
+    await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 3)
+    for (const answer of open) answer()
+    await stopped
+    expect(await saved.startAt(0)).to.equal(7n)
+    expect(await types('attempts-%')).to.have.length(4)
+  })
+})

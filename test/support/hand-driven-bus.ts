@@ -1,0 +1,57 @@
+import type { Place } from '../../src/events/ids.ts'
+import { encodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
+import type { BusRecord, MessageBus } from '../../src/ports/message-bus.ts'
+
+/** A bus of one partition that a test moves by hand: it takes the partition away, hands out a record again, or hands out rubbish. */
+export interface HandDrivenBus extends MessageBus {
+  put(record: MessageRecord): bigint
+  putBytes(bytes: Buffer): bigint
+  /** The owner loses the partition, and whoever owns it next begins at the saved offset. */
+  rebalance(): void
+  /** Whether the owner's lease still runs, as it sees it. */
+  holds: boolean
+}
+
+export function handDrivenBus(): HandDrivenBus {
+  const records: BusRecord[] = []
+  let lose = () => {}
+  let woken = () => {}
+  const self: HandDrivenBus = {
+    identity: 'hand',
+    holds: true,
+    put: (record) => self.putBytes(encodeRecord(record)),
+    putBytes(bytes) {
+      const offset = BigInt(records.length)
+      records.push({ offset, bytes })
+      woken()
+      return offset
+    },
+    rebalance: () => lose(),
+    produce: (record) => Promise.resolve(placeOf('hand', 0, self.put(record), 0) as Place),
+    async consume({ startAt, own, signal }) {
+      while (!signal.aborted) {
+        let next = Number(await startAt(0))
+        const lost = new AbortController()
+        lose = () => lost.abort()
+        const end = AbortSignal.any([lost.signal, signal])
+        await own({
+          partition: 0,
+          lost: end,
+          held: () => self.holds && !end.aborted,
+          async fetch(max) {
+            while (next >= records.length && !end.aborted)
+              await new Promise<void>((resolve) => {
+                woken = resolve
+                end.addEventListener('abort', () => resolve(), { once: true })
+              })
+            const found = end.aborted ? [] : records.slice(next, next + max)
+            next += found.length
+            return found
+          },
+        })
+      }
+    },
+    close: () => Promise.resolve(),
+  }
+  return self
+}
