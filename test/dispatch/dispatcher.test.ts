@@ -169,9 +169,7 @@ describe('the dispatcher', () => {
     await stop()
     const one = await record({ id: 'one' })
     bus.put(one)
-    const { webhooks: live } = {
-      webhooks: (await world.db.pool.query<{ id: string }>('select id from webhook_subscriptions')).rows.map((r) => r.id),
-    }
+    const { rows } = await world.db.pool.query<{ id: string }>('select id from webhook_subscriptions')
     await world.db.pool.query(
       `insert into message_index (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
        values ($1, 'one', $2, 'hand/0/0/0', 'order.created', $3, $4, '0')`,
