@@ -7,6 +7,7 @@ import { codeOf } from '../lib/errors.ts'
 import { pause } from '../lib/retry.ts'
 import { credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { docs } from './docs.ts'
 import { ApiError, type ErrorCode, errorEnvelope, notFound, problemOf, statuses } from './errors.ts'
 import { failedCredentials } from './failed-credentials.ts'
 import { pipeline, requestIdOf, send } from './pipeline.ts'
@@ -76,6 +77,8 @@ function application(deps: ApiDependencies, routes: readonly Route[], serve: (ro
   routes.filter(isHot).forEach(mount)
   app.use(helmet())
   routes.filter((route) => !isHot(route)).forEach(mount)
+
+  app.use('/docs', docs())
 
   const methods = new Map<string, string[]>()
   for (const { path, method } of routes)

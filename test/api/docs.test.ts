@@ -1,0 +1,30 @@
+import { expect } from 'chai'
+import { startApi, type TestApi } from '../support/api.ts'
+
+describe('GET /docs', () => {
+  let api: TestApi
+  before(async () => {
+    api = await startApi()
+  })
+  after(() => api.stop())
+
+  it('200 a page whose every script, style and picture comes from here', async () => {
+    const page = await fetch(`${api.origin}/docs/`)
+    expect(page.status).to.equal(200)
+    const html = await page.text()
+    const wanted = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path!)
+    expect(wanted).to.include('/docs/assets/swagger-ui-bundle.js')
+    for (const path of wanted) {
+      expect(path).to.match(/^\/docs\//)
+      const asset = await fetch(api.origin + path)
+      expect(asset.status, path).to.equal(200)
+      await asset.arrayBuffer()
+    }
+    expect(page.headers.get('content-security-policy')).to.match(/default-src 'self'/)
+    expect(await (await fetch(`${api.origin}/docs/start.js`)).text()).to.include("url: '/openapi.json'")
+  })
+  it('404 for whatever else the viewer brings', async () => {
+    for (const path of ['/docs/assets/package.json', '/docs/assets/../package.json', '/docs/assets/%2e%2e/package.json', '/docs/nothing'])
+      expect((await fetch(api.origin + path)).status, path).to.equal(404)
+  })
+})
