@@ -140,6 +140,9 @@ export const variables = {
   KOLBAK_LOG_LEVEL: oneOf('How much is logged.', 'info', ['debug', 'info', 'warn', 'error', 'silent'] as const),
 } satisfies Record<string, Variable<unknown>>
 
+/** What `kolbak`, the command line, reads: they may stand in the same environment. */
+const ofTheCommandLine = new Set(['KOLBAK_URL', 'KOLBAK_CLIENT_ID', 'KOLBAK_CLIENT_SECRET', 'KOLBAK_API_KEY'])
+
 type Variables = typeof variables
 export type Config = { readonly [N in keyof Variables]: ReturnType<Variables[N]['parse']> | Variables[N]['initial'] }
 
@@ -160,7 +163,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     }
   }
   for (const name of Object.keys(env))
-    if (name.startsWith('KOLBAK_') && !(name in variables)) fault(name, 'is not a variable that Kolbak knows: see the table in the README')
+    if (name.startsWith('KOLBAK_') && !(name in variables) && !ofTheCommandLine.has(name))
+      fault(name, 'is not a variable that Kolbak knows: see the table in the README')
   const config = Object.freeze(read) as Config
   if (details.length === 0) {
     if (config.DATABASE_URL !== undefined) {

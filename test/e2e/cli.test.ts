@@ -1,0 +1,136 @@
+import { execFile, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { env } from 'node:process'
+import { createInterface } from 'node:readline'
+import { expect } from 'chai'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import { admin, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const kolbak = join(import.meta.dirname, '../../src/cli/kolbak.ts')
+
+describe('the command line', function () {
+  this.timeout(60_000)
+  let dataDir: string
+  let service: RunningService
+  let receiver: Receiver
+  before(async () => {
+    dataDir = await temporaryFolder()
+    ;[service, receiver] = await Promise.all([startService(dataDir, { KOLBAK_RETRY_DELAYS: '0.2' }), startReceiver()])
+  })
+  after(async () => {
+    await receiver.close()
+    await endService(service, dataDir)
+  })
+  const environment = () => ({ PATH: env.PATH, KOLBAK_URL: service.url, KOLBAK_CLIENT_ID: admin.id, KOLBAK_CLIENT_SECRET: admin.secret })
+  const run = (...args: string[]) =>
+    new Promise<{ code: number; out: string; err: string }>((resolve) => {
+      execFile(process.execPath, [kolbak, ...args], { env: environment() }, (error, out, err) =>
+        resolve({ code: error === null ? 0 : Number(error.code), out, err }),
+      )
+    })
+  const ok = async (...args: string[]): Promise<string> => {
+    const { code, out, err } = await run(...args)
+    expect(code, `kolbak ${args.join(' ')}: ${err}`).to.equal(0)
+    return out
+  }
+  const json = async <T>(...args: string[]): Promise<T> => JSON.parse(await ok(...args, '--json')) as T
+
+  it('explains itself, each verb too', async () => {
+    const help = await ok('--help')
+    for (const verb of [
+      'token',
+      'keys',
+      'webhooks',
+      'send',
+      'events',
+      'deliveries',
+      'dead-letters',
+      'replay',
+      'history',
+      'trace',
+      'listen',
+    ]) {
+      expect(help).to.include(verb)
+      expect(await ok(verb, '--help')).to.match(/Usage: kolbak/)
+    }
+  })
+  it('prints a token that the API takes', async () => {
+    const token = (await ok('token')).trim()
+    expect((await fetch(`${service.url}/v1/keys`, { headers: { authorization: `Bearer ${token}` } })).status).to.equal(200)
+  })
+  it('makes, lists and deletes keys', async () => {
+    const made = await json<{ data: { id: string; key: string } }>('keys', 'create', 'a consumer')
+    expect(made.data.key).to.match(/^[A-Z0-9]{12}$/)
+    expect(await ok('keys', 'list')).to.include('a consumer')
+    await ok('keys', 'delete', made.data.id)
+    expect(await ok('keys')).to.not.include(made.data.id)
+  })
+  it('subscribes, sends, and traces what became of it', async () => {
+    const webhook = await json<{ id: string; secret: string }>(
+      'webhooks',
+      'create',
+      receiver.url('/cli'),
+      'cli.*',
+      '--description',
+      'of the test',
+    )
+    receiver.verify('/cli', webhook.secret)
+    expect(await ok('send', 'cli.sent', '{"total": 1.10}', '--id', 'cli_1', '--source', 'test')).to.equal('accepted cli_1\n')
+    const [request] = await waitFor(() => (receiver.received('/cli').length > 0 ? receiver.received('/cli') : null))
+    expect(request?.verified).to.equal(true)
+    expect(request?.raw).to.include('"payload":{"total": 1.10}')
+    const trace = await waitFor(async () => {
+      const text = await ok('trace', 'cli_1')
+      return text.includes('success') ? text : null
+    })
+    expect(trace).to.match(/cli_1 {2}cli\.sent {2}accepted, routed/)
+    expect(trace).to.match(/attempt 1 {2}success 200/)
+    expect(await ok('deliveries', webhook.id)).to.include('cli_1')
+    expect(await ok('events', 'show', 'cli_1')).to.include('"source": "test"')
+    expect(await ok('webhooks', 'show', webhook.id)).to.include('cli.*')
+    expect(await ok('webhooks', 'update', webhook.id, '--active', 'false')).to.include('inactive (requested)')
+    expect(await ok('webhooks')).to.include(webhook.id)
+    await ok('webhooks', 'delete', webhook.id)
+  })
+  it('shows dead letters and replays them', async () => {
+    receiver.answer('/dead', 400)
+    const webhook = await json<{ id: string }>('webhooks', 'create', receiver.url('/dead'), 'dead')
+    await ok('send', 'dead', '--id', 'dead_1')
+    const [dead] = await waitFor(async () => {
+      const rows = await json<{ id: string }[]>('dead-letters', '--webhook', webhook.id)
+      return rows.length > 0 ? rows : null
+    })
+    receiver.answer('/dead', 200)
+    expect(await ok('replay', dead!.id)).to.include('pending')
+    await waitFor(async () => (await json<{ status: string }[]>('deliveries', webhook.id))[0]?.status === 'success')
+    await ok('webhooks', 'delete', webhook.id)
+  })
+  it('listens: subscribes itself, verifies and prints what comes, and unsubscribes when it ends', async () => {
+    const child = spawn(process.execPath, [kolbak, 'listen', 'heard.*', '--json'], {
+      env: environment(),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const lines: Record<string, unknown>[] = []
+    createInterface({ input: child.stdout }).on('line', (line) => lines.push(JSON.parse(line)))
+    const listening = await waitFor(() => lines[0])
+    await ok('send', 'heard.it', '{"n":1}', '--id', 'heard_1')
+    const heard = await waitFor(() => lines[1])
+    expect(heard).to.include({ id: 'heard_1', attempt: 1, verified: true })
+    const exited = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGINT')
+    expect(await exited).to.equal(0)
+    expect(await ok('webhooks')).to.not.include(String(listening.webhook))
+  })
+  it('says in a sentence what was refused, and exits with 1', async () => {
+    const missing = await run('webhooks', 'show', '01ARZ3NDEKTSV4RRFFQ69G5FAV')
+    expect(missing).to.include({ code: 1 })
+    expect(missing.err).to.match(/^kolbak: 404 not_found: /)
+    expect((await run('webhooks', 'create', 'ftp://x', 'a b')).err).to.include('callback_url: ').and.to.include('event: ')
+    expect((await run('send', 'x', '{not json')).code).to.equal(1)
+    const nobody = await run('--url', 'http://127.0.0.1:1', 'keys')
+    expect(nobody.err).to.include('Nothing answers on http://127.0.0.1:1')
+    expect((await run('--client-secret', 'wrong', 'keys')).err).to.include('401 invalid_client')
+    expect((await run('nonsense')).code).to.equal(1)
+  })
+})
