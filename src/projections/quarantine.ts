@@ -55,8 +55,8 @@ async function lift({ pool, store, log }: LiftDeps, projection: Projection, stre
   const answer = await transaction(pool, async (client): Promise<Lifted & { build: number }> => {
     const sql = sqlOn(client)
     const [where] = await sql<{ build: number }>`
-      select build from quarantined_streams join projections on name = projection and build = quarantined_streams.build
-      where projection = ${name} and stream = ${stream} and version = ${projection.version} order by is_live desc limit 1`
+      select p.build from quarantined_streams q join projections p on p.name = q.projection and p.build = q.build
+      where q.projection = ${name} and q.stream = ${stream} and p.version = ${projection.version} order by p.is_live desc limit 1`
     // The runner waits meanwhile, so that the checkpoint stands still.
     const row = where === undefined ? undefined : await lockBuild(client, name, where.build)
     const build = where?.build ?? 0

@@ -1,0 +1,322 @@
+import { expect } from 'chai'
+import { type PostgresEventStore, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
+import type { StreamName } from '../../src/events/streams.ts'
+import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import type { Sql } from '../../src/lib/sql.ts'
+import { installProjections, listBuilds, rebuild } from '../../src/projections/builds.ts'
+import type { Projection } from '../../src/projections/projection.ts'
+import { listQuarantined, retryQuarantined, skipQuarantined } from '../../src/projections/quarantine.ts'
+import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
+import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { anEvent, aTenant } from '../support/event-store-events.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+/** Keeps what it has been given, in order; a test tells it what to choke on. */
+const kept = (more: Partial<Projection> & { onApply?(event: RecordedEvent): void; mark?: string } = {}): Projection => {
+  const { onApply = () => {}, mark = '', ...rest } = more
+  return {
+    name: 'kept',
+    version: 1,
+    families: ['tenant'],
+    tables: 'create table kept (position text primary key, stream text not null, revision integer not null, mark text not null)',
+    views: ['kept'],
+    async apply(sql: Sql, events) {
+      for (const event of events) {
+        onApply(event)
+        await sql`insert into kept (position, stream, revision, mark) values (${event.position}, ${event.stream}, ${event.revision}, ${mark})`
+      }
+    },
+    ...rest,
+  }
+}
+const withCode = (code: string) => Object.assign(new Error(`an error of code ${code}`), { code })
+
+describe('the projection runner', () => {
+  let db: TestDatabase
+  let store: PostgresEventStore
+  let leases: LeaseKeeper
+  let running: RunningProjection[]
+  const progress = projectionProgress()
+
+  beforeEach(async () => {
+    db = await freshDatabase()
+    store = postgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+    leases = leaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 1_000, onError: () => {} })
+    running = []
+  })
+  afterEach(async () => {
+    await Promise.all(running.map((one) => one.stop()))
+    await leases.close()
+    await store.close()
+    await db.drop()
+  })
+  const run = async (projection: Projection, keeper = leases) => {
+    await installProjections(db.pool, [projection])
+    const one = runProjection({ store, pool: db.pool, leases: keeper, progress, log: silentLog, lookMs: 50, batch: 10 }, projection)
+    running.push(one)
+    return one
+  }
+  const append = async (stream: StreamName, count: number): Promise<Checkpoint> => {
+    let position = '' as Checkpoint
+    for (let i = 0; i < count; i++) position = (await store.append(stream, [anEvent()], 'any')).position
+    return position
+  }
+  const revisions = async (stream: StreamName) =>
+    (await db.pool.query<{ revision: number }>('select revision from kept where stream = $1 order by position', [stream])).rows.map(
+      (r) => r.revision,
+    )
+  const reached = (position: Checkpoint) =>
+    waitFor(async () => ((await listBuilds(db.pool, 'kept')).find((b) => b.isLive)?.checkpoint ?? '') >= position, {
+      what: 'the checkpoint',
+    })
+  const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
+
+  it('gives a projection every event of its families once, in order, across batches and restarts', async () => {
+    const [a, b] = [aTenant(), aTenant()]
+    const first = await run(kept())
+    await Promise.all([append(a, 25), append(b, 25)])
+    await waitFor(async () => (await revisions(a)).length === 25)
+    await first.stop()
+    await append(a, 7)
+    await run(kept())
+    await waitFor(async () => (await revisions(a)).length === 32)
+    expect(await revisions(a)).to.deep.equal(upTo(32))
+    expect(await revisions(b)).to.deep.equal(upTo(25))
+  })
+  it('writes rows and checkpoint together or not at all: what fails half way leaves nothing, and is taken again', async () => {
+    const stream = aTenant()
+    let failures = 2
+    await append(stream, 5)
+    await run(
+      kept({
+        onApply: ({ revision }) => {
+          if (revision === 3 && failures-- > 0) throw withCode('40001')
+        },
+      }),
+    )
+    await waitFor(async () => (await revisions(stream)).length === 5)
+    expect(failures).to.equal(-1)
+    expect(await listQuarantined(db.pool)).to.deep.equal([])
+  })
+  it('tries again for ever when the engine is at fault', async () => {
+    const stream = aTenant()
+    let failures = 5
+    const one = await run(
+      kept({
+        onApply: () => {
+          if (failures-- > 0) throw withCode('57P01')
+        },
+      }),
+    )
+    await append(stream, 1)
+    await waitFor(() => one.status().state === 'failed')
+    await waitFor(async () => (await revisions(stream)).length === 1)
+    await waitFor(() => one.status().state === 'running')
+    expect(await listQuarantined(db.pool)).to.deep.equal([])
+  })
+
+  describe('when an event cannot be taken', () => {
+    const [good, bad] = [aTenant(), aTenant()]
+    let choke: boolean
+    let tries: number
+    const choking = () =>
+      kept({
+        onApply: ({ stream, revision }) => {
+          if (!choke || stream !== bad || revision !== 1) return
+          tries++
+          throw new Error('this one is poison\u0000')
+        },
+      })
+    beforeEach(async () => {
+      choke = true
+      tries = 0
+      const one = await run(choking())
+      await append(good, 2)
+      await append(bad, 4)
+      await reached(await append(good, 3))
+      await waitFor(() => one.status().quarantined === 1)
+    })
+    it('sets its stream aside after three tries, visibly, and goes on with all others', async () => {
+      expect(tries).to.be.at.least(3)
+      expect(await revisions(good)).to.deep.equal(upTo(5))
+      expect(await revisions(bad)).to.deep.equal([0])
+      const [held] = await listQuarantined(db.pool)
+      expect(held).to.deep.include({ projection: 'kept', stream: bad, revision: 1, error: 'error: this one is poison' })
+    })
+    it('keeps later events of the stream waiting, also after a restart', async () => {
+      await Promise.all(running.splice(0).map((one) => one.stop()))
+      await run(choking())
+      await append(bad, 2)
+      await reached(await append(good, 1))
+      expect(await revisions(bad)).to.deep.equal([0])
+    })
+    it('takes them all when an operator lets it try again after the cause was mended', async () => {
+      choke = false
+      expect(await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)).to.deep.equal({ lifted: true })
+      await append(bad, 1)
+      await waitFor(async () => (await revisions(bad)).length === 5)
+      expect(await revisions(bad)).to.deep.equal(upTo(5))
+      expect(await listQuarantined(db.pool)).to.deep.equal([])
+    })
+    it('stays aside when the cause is still there', async () => {
+      const answer = await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)
+      expect(answer).to.deep.include({ lifted: false, revision: 1 })
+      expect(await listQuarantined(db.pool)).to.have.length(1)
+    })
+    it('goes on without it when an operator says so', async () => {
+      expect(await skipQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)).to.deep.equal({ lifted: true })
+      await append(bad, 1)
+      await waitFor(async () => (await revisions(bad)).length === 4)
+      expect(await revisions(bad)).to.deep.equal([0, 2, 3, 4])
+    })
+    it('tells who waits for that stream at once, and lets others pass', async () => {
+      const waiter = projectionWaiter({ pool: db.pool, progress })
+      const position = await append(bad, 1)
+      const started = performance.now()
+      expect(await waiter.waitFor('kept', position, 5_000, bad)).to.equal(false)
+      expect(performance.now() - started).to.be.lessThan(2_000)
+      expect(await waiter.waitFor('kept', await append(good, 1), 5_000, good)).to.equal(true)
+    })
+  })
+
+  it('sets aside an event that a store beside Postgres refuses in prepare', async () => {
+    const [good, bad] = [aTenant(), aTenant()]
+    await run(
+      kept({
+        async prepare(events) {
+          if (events.some((event) => event.stream === bad)) throw new TypeError('it has no such field')
+        },
+      }),
+    )
+    await append(bad, 1)
+    await append(good, 3)
+    await waitFor(async () => (await revisions(good)).length === 3)
+    expect((await listQuarantined(db.pool)).map((q) => q.stream)).to.deep.equal([bad])
+  })
+  it('runs in one process at a time; another takes over when it ends or dies', async () => {
+    const stream = aTenant()
+    const other = leaseKeeper({ pool: db.pool, owner: 'two', leaseMs: 1_000, onError: () => {} })
+    const first = await run(kept({ mark: 'first' }))
+    await append(stream, 1)
+    await waitFor(async () => (await revisions(stream)).length === 1)
+    const second = await run(kept({ mark: 'second' }), other)
+    await append(stream, 10)
+    await waitFor(async () => (await revisions(stream)).length === 11)
+    expect(second.status().state).to.equal('waiting')
+    await first.stop()
+    await append(stream, 1)
+    await waitFor(async () => (await revisions(stream)).length === 12)
+    const { rows } = await db.pool.query<{ mark: string }>('select mark from kept order by position')
+    expect(rows.map((r) => r.mark)).to.deep.equal([...Array(11).fill('first'), 'second'])
+    running = running.filter((one) => one !== second)
+    await second.stop()
+    await other.close()
+  })
+  it('writes nothing when somebody else has moved the checkpoint: that row is the fence', async () => {
+    const stream = aTenant()
+    let moved = false
+    await run(
+      kept({
+        async prepare() {
+          if (moved) return
+          moved = true
+          // As by a runner that took over while this one was frozen: the events up to here are its work.
+          await db.pool.query("update projections set checkpoint = $1 where name = 'kept'", [await store.head(['tenant'])])
+        },
+      }),
+    )
+    await append(stream, 1)
+    await waitFor(() => moved)
+    await append(stream, 1)
+    await waitFor(async () => (await revisions(stream)).length === 1)
+    expect(await revisions(stream)).to.deep.equal([1])
+  })
+
+  it('builds a new version beside the old one, and switches readers when it has caught up', async () => {
+    const stream = aTenant()
+    await append(stream, 30)
+    const old = await run(kept({ mark: 'old' }))
+    await waitFor(async () => (await revisions(stream)).length === 30)
+    await old.stop()
+    running = []
+    let release = () => {}
+    const held = new Promise<void>((resolve) => (release = resolve))
+    await run(
+      kept({
+        version: 2,
+        mark: 'new',
+        async prepare() {
+          await held
+        },
+      }),
+    )
+    const marks = async () => [...new Set((await db.pool.query<{ mark: string }>('select mark from kept')).rows.map((r) => r.mark))]
+    await waitFor(async () => (await listBuilds(db.pool, 'kept')).length === 2)
+    expect(await marks()).to.deep.equal(['old'])
+    release()
+    await waitFor(async () => (await marks())[0] === 'new')
+    expect(await revisions(stream)).to.deep.equal(upTo(30))
+    await waitFor(async () => (await listBuilds(db.pool, 'kept')).length === 1)
+  })
+  it('can be rebuilt while readers read: no read fails, and none shows less than before', async () => {
+    const stream = aTenant()
+    const projection = kept()
+    await append(stream, 40)
+    await run(projection)
+    await waitFor(async () => (await revisions(stream)).length === 40)
+    let reading = true
+    let least = Number.POSITIVE_INFINITY
+    const reader = (async () => {
+      let reads = 0
+      for (; reading; reads++) least = Math.min(least, (await revisions(stream)).length)
+      return reads
+    })()
+    const build = await rebuild(db.pool, projection)
+    await waitFor(async () => (await listBuilds(db.pool, 'kept')).some((b) => b.build === build && b.isLive))
+    await append(stream, 1)
+    await waitFor(async () => (await revisions(stream)).length === 41)
+    reading = false
+    expect(await reader).to.be.greaterThan(5)
+    expect(least).to.equal(40)
+  })
+
+  it('passes over what does not concern a process manager, and gives it what does', async () => {
+    const stream = aTenant()
+    const taken: number[] = []
+    await run({
+      name: 'manager',
+      version: 1,
+      families: ['tenant'],
+      concerns: ({ revision }) => revision % 10 === 9,
+      async prepare(events) {
+        taken.push(...events.map(({ revision }) => revision))
+      },
+      async apply() {},
+    })
+    await append(stream, 30)
+    await waitFor(() => taken.length === 3)
+    expect(taken).to.deep.equal([9, 19, 29])
+  })
+
+  describe('waiting for a position', () => {
+    it('ends when it is reached, in this process and in another', async () => {
+      await run(kept())
+      const here = projectionWaiter({ pool: db.pool, progress })
+      const elsewhere = projectionWaiter({ pool: db.pool, progress: projectionProgress() })
+      const position = await append(aTenant(), 1)
+      expect(await Promise.all([here.waitFor('kept', position, 5_000), elsewhere.waitFor('kept', position, 5_000)])).to.deep.equal([
+        true,
+        true,
+      ])
+    })
+    it('ends with false when the time is up', async () => {
+      await installProjections(db.pool, [kept()])
+      expect(
+        await projectionWaiter({ pool: db.pool, progress: projectionProgress() }).waitFor('kept', '9'.repeat(19) as Checkpoint, 30),
+      ).to.equal(false)
+    })
+  })
+})
