@@ -25,9 +25,14 @@ const start = async () => {
     log: silentLog,
     settings: ['fsync=off', 'full_page_writes=off', 'max_connections=400'],
   })
-  await withAdmin(postgres.url, (admin) => admin.query(`create database ${template}`))
-  await migrate(withName(postgres.url, template))
-  return { postgres, dataDir }
+  try {
+    await withAdmin(postgres.url, (admin) => admin.query(`create database ${template}`))
+    await migrate(withName(postgres.url, template))
+    return { postgres, dataDir }
+  } catch (error) {
+    await postgres.stop()
+    throw error
+  }
 }
 const withName = (url: string, name: string) => Object.assign(new URL(url), { pathname: `/${name}` }).href
 const withAdmin = async (url: string, work: (admin: pg.Client) => Promise<unknown>) => {
@@ -60,8 +65,9 @@ export async function freshDatabase(): Promise<TestDatabase> {
 
 /** Of the run's end: see hooks.ts. */
 export async function stopDatabases(): Promise<void> {
-  if (server === undefined) return
-  const { postgres, dataDir } = await server
+  const started = await server?.catch(() => undefined) // its own caller was told why it did not start
+  if (started === undefined) return
+  const { postgres, dataDir } = started
   await postgres.stop()
   await rm(dataDir, { recursive: true, force: true })
 }
