@@ -4,7 +4,6 @@ import type { AddressPolicy } from '../lib/addresses.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { LiveProcesses } from '../lib/live-processes.ts'
 import type { Log } from '../lib/log.ts'
-import { sqlOn } from '../lib/sql.ts'
 import type { Wake } from '../lib/wake.ts'
 import type { DeliveryLog } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
@@ -57,7 +56,7 @@ export interface Dispatcher {
 /** Starts the whole way of a message after its 202. */
 export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const { bus, store, deliveryLog, index, offsets, pool, keyring, log } = deps
-  const copy = webhookCopy({ changes: (cursor) => changedSince(sqlOn(pool), cursor), keyring, log })
+  const copy = webhookCopy({ changes: (cursor) => changedSince(pool, cursor), keyring, log })
   const rows = schedule({ pool, owner: deps.processId, claimMs: deps.claimMs })
   const free = slots({ total: deps.maxInFlight, perWebhook: deps.maxInFlightPerWebhook, dispatchers: () => deps.live.count('dispatcher') })
   const metrics = dispatchMetrics(deps.registry, free)

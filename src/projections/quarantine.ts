@@ -73,7 +73,7 @@ async function lift({ pool, store, log }: LiftDeps, projection: Projection, stre
     for (let from = held.revision; ; ) {
       const read = await store.read(stream, { from, limit: chunk })
       const passed = read.filter((event) => row.checkpoint !== null && event.position <= row.checkpoint)
-      const poison = await take(passed.filter((event) => !skip || event.id !== held.event_id))
+      const poison = await take(passed.filter((event) => (!skip || event.id !== held.event_id) && (projection.concerns?.(event) ?? true)))
       if (poison !== undefined) {
         const { event } = poison
         const error = describe(poison.error)

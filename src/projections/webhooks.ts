@@ -4,7 +4,7 @@ import type { Brand, KeyId, TenantId, WebhookId } from '../events/ids.ts'
 import type { RecordedTenantEvent } from '../events/tenant.ts'
 import type { DeactivationReason, RecordedWebhookEvent } from '../events/webhook.ts'
 import type { Keyring } from '../lib/keyring.ts'
-import { type Sql, sqlOn } from '../lib/sql.ts'
+import { sqlOn } from '../lib/sql.ts'
 import { byType, type Projection } from './projection.ts'
 import { fieldOpener, type Page, type ReadDeps } from './reading.ts'
 
@@ -211,16 +211,18 @@ type ChangedRow = { readonly generation: string; readonly checkpoint: Checkpoint
  * What changed since the cursor (null: everything), from one snapshot. A cursor from another build of the read model,
  * or from before a quarantine was lifted, answers everything: rows may then have changed behind its checkpoint.
  */
-export async function changedSince(sql: Sql, since: ChangeCursor | null): Promise<WebhookChanges> {
+export async function changedSince(pool: Pool, since: ChangeCursor | null): Promise<WebhookChanges> {
   if (since !== null) {
-    // Asked after every batch of messages, when mostly nothing has changed: 0.1 ms instead of 0.6.
-    const [now] = await sql<{ cursor: ChangeCursor; checkpoint: Checkpoint | null }>`
-      select build || '.' || lifted || '@' || coalesce(checkpoint, '') as cursor, checkpoint
-      from projections where name = 'webhooks' and is_live`
-    if (now?.cursor === since) return { webhooks: [], tenants: [], ...now }
+    // Asked after every batch of messages, when mostly nothing has changed: 0.13 ms, prepared, instead of 0.8 for the whole.
+    const { rows } = await pool.query<{ cursor: ChangeCursor; checkpoint: Checkpoint | null }>({
+      name: 'webhooks-cursor',
+      text: `select build || '.' || lifted || '@' || coalesce(checkpoint, '') as cursor, checkpoint
+             from projections where name = 'webhooks' and is_live`,
+    })
+    if (rows[0]?.cursor === since) return { webhooks: [], tenants: [], ...rows[0] }
   }
   const [generation = '', position = ''] = since?.split('@') ?? []
-  const rows = await sql<ChangedRow>`
+  const rows = await sqlOn(pool)<ChangedRow>`
     with live as (
       select build || '.' || lifted as generation, checkpoint from projections where name = 'webhooks' and is_live
     ), after as (

@@ -3,7 +3,6 @@ import { ulid } from 'ulid'
 import type { WebhookCommand } from '../../src/commands/webhook.ts'
 import type { KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
-import { sqlOn } from '../../src/lib/sql.ts'
 import { type ChangeCursor, changedSince, countWebhooks, findWebhook, listWebhooks } from '../../src/projections/webhooks.ts'
 import { projectionWorld, type World } from './world.ts'
 
@@ -129,7 +128,7 @@ describe('the read model of webhooks', () => {
   })
 
   describe('changes', () => {
-    const changes = (cursor: ChangeCursor | null) => changedSince(sqlOn(world.db.pool), cursor)
+    const changes = (cursor: ChangeCursor | null) => changedSince(world.db.pool, cursor)
     it('are everything at first, sealed, tombstones and tenants included', async () => {
       const tenant = await world.newTenant()
       const kept = await world.newWebhook(tenant, { retry_delays: [5], key_id: ulid() as KeyId })
