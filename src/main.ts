@@ -15,6 +15,10 @@ async function main(): Promise<void> {
     log.error({ error }, 'kolbak.unhandled_rejection')
     process.exit(1)
   })
+  process.on('uncaughtException', (error) => {
+    log.error({ error }, 'kolbak.uncaught_exception')
+    process.exit(1)
+  })
   let stopping = false
   let stop = async (): Promise<void> => {}
   const onSignal = (signal: NodeJS.Signals) => {

@@ -12,7 +12,7 @@ import { EventRefused, type EventStore, EventTooLarge } from '../ports/event-sto
 import { classify } from './classify.ts'
 import type { DispatchMetrics } from './metrics.ts'
 import type { Owed } from './owed.ts'
-import { longestChain, nextDelay, parseRetryAfter } from './retry-policy.ts'
+import { nextDelay, parkingTime, parseRetryAfter } from './retry-policy.ts'
 import type { Schedule } from './schedule.ts'
 import type { Answer, Sender } from './send.ts'
 import { signatureHeaders } from './sign.ts'
@@ -183,7 +183,7 @@ export function deliverer(deps: DeliverDeps) {
         return 'done'
       }
       const delays = target.retryDelays ?? retryDelays
-      const expired = origin.parkedAt !== null && now() - Date.parse(origin.parkedAt) > longestChain(delays) * 1_000
+      const expired = origin.parkedAt !== null && now() - Date.parse(origin.parkedAt) > parkingTime(delays) * 1_000
       if (expired || origin.body === null) {
         await die(owed, origin, target, expired ? 'expired' : 'payload_expired')
         return 'done'

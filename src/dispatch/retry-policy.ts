@@ -13,7 +13,7 @@ export function nextDelay(delays: readonly number[], attempt: number, retryAfter
   return Math.round(1_000 * Math.max(spread, Math.min(retryAfterSeconds ?? 0, longestRetryAfter))) / 1_000
 }
 
-/** Seconds that a whole chain takes at the longest: what stays parked beyond it has expired. */
+/** Seconds that a whole chain takes at the longest. */
 export const longestChain = (delays: readonly number[]): number => delays.reduce((sum, delay) => sum + delay * (1 + jitter), 0)
 
 /** Retry-After (RFC 9110, 10.2.3): seconds or an HTTP date; null when it is neither. @param now milliseconds */
@@ -24,3 +24,11 @@ export function parseRetryAfter(value: string | undefined, now: number): number 
   const time = /^[A-Z][a-z]{2,8},? .*GMT$/.test(text) ? Date.parse(text) : Number.NaN
   return Number.isNaN(time) ? null : Math.max(0, (time - now) / 1_000)
 }
+
+const leastParking = 3_600
+
+/**
+ * Seconds after which a parked delivery has expired: the longest chain, and an hour at the least. A webhook with quick
+ * retries, or a restart of ours, must not turn what waits for a slot into dead letters that nobody tried.
+ */
+export const parkingTime = (delays: readonly number[]): number => Math.max(leastParking, longestChain(delays))

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { classify } from '../../src/dispatch/classify.ts'
 import { isOver } from '../../src/dispatch/due.ts'
-import { longestChain, nextDelay, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
+import { longestChain, nextDelay, parkingTime, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
 
 describe('classifying an answer', () => {
   it('takes every 2xx as a success', () => {
@@ -40,6 +40,10 @@ describe('the delay to the next attempt', () => {
   })
   it('adds up to the longest chain', () => {
     expect(longestChain(delays)).to.be.closeTo(2_526, 0.001)
+  })
+  it('leaves what is parked the time of the longest chain, and an hour at the least', () => {
+    expect(parkingTime(delays)).to.equal(3_600)
+    expect(parkingTime([36_000])).to.be.closeTo(43_200, 0.001)
   })
 })
 

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
+import { load } from '../support/load.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
 import {
   clientOf,
@@ -31,39 +31,6 @@ describe('a kill -9 under load', function () {
     await endService(service, dataDir)
   })
 
-  /** Posts at a fixed rate until told to stop; answers the ids that got a 202. */
-  const load = (url: string, authorization: string, from: number) => {
-    const accepted: string[] = []
-    let running = true
-    const posts: Promise<void>[] = []
-    const one = async (id: string) => {
-      try {
-        const response = await fetch(`${url}/v1/events`, {
-          method: 'POST',
-          headers: { authorization, 'content-type': 'application/json' },
-          body: JSON.stringify({ id, event: 'load.posted', payload: { id } }),
-        })
-        await response.arrayBuffer()
-        if (response.status === 202) accepted.push(id)
-      } catch {
-        // Killed before it answered: nothing was promised.
-      }
-    }
-    const loop = (async () => {
-      for (let n = from; running; n++) {
-        posts.push(one(`evt_${n}`))
-        await sleep(1_000 / perSecond)
-      }
-    })()
-    return {
-      accepted,
-      async stop() {
-        running = false
-        await loop
-        await Promise.all(posts)
-      },
-    }
-  }
   const tokenOf = async (url: string) => `Bearer ${(await clientOf(url)).token}`
 
   it('loses nothing that got a 202: all of it arrives after the restart, under the same webhook-ids', async () => {
@@ -76,7 +43,7 @@ describe('a kill -9 under load', function () {
 
     const accepted: string[] = []
     for (let round = 0; round < 3; round++) {
-      const posting = load(service.url, await tokenOf(service.url), round * 10_000)
+      const posting = load(service.url, await tokenOf(service.url), { perSecond, from: round * 10_000 })
       await waitFor(() => posting.accepted.length > perSecond, { ms: 20_000, what: 'a second of load' })
       await service.kill('SIGKILL')
       await posting.stop()
@@ -108,7 +75,7 @@ describe('a kill -9 under load', function () {
     receiver.answer('/hook', (_request, response) => setTimeout(() => response.end(), 100))
     const api = await clientOf(service.url)
     await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
-    const posting = load(service.url, await tokenOf(service.url), 0)
+    const posting = load(service.url, await tokenOf(service.url), { perSecond })
     await waitFor(() => posting.accepted.length > perSecond / 2)
     const stopped = service.kill('SIGTERM')
     await posting.stop()

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
-import { pause } from '../../lib/retry.ts'
+import { keepRunning, pause } from '../../lib/retry.ts'
 
 export interface EmbeddedPostgres {
   readonly url: string
@@ -68,38 +68,55 @@ export async function startEmbeddedPostgres(options: {
     'timezone=UTC',
     ...(options.settings ?? []),
   ]
-  const start = async (): Promise<number> => {
-    const port = await freePort()
+  const start = async (port: number): Promise<void> => {
     const flags = [
       `-p ${port}`,
       ...settings.map((setting) => `-c ${setting.includes(' ') || setting.endsWith('=') ? `'${setting}'` : setting}`),
     ]
     const args = ['start', '-w', '-t', '60', '-D', pgData, '-l', join(pgData, 'server.log'), '-o', flags.join(' ')]
     await run(pgCtl, args, spawnOptions)
-    return port
   }
+  /** Takes over the Postgres that runs on the folder, or starts one on the port given. */
+  const ensureRunning = async (wanted: number): Promise<{ port: number; started: boolean }> => {
+    for (let tries = 0; ; tries++)
+      try {
+        const port = await runningPort(pgData, urlFor, log)
+        if (port !== null) return { port, started: false }
+        await start(wanted)
+        return { port: wanted, started: true }
+      } catch (cause) {
+        // Backends of a killed postmaster hold its shared memory for a moment.
+        if (tries >= 20)
+          throw new KolbakError('embedded_postgres', `The embedded Postgres does not start: see ${join(pgData, 'server.log')}.`, { cause })
+        await pause(250)
+      }
+  }
+  const { port, started } = await ensureRunning(await freePort())
 
-  let port = await runningPort(pgData, urlFor, log)
-  const started = port === null
-  for (let tries = 0; port === null; tries++)
-    try {
-      port = await start()
-    } catch (cause) {
-      // Backends of a killed postmaster hold its shared memory for a moment.
-      if (tries >= 20)
-        throw new KolbakError('embedded_postgres', `The embedded Postgres does not start: see ${join(pgData, 'server.log')}.`, { cause })
-      await pause(250)
-    }
-
-  const lock = await own(urlFor(port, 'postgres'), dataDir)
-  lock.on('error', (error) => log.warn({ error }, 'postgres.connection_lost'))
-  const { rowCount } = await lock.query('select from pg_database where datname = $1', [database])
-  if (rowCount === 0) await lock.query(`create database ${database}`)
+  let lock = await own(urlFor(port, 'postgres'), dataDir)
+  const { rowCount } = await lock.client.query('select from pg_database where datname = $1', [database])
+  if (rowCount === 0) await lock.client.query(`create database ${database}`)
+  const stopping = new AbortController()
+  const aborted = new Promise<void>((done) => stopping.signal.addEventListener('abort', () => done(), { once: true }))
+  // Whatever ends the owner's connection (a crash of Postgres, a kill) is mended here, on the same port: nobody restarts us for it.
+  const supervised = keepRunning(
+    async () => {
+      await Promise.race([lock.lost, aborted])
+      if (stopping.signal.aborted) return
+      log.error({}, 'postgres.lost')
+      const again = await ensureRunning(port)
+      lock = await own(urlFor(port, 'postgres'), dataDir)
+      log.info({ restarted: again.started }, 'postgres.back')
+    },
+    { signal: stopping.signal, onError: (error, delayMs) => log.error({ error, delayMs }, 'postgres.restart_failed') },
+  )
   return {
     url: urlFor(port),
     started,
     async stop() {
-      await lock.end()
+      stopping.abort()
+      await supervised
+      await lock.client.end()
       await run(pgCtl, ['stop', '-w', '-t', '60', '-m', 'fast', '-D', pgData], spawnOptions)
     },
   }
@@ -207,13 +224,23 @@ async function isPostgres(pid: number): Promise<boolean> {
   return command.includes('postgres')
 }
 
-async function own(url: string, dataDir: string): Promise<pg.Client> {
+interface Ownership {
+  readonly client: pg.Client
+  /** Resolves when the connection, and the lock with it, has ended. */
+  readonly lost: Promise<void>
+}
+
+async function own(url: string, dataDir: string): Promise<Ownership> {
   const client = new pg.Client({ connectionString: url, application_name: 'kolbak owner', keepAlive: true })
+  const lost = new Promise<void>((done) => {
+    client.once('end', done)
+    client.on('error', () => done()) // the end says the same; unheard, an error would end the process
+  })
   await client.connect()
   // A killed owner's connection may take a moment to end.
   for (let tries = 0; tries < 20; tries++) {
     const { rows } = await client.query<{ mine: boolean }>('select pg_try_advisory_lock($1) as mine', [ownerLock])
-    if (rows[0]?.mine) return client
+    if (rows[0]?.mine) return { client, lost }
     await pause(100)
   }
   await client.end()
