@@ -39,7 +39,12 @@ export function createPool({ url, name, max, log, statementTimeoutMs = 30_000 }:
       .map((setting) => `-c ${setting}`)
       .join(' '),
   })
-  // An idle connection that breaks (a restart of Postgres) is replaced by the pool; unheard, the event would end the process.
-  pool.on('error', (error) => log.warn({ error, pool: name }, 'postgres.connection_lost'))
+  // A connection that breaks (a restart of Postgres) is replaced by the pool. Unheard, its error would end the process: the
+  // pool hears it while the connection is idle, and nobody while a transaction has it and is between two statements.
+  const onError = (error: Error) => log.warn({ error, pool: name }, 'postgres.connection_lost')
+  pool.on('error', onError)
+  pool.on('connect', (client) => {
+    client.on('error', (error) => log.debug({ error, pool: name }, 'postgres.connection_broke'))
+  })
   return pool
 }
