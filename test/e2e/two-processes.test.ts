@@ -1,0 +1,122 @@
+import { expect } from 'chai'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { load } from '../support/load.ts'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import {
+  type Client,
+  clientOf,
+  endService,
+  type RunningService,
+  startService,
+  temporaryFolder,
+  type WebhookAnswer,
+} from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('two processes on one database', function () {
+  this.timeout(120_000)
+  let db: TestDatabase
+  let folders: string[]
+  let services: RunningService[]
+  let receiver: Receiver
+
+  const start = async (variables: Record<string, string> = {}) => {
+    const folder = await temporaryFolder()
+    folders.push(folder)
+    const service = await startService(folder, {
+      DATABASE_URL: db.url,
+      KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
+      KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
+      KOLBAK_LEASE_MS: '1000',
+      KOLBAK_CLAIM_MS: '3000',
+      KOLBAK_REQUEST_TIMEOUT_MS: '1000',
+      KOLBAK_CONNECT_TIMEOUT_MS: '500',
+      KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3',
+      ...variables,
+    })
+    services.push(service)
+    return service
+  }
+  beforeEach(async () => {
+    folders = []
+    services = []
+    ;[db, receiver] = await Promise.all([freshDatabase(), startReceiver()])
+  })
+  afterEach(async () => {
+    await Promise.all(services.map((service, i) => endService(service, folders[i]!)))
+    await receiver.close()
+    await db.drop()
+  })
+  const ids = (path: string) => receiver.received(path).map((request) => String(request.headers['webhook-id']))
+  const subscribe = (api: Client, path: string) =>
+    api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event: 'load.*' })
+
+  it('share the work, deliver each message once, and take tokens and changes of one another', async () => {
+    const [one, two] = await Promise.all([start(), start()])
+    const api = await clientOf(one.url)
+    const webhook = await subscribe(api, '/shared')
+    const other = await fetch(`${two.url}/v1/webhooks/${webhook.id}`, { headers: { authorization: `Bearer ${api.token}` } })
+    expect(other.status).to.equal(200)
+    // Whoever was answered 201 by one process is matched by what is posted to the other.
+    const loads = [
+      load(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
+      load(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
+    ]
+    await waitFor(() => loads.every((l) => l.accepted.length > 120))
+    await Promise.all(loads.map((l) => l.stop()))
+    const accepted = loads.flatMap((l) => l.accepted)
+    await waitFor(() => accepted.every((id) => ids('/shared').includes(id)), { ms: 20_000, what: 'all to arrive' })
+    expect(ids('/shared')).to.have.length(new Set(ids('/shared')).size)
+    const owners = await db.pool.query<{ owner: string }>("select distinct owner from leases where name like 'bus/%'")
+    expect(owners.rows).to.have.length(2)
+  })
+  it('take over from one another when one is killed: nothing that got a 202 is lost', async () => {
+    const [one, two] = await Promise.all([start(), start()])
+    const api = await clientOf(one.url)
+    await subscribe(api, '/left')
+    const loads = [
+      load(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
+      load(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
+    ]
+    await waitFor(() => loads.every((l) => l.accepted.length > 60))
+    await two.kill('SIGKILL')
+    await waitFor(() => loads[0]!.accepted.length > 240, { ms: 20_000 })
+    await Promise.all(loads.map((l) => l.stop()))
+    const accepted = loads.flatMap((l) => l.accepted)
+    await waitFor(() => accepted.every((id) => ids('/left').includes(id)), { ms: 30_000, what: 'all to arrive' })
+  })
+  it('leave to others what a frozen one held, and do no harm when it wakes', async () => {
+    const [one, two] = await Promise.all([start(), start()])
+    const api = await clientOf(one.url)
+    receiver.answer('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
+    const webhook = await subscribe(api, '/frozen')
+    const posting = load(one.url, `Bearer ${api.token}`, { perSecond: 80 })
+    await waitFor(() => posting.accepted.length > 80)
+    two.child.kill('SIGSTOP')
+    await waitFor(() => posting.accepted.length > 400, { ms: 20_000 })
+    two.child.kill('SIGCONT')
+    await posting.stop()
+    await waitFor(() => posting.accepted.every((id) => ids('/frozen').includes(id)), { ms: 30_000, what: 'all to arrive' })
+    await waitFor(
+      async () => {
+        for (const status of ['pending', 'retrying', 'failed', 'discarded'])
+          if ((await api.get<{ data: unknown[] }>(`/v1/webhooks/${webhook.id}/deliveries?status=${status}`)).data.length > 0) return false
+        return true
+      },
+      { ms: 30_000, what: 'the history to say success of all' },
+    )
+    // What was under way when it froze may have come twice, and no more than that.
+    expect(ids('/frozen').length - new Set(ids('/frozen')).size).to.be.lessThan(20)
+  })
+  it('split by role: an api, a dispatcher and a projector make one service', async () => {
+    const projector = start({ KOLBAK_ROLES: 'projector' })
+    const [api] = await Promise.all([start({ KOLBAK_ROLES: 'api' }), start({ KOLBAK_ROLES: 'dispatcher' }), projector])
+    const client = await waitFor(() => clientOf(api.url))
+    await subscribe(client, '/roles')
+    await client.post('/v1/events', { id: 'evt_roles', event: 'load.posted', payload: {} })
+    await waitFor(() => ids('/roles').length === 1)
+    await waitFor(
+      async () => (await client.get<{ data: { status: string }[] }>('/v1/events/evt_roles/deliveries')).data[0]?.status === 'success',
+    )
+  })
+})
