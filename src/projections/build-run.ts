@@ -1,3 +1,4 @@
+import type { Checkpoint } from '../events/envelope.ts'
 import { codeOf } from '../lib/errors.ts'
 import { backoff, keepRunning, pause } from '../lib/retry.ts'
 import type { EventBatch } from '../ports/event-store.ts'
@@ -19,6 +20,8 @@ export interface BuildRun {
 const triesBeforeBlame = 2
 /** How long a checkpoint may stay unsaved that nothing of concern has moved. */
 const unsavedMs = 1_000
+/** For so long at the most the live build stands still while another catches up with it. */
+const catchUpMs = 2_000
 
 export function runBuild(deps: RunnerDeps, projection: Projection, build: number): BuildRun {
   const { store, pool, leases, progress, log, batch = 500, lookMs = 1_000 } = deps
@@ -54,48 +57,63 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
       }
     return null
   }
-  /** Takes the live build's place when it has caught up with it. Readers may hold the views for a while: then it asks again. */
-  const promote = async (signal: AbortSignal): Promise<boolean> => {
+  /** What of a batch is new to the build and concerns its projection. */
+  const concerning = ({ events, checkpoint }: EventBatch, state: BuildState): EventBatch => ({
+    events: events.filter((event) => event.position > (state.checkpoint ?? '') && (projection.concerns?.(event) ?? true)),
+    checkpoint,
+  })
+  /** Takes the live build's place, catching up with it. Readers may hold the views for a while: then it tries again. */
+  const promote = async (from: BuildState, signal: AbortSignal): Promise<BuildState> => {
+    let state = from
+    const catchUp = async (to: Checkpoint): Promise<boolean> => {
+      const soon = AbortSignal.any([signal, AbortSignal.timeout(catchUpMs)])
+      for await (const read of store.subscribe({ families, after: state.checkpoint, signal: soon, batch })) {
+        const next = await take(state, concerning(read, state), soon)
+        if (next === null) return false
+        state = next
+        if (read.checkpoint >= to) return true
+      }
+      return false
+    }
     for (const delays = backoff(); !signal.aborted; )
       try {
-        const isLive = await goLive(pool, projection, build)
+        const isLive = await goLive(pool, projection, build, catchUp)
         if (isLive) log.info({ projection: name, build, version: projection.version }, 'projection.switched')
-        return isLive
+        return { ...state, isLive }
       } catch (cause) {
         if (!isEngineError(cause)) throw cause
         const delay = delays.next()
         failed(cause, delay)
         await pause(delay, signal)
       }
-    return false
+    return state
   }
-
-  const concerning = ({ events, checkpoint }: EventBatch): EventBatch => ({
-    events: projection.concerns === undefined ? events : events.filter((event) => projection.concerns?.(event)),
-    checkpoint,
-  })
 
   const follow = async (signal: AbortSignal): Promise<void> => {
     const start = await readState(pool, name, build)
     if (start === null) return stopping.abort() // dropped: whoever started this finds out at the next look
     let wanted = start.isLive ? null : await store.head(families)
-    const settle = async (state: BuildState): Promise<BuildState> => {
-      let isLive = state.isLive
-      if (!isLive && (state.checkpoint ?? '') >= (wanted ?? '')) {
-        isLive = await promote(signal)
-        if (!isLive) wanted = await store.head(families)
+    let wasLive = start.isLive
+    const settle = async (taken: BuildState): Promise<BuildState> => {
+      let state = taken
+      if (wasLive && !state.isLive)
+        stopping.abort() // another build has taken its place
+      else if (!state.isLive && (state.checkpoint ?? '') >= (wanted ?? '')) {
+        state = await promote(state, signal)
+        if (!state.isLive) wanted = await store.head(families)
       }
-      const settled = { ...state, isLive }
-      current = settled
+      wasLive = state.isLive
+      current = state
       error = null
       behindSince = null
-      if (isLive) progress.report(name, settled)
-      return settled
+      if (state.isLive) progress.report(name, state)
+      return state
     }
     let state = await settle(start)
     let savedAt = performance.now()
-    for await (const batchRead of store.subscribe({ families, after: state.checkpoint, signal, batch })) {
-      const events = concerning(batchRead)
+    for await (const read of store.subscribe({ families, after: state.checkpoint, signal, batch })) {
+      if (read.checkpoint <= (state.checkpoint ?? '')) continue // caught up with while it took its place
+      const events = concerning(read, state)
       if (events.events.length === 0 && projection.concerns !== undefined && state.isLive && performance.now() - savedAt < unsavedMs)
         continue
       savedAt = performance.now()

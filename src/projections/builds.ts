@@ -101,7 +101,8 @@ export async function rebuild(pool: Pool, projection: Projection): Promise<numbe
   return transaction(pool, async (client) => {
     await lockBuilds(client, projection.name)
     const builds = await listBuilds(client, projection.name)
-    const underWay = builds.find((build) => !build.isLive && build.version === projection.version)
+    const live = builds.find((build) => build.isLive)?.build ?? 0
+    const underWay = builds.find(({ build, version }) => build > live && version === projection.version)
     if (underWay !== undefined) return underWay.build
     const next = (builds.at(-1)?.build ?? 0) + 1
     await create(client, projection, next, builds.length === 0)
@@ -110,28 +111,42 @@ export async function rebuild(pool: Pool, projection: Projection): Promise<numbe
 }
 
 /**
- * Makes a build the live one: views and `is_live` in one transaction. False when it is behind the live build, so that no
- * reader sees less than before, or is gone.
+ * Makes a build the live one: views and `is_live` in one transaction. The live build stands still meanwhile, and `catchUp`
+ * brings this one to where it stands, so that no reader sees less than before: without that a busy projection would
+ * always be a step ahead. False when that did not succeed, or when the build is older than the live one, or gone.
  *
  * Locks on views are waited for less long than Postgres takes to look for deadlocks: a reader of two views and the switch
  * may stand in each other's way, and it must be the switch that gives up (55P03, tried again) and not the reader.
  */
-export async function goLive(pool: Pool, projection: Projection, build: number): Promise<boolean> {
+export async function goLive(
+  pool: Pool,
+  projection: Projection,
+  build: number,
+  catchUp: (to: Checkpoint) => Promise<boolean>,
+): Promise<boolean> {
+  const { name } = projection
   return transaction(pool, async (client) => {
-    await client.query(`set local lock_timeout = '200ms'`)
-    await lockBuilds(client, projection.name)
+    await client.query(`set local lock_timeout = '5s'`)
+    await lockBuilds(client, name)
     const sql = sqlOn(client)
-    // Also holds up the runners of both: neither moves its checkpoint meanwhile.
-    const rows = await sql<{ build: number; checkpoint: Checkpoint | null; is_live: boolean }>`
-      select build, checkpoint, is_live from projections
-      where name = ${projection.name} and (is_live or build = ${build}) order by build for update`
-    const mine = rows.find((row) => row.build === build)
-    const live = rows.find((row) => row.is_live)
-    if (mine === undefined || (live !== undefined && (live.checkpoint ?? '') > (mine.checkpoint ?? ''))) return false
+    const [live] = await sql<{ build: number; checkpoint: Checkpoint | null }>`
+      select build, checkpoint from projections where name = ${name} and is_live for update`
+    const checkpointOf = async () =>
+      (await sql<{ checkpoint: Checkpoint | null }>`select checkpoint from projections where name = ${name} and build = ${build}`)[0]
+    const mine = await checkpointOf()
+    // A build that was live goes on until it is dropped: it must not take its place back from the one that followed it.
+    if (mine === undefined || (live !== undefined && live.build > build)) return false
+    if (live?.build === build) return true
+    const to = live?.checkpoint ?? null
+    if (to !== null && (mine.checkpoint ?? '') < to) {
+      if (!(await catchUp(to))) return false
+      if (((await checkpointOf())?.checkpoint ?? '') < to) return false
+    }
+    await client.query(`set local lock_timeout = '200ms'`)
     await showViews(client, projection, schemaOf(projection, build))
     // In this order: only one build of a name may be live at any moment.
-    await sql`update projections set is_live = false where name = ${projection.name} and is_live`
-    await sql`update projections set is_live = true where name = ${projection.name} and build = ${build}`
+    await sql`update projections set is_live = false where name = ${name} and is_live`
+    await sql`update projections set is_live = true where name = ${name} and build = ${build}`
     return true
   })
 }

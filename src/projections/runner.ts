@@ -88,7 +88,7 @@ export function runProjection(deps: RunnerDeps, projection: Projection): Running
   return {
     status() {
       const live = builds.find((build) => build.isLive)
-      const next = builds.find((build) => !build.isLive && build.version === version)
+      const next = builds.find(({ build, version: of }) => build > (live?.build ?? 0) && of === version)
       const run = live === undefined ? undefined : runs.get(live.build)
       const error = run?.error ?? failure
       const now = run?.current ?? live

@@ -55,7 +55,7 @@ export async function projectionWorld(): Promise<World> {
   const waiter = projectionWaiter({ pool, progress })
   const projections: Projection[] = [tenants, apiKeys(keyring), webhooks]
   await installProjections(pool, projections)
-  const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log: silentLog }, projection))
+  const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log: silentLog, lookMs: 50 }, projection))
 
   const context = (tenant: TenantId, more: Partial<CommandContext>): CommandContext => ({
     caller: { tenant, actor: 'client:test', scopes: new Set(), keyId: null },

@@ -1,0 +1,250 @@
+import { expect } from 'chai'
+import { ulid } from 'ulid'
+import type { WebhookId } from '../../src/events/ids.ts'
+import { codeOf } from '../../src/lib/errors.ts'
+import { leaseKeeper } from '../../src/lib/leases.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { findKeyByValue } from '../../src/projections/api-keys.ts'
+import { goLive, installProjections, listBuilds, passedByAll, rebuild } from '../../src/projections/builds.ts'
+import type { Projection } from '../../src/projections/projection.ts'
+import { runProjection } from '../../src/projections/runner.ts'
+import { findTenant } from '../../src/projections/tenants.ts'
+import { projectionProgress } from '../../src/projections/waiter.ts'
+import { type ChangeCursor, changedSince, findWebhook, listWebhooks, webhooks } from '../../src/projections/webhooks.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { memoryEventStore } from '../support/memory-event-store.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { projectionWorld, type World } from './world.ts'
+
+const counted = (more: Partial<Projection> = {}): Projection => ({
+  name: 'counted',
+  version: 1,
+  families: ['tenant'],
+  tables: 'create table counted (n integer not null)',
+  views: ['counted'],
+  apply: async (sql, events) => void (await sql`insert into counted select 1 from generate_series(1, ${events.length})`),
+  ...more,
+})
+const manager = (version: number): Projection => ({ name: 'manager', version, families: ['tenant'], apply: async () => {} })
+/** A build that is behind stays so. */
+const never = async () => false
+const codeOfFailure = (work: Promise<unknown>): Promise<string | undefined> => work.then(() => 'nothing failed', codeOf)
+
+describe('builds of a projection', () => {
+  let db: TestDatabase
+  beforeEach(async () => {
+    db = await freshDatabase()
+  })
+  afterEach(() => db.drop())
+  const numbers = async (name = 'counted') =>
+    (await listBuilds(db.pool, name)).map(({ build, version, isLive }) => ({ build, version, isLive }))
+  const schemas = async () =>
+    (await db.pool.query(`select nspname from pg_namespace where nspname like 'projection_%' order by nspname`)).rows.map(
+      (row) => row.nspname,
+    )
+
+  it('are installed once, however many processes start together, and readers find their views at once', async () => {
+    await Promise.all(Array.from({ length: 5 }, () => installProjections(db.pool, [counted(), manager(1)])))
+    expect(await numbers()).to.deep.equal([{ build: 1, version: 1, isLive: true }])
+    expect(await numbers('manager')).to.deep.equal([{ build: 1, version: 1, isLive: true }])
+    expect(await schemas()).to.deep.equal(['projection_counted_1'])
+    expect((await db.pool.query('select * from counted')).rows).to.deep.equal([])
+  })
+  it('are added for a higher version, beside the live one, and not for a lower one', async () => {
+    await installProjections(db.pool, [counted()])
+    await installProjections(db.pool, [counted({ version: 2 })])
+    await installProjections(db.pool, [counted({ version: 2 })])
+    await installProjections(db.pool, [counted()])
+    expect(await numbers()).to.deep.equal([
+      { build: 1, version: 1, isLive: true },
+      { build: 2, version: 2, isLive: false },
+    ])
+  })
+  it('have no part in a projection without tables: its new version goes on at the checkpoint', async () => {
+    await installProjections(db.pool, [manager(1)])
+    await db.pool.query(`update projections set checkpoint = '5'`)
+    await installProjections(db.pool, [manager(2)])
+    expect(await listBuilds(db.pool, 'manager')).to.deep.equal([
+      { name: 'manager', build: 1, version: 2, checkpoint: '5', isLive: true, quarantined: 0 },
+    ])
+    expect(await codeOfFailure(rebuild(db.pool, manager(2)))).to.equal('not_rebuildable')
+  })
+  it('are asked for once: a rebuild under way is not begun again', async () => {
+    await installProjections(db.pool, [counted()])
+    expect(await Promise.all([rebuild(db.pool, counted()), rebuild(db.pool, counted())])).to.deep.equal([2, 2])
+    expect(await schemas()).to.deep.equal(['projection_counted_1', 'projection_counted_2'])
+    await goLive(db.pool, counted(), 2, never)
+    expect(await rebuild(db.pool, counted())).to.equal(3)
+  })
+  it('go live no earlier than they have caught up with the live one, which stands still meanwhile', async () => {
+    await installProjections(db.pool, [counted()])
+    const build = await rebuild(db.pool, counted())
+    await db.pool.query(`update projections set checkpoint = '5' where build = 1`)
+    expect(await goLive(db.pool, counted(), build, async () => false)).to.equal(false)
+    const short = async () => {
+      await db.pool.query(`update projections set checkpoint = '4' where build = 2`)
+      return true
+    }
+    expect(await goLive(db.pool, counted(), build, short)).to.equal(false)
+    const moveLive = () => db.pool.query(`set local lock_timeout = '50ms'; update projections set checkpoint = '6' where build = 1`)
+    const caughtUp = async (to: string) => {
+      expect(to).to.equal('5')
+      expect(await codeOfFailure(moveLive())).to.equal('55P03')
+      await db.pool.query('update projections set checkpoint = $1 where build = 2', [to])
+      return true
+    }
+    expect(await goLive(db.pool, counted(), build, caughtUp)).to.equal(true)
+    expect((await numbers()).map(({ isLive }) => isLive)).to.deep.equal([false, true])
+  })
+  it('do not go live when they are gone, or were live before another', async () => {
+    await installProjections(db.pool, [counted()])
+    expect(await goLive(db.pool, counted(), 99, never)).to.equal(false)
+    expect(await goLive(db.pool, counted(), await rebuild(db.pool, counted()), never)).to.equal(true)
+    expect(await goLive(db.pool, counted(), 1, never)).to.equal(false)
+    expect((await numbers()).map(({ isLive }) => isLive)).to.deep.equal([false, true])
+  })
+  it('give way to a reader that holds the views, instead of standing in the way of all others', async () => {
+    await installProjections(db.pool, [counted()])
+    const build = await rebuild(db.pool, counted())
+    const reader = await db.pool.connect()
+    try {
+      await reader.query('begin; select * from counted')
+      expect(await codeOfFailure(goLive(db.pool, counted(), build, never))).to.equal('55P03')
+      await reader.query('commit')
+      expect(await goLive(db.pool, counted(), build, never)).to.equal(true)
+    } finally {
+      reader.release()
+    }
+  })
+  it('may have other columns than the one before; with the same, what was built upon the view stays', async () => {
+    await installProjections(db.pool, [counted()])
+    await db.pool.query('create view of_an_operator as select count(*) from counted')
+    expect(await goLive(db.pool, counted(), await rebuild(db.pool, counted()), never)).to.equal(true)
+    expect((await db.pool.query('select * from of_an_operator')).rows).to.deep.equal([{ count: 0n }])
+    await db.pool.query('drop view of_an_operator')
+    const wider = counted({ version: 2, tables: 'create table counted (other text, n integer not null)' })
+    await installProjections(db.pool, [wider])
+    expect(await goLive(db.pool, wider, 3, never)).to.equal(true)
+    expect((await db.pool.query('select other, n from counted')).rows).to.deep.equal([])
+  })
+  it('are passed where the slowest of them stands, and nowhere while one stands at the beginning', async () => {
+    await installProjections(db.pool, [counted(), manager(1)])
+    const passed = () => passedByAll(db.pool, [counted(), manager(1)])
+    await db.pool.query(`update projections set checkpoint = '7' where name = 'counted'`)
+    expect(await passed()).to.equal(null)
+    await db.pool.query(`update projections set checkpoint = '5' where name = 'manager'`)
+    expect(await passed()).to.equal('5')
+    await rebuild(db.pool, counted())
+    expect(await passed()).to.equal(null)
+  })
+  it('of newer code are left alone by older code, which says so', async () => {
+    await installProjections(db.pool, [counted({ version: 2 })])
+    const store = memoryEventStore()
+    const leases = leaseKeeper({ pool: db.pool, owner: 'old', leaseMs: 1_000, onError() {} })
+    const old = runProjection({ store, pool: db.pool, leases, progress: projectionProgress(), log: silentLog, lookMs: 20 }, counted())
+    try {
+      await waitFor(() => old.status().error === 'newer_version')
+      expect(old.status()).to.include({ state: 'failed', building: null })
+      await store.append('tenant-x', [], 'any')
+      expect(await numbers()).to.deep.equal([{ build: 1, version: 2, isLive: true }])
+    } finally {
+      await old.stop()
+      await leases.close()
+    }
+  })
+})
+
+describe('the read models, rebuilt again and again under readers and writers', () => {
+  let world: World
+  before(async () => {
+    world = await projectionWorld()
+  })
+  after(() => world.stop())
+
+  it('fail no read, show nothing less than before, and end up the same', async () => {
+    const { pool } = world.db
+    const deps = { pool, keyring: world.keyring }
+    const tenant = await world.newTenant()
+    const { id: keyId, key } = await world.newKey(tenant)
+    const old = await world.newWebhook(tenant)
+    const rounds = 4
+    let isDone = false
+    const reads = { count: 0 }
+    const repeat = async (read: () => Promise<void>) => {
+      while (!isDone) {
+        await read()
+        reads.count++
+      }
+    }
+    let total = 1
+    let revision = 0
+    const revisions = new Map<WebhookId, number>()
+    let cursor: ChangeCursor | null = null
+    const look = async () => {
+      const found = await changedSince(pool, cursor)
+      for (const one of found.webhooks) {
+        expect(one.revision, one.id).to.be.at.least(revisions.get(one.id) ?? 0)
+        revisions.set(one.id, one.revision)
+      }
+      cursor = found.cursor
+    }
+    const readers = [
+      repeat(async () => {
+        const page = await listWebhooks(deps, { tenant, limit: 100, offset: 0 })
+        expect(page.total).to.equal(page.rows.length).and.to.be.at.least(total)
+        total = page.total
+      }),
+      repeat(async () => {
+        const row = await findWebhook(deps, { tenant }, old.id)
+        expect(row?.revision).to.be.at.least(revision)
+        revision = row?.revision ?? 0
+      }),
+      repeat(async () => {
+        const now = new Date().toISOString()
+        expect(await findKeyByValue(deps, key, now)).to.include({ id: keyId, tenant })
+        expect(await findTenant(pool, tenant)).to.include({ id: tenant })
+      }),
+      repeat(look),
+    ]
+    const made: WebhookId[] = [old.id]
+    const writer = (async () => {
+      for (let i = 0; !isDone && made.length < 80; i++) {
+        // Each is asked for as soon as its command was answered: the read model has it, whatever is being rebuilt.
+        const { id } = await world.newWebhook(tenant)
+        made.push(id)
+        expect(await findWebhook(deps, { tenant }, id)).to.include({ revision: 0 })
+        const { revision: changed } = await world.webhook(tenant, old.id, { type: 'ChangeWebhook', description: `change ${i}` })
+        expect(await findWebhook(deps, { tenant }, old.id)).to.include({ revision: changed })
+      }
+    })()
+    for (let round = 0; round < rounds; round++) {
+      const build = await rebuild(pool, webhooks)
+      await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((one) => one.build === build && one.isLive))
+    }
+    isDone = true
+    await Promise.all([...readers, writer])
+    await look()
+    expect(reads.count).to.be.greaterThan(50)
+    const { rows } = await listWebhooks(deps, { tenant, limit: 100, offset: 0 })
+    expect(rows.map((row) => row.id)).to.have.members(made)
+    expect([...revisions.keys()]).to.have.members(made)
+    expect(revisions.get(old.id)).to.equal((await world.store.read(`webhook-${old.id}`)).at(-1)?.revision)
+    await waitFor(async () => (await listBuilds(pool, 'webhooks')).length === 1)
+    const schemas = await pool.query(`select nspname from pg_namespace where nspname like 'projection_webhooks%'`)
+    expect(schemas.rows).to.deep.equal([{ nspname: `projection_webhooks_${rounds + 1}` }])
+  })
+  it('give a reader of changes everything once more, since rows may have changed behind its checkpoint', async () => {
+    const { pool } = world.db
+    const tenant = await world.newTenant()
+    const { id } = await world.newWebhook(tenant)
+    const { cursor } = await changedSince(pool, null)
+    // A row that came out wrong, and comes out right when it is built again.
+    await pool.query('update webhook_subscriptions set event = $2 where id = $1', [id, `wrong ${ulid()}`])
+    expect((await changedSince(pool, cursor)).webhooks).to.deep.equal([])
+    const build = await rebuild(pool, webhooks)
+    await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((one) => one.build === build && one.isLive))
+    const again = await changedSince(pool, cursor)
+    expect(again.webhooks.find((one) => one.id === id)).to.include({ event: 'order.created' })
+    expect((await changedSince(pool, again.cursor)).webhooks).to.deep.equal([])
+  })
+})
