@@ -73,7 +73,7 @@ function application(deps: ApiDependencies, routes: readonly Route[], serve: (ro
     else app.delete(route.path, handler)
   }
   // The hot path first: nothing that it does not need stands in front of it (design: the front door, measured).
-  const isHot = (route: Route) => route.operationId === 'postEvent'
+  const isHot = (route: Route) => route.operationId === 'postEvent' || route.operationId === 'postEvents'
   routes.filter(isHot).forEach(mount)
   app.use(helmet())
   routes.filter((route) => !isHot(route)).forEach(mount)

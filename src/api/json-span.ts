@@ -38,6 +38,18 @@ export function memberSpan(json: Buffer, name: string): Span | null {
   }
 }
 
+/** Where the elements of an array stand, in the bytes that it is part of. @param array from its opening bracket on */
+export function elementSpans(json: Buffer, array: Span): Span[] {
+  const spans: Span[] = []
+  for (let at = skipSpace(json, array.start + 1); at < array.end && json[at] !== closeBracket; ) {
+    const end = skipValue(json, at)
+    spans.push({ start: at, end })
+    at = skipSpace(json, end)
+    if (json[at] === comma) at = skipSpace(json, at + 1)
+  }
+  return spans
+}
+
 function isName(json: Buffer, start: number, end: number, plain: Buffer, name: string): boolean {
   if (end - start === plain.length && json.compare(plain, 0, plain.length, start, end) === 0) return true
   for (let at = start; at < end; at++) if (json[at] === backslash) return JSON.parse(json.toString('utf8', start, end)) === name

@@ -6,8 +6,10 @@ import type { Route } from './route.ts'
 import { authRoutes } from './routes/auth.ts'
 import { deliveryRoutes } from './routes/deliveries.ts'
 import { eventRoutes } from './routes/events.ts'
+import { historyRoutes } from './routes/history.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { operationRoutes } from './routes/operation.ts'
+import { postEventRoutes } from './routes/post-events.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -21,8 +23,10 @@ export function routeTable(
     ...authRoutes(deps, tokens, failed),
     ...keyRoutes(deps),
     ...webhookRoutes(deps),
+    ...postEventRoutes(deps),
     ...eventRoutes(deps),
     ...deliveryRoutes(deps),
+    ...historyRoutes(deps),
     ...operationRoutes(deps, credentials, () => {
       document ??= JSON.stringify(openApi(table, deps.settings.version))
       return document

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DeliveryStatus } from '../../events/delivery.ts'
-import type { MessageId, TenantId } from '../../events/ids.ts'
+import type { TenantId } from '../../events/ids.ts'
 import { payloadAad } from '../../events/sealed-fields.ts'
 import { deliveryId } from '../../lib/delivery-id.ts'
 import type { DeliveryKey } from '../../ports/delivery-log.ts'
@@ -10,19 +10,18 @@ import { deliveryViews } from '../delivery-views.ts'
 import { type ApiDependencies, defaultWaits, type RoutedMessage } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { messageId } from '../ids.ts'
-import { memberSpan } from '../json-span.ts'
-import { fingerprintParts, messageBody, readMessageBody } from '../message-body.ts'
+import { readMessageBody } from '../message-body.ts'
 import { type Route, route } from '../route.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { delivery, listQuery } from '../schemas/delivery.ts'
-import { acceptedEvent, event, postEvent } from '../schemas/event.ts'
+import { event } from '../schemas/event.ts'
 
 const statesPerQuery = 1_000
 const firstPollMs = 10
 const longestPollMs = 200
 
-export function eventRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
-  const { bus, deliveryLog, messages, keyring, settings, now, newUlid } = deps
+export function eventRoutes(deps: ApiDependencies): Route[] {
+  const { deliveryLog, messages, keyring, settings } = deps
   const views = deliveryViews(deps)
   const tag = 'Events'
 
@@ -61,42 +60,6 @@ export function eventRoutes(deps: ApiDependencies & { newUlid(): string }): Rout
   }
 
   return [
-    route({
-      method: 'POST',
-      path: '/v1/events',
-      operationId: 'postEvent',
-      summary: 'Send an event to every webhook that wants it',
-      tag,
-      credentials: 'bearer',
-      scope: 'write:events',
-      body: postEvent,
-      bodyLimit: 256 * 1024,
-      quiet: true,
-      errors: ['bus_full', 'bus_unavailable', 'key_destroyed'],
-      answers: { 202: { description: 'Accepted, durably.', schema: envelope(acceptedEvent) } },
-      async handler({ body, rawBody, caller, requestId }) {
-        const { tenant } = caller
-        const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
-        const span = memberSpan(rawBody, 'payload')
-        if (span === null) throw new Error('the payload that was validated is not in the body')
-        const payload = rawBody.subarray(span.start, span.end)
-        const id: MessageId = body.id ?? messageId(`evt_${newUlid()}`)
-        const content = { id, event: body.event, eventTime: body.event_time ?? null, source: body.source ?? null }
-        await bus.produce({
-          tenant,
-          acceptedAt: new Date(now()).toISOString(),
-          correlationId: requestId,
-          messages: [
-            {
-              ...content,
-              fingerprint: vault.fingerprint(fingerprintParts(content, payload)),
-              payload: vault.seal(payloadAad(tenant, id), messageBody(content, payload)),
-            },
-          ],
-        })
-        return { status: 202, text: { type: 'application/json; charset=utf-8', content: accepted(id) } }
-      },
-    }),
     route({
       method: 'GET',
       path: '/v1/events/:id',
@@ -160,6 +123,3 @@ export function eventRoutes(deps: ApiDependencies & { newUlid(): string }): Rout
     }),
   ]
 }
-
-/** Ids are letters, digits and `_:-`: nothing in them needs an escape. */
-const accepted = (id: MessageId) => `{"data":{"id":"${id}","message":"Event accepted for processing."},"error":null,"pagination":null}`

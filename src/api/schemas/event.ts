@@ -25,6 +25,23 @@ export const postEvent = named<PostEvent>(
     ['id', 'event_time', 'source'],
   ),
 )
+/** Messages of one batch at the most. */
+const batchSize = 1_000
+export interface PostEvents {
+  readonly events: readonly PostEvent[]
+}
+export const postEvents = named<PostEvents>(
+  'PostEvents',
+  object({
+    events: {
+      type: 'array',
+      minItems: 1,
+      maxItems: batchSize,
+      items: postEvent,
+      description: 'Accepted or refused as a whole; no id may stand in it twice.',
+    },
+  }),
+)
 export const acceptedEvent = named('AcceptedEvent', object({ id: messageId, message: { const: 'Event accepted for processing.' } }))
 
 const count: JsonSchema = { type: 'integer', minimum: 0 }

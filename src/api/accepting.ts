@@ -1,0 +1,22 @@
+import type { MessageId, TenantId } from '../events/ids.ts'
+import type { Message } from '../events/message-record.ts'
+import { payloadAad } from '../events/sealed-fields.ts'
+import type { Vault } from '../lib/seal.ts'
+import { fingerprintParts, messageBody } from './message-body.ts'
+import type { PostEvent } from './schemas/event.ts'
+
+/** A message as the bus takes it: fingerprinted, then sealed once. @param payload its bytes as they were sent */
+export function sealMessage(
+  vault: Vault,
+  tenant: TenantId,
+  id: MessageId,
+  { event, event_time = null, source = null }: Omit<PostEvent, 'id' | 'payload'>,
+  payload: Buffer,
+): Message {
+  const content = { id, event, eventTime: event_time, source }
+  return {
+    ...content,
+    fingerprint: vault.fingerprint(fingerprintParts(content, payload)),
+    payload: vault.seal(payloadAad(tenant, id), messageBody(content, payload)),
+  }
+}

@@ -1,0 +1,100 @@
+import type { MessageId } from '../../events/ids.ts'
+import { sealMessage } from '../accepting.ts'
+import type { ApiDependencies } from '../dependencies.ts'
+import type { Detail } from '../errors.ts'
+import { messageId } from '../ids.ts'
+import { elementSpans, memberSpan } from '../json-span.ts'
+import { type Answer, type Route, route } from '../route.ts'
+import { envelope, listOf } from '../schemas/common.ts'
+import { acceptedEvent, postEvent, postEvents } from '../schemas/event.ts'
+
+/** What producers do. Both routes are hot: nothing is waited for but the bus. */
+export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+  const { bus, keyring, now, newUlid } = deps
+  const tag = 'Events'
+  const idOf = (given: MessageId | undefined): MessageId => given ?? messageId(`evt_${newUlid()}`)
+
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/events',
+      operationId: 'postEvent',
+      summary: 'Send an event to every webhook that wants it',
+      tag,
+      credentials: 'bearer',
+      scope: 'write:events',
+      body: postEvent,
+      bodyLimit: 256 * 1024,
+      quiet: true,
+      errors: ['bus_full', 'bus_unavailable', 'key_destroyed'],
+      answers: { 202: { description: 'Accepted, durably.', schema: envelope(acceptedEvent) } },
+      async handler({ body, rawBody, caller, requestId }) {
+        const { tenant } = caller
+        const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
+        const id = idOf(body.id)
+        await bus.produce({
+          tenant,
+          acceptedAt: new Date(now()).toISOString(),
+          correlationId: requestId,
+          messages: [sealMessage(vault, tenant, id, body, payloadIn(rawBody))],
+        })
+        return accepted(written(id))
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/events/batch',
+      operationId: 'postEvents',
+      summary: 'Send up to 1,000 events at once: all of them are accepted, or none',
+      tag,
+      credentials: 'bearer',
+      scope: 'write:events',
+      body: postEvents,
+      bodyLimit: 1024 * 1024,
+      quiet: true,
+      check: repeatedIds,
+      errors: ['bus_full', 'bus_unavailable', 'key_destroyed', 'record_too_large'],
+      answers: { 202: { description: 'All accepted, durably; in the order sent.', schema: envelope(listOf(acceptedEvent)) } },
+      async handler({ body, rawBody, caller, requestId }) {
+        const { tenant } = caller
+        const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
+        const array = memberSpan(rawBody, 'events')
+        const spans = array === null ? [] : elementSpans(rawBody, array)
+        if (spans.length !== body.events.length) throw new Error('the events that were validated are not in the body')
+        const messages = body.events.map((event, i) =>
+          sealMessage(vault, tenant, idOf(event.id), event, payloadIn(rawBody.subarray(spans[i]!.start, spans[i]!.end))),
+        )
+        await bus.produce({ tenant, acceptedAt: new Date(now()).toISOString(), correlationId: requestId, messages })
+        return accepted(`[${messages.map(({ id }) => written(id)).join(',')}]`)
+      },
+    }),
+  ]
+}
+
+/** The payload's bytes as they were sent. */
+function payloadIn(json: Buffer): Buffer {
+  const span = memberSpan(json, 'payload')
+  if (span === null) throw new Error('the payload that was validated is not in the body')
+  return json.subarray(span.start, span.end)
+}
+
+/** Two messages of one id cannot both be accepted: the second would be a duplicate, or be rejected later and silently. */
+async function repeatedIds({ events }: Readonly<Record<string, unknown>>): Promise<Detail[]> {
+  const first = new Map<unknown, number>()
+  const details: Detail[] = []
+  for (const [i, event] of (Array.isArray(events) ? events : []).entries()) {
+    const id: unknown = event?.id
+    if (typeof id !== 'string') continue
+    const before = first.get(id)
+    if (before === undefined) first.set(id, i)
+    else if (details.length < 100) details.push({ path: `events.${i}.id`, message: `is the id of events.${before} too` })
+  }
+  return details
+}
+
+/** Ids are letters, digits and `_:-`: nothing in them needs an escape. */
+const written = (id: MessageId) => `{"id":"${id}","message":"Event accepted for processing."}`
+const accepted = (data: string): Answer => ({
+  status: 202,
+  text: { type: 'application/json; charset=utf-8', content: `{"data":${data},"error":null,"pagination":null}` },
+})
