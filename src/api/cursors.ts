@@ -38,3 +38,10 @@ export function readCursor(cursor: string): HistoryCursor {
 /** A place in an event's deliveries. */
 export const writeWebhookCursor = (webhook: WebhookId): string => write(webhook)
 export const readWebhookCursor = (cursor: string): WebhookId => checked(webhookId, read(cursor, 1)[0] ?? '')
+/** A place in a resource's history. */
+export const writeRevisionCursor = (revision: number): string => write(String(revision))
+export function readRevisionCursor(cursor: string): number {
+  const [revision = ''] = read(cursor, 1)
+  if (!/^\d{1,9}$/.test(revision)) throw invalidCursor()
+  return Number(revision)
+}

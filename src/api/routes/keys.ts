@@ -8,9 +8,11 @@ import { changes, etag } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { keyId } from '../ids.ts'
+import { stateAt } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
+import { atMomentQuery } from '../schemas/history.ts'
 import { changeKey, createKey, key, listKeysQuery } from '../schemas/key.ts'
 
 type Caller = Identity['caller']
@@ -51,9 +53,15 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       tag,
       credentials: 'bearer',
       scope: 'read:keys',
-      answers: { 200: { description: 'The key.', schema: envelope(key), headers: ofState } },
-      async handler({ params, caller }) {
-        const row = await findKey(deps, caller.tenant, keyId(params.id))
+      query: atMomentQuery,
+      answers: { 200: { description: 'The key, as it is or as it was.', schema: envelope(key), headers: ofState } },
+      async handler({ params, query, caller }) {
+        const id = keyId(params.id)
+        if (query.as_of !== undefined || query.revision !== undefined) {
+          const { state, revision } = stateAt(keyDecider, await deps.streams.read(keyStream(id)), caller, query)
+          return answer(200, view(state, null, caller), { ...etag(revision), ...noStore })
+        }
+        const row = await findKey(deps, caller.tenant, id)
         if (row === null) throw notFound()
         return answer(200, view(row, row.lastAccessedAt, caller), { ...etag(row.revision), ...noStore })
       },

@@ -7,9 +7,11 @@ import { changes, etag } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { webhookId } from '../ids.ts'
+import { stateAt } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
+import { atMomentQuery } from '../schemas/history.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
 import { webhookChecks } from '../webhook-checks.ts'
 
@@ -55,9 +57,15 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       tag,
       credentials,
       scope: 'read:webhooks',
-      answers: { 200: { description: 'The webhook.', schema: webhook, headers: ofState } },
-      async handler({ params, caller, limits }) {
-        const row = await findWebhook(deps, ownerOf({ caller, limits }), webhookId(params.id))
+      query: atMomentQuery,
+      answers: { 200: { description: 'The webhook, as it is or as it was.', schema: webhook, headers: ofState } },
+      async handler({ params, query, caller, limits }) {
+        const id = webhookId(params.id)
+        if (query.as_of !== undefined || query.revision !== undefined) {
+          const { state, revision } = stateAt(webhookDecider, await deps.streams.read(webhookStream(id)), caller, query)
+          return { status: 200, headers: etag(revision), body: view(state, null) }
+        }
+        const row = await findWebhook(deps, ownerOf({ caller, limits }), id)
         if (row === null) throw notFound()
         return { status: 200, headers: etag(row.revision), body: rowView(row) }
       },

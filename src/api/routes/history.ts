@@ -1,0 +1,130 @@
+import type { Decider, Fact } from '../../commands/handler.ts'
+import { keyDecider } from '../../commands/key.ts'
+import { webhookDecider } from '../../commands/webhook.ts'
+import type { Actor, RecordedEvent } from '../../events/envelope.ts'
+import type { KeyId, TenantId } from '../../events/ids.ts'
+import { keyStream, type StreamName, webhookStream } from '../../events/streams.ts'
+import { findKey } from '../../projections/api-keys.ts'
+import { listClients } from '../../projections/clients.ts'
+import { answer } from '../answers.ts'
+import { readRevisionCursor, writeRevisionCursor } from '../cursors.ts'
+import type { ApiDependencies } from '../dependencies.ts'
+import { notFound } from '../errors.ts'
+import { keyId, webhookId } from '../ids.ts'
+import { statesOf } from '../past.ts'
+import { type Identity, type Route, route } from '../route.ts'
+import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
+import { type ListVersions, listVersionsQuery, version } from '../schemas/history.ts'
+
+const sealed = '[sealed]'
+/** What a field of a state is called in answers; what is not named is no field of the resource, or says nothing that others do not. */
+const webhookFields = {
+  callbackUrl: 'callback_url',
+  event: 'event',
+  description: 'description',
+  isActive: 'is_active',
+  deactivationReason: 'deactivation_reason',
+  retryDelays: 'retry_delays',
+  keyId: 'key_id',
+  secret: 'secret',
+  previousUntil: 'previous_secret_until',
+  deleted: 'deleted',
+} as const
+const keyFields = {
+  key: 'key',
+  name: 'name',
+  description: 'description',
+  scopes: 'scopes',
+  previousUntil: 'previous_key_until',
+  deleted: 'deleted',
+} as const
+const secrets = new Set<string>(['secret', 'key'])
+
+/** What an event changed: each field whose value is another one than before. A secret that became another shows as such, and nothing of it. */
+function changesOf<State extends object>(
+  before: State | null,
+  after: State | null,
+  fields: Readonly<Partial<Record<keyof State & string, string>>>,
+) {
+  const changed: Record<string, { from: unknown; to: unknown }> = {}
+  for (const [field, name] of Object.entries(fields) as [keyof State & string, string][]) {
+    const [from, to] = [before?.[field] ?? null, after?.[field] ?? null]
+    if (JSON.stringify(from) === JSON.stringify(to) || (before === null && (to === null || to === false))) continue
+    const shown = (value: unknown) => (value !== null && secrets.has(field) ? sealed : value)
+    changed[name] = { from: shown(from), to: shown(to) }
+  }
+  return changed
+}
+
+export function historyRoutes(deps: ApiDependencies): Route[] {
+  const tag = 'Audit'
+  const spec = {
+    method: 'GET',
+    tag,
+    credentials: 'bearer',
+    scope: 'read:audit',
+    query: listVersionsQuery,
+    errors: ['invalid_cursor'],
+    answers: { 200: { description: 'A page of events, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
+  } as const
+
+  /** Actors by name: clients of the tenant, and keys that there still are. */
+  const namesOf = async (tenant: TenantId, events: readonly RecordedEvent[]): Promise<Map<Actor, string>> => {
+    const actors = new Set(events.map((event) => event.metadata.actor))
+    const names = new Map<Actor, string>((await listClients(deps.pool, tenant)).map(({ id, name }) => [`client:${id}`, name]))
+    for (const actor of actors) {
+      if (!actor.startsWith('key:')) continue
+      const key = await findKey(deps, tenant, actor.slice('key:'.length) as KeyId)
+      if (key !== null) names.set(actor, key.name)
+    }
+    return names
+  }
+  const page = async <State extends object, Event extends Fact>(
+    decider: Decider<State, never, Event>,
+    tenantOf: (state: State) => TenantId,
+    stream: StreamName,
+    fields: Readonly<Partial<Record<keyof State & string, string>>>,
+    { caller, query }: Identity & { query: ListVersions },
+  ) => {
+    const { limit = defaultLimit, cursor } = query
+    const from = cursor === undefined ? 0 : readRevisionCursor(cursor) + 1
+    const { events } = await deps.streams.read(stream)
+    const states = statesOf(decider, events)
+    const first = states[0]
+    // Of deleted ones too: whose it was is said by its first event.
+    if (first === undefined || first === null || tenantOf(first) !== caller.tenant) throw notFound()
+    const wanted = events.filter((event) => event.revision >= from).slice(0, limit)
+    const names = await namesOf(caller.tenant, wanted)
+    const shown = wanted.map((event) => {
+      const { actor, time, $correlationId } = event.metadata
+      const separator = actor.indexOf(':')
+      return {
+        revision: event.revision,
+        type: event.type,
+        time,
+        actor: { kind: actor.slice(0, separator), id: actor.slice(separator + 1), name: names.get(actor) ?? null },
+        correlation_id: $correlationId,
+        changes: changesOf(states[event.revision - 1] ?? null, states[event.revision] ?? null, fields),
+      }
+    })
+    const last = wanted.at(-1)
+    const more = last !== undefined && last.revision < (events.at(-1)?.revision ?? 0)
+    return answer(200, shown, {}, { limit, next_cursor: more ? writeRevisionCursor(last.revision) : null })
+  }
+  return [
+    route({
+      ...spec,
+      path: '/v1/webhooks/:id/history',
+      operationId: 'listWebhookHistory',
+      summary: 'Every change of a webhook, oldest first: when, by whom, from what to what; of a deleted one too',
+      handler: (asked) => page(webhookDecider, (state) => state.tenant, webhookStream(webhookId(asked.params.id)), webhookFields, asked),
+    }),
+    route({
+      ...spec,
+      path: '/v1/keys/:id/history',
+      operationId: 'listKeyHistory',
+      summary: 'Every change of an API key, oldest first: when, by whom, from what to what; of a deleted one too',
+      handler: (asked) => page(keyDecider, (state) => state.tenant, keyStream(keyId(asked.params.id)), keyFields, asked),
+    }),
+  ]
+}
