@@ -262,7 +262,7 @@ describe('HTTP', () => {
     const idle = connect(other.port, '127.0.0.1')
     idle.on('error', () => undefined)
     await waitFor(() => idle.readyState === 'open')
-    const closing = other.api.close(300)
+    const closing = other.api.close(3_000)
     await waitFor(async () => {
       try {
         await fetch(`${other.origin}/health/live`)
