@@ -29,9 +29,11 @@ import { apiKeys } from './projections/api-keys.ts'
 import { installProjections, passedByAll } from './projections/builds.ts'
 import { deliveries } from './projections/deliveries.ts'
 import { keyUsage } from './projections/key-usage.ts'
+import { keyVersions } from './projections/key-versions.ts'
 import { runProjection } from './projections/runner.ts'
 import { tenants } from './projections/tenants.ts'
 import { projectionProgress, projectionWaiter } from './projections/waiter.ts'
+import { webhookVersions } from './projections/webhook-versions.ts'
 import { webhooks } from './projections/webhooks.ts'
 import { startRetention } from './retention.ts'
 
@@ -148,6 +150,8 @@ export async function compose(config: Config, log: Log): Promise<Service> {
       tenants,
       apiKeys(keyring),
       webhooks,
+      keyVersions,
+      webhookVersions,
       deliveries(deliveryLog, async (sql, events) => {
         if (await scheduleRetries(sql, events)) dueSoon = true
       }),

@@ -1,7 +1,8 @@
-import type { DeliveryId, WebhookId } from '../events/ids.ts'
+import type { DeliveryId, MessageId, WebhookId } from '../events/ids.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
+import type { MessageCursor } from './dependencies.ts'
 import { ApiError } from './errors.ts'
-import { deliveryId, webhookId } from './ids.ts'
+import { deliveryId, messageId, webhookId } from './ids.ts'
 import { toUtc } from './rfc3339.ts'
 
 const invalidCursor = () =>
@@ -34,6 +35,13 @@ export function readCursor(cursor: string): HistoryCursor {
   const [at = '', delivery = ''] = read(cursor, 2)
   if (toUtc(at) !== at) throw invalidCursor()
   return { at, delivery: checked<DeliveryId>(deliveryId, delivery) }
+}
+/** A place in the list of events. */
+export const writeMessageCursor = ({ at, message }: MessageCursor): string => write(at, message)
+export function readMessageCursor(cursor: string): MessageCursor {
+  const [at = '', message = ''] = read(cursor, 2)
+  if (toUtc(at) !== at) throw invalidCursor()
+  return { at, message: checked<MessageId>(messageId, message) }
 }
 /** A place in an event's deliveries. */
 export const writeWebhookCursor = (webhook: WebhookId): string => write(webhook)

@@ -21,11 +21,34 @@ export interface RoutedMessage {
   readonly acceptedAt: string
   readonly webhooks: readonly WebhookId[]
 }
+/** A place in the list of a tenant's messages. */
+export interface MessageCursor {
+  readonly at: string
+  readonly message: MessageId
+}
+export interface MessageQuery {
+  readonly tenant: TenantId
+  /** By acceptedAt, inclusive; RFC 3339. */
+  readonly since?: string
+  /** By acceptedAt, exclusive. */
+  readonly until?: string
+  /** The message's own name, compared literally. */
+  readonly event?: string
+  /** Whether any webhook matched. */
+  readonly matched?: boolean
+  readonly after?: MessageCursor
+  readonly limit: number
+}
 /** The message index, for reading. */
 export interface MessageReader {
   find(tenant: TenantId, message: MessageId): Promise<RoutedMessage | null>
+  /**
+   * Newest first. A look is bounded, however seldom the filters match: there may be more (`next`) after a page that is not
+   * full, or empty.
+   */
+  list(query: MessageQuery): Promise<{ messages: readonly RoutedMessage[]; next: MessageCursor | null }>
   /** Other content that was posted under the message's id. */
-  rejections(tenant: TenantId, message: MessageId): Promise<readonly unknown[]>
+  rejections(tenant: TenantId, message: MessageId): Promise<readonly { readonly acceptedAt: string }[]>
 }
 export interface ProjectionWaiter {
   /** Whether the read model had the position within `ms`; false at once when the stream is quarantined there. */

@@ -83,7 +83,7 @@ function operation(route: Route): Record<string, unknown> {
     tags: [route.tag],
     security: security(route),
     parameters: parameters(route),
-    ...(route.body === undefined ? {} : { requestBody: { required: true, content } }),
+    ...(route.body === undefined ? {} : { requestBody: { required: route.bodyOptional !== true, content } }),
     responses: responses(route),
   }
 }

@@ -11,6 +11,7 @@ import type { Answer, Identity, Route } from './route.ts'
 const json = ['application/json']
 const defaultBodyLimit = 64 * 1024
 const noBody = Buffer.alloc(0)
+const emptyObject = Buffer.from('{}')
 const noSearch = new URLSearchParams()
 const errorHeaders = { 'cache-control': 'no-store' }
 /** Of a caller who hung up, as nginx writes it: nothing was answered. */
@@ -21,6 +22,10 @@ const saneId = /^[A-Za-z0-9_.:-]{1,128}$/
 export function requestIdOf({ 'x-request-id': given }: IncomingHttpHeaders): string {
   return typeof given === 'string' && saneId.test(given) ? given : randomUUID()
 }
+
+/** RFC 9112, 6.3: a request without either header has no body. */
+const isBodiless = ({ 'content-length': length, 'transfer-encoding': encoding }: IncomingHttpHeaders): boolean =>
+  encoding === undefined && (length === undefined || length === '0')
 
 export function send(res: ServerResponse, { status, headers, body, text }: Answer, requestId: string): void {
   if (res.headersSent || res.destroyed) return
@@ -83,7 +88,7 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
   }
 
   return (route: Route): RequestHandler => {
-    const { operationId: operation, bodyTypes = json, bodyLimit = defaultBodyLimit, quiet = false } = route
+    const { operationId: operation, bodyTypes = json, bodyLimit = defaultBodyLimit, bodyOptional = false, quiet = false } = route
     const duration = durations.labels({ operation })
 
     return async (req, res) => {
@@ -94,8 +99,9 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
       let code: string | undefined
       try {
         identity = await identify(route, req)
-        const contentType = route.body === undefined ? '' : mediaType(req.headers, bodyTypes)
-        const rawBody = route.body === undefined ? noBody : await readBody(req, bodyLimit)
+        const hasBody = route.body !== undefined && !(bodyOptional && isBodiless(req.headers))
+        const contentType = hasBody ? mediaType(req.headers, bodyTypes) : ''
+        const rawBody = hasBody ? await readBody(req, bodyLimit) : bodyOptional ? emptyObject : noBody
         const query = req.url.indexOf('?')
         answer = await route.run({
           params: req.params as Record<string, string>, // none of our paths has a wildcard

@@ -64,6 +64,8 @@ interface Described<Path extends string, Query, Body> {
   readonly body?: JsonSchema<Body>
   /** Media types of the body; default JSON alone. */
   readonly bodyTypes?: readonly string[]
+  /** No body at all is taken as `{}`. */
+  readonly bodyOptional?: boolean
   /** Bytes; default 64 KiB. */
   readonly bodyLimit?: number
   /** What goes well is logged only for debugging: there is too much of it. */

@@ -133,17 +133,17 @@ export async function findWebhook({ pool, keyring }: ReadDeps, owner: WebhookOwn
   return row === undefined ? null : openWebhook(keyring, row)
 }
 
-/** The owner's webhooks that match every filter given, newest first. `events` compares the stored patterns literally. */
-export async function listWebhooks(
-  { pool, keyring }: ReadDeps,
-  filter: WebhookOwner & {
-    readonly ids?: readonly WebhookId[]
-    readonly events?: readonly string[]
-    readonly isActive?: boolean
-    readonly limit: number
-    readonly offset: number
-  },
-): Promise<Page<WebhookRow>> {
+export interface WebhookFilter extends WebhookOwner {
+  readonly ids?: readonly WebhookId[]
+  /** Stored patterns, compared literally. */
+  readonly events?: readonly string[]
+  readonly isActive?: boolean
+  readonly limit: number
+  readonly offset: number
+}
+
+/** The owner's webhooks that match every filter given, newest first. */
+export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookFilter): Promise<Page<WebhookRow>> {
   const { tenant, keyId = null, ids = null, events = null, isActive = null, limit, offset } = filter
   // The total stands beside each row, and alone (id null) when the page is beyond the end: both from one snapshot.
   const rows = await sqlOn(pool)<WebhookRow & { total: bigint; id: WebhookId | null }>`

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 interface Version {
   revision: number
@@ -154,6 +155,83 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       const answer = await api.call('GET', `/v1/keys/${made.id}?revision=0`, { as: auditor })
       expect(answer.get('data.name')).to.not.equal('another name')
       expect(answer.get('data.key')).to.equal(made.key)
+    })
+  })
+
+  describe('?as_of on the lists', () => {
+    const listed = async (path: string, as = auditor) => {
+      const answer = await api.call('GET', path, { as })
+      expect(answer.status).to.equal(200)
+      return answer.body as { data: Record<string, unknown>[]; pagination: { total: number } }
+    }
+    /** The recorded times of a resource's events, once the versions have all of them. */
+    const timesOf = async (path: string, table: string, id: string, versions: number) => {
+      await waitFor(async () => (await api.db.pool.query(`select from ${table} where id = $1`, [id])).rowCount === versions)
+      return (await historyOf(path)).map((v) => v.time)
+    }
+
+    it('200 answers which webhooks were active at a moment, and what their URLs were', async () => {
+      const as = await api.tenant()
+      const first = await api.webhook(as, { callback_url: `${url}first`, event: 'order.*' })
+      await api.call('PATCH', `/v1/webhooks/${first}`, { as, body: { callback_url: `${url}moved` } })
+      await api.call('PATCH', `/v1/webhooks/${first}`, { as, body: { is_active: false } })
+      const second = await api.webhook(as, { callback_url: `${url}second`, event: 'invoice.*' })
+      await api.call('DELETE', `/v1/webhooks/${first}`, { as })
+      await waitFor(
+        async () =>
+          (await api.db.pool.query('select from webhook_versions where tenant = $1 and until is null', [as.tenant])).rowCount === 1,
+      )
+      const { rows } = await api.db.pool.query<{ updated_at: string }>(
+        'select updated_at from webhook_versions where tenant = $1 order by updated_at',
+        [as.tenant],
+      )
+      const [created, moved, off, another] = rows.map((row) => row.updated_at)
+      const urls = async (moment: string, more = '') =>
+        (await listed(`/v1/webhooks?as_of=${moment}${more}`, as)).data.map((w) => w.callback_url)
+      expect(await urls(new Date(Date.parse(created!) - 1).toISOString())).to.deep.equal([])
+      if (created !== moved) expect(await urls(created!)).to.deep.equal([`${url}first`])
+      if (moved !== off) expect(await urls(moved!, '&is_active=true')).to.deep.equal([`${url}moved`])
+      if (off !== another) expect(await urls(off!, '&is_active=true')).to.deep.equal([])
+      expect(await urls(another!)).to.include(`${url}second`)
+      expect(await urls(new Date().toISOString())).to.deep.equal([`${url}second`])
+      expect(await urls(new Date().toISOString(), '&events=order.*')).to.deep.equal([])
+      expect(await urls(new Date().toISOString(), `&ids=${second}`)).to.deep.equal([`${url}second`])
+      expect((await listed(`/v1/webhooks?as_of=${new Date().toISOString()}&limit=1&offset=5`, as)).pagination.total).to.equal(1)
+    })
+    it('200 agrees with the single webhook at each of its moments', async () => {
+      const id = await api.webhook(auditor)
+      for (const body of [
+        { event: 'a.*' },
+        { description: 'x' },
+        { is_active: false },
+        { retry_delays: [5, 6] },
+        { is_active: true },
+        { description: null },
+      ])
+        await api.call('PATCH', `/v1/webhooks/${id}`, { as: auditor, body })
+      for (const time of await timesOf(`/v1/webhooks/${id}`, 'webhook_versions', id, 7)) {
+        const one = await api.call('GET', `/v1/webhooks/${id}?as_of=${time}`, { as: auditor })
+        const { data } = await listed(`/v1/webhooks?as_of=${time}&ids=${id}`)
+        expect(data, time).to.deep.equal([one.body])
+      }
+    })
+    it('200 shows keys as they were', async () => {
+      const made = await api.key(auditor)
+      await api.call('PATCH', `/v1/keys/${made.id}`, { as: auditor, body: { name: 'renamed' } })
+      const times = await timesOf(`/v1/keys/${made.id}`, 'key_versions', made.id, 2)
+      const names = async (time: string) =>
+        (await listed(`/v1/keys?as_of=${time}&limit=100`)).data.filter((k) => k.id === made.id).map((k) => k.name)
+      expect(await names(times[1]!)).to.deep.equal(['renamed'])
+      expect(await names(new Date(Date.parse(times[0]!) - 1).toISOString())).to.deep.equal([])
+    })
+    it("403 without read:audit; another tenant's are never among them; 422 for what is no time", async () => {
+      const now = new Date().toISOString()
+      const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys'])
+      for (const list of ['/v1/webhooks', '/v1/keys']) {
+        expect((await api.call('GET', `${list}?as_of=${now}`, { as: reader })).status).to.equal(403)
+        expect((await listed(`${list}?as_of=${now}`, await api.tenant())).data).to.deep.equal([])
+        expect((await api.call('GET', `${list}?as_of=then`, { as: auditor })).status).to.equal(422)
+      }
     })
   })
 })

@@ -23,9 +23,11 @@ import { apiKeys } from '../../src/projections/api-keys.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
 import { keyUsage } from '../../src/projections/key-usage.ts'
+import { keyVersions } from '../../src/projections/key-versions.ts'
 import { runProjection } from '../../src/projections/runner.ts'
 import { tenants } from '../../src/projections/tenants.ts'
 import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { webhookVersions } from '../../src/projections/webhook-versions.ts'
 import { webhooks } from '../../src/projections/webhooks.ts'
 import { type Client, type Credential, client } from './api-client.ts'
 import { conformance } from './api-conformance.ts'
@@ -96,7 +98,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const deliveryLog = await postgresDeliveryLog({ pool, identity: 'test', payloadsIn: 'bus', log })
   const progress = projectionProgress()
   const schedule = async (...batch: Parameters<typeof scheduleRetries>) => void (await scheduleRetries(...batch))
-  const projections = [tenants, apiKeys(keyring), webhooks, deliveries(deliveryLog, schedule)]
+  const projections = [tenants, apiKeys(keyring), webhooks, keyVersions, webhookVersions, deliveries(deliveryLog, schedule)]
   await installProjections(pool, projections)
   const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log }, projection))
   const usage = keyUsage({ pool, everyMs: 20, onError })

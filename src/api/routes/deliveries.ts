@@ -1,15 +1,14 @@
-import { replay } from '../../commands/replay.ts'
 import type { DeliveryId, TenantId, WebhookId } from '../../events/ids.ts'
 import type { Delivery, HistoryCursor } from '../../ports/delivery-log.ts'
 import { findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { answer } from '../answers.ts'
-import { lagHeader } from '../changes.ts'
 import { readCursor, writeCursor } from '../cursors.ts'
 import { deliveryViews } from '../delivery-views.ts'
-import { type ApiDependencies, readModels } from '../dependencies.ts'
-import { ApiError, invalid, notFound } from '../errors.ts'
+import type { ApiDependencies } from '../dependencies.ts'
+import { ApiError, notFound } from '../errors.ts'
 import { deliveryId, webhookId } from '../ids.ts'
-import { toUtc } from '../rfc3339.ts'
+import { range } from '../range.ts'
+import { replays } from '../replays.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { type CursorQuery, delivery, listDeadLettersQuery, listHistoryQuery } from '../schemas/delivery.ts'
@@ -19,19 +18,10 @@ import { ownerOf } from './webhooks.ts'
 /** More than any tenant's limit allows by default: a key's webhooks are asked for in one query. */
 const webhooksOfKey = 10_000
 
-const utc = (path: string, text: string): string => {
-  const time = toUtc(text)
-  if (time === null) throw invalid([{ path, message: 'must be an RFC 3339 time' }])
-  return time
-}
-const range = ({ since, until }: { since?: string; until?: string }) => ({
-  ...(since === undefined ? {} : { since: utc('since', since) }),
-  ...(until === undefined ? {} : { until: utc('until', until) }),
-})
-
 export function deliveryRoutes(deps: ApiDependencies): Route[] {
-  const { deliveryLog, store, waiter, settings, now } = deps
+  const { deliveryLog } = deps
   const { views } = deliveryViews(deps)
+  const replayAll = replays(deps)
   const tag = 'Deliveries'
   const credentials = 'bearer-or-key'
 
@@ -148,12 +138,8 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
         if (!webhook.isActive) throw new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
         if (payload === undefined || payload === null)
           throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
-        const { stream, event } = replay(found, { caller, webhookRevision: webhook.revision, now: new Date(now()).toISOString() })
-        const { position } = await store.append(stream, [event], 'any')
-        const headers = await lagHeader(waiter, settings, readModels.deliveries, { position, changed: true }, stream)
-        const { chain } = event.data
-        const begun = { ...found, status: 'pending', chain, code: null, reason: null, nextAttemptAt: null } as const
-        const [shown] = await views(caller.tenant, [begun])
+        const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], caller)
+        const [shown] = await views(caller.tenant, begun)
         return answer(202, shown, headers)
       },
     }),

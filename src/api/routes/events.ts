@@ -1,91 +1,101 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { DeliveryStatus } from '../../events/delivery.ts'
-import type { TenantId } from '../../events/ids.ts'
 import { payloadAad } from '../../events/sealed-fields.ts'
-import { deliveryId } from '../../lib/delivery-id.ts'
-import type { DeliveryKey } from '../../ports/delivery-log.ts'
+import { listWebhooks } from '../../projections/webhooks.ts'
 import { answer } from '../answers.ts'
-import { readWebhookCursor, writeWebhookCursor } from '../cursors.ts'
+import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
 import { deliveryViews } from '../delivery-views.ts'
-import { type ApiDependencies, defaultWaits, type RoutedMessage } from '../dependencies.ts'
-import { notFound } from '../errors.ts'
-import { messageId } from '../ids.ts'
+import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
+import { ApiError, invalid } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
+import { range } from '../range.ts'
+import { type Replayable, replays } from '../replays.ts'
 import { type Route, route } from '../route.ts'
+import { deliveryKeyOf, routedMessages } from '../routed-messages.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { delivery, listQuery } from '../schemas/delivery.ts'
-import { event } from '../schemas/event.ts'
+import { countedDeliveries, event, listEventsQuery, listedEvent, replayEvent } from '../schemas/event.ts'
+import { ofDeletion } from '../schemas/headers.ts'
 
-const statesPerQuery = 1_000
-const firstPollMs = 10
-const longestPollMs = 200
-
+/** What producers read of the events that they have sent. */
 export function eventRoutes(deps: ApiDependencies): Route[] {
-  const { deliveryLog, messages, keyring, settings } = deps
+  const { deliveryLog, messages, keyring } = deps
   const views = deliveryViews(deps)
+  const routed = routedMessages(deps)
+  const replayAll = replays(deps)
   const tag = 'Events'
+  const credentials = 'bearer'
+  const scope = 'read:events'
 
-  /** A message that was just accepted is routed within moments: who reads it at once waits for that, in bounds. */
-  const routed = async (tenant: TenantId, text: string, gone: () => AbortSignal): Promise<RoutedMessage> => {
-    const id = messageId(text)
-    const hungUp = gone()
-    const end = performance.now() + (settings.routingWaitMs ?? defaultWaits.routingWaitMs)
-    for (let poll = firstPollMs; ; poll = Math.min(longestPollMs, poll * 2)) {
-      const found = await messages.find(tenant, id)
-      if (found !== null) return found
-      const left = end - performance.now()
-      if (left <= 0 || hungUp.aborted) throw notFound({ 'retry-after': '1' })
-      await sleep(Math.min(poll, left))
-    }
-  }
-  const keyOf = ({ tenant, message, place, acceptedAt }: RoutedMessage, webhook: RoutedMessage['webhooks'][number]): DeliveryKey => ({
-    webhook,
-    acceptedAt,
-    delivery: deliveryId(tenant, message, place, webhook),
-  })
-  const counts = async (message: RoutedMessage) => {
-    const byStatus: Record<DeliveryStatus, number> = { pending: 0, retrying: 0, success: 0, failed: 0, discarded: 0 }
-    for (let start = 0; start < message.webhooks.length; start += statesPerQuery) {
-      const keys = message.webhooks.slice(start, start + statesPerQuery).map((webhook) => keyOf(message, webhook))
-      // What the history does not show yet is owed all the same.
-      for (const state of await deliveryLog.states(keys)) byStatus[state?.status ?? 'pending']++
-    }
-    return { total: message.webhooks.length, ...byStatus }
-  }
   const bodyOf = async (message: RoutedMessage) => {
     const [sealed] = await deliveryLog.payloads([message])
     if (sealed === undefined || sealed === null) return null
     const vault = await keyring.vault(message.tenant)
     return readMessageBody(vault.open(payloadAad(message.tenant, message.message), sealed))
   }
+  const common = (message: RoutedMessage) => ({
+    id: message.message,
+    event: message.event,
+    status: message.webhooks.length === 0 ? 'unmatched' : 'routed',
+    accepted_at: message.acceptedAt,
+    expires_at: views.expiresAt(message.acceptedAt),
+  })
 
   return [
+    route({
+      method: 'GET',
+      path: '/v1/events',
+      operationId: 'listEvents',
+      summary: 'List events, newest first',
+      tag,
+      credentials,
+      scope,
+      query: listEventsQuery,
+      errors: ['invalid_cursor'],
+      answers: {
+        200: {
+          description:
+            'A page of events. With filters it may hold fewer than there are, even none: the list ends when next_cursor is null.',
+          schema: envelope(listOf(listedEvent), cursorPagination),
+        },
+      },
+      async handler({ query, caller }) {
+        const { limit = defaultLimit, cursor, event: name, status } = query
+        const found = await messages.list({
+          tenant: caller.tenant,
+          ...range(query),
+          ...(name === undefined ? {} : { event: name }),
+          ...(status === undefined ? {} : { matched: status === 'routed' }),
+          ...(cursor === undefined ? {} : { after: readMessageCursor(cursor) }),
+          limit,
+        })
+        const counted = found.messages.filter(({ webhooks }) => webhooks.length <= countedDeliveries)
+        const counts = new Map((await routed.counts(counted)).map((each, i) => [counted[i], each]))
+        const shown = found.messages.map((message) => ({ ...common(message), deliveries: counts.get(message) ?? null }))
+        return answer(200, shown, {}, { limit, next_cursor: found.next === null ? null : writeMessageCursor(found.next) })
+      },
+    }),
     route({
       method: 'GET',
       path: '/v1/events/:id',
       operationId: 'getEvent',
       summary: 'Read an event, and what became of it',
       tag,
-      credentials: 'bearer',
-      scope: 'read:events',
+      credentials,
+      scope,
       answers: { 200: { description: 'The event, once it is routed (which is waited for).', schema: envelope(event) } },
       async handler({ params, caller, gone }) {
-        const message = await routed(caller.tenant, params.id, gone)
-        const [body, deliveries, rejections] = await Promise.all([
+        const message = await routed.find(caller.tenant, params.id, gone)
+        const [body, [deliveries], rejections] = await Promise.all([
           bodyOf(message),
-          counts(message),
+          routed.counts([message]),
           messages.rejections(caller.tenant, message.message),
         ])
         const shown = {
-          id: message.message,
-          event: message.event,
+          ...common(message),
           event_time: body?.eventTime ?? null,
           source: body?.source ?? null,
-          status: message.webhooks.length === 0 ? 'unmatched' : 'routed',
           deliveries,
           has_rejections: rejections.length > 0,
-          accepted_at: message.acceptedAt,
-          expires_at: views.expiresAt(message.acceptedAt),
+          rejections: rejections.map(({ acceptedAt }) => ({ accepted_at: acceptedAt, reason: 'content_differs' })),
         }
         // The payload as it was sent: parsed and written again it would be another one.
         const data = `${JSON.stringify(shown).slice(0, -1)},"payload":${body?.payload ?? 'null'}}`
@@ -101,24 +111,70 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
       operationId: 'listEventDeliveries',
       summary: "List an event's deliveries, the newest webhook's first",
       tag,
-      credentials: 'bearer',
-      scope: 'read:events',
+      credentials,
+      scope,
       query: listQuery,
       errors: ['invalid_cursor'],
       answers: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
       async handler({ params, query, caller, gone }) {
         const { limit = defaultLimit } = query
         const after = query.cursor === undefined ? null : readWebhookCursor(query.cursor)
-        const message = await routed(caller.tenant, params.id, gone)
+        const message = await routed.find(caller.tenant, params.id, gone)
         const webhooks = [...message.webhooks].sort().reverse()
         const rest = after === null ? webhooks : webhooks.filter((webhook) => webhook < after)
         const page = rest.slice(0, limit)
         const shown = await views.ofMessage(
           message,
-          page.map((webhook) => keyOf(message, webhook)),
+          page.map((webhook) => deliveryKeyOf(message, webhook)),
         )
         const last = page.at(-1)
         return answer(200, shown, {}, { limit, next_cursor: rest.length > limit && last !== undefined ? writeWebhookCursor(last) : null })
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/events/:id/replay',
+      operationId: 'replayEvent',
+      summary: 'Deliver an event again: the same event id, the URLs and secrets of today',
+      tag,
+      credentials,
+      scope: 'write:events',
+      body: replayEvent,
+      bodyOptional: true,
+      errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive'],
+      answers: {
+        202: {
+          description:
+            'The deliveries that begin anew. Webhooks that are deleted or not active now are left out, and so is what is in the history not yet, since it is on its way.',
+          schema: envelope(listOf(delivery)),
+          headers: ofDeletion,
+        },
+      },
+      async handler({ params, body, caller, gone }) {
+        const { tenant } = caller
+        const { webhook_id: only } = body
+        const message = await routed.find(tenant, params.id, gone)
+        const wanted = only === undefined ? message.webhooks : message.webhooks.filter((webhook) => webhook === only)
+        if (only !== undefined && wanted.length === 0)
+          throw invalid([{ path: 'webhook_id', message: 'must be a webhook that the event was routed to' }])
+        if (wanted.length === 0) return answer(202, [])
+        const [{ rows: webhooks }, [payload], states] = await Promise.all([
+          listWebhooks(deps, { tenant, ids: wanted, limit: wanted.length, offset: 0 }),
+          deliveryLog.payloads([message]),
+          routed.states(wanted.map((webhook) => deliveryKeyOf(message, webhook))),
+        ])
+        if (webhooks.length === 0) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
+        if (!webhooks.some((webhook) => webhook.isActive))
+          throw new ApiError('webhook_inactive', 'No webhook that it was owed to is active: set is_active to true first.')
+        if (payload === undefined || payload === null)
+          throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
+        const revisions = new Map(webhooks.filter(({ isActive }) => isActive).map(({ id, revision }) => [id, revision]))
+        const again = states.flatMap((state): Replayable[] => {
+          const webhookRevision = state === null ? undefined : revisions.get(state.webhook)
+          return state === null || webhookRevision === undefined ? [] : [{ delivery: state, webhookRevision }]
+        })
+        const { begun, headers } = await replayAll(again, caller)
+        return answer(202, await views.views(tenant, begun), headers)
       },
     }),
   ]

@@ -3,12 +3,13 @@ import { type KeyState, keyDecider } from '../../commands/key.ts'
 import type { KeyScope } from '../../events/key.ts'
 import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
+import { listKeysAsOf } from '../../projections/key-versions.ts'
 import { answer, noContent, noStore } from '../answers.ts'
 import { changes, etag } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { keyId } from '../ids.ts'
-import { stateAt } from '../past.ts'
+import { mayAudit, momentOf, stateAt } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
@@ -77,7 +78,17 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       query: listKeysQuery,
       answers: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination) } },
       async handler({ query, caller }) {
-        const { limit = defaultLimit, offset = 0 } = query
+        const { as_of: asOf, limit = defaultLimit, offset = 0 } = query
+        if (asOf !== undefined) {
+          mayAudit(caller)
+          const past = await listKeysAsOf(deps, { tenant: caller.tenant, asOf: momentOf(asOf), limit, offset })
+          return answer(
+            200,
+            past.rows.map((row) => view(row, null, caller)),
+            noStore,
+            { limit, offset, total: past.total },
+          )
+        }
         const { rows, total } = await listKeys(deps, { tenant: caller.tenant, limit, offset })
         const shown = rows.map((row) => view(row, row.lastAccessedAt, caller))
         return answer(200, shown, noStore, { limit, offset, total })

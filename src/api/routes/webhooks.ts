@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { type WebhookState, webhookDecider } from '../../commands/webhook.ts'
 import { webhookStream } from '../../events/streams.ts'
+import { listWebhooksAsOf } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks, type WebhookRow } from '../../projections/webhooks.ts'
 import { answer, noContent, noStore } from '../answers.ts'
 import { changes, etag } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { webhookId } from '../ids.ts'
-import { stateAt } from '../past.ts'
+import { mayAudit, momentOf, stateAt } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
@@ -81,10 +82,10 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       query: listWebhooksQuery,
       answers: { 200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination) } },
       async handler(asked) {
-        const { ids, events, is_active: isActive, key_id: wanted, limit = defaultLimit, offset = 0 } = asked.query
+        const { ids, events, is_active: isActive, key_id: wanted, as_of: asOf, limit = defaultLimit, offset = 0 } = asked.query
         const { keyId = wanted, tenant } = ownerOf(asked)
         if (wanted !== undefined && wanted !== keyId) return answer(200, [], {}, { limit, offset, total: 0 })
-        const { rows, total } = await listWebhooks(deps, {
+        const filter = {
           tenant,
           ...(keyId === undefined ? {} : { keyId }),
           ...(ids === undefined ? {} : { ids }),
@@ -92,7 +93,18 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
           ...(isActive === undefined ? {} : { isActive }),
           limit,
           offset,
-        })
+        }
+        if (asOf !== undefined) {
+          mayAudit(asked.caller)
+          const past = await listWebhooksAsOf(deps, { ...filter, asOf: momentOf(asOf) })
+          return answer(
+            200,
+            past.rows.map((row) => view(row, null)),
+            {},
+            { limit, offset, total: past.total },
+          )
+        }
+        const { rows, total } = await listWebhooks(deps, filter)
         return answer(200, rows.map(rowView), {}, { limit, offset, total })
       },
     }),

@@ -1,5 +1,6 @@
-import type { MessageId } from '../../events/ids.ts'
-import { eventName, instant, messageId, timestamp } from './common.ts'
+import type { MessageId, WebhookId } from '../../events/ids.ts'
+import { cursor, eventName, instant, limit, messageId, timestamp, ulid } from './common.ts'
+import type { CursorQuery } from './delivery.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
 export interface PostEvent {
@@ -45,6 +46,14 @@ export const postEvents = named<PostEvents>(
 export const acceptedEvent = named('AcceptedEvent', object({ id: messageId, message: { const: 'Event accepted for processing.' } }))
 
 const count: JsonSchema = { type: 'integer', minimum: 0 }
+const statuses = ['routed', 'unmatched'] as const
+const status: JsonSchema = { enum: statuses, description: 'Whether any webhook matched when it was routed.' }
+const deliveryCounts = object({ total: count, pending: count, retrying: count, success: count, failed: count, discarded: count })
+const rejections: JsonSchema = {
+  type: 'array',
+  description: 'Each time that other content was posted under this id, and refused; the first 100.',
+  items: object({ accepted_at: timestamp, reason: { const: 'content_differs' } }),
+}
 export const event = named(
   'Event',
   object({
@@ -52,11 +61,54 @@ export const event = named(
     event: { type: 'string' },
     event_time: nullable({ type: 'string' }),
     source: nullable({ type: 'string' }),
-    status: { enum: ['routed', 'unmatched'], description: 'Whether any webhook matched when it was routed.' },
-    deliveries: object({ total: count, pending: count, retrying: count, success: count, failed: count, discarded: count }),
+    status,
+    deliveries: deliveryCounts,
     has_rejections: { type: 'boolean', description: 'Other content was posted under this id, and refused.' },
+    rejections,
     accepted_at: timestamp,
     expires_at: timestamp,
     payload: { ...nullable(payload), description: 'As it was sent; null once it has expired.' },
   }),
+)
+
+/** Beyond so many deliveries of one event its counts are left to the event itself. */
+export const countedDeliveries = 100
+export const listedEvent = named(
+  'ListedEvent',
+  object({
+    id: messageId,
+    event: { type: 'string' },
+    status,
+    deliveries: {
+      ...nullable(deliveryCounts),
+      description: `Null when there are more than ${countedDeliveries}: the event itself has them.`,
+    },
+    accepted_at: timestamp,
+    expires_at: timestamp,
+  }),
+)
+export interface ListEvents extends CursorQuery {
+  readonly since?: string
+  readonly until?: string
+  readonly event?: string
+  readonly status?: (typeof statuses)[number]
+}
+export const listEventsQuery = object<ListEvents>(
+  {
+    since: { ...instant, description: 'Accepted at or after.' },
+    until: { ...instant, description: 'Accepted before.' },
+    event: { type: 'string', minLength: 1, maxLength: 255, description: 'Of this name, compared literally.' },
+    status: { enum: statuses },
+    cursor,
+    limit,
+  },
+  ['since', 'until', 'event', 'status', 'cursor', 'limit'],
+)
+
+export interface ReplayEvent {
+  readonly webhook_id?: WebhookId
+}
+export const replayEvent = named<ReplayEvent>(
+  'ReplayEvent',
+  object({ webhook_id: { ...ulid, description: 'To this webhook alone; default all that it was owed to.' } }, ['webhook_id']),
 )

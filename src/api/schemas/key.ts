@@ -1,5 +1,6 @@
 import { type KeyScope, keyScopes } from '../../events/key.ts'
 import { description, limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
+import { asOf } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
 const scopes: JsonSchema = { type: 'array', minItems: 1, uniqueItems: true, items: { enum: keyScopes }, examples: [keyScopes] }
@@ -36,4 +37,7 @@ export const key = named(
     updated_at: timestamp,
   }),
 )
-export const listKeysQuery = object<Offset>({ limit, offset }, ['limit', 'offset'])
+export interface ListKeys extends Offset {
+  readonly as_of?: string
+}
+export const listKeysQuery = object<ListKeys>({ as_of: asOf, limit, offset }, ['as_of', 'limit', 'offset'])

@@ -1,5 +1,6 @@
 import type { KeyId, WebhookId } from '../../events/ids.ts'
 import { description, limit, type Offset, offset, timestamp, ulid } from './common.ts'
+import { asOf } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
 const callbackUrl: JsonSchema = {
@@ -93,6 +94,7 @@ export interface ListWebhooks extends Offset {
   readonly events?: readonly string[]
   readonly is_active?: boolean
   readonly key_id?: KeyId
+  readonly as_of?: string
 }
 export const listWebhooksQuery = object<ListWebhooks>(
   {
@@ -100,8 +102,9 @@ export const listWebhooksQuery = object<ListWebhooks>(
     events: { type: 'array', maxItems: 100, items: pattern, description: 'Compared with the stored patterns literally.' },
     is_active: { type: 'boolean' },
     key_id: { ...ulid, description: 'Created by this key.' },
+    as_of: asOf,
     limit,
     offset,
   },
-  ['ids', 'events', 'is_active', 'key_id', 'limit', 'offset'],
+  ['ids', 'events', 'is_active', 'key_id', 'as_of', 'limit', 'offset'],
 )
