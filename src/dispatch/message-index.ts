@@ -20,6 +20,25 @@ export interface Rejection {
   readonly acceptedAt: string
 }
 
+export interface IndexCursor {
+  readonly at: string
+  readonly message: MessageId
+}
+export interface ListQuery {
+  readonly tenant: TenantId
+  /** By acceptedAt, inclusive. */
+  readonly since?: string
+  /** By acceptedAt, exclusive. */
+  readonly until?: string
+  readonly event?: string
+  /** Whether any webhook matched. */
+  readonly matched?: boolean
+  readonly after?: IndexCursor
+  readonly limit: number
+  /** Rows that are looked at. Default 10,000: some 20 ms. */
+  readonly scan?: number
+}
+
 /** The message index: a source of truth for the retention time, in Postgres whatever the adapters are. */
 export interface MessageIndex {
   /** Writes what is new, as one statement; answers for each whether its (tenant, id) was free. */
@@ -27,6 +46,11 @@ export interface MessageIndex {
   /** The rows of these messages, in their order. A statement of its own: that of `claim` may not see a concurrent row. */
   stored(messages: readonly { tenant: TenantId; message: MessageId }[]): Promise<(IndexedMessage | null)[]>
   find(tenant: TenantId, message: MessageId): Promise<IndexedMessage | null>
+  /**
+   * A tenant's messages, newest first: those that the filters take of the next `scan` ones, `limit` at the most. `next` is
+   * where to go on, or null at the end: a page may be short, so that no filter, however seldom it matches, reads a month.
+   */
+  list(query: ListQuery): Promise<{ messages: IndexedMessage[]; next: IndexCursor | null }>
   /** Other content that was posted under the message's id. */
   rejections(tenant: TenantId, message: MessageId): Promise<Rejection[]>
   /** Ages out what was accepted before the time, in small batches; answers how many rows went. */
@@ -99,6 +123,33 @@ export function messageIndex(pool: Pool): MessageIndex {
     },
     stored,
     find: async (tenant, message) => (await stored([{ tenant, message }]))[0] ?? null,
+    async list({ tenant, since, until, event, matched, after, limit, scan = 10_000 }) {
+      const filtered = event !== undefined || matched !== undefined
+      const looked = filtered ? scan : limit + 1
+      // Not named: planned for the values at hand, so that the index serves both bounds of the time.
+      const { rows } = await pool.query<Row & { taken: boolean; nth: bigint }>(
+        `with looked as materialized (
+           select ${columns}, row_number() over (order by accepted_at desc, message desc) as nth,
+             ($5::text is null or event = $5) and ($6::boolean is null or (cardinality(webhooks) > 0) = $6) as taken
+           from message_index
+           where tenant = $1
+             and ($2::timestamptz is null or accepted_at >= $2)
+             and ($3::timestamptz is null or accepted_at < $3)
+             and ($4::timestamptz is null or accepted_at <= $4)
+             and ($4::timestamptz is null or (accepted_at, message) < ($4, $7::text))
+           order by accepted_at desc, message desc limit $8
+         )
+         (select * from looked where taken order by nth limit $9)
+         union (select * from looked where nth = $8)
+         order by nth`,
+        [tenant, since, until, after?.at, event, matched, after?.message, looked, limit + 1],
+      )
+      const page = rows.filter((row) => row.taken).slice(0, limit)
+      const isFull = rows.filter((row) => row.taken).length > limit
+      // Where the page is not full, the last row that was looked at is where to go on, if there is one at the end of the look.
+      const last = isFull ? page.at(-1) : filtered ? rows.find((row) => row.nth === BigInt(looked)) : undefined
+      return { messages: page.map(fromRow), next: last === undefined ? null : { at: last.accepted_at, message: last.message } }
+    },
     async rejections(tenant, message) {
       const { rows } = await pool.query<{ place: Place; fingerprint: string; accepted_at: string }>({
         name: 'message-index-rejections',

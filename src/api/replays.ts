@@ -1,0 +1,39 @@
+import type { Caller } from '../commands/caller.ts'
+import { replay } from '../commands/replay.ts'
+import type { Checkpoint } from '../events/envelope.ts'
+import type { StreamName } from '../events/streams.ts'
+import type { Delivery } from '../ports/delivery-log.ts'
+import { lagHeader } from './changes.ts'
+import { type ApiDependencies, readModels } from './dependencies.ts'
+
+const atOnce = 100
+
+/** A delivery that begins anew, and its webhook as it is now. */
+export interface Replayable {
+  readonly delivery: Delivery
+  readonly webhookRevision: number
+}
+
+/** Begins the next chain of deliveries; answers them as they are now, and the headers that say whether the history has it. */
+export function replays({ store, waiter, settings, now }: Pick<ApiDependencies, 'store' | 'waiter' | 'settings' | 'now'>) {
+  return async (wanted: readonly Replayable[], caller: Caller): Promise<{ begun: Delivery[]; headers: Record<string, string> }> => {
+    const time = new Date(now()).toISOString()
+    const begun: Delivery[] = []
+    let last: { position: Checkpoint; stream: StreamName } | null = null
+    for (let start = 0; start < wanted.length; start += atOnce) {
+      const some = wanted.slice(start, start + atOnce)
+      const appended = await Promise.all(
+        some.map(async ({ delivery, webhookRevision }) => {
+          const { stream, event } = replay(delivery, { caller, webhookRevision, now: time })
+          const { position } = await store.append(stream, [event], 'any')
+          begun.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, nextAttemptAt: null })
+          return { position, stream }
+        }),
+      )
+      for (const one of appended) if (last === null || one.position > last.position) last = one
+    }
+    const headers =
+      last === null ? {} : await lagHeader(waiter, settings, readModels.deliveries, { position: last.position, changed: true }, last.stream)
+    return { begun, headers }
+  }
+}
