@@ -60,10 +60,10 @@ describe('quarantine', () => {
     await db.drop()
   })
   let failures: number
-  const run = (keeper = leases): RunningProjection => {
+  const run = (keeper = leases, projection = noted): RunningProjection => {
     failures = 0
     const log: Log = { ...silentLog, warn: (_, message) => void (message === 'projection.failed' && failures++) }
-    const one = runProjection({ store, pool: db.pool, leases: keeper, progress: projectionProgress(), log, lookMs: 30 }, noted)
+    const one = runProjection({ store, pool: db.pool, leases: keeper, progress: projectionProgress(), log, lookMs: 30 }, projection)
     running.push(one)
     return one
   }
@@ -133,6 +133,18 @@ describe('quarantine', () => {
     expect(await skipQuarantined(deps(), noted, bad)).to.include({ lifted: false, revision: 1_150 })
     expect(await skipQuarantined(deps(), noted, bad)).to.deep.equal({ lifted: true })
     expect(await revisions(bad)).to.deep.equal(upTo(1_200).filter((revision) => revision !== 1_100 && revision !== 1_150))
+  })
+  it('is lifted without what does not concern the projection', async () => {
+    const bad = aTenant()
+    const even: Projection = { ...noted, concerns: ({ revision }) => revision % 2 === 0 }
+    poison = ({ revision }) => revision === 2
+    await store.append(bad, someEvents(6), 'any')
+    run(leases, even)
+    await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
+    expect(await revisions(bad)).to.deep.equal([0])
+    poison = never
+    expect(await retryQuarantined(deps(), even, bad)).to.deep.equal({ lifted: true })
+    expect(await revisions(bad)).to.deep.equal([0, 2, 4])
   })
   it('cannot be lifted where there is none', async () => {
     run()

@@ -1,0 +1,103 @@
+import { expect } from 'chai'
+import type { Pool } from 'pg'
+import type { Checkpoint } from '../../src/events/envelope.ts'
+import type { StreamName } from '../../src/events/streams.ts'
+import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const at = (position: number) => String(position).padStart(20, '0') as Checkpoint
+const held = 'tenant-held' as StreamName
+const free = 'tenant-free' as StreamName
+const aMinute = 60_000
+
+describe('waiting for a projection', () => {
+  let db: TestDatabase
+  let asked: number
+  let pool: Pool
+  before(async () => {
+    db = await freshDatabase()
+    pool = new Proxy(db.pool, {
+      get(target, name) {
+        if (name === 'query') asked++
+        return Reflect.get(target, name).bind(target)
+      },
+    })
+  })
+  after(() => db.drop())
+  beforeEach(async () => {
+    asked = 0
+    await db.pool.query('truncate projections, quarantined_streams')
+    await db.pool.query(
+      `insert into projections (name, build, version, checkpoint, is_live) values ('shown', 2, 1, $1, true), ('shown', 3, 1, $2, false)`,
+      [at(5), at(99)],
+    )
+    await db.pool.query(
+      `insert into quarantined_streams values ('shown', 2, $1, 0, gen_random_uuid(), $2, 'x'), ('shown', 3, $3, 0, gen_random_uuid(), $2, 'x')`,
+      [held, at(3), free],
+    )
+  })
+  const reached = (position: number, quarantined: StreamName[] = []) => ({
+    build: 2,
+    checkpoint: at(position),
+    quarantined: new Set(quarantined),
+  })
+
+  it('in the process that runs it is ended by its report, without asking the database', async () => {
+    const progress = projectionProgress()
+    const waiter = projectionWaiter({ pool, progress })
+    progress.report('shown', reached(7))
+    expect(await waiter.waitFor('shown', at(7), aMinute, free)).to.equal(true)
+    const waiting = waiter.waitFor('shown', at(8), aMinute, free)
+    progress.report('shown', reached(8))
+    expect(await waiting).to.equal(true)
+    expect(asked).to.equal(0)
+  })
+  it('in any other process asks the database, where only the live build counts', async () => {
+    const waiter = projectionWaiter({ pool, progress: projectionProgress() })
+    expect(await waiter.waitFor('shown', at(5), aMinute, free)).to.equal(true)
+    const waiting = waiter.waitFor('shown', at(6), aMinute)
+    await waitFor(() => asked > 4)
+    await db.pool.query(`update projections set checkpoint = $1 where build = 2`, [at(6)])
+    expect(await waiting).to.equal(true)
+  })
+  it('asks the database again once this process has stopped running it', async () => {
+    const progress = projectionProgress()
+    const waiter = projectionWaiter({ pool, progress })
+    progress.report('shown', reached(7))
+    progress.forget('shown', 1)
+    expect(progress.of('shown')?.checkpoint).to.equal(at(7))
+    progress.forget('shown', 2)
+    expect(await waiter.waitFor('shown', at(7), 20)).to.equal(false)
+    expect(asked).to.be.greaterThan(0)
+  })
+  it('is in vain at once for a stream that is quarantined in the live build', async () => {
+    for (const isHere of [true, false]) {
+      const progress = projectionProgress()
+      if (isHere) progress.report('shown', reached(7, [held]))
+      const waiter = projectionWaiter({ pool, progress })
+      for (const position of [4, 6, 50]) expect(await waiter.waitFor('shown', at(position), aMinute, held)).to.equal(false)
+    }
+  })
+  it('goes by the database when a quarantine may have been lifted since the last report', async () => {
+    const progress = projectionProgress()
+    progress.report('shown', reached(5, [held]))
+    await db.pool.query('truncate quarantined_streams')
+    expect(await projectionWaiter({ pool, progress }).waitFor('shown', at(5), aMinute, held)).to.equal(true)
+  })
+  it('is in vain when the time is up, or there is no such projection', async () => {
+    const waiter = projectionWaiter({ pool, progress: projectionProgress() })
+    expect(await waiter.waitFor('shown', at(6), 15)).to.equal(false)
+    expect(await waiter.waitFor('unknown', at(1), 15)).to.equal(false)
+    expect(await waiter.waitFor('shown', at(6), 0)).to.equal(false)
+  })
+  it('leaves nobody listening', async () => {
+    const progress = projectionProgress()
+    let heard = 0
+    const stop = progress.onReport('shown', () => heard++)
+    progress.report('shown', reached(1))
+    stop()
+    progress.report('shown', reached(2))
+    expect(heard).to.equal(1)
+  })
+})
