@@ -20,6 +20,8 @@ export interface RoutedMessage {
   readonly event: string
   readonly acceptedAt: string
   readonly webhooks: readonly WebhookId[]
+  /** The checkpoint of the read model `webhooks` that it was matched at. */
+  readonly matchedAt: Checkpoint
 }
 /** A place in the list of a tenant's messages. */
 export interface MessageCursor {

@@ -45,6 +45,7 @@ describe('GET /v1/events/:id', () => {
       status: 'routed',
       deliveries: { total: 6, pending: 2, retrying: 1, success: 1, failed: 1, discarded: 1 },
       has_rejections: false,
+      rejections: [],
       accepted_at: acceptedAt,
       expires_at: new Date(Date.parse(acceptedAt) + 30 * 86_400_000).toISOString(),
     })
@@ -58,10 +59,12 @@ describe('GET /v1/events/:id', () => {
   it('200 says that other content was refused under the id', async () => {
     await route(api, await post('{"id":"rejecting","event":"a","payload":{}}'), [])
     await api.db.pool.query(
-      'insert into message_rejections (tenant, message, place, fingerprint, accepted_at) values ($1, $2, $3, $4, now())',
-      [admin.tenant, 'rejecting', 'test/0/99/0', 'f'],
+      'insert into message_rejections (tenant, message, place, fingerprint, accepted_at) values ($1, $2, $3, $4, $5)',
+      [admin.tenant, 'rejecting', 'test/0/99/0', 'f', '2026-03-31T00:00:00.000Z'],
     )
-    expect((await read('rejecting')).get('data.has_rejections')).to.equal('true')
+    const seen = await read('rejecting')
+    expect(seen.get('data.has_rejections')).to.equal('true')
+    expect(JSON.parse(seen.text).data.rejections).to.deep.equal([{ accepted_at: '2026-03-31T00:00:00.000Z', reason: 'content_differs' }])
   })
   it('200 with payload null once it has expired', async () => {
     const produced = await post('{"id":"old","event":"a","payload":{}}')

@@ -13,6 +13,7 @@ const bodies: Readonly<Record<string, unknown>> = {
   createWebhook: { callback_url: localUrl, event: 'a' },
   changeWebhook: { description: 'y' },
   postEvent: { event: 'a', payload: {} },
+  replayEvent: {},
   postEvents: { events: [{ event: 'a', payload: {} }] },
 }
 /** What is looked for by an id, and so must not be found by strangers. */

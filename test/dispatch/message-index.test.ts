@@ -62,4 +62,26 @@ describe('the message index', () => {
     expect(await index.find(message('old', '').tenant, 'old' as MessageId)).to.equal(null)
     expect(await index.find(message('a', '').tenant, 'a' as MessageId)).to.not.equal(null)
   })
+  it('lists by filters in bounded looks: a page may be short or empty, and says where to go on', async () => {
+    const tenant = '01ARZ3NDEKTSV4RRFFQ69G5FAY' as TenantId
+    const listed = Array.from({ length: 10 }, (_, i) =>
+      message(`l${i}`, `b/0/7/${i}`, {
+        tenant,
+        event: i === 0 || i === 6 ? 'seldom' : 'often',
+        acceptedAt: `2026-01-01T00:00:00.00${Math.floor(i / 2)}Z`,
+      }),
+    )
+    await index.claim(listed)
+    const pages: string[][] = []
+    let after: { at: string; message: MessageId } | null | undefined
+    while (after !== null) {
+      const { messages, next } = await index.list({ tenant, event: 'seldom', limit: 5, scan: 3, ...(after === undefined ? {} : { after }) })
+      pages.push(messages.map((m) => m.message))
+      after = next
+    }
+    expect(pages).to.deep.equal([[], ['l6'], [], ['l0']])
+    const first = await index.list({ tenant, event: 'often', limit: 2, scan: 3 })
+    expect(first.messages.map((m) => m.message)).to.deep.equal(['l9', 'l8'])
+    expect(first.next?.message).to.equal('l8')
+  })
 })
