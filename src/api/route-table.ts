@@ -6,6 +6,7 @@ import type { Route } from './route.ts'
 import { authRoutes } from './routes/auth.ts'
 import { deliveryRoutes } from './routes/deliveries.ts'
 import { eventRoutes } from './routes/events.ts'
+import { explainRoutes } from './routes/explain.ts'
 import { historyRoutes } from './routes/history.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { operationRoutes } from './routes/operation.ts'
@@ -27,6 +28,7 @@ export function routeTable(
     ...eventRoutes(deps),
     ...deliveryRoutes(deps),
     ...historyRoutes(deps),
+    ...explainRoutes(deps),
     ...operationRoutes(deps, credentials, () => {
       document ??= JSON.stringify(openApi(table, deps.settings.version))
       return document

@@ -1,9 +1,8 @@
-/** Names that Kolbak's own messages have; no wildcard but their own reaches them. */
-const reserved = 'kolbak.'
+import { reservedPrefix } from '../lib/pattern.ts'
 
 /**
- * Finds what is registered under patterns that match an event's name: an exact name, `order.*` (every name beginning
- * `order.`), or `*` (every name that is not reserved). A look-up costs the name's dots, not the number of patterns.
+ * Finds what is registered under patterns that take an event's name (`patternTakes` says the rule). A look-up costs the
+ * name's dots, not the number of patterns.
  */
 export interface PatternIndex<T> {
   add(pattern: string, value: T): void
@@ -32,7 +31,7 @@ export function patternIndex<T>(): PatternIndex<T> {
       }
       collect(name)
       for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) collect(`${name.slice(0, dot)}.*`)
-      if (!name.startsWith(reserved)) collect('*')
+      if (!name.startsWith(reservedPrefix)) collect('*')
       return found
     },
   }

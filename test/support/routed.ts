@@ -34,8 +34,11 @@ export async function route(api: TestApi, { record, place }: Produced, webhooks:
   const { tenant, acceptedAt } = record
   const { id, event, fingerprint } = message
   const ids = webhooks.map((webhook) => webhook as WebhookId)
+  const { rows } = await api.db.pool.query<{ checkpoint: Checkpoint | null }>(
+    "select checkpoint from projections where name = 'webhooks' and is_live",
+  )
   const [claimed] = await messageIndex(api.db.pool).claim([
-    { tenant, message: id, fingerprint, place, event, acceptedAt, webhooks: ids, matchedAt: '0' as Checkpoint },
+    { tenant, message: id, fingerprint, place, event, acceptedAt, webhooks: ids, matchedAt: rows[0]?.checkpoint ?? ('0' as Checkpoint) },
   ])
   if (!claimed) throw new Error('the message is in the index already')
   const vault = await api.deps.keyring.vault(tenant)

@@ -1,0 +1,35 @@
+import type { WebhookId } from '../../events/ids.ts'
+import { eventName, messageId, timestamp, ulid } from './common.ts'
+import { delivery } from './delivery.ts'
+import { named, nullable, object } from './json-schema.ts'
+
+export interface ExplainQuery {
+  readonly webhook: WebhookId
+}
+export const explainQuery = object<ExplainQuery>({ webhook: ulid })
+
+export const reasons = ['matched', 'created_later', 'deleted', 'inactive', 'pattern', 'not_known_yet'] as const
+
+export const explanation = named(
+  'Explanation',
+  object({
+    event_id: messageId,
+    event: { ...eventName, pattern: '^[A-Za-z0-9_.:/-]+$' },
+    accepted_at: timestamp,
+    webhook_id: ulid,
+    matched: { type: 'boolean' },
+    reason: { enum: reasons, description: 'Why it was matched, or why not.' },
+    explanation: { type: 'string', description: 'The same as a sentence.' },
+    webhook_then: nullable({
+      ...object({
+        revision: { type: 'integer', minimum: 0 },
+        event: { type: 'string' },
+        is_active: { type: 'boolean' },
+        callback_url: { type: 'string' },
+      }),
+      description: 'The webhook when the event was matched; null before its creation.',
+    }),
+    delivery: { anyOf: [delivery, { type: 'null' }], description: 'With every attempt; null when nothing was owed.' },
+    next: { type: 'string', description: 'What comes next.' },
+  }),
+)
