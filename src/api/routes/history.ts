@@ -2,10 +2,10 @@ import type { Decider, Fact } from '../../commands/handler.ts'
 import { keyDecider } from '../../commands/key.ts'
 import { webhookDecider } from '../../commands/webhook.ts'
 import type { Actor, RecordedEvent } from '../../events/envelope.ts'
-import type { KeyId, TenantId } from '../../events/ids.ts'
+import type { ClientId, KeyId, TenantId } from '../../events/ids.ts'
 import { keyStream, type StreamName, webhookStream } from '../../events/streams.ts'
 import { findKey } from '../../projections/api-keys.ts'
-import { listClients } from '../../projections/clients.ts'
+import { findClient } from '../../projections/clients.ts'
 import { answer } from '../answers.ts'
 import { readRevisionCursor, writeRevisionCursor } from '../cursors.ts'
 import type { ApiDependencies } from '../dependencies.ts'
@@ -70,12 +70,12 @@ export function historyRoutes(deps: ApiDependencies): Route[] {
 
   /** Actors by name: clients of the tenant, and keys that there still are. */
   const namesOf = async (tenant: TenantId, events: readonly RecordedEvent[]): Promise<Map<Actor, string>> => {
-    const actors = new Set(events.map((event) => event.metadata.actor))
-    const names = new Map<Actor, string>((await listClients(deps.pool, tenant)).map(({ id, name }) => [`client:${id}`, name]))
-    for (const actor of actors) {
-      if (!actor.startsWith('key:')) continue
-      const key = await findKey(deps, tenant, actor.slice('key:'.length) as KeyId)
-      if (key !== null) names.set(actor, key.name)
+    const names = new Map<Actor, string>()
+    for (const actor of new Set(events.map((event) => event.metadata.actor))) {
+      const [kind, id = ''] = actor.split(/:(.*)/s)
+      const found =
+        kind === 'client' ? await findClient(deps.pool, id as ClientId) : kind === 'key' ? await findKey(deps, tenant, id as KeyId) : null
+      if (found?.tenant === tenant) names.set(actor, found.name)
     }
     return names
   }
