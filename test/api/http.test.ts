@@ -247,10 +247,12 @@ describe('HTTP', () => {
     const held = new Promise<void>((resolve) => {
       release = resolve
     })
+    let underWay = false
     const other = await startApi({
       replace: ({ bus }) => ({
         bus: {
           async produce(record) {
+            underWay = true
             await held
             return bus.produce(record)
           },
@@ -261,8 +263,8 @@ describe('HTTP', () => {
     const posting = other.call('POST', '/v1/events', { as: client, body: { event: 'a', payload: {} } })
     const idle = connect(other.port, '127.0.0.1')
     idle.on('error', () => undefined)
-    await waitFor(() => idle.readyState === 'open')
-    const closing = other.api.close(3_000)
+    await waitFor(() => underWay && idle.readyState === 'open')
+    const closing = other.api.close(1_000)
     await waitFor(async () => {
       try {
         await fetch(`${other.origin}/health/live`)
