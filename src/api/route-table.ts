@@ -11,6 +11,7 @@ import { historyRoutes } from './routes/history.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { operationRoutes } from './routes/operation.ts'
 import { postEventRoutes } from './routes/post-events.ts'
+import { webhookActionRoutes } from './routes/webhook-actions.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -24,6 +25,7 @@ export function routeTable(
     ...authRoutes(deps, tokens, failed),
     ...keyRoutes(deps),
     ...webhookRoutes(deps),
+    ...webhookActionRoutes(deps),
     ...postEventRoutes(deps),
     ...eventRoutes(deps),
     ...deliveryRoutes(deps),

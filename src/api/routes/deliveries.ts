@@ -13,7 +13,7 @@ import { type Identity, type Route, route } from '../route.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { type CursorQuery, delivery, listDeadLettersQuery, listHistoryQuery } from '../schemas/delivery.ts'
 import { ofDeletion } from '../schemas/headers.ts'
-import { ownerOf } from './webhooks.ts'
+import { ownerOf } from '../webhook-views.ts'
 
 /** More than any tenant's limit allows by default: a key's webhooks are asked for in one query. */
 const webhooksOfKey = 10_000

@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { type WebhookState, webhookDecider } from '../../commands/webhook.ts'
+import { webhookDecider } from '../../commands/webhook.ts'
 import { webhookStream } from '../../events/streams.ts'
 import { listWebhooksAsOf } from '../../projections/webhook-versions.ts'
-import { countWebhooks, findWebhook, listWebhooks, type WebhookRow } from '../../projections/webhooks.ts'
+import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { answer, noContent, noStore } from '../answers.ts'
 import { changes, etag } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
@@ -15,25 +14,7 @@ import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/h
 import { atMomentQuery } from '../schemas/history.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
 import { webhookChecks } from '../webhook-checks.ts'
-
-/** A webhook as answers show it: without its secret, and without an envelope where it stands alone. */
-const view = (row: Omit<WebhookState, 'secret' | 'previousSecret' | 'previousUntil' | 'deleted'>, failingSince: string | null) => ({
-  id: row.id,
-  callback_url: row.callbackUrl,
-  event: row.event,
-  description: row.description,
-  is_active: row.isActive,
-  key_id: row.keyId,
-  retry_delays: row.retryDelays,
-  deactivation_reason: row.deactivationReason,
-  failing_since: failingSince,
-  created_at: row.createdAt,
-  updated_at: row.updatedAt,
-})
-const rowView = (row: WebhookRow) => view(row, row.failingSince)
-
-/** The tenant's, or of them those that the key which asks has created. */
-export const ownerOf = ({ caller }: Identity) => ({ tenant: caller.tenant, ...(caller.keyId === null ? {} : { keyId: caller.keyId }) })
+import { newWebhookSecret, ownerOf, webhookRowView as rowView, webhookView as view } from '../webhook-views.ts'
 
 export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { change } = changes(deps)
@@ -136,7 +117,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
             event: body.event,
             description: body.description?.toWellFormed() ?? null,
             is_active: body.is_active ?? true,
-            secret: body.secret ?? `whsec_${randomBytes(32).toString('base64')}`,
+            secret: body.secret ?? newWebhookSecret(),
             retry_delays: body.retry_delays ?? null,
           },
           asked,

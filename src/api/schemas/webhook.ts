@@ -2,6 +2,7 @@ import type { KeyId, WebhookId } from '../../events/ids.ts'
 import { description, limit, type Offset, offset, timestamp, ulid } from './common.ts'
 import { asOf } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+import { overlap, type Rotation } from './rotation.ts'
 
 const callbackUrl: JsonSchema = {
   type: 'string',
@@ -87,6 +88,22 @@ export const webhook = named('Webhook', object(shown))
 export const createdWebhook = named(
   'CreatedWebhook',
   object({ ...shown, secret: { ...secret, description: 'Shown this once: it verifies the signatures.' } }),
+)
+
+export interface RotateSecret extends Rotation {
+  readonly secret?: string
+}
+export const rotateSecret = named<RotateSecret>(
+  'RotateSecret',
+  object({ overlap_seconds: overlap, secret: { ...secret, description: 'The new one; made when absent.' } }, ['overlap_seconds', 'secret']),
+)
+export const rotatedWebhook = named(
+  'RotatedWebhook',
+  object({
+    ...shown,
+    secret: { ...secret, description: 'The new one, shown this once.' },
+    previous_secret_until: nullable({ ...timestamp, description: 'Until then the former secret signs too; null when it does no more.' }),
+  }),
 )
 
 export interface ListWebhooks extends Offset {

@@ -1,0 +1,89 @@
+import { webhookDecider } from '../../commands/webhook.ts'
+import { webhookStream } from '../../events/streams.ts'
+import { findWebhook } from '../../projections/webhooks.ts'
+import { sealMessage } from '../accepting.ts'
+import { answer, noStore } from '../answers.ts'
+import { changes } from '../changes.ts'
+import { type ApiDependencies, readModels } from '../dependencies.ts'
+import { ApiError, notFound } from '../errors.ts'
+import { messageId, webhookId } from '../ids.ts'
+import { type Route, route } from '../route.ts'
+import { envelope } from '../schemas/common.ts'
+import { acceptedEvent } from '../schemas/event.ts'
+import { ifMatch, ofChange } from '../schemas/headers.ts'
+import { overlapEnd } from '../schemas/rotation.ts'
+import { rotatedWebhook, rotateSecret } from '../schemas/webhook.ts'
+import { newWebhookSecret, ownerOf, webhookView } from '../webhook-views.ts'
+
+/** A name that producers cannot use. */
+const testEvent = 'kolbak.test'
+
+/** What consumers do with a webhook beside changing it. */
+export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+  const { bus, keyring, now, newUlid } = deps
+  const { change } = changes(deps)
+  const tag = 'Webhooks'
+  const credentials = 'bearer-or-key'
+  const scope = 'write:webhooks'
+
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/webhooks/:id/secret/rotate',
+      operationId: 'rotateWebhookSecret',
+      summary:
+        'Give a webhook a new secret; both sign for a while, so that receivers can change over. Of two former secrets the older one ends at once',
+      tag,
+      credentials,
+      scope,
+      body: rotateSecret,
+      bodyOptional: true,
+      requestHeaders: ifMatch,
+      errors: ['precondition_failed', 'conflict'],
+      answers: { 200: { description: 'Rotated. Only this answer holds the new secret.', schema: rotatedWebhook, headers: ofChange } },
+      async handler(asked) {
+        const id = webhookId(asked.params.id)
+        const { secret = newWebhookSecret() } = asked.body
+        const { state, headers } = await change(
+          webhookDecider,
+          webhookStream(id),
+          { type: 'RotateWebhookSecret', secret, previous_until: overlapEnd(asked.body, now()) },
+          asked,
+          { readModel: readModels.webhooks },
+        )
+        const row = await findWebhook(deps, ownerOf(asked), id)
+        return {
+          status: 200,
+          headers: { ...headers, ...noStore },
+          body: { ...webhookView(state, row?.failingSince ?? null), secret: state.secret, previous_secret_until: state.previousUntil },
+        }
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/webhooks/:id/test',
+      operationId: 'testWebhook',
+      summary: 'Send the event kolbak.test to this webhook alone, whatever events it wants',
+      tag,
+      credentials,
+      scope,
+      errors: ['webhook_inactive', 'bus_full', 'bus_unavailable', 'key_destroyed'],
+      answers: { 202: { description: "Sent: its outcome stands in the webhook's deliveries.", schema: envelope(acceptedEvent) } },
+      async handler(asked) {
+        const { tenant } = asked.caller
+        const target = webhookId(asked.params.id)
+        const webhook = await findWebhook(deps, ownerOf(asked), target)
+        if (webhook === null) throw notFound()
+        if (!webhook.isActive) throw new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
+        const id = messageId(`evt_${newUlid()}`)
+        const acceptedAt = new Date(now()).toISOString()
+        const payload = Buffer.from(JSON.stringify({ webhook_id: target, message: 'This is a test.' }))
+        const vault = await keyring.vault(tenant)
+        const content = { event: testEvent, event_time: acceptedAt, source: 'kolbak' }
+        const messages = [sealMessage(vault, tenant, id, content, payload)]
+        await bus.produce({ tenant, acceptedAt, correlationId: asked.requestId, messages, target })
+        return answer(202, { id, message: 'Event accepted for processing.' })
+      },
+    }),
+  ]
+}
