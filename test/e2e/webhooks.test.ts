@@ -1,0 +1,147 @@
+import { expect } from 'chai'
+import { Webhook } from 'standardwebhooks'
+import { type Received, type Receiver, startReceiver } from '../support/receiver.ts'
+import {
+  type Client,
+  clientOf,
+  type DeliveryAnswer,
+  endService,
+  type Page,
+  type RunningService,
+  startService,
+  temporaryFolder,
+  type WebhookAnswer,
+} from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+/** Whether the official library takes the request, for a consumer who knows this secret alone. */
+function verifies(secret: string, { raw, headers }: Received): boolean {
+  try {
+    new Webhook(secret).verify(raw, headers as Record<string, string>)
+    return true
+  } catch {
+    return false
+  }
+}
+const signatures = ({ headers }: Received) => String(headers['webhook-signature']).split(' ').length
+
+describe('what consumers do with their webhooks, end to end', function () {
+  this.timeout(60_000)
+  let dataDir: string
+  let service: RunningService
+  let api: Client
+  let receiver: Receiver
+  let paths = 0
+
+  before(async () => {
+    dataDir = await temporaryFolder()
+    ;[service, receiver] = await Promise.all([startService(dataDir), startReceiver()])
+    api = await clientOf(service.url)
+  })
+  after(async () => {
+    await Promise.all([receiver.close(), endService(service, dataDir)])
+  })
+  const subscribe = async (event: string, more: object = {}) => {
+    const path = `/consumer-${++paths}`
+    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
+    return { path, webhook }
+  }
+  /** Posts an event and answers the request that came of it. */
+  const sent = async (path: string, event: string): Promise<Received> => {
+    const before = receiver.received(path).length
+    await api.post('/v1/events', { event, payload: {} })
+    return waitFor(() => receiver.received(path)[before], { what: `a request to ${path}` })
+  }
+  const rotate = (id: string, body: object) =>
+    api.post<{ secret: string; previous_secret_until: string | null }>(`/v1/webhooks/${id}/secret/rotate`, body)
+
+  it('signs with both secrets after a rotation, so that old and new consumers both verify', async () => {
+    const { path, webhook } = await subscribe('rotated')
+    const before = await sent(path, 'rotated')
+    expect([verifies(webhook.secret, before), signatures(before)]).to.deep.equal([true, 1])
+    const { secret } = await rotate(webhook.id, { overlap_seconds: 3_600 })
+    const during = await sent(path, 'rotated')
+    expect([verifies(webhook.secret, during), verifies(secret, during), signatures(during)]).to.deep.equal([true, true, 2])
+    const again = await rotate(webhook.id, {})
+    const after = await sent(path, 'rotated')
+    expect([webhook.secret, secret, again.secret].map((each) => verifies(each, after))).to.deep.equal([false, true, true])
+  })
+  it('signs with the new secret alone once the overlap is over', async () => {
+    const { path, webhook } = await subscribe('overlapped')
+    const { secret, previous_secret_until: until } = await rotate(webhook.id, { overlap_seconds: 1 })
+    const alone = await waitFor(
+      async () => {
+        const request = await sent(path, 'overlapped')
+        return verifies(webhook.secret, request) ? undefined : { request, at: Date.now() }
+      },
+      { what: 'the former secret to end' },
+    )
+    expect([verifies(secret, alone.request), signatures(alone.request)]).to.deep.equal([true, 1])
+    expect(alone.at).to.be.greaterThanOrEqual(Date.parse(until ?? ''))
+  })
+  it('signs with the new secret alone at once when there is to be no overlap', async () => {
+    const { path, webhook } = await subscribe('replaced')
+    const { secret } = await rotate(webhook.id, { overlap_seconds: 0 })
+    const request = await sent(path, 'replaced')
+    expect([verifies(webhook.secret, request), verifies(secret, request), signatures(request)]).to.deep.equal([false, true, 1])
+  })
+  it("signs with a secret of the consumer's own", async () => {
+    const own = `whsec_${Buffer.from('a secret that the consumer has already').toString('base64')}`
+    const { path, webhook } = await subscribe('owned', { secret: own })
+    expect(webhook.secret).to.equal(own)
+    expect(verifies(own, await sent(path, 'owned'))).to.equal(true)
+  })
+  it("tries again after a webhook's own delays, and no further", async () => {
+    const { path, webhook } = await subscribe('own.delays', { retry_delays: [0.1, 0.2] })
+    receiver.answer(path, 500)
+    await sent(path, 'own.delays')
+    const delivery = await waitFor(async () => {
+      const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook.id}/deliveries?status=failed`)
+      return data[0]
+    })
+    expect(delivery.attempts.map((attempt) => attempt.number)).to.deep.equal([1, 2, 3])
+    const at = receiver.received(path).map((request) => request.at)
+    // Each 20 % less at the least.
+    expect(at[1]! - at[0]!).to.be.greaterThan(80)
+    expect(at[2]! - at[1]!).to.be.greaterThan(160)
+  })
+  it('sends a test to one webhook alone, signed, whatever events it wants', async () => {
+    const all = await subscribe('*')
+    const reserved = await subscribe('kolbak.*')
+    const { path, webhook } = await subscribe('order.created')
+    const { data } = await api.post<{ data: { id: string } }>(`/v1/webhooks/${webhook.id}/test`, undefined)
+    const request = await waitFor(() => receiver.received(path)[0])
+    expect(request.body).to.include({ id: data.id, event: 'kolbak.test', source: 'kolbak' })
+    expect(verifies(webhook.secret, request)).to.equal(true)
+    const [delivery] = await waitFor(async () => {
+      const page = await api.get<Page<DeliveryAnswer>>(`/v1/events/${data.id}/deliveries`)
+      return page.data.every((each) => each.status === 'success') ? page.data : undefined
+    })
+    expect(delivery?.webhook_id).to.equal(webhook.id)
+    expect([...receiver.received(all.path), ...receiver.received(reserved.path)]).to.deep.equal([])
+    for (const { webhook: other } of [all, reserved]) await api.call('DELETE', `/v1/webhooks/${other.id}`)
+  })
+  it('sends all deliveries of an event again when it is replayed', async () => {
+    const one = await subscribe('again')
+    const two = await subscribe('again')
+    await api.post('/v1/events', { id: 'again_1', event: 'again', payload: {} })
+    await waitFor(() => receiver.received(one.path).length === 1 && receiver.received(two.path).length === 1)
+    await waitFor(async () => (await api.post<Page<DeliveryAnswer>>('/v1/events/again_1/replay', undefined)).data.length === 2)
+    await waitFor(() => receiver.received(one.path).length > 1 && receiver.received(two.path).length > 1)
+    expect(receiver.received(one.path).every((request) => request.headers['webhook-id'] === 'again_1')).to.equal(true)
+  })
+  it('accepts a batch and delivers each of its events', async () => {
+    const { path } = await subscribe('batched.*')
+    const events = Array.from({ length: 100 }, (_, i) => ({ id: `batched_${i}`, event: `batched.${i}`, payload: { i } }))
+    await api.post('/v1/events/batch', { events })
+    await waitFor(() => receiver.received(path).length === 100)
+    expect(
+      receiver
+        .received(path)
+        .map((request) => request.body.id)
+        .sort(),
+    ).to.deep.equal(events.map((event) => event.id).sort())
+    const listed = await api.get<Page<{ id: string }>>('/v1/events?event=batched.7')
+    expect(listed.data.map((event) => event.id)).to.deep.equal(['batched_7'])
+  })
+})
