@@ -109,5 +109,5 @@ export interface ApiDependencies {
 }
 
 /** The read models that changes wait for, by the names of their projections. */
-export const readModels = { keys: 'api_keys', webhooks: 'webhooks', deliveries: 'deliveries' } as const
+export const readModels = { tenants: 'tenants', keys: 'api_keys', webhooks: 'webhooks', deliveries: 'deliveries' } as const
 export const defaultWaits = { routingWaitMs: 2_000, projectionWaitMs: 1_000 } as const

@@ -25,6 +25,8 @@ export const statuses = {
   webhook_limit_reached: 409,
   webhook_deleted: 409,
   webhook_inactive: 409,
+  default_tenant: 409,
+  last_admin: 409,
   payload_expired: 410,
   precondition_failed: 412,
   body_too_large: 413,

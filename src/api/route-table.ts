@@ -4,6 +4,7 @@ import type { FailedCredentials } from './failed-credentials.ts'
 import { openApi } from './openapi.ts'
 import type { Route } from './route.ts'
 import { authRoutes } from './routes/auth.ts'
+import { clientRoutes } from './routes/clients.ts'
 import { deliveryRoutes } from './routes/deliveries.ts'
 import { eventRoutes } from './routes/events.ts'
 import { explainRoutes } from './routes/explain.ts'
@@ -11,6 +12,7 @@ import { historyRoutes } from './routes/history.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { operationRoutes } from './routes/operation.ts'
 import { postEventRoutes } from './routes/post-events.ts'
+import { tenantRoutes } from './routes/tenants.ts'
 import { webhookActionRoutes } from './routes/webhook-actions.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
 import type { Tokens } from './tokens.ts'
@@ -23,6 +25,8 @@ export function routeTable(
   let document: string | undefined
   const table: Route[] = [
     ...authRoutes(deps, tokens, failed),
+    ...tenantRoutes(deps),
+    ...clientRoutes(deps),
     ...keyRoutes(deps),
     ...webhookRoutes(deps),
     ...webhookActionRoutes(deps),

@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '../events/envelope.ts'
 import { type ClientId, defaultTenant, type TenantId } from '../events/ids.ts'
-import type { RecordedTenantEvent, Scope, TenantEvents, TenantLimits } from '../events/tenant.ts'
+import type { LimitsChange, RecordedTenantEvent, Scope, TenantEvents, TenantLimits } from '../events/tenant.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Decider } from './handler.ts'
 
@@ -27,8 +27,8 @@ export interface TenantState {
   readonly updatedAt: string
 }
 export type TenantCommand =
-  | { type: 'RegisterTenant'; id: TenantId; name: string }
-  | { type: 'ChangeTenantSettings'; limits: TenantLimits }
+  | { type: 'RegisterTenant'; id: TenantId; name: string; limits?: LimitsChange }
+  | { type: 'ChangeTenantSettings'; limits: LimitsChange }
   | { type: 'SuspendTenant' }
   | { type: 'ResumeTenant' }
   | { type: 'IssueClient'; client_id: ClientId; name: string; scopes: readonly Scope[]; secret_hmac: string }
@@ -41,17 +41,31 @@ const liveClient = (state: TenantState, id: ClientId): ClientState => {
   if (client === undefined || client.revoked) throw new KolbakError('not_found', 'There is no such client.')
   return client
 }
+/** The limits after a change; what is null has gone. */
+const changedLimits = (limits: TenantLimits, change: LimitsChange): TenantLimits =>
+  Object.fromEntries(Object.entries({ ...limits, ...change }).filter(([, limit]) => typeof limit === 'number'))
+
+const isLastAdmin = (state: TenantState, { id, scopes }: ClientState): boolean =>
+  scopes.includes('admin') &&
+  ![...state.clients.values()].some((other) => other.id !== id && !other.revoked && other.scopes.includes('admin'))
 
 function decide(command: TenantCommand, state: TenantState | null): Decided[] {
-  if (command.type === 'RegisterTenant') return [{ type: 'TenantRegistered', data: { id: command.id, name: command.name } }]
+  if (command.type === 'RegisterTenant') {
+    const { id, name } = command
+    const limits = changedLimits({}, command.limits ?? {})
+    const registered: Decided = { type: 'TenantRegistered', data: { id, name } }
+    return Object.keys(limits).length === 0 ? [registered] : [registered, { type: 'TenantSettingsChanged', data: { id, limits } }]
+  }
   if (state === null) throw new KolbakError('not_found', 'There is no such tenant.')
   const { id } = state
   switch (command.type) {
     case 'ChangeTenantSettings': {
-      const limits = { ...state.limits, ...command.limits }
+      const limits = changedLimits(state.limits, command.limits)
       return JSON.stringify(limits) === JSON.stringify(state.limits) ? [] : [{ type: 'TenantSettingsChanged', data: { id, limits } }]
     }
     case 'SuspendTenant':
+      if (id === defaultTenant)
+        throw new KolbakError('default_tenant', 'The tenant `default` cannot be suspended: its admins could not resume it.')
       return state.suspended ? [] : [{ type: 'TenantSuspended', data: { id } }]
     case 'ResumeTenant':
       return state.suspended ? [{ type: 'TenantResumed', data: { id } }] : []
@@ -72,6 +86,8 @@ function decide(command: TenantCommand, state: TenantState | null): Decided[] {
     }
     case 'RevokeClient': {
       const client = liveClient(state, command.client_id)
+      if (isLastAdmin(state, client))
+        throw new KolbakError('last_admin', 'This is the last client with scope admin: issue another one first.')
       return [{ type: 'ClientRevoked', data: { id, client_id: client.id, generation: client.generation + 1 } }]
     }
   }

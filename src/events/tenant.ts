@@ -22,6 +22,8 @@ export interface TenantLimits {
   /** Requests a second, per client or key, elsewhere. */
   readonly requests_per_second?: number
 }
+/** A change of limits: null takes one away, so that the service's default holds again. */
+export type LimitsChange = { readonly [L in keyof TenantLimits]?: number | null }
 
 export interface TenantEvents {
   TenantRegistered: { id: TenantId; name: string }

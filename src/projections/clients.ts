@@ -2,6 +2,7 @@ import type { Pool } from 'pg'
 import type { ClientId, TenantId } from '../events/ids.ts'
 import type { Scope, TenantLimits } from '../events/tenant.ts'
 import { sqlOn } from '../lib/sql.ts'
+import type { Page } from './reading.ts'
 
 /** A client of a tenant, from the projection `tenants`. */
 export interface ClientRow {
@@ -33,9 +34,23 @@ export async function findClient(pool: Pool, id: ClientId): Promise<ClientOfTena
   return row ?? null
 }
 
-/** A tenant's clients, newest first, revoked ones included. */
-export const listClients = (pool: Pool, tenant: TenantId): Promise<ClientRow[]> =>
-  sqlOn(pool)<ClientRow>`
+/** A client of the tenant that is not revoked, or null. */
+export async function findClientOf(pool: Pool, tenant: TenantId, id: ClientId): Promise<ClientRow | null> {
+  const found = await findClient(pool, id)
+  return found === null || found.tenant !== tenant || found.revoked ? null : found
+}
+
+/** A tenant's clients that are not revoked, newest first. */
+export async function listClients(
+  pool: Pool,
+  { tenant, limit, offset }: { tenant: TenantId; limit: number; offset: number },
+): Promise<Page<ClientRow>> {
+  const sql = sqlOn(pool)
+  const [count] = await sql<{ total: bigint }>`select count(*) as total from clients where tenant = ${tenant} and not revoked`
+  const rows = await sql<ClientRow>`
     select id, tenant, name, scopes, secret_hmac as "secretHmac", previous_hmac as "previousHmac", previous_until as "previousUntil",
       generation, revoked, created_at as "createdAt", updated_at as "updatedAt"
-    from clients where tenant = ${tenant} order by created_at desc, id desc`
+    from clients where tenant = ${tenant} and not revoked
+    order by created_at desc, id desc limit ${limit} offset ${offset}`
+  return { rows, total: Number(count?.total ?? 0n) }
+}

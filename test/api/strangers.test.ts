@@ -12,28 +12,35 @@ const bodies: Readonly<Record<string, unknown>> = {
   changeKey: { name: 'y' },
   createWebhook: { callback_url: localUrl, event: 'a' },
   changeWebhook: { description: 'y' },
+  createTenant: { name: 'x' },
+  changeTenant: {},
+  issueClient: { name: 'x', scopes: ['read:events'] },
+  rotateClientSecret: {},
   rotateWebhookSecret: {},
   postEvent: { event: 'a', payload: {} },
   replayEvent: {},
   postEvents: { events: [{ event: 'a', payload: {} }] },
 }
 /** What is looked for by an id, and so must not be found by strangers. */
-type Ids = Readonly<Record<'key' | 'webhook' | 'event' | 'delivery', string>>
+type Ids = Readonly<Record<'key' | 'webhook' | 'event' | 'delivery' | 'tenant' | 'client', string>>
 const idOf = (path: string, ids: Ids): string | undefined =>
-  path.startsWith('/v1/keys/')
-    ? ids.key
-    : path.startsWith('/v1/webhooks/')
-      ? ids.webhook
-      : path.startsWith('/v1/events/')
-        ? ids.event
-        : path.startsWith('/v1/deliveries/')
-          ? ids.delivery
-          : undefined
+  path.startsWith('/v1/tenants/')
+    ? ids.tenant
+    : path.startsWith('/v1/keys/')
+      ? ids.key
+      : path.startsWith('/v1/webhooks/')
+        ? ids.webhook
+        : path.startsWith('/v1/events/')
+          ? ids.event
+          : path.startsWith('/v1/deliveries/')
+            ? ids.delivery
+            : undefined
 
 describe('strangers', () => {
   let api: TestApi
   let owner: TestClient
   let stranger: TestClient
+  let operator: TestClient
   let ownerKey: { id: string; key: string }
   let otherKey: { id: string; key: string }
   let ids: Ids
@@ -41,7 +48,8 @@ describe('strangers', () => {
   before(async () => {
     api = await startApi()
     routes = api.api.routes
-    ;[owner, stranger] = [await api.tenant(), await api.tenant()]
+    ;[owner, stranger, operator] = [await api.tenant(), await api.tenant(), await api.operator()]
+    const theirs = await api.tenant()
     ;[ownerKey, otherKey] = [await api.key(owner), await api.key(owner)]
     const webhook = await api.webhook(ownerKey)
     await api.call('POST', '/v1/events', { as: owner, body: { id: 'theirs', event: 'order.created', payload: {} } })
@@ -49,14 +57,18 @@ describe('strangers', () => {
     if (produced === undefined) throw new Error('nothing was produced')
     const [delivery] = await routeMessage(api, produced, [webhook])
     await delivery?.record({ type: 'DeliveryDeadLettered', code: 500 })
-    ids = { key: ownerKey.id, webhook, event: 'theirs', delivery: delivery?.id ?? '' }
+    ids = { key: ownerKey.id, webhook, event: 'theirs', delivery: delivery?.id ?? '', tenant: theirs.tenant, client: theirs.clientId }
   })
   after(() => api.stop())
 
   const ask = (route: Route, call: Call, known: Ids = ids) => {
     const body = route.body === undefined ? {} : { body: bodies[route.operationId] }
     const query = route.operationId === 'explainEvent' ? `?webhook=${known.webhook}` : ''
-    return api.call(route.method, `${route.path.replace(':id', idOf(route.path, known) ?? '')}${query}`, { ...body, ...call })
+    return api.call(
+      route.method,
+      `${route.path.replace(':id', idOf(route.path, known) ?? '').replace(':client_id', known.client)}${query}`,
+      { ...body, ...call },
+    )
   }
   /** Asks every route that the filter takes, and sees that nothing was stored. */
   const each = async (takes: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
@@ -86,6 +98,10 @@ describe('strangers', () => {
     ])
     for (const route of routes.filter(guarded)) {
       expect(bearerScopes, route.path).to.include(route.scope)
+      if (route.path.startsWith('/v1/tenants')) {
+        expect(route.scope, `${route.method} ${route.path}`).to.equal('admin')
+        continue
+      }
       const [verb] = (route.scope ?? '').split(':')
       expect(verb, `${route.method} ${route.path}`).to.equal(route.method === 'GET' ? 'read' : 'write')
     }
@@ -162,7 +178,7 @@ describe('strangers', () => {
   })
   it("404 for another tenant's ids, told as what does not exist", async () => {
     await each(
-      (route) => guarded(route) && route.path.includes(':id'),
+      (route) => guarded(route) && route.scope !== 'admin' && route.path.includes(':id'),
       async (route) => {
         const answer = await expectCode(route, { as: stranger }, 404, 'not_found')
         const nothing = await ask(
@@ -173,6 +189,8 @@ describe('strangers', () => {
             webhook: '01ARZ3NDEKTSV4RRFFQ69G5FAV',
             event: 'nothing',
             delivery: '0195d3a1-7a4b-5c6d-8e9f-001122334455',
+            tenant: '01ARZ3NDEKTSV4RRFFQ69G5FAV',
+            client: 'nobody',
           },
         )
         expect(answer.text).to.equal(nothing.text)
@@ -189,7 +207,7 @@ describe('strangers', () => {
   it('200, 201, 202 or 204 for the owner: what refused the others was who they are', async () => {
     const deletesLast = [...routes].filter(guarded).sort((a, b) => Number(a.method === 'DELETE') - Number(b.method === 'DELETE'))
     for (const route of deletesLast) {
-      const answer = await ask(route, { as: owner })
+      const answer = await ask(route, { as: route.scope === 'admin' ? operator : owner })
       expect(answer.status, `${route.method} ${route.path}: ${answer.text}`).to.be.within(200, 204)
     }
   })

@@ -44,6 +44,28 @@ describe('tenants', () => {
       .when({ type: 'ChangeTenantSettings', limits: { events_per_second: 1, webhooks: 5 } })
       .then()
   })
+  it('are registered with limits, where any are given', () => {
+    given()
+      .when({ type: 'RegisterTenant', id, name: 'Acme', limits: { webhooks: 5, events_per_second: null } })
+      .then(registered, fact('TenantSettingsChanged', { id, limits: { webhooks: 5 } }))
+    given()
+      .when({ type: 'RegisterTenant', id, name: 'Acme', limits: { webhooks: null } })
+      .then(registered)
+  })
+  it('lose a limit that a change makes null', () => {
+    const limited = fact('TenantSettingsChanged', { id, limits: { webhooks: 5, events_per_second: 100 } })
+    given(registered, limited)
+      .when({ type: 'ChangeTenantSettings', limits: { webhooks: null } })
+      .then(fact('TenantSettingsChanged', { id, limits: { events_per_second: 100 } }))
+    given(registered)
+      .when({ type: 'ChangeTenantSettings', limits: { webhooks: null } })
+      .then()
+  })
+  it('are never suspended when it is the tenant `default`, whose admins could not resume it', () => {
+    given(fact('TenantRegistered', { id: defaultTenant, name: 'default' }))
+      .when({ type: 'SuspendTenant' })
+      .thenRefused('default_tenant')
+  })
   it('are suspended and resumed once', () => {
     const suspended = fact('TenantSuspended', { id })
     given(registered).when({ type: 'SuspendTenant' }).then(suspended)
@@ -106,6 +128,18 @@ describe('clients', () => {
   it('are revoked, which raises the generation', () => {
     given(registered, issued).when({ type: 'RevokeClient', client_id }).then(revoked)
     expect(clientOf(given(registered, issued, revoked).state())).to.include({ revoked: true, generation: 2 })
+  })
+  it('are not revoked when no other admin is left', () => {
+    const admin = (name: string) =>
+      fact('ClientIssued', { id: defaultTenant, client_id: name as ClientId, name, scopes: ['admin'], secret_hmac: 'aa' })
+    const theirs = fact('TenantRegistered', { id: defaultTenant, name: 'default' })
+    const revoke = { type: 'RevokeClient', client_id: 'one' as ClientId } as const
+    const gone = fact('ClientRevoked', { id: defaultTenant, client_id: 'two' as ClientId, generation: 2 })
+    given(theirs, admin('one')).when(revoke).thenRefused('last_admin')
+    given(theirs, admin('one'), admin('two'), gone).when(revoke).thenRefused('last_admin')
+    given(theirs, admin('one'), admin('two'))
+      .when(revoke)
+      .then(fact('ClientRevoked', { id: defaultTenant, client_id: 'one' as ClientId, generation: 2 }))
   })
   it('cannot be changed when unknown or revoked', () => {
     const rotate = { type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_until: null } as const

@@ -113,8 +113,13 @@ describe('the read model of tenants and clients', () => {
         { type: 'IssueClient', client_id: id, name: `${i}`, scopes: [], secret_hmac: 'aa' },
         { now: new Date(Date.now() + i * 1_000).toISOString() },
       )
-    expect((await listClients(world.db.pool, tenant)).map((client) => client.id)).to.deep.equal([...ids].reverse())
-    expect(await listClients(world.db.pool, other)).to.deep.equal([])
+    const page = (of: TenantId, limit = 10, offset = 0) => listClients(world.db.pool, { tenant: of, limit, offset })
+    const listed = async (...asked: Parameters<typeof page>) => (await page(...asked)).rows.map((client) => client.id)
+    expect(await listed(tenant)).to.deep.equal([...ids].reverse())
+    expect(await listed(tenant, 1, 1)).to.deep.equal([ids.at(-2)])
+    expect(await page(other)).to.deep.equal({ rows: [], total: 0 })
+    await world.tenant(tenant, { type: 'RevokeClient', client_id: ids.at(-1)! })
+    expect(await listed(tenant)).to.deep.equal([...ids].reverse().slice(1))
   })
   it('leaves a client id to the tenant that had it first', async () => {
     const [first, second] = [await world.newTenant(), await world.newTenant()]

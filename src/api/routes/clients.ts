@@ -1,0 +1,169 @@
+import { randomBytes } from 'node:crypto'
+import { type ClientState, type TenantState, tenantDecider } from '../../commands/tenant.ts'
+import type { ClientId } from '../../events/ids.ts'
+import { tenantStream } from '../../events/streams.ts'
+import { type ClientRow, findClientOf, listClients } from '../../projections/clients.ts'
+import { findTenant } from '../../projections/tenants.ts'
+import { answer, noContent, noStore } from '../answers.ts'
+import { changes } from '../changes.ts'
+import { type ApiDependencies, readModels } from '../dependencies.ts'
+import { notFound } from '../errors.ts'
+import { clientId, tenantId } from '../ids.ts'
+import { type Route, route } from '../route.ts'
+import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
+import { ofDeletion } from '../schemas/headers.ts'
+import { overlapEnd, rotation } from '../schemas/rotation.ts'
+import { client, clientWithSecret, issueClient, listTenantsQuery } from '../schemas/tenant.ts'
+import { storable, within } from './tenants.ts'
+
+const view = ({ id, name, scopes, previousUntil, createdAt, updatedAt }: ClientState | ClientRow, now: number) => ({
+  client_id: id,
+  name,
+  scopes,
+  previous_secret_until: previousUntil !== null && Date.parse(previousUntil) > now ? previousUntil : null,
+  created_at: createdAt,
+  updated_at: updatedAt,
+})
+/** Generated, so that its HMAC alone need be kept: 256 bits are not guessed. */
+const newSecret = () => randomBytes(32).toString('base64url')
+
+export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+  const { pool, keyring, now } = deps
+  const { change } = changes(deps)
+  const readModel = readModels.tenants
+  const tag = 'Tenants'
+  const credentials = 'bearer'
+  const scope = 'admin'
+
+  const stateOf = (state: TenantState, id: ClientId): ClientState => {
+    const found = state.clients.get(id)
+    if (found === undefined) throw new Error('the client that was just changed is not in its tenant')
+    return found
+  }
+  /** The revision is the tenant's, and says nothing of the client. */
+  const withoutTag = ({ etag: _, ...headers }: Record<string, string>) => headers
+
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/tenants/:id/clients',
+      operationId: 'listClients',
+      summary: "List a tenant's clients that are not revoked, newest first",
+      tag,
+      credentials,
+      scope,
+      query: listTenantsQuery,
+      answers: { 200: { description: 'A page of clients.', schema: envelope(listOf(client), offsetPagination) } },
+      async handler({ params, query }) {
+        const { limit = defaultLimit, offset = 0 } = query
+        const tenant = tenantId(params.id)
+        if ((await findTenant(pool, tenant)) === null) throw notFound()
+        const { rows, total } = await listClients(pool, { tenant, limit, offset })
+        return answer(
+          200,
+          rows.map((row) => view(row, now())),
+          {},
+          { limit, offset, total },
+        )
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/tenants/:id/clients/:client_id',
+      operationId: 'getClient',
+      summary: 'Read a client',
+      tag,
+      credentials,
+      scope,
+      answers: { 200: { description: 'The client, without its secret.', schema: envelope(client) } },
+      async handler({ params }) {
+        const row = await findClientOf(pool, tenantId(params.id), clientId(params.client_id))
+        if (row === null) throw notFound()
+        return answer(200, view(row, now()))
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/tenants/:id/clients',
+      operationId: 'issueClient',
+      summary: 'Issue a client: credentials that are exchanged for tokens of the tenant',
+      tag,
+      credentials,
+      scope,
+      body: issueClient,
+      errors: ['conflict'],
+      answers: { 201: { description: 'Issued. Only this answer holds the secret.', schema: envelope(clientWithSecret) } },
+      async handler(asked) {
+        const { body, params } = asked
+        const tenant = tenantId(params.id)
+        const id = clientId(`client_${deps.newUlid()}`)
+        const secret = newSecret()
+        const { state, headers } = await change(
+          tenantDecider,
+          tenantStream(tenant),
+          {
+            type: 'IssueClient',
+            client_id: id,
+            name: storable(body.name),
+            scopes: body.scopes,
+            secret_hmac: keyring.lookup('client-secret', secret),
+          },
+          within(asked, tenant),
+          { readModel },
+        )
+        const location = `/v1/tenants/${tenant}/clients/${id}`
+        const shown = { ...view(stateOf(state, id), now()), client_secret: secret }
+        return answer(201, shown, { ...withoutTag(headers), ...noStore, location })
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/tenants/:id/clients/:client_id/secret/rotate',
+      operationId: 'rotateClientSecret',
+      summary: 'Give a client a new secret; tokens of the former one stop working, new ones can be had with both for a while',
+      tag,
+      credentials,
+      scope,
+      body: rotation,
+      bodyOptional: true,
+      errors: ['conflict'],
+      answers: { 200: { description: 'Only this answer holds the new secret.', schema: envelope(clientWithSecret) } },
+      async handler(asked) {
+        const { body, params } = asked
+        const tenant = tenantId(params.id)
+        const id = clientId(params.client_id)
+        const secret = newSecret()
+        const { state, headers } = await change(
+          tenantDecider,
+          tenantStream(tenant),
+          {
+            type: 'RotateClientSecret',
+            client_id: id,
+            secret_hmac: keyring.lookup('client-secret', secret),
+            previous_until: overlapEnd(body, now()),
+          },
+          within(asked, tenant),
+          { readModel },
+        )
+        return answer(200, { ...view(stateOf(state, id), now()), client_secret: secret }, { ...withoutTag(headers), ...noStore })
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/tenants/:id/clients/:client_id',
+      operationId: 'revokeClient',
+      summary: 'Revoke a client; its tokens stop working within a second',
+      tag,
+      credentials,
+      scope,
+      errors: ['conflict', 'last_admin'],
+      answers: { 204: { description: 'Revoked.', headers: ofDeletion } },
+      async handler(asked) {
+        const tenant = tenantId(asked.params.id)
+        const command = { type: 'RevokeClient', client_id: clientId(asked.params.client_id) } as const
+        const { headers } = await change(tenantDecider, tenantStream(tenant), command, within(asked, tenant), { readModel })
+        return noContent(withoutTag(headers))
+      },
+    }),
+  ]
+}

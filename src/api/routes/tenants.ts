@@ -1,0 +1,142 @@
+import { type TenantCommand, type TenantState, tenantDecider } from '../../commands/tenant.ts'
+import type { TenantId } from '../../events/ids.ts'
+import { tenantStream } from '../../events/streams.ts'
+import { findTenant, listTenants, type TenantRow } from '../../projections/tenants.ts'
+import { answer } from '../answers.ts'
+import { changes, etag } from '../changes.ts'
+import { type ApiDependencies, readModels } from '../dependencies.ts'
+import { notFound } from '../errors.ts'
+import { tenantId } from '../ids.ts'
+import { type Identity, type Route, route } from '../route.ts'
+import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
+import { ifMatch, ofChange, ofCreation, ofState } from '../schemas/headers.ts'
+import { changeTenant, createTenant, listTenantsQuery, tenant } from '../schemas/tenant.ts'
+
+const view = ({ id, name, limits, suspended, createdAt, updatedAt }: TenantState | TenantRow) => ({
+  id,
+  name,
+  limits: {
+    webhooks: limits.webhooks ?? null,
+    events_per_second: limits.events_per_second ?? null,
+    requests_per_second: limits.requests_per_second ?? null,
+  },
+  is_suspended: suspended,
+  created_at: createdAt,
+  updated_at: updatedAt,
+})
+
+/** An admin's command on a tenant: carried out in that tenant, under the admin's name. */
+export const within = <A extends Identity>(asked: A, tenant: TenantId): A => ({ ...asked, caller: { ...asked.caller, tenant } })
+
+export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+  const { change } = changes(deps)
+  const readModel = readModels.tenants
+  const tag = 'Tenants'
+  const credentials = 'bearer'
+  const scope = 'admin'
+
+  const turn = async (asked: Parameters<typeof change>[3], id: TenantId, command: TenantCommand) => {
+    const { state, headers } = await change(tenantDecider, tenantStream(id), command, within(asked, id), { readModel })
+    return answer(200, view(state), headers)
+  }
+
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/tenants/:id',
+      operationId: 'getTenant',
+      summary: 'Read a tenant',
+      tag,
+      credentials,
+      scope,
+      answers: { 200: { description: 'The tenant.', schema: envelope(tenant), headers: ofState } },
+      async handler({ params }) {
+        const row = await findTenant(deps.pool, tenantId(params.id))
+        if (row === null) throw notFound()
+        return answer(200, view(row), etag(row.revision))
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/tenants',
+      operationId: 'listTenants',
+      summary: 'List tenants, newest first',
+      tag,
+      credentials,
+      scope,
+      query: listTenantsQuery,
+      answers: { 200: { description: 'A page of tenants.', schema: envelope(listOf(tenant), offsetPagination) } },
+      async handler({ query }) {
+        const { limit = defaultLimit, offset = 0 } = query
+        const { rows, total } = await listTenants(deps.pool, { limit, offset })
+        return answer(200, rows.map(view), {}, { limit, offset, total })
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/tenants',
+      operationId: 'createTenant',
+      summary: 'Create a tenant: an account whose events, keys and webhooks nobody else sees',
+      tag,
+      credentials,
+      scope,
+      body: createTenant,
+      answers: { 201: { description: 'Created.', schema: envelope(tenant), headers: ofCreation } },
+      async handler(asked) {
+        const id = tenantId(deps.newUlid())
+        const { name, limits } = asked.body
+        const { state, headers } = await change(
+          tenantDecider,
+          tenantStream(id),
+          { type: 'RegisterTenant', id, name: storable(name), ...(limits === undefined ? {} : { limits }) },
+          within(asked, id),
+          { readModel, create: true },
+        )
+        return answer(201, view(state), { ...headers, location: `/v1/tenants/${id}` })
+      },
+    }),
+    route({
+      method: 'PATCH',
+      path: '/v1/tenants/:id',
+      operationId: 'changeTenant',
+      summary: "Change a tenant's limits; those that are not named stay",
+      tag,
+      credentials,
+      scope,
+      body: changeTenant,
+      requestHeaders: ifMatch,
+      errors: ['precondition_failed', 'conflict'],
+      answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
+      handler: (asked) => turn(asked, tenantId(asked.params.id), { type: 'ChangeTenantSettings', limits: asked.body.limits ?? {} }),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/tenants/:id/suspend',
+      operationId: 'suspendTenant',
+      summary: 'Suspend a tenant: its clients and keys get 403, and what is owed to its webhooks waits',
+      tag,
+      credentials,
+      scope,
+      requestHeaders: ifMatch,
+      errors: ['precondition_failed', 'conflict', 'default_tenant'],
+      answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
+      handler: (asked) => turn(asked, tenantId(asked.params.id), { type: 'SuspendTenant' }),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/tenants/:id/resume',
+      operationId: 'resumeTenant',
+      summary: 'End the suspension of a tenant: what waited is delivered',
+      tag,
+      credentials,
+      scope,
+      requestHeaders: ifMatch,
+      errors: ['precondition_failed', 'conflict'],
+      answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
+      handler: (asked) => turn(asked, tenantId(asked.params.id), { type: 'ResumeTenant' }),
+    }),
+  ]
+}
+
+/** Names of tenants and clients are columns of their own, unsealed: Postgres takes no NUL there. */
+export const storable = (text: string): string => text.toWellFormed().replaceAll('\u0000', '\ufffd')

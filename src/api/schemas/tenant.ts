@@ -1,0 +1,68 @@
+import { bearerScopes, type LimitsChange, type Scope } from '../../events/tenant.ts'
+import { limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
+import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+
+const ofLimit = (description: string): JsonSchema => ({
+  type: ['integer', 'null'],
+  minimum: 1,
+  maximum: 1_000_000_000,
+  description: `${description} Null: the service's default.`,
+})
+const limits: Readonly<Record<string, JsonSchema>> = {
+  webhooks: ofLimit('Webhooks that are not deleted.'),
+  events_per_second: ofLimit('Events a second for each client, on the routes that take events.'),
+  requests_per_second: ofLimit('Requests a second for each client and key, on all other routes.'),
+}
+const limitsChange = named<LimitsChange>('LimitsChange', object(limits, Object.keys(limits)))
+
+export interface CreateTenant {
+  readonly name: string
+  readonly limits?: LimitsChange
+}
+export const createTenant = named<CreateTenant>('CreateTenant', object({ name, limits: limitsChange }, ['limits']))
+export interface ChangeTenant {
+  readonly limits?: LimitsChange
+}
+export const changeTenant = named<ChangeTenant>('ChangeTenant', object({ limits: limitsChange }, ['limits']))
+
+export const tenant = named(
+  'Tenant',
+  object({
+    id: ulid,
+    name,
+    limits: named('Limits', object(limits)),
+    is_suspended: { type: 'boolean', description: 'Nothing is accepted for it; what is owed to its webhooks waits.' },
+    created_at: timestamp,
+    updated_at: timestamp,
+  }),
+)
+
+const clientId: JsonSchema = { type: 'string', pattern: '^[A-Za-z0-9_.-]{1,255}$', examples: ['client_01JQNV4T0M2ZB7V6RWKD5YQ3XE'] }
+const scopes: JsonSchema = {
+  type: 'array',
+  minItems: 1,
+  uniqueItems: true,
+  items: { enum: bearerScopes },
+  description: '`admin` only in the tenant `default`.',
+  examples: [['write:events', 'read:events']],
+}
+export interface IssueClient {
+  readonly name: string
+  readonly scopes: readonly Scope[]
+}
+export const issueClient = named<IssueClient>('IssueClient', object({ name, scopes }))
+
+const shown: Readonly<Record<string, JsonSchema>> = {
+  client_id: clientId,
+  name,
+  scopes,
+  previous_secret_until: nullable({ ...timestamp, description: 'Until then the former secret gets tokens too.' }),
+  created_at: timestamp,
+  updated_at: timestamp,
+}
+export const client = named('Client', object(shown))
+export const clientWithSecret = named(
+  'ClientWithSecret',
+  object({ ...shown, client_secret: { type: 'string', description: 'Shown this once.' } }),
+)
+export const listTenantsQuery = object<Offset>({ limit, offset }, ['limit', 'offset'])
