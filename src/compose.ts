@@ -53,7 +53,11 @@ export async function compose(config: Config, log: Log): Promise<Service> {
   const stop = async () => {
     for (const part of started.splice(0).reverse()) {
       log.debug({ part: part.name }, 'part.stopping')
-      await part.stop()
+      try {
+        await part.stop()
+      } catch (error) {
+        log.error({ error, part: part.name }, 'part.stop_failed') // the rest is stopped all the same, Postgres last
+      }
     }
   }
   try {

@@ -28,10 +28,13 @@ export function startRetention(options: {
       try {
         // A day more: a day is dropped when its last moment has passed the retention.
         const day = new Date(now() - (retentionDays + 1) * 86_400_000).toISOString().slice(0, 10)
-        for (const sweep of sweeps) {
-          const dropped = await sweep.run(day)
-          if (dropped > 0) log.info({ what: sweep.name, before: day, dropped }, 'retention.swept')
-        }
+        for (const sweep of sweeps)
+          try {
+            const dropped = await sweep.run(day)
+            if (dropped > 0) log.info({ what: sweep.name, before: day, dropped }, 'retention.swept')
+          } catch (error) {
+            log.warn({ error, what: sweep.name }, 'retention.sweep_failed') // the others are not to wait for it
+          }
       } finally {
         await lease.release()
       }

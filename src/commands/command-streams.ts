@@ -36,7 +36,7 @@ export interface Decided {
 
 const schema = 1
 
-/** The hash that the stream's next event carries as `prev` (design.md, section 3). */
+/** The hash that the stream's next event carries as `prev`. */
 export const hashOf = (stored: Pick<NewEvent, 'type' | 'data' | 'metadata'>): string =>
   createHash('sha256')
     .update(JSON.stringify([stored.type, stored.data, stored.metadata]))
@@ -58,7 +58,7 @@ export function commandStreams(store: EventStore, keyring: Keyring): CommandStre
     },
     async append(stream, decided, expected, past, by) {
       const vault = await keyring.vault(by.tenant)
-      // Streams never run backwards: `as_of` compares these times (design.md, section 3).
+      // Streams never run backwards: `as_of` compares these times.
       const before = past.events.at(-1)?.metadata.time ?? ''
       const time = by.time > before ? by.time : before
       let prev = past.hash

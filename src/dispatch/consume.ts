@@ -15,16 +15,19 @@ export interface ConsumeDeps {
   readonly pool: Pool
   readonly metrics: DispatchMetrics
   readonly log: Log
-  /** Messages that are not done, over all partitions: beyond it fetching waits. */
+  /** Messages and deliveries that are not done, over all partitions: beyond it fetching waits. */
   readonly maxInHand?: number
+  /** Bytes of records that are not done. */
+  readonly maxBytesInHand?: number
   readonly saveEveryMs?: number
 }
 
-const fetchRecords = 500
+const mostRecords = 500
+const firstGuess = 100
 
 /** Takes what has come from the bus, and saves the offset of the first message not done. Runs until the signal aborts. */
 export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<void> {
-  const { bus, offsets, router, pool, metrics, log, maxInHand = 2_000, saveEveryMs = 200 } = deps
+  const { bus, offsets, router, pool, metrics, log, maxInHand = 2_000, maxBytesInHand = 64 << 20, saveEveryMs = 200 } = deps
   interface Held {
     readonly tracker: OffsetTracker
     saved: bigint
@@ -35,6 +38,10 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
   const starts = new Map<number, bigint>()
   const room = wake()
   let inHand = 0
+  let bytesInHand = 0
+  // A record holds up to a thousand messages: how many is learnt from what came last.
+  let perRecord = firstGuess
+  const isFull = () => inHand >= maxInHand || bytesInHand >= maxBytesInHand
 
   const setAside = (partition: number, record: BusRecord, error: unknown) => {
     metrics.unreadable.inc()
@@ -59,24 +66,37 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
       done()
       return
     }
-    const oneDone = held.tracker.add(busRecord.offset, record.messages.length)
-    inHand += record.messages.length
-    held.underWay += record.messages.length
+    const { messages } = record
+    const oneDone = held.tracker.add(busRecord.offset, messages.length)
+    let left = messages.length
+    held.underWay += messages.length
+    bytesInHand += busRecord.bytes.length
     await Promise.all(
-      record.messages.map((message, i) =>
-        router.route({
+      messages.map((message, i) => {
+        let weight = 1
+        let over = false
+        inHand += weight
+        return router.route({
           record,
           message,
           place: placeOf(bus.identity, partition.partition, busRecord.offset, i),
           held: () => partition.held(),
-          settled(done) {
-            inHand--
-            held.underWay--
-            if (done) oneDone()
-            if (inHand < maxInHand || held.underWay === 0) room.notify()
+          owes(deliveries) {
+            inHand += deliveries
+            weight += deliveries
           },
-        }),
-      ),
+          refuse: (error) => setAside(partition.partition, busRecord, error),
+          settled(done) {
+            if (over) return
+            over = true
+            inHand -= weight
+            held.underWay--
+            if (--left === 0) bytesInHand -= busRecord.bytes.length
+            if (done) oneDone()
+            if (!isFull() || held.underWay === 0) room.notify()
+          },
+        })
+      }),
     )
   }
   const save = async () => {
@@ -94,10 +114,14 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
     partitions.set(partition.partition, held)
     log.info({ partition: partition.partition, offset: String(start) }, 'partition.taken')
     while (!partition.lost.aborted) {
-      while (inHand >= maxInHand && !partition.lost.aborted) await room.wait(100, partition.lost)
-      const records = await partition.fetch(fetchRecords)
+      while (isFull() && !partition.lost.aborted) await room.wait(100, partition.lost)
+      const records = await partition.fetch(Math.max(1, Math.min(mostRecords, Math.floor((maxInHand - inHand) / perRecord))))
       // What comes once it is lost is the next owner's.
-      if (!partition.lost.aborted) await Promise.all(records.map((record) => take(partition, held, record)))
+      if (partition.lost.aborted || records.length === 0) continue
+      const before = held.underWay
+      const taken = records.map((record) => take(partition, held, record))
+      perRecord = Math.max(1, (held.underWay - before) / records.length)
+      await Promise.all(taken)
     }
     // What is under way is finished and appended: its offsets count whoever saves them.
     while (held.underWay > 0) await room.wait(100)

@@ -70,7 +70,7 @@ export function deliverer(deps: DeliverDeps) {
     await untilDone(() => schedule.park(owed), { onError: (error, delayMs) => log.warn({ error, delayMs }, 'delivery.park_failed') })
     return 'done'
   }
-  /** A deleted or inactive webhook discards; an unknown one or a suspended tenant waits (design.md, section 2). */
+  /** A deleted or inactive webhook discards; an unknown one or a suspended tenant waits. */
   const targetOf = (owed: Owed): Target | null => {
     const target = copy.get(owed.webhook)
     return target === undefined || copy.isSuspended(owed.tenant) ? null : target

@@ -109,16 +109,20 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     ),
   ])
   // Unheard until stop() awaits it, a failure here would end the process without a word.
-  running.catch((error: unknown) => log.error({ error }, 'dispatcher.failed'))
+  let isRunning = true
+  running.catch((error: unknown) => {
+    isRunning = false
+    log.error({ error }, 'dispatcher.failed')
+  })
   return {
     get isReady() {
-      return routing.isOpen
+      return isRunning && routing.isOpen
     },
     async stop() {
       stopping.abort()
       free.close()
-      await running
       await routing.stop()
+      await running
       free.stop()
       await send.close()
     },

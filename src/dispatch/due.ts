@@ -27,8 +27,12 @@ export interface DueDeps {
 
 /** Webhooks looked at in one round; the next begins after the last. */
 const webhooksPerRound = 500
+/** Rows in hand at once. */
+const mostInHand = 2_000
 /** Rows claimed in one round. */
 const rowsPerRound = 500
+
+const keyOf = ({ delivery, chain, attempt }: Owed) => `${delivery}/${chain}/${attempt}`
 
 /** What the state of a delivery says of a claimed row: is its attempt over already? */
 export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | null, row: { chain: number; attempt: number }): boolean =>
@@ -48,19 +52,23 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
   let cursor = ''
   let claimedLast = 0
 
-  const roomsFor = (waiting: readonly { webhook: WebhookId }[]) => {
-    let left = rowsPerRound
+  /** What may be claimed of whom, and the last webhook that was looked at. */
+  const roomsFor = (waiting: readonly { webhook: WebhookId; claimable: boolean }[]) => {
+    let left = Math.min(rowsPerRound, mostInHand - inHand.size)
+    let last = ''
     const rooms: { webhook: WebhookId; count: number }[] = []
-    for (const { webhook } of waiting) {
+    for (const { webhook, claimable } of waiting) {
+      if (left <= 0) break
+      last = webhook
       const target = copy.get(webhook)
       // An unknown webhook's rows and a suspended tenant's wait: they are not theirs to lose.
-      if (target === undefined || copy.isSuspended(target.tenant) || left === 0) continue
+      if (!claimable || target === undefined || copy.isSuspended(target.tenant)) continue
       const count = Math.min(left, slots.room(webhook, target.tenant))
       if (count === 0) continue
       rooms.push({ webhook, count })
       left -= count
     }
-    return rooms
+    return { rooms, last }
   }
   /** Tells the slots who has parked rows, once all of them have been looked at. */
   const noteParked = (waiting: readonly { webhook: WebhookId; parked: boolean }[], isLast: boolean) => {
@@ -82,7 +90,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
         onError: (error, delayMs) => log.error({ error, delayMs, delivery: row.delivery }, 'delivery.failed'),
       })
     } finally {
-      if (inHand.get(row.delivery) === hand) inHand.delete(row.delivery)
+      inHand.delete(keyOf(row))
       // The next rows are fetched while the last of these are still under way.
       if (parkedNow.has(row.webhook) && inHand.size * 2 <= claimedLast) wake.notify()
     }
@@ -91,21 +99,24 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     await copy.freshen()
     const waiting = await schedule.waiting(cursor, webhooksPerRound)
     noteParked(waiting, waiting.length < webhooksPerRound)
-    cursor = waiting.length === webhooksPerRound ? waiting.at(-1)!.webhook : ''
+    const { rooms, last } = roomsFor(waiting)
+    const lookedAtAll = last === (waiting.at(-1)?.webhook ?? '')
+    cursor = lookedAtAll && waiting.length < webhooksPerRound ? '' : last
     const asked = performance.now()
-    const rows = (await schedule.claim(roomsFor(waiting))).filter((row) => !inHand.has(row.delivery))
+    // One that is in hand already is a claim of ours that had run out: whoever has it in hand goes on.
+    const rows = (await schedule.claim(rooms)).filter((row) => !inHand.has(keyOf(row)))
     if (rows.length === 0) {
       if (cursor === '') await wake.wait(pollMs, signal)
       return
     }
     claimedLast = rows.length
     const hands = rows.map((row): InHand => ({ row, until: asked + claimMs }))
-    for (const hand of hands) inHand.set(hand.row.delivery, hand)
+    for (const hand of hands) inHand.set(keyOf(hand.row), hand)
     try {
       const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.payloads(rows)])
       rows.forEach((row, i) => void one(row, states[i] ?? null, bodies[i] ?? null, hands[i]!))
     } catch (error) {
-      for (const { row } of hands) inHand.delete(row.delivery)
+      for (const { row } of hands) inHand.delete(keyOf(row))
       await schedule.release(rows)
       throw error
     }
@@ -114,8 +125,11 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     await pause(claimMs / 4, renewing.signal)
     const hands = [...inHand.values()]
     const asked = performance.now()
-    await schedule.renew(hands.map(({ row }): Owed => row))
-    for (const hand of hands) hand.until = asked + claimMs
+    const kept = await schedule.renew(hands.map(({ row }): Owed => row))
+    hands.forEach((hand, i) => {
+      // Another process has it: nothing of it may be sent here any more.
+      hand.until = kept[i] ? asked + claimMs : Number.NEGATIVE_INFINITY
+    })
   }
   const renewing = new AbortController()
   const claims = keepRunning(keepClaims, {

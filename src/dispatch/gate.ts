@@ -5,11 +5,11 @@ import { keepRunning, pause } from '../lib/retry.ts'
 /**
  * Routing waits while the read model `webhooks` is behind: at the start until it has reached the store's head, and later
  * while it has been behind for more than a second (its projection is stopped). A read model that is behind must not look
- * like "no webhook" (design.md, section 2).
+ * like "no webhook".
  */
 export interface Gate {
-  /** Resolves when routing may go on. */
-  open(): Promise<void>
+  /** Resolves with true when routing may go on, with false when the gate was stopped while it was closed. */
+  open(): Promise<boolean>
   readonly isOpen: boolean
   stop(): Promise<void>
 }
@@ -22,7 +22,7 @@ export function gate(deps: { head(): Promise<Checkpoint | null>; reached(): Prom
   const stop = new AbortController()
   let open = false
   let behindSince: number | null = null
-  const waiters: (() => void)[] = []
+  const waiters: ((isOpen: boolean) => void)[] = []
 
   const look = async () => {
     const wanted = await head()
@@ -32,7 +32,7 @@ export function gate(deps: { head(): Promise<Checkpoint | null>; reached(): Prom
       behindSince = null
       if (!open) log.info({}, 'routing.open')
       open = true
-      for (const go of waiters.splice(0)) go()
+      for (const go of waiters.splice(0)) go(true)
     } else {
       behindSince ??= performance.now()
       if (open && performance.now() - behindSince > patienceMs) {
@@ -47,15 +47,16 @@ export function gate(deps: { head(): Promise<Checkpoint | null>; reached(): Prom
     get isOpen() {
       return open
     },
-    open: async () => {
-      if (!open)
-        await new Promise<void>((resolve) => {
+    open: async () =>
+      open ||
+      (!stop.signal.aborted &&
+        (await new Promise<boolean>((resolve) => {
           waiters.push(resolve)
-        })
-    },
+        }))),
     async stop() {
       stop.abort()
       await loop
+      for (const go of waiters.splice(0)) go(false)
     },
   }
 }

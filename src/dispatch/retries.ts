@@ -7,7 +7,7 @@ type Scheduling = Extract<RecordedDeliveryEvent, { data: { delivery: DeliveryId 
 
 /**
  * The retry manager: turns attempt events into rows of `scheduled_deliveries`, in the transaction that moves the
- * checkpoint and after the delivery log has the same events (design.md, section 2, step 8).
+ * checkpoint and after the delivery log has the same events.
  *
  * A failed attempt or a replay: a row for the next attempt, overwritten only by a higher (chain, attempt). An end: rows
  * of chains up to its own go. Due is this Postgres's now + the delay, so that no clock's skew fires anything early.

@@ -5,7 +5,7 @@ import type { EventId, Place, WebhookId } from '../events/ids.ts'
 import type { Message, MessageRecord } from '../events/message-record.ts'
 import { routingStream } from '../events/streams.ts'
 import { deliveryId, rejectedId, routedId } from '../lib/delivery-id.ts'
-import { type GroupCommit, groupCommit } from '../lib/group-commit.ts'
+import { type GroupCommit, groupCommit, isDataError } from '../lib/group-commit.ts'
 import type { Log } from '../lib/log.ts'
 import { untilDone } from '../lib/retry.ts'
 import type { DeliveryLog } from '../ports/delivery-log.ts'
@@ -25,6 +25,10 @@ export interface Incoming {
   readonly place: Place
   /** Whether its partition is still ours. */
   held(): boolean
+  /** It owes so many deliveries: what is in hand is bounded by them too. */
+  owes(deliveries: number): void
+  /** Sets its record aside, visibly: it cannot be routed, whoever tries. */
+  refuse(error: unknown): Promise<unknown>
   /** Called once, when nothing of it is under way any more. @param done it is routed and each of its deliveries is attempted or parked, durably; false when it was lost on the way */
   settled(done: boolean): void
 }
@@ -47,7 +51,7 @@ export interface RouteDeps {
 
 const schema = 1
 
-/** Step 3 of a message's way: matches, archives, writes the message index, and starts the deliveries (design.md, section 2). */
+/** Step 3 of a message's way: matches, archives, writes the message index, and starts the deliveries. */
 export function router(deps: RouteDeps): Router {
   const { gate, copy, index, deliveryLog, schedule, store, deliver, metrics, log, now } = deps
 
@@ -125,6 +129,7 @@ export function router(deps: RouteDeps): Router {
     const owed = row.webhooks
       .map((webhook) => owedTo(row, webhook, incoming.record.correlationId))
       .filter(({ delivery }) => !skip.has(delivery))
+    incoming.owes(owed.length)
     let left = owed.length + 1
     let all = true
     const one = (done: boolean) => {
@@ -157,7 +162,11 @@ export function router(deps: RouteDeps): Router {
   }
 
   const routeBatch = async (batch: readonly Incoming[]): Promise<undefined[]> => {
-    await gate.open()
+    if (!(await gate.open())) {
+      // Stopping while the read model is behind: the messages stay on the bus.
+      for (const incoming of batch) incoming.settled(false)
+      return batch.map(() => undefined)
+    }
     // After the batch was fetched: whoever was answered 201 before a message's 202 is seen by it.
     await copy.refresh()
     const rows = batch.map((incoming) =>
@@ -171,20 +180,32 @@ export function router(deps: RouteDeps): Router {
     const others = rows.flatMap((row, i) => (claimed[i] ? [] : [{ row, incoming: batch[i]! }]))
     const stored = await index.stored(others.map(({ row }) => row))
     const again: { incoming: Incoming; row: IndexedMessage }[] = []
+    const repeated: Incoming[] = []
+    const rejected: Incoming[] = []
     others.forEach(({ row, incoming }, i) => {
       const first = stored[i]
       if (first === undefined || first === null) throw new Error(`message ${row.message} is neither new nor in the index`)
       if (first.place === row.place) again.push({ incoming, row: first })
-      else if (first.fingerprint === row.fingerprint) {
-        metrics.routed.inc({ result: 'duplicate' })
-        incoming.settled(true)
-      } else {
-        metrics.routed.inc({ result: 'rejected' })
-        void append(incoming, rejectedId(row.place), 'MessageRejected', { reason: 'content_differs' }).then(() => incoming.settled(true))
-      }
+      else if (first.fingerprint === row.fingerprint) repeated.push(incoming)
+      else rejected.push(incoming)
     })
     // Only after a crash or a rebalance; then with the list that is stored, whatever matches today.
     const skip = again.length === 0 ? new Set<string>() : await settled(again.map(({ row }) => row))
+    // From here on nothing can fail: whatever begins, or is said to be done, is so once.
+    for (const incoming of repeated) {
+      metrics.routed.inc({ result: 'duplicate' })
+      incoming.settled(true)
+    }
+    for (const incoming of rejected) {
+      metrics.routed.inc({ result: 'rejected' })
+      append(incoming, rejectedId(incoming.place), 'MessageRejected', { reason: 'content_differs' }).then(
+        () => incoming.settled(true),
+        (error: unknown) => {
+          log.error({ error, message: incoming.message.id, place: incoming.place }, 'message.failed')
+          incoming.settled(false)
+        },
+      )
+    }
     rows.forEach((row, i) => {
       if (!claimed[i]) return
       metrics.routed.inc({ result: row.webhooks.length === 0 ? 'unmatched' : 'routed' })
@@ -202,11 +223,21 @@ export function router(deps: RouteDeps): Router {
       // Until it works: a message that was accepted is never left out.
       untilDone(() => routeBatch(batch), {
         onError: (error, delayMs) => log.warn({ error, delayMs, messages: batch.length }, 'routing.failed'),
+        isFinal: isDataError,
       }),
+    // What the database refuses of one message must not hold up the others.
+    isPoison: isDataError,
+    // Who fetches has bounded what is in hand.
+    maxWaiting: Number.POSITIVE_INFINITY,
   })
   return {
-    route: async (incoming) => {
-      await routing.add(incoming)
+    async route(incoming) {
+      try {
+        await routing.add(incoming)
+      } catch (error) {
+        await incoming.refuse(error)
+        incoming.settled(true)
+      }
     },
   }
 }

@@ -18,14 +18,14 @@ export interface Room {
 export interface Schedule {
   /** Parks a delivery without a due time; a row that is as far or further stays. */
   park(owed: Owed): Promise<void>
-  /** Webhooks that have rows due (or parked) and unclaimed, after the cursor in the order of ids, and whether they have parked rows. */
-  waiting(after: string, limit: number): Promise<{ webhook: WebhookId; parked: boolean }[]>
+  /** Webhooks that have rows due or parked, after the cursor in the order of ids: whether any of them can be claimed, and whether any is parked. */
+  waiting(after: string, limit: number): Promise<{ webhook: WebhookId; claimable: boolean; parked: boolean }[]>
   /** Claims due rows first, then parked ones, oldest first, up to each webhook's room. Rows claimed by others are passed over. */
   claim(rooms: readonly Room[]): Promise<Claimed[]>
   /** Which of these deliveries have a row. */
   existing(deliveries: readonly DeliveryId[]): Promise<Set<DeliveryId>>
-  /** Keeps the claims of what is in hand. */
-  renew(owed: readonly Owed[]): Promise<void>
+  /** Keeps the claims of what is in hand; answers for each whether it is still ours. */
+  renew(owed: readonly Owed[]): Promise<boolean[]>
   /** Gives claims back, so that they need not run out. */
   release(owed: readonly Owed[]): Promise<void>
   /** The attempt is recorded (or over): its row goes, unless it is further by now. */
@@ -116,7 +116,7 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
     done: (owed) => finishing.add(owed),
     async waiting(after, limit) {
       // A loose scan: from webhook to webhook, never through all rows of one of them.
-      const { rows } = await pool.query<{ webhook: WebhookId; parked: boolean }>({
+      const { rows } = await pool.query<{ webhook: WebhookId; claimable: boolean; parked: boolean }>({
         name: 'schedule-waiting',
         text: `with recursive
                  due as (
@@ -131,11 +131,17 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
                    select (select s.webhook from scheduled_deliveries s where s.due_at is null and s.webhook > parked.webhook
                            order by s.webhook limit 1) from parked where parked.webhook is not null
                  )
-               select webhook, bool_or(parked) as parked from (
-                 (select webhook, false as parked from due where webhook is not null and exists (
-                   select from scheduled_deliveries s where s.webhook = due.webhook and s.due_at <= clock_timestamp()) limit $2)
+               select webhook, bool_or(claimable) as claimable, bool_or(parked) as parked from (
+                 (select webhook, false as parked, exists (
+                    select from scheduled_deliveries s where s.webhook = due.webhook and s.due_at <= clock_timestamp()
+                      and (s.claimed_until is null or s.claimed_until < clock_timestamp())) as claimable
+                  from due where webhook is not null and exists (
+                    select from scheduled_deliveries s where s.webhook = due.webhook and s.due_at <= clock_timestamp()) limit $2)
                  union all
-                 (select webhook, true from parked where webhook is not null limit $2)
+                 (select webhook, true, exists (
+                    select from scheduled_deliveries s where s.webhook = parked.webhook and s.due_at is null
+                      and (s.claimed_until is null or s.claimed_until < clock_timestamp()))
+                  from parked where webhook is not null limit $2)
                ) found group by webhook order by webhook limit $2`,
         values: [after, limit],
       })
@@ -190,13 +196,15 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
       return new Set(rows.map((row) => row.delivery))
     },
     async renew(owed) {
-      if (owed.length === 0) return
-      await pool.query({
+      if (owed.length === 0) return []
+      const { rows } = await pool.query<{ delivery: DeliveryId }>({
         name: 'schedule-renew',
         text: `update scheduled_deliveries mine set claimed_until = clock_timestamp() + $5 * interval '1 ms'
-               from unnest($1::uuid[], $2::int[], $3::int[]) as held (delivery, chain, attempt) where ${mine}`,
+               from unnest($1::uuid[], $2::int[], $3::int[]) as held (delivery, chain, attempt) where ${mine} returning mine.delivery`,
         values: [...keysOf([...owed].sort(byDelivery)), owner, claimMs],
       })
+      const kept = new Set(rows.map((row) => row.delivery))
+      return owed.map(({ delivery }) => kept.has(delivery))
     },
     async release(owed) {
       if (owed.length === 0) return

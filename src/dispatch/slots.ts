@@ -1,7 +1,7 @@
 import type { TenantId, WebhookId } from '../events/ids.ts'
 
 /**
- * Who may send now (design.md, section 5). A slot is one request under way. Limits: all of the process, a quarter per
+ * Who may send now. A slot is one request under way. Limits: all of the process, a quarter per
  * tenant, a share per webhook (one while its breaker is open), and half for all webhooks that are not known to be fast,
  * so that endpoints which hang never own the pool. What is over a limit waits in its webhook's bounded queue, and is
  * parked when that is full or has lasted too long; where only the whole pool is full it just waits.
@@ -52,6 +52,8 @@ const claimAhead = 100
 
 interface Waiting {
   readonly since: number
+  /** It has a row already: telling it to park would only have it claimed again. */
+  readonly fromTable: boolean
   resolve(answer: Slot | 'parked'): void
 }
 interface Endpoint {
@@ -168,20 +170,19 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
       first.resolve(begin(e))
     }
   }
-  const park = (e: Endpoint, upTo: number) => {
-    for (const w of e.queue.splice(0, upTo)) {
-      waiting--
-      w.resolve('parked')
-    }
+  const park = (e: Endpoint, which: (w: Waiting) => boolean) => {
+    const parked = e.queue.filter(which)
+    e.queue = e.queue.filter((w) => !which(w))
+    waiting -= parked.length
+    for (const w of parked) w.resolve('parked')
     if (e.queue.length === 0) ring.delete(e)
   }
   const sweep = () => {
     const at = now()
     for (const e of endpoints.values()) {
       if (e.started.size > 0) judge(e)
-      const late = e.queue.findIndex((w) => at - w.since < queueMs)
       // Waiting for the whole pool alone is not the webhook's fault.
-      if (e.queue.length > 0 && late !== 0 && share(e) <= 0) park(e, late === -1 ? e.queue.length : late)
+      if (e.queue.length > 0 && share(e) <= 0) park(e, (w) => !w.fromTable && at - w.since >= queueMs)
       if (e.inFlight === 0 && e.queue.length === 0 && !e.parked && endpoints.size > 50_000) endpoints.delete(e.webhook)
     }
     serve()
@@ -195,7 +196,7 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
       if (e.queue.length === 0 && inFlight < total && share(e) > 0) return Promise.resolve(begin(e))
       if (e.queue.length >= queueLength) return Promise.resolve('parked')
       return new Promise((resolve) => {
-        e.queue.push({ since: now(), resolve })
+        e.queue.push({ since: now(), fromTable, resolve })
         waiting++
         ring.add(e)
       })
@@ -220,7 +221,7 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     },
     close() {
       closed = true
-      for (const e of endpoints.values()) park(e, e.queue.length)
+      for (const e of endpoints.values()) park(e, () => true)
     },
     stop() {
       clearInterval(timer)

@@ -26,7 +26,7 @@ export interface Target {
 
 /**
  * The dispatcher's copy of the read model `webhooks`: what changed since the last look is asked for after each batch was
- * fetched, so that whoever was answered 201 before a message's 202 is seen by it (design.md, section 2).
+ * fetched, so that whoever was answered 201 before a message's 202 is seen by it.
  */
 export interface WebhookCopy {
   /** Asks what has changed since the last look; whoever calls it while another look is under way gets the next one. */
@@ -66,6 +66,7 @@ export function webhookCopy(deps: {
   }
   const put = (target: Target) => {
     const former = targets.get(target.id)
+    if (former !== undefined && former.revision > target.revision) return
     if (former?.state === 'active') patternsOf(former.tenant).remove(former.pattern, former.id)
     if (target.state === 'active') patternsOf(target.tenant).add(target.pattern, target.id)
     targets.set(target.id, target)
@@ -96,6 +97,9 @@ export function webhookCopy(deps: {
     } catch (error) {
       if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
       log.error({ error, webhook: row.id, tenant: row.tenant }, 'webhook.unreadable')
+      const former = targets.get(row.id)
+      if (former?.state === 'active') patternsOf(former.tenant).remove(former.pattern, former.id)
+      targets.delete(row.id)
       return null
     }
   }
@@ -119,9 +123,10 @@ export function webhookCopy(deps: {
     return looking
   }
   const refresh = (): Promise<void> => {
+    if (next !== undefined) return next
     if (running === undefined) return start()
     // The look under way may have begun before the caller's batch was fetched.
-    next ??= running
+    next = running
       .catch(() => undefined) // its own caller is told
       .then(() => {
         next = undefined

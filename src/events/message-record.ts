@@ -1,4 +1,4 @@
-import type { MessageId, Place, TenantId, WebhookId } from './ids.ts'
+import { isUlid, type MessageId, type Place, type TenantId, type WebhookId } from './ids.ts'
 
 /** One message as it travels on the bus: its payload was sealed when it was accepted and stays so. */
 export interface Message {
@@ -8,24 +8,10 @@ export interface Message {
   readonly eventTime: string | null
   readonly source: string | null
   readonly fingerprint: string
-  /** What every receiver gets as the body of its request (`requestBody`), sealed under `payloadAad`. */
+  /** What every receiver gets as the body of its request, sealed under `payloadAad`. */
   readonly payload: Buffer
 }
 
-/**
- * The body of every request of a message. It is made once, when the message is accepted, and stored sealed, so that each
- * attempt sends the same bytes. @param payload the raw JSON text as the producer sent it: key order, `1.10` and big
- * integers stay as they were
- */
-export const requestBody = (message: {
-  id: string
-  event: string
-  eventTime: string | null
-  source: string | null
-  payload: string
-}): string =>
-  `{"id":${JSON.stringify(message.id)},"event":${JSON.stringify(message.event)},"event_time":${JSON.stringify(message.eventTime)},` +
-  `"source":${JSON.stringify(message.source)},"payload":${message.payload}}`
 /** What one produce carries: one message, or a batch that is accepted or refused as a whole. */
 export interface MessageRecord {
   readonly tenant: TenantId
@@ -68,6 +54,7 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
   const headEnd = 4 + bytes.readUInt32BE(0)
   const head = JSON.parse(bytes.toString('utf8', 4, headEnd)) as Head
   if (head.schema !== schema) throw new Error(`message record of schema ${head.schema}: this version knows ${schema}`)
+  if (!isUlid(head.tenant) || Number.isNaN(Date.parse(head.accepted_at))) throw new Error('message record without a tenant or a time')
   let start = headEnd
   const messages = head.messages.map(([id, event, eventTime, source, fingerprint, size]): Message => {
     const payload = bytes.subarray(start, start + size)

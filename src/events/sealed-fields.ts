@@ -36,7 +36,10 @@ function mapSealedFields<E extends NewEvent>(event: E, stream: StreamName, conve
   const data: Record<string, unknown> = { ...event.data }
   for (const field of fields) {
     const value = data[field]
-    if (typeof value === 'string') data[field] = convert(fieldAad(event.metadata.tenant, aggregate, field), value)
+    if (value === undefined || value === null) continue
+    // Anything else would be stored in the clear without a word.
+    if (typeof value !== 'string') throw new TypeError(`${event.type}.${field} is to be sealed and is no text`)
+    data[field] = convert(fieldAad(event.metadata.tenant, aggregate, field), value)
   }
   return { ...event, data }
 }

@@ -24,7 +24,7 @@ export interface OwnedPartition {
  * Durability: a produce that has resolved survives a crash of any process and of the engine.
  * Order: offsets grow within a partition; between partitions, and of messages, no order is promised.
  * At-least-once: one owner a partition at a time, but a new owner starts at the saved offset, so that records come again.
- * Offsets are not kept here: the consumer saves them (design.md, section 2) and is asked for them.
+ * Offsets are not kept here: the consumer saves them (`dispatch/offsets`) and is asked for them.
  */
 export interface MessageBus {
   /** Names the engine; a part of each place. No `/` in it. */

@@ -2,12 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
 import { Registry } from 'prom-client'
 import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { messageBody } from '../../src/api/message-body.ts'
 import { startDispatcher } from '../../src/dispatch/dispatcher.ts'
 import { messageIndex } from '../../src/dispatch/message-index.ts'
 import { type Offsets, offsets } from '../../src/dispatch/offsets.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import type { MessageId, TenantId } from '../../src/events/ids.ts'
-import { type MessageRecord, requestBody } from '../../src/events/message-record.ts'
+import type { MessageRecord } from '../../src/events/message-record.ts'
 import { payloadAad } from '../../src/events/sealed-fields.ts'
 import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { liveProcesses } from '../../src/lib/live-processes.ts'
@@ -91,7 +92,7 @@ describe('the dispatcher', () => {
   const record = async (change: { id?: string; n?: number; event?: string; of?: TenantId } = {}): Promise<MessageRecord> => {
     const { id = `evt_${++messages}`, n = 0, event = 'order.created', of = tenant } = change
     const vault = await world.keyring.vault(of)
-    const body = requestBody({ id, event, eventTime: null, source: null, payload: JSON.stringify({ n }) })
+    const body = messageBody({ id: id as MessageId, event, eventTime: null, source: null }, Buffer.from(JSON.stringify({ n })))
     return {
       tenant: of,
       acceptedAt: new Date().toISOString(),
@@ -103,7 +104,7 @@ describe('the dispatcher', () => {
           eventTime: null,
           source: null,
           fingerprint: vault.fingerprint([String(n), event]),
-          payload: vault.seal(payloadAad(of, id), Buffer.from(body)),
+          payload: vault.seal(payloadAad(of, id), body),
         },
       ],
     }
@@ -236,6 +237,25 @@ describe('the dispatcher', () => {
     await done(1n)
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
     expect(receiver.received('/slow')).to.have.length(60)
+  })
+  it('works off a backlog of batches, taking no more in hand than it can bear', async () => {
+    for (let i = 0; i < 30; i++) {
+      const many = await Promise.all(Array.from({ length: 200 }, () => record({ event: 'nobody.wants' })))
+      bus.put({ ...many[0]!, messages: many.flatMap((one) => one.messages) })
+    }
+    await start()
+    await waitFor(async () => (await saved.startAt(0)) === 30n, { ms: 20_000 })
+    expect((await world.db.pool.query('select from message_index')).rowCount).to.equal(6_000)
+  })
+  it('sets a message aside that the database refuses, and routes the others of its group', async () => {
+    await start()
+    await subscribe('/a')
+    const bad = await record({ id: 'bad' })
+    bus.put({ ...bad, messages: bad.messages.map((m) => ({ ...m, event: 'order.\u0000' })) })
+    bus.put(await record({ id: 'good' }))
+    await done(2n)
+    expect(ids('/a')).to.deep.equal(['good'])
+    expect((await world.db.pool.query('select from unreadable_records')).rowCount).to.equal(1)
   })
   it('retries by its schedule and ends in a dead letter', async () => {
     await start()

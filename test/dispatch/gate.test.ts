@@ -52,6 +52,13 @@ describe('the gate of routing', () => {
     await through
     await g.stop()
   })
+  it('tells whoever waits when it is stopped while it is closed', async () => {
+    const g = gate({ head: async () => at(1), reached: async () => null, log: silentLog })
+    const waiting = g.open()
+    await g.stop()
+    expect(await waiting).to.equal(false)
+    expect(await g.open()).to.equal(false)
+  })
   it('goes on looking when the store fails to answer', async () => {
     let fails = 2
     const g = gate({

@@ -127,9 +127,9 @@ describe('scheduled deliveries', () => {
       await mine.park(one)
       expect(await brief.claim(room(1))).to.have.length(1)
       await waitFor(async () => (await mine.claim(room(1))).length === 1)
-      await brief.renew([one]) // it is not its any more
+      expect(await brief.renew([one]), 'it is not its any more').to.deep.equal([false])
       expect((await rows())[0]?.claimed_by).to.equal('me')
-      await mine.renew([one])
+      expect(await mine.renew([one])).to.deep.equal([true])
       expect(await brief.claim(room(1))).to.deep.equal([])
     })
     it('are given back by whoever has them', async () => {
@@ -153,11 +153,13 @@ describe('scheduled deliveries', () => {
     await Promise.all(ids.slice(0, 3).map((webhook) => mine.park(owed({ webhook }))))
     await project(failed(owed({ webhook: ids[2]! })), failed(owed({ webhook: ids[3]! })), failed(owed({ webhook: ids[4]! }), 3_600))
     expect(await mine.waiting('', 10)).to.deep.equal([
-      { webhook: ids[0], parked: true },
-      { webhook: ids[1], parked: true },
-      { webhook: ids[2], parked: true },
-      { webhook: ids[3], parked: false },
+      { webhook: ids[0], claimable: true, parked: true },
+      { webhook: ids[1], claimable: true, parked: true },
+      { webhook: ids[2], claimable: true, parked: true },
+      { webhook: ids[3], claimable: true, parked: false },
     ])
+    await mine.claim([{ webhook: ids[0]!, count: 1 }])
+    expect((await mine.waiting('', 1))[0]).to.deep.equal({ webhook: ids[0], claimable: false, parked: true })
     expect((await mine.waiting('', 2)).map((w) => w.webhook)).to.deep.equal(ids.slice(0, 2))
     expect((await mine.waiting(ids[1]!, 2)).map((w) => w.webhook)).to.deep.equal(ids.slice(2, 4))
     expect(await mine.existing([owed().delivery])).to.deep.equal(new Set())

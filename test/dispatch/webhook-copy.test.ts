@@ -93,6 +93,30 @@ describe('the copy of webhooks', () => {
     expect(asked).to.have.length(2)
     expect(copy.match(tenant, 'order.created')).to.deep.equal(['new'])
   })
+  it('never has two looks under way, also when one asks just as a look ends', async () => {
+    const copy = make()
+    let under = 0
+    let most = 0
+    answer = async () => {
+      most = Math.max(most, ++under)
+      await new Promise((resolve) => setImmediate(resolve))
+      under--
+    }
+    const first = copy.refresh()
+    const second = copy.refresh()
+    await first
+    await Promise.all([copy.refresh(), second, copy.refresh()])
+    expect(most).to.equal(1)
+  })
+  it('keeps the newer of two versions of a webhook', async () => {
+    const copy = make()
+    pending.webhooks = [await row('w1', { revision: 3, event: 'new.*' })]
+    await copy.refresh()
+    pending.webhooks = [await row('w1', { revision: 2, event: 'old.*' })]
+    await copy.refresh()
+    expect(copy.match(tenant, 'new.one')).to.deep.equal(['w1'])
+    expect(copy.match(tenant, 'old.one')).to.deep.equal([])
+  })
   it('fails the look that failed, and looks again from where it stood', async () => {
     const copy = make()
     await copy.refresh()

@@ -47,7 +47,7 @@ interface Item {
 }
 
 /**
- * The bus as a table of Postgres (design.md section 4, "The Postgres log"). Makes the sequences of its partitions; throws
+ * The bus as a table of Postgres. Makes the sequences of its partitions; throws
  * KolbakError `partitions_shrunk` when there are more than asked for: nobody would read what is in them.
  */
 export async function postgresMessageBus(options: PostgresMessageBusOptions): Promise<PostgresMessageBus> {

@@ -16,7 +16,7 @@ export interface PoolOptions {
   readonly statementTimeoutMs?: number
 }
 
-/** A pool whose connections keep to the rules of design.md section 4: durable commits, no transaction left open by a lost client. */
+/** A pool whose connections keep to these rules: durable commits, no transaction left open by a lost client. */
 export function createPool({ url, name, max, log, statementTimeoutMs = 30_000 }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
