@@ -1,10 +1,11 @@
-import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checkCallbackUrl } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
+import { nameResolver } from '../lib/resolve.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Detail } from './errors.ts'
 
+const resolve = nameResolver()
 const resolveMs = 3_000
 /** Attempts come this much later than their delay says, at the most. */
 const jitter = 1.2
@@ -13,7 +14,7 @@ const jitter = 1.2
 async function resolveInTime(host: string): Promise<string[]> {
   const stop = new AbortController()
   const late = sleep(resolveMs, [], { signal: stop.signal }).catch(() => [])
-  const found = lookup(host, { all: true }).then(
+  const found = resolve(host).then(
     (entries) => entries.map((entry) => entry.address),
     () => [], // it may exist when the first event comes
   )

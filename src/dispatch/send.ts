@@ -1,9 +1,9 @@
-import { lookup as dnsLookup } from 'node:dns'
 import { isIP, type LookupFunction, type Socket } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import { buildConnector, type Dispatcher, errors, Pool } from 'undici'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import { codeOf } from '../lib/errors.ts'
+import { nameResolver, type Resolve } from '../lib/resolve.ts'
 
 /** What came of one request. A failure is data, not an exception. */
 export interface Answer {
@@ -55,9 +55,11 @@ export function sender(options: {
   userAgent: string
   /** Origins whose connections are kept; the longest unused are closed. */
   maxOrigins?: number
+  /** Default: DNS. */
+  resolve?: Resolve
 }): Sender {
   const { policy, connectTimeoutMs, requestTimeoutMs, maxConnections, userAgent, maxOrigins = 2_000 } = options
-  const connect = guardedConnector(policy, connectTimeoutMs)
+  const connect = guardedConnector(policy, connectTimeoutMs, options.resolve ?? nameResolver())
   const pools = new LRUCache<string, Pool>({
     max: maxOrigins,
     dispose: (pool) => void pool.close(), // requests in flight finish
@@ -151,17 +153,19 @@ export function sender(options: {
 }
 
 /** A connector that refuses addresses by the policy: literal ones, every resolved one, and once more the socket's own. */
-function guardedConnector(policy: AddressPolicy, timeout: number): buildConnector.connector {
+function guardedConnector(policy: AddressPolicy, timeout: number, resolve: Resolve): buildConnector.connector {
   const allowed = (address: string, plain: boolean) => policy.allows(address) && (!plain || policy.allowsPlainHttp(address))
   const guardedLookup =
     (plain: boolean): LookupFunction =>
     (hostname, lookupOptions, callback) => {
-      dnsLookup(hostname, { ...lookupOptions, all: true }, (error, addresses) => {
-        if (error) callback(error, [])
-        else if (addresses.some(({ address }) => !allowed(address, plain))) callback(new AddressRefused('the address is not public'), [])
-        else if (lookupOptions.all) callback(null, addresses)
-        else callback(null, addresses[0]?.address ?? '', addresses[0]?.family ?? 4)
-      })
+      resolve(hostname).then(
+        (addresses) => {
+          if (addresses.some(({ address }) => !allowed(address, plain))) callback(new AddressRefused('the address is not public'), [])
+          else if (lookupOptions.all) callback(null, [...addresses])
+          else callback(null, addresses[0]?.address ?? '', addresses[0]?.family ?? 4)
+        },
+        (error: Error) => callback(error, []),
+      )
     }
   const plainConnector = buildConnector({ timeout, lookup: guardedLookup(true), autoSelectFamily: true })
   const tlsConnector = buildConnector({ timeout, lookup: guardedLookup(false), autoSelectFamily: true })

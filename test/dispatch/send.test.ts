@@ -114,6 +114,29 @@ describe('sending a request', () => {
         expect(receiver.received()).to.have.length(before)
       })
   })
+  it('refuses a name as a whole when any of its addresses is not public', async () => {
+    const mixed = sender({
+      ...options,
+      policy: addressPolicy({ allowedSubnets: [], allowHttp: true }),
+      resolve: async () => [
+        { address: '93.184.216.34', family: 4 },
+        { address: '10.0.0.7', family: 4 },
+      ],
+    })
+    const answer = await mixed.post('http://mixed.example/', {}, Buffer.from('{}'))
+    expect(answer.reason).to.equal('address_refused')
+    await mixed.close()
+  })
+  it('judges a name by what it resolves to when it is called, not by what it resolved to before', async () => {
+    let address = '127.0.0.1'
+    const changing = sender({ ...options, policy: local, resolve: async () => [{ address, family: 4 }] })
+    const url = receiver.url('/named').replace('127.0.0.1', 'named.example')
+    expect((await changing.post(url, { connection: 'close' }, Buffer.from('{}'))).code).to.equal(200)
+    address = '10.0.0.7'
+    const other = url.replace('named.', 'other.')
+    expect((await changing.post(other, {}, Buffer.from('{}'))).reason).to.equal('address_refused')
+    await changing.close()
+  })
   it('sends plain http only to allowed subnets, unless it is allowed as such', async () => {
     const publicOnly = sender({ ...options, policy: { allows: () => true, allowsPlainHttp: () => false } })
     const answer = await publicOnly.post(receiver.url('/http'), {}, Buffer.from('{}'))
