@@ -13,7 +13,7 @@ import type { HealthReport } from './api/dependencies.ts'
 import { commandStreams } from './commands/command-streams.ts'
 import type { Config } from './config.ts'
 import { startDispatcher } from './dispatch/dispatcher.ts'
-import { goneManager } from './dispatch/gone.ts'
+import { endpointManager } from './dispatch/endpoint-manager.ts'
 import { messageIndex } from './dispatch/message-index.ts'
 import { offsets } from './dispatch/offsets.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
@@ -142,6 +142,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
     // Projections and process managers
     const streams = commandStreams(store, keyring)
     const progress = projectionProgress()
+    const waiter = projectionWaiter({ pool: reads, progress })
     const dueWake = wake()
     let dueSoon = false
     progress.onReport('deliveries', () => {
@@ -159,7 +160,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
       deliveries(deliveryLog, async (sql, events) => {
         if (await scheduleRetries(sql, events)) dueSoon = true
       }),
-      goneManager({ streams, log, now: timestamp }),
+      endpointManager({ streams, pool: projecting, waiter, log, now: timestamp }),
     ]
     await installProjections(projecting, projections)
     const running = has('projector')
@@ -177,7 +178,6 @@ export async function compose(config: Config, log: Log): Promise<Service> {
       log,
       now: timestamp,
     })
-    const waiter = projectionWaiter({ pool: reads, progress })
     // Whoever reads `ready` can get a token.
     if (admin.position !== null && has('projector')) await waiter.waitFor('tenants', admin.position, 10_000)
 

@@ -4,6 +4,7 @@ import { deliveryId } from '../lib/delivery-id.ts'
 import type { Sql } from '../lib/sql.ts'
 import type { DeliveryLog, Fact } from '../ports/delivery-log.ts'
 import type { Projection } from './projection.ts'
+import { recordHealth } from './webhook-health.ts'
 
 const noOutcome = { code: null, durationMs: null, reason: null, response: null, delaySeconds: null }
 
@@ -43,7 +44,8 @@ export function factsOf(recorded: RecordedEvent): Fact[] {
 
 /**
  * The one projector of routing and attempts: statuses to the delivery log first, then, in the transaction of the
- * checkpoint, what they make happen (the retry manager) and what the index shows of rejected messages.
+ * checkpoint, what they make happen (the retry manager), what the index shows of rejected
+ * messages, and which webhooks are failing.
  */
 export const deliveries = (
   deliveryLog: DeliveryLog,
@@ -65,6 +67,7 @@ export const deliveries = (
         select * from unnest(${rejected.map((r) => r.tenant)}::text[], ${rejected.map((r) => r.message)}::text[], ${rejected.map((r) => r.place)}::text[],
           ${rejected.map((r) => r.fingerprint)}::text[], ${rejected.map((r) => r.accepted_at)}::timestamptz[])
         on conflict (tenant, message, place) do nothing`
+    await recordHealth(sql, events)
     await scheduleRetries(sql, events)
   },
 })

@@ -18,6 +18,7 @@ export interface WebhookRow {
   readonly description: string | null
   readonly isActive: boolean
   readonly deactivationReason: DeactivationReason | null
+  /** From `webhook_health`: of the first failure since its last success or activation. */
   readonly failingSince: string | null
   readonly secret: string
   readonly previousSecret: string | null
@@ -38,7 +39,6 @@ const tables = `
     description text,
     is_active boolean not null,
     deactivation_reason text,
-    failing_since timestamptz,
     secret text not null,
     previous_secret text,
     previous_until timestamptz,
@@ -46,6 +46,7 @@ const tables = `
     created_at timestamptz not null,
     updated_at timestamptz not null,
     revision integer not null,
+    activated_revision integer not null, -- when it last became active: failures before it do not count
     position text collate "C" not null, -- checkpoint of its last event
     deleted_at timestamptz -- kept as a tombstone: an unknown webhook and a deleted one are different things to a dispatcher
   );
@@ -61,16 +62,16 @@ const tables = `
 /** Webhooks, and beside them the state of their tenants, so that a dispatcher has both at one checkpoint. */
 export const webhooks: Projection = {
   name: 'webhooks',
-  version: 1,
+  version: 2,
   families: ['webhook', 'tenant'],
   views: ['webhook_subscriptions', 'webhook_tenants'],
   tables,
   apply: byType<RecordedWebhookEvent | RecordedTenantEvent>({
     WebhookCreated: (sql, { data, metadata: { time }, revision, position }) =>
       sql`insert into webhook_subscriptions (id, tenant, key_id, callback_url, event, description, is_active, deactivation_reason, secret,
-            retry_delays, created_at, updated_at, revision, position)
+            retry_delays, created_at, updated_at, revision, activated_revision, position)
           values (${data.id}, ${data.tenant}, ${data.key_id}, ${data.callback_url}, ${data.event}, ${data.description}, ${data.is_active},
-            ${data.is_active ? null : 'requested'}, ${data.secret}, ${data.retry_delays}, ${time}, ${time}, ${revision}, ${position})`,
+            ${data.is_active ? null : 'requested'}, ${data.secret}, ${data.retry_delays}, ${time}, ${time}, ${revision}, ${revision}, ${position})`,
     WebhookChanged: (sql, { data, metadata: { time }, revision, position }) =>
       sql`update webhook_subscriptions set
             callback_url = coalesce(${data.callback_url ?? null}, callback_url),
@@ -85,7 +86,7 @@ export const webhooks: Projection = {
             secret = ${data.secret}, updated_at = ${time}, revision = ${revision}, position = ${position}
           where id = ${data.id}`,
     WebhookActivated: (sql, { data, metadata: { time }, revision, position }) =>
-      sql`update webhook_subscriptions set is_active = true, deactivation_reason = null,
+      sql`update webhook_subscriptions set is_active = true, deactivation_reason = null, activated_revision = ${revision},
             updated_at = ${time}, revision = ${revision}, position = ${position}
           where id = ${data.id}`,
     WebhookDeactivated: (sql, { data, metadata: { time }, revision, position }) =>
@@ -126,7 +127,9 @@ export interface WebhookOwner {
 export async function findWebhook({ pool, keyring }: ReadDeps, owner: WebhookOwner, id: WebhookId): Promise<WebhookRow | null> {
   const [row] = await sqlOn(pool)<WebhookRow>`
     select id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, description, is_active as "isActive",
-      deactivation_reason as "deactivationReason", failing_since as "failingSince", secret, previous_secret as "previousSecret",
+      deactivation_reason as "deactivationReason",
+      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as "failingSince",
+      secret, previous_secret as "previousSecret",
       previous_until as "previousUntil", retry_delays as "retryDelays", created_at as "createdAt", updated_at as "updatedAt", revision
     from webhook_subscriptions
     where id = ${id} and tenant = ${owner.tenant} and deleted_at is null and (${owner.keyId ?? null}::text is null or key_id = ${owner.keyId ?? null})`
@@ -156,7 +159,9 @@ export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookF
         and (${isActive}::boolean is null or is_active = ${isActive})
     )
     select counted.total, id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, description, is_active as "isActive",
-      deactivation_reason as "deactivationReason", failing_since as "failingSince", secret, previous_secret as "previousSecret",
+      deactivation_reason as "deactivationReason",
+      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as "failingSince",
+      secret, previous_secret as "previousSecret",
       previous_until as "previousUntil", retry_delays as "retryDelays", created_at as "createdAt", updated_at as "updatedAt", revision
     from (select count(*) as total from matching) counted
     left join (select * from matching order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
@@ -166,6 +171,13 @@ export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookF
     rows: await Promise.all(found.map(({ total, ...row }) => openWebhook(keyring, row))),
     total: Number(rows[0]?.total ?? 0n),
   }
+}
+
+/** The active webhooks that a key created. */
+export async function activeWebhooksOfKey(pool: Pool, { tenant, keyId }: { tenant: TenantId; keyId: KeyId }): Promise<WebhookId[]> {
+  const rows = await sqlOn(pool)<{ id: WebhookId }>`
+    select id from webhook_subscriptions where tenant = ${tenant} and key_id = ${keyId} and is_active and deleted_at is null order by id`
+  return rows.map((row) => row.id)
 }
 
 /** How many webhooks the tenant has that are not deleted: for its limit. */

@@ -10,6 +10,7 @@ import type { Caller } from '../../src/commands/caller.ts'
 import { commandStreams } from '../../src/commands/command-streams.ts'
 import { handle } from '../../src/commands/handler.ts'
 import { type TenantCommand, tenantDecider } from '../../src/commands/tenant.ts'
+import { endpointManager } from '../../src/dispatch/endpoint-manager.ts'
 import { messageIndex } from '../../src/dispatch/message-index.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import { type ClientId, defaultTenant, type Place, type TenantId } from '../../src/events/ids.ts'
@@ -98,12 +99,20 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const deliveryLog = await postgresDeliveryLog({ pool, identity: 'test', payloadsIn: 'bus', log })
   const progress = projectionProgress()
   const schedule = async (...batch: Parameters<typeof scheduleRetries>) => void (await scheduleRetries(...batch))
-  const projections = [tenants, apiKeys(keyring), webhooks, keyVersions, webhookVersions, deliveries(deliveryLog, schedule)]
+  const streams = commandStreams(store, keyring)
+  const waiter = projectionWaiter({ pool, progress })
+  const projections = [
+    tenants,
+    apiKeys(keyring),
+    webhooks,
+    keyVersions,
+    webhookVersions,
+    deliveries(deliveryLog, schedule),
+    endpointManager({ streams, pool, waiter, log, now: () => new Date().toISOString() }),
+  ]
   await installProjections(pool, projections)
   const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log }, projection))
   const usage = keyUsage({ pool, everyMs: 20, onError })
-  const streams = commandStreams(store, keyring)
-  const waiter = projectionWaiter({ pool, progress })
   const produced: Produced[] = []
   const real: ApiDependencies = {
     streams,

@@ -1,0 +1,38 @@
+import type { Pool } from 'pg'
+import type { RecordedEvent } from '../events/envelope.ts'
+import type { WebhookId } from '../events/ids.ts'
+import type { ProjectionWaiter } from '../projections/waiter.ts'
+import { type Failure, failingWebhooks, isFailure } from '../projections/webhook-health.ts'
+import { type DeactivationDeps, deactivate } from './deactivation.ts'
+
+/** A webhook is failing after so long without a success, and so many failed requests at the least. */
+const failingMs = 5 * 86_400_000
+const failingRequests = 10
+const healthWaitMs = 5_000
+
+export interface FailingDeps extends DeactivationDeps {
+  readonly pool: Pool
+  readonly waiter: ProjectionWaiter
+}
+
+/**
+ * Days of failures: deactivates webhooks that have had none but failures for five days. Times are those recorded with the
+ * requests. It decides at each failure, once `webhook_health` has that failure, and so every success before it; where that
+ * takes too long the next failure decides.
+ */
+export async function deactivateFailing(deps: FailingDeps, events: readonly RecordedEvent[]): Promise<void> {
+  const last = new Map<WebhookId, Failure>()
+  let newest: Failure | null = null
+  for (const event of events)
+    if (isFailure(event)) {
+      last.set(event.data.webhook, event)
+      newest = event
+    }
+  if (newest === null) return
+  if (!(await deps.waiter.waitFor('deliveries', newest.position, healthWaitMs, newest.stream))) return
+  for (const { webhook, failingSince } of await failingWebhooks(deps.pool, [...last.keys()], failingRequests)) {
+    const event = last.get(webhook)
+    if (event !== undefined && Date.parse(event.metadata.time) - Date.parse(failingSince) >= failingMs)
+      await deactivate(deps, event, 'failing')
+  }
+}

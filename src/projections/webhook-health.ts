@@ -1,0 +1,71 @@
+import type { Pool } from 'pg'
+import type { RecordedDeliveryEvent } from '../events/delivery.ts'
+import type { RecordedEvent } from '../events/envelope.ts'
+import type { WebhookId } from '../events/ids.ts'
+import { type Sql, sqlOn } from '../lib/sql.ts'
+
+type Failed = Extract<RecordedDeliveryEvent, { type: 'DeliveryFailed' | 'DeliveryDeadLettered' }>
+/** Ends of a delivery for which no request was made: they say nothing of the endpoint. */
+const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
+
+/** A failed request. */
+export type Failure = Failed & { data: { webhook_revision: number } }
+/** Whether an event says that a webhook's endpoint has failed. */
+export function isFailure(event: RecordedEvent): event is Failure {
+  if (event.type !== 'DeliveryFailed' && event.type !== 'DeliveryDeadLettered') return false
+  const { reason, webhook_revision: revision } = (event as Failed).data
+  return revision !== null && !withoutRequest.has(reason ?? '')
+}
+const isSuccess = (event: RecordedEvent): event is Extract<RecordedDeliveryEvent, { type: 'DeliverySucceeded' }> =>
+  event.type === 'DeliverySucceeded'
+
+interface Failing {
+  readonly webhook: WebhookId
+  readonly revision: number
+  readonly since: string
+  failures: number
+}
+
+/**
+ * Keeps `webhook_health`: a success removes the webhook's rows, a failure makes or counts one. Called in the transaction of
+ * the projection that also writes the history, whose batches are read anyway: a batch of successes costs one more look-up
+ * in a table that is mostly empty.
+ */
+export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): Promise<void> {
+  const well = new Set<WebhookId>()
+  const failing = new Map<WebhookId, Map<number, Failing>>()
+  for (const event of events)
+    if (isSuccess(event)) {
+      well.add(event.data.webhook)
+      failing.delete(event.data.webhook)
+    } else if (isFailure(event)) {
+      const { webhook, webhook_revision: revision } = event.data
+      const byRevision = failing.get(webhook) ?? new Map<number, Failing>()
+      const known = byRevision.get(revision)
+      if (known === undefined) byRevision.set(revision, { webhook, revision, since: event.metadata.time, failures: 1 })
+      else known.failures++
+      failing.set(webhook, byRevision)
+    }
+  if (well.size > 0) await sql`delete from webhook_health where webhook = any (${[...well]}::text[])`
+  const rows = [...failing.values()].flatMap((byRevision) => [...byRevision.values()])
+  if (rows.length === 0) return
+  await sql`insert into webhook_health as mine (webhook, revision, failing_since, failures)
+    select * from unnest(${rows.map((row) => row.webhook)}::text[], ${rows.map((row) => row.revision)}::int[],
+      ${rows.map((row) => row.since)}::timestamptz[], ${rows.map((row) => row.failures)}::int[])
+    on conflict (webhook, revision) do update set failures = mine.failures + excluded.failures`
+}
+
+export interface FailingWebhook {
+  readonly webhook: WebhookId
+  /** Of the first failure since the last success or activation. */
+  readonly failingSince: string
+  readonly failures: number
+}
+
+/** Of these webhooks those that are active and have failed so often since their last success or activation. */
+export const failingWebhooks = (pool: Pool, webhooks: readonly WebhookId[], failures: number): Promise<FailingWebhook[]> =>
+  sqlOn(pool)<FailingWebhook>`
+    select h.webhook, min(h.failing_since) as "failingSince", sum(h.failures)::int as failures
+    from webhook_health h join webhook_subscriptions w on w.id = h.webhook
+    where h.webhook = any (${webhooks}::text[]) and w.is_active and h.revision >= w.activated_revision
+    group by h.webhook having sum(h.failures) >= ${failures}`
