@@ -65,7 +65,7 @@ describe('HTTP', () => {
       ['DELETE', '/v1/keys', 'GET, HEAD, POST'],
       ['POST', '/v1/keys/x', 'GET, HEAD, PATCH, DELETE'],
       ['GET', '/v1/deliveries/x/replay', 'POST'],
-      ['DELETE', '/v1/events', 'POST'],
+      ['DELETE', '/v1/events', 'POST, GET, HEAD'],
       ['POST', '/health/live', 'GET, HEAD'],
       ['OPTIONS', '/v1/webhooks', 'GET, HEAD, POST'],
     ] as const)
