@@ -14,6 +14,7 @@ import { commandStreams } from './commands/command-streams.ts'
 import type { Config } from './config.ts'
 import { startDispatcher } from './dispatch/dispatcher.ts'
 import { endpointManager } from './dispatch/endpoint-manager.ts'
+import { keyDeletedManager, webhooksOfKey } from './dispatch/key-deleted.ts'
 import { messageIndex } from './dispatch/message-index.ts'
 import { offsets } from './dispatch/offsets.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
@@ -161,6 +162,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
         if (await scheduleRetries(sql, events)) dueSoon = true
       }),
       endpointManager({ streams, pool: projecting, waiter, log, now: timestamp }),
+      keyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: reads }), log, now: timestamp }),
     ]
     await installProjections(projecting, projections)
     const running = has('projector')

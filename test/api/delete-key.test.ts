@@ -34,6 +34,18 @@ describe('DELETE /v1/keys/:id', () => {
     expect(kept.get('is_active')).to.equal('true')
     expect(kept.get('key_id')).to.equal(id)
   })
+  it('204 with webhooks=deactivate, which the event of the deletion says', async () => {
+    const { id } = await api.key(admin)
+    expect((await api.call('DELETE', `/v1/keys/${id}?webhooks=deactivate`, { as: admin })).status).to.equal(204)
+    const { events } = await api.deps.streams.read(`key-${id}`)
+    expect(events.at(-1)).to.deep.include({ type: 'KeyDeleted', data: { id, webhooks: 'deactivate' } })
+  })
+  it('422 for another word about its webhooks', async () => {
+    const { id } = await api.key(admin)
+    const refused = await api.call('DELETE', `/v1/keys/${id}?webhooks=delete`, { as: admin })
+    expect([refused.status, refused.get('error.details.0.path')]).to.deep.equal([422, 'webhooks'])
+    expect((await api.call('GET', `/v1/keys/${id}`, { as: admin })).status).to.equal(200)
+  })
   it('412 when If-Match names another revision', async () => {
     const { id } = await api.key(admin)
     expect((await api.call('DELETE', `/v1/keys/${id}`, { as: admin, headers: { 'if-match': '"1"' } })).status).to.equal(412)

@@ -10,6 +10,7 @@ import { route as routeMessage } from '../support/routed.ts'
 const bodies: Readonly<Record<string, unknown>> = {
   createKey: { name: 'x', scopes: ['read:webhooks'] },
   changeKey: { name: 'y' },
+  rotateKey: {},
   createWebhook: { callback_url: localUrl, event: 'a' },
   changeWebhook: { description: 'y' },
   createTenant: { name: 'x' },

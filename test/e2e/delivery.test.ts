@@ -177,6 +177,25 @@ describe('delivery, end to end', function () {
     expect((await api.get<Page<DeliveryAnswer>>(`/v1/dead-letters?webhook=${delivery.webhook_id}`)).data).to.deep.equal([])
   })
 
+  it('deactivates the webhooks of a key that is deleted with webhooks=deactivate', async () => {
+    const { data } = await api.post<{ data: { id: string; key: string } }>('/v1/keys', {
+      name: 'Consumer',
+      scopes: ['read:webhooks', 'write:webhooks'],
+    })
+    const created = await fetch(`${service.url}/v1/webhooks`, {
+      method: 'POST',
+      headers: { 'x-api-key': data.key, 'content-type': 'application/json' },
+      body: JSON.stringify({ callback_url: receiver.url(path()), event: 'order.created' }),
+    })
+    const { id } = (await created.json()) as WebhookAnswer
+    await api.call('DELETE', `/v1/keys/${data.id}?webhooks=deactivate`)
+    const webhook = await waitFor(async () => {
+      const found = await api.get<WebhookAnswer>(`/v1/webhooks/${id}`)
+      return found.is_active ? undefined : found
+    })
+    expect(webhook.deactivation_reason).to.equal('key_deleted')
+  })
+
   describe('to receivers that fail', () => {
     for (const code of [400, 405, 406, 411, 413, 414, 415, 422, 501])
       it(`ends at once on ${code}`, async () => {

@@ -14,7 +14,8 @@ import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
-import { changeKey, createKey, key, listKeysQuery } from '../schemas/key.ts'
+import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
+import { overlapEnd, rotation } from '../schemas/rotation.ts'
 
 type Caller = Identity['caller']
 type ShownKey = Pick<KeyState, 'id' | 'key' | 'name' | 'description' | 'scopes' | 'createdAt' | 'updatedAt'>
@@ -164,18 +165,52 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       method: 'DELETE',
       path: '/v1/keys/:id',
       operationId: 'deleteKey',
-      summary: 'Delete an API key; the webhooks that it created stay',
+      summary: 'Delete an API key; the webhooks that it created stay, or are deactivated',
       tag,
       credentials: 'bearer',
       scope: 'write:keys',
+      query: deleteKeyQuery,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
       answers: { 204: { description: 'Deleted.', headers: ofDeletion } },
       async handler(asked) {
-        const { etag: _, ...headers } = (
-          await change(keyDecider, keyStream(keyId(asked.params.id)), { type: 'DeleteKey', webhooks: 'keep' }, asked, { readModel })
-        ).headers
-        return noContent(headers)
+        const { webhooks = 'keep' } = asked.query
+        const stream = keyStream(keyId(asked.params.id))
+        const { headers } = await change(keyDecider, stream, { type: 'DeleteKey', webhooks }, asked, { readModel })
+        const { etag: _, ...rest } = headers
+        return noContent(rest)
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/keys/:id/rotate',
+      operationId: 'rotateKey',
+      summary: 'Give an API key a new value: same id, same webhooks; both values work for a while',
+      tag,
+      credentials: 'bearer',
+      scope: 'write:keys',
+      body: rotation,
+      bodyOptional: true,
+      requestHeaders: ifMatch,
+      errors: ['scope_exceeds_caller', 'precondition_failed', 'conflict'],
+      answers: { 200: { description: 'The key with its new value.', schema: envelope(rotatedKey), headers: ofChange } },
+      async handler(asked) {
+        const { caller, body, params } = asked
+        const id = keyId(params.id)
+        const row = await findKey(deps, caller.tenant, id)
+        if (row === null) throw notFound()
+        // Whoever makes a value reads it.
+        if (!holdsAll(caller, row.scopes))
+          throw new ApiError('scope_exceeds_caller', 'This key holds a scope that your own token lacks: you cannot give it a value.')
+        const { state, headers } = await change(
+          keyDecider,
+          keyStream(id),
+          { type: 'RotateKey', key: newKeyValue(), previous_until: overlapEnd(body, deps.now()) },
+          asked,
+          { readModel },
+        )
+        const shown = { ...view(state, row.lastAccessedAt, caller), previous_key_until: state.previousUntil }
+        return answer(200, shown, { ...headers, ...noStore })
       },
     }),
   ]

@@ -19,25 +19,45 @@ export interface ChangeKey {
 }
 export const changeKey = named<ChangeKey>('ChangeKey', object({ name, description, scopes }, ['name', 'description', 'scopes']))
 
-export const key = named(
-  'Key',
+const shown: Readonly<Record<string, JsonSchema>> = {
+  id: ulid,
+  key: {
+    type: 'string',
+    pattern: '^[A-Z0-9]{4}(?:[A-Z0-9]{8}|\\*{8})$',
+    description: 'The value for `x-api-key`; masked after four characters for callers who do not hold all its scopes.',
+    examples: ['XDHJEUU00110'],
+  },
+  name,
+  description,
+  scopes,
+  last_accessed_at: nullable({ ...timestamp, description: 'Null until its first use; written within about a second.' }),
+  created_at: timestamp,
+  updated_at: timestamp,
+}
+export const key = named('Key', object(shown))
+export const rotatedKey = named(
+  'RotatedKey',
   object({
-    id: ulid,
-    key: {
-      type: 'string',
-      pattern: '^[A-Z0-9]{4}(?:[A-Z0-9]{8}|\\*{8})$',
-      description: 'The value for `x-api-key`; masked after four characters for callers who do not hold all its scopes.',
-      examples: ['XDHJEUU00110'],
-    },
-    name,
-    description,
-    scopes,
-    last_accessed_at: nullable({ ...timestamp, description: 'Null until its first use; written within about a second.' }),
-    created_at: timestamp,
-    updated_at: timestamp,
+    ...shown,
+    previous_key_until: nullable({ ...timestamp, description: 'Until then the former value works too; null when it does no more.' }),
   }),
 )
+
 export interface ListKeys extends Offset {
   readonly as_of?: string
 }
 export const listKeysQuery = object<ListKeys>({ as_of: asOf, limit, offset }, ['as_of', 'limit', 'offset'])
+
+export interface DeleteKey {
+  readonly webhooks?: 'keep' | 'deactivate'
+}
+export const deleteKeyQuery = object<DeleteKey>(
+  {
+    webhooks: {
+      enum: ['keep', 'deactivate'],
+      default: 'keep',
+      description: 'What becomes of the webhooks that the key created: deactivated ones show the reason `key_deleted`, moments later.',
+    },
+  },
+  ['webhooks'],
+)

@@ -1,0 +1,83 @@
+import { expect } from 'chai'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('POST /v1/keys/:id/rotate', () => {
+  let api: TestApi
+  let admin: TestClient
+  before(async () => {
+    api = await startApi()
+    admin = await api.tenant()
+  })
+  after(() => api.stop())
+  const rotate = async (id: string, body?: object, headers = {}) => {
+    const answer = await api.call('POST', `/v1/keys/${id}/rotate`, { as: admin, headers, ...(body === undefined ? {} : { body }) })
+    if (answer.status === 200) api.secrets.add(answer.get('data.key'))
+    return answer
+  }
+  const opens = async (key: string) => (await api.call('GET', '/v1/webhooks', { as: { key } })).status === 200
+
+  it('200 a new value, the same key and its webhooks; both values work for a day', async () => {
+    const { id, key } = await api.key(admin)
+    const webhook = await api.webhook({ key })
+    const rotated = await rotate(id)
+    expect(rotated.status).to.equal(200)
+    const fresh = rotated.get('data.key')
+    expect(fresh).to.match(/^[A-Z0-9]{12}$/)
+    expect(fresh).to.not.equal(key)
+    expect(rotated.get('data.id')).to.equal(id)
+    expect(Date.parse(rotated.get('data.previous_key_until')) - Date.now()).to.be.within(86_300_000, 86_400_000)
+    expect(rotated.headers.get('cache-control')).to.equal('no-store')
+    expect(rotated.headers.get('etag')).to.equal('"1"')
+    for (const value of [key, fresh]) {
+      const read = await api.call('GET', `/v1/webhooks/${webhook}`, { as: { key: value } })
+      expect([read.status, read.get('key_id')]).to.deep.equal([200, id])
+    }
+    const read = await api.call('GET', `/v1/keys/${id}`, { as: admin })
+    expect(read.get('data.key')).to.equal(fresh)
+  })
+  it('200 with an overlap of a second: then the former value opens nothing any more', async () => {
+    const { id, key } = await api.key(admin)
+    const rotated = await rotate(id, { overlap_seconds: 1 })
+    expect(await opens(rotated.get('data.key'))).to.equal(true)
+    await waitFor(async () => !(await opens(key)), { ms: 3_500 })
+    expect(Date.now()).to.be.at.least(Date.parse(rotated.get('data.previous_key_until')))
+    expect(await opens(rotated.get('data.key'))).to.equal(true)
+  })
+  it('200 without an overlap: the former value ends within a second', async () => {
+    const { id, key } = await api.key(admin)
+    expect(await opens(key)).to.equal(true)
+    const rotated = await rotate(id, { overlap_seconds: 0 })
+    expect(rotated.text).to.contain('"previous_key_until":null')
+    await waitFor(async () => !(await opens(key)), { ms: 1_500 })
+  })
+  it('200 a second time: of the former values only the latest works', async () => {
+    const { id, key } = await api.key(admin)
+    const second = (await rotate(id)).get('data.key')
+    const third = (await rotate(id)).get('data.key')
+    await waitFor(async () => !(await opens(key)), { ms: 1_500 })
+    for (const value of [second, third]) expect(await opens(value)).to.equal(true)
+  })
+  it('403 scope_exceeds_caller for whoever could not read the value', async () => {
+    const { id } = await api.key(admin)
+    const lesser = await api.sibling(admin, ['write:keys', 'read:webhooks'])
+    const before = await api.events()
+    const refused = await api.call('POST', `/v1/keys/${id}/rotate`, { as: lesser })
+    expect([refused.status, refused.get('error.code')]).to.deep.equal([403, 'scope_exceeds_caller'])
+    expect(await api.events()).to.equal(before)
+  })
+  it('404 for what does not exist, is deleted, or is no id', async () => {
+    const { id } = await api.key(admin)
+    await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
+    for (const key of [id, '01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x']) expect((await rotate(key)).status).to.equal(404)
+  })
+  it('412 when If-Match names another revision', async () => {
+    const { id } = await api.key(admin)
+    expect((await rotate(id, {}, { 'if-match': '"1"' })).status).to.equal(412)
+    expect((await rotate(id, {}, { 'if-match': '"0"' })).status).to.equal(200)
+  })
+  it('422 for an overlap that is none', async () => {
+    const { id } = await api.key(admin)
+    for (const seconds of [-1, 604_801, 0.5, null]) expect((await rotate(id, { overlap_seconds: seconds })).status).to.equal(422)
+  })
+})
