@@ -106,6 +106,19 @@ describe('the command line', function () {
     await waitFor(async () => (await json<{ status: string }[]>('deliveries', webhook.id))[0]?.status === 'success')
     await ok('webhooks', 'delete', webhook.id)
   })
+  it('lists events, tells the history of a webhook, explains, tests and rotates', async () => {
+    const webhook = await json<{ id: string; secret: string }>('webhooks', 'create', receiver.url('/audit'), 'audit.*')
+    await ok('webhooks', 'update', webhook.id, '--event', 'audited.*')
+    await ok('send', 'audit.sent', '--id', 'audit_1')
+    const history = await ok('history', 'webhook', webhook.id)
+    expect(history).to.match(/WebhookCreated[\s\S]*WebhookChanged[\s\S]*audit\.\* → audited\.\*/)
+    expect(await ok('events', '--event', 'audit.sent')).to.include('audit_1')
+    expect(await ok('trace', 'audit_1', '--webhook', webhook.id)).to.include('pattern')
+    expect(await ok('webhooks', 'test', webhook.id)).to.match(/^sent /)
+    await waitFor(() => receiver.received('/audit').length === 1)
+    expect(await ok('webhooks', 'rotate-secret', webhook.id, '--overlap', '0')).to.match(/^secret {2}whsec_/)
+    await ok('webhooks', 'delete', webhook.id)
+  })
   it('listens: subscribes itself, verifies and prints what comes, and unsubscribes when it ends', async () => {
     const child = spawn(process.execPath, [kolbak, 'listen', 'heard.*', '--json'], {
       env: environment(),
