@@ -1,9 +1,11 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { env } from 'node:process'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
+import { Webhook } from 'standardwebhooks'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
 import { endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -55,6 +57,40 @@ describe('the README', function () {
       await waitFor(() => receiver.received('/orders').length === 1)
       expect(receiver.received('/orders')[0]?.raw).to.include('"payload":{"order": 7, "total": 12.50}')
     })
+  })
+
+  it('verifies signatures with the code that it shows for Node', async () => {
+    const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
+    const code = /```js\n([\s\S]*?)\n```/
+      .exec(readme)?.[1]
+      ?.replace('.listen(4000)', ".listen(0, '127.0.0.1', function () { console.log(this.address().port) })")
+    const child = spawn(process.execPath, ['--input-type=module', '-e', code ?? ''], {
+      cwd: root,
+      env: { PATH: env.PATH, WEBHOOK_SECRET: secret },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    try {
+      const lines: string[] = []
+      createInterface({ input: child.stdout }).on('line', (line) => lines.push(line))
+      const port = await waitFor(() => lines[0])
+      const body = '{"id":"evt_1","event":"order.created","event_time":null,"source":null,"payload":{"order":7}}'
+      const at = new Date()
+      const post = async (signature: string) => {
+        const headers = {
+          'content-type': 'application/json',
+          'webhook-id': 'evt_1',
+          'webhook-timestamp': String(Math.floor(at.getTime() / 1_000)),
+        }
+        return (
+          await fetch(`http://127.0.0.1:${port}/orders`, { method: 'POST', headers: { ...headers, 'webhook-signature': signature }, body })
+        ).status
+      }
+      expect(await post(new Webhook(secret).sign('evt_1', at, body))).to.equal(204)
+      expect(await waitFor(() => lines[1])).to.match(/^evt_1 order\.created/)
+      expect(await post('v1,AAAA')).to.equal(500)
+    } finally {
+      child.kill('SIGKILL')
+    }
   })
 
   it('shows the steps that the demo prints', async () => {
