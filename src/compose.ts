@@ -27,6 +27,7 @@ import { liveProcesses } from './lib/live-processes.ts'
 import type { Log } from './lib/log.ts'
 import { wake } from './lib/wake.ts'
 import { apiKeys } from './projections/api-keys.ts'
+import { audit } from './projections/audit.ts'
 import { installProjections, passedByAll } from './projections/builds.ts'
 import { deliveries } from './projections/deliveries.ts'
 import { keyUsage } from './projections/key-usage.ts'
@@ -158,6 +159,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
       webhooks,
       keyVersions,
       webhookVersions,
+      audit,
       deliveries(deliveryLog, async (sql, events) => {
         if (await scheduleRetries(sql, events)) dueSoon = true
       }),

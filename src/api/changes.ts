@@ -1,5 +1,6 @@
 import { type CommandContext, type Decider, type Fact, type Handled, handle } from '../commands/handler.ts'
 import type { StreamName } from '../events/streams.ts'
+import type { Projection } from '../projections/projection.ts'
 import { type ApiDependencies, defaultWaits } from './dependencies.ts'
 import { ApiError } from './errors.ts'
 import type { Identity, RawRequest } from './route.ts'
@@ -68,4 +69,18 @@ export async function lagHeader(
   if (!changed || position === null) return {}
   const there = await waiter.waitFor(readModel, position, settings.projectionWaitMs ?? defaultWaits.projectionWaitMs, stream)
   return there ? {} : { 'projection-lag': readModel }
+}
+
+/**
+ * For reads that are to hold all that was stored before them: waits, in bounds, until a projection has it; else the headers
+ * say that it is behind.
+ */
+export async function caughtUp(
+  { store, waiter, settings }: Pick<ApiDependencies, 'store' | 'waiter' | 'settings'>,
+  { name, families }: Pick<Projection, 'name' | 'families'>,
+): Promise<Record<string, string>> {
+  const head = await store.head(families)
+  if (head === null) return {}
+  const there = await waiter.waitFor(name, head, settings.projectionWaitMs ?? defaultWaits.projectionWaitMs)
+  return there ? {} : { 'projection-lag': name }
 }

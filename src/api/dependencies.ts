@@ -91,7 +91,7 @@ export interface ApiSettings {
 
 export interface ApiDependencies {
   readonly streams: CommandStreams
-  readonly store: Pick<EventStore, 'append'>
+  readonly store: Pick<EventStore, 'append' | 'head'>
   readonly bus: Pick<MessageBus, 'produce'>
   readonly deliveryLog: Pick<DeliveryLog, 'payloads' | 'states' | 'find' | 'attempts' | 'history' | 'deadLetters'>
   readonly messages: MessageReader

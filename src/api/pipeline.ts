@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { pipeline as writeAll } from 'node:stream/promises'
 import type { Request, RequestHandler, Response } from 'express'
 import { Counter, Histogram } from 'prom-client'
+import { codeOf } from '../lib/errors.ts'
 import { CallerGone, mediaType, readBody } from './body.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
@@ -42,6 +45,14 @@ export function send(res: ServerResponse, { status, headers, body, text }: Answe
     'x-content-type-options': 'nosniff',
   })
   res.end(content)
+}
+
+/** A body that comes bit by bit. What fails on the way cuts the connection: the caller sees that it is not whole. */
+async function sendStream(res: ServerResponse, { status, headers }: Answer, stream: NonNullable<Answer['stream']>, requestId: string) {
+  if (res.headersSent || res.destroyed) return
+  res.writeHead(status, { ...headers, 'x-request-id': requestId, 'content-type': stream.type, 'x-content-type-options': 'nosniff' })
+  if (res.req.method === 'HEAD') res.end()
+  else await writeAll(Readable.from(stream.chunks), res)
 }
 
 /** What every request goes through, whatever its route: credential, scope, body, handler, answer, log and metrics. */
@@ -130,7 +141,12 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
           body: route.errorBody === undefined ? errorEnvelope(problem) : route.errorBody(problem),
         }
       }
-      send(res, answer, requestId)
+      if (answer.stream === undefined) send(res, answer, requestId)
+      else
+        await sendStream(res, answer, answer.stream, requestId).catch((error: unknown) => {
+          // A caller who hung up is no failure of ours.
+          if (codeOf(error) !== 'ERR_STREAM_PREMATURE_CLOSE') log.error({ error, request_id: requestId, operation }, 'http.stream_failed')
+        })
       const { status } = answer
       const ms = performance.now() - started
       requests.inc({ operation, status })

@@ -3,6 +3,7 @@ import type { ApiDependencies } from './dependencies.ts'
 import type { FailedCredentials } from './failed-credentials.ts'
 import { openApi } from './openapi.ts'
 import type { Route } from './route.ts'
+import { auditRoutes } from './routes/audit.ts'
 import { authRoutes } from './routes/auth.ts'
 import { clientRoutes } from './routes/clients.ts'
 import { deliveryRoutes } from './routes/deliveries.ts'
@@ -35,6 +36,7 @@ export function routeTable(
     ...deliveryRoutes(deps),
     ...historyRoutes(deps),
     ...explainRoutes(deps),
+    ...auditRoutes(deps),
     ...operationRoutes(deps, credentials, () => {
       document ??= JSON.stringify(openApi(table, deps.settings.version))
       return document

@@ -35,6 +35,8 @@ export interface Answer {
   readonly body?: unknown
   /** A body that is written already. */
   readonly text?: { readonly type: string; readonly content: string }
+  /** Written as it comes, as fast as the caller reads. */
+  readonly stream?: { readonly type: string; readonly chunks: AsyncIterable<string> }
 }
 
 type ParamNames<Path extends string> = Path extends `${string}:${infer Name}/${infer Rest}`

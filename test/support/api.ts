@@ -21,6 +21,7 @@ import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { openKeyring } from '../../src/lib/keyring.ts'
 import { leaseKeeper } from '../../src/lib/leases.ts'
 import { apiKeys } from '../../src/projections/api-keys.ts'
+import { audit } from '../../src/projections/audit.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
 import { keyUsage } from '../../src/projections/key-usage.ts'
@@ -107,6 +108,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     webhooks,
     keyVersions,
     webhookVersions,
+    audit,
     deliveries(deliveryLog, schedule),
     endpointManager({ streams, pool, waiter, log, now: () => new Date().toISOString() }),
   ]

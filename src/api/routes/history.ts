@@ -1,11 +1,9 @@
 import type { Decider, Fact } from '../../commands/handler.ts'
 import { keyDecider } from '../../commands/key.ts'
 import { webhookDecider } from '../../commands/webhook.ts'
-import type { Actor, RecordedEvent } from '../../events/envelope.ts'
-import type { ClientId, KeyId, TenantId } from '../../events/ids.ts'
+import type { TenantId } from '../../events/ids.ts'
 import { keyStream, type StreamName, webhookStream } from '../../events/streams.ts'
-import { findKey } from '../../projections/api-keys.ts'
-import { findClient } from '../../projections/clients.ts'
+import { actorsOf } from '../actors.ts'
 import { answer } from '../answers.ts'
 import { readRevisionCursor, writeRevisionCursor } from '../cursors.ts'
 import type { ApiDependencies } from '../dependencies.ts'
@@ -68,17 +66,6 @@ export function historyRoutes(deps: ApiDependencies): Route[] {
     answers: { 200: { description: 'A page of events, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
   } as const
 
-  /** Actors by name: clients of the tenant, and keys that there still are. */
-  const namesOf = async (tenant: TenantId, events: readonly RecordedEvent[]): Promise<Map<Actor, string>> => {
-    const names = new Map<Actor, string>()
-    for (const actor of new Set(events.map((event) => event.metadata.actor))) {
-      const [kind, id = ''] = actor.split(/:(.*)/s)
-      const found =
-        kind === 'client' ? await findClient(deps.pool, id as ClientId) : kind === 'key' ? await findKey(deps, tenant, id as KeyId) : null
-      if (found?.tenant === tenant) names.set(actor, found.name)
-    }
-    return names
-  }
   const page = async <State extends object, Event extends Fact>(
     decider: Decider<State, never, Event>,
     tenantOf: (state: State) => TenantId,
@@ -94,19 +81,17 @@ export function historyRoutes(deps: ApiDependencies): Route[] {
     // Of deleted ones too: whose it was is said by its first event.
     if (first === undefined || first === null || tenantOf(first) !== caller.tenant) throw notFound()
     const wanted = events.filter((event) => event.revision >= from).slice(0, limit)
-    const names = await namesOf(caller.tenant, wanted)
-    const shown = wanted.map((event) => {
-      const { actor, time, $correlationId } = event.metadata
-      const separator = actor.indexOf(':')
-      return {
-        revision: event.revision,
-        type: event.type,
+    const actorOf = actorsOf(deps, caller.tenant)
+    const shown = await Promise.all(
+      wanted.map(async ({ revision, type, metadata: { actor, time, $correlationId } }) => ({
+        revision,
+        type,
         time,
-        actor: { kind: actor.slice(0, separator), id: actor.slice(separator + 1), name: names.get(actor) ?? null },
+        actor: await actorOf(actor),
         correlation_id: $correlationId,
-        changes: changesOf(states[event.revision - 1] ?? null, states[event.revision] ?? null, fields),
-      }
-    })
+        changes: changesOf(states[revision - 1] ?? null, states[revision] ?? null, fields),
+      })),
+    )
     const last = wanted.at(-1)
     const more = last !== undefined && last.revision < (events.at(-1)?.revision ?? 0)
     return answer(200, shown, {}, { limit, next_cursor: more ? writeRevisionCursor(last.revision) : null })

@@ -1,17 +1,21 @@
 import { cursor, instant, limit, timestamp } from './common.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
+export const shownActor = named(
+  'Actor',
+  object({
+    kind: { enum: ['client', 'key', 'system'] },
+    id: { type: 'string' },
+    name: nullable({ type: 'string', description: 'Null for parts of Kolbak itself.' }),
+  }),
+)
 export const version = named(
   'Version',
   object({
     revision: { type: 'integer', minimum: 0 },
     type: { type: 'string', examples: ['WebhookChanged'] },
     time: timestamp,
-    actor: object({
-      kind: { enum: ['client', 'key', 'system'] },
-      id: { type: 'string' },
-      name: nullable({ type: 'string', description: 'Null where it is not known (any more).' }),
-    }),
+    actor: shownActor,
     correlation_id: {
       type: 'string',
       description: 'The `x-request-id` of the request that caused it, or what a process manager carried on.',
