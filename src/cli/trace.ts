@@ -33,7 +33,8 @@ export const traceCommand = (program: Command) =>
             ...deliveries.flatMap((delivery) => [
               `└ webhook ${delivery.webhook_id}: ${delivery.status}`,
               ...(delivery.attempts ?? []).map(
-                (a) => `    ${a.at}  attempt ${a.number}  ${a.status} ${a.response_code ?? a.reason ?? ''}  ${a.duration_ms} ms`,
+                (a) =>
+                  `    ${a.at}  ${a.chain > 1 ? `replay ${a.chain - 1}, ` : ''}attempt ${a.number}  ${a.status} ${a.response_code ?? a.reason ?? ''}  ${a.duration_ms} ms`,
               ),
               ...(delivery.next_attempt_at === null ? [] : [`    ${delivery.next_attempt_at}  next attempt`]),
             ]),

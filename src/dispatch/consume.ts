@@ -112,7 +112,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
     const start = starts.get(partition.partition) ?? 0n
     const held: Held = { tracker: offsetTracker(start), saved: start, underWay: 0 }
     partitions.set(partition.partition, held)
-    log.info({ partition: partition.partition, offset: String(start) }, 'partition.taken')
+    log.debug({ partition: partition.partition, offset: String(start) }, 'partition.taken')
     while (!partition.lost.aborted) {
       while (isFull() && !partition.lost.aborted) await room.wait(100, partition.lost)
       const records = await partition.fetch(Math.max(1, Math.min(mostRecords, Math.floor((maxInHand - inHand) / perRecord))))
@@ -127,7 +127,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
     while (held.underWay > 0) await room.wait(100)
     await untilDone(save, { onError: onSaveError })
     if (partitions.get(partition.partition) === held) partitions.delete(partition.partition)
-    log.info({ partition: partition.partition, offset: String(held.tracker.next) }, 'partition.left')
+    log.debug({ partition: partition.partition, offset: String(held.tracker.next) }, 'partition.left')
   }
   const onSaveError = (error: unknown, delayMs: number) => log.warn({ error, delayMs }, 'offsets.save_failed')
 
