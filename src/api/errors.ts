@@ -61,6 +61,11 @@ export class ApiError extends KolbakError {
 }
 export const notFound = (headers: Readonly<Record<string, string>> = {}): ApiError =>
   new ApiError('not_found', 'There is no such resource, or it is not yours.', { headers })
+/** What is refused for want of a scope, and which one (RFC 6750, 3.1). */
+export const lacksScope = (scope: string): ApiError =>
+  new ApiError('insufficient_scope', `This needs the scope ${scope}.`, {
+    headers: { 'www-authenticate': `Bearer realm="kolbak", error="insufficient_scope", scope="${scope}"` },
+  })
 export const invalid = (details: readonly Detail[]): ApiError =>
   new ApiError('validation_failed', 'The request holds values that are not accepted: see details.', { details })
 

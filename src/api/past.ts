@@ -2,13 +2,13 @@ import type { Caller } from '../commands/caller.ts'
 import type { PastEvents } from '../commands/command-streams.ts'
 import type { Decider, Fact } from '../commands/handler.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
-import { ApiError, invalid, notFound } from './errors.ts'
+import { invalid, lacksScope, notFound } from './errors.ts'
 import { toUtc } from './rfc3339.ts'
 import type { AtMoment } from './schemas/history.ts'
 
 /** The past is for auditors: throws insufficient_scope for whoever lacks `read:audit`. */
 export function mayAudit(caller: Caller): void {
-  if (!caller.scopes.has('read:audit')) throw new ApiError('insufficient_scope', 'The past needs the scope read:audit.')
+  if (!caller.scopes.has('read:audit')) throw lacksScope('read:audit')
 }
 
 /** The time asked for as events write theirs, or throws validation_failed. */

@@ -8,7 +8,7 @@ import { codeOf } from '../lib/errors.ts'
 import { CallerGone, mediaType, readBody } from './body.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { ApiError, errorEnvelope, problemOf } from './errors.ts'
+import { ApiError, errorEnvelope, lacksScope, problemOf } from './errors.ts'
 import type { Answer, Identity, Route } from './route.ts'
 
 const json = ['application/json']
@@ -72,10 +72,6 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
     registers: [metrics],
   })
 
-  const lacksScope = (scope: string) =>
-    new ApiError('insufficient_scope', `This needs the scope ${scope}.`, {
-      headers: { 'www-authenticate': `Bearer realm="kolbak", error="insufficient_scope", scope="${scope}"` },
-    })
   const addressOf = (req: Request) => () => req.ip ?? ''
   const identify = async ({ credentials: accepted, scope }: Route, req: Request): Promise<Identity | null> => {
     if (accepted === 'none' || accepted === 'client') return null

@@ -69,6 +69,13 @@ describe('GET /v1/events/:id/explain', () => {
       expect((await explain(id, webhook)).get('data.next')).to.match(next_)
     }
   })
+  it('200 tells that a test is for one webhook alone, whatever it or others want', async () => {
+    const [tested, other] = [await api.webhook(auditor, { event: 'order.*' }), await api.webhook(auditor, { event: 'kolbak.*' })]
+    const id = (await api.call('POST', `/v1/webhooks/${tested}/test`, { as: auditor })).get('data.id')
+    await route(api, api.produced.at(-1)!, [tested])
+    expect((await explain(id, tested)).get('data.reason')).to.equal('test')
+    expect((await explain(id, other)).get('data.reason')).to.equal('test_of_another')
+  })
   it("403 without read:audit; 404 for another tenant's event or webhook; 422 without a webhook", async () => {
     const webhook = await api.webhook(auditor, { event: 'order.*' })
     const { id } = await routed('order.created', [webhook])

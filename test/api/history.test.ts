@@ -198,6 +198,24 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       expect(await urls(new Date().toISOString(), `&ids=${second}`)).to.deep.equal([`${url}second`])
       expect((await listed(`/v1/webhooks?as_of=${new Date().toISOString()}&limit=1&offset=5`, as)).pagination.total).to.equal(1)
     })
+    it('200 holds what was changed a moment before', async () => {
+      const as = await api.tenant()
+      for (let total = 1; total <= 10; total++) {
+        await api.webhook(as)
+        await api.key(as)
+        const moment = new Date().toISOString()
+        expect((await listed(`/v1/webhooks?as_of=${moment}`, as)).pagination.total).to.equal(total)
+        expect((await listed(`/v1/keys?as_of=${moment}`, as)).pagination.total).to.equal(total)
+      }
+    })
+    it('403 without read:audit, and told so', async () => {
+      const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys'])
+      for (const path of ['/v1/webhooks', '/v1/keys']) {
+        const refused = await api.call('GET', `${path}?as_of=${new Date().toISOString()}`, { as: reader })
+        expect([refused.status, refused.get('error.code')]).to.deep.equal([403, 'insufficient_scope'])
+        expect(refused.headers.get('www-authenticate')).to.contain('scope="read:audit"')
+      }
+    })
     it('200 agrees with the single webhook at each of its moments', async () => {
       const id = await api.webhook(auditor)
       for (const body of [

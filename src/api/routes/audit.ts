@@ -8,7 +8,7 @@ import type { ApiDependencies } from '../dependencies.ts'
 import { range } from '../range.ts'
 import { type Route, route } from '../route.ts'
 import { auditedEvent, auditQuery } from '../schemas/audit.ts'
-import { ofDeletion } from '../schemas/headers.ts'
+import { ofPast } from '../schemas/headers.ts'
 
 const ndjson = 'application/x-ndjson'
 /** Nobody is shown these, whatever they may read: not even the HMAC of a secret. */
@@ -57,7 +57,7 @@ export function auditRoutes(deps: ApiDependencies): Route[] {
           description: 'Each line is one of these. A stream that breaks off has no last line feed.',
           schema: auditedEvent,
           type: ndjson,
-          headers: ofDeletion,
+          headers: ofPast,
         },
       },
       async handler({ query, caller, gone }) {

@@ -1,6 +1,6 @@
 import { type WebhookState, webhookDecider } from '../../commands/webhook.ts'
 import { webhookStream } from '../../events/streams.ts'
-import { patternTakes } from '../../lib/pattern.ts'
+import { patternTakes, reservedPrefix } from '../../lib/pattern.ts'
 import { answer } from '../answers.ts'
 import { deliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
@@ -16,6 +16,8 @@ type Reason = (typeof reasons)[number]
 
 /** Why a message was matched to a webhook or not, by the webhook as it was when the message was matched. */
 function reasonOf(message: RoutedMessage, isOwed: boolean, then: WebhookState | null): Reason {
+  // Kolbak's own messages are for one webhook each, whatever it wants.
+  if (message.event.startsWith(reservedPrefix)) return isOwed ? 'test' : 'test_of_another'
   if (isOwed) return 'matched'
   if (then === null) return 'created_later'
   if (then.deleted) return 'deleted'
@@ -24,6 +26,8 @@ function reasonOf(message: RoutedMessage, isOwed: boolean, then: WebhookState | 
 }
 const sentenceOf: Readonly<Record<Reason, (message: RoutedMessage, then: WebhookState | null) => string>> = {
   matched: () => 'The webhook was active and wanted the event.',
+  test: () => 'It is a test of this webhook, which gets it whatever events it wants.',
+  test_of_another: () => 'It is a test of another webhook, and for that one alone.',
   created_later: () => 'The webhook was created after the event had been matched.',
   deleted: () => 'The webhook had been deleted.',
   inactive: (_, then) => `The webhook was inactive (${then?.deactivationReason}).`,

@@ -3,16 +3,16 @@ import { type KeyState, keyDecider } from '../../commands/key.ts'
 import type { KeyScope } from '../../events/key.ts'
 import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
-import { listKeysAsOf } from '../../projections/key-versions.ts'
+import { keyVersions, listKeysAsOf } from '../../projections/key-versions.ts'
 import { answer, noContent, noStore } from '../answers.ts'
-import { changes, etag } from '../changes.ts'
+import { caughtUp, changes, etag } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { keyId } from '../ids.ts'
 import { mayAudit, momentOf, stateAt } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
-import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
+import { ifMatch, ofChange, ofCreation, ofDeletion, ofPast, ofState } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
@@ -77,16 +77,17 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       credentials: 'bearer',
       scope: 'read:keys',
       query: listKeysQuery,
-      answers: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination) } },
+      answers: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination), headers: ofPast } },
       async handler({ query, caller }) {
         const { as_of: asOf, limit = defaultLimit, offset = 0 } = query
         if (asOf !== undefined) {
           mayAudit(caller)
+          const headers = await caughtUp(deps, keyVersions)
           const past = await listKeysAsOf(deps, { tenant: caller.tenant, asOf: momentOf(asOf), limit, offset })
           return answer(
             200,
             past.rows.map((row) => view(row, null, caller)),
-            noStore,
+            { ...headers, ...noStore },
             { limit, offset, total: past.total },
           )
         }

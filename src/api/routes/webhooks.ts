@@ -1,16 +1,16 @@
 import { webhookDecider } from '../../commands/webhook.ts'
 import { webhookStream } from '../../events/streams.ts'
-import { listWebhooksAsOf } from '../../projections/webhook-versions.ts'
+import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { answer, noContent, noStore } from '../answers.ts'
-import { changes, etag } from '../changes.ts'
+import { caughtUp, changes, etag } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { webhookId } from '../ids.ts'
 import { mayAudit, momentOf, stateAt } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
-import { ifMatch, ofChange, ofCreation, ofDeletion, ofState } from '../schemas/headers.ts'
+import { ifMatch, ofChange, ofCreation, ofDeletion, ofPast, ofState } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
 import { webhookChecks } from '../webhook-checks.ts'
@@ -61,7 +61,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       credentials,
       scope: 'read:webhooks',
       query: listWebhooksQuery,
-      answers: { 200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination) } },
+      answers: { 200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination), headers: ofPast } },
       async handler(asked) {
         const { ids, events, is_active: isActive, key_id: wanted, as_of: asOf, limit = defaultLimit, offset = 0 } = asked.query
         const { keyId = wanted, tenant } = ownerOf(asked)
@@ -77,11 +77,12 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
         }
         if (asOf !== undefined) {
           mayAudit(asked.caller)
+          const headers = await caughtUp(deps, webhookVersions)
           const past = await listWebhooksAsOf(deps, { ...filter, asOf: momentOf(asOf) })
           return answer(
             200,
             past.rows.map((row) => view(row, null)),
-            {},
+            headers,
             { limit, offset, total: past.total },
           )
         }

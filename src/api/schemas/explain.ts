@@ -8,7 +8,7 @@ export interface ExplainQuery {
 }
 export const explainQuery = object<ExplainQuery>({ webhook: ulid })
 
-export const reasons = ['matched', 'created_later', 'deleted', 'inactive', 'pattern', 'not_known_yet'] as const
+export const reasons = ['matched', 'test', 'test_of_another', 'created_later', 'deleted', 'inactive', 'pattern', 'not_known_yet'] as const
 
 export const explanation = named(
   'Explanation',

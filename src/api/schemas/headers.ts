@@ -9,6 +9,10 @@ const location: JsonSchema = { type: 'string' }
 export const ofState = { ETag: etag }
 export const ofChange = { ETag: etag, 'Projection-Lag': projectionLag }
 export const ofCreation = { ...ofChange, Location: location }
+/** Of reads that are to hold all that was stored before them. */
+export const ofPast = {
+  'Projection-Lag': { type: 'string', description: 'Only when this read model is behind: what was changed a moment ago may be missing.' },
+}
 export const ofDeletion = { 'Projection-Lag': projectionLag }
 export const ifMatch = {
   'If-Match': {
