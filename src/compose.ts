@@ -258,6 +258,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
         waiter,
         usage,
         addressPolicy: policy,
+        processes: () => live.count('api'),
         health,
         metrics: registry,
         log,
@@ -271,6 +272,8 @@ export async function compose(config: Config, log: Log): Promise<Service> {
           retentionDays: config.KOLBAK_RETENTION_DAYS,
           requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
           maxWebhooksPerTenant: config.KOLBAK_MAX_WEBHOOKS_PER_TENANT,
+          eventsPerSecond: config.KOLBAK_EVENTS_PER_SECOND,
+          requestsPerSecond: config.KOLBAK_REQUESTS_PER_SECOND,
         },
       })
       const port = await api.listen(config.PORT, config.HOST)

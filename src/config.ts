@@ -127,6 +127,18 @@ export const variables = {
     max: 3_650,
   }),
   KOLBAK_MAX_WEBHOOKS_PER_TENANT: integer('Webhooks of a tenant that has no limit of its own.', 1_000, { min: 1 }),
+  KOLBAK_EVENTS_PER_SECOND: integer(
+    'Events a second that a client may post, over all processes; a tenant can have its own limit.',
+    20_000,
+    {
+      min: 1,
+      max: 1_000_000_000,
+    },
+  ),
+  KOLBAK_REQUESTS_PER_SECOND: integer('Requests a second of a client or key on all other routes; likewise.', 50, {
+    min: 1,
+    max: 1_000_000_000,
+  }),
   KOLBAK_TOKEN_TTL_SECONDS: integer('Life of a bearer token.', 3_600, { min: 1, max: 86_400 }),
   KOLBAK_PARTITIONS: integer('Partitions of the bus; can only grow.', 8, { min: 1, max: 1_024 }),
   KOLBAK_LEASE_MS: integer('Life of a lease on a partition or projection: how soon another process takes over.', 10_000, { min: 100 }),
@@ -185,11 +197,13 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   return config
 }
 
-/** For the log at the start: secrets only as `set`. */
-export const describeConfig = (config: Config): Record<string, unknown> =>
-  Object.fromEntries(
+/** For the log at the start: secrets only as `set`, subnets as they are written. */
+export const describeConfig = (config: Config): Record<string, unknown> => ({
+  ...Object.fromEntries(
     Object.entries(variables).map(([name, variable]) => {
       const value = config[name as keyof Config]
       return [name, 'secret' in variable && variable.secret && value !== undefined ? 'set' : value]
     }),
-  )
+  ),
+  KOLBAK_ALLOWED_SUBNETS: config.KOLBAK_ALLOWED_SUBNETS.map(([address, bits]) => `${address}/${bits}`),
+})

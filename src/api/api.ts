@@ -11,6 +11,7 @@ import { docs } from './docs.ts'
 import { ApiError, type ErrorCode, errorEnvelope, notFound, problemOf, statuses } from './errors.ts'
 import { failedCredentials } from './failed-credentials.ts'
 import { pipeline, requestIdOf, send } from './pipeline.ts'
+import { rateLimits } from './rate-limits.ts'
 import type { Route } from './route.ts'
 import { routeTable } from './route-table.ts'
 import { tokens } from './tokens.ts'
@@ -35,7 +36,11 @@ export function createApi(deps: ApiDependencies): Api {
   const ulid = monotonicFactory()
   const routes = routeTable({ ...deps, newUlid: () => ulid(now()) }, { credentials: known, tokens: issued, failed })
   const server = serverFor(
-    application(deps, routes, pipeline({ ...deps, credentials: known })),
+    application(
+      deps,
+      routes,
+      pipeline({ ...deps, credentials: known, rateLimits: rateLimits({ ...settings, processes: deps.processes }) }),
+    ),
     settings.slowRequestMs ?? defaults.slowRequestMs,
   )
   return {

@@ -79,6 +79,10 @@ export interface ApiSettings {
   /** Of a receiver: a chain of retries must end within the retention. */
   readonly requestTimeoutMs: number
   readonly maxWebhooksPerTenant: number
+  /** Events that a client may post in a second, over all processes; a tenant may have its own. */
+  readonly eventsPerSecond: number
+  /** Requests that a client or key may make in a second elsewhere. */
+  readonly requestsPerSecond: number
   /** Wrong credentials from one address within a minute; then 429. Default 100. */
   readonly failedCredentialsPerMinute?: number
   /** For the whole of a request to arrive. Default 30 s. */
@@ -100,6 +104,8 @@ export interface ApiDependencies {
   readonly waiter: ProjectionWaiter
   readonly usage: KeyUseRecorder
   readonly addressPolicy: AddressPolicy
+  /** How many processes run the API and share its limits. At least 1. */
+  readonly processes: () => number
   readonly health: () => HealthReport | Promise<HealthReport>
   readonly metrics: Registry
   readonly log: Log

@@ -36,6 +36,7 @@ export const statuses = {
   validation_failed: 422,
   invalid_cursor: 422,
   too_many_failed_credentials: 429,
+  rate_limited: 429,
   headers_too_large: 431,
   internal_error: 500,
   bus_full: 503,

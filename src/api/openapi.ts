@@ -6,13 +6,15 @@ import { type JsonSchema, schemaName } from './schemas/json-schema.ts'
 
 const isObject = (value: unknown): value is JsonSchema => typeof value === 'object' && value !== null && !Array.isArray(value)
 
+const isGuarded = ({ credentials }: Route): boolean => credentials === 'bearer' || credentials === 'bearer-or-key'
+
 /** The errors that follow from what a route is, and those that it names itself. */
 function errorCodes(route: Route): ErrorCode[] {
   const codes = new Set<ErrorCode>(['internal_error'])
   const add = (...more: ErrorCode[]) => {
     for (const code of more) codes.add(code)
   }
-  if (route.credentials === 'bearer' || route.credentials === 'bearer-or-key') add('ambiguous_credentials', 'database_unavailable')
+  if (isGuarded(route)) add('ambiguous_credentials', 'rate_limited', 'database_unavailable')
   if (route.credentials !== 'none' && route.credentials !== 'client')
     add('unauthorized', 'insufficient_scope', 'tenant_suspended', 'too_many_failed_credentials', 'database_unavailable')
   if (route.credentials === 'client') add('database_unavailable')
@@ -27,6 +29,13 @@ function errorCodes(route: Route): ErrorCode[] {
 }
 
 const requestIdHeader = { 'X-Request-Id': { schema: { type: 'string' }, description: 'As sent, or a new one; also in the logs.' } }
+const rateLimitHeaders = {
+  'RateLimit-Policy': { schema: { type: 'string', examples: ['"requests";q=50;w=1'] }, description: 'The limit (q) a second.' },
+  RateLimit: {
+    schema: { type: 'string', examples: ['"requests";r=49;t=1'] },
+    description: 'What is left of it here (r), and in how many seconds it is whole again (t).',
+  },
+}
 const headersOf: Readonly<Record<number, Readonly<Record<string, { schema: JsonSchema; description?: string }>>>> = {
   401: { 'WWW-Authenticate': { schema: { type: 'string' } } },
   429: { 'Retry-After': { schema: { type: 'integer' }, description: 'Seconds.' } },
@@ -36,17 +45,18 @@ const headersOf: Readonly<Record<number, Readonly<Record<string, { schema: JsonS
 function responses(route: Route): Record<string, unknown> {
   const found: Record<string, unknown> = {}
   const byStatus = new Map<number, ErrorCode[]>()
+  const headersOfAll = { ...requestIdHeader, ...(isGuarded(route) ? rateLimitHeaders : {}) }
   for (const code of errorCodes(route)) byStatus.set(statuses[code], [...(byStatus.get(statuses[code]) ?? []), code])
   for (const [status, codes] of byStatus)
     found[status] = {
       description: `Refused: ${codes.map((code) => `\`${code}\``).join(', ')}.`,
-      headers: { ...requestIdHeader, ...headersOf[status] },
+      headers: { ...headersOfAll, ...headersOf[status] },
       content: { 'application/json': { schema: route.errorSchema ?? errorBody } },
     }
   for (const [status, { description, schema, headers = {}, type = 'application/json' }] of Object.entries(route.answers))
     found[status] = {
       description,
-      headers: { ...requestIdHeader, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },
+      headers: { ...headersOfAll, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },
       ...(schema === undefined ? {} : { content: { [type]: { schema } } }),
     }
   return found

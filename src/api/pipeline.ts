@@ -9,6 +9,7 @@ import { CallerGone, mediaType, readBody } from './body.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError, errorEnvelope, lacksScope, problemOf } from './errors.ts'
+import type { RateHeaders, RateLimits } from './rate-limits.ts'
 import type { Answer, Identity, Route } from './route.ts'
 
 const json = ['application/json']
@@ -55,9 +56,9 @@ async function sendStream(res: ServerResponse, { status, headers }: Answer, stre
   else await writeAll(Readable.from(stream.chunks), res)
 }
 
-/** What every request goes through, whatever its route: credential, scope, body, handler, answer, log and metrics. */
-export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { credentials: Credentials }) {
-  const { log, metrics, credentials } = deps
+/** What every request goes through, whatever its route: credential, rate limit, scope, body, handler, answer, log and metrics. */
+export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { credentials: Credentials; rateLimits: RateLimits }) {
+  const { log, metrics, credentials, rateLimits } = deps
   const requests = new Counter({
     name: 'kolbak_http_requests_total',
     help: 'Requests by operation and status.',
@@ -73,7 +74,7 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
   })
 
   const addressOf = (req: Request) => () => req.ip ?? ''
-  const identify = async ({ credentials: accepted, scope }: Route, req: Request): Promise<Identity | null> => {
+  const identify = async ({ credentials: accepted }: Route, req: Request): Promise<Identity | null> => {
     if (accepted === 'none' || accepted === 'client') return null
     if (accepted === 'operator') {
       if (req.headers.authorization === undefined)
@@ -83,9 +84,7 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
       if (!(await credentials.isOperator(req.headers, addressOf(req)))) throw lacksScope('admin')
       return null
     }
-    const identity = await credentials.identify(req.headers, accepted, addressOf(req))
-    if (scope !== null && !identity.caller.scopes.has(scope)) throw lacksScope(scope)
-    return identity
+    return credentials.identify(req.headers, accepted, addressOf(req))
   }
   const goneSignal = (res: Response) => () => {
     const gone = new AbortController()
@@ -95,7 +94,14 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
   }
 
   return (route: Route): RequestHandler => {
-    const { operationId: operation, bodyTypes = json, bodyLimit = defaultBodyLimit, bodyOptional = false, quiet = false } = route
+    const {
+      operationId: operation,
+      bodyTypes = json,
+      bodyLimit = defaultBodyLimit,
+      bodyOptional = false,
+      quiet = false,
+      quota = 'requests',
+    } = route
     const duration = durations.labels({ operation })
 
     return async (req, res) => {
@@ -104,8 +110,13 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
       let identity: Identity | null = null
       let answer: Answer
       let code: string | undefined
+      let limits: RateHeaders | undefined
       try {
         identity = await identify(route, req)
+        if (identity !== null) {
+          limits = await rateLimits.take(identity, quota)
+          if (route.scope !== null && !identity.caller.scopes.has(route.scope)) throw lacksScope(route.scope)
+        }
         const hasBody = route.body !== undefined && !(bodyOptional && isBodiless(req.headers))
         const contentType = hasBody ? mediaType(req.headers, bodyTypes) : ''
         const rawBody = hasBody ? await readBody(req, bodyLimit) : bodyOptional ? emptyObject : noBody
@@ -120,6 +131,9 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
           requestId,
           headers: req.headers,
           gone: goneSignal(res),
+          async counts(more) {
+            if (identity !== null && more > 0) limits = await rateLimits.takeMore(identity, quota, more)
+          },
         })
       } catch (error) {
         if (error instanceof CallerGone) {
@@ -137,6 +151,7 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
           body: route.errorBody === undefined ? errorEnvelope(problem) : route.errorBody(problem),
         }
       }
+      if (limits !== undefined) answer = { ...answer, headers: { ...limits, ...answer.headers } }
       if (answer.stream === undefined) send(res, answer, requestId)
       else
         await sendStream(res, answer, answer.stream, requestId).catch((error: unknown) => {

@@ -4,6 +4,7 @@ import type { Scope, TenantLimits } from '../events/tenant.ts'
 import { parseJson } from './body.ts'
 import { ApiError, type Detail, type ErrorCode, invalid, type Problem } from './errors.ts'
 import { queryReader } from './query.ts'
+import type { Quota } from './rate-limits.ts'
 import type { JsonSchema } from './schemas/json-schema.ts'
 import { checker } from './validation.ts'
 
@@ -25,6 +26,8 @@ export interface RawRequest {
   address(): string
   readonly requestId: string
   readonly headers: IncomingHttpHeaders
+  /** Counts further events against the caller's limit, beyond the one that the request was let in for. */
+  counts(more: number): Promise<void>
   /** Aborts when the caller is gone. */
   gone(): AbortSignal
 }
@@ -70,6 +73,8 @@ interface Described<Path extends string, Query, Body> {
   readonly bodyOptional?: boolean
   /** Bytes; default 64 KiB. */
   readonly bodyLimit?: number
+  /** What it is counted as against the caller's limit; default a request. */
+  readonly quota?: Quota
   /** What goes well is logged only for debugging: there is too much of it. */
   readonly quiet?: boolean
   /** Request headers that it reads, for `/openapi.json`. */

@@ -82,4 +82,17 @@ describe('tenants, end to end', function () {
     for (const { url } of [one, two]) await waitFor(async () => (await ask(url)) === 401, { what: `${url} to refuse the token` })
     expect(performance.now() - revokedAt).to.be.lessThan(1_500)
   })
+  it('limits hold over all processes: each lets in its share', async () => {
+    const limit = { KOLBAK_REQUESTS_PER_SECOND: '10' }
+    const [one, two] = await Promise.all([start(limit), start({ KOLBAK_ROLES: 'api', ...limit })])
+    const { token } = await clientOf(one.url)
+    const letIn = async (url: string) => {
+      const headers = { authorization: `Bearer ${token}` }
+      const answers = await Promise.all(Array.from({ length: 15 }, () => fetch(`${url}/v1/webhooks`, { headers })))
+      await Promise.all(answers.map((answer) => answer.arrayBuffer()))
+      return answers.filter((answer) => answer.status === 200).length
+    }
+    // They hear of one another with the next heartbeat; each question asked meanwhile has a window of its own.
+    for (const { url } of [one, two]) await waitFor(async () => (await letIn(url)) === 5, { what: `${url} to let in half` })
+  })
 })

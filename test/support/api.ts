@@ -133,6 +133,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     waiter,
     usage,
     addressPolicy: addressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
+    processes: () => 1,
     health: () => ({ ready: true, checks: [{ name: 'event_store', ok: true }] }),
     metrics: new Registry(),
     log,
@@ -144,6 +145,9 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       retentionDays: 30,
       requestTimeoutMs: 15_000,
       maxWebhooksPerTenant: 1_000,
+      // Tests ask more often than a client may; those of the limits set their own.
+      eventsPerSecond: 1_000_000,
+      requestsPerSecond: 1_000_000,
       failedCredentialsPerMinute: 10_000,
       projectionWaitMs: 5_000,
       routingWaitMs: 50,

@@ -25,6 +25,7 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
       scope: 'write:events',
       body: postEvent,
       bodyLimit: 256 * 1024,
+      quota: 'events',
       quiet: true,
       errors: ['bus_full', 'bus_unavailable', 'key_destroyed'],
       answers: { 202: { description: 'Accepted, durably.', schema: envelope(acceptedEvent) } },
@@ -51,11 +52,13 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
       scope: 'write:events',
       body: postEvents,
       bodyLimit: 1024 * 1024,
+      quota: 'events',
       quiet: true,
       check: repeatedIds,
       errors: ['bus_full', 'bus_unavailable', 'key_destroyed', 'record_too_large'],
       answers: { 202: { description: 'All accepted, durably; in the order sent.', schema: envelope(listOf(acceptedEvent)) } },
-      async handler({ body, rawBody, caller, requestId }) {
+      async handler({ body, rawBody, caller, requestId, counts }) {
+        await counts(body.events.length - 1)
         const { tenant } = caller
         const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
         const array = memberSpan(rawBody, 'events')

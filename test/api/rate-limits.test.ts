@@ -1,0 +1,139 @@
+import { expect } from 'chai'
+import { type RateHeaders, rateLimits } from '../../src/api/rate-limits.ts'
+import type { Identity } from '../../src/api/route.ts'
+import type { TenantId } from '../../src/events/ids.ts'
+import type { TenantLimits } from '../../src/events/tenant.ts'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import type { Reply } from '../support/api-client.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('rate limits', () => {
+  let callers = 0
+  const someone = (limits: TenantLimits = {}): Identity => ({
+    caller: { tenant: 'T' as TenantId, actor: `client:${++callers}`, scopes: new Set(), keyId: null },
+    limits,
+  })
+  const limiter = (eventsPerSecond: number, processes = 1) =>
+    rateLimits({ eventsPerSecond, requestsPerSecond: 2, processes: () => processes })
+  const outcome = async (taking: Promise<RateHeaders>): Promise<{ headers: RateHeaders; refused: boolean }> => {
+    try {
+      return { headers: await taking, refused: false }
+    } catch (error) {
+      expect(error).to.include({ code: 'rate_limited' })
+      return { headers: (error as { headers: RateHeaders }).headers, refused: true }
+    }
+  }
+  /** How many of so many are let in at once. */
+  const letIn = async (limits: ReturnType<typeof limiter>, who: Identity, tries: number) => {
+    const all = await Promise.all(Array.from({ length: tries }, () => outcome(limits.take(who, 'events'))))
+    return all.filter(({ refused }) => !refused).length
+  }
+
+  it('let in as many a second as the limit says, and tell what is left', async () => {
+    const limits = limiter(2)
+    const who = someone()
+    expect((await outcome(limits.take(who, 'events'))).headers).to.deep.equal({
+      'ratelimit-policy': '"events";q=2;w=1',
+      ratelimit: '"events";r=1;t=1',
+    })
+    expect((await outcome(limits.take(who, 'events'))).headers.ratelimit).to.equal('"events";r=0;t=1')
+    const third = await outcome(limits.take(who, 'events'))
+    expect(third.refused).to.equal(true)
+    expect(third.headers).to.include({ ratelimit: '"events";r=0;t=1', 'retry-after': '1' })
+    await waitFor(async () => !(await outcome(limits.take(who, 'events'))).refused, { ms: 2_000 })
+  })
+  it('count each caller, and events and requests, apart', async () => {
+    const limits = limiter(1)
+    const [one, two] = [someone(), someone()]
+    expect([await letIn(limits, one, 5), await letIn(limits, two, 5)]).to.deep.equal([1, 1])
+    expect((await outcome(limits.take(one, 'requests'))).headers['ratelimit-policy']).to.equal('"requests";q=2;w=1')
+  })
+  it("take a tenant's own limits where it has them", async () => {
+    const limits = limiter(1)
+    expect(await letIn(limits, someone({ events_per_second: 7 }), 20)).to.equal(7)
+    expect((await outcome(limits.take(someone({ requests_per_second: 9 }), 'requests'))).headers['ratelimit-policy']).to.equal(
+      '"requests";q=9;w=1',
+    )
+  })
+  it('are shared between the processes that live', async () => {
+    let processes = 3
+    const limits = rateLimits({ eventsPerSecond: 10, requestsPerSecond: 1, processes: () => processes })
+    expect(await letIn(limits, someone(), 20)).to.equal(3)
+    processes = 1
+    expect(await letIn(limits, someone(), 20)).to.equal(10)
+  })
+  it('below one a second for each process let one in every so many seconds', async () => {
+    const limits = limiter(2, 6)
+    const who = someone()
+    await limits.take(who, 'events')
+    const second = await outcome(limits.take(who, 'events'))
+    expect([second.refused, second.headers['retry-after']]).to.deep.equal([true, '3'])
+  })
+  it('let a batch in whole, and have the seconds to come pay for what is over', async () => {
+    const limits = limiter(100)
+    const who = someone()
+    await limits.take(who, 'events')
+    expect((await limits.takeMore(who, 'events', 49)).ratelimit).to.equal('"events";r=50;t=1')
+    expect((await limits.takeMore(who, 'events', 250)).ratelimit).to.equal('"events";r=0;t=3')
+    expect((await outcome(limits.take(who, 'events'))).headers['retry-after']).to.equal('3')
+    await limits.takeMore(who, 'events', 100)
+    expect((await outcome(limits.take(who, 'events'))).headers['retry-after']).to.equal('4')
+  })
+
+  describe('over HTTP', () => {
+    let api: TestApi
+    let client: TestClient
+    before(async () => {
+      api = await startApi({ settings: { eventsPerSecond: 20, requestsPerSecond: 4 } })
+    })
+    beforeEach(async () => {
+      client = await api.tenant()
+    })
+    after(() => api.stop())
+    const post = (as = client) => api.call('POST', '/v1/events', { as, body: { event: 'a', payload: {} } })
+    const read = (as: TestClient | { key: string } = client) => api.call('GET', '/v1/webhooks', { as })
+    const many = async (times: number, ask: () => Promise<Reply>) => Promise.all(Array.from({ length: times }, ask))
+    const statuses = (answers: Reply[]) => answers.map((answer) => answer.status).sort()
+
+    it('429 says how long to wait, and nothing was done', async () => {
+      const answers = await many(30, () => post())
+      expect(statuses(answers).filter((status) => status === 202)).to.have.length(20)
+      const refused = answers.find((answer) => answer.status === 429)
+      expect(refused?.get('error.code')).to.equal('rate_limited')
+      expect(refused?.headers.get('retry-after')).to.equal('1')
+      expect(refused?.headers.get('ratelimit-policy')).to.equal('"events";q=20;w=1')
+      expect(refused?.headers.get('ratelimit')).to.equal('"events";r=0;t=1')
+      expect(api.produced.filter(({ record }) => record.tenant === client.tenant)).to.have.length(20)
+      await waitFor(async () => (await post()).status === 202, { ms: 2_000 })
+    })
+    it('every answer to a caller tells what is left, refusals too', async () => {
+      const fine = await read()
+      expect(fine.headers.get('ratelimit')).to.equal('"requests";r=3;t=1')
+      const missing = await api.call('GET', '/v1/webhooks/x', { as: client })
+      expect([missing.status, missing.headers.get('ratelimit')]).to.deep.equal([404, '"requests";r=2;t=1'])
+      const forbidden = await api.call('GET', '/v1/tenants', { as: client })
+      expect([forbidden.status, forbidden.headers.get('ratelimit')]).to.deep.equal([403, '"requests";r=1;t=1'])
+    })
+    it('a batch counts as the events in it', async () => {
+      const events = Array.from({ length: 15 }, () => ({ event: 'a', payload: {} }))
+      const batch = await api.call('POST', '/v1/events/batch', { as: client, body: { events } })
+      expect([batch.status, batch.headers.get('ratelimit')]).to.deep.equal([202, '"events";r=5;t=1'])
+      expect(statuses(await many(7, () => post()))).to.deep.equal([202, 202, 202, 202, 202, 429, 429])
+    })
+    it('what one client uses up, its siblings and its keys still have', async () => {
+      const key = await api.key(client)
+      const sibling = await api.sibling(client, ['read:webhooks'])
+      await many(6, () => read())
+      expect((await read()).status).to.equal(429)
+      expect((await read(sibling)).status).to.equal(200)
+      expect(statuses(await many(5, () => read(key)))).to.deep.equal([200, 200, 200, 200, 429])
+    })
+    it("a tenant's own limit holds within a second", async () => {
+      await api.command(client.tenant, { type: 'ChangeTenantSettings', limits: { requests_per_second: 100 } })
+      await waitFor(async () => (await read()).headers.get('ratelimit-policy') === '"requests";q=100;w=1', { ms: 1_500 })
+    })
+    it('tokens and operation are not counted', async () => {
+      for (let i = 0; i < 6; i++) expect((await api.call('GET', '/health/live')).headers.get('ratelimit')).to.equal(null)
+    })
+  })
+})
