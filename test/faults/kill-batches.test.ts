@@ -1,0 +1,68 @@
+import { expect } from 'chai'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import { type Client, clientOf, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const size = 40
+
+describe('a kill -9 while batches arrive', function () {
+  this.timeout(90_000)
+  let dataDir: string
+  let receiver: Receiver
+  let service: RunningService
+
+  before(async () => {
+    dataDir = await temporaryFolder()
+    ;[service, receiver] = await Promise.all([startService(dataDir), startReceiver()])
+  })
+  after(async () => {
+    await receiver.close()
+    await endService(service, dataDir)
+  })
+  const idsOf = (batch: number) => Array.from({ length: size }, (_, i) => `batch_${batch}_${i}`)
+
+  it('leaves each batch whole or not at all, and loses none that got a 202', async () => {
+    const api = await clientOf(service.url)
+    await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'batch.*' })
+    const accepted = new Set<number>()
+    let posted = 0
+    let isDown = false
+    const producer = async (client: Client) => {
+      while (!isDown) {
+        const batch = posted++
+        const events = idsOf(batch).map((id) => ({ id, event: 'batch.posted', payload: { batch } }))
+        const answer = await client.call('POST', '/v1/events/batch', { events }).catch(() => null) // the connection broke: nothing was promised
+        if (answer?.status === 202) accepted.add(batch)
+        else isDown = true
+      }
+    }
+    for (let round = 0; round < 2; round++) {
+      isDown = false
+      const before = accepted.size
+      const client = await clientOf(service.url)
+      const producers = Promise.all(Array.from({ length: 4 }, () => producer(client)))
+      await waitFor(() => accepted.size >= before + 20, { ms: 20_000, what: '20 batches to be accepted' })
+      await service.kill('SIGKILL')
+      await producers
+      service = await startService(dataDir)
+    }
+    const arrived = () => new Set(receiver.received('/hook').map((request) => request.body.id))
+    const countOf = (batch: number, ids: ReadonlySet<string>) => idsOf(batch).filter((id) => ids.has(id)).length
+    await waitFor(
+      () => {
+        const ids = arrived()
+        return [...accepted].every((batch) => countOf(batch, ids) === size)
+      },
+      { ms: 40_000, what: 'all accepted batches to arrive' },
+    )
+    // What was stored without an answer getting out arrives too, and whole.
+    await waitFor(
+      () => {
+        const ids = arrived()
+        return Array.from({ length: posted }, (_, batch) => countOf(batch, ids)).every((count) => count === 0 || count === size)
+      },
+      { ms: 20_000, what: 'every batch to be whole or absent' },
+    )
+    expect(accepted.size).to.be.greaterThanOrEqual(40)
+  })
+})
