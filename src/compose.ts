@@ -21,6 +21,7 @@ import { scheduleRetries } from './dispatch/retries.ts'
 import { families } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
 import { addressPolicy } from './lib/addresses.ts'
+import { KolbakError } from './lib/errors.ts'
 import { openKeyring } from './lib/keyring.ts'
 import { leaseKeeper } from './lib/leases.ts'
 import { liveProcesses } from './lib/live-processes.ts'
@@ -276,7 +277,11 @@ export async function compose(config: Config, log: Log): Promise<Service> {
           requestsPerSecond: config.KOLBAK_REQUESTS_PER_SECOND,
         },
       })
-      const port = await api.listen(config.PORT, config.HOST)
+      const port = await api.listen(config.PORT, config.HOST).catch((cause: Error) => {
+        throw new KolbakError('cannot_listen', `${config.HOST}:${config.PORT} cannot be listened on: set PORT or HOST to another.`, {
+          cause,
+        })
+      })
       started.push({ name: 'api', stop: () => api.close(config.KOLBAK_DRAIN_TIMEOUT_MS / 2) })
       listening = `http://${config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST}:${port}`
     }
