@@ -18,7 +18,7 @@ import { keyDeletedManager, webhooksOfKey } from './dispatch/key-deleted.ts'
 import { messageIndex } from './dispatch/message-index.ts'
 import { offsets } from './dispatch/offsets.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
-import { families } from './events/streams.ts'
+import { families, type StreamName } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
 import { addressPolicy } from './lib/addresses.ts'
 import { KolbakError } from './lib/errors.ts'
@@ -29,10 +29,11 @@ import type { Log } from './lib/log.ts'
 import { wake } from './lib/wake.ts'
 import { apiKeys } from './projections/api-keys.ts'
 import { audit } from './projections/audit.ts'
-import { installProjections, passedByAll } from './projections/builds.ts'
+import { installProjections, passedByAll, rebuild } from './projections/builds.ts'
 import { deliveries } from './projections/deliveries.ts'
 import { keyUsage } from './projections/key-usage.ts'
 import { keyVersions } from './projections/key-versions.ts'
+import { type Lifted, listQuarantined, type QuarantinedStream, retryQuarantined, skipQuarantined } from './projections/quarantine.ts'
 import { runProjection } from './projections/runner.ts'
 import { tenants } from './projections/tenants.ts'
 import { projectionProgress, projectionWaiter } from './projections/waiter.ts'
@@ -43,14 +44,27 @@ import { startRetention } from './retention.ts'
 export interface Service {
   /** Where the API listens; null without that role. */
   readonly url: string | null
+  readonly operator: Operator
   /** Drains, in the order api, dispatcher, process managers, projections, stores. */
   stop(): Promise<void>
+}
+/** What an operator does to projections by hand. */
+export interface Operator {
+  /** Streams that are set aside, oldest first. */
+  quarantined(): Promise<QuarantinedStream[]>
+  /** Takes such a stream again from the event that failed; with `skip` without that event. Throws KolbakError `not_quarantined`, `unknown_projection`. */
+  lift(projection: string, stream: StreamName, skip: boolean): Promise<Lifted>
+  /** Has a projection built anew beside the live one, by the process that runs it. Throws KolbakError `not_rebuildable`, `unknown_projection`. */
+  rebuild(projection: string): Promise<number>
 }
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
-/** Puts the service together as configured: the only place that knows of adapters. */
-export async function compose(config: Config, log: Log): Promise<Service> {
+/**
+ * Puts the service together as configured: the only place that knows of adapters.
+ * @param guest beside a service that runs: takes no role, and leaves a Postgres that runs running
+ */
+export async function compose(config: Config, log: Log, { guest = false } = {}): Promise<Service> {
   /** What has been started, to be stopped in the opposite order, also when the start fails half way. */
   const started: { name: string; stop(): Promise<void> }[] = []
   const stop = async () => {
@@ -73,7 +87,8 @@ export async function compose(config: Config, log: Log): Promise<Service> {
   async function start(): Promise<Service> {
     const processId = ulid()
     const onError = (what: string) => (error: unknown) => log.warn({ error }, what)
-    const has = (role: (typeof config.KOLBAK_ROLES)[number]) => config.KOLBAK_ROLES.includes(role)
+    const roles = guest ? [] : config.KOLBAK_ROLES
+    const has = (role: (typeof config.KOLBAK_ROLES)[number]) => roles.includes(role)
     const dataDir = config.KOLBAK_DATA_DIR
     const keys = await readKeys(
       dataDir,
@@ -88,7 +103,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
     let url = config.DATABASE_URL
     const isEmbedded = url === undefined
     if (url === undefined) {
-      const postgres = await startEmbeddedPostgres({ dataDir, log })
+      const postgres = await startEmbeddedPostgres({ dataDir, log, join: guest })
       started.push({ name: 'postgres', stop: postgres.stop })
       log.info({ dataDir, tookOver: !postgres.started }, 'postgres.started')
       url = postgres.url
@@ -103,7 +118,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
     // Writers, schedulers and readers do not wait for one another's connections.
     const [reads, writes, dispatch, projecting] = [pool('reads', 10), pool('writes', 6), pool('dispatch', 10), pool('projections', 8)]
     // On a Postgres of our own nobody else can hold anything: what a killed process left is free at once.
-    if (isEmbedded)
+    if (isEmbedded && !guest)
       await reads.query(
         'delete from leases; delete from live_processes; update scheduled_deliveries set claimed_by = null, claimed_until = null where claimed_by is not null',
       )
@@ -112,7 +127,7 @@ export async function compose(config: Config, log: Log): Promise<Service> {
     const keyring = await openKeyring(reads, keys.masterKey)
     const leases = leaseKeeper({ pool: reads, owner: processId, leaseMs: config.KOLBAK_LEASE_MS, onError: onError('leases.failed') })
     started.push({ name: 'leases', stop: leases.close })
-    const live = await liveProcesses({ pool: reads, id: processId, roles: config.KOLBAK_ROLES, onError: onError('heartbeat.failed') })
+    const live = await liveProcesses({ pool: reads, id: processId, roles, onError: onError('heartbeat.failed') })
     started.push({ name: 'heartbeat', stop: live.close })
     const registry = new Registry()
     collectDefaultMetrics({ register: registry })
@@ -172,6 +187,19 @@ export async function compose(config: Config, log: Log): Promise<Service> {
       ? projections.map((projection) => runProjection({ store, pool: projecting, leases, progress, log }, projection))
       : []
     for (const [i, runner] of running.entries()) started.push({ name: `projection ${projections[i]?.name}`, stop: runner.stop })
+    const named = (name: string) => {
+      const projection = projections.find((known) => known.name === name)
+      if (projection !== undefined) return projection
+      throw new KolbakError('unknown_projection', `There is no projection ${name}: ${projections.map((known) => known.name).join(', ')}.`)
+    }
+    const operator: Operator = {
+      quarantined: () => listQuarantined(projecting),
+      lift: async (name, stream, skip) =>
+        (skip ? skipQuarantined : retryQuarantined)({ pool: projecting, store, log }, named(name), stream),
+      rebuild: async (name) => rebuild(projecting, named(name)),
+    }
+    if (guest) return { url: null, operator, stop }
+
     const admin = await ensureAdmin({
       streams,
       keyring,
@@ -291,6 +319,6 @@ export async function compose(config: Config, log: Log): Promise<Service> {
     )
     if (process.stdout.isTTY && admin.newSecret !== null)
       process.stdout.write(`\n  client_id      ${admin.clientId}\n  client_secret  ${admin.newSecret}\n  (kept in ${admin.file})\n\n`)
-    return { url: listening, stop }
+    return { url: listening, operator, stop }
   }
 }

@@ -38,6 +38,7 @@ const allowed: Record<string, readonly string[]> = {
     'ports',
   ],
   'main.ts': ['compose.ts', 'config.ts', 'lib'],
+  'operate.ts': ['compose.ts', 'config.ts', 'events', 'lib'],
   cli: ['config.ts', 'lib'],
 }
 

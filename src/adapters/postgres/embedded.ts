@@ -34,6 +34,8 @@ export async function startEmbeddedPostgres(options: {
   log: Log
   /** Further settings, as `name=value`. */
   settings?: readonly string[]
+  /** Uses the Postgres that runs for another process, if one does, and leaves it running. */
+  join?: boolean
 }): Promise<EmbeddedPostgres> {
   const { log } = options
   const dataDir = resolve(options.dataDir)
@@ -92,6 +94,7 @@ export async function startEmbeddedPostgres(options: {
       }
   }
   const { port, started } = await ensureRunning(await freePort())
+  if (options.join && !started) return { url: urlFor(port), started, stop: async () => {} }
 
   let lock = await own(urlFor(port, 'postgres'), dataDir)
   const { rowCount } = await lock.client.query('select from pg_database where datname = $1', [database])
