@@ -7,7 +7,7 @@ import { createLog } from './lib/log.ts'
 
 /** Beside a service that runs, with the same environment: what is written to its database is seen by it at once. */
 async function withOperator(work: (operator: Operator) => Promise<unknown>): Promise<void> {
-  const { operator, stop } = await compose(readConfig(), createLog('warn'), { guest: true })
+  const { operator, stop } = await compose(readConfig(), createLog('warn', 2), { guest: true })
   try {
     console.log(JSON.stringify(await work(operator), null, 2))
   } finally {

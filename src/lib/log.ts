@@ -22,6 +22,10 @@ function errorFields(error: unknown): object {
   }
 }
 
-export const createLog = (level: string): Log =>
-  pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { error: errorFields } })
+/** @param fd where lines go: 1 (standard output), or 2 for commands whose output is an answer */
+export const createLog = (level: string, fd: 1 | 2 = 1): Log =>
+  pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { error: errorFields } },
+    pino.destination({ fd, sync: true }),
+  )
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }
