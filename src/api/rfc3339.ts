@@ -16,10 +16,10 @@ export function parseTime(text: string): number | null {
   return whole.getTime() - (sign === '-' ? -offset : offset)
 }
 
-/** The same time as Kolbak writes times: UTC, milliseconds; null when the text is none or its year has no four digits there. */
+/** The same time as Kolbak writes times: UTC, milliseconds; null when the text is none, or its year there is not 1 to 9999 (Postgres knows no year 0). */
 export function toUtc(text: string): string | null {
   const time = parseTime(text)
   if (time === null) return null
   const written = new Date(time).toISOString()
-  return written.length === 24 ? written : null
+  return written.length === 24 && written >= '0001' ? written : null
 }

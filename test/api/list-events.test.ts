@@ -104,7 +104,9 @@ describe('GET /v1/events', () => {
       ['?limit=0', 'validation_failed'],
       ['?limit=101', 'validation_failed'],
       ['?offset=1', 'validation_failed'],
+      [`?since=${encodeURIComponent('0001-01-01T00:03:10+20:58')}`, 'validation_failed'],
       ['?cursor=x', 'invalid_cursor'],
+      [`?cursor=${Buffer.from('["0000-06-01T00:00:00.000Z","a"]').toString('base64url')}`, 'invalid_cursor'],
       [`?cursor=${Buffer.from('["2026-03-31T00:00:00.000Z","a.b"]').toString('base64url')}`, 'invalid_cursor'],
     ] as const) {
       const refused = await list(query)

@@ -45,6 +45,8 @@ describe('RFC 3339 times', () => {
     '+002025-03-31T00:00:00Z',
     'yesterday',
     '',
+    '0000-06-01T00:00:00Z', // Postgres knows no year 0
+    '0001-01-01T00:03:10+20:58', // which is in it
     '9999-12-31T23:59:59-01:00', // beyond the four digits of a year
   ])
     it(`are not ${JSON.stringify(text)}`, () => {
