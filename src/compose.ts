@@ -10,6 +10,7 @@ import { migrate } from './adapters/postgres/migrate.ts'
 import { createPool } from './adapters/postgres/pool.ts'
 import { createApi } from './api/api.ts'
 import type { HealthReport } from './api/dependencies.ts'
+import { idempotencyKeys } from './api/idempotency-keys.ts'
 import { commandStreams } from './commands/command-streams.ts'
 import type { Config } from './config.ts'
 import { startDispatcher } from './dispatch/dispatcher.ts'
@@ -250,6 +251,7 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
       retentionDays: config.KOLBAK_RETENTION_DAYS,
       now: Date.now,
       sweeps: [
+        { name: 'idempotency keys', run: () => idempotencyKeys({ pool: reads, now: Date.now }).expire() },
         { name: 'message index', run: (day) => index.expire(`${day}T00:00:00.000Z`) },
         { name: 'messages', run: async (day) => (await bus.dropDaysBefore(day, await saved.saved())).length },
         {

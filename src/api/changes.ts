@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import { type CommandContext, type Decider, type Fact, type Handled, handle } from '../commands/handler.ts'
+import type { EventId } from '../events/ids.ts'
 import type { StreamName } from '../events/streams.ts'
 import type { Projection } from '../projections/projection.ts'
 import { type ApiDependencies, defaultWaits } from './dependencies.ts'
@@ -18,9 +20,12 @@ export interface Changes {
     stream: StreamName,
     command: Command,
     asked: Asked,
-    options: { readModel: string; create?: boolean },
+    options: { readModel: string; create?: boolean; turnId?: EventId },
   ): Promise<Handled<State> & { headers: Record<string, string> }>
 }
+
+/** To be chosen by `plan`, so that a change that is asked for again is the same one. */
+export const newTurnId = (): EventId => randomUUID() as EventId
 
 export const etag = (revision: number): Record<string, string> => ({ etag: `"${revision}"` })
 
@@ -44,12 +49,13 @@ export function parseIfMatch(header: string | undefined): '*' | number[] | undef
 export function changes(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now' | 'settings'>): Changes {
   const { streams, waiter, now, settings } = deps
   return {
-    async change(decider, stream, command, { caller, requestId, headers }, { readModel, create = false }) {
+    async change(decider, stream, command, { caller, requestId, headers }, { readModel, create = false, turnId }) {
       const ifMatch = parseIfMatch(headers['if-match'])
       const context: CommandContext = {
         caller,
         correlationId: requestId,
         now: new Date(now()).toISOString(),
+        ...(turnId === undefined ? {} : { turnId }),
         ...(create ? { create } : ifMatch === undefined ? {} : { ifMatch }),
       }
       const handled = await handle(streams, decider, stream, command, context)

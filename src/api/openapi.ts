@@ -2,6 +2,7 @@ import { bearerScopes } from '../events/tenant.ts'
 import { type ErrorCode, statuses } from './errors.ts'
 import type { Route } from './route.ts'
 import { errorBody } from './schemas/common.ts'
+import { idempotencyKey } from './schemas/headers.ts'
 import { type JsonSchema, schemaName } from './schemas/json-schema.ts'
 
 const isObject = (value: unknown): value is JsonSchema => typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -20,6 +21,7 @@ function errorCodes(route: Route): ErrorCode[] {
   if (route.credentials === 'client') add('database_unavailable')
   if (route.path.includes(':')) add('invalid_request', 'not_found')
   if (route.requestHeaders !== undefined) add('invalid_request')
+  if (route.idempotent) add('invalid_request', 'idempotency_key_in_use', 'idempotency_key_reused')
   if (route.query !== undefined) add('validation_failed')
   if (route.body !== undefined) add('invalid_json', 'request_timeout', 'body_too_large', 'unsupported_media_type')
   if (route.body !== undefined && route.credentials !== 'client') add('validation_failed')
@@ -66,7 +68,12 @@ function parameters(route: Route): unknown[] {
   const inPath = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }))
   const properties = isObject(route.query?.properties) ? route.query.properties : {}
   const inQuery = Object.entries(properties).map(([name, schema]) => ({ name, in: 'query', required: false, schema }))
-  const inHeaders = Object.entries(route.requestHeaders ?? {}).map(([name, schema]) => ({ name, in: 'header', required: false, schema }))
+  const inHeaders = Object.entries({ ...route.requestHeaders, ...(route.idempotent ? idempotencyKey : {}) }).map(([name, schema]) => ({
+    name,
+    in: 'header',
+    required: false,
+    schema,
+  }))
   return [...inPath, ...inQuery, ...inHeaders]
 }
 

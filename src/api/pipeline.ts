@@ -131,6 +131,7 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
           requestId,
           headers: req.headers,
           gone: goneSignal(res),
+          plan: async (make) => make(),
           async counts(more) {
             if (identity !== null && more > 0) limits = await rateLimits.takeMore(identity, quota, more)
           },

@@ -1,6 +1,8 @@
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { FailedCredentials } from './failed-credentials.ts'
+import { idempotent } from './idempotency.ts'
+import { idempotencyKeys } from './idempotency-keys.ts'
 import { openApi } from './openapi.ts'
 import type { Route } from './route.ts'
 import { auditRoutes } from './routes/audit.ts'
@@ -42,5 +44,6 @@ export function routeTable(
       return document
     }),
   ]
-  return table
+  const once = idempotent({ ...deps, keys: idempotencyKeys(deps) })
+  return table.map((route) => (route.idempotent ? once(route) : route))
 }

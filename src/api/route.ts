@@ -26,6 +26,11 @@ export interface RawRequest {
   address(): string
   readonly requestId: string
   readonly headers: IncomingHttpHeaders
+  /**
+   * What is chosen for a change before anything is stored: ids, secrets. A request that is repeated under its
+   * `Idempotency-Key` gets what the first one chose. At most once a request; plain JSON.
+   */
+  plan<T>(make: () => T): Promise<T>
   /** Counts further events against the caller's limit, beyond the one that the request was let in for. */
   counts(more: number): Promise<void>
   /** Aborts when the caller is gone. */
@@ -73,6 +78,8 @@ interface Described<Path extends string, Query, Body> {
   readonly bodyOptional?: boolean
   /** Bytes; default 64 KiB. */
   readonly bodyLimit?: number
+  /** Takes `Idempotency-Key`: what its handler makes, it makes by `plan`. */
+  readonly idempotent?: boolean
   /** What it is counted as against the caller's limit; default a request. */
   readonly quota?: Quota
   /** What goes well is logged only for debugging: there is too much of it. */

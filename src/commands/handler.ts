@@ -6,7 +6,7 @@ import { KolbakError } from '../lib/errors.ts'
 import { uuidV5 } from '../lib/uuid.ts'
 import { RevisionConflict, StoreUnavailable } from '../ports/event-store.ts'
 import type { Caller } from './caller.ts'
-import type { CommandStreams } from './command-streams.ts'
+import type { CommandStreams, PastEvents } from './command-streams.ts'
 
 /** An event as a decider decides it. */
 export interface Fact {
@@ -28,6 +28,8 @@ export interface CommandContext {
   readonly correlationId: string
   /** The event that caused the command, for process managers: event ids then follow from it, so that a repeated turn appends once. */
   readonly causationId?: EventId
+  /** Names the turn where nothing caused it: event ids follow from it likewise. */
+  readonly turnId?: EventId
   /** RFC 3339, milliseconds. */
   readonly now: string
   /** Revisions that the caller accepts (`If-Match`); `*` any existing. Then a conflict is not retried. */
@@ -62,29 +64,40 @@ export async function handle<State, Command, Event extends Fact>(
   context: CommandContext,
 ): Promise<Handled<State>> {
   const { caller, ifMatch } = context
+  const named = context.causationId ?? context.turnId
+  const fold = (events: readonly RecordedEvent[], from = decider.initial) =>
+    events.reduce<State | null>((folded, event) => decider.evolve(folded, event), from)
   const eventIds: EventId[] = []
   // Kept through retries of the turn: an append that happened, though nobody heard, is answered as the first time.
   const eventId = (index: number): EventId => {
-    eventIds[index] ??= (
-      context.causationId === undefined ? randomUUID() : uuidV5('command', context.causationId, stream, String(index))
-    ) as EventId
+    eventIds[index] ??= (named === undefined ? randomUUID() : uuidV5('command', named, stream, String(index))) as EventId
     return eventIds[index]
+  }
+  /** What a former turn of the same name has come to, or null. */
+  const formerTurn = (past: PastEvents): Handled<State> | null => {
+    const first = past.events.findIndex((event) => event.id === eventId(0))
+    if (first === -1) return null
+    let end = first + 1
+    while (past.events[end]?.id === eventId(end - first)) end++
+    const events = past.events.slice(0, end)
+    const { revision, position } = events[end - 1]!
+    return { state: fold(events)!, revision, position, changed: true }
   }
   for (let conflicts = 0; ; conflicts++) {
     const past = await streams.read(stream)
-    const state = past.events.reduce<State | null>((folded, event) => decider.evolve(folded, event), decider.initial)
+    const state = fold(past.events)
     const owner = state === null ? null : decider.ownerOf(state)
+    const former = formerTurn(past)
     if (context.create) {
-      if (past.revision >= 0 && past.events[0]?.id !== eventId(0)) throw new KolbakError('already_exists', 'It exists already.')
+      if (past.revision >= 0 && former === null) throw new KolbakError('already_exists', 'It exists already.')
     } else if (owner === null || owner.tenant !== caller.tenant || (caller.keyId !== null && owner.keyId !== caller.keyId)) throw notFound()
+    if (former !== null) return former
     // Before deciding, so that a change that changes nothing does not hide it.
     if (ifMatch !== undefined && ifMatch !== '*' && !ifMatch.includes(past.revision))
       throw new KolbakError(
         'precondition_failed',
         `The resource is at revision ${past.revision}, which If-Match does not name: read it again.`,
       )
-    if (context.create && past.revision >= 0) return { state: state!, revision: past.revision, position: past.position, changed: true }
-
     const decided = decider.decide(command, state)
     if (decided.length === 0) return { state: state!, revision: past.revision, position: past.position, changed: false }
     const by = {
@@ -97,8 +110,7 @@ export async function handle<State, Command, Event extends Fact>(
     const events = decided.map((event, i) => ({ id: eventId(i), type: event.type, data: event.data }))
     try {
       const appended = await retryUnavailable(() => streams.append(stream, events, context.create ? 'none' : past.revision, past, by))
-      const after = appended.events.reduce<State | null>((folded, event) => decider.evolve(folded, event), state)
-      return { state: after!, revision: appended.revision, position: appended.position, changed: true }
+      return { state: fold(appended.events, state)!, revision: appended.revision, position: appended.position, changed: true }
     } catch (error) {
       if (!(error instanceof RevisionConflict)) throw error
       if (ifMatch !== undefined && ifMatch !== '*')

@@ -8,17 +8,17 @@ import type { Caller } from './caller.ts'
 const schema = 1
 
 /**
- * The event that begins the next chain of a delivery, whether the one before has ended or not. Its id follows from
+ * The event that begins a chain of a delivery, mostly the one after its last, whether the one before has ended or not. Its id follows from
  * delivery and chain: a second request before the history shows the first joins it, as it appends the same event.
  * To be appended under `any`.
- * @param now RFC 3339
+ * @param by `now` in RFC 3339
  */
 export function replay(
   delivery: Delivery,
-  by: { caller: Caller; webhookRevision: number; now: string },
+  by: { chain: number; caller: Caller; webhookRevision: number; now: string },
 ): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryFacts> } {
   const { tenant, message, place, fingerprint, event, acceptedAt, webhook } = delivery
-  const chain = delivery.chain + 1
+  const { chain } = by
   const metadata: Metadata = {
     schema,
     actor: by.caller.actor,

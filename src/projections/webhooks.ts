@@ -180,10 +180,10 @@ export async function activeWebhooksOfKey(pool: Pool, { tenant, keyId }: { tenan
   return rows.map((row) => row.id)
 }
 
-/** How many webhooks the tenant has that are not deleted: for its limit. */
-export async function countWebhooks(pool: Pool, tenant: TenantId): Promise<number> {
+/** How many webhooks the tenant has that are not deleted, beside one that may be among them: for its limit. */
+export async function countWebhooks(pool: Pool, tenant: TenantId, beside: WebhookId | null = null): Promise<number> {
   const [row] = await sqlOn(pool)<{ n: bigint }>`
-    select count(*) as n from webhook_subscriptions where tenant = ${tenant} and deleted_at is null`
+    select count(*) as n from webhook_subscriptions where tenant = ${tenant} and deleted_at is null and id is distinct from ${beside}`
   return Number(row?.n ?? 0n)
 }
 

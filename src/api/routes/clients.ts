@@ -5,7 +5,7 @@ import { tenantStream } from '../../events/streams.ts'
 import { type ClientRow, findClientOf, listClients } from '../../projections/clients.ts'
 import { findTenant } from '../../projections/tenants.ts'
 import { answer, noContent, noStore } from '../answers.ts'
-import { changes } from '../changes.ts'
+import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { clientId, tenantId } from '../ids.ts'
@@ -86,6 +86,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       method: 'POST',
       path: '/v1/tenants/:id/clients',
       operationId: 'issueClient',
+      idempotent: true,
       summary: 'Issue a client: credentials that are exchanged for tokens of the tenant',
       tag,
       credentials,
@@ -96,8 +97,12 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       async handler(asked) {
         const { body, params } = asked
         const tenant = tenantId(params.id)
-        const id = clientId(`client_${deps.newUlid()}`)
-        const secret = newSecret()
+        const chosen = await asked.plan(() => ({
+          id: clientId(`client_${deps.newUlid()}`),
+          secret: newSecret(),
+          turnId: newTurnId(),
+        }))
+        const { id, secret, turnId } = chosen
         const { state, headers } = await change(
           tenantDecider,
           tenantStream(tenant),
@@ -109,7 +114,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
             secret_hmac: keyring.lookup('client-secret', secret),
           },
           within(asked, tenant),
-          { readModel },
+          { readModel, turnId },
         )
         const location = `/v1/tenants/${tenant}/clients/${id}`
         const shown = { ...view(stateOf(state, id), now()), client_secret: secret }
@@ -120,6 +125,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       method: 'POST',
       path: '/v1/tenants/:id/clients/:client_id/secret/rotate',
       operationId: 'rotateClientSecret',
+      idempotent: true,
       summary: 'Give a client a new secret; tokens of the former one stop working, new ones can be had with both for a while',
       tag,
       credentials,
@@ -132,7 +138,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
         const { body, params } = asked
         const tenant = tenantId(params.id)
         const id = clientId(params.client_id)
-        const secret = newSecret()
+        const { secret, turnId } = await asked.plan(() => ({ secret: newSecret(), turnId: newTurnId() }))
         const { state, headers } = await change(
           tenantDecider,
           tenantStream(tenant),
@@ -143,7 +149,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
             previous_until: overlapEnd(body, now()),
           },
           within(asked, tenant),
-          { readModel },
+          { readModel, turnId },
         )
         return answer(200, { ...view(stateOf(state, id), now()), client_secret: secret }, { ...withoutTag(headers), ...noStore })
       },

@@ -124,6 +124,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
       method: 'POST',
       path: '/v1/deliveries/:id/replay',
       operationId: 'replayDelivery',
+      idempotent: true,
       summary: 'Deliver again: the same event id, the URL and secret of today',
       tag,
       credentials,
@@ -138,7 +139,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
         if (!webhook.isActive) throw new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
         if (payload === undefined || payload === null)
           throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
-        const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], caller)
+        const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], asked)
         const [shown] = await views(caller.tenant, begun)
         return answer(202, shown, headers)
       },

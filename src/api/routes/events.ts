@@ -135,6 +135,7 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
       method: 'POST',
       path: '/v1/events/:id/replay',
       operationId: 'replayEvent',
+      idempotent: true,
       summary: 'Deliver an event again: the same event id, the URLs and secrets of today',
       tag,
       credentials,
@@ -150,7 +151,8 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
           headers: ofDeletion,
         },
       },
-      async handler({ params, body, caller, gone }) {
+      async handler(asked) {
+        const { params, body, caller, gone } = asked
         const { tenant } = caller
         const { webhook_id: only } = body
         const message = await routed.find(tenant, params.id, gone)
@@ -173,7 +175,7 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
           const webhookRevision = state === null ? undefined : revisions.get(state.webhook)
           return state === null || webhookRevision === undefined ? [] : [{ delivery: state, webhookRevision }]
         })
-        const { begun, headers } = await replayAll(again, caller)
+        const { begun, headers } = await replayAll(again, asked)
         return answer(202, await views.views(tenant, begun), headers)
       },
     }),

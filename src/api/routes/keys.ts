@@ -5,7 +5,7 @@ import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
 import { keyVersions, listKeysAsOf } from '../../projections/key-versions.ts'
 import { answer, noContent, noStore } from '../answers.ts'
-import { caughtUp, changes, etag } from '../changes.ts'
+import { caughtUp, changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { keyId } from '../ids.ts'
@@ -100,6 +100,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       method: 'POST',
       path: '/v1/keys',
       operationId: 'createKey',
+      idempotent: true,
       summary: 'Create an API key for a consumer',
       tag,
       credentials: 'bearer',
@@ -110,7 +111,8 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       async handler(asked) {
         const { caller, body } = asked
         mayGive(caller, body.scopes)
-        const id = keyId(deps.newUlid())
+        const chosen = await asked.plan(() => ({ id: keyId(deps.newUlid()), value: newKeyValue(), turnId: newTurnId() }))
+        const { id, value, turnId } = chosen
         const { state, headers } = await change(
           keyDecider,
           keyStream(id),
@@ -118,13 +120,13 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
             type: 'CreateKey',
             id,
             tenant: caller.tenant,
-            key: newKeyValue(),
+            key: value,
             name: body.name.toWellFormed(),
             description: body.description?.toWellFormed() ?? null,
             scopes: body.scopes,
           },
           asked,
-          { readModel, create: true },
+          { readModel, create: true, turnId },
         )
         return answer(201, view(state, null, caller), { ...headers, ...noStore, location: `/v1/keys/${id}` })
       },
@@ -186,6 +188,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       method: 'POST',
       path: '/v1/keys/:id/rotate',
       operationId: 'rotateKey',
+      idempotent: true,
       summary: 'Give an API key a new value: same id, same webhooks; both values work for a while',
       tag,
       credentials: 'bearer',
@@ -203,12 +206,13 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
         // Whoever makes a value reads it.
         if (!holdsAll(caller, row.scopes))
           throw new ApiError('scope_exceeds_caller', 'This key holds a scope that your own token lacks: you cannot give it a value.')
+        const { value, turnId } = await asked.plan(() => ({ value: newKeyValue(), turnId: newTurnId() }))
         const { state, headers } = await change(
           keyDecider,
           keyStream(id),
-          { type: 'RotateKey', key: newKeyValue(), previous_until: overlapEnd(body, deps.now()) },
+          { type: 'RotateKey', key: value, previous_until: overlapEnd(body, deps.now()) },
           asked,
-          { readModel },
+          { readModel, turnId },
         )
         const shown = { ...view(state, row.lastAccessedAt, caller), previous_key_until: state.previousUntil }
         return answer(200, shown, { ...headers, ...noStore })

@@ -3,7 +3,7 @@ import type { TenantId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
 import { findTenant, listTenants, type TenantRow } from '../../projections/tenants.ts'
 import { answer } from '../answers.ts'
-import { changes, etag } from '../changes.ts'
+import { changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { tenantId } from '../ids.ts'
@@ -76,6 +76,7 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       method: 'POST',
       path: '/v1/tenants',
       operationId: 'createTenant',
+      idempotent: true,
       summary: 'Create a tenant: an account whose events, keys and webhooks nobody else sees',
       tag,
       credentials,
@@ -83,14 +84,14 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       body: createTenant,
       answers: { 201: { description: 'Created.', schema: envelope(tenant), headers: ofCreation } },
       async handler(asked) {
-        const id = tenantId(deps.newUlid())
+        const { id, turnId } = await asked.plan(() => ({ id: tenantId(deps.newUlid()), turnId: newTurnId() }))
         const { name, limits } = asked.body
         const { state, headers } = await change(
           tenantDecider,
           tenantStream(id),
           { type: 'RegisterTenant', id, name: storable(name), ...(limits === undefined ? {} : { limits }) },
           within(asked, id),
-          { readModel, create: true },
+          { readModel, create: true, turnId },
         )
         return answer(201, view(state), { ...headers, location: `/v1/tenants/${id}` })
       },

@@ -3,7 +3,7 @@ import { webhookStream } from '../../events/streams.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
 import { sealMessage } from '../accepting.ts'
 import { answer, noStore } from '../answers.ts'
-import { changes } from '../changes.ts'
+import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { messageId, webhookId } from '../ids.ts'
@@ -31,6 +31,7 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
       method: 'POST',
       path: '/v1/webhooks/:id/secret/rotate',
       operationId: 'rotateWebhookSecret',
+      idempotent: true,
       summary:
         'Give a webhook a new secret; both sign for a while, so that receivers can change over. Of two former secrets the older one ends at once',
       tag,
@@ -43,13 +44,14 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
       answers: { 200: { description: 'Rotated. Only this answer holds the new secret.', schema: rotatedWebhook, headers: ofChange } },
       async handler(asked) {
         const id = webhookId(asked.params.id)
-        const { secret = newWebhookSecret() } = asked.body
+        const chosen = await asked.plan(() => ({ secret: newWebhookSecret(), turnId: newTurnId() }))
+        const { secret = chosen.secret } = asked.body
         const { state, headers } = await change(
           webhookDecider,
           webhookStream(id),
           { type: 'RotateWebhookSecret', secret, previous_until: overlapEnd(asked.body, now()) },
           asked,
-          { readModel: readModels.webhooks },
+          { readModel: readModels.webhooks, turnId: chosen.turnId },
         )
         const row = await findWebhook(deps, ownerOf(asked), id)
         return {

@@ -1,9 +1,10 @@
 import { webhookDecider } from '../../commands/webhook.ts'
+import type { WebhookId } from '../../events/ids.ts'
 import { webhookStream } from '../../events/streams.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { answer, noContent, noStore } from '../answers.ts'
-import { caughtUp, changes, etag } from '../changes.ts'
+import { caughtUp, changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { webhookId } from '../ids.ts'
@@ -25,9 +26,9 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
   const credentials = 'bearer-or-key'
 
   /** By the read model: who creates many at once may come some few above it. */
-  const room = async ({ caller, limits }: Identity) => {
+  const room = async ({ caller, limits }: Identity, id: WebhookId) => {
     const most = limits.webhooks ?? settings.maxWebhooksPerTenant
-    if ((await countWebhooks(deps.pool, caller.tenant)) >= most)
+    if ((await countWebhooks(deps.pool, caller.tenant, id)) >= most)
       throw new ApiError('webhook_limit_reached', `This account has ${most} webhooks, which is its limit: delete one first.`)
   }
   return [
@@ -94,6 +95,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       method: 'POST',
       path: '/v1/webhooks',
       operationId: 'createWebhook',
+      idempotent: true,
       summary: 'Subscribe a URL to events',
       tag,
       credentials,
@@ -104,8 +106,9 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       answers: { 201: { description: 'Created. Only this answer holds the secret.', schema: createdWebhook, headers: ofCreation } },
       async handler(asked) {
         const { caller, body } = asked
-        await room(asked)
-        const id = webhookId(deps.newUlid())
+        const chosen = await asked.plan(() => ({ id: webhookId(deps.newUlid()), secret: newWebhookSecret(), turnId: newTurnId() }))
+        const { id, turnId } = chosen
+        await room(asked, id)
         const { state, headers } = await change(
           webhookDecider,
           webhookStream(id),
@@ -118,11 +121,11 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
             event: body.event,
             description: body.description?.toWellFormed() ?? null,
             is_active: body.is_active ?? true,
-            secret: body.secret ?? newWebhookSecret(),
+            secret: body.secret ?? chosen.secret,
             retry_delays: body.retry_delays ?? null,
           },
           asked,
-          { readModel, create: true },
+          { readModel, create: true, turnId },
         )
         return {
           status: 201,

@@ -21,3 +21,13 @@ export const ifMatch = {
     examples: ['"3"'],
   },
 }
+export const idempotencyKey = {
+  'Idempotency-Key': {
+    type: 'string',
+    minLength: 1,
+    maxLength: 255,
+    pattern: '^[!-~]+$',
+    description: 'For a day the same request under the same key is carried out once, and gets the very same answer.',
+    examples: ['7d0f6c1e-8a55-4a35-9f3e-0d9c1a3b5e77'],
+  },
+}

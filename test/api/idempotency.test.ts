@@ -1,0 +1,323 @@
+import { expect } from 'chai'
+import type { Pool, QueryConfig } from 'pg'
+import { ulid } from 'ulid'
+import { idempotencyKeys } from '../../src/api/idempotency-keys.ts'
+import { StoreUnavailable } from '../../src/ports/event-store.ts'
+import { localUrl, startApi, type TestApi, type TestClient } from '../support/api.ts'
+import type { Credential, Reply } from '../support/api-client.ts'
+import { route as routeMessage } from '../support/routed.ts'
+
+const webhook = { callback_url: localUrl, event: 'order.created' }
+const aKey = { name: 'Key', scopes: ['read:webhooks'] }
+
+describe('Idempotency-Key', () => {
+  let api: TestApi
+  let admin: TestClient
+  let operator: TestClient
+  /** What the API's clock is ahead by. */
+  let ahead = 0
+  /** What the next statement that matches fails with, once. */
+  let trip: { statement: RegExp; times: number } | null = null
+  /** Appends to streams of this family wait, or fail before or after they happened. */
+  let onAppend: (append: () => Promise<unknown>) => Promise<unknown>
+
+  const tripping = (pool: Pool): Pool =>
+    new Proxy(pool, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name, target)
+        if (name !== 'query' || typeof value !== 'function') return typeof value === 'function' ? value.bind(target) : value
+        return (query: string | QueryConfig, ...more: unknown[]) => {
+          const text = typeof query === 'string' ? query : query.text
+          if (trip !== null && trip.times > 0 && trip.statement.test(text)) {
+            trip.times--
+            return Promise.reject(Object.assign(new Error('terminating connection'), { code: '57P01' }))
+          }
+          return value.call(target, query, ...more)
+        }
+      },
+    })
+  before(async () => {
+    api = await startApi({
+      replace: ({ pool, streams }) => ({
+        pool: tripping(pool),
+        now: () => Date.now() + ahead,
+        streams: {
+          read: streams.read,
+          append: (...args) => onAppend(() => streams.append(...args)) as ReturnType<typeof streams.append>,
+        },
+      }),
+    })
+    onAppend = (append) => append()
+    operator = await api.operator()
+  })
+  beforeEach(async () => {
+    onAppend = (append) => append()
+    admin = await api.tenant()
+  })
+  afterEach(() => {
+    trip = null
+    ahead = 0
+  })
+  after(() => api.stop())
+
+  const post = async (path: string, body: object | undefined, key: string, as: Credential = admin): Promise<Reply> => {
+    const reply = await api.call('POST', path, { as, headers: { 'idempotency-key': key }, ...(body === undefined ? {} : { body }) })
+    for (const at of ['secret', 'data.key', 'data.client_secret']) if (reply.has(at) && reply.status < 300) api.secrets.add(reply.get(at))
+    return reply
+  }
+  const headersOf = ({ headers }: Reply) =>
+    Object.fromEntries([...headers].filter(([name]) => !/^(x-request-id|date|ratelimit)/.test(name)))
+  const expectSame = (first: Reply, again: Reply) => {
+    expect([again.status, again.text]).to.deep.equal([first.status, first.text])
+    expect(headersOf(again)).to.deep.equal(headersOf(first))
+  }
+  const expectCode = (reply: Reply, status: number, code: string) =>
+    expect([reply.status, reply.get('error.code')]).to.deep.equal([status, code])
+  const webhooksOf = async (as: Credential) => Number((await api.call('GET', '/v1/webhooks', { as })).get('pagination.total'))
+
+  describe('the very same answer, secret included, and made once:', () => {
+    const asked: [string, string, object | undefined, () => Promise<Credential>][] = [
+      ['a key', '/v1/keys', aKey, async () => admin],
+      ['a webhook', '/v1/webhooks', webhook, async () => admin],
+      ["a key's webhook", '/v1/webhooks', webhook, () => api.key(admin)],
+      ['a tenant', '/v1/tenants', { name: 'Acme', limits: { webhooks: 3 } }, async () => operator],
+      ['a client', '/v1/tenants/TENANT/clients', { name: 'Shop', scopes: ['read:events'] }, async () => operator],
+      ['a new value of a key', '/v1/keys/KEY/rotate', {}, async () => admin],
+      ['a new secret of a webhook', '/v1/webhooks/WEBHOOK/secret/rotate', { overlap_seconds: 5 }, async () => admin],
+      ['a new secret of a client', '/v1/tenants/TENANT/clients/CLIENT/secret/rotate', undefined, async () => operator],
+    ]
+    const real = async (path: string) => {
+      const other = path.includes('TENANT') ? await api.tenant() : admin
+      return path
+        .replace('TENANT', other.tenant)
+        .replace('CLIENT', other.clientId)
+        .replace('KEY', path.includes('KEY') ? (await api.key(admin)).id : '')
+        .replace('WEBHOOK', path.includes('WEBHOOK') ? await api.webhook(admin) : '')
+    }
+    for (const [what, template, body, who] of asked) {
+      it(what, async () => {
+        const [path, as, k1] = [await real(template), await who(), ulid()]
+        const first = await post(path, body, k1, as)
+        expect(first.status).to.be.within(200, 201)
+        const before = await api.events()
+        expectSame(first, await post(path, body, k1, as))
+        expect(await api.events()).to.equal(before)
+        const other = await post(path, body, ulid(), as)
+        expect(other.status).to.equal(first.status)
+        expect(other.text).to.not.equal(first.text)
+      })
+      it(`${what}, when the process dies between its append and its answer`, async () => {
+        const [path, as, k1] = [await real(template), await who(), ulid()]
+        const before = await api.events()
+        trip = { statement: /update idempotency_keys set (answer|claimed_until)/, times: 2 } // nor can it give its claim back
+        expect((await post(path, body, k1, as)).status).to.equal(503)
+        expect(trip.times).to.equal(0)
+        const appended = await api.events()
+        expect(appended).to.be.greaterThan(before)
+        expectCode(await post(path, body, k1, as), 409, 'idempotency_key_in_use')
+        ahead = 11_000
+        const again = await post(path, body, k1, as)
+        expect(again.status).to.be.within(200, 201)
+        expect(await api.events()).to.equal(appended)
+        expectSame(again, await post(path, body, k1, as))
+      })
+    }
+    it('a secret that is answered after such a death works', async () => {
+      const { tenant } = await api.tenant()
+      const path = `/v1/tenants/${tenant}/clients`
+      const body = { name: 'Shop', scopes: ['read:webhooks'] }
+      trip = { statement: /update idempotency_keys set answer/, times: 1 }
+      expect((await post(path, body, 'k', operator)).status).to.equal(503)
+      const issued = await post(path, body, 'k', operator)
+      const token = await api.call('POST', '/v1/auth', {
+        body: {
+          grant_type: 'client_credentials',
+          client_id: issued.get('data.client_id'),
+          client_secret: issued.get('data.client_secret'),
+        },
+      })
+      api.secrets.add(token.get('access_token'))
+      expect(token.status).to.equal(200)
+    })
+    it('an answer that was lost shows the resource as it was made, though it was changed since', async () => {
+      trip = { statement: /update idempotency_keys set answer/, times: 1 }
+      await post('/v1/webhooks', webhook, 'k')
+      const [id] = JSON.parse((await api.call('GET', '/v1/webhooks', { as: admin })).text).data.map((one: { id: string }) => one.id)
+      await api.call('PATCH', `/v1/webhooks/${id}`, { as: admin, body: { event: 'changed' } })
+      const again = await post('/v1/webhooks', webhook, 'k')
+      expect([again.get('id'), again.get('event'), again.headers.get('etag')]).to.deep.equal([id, 'order.created', '"0"'])
+    })
+  })
+
+  describe('replays:', () => {
+    const owed = async () => {
+      const id = await api.webhook(admin)
+      const event = `evt_${id}`
+      await api.call('POST', '/v1/events', { as: admin, body: { id: event, event: 'order.created', payload: {} } })
+      const [delivery] = await routeMessage(api, api.produced.at(-1)!, [id])
+      await delivery?.record({ type: 'DeliveryDeadLettered', code: 500 })
+      return { delivery: delivery!.id, event }
+    }
+    const replays = async () =>
+      Number((await api.db.pool.query("select count(*) as n from day_events where type = 'DeliveryReplayed'")).rows[0].n)
+
+    for (const [what, name] of [
+      ['delivery', 'a delivery'],
+      ['event', 'an event'],
+    ] as const) {
+      const pathOf = ({ delivery, event }: { delivery: string; event: string }) =>
+        what === 'delivery' ? `/v1/deliveries/${delivery}/replay` : `/v1/events/${event}/replay`
+      it(`one of ${name} is answered again, and another key begins another chain`, async () => {
+        const path = pathOf(await owed())
+        const first = await post(path, undefined, 'k1')
+        expect(first.status).to.equal(202)
+        const before = await replays()
+        expectSame(first, await post(path, undefined, 'k1'))
+        expect(await replays()).to.equal(before)
+        expect((await post(path, undefined, 'k2')).status).to.equal(202)
+        expect(await replays()).to.equal(before + 1)
+      })
+      it(`one of ${name} whose answer was lost begins no second chain`, async () => {
+        const path = pathOf(await owed())
+        trip = { statement: /update idempotency_keys set answer/, times: 1 }
+        expect((await post(path, undefined, 'k1')).status).to.equal(503)
+        const before = await replays()
+        const again = await post(path, undefined, 'k1')
+        expect(again.status).to.equal(202)
+        expect(again.get(what === 'delivery' ? 'data.chain' : 'data.0.chain')).to.equal('2')
+        expect(await replays()).to.equal(before)
+      })
+    }
+    it('422 for the same key on another delivery', async () => {
+      const [one, two] = [await owed(), await owed()]
+      await post(`/v1/deliveries/${one.delivery}/replay`, undefined, 'k')
+      expectCode(await post(`/v1/deliveries/${two.delivery}/replay`, undefined, 'k'), 422, 'idempotency_key_reused')
+    })
+  })
+
+  it('201 once for requests that come at once; the others are told to wait', async () => {
+    const all = await Promise.all(Array.from({ length: 12 }, () => post('/v1/webhooks', webhook, 'k')))
+    for (const reply of all) expect(reply.status).to.be.oneOf([201, 409])
+    const made = all.filter((reply) => reply.status === 201)
+    expect(new Set(made.map((reply) => reply.text)).size).to.equal(1)
+    for (const reply of all.filter(({ status }) => status === 409)) expectCode(reply, 409, 'idempotency_key_in_use')
+    expect(await webhooksOf(admin)).to.equal(1)
+  })
+  it('409 with Retry-After while the first is under way', async () => {
+    const gate = Promise.withResolvers<void>()
+    const reached = Promise.withResolvers<void>()
+    onAppend = async (append) => {
+      reached.resolve()
+      await gate.promise
+      return append()
+    }
+    const first = post('/v1/webhooks', webhook, 'k')
+    await reached.promise
+    const refused = await post('/v1/webhooks', webhook, 'k')
+    expectCode(refused, 409, 'idempotency_key_in_use')
+    expect(refused.headers.get('retry-after')).to.equal('1')
+    gate.resolve()
+    expectSame(await first, await post('/v1/webhooks', webhook, 'k'))
+  })
+  it('one that is overtaken, since it took too long, makes no second one', async () => {
+    const gate = Promise.withResolvers<void>()
+    const reached = Promise.withResolvers<void>()
+    let appends = 0
+    onAppend = async (append) => {
+      if (appends++ > 0) return append()
+      reached.resolve()
+      await gate.promise
+      return append()
+    }
+    const slow = post('/v1/webhooks', webhook, 'k')
+    await reached.promise
+    ahead = 11_000
+    const overtaking = await post('/v1/webhooks', webhook, 'k')
+    ahead = 0
+    gate.resolve()
+    const late = await slow
+    expect([late.status, late.get('id'), late.get('secret')]).to.deep.equal([201, overtaking.get('id'), overtaking.get('secret')])
+    expect(await webhooksOf(admin)).to.equal(1)
+  })
+  it('422 for another body, another path, or other scopes under the same key', async () => {
+    const first = await post('/v1/webhooks', webhook, 'k')
+    expectCode(await post('/v1/webhooks', { ...webhook, event: 'a' }, 'k'), 422, 'idempotency_key_reused')
+    const narrowed = await api.call('POST', '/v1/auth', {
+      body: {
+        grant_type: 'client_credentials',
+        client_id: admin.clientId,
+        client_secret: admin.secret,
+        scope: 'write:webhooks',
+      },
+    })
+    api.secrets.add(narrowed.get('access_token'))
+    expectCode(await post('/v1/webhooks', webhook, 'k', { token: narrowed.get('access_token') }), 422, 'idempotency_key_reused')
+    expectSame(first, await post('/v1/webhooks', webhook, 'k'))
+  })
+  it('the same key of another caller, or on another route, is another one', async () => {
+    const sibling = await api.sibling(admin, admin.scopes)
+    const first = await post('/v1/webhooks', webhook, 'k')
+    for (const as of [sibling, await api.tenant(), await api.key(admin)]) {
+      const other = await post('/v1/webhooks', webhook, 'k', as)
+      expect(other.status).to.equal(201)
+      expect(other.get('id')).to.not.equal(first.get('id'))
+    }
+    expect((await post('/v1/keys', aKey, 'k')).status).to.equal(201)
+  })
+  it('what was refused is not remembered: the body can be mended under the same key', async () => {
+    expect((await post('/v1/webhooks', { ...webhook, event: '' }, 'k')).status).to.equal(422)
+    expect((await post('/v1/webhooks', webhook, 'k')).status).to.equal(201)
+    const lesser = await api.sibling(admin, ['write:keys'])
+    expectCode(await post('/v1/keys', aKey, 'k', lesser), 403, 'scope_exceeds_caller')
+    expect(await rows()).to.equal(1)
+  })
+  const rows = async () =>
+    Number((await api.db.pool.query('select count(*) as n from idempotency_keys where tenant = $1', [admin.tenant])).rows[0].n)
+  it('a webhook at the limit of its tenant, whose answer was lost, is answered all the same', async () => {
+    await api.command(admin.tenant, { type: 'ChangeTenantSettings', limits: { webhooks: 1 } })
+    trip = { statement: /update idempotency_keys set answer/, times: 1 }
+    await post('/v1/webhooks', webhook, 'k')
+    expect((await post('/v1/webhooks', webhook, 'k')).status).to.equal(201)
+    expect(await webhooksOf(admin)).to.equal(1)
+  })
+  it('503 when whether it was stored is unknown; the next request finds out', async () => {
+    let appends = 0
+    onAppend = async (append) => {
+      if (appends++ === 0) await append()
+      throw new StoreUnavailable('no answer')
+    }
+    expect((await post('/v1/webhooks', webhook, 'k')).status).to.equal(503)
+    onAppend = (append) => append()
+    const again = await post('/v1/webhooks', webhook, 'k')
+    expect(again.status).to.equal(201)
+    expect(await webhooksOf(admin)).to.equal(1)
+    expect((await api.call('GET', `/v1/webhooks/${again.get('id')}`, { as: admin })).status).to.equal(200)
+  })
+  it('after a day the key is free again, and what it held is swept', async () => {
+    const first = await post('/v1/webhooks', webhook, 'k')
+    const keys = idempotencyKeys({ pool: api.db.pool, now: () => Date.now() + ahead })
+    ahead = 86_390_000
+    await keys.expire()
+    expect(await rows()).to.equal(1)
+    ahead = 86_410_000
+    await keys.expire()
+    expect(await rows()).to.equal(0)
+    ahead = 0
+    const second = await post('/v1/webhooks', webhook, 'k')
+    expect(second.get('id')).to.not.equal(first.get('id'))
+    await api.db.pool.query("update idempotency_keys set expires_at = clock_timestamp() - interval '1 s' where tenant = $1", [admin.tenant])
+    const third = await post('/v1/webhooks', { ...webhook, event: 'another.body' }, 'k')
+    expect(third.status).to.equal(201)
+  })
+  it('400 for a key that is none', async () => {
+    for (const key of ['', 'two words', 'k'.repeat(256)]) expectCode(await post('/v1/webhooks', webhook, key), 400, 'invalid_request')
+  })
+  it('keeps answers sealed', async () => {
+    const made = await post('/v1/webhooks', webhook, 'k')
+    const { rows: kept } = await api.db.pool.query('select * from idempotency_keys where tenant = $1', [admin.tenant])
+    const text = JSON.stringify(
+      kept.map(({ plan, answer, ...rest }) => ({ ...rest, plan: plan.toString('latin1'), answer: answer.toString('latin1') })),
+    )
+    for (const secret of [made.get('secret'), localUrl, 'whsec_']) expect(text).to.not.contain(secret)
+  })
+})
