@@ -1,4 +1,4 @@
-import { pino } from 'pino'
+import { destination, pino, stdTimeFunctions } from 'pino'
 
 /** One JSON line a fact; the message never changes, the fields do. */
 export interface Log {
@@ -25,7 +25,7 @@ function errorFields(error: unknown): object {
 /** @param fd where lines go: 1 (standard output), or 2 for commands whose output is an answer */
 export const createLog = (level: string, fd: 1 | 2 = 1): Log =>
   pino(
-    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { error: errorFields } },
-    pino.destination({ fd, sync: true }),
+    { level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } },
+    destination({ fd, sync: true }),
   )
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }
