@@ -24,8 +24,5 @@ function errorFields(error: unknown): object {
 
 /** @param fd where lines go: 1 (standard output), or 2 for commands whose output is an answer */
 export const createLog = (level: string, fd: 1 | 2 = 1): Log =>
-  pino(
-    { level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } },
-    destination({ fd, sync: true }),
-  )
+  pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } }, destination({ fd, sync: true }))
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }
