@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
@@ -97,7 +97,7 @@ describe('starting', function () {
 
   it('completes a first start that was cut off while Postgres was being initialised', async () => {
     const { child, exited } = spawnService(dataDir)
-    await waitFor(() => stat(join(dataDir, 'postgres', 'PG_VERSION')))
+    await waitFor(async () => (await readdir(dataDir)).some((name) => name.startsWith('postgres.new-')))
     child.kill('SIGKILL')
     await exited
     const second = await start()

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { access, chmod, chown, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, chmod, chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -19,6 +19,8 @@ export interface EmbeddedPostgres {
 
 const run = promisify(execFile)
 const database = 'kolbak'
+/** Name of a cluster's folder while it is made. */
+const making = 'postgres.new-'
 /** Held by the process that owns the data folder; its connection's end frees it, also after a kill -9. */
 const ownerLock = 7_000
 
@@ -48,14 +50,20 @@ export async function startEmbeddedPostgres(options: {
   const spawnOptions = { ...owner, cwd: pgData, env: { LC_ALL: 'C', TZ: 'UTC' } }
   const password = await storedPassword(join(dataDir, 'postgres-password'))
 
-  if (!(await exists(join(pgData, 'initialised')))) {
-    // A first start that was cut off leaves a folder that initdb would refuse.
-    await rm(pgData, { recursive: true, force: true })
-    await mkdir(pgData, { mode: 0o700 })
-    if (owner !== null) await chown(pgData, owner.uid, owner.gid)
+  if (!(await exists(pgData))) {
+    // Made beside its place and moved there whole: an initdb of a start that was killed may still be at work on its own.
+    const made = join(dataDir, `${making}${randomBytes(6).toString('hex')}`)
+    await mkdir(made, { mode: 0o700 })
+    if (owner !== null) await chown(made, owner.uid, owner.gid)
     for (const binary of [initdb, pgCtl, postgres]) await chmod(binary, 0o755)
-    await initialise(initdb, pgData, password, spawnOptions)
-    await writeFile(join(pgData, 'initialised'), '')
+    await initialise(initdb, made, password, { ...spawnOptions, cwd: made })
+    await rename(made, pgData).catch((error: unknown) => log.debug({ error }, 'postgres.initialised_by_another'))
+    // One that is still written to cannot always be removed; the next start that makes a cluster tries again.
+    for (const left of await readdir(dataDir))
+      if (left.startsWith(making))
+        await rm(join(dataDir, left), { recursive: true, force: true }).catch((error: unknown) =>
+          log.debug({ error }, 'postgres.left_over'),
+        )
   }
 
   const urlFor = (port: number, name = database) => `postgres://kolbak:${password}@127.0.0.1:${port}/${name}`
@@ -159,16 +167,24 @@ async function unprivilegedUser(): Promise<{ uid: number; gid: number } | null> 
   return { uid: await idOf('-u'), gid: await idOf('-g') }
 }
 
+/** The password of the cluster; made once, however many starts want it at the same time. */
 async function storedPassword(path: string): Promise<string> {
+  const read = async () => (await readFile(path, 'utf8')).trim()
+  if (await exists(path)) return read()
   try {
-    return (await readFile(path, 'utf8')).trim()
-  } catch {
     const password = randomBytes(24).toString('base64url')
-    const file = await open(path, 'w', 0o600)
+    const file = await open(`${path}.new`, 'wx', 0o600)
     await file.writeFile(`${password}\n`)
     await file.sync()
     await file.close()
+    await rename(`${path}.new`, path)
     return password
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    // Another start is at it, or one was killed in the middle: the file is whole in a moment, or made anew.
+    await pause(200)
+    if (!(await exists(path))) await rm(`${path}.new`, { force: true })
+    return storedPassword(path)
   }
 }
 
