@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { clientOf, endService, startService, temporaryFolder } from '../support/service.ts'
 
+/** With these an admin takes away its own rate or token, and the rest of the run would be refused: 429, 401. Tested by hand. */
+const ofItself = ['changeTenant', 'rotateClientSecret', 'revokeClient']
 const version = '4.32.5'
 const run = promisify(execFile)
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } } })
@@ -22,6 +24,7 @@ let code: number | null = 1
 try {
   const { token } = await clientOf(service.url)
   const args = ['run', `${service.url}/openapi.json`, '--header', `Authorization: Bearer ${token}`, '--max-time', values.seconds]
+  args.push(...ofItself.flatMap((operation) => ['--exclude-operation-id', operation]))
   // Left out: ignored_auth, since every call carries the header (strangers.test.ts tries each route without), and
   // positive_data_acceptance, since rules that no schema can say refuse much of what is made up: If-Match of another
   // revision, cursors that no page gave, both credentials at once, hosts that resolve to private addresses.
