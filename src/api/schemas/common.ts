@@ -12,7 +12,13 @@ export const uuid: JsonSchema = { type: 'string', format: 'uuid' }
 /** As answers hold it: UTC, milliseconds. */
 export const timestamp: JsonSchema = { type: 'string', format: 'date-time', examples: ['2026-03-31T00:45:00.000Z'] }
 /** As requests hold it: any offset. */
-export const instant: JsonSchema = { type: 'string', format: 'date-time', maxLength: 64, 'x-rule': 'an RFC 3339 time with an offset or Z' }
+export const instant: JsonSchema = {
+  type: 'string',
+  format: 'date-time',
+  maxLength: 64,
+  'x-rule': 'an RFC 3339 time with an offset or Z',
+  examples: ['2026-03-31T00:42:50Z'],
+}
 export const messageId: JsonSchema = {
   type: 'string',
   minLength: 1,
