@@ -72,7 +72,7 @@ export interface AdminClient {
 /**
  * Makes the tenant `default` and its admin client, once, however many processes start together.
  *
- * A client given by configuration is rotated to the secret given. A generated one is written to `admin-client.json`
+ * A client given by configuration is rotated to the secret given; one that has been revoked is refused (invalid_config). A generated one is written to `admin-client.json`
  * (0600) before it is issued, so that a start which is cut off between the two is completed by the next.
  */
 export async function ensureAdmin(deps: {
@@ -118,7 +118,13 @@ export async function ensureAdmin(deps: {
         secret_hmac: hmac(clientSecret),
         previous_until: null,
       }
-      if ((await turn(rotation)).changed) log.info({ clientId }, 'admin_client.rotated')
+      try {
+        if ((await turn(rotation)).changed) log.info({ clientId }, 'admin_client.rotated')
+      } catch (error) {
+        if (!(error instanceof KolbakError) || error.code !== 'not_found') throw error
+        const sentence = 'KOLBAK_ADMIN_CLIENT_ID names a client that has been revoked: name another one.'
+        throw new KolbakError('invalid_config', sentence, { cause: error })
+      }
     }
     return { clientId, file: null, newSecret: null, position }
   }
