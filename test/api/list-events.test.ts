@@ -101,6 +101,7 @@ describe('GET /v1/events', () => {
       ['?since=yesterday', 'validation_failed'],
       ['?until=2026-03-31', 'validation_failed'],
       ['?status=failed', 'validation_failed'],
+      ['?event=%00', 'validation_failed'],
       ['?limit=0', 'validation_failed'],
       ['?limit=101', 'validation_failed'],
       ['?offset=1', 'validation_failed'],

@@ -97,7 +97,14 @@ export const listEventsQuery = object<ListEvents>(
   {
     since: { ...instant, description: 'Accepted at or after.' },
     until: { ...instant, description: 'Accepted before.' },
-    event: { type: 'string', minLength: 1, maxLength: 255, description: 'Of this name, compared literally.' },
+    event: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 255,
+      pattern: '^[!-~]+$',
+      'x-rule': '1-255 printable ASCII characters',
+      description: 'Of this name, compared literally.',
+    },
     status: { enum: statuses },
     cursor,
     limit,
