@@ -168,7 +168,9 @@ export function deliverer(deps: DeliverDeps) {
   }
 
   return async function deliver(owed: Owed, origin: Origin): Promise<Delivered> {
-    await copy.freshen()
+    // Who replays has often just mended the webhook: a replay is sent to it as it is now, not as it was a second ago.
+    if (owed.chain > 1 && owed.attempt === 1) await copy.refresh()
+    else await copy.freshen()
     if (targetOf(owed) === null) return aside(owed, origin)
     const slot = await slots.enter(owed.webhook, owed.tenant, origin)
     if (slot === 'parked') return aside(owed, origin)

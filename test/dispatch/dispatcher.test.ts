@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import { Registry } from 'prom-client'
 import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
 import { messageBody } from '../../src/api/message-body.ts'
+import { replay } from '../../src/commands/replay.ts'
 import { startDispatcher } from '../../src/dispatch/dispatcher.ts'
 import { messageIndex } from '../../src/dispatch/message-index.ts'
 import { type Offsets, offsets } from '../../src/dispatch/offsets.ts'
@@ -267,6 +268,23 @@ describe('the dispatcher', () => {
     expect(receiver.received('/down').map((r) => r.headers['kolbak-attempt'])).to.deep.equal(['1', '2', '3'])
     expect(await types('attempts-%')).to.deep.equal(['DeliveryFailed', 'DeliveryFailed', 'DeliveryDeadLettered'])
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
+  })
+  it('sends a replay to the webhook as it is now, not as it was a second ago', async () => {
+    await start()
+    receiver.answer('/old', 400)
+    const webhook = await subscribe('/old')
+    bus.put(await record({ id: 'one' }))
+    await done(1n)
+    const [dead] = await waitFor(async () => {
+      const found = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
+      return found.length > 0 ? found : null
+    })
+    await world.webhook(tenant, webhook.id, { type: 'ChangeWebhook', callback_url: receiver.url('/new') })
+    const caller = { tenant, actor: 'client:test', scopes: new Set<never>(), keyId: null } as const
+    const { stream, event } = replay(dead!, { caller, chain: 2, webhookRevision: 1, now: new Date().toISOString() })
+    await world.store.append(stream, [event], 'any')
+    await waitFor(() => ids('/new').length === 1 || ids('/old').length === 2)
+    expect(ids('/new')).to.deep.equal(['one'])
   })
   it('finishes what is under way when it stops, and parks what waits', async () => {
     await start()
