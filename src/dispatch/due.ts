@@ -117,7 +117,11 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
       rows.forEach((row, i) => void one(row, states[i] ?? null, bodies[i] ?? null, hands[i]!))
     } catch (error) {
       for (const { row } of hands) inHand.delete(keyOf(row))
-      await schedule.release(rows)
+      // What fails here is often what failed above: until it works, or the rows would lie idle until the claims run out.
+      await untilDone(() => schedule.release(rows), {
+        signal,
+        onError: (cause, delayMs) => log.warn({ error: cause, delayMs }, 'claims.release_failed'),
+      })
       throw error
     }
   }
