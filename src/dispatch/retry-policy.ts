@@ -20,7 +20,7 @@ export const longestChain = (delays: readonly number[]): number => delays.reduce
 export function parseRetryAfter(value: string | undefined, now: number): number | null {
   if (value === undefined) return null
   const text = value.trim()
-  if (/^\d{1,10}$/.test(text)) return Number(text)
+  if (/^\d+$/.test(text)) return Number(text) // however long: the policy bounds it to a day
   const time = /^[A-Z][a-z]{2,8},? .*GMT$/.test(text) ? Date.parse(text) : Number.NaN
   return Number.isNaN(time) ? null : Math.max(0, (time - now) / 1_000)
 }

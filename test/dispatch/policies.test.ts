@@ -51,6 +51,7 @@ describe('Retry-After', () => {
   const now = Date.parse('2026-01-01T00:00:00Z')
   for (const [value, seconds] of [
     ['120', 120],
+    ['99999999999', 99_999_999_999],
     [' 0 ', 0],
     ['Thu, 01 Jan 2026 00:01:30 GMT', 90],
     ['Thursday, 01-Jan-26 00:01:30 GMT', 90],
