@@ -21,10 +21,37 @@ const ajv = createAjv()
 
 export type Checked<T> = { readonly value: T; readonly details?: undefined } | { readonly details: Detail[] }
 
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/**
+ * Lists that are longer than their schema allows, cut to what it allows and told as faults. All faults are looked for in
+ * all items, so a list of half a million would hold up everybody else for a second.
+ */
+function bounded(schema: JsonSchema, value: unknown): { value: unknown; details: Detail[] } {
+  const { properties } = schema
+  if (!isObject(value) || !isObject(properties)) return { value, details: [] }
+  const details: Detail[] = []
+  const cut: [string, unknown[]][] = []
+  for (const [name, property] of Object.entries(properties)) {
+    const list = Object.hasOwn(value, name) ? value[name] : undefined
+    const most = isObject(property) ? property.maxItems : undefined
+    if (!Array.isArray(list) || typeof most !== 'number' || list.length <= most) continue
+    details.push({ path: name, message: `must have at most ${plural(most, 'item')}` })
+    cut.push([name, list.slice(0, most)])
+  }
+  return { value: cut.length === 0 ? value : { ...value, ...Object.fromEntries(cut) }, details }
+}
+
 /** Compiled once, at the start: answers the value in its type, or every fault of it. */
 export function checker<T>(schema: JsonSchema<T>): (value: unknown) => Checked<T> {
   const validate = ajv.compile<T>(schema)
-  return (value) => (validate(value) ? { value } : { details: detailsOf(validate.errors ?? []) })
+  return (given) => {
+    const { value, details } = bounded(schema, given)
+    const isValid = validate(value)
+    if (isValid && details.length === 0) return { value }
+    return { details: [...details, ...detailsOf(validate.errors ?? [])] }
+  }
 }
 
 function detailsOf(errors: readonly ErrorObject[]): Detail[] {

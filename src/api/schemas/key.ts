@@ -3,7 +3,14 @@ import { description, limit, name, type Offset, offset, timestamp, ulid } from '
 import { asOf } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
-const scopes: JsonSchema = { type: 'array', minItems: 1, uniqueItems: true, items: { enum: keyScopes }, examples: [keyScopes] }
+const scopes: JsonSchema = {
+  type: 'array',
+  minItems: 1,
+  maxItems: keyScopes.length,
+  uniqueItems: true,
+  items: { enum: keyScopes },
+  examples: [keyScopes],
+}
 
 export interface CreateKey {
   readonly name: string

@@ -41,6 +41,7 @@ const clientId: JsonSchema = { type: 'string', pattern: '^[A-Za-z0-9_.-]{1,255}$
 const scopes: JsonSchema = {
   type: 'array',
   minItems: 1,
+  maxItems: bearerScopes.length,
   uniqueItems: true,
   items: { enum: bearerScopes },
   description: '`admin` only in the tenant `default`.',

@@ -1,0 +1,31 @@
+import { expect } from 'chai'
+import { object } from '../../src/api/schemas/json-schema.ts'
+import { checker } from '../../src/api/validation.ts'
+
+describe('checking a list that is longer than allowed', () => {
+  const check = checker(
+    object({ names: { type: 'array', maxItems: 3, uniqueItems: true, items: { type: 'string' } }, other: { type: 'integer' } }),
+  )
+
+  it('tells that it is too long, and the faults of the items that would have been let in, and of all other fields', () => {
+    expect(check({ names: ['a', 5, 'c', 7, 8], other: 'x' }).details).to.deep.equal([
+      { path: 'names', message: 'must have at most 3 items' },
+      { path: 'names.1', message: 'must be string' },
+      { path: 'other', message: 'must be integer' },
+    ])
+  })
+  it('refuses it also when all that is let in would do', () => {
+    expect(check({ names: ['a', 'b', 'c', 'd'], other: 1 }).details).to.deep.equal([
+      { path: 'names', message: 'must have at most 3 items' },
+    ])
+  })
+  it('looks at no more of half a million items than of three', () => {
+    const started = performance.now()
+    expect(check({ names: Array.from({ length: 500_000 }, () => 5), other: 1 }).details).to.have.length(5 - 1)
+    expect(performance.now() - started).to.be.lessThan(100)
+  })
+  it('answers the value itself when it is as it should be', () => {
+    const value = { names: ['a'], other: 1 }
+    expect(check(value)).to.deep.equal({ value })
+  })
+})
