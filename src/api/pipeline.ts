@@ -56,6 +56,19 @@ async function sendStream(res: ServerResponse, { status, headers }: Answer, stre
   else await writeAll(Readable.from(stream.chunks), res)
 }
 
+/** The same chunks, of which the first is there: what fails before it is an answer of its own, and not an empty one. */
+async function begun(chunks: AsyncIterable<string>): Promise<AsyncIterable<string>> {
+  const iterator = chunks[Symbol.asyncIterator]()
+  const first = await iterator.next()
+  return (async function* () {
+    try {
+      for (let next = first; !next.done; next = await iterator.next()) yield next.value
+    } finally {
+      await iterator.return?.()
+    }
+  })()
+}
+
 /** What every request goes through, whatever its route: credential, rate limit, scope, body, handler, answer, log and metrics. */
 export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { credentials: Credentials; rateLimits: RateLimits }) {
   const { log, metrics, credentials, rateLimits } = deps
@@ -136,6 +149,7 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
             if (identity !== null && more > 0) limits = await rateLimits.takeMore(identity, quota, more)
           },
         })
+        if (answer.stream !== undefined) answer = { ...answer, stream: { ...answer.stream, chunks: await begun(answer.stream.chunks) } }
       } catch (error) {
         if (error instanceof CallerGone) {
           requests.inc({ operation, status: hungUp })

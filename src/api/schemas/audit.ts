@@ -36,7 +36,7 @@ export const auditQuery = object<AuditFilter>(
     actor: {
       type: 'string',
       maxLength: 300,
-      pattern: '^(?:client|key|system):.+$',
+      pattern: '^(?:client|key|system):[!-~]+$',
       'x-rule': 'client:, key: or system: and an id',
       examples: ['key:01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
     },
