@@ -9,7 +9,6 @@ import { postgresMessageBus } from './adapters/postgres/message-bus.ts'
 import { migrate } from './adapters/postgres/migrate.ts'
 import { createPool } from './adapters/postgres/pool.ts'
 import { createApi } from './api/api.ts'
-import type { HealthReport } from './api/dependencies.ts'
 import { idempotencyKeys } from './api/idempotency-keys.ts'
 import { commandStreams } from './commands/command-streams.ts'
 import type { Config } from './config.ts'
@@ -21,6 +20,7 @@ import { offsets } from './dispatch/offsets.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
 import { families, type StreamName } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
+import { healthReport } from './health.ts'
 import { addressPolicy } from './lib/addresses.ts'
 import { KolbakError } from './lib/errors.ts'
 import { openKeyring } from './lib/keyring.ts'
@@ -270,10 +270,6 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
     started.push({ name: 'retention', stop: retention.stop })
 
     // The API
-    const health = (): HealthReport => {
-      const checks = [...(dispatcher === null ? [] : [{ name: 'dispatcher', ok: dispatcher.isReady }])]
-      return { ready: checks.every((check) => check.ok), checks }
-    }
     let listening: string | null = null
     if (has('api')) {
       const usage = keyUsage({ pool: reads, onError: onError('key_usage.failed') })
@@ -290,7 +286,11 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
         usage,
         addressPolicy: policy,
         processes: () => live.count('api'),
-        health,
+        health: () =>
+          healthReport(
+            dispatcher,
+            running.map((runner) => runner.status()),
+          ),
         metrics: registry,
         log,
         now: Date.now,

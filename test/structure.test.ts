@@ -23,6 +23,7 @@ const allowed: Record<string, readonly string[]> = {
   adapters: ['ports', 'events', 'lib'],
   'config.ts': ['lib'],
   'retention.ts': ['lib'],
+  'health.ts': ['api', 'dispatch', 'projections'],
   'first-start.ts': ['commands', 'events', 'lib'],
   'compose.ts': [
     'adapters',
@@ -32,6 +33,7 @@ const allowed: Record<string, readonly string[]> = {
     'dispatch',
     'events',
     'first-start.ts',
+    'health.ts',
     'lib',
     'projections',
     'retention.ts',

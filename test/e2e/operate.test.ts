@@ -73,6 +73,11 @@ describe('operating beside a running service', function () {
       return all.length > 0 ? all : null
     })
     expect(held).to.include({ projection: 'api_keys', stream: keyStream(id), revision: 0 })
+    const { checks } = (await api.get<{ data: { checks: { name: string; ok: boolean; message: string }[] } }>('/health/ready')).data
+    const ofKeys = checks.find(({ name }) => name === 'projection api_keys')
+    expect(ofKeys).to.include({ ok: true })
+    expect(ofKeys?.message).to.include(' 1 streams set aside')
+    expect(checks.map(({ name }) => name)).to.include.members(['dispatcher', 'projection webhooks', 'projection deliveries'])
     // All other streams go on.
     await api.post('/v1/keys', { name: 'another', scopes: ['read:webhooks'] })
     expect(await answer('retry', 'api_keys', keyStream(id))).to.include({ lifted: false, revision: 0 })

@@ -1,0 +1,41 @@
+import { expect } from 'chai'
+import { healthReport } from '../src/health.ts'
+import type { ProjectionStatus } from '../src/projections/runner.ts'
+
+describe('the health of a process', () => {
+  const status = (change: Partial<ProjectionStatus>): ProjectionStatus => ({
+    name: 'tenants',
+    state: 'running',
+    error: null,
+    checkpoint: null,
+    lagSeconds: 0,
+    quarantined: 0,
+    building: null,
+    ...change,
+  })
+  for (const [title, change, ready, message] of [
+    ['runs', {}, true, 'running, 0 s behind, 0 streams set aside'],
+    ['is run elsewhere', { state: 'waiting', lagSeconds: null }, true, 'waiting, 0 streams set aside'],
+    ['has a stream set aside', { quarantined: 2 }, true, 'running, 0 s behind, 2 streams set aside'],
+    [
+      'fails',
+      { state: 'failed', error: 'ECONNREFUSED', lagSeconds: 3.5 },
+      false,
+      'failed: ECONNREFUSED, 3.5 s behind, 0 streams set aside',
+    ],
+    [
+      'is newer than this code',
+      { state: 'failed', error: 'newer_version' },
+      true,
+      'failed: newer_version, 0 s behind, 0 streams set aside',
+    ],
+  ] as const)
+    it(`is ${ready ? 'ready' : 'not ready'} when a projection ${title}`, () => {
+      expect(healthReport(null, [status(change)])).to.deep.equal({ ready, checks: [{ name: 'projection tenants', ok: ready, message }] })
+    })
+  it('is not ready when the dispatcher is not, and ready with no part at all', () => {
+    expect(healthReport({ isReady: false }, [status({})]).ready).to.equal(false)
+    expect(healthReport({ isReady: true }, [status({})]).checks.map(({ name }) => name)).to.deep.equal(['dispatcher', 'projection tenants'])
+    expect(healthReport(null, [])).to.deep.equal({ ready: true, checks: [] })
+  })
+})
