@@ -70,13 +70,13 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     }
     return { rooms, last }
   }
-  /** Tells the slots who has parked rows, once all of them have been looked at. */
+  /** Tells the slots who has parked rows, once all webhooks have been looked at since the first. */
   const noteParked = (waiting: readonly { webhook: WebhookId; parked: boolean }[], isLast: boolean) => {
+    if (cursor === '') seenParked = new Set()
     for (const { webhook, parked } of waiting) if (parked) seenParked.add(webhook)
     if (!isLast) return
     slots.parkedAre(seenParked)
     parkedNow = seenParked
-    seenParked = new Set()
   }
 
   const one = async (row: Claimed, state: Delivery | null, body: Buffer | null, hand: InHand) => {
@@ -96,6 +96,11 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     }
   }
   const round = async (): Promise<void> => {
+    // Whose turn is next must not be lost while nothing may be claimed.
+    if (inHand.size >= mostInHand) {
+      await wake.wait(pollMs, signal)
+      return
+    }
     await copy.freshen()
     const waiting = await schedule.waiting(cursor, webhooksPerRound)
     noteParked(waiting, waiting.length < webhooksPerRound)

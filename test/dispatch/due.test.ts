@@ -1,0 +1,67 @@
+import { expect } from 'chai'
+import { due } from '../../src/dispatch/due.ts'
+import { schedule } from '../../src/dispatch/schedule.ts'
+import type { Slots } from '../../src/dispatch/slots.ts'
+import type { Target, WebhookCopy } from '../../src/dispatch/webhook-copy.ts'
+import type { WebhookId } from '../../src/events/ids.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { wake } from '../../src/lib/wake.ts'
+import type { DeliveryLog } from '../../src/ports/delivery-log.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { owed } from '../support/owed.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('the rounds of what is due', () => {
+  let db: TestDatabase
+  before(async () => {
+    db = await freshDatabase()
+  })
+  after(() => db.drop())
+
+  it('tell the slots of all who have parked rows, also when one of them takes up a whole round', async () => {
+    const mine = schedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+    const [many, ...others] = ['A', 'B', 'C'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId) as [WebhookId, ...WebhookId[]]
+    await Promise.all([...Array.from({ length: 600 }, () => many), ...others].map((webhook) => mine.park(owed({ webhook }))))
+
+    const told: ReadonlySet<WebhookId>[] = []
+    const delivered = new Set<WebhookId>()
+    const stop = new AbortController()
+    const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
+    const running = due(
+      {
+        schedule: mine,
+        copy: {
+          freshen: async () => {},
+          get: () => ({ tenant: owed().tenant }) as Target,
+          isSuspended: () => false,
+        } as Partial<WebhookCopy> as WebhookCopy,
+        slots: {
+          room: () => 1_000,
+          parkedAre: (webhooks: ReadonlySet<WebhookId>) => told.push(new Set(webhooks)),
+        } as Partial<Slots> as Slots,
+        deliveryLog: {
+          states: async (keys) => keys.map(() => null),
+          payloads: async (keys) => keys.map(() => Buffer.from('{}')),
+        } as Partial<DeliveryLog> as DeliveryLog,
+        async deliver({ webhook }) {
+          delivered.add(webhook)
+          await over
+          return 'done'
+        },
+        log: silentLog,
+        claimMs: 60_000,
+        requestMs: 1_000,
+        wake: wake(),
+        pollMs: 10,
+      },
+      stop.signal,
+    )
+    try {
+      await waitFor(() => told.length >= 3 && delivered.size === 3)
+    } finally {
+      stop.abort()
+      await running
+    }
+    for (const webhooks of told) expect([...webhooks].sort()).to.deep.equal([many, ...others])
+  })
+})
