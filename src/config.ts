@@ -1,5 +1,6 @@
 import { parseSubnet, type Subnet } from './lib/addresses.ts'
 import { KolbakError } from './lib/errors.ts'
+import { longestChain } from './lib/retry-chain.ts'
 
 export const roles = ['api', 'dispatcher', 'projector'] as const
 export type Role = (typeof roles)[number]
@@ -185,9 +186,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     }
     if ((config.KOLBAK_ADMIN_CLIENT_ID === undefined) !== (config.KOLBAK_ADMIN_CLIENT_SECRET === undefined))
       fault('KOLBAK_ADMIN_CLIENT_SECRET', 'goes together with KOLBAK_ADMIN_CLIENT_ID: set both or neither')
-    // The longest chain: every delay with its jitter, and each attempt's own time.
-    const chain = config.KOLBAK_RETRY_DELAYS.reduce((sum, delay) => sum + delay * 1.2 + config.KOLBAK_REQUEST_TIMEOUT_MS / 1000, 0)
-    if (chain >= config.KOLBAK_RETENTION_DAYS * 86_400)
+    if (longestChain(config.KOLBAK_RETRY_DELAYS, config.KOLBAK_REQUEST_TIMEOUT_MS / 1_000) >= config.KOLBAK_RETENTION_DAYS * 86_400)
       fault('KOLBAK_RETRY_DELAYS', 'takes longer than KOLBAK_RETENTION_DAYS keeps the payload')
     if (config.KOLBAK_CLAIM_MS <= config.KOLBAK_REQUEST_TIMEOUT_MS + config.KOLBAK_CONNECT_TIMEOUT_MS)
       fault('KOLBAK_CLAIM_MS', 'must be longer than KOLBAK_CONNECT_TIMEOUT_MS and KOLBAK_REQUEST_TIMEOUT_MS together')

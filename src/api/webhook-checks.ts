@@ -2,13 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { checkCallbackUrl } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { nameResolver } from '../lib/resolve.ts'
+import { longestChain } from '../lib/retry-chain.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Detail } from './errors.ts'
 
 const resolve = nameResolver()
 const resolveMs = 3_000
-/** Attempts come this much later than their delay says, at the most. */
-const jitter = 1.2
 
 /** A name whose servers are slow counts as one that does not resolve: each request is checked again anyway. */
 async function resolveInTime(host: string): Promise<string[]> {
@@ -28,8 +27,6 @@ async function resolveInTime(host: string): Promise<string[]> {
 /** What no schema can say of a webhook: whether its URL may be called, and whether its retries end before payloads expire. */
 export function webhookChecks({ addressPolicy, settings }: Pick<ApiDependencies, 'addressPolicy' | 'settings'>) {
   const retentionSeconds = settings.retentionDays * 86_400
-  const chainSeconds = (delays: readonly number[]) =>
-    delays.reduce((sum, delay) => sum + delay * jitter + settings.requestTimeoutMs / 1_000, 0)
   return async (body: Readonly<Record<string, unknown>>, faulty: ReadonlySet<string>): Promise<Detail[]> => {
     const details: Detail[] = []
     const { callback_url: url, retry_delays: delays } = body
@@ -41,7 +38,7 @@ export function webhookChecks({ addressPolicy, settings }: Pick<ApiDependencies,
         details.push({ path: 'callback_url', message: error.message })
       }
     const numbers = Array.isArray(delays) ? delays.filter((delay) => typeof delay === 'number') : []
-    if (numbers.length <= 20 && chainSeconds(numbers) >= retentionSeconds)
+    if (numbers.length <= 20 && longestChain(numbers, settings.requestTimeoutMs / 1_000) >= retentionSeconds)
       details.push({
         path: 'retry_delays',
         message: `must end before the payload expires: together they take longer than ${settings.retentionDays} days`,

@@ -1,5 +1,6 @@
+import { jitter, longestChain } from '../lib/retry-chain.ts'
+
 const longestRetryAfter = 24 * 3_600
-const jitter = 0.2
 
 /**
  * Seconds from a failed attempt to the next, or null when it was the last: the list's delay +-20 %, and not before what
@@ -12,9 +13,6 @@ export function nextDelay(delays: readonly number[], attempt: number, retryAfter
   const spread = delay * (1 - jitter + 2 * jitter * random)
   return Math.round(1_000 * Math.max(spread, Math.min(retryAfterSeconds ?? 0, longestRetryAfter))) / 1_000
 }
-
-/** Seconds that a whole chain takes at the longest. */
-export const longestChain = (delays: readonly number[]): number => delays.reduce((sum, delay) => sum + delay * (1 + jitter), 0)
 
 /** Retry-After (RFC 9110, 10.2.3): seconds or an HTTP date; null when it is neither. @param now milliseconds */
 export function parseRetryAfter(value: string | undefined, now: number): number | null {

@@ -2,7 +2,8 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { classify } from '../../src/dispatch/classify.ts'
 import { isOver } from '../../src/dispatch/due.ts'
-import { longestChain, nextDelay, parkingTime, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
+import { nextDelay, parkingTime, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
+import { longestChain } from '../../src/lib/retry-chain.ts'
 
 describe('classifying an answer', () => {
   it('takes every 2xx as a success', () => {
