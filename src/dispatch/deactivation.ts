@@ -13,20 +13,23 @@ export interface DeactivationDeps {
   /** RFC 3339 */
   now(): string
 }
-/** The event of an attempt. */
-type Cause = Pick<RecordedEvent, 'id' | 'metadata'> & {
-  readonly data: { readonly tenant: TenantId; readonly webhook: WebhookId; readonly webhook_revision: number }
-}
+/** Which process manager deactivates for which reason. */
+const actors = { gone: 'system:gone-manager', failing: 'system:failing-manager', key_deleted: 'system:key-manager' } as const
 
 /** What a former turn of this command, or a change of the webhook meanwhile, answers: there is nothing left to do. */
 const settled = new Set(['not_found', 'precondition_failed'])
 
 /**
- * Deactivates the webhook of an attempt, unless its revision has moved on since (its URL may be another by now). Idempotent
- * for the same cause.
+ * Deactivates a webhook of the tenant whose event is the cause. Idempotent for the same cause.
+ * @param revision only while the webhook has it; any, where it is left out
  */
-export async function deactivate(deps: DeactivationDeps, cause: Cause, reason: 'gone' | 'failing'): Promise<void> {
-  const { webhook, webhook_revision: revision, tenant } = cause.data
+export async function deactivate(
+  deps: DeactivationDeps,
+  cause: Pick<RecordedEvent, 'id' | 'metadata'>,
+  reason: keyof typeof actors,
+  webhook: WebhookId,
+  revision?: number,
+): Promise<void> {
   try {
     const { changed } = await handle(
       deps.streams,
@@ -34,14 +37,14 @@ export async function deactivate(deps: DeactivationDeps, cause: Cause, reason: '
       webhookStream(webhook),
       { type: 'DeactivateWebhook', reason },
       {
-        caller: { tenant, actor: `system:${reason}-manager`, scopes: new Set(), keyId: null },
+        caller: { tenant: cause.metadata.tenant as TenantId, actor: actors[reason], scopes: new Set(), keyId: null },
         correlationId: cause.metadata.$correlationId,
         causationId: cause.id,
         now: deps.now(),
-        ifMatch: [revision],
+        ...(revision === undefined ? {} : { ifMatch: [revision] }),
       },
     )
-    if (changed) deps.log.info({ webhook, revision, reason }, 'webhook.deactivated')
+    if (changed) deps.log.info({ webhook, revision, reason, cause: cause.id }, 'webhook.deactivated')
   } catch (error) {
     if (!(error instanceof KolbakError) || !settled.has(error.code)) throw error
     deps.log.debug({ webhook, revision, reason, code: error.code }, 'webhook.deactivation_settled')

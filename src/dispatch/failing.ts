@@ -33,6 +33,6 @@ export async function deactivateFailing(deps: FailingDeps, events: readonly Reco
   for (const { webhook, failingSince } of await failingWebhooks(deps.pool, [...last.keys()], failingRequests)) {
     const event = last.get(webhook)
     if (event !== undefined && Date.parse(event.metadata.time) - Date.parse(failingSince) >= failingMs)
-      await deactivate(deps, event, 'failing')
+      await deactivate(deps, event, 'failing', webhook, event.data.webhook_revision)
   }
 }

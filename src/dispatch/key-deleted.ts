@@ -1,18 +1,15 @@
 import type { Pool } from 'pg'
-import type { CommandStreams } from '../commands/command-streams.ts'
-import { handle } from '../commands/handler.ts'
-import { webhookDecider } from '../commands/webhook.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import type { KeyId, TenantId, WebhookId } from '../events/ids.ts'
 import type { KeyEvents } from '../events/key.ts'
-import { keyStream, webhookStream } from '../events/streams.ts'
+import { keyStream } from '../events/streams.ts'
 import type { WebhookEvents } from '../events/webhook.ts'
 import { KolbakError } from '../lib/errors.ts'
-import type { Log } from '../lib/log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { Projection } from '../projections/projection.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { activeWebhooksOfKey } from '../projections/webhooks.ts'
+import { type DeactivationDeps, deactivate } from './deactivation.ts'
 
 type KeyDeleted = RecordedEvent<'KeyDeleted', KeyEvents['KeyDeleted']>
 type WebhookCreated = RecordedEvent<'WebhookCreated', WebhookEvents['WebhookCreated']>
@@ -21,12 +18,9 @@ const isOrder = (event: RecordedEvent): event is KeyDeleted =>
 const isCreation = (event: RecordedEvent): event is WebhookCreated =>
   event.type === 'WebhookCreated' && (event as WebhookCreated).data.key_id !== null
 
-export interface KeyDeletedDeps {
-  readonly streams: CommandStreams
+export interface KeyDeletedDeps extends DeactivationDeps {
   /** Active webhooks that the key created: all that were created before this call. Throws when they cannot be known yet. */
   webhooksOf(owner: { tenant: TenantId; keyId: KeyId }): Promise<readonly WebhookId[]>
-  readonly log: Log
-  now(): string
 }
 
 const catchUpMs = 5_000
@@ -49,28 +43,8 @@ export const webhooksOfKey =
  * again stays active.
  */
 export function keyDeletedManager(deps: KeyDeletedDeps): Projection {
-  const { streams, webhooksOf, log, now } = deps
+  const { streams, webhooksOf } = deps
 
-  const deactivate = async (webhook: WebhookId, deletion: KeyDeleted) => {
-    try {
-      await handle(
-        streams,
-        webhookDecider,
-        webhookStream(webhook),
-        { type: 'DeactivateWebhook', reason: 'key_deleted' },
-        {
-          caller: { tenant: deletion.metadata.tenant as TenantId, actor: 'system:key-manager', scopes: new Set(), keyId: null },
-          correlationId: deletion.metadata.$correlationId,
-          causationId: deletion.id,
-          now: now(),
-        },
-      )
-      log.info({ webhook, key: deletion.data.id }, 'webhook.key_deleted')
-    } catch (error) {
-      // Deleted meanwhile: there is nothing left to do.
-      if (!(error instanceof KolbakError) || error.code !== 'not_found') throw error
-    }
-  }
   /** The event by which the key was deleted, if its webhooks are to be deactivated. */
   const orderOf = async (key: KeyId): Promise<KeyDeleted | undefined> => (await streams.read(keyStream(key))).events.find(isOrder)
 
@@ -83,10 +57,10 @@ export function keyDeletedManager(deps: KeyDeletedDeps): Projection {
       for (const event of events)
         if (isOrder(event)) {
           const owner = { tenant: event.metadata.tenant as TenantId, keyId: event.data.id }
-          for (const webhook of await webhooksOf(owner)) await deactivate(webhook, event)
+          for (const webhook of await webhooksOf(owner)) await deactivate(deps, event, 'key_deleted', webhook)
         } else if (isCreation(event) && event.data.is_active && event.data.key_id !== null) {
           const order = await orderOf(event.data.key_id)
-          if (order !== undefined) await deactivate(event.data.id, order)
+          if (order !== undefined) await deactivate(deps, order, 'key_deleted', event.data.id)
         }
     },
     async apply() {
