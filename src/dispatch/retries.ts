@@ -2,6 +2,7 @@ import { endsChain, type RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import type { DeliveryId } from '../events/ids.ts'
 import type { Sql } from '../lib/sql.ts'
+import { isLater } from './owed.ts'
 
 type Scheduling = Extract<RecordedDeliveryEvent, { data: { delivery: DeliveryId } }>
 
@@ -21,7 +22,7 @@ export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]
     const { delivery, chain } = event.data
     if (event.type === 'DeliveryFailed' || event.type === 'DeliveryReplayed') {
       const known = last.get(delivery)
-      if (known === undefined || rank(event) > rank(known)) last.set(delivery, event)
+      if (known === undefined || isLater(event.data, known.data)) last.set(delivery, event)
     } else if (endsChain(event.type)) ends.set(delivery, Math.max(chain, ends.get(delivery) ?? 0))
   }
   const rows = [...last.values()]
@@ -50,5 +51,3 @@ export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]
       where mine.delivery = over.delivery and mine.chain <= over.chain`
   return rows.some((event) => event.type === 'DeliveryReplayed' || (event.type === 'DeliveryFailed' && event.data.delay_seconds < 1))
 }
-
-const rank = (event: Scheduling): number => event.data.chain * 1_000 + event.data.attempt
