@@ -235,6 +235,7 @@ async function runningPort(pgData: string, urlFor: (port: number, name: string) 
 /** Whether the process of this id is a Postgres: ids are used again, after a reboot or in a new container. */
 async function isPostgres(pid: number): Promise<boolean> {
   const command =
+    // Only Linux has /proc; `ps` tells elsewhere, and fails when there is no such process.
     (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null)) ??
     (await run('ps', ['-o', 'command=', '-p', String(pid)]).then(
       ({ stdout }) => stdout,

@@ -152,7 +152,7 @@ export function partitionView(options: {
     fetch(max) {
       // One after another: two at once would hand out the same records.
       const mine = turn.then(() => fetchNow(max))
-      turn = mine.catch(() => undefined)
+      turn = mine.catch(() => undefined) // its own caller is told
       return mine
     },
   }
