@@ -3,7 +3,7 @@ import type { RecordedKeyEvent } from '../events/key.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 import type { KeyRow } from './api-keys.ts'
 import { byType, type Projection } from './projection.ts'
-import { fieldOpener, type Page, type ReadDeps } from './reading.ts'
+import { type Counted, fieldOpener, type Page, pageOf, type ReadDeps } from './reading.ts'
 
 const tables = `
   create table key_versions (
@@ -65,7 +65,7 @@ export async function listKeysAsOf(
   { pool, keyring }: ReadDeps,
   { tenant, asOf, limit, offset }: { tenant: TenantId; asOf: string; limit: number; offset: number },
 ): Promise<Page<KeyVersion>> {
-  const rows = await sqlOn(pool)<KeyVersion & { total: bigint; id: KeyVersion['id'] | null }>`
+  const rows = await sqlOn(pool)<Counted<KeyVersion>>`
     with standing as (
       select * from key_versions where tenant = ${tenant} and updated_at <= ${asOf} and (until is null or until > ${asOf})
     )
@@ -74,18 +74,13 @@ export async function listKeysAsOf(
     left join (select * from standing order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
     order by created_at desc, id desc`
   const vault = await keyring.vault(tenant)
-  return {
-    rows: rows
-      .filter((row) => row.id !== null)
-      .map(({ total, ...row }) => {
-        const open = fieldOpener(vault, row.tenant, row.id)
-        return {
-          ...row,
-          key: open.field('key', row.key),
-          name: open.field('name', row.name),
-          description: open.optional('description', row.description),
-        }
-      }),
-    total: Number(rows[0]?.total ?? 0n),
-  }
+  return pageOf<KeyVersion>(rows, (row) => {
+    const open = fieldOpener(vault, row.tenant, row.id)
+    return {
+      ...row,
+      key: open.field('key', row.key),
+      name: open.field('name', row.name),
+      description: open.optional('description', row.description),
+    }
+  })
 }

@@ -13,6 +13,16 @@ export interface Page<T> {
   /** Of all that match, on whatever page. */
   readonly total: number
 }
+/** A row beside the total of all that match, both from one snapshot; past the end there is one row with the total alone (id null). */
+export type Counted<T extends { readonly id: string }> = Omit<T, 'id'> & { readonly id: T['id'] | null; readonly total: bigint }
+/** The page that such rows make; `open` opens the sealed fields of each. */
+export const pageOf = async <T extends { readonly id: string }>(
+  rows: readonly Counted<T>[],
+  open: (row: T) => T | Promise<T>,
+): Promise<Page<T>> => ({
+  rows: await Promise.all(rows.filter(({ id }) => id !== null).map(({ total, ...row }) => open(row as unknown as T))),
+  total: Number(rows[0]?.total ?? 0n),
+})
 
 /** Opens sealed columns: they hold the text as the event has it, bound to tenant, aggregate and the event's field. */
 export const fieldOpener = (vault: Vault, tenant: string, id: string) => ({

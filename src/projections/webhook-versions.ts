@@ -1,7 +1,7 @@
 import type { RecordedWebhookEvent } from '../events/webhook.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 import { byType, type Projection } from './projection.ts'
-import { fieldOpener, type Page, type ReadDeps } from './reading.ts'
+import { type Counted, fieldOpener, type Page, pageOf, type ReadDeps } from './reading.ts'
 import type { WebhookFilter, WebhookRow } from './webhooks.ts'
 
 const tables = `
@@ -88,7 +88,7 @@ export async function listWebhooksAsOf(
   filter: WebhookFilter & { readonly asOf: string },
 ): Promise<Page<WebhookVersion>> {
   const { tenant, keyId = null, ids = null, events = null, isActive = null, limit, offset, asOf } = filter
-  const rows = await sqlOn(pool)<WebhookVersion & { total: bigint; id: WebhookVersion['id'] | null }>`
+  const rows = await sqlOn(pool)<Counted<WebhookVersion>>`
     with standing as (
       select * from webhook_versions
       where tenant = ${tenant} and updated_at <= ${asOf} and (until is null or until > ${asOf})
@@ -101,17 +101,12 @@ export async function listWebhooksAsOf(
     left join (select * from standing order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
     order by created_at desc, id desc`
   const vault = await keyring.vault(tenant)
-  return {
-    rows: rows
-      .filter((row) => row.id !== null)
-      .map(({ total, ...row }) => {
-        const open = fieldOpener(vault, row.tenant, row.id)
-        return {
-          ...row,
-          callbackUrl: open.field('callback_url', row.callbackUrl),
-          description: open.optional('description', row.description),
-        }
-      }),
-    total: Number(rows[0]?.total ?? 0n),
-  }
+  return pageOf<WebhookVersion>(rows, (row) => {
+    const open = fieldOpener(vault, row.tenant, row.id)
+    return {
+      ...row,
+      callbackUrl: open.field('callback_url', row.callbackUrl),
+      description: open.optional('description', row.description),
+    }
+  })
 }

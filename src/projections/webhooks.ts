@@ -6,7 +6,7 @@ import type { DeactivationReason, RecordedWebhookEvent } from '../events/webhook
 import type { Keyring } from '../lib/keyring.ts'
 import { sqlOn } from '../lib/sql.ts'
 import { byType, type Projection } from './projection.ts'
-import { fieldOpener, type Page, type ReadDeps } from './reading.ts'
+import { type Counted, fieldOpener, type Page, pageOf, type ReadDeps } from './reading.ts'
 
 export interface WebhookRow {
   readonly id: WebhookId
@@ -148,8 +148,7 @@ export interface WebhookFilter extends WebhookOwner {
 /** The owner's webhooks that match every filter given, newest first. */
 export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookFilter): Promise<Page<WebhookRow>> {
   const { tenant, keyId = null, ids = null, events = null, isActive = null, limit, offset } = filter
-  // The total stands beside each row, and alone (id null) when the page is beyond the end: both from one snapshot.
-  const rows = await sqlOn(pool)<WebhookRow & { total: bigint; id: WebhookId | null }>`
+  const rows = await sqlOn(pool)<Counted<WebhookRow>>`
     with matching as (
       select * from webhook_subscriptions
       where tenant = ${tenant} and deleted_at is null
@@ -166,11 +165,7 @@ export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookF
     from (select count(*) as total from matching) counted
     left join (select * from matching order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
     order by created_at desc, id desc`
-  const found = rows.filter((row) => row.id !== null)
-  return {
-    rows: await Promise.all(found.map(({ total, ...row }) => openWebhook(keyring, row))),
-    total: Number(rows[0]?.total ?? 0n),
-  }
+  return pageOf<WebhookRow>(rows, (row) => openWebhook(keyring, row))
 }
 
 /** The active webhooks that a key created. */
