@@ -43,6 +43,8 @@ export interface MessageBus {
     own(partition: OwnedPartition): Promise<void>
     signal: AbortSignal
   }): Promise<void>
+  /** For each partition the offset after the last record that has been stored: what is saved never lies beyond it. */
+  ends(): Promise<ReadonlyMap<number, bigint>>
   close(): Promise<void>
 }
 

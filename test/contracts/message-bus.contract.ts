@@ -160,6 +160,15 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(after.places(second.bus.identity).sort()).to.deep.equal(expected.sort())
     })
 
+    it('tells where each partition ends, so that a saved offset beyond it is known for another bus', async () => {
+      const { bus } = await harness.member()
+      expect([...(await bus.ends())].sort(([a], [b]) => a - b)).to.deep.equal([0, 1, 2, 3].map((partition) => [partition, 0n]))
+      const places = await Promise.all(Array.from({ length: 40 }, (_, i) => bus.produce(record(message(`m${i}`)))))
+      const ends = new Map([0, 1, 2, 3].map((partition) => [partition, 0n]))
+      for (const { partition, offset } of places.map(parsePlace)) if (offset >= ends.get(partition)!) ends.set(partition, offset + 1n)
+      expect(new Map(await bus.ends())).to.deep.equal(ends)
+    })
+
     it('begins at the first record when nothing was saved', async () => {
       const producer = await harness.member()
       await Promise.all(Array.from({ length: 50 }, (_, i) => producer.bus.produce(record(message(`m${i}`)))))

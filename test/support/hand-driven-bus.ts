@@ -51,6 +51,7 @@ export function handDrivenBus(): HandDrivenBus {
         })
       }
     },
+    ends: () => Promise.resolve(new Map([[0, BigInt(records.length)]])),
     close: () => Promise.resolve(),
   }
   return self

@@ -25,6 +25,17 @@ export async function busLag(pool: Pool, partitions: number, saved: ReadonlyMap<
   return new Map(rows.map((row) => [row.partition, Number(row.lag)]))
 }
 
+/** For each partition the offset after the last one given out. */
+export async function busEnds(pool: Pool, partitions: number): Promise<Map<number, bigint>> {
+  const { rows } = await pool.query<{ partition: number; end: bigint }>({
+    name: 'messages-ends',
+    text: `select partition, coalesce(pg_sequence_last_value(('messages_offset_' || partition)::regclass) + 1, 0) as end
+           from generate_series(0, $1 - 1) as partition`,
+    values: [partitions],
+  })
+  return new Map(rows.map(({ partition, end }) => [partition, end]))
+}
+
 /** Whether no record of a day's partition is at or after the first offset not done of its bus partition. */
 export async function holdsNothingUnread(client: ClientBase, dayPartition: string, unread: ReadonlyMap<number, bigint>): Promise<boolean> {
   const { rows } = await client.query<{ unread: boolean }>(

@@ -9,7 +9,7 @@ import { transaction } from '../../lib/sql.ts'
 import { BusFull, BusUnavailable, type MessageBus, RecordTooLarge } from '../../ports/message-bus.ts'
 import { dayPartitions, isMissingPartition } from './day-partitions.ts'
 import { messageConsumer } from './message-bus-consumer.ts'
-import { busLag, holdsNothingUnread } from './message-bus-retention.ts'
+import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
 
 export interface PostgresMessageBusOptions {
   readonly pool: Pool
@@ -119,6 +119,7 @@ export async function postgresMessageBus(options: PostgresMessageBusOptions): Pr
     },
     consume: consumer.consume,
     dropDaysBefore: (day, unread) => days.dropBefore(day, (client, partition) => holdsNothingUnread(client, partition, unread)),
+    ends: () => busEnds(pool, partitions),
     lag: (saved) => busLag(pool, partitions, saved),
     async close() {
       closed = true
