@@ -1,72 +1,10 @@
 import { parseSubnet, type Subnet } from './lib/addresses.ts'
 import { KolbakError } from './lib/errors.ts'
 import { longestChain } from './lib/retry-chain.ts'
+import { flag, integer, invalid, key, list, minLength, oneOf, text, textOr, type Variable } from './lib/variable.ts'
 
 export const roles = ['api', 'dispatcher', 'projector'] as const
 export type Role = (typeof roles)[number]
-
-interface Variable<T> {
-  /** For the table in the docs. */
-  readonly doc: string
-  readonly initial: T
-  /** How the initial value reads in the docs, where that is not its own text. */
-  readonly initialDoc?: string
-  readonly secret?: boolean
-  parse(text: string): T
-}
-const invalid = (must: string) => new Error(must)
-
-const text = (doc: string, initial: string | undefined = undefined, secret = false): Variable<string | undefined> => ({
-  doc,
-  initial,
-  secret,
-  parse: (value) => value,
-})
-const textOr = (doc: string, initial: string): Variable<string> => ({ doc, initial, parse: (value) => value })
-const integer = (doc: string, initial: number, { min = 0, max = 2 ** 31 - 1 } = {}): Variable<number> => ({
-  doc,
-  initial,
-  parse(value) {
-    const number = Number(value)
-    if (!/^\d+$/.test(value) || number < min || number > max) throw invalid(`must be a whole number from ${min} to ${max}`)
-    return number
-  },
-})
-const flag = (doc: string): Variable<boolean> => ({
-  doc,
-  initial: false,
-  parse(value) {
-    if (value !== 'true' && value !== 'false') throw invalid('must be true or false')
-    return value === 'true'
-  },
-})
-const oneOf = <T extends string>(doc: string, initial: T, choices: readonly T[]): Variable<T> => ({
-  doc,
-  initial,
-  parse(value) {
-    const choice = choices.find((c) => c === value)
-    if (choice === undefined) throw invalid(`must be one of ${choices.join(', ')}`)
-    return choice
-  },
-})
-/** At least 32 bytes, as base64, base64url or hex. */
-const key = (doc: string): Variable<Buffer | undefined> => ({
-  doc,
-  initial: undefined,
-  secret: true,
-  parse(value) {
-    const bytes = /^[0-9a-f]{64,}$/i.test(value) ? Buffer.from(value, 'hex') : Buffer.from(value, 'base64url')
-    if (bytes.length < 32) throw invalid('must hold 32 bytes or more, in base64 or hex: `openssl rand -base64 32` makes one')
-    return bytes
-  },
-})
-const minLength = (variable: Variable<string | undefined>, length: number): Variable<string | undefined> => ({
-  ...variable,
-  parse(value) {
-    if (value.length < length) throw invalid(`must have at least ${length} characters`)
-    return value
-  },
-})
 
 /** Every variable that Kolbak reads; the table in the docs is made from this. */
 export const variables = {
@@ -150,8 +88,83 @@ export const variables = {
     text('A bearer token for /metrics and the details of /health, 16 characters or more.', undefined, true),
     16,
   ),
+  EVENTSTOREDB_URL: {
+    ...text('An EventStoreDB for the streams of events, as `esdb://user:password@host:2113` (`?tls=false` without TLS).', undefined, true),
+    parse(value: string) {
+      if (!/^(esdb|kurrentdb)(\+discover)?:\/\/./.test(value))
+        throw invalid('must be a connection string such as esdb://localhost:2113?tls=false')
+      return value
+    },
+  },
+  KAFKA_BROKERS: list('A Kafka for the queue of messages: `host:port`, comma-separated.'),
+  KAFKA_TOPIC: {
+    ...textOr('Its topic; made when it is missing.', 'messages'),
+    parse(value: string) {
+      if (!/^[A-Za-z0-9._-]{1,200}$/.test(value)) throw invalid('must be 1-200 of A-Z a-z 0-9 . _ -')
+      return value
+    },
+  },
+  KAFKA_GROUP_ID: textOr('The group of its consumers, the same for all processes.', 'kolbak'),
+  KAFKA_REPLICATION_FACTOR: integer('Copies of each partition, when the topic is made.', 3, { min: 1, max: 32_767 }),
+  KAFKA_MIN_INSYNC_REPLICAS: integer('Copies that must have a message before it is accepted, when the topic is made.', 2, {
+    min: 1,
+    max: 32_767,
+  }),
+  KAFKA_RETENTION_HOURS: integer('How long what has been read stays in Kafka; what is unread is never dropped.', 168, {
+    min: 1,
+    max: 87_600,
+  }),
+  KAFKA_MAX_MESSAGE_BYTES: integer("The topic's `max.message.bytes`, when it is made.", 4 << 20, { min: (2 << 20) + 65_536 }),
+  KAFKA_SSL: flag('Speaks TLS to Kafka.'),
+  KAFKA_SSL_CA: text('A file (PEM) of the authorities that its certificates are checked by; else those of the system.'),
+  KAFKA_SSL_CERT: text('A file (PEM) of our own certificate, where Kafka asks for one.'),
+  KAFKA_SSL_KEY: text('And of its key.'),
+  KAFKA_SASL_MECHANISM: oneOf('How we log in to Kafka.', undefined, ['plain', 'scram-sha-256', 'scram-sha-512'] as const),
+  KAFKA_SASL_USERNAME: text('With this name,'),
+  KAFKA_SASL_PASSWORD: text('and this password.', undefined, true),
+  CASSANDRA_CONTACT_POINTS: list('A Cassandra for payloads and the history of deliveries: `host` or `host:port`, comma-separated.'),
+  CASSANDRA_DATACENTER: text('The data centre that this process is in. Required with CASSANDRA_CONTACT_POINTS.'),
+  CASSANDRA_KEYSPACE: {
+    ...textOr('Its keyspace; made when it is missing.', 'kolbak'),
+    parse(value: string) {
+      if (!/^[a-z][a-z0-9_]{0,47}$/.test(value)) throw invalid('must be 1-48 of a-z 0-9 _, beginning with a letter')
+      return value
+    },
+  },
+  CASSANDRA_REPLICATION: {
+    doc: 'Copies in each data centre, as `dc1:3,dc2:3`, or a number of copies in this one, when the keyspace is made.',
+    initial: '3',
+    parse(value: string) {
+      if (!/^(\d+|[A-Za-z0-9_.-]+:\d+(,\s*[A-Za-z0-9_.-]+:\d+)*)$/.test(value)) throw invalid('must be a number, or such as dc1:3,dc2:3')
+      return value
+    },
+  },
+  CASSANDRA_CONSISTENCY: oneOf('How many copies answer a read or write.', 'local_quorum', [
+    'one',
+    'local_one',
+    'quorum',
+    'local_quorum',
+    'each_quorum',
+    'all',
+  ] as const),
+  CASSANDRA_USERNAME: text('How we log in to Cassandra: this name,'),
+  CASSANDRA_PASSWORD: text('and this password.', undefined, true),
+  CASSANDRA_SSL: flag('Speaks TLS to Cassandra.'),
+  CASSANDRA_SSL_CA: text('A file (PEM) of the authorities that its certificates are checked by; else those of the system.'),
   KOLBAK_LOG_LEVEL: oneOf('How much is logged.', 'info', ['debug', 'info', 'warn', 'error', 'silent'] as const),
 } satisfies Record<string, Variable<unknown>>
+
+/** What must be said when another variable is. */
+const neededWith: Partial<Record<keyof Variables, readonly (keyof Variables)[]>> = {
+  CASSANDRA_CONTACT_POINTS: ['CASSANDRA_DATACENTER'],
+  CASSANDRA_USERNAME: ['CASSANDRA_PASSWORD'],
+  CASSANDRA_PASSWORD: ['CASSANDRA_USERNAME'],
+  KAFKA_SASL_MECHANISM: ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'],
+  KAFKA_SASL_USERNAME: ['KAFKA_SASL_MECHANISM'],
+  KAFKA_SASL_PASSWORD: ['KAFKA_SASL_MECHANISM'],
+  KAFKA_SSL_CERT: ['KAFKA_SSL_KEY'],
+  KAFKA_SSL_KEY: ['KAFKA_SSL_CERT'],
+}
 
 /** What `kolbak`, the command line, reads: they may stand in the same environment. */
 const ofTheCommandLine = new Set(['KOLBAK_URL', 'KOLBAK_CLIENT_ID', 'KOLBAK_CLIENT_SECRET', 'KOLBAK_API_KEY'])
@@ -184,6 +197,17 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
       for (const name of ['KOLBAK_MASTER_KEY', 'KOLBAK_JWT_SECRET'] as const)
         if (config[name] === undefined) fault(name, 'is required with DATABASE_URL: keys are generated only for the embedded Postgres')
     }
+    for (const [engine, needed] of Object.entries(neededWith))
+      for (const name of needed)
+        if (config[engine as keyof Config] !== undefined && config[engine as keyof Config] !== false && config[name] === undefined)
+          fault(name, `is required with ${engine}`)
+    if (config.KAFKA_SSL === false)
+      for (const name of ['KAFKA_SSL_CA', 'KAFKA_SSL_CERT', 'KAFKA_SSL_KEY'] as const)
+        if (config[name] !== undefined) fault(name, 'means something only with KAFKA_SSL=true')
+    if (config.CASSANDRA_SSL === false && config.CASSANDRA_SSL_CA !== undefined)
+      fault('CASSANDRA_SSL_CA', 'means something only with CASSANDRA_SSL=true')
+    if (config.KAFKA_MIN_INSYNC_REPLICAS > config.KAFKA_REPLICATION_FACTOR)
+      fault('KAFKA_MIN_INSYNC_REPLICAS', 'must not be above KAFKA_REPLICATION_FACTOR: nothing could be accepted')
     if ((config.KOLBAK_ADMIN_CLIENT_ID === undefined) !== (config.KOLBAK_ADMIN_CLIENT_SECRET === undefined))
       fault('KOLBAK_ADMIN_CLIENT_SECRET', 'goes together with KOLBAK_ADMIN_CLIENT_ID: set both or neither')
     if (longestChain(config.KOLBAK_RETRY_DELAYS, config.KOLBAK_REQUEST_TIMEOUT_MS / 1_000) >= config.KOLBAK_RETENTION_DAYS * 86_400)

@@ -6,13 +6,15 @@ import { openRoute, type Route } from '../route.ts'
 import { envelope } from '../schemas/common.ts'
 import { live, ready } from '../schemas/operation.ts'
 
+export const operationTag = 'Operation'
+
 /** What operators and their tools ask; no tenant's data is in it. */
 export function operationRoutes(
   { health, metrics }: Pick<ApiDependencies, 'health' | 'metrics'>,
   credentials: Credentials,
   document: () => string,
 ): Route[] {
-  const tag = 'Operation'
+  const tag = operationTag
   return [
     openRoute({
       method: 'GET',

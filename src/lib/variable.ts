@@ -1,0 +1,74 @@
+/** A variable of the environment: what it means, what it is when it is not set, and how its text is read. */
+export interface Variable<T> {
+  /** For the table in the docs. */
+  readonly doc: string
+  readonly initial: T
+  /** How the initial value reads in the docs, where that is not its own text. */
+  readonly initialDoc?: string
+  readonly secret?: boolean
+  /** Throws an Error whose message goes after the variable's name: `must be ...`. */
+  parse(text: string): T
+}
+export const invalid = (must: string) => new Error(must)
+
+export const text = (doc: string, initial: string | undefined = undefined, secret = false): Variable<string | undefined> => ({
+  doc,
+  initial,
+  secret,
+  parse: (value) => value,
+})
+export const textOr = (doc: string, initial: string): Variable<string> => ({ doc, initial, parse: (value) => value })
+export const integer = (doc: string, initial: number, { min = 0, max = 2 ** 31 - 1 } = {}): Variable<number> => ({
+  doc,
+  initial,
+  parse(value) {
+    const number = Number(value)
+    if (!/^\d+$/.test(value) || number < min || number > max) throw invalid(`must be a whole number from ${min} to ${max}`)
+    return number
+  },
+})
+export const flag = (doc: string): Variable<boolean> => ({
+  doc,
+  initial: false,
+  parse(value) {
+    if (value !== 'true' && value !== 'false') throw invalid('must be true or false')
+    return value === 'true'
+  },
+})
+export const oneOf = <T extends string, I extends T | undefined>(doc: string, initial: I, choices: readonly T[]): Variable<T | I> => ({
+  doc,
+  initial,
+  parse(value) {
+    const choice = choices.find((c) => c === value)
+    if (choice === undefined) throw invalid(`must be one of ${choices.join(', ')}`)
+    return choice
+  },
+})
+/** Names joined by commas; white space around them is dropped. */
+export const list = (doc: string): Variable<readonly string[] | undefined> => ({
+  doc,
+  initial: undefined,
+  parse(value) {
+    const names = value.split(',').map((name) => name.trim())
+    if (names.some((name) => name === '')) throw invalid('must be names joined by commas')
+    return names
+  },
+})
+/** At least 32 bytes, as base64, base64url or hex. */
+export const key = (doc: string): Variable<Buffer | undefined> => ({
+  doc,
+  initial: undefined,
+  secret: true,
+  parse(value) {
+    const bytes = /^[0-9a-f]{64,}$/i.test(value) ? Buffer.from(value, 'hex') : Buffer.from(value, 'base64url')
+    if (bytes.length < 32) throw invalid('must hold 32 bytes or more, in base64 or hex: `openssl rand -base64 32` makes one')
+    return bytes
+  },
+})
+export const minLength = (variable: Variable<string | undefined>, length: number): Variable<string | undefined> => ({
+  ...variable,
+  parse(value) {
+    if (value.length < length) throw invalid(`must have at least ${length} characters`)
+    return value
+  },
+})
