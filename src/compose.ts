@@ -1,14 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { ulid } from 'ulid'
-import { postgresDeliveryLog } from './adapters/postgres/delivery-log.ts'
-import { startEmbeddedPostgres } from './adapters/postgres/embedded.ts'
-import { recordEngine } from './adapters/postgres/engines.ts'
-import { postgresEventStore } from './adapters/postgres/event-store.ts'
-import { postgresMessageBus } from './adapters/postgres/message-bus.ts'
-import { migrate } from './adapters/postgres/migrate.ts'
-import { createPool } from './adapters/postgres/pool.ts'
 import { createApi } from './api/api.ts'
+import { frontDoor } from './api/front-door.ts'
 import { idempotencyKeys } from './api/idempotency-keys.ts'
 import { commandStreams } from './commands/command-streams.ts'
 import type { Config } from './config.ts'
@@ -16,8 +10,9 @@ import { startDispatcher } from './dispatch/dispatcher.ts'
 import { endpointManager } from './dispatch/endpoint-manager.ts'
 import { keyDeletedManager, webhooksOfKey } from './dispatch/key-deleted.ts'
 import { messageIndex } from './dispatch/message-index.ts'
-import { offsets } from './dispatch/offsets.ts'
+import { type Offsets, offsets } from './dispatch/offsets.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
+import { openDatabase, openEngines } from './engines.ts'
 import { families, type StreamName } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
 import { healthReport } from './health.ts'
@@ -41,10 +36,11 @@ import { projectionProgress, projectionWaiter } from './projections/waiter.ts'
 import { webhookVersions } from './projections/webhook-versions.ts'
 import { webhooks } from './projections/webhooks.ts'
 import { startRetention } from './retention.ts'
+import { checkEngines } from './start-checks.ts'
 
 export interface Service {
-  /** Where the API listens; null without that role. */
-  readonly url: string | null
+  /** Where it listens; a process without the role `api` answers for its health and metrics alone. */
+  readonly url: string
   readonly operator: Operator
   /** Drains, in the order api, dispatcher, process managers, projections, stores. */
   stop(): Promise<void>
@@ -62,13 +58,21 @@ export interface Operator {
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
 /**
- * Puts the service together as configured: the only place that knows of adapters.
- * @param guest beside a service that runs: takes no role, and leaves a Postgres that runs running
+ * Puts the service together as configured. It listens first, and then waits for whatever engine does not answer yet.
+ * @param guest beside a service that runs: takes no role, does not listen or wait, and leaves a Postgres that runs running
+ * @param signal ends the waiting: what was started is stopped, and the signal's reason is thrown
  */
-export async function compose(config: Config, log: Log, { guest = false } = {}): Promise<Service> {
+export async function compose(
+  config: Config,
+  log: Log,
+  { guest = false, signal = new AbortController().signal }: { guest?: boolean; signal?: AbortSignal } = {},
+): Promise<Service> {
+  const door = frontDoor()
+  let url = ''
   /** What has been started, to be stopped in the opposite order, also when the start fails half way. */
   const started: { name: string; stop(): Promise<void> }[] = []
   const stop = async () => {
+    await door.close(config.KOLBAK_DRAIN_TIMEOUT_MS / 2) // first: what comes in needs all the others
     for (const part of started.splice(0).reverse()) {
       log.debug({ part: part.name }, 'part.stopping')
       try {
@@ -82,7 +86,7 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
     return await start()
   } catch (error) {
     await stop()
-    throw error
+    throw signal.aborted ? signal.reason : error
   }
 
   async function start(): Promise<Service> {
@@ -91,6 +95,14 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
     const roles = guest ? [] : config.KOLBAK_ROLES
     const has = (role: (typeof config.KOLBAK_ROLES)[number]) => roles.includes(role)
     const dataDir = config.KOLBAK_DATA_DIR
+    if (!guest) {
+      const { HOST: host, PORT: port } = config
+      const listened = await door.listen(port, host).catch((cause: Error) => {
+        throw new KolbakError('cannot_listen', `${host}:${port} cannot be listened on: set PORT or HOST to another.`, { cause })
+      })
+      url = `http://${host.includes(':') ? `[${host}]` : host}:${listened}`
+      log.info({ url }, 'kolbak.listening')
+    }
     const keys = await readKeys(
       dataDir,
       {
@@ -100,26 +112,18 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
       log,
     )
 
-    // Postgres
-    let url = config.DATABASE_URL
-    const isEmbedded = url === undefined
-    if (url === undefined) {
-      const postgres = await startEmbeddedPostgres({ dataDir, log, join: guest })
-      started.push({ name: 'postgres', stop: postgres.stop })
-      log.info({ dataDir, tookOver: !postgres.started }, 'postgres.started')
-      url = postgres.url
-    }
-    const migrated = await migrate(url)
-    if (migrated.length > 0) log.info({ migrations: migrated }, 'postgres.migrated')
+    const patience = { log, signal, waits: !guest }
+    const database = await openDatabase(config, patience, { join: guest })
+    started.push({ name: 'postgres', stop: database.stop })
     const pool = (name: string, max: number) => {
-      const made = createPool({ url, name, max, log })
+      const made = database.pool(name, max)
       started.push({ name: `pool ${name}`, stop: () => made.end() })
       return made
     }
     // Writers, schedulers and readers do not wait for one another's connections.
     const [reads, writes, dispatch, projecting] = [pool('reads', 10), pool('writes', 6), pool('dispatch', 10), pool('projections', 8)]
     // On a Postgres of our own nobody else can hold anything: what a killed process left is free at once.
-    if (isEmbedded && !guest)
+    if (database.isEmbedded && !guest)
       await reads.query(
         'delete from leases; delete from live_processes; update scheduled_deliveries set claimed_by = null, claimed_until = null where claimed_by is not null',
       )
@@ -133,30 +137,15 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
     const registry = new Registry()
     collectDefaultMetrics({ register: registry })
 
-    // The three ports
-    const store = postgresEventStore({
-      pool: writes,
-      identity: await recordEngine(reads, 'event_store', 'postgres'),
-      dayStreamMaxAgeSeconds: config.KOLBAK_RETENTION_DAYS * 86_400,
+    const { store, bus, deliveryLog, retention, committed } = await openEngines({
+      config,
+      patience,
       log,
-    })
-    started.push({ name: 'event store', stop: store.close })
-    const bus = await postgresMessageBus({
-      pool: writes,
-      identity: await recordEngine(reads, 'message_bus', 'postgres'),
-      partitions: config.KOLBAK_PARTITIONS,
       leases,
       consumers: () => live.count('dispatcher'),
-      log,
+      pools: { reads, writes, projecting },
+      opened: (name, close) => started.push({ name, stop: close }),
     })
-    started.push({ name: 'message bus', stop: bus.close })
-    const deliveryLog = await postgresDeliveryLog({
-      pool: projecting,
-      identity: await recordEngine(reads, 'delivery_log', 'postgres'),
-      payloadsIn: 'bus',
-      log,
-    })
-    started.push({ name: 'delivery log', stop: deliveryLog.close })
 
     // Projections and process managers
     const streams = commandStreams(store, keyring)
@@ -199,7 +188,8 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
         (skip ? skipQuarantined : retryQuarantined)({ pool: projecting, store, log }, named(name), stream),
       rebuild: async (name) => rebuild(projecting, named(name)),
     }
-    if (guest) return { url: null, operator, stop }
+    await checkEngines({ store, bus, pool: reads })
+    if (guest) return { url, operator, stop }
 
     const admin = await ensureAdmin({
       streams,
@@ -219,13 +209,20 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
     const policy = addressPolicy({ allowedSubnets: config.KOLBAK_ALLOWED_SUBNETS, allowHttp: config.KOLBAK_ALLOW_HTTP })
     const index = messageIndex(reads)
     const saved = offsets(dispatch, bus.identity)
+    const savedAndTold: Offsets = {
+      ...saved,
+      async save(next) {
+        await saved.save(next)
+        committed(next)
+      },
+    }
     const dispatcher = has('dispatcher')
       ? startDispatcher({
           bus,
           store,
           deliveryLog,
           index: messageIndex(dispatch),
-          offsets: saved,
+          offsets: savedAndTold,
           pool: dispatch,
           keyring,
           live,
@@ -245,7 +242,7 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
       : null
     if (dispatcher !== null) started.push({ name: 'dispatcher', stop: dispatcher.stop })
 
-    const retention = startRetention({
+    const sweeping = startRetention({
       leases,
       log,
       retentionDays: config.KOLBAK_RETENTION_DAYS,
@@ -253,7 +250,7 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
       sweeps: [
         { name: 'idempotency keys', run: () => idempotencyKeys({ pool: reads, now: Date.now }).expire() },
         { name: 'message index', run: (day) => index.expire(`${day}T00:00:00.000Z`) },
-        { name: 'messages', run: async (day) => (await bus.dropDaysBefore(day, await saved.saved())).length },
+        { name: 'messages', run: async (day) => retention.messages(day, await saved.saved()) },
         {
           name: 'events of days',
           async run(day) {
@@ -261,20 +258,18 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
               reads,
               projections.filter(({ families: read }) => read.some((family) => families[family] === 'day')),
             )
-            return passed === null ? 0 : (await store.dropDaysBefore(day, passed)).length
+            return passed === null ? 0 : retention.events(day, passed)
           },
         },
-        { name: 'delivery log', run: async (day) => (await deliveryLog.dropDaysBefore(day)).length },
+        { name: 'delivery log', run: retention.history },
       ],
     })
-    started.push({ name: 'retention', stop: retention.stop })
+    started.push({ name: 'retention', stop: sweeping.stop })
 
-    // The API
-    let listening: string | null = null
-    if (has('api')) {
-      const usage = keyUsage({ pool: reads, onError: onError('key_usage.failed') })
-      started.push({ name: 'key usage', stop: usage.close })
-      const api = createApi({
+    const usage = keyUsage({ pool: reads, onError: onError('key_usage.failed') })
+    started.push({ name: 'key usage', stop: usage.close })
+    createApi(
+      {
         streams,
         store,
         bus,
@@ -306,21 +301,12 @@ export async function compose(config: Config, log: Log, { guest = false } = {}):
           eventsPerSecond: config.KOLBAK_EVENTS_PER_SECOND,
           requestsPerSecond: config.KOLBAK_REQUESTS_PER_SECOND,
         },
-      })
-      const port = await api.listen(config.PORT, config.HOST).catch((cause: Error) => {
-        throw new KolbakError('cannot_listen', `${config.HOST}:${config.PORT} cannot be listened on: set PORT or HOST to another.`, {
-          cause,
-        })
-      })
-      started.push({ name: 'api', stop: () => api.close(config.KOLBAK_DRAIN_TIMEOUT_MS / 2) })
-      listening = `http://${config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST}:${port}`
-    }
-    log.info(
-      { url: listening, roles: config.KOLBAK_ROLES, adminClientId: admin.clientId, adminClientFile: admin.file, version },
-      'kolbak.ready',
+      },
+      { door, operationOnly: !has('api') },
     )
+    log.info({ url, roles: config.KOLBAK_ROLES, adminClientId: admin.clientId, adminClientFile: admin.file, version }, 'kolbak.ready')
     if (process.stdout.isTTY && admin.newSecret !== null)
       process.stdout.write(`\n  client_id      ${admin.clientId}\n  client_secret  ${admin.newSecret}\n  (kept in ${admin.file})\n\n`)
-    return { url: listening, operator, stop }
+    return { url, operator, stop }
   }
 }

@@ -20,6 +20,7 @@ async function main(): Promise<void> {
     process.exit(1)
   })
   let stopping = false
+  const starting = new AbortController()
   let stop = async (): Promise<void> => {}
   const onSignal = (signal: NodeJS.Signals) => {
     if (stopping) {
@@ -29,6 +30,7 @@ async function main(): Promise<void> {
     }
     stopping = true
     log.info({ signal }, 'kolbak.draining')
+    starting.abort(stoppedEarly)
     setTimeout(() => {
       log.error({ limitMs: config.KOLBAK_DRAIN_TIMEOUT_MS }, 'kolbak.drain_timed_out')
       process.exit(1)
@@ -44,14 +46,24 @@ async function main(): Promise<void> {
       },
     )
   }
-  const service = compose(config, log)
-  stop = async () => (await service).stop()
+  const service = compose(config, log, { signal: starting.signal })
+  stop = () =>
+    service.then(
+      (running) => running.stop(),
+      (error: unknown) => {
+        if (error !== stoppedEarly) throw error // else there is nothing left to stop
+      },
+    )
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
   await service
 }
 
+/** Why a start has ended that was asked to stop while it waited for an engine. */
+const stoppedEarly = new Error('stopped while starting')
+
 main().catch((error: unknown) => {
+  if (error === stoppedEarly) return // the handler of the signal ends the process
   // What an operator can mend is one sentence; what is our fault comes with its stack.
   const code = codeOf(error)
   const cause = error instanceof Error && error.cause instanceof Error ? `\n  caused by: ${error.cause.message}` : ''

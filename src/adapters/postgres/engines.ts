@@ -8,18 +8,19 @@ export type Port = 'event_store' | 'message_bus' | 'delivery_log'
  * The identity of the engine behind a port: recorded at the first start, and from then on the same. Answers what is
  * recorded, for engines that have no identity of their own (Postgres: a random one, which a backup keeps).
  * Throws KolbakError `engine_changed` when another adapter or engine stood there last time.
- * @param own the engine's own identity, or null to be given one
+ * @param own the engine's own identity (it begins with the adapter's name), or null to be given one
  */
 export async function recordEngine(pool: Pool, port: Port, adapter: string, own: string | null = null): Promise<string> {
-  const identity = `${adapter}-${own ?? randomBytes(4).toString('hex')}`
+  const identity = own ?? `${adapter}-${randomBytes(4).toString('hex')}`
   await pool.query('insert into engines (port, identity) values ($1, $2) on conflict (port) do nothing', [port, identity])
   const { rows } = await pool.query<{ identity: string }>('select identity from engines where port = $1', [port])
   const recorded = rows[0]?.identity ?? identity
   if (own === null ? !recorded.startsWith(`${adapter}-`) : recorded !== identity)
     throw new KolbakError(
       'engine_changed',
-      `The ${port.replace('_', ' ')} was ${recorded} the last time, and is ${own === null ? adapter : identity} now: ` +
-        'configure the former one again; what it holds is not in the other.',
+      `The ${port.replaceAll('_', ' ')} was ${recorded} the last time, and is ${own === null ? adapter : identity} now. ` +
+        'What the former one holds is not in the other: configure it again, or take it along with ' +
+        `\`kolbak move ${port}\` (see docs/operations.md).`,
     )
   return recorded
 }

@@ -1,0 +1,261 @@
+import { readFileSync } from 'node:fs'
+import type { Pool } from 'pg'
+import { postgresDeliveryLog } from './adapters/postgres/delivery-log.ts'
+import { startEmbeddedPostgres } from './adapters/postgres/embedded.ts'
+import { recordEngine } from './adapters/postgres/engines.ts'
+import { postgresEventStore } from './adapters/postgres/event-store.ts'
+import { postgresMessageBus } from './adapters/postgres/message-bus.ts'
+import { migrate } from './adapters/postgres/migrate.ts'
+import { createPool } from './adapters/postgres/pool.ts'
+import type { Config } from './config.ts'
+import type { Checkpoint } from './events/envelope.ts'
+import { codeOf, KolbakError } from './lib/errors.ts'
+import type { LeaseKeeper } from './lib/leases.ts'
+import type { Log } from './lib/log.ts'
+import { untilDone } from './lib/retry.ts'
+import type { DeliveryLog } from './ports/delivery-log.ts'
+import type { EventStore } from './ports/event-store.ts'
+import type { MessageBus } from './ports/message-bus.ts'
+
+/** How engines that do not answer are waited for. */
+export interface Patience {
+  readonly log: Log
+  readonly signal: AbortSignal
+  /** False: the first failure is thrown, as a command by hand wants it. */
+  readonly waits: boolean
+}
+/** Opens an engine, however long it takes to answer. What our configuration is at fault for is thrown at once. */
+const whenThere = <T>(engine: string, open: () => Promise<T>, { log, signal, waits }: Patience): Promise<T> =>
+  untilDone(open, {
+    signal,
+    onError: (error, delayMs) => log.warn({ engine, error, delayMs }, 'engine.unavailable'),
+    isFinal: (error) => !waits || error instanceof KolbakError,
+  })
+
+export interface Database {
+  readonly isEmbedded: boolean
+  /** A pool of connections; whoever asks for it ends it. */
+  pool(name: string, max: number): Pool
+  /** Stops the embedded Postgres; nothing to a given one. */
+  stop(): Promise<void>
+}
+
+/** The Postgres of this process, migrated: the one that is configured, or one of its own. */
+export async function openDatabase(config: Config, patience: Patience, { join }: { join: boolean }): Promise<Database> {
+  const { log } = patience
+  const dataDir = config.KOLBAK_DATA_DIR
+  const embedded = config.DATABASE_URL === undefined ? await startEmbeddedPostgres({ dataDir, log, join }) : null
+  if (embedded !== null) log.info({ dataDir, tookOver: !embedded.started }, 'postgres.started')
+  const url = config.DATABASE_URL ?? embedded?.url ?? ''
+  try {
+    const migrated = await whenThere('postgres', () => migrate(url).catch(throwRefusal), patience)
+    if (migrated.length > 0) log.info({ migrations: migrated }, 'postgres.migrated')
+  } catch (error) {
+    await embedded?.stop()
+    throw error
+  }
+  return {
+    isEmbedded: embedded !== null,
+    pool: (name, max) => createPool({ url, name, max, log }),
+    stop: async () => embedded?.stop(),
+  }
+}
+
+/** Postgres is there, and will not have us: waiting does not help. SQLSTATE classes of authorisation, catalogue and access. */
+function throwRefusal(cause: unknown): never {
+  const code = codeOf(cause) ?? ''
+  if (/^(28|3D|42501)/.test(code) || code === 'ENOTFOUND')
+    throw new KolbakError('invalid_config', `DATABASE_URL leads to no database that we may use: ${(cause as Error).message}.`, { cause })
+  throw cause
+}
+
+/** The engine behind each port, and what only the composition root asks of it. */
+export interface Engines {
+  readonly store: EventStore
+  readonly bus: MessageBus
+  readonly deliveryLog: DeliveryLog
+  readonly retention: {
+    /** Lets go of events of days before this one that every reader has passed. Answers how many parts went. */
+    events(day: string, passed: Checkpoint): Promise<number>
+    /** Lets go of messages of days before this one that are done. */
+    messages(day: string, unread: ReadonlyMap<number, bigint>): Promise<number>
+    history(day: string): Promise<number>
+  }
+  /** Tells the bus's own tools how far its records are done; nothing depends on it. */
+  committed(offsets: ReadonlyMap<number, bigint>): void
+}
+export interface EngineDeps {
+  readonly config: Config
+  readonly patience: Patience
+  readonly log: Log
+  readonly leases: LeaseKeeper
+  /** Live processes that consume. */
+  readonly consumers: () => number
+  /** For small questions, for writers on the way of a message, and for projections. */
+  readonly pools: { readonly reads: Pool; readonly writes: Pool; readonly projecting: Pool }
+  /** Takes what has been opened, to be closed in the opposite order. */
+  opened(name: string, close: () => Promise<void>): void
+}
+/** Expires by itself: EventStoreDB by `$maxAge`, Cassandra by TTL. */
+const byItself = async (): Promise<number> => 0
+
+/**
+ * Opens the engine that is configured behind each port, and waits for those that do not answer yet.
+ * Throws KolbakError `engine_changed` where another one stood there the last time.
+ */
+export async function openEngines(deps: EngineDeps): Promise<Engines> {
+  const { config } = deps
+  const events = config.EVENTSTOREDB_URL === undefined ? await onPostgres.events(deps) : await onEventStoreDb(deps, config.EVENTSTOREDB_URL)
+  const messages = config.KAFKA_BROKERS === undefined ? await onPostgres.messages(deps) : await onKafka(deps, config.KAFKA_BROKERS)
+  const history =
+    config.CASSANDRA_CONTACT_POINTS === undefined
+      ? await onPostgres.history(deps)
+      : await onCassandra(deps, config.CASSANDRA_CONTACT_POINTS)
+  return {
+    store: events.store,
+    bus: messages.bus,
+    deliveryLog: history.deliveryLog,
+    retention: { events: events.expire, messages: messages.expire, history: history.expire },
+    committed: messages.committed,
+  }
+}
+
+const onPostgres = {
+  async events({ config, pools, log, opened }: EngineDeps) {
+    const store = postgresEventStore({
+      pool: pools.writes,
+      identity: await recordEngine(pools.reads, 'event_store', 'postgres'),
+      dayStreamMaxAgeSeconds: secondsKept(config),
+      log,
+    })
+    opened('event store', store.close)
+    return { store, expire: async (day: string, passed: Checkpoint) => (await store.dropDaysBefore(day, passed)).length }
+  },
+  async messages({ config, pools, leases, consumers, log, opened }: EngineDeps) {
+    const bus = await postgresMessageBus({
+      pool: pools.writes,
+      identity: await recordEngine(pools.reads, 'message_bus', 'postgres'),
+      partitions: config.KOLBAK_PARTITIONS,
+      leases,
+      consumers,
+      log,
+    })
+    opened('message bus', bus.close)
+    return {
+      bus,
+      expire: async (day: string, unread: ReadonlyMap<number, bigint>) => (await bus.dropDaysBefore(day, unread)).length,
+      committed() {},
+    }
+  },
+  async history({ config, pools, log, opened }: EngineDeps) {
+    const deliveryLog = await postgresDeliveryLog({
+      pool: pools.projecting,
+      identity: await recordEngine(pools.reads, 'delivery_log', 'postgres'),
+      // The rows of the Postgres bus are their own archive.
+      payloadsIn: config.KAFKA_BROKERS === undefined ? 'bus' : 'own',
+      log,
+    })
+    opened('delivery log', deliveryLog.close)
+    return { deliveryLog, expire: async (day: string) => (await deliveryLog.dropDaysBefore(day)).length }
+  },
+}
+
+const secondsKept = (config: Config): number => config.KOLBAK_RETENTION_DAYS * 86_400
+
+// Their clients are loaded only where they are used: they are large.
+
+async function onEventStoreDb({ config, patience, pools, log, opened }: EngineDeps, url: string) {
+  const { eventStoreDb } = await import('./adapters/eventstoredb/event-store.ts')
+  const open = () => eventStoreDb({ url, dayStreamMaxAgeSeconds: secondsKept(config), log })
+  const store = await whenThere('eventstoredb', open, patience)
+  opened('event store', store.close)
+  await recordEngine(pools.reads, 'event_store', 'eventstoredb', store.identity)
+  return { store, expire: byItself }
+}
+
+async function onKafka({ config, patience, pools, log, opened }: EngineDeps, brokers: readonly string[]) {
+  const { kafkaMessageBus } = await import('./adapters/kafka/message-bus.ts')
+  const open = () =>
+    kafkaMessageBus({
+      brokers,
+      topic: config.KAFKA_TOPIC,
+      groupId: config.KAFKA_GROUP_ID,
+      partitions: config.KOLBAK_PARTITIONS,
+      replicationFactor: config.KAFKA_REPLICATION_FACTOR,
+      minInSyncReplicas: config.KAFKA_MIN_INSYNC_REPLICAS,
+      retentionMs: config.KAFKA_RETENTION_HOURS * 3_600_000,
+      maxMessageBytes: config.KAFKA_MAX_MESSAGE_BYTES,
+      sessionTimeoutMs: config.KOLBAK_LEASE_MS,
+      ...(config.KAFKA_SSL
+        ? {
+            ssl: pemFiles({
+              ca: ['KAFKA_SSL_CA', config.KAFKA_SSL_CA],
+              cert: ['KAFKA_SSL_CERT', config.KAFKA_SSL_CERT],
+              key: ['KAFKA_SSL_KEY', config.KAFKA_SSL_KEY],
+            }),
+          }
+        : {}),
+      ...(config.KAFKA_SASL_MECHANISM === undefined
+        ? {}
+        : {
+            sasl: {
+              mechanism: config.KAFKA_SASL_MECHANISM,
+              username: config.KAFKA_SASL_USERNAME ?? '',
+              password: config.KAFKA_SASL_PASSWORD ?? '',
+            },
+          }),
+      log,
+    })
+  const bus = await whenThere('kafka', open, patience)
+  opened('message bus', bus.close)
+  await recordEngine(pools.reads, 'message_bus', 'kafka', bus.identity)
+  return { bus, expire: async (_day: string, unread: ReadonlyMap<number, bigint>) => bus.expire(unread), committed: bus.committed }
+}
+
+async function onCassandra({ config, patience, pools, log, opened }: EngineDeps, contactPoints: readonly string[]) {
+  const { cassandraDeliveryLog } = await import('./adapters/cassandra/delivery-log.ts')
+  const dataCenter = config.CASSANDRA_DATACENTER ?? ''
+  const open = () =>
+    cassandraDeliveryLog({
+      contactPoints,
+      localDataCenter: dataCenter,
+      keyspace: config.CASSANDRA_KEYSPACE,
+      replication: replicationOf(config.CASSANDRA_REPLICATION, dataCenter),
+      consistency: config.CASSANDRA_CONSISTENCY,
+      retentionSeconds: secondsKept(config),
+      ...(config.CASSANDRA_USERNAME === undefined
+        ? {}
+        : { credentials: { username: config.CASSANDRA_USERNAME, password: config.CASSANDRA_PASSWORD ?? '' } }),
+      ...(config.CASSANDRA_SSL ? { ssl: pemFiles({ ca: ['CASSANDRA_SSL_CA', config.CASSANDRA_SSL_CA] }) } : {}),
+      log,
+    })
+  const deliveryLog = await whenThere('cassandra', open, patience)
+  opened('delivery log', deliveryLog.close)
+  await recordEngine(pools.reads, 'delivery_log', 'cassandra', deliveryLog.identity)
+  return { deliveryLog, expire: byItself }
+}
+
+/** `3` is so many copies in our data centre; `dc1:3,dc2:2` names each. */
+const replicationOf = (text: string, dataCenter: string): Record<string, string | number> => ({
+  class: 'NetworkTopologyStrategy',
+  ...Object.fromEntries(
+    (text.includes(':') ? text.split(',') : [`${dataCenter}:${text}`]).map((part) => {
+      const [name = '', copies = ''] = part.trim().split(':')
+      return [name, Number(copies)]
+    }),
+  ),
+})
+
+/** The contents of PEM files, by what TLS calls them. Throws KolbakError `invalid_config`, which names the variable. */
+function pemFiles(files: Record<string, readonly [variable: string, path: string | undefined]>): Record<string, string> {
+  const contents: Record<string, string> = {}
+  for (const [name, [variable, path]] of Object.entries(files)) {
+    if (path === undefined) continue
+    try {
+      contents[name] = readFileSync(path, 'utf8')
+    } catch (cause) {
+      throw new KolbakError('invalid_config', `${variable}: ${path} cannot be read.`, { cause })
+    }
+  }
+  return contents
+}

@@ -1,0 +1,40 @@
+import type { Pool } from 'pg'
+import { offsets } from './dispatch/offsets.ts'
+import type { Checkpoint } from './events/envelope.ts'
+import { type Family, families } from './events/streams.ts'
+import { KolbakError } from './lib/errors.ts'
+import { sqlOn } from './lib/sql.ts'
+import type { EventStore } from './ports/event-store.ts'
+import type { MessageBus } from './ports/message-bus.ts'
+
+/**
+ * What has been read must not lie beyond what there is: then an engine was put back to an older state, or emptied, and
+ * whatever it gets now would be taken for read. Throws KolbakError `engine_behind`.
+ */
+export async function checkEngines({ store, bus, pool }: { store: EventStore; bus: MessageBus; pool: Pool }): Promise<void> {
+  // What has been read is asked first: others may be at work, and what there is only grows.
+  const [read] = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint }>`
+    select name, checkpoint from projections where checkpoint is not null order by checkpoint desc limit 1`
+  const done = await offsets(pool, bus.identity).saved()
+  if (read !== undefined) {
+    const head = (await store.head(Object.keys(families) as Family[])) ?? ''
+    if (head < read.checkpoint)
+      throw new KolbakError(
+        'engine_behind',
+        `The event store ${store.identity} ends at ${head || 'nothing'}, but the projection ${read.name} has read up to ${read.checkpoint}: ` +
+          'events are missing, as after an older backup was put back. Put back the newest state of the event store, or the backup of Postgres ' +
+          'that belongs to this one (see docs/operations.md).',
+      )
+  }
+  const ends = await bus.ends()
+  for (const [partition, offset] of done) {
+    const end = ends.get(partition) ?? 0n
+    if (offset > end)
+      throw new KolbakError(
+        'engine_behind',
+        `Partition ${partition} of the message bus ${bus.identity} ends at ${end}, but messages up to ${offset} are done: messages are missing, ` +
+          'as after the topic was emptied or made anew. What it gets now would be taken for done: use another topic, or put back the former state ' +
+          '(see docs/operations.md).',
+      )
+  }
+}
