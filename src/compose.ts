@@ -35,8 +35,8 @@ import { tenants } from './projections/tenants.ts'
 import { projectionProgress, projectionWaiter } from './projections/waiter.ts'
 import { webhookVersions } from './projections/webhook-versions.ts'
 import { webhooks } from './projections/webhooks.ts'
+import { backlog, checkEngines } from './reached.ts'
 import { startRetention } from './retention.ts'
-import { checkEngines } from './start-checks.ts'
 
 export interface Service {
   /** Where it listens; a process without the role `api` answers for its health and metrics alone. */
@@ -53,6 +53,8 @@ export interface Operator {
   lift(projection: string, stream: StreamName, skip: boolean): Promise<Lifted>
   /** Has a projection built anew beside the live one, by the process that runs it. Throws KolbakError `not_rebuildable`, `unknown_projection`. */
   rebuild(projection: string): Promise<number>
+  /** What is left to do: messages that are not done, and projections (builds that readers see) that have not read all events. */
+  backlog(): Promise<{ messages: number; projections: string[] }>
 }
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -187,6 +189,7 @@ export async function compose(
       lift: async (name, stream, skip) =>
         (skip ? skipQuarantined : retryQuarantined)({ pool: projecting, store, log }, named(name), stream),
       rebuild: async (name) => rebuild(projecting, named(name)),
+      backlog: () => backlog({ store, bus, pool: reads }),
     }
     await checkEngines({ store, bus, pool: reads })
     if (guest) return { url, operator, stop }

@@ -104,13 +104,7 @@ const byItself = async (): Promise<number> => 0
  * Throws KolbakError `engine_changed` where another one stood there the last time.
  */
 export async function openEngines(deps: EngineDeps): Promise<Engines> {
-  const { config } = deps
-  const events = config.EVENTSTOREDB_URL === undefined ? await onPostgres.events(deps) : await onEventStoreDb(deps, config.EVENTSTOREDB_URL)
-  const messages = config.KAFKA_BROKERS === undefined ? await onPostgres.messages(deps) : await onKafka(deps, config.KAFKA_BROKERS)
-  const history =
-    config.CASSANDRA_CONTACT_POINTS === undefined
-      ? await onPostgres.history(deps)
-      : await onCassandra(deps, config.CASSANDRA_CONTACT_POINTS)
+  const [events, messages, history] = [await openEvents(deps), await openMessages(deps), await openHistory(deps)]
   return {
     store: events.store,
     bus: messages.bus,
@@ -120,7 +114,28 @@ export async function openEngines(deps: EngineDeps): Promise<Engines> {
   }
 }
 
-const onPostgres = {
+/** The event store alone. */
+export async function openEvents(deps: EngineDeps) {
+  if (deps.config.EVENTSTOREDB_URL === undefined) return onPostgres.events(deps)
+  const connected = await connect.events(deps)
+  await recordEngine(deps.pools.reads, 'event_store', 'eventstoredb', connected.store.identity)
+  return connected
+}
+async function openMessages(deps: EngineDeps) {
+  if (deps.config.KAFKA_BROKERS === undefined) return onPostgres.messages(deps)
+  const connected = await connect.messages(deps)
+  await recordEngine(deps.pools.reads, 'message_bus', 'kafka', connected.bus.identity)
+  return connected
+}
+async function openHistory(deps: EngineDeps) {
+  if (deps.config.CASSANDRA_CONTACT_POINTS === undefined) return onPostgres.history(deps)
+  const connected = await connect.history(deps)
+  await recordEngine(deps.pools.reads, 'delivery_log', 'cassandra', connected.deliveryLog.identity)
+  return connected
+}
+
+/** Each port on Postgres. */
+export const onPostgres = {
   async events({ config, pools, log, opened }: EngineDeps) {
     const store = postgresEventStore({
       pool: pools.writes,
@@ -162,77 +177,59 @@ const onPostgres = {
 
 const secondsKept = (config: Config): number => config.KOLBAK_RETENTION_DAYS * 86_400
 
-// Their clients are loaded only where they are used: they are large.
-
-async function onEventStoreDb({ config, patience, pools, log, opened }: EngineDeps, url: string) {
-  const { eventStoreDb } = await import('./adapters/eventstoredb/event-store.ts')
-  const open = () => eventStoreDb({ url, dayStreamMaxAgeSeconds: secondsKept(config), log })
-  const store = await whenThere('eventstoredb', open, patience)
-  opened('event store', store.close)
-  await recordEngine(pools.reads, 'event_store', 'eventstoredb', store.identity)
-  return { store, expire: byItself }
-}
-
-async function onKafka({ config, patience, pools, log, opened }: EngineDeps, brokers: readonly string[]) {
-  const { kafkaMessageBus } = await import('./adapters/kafka/message-bus.ts')
-  const open = () =>
-    kafkaMessageBus({
-      brokers,
-      topic: config.KAFKA_TOPIC,
-      groupId: config.KAFKA_GROUP_ID,
-      partitions: config.KOLBAK_PARTITIONS,
-      replicationFactor: config.KAFKA_REPLICATION_FACTOR,
-      minInSyncReplicas: config.KAFKA_MIN_INSYNC_REPLICAS,
-      retentionMs: config.KAFKA_RETENTION_HOURS * 3_600_000,
-      maxMessageBytes: config.KAFKA_MAX_MESSAGE_BYTES,
-      sessionTimeoutMs: config.KOLBAK_LEASE_MS,
-      ...(config.KAFKA_SSL
-        ? {
-            ssl: pemFiles({
-              ca: ['KAFKA_SSL_CA', config.KAFKA_SSL_CA],
-              cert: ['KAFKA_SSL_CERT', config.KAFKA_SSL_CERT],
-              key: ['KAFKA_SSL_KEY', config.KAFKA_SSL_KEY],
-            }),
-          }
-        : {}),
-      ...(config.KAFKA_SASL_MECHANISM === undefined
-        ? {}
-        : {
-            sasl: {
-              mechanism: config.KAFKA_SASL_MECHANISM,
-              username: config.KAFKA_SASL_USERNAME ?? '',
-              password: config.KAFKA_SASL_PASSWORD ?? '',
-            },
-          }),
-      log,
-    })
-  const bus = await whenThere('kafka', open, patience)
-  opened('message bus', bus.close)
-  await recordEngine(pools.reads, 'message_bus', 'kafka', bus.identity)
-  return { bus, expire: async (_day: string, unread: ReadonlyMap<number, bigint>) => bus.expire(unread), committed: bus.committed }
-}
-
-async function onCassandra({ config, patience, pools, log, opened }: EngineDeps, contactPoints: readonly string[]) {
-  const { cassandraDeliveryLog } = await import('./adapters/cassandra/delivery-log.ts')
-  const dataCenter = config.CASSANDRA_DATACENTER ?? ''
-  const open = () =>
-    cassandraDeliveryLog({
-      contactPoints,
-      localDataCenter: dataCenter,
-      keyspace: config.CASSANDRA_KEYSPACE,
-      replication: replicationOf(config.CASSANDRA_REPLICATION, dataCenter),
-      consistency: config.CASSANDRA_CONSISTENCY,
-      retentionSeconds: secondsKept(config),
-      ...(config.CASSANDRA_USERNAME === undefined
-        ? {}
-        : { credentials: { username: config.CASSANDRA_USERNAME, password: config.CASSANDRA_PASSWORD ?? '' } }),
-      ...(config.CASSANDRA_SSL ? { ssl: pemFiles({ ca: ['CASSANDRA_SSL_CA', config.CASSANDRA_SSL_CA] }) } : {}),
-      log,
-    })
-  const deliveryLog = await whenThere('cassandra', open, patience)
-  opened('delivery log', deliveryLog.close)
-  await recordEngine(pools.reads, 'delivery_log', 'cassandra', deliveryLog.identity)
-  return { deliveryLog, expire: byItself }
+/**
+ * Each port on the engine made for it, waited for, whatever stood there the last time. Their clients are loaded only where
+ * they are used: they are large.
+ */
+export const connect = {
+  async events({ config, patience, log, opened }: EngineDeps) {
+    const { eventStoreDb } = await import('./adapters/eventstoredb/event-store.ts')
+    const open = () => eventStoreDb({ url: config.EVENTSTOREDB_URL ?? '', dayStreamMaxAgeSeconds: secondsKept(config), log })
+    const store = await whenThere('eventstoredb', open, patience)
+    opened('event store', store.close)
+    return { store, expire: byItself }
+  },
+  async messages({ config, patience, log, opened }: EngineDeps) {
+    const { kafkaMessageBus } = await import('./adapters/kafka/message-bus.ts')
+    const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username = '', KAFKA_SASL_PASSWORD: password = '' } = config
+    const open = () =>
+      kafkaMessageBus({
+        brokers: config.KAFKA_BROKERS ?? [],
+        topic: config.KAFKA_TOPIC,
+        groupId: config.KAFKA_GROUP_ID,
+        partitions: config.KOLBAK_PARTITIONS,
+        replicationFactor: config.KAFKA_REPLICATION_FACTOR,
+        minInSyncReplicas: config.KAFKA_MIN_INSYNC_REPLICAS,
+        retentionMs: config.KAFKA_RETENTION_HOURS * 3_600_000,
+        maxMessageBytes: config.KAFKA_MAX_MESSAGE_BYTES,
+        sessionTimeoutMs: config.KOLBAK_LEASE_MS,
+        ...(config.KAFKA_SSL ? { ssl: pemFiles(config, { ca: 'KAFKA_SSL_CA', cert: 'KAFKA_SSL_CERT', key: 'KAFKA_SSL_KEY' }) } : {}),
+        ...(mechanism === undefined ? {} : { sasl: { mechanism, username, password } }),
+        log,
+      })
+    const bus = await whenThere('kafka', open, patience)
+    opened('message bus', bus.close)
+    return { bus, expire: async (_day: string, unread: ReadonlyMap<number, bigint>) => bus.expire(unread), committed: bus.committed }
+  },
+  async history({ config, patience, log, opened }: EngineDeps) {
+    const { cassandraDeliveryLog } = await import('./adapters/cassandra/delivery-log.ts')
+    const { CASSANDRA_DATACENTER: localDataCenter = '', CASSANDRA_USERNAME: username, CASSANDRA_PASSWORD: password = '' } = config
+    const open = () =>
+      cassandraDeliveryLog({
+        contactPoints: config.CASSANDRA_CONTACT_POINTS ?? [],
+        localDataCenter,
+        keyspace: config.CASSANDRA_KEYSPACE,
+        replication: replicationOf(config.CASSANDRA_REPLICATION, localDataCenter),
+        consistency: config.CASSANDRA_CONSISTENCY,
+        retentionSeconds: secondsKept(config),
+        ...(username === undefined ? {} : { credentials: { username, password } }),
+        ...(config.CASSANDRA_SSL ? { ssl: pemFiles(config, { ca: 'CASSANDRA_SSL_CA' }) } : {}),
+        log,
+      })
+    const deliveryLog = await whenThere('cassandra', open, patience)
+    opened('delivery log', deliveryLog.close)
+    return { deliveryLog, expire: byItself }
+  },
 }
 
 /** `3` is so many copies in our data centre; `dc1:3,dc2:2` names each. */
@@ -246,10 +243,12 @@ const replicationOf = (text: string, dataCenter: string): Record<string, string 
   ),
 })
 
-/** The contents of PEM files, by what TLS calls them. Throws KolbakError `invalid_config`, which names the variable. */
-function pemFiles(files: Record<string, readonly [variable: string, path: string | undefined]>): Record<string, string> {
+type PemVariable = 'KAFKA_SSL_CA' | 'KAFKA_SSL_CERT' | 'KAFKA_SSL_KEY' | 'CASSANDRA_SSL_CA'
+/** The contents of the PEM files that variables name, by what TLS calls them. Throws KolbakError `invalid_config`. */
+function pemFiles(config: Config, files: Record<string, PemVariable>): Record<string, string> {
   const contents: Record<string, string> = {}
-  for (const [name, [variable, path]] of Object.entries(files)) {
+  for (const [name, variable] of Object.entries(files)) {
+    const path = config[variable]
     if (path === undefined) continue
     try {
       contents[name] = readFileSync(path, 'utf8')

@@ -32,6 +32,10 @@ program
   .command('rebuild <projection>')
   .description('build a read model anew beside the live one; readers are switched when it has caught up')
   .action((projection: string) => withOperator(async (operator) => ({ build: await operator.rebuild(projection) })))
+program
+  .command('backlog')
+  .description('messages that are not done, and read models that have not read all events')
+  .action(() => withOperator((operator) => operator.backlog()))
 
 program.parseAsync().catch((error: unknown) => {
   console.error(codeOf(error) === undefined ? error : `operate: ${(error as Error).message} (${codeOf(error)})`)

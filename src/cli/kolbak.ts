@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { KolbakError } from '../lib/errors.ts'
 import { deliveriesCommand } from './deliveries.ts'
 import { eventsCommand } from './events.ts'
 import { historyCommand } from './history.ts'
 import { keysCommand } from './keys.ts'
 import { listenCommand } from './listen.ts'
+import { moveCommand } from './move.ts'
 import { sendCommand } from './send.ts'
 import { Refused, withSessionOptions } from './session.ts'
 import { tokenCommand } from './token.ts'
@@ -24,6 +26,7 @@ for (const add of [
   historyCommand,
   traceCommand,
   listenCommand,
+  moveCommand,
 ])
   add(program)
 program.addHelpText(
@@ -37,7 +40,7 @@ A first round, with the service running on this machine:
 try {
   await program.parseAsync()
 } catch (error) {
-  if (!(error instanceof Refused || error instanceof SyntaxError)) throw error
+  if (!(error instanceof Refused || error instanceof SyntaxError || error instanceof KolbakError)) throw error
   console.error(`kolbak: ${error.message}`)
   process.exitCode = 1
 }

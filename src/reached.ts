@@ -7,21 +7,39 @@ import { sqlOn } from './lib/sql.ts'
 import type { EventStore } from './ports/event-store.ts'
 import type { MessageBus } from './ports/message-bus.ts'
 
+interface EngineReaders {
+  readonly store: Pick<EventStore, 'head'>
+  readonly bus: Pick<MessageBus, 'identity' | 'ends'>
+  readonly pool: Pool
+}
+const everyFamily = Object.keys(families) as Family[]
+
+/** Messages that are not done, and the projections whose live builds have not read all events. */
+export async function backlog({ store, bus, pool }: EngineReaders): Promise<{ messages: number; projections: string[] }> {
+  const head = await store.head(everyFamily)
+  const ends = await bus.ends()
+  const done = await offsets(pool, bus.identity).saved()
+  const behind = await sqlOn(pool)<{ name: string }>`
+    select name from projections where is_live and ${head}::text is not null and (checkpoint is null or checkpoint < ${head}) order by name`
+  const unread = [...ends].reduce((sum, [partition, end]) => sum + end - (done.get(partition) ?? 0n), 0n)
+  return { messages: Number(unread), projections: behind.map(({ name }) => name) }
+}
+
 /**
  * What has been read must not lie beyond what there is: then an engine was put back to an older state, or emptied, and
  * whatever it gets now would be taken for read. Throws KolbakError `engine_behind`.
  */
-export async function checkEngines({ store, bus, pool }: { store: EventStore; bus: MessageBus; pool: Pool }): Promise<void> {
+export async function checkEngines({ store, bus, pool }: EngineReaders): Promise<void> {
   // What has been read is asked first: others may be at work, and what there is only grows.
   const [read] = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint }>`
     select name, checkpoint from projections where checkpoint is not null order by checkpoint desc limit 1`
   const done = await offsets(pool, bus.identity).saved()
   if (read !== undefined) {
-    const head = (await store.head(Object.keys(families) as Family[])) ?? ''
+    const head = (await store.head(everyFamily)) ?? ''
     if (head < read.checkpoint)
       throw new KolbakError(
         'engine_behind',
-        `The event store ${store.identity} ends at ${head || 'nothing'}, but the projection ${read.name} has read up to ${read.checkpoint}: ` +
+        `The event store ends at ${head || 'nothing'}, but the projection ${read.name} has read up to ${read.checkpoint}: ` +
           'events are missing, as after an older backup was put back. Put back the newest state of the event store, or the backup of Postgres ' +
           'that belongs to this one (see docs/operations.md).',
       )
