@@ -1,5 +1,6 @@
 import { stopDatabases } from './database.ts'
+import { stopCassandra } from './engines/cassandra.ts'
 
 export const mochaHooks = {
-  afterAll: stopDatabases,
+  afterAll: () => Promise.all([stopDatabases(), stopCassandra()]),
 }

@@ -1,0 +1,86 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** What Cassandra's own start script opens of the JDK's modules; without these it does not start on Java 17. */
+const exported = [
+  ...['java.base/jdk.internal.misc', 'java.base/java.lang.ref', 'java.management.rmi/com.sun.jmx.remote.internal.rmi'],
+  ...['java.management/com.sun.jmx.remote.security', 'java.rmi/sun.rmi.registry', 'java.rmi/sun.rmi.server', 'java.sql/java.sql'],
+  ...['jdk.unsupported/sun.misc', 'jdk.compiler/com.sun.tools.javac.file', 'jdk.attach/sun.tools.attach'],
+]
+const opened = [
+  ...['module', 'reflect'].map((name) => `java.base/java.lang.${name}`),
+  ...['loader', 'ref', 'reflect', 'math', 'module', 'util.jar'].map((name) => `java.base/jdk.internal.${name}`),
+  ...['java.lang', 'java.io', 'java.nio', 'java.util', 'sun.nio.ch'].map((name) => `java.base/${name}`),
+  ...['jdk.management/com.sun.management.internal', 'jdk.compiler/com.sun.tools.javac'],
+]
+
+export interface CassandraFiles {
+  /** The folder of its jars. */
+  readonly jars: string
+  /** Where its configuration is, and all its data goes. */
+  readonly folder: string
+}
+
+/** The arguments of `java` for one small node that nothing outside this machine hears. */
+export function javaArguments({ jars, folder }: CassandraFiles): string[] {
+  const agent = readdirSync(jars).find((name) => /^jamm-.*\.jar$/.test(name))
+  if (agent === undefined) throw new Error(`there is no jamm in ${jars}: it measures memtables, and Cassandra does not start without it`)
+  const settings = {
+    'cassandra.config': `file://${folder}/cassandra.yaml`,
+    'cassandra.storagedir': `${folder}/data`,
+    'cassandra.logdir': `${folder}/log`,
+    'cassandra-foreground': 'yes',
+    'cassandra.libjemalloc': '-',
+    // One node has nobody to wait for.
+    'cassandra.ring_delay_ms': '100',
+    'cassandra.skip_wait_for_gossip_to_settle': '0',
+    'cassandra.shutdown_announce_in_ms': '0',
+    'cassandra.superuser_setup_delay_ms': '0',
+    // System tables are not forced to the disk: a change of the schema takes tens of milliseconds instead of hundreds.
+    'cassandra.unsafesystem': 'true',
+    'logback.configurationFile': `file://${join(import.meta.dirname, 'logback.xml')}`,
+    'jdk.attach.allowAttachSelf': 'true',
+    'java.net.preferIPv4Stack': 'true',
+    'io.netty.tryReflectionSetAccessible': 'true',
+  }
+  return [
+    ...exported.flatMap((name) => ['--add-exports', `${name}=ALL-UNNAMED`]),
+    ...opened.flatMap((name) => ['--add-opens', `${name}=ALL-UNNAMED`]),
+    `-javaagent:${join(jars, agent)}`,
+    ...['-Xms64m', '-Xmx512m', '-Xss512k', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:+ExitOnOutOfMemoryError'],
+    ...Object.entries(settings).map(([name, value]) => `-D${name}=${value}`),
+    ...['-cp', `${jars}/*`, 'org.apache.cassandra.service.CassandraDaemon'],
+  ]
+}
+
+/** `cassandra.yaml` (JSON is YAML). Writes reach the commit log's file with the answer, so that they outlive a killed process. */
+export const configuration = (options: { cqlPort: number; storagePort: number; withPasswords: boolean }): string =>
+  JSON.stringify({
+    cluster_name: 'kolbak tests',
+    ...(options.withPasswords && {
+      authenticator: 'PasswordAuthenticator',
+      authorizer: 'CassandraAuthorizer',
+      role_manager: 'CassandraRoleManager',
+    }),
+    partitioner: 'org.apache.cassandra.dht.Murmur3Partitioner',
+    endpoint_snitch: 'SimpleSnitch',
+    num_tokens: 1,
+    listen_address: '127.0.0.1',
+    rpc_address: '127.0.0.1',
+    start_native_transport: true,
+    native_transport_port: options.cqlPort,
+    storage_port: options.storagePort,
+    ssl_storage_port: options.storagePort,
+    seed_provider: [
+      { class_name: 'org.apache.cassandra.locator.SimpleSeedProvider', parameters: [{ seeds: `127.0.0.1:${options.storagePort}` }] },
+    ],
+    commitlog_sync: 'periodic',
+    commitlog_sync_period: '10000ms',
+    commitlog_segment_size: '32MiB',
+    disk_access_mode: 'standard',
+    memtable_allocation_type: 'heap_buffers',
+    // Dropping a keyspace would copy it first.
+    auto_snapshot: false,
+    incremental_backups: false,
+    cdc_enabled: false,
+  })
