@@ -1,0 +1,128 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import type { ReadReq, ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
+import type { handleServerStreamingCall, ServerWritableStream } from '@grpc/grpc-js'
+import type { EventLog } from './event-log.ts'
+import type { Faults } from './faults.ts'
+import { caughtUpMessage, checkpointMessage, confirmationMessage, eventMessage, failures, notFoundMessage, streamOf } from './messages.ts'
+import { filterOf, startOf } from './read-options.ts'
+import type { Stored } from './stored.ts'
+
+type Call = ServerWritableStream<ReadReq, ReadResp>
+
+/** The RPC Read: a number of events of a stream or of $all, or a subscription to either. */
+export function reading(log: EventLog, faults: Faults): handleServerStreamingCall<ReadReq, ReadResp> {
+  /** With `resolveLinkTos`: the event that a link (`$>`, `<revision>@<stream>`) leads to, and the link. */
+  const messageOf = (event: Stored, resolves: boolean): ReadResp => {
+    if (!resolves || event.type !== '$>') return eventMessage(event, undefined)
+    const [, revision, stream] = /^(\d+)@(.*)$/s.exec(event.data.toString()) ?? []
+    const there = stream === undefined ? undefined : log.read(stream)
+    const target = there?.kind === 'events' ? there.events.find((e) => e.revision === Number(revision)) : undefined
+    return eventMessage(target, event)
+  }
+  const all = function* (): Iterable<Stored> {
+    for (let i = 0; i < log.size; i++) yield log.at(i)
+  }
+
+  async function read(call: Call, options: ReadReq.Options): Promise<void> {
+    const isBackwards = options.getReadDirection() === 1
+    const start = startOf(options)
+    const passes = filterOf(options).passes
+    const place = (event: Stored) => (options.hasStream() ? event.revision : event.position)
+    let events: Stored[]
+    if (options.hasStream()) {
+      const stream = streamOf(options.getStream()?.getStreamIdentifier())
+      const found = log.read(stream)
+      if (found.kind === 'deleted') throw failures.deleted(stream)
+      if (found.kind === 'not_found') {
+        call.write(notFoundMessage(stream))
+        return
+      }
+      events = [...found.events]
+    } else events = [...all()].filter(passes)
+    // A revision is inclusive both ways; a position backwards is exclusive.
+    if (start === 'start') events = isBackwards ? events.filter((e) => options.hasStream() && place(e) === 0) : events
+    else if (start === 'end') events = isBackwards ? events : []
+    else if (isBackwards) events = events.filter((e) => (options.hasStream() ? place(e) <= start : place(e) < start))
+    else events = events.filter((e) => place(e) >= start)
+    if (isBackwards) events.reverse()
+    for (const event of events.slice(0, Number(options.getCount()))) await send(call, messageOf(event, options.getResolveLinks()))
+  }
+
+  /** From after its start on, for ever: confirmation, what is there, a checkpoint, "caught up", and what comes. */
+  async function subscribe(call: Call, options: ReadReq.Options, gone: AbortSignal): Promise<void> {
+    const stream = options.hasStream() ? streamOf(options.getStream()?.getStreamIdentifier()) : null
+    if (stream !== null && log.read(stream).kind === 'deleted') throw failures.deleted(stream)
+    await send(call, confirmationMessage(randomUUID()))
+    const filter = filterOf(options)
+    const start = startOf(options)
+    let index = start === 'end' ? log.size : 0
+    if (typeof start === 'number' && stream === null) while (index < log.size && log.at(index).position <= start) index++
+    const after = stream !== null && typeof start === 'number' ? start : -1
+    const wants = (event: Stored): boolean => {
+      if (stream === null) return filter.passes(event)
+      if (event.stream !== stream || event.revision <= after) return false
+      const visible = log.read(stream)
+      return visible.kind === 'events' && visible.events.includes(event)
+    }
+    let considered = 0
+    let last = -1
+    let lastCheckpoint = -1
+    const checkpoint = async () => {
+      if (last === lastCheckpoint) return // never twice at one place
+      lastCheckpoint = last
+      await send(call, checkpointMessage(last))
+    }
+    let isLive = false
+    while (!gone.aborted) {
+      if (index === log.size) {
+        if (!isLive) {
+          isLive = true
+          if (filter.window !== null) await checkpoint()
+          await send(call, caughtUpMessage())
+        }
+        await more(log, index, gone)
+        continue
+      }
+      const event = log.at(index++)
+      last = event.position
+      if (wants(event)) await send(call, messageOf(event, options.getResolveLinks()))
+      // Events that the filter leaves out count too.
+      if (filter.window !== null && ++considered % filter.window === 0) await checkpoint()
+    }
+  }
+
+  return (call) => {
+    const gone = new AbortController()
+    for (const end of ['cancelled', 'close', 'error']) call.on(end, () => gone.abort())
+    const options = call.request.getOptions()
+    const work = async () => {
+      if (options === undefined || faults.enter(options.hasSubscription() ? 'subscribe' : 'read')) throw failures.unavailable()
+      await faults.beforeAnswer(false)
+      if (options.hasSubscription()) return subscribe(call, options, gone.signal)
+      await read(call, options)
+      call.end()
+    }
+    work().catch((error: unknown) => {
+      if (!gone.signal.aborted) call.emit('error', error)
+    })
+  }
+
+  /** Writes, and waits while the reader does not keep up. */
+  async function send(call: Call, message: ReadResp): Promise<void> {
+    if (call.cancelled || call.write(message)) return
+    await Promise.race([once(call, 'drain'), once(call, 'cancelled'), once(call, 'close')])
+  }
+}
+
+const more = (log: EventLog, seen: number, gone: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const done = () => {
+      stop()
+      gone.removeEventListener('abort', done)
+      resolve()
+    }
+    const stop = log.onMore(done)
+    gone.addEventListener('abort', done, { once: true })
+    if (gone.aborted || log.size > seen) done()
+  })

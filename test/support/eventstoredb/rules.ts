@@ -1,0 +1,57 @@
+import type { Expected, Stored } from './stored.ts'
+
+/** What the decision needs to know of a stream. */
+export interface StreamState {
+  /** Of the last event; -1 when there is none. */
+  readonly current: number
+  readonly isTombstoned: boolean
+  readonly isSoftDeleted: boolean
+  readonly hasMetadata: boolean
+  at(revision: number): Stored | undefined
+  byId(id: string): Stored | undefined
+}
+export type Decision =
+  | { readonly kind: 'append' }
+  /** All of it has happened before; `last` is the last event of then. */
+  | { readonly kind: 'repeat'; readonly last: Stored }
+  | { readonly kind: 'wrong'; readonly current: number }
+  | { readonly kind: 'deleted' }
+
+/**
+ * What EventStoreDB's index writer decides of an append (CheckCommit). Ids are looked for in this stream alone. That
+ * the first event is known and a later one is not ("corrupted idempotency") is answered as a wrong version too.
+ */
+export function decide(stream: StreamState, expected: Expected, ids: readonly string[]): Decision {
+  const wrong: Decision = { kind: 'wrong', current: stream.current }
+  if (stream.isTombstoned) return { kind: 'deleted' }
+  if (expected === 'stream_exists') {
+    if (stream.isSoftDeleted) return { kind: 'deleted' }
+    if (stream.current < 0 && !stream.hasMetadata) return wrong
+  }
+  if (expected === 'any' || expected === 'stream_exists')
+    return compare(
+      ids.map((id) => stream.byId(id)),
+      { kind: 'append' },
+      wrong,
+    )
+
+  const revision = expected === 'no_stream' ? -1 : expected
+  if (revision > stream.current) return wrong
+  if (revision === stream.current) return { kind: 'append' }
+  return compare(
+    ids.map((id, i) => {
+      const there = stream.at(revision + 1 + i)
+      return there?.id === id ? there : undefined
+    }),
+    expected === 'no_stream' && stream.isSoftDeleted ? { kind: 'append' } : wrong,
+    wrong,
+  )
+}
+
+/** @param known for each event of the append the one that it repeats */
+function compare(known: readonly (Stored | undefined)[], firstUnknown: Decision, laterUnknown: Decision): Decision {
+  const unknown = known.indexOf(undefined)
+  if (unknown > 0) return laterUnknown
+  const last = known.at(-1)
+  return unknown === 0 || last === undefined ? firstUnknown : { kind: 'repeat', last }
+}
