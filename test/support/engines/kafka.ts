@@ -1,0 +1,45 @@
+import { enginesAreRequired, whyNoJava } from './jars.ts'
+import { type KafkaServer, startKafkaServer } from './kafka/server.ts'
+
+let shared: Promise<KafkaServer> | null = null
+
+/** The Kafka that all tests of a run share; each test has topics and groups of its own. Started by whoever asks first. */
+export function startKafka(): Promise<KafkaServer> {
+  shared ??= startKafkaServer()
+  return shared
+}
+
+/** One that speaks TLS and asks for a login too; the caller stops it. */
+export const startSecureKafka = (): Promise<KafkaServer> => startKafkaServer({ secure: true })
+
+/** Ends the shared one, if there is one. */
+export async function stopKafka(): Promise<void> {
+  const server = shared
+  shared = null
+  // One that did not start has told whoever started it.
+  await server?.then(
+    (running) => running.stop(),
+    () => undefined,
+  )
+}
+
+const missing = await whyNoJava
+
+/** A suite that needs a real Kafka: where none can be started it is skipped, aloud, or fails if engines are required. */
+export function describeWithKafka(name: string, suite: (kafka: () => KafkaServer) => void): void {
+  if (missing !== null && !enginesAreRequired) {
+    describe(`${name} (skipped: ${missing})`, () => {
+      it('needs a real Kafka')
+    })
+    return
+  }
+  describe(name, () => {
+    let server: KafkaServer
+    before(async function () {
+      this.timeout(180_000) // the first time its jars are fetched
+      if (missing !== null) throw new Error(`Kafka cannot be started: ${missing}`)
+      server = await startKafka()
+    })
+    suite(() => server)
+  })
+}

@@ -1,0 +1,70 @@
+import type { Certificate } from './certificate.ts'
+
+export const user = { username: 'alice', password: 'alice-secret' }
+
+/**
+ * One node that is broker and controller. Kafka's own defaults for fsync stay: it leaves that to the operating system, so
+ * that killing the broker loses nothing that it has acknowledged.
+ */
+export function settings(options: {
+  logDir: string
+  port: number
+  controllerPort: number
+  secure: { port: number; certificate: Certificate } | null
+}): string {
+  const { logDir, port, controllerPort, secure } = options
+  const login = (mechanism: string, module: string, rest = '') => [
+    `listener.name.secure.${mechanism}.sasl.jaas.config`,
+    `org.apache.kafka.common.security.${module} required${rest};`,
+  ]
+  const lines: (readonly (string | number | undefined)[])[] = [
+    ['process.roles', 'broker,controller'],
+    ['node.id', 1],
+    ['controller.quorum.voters', `1@127.0.0.1:${controllerPort}`],
+    [
+      'listeners',
+      `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}${secure ? `,SECURE://127.0.0.1:${secure.port}` : ''}`,
+    ],
+    // The certificate is localhost's.
+    ['advertised.listeners', `PLAINTEXT://127.0.0.1:${port}${secure ? `,SECURE://localhost:${secure.port}` : ''}`],
+    ['inter.broker.listener.name', 'PLAINTEXT'],
+    ['controller.listener.names', 'CONTROLLER'],
+    ['listener.security.protocol.map', 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL'],
+    ['log.dirs', logDir],
+    ['auto.create.topics.enable', 'false'],
+    ['offsets.topic.num.partitions', 1],
+    ['offsets.topic.replication.factor', 1],
+    ['transaction.state.log.num.partitions', 1],
+    ['transaction.state.log.replication.factor', 1],
+    ['transaction.state.log.min.isr', 1],
+    ['share.coordinator.state.topic.replication.factor', 1],
+    ['share.coordinator.state.topic.min.isr', 1],
+    // Members can be believed dead soon, and nobody waits for company.
+    ['group.min.session.timeout.ms', 500],
+    ['group.initial.rebalance.delay.ms', 0],
+    // Sooner back after a kill: 5 s instead of 15.
+    ['broker.session.timeout.ms', 2_000],
+    ['broker.heartbeat.interval.ms', 500],
+    ['log.cleaner.dedupe.buffer.size', 16 << 20],
+  ]
+  if (secure)
+    lines.push(
+      ['sasl.enabled.mechanisms', 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512'],
+      login('plain', 'plain.PlainLoginModule', ` user_${user.username}="${user.password}"`),
+      login('scram-sha-256', 'scram.ScramLoginModule'),
+      login('scram-sha-512', 'scram.ScramLoginModule'),
+      ['ssl.keystore.type', 'PKCS12'],
+      ['ssl.keystore.location', secure.certificate.keystore],
+      ['ssl.keystore.password', secure.certificate.password],
+    )
+  return `${lines.map(([name, value]) => `${name}=${value}`).join('\n')}\n`
+}
+
+export const logging = `
+rootLogger.level=WARN
+rootLogger.appenderRef.o.ref=O
+appender.o.type=Console
+appender.o.name=O
+appender.o.layout.type=PatternLayout
+appender.o.layout.pattern=[%d] %p %m (%c)%n
+`
