@@ -29,6 +29,7 @@ import { installProjections, passedByAll, rebuild } from './projections/builds.t
 import { deliveries } from './projections/deliveries.ts'
 import { keyUsage } from './projections/key-usage.ts'
 import { keyVersions } from './projections/key-versions.ts'
+import { liveDeliveryLog } from './projections/live-history.ts'
 import { type Lifted, listQuarantined, type QuarantinedStream, retryQuarantined, skipQuarantined } from './projections/quarantine.ts'
 import { runProjection } from './projections/runner.ts'
 import { tenants } from './projections/tenants.ts'
@@ -223,7 +224,7 @@ export async function compose(
       ? startDispatcher({
           bus,
           store,
-          deliveryLog,
+          deliveryLog: liveDeliveryLog({ log: deliveryLog, pool: dispatch }),
           index: messageIndex(dispatch),
           offsets: savedAndTold,
           pool: dispatch,
@@ -276,7 +277,7 @@ export async function compose(
         streams,
         store,
         bus,
-        deliveryLog,
+        deliveryLog: liveDeliveryLog({ log: deliveryLog, pool: reads }),
         messages: index,
         pool: reads,
         keyring,

@@ -7,7 +7,7 @@ import type { StreamName } from '../events/streams.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
-import type { DeliveryLog } from '../ports/delivery-log.ts'
+import type { DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
 
@@ -97,7 +97,7 @@ export interface ApiDependencies {
   readonly streams: CommandStreams
   readonly store: Pick<EventStore, 'append' | 'head'>
   readonly bus: Pick<MessageBus, 'produce'>
-  readonly deliveryLog: Pick<DeliveryLog, 'payloads' | 'states' | 'find' | 'attempts' | 'history' | 'deadLetters'>
+  readonly deliveryLog: Pick<PayloadArchive, 'payloads'> & DeliveryReads
   readonly messages: MessageReader
   readonly pool: Pool
   readonly keyring: Keyring

@@ -5,9 +5,9 @@ import type { Keyring } from '../lib/keyring.ts'
 import type { LiveProcesses } from '../lib/live-processes.ts'
 import type { Log } from '../lib/log.ts'
 import type { Wake } from '../lib/wake.ts'
-import type { DeliveryLog } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
+import type { LiveDeliveryLog } from '../projections/live-history.ts'
 import { changedSince, webhooks } from '../projections/webhooks.ts'
 import { consume } from './consume.ts'
 import { deliverer } from './deliver.ts'
@@ -25,7 +25,7 @@ import { webhookCopy } from './webhook-copy.ts'
 export interface DispatcherDeps {
   readonly bus: MessageBus
   readonly store: EventStore
-  readonly deliveryLog: DeliveryLog
+  readonly deliveryLog: LiveDeliveryLog
   readonly index: MessageIndex
   readonly offsets: Offsets
   readonly pool: Pool

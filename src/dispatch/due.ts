@@ -3,7 +3,7 @@ import type { WebhookId } from '../events/ids.ts'
 import type { Log } from '../lib/log.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
 import type { Wake } from '../lib/wake.ts'
-import type { Delivery, DeliveryLog } from '../ports/delivery-log.ts'
+import type { Delivery, DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
 import type { Deliver } from './deliver.ts'
 import type { Owed } from './owed.ts'
 import type { Claimed, Schedule } from './schedule.ts'
@@ -12,7 +12,7 @@ import type { WebhookCopy } from './webhook-copy.ts'
 
 export interface DueDeps {
   readonly schedule: Schedule
-  readonly deliveryLog: DeliveryLog
+  readonly deliveryLog: Pick<PayloadArchive, 'payloads'> & Pick<DeliveryReads, 'states'>
   readonly copy: WebhookCopy
   readonly slots: Slots
   readonly deliver: Deliver

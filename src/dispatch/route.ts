@@ -8,7 +8,7 @@ import { deliveryId, rejectedId, routedId } from '../lib/delivery-id.ts'
 import { type GroupCommit, groupCommit, isDataError } from '../lib/group-commit.ts'
 import type { Log } from '../lib/log.ts'
 import { untilDone } from '../lib/retry.ts'
-import type { DeliveryLog } from '../ports/delivery-log.ts'
+import type { DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { Deliver } from './deliver.ts'
 import type { Gate } from './gate.ts'
@@ -40,7 +40,7 @@ export interface RouteDeps {
   readonly gate: Gate
   readonly copy: WebhookCopy
   readonly index: MessageIndex
-  readonly deliveryLog: DeliveryLog
+  readonly deliveryLog: Pick<PayloadArchive, 'archive'> & Pick<DeliveryReads, 'states'>
   readonly schedule: Schedule
   readonly store: EventStore
   readonly deliver: Deliver

@@ -83,20 +83,15 @@ export interface HistoryQuery {
   readonly limit: number
 }
 
-/**
- * Payload archive and delivery history.
- *
- * Writes are idempotent and may come in any order, late or twice, with one result. What has resolved is durable.
- * Reads may be behind the events, never ahead of them. Everything expires with the retention.
- */
-export interface DeliveryLog {
-  readonly identity: string
-  /** Keeps the payloads (sealed: `Message.payload`). Where the bus's own rows are the archive this does nothing. */
+/** The payloads of messages, sealed as `Message.payload` is: a source of truth for the retention time, never rebuilt. */
+export interface PayloadArchive {
+  /** Idempotent; what has resolved is durable. Where the bus's own rows are the archive this does nothing. */
   archive(payloads: readonly (PayloadKey & { readonly payload: Buffer })[]): Promise<void>
   /** In the order of the keys; null when it has expired. */
   payloads(keys: readonly PayloadKey[]): Promise<(Buffer | null)[]>
-  /** Statuses and attempts of a batch of facts. A fact that can't be stored fails the call as FactRefused, which names it. */
-  record(facts: readonly Fact[]): Promise<void>
+}
+/** What the history of deliveries is asked for. Reads may be behind the events, never ahead of them. */
+export interface DeliveryReads {
   /** States, in the order of the keys; null when unknown. */
   states(keys: readonly DeliveryKey[]): Promise<(Delivery | null)[]>
   /** One delivery of the tenant by its id alone, or null. */
@@ -113,6 +108,34 @@ export interface DeliveryLog {
     after?: HistoryCursor
     limit: number
   }): Promise<Delivery[]>
+}
+/**
+ * The history of deliveries, made of facts: they are written idempotently and may come in any order, late or twice, with
+ * one result. What has resolved is durable.
+ */
+export interface DeliveryHistory extends DeliveryReads {
+  /** Statuses and attempts of a batch of facts. A fact that can't be stored fails the call as FactRefused, which names it. */
+  record(facts: readonly Fact[]): Promise<void>
+}
+
+/**
+ * Payload archive and delivery history. Everything expires with the retention.
+ *
+ * The history can be built anew beside the one that is read: it stands in generations, from 1, that know nothing of one
+ * another. The archive is part of none.
+ */
+export interface DeliveryLog extends PayloadArchive {
+  readonly identity: string
+  /**
+   * A generation, opened without asking whether it is there: where it was never made or has been dropped its calls fail, so
+   * that nobody takes an empty history for the one that was.
+   */
+  generation(generation: number): DeliveryHistory
+  /** Makes an empty generation; one that is there stays as it is. Numbers of dropped ones do not come again. */
+  makeGeneration(generation: number): Promise<void>
+  /** Drops a generation with all that is in it; idempotent. May fail where it is in use, to be called again. */
+  dropGeneration(generation: number): Promise<void>
+  /** Finishes what is under way. */
   close(): Promise<void>
 }
 

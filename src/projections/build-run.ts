@@ -65,8 +65,11 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
   /** Takes the live build's place, catching up with it. Readers may hold the views for a while: then it tries again. */
   const promote = async (from: BuildState, signal: AbortSignal): Promise<BuildState> => {
     let state = from
-    const catchUp = async (to: Checkpoint): Promise<boolean> => {
+    const catchUp = async (live: Checkpoint | null): Promise<boolean> => {
       const soon = AbortSignal.any([signal, AbortSignal.timeout(catchUpMs)])
+      // The live one's copy may be a batch ahead of its checkpoint.
+      const to = (projection.copies === undefined ? live : await store.head(families)) ?? ''
+      if ((state.checkpoint ?? '') >= to) return true
       for await (const read of store.subscribe({ families, after: state.checkpoint, signal: soon, batch })) {
         const next = await take(state, concerning(read, state), soon)
         if (next === null) return false
@@ -79,6 +82,8 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
       try {
         const isLive = await goLive(pool, projection, build, catchUp)
         if (isLive) log.info({ projection: name, build, version: projection.version }, 'projection.switched')
+        // It goes on where the one before it stood.
+        if (isLive && projection.copies !== undefined) throw new BuildMoved(name, build)
         return { ...state, isLive }
       } catch (cause) {
         if (!isEngineError(cause)) throw cause

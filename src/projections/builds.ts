@@ -5,7 +5,7 @@ import { sqlOn, transaction } from '../lib/sql.ts'
 import type { Projection } from './projection.ts'
 
 /**
- * A projection as it stands in the database: tables of its own, and a checkpoint. Readers see the live build; another one
+ * A projection as it stands in the database: tables (or a copy elsewhere) of its own, and a checkpoint. Readers see the live build; another one
  * is built beside it, and takes its place when it has caught up.
  */
 export interface Build {
@@ -36,7 +36,8 @@ export const listBuilds = (on: ClientBase | Pool, name: string): Promise<Build[]
 
 /** One process at a time changes which builds there are. */
 const lockBuilds = (client: ClientBase, name: string) =>
-  client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`kolbak/projections/${name}`])
+  client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [lockName(name)])
+const lockName = (name: string): string => `kolbak/projections/${name}`
 
 async function create(client: ClientBase, projection: Projection, build: number, isLive: boolean): Promise<void> {
   const schema = schemaOf(projection, build)
@@ -51,8 +52,11 @@ async function create(client: ClientBase, projection: Projection, build: number,
     await client.query(`set local search_path to ${schema}, public`)
     await client.query(projection.tables)
   }
+  // Should this transaction fail the copy stays, empty, for the next try: which gives it the same number.
+  await projection.copies?.make(build)
   if (isLive) await showViews(client, projection, schema)
 }
+const isRebuildable = ({ tables, copies }: Projection): boolean => tables !== undefined || copies !== undefined
 
 /** Points the readers' views at the tables of a build. */
 async function showViews(client: ClientBase, { views = [] }: Projection, schema: string): Promise<void> {
@@ -84,8 +88,8 @@ export async function installProjections(pool: Pool, projections: readonly Proje
       const newest = builds.at(-1)
       if (newest === undefined) return create(client, projection, 1, true)
       if (builds.some((build) => build.version >= version)) return
-      // Without tables there is nothing to build beside: what it did stays done, so the new code goes on from there.
-      if (projection.tables === undefined)
+      // Without rows there is nothing to build beside: what it did stays done, so the new code goes on from there.
+      if (!isRebuildable(projection))
         await client.query('update projections set version = $2 where name = $1 and version < $2', [name, version])
       else await create(client, projection, newest.build + 1, false)
     })
@@ -96,8 +100,8 @@ export async function installProjections(pool: Pool, projections: readonly Proje
  * to the rest. Answers the number of the build, also when one is under way already. Throws KolbakError `not_rebuildable`.
  */
 export async function rebuild(pool: Pool, projection: Projection): Promise<number> {
-  if (projection.tables === undefined)
-    throw new KolbakError('not_rebuildable', `${projection.name} has no tables of its own: there is nothing to build anew.`)
+  if (!isRebuildable(projection))
+    throw new KolbakError('not_rebuildable', `${projection.name} has no rows of its own: there is nothing to build anew.`)
   return transaction(pool, async (client) => {
     await lockBuilds(client, projection.name)
     const builds = await listBuilds(client, projection.name)
@@ -115,6 +119,10 @@ export async function rebuild(pool: Pool, projection: Projection): Promise<numbe
  * brings this one to where it stands, so that no reader sees less than before: without that a busy projection would
  * always be a step ahead. False when that did not succeed, or when the build is older than the live one, or gone.
  *
+ * With `copies` the build then goes on where the live one stood, also where it was ahead, and has its quarantined streams
+ * set aside too: what the live one has not applied is still to happen. And `catchUp` is always asked, since the live one's
+ * copy may hold more than its checkpoint says: it is to go to whatever has been appended by then (`waitWhileSwitching`).
+ *
  * Locks on views are waited for less long than Postgres takes to look for deadlocks: a reader of two views and the switch
  * may stand in each other's way, and it must be the switch that gives up (55P03, tried again) and not the reader.
  */
@@ -122,7 +130,7 @@ export async function goLive(
   pool: Pool,
   projection: Projection,
   build: number,
-  catchUp: (to: Checkpoint) => Promise<boolean>,
+  catchUp: (to: Checkpoint | null) => Promise<boolean>,
 ): Promise<boolean> {
   const { name } = projection
   return transaction(pool, async (client) => {
@@ -138,21 +146,45 @@ export async function goLive(
     if (mine === undefined || (live !== undefined && live.build > build)) return false
     if (live?.build === build) return true
     const to = live?.checkpoint ?? null
-    if (to !== null && (mine.checkpoint ?? '') < to) {
+    const hasCopies = projection.copies !== undefined
+    if (hasCopies || (mine.checkpoint ?? '') < (to ?? '')) {
       if (!(await catchUp(to))) return false
-      if (((await checkpointOf())?.checkpoint ?? '') < to) return false
+      if (((await checkpointOf())?.checkpoint ?? '') < (to ?? '')) return false
     }
     await client.query(`set local lock_timeout = '200ms'`)
     await showViews(client, projection, schemaOf(projection, build))
     // In this order: only one build of a name may be live at any moment.
     await sql`update projections set is_live = false where name = ${name} and is_live`
     await sql`update projections set is_live = true where name = ${name} and build = ${build}`
+    if (hasCopies && live !== undefined) {
+      await sql`update projections set checkpoint = ${to} where name = ${name} and build = ${build}`
+      await sql`
+        insert into quarantined_streams as mine (projection, build, stream, revision, event_id, position, error, since)
+        select projection, ${build}::int, stream, revision, event_id, position, error, since
+        from quarantined_streams where projection = ${name} and build = ${live.build}
+        on conflict (projection, build, stream) do update
+          set revision = excluded.revision, event_id = excluded.event_id, position = excluded.position, error = excluded.error
+          where excluded.revision < mine.revision`
+    }
     return true
   })
 }
 
+/**
+ * Resolves when no build of the projection is about to go live. Asked before a live build writes to its copy: what it
+ * writes afterwards it has read before a later switch begins, so that the next build can have it too by then.
+ */
+export const waitWhileSwitching = (pool: Pool, name: string) =>
+  pool.query('select pg_advisory_xact_lock_shared(hashtextextended($1, 0))', [lockName(name)])
+
 /** Drops the builds that the live one has taken the place of. Waits for readers that are still on their tables, but not for long (55P03). */
 export async function dropSuperseded(pool: Pool, projection: Projection): Promise<number[]> {
+  if (projection.copies !== undefined) {
+    // Before their rows, so that a crash repeats it; no build that was live becomes it again.
+    const builds = await listBuilds(pool, projection.name)
+    const live = builds.find((build) => build.isLive)?.build ?? 0
+    for (const { build } of builds) if (build < live) await projection.copies.drop(build)
+  }
   return transaction(pool, async (client) => {
     await client.query(`set local lock_timeout = '200ms'`)
     await lockBuilds(client, projection.name)
@@ -163,7 +195,8 @@ export async function dropSuperseded(pool: Pool, projection: Projection): Promis
       returning build`
     const builds = rows.map((row) => row.build)
     await client.query('delete from quarantined_streams where projection = $1 and build = any ($2)', [projection.name, builds])
-    for (const build of builds) await client.query(`drop schema ${schemaOf(projection, build)} cascade`)
+    if (projection.tables !== undefined)
+      for (const build of builds) await client.query(`drop schema ${schemaOf(projection, build)} cascade`)
     return builds
   })
 }

@@ -45,20 +45,26 @@ export function factsOf(recorded: RecordedEvent): Fact[] {
 /**
  * The one projector of routing and attempts: statuses to the delivery log first, then, in the transaction of the
  * checkpoint, what they make happen (the retry manager), what the index shows of rejected
- * messages, and which webhooks are failing.
+ * messages, and which webhooks are failing. A build that readers do not see has a history of its own and does no more than
+ * write it.
  */
 export const deliveries = (
-  deliveryLog: DeliveryLog,
+  deliveryLog: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>,
   scheduleRetries: (sql: Sql, events: readonly RecordedEvent[]) => Promise<void>,
 ): Projection => ({
   name: 'deliveries',
   version: 1,
   families: ['routing', 'attempts'],
-  async prepare(events) {
-    const facts = events.flatMap(factsOf)
-    if (facts.length > 0) await deliveryLog.record(facts)
+  copies: {
+    make: (build) => deliveryLog.makeGeneration(build),
+    drop: (build) => deliveryLog.dropGeneration(build),
   },
-  async apply(sql, events) {
+  async prepare(events, { build }) {
+    const facts = events.flatMap(factsOf)
+    if (facts.length > 0) await deliveryLog.generation(build).record(facts)
+  },
+  async apply(sql, events, { isLive }) {
+    if (!isLive) return
     const rejected = (events as readonly RecordedDeliveryEvent[])
       .filter((event) => event.type === 'MessageRejected')
       .map(({ data }) => data)

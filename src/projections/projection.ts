@@ -2,6 +2,13 @@ import type { RecordedEvent } from '../events/envelope.ts'
 import type { Family } from '../events/streams.ts'
 import type { Sql } from '../lib/sql.ts'
 
+/** For which build of a projection something is done. */
+export interface OfBuild {
+  readonly build: number
+  /** Whether readers see it. Certain in `apply`, a moment old in a `prepare` of a projection without copies. */
+  readonly isLive: boolean
+}
+
 /**
  * Code that turns events into a read model. The runner owns batches, transactions, checkpoints and lag; a projection
  * only says what one event does to its rows. It never sends anything.
@@ -14,7 +21,8 @@ export interface Projection {
   readonly families: readonly Family[]
   /**
    * DDL of its tables, with unqualified names: each build has them in a schema of its own. A projection without tables
-   * (one whose rows live elsewhere, such as a process manager) is not built anew: a new version goes on at the checkpoint.
+   * (one whose rows live elsewhere, such as a process manager) is not built anew, unless it has `copies`: a new version goes
+   * on at the checkpoint.
    */
   readonly tables?: string
   /** Tables that readers see, as views of the same names in `public`. */
@@ -25,12 +33,24 @@ export interface Projection {
    */
   concerns?(event: RecordedEvent): boolean
   /**
+   * Rows of each build in a store that shares no transaction with Postgres. Such a projection is built anew like one with
+   * tables: `prepare` writes to the build's copy, and `apply` makes things happen for the live build only. A build that
+   * goes live goes on where the one before it stood, so that each event is once applied to a live build; what it has
+   * prepared before that is prepared again.
+   */
+  readonly copies?: {
+    /** Makes the copy of a build, empty; idempotent. */
+    make(build: number): Promise<void>
+    /** Drops it; idempotent. */
+    drop(build: number): Promise<void>
+  }
+  /**
    * Before the transaction, for a store that shares none with Postgres: idempotent, and repeated when the transaction
    * fails. A FactRefused names the event whose fault it is.
    */
-  prepare?(events: readonly RecordedEvent[]): Promise<void>
+  prepare?(events: readonly RecordedEvent[], of: OfBuild): Promise<void>
   /** In the transaction that also moves the checkpoint. A batch may come whole or in parts, always in order. */
-  apply(sql: Sql, events: readonly RecordedEvent[]): Promise<void>
+  apply(sql: Sql, events: readonly RecordedEvent[], of: OfBuild): Promise<void>
 }
 
 type Handler<E> = (sql: Sql, event: E) => Promise<unknown>
@@ -38,7 +58,7 @@ export type Handlers<E extends RecordedEvent> = { readonly [T in E['type']]?: Ha
 
 /** An `apply` from one handler an event type; other types are passed over. */
 export const byType =
-  <E extends RecordedEvent>(handlers: Handlers<E>): Projection['apply'] =>
+  <E extends RecordedEvent>(handlers: Handlers<E>): ((sql: Sql, events: readonly RecordedEvent[]) => Promise<void>) =>
   async (sql, events) => {
     const known = new Map<string, Handler<never>>(Object.entries(handlers))
     // The vocabulary promises that an event of a type has that type's data: TypeScript cannot follow the look-up.

@@ -64,10 +64,11 @@ async function lift({ pool, store, log }: LiftDeps, projection: Projection, stre
       select revision, event_id from quarantined_streams where projection = ${name} and build = ${build} and stream = ${stream}`
     if (row === undefined || held === undefined)
       throw new KolbakError('not_quarantined', `${stream} is not quarantined in the projection ${name}.`)
+    const of = { build, isLive: row.isLive }
     await enter(client, projection, build)
     const take = async (events: readonly RecordedEvent[]): Promise<Poison | undefined> => {
-      const refused = await isolate(async (some) => projection.prepare?.(some), events, isEventError)
-      const failed = await isolate(savepointed(client, projection), without(events, refused), (error) => !isEngineError(error))
+      const refused = await isolate(async (some) => projection.prepare?.(some, of), events, isEventError)
+      const failed = await isolate(savepointed(client, projection, of), without(events, refused), (error) => !isEngineError(error))
       return [...refused, ...failed].sort((a, b) => a.event.revision - b.event.revision)[0]
     }
     for (let from = held.revision; ; ) {

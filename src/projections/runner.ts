@@ -51,6 +51,7 @@ export interface RunningProjection {
 export function runProjection(deps: RunnerDeps, projection: Projection): RunningProjection {
   const { pool, log, lookMs = 1_000 } = deps
   const { name, version } = projection
+  const hasCopies = projection.copies !== undefined
   const stopping = new AbortController()
   const runs = new Map<number, BuildRun>()
   let builds: readonly Build[] = []
@@ -62,7 +63,8 @@ export function runProjection(deps: RunnerDeps, projection: Projection): Running
       await installProjections(pool, [projection])
       builds = await listBuilds(pool, name)
     }
-    const mine = builds.filter((build) => build.version === version)
+    // A live build whose rows stand elsewhere goes on by newer code: what it makes happen is not to wait for the new build.
+    const mine = builds.filter((build) => build.version === version || (hasCopies && build.isLive && build.version < version))
     for (const [build, run] of runs)
       if (!mine.some((known) => known.build === build)) {
         await run.stop()

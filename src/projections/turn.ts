@@ -4,9 +4,9 @@ import type { StreamName } from '../events/streams.ts'
 import { codeOf } from '../lib/errors.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventBatch } from '../ports/event-store.ts'
-import { schemaOf } from './builds.ts'
+import { schemaOf, waitWhileSwitching } from './builds.ts'
 import { isEngineError, isEventError, isolate, type Poison, without } from './faults.ts'
-import type { Projection } from './projection.ts'
+import type { OfBuild, Projection } from './projection.ts'
 
 /** What a runner believes of its build; compared with the row before anything is written. */
 export interface BuildState {
@@ -50,11 +50,11 @@ export async function enter(client: ClientBase, projection: Projection, build: n
 }
 /** An `apply` that leaves nothing behind when it fails, for `isolate`. */
 export const savepointed =
-  (client: ClientBase, projection: Projection) =>
+  (client: ClientBase, projection: Projection, of: OfBuild) =>
   async (events: readonly RecordedEvent[]): Promise<void> => {
     await client.query('savepoint events')
     try {
-      await projection.apply(sqlOn(client), events)
+      await projection.apply(sqlOn(client), events, of)
     } catch (error) {
       if (!isEngineError(error)) await client.query('rollback to savepoint events')
       throw error
@@ -82,9 +82,10 @@ export async function takeBatch(
   const { name } = projection
   const { build } = state
   const free = batch.events.filter((event) => !state.quarantined.has(event.stream))
-  const prepare = async (events: readonly RecordedEvent[]) => projection.prepare?.(events)
+  const prepare = async (events: readonly RecordedEvent[]) => projection.prepare?.(events, state)
   let refused: Poison[] = []
   if (free.length > 0) {
+    if (state.isLive && projection.copies !== undefined) await waitWhileSwitching(pool, name)
     if (isolating) refused = await isolate(prepare, free, isEventError)
     else await prepare(free)
   }
@@ -94,9 +95,11 @@ export async function takeBatch(
     if (row === undefined || row.checkpoint !== state.checkpoint || row.lifted !== state.lifted) throw new BuildMoved(name, build)
     let poisons: readonly Poison[] = refused
     if (events.length > 0) {
+      const of = { build, isLive: row.isLive }
       await enter(client, projection, build)
-      if (isolating) poisons = [...refused, ...(await isolate(savepointed(client, projection), events, (error) => !isEngineError(error)))]
-      else await projection.apply(sqlOn(client), events)
+      if (isolating)
+        poisons = [...refused, ...(await isolate(savepointed(client, projection, of), events, (error) => !isEngineError(error)))]
+      else await projection.apply(sqlOn(client), events, of)
     }
     const sql = sqlOn(client)
     for (const { event, error } of poisons)

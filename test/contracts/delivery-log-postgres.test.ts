@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
-import type { MessageId, Place } from '../../src/events/ids.ts'
+import type { EventId, MessageId, Place } from '../../src/events/ids.ts'
 import { parsePlace, placeOf } from '../../src/events/message-record.ts'
+import { codeOf } from '../../src/lib/errors.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { FactRefused, type PayloadKey } from '../../src/ports/delivery-log.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
@@ -21,7 +23,7 @@ const withOwnPayloads = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
   const log = await postgresDeliveryLog({ pool: database.pool, identity: 'pg', payloadsIn: 'own', log: silentLog })
   return {
-    log,
+    log: { archive: log.archive, payloads: log.payloads, ...log.generation(1) },
     async keep(payloads) {
       const keys = payloads.map((payload, i) => keyOf(payload, placeOf('kafka', 0, BigInt(i), 0)))
       await log.archive(payloads.map((payload, i) => ({ ...keys[i]!, payload: payload.payload })))
@@ -41,7 +43,7 @@ const withPayloadsOnTheBus = async (): Promise<DeliveryLogHarness> => {
   const log = await postgresDeliveryLog({ pool: database.pool, identity: 'pg', payloadsIn: 'bus', log: silentLog })
   const { bus, close } = await busOn(database)
   return {
-    log,
+    log: { archive: log.archive, payloads: log.payloads, ...log.generation(1) },
     keep: (payloads) =>
       Promise.all(
         payloads.map(async (payload) => {
@@ -68,6 +70,8 @@ const withPayloadsOnTheBus = async (): Promise<DeliveryLogHarness> => {
 }
 deliveryLogContract('Postgres, with payloads of its own', withOwnPayloads)
 deliveryLogContract('Postgres, with the payloads on the bus', withPayloadsOnTheBus)
+
+const codeOfFailure = (work: Promise<unknown>): Promise<string | undefined> => work.then(() => 'nothing failed', codeOf)
 
 describe('delivery log on Postgres', () => {
   let database: TestDatabase
@@ -139,22 +143,25 @@ describe('delivery log on Postgres', () => {
     for (const [i, one] of bad.entries()) {
       const facts = [...good]
       facts.splice((i * 3) % 20, 0, one)
-      const failure = await log.record(facts).then(
-        () => null,
-        (error: unknown) => error,
-      )
+      const failure = await log
+        .generation(1)
+        .record(facts)
+        .then(
+          () => null,
+          (error: unknown) => error,
+        )
       expect(failure, `fact ${i}`).to.be.instanceOf(FactRefused)
       expect(failure).to.include({ eventId: one.eventId })
     }
-    await log.record(good)
+    await log.generation(1).record(good)
   })
 
   it('needs one row for a delivery that is done after its first request', async () => {
     const log = await open()
     const routed = fact({ type: 'MessageRouted' })
     const own = { webhook: routed.webhook, delivery: routed.delivery, tenant: routed.tenant }
-    await log.record([routed])
-    await log.record([fact({ ...own, type: 'DeliverySucceeded' })])
+    await log.generation(1).record([routed])
+    await log.generation(1).record([fact({ ...own, type: 'DeliverySucceeded' })])
     const { rows } = await database.pool.query(
       'select (select count(*) from deliveries) as deliveries, (select count(*) from attempts) as attempts',
     )
@@ -165,10 +172,13 @@ describe('delivery log on Postgres', () => {
     const other = await freshDatabase()
     const log = await postgresDeliveryLog({ pool: other.pool, identity: 'pg', payloadsIn: 'bus', log: silentLog })
     await other.drop()
-    const failure = await log.record([fact({ type: 'MessageRouted' })]).then(
-      () => null,
-      (error: unknown) => error,
-    )
+    const failure = await log
+      .generation(1)
+      .record([fact({ type: 'MessageRouted' })])
+      .then(
+        () => null,
+        (error: unknown) => error,
+      )
     expect(failure).to.be.instanceOf(Error).and.not.instanceOf(FactRefused)
   })
 
@@ -176,10 +186,78 @@ describe('delivery log on Postgres', () => {
     const log = await open('own')
     const other = await open('own')
     const on = (day: string) => fact({ type: 'MessageRouted', acceptedAt: `${day}T12:00:00.000Z` })
-    await log.record([on('2020-01-01'), on('2020-01-02')])
-    expect(await other.dropDaysBefore('2020-01-02')).to.deep.equal(['deliveries_20200101', 'attempts_20200101', 'payloads_20200101'])
-    await log.record([on('2020-01-01')])
+    await log.makeGeneration(2)
+    for (const generation of [1, 2]) await log.generation(generation).record([on('2020-01-01'), on('2020-01-02')])
+    await log.archive([{ ...on('2020-01-01'), payload: Buffer.from('{}') }])
+    expect(await other.dropDaysBefore('2020-01-02')).to.deep.equal([
+      'deliveries_20200101',
+      'attempts_20200101',
+      'delivery_history_2.deliveries_20200101',
+      'delivery_history_2.attempts_20200101',
+      'payloads_20200101',
+    ])
+    await log.generation(1).record([on('2020-01-01')])
     const { rows } = await database.pool.query('select tableoid::regclass::text as partition from deliveries order by 1')
     expect(rows).to.deep.equal([{ partition: 'deliveries_20200101' }, { partition: 'deliveries_20200102' }])
+  })
+
+  it('keeps generations of the history apart, the first like all others', async () => {
+    const log = await open()
+    const other = await open()
+    await Promise.all([log.makeGeneration(2), other.makeGeneration(2)])
+    const [old, made] = [log.generation(1), log.generation(2)]
+    const failed = fact({ type: 'DeliveryFailed' })
+    const ended = { ...failed, type: 'DeliverySucceeded', eventId: randomUUID() as EventId, attempt: 2, delaySeconds: null } as const
+    await old.record([failed])
+    await made.record([failed])
+    await made.record([ended])
+    expect((await old.states([failed]))[0]?.status).to.equal('retrying')
+    expect((await made.states([failed]))[0]?.status).to.equal('success')
+    expect((await made.attempts([failed]))[0]).to.have.length(2)
+    await other.dropGeneration(1)
+    await other.dropGeneration(1)
+    expect((await made.history(failed.webhook, { tenant: failed.tenant, limit: 10 })).map((found) => found.status)).to.deep.equal([
+      'success',
+    ])
+    expect(await codeOfFailure(old.record([failed]))).to.equal('42883')
+    expect(await codeOfFailure(old.states([failed]))).to.equal('42P01')
+    // What is made once the first is gone is like it all the same.
+    await log.makeGeneration(3)
+    await log.makeGeneration(3)
+    const indexes = async (schema: string) =>
+      (await database.pool.query('select indexdef from pg_indexes where schemaname = $1 order by 1', [schema])).rows.map(({ indexdef }) =>
+        String(indexdef).replace(/^.* USING/, ''),
+      )
+    expect(await indexes('delivery_history_3')).to.deep.equal(await indexes('delivery_history'))
+    await log.generation(3).record([ended, failed])
+    expect((await log.generation(3).states([failed]))[0]?.status).to.equal('success')
+    await log.dropGeneration(2)
+    expect(await codeOfFailure(made.attempts([failed]))).to.equal('42P01')
+    expect(() => log.generation(0)).to.throw(RangeError)
+  })
+
+  it('stores sealed answers as they are, in every generation', async () => {
+    const log = await open()
+    await log.makeGeneration(2)
+    await log.generation(2).record([fact({ type: 'DeliverySucceeded' })])
+    const { rows } = await database.pool.query(
+      `select relnamespace::regnamespace::text as schema, attstorage from pg_class join pg_attribute on attrelid = pg_class.oid
+       where relname like 'deliveries%' and attname = 'response' and relkind in ('p', 'r') and relnamespace::regnamespace::text = 'delivery_history_2'`,
+    )
+    expect(rows.length).to.be.at.least(2)
+    expect(rows.every(({ attstorage }) => attstorage === 'e')).to.equal(true)
+  })
+
+  it('gives up dropping a generation that is in use, instead of standing in the way', async () => {
+    const log = await open()
+    const reader = await database.pool.connect()
+    try {
+      await reader.query('begin; select from deliveries')
+      expect(await codeOfFailure(log.dropGeneration(1))).to.equal('55P03')
+      await reader.query('commit')
+      await log.dropGeneration(1)
+    } finally {
+      reader.release()
+    }
   })
 })

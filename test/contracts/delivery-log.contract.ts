@@ -7,16 +7,18 @@ import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from 
 import {
   type Attempt,
   type Delivery,
+  type DeliveryHistory,
   type DeliveryKey,
-  type DeliveryLog,
   type Fact,
   FactRefused,
   type HistoryQuery,
+  type PayloadArchive,
   type PayloadKey,
 } from '../../src/ports/delivery-log.ts'
 
 export interface DeliveryLogHarness {
-  readonly log: DeliveryLog
+  /** The archive, and one generation of the history. */
+  readonly log: PayloadArchive & DeliveryHistory
   /** Puts payloads where this log finds them: into its archive, or onto the bus whose rows are the archive. */
   keep(payloads: readonly Payload[]): Promise<PayloadKey[]>
   /** Lets all that was accepted before this day (`yyyy-mm-dd`) expire. */
@@ -135,7 +137,7 @@ const factsOfOne = fc
 export function deliveryLogContract(name: string, make: () => Promise<DeliveryLogHarness>): void {
   describe(`delivery log contract: ${name}`, () => {
     let harness: DeliveryLogHarness
-    let log: DeliveryLog
+    let log: DeliveryLogHarness['log']
     before(async () => {
       harness = await make()
       log = harness.log

@@ -15,9 +15,9 @@ import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { liveProcesses } from '../../src/lib/live-processes.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { wake } from '../../src/lib/wake.ts'
-import type { DeliveryLog } from '../../src/ports/delivery-log.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
+import { type LiveDeliveryLog, liveDeliveryLog } from '../../src/projections/live-history.ts'
 import { runProjection } from '../../src/projections/runner.ts'
 import { projectionProgress } from '../../src/projections/waiter.ts'
 import { projectionWorld, type World } from '../projections/world.ts'
@@ -34,7 +34,7 @@ describe('the dispatcher', () => {
   let bus: HandDrivenBus
   let receiver: Receiver
   let tenant: TenantId
-  let deliveryLog: DeliveryLog
+  let deliveryLog: LiveDeliveryLog
   let saved: Offsets
   let stops: (() => Promise<void>)[]
   let messages = 0
@@ -42,7 +42,7 @@ describe('the dispatcher', () => {
   const start = async () => {
     const { db, store, keyring, leases } = world
     const log = await postgresDeliveryLog({ pool: db.pool, identity: 'test', payloadsIn: 'own', log: silentLog })
-    deliveryLog = log
+    deliveryLog = liveDeliveryLog({ log, pool: db.pool })
     const dueWake = wake()
     const projection = deliveries(log, async (sql, events) => {
       if (await scheduleRetries(sql, events)) dueWake.notify()
@@ -54,7 +54,7 @@ describe('the dispatcher', () => {
     const started = startDispatcher({
       bus,
       store,
-      deliveryLog: log,
+      deliveryLog,
       index: messageIndex(db.pool),
       offsets: saved,
       pool: db.pool,

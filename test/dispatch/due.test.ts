@@ -6,7 +6,6 @@ import type { Target, WebhookCopy } from '../../src/dispatch/webhook-copy.ts'
 import type { WebhookId } from '../../src/events/ids.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { wake } from '../../src/lib/wake.ts'
-import type { DeliveryLog } from '../../src/ports/delivery-log.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { owed } from '../support/owed.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -42,7 +41,7 @@ describe('the rounds of what is due', () => {
         deliveryLog: {
           states: async (keys) => keys.map(() => null),
           payloads: async (keys) => keys.map(() => Buffer.from('{}')),
-        } as Partial<DeliveryLog> as DeliveryLog,
+        },
         async deliver({ webhook }) {
           delivered.add(webhook)
           await over

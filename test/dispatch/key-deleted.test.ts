@@ -33,7 +33,10 @@ describe('the manager of deleted keys', () => {
     const head = await world.store.head(families)
     const stop = new AbortController()
     for await (const { events, checkpoint } of world.store.subscribe({ families, after: null, signal: stop.signal })) {
-      await prepare?.(events.filter((event) => concerns?.(event)))
+      await prepare?.(
+        events.filter((event) => concerns?.(event)),
+        { build: 1, isLive: true },
+      )
       if (checkpoint >= (head ?? '')) break
     }
     stop.abort()

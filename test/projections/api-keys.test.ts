@@ -131,7 +131,7 @@ describe('the read model of API keys', () => {
     const found = await transaction(world.db.pool, async (client) => {
       await client.query('create schema anew; set local search_path to anew, public')
       await client.query(projection.tables ?? '')
-      await projection.apply(sqlOn(client), events)
+      await projection.apply(sqlOn(client), events, { build: 1, isLive: true })
       return sqlOn(client)`select id, lookup_hmac from api_keys order by created_at, id`
     })
     const lookup = world.keyring.lookup('api-key', keys[1]!.key)

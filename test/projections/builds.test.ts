@@ -87,7 +87,7 @@ describe('builds of a projection', () => {
     }
     expect(await goLive(db.pool, counted(), build, short)).to.equal(false)
     const moveLive = () => db.pool.query(`set local lock_timeout = '50ms'; update projections set checkpoint = '6' where build = 1`)
-    const caughtUp = async (to: string) => {
+    const caughtUp = async (to: string | null) => {
       expect(to).to.equal('5')
       expect(await codeOfFailure(moveLive())).to.equal('55P03')
       await db.pool.query('update projections set checkpoint = $1 where build = 2', [to])

@@ -26,6 +26,7 @@ import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
 import { keyUsage } from '../../src/projections/key-usage.ts'
 import { keyVersions } from '../../src/projections/key-versions.ts'
+import { liveDeliveryLog } from '../../src/projections/live-history.ts'
 import { runProjection } from '../../src/projections/runner.ts'
 import { tenants } from '../../src/projections/tenants.ts'
 import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
@@ -126,7 +127,11 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
         return place
       },
     },
-    deliveryLog,
+    // With `record`, for tests that write the history of deliveries nobody made.
+    deliveryLog: {
+      ...liveDeliveryLog({ log: deliveryLog, pool }),
+      record: deliveryLog.generation(1).record,
+    } as ApiDependencies['deliveryLog'],
     messages: messageIndex(pool),
     pool,
     keyring,

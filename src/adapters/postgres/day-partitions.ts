@@ -38,6 +38,7 @@ const makingLock = 7_004
 
 export function dayPartitions(options: {
   pool: Pool
+  /** With their schema where that is not the connection's. */
   tables: readonly string[]
   /** Told when the day after could not be made ahead; it is made when it is needed, then. */
   onError(error: unknown): void
@@ -104,12 +105,12 @@ export function dayPartitions(options: {
 
 const partitionName = (table: string, day: string): string => `${table}_${day.replaceAll('-', '')}`
 
-/** The names of a table's partitions for days before this one, oldest first. */
+/** A table's partitions for days before this one, oldest first, named as statements may name them. */
 async function partitionsBefore(pool: Pool, table: string, day: string): Promise<string[]> {
   const { rows } = await pool.query<{ name: string }>(
-    `select child.relname as name from pg_inherits join pg_class child on child.oid = inhrelid
+    `select child.oid::regclass::text as name from pg_inherits join pg_class child on child.oid = inhrelid
      where inhparent = $1::regclass and child.relname < $2 order by child.relname`,
-    [table, partitionName(table, checkedDay(day))],
+    [table, partitionName(table.slice(table.indexOf('.') + 1), checkedDay(day))],
   )
   return rows.map((row) => row.name)
 }

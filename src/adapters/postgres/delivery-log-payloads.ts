@@ -1,10 +1,9 @@
 import type { Pool } from 'pg'
 import { decodeRecord, type MessageRecord, parsePlace } from '../../events/message-record.ts'
 import type { Log } from '../../lib/log.ts'
-import type { DeliveryLog, PayloadKey } from '../../ports/delivery-log.ts'
+import type { PayloadArchive, PayloadKey } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
-type Archive = Pick<DeliveryLog, 'archive' | 'payloads'>
 type Archived = PayloadKey & { readonly payload: Buffer }
 
 const dayOf = (key: PayloadKey): string => key.acceptedAt.slice(0, 10)
@@ -12,7 +11,7 @@ const dayOf = (key: PayloadKey): string => key.acceptedAt.slice(0, 10)
 const group = { rows: 500, bytes: 4 << 20 }
 
 /** The archive that the rows of the Postgres bus are: nothing is written twice, and both age together. */
-export function busPayloads(pool: Pool, log: Log): Archive {
+export function busPayloads(pool: Pool, log: Log): PayloadArchive {
   /** The records at these places, each once: a batch of messages shares one. */
   const recordsAt = async (keys: readonly PayloadKey[]): Promise<Map<string, MessageRecord>> => {
     const places = new Map<string, { partition: number; offset: bigint; day: string }>()
@@ -61,7 +60,7 @@ export function busPayloads(pool: Pool, log: Log): Archive {
 }
 
 /** An archive of its own, for a bus whose records cannot be read again by their place. */
-export function ownPayloads(pool: Pool, days: DayPartitions): Archive {
+export function ownPayloads(pool: Pool, days: DayPartitions): PayloadArchive {
   const insert = async (payloads: readonly Archived[], isRetry = false): Promise<void> => {
     await days.ensure(payloads.map(dayOf))
     const starts: number[] = []

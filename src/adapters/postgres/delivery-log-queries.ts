@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import type { Attempt, Delivery, DeliveryKey, DeliveryLog } from '../../ports/delivery-log.ts'
+import type { Attempt, Delivery, DeliveryKey, DeliveryReads } from '../../ports/delivery-log.ts'
 
 /** At most so many attempts of one delivery are read, the newest. */
 const maxAttempts = 100
@@ -16,10 +16,10 @@ const arraysOf = (keys: readonly DeliveryKey[]) => [
 ]
 
 /**
- * The readers of the history. None of these statements is named: so Postgres plans each for the values at hand, leaves out
+ * The readers of the history whose tables stand in a schema. None of these statements is named: so Postgres plans each for the values at hand, leaves out
  * the days that they exclude, takes the partial index when they allow it, and knows how large the newest day is by now.
  */
-export function deliveryQueries(pool: Pool): Pick<DeliveryLog, 'states' | 'find' | 'attempts' | 'history' | 'deadLetters'> {
+export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
   return {
     async states(keys) {
       if (keys.length === 0) return []
@@ -28,7 +28,7 @@ export function deliveryQueries(pool: Pool): Pick<DeliveryLog, 'states' | 'find'
         `select k.nth, ${deliveryColumns}
          from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
          cross join lateral (
-           select * from deliveries where webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery limit 1
+           select * from ${schema}.deliveries where webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery limit 1
          ) as d`,
         arraysOf(keys),
       )
@@ -42,9 +42,9 @@ export function deliveryQueries(pool: Pool): Pick<DeliveryLog, 'states' | 'find'
          from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
          cross join lateral (
            select * from (
-             select ${attemptColumns} from attempts where delivery = k.delivery and accepted_at = k.accepted_at
+             select ${attemptColumns} from ${schema}.attempts where delivery = k.delivery and accepted_at = k.accepted_at
              union all
-             select ${attemptColumns} from deliveries
+             select ${attemptColumns} from ${schema}.deliveries
              where webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery
                and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')
            ) as requests
@@ -59,16 +59,16 @@ export function deliveryQueries(pool: Pool): Pick<DeliveryLog, 'states' | 'find'
     },
     async find(tenant, delivery) {
       if (!uuid.test(delivery)) return null
-      const { rows } = await pool.query<Delivery>(`select ${deliveryColumns} from deliveries d where delivery = $1 and tenant = $2`, [
-        delivery,
-        tenant,
-      ])
+      const { rows } = await pool.query<Delivery>(
+        `select ${deliveryColumns} from ${schema}.deliveries d where delivery = $1 and tenant = $2`,
+        [delivery, tenant],
+      )
       return rows[0] ?? null
     },
     async history(webhook, { tenant, status, since, until, after, limit }) {
       const { rows } = await pool.query<Delivery>(
         // The bound on accepted_at alone says what the comparison of rows does not: which days need no look.
-        `select ${deliveryColumns} from deliveries d
+        `select ${deliveryColumns} from ${schema}.deliveries d
          where webhook = $1 and tenant = $2
            and ($3::text is null or status = $3)
            and ($4::timestamptz is null or accepted_at >= $4)
@@ -82,7 +82,7 @@ export function deliveryQueries(pool: Pool): Pick<DeliveryLog, 'states' | 'find'
     },
     async deadLetters({ tenant, webhooks, since, after, limit }) {
       const { rows } = await pool.query<Delivery>(
-        `select ${deliveryColumns} from deliveries d
+        `select ${deliveryColumns} from ${schema}.deliveries d
          where tenant = $1 and died_at is not null
            and ($2::text[] is null or webhook = any ($2))
            and ($3::timestamptz is null or died_at >= $3)

@@ -27,14 +27,14 @@ const isGreater = (a: Fact, b: Fact): boolean => {
 }
 
 /**
- * Writes batches of facts: folded in memory first, so that a delivery is written once however many of its facts have
+ * Writes batches of facts to the history whose tables stand in a schema: folded in memory first, so that a delivery is written once however many of its facts have
  * come. Throws FactRefused, or the error of an engine that cannot be reached.
  */
-export function factWriter(pool: Pool, days: DayPartitions): (facts: readonly Fact[]) => Promise<void> {
+export function factWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly Fact[]) => Promise<void> {
   const write = async (rows: readonly Row[], isRetry = false): Promise<void> => {
     try {
       await days.ensure(rows.map(({ fact }) => fact.acceptedAt.slice(0, 10)))
-      await insert(pool, rows)
+      await insert(pool, schema, rows)
     } catch (error) {
       if (isMissingPartition(error) && !isRetry) {
         days.forget()
@@ -119,10 +119,10 @@ const literal = (rows: readonly Row[], of: (fact: Fact) => string | number | boo
 const nextAttemptAt = (fact: Fact): string | null =>
   fact.delaySeconds === null ? null : new Date(Date.parse(fact.time) + fact.delaySeconds * 1_000).toISOString()
 
-async function insert(pool: Pool, rows: readonly Row[]): Promise<void> {
+async function insert(pool: Pool, schema: string, rows: readonly Row[]): Promise<void> {
   await pool.query({
-    name: 'deliveries-record',
-    text: `select record_facts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
+    name: `deliveries-record-${schema}`,
+    text: `select ${schema}.record_facts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
     values: [
       `{${rows.map((row) => row.isState).join(',')}}`,
       texts(rows, (fact) => fact.webhook),
