@@ -1,0 +1,327 @@
+import { expect } from 'chai'
+import { ulid } from 'ulid'
+import { type PostgresDeliveryLog, postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { type PostgresEventStore, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { scheduleRetries } from '../../src/dispatch/retries.ts'
+import type { TenantId, WebhookId } from '../../src/events/ids.ts'
+import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import type { Delivery, DeliveryLog } from '../../src/ports/delivery-log.ts'
+import { installProjections, listBuilds, rebuild } from '../../src/projections/builds.ts'
+import { deliveries } from '../../src/projections/deliveries.ts'
+import { type LiveDeliveryLog, liveDeliveryLog } from '../../src/projections/live-history.ts'
+import type { Projection } from '../../src/projections/projection.ts'
+import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
+import { projectionProgress } from '../../src/projections/waiter.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { deliveryEvents, type TestDelivery } from '../support/delivery-events.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const tenant = ulid() as TenantId
+const families = ['routing', 'attempts'] as const
+
+describe('the history of deliveries, built anew', function () {
+  this.timeout(120_000)
+  let db: TestDatabase
+  let store: PostgresEventStore
+  let deliveryLog: PostgresDeliveryLog
+  let readers: LiveDeliveryLog
+  let leases: LeaseKeeper
+  let projection: Projection
+  let events: ReturnType<typeof deliveryEvents>
+  const running: RunningProjection[] = []
+
+  const over = (log: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>) =>
+    deliveries(log, async (sql, batch) => void (await scheduleRetries(sql, batch)))
+  const run = (what: Projection = projection) => {
+    const deps = { store, pool: db.pool, leases, progress: projectionProgress(), log: silentLog, lookMs: 20 }
+    const started = runProjection(deps, what)
+    running.push(started)
+    return started
+  }
+  const live = async () => (await listBuilds(db.pool, 'deliveries')).find(({ isLive }) => isLive)
+  const reached = async () => {
+    const head = await store.head(families)
+    await waitFor(async () => ((await live())?.checkpoint ?? '') >= (head ?? ''), { ms: 60_000, what: 'the live build' })
+  }
+  const switched = async (build: number) => {
+    await waitFor(async () => (await live())?.build === build, { ms: 60_000, what: `build ${build}` })
+    await waitFor(async () => (await listBuilds(db.pool, 'deliveries')).length === 1, { what: 'the end of the build before' })
+  }
+  const rowsOf = async (text: string) => (await db.pool.query<Record<string, unknown>>(text)).rows
+  const schedule = () => rowsOf('select * from scheduled_deliveries order by delivery')
+  const health = () => rowsOf('select * from webhook_health order by webhook, revision')
+  const generations = async () =>
+    (await rowsOf(`select relnamespace::regnamespace::text as schema from pg_class where relname = 'deliveries' order by 1`)).map(
+      ({ schema }) => schema,
+    )
+  /** Every delivery of the webhooks with its attempts, page by page as the API reads them. */
+  const everything = async (webhooks: readonly WebhookId[]) => {
+    const found: Delivery[] = []
+    for (const webhook of webhooks)
+      for (let last: Delivery | undefined; ; ) {
+        const after = last === undefined ? {} : { after: { at: last.acceptedAt, delivery: last.delivery } }
+        const page: Delivery[] = await readers.history(webhook, { tenant, limit: 1_000, ...after })
+        found.push(...page)
+        last = page.at(-1)
+        if (last === undefined) break
+      }
+    return { states: found, attempts: await readers.attempts(found), dead: await readers.deadLetters({ tenant, limit: 1_000 }) }
+  }
+  /** What becomes of a delivery, by its number: of a hundred all kinds. */
+  const happen = (of: TestDelivery, n: number) => {
+    const kind = n % 10
+    if (kind === 0) return // never attempted
+    if (kind === 1 || kind === 2 || kind === 3) events.attempted(of, 'DeliveryFailed', { response: 'sealed' })
+    if (kind === 2) events.attempted(of, 'DeliverySucceeded', { attempt: 2 })
+    if (kind === 3) events.attempted(of, 'DeliveryDeadLettered', { attempt: 2 })
+    if (n % 100 === 3) events.replayed(of, 2)
+    if (kind > 3) events.attempted(of, 'DeliverySucceeded')
+  }
+
+  beforeEach(async () => {
+    db = await freshDatabase()
+    const { pool } = db
+    store = postgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+    deliveryLog = await postgresDeliveryLog({ pool, identity: 'test', payloadsIn: 'bus', log: silentLog })
+    readers = liveDeliveryLog({ log: deliveryLog, pool })
+    leases = leaseKeeper({ pool, owner: 'one', leaseMs: 2_000, onError() {} })
+    projection = over(deliveryLog)
+    events = deliveryEvents(store, tenant)
+    await installProjections(pool, [projection])
+  })
+  afterEach(async () => {
+    await Promise.all(running.splice(0).map((one) => one.stop()))
+    await leases.close()
+    await deliveryLog.close()
+    await store.close()
+    await db.drop()
+  })
+
+  it('is the same afterwards; readers see no error and never less, what is owed and failing stays as it is, traffic goes on', async () => {
+    run()
+    const webhooks = Array.from({ length: 5 }, () => ulid() as WebhookId)
+    const made: TestDelivery[] = []
+    const add = (count: number) => {
+      for (let i = 0; i < count; i++)
+        for (const of of events.routed(webhooks)) {
+          happen(of, made.length)
+          made.push(of)
+        }
+    }
+    add(4_000)
+    await events.flush()
+    await reached()
+    const before = await everything(webhooks)
+    expect(before.states).to.have.length(20_000)
+    // As if dispatchers had taken some of what is owed: a row that comes back would be sent twice.
+    await db.pool.query(`delete from scheduled_deliveries where delivery::text < '8'`)
+    const [owed, failing] = [await schedule(), await health()]
+    expect(owed.length).to.be.greaterThan(500)
+
+    let isDone = false
+    let pages = 0
+    const [webhook, busy] = [webhooks[0]!, ulid() as WebhookId]
+    const pager = async (of: WebhookId) => {
+      for (let least = 0; !isDone; ) {
+        let rows = 0
+        for (let last: Delivery | undefined; ; pages++) {
+          const after = last === undefined ? {} : { after: { at: last.acceptedAt, delivery: last.delivery } }
+          const page: Delivery[] = await readers.history(of, { tenant, limit: 200, ...after })
+          rows += page.length
+          last = page.at(-1)
+          if (last === undefined) break
+        }
+        expect(rows).to.be.at.least(least)
+        least = rows
+      }
+    }
+    // Each delivery is asked for again and again, from when it was first seen.
+    const watched = new Map<string, number>()
+    const watch = async () => {
+      while (!isDone) {
+        const seen = await readers.history(busy, { tenant, limit: 1_000 })
+        const ids = new Set(seen.map(({ delivery }) => delivery as string))
+        for (const [id, attempt] of watched) {
+          expect(ids, 'a delivery that was shown').to.include(id)
+          expect(seen.find(({ delivery }) => delivery === id)?.attempt).to.be.at.least(attempt)
+        }
+        for (const { delivery, attempt } of seen) watched.set(delivery, attempt)
+      }
+    }
+    let sent = 0
+    const traffic = async () => {
+      while (!isDone && sent < 900) {
+        for (const of of events.routed([busy])) events.attempted(of, 'DeliveryFailed')
+        sent++
+        await events.flush()
+      }
+    }
+    const readersDone = Promise.all([pager(webhook), pager(webhook), watch(), traffic()])
+    const rebuilt = (async () => {
+      for (let round = 0; round < 3; round++) await switched(await rebuild(db.pool, projection))
+      await reached()
+      isDone = true
+    })()
+    await Promise.all([rebuilt, readersDone]).finally(() => {
+      isDone = true
+    })
+    await reached()
+    expect(pages).to.be.greaterThan(20)
+    expect(sent).to.be.greaterThan(0)
+
+    expect(await everything(webhooks)).to.deep.equal(before)
+    const scheduled = await schedule()
+    expect(scheduled.filter((row) => row.webhook !== busy)).to.deep.equal(owed)
+    // Every failure made exactly one row and was counted exactly once, whichever build took it.
+    expect(scheduled.filter((row) => row.webhook === busy)).to.have.length(sent)
+    const well = await health()
+    expect(well.filter((row) => row.webhook !== busy)).to.deep.equal(failing)
+    expect(well.filter((row) => row.webhook === busy).map((row) => row.failures)).to.deep.equal([sent])
+    expect(await generations()).to.deep.equal(['delivery_history', 'delivery_history_4'])
+  })
+
+  it('goes on by another runner where one ended, in the middle of a batch', async () => {
+    const webhook = ulid() as WebhookId
+    for (let i = 0; i < 3_000; i++) for (const of of events.routed([webhook])) happen(of, i)
+    await events.flush()
+    run()
+    await reached()
+    const before = await everything([webhook])
+    const owed = await schedule()
+    await Promise.all(running.splice(0).map((one) => one.stop()))
+
+    // Its third batch is written, and then it ends before the checkpoint is.
+    let batches = 0
+    const dies: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'> = {
+      ...deliveryLog,
+      generation: (generation) => {
+        const history = deliveryLog.generation(generation)
+        return {
+          ...history,
+          async record(facts) {
+            await history.record(facts)
+            if (++batches >= 3) throw Object.assign(new Error('gone'), { code: 'ECONNRESET' })
+          },
+        }
+      },
+    }
+    const build = await rebuild(db.pool, projection)
+    const first = run(over(dies))
+    await waitFor(() => batches >= 3)
+    await first.stop()
+    const [, stopped] = await listBuilds(db.pool, 'deliveries')
+    expect(stopped).to.include({ build, isLive: false })
+    expect(stopped?.checkpoint).to.be.a('string')
+    expect((await deliveryLog.generation(build).history(webhook, { tenant, limit: 1_000 })).length).to.be.greaterThan(0)
+    expect(await everything([webhook])).to.deep.equal(before)
+
+    run()
+    await switched(build)
+    expect(await everything([webhook])).to.deep.equal(before)
+    expect(await schedule()).to.deep.equal(owed)
+  })
+
+  it('for newer code leaves the live build going: what is owed is not to wait for it', async () => {
+    const webhook = ulid() as WebhookId
+    for (let i = 0; i < 50; i++) for (const of of events.routed([webhook])) happen(of, i)
+    await events.flush()
+    run()
+    await reached()
+    await Promise.all(running.splice(0).map((one) => one.stop()))
+
+    let isHeld = true
+    const held = {
+      ...deliveryLog,
+      generation: (generation: number) => {
+        const history = deliveryLog.generation(generation)
+        return {
+          ...history,
+          async record(facts: Parameters<typeof history.record>[0]) {
+            if (isHeld && generation === 2) throw Object.assign(new Error('not yet'), { code: 'ECONNRESET' })
+            await history.record(facts)
+          },
+        }
+      },
+    }
+    const newer = { ...over(held), version: 2 }
+    const runner = run(newer)
+    await waitFor(() => runner.status().building?.build === 2)
+    const [late] = events.routed([webhook])
+    events.attempted(late!, 'DeliveryFailed')
+    await events.flush()
+    await waitFor(async () => (await schedule()).some((row) => row.delivery === late!.delivery))
+    expect((await readers.find(tenant, late!.delivery))?.status).to.equal('retrying')
+    expect(await live()).to.include({ build: 1, version: 1 })
+    isHeld = false
+    await switched(2)
+    expect(await live()).to.include({ version: 2 })
+    expect((await readers.find(tenant, late!.delivery))?.status).to.equal('retrying')
+  })
+})
+
+describe('readers of the live history', () => {
+  let db: TestDatabase
+  let deliveryLog: PostgresDeliveryLog
+  beforeEach(async () => {
+    db = await freshDatabase()
+    deliveryLog = await postgresDeliveryLog({ pool: db.pool, identity: 'test', payloadsIn: 'bus', log: silentLog })
+  })
+  afterEach(async () => {
+    await deliveryLog.close()
+    await db.drop()
+  })
+  const install = () => installProjections(db.pool, [deliveries(deliveryLog, async () => {})])
+  const change = async () => {
+    await deliveryLog.makeGeneration(2)
+    await db.pool.query(
+      `update projections set is_live = false; insert into projections (name, build, version, is_live) values ('deliveries', 2, 1, true)`,
+    )
+    await deliveryLog.dropGeneration(1)
+  }
+  const query = { tenant, limit: 10 }
+  const webhook = ulid() as WebhookId
+  const failureOf = (work: Promise<unknown>): Promise<unknown> =>
+    work.then(
+      () => null,
+      (error: unknown) => error,
+    )
+
+  it('ask the next generation when the one they were reading is dropped under their hands', async () => {
+    await install()
+    const asked: number[] = []
+    const log: DeliveryLog = {
+      ...deliveryLog,
+      generation: (generation) => ({
+        ...deliveryLog.generation(generation),
+        async history(...args) {
+          asked.push(generation)
+          // After the look at the pointer that goes on beside this.
+          if (generation === 1 && asked.length > 1) await waitFor(async () => (await db.pool.query('select 1')).rowCount === 1).then(change)
+          return deliveryLog.generation(generation).history(...args)
+        },
+      }),
+    }
+    const readers = liveDeliveryLog({ log, pool: db.pool })
+    expect(await readers.history(webhook, query)).to.deep.equal([])
+    expect(await readers.history(webhook, query)).to.deep.equal([])
+    expect(asked).to.deep.equal([1, 1, 2])
+    expect(await readers.history(webhook, query)).to.deep.equal([])
+    expect(asked).to.deep.equal([1, 1, 2, 2])
+  })
+  it('that have not heard of a switch find what the new one has', async () => {
+    await install()
+    const [mine, others] = [liveDeliveryLog({ log: deliveryLog, pool: db.pool }), liveDeliveryLog({ log: deliveryLog, pool: db.pool })]
+    expect(await mine.history(webhook, query)).to.deep.equal([])
+    await change()
+    expect(await others.states([])).to.deep.equal([])
+    expect(await mine.deadLetters(query)).to.deep.equal([])
+  })
+  it('are told when the live history fails, or there is none', async () => {
+    const readers = liveDeliveryLog({ log: deliveryLog, pool: db.pool })
+    expect(await failureOf(readers.history(webhook, query))).to.match(/has no live build/)
+    await install()
+    await deliveryLog.dropGeneration(1)
+    expect(await failureOf(readers.history(webhook, query))).to.include({ code: '42P01' })
+  })
+})

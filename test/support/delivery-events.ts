@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto'
+import type { DeliveryEvent, DeliveryEvents, DeliveryFacts, MessageFacts, Outcome } from '../../src/events/delivery.ts'
+import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { attemptsStream, routingStream, type StreamName } from '../../src/events/streams.ts'
+import { deliveryId } from '../../src/lib/delivery-id.ts'
+import type { EventStore } from '../../src/ports/event-store.ts'
+
+/** A delivery as the tests name it. */
+export interface TestDelivery {
+  readonly tenant: TenantId
+  readonly webhook: WebhookId
+  readonly delivery: DeliveryId
+  readonly message: MessageFacts
+}
+
+/** Appends what routing and dispatching would, without doing either: histories of any size in a moment. */
+export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: TenantId) {
+  let messages = 0
+  let pending = new Map<StreamName, DeliveryEvent[]>()
+  const add = <T extends keyof DeliveryEvents>(stream: StreamName, type: T, data: DeliveryEvents[T]) => {
+    const time = new Date().toISOString()
+    const metadata = { schema: 1, actor: 'system:test', tenant, time, $correlationId: 'test', $causationId: null } as const
+    const event = { id: randomUUID() as EventId, type, data, metadata } as unknown as DeliveryEvent
+    pending.set(stream, [...(pending.get(stream) ?? []), event])
+  }
+  const facts = ({ message, webhook, delivery }: TestDelivery, chain: number, attempt: number): DeliveryFacts => ({
+    ...message,
+    ...{ webhook, delivery, chain, attempt, webhook_revision: 0 },
+  })
+  return {
+    /** A message that these webhooks are owed. */
+    routed(webhooks: readonly WebhookId[]): TestDelivery[] {
+      const n = messages++
+      const acceptedAt = new Date().toISOString()
+      const message: MessageFacts = {
+        ...{ tenant, message: `m${n}` as MessageId, place: `test/0/${n}/0` as Place, fingerprint: 'f'.repeat(64) },
+        ...{ event: 'order.created', accepted_at: acceptedAt },
+      }
+      const rest = { source: null, event_time: null, webhooks: [...webhooks], part: 0, parts: 1, matched_at: '0' }
+      add(routingStream(tenant, acceptedAt), 'MessageRouted', { ...message, ...rest })
+      return webhooks.map((webhook) => ({
+        tenant,
+        webhook,
+        message,
+        delivery: deliveryId(tenant, message.message, message.place, webhook),
+      }))
+    },
+    attempted(
+      of: TestDelivery,
+      type: 'DeliverySucceeded' | 'DeliveryFailed' | 'DeliveryDeadLettered',
+      { chain = 1, attempt = 1, response = null }: { chain?: number; attempt?: number; response?: string | null } = {},
+    ) {
+      const isSuccess = type === 'DeliverySucceeded'
+      const outcome: Outcome = { code: isSuccess ? 204 : 500, duration_ms: 1.5, reason: isSuccess ? null : 'status', response }
+      add(attemptsStream(of.webhook, of.message.accepted_at), type, { ...facts(of, chain, attempt), ...outcome, delay_seconds: 300 })
+    },
+    replayed(of: TestDelivery, chain: number) {
+      add(attemptsStream(of.webhook, of.message.accepted_at), 'DeliveryReplayed', facts(of, chain, 0))
+    },
+    /** Stores all of the above, stream by stream. */
+    async flush() {
+      const streams = pending
+      pending = new Map()
+      for (const [stream, events] of streams)
+        for (let i = 0; i < events.length; i += 500) await store.append(stream, events.slice(i, i + 500), 'any')
+    },
+  }
+}
