@@ -24,7 +24,7 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
     for (let i = 0; i < log.size; i++) yield log.at(i)
   }
 
-  async function read(call: Call, options: ReadReq.Options): Promise<void> {
+  async function read(call: Call, options: ReadReq.Options, gone: AbortSignal): Promise<void> {
     const isBackwards = options.getReadDirection() === 1
     const start = startOf(options)
     const passes = filterOf(options).passes
@@ -46,14 +46,14 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
     else if (isBackwards) events = events.filter((e) => (options.hasStream() ? place(e) <= start : place(e) < start))
     else events = events.filter((e) => place(e) >= start)
     if (isBackwards) events.reverse()
-    for (const event of events.slice(0, Number(options.getCount()))) await send(call, messageOf(event, options.getResolveLinks()))
+    for (const event of events.slice(0, Number(options.getCount()))) await send(call, messageOf(event, options.getResolveLinks()), gone)
   }
 
   /** From after its start on, for ever: confirmation, what is there, a checkpoint, "caught up", and what comes. */
   async function subscribe(call: Call, options: ReadReq.Options, gone: AbortSignal): Promise<void> {
     const stream = options.hasStream() ? streamOf(options.getStream()?.getStreamIdentifier()) : null
     if (stream !== null && log.read(stream).kind === 'deleted') throw failures.deleted(stream)
-    await send(call, confirmationMessage(randomUUID()))
+    await send(call, confirmationMessage(randomUUID()), gone)
     const filter = filterOf(options)
     const start = startOf(options)
     let index = start === 'end' ? log.size : 0
@@ -71,7 +71,7 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
     const checkpoint = async () => {
       if (last === lastCheckpoint) return // never twice at one place
       lastCheckpoint = last
-      await send(call, checkpointMessage(last))
+      await send(call, checkpointMessage(last), gone)
     }
     let isLive = false
     while (!gone.aborted) {
@@ -79,14 +79,14 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
         if (!isLive) {
           isLive = true
           if (filter.window !== null) await checkpoint()
-          await send(call, caughtUpMessage())
+          await send(call, caughtUpMessage(), gone)
         }
         await more(log, index, gone)
         continue
       }
       const event = log.at(index++)
       last = event.position
-      if (wants(event)) await send(call, messageOf(event, options.getResolveLinks()))
+      if (wants(event)) await send(call, messageOf(event, options.getResolveLinks()), gone)
       // Events that the filter leaves out count too.
       if (filter.window !== null && ++considered % filter.window === 0) await checkpoint()
     }
@@ -100,19 +100,19 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
       if (options === undefined || faults.enter(options.hasSubscription() ? 'subscribe' : 'read')) throw failures.unavailable()
       await faults.beforeAnswer(false)
       if (options.hasSubscription()) return subscribe(call, options, gone.signal)
-      await read(call, options)
+      await read(call, options, gone.signal)
       call.end()
     }
     work().catch((error: unknown) => {
       if (!gone.signal.aborted) call.emit('error', error)
     })
   }
+}
 
-  /** Writes, and waits while the reader does not keep up. */
-  async function send(call: Call, message: ReadResp): Promise<void> {
-    if (call.cancelled || call.write(message)) return
-    await Promise.race([once(call, 'drain'), once(call, 'cancelled'), once(call, 'close')])
-  }
+/** Writes, and waits while the reader does not keep up. */
+async function send(call: Call, message: ReadResp, gone: AbortSignal): Promise<void> {
+  if (gone.aborted || call.write(message)) return
+  await once(call, 'drain', { signal: gone })
 }
 
 const more = (log: EventLog, seen: number, gone: AbortSignal): Promise<void> =>

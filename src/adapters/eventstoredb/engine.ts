@@ -1,0 +1,69 @@
+import { type BaseOptions, EventStoreDBClient } from '@eventstore/db-client'
+import { backoff, pause } from '../../lib/retry.ts'
+import { StoreUnavailable } from '../../ports/event-store.ts'
+import { isPassing, toPortError } from './errors.ts'
+
+/** EventStoreDB, as the rest of this folder asks it. */
+export interface Engine {
+  readonly client: EventStoreDBClient
+  /** What every append and every read carries. */
+  readonly callOptions: Required<Pick<BaseOptions, 'credentials' | 'requiresLeader' | 'deadline'>>
+  /**
+   * Makes a call, which must be idempotent, up to five times while the engine is away. The signal aborts when a try has
+   * taken `timeoutMs`; no new try begins after so long. Throws the port's errors, or WrongExpectedVersionError.
+   */
+  ask<T>(stream: string, call: (signal: AbortSignal) => Promise<T>): Promise<T>
+}
+
+const maxTries = 5
+
+/**
+ * Every append is given credentials of its own, because only then it goes by the RPC Append. Without them the client 6.2.1
+ * takes BatchAppend, which knows no deadline and keeps what is under way in one map of the whole module, so that a fault of
+ * one connection fails the appends of all (KurrentDB-Client-NodeJS#523). Without TLS the client sends none, whatever it is given.
+ * Throws when the connection string is not one.
+ */
+export function engineAt(url: string, timeoutMs: number): Engine {
+  const client = EventStoreDBClient.connectionString(url)
+  const isPlain = /[?&]tls=false(&|$)/i.test(url)
+  const [, username, password] = /^[^:]+:\/\/([^:@/]+):([^@]+)@/.exec(url.trim()) ?? []
+  if (!isPlain && (username === undefined || password === undefined))
+    throw new Error('a connection to EventStoreDB with TLS needs a user: esdb://user:password@host:port (without TLS: ?tls=false)')
+  const credentials = isPlain
+    ? { username: 'none', password: 'none' }
+    : { username: decodeURIComponent(username!), password: decodeURIComponent(password!) }
+  return {
+    client,
+    // Of a cluster only the leader has for certain what was just appended.
+    callOptions: { credentials, requiresLeader: true, deadline: timeoutMs },
+    async ask(stream, call) {
+      const delays = backoff(50, 1_000)
+      const end = performance.now() + timeoutMs
+      for (let tries = 1; ; tries++)
+        try {
+          return await within(timeoutMs, call)
+        } catch (error) {
+          const failure = toPortError(error, stream)
+          if (!isPassing(failure) || tries === maxTries || performance.now() > end) throw failure
+          await pause(delays.next())
+        }
+    },
+  }
+}
+
+/** The client has deadlines, but none while it looks for the node of a cluster to talk to. */
+async function within<T>(ms: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const tooLong = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new StoreUnavailable(`the event store did not answer within ${ms} ms`))
+      tooLong.abort()
+    }, ms)
+  })
+  try {
+    return await Promise.race([call(tooLong.signal), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

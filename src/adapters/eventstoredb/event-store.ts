@@ -1,0 +1,91 @@
+import { isDayStream } from '../../events/streams.ts'
+import type { Log } from '../../lib/log.ts'
+import { type EventStore, StoreUnavailable } from '../../ports/event-store.ts'
+import { appender } from './append.ts'
+import { dayStreams } from './day-streams.ts'
+import { engineAt } from './engine.ts'
+import { encodeAppend } from './events.ts'
+import { describeStream, engineIdOf, head, headStream } from './own-streams.ts'
+import { readStream } from './read.ts'
+import { subscription } from './subscription.ts'
+
+export interface EventStoreDbOptions {
+  /** A connection string, such as `esdb://user:password@host:2113`, or `esdb://host:2113?tls=false` without TLS. */
+  readonly url: string
+  /** Events of day streams are not read once EventStoreDB has had them for longer. Set on streams that are new. */
+  readonly dayStreamMaxAgeSeconds: number
+  readonly log: Log
+  /** A call that takes longer counts as not answered. Default 10 s. */
+  readonly appendTimeoutMs?: number
+}
+
+/** Bytes of the appends under way or waiting, beyond which a new one is turned away. */
+const maxUnderWayBytes = 256 << 20
+
+/**
+ * The event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when it does not answer, and an Error that says why when the
+ * connection string cannot be used.
+ */
+export async function eventStoreDb(options: EventStoreDbOptions): Promise<EventStore> {
+  const { url, dayStreamMaxAgeSeconds, log, appendTimeoutMs = 10_000 } = options
+  const engine = engineAt(url, appendTimeoutMs)
+  const commands = appender(engine)
+  const days = dayStreams({ engine, appender: commands, maxAgeSeconds: dayStreamMaxAgeSeconds })
+  const heads = head(commands)
+  const closing = new AbortController()
+  const underWay = new Set<Promise<unknown>>()
+  let underWayBytes = 0
+
+  /** Remembers a call until it is answered, so that closing can wait for it. */
+  const tracked = <T>(call: Promise<T>): Promise<T> => {
+    const settled = call.then(
+      () => {},
+      () => {}, // its caller is told
+    )
+    underWay.add(settled)
+    void settled.then(() => underWay.delete(settled))
+    return call
+  }
+  const ensureOpen = () => {
+    if (closing.signal.aborted) throw new StoreUnavailable('the event store is closed')
+  }
+
+  try {
+    await describeStream(engine, headStream, { maxCount: 1 })
+    await heads.mark() // it takes writes; and from here on repeats of what is older are told from new events
+    const identity = `eventstoredb-${await engineIdOf(engine, commands)}`
+    return {
+      identity,
+      async append(stream, events, expected, { patient = false } = {}) {
+        ensureOpen()
+        const item = encodeAppend(stream, events, expected)
+        if (underWayBytes + item.bytes > maxUnderWayBytes) throw new StoreUnavailable('too many appends are waiting to be written')
+        underWayBytes += item.bytes
+        try {
+          return await tracked(isDayStream(stream) ? days.append(item, patient) : commands.append(item))
+        } finally {
+          underWayBytes -= item.bytes
+        }
+      },
+      async read(stream, wanted) {
+        ensureOpen()
+        return tracked(readStream(engine, stream, wanted))
+      },
+      subscribe: ({ families, after, signal, batch = 500 }) =>
+        subscription({ engine, log, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
+      // Whether there are events of the families cannot be told cheaply: there is always a head.
+      async head() {
+        ensureOpen()
+        return tracked(heads.mark())
+      },
+      async close() {
+        closing.abort()
+        await Promise.all(underWay)
+        await engine.client.dispose()
+      },
+    }
+  } catch (error) {
+    await engine.client.dispose()
+    throw error
+  }
+}

@@ -1,0 +1,64 @@
+import { type RecordedEvent as ClientEvent, type EventData, type JSONType, jsonEvent } from '@eventstore/db-client'
+import type { Checkpoint, NewEvent, RecordedEvent } from '../../events/envelope.ts'
+import type { EventId } from '../../events/ids.ts'
+import type { StreamName } from '../../events/streams.ts'
+import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
+
+/** One append, encoded. */
+export interface AppendItem {
+  readonly stream: StreamName
+  readonly expected: ExpectedRevision
+  readonly ids: readonly EventId[]
+  readonly events: readonly EventData[]
+  /** As the server counts them, and a little more for each event. */
+  readonly bytes: number
+}
+
+/** The server's limit on one append, as it is delivered. */
+export const maxAppendBytes = 1 << 20
+/** Counted for an event beside its bytes, as the adapter of Postgres does: an append holds at most 8,192 events. */
+const eventOverhead = 128
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/** A checkpoint is a commit position with leading zeros: 20 digits hold every unsigned 64-bit number. */
+export const toCheckpoint = (commit: bigint): Checkpoint => String(commit).padStart(20, '0') as Checkpoint
+
+/** Checks and encodes an append. Throws EventTooLarge, or EventRefused for what the server would refuse or change. */
+export function encodeAppend(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision): AppendItem {
+  if (events.length === 0) throw new EventRefused(`stream ${stream}: an append without events`)
+  if (typeof expected === 'number' && (!Number.isInteger(expected) || expected < -1)) throw new RangeError(`not a revision: ${expected}`)
+  const ids = events.map((event) => event.id)
+  if (new Set(ids).size < ids.length) throw new EventRefused(`stream ${stream}: one append holds an event id twice`)
+  if (!ids.every((id) => uuid.test(id))) throw new EventRefused(`stream ${stream}: an event id that is not a UUID`)
+  if (![stream, ...events.map((event) => event.type)].every((name) => name.isWellFormed()))
+    throw new EventRefused(`stream ${stream}: a name holds a lone surrogate`)
+  let bytes = 0
+  for (const { type, data, metadata } of events)
+    bytes += Buffer.byteLength(JSON.stringify(data)) + Buffer.byteLength(JSON.stringify(metadata)) + 2 * type.length + eventOverhead
+  if (bytes > maxAppendBytes) throw new EventTooLarge(`stream ${stream}: an append of ${bytes} bytes, which is more than ${maxAppendBytes}`)
+  return {
+    stream,
+    expected,
+    ids,
+    // The client stores what JSON.stringify makes of data and metadata.
+    events: events.map(({ id, type, data, metadata }) =>
+      jsonEvent({ id, type, data: data as JSONType, metadata: metadata as unknown as JSONType }),
+    ),
+    bytes,
+  }
+}
+
+export function toRecordedEvent(event: ClientEvent): RecordedEvent {
+  if (event.position === undefined) throw new Error('the event store needs EventStoreDB 22.6 or later: this one tells no positions')
+  // What is in our streams was written by encodeAppend.
+  const { data, metadata } = event as { data: unknown; metadata: unknown }
+  return {
+    id: event.id,
+    type: event.type,
+    data,
+    metadata,
+    stream: event.streamId,
+    revision: Number(event.revision),
+    position: toCheckpoint(event.position.commit),
+  } as RecordedEvent
+}

@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto'
+import { NO_STREAM, WrongExpectedVersionError } from '@eventstore/db-client'
+import type { Checkpoint } from '../../events/envelope.ts'
+import type { EventId } from '../../events/ids.ts'
+import type { StreamName } from '../../events/streams.ts'
+import { groupCommit } from '../../lib/group-commit.ts'
+import { RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
+import type { Appender } from './append.ts'
+import type { Engine } from './engine.ts'
+import { encodeAppend } from './events.ts'
+import { readStream } from './read.ts'
+
+// Streams that are the adapter's own; no family has their names.
+const engineStream = 'kolbak-engine' as StreamName
+/** Its events mark heads: every subscription asks for them, and hands over their positions alone. */
+export const headStream = 'kolbak-head' as StreamName
+
+const anEvent = (type: string, data: object) => ({
+  id: randomUUID() as EventId,
+  type,
+  data,
+  metadata: {
+    schema: 1,
+    actor: 'system:event-store' as const,
+    tenant: '',
+    time: new Date().toISOString(),
+    $correlationId: randomUUID(),
+    $causationId: null,
+  },
+})
+
+/** Sets the metadata of a stream that has none; those that are there stay. */
+export async function describeStream(engine: Engine, stream: string, metadata: { maxAge?: number; maxCount?: number }): Promise<void> {
+  const options = { ...engine.callOptions, expectedRevision: NO_STREAM } as const
+  try {
+    await engine.ask(stream, () => engine.client.setStreamMetadata(stream, metadata, options))
+  } catch (error) {
+    if (!(error instanceof WrongExpectedVersionError)) throw error // else another process was faster
+  }
+}
+
+/** EventStoreDB gives its data no name that could be asked for: the first event of a stream of ours is one, made by who comes first. */
+export async function engineIdOf(engine: Engine, { append }: Appender): Promise<string> {
+  const named = anEvent('EngineNamed', { id: randomUUID() })
+  try {
+    await append(encodeAppend(engineStream, [named], 'none'))
+  } catch (error) {
+    if (!(error instanceof RevisionConflict)) throw error
+  }
+  const [first] = await readStream(engine, engineStream, { limit: 1 })
+  if (first === undefined || !('id' in first.data)) throw new StoreUnavailable(`stream ${engineStream} has no name of the engine`)
+  return String(first.data.id)
+}
+
+export interface Head {
+  /** The position of a marker appended after this call began. Concurrent calls share one. */
+  mark(): Promise<Checkpoint>
+}
+/**
+ * A filtered subscription tells how far it has come only with an event that passes the filter, or after a whole window
+ * that did not; so the position of the last event of all might never be reached. A marker always is.
+ */
+export function head({ append }: Appender): Head {
+  const group = groupCommit<null, Checkpoint>({
+    async write(callers) {
+      const { position } = await append(encodeAppend(headStream, [anEvent('HeadMarked', {})], 'any'))
+      return callers.map(() => position)
+    },
+    maxCount: 100_000,
+    full: () => new StoreUnavailable('too many wait for the head of the event store'),
+  })
+  return { mark: () => group.add(null) }
+}

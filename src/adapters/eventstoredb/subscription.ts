@@ -1,0 +1,101 @@
+import { setImmediate } from 'node:timers/promises'
+import { type AllStreamResolvedEvent, type Position, START, streamNameFilter } from '@eventstore/db-client'
+import type { Checkpoint, RecordedEvent } from '../../events/envelope.ts'
+import type { Family } from '../../events/streams.ts'
+import type { Log } from '../../lib/log.ts'
+import { backoff, pause } from '../../lib/retry.ts'
+import type { EventBatch } from '../../ports/event-store.ts'
+import type { Engine } from './engine.ts'
+import { toCheckpoint, toRecordedEvent } from './events.ts'
+import { headStream } from './own-streams.ts'
+
+/** Events that the server considers between two checkpoints, when few or none of them are wanted. */
+const window = 500
+/** Events taken from the connection ahead of the reader; gRPC holds back the rest. */
+const ahead = 100
+
+/**
+ * The live reader. However the server ends it, it subscribes again at its checkpoint, with back-off until something comes.
+ */
+export async function* subscription(options: {
+  engine: Engine
+  log: Log
+  families: readonly Family[]
+  after: Checkpoint | null
+  batch: number
+  signal: AbortSignal
+}): AsyncGenerator<EventBatch, void, void> {
+  const { log, signal } = options
+  const delays = backoff()
+  let checkpoint = options.after
+  while (!signal.aborted) {
+    let error: unknown = 'the server ended it'
+    try {
+      for await (const batch of connection({ ...options, after: checkpoint })) {
+        checkpoint = batch.checkpoint
+        delays.reset()
+        yield batch
+        if (signal.aborted) return
+      }
+    } catch (cause) {
+      error = cause
+    }
+    if (signal.aborted) return
+    const delayMs = delays.next()
+    log.warn({ error, delayMs }, 'event_store.subscription_failed')
+    await pause(delayMs, signal)
+  }
+}
+
+/** A place that the server has passed, on its way through the same queue as the events. */
+interface Passed {
+  readonly passed: Position
+}
+
+/** One subscription of the server, to its end. */
+async function* connection(options: {
+  engine: Engine
+  families: readonly Family[]
+  after: Checkpoint | null
+  batch: number
+  signal: AbortSignal
+}): AsyncGenerator<EventBatch, void, void> {
+  const { engine, families, after, batch, signal } = options
+  const position = after === null ? START : { commit: BigInt(after), prepare: BigInt(after) }
+  const filter = streamNameFilter({
+    prefixes: [...families.map((family) => `${family}-`), headStream],
+    maxSearchWindow: window,
+    async checkpointReached(subscription, passed) {
+      subscription.push({ passed } satisfies Passed)
+    },
+  })
+  const { credentials } = engine.callOptions
+  const source = engine.client.subscribeToAll({ credentials, fromPosition: position, filter }, { highWaterMark: ahead })
+  source.on('error', () => {}) // told to the loop below; one that comes after its end must not end the process
+  const stop = () => source.destroy()
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    let checkpoint = after
+    let events: RecordedEvent[] = []
+    let hasMoved = false
+    for await (const item of source as AsyncIterable<AllStreamResolvedEvent | Passed>) {
+      const reached = toCheckpoint('passed' in item ? item.passed.commit : (item.event?.position.commit ?? 0n))
+      // A place that was passed may be that of the event before it.
+      if (checkpoint === null || reached > checkpoint) {
+        checkpoint = reached
+        hasMoved = true
+        if ('event' in item && item.event !== undefined && item.event.streamId !== headStream) events.push(toRecordedEvent(item.event))
+      }
+      // What has come in the same breath follows within a turn of the event loop.
+      if (source.readableLength === 0) await setImmediate()
+      if (!hasMoved || checkpoint === null || (source.readableLength > 0 && events.length < batch)) continue
+      yield { events, checkpoint }
+      events = []
+      hasMoved = false
+    }
+  } finally {
+    signal.removeEventListener('abort', stop)
+    source.destroy()
+    source.unsubscribe().catch(() => {}) // a call that could not even begin: its error has been thrown above
+  }
+}
