@@ -1,6 +1,7 @@
 import { stopDatabases } from './database.ts'
 import { stopCassandra } from './engines/cassandra.ts'
+import { stopKafka } from './engines/kafka.ts'
 
 export const mochaHooks = {
-  afterAll: () => Promise.all([stopDatabases(), stopCassandra()]),
+  afterAll: () => Promise.all([stopDatabases(), stopCassandra(), stopKafka()]),
 }

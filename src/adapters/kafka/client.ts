@@ -1,0 +1,87 @@
+import type { ConnectionOptions } from 'node:tls'
+import { type ISocketFactory, Kafka, type LogEntry, logLevel } from 'kafkajs'
+import { KolbakError } from '../../lib/errors.ts'
+import type { Log } from '../../lib/log.ts'
+
+export interface KafkaConnection {
+  /** `host:port` of some brokers: they tell of the others. */
+  readonly brokers: readonly string[]
+  /** How Kafka's logs and quotas name this process. Default kolbak. */
+  readonly clientId?: string
+  readonly ssl?: ConnectionOptions | boolean | undefined
+  readonly sasl?:
+    | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string }
+    | undefined
+  /** A broker that has not answered for so long is not waited for any more. Default 5 s. */
+  readonly requestTimeoutMs?: number
+  /** Makes the connections: for tests that cut them. */
+  readonly socketFactory?: ISocketFactory
+  readonly log: Log
+}
+
+/** Bounded, so that a broker that is away is an error within seconds: 100, 200, 400, 800, 1,000 ms. */
+const retry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 }
+
+/** The client that producer, consumer and admin are made of, each with connections of its own. */
+export function kafkaClient(options: KafkaConnection): Kafka {
+  const { brokers, clientId = 'kolbak', ssl, sasl, requestTimeoutMs = 5_000, socketFactory, log } = options
+  return new Kafka({
+    brokers: [...brokers],
+    clientId,
+    connectionTimeout: 3_000,
+    authenticationTimeout: 5_000,
+    requestTimeout: requestTimeoutMs,
+    retry,
+    logLevel: logLevel.INFO,
+    logCreator: () => (entry) => tell(log, entry),
+    ...(ssl === undefined ? {} : { ssl }),
+    // One object a mechanism: kafkajs's type ties the two together.
+    ...(sasl === undefined ? {} : { sasl: sasl as { mechanism: 'plain'; username: string; password: string } }),
+    ...(socketFactory === undefined ? {} : { socketFactory }),
+  })
+}
+
+/** What kafkajs says, by names that cannot hold a record's bytes; a level lower, as it calls an error what it then repeats. */
+function tell(log: Log, { level, namespace, log: said }: LogEntry): void {
+  const { message, broker, groupId, memberId, topic, partition, retryCount, error } = said
+  const fields = { client: namespace, said: message, broker, groupId, memberId, topic, partition, retryCount }
+  const text = typeof error === 'string' ? { ...fields, cause: error } : fields
+  if (level === logLevel.ERROR) log.warn(text, 'kafka.client')
+  else if (level === logLevel.WARN) log.info(text, 'kafka.client')
+  else log.debug(text, 'kafka.client')
+}
+
+/** The protocol's own name of an error (`MESSAGE_TOO_LARGE`), wherever in its causes it stands. */
+export function protocolErrorOf(error: unknown): string | undefined {
+  return find(error, (one) => ('type' in one && typeof one.type === 'string' ? one.type : undefined))
+}
+
+/** An error of connecting, with a sentence that says what to look at. */
+export function connectError(error: unknown, brokers: readonly string[]): KolbakError {
+  const where = brokers.join(', ')
+  const isLogin = find(error, (one) => (one.name === 'KafkaJSSASLAuthenticationError' ? true : undefined))
+  if (isLogin)
+    return new KolbakError('kafka_login_refused', `Kafka (${where}) refuses the login: check the mechanism, name and password.`, {
+      cause: error,
+    })
+  const isCertificate = find(error, (one) => (/certificate|self.signed/i.test(one.message) ? true : undefined))
+  if (isCertificate)
+    return new KolbakError(
+      'kafka_certificate_refused',
+      `The certificate of Kafka (${where}) is not trusted: name the file of its authority, and its brokers as the certificate does.`,
+      { cause: error },
+    )
+  return new KolbakError(
+    'kafka_unreachable',
+    `No broker of Kafka answers as it should (${where}): check that it runs, the addresses, and whether it speaks TLS.`,
+    { cause: error },
+  )
+}
+
+function find<T>(error: unknown, probe: (error: Error) => T | undefined): T | undefined {
+  for (let one = error; one instanceof Error; one = one.cause) {
+    const found = probe(one)
+    if (found !== undefined) return found
+  }
+  return undefined
+}

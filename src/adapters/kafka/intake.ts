@@ -1,0 +1,75 @@
+import { wake } from '../../lib/wake.ts'
+import type { BusRecord } from '../../ports/message-bus.ts'
+
+/** What has been fetched of one partition and not been handed out yet: every record once, in order. */
+export interface Intake {
+  /** The offset after the last record that was taken in: from here fetching goes on, whatever the client believes. */
+  readonly next: bigint
+  /**
+   * Takes in what a fetch that began at `from` has brought; what had come before is passed over. Answers false when it began
+   * beyond `next`: then something is missing, and nothing is taken.
+   */
+  add(from: bigint, records: readonly BusRecord[]): boolean
+  /** Enough is waiting: fetching should pause until `onRoom`. */
+  readonly isFull: boolean
+  fetch(max: number): Promise<BusRecord[]>
+}
+
+export function intake(options: {
+  startAt: bigint
+  lost: AbortSignal
+  /** A fetch that finds nothing answers after so long. */
+  waitMs: number
+  full: { records: number; bytes: number }
+  /** It was full, and half of it has been handed out. */
+  onRoom(): void
+}): Intake {
+  const { startAt, lost, waitMs, full, onRoom } = options
+  const awake = wake()
+  let next = startAt
+  let waiting: BusRecord[] = []
+  let bytes = 0
+  let isFull = false
+  let turn: Promise<unknown> = Promise.resolve()
+
+  const take = (max: number): BusRecord[] => {
+    const taken = waiting.slice(0, max)
+    waiting = waiting.slice(max)
+    for (const record of taken) bytes -= record.bytes.length
+    if (isFull && waiting.length <= full.records / 2 && bytes <= full.bytes / 2) {
+      isFull = false
+      onRoom()
+    }
+    return taken
+  }
+  const fetchNow = async (max: number): Promise<BusRecord[]> => {
+    if (waiting.length === 0) await awake.wait(waitMs, lost)
+    return lost.aborted ? [] : take(max)
+  }
+  return {
+    get next() {
+      return next
+    },
+    get isFull() {
+      return isFull
+    },
+    add(from, records) {
+      if (from > next) return false
+      for (const record of records) {
+        if (record.offset < next) continue
+        waiting.push(record)
+        bytes += record.bytes.length
+        next = record.offset + 1n
+      }
+      isFull ||= waiting.length >= full.records || bytes >= full.bytes
+      if (waiting.length > 0) awake.notify()
+      return true
+    },
+    fetch(max) {
+      // One after another: the latch serves one waiter.
+      const mine = turn.then(() => fetchNow(max))
+      turn = mine.catch(() => undefined) // its own caller is told
+      return mine
+    },
+  }
+}

@@ -1,0 +1,108 @@
+import kafkajs, { type Admin } from 'kafkajs'
+import { KolbakError } from '../../lib/errors.ts'
+import type { Log } from '../../lib/log.ts'
+import { protocolErrorOf } from './client.ts'
+
+export interface TopicOptions {
+  readonly topic: string
+  /** May grow from one start to the next, never shrink. */
+  readonly partitions: number
+  /** These three count when the topic is made; later they are the operator's. */
+  readonly replicationFactor: number
+  readonly minInSyncReplicas: number
+  /** Must leave room for a record of 2 MiB and what surrounds it. */
+  readonly maxMessageBytes: number
+}
+
+/** The largest record, and what Kafka's batch adds to it, generously. */
+export const maxRecordBytes = 2 << 20
+export const maxBatchBytes = maxRecordBytes + (64 << 10)
+
+const timeout = 10_000
+
+/** What the topic must be like, as nothing unread may ever go. */
+const settingsOf = (options: TopicOptions): Record<string, string> => ({
+  // What has been read is deleted by ourselves (`expire`): Kafka does not know what is unread.
+  'retention.ms': '-1',
+  'retention.bytes': '-1',
+  'cleanup.policy': 'delete',
+  'min.insync.replicas': String(options.minInSyncReplicas),
+  'unclean.leader.election.enable': 'false',
+  'max.message.bytes': String(options.maxMessageBytes),
+  // The brokers' clock, not that of each producer, says how old a record is.
+  'message.timestamp.type': 'LogAppendTime',
+})
+
+/**
+ * Makes the topic if it is missing, and its partitions more if there are too few. Throws KolbakError `partitions_shrunk`
+ * when there are more than asked for: nobody would read what is in them; `kafka_topic_unfit` when records cannot be kept in it.
+ */
+export async function ensureTopic(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
+  const { topic, partitions } = options
+  if (!(await admin.listTopics()).includes(topic)) await create(admin, options, log)
+  else await check(admin, options, log)
+  const count = await partitionCount(admin, topic)
+  if (count > partitions)
+    throw new KolbakError(
+      'partitions_shrunk',
+      `The topic ${topic} has ${count} partitions, and what is in them must be read: set KOLBAK_PARTITIONS to ${count} or more, not ${partitions}.`,
+    )
+  if (count === partitions) return
+  try {
+    await admin.createPartitions({ topicPartitions: [{ topic, count: partitions }], timeout })
+    log.info({ topic, partitions, before: count }, 'bus.partitions_added')
+  } catch (error) {
+    // Another process that starts at the same time may have been faster.
+    if ((await partitionCount(admin, topic)) !== partitions) throw error
+  }
+}
+
+async function partitionCount(admin: Admin, topic: string): Promise<number> {
+  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+  return topics[0]?.partitions.length ?? 0
+}
+
+async function create(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
+  const { topic, partitions, replicationFactor } = options
+  const configEntries = Object.entries(settingsOf(options)).map(([name, value]) => ({ name, value }))
+  try {
+    // Answers false when another process was faster.
+    const isNew = await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }], timeout })
+    if (isNew) log.info({ topic, partitions, replicationFactor }, 'bus.topic_made')
+  } catch (error) {
+    const cause = error instanceof AggregateError || (error instanceof Error && 'errors' in error) ? (error.errors as unknown[])[0] : error
+    throw new KolbakError(
+      'kafka_topic_refused',
+      `Kafka does not make the topic ${topic} with ${partitions} partitions and ${replicationFactor} copies (${protocolErrorOf(cause) ?? 'no reason given'}): make it yourself, or ask for no more copies than there are brokers.`,
+      { cause },
+    )
+  }
+}
+
+/** A topic that others have made, or changed: what would lose records is refused, what might is told. */
+async function check(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
+  const { topic } = options
+  let found: Map<string, string>
+  try {
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic }],
+    })
+    found = new Map(resources.flatMap(({ configEntries }) => configEntries.map((entry) => [entry.configName, entry.configValue])))
+  } catch (error) {
+    // A login need not be allowed to read settings.
+    log.warn({ error, topic }, 'bus.topic_unchecked')
+    return
+  }
+  const largest = Number(found.get('max.message.bytes') ?? maxBatchBytes)
+  if (largest < maxBatchBytes || (found.get('cleanup.policy') ?? 'delete') !== 'delete')
+    throw new KolbakError(
+      'kafka_topic_unfit',
+      `The topic ${topic} cannot keep every record: its max.message.bytes must be ${maxBatchBytes} or more, and its cleanup.policy "delete".`,
+    )
+  for (const [name, wanted] of Object.entries(settingsOf(options))) {
+    const value = found.get(name)
+    if (value !== undefined && value !== wanted && name !== 'max.message.bytes')
+      log.warn({ topic, setting: name, value, wanted }, 'bus.topic_setting_differs')
+  }
+}

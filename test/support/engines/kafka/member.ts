@@ -1,0 +1,61 @@
+import { randomUUID } from 'node:crypto'
+import { connect, type Socket } from 'node:net'
+import { type KafkaMessageBus, type KafkaMessageBusOptions, kafkaMessageBus } from '../../../../src/adapters/kafka/message-bus.ts'
+import { silentLog } from '../../../../src/lib/log.ts'
+
+export interface KafkaBusMember {
+  readonly bus: KafkaMessageBus
+  /** Ends as by kill -9: its connections are cut, and it makes no new ones. */
+  crash(): Promise<void>
+  /** Cuts its connections; it may make new ones. */
+  cut(): void
+  close(): Promise<void>
+}
+
+/** A bus with connections of its own, as another process has them, believed dead after 1.5 seconds. */
+export async function kafkaBusMember(
+  options: { brokers: readonly string[]; topic: string } & Partial<KafkaMessageBusOptions>,
+): Promise<KafkaBusMember> {
+  const sockets = new Set<Socket>()
+  let crashed = false
+  const cut = () => {
+    for (const socket of sockets) socket.destroy()
+  }
+  const bus = await kafkaMessageBus({
+    groupId: `group-of-${options.topic}`,
+    partitions: 4,
+    replicationFactor: 1,
+    minInSyncReplicas: 1,
+    retentionMs: 3_600_000,
+    maxMessageBytes: 4 << 20,
+    sessionTimeoutMs: 1_500,
+    fetchWaitMs: 200,
+    log: silentLog,
+    socketFactory({ host, port, onConnect }) {
+      const socket = connect({ host, port }, onConnect)
+      sockets.add(socket)
+      socket.once('close', () => sockets.delete(socket))
+      if (crashed) socket.destroy(new Error('this process is dead'))
+      return socket
+    },
+    ...options,
+  })
+  let ended = false
+  return {
+    bus,
+    cut,
+    async crash() {
+      ended = true
+      crashed = true
+      cut()
+    },
+    async close() {
+      if (ended) return
+      ended = true
+      await bus.close()
+    },
+  }
+}
+
+/** A name that no other test has. */
+export const freshTopic = (): string => `messages-${randomUUID()}`
