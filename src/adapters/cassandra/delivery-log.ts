@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto'
+import type { Log } from '../../lib/log.ts'
+import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
+import { deliveryQueries } from './history-queries.ts'
+import { factWriter } from './history-record.ts'
+import { archiveMigrations, historyMigrations, historyTables } from './migrations.ts'
+import { payloadArchive } from './payloads.ts'
+import { type Retention, retention } from './retention.ts'
+import { dropHistory, ensureKeyspace, migrate, type Replication } from './schema.ts'
+import { openSession, type Session, type SessionOptions } from './session.ts'
+
+export interface CassandraDeliveryLogOptions extends SessionOptions {
+  /** 1-48 of `a-z 0-9 _`, beginning with a letter. Made when it is missing. */
+  readonly keyspace: string
+  /** Of the keyspace, when it is made. */
+  readonly replication: Replication
+  /** Rows expire so long after their message was accepted, however late they are written. At most 20 years. */
+  readonly retentionSeconds: number
+}
+export type CassandraDeliveryLog = DeliveryLog
+
+/**
+ * Payload archive and delivery history as tables of Cassandra, one for each question. Connects, and brings the schema up
+ * to date. Throws DeliveryLogUnavailable when that fails for now, and KolbakError `invalid_config` when it will go on failing.
+ */
+export async function cassandraDeliveryLog(options: CassandraDeliveryLogOptions): Promise<CassandraDeliveryLog> {
+  const { keyspace, replication, retentionSeconds, log } = options
+  const kept = retention(retentionSeconds)
+  const session = await openSession(options)
+  try {
+    await ensureKeyspace(session, keyspace, replication)
+    await migrate(session, keyspace, archiveMigrations(keyspace, retentionSeconds), log)
+    const identity = await identityOf(session, keyspace)
+    return assemble({ session, identity, keyspace, kept, log })
+  } catch (error) {
+    await session.close()
+    throw error
+  }
+}
+
+function assemble(deps: { session: Session; identity: string; keyspace: string; kept: Retention; log: Log }): CassandraDeliveryLog {
+  const { session, identity, keyspace, kept, log } = deps
+  const underWay = new Set<Promise<unknown>>()
+  const tracked = <T>(work: Promise<T>): Promise<T> => {
+    underWay.add(work)
+    return work.finally(() => underWay.delete(work))
+  }
+  const archive = payloadArchive(session, keyspace, kept)
+  return {
+    identity,
+    archive: (payloads) => tracked(archive.archive(payloads)),
+    payloads: (keys) => tracked(archive.payloads(keys)),
+    generation(generation): DeliveryHistory {
+      const tables = historyTables(keyspace, generation)
+      const queries = deliveryQueries(session, tables, kept)
+      const record = factWriter(session, tables, kept)
+      return {
+        record: (facts) => tracked(record(facts)),
+        states: (keys) => tracked(queries.states(keys)),
+        find: (tenant, delivery) => tracked(queries.find(tenant, delivery)),
+        attempts: (keys) => tracked(queries.attempts(keys)),
+        history: (webhook, query) => tracked(queries.history(webhook, query)),
+        deadLetters: (query) => tracked(queries.deadLetters(query)),
+      }
+    },
+    makeGeneration: (generation) => tracked(migrate(session, keyspace, historyMigrations(keyspace, generation, kept.seconds), log)),
+    dropGeneration: (generation) => tracked(dropHistory(session, keyspace, generation)),
+    async close() {
+      await Promise.allSettled(underWay)
+      await session.close()
+    },
+  }
+}
+
+/** A random id that this keyspace was given once. */
+async function identityOf(session: Session, keyspace: string): Promise<string> {
+  const own = `cassandra-${randomBytes(4).toString('hex')}`
+  const { applied, row } = await session.compareAndSet({
+    cql: `insert into ${keyspace}.engine (name, value) values ('identity', ?) if not exists`,
+    params: [own],
+  })
+  return applied ? own : String(row?.value)
+}

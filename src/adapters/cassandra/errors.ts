@@ -1,0 +1,33 @@
+import { errors, types } from 'cassandra-driver'
+import { KolbakError } from '../../lib/errors.ts'
+
+/** Cassandra did not do what it was asked for: not reached, too slow, too few replicas, overloaded. A later call may succeed. */
+export class DeliveryLogUnavailable extends Error {
+  readonly code = 'delivery_log_unavailable'
+  constructor(cause: unknown) {
+    super(`Cassandra: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+  }
+}
+
+/** What a call failed with, as this adapter throws it. Mistakes of our own (TypeError and such) stay what they are. */
+export const asUnavailable = (error: unknown): unknown =>
+  error instanceof TypeError || error instanceof RangeError || error instanceof KolbakError || error instanceof DeliveryLogUnavailable
+    ? error
+    : new DeliveryLogUnavailable(error)
+
+const refusals = new Set<number>([types.responseErrorCodes.badCredentials, types.responseErrorCodes.unauthorized])
+
+/** Why Cassandra will not have us as we are configured, so that waiting does not help; or null. */
+export function refusalOf(error: unknown): KolbakError | null {
+  const inner = error instanceof errors.NoHostAvailableError ? Object.values(error.innerErrors) : []
+  const all = [error, ...inner]
+  const refusal = all.find(
+    (one) =>
+      one instanceof errors.AuthenticationError ||
+      one instanceof errors.ArgumentError || // an unknown data centre, or contact points that are none
+      (one instanceof errors.ResponseError && refusals.has(one.code)),
+  )
+  return refusal instanceof Error
+    ? new KolbakError('invalid_config', `Cassandra cannot be used as CASSANDRA_* say: ${refusal.message}`, { cause: error })
+    : null
+}

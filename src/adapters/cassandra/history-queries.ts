@@ -1,0 +1,149 @@
+import { type FactType, statusOf } from '../../events/delivery.ts'
+import type { DeliveryId, EventId, WebhookId } from '../../events/ids.ts'
+import type { Attempt, Delivery, DeliveryKey, DeliveryReads } from '../../ports/delivery-log.ts'
+import { mapBounded } from './bounded.ts'
+import type { HistoryTables } from './migrations.ts'
+import { newestFirst, type Position, type Range, rangeOf } from './newest-first.ts'
+import type { Retention } from './retention.ts'
+import type { Row, Session } from './session.ts'
+
+/** At most so many attempts of one delivery are answered, the newest. */
+const maxAttempts = 100
+/** Of so many facts: a delivery has a handful, unless somebody has replayed it for days. */
+const maxFacts = { pages: 20, rows: 100 }
+/** Requests under way at once for one call. */
+const atOnce = 128
+/** A list of more webhooks is read as the tenant's list, of which the others are left out. */
+const maxLists = 8
+
+const stateColumns = `delivery, chain, attempt, webhook, accepted_at, tenant, message, place, fingerprint, event, correlation_id,
+  type, time, code, reason, next_attempt_at`
+const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, response'
+
+const timeText = (value: unknown): string => (value as Date).toISOString()
+const deliveryOf = (row: Row): Delivery => ({
+  webhook: row.webhook as Delivery['webhook'],
+  acceptedAt: timeText(row.accepted_at),
+  delivery: row.delivery as DeliveryId,
+  tenant: row.tenant as Delivery['tenant'],
+  message: row.message as Delivery['message'],
+  place: row.place as Delivery['place'],
+  fingerprint: row.fingerprint as string,
+  event: row.event as string,
+  correlationId: row.correlation_id as string,
+  type: row.type as FactType,
+  status: statusOf[row.type as FactType],
+  chain: row.chain as number,
+  attempt: row.attempt as number,
+  time: timeText(row.time),
+  code: row.code as number | null,
+  reason: row.reason as string | null,
+  nextAttemptAt: row.next_attempt_at === null ? null : timeText(row.next_attempt_at),
+})
+const attemptOf = (row: Row): Attempt => ({
+  eventId: row.event_id as EventId,
+  chain: row.chain as number,
+  attempt: row.attempt as number,
+  type: row.type as FactType,
+  time: timeText(row.time),
+  code: row.code as number | null,
+  durationMs: row.duration_ms as number | null,
+  reason: row.reason as string | null,
+  response: row.response as string | null,
+})
+/** Whether a fact tells of a request (or of its refusal), which the history lists. */
+const isRequest = ({ type }: Attempt): boolean =>
+  type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+const oldestFirst = (a: Attempt, b: Attempt): number =>
+  byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.eventId, b.eventId)
+const newerFirst = (a: Position, b: Position): number => b.at - a.at || byText(b.delivery, a.delivery)
+
+/** The readers of one generation of the history. Throws DeliveryLogUnavailable, and RangeError for times that are none. */
+export function deliveryQueries(session: Session, tables: HistoryTables, kept: Retention): DeliveryReads {
+  const state = `select ${stateColumns} from ${tables.facts} where delivery = ? limit 1`
+  const facts = `select ${attemptColumns} from ${tables.facts} where delivery = ?`
+  const stateOf = async (delivery: string): Promise<Delivery | null> => {
+    const { rows } = await session.read({ cql: state, params: [delivery] }, 1)
+    return rows[0] === undefined ? null : deliveryOf(rows[0])
+  }
+  /** The states of these deliveries that the filter lets pass, in their order. */
+  const statesThat = async <R extends Position>(rows: readonly R[], passes: (state: Delivery, row: R) => boolean): Promise<Delivery[]> => {
+    const states = await mapBounded(rows, atOnce, (row) => stateOf(row.delivery))
+    return states.filter((one, i): one is Delivery => one !== null && passes(one, rows[i]!))
+  }
+  const attemptsOf = async ({ delivery }: DeliveryKey): Promise<Attempt[]> => {
+    let newest: Attempt[] = []
+    let from: string | undefined
+    for (let page = 0; page < maxFacts.pages; page++) {
+      const { rows, next } = await session.read({ cql: facts, params: [delivery] }, maxFacts.rows, from)
+      newest = [...newest, ...rows.map(attemptOf).filter(isRequest)].sort(oldestFirst).slice(-maxAttempts)
+      if (next === null) break
+      from = next
+    }
+    return newest
+  }
+  /** Reads a list that has a partition for each day: the rows of one day in a range. */
+  const listed = (table: string, key: readonly string[], at: string) => {
+    const cql = `select ${at} as at, delivery${key.includes('tenant') ? ', webhook' : ''} from ${table}
+      where ${[...key, 'day'].map((column) => `${column} = ?`).join(' and ')}
+        and (${at}, delivery) < (?, ?) and (${at}) >= (?) limit ?`
+    return async (values: readonly string[], day: string, { since, before }: Range, limit: number) => {
+      const params = [...values, day, new Date(before.at), before.delivery, new Date(since), limit]
+      const { rows } = await session.read({ cql, params }, limit)
+      return rows.map((row) => ({
+        at: (row.at as Date).getTime(),
+        delivery: row.delivery as string,
+        webhook: row.webhook as WebhookId | undefined,
+      }))
+    }
+  }
+  const byWebhook = listed(tables.byWebhook, ['webhook'], 'accepted_at')
+  const byStatus = listed(tables.byStatus, ['webhook', 'status'], 'accepted_at')
+  const deadByTenant = listed(tables.deadByTenant, ['tenant'], 'died_at')
+  const deadByWebhook = listed(tables.deadByWebhook, ['webhook'], 'died_at')
+
+  return {
+    states: (keys) =>
+      mapBounded(keys, atOnce, async ({ webhook, acceptedAt, delivery }) => {
+        const found = await stateOf(delivery)
+        return found?.webhook === webhook && found.acceptedAt === acceptedAt ? found : null
+      }),
+    async find(tenant, delivery) {
+      if (delivery === '') return null // no key of a partition
+      const found = await stateOf(delivery)
+      return found?.tenant === tenant ? found : null
+    },
+    attempts: (keys) => mapBounded(keys, atOnce, attemptsOf),
+    history(webhook, { tenant, status, limit, ...query }) {
+      return newestFirst({
+        range: rangeOf(query, { oldest: kept.oldest() }),
+        limit,
+        read: (day, range, chunk) =>
+          status === undefined ? byWebhook([webhook], day, range, chunk) : byStatus([webhook, status], day, range, chunk),
+        check: (rows) =>
+          statesThat(rows, (found) => found.tenant === tenant && found.webhook === webhook && (status ?? found.status) === found.status),
+      })
+    },
+    async deadLetters({ tenant, webhooks, limit, ...query }) {
+      const wanted = webhooks && new Set(webhooks)
+      if (wanted?.size === 0) return []
+      return newestFirst({
+        range: rangeOf(query, { oldest: kept.oldest() }),
+        limit,
+        async read(day, range, chunk) {
+          if (wanted === undefined || wanted.size > maxLists) return deadByTenant([tenant], day, range, chunk)
+          const lists = await Promise.all([...wanted].map((webhook) => deadByWebhook([webhook], day, range, chunk)))
+          return lists.flat().sort(newerFirst).slice(0, chunk)
+        },
+        check: (rows) =>
+          statesThat(
+            rows.filter((row) => wanted === undefined || row.webhook === undefined || wanted.has(row.webhook)),
+            // It may have been replayed since, and may have died again: that death is a row of its own.
+            (found, row) => found.tenant === tenant && found.type === 'DeliveryDeadLettered' && Date.parse(found.time) === row.at,
+          ),
+      })
+    },
+  }
+}

@@ -1,0 +1,151 @@
+import { finality, statusOf } from '../../events/delivery.ts'
+import { type Fact, FactRefused } from '../../ports/delivery-log.ts'
+import { mapBounded } from './bounded.ts'
+import type { HistoryTables } from './migrations.ts'
+import type { Retention } from './retention.ts'
+import type { Session, Statement } from './session.ts'
+
+/** Requests under way at once for one call: beyond that one node does not get faster (measured). */
+const atOnce = 128
+/** Rows of one partition that travel as one write. */
+const batch = { rows: 50, bytes: 64 << 10 }
+/** Of all texts of a fact, in UTF-16 units; far below what Cassandra takes as one write (16 MiB). */
+const maxLength = 1 << 20
+/** A key's part is at most 64 KiB. */
+const maxKeyLength = 4_096
+
+interface Write extends Statement {
+  readonly partition: string
+  readonly bytes: number
+}
+
+/**
+ * Writes batches of facts: first the facts, then where to find them, so that whatever points to a fact finds it. Every
+ * write has a deterministic key: repeated, late or in any order they come to the same rows.
+ * Throws FactRefused, or DeliveryLogUnavailable.
+ */
+export function factWriter(session: Session, tables: HistoryTables, kept: Retention): (facts: readonly Fact[]) => Promise<void> {
+  const statements = statementsOf(tables)
+  const write = async (writes: readonly Write[]): Promise<void> => {
+    await mapBounded(batches(writes), atOnce, (some) => session.write(some))
+  }
+  return async (facts) => {
+    for (const fact of facts) checkStorable(fact)
+    const living = facts.flatMap((fact) => {
+      const ttl = kept.left(fact.acceptedAt)
+      return ttl === null ? [] : [{ fact, ttl }] // what has expired already is not stored
+    })
+    const all = new Map(living.map((one) => [`${one.fact.delivery} ${one.fact.eventId}`, one]))
+    const greatest = new Map<string, { fact: Fact; ttl: number }>()
+    for (const one of all.values()) {
+      const known = greatest.get(one.fact.delivery)
+      if (known === undefined || isGreater(one.fact, known.fact)) greatest.set(one.fact.delivery, one)
+    }
+    await write([...all.values()].map(({ fact, ttl }) => statements.fact(fact, ttl)))
+    // Only for the state that each delivery has after this batch: most are routed and done within one or two.
+    await write([...greatest.values()].flatMap(({ fact, ttl }) => statements.places(fact, ttl)))
+  }
+}
+
+/** The order of the facts of a delivery; twins (two requests of one chain and attempt) by their event ids, so that it is total. */
+const isGreater = (a: Fact, b: Fact): boolean => {
+  if (a.chain !== b.chain) return a.chain > b.chain
+  if (finality[a.type] !== finality[b.type]) return finality[a.type] > finality[b.type]
+  if (a.attempt !== b.attempt) return a.attempt > b.attempt
+  return a.eventId > b.eventId
+}
+
+function statementsOf(tables: HistoryTables) {
+  const insert = (table: string, columns: readonly string[]): string =>
+    `insert into ${table} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')}) using ttl ?`
+  const facts = insert(tables.facts, [
+    ...['delivery', 'chain', 'finality', 'attempt', 'event_id', 'webhook', 'accepted_at', 'tenant', 'message', 'place'],
+    ...['fingerprint', 'event', 'correlation_id', 'type', 'time', 'code', 'duration_ms', 'reason', 'response', 'next_attempt_at'],
+  ])
+  const byWebhook = insert(tables.byWebhook, ['webhook', 'day', 'accepted_at', 'delivery'])
+  const byStatus = insert(tables.byStatus, ['webhook', 'status', 'day', 'accepted_at', 'delivery'])
+  const deadByTenant = insert(tables.deadByTenant, ['tenant', 'day', 'died_at', 'delivery', 'webhook'])
+  const deadByWebhook = insert(tables.deadByWebhook, ['webhook', 'day', 'died_at', 'delivery'])
+  return {
+    fact: (fact: Fact, ttl: number): Write => {
+      const { delivery, chain, attempt, eventId, webhook, acceptedAt, tenant, message, place, fingerprint, event } = fact
+      const next = fact.delaySeconds === null ? undefined : new Date(Date.parse(fact.time) + fact.delaySeconds * 1_000)
+      return {
+        cql: facts,
+        partition: delivery,
+        bytes: 512 + (fact.response?.length ?? 0),
+        params: [
+          ...[delivery, chain, finality[fact.type], attempt, eventId, webhook, new Date(acceptedAt), tenant, message, place],
+          ...[fingerprint, event, fact.correlationId, fact.type, new Date(fact.time)],
+          // Undefined leaves a column out; null would write a tombstone.
+          ...[fact.code ?? undefined, fact.durationMs ?? undefined, fact.reason ?? undefined, fact.response ?? undefined, next],
+          ttl,
+        ],
+      }
+    },
+    places(fact: Fact, ttl: number): Write[] {
+      const { delivery, webhook, tenant } = fact
+      const at = new Date(fact.acceptedAt)
+      const day = fact.acceptedAt.slice(0, 10)
+      const status = statusOf[fact.type]
+      const row = (cql: string, partition: string, params: readonly unknown[]): Write => ({ cql, partition, bytes: 128, params })
+      const writes = [
+        row(byWebhook, `webhook ${webhook} ${day}`, [webhook, day, at, delivery, ttl]),
+        row(byStatus, `status ${webhook} ${status} ${day}`, [webhook, status, day, at, delivery, ttl]),
+      ]
+      if (fact.type === 'DeliveryDeadLettered') {
+        const died = new Date(fact.time)
+        const diedOn = fact.time.slice(0, 10)
+        writes.push(
+          row(deadByTenant, `dead ${tenant} ${diedOn}`, [tenant, diedOn, died, delivery, webhook, ttl]),
+          row(deadByWebhook, `dead ${webhook} ${diedOn}`, [webhook, diedOn, died, delivery, ttl]),
+        )
+      }
+      return writes
+    },
+  }
+}
+
+/** Rows of one partition together, in bounded batches: one write for the server, where it would be many. */
+function batches(writes: readonly Write[]): Write[][] {
+  const all: Write[][] = []
+  const open = new Map<string, { some: Write[]; bytes: number }>()
+  for (const write of writes) {
+    const known = open.get(write.partition)
+    if (known !== undefined && known.some.length < batch.rows && known.bytes + write.bytes <= batch.bytes) {
+      known.some.push(write)
+      known.bytes += write.bytes
+      continue
+    }
+    const some = [write]
+    open.set(write.partition, { some, bytes: write.bytes })
+    all.push(some)
+  }
+  return all
+}
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+const isTime = (text: string): boolean => {
+  const ms = Date.parse(text)
+  return !Number.isNaN(ms) && new Date(ms).toISOString() === text
+}
+const isInteger = (value: number): boolean => Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 31
+
+/** What Cassandra would refuse, or keep as something else. */
+function checkStorable(fact: Fact): void {
+  const keys = [fact.webhook, fact.tenant, fact.message]
+  const texts = [...keys, fact.place, fact.fingerprint, fact.event, fact.correlationId, fact.reason ?? '', fact.response ?? '']
+  const problem =
+    !uuid.test(fact.delivery) || !uuid.test(fact.eventId)
+      ? 'an id is not a UUID in lower case'
+      : !isTime(fact.acceptedAt) || !isTime(fact.time)
+        ? 'a time is not RFC 3339 with milliseconds in UTC'
+        : ![fact.chain, fact.attempt, fact.code ?? 0].every(isInteger)
+          ? 'a number is not a whole one of 32 bits'
+          : ![fact.durationMs ?? 0, fact.delaySeconds ?? 0].every(Number.isFinite) || (fact.delaySeconds ?? 0) > 1e9
+            ? 'a duration is not a finite number'
+            : keys.some((key) => key.length > maxKeyLength) || texts.reduce((sum, text) => sum + text.length, 0) > maxLength
+              ? 'a text is too long'
+              : null
+  if (problem !== null) throw new FactRefused(fact.eventId, new Error(problem))
+}

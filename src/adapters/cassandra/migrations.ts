@@ -1,0 +1,88 @@
+/** One numbered step of the schema: statements that change nothing where they have run before. */
+export interface Migration {
+  readonly name: string
+  readonly statements: readonly string[]
+}
+/** The tables of one generation of the history, with their keyspace. */
+export interface HistoryTables {
+  readonly facts: string
+  readonly byWebhook: string
+  readonly byStatus: string
+  readonly deadByTenant: string
+  readonly deadByWebhook: string
+}
+
+export function historyTables(keyspace: string, generation: number): HistoryTables {
+  if (!Number.isSafeInteger(generation) || generation < 1) throw new RangeError(`not a generation of the history: ${generation}`)
+  const table = (name: string): string => `${keyspace}.${name}_${generation}`
+  return {
+    facts: table('facts'),
+    byWebhook: table('deliveries_by_webhook'),
+    byStatus: table('deliveries_by_status'),
+    deadByTenant: table('dead_letters_by_tenant'),
+    deadByWebhook: table('dead_letters_by_webhook'),
+  }
+}
+
+/**
+ * Rows that all expire, in the order of time: whole files are dropped once all in them is past. Some 30 windows over the
+ * retention are what this compaction is made for. Each row has a TTL of its own; the table's is for rows written by hand.
+ * Nothing is ever deleted, so that the grace time, in which a replica that was away would bring rows back, may be short.
+ */
+const expiring = (retentionSeconds: number): string =>
+  `compaction = {'class': 'TimeWindowCompactionStrategy', 'compaction_window_unit': 'DAYS',
+     'compaction_window_size': ${Math.max(1, Math.ceil(retentionSeconds / 86_400 / 30))}}
+   and default_time_to_live = ${retentionSeconds} and gc_grace_seconds = 10800`
+
+/** What no rebuild touches: the identity, and the payloads. */
+export const archiveMigrations = (keyspace: string, retentionSeconds: number): Migration[] => [
+  {
+    name: '0001_archive',
+    statements: [
+      `create table if not exists ${keyspace}.engine (name text primary key, value text)`,
+      `create table if not exists ${keyspace}.payloads (
+         tenant text, message text, fingerprint text, payload blob,
+         primary key ((tenant, message), fingerprint)
+       ) with ${expiring(retentionSeconds)}`,
+    ],
+  },
+]
+
+/**
+ * The history is a row per fact. Its first row is the state of a delivery, since facts are ordered as the design orders
+ * them; all its rows are its attempts. The other tables say where to look: rows that are never taken back, and count
+ * only while the state says the same.
+ */
+export function historyMigrations(keyspace: string, generation: number, retentionSeconds: number): Migration[] {
+  const tables = historyTables(keyspace, generation)
+  const newestFirst = (at: string): string => `with clustering order by (${at} desc, delivery desc) and ${expiring(retentionSeconds)}`
+  return [
+    {
+      name: `0002_history_${generation}`,
+      statements: [
+        `create table if not exists ${tables.facts} (
+           delivery text, chain int, finality int, attempt int, event_id text,
+           webhook text, accepted_at timestamp, tenant text, message text, place text, fingerprint text, event text, correlation_id text,
+           type text, time timestamp, code int, duration_ms double, reason text, response text, next_attempt_at timestamp,
+           primary key (delivery, chain, finality, attempt, event_id)
+         ) with clustering order by (chain desc, finality desc, attempt desc, event_id desc) and ${expiring(retentionSeconds)}`,
+        `create table if not exists ${tables.byWebhook} (
+           webhook text, day text, accepted_at timestamp, delivery text,
+           primary key ((webhook, day), accepted_at, delivery)
+         ) ${newestFirst('accepted_at')}`,
+        `create table if not exists ${tables.byStatus} (
+           webhook text, status text, day text, accepted_at timestamp, delivery text,
+           primary key ((webhook, status, day), accepted_at, delivery)
+         ) ${newestFirst('accepted_at')}`,
+        `create table if not exists ${tables.deadByTenant} (
+           tenant text, day text, died_at timestamp, delivery text, webhook text,
+           primary key ((tenant, day), died_at, delivery)
+         ) ${newestFirst('died_at')}`,
+        `create table if not exists ${tables.deadByWebhook} (
+           webhook text, day text, died_at timestamp, delivery text,
+           primary key ((webhook, day), died_at, delivery)
+         ) ${newestFirst('died_at')}`,
+      ],
+    },
+  ]
+}

@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto'
+import type { Log } from '../../lib/log.ts'
+import { backoff, pause } from '../../lib/retry.ts'
+import { uuidV5 } from '../../lib/uuid.ts'
+import { DeliveryLogUnavailable } from './errors.ts'
+import { historyTables, type Migration } from './migrations.ts'
+import type { Session } from './session.ts'
+
+/** As CQL has it: `{ class: 'NetworkTopologyStrategy', dc1: 3 }`, or `{ class: 'SimpleStrategy', replication_factor: 1 }`. */
+export type Replication = Readonly<Record<string, string | number>>
+
+/** Whoever changes the schema holds a lock for so long, and renews it before each statement. */
+const lockSeconds = 120
+/** Another process may have all of its changes before it. */
+const lockWaitMs = 180_000
+
+const quoted = (text: string | number): string => `'${String(text).replaceAll("'", "''")}'`
+
+/** Makes the keyspace when it is missing; throws when it may not. */
+export async function ensureKeyspace(session: Session, keyspace: string, replication: Replication): Promise<void> {
+  if (!/^[a-z][a-z0-9_]{0,47}$/.test(keyspace)) throw new RangeError(`not a keyspace's name: ${JSON.stringify(keyspace)}`)
+  const known = { cql: 'select keyspace_name from system_schema.keyspaces where keyspace_name = ?', params: [keyspace] }
+  if ((await session.read(known, 1)).rows.length > 0) return // asked first: without the right to make one that is enough
+  const options = Object.entries(replication).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`)
+  await session.change(`create keyspace if not exists ${keyspace} with replication = {${options.join(', ')}}`)
+}
+
+/**
+ * Runs the migrations that this keyspace has not seen, one process at a time: two nodes that make one table at the same
+ * time would not agree on what it is.
+ */
+export async function migrate(session: Session, keyspace: string, migrations: readonly Migration[], log: Log): Promise<void> {
+  const pending = async (): Promise<Migration[]> => {
+    const tables = { cql: 'select table_name from system_schema.tables where keyspace_name = ? and table_name = ?' }
+    if ((await session.read({ ...tables, params: [keyspace, 'schema_migrations'] }, 1)).rows.length === 0) return [...migrations]
+    const { rows } = await session.read({ cql: `select name from ${keyspace}.schema_migrations`, params: [] }, 5_000)
+    const done = new Set(rows.map((row) => row.name))
+    return migrations.filter(({ name }) => !done.has(name))
+  }
+  if ((await pending()).length === 0) return
+  await withLock(session, keyspace, async (change) => {
+    await change(`create table if not exists ${keyspace}.schema_migrations (name text primary key, applied_at timestamp)`)
+    for (const { name, statements } of await pending()) {
+      for (const statement of statements) await change(statement)
+      await session.write([
+        {
+          cql: `insert into ${keyspace}.schema_migrations (name, applied_at) values (?, ?)`,
+          params: [name, new Date()],
+        },
+      ])
+      log.info({ keyspace, migration: name }, 'cassandra.migrated')
+    }
+  })
+}
+
+/** Drops the tables of one generation. Idempotent. */
+export async function dropHistory(session: Session, keyspace: string, generation: number): Promise<void> {
+  const tables = historyTables(keyspace, generation)
+  await withLock(session, keyspace, async (change) => {
+    for (const table of Object.values(tables)) await change(`drop table if exists ${table}`)
+    await session.write([{ cql: `delete from ${keyspace}.schema_migrations where name = ?`, params: [`0002_history_${generation}`] }])
+  })
+}
+
+/** Does the work while nobody else changes this schema. Throws DeliveryLogUnavailable when others hold the lock for too long. */
+async function withLock(session: Session, keyspace: string, work: (change: Session['change']) => Promise<void>): Promise<void> {
+  const table = `${keyspace}.schema_lock`
+  // Made without a lock. With an id that both would choose, two that make it at once make the same table.
+  await session.change(
+    `create table if not exists ${table} (name text primary key, owner text) with id = ${uuidV5('cassandra', keyspace, 'schema_lock')}`,
+  )
+  const owner = randomUUID()
+  const take = async (): Promise<boolean> => {
+    const cql = `insert into ${table} (name, owner) values ('schema', ?) if not exists using ttl ${lockSeconds}`
+    const { applied, row } = await session.compareAndSet({ cql, params: [owner] })
+    return applied || row?.owner === owner // a repeated request finds what its first try has done
+  }
+  const delays = backoff(20, 1_000)
+  for (const end = performance.now() + lockWaitMs; !(await take()); await pause(delays.next()))
+    if (performance.now() > end) throw new DeliveryLogUnavailable(new Error('another process has been changing the schema for too long'))
+  try {
+    await work(async (cql) => {
+      const renew = `update ${table} using ttl ${lockSeconds} set owner = ? where name = 'schema' if owner = ?`
+      const { applied } = await session.compareAndSet({ cql: renew, params: [owner, owner] })
+      if (!applied) throw new DeliveryLogUnavailable(new Error('the lock of the schema was lost'))
+      await session.change(cql)
+    })
+  } finally {
+    await session.compareAndSet({ cql: `delete from ${table} where name = 'schema' if owner = ?`, params: [owner] })
+  }
+}

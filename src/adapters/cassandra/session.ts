@@ -1,0 +1,123 @@
+import type { ConnectionOptions } from 'node:tls'
+import { auth, Client, policies, types } from 'cassandra-driver'
+import type { Log } from '../../lib/log.ts'
+import { slots } from './bounded.ts'
+import { asUnavailable, DeliveryLogUnavailable, refusalOf } from './errors.ts'
+
+export type Consistency = 'one' | 'local_one' | 'quorum' | 'local_quorum' | 'each_quorum' | 'all'
+export interface SessionOptions {
+  /** `host` or `host:port`; one that answers is enough. */
+  readonly contactPoints: readonly string[]
+  readonly localDataCenter: string
+  readonly credentials?: { readonly username: string; readonly password: string }
+  readonly ssl?: ConnectionOptions
+  readonly log: Log
+  /** How many replicas answer each read and write. Default `local_quorum`: what was written is then read. */
+  readonly consistency?: Consistency
+  /** A request that takes longer is given up. Default 5 s. */
+  readonly readTimeoutMs?: number
+  /** Reads, and writes, under way at once; the others wait. Default 256 each. */
+  readonly maxInFlight?: number
+}
+export type Row = Readonly<Record<string, unknown>>
+export interface Statement {
+  readonly cql: string
+  readonly params: readonly unknown[]
+}
+/** A connected client. Every statement is idempotent, so that the driver may repeat it; what fails throws DeliveryLogUnavailable. */
+export interface Session {
+  /** Reads one page of at most `rows` rows. */
+  read(statement: Statement, rows: number, from?: string): Promise<{ rows: Row[]; next: string | null }>
+  /** Writes the rows of one partition, all or none. */
+  write(statements: readonly Statement[]): Promise<void>
+  /** A lightweight transaction; answers whether it was applied, and what stands there when not. */
+  compareAndSet(statement: Statement): Promise<{ applied: boolean; row: Row | undefined }>
+  /** Changes the schema, and waits until all nodes have the change. */
+  change(cql: string): Promise<void>
+  close(): Promise<void>
+}
+
+const consistencies = {
+  one: types.consistencies.one,
+  local_one: types.consistencies.localOne,
+  quorum: types.consistencies.quorum,
+  local_quorum: types.consistencies.localQuorum,
+  each_quorum: types.consistencies.eachQuorum,
+  all: types.consistencies.all,
+} as const
+
+/** Asks the same coordinator once more when replicas were late: all statements are idempotent. */
+class RetryOnce extends policies.retry.RetryPolicy {
+  override onReadTimeout({ nbRetry }: policies.retry.OperationInfo, consistency: types.consistencies) {
+    return nbRetry > 0 ? this.rethrowResult() : this.retryResult(consistency)
+  }
+  override onWriteTimeout({ nbRetry }: policies.retry.OperationInfo, consistency: types.consistencies) {
+    return nbRetry > 0 ? this.rethrowResult() : this.retryResult(consistency)
+  }
+}
+
+/** Connects. Throws KolbakError `invalid_config` when it is turned away, and DeliveryLogUnavailable when nobody answers. */
+export async function openSession(options: SessionOptions): Promise<Session> {
+  const { contactPoints, localDataCenter, credentials, ssl, log, readTimeoutMs = 5_000, maxInFlight = 256 } = options
+  const client = new Client({
+    contactPoints: [...contactPoints],
+    localDataCenter,
+    ...(credentials && { authProvider: new auth.PlainTextAuthProvider(credentials.username, credentials.password) }),
+    ...(ssl && { sslOptions: ssl }),
+    policies: { retry: new RetryOnce(), reconnection: new policies.reconnection.ExponentialReconnectionPolicy(100, 5_000, false) },
+    socketOptions: { connectTimeout: 5_000, readTimeout: readTimeoutMs, tcpNoDelay: true, keepAlive: true },
+    protocolOptions: { maxSchemaAgreementWaitSeconds: 30 },
+    queryOptions: { consistency: consistencies[options.consistency ?? 'local_quorum'], prepare: true, isIdempotent: true },
+    monitorReporting: { enabled: false },
+  })
+  // The driver's own words, without its details, which may hold what was asked.
+  client.on('log', (level: string, source: string, message: string) => {
+    const fields = { source, text: message }
+    if (level === 'warning' || level === 'error') log.warn(fields, 'cassandra.driver')
+    else if (level === 'info') log.debug(fields, 'cassandra.driver')
+  })
+  try {
+    await client.connect()
+  } catch (error) {
+    await client.shutdown()
+    throw refusalOf(error) ?? asUnavailable(error)
+  }
+  // Apart, so that a page of history does not wait for thousands of writes.
+  const reading = slots(maxInFlight)
+  const writing = slots(maxInFlight)
+  const thrown = (error: unknown): never => {
+    throw asUnavailable(error)
+  }
+  return {
+    async read({ cql, params }, rows, from) {
+      const paging = { fetchSize: rows, ...(from === undefined ? {} : { pageState: from }) }
+      const result = await reading(() => client.execute(cql, [...params], paging)).catch(thrown)
+      return { rows: result.rows, next: result.pageState ?? null }
+    },
+    async write(statements) {
+      const [first] = statements
+      if (first === undefined) return
+      await writing<unknown>(() =>
+        statements.length === 1
+          ? client.execute(first.cql, [...first.params])
+          : client.batch(
+              statements.map(({ cql, params }) => ({ query: cql, params: [...params] })),
+              { logged: false },
+            ),
+      ).catch(thrown)
+    },
+    async compareAndSet({ cql, params }) {
+      const result = await client.execute(cql, [...params]).catch(thrown)
+      return { applied: result.wasApplied(), row: result.first() ?? undefined }
+    },
+    async change(cql) {
+      const { info } = await client.execute(cql, [], { prepare: false, readTimeout: 60_000 }).catch((error: unknown) => {
+        throw refusalOf(error) ?? asUnavailable(error)
+      })
+      // The driver's types do not know that property.
+      if (!(info as { isSchemaInAgreement?: boolean }).isSchemaInAgreement)
+        throw new DeliveryLogUnavailable(new Error('the nodes do not agree on the schema yet'))
+    },
+    close: () => client.shutdown(),
+  }
+}

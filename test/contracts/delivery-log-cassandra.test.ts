@@ -1,0 +1,33 @@
+import { placeOf } from '../../src/events/message-record.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { openCassandraLog } from '../support/delivery-log-cassandra.ts'
+import { describeWithJava } from '../support/engines/cassandra.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { type DeliveryLogHarness, deliveryLogContract } from './delivery-log.contract.ts'
+
+const day = 86_400
+
+const harness = async (retentionSeconds = 30 * day): Promise<DeliveryLogHarness> => {
+  const { log, history, drop } = await openCassandraLog({ retentionSeconds, log: silentLog })
+  return {
+    log: { ...log, ...history },
+    async keep(payloads) {
+      const keys = payloads.map(({ payload: _, ...key }, i) => ({ ...key, place: placeOf('kafka', 0, BigInt(i), 0) }))
+      await log.archive(payloads.map(({ payload }, i) => ({ ...keys[i]!, payload })))
+      return keys
+    },
+    async expireBefore(firstDay) {
+      // Cassandra's clock cannot be put forward: what was accepted at noon of the day before goes within seconds.
+      const noon = Date.parse(`${firstDay}T12:00:00.000Z`) - day * 1_000
+      await waitFor(() => Date.now() > noon + retentionSeconds * 1_000 + 1_100, { what: 'the retention to pass' })
+    },
+    drop,
+  }
+}
+describeWithJava('delivery log on Cassandra', () => {
+  deliveryLogContract('Cassandra', () => harness(), {
+    expires: 'by itself',
+    /** So long that the noon of this day, years ago, is within it for a few seconds more. */
+    untilSoonAfter: (noon) => harness(Math.ceil((Date.now() - Date.parse(noon)) / 1_000) + 4),
+  })
+})

@@ -1,0 +1,49 @@
+import {
+  type CassandraDeliveryLog,
+  type CassandraDeliveryLogOptions,
+  cassandraDeliveryLog,
+} from '../../src/adapters/cassandra/delivery-log.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import type { DeliveryHistory } from '../../src/ports/delivery-log.ts'
+import { type Cassandra, sharedCassandra } from './engines/cassandra.ts'
+
+export interface OpenedLog {
+  readonly cassandra: Cassandra
+  readonly keyspace: string
+  readonly options: CassandraDeliveryLogOptions
+  readonly log: CassandraDeliveryLog
+  /** Its generation 1. */
+  readonly history: DeliveryHistory
+  /** Closes the log and drops its keyspace. */
+  drop(): Promise<void>
+}
+
+/** How the log is opened on this server, in a keyspace of its own. */
+export const optionsOn = (cassandra: Cassandra): CassandraDeliveryLogOptions => ({
+  contactPoints: cassandra.contactPoints,
+  localDataCenter: cassandra.localDataCenter,
+  ...(cassandra.credentials && { credentials: cassandra.credentials }),
+  keyspace: cassandra.newKeyspace(),
+  replication: { class: 'SimpleStrategy', replication_factor: 1 },
+  retentionSeconds: 30 * 86_400,
+  log: silentLog,
+})
+
+/** A log in a keyspace of its own, with generation 1; on the Cassandra that all tests share, unless another is given. */
+export async function openCassandraLog(given: Partial<CassandraDeliveryLogOptions> & { cassandra?: Cassandra } = {}): Promise<OpenedLog> {
+  const { cassandra = await sharedCassandra(), ...fields } = given
+  const options = { ...optionsOn(cassandra), ...fields }
+  const log = await cassandraDeliveryLog(options)
+  await log.makeGeneration(1)
+  return {
+    cassandra,
+    keyspace: options.keyspace,
+    options,
+    log,
+    history: log.generation(1),
+    async drop() {
+      await log.close()
+      await cassandra.query(`drop keyspace ${options.keyspace}`)
+    },
+  }
+}
