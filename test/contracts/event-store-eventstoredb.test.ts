@@ -1,14 +1,324 @@
 import { env } from 'node:process'
-import { eventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts'
+import { EventStoreDBClient } from '@eventstore/db-client'
+import { expect } from 'chai'
+import { type EventStoreDbOptions, eventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts'
+import type { Checkpoint, NewEvent } from '../../src/events/envelope.ts'
+import type { Family, StreamName } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { startEventStoreDb } from '../support/eventstoredb/index.ts'
+import { untilDone } from '../../src/lib/retry.ts'
+import { type EventStore, RevisionConflict, StoreUnavailable } from '../../src/ports/event-store.ts'
+import { anAttempts, anEvent, aRouting, aTenant, aWebhook, collect, errorOf, someEvents } from '../support/event-store-events.ts'
+import { type EventStoreDbProcess, startEventStoreDb } from '../support/eventstoredb/index.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { eventStoreContract } from './event-store.contract.ts'
 
-eventStoreContract(env.EVENTSTOREDB_URL === undefined ? "EventStoreDB's double" : 'EventStoreDB', async () => {
-  const server = env.EVENTSTOREDB_URL === undefined ? await startEventStoreDb() : null
-  const url = server?.url ?? env.EVENTSTOREDB_URL ?? ''
+/** A real server to test against; without it the double is. */
+const realUrl = env.EVENTSTOREDB_URL
+
+eventStoreContract(realUrl === undefined ? "EventStoreDB's double" : 'EventStoreDB', async () => {
+  const server = realUrl === undefined ? await startEventStoreDb() : null
+  const url = server?.url ?? realUrl ?? ''
   return {
     open: ({ dayStreamMaxAgeSeconds }) => eventStoreDb({ url, dayStreamMaxAgeSeconds, log: silentLog }),
     drop: async () => server?.stop(),
   }
 })
+
+const everyFamily: readonly Family[] = ['tenant', 'key', 'webhook', 'routing', 'attempts']
+
+if (realUrl === undefined)
+  describe('the event store on EventStoreDB, beyond the contract', () => {
+    let server: EventStoreDbProcess
+    let store: EventStore
+    const opened: EventStore[] = []
+    const open = async (options: Partial<EventStoreDbOptions> = {}) => {
+      const fresh = await eventStoreDb({ url: server.url, dayStreamMaxAgeSeconds: 3_600, log: silentLog, ...options })
+      opened.push(fresh)
+      return fresh
+    }
+    beforeEach(async () => {
+      server = await startEventStoreDb()
+      store = await open()
+    })
+    afterEach(async () => {
+      await Promise.all(opened.splice(0).map((each) => each.close()))
+      await server.stop()
+    })
+    const upTo = (count: number) => Array.from({ length: count }, (_, i) => i)
+    const appendsDuring = async (work: () => Promise<unknown>) => {
+      const before = (await server.calls()).append
+      await work()
+      return (await server.calls()).append - before
+    }
+
+    describe('opening', () => {
+      it('fails when no server is there', async () => {
+        await server.kill()
+        expect(await errorOf(open())).to.be.instanceOf(StoreUnavailable)
+      })
+      it('fails when a connection with TLS names no user, and says how one is named', async () => {
+        const error = await errorOf(open({ url: 'esdb://localhost:2113' }))
+        expect(error).to.have.property('message').that.includes('user:password@')
+      })
+      it('gives each engine a name of its own, which stays when it is started again', async () => {
+        await server.restart()
+        expect((await open()).identity).to.equal(store.identity)
+        const other = await startEventStoreDb()
+        expect((await open({ url: other.url })).identity).to.not.equal(store.identity)
+        await opened.pop()?.close()
+        await other.stop()
+      })
+      it('agrees on the name when many come first at once', async () => {
+        const empty = await startEventStoreDb()
+        const stores = await Promise.all(upTo(8).map(() => open({ url: empty.url })))
+        expect(new Set(stores.map((each) => each.identity)).size).to.equal(1)
+        await Promise.all(opened.splice(-8).map((each) => each.close()))
+        await empty.stop()
+      })
+    })
+
+    describe('appends to one day stream', () => {
+      it('are merged, and each is answered with its own revision', async () => {
+        const stream = anAttempts()
+        await store.append(stream, someEvents(1), 'any')
+        const lists = upTo(100).map((i) => someEvents(1 + (i % 3)))
+        const live = collect(store, { families: ['attempts'], until: (events) => events.length === 200 })
+        let answers: Awaited<ReturnType<EventStore['append']>>[] = []
+        const appends = await appendsDuring(async () => {
+          answers = await Promise.all(lists.map((events) => store.append(stream, events, 'any')))
+        })
+        expect(appends).to.be.at.most(4)
+        const stored = await store.read(stream)
+        lists.forEach((events, i) => {
+          const own = stored.find((event) => event.id === events.at(-1)?.id)
+          expect(answers[i]?.revision).to.equal(own?.revision)
+          expect((answers[i]?.position ?? '') >= (own?.position ?? '?')).to.equal(true)
+        })
+        expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(200))
+      })
+      it('are cut below the limit of one append', async () => {
+        const stream = anAttempts()
+        const big = () => [anEvent({ data: { text: 'x'.repeat(300_000) } })]
+        await Promise.all(upTo(12).map(() => store.append(stream, big(), 'any')))
+        expect(await store.read(stream)).to.have.length(12)
+      })
+      it('are taken apart when some of them are known: each then has its own answer', async () => {
+        const stream = anAttempts()
+        const [known, other] = [someEvents(2), someEvents(1)]
+        const first = await store.append(stream, known, 'any')
+        const [again, mixed, fresh] = await Promise.allSettled([
+          store.append(stream, known, 'any'),
+          store.append(stream, [known[0]!, anEvent()], 'any'),
+          store.append(stream, other, 'any'),
+        ])
+        expect(again).to.have.property('value').that.deep.equals(first)
+        expect(mixed).to.have.property('reason').that.is.instanceOf(RevisionConflict)
+        expect(fresh).to.have.property('value').that.includes({ revision: 2 })
+        expect((await store.read(stream)).map((event) => event.id)).to.deep.equal([...known, ...other].map((event) => event.id))
+      })
+      it('that repeat others, far apart, are answered as those were', async () => {
+        const stream = anAttempts()
+        const lists = upTo(4).map((i) => someEvents(i + 1))
+        const answers: unknown[] = []
+        for (const events of lists) answers.push(await store.append(stream, events, 'any'))
+        const another = await open()
+        const pick = [3, 0, 2]
+        const repeated = await Promise.all(pick.map((i) => another.append(stream, lists[i]!, 'any')))
+        expect(repeated).to.deep.equal(pick.map((i) => answers[i]))
+        expect(await store.read(stream)).to.have.length(10)
+      })
+      it('are stored once when two at a time have the same ids', async () => {
+        const stream = anAttempts()
+        const events = someEvents(2)
+        const [one, two] = await Promise.all([store.append(stream, events, 'any'), store.append(stream, events, 'any')])
+        expect(two).to.deep.equal(one)
+        expect(await store.read(stream)).to.have.length(2)
+      })
+    })
+
+    it('gives a day stream its age limit before its first event, and a command stream none', async () => {
+      const client = EventStoreDBClient.connectionString(server.url)
+      const [day, routing, command] = [anAttempts(), aRouting(), aWebhook()]
+      await Promise.all([
+        ...upTo(10).map(() => store.append(day, someEvents(1), 'any', { patient: true })),
+        store.append(routing, someEvents(1), 'none'),
+        store.append(command, someEvents(1), 'none'),
+      ])
+      for (const stream of [day, routing]) {
+        const { metadata } = await client.getStreamMetadata(stream)
+        expect(metadata).to.deep.equal({ maxAge: 3_600 })
+        for await (const { event } of client.readStream(`$$${stream}`))
+          expect(Number(event?.position?.commit)).to.be.lessThan(Number((await store.read(stream))[0]?.position))
+      }
+      expect((await client.getStreamMetadata(command)).metadata).to.equal(undefined)
+      await client.dispose()
+    })
+
+    describe('an engine that fails', () => {
+      it('is asked again: a failure or two are not seen', async () => {
+        const stream = aTenant()
+        await server.fail({ failNext: 2 })
+        expect((await store.append(stream, someEvents(1), 'none')).revision).to.equal(0)
+        await server.fail({ failNext: 2 })
+        expect(await store.read(stream)).to.have.length(1)
+      })
+      it('makes every call unavailable in the end, with the cause', async () => {
+        await server.fail({ failNext: 1_000 })
+        for (const call of [
+          () => store.append(aTenant(), someEvents(1), 'none'),
+          () => store.append(anAttempts(), someEvents(1), 'any'),
+          () => store.read(aTenant()),
+          () => store.head(everyFamily),
+        ]) {
+          const error = await errorOf(call())
+          expect(error).to.be.instanceOf(StoreUnavailable).and.to.have.property('cause').that.is.instanceOf(Error)
+        }
+      })
+      it('that loses an answer has stored the append once', async () => {
+        const hasty = await open({ appendTimeoutMs: 300 })
+        for (const [stream, expected] of [
+          [aTenant(), 0],
+          [aWebhook(), 'any'],
+          [aWebhook(), 'some'],
+          [anAttempts(), 'any'],
+        ] as const) {
+          const before = someEvents(1)
+          await hasty.append(stream, before, 'none')
+          const events = someEvents(2)
+          await server.fail({ loseNext: 1 })
+          expect(await errorOf(hasty.append(stream, events, expected))).to.be.instanceOf(StoreUnavailable)
+          expect((await hasty.append(stream, events, expected)).revision).to.equal(2)
+          expect((await store.read(stream)).map((event) => event.id)).to.deep.equal([...before, ...events].map((event) => event.id))
+        }
+      })
+      it('that answers after the writer gave up has stored the append once, also behind others', async () => {
+        const hasty = await open({ appendTimeoutMs: 200 })
+        const stream = anAttempts()
+        await hasty.append(stream, someEvents(1), 'any')
+        const lists = upTo(5).map(() => someEvents(2))
+        await server.fail({ lateNext: 5, lateMs: 2_000 })
+        const gaveUp = await Promise.all(lists.map((events) => errorOf(hasty.append(stream, events, 'any'))))
+        for (const error of gaveUp) expect(error).to.be.instanceOf(StoreUnavailable)
+        await server.fail({ lateNext: 0 })
+        const fresh = someEvents(1)
+        const answers = await Promise.all([fresh, ...lists].map((events) => hasty.append(stream, events, 'any')))
+        const stored = await store.read(stream)
+        expect(stored).to.have.length(12)
+        for (const [i, events] of [fresh, ...lists].entries())
+          expect(stored.find((event) => event.id === events.at(-1)?.id)?.revision).to.equal(answers[i]?.revision)
+      })
+      it('does not end a subscription when connections are cut: it goes on where it was', async () => {
+        const stream = aWebhook()
+        const subscriber = await open()
+        const live = collect(subscriber, { families: everyFamily, until: (events) => events.length === 400, batch: 7 })
+        for (let i = 0; i < 8; i++) {
+          await store.append(stream, someEvents(50), 'any')
+          await server.drop()
+        }
+        expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(400))
+      })
+      it('does not end a subscription when it ends in good order, or is away for a while', async () => {
+        const stream = aWebhook()
+        const batches: Checkpoint[] = []
+        const live = collect(store, {
+          families: ['webhook'],
+          until: (events) => events.length === 30,
+          onBatch: (_, checkpoint) => batches.push(checkpoint),
+        })
+        await store.append(stream, someEvents(10), 'any')
+        await server.restart()
+        await untilDone(() => store.append(stream, someEvents(10), 9), { onError() {} })
+        await server.kill()
+        await errorOf(store.read(stream))
+        await server.restart()
+        await untilDone(() => store.append(stream, someEvents(10), 19), { onError() {} })
+        expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(30))
+        expect(batches).to.deep.equal([...new Set(batches)].sort())
+      })
+      it('loses and doubles nothing of many writers when it is killed under them', async () => {
+        const streams = [aTenant(), aWebhook(), anAttempts(), anAttempts(), aRouting()]
+        const writers = [store, await open({ appendTimeoutMs: 1_000 }), await open()]
+        const appended = new Map<StreamName, NewEvent[]>(streams.map((stream) => [stream, []]))
+        let done = 0
+        let failures = 0
+        const live = collect(writers[1]!, { families: everyFamily, until: (events) => events.length === 1_500 })
+        const writing = Promise.all(
+          upTo(30).map(async (n) => {
+            for (let i = 0; i < 25; i++) {
+              const stream = streams[(n + i) % streams.length]!
+              const events = someEvents(2)
+              await untilDone(() => writers[n % 3]!.append(stream, events, 'any', { patient: i % 2 === 0 }), { onError: () => failures++ })
+              appended.get(stream)?.push(...events)
+              done++
+            }
+          }),
+        )
+        for (const share of [200, 450]) {
+          await waitFor(() => done >= share, { what: `${share} appends` })
+          await server.kill()
+          await waitFor(() => failures > 0, { what: 'the writers to notice' })
+          failures = 0
+          await server.restart()
+        }
+        await writing
+        for (const [stream, events] of appended) {
+          const ids = (await store.read(stream)).map((event) => event.id)
+          expect(new Set(ids).size).to.equal(ids.length)
+          expect([...ids].sort()).to.deep.equal(events.map((event) => event.id).sort())
+        }
+        const { events } = await live
+        for (const stream of streams) {
+          const revisions = events.filter((event) => event.stream === stream).map((event) => event.revision)
+          expect(revisions).to.deep.equal(upTo(appended.get(stream)?.length ?? 0))
+        }
+      })
+    })
+
+    describe('the head', () => {
+      it('is reached by a subscription of a family that nothing happens to, whatever happens to the others', async () => {
+        const attempts = anAttempts()
+        for (let i = 0; i < 3; i++) await store.append(attempts, someEvents(150), 'any')
+        const head = await store.head(['key'])
+        let isOver = false
+        const traffic = (async () => {
+          while (!isOver) await store.append(attempts, someEvents(20), 'any')
+        })()
+        const { events, checkpoint } = await collect(store, { families: ['key'], until: (_, reached) => reached >= (head ?? '') })
+        isOver = true
+        await traffic
+        expect(events).to.deep.equal([])
+        expect((checkpoint ?? '') >= (head ?? '?')).to.equal(true)
+      })
+      it('costs one append for all that ask at once', async () => {
+        expect(await appendsDuring(() => Promise.all(upTo(200).map(() => store.head(everyFamily))))).to.be.at.most(2)
+      })
+      it('leaves one marker to read, however often it is asked for', async () => {
+        const client = EventStoreDBClient.connectionString(server.url)
+        for (let i = 0; i < 5; i++) await store.head(everyFamily)
+        let markers = 0
+        for await (const _ of client.readStream('kolbak-head')) markers++
+        expect(markers).to.equal(1)
+        await client.dispose()
+      })
+    })
+
+    it('tells how far a subscription has come while nothing passes its filter', async () => {
+      const attempts = anAttempts()
+      const stop = new AbortController()
+      const checkpoints: Checkpoint[] = []
+      const reading = (async () => {
+        for await (const { events, checkpoint } of store.subscribe({
+          families: ['key'],
+          after: await store.head(['key']),
+          signal: stop.signal,
+        })) {
+          expect(events).to.deep.equal([])
+          checkpoints.push(checkpoint)
+        }
+      })()
+      for (let i = 0; i < 4; i++) await store.append(attempts, someEvents(400), 'any')
+      await waitFor(() => checkpoints.length >= 2, { what: 'checkpoints' })
+      stop.abort()
+      await reading
+    })
+  })

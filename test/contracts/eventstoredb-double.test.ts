@@ -1,0 +1,334 @@
+import { randomUUID } from 'node:crypto'
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  ANY,
+  type AppendExpectedRevision,
+  BACKWARDS,
+  END,
+  EventStoreDBClient,
+  FORWARDS,
+  jsonEvent,
+  MaxAppendSizeExceededError,
+  NO_STREAM,
+  type Position,
+  START,
+  STREAM_EXISTS,
+  StreamDeletedError,
+  StreamNotFoundError,
+  streamNameFilter,
+  WrongExpectedVersionError,
+} from '@eventstore/db-client'
+import { expect } from 'chai'
+import { errorOf } from '../support/event-store-events.ts'
+import { type EventStoreDbDouble, serveEventStoreDb } from '../support/eventstoredb/server.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+/** Given with a call, the client appends by the RPC Append, else by BatchAppend. */
+const credentials = { username: 'none', password: 'none' }
+const some = (count: number) => Array.from({ length: count }, () => jsonEvent({ id: randomUUID(), type: 'Tested', data: { n: 1 } }))
+const aStream = () => `webhook-${randomUUID()}`
+
+describe("EventStoreDB's double", () => {
+  let data: string
+  let server: EventStoreDbDouble
+  let client: EventStoreDBClient
+  const start = async () => {
+    server = await serveEventStoreDb({ data })
+    client = EventStoreDBClient.connectionString(server.url)
+  }
+  const stop = async () => {
+    await client.dispose()
+    await server.close()
+  }
+  before(async () => {
+    data = mkdtempSync(join(tmpdir(), 'kolbak-eventstoredb-'))
+    await start()
+  })
+  after(async () => {
+    await stop()
+    rmSync(data, { recursive: true })
+  })
+
+  const read = async (stream: string, options: Parameters<EventStoreDBClient['readStream']>[1] = {}) => {
+    const revisions: number[] = []
+    for await (const { event } of client.readStream(stream, options)) revisions.push(Number(event?.revision))
+    return revisions
+  }
+  /** What $all holds after a position, as `stream@revision`, up to the stream's given revision. */
+  const follow = async (until: string, options: Parameters<EventStoreDBClient['subscribeToAll']>[0] = {}) => {
+    const seen: string[] = []
+    const positions: Position[] = []
+    const subscription = client.subscribeToAll(options)
+    for await (const { event } of subscription) {
+      if (event === undefined) continue
+      seen.push(`${event.streamId}@${event.revision}`)
+      positions.push(event.position)
+      if (seen.at(-1) === until) break
+    }
+    await subscription.unsubscribe()
+    return { seen, positions }
+  }
+
+  for (const [rpc, options] of [
+    ['Append', { credentials }],
+    ['BatchAppend', {}],
+  ] as const)
+    describe(`appending by ${rpc}`, () => {
+      const append = (stream: string, events: ReturnType<typeof some>, expectedRevision: AppendExpectedRevision) =>
+        client.appendToStream(stream, events, { ...options, expectedRevision })
+      const wrong = async (stream: string, events: ReturnType<typeof some>, expectedRevision: AppendExpectedRevision) => {
+        const error = await errorOf(append(stream, events, expectedRevision))
+        if (!(error instanceof WrongExpectedVersionError)) throw error
+        return error.actualVersion
+      }
+      it('goes by that RPC', async () => {
+        const name = rpc === 'Append' ? 'append' : 'batchAppend'
+        const before = server.faults.calls[name]
+        await append(aStream(), some(1), ANY)
+        // One call of BatchAppend serves many appends.
+        expect(server.faults.calls[name]).to.be.at.least(rpc === 'Append' ? before + 1 : 1)
+      })
+      it('takes what is expected of a stream only when it is so', async () => {
+        const stream = aStream()
+        expect(await wrong(stream, some(1), STREAM_EXISTS)).to.equal('no_stream')
+        expect(await wrong(stream, some(1), 0n)).to.equal('no_stream')
+        expect((await append(stream, some(3), NO_STREAM)).nextExpectedRevision).to.equal(2n)
+        expect(await wrong(stream, some(1), NO_STREAM)).to.equal(2n)
+        expect(await wrong(stream, some(1), 1n)).to.equal(2n)
+        expect(await wrong(stream, some(1), 3n)).to.equal(2n)
+        expect((await append(stream, some(1), 2n)).nextExpectedRevision).to.equal(3n)
+        expect((await append(stream, some(1), STREAM_EXISTS)).nextExpectedRevision).to.equal(4n)
+        expect((await append(stream, some(1), ANY)).nextExpectedRevision).to.equal(5n)
+      })
+      it('takes a stream that has only metadata for one that exists', async () => {
+        const stream = aStream()
+        await client.setStreamMetadata(stream, { maxAge: 60 }, options)
+        expect((await append(stream, some(1), STREAM_EXISTS)).nextExpectedRevision).to.equal(0n)
+      })
+      for (const expected of [ANY, STREAM_EXISTS, NO_STREAM, 1n] as const)
+        it(`answers a repeat as the first time, expecting ${expected}`, async () => {
+          const stream = aStream()
+          if (expected !== NO_STREAM) await append(stream, some(2), NO_STREAM)
+          const events = some(3)
+          const first = await append(stream, events, expected)
+          await append(stream, some(2), ANY)
+          expect(await append(stream, events, expected)).to.deep.equal(first)
+          expect(await read(stream)).to.have.length(expected === NO_STREAM ? 5 : 7)
+        })
+      it('refuses, whatever is expected, when the first id is known and a later one is not', async () => {
+        const stream = aStream()
+        const events = some(2)
+        await append(stream, events, NO_STREAM)
+        for (const expected of [ANY, STREAM_EXISTS, NO_STREAM] as const)
+          expect(await wrong(stream, [...events, ...some(1)], expected)).to.equal(1n)
+      })
+      it('appends, expecting any, when the first id is not known, whatever follows', async () => {
+        const stream = aStream()
+        const events = some(1)
+        await append(stream, events, NO_STREAM)
+        expect((await append(stream, [...some(1), ...events], ANY)).nextExpectedRevision).to.equal(2n)
+      })
+      it('looks for ids in that stream alone, and for an exact revision at that place alone', async () => {
+        const [stream, other] = [aStream(), aStream()]
+        const events = some(3)
+        await append(stream, events, NO_STREAM)
+        expect((await append(other, events, ANY)).nextExpectedRevision).to.equal(2n)
+        expect(await wrong(stream, events.slice(1), NO_STREAM)).to.equal(2n)
+        expect((await append(stream, events.slice(1), 0n)).nextExpectedRevision).to.equal(2n)
+      })
+      it('refuses more than 1 MiB', async () => {
+        const event = jsonEvent({ type: 'Tested', data: { text: 'x'.repeat(1 << 20) } })
+        const error = await errorOf(client.appendToStream(aStream(), event, options))
+        expect(error)
+          .to.be.instanceOf(MaxAppendSizeExceededError)
+          .and.to.include({ maxAppendSize: 1 << 20 })
+      })
+      it('refuses a tombstoned stream, whatever is expected', async () => {
+        const stream = aStream()
+        await append(stream, some(1), NO_STREAM)
+        await client.tombstoneStream(stream)
+        for (const expected of [ANY, STREAM_EXISTS, NO_STREAM, 0n] as const)
+          expect(await errorOf(append(stream, some(1), expected))).to.be.instanceOf(StreamDeletedError)
+        expect(await errorOf(read(stream))).to.be.instanceOf(StreamDeletedError)
+      })
+    })
+
+  describe('reading a stream', () => {
+    it('goes both ways from a revision, inclusive', async () => {
+      const stream = aStream()
+      await client.appendToStream(stream, some(5))
+      expect(await read(stream, { fromRevision: 2n })).to.deep.equal([2, 3, 4])
+      expect(await read(stream, { fromRevision: 3n, direction: BACKWARDS, maxCount: 2 })).to.deep.equal([3, 2])
+      expect(await read(stream, { fromRevision: END, direction: BACKWARDS })).to.deep.equal([4, 3, 2, 1, 0])
+      expect(await read(stream, { fromRevision: END, direction: FORWARDS })).to.deep.equal([])
+      expect(await read(stream, { fromRevision: START, direction: BACKWARDS })).to.deep.equal([0])
+    })
+    it('says of a stream that does not exist that it does not', async () => {
+      expect(await errorOf(read(aStream()))).to.be.instanceOf(StreamNotFoundError)
+    })
+    it('hides what metadata says; only the last metadata count', async () => {
+      const stream = aStream()
+      await client.appendToStream(stream, some(6))
+      await client.setStreamMetadata(stream, { maxCount: 2 })
+      expect(await read(stream)).to.deep.equal([4, 5])
+      await client.setStreamMetadata(stream, { truncateBefore: 3 })
+      expect(await read(stream)).to.deep.equal([3, 4, 5])
+      await client.setStreamMetadata(stream, {})
+      expect(await read(stream)).to.deep.equal([0, 1, 2, 3, 4, 5])
+    })
+    it('hides events beyond their age: a stream of such alone is empty, and $all has them still', async () => {
+      const stream = aStream()
+      await client.setStreamMetadata(stream, { maxAge: 1 })
+      await client.appendToStream(stream, some(2))
+      expect(await read(stream)).to.deep.equal([0, 1])
+      await waitFor(async () => (await read(stream)).length === 0, { what: 'the events to age' })
+      expect((await client.appendToStream(stream, some(1))).nextExpectedRevision).to.equal(2n)
+      expect(await read(stream)).to.deep.equal([2])
+      const { seen } = await follow(`${stream}@2`)
+      expect(seen).to.include.members([`$$${stream}@0`, `${stream}@0`, `${stream}@1`])
+    })
+  })
+
+  describe('a deleted stream', () => {
+    it('is not there to read, and goes on with its numbering when it is written again', async () => {
+      const stream = aStream()
+      await client.setStreamMetadata(stream, { maxAge: 3_600 })
+      await client.appendToStream(stream, some(3))
+      await client.deleteStream(stream)
+      expect(await errorOf(read(stream))).to.be.instanceOf(StreamNotFoundError)
+      expect(await errorOf(client.appendToStream(stream, some(1), { credentials, expectedRevision: STREAM_EXISTS }))).to.be.instanceOf(
+        StreamDeletedError,
+      )
+      expect((await client.appendToStream(stream, some(2), { expectedRevision: NO_STREAM })).nextExpectedRevision).to.equal(4n)
+      expect(await read(stream)).to.deep.equal([3, 4])
+      expect((await client.getStreamMetadata(stream)).metadata).to.deep.equal({ truncateBefore: 3 })
+      // The metadata that revive it come after the events.
+      const { seen } = await follow(`$$${stream}@2`)
+      expect(seen.slice(-3)).to.deep.equal([`${stream}@3`, `${stream}@4`, `$$${stream}@2`])
+    })
+    it('lives again when it is given metadata, without what it had', async () => {
+      const stream = aStream()
+      await client.appendToStream(stream, some(2))
+      await client.deleteStream(stream)
+      await client.setStreamMetadata(stream, { maxAge: 60 })
+      expect((await client.getStreamMetadata(stream)).metadata).to.deep.equal({ maxAge: 60, truncateBefore: 2 })
+      expect(await read(stream)).to.deep.equal([])
+      expect((await client.appendToStream(stream, some(1))).nextExpectedRevision).to.equal(2n)
+    })
+    it('must be there, and at the revision expected', async () => {
+      const stream = aStream()
+      expect(await errorOf(client.deleteStream(stream))).to.be.instanceOf(WrongExpectedVersionError)
+      await client.appendToStream(stream, some(2))
+      const error = await errorOf(client.deleteStream(stream, { expectedRevision: 0n }))
+      expect(error).to.be.instanceOf(WrongExpectedVersionError).and.to.include({ actualVersion: 1n })
+      await client.deleteStream(stream, { expectedRevision: 1n })
+    })
+  })
+
+  describe('$all', () => {
+    it('has one order for all readers under concurrent appends: that of the positions answered', async () => {
+      const streams = Array.from({ length: 8 }, aStream)
+      const other = EventStoreDBClient.connectionString(server.url)
+      const answers = await Promise.all(
+        Array.from({ length: 160 }, async (_, i) => {
+          const stream = streams[i % 8]!
+          const writer = i % 3 === 0 ? other : client
+          const { nextExpectedRevision, position } = await writer.appendToStream(stream, some(2), i % 2 === 0 ? { credentials } : {})
+          return { name: `${stream}@${nextExpectedRevision}`, commit: position?.commit ?? -1n }
+        }),
+      )
+      await other.dispose()
+      const end = aStream()
+      await client.appendToStream(end, some(1))
+      const [one, two] = await Promise.all([follow(`${end}@0`), follow(`${end}@0`)])
+      expect(two).to.deep.equal(one)
+      one.positions.reduce((before, position) => {
+        expect(position.commit > before.commit).to.equal(true)
+        return position
+      })
+      for (const { name, commit } of answers) expect(one.positions[one.seen.indexOf(name)]?.commit).to.equal(commit)
+      for (const stream of streams)
+        expect(one.seen.filter((name) => name.startsWith(stream))).to.deep.equal(Array.from({ length: 40 }, (_, i) => `${stream}@${i}`))
+    })
+    it('goes on after any position without gap or repeat', async () => {
+      const [stream, end] = [aStream(), aStream()]
+      for (let i = 0; i < 5; i++) await client.appendToStream(stream, some(1 + (i % 3)))
+      await client.appendToStream(end, some(1))
+      const { seen, positions } = await follow(`${end}@0`)
+      for (const at of [0, 5, seen.length - 6, seen.length - 2])
+        expect((await follow(`${end}@0`, { fromPosition: positions[at]! })).seen).to.deep.equal(seen.slice(at + 1))
+    })
+    it('tells in a filtered subscription how far it is: after each window, and at the end of what was there', async () => {
+      const prefix = `wanted-${randomUUID()}`
+      const { position: from } = await client.appendToStream(aStream(), some(1))
+      const told: string[] = []
+      await client.appendToStream(`${prefix}-1`, some(2))
+      const { position: last } = await client.appendToStream(aStream(), some(23))
+      const subscription = client.subscribeToAll({
+        fromPosition: from!,
+        filter: streamNameFilter({
+          prefixes: [prefix],
+          maxSearchWindow: 10,
+          checkpointInterval: 1,
+          async checkpointReached(_, { commit }) {
+            told.push(`checkpoint ${commit <= (last?.commit ?? 0n)}`)
+          },
+        }),
+      })
+      subscription.on('confirmation', () => told.push('confirmation'))
+      subscription.on('caughtUp', () => told.push('caught up'))
+      subscription.on('data', ({ event }) => told.push(`event ${event?.revision}`))
+      await waitFor(() => told.includes('caught up'))
+      // 25 events: two windows, and the rest.
+      expect(told.filter((what) => !what.startsWith('event'))).to.deep.equal([
+        'confirmation',
+        ...Array.from({ length: 3 }, () => 'checkpoint true'),
+        'caught up',
+      ])
+      await client.appendToStream(aStream(), some(5)) // the third window is full
+      await waitFor(() => told.at(-1) === 'checkpoint false')
+      await client.appendToStream(`${prefix}-1`, some(1))
+      await waitFor(() => told.at(-1) === 'event 2')
+      await subscription.unsubscribe()
+    })
+  })
+
+  describe('started again', () => {
+    it('has all that it answered, and the same ids, revisions, positions and settings', async () => {
+      const [stream, deleted, dead] = [aStream(), aStream(), aStream()]
+      const events = some(3)
+      const first = await client.appendToStream(stream, events, { credentials })
+      await client.setStreamMetadata(stream, { maxCount: 2 })
+      for (const each of [deleted, dead]) await client.appendToStream(each, some(2))
+      await client.deleteStream(deleted)
+      await client.tombstoneStream(dead)
+      const end = aStream()
+      await client.appendToStream(end, some(1))
+      const before = await follow(`${end}@0`)
+      await stop()
+      await start()
+      expect(await follow(`${end}@0`)).to.deep.equal(before)
+      expect(await client.appendToStream(stream, events, { credentials })).to.deep.equal(first)
+      expect(await read(stream)).to.deep.equal([1, 2])
+      expect(await errorOf(read(deleted))).to.be.instanceOf(StreamNotFoundError)
+      expect(await errorOf(read(dead))).to.be.instanceOf(StreamDeletedError)
+      expect((await client.appendToStream(deleted, some(1))).nextExpectedRevision).to.equal(2n)
+      const { position } = await client.appendToStream(end, some(1))
+      expect((position?.commit ?? 0n) > (before.positions.at(-1)?.commit ?? 0n)).to.equal(true)
+    })
+    it('leaves out a write that a crash cut off in the middle', async () => {
+      const stream = aStream()
+      await client.appendToStream(stream, some(1))
+      await stop()
+      appendFileSync(join(data, 'events.jsonl'), `[["${stream}",1,99999999,"`)
+      await start()
+      expect(await read(stream)).to.deep.equal([0])
+      expect((await client.appendToStream(stream, some(1))).nextExpectedRevision).to.equal(1n)
+      await stop()
+      await start()
+      expect(await read(stream)).to.deep.equal([0, 1])
+    })
+  })
+})
