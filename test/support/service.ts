@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { env } from 'node:process'
 import { createInterface } from 'node:readline'
+import { enginesFor } from './engine-sets.ts'
 import { waitFor } from './wait-for.ts'
 
 export const admin = { id: 'admin', secret: 'a-secret-of-the-tests-that-is-long-enough' }
@@ -27,7 +28,9 @@ export const temporaryFolder = () => mkdtemp(join(tmpdir(), 'kolbak-e2e-'))
 
 /** Starts a process of the service and collects what it logs; does not wait for it. */
 export function spawnService(dataDir: string, variables: Record<string, string> = {}) {
-  const inherited = Object.fromEntries(Object.entries(env).filter(([name]) => !/^(KOLBAK_|DATABASE_URL|PORT$|HOST$)/.test(name)))
+  const inherited = Object.fromEntries(
+    Object.entries(env).filter(([name]) => !/^(KOLBAK_|KAFKA_|CASSANDRA_|EVENTSTOREDB_|DATABASE_URL|PORT$|HOST$)/.test(name)),
+  )
   const child = spawn(process.execPath, [main], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
@@ -59,7 +62,8 @@ export function spawnService(dataDir: string, variables: Record<string, string> 
 
 /** Starts the service and waits until it says that it is ready. */
 export async function startService(dataDir: string, variables: Record<string, string> = {}): Promise<RunningService> {
-  const { child, facts, errors, exited } = spawnService(dataDir, variables)
+  const engines = await enginesFor(variables.DATABASE_URL ?? dataDir)
+  const { child, facts, errors, exited } = spawnService(dataDir, { ...engines, ...variables })
   const ready = await waitFor(
     () => {
       if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${errors.join('\n')}`)

@@ -1,0 +1,114 @@
+import { createHash } from 'node:crypto'
+import { sharedCassandra } from './engines/cassandra.ts'
+import { enginesAreRequired, whyNoJava } from './engines/jars.ts'
+import { startKafka } from './engines/kafka.ts'
+import { type EventStoreDbProcess, startEventStoreDb } from './eventstoredb/index.ts'
+
+export type Engine = 'eventstoredb' | 'kafka' | 'cassandra'
+type Variables = Record<string, string>
+
+/** What services started from now on have behind their ports; those not named are on Postgres. */
+let current: readonly Engine[] = []
+/** By the service's database: processes that share one share the engines too. */
+const given = new Map<string, Promise<Variables>>()
+const stores = new Map<string, Promise<EventStoreDbProcess>>()
+const keyspaces: string[] = []
+
+/** The variables that give a service the engines of the moment, each with a part of its own there. */
+export function enginesFor(database: string): Promise<Variables> {
+  const known = given.get(database)
+  if (known !== undefined) return known
+  const made = giveEngines(database, current)
+  given.set(database, made)
+  return made
+}
+async function giveEngines(database: string, engines: readonly Engine[]): Promise<Variables> {
+  const name = `e2e_${createHash('sha256').update(database).digest('hex').slice(0, 12)}`
+  const variables: Variables = {}
+  if (engines.includes('eventstoredb')) {
+    const starting = startEventStoreDb()
+    stores.set(database, starting)
+    variables.EVENTSTOREDB_URL = (await starting).url
+  }
+  if (engines.includes('kafka')) {
+    const { brokers } = await startKafka()
+    Object.assign(variables, {
+      KAFKA_BROKERS: brokers.join(','),
+      KAFKA_TOPIC: name,
+      KAFKA_GROUP_ID: name,
+      KAFKA_REPLICATION_FACTOR: '1',
+      KAFKA_MIN_INSYNC_REPLICAS: '1',
+    })
+  }
+  if (engines.includes('cassandra')) {
+    const { contactPoints, localDataCenter } = await sharedCassandra()
+    keyspaces.push(name)
+    Object.assign(variables, {
+      CASSANDRA_CONTACT_POINTS: contactPoints.join(','),
+      CASSANDRA_DATACENTER: localDataCenter,
+      CASSANDRA_KEYSPACE: name,
+      CASSANDRA_REPLICATION: '1',
+    })
+  }
+  return variables
+}
+/** The event store of a service that was started on EventStoreDB, to be broken. */
+export const eventStoreOf = (database: string): Promise<EventStoreDbProcess> =>
+  stores.get(database) ?? Promise.reject(new Error('this service has no EventStoreDB of its own'))
+
+export async function useEngines(engines: readonly Engine[]): Promise<void> {
+  current = engines
+  await Promise.all([engines.includes('kafka') ? startKafka() : null, engines.includes('cassandra') ? sharedCassandra() : null])
+}
+/** Back to Postgres alone; what was given to services ends. */
+export async function endEngines(): Promise<void> {
+  current = []
+  for (const starting of stores.values())
+    await starting.then(
+      (store) => store.stop(),
+      () => undefined, // whoever started it was told
+    )
+  stores.clear()
+  given.clear()
+  if (keyspaces.length === 0) return
+  const cassandra = await sharedCassandra()
+  for (const keyspace of keyspaces.splice(0)) await cassandra.query(`drop keyspace if exists ${keyspace}`)
+}
+
+/** A suite whose services have these engines behind their ports. Skipped, aloud, where they cannot be started. */
+export function describeOn(title: string, engines: readonly Engine[], define: (this: Mocha.Suite) => void, register = describe): void {
+  register(`${title} (on ${engines.join(', ')})`, function () {
+    before(async function () {
+      this.timeout(240_000) // jars are fetched the first time
+      const why = engines.some((engine) => engine !== 'eventstoredb') ? await whyNoJava : null
+      if (why !== null) {
+        if (enginesAreRequired) throw new Error(why)
+        console.warn(`    skipped: ${why}`)
+        this.skip()
+      }
+      await useEngines(engines)
+    })
+    after(endEngines)
+    define.call(this)
+  })
+}
+
+/** Registers the suites of test files once more, on these engines: the files are the same, and know nothing of it. */
+export async function scenariosOn(engines: readonly Engine[], files: readonly URL[]): Promise<void> {
+  const original = globalThis.describe
+  const twice = (title: string, define: (this: Mocha.Suite) => void) => {
+    globalThis.describe = original // for what is inside
+    try {
+      describeOn(title, engines, define, original)
+    } finally {
+      globalThis.describe = Object.assign(twice, original)
+    }
+  }
+  globalThis.describe = Object.assign(twice, original)
+  try {
+    // A module of another address is evaluated anew.
+    for (const file of files) await import(`${file.href}?on=${engines.join('-')}`)
+  } finally {
+    globalThis.describe = original
+  }
+}
