@@ -10,6 +10,7 @@ import type { EventId, KeyId } from '../../src/events/ids.ts'
 import { keyStream } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { startReceiver } from '../support/receiver.ts'
 import { type Client, clientOf, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -90,8 +91,30 @@ describe('operating beside a running service', function () {
     await waitFor(() => service.facts.some((fact) => fact.msg === 'projection.switched' && fact.projection === 'tenants'), { ms: 20_000 })
     expect((await api.get<{ pagination: { total: number } }>('/v1/keys')).pagination.total).to.equal(before.pagination.total)
   })
+  it('has the history of deliveries built anew, while the API answers from it and sends', async () => {
+    const receiver = await startReceiver()
+    try {
+      const { id } = await api.post<{ id: string }>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'rebuilt.*' })
+      const history = async () => (await api.get<{ data: object[] }>(`/v1/webhooks/${id}/deliveries?status=success&limit=100`)).data
+      const post = () => api.post('/v1/events', { event: 'rebuilt.event', payload: {} })
+      for (let i = 0; i < 5; i++) await post()
+      await waitFor(async () => (await history()).length === 5)
+      const before = await history()
+      expect(await answer('rebuild', 'deliveries')).to.deep.equal({ build: 2 })
+      const isSwitched = () => service.facts.some((fact) => fact.msg === 'projection.switched' && fact.projection === 'deliveries')
+      while (!isSwitched()) expect(await history()).to.deep.equal(before)
+      await waitFor(() => service.facts.some((fact) => fact.msg === 'projection.dropped' && fact.projection === 'deliveries'))
+      expect(await history()).to.deep.equal(before)
+      await post()
+      await waitFor(async () => (await history()).length === 6)
+      expect(receiver.received('/hook')).to.have.length(6)
+    } finally {
+      await receiver.close()
+    }
+  })
   it('says in a sentence what it cannot do', async () => {
     expect((await operate('rebuild', 'nothing')).err).to.match(/There is no projection nothing: tenants, .*unknown_projection/)
+    expect((await operate('rebuild', 'endpoint_manager')).err).to.include('not_rebuildable')
     expect((await operate('retry', 'webhooks', 'webhook-none')).err).to.include('not_quarantined')
   })
 })
