@@ -1,7 +1,8 @@
 import type { ConnectionOptions } from 'node:tls'
-import { type ISocketFactory, Kafka, type LogEntry, logLevel } from 'kafkajs'
+import { type Admin, type Consumer, type ConsumerConfig, type ISocketFactory, Kafka, type LogEntry, logLevel, type Producer } from 'kafkajs'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
+import { trackedSockets } from './sockets.ts'
 
 export interface KafkaConnection {
   /** `host:port` of some brokers: they tell of the others. */
@@ -19,12 +20,47 @@ export interface KafkaConnection {
   readonly log: Log
 }
 
+export const defaultRequestTimeoutMs = 5_000
+
 /** Bounded, so that a broker that is away is an error within seconds: 100, 200, 400, 800, 1,000 ms. */
 const retry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 }
 
-/** The client that producer, consumer and admin are made of, each with connections of its own. */
-export function kafkaClient(options: KafkaConnection): Kafka {
-  const { brokers, clientId = 'kolbak', ssl, sasl, requestTimeoutMs = 5_000, socketFactory, log } = options
+/** Makes producers, consumers and admins, each with connections of its own: one that gets no answer is broken off and made anew. */
+export interface Clients {
+  admin(): Admin
+  producer(): Producer
+  consumer(config: ConsumerConfig): Consumer
+}
+
+export function kafkaClients(options: KafkaConnection): Clients {
+  const watched = <C extends Admin | Consumer | Producer>(make: (kafka: Kafka) => C): C => {
+    const sockets = trackedSockets(options.socketFactory)
+    const client = make(kafka(options, sockets.factory))
+    const onTimeout = ({ payload: { broker } }: { payload: { broker: string } }) => sockets.breakOff(broker)
+    // The three have the same event under the same name, but types that do not know of one another.
+    ;(client.on as (name: string, listener: typeof onTimeout) => void)(client.events.REQUEST_TIMEOUT, onTimeout)
+    return client
+  }
+  return {
+    admin: () => watched((client) => client.admin()),
+    producer: () =>
+      watched((client) =>
+        client.producer({
+          // Each record names its partition.
+          createPartitioner:
+            () =>
+            ({ message }) =>
+              message.partition ?? 0,
+          allowAutoTopicCreation: false,
+          idempotent: false,
+        }),
+      ),
+    consumer: (config) => watched((client) => client.consumer(config)),
+  }
+}
+
+function kafka(options: KafkaConnection, socketFactory: ISocketFactory): Kafka {
+  const { brokers, clientId = 'kolbak', ssl, sasl, requestTimeoutMs = defaultRequestTimeoutMs, log } = options
   return new Kafka({
     brokers: [...brokers],
     clientId,
@@ -37,7 +73,7 @@ export function kafkaClient(options: KafkaConnection): Kafka {
     ...(ssl === undefined ? {} : { ssl }),
     // One object a mechanism: kafkajs's type ties the two together.
     ...(sasl === undefined ? {} : { sasl: sasl as { mechanism: 'plain'; username: string; password: string } }),
-    ...(socketFactory === undefined ? {} : { socketFactory }),
+    socketFactory,
   })
 }
 

@@ -1,15 +1,16 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Batch, Consumer, Kafka } from 'kafkajs'
+import type { Batch, Consumer } from 'kafkajs'
 import type { Log } from '../../lib/log.ts'
 import { keepRunning } from '../../lib/retry.ts'
 import type { BusRecord, MessageBus } from '../../ports/message-bus.ts'
+import type { Clients } from './client.ts'
 import { type SessionHold, sessionHold } from './hold.ts'
 import { type Fetching, type Tenures, tenures } from './tenures.ts'
 import { maxBatchBytes } from './topic.ts'
 
 export interface ConsumerOptions {
-  readonly kafka: Kafka
+  readonly clients: Clients
   readonly topic: string
   readonly groupId: string
   readonly sessionTimeoutMs: number
@@ -45,7 +46,7 @@ const silentSessions = 3
  * again before what came has been handled: so a batch is only taken in here, and handled elsewhere.
  */
 export function groupConsumer(options: ConsumerOptions): GroupConsumer {
-  const { kafka, topic, groupId, sessionTimeoutMs, fetchWaitMs, bounds, log } = options
+  const { clients, topic, groupId, sessionTimeoutMs, fetchWaitMs, bounds, log } = options
   let member: Consumer | null = null
   let held: Tenures | null = null
 
@@ -65,7 +66,7 @@ export function groupConsumer(options: ConsumerOptions): GroupConsumer {
 
   /** Joins, and is a member until the signal aborts; throws when membership has ended otherwise. */
   const membership = async (signal: AbortSignal, parts: Tenures, hold: SessionHold): Promise<void> => {
-    const consumer = kafka.consumer({
+    const consumer = clients.consumer({
       groupId,
       sessionTimeout: sessionTimeoutMs,
       // Nobody works inside a batch, so all join soon; who does not is out, as when its session ends.

@@ -2,7 +2,7 @@ import type { Admin } from 'kafkajs'
 import { encodeRecord, type MessageRecord, placeOf } from '../../events/message-record.ts'
 import { KolbakError } from '../../lib/errors.ts'
 import { BusUnavailable, type MessageBus, RecordTooLarge } from '../../ports/message-bus.ts'
-import { connectError, type KafkaConnection, kafkaClient } from './client.ts'
+import { connectError, defaultRequestTimeoutMs, type KafkaConnection, kafkaClients } from './client.ts'
 import { groupConsumer } from './consumer.ts'
 import { recordWriter, type Writer } from './produce.ts'
 import { busBounds, expireRecords } from './retention.ts'
@@ -46,28 +46,29 @@ export interface KafkaMessageBus extends MessageBus {
  */
 export async function kafkaMessageBus(options: KafkaMessageBusOptions): Promise<KafkaMessageBus> {
   const { topic, partitions, retentionMs, groupId, log } = options
-  const kafka = kafkaClient(options)
-  const admin = kafka.admin()
+  const clients = kafkaClients(options)
+  const admin = clients.admin()
   let identity: string
   let writer: Writer
   try {
     identity = await connect(admin, options)
     await ensureTopic(admin, options, log)
     writer = await recordWriter({
-      kafka,
+      producer: clients.producer(),
       topic,
       partitions,
       owned: () => consumer.owned(),
       maxWaiting: options.maxWaiting ?? 20_000,
       maxWaitingBytes: options.maxWaitingBytes ?? 64 << 20,
       produceTimeoutMs: options.produceTimeoutMs ?? 10_000,
+      requestTimeoutMs: options.requestTimeoutMs ?? defaultRequestTimeoutMs,
     })
   } catch (error) {
     await admin.disconnect()
     throw error instanceof KolbakError ? error : connectError(error, options.brokers)
   }
   const consumer = groupConsumer({
-    kafka,
+    clients,
     topic,
     groupId,
     sessionTimeoutMs: options.sessionTimeoutMs ?? 30_000,

@@ -1,10 +1,11 @@
-import type { Kafka } from 'kafkajs'
+import type { Producer } from 'kafkajs'
 import { groupCommit } from '../../lib/group-commit.ts'
 import { BusFull, BusUnavailable, RecordTooLarge } from '../../ports/message-bus.ts'
 import { protocolErrorOf } from './client.ts'
 
 export interface WriterOptions {
-  readonly kafka: Kafka
+  /** Connected here. */
+  readonly producer: Producer
   readonly topic: string
   readonly partitions: number
   /** Partitions that this process has: preferred, so that what it accepts it also delivers. */
@@ -15,6 +16,8 @@ export interface WriterOptions {
   readonly maxWaitingBytes: number
   /** A record that has not been answered for so long is BusUnavailable. */
   readonly produceTimeoutMs: number
+  /** A connection on which nothing comes back for so long is broken off. */
+  readonly requestTimeoutMs: number
 }
 export interface Writer {
   /** Resolves with the record's place when all in-sync replicas have it. Throws what MessageBus.produce throws. */
@@ -47,15 +50,7 @@ const faulty = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_R
  * gives up: a repeated send may store a record twice, at two places, and the message index drops the second.
  */
 export async function recordWriter(options: WriterOptions): Promise<Writer> {
-  const { kafka, topic, partitions, owned, maxWaiting, maxWaitingBytes, produceTimeoutMs } = options
-  const producer = kafka.producer({
-    createPartitioner:
-      () =>
-      ({ message }) =>
-        message.partition ?? 0,
-    allowAutoTopicCreation: false,
-    idempotent: false,
-  })
+  const { producer, topic, partitions, owned, maxWaiting, maxWaitingBytes, produceTimeoutMs, requestTimeoutMs } = options
   await producer.connect()
 
   const avoided = new Map<number, number>()
@@ -76,7 +71,8 @@ export async function recordWriter(options: WriterOptions): Promise<Writer> {
       const answers = await producer.send({
         topic,
         acks: -1,
-        timeout: produceTimeoutMs,
+        // The broker says that its replicas are late before the connection is taken for a dead one.
+        timeout: Math.ceil(requestTimeoutMs * 0.8),
         messages: [...sent].map(({ bytes }) => ({ value: bytes, partition })),
       })
       first = firstOffset(answers, partition)

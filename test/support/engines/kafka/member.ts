@@ -7,8 +7,10 @@ export interface KafkaBusMember {
   readonly bus: KafkaMessageBus
   /** Ends as by kill -9: its connections are cut, and it makes no new ones. */
   crash(): Promise<void>
-  /** Cuts its connections; it may make new ones. */
+  /** Resets its connections; it may make new ones. */
   cut(): void
+  /** Its connections look well, but nothing goes out and nothing comes in any more; new ones work. */
+  deafen(): void
   close(): Promise<void>
 }
 
@@ -18,9 +20,6 @@ export async function kafkaBusMember(
 ): Promise<KafkaBusMember> {
   const sockets = new Set<Socket>()
   let crashed = false
-  const cut = () => {
-    for (const socket of sockets) socket.destroy()
-  }
   const bus = await kafkaMessageBus({
     groupId: `group-of-${options.topic}`,
     partitions: 4,
@@ -43,11 +42,16 @@ export async function kafkaBusMember(
   let ended = false
   return {
     bus,
-    cut,
+    cut() {
+      for (const socket of sockets) socket.destroy(new Error('reset'))
+    },
+    deafen() {
+      for (const socket of sockets) Object.assign(socket.pause(), { write: () => true })
+    },
     async crash() {
       ended = true
       crashed = true
-      cut()
+      for (const socket of sockets) socket.destroy()
     },
     async close() {
       if (ended) return

@@ -1,0 +1,193 @@
+import { expect } from 'chai'
+import { parsePlace } from '../../src/events/message-record.ts'
+import { BusUnavailable, type MessageBus } from '../../src/ports/message-bus.ts'
+import { capturingLog } from '../support/capturing-log.ts'
+import { freshTopic, type KafkaBusMember, kafkaBusMember } from '../support/engines/kafka/member.ts'
+import { describeWithKafka } from '../support/engines/kafka.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { type Collector, collect, message, record } from './message-bus.contract.ts'
+
+/** Produces one record after another in several lanes until told to stop; answers the place of each by its id. */
+function load(bus: MessageBus, lanes = 8) {
+  const stored = new Map<string, string>()
+  const failures: unknown[] = []
+  let going = true
+  const lane = async (number: number) => {
+    for (let i = 0; going; i++) {
+      const id = `${number}-${i}`
+      try {
+        stored.set(id, await bus.produce(record(message(id))))
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+  }
+  const done = Promise.all(Array.from({ length: lanes }, (_, number) => lane(number)))
+  return {
+    stored,
+    failures,
+    async stop() {
+      going = false
+      await done
+    },
+  }
+}
+
+describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
+  let topic: string
+  let members: KafkaBusMember[]
+  let collectors: Collector[]
+  let loads: { stop(): Promise<void> }[]
+  const member = async (options: Partial<Parameters<typeof kafkaBusMember>[0]> = {}) => {
+    const fresh = await kafkaBusMember({ brokers: kafka().brokers, topic, ...options })
+    members.push(fresh)
+    return fresh
+  }
+  const loading = (bus: MessageBus, lanes?: number) => {
+    const one = load(bus, lanes)
+    loads.push(one)
+    return one
+  }
+  const collecting = (bus: MessageBus, saved?: Map<number, bigint>) => {
+    const collector = collect(bus, saved)
+    collectors.push(collector)
+    return collector
+  }
+  beforeEach(() => {
+    topic = freshTopic()
+    members = []
+    collectors = []
+    loads = []
+  })
+  afterEach(async () => {
+    await Promise.all(loads.map((one) => one.stop()))
+    await Promise.all(collectors.map((collector) => collector.stop()))
+    await Promise.all(members.map((one) => one.close()))
+  })
+
+  /** Every record that was answered is found at the place that was answered, and each place once. */
+  const expectNothingLost = async (collector: Collector, bus: MessageBus, stored: ReadonlyMap<string, string>) => {
+    await waitFor(
+      () => new Set(collector.ids()).size >= stored.size && [...stored.keys()].every((id) => new Set(collector.ids()).has(id)),
+      {
+        ms: 30_000,
+        what: 'all that was stored to come',
+      },
+    )
+    const places = collector.places(bus.identity)
+    const ids = collector.ids()
+    const idAt = new Map(places.map((place, i) => [place, ids[i]]))
+    expect(idAt.size).to.equal(places.length)
+    expect([...stored].filter(([id, place]) => idAt.get(place) !== id)).to.deep.equal([])
+  }
+
+  for (const how of ['halt', 'kill'] as const)
+    it(`loses nothing that was answered when the broker is ${how === 'halt' ? 'restarted' : 'killed'} under load`, async function () {
+      this.timeout(90_000)
+      const { bus } = await member()
+      const collector = collecting(bus)
+      const producing = loading(bus)
+      await waitFor(() => producing.stored.size > 500 && collector.seen.length > 500)
+      await kafka()[how]()
+      const before = producing.stored.size
+      await kafka().start()
+      await waitFor(() => producing.stored.size > before + 500, { ms: 30_000, what: 'producing to go on' })
+      await producing.stop()
+      expect(producing.failures.filter((error) => !(error instanceof BusUnavailable))).to.deep.equal([])
+      await expectNothingLost(collector, bus, producing.stored)
+    })
+
+  it('makes its consumer anew when that has given up, and goes on where it was saved', async function () {
+    this.timeout(90_000)
+    const log = capturingLog()
+    const { bus } = await member({ log })
+    const saved = new Map<number, bigint>()
+    const collector = collecting(bus, saved)
+    await Promise.all(Array.from({ length: 20 }, (_, i) => bus.produce(record(message(`before-${i}`)))))
+    await waitFor(() => collector.seen.length === 20)
+    const owned = [...collector.owned.values()]
+    await kafka().halt()
+    await waitFor(() => owned.every((partition) => partition.lost.aborted && !partition.held()), { ms: 20_000 })
+    await waitFor(() => log.lines.some((line) => line.includes('bus.consume_failed')), { ms: 30_000, what: 'the consumer to give up' })
+    await kafka().start()
+    await waitFor(() => collector.owned.size === 4, { ms: 30_000, what: 'the partitions to come back' })
+    await Promise.all(Array.from({ length: 20 }, (_, i) => bus.produce(record(message(`after-${i}`)))))
+    await waitFor(() => collector.seen.length === 40)
+    expect(new Set(collector.ids()).size).to.equal(40)
+  })
+
+  for (const how of ['cut', 'deafen'] as const)
+    it(`goes on when its connections are ${how === 'cut' ? 'cut' : 'silent'}, again and again`, async function () {
+      this.timeout(90_000)
+      const one = await member({ requestTimeoutMs: 1_000 })
+      const { bus } = one
+      const collector = collecting(bus)
+      const producing = loading(bus, 4)
+      for (let i = 1; i <= 4; i++) {
+        const wanted = producing.stored.size + 200
+        await waitFor(() => producing.stored.size > wanted, { ms: 15_000, what: `producing to go on, time ${i}` })
+        one[how]()
+      }
+      const wanted = producing.stored.size + 200
+      await waitFor(() => producing.stored.size > wanted, { ms: 15_000 })
+      await producing.stop()
+      await expectNothingLost(collector, bus, producing.stored)
+      await waitFor(async () => (await bus.ends()).size === 4)
+    })
+
+  it('keeps the partitions that it retains, without a gap or a repetition, while another member comes and goes', async function () {
+    this.timeout(60_000)
+    const [first, second] = [await member(), await member()]
+    const saved = new Map<number, bigint>()
+    const one = collecting(first.bus, saved)
+    await waitFor(() => one.owned.size === 4)
+    const before = new Map(one.owned)
+    const producing = loading(first.bus)
+    await waitFor(() => one.seen.length > 300)
+    // What is read by the other is saved where the first one begins again, as in Postgres.
+    const two = collecting(second.bus, saved)
+    await waitFor(() => one.owned.size === 2 && two.owned.size === 2)
+    const retained = [...one.owned.values()]
+    expect(retained.every((partition) => before.get(partition.partition) === partition && partition.held())).to.equal(true)
+    const seen = one.seen.length
+    await waitFor(() => one.seen.length > seen + 200 && two.seen.length > 100)
+    await two.stop()
+    await waitFor(() => one.owned.size === 4)
+    expect(retained.every((partition) => one.owned.get(partition.partition) === partition && !partition.lost.aborted)).to.equal(true)
+    await producing.stop()
+    await waitFor(() => one.seen.length + two.seen.length >= producing.stored.size)
+    const kept = new Set(retained.map(({ partition }) => partition))
+    const offsets = [...one.seen, ...two.seen].filter(({ partition }) => kept.has(partition))
+    for (const partition of kept) {
+      const mine = offsets.filter((s) => s.partition === partition).map((s) => s.record.offset)
+      expect(mine).to.deep.equal(mine.map((_, i) => BigInt(i)))
+    }
+    expect([...producing.stored.keys()].filter((id) => !one.ids().includes(id) && !two.ids().includes(id))).to.deep.equal([])
+  })
+
+  it('hands over at once when it ends of its own accord', async () => {
+    const [first, second] = [await member({ sessionTimeoutMs: 20_000 }), await member({ sessionTimeoutMs: 20_000 })]
+    const one = collecting(first.bus)
+    await waitFor(() => one.owned.size === 4)
+    await one.stop()
+    const two = collecting(second.bus)
+    await waitFor(() => two.owned.size === 4, { ms: 5_000 })
+  })
+
+  it('answers BusUnavailable within its time when the broker is away, and stores again when it is back', async function () {
+    this.timeout(60_000)
+    const { bus } = await member({ produceTimeoutMs: 1_000 })
+    await bus.produce(record(message('before')))
+    await kafka().halt()
+    try {
+      const start = performance.now()
+      const answers = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => bus.produce(record(message(`m${i}`)))))
+      expect(answers.every((answer) => answer.status === 'rejected' && answer.reason instanceof BusUnavailable)).to.equal(true)
+      expect(performance.now() - start).to.be.below(3_000)
+    } finally {
+      await kafka().start()
+    }
+    const place = await waitFor(() => bus.produce(record(message('after'))), { ms: 20_000 })
+    expect(parsePlace(place).bus).to.equal(bus.identity)
+  })
+})
