@@ -4,8 +4,9 @@ import type { StreamName } from '../events/streams.ts'
 import { codeOf } from '../lib/errors.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventBatch } from '../ports/event-store.ts'
-import { schemaOf, waitWhileSwitching } from './builds.ts'
+import { schemaOf } from './builds.ts'
 import { isEngineError, isEventError, isolate, type Poison, without } from './faults.ts'
+import { waitWhileSwitching } from './go-live.ts'
 import type { OfBuild, Projection } from './projection.ts'
 
 /** What a runner believes of its build; compared with the row before anything is written. */
