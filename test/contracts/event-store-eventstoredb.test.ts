@@ -60,6 +60,11 @@ if (realUrl === undefined)
         const error = await errorOf(open({ url: 'esdb://localhost:2113' }))
         expect(error).to.have.property('message').that.includes('user:password@')
       })
+      it('fails when the user may not read $all, and says so', async () => {
+        await server.fail({ denyAll: true })
+        const error = await errorOf(open())
+        expect(error).to.be.instanceOf(StoreUnavailable).and.to.have.property('message').that.includes('$admins')
+      })
       it('gives each engine a name of its own, which stays when it is started again', async () => {
         await server.restart()
         expect((await open()).identity).to.equal(store.identity)
@@ -152,6 +157,22 @@ if (realUrl === undefined)
       }
       expect((await client.getStreamMetadata(command)).metadata).to.equal(undefined)
       await client.dispose()
+    })
+
+    it('lets no command stand behind many appends to day streams', async () => {
+      let answered = 0
+      await server.fail({ delayMs: 100 })
+      const days = Promise.all(
+        upTo(300).map(async () => {
+          await store.append(anAttempts(), someEvents(1), 'any')
+          answered++
+        }),
+      )
+      await waitFor(() => answered > 0, { what: 'the first of them' })
+      await store.append(aWebhook(), someEvents(1), 'none')
+      expect(answered).to.be.lessThan(300)
+      await server.fail({ delayMs: 0 })
+      await days
     })
 
     describe('an engine that fails', () => {
@@ -275,19 +296,37 @@ if (realUrl === undefined)
     })
 
     describe('the head', () => {
-      it('is reached by a subscription of a family that nothing happens to, whatever happens to the others', async () => {
+      it('is reached by a live subscription of a family that nothing happens to', async () => {
+        let reached = ''
+        const stop = new AbortController()
+        const live = (async () => {
+          for await (const { events, checkpoint } of store.subscribe({ families: ['key'], after: null, signal: stop.signal })) {
+            expect(events).to.deep.equal([])
+            reached = checkpoint
+          }
+        })()
+        await waitFor(() => reached !== '', { what: 'the subscription to be live' })
+        // Too few for the server to tell of by itself.
+        await store.append(anAttempts(), someEvents(20), 'any')
+        const head = (await store.head(['key'])) ?? '?'
+        await waitFor(() => reached >= head, { what: 'the head' })
+        stop.abort()
+        await live
+      })
+      it('is reached while others go on writing', async () => {
         const attempts = anAttempts()
         for (let i = 0; i < 3; i++) await store.append(attempts, someEvents(150), 'any')
-        const head = await store.head(['key'])
         let isOver = false
         const traffic = (async () => {
           while (!isOver) await store.append(attempts, someEvents(20), 'any')
         })()
-        const { events, checkpoint } = await collect(store, { families: ['key'], until: (_, reached) => reached >= (head ?? '') })
+        for (const families of [['key'], ['attempts'], everyFamily] as const) {
+          const head = (await store.head(families)) ?? ''
+          const { events } = await collect(store, { families, until: (_, checkpoint) => checkpoint >= head })
+          expect(events.length >= 450).to.equal(families[0] !== 'key')
+        }
         isOver = true
         await traffic
-        expect(events).to.deep.equal([])
-        expect((checkpoint ?? '') >= (head ?? '?')).to.equal(true)
       })
       it('costs one append for all that ask at once', async () => {
         expect(await appendsDuring(() => Promise.all(upTo(200).map(() => store.head(everyFamily))))).to.be.at.most(2)
@@ -300,6 +339,28 @@ if (realUrl === undefined)
         expect(markers).to.equal(1)
         await client.dispose()
       })
+    })
+
+    it('hands over checkpoints in their order, each once', async () => {
+      const attempts = anAttempts()
+      const seen: Checkpoint[] = []
+      const live = collect(store, {
+        families: ['attempts'],
+        batch: 1,
+        until: (events) => events.length === 1_200,
+        onBatch: (_, checkpoint) => seen.push(checkpoint),
+      })
+      for (let i = 0; i < 12; i++) await store.append(attempts, someEvents(100), 'any')
+      expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(1_200))
+      expect(seen).to.deep.equal([...new Set(seen)].sort())
+    })
+    it('leaves the age limit that a stream has', async () => {
+      const client = EventStoreDBClient.connectionString(server.url)
+      const day = anAttempts()
+      await store.append(day, someEvents(1), 'any')
+      await (await open({ dayStreamMaxAgeSeconds: 60 })).append(day, someEvents(1), 'any')
+      expect((await client.getStreamMetadata(day)).metadata).to.deep.equal({ maxAge: 3_600 })
+      await client.dispose()
     })
 
     it('tells how far a subscription has come while nothing passes its filter', async () => {

@@ -4,9 +4,7 @@ import type { StreamName } from '../../events/streams.ts'
 import { type GroupCommit, groupCommit } from '../../lib/group-commit.ts'
 import { type Appended, StoreUnavailable } from '../../ports/event-store.ts'
 import type { Appender } from './append.ts'
-import type { Engine } from './engine.ts'
 import { type AppendItem, maxAppendBytes } from './events.ts'
-import { describeStream } from './own-streams.ts'
 
 type Outcome = PromiseSettledResult<Appended>
 /** What is kept of a day stream while it is used. */
@@ -25,8 +23,7 @@ const maxStreams = 20_000
  * Appends to day streams. `any` appends that come together are sent as one: an append of many events costs the server
  * little more than one of a single event.
  */
-export function dayStreams(options: { engine: Engine; appender: Appender; maxAgeSeconds: number }) {
-  const { engine, appender, maxAgeSeconds } = options
+export function dayStreams({ appender, maxAgeSeconds }: { appender: Appender; maxAgeSeconds: number }) {
   const streams = new LRUCache<StreamName, DayStream>({ max: maxStreams })
   /**
    * First ids of appends of which it is not known whether they happened. Repeated, they go alone: behind a new event
@@ -57,7 +54,7 @@ export function dayStreams(options: { engine: Engine; appender: Appender; maxAge
   /** Gives the stream its age limit, before its first event: later, events could outlive it. */
   const limit = async (name: StreamName): Promise<void> => {
     const stream = streamOf(name)
-    stream.limited ??= describeStream(engine, name, { maxAge: maxAgeSeconds })
+    stream.limited ??= appender.describe(name, { maxAge: maxAgeSeconds })
     try {
       await stream.limited
     } catch (error) {

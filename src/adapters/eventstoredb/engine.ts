@@ -9,8 +9,8 @@ export interface Engine {
   /** What every append and every read carries. */
   readonly callOptions: Required<Pick<BaseOptions, 'credentials' | 'requiresLeader' | 'deadline'>>
   /**
-   * Makes a call, which must be idempotent, up to five times while the engine is away. The signal aborts when a try has
-   * taken `timeoutMs`; no new try begins after so long. Throws the port's errors, or WrongExpectedVersionError.
+   * Makes a call, which must be idempotent, up to five times while the engine is away, within `timeoutMs` in all; then the
+   * signal aborts. Throws the port's errors, or WrongExpectedVersionError.
    */
   ask<T>(stream: string, call: (signal: AbortSignal) => Promise<T>): Promise<T>
 }
@@ -41,11 +41,12 @@ export function engineAt(url: string, timeoutMs: number): Engine {
       const end = performance.now() + timeoutMs
       for (let tries = 1; ; tries++)
         try {
-          return await within(timeoutMs, call)
+          return await within(end - performance.now(), call)
         } catch (error) {
           const failure = toPortError(error, stream)
-          if (!isPassing(failure) || tries === maxTries || performance.now() > end) throw failure
-          await pause(delays.next())
+          const delay = delays.next()
+          if (!isPassing(failure) || tries === maxTries || performance.now() + delay > end) throw failure
+          await pause(delay)
         }
     },
   }
@@ -57,7 +58,7 @@ async function within<T>(ms: number, call: (signal: AbortSignal) => Promise<T>):
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new StoreUnavailable(`the event store did not answer within ${ms} ms`))
+      reject(new StoreUnavailable('the event store did not answer in time'))
       tooLong.abort()
     }, ms)
   })

@@ -23,7 +23,10 @@ export function toPortError(error: unknown, stream: string): unknown {
   if (error instanceof StreamDeletedError)
     return new EventRefused(`stream ${stream}: it was tombstoned in EventStoreDB and cannot be used again`, { cause: error })
   if (error instanceof AccessDeniedError)
-    return new StoreUnavailable('EventStoreDB denies access: look at the user in its connection string', { cause: error })
+    return new StoreUnavailable(
+      'EventStoreDB denies access: the user in its connection string must be able to write, and to read $all (by default, be in $admins)',
+      { cause: error },
+    )
   if (error instanceof Error && isCommandError(error) && Number(error.code) === invalidArgument)
     return new EventRefused(`stream ${stream}: EventStoreDB cannot do this with it`, { cause: error })
   // Sockets, deadlines and streams fail with many errors; these three are mistakes in code.

@@ -5,8 +5,8 @@ import { appender } from './append.ts'
 import { dayStreams } from './day-streams.ts'
 import { engineAt } from './engine.ts'
 import { encodeAppend } from './events.ts'
-import { describeStream, engineIdOf, head, headStream } from './own-streams.ts'
-import { readStream } from './read.ts'
+import { engineIdOf, head, headStream } from './own-streams.ts'
+import { readStream, tryReadingAll } from './read.ts'
 import { subscription } from './subscription.ts'
 
 export interface EventStoreDbOptions {
@@ -15,7 +15,7 @@ export interface EventStoreDbOptions {
   /** Events of day streams are not read once EventStoreDB has had them for longer. Set on streams that are new. */
   readonly dayStreamMaxAgeSeconds: number
   readonly log: Log
-  /** A call that takes longer counts as not answered. Default 10 s. */
+  /** A call that takes longer, its repeats included, counts as not answered. Default 10 s. */
   readonly appendTimeoutMs?: number
 }
 
@@ -29,9 +29,9 @@ const maxUnderWayBytes = 256 << 20
 export async function eventStoreDb(options: EventStoreDbOptions): Promise<EventStore> {
   const { url, dayStreamMaxAgeSeconds, log, appendTimeoutMs = 10_000 } = options
   const engine = engineAt(url, appendTimeoutMs)
-  const commands = appender(engine)
-  const days = dayStreams({ engine, appender: commands, maxAgeSeconds: dayStreamMaxAgeSeconds })
-  const heads = head(commands)
+  const appends = appender(engine)
+  const days = dayStreams({ appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds })
+  const heads = head(appends)
   const closing = new AbortController()
   const underWay = new Set<Promise<unknown>>()
   let underWayBytes = 0
@@ -51,9 +51,10 @@ export async function eventStoreDb(options: EventStoreDbOptions): Promise<EventS
   }
 
   try {
-    await describeStream(engine, headStream, { maxCount: 1 })
+    await tryReadingAll(engine)
+    await appends.describe(headStream, { maxCount: 1 })
     await heads.mark() // it takes writes; and from here on repeats of what is older are told from new events
-    const identity = `eventstoredb-${await engineIdOf(engine, commands)}`
+    const identity = `eventstoredb-${await engineIdOf(engine, appends)}`
     return {
       identity,
       async append(stream, events, expected, { patient = false } = {}) {
@@ -62,7 +63,7 @@ export async function eventStoreDb(options: EventStoreDbOptions): Promise<EventS
         if (underWayBytes + item.bytes > maxUnderWayBytes) throw new StoreUnavailable('too many appends are waiting to be written')
         underWayBytes += item.bytes
         try {
-          return await tracked(isDayStream(stream) ? days.append(item, patient) : commands.append(item))
+          return await tracked(isDayStream(stream) ? days.append(item, patient) : appends.append(item))
         } finally {
           underWayBytes -= item.bytes
         }

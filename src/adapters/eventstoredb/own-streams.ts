@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { NO_STREAM, WrongExpectedVersionError } from '@eventstore/db-client'
 import type { Checkpoint } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import type { StreamName } from '../../events/streams.ts'
@@ -28,16 +27,6 @@ const anEvent = (type: string, data: object) => ({
     $causationId: null,
   },
 })
-
-/** Sets the metadata of a stream that has none; those that are there stay. */
-export async function describeStream(engine: Engine, stream: string, metadata: { maxAge?: number; maxCount?: number }): Promise<void> {
-  const options = { ...engine.callOptions, expectedRevision: NO_STREAM } as const
-  try {
-    await engine.ask(stream, () => engine.client.setStreamMetadata(stream, metadata, options))
-  } catch (error) {
-    if (!(error instanceof WrongExpectedVersionError)) throw error // else another process was faster
-  }
-}
 
 /** EventStoreDB gives its data no name that could be asked for: the first event of a stream of ours is one, made by who comes first. */
 export async function engineIdOf(engine: Engine, { append }: Appender): Promise<string> {

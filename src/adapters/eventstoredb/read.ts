@@ -1,4 +1,4 @@
-import { BACKWARDS, END, FORWARDS, START, StreamNotFoundError } from '@eventstore/db-client'
+import { BACKWARDS, END, FORWARDS, START, type StreamingRead, StreamNotFoundError } from '@eventstore/db-client'
 import type { RecordedEvent } from '../../events/envelope.ts'
 import type { EventStore } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
@@ -36,24 +36,39 @@ async function readPage(
   signal: AbortSignal,
 ): Promise<RecordedEvent[]> {
   const events: RecordedEvent[] = []
-  const { deadline: _, ...callOptions } = engine.callOptions // the client gives reads none: the signal is theirs
   const page = engine.client.readStream(stream, {
-    ...callOptions,
+    ...readOptions(engine),
     direction: backwards ? BACKWARDS : FORWARDS,
     fromRevision: from === undefined ? (backwards ? END : START) : BigInt(Math.max(0, from)),
     maxCount: count,
   })
-  page.on('error', () => {}) // told to the loop below; one that comes after its end must not end the process
-  const stop = () => page.destroy()
-  signal.addEventListener('abort', stop, { once: true })
   try {
-    for await (const { event } of page) if (event !== undefined) events.push(toRecordedEvent(event))
+    for await (const { event } of consume(page, signal)) if (event !== undefined) events.push(toRecordedEvent(event))
     return events
   } catch (error) {
     if (error instanceof StreamNotFoundError) return []
     throw error
+  }
+}
+
+/** Throws unless $all can be read, which subscriptions need and not every user may. */
+export const tryReadingAll = (engine: Engine): Promise<void> =>
+  engine.ask('$all', async (signal) => {
+    for await (const _ of consume(engine.client.readAll({ ...readOptions(engine), maxCount: 1 }), signal));
+  })
+
+/** The client gives reads no deadline: the signal of `ask` is theirs. */
+const readOptions = ({ callOptions: { credentials, requiresLeader } }: Engine) => ({ credentials, requiresLeader })
+
+/** Reads to the end, or until the signal aborts (then it throws), and lets go of the call in any case. */
+async function* consume<T>(source: StreamingRead<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
+  source.on('error', () => {}) // told to the loop below; one that comes after its end must not end the process
+  const stop = () => source.destroy()
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    yield* source
   } finally {
     signal.removeEventListener('abort', stop)
-    page.cancel().catch(() => {}) // a call that could not even begin: its error has been thrown above
+    source.cancel().catch(() => {}) // a call that could not even begin: its error has been thrown above
   }
 }

@@ -11,6 +11,8 @@ export interface FaultSettings {
   /** The next so many appends are done at once and answered after `lateMs`. */
   lateNext: number
   lateMs: number
+  /** $all may not be read, as by a user who is not in $admins. */
+  denyAll: boolean
 }
 export type Method = 'append' | 'batchAppend' | 'delete' | 'tombstone' | 'read' | 'subscribe'
 
@@ -25,7 +27,7 @@ export interface Faults {
 }
 
 export function faults(): Faults {
-  const settings: FaultSettings = { delayMs: 0, failNext: 0, loseNext: 0, lateNext: 0, lateMs: 0 }
+  const settings: FaultSettings = { delayMs: 0, failNext: 0, loseNext: 0, lateNext: 0, lateMs: 0, denyAll: false }
   const calls = { append: 0, batchAppend: 0, delete: 0, tombstone: 0, read: 0, subscribe: 0 }
   return {
     settings,

@@ -97,6 +97,7 @@ export const failures = {
       'expected-version': String({ any: -2, no_stream: -1, stream_exists: -4 }[expected as string] ?? expected),
       'actual-version': current < 0 ? '' : String(current),
     }),
+  denied: () => failure(status.PERMISSION_DENIED, 'Access Denied', { exception: 'access-denied' }),
   tooLarge: () =>
     failure(status.INVALID_ARGUMENT, 'Maximum Append Size Exceeded', {
       exception: 'maximum-append-size-exceeded',

@@ -98,6 +98,7 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
     const options = call.request.getOptions()
     const work = async () => {
       if (options === undefined || faults.enter(options.hasSubscription() ? 'subscribe' : 'read')) throw failures.unavailable()
+      if (faults.settings.denyAll && !options.hasStream()) throw failures.denied()
       await faults.beforeAnswer(false)
       if (options.hasSubscription()) return subscribe(call, options, gone.signal)
       await read(call, options, gone.signal)
