@@ -36,12 +36,19 @@ async function freePort(): Promise<number> {
   return address.port
 }
 
+export interface CassandraServerOptions {
+  /** Default false: anybody may do anything. */
+  readonly withPasswords?: boolean
+  /** Whether it still knows its tables after `kill` and `restart`. Default true. */
+  readonly isDurable?: boolean
+}
+
 /** A real Cassandra of one node. It takes some 10 seconds to answer, and is the caller's to stop. */
-export async function startCassandra({ withPasswords = false }: { withPasswords?: boolean } = {}): Promise<Cassandra> {
+export async function startCassandra({ withPasswords = false, isDurable = true }: CassandraServerOptions = {}): Promise<Cassandra> {
   const jars = await jarsOf('cassandra')
   const folder = await mkdtemp(join(tmpdir(), 'kolbak-cassandra-'))
   const cqlPort = await freePort()
-  await writeFile(join(folder, 'cassandra.yaml'), configuration({ cqlPort, storagePort: await freePort(), withPasswords }))
+  await writeFile(join(folder, 'cassandra.yaml'), configuration({ cqlPort, storagePort: await freePort(), withPasswords, isDurable }))
   const contactPoints = [`127.0.0.1:${cqlPort}`]
   const localDataCenter = 'datacenter1'
   const credentials = withPasswords ? { username: 'cassandra', password: 'cassandra' } : undefined
@@ -60,7 +67,7 @@ export async function startCassandra({ withPasswords = false }: { withPasswords?
     await ended
   }
   const start = async () => {
-    const started = spawn('java', javaArguments({ jars, folder }), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+    const started = spawn('java', javaArguments({ jars, folder, isDurable }), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
     child = started
     process.once('exit', () => started.kill('SIGKILL'))
     let said = ''
@@ -114,9 +121,9 @@ export async function startCassandra({ withPasswords = false }: { withPasswords?
 
 let shared: Promise<Cassandra> | undefined
 
-/** The one Cassandra of this run, started when it is first asked for. */
+/** The one Cassandra of this run, started when it is first asked for. It is not to be killed. */
 export const sharedCassandra = (): Promise<Cassandra> => {
-  shared ??= startCassandra()
+  shared ??= startCassandra({ isDurable: false })
   return shared
 }
 

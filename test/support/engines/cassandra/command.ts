@@ -19,10 +19,12 @@ export interface CassandraFiles {
   readonly jars: string
   /** Where its configuration is, and all its data goes. */
   readonly folder: string
+  /** As in {@link configuration}. */
+  readonly isDurable: boolean
 }
 
 /** The arguments of `java` for one small node that nothing outside this machine hears. */
-export function javaArguments({ jars, folder }: CassandraFiles): string[] {
+export function javaArguments({ jars, folder, isDurable }: CassandraFiles): string[] {
   const agent = readdirSync(jars).find((name) => /^jamm-.*\.jar$/.test(name))
   if (agent === undefined) throw new Error(`there is no jamm in ${jars}: it measures memtables, and Cassandra does not start without it`)
   const settings = {
@@ -36,8 +38,9 @@ export function javaArguments({ jars, folder }: CassandraFiles): string[] {
     'cassandra.skip_wait_for_gossip_to_settle': '0',
     'cassandra.shutdown_announce_in_ms': '0',
     'cassandra.superuser_setup_delay_ms': '0',
-    // System tables are not forced to the disk: a change of the schema takes tens of milliseconds instead of hundreds.
-    'cassandra.unsafesystem': 'true',
+    // Unless changes of the schema are forced to the disk a killed server does not know its tables when it is back. That costs
+    // hundreds of milliseconds a change.
+    'cassandra.unsafesystem': String(!isDurable),
     'logback.configurationFile': `file://${join(import.meta.dirname, 'logback.xml')}`,
     'jdk.attach.allowAttachSelf': 'true',
     'java.net.preferIPv4Stack': 'true',
@@ -53,8 +56,11 @@ export function javaArguments({ jars, folder }: CassandraFiles): string[] {
   ]
 }
 
-/** `cassandra.yaml` (JSON is YAML). Writes reach the commit log's file with the answer, so that they outlive a killed process. */
-export const configuration = (options: { cqlPort: number; storagePort: number; withPasswords: boolean }): string =>
+/**
+ * `cassandra.yaml` (JSON is YAML).
+ * @param options.isDurable whether all that was answered outlives a killed process
+ */
+export const configuration = (options: { cqlPort: number; storagePort: number; withPasswords: boolean; isDurable: boolean }): string =>
   JSON.stringify({
     cluster_name: 'kolbak tests',
     ...(options.withPasswords && {
@@ -74,8 +80,8 @@ export const configuration = (options: { cqlPort: number; storagePort: number; w
     seed_provider: [
       { class_name: 'org.apache.cassandra.locator.SimpleSeedProvider', parameters: [{ seeds: `127.0.0.1:${options.storagePort}` }] },
     ],
-    commitlog_sync: 'periodic',
-    commitlog_sync_period: '10000ms',
+    // Synced now and then, which is Cassandra's default, a killed process loses what it answered in the last seconds.
+    ...(options.isDurable ? { commitlog_sync: 'batch' } : { commitlog_sync: 'periodic', commitlog_sync_period: '10000ms' }),
     commitlog_segment_size: '32MiB',
     disk_access_mode: 'standard',
     memtable_allocation_type: 'heap_buffers',

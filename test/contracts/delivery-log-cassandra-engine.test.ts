@@ -1,0 +1,152 @@
+import { randomUUID } from 'node:crypto'
+import { expect } from 'chai'
+import { cassandraDeliveryLog } from '../../src/adapters/cassandra/delivery-log.ts'
+import type { EventId } from '../../src/events/ids.ts'
+import { placeOf } from '../../src/events/message-record.ts'
+import { codeOf, KolbakError } from '../../src/lib/errors.ts'
+import type { Fact } from '../../src/ports/delivery-log.ts'
+import { openCassandraLog, optionsOn } from '../support/delivery-log-cassandra.ts'
+import { type Cassandra, describeWithJava, sharedCassandra, startCassandra } from '../support/engines/cassandra.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { fact } from './delivery-log.contract.ts'
+
+const failureOf = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => expect.fail('it was to fail'),
+    (error: unknown) => error,
+  )
+const succeeded = (routed: Fact): Fact => ({ ...routed, type: 'DeliverySucceeded', attempt: 1, eventId: randomUUID() as EventId })
+
+describeWithJava('the schema of the delivery log on Cassandra', () => {
+  it('is made once, however many open it at the same time', async () => {
+    const cassandra = await sharedCassandra()
+    const migrated: object[] = []
+    const note = (fields: object, message: string) => void (message === 'cassandra.migrated' && migrated.push(fields))
+    const options = { ...optionsOn(cassandra), log: { ...optionsOn(cassandra).log, info: note } }
+    const logs = await Promise.all(Array.from({ length: 4 }, () => cassandraDeliveryLog(options)))
+    await Promise.all(logs.map((log) => log.makeGeneration(1)))
+    expect(new Set(logs.map(({ identity }) => identity))).to.have.property('size', 1)
+    expect(logs[0]?.identity).to.match(/^cassandra-[0-9a-f]{8}$/)
+    expect(migrated.map((fields) => 'migration' in fields && fields.migration)).to.deep.equal(['0001_archive', '0002_history_1'])
+    const one = fact({ type: 'MessageRouted' })
+    await logs[0]!.generation(1).record([one])
+    for (const log of logs) expect(await log.generation(1).find(one.tenant, one.delivery)).to.include({ status: 'pending' })
+    await Promise.all(logs.map((log) => log.close()))
+    await cassandra.query(`drop keyspace ${options.keyspace}`)
+  })
+
+  it('holds generations of the history that know nothing of one another, beside one archive', async () => {
+    const { log, history: first, drop } = await openCassandraLog()
+    const second = log.generation(2)
+    const one = fact({ type: 'MessageRouted' })
+    const key = { ...one, place: placeOf('kafka', 0, 0n, 0) }
+    await first.record([one])
+    await log.archive([{ ...key, payload: Buffer.from('kept') }])
+    expect(codeOf(await failureOf(second.states([one])))).to.equal('delivery_log_unavailable')
+
+    await log.makeGeneration(2)
+    await log.makeGeneration(2)
+    expect(await second.states([one])).to.deep.equal([null])
+    await second.record([succeeded(one)])
+    expect((await first.states([one]))[0]?.status).to.equal('pending')
+    expect((await second.states([one]))[0]?.status).to.equal('success')
+
+    await log.dropGeneration(1)
+    await log.dropGeneration(1)
+    expect(codeOf(await failureOf(first.record([one])))).to.equal('delivery_log_unavailable')
+    expect((await second.history(one.webhook, { tenant: one.tenant, limit: 10 })).map(({ status }) => status)).to.deep.equal(['success'])
+    expect(await log.payloads([key])).to.deep.equal([Buffer.from('kept')])
+    await drop()
+  })
+
+  it('finishes what is under way before it closes', async () => {
+    const { log, history, options, cassandra } = await openCassandraLog()
+    const many = Array.from({ length: 500 }, () => fact({ type: 'MessageRouted' }))
+    const recording = history.record(many)
+    await log.close()
+    await recording
+    const again = await cassandraDeliveryLog(options)
+    expect(again.identity).to.equal(log.identity)
+    expect((await again.generation(1).states(many)).every((state) => state !== null)).to.equal(true)
+    await again.close()
+    await cassandra.query(`drop keyspace ${options.keyspace}`)
+  })
+
+  it('is not opened where nobody answers, where the data centre is unknown, or under a name that is none', async () => {
+    const options = optionsOn(await sharedCassandra())
+    const nobody = await failureOf(cassandraDeliveryLog({ ...options, contactPoints: ['127.0.0.1:1'] }))
+    expect(nobody).to.not.be.instanceOf(KolbakError) // to be waited for
+    expect(codeOf(nobody)).to.equal('delivery_log_unavailable')
+    const elsewhere = await failureOf(cassandraDeliveryLog({ ...options, localDataCenter: 'nowhere' }))
+    expect(elsewhere).to.be.instanceOf(KolbakError).and.include({ code: 'invalid_config' })
+    expect(await failureOf(cassandraDeliveryLog({ ...options, keyspace: 'a; drop' }))).to.be.instanceOf(RangeError)
+  })
+})
+
+describeWithJava('a Cassandra of its own under the delivery log', () => {
+  let cassandra: Cassandra
+  before(async function () {
+    this.timeout(120_000)
+    cassandra = await startCassandra({ withPasswords: true })
+  })
+  after(() => cassandra?.stop())
+
+  it('lets in who has the password, and what may not be done says so', async () => {
+    const { options, log } = await openCassandraLog({ cassandra })
+    await log.close()
+    const wrong = await failureOf(cassandraDeliveryLog({ ...options, credentials: { username: 'cassandra', password: 'wrong' } }))
+    expect(wrong).to.be.instanceOf(KolbakError).and.include({ code: 'invalid_config' })
+    expect(String((wrong as Error).message)).to.not.include('wrong')
+    const { credentials: _, ...anonymous } = options
+    expect(codeOf(await failureOf(cassandraDeliveryLog(anonymous)))).to.equal('invalid_config')
+
+    await cassandra.query(`create role app with password = 'secret' and login = true`)
+    const app = { ...options, credentials: { username: 'app', password: 'secret' } }
+    const missing = await failureOf(cassandraDeliveryLog({ ...app, keyspace: cassandra.newKeyspace() }))
+    expect(codeOf(missing)).to.equal('invalid_config')
+    // Whose keyspace is made for it needs no right to make others.
+    await cassandra.query(`grant all on keyspace ${options.keyspace} to app`)
+    const opened = await cassandraDeliveryLog(app)
+    await opened.makeGeneration(2)
+    await opened.close()
+  })
+
+  it('may be killed under writes: nothing that resolved is lost, and it goes on by itself', async function () {
+    this.timeout(180_000)
+    const { log, history } = await openCassandraLog({ cassandra, readTimeoutMs: 2_000 })
+    const stored: Fact[] = []
+    const failures: unknown[] = []
+    let stopped = false
+    const writer = async () => {
+      while (!stopped) {
+        const facts = Array.from({ length: 20 }, () => fact({ type: 'DeliveryFailed' }))
+        // As the projector does: the same batch until it is there.
+        await waitFor(
+          () =>
+            history.record(facts).then(
+              () => true,
+              (error: unknown) => {
+                failures.push(error)
+                throw error
+              },
+            ),
+          { ms: 60_000, what: 'a batch to be stored' },
+        )
+        stored.push(...facts)
+      }
+    }
+    const writers = Promise.all([writer(), writer(), writer()])
+    await waitFor(() => stored.length > 1_000)
+    await cassandra.kill()
+    await waitFor(() => failures.length > 0)
+    const before = stored.length
+    await cassandra.restart()
+    await waitFor(() => stored.length > before + 1_000, { ms: 60_000, what: 'writes to go on' })
+    stopped = true
+    await writers
+    expect(failures.every((error) => codeOf(error) === 'delivery_log_unavailable')).to.equal(true)
+    const states = await history.states(stored)
+    expect(states.filter((state) => state?.status !== 'retrying')).to.deep.equal([])
+    await log.close()
+  })
+})
