@@ -1,0 +1,95 @@
+import { performance } from 'node:perf_hooks'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { sessionHold } from '../../src/adapters/kafka/hold.ts'
+import { intake } from '../../src/adapters/kafka/intake.ts'
+import type { BusRecord } from '../../src/ports/message-bus.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const recordAt = (offset: number): BusRecord => ({ offset: BigInt(offset), bytes: Buffer.from('12345678') })
+
+describe('what has been fetched of a partition', () => {
+  it('is handed out once and in order, whatever the client fetches again', async () => {
+    const step = fc.record({ back: fc.nat(8), count: fc.nat(12), fetch: fc.nat(9) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(5), async (steps, startAt) => {
+        const lost = new AbortController()
+        let paused = false
+        const taken = intake({
+          startAt: BigInt(startAt),
+          lost: lost.signal,
+          waitMs: 0,
+          full: { records: 10, bytes: 1_000 },
+          onRoom() {
+            paused = false
+          },
+        })
+        const out: bigint[] = []
+        for (const { back, count, fetch } of steps) {
+          if (!paused) {
+            const from = Math.max(0, Number(taken.next) - back)
+            expect(
+              taken.add(
+                BigInt(from),
+                Array.from({ length: count }, (_, i) => recordAt(from + i)),
+              ),
+            ).to.equal(true)
+            paused = taken.isFull
+          }
+          for (const { offset } of await taken.fetch(fetch)) out.push(offset)
+        }
+        while (BigInt(startAt + out.length) < taken.next) for (const { offset } of await taken.fetch(3)) out.push(offset)
+        expect(out).to.deep.equal(out.map((_, i) => BigInt(startAt + i)))
+        expect(paused).to.equal(false)
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  it('takes nothing that leaves a gap, and hands nothing out once it is lost', async () => {
+    const lost = new AbortController()
+    const taken = intake({ startAt: 5n, lost: lost.signal, waitMs: 5_000, full: { records: 10, bytes: 1_000 }, onRoom() {} })
+    expect(taken.add(6n, [recordAt(6)])).to.equal(false)
+    const waiting = taken.fetch(10)
+    lost.abort()
+    expect(await waiting).to.deep.equal([])
+    taken.add(5n, [recordAt(5)])
+    expect(await taken.fetch(10)).to.deep.equal([])
+  })
+})
+
+describe('the hold of a session', () => {
+  it('ends by itself, counted from when the heartbeat was sent', async () => {
+    let lapses = 0
+    const hold = sessionHold({ sessionTimeoutMs: 200, onLapse: () => lapses++ })
+    expect(hold.held()).to.equal(false)
+    const sentAt = performance.now() - 100
+    hold.renew(sentAt)
+    expect(hold.held()).to.equal(true)
+    await waitFor(() => lapses === 1)
+    expect(hold.held()).to.equal(false)
+    expect(performance.now() - sentAt).to.be.within(180, 1_000)
+  })
+
+  it('has lapsed for good before it is held again, even when nobody has noticed', () => {
+    let lapses = 0
+    const hold = sessionHold({ sessionTimeoutMs: 100, onLapse: () => lapses++ })
+    hold.renew(performance.now())
+    const until = performance.now() + 150
+    while (performance.now() < until); // the process is busy: no timer can run
+    expect(hold.held()).to.equal(false)
+    hold.renew(performance.now())
+    expect(lapses).to.equal(1)
+    expect(hold.held()).to.equal(true)
+    hold.end()
+    expect(hold.held()).to.equal(false)
+  })
+
+  it('lapses at once when the answer comes too late', () => {
+    let lapses = 0
+    const hold = sessionHold({ sessionTimeoutMs: 100, onLapse: () => lapses++ })
+    hold.renew(performance.now() - 200)
+    expect(lapses).to.equal(1)
+    expect(hold.held()).to.equal(false)
+  })
+})

@@ -1,0 +1,217 @@
+import { expect } from 'chai'
+import { type Admin, Kafka, logLevel } from 'kafkajs'
+import { parsePlace } from '../../src/events/message-record.ts'
+import { codeOf } from '../../src/lib/errors.ts'
+import { capturingLog } from '../support/capturing-log.ts'
+import { freshTopic, type KafkaBusMember, kafkaBusMember } from '../support/engines/kafka/member.ts'
+import { describeWithKafka } from '../support/engines/kafka.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { collect, message, record } from './message-bus.contract.ts'
+
+describeWithKafka('message bus on Kafka, its topic', (kafka) => {
+  let topic: string
+  let members: KafkaBusMember[]
+  let admin: Admin
+  const member = async (options: Partial<Parameters<typeof kafkaBusMember>[0]> = {}) => {
+    const fresh = await kafkaBusMember({ brokers: kafka().brokers, topic, ...options })
+    members.push(fresh)
+    return fresh
+  }
+  const failure = async (options: Partial<Parameters<typeof kafkaBusMember>[0]>): Promise<string | undefined> => {
+    try {
+      await member(options)
+    } catch (error) {
+      return codeOf(error)
+    }
+    throw new Error('it did not fail')
+  }
+  before(async () => {
+    admin = new Kafka({ brokers: [...kafka().brokers], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+  })
+  after(() => admin?.disconnect())
+  beforeEach(() => {
+    topic = freshTopic()
+    members = []
+  })
+  afterEach(async () => {
+    await Promise.all(members.map((one) => one.close()))
+  })
+
+  it('is made as it must be, by several processes at once, and grows', async () => {
+    await Promise.all([member({ partitions: 2 }), member({ partitions: 2 }), member({ partitions: 2 })])
+    const { resources } = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: 2, name: topic }] })
+    const settings = Object.fromEntries(resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]))
+    expect(settings).to.include({
+      'retention.ms': '-1',
+      'unclean.leader.election.enable': 'false',
+      'min.insync.replicas': '1',
+      'max.message.bytes': String(4 << 20),
+    })
+    const [one] = await Promise.all([member({ partitions: 5 }), member({ partitions: 5 })])
+    expect((await one.bus.ends()).size).to.equal(5)
+    const places = await Promise.all(Array.from({ length: 40 }, async () => parsePlace(await one.bus.produce(record(message('m'))))))
+    expect(places.every(({ partition }) => partition < 5)).to.equal(true)
+  })
+
+  it('gives partitions that were added to members that were there before', async function () {
+    this.timeout(60_000)
+    const before = await member({ partitions: 2 })
+    const one = collect(before.bus)
+    await waitFor(() => one.owned.size === 2)
+    const after = await member({ partitions: 4 })
+    const two = collect(after.bus)
+    await waitFor(() => one.owned.size === 2 && two.owned.size === 2)
+    await Promise.all([one.stop(), two.stop()])
+  })
+
+  it('is refused with fewer partitions than it has, with more copies than brokers, too small, and under no name', async () => {
+    await member({ partitions: 3 })
+    expect(await failure({ partitions: 2 })).to.equal('partitions_shrunk')
+    expect(await failure({ topic: freshTopic(), replicationFactor: 3, minInSyncReplicas: 2 })).to.equal('kafka_topic_refused')
+    expect(await failure({ topic: 'a/b' })).to.equal('kafka_topic_refused')
+    const small = freshTopic()
+    await admin.createTopics({ topics: [{ topic: small, numPartitions: 4, replicationFactor: 1 }] })
+    expect(await failure({ topic: small })).to.equal('kafka_topic_unfit')
+  })
+
+  it('tells what is set otherwise in a topic that was made by others', async () => {
+    const configEntries = [{ name: 'max.message.bytes', value: String(4 << 20) }]
+    await admin.createTopics({ topics: [{ topic, numPartitions: 4, replicationFactor: 1, configEntries }] })
+    const log = capturingLog()
+    await member({ log })
+    const differing = log.lines.filter((line) => line.includes('bus.topic_setting_differs'))
+    expect(differing.some((line) => line.includes('retention.ms'))).to.equal(true)
+  })
+
+  it('cannot be opened where no broker answers, and says so in time', async function () {
+    this.timeout(30_000)
+    expect(await failure({ brokers: ['127.0.0.1:1'] })).to.equal('kafka_unreachable')
+  })
+
+  it('lets go of what is older than the retention and read, and of nothing else', async () => {
+    const { bus } = await member({ partitions: 3, retentionMs: 0 })
+    const places = await Promise.all(Array.from({ length: 60 }, async (_, i) => parsePlace(await bus.produce(record(message(`m${i}`))))))
+    for (let i = 0; new Set(places.map(({ partition }) => partition)).size < 3; i++)
+      places.push(parsePlace(await bus.produce(record(message(`more-${i}`)))))
+    const ends = await bus.ends()
+    const unread = new Map([
+      [0, 1n],
+      [1, ends.get(1)!],
+    ])
+    // Not at once: a record that came in this very millisecond is not older than it.
+    await waitFor(async () => {
+      await bus.expire(unread)
+      return (await lows()).get(1) === ends.get(1)
+    })
+    expect(await lows()).to.deep.equal(
+      new Map([
+        [0, 1n],
+        [1, ends.get(1)!],
+        [2, 0n],
+      ]),
+    )
+    expect(await bus.expire(unread)).to.equal(0)
+    const lag = await bus.lag(unread)
+    expect(lag).to.deep.equal(
+      new Map([
+        [0, Number(ends.get(0)) - 1],
+        [1, 0],
+        [2, Number(ends.get(2))],
+      ]),
+    )
+    expect(await bus.ends()).to.deep.equal(ends)
+    const keeping = await member({ partitions: 3, retentionMs: 3_600_000 })
+    expect(await keeping.bus.expire(ends)).to.equal(0)
+  })
+  const lows = async () => {
+    const offsets = await admin.fetchTopicOffsets(topic)
+    return new Map(offsets.map(({ partition, low }) => [partition, BigInt(low)] as const).sort(([a], [b]) => a - b))
+  }
+
+  it('goes on at the first record there is, loudly, when unread ones are gone', async () => {
+    const log = capturingLog()
+    const { bus } = await member({ partitions: 1, log })
+    for (let i = 0; i < 10; i++) await bus.produce(record(message(`m${i}`)))
+    await lows() // kafkajs deletes only in topics that it knows
+    await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '6' }] })
+    const collector = collect(bus, new Map([[0, 3n]]))
+    await waitFor(() => collector.seen.length === 4)
+    await collector.stop()
+    expect(collector.ids()).to.deep.equal(['m6', 'm7', 'm8', 'm9'])
+    expect(log.lines.filter((line) => line.includes('bus.unread_records_missing')).length).to.equal(1)
+  })
+
+  it('does not go on, loudly, where the saved offset lies beyond the end', async () => {
+    const log = capturingLog()
+    const { bus } = await member({ partitions: 1, log })
+    await bus.produce(record(message('m')))
+    const saved = new Map([[0, 7n]])
+    const collector = collect(bus, saved)
+    await waitFor(() => log.lines.some((line) => line.includes('offset_beyond_end')))
+    expect(collector.seen).to.deep.equal([])
+    saved.set(0, 1n)
+    await bus.produce(record(message('next')))
+    await waitFor(() => collector.seen.length === 1)
+    await collector.stop()
+    expect(collector.ids()).to.deep.equal(['next'])
+  })
+
+  it('does not let small records of one partition hold back a large one of another', async () => {
+    const { bus } = await member()
+    const collector = collect(bus)
+    let going = true
+    const small = async () => {
+      for (let i = 0; going; i++) await bus.produce(record(message(`small-${i}`)))
+    }
+    const lanes = Promise.all([small(), small(), small(), small()])
+    const sizes = [2 << 20, 1 << 20, 2 << 20, 2 << 20, 2 << 20].map((size) => Buffer.alloc(size - 1_000))
+    await Promise.all(sizes.map((payload, i) => bus.produce(record(message(`large-${i}`, payload)))))
+    await waitFor(() => collector.ids().filter((id) => id.startsWith('large')).length === sizes.length)
+    going = false
+    await lanes
+    await collector.stop()
+  })
+
+  it('pauses what is not fetched, in bounded memory, and goes on with all of it in order', async function () {
+    this.timeout(60_000)
+    const { bus } = await member({ partitions: 1 })
+    const count = 12_000
+    await Promise.all(Array.from({ length: count }, (_, i) => bus.produce(record(message(`m${i}`)))))
+    const stopping = new AbortController()
+    const offsets: bigint[] = []
+    const gate = Promise.withResolvers<void>()
+    let owned = false
+    const done = bus.consume({
+      signal: stopping.signal,
+      startAt: async () => 0n,
+      async own(partition) {
+        owned = true
+        await gate.promise
+        while (!partition.lost.aborted) for (const { offset } of await partition.fetch(64)) offsets.push(offset)
+      },
+    })
+    await waitFor(() => owned)
+    gate.resolve()
+    await waitFor(() => offsets.length >= count, { ms: 30_000 })
+    stopping.abort()
+    await done
+    expect(offsets).to.deep.equal(Array.from({ length: count }, (_, i) => BigInt(i)))
+  })
+
+  it("tells Kafka's own tools how far its group has come", async () => {
+    const { bus } = await member({ partitions: 1 })
+    for (let i = 0; i < 5; i++) await bus.produce(record(message(`m${i}`)))
+    const collector = collect(bus)
+    await waitFor(() => collector.seen.length === 5)
+    await bus.committed(
+      new Map([
+        [0, 5n],
+        [9, 1n],
+      ]),
+    )
+    const [committed] = await admin.fetchOffsets({ groupId: `group-of-${topic}`, topics: [topic] })
+    expect(committed!.partitions.map(({ offset }) => offset)).to.deep.equal(['5'])
+    await collector.stop()
+  })
+})
