@@ -1,4 +1,5 @@
 import { env } from 'node:process'
+import { inspect } from 'node:util'
 import { EventStoreDBClient } from '@eventstore/db-client'
 import { expect } from 'chai'
 import { type EventStoreDbOptions, eventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts'
@@ -59,6 +60,17 @@ if (realUrl === undefined)
       it('fails when a connection with TLS names no user, and says how one is named', async () => {
         const error = await errorOf(open({ url: 'esdb://localhost:2113' }))
         expect(error).to.have.property('message').that.includes('user:password@')
+      })
+      it('fails for what is no connection string, without telling the password in it', async () => {
+        for (const url of [
+          'esdb://user:secret@host:no-port?tls=false',
+          'http://user:secret@host',
+          'esdb://user:secret@host?tlsCAFile=/nowhere',
+        ]) {
+          const error = await errorOf(open({ url }))
+          expect(error).to.have.property('message').that.includes('esdb://user:password@')
+          expect(inspect(error, { depth: 9 })).to.not.include('secret')
+        }
       })
       it('fails when the user may not read $all, and says so', async () => {
         await server.fail({ denyAll: true })

@@ -24,7 +24,7 @@ const maxTries = 5
  * Throws when the connection string is not one.
  */
 export function engineAt(url: string, timeoutMs: number): Engine {
-  const client = EventStoreDBClient.connectionString(url)
+  const client = clientOf(url)
   const isPlain = /[?&]tls=false(&|$)/i.test(url)
   const [, username, password] = /^[^:]+:\/\/([^:@/]+):([^@]+)@/.exec(url.trim()) ?? []
   if (!isPlain && (username === undefined || password === undefined))
@@ -49,6 +49,16 @@ export function engineAt(url: string, timeoutMs: number): Engine {
           await pause(delay)
         }
     },
+  }
+}
+
+function clientOf(url: string): EventStoreDBClient {
+  try {
+    return EventStoreDBClient.connectionString(url)
+  } catch (error) {
+    // The client's error of a string that it cannot parse carries all of it, with the password: so it is not the cause.
+    const reason = error instanceof Error && !('connectionString' in error) ? `: ${error.message}` : ''
+    throw new Error(`not a connection string of EventStoreDB, such as esdb://user:password@host:port${reason}`)
   }
 }
 
