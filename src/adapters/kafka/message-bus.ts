@@ -107,8 +107,11 @@ export async function kafkaMessageBus(options: KafkaMessageBusOptions): Promise<
     committed: consumer.commit,
     async close() {
       closed = true
-      await writer.close()
-      await admin.disconnect()
+      try {
+        await writer.close()
+      } finally {
+        await admin.disconnect()
+      }
     },
   }
 }

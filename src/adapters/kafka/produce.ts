@@ -36,9 +36,12 @@ interface Written {
   readonly offset: bigint
 }
 
-/** Batches under way at once, each to one partition: more make them smaller, fewer let one slow broker hold up all. */
+/**
+ * Batches under way at once, each to one partition: with one a slow broker holds up all, more make them smaller. Measured on
+ * a busy machine of 2 cores, 600-byte records, one local broker: 1.8 k/s from 1 caller, 20 k/s from 32, 38 k/s from 256, 46 k/s
+ * from 1,000 (with one lane 1.1, 29, 40 and 20; with four 1.9, 15, 44 and 50).
+ */
 const lanes = 2
-/** Of Kafka's own records; 1,000 of 600 bytes are 29-46 k records a second from one process. */
 const batch = { maxCount: 1_000, maxBytes: 1 << 20 }
 /** A partition that has just failed is passed over for so long, while there are others. */
 const avoidMs = 3_000
