@@ -21,9 +21,11 @@ export type CassandraDeliveryLog = DeliveryLog
 
 /**
  * Payload archive and delivery history as tables of Cassandra, one for each question. Connects, and brings the schema up
- * to date. What has resolved is as durable as the nodes that took it make it: by its default a node syncs its commit log every
- * ten seconds, and one that is killed loses what came since then (measured: all of it). So it takes three copies and quorums, or
- * `commitlog_sync: group` where there is one node. Throws DeliveryLogUnavailable when that fails for now, and KolbakError `invalid_config` when it will go on failing.
+ * to date. Throws DeliveryLogUnavailable when that fails for now, and KolbakError `invalid_config` when it will go on failing.
+ *
+ * What has resolved is as durable as the nodes that took it make it. By default a node syncs its commit log every ten
+ * seconds, and when it is killed all that came since is gone (measured): so it takes three copies and quorums, or
+ * `commitlog_sync: group` where there is one node.
  */
 export async function cassandraDeliveryLog(options: CassandraDeliveryLogOptions): Promise<CassandraDeliveryLog> {
   const { keyspace, replication, retentionSeconds, log } = options

@@ -1,3 +1,4 @@
+import { KolbakError } from '../../lib/errors.ts'
 import type { Delivery } from '../../ports/delivery-log.ts'
 
 /** Where a row stands in a list that is ordered by (time, delivery). Times are ms since 1970. */
@@ -14,11 +15,14 @@ export interface Range {
 const dayMs = 86_400_000
 /** A query that meets many rows which do not count any more goes on in chunks of at most so many. */
 const maxChunk = 1_000
+/** And looks at no more than so many in all: some ten seconds of one node's time. */
+const maxLooked = 50_000
 
 /**
  * One page of a list whose rows stand in a partition for each day: walks the days backwards and stops as soon as the
  * page is full. Days are asked for several at once, since most may be empty and cost a round trip each.
  * @param read rows of one day before a position, newest first, at most `limit`: fewer mean that the day has no more
+ * Throws KolbakError `history_too_wide` when too many rows that do not count stand before the end of the page.
  * @param check those of the rows that count, in their order
  */
 export async function newestFirst<R extends Position>(options: {
@@ -30,11 +34,18 @@ export async function newestFirst<R extends Position>(options: {
   const { range, limit, read, check } = options
   const found: Delivery[] = []
   if (limit < 1) return found
+  let looked = 0
   for (const days of groupsOfDays(range)) {
     const firsts = await Promise.all(days.map((day) => read(day, range, limit)))
     for (const [i, day] of days.entries()) {
       let rows = firsts[i] ?? []
       for (let chunk = limit; ; ) {
+        looked += rows.length
+        if (looked > maxLooked + limit)
+          throw new KolbakError(
+            'history_too_wide',
+            'Too few of the deliveries in this range are of that kind: narrow it by `since` and `until`.',
+          )
         found.push(...(await check(rows)))
         if (found.length >= limit) return found.slice(0, limit)
         const last = rows.at(-1)

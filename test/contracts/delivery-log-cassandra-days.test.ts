@@ -1,0 +1,135 @@
+import { expect } from 'chai'
+import { mapBounded, slots } from '../../src/adapters/cassandra/bounded.ts'
+import { newestFirst, type Position, type Range, rangeOf } from '../../src/adapters/cassandra/newest-first.ts'
+import { codeOf } from '../../src/lib/errors.ts'
+import type { Delivery } from '../../src/ports/delivery-log.ts'
+import { fact } from './delivery-log.contract.ts'
+
+const dayMs = 86_400_000
+const noon = Date.parse('2026-03-10T12:00:00.000Z')
+const dayOf = (at: number): string => new Date(at).toISOString().slice(0, 10)
+const { durationMs: _, response: __, delaySeconds: ___, eventId: ____, ...base } = fact({ type: 'MessageRouted' })
+const delivery = { ...base, status: 'pending', nextAttemptAt: null } as const
+
+/** A list that lies in memory, and counts how it is asked. */
+function list(rows: readonly Position[], counts: (row: Position) => boolean = () => true) {
+  const asked: { day: string; limit: number }[] = []
+  return {
+    asked,
+    async read(day: string, { since, before }: Range, limit: number): Promise<Position[]> {
+      asked.push({ day, limit })
+      return rows
+        .filter((row) => dayOf(row.at) === day && row.at >= since)
+        .filter((row) => row.at < before.at || (row.at === before.at && row.delivery < before.delivery))
+        .sort((a, b) => b.at - a.at || (a.delivery < b.delivery ? 1 : -1))
+        .slice(0, limit)
+    },
+    check: async (some: readonly Position[]): Promise<Delivery[]> =>
+      some.filter(counts).map((row) => ({ ...delivery, delivery: row.delivery as Delivery['delivery'] })),
+  }
+}
+
+describe('a list by days', () => {
+  const range = { since: noon - 30 * dayMs, before: { at: noon, delivery: '' } }
+  const rows = Array.from({ length: 40 }, (_, i) => ({ at: noon - 1 - i * 1_000, delivery: String(i) }))
+
+  it('asks no further than the first days when those fill the page', async () => {
+    const { asked, ...source } = list(rows)
+    expect(await newestFirst({ range, limit: 10, ...source })).to.have.length(10)
+    expect(asked.map(({ day }) => day)).to.deep.equal(['2026-03-10', '2026-03-09'])
+  })
+
+  it('asks for each day of the range once when there is nothing', async () => {
+    const { asked, ...source } = list([])
+    expect(await newestFirst({ range, limit: 10, ...source })).to.deep.equal([])
+    expect(asked).to.have.length(31)
+    expect(new Set(asked.map(({ day }) => day))).to.have.property('size', 31)
+  })
+
+  it('goes on in growing chunks past rows that do not count', async () => {
+    const many = Array.from({ length: 5_000 }, (_, i) => ({ at: noon - 1 - i, delivery: String(i) }))
+    const { asked, ...source } = list(many, (row) => row.delivery === '4999')
+    expect((await newestFirst({ range, limit: 10, ...source })).map((one) => one.delivery)).to.deep.equal(['4999'])
+    expect(Math.max(...asked.map(({ limit }) => limit))).to.equal(1_000)
+    expect(asked.length).to.be.below(50)
+  })
+
+  it('gives up, and says how to ask for less, when nearly nothing counts', async () => {
+    const endless: Parameters<typeof newestFirst>[0]['read'] = async (_day, { before }, limit) =>
+      Array.from({ length: limit }, (_, i) => ({ at: before.at, delivery: `${before.delivery}${i}`.slice(-8) }))
+    const failure = await newestFirst({ range, limit: 10, read: endless, check: async () => [] }).then(
+      () => null,
+      (error: unknown) => error,
+    )
+    expect(codeOf(failure)).to.equal('history_too_wide')
+  })
+
+  it('begins at the earliest of the cursor, the end of the range and tomorrow, and ends with the retention', () => {
+    const limits = { oldest: noon - 30 * dayMs, now: noon }
+    const at = (ms: number): string => new Date(ms).toISOString()
+    expect(rangeOf({}, limits)).to.deep.equal({ since: limits.oldest, before: { at: noon + dayMs, delivery: '' } })
+    const after = { at: at(noon - 5), delivery: 'd' }
+    expect(rangeOf({ until: at(noon), after, since: at(0) }, limits)).to.deep.equal({
+      since: limits.oldest,
+      before: { at: noon - 5, delivery: 'd' },
+    })
+    expect(rangeOf({ until: at(noon - 5), after }, limits).before).to.deep.equal({ at: noon - 5, delivery: '' })
+    expect(() => rangeOf({ since: 'yesterday' }, limits)).to.throw(RangeError)
+  })
+})
+
+describe('bounded work', () => {
+  it('runs at most so many at once and answers in order', async () => {
+    let running = 0
+    let most = 0
+    const results = await mapBounded(
+      Array.from({ length: 50 }, (_, i) => i),
+      7,
+      async (i) => {
+        most = Math.max(most, ++running)
+        await new Promise(setImmediate)
+        running--
+        return i * 2
+      },
+    )
+    expect(most).to.equal(7)
+    expect(results).to.deep.equal(Array.from({ length: 50 }, (_, i) => i * 2))
+  })
+
+  it('begins nothing more after a failure, and throws it once the rest has ended', async () => {
+    let begun = 0
+    let ended = 0
+    const work = mapBounded(
+      Array.from({ length: 50 }, (_, i) => i),
+      3,
+      async (i) => {
+        begun++
+        await new Promise(setImmediate)
+        ended++
+        if (i === 4) throw new Error('the fourth')
+      },
+    )
+    const failure = await work.then(
+      () => null,
+      (error: unknown) => error,
+    )
+    expect(String(failure)).to.equal('Error: the fourth')
+    expect(begun).to.be.below(9)
+    expect(ended).to.equal(begun)
+  })
+
+  it('gives each slot to whoever has waited longest', async () => {
+    const inSlot = slots(2)
+    const order: number[] = []
+    await Promise.all(
+      [0, 1, 2, 3, 4].map((i) =>
+        inSlot(async () => {
+          await new Promise(setImmediate)
+          order.push(i)
+          if (i === 1) throw new Error('that one')
+        }).catch(() => {}),
+      ),
+    )
+    expect(order).to.deep.equal([0, 1, 2, 3, 4])
+  })
+})
