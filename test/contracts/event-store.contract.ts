@@ -445,7 +445,8 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           batch: 3,
         })) {
           if (events.length === 0) continue
-          expect(events.map((event) => event.revision)).to.deep.equal([0, 1, 2])
+          // A batch is as large as asked for at the most: a store may hand over less when no more has come yet.
+          expect([0, 1, 2].slice(0, events.length)).to.deep.equal(events.map((event) => event.revision))
           break
         }
         expect((await store.append(stream, someEvents(1), 9)).revision).to.equal(10)
