@@ -87,7 +87,7 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
   let cassandra: Cassandra
   before(async function () {
     this.timeout(120_000)
-    cassandra = await startCassandra({ withPasswords: true })
+    cassandra = await startCassandra({ withPasswords: true, withTls: true })
   })
   after(() => cassandra?.stop())
 
@@ -109,6 +109,12 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
     const opened = await cassandraDeliveryLog(app)
     await opened.makeGeneration(2)
     await opened.close()
+  })
+
+  it('is not spoken to in the clear, nor when its certificate is from nobody we trust', async () => {
+    const { ssl: _, ...clear } = optionsOn(cassandra)
+    for (const options of [clear, { ...clear, ssl: {} }])
+      expect(codeOf(await failureOf(cassandraDeliveryLog(options)))).to.equal('delivery_log_unavailable')
   })
 
   it('may be killed under writes: nothing that resolved is lost, and it goes on by itself', async function () {

@@ -23,6 +23,7 @@ export const optionsOn = (cassandra: Cassandra): CassandraDeliveryLogOptions => 
   contactPoints: cassandra.contactPoints,
   localDataCenter: cassandra.localDataCenter,
   ...(cassandra.credentials && { credentials: cassandra.credentials }),
+  ...(cassandra.ca && { ssl: { ca: cassandra.ca } }),
   keyspace: cassandra.newKeyspace(),
   replication: { class: 'SimpleStrategy', replication_factor: 1 },
   retentionSeconds: 30 * 86_400,

@@ -10,6 +10,7 @@ export interface SessionOptions {
   readonly contactPoints: readonly string[]
   readonly localDataCenter: string
   readonly credentials?: { readonly username: string; readonly password: string }
+  /** TLS; the server's certificate is checked, unless this says otherwise. */
   readonly ssl?: ConnectionOptions
   readonly log: Log
   /** How many replicas answer each read and write. Default `local_quorum`: what was written is then read. */
@@ -63,7 +64,8 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     contactPoints: [...contactPoints],
     localDataCenter,
     ...(credentials && { authProvider: new auth.PlainTextAuthProvider(credentials.username, credentials.password) }),
-    ...(ssl && { sslOptions: ssl }),
+    // The driver's own default is to take any certificate.
+    ...(ssl && { sslOptions: { rejectUnauthorized: true, ...ssl } }),
     policies: { retry: new RetryOnce(), reconnection: new policies.reconnection.ExponentialReconnectionPolicy(100, 5_000, false) },
     socketOptions: { connectTimeout: 5_000, readTimeout: readTimeoutMs, tcpNoDelay: true, keepAlive: true },
     protocolOptions: { maxSchemaAgreementWaitSeconds: 30 },

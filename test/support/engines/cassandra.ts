@@ -7,12 +7,15 @@ import { join } from 'node:path'
 import { Client } from 'cassandra-driver'
 import { configuration, javaArguments } from './cassandra/command.ts'
 import { enginesAreRequired, jarsOf, whyNoJava } from './jars.ts'
+import { makeCertificate } from './kafka/certificate.ts'
 
 export interface Cassandra {
   readonly contactPoints: string[]
   readonly localDataCenter: string
   /** Of the server's own superuser, when it asks for passwords. */
   readonly credentials: { readonly username: string; readonly password: string } | undefined
+  /** What a client has to trust, as PEM, when it speaks TLS. */
+  readonly ca: string | undefined
   /** A keyspace's name that nobody else has; it is not made. */
   newKeyspace(): string
   /** Runs one statement as the superuser. */
@@ -39,21 +42,32 @@ async function freePort(): Promise<number> {
 export interface CassandraServerOptions {
   /** Default false: anybody may do anything. */
   readonly withPasswords?: boolean
+  /** Default false: it speaks no TLS. */
+  readonly withTls?: boolean
   /** Whether it still knows its tables after `kill` and `restart`. Default true. */
   readonly isDurable?: boolean
 }
 
 /** A real Cassandra of one node. It takes some 10 seconds to answer, and is the caller's to stop. */
-export async function startCassandra({ withPasswords = false, isDurable = true }: CassandraServerOptions = {}): Promise<Cassandra> {
+export async function startCassandra(options: CassandraServerOptions = {}): Promise<Cassandra> {
+  const { withPasswords = false, withTls = false, isDurable = true } = options
   const jars = await jarsOf('cassandra')
   const folder = await mkdtemp(join(tmpdir(), 'kolbak-cassandra-'))
+  const certificate = withTls ? await makeCertificate(folder) : undefined
   const cqlPort = await freePort()
-  await writeFile(join(folder, 'cassandra.yaml'), configuration({ cqlPort, storagePort: await freePort(), withPasswords, isDurable }))
+  const settings = { cqlPort, storagePort: await freePort(), withPasswords, isDurable, certificate }
+  await writeFile(join(folder, 'cassandra.yaml'), configuration(settings))
   const contactPoints = [`127.0.0.1:${cqlPort}`]
   const localDataCenter = 'datacenter1'
   const credentials = withPasswords ? { username: 'cassandra', password: 'cassandra' } : undefined
   const newClient = () =>
-    new Client({ contactPoints, localDataCenter, ...(credentials && { credentials }), socketOptions: { readTimeout: 30_000 } })
+    new Client({
+      contactPoints,
+      localDataCenter,
+      ...(credentials && { credentials }),
+      ...(certificate && { sslOptions: { ca: certificate.ca } }),
+      socketOptions: { readTimeout: 30_000 },
+    })
   let child: ChildProcess | undefined
   let client: Client | undefined
   let made = 0
@@ -105,6 +119,7 @@ export async function startCassandra({ withPasswords = false, isDurable = true }
     contactPoints,
     localDataCenter,
     credentials,
+    ca: certificate?.ca,
     newKeyspace: () => `test_${process.pid}_${++made}`,
     async query(cql, params = []) {
       if (client === undefined) throw new Error('Cassandra is not running')

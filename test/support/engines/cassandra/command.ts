@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Certificate } from '../kafka/certificate.ts'
 
 /** What Cassandra's own start script opens of the JDK's modules; without these it does not start on Java 17. */
 const exported = [
@@ -19,7 +20,7 @@ export interface CassandraFiles {
   readonly jars: string
   /** Where its configuration is, and all its data goes. */
   readonly folder: string
-  /** As in {@link configuration}. */
+  /** As in CassandraSettings. */
   readonly isDurable: boolean
 }
 
@@ -56,17 +57,33 @@ export function javaArguments({ jars, folder, isDurable }: CassandraFiles): stri
   ]
 }
 
-/**
- * `cassandra.yaml` (JSON is YAML).
- * @param options.isDurable whether all that was answered outlives a killed process
- */
-export const configuration = (options: { cqlPort: number; storagePort: number; withPasswords: boolean; isDurable: boolean }): string =>
+export interface CassandraSettings {
+  readonly cqlPort: number
+  readonly storagePort: number
+  readonly withPasswords: boolean
+  /** Whether all that was answered outlives a killed process. */
+  readonly isDurable: boolean
+  /** Its certificate, when it speaks TLS and nothing else. */
+  readonly certificate: Certificate | undefined
+}
+
+/** `cassandra.yaml` (JSON is YAML). */
+export const configuration = (options: CassandraSettings): string =>
   JSON.stringify({
     cluster_name: 'kolbak tests',
     ...(options.withPasswords && {
       authenticator: 'PasswordAuthenticator',
       authorizer: 'CassandraAuthorizer',
       role_manager: 'CassandraRoleManager',
+    }),
+    ...(options.certificate && {
+      client_encryption_options: {
+        enabled: true,
+        optional: false,
+        keystore: options.certificate.keystore,
+        keystore_password: options.certificate.password,
+        store_type: 'PKCS12',
+      },
     }),
     partitioner: 'org.apache.cassandra.dht.Murmur3Partitioner',
     endpoint_snitch: 'SimpleSnitch',
