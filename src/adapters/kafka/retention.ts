@@ -1,8 +1,19 @@
 import type { Admin } from 'kafkajs'
+import { untilDone } from '../../lib/retry.ts'
+
+/** With the back-off of `untilDone` 1.5 s: as long as an election of leaders takes. */
+const mostTries = 6
+
+/** What kafkajs calls retriable, and its admin does not retry: partitions whose leader is new. Throws the last error. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  let tries = 0
+  const isFinal = (error: unknown) => ++tries >= mostTries || !(error instanceof Error && 'retriable' in error && error.retriable === true)
+  return untilDone(work, { isFinal, onError() {} }) // the last one is thrown
+}
 
 /** The offsets of the first record of each partition and after its last one. */
 export async function busBounds(admin: Admin, topic: string): Promise<Map<number, { low: bigint; high: bigint }>> {
-  const partitions = await admin.fetchTopicOffsets(topic)
+  const partitions = await patiently(() => admin.fetchTopicOffsets(topic))
   return new Map(partitions.map(({ partition, low, high }) => [partition, { low: BigInt(low), high: BigInt(high) }]))
 }
 
@@ -14,7 +25,7 @@ export async function busBounds(admin: Admin, topic: string): Promise<Map<number
 export async function expireRecords(admin: Admin, topic: string, before: number, unread: ReadonlyMap<number, bigint>): Promise<number> {
   // First of all: what comes meanwhile lies beyond, and a partition without a younger record ends here.
   const bounds = await busBounds(admin, topic)
-  const younger = await admin.fetchTopicOffsetsByTimestamp(topic, before)
+  const younger = await patiently(() => admin.fetchTopicOffsetsByTimestamp(topic, before))
   const deleted = younger.flatMap(({ partition, offset }) => {
     const found = bounds.get(partition)
     if (found === undefined) return []
