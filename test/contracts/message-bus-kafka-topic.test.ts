@@ -175,23 +175,23 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
 
   it('pauses what is not fetched, in bounded memory, and goes on with all of it in order', async function () {
     this.timeout(60_000)
-    const { bus } = await member({ partitions: 1 })
+    const log = capturingLog()
+    const { bus } = await member({ partitions: 1, log })
     const count = 12_000
     await Promise.all(Array.from({ length: count }, (_, i) => bus.produce(record(message(`m${i}`)))))
     const stopping = new AbortController()
     const offsets: bigint[] = []
     const gate = Promise.withResolvers<void>()
-    let owned = false
     const done = bus.consume({
       signal: stopping.signal,
       startAt: async () => 0n,
       async own(partition) {
-        owned = true
         await gate.promise
         while (!partition.lost.aborted) for (const { offset } of await partition.fetch(64)) offsets.push(offset)
       },
     })
-    await waitFor(() => owned)
+    // Once before it begins, and once because nobody fetches.
+    await waitFor(() => log.lines.filter((line) => line.includes('Pausing fetching')).length === 2)
     gate.resolve()
     await waitFor(() => offsets.length >= count, { ms: 30_000 })
     stopping.abort()
