@@ -190,7 +190,7 @@ export async function compose(
       lift: async (name, stream, skip) =>
         (skip ? skipQuarantined : retryQuarantined)({ pool: projecting, store, log }, named(name), stream),
       rebuild: async (name) => rebuild(projecting, named(name)),
-      backlog: () => backlog({ store, bus, pool: reads }),
+      backlog: () => backlog({ store, bus, pool: reads }, projections),
     }
     await checkEngines({ store, bus, pool: reads })
     if (guest) return { url, operator, stop }

@@ -29,8 +29,9 @@ const whenThere = <T>(engine: string, open: () => Promise<T>, { log, signal, wai
   untilDone(open, {
     signal,
     onError: (error, delayMs) => log.warn({ engine, error, delayMs }, 'engine.unavailable'),
-    isFinal: (error) => !waits || error instanceof KolbakError,
+    isFinal: (error) => !waits || (error instanceof KolbakError && !notThereYet.has(error.code)),
   })
+const notThereYet = new Set(['kafka_unreachable'])
 
 export interface Database {
   readonly isEmbedded: boolean

@@ -6,6 +6,7 @@ import { KolbakError } from './lib/errors.ts'
 import { sqlOn } from './lib/sql.ts'
 import type { EventStore } from './ports/event-store.ts'
 import type { MessageBus } from './ports/message-bus.ts'
+import type { Projection } from './projections/projection.ts'
 
 interface EngineReaders {
   readonly store: Pick<EventStore, 'head'>
@@ -14,15 +15,19 @@ interface EngineReaders {
 }
 const everyFamily = Object.keys(families) as Family[]
 
-/** Messages that are not done, and the projections whose live builds have not read all events. */
-export async function backlog({ store, bus, pool }: EngineReaders): Promise<{ messages: number; projections: string[] }> {
-  const head = await store.head(everyFamily)
+/** Messages that are not done, and the projections whose live builds have not read all their events. */
+export async function backlog(
+  { store, bus, pool }: EngineReaders,
+  projections: readonly Pick<Projection, 'name' | 'families'>[],
+): Promise<{ messages: number; projections: string[] }> {
+  const heads = await Promise.all(projections.map(async ({ name, families }) => [name, await store.head(families)] as const))
   const ends = await bus.ends()
   const done = await offsets(pool, bus.identity).saved()
-  const behind = await sqlOn(pool)<{ name: string }>`
-    select name from projections where is_live and ${head}::text is not null and (checkpoint is null or checkpoint < ${head}) order by name`
+  const live = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint | null }>`select name, checkpoint from projections where is_live`
+  const reached = new Map(live.map(({ name, checkpoint }) => [name, checkpoint ?? '']))
+  const behind = heads.filter(([name, head]) => head !== null && (reached.get(name) ?? '') < head)
   const unread = [...ends].reduce((sum, [partition, end]) => sum + end - (done.get(partition) ?? 0n), 0n)
-  return { messages: Number(unread), projections: behind.map(({ name }) => name) }
+  return { messages: Number(unread), projections: behind.map(([name]) => name) }
 }
 
 /**

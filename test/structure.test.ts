@@ -24,7 +24,7 @@ const allowed: Record<string, readonly string[]> = {
   'config.ts': ['lib'],
   'retention.ts': ['lib'],
   'engines.ts': ['adapters', 'config.ts', 'events', 'lib', 'ports'],
-  'reached.ts': ['dispatch', 'events', 'lib', 'ports'],
+  'reached.ts': ['dispatch', 'events', 'lib', 'ports', 'projections'],
   'health.ts': ['api', 'dispatch', 'projections'],
   'first-start.ts': ['commands', 'events', 'lib'],
   'compose.ts': [

@@ -36,6 +36,7 @@ export const statuses = {
   unsupported_media_type: 415,
   validation_failed: 422,
   invalid_cursor: 422,
+  history_too_wide: 422,
   idempotency_key_reused: 422,
   too_many_failed_credentials: 429,
   rate_limited: 429,
@@ -44,6 +45,7 @@ export const statuses = {
   bus_full: 503,
   bus_unavailable: 503,
   store_unavailable: 503,
+  delivery_log_unavailable: 503,
   database_unavailable: 503,
   not_ready: 503,
 } as const
@@ -87,6 +89,7 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   bus_full: 'More messages are waiting to be stored than fit: try again.',
   bus_unavailable: 'Messages cannot be stored now, and whether this one was is unknown: send it again under the same id.',
   store_unavailable: 'Changes cannot be stored now, and whether this one was is unknown: read the resource, then try again.',
+  delivery_log_unavailable: 'The history of deliveries cannot be reached now: try again.',
   database_unavailable: 'The database cannot be reached now: try again.',
   event_too_large: 'The change is larger than what can be stored.',
   record_too_large: 'The message is larger than what can be stored.',

@@ -44,7 +44,7 @@ export interface EventStore {
     /** Events in one batch at the most; default 500. */
     batch?: number
   }): AsyncIterable<EventBatch>
-  /** A checkpoint such that a subscription of these families that has reached it has handed over all that was appended before this call; null when there is nothing. */
+  /** A checkpoint such that a subscription of these families that has reached it has handed over all that was appended before this call; null may be answered when there is nothing. */
   head(families: readonly Family[]): Promise<Checkpoint | null>
   /** Finishes what is under way and lets go of the engine. */
   close(): Promise<void>

@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../events/envelope.ts'
 import { codeOf } from '../lib/errors.ts'
+import { orIdle } from '../lib/or-idle.ts'
 import { backoff, keepRunning, pause } from '../lib/retry.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 import { isEngineError } from './faults.ts'
@@ -18,7 +19,7 @@ export interface BuildRun {
   stop(): Promise<void>
 }
 const triesBeforeBlame = 2
-/** How long a checkpoint may stay unsaved that nothing of concern has moved. */
+/** How long a checkpoint may stay unsaved that nothing of concern has moved, also when nothing comes any more. */
 const unsavedMs = 1_000
 /** For so long at the most the live build stands still while another catches up with it. */
 const catchUpMs = 2_000
@@ -116,11 +117,17 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
     }
     let state = await settle(start)
     let savedAt = performance.now()
-    for await (const read of store.subscribe({ families, after: state.checkpoint, signal, batch })) {
-      if (read.checkpoint <= (state.checkpoint ?? '')) continue // caught up with while it took its place
-      const events = concerning(read, state)
-      if (events.events.length === 0 && projection.concerns !== undefined && state.isLive && performance.now() - savedAt < unsavedMs)
+    /** What has been passed over, and the checkpoint not moved for. */
+    let unsaved: EventBatch | null = null
+    for await (const read of orIdle(store.subscribe({ families, after: state.checkpoint, signal, batch }), unsavedMs)) {
+      const events: EventBatch | null = read === null ? unsaved : concerning(read, state)
+      if (events === null || events.checkpoint <= (state.checkpoint ?? '')) continue // or caught up with while it took its place
+      const isSilent = events.events.length === 0 && projection.concerns !== undefined && state.isLive
+      if (read !== null && isSilent && performance.now() - savedAt < unsavedMs) {
+        unsaved = events
         continue
+      }
+      unsaved = null
       savedAt = performance.now()
       const first = events.events[0]
       if (first !== undefined) behindSince = Date.parse(first.metadata.time)

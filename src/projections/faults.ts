@@ -7,7 +7,7 @@ import { FactRefused } from '../ports/delivery-log.ts'
 const engineClasses = /^(08|25|28|3D|40|53|55|57|58)...$/
 const networkCodes = /^(E(?!RR_)[A-Z_]+|UND_ERR_\w+)$/
 /** What our own ports and commands say when the same call may succeed later. */
-const tryAgain = new Set(['store_unavailable', 'bus_unavailable', 'bus_full', 'conflict', 'revision_conflict'])
+const tryAgain = new Set(['store_unavailable', 'bus_unavailable', 'bus_full', 'delivery_log_unavailable', 'conflict', 'revision_conflict'])
 /** pg gives connections that end, or never begin, an error without a code. */
 const connectionMessages = /connection terminated|connection error|timeout exceeded when trying to connect|query read timeout/i
 

@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto'
-import { sharedCassandra } from './engines/cassandra.ts'
+import { type Cassandra, sharedCassandra, startCassandra } from './engines/cassandra.ts'
 import { enginesAreRequired, whyNoJava } from './engines/jars.ts'
 import { startKafka } from './engines/kafka.ts'
 import { type EventStoreDbProcess, startEventStoreDb } from './eventstoredb/index.ts'
+
+/** The one that all suites share, or one of a suite that kills it. */
+let cassandra: () => Promise<Cassandra> = sharedCassandra
 
 export type Engine = 'eventstoredb' | 'kafka' | 'cassandra'
 type Variables = Record<string, string>
@@ -41,7 +44,7 @@ async function giveEngines(database: string, engines: readonly Engine[]): Promis
     })
   }
   if (engines.includes('cassandra')) {
-    const { contactPoints, localDataCenter } = await sharedCassandra()
+    const { contactPoints, localDataCenter } = await cassandra()
     keyspaces.push(name)
     Object.assign(variables, {
       CASSANDRA_CONTACT_POINTS: contactPoints.join(','),
@@ -58,7 +61,7 @@ export const eventStoreOf = (database: string): Promise<EventStoreDbProcess> =>
 
 export async function useEngines(engines: readonly Engine[]): Promise<void> {
   current = engines
-  await Promise.all([engines.includes('kafka') ? startKafka() : null, engines.includes('cassandra') ? sharedCassandra() : null])
+  await Promise.all([engines.includes('kafka') ? startKafka() : null, engines.includes('cassandra') ? cassandra() : null])
 }
 /** Back to Postgres alone; what was given to services ends. */
 export async function endEngines(): Promise<void> {
@@ -71,8 +74,28 @@ export async function endEngines(): Promise<void> {
   stores.clear()
   given.clear()
   if (keyspaces.length === 0) return
-  const cassandra = await sharedCassandra()
-  for (const keyspace of keyspaces.splice(0)) await cassandra.query(`drop keyspace if exists ${keyspace}`)
+  const server = await cassandra()
+  for (const keyspace of keyspaces.splice(0)) await server.query(`drop keyspace if exists ${keyspace}`)
+}
+
+/**
+ * Has a Cassandra of its own, which keeps what it has answered through a kill (the shared one need not: it is faster).
+ * To be called in a suite's body; answers it once the suite runs.
+ */
+export function withDurableCassandra(): () => Promise<Cassandra> {
+  let own: Promise<Cassandra> | undefined
+  before(function () {
+    this.timeout(120_000)
+    own = startCassandra()
+    cassandra = () => own!
+    return own
+  })
+  after(async () => {
+    await endEngines() // its keyspaces are there
+    cassandra = sharedCassandra
+    await (await own)?.stop()
+  })
+  return () => cassandra()
 }
 
 /** A suite whose services have these engines behind their ports. Skipped, aloud, where they cannot be started. */

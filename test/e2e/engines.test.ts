@@ -1,0 +1,113 @@
+import { expect } from 'chai'
+import pg from 'pg'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { describeOn, enginesFor, eventStoreOf } from '../support/engine-sets.ts'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import { clientOf, endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const keys = { KOLBAK_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'), KOLBAK_JWT_SECRET: Buffer.alloc(32, 8).toString('base64') }
+
+describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], function () {
+  this.timeout(120_000)
+  let dataDir: string
+  let db: TestDatabase
+  let receiver: Receiver
+  let service: RunningService | undefined
+  const variables = () => ({ DATABASE_URL: db.url, KOLBAK_LEASE_MS: '2000', ...keys })
+  beforeEach(async () => {
+    ;[dataDir, db, receiver] = await Promise.all([temporaryFolder(), freshDatabase(), startReceiver()])
+    service = undefined
+  })
+  afterEach(async () => {
+    await endService(service, dataDir)
+    await receiver.close()
+    await db.drop()
+  })
+  const failedStart = async (more: Record<string, string>) => {
+    const { errors, exited } = spawnService(dataDir, { ...(await enginesFor(db.url)), ...variables(), ...more })
+    return { code: await exited, said: errors.join('\n') }
+  }
+
+  it('are waited for: a process whose engines are down lives, is not ready, and is once they are there', async () => {
+    const engines = await enginesFor(db.url)
+    const store = await eventStoreOf(db.url)
+    await store.kill()
+    const { child, facts, exited } = spawnService(dataDir, { ...engines, ...variables() })
+    try {
+      const { url } = await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.listening'), { ms: 20_000 })
+      await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable' && fact.engine === 'eventstoredb'), { ms: 30_000 })
+      expect((await fetch(`${url}/health/live`)).status).to.equal(200)
+      expect((await fetch(`${url}/health/ready`)).status).to.equal(503)
+      const refused = await fetch(`${url}/v1/events`, { method: 'POST', body: '{}' })
+      expect(refused.status).to.equal(503)
+      expect(await refused.json()).to.have.nested.property('error.code', 'not_ready')
+      await store.restart()
+      await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.ready'), { ms: 30_000 })
+      await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200)
+      await clientOf(String(url))
+    } finally {
+      child.kill('SIGTERM')
+      await exited
+    }
+  })
+  it('that never come do not keep a process from being stopped', async () => {
+    const { child, facts, exited } = spawnService(dataDir, { ...variables(), EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
+    await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable'), { ms: 30_000 })
+    child.kill('SIGTERM')
+    expect(await exited).to.equal(0)
+  })
+  it('are named by a sentence when a variable is missing or faulty', async () => {
+    const cases: [Record<string, string>, string][] = [
+      [
+        { CASSANDRA_CONTACT_POINTS: 'localhost', CASSANDRA_DATACENTER: '' },
+        'CASSANDRA_DATACENTER is required with CASSANDRA_CONTACT_POINTS',
+      ],
+      [{ CASSANDRA_KEYSPACE: 'No-Such' }, 'CASSANDRA_KEYSPACE must be'],
+      [{ EVENTSTOREDB_URL: 'http://localhost' }, 'EVENTSTOREDB_URL must be a connection string'],
+      [{ KAFKA_SASL_MECHANISM: 'plain' }, 'KAFKA_SASL_PASSWORD is required with KAFKA_SASL_MECHANISM'],
+      [{ KAFKA_MIN_INSYNC_REPLICAS: '2' }, 'KAFKA_MIN_INSYNC_REPLICAS must not be above KAFKA_REPLICATION_FACTOR'],
+      [{ KAFKA_SSL: 'true', KAFKA_SSL_CA: '/no/such/file.pem' }, 'KAFKA_SSL_CA: /no/such/file.pem cannot be read'],
+    ]
+    for (const [more, sentence] of cases) {
+      const { code, said } = await failedStart(more)
+      expect(code, said).to.equal(78)
+      expect(said).to.include(sentence)
+    }
+  })
+  it('that are others than last time are refused, whichever it is', async () => {
+    service = await startService(dataDir, variables())
+    await service.kill('SIGTERM')
+    const others: [Record<string, string>, RegExp][] = [
+      [{ EVENTSTOREDB_URL: '' }, /event store was eventstoredb-\S+ the last time, and is postgres now/],
+      [{ KAFKA_TOPIC: 'another' }, /message bus was kafka-\S+ the last time, and is kafka-\S+-another now/],
+      [{ CASSANDRA_KEYSPACE: 'another' }, /delivery log was cassandra-\S+ the last time/],
+    ]
+    for (const [more, sentence] of others) {
+      const { code, said } = await failedStart(more)
+      expect(code, said).to.equal(78)
+      expect(said).to.match(sentence).and.to.include('kolbak move')
+    }
+  })
+  it('that end before what was read of them are refused', async () => {
+    service = await startService(dataDir, variables())
+    await service.kill('SIGTERM')
+    const client = new pg.Client({ connectionString: db.url })
+    await client.connect()
+    try {
+      await client.query(
+        "insert into bus_offsets (bus, partition, next_offset) select identity, 0, 7 from engines where port = 'message_bus'",
+      )
+      const bus = await failedStart({})
+      expect(bus.code, bus.said).to.equal(78)
+      expect(bus.said).to.match(/Partition 0 of the message bus .* ends at 0, but messages up to 7 are done/)
+      await client.query('delete from bus_offsets')
+      await client.query("update projections set checkpoint = repeat('9', 20) where name = 'tenants'")
+      const store = await failedStart({})
+      expect(store.code, store.said).to.equal(78)
+      expect(store.said).to.match(/event store ends at .*projection tenants has read up to 9+/)
+    } finally {
+      await client.end()
+    }
+  })
+})

@@ -1,0 +1,136 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { env } from 'node:process'
+import { expect } from 'chai'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { describeOn, type Engine, enginesFor, useEngines } from '../support/engine-sets.ts'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import {
+  type Answer,
+  type Client,
+  clientOf,
+  type DeliveryAnswer,
+  endService,
+  type Page,
+  type RunningService,
+  spawnService,
+  startService,
+  temporaryFolder,
+  type WebhookAnswer,
+} from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const ports: Record<Engine, string> = { eventstoredb: 'event_store', kafka: 'message_bus', cassandra: 'delivery_log' }
+
+for (const [engine, port] of Object.entries(ports) as [Engine, string][])
+  describeOn(`kolbak move ${port}`, [engine], function () {
+    this.timeout(180_000)
+    let dataDir: string
+    let db: TestDatabase
+    let receiver: Receiver
+    let service: RunningService | undefined
+    const variables = () => ({
+      DATABASE_URL: db.url,
+      KOLBAK_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'),
+      KOLBAK_JWT_SECRET: Buffer.alloc(32, 8).toString('base64'),
+      KOLBAK_RETRY_DELAYS: '3,3,3,3,3,3',
+      KOLBAK_LEASE_MS: '2000',
+    })
+    before(async () => {
+      ;[dataDir, db, receiver] = await Promise.all([temporaryFolder(), freshDatabase(), startReceiver()])
+    })
+    after(async () => {
+      await endService(service, dataDir)
+      await receiver.close()
+      await db.drop()
+    })
+    const move = (more: Record<string, string>) =>
+      new Promise<{ out: string; err: string; code: number }>((resolve) => {
+        const file = join(import.meta.dirname, '../../src/cli/kolbak.ts')
+        const environment = { PATH: env.PATH, KOLBAK_DATA_DIR: dataDir, KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8', ...variables(), ...more }
+        execFile(process.execPath, [file, 'move', port], { env: environment }, (error, out, err) =>
+          resolve({ out, err, code: error === null ? 0 : Number(error.code) }),
+        )
+      })
+    const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
+    const settled = (api: Client, id: string, status: string) =>
+      waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/events/${id}/deliveries`))[0]?.status === status, { ms: 20_000 })
+    /** What the API says of all that there is. */
+    const everything = async (api: Client, webhooks: readonly WebhookAnswer[]) => {
+      const paths = [
+        '/v1/keys',
+        '/v1/webhooks',
+        '/v1/events?limit=100',
+        ...webhooks.flatMap(({ id }) => [
+          `/v1/webhooks/${id}/deliveries?status=success`,
+          `/v1/webhooks/${id}/history`,
+          `/v1/webhooks/${id}?revision=0`,
+        ]),
+        `/v1/events/evt_9/explain?webhook=${webhooks[0]?.id}`,
+        '/v1/dead-letters',
+      ]
+      const answers: Answer[] = await Promise.all(paths.map((path) => api.call('GET', path)))
+      return answers.map(({ status, body }, i) => ({ path: paths[i], status, body }))
+    }
+
+    it('takes all that must be kept, and the service goes on with it', async () => {
+      await useEngines([])
+      const onPostgres = { ...(await enginesFor(`${db.url} on Postgres`)) }
+      service = await startService(dataDir, { ...variables(), ...onPostgres })
+      let api = await clientOf(service.url)
+      receiver.answer('/down', (_request, response) => response.writeHead(503).end())
+      const webhooks = [
+        await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/up'), event: 'order.*' }),
+        await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/down'), event: 'order.late' }),
+      ]
+      await api.patch(`/v1/webhooks/${webhooks[0]?.id}`, { description: 'changed once' })
+      await api.post('/v1/keys', { name: 'a consumer', scopes: ['read:webhooks'] })
+      for (let i = 0; i < 20; i++) await api.post('/v1/events', { id: `evt_${i}`, event: 'order.created', payload: { i } })
+      await api.post('/v1/events', { id: 'evt_late', event: 'order.late', payload: { total: 1 } })
+      for (const id of ['evt_0', 'evt_19']) await settled(api, id, 'success')
+      await waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/webhooks/${webhooks[1]?.id}/deliveries`))[0]?.status === 'retrying')
+      const before = await everything(api, webhooks)
+      expect(before.map(({ status }) => status)).to.deep.equal(before.map(() => 200))
+      await service.kill('SIGTERM')
+
+      const refused = await move({})
+      expect(refused.code).to.equal(1)
+      expect(refused.err).to.match(/Set (EVENTSTOREDB_URL|KAFKA_BROKERS|CASSANDRA_CONTACT_POINTS)/)
+
+      await useEngines([engine])
+      const engines = await enginesFor(`${db.url} moved`)
+      const unmoved = spawnService(dataDir, { ...variables(), ...engines })
+      expect(await unmoved.exited).to.equal(78)
+      expect(unmoved.errors.join()).to.include(`kolbak move ${port}`)
+
+      const moved = await move(engines)
+      expect(moved.code, moved.err).to.equal(0)
+      expect(JSON.parse(moved.out)).to.include({ port })
+
+      service = await startService(dataDir, { ...variables(), ...engines })
+      api = await clientOf(service.url)
+      expect(await everything(api, webhooks)).to.deep.equal(before)
+
+      // What was owed is still owed, and what was delivered can be sent again.
+      receiver.answer('/down', (_request, response) => response.end())
+      await waitFor(() => receiver.received('/down').some((request) => Number(request.headers['kolbak-attempt']) > 1), { ms: 30_000 })
+      const [delivered] = await page<DeliveryAnswer>(api, '/v1/events/evt_3/deliveries')
+      const earlier = receiver.received('/up').length
+      await api.post(`/v1/deliveries/${delivered?.id}/replay`, {})
+      await waitFor(() => receiver.received('/up').length > earlier)
+      expect(receiver.received('/up').at(-1)?.body).to.deep.include({ id: 'evt_3', payload: { i: 3 } })
+
+      // The same id is still known, and new events go on.
+      await api.post('/v1/events', { id: 'evt_5', event: 'order.created', payload: { i: 5 } })
+      await api.post('/v1/events', { id: 'evt_new', event: 'order.created', payload: {} })
+      await waitFor(() => receiver.received('/up').some((request) => request.headers['webhook-id'] === 'evt_new'))
+      await settled(api, 'evt_new', 'success')
+      expect(receiver.received('/up').filter((request) => request.headers['webhook-id'] === 'evt_5')).to.have.length(1)
+    })
+
+    it('refuses to move what is not in Postgres any more', async () => {
+      const { code, err } = await move(await enginesFor(`${db.url} moved`))
+      expect(code).to.equal(1)
+      expect(err).to.match(/only what is in Postgres can be moved/)
+    })
+  })

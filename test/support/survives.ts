@@ -1,0 +1,38 @@
+import { expect } from 'chai'
+import { load } from './load.ts'
+import type { Receiver } from './receiver.ts'
+import { clientOf, type RunningService } from './service.ts'
+import { waitFor } from './wait-for.ts'
+
+/**
+ * Load before, during and after a fault; then everything that got a 202 has arrived, repeats with the same webhook-id alone,
+ * and the service is well without a restart. Answers how many events were accepted, refused and repeated.
+ */
+export async function survives(
+  service: RunningService,
+  receiver: Receiver,
+  fault: () => Promise<void>,
+  { perSecond = 150 } = {},
+): Promise<{ accepted: number; refused: number; repeated: number }> {
+  const api = await clientOf(service.url)
+  await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
+  const posting = load(service.url, `Bearer ${api.token}`, { perSecond })
+  await waitFor(() => posting.accepted.length > perSecond, { ms: 30_000 })
+  await fault()
+  const before = posting.accepted.length
+  await waitFor(() => posting.accepted.length > before + perSecond, { ms: 60_000, what: 'events to be accepted again' })
+  await posting.stop()
+  const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
+  const arrived = () => {
+    const seen = new Set(ids())
+    return posting.accepted.every((id) => seen.has(id))
+  }
+  await waitFor(arrived, { ms: 60_000, what: 'all accepted events to arrive' })
+  await waitFor(async () => (await fetch(`${service.url}/health/ready`)).status === 200, { ms: 30_000, what: 'the service to be ready' })
+  // What came while the engine was away is unknown to its producer, or refused: never anything else.
+  expect([...posting.answers.keys()].filter((answer) => answer !== 202 && answer !== 503 && answer !== 'none')).to.deep.equal([])
+  expect(service.child.exitCode).to.equal(null)
+  const accepted = posting.accepted.length
+  const refused = (posting.answers.get(503) ?? 0) + (posting.answers.get('none') ?? 0)
+  return { accepted, refused, repeated: ids().length - new Set(ids()).size }
+}
