@@ -3,6 +3,7 @@ import { offsets } from './dispatch/offsets.ts'
 import type { Checkpoint } from './events/envelope.ts'
 import { type Family, families } from './events/streams.ts'
 import { KolbakError } from './lib/errors.ts'
+import { pause } from './lib/retry.ts'
 import { sqlOn } from './lib/sql.ts'
 import type { EventStore } from './ports/event-store.ts'
 import type { MessageBus } from './ports/message-bus.ts'
@@ -15,7 +16,10 @@ interface EngineReaders {
 }
 const everyFamily = Object.keys(families) as Family[]
 
-/** Messages that are not done, and the projections whose live builds have not read all their events. */
+/** To ask for a head may itself store something (EventStoreDB): who is not there within this time is behind. */
+const reachMs = 2_000
+
+/** Messages that are not done, and the projections whose live builds have not read all events that were stored before. */
 export async function backlog(
   { store, bus, pool }: EngineReaders,
   projections: readonly Pick<Projection, 'name' | 'families'>[],
@@ -23,11 +27,13 @@ export async function backlog(
   const heads = await Promise.all(projections.map(async ({ name, families }) => [name, await store.head(families)] as const))
   const ends = await bus.ends()
   const done = await offsets(pool, bus.identity).saved()
-  const live = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint | null }>`select name, checkpoint from projections where is_live`
-  const reached = new Map(live.map(({ name, checkpoint }) => [name, checkpoint ?? '']))
-  const behind = heads.filter(([name, head]) => head !== null && (reached.get(name) ?? '') < head)
   const unread = [...ends].reduce((sum, [partition, end]) => sum + end - (done.get(partition) ?? 0n), 0n)
-  return { messages: Number(unread), projections: behind.map(([name]) => name) }
+  for (const end = performance.now() + reachMs; ; await pause(50)) {
+    const live = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint | null }>`select name, checkpoint from projections where is_live`
+    const reached = new Map(live.map(({ name, checkpoint }) => [name, checkpoint ?? '']))
+    const behind = heads.filter(([name, head]) => head !== null && (reached.get(name) ?? '') < head)
+    if (behind.length === 0 || performance.now() > end) return { messages: Number(unread), projections: behind.map(([name]) => name) }
+  }
 }
 
 /**
