@@ -210,7 +210,14 @@ export const connect = {
       })
     const bus = await whenThere('kafka', open, patience)
     opened('message bus', bus.close)
-    return { bus, expire: async (_day: string, unread: ReadonlyMap<number, bigint>) => bus.expire(unread), committed: bus.committed }
+    return {
+      bus,
+      expire: async (_day: string, unread: ReadonlyMap<number, bigint>) => bus.expire(unread),
+      committed(offsets: ReadonlyMap<number, bigint>) {
+        // The truth is in Postgres, and the next call tells it all again.
+        bus.committed(offsets).catch((error: unknown) => log.debug({ error }, 'bus.offsets_not_told'))
+      },
+    }
   },
   async history({ config, patience, log, opened }: EngineDeps) {
     const { cassandraDeliveryLog } = await import('./adapters/cassandra/delivery-log.ts')

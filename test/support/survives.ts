@@ -20,7 +20,12 @@ export async function survives(
   await waitFor(() => posting.accepted.length > perSecond, { ms: 30_000 })
   await fault()
   const before = posting.accepted.length
-  await waitFor(() => posting.accepted.length > before + perSecond, { ms: 60_000, what: 'events to be accepted again' })
+  await waitFor(() => posting.accepted.length > before + perSecond, { ms: 60_000, what: 'events to be accepted again' }).catch(
+    (error: unknown) => {
+      const last = service.facts.slice(-20).map((fact) => JSON.stringify(fact))
+      throw new Error(`answers ${JSON.stringify([...posting.answers])}; the service said last:\n${last.join('\n')}`, { cause: error })
+    },
+  )
   await posting.stop()
   const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
   const arrived = () => {
