@@ -1,6 +1,7 @@
 import { replay } from '../commands/replay.ts'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { StreamName } from '../events/streams.ts'
+import { step } from '../lib/points.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
 import { lagHeader } from './changes.ts'
 import { type ApiDependencies, readModels } from './dependencies.ts'
@@ -34,7 +35,7 @@ export function replays({ store, waiter, settings, now }: Pick<ApiDependencies, 
         some.map(async ({ delivery, webhookRevision }) => {
           const chain = chainOf.get(delivery.delivery) ?? delivery.chain + 1
           const { stream, event } = replay(delivery, { chain, caller, webhookRevision, now: time })
-          const { position } = await store.append(stream, [event], 'any')
+          const { position } = await step('replay.append', () => store.append(stream, [event], 'any'))
           begun.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, nextAttemptAt: null })
           return { position, stream }
         }),

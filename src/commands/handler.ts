@@ -3,6 +3,7 @@ import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId, KeyId, TenantId } from '../events/ids.ts'
 import type { StreamName } from '../events/streams.ts'
 import { KolbakError } from '../lib/errors.ts'
+import { step } from '../lib/points.ts'
 import { uuidV5 } from '../lib/uuid.ts'
 import { RevisionConflict, StoreUnavailable } from '../ports/event-store.ts'
 import type { Caller } from './caller.ts'
@@ -109,7 +110,8 @@ export async function handle<State, Command, Event extends Fact>(
     }
     const events = decided.map((event, i) => ({ id: eventId(i), type: event.type, data: event.data }))
     try {
-      const appended = await retryUnavailable(() => streams.append(stream, events, context.create ? 'none' : past.revision, past, by))
+      const append = () => streams.append(stream, events, context.create ? 'none' : past.revision, past, by)
+      const appended = await step('command.append', () => retryUnavailable(append))
       return { state: fold(appended.events, state)!, revision: appended.revision, position: appended.position, changed: true }
     } catch (error) {
       if (!(error instanceof RevisionConflict)) throw error

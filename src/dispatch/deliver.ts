@@ -6,6 +6,7 @@ import { payloadAad, sealEvent } from '../events/sealed-fields.ts'
 import { attemptsStream } from '../events/streams.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
+import { step } from '../lib/points.ts'
 import { untilDone } from '../lib/retry.ts'
 import { SealBroken, type Vault } from '../lib/seal.ts'
 import { EventRefused, type EventStore, EventTooLarge } from '../ports/event-store.ts'
@@ -67,7 +68,9 @@ export function deliverer(deps: DeliverDeps) {
     }
     metrics.parked.inc()
     slots.setParked(owed.webhook, owed.tenant)
-    await untilDone(() => schedule.park(owed), { onError: (error, delayMs) => log.warn({ error, delayMs }, 'delivery.park_failed') })
+    await untilDone(() => step('schedule.park', () => schedule.park(owed)), {
+      onError: (error, delayMs) => log.warn({ error, delayMs }, 'delivery.park_failed'),
+    })
     return 'done'
   }
   /** A deleted or inactive webhook discards; an unknown one or a suspended tenant waits. */
@@ -99,7 +102,7 @@ export function deliverer(deps: DeliverDeps) {
     const opened: NewEvent = { id: made.id, type, data, metadata }
     let stored = vault === null ? opened : sealEvent(vault, stream, opened)
     const append = () => store.append(stream, [stored], 'any', { patient: true })
-    await untilDone(append, {
+    await untilDone(() => step('delivery.append', append), {
       onError(error, delayMs) {
         log.warn({ error, delayMs, delivery, chain, attempt }, 'attempt.append_failed')
         // The receiver chooses these bytes: they never cost the record of its attempt.
@@ -107,7 +110,7 @@ export function deliverer(deps: DeliverDeps) {
       },
     })
     if (origin.fromTable)
-      await untilDone(() => schedule.done(owed), {
+      await untilDone(() => step('schedule.done', () => schedule.done(owed)), {
         onError: (error, delayMs) => log.warn({ error, delayMs, delivery }, 'schedule.done_failed'),
       })
   }
@@ -200,7 +203,7 @@ export function deliverer(deps: DeliverDeps) {
       const at = now()
       const headers = { ...signatureHeaders(target.signingKeys(at), owed.message, opened.body, at), 'kolbak-attempt': String(owed.attempt) }
       if (!origin.held()) return 'lost'
-      const answer = await sender.post(target.callbackUrl, headers, opened.body)
+      const answer = await step('delivery.post', () => sender.post(target.callbackUrl, headers, opened.body))
       slot.answered({ ok: classify(answer.code) === 'success', durationMs: answer.durationMs })
       await conclude(owed, origin, opened.vault, target, made, answer)
       return 'done'

@@ -1,6 +1,7 @@
 import { endsChain } from '../events/delivery.ts'
 import type { WebhookId } from '../events/ids.ts'
 import type { Log } from '../lib/log.ts'
+import { step } from '../lib/points.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
 import type { Wake } from '../lib/wake.ts'
 import type { Delivery, DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
@@ -82,7 +83,9 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
   const one = async (row: Claimed, state: Delivery | null, body: Buffer | null, hand: InHand) => {
     try {
       if (isOver(state, row)) {
-        await untilDone(() => schedule.done(row), { onError: (error, delayMs) => log.warn({ error, delayMs }, 'schedule.done_failed') })
+        await untilDone(() => step('schedule.done', () => schedule.done(row)), {
+          onError: (error, delayMs) => log.warn({ error, delayMs }, 'schedule.done_failed'),
+        })
         return
       }
       const held = () => performance.now() < hand.until - requestMs
@@ -109,7 +112,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     cursor = lookedAtAll && waiting.length < webhooksPerRound ? '' : last
     const asked = performance.now()
     // One that is in hand already is a claim of ours that had run out: whoever has it in hand goes on.
-    const rows = (await schedule.claim(rooms)).filter((row) => !inHand.has(keyOf(row)))
+    const rows = (await step('schedule.claim', () => schedule.claim(rooms))).filter((row) => !inHand.has(keyOf(row)))
     if (rows.length === 0) {
       if (cursor === '') await wake.wait(pollMs, signal)
       return
@@ -134,7 +137,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     await pause(claimMs / 4, renewing.signal)
     const hands = [...inHand.values()]
     const asked = performance.now()
-    const kept = await schedule.renew(hands.map(({ row }): Owed => row))
+    const kept = await step('schedule.renew', () => schedule.renew(hands.map(({ row }): Owed => row)))
     hands.forEach((hand, i) => {
       // Another process has it: nothing of it may be sent here any more.
       hand.until = kept[i] ? asked + claimMs : Number.NEGATIVE_INFINITY

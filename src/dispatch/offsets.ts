@@ -1,4 +1,5 @@
 import type { Pool } from 'pg'
+import { step } from '../lib/points.ts'
 
 /** Offsets of the bus, in Postgres for both buses: the first of each partition that is not done. */
 export interface Offsets {
@@ -22,13 +23,14 @@ export function offsets(pool: Pool, bus: string): Offsets {
     async save(next) {
       const partitions = [...next.keys()].sort((a, b) => a - b)
       if (partitions.length === 0) return
-      await pool.query({
+      const statement = {
         name: 'offsets-save',
         text: `insert into bus_offsets (bus, partition, next_offset)
                select $1, partition, next_offset from unnest($2::int[], $3::bigint[]) as done (partition, next_offset)
                on conflict (bus, partition) do update set next_offset = greatest(bus_offsets.next_offset, excluded.next_offset)`,
         values: [bus, partitions, partitions.map((p) => String(next.get(p)))],
-      })
+      }
+      await step('offsets.save', () => pool.query(statement))
     },
     async saved() {
       const { rows } = await pool.query<{ partition: number; next_offset: bigint }>(

@@ -7,6 +7,7 @@ import { routingStream } from '../events/streams.ts'
 import { deliveryId, rejectedId, routedId } from '../lib/delivery-id.ts'
 import { type GroupCommit, groupCommit, isDataError } from '../lib/group-commit.ts'
 import type { Log } from '../lib/log.ts'
+import { step } from '../lib/points.ts'
 import { untilDone } from '../lib/retry.ts'
 import type { DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
@@ -103,7 +104,8 @@ export function router(deps: RouteDeps): Router {
       ...rest,
     }
     const stream = routingStream(record.tenant, record.acceptedAt)
-    await untilDone(() => store.append(stream, [{ id, type, data, metadata }], 'any', { patient: true }), {
+    const append = () => store.append(stream, [{ id, type, data, metadata }], 'any', { patient: true })
+    await untilDone(() => step(type === 'MessageRouted' ? 'route.append' : 'route.reject', append), {
       onError: (error, delayMs) => log.warn({ error, delayMs, message: message.id }, 'routing.append_failed'),
     })
   }
@@ -175,8 +177,8 @@ export function router(deps: RouteDeps): Router {
         incoming.record.target === undefined ? copy.match(incoming.record.tenant, incoming.message.event) : [incoming.record.target],
       ),
     )
-    await deliveryLog.archive(rows.map((row, i) => ({ ...row, payload: batch[i]!.message.payload })))
-    const claimed = await index.claim(rows)
+    await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, payload: batch[i]!.message.payload }))))
+    const claimed = await step('route.index', () => index.claim(rows))
     const others = rows.flatMap((row, i) => (claimed[i] ? [] : [{ row, incoming: batch[i]! }]))
     const stored = await index.stored(others.map(({ row }) => row))
     const again: { incoming: Incoming; row: IndexedMessage }[] = []

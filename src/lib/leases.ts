@@ -1,4 +1,5 @@
 import type { Pool } from 'pg'
+import { step } from './points.ts'
 import { keepRunning, pause } from './retry.ts'
 
 /** A named right that one process has at a time, on Postgres's clock. */
@@ -49,12 +50,13 @@ export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: numbe
     if (held.size === 0 || stop.signal.aborted) return
     const asked = performance.now()
     const leases = [...held.values()]
-    const { rows } = await pool.query<{ name: string }>({
+    const statement = {
       name: 'leases-renew',
       text: `update leases set until = clock_timestamp() + $3 * interval '1 ms'
              where owner = $1 and name = any ($2) returning name`,
       values: [owner, leases.map((lease) => lease.name), leaseMs],
-    })
+    }
+    const { rows } = await step('leases.renew', () => pool.query<{ name: string }>(statement))
     const renewed = new Set(rows.map((row) => row.name))
     for (const lease of leases) {
       if (held.get(lease.name) !== lease) continue // released meanwhile, and perhaps taken again
@@ -77,13 +79,14 @@ export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: numbe
     take: (name) =>
       inTurn(name, async () => {
         const asked = performance.now()
-        const { rowCount } = await pool.query({
+        const statement = {
           name: 'leases-take',
           text: `insert into leases (name, owner, until) values ($1, $2, clock_timestamp() + $3 * interval '1 ms')
                  on conflict (name) do update set owner = excluded.owner, until = excluded.until
                  where leases.until < clock_timestamp() or leases.owner = excluded.owner`,
           values: [name, owner, leaseMs],
-        })
+        }
+        const { rowCount } = await step('leases.take', () => pool.query(statement))
         if (rowCount !== 1 || stop.signal.aborted) return null
         const ended = new AbortController()
         const lease: Held = {

@@ -1,6 +1,7 @@
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import { deliveryId } from '../lib/delivery-id.ts'
+import { step } from '../lib/points.ts'
 import type { Sql } from '../lib/sql.ts'
 import type { DeliveryLog, Fact } from '../ports/delivery-log.ts'
 import type { Projection } from './projection.ts'
@@ -61,7 +62,7 @@ export const deliveries = (
   },
   async prepare(events, { build }) {
     const facts = events.flatMap(factsOf)
-    if (facts.length > 0) await deliveryLog.generation(build).record(facts)
+    if (facts.length > 0) await step('history.record', () => deliveryLog.generation(build).record(facts))
   },
   async apply(sql, events, { isLive }) {
     if (!isLive) return

@@ -2,6 +2,7 @@ import type { ClientBase, Pool } from 'pg'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { StreamName } from '../events/streams.ts'
 import { codeOf } from '../lib/errors.ts'
+import { step } from '../lib/points.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 import { schemaOf } from './builds.ts'
@@ -91,7 +92,7 @@ export async function takeBatch(
     else await prepare(free)
   }
   const events = without(free, refused)
-  return transaction(pool, async (client) => {
+  const apply = async (client: ClientBase) => {
     const row = await lockBuild(client, name, build)
     if (row === undefined || row.checkpoint !== state.checkpoint || row.lifted !== state.lifted) throw new BuildMoved(name, build)
     let poisons: readonly Poison[] = refused
@@ -100,15 +101,16 @@ export async function takeBatch(
       await enter(client, projection, build)
       if (isolating)
         poisons = [...refused, ...(await isolate(savepointed(client, projection, of), events, (error) => !isEngineError(error)))]
-      else await projection.apply(sqlOn(client), events, of)
+      else await step('projection.rows', () => projection.apply(sqlOn(client), events, of))
     }
     const sql = sqlOn(client)
     for (const { event, error } of poisons)
       await sql`insert into public.quarantined_streams (projection, build, stream, revision, event_id, position, error)
                 values (${name}, ${build}, ${event.stream}, ${event.revision}, ${event.id}, ${event.position}, ${describe(error)})`
-    const moved = await sql`
+    const move = () => sql`
       update public.projections set checkpoint = ${batch.checkpoint}, updated_at = clock_timestamp()
       where name = ${name} and build = ${build} and checkpoint is not distinct from ${state.checkpoint} returning build`
+    const moved = await step('projection.checkpoint', move)
     if (moved.length === 0) throw new BuildMoved(name, build)
     return {
       state: {
@@ -119,5 +121,6 @@ export async function takeBatch(
       },
       poisons,
     }
-  })
+  }
+  return step('projection.transaction', () => transaction(pool, apply))
 }

@@ -1,4 +1,5 @@
 import { finality, statusOf } from '../../events/delivery.ts'
+import { step } from '../../lib/points.ts'
 import { type Fact, FactRefused } from '../../ports/delivery-log.ts'
 import { mapBounded } from './bounded.ts'
 import type { HistoryTables } from './migrations.ts'
@@ -43,7 +44,7 @@ export function factWriter(session: Session, tables: HistoryTables, kept: Retent
     }
     await write([...all.values()].map(({ fact, ttl }) => statements.fact(fact, ttl)))
     // Only for the state that each delivery has after this batch: most are routed and done within one or two.
-    await write([...greatest.values()].flatMap(({ fact, ttl }) => statements.places(fact, ttl)))
+    await step('cassandra.places', () => write([...greatest.values()].flatMap(({ fact, ttl }) => statements.places(fact, ttl))))
   }
 }
 

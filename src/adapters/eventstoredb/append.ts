@@ -1,6 +1,7 @@
 import { ANY, type AppendExpectedRevision, NO_STREAM, STREAM_EXISTS, WrongExpectedVersionError } from '@eventstore/db-client'
 import type { Checkpoint } from '../../events/envelope.ts'
 import { isDayStream, type StreamName } from '../../events/streams.ts'
+import { step } from '../../lib/points.ts'
 import { type Appended, type ExpectedRevision, meets, RevisionConflict } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
 import { type AppendItem, toCheckpoint } from './events.ts'
@@ -54,7 +55,7 @@ export function appender(engine: Engine): Appender {
       turnOf(stream)(async () => {
         const options = { ...callOptions, expectedRevision: NO_STREAM } as const
         try {
-          await ask(stream, () => client.setStreamMetadata(stream, metadata, options))
+          await step('eventstoredb.limit', () => ask(stream, () => client.setStreamMetadata(stream, metadata, options)))
         } catch (error) {
           if (!(error instanceof WrongExpectedVersionError)) throw error // else it has some already
         }

@@ -1,4 +1,5 @@
 import type { MessageId } from '../../events/ids.ts'
+import { step } from '../../lib/points.ts'
 import { sealMessage } from '../accepting.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import type { Detail } from '../errors.ts'
@@ -33,12 +34,13 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
         const { tenant } = caller
         const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
         const id = idOf(body.id)
-        await bus.produce({
+        const record = {
           tenant,
           acceptedAt: new Date(now()).toISOString(),
           correlationId: requestId,
           messages: [sealMessage(vault, tenant, id, body, payloadIn(rawBody))],
-        })
+        }
+        await step('message.produce', () => bus.produce(record))
         return accepted(written(id))
       },
     }),
@@ -67,7 +69,8 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
         const messages = body.events.map((event, i) =>
           sealMessage(vault, tenant, idOf(event.id), event, payloadIn(rawBody.subarray(spans[i]!.start, spans[i]!.end))),
         )
-        await bus.produce({ tenant, acceptedAt: new Date(now()).toISOString(), correlationId: requestId, messages })
+        const record = { tenant, acceptedAt: new Date(now()).toISOString(), correlationId: requestId, messages }
+        await step('batch.produce', () => bus.produce(record))
         return accepted(`[${messages.map(({ id }) => written(id)).join(',')}]`)
       },
     }),

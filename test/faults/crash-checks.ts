@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
+import type { Traffic } from './crash-traffic.ts'
+
+export interface Tally {
+  readonly accepted: number
+  readonly requests: number
+  /** Requests answered 200 beyond one for each chain of a delivery. */
+  readonly duplicates: number
+}
+
+/**
+ * Waits until a service and what its callers and its receiver saw agree, and deletes the webhook. Throws with what they do
+ * not agree on when that lasts too long.
+ */
+export async function agreement(url: string, traffic: Traffic, ms = 60_000): Promise<Tally> {
+  const end = performance.now() + ms
+  for (;;) {
+    const { problems, tally } = await look(url, traffic).catch((error: unknown) => ({ problems: [String(error)], tally: null }))
+    if (problems.length === 0 && tally !== null) {
+      const api = await clientOf(url)
+      await api.call('DELETE', `/v1/webhooks/${traffic.webhook}`)
+      return tally
+    }
+    if (performance.now() > end)
+      throw new Error(`after ${ms} ms still ${problems.length} things that do not agree:\n${problems.slice(0, 20).join('\n')}`)
+    await sleep(200)
+  }
+}
+
+async function look(url: string, traffic: Traffic): Promise<{ problems: string[]; tally: Tally | null }> {
+  const api = await clientOf(url)
+  const { webhook, seen } = traffic
+  const missing = traffic.accepted().filter((id) => !seen.has(id))
+  // Most of the waiting is for these; all pages are read once there is hope.
+  if (missing.length > 0) return { problems: missing.map((id) => `${id} was accepted, and has not arrived`), tally: null }
+  for (const status of ['pending', 'retrying']) {
+    const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook}/deliveries?status=${status}&limit=10`)
+    if (data.length > 0) return { problems: data.map(({ event_id }) => `${event_id} is ${status}`), tally: null }
+  }
+  const deliveries = await allDeliveries(api, webhook)
+  const problems = [
+    ...ofDeliveries(deliveries, traffic),
+    ...ofBatches(traffic),
+    ...(await ofRejections(api, traffic)),
+    ...(await ofCommands(api, traffic)),
+  ]
+  const sum = (numbers: readonly number[]) => numbers.reduce((total, one) => total + one, 0)
+  const tally = {
+    accepted: traffic.accepted().length,
+    requests: sum([...seen.values()].map(({ requests }) => requests)),
+    duplicates: sum(deliveries.map((delivery) => Math.max(0, (seen.get(delivery.event_id)?.ok ?? 0) - delivery.chain))),
+  }
+  return { problems, tally }
+}
+
+async function allDeliveries(api: Client, webhook: string): Promise<DeliveryAnswer[]> {
+  const all: DeliveryAnswer[] = []
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const from: string = cursor === '' ? '' : `&cursor=${cursor}`
+    const page: Page<DeliveryAnswer> = await api.get(`/v1/webhooks/${webhook}/deliveries?limit=100${from}`)
+    all.push(...page.data)
+    cursor = page.pagination.next_cursor
+  }
+  return all
+}
+
+function ofDeliveries(deliveries: readonly DeliveryAnswer[], traffic: Traffic): string[] {
+  const problems: string[] = []
+  const byEvent = new Map<string, DeliveryAnswer>()
+  for (const delivery of deliveries) {
+    const { event_id: id, status, attempts } = delivery
+    if (byEvent.has(id)) problems.push(`${id} was delivered as two deliveries`)
+    byEvent.set(id, delivery)
+    const seen = traffic.seen.get(id) ?? { requests: 0, ok: 0, attempts: new Map<number, number>() }
+    if (status !== 'success' && status !== 'failed') problems.push(`${id} is ${status}`)
+    const successes = attempts.filter((attempt) => attempt.status === 'success').length
+    if (successes > seen.ok) problems.push(`${id} has ${successes} successes, of which the receiver saw ${seen.ok}`)
+    if (status === 'success' && successes === 0) problems.push(`${id} is a success without an attempt that was one`)
+    // One that brought no answer may never have come.
+    const answered = attempts.filter(({ response_code }) => response_code !== null)
+    for (const number of new Set(answered.map((attempt) => attempt.number))) {
+      const recorded = answered.filter((attempt) => attempt.number === number).length
+      const came = seen.attempts.get(number) ?? 0
+      if (recorded > came) problems.push(`${id} has ${recorded} answered attempts ${number}, of which the receiver saw ${came}`)
+    }
+    if (traffic.replayed.has(delivery.id) && delivery.chain < 2) problems.push(`${id} was replayed, and has one chain`)
+  }
+  for (const id of traffic.accepted()) if (!byEvent.has(id)) problems.push(`${id} was accepted, and is not in the history`)
+  for (const id of traffic.seen.keys()) {
+    if (!traffic.mayBe(id)) problems.push(`${id} arrived, and was never posted`)
+    if (!byEvent.has(id)) problems.push(`${id} arrived, and is not in the history`)
+  }
+  const unsigned = traffic.unsigned()
+  if (unsigned > 0) problems.push(`${unsigned} requests have a wrong signature`)
+  return problems
+}
+
+/** Those of which nobody knows are whole, or not there. */
+const ofBatches = ({ batches, seen }: Traffic): string[] =>
+  batches.unknown.flatMap((ids) => {
+    const came = ids.filter((id) => seen.has(id)).length
+    return came === 0 || came === ids.length ? [] : [`${came} events of the batch of ${ids[0]} have arrived, of ${ids.length}`]
+  })
+
+async function ofRejections(api: Client, { clashes }: Traffic): Promise<string[]> {
+  const problems: string[] = []
+  for (const id of clashes) {
+    const { data } = await api.get<{ data: { status: string; has_rejections: boolean } }>(`/v1/events/${id}`)
+    if (data.status !== 'routed') problems.push(`${id} is ${data.status}`)
+    if (!data.has_rejections) problems.push(`${id} was posted with other content, and has no rejection`)
+  }
+  return problems
+}
+
+async function ofCommands(api: Client, { webhook, described }: Traffic): Promise<string[]> {
+  const { description } = await api.get<WebhookAnswer & { description: string | null }>(`/v1/webhooks/${webhook}`)
+  const is = Number(description ?? 0)
+  return is >= described.answered && is <= described.sent
+    ? []
+    : [`the webhook is described as ${is}: ${described.answered} was answered, ${described.sent} the last`]
+}

@@ -1,0 +1,63 @@
+import { env } from 'node:process'
+import { expect } from 'chai'
+import { type Point, points } from '../../src/lib/points.ts'
+import { describeOn } from '../support/engine-sets.ts'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { agreement } from './crash-checks.ts'
+import { crash } from './crash-points.ts'
+import { apartFromOneAnother, oneProcess, type Processes } from './crash-processes.ts'
+import { sample, seed, seeded } from './crash-seed.ts'
+import { traffic } from './crash-traffic.ts'
+
+/** All points, on all engines, takes half an hour: `npm run test:full`. By default it is some of them. */
+const isFull = env.KOLBAK_TEST_FULL === 'true'
+const moments = ['before', 'after'] as const
+const ofOneEngine = /^(eventstoredb|cassandra)\./
+const onPostgres = points.filter((point) => !ofOneEngine.test(point))
+
+function suite(title: string, start: () => Promise<Processes>, passed: readonly Point[], sampled = passed.length * 2) {
+  describe(title, function () {
+    this.timeout(150_000)
+    const random = seeded(seed)
+    let processes: Processes
+    let receiver: Receiver
+    let round = 0
+    before(async () => {
+      ;[processes, receiver] = await Promise.all([start(), startReceiver()])
+      await processes.ready()
+    })
+    after(async () => {
+      await receiver.close()
+      await processes.stop()
+    })
+
+    it('passes each of them when nothing fails, and repeats no request', async () => {
+      const load = await traffic(processes.urls, receiver, ++round, random)
+      const facts = () => processes.all.flatMap((process) => process.facts)
+      const missing = () => passed.filter((point) => !facts().some((fact) => fact.msg === 'point.passed' && fact.point === point))
+      await waitFor(() => missing().length === 0, { ms: 20_000 }).catch(() => expect(missing(), 'points not passed').to.deep.equal([]))
+      await load.stop()
+      const { accepted, requests, duplicates } = await agreement(processes.urls[0]!, load)
+      console.log(`      ${accepted} accepted, ${requests} requests`)
+      expect(duplicates).to.equal(0)
+    })
+
+    const all = passed.flatMap((point) => moments.map((moment) => ({ point, moment })))
+    for (const { point, moment } of sample(all, sampled, random))
+      it(`comes right after a kill -9 ${moment} ${point}`, async () => {
+        const { accepted, requests, duplicates, deaths } = await crash(processes, receiver, { point, moment, round: ++round, random })
+        console.log(`      ${deaths} deaths, ${accepted} accepted, ${requests} requests, ${duplicates} repeated`)
+      })
+  })
+}
+
+const roles = ['api', 'dispatcher', 'projector']
+suite(`a kill at each step (seed ${seed})`, oneProcess, onPostgres, isFull ? undefined : 6)
+if (isFull) {
+  suite(`a kill at each step, roles apart (seed ${seed})`, () => apartFromOneAnother(roles), onPostgres)
+  describeOn('on other engines', ['eventstoredb', 'kafka', 'cassandra'], () => {
+    suite(`a kill at each step (seed ${seed})`, oneProcess, points)
+    suite(`a kill at each step, roles apart (seed ${seed})`, () => apartFromOneAnother(roles), points)
+  })
+}

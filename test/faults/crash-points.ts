@@ -1,0 +1,53 @@
+import type { Point } from '../../src/lib/points.ts'
+import type { Crash } from '../support/crash-at.ts'
+import type { Receiver } from '../support/receiver.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { agreement, type Tally } from './crash-checks.ts'
+import { maxInFlight, type Processes } from './crash-processes.ts'
+import { traffic } from './crash-traffic.ts'
+
+/** Points that are passed when a process starts, and seldom later. */
+const atStart: ReadonlySet<Point> = new Set(['leases.take'])
+
+/**
+ * Under load, has a process die at a point, and once more at the same point while it recovers; then all has come right.
+ * Answers what came of the load, and how many deaths it took.
+ */
+export async function crash(
+  processes: Processes,
+  receiver: Receiver,
+  { round, random, ...at }: { point: Point; moment: Crash['moment']; round: number; random: () => number },
+): Promise<Tally & { deaths: number }> {
+  const url = processes.urls[0]!
+  await processes.ready()
+  const before = processes.deaths
+  const load = await traffic(processes.urls, receiver, round, random)
+  const grown = async (by: number) => {
+    const from = load.accepted().length
+    await waitFor(() => load.accepted().length > from + by, { ms: 30_000, what: 'events to be accepted' })
+  }
+  try {
+    await grown(30)
+    const count = 1 + Math.floor(random() * 3)
+    const isAtStart = atStart.has(at.point)
+    await processes.plan([
+      { ...at, count, from: isAtStart ? 'start' : 'signal' },
+      { ...at, count: 1, from: 'start' },
+    ])
+    for (const process of processes.all) process.signal(isAtStart ? 'SIGKILL' : 'SIGUSR2')
+    const kills = isAtStart ? processes.all.length : 0
+    await waitFor(() => processes.deaths > before + kills, { ms: 30_000, what: `a death ${at.moment} ${at.point}` })
+    await processes.ready()
+    await grown(30)
+  } finally {
+    await load.stop()
+    // What it did not come to again while it recovered.
+    await processes.plan([])
+  }
+  await processes.ready()
+  const tally = await agreement(url, load)
+  const deaths = processes.deaths - before
+  if (processes.failures.length > 0) throw new Error(processes.failures.join('\n'))
+  if (tally.duplicates > deaths * maxInFlight) throw new Error(`${tally.duplicates} requests were repeated after ${deaths} deaths`)
+  return { ...tally, deaths }
+}

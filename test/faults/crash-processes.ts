@@ -1,0 +1,165 @@
+import { once } from 'node:events'
+import { rename, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type { Crash } from '../support/crash-at.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { enginesFor } from '../support/engine-sets.ts'
+import { type Fact, spawnService, temporaryFolder } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+type Child = ReturnType<typeof spawnService>
+
+/** A process of the service that is started again whenever it dies, at the same address, as by a supervisor. */
+export interface Supervised {
+  readonly roles: string
+  readonly url: string
+  /** All that it has logged, through all its starts. */
+  readonly facts: readonly Fact[]
+  /** How often it has died so far. */
+  readonly deaths: number
+  signal(signal: NodeJS.Signals): void
+  /** Resolves when the process that runs now is ready. */
+  ready(): Promise<void>
+  stop(): Promise<void>
+}
+export interface Processes {
+  readonly all: readonly Supervised[]
+  /** Where the API is. */
+  readonly urls: readonly string[]
+  readonly deaths: number
+  /** Ends of processes that were no kills: a start or a drain that failed. */
+  readonly failures: readonly string[]
+  ready(): Promise<void>
+  /** Has processes die one after another as the list says (see support/crash-at.ts); an empty one takes back what has not come. */
+  plan(crashes: readonly Crash[]): Promise<void>
+  stop(): Promise<void>
+}
+
+const preloaded = join(import.meta.dirname, '../support/crash-at.ts')
+/** Requests that a process may have under way: as many may be repeated after its death. */
+export const maxInFlight = 64
+/** Quick, so that whoever is left takes over within a second or two. */
+const quick = {
+  NODE_OPTIONS: `--import ${preloaded}`,
+  KOLBAK_LEASE_MS: '1000',
+  KOLBAK_CLAIM_MS: '3000',
+  KOLBAK_REQUEST_TIMEOUT_MS: '1000',
+  KOLBAK_CONNECT_TIMEOUT_MS: '500',
+  KOLBAK_MAX_IN_FLIGHT: String(maxInFlight),
+  KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3,0.3',
+}
+
+/** All roles in one process, on a Postgres of its own. */
+export async function oneProcess(): Promise<Processes> {
+  const dataDir = await temporaryFolder()
+  return supervised([{ roles: 'api,dispatcher,projector', dataDir }], {}, dataDir, () => rm(dataDir, { recursive: true, force: true }))
+}
+
+/** A process for each of these roles, on one database. */
+export async function apartFromOneAnother(roles: readonly string[]): Promise<Processes> {
+  const db: TestDatabase = await freshDatabase()
+  const folders = await Promise.all(roles.map(temporaryFolder))
+  const variables = {
+    DATABASE_URL: db.url,
+    KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
+    KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
+  }
+  const starts = roles.map((role, i) => ({ roles: role, dataDir: folders[i]! }))
+  return supervised(starts, variables, db.url, async () => {
+    await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })))
+    await db.drop()
+  })
+}
+
+async function supervised(
+  starts: readonly { roles: string; dataDir: string }[],
+  variables: Record<string, string>,
+  database: string,
+  clean: () => Promise<void>,
+): Promise<Processes> {
+  const engines = await enginesFor(database)
+  const folder = await temporaryFolder()
+  const planFile = join(folder, 'plan.json')
+  const plan = async (crashes: readonly Crash[]) => {
+    // Written whole, then moved: a process may read it at any moment.
+    await writeFile(`${planFile}.new`, JSON.stringify(crashes))
+    await rename(`${planFile}.new`, planFile)
+  }
+  await plan([])
+  const failures: string[] = []
+  const all: Supervised[] = []
+  for (const { roles, dataDir } of starts) {
+    const port = await freePort()
+    const own = { KOLBAK_ROLES: roles, PORT: String(port), CRASH_PLAN: planFile }
+    const start = () => spawnService(dataDir, { ...engines, ...quick, ...variables, ...own })
+    all.push(supervise(roles, `http://127.0.0.1:${port}`, start, (why) => failures.push(`${roles}: ${why}`)))
+  }
+  return {
+    all,
+    urls: all.filter(({ roles }) => roles.includes('api')).map(({ url }) => url),
+    get deaths() {
+      return all.reduce((sum, { deaths }) => sum + deaths, 0)
+    },
+    failures,
+    plan,
+    async ready() {
+      await Promise.all(all.map((process) => process.ready()))
+    },
+    async stop() {
+      await Promise.all(all.map((process) => process.stop()))
+      await rm(folder, { recursive: true, force: true })
+      await clean()
+    },
+  }
+}
+
+function supervise(roles: string, url: string, start: () => Child, onFailure: (why: string) => void): Supervised {
+  const facts: Fact[] = []
+  let stopped = false
+  let deaths = 0
+  const watch = (): Child => {
+    const started = start()
+    started.child.once('exit', (code, signal) => {
+      facts.push(...started.facts)
+      // Killed, or drained because it was asked to; all else is its own failure.
+      if (signal === null && code !== 0) onFailure(`ended with ${code}: ${started.errors.join('\n')}`)
+      if (stopped) return
+      deaths++
+      now = watch()
+    })
+    return started
+  }
+  let now = watch()
+  return {
+    roles,
+    url,
+    get facts() {
+      return [...facts, ...now.facts]
+    },
+    get deaths() {
+      return deaths
+    },
+    signal: (signal) => now.child.kill(signal),
+    async ready() {
+      await waitFor(() => now.facts.some(({ msg }) => msg === 'kolbak.ready'), { ms: 60_000, what: `${roles} to be ready` })
+    },
+    async stop() {
+      stopped = true
+      const { child } = now
+      if (child.exitCode !== null || child.signalCode !== null) return
+      child.kill('SIGCONT')
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  if (address === null || typeof address !== 'object') throw new Error('no free port')
+  return address.port
+}

@@ -1,0 +1,144 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { load } from '../support/load.ts'
+import type { Receiver } from '../support/receiver.ts'
+import { type Client, clientOf, type WebhookAnswer } from '../support/service.ts'
+
+/** What one event's requests came to at the receiver. */
+export interface Seen {
+  requests: number
+  /** Answered 200. */
+  ok: number
+  /** By the number of the attempt. */
+  readonly attempts: Map<number, number>
+}
+/** All that a service does, for one webhook of its own, and what its callers were told. */
+export interface Traffic {
+  readonly webhook: string
+  /** Ids of events that got a 202, alone or in a batch. */
+  accepted(): string[]
+  /** Whether an event of this id may be there, answered or not. */
+  mayBe(id: string): boolean
+  /** Batches by their ids: those that got a 202, and those that may be there or not. */
+  readonly batches: { readonly accepted: string[][]; readonly unknown: string[][] }
+  /** Ids that were accepted once more with other content. */
+  readonly clashes: ReadonlySet<string>
+  /** Deliveries whose replay got a 202. */
+  readonly replayed: ReadonlySet<string>
+  /** Descriptions are numbers that rise: the last that got a 200, and the last that was sent. */
+  readonly described: { readonly answered: number; readonly sent: number }
+  /** By webhook-id. */
+  readonly seen: ReadonlyMap<string, Seen>
+  /** Requests whose signature was wrong. */
+  unsigned(): number
+  stop(): Promise<void>
+}
+
+/** Events a second at each API, beside the batches. */
+const perSecond = 40
+/** More than a webhook's slots and its queue hold: the rest is parked. */
+const batchSize = 540
+
+/**
+ * Begins a mixed load: events, batches, the same events again with the same and with other content, changes of the webhook,
+ * replays. A tenth of the requests is answered 503. Whatever cannot reach the service goes on trying.
+ * @param round makes ids of its own
+ */
+export async function traffic(urls: readonly string[], receiver: Receiver, round: number, random: () => number): Promise<Traffic> {
+  const api = await clientOf(urls[0]!)
+  const path = `/round-${round}`
+  const seen = new Map<string, Seen>()
+  receiver.answer(path, ({ headers }, response) => {
+    const id = String(headers['webhook-id'])
+    const attempt = Number(headers['kolbak-attempt'])
+    const isOk = random() >= 0.1
+    const known = seen.get(id) ?? { requests: 0, ok: 0, attempts: new Map<number, number>() }
+    seen.set(id, known)
+    known.requests++
+    if (isOk) known.ok++
+    known.attempts.set(attempt, (known.attempts.get(attempt) ?? 0) + 1)
+    response.writeHead(isOk ? 200 : 503).end()
+  })
+  const { id: webhook, secret } = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event: '*' })
+  receiver.verify(path, secret)
+
+  const authorization = `Bearer ${api.token}`
+  const first = round * 1_000_000
+  const loads = urls.map((url, i) => load(url, authorization, { perSecond, from: first + i * 100_000 }))
+  const batches = { accepted: [] as string[][], unknown: [] as string[][] }
+  const clashes = new Set<string>()
+  const replayed = new Set<string>()
+  const described = { answered: 0, sent: 0 }
+  const alone = () => loads.flatMap((one) => one.accepted)
+  const recent = () => loads.flatMap((one) => one.accepted.slice(-20))
+  let turn = 0
+  /** A request to one of the APIs; null when its answer did not come. */
+  const call = async <T>(...[method, at, body]: Parameters<Client['call']>) => {
+    const response = await fetch(`${urls[turn++ % urls.length]}${at}`, {
+      method,
+      headers: { authorization, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(10_000),
+    })
+    const text = await response.text()
+    return { status: response.status, body: JSON.parse(text) as T }
+  }
+  let running = true
+  const again = async (everyMs: number, work: () => Promise<void>) => {
+    while (running) {
+      await work().catch(() => undefined) // nobody answered: what it did is unknown to its caller
+      await sleep(everyMs)
+    }
+  }
+  let batch = 0
+  const works = [
+    again(1_500, async () => {
+      const ids = Array.from({ length: batchSize }, (_, i) => `batch_${round}_${batch}_${i}`)
+      batch++
+      batches.unknown.push(ids)
+      const events = ids.map((id) => ({ id, event: 'batch.posted', payload: { id } }))
+      if ((await call('POST', '/v1/events/batch', { events })).status !== 202) return
+      batches.unknown.splice(batches.unknown.indexOf(ids), 1)
+      batches.accepted.push(ids)
+    }),
+    again(300, async () => {
+      const sent = ++described.sent
+      const { status } = await call('PATCH', `/v1/webhooks/${webhook}`, { description: String(sent) })
+      if (status === 200) described.answered = sent
+    }),
+    again(400, async () => {
+      const [id] = recent()
+      if (id === undefined || clashes.has(id)) return
+      const { status } = await call('POST', '/v1/events', { id, event: 'load.posted', payload: { other: true } })
+      if (status === 202) clashes.add(id)
+    }),
+    again(200, async () => {
+      const id = recent().at(-1)
+      if (id !== undefined) await call('POST', '/v1/events', { id, event: 'load.posted', payload: { id } })
+    }),
+    again(500, async () => {
+      const { body } = await call<{ data: { id: string }[] }>('GET', `/v1/webhooks/${webhook}/deliveries?status=success&limit=1`)
+      const [delivery] = body.data
+      if (delivery === undefined || replayed.has(delivery.id)) return
+      const { status } = await call('POST', `/v1/deliveries/${delivery.id}/replay`)
+      if (status === 202) replayed.add(delivery.id)
+    }),
+  ]
+  return {
+    webhook,
+    accepted: () => [...alone(), ...batches.accepted.flat()],
+    mayBe(id) {
+      const n = Number(/^evt_(\d+)$/.exec(id)?.[1])
+      return (n >= first && n < first + 1_000_000) || id.startsWith(`batch_${round}_`)
+    },
+    batches,
+    clashes,
+    replayed,
+    described,
+    seen,
+    unsigned: () => receiver.received(path).filter(({ verified }) => verified === false).length,
+    async stop() {
+      running = false
+      await Promise.all([...loads.map((one) => one.stop()), ...works])
+    },
+  }
+}

@@ -1,0 +1,66 @@
+import { env } from 'node:process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import { describeOn } from '../support/engine-sets.ts'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import { agreement } from './crash-checks.ts'
+import { apartFromOneAnother, maxInFlight, type Processes } from './crash-processes.ts'
+import { seed, seeded } from './crash-seed.ts'
+import { traffic } from './crash-traffic.ts'
+
+const isFull = env.KOLBAK_TEST_FULL === 'true'
+const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
+/** Longer than leases and claims run. */
+const frozenMs = { min: 1_500, max: 5_000 }
+
+function suite() {
+  describe(`two processes of each role, killed and frozen at random (seed ${seed})`, function () {
+    this.timeout(300_000)
+    let processes: Processes
+    let receiver: Receiver
+    beforeEach(async () => {
+      ;[processes, receiver] = await Promise.all([apartFromOneAnother(roles), startReceiver()])
+      await processes.ready()
+    })
+    afterEach(async () => {
+      await receiver.close()
+      await processes.stop()
+    })
+
+    it('loses nothing that got a 202, and the history says what the receiver saw', async () => {
+      const random = seeded(seed)
+      const between = ({ min, max }: { min: number; max: number }) => min + random() * (max - min)
+      const done = { kills: 0, drains: 0, freezes: 0 }
+      const load = await traffic(processes.urls, receiver, 1, random)
+      const end = performance.now() + (isFull ? 60_000 : 12_000)
+      const thaws: Promise<void>[] = []
+      while (performance.now() < end) {
+        await sleep(between({ min: 200, max: 1_500 }))
+        const one = processes.all[Math.floor(random() * processes.all.length)]!
+        const what = random()
+        if (what < 0.6) {
+          one.signal('SIGKILL')
+          done.kills++
+        } else if (what < 0.75) {
+          one.signal('SIGTERM')
+          done.drains++
+        } else {
+          one.signal('SIGSTOP')
+          done.freezes++
+          // To whoever runs by then: one that was killed meanwhile is another process.
+          thaws.push(sleep(between(frozenMs)).then(() => one.signal('SIGCONT')))
+        }
+      }
+      await Promise.all(thaws)
+      await processes.ready()
+      await load.stop()
+      const { accepted, requests, duplicates } = await agreement(processes.urls[0]!, load)
+      console.log(`      ${JSON.stringify(done)}: ${accepted} accepted, ${requests} requests, ${duplicates} repeated`)
+      expect(processes.failures).to.deep.equal([])
+      expect(duplicates).to.be.at.most((done.kills + done.drains + done.freezes) * maxInFlight)
+    })
+  })
+}
+
+suite()
+if (isFull) describeOn('on other engines', ['eventstoredb', 'kafka', 'cassandra'], suite)
