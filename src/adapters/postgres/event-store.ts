@@ -3,7 +3,6 @@ import type { Checkpoint } from '../../events/envelope.ts'
 import { dayOfStream, type Family, isDayStream } from '../../events/streams.ts'
 import { groupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { Log } from '../../lib/log.ts'
-import { type Wake, wake } from '../../lib/wake.ts'
 import { EventRefused, type EventStore, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
 import { dayPartitions, isMissingPartition } from './day-partitions.ts'
 import {
@@ -17,7 +16,8 @@ import {
 } from './event-store-append.ts'
 import { toPortError } from './event-store-errors.ts'
 import { askWithin } from './event-store-query.ts'
-import { type EventRow, subscription, toRecordedEvent, type Wanted, wantedOf } from './event-store-subscription.ts'
+import { type EventRow, subscription, toRecordedEvent, wantedOf } from './event-store-subscription.ts'
+import { tail } from './event-store-tail.ts'
 
 export interface PostgresEventStore extends EventStore {
   /**
@@ -47,7 +47,6 @@ const lingerMs = 10
 export function postgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
   const { pool, log, identity, dayStreamMaxAgeSeconds, statementTimeoutMs = 10_000 } = options
   const closing = new AbortController()
-  const subscribers = new Set<{ wanted: Wanted; wake: Wake }>()
   const ask = askWithin(pool, statementTimeoutMs)
   const days = dayPartitions({
     pool,
@@ -55,15 +54,13 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
     onError: (error) => log.warn({ error }, 'event_store.next_day_not_made'),
   })
 
-  const notify = (kind: 'commands' | 'days') => {
-    for (const subscriber of subscribers) if (subscriber.wanted[kind]) subscriber.wake.notify()
-  }
-  const lane = (kind: 'commands' | 'days', linger: number, writeRound: (items: readonly AppendItem[]) => Promise<AppendOutcome[]>) =>
+  const newest = tail({ ask, log, signal: closing.signal })
+  const lane = (linger: number, writeRound: (items: readonly AppendItem[]) => Promise<AppendOutcome[]>) =>
     groupCommit<AppendItem, AppendOutcome>({
       async write(items) {
         const outcomes: AppendOutcome[] = []
         for (const round of roundsOf(items)) outcomes.push(...(await writeRound(round)))
-        notify(kind)
+        newest.notify()
         return outcomes
       },
       bytesOf: (item) => item.bytes,
@@ -72,8 +69,8 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
       isPoison: isDataError,
       full: () => new StoreUnavailable('too many appends are waiting to be written'),
     })
-  const commandLane = lane('commands', 0, (items) => writeAppends(ask, items))
-  const dayLane = lane('days', lingerMs, async (items) => {
+  const commandLane = lane(0, (items) => writeAppends(ask, items))
+  const dayLane = lane(lingerMs, async (items) => {
     // Before the statement, never inside it: making a partition takes locks that appends must not wait for.
     const write = async () => {
       await days.ensure(items.map((item) => item.day!))
@@ -88,23 +85,6 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
     }
   })
 
-  async function* subscribe(wanted: Wanted, after: Checkpoint | null, batch: number, signal: AbortSignal) {
-    const subscriber = { wanted, wake: wake() }
-    subscribers.add(subscriber)
-    try {
-      yield* subscription({
-        ask,
-        log,
-        wanted,
-        after,
-        batch,
-        wake: subscriber.wake,
-        signal: AbortSignal.any([signal, closing.signal]),
-      })
-    } finally {
-      subscribers.delete(subscriber)
-    }
-  }
   const answer = async <R extends QueryResultRow>(query: QueryConfig): Promise<R[]> => {
     try {
       return await ask<R>(query)
@@ -143,7 +123,8 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
       })
       return rows.map(toRecordedEvent)
     },
-    subscribe: ({ families, after, signal, batch = 500 }) => subscribe(wantedOf(families), after, batch, signal),
+    subscribe: ({ families, after, signal, batch = 500 }) =>
+      subscription({ ask, log, tail: newest, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
     async head(families: readonly Family[]) {
       const wanted = wantedOf(families)
       const rows = await answer<{ head: bigint | string | null }>({
