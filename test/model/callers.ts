@@ -1,0 +1,124 @@
+import { replay } from '../../src/commands/replay.ts'
+import type { WebhookCommand } from '../../src/commands/webhook.ts'
+import type { EventId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { payloadAad } from '../../src/events/sealed-fields.ts'
+import { tenantStream, webhookStream } from '../../src/events/streams.ts'
+import { deliveryId } from '../../src/lib/delivery-id.ts'
+import { untilDone } from '../../src/lib/retry.ts'
+import type { Hook, Step } from './plan.ts'
+import { indexKey } from './tables.ts'
+import { keyring, type World } from './world.ts'
+
+const ulid = (end: string) => end.padStart(26, '0')
+export const tenantOf = (hook: Hook): TenantId => ulid(hook === 'C' ? '2' : '1') as TenantId
+export const webhookOf = (hook: Hook): WebhookId => ulid(hook) as WebhookId
+export const hostOf = (hook: Hook): string => `${hook.toLowerCase()}.test`
+const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+const timestamp = () => new Date(Date.now()).toISOString()
+const untilHeard = <T>(work: () => Promise<T>) => untilDone(work, { onError() {} })
+/** A message's first letter says whose it is: all tenants post the same. */
+const messagesOf = (tenant: TenantId, ids: readonly string[]) => ids.map((id) => `${id}_${tenant.at(-1)}` as MessageId)
+export const bodyOf = (message: string, content: string) => JSON.stringify({ id: message, payload: content })
+
+/** What a webhook's owner does: a command through the real handler, then the bounded wait of a 201. */
+async function change(world: World, hook: Hook, command: WebhookCommand, turn: string): Promise<boolean> {
+  const { code, events } = world
+  const isCreation = command.type === 'CreateWebhook'
+  const context = {
+    caller: { tenant: tenantOf(hook), actor: 'client:model' as const, scopes: new Set<never>(), keyId: null },
+    correlationId: turn,
+    turnId: turn as EventId,
+    now: timestamp(),
+    ...(isCreation ? { create: true } : {}),
+  }
+  const streams = code.commandStreams.commandStreams(events, keyring)
+  try {
+    const turnOnce = () => code.handler.handle(streams, code.webhookCommands.webhookDecider, webhookStream(webhookOf(hook)), command, context)
+    await untilDone(turnOnce, { onError() {}, isFinal: (error) => (error as { code?: string }).code === 'not_found' })
+  } catch {
+    return false // there was nothing to change (any more)
+  }
+  return isCreation
+}
+export async function create(world: World, step: Extract<Step, { kind: 'create' }>): Promise<void> {
+  const { hook } = step
+  const [id, tenant] = [webhookOf(hook), tenantOf(hook)]
+  const callback_url = `https://${hostOf(hook)}/old`
+  const rest = { key_id: null, callback_url, event: 'order.*', description: null, is_active: true, secret, retry_delays: null }
+  if (!(await change(world, hook, { type: 'CreateWebhook', id, tenant, ...rest }, `create-${hook}`))) return
+  for (let tries = 0; tries < 20; tries++) {
+    const effect = () => world.tables.webhooks.has(id)
+    const isThere = await untilHeard(() => world.simulation.call({ engine: 'postgres', name: 'webhook?', quiet: true, effect }))
+    if (isThere) {
+      world.truth.created.set(id, { tenant, at: world.simulation.now })
+      break
+    }
+    await sleep(50)
+  }
+  if (step.thenPost !== undefined) await post(world, { at: 0, kind: 'post', messages: [step.thenPost], content: 'x' })
+}
+export async function command(world: World, step: Extract<Step, { kind: 'change' | 'activate' | 'deactivate' | 'delete' }>): Promise<void> {
+  const { hook, kind, at } = step
+  const commands: Readonly<Record<typeof kind, WebhookCommand>> = {
+    change: { type: 'ChangeWebhook', callback_url: `https://${hostOf(hook)}/new` },
+    activate: { type: 'ChangeWebhook', is_active: true },
+    deactivate: { type: 'ChangeWebhook', is_active: false },
+    delete: { type: 'DeleteWebhook' },
+  }
+  await change(world, hook, commands[kind], `${kind}-${hook}-${at}`)
+}
+/** A tenant is suspended or resumed: the one of webhook C. */
+export function suspend(world: World, isSuspended: boolean): void {
+  const tenant = tenantOf('C')
+  const type = isSuspended ? 'TenantSuspended' : 'TenantResumed'
+  const metadata = { schema: 1, actor: 'system:model' as const, tenant, time: timestamp(), $correlationId: type, $causationId: null }
+  world.events.write(tenantStream(tenant), [{ id: `${type}${world.simulation.now}` as EventId, type, data: { id: tenant }, metadata }], 'any')
+}
+/** `POST /v1/events` of one record, by each tenant. A caller who hears nothing gives up after the bus's own second try. */
+export async function post(world: World, step: Extract<Step, { kind: 'post' }>): Promise<void> {
+  const tenants = step.target === undefined ? [tenantOf('A'), tenantOf('C')] : [tenantOf(step.target)]
+  await Promise.all(tenants.map((tenant) => postOf(world, tenant, step)))
+}
+async function postOf(world: World, tenant: TenantId, step: Extract<Step, { kind: 'post' }>): Promise<void> {
+  const asked = world.simulation.now
+  const ids = messagesOf(tenant, step.messages)
+  const { content } = step
+  const vault = await keyring.vault(tenant)
+  const target = step.target === undefined ? undefined : webhookOf(step.target)
+  const record = {
+    tenant,
+    acceptedAt: timestamp(),
+    correlationId: 'post',
+    messages: ids.map((id) => {
+      const payload = vault.seal(payloadAad(tenant, id), Buffer.from(bodyOf(id, content)))
+      return { id, event: 'order.created', eventTime: null, source: null, fingerprint: content, payload }
+    }),
+    ...(target === undefined ? {} : { target }),
+  }
+  for (let tries = 0; tries < 2; tries++)
+    try {
+      await world.bus.produce(record, step.isTwice)
+      for (const message of ids)
+        world.truth.accepted.push({ tenant, message, content, fingerprint: content, target: target ?? null, asked })
+      return
+    } catch {
+      await sleep(50)
+    }
+}
+/** `POST /v1/deliveries/:id/replay`. */
+export async function replayDelivery(world: World, step: Extract<Step, { kind: 'replay' }>): Promise<void> {
+  const { hook } = step
+  const [tenant, webhook] = [tenantOf(hook), webhookOf(hook)]
+  const message = messagesOf(tenant, [step.message])[0]!
+  const row = world.tables.index.get(indexKey(tenant, message))
+  if (!row?.webhooks.includes(webhook)) return
+  const delivery = deliveryId(tenant, message, row.place, webhook)
+  const [state] = await untilHeard(() => world.log.generation().states([{ delivery, webhook, acceptedAt: row.acceptedAt }]))
+  if (state === null || state === undefined) return
+  const chain = state.chain + 1
+  const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), keyId: null }
+  const { stream, event } = replay(state, { chain, caller, webhookRevision: 0, now: timestamp() })
+  await untilHeard(() => world.events.append(stream, [event], 'any'))
+  world.truth.replays.push({ delivery, chain })
+}

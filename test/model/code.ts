@@ -1,0 +1,60 @@
+import { pathToFileURL } from 'node:url'
+import { join } from 'node:path'
+
+/** The modules under test: those of src, or a copy in which a mistake was planted. */
+export interface Code {
+  readonly commandStreams: typeof import('../../src/commands/command-streams.ts')
+  readonly handler: typeof import('../../src/commands/handler.ts')
+  readonly webhookCommands: typeof import('../../src/commands/webhook.ts')
+  readonly consume: typeof import('../../src/dispatch/consume.ts')
+  readonly deliver: typeof import('../../src/dispatch/deliver.ts')
+  readonly due: typeof import('../../src/dispatch/due.ts')
+  readonly endpointManager: typeof import('../../src/dispatch/endpoint-manager.ts')
+  readonly gate: typeof import('../../src/dispatch/gate.ts')
+  readonly messageIndex: typeof import('../../src/dispatch/message-index.ts')
+  readonly metrics: typeof import('../../src/dispatch/metrics.ts')
+  readonly offsets: typeof import('../../src/dispatch/offsets.ts')
+  readonly retries: typeof import('../../src/dispatch/retries.ts')
+  readonly route: typeof import('../../src/dispatch/route.ts')
+  readonly schedule: typeof import('../../src/dispatch/schedule.ts')
+  readonly slots: typeof import('../../src/dispatch/slots.ts')
+  readonly webhookCopy: typeof import('../../src/dispatch/webhook-copy.ts')
+  readonly webhooks: typeof import('../../src/projections/webhooks.ts')
+  readonly deliveries: typeof import('../../src/projections/deliveries.ts')
+  readonly liveHistory: typeof import('../../src/projections/live-history.ts')
+  readonly buildRun: typeof import('../../src/projections/build-run.ts')
+  readonly eventStore: typeof import('../../src/ports/event-store.ts')
+  readonly messageBus: typeof import('../../src/ports/message-bus.ts')
+}
+const paths: Readonly<Record<keyof Code, string>> = {
+  commandStreams: 'commands/command-streams.ts',
+  handler: 'commands/handler.ts',
+  webhookCommands: 'commands/webhook.ts',
+  consume: 'dispatch/consume.ts',
+  deliver: 'dispatch/deliver.ts',
+  due: 'dispatch/due.ts',
+  endpointManager: 'dispatch/endpoint-manager.ts',
+  gate: 'dispatch/gate.ts',
+  messageIndex: 'dispatch/message-index.ts',
+  metrics: 'dispatch/metrics.ts',
+  offsets: 'dispatch/offsets.ts',
+  retries: 'dispatch/retries.ts',
+  route: 'dispatch/route.ts',
+  schedule: 'dispatch/schedule.ts',
+  slots: 'dispatch/slots.ts',
+  webhookCopy: 'dispatch/webhook-copy.ts',
+  webhooks: 'projections/webhooks.ts',
+  deliveries: 'projections/deliveries.ts',
+  liveHistory: 'projections/live-history.ts',
+  buildRun: 'projections/build-run.ts',
+  eventStore: 'ports/event-store.ts',
+  messageBus: 'ports/message-bus.ts',
+}
+export const src = join(import.meta.dirname, '../../src')
+
+export async function loadCode(root = src): Promise<Code> {
+  const loaded = await Promise.all(
+    Object.entries(paths).map(async ([name, path]) => [name, await import(pathToFileURL(join(root, path)).href)] as const),
+  )
+  return Object.fromEntries(loaded) as unknown as Code
+}

@@ -1,0 +1,95 @@
+import { finality, statusOf } from '../../src/events/delivery.ts'
+import type { DeliveryId } from '../../src/events/ids.ts'
+import type { Delivery, DeliveryHistory, DeliveryKey, DeliveryLog, Fact, PayloadKey } from '../../src/ports/delivery-log.ts'
+import { context, type Simulation } from './simulation.ts'
+
+const payloadKey = ({ tenant, message, fingerprint }: PayloadKey) => `${tenant}/${message}/${fingerprint}`
+const isGreater = (a: Fact, b: Fact) =>
+  a.chain !== b.chain
+    ? a.chain > b.chain
+    : finality[a.type] !== finality[b.type]
+      ? finality[a.type] > finality[b.type]
+      : a.attempt !== b.attempt
+        ? a.attempt > b.attempt
+        : a.eventId > b.eventId
+/** The greatest of the facts of one delivery. */
+export const greatest = (facts: readonly Fact[]): Fact | undefined =>
+  facts.reduce<Fact | undefined>((best, fact) => (best === undefined || isGreater(fact, best) ? fact : best), undefined)
+const nobody = () => Promise.reject(new Error('the model does not read this'))
+
+/** The history and the archive: a call of many facts may come to pass in part. */
+export class ModelDeliveryLog implements DeliveryLog {
+  readonly identity = 'model'
+  readonly facts = new Map<DeliveryId, Map<string, Fact>>()
+  readonly archived = new Map<string, Buffer>()
+  /** When a process last looked at a delivery before it decided to send: `<life>/<delivery>/<from table>`. */
+  readonly looked = new Map<string, number>()
+  private readonly simulation: Simulation
+  constructor(simulation: Simulation) {
+    this.simulation = simulation
+  }
+  stateOf(delivery: DeliveryId): Fact | undefined {
+    return greatest([...(this.facts.get(delivery)?.values() ?? [])])
+  }
+  private put(fact: Fact): void {
+    const facts = this.facts.get(fact.delivery) ?? new Map<string, Fact>()
+    facts.set(`${fact.eventId}`, fact)
+    this.facts.set(fact.delivery, facts)
+  }
+  archive(payloads: readonly (PayloadKey & { readonly payload: Buffer })[]) {
+    return this.simulation.call({
+      engine: 'log',
+      name: 'archive',
+      effect: () => {
+        for (const one of payloads) this.archived.set(payloadKey(one), one.payload)
+      },
+    })
+  }
+  payloads(keys: readonly PayloadKey[]) {
+    const effect = () => keys.map((key) => this.archived.get(payloadKey(key)) ?? null)
+    return this.simulation.call({ engine: 'log', name: 'payloads', quiet: true, effect })
+  }
+  private states(keys: readonly DeliveryKey[]) {
+    const { life } = context.getStore()!
+    return this.simulation.call({
+      engine: 'log',
+      name: 'states',
+      effect: () =>
+        keys.map((key) => {
+          this.looked.set(lookKey(life.id, key.delivery, 'parkedAt' in key), this.simulation.now)
+          const fact = this.stateOf(key.delivery)
+          return fact === undefined ? null : ({ ...fact, status: statusOf[fact.type], nextAttemptAt: null } as Delivery)
+        }),
+    })
+  }
+  private async record(facts: readonly Fact[]): Promise<void> {
+    const middle = facts.length > 1 && this.simulation.random.chance(0.3) ? this.simulation.random.int(1, facts.length - 1) : facts.length
+    await Promise.all(
+      [facts.slice(0, middle), facts.slice(middle)]
+        .filter((part) => part.length > 0)
+        .map((part) =>
+          this.simulation.call({
+            engine: 'log',
+            name: `record ${part.map((fact) => `${fact.type} ${fact.chain}.${fact.attempt}`).join(', ')}`,
+            effect: () => {
+              for (const fact of part) this.put(fact)
+            },
+          }),
+        ),
+    )
+  }
+  generation(): DeliveryHistory {
+    return {
+      record: (facts) => this.record(facts),
+      states: (keys) => this.states(keys),
+      find: nobody,
+      attempts: nobody,
+      history: nobody,
+      deadLetters: nobody,
+    }
+  }
+  async makeGeneration() {}
+  async dropGeneration() {}
+  async close() {}
+}
+export const lookKey = (life: string, delivery: DeliveryId, fromTable: boolean) => `${life}/${delivery}/${fromTable}`

@@ -1,0 +1,115 @@
+import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
+import { type Family, familyOf, isDayStream, type StreamName } from '../../src/events/streams.ts'
+import type { EventStore, ExpectedRevision } from '../../src/ports/event-store.ts'
+import type { Code } from './code.ts'
+import { Later, type Simulation } from './simulation.ts'
+
+const checkpointAt = (position: number) => String(position).padStart(20, '0') as Checkpoint
+/** Reads that fail are tried again after so long. */
+const againMs = 50
+
+/** The streams of events, as the port promises them and no better: it may forget the ids of `any` appends. */
+export class ModelEvents implements EventStore {
+  readonly identity = 'model'
+  readonly all: RecordedEvent[] = []
+  /** Told of each event as it is stored. */
+  onStored: (event: RecordedEvent) => void = () => {}
+  private readonly simulation: Simulation
+  private readonly code: Code
+  private readonly streams = new Map<StreamName, RecordedEvent[]>()
+  private readonly ids = new Map<string, RecordedEvent>()
+  /** Families whose readers stand still until then. */
+  private readonly stopped = new Map<Family, number>()
+  private readonly waiting = new Set<() => boolean>()
+
+  constructor(simulation: Simulation, code: Code) {
+    this.simulation = simulation
+    this.code = code
+  }
+  append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
+    const name = `append ${stream.slice(0, 8)} ${events.map((event) => `${event.type} ${event.id.slice(0, 8)}`).join(', ')}`
+    return this.simulation.call({ engine: 'events', name, effect: () => this.write(stream, events, expected) })
+  }
+  /** Stores events at once, by nobody's call. */
+  write(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
+    const past = this.streams.get(stream) ?? []
+    const known = this.ids.get(`${stream}/${events.at(-1)?.id}`)
+    if (known !== undefined) return { revision: known.revision, position: known.position }
+    const actual = past.length - 1
+    if (!this.code.eventStore.meets(expected, actual)) throw new this.code.eventStore.RevisionConflict(stream, expected, actual)
+    for (const event of events) {
+      const stored: RecordedEvent = { ...event, stream, revision: past.length, position: checkpointAt(this.all.length + 1) }
+      past.push(stored)
+      this.all.push(stored)
+      this.ids.set(`${stream}/${event.id}`, stored)
+      this.onStored(stored)
+    }
+    this.streams.set(stream, past)
+    this.look()
+    return { revision: past.length - 1, position: checkpointAt(this.all.length) }
+  }
+  read(stream: StreamName) {
+    return this.simulation.call({ engine: 'events', name: `read ${stream}`, quiet: true, effect: () => [...(this.streams.get(stream) ?? [])] })
+  }
+  async head(families: readonly Family[]) {
+    return this.simulation.call({
+      engine: 'events',
+      name: 'head',
+      quiet: true,
+      effect: () => this.all.findLast((event) => families.includes(familyOf(event.stream)))?.position ?? null,
+    })
+  }
+  async *subscribe({ families, after, signal, batch = 500 }: Parameters<EventStore['subscribe']>[0]) {
+    let reached: string = after ?? ''
+    while (!signal.aborted) {
+      const events = await this.next(families, reached, Math.min(batch, this.simulation.random.int(1, 8)), signal)
+      const last = events.at(-1)
+      if (last === undefined) continue
+      yield { events, checkpoint: last.position }
+      reached = last.position
+    }
+  }
+  private async next(families: readonly Family[], after: string, most: number, signal: AbortSignal): Promise<RecordedEvent[]> {
+    try {
+      return await this.simulation.call({
+        engine: 'events',
+        name: 'fetch',
+        quiet: true,
+        effect: () =>
+          new Later<RecordedEvent[]>((answer) => {
+            const look = () => {
+              const found = this.after(families, after, most)
+              if (found.length === 0 && !signal.aborted) return false
+              answer(found)
+              return true
+            }
+            if (look()) return
+            this.waiting.add(look)
+            signal.addEventListener('abort', () => this.waiting.delete(look) && answer([]), { once: true })
+          }),
+      })
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, againMs))
+      return [] // a subscription survives what the engine does
+    }
+  }
+  private after(families: readonly Family[], after: string, most: number): RecordedEvent[] {
+    if (families.some((family) => (this.stopped.get(family) ?? 0) > this.simulation.now)) return []
+    const found: RecordedEvent[] = []
+    for (let i = Number(after); i < this.all.length && found.length < most; i++)
+      if (families.includes(familyOf(this.all[i]!.stream))) found.push(this.all[i]!)
+    return found
+  }
+  private look(): void {
+    for (const one of this.waiting) if (one()) this.waiting.delete(one)
+  }
+  stopReaders(family: Family, ms: number): void {
+    this.stopped.set(family, this.simulation.now + ms)
+    this.simulation.at(this.simulation.now + ms, () => this.look())
+  }
+  /** Its memory of the ids in day streams is bounded. */
+  forget(): void {
+    for (const [key, event] of this.ids) if (isDayStream(event.stream)) this.ids.delete(key)
+  }
+  async close() {}
+}

@@ -1,0 +1,222 @@
+import { endsChain } from '../../src/events/delivery.ts'
+import type { RecordedEvent } from '../../src/events/envelope.ts'
+import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { decodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
+import { webhookStream } from '../../src/events/streams.ts'
+import { deliveryId } from '../../src/lib/delivery-id.ts'
+import type { Fact } from '../../src/ports/delivery-log.ts'
+import { factsOf } from '../../src/projections/deliveries.ts'
+import { bodyOf } from './callers.ts'
+import { greatest, lookKey } from './delivery-log.ts'
+import type { Profile } from './plan.ts'
+import type { Post } from './receivers.ts'
+import { indexKey, type ScheduledRow } from './tables.ts'
+import { retryDelays, type World } from './world.ts'
+
+const sameAttempt = (a: { chain: number; attempt: number }, b: { chain: number; attempt: number }) =>
+  a.chain === b.chain && a.attempt === b.attempt
+const nameOf = (of: { message: MessageId; webhook: WebhookId; chain: number; attempt: number }) =>
+  `${of.message} > ${of.webhook.at(-1)} ${of.chain}.${of.attempt}`
+
+/** Watches a world from its beginning, and judges it at its end. */
+export class Invariants {
+  private readonly world: World
+  private readonly facts = new Map<DeliveryId, Fact[]>()
+  private readonly posts = new Map<DeliveryId, Post[]>()
+  private readonly routed = new Map<string, RecordedEvent>()
+  private readonly rejected = new Set<string>()
+  private readonly checked = new Map<number, number>()
+
+  constructor(world: World) {
+    this.world = world
+    world.events.onStored = (event) => this.stored(event)
+    world.onSaved = (partition, offset) => this.saved(partition, offset)
+    world.receivers.onPost = (post) => this.posted(post)
+  }
+  private bad(of: string, text: string): void {
+    this.world.violate(of, text)
+  }
+  private stored(event: RecordedEvent): void {
+    const { place } = event.data as { place?: string }
+    if (event.type === 'MessageRouted') this.routed.set(place!, event)
+    if (event.type === 'MessageRejected') this.rejected.add(place!)
+    if (event.stream.startsWith('routing') || event.stream.startsWith('attempts'))
+      for (const fact of factsOf(event)) this.facts.set(fact.delivery, [...(this.facts.get(fact.delivery) ?? []), fact])
+    if (event.type === 'WebhookDeactivated' && (event.data as { reason: string }).reason === 'gone') this.gone(event)
+  }
+  /** `gone`: nobody is deactivated for a URL that he has left. */
+  private gone(event: RecordedEvent): void {
+    const { all } = this.world.events
+    const cause = all.find(({ id }) => id === event.metadata.$causationId)
+    const seen = (cause?.data as { webhook_revision?: number } | undefined)?.webhook_revision ?? -1
+    if (all.some((other) => other.stream === event.stream && other.type === 'WebhookChanged' && other.revision > seen && other !== event))
+      this.bad('gone', `${event.stream} was deactivated for its former URL`)
+  }
+  /** 4: everything before a saved offset is done. */
+  private saved(partition: number, offset: bigint): void {
+    const { bus, tables, truth } = this.world
+    const { records } = bus.partitions[partition]!
+    for (let at = this.checked.get(partition) ?? 0; at < Number(offset); at++) {
+      this.checked.set(partition, at + 1)
+      let record: MessageRecord
+      try {
+        record = decodeRecord(records[at]!)
+      } catch {
+        if (!tables.unreadable.has(`${partition}/${at}`)) this.bad('4', `offset ${offset} was saved past bytes that nobody set aside`)
+        continue
+      }
+      record.messages.forEach((message, i) => {
+        const place = placeOf(bus.identity, partition, BigInt(at), i)
+        const row = tables.index.get(indexKey(record.tenant, message.id))
+        const past = (what: string) => this.bad('4', `offset ${offset} was saved past ${place} (${message.id}): ${what}`)
+        if (row === undefined) return past('not routed')
+        if (row.place !== place) {
+          if (row.fingerprint !== message.fingerprint && !this.rejected.has(place)) past('not rejected')
+          return
+        }
+        if (!this.routed.has(place)) past('no MessageRouted')
+        for (const webhook of row.webhooks) {
+          const id = deliveryId(record.tenant, message.id, place, webhook)
+          const isBegun = (this.facts.get(id) ?? []).some((fact) => fact.attempt > 0 || fact.chain > 1)
+          if (!isBegun && !tables.scheduled.has(id)) past(`${webhook.at(-1)} neither attempted nor parked`)
+        }
+      })
+    }
+    void truth
+  }
+  /** 5, `early` and 7, at the moment of a request. */
+  private posted(post: Post): void {
+    const { owed, at } = post
+    const { log, truth, tables } = this.world
+    const posts = [...(this.posts.get(owed.delivery) ?? []), post]
+    this.posts.set(owed.delivery, posts)
+    const name = nameOf(owed)
+    const row = tables.index.get(indexKey(owed.tenant, owed.message))
+    if (post.body !== bodyOf(owed.message, row?.fingerprint ?? '') || post.id !== owed.message)
+      this.bad('7', `${name}: the receiver saw ${post.body}, accepted was ${row?.fingerprint}`)
+    if (owed.attempt > retryDelays.length + 1 || post.attempt !== owed.attempt) this.bad('5', `${name} is beyond the schedule`)
+    if (owed.attempt > 1) {
+      const before = { chain: owed.chain, attempt: owed.attempt - 1 }
+      const facts = this.facts.get(owed.delivery) ?? []
+      if (!facts.some((fact) => fact.type === 'DeliveryFailed' && sameAttempt(fact, before))) this.bad('5', `${name} without a failure before it`)
+      const earliest = Math.min(...posts.filter((other) => sameAttempt(other.owed, before)).map((other) => other.at))
+      const due = earliest + retryDelays[before.attempt - 1]! * 800
+      if (at < due) this.bad('early', `${name} came ${Math.round(due - at)} ms too early`)
+    }
+    if (owed.chain > 1 && !(this.facts.get(owed.delivery) ?? []).some((f) => f.type === 'DeliveryReplayed' && f.chain === owed.chain))
+      this.bad('5', `${name}: a chain that nobody asked for`)
+    const looked = log.looked.get(lookKey(post.life, owed.delivery, post.fromTable)) ?? 0
+    if ((truth.ended.get(owed.delivery) ?? []).some((end) => end.chain >= owed.chain && end.at < looked))
+      this.bad('5', `${name} was sent although its end was known to all`)
+  }
+
+  /** A row that may wait for ever: of an unknown webhook, or of a suspended tenant. */
+  private mayWait(row: ScheduledRow): boolean {
+    const { webhooks, tenants } = this.world.tables
+    return !webhooks.has(row.webhook) || tenants.get(row.tenant)?.isSuspended === true
+  }
+  /** Why the world has not come to rest; empty when it has. */
+  unrest(): string[] {
+    const { tables, events, bus, receivers } = this.world
+    const why: string[] = []
+    const families: Readonly<Record<string, RegExp>> = {
+      webhooks: /^(webhook|tenant)-/,
+      deliveries: /^(routing|attempts)-/,
+    }
+    for (const [name, streams] of Object.entries(families)) {
+      const head = events.all.findLast((event) => streams.test(event.stream))?.position ?? null
+      const { checkpoint } = tables.projections.get(name)!
+      if ((checkpoint ?? '') < (head ?? '')) why.push(`the projection ${name} is at ${checkpoint} of ${head}`)
+    }
+    const manager = tables.projections.get('endpoint_manager')!.checkpoint ?? ''
+    const failure = events.all.findLast((event) => event.type === 'DeliveryFailed' || event.type === 'DeliveryDeadLettered')
+    if (manager < (failure?.position ?? '')) why.push(`the endpoint manager is at ${manager} of ${failure?.position}`)
+    bus.partitions.forEach(({ records }, i) => {
+      const saved = Number(tables.offsets.get(i) ?? 0n)
+      if (saved !== records.length) why.push(`partition ${i} is at ${saved} of ${records.length}`)
+    })
+    for (const row of tables.scheduled.values()) if (!this.mayWait(row)) why.push(`row ${nameOf(row)}`)
+    if (receivers.open > 0) why.push(`${receivers.open} requests under way`)
+    return why
+  }
+
+  private wasChanged(webhook: WebhookId, before: string): boolean {
+    const stream = webhookStream(webhook)
+    const ends = ['WebhookDeactivated', 'WebhookDeleted']
+    return this.world.events.all.some((event) => event.stream === stream && ends.includes(event.type) && event.position < before)
+  }
+  private judgeAccepted(): void {
+    const { tables, truth } = this.world
+    for (const { tenant, message, fingerprint, target, asked } of truth.accepted) {
+      const row = tables.index.get(indexKey(tenant, message))
+      if (row === undefined) {
+        this.bad('1', `${message} was accepted and never routed`)
+        continue
+      }
+      if (row.fingerprint !== fingerprint || target !== null) continue
+      const routedAt = this.routed.get(row.place)?.position ?? '~'
+      const first = Math.min(...truth.accepted.filter((a) => a.tenant === tenant && a.message === message).map((a) => a.asked), asked)
+      for (const [webhook, created] of truth.created)
+        if (created.tenant === tenant && created.at <= first && !this.wasChanged(webhook, routedAt) && !row.webhooks.includes(webhook))
+          this.bad('1', `${message} does not match ${webhook.at(-1)}, which was active`)
+    }
+    for (const [p, { records }] of this.world.bus.partitions.entries())
+      for (const [offset, bytes] of records.entries()) {
+        if (truth.garbage.has(`${p}/${offset}`)) continue
+        const record = decodeRecord(bytes)
+        record.messages.forEach((message, i) => {
+          const place = placeOf('bus', p, BigInt(offset), i)
+          const row = tables.index.get(indexKey(record.tenant, message.id))
+          if (row !== undefined && row.fingerprint !== message.fingerprint && !this.rejected.has(place))
+            this.bad('7', `${message.id} at ${place}: other content, and no rejection`)
+        })
+      }
+  }
+  private judgeDelivery(tenant: TenantId, message: MessageId, id: DeliveryId, webhook: WebhookId): void {
+    const { log, tables } = this.world
+    const facts = this.facts.get(id) ?? []
+    const posts = this.posts.get(id) ?? []
+    const name = `${message} > ${webhook.at(-1)}`
+    const state = log.stateOf(id)
+    const row = tables.scheduled.get(id)
+    if (state === undefined) return this.bad('1', `${name}: not in the delivery log`)
+    const best = greatest(facts)!
+    if (best.eventId !== state.eventId) this.bad('2', `${name}: the log says ${state.type} ${nameOf(state)}, the events ${best.type} ${nameOf(best)}`)
+    if (!endsChain(state.type) && !(row !== undefined && this.mayWait(row))) this.bad('1', `${name} stays ${state.type} for ever`)
+    for (const fact of facts) {
+      if (fact.attempt > 0 && !log.facts.get(id)?.has(fact.eventId)) this.bad('2', `${name}: attempt ${fact.eventId} is not in the log`)
+      if (fact.type === 'DeliverySucceeded' && !posts.some((post) => post.code === 200 && sameAttempt(post.owed, fact)))
+        this.bad('2', `${name}: a success that the receiver has not seen`)
+      if (fact.type === 'DeliveryDiscarded' && !this.wasChanged(webhook, '~')) this.bad('1', `${name}: discarded without a reason`)
+      if (fact.type === 'DeliveryDeadLettered' && fact.code !== 410 && fact.attempt <= retryDelays.length)
+        this.bad('1', `${name}: a dead letter without a reason (${fact.reason})`)
+    }
+    const sent = facts.filter((fact) => ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fact.type))
+    for (const fact of sent) {
+      const recorded = new Set(sent.filter((other) => sameAttempt(other, fact)).map((other) => other.eventId)).size
+      if (recorded > posts.filter((post) => sameAttempt(post.owed, fact)).length)
+        this.bad('2', `${name}: attempt ${fact.chain}.${fact.attempt} is recorded more often than it was sent`)
+    }
+    void tenant
+  }
+  /** Holds what has become of everything against what was promised; answers how many requests were repeated. */
+  judge(profile: Profile): { posts: number; repeated: number } {
+    const { tables, truth, log, receivers } = this.world
+    this.judgeAccepted()
+    for (const { tenant, message, place, webhooks } of tables.index.values())
+      for (const webhook of webhooks) this.judgeDelivery(tenant, message, deliveryId(tenant, message, place, webhook), webhook)
+    for (const { delivery, chain } of truth.replays) {
+      const state = log.stateOf(delivery)
+      const row = tables.scheduled.get(delivery)
+      const isDone = state !== undefined && (state.chain > chain || (state.chain === chain && endsChain(state.type)))
+      if (!isDone && !(row !== undefined && this.mayWait(row))) this.bad('5', `the replay ${delivery} ${chain} was not carried out`)
+    }
+    for (const row of tables.scheduled.values()) if (!this.mayWait(row)) this.bad('6', `a row is left: ${nameOf(row)}`)
+    for (const stream of tables.quarantined) this.bad('quarantine', stream)
+    const times = new Map<string, number>()
+    for (const { owed } of receivers.posts) times.set(nameOf(owed), (times.get(nameOf(owed)) ?? 0) + 1)
+    const repeated = [...times].filter(([, count]) => count > 1)
+    if (profile === 'benign' && repeated.length > 0) this.bad('3', `sent twice without a crash: ${repeated.map(([name]) => name).join(', ')}`)
+    return { posts: receivers.posts.length, repeated: repeated.reduce((sum, [, count]) => sum + count - 1, 0) }
+  }
+}

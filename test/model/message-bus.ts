@@ -1,0 +1,172 @@
+import type { Place } from '../../src/events/ids.ts'
+import { encodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
+import type { BusRecord, MessageBus, OwnedPartition } from '../../src/ports/message-bus.ts'
+import { Later, type Life, type Simulation } from './simulation.ts'
+
+interface Partition {
+  readonly records: Buffer[]
+  owner: Life | null
+  until: number
+}
+interface Tenure {
+  readonly letGo: AbortController
+  until: number
+}
+export const leaseMs = 3_000
+const renewMs = 500
+const fetchWaitMs = 1_000
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** Partitions with one owner at a time: leases that are renewed, run out, are given back, and taken away by the group. */
+export class ModelBus {
+  readonly identity = 'bus'
+  readonly partitions: Partition[] = []
+  private readonly simulation: Simulation
+  private readonly waiting = new Set<() => boolean>()
+  private readonly members = new Map<Life, number>()
+
+  constructor(simulation: Simulation, partitions: number) {
+    this.simulation = simulation
+    for (let i = 0; i < partitions; i++) this.addPartition()
+  }
+  addPartition(): void {
+    this.partitions.push({ records: [], owner: null, until: 0 })
+  }
+  /** Stores bytes; twice where the client's own retry has made a second record of them. */
+  store(partition: number, bytes: Buffer, isTwice: boolean): Place {
+    const { records } = this.partitions[partition]!
+    const offset = records.length
+    records.push(...(isTwice ? [bytes, bytes] : [bytes]))
+    for (const look of this.waiting) if (look()) this.waiting.delete(look)
+    return placeOf(this.identity, partition, BigInt(offset), 0)
+  }
+  produce(record: MessageRecord, isTwice = false): Promise<Place> {
+    const bytes = encodeRecord(record)
+    const partition = this.simulation.random.int(0, this.partitions.length - 1)
+    const name = `produce ${record.messages.map((message) => message.id).join(', ')}`
+    return this.simulation.call({ engine: 'bus', name, effect: () => this.store(partition, bytes, isTwice) })
+  }
+  /** The group gives a partition to somebody else: its owner hears of it when it renews. */
+  takeAway(partition: number): void {
+    const taken = this.partitions[partition]
+    if (taken !== undefined) Object.assign(taken, { owner: null, until: 0 })
+  }
+  /** The bus as one process has it. */
+  of(life: Life): MessageBus {
+    return {
+      identity: this.identity,
+      produce: (record) => this.produce(record),
+      consume: (options) => this.consume(life, options),
+      ends: async () => new Map(this.partitions.map(({ records }, i) => [i, BigInt(records.length)])),
+      close: async () => {},
+    }
+  }
+  private share(): number {
+    const live = [...this.members].filter(([, seen]) => this.simulation.now - seen <= leaseMs).length
+    return Math.ceil(this.partitions.length / Math.max(1, live))
+  }
+  /** What the group says: leases renewed, those taken up to this process's share. */
+  private heartbeat(life: Life, owned: readonly number[], busy: readonly number[]) {
+    const { now } = this.simulation
+    this.members.set(life, now)
+    const kept = owned.filter((i) => this.partitions[i]!.owner === life)
+    for (const i of kept) this.partitions[i]!.until = now + leaseMs
+    const free = this.partitions.flatMap((partition, i) => (partition.until < now && !busy.includes(i) ? [i] : []))
+    const taken = free.slice(0, Math.max(0, this.share() - kept.length))
+    for (const i of taken) Object.assign(this.partitions[i]!, { owner: life, until: now + leaseMs })
+    return { kept, taken, over: kept.slice(this.share()) }
+  }
+  private async consume(life: Life, { startAt, own, signal }: Parameters<MessageBus['consume']>[0]): Promise<void> {
+    const { simulation } = this
+    const running = new Map<number, Tenure & { done: Promise<void> }>()
+    const run = async (partition: number, tenure: Tenure) => {
+      try {
+        await own(this.owned(partition, await startAt(partition), tenure))
+      } catch {
+        // Whoever takes it next begins at what was saved.
+      }
+      tenure.letGo.abort()
+      running.delete(partition)
+      await simulation
+        .call({
+          engine: 'bus',
+          name: `give back ${partition}`,
+          effect: () => {
+            if (this.partitions[partition]!.owner === life && !running.has(partition)) this.takeAway(partition)
+          },
+        })
+        .catch(() => undefined) // its lease runs out
+    }
+    while (!signal.aborted) {
+      const asked = simulation.now
+      const owned = [...running].filter(([, tenure]) => !tenure.letGo.signal.aborted).map(([partition]) => partition)
+      try {
+        const effect = () => this.heartbeat(life, owned, [...running.keys()])
+        const { kept, taken, over } = await simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
+        for (const partition of owned)
+          if (!kept.includes(partition) || over.includes(partition)) running.get(partition)?.letGo.abort()
+          else running.get(partition)!.until = asked + leaseMs * 0.9
+        for (const partition of taken) {
+          const tenure: Tenure = { letGo: new AbortController(), until: asked + leaseMs * 0.9 }
+          const mine = { ...tenure, done: Promise.resolve() }
+          running.set(partition, mine)
+          mine.done = run(partition, mine)
+        }
+      } catch {
+        // The next heartbeat tells; what is not renewed in time is lost below.
+      }
+      for (const tenure of running.values()) if (simulation.now > tenure.until) tenure.letGo.abort()
+      await sleep(renewMs)
+    }
+    for (const tenure of running.values()) tenure.letGo.abort()
+    await Promise.all([...running.values()].map((tenure) => tenure.done))
+    this.members.delete(life)
+  }
+  private owned(partition: number, start: bigint, tenure: Tenure): OwnedPartition {
+    const { simulation } = this
+    const lost = tenure.letGo.signal
+    let next = Number(start)
+    return {
+      partition,
+      lost,
+      held: () => !lost.aborted && simulation.now <= tenure.until,
+      fetch: async (max) => {
+        const from = next
+        const count = Math.min(max, simulation.random.int(1, 4))
+        const effect = () => new Later<BusRecord[]>((answer) => this.fetch(partition, from, count, lost, answer))
+        try {
+          const records = await simulation.call({ engine: 'bus', name: `fetch ${partition}`, quiet: true, effect })
+          next += records.length
+          return records
+        } catch {
+          await sleep(50)
+          return []
+        }
+      },
+    }
+  }
+  private fetch(partition: number, from: number, count: number, lost: AbortSignal, answer: (records: BusRecord[]) => void): void {
+    const all = this.partitions[partition]!.records
+    let isOver = false
+    const give = () => {
+      isOver = true
+      answer(all.slice(from, from + count).map((bytes, i) => ({ offset: BigInt(from + i), bytes })))
+    }
+    const look = () => {
+      if (isOver) return true
+      if (from >= all.length) return false
+      give()
+      return true
+    }
+    if (look()) return
+    this.waiting.add(look)
+    const end = () => {
+      if (isOver) return
+      this.waiting.delete(look)
+      isOver = true
+      answer([])
+    }
+    this.simulation.at(this.simulation.now + fetchWaitMs, end)
+    lost.addEventListener('abort', end, { once: true })
+  }
+}

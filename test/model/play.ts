@@ -1,0 +1,137 @@
+import { command, create, hostOf, post, replayDelivery, suspend } from './callers.ts'
+import { setEpoch } from './clock.ts'
+import type { Code } from './code.ts'
+import { Invariants } from './invariants.ts'
+import { calmAt, type Profile, planOf, type Step } from './plan.ts'
+import { type Crash, Simulation } from './simulation.ts'
+import { type Violation, World } from './world.ts'
+
+/** Virtual milliseconds after which a world that has not come to rest never will. */
+const endAt = 90_000
+const lookMs = 250
+
+export interface Play {
+  readonly seed: number
+  readonly profile: Profile
+  readonly code: Code
+  /** Default: what follows from seed and profile. */
+  readonly plan?: readonly Step[]
+  readonly crash?: Crash
+  readonly isTracing?: boolean
+}
+export interface Played {
+  readonly violations: readonly Violation[]
+  readonly posts: number
+  readonly repeated: number
+  readonly steps: number
+  readonly trace: readonly string[]
+  /** Calls that each process made in its first life, and whether the crash came. */
+  readonly calls: ReadonlyMap<string, number>
+  readonly crashed: boolean
+}
+
+/** Something that the API does, by the process of that name, once it runs. */
+function byApi(world: World, work: () => Promise<void>): void {
+  const { simulation } = world
+  const life = simulation.lifeOf('api')!
+  if (life.alive) simulation.resume({ simulation, life }, () => void work())
+  else simulation.at(simulation.now + 30, () => byApi(world, work))
+}
+
+function take(world: World, step: Step): void {
+  const { simulation, events, bus, receivers, truth, tables } = world
+  switch (step.kind) {
+    case 'create':
+      return byApi(world, () => create(world, step))
+    case 'change':
+    case 'activate':
+    case 'deactivate':
+    case 'delete':
+      return byApi(world, () => command(world, step))
+    case 'post':
+      return byApi(world, () => post(world, step))
+    case 'replay':
+      return byApi(world, () => replayDelivery(world, step))
+    case 'suspend':
+    case 'resume':
+      return suspend(world, step.kind === 'suspend')
+    case 'partition':
+      return bus.addPartition()
+    case 'garbage': {
+      truth.garbage.add(`0/${bus.partitions[0]!.records.length}`)
+      bus.store(0, Buffer.from('not a record'), false)
+      return
+    }
+    case 'answer':
+      return void receivers.modes.set(hostOf(step.hook), step.mode)
+    case 'stopReaders':
+      return events.stopReaders(step.of, step.ms)
+    case 'outage':
+      return void simulation.downUntil.set(step.engine, simulation.now + step.ms)
+    case 'calls':
+      simulation.failing = { probability: step.probability, until: simulation.now + step.ms }
+      return
+    case 'kill':
+      return simulation.kill(step.process, step.ms)
+    case 'freeze':
+      return simulation.freeze(step.process, step.ms)
+    case 'stop':
+      return world.stops.get(step.process)?.()
+    case 'hit': {
+      const { process, phase, freezeMs } = step
+      const call = (simulation.lifeOf(process)?.calls ?? 0) + step.calls
+      simulation.crashes.push({ process, phase, call, restartMs: 200, ...(freezeMs === undefined ? {} : { freezeMs }) })
+      return
+    }
+    case 'takeAway':
+      return bus.takeAway(step.partition)
+    case 'forget':
+      return events.forget()
+    case 'rewind': {
+      // A read model can be lost, and is made anew from its events: everything begins again, and nothing may be taken for "no webhook".
+      const row = tables.projections.get('webhooks')!
+      row.checkpoint = null
+      row.lifted++
+      tables.webhooks.clear()
+      tables.tenants.clear()
+      for (const process of ['projector1', 'projector2', 'dispatcher1', 'dispatcher2', 'dispatcher3']) simulation.kill(process, 50)
+    }
+  }
+}
+
+/** Plays a plan against the code, and judges what came of it. The clock has to be installed. */
+export async function play({ seed, profile, code, plan = planOf(seed, profile), crash, isTracing = false }: Play): Promise<Played> {
+  const simulation = new Simulation(seed, isTracing)
+  setEpoch(simulation, Date.UTC(2026, 0, 1, ...(seed % 4 === 0 ? [23, 59, 57] : [12, 0, 0])))
+  if (crash !== undefined) simulation.crashes.push(crash)
+  const firstLives = new Map<string, { calls: number }>()
+  const world = new World(simulation, code, { dispatchers: seed % 3 === 0 ? 3 : 2, partitions: 2 })
+  for (const name of ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2']) firstLives.set(name, simulation.lifeOf(name)!)
+  const invariants = new Invariants(world)
+  for (const step of plan)
+    simulation.at(step.at, () => {
+      simulation.note(() => JSON.stringify(step))
+      take(world, step)
+    })
+  simulation.at(calmAt, () => {
+    simulation.downUntil.clear()
+    simulation.failing.until = 0
+  })
+  let next = calmAt + 1_000
+  const isResting = () => {
+    if (simulation.now < next) return false
+    next = simulation.now + lookMs
+    return invariants.unrest().length === 0
+  }
+  if (!(await simulation.run(endAt, isResting))) world.violate('stuck', invariants.unrest().join('; '))
+  const { posts, repeated } = invariants.judge(profile)
+  return {
+    violations: world.violations,
+    posts,
+    repeated,
+    steps: simulation.steps,
+    trace: simulation.trace,
+    calls: new Map([...firstLives].map(([name, life]) => [name, life.calls])),
+    crashed: simulation.fired.length > 0,
+  }
+}

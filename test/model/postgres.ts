@@ -1,0 +1,156 @@
+import type { Pool } from 'pg'
+import { type Context, context, Later, type Life, type Simulation } from './simulation.ts'
+import { type Statement, statementOf } from './statements.ts'
+import type { Tables } from './tables.ts'
+
+type Query = string | { name?: string; text: string; values?: readonly unknown[] }
+export type Observer = Pick<Statement, 'iso' | 'onSaved' | 'onEnded'>
+
+/** A server ends a transaction that does nothing for so long, as our connections ask it to. */
+const idleMs = 2_000
+
+/** A transaction: what it writes is applied at its commit; the row of a build that it has locked is its own until then. */
+class Transaction {
+  readonly life: Life
+  readonly writes: (() => void)[] = []
+  readonly locks = new Set<string>()
+  state: 'open' | 'committed' | 'broken' = 'open'
+  /** The server has been told: whatever the client does now comes too late. */
+  isCommitting = false
+  constructor(life: Life) {
+    this.life = life
+  }
+}
+
+/** A Postgres that knows the statements of the dispatcher and its projections, behind the pools of all processes. */
+export class Postgres {
+  readonly tables: Tables
+  private readonly simulation: Simulation
+  private readonly observer: Observer
+  private readonly locks = new Map<string, { holder: Transaction; waiting: { by: Transaction; granted(): void }[] }>()
+  private readonly open = new Set<Transaction>()
+
+  constructor(simulation: Simulation, tables: Tables, observer: Observer) {
+    this.simulation = simulation
+    this.tables = tables
+    this.observer = observer
+    simulation.onEnd.push((life) => {
+      for (const transaction of this.open) if (transaction.life === life) this.abort(transaction)
+    })
+  }
+  /** The pool of the running process. */
+  pool(): Pool {
+    const query = (query: Query, values?: readonly unknown[]) => {
+      const { text, name, given } = parsed(query, values)
+      const { run, label } = statementOf(name, text)
+      return this.simulation.call({
+        engine: 'postgres',
+        name: label,
+        quiet: idle.has(label),
+        effect: () => answered(run(this.tables, this.statement(text, given))),
+      })
+    }
+    return { query, connect: () => this.connect() } as unknown as Pool
+  }
+  private statement(text: string, values: readonly never[]): Statement {
+    return { text, values, now: this.simulation.now, ...this.observer }
+  }
+  private async connect() {
+    const of = context.getStore() as Context
+    let transaction = new Transaction(of.life)
+    const query = async (query: Query, values?: readonly unknown[]) => {
+      const { text, name, given } = parsed(query, values)
+      if (text === 'begin') {
+        transaction = new Transaction(of.life)
+        this.open.add(transaction)
+        return answered([])
+      }
+      if (text.startsWith('set local') || text.startsWith('savepoint') || text.startsWith('release savepoint')) return answered([])
+      if (text === 'rollback') {
+        if (!transaction.isCommitting) this.abort(transaction)
+        return answered([])
+      }
+      try {
+        return await this.inTransaction(transaction, text, name, given)
+      } catch (error) {
+        if (text !== 'commit') this.abort(transaction)
+        throw error
+      }
+    }
+    return { query, on() {}, off() {}, release() {} }
+  }
+  private inTransaction(transaction: Transaction, text: string, name: string | undefined, values: readonly never[]) {
+    const isOpen = () => {
+      if (transaction.state === 'broken') throw Object.assign(new Error('the transaction was ended'), { code: '25P03' })
+    }
+    if (text === 'commit') {
+      transaction.isCommitting = true
+      return this.simulation.call({
+        engine: 'postgres',
+        name: 'commit',
+        effect: () => {
+          isOpen()
+          transaction.state = 'committed'
+          for (const write of transaction.writes) write()
+          this.close(transaction)
+          return { command: 'COMMIT', rows: [] }
+        },
+      })
+    }
+    const { run, label } = statementOf(name, text)
+    const isLock = text.includes('for update')
+    return this.simulation.call({
+      engine: 'postgres',
+      name: label,
+      quiet: true,
+      neverLate: true,
+      effect: () => {
+        isOpen()
+        const statement = this.statement(text, values)
+        if (isLock) {
+          const lock = String(values[0])
+          return new Later<ReturnType<typeof answered>>((answer) =>
+            this.lock(transaction, lock, () => answer(answered(run(this.tables, this.statement(text, values))))),
+          )
+        }
+        transaction.writes.push(() => run(this.tables, statement))
+        // Only the compare-and-set of the checkpoint is looked at; under the lock it answers now as it will at the commit.
+        if (!label.startsWith('update public.projections')) return answered([])
+        const row = this.tables.projections.get(String(values[1]))!
+        return answered(!text.includes('is not distinct from') || row.checkpoint === values[3] ? [{ build: 1 }] : [])
+      },
+    })
+  }
+  private lock(by: Transaction, name: string, granted: () => void): void {
+    const lock = this.locks.get(name)
+    if (lock !== undefined) {
+      lock.waiting.push({ by, granted })
+      return
+    }
+    this.locks.set(name, { holder: by, waiting: [] })
+    by.locks.add(name)
+    this.simulation.at(this.simulation.now + idleMs, () => this.abort(by))
+    granted()
+  }
+  private abort(transaction: Transaction): void {
+    if (transaction.state !== 'open') return
+    transaction.state = 'broken'
+    this.close(transaction)
+  }
+  private close(transaction: Transaction): void {
+    this.open.delete(transaction)
+    for (const name of transaction.locks) {
+      const { waiting } = this.locks.get(name)!
+      this.locks.delete(name)
+      for (const { by, granted } of waiting) if (by.state === 'open') this.lock(by, name, granted)
+    }
+  }
+}
+
+/** Statements that are asked over and over while nothing happens. */
+const idle = new Set(['webhooks-cursor', 'schedule-waiting', 'deliveries-live-build', 'select build, is_live as "isLive", checkpo'])
+const answered = (rows: object[]) => ({ rows, rowCount: rows.length, command: '' })
+function parsed(query: Query, values: readonly unknown[] | undefined) {
+  const { text, name, values: own } = typeof query === 'string' ? { text: query, name: undefined, values: undefined } : query
+  return { text, name, given: (own ?? values ?? []) as readonly never[] }
+}

@@ -1,0 +1,79 @@
+import type { Owed } from '../../src/dispatch/owed.ts'
+import type { Answer, Sender } from '../../src/dispatch/send.ts'
+import type { TenantId } from '../../src/events/ids.ts'
+import { context, type Simulation } from './simulation.ts'
+
+/** How a receiver answers: `moved` has gone from its first URL, `lost` takes the message and its answer never comes. */
+export type Mode = 'ok' | '503' | 'hang' | 'slow' | '410' | 'moved' | 'lost'
+export const requestMs = 800
+
+/** A request as its receiver saw it. */
+export interface Post {
+  readonly at: number
+  readonly owed: Owed
+  readonly fromTable: boolean
+  readonly life: string
+  readonly url: string
+  /** The webhook-id header. */
+  readonly id: string
+  /** The kolbak-attempt header. */
+  readonly attempt: number
+  readonly body: string
+  /** What the receiver answered, whether or not it was heard. */
+  readonly code: number
+}
+
+const answers: Readonly<Record<Mode, (url: string) => { code: number; ms: number; heard: boolean }>> = {
+  ok: () => ({ code: 200, ms: 5, heard: true }),
+  503: () => ({ code: 503, ms: 5, heard: true }),
+  410: () => ({ code: 410, ms: 5, heard: true }),
+  hang: () => ({ code: 0, ms: requestMs, heard: false }),
+  slow: () => ({ code: 200, ms: 600, heard: true }),
+  moved: (url) => ({ code: url.endsWith('/old') ? 410 : 200, ms: 5, heard: true }),
+  lost: () => ({ code: 200, ms: requestMs, heard: false }),
+}
+
+/** The receivers of all webhooks: every request is told to `onPost` as it arrives. */
+export class Receivers {
+  readonly modes = new Map<string, Mode>()
+  readonly posts: Post[] = []
+  open = 0
+  onPost: (post: Post) => void = () => {}
+  private readonly simulation: Simulation
+  constructor(simulation: Simulation) {
+    this.simulation = simulation
+  }
+  readonly sender: Sender = {
+    post: (url, headers, body) =>
+      new Promise<Answer>((resolve) => {
+        const of = context.getStore()!
+        const { simulation } = this
+        const { owed, fromTable } = of.delivery!
+        this.open++
+        simulation.at(simulation.now + simulation.random.next() * 3, () => {
+          const { code, ms, heard } = answers[this.modes.get(new URL(url).hostname) ?? 'ok'](url)
+          const post: Post = {
+            at: simulation.now,
+            owed,
+            fromTable,
+            life: of.life.id,
+            url,
+            id: headers['webhook-id']!,
+            attempt: Number(headers['kolbak-attempt']),
+            body: body.toString(),
+            code,
+          }
+          this.posts.push(post)
+          simulation.note(() => `${of.life.id} POST ${owed.message} > ${url} ${owed.chain}.${owed.attempt} = ${code}`)
+          this.onPost(post)
+          simulation.at(simulation.now + ms, () => {
+            this.open--
+            const heardAs = { code: heard ? code : null, reason: heard ? null : ('timeout' as const) }
+            simulation.resume(of, () => resolve({ ...heardAs, durationMs: ms, body: Buffer.alloc(0), retryAfter: undefined }))
+          })
+        })
+      }),
+    async close() {},
+  }
+}
+export type { TenantId }

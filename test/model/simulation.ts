@@ -1,0 +1,252 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Owed } from '../../src/dispatch/owed.ts'
+import { type Random, randomFrom } from './random.ts'
+
+/** What may fail under a process. */
+export type Engine = 'postgres' | 'events' | 'bus' | 'log'
+
+/** One start of a process, to its end. */
+export interface Life {
+  readonly name: string
+  readonly id: string
+  alive: boolean
+  /** Nothing of it runs before; calls that it has sent go on. */
+  frozenUntil: number
+  /** What its wall clock says too much. */
+  readonly skewMs: number
+  calls: number
+}
+/** In whose name code runs: timers and calls find it by the asynchronous context. */
+export interface Context {
+  readonly simulation: Simulation
+  readonly life: Life
+  /** The delivery under way, if it is one. */
+  readonly delivery?: { readonly owed: Owed; readonly fromTable: boolean }
+}
+export const context = new AsyncLocalStorage<Context>()
+/** Kills or freezes a process at one of its calls: before it is sent, or when it has happened and before anybody hears. */
+export interface Crash {
+  readonly process: string
+  readonly call: number
+  readonly phase: 'before' | 'after'
+  readonly freezeMs?: number
+  readonly restartMs: number
+}
+/** The effect of a call that answers when something else has happened. */
+export class Later<T> {
+  readonly start: (answer: (value: T) => void) => void
+  constructor(start: (answer: (value: T) => void) => void) {
+    this.start = start
+  }
+}
+export interface Call<T> {
+  readonly engine: Engine
+  readonly name: string
+  /** Runs once, in the engine, whatever becomes of the caller. What it throws, the caller hears. */
+  effect(): T | Later<T>
+  /** Not in the trace. */
+  readonly quiet?: boolean
+  /** It has no "happened later": what did not answer has not happened (a statement of a transaction). */
+  readonly neverLate?: boolean
+}
+export interface Event {
+  cancelled: boolean
+}
+interface Scheduled extends Event {
+  readonly time: number
+  readonly nth: number
+  readonly run: () => void
+}
+
+const realImmediate = setImmediate
+/** Events between two rounds of the real event loop; microtasks run after each. */
+const burst = 64
+
+/** Virtual time, processes, and calls that can fail in every way. Everything that happens is an event of one queue. */
+export class Simulation {
+  now = 0
+  readonly random: Random
+  readonly trace: string[] = []
+  readonly downUntil = new Map<Engine, number>()
+  /** While it lasts each call fails with the probability. */
+  failing = { until: 0, probability: 0 }
+  readonly crashes: Crash[] = []
+  readonly fired: Crash[] = []
+  readonly onEnd: ((life: Life) => void)[] = []
+  errorOf: (engine: Engine) => Error = (engine) => new Error(`${engine} failed`)
+  steps = 0
+  private readonly queue: Scheduled[] = []
+  private nth = 0
+  private readonly isTracing: boolean
+  private readonly processes = new Map<string, { main(life: Life): void; life: Life; starts: number }>()
+
+  constructor(seed: number, isTracing = false) {
+    this.random = randomFrom(seed)
+    this.isTracing = isTracing
+  }
+  note(text: () => string): void {
+    if (this.isTracing) this.trace.push(`${this.now.toFixed(1).padStart(8)} ${text()}`)
+  }
+  at(time: number, run: () => void): Event {
+    const event: Scheduled = { time, nth: this.nth++, run, cancelled: false }
+    push(this.queue, event)
+    return event
+  }
+  /** Runs `work` in the context, now or when its process thaws, unless that has ended. */
+  resume(of: Context, work: () => void): void {
+    if (!of.life.alive) return
+    if (this.now < of.life.frozenUntil) this.at(of.life.frozenUntil, () => this.resume(of, work))
+    else context.run(of, work)
+  }
+  /** Runs to the time, or until `isOver`; answers whether it was over. */
+  async run(until: number, isOver: () => boolean): Promise<boolean> {
+    let over = false
+    let failure: { error: unknown } | undefined
+    const step = () => {
+      if (over || failure !== undefined) return
+      const event = this.queue[0]
+      if (event === undefined || event.time > until) return
+      pop(this.queue)
+      if (event.cancelled) return
+      this.now = event.time
+      this.steps++
+      try {
+        event.run()
+        over = isOver()
+      } catch (error) {
+        failure = { error }
+      }
+    }
+    while (!over && failure === undefined && (this.queue[0]?.time ?? Number.POSITIVE_INFINITY) <= until)
+      await new Promise<void>((resolve) => {
+        for (let i = 1; i < burst; i++) realImmediate(step)
+        realImmediate(() => {
+          step()
+          resolve()
+        })
+      })
+    if (failure !== undefined) throw failure.error
+    return over
+  }
+
+  start(name: string, main: (life: Life) => void): void {
+    this.begin(name, main, 0)
+  }
+  private begin(name: string, main: (life: Life) => void, starts: number): void {
+    const skewMs = this.random.chance(0.3) ? this.random.int(-3_000, 3_000) : 0
+    const life: Life = { name, id: `${name}.${starts + 1}`, alive: true, frozenUntil: 0, skewMs, calls: 0 }
+    this.processes.set(name, { main, life, starts: starts + 1 })
+    this.note(() => `START ${life.id}`)
+    context.run({ simulation: this, life }, () => main(life))
+  }
+  lifeOf(name: string): Life | undefined {
+    return this.processes.get(name)?.life
+  }
+  /** Ends the process at once, as kill -9 does; it starts again after a while. */
+  kill(name: string, restartMs: number): void {
+    const process = this.processes.get(name)
+    if (process === undefined || !process.life.alive) return
+    this.note(() => `KILL ${process.life.id}`)
+    this.end(name, restartMs)
+  }
+  /** After it has ended by itself: it starts again. */
+  end(name: string, restartMs: number): void {
+    const process = this.processes.get(name)!
+    process.life.alive = false
+    for (const heard of this.onEnd) heard(process.life)
+    this.at(this.now + restartMs, () => this.begin(name, process.main, process.starts))
+  }
+  freeze(name: string, ms: number): void {
+    const life = this.lifeOf(name)
+    if (!life?.alive) return
+    this.note(() => `FREEZE ${life.id} ${ms}`)
+    life.frozenUntil = Math.max(life.frozenUntil, this.now + ms)
+  }
+  private isHit(life: Life, phase: Crash['phase'], nth: number, call: string): boolean {
+    const at = this.crashes.findIndex((crash) => crash.process === life.name && crash.phase === phase && crash.call === nth)
+    if (at === -1) return false
+    const [crash] = this.crashes.splice(at, 1)
+    this.fired.push(crash!)
+    this.note(() => `HIT ${life.id} ${phase} call ${nth} ${call}`)
+    if (crash!.freezeMs !== undefined) this.freeze(life.name, crash!.freezeMs)
+    else this.kill(life.name, crash!.restartMs)
+    return !life.alive
+  }
+
+  /** A call of the running process to an engine: it may fail before it happens, or after, come late, or be cut off by a crash. */
+  call<T>(call: Call<T>): Promise<T> {
+    const { random } = this
+    const of = context.getStore()
+    if (of === undefined) throw new Error(`${call.name} was called by no process`)
+    const { life } = of
+    const nth = ++life.calls
+    return new Promise<T>((resolve, reject) => {
+      if (!life.alive || this.isHit(life, 'before', nth, call.name)) return
+      const slow = random.chance(0.03) ? random.int(5, 150) : 0
+      const hear = (delay: number, settle: () => void) => {
+        if (delay === 0) this.resume(of, settle)
+        else this.at(this.now + delay, () => this.resume(of, settle))
+      }
+      const back = () => (random.chance(0.5) ? 0 : random.next() * 3)
+      const happen = (isHeard: boolean) => {
+        let came: T | Later<T>
+        try {
+          came = call.effect()
+        } catch (error) {
+          if (isHeard) hear(back(), () => reject(error))
+          return
+        }
+        const answer = (value: T) => {
+          if (!call.quiet) this.note(() => `${life.id} ${call.engine} ${call.name}${show(value)}${isHeard ? '' : ' (unheard)'}`)
+          if (isHeard && life.alive && !this.isHit(life, 'after', nth, call.name)) hear(back(), () => resolve(value))
+        }
+        if (came instanceof Later) came.start(answer)
+        else answer(came)
+      }
+      this.at(this.now + random.next() * 3 + slow, () => {
+        const fail = () => hear(random.int(1, 30), () => reject(this.errorOf(call.engine)))
+        if (this.now < (this.downUntil.get(call.engine) ?? 0)) return fail()
+        if (this.now >= this.failing.until || !random.chance(this.failing.probability)) return happen(true)
+        const kind = random.pick(['error', 'lost', 'late', 'hang'] as const)
+        this.note(() => `${life.id} ${call.engine} ${call.name} -> ${kind}`)
+        if (kind === 'hang') return void this.at(this.now + random.int(200, 2_500), () => happen(true))
+        if (kind === 'lost' && !call.neverLate) happen(false)
+        if (kind === 'late' && !call.neverLate) this.at(this.now + random.int(100, 4_000), () => happen(false))
+        fail()
+      })
+    })
+  }
+}
+
+const show = (value: unknown): string => {
+  if (value === undefined) return ''
+  const text = JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? String(v) : Buffer.isBuffer(v) || v?.type === 'Buffer' ? 'bytes' : v))
+  return ` = ${text.length > 200 ? `${text.slice(0, 200)}…` : text}`
+}
+
+const isBefore = (a: Scheduled, b: Scheduled) => a.time < b.time || (a.time === b.time && a.nth < b.nth)
+/** A binary heap by time, then by order of arrival. */
+function push(heap: Scheduled[], event: Scheduled): void {
+  let i = heap.push(event) - 1
+  while (i > 0) {
+    const parent = (i - 1) >> 1
+    if (isBefore(heap[parent]!, event)) break
+    heap[i] = heap[parent]!
+    i = parent
+  }
+  heap[i] = event
+}
+function pop(heap: Scheduled[]): void {
+  const last = heap.pop()!
+  if (heap.length === 0) return
+  let i = 0
+  for (;;) {
+    let child = 2 * i + 1
+    if (child >= heap.length) break
+    if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++
+    if (isBefore(last, heap[child]!)) break
+    heap[i] = heap[child]!
+    i = child
+  }
+  heap[i] = last
+}

@@ -1,0 +1,49 @@
+import type { IndexedMessage } from '../../src/dispatch/message-index.ts'
+import type { Owed } from '../../src/dispatch/owed.ts'
+import type { Checkpoint } from '../../src/events/envelope.ts'
+import type { DeliveryId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { ChangedWebhook } from '../../src/projections/webhooks.ts'
+
+/** A row of `scheduled_deliveries`; times in virtual milliseconds. */
+export interface ScheduledRow extends Owed {
+  readonly dueAt: number | null
+  readonly parkedAt: number | null
+  claimedBy: string | null
+  claimedUntil: number | null
+}
+/** A row of `projections`. */
+export interface BuildRow {
+  readonly build: 1
+  readonly isLive: true
+  checkpoint: Checkpoint | null
+  lifted: number
+}
+export interface WebhookModelRow extends ChangedWebhook {
+  readonly position: Checkpoint
+}
+
+/** What Postgres holds of what the dispatcher and its projections use. */
+export interface Tables {
+  readonly index: Map<string, IndexedMessage>
+  readonly scheduled: Map<DeliveryId, ScheduledRow>
+  readonly offsets: Map<number, bigint>
+  readonly unreadable: Set<string>
+  readonly rejections: Set<string>
+  readonly projections: Map<string, BuildRow>
+  readonly webhooks: Map<WebhookId, WebhookModelRow>
+  readonly tenants: Map<TenantId, { isSuspended: boolean; position: Checkpoint }>
+  readonly quarantined: string[]
+}
+const build = (): BuildRow => ({ build: 1, isLive: true, checkpoint: null, lifted: 0 })
+export const emptyTables = (): Tables => ({
+  index: new Map(),
+  scheduled: new Map(),
+  offsets: new Map(),
+  unreadable: new Set(),
+  rejections: new Set(),
+  projections: new Map(['webhooks', 'deliveries', 'endpoint_manager'].map((name) => [name, build()])),
+  webhooks: new Map(),
+  tenants: new Map(),
+  quarantined: [],
+})
+export const indexKey = (tenant: string, message: string) => `${tenant}/${message}`

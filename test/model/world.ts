@@ -1,0 +1,178 @@
+import { randomBytes } from 'node:crypto'
+import { Registry } from 'prom-client'
+import type { DispatcherDeps } from '../../src/dispatch/dispatcher.ts'
+import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { Keyring } from '../../src/lib/keyring.ts'
+import type { LeaseKeeper } from '../../src/lib/leases.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { vault } from '../../src/lib/seal.ts'
+import { wake } from '../../src/lib/wake.ts'
+import { projectionProgress } from '../../src/projections/waiter.ts'
+import { epochOf } from './clock.ts'
+import type { Code } from './code.ts'
+import { ModelDeliveryLog } from './delivery-log.ts'
+import { ModelEvents } from './event-store.ts'
+import { ModelBus } from './message-bus.ts'
+import { Postgres } from './postgres.ts'
+import { Receivers, requestMs } from './receivers.ts'
+import { context, type Life, type Simulation } from './simulation.ts'
+import { emptyTables } from './tables.ts'
+import { webhookModel } from './webhook-model.ts'
+
+/** Seconds to each further attempt. */
+export const retryDelays = [0.3, 1, 2]
+const claimMs = 4_000
+export interface Violation {
+  /** Which invariant. */
+  readonly of: string
+  readonly text: string
+}
+/** What callers were told, and what others have done, for the invariants to be held against. */
+export interface Truth {
+  readonly accepted: { tenant: TenantId; message: MessageId; content: string; fingerprint: string; target: WebhookId | null; asked: number }[]
+  /** When a webhook's 201 came without `Projection-Lag`. */
+  readonly created: Map<WebhookId, { tenant: TenantId; at: number }>
+  readonly replays: { delivery: DeliveryId; chain: number }[]
+  readonly garbage: Set<string>
+  /** When the retry manager had read ends. */
+  readonly ended: Map<DeliveryId, { chain: number; at: number }[]>
+}
+
+const dataKey = randomBytes(32)
+const oneVault = vault({ keyId: 1, dataKey, keyOf: () => dataKey, fingerprintKey: dataKey })
+export const keyring: Keyring = { cached: () => oneVault, vault: async () => oneVault, lookup: (_, value) => value }
+
+/** Every runner has every lease: two of them run at once, and the compare-and-set alone stands between them. */
+const everyLease: LeaseKeeper = {
+  take: async (name) => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
+  close: async () => {},
+}
+
+/** The engines, and the processes on them. */
+export class World {
+  readonly simulation: Simulation
+  readonly code: Code
+  readonly events: ModelEvents
+  readonly bus: ModelBus
+  readonly log: ModelDeliveryLog
+  readonly receivers: Receivers
+  readonly postgres: Postgres
+  readonly tables = emptyTables()
+  readonly violations: Violation[] = []
+  readonly truth: Truth = { accepted: [], created: new Map(), replays: [], garbage: new Set(), ended: new Map() }
+  /** Told of an offset before it is saved. */
+  onSaved: (partition: number, offset: bigint) => void = () => {}
+  /** How a dispatcher is told to stop. */
+  readonly stops = new Map<string, () => void>()
+  readonly dispatchers: number
+
+  constructor(simulation: Simulation, code: Code, options: { dispatchers: number; partitions: number }) {
+    this.simulation = simulation
+    this.code = code
+    this.dispatchers = options.dispatchers
+    this.events = new ModelEvents(simulation, code)
+    this.bus = new ModelBus(simulation, options.partitions)
+    this.log = new ModelDeliveryLog(simulation)
+    this.receivers = new Receivers(simulation)
+    this.postgres = new Postgres(simulation, this.tables, {
+      iso: (time) => new Date(Math.floor(epochOf(simulation) + time)).toISOString(),
+      onSaved: (partition, offset) => this.onSaved(partition, offset),
+      onEnded: (delivery, chain) =>
+        this.truth.ended.set(delivery, [...(this.truth.ended.get(delivery) ?? []), { chain, at: simulation.now }]),
+    })
+    simulation.errorOf = (engine) =>
+      engine === 'events'
+        ? new code.eventStore.StoreUnavailable('no answer')
+        : engine === 'bus'
+          ? new code.messageBus.BusUnavailable('no answer')
+          : Object.assign(new Error(`${engine} did not answer`), { code: engine === 'postgres' ? '08006' : 'delivery_log_unavailable' })
+    simulation.start('api', () => {})
+    for (let i = 1; i <= options.dispatchers; i++) simulation.start(`dispatcher${i}`, (life) => this.dispatcher(life))
+    for (let i = 1; i <= 2; i++) simulation.start(`projector${i}`, () => this.projector())
+  }
+  violate(of: string, text: string): void {
+    this.simulation.note(() => `VIOLATION ${of}: ${text}`)
+    this.violations.push({ of, text })
+  }
+
+  /** As `startDispatcher` puts the parts together, with receivers in place of the network. */
+  private dispatcher(life: Life): void {
+    const { code, events: store, tables: _, receivers } = this
+    const pool = this.postgres.pool()
+    const log = silentLog
+    const bus = this.bus.of(life)
+    const deliveryLog = code.liveHistory.liveDeliveryLog({ log: this.log, pool })
+    const dueWake: DispatcherDeps['dueWake'] = wake()
+    const copy = code.webhookCopy.webhookCopy({ changes: (cursor) => code.webhooks.changedSince(pool, cursor), keyring, log })
+    const rows = code.schedule.schedule({ pool, owner: life.id, claimMs })
+    const slots = code.slots.slots({ total: 4, perWebhook: 2, dispatchers: () => this.dispatchers, queue: 2, queueMs: 300 })
+    const metrics = code.metrics.dispatchMetrics(new Registry(), slots)
+    const { now, random } = { now: Date.now, random: Math.random }
+    const real = code.deliver.deliverer({
+      store,
+      keyring,
+      copy,
+      slots,
+      schedule: rows,
+      sender: receivers.sender,
+      retryDelays,
+      metrics,
+      log,
+      now,
+      random,
+    })
+    // The request itself does not say of which chain it is: the receivers of the model are told beside it.
+    const deliver: typeof real = (owed, origin) =>
+      context.run({ simulation: this.simulation, life, delivery: { owed, fromTable: origin.fromTable } }, () => real(owed, origin))
+    const routing = code.gate.gate({
+      head: () => store.head(webhookModel.families),
+      async reached() {
+        await copy.refresh()
+        return copy.checkpoint
+      },
+      log,
+    })
+    const index = code.messageIndex.messageIndex(pool)
+    const router = code.route.router({ gate: routing, copy, index, deliveryLog, schedule: rows, store, deliver, metrics, log, now })
+    const stopping = new AbortController()
+    const { signal } = stopping
+    const offsets = code.offsets.offsets(pool, this.bus.identity)
+    const running = Promise.all([
+      code.consume.consume({ bus, offsets, router, pool, metrics, log, maxInHand: 12 }, signal),
+      code.due.due({ schedule: rows, deliveryLog, copy, slots, deliver, log, claimMs, requestMs, wake: dueWake }, signal),
+    ])
+    running.catch((error: unknown) => this.violate('stuck', `${life.id} failed: ${error}`))
+    const stop = async () => {
+      this.stops.delete(life.name)
+      stopping.abort()
+      slots.close()
+      await routing.stop()
+      await running
+      slots.stop()
+      this.simulation.note(() => `STOPPED ${life.id}`)
+      this.simulation.end(life.name, 50)
+    }
+    this.stops.set(life.name, () => this.simulation.resume({ simulation: this.simulation, life }, () => void stop()))
+  }
+
+  private projector(): void {
+    const { code, events: store } = this
+    const pool = this.postgres.pool()
+    const log = silentLog
+    const streams = code.commandStreams.commandStreams(store, keyring)
+    const deps = { store, pool, leases: everyLease, progress: projectionProgress(), log }
+    const projections = [
+      webhookModel,
+      code.deliveries.deliveries(this.log, async (sql, events) => void (await code.retries.scheduleRetries(sql, events))),
+      code.endpointManager.endpointManager({
+        streams,
+        pool,
+        // Days of failures are beyond a run.
+        waiter: { waitFor: async () => false },
+        log,
+        now: () => new Date(Date.now()).toISOString(),
+      }),
+    ]
+    for (const projection of projections) code.buildRun.runBuild(deps, projection, 1)
+  }
+}
