@@ -13,7 +13,7 @@ export interface Tally {
  * Waits until a service and what its callers and its receiver saw agree, and deletes the webhook. Throws with what they do
  * not agree on when that lasts too long.
  */
-export async function agreement(url: string, traffic: Traffic, ms = 60_000): Promise<Tally> {
+export async function agreement(url: string, traffic: Traffic, ms = 90_000): Promise<Tally> {
   const end = performance.now() + ms
   for (;;) {
     const { problems, tally } = await look(url, traffic).catch((error: unknown) => ({ problems: [String(error)], tally: null }))
@@ -77,6 +77,7 @@ function ofDeliveries(deliveries: readonly DeliveryAnswer[], traffic: Traffic): 
     const successes = attempts.filter((attempt) => attempt.status === 'success').length
     if (successes > seen.ok) problems.push(`${id} has ${successes} successes, of which the receiver saw ${seen.ok}`)
     if (status === 'success' && successes === 0) problems.push(`${id} is a success without an attempt that was one`)
+    if (status === 'failed' && attempts.length === 0) problems.push(`${id} has failed without an attempt`)
     // One that brought no answer may never have come.
     const answered = attempts.filter(({ response_code }) => response_code !== null)
     for (const number of new Set(answered.map((attempt) => attempt.number))) {

@@ -18,7 +18,7 @@ const onPostgres = points.filter((point) => !ofOneEngine.test(point))
 
 function suite(title: string, start: () => Promise<Processes>, passed: readonly Point[], sampled = passed.length * 2) {
   describe(title, function () {
-    this.timeout(150_000)
+    this.timeout(300_000)
     const random = seeded(seed)
     let processes: Processes
     let receiver: Receiver
@@ -36,7 +36,7 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
       const load = await traffic(processes.urls, receiver, ++round, random)
       const facts = () => processes.all.flatMap((process) => process.facts)
       const missing = () => passed.filter((point) => !facts().some((fact) => fact.msg === 'point.passed' && fact.point === point))
-      await waitFor(() => missing().length === 0, { ms: 20_000 }).catch(() => expect(missing(), 'points not passed').to.deep.equal([]))
+      await waitFor(() => missing().length === 0, { ms: 60_000 }).catch(() => expect(missing(), 'points not passed').to.deep.equal([]))
       await load.stop()
       const { accepted, requests, duplicates } = await agreement(processes.urls[0]!, load)
       console.log(`      ${accepted} accepted, ${requests} requests`)

@@ -40,7 +40,7 @@ const batchSize = 540
 
 /**
  * Begins a mixed load: events, batches, the same events again with the same and with other content, changes of the webhook,
- * replays. A tenth of the requests is answered 503. Whatever cannot reach the service goes on trying.
+ * replays. A tenth of the requests is answered 503, some 400, which ends a delivery. Whatever cannot reach the service goes on trying.
  * @param round makes ids of its own
  */
 export async function traffic(urls: readonly string[], receiver: Receiver, round: number, random: () => number): Promise<Traffic> {
@@ -50,13 +50,14 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   receiver.answer(path, ({ headers }, response) => {
     const id = String(headers['webhook-id'])
     const attempt = Number(headers['kolbak-attempt'])
-    const isOk = random() >= 0.1
+    const chance = random()
+    const status = chance < 0.01 ? 400 : chance < 0.1 ? 503 : 200
     const known = seen.get(id) ?? { requests: 0, ok: 0, attempts: new Map<number, number>() }
     seen.set(id, known)
     known.requests++
-    if (isOk) known.ok++
+    if (status === 200) known.ok++
     known.attempts.set(attempt, (known.attempts.get(attempt) ?? 0) + 1)
-    response.writeHead(isOk ? 200 : 503).end()
+    response.writeHead(status).end()
   })
   const { id: webhook, secret } = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event: '*' })
   receiver.verify(path, secret)
@@ -91,7 +92,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   }
   let batch = 0
   const works = [
-    again(1_500, async () => {
+    again(3_000, async () => {
       const ids = Array.from({ length: batchSize }, (_, i) => `batch_${round}_${batch}_${i}`)
       batch++
       batches.unknown.push(ids)
