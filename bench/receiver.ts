@@ -1,35 +1,50 @@
-// A receiver in a process of its own: answers 200 and tells, when asked, what came. Prints its origin on the first line.
+// A receiver in a process of its own. POST /hook answers 200, /failing 503 once in ten, /hanging never. GET tells what came to
+// /hook; GET /reset forgets it. Prints its origin on the first line.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-const seen = new Map<string, number>()
+export interface Received {
+  readonly deliveries: number
+  /** Different (webhook-id, path)s: what was delivered. */
+  readonly messages: number
+  /** From the time in the id to the first arrival, in ms. */
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+}
+
+let seen = new Set<string>()
 let deliveries = 0
 let latencies: number[] = []
+let failing = 0
 
 const server = createServer((request, response) => {
+  const { url = '' } = request
   if (request.method === 'GET') {
     const sorted = latencies.sort((a, b) => a - b)
     const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
-    response.end(JSON.stringify({ deliveries, messages: seen.size, p50: at(0.5), p95: at(0.95), p99: at(0.99) }))
-    if (request.url === '/reset') {
-      seen.clear()
+    const received: Received = { deliveries, messages: seen.size, p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    response.end(JSON.stringify(received))
+    if (url === '/reset') {
+      seen = new Set()
       deliveries = 0
       latencies = []
     }
     return
   }
-  const chunks: Buffer[] = []
-  request.on('data', (chunk: Buffer) => chunks.push(chunk))
   request.on('end', () => {
+    if (url.startsWith('/hanging')) return
+    if (url.startsWith('/failing') && ++failing % 10 === 0) return response.writeHead(503).end()
     response.end('ok')
     const id = String(request.headers['webhook-id'])
     deliveries++
-    if (seen.has(id)) return
-    // The producer puts the time into the id, so that nothing needs to be parsed.
-    const sent = Number(id.split('_')[1])
-    seen.set(id, sent)
-    if (Number.isFinite(sent)) latencies.push(Date.now() - sent)
+    const key = `${id} ${url}`
+    if (seen.has(key)) return
+    seen.add(key)
+    const sent = Number(id.split('_')[1]) / 1_000
+    if (Number.isFinite(sent)) latencies.push(performance.timeOrigin + performance.now() - sent)
   })
+  request.resume()
 })
 server.keepAliveTimeout = 60_000
 server.listen(0, '127.0.0.1', () => console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}`))

@@ -1,132 +1,240 @@
-// npm run bench [-- --seconds 10 --producers 32]: one event to one webhook, closed loop, on the embedded default with fsync.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+// npm run bench [-- --scenarios single,batch,latency --seconds 6 --profile <folder>]
+// Kolbak as a user runs it (its own process, the embedded default, fsync on), a generator and a receiver in processes of their
+// own, and beside it, in the same run, the floor: the cheapest program that could do the job. Prints tables, writes JSON.
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
+import { costOf, killAll, lineOf, postgresPids, start, stop } from './processes.ts'
+import type { Produced, Work } from './producers.ts'
+import type { Received } from './receiver.ts'
+import { type Scenario, type ScenarioName, scenarios } from './scenarios.ts'
 
 const { values: options } = parseArgs({
   options: {
-    seconds: { type: 'string', default: '10' },
-    producers: { type: 'string', default: '32' },
+    scenarios: { type: 'string', default: Object.keys(scenarios).join(',') },
+    seconds: { type: 'string', default: '6' },
     bytes: { type: 'string', default: '512' },
     /** A folder for a CPU profile of the service. */
     profile: { type: 'string' },
   },
 })
-const children: ChildProcess[] = []
-const start = (file: string, args: string[], env: Record<string, string> = {}) => {
-  const flags = options.profile !== undefined && file.includes('main') ? ['--cpu-prof', `--cpu-prof-dir=${options.profile}`] : []
-  const child = spawn(process.execPath, [...flags, join(import.meta.dirname, file), ...args], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  children.push(child)
-  return child
-}
-/** The first line for which the test answers something. */
-const lineOf = async <T>(child: ChildProcess, test: (line: string) => T | undefined): Promise<T> => {
-  for await (const line of createInterface({ input: child.stdout! })) {
-    const found = test(line)
-    if (found !== undefined) {
-      child.stdout?.resume()
-      return found
-    }
-  }
-  throw new Error('a process of the benchmark ended early')
-}
+const chosen = options.scenarios.split(',').map((name) => {
+  if (name in scenarios) return name as ScenarioName
+  throw new Error(`no scenario ${name}: ${Object.keys(scenarios).join(', ')}`)
+})
+const seconds = Number(options.seconds)
 const json = async <T>(url: string, init: RequestInit = {}): Promise<T> => {
   const response = await fetch(url, init)
   if (!response.ok) throw new Error(`${init.method ?? 'GET'} ${url}: ${response.status} ${await response.text()}`)
   return (await response.json()) as T
 }
 
-const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-bench-'))
-try {
-  const receiver = start('receiver.ts', [])
-  const receiverUrl = await lineOf(receiver, (line) => line)
-  const secret = 'a-secret-of-the-benchmark-that-is-long-enough'
-  const service = start('../src/main.ts', [], {
-    PORT: '0',
-    KOLBAK_DATA_DIR: dataDir,
-    KOLBAK_ADMIN_CLIENT_ID: 'bench',
-    KOLBAK_ADMIN_CLIENT_SECRET: secret,
-    KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
-    KOLBAK_LOG_LEVEL: 'info',
-  })
-  const url = await lineOf(service, (line) => (line.includes('kolbak.ready') ? (JSON.parse(line) as { url: string }).url : undefined))
-  const { access_token: token } = await json<{ access_token: string }>(`${url}/v1/auth`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ grant_type: 'client_credentials', client_id: 'bench', client_secret: secret }),
-  })
-  await json(`${url}/v1/webhooks`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
-    body: JSON.stringify({ callback_url: `${receiverUrl}/hook`, event: 'bench.*' }),
-  })
-  const password = (await readFile(join(dataDir, 'postgres-password'), 'utf8')).trim()
-  const pgPort = (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[3]
-  const database = new pg.Client(`postgres://kolbak:${password}@127.0.0.1:${pgPort}/kolbak`)
-  await database.connect()
-  const commits = async () =>
-    Number((await database.query('select xact_commit from pg_stat_database where datname = current_database()')).rows[0].xact_commit)
-  const wal = async () => Number((await database.query("select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as bytes")).rows[0].bytes)
+interface Result {
+  readonly accepted: number
+  readonly acceptedPerSecond: number
+  readonly delivered: number
+  readonly deliveredPerSecond: number
+  readonly acceptMs: readonly [p50: number, p95: number, p99: number]
+  readonly endToEndMs: readonly [p50: number, p95: number, p99: number]
+  readonly lost: number
+  readonly duplicated: number
+  readonly failures: Produced['failures']
+  /** µs of CPU for each event, of the process and of its Postgres. */
+  readonly cpuMicros: number
+  readonly postgresCpuMicros: number
+  /** Bytes written to disk for each event, by both. */
+  readonly writtenBytes: number
+  readonly peakMiB: number
+  readonly commitsPerEvent: number | null
+}
+interface Target {
+  readonly url: string
+  readonly pid: number
+  readonly dataDir: string
+  commits(): Promise<number>
+}
+/** Drives one load at a target until what is due has arrived, or nothing more does for a while. */
+async function drive(target: Target, receiverUrl: string, work: Omit<Work, 'url' | 'bytes'>, copies: number): Promise<Result> {
+  await json(`${receiverUrl}/reset`)
+  const postgres = await postgresPids(target.dataDir)
+  const costs = async () => ({ own: await costOf([target.pid]), pg: await costOf(postgres), commits: await target.commits() })
+  const before = await costs()
+  const began = performance.now()
+  const full: Work = { ...work, url: target.url, bytes: Number(options.bytes) }
+  const produced = await lineOf(start('producers.ts', [JSON.stringify(full)]), (line) => JSON.parse(line) as Produced)
+  const due = produced.accepted * copies
+  let received = await json<Received>(receiverUrl)
+  let lastChange = performance.now()
+  let took = lastChange - began
+  while (received.messages < due && performance.now() - lastChange < 10_000) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    const now = await json<Received>(receiverUrl)
+    if (now.messages > received.messages) {
+      lastChange = performance.now()
+      took = lastChange - began
+    }
+    received = now
+  }
+  const after = await costs()
+  const each = (of: number) => of / produced.accepted
+  return {
+    accepted: produced.accepted,
+    acceptedPerSecond: produced.perSecond,
+    delivered: received.messages,
+    deliveredPerSecond: received.messages / (took / 1_000),
+    acceptMs: [produced.p50, produced.p95, produced.p99],
+    endToEndMs: [received.p50, received.p95, received.p99],
+    lost: Math.max(0, due - received.messages),
+    duplicated: received.deliveries - received.messages,
+    failures: produced.failures,
+    cpuMicros: each((after.own.cpu - before.own.cpu) * 1e6),
+    postgresCpuMicros: each((after.pg.cpu - before.pg.cpu) * 1e6),
+    writtenBytes: each(after.own.written - before.own.written + after.pg.written - before.pg.written),
+    peakMiB: after.own.peak / 2 ** 20,
+    commitsPerEvent: after.commits < 0 ? null : each(after.commits - before.commits),
+  }
+}
 
-  const run = async (seconds: string) => {
-    await json(`${receiverUrl}/reset`)
-    const before = { commits: await commits(), wal: await wal(), cpu: await cpuOf(service) }
-    const producers = start('producers.ts', [url, token, options.producers, seconds, options.bytes])
-    const began = Date.now()
-    const accepted = await lineOf(
-      producers,
-      (line) => JSON.parse(line) as { accepted: number; perSecond: number; p50: number; p95: number; p99: number; failures: object },
-    )
-    let delivered: { deliveries: number; messages: number; p50: number; p95: number; p99: number }
-    do delivered = await json(receiverUrl)
-    while (delivered.messages < accepted.accepted && Date.now() - began < Number(seconds) * 1_000 + 60_000)
-    const took = (Date.now() - began) / 1_000
-    await database.query('select pg_stat_force_next_flush()')
-    return {
-      accepted,
-      delivered,
-      deliveredPerSecond: delivered.messages / took,
-      lost: accepted.accepted - delivered.messages,
-      duplicated: delivered.deliveries - delivered.messages,
-      commitsPerMessage: ((await commits()) - before.commits) / accepted.accepted,
-      walBytesPerMessage: ((await wal()) - before.wal) / accepted.accepted,
-      serviceCpuMicrosPerMessage: ((await cpuOf(service)) - before.cpu) / accepted.accepted,
+async function onKolbak(receiverUrl: string, { tenants, webhooksPerTenant, fanout, paths, work }: Scenario): Promise<Result> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-bench-'))
+  const secret = 'a-secret-of-the-benchmark-that-is-long-enough'
+  const service = start(
+    '../src/main.ts',
+    [],
+    {
+      PORT: '0',
+      KOLBAK_DATA_DIR: dataDir,
+      KOLBAK_ADMIN_CLIENT_ID: 'bench',
+      KOLBAK_ADMIN_CLIENT_SECRET: secret,
+      KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
+      KOLBAK_EVENTS_PER_SECOND: '1000000',
+      KOLBAK_REQUESTS_PER_SECOND: '1000000',
+    },
+    options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile}`],
+  )
+  try {
+    const url = await lineOf(service, (line) => (line.includes('kolbak.ready') ? (JSON.parse(line) as { url: string }).url : undefined))
+    const tokenOf = async (client: string, clientSecret: string) =>
+      (
+        await json<{ access_token: string }>(`${url}/v1/auth`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ grant_type: 'client_credentials', client_id: client, client_secret: clientSecret }),
+        })
+      ).access_token
+    const post = <T>(token: string, path: string, body: object) =>
+      json<T>(`${url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+        body: JSON.stringify(body),
+      })
+    const admin = await tokenOf('bench', secret)
+    const tokens: string[] = []
+    for (let t = 0; t < tenants; t++) {
+      if (tenants === 1) tokens.push(admin)
+      else {
+        const tenant = (await post<{ data: { id: string } }>(admin, '/v1/tenants', { name: `Tenant ${t}` })).data.id
+        const scopes = ['write:events', 'write:webhooks', 'read:webhooks']
+        const client = await post<{ data: { client_id: string; client_secret: string } }>(admin, `/v1/tenants/${tenant}/clients`, {
+          name: 'bench',
+          scopes,
+        })
+        tokens.push(await tokenOf(client.data.client_id, client.data.client_secret))
+      }
+      for (let w = 0; w < webhooksPerTenant; w++)
+        await post(tokens[t]!, '/v1/webhooks', {
+          callback_url: `${receiverUrl}${paths[w % paths.length]}/${t}/${w}`,
+          event: fanout ? 'bench.*' : `bench.w${w}`,
+        })
+    }
+    const password = (await readFile(join(dataDir, 'postgres-password'), 'utf8')).trim()
+    const port = (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[3]
+    const database = new pg.Client(`postgres://kolbak:${password}@127.0.0.1:${port}/kolbak`)
+    await database.connect()
+    const target: Target = {
+      ...{ url, dataDir, pid: service.pid ?? 0 },
+      async commits() {
+        await database.query('select pg_stat_force_next_flush()')
+        const { rows } = await database.query('select xact_commit from pg_stat_database where datname = current_database()')
+        return Number(rows[0].xact_commit)
+      },
+    }
+    const events = Array.from({ length: webhooksPerTenant }, (_, w) => (fanout ? 'bench.posted' : `bench.w${w}`))
+    const hanging = paths.filter((path) => path === '/hanging').length / paths.length
+    const copies = fanout ? webhooksPerTenant : 1 - hanging
+    await drive(target, receiverUrl, { ...work, tokens, events, seconds: 2 }, copies) // warm
+    const result = await drive(target, receiverUrl, { ...work, tokens, events, seconds }, copies)
+    await database.end()
+    await stop(service)
+    return result
+  } finally {
+    service.kill('SIGKILL')
+    await rm(dataDir, { recursive: true, force: true })
+  }
+}
+
+async function onFloor(receiverUrl: string, work: Scenario['work']): Promise<Result> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-floor-'))
+  const floor = start('floor.ts', [receiverUrl, dataDir])
+  try {
+    const url = await lineOf(floor, (line) => line)
+    const target: Target = { url, dataDir, pid: floor.pid ?? 0, commits: async () => -1 }
+    const load = { ...work, tokens: [''], events: ['bench.w0'] }
+    await drive(target, receiverUrl, { ...load, seconds: 2 }, 1)
+    const result = await drive(target, receiverUrl, { ...load, seconds }, 1)
+    await stop(floor)
+    return result
+  } finally {
+    floor.kill('SIGKILL')
+    await rm(dataDir, { recursive: true, force: true })
+  }
+}
+
+const results: Record<string, Result & { shareOfFloor?: number; p50OfFloor?: number; p99OfFloor?: number }> = {}
+try {
+  const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)
+  const floors = new Set<'single' | 'latency'>(chosen.map((name) => scenarios[name].floor))
+  for (const name of floors) results[`floor: ${name}`] = await onFloor(receiverUrl, scenarios[name].work)
+  for (const name of chosen) {
+    const scenario: Scenario = scenarios[name]
+    const result = await onKolbak(receiverUrl, scenario)
+    const floor = results[`floor: ${scenario.floor}`]!
+    results[name] = {
+      ...result,
+      shareOfFloor: result.deliveredPerSecond / floor.deliveredPerSecond,
+      p50OfFloor: result.endToEndMs[0] / floor.endToEndMs[0],
+      p99OfFloor: result.endToEndMs[2] / floor.endToEndMs[2],
     }
   }
-  await run('3') // warm
-  const result = await run(options.seconds)
-  const round = (value: number) => Math.round(value * 100) / 100
-  console.table({
-    'accepted/s': round(result.accepted.perSecond),
-    'delivered/s': round(result.deliveredPerSecond),
-    'accept p50 / p99 ms': `${round(result.accepted.p50)} / ${round(result.accepted.p99)}`,
-    'end to end p50 / p99 ms': `${round(result.delivered.p50)} / ${round(result.delivered.p99)}`,
-    lost: result.lost,
-    duplicated: result.duplicated,
-    failures: JSON.stringify(result.accepted.failures),
-    'commits per message': round(result.commitsPerMessage),
-    'WAL bytes per message': round(result.walBytesPerMessage),
-    'service CPU µs per message': round(result.serviceCpuMicrosPerMessage),
-  })
-  await database.end()
-  service.kill('SIGTERM')
-  await new Promise((resolve) => service.once('exit', resolve))
 } finally {
-  for (const child of children) child.kill('SIGKILL')
-  await rm(dataDir, { recursive: true, force: true })
+  killAll()
 }
-
-/** CPU time of a process so far, in µs (Linux; elsewhere 0). */
-async function cpuOf(child: ChildProcess): Promise<number> {
-  const stat = await readFile(`/proc/${child.pid}/stat`, 'utf8').catch(() => null)
-  if (stat === null) return 0
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * 10_000
-}
+const short = (value: number | undefined | null) => (value == null ? '' : value >= 100 ? String(Math.round(value)) : value.toFixed(2))
+console.table(
+  Object.fromEntries(
+    Object.entries(results).map(([name, r]) => [
+      name,
+      {
+        'accepted/s': short(r.acceptedPerSecond),
+        'delivered/s': short(r.deliveredPerSecond),
+        'of floor': short(r.shareOfFloor),
+        'accept p50/p99': `${short(r.acceptMs[0])} / ${short(r.acceptMs[2])}`,
+        'end to end p50/p99': `${short(r.endToEndMs[0])} / ${short(r.endToEndMs[2])}`,
+        'of floor p50/p99': r.p50OfFloor === undefined ? '' : `${short(r.p50OfFloor)} / ${short(r.p99OfFloor)}`,
+        'lost/dup': `${r.lost} / ${r.duplicated}`,
+        'cpu µs node/pg': `${short(r.cpuMicros)} / ${short(r.postgresCpuMicros)}`,
+        'written B': short(r.writtenBytes),
+        'peak MiB': short(r.peakMiB),
+        commits: short(r.commitsPerEvent),
+      },
+    ]),
+  ),
+)
+for (const [name, { failures }] of Object.entries(results))
+  if (Object.keys(failures).length > 0) console.log(`${name}: not accepted: ${JSON.stringify(failures)}`)
+const file = join(import.meta.dirname, 'results', `${new Date().toISOString().replaceAll(':', '-')}.json`)
+await mkdir(join(import.meta.dirname, 'results'), { recursive: true })
+await writeFile(file, `${JSON.stringify({ options, results }, null, 2)}\n`)
+console.log(file)

@@ -1,0 +1,62 @@
+// The cheapest program that could do the job on this machine: node:http accepts, one fsynced insert for all that wait, one POST
+// by undici. No token, no routing, no signature, no history, no retry. What Kolbak reaches is told as a share of what this does.
+// node bench/floor.ts <receiver url> <data folder>
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import pg from 'pg'
+import { Pool } from 'undici'
+import { startEmbeddedPostgres } from '../src/adapters/postgres/embedded.ts'
+import { silentLog } from '../src/lib/log.ts'
+
+const [receiverUrl = '', dataDir = ''] = process.argv.slice(2)
+const postgres = await startEmbeddedPostgres({ dataDir, log: silentLog })
+const client = new pg.Client({ connectionString: postgres.url })
+await client.connect()
+await client.query('create table accepted (id bigint generated always as identity primary key, body bytea not null)')
+const receiver = new Pool(new URL(receiverUrl).origin, { connections: 64, pipelining: 1 })
+
+interface Waiting {
+  readonly body: Buffer
+  done(): void
+}
+let waiting: Waiting[] = []
+let isWriting = false
+const write = async () => {
+  if (isWriting || waiting.length === 0) return
+  isWriting = true
+  const group = waiting
+  waiting = []
+  await client.query({
+    name: 'accept',
+    text: 'insert into accepted (body) select * from unnest($1::bytea[])',
+    values: [group.map(({ body }) => body)],
+  })
+  for (const { done } of group) done()
+  isWriting = false
+  void write()
+}
+const server = createServer((request, response) => {
+  const chunks: Buffer[] = []
+  request.on('data', (chunk: Buffer) => chunks.push(chunk))
+  request.on('end', () => {
+    const body = Buffer.concat(chunks)
+    waiting.push({
+      body,
+      done() {
+        response.writeHead(202, { 'content-type': 'application/json' }).end('{"message":"Event accepted for processing."}')
+        const { id } = JSON.parse(body.toString()) as { id: string }
+        void receiver
+          .request({ path: '/hook', method: 'POST', headers: { 'content-type': 'application/json', 'webhook-id': id }, body })
+          .then((answer) => answer.body.dump())
+      },
+    })
+    void write()
+  })
+})
+server.listen(0, '127.0.0.1', () => console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+process.on('SIGTERM', async () => {
+  server.closeAllConnections()
+  await client.end()
+  await postgres.stop()
+  process.exit(0)
+})

@@ -1,0 +1,79 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+const children: ChildProcess[] = []
+
+/** Starts a file of this folder as a process of its own; its standard output is read by `lineOf`. */
+export function start(
+  file: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+  flags: readonly string[] = [],
+): ChildProcess {
+  const child = spawn(process.execPath, [...flags, join(import.meta.dirname, file), ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  children.push(child)
+  return child
+}
+export function killAll(): void {
+  for (const child of children) child.kill('SIGKILL')
+}
+export async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGTERM')
+  await exited
+}
+
+/** What the test answers for the first line for which it answers something. */
+export async function lineOf<T>(child: ChildProcess, test: (line: string) => T | undefined): Promise<T> {
+  for await (const line of createInterface({ input: child.stdout! })) {
+    const found = test(line)
+    if (found === undefined) continue
+    child.stdout?.resume()
+    return found
+  }
+  throw new Error('a process of the benchmark ended early')
+}
+
+export interface Cost {
+  /** Seconds of CPU, user and system. */
+  readonly cpu: number
+  /** Bytes that were written to disk. */
+  readonly written: number
+  /** Peak resident memory, bytes. */
+  readonly peak: number
+}
+/** What a process and its descendants (of the same session: Postgres leads one of its own) have cost so far. Linux; elsewhere 0. */
+export async function costOf(pids: readonly number[]): Promise<Cost> {
+  const costs = await Promise.all(pids.map(ofOne))
+  const sum = (of: (cost: Cost) => number) => costs.reduce((all, cost) => all + of(cost), 0)
+  return { cpu: sum((cost) => cost.cpu), written: sum((cost) => cost.written), peak: sum((cost) => cost.peak) }
+}
+async function ofOne(pid: number): Promise<Cost> {
+  const read = (file: string) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')
+  const [stat, io, status] = await Promise.all([read('stat'), read('io'), read('status')])
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const number = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? 0)
+  return {
+    // With what its children that have ended have cost.
+    cpu: (Number(fields[11] ?? 0) + Number(fields[12] ?? 0) + Number(fields[13] ?? 0) + Number(fields[14] ?? 0)) / 100,
+    written: number(io, /write_bytes: (\d+)/),
+    peak: number(status, /VmHWM:\s+(\d+)/) * 1_024,
+  }
+}
+/** A postmaster and its backends. */
+export async function postgresPids(dataDir: string): Promise<number[]> {
+  const postmaster = Number((await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0])
+  const pids = [postmaster]
+  for (const name of await readdir('/proc').catch(() => [])) {
+    if (!/^\d+$/.test(name)) continue
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '')
+    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === postmaster) pids.push(Number(name))
+  }
+  return pids
+}
