@@ -29,18 +29,18 @@ export type Step = { readonly at: number } & (
 export type Profile = 'benign' | 'faulty'
 
 /** Until then things happen and fail; afterwards all must come to rest. */
-export const calmAt = 5_000
+export const calmAt = 4_000
 
 type Add = (at: number, step: Omit<Step, 'at'> & { kind: Step['kind'] }) => void
 
 function work(random: Random, profile: Profile, add: Add): void {
   const { int, chance, pick } = random
   for (const hook of ['A', 'B', 'C'] as const) add(int(0, 30), { kind: 'create', hook } as never)
-  add(int(300, 2_500), { kind: 'create', hook: 'D', ...(chance(0.5) ? { thenPost: 'mD' } : {}) } as never)
-  const from = profile === 'benign' ? 1_200 : 200
+  add(int(300, 2_000), { kind: 'create', hook: 'D', ...(chance(0.5) ? { thenPost: 'mD' } : {}) } as never)
+  const from = profile === 'benign' ? 1_000 : 200
   const posts = int(1, 5)
   const post = (messages: readonly string[], content: string, rest: object = {}) =>
-    add(int(from, 4_300), { kind: 'post', messages, content, ...(chance(0.1) ? { isTwice: true } : {}), ...rest } as never)
+    add(int(from, 3_500), { kind: 'post', messages, content, ...(chance(0.1) ? { isTwice: true } : {}), ...rest } as never)
   for (let i = 1; i <= posts; i++) {
     post(chance(0.2) ? [`m${i}`, `n${i}`] : [`m${i}`], 'x')
     if (chance(0.25)) post([`m${i}`], 'x')
@@ -49,7 +49,7 @@ function work(random: Random, profile: Profile, add: Add): void {
   if (chance(0.15)) post(['test'], 'x', { target: pick(['D', 'Z']) })
   const isBusy = chance(0.4)
   for (let i = isBusy ? int(2, 6) : int(0, 2); i > 0; i--)
-    add(int(1_000, 5_500), { kind: 'replay', message: `m${int(1, isBusy ? 2 : posts)}`, hook: pick(['A', 'B', 'C']) } as never)
+    add(int(800, 4_500), { kind: 'replay', message: `m${int(1, isBusy ? 2 : posts)}`, hook: pick(['A', 'B', 'C']) } as never)
   if (isBusy) for (const hook of ['A', 'B']) add(from, { kind: 'answer', hook, mode: pick(['slow', 'hang', '503', 'ok']) } as never)
   const modes: Mode[] = ['ok', '503', '503', 'hang', 'slow', '410', ...(profile === 'faulty' ? (['lost'] as const) : [])]
   for (let i = int(0, 4); i > 0; i--) add(int(0, 4_000), { kind: 'answer', hook: pick(['A', 'B', 'C', 'D']), mode: pick(modes) } as never)
@@ -77,30 +77,30 @@ function faults(random: Random, profile: Profile, add: Add): void {
   const dispatchers = ['dispatcher1', 'dispatcher2']
   const processes = ['api', ...dispatchers, ...dispatchers, 'projector1', 'projector2']
   for (let i = int(0, 2); i > 0; i--)
-    add(int(100, 4_500), { kind: 'stopReaders', of: pick(['webhook', 'attempts']), ms: int(100, 2_500) } as never)
+    add(int(100, 3_600), { kind: 'stopReaders', of: pick(['webhook', 'attempts']), ms: int(100, 2_500) } as never)
   for (let i = int(0, 2); i > 0; i--) {
     const engine = pick(['postgres', 'events', 'bus', 'log'] as const)
     const most = isFaulty ? 3_000 : engine === 'postgres' || engine === 'bus' ? 600 : 2_500
-    add(int(100, 4_300), { kind: 'outage', engine, ms: int(50, most) } as never)
+    add(int(100, 3_500), { kind: 'outage', engine, ms: int(50, most) } as never)
   }
-  if (chance(0.2)) add(int(1_500, 4_500), { kind: 'stop', process: pick(dispatchers), ms: 0 } as never)
+  if (chance(0.2)) add(int(1_500, 3_600), { kind: 'stop', process: pick(dispatchers), ms: 0 } as never)
   if (!isFaulty) return
   if (chance(0.2)) add(int(200, 3_500), { kind: 'partition' })
-  for (let i = int(0, 3); i > 0; i--) add(int(100, 4_900), { kind: 'kill', process: pick(processes), ms: int(20, 1_000) } as never)
+  for (let i = int(0, 3); i > 0; i--) add(int(100, 3_900), { kind: 'kill', process: pick(processes), ms: int(20, 1_000) } as never)
   for (let i = int(0, 2); i > 0; i--)
-    add(int(100, 4_500), {
+    add(int(100, 3_600), {
       kind: 'hit',
       process: pick(processes),
       calls: int(1, 40),
       phase: pick(['before', 'after']),
       ...(chance(0.4) ? { freezeMs: int(300, 6_000) } : {}),
     } as never)
-  for (let i = int(0, 2); i > 0; i--) add(int(100, 4_900), { kind: 'freeze', process: pick(processes), ms: int(200, 6_000) } as never)
-  for (let i = int(0, 2); i > 0; i--) add(int(100, 4_900), { kind: 'takeAway', partition: int(0, 1) } as never)
+  for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'freeze', process: pick(processes), ms: int(200, 6_000) } as never)
+  for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'takeAway', partition: int(0, 1) } as never)
   for (let i = int(0, 2); i > 0; i--)
-    add(int(100, 4_300), { kind: 'calls', probability: pick([0.05, 0.2, 0.5]), ms: int(100, 1_500) } as never)
-  if (chance(0.3)) add(int(100, 4_300), { kind: 'forget' })
-  if (chance(0.15)) add(int(800, 4_300), { kind: 'rewind' })
+    add(int(100, 3_500), { kind: 'calls', probability: pick([0.05, 0.2, 0.5]), ms: int(100, 1_500) } as never)
+  if (chance(0.3)) add(int(100, 3_500), { kind: 'forget' })
+  if (chance(0.15)) add(int(800, 3_500), { kind: 'rewind' })
 }
 
 /** The workload and the faults of a seed. */

@@ -1,6 +1,5 @@
 import type { Owed } from '../../src/dispatch/owed.ts'
 import type { Answer, Sender } from '../../src/dispatch/send.ts'
-import type { TenantId } from '../../src/events/ids.ts'
 import { context, type Simulation } from './simulation.ts'
 
 /** How a receiver answers: `moved` has gone from its first URL, `lost` takes the message and its answer never comes. */
@@ -76,4 +75,3 @@ export class Receivers {
     async close() {},
   }
 }
-export type { TenantId }

@@ -1,6 +1,7 @@
 import { installClock } from './clock.ts'
 import { loadCode } from './code.ts'
-import type { Profile } from './plan.ts'
+import { minimise } from './minimise.ts'
+import { type Profile, planOf } from './plan.ts'
 import { play } from './play.ts'
 
 const [what = 'random', ...args] = process.argv.slice(2)
@@ -24,9 +25,14 @@ if (what === 'random') {
     }
   console.log(runs, 'runs', failed, 'failed', sum, `${((performance.now() - started) / runs).toFixed(1)} ms each`)
 } else if (what === 'seed') {
-  const [seed = '1', profile = 'faulty'] = args
-  const played = await play({ seed: Number(seed), profile: profile as Profile, code, isTracing: true })
+  const [seed = '1', profile = 'faulty'] = args as [string, Profile]
+  const of = { seed: Number(seed), profile, code }
+  const whole = planOf(of.seed, profile)
+  const first = (await play({ ...of, plan: whole })).violations[0]
+  const plan = first === undefined ? whole : await minimise({ ...of, plan: whole }, first.of)
+  const played = await play({ ...of, plan, isTracing: true })
   console.log(played.trace.join('\n'))
+  for (const step of plan) console.log(JSON.stringify(step))
   console.log(played.violations, played.posts, played.repeated, played.steps)
 }
 restore()

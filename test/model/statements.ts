@@ -1,7 +1,7 @@
 import type { IndexedMessage } from '../../src/dispatch/message-index.ts'
 import { isLater, type Owed } from '../../src/dispatch/owed.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
-import type { DeliveryId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { DeliveryId, WebhookId } from '../../src/events/ids.ts'
 import { indexKey, type ScheduledRow, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
@@ -258,17 +258,15 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
   ],
 ]
 
-const known = new Map<string, Run>()
+const known = new Map<string, { run: Run; label: string }>()
 /** The statement of this name or text. Throws when the model does not know it: then the model is to learn it. */
 export function statementOf(name: string | undefined, text: string): { run: Run; label: string } {
-  const key = name ?? text
-  let run = known.get(key)
+  const found = known.get(name ?? text)
+  if (found !== undefined) return found
   const begin = name ?? text.replaceAll(/\s+/g, ' ').trim()
-  if (run === undefined) {
-    run = statements.find(([begins]) => begin.startsWith(begins))?.[1]
-    if (run === undefined) throw new Error(`the model does not know this statement: ${begin}`)
-    known.set(key, run)
-  }
-  return { run, label: name ?? begin.slice(0, 40) }
+  const run = statements.find(([begins]) => begin.startsWith(begins))?.[1]
+  if (run === undefined) throw new Error(`the model does not know this statement: ${begin}`)
+  const statement = { run, label: name ?? begin.slice(0, 40) }
+  known.set(name ?? text, statement)
+  return statement
 }
-export type { TenantId }

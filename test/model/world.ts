@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Registry } from 'prom-client'
 import type { DispatcherDeps } from '../../src/dispatch/dispatcher.ts'
+import type { DispatchMetrics } from '../../src/dispatch/metrics.ts'
 import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { Keyring } from '../../src/lib/keyring.ts'
 import type { LeaseKeeper } from '../../src/lib/leases.ts'
@@ -42,6 +43,14 @@ const dataKey = randomBytes(32)
 const oneVault = vault({ keyId: 1, dataKey, keyOf: () => dataKey, fingerprintKey: dataKey })
 export const keyring: Keyring = { cached: () => oneVault, vault: async () => oneVault, lookup: (_, value) => value }
 
+/** One for all: nobody reads them, and making them costs as much as a tenth of a run. */
+const metricsOf = (code: Code): DispatchMetrics => {
+  const known = metrics.get(code) ?? code.metrics.dispatchMetrics(new Registry(), { inFlight: 0, waiting: 0 })
+  metrics.set(code, known)
+  return known
+}
+const metrics = new WeakMap<Code, DispatchMetrics>()
+
 /** Every runner has every lease: two of them run at once, and the compare-and-set alone stands between them. */
 const everyLease: LeaseKeeper = {
   take: async (name) => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
@@ -66,7 +75,7 @@ export class World {
   readonly stops = new Map<string, () => void>()
   readonly dispatchers: number
 
-  constructor(simulation: Simulation, code: Code, options: { dispatchers: number; partitions: number }) {
+  constructor(simulation: Simulation, code: Code, options: { dispatchers: number; projectors: number; partitions: number }) {
     this.simulation = simulation
     this.code = code
     this.dispatchers = options.dispatchers
@@ -88,7 +97,7 @@ export class World {
           : Object.assign(new Error(`${engine} did not answer`), { code: engine === 'postgres' ? '08006' : 'delivery_log_unavailable' })
     simulation.start('api', () => {})
     for (let i = 1; i <= options.dispatchers; i++) simulation.start(`dispatcher${i}`, (life) => this.dispatcher(life))
-    for (let i = 1; i <= 2; i++) simulation.start(`projector${i}`, () => this.projector())
+    for (let i = 1; i <= options.projectors; i++) simulation.start(`projector${i}`, () => this.projector())
   }
   violate(of: string, text: string): void {
     this.simulation.note(() => `VIOLATION ${of}: ${text}`)
@@ -106,7 +115,7 @@ export class World {
     const copy = code.webhookCopy.webhookCopy({ changes: (cursor) => code.webhooks.changedSince(pool, cursor), keyring, log })
     const rows = code.schedule.schedule({ pool, owner: life.id, claimMs })
     const slots = code.slots.slots({ total: 4, perWebhook: 2, dispatchers: () => this.dispatchers, queue: 2, queueMs: 300 })
-    const metrics = code.metrics.dispatchMetrics(new Registry(), slots)
+    const metrics = metricsOf(code)
     const { now, random } = { now: Date.now, random: Math.random }
     const real = code.deliver.deliverer({
       store,
@@ -139,7 +148,7 @@ export class World {
     const offsets = code.offsets.offsets(pool, this.bus.identity)
     const running = Promise.all([
       code.consume.consume({ bus, offsets, router, pool, metrics, log, maxInHand: 12 }, signal),
-      code.due.due({ schedule: rows, deliveryLog, copy, slots, deliver, log, claimMs, requestMs, wake: dueWake }, signal),
+      code.due.due({ schedule: rows, deliveryLog, copy, slots, deliver, log, claimMs, requestMs, wake: dueWake, pollMs: 300 }, signal),
     ])
     running.catch((error: unknown) => this.violate('stuck', `${life.id} failed: ${error}`))
     const stop = async () => {

@@ -1,0 +1,18 @@
+import type { Step } from './plan.ts'
+import { type Play, play } from './play.ts'
+
+/** What remains of a plan when each step has gone without which the same invariant still breaks. */
+export async function minimise(of: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<Step[]> {
+  const breaks = async (plan: readonly Step[]) => (await play({ ...of, plan, isTracing: false })).violations.some((v) => v.of === invariant)
+  let plan = [...of.plan]
+  for (let isSmaller = true; isSmaller; ) {
+    isSmaller = false
+    for (let i = plan.length - 1; i >= 0; i--) {
+      const less = plan.toSpliced(i, 1)
+      if (!(await breaks(less))) continue
+      plan = less
+      isSmaller = true
+    }
+  }
+  return plan
+}
