@@ -7,11 +7,12 @@ const scenarios = [
   './tenants.test.ts',
   './cli.test.ts',
   './two-processes.test.ts',
+  './two-of-every-role.test.ts',
   '../faults/kill.test.ts',
   '../faults/kill-batches.test.ts',
 ].map((file) => new URL(file, import.meta.url))
 await scenariosOn(['eventstoredb', 'kafka', 'cassandra'], scenarios)
 
-// Each port alone on its engine: the one file in which processes share all three.
+// Each port alone on its engine: the file in which processes share all three.
 for (const engine of ['eventstoredb', 'kafka', 'cassandra'] as const)
-  await scenariosOn([engine], [new URL('./two-processes.test.ts', import.meta.url)])
+  await scenariosOn([engine], [new URL('./two-of-every-role.test.ts', import.meta.url)])

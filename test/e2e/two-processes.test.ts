@@ -111,30 +111,6 @@ describe('two processes on one database', function () {
     // What was under way when it froze may have come twice, and no more than that.
     expect(ids('/frozen').length - new Set(ids('/frozen')).size).to.be.lessThan(20)
   })
-  it('two of every role share the work without doing it twice, and go on when one of each dies', async () => {
-    const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
-    const all = await Promise.all(roles.map((role) => start({ KOLBAK_ROLES: role })))
-    const of = (role: string) => all.filter((_, i) => roles[i] === role)
-    const [one, two] = of('api')
-    const api = await waitFor(() => clientOf(one!.url))
-    await subscribe(api, '/many')
-    const loads = [one, two].map((service, i) => load(service!.url, `Bearer ${api.token}`, { perSecond: 40, from: i * 100_000 }))
-    await waitFor(() => loads.every((l) => l.accepted.length > 80), { ms: 20_000 })
-    const posted = () => loads.flatMap((l) => l.accepted)
-    const early = posted()
-    await waitFor(() => early.every((id) => ids('/many').includes(id)), { ms: 20_000, what: 'the first to arrive' })
-    expect(ids('/many')).to.have.length(new Set(ids('/many')).size)
-    // One of each role: those who are left have all to do.
-    await Promise.all(['projector', 'dispatcher', 'api'].map((role) => of(role)[1]!.kill('SIGKILL')))
-    const before = loads[0]!.accepted.length
-    await waitFor(() => loads[0]!.accepted.length > before + 80, { ms: 20_000 })
-    await Promise.all(loads.map((l) => l.stop()))
-    await waitFor(() => posted().every((id) => ids('/many').includes(id)), { ms: 30_000, what: 'all to arrive' })
-    const last = loads[0]!.accepted.at(-1)
-    const isDone = async () =>
-      (await api.get<{ data: { status: string }[] }>(`/v1/events/${last}/deliveries`)).data[0]?.status === 'success'
-    await waitFor(isDone, { ms: 20_000, what: 'the history to go on' })
-  })
   it('split by role: an api, a dispatcher and a projector make one service', async () => {
     const projector = start({ KOLBAK_ROLES: 'projector' })
     const [api] = await Promise.all([start({ KOLBAK_ROLES: 'api' }), start({ KOLBAK_ROLES: 'dispatcher' }), projector])
