@@ -33,6 +33,8 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
     saved: bigint
     /** Messages that are not settled. */
     underWay: number
+    /** A message was lost on the way, though the partition may not be: `held` can be false for a moment and true again. */
+    hasLost: boolean
   }
   const partitions = new Map<number, Held>()
   const starts = new Map<number, bigint>()
@@ -93,6 +95,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
             held.underWay--
             if (--left === 0) bytesInHand -= busRecord.bytes.length
             if (done) oneDone()
+            else held.hasLost = true
             if (!isFull() || held.underWay === 0) room.notify()
           },
         })
@@ -110,10 +113,11 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
   }
   const own = async (partition: OwnedPartition): Promise<void> => {
     const start = starts.get(partition.partition) ?? 0n
-    const held: Held = { tracker: offsetTracker(start), saved: start, underWay: 0 }
+    const held: Held = { tracker: offsetTracker(start), saved: start, underWay: 0, hasLost: false }
     partitions.set(partition.partition, held)
     log.debug({ partition: partition.partition, offset: String(start) }, 'partition.taken')
-    while (!partition.lost.aborted) {
+    // Where a message was lost the partition is let go of: it is given again, and begins at what is saved.
+    while (!partition.lost.aborted && !held.hasLost) {
       while (isFull() && !partition.lost.aborted) await room.wait(100, partition.lost)
       const records = await partition.fetch(Math.max(1, Math.min(mostRecords, Math.floor((maxInHand - inHand) / perRecord))))
       // What comes once it is lost is the next owner's.

@@ -5,7 +5,7 @@ import type { DispatchMetrics } from '../../src/dispatch/metrics.ts'
 import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { Keyring } from '../../src/lib/keyring.ts'
 import type { LeaseKeeper } from '../../src/lib/leases.ts'
-import { silentLog } from '../../src/lib/log.ts'
+import { type Log, silentLog } from '../../src/lib/log.ts'
 import { vault } from '../../src/lib/seal.ts'
 import { wake } from '../../src/lib/wake.ts'
 import { projectionProgress } from '../../src/projections/waiter.ts'
@@ -97,18 +97,23 @@ export class World {
           : Object.assign(new Error(`${engine} did not answer`), { code: engine === 'postgres' ? '08006' : 'delivery_log_unavailable' })
     simulation.start('api', () => {})
     for (let i = 1; i <= options.dispatchers; i++) simulation.start(`dispatcher${i}`, (life) => this.dispatcher(life))
-    for (let i = 1; i <= options.projectors; i++) simulation.start(`projector${i}`, () => this.projector())
+    for (let i = 1; i <= options.projectors; i++) simulation.start(`projector${i}`, (life) => this.projector(life))
   }
   violate(of: string, text: string): void {
     this.simulation.note(() => `VIOLATION ${of}: ${text}`)
     this.violations.push({ of, text })
   }
 
+  /** Warnings and errors stand in the trace. */
+  private logOf(life: Life): Log {
+    const say = (fields: object, message: string) => this.simulation.note(() => `${life.id} ${message} ${(fields as { error?: unknown }).error ?? ''}`)
+    return { ...silentLog, warn: say, error: say }
+  }
   /** As `startDispatcher` puts the parts together, with receivers in place of the network. */
   private dispatcher(life: Life): void {
     const { code, events: store, tables: _, receivers } = this
     const pool = this.postgres.pool()
-    const log = silentLog
+    const log = this.logOf(life)
     const bus = this.bus.of(life)
     const deliveryLog = code.liveHistory.liveDeliveryLog({ log: this.log, pool })
     const dueWake: DispatcherDeps['dueWake'] = wake()
@@ -164,10 +169,10 @@ export class World {
     this.stops.set(life.name, () => this.simulation.resume({ simulation: this.simulation, life }, () => void stop()))
   }
 
-  private projector(): void {
+  private projector(life: Life): void {
     const { code, events: store } = this
     const pool = this.postgres.pool()
-    const log = silentLog
+    const log = this.logOf(life)
     const streams = code.commandStreams.commandStreams(store, keyring)
     const deps = { store, pool, leases: everyLease, progress: projectionProgress(), log }
     const projections = [
