@@ -4,6 +4,7 @@ import { readConfig } from './config.ts'
 import type { StreamName } from './events/streams.ts'
 import { codeOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
+import { refill } from './refill.ts'
 
 /** Beside a service that runs, with the same environment: what is written to its database is seen by it at once. */
 async function withOperator(work: (operator: Operator) => Promise<unknown>): Promise<void> {
@@ -15,7 +16,7 @@ async function withOperator(work: (operator: Operator) => Promise<unknown>): Pro
   }
 }
 
-const program = new Command('operate').description('What an operator does to projections by hand; npm run -s operate -- <command>')
+const program = new Command('operate').description('What an operator does by hand; npm run -s operate -- <command>')
 program
   .command('quarantined')
   .description('streams that are set aside: which event failed, and why')
@@ -36,6 +37,10 @@ program
   .command('backlog')
   .description('messages that are not done, and read models that have not read all events')
   .action(() => withOperator((operator) => operator.backlog()))
+program
+  .command('refill')
+  .description('after Postgres was put back to an older backup: give it back what EventStoreDB knows; the service must be stopped')
+  .action(async () => console.log(JSON.stringify(await refill(readConfig(), createLog('info', 2)), null, 2)))
 
 program.parseAsync().catch((error: unknown) => {
   console.error(codeOf(error) === undefined ? error : `operate: ${(error as Error).message} (${codeOf(error)})`)

@@ -43,7 +43,9 @@ const allowed: Record<string, readonly string[]> = {
     'ports',
   ],
   'main.ts': ['compose.ts', 'config.ts', 'lib'],
-  'operate.ts': ['compose.ts', 'config.ts', 'events', 'lib'],
+  'operate.ts': ['compose.ts', 'config.ts', 'events', 'lib', 'refill.ts'],
+  'stopped.ts': ['compose.ts', 'config.ts', 'lib'],
+  'refill.ts': ['config.ts', 'dispatch', 'engines.ts', 'events', 'lib', 'ports', 'projections', 'reached.ts', 'stopped.ts'],
   'move.ts': ['compose.ts', 'config.ts', 'engines.ts', 'events', 'lib', 'ports', 'projections'],
   cli: ['config.ts', 'lib', 'move.ts'],
 }

@@ -1,0 +1,140 @@
+import type { Pool } from 'pg'
+import { ulid } from 'ulid'
+import type { Config } from './config.ts'
+import { messageIndex } from './dispatch/message-index.ts'
+import type { Owed } from './dispatch/owed.ts'
+import { scheduleRetries } from './dispatch/retries.ts'
+import { routedIn } from './dispatch/routed.ts'
+import { type Schedule, schedule } from './dispatch/schedule.ts'
+import { type Engines, openDatabase, openEngines } from './engines.ts'
+import type { RecordedEvent } from './events/envelope.ts'
+import { KolbakError } from './lib/errors.ts'
+import { type LeaseKeeper, leaseKeeper } from './lib/leases.ts'
+import type { Log } from './lib/log.ts'
+import { pause } from './lib/retry.ts'
+import { sqlOn } from './lib/sql.ts'
+import type { DeliveryReads } from './ports/delivery-log.ts'
+import { listBuilds } from './projections/builds.ts'
+import { deliveries } from './projections/deliveries.ts'
+import type { Projection } from './projections/projection.ts'
+import { runProjection } from './projections/runner.ts'
+import { projectionProgress } from './projections/waiter.ts'
+import { checkEngines } from './reached.ts'
+import { checkStopped, runUntilDrained } from './stopped.ts'
+
+export interface Refilled {
+  /** Events of routing and attempts that this Postgres had not read. */
+  readonly events: number
+  /** Messages that were missing in its index. */
+  readonly messages: number
+  /** Deliveries that were routed, never attempted, and in nobody's hands: parked. */
+  readonly parked: number
+  /** Deliveries that are owed now, parked ones included. */
+  readonly owed: number
+}
+
+/**
+ * Brings a Postgres that was put back to an older backup (or is empty, but for its `data_keys`) up to an event store that
+ * went on, while no process runs. What came after the backup is exactly what the projection `deliveries` has not read: so
+ * that is run up to the head, with its retries as always, and beside each batch with what nothing else would give back: rows
+ * of the message index, and deliveries that were parked or in hand. Then the read models, so that nothing is sent to a
+ * webhook as it was at the backup.
+ *
+ * Each batch is done with its checkpoint: cut off, it is begun again. Throws KolbakError `nothing_to_refill`,
+ * `still_running` and `engine_behind`.
+ */
+export async function refill(config: Config, log: Log): Promise<Refilled> {
+  if (config.EVENTSTOREDB_URL === undefined)
+    throw new KolbakError('nothing_to_refill', 'The events are in this Postgres too, and were put back with it: just start the service.')
+  const patience = { log, signal: new AbortController().signal, waits: false }
+  const database = await openDatabase(config, patience, { join: false })
+  const opened: (() => Promise<unknown>)[] = [database.stop]
+  let refilled: Refilled
+  try {
+    const pool = database.pool('refill', 10)
+    opened.push(() => pool.end())
+    await checkStopped(pool)
+    const leaseMs = config.KOLBAK_LEASE_MS
+    const leases = leaseKeeper({ pool, owner: ulid(), leaseMs, onError: (error) => log.warn({ error }, 'leases.failed') })
+    opened.push(leases.close)
+    const engines = await openEngines({
+      ...{ config, patience, log, leases, consumers: () => 1 },
+      pools: { reads: pool, writes: pool, projecting: pool },
+      opened: (_name, close) => opened.push(close),
+    })
+    await checkEngines({ store: engines.store, bus: engines.bus, pool })
+    refilled = await readOn(engines, pool, leases, log)
+  } finally {
+    for (const close of opened.reverse()) await close()
+  }
+  await runUntilDrained(config, ['projector'], log)
+  return refilled
+}
+
+/** Runs the projection `deliveries` up to the head. */
+async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: LeaseKeeper, log: Log): Promise<Refilled> {
+  const found = { events: 0, messages: 0, parked: 0 }
+  const index = messageIndex(pool)
+  const rows = schedule({ pool, owner: 'refill', claimMs: 0 })
+  const usual = deliveries(deliveryLog, async (sql, events) => {
+    await scheduleRetries(sql, events)
+  })
+  const restore = async (events: readonly RecordedEvent[], history: DeliveryReads) => {
+    found.events += events.length
+    for (const some of chunks(await routedIn(store, events), 500)) {
+      found.messages += (await index.claim(some)).filter((isNew) => isNew).length
+      for (const owed of chunks(
+        some.flatMap((message) => message.owed),
+        1_000,
+      ))
+        found.parked += await parkUntouched(rows, owed, history)
+    }
+  }
+  const projection: Projection = {
+    ...usual,
+    // Here, and not in the transaction: the history has these events by then, and is asked what became of each delivery.
+    async prepare(events, of) {
+      await usual.prepare?.(events, of)
+      if (of.isLive) await restore(events, deliveryLog.generation(of.build))
+    },
+  }
+  // One that was live at the backup may have been followed by another since, and dropped.
+  for (const { build } of await listBuilds(pool, projection.name)) await deliveryLog.makeGeneration(build)
+
+  const head = await store.head(projection.families)
+  const sql = sqlOn(pool)
+  const running = runProjection({ store, pool, leases, progress: projectionProgress(), log }, projection)
+  try {
+    for (let told = performance.now(); head !== null; await pause(50)) {
+      const [live] = await sql<{ reached: boolean }>`
+        select coalesce(checkpoint >= ${head}, false) as reached from projections where name = ${projection.name} and is_live`
+      if (live?.reached) break
+      if (performance.now() - told < 5_000) continue
+      told = performance.now()
+      log.info({ ...found, ...running.status() }, 'refill.reading')
+    }
+  } finally {
+    await running.stop()
+  }
+  const [owed] = await sql<{ rows: number }>`select count(*)::int as rows from scheduled_deliveries`
+  return { ...found, owed: owed?.rows ?? 0 }
+}
+
+/**
+ * Parks those of which there is nothing but their routing; an attempt that stands further on in the events takes the row
+ * away again. Answers how many were without a row.
+ */
+async function parkUntouched(rows: Schedule, owed: readonly Owed[], history: DeliveryReads): Promise<number> {
+  // Unknown is what the history has let go of, for its age: so has the archive its payload.
+  const states = await history.states(owed)
+  const untouched = owed.filter((_, i) => states[i]?.type === 'MessageRouted')
+  if (untouched.length === 0) return 0
+  const existing = await rows.existing(untouched.map(({ delivery }) => delivery))
+  const missing = untouched.filter(({ delivery }) => !existing.has(delivery))
+  await Promise.all(missing.map((delivery) => rows.park(delivery)))
+  return missing.length
+}
+
+function* chunks<T>(items: readonly T[], size: number): Generator<readonly T[]> {
+  for (let i = 0; i < items.length; i += size) yield items.slice(i, i + size)
+}

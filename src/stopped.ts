@@ -1,0 +1,29 @@
+import type { Pool } from 'pg'
+import { compose } from './compose.ts'
+import type { Config } from './config.ts'
+import { KolbakError } from './lib/errors.ts'
+import type { Log } from './lib/log.ts'
+import { pause } from './lib/retry.ts'
+import { sqlOn } from './lib/sql.ts'
+
+/** Throws KolbakError `still_running` while a process works on the database. */
+export async function checkStopped(pool: Pool): Promise<void> {
+  const running = await sqlOn(pool)`select from live_processes where seen_at > clock_timestamp() - interval '10 s' limit 1`
+  if (running.length > 0)
+    throw new KolbakError('still_running', 'A process of Kolbak works on this database: stop all of them, wait ten seconds, and try again.')
+}
+
+/** Runs these roles of the service, unreachable from elsewhere, until nothing is left for them to read. */
+export async function runUntilDrained(config: Config, roles: Config['KOLBAK_ROLES'], log: Log): Promise<void> {
+  const service = await compose({ ...config, KOLBAK_ROLES: roles, PORT: 0, HOST: '127.0.0.1' }, log)
+  try {
+    for (;;) {
+      const { messages, projections } = await service.operator.backlog()
+      if ((messages === 0 || !roles.includes('dispatcher')) && projections.length === 0) return
+      log.info({ messages, projections }, 'service.draining')
+      await pause(250)
+    }
+  } finally {
+    await service.stop()
+  }
+}
