@@ -47,7 +47,8 @@ export async function crash(
   await processes.ready()
   const tally = await agreement(url, load)
   const deaths = processes.deaths - before
-  if (processes.failures.length > 0) throw new Error(processes.failures.join('\n'))
+  const failures = processes.failures.splice(0)
+  if (failures.length > 0) throw new Error(failures.join('\n'))
   if (tally.duplicates > deaths * maxInFlight) throw new Error(`${tally.duplicates} requests were repeated after ${deaths} deaths`)
   return { ...tally, deaths }
 }

@@ -29,7 +29,7 @@ export interface Processes {
   readonly urls: readonly string[]
   readonly deaths: number
   /** Ends of processes that were no kills: a start or a drain that failed. */
-  readonly failures: readonly string[]
+  readonly failures: string[]
   ready(): Promise<void>
   /** Has processes die one after another as the list says (see support/crash-at.ts); an empty one takes back what has not come. */
   plan(crashes: readonly Crash[]): Promise<void>
@@ -123,7 +123,10 @@ function supervise(roles: string, url: string, start: () => Child, onFailure: (w
     started.child.once('exit', (code, signal) => {
       facts.push(...started.facts)
       // Killed, or drained because it was asked to; all else is its own failure.
-      if (signal === null && code !== 0) onFailure(`ended with ${code}: ${started.errors.join('\n')}`)
+      if (signal === null && code !== 0) {
+        const last = started.facts.slice(-10).map((fact) => JSON.stringify(fact))
+        onFailure(`ended with ${code}: ${[...started.errors, ...last].join('\n')}`)
+      }
       if (stopped) return
       deaths++
       now = watch()
