@@ -34,7 +34,8 @@ async function change(world: World, hook: Hook, command: WebhookCommand, turn: s
   }
   const streams = code.commandStreams.commandStreams(events, keyring)
   try {
-    const turnOnce = () => code.handler.handle(streams, code.webhookCommands.webhookDecider, webhookStream(webhookOf(hook)), command, context)
+    const turnOnce = () =>
+      code.handler.handle(streams, code.webhookCommands.webhookDecider, webhookStream(webhookOf(hook)), command, context)
     await untilDone(turnOnce, { onError() {}, isFinal: (error) => (error as { code?: string }).code === 'not_found' })
   } catch {
     return false // there was nothing to change (any more)
@@ -73,7 +74,11 @@ export function suspend(world: World, isSuspended: boolean): void {
   const tenant = tenantOf('C')
   const type = isSuspended ? 'TenantSuspended' : 'TenantResumed'
   const metadata = { schema: 1, actor: 'system:model' as const, tenant, time: timestamp(), $correlationId: type, $causationId: null }
-  world.events.write(tenantStream(tenant), [{ id: `${type}${world.simulation.now}` as EventId, type, data: { id: tenant }, metadata }], 'any')
+  world.events.write(
+    tenantStream(tenant),
+    [{ id: `${type}${world.simulation.now}` as EventId, type, data: { id: tenant }, metadata }],
+    'any',
+  )
 }
 /** `POST /v1/events` of one record, by each tenant. A caller who hears nothing gives up after the bus's own second try. */
 export async function post(world: World, step: Extract<Step, { kind: 'post' }>): Promise<void> {

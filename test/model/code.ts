@@ -1,5 +1,5 @@
-import { pathToFileURL } from 'node:url'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 
 /** The modules under test: those of src, or a copy in which a mistake was planted. */
 export interface Code {

@@ -49,7 +49,12 @@ export class ModelEvents implements EventStore {
     return { revision: past.length - 1, position: checkpointAt(this.all.length) }
   }
   read(stream: StreamName) {
-    return this.simulation.call({ engine: 'events', name: `read ${stream}`, quiet: true, effect: () => [...(this.streams.get(stream) ?? [])] })
+    return this.simulation.call({
+      engine: 'events',
+      name: `read ${stream}`,
+      quiet: true,
+      effect: () => [...(this.streams.get(stream) ?? [])],
+    })
   }
   async head(families: readonly Family[]) {
     return this.simulation.call({

@@ -10,7 +10,8 @@ import { bodyOf } from './callers.ts'
 import { greatest, lookKey } from './delivery-log.ts'
 import type { Profile } from './plan.ts'
 import type { Post } from './receivers.ts'
-import { indexKey, type ScheduledRow } from './tables.ts'
+import { emptyTables, indexKey, type ScheduledRow } from './tables.ts'
+import { applyWebhookEvent } from './webhook-model.ts'
 import { retryDelays, type World } from './world.ts'
 
 const sameAttempt = (a: { chain: number; attempt: number }, b: { chain: number; attempt: number }) =>
@@ -98,7 +99,8 @@ export class Invariants {
     if (owed.attempt > 1) {
       const before = { chain: owed.chain, attempt: owed.attempt - 1 }
       const facts = this.facts.get(owed.delivery) ?? []
-      if (!facts.some((fact) => fact.type === 'DeliveryFailed' && sameAttempt(fact, before))) this.bad('5', `${name} without a failure before it`)
+      if (!facts.some((fact) => fact.type === 'DeliveryFailed' && sameAttempt(fact, before)))
+        this.bad('5', `${name} without a failure before it`)
       const earliest = Math.min(...posts.filter((other) => sameAttempt(other.owed, before)).map((other) => other.at))
       const due = earliest + retryDelays[before.attempt - 1]! * 800
       if (at < due) this.bad('early', `${name} came ${Math.round(due - at)} ms too early`)
@@ -172,6 +174,15 @@ export class Invariants {
         })
       }
   }
+  /** 2: the read model of webhooks is what its events say. */
+  private judgeWebhooks(): void {
+    const { tables, events } = this.world
+    const { webhooks, tenants } = emptyTables()
+    for (const event of events.all) if (/^(webhook|tenant)-/.test(event.stream)) applyWebhookEvent({ webhooks, tenants }, event)
+    for (const [id, row] of webhooks)
+      if (tables.webhooks.get(id)?.position !== row.position)
+        this.bad('2', `the read model of webhooks is not what the events say of ${id.at(-1)}`)
+  }
   private judgeDelivery(tenant: TenantId, message: MessageId, id: DeliveryId, webhook: WebhookId): void {
     const { log, tables } = this.world
     const facts = this.facts.get(id) ?? []
@@ -181,7 +192,8 @@ export class Invariants {
     const row = tables.scheduled.get(id)
     if (state === undefined) return this.bad('1', `${name}: not in the delivery log`)
     const best = greatest(facts)!
-    if (best.eventId !== state.eventId) this.bad('2', `${name}: the log says ${state.type} ${nameOf(state)}, the events ${best.type} ${nameOf(best)}`)
+    if (best.eventId !== state.eventId)
+      this.bad('2', `${name}: the log says ${state.type} ${nameOf(state)}, the events ${best.type} ${nameOf(best)}`)
     if (!endsChain(state.type) && !(row !== undefined && this.mayWait(row))) this.bad('1', `${name} stays ${state.type} for ever`)
     for (const fact of facts) {
       if (fact.attempt > 0 && !log.facts.get(id)?.has(fact.eventId)) this.bad('2', `${name}: attempt ${fact.eventId} is not in the log`)
@@ -203,6 +215,7 @@ export class Invariants {
   judge(profile: Profile): { posts: number; repeated: number } {
     const { tables, truth, log, receivers } = this.world
     this.judgeAccepted()
+    this.judgeWebhooks()
     for (const { tenant, message, place, webhooks } of tables.index.values())
       for (const webhook of webhooks) this.judgeDelivery(tenant, message, deliveryId(tenant, message, place, webhook), webhook)
     for (const { delivery, chain } of truth.replays) {
@@ -216,7 +229,8 @@ export class Invariants {
     const times = new Map<string, number>()
     for (const { owed } of receivers.posts) times.set(nameOf(owed), (times.get(nameOf(owed)) ?? 0) + 1)
     const repeated = [...times].filter(([, count]) => count > 1)
-    if (profile === 'benign' && repeated.length > 0) this.bad('3', `sent twice without a crash: ${repeated.map(([name]) => name).join(', ')}`)
+    if (profile === 'benign' && repeated.length > 0)
+      this.bad('3', `sent twice without a crash: ${repeated.map(([name]) => name).join(', ')}`)
     return { posts: receivers.posts.length, repeated: repeated.reduce((sum, [, count]) => sum + count - 1, 0) }
   }
 }

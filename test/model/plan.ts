@@ -1,5 +1,5 @@
-import type { Mode } from './receivers.ts'
 import { type Random, randomFrom } from './random.ts'
+import type { Mode } from './receivers.ts'
 import type { Engine } from './simulation.ts'
 
 export type Hook = 'A' | 'B' | 'C' | 'D' | 'Z'
@@ -22,7 +22,13 @@ export type Step = { readonly at: number } & (
   | { readonly kind: 'outage'; readonly engine: Engine; readonly ms: number }
   | { readonly kind: 'calls'; readonly probability: number; readonly ms: number }
   | { readonly kind: 'kill' | 'freeze' | 'stop'; readonly process: string; readonly ms: number }
-  | { readonly kind: 'hit'; readonly process: string; readonly calls: number; readonly phase: 'before' | 'after'; readonly freezeMs?: number }
+  | {
+      readonly kind: 'hit'
+      readonly process: string
+      readonly calls: number
+      readonly phase: 'before' | 'after'
+      readonly freezeMs?: number
+    }
   | { readonly kind: 'takeAway'; readonly partition: number }
 )
 /** `benign`: nothing that may repeat a request. */
@@ -63,7 +69,7 @@ function work(random: Random, profile: Profile, add: Add): void {
     if (chance(0.5)) add(at + int(200, 1_500), { kind: 'activate', hook: 'B' } as never)
   }
   if (chance(0.1)) add(int(500, 4_000), { kind: 'delete', hook: 'B' } as never)
-  if (chance(0.2)) {
+  if (chance(0.3)) {
     const at = int(200, 3_500)
     add(at, { kind: 'suspend' })
     if (chance(0.7)) add(at + int(200, 2_500), { kind: 'resume' })
@@ -99,6 +105,10 @@ function faults(random: Random, profile: Profile, add: Add): void {
   for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'takeAway', partition: int(0, 1) } as never)
   for (let i = int(0, 2); i > 0; i--)
     add(int(100, 3_500), { kind: 'calls', probability: pick([0.05, 0.2, 0.5]), ms: int(100, 1_500) } as never)
+  // The right to a partition lapses, and is renewed; a projector that stood still comes back with what it had read.
+  if (chance(0.2)) add(int(300, 2_500), { kind: 'outage', engine: 'bus', ms: int(2_200, 3_200) } as never)
+  const projector = { process: pick(['projector1', 'projector2']), phase: 'before', freezeMs: int(300, 3_000) }
+  if (chance(0.3)) add(int(100, 3_500), { kind: 'hit', calls: int(1, 30), ...projector } as never)
   if (chance(0.3)) add(int(100, 3_500), { kind: 'forget' })
   if (chance(0.15)) add(int(800, 3_500), { kind: 'rewind' })
 }

@@ -105,8 +105,14 @@ export async function play({ seed, profile, code, plan = planOf(seed, profile), 
   setEpoch(simulation, Date.UTC(2026, 0, 1, ...(seed % 4 === 0 ? [23, 59, 57] : [12, 0, 0])))
   if (crash !== undefined) simulation.crashes.push(crash)
   const firstLives = new Map<string, { calls: number }>()
-  const world = new World(simulation, code, { dispatchers: seed % 5 === 0 ? 3 : 2, projectors: seed % 2 === 0 ? 2 : 1, partitions: 2 })
-  for (const name of ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2']) firstLives.set(name, simulation.lifeOf(name) ?? { calls: 0 })
+  const world = new World(simulation, code, {
+    dispatchers: seed % 5 === 0 ? 3 : 2,
+    projectors: seed % 2 === 0 ? 2 : 1,
+    partitions: 2,
+    slots: seed % 3 === 0 ? 2 : 4,
+  })
+  for (const name of ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2'])
+    firstLives.set(name, simulation.lifeOf(name) ?? { calls: 0 })
   const invariants = new Invariants(world)
   for (const step of plan)
     simulation.at(step.at, () => {

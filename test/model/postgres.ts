@@ -4,7 +4,7 @@ import { type Statement, statementOf } from './statements.ts'
 import type { Tables } from './tables.ts'
 
 type Query = string | { name?: string; text: string; values?: readonly unknown[] }
-export type Observer = Pick<Statement, 'iso' | 'onSaved' | 'onEnded'>
+export type Observer = Pick<Statement, 'iso' | 'onSaved' | 'onEnded' | 'onLooked'>
 
 /** A server ends a transaction that does nothing for so long, as our connections ask it to. */
 const idleMs = 2_000
@@ -43,17 +43,18 @@ export class Postgres {
     const query = (query: Query, values?: readonly unknown[]) => {
       const { text, name, given } = parsed(query, values)
       const { run, label } = statementOf(name, text)
+      const { life } = context.getStore()!
       return this.simulation.call({
         engine: 'postgres',
         name: label,
         quiet: idle.has(label),
-        effect: () => answered(run(this.tables, this.statement(text, given))),
+        effect: () => answered(run(this.tables, this.statement(text, given, life))),
       })
     }
     return { query, connect: () => this.connect() } as unknown as Pool
   }
-  private statement(text: string, values: readonly never[]): Statement {
-    return { text, values, now: this.simulation.now, ...this.observer }
+  private statement(text: string, values: readonly never[], life: Life): Statement {
+    return { text, values, life: life.id, now: this.simulation.now, ...this.observer }
   }
   private async connect() {
     const of = context.getStore() as Context
@@ -106,11 +107,11 @@ export class Postgres {
       neverLate: true,
       effect: () => {
         isOpen()
-        const statement = this.statement(text, values)
+        const statement = this.statement(text, values, transaction.life)
         if (isLock) {
           const lock = String(values[0])
           return new Later<ReturnType<typeof answered>>((answer) =>
-            this.lock(transaction, lock, () => answer(answered(run(this.tables, this.statement(text, values))))),
+            this.lock(transaction, lock, () => answer(answered(run(this.tables, this.statement(text, values, transaction.life))))),
           )
         }
         transaction.writes.push(() => run(this.tables, statement))

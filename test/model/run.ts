@@ -1,6 +1,8 @@
 import { installClock } from './clock.ts'
 import { loadCode } from './code.ts'
 import { minimise } from './minimise.ts'
+import { mutant } from './mutants.ts'
+import { mutations } from './mutations.ts'
 import { type Profile, planOf } from './plan.ts'
 import { play } from './play.ts'
 
@@ -34,5 +36,30 @@ if (what === 'random') {
   console.log(played.trace.join('\n'))
   for (const step of plan) console.log(JSON.stringify(step))
   console.log(played.violations, played.posts, played.repeated, played.steps)
+} else if (what === 'mutate') {
+  const [most = '300', wanted = ''] = args
+  for (const mutation of mutations.filter(({ name }) => name.includes(wanted))) {
+    const made = await mutant(mutation).catch((error: Error) => console.log(error.message))
+    if (made === undefined) continue
+    const { code: mistaken, remove } = made
+    let runs = 0
+    let found = ''
+    const others = new Set<string>()
+    for (let seed = 1; seed <= Number(most) && found === ''; seed++)
+      for (const profile of ['benign', 'faulty'] as const) {
+        runs++
+        const { violations } = await play({ seed, profile, code: mistaken })
+        const right = violations.find(({ of }) => mutation.breaks.includes(of))
+        if (right !== undefined) {
+          found = `seed ${seed} ${profile}: [${right.of}] ${right.text}`
+          break
+        }
+        for (const other of violations) others.add(other.of)
+      }
+    console.log(
+      `${found === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mutation.name}; ${found} ${[...others].map((of) => `other: ${of}`).join(' ')}`,
+    )
+    await remove()
+  }
 }
 restore()

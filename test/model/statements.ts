@@ -2,6 +2,7 @@ import type { IndexedMessage } from '../../src/dispatch/message-index.ts'
 import { isLater, type Owed } from '../../src/dispatch/owed.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, WebhookId } from '../../src/events/ids.ts'
+import { deliveryId } from '../../src/lib/delivery-id.ts'
 import { indexKey, type ScheduledRow, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
@@ -16,6 +17,10 @@ export interface Statement {
   /** Told of an offset before it is saved, and of chains whose ends the retry manager has read. */
   onSaved(partition: number, offset: bigint): void
   onEnded(delivery: DeliveryId, chain: number): void
+  /** Told of the deliveries of a message that has come again, when their process looks at what is there. */
+  onLooked(life: string, delivery: DeliveryId): void
+  /** Which process asks. */
+  readonly life: string
 }
 type Rows = object[]
 type Run = (tables: Tables, statement: Statement) => Rows
@@ -27,7 +32,8 @@ const has = (text: string, clause: string) => text.replaceAll(/\s+/g, ' ').inclu
 const isHigher = '(mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)'
 
 function ownedRows(values: readonly never[]): Owed[] {
-  const [delivery, tenant, webhook, message, place, fingerprint, event, acceptedAt, correlationId, chain, attempt] = values as unknown as never[][]
+  const [delivery, tenant, webhook, message, place, fingerprint, event, acceptedAt, correlationId, chain, attempt] =
+    values as unknown as never[][]
   const chains = numbers(chain as never)
   const attempts = numbers(attempt as never)
   return (delivery as string[]).map(
@@ -103,18 +109,20 @@ const claimIndex: Run = ({ index }, { values }) => {
     return [{ place }]
   })
 }
-const storedIndex: Run = ({ index }, { values }) => {
+const storedIndex: Run = ({ index }, { values, onLooked, life }) => {
   const [tenants, messages] = values as unknown as [string[], string[]]
   return tenants.flatMap((tenant, i) => {
     const row = index.get(indexKey(tenant, messages[i]!))
+    for (const webhook of row?.webhooks ?? []) onLooked(life, deliveryId(row!.tenant, row!.message, row!.place, webhook))
     return row === undefined ? [] : [{ ...row, accepted_at: row.acceptedAt, matched_at: row.matchedAt }]
   })
 }
-const done: Run = ({ scheduled }, { values }) => {
+const done: Run = ({ scheduled }, { text, values }) => {
   const [deliveries, chains, attempts] = values as unknown as [DeliveryId[], string, string]
   deliveries.forEach((delivery, i) => {
     const row = scheduled.get(delivery)
-    if (row !== undefined && !isLater(row, { chain: numbers(chains)[i]!, attempt: numbers(attempts)[i]! })) scheduled.delete(delivery)
+    const isFurther = row !== undefined && isLater(row, { chain: numbers(chains)[i]!, attempt: numbers(attempts)[i]! })
+    if (!isFurther || !has(text, '(mine.chain, mine.attempt) <= (over.chain, over.attempt)')) scheduled.delete(delivery)
   })
   return []
 }
@@ -210,7 +218,10 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
     'select build, is_live as "isLive", checkpoint, lifted',
     ({ projections }, { values }) => [{ ...projections.get(values[0]!)!, streams: [] }],
   ],
-  ['select checkpoint, lifted, is_live as "isLive" from projections', ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }]],
+  [
+    'select checkpoint, lifted, is_live as "isLive" from projections',
+    ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }],
+  ],
   ['select pg_advisory_xact_lock_shared', () => []],
   [
     'insert into message_rejections',

@@ -11,7 +11,7 @@ import { wake } from '../../src/lib/wake.ts'
 import { projectionProgress } from '../../src/projections/waiter.ts'
 import { epochOf } from './clock.ts'
 import type { Code } from './code.ts'
-import { ModelDeliveryLog } from './delivery-log.ts'
+import { lookKey, ModelDeliveryLog } from './delivery-log.ts'
 import { ModelEvents } from './event-store.ts'
 import { ModelBus } from './message-bus.ts'
 import { Postgres } from './postgres.ts'
@@ -30,7 +30,14 @@ export interface Violation {
 }
 /** What callers were told, and what others have done, for the invariants to be held against. */
 export interface Truth {
-  readonly accepted: { tenant: TenantId; message: MessageId; content: string; fingerprint: string; target: WebhookId | null; asked: number }[]
+  readonly accepted: {
+    tenant: TenantId
+    message: MessageId
+    content: string
+    fingerprint: string
+    target: WebhookId | null
+    asked: number
+  }[]
   /** When a webhook's 201 came without `Projection-Lag`. */
   readonly created: Map<WebhookId, { tenant: TenantId; at: number }>
   readonly replays: { delivery: DeliveryId; chain: number }[]
@@ -74,17 +81,21 @@ export class World {
   /** How a dispatcher is told to stop. */
   readonly stops = new Map<string, () => void>()
   readonly dispatchers: number
+  /** Requests under way in one dispatcher: few, so that much is parked. */
+  private readonly slots: number
 
-  constructor(simulation: Simulation, code: Code, options: { dispatchers: number; projectors: number; partitions: number }) {
+  constructor(simulation: Simulation, code: Code, options: { dispatchers: number; projectors: number; partitions: number; slots: number }) {
     this.simulation = simulation
     this.code = code
     this.dispatchers = options.dispatchers
+    this.slots = options.slots
     this.events = new ModelEvents(simulation, code)
     this.bus = new ModelBus(simulation, options.partitions)
     this.log = new ModelDeliveryLog(simulation)
     this.receivers = new Receivers(simulation)
     this.postgres = new Postgres(simulation, this.tables, {
       iso: (time) => new Date(Math.floor(epochOf(simulation) + time)).toISOString(),
+      onLooked: (life, delivery) => this.log.looked.set(lookKey(life, delivery, false), simulation.now),
       onSaved: (partition, offset) => this.onSaved(partition, offset),
       onEnded: (delivery, chain) =>
         this.truth.ended.set(delivery, [...(this.truth.ended.get(delivery) ?? []), { chain, at: simulation.now }]),
@@ -106,7 +117,8 @@ export class World {
 
   /** Warnings and errors stand in the trace. */
   private logOf(life: Life): Log {
-    const say = (fields: object, message: string) => this.simulation.note(() => `${life.id} ${message} ${(fields as { error?: unknown }).error ?? ''}`)
+    const say = (fields: object, message: string) =>
+      this.simulation.note(() => `${life.id} ${message} ${(fields as { error?: unknown }).error ?? ''}`)
     return { ...silentLog, warn: say, error: say }
   }
   /** As `startDispatcher` puts the parts together, with receivers in place of the network. */
@@ -119,7 +131,7 @@ export class World {
     const dueWake: DispatcherDeps['dueWake'] = wake()
     const copy = code.webhookCopy.webhookCopy({ changes: (cursor) => code.webhooks.changedSince(pool, cursor), keyring, log })
     const rows = code.schedule.schedule({ pool, owner: life.id, claimMs })
-    const slots = code.slots.slots({ total: 4, perWebhook: 2, dispatchers: () => this.dispatchers, queue: 2, queueMs: 300 })
+    const slots = code.slots.slots({ total: this.slots, perWebhook: 2, dispatchers: () => this.dispatchers, queue: 1, queueMs: 150 })
     const metrics = metricsOf(code)
     const { now, random } = { now: Date.now, random: Math.random }
     const real = code.deliver.deliverer({

@@ -1,0 +1,20 @@
+import { expect } from 'chai'
+import { mutations } from './mutations.ts'
+import { inWorkers } from './workers.ts'
+
+const isFull = process.env.KOLBAK_TEST_FULL === 'true'
+const sought = mutations.filter(({ isRare }) => isFull || !isRare)
+/** A mistake is to be seen within so many seeds. */
+const most = isFull ? 2_500 : 200
+
+describe('the model', function () {
+  this.timeout(isFull ? 3_600_000 : 300_000)
+
+  it(`sees ${sought.length} mistakes, each by what it breaks`, async () => {
+    const outcomes = await inWorkers(
+      sought.map(({ name, inProfile: profiles = ['benign', 'faulty'] }) => ({ seeds: [1, most], profiles, mutation: name }) as const),
+    )
+    const unseen = sought.filter((_, i) => outcomes[i]?.broken === null).map(({ name }) => name)
+    expect(unseen).to.deep.equal([])
+  })
+})

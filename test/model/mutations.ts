@@ -1,0 +1,179 @@
+import type { Profile } from './plan.ts'
+
+/** A mistake that somebody could make, planted in a copy of src, and the invariants that it is to break. */
+export interface Mutation {
+  readonly name: string
+  readonly edits: readonly { readonly file: string; readonly find: string; readonly put: string }[]
+  readonly breaks: readonly string[]
+  /** Seen in few schedules only: sought when all tests run. */
+  readonly isRare?: boolean
+  /** Default: both. */
+  readonly inProfile?: readonly Profile[]
+}
+const one = (name: string, breaks: readonly string[], file: string, find: string, put: string): Mutation => ({
+  name,
+  breaks,
+  edits: [{ file, find, put }],
+})
+const isHigher = 'where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)'
+
+export const mutations: readonly Mutation[] = [
+  one('an offset is saved before the attempts', ['4'], 'dispatch/route.ts', 'let left = owed.length + 1', 'let left = 1'),
+  one(
+    'a message is done without MessageRouted',
+    ['4'],
+    'dispatch/route.ts',
+    'appendRouted(incoming, row).then(() => one(true), failed)',
+    'one(true); void appendRouted(incoming, row)',
+  ),
+  one(
+    'a message is done without MessageRejected',
+    ['4'],
+    'dispatch/route.ts',
+    "append(incoming, rejectedId(incoming.place), 'MessageRejected'",
+    "incoming.settled(true); append(incoming, rejectedId(incoming.place), 'MessageRejected'",
+  ),
+  one(
+    'any conflict in the index drops the message',
+    ['1', '4'],
+    'dispatch/route.ts',
+    'if (first.place === row.place) again.push',
+    'if (first.place !== first.place) again.push',
+  ),
+  one(
+    'a partition begins at its end',
+    ['1', '4', 'stuck'],
+    'dispatch/consume.ts',
+    'const offset = await offsets.startAt(partition)',
+    'const offset = (await bus.ends()).get(partition) ?? 0n',
+  ),
+  one(
+    'a claimed row goes before the append',
+    ['1', '4', '5'],
+    'dispatch/deliver.ts',
+    "await untilDone(() => step('delivery.append', append), {",
+    'if (origin.fromTable) await untilDone(() => schedule.done(owed), { onError() {} })\n    await untilDone(append, {',
+  ),
+  one('the retry manager overwrites whatever row is there', ['1', '5', 'early'], 'dispatch/retries.ts', isHigher, ''),
+  one('parking overwrites whatever row is there', ['1', '5', 'early'], 'dispatch/schedule.ts', isHigher, ''),
+  one(
+    'an attempt that is over takes the row of a later one along',
+    ['1', '5'],
+    'dispatch/schedule.ts',
+    ' and (mine.chain, mine.attempt) <= (over.chain, over.attempt)',
+    '',
+  ),
+  one('an end removes the row of any chain', ['1', '5'], 'dispatch/retries.ts', ' and mine.chain <= over.chain', ''),
+  {
+    name: 'a projection does not compare its checkpoint',
+    breaks: ['2', '3', '5', 'stuck'],
+    edits: [
+      { file: 'projections/turn.ts', find: 'row.checkpoint !== state.checkpoint || ', put: '' },
+      {
+        file: 'projections/turn.ts',
+        find: ' and checkpoint is not distinct from ${state.checkpoint} returning build',
+        put: ' returning build',
+      },
+    ],
+  },
+  one(
+    'webhooks are copied by time alone',
+    ['1'],
+    'dispatch/route.ts',
+    'await copy.refresh()\n    const rows',
+    'await copy.freshen()\n    const rows',
+  ),
+  one(
+    'webhooks are copied once',
+    ['1'],
+    'dispatch/webhook-copy.ts',
+    'const refresh = (): Promise<void> => {',
+    'const refresh = (): Promise<void> => {\n    if (targets.size > 0) return Promise.resolve()',
+  ),
+  one(
+    'a message that comes again is matched anew',
+    ['1', '4'],
+    'dispatch/route.ts',
+    'again.push({ incoming, row: first })',
+    'again.push({ incoming, row })',
+  ),
+  one(
+    'a message that comes again is sent again, whatever came of it',
+    ['5'],
+    'dispatch/route.ts',
+    'again.length === 0 ? new Set<string>()',
+    'again.length >= 0 ? new Set<string>()',
+  ),
+  one('410 deactivates whatever the webhook has become', ['gone'], 'dispatch/gone.ts', ', event.data.webhook_revision)', ')'),
+  one(
+    'an unknown webhook discards',
+    ['1'],
+    'dispatch/deliver.ts',
+    'const target = copy.get(owed.webhook)\n',
+    "const target = copy.get(owed.webhook) ?? ({ state: 'deleted', revision: 0 } as Target)\n",
+  ),
+  one(
+    'an append that is tried again makes another event',
+    ['2'],
+    'dispatch/deliver.ts',
+    'store.append(stream, [stored]',
+    'store.append(stream, [{ ...stored, id: randomUUID() as EventId }]',
+  ),
+  one(
+    'an offset may go backwards',
+    ['stuck'],
+    'dispatch/offsets.ts',
+    'greatest(bus_offsets.next_offset, excluded.next_offset)',
+    'excluded.next_offset',
+  ),
+  one(
+    'routing does not wait for the webhooks',
+    ['1'],
+    'dispatch/gate.ts',
+    'open: async () =>\n      open ||',
+    'open: async () =>\n      true ||',
+  ),
+  one(
+    'a message that was lost on the way is not taken again',
+    ['stuck'],
+    'dispatch/consume.ts',
+    'else held.hasLost = true',
+    'else room.notify()',
+  ),
+  one(
+    'a claimed row is sent though its chain has ended',
+    ['5'],
+    'dispatch/due.ts',
+    'if (isOver(state, row)) {',
+    'if (isOver(state, row) && state === null) {',
+  ),
+  one(
+    'a claimed row is dropped for the end of a former chain',
+    ['1', '5'],
+    'dispatch/due.ts',
+    '(state.chain === row.chain && (endsChain',
+    '(state.chain <= row.chain && (endsChain',
+  ),
+  one('a record is done with the first of its messages', ['4'], 'dispatch/offsets.ts', 'if (entry.left > 0) return', 'entry.left = 0'),
+  one(
+    'payloads are not archived',
+    ['1'],
+    'dispatch/route.ts',
+    '() => deliveryLog.archive(',
+    'async () => void ((_: unknown) => undefined)(',
+  ),
+  one(
+    'a slot is not given back when the delivery is parked after all',
+    ['stuck', '1'],
+    'dispatch/deliver.ts',
+    'slot.release()\n    }\n  }',
+    '}\n  }',
+  ),
+  one(
+    'claims are not renewed',
+    ['3'],
+    'dispatch/due.ts',
+    '() => schedule.renew(',
+    'async () => ((rows: readonly Owed[]) => rows.map(() => true))(',
+  ),
+]

@@ -1,0 +1,12 @@
+import { parentPort } from 'node:worker_threads'
+import { installClock } from './clock.ts'
+import { perform, type Task } from './tasks.ts'
+
+// A thread of its own: nothing else may run while the clock is another.
+installClock()
+parentPort!.on('message', (task: Task) => {
+  perform(task).then(
+    (outcome) => parentPort!.postMessage({ outcome }),
+    (error: unknown) => parentPort!.postMessage({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+  )
+})

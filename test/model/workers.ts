@@ -1,0 +1,33 @@
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import type { Outcome, Task } from './tasks.ts'
+
+type Answer = { outcome: Outcome } | { error: string }
+
+/** Performs the tasks on as many threads as there are processors (four at the most); answers in their order. */
+export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  let next = 0
+  const work = async () => {
+    const worker = new Worker(new URL('./worker.ts', import.meta.url))
+    const ask = (task: Task) =>
+      new Promise<Answer>((resolve, reject) => {
+        worker.once('message', resolve)
+        worker.once('error', reject)
+        worker.postMessage(task)
+      })
+    try {
+      while (next < tasks.length) {
+        const mine = next++
+        const answer = await ask(tasks[mine]!)
+        worker.removeAllListeners()
+        if ('error' in answer) throw new Error(answer.error)
+        outcomes[mine] = answer.outcome
+      }
+    } finally {
+      await worker.terminate()
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(4, availableParallelism(), tasks.length) }, work))
+  return outcomes
+}
