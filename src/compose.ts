@@ -15,7 +15,7 @@ import { scheduleRetries } from './dispatch/retries.ts'
 import { openDatabase, openEngines } from './engines.ts'
 import { families, type StreamName } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
-import { healthReport } from './health.ts'
+import { backlogMetrics, healthReport } from './health.ts'
 import { addressPolicy } from './lib/addresses.ts'
 import { KolbakError } from './lib/errors.ts'
 import { openKeyring } from './lib/keyring.ts'
@@ -36,7 +36,7 @@ import { tenants } from './projections/tenants.ts'
 import { projectionProgress, projectionWaiter } from './projections/waiter.ts'
 import { webhookVersions } from './projections/webhook-versions.ts'
 import { webhooks } from './projections/webhooks.ts'
-import { backlog, checkEngines } from './reached.ts'
+import { backlog, checkEngines, unread } from './reached.ts'
 import { startRetention } from './retention.ts'
 
 export interface Service {
@@ -70,7 +70,7 @@ export async function compose(
   log: Log,
   { guest = false, signal = new AbortController().signal }: { guest?: boolean; signal?: AbortSignal } = {},
 ): Promise<Service> {
-  const door = frontDoor()
+  const door = frontDoor(undefined, (error) => log.error({ error }, 'http.server_failed'))
   let url = ''
   /** What has been started, to be stopped in the opposite order, also when the start fails half way. */
   const started: { name: string; stop(): Promise<void> }[] = []
@@ -270,6 +270,8 @@ export async function compose(
     })
     started.push({ name: 'retention', stop: sweeping.stop })
 
+    const statuses = () => running.map((runner) => runner.status())
+    backlogMetrics(registry, () => unread({ bus, pool: reads }), statuses)
     const usage = keyUsage({ pool: reads, onError: onError('key_usage.failed') })
     started.push({ name: 'key usage', stop: usage.close })
     createApi(
@@ -285,11 +287,7 @@ export async function compose(
         usage,
         addressPolicy: policy,
         processes: () => live.count('api'),
-        health: () =>
-          healthReport(
-            dispatcher,
-            running.map((runner) => runner.status()),
-          ),
+        health: () => healthReport(dispatcher, statuses()),
         metrics: registry,
         log,
         now: Date.now,

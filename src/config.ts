@@ -115,6 +115,11 @@ export const variables = {
     max: 87_600,
   }),
   KAFKA_MAX_MESSAGE_BYTES: integer("The topic's `max.message.bytes`, when it is made.", 4 << 20, { min: (2 << 20) + 65_536 }),
+  KAFKA_SESSION_TIMEOUT_MS: integer(
+    'How soon a dispatcher that is silent loses its partitions; brokers take no less than their `group.min.session.timeout.ms` (6 s).',
+    10_000,
+    { min: 500 },
+  ),
   KAFKA_SSL: flag('Speaks TLS to Kafka.'),
   KAFKA_SSL_CA: text('A file (PEM) of the authorities that its certificates are checked by; else those of the system.'),
   KAFKA_SSL_CERT: text('A file (PEM) of our own certificate, where Kafka asks for one.'),
@@ -206,6 +211,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
         if (config[name] !== undefined) fault(name, 'means something only with KAFKA_SSL=true')
     if (config.CASSANDRA_SSL === false && config.CASSANDRA_SSL_CA !== undefined)
       fault('CASSANDRA_SSL_CA', 'means something only with CASSANDRA_SSL=true')
+    if (/^(local_)?one$/.test(config.CASSANDRA_CONSISTENCY) && config.CASSANDRA_REPLICATION !== '1')
+      fault('CASSANDRA_CONSISTENCY', 'of one copy cannot be read back where CASSANDRA_REPLICATION is above 1: use local_quorum')
     if (config.KAFKA_MIN_INSYNC_REPLICAS > config.KAFKA_REPLICATION_FACTOR)
       fault('KAFKA_MIN_INSYNC_REPLICAS', 'must not be above KAFKA_REPLICATION_FACTOR: nothing could be accepted')
     if ((config.KOLBAK_ADMIN_CLIENT_ID === undefined) !== (config.KOLBAK_ADMIN_CLIENT_SECRET === undefined))

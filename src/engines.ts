@@ -65,7 +65,7 @@ export async function openDatabase(config: Config, patience: Patience, { join }:
 /** Postgres is there, and will not have us: waiting does not help. SQLSTATE classes of authorisation, catalogue and access. */
 function throwRefusal(cause: unknown): never {
   const code = codeOf(cause) ?? ''
-  if (/^(28|3D|42501)/.test(code) || code === 'ENOTFOUND')
+  if (/^(28|3D|42501|ERR_INVALID_URL$)/.test(code))
     throw new KolbakError('invalid_config', `DATABASE_URL leads to no database that we may use: ${(cause as Error).message}.`, { cause })
   throw cause
 }
@@ -203,7 +203,7 @@ export const connect = {
         minInSyncReplicas: config.KAFKA_MIN_INSYNC_REPLICAS,
         retentionMs: config.KAFKA_RETENTION_HOURS * 3_600_000,
         maxMessageBytes: config.KAFKA_MAX_MESSAGE_BYTES,
-        sessionTimeoutMs: config.KOLBAK_LEASE_MS,
+        sessionTimeoutMs: config.KAFKA_SESSION_TIMEOUT_MS,
         ...(config.KAFKA_SSL ? { ssl: pemFiles(config, { ca: 'KAFKA_SSL_CA', cert: 'KAFKA_SSL_CERT', key: 'KAFKA_SSL_KEY' }) } : {}),
         ...(mechanism === undefined ? {} : { sasl: { mechanism, username, password } }),
         log,

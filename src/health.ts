@@ -1,3 +1,4 @@
+import { Gauge, type Registry } from 'prom-client'
 import type { HealthReport } from './api/dependencies.ts'
 import type { Dispatcher } from './dispatch/dispatcher.ts'
 import type { ProjectionStatus } from './projections/runner.ts'
@@ -12,6 +13,29 @@ export function healthReport(dispatcher: Pick<Dispatcher, 'isReady'> | null, pro
       message: dispatcher.isReady ? 'routes' : 'waits for the read model of webhooks',
     })
   return { ready: checks.every((check) => check.ok), checks }
+}
+
+/** How far this process's projections are behind, and how many messages nobody has done yet. */
+export function backlogMetrics(registry: Registry, unread: () => Promise<number>, projections: () => readonly ProjectionStatus[]): void {
+  new Gauge({
+    name: 'kolbak_records_unread',
+    help: 'Records of the bus that are not done.',
+    registers: [registry],
+    async collect() {
+      // An engine that is away must not take the other figures with it.
+      this.set(await unread().catch(() => Number.NaN))
+    },
+  })
+  new Gauge({
+    name: 'kolbak_projection_lag_seconds',
+    help: 'Age of the first event that is in hand and not committed, for the projections that this process runs.',
+    labelNames: ['projection'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const { name, lagSeconds } of projections()) if (lagSeconds !== null) this.set({ projection: name }, lagSeconds)
+    },
+  })
 }
 
 function ofProjection({ name, state, error, quarantined, lagSeconds }: ProjectionStatus) {

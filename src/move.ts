@@ -1,16 +1,15 @@
 import type { Pool } from 'pg'
-import { compose } from './compose.ts'
 import type { Config } from './config.ts'
 import { connect, type EngineDeps, onPostgres, openDatabase, openEvents, type Patience } from './engines.ts'
 import type { Checkpoint, RecordedEvent } from './events/envelope.ts'
 import { type Family, families, isDayStream, type StreamName } from './events/streams.ts'
 import { KolbakError } from './lib/errors.ts'
 import type { Log } from './lib/log.ts'
-import { pause } from './lib/retry.ts'
-import { sqlOn, transaction } from './lib/sql.ts'
+import { type Sql, sqlOn, transaction } from './lib/sql.ts'
 import type { DeliveryLog, PayloadArchive, PayloadKey } from './ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from './ports/event-store.ts'
 import { factsOf } from './projections/deliveries.ts'
+import { checkStopped, runUntilDrained } from './stopped.ts'
 
 /** The ports by the names that `engines` records, and the variable that names the engine made for each. */
 export const movable = {
@@ -85,10 +84,12 @@ async function checkMovable({ port, pool, from }: Old): Promise<void> {
         ? 'Nothing was ever stored here: start the service with the new engine, there is nothing to move.'
         : `The ${port.replaceAll('_', ' ')} is ${from}, and only what is in Postgres can be moved.`,
     )
-  const sql = sqlOn(pool)
-  const running = await sql`select from live_processes where seen_at > clock_timestamp() - interval '10 s' limit 1`
-  if (running.length > 0)
-    throw new KolbakError('still_running', 'A process of Kolbak works on this database: stop all of them, wait ten seconds, and try again.')
+  await checkStopped(pool)
+  await checkWhole(sqlOn(pool))
+}
+
+/** Nothing is set aside or being built: it could not be told, in the new engine, how far it had come. */
+async function checkWhole(sql: Sql): Promise<void> {
   const [aside] = await sql<{ stream: string }>`select stream from quarantined_streams limit 1`
   if (aside !== undefined)
     throw new KolbakError('set_aside', `The stream ${aside.stream} is set aside: lift it first (operate quarantined shows all of them).`)
@@ -101,58 +102,88 @@ async function checkMovable({ port, pool, from }: Old): Promise<void> {
 const drain = (port: MovablePort, config: Config, log: Log): Promise<void> =>
   runUntilDrained(before(port, config), port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector'], log)
 
-async function runUntilDrained(config: Config, roles: Config['KOLBAK_ROLES'], log: Log): Promise<void> {
-  const service = await compose({ ...config, KOLBAK_ROLES: roles, PORT: 0, HOST: '127.0.0.1' }, log)
-  try {
-    for (;;) {
-      const { messages, projections } = await service.operator.backlog()
-      if ((messages === 0 || !roles.includes('dispatcher')) && projections.length === 0) return
-      log.info({ messages, projections }, 'move.draining')
-      await pause(250)
-    }
-  } finally {
-    await service.stop()
-  }
-}
-
 const everyFamily = Object.keys(families) as Family[]
-type Sql = ReturnType<typeof sqlOn>
-const recordNew = (sql: Sql, { port }: Old, identity: string) =>
-  sql`update engines set identity = ${identity}, since = clock_timestamp() where port = ${port}`
+/**
+ * Records the new engine, in the transaction that closes the old one. A process that was not stopped (it slept, or was
+ * started meanwhile) cannot write there any more, and what it has written before is found here: then nothing is moved.
+ * @param close whoever waits for these locks finds what it would write with gone
+ */
+const recordNew = (
+  { pool, port }: Old,
+  identity: string,
+  {
+    close,
+    isComplete,
+    also = async () => {},
+  }: { close(sql: Sql): Promise<unknown>; isComplete(sql: Sql): Promise<boolean>; also?(sql: Sql): Promise<void> },
+): Promise<void> =>
+  transaction(pool, async (client) => {
+    await client.query('set local statement_timeout = 0')
+    const sql = sqlOn(client)
+    await close(sql)
+    if (!(await isComplete(sql)))
+      throw new KolbakError(
+        'still_running',
+        'A process of Kolbak has written to the old engine meanwhile: stop all of them, and begin again.',
+      )
+    await checkWhole(sql)
+    await also(sql)
+    await sql`update engines set identity = ${identity}, since = clock_timestamp() where port = ${port}`
+  })
 
 const movers: Record<MovablePort, (old: Old) => Promise<Moved>> = {
   async event_store(old) {
-    const { port, deps, pool, from } = old
+    const { port, deps, from } = old
     const { store: source } = await onPostgres.events(deps)
     const { store: target } = await connect.events(deps)
     const copy = await copyEvents(source, target)
     const head = await target.head(everyFamily)
-    await transaction(pool, async (client) => {
-      const sql = sqlOn(client)
-      // Read models with tables hold positions of the old store: they are built anew from the new one.
-      const built = await sql<{ schema: string; name: string }>`
-        select nspname as schema, name from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
-      for (const { schema } of built) await client.query(`drop schema ${schema} cascade`)
-      await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
-      await sql`update projections set checkpoint = ${head}`
-      await translateMatches(sql, copy.places)
-      await recordNew(sql, old, target.identity)
+    await recordNew(old, target.identity, {
+      async close(sql) {
+        await sql`select pg_advisory_xact_lock(7001)`
+        await sql`drop sequence event_positions`
+      },
+      isComplete: async () => (await source.head(everyFamily)) === copy.head,
+      async also(sql) {
+        // Read models with tables hold positions of the old store: they are built anew from the new one.
+        const built = await sql<{ name: string; build: number }>`
+          select name, build from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
+        for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
+        await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
+        await sql`update projections set checkpoint = ${head}`
+        await translateMatches(sql, copy.places)
+      },
     })
     return { port, from, to: target.identity, copied: { events: copy.events } }
   },
 
   async message_bus(old) {
     const { port, deps, pool, from } = old
+    const { bus: source } = await onPostgres.messages(deps)
     const { bus: target } = await connect.messages(deps)
-    let payloads = 0
+    let payloads = { copied: 0, expired: 0 }
     // On Postgres the bus's rows were the archive; from now on there is one of its own.
     if (deps.config.CASSANDRA_CONTACT_POINTS === undefined) {
-      const { deliveryLog: source } = await onPostgres.history({ ...deps, config: before(port, deps.config) })
+      const { deliveryLog: archived } = await onPostgres.history({ ...deps, config: before(port, deps.config) })
       const { deliveryLog: archive } = await onPostgres.history(deps)
-      payloads = await copyPayloads(pool, source, archive)
+      payloads = await copyPayloads(pool, archived, archive)
     }
-    await recordNew(sqlOn(pool), old, target.identity)
-    return { port, from, to: target.identity, copied: { payloads } }
+    const ends = await source.ends()
+    await recordNew(old, target.identity, {
+      async close(sql) {
+        for (const partition of ends.keys()) await sql`select pg_advisory_xact_lock(7003, ${partition})`
+      },
+      async isComplete(sql) {
+        const done = await sql<{ partition: number; next: bigint }>`
+          select partition, next_offset as next from bus_offsets where bus = ${from}`
+        const saved = new Map(done.map(({ partition, next }) => [partition, next]))
+        return [...(await source.ends())].every(([partition, end]) => (saved.get(partition) ?? 0n) >= end)
+      },
+      async also(sql) {
+        for (const partition of ends.keys()) await sql`select drop_bus_partition(${partition})`
+      },
+    })
+    return { port, from, to: target.identity, copied: { payloads: payloads.copied, expired: payloads.expired } }
   },
 
   async delivery_log(old) {
@@ -161,10 +192,22 @@ const movers: Record<MovablePort, (old: Old) => Promise<Moved>> = {
     const { deliveryLog: target } = await connect.history(deps)
     const payloads = await copyPayloads(pool, source, target)
     const { store } = await openEvents(deps)
-    const [live] = await sqlOn(pool)<{ build: number }>`select build from projections where name = 'deliveries' and is_live`
+    const [live] = await sqlOn(pool)<{ build: number; checkpoint: Checkpoint | null }>`
+      select build, checkpoint from projections where name = 'deliveries' and is_live`
     const facts = await copyHistory(store, target, live?.build ?? 1)
-    await recordNew(sqlOn(pool), old, target.identity)
-    return { port, from, to: target.identity, copied: { payloads, facts } }
+    await recordNew(old, target.identity, {
+      async close(sql) {
+        await sql`select pg_advisory_xact_lock(7006)`
+        // A projector that is in the middle of a batch finds that its build has moved on, and then nothing to write with.
+        await sql`update projections set lifted = lifted + 1 where name = 'deliveries'`
+        await sql`select drop_record_facts()`
+      },
+      async isComplete(sql) {
+        const [now] = await sql<{ checkpoint: Checkpoint | null }>`select checkpoint from projections where name = 'deliveries' and is_live`
+        return now?.checkpoint === live?.checkpoint
+      },
+    })
+    return { port, from, to: target.identity, copied: { payloads: payloads.copied, expired: payloads.expired, facts } }
   },
 }
 
@@ -181,6 +224,8 @@ async function* everyEvent(store: EventStore, of: readonly Family[]): AsyncGener
 
 interface EventCopy {
   readonly events: number
+  /** Of the old store, when the last event was copied. */
+  readonly head: Checkpoint | null
   /** Where the events of command streams stood, and where they stand now, in that order. */
   readonly places: readonly { readonly old: Checkpoint; readonly new: Checkpoint }[]
 }
@@ -191,6 +236,7 @@ interface EventCopy {
 async function copyEvents(source: EventStore, target: EventStore): Promise<EventCopy> {
   const places: { old: Checkpoint; new: Checkpoint }[] = []
   let copied = 0
+  const head = await source.head(everyFamily)
   for await (const events of everyEvent(source, everyFamily)) {
     for (const event of events.filter(({ stream }) => !isDayStream(stream))) {
       const { position } = await target.append(event.stream, [event], event.revision === 0 ? 'none' : event.revision - 1)
@@ -203,7 +249,7 @@ async function copyEvents(source: EventStore, target: EventStore): Promise<Event
     await Promise.all([...days].map(([stream, some]) => appendAll(target, stream, some)))
     copied += events.length
   }
-  return { events: copied, places }
+  return { events: copied, head, places }
 }
 async function appendAll(target: EventStore, stream: StreamName, events: readonly RecordedEvent[]): Promise<void> {
   for (let i = 0; i < events.length; i += 50) {
@@ -220,28 +266,37 @@ async function appendAll(target: EventStore, stream: StreamName, events: readonl
 
 /** The message index says at which place of the old store each message was matched: it is to name the same moment in the new one. */
 async function translateMatches(sql: Sql, places: EventCopy['places']): Promise<void> {
-  const matches = await sql<{ at: Checkpoint }>`select distinct matched_at as at from message_index`
-  for (const { at } of matches) {
-    const last = places.findLast((place) => place.old <= at)
-    await sql`update message_index set matched_at = ${last?.new ?? ''} where matched_at = ${at}`
+  await sql`create temp table moved_places (old text collate "C" primary key, new text not null) on commit drop`
+  for (let i = 0; i < places.length; i += 10_000) {
+    const some = places.slice(i, i + 10_000)
+    await sql`insert into moved_places select * from unnest(${some.map((place) => place.old)}::text[], ${some.map((place) => place.new)}::text[])`
   }
+  await sql`
+    update message_index m set matched_at = translated.new
+    from (select distinct matched_at as at from message_index) as matches
+    cross join lateral (
+      select coalesce((select new from moved_places where old <= matches.at order by old desc limit 1), '') as new
+    ) as translated
+    where m.matched_at = matches.at`
 }
 
 /** The payload of each message in the index. */
-async function copyPayloads(pool: Pool, source: PayloadArchive, target: PayloadArchive): Promise<number> {
+async function copyPayloads(pool: Pool, source: PayloadArchive, target: PayloadArchive): Promise<{ copied: number; expired: number }> {
   let copied = 0
+  let expired = 0
   let after = { tenant: '', message: '' }
   for (;;) {
     const keys = await sqlOn(pool)<PayloadKey>`
       select tenant, message, fingerprint, place, accepted_at as "acceptedAt" from message_index
       where (tenant, message) > (${after.tenant}, ${after.message}) order by tenant, message limit 200`
     const last = keys.at(-1)
-    if (last === undefined) return copied
+    if (last === undefined) return { copied, expired }
     after = last
     const payloads = await source.payloads(keys)
     const found = keys.flatMap((key, i) => (payloads[i] == null ? [] : [{ ...key, payload: payloads[i] }]))
     await target.archive(found)
     copied += found.length
+    expired += keys.length - found.length
   }
 }
 

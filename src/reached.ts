@@ -16,6 +16,13 @@ interface EngineReaders {
 }
 const everyFamily = Object.keys(families) as Family[]
 
+/** Records of the bus that are not done; gaps that a rollback has left are counted too. */
+export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>): Promise<number> {
+  const ends = await bus.ends()
+  const done = await offsets(pool, bus.identity).saved()
+  return Number([...ends].reduce((sum, [partition, end]) => sum + end - (done.get(partition) ?? 0n), 0n))
+}
+
 /** To ask for a head may itself store something (EventStoreDB): who is not there within this time is behind. */
 const reachMs = 2_000
 
@@ -25,14 +32,12 @@ export async function backlog(
   projections: readonly Pick<Projection, 'name' | 'families'>[],
 ): Promise<{ messages: number; projections: string[] }> {
   const heads = await Promise.all(projections.map(async ({ name, families }) => [name, await store.head(families)] as const))
-  const ends = await bus.ends()
-  const done = await offsets(pool, bus.identity).saved()
-  const unread = [...ends].reduce((sum, [partition, end]) => sum + end - (done.get(partition) ?? 0n), 0n)
+  const messages = await unread({ bus, pool })
   for (const end = performance.now() + reachMs; ; await pause(50)) {
     const live = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint | null }>`select name, checkpoint from projections where is_live`
     const reached = new Map(live.map(({ name, checkpoint }) => [name, checkpoint ?? '']))
     const behind = heads.filter(([name, head]) => head !== null && (reached.get(name) ?? '') < head)
-    if (behind.length === 0 || performance.now() > end) return { messages: Number(unread), projections: behind.map(([name]) => name) }
+    if (behind.length === 0 || performance.now() > end) return { messages, projections: behind.map(([name]) => name) }
   }
 }
 

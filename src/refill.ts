@@ -1,7 +1,9 @@
 import type { Pool } from 'pg'
 import { ulid } from 'ulid'
 import type { Config } from './config.ts'
+import { archiveAgain } from './dispatch/archive-again.ts'
 import { messageIndex } from './dispatch/message-index.ts'
+import { offsets } from './dispatch/offsets.ts'
 import type { Owed } from './dispatch/owed.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
 import { routedIn } from './dispatch/routed.ts'
@@ -29,6 +31,8 @@ export interface Refilled {
   readonly messages: number
   /** Deliveries that were routed, never attempted, and in nobody's hands: parked. */
   readonly parked: number
+  /** Messages whose payload was archived again, where the archive is in this Postgres and Kafka still has them. */
+  readonly payloads: number
   /** Deliveries that are owed now, parked ones included. */
   readonly owed: number
 }
@@ -63,7 +67,11 @@ export async function refill(config: Config, log: Log): Promise<Refilled> {
       opened: (_name, close) => opened.push(close),
     })
     await checkEngines({ store: engines.store, bus: engines.bus, pool })
-    refilled = await readOn(engines, pool, leases, log)
+    // Or what is due would end for want of its payload, before it has come again.
+    const isArchiveLost = config.KAFKA_BROKERS !== undefined && config.CASSANDRA_CONTACT_POINTS === undefined
+    const { bus, deliveryLog: archive } = engines
+    const payloads = isArchiveLost ? await archiveAgain({ bus, offsets: offsets(pool, bus.identity), archive, log }) : 0
+    refilled = { ...(await readOn(engines, pool, leases, log)), payloads }
   } finally {
     for (const close of opened.reverse()) await close()
   }
@@ -72,7 +80,7 @@ export async function refill(config: Config, log: Log): Promise<Refilled> {
 }
 
 /** Runs the projection `deliveries` up to the head. */
-async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: LeaseKeeper, log: Log): Promise<Refilled> {
+async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: LeaseKeeper, log: Log): Promise<Omit<Refilled, 'payloads'>> {
   const found = { events: 0, messages: 0, parked: 0 }
   const index = messageIndex(pool)
   const rows = schedule({ pool, owner: 'refill', claimMs: 0 })

@@ -17,10 +17,13 @@ export async function checkStopped(pool: Pool): Promise<void> {
 export async function runUntilDrained(config: Config, roles: Config['KOLBAK_ROLES'], log: Log): Promise<void> {
   const service = await compose({ ...config, KOLBAK_ROLES: roles, PORT: 0, HOST: '127.0.0.1' }, log)
   try {
-    for (;;) {
+    for (let said = 0; ; ) {
       const { messages, projections } = await service.operator.backlog()
       if ((messages === 0 || !roles.includes('dispatcher')) && projections.length === 0) return
-      log.info({ messages, projections }, 'service.draining')
+      if (performance.now() - said > 5_000) {
+        said = performance.now()
+        log.info({ messages, projections }, 'service.draining')
+      }
       await pause(250)
     }
   } finally {

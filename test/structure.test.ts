@@ -46,7 +46,7 @@ const allowed: Record<string, readonly string[]> = {
   'operate.ts': ['compose.ts', 'config.ts', 'events', 'lib', 'refill.ts'],
   'stopped.ts': ['compose.ts', 'config.ts', 'lib'],
   'refill.ts': ['config.ts', 'dispatch', 'engines.ts', 'events', 'lib', 'ports', 'projections', 'reached.ts', 'stopped.ts'],
-  'move.ts': ['compose.ts', 'config.ts', 'engines.ts', 'events', 'lib', 'ports', 'projections'],
+  'move.ts': ['config.ts', 'engines.ts', 'events', 'lib', 'ports', 'projections', 'stopped.ts'],
   cli: ['config.ts', 'lib', 'move.ts'],
 }
 

@@ -19,8 +19,11 @@ export interface FrontDoor {
 /** Longer than the usual idle times of clients and load balancers, so that they close first and lose no request to it. */
 const keepAliveMs = 65_000
 
-/** @param slowRequestMs for the whole of a request to arrive */
-export function frontDoor(slowRequestMs = 30_000): FrontDoor {
+/**
+ * @param slowRequestMs for the whole of a request to arrive
+ * @param onError told of what fails while it listens, such as a connection that could not be accepted
+ */
+export function frontDoor(slowRequestMs = 30_000, onError: (error: Error) => void = () => {}): FrontDoor {
   let listener: RequestListener = starting
   const server = serverFor((req, res) => listener(req, res), slowRequestMs)
   return {
@@ -29,6 +32,7 @@ export function frontDoor(slowRequestMs = 30_000): FrontDoor {
         server.once('error', reject)
         server.listen(port, host, () => {
           server.off('error', reject)
+          server.on('error', onError)
           const address = server.address()
           resolve(address !== null && typeof address === 'object' ? address.port : port)
         })

@@ -93,19 +93,22 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const stopping = new AbortController()
   const running = Promise.all([
     consume({ bus, offsets, router: messages, pool, metrics, log }, stopping.signal),
-    due(
-      {
-        schedule: rows,
-        deliveryLog,
-        copy,
-        slots: free,
-        deliver,
-        log,
-        claimMs: deps.claimMs,
-        requestMs: deps.requestTimeoutMs,
-        wake: deps.dueWake,
-      },
-      stopping.signal,
+    // What is owed meets webhooks as they are, too: not as they were half way through a read model that is built anew.
+    routing.open().then(() =>
+      due(
+        {
+          schedule: rows,
+          deliveryLog,
+          copy,
+          slots: free,
+          deliver,
+          log,
+          claimMs: deps.claimMs,
+          requestMs: deps.requestTimeoutMs,
+          wake: deps.dueWake,
+        },
+        stopping.signal,
+      ),
     ),
   ])
   // Unheard until stop() awaits it, a failure here would end the process without a word.

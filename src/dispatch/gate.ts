@@ -14,7 +14,7 @@ export interface Gate {
   stop(): Promise<void>
 }
 
-const everyMs = 250
+const everyMs = 500
 const patienceMs = 1_000
 
 export function gate(deps: { head(): Promise<Checkpoint | null>; reached(): Promise<Checkpoint | null>; log: Log }): Gate {
@@ -23,12 +23,15 @@ export function gate(deps: { head(): Promise<Checkpoint | null>; reached(): Prom
   let open = false
   let behindSince: number | null = null
   const waiters: ((isOpen: boolean) => void)[] = []
+  /** The head that is to be reached; asked for anew once it is (to ask may itself move it: EventStoreDB). */
+  let wanted: Checkpoint | null | undefined
 
   const look = async () => {
-    const wanted = await head()
+    wanted ??= await head()
     const at = await reached()
     const caughtUp = wanted === null || (at !== null && at >= wanted)
     if (caughtUp) {
+      wanted = undefined
       behindSince = null
       if (!open) log.info({}, 'routing.open')
       open = true

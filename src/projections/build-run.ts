@@ -20,7 +20,7 @@ export interface BuildRun {
 }
 const triesBeforeBlame = 2
 /** How long a checkpoint may stay unsaved that nothing of concern has moved, also when nothing comes any more. */
-const unsavedMs = 1_000
+const unsavedMs = 250
 /** For so long at the most the live build stands still while another catches up with it. */
 const catchUpMs = 2_000
 
@@ -122,7 +122,7 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
     for await (const read of orIdle(store.subscribe({ families, after: state.checkpoint, signal, batch }), unsavedMs)) {
       const events: EventBatch | null = read === null ? unsaved : concerning(read, state)
       if (events === null || events.checkpoint <= (state.checkpoint ?? '')) continue // or caught up with while it took its place
-      const isSilent = events.events.length === 0 && projection.concerns !== undefined && state.isLive
+      const isSilent = events.events.length === 0 && state.isLive
       if (read !== null && isSilent && performance.now() - savedAt < unsavedMs) {
         unsaved = events
         continue

@@ -1,4 +1,5 @@
 import { type BaseOptions, EventStoreDBClient } from '@eventstore/db-client'
+import { KolbakError } from '../../lib/errors.ts'
 import { backoff, pause } from '../../lib/retry.ts'
 import { StoreUnavailable } from '../../ports/event-store.ts'
 import { isPassing, toPortError } from './errors.ts'
@@ -28,7 +29,10 @@ export function engineAt(url: string, timeoutMs: number): Engine {
   const isPlain = /[?&]tls=false(&|$)/i.test(url)
   const [, username, password] = /^[^:]+:\/\/([^:@/]+):([^@]+)@/.exec(url.trim()) ?? []
   if (!isPlain && (username === undefined || password === undefined))
-    throw new Error('a connection to EventStoreDB with TLS needs a user: esdb://user:password@host:port (without TLS: ?tls=false)')
+    throw new KolbakError(
+      'invalid_config',
+      'EVENTSTOREDB_URL needs a user where TLS is spoken: esdb://user:password@host:port (without TLS: ?tls=false).',
+    )
   const credentials = isPlain
     ? { username: 'none', password: 'none' }
     : { username: decodeURIComponent(username!), password: decodeURIComponent(password!) }
@@ -58,7 +62,7 @@ function clientOf(url: string): EventStoreDBClient {
   } catch (error) {
     // The client's error of a string that it cannot parse carries all of it, with the password: so it is not the cause.
     const reason = error instanceof Error && !('connectionString' in error) ? `: ${error.message}` : ''
-    throw new Error(`not a connection string of EventStoreDB, such as esdb://user:password@host:port${reason}`)
+    throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is no connection string such as esdb://user:password@host:port${reason}.`)
   }
 }
 

@@ -100,6 +100,12 @@ async function check(admin: Admin, options: TopicOptions, log: Log): Promise<voi
       'kafka_topic_unfit',
       `The topic ${topic} cannot keep every record: its max.message.bytes must be ${maxBatchBytes} or more, and its cleanup.policy "delete".`,
     )
+  const bounds = ['retention.ms', 'retention.bytes'].filter((name) => (found.get(name) ?? '-1') !== '-1')
+  if (bounds.length > 0 || found.get('unclean.leader.election.enable') === 'true')
+    throw new KolbakError(
+      'kafka_topic_unfit',
+      `The topic ${topic} would lose messages that nobody has read: set its retention.ms and retention.bytes to -1 (Kolbak deletes what is done, after KAFKA_RETENTION_HOURS), and its unclean.leader.election.enable to false.`,
+    )
   for (const [name, wanted] of Object.entries(settingsOf(options))) {
     const value = found.get(name)
     if (value !== undefined && value !== wanted && name !== 'max.message.bytes')

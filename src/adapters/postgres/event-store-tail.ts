@@ -65,12 +65,13 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
     through = start
   }
   const remember = (rows: readonly EventRow[]) => {
-    for (const row of rows) {
+    // All or none of them: what fails is read again.
+    const more = rows.map((row): Item => {
       const event = toRecordedEvent(row)
-      const size = row.data.length + row.metadata.length
-      items.push({ position: event.position, family: familyOf(event.stream), event, bytes: size })
-      bytes += size
-    }
+      return { position: event.position, family: familyOf(event.stream), event, bytes: row.data.length + row.metadata.length }
+    })
+    items = items.concat(more)
+    for (const item of more) bytes += item.bytes
     through = items.at(-1)?.position ?? through
     let gone = 0
     while (items.length - gone > remembered.events || bytes > remembered.bytes) bytes -= items[gone++]!.bytes

@@ -4,7 +4,9 @@ import pg from 'pg'
 
 /** Brings the schema up to date: numbered forward-only files, each run once, one process at a time (the others wait). */
 export async function migrate(url: string): Promise<string[]> {
-  const client = new pg.Client({ connectionString: url, application_name: 'kolbak migrate' })
+  const client = new pg.Client({ connectionString: url, application_name: 'kolbak migrate', connectionTimeoutMillis: 10_000 })
+  // The statement under way fails as well; unheard, this would end the process.
+  client.on('error', () => {})
   await client.connect()
   try {
     const done = await runner({
