@@ -11,11 +11,11 @@ describe('the gate of routing', () => {
     let reached: Checkpoint | null = null
     const looks: number[] = []
     const g = gate({
-      head: async () => {
+      head: async () => at(5),
+      reached: async () => {
         looks.push(1)
-        return at(5)
+        return reached
       },
-      reached: async () => reached,
       log: silentLog,
     })
     let passed = false

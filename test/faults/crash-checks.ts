@@ -5,8 +5,8 @@ import type { Traffic } from './crash-traffic.ts'
 export interface Tally {
   readonly accepted: number
   readonly requests: number
-  /** Requests answered 200 beyond one for each chain of a delivery. */
-  readonly duplicates: number
+  /** Requests answered 200 beyond one for each chain of a delivery, and one for each attempt that timed out: what is known of each. */
+  readonly duplicates: readonly string[]
 }
 
 /**
@@ -49,9 +49,16 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
   const tally = {
     accepted: traffic.accepted().length,
     requests: sum([...seen.values()].map(({ requests }) => requests)),
-    duplicates: sum(deliveries.map((delivery) => Math.max(0, (seen.get(delivery.event_id)?.ok ?? 0) - delivery.chain))),
+    duplicates: deliveries.flatMap((delivery) => repeats(delivery, seen.get(delivery.event_id)?.ok ?? 0)),
   }
   return { problems, tally }
+}
+
+function repeats({ event_id, chain, attempts }: DeliveryAnswer, ok: number): string[] {
+  const unanswered = attempts.filter(({ response_code }) => response_code === null).length
+  const recorded = attempts.map((one) => `${one.chain}.${one.number} ${one.response_code ?? one.reason} at ${one.at}`)
+  const what = `${event_id} was answered 200 ${ok} times in ${chain} chains: ${recorded.join(', ')}`
+  return Array.from({ length: Math.max(0, ok - chain - unanswered) }, () => what)
 }
 
 async function allDeliveries(api: Client, webhook: string): Promise<DeliveryAnswer[]> {

@@ -49,6 +49,7 @@ export async function crash(
   const deaths = processes.deaths - before
   const failures = processes.failures.splice(0)
   if (failures.length > 0) throw new Error(failures.join('\n'))
-  if (tally.duplicates > deaths * maxInFlight) throw new Error(`${tally.duplicates} requests were repeated after ${deaths} deaths`)
+  if (tally.duplicates.length > deaths * maxInFlight)
+    throw new Error(`${tally.duplicates.length} requests were repeated after ${deaths} deaths`)
   return { ...tally, deaths }
 }

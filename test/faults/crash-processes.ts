@@ -39,13 +39,13 @@ export interface Processes {
 const preloaded = join(import.meta.dirname, '../support/crash-at.ts')
 /** Requests that a process may have under way: as many may be repeated after its death. */
 export const maxInFlight = 64
-/** Quick, so that whoever is left takes over within a second or two. */
+/** Quick, so that whoever is left takes over within seconds; not so quick that a busy machine alone loses leases. */
 const quick = {
   NODE_OPTIONS: `--import ${preloaded}`,
-  KOLBAK_LEASE_MS: '1000',
-  KOLBAK_CLAIM_MS: '3000',
-  KOLBAK_REQUEST_TIMEOUT_MS: '1000',
-  KOLBAK_CONNECT_TIMEOUT_MS: '500',
+  KOLBAK_LEASE_MS: '2000',
+  KOLBAK_CLAIM_MS: '6000',
+  KOLBAK_REQUEST_TIMEOUT_MS: '2000',
+  KOLBAK_CONNECT_TIMEOUT_MS: '1000',
   KOLBAK_MAX_IN_FLIGHT: String(maxInFlight),
   KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3,0.3',
 }
