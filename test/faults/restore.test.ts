@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { env } from 'node:process'
 import { expect } from 'chai'
 import pg from 'pg'
-import type { Refilled } from '../../src/refill.ts'
+import { readConfig } from '../../src/config.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { type Refilled, refill } from '../../src/refill.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, type Engine, enginesFor } from '../support/engine-sets.ts'
 import { failures, type Received, type Receiver, startReceiver } from '../support/receiver.ts'
@@ -54,7 +56,7 @@ for (const { title, engines, hasBackup } of cases)
       service = await startService(dataDir, variables())
       api = await clientOf(service.url)
     }
-    const refill = async () => {
+    const operate = async () => {
       const file = join(import.meta.dirname, '../../src/operate.ts')
       const environment = { PATH: env.PATH, KOLBAK_DATA_DIR: dataDir, ...variables(), ...(await enginesFor(database.url)) }
       return new Promise<{ code: number; out: string; err: string }>((resolve) => {
@@ -64,7 +66,7 @@ for (const { title, engines, hasBackup } of cases)
       })
     }
     const refilled = async (): Promise<Refilled> => {
-      const { code, out, err } = await refill()
+      const { code, out, err } = await operate()
       expect(code, err).to.equal(0)
       return JSON.parse(out) as Refilled
     }
@@ -198,7 +200,7 @@ for (const { title, engines, hasBackup } of cases)
       )
       expect(before.down).to.have.length(12)
 
-      const running = await refill()
+      const running = await operate()
       expect(running.code).to.equal(1)
       expect(running.err).to.include('still_running')
       await service?.kill('SIGTERM')
@@ -207,6 +209,13 @@ for (const { title, engines, hasBackup } of cases)
       expect(await database.state()).to.deep.equal(intact)
     })
   })
+
+describe('refill', () => {
+  it('refuses where the events were put back together with the rest', async () => {
+    const refused = await refill(readConfig({}), silentLog).catch((error: unknown) => error)
+    expect(refused).to.include({ code: 'nothing_to_refill' })
+  })
+})
 
 const nameOf = ({ path, headers }: Received) => `${path} ${headers['webhook-id']}/${headers['kolbak-attempt']}`
 

@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto'
+import { expect } from 'chai'
+import { ulid } from 'ulid'
+import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { routedIn } from '../../src/dispatch/routed.ts'
+import type { NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
+import type { EventId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { routingStream } from '../../src/events/streams.ts'
+import { deliveryId } from '../../src/lib/delivery-id.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import type { EventStore } from '../../src/ports/event-store.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+
+describe('messages as their routing is told by events', () => {
+  const tenant = ulid() as TenantId
+  const acceptedAt = new Date().toISOString()
+  const stream = routingStream(tenant, acceptedAt)
+  const webhooks = Array.from({ length: 6 }, () => ulid() as WebhookId)
+  let db: TestDatabase
+  let store: EventStore
+  before(async () => {
+    db = await freshDatabase()
+    store = postgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+  })
+  after(async () => {
+    await store.close()
+    await db.drop()
+  })
+  const routed = (message: string, part: number, parts: number, some = webhooks.slice(part * 2, part * 2 + 2)): NewEvent => {
+    const rest = { source: null, event_time: null, webhooks: some, part, parts, matched_at: '7' }
+    const facts = { tenant, message, place: `bus/0/${message}/0`, fingerprint: 'f', event: 'a.b', accepted_at: acceptedAt }
+    const metadata = { schema: 1, actor: 'system:test', tenant, time: acceptedAt, $correlationId: 'c', $causationId: null } as const
+    return { id: randomUUID() as EventId, type: 'MessageRouted', data: { ...facts, ...rest }, metadata }
+  }
+  /** Appends them one by one, and answers what a reader gets of the last. */
+  const last = async (events: readonly NewEvent[]): Promise<RecordedEvent[]> => {
+    for (const event of events) await store.append(stream, [event], 'any')
+    return store.read(stream, { limit: 1, backwards: true })
+  }
+
+  it('have the webhooks of all parts, in their order, however much else is told between', async () => {
+    const others = Array.from({ length: 50 }, (_, i) => routed(`other${i}`, 0, 1))
+    const [whole, ...more] = await routedIn(store, await last([routed('1', 0, 3), ...others, routed('1', 1, 3), routed('1', 2, 3)]))
+    expect(more).to.deep.equal([])
+    expect(whole).to.deep.include({ message: '1', webhooks, matchedAt: '7', acceptedAt })
+    expect(whole?.owed.map(({ delivery, webhook, chain, attempt }) => ({ delivery, webhook, chain, attempt }))).to.deep.equal(
+      webhooks.map((webhook) => ({
+        delivery: deliveryId(tenant, whole!.message, whole!.place, webhook),
+        ...{ webhook, chain: 1, attempt: 1 },
+      })),
+    )
+  })
+  it('are left out while a part is missing: their record comes again', async () => {
+    expect(await routedIn(store, await last([routed('2', 0, 3), routed('2', 1, 3)]))).to.deep.equal([])
+    expect(await routedIn(store, await last([routed('3', 1, 2)]))).to.deep.equal([])
+  })
+  it('are there once, also when nobody wanted them or their routing was told twice', async () => {
+    const none = routed('4', 0, 1, [])
+    const events = await last([none])
+    expect(await routedIn(store, [...events, ...events])).to.have.length(1)
+  })
+})
