@@ -1,7 +1,8 @@
 import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import timers from 'node:timers/promises'
-import { context, type Event, type Simulation } from './simulation.ts'
+import type { Event } from './queue.ts'
+import { context, type Simulation } from './simulation.ts'
 
 /** When virtual time begins: some runs cross midnight, where streams of days change. */
 export const epochOf = (simulation: Simulation): number => epochs.get(simulation) ?? Date.UTC(2026, 0, 1, 12)

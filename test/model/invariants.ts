@@ -1,6 +1,6 @@
 import { endsChain } from '../../src/events/delivery.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
-import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { DeliveryId, MessageId, WebhookId } from '../../src/events/ids.ts'
 import { decodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
 import { webhookStream } from '../../src/events/streams.ts'
 import { deliveryId } from '../../src/lib/delivery-id.ts'
@@ -55,7 +55,7 @@ export class Invariants {
   }
   /** 4: everything before a saved offset is done. */
   private saved(partition: number, offset: bigint): void {
-    const { bus, tables, truth } = this.world
+    const { bus, tables } = this.world
     const { records } = bus.partitions[partition]!
     for (let at = this.checked.get(partition) ?? 0; at < Number(offset); at++) {
       this.checked.set(partition, at + 1)
@@ -69,8 +69,11 @@ export class Invariants {
       record.messages.forEach((message, i) => {
         const place = placeOf(bus.identity, partition, BigInt(at), i)
         const row = tables.index.get(indexKey(record.tenant, message.id))
-        const past = (what: string) => this.bad('4', `offset ${offset} was saved past ${place} (${message.id}): ${what}`)
-        if (row === undefined) return past('not routed')
+        const past = (what: string): void => this.bad('4', `offset ${offset} was saved past ${place} (${message.id}): ${what}`)
+        if (row === undefined) {
+          past('not routed')
+          return
+        }
         if (row.place !== place) {
           if (row.fingerprint !== message.fingerprint && !this.rejected.has(place)) past('not rejected')
           return
@@ -83,7 +86,6 @@ export class Invariants {
         }
       })
     }
-    void truth
   }
   /** 5, `early` and 7, at the moment of a request. */
   private posted(post: Post): void {
@@ -183,14 +185,17 @@ export class Invariants {
       if (tables.webhooks.get(id)?.position !== row.position)
         this.bad('2', `the read model of webhooks is not what the events say of ${id.at(-1)}`)
   }
-  private judgeDelivery(tenant: TenantId, message: MessageId, id: DeliveryId, webhook: WebhookId): void {
+  private judgeDelivery(message: MessageId, id: DeliveryId, webhook: WebhookId): void {
     const { log, tables } = this.world
     const facts = this.facts.get(id) ?? []
     const posts = this.posts.get(id) ?? []
     const name = `${message} > ${webhook.at(-1)}`
     const state = log.stateOf(id)
     const row = tables.scheduled.get(id)
-    if (state === undefined) return this.bad('1', `${name}: not in the delivery log`)
+    if (state === undefined) {
+      this.bad('1', `${name}: not in the delivery log`)
+      return
+    }
     const best = greatest(facts)!
     if (best.eventId !== state.eventId)
       this.bad('2', `${name}: the log says ${state.type} ${nameOf(state)}, the events ${best.type} ${nameOf(best)}`)
@@ -209,7 +214,6 @@ export class Invariants {
       if (recorded > posts.filter((post) => sameAttempt(post.owed, fact)).length)
         this.bad('2', `${name}: attempt ${fact.chain}.${fact.attempt} is recorded more often than it was sent`)
     }
-    void tenant
   }
   /** Holds what has become of everything against what was promised; answers how many requests were repeated. */
   judge(profile: Profile): { posts: number; repeated: number } {
@@ -217,7 +221,7 @@ export class Invariants {
     this.judgeAccepted()
     this.judgeWebhooks()
     for (const { tenant, message, place, webhooks } of tables.index.values())
-      for (const webhook of webhooks) this.judgeDelivery(tenant, message, deliveryId(tenant, message, place, webhook), webhook)
+      for (const webhook of webhooks) this.judgeDelivery(message, deliveryId(tenant, message, place, webhook), webhook)
     for (const { delivery, chain } of truth.replays) {
       const state = log.stateOf(delivery)
       const row = tables.scheduled.get(delivery)

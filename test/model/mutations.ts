@@ -71,8 +71,8 @@ export const mutations: readonly Mutation[] = [
       { file: 'projections/turn.ts', find: 'row.checkpoint !== state.checkpoint || ', put: '' },
       {
         file: 'projections/turn.ts',
-        find: ' and checkpoint is not distinct from ${state.checkpoint} returning build',
-        put: ' returning build',
+        find: 'checkpoint is not distinct from',
+        put: 'true or checkpoint is distinct from',
       },
     ],
   },

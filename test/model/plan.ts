@@ -122,3 +122,16 @@ export function planOf(seed: number, profile: Profile): Step[] {
   faults(random, profile, add)
   return plan
 }
+
+/** A small fixed scenario, for crashes at each of its calls: a success, failures, a duplicate, other content, a replay. */
+export const smallPlan: readonly Step[] = [
+  { at: 0, kind: 'create', hook: 'A' },
+  { at: 0, kind: 'create', hook: 'B' },
+  { at: 250, kind: 'answer', hook: 'B', mode: '503' },
+  { at: 300, kind: 'post', messages: ['m1'], content: 'x' },
+  { at: 340, kind: 'post', messages: ['m1'], content: 'x' },
+  { at: 360, kind: 'post', messages: ['m1'], content: 'y' },
+  { at: 400, kind: 'post', messages: ['m2', 'n2'], content: 'x' },
+  { at: 900, kind: 'answer', hook: 'B', mode: 'ok' },
+  { at: 1_200, kind: 'replay', message: 'm1', hook: 'A' },
+]

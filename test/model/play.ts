@@ -1,6 +1,6 @@
-import { command, create, hostOf, post, replayDelivery, suspend } from './callers.ts'
 import { setEpoch } from './clock.ts'
 import type { Code } from './code.ts'
+import { happen } from './happenings.ts'
 import { Invariants } from './invariants.ts'
 import { calmAt, type Profile, planOf, type Step } from './plan.ts'
 import { type Crash, Simulation } from './simulation.ts'
@@ -30,75 +30,6 @@ export interface Played {
   readonly crashed: boolean
 }
 
-/** Something that the API does, by the process of that name, once it runs. */
-function byApi(world: World, work: () => Promise<void>): void {
-  const { simulation } = world
-  const life = simulation.lifeOf('api')!
-  if (life.alive) simulation.resume({ simulation, life }, () => void work())
-  else simulation.at(simulation.now + 30, () => byApi(world, work))
-}
-
-function take(world: World, step: Step): void {
-  const { simulation, events, bus, receivers, truth, tables } = world
-  switch (step.kind) {
-    case 'create':
-      return byApi(world, () => create(world, step))
-    case 'change':
-    case 'activate':
-    case 'deactivate':
-    case 'delete':
-      return byApi(world, () => command(world, step))
-    case 'post':
-      return byApi(world, () => post(world, step))
-    case 'replay':
-      return byApi(world, () => replayDelivery(world, step))
-    case 'suspend':
-    case 'resume':
-      return suspend(world, step.kind === 'suspend')
-    case 'partition':
-      return bus.addPartition()
-    case 'garbage': {
-      truth.garbage.add(`0/${bus.partitions[0]!.records.length}`)
-      bus.store(0, Buffer.from('not a record'), false)
-      return
-    }
-    case 'answer':
-      return void receivers.modes.set(hostOf(step.hook), step.mode)
-    case 'stopReaders':
-      return events.stopReaders(step.of, step.ms)
-    case 'outage':
-      return void simulation.downUntil.set(step.engine, simulation.now + step.ms)
-    case 'calls':
-      simulation.failing = { probability: step.probability, until: simulation.now + step.ms }
-      return
-    case 'kill':
-      return simulation.kill(step.process, step.ms)
-    case 'freeze':
-      return simulation.freeze(step.process, step.ms)
-    case 'stop':
-      return world.stops.get(step.process)?.()
-    case 'hit': {
-      const { process, phase, freezeMs } = step
-      const call = (simulation.lifeOf(process)?.calls ?? 0) + step.calls
-      simulation.crashes.push({ process, phase, call, restartMs: 200, ...(freezeMs === undefined ? {} : { freezeMs }) })
-      return
-    }
-    case 'takeAway':
-      return bus.takeAway(step.partition)
-    case 'forget':
-      return events.forget()
-    case 'rewind': {
-      // A read model can be lost, and is made anew from its events: everything begins again, and nothing may be taken for "no webhook".
-      const row = tables.projections.get('webhooks')!
-      row.checkpoint = null
-      row.lifted++
-      tables.webhooks.clear()
-      tables.tenants.clear()
-      for (const process of ['projector1', 'projector2', 'dispatcher1', 'dispatcher2', 'dispatcher3']) simulation.kill(process, 50)
-    }
-  }
-}
-
 /** Plays a plan against the code, and judges what came of it. The clock has to be installed. */
 export async function play({ seed, profile, code, plan = planOf(seed, profile), crash, isTracing = false }: Play): Promise<Played> {
   const simulation = new Simulation(seed, isTracing)
@@ -114,11 +45,7 @@ export async function play({ seed, profile, code, plan = planOf(seed, profile), 
   for (const name of ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2'])
     firstLives.set(name, simulation.lifeOf(name) ?? { calls: 0 })
   const invariants = new Invariants(world)
-  for (const step of plan)
-    simulation.at(step.at, () => {
-      simulation.note(() => JSON.stringify(step))
-      take(world, step)
-    })
+  for (const step of plan) simulation.at(step.at, () => happen(world, step))
   simulation.at(calmAt, () => {
     simulation.downUntil.clear()
     simulation.failing.until = 0

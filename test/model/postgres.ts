@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import { type Context, context, Later, type Life, type Simulation } from './simulation.ts'
-import { type Statement, statementOf } from './statements.ts'
+import type { Statement } from './statement.ts'
+import { statementOf } from './statements.ts'
 import type { Tables } from './tables.ts'
 
 type Query = string | { name?: string; text: string; values?: readonly unknown[] }

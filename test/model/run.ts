@@ -1,10 +1,10 @@
 import { installClock } from './clock.ts'
 import { loadCode } from './code.ts'
-import { minimise } from './minimise.ts'
 import { mutant } from './mutants.ts'
 import { mutations } from './mutations.ts'
 import { type Profile, planOf } from './plan.ts'
 import { play } from './play.ts'
+import { explain } from './tasks.ts'
 
 const [what = 'random', ...args] = process.argv.slice(2)
 const restore = installClock()
@@ -28,20 +28,16 @@ if (what === 'random') {
   console.log(runs, 'runs', failed, 'failed', sum, `${((performance.now() - started) / runs).toFixed(1)} ms each`)
 } else if (what === 'seed') {
   const [seed = '1', profile = 'faulty'] = args as [string, Profile]
-  const of = { seed: Number(seed), profile, code }
-  const whole = planOf(of.seed, profile)
-  const first = (await play({ ...of, plan: whole })).violations[0]
-  const plan = first === undefined ? whole : await minimise({ ...of, plan: whole }, first.of)
-  const played = await play({ ...of, plan, isTracing: true })
-  console.log(played.trace.join('\n'))
-  for (const step of plan) console.log(JSON.stringify(step))
-  console.log(played.violations, played.posts, played.repeated, played.steps)
+  const of = { seed: Number(seed), profile, code, plan: planOf(Number(seed), profile) }
+  const first = (await play(of)).violations[0]
+  console.log(first === undefined ? (await play({ ...of, isTracing: true })).trace.join('\n') : await explain(of, first.of))
 } else if (what === 'mutate') {
   const [most = '300', wanted = ''] = args
   for (const mutation of mutations.filter(({ name }) => name.includes(wanted))) {
     const made = await mutant(mutation).catch((error: Error) => console.log(error.message))
     if (made === undefined) continue
     const { code: mistaken, remove } = made
+    const begun = process.cpuUsage()
     let runs = 0
     let found = ''
     const others = new Set<string>()
@@ -57,7 +53,7 @@ if (what === 'random') {
         for (const other of violations) others.add(other.of)
       }
     console.log(
-      `${found === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mutation.name}; ${found} ${[...others].map((of) => `other: ${of}`).join(' ')}`,
+      `${found === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mutation.name} (${Math.round(process.cpuUsage(begun).user / 1e3)} ms); ${found} ${[...others].map((of) => `other: ${of}`).join(' ')}`,
     )
     await remove()
   }

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Owed } from '../../src/dispatch/owed.ts'
+import { type Event, pop, push, type Scheduled } from './queue.ts'
 import { type Random, randomFrom } from './random.ts'
 
 /** What may fail under a process. */
@@ -51,15 +52,6 @@ export interface Call<T> {
   /** It has no "happened later": what did not answer has not happened (a statement of a transaction). */
   readonly neverLate?: boolean
 }
-export interface Event {
-  cancelled: boolean
-}
-interface Scheduled extends Event {
-  readonly time: number
-  readonly nth: number
-  readonly run: () => void
-}
-
 const realImmediate = setImmediate
 /** Events between two rounds of the real event loop; microtasks run after each. */
 const burst = 64
@@ -229,31 +221,4 @@ const show = (value: unknown): string => {
     typeof v === 'bigint' ? String(v) : Buffer.isBuffer(v) || v?.type === 'Buffer' ? 'bytes' : v,
   )
   return ` = ${text.length > 200 ? `${text.slice(0, 200)}…` : text}`
-}
-
-const isBefore = (a: Scheduled, b: Scheduled) => a.time < b.time || (a.time === b.time && a.nth < b.nth)
-/** A binary heap by time, then by order of arrival. */
-function push(heap: Scheduled[], event: Scheduled): void {
-  let i = heap.push(event) - 1
-  while (i > 0) {
-    const parent = (i - 1) >> 1
-    if (isBefore(heap[parent]!, event)) break
-    heap[i] = heap[parent]!
-    i = parent
-  }
-  heap[i] = event
-}
-function pop(heap: Scheduled[]): void {
-  const last = heap.pop()!
-  if (heap.length === 0) return
-  let i = 0
-  for (;;) {
-    let child = 2 * i + 1
-    if (child >= heap.length) break
-    if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++
-    if (isBefore(last, heap[child]!)) break
-    heap[i] = heap[child]!
-    i = child
-  }
-  heap[i] = last
 }

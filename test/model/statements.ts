@@ -1,103 +1,11 @@
 import type { IndexedMessage } from '../../src/dispatch/message-index.ts'
-import { isLater, type Owed } from '../../src/dispatch/owed.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
-import type { DeliveryId, WebhookId } from '../../src/events/ids.ts'
 import { deliveryId } from '../../src/lib/delivery-id.ts'
-import { indexKey, type ScheduledRow, type Tables } from './tables.ts'
+import { scheduleStatements } from './schedule-statements.ts'
+import { has, type Run } from './statement.ts'
+import { indexKey, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
-/** One run of a statement: its text, its values, and Postgres's clock in virtual milliseconds. */
-export interface Statement {
-  readonly text: string
-  // What each statement takes is known here as it is known to Postgres: by its text.
-  readonly values: readonly never[]
-  readonly now: number
-  /** RFC 3339 of a virtual time. */
-  iso(time: number): string
-  /** Told of an offset before it is saved, and of chains whose ends the retry manager has read. */
-  onSaved(partition: number, offset: bigint): void
-  onEnded(delivery: DeliveryId, chain: number): void
-  /** Told of the deliveries of a message that has come again, when their process looks at what is there. */
-  onLooked(life: string, delivery: DeliveryId): void
-  /** Which process asks. */
-  readonly life: string
-}
-type Rows = object[]
-type Run = (tables: Tables, statement: Statement) => Rows
-
-const numbers = (value: string | readonly number[]): number[] =>
-  typeof value === 'string' ? value.slice(1, -1).split(',').filter(Boolean).map(Number) : [...value]
-/** The guards are those that the text has: a statement that loses one loses it here too. */
-const has = (text: string, clause: string) => text.replaceAll(/\s+/g, ' ').includes(clause)
-const isHigher = '(mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)'
-
-function ownedRows(values: readonly never[]): Owed[] {
-  const [delivery, tenant, webhook, message, place, fingerprint, event, acceptedAt, correlationId, chain, attempt] =
-    values as unknown as never[][]
-  const chains = numbers(chain as never)
-  const attempts = numbers(attempt as never)
-  return (delivery as string[]).map(
-    (id, i) =>
-      ({
-        delivery: id,
-        tenant: tenant![i],
-        webhook: webhook![i],
-        message: message![i],
-        place: place![i],
-        fingerprint: fingerprint![i],
-        event: event![i],
-        acceptedAt: acceptedAt![i],
-        correlationId: correlationId![i],
-        chain: chains[i],
-        attempt: attempts[i],
-      }) as unknown as Owed,
-  )
-}
-const upsert = ({ scheduled }: Tables, text: string, row: ScheduledRow) => {
-  const there = scheduled.get(row.delivery)
-  if (there === undefined || !has(text, isHigher) || isLater(row, there)) scheduled.set(row.delivery, row)
-}
-const isFree = ({ claimedUntil }: ScheduledRow, now: number) => claimedUntil === null || claimedUntil < now
-/** Rows of these keys that the owner has claimed. */
-const held = ({ scheduled }: Tables, values: readonly never[]): ScheduledRow[] => {
-  const [deliveries, chains, attempts, owner] = values as unknown as [DeliveryId[], string, string, string]
-  return deliveries.flatMap((delivery, i) => {
-    const row = scheduled.get(delivery)
-    const isSame = row?.chain === numbers(chains)[i] && row?.attempt === numbers(attempts)[i] && row?.claimedBy === owner
-    return row !== undefined && isSame ? [row] : []
-  })
-}
-const toAnswer = (row: ScheduledRow, iso: Statement['iso']) => ({
-  ...row,
-  accepted_at: row.acceptedAt,
-  correlation_id: row.correlationId,
-  parked_at: row.parkedAt === null ? null : iso(row.parkedAt),
-})
-
-const waiting: Run = ({ scheduled }, { values, now }) => {
-  const [after, limit] = values as unknown as [string, number]
-  const found = new Map<WebhookId, { webhook: WebhookId; claimable: boolean; parked: boolean }>()
-  for (const row of scheduled.values()) {
-    if (row.webhook <= after || (row.dueAt !== null && row.dueAt > now)) continue
-    const of = found.get(row.webhook) ?? { webhook: row.webhook, claimable: false, parked: false }
-    of.claimable ||= isFree(row, now)
-    of.parked ||= row.dueAt === null
-    found.set(row.webhook, of)
-  }
-  return [...found.values()].sort((a, b) => (a.webhook < b.webhook ? -1 : 1)).slice(0, limit)
-}
-const claim: Run = ({ scheduled }, { values, now, iso }) => {
-  const [webhooks, counts, owner, claimMs] = values as unknown as [WebhookId[], string, string, number]
-  const claimed = webhooks.flatMap((webhook, i) => {
-    const free = [...scheduled.values()].filter((row) => row.webhook === webhook && isFree(row, now))
-    const due = free.filter((row) => row.dueAt !== null && row.dueAt <= now).sort((a, b) => a.dueAt! - b.dueAt!)
-    const parked = free.filter((row) => row.dueAt === null).sort((a, b) => a.parkedAt! - b.parkedAt!)
-    const count = numbers(counts)[i]!
-    return [...due.slice(0, count), ...parked.slice(0, count)]
-  })
-  for (const row of claimed) Object.assign(row, { claimedBy: owner, claimedUntil: now + claimMs })
-  return claimed.map((row) => toAnswer(row, iso))
-}
 const claimIndex: Run = ({ index }, { values }) => {
   const columns = values as unknown as string[][]
   return columns[0]!.flatMap((_, i) => {
@@ -117,15 +25,6 @@ const storedIndex: Run = ({ index }, { values, onLooked, life }) => {
     return row === undefined ? [] : [{ ...row, accepted_at: row.acceptedAt, matched_at: row.matchedAt }]
   })
 }
-const done: Run = ({ scheduled }, { text, values }) => {
-  const [deliveries, chains, attempts] = values as unknown as [DeliveryId[], string, string]
-  deliveries.forEach((delivery, i) => {
-    const row = scheduled.get(delivery)
-    const isFurther = row !== undefined && isLater(row, { chain: numbers(chains)[i]!, attempt: numbers(attempts)[i]! })
-    if (!isFurther || !has(text, '(mine.chain, mine.attempt) <= (over.chain, over.attempt)')) scheduled.delete(delivery)
-  })
-  return []
-}
 const saveOffsets: Run = ({ offsets }, { text, values, onSaved }) => {
   const [, partitions, next] = values as unknown as [string, number[], string[]]
   partitions.forEach((partition, i) => {
@@ -133,15 +32,6 @@ const saveOffsets: Run = ({ offsets }, { text, values, onSaved }) => {
     onSaved(partition, offset)
     const before = offsets.get(partition) ?? 0n
     offsets.set(partition, has(text, 'greatest(') && before > offset ? before : offset)
-  })
-  return []
-}
-const endChains: Run = ({ scheduled }, { text, values, onEnded }) => {
-  const [deliveries, chains] = values as unknown as [DeliveryId[], number[]]
-  deliveries.forEach((delivery, i) => {
-    onEnded(delivery, chains[i]!)
-    const row = scheduled.get(delivery)
-    if (row !== undefined && (!has(text, 'mine.chain <= over.chain') || row.chain <= chains[i]!)) scheduled.delete(delivery)
   })
   return []
 }
@@ -163,37 +53,7 @@ const changed: Run = (tables, { values }) => {
 
 /** What each statement does, by its name or the beginning of its text. */
 const statements: readonly (readonly [begins: string, run: Run])[] = [
-  [
-    'schedule-park',
-    (tables, { text, values, now }) => {
-      for (const owed of ownedRows(values))
-        upsert(tables, text, { ...owed, dueAt: null, parkedAt: now, claimedBy: null, claimedUntil: null })
-      return []
-    },
-  ],
-  ['schedule-done', done],
-  ['schedule-waiting', waiting],
-  ['schedule-claim', claim],
-  [
-    'schedule-renew',
-    (tables, { values, now }) =>
-      held(tables, values).map((row) => {
-        row.claimedUntil = now + (values[4] as unknown as number)
-        return { delivery: row.delivery }
-      }),
-  ],
-  [
-    'schedule-release',
-    (tables, { values }) => {
-      for (const row of held(tables, values)) Object.assign(row, { claimedBy: null, claimedUntil: null })
-      return []
-    },
-  ],
-  [
-    'select delivery from scheduled_deliveries',
-    ({ scheduled }, { values }) =>
-      (values[0] as unknown as DeliveryId[]).filter((id) => scheduled.has(id)).map((delivery) => ({ delivery })),
-  ],
+  ...scheduleStatements,
   ['message-index-claim', claimIndex],
   ['message-index-stored', storedIndex],
   ['offsets-save', saveOffsets],
@@ -232,17 +92,6 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
   ],
   ['delete from webhook_health', () => []],
   ['insert into webhook_health', () => []],
-  [
-    'insert into scheduled_deliveries as mine',
-    (tables, { text, values, now }) => {
-      const delays = values[11] as unknown as number[]
-      ownedRows(values).forEach((owed, i) => {
-        upsert(tables, text, { ...owed, dueAt: now + delays[i]! * 1_000, parkedAt: null, claimedBy: null, claimedUntil: null })
-      })
-      return []
-    },
-  ],
-  ['delete from scheduled_deliveries mine', endChains],
   [
     'apply webhook events',
     (tables, { values }) => {

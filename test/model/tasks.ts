@@ -2,8 +2,8 @@ import { type Code, loadCode } from './code.ts'
 import { minimise } from './minimise.ts'
 import { mutant } from './mutants.ts'
 import { mutations } from './mutations.ts'
-import { type Profile, planOf } from './plan.ts'
-import { play } from './play.ts'
+import { type Profile, planOf, type Step, smallPlan } from './plan.ts'
+import { type Play, play } from './play.ts'
 import type { Crash } from './simulation.ts'
 
 /** Schedules to be played one after another, until one breaks an invariant. */
@@ -13,11 +13,15 @@ export interface Task {
   readonly profiles: readonly Profile[]
   /** The name of a mistake to be planted; then only the invariants that it is to break count. */
   readonly mutation?: string
+  /** The small plan instead of the seed's, with a crash at each of these calls: before and after it, killed and frozen. */
+  readonly crashes?: { readonly process: string; readonly calls: readonly [from: number, to: number] }
 }
 export interface Outcome {
   readonly runs: number
   readonly posts: number
   readonly repeated: number
+  /** Crashes that came. */
+  readonly crashes: number
   /** What broke first, with all that is needed to see it happen. */
   readonly broken: { readonly seed: number; readonly profile: Profile; readonly text: string } | null
 }
@@ -31,35 +35,48 @@ async function codeOf(name: string | undefined): Promise<{ code: Code; breaks: r
   return { ...(await mutant(mutation)), breaks: mutation.breaks }
 }
 
+const crashesOf = ({ crashes }: Task): (Crash | undefined)[] => {
+  if (crashes === undefined) return [undefined]
+  const { process, calls } = crashes
+  const all: Crash[] = []
+  for (let call = calls[0]; call <= calls[1]; call++)
+    for (const phase of ['before', 'after'] as const)
+      for (const freeze of [{}, { freezeMs: 5_000 }]) all.push({ process, call, phase, restartMs: 200, ...freeze })
+  return all
+}
+
 /** Plays the task's schedules. The clock has to be installed. */
-export async function perform({ seeds, profiles, mutation }: Task): Promise<Outcome> {
-  const { code, breaks, remove } = await codeOf(mutation)
-  const sum = { runs: 0, posts: 0, repeated: 0 }
+export async function perform(task: Task): Promise<Outcome> {
+  const { code, breaks, remove } = await codeOf(task.mutation)
+  const sum = { runs: 0, posts: 0, repeated: 0, crashes: 0 }
   try {
-    for (let seed = seeds[0]; seed <= seeds[1]; seed++)
-      for (const profile of profiles) {
-        const { violations, posts, repeated } = await play({ seed, profile, code })
-        sum.runs++
-        sum.posts += posts
-        sum.repeated += repeated
-        const first = breaks === null ? violations[0] : violations.find(({ of }) => breaks.includes(of))
-        if (first === undefined) continue
-        const text = breaks === null ? await explain(code, seed, profile, first.of) : `[${first.of}] ${first.text}`
-        return { ...sum, broken: { seed, profile, text } }
-      }
+    for (let seed = task.seeds[0]; seed <= task.seeds[1]; seed++)
+      for (const profile of task.profiles)
+        for (const crash of crashesOf(task)) {
+          const plan = task.crashes === undefined ? planOf(seed, profile) : smallPlan
+          const of = { seed, profile, code, plan, ...(crash === undefined ? {} : { crash }) }
+          const { violations, posts, repeated, crashed } = await play(of)
+          sum.runs++
+          sum.posts += posts
+          sum.repeated += repeated
+          if (crashed) sum.crashes++
+          const first = breaks === null ? violations[0] : violations.find((violation) => breaks.includes(violation.of))
+          if (first === undefined) continue
+          const text = breaks === null ? await explain(of, first.of) : `[${first.of}] ${first.text}`
+          return { ...sum, broken: { seed, profile, text } }
+        }
     return { ...sum, broken: null }
   } finally {
     await remove()
   }
 }
 
-/** The least plan of a seed that breaks the invariant, and what happens in it. */
-export async function explain(code: Code, seed: number, profile: Profile, invariant: string, crash?: Crash): Promise<string> {
-  const of = { seed, profile, code, ...(crash === undefined ? {} : { crash }) }
-  const plan = await minimise({ ...of, plan: planOf(seed, profile) }, invariant)
+/** The least plan that breaks the invariant, and what happens in it. */
+export async function explain(of: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<string> {
+  const plan = await minimise(of, invariant)
   const { violations, trace } = await play({ ...of, plan, isTracing: true })
   const told = violations.map((violation) => `[${violation.of}] ${violation.text}`)
-  return [`seed ${seed} ${profile}`, ...told, 'least plan:', ...plan.map((step) => JSON.stringify(step)), 'what happens:', ...trace].join(
-    '\n',
-  )
+  const crash = of.crash === undefined ? [] : [JSON.stringify(of.crash)]
+  const steps = plan.map((step) => JSON.stringify(step))
+  return [`seed ${of.seed} ${of.profile}`, ...told, 'least plan:', ...crash, ...steps, 'what happens:', ...trace].join('\n')
 }

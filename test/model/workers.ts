@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { Outcome, Task } from './tasks.ts'
@@ -10,17 +11,15 @@ export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
   let next = 0
   const work = async () => {
     const worker = new Worker(new URL('./worker.ts', import.meta.url))
-    const ask = (task: Task) =>
-      new Promise<Answer>((resolve, reject) => {
-        worker.once('message', resolve)
-        worker.once('error', reject)
-        worker.postMessage(task)
-      })
+    const ask = async (task: Task): Promise<Answer> => {
+      worker.postMessage(task)
+      const [answer] = await once(worker, 'message') // rejects on the worker's error
+      return answer
+    }
     try {
       while (next < tasks.length) {
         const mine = next++
         const answer = await ask(tasks[mine]!)
-        worker.removeAllListeners()
         if ('error' in answer) throw new Error(answer.error)
         outcomes[mine] = answer.outcome
       }

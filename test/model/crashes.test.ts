@@ -1,0 +1,26 @@
+import { expect } from 'chai'
+import type { Task } from './tasks.ts'
+import { inWorkers } from './workers.ts'
+
+const isFull = process.env.KOLBAK_TEST_FULL === 'true'
+const processes = ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2']
+/** Calls of one process that are looked at in one task. */
+const span = 40
+/** No process makes more in the small plan. */
+const most = isFull ? 600 : 40
+
+describe('a crash at each call', function () {
+  this.timeout(isFull ? 3_600_000 : 120_000)
+
+  it(`loses nothing: each process killed and frozen before and after each of its first ${most} calls`, async () => {
+    const tasks: Task[] = []
+    for (const process of processes)
+      for (let from = 1; from <= most; from += span)
+        for (const seed of isFull ? [1, 2] : [2])
+          tasks.push({ seeds: [seed, seed], profiles: ['faulty'], crashes: { process, calls: [from, from + span - 1] } })
+    const outcomes = await inWorkers(tasks)
+    expect(outcomes.flatMap(({ broken }) => (broken === null ? [] : [broken.text])).join('\n\n')).to.equal('')
+    const fired = outcomes.reduce((sum, { crashes }) => sum + crashes, 0)
+    expect(fired).to.be.greaterThan(most * 4) // not all processes make so many calls
+  })
+})

@@ -1,0 +1,67 @@
+import { command, create, hostOf, post, replayDelivery, suspend } from './callers.ts'
+import type { Step } from './plan.ts'
+import type { World } from './world.ts'
+
+/** Something that the API does, by the process of that name, once it runs. */
+function byApi(world: World, work: () => Promise<void>): void {
+  const { simulation } = world
+  const life = simulation.lifeOf('api')!
+  if (life.alive) simulation.resume({ simulation, life }, () => void work())
+  else simulation.at(simulation.now + 30, () => byApi(world, work))
+}
+type Of<K extends Step['kind']> = Extract<Step, { kind: K }>
+const byOwner = (world: World, step: Of<'change' | 'activate' | 'deactivate' | 'delete'>) => byApi(world, () => command(world, step))
+
+/** A read model is lost and made anew from its events: everything begins again, and nothing of it may be taken for "no webhook". */
+function rewind({ tables, simulation, dispatchers }: World): void {
+  const row = tables.projections.get('webhooks')!
+  row.checkpoint = null
+  row.lifted++
+  tables.webhooks.clear()
+  tables.tenants.clear()
+  const running = ['projector1', 'projector2', ...Array.from({ length: dispatchers }, (_, i) => `dispatcher${i + 1}`)]
+  for (const process of running) simulation.kill(process, 50)
+}
+
+/** What each kind of step does. */
+const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) => void } = {
+  create: (world, step) => byApi(world, () => create(world, step)),
+  change: byOwner,
+  activate: byOwner,
+  deactivate: byOwner,
+  delete: byOwner,
+  post: (world, step) => byApi(world, () => post(world, step)),
+  replay: (world, step) => byApi(world, () => replayDelivery(world, step)),
+  suspend: (world) => suspend(world, true),
+  resume: (world) => suspend(world, false),
+  partition: ({ bus }) => bus.addPartition(),
+  garbage({ bus, truth }) {
+    truth.garbage.add(`0/${bus.partitions[0]!.records.length}`)
+    bus.store(0, Buffer.from('not a record'), false)
+  },
+  answer({ receivers }, { hook, mode }) {
+    receivers.modes.set(hostOf(hook), mode)
+  },
+  stopReaders: ({ events }, { of, ms }) => events.stopReaders(of, ms),
+  outage({ simulation }, { engine, ms }) {
+    simulation.downUntil.set(engine, simulation.now + ms)
+  },
+  calls({ simulation }, { probability, ms }) {
+    simulation.failing = { probability, until: simulation.now + ms }
+  },
+  kill: ({ simulation }, { process, ms }) => simulation.kill(process, ms),
+  freeze: ({ simulation }, { process, ms }) => simulation.freeze(process, ms),
+  stop: ({ stops }, { process }) => stops.get(process)?.(),
+  hit({ simulation }, { process, phase, calls, freezeMs }) {
+    const call = (simulation.lifeOf(process)?.calls ?? 0) + calls
+    simulation.crashes.push({ process, phase, call, restartMs: 200, ...(freezeMs === undefined ? {} : { freezeMs }) })
+  },
+  takeAway: ({ bus }, { partition }) => bus.takeAway(partition),
+  forget: ({ events }) => events.forget(),
+  rewind,
+}
+export function happen(world: World, step: Step): void {
+  world.simulation.note(() => JSON.stringify(step))
+  const one: (world: World, step: never) => void = happenings[step.kind]
+  one(world, step as never)
+}

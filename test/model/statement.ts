@@ -1,0 +1,25 @@
+import type { DeliveryId } from '../../src/events/ids.ts'
+import type { Tables } from './tables.ts'
+
+/** One run of a statement: its text, its values, and Postgres's clock in virtual milliseconds. */
+export interface Statement {
+  readonly text: string
+  // What each statement takes is known here as it is known to Postgres: by its text.
+  readonly values: readonly never[]
+  readonly now: number
+  /** RFC 3339 of a virtual time. */
+  iso(time: number): string
+  /** Told of an offset before it is saved, and of chains whose ends the retry manager has read. */
+  onSaved(partition: number, offset: bigint): void
+  onEnded(delivery: DeliveryId, chain: number): void
+  /** Told of the deliveries of a message that has come again, when their process looks at what is there. */
+  onLooked(life: string, delivery: DeliveryId): void
+  /** Which process asks. */
+  readonly life: string
+}
+export type Rows = object[]
+/** What a statement does to the tables, and the rows that it answers. */
+export type Run = (tables: Tables, statement: Statement) => Rows
+
+/** The guards are those that the text has: a statement that loses one loses it here too. */
+export const has = (text: string, clause: string) => text.replaceAll(/\s+/g, ' ').includes(clause)
