@@ -5,12 +5,12 @@ import { inWorkers } from './workers.ts'
 const isFull = process.env.KOLBAK_TEST_FULL === 'true'
 const processes = ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2']
 /** Calls of one process that are looked at in one task. */
-const span = 40
+const span = 16
 /** No process makes more in the small plan. */
-const most = isFull ? 600 : 40
+const most = isFull ? 600 : 16
 
 describe('a crash at each call', function () {
-  this.timeout(isFull ? 3_600_000 : 120_000)
+  this.timeout(isFull ? 3_600_000 : 300_000)
 
   it(`loses nothing: each process killed and frozen before and after each of its first ${most} calls`, async () => {
     const tasks: Task[] = []

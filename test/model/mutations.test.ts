@@ -8,7 +8,7 @@ const sought = mutations.filter(({ isRare }) => isFull || !isRare)
 const most = isFull ? 2_500 : 200
 
 describe('the model', function () {
-  this.timeout(isFull ? 3_600_000 : 300_000)
+  this.timeout(isFull ? 3_600_000 : 900_000)
 
   it(`sees ${sought.length} mistakes, each by what it breaks`, async () => {
     const outcomes = await inWorkers(

@@ -66,6 +66,7 @@ export const mutations: readonly Mutation[] = [
   one('an end removes the row of any chain', ['1', '5'], 'dispatch/retries.ts', ' and mine.chain <= over.chain', ''),
   {
     name: 'a projection does not compare its checkpoint',
+    isRare: true,
     breaks: ['2', '3', '5', 'stuck'],
     edits: [
       { file: 'projections/turn.ts', find: 'row.checkpoint !== state.checkpoint || ', put: '' },
@@ -147,13 +148,6 @@ export const mutations: readonly Mutation[] = [
     'if (isOver(state, row)) {',
     'if (isOver(state, row) && state === null) {',
   ),
-  one(
-    'a claimed row is dropped for the end of a former chain',
-    ['1', '5'],
-    'dispatch/due.ts',
-    '(state.chain === row.chain && (endsChain',
-    '(state.chain <= row.chain && (endsChain',
-  ),
   one('a record is done with the first of its messages', ['4'], 'dispatch/offsets.ts', 'if (entry.left > 0) return', 'entry.left = 0'),
   one(
     'payloads are not archived',
@@ -169,11 +163,17 @@ export const mutations: readonly Mutation[] = [
     'slot.release()\n    }\n  }',
     '}\n  }',
   ),
-  one(
-    'claims are not renewed',
-    ['3'],
-    'dispatch/due.ts',
-    '() => schedule.renew(',
-    'async () => ((rows: readonly Owed[]) => rows.map(() => true))(',
-  ),
+  {
+    name: 'claims are not renewed',
+    breaks: ['3'],
+    isRare: true,
+    inProfile: ['benign'],
+    edits: [
+      {
+        file: 'dispatch/due.ts',
+        find: '() => schedule.renew(',
+        put: 'async () => ((rows: readonly Owed[]) => rows.map(() => true))(',
+      },
+    ],
+  },
 ]

@@ -106,7 +106,7 @@ function faults(random: Random, profile: Profile, add: Add): void {
   for (let i = int(0, 2); i > 0; i--)
     add(int(100, 3_500), { kind: 'calls', probability: pick([0.05, 0.2, 0.5]), ms: int(100, 1_500) } as never)
   // The right to a partition lapses, and is renewed; a projector that stood still comes back with what it had read.
-  if (chance(0.2)) add(int(300, 2_500), { kind: 'outage', engine: 'bus', ms: int(2_200, 3_200) } as never)
+  if (chance(0.3)) add(int(300, 3_500), { kind: 'freeze', process: pick(dispatchers), ms: int(2_200, 3_000) } as never)
   const projector = { process: pick(['projector1', 'projector2']), phase: 'before', freezeMs: int(300, 3_000) }
   if (chance(0.3)) add(int(100, 3_500), { kind: 'hit', calls: int(1, 30), ...projector } as never)
   if (chance(0.3)) add(int(100, 3_500), { kind: 'forget' })

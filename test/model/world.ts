@@ -22,7 +22,7 @@ import { webhookModel } from './webhook-model.ts'
 
 /** Seconds to each further attempt. */
 export const retryDelays = [0.3, 1, 2]
-const claimMs = 4_000
+const claimMs = 2_500
 export interface Violation {
   /** Which invariant. */
   readonly of: string
