@@ -81,7 +81,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
       signal: AbortSignal.timeout(10_000),
     })
     const text = await response.text()
-    return { status: response.status, body: JSON.parse(text) as T }
+    return { status: response.status, body: (text === '' ? null : JSON.parse(text)) as T }
   }
   let running = true
   const again = async (everyMs: number, work: () => Promise<void>) => {
@@ -91,6 +91,8 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     }
   }
   let batch = 0
+  let others = 0
+  let former: string | null = null
   const works = [
     again(3_000, async () => {
       const ids = Array.from({ length: batchSize }, (_, i) => `batch_${round}_${batch}_${i}`)
@@ -122,6 +124,15 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
       if (delivery === undefined || replayed.has(delivery.id)) return
       const { status } = await call('POST', `/v1/deliveries/${delivery.id}/replay`)
       if (status === 202) replayed.add(delivery.id)
+    }),
+    // A webhook that comes and goes, with one event of its own: what is first in a stream is written under kills too.
+    again(1_000, async () => {
+      const event = `round_${round}.other`
+      const { status, body } = await call<WebhookAnswer>('POST', '/v1/webhooks', { callback_url: receiver.url('/other'), event })
+      if (status !== 201) return
+      await call('POST', '/v1/events', { id: `batch_${round}_other_${others++}`, event, payload: {} })
+      if (former !== null) await call('DELETE', `/v1/webhooks/${former}`)
+      former = body.id
     }),
   ]
   return {
