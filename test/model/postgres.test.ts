@@ -1,0 +1,114 @@
+import { expect } from 'chai'
+import type { Pool } from 'pg'
+import { type IndexedMessage, messageIndex } from '../../src/dispatch/message-index.ts'
+import { offsets } from '../../src/dispatch/offsets.ts'
+import type { Owed } from '../../src/dispatch/owed.ts'
+import { scheduleRetries } from '../../src/dispatch/retries.ts'
+import { schedule } from '../../src/dispatch/schedule.ts'
+import type { Checkpoint } from '../../src/events/envelope.ts'
+import type { DeliveryId, MessageId, Place, WebhookId } from '../../src/events/ids.ts'
+import { sqlOn } from '../../src/lib/sql.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { attemptEvent, owed } from '../support/owed.ts'
+import { type Random, randomFrom } from './random.ts'
+import { statementOf } from './statements.ts'
+import { emptyTables, type Tables } from './tables.ts'
+
+const uuid = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}` as DeliveryId
+const webhook = (n: number) => `${n}`.padStart(26, '0') as WebhookId
+/** What of a row is the same under every clock. */
+const comparable = (rows: readonly object[]) =>
+  rows
+    .map((row) =>
+      JSON.stringify(
+        Object.entries(row)
+          .filter(([name]) => name === 'delivery' || columns.includes(name))
+          .map(([name, value]) => [name, typeof value === 'bigint' ? String(value) : value])
+          .sort(),
+      ),
+    )
+    .sort()
+const columns = ['webhook', 'claimable', 'parked', 'chain', 'attempt', 'place', 'fingerprint', 'next_offset']
+
+describe("the model's Postgres", () => {
+  let db: TestDatabase
+  before(async () => {
+    db = await freshDatabase()
+  })
+  after(() => db.drop())
+
+  /** A pool on both: each statement runs on the real Postgres and on the tables, and has to answer the same. */
+  const both = (tables: Tables): Pool => {
+    let now = 0
+    const query = async (query: string | { name?: string; text: string; values: unknown[] }, given: unknown[] = []) => {
+      const { text, name, values } = typeof query === 'string' ? { text: query, name: undefined, values: given } : query
+      const real = await db.pool.query(name === undefined ? { text, values } : { name, text, values })
+      now += 1
+      const answer = statementOf(name, text).run(tables, {
+        text,
+        values: values as never[],
+        now,
+        life: 'test',
+        iso: String,
+        onSaved() {},
+        onEnded() {},
+        onLooked() {},
+      })
+      expect(comparable(answer), name ?? text).to.deep.equal(comparable(real.rows))
+      return real
+    }
+    return { query } as unknown as Pool
+  }
+  const some = (random: Random): Owed => {
+    const n = random.int(1, 6)
+    return owed({ delivery: uuid(n), webhook: webhook(1 + (n % 2)), chain: random.int(1, 2), attempt: random.int(1, 3) })
+  }
+  const index = (random: Random): IndexedMessage => ({
+    ...owed(),
+    message: `m${random.int(1, 5)}` as MessageId,
+    place: `bus/0/${random.int(1, 9)}/0` as Place,
+    fingerprint: random.pick(['x', 'y']),
+    webhooks: [webhook(1)],
+    matchedAt: '1' as Checkpoint,
+  })
+
+  it('does what the statements do on a real one', async () => {
+    for (const seed of [1, 2, 3, 4]) {
+      await db.pool.query('truncate scheduled_deliveries, message_index, bus_offsets')
+      const random = randomFrom(seed)
+      const tables = emptyTables()
+      const pool = both(tables)
+      // One's claims last, the other's have run out at once.
+      const owners = [3_600_000, -1_000].map((claimMs, i) => schedule({ pool, owner: `owner${i}`, claimMs }))
+      const messages = messageIndex(pool)
+      const saved = offsets(pool, 'bus')
+      const steps: (() => Promise<unknown>)[] = [
+        () => random.pick(owners).park(some(random)),
+        () => random.pick(owners).done(some(random)),
+        () => random.pick(owners).waiting('', 10),
+        () => random.pick(owners).claim([1, 2].map((n) => ({ webhook: webhook(n), count: 100 }))),
+        () => random.pick(owners).existing([1, 2, 3].map(uuid)),
+        () => random.pick(owners).renew([some(random), { ...some(random), delivery: uuid(7) }]),
+        () => random.pick(owners).release([some(random)]),
+        () => messages.claim([index(random)]),
+        () => messages.stored([index(random)]),
+        () => saved.save(new Map([[0, BigInt(random.int(1, 9))]])),
+        () => saved.startAt(0),
+        () => {
+          const type = random.pick(['DeliveryFailed', 'DeliveryReplayed', 'DeliverySucceeded'] as const)
+          const outcome = { code: 503, duration_ms: 1, reason: null, response: null, delay_seconds: random.pick([0, 3_600]) }
+          return scheduleRetries(sqlOn(pool), [attemptEvent(some(random), type, outcome)])
+        },
+      ]
+      for (let i = 0; i < 150; i++) {
+        await random.pick(steps)()
+        const { rows } = await db.pool.query('select delivery, chain, attempt, webhook from scheduled_deliveries')
+        expect(
+          comparable(
+            [...tables.scheduled.values()].map(({ delivery, chain, attempt, webhook: of }) => ({ delivery, chain, attempt, webhook: of })),
+          ),
+        ).to.deep.equal(comparable(rows))
+      }
+    }
+  })
+})
