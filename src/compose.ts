@@ -12,7 +12,7 @@ import { keyDeletedManager, webhooksOfKey } from './dispatch/key-deleted.ts'
 import { messageIndex } from './dispatch/message-index.ts'
 import { type Offsets, offsets } from './dispatch/offsets.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
-import { openDatabase, openEngines } from './engines.ts'
+import { openDatabase, openEngines, whenThere } from './engines.ts'
 import { families, type StreamName } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
 import { backlogMetrics, healthReport } from './health.ts'
@@ -175,7 +175,7 @@ export async function compose(
       endpointManager({ streams, pool: projecting, waiter, log, now: timestamp }),
       keyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: reads }), log, now: timestamp }),
     ]
-    await installProjections(projecting, projections)
+    await whenThere('postgres', () => installProjections(projecting, projections), patience)
     const running = has('projector')
       ? projections.map((projection) => runProjection({ store, pool: projecting, leases, progress, log }, projection))
       : []
@@ -192,20 +192,22 @@ export async function compose(
       rebuild: async (name) => rebuild(projecting, named(name)),
       backlog: () => backlog({ store, bus, pool: reads }, projections),
     }
-    await checkEngines({ store, bus, pool: reads })
+    await whenThere('engines', () => checkEngines({ store, bus, pool: reads }), patience)
     if (guest) return { url, operator, stop }
 
-    const admin = await ensureAdmin({
-      streams,
-      keyring,
-      dataDir,
-      given:
-        config.KOLBAK_ADMIN_CLIENT_ID === undefined || config.KOLBAK_ADMIN_CLIENT_SECRET === undefined
-          ? null
-          : { clientId: config.KOLBAK_ADMIN_CLIENT_ID, clientSecret: config.KOLBAK_ADMIN_CLIENT_SECRET },
-      log,
-      now: timestamp,
-    })
+    const makeAdmin = () =>
+      ensureAdmin({
+        streams,
+        keyring,
+        dataDir,
+        given:
+          config.KOLBAK_ADMIN_CLIENT_ID === undefined || config.KOLBAK_ADMIN_CLIENT_SECRET === undefined
+            ? null
+            : { clientId: config.KOLBAK_ADMIN_CLIENT_ID, clientSecret: config.KOLBAK_ADMIN_CLIENT_SECRET },
+        log,
+        now: timestamp,
+      })
+    const admin = await whenThere('event store', makeAdmin, patience)
     // Whoever reads `ready` can get a token.
     if (admin.position !== null && has('projector')) await waiter.waitFor('tenants', admin.position, 10_000)
 

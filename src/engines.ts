@@ -24,8 +24,8 @@ export interface Patience {
   /** False: the first failure is thrown, as a command by hand wants it. */
   readonly waits: boolean
 }
-/** Opens an engine, however long it takes to answer. What our configuration is at fault for is thrown at once. */
-const whenThere = <T>(engine: string, open: () => Promise<T>, { log, signal, waits }: Patience): Promise<T> =>
+/** Does what needs an engine, however long that takes to answer. What our configuration is at fault for is thrown at once. */
+export const whenThere = <T>(engine: string, open: () => Promise<T>, { log, signal, waits }: Patience): Promise<T> =>
   untilDone(open, {
     signal,
     onError: (error, delayMs) => log.warn({ engine, error, delayMs }, 'engine.unavailable'),

@@ -1,6 +1,6 @@
 import { compose } from './compose.ts'
 import { describeConfig, readConfig } from './config.ts'
-import { codeOf } from './lib/errors.ts'
+import { codeOf, KolbakError } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
 
 /** Exit codes: 0 drained, 1 failed in operation or while draining, 78 (EX_CONFIG) cannot start as configured. */
@@ -68,5 +68,5 @@ main().catch((error: unknown) => {
   const code = codeOf(error)
   const cause = error instanceof Error && error.cause instanceof Error ? `\n  caused by: ${error.cause.message}` : ''
   console.error(code === undefined ? error : `kolbak: ${(error as Error).message} (${code})${cause}`)
-  process.exit(cannotStart)
+  process.exit(error instanceof KolbakError ? cannotStart : 1)
 })

@@ -54,7 +54,7 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
 }
 
 const roles = ['api', 'dispatcher', 'projector']
-suite(`a kill at each step (seed ${seed})`, oneProcess, onPostgres, isFull ? undefined : 6)
+suite(`a kill at each step (seed ${seed})`, oneProcess, onPostgres, isFull ? undefined : 4)
 if (isFull) {
   suite(`a kill at each step, roles apart (seed ${seed})`, () => apartFromOneAnother(roles), onPostgres)
   describeOn('on other engines', ['eventstoredb', 'kafka', 'cassandra'], () => {

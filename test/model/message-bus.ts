@@ -65,16 +65,21 @@ export class ModelBus {
     const live = [...this.members].filter(([, seen]) => this.simulation.now - seen <= leaseMs).length
     return Math.ceil(this.partitions.length / Math.max(1, live))
   }
-  /** What the group says: leases renewed, those taken up to this process's share. */
-  private heartbeat(life: Life, owned: readonly number[], busy: readonly number[]) {
+  /**
+   * What the group says: leases are renewed, also of partitions that are being let go of, and those that nobody has are taken up to
+   * this process's share.
+   * @param running all that it has not given back; @param active those of them that it goes on with
+   */
+  private heartbeat(life: Life, running: readonly number[], active: readonly number[]) {
     const { now } = this.simulation
     this.members.set(life, now)
-    const kept = owned.filter((i) => this.partitions[i]!.owner === life)
+    const kept = running.filter((i) => this.partitions[i]!.owner === life)
     for (const i of kept) this.partitions[i]!.until = now + leaseMs
-    const free = this.partitions.flatMap((partition, i) => (partition.until < now && !busy.includes(i) ? [i] : []))
-    const taken = free.slice(0, Math.max(0, this.share() - kept.length))
+    const mine = kept.filter((i) => active.includes(i))
+    const free = this.partitions.flatMap((partition, i) => (partition.until < now && !running.includes(i) ? [i] : []))
+    const taken = free.slice(0, Math.max(0, this.share() - mine.length))
     for (const i of taken) Object.assign(this.partitions[i]!, { owner: life, until: now + leaseMs })
-    return { kept, taken, over: kept.slice(this.share()) }
+    return { kept, taken, over: mine.slice(this.share()) }
   }
   private async consume(life: Life, { startAt, own, signal }: Parameters<MessageBus['consume']>[0]): Promise<void> {
     const { simulation } = this
@@ -99,13 +104,14 @@ export class ModelBus {
     }
     while (!signal.aborted) {
       const asked = simulation.now
-      const owned = [...running].filter(([, tenure]) => !tenure.letGo.signal.aborted).map(([partition]) => partition)
+      const owned = [...running.keys()]
+      const active = owned.filter((partition) => !running.get(partition)!.letGo.signal.aborted)
       try {
-        const effect = () => this.heartbeat(life, owned, [...running.keys()])
+        const effect = () => this.heartbeat(life, owned, active)
         const { kept, taken, over } = await simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
         for (const partition of owned)
           if (!kept.includes(partition) || over.includes(partition)) running.get(partition)?.letGo.abort()
-          else running.get(partition)!.until = asked + leaseMs * 0.9
+          else Object.assign(running.get(partition) ?? {}, { until: asked + leaseMs * 0.9 })
         for (const partition of taken) {
           const tenure: Tenure = { letGo: new AbortController(), until: asked + leaseMs * 0.9 }
           const mine = { ...tenure, done: Promise.resolve() }
@@ -119,7 +125,17 @@ export class ModelBus {
       await sleep(renewMs)
     }
     for (const tenure of running.values()) tenure.letGo.abort()
-    await Promise.all([...running.values()].map((tenure) => tenure.done))
+    const all = Promise.all([...running.values()].map((tenure) => tenure.done))
+    let isOver = false
+    all.then(() => {
+      isOver = true
+    })
+    while (!isOver) {
+      const effect = () => this.heartbeat(life, [...running.keys()], [])
+      const drained = simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
+      await drained.catch(() => undefined) // the next one
+      await Promise.race([all, sleep(renewMs)])
+    }
     this.members.delete(life)
   }
   private owned(partition: number, start: bigint, tenure: Tenure): OwnedPartition {
