@@ -8,7 +8,6 @@ import type { Fact } from '../../src/ports/delivery-log.ts'
 import { factsOf } from '../../src/projections/deliveries.ts'
 import { bodyOf } from './callers.ts'
 import { greatest, lookKey } from './delivery-log.ts'
-import type { Profile } from './plan.ts'
 import type { Post } from './receivers.ts'
 import { emptyTables, indexKey, type ScheduledRow } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
@@ -215,8 +214,8 @@ export class Invariants {
         this.bad('2', `${name}: attempt ${fact.chain}.${fact.attempt} is recorded more often than it was sent`)
     }
   }
-  /** Holds what has become of everything against what was promised; answers how many requests were repeated. */
-  judge(profile: Profile): { posts: number; repeated: number } {
+  /** Holds what has become of everything against what was promised; answers how many requests were repeated. @param isStill nothing happened that may repeat one */
+  judge(isStill: boolean): { posts: number; repeated: number } {
     const { tables, truth, log, receivers } = this.world
     this.judgeAccepted()
     this.judgeWebhooks()
@@ -233,8 +232,7 @@ export class Invariants {
     const times = new Map<string, number>()
     for (const { owed } of receivers.posts) times.set(nameOf(owed), (times.get(nameOf(owed)) ?? 0) + 1)
     const repeated = [...times].filter(([, count]) => count > 1)
-    if (profile === 'benign' && repeated.length > 0)
-      this.bad('3', `sent twice without a crash: ${repeated.map(([name]) => name).join(', ')}`)
+    if (isStill && repeated.length > 0) this.bad('3', `sent twice without a crash: ${repeated.map(([name]) => name).join(', ')}`)
     return { posts: receivers.posts.length, repeated: repeated.reduce((sum, [, count]) => sum + count - 1, 0) }
   }
 }

@@ -70,14 +70,14 @@ export class ModelBus {
    * this process's share.
    * @param running all that it has not given back; @param active those of them that it goes on with
    */
-  private heartbeat(life: Life, running: readonly number[], active: readonly number[]) {
+  private heartbeat(life: Life, running: readonly number[], active: readonly number[], isStopping = false) {
     const { now } = this.simulation
     this.members.set(life, now)
     const kept = running.filter((i) => this.partitions[i]!.owner === life)
     for (const i of kept) this.partitions[i]!.until = now + leaseMs
     const mine = kept.filter((i) => active.includes(i))
     const free = this.partitions.flatMap((partition, i) => (partition.until < now && !running.includes(i) ? [i] : []))
-    const taken = free.slice(0, Math.max(0, this.share() - mine.length))
+    const taken = isStopping ? [] : free.slice(0, Math.max(0, this.share() - mine.length))
     for (const i of taken) Object.assign(this.partitions[i]!, { owner: life, until: now + leaseMs })
     return { kept, taken, over: mine.slice(this.share()) }
   }
@@ -131,9 +131,9 @@ export class ModelBus {
       isOver = true
     })
     while (!isOver) {
-      const effect = () => this.heartbeat(life, [...running.keys()], [])
-      const drained = simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
-      await drained.catch(() => undefined) // the next one
+      const effect = () => this.heartbeat(life, [...running.keys()], [], true)
+      const beat = simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
+      await beat.catch(() => undefined) // the next one tells
       await Promise.race([all, sleep(renewMs)])
     }
     this.members.delete(life)

@@ -55,7 +55,7 @@ export const mutations: readonly Mutation[] = [
     'if (origin.fromTable) await untilDone(() => schedule.done(owed), { onError() {} })\n    await untilDone(append, {',
   ),
   one('the retry manager overwrites whatever row is there', ['1', '5', 'early'], 'dispatch/retries.ts', isHigher, ''),
-  one('parking overwrites whatever row is there', ['1', '5', 'early'], 'dispatch/schedule.ts', isHigher, ''),
+  { ...one('parking overwrites whatever row is there', ['1', '5', 'early'], 'dispatch/schedule.ts', isHigher, ''), isRare: true },
   one(
     'an attempt that is over takes the row of a later one along',
     ['1', '5'],

@@ -42,8 +42,8 @@ type Add = (at: number, step: Omit<Step, 'at'> & { kind: Step['kind'] }) => void
 function work(random: Random, profile: Profile, add: Add): void {
   const { int, chance, pick } = random
   for (const hook of ['A', 'B', 'C'] as const) add(int(0, 30), { kind: 'create', hook } as never)
-  add(int(300, 2_000), { kind: 'create', hook: 'D', ...(chance(0.5) ? { thenPost: 'mD' } : {}) } as never)
   const from = profile === 'benign' ? 1_000 : 200
+  add(int(from + 100, 2_000), { kind: 'create', hook: 'D', ...(chance(0.5) ? { thenPost: 'mD' } : {}) } as never)
   const posts = int(1, 5)
   const post = (messages: readonly string[], content: string, rest: object = {}) =>
     add(int(from, 3_500), { kind: 'post', messages, content, ...(chance(0.1) ? { isTwice: true } : {}), ...rest } as never)
