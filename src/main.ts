@@ -1,6 +1,6 @@
 import { compose } from './compose.ts'
 import { describeConfig, readConfig } from './config.ts'
-import { codeOf, KolbakError } from './lib/errors.ts'
+import { codeOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
 
 /** Exit codes: 0 drained, 1 failed in operation or while draining, 78 (EX_CONFIG) cannot start as configured. */
@@ -64,9 +64,9 @@ const stoppedEarly = new Error('stopped while starting')
 
 main().catch((error: unknown) => {
   if (error === stoppedEarly) return // the handler of the signal ends the process
-  // What an operator can mend is one sentence; what is our fault comes with its stack.
+  // What an operator can mend is one sentence, under a code of ours; what is our fault comes with its stack.
   const code = codeOf(error)
   const cause = error instanceof Error && error.cause instanceof Error ? `\n  caused by: ${error.cause.message}` : ''
   console.error(code === undefined ? error : `kolbak: ${(error as Error).message} (${code})${cause}`)
-  process.exit(error instanceof KolbakError ? cannotStart : 1)
+  process.exit(code !== undefined && /^[a-z_]+$/.test(code) && !/unavailable$/.test(code) ? cannotStart : 1)
 })
