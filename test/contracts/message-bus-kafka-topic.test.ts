@@ -76,12 +76,25 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
   })
 
   it('tells what is set otherwise in a topic that was made by others', async () => {
-    const configEntries = [{ name: 'max.message.bytes', value: String(4 << 20) }]
+    const configEntries = [
+      { name: 'max.message.bytes', value: String(4 << 20) },
+      { name: 'retention.ms', value: '-1' },
+    ]
     await admin.createTopics({ topics: [{ topic, numPartitions: 4, replicationFactor: 1, configEntries }] })
     const log = capturingLog()
     await member({ log })
     const differing = log.lines.filter((line) => line.includes('bus.topic_setting_differs'))
-    expect(differing.some((line) => line.includes('retention.ms'))).to.equal(true)
+    expect(differing.some((line) => line.includes('message.timestamp.type'))).to.equal(true)
+  })
+
+  it('is not taken where what nobody has read would be dropped by its age', async () => {
+    const aged = freshTopic()
+    const configEntries = [
+      { name: 'max.message.bytes', value: String(4 << 20) },
+      { name: 'retention.ms', value: '604800000' },
+    ]
+    await admin.createTopics({ topics: [{ topic: aged, numPartitions: 4, replicationFactor: 1, configEntries }] })
+    expect(await failure({ topic: aged })).to.equal('kafka_topic_unfit')
   })
 
   it('cannot be opened where no broker answers, and says so in time', async function () {

@@ -1,0 +1,46 @@
+// All tests, in two processes side by side: those that start the service as a process, and the rest. The first shows what it
+// does as it goes, the second when it has ended. Closes with one plain line: `N passed, N failed[, N skipped]`.
+import { spawn } from 'node:child_process'
+import { globSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+
+const root = join(import.meta.dirname, '..')
+const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js')
+const files = globSync('test/**/*.test.ts', { cwd: root }).sort()
+const isOfProcesses = (file: string) => /^test\/(e2e|faults)\//.test(file)
+
+interface Ended {
+  readonly output: string
+  readonly code: number | null
+}
+const run = (some: readonly string[], show: boolean): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [mocha, ...some], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+    const chunks: Buffer[] = []
+    child.stdout.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      if (show) process.stdout.write(chunk)
+    })
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ output: Buffer.concat(chunks).toString(), code }))
+  })
+
+const [processes, rest] = await Promise.all([
+  run(files.filter(isOfProcesses), true),
+  run(
+    files.filter((file) => !isOfProcesses(file)),
+    false,
+  ),
+])
+process.stdout.write(rest.output)
+const counts = [processes, rest].map(({ output, code }) => {
+  const found = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(output)
+  // One that ended before it could count has failed, whatever it says.
+  if (found === null) return { passed: 0, failed: 1, skipped: 0 }
+  const failed = Number(found[2])
+  return { passed: Number(found[1]), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: Number(found[3] ?? 0) }
+})
+const sum = (of: 'passed' | 'failed' | 'skipped') => counts.reduce((all, count) => all + count[of], 0)
+console.log(`${sum('passed')} passed, ${sum('failed')} failed${sum('skipped') > 0 ? `, ${sum('skipped')} skipped` : ''}`)
+process.exitCode = sum('failed') === 0 ? 0 : 1
