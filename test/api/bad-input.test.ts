@@ -1,0 +1,196 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { Pool } from 'undici'
+import type { Route } from '../../src/api/route.ts'
+import { apiKeys } from '../../src/projections/api-keys.ts'
+import { audit } from '../../src/projections/audit.ts'
+import { keyVersions } from '../../src/projections/key-versions.ts'
+import { tenants } from '../../src/projections/tenants.ts'
+import { webhookVersions } from '../../src/projections/webhook-versions.ts'
+import { webhooks } from '../../src/projections/webhooks.ts'
+import { localUrl, startApi, type TestApi, type TestClient } from '../support/api.ts'
+import type { Credential } from '../support/api-client.ts'
+import { conformance } from '../support/api-conformance.ts'
+import { badRequests, type Sent } from '../support/bad-requests.ts'
+import { route as routeMessage } from '../support/routed.ts'
+
+/** Members whose schema says too little of them: no name is looked up, nothing but this machine is named. */
+const known = {
+  callback_url: [
+    ...[
+      localUrl,
+      localUrl,
+      localUrl,
+      `${localUrl}\0`,
+      'http://127.0.0.1/',
+      'https://127.0.0.1',
+      'https://a:b@127.0.0.1/',
+      'https://10.0.0.1/',
+    ],
+    ...[
+      'https://[::1]/',
+      'https://[::1',
+      'https://[::ffff:169.254.169.254]/',
+      'https://0x7f.1/',
+      'https://127.0.0.1:99999/',
+      'file:///etc/passwd',
+    ],
+    ...['https://', 'https:127.0.0.1', '//127.0.0.1', 'https://127.0.0.1/\ud800', `https://127.0.0.1/${'a'.repeat(2_040)}`, 'javascript:1'],
+  ],
+  payload: [{}, { a: 1 }, JSON.parse('{"__proto__":{"polluted":1}}'), { '\ud800': '\0' }],
+  grant_type: ['client_credentials'],
+}
+/** With a few routes more, a run of the suite sends 10,000 requests. */
+const runs = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? 260)
+/** What reads, of a resource or of a list of them, is there to be told from what cannot be. */
+const takesInput = ({ body, query, path }: Route) => body !== undefined || query !== undefined || path.includes(':')
+
+describe('bad input', function () {
+  this.timeout(300_000)
+  let api: TestApi
+  let owner: TestClient
+  let http: Pool
+  let check: ReturnType<typeof conformance>
+  let routes: readonly Route[]
+  let credentialsOf: (route: Route) => readonly (Credential | undefined)[]
+  let paramsOf: (route: Route) => Readonly<Record<string, string>>
+  const accepted = new Set<string>()
+  const statuses = new Map<number, number>()
+  let sent = 0
+
+  before(async () => {
+    api = await startApi()
+    http = new Pool(api.origin, { connections: 48, headersTimeout: 20_000, bodyTimeout: 20_000 })
+    check = conformance(JSON.parse(await (await fetch(`${api.origin}/openapi.json`)).text()))
+    routes = api.api.routes.filter(takesInput)
+
+    owner = await api.tenant()
+    const [theirs, operator] = [await api.tenant(), await api.operator()]
+    // Those that ask are not among what they change.
+    const [caller, key, lostKey] = [await api.key(owner), await api.key(owner), await api.key(owner)]
+    const [webhook, lostWebhook] = [await api.webhook(caller), await api.webhook(caller)]
+    const lostClient = await api.sibling(theirs, ['read:events'])
+    await api.call('POST', '/v1/events', { as: owner, body: { id: 'known', event: 'order.created', payload: {} } })
+    const produced = api.produced.at(-1)
+    if (produced === undefined) throw new Error('nothing was produced')
+    const [delivery] = await routeMessage(api, produced, [webhook])
+    await delivery?.record({ type: 'DeliveryDeadLettered', code: 500 })
+
+    credentialsOf = ({ credentials, scope }) =>
+      credentials === 'client' ? [undefined] : credentials === 'bearer-or-key' ? [owner, caller] : [scope === 'admin' ? operator : owner]
+    paramsOf = ({ path, method }) => {
+      const isLost = method === 'DELETE'
+      const ids = {
+        '/v1/keys': isLost ? lostKey.id : key.id,
+        '/v1/webhooks': isLost ? lostWebhook : webhook,
+        '/v1/events': 'known',
+        '/v1/deliveries': delivery?.id,
+        '/v1/tenants': theirs.tenant,
+      }
+      const id = Object.entries(ids).find(([start]) => path.startsWith(`${start}/`))?.[1] ?? ''
+      return { id, client_id: isLost ? lostClient.clientId : theirs.clientId }
+    }
+  })
+  after(async () => {
+    await http.destroy()
+    await api.stop()
+  })
+
+  /** Every message and event that these requests left behind, other than by an accepted one. */
+  const leftBehind = async (requests: readonly string[]): Promise<string[]> => {
+    const { rows } = await api.db.pool.query<{ by: string }>(
+      `select by from (select metadata::jsonb->>'$correlationId' as by from command_events
+        union all select metadata::jsonb->>'$correlationId' from day_events) stored where by = any ($1)`,
+      [requests],
+    )
+    const produced = api.produced.map(({ record }) => String(record.correlationId)).filter((by) => requests.includes(by))
+    return [...rows.map(({ by }) => by), ...produced]
+  }
+  const required = ({ body, query }: Route) => [body?.required ?? [], query?.required ?? []].flat().map(String)
+
+  async function ask(route: Route, request: Sent, as: Credential | undefined): Promise<void> {
+    const requestId = `bad-${++sent}`
+    const credential: Record<string, string> =
+      as === undefined ? {} : 'token' in as ? { authorization: `Bearer ${as.token}` } : { 'x-api-key': as.key }
+    const {
+      statusCode: status,
+      headers,
+      body,
+    } = await http.request({
+      method: route.method,
+      path: request.path,
+      headers: { ...request.headers, ...credential, 'x-request-id': requestId },
+      body: request.body ?? null,
+    })
+    const text = await body.text()
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    if (status < 300) accepted.add(requestId)
+    expect(status, text).to.be.within(200, 499)
+    const answered = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)])
+    check({ method: route.method, path: request.path, status, headers: new Headers(answered), text })
+    if (status === 422) expectNamed(text, () => [...namesIn(request), ...required(route)])
+    for (const name in Object.prototype) throw new Error(`Object.prototype has a ${name}`)
+  }
+  /** What was sent by name, known or not; lists in a query are named in errors without their brackets. */
+  function namesIn({ path, body }: Sent): string[] {
+    const inQuery = [...new URL(path, api.origin).searchParams.keys()].flatMap((name) => [name, name.replace(/\[\]$/, '')])
+    const sentBody: unknown = body === undefined ? {} : JSON.parse(body.toString())
+    return [...inQuery, ...Object.keys(Object(sentBody))]
+  }
+  /** A 422 says where: at a member or parameter that was sent or is missing, or at the body as a whole. */
+  function expectNamed(text: string, named: () => readonly string[]): void {
+    const { error } = JSON.parse(text) as { error: { code: string; details?: { path: string }[] } }
+    if (error.code === 'idempotency_key_reused') return // of a header, and found before the body is looked at
+    const names = named()
+    expect(error.details, text).to.be.an('array').that.is.not.empty
+    for (const { path } of error.details ?? [])
+      if (path !== '' && !names.some((name) => path === name || path.startsWith(`${name}.`)))
+        throw new Error(`${path} was not sent: ${text}`)
+  }
+
+  async function failureOf(route: Route, seed: number): Promise<string | null> {
+    const request = fc.tuple(badRequests(route, paramsOf(route), known), fc.constantFrom(...credentialsOf(route)))
+    const property = fc.asyncProperty(request, ([made, as]) => ask(route, made, as))
+    const found = await fc.check(property, { numRuns: runs, seed, interruptAfterTimeLimit: 200_000, markInterruptAsFailure: true })
+    if (!found.failed) return null
+    const [[made] = []] = found.counterexample ?? []
+    const body = made?.body?.toString().slice(0, 2_000) ?? 'no body'
+    return `seed ${seed}: ${route.method} ${made?.path} ${JSON.stringify(made?.headers)} ${body}\n${String(found.errorInstance ?? 'no end')}`
+  }
+
+  it('is answered, by every route, with a refusal that names it, and never fails on our side', async () => {
+    const seed = Date.now() % 2 ** 31
+    // All at once, each one after the other: a fault then shrinks to one request, and the slow routes keep nobody waiting.
+    const failures = await Promise.all(routes.map((route, i) => failureOf(route, seed + i)))
+    console.log(`      seed ${seed}: ${sent} requests to ${routes.length} routes, ${accepted.size} accepted`, Object.fromEntries(statuses))
+    expect(failures.filter((failure) => failure !== null).join('\n\n')).to.equal('')
+    expect(sent).to.be.at.least(runs * routes.length)
+    expect(accepted.size / sent, 'accepted').to.be.within(0.1, 0.6)
+  })
+  it('stores nothing where it is refused', async () => {
+    const refused = Array.from({ length: sent }, (_, i) => `bad-${i + 1}`).filter((id) => !accepted.has(id))
+    expect(await leftBehind(refused)).to.deep.equal([])
+    // Which is worth something only if the others are found that way.
+    expect(await leftBehind([...accepted])).to.not.be.empty
+  })
+  it('where it is accepted, can be read again', async () => {
+    for (const path of ['/v1/webhooks', '/v1/keys'])
+      for (let offset = 0, more = true; more; offset += 100) {
+        const page = await api.call('GET', `${path}?limit=100&offset=${offset}`, { as: owner })
+        expect(page.status, page.text).to.equal(200)
+        more = Number(page.get('pagination.total')) > offset + 100
+      }
+    const audited = await api.call('GET', '/v1/audit', { as: owner })
+    const lines = audited.text.trimEnd().split('\n')
+    expect(lines.length).to.be.greaterThan(5)
+    for (const line of lines) JSON.parse(line)
+  })
+  it('where it is accepted, is nothing that a projection stumbles over', async () => {
+    const { store, waiter, keyring } = api.deps
+    for (const { name, families } of [tenants, apiKeys(keyring), webhooks, keyVersions, webhookVersions, audit]) {
+      const head = await store.head(families)
+      expect(head !== null && (await waiter.waitFor(name, head, 20_000)), `${name} has come to the end`).to.equal(true)
+    }
+    expect((await api.db.pool.query('select projection, stream, error from quarantined_streams')).rows).to.deep.equal([])
+  })
+})

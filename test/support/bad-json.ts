@@ -1,0 +1,95 @@
+import fc from 'fast-check'
+import type { JsonSchema } from '../../src/api/schemas/json-schema.ts'
+import { nastyTexts, objectOf, propertiesOf, scalarOf } from './schema-values.ts'
+
+// Bodies are made as text: what JSON.stringify cannot write (a name twice, 1e999, depth without end) is sent too.
+const bytes = (text: string) => Buffer.from(text)
+const write = (value: unknown): string => JSON.stringify(value)
+const member = (name: string, value: string) => `${write(name)}:${value}`
+const deep = (open: string, close: string, depth: number) => open.repeat(depth) + close.repeat(depth)
+
+/** Values of any type, and numbers and depths that nobody sends in good faith. */
+const strays: fc.Arbitrary<string> = fc.oneof(
+  fc.constantFrom(
+    ...[
+      'null',
+      'true',
+      'false',
+      '0',
+      '-1',
+      '-0',
+      '1.5',
+      '1e999',
+      '-1e999',
+      '1e-999',
+      '1E400',
+      '9007199254740993',
+      '604800.5',
+      '1e9',
+      '2147483648',
+    ],
+    ...['[]', '{}', '[[]]', '[null]', '[{}]', '{"":null}', '[1,"a",null]', '"\\ud800"', '"\\u0000"', '{"__proto__":{"polluted":1}}'],
+    ...['{"constructor":{"prototype":{"polluted":1}}}', '{"toString":1,"valueOf":1}', '{"length":-1}', '{"length":1e9}', '{"then":1}'],
+    ...['{"toJSON":1}', '{"a":1,"a":2}', `[${'0,'.repeat(2_000)}0]`, `"${'a'.repeat(5_000)}"`, deep('[', ']', 100), deep('[', ']', 20_000)],
+    deep('{"a":', '}', 50).replace(':}', ':1}'),
+  ),
+  nastyTexts.map(write),
+  fc.jsonValue().map(write),
+)
+
+function values(schema: JsonSchema, known: Readonly<Record<string, readonly unknown[]>>): fc.Arbitrary<string> {
+  const { type } = schema
+  const types: unknown[] = Array.isArray(type) ? type : [type]
+  const good = types.map((one): fc.Arbitrary<string> => {
+    if (one === 'object') return members(schema, known)
+    const items = objectOf(schema.items)
+    if (one !== 'array' || items === undefined) return scalarOf({ ...schema, type: one }).map(write)
+    // Now and then of another length than is allowed, or with the same twice.
+    return fc.array(values(items, known), { minLength: 0, maxLength: 3 }).map((all) => `[${all.join(',')}]`)
+  })
+  return fc.oneof({ weight: 8, arbitrary: fc.oneof(...good) }, { weight: 1, arbitrary: strays })
+}
+
+const strayNames = fc.oneof(
+  fc.constantFrom('__proto__', 'constructor', 'prototype', 'toString', 'x', '', 'tenant', 'id', 'limits.webhooks'),
+  nastyTexts,
+)
+
+function members(schema: JsonSchema, known: Readonly<Record<string, readonly unknown[]>>): fc.Arbitrary<string> {
+  const required: unknown[] = Array.isArray(schema.required) ? schema.required : []
+  const own = propertiesOf(schema).map(([name, property]) => {
+    const given = known[name]
+    const value =
+      given === undefined ? values(property, known) : fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...given.map(write)) }, strays)
+    const times = fc.oneof(
+      { weight: 30, arbitrary: fc.constant(1) },
+      { weight: required.includes(name) ? 2 : 30, arbitrary: fc.constant(0) },
+      { weight: 1, arbitrary: fc.constant(2) },
+    )
+    return fc.tuple(times, value, strays).map(([count, ...texts]) => texts.slice(0, count).map((text) => member(name, text)))
+  })
+  const stray = fc.tuple(strayNames, strays).map(([name, value]) => [member(name, value)])
+  const none = fc.constant<string[]>([])
+  return fc
+    .tuple(...own, fc.oneof({ weight: 9, arbitrary: none }, { weight: 1, arbitrary: stray }))
+    .map((all) => `{${all.flat().join(',')}}`)
+}
+
+/** Not JSON, not UTF-8, or not all of it. */
+const broken: fc.Arbitrary<(text: string) => Buffer> = fc.oneof(
+  fc.nat({ max: 1_000 }).map((at) => (text: string) => Buffer.from(text).subarray(0, at % (text.length + 1))),
+  fc.constantFrom(',', '}', '\0', 'x', '{}').map((more) => (text: string) => Buffer.from(text + more)),
+  fc.constant((text: string) => Buffer.from(`\ufeff${text}`)),
+  fc.constant((text: string) => Buffer.from(text, 'utf16le')),
+  fc.constant((text: string) => Buffer.concat([Buffer.from(text), Buffer.from([0xff])])),
+  fc.constant((text: string) => Buffer.from(text.replaceAll('"', "'"))),
+  fc.constant((text: string) => Buffer.from(text + ' '.repeat(70_000))),
+  fc.constantFrom('nul', 'NaN', '{"a"}', '[1,]', '{,}', '"\\x"', '"\n"', '01', '+1', '{"a":1,}').map((bad) => () => Buffer.from(bad)),
+)
+
+/** Bodies for a schema, from good ones to what is no JSON at all. @param known values of members, by name, where the schema says too little */
+export function badBodies(schema: JsonSchema, known: Readonly<Record<string, readonly unknown[]>>): fc.Arbitrary<Buffer> {
+  const whole = members(schema, known)
+  const cut = fc.tuple(whole, broken).map(([text, breakIt]) => breakIt(text))
+  return fc.oneof({ weight: 16, arbitrary: whole.map(bytes) }, { weight: 2, arbitrary: cut }, { weight: 1, arbitrary: strays.map(bytes) })
+}

@@ -1,0 +1,120 @@
+import fc from 'fast-check'
+import type { Route } from '../../src/api/route.ts'
+import type { JsonSchema } from '../../src/api/schemas/json-schema.ts'
+import { badBodies } from './bad-json.ts'
+import { nastyTexts, objectOf, propertiesOf, textOf } from './schema-values.ts'
+
+/** A request as it goes over the wire. */
+export interface Sent {
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: Buffer
+}
+
+/** One in `n` is of the second kind. */
+export const seldom = <A, B>(n: number, usual: fc.Arbitrary<A>, odd: fc.Arbitrary<B>): fc.Arbitrary<A | B> =>
+  fc.oneof({ weight: n - 1, arbitrary: usual }, { weight: 1, arbitrary: odd })
+
+/** Every byte escaped that is not a letter or a digit; unlike encodeURIComponent it takes lone surrogates (as U+FFFD). */
+const escaped = (text: string): string =>
+  [...Buffer.from(text)].map((byte) => (/[\w.-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${hex(byte)}`)).join('')
+const hex = (byte: number) => byte.toString(16).padStart(2, '0')
+
+/** As they stand in a URL: no UTF-8, no escape, a path that goes elsewhere, what other query parsers make objects of. */
+const brokenEscapes = fc.constantFrom(
+  '%',
+  '%z',
+  '%zz',
+  '%00',
+  '%2',
+  '%ff%fe',
+  '%c0%af',
+  '%ed%a0%80',
+  '%2F',
+  '%2f..%2f',
+  '%u0041',
+  '..',
+  '%2e%2e',
+  '.',
+)
+const params = (good: string) => seldom(4, fc.constant(good), fc.oneof(nastyTexts.map(escaped), brokenEscapes, fc.constant('')))
+
+const strayPairs = fc.constantFrom(
+  ...['__proto__[polluted]=1', 'constructor.prototype.polluted=1', 'constructor[prototype][polluted]=1', '__proto__=1', 'toString=1'],
+  ...['&', '=', '[]=', '%=%', '%zz=1', 'x', '?limit=1', 'limit[]=3', 'limit[a]=3', 'limit=1;offset=2', '%00=%00', 'ids[]', 'cursor=%ff'],
+)
+/** A parameter as the schema would have it, or not, once or more often. */
+function pairsOf(name: string, schema: JsonSchema): fc.Arbitrary<string[]> {
+  const items = schema.type === 'array' ? objectOf(schema.items) : undefined
+  const value = seldom(4, textOf(items ?? schema).map(escaped), fc.oneof(nastyTexts.map(escaped), brokenEscapes))
+  if (items === undefined) {
+    const pair = value.map((text) => `${escaped(name)}=${text}`)
+    return seldom(12, fc.tuple(pair), fc.array(pair, { minLength: 2, maxLength: 3 }))
+  }
+  const some = fc.array(value, { minLength: 1, maxLength: 4 }).map((values) => values.join(','))
+  const tooMany = value.map((one) => Array(102).fill(one.slice(0, 26)).join(','))
+  const pair = fc.tuple(fc.constantFrom(name, `${name}[]`), seldom(20, some, tooMany)).map(([written, text]) => `${written}=${text}`)
+  return fc.array(pair, { minLength: 1, maxLength: 2 })
+}
+function queries({ query }: Route): fc.Arbitrary<string> {
+  const required = Array.isArray(query?.required) ? query.required : []
+  const none = fc.constant<string[]>([])
+  const known = propertiesOf(query ?? {}).map(([name, schema]) => seldom(required.includes(name) ? 8 : 2, pairsOf(name, schema), none))
+  const stray = strayPairs.map((pair) => [pair])
+  return fc.tuple(...known, seldom(8, none, stray)).map((all) => all.flat().join('&'))
+}
+
+const mediaTypes = fc.constantFrom(
+  ...[
+    'text/plain',
+    'application/json; charset=latin1',
+    'application/x-www-form-urlencoded',
+    'application/json;;',
+    'a',
+    'application/json, text/html',
+  ],
+)
+/** Legal in a header, and otherwise nothing that one expects. */
+const strayHeaders = fc.constantFrom(
+  '',
+  '*',
+  '"0"',
+  'W/"0"',
+  '"99999999999999999999"',
+  '"',
+  'a b',
+  'é',
+  '"1","2"',
+  'x'.repeat(300),
+  '__proto__',
+)
+const headersOf = ({ requestHeaders = {}, idempotent = false }: Route) => {
+  const names = [...Object.keys(requestHeaders), ...(idempotent ? ['Idempotency-Key'] : [])]
+  return fc.record(Object.fromEntries(names.map((name) => [name.toLowerCase(), strayHeaders])), { requiredKeys: [] })
+}
+
+/**
+ * Requests of a route, made from its own schemas: about a third of them good, the rest with one fault or more.
+ * @param good a path that names what there is
+ * @param values body members that stand for what the schema alone does not tell, such as a URL that may be called
+ */
+export function badRequests(
+  route: Route,
+  good: Readonly<Record<string, string>>,
+  values: Readonly<Record<string, readonly unknown[]>>,
+): fc.Arbitrary<Sent> {
+  const steps = route.path.split('/').map((step) => (step.startsWith(':') ? params(good[step.slice(1)] ?? '') : fc.constant(step)))
+  const body = route.body === undefined ? fc.constant(undefined) : badBodies(route.body, values)
+  const absent = route.bodyOptional === true ? 4 : 30
+  const sent = route.body === undefined ? body : seldom(absent, body, fc.constant(undefined))
+  const type = seldom(30, fc.constant('application/json'), mediaTypes)
+  const headers = seldom(4, fc.constant({}), headersOf(route))
+  return fc.record({ steps: fc.tuple(...steps), query: queries(route), body: sent, type, headers }).map((made): Sent => {
+    const { body: content, query } = made
+    return {
+      path: made.steps.join('/') + (query === '' ? '' : `?${query}`),
+      headers: { ...made.headers, ...(content === undefined ? {} : { 'content-type': made.type }) },
+      ...(content === undefined ? {} : { body: content }),
+    }
+  })
+}
