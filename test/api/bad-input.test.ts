@@ -14,35 +14,42 @@ import { conformance } from '../support/api-conformance.ts'
 import { badRequests, type Sent } from '../support/bad-requests.ts'
 import { route as routeMessage } from '../support/routed.ts'
 
-/** Members whose schema says too little of them: no name is looked up, nothing but this machine is named. */
+const written = (...parts: readonly unknown[]) => Buffer.from(JSON.stringify(parts)).toString('base64url')
+const time = '2026-01-01T00:00:00.000Z'
+const uuid = '0195d3a1-7a4b-5c6d-8e9f-001122334455'
+const ulid = '01ARZ3NDEKTSV4RRFFQ69G5FAV'
+const times = [
+  ...[time, time, time, '2026-01-01T23:59:60Z', '9999-12-31T23:59:59.9999999Z', '9999-12-31T23:59:59-00:01'],
+  ...['0000-01-01T00:00:00Z', '0001-01-01T00:00:00+00:01', '2026-02-29T00:00:00Z', '2026-01-01t00:00:00z'],
+]
+/** Where the schema says too little. No name is looked up: URLs are of this machine, or of none. */
 const known = {
   callback_url: [
-    ...[
-      localUrl,
-      localUrl,
-      localUrl,
-      `${localUrl}\0`,
-      'http://127.0.0.1/',
-      'https://127.0.0.1',
-      'https://a:b@127.0.0.1/',
-      'https://10.0.0.1/',
-    ],
-    ...[
-      'https://[::1]/',
-      'https://[::1',
-      'https://[::ffff:169.254.169.254]/',
-      'https://0x7f.1/',
-      'https://127.0.0.1:99999/',
-      'file:///etc/passwd',
-    ],
-    ...['https://', 'https:127.0.0.1', '//127.0.0.1', 'https://127.0.0.1/\ud800', `https://127.0.0.1/${'a'.repeat(2_040)}`, 'javascript:1'],
+    ...[localUrl, localUrl, localUrl, localUrl, `${localUrl}\0`, `${localUrl}\ud800`, 'https://127.0.0.1', 'http://127.0.0.1/'],
+    ...['https://a:b@127.0.0.1/', 'https://10.0.0.1/', 'https://[::1]/', 'https://[::1', 'https://[::ffff:169.254.169.254]/'],
+    ...['https://0x7f.1/', 'https://127.0.0.1:99999/', 'file:///etc/passwd', 'https://', 'https:127.0.0.1', '//127.0.0.1'],
+    `https://127.0.0.1/${'a'.repeat(2_040)}`,
   ],
   payload: [{}, { a: 1 }, JSON.parse('{"__proto__":{"polluted":1}}'), { '\ud800': '\0' }],
   grant_type: ['client_credentials'],
+  // As they are of each list, and with a part that is none of its kind.
+  cursor: [
+    ...[written(time, uuid), written(time, 'known'), written(ulid), written('3'), written('999999999'), written('9999999999')],
+    ...['\0', '', '0000-01-01T00:00:00.000Z', 'infinity', '2026'].flatMap((bad) => [
+      written(bad, uuid),
+      written(bad, 'known'),
+      written(bad),
+    ]),
+    ...['\0', '', '\ud800', 'a'.repeat(300)].map((bad) => written(time, bad)),
+  ],
+  since: times,
+  until: times,
+  as_of: times,
+  event_time: times,
 }
 /** With a few routes more, a run of the suite sends 10,000 requests. */
 const runs = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? 260)
-/** What reads, of a resource or of a list of them, is there to be told from what cannot be. */
+/** Routes that take more of their callers than a credential. */
 const takesInput = ({ body, query, path }: Route) => body !== undefined || query !== undefined || path.includes(':')
 
 describe('bad input', function () {

@@ -2,6 +2,9 @@ import fc from 'fast-check'
 import type { JsonSchema } from '../../src/api/schemas/json-schema.ts'
 import { nastyTexts, objectOf, propertiesOf, scalarOf } from './schema-values.ts'
 
+/** By name: values that take the place of those made of a schema, good ones and bad. */
+export type KnownValues = Readonly<Record<string, readonly unknown[]>>
+
 // Bodies are made as text: what JSON.stringify cannot write (a name twice, 1e999, depth without end) is sent too.
 const bytes = (text: string) => Buffer.from(text)
 const write = (value: unknown): string => JSON.stringify(value)
@@ -37,7 +40,7 @@ const strays: fc.Arbitrary<string> = fc.oneof(
   fc.jsonValue().map(write),
 )
 
-function values(schema: JsonSchema, known: Readonly<Record<string, readonly unknown[]>>): fc.Arbitrary<string> {
+function values(schema: JsonSchema, known: KnownValues): fc.Arbitrary<string> {
   const { type } = schema
   const types: unknown[] = Array.isArray(type) ? type : [type]
   const good = types.map((one): fc.Arbitrary<string> => {
@@ -55,7 +58,7 @@ const strayNames = fc.oneof(
   nastyTexts,
 )
 
-function members(schema: JsonSchema, known: Readonly<Record<string, readonly unknown[]>>): fc.Arbitrary<string> {
+function members(schema: JsonSchema, known: KnownValues): fc.Arbitrary<string> {
   const required: unknown[] = Array.isArray(schema.required) ? schema.required : []
   const own = propertiesOf(schema).map(([name, property]) => {
     const given = known[name]
@@ -88,7 +91,7 @@ const broken: fc.Arbitrary<(text: string) => Buffer> = fc.oneof(
 )
 
 /** Bodies for a schema, from good ones to what is no JSON at all. @param known values of members, by name, where the schema says too little */
-export function badBodies(schema: JsonSchema, known: Readonly<Record<string, readonly unknown[]>>): fc.Arbitrary<Buffer> {
+export function badBodies(schema: JsonSchema, known: KnownValues): fc.Arbitrary<Buffer> {
   const whole = members(schema, known)
   const cut = fc.tuple(whole, broken).map(([text, breakIt]) => breakIt(text))
   return fc.oneof({ weight: 16, arbitrary: whole.map(bytes) }, { weight: 2, arbitrary: cut }, { weight: 1, arbitrary: strays.map(bytes) })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type { Route } from '../../src/api/route.ts'
 import type { JsonSchema } from '../../src/api/schemas/json-schema.ts'
-import { badBodies } from './bad-json.ts'
+import { badBodies, type KnownValues } from './bad-json.ts'
 import { nastyTexts, objectOf, propertiesOf, textOf } from './schema-values.ts'
 
 /** A request as it goes over the wire. */
@@ -44,9 +44,10 @@ const strayPairs = fc.constantFrom(
   ...['&', '=', '[]=', '%=%', '%zz=1', 'x', '?limit=1', 'limit[]=3', 'limit[a]=3', 'limit=1;offset=2', '%00=%00', 'ids[]', 'cursor=%ff'],
 )
 /** A parameter as the schema would have it, or not, once or more often. */
-function pairsOf(name: string, schema: JsonSchema): fc.Arbitrary<string[]> {
+function pairsOf(name: string, schema: JsonSchema, given: readonly string[] | undefined): fc.Arbitrary<string[]> {
   const items = schema.type === 'array' ? objectOf(schema.items) : undefined
-  const value = seldom(4, textOf(items ?? schema).map(escaped), fc.oneof(nastyTexts.map(escaped), brokenEscapes))
+  const usual = given === undefined ? textOf(items ?? schema) : fc.constantFrom(...given)
+  const value = seldom(4, usual.map(escaped), fc.oneof(nastyTexts.map(escaped), brokenEscapes))
   if (items === undefined) {
     const pair = value.map((text) => `${escaped(name)}=${text}`)
     return seldom(12, fc.tuple(pair), fc.array(pair, { minLength: 2, maxLength: 3 }))
@@ -56,23 +57,23 @@ function pairsOf(name: string, schema: JsonSchema): fc.Arbitrary<string[]> {
   const pair = fc.tuple(fc.constantFrom(name, `${name}[]`), seldom(20, some, tooMany)).map(([written, text]) => `${written}=${text}`)
   return fc.array(pair, { minLength: 1, maxLength: 2 })
 }
-function queries({ query }: Route): fc.Arbitrary<string> {
+function queries({ query }: Route, values: KnownValues): fc.Arbitrary<string> {
   const required = Array.isArray(query?.required) ? query.required : []
   const none = fc.constant<string[]>([])
-  const known = propertiesOf(query ?? {}).map(([name, schema]) => seldom(required.includes(name) ? 8 : 2, pairsOf(name, schema), none))
+  const known = propertiesOf(query ?? {}).map(([name, schema]) =>
+    seldom(required.includes(name) ? 8 : 2, pairsOf(name, schema, values[name]?.map(String)), none),
+  )
   const stray = strayPairs.map((pair) => [pair])
   return fc.tuple(...known, seldom(8, none, stray)).map((all) => all.flat().join('&'))
 }
 
 const mediaTypes = fc.constantFrom(
-  ...[
-    'text/plain',
-    'application/json; charset=latin1',
-    'application/x-www-form-urlencoded',
-    'application/json;;',
-    'a',
-    'application/json, text/html',
-  ],
+  'text/plain',
+  'application/json; charset=latin1',
+  'application/x-www-form-urlencoded',
+  'application/json;;',
+  'a',
+  'application/json, text/html',
 )
 /** Legal in a header, and otherwise nothing that one expects. */
 const strayHeaders = fc.constantFrom(
@@ -96,20 +97,16 @@ const headersOf = ({ requestHeaders = {}, idempotent = false }: Route) => {
 /**
  * Requests of a route, made from its own schemas: about a third of them good, the rest with one fault or more.
  * @param good a path that names what there is
- * @param values body members that stand for what the schema alone does not tell, such as a URL that may be called
+ * @param values of members and parameters by name, where the schema says too little of them, such as of a URL that may be called
  */
-export function badRequests(
-  route: Route,
-  good: Readonly<Record<string, string>>,
-  values: Readonly<Record<string, readonly unknown[]>>,
-): fc.Arbitrary<Sent> {
+export function badRequests(route: Route, good: Readonly<Record<string, string>>, values: KnownValues): fc.Arbitrary<Sent> {
   const steps = route.path.split('/').map((step) => (step.startsWith(':') ? params(good[step.slice(1)] ?? '') : fc.constant(step)))
   const body = route.body === undefined ? fc.constant(undefined) : badBodies(route.body, values)
   const absent = route.bodyOptional === true ? 4 : 30
   const sent = route.body === undefined ? body : seldom(absent, body, fc.constant(undefined))
   const type = seldom(30, fc.constant('application/json'), mediaTypes)
   const headers = seldom(4, fc.constant({}), headersOf(route))
-  return fc.record({ steps: fc.tuple(...steps), query: queries(route), body: sent, type, headers }).map((made): Sent => {
+  return fc.record({ steps: fc.tuple(...steps), query: queries(route, values), body: sent, type, headers }).map((made): Sent => {
     const { body: content, query } = made
     return {
       path: made.steps.join('/') + (query === '' ? '' : `?${query}`),
