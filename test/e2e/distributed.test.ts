@@ -1,4 +1,5 @@
 import { scenariosOn } from '../support/engine-sets.ts'
+import { isFull } from '../support/is-full.ts'
 
 const scenarios = [
   './delivery.test.ts',
@@ -13,6 +14,6 @@ const scenarios = [
 ].map((file) => new URL(file, import.meta.url))
 await scenariosOn(['eventstoredb', 'kafka', 'cassandra'], scenarios)
 
-// Each port alone on its engine: the file in which processes share all three.
-for (const engine of ['eventstoredb', 'kafka', 'cassandra'] as const)
+// Each port alone on its engine, in the file in which processes share all three; by default one of them.
+for (const engine of isFull ? (['eventstoredb', 'kafka', 'cassandra'] as const) : (['kafka'] as const))
   await scenariosOn([engine], [new URL('./two-of-every-role.test.ts', import.meta.url)])

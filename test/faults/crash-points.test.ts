@@ -1,7 +1,7 @@
-import { env } from 'node:process'
 import { expect } from 'chai'
 import { type Point, points } from '../../src/lib/points.ts'
 import { describeOn } from '../support/engine-sets.ts'
+import { isFull } from '../support/is-full.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { agreement } from './crash-checks.ts'
@@ -11,7 +11,6 @@ import { sample, seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
 /** All points, on all engines, takes half an hour: `npm run test:full`. By default it is some of them. */
-const isFull = env.KOLBAK_TEST_FULL === 'true'
 const moments = ['before', 'after'] as const
 const ofOneEngine = /^(eventstoredb|cassandra)\./
 const onPostgres = points.filter((point) => !ofOneEngine.test(point))

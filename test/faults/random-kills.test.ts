@@ -1,14 +1,13 @@
-import { env } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { describeOn } from '../support/engine-sets.ts'
+import { isFull } from '../support/is-full.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
 import { agreement } from './crash-checks.ts'
 import { apartFromOneAnother, maxInFlight, type Processes } from './crash-processes.ts'
 import { seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
-const isFull = env.KOLBAK_TEST_FULL === 'true'
 const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
 /** Longer than leases and claims run. */
 const frozenMs = { min: 2_500, max: 8_000 }

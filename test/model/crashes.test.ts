@@ -1,8 +1,8 @@
 import { expect } from 'chai'
+import { isFull } from '../support/is-full.ts'
 import type { Task } from './tasks.ts'
 import { inWorkers } from './workers.ts'
 
-const isFull = process.env.KOLBAK_TEST_FULL === 'true'
 const processes = ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2']
 /** Calls of one process that are looked at in one task. */
 const span = 16

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
+import { isFull } from '../support/is-full.ts'
 import type { Task } from './tasks.ts'
 import { inWorkers } from './workers.ts'
 
-const isFull = process.env.KOLBAK_TEST_FULL === 'true'
 /** Each is played without and with what may repeat a request. */
 const seeds = isFull ? 25_000 : 2_500
 const perTask = 250

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
+import { isFull } from '../support/is-full.ts'
 import { mutations } from './mutations.ts'
 import { inWorkers } from './workers.ts'
 
-const isFull = process.env.KOLBAK_TEST_FULL === 'true'
 const sought = mutations.filter(({ isRare }) => isFull || !isRare)
 /** A mistake is to be seen within so many seeds. */
 const most = isFull ? 2_500 : 200
