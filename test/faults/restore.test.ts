@@ -8,6 +8,7 @@ import { silentLog } from '../../src/lib/log.ts'
 import { type Refilled, refill } from '../../src/refill.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, type Engine, enginesFor } from '../support/engine-sets.ts'
+import { isFull } from '../support/is-full.ts'
 import { failures, type Received, type Receiver, startReceiver } from '../support/receiver.ts'
 import {
   type Client,
@@ -34,7 +35,7 @@ const cases: readonly Case[] = [
   { title: 'lost, but for the data keys', engines: ['eventstoredb', 'kafka', 'cassandra'], hasBackup: false },
 ]
 
-for (const { title, engines, hasBackup } of cases)
+for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
   describeOn(`Postgres ${title}`, engines, function () {
     this.timeout(180_000)
     let dataDir: string
