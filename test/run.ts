@@ -14,9 +14,9 @@ interface Ended {
   readonly output: string
   readonly code: number | null
 }
-const run = (some: readonly string[], show: boolean): Promise<Ended> =>
+const run = (args: readonly string[], show: boolean): Promise<Ended> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [mocha, ...some], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [mocha, ...args], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
     const chunks: Buffer[] = []
     child.stdout.on('data', (chunk: Buffer) => {
       chunks.push(chunk)

@@ -2,6 +2,17 @@
 const { reporters } = require('mocha')
 
 module.exports = class PlainCount extends reporters.Spec {
+  constructor(runner, options) {
+    super(runner, options)
+    let retried = 0
+    runner.on('retry', (test, error) => {
+      retried++
+      console.log(`    tried again: ${test.fullTitle()}: ${error.message}`)
+    })
+    runner.once('end', () => {
+      if (retried > 0) console.log(`${retried} tests were tried again`)
+    })
+  }
   epilogue() {
     super.epilogue()
     const { passes, failures, pending } = this.stats
