@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { jarsOf, whyNoJava } from './support/engines/jars.ts'
 
 const root = join(import.meta.dirname, '..')
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js')
@@ -25,6 +26,9 @@ const run = (args: readonly string[], show: boolean): Promise<Ended> =>
     child.once('error', reject)
     child.once('close', (code) => resolve({ output: Buffer.concat(chunks).toString(), code }))
   })
+
+// The first time this takes a minute, which no test is to wait for. Without Java those tests say themselves that they are skipped.
+if ((await whyNoJava) === null) for (const engine of ['kafka', 'cassandra'] as const) await jarsOf(engine)
 
 const [processes, rest] = await Promise.all([
   run(files.filter(isOfProcesses), true),
