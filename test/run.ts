@@ -28,7 +28,9 @@ const run = (args: readonly string[], show: boolean): Promise<Ended> =>
   })
 
 // The first time this takes a minute, which no test is to wait for. Without Java those tests say themselves that they are skipped.
-if ((await whyNoJava) === null) for (const engine of ['kafka', 'cassandra'] as const) await jarsOf(engine)
+if ((await whyNoJava) === null)
+  for (const engine of ['kafka', 'cassandra'] as const)
+    await jarsOf(engine).catch((error: unknown) => console.error(`The jars of ${engine} cannot be fetched; its tests will fail:`, error))
 
 const [processes, rest] = await Promise.all([
   run(files.filter(isOfProcesses), true),
