@@ -241,7 +241,9 @@ async function isPostgres(pid: number): Promise<boolean> {
       ({ stdout }) => stdout,
       () => '',
     ))
-  return command.includes('postgres')
+  // The program alone: what it was given may speak of Postgres too.
+  const [program = ''] = command.split(/\0| -/)
+  return /(^|\/)postgres(:|$)/.test(program.trim())
 }
 
 interface Ownership {
