@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { Config } from './config.ts'
 import { connect, type EngineDeps, onPostgres, openDatabase, openEvents, type Patience } from './engines.ts'
 import type { Checkpoint, RecordedEvent } from './events/envelope.ts'
-import { type Family, families, isDayStream, type StreamName } from './events/streams.ts'
+import { everyFamily, type Family, isDayStream, type StreamName } from './events/streams.ts'
 import { KolbakError } from './lib/errors.ts'
 import type { Log } from './lib/log.ts'
 import { type Sql, sqlOn, transaction } from './lib/sql.ts'
@@ -102,7 +102,6 @@ async function checkWhole(sql: Sql): Promise<void> {
 const drain = (port: MovablePort, config: Config, log: Log): Promise<void> =>
   runUntilDrained(before(port, config), port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector'], log)
 
-const everyFamily = Object.keys(families) as Family[]
 /**
  * Records the new engine, in the transaction that closes the old one. A process that was not stopped (it slept, or was
  * started meanwhile) cannot write there any more, and what it has written before is found here: then nothing is moved.

@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import { offsets } from './dispatch/offsets.ts'
 import type { Checkpoint } from './events/envelope.ts'
-import { type Family, families } from './events/streams.ts'
+import { everyFamily } from './events/streams.ts'
 import { KolbakError } from './lib/errors.ts'
 import { pause } from './lib/retry.ts'
 import { sqlOn } from './lib/sql.ts'
@@ -14,7 +14,6 @@ interface EngineReaders {
   readonly bus: Pick<MessageBus, 'identity' | 'ends'>
   readonly pool: Pool
 }
-const everyFamily = Object.keys(families) as Family[]
 
 /** Records of the bus that are not done; gaps that a rollback has left are counted too. */
 export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>): Promise<number> {

@@ -1,5 +1,5 @@
 import type { NewEvent, RecordedEvent } from './envelope.ts'
-import type { DeliveryId, MessageId, Place, TenantId, WebhookId } from './ids.ts'
+import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from './ids.ts'
 
 /** What every event about a message carries: without it retries could not find payloads, nor lists be rebuilt. */
 export interface MessageFacts {
@@ -85,5 +85,21 @@ export const statusOf = {
   DeliverySucceeded: 'success',
 } as const satisfies Record<FactType, string>
 export type DeliveryStatus = (typeof statusOf)[FactType]
+/** Whether a fact tells of a request (or of its refusal), which the history lists. */
+export const isRequest = (type: FactType): boolean =>
+  type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
+/** The order of the facts of one delivery; twins (two requests of one chain and attempt) by their event ids, so that it is total. */
+export function isGreaterFact(a: FactOrder, b: FactOrder): boolean {
+  if (a.chain !== b.chain) return a.chain > b.chain
+  if (finality[a.type] !== finality[b.type]) return finality[a.type] > finality[b.type]
+  if (a.attempt !== b.attempt) return a.attempt > b.attempt
+  return a.eventId > b.eventId
+}
+interface FactOrder {
+  readonly chain: number
+  readonly type: FactType
+  readonly attempt: number
+  readonly eventId: EventId
+}
 /** Whether a fact ends its chain. */
 export const endsChain = (type: FactType): boolean => finality[type] >= 2

@@ -9,6 +9,7 @@ export const families = {
   attempts: 'day',
 } as const
 export type Family = keyof typeof families
+export const everyFamily = Object.keys(families) as Family[]
 export type StreamName = `${Family}-${string}`
 
 const idOf = (id: string): string => {

@@ -1,5 +1,4 @@
 import { expect } from 'chai'
-import { mapBounded, slots } from '../../src/adapters/cassandra/bounded.ts'
 import { newestFirst, type Position, type Range, rangeOf } from '../../src/adapters/cassandra/newest-first.ts'
 import { codeOf } from '../../src/lib/errors.ts'
 import type { Delivery } from '../../src/ports/delivery-log.ts'
@@ -75,61 +74,5 @@ describe('a list by days', () => {
     })
     expect(rangeOf({ until: at(noon - 5), after }, limits).before).to.deep.equal({ at: noon - 5, delivery: '' })
     expect(() => rangeOf({ since: 'yesterday' }, limits)).to.throw(RangeError)
-  })
-})
-
-describe('bounded work', () => {
-  it('runs at most so many at once and answers in order', async () => {
-    let running = 0
-    let most = 0
-    const results = await mapBounded(
-      Array.from({ length: 50 }, (_, i) => i),
-      7,
-      async (i) => {
-        most = Math.max(most, ++running)
-        await new Promise(setImmediate)
-        running--
-        return i * 2
-      },
-    )
-    expect(most).to.equal(7)
-    expect(results).to.deep.equal(Array.from({ length: 50 }, (_, i) => i * 2))
-  })
-
-  it('begins nothing more after a failure, and throws it once the rest has ended', async () => {
-    let begun = 0
-    let ended = 0
-    const work = mapBounded(
-      Array.from({ length: 50 }, (_, i) => i),
-      3,
-      async (i) => {
-        begun++
-        await new Promise(setImmediate)
-        ended++
-        if (i === 4) throw new Error('the fourth')
-      },
-    )
-    const failure = await work.then(
-      () => null,
-      (error: unknown) => error,
-    )
-    expect(String(failure)).to.equal('Error: the fourth')
-    expect(begun).to.be.below(9)
-    expect(ended).to.equal(begun)
-  })
-
-  it('gives each slot to whoever has waited longest', async () => {
-    const inSlot = slots(2)
-    const order: number[] = []
-    await Promise.all(
-      [0, 1, 2, 3, 4].map((i) =>
-        inSlot(async () => {
-          await new Promise(setImmediate)
-          order.push(i)
-          if (i === 1) throw new Error('that one')
-        }).catch(() => {}),
-      ),
-    )
-    expect(order).to.deep.equal([0, 1, 2, 3, 4])
   })
 })

@@ -1,7 +1,7 @@
-import { type FactType, statusOf } from '../../events/delivery.ts'
+import { type FactType, isRequest, statusOf } from '../../events/delivery.ts'
 import type { DeliveryId, EventId, WebhookId } from '../../events/ids.ts'
+import { mapBounded } from '../../lib/bounded.ts'
 import type { Attempt, Delivery, DeliveryKey, DeliveryReads } from '../../ports/delivery-log.ts'
-import { mapBounded } from './bounded.ts'
 import type { HistoryTables } from './migrations.ts'
 import { newestFirst, type Position, type Range, rangeOf } from './newest-first.ts'
 import type { Retention } from './retention.ts'
@@ -51,10 +51,6 @@ const attemptOf = (row: Row): Attempt => ({
   reason: row.reason as string | null,
   response: row.response as string | null,
 })
-/** Whether a fact tells of a request (or of its refusal), which the history lists. */
-const isRequest = ({ type }: Attempt): boolean =>
-  type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
-
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 const oldestFirst = (a: Attempt, b: Attempt): number =>
   byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.eventId, b.eventId)
@@ -78,7 +74,7 @@ export function deliveryQueries(session: Session, tables: HistoryTables, kept: R
     let from: string | undefined
     for (let page = 0; page < maxFacts.pages; page++) {
       const { rows, next } = await session.read({ cql: facts, params: [delivery] }, maxFacts.rows, from)
-      newest = [...newest, ...rows.map(attemptOf).filter(isRequest)].sort(oldestFirst).slice(-maxAttempts)
+      newest = [...newest, ...rows.map(attemptOf).filter(({ type }) => isRequest(type))].sort(oldestFirst).slice(-maxAttempts)
       if (next === null) break
       from = next
     }

@@ -1,7 +1,7 @@
-import { finality, statusOf } from '../../events/delivery.ts'
+import { finality, isGreaterFact, statusOf } from '../../events/delivery.ts'
+import { mapBounded } from '../../lib/bounded.ts'
 import { step } from '../../lib/points.ts'
 import { type Fact, FactRefused } from '../../ports/delivery-log.ts'
-import { mapBounded } from './bounded.ts'
 import type { HistoryTables } from './migrations.ts'
 import type { Retention } from './retention.ts'
 import type { Session, Statement } from './session.ts'
@@ -40,20 +40,12 @@ export function factWriter(session: Session, tables: HistoryTables, kept: Retent
     const greatest = new Map<string, { fact: Fact; ttl: number }>()
     for (const one of all.values()) {
       const known = greatest.get(one.fact.delivery)
-      if (known === undefined || isGreater(one.fact, known.fact)) greatest.set(one.fact.delivery, one)
+      if (known === undefined || isGreaterFact(one.fact, known.fact)) greatest.set(one.fact.delivery, one)
     }
     await write([...all.values()].map(({ fact, ttl }) => statements.fact(fact, ttl)))
     // Only for the state that each delivery has after this batch: most are routed and done within one or two.
     await step('cassandra.places', () => write([...greatest.values()].flatMap(({ fact, ttl }) => statements.places(fact, ttl))))
   }
-}
-
-/** The order of the facts of a delivery; twins (two requests of one chain and attempt) by their event ids, so that it is total. */
-const isGreater = (a: Fact, b: Fact): boolean => {
-  if (a.chain !== b.chain) return a.chain > b.chain
-  if (finality[a.type] !== finality[b.type]) return finality[a.type] > finality[b.type]
-  if (a.attempt !== b.attempt) return a.attempt > b.attempt
-  return a.eventId > b.eventId
 }
 
 function statementsOf(tables: HistoryTables) {

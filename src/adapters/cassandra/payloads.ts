@@ -1,5 +1,5 @@
+import { mapBounded } from '../../lib/bounded.ts'
 import type { PayloadArchive } from '../../ports/delivery-log.ts'
-import { mapBounded } from './bounded.ts'
 import type { Retention } from './retention.ts'
 import type { Session } from './session.ts'
 

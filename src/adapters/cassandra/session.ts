@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import { auth, Client, policies, types } from 'cassandra-driver'
+import { atMost } from '../../lib/bounded.ts'
 import type { Log } from '../../lib/log.ts'
-import { slots } from './bounded.ts'
 import { asUnavailable, DeliveryLogUnavailable, refusalOf } from './errors.ts'
 
 export type Consistency = 'one' | 'local_one' | 'quorum' | 'local_quorum' | 'each_quorum' | 'all'
@@ -85,8 +85,8 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     throw refusalOf(error) ?? asUnavailable(error)
   }
   // Apart, so that a page of history does not wait for thousands of writes.
-  const reading = slots(maxInFlight)
-  const writing = slots(maxInFlight)
+  const reading = atMost(maxInFlight)
+  const writing = atMost(maxInFlight)
   const thrown = (error: unknown): never => {
     throw asUnavailable(error)
   }

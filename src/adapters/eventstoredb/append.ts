@@ -1,6 +1,7 @@
 import { ANY, type AppendExpectedRevision, NO_STREAM, STREAM_EXISTS, WrongExpectedVersionError } from '@eventstore/db-client'
 import type { Checkpoint } from '../../events/envelope.ts'
 import { isDayStream, type StreamName } from '../../events/streams.ts'
+import { atMost } from '../../lib/bounded.ts'
 import { step } from '../../lib/points.ts'
 import { type Appended, type ExpectedRevision, meets, RevisionConflict } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
@@ -24,7 +25,7 @@ const expectedOf = (expected: ExpectedRevision): AppendExpectedRevision =>
 
 export function appender(engine: Engine): Appender {
   const { client, callOptions, ask } = engine
-  const turns = { command: inTurn(maxInFlight.command), day: inTurn(maxInFlight.day) }
+  const turns = { command: atMost(maxInFlight.command), day: atMost(maxInFlight.day) }
   const turnOf = (stream: StreamName) => turns[isDayStream(stream) ? 'day' : 'command']
   let newest = toCheckpoint(0n)
 
@@ -63,22 +64,5 @@ export function appender(engine: Engine): Appender {
     get newest() {
       return newest
     },
-  }
-}
-
-/** Runs what it is given, at most `max` at once, in the order of the calls. */
-function inTurn(max: number) {
-  const waiting: (() => void)[] = []
-  let inFlight = 0
-  return async <T>(work: () => Promise<T>): Promise<T> => {
-    if (inFlight < max) inFlight++
-    else await new Promise<void>((resolve) => waiting.push(resolve))
-    try {
-      return await work()
-    } finally {
-      const next = waiting.shift()
-      if (next === undefined) inFlight--
-      else next() // takes over the place
-    }
   }
 }

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { EventId } from '../../events/ids.ts'
 import type { StreamName } from '../../events/streams.ts'
 import { type GroupCommit, groupCommit } from '../../lib/group-commit.ts'
+import { roundsOf } from '../../lib/rounds.ts'
 import { type Appended, StoreUnavailable } from '../../ports/event-store.ts'
 import type { Appender } from './append.ts'
 import { type AppendItem, maxAppendBytes } from './events.ts'
@@ -38,6 +39,7 @@ export function dayStreams({ appender, maxAgeSeconds }: { appender: Appender; ma
         async write(items) {
           await limit(name)
           const outcomes: Outcome[] = []
+          // Sent as one append, an event and its repeat would both be stored.
           for (const round of roundsOf(items)) outcomes.push(...(await writeRound(round)))
           return outcomes
         },
@@ -112,21 +114,4 @@ export function dayStreams({ appender, maxAgeSeconds }: { appender: Appender; ma
       }
     },
   }
-}
-
-/** Cuts a group where an item has an event id of one before it: sent as one append, both would be stored. */
-function roundsOf(items: readonly AppendItem[]): AppendItem[][] {
-  const rounds: AppendItem[][] = []
-  let round: AppendItem[] = []
-  const ids = new Set<EventId>()
-  for (const item of items) {
-    if (item.ids.some((id) => ids.has(id))) {
-      rounds.push(round)
-      round = []
-      ids.clear()
-    }
-    round.push(item)
-    for (const id of item.ids) ids.add(id)
-  }
-  return [...rounds, round]
 }

@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import { type FactType, finality, statusOf } from '../../events/delivery.ts'
+import { finality, isGreaterFact, isRequest, statusOf } from '../../events/delivery.ts'
 import { isDataError } from '../../lib/group-commit.ts'
 import { type Fact, FactRefused } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
@@ -14,17 +14,6 @@ interface Row {
 const group = { rows: 1_000, bytes: 4 << 20 }
 const separator = '\u001e'
 const nullMark = '\u001d'
-
-/** Whether a fact tells of a request (or of its refusal), which the history lists. */
-const isRequest = (type: FactType): boolean => type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
-
-/** The order of the facts of a delivery; twins (two requests of one chain and attempt) by their event ids, so that it is total. */
-const isGreater = (a: Fact, b: Fact): boolean => {
-  if (a.chain !== b.chain) return a.chain > b.chain
-  if (a.type !== b.type && finality[a.type] !== finality[b.type]) return finality[a.type] > finality[b.type]
-  if (a.attempt !== b.attempt) return a.attempt > b.attempt
-  return a.eventId > b.eventId
-}
 
 /**
  * Writes batches of facts to the history whose tables stand in a schema: folded in memory first, so that a delivery is written once however many of its facts have
@@ -62,7 +51,7 @@ function fold(facts: readonly Fact[]): Row[] {
     const known = deliveries.get(key)
     if (known === undefined) deliveries.set(key, { key, greatest: fact, others: [] })
     else if (fact.eventId === known.greatest.eventId) continue
-    else if (isGreater(fact, known.greatest)) {
+    else if (isGreaterFact(fact, known.greatest)) {
       known.others.push(known.greatest)
       known.greatest = fact
     } else known.others.push(fact)

@@ -66,26 +66,6 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   }
 }
 
-/**
- * Cuts a group where an item has an event id of one before it (a repeat that overtook its own first try): the second
- * statement sees what the first has stored.
- */
-export function roundsOf(items: readonly AppendItem[]): AppendItem[][] {
-  const rounds: AppendItem[][] = []
-  let round: AppendItem[] = []
-  const ids = new Set<EventId>()
-  for (const item of items) {
-    if (item.ids.some((id) => ids.has(id))) {
-      rounds.push(round)
-      round = []
-      ids.clear()
-    }
-    round.push(item)
-    for (const id of item.ids) ids.add(id)
-  }
-  return [...rounds, round]
-}
-
 /** Writes items of one lane as one statement: all of them are command streams, or all of them day streams. */
 export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Promise<AppendOutcome[]> {
   const streams = new Map<StreamName, number>()

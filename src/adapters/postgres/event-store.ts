@@ -3,17 +3,10 @@ import type { Checkpoint } from '../../events/envelope.ts'
 import { dayOfStream, type Family, isDayStream } from '../../events/streams.ts'
 import { groupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { Log } from '../../lib/log.ts'
+import { roundsOf } from '../../lib/rounds.ts'
 import { EventRefused, type EventStore, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
 import { dayPartitions, isMissingPartition } from './day-partitions.ts'
-import {
-  type AppendItem,
-  type AppendOutcome,
-  encodeAppend,
-  maxAppendBytes,
-  roundsOf,
-  toCheckpoint,
-  writeAppends,
-} from './event-store-append.ts'
+import { type AppendItem, type AppendOutcome, encodeAppend, maxAppendBytes, toCheckpoint, writeAppends } from './event-store-append.ts'
 import { toPortError } from './event-store-errors.ts'
 import { askWithin } from './event-store-query.ts'
 import { type EventRow, subscription, toRecordedEvent, wantedOf } from './event-store-subscription.ts'

@@ -1,0 +1,58 @@
+import { expect } from 'chai'
+import { atMost, mapBounded } from '../../src/lib/bounded.ts'
+
+describe('bounded work', () => {
+  it('runs at most so many at once and answers in order', async () => {
+    let running = 0
+    let most = 0
+    const results = await mapBounded(
+      Array.from({ length: 50 }, (_, i) => i),
+      7,
+      async (i) => {
+        most = Math.max(most, ++running)
+        await new Promise(setImmediate)
+        running--
+        return i * 2
+      },
+    )
+    expect(most).to.equal(7)
+    expect(results).to.deep.equal(Array.from({ length: 50 }, (_, i) => i * 2))
+  })
+
+  it('begins nothing more after a failure, and throws it once the rest has ended', async () => {
+    let begun = 0
+    let ended = 0
+    const work = mapBounded(
+      Array.from({ length: 50 }, (_, i) => i),
+      3,
+      async (i) => {
+        begun++
+        await new Promise(setImmediate)
+        ended++
+        if (i === 4) throw new Error('the fourth')
+      },
+    )
+    const failure = await work.then(
+      () => null,
+      (error: unknown) => error,
+    )
+    expect(String(failure)).to.equal('Error: the fourth')
+    expect(begun).to.be.below(9)
+    expect(ended).to.equal(begun)
+  })
+
+  it('gives each slot to whoever has waited longest', async () => {
+    const inSlot = atMost(2)
+    const order: number[] = []
+    await Promise.all(
+      [0, 1, 2, 3, 4].map((i) =>
+        inSlot(async () => {
+          await new Promise(setImmediate)
+          order.push(i)
+          if (i === 1) throw new Error('that one')
+        }).catch(() => {}),
+      ),
+    )
+    expect(order).to.deep.equal([0, 1, 2, 3, 4])
+  })
+})
