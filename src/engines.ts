@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Pool } from 'pg'
+import { closing } from './adapters/postgres/closing.ts'
 import { postgresDeliveryLog } from './adapters/postgres/delivery-log.ts'
 import { startEmbeddedPostgres } from './adapters/postgres/embedded.ts'
 import { recordEngine } from './adapters/postgres/engines.ts'
@@ -135,8 +136,9 @@ async function openHistory(deps: EngineDeps) {
   return connected
 }
 
-/** Each port on Postgres. */
+/** Each port on Postgres; and how one is closed that moves elsewhere. */
 export const onPostgres = {
+  closing,
   async events({ config, pools, log, opened }: EngineDeps) {
     const store = postgresEventStore({
       pool: pools.writes,

@@ -1,15 +1,17 @@
 import type { Pool } from 'pg'
 import type { Config } from './config.ts'
-import { connect, type EngineDeps, onPostgres, openDatabase, openEvents, type Patience } from './engines.ts'
+import { connect, type EngineDeps, onPostgres, openEvents } from './engines.ts'
 import type { Checkpoint, RecordedEvent } from './events/envelope.ts'
 import { everyFamily, type Family, isDayStream, type StreamName } from './events/streams.ts'
+import { chunks } from './lib/chunks.ts'
 import { KolbakError } from './lib/errors.ts'
 import type { Log } from './lib/log.ts'
 import { type Sql, sqlOn, transaction } from './lib/sql.ts'
 import type { DeliveryLog, PayloadArchive, PayloadKey } from './ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from './ports/event-store.ts'
 import { factsOf } from './projections/deliveries.ts'
-import { checkStopped, runUntilDrained } from './stopped.ts'
+import { unread } from './reached.ts'
+import { checkStopped, onStopped, runUntilDrained } from './stopped.ts'
 
 /** The ports by the names that `engines` records, and the variable that names the engine made for each. */
 export const movable = {
@@ -38,7 +40,7 @@ export async function move(port: MovablePort, config: Config, log: Log): Promise
     throw new KolbakError('not_configured', `Set ${movable[port]} to the engine that is to have the ${port.replaceAll('_', ' ')}.`)
   await onOldEngine(port, config, log, checkMovable)
   await drain(port, config, log)
-  const moved = await onOldEngine(port, config, log, (old) => movers[port](old))
+  const moved = await onOldEngine(port, config, log, async (old) => ({ port, from: old.from, ...(await movers[port](old)) }))
   // Read models that are built anew are there when the first reader comes.
   if (port === 'event_store') await runUntilDrained(config, ['projector'], log)
   return moved
@@ -55,26 +57,12 @@ interface Old {
 /** The configuration with the port still on Postgres. */
 const before = (port: MovablePort, config: Config): Config => ({ ...config, [movable[port]]: undefined })
 
-/** Does something with the database while no process of Kolbak runs; what was opened is closed. */
-async function onOldEngine<T>(port: MovablePort, config: Config, log: Log, work: (old: Old) => Promise<T>): Promise<T> {
-  const patience: Patience = { log, signal: new AbortController().signal, waits: false }
-  const database = await openDatabase(config, patience, { join: false })
-  const opened: (() => Promise<unknown>)[] = [database.stop]
-  try {
-    const pool = database.pool('move', 8)
-    opened.push(() => pool.end())
+/** Does something with the engine that is left, and the database, while no process of Kolbak runs. */
+const onOldEngine = <T>(port: MovablePort, config: Config, log: Log, work: (old: Old) => Promise<T>): Promise<T> =>
+  onStopped(config, log, async (deps, pool) => {
     const [row] = await sqlOn(pool)<{ identity: string }>`select identity from engines where port = ${port}`
-    const leases = { take: async () => null, close: async () => {} }
-    const deps: EngineDeps = {
-      ...{ config, patience, log, leases, consumers: () => 1 },
-      pools: { reads: pool, writes: pool, projecting: pool },
-      opened: (_name, close) => opened.push(close),
-    }
-    return await work({ port, deps, pool, from: row?.identity ?? '' })
-  } finally {
-    for (const close of opened.reverse()) await close()
-  }
-}
+    return work({ port, deps, pool, from: row?.identity ?? '' })
+  })
 
 async function checkMovable({ port, pool, from }: Old): Promise<void> {
   if (!from.startsWith('postgres-'))
@@ -105,21 +93,18 @@ const drain = (port: MovablePort, config: Config, log: Log): Promise<void> =>
 /**
  * Records the new engine, in the transaction that closes the old one. A process that was not stopped (it slept, or was
  * started meanwhile) cannot write there any more, and what it has written before is found here: then nothing is moved.
- * @param close whoever waits for these locks finds what it would write with gone
  */
 const recordNew = (
   { pool, port }: Old,
   identity: string,
-  {
-    close,
-    isComplete,
-    also = async () => {},
-  }: { close(sql: Sql): Promise<unknown>; isComplete(sql: Sql): Promise<boolean>; also?(sql: Sql): Promise<void> },
+  isComplete: (sql: Sql) => Promise<boolean>,
+  also: (sql: Sql) => Promise<void> = async () => {},
 ): Promise<void> =>
   transaction(pool, async (client) => {
     await client.query('set local statement_timeout = 0')
     const sql = sqlOn(client)
-    await close(sql)
+    const old = onPostgres.closing[port]
+    await old.lock(sql)
     if (!(await isComplete(sql)))
       throw new KolbakError(
         'still_running',
@@ -127,37 +112,32 @@ const recordNew = (
       )
     await checkWhole(sql)
     await also(sql)
+    await old.shut(sql)
     await sql`update engines set identity = ${identity}, since = clock_timestamp() where port = ${port}`
   })
 
-const movers: Record<MovablePort, (old: Old) => Promise<Moved>> = {
+/** Answers the new engine's identity, and what was copied. */
+const movers: Record<MovablePort, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'>>> = {
   async event_store(old) {
-    const { port, deps, from } = old
-    const { store: source } = await onPostgres.events(deps)
-    const { store: target } = await connect.events(deps)
+    const { store: source } = await onPostgres.events(old.deps)
+    const { store: target } = await connect.events(old.deps)
     const copy = await copyEvents(source, target)
     const head = await target.head(everyFamily)
-    await recordNew(old, target.identity, {
-      async close(sql) {
-        await sql`select pg_advisory_xact_lock(7001)`
-        await sql`drop sequence event_positions`
-      },
-      isComplete: async () => (await source.head(everyFamily)) === copy.head,
-      async also(sql) {
-        // Read models with tables hold positions of the old store: they are built anew from the new one.
-        const built = await sql<{ name: string; build: number }>`
-          select name, build from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
-        for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
-        await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
-        await sql`update projections set checkpoint = ${head}`
-        await translateMatches(sql, copy.places)
-      },
+    const isComplete = async () => (await source.head(everyFamily)) === copy.head
+    await recordNew(old, target.identity, isComplete, async (sql) => {
+      // Read models with tables hold positions of the old store: they are built anew from the new one.
+      const built = await sql<{ name: string; build: number }>`
+        select name, build from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
+      for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
+      await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
+      await sql`update projections set checkpoint = ${head}`
+      await translateMatches(sql, copy.places)
     })
-    return { port, from, to: target.identity, copied: { events: copy.events } }
+    return { to: target.identity, copied: { events: copy.events } }
   },
 
   async message_bus(old) {
-    const { port, deps, pool, from } = old
+    const { port, deps, pool } = old
     const { bus: source } = await onPostgres.messages(deps)
     const { bus: target } = await connect.messages(deps)
     let payloads = { copied: 0, expired: 0 }
@@ -167,52 +147,30 @@ const movers: Record<MovablePort, (old: Old) => Promise<Moved>> = {
       const { deliveryLog: archive } = await onPostgres.history(deps)
       payloads = await copyPayloads(pool, archived, archive)
     }
-    const ends = await source.ends()
-    await recordNew(old, target.identity, {
-      async close(sql) {
-        for (const partition of ends.keys()) await sql`select pg_advisory_xact_lock(7003, ${partition})`
-      },
-      async isComplete(sql) {
-        const done = await sql<{ partition: number; next: bigint }>`
-          select partition, next_offset as next from bus_offsets where bus = ${from}`
-        const saved = new Map(done.map(({ partition, next }) => [partition, next]))
-        return [...(await source.ends())].every(([partition, end]) => (saved.get(partition) ?? 0n) >= end)
-      },
-      async also(sql) {
-        for (const partition of ends.keys()) await sql`select drop_bus_partition(${partition})`
-      },
-    })
-    return { port, from, to: target.identity, copied: { payloads: payloads.copied, expired: payloads.expired } }
+    await recordNew(old, target.identity, async () => (await unread({ bus: source, pool })) === 0)
+    return { to: target.identity, copied: { payloads: payloads.copied, expired: payloads.expired } }
   },
 
   async delivery_log(old) {
-    const { port, deps, pool, from } = old
+    const { deps, pool } = old
     const { deliveryLog: source } = await onPostgres.history(deps)
     const { deliveryLog: target } = await connect.history(deps)
     const payloads = await copyPayloads(pool, source, target)
     const { store } = await openEvents(deps)
-    const [live] = await sqlOn(pool)<{ build: number; checkpoint: Checkpoint | null }>`
-      select build, checkpoint from projections where name = 'deliveries' and is_live`
+    const liveBuild = async (sql: Sql) => {
+      const [live] = await sql<{ build: number; checkpoint: Checkpoint | null }>`
+        select build, checkpoint from projections where name = 'deliveries' and is_live`
+      return live
+    }
+    const live = await liveBuild(sqlOn(pool))
     const facts = await copyHistory(store, target, live?.build ?? 1)
-    await recordNew(old, target.identity, {
-      async close(sql) {
-        await sql`select pg_advisory_xact_lock(7006)`
-        // A projector that is in the middle of a batch finds that its build has moved on, and then nothing to write with.
-        await sql`update projections set lifted = lifted + 1 where name = 'deliveries'`
-        await sql`select drop_record_facts()`
-      },
-      async isComplete(sql) {
-        const [now] = await sql<{ checkpoint: Checkpoint | null }>`select checkpoint from projections where name = 'deliveries' and is_live`
-        return now?.checkpoint === live?.checkpoint
-      },
-    })
-    return { port, from, to: target.identity, copied: { payloads: payloads.copied, expired: payloads.expired, facts } }
+    await recordNew(old, target.identity, async (sql) => (await liveBuild(sql))?.checkpoint === live?.checkpoint)
+    return { to: target.identity, copied: { payloads: payloads.copied, expired: payloads.expired, facts } }
   },
 }
 
-/** Every event up to the head, batch by batch. */
-async function* everyEvent(store: EventStore, of: readonly Family[]): AsyncGenerator<readonly RecordedEvent[]> {
-  const head = await store.head(of)
+/** Every event up to the head that is given, batch by batch. */
+async function* everyEvent(store: EventStore, of: readonly Family[], head: Checkpoint | null): AsyncGenerator<readonly RecordedEvent[]> {
   if (head === null) return
   const reached = new AbortController()
   for await (const { events, checkpoint } of store.subscribe({ families: of, after: null, signal: reached.signal })) {
@@ -236,7 +194,7 @@ async function copyEvents(source: EventStore, target: EventStore): Promise<Event
   const places: { old: Checkpoint; new: Checkpoint }[] = []
   let copied = 0
   const head = await source.head(everyFamily)
-  for await (const events of everyEvent(source, everyFamily)) {
+  for await (const events of everyEvent(source, everyFamily, head)) {
     for (const event of events.filter(({ stream }) => !isDayStream(stream))) {
       const { position } = await target.append(event.stream, [event], event.revision === 0 ? 'none' : event.revision - 1)
       places.push({ old: event.position, new: position })
@@ -251,8 +209,7 @@ async function copyEvents(source: EventStore, target: EventStore): Promise<Event
   return { events: copied, head, places }
 }
 async function appendAll(target: EventStore, stream: StreamName, events: readonly RecordedEvent[]): Promise<void> {
-  for (let i = 0; i < events.length; i += 50) {
-    const some = events.slice(i, i + 50)
+  for (const some of chunks(events, 50))
     try {
       await target.append(stream, some, 'any')
     } catch (error) {
@@ -260,16 +217,13 @@ async function appendAll(target: EventStore, stream: StreamName, events: readonl
       if (!(error instanceof RevisionConflict || error instanceof EventTooLarge)) throw error
       for (const event of some) await target.append(stream, [event], 'any')
     }
-  }
 }
 
 /** The message index says at which place of the old store each message was matched: it is to name the same moment in the new one. */
 async function translateMatches(sql: Sql, places: EventCopy['places']): Promise<void> {
   await sql`create temp table moved_places (old text collate "C" primary key, new text not null) on commit drop`
-  for (let i = 0; i < places.length; i += 10_000) {
-    const some = places.slice(i, i + 10_000)
+  for (const some of chunks(places, 10_000))
     await sql`insert into moved_places select * from unnest(${some.map((place) => place.old)}::text[], ${some.map((place) => place.new)}::text[])`
-  }
   await sql`
     update message_index m set matched_at = translated.new
     from (select distinct matched_at as at from message_index) as matches
@@ -304,7 +258,8 @@ async function copyHistory(store: EventStore, target: DeliveryLog, generation: n
   await target.makeGeneration(generation)
   const history = target.generation(generation)
   let recorded = 0
-  for await (const events of everyEvent(store, ['routing', 'attempts'])) {
+  const read = ['routing', 'attempts'] as const
+  for await (const events of everyEvent(store, read, await store.head(read))) {
     const facts = events.flatMap(factsOf)
     if (facts.length > 0) await history.record(facts)
     recorded += facts.length

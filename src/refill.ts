@@ -1,5 +1,4 @@
 import type { Pool } from 'pg'
-import { ulid } from 'ulid'
 import type { Config } from './config.ts'
 import { archiveAgain } from './dispatch/archive-again.ts'
 import { messageIndex } from './dispatch/message-index.ts'
@@ -8,10 +7,11 @@ import type { Owed } from './dispatch/owed.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
 import { routedIn } from './dispatch/routed.ts'
 import { type Schedule, schedule } from './dispatch/schedule.ts'
-import { type Engines, openDatabase, openEngines } from './engines.ts'
+import { type Engines, openEngines } from './engines.ts'
 import type { RecordedEvent } from './events/envelope.ts'
+import { chunks } from './lib/chunks.ts'
 import { KolbakError } from './lib/errors.ts'
-import { type LeaseKeeper, leaseKeeper } from './lib/leases.ts'
+import type { LeaseKeeper } from './lib/leases.ts'
 import type { Log } from './lib/log.ts'
 import { pause } from './lib/retry.ts'
 import { sqlOn } from './lib/sql.ts'
@@ -22,7 +22,7 @@ import type { Projection } from './projections/projection.ts'
 import { runProjection } from './projections/runner.ts'
 import { projectionProgress } from './projections/waiter.ts'
 import { checkEngines } from './reached.ts'
-import { checkStopped, runUntilDrained } from './stopped.ts'
+import { checkStopped, onStopped, runUntilDrained } from './stopped.ts'
 
 export interface Refilled {
   /** Events of routing and attempts that this Postgres had not read. */
@@ -50,31 +50,16 @@ export interface Refilled {
 export async function refill(config: Config, log: Log): Promise<Refilled> {
   if (config.EVENTSTOREDB_URL === undefined)
     throw new KolbakError('nothing_to_refill', 'The events are in this Postgres too, and were put back with it: just start the service.')
-  const patience = { log, signal: new AbortController().signal, waits: false }
-  const database = await openDatabase(config, patience, { join: false })
-  const opened: (() => Promise<unknown>)[] = [database.stop]
-  let refilled: Refilled
-  try {
-    const pool = database.pool('refill', 10)
-    opened.push(() => pool.end())
+  const refilled = await onStopped(config, log, async (deps, pool) => {
     await checkStopped(pool)
-    const leaseMs = config.KOLBAK_LEASE_MS
-    const leases = leaseKeeper({ pool, owner: ulid(), leaseMs, onError: (error) => log.warn({ error }, 'leases.failed') })
-    opened.push(leases.close)
-    const engines = await openEngines({
-      ...{ config, patience, log, leases, consumers: () => 1 },
-      pools: { reads: pool, writes: pool, projecting: pool },
-      opened: (_name, close) => opened.push(close),
-    })
-    await checkEngines({ store: engines.store, bus: engines.bus, pool })
+    const engines = await openEngines(deps)
+    const { store, bus, deliveryLog: archive } = engines
+    await checkEngines({ store, bus, pool })
     // Or what is due would end for want of its payload, before it has come again.
     const isArchiveLost = config.KAFKA_BROKERS !== undefined && config.CASSANDRA_CONTACT_POINTS === undefined
-    const { bus, deliveryLog: archive } = engines
     const payloads = isArchiveLost ? await archiveAgain({ bus, offsets: offsets(pool, bus.identity), archive, log }) : 0
-    refilled = { ...(await readOn(engines, pool, leases, log)), payloads }
-  } finally {
-    for (const close of opened.reverse()) await close()
-  }
+    return { ...(await readOn(engines, pool, deps.leases, log)), payloads }
+  })
   await runUntilDrained(config, ['projector'], log)
   return refilled
 }
@@ -141,8 +126,4 @@ async function parkUntouched(rows: Schedule, owed: readonly Owed[], history: Del
   const missing = untouched.filter(({ delivery }) => !existing.has(delivery))
   await Promise.all(missing.map((delivery) => rows.park(delivery)))
   return missing.length
-}
-
-function* chunks<T>(items: readonly T[], size: number): Generator<readonly T[]> {
-  for (let i = 0; i < items.length; i += size) yield items.slice(i, i + size)
 }

@@ -1,10 +1,35 @@
 import type { Pool } from 'pg'
+import { ulid } from 'ulid'
 import { compose } from './compose.ts'
 import type { Config } from './config.ts'
+import { type EngineDeps, openDatabase } from './engines.ts'
 import { KolbakError } from './lib/errors.ts'
+import { leaseKeeper } from './lib/leases.ts'
 import type { Log } from './lib/log.ts'
 import { pause } from './lib/retry.ts'
 import { sqlOn } from './lib/sql.ts'
+
+/** Works on the database and its engines while the service is stopped; what was opened is closed, in the opposite order. */
+export async function onStopped<T>(config: Config, log: Log, work: (deps: EngineDeps, pool: Pool) => Promise<T>): Promise<T> {
+  const patience = { log, signal: new AbortController().signal, waits: false }
+  const database = await openDatabase(config, patience, { join: false })
+  const opened: (() => Promise<unknown>)[] = [database.stop]
+  try {
+    const pool = database.pool('operator', 10)
+    opened.push(() => pool.end())
+    const onError = (error: unknown) => log.warn({ error }, 'leases.failed')
+    const leases = leaseKeeper({ pool, owner: ulid(), leaseMs: config.KOLBAK_LEASE_MS, onError })
+    opened.push(leases.close)
+    const deps: EngineDeps = {
+      ...{ config, patience, log, leases, consumers: () => 1 },
+      pools: { reads: pool, writes: pool, projecting: pool },
+      opened: (_name, close) => opened.push(close),
+    }
+    return await work(deps, pool)
+  } finally {
+    for (const close of opened.reverse()) await close()
+  }
+}
 
 /** Throws KolbakError `still_running` while a process works on the database. */
 export async function checkStopped(pool: Pool): Promise<void> {

@@ -44,9 +44,9 @@ const allowed: Record<string, readonly string[]> = {
   ],
   'main.ts': ['compose.ts', 'config.ts', 'lib'],
   'operate.ts': ['compose.ts', 'config.ts', 'events', 'lib', 'refill.ts'],
-  'stopped.ts': ['compose.ts', 'config.ts', 'lib'],
+  'stopped.ts': ['compose.ts', 'config.ts', 'engines.ts', 'lib'],
   'refill.ts': ['config.ts', 'dispatch', 'engines.ts', 'events', 'lib', 'ports', 'projections', 'reached.ts', 'stopped.ts'],
-  'move.ts': ['config.ts', 'engines.ts', 'events', 'lib', 'ports', 'projections', 'stopped.ts'],
+  'move.ts': ['config.ts', 'engines.ts', 'events', 'lib', 'ports', 'projections', 'reached.ts', 'stopped.ts'],
   cli: ['config.ts', 'lib', 'move.ts'],
 }
 

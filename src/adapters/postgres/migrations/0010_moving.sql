@@ -9,9 +9,15 @@ end
 $$;
 
 -- A produce that waits for the partition's lock fails when it draws its offset.
-create function drop_bus_partition(bus_partition integer) returns void language plpgsql as $$
+create function drop_bus_partitions() returns void language plpgsql as $$
+declare
+  counter regclass;
 begin
-  execute format('drop sequence %I', 'messages_offset_' || bus_partition);
+  for counter in
+    select oid from pg_class where relkind = 'S' and relname ~ '^messages_offset_\d+$' and pg_table_is_visible(oid)
+  loop
+    execute 'drop sequence ' || counter;
+  end loop;
 end
 $$;
 

@@ -1,0 +1,34 @@
+import type { Sql } from '../../lib/sql.ts'
+import type { Port } from './engines.ts'
+
+/**
+ * How writers are shut out of what a port leaves in Postgres, in the transaction that records its new engine. `lock` waits
+ * for those under way and lets no other begin; whoever waits behind it finds, after `shut`, what it would write with gone.
+ * The data stay.
+ */
+export interface Closing {
+  lock(sql: Sql): Promise<unknown>
+  shut(sql: Sql): Promise<unknown>
+}
+
+// The locks are those of the migrations that make the tables.
+export const closing: Record<Port, Closing> = {
+  event_store: {
+    lock: (sql) => sql`select pg_advisory_xact_lock(7001)`,
+    shut: (sql) => sql`drop sequence event_positions`,
+  },
+  message_bus: {
+    lock: (sql) => sql`
+      select pg_advisory_xact_lock(7003, substring(relname from '\\d+$')::integer) from pg_class
+      where relkind = 'S' and relname ~ '^messages_offset_\\d+$' and pg_table_is_visible(oid) order by relname`,
+    shut: (sql) => sql`select drop_bus_partitions()`,
+  },
+  delivery_log: {
+    async lock(sql) {
+      await sql`select pg_advisory_xact_lock(7006)`
+      // A projector that is in the middle of a batch finds that its build has moved on, and then nothing to write with.
+      await sql`update projections set lifted = lifted + 1 where name = 'deliveries'`
+    },
+    shut: (sql) => sql`select drop_record_facts()`,
+  },
+}
