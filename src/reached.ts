@@ -11,15 +11,14 @@ import type { Projection } from './projections/projection.ts'
 
 interface EngineReaders {
   readonly store: Pick<EventStore, 'head'>
-  readonly bus: Pick<MessageBus, 'identity' | 'ends'>
+  readonly bus: Pick<MessageBus, 'identity' | 'ends' | 'lag'>
   readonly pool: Pool
 }
 
-/** Records of the bus that are not done; gaps that a rollback has left are counted too. */
+/** Records of the bus that are not done. */
 export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>): Promise<number> {
-  const ends = await bus.ends()
-  const done = await offsets(pool, bus.identity).saved()
-  return Number([...ends].reduce((sum, [partition, end]) => sum + end - (done.get(partition) ?? 0n), 0n))
+  const lag = await bus.lag(await offsets(pool, bus.identity).saved())
+  return [...lag.values()].reduce((sum, records) => sum + records, 0)
 }
 
 /** To ask for a head may itself store something (EventStoreDB): who is not there within this time is behind. */

@@ -1,5 +1,5 @@
 import type { Place } from '../events/ids.ts'
-import type { MessageRecord } from '../events/message-record.ts'
+import { encodeRecord, type MessageRecord } from '../events/message-record.ts'
 
 export interface BusRecord {
   readonly offset: bigint
@@ -43,6 +43,8 @@ export interface MessageBus {
     own(partition: OwnedPartition): Promise<void>
     signal: AbortSignal
   }): Promise<void>
+  /** Records that are not done, for each partition. @param saved the first offset not done, else 0 */
+  lag(saved: ReadonlyMap<number, bigint>): Promise<ReadonlyMap<number, number>>
   /** For each partition the offset after the last record that has been stored: what is saved never lies beyond it. */
   ends(): Promise<ReadonlyMap<number, bigint>>
   close(): Promise<void>
@@ -52,9 +54,16 @@ export interface MessageBus {
 export class BusFull extends Error {
   readonly code = 'bus_full'
 }
-/** A record above 2 MiB. */
+/** A record above the limit of every adapter. */
 export class RecordTooLarge extends Error {
   readonly code = 'record_too_large'
+}
+export const maxRecordBytes = 2 << 20
+/** The bytes of a record as every bus carries them. Throws RecordTooLarge. */
+export function bytesOfRecord(record: MessageRecord): Buffer {
+  const bytes = encodeRecord(record)
+  if (bytes.length > maxRecordBytes) throw new RecordTooLarge(`a record of ${bytes.length} bytes: at most ${maxRecordBytes} are allowed`)
+  return bytes
 }
 export class BusUnavailable extends Error {
   readonly code = 'bus_unavailable'

@@ -57,6 +57,7 @@ export class ModelBus {
       identity: this.identity,
       produce: (record) => this.produce(record),
       consume: (options) => this.consume(life, options),
+      lag: async (saved) => new Map(this.partitions.map(({ records }, i) => [i, Math.max(0, records.length - Number(saved.get(i) ?? 0n))])),
       ends: async () => new Map(this.partitions.map(({ records }, i) => [i, BigInt(records.length)])),
       close: async () => {},
     }

@@ -51,6 +51,7 @@ export function handDrivenBus(): HandDrivenBus {
         })
       }
     },
+    lag: (saved) => Promise.resolve(new Map([[0, Math.max(0, records.length - Number(saved.get(0) ?? 0n))]])),
     ends: () => Promise.resolve(new Map([[0, BigInt(records.length)]])),
     close: () => Promise.resolve(),
   }

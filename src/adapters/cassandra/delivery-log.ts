@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Log } from '../../lib/log.ts'
+import { underWay } from '../../lib/under-way.ts'
 import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
 import { deliveryQueries } from './history-queries.ts'
 import { factWriter } from './history-record.ts'
@@ -44,33 +45,29 @@ export async function cassandraDeliveryLog(options: CassandraDeliveryLogOptions)
 
 function assemble(deps: { session: Session; identity: string; keyspace: string; kept: Retention; log: Log }): CassandraDeliveryLog {
   const { session, identity, keyspace, kept, log } = deps
-  const underWay = new Set<Promise<unknown>>()
-  const tracked = <T>(work: Promise<T>): Promise<T> => {
-    underWay.add(work)
-    return work.finally(() => underWay.delete(work))
-  }
+  const calls = underWay()
   const archive = payloadArchive(session, keyspace, kept)
   return {
     identity,
-    archive: (payloads) => tracked(archive.archive(payloads)),
-    payloads: (keys) => tracked(archive.payloads(keys)),
+    archive: (payloads) => calls.track(archive.archive(payloads)),
+    payloads: (keys) => calls.track(archive.payloads(keys)),
     generation(generation): DeliveryHistory {
       const tables = historyTables(keyspace, generation)
       const queries = deliveryQueries(session, tables, kept)
       const record = factWriter(session, tables, kept)
       return {
-        record: (facts) => tracked(record(facts)),
-        states: (keys) => tracked(queries.states(keys)),
-        find: (tenant, delivery) => tracked(queries.find(tenant, delivery)),
-        attempts: (keys) => tracked(queries.attempts(keys)),
-        history: (webhook, query) => tracked(queries.history(webhook, query)),
-        deadLetters: (query) => tracked(queries.deadLetters(query)),
+        record: (facts) => calls.track(record(facts)),
+        states: (keys) => calls.track(queries.states(keys)),
+        find: (tenant, delivery) => calls.track(queries.find(tenant, delivery)),
+        attempts: (keys) => calls.track(queries.attempts(keys)),
+        history: (webhook, query) => calls.track(queries.history(webhook, query)),
+        deadLetters: (query) => calls.track(queries.deadLetters(query)),
       }
     },
-    makeGeneration: (generation) => tracked(migrate(session, keyspace, historyMigrations(keyspace, generation, kept.seconds), log)),
-    dropGeneration: (generation) => tracked(dropHistory(session, keyspace, generation)),
+    makeGeneration: (generation) => calls.track(migrate(session, keyspace, historyMigrations(keyspace, generation, kept.seconds), log)),
+    dropGeneration: (generation) => calls.track(dropHistory(session, keyspace, generation)),
     async close() {
-      await Promise.allSettled(underWay)
+      await calls.ended()
       await session.close()
     },
   }

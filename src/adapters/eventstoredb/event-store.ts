@@ -1,5 +1,6 @@
 import { isDayStream } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
+import { underWay } from '../../lib/under-way.ts'
 import { type EventStore, StoreUnavailable } from '../../ports/event-store.ts'
 import { appender } from './append.ts'
 import { dayStreams } from './day-streams.ts'
@@ -33,19 +34,9 @@ export async function eventStoreDb(options: EventStoreDbOptions): Promise<EventS
   const days = dayStreams({ appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds })
   const heads = head(appends)
   const closing = new AbortController()
-  const underWay = new Set<Promise<unknown>>()
+  const calls = underWay()
   let underWayBytes = 0
 
-  /** Remembers a call until it is answered, so that closing can wait for it. */
-  const tracked = <T>(call: Promise<T>): Promise<T> => {
-    const settled = call.then(
-      () => {},
-      () => {}, // its caller is told
-    )
-    underWay.add(settled)
-    void settled.then(() => underWay.delete(settled))
-    return call
-  }
   const ensureOpen = () => {
     if (closing.signal.aborted) throw new StoreUnavailable('the event store is closed')
   }
@@ -63,25 +54,25 @@ export async function eventStoreDb(options: EventStoreDbOptions): Promise<EventS
         if (underWayBytes + item.bytes > maxUnderWayBytes) throw new StoreUnavailable('too many appends are waiting to be written')
         underWayBytes += item.bytes
         try {
-          return await tracked(isDayStream(stream) ? days.append(item, patient) : appends.append(item))
+          return await calls.track(isDayStream(stream) ? days.append(item, patient) : appends.append(item))
         } finally {
           underWayBytes -= item.bytes
         }
       },
       async read(stream, wanted) {
         ensureOpen()
-        return tracked(readStream(engine, stream, wanted))
+        return calls.track(readStream(engine, stream, wanted))
       },
       subscribe: ({ families, after, signal, batch = 500 }) =>
         subscription({ engine, log, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
       // Whether there are events of the families cannot be told cheaply: there is always a head.
       async head() {
         ensureOpen()
-        return tracked(heads.mark())
+        return calls.track(heads.mark())
       },
       async close() {
         closing.abort()
-        await Promise.all(underWay)
+        await calls.ended()
         await engine.client.dispose()
       },
     }

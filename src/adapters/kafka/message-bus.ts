@@ -1,12 +1,12 @@
 import type { Admin } from 'kafkajs'
-import { encodeRecord, type MessageRecord, placeOf } from '../../events/message-record.ts'
+import { type MessageRecord, placeOf } from '../../events/message-record.ts'
 import { KolbakError } from '../../lib/errors.ts'
-import { BusUnavailable, type MessageBus, RecordTooLarge } from '../../ports/message-bus.ts'
+import { BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
 import { connectError, defaultRequestTimeoutMs, type KafkaConnection, kafkaClients } from './client.ts'
 import { groupConsumer } from './consumer.ts'
 import { recordWriter, type Writer } from './produce.ts'
 import { busBounds, expireRecords } from './retention.ts'
-import { ensureTopic, maxRecordBytes, type TopicOptions } from './topic.ts'
+import { ensureTopic, type TopicOptions } from './topic.ts'
 
 export interface KafkaMessageBusOptions extends KafkaConnection, TopicOptions {
   /** The same for all processes: they share the partitions out among themselves. */
@@ -30,8 +30,6 @@ export interface KafkaMessageBus extends MessageBus {
    * @param unread for each partition the first offset not done; one that is missing is all unread
    */
   expire(unread: ReadonlyMap<number, bigint>): Promise<number>
-  /** Records not done yet, for each partition. @param saved the first offset not done, else 0 */
-  lag(saved: ReadonlyMap<number, bigint>): Promise<Map<number, number>>
   /**
    * Tells Kafka's own tools how far the group has come; what counts is what the caller has saved, so an error is its to pass
    * over. To be called after a save. @param saved the first offset not done
@@ -86,9 +84,7 @@ export async function kafkaMessageBus(options: KafkaMessageBusOptions): Promise<
     identity,
     async produce(record: MessageRecord) {
       if (closed) throw new BusUnavailable('the bus is closed')
-      const bytes = encodeRecord(record)
-      if (bytes.length > maxRecordBytes)
-        throw new RecordTooLarge(`a record of ${bytes.length} bytes: at most ${maxRecordBytes} are allowed`)
+      const bytes = bytesOfRecord(record)
       const { partition, offset } = await writer.write(bytes)
       return placeOf(identity, partition, offset, 0)
     },

@@ -1,6 +1,7 @@
 import kafkajs, { type Admin } from 'kafkajs'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
+import { maxRecordBytes } from '../../ports/message-bus.ts'
 import { protocolErrorOf } from './client.ts'
 
 export interface TopicOptions {
@@ -14,8 +15,7 @@ export interface TopicOptions {
   readonly maxMessageBytes: number
 }
 
-/** The largest record, and what Kafka's batch adds to it, generously. */
-export const maxRecordBytes = 2 << 20
+/** The largest record with what Kafka's batch adds to it, generously. */
 export const maxBatchBytes = maxRecordBytes + (64 << 10)
 
 const timeout = 10_000

@@ -1,5 +1,6 @@
 import type { Pool } from 'pg'
 import type { Log } from '../../lib/log.ts'
+import { underWay } from '../../lib/under-way.ts'
 import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
 import { dayPartitions } from './day-partitions.ts'
 import { historyGenerations } from './delivery-log-generations.ts'
@@ -28,24 +29,20 @@ export async function postgresDeliveryLog(options: PostgresDeliveryLogOptions): 
   })
   await payloadDays.ensure([new Date().toISOString().slice(0, 10)])
   const archive = payloadsIn === 'own' ? ownPayloads(pool, payloadDays) : busPayloads(pool, log)
-  const underWay = new Set<Promise<unknown>>()
-  const tracked = <T>(work: Promise<T>): Promise<T> => {
-    underWay.add(work)
-    return work.finally(() => underWay.delete(work))
-  }
+  const calls = underWay()
   return {
     identity,
     payloads: archive.payloads,
-    archive: (payloads) => tracked(archive.archive(payloads)),
+    archive: (payloads) => calls.track(archive.archive(payloads)),
     generation(generation): DeliveryHistory {
       const history = generations.open(generation)
-      return { ...history, record: (facts) => tracked(history.record(facts)) }
+      return { ...history, record: (facts) => calls.track(history.record(facts)) }
     },
     makeGeneration: generations.make,
     dropGeneration: generations.drop,
     dropDaysBefore: async (day) => [...(await generations.dropDaysBefore(day)), ...(await payloadDays.dropBefore(day))],
     async close() {
-      await Promise.allSettled(underWay)
+      await calls.ended()
     },
   }
 }

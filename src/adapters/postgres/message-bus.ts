@@ -1,12 +1,12 @@
 import type { Pool } from 'pg'
 import type { Place } from '../../events/ids.ts'
-import { encodeRecord, type MessageRecord, placeOf } from '../../events/message-record.ts'
+import { type MessageRecord, placeOf } from '../../events/message-record.ts'
 import { KolbakError } from '../../lib/errors.ts'
 import { groupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
 import { transaction } from '../../lib/sql.ts'
-import { BusFull, BusUnavailable, type MessageBus, RecordTooLarge } from '../../ports/message-bus.ts'
+import { BusFull, BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
 import { dayPartitions, isMissingPartition } from './day-partitions.ts'
 import { messageConsumer } from './message-bus-consumer.ts'
 import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
@@ -35,11 +35,7 @@ export interface PostgresMessageBus extends MessageBus {
    * @param unread for each bus partition the first offset not done; one that is missing is all unread
    */
   dropDaysBefore(day: string, unread: ReadonlyMap<number, bigint>): Promise<string[]>
-  /** Records not done yet, for each partition: exact up to 10,000, beyond that by offsets. @param saved the first offset not done, else 0 */
-  lag(saved: ReadonlyMap<number, bigint>): Promise<Map<number, number>>
 }
-
-const maxRecordBytes = 2 << 20
 
 interface Item {
   readonly day: string
@@ -102,9 +98,7 @@ export async function postgresMessageBus(options: PostgresMessageBusOptions): Pr
     identity,
     async produce(record: MessageRecord) {
       if (closed) throw new BusUnavailable('the bus is closed')
-      const bytes = encodeRecord(record)
-      if (bytes.length > maxRecordBytes)
-        throw new RecordTooLarge(`a record of ${bytes.length} bytes: at most ${maxRecordBytes} are allowed`)
+      const bytes = bytesOfRecord(record)
       if (waitingBytes + bytes.length > maxWaitingBytes)
         throw new BusFull('more bytes are waiting to be written than the bound allows: try again later')
       waitingBytes += bytes.length
