@@ -1,4 +1,5 @@
 import type { DeliveryId, WebhookId } from '../events/ids.ts'
+import { deliveryId } from '../lib/delivery-id.ts'
 import type { PayloadKey } from '../ports/delivery-log.ts'
 
 /** A delivery and the attempt of it that is next. */
@@ -10,6 +11,18 @@ export interface Owed extends PayloadKey {
   readonly chain: number
   readonly attempt: number
 }
+
+/** What a message that was routed owes one of its webhooks: the first attempt. */
+export const firstOwed = (
+  { tenant, message, place, fingerprint, event, acceptedAt }: Omit<Owed, 'webhook' | 'correlationId' | 'delivery' | 'chain' | 'attempt'>,
+  webhook: WebhookId,
+  correlationId: string,
+): Owed => ({
+  ...{ tenant, webhook, message, place, fingerprint, event, acceptedAt, correlationId },
+  delivery: deliveryId(tenant, message, place, webhook),
+  chain: 1,
+  attempt: 1,
+})
 
 /** The order of attempts of one delivery. */
 export const isLater = (a: { chain: number; attempt: number }, b: { chain: number; attempt: number }): boolean =>

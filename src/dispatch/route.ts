@@ -4,7 +4,7 @@ import type { Metadata } from '../events/envelope.ts'
 import type { EventId, Place, WebhookId } from '../events/ids.ts'
 import type { Message, MessageRecord } from '../events/message-record.ts'
 import { routingStream } from '../events/streams.ts'
-import { deliveryId, rejectedId, routedId } from '../lib/delivery-id.ts'
+import { rejectedId, routedId } from '../lib/delivery-id.ts'
 import { type GroupCommit, groupCommit, isDataError } from '../lib/group-commit.ts'
 import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
@@ -15,7 +15,7 @@ import type { Deliver } from './deliver.ts'
 import type { Gate } from './gate.ts'
 import type { IndexedMessage, MessageIndex } from './message-index.ts'
 import type { DispatchMetrics } from './metrics.ts'
-import type { Owed } from './owed.ts'
+import { firstOwed } from './owed.ts'
 import type { Schedule } from './schedule.ts'
 import type { WebhookCopy } from './webhook-copy.ts'
 
@@ -66,24 +66,6 @@ export function router(deps: RouteDeps): Router {
     webhooks,
     matchedAt: copy.checkpoint!,
   })
-  const owedTo = (
-    { tenant, message, place, fingerprint, event, acceptedAt }: IndexedMessage,
-    webhook: WebhookId,
-    correlationId: string,
-  ): Owed => ({
-    tenant,
-    webhook,
-    message,
-    place,
-    fingerprint,
-    event,
-    acceptedAt,
-    correlationId,
-    delivery: deliveryId(tenant, message, place, webhook),
-    chain: 1,
-    attempt: 1,
-  })
-
   const append = async (incoming: Incoming, id: EventId, type: 'MessageRouted' | 'MessageRejected', rest: object) => {
     const { record, message, place } = incoming
     const metadata: Metadata = {
@@ -129,7 +111,7 @@ export function router(deps: RouteDeps): Router {
   /** Starts what a routed message owes; it is done when MessageRouted is appended and each delivery attempted or parked. */
   const start = (incoming: Incoming, row: IndexedMessage, skip: ReadonlySet<string>) => {
     const owed = row.webhooks
-      .map((webhook) => owedTo(row, webhook, incoming.record.correlationId))
+      .map((webhook) => firstOwed(row, webhook, incoming.record.correlationId))
       .filter(({ delivery }) => !skip.has(delivery))
     incoming.owes(owed.length)
     let left = owed.length + 1
@@ -153,7 +135,7 @@ export function router(deps: RouteDeps): Router {
 
   /** What a redelivered message need not send again: deliveries that have an outcome or a row. */
   const settled = async (rows: readonly IndexedMessage[]): Promise<Set<string>> => {
-    const keys = rows.flatMap((row) => row.webhooks.map((webhook) => owedTo(row, webhook, '')))
+    const keys = rows.flatMap((row) => row.webhooks.map((webhook) => firstOwed(row, webhook, '')))
     if (keys.length === 0) return new Set()
     const [states, scheduled] = await Promise.all([deliveryLog.states(keys), schedule.existing(keys.map((key) => key.delivery))])
     const done = new Set<string>(scheduled)

@@ -1,10 +1,9 @@
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
-import { deliveryId } from '../lib/delivery-id.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage } from './message-index.ts'
-import type { Owed } from './owed.ts'
+import { firstOwed, type Owed } from './owed.ts'
 
 /** A message as its routing is told by events: its row in the message index, and what it was owed from the first. */
 export interface RoutedMessage extends IndexedMessage {
@@ -46,18 +45,6 @@ async function allWebhooks(store: Pick<EventStore, 'read'>, last: MessageRouted)
 
 function messageOf({ data, metadata }: MessageRouted, webhooks: readonly WebhookId[]): RoutedMessage {
   const { tenant, message, place, fingerprint, event, accepted_at: acceptedAt } = data
-  const common = { tenant, message, place, fingerprint, event, acceptedAt }
-  return {
-    ...common,
-    webhooks,
-    matchedAt: data.matched_at as Checkpoint,
-    owed: webhooks.map((webhook) => ({
-      ...common,
-      webhook,
-      correlationId: metadata.$correlationId,
-      delivery: deliveryId(tenant, message, place, webhook),
-      chain: 1,
-      attempt: 1,
-    })),
-  }
+  const row: IndexedMessage = { tenant, message, place, fingerprint, event, acceptedAt, webhooks, matchedAt: data.matched_at as Checkpoint }
+  return { ...row, owed: webhooks.map((webhook) => firstOwed(row, webhook, metadata.$correlationId)) }
 }
