@@ -3,10 +3,8 @@ import pg from 'pg'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, enginesFor, eventStoreOf } from '../support/engine-sets.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { clientOf, endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { clientOf, endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
-
-const keys = { KOLBAK_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'), KOLBAK_JWT_SECRET: Buffer.alloc(32, 8).toString('base64') }
 
 describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], function () {
   this.timeout(120_000)
@@ -14,7 +12,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], funct
   let db: TestDatabase
   let receiver: Receiver
   let service: RunningService | undefined
-  const variables = () => ({ DATABASE_URL: db.url, KOLBAK_LEASE_MS: '2000', ...keys })
+  const variables = () => ({ DATABASE_URL: db.url, KOLBAK_LEASE_MS: '2000', ...givenKeys })
   beforeEach(async () => {
     ;[dataDir, db, receiver] = await Promise.all([temporaryFolder(), freshDatabase(), startReceiver()])
     service = undefined

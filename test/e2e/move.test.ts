@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process'
-import { join } from 'node:path'
-import { env } from 'node:process'
 import { expect } from 'chai'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, type Engine, enginesFor, useEngines } from '../support/engine-sets.ts'
+import { runProgram } from '../support/programs.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
 import {
   type Answer,
@@ -11,6 +9,7 @@ import {
   clientOf,
   type DeliveryAnswer,
   endService,
+  givenKeys,
   type Page,
   type RunningService,
   spawnService,
@@ -31,8 +30,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     let service: RunningService | undefined
     const variables = () => ({
       DATABASE_URL: db.url,
-      KOLBAK_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'),
-      KOLBAK_JWT_SECRET: Buffer.alloc(32, 8).toString('base64'),
+      ...givenKeys,
       KOLBAK_RETRY_DELAYS: '3,3,3,3,3,3',
       KOLBAK_LEASE_MS: '2000',
     })
@@ -45,12 +43,11 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await db.drop()
     })
     const move = (more: Record<string, string>) =>
-      new Promise<{ out: string; err: string; code: number }>((resolve) => {
-        const file = join(import.meta.dirname, '../../src/cli/kolbak.ts')
-        const environment = { PATH: env.PATH, KOLBAK_DATA_DIR: dataDir, KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8', ...variables(), ...more }
-        execFile(process.execPath, [file, 'move', port], { env: environment }, (error, out, err) =>
-          resolve({ out, err, code: error === null ? 0 : Number(error.code) }),
-        )
+      runProgram('cli/kolbak.ts', ['move', port], {
+        KOLBAK_DATA_DIR: dataDir,
+        KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
+        ...variables(),
+        ...more,
       })
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
     const settled = (api: Client, id: string, status: string) =>

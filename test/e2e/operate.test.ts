@@ -1,7 +1,4 @@
-import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
-import { env } from 'node:process'
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
@@ -10,8 +7,9 @@ import type { EventId, KeyId } from '../../src/events/ids.ts'
 import { keyStream } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { runProgram } from '../support/programs.ts'
 import { startReceiver } from '../support/receiver.ts'
-import { type Client, clientOf, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { type Client, clientOf, endService, givenKeys, type RunningService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('operating beside a running service', function () {
@@ -22,8 +20,7 @@ describe('operating beside a running service', function () {
   let api: Client
   const variables = () => ({
     DATABASE_URL: db.url,
-    KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
-    KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
+    ...givenKeys,
   })
   before(async () => {
     ;[db, dataDir] = await Promise.all([freshDatabase(), temporaryFolder()])
@@ -34,16 +31,7 @@ describe('operating beside a running service', function () {
     await endService(service, dataDir)
     await db.drop()
   })
-  const operate = (...args: string[]) =>
-    new Promise<{ out: string; err: string; code: number }>((resolve) => {
-      const file = join(import.meta.dirname, '../../src/operate.ts')
-      execFile(
-        process.execPath,
-        [file, ...args],
-        { env: { PATH: env.PATH, KOLBAK_DATA_DIR: dataDir, ...variables() } },
-        (error, out, err) => resolve({ out, err, code: error === null ? 0 : Number(error.code) }),
-      )
-    })
+  const operate = (...args: string[]) => runProgram('operate.ts', args, { KOLBAK_DATA_DIR: dataDir, ...variables() })
   const answer = async <T>(...args: string[]): Promise<T> => {
     const { out, err, code } = await operate(...args)
     expect(code, err).to.equal(0)

@@ -3,7 +3,16 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
 import { freshDatabase } from '../support/database.ts'
-import { admin, clientOf, endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import {
+  admin,
+  clientOf,
+  endService,
+  givenKeys,
+  type RunningService,
+  spawnService,
+  startService,
+  temporaryFolder,
+} from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 /** Runs a start that is to fail, and answers what it said. */
@@ -120,18 +129,16 @@ describe('starting', function () {
   })
 
   describe('on a Postgres that is given', () => {
-    const keys = { KOLBAK_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'), KOLBAK_JWT_SECRET: Buffer.alloc(32, 8).toString('base64') }
-
     it('uses it, with the keys that are given', async () => {
       const db = await freshDatabase()
       try {
-        const first = await start({ DATABASE_URL: db.url, ...keys })
+        const first = await start({ DATABASE_URL: db.url, ...givenKeys })
         await clientOf(first.url)
         expect(await stat(join(dataDir, 'postgres')).catch(() => null)).to.equal(null)
         await first.kill('SIGTERM')
         const wrong = await failedStart(dataDir, {
           DATABASE_URL: db.url,
-          ...keys,
+          ...givenKeys,
           KOLBAK_MASTER_KEY: Buffer.alloc(32, 9).toString('base64'),
         })
         expect(wrong.code).to.equal(78)
@@ -159,7 +166,7 @@ describe('starting', function () {
         await client.connect()
         await client.query("insert into engines (port, identity) values ('event_store', 'eventstoredb-x')")
         await client.end()
-        const { code, said } = await failedStart(dataDir, { DATABASE_URL: db.url, ...keys })
+        const { code, said } = await failedStart(dataDir, { DATABASE_URL: db.url, ...givenKeys })
         expect(code).to.equal(78)
         expect(said).to.include('event store was eventstoredb-x the last time')
       } finally {

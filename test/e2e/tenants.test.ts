@@ -1,7 +1,6 @@
 import { expect } from 'chai'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { type Client, clientOf, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { cluster } from '../support/cluster.ts'
+import { type Client, clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 interface Issued {
@@ -10,23 +9,8 @@ interface Issued {
 
 describe('tenants, end to end', function () {
   this.timeout(60_000)
-  let db: TestDatabase
-  let folders: string[]
-  let services: RunningService[]
-  let receiver: Receiver
-
-  const start = async (variables: Record<string, string> = {}) => {
-    const folder = await temporaryFolder()
-    folders.push(folder)
-    const service = await startService(folder, {
-      DATABASE_URL: db.url,
-      KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
-      KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
-      ...variables,
-    })
-    services.push(service)
-    return service
-  }
+  const processes = cluster()
+  const { start } = processes
   /** A tenant of its own, with a client. */
   const tenantOf = async (admin: Client, url: string) => {
     const id = (await admin.post<{ data: { id: string } }>('/v1/tenants', { name: 'Acme' })).data.id
@@ -34,37 +18,27 @@ describe('tenants, end to end', function () {
     const { client_id, client_secret } = (await admin.post<Issued>(`/v1/tenants/${id}/clients`, { name: 'Shop', scopes })).data
     return { id, clientId: client_id, client: await clientOf(url, { id: client_id, secret: client_secret }) }
   }
-  beforeEach(async () => {
-    folders = []
-    services = []
-    ;[db, receiver] = await Promise.all([freshDatabase(), startReceiver()])
-  })
-  afterEach(async () => {
-    await Promise.all(services.map((service, i) => endService(service, folders[i]!)))
-    await receiver.close()
-    await db.drop()
-  })
-
   it('a suspended one gets nothing delivered: what is owed to it is parked, and comes when it is resumed', async () => {
     const { url } = await start({ KOLBAK_ROLES: 'api,projector' })
     const admin = await clientOf(url)
     const { id, client } = await tenantOf(admin, url)
-    await client.post('/v1/webhooks', { callback_url: receiver.url('/theirs'), event: '*' })
-    await admin.post('/v1/webhooks', { callback_url: receiver.url('/others'), event: '*' })
+    await client.post('/v1/webhooks', { callback_url: processes.receiver.url('/theirs'), event: '*' })
+    await admin.post('/v1/webhooks', { callback_url: processes.receiver.url('/others'), event: '*' })
     // Accepted while there is no dispatcher; once there is one, the tenant has been suspended.
     await client.post('/v1/events', { id: 'evt_theirs', event: 'a', payload: {} })
     await admin.post('/v1/events', { id: 'evt_others', event: 'a', payload: {} })
     await admin.call('POST', `/v1/tenants/${id}/suspend`)
     await start({ KOLBAK_ROLES: 'dispatcher' })
     const parked = async () =>
-      (await db.pool.query<{ n: number }>('select count(*)::int as n from scheduled_deliveries where parked_at is not null')).rows[0]?.n
+      (await processes.db.pool.query<{ n: number }>('select count(*)::int as n from scheduled_deliveries where parked_at is not null'))
+        .rows[0]?.n
     await waitFor(async () => (await parked()) === 1)
-    await waitFor(() => receiver.received('/others').length === 1)
-    expect(receiver.received('/theirs')).to.have.length(0)
+    await waitFor(() => processes.receiver.received('/others').length === 1)
+    expect(processes.receiver.received('/theirs')).to.have.length(0)
 
     await admin.call('POST', `/v1/tenants/${id}/resume`)
-    await waitFor(() => receiver.received('/theirs').length === 1, { what: 'what was parked to arrive' })
-    expect(receiver.received('/theirs')[0]?.body.id).to.equal('evt_theirs')
+    await waitFor(() => processes.receiver.received('/theirs').length === 1, { what: 'what was parked to arrive' })
+    expect(processes.receiver.received('/theirs')[0]?.body.id).to.equal('evt_theirs')
     await waitFor(async () => (await parked()) === 0)
   })
   it("a revoked client's tokens stop working within a second in every process, the busy ones too", async () => {

@@ -1,55 +1,19 @@
 import { expect } from 'chai'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { cluster } from '../support/cluster.ts'
 import { load } from '../support/load.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import {
-  type Client,
-  clientOf,
-  endService,
-  type RunningService,
-  startService,
-  temporaryFolder,
-  type WebhookAnswer,
-} from '../support/service.ts'
+import { clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('two processes on one database', function () {
   this.timeout(120_000)
-  let db: TestDatabase
-  let folders: string[]
-  let services: RunningService[]
-  let receiver: Receiver
-
-  const start = async (variables: Record<string, string> = {}) => {
-    const folder = await temporaryFolder()
-    folders.push(folder)
-    const service = await startService(folder, {
-      DATABASE_URL: db.url,
-      KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
-      KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
-      KOLBAK_LEASE_MS: '1000',
-      KOLBAK_CLAIM_MS: '3000',
-      KOLBAK_REQUEST_TIMEOUT_MS: '1000',
-      KOLBAK_CONNECT_TIMEOUT_MS: '500',
-      KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3',
-      ...variables,
-    })
-    services.push(service)
-    return service
-  }
-  beforeEach(async () => {
-    folders = []
-    services = []
-    ;[db, receiver] = await Promise.all([freshDatabase(), startReceiver()])
+  const processes = cluster({
+    KOLBAK_LEASE_MS: '1000',
+    KOLBAK_CLAIM_MS: '3000',
+    KOLBAK_REQUEST_TIMEOUT_MS: '1000',
+    KOLBAK_CONNECT_TIMEOUT_MS: '500',
+    KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3',
   })
-  afterEach(async () => {
-    await Promise.all(services.map((service, i) => endService(service, folders[i]!)))
-    await receiver.close()
-    await db.drop()
-  })
-  const ids = (path: string) => receiver.received(path).map((request) => String(request.headers['webhook-id']))
-  const subscribe = (api: Client, path: string) =>
-    api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event: 'load.*' })
+  const { start, ids, subscribe } = processes
 
   it('share the work, deliver each message once, and take tokens and changes of one another', async () => {
     const [one, two] = await Promise.all([start(), start()])
@@ -91,7 +55,7 @@ describe('two processes on one database', function () {
   it('leave to others what a frozen one held, and do no harm when it wakes', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
-    receiver.answer('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
+    processes.receiver.answer('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
     const webhook = await subscribe(api, '/frozen')
     const posting = load(one.url, `Bearer ${api.token}`, { perSecond: 80 })
     await waitFor(() => posting.accepted.length > 80)

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { rename, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Crash } from '../support/crash-at.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
-import { type Fact, spawnService, temporaryFolder } from '../support/service.ts'
+import { freePort } from '../support/free-ports.ts'
+import { type Fact, givenKeys, spawnService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 type Child = ReturnType<typeof spawnService>
@@ -62,8 +62,7 @@ export async function apartFromOneAnother(roles: readonly string[]): Promise<Pro
   const folders = await Promise.all(roles.map(temporaryFolder))
   const variables = {
     DATABASE_URL: db.url,
-    KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
-    KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
+    ...givenKeys,
   }
   const starts = roles.map((role, i) => ({ roles: role, dataDir: folders[i]! }))
   return supervised(starts, variables, db.url, async () => {
@@ -156,13 +155,4 @@ function supervise(roles: string, url: string, start: () => Child, onFailure: (w
       await once(child, 'exit')
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  if (address === null || typeof address !== 'object') throw new Error('no free port')
-  return address.port
 }

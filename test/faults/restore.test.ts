@@ -1,6 +1,3 @@
-import { execFile } from 'node:child_process'
-import { join } from 'node:path'
-import { env } from 'node:process'
 import { expect } from 'chai'
 import pg from 'pg'
 import { readConfig } from '../../src/config.ts'
@@ -9,12 +6,14 @@ import { type Refilled, refill } from '../../src/refill.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, type Engine, enginesFor } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
+import { runProgram } from '../support/programs.ts'
 import { failures, type Received, type Receiver, startReceiver } from '../support/receiver.ts'
 import {
   type Client,
   clientOf,
   type DeliveryAnswer,
   endService,
+  givenKeys,
   type Page,
   type RunningService,
   startService,
@@ -45,8 +44,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
     let api: Client
     const variables = () => ({
       DATABASE_URL: database.url,
-      KOLBAK_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'),
-      KOLBAK_JWT_SECRET: Buffer.alloc(32, 8).toString('base64'),
+      ...givenKeys,
       KOLBAK_RETRY_DELAYS: '0.1,600,600,600',
       KOLBAK_LEASE_MS: '2000',
       KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: '1',
@@ -57,15 +55,8 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       service = await startService(dataDir, variables())
       api = await clientOf(service.url)
     }
-    const operate = async () => {
-      const file = join(import.meta.dirname, '../../src/operate.ts')
-      const environment = { PATH: env.PATH, KOLBAK_DATA_DIR: dataDir, ...variables(), ...(await enginesFor(database.url)) }
-      return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-        execFile(process.execPath, [file, 'refill'], { env: environment }, (error, out, err) =>
-          resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-        )
-      })
-    }
+    const operate = async () =>
+      runProgram('operate.ts', ['refill'], { KOLBAK_DATA_DIR: dataDir, ...variables(), ...(await enginesFor(database.url)) })
     const refilled = async (): Promise<Refilled> => {
       const { code, out, err } = await operate()
       expect(code, err).to.equal(0)

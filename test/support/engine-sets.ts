@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type Cassandra, sharedCassandra, startCassandra } from './engines/cassandra.ts'
-import { enginesAreRequired, whyNoJava } from './engines/jars.ts'
+import { needsJava } from './engines/jars.ts'
 import { startKafka } from './engines/kafka.ts'
 import { type EventStoreDbProcess, startEventStoreDb } from './eventstoredb/index.ts'
 
@@ -104,12 +104,7 @@ export function describeOn(title: string, engines: readonly Engine[], define: (t
   register(`${title} (on ${engines.join(', ')})`, function () {
     before(async function () {
       this.timeout(240_000) // jars are fetched the first time
-      const why = engines.some((engine) => engine !== 'eventstoredb') ? await whyNoJava : null
-      if (why !== null) {
-        if (enginesAreRequired) throw new Error(why)
-        console.warn(`    skipped: ${why}`)
-        this.skip()
-      }
+      if (engines.some((engine) => engine !== 'eventstoredb')) await needsJava(this)
       await useEngines(engines)
     })
     after(endEngines)

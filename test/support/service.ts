@@ -9,6 +9,12 @@ import { waitFor } from './wait-for.ts'
 
 export const admin = { id: 'admin', secret: 'a-secret-of-the-tests-that-is-long-enough' }
 
+/** For services on a Postgres that is given: all that share one have these. */
+export const givenKeys = {
+  KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
+  KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
+}
+
 export interface Fact {
   readonly msg: string
   readonly [field: string]: unknown

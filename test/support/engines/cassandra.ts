@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'cassandra-driver'
+import { freePort } from '../free-ports.ts'
 import { configuration, javaArguments } from './cassandra/command.ts'
-import { enginesAreRequired, jarsOf, whyNoJava } from './jars.ts'
+import { jarsOf, needsJava } from './jars.ts'
 import { makeCertificate } from './kafka/certificate.ts'
 
 export interface Cassandra {
@@ -26,17 +26,6 @@ export interface Cassandra {
   restart(): Promise<void>
   /** Ends the process and removes its data. */
   stop(): Promise<void>
-}
-
-/** A port that is free now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port was given')
-  return address.port
 }
 
 export interface CassandraServerOptions {
@@ -154,12 +143,8 @@ export async function stopCassandra(): Promise<void> {
  */
 export function describeWithJava(title: string, define: () => void): void {
   describe(title, () => {
-    before(async function () {
-      const why = await whyNoJava
-      if (why === null) return
-      if (enginesAreRequired) throw new Error(why)
-      console.warn(`    skipped: ${why}`)
-      this.skip()
+    before(function () {
+      return needsJava(this)
     })
     define()
   })

@@ -21,7 +21,16 @@ export const whyNoJava = (async (): Promise<string | null> => {
 })()
 
 /** Set where a missing engine is to fail the tests instead of skipping them. */
-export const enginesAreRequired = env.KOLBAK_TEST_REQUIRE_ENGINES === 'true'
+const enginesAreRequired = env.KOLBAK_TEST_REQUIRE_ENGINES === 'true'
+
+/** In a `before` hook of a suite that needs Java: where there is none it is skipped, aloud, or fails where engines are required. */
+export async function needsJava(context: Mocha.Context): Promise<void> {
+  const why = await whyNoJava
+  if (why === null) return
+  if (enginesAreRequired) throw new Error(why)
+  console.warn(`    skipped: ${why}`)
+  context.skip()
+}
 
 /**
  * Fetches the jars that a `pom.xml` names, once: they stay in a cache folder outside the checkout, one folder for each

@@ -1,4 +1,4 @@
-import { enginesAreRequired, whyNoJava } from './jars.ts'
+import { needsJava } from './jars.ts'
 import { type KafkaServer, startKafkaServer } from './kafka/server.ts'
 
 let shared: Promise<KafkaServer> | null = null
@@ -23,21 +23,13 @@ export async function stopKafka(): Promise<void> {
   )
 }
 
-const missing = await whyNoJava
-
-/** A suite that needs a real Kafka: where none can be started it is skipped, aloud, or fails if engines are required. */
+/** A suite that needs a real Kafka. */
 export function describeWithKafka(name: string, suite: (kafka: () => KafkaServer) => void): void {
-  if (missing !== null && !enginesAreRequired) {
-    describe(`${name} (skipped: ${missing})`, () => {
-      it('needs a real Kafka')
-    })
-    return
-  }
   describe(name, () => {
     let server: KafkaServer
     before(async function () {
       this.timeout(180_000) // the first time its jars are fetched
-      if (missing !== null) throw new Error(`Kafka cannot be started: ${missing}`)
+      await needsJava(this)
       server = await startKafka()
     })
     suite(() => server)
