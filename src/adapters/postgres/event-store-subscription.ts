@@ -1,4 +1,4 @@
-import type { Checkpoint, RecordedEvent } from '../../events/envelope.ts'
+import type { Checkpoint } from '../../events/envelope.ts'
 import { type Family, families } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
@@ -6,33 +6,14 @@ import { wake } from '../../lib/wake.ts'
 import type { EventBatch } from '../../ports/event-store.ts'
 import { toCheckpoint } from './event-store-append.ts'
 import type { Ask } from './event-store-query.ts'
+import { type EventRow, toRecordedEvent } from './event-store-rows.ts'
 import type { Tail } from './event-store-tail.ts'
 
-export interface EventRow {
-  readonly position: bigint | string
-  readonly id: string
-  readonly revision: number
-  readonly stream: string
-  readonly type: string
-  readonly data: string
-  readonly metadata: string
-}
 /** A place that was read and is not of the wanted families. */
 interface BarePosition {
   readonly position: bigint | string
   readonly data: null
 }
-export const toRecordedEvent = (row: EventRow): RecordedEvent =>
-  ({
-    id: row.id,
-    type: row.type,
-    data: JSON.parse(row.data),
-    metadata: JSON.parse(row.metadata),
-    stream: row.stream,
-    revision: row.revision,
-    position: toCheckpoint(row.position),
-  }) as RecordedEvent
-
 /** What read_events and events_head are told of the families: which tables, and of those which families (null: all). */
 export interface Wanted {
   readonly commands: boolean

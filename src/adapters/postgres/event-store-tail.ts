@@ -5,7 +5,7 @@ import { backoff, pause } from '../../lib/retry.ts'
 import { type Wake, wake } from '../../lib/wake.ts'
 import { toCheckpoint } from './event-store-append.ts'
 import type { Ask } from './event-store-query.ts'
-import { type EventRow, toRecordedEvent } from './event-store-subscription.ts'
+import { type EventRow, toRecordedEvent } from './event-store-rows.ts'
 
 /** Part of the newest events, as a subscription of some families sees it. */
 export interface Seen {
@@ -59,8 +59,6 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
       text: 'select events_head($1, $2) as head',
       values: [true, true],
     })
-    items = []
-    bytes = 0
     start = toCheckpoint(row?.head ?? '0')
     through = start
   }

@@ -9,7 +9,8 @@ import { dayPartitions, isMissingPartition } from './day-partitions.ts'
 import { type AppendItem, type AppendOutcome, encodeAppend, maxAppendBytes, toCheckpoint, writeAppends } from './event-store-append.ts'
 import { toPortError } from './event-store-errors.ts'
 import { askWithin } from './event-store-query.ts'
-import { type EventRow, subscription, toRecordedEvent, wantedOf } from './event-store-subscription.ts'
+import { type EventRow, toRecordedEvent } from './event-store-rows.ts'
+import { subscription, wantedOf } from './event-store-subscription.ts'
 import { tail } from './event-store-tail.ts'
 
 export interface PostgresEventStore extends EventStore {
