@@ -1,11 +1,11 @@
 // npm run bench [-- --scenarios single,batch,latency --seconds 6 --profile <folder>]
 // Kolbak as a user runs it (its own process, the embedded default, fsync on), a generator and a receiver in processes of their
 // own, and beside it, in the same run, the floor: the cheapest program that could do the job. Prints tables, writes JSON.
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import pg from 'pg'
+import { json, startKolbak } from './kolbak.ts'
 import { costOf, killAll, lineOf, postgresPids, start, stop } from './processes.ts'
 import type { Produced, Work } from './producers.ts'
 import type { Received } from './receiver.ts'
@@ -25,12 +25,6 @@ const chosen = options.scenarios.split(',').map((name) => {
   throw new Error(`no scenario ${name}: ${Object.keys(scenarios).join(', ')}`)
 })
 const seconds = Number(options.seconds)
-const json = async <T>(url: string, init: RequestInit = {}): Promise<T> => {
-  const response = await fetch(url, init)
-  if (!response.ok) throw new Error(`${init.method ?? 'GET'} ${url}: ${response.status} ${await response.text()}`)
-  return (await response.json()) as T
-}
-
 interface Result {
   readonly accepted: number
   readonly acceptedPerSecond: number
@@ -97,81 +91,22 @@ async function drive(target: Target, receiverUrl: string, work: Omit<Work, 'url'
   }
 }
 
-async function onKolbak(receiverUrl: string, { tenants, webhooksPerTenant, fanout, paths, work }: Scenario): Promise<Result> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-bench-'))
-  const secret = 'a-secret-of-the-benchmark-that-is-long-enough'
-  const service = start(
-    '../src/main.ts',
-    [],
-    {
-      PORT: '0',
-      KOLBAK_DATA_DIR: dataDir,
-      KOLBAK_ADMIN_CLIENT_ID: 'bench',
-      KOLBAK_ADMIN_CLIENT_SECRET: secret,
-      KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
-      KOLBAK_EVENTS_PER_SECOND: '1000000',
-      KOLBAK_REQUESTS_PER_SECOND: '1000000',
-    },
-    options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile}`],
-  )
+async function onKolbak(receiverUrl: string, scenario: Scenario): Promise<Result> {
+  const kolbak = await startKolbak(receiverUrl, scenario, options.profile)
   try {
-    const url = await lineOf(service, (line) => (line.includes('kolbak.ready') ? (JSON.parse(line) as { url: string }).url : undefined))
-    const tokenOf = async (client: string, clientSecret: string) =>
-      (
-        await json<{ access_token: string }>(`${url}/v1/auth`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify({ grant_type: 'client_credentials', client_id: client, client_secret: clientSecret }),
-        })
-      ).access_token
-    const post = <T>(token: string, path: string, body: object) =>
-      json<T>(`${url}${path}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
-        body: JSON.stringify(body),
-      })
-    const admin = await tokenOf('bench', secret)
-    const tokens: string[] = []
-    for (let t = 0; t < tenants; t++) {
-      if (tenants === 1) tokens.push(admin)
-      else {
-        const tenant = (await post<{ data: { id: string } }>(admin, '/v1/tenants', { name: `Tenant ${t}` })).data.id
-        const scopes = ['write:events', 'write:webhooks', 'read:webhooks']
-        const client = await post<{ data: { client_id: string; client_secret: string } }>(admin, `/v1/tenants/${tenant}/clients`, {
-          name: 'bench',
-          scopes,
-        })
-        tokens.push(await tokenOf(client.data.client_id, client.data.client_secret))
-      }
-      for (let w = 0; w < webhooksPerTenant; w++)
-        await post(tokens[t]!, '/v1/webhooks', {
-          callback_url: `${receiverUrl}${paths[w % paths.length]}/${t}/${w}`,
-          event: fanout ? 'bench.*' : `bench.w${w}`,
-        })
-    }
-    const password = (await readFile(join(dataDir, 'postgres-password'), 'utf8')).trim()
-    const port = (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[3]
-    const database = new pg.Client(`postgres://kolbak:${password}@127.0.0.1:${port}/kolbak`)
-    await database.connect()
     const target: Target = {
-      ...{ url, dataDir, pid: service.pid ?? 0 },
+      ...{ url: kolbak.url, dataDir: kolbak.dataDir, pid: kolbak.pid },
       async commits() {
-        await database.query('select pg_stat_force_next_flush()')
-        const { rows } = await database.query('select xact_commit from pg_stat_database where datname = current_database()')
+        await kolbak.database.query('select pg_stat_force_next_flush()')
+        const { rows } = await kolbak.database.query('select xact_commit from pg_stat_database where datname = current_database()')
         return Number(rows[0].xact_commit)
       },
     }
-    const events = Array.from({ length: webhooksPerTenant }, (_, w) => (fanout ? 'bench.posted' : `bench.w${w}`))
-    const hanging = paths.filter((path) => path === '/hanging').length / paths.length
-    const copies = fanout ? webhooksPerTenant : 1 - hanging
-    await drive(target, receiverUrl, { ...work, tokens, events, seconds: 2 }, copies) // warm
-    const result = await drive(target, receiverUrl, { ...work, tokens, events, seconds }, copies)
-    await database.end()
-    await stop(service)
-    return result
+    const { tokens, events, copies } = kolbak
+    await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds: 2 }, copies) // warm
+    return await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds }, copies)
   } finally {
-    service.kill('SIGKILL')
-    await rm(dataDir, { recursive: true, force: true })
+    await kolbak.stop()
   }
 }
 

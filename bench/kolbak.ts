@@ -1,0 +1,107 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { lineOf, start, stop } from './processes.ts'
+import type { Scenario } from './scenarios.ts'
+
+export const json = async <T>(url: string, init: RequestInit = {}): Promise<T> => {
+  const response = await fetch(url, init)
+  if (!response.ok) throw new Error(`${init.method ?? 'GET'} ${url}: ${response.status} ${await response.text()}`)
+  return (await response.json()) as T
+}
+
+/** Kolbak as a user runs it, in a process of its own on the embedded default, with a scenario's tenants and webhooks. */
+export interface Kolbak {
+  readonly url: string
+  readonly pid: number
+  readonly dataDir: string
+  /** Of an admin. */
+  readonly admin: string
+  /** One for each tenant. */
+  readonly tokens: readonly string[]
+  /** Names to post, in turn. */
+  readonly events: readonly string[]
+  /** How often each event comes to an endpoint that answers, on average. */
+  readonly copies: number
+  readonly database: pg.Client
+  /** Ends it and removes its data. */
+  stop(): Promise<void>
+}
+
+/** @param profile a folder for a CPU profile, written when it ends */
+export async function startKolbak(
+  receiverUrl: string,
+  { tenants, webhooksPerTenant, fanout, paths }: Omit<Scenario, 'what' | 'work' | 'floor'>,
+  profile?: string,
+): Promise<Kolbak> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-bench-'))
+  const secret = 'a-secret-of-the-benchmark-that-is-long-enough'
+  const service = start(
+    '../src/main.ts',
+    [],
+    {
+      PORT: '0',
+      KOLBAK_DATA_DIR: dataDir,
+      KOLBAK_ADMIN_CLIENT_ID: 'bench',
+      KOLBAK_ADMIN_CLIENT_SECRET: secret,
+      KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
+      KOLBAK_EVENTS_PER_SECOND: '1000000',
+      KOLBAK_REQUESTS_PER_SECOND: '1000000',
+    },
+    profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`],
+  )
+  let database: pg.Client | undefined
+  const end = async () => {
+    await database?.end()
+    await stop(service)
+    await rm(dataDir, { recursive: true, force: true })
+  }
+  try {
+    const url = await lineOf(service, (line) => (line.includes('kolbak.ready') ? (JSON.parse(line) as { url: string }).url : undefined))
+    const tokenOf = async (client: string, clientSecret: string) =>
+      (
+        await json<{ access_token: string }>(`${url}/v1/auth`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ grant_type: 'client_credentials', client_id: client, client_secret: clientSecret }),
+        })
+      ).access_token
+    const post = <T>(token: string, path: string, body: object) =>
+      json<T>(`${url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+        body: JSON.stringify(body),
+      })
+    const admin = await tokenOf('bench', secret)
+    const tokens: string[] = []
+    for (let t = 0; t < tenants; t++) {
+      if (tenants === 1) tokens.push(admin)
+      else {
+        const tenant = (await post<{ data: { id: string } }>(admin, '/v1/tenants', { name: `Tenant ${t}` })).data.id
+        const scopes = ['write:events', 'write:webhooks', 'read:webhooks']
+        const client = await post<{ data: { client_id: string; client_secret: string } }>(admin, `/v1/tenants/${tenant}/clients`, {
+          name: 'bench',
+          scopes,
+        })
+        tokens.push(await tokenOf(client.data.client_id, client.data.client_secret))
+      }
+      for (let w = 0; w < webhooksPerTenant; w++)
+        await post(tokens[t]!, '/v1/webhooks', {
+          callback_url: `${receiverUrl}${paths[w % paths.length]}/${t}/${w}`,
+          event: fanout ? 'bench.*' : `bench.w${w}`,
+        })
+    }
+    const password = (await readFile(join(dataDir, 'postgres-password'), 'utf8')).trim()
+    const port = (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[3]
+    database = new pg.Client(`postgres://kolbak:${password}@127.0.0.1:${port}/kolbak`)
+    await database.connect()
+    const events = Array.from({ length: webhooksPerTenant }, (_, w) => (fanout ? 'bench.posted' : `bench.w${w}`))
+    const hanging = paths.filter((path) => path === '/hanging').length / paths.length
+    const copies = fanout ? webhooksPerTenant : 1 - hanging
+    return { url, pid: service.pid ?? 0, dataDir, admin, tokens, events, copies, database, stop: end }
+  } catch (error) {
+    await end()
+    throw error
+  }
+}
