@@ -47,6 +47,11 @@ const counts = [processes, rest].map(({ output, code }) => {
   const failed = Number(found[2])
   return { passed: Number(found[1]), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: Number(found[3] ?? 0) }
 })
+// Once more what failed: a report of a CI often shows only the end.
+for (const { output } of [processes, rest]) {
+  const failures = /^ +\d+ failing$[\s\S]*?(?=^\d+ passed, )/m.exec(output)
+  if (failures !== null) console.log(`\n${failures[0].trimEnd()}\n`)
+}
 const sum = (of: 'passed' | 'failed' | 'skipped') => counts.reduce((all, count) => all + count[of], 0)
 console.log(`${sum('passed')} passed, ${sum('failed')} failed${sum('skipped') > 0 ? `, ${sum('skipped')} skipped` : ''}`)
 process.exitCode = sum('failed') === 0 ? 0 : 1

@@ -1,10 +1,24 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { expect } from 'chai'
 import pg from 'pg'
+import type { Load } from '../support/load.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
 import { endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
 import { survives } from '../support/survives.ts'
 import { waitFor } from '../support/wait-for.ts'
+
+/** Every statement that would write answers as on a full disk. */
+const onWrite = (body: string) =>
+  `create or replace function public.disk_is_full() returns trigger language plpgsql as $$ begin ${body}; end $$`
+const fullDisk = [
+  onWrite("raise 'could not extend file: No space left on device' using errcode = 'disk_full'"),
+  `do $$ declare t regclass; begin
+     for t in select oid from pg_class where relkind in ('r', 'p') and not relispartition
+                 and relnamespace::regnamespace::text !~ '^(pg_|information_schema)' loop
+       execute format('create trigger disk_is_full before insert or update on %s execute function public.disk_is_full()', t);
+     end loop; end $$`,
+]
 
 describe('Postgres failing under load', function () {
   this.timeout(120_000)
@@ -41,6 +55,37 @@ describe('Postgres failing under load', function () {
           await waitFor(async () => ((await client.query(`select ${ours}`)).rowCount ?? 0) > 2, { what: 'it to have connected' })
           await client.query(`select pg_terminate_backend(pid) ${ours}`)
         })
+    })
+  })
+  /** While a fault lasts: hundreds of posts are refused, reads go on, nothing loops without a pause. */
+  const refuses = async (posting: Load, begin: readonly string[], end: readonly string[]) => {
+    const query = (statements: readonly string[]) =>
+      onDatabase(async (client) => {
+        for (const statement of statements) await client.query(statement)
+      })
+    const refusals = () => posting.answers.get(503) ?? 0
+    const [refused, said] = [refusals(), service.facts.length]
+    await query(begin)
+    await waitFor(() => refusals() > refused, { ms: 10_000, what: 'a post to be refused' })
+    const accepted = posting.accepted.length
+    await waitFor(() => refusals() - refused > 500, { ms: 30_000, what: 'posts to be refused' })
+    expect(posting.accepted.length - accepted, 'accepted meanwhile').to.be.lessThan(10)
+    expect(service.facts.length - said, 'lines that it logged meanwhile').to.be.lessThan(3 * (refusals() - refused))
+    await query(end)
+  }
+  it('loses nothing when it can only be read for a while', async () => {
+    await survives(service, receiver, async (posting) => {
+      const reload = 'select pg_reload_conf()'
+      await refuses(
+        posting,
+        ['alter system set default_transaction_read_only = on', reload],
+        ['set default_transaction_read_only = off', 'alter system reset default_transaction_read_only', reload],
+      )
+    })
+  })
+  it('loses nothing when its disk is full for a while', async () => {
+    await survives(service, receiver, async (posting) => {
+      await refuses(posting, fullDisk, [onWrite('return null')])
     })
   })
   it('starts it again when it is killed, and loses nothing', async () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { load } from './load.ts'
+import { type Load, load } from './load.ts'
 import type { Receiver } from './receiver.ts'
 import { clientOf, type RunningService } from './service.ts'
 import { waitFor } from './wait-for.ts'
@@ -11,14 +11,14 @@ import { waitFor } from './wait-for.ts'
 export async function survives(
   service: RunningService,
   receiver: Receiver,
-  fault: () => Promise<void>,
+  fault: (posting: Load) => Promise<void>,
   { perSecond = 150 } = {},
 ): Promise<{ accepted: number; refused: number; repeated: number }> {
   const api = await clientOf(service.url)
   await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
   const posting = load(service.url, `Bearer ${api.token}`, { perSecond })
   await waitFor(() => posting.accepted.length > perSecond, { ms: 30_000 })
-  await fault()
+  await fault(posting)
   const before = posting.accepted.length
   await waitFor(() => posting.accepted.length > before + perSecond, { ms: 60_000, what: 'events to be accepted again' }).catch(
     (error: unknown) => {

@@ -1,0 +1,93 @@
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { cluster } from '../support/cluster.ts'
+import { type Load, load } from '../support/load.ts'
+import { clientOf, type DeliveryAnswer, type Page } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const preload = `--import ${join(import.meta.dirname, '../support/moved-clock.mjs')}`
+const wrongBy = (...minutes: number[]) => ({
+  NODE_OPTIONS: preload,
+  TEST_CLOCK_MS: minutes.map((minute) => minute * 60_000).join(','),
+})
+const delaySeconds = 2
+
+describe('clocks that are wrong', function () {
+  this.timeout(120_000)
+  const processes = cluster({ KOLBAK_RETRY_DELAYS: `${delaySeconds},${delaySeconds}` })
+  const { start, subscribe } = processes
+
+  /** Each event's first request is answered with a 503, and its second with a 200. @returns the milliseconds between the two, by event */
+  const refusingOnce = (path: string) => {
+    const first = new Map<string, number>()
+    const waited = new Map<string, number>()
+    processes.receiver.answer(path, (request, response) => {
+      const id = String(request.headers['webhook-id'])
+      const before = first.get(id)
+      if (before === undefined) first.set(id, request.at)
+      else waited.set(id, request.at - before)
+      response.writeHead(before === undefined ? 503 : 200).end()
+    })
+    return waited
+  }
+  const all = async (path: string, loads: readonly Load[], waited: ReadonlyMap<string, number>) => {
+    await Promise.all(loads.map((one) => one.stop()))
+    const accepted = loads.flatMap((one) => one.accepted)
+    await waitFor(() => accepted.every((id) => waited.has(id)), { ms: 30_000, what: 'all retries to arrive' })
+    // 20 % of jitter; and a receiver that is late for the first request shortens what it sees.
+    const early = [...waited].filter(([, ms]) => ms < delaySeconds * 800 - 200)
+    expect(early, 'retries before their time').to.deep.equal([])
+    expect(processes.receiver.received(path), 'requests').to.have.length(2 * accepted.length)
+    expect([...loads[0]!.answers.keys()]).to.deep.equal([202])
+  }
+
+  it('between processes: no retry is early, none is lost, none is repeated', async () => {
+    const [behind, ahead] = await Promise.all([start(wrongBy(-30)), start(wrongBy(30))])
+    const api = await clientOf(behind.url)
+    await subscribe(api, '/skewed')
+    const waited = refusingOnce('/skewed')
+    const other = await clientOf(ahead.url)
+    const loads = [
+      load(behind.url, `Bearer ${api.token}`, { perSecond: 30 }),
+      load(ahead.url, `Bearer ${other.token}`, { perSecond: 30, from: 100_000 }),
+    ]
+    await waitFor(() => loads.every((one) => one.accepted.length > 60), { ms: 20_000 })
+    await all('/skewed', loads, waited)
+  })
+
+  it('that are set back, and ahead, under load: no retry is early, none is lost, and the history says success', async () => {
+    const service = await start(wrongBy(0, -180, 60))
+    const api = await clientOf(service.url)
+    const webhook = await subscribe(api, '/jumping')
+    const waited = refusingOnce('/jumping')
+    let from = 0
+    const loads: Load[] = []
+    for (const jumps of [0, 1, 2]) {
+      if (jumps > 0) service.child.kill('SIGUSR2')
+      // A token's time is the clock's: after a jump ahead of it callers fetch a new one, as clients do.
+      const { token } = await clientOf(service.url)
+      const posting = load(service.url, `Bearer ${token}`, { perSecond: 40, from })
+      loads.push(posting)
+      from += 100_000
+      await waitFor(() => posting.accepted.length > 60, { ms: 20_000 })
+      // The next jump comes while retries of this part are owed.
+      await posting.stop()
+    }
+    await all('/jumping', loads, waited)
+    const { token } = await clientOf(service.url)
+    await waitFor(
+      async () => {
+        const open = await Promise.all(
+          ['pending', 'retrying', 'failed', 'discarded'].map(async (status) => {
+            const answer = await fetch(`${service.url}/v1/webhooks/${webhook.id}/deliveries?status=${status}`, {
+              headers: { authorization: `Bearer ${token}` },
+            })
+            return ((await answer.json()) as Page<DeliveryAnswer>).data.length
+          }),
+        )
+        return open.every((count) => count === 0)
+      },
+      { ms: 30_000, what: 'the history to say success of all' },
+    )
+  })
+})

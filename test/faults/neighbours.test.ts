@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import { freePort } from '../support/free-ports.ts'
+import { isFull } from '../support/is-full.ts'
+import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
+import { type Client, clientOf, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+
+/** Seconds of traffic that one p99 is taken of. */
+const seconds = isFull ? 8 : 4
+const runs = 3
+/** The promise; a shorter run beside other tests on a busy machine is only to see that nothing stands in front of anything. */
+const bound = (alone: number) => (isFull ? Math.max(2 * alone, alone + 20) : Math.max(3 * alone, alone + 150))
+
+interface Post {
+  readonly token: string
+  readonly event: string
+  readonly perSecond: number
+  /** Events in each post. Default 1. */
+  readonly batch?: number
+}
+
+describe('a good endpoint beside bad ones', function () {
+  this.timeout(180_000)
+  let dataDir: string
+  let service: RunningService
+  let receiver: Receiver
+  let refused: number
+  let good: Client
+  beforeEach(async () => {
+    dataDir = await temporaryFolder()
+    ;[service, receiver, refused] = await Promise.all([startService(dataDir), startReceiver(), freePort()])
+    receiver.answer('/hangs', failures.hangs)
+    receiver.answer('/ten', (_request, response) => setTimeout(() => response.end(), 10_000))
+    for (let n = 0; n < 26; n++) receiver.answer(`/slow/${n}`, (_request, response) => setTimeout(() => response.end(), 14_000))
+    good = await tenant('Good')
+    await subscribe(good, receiver.url('/good'), 'load.good')
+  })
+  afterEach(async () => {
+    await receiver.close()
+    await endService(service, dataDir)
+  })
+
+  /** A client of a tenant of its own. */
+  const tenant = async (name: string): Promise<Client> => {
+    const admin = await clientOf(service.url)
+    const { data } = await admin.post<{ data: { id: string } }>('/v1/tenants', { name })
+    const { data: client } = await admin.post<{ data: { client_id: string; client_secret: string } }>(`/v1/tenants/${data.id}/clients`, {
+      name,
+      scopes: ['write:events', 'read:webhooks', 'write:webhooks'],
+    })
+    return clientOf(service.url, { id: client.client_id, secret: client.client_secret })
+  }
+  const subscribe = (api: Client, url: string, event: string) => api.post('/v1/webhooks', { callback_url: url, event })
+
+  /** Posts at fixed rates for a while. @returns end to end milliseconds of what came to `/good`, ascending */
+  const latencies = async (posts: readonly Post[]): Promise<number[]> => {
+    const postedAt = new Map<string, number>()
+    const under: Promise<unknown>[] = []
+    const seen = receiver.received('/good').length
+    const end = performance.now() + seconds * 1_000
+    const at = async ({ token, event, perSecond, batch = 1 }: Post) => {
+      const begun = performance.now()
+      for (let n = 0; begun + (n * 1_000) / perSecond < end; n++) {
+        await sleep(Math.max(0, begun + (n * 1_000) / perSecond - performance.now()))
+        const id = `${event}:${begun}:${n}`.replaceAll('.', '_')
+        if (event === 'load.good') postedAt.set(id, performance.now())
+        under.push(
+          fetch(`${service.url}/v1/events${batch > 1 ? '/batch' : ''}`, {
+            method: 'POST',
+            headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+            body: JSON.stringify(
+              batch > 1
+                ? { events: Array.from({ length: batch }, (_, part) => ({ id: `${id}_${part}`, event, payload: { id } })) }
+                : { id, event, payload: { id } },
+            ),
+          }).then(async (response) => {
+            await response.arrayBuffer()
+            expect(response.status).to.equal(202)
+          }),
+        )
+      }
+    }
+    await Promise.all(posts.map(at))
+    await Promise.all(under)
+    const arrived = () => receiver.received('/good').slice(seen)
+    // What has not come after ten more seconds counts as ten.
+    for (let i = 0; i < 1_000 && arrived().length < postedAt.size; i++) await sleep(10)
+    const came = new Map(arrived().map((request) => [String(request.headers['webhook-id']), request.at]))
+    return [...postedAt].map(([id, posted]) => (came.get(id) ?? posted + 10_000) - posted).sort((a, b) => a - b)
+  }
+  const p99 = (sorted: readonly number[]) => sorted[Math.floor(sorted.length * 0.99)]!
+  const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
+
+  /** Alone and beside, in turn; the medians of the runs' p99. */
+  const compare = async (beside: readonly Post[], perSecond = 40) => {
+    const mine: Post = { token: good.token, event: 'load.good', perSecond }
+    await latencies([mine]) // warm
+    const alone: number[] = []
+    const together: number[] = []
+    for (let run = 0; run < runs; run++) {
+      alone.push(p99(await latencies([mine])))
+      together.push(p99(await latencies([mine, ...beside])))
+    }
+    const round = (values: readonly number[]) => values.map((ms) => Math.round(ms)).join(', ')
+    console.log(`      p99 alone ${round(alone)} ms, beside them ${round(together)} ms`)
+    expect(median(together)).to.be.at.most(bound(median(alone)))
+  }
+
+  it('keeps its p99 while one hangs with half of all traffic, one answers in 10 s, one refuses', async () => {
+    const bad = await tenant('Bad')
+    await subscribe(bad, receiver.url('/hangs'), 'load.hangs')
+    await subscribe(bad, receiver.url('/ten'), 'load.ten')
+    await subscribe(bad, `http://127.0.0.1:${refused}/`, 'load.refused')
+    await compare([
+      { token: bad.token, event: 'load.hangs', perSecond: 80 },
+      { token: bad.token, event: 'load.ten', perSecond: 20 },
+      { token: bad.token, event: 'load.refused', perSecond: 20 },
+    ])
+  })
+  it('keeps its p99 while they are its own tenant’s', async () => {
+    await subscribe(good, receiver.url('/hangs'), 'load.hangs')
+    await subscribe(good, receiver.url('/ten'), 'load.ten')
+    await compare([
+      { token: good.token, event: 'load.hangs', perSecond: 40 },
+      { token: good.token, event: 'load.ten', perSecond: 20 },
+    ])
+  })
+  it('keeps its p99 while 26 endpoints of many tenants answer 200 after 14 s', async () => {
+    const tenants = await Promise.all(Array.from({ length: 13 }, (_, n) => tenant(`Slow ${n}`)))
+    const posts: Post[] = []
+    for (const [n, slow] of tenants.entries()) {
+      for (const path of [2 * n, 2 * n + 1]) await subscribe(slow, receiver.url(`/slow/${path}`), `load.slow`)
+      posts.push({ token: slow.token, event: 'load.slow', perSecond: 8 })
+    }
+    await compare(posts)
+  })
+  it('keeps its p99 while another tenant posts fifty times as much', async () => {
+    const greedy = await tenant('Greedy')
+    for (let n = 0; n < 10; n++) await subscribe(greedy, receiver.url(`/greedy/${n}`), `load.greedy${n}`)
+    const posts = Array.from({ length: 10 }, (_, n) => ({ token: greedy.token, event: `load.greedy${n}`, perSecond: 2, batch: 25 }))
+    await compare(posts, 10)
+  })
+})
