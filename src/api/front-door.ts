@@ -1,4 +1,4 @@
-import { createServer, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { codeOf } from '../lib/errors.ts'
 import { pause } from '../lib/retry.ts'
@@ -18,6 +18,8 @@ export interface FrontDoor {
 
 /** Longer than the usual idle times of clients and load balancers, so that they close first and lose no request to it. */
 const keepAliveMs = 65_000
+/** To read what they were refused with, for callers who leave their side open. */
+const lingerMs = 1_000
 
 /**
  * @param slowRequestMs for the whole of a request to arrive
@@ -57,32 +59,67 @@ const starting: RequestListener = (req, res) => {
 function serverFor(listener: RequestListener, slowRequestMs: number): Server {
   /** The last answer of each connection, to tell whether a broken request still can be answered. */
   const answers = new WeakMap<Duplex, ServerResponse>()
+  /** Connections that are over: nothing more that comes on them is carried out. */
+  const refused = new WeakSet<Duplex>()
   const server = createServer(
     {
       requestTimeout: slowRequestMs,
       headersTimeout: slowRequestMs,
       keepAliveTimeout: keepAliveMs,
       connectionsCheckingInterval: Math.min(1_000, slowRequestMs / 4),
+      insecureHTTPParser: false, // whatever NODE_OPTIONS says
+      requireHostHeader: false, // Node's own refusal lets the next request of the connection pass: see isAmbiguous
     },
     (req, res) => {
+      if (refused.has(req.socket)) return
+      if (isAmbiguous(req)) {
+        refuse(req.socket, notHttp())
+        return
+      }
       answers.set(req.socket, res)
       listener(req, res)
     },
   )
-  server.on('clientError', (error, socket) => {
+  /** One answer, and the connection ends, whether its caller hangs up or not. */
+  const refuse = (socket: Duplex, error: ApiError) => {
+    refused.add(socket)
     const last = answers.get(socket)
-    const isAnswered = last === undefined || last.writableFinished
-    if (last !== undefined && !isAnswered && last.req.complete) {
+    const destroy = () => socket.destroy()
+    if (last !== undefined && !last.writableFinished && last.req.complete) {
       // The next request is the broken one: the answer that is under way goes first, and is the last.
-      last.once('finish', () => socket.end())
+      last.once('finish', () => {
+        socket.end()
+        setTimeout(destroy, lingerMs).unref()
+      })
       return
     }
+    // Else a body that still comes in would be carried out after all.
+    const isUnderWay = last !== undefined && !last.writableFinished
+    if (isUnderWay) socket.end(rawAnswer(error), destroy)
+    else socket.end(rawAnswer(error))
+    setTimeout(destroy, lingerMs).unref()
+  }
+  server.on('clientError', (error, socket) => {
+    const last = answers.get(socket)
     // A refused request whose body still came, and too slowly, has had its answer.
     const wasRefused = last?.headersSent === true && !last.req.complete
     if (!socket.writable || wasRefused || codeOf(error) === 'ECONNRESET') socket.destroy()
-    else socket.end(rawAnswer(brokenRequest(error)))
+    else if (!refused.has(socket)) refuse(socket, brokenRequest(error))
   })
   return server
+}
+
+/**
+ * Whether the head leaves a doubt about where the request ends or whom it is for, which Node's parser lets pass: another
+ * server on the way may have read it otherwise (request smuggling; RFC 9112, 2.3, 3.2 and 6.1).
+ */
+function isAmbiguous({ httpVersion, headers, rawHeaders }: IncomingMessage): boolean {
+  const encoding = headers['transfer-encoding']
+  if (httpVersion !== '1.1') return httpVersion !== '1.0' || encoding !== undefined
+  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return true
+  let hosts = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]!.length === 4 && rawHeaders[i]!.toLowerCase() === 'host') hosts++
+  return hosts !== 1
 }
 
 /** What is wrong with a request that Node could not read, or that took too long to come. */
@@ -93,9 +130,10 @@ function brokenRequest(error: Error): ApiError {
     case 'HPE_HEADER_OVERFLOW':
       return new ApiError('headers_too_large', 'The headers are larger than what is taken here.')
     default:
-      return new ApiError('invalid_request', 'This is not a request of HTTP/1.1.')
+      return notHttp()
   }
 }
+const notHttp = () => new ApiError('invalid_request', 'This is not a request of HTTP/1.1.')
 function rawAnswer(error: ApiError): string {
   const code: ErrorCode = error.code
   const body = JSON.stringify(errorEnvelope(problemOf(error)))

@@ -14,7 +14,7 @@ describe('HTTP', () => {
   after(() => api.stop())
 
   /** Sends bytes as they are and reads until the server closes. */
-  const raw = (...parts: readonly string[]): Promise<string> =>
+  const raw = (...parts: readonly (string | Buffer)[]): Promise<string> =>
     new Promise((resolve, reject) => {
       const socket = connect(api.port, '127.0.0.1')
       let answer = ''
@@ -24,6 +24,27 @@ describe('HTTP', () => {
       socket.on('error', reject)
       socket.on('close', () => resolve(answer))
       for (const part of parts) socket.write(part)
+    })
+  /** Sends a beginning, then drops of it, and goes on when the server has said that it is done; reads until the server is gone. */
+  const stubborn = (beginning: string, drop: string): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connect({ port: api.port, host: '127.0.0.1', allowHalfOpen: true })
+      let answer = ''
+      let isOver = false
+      socket.on('data', (chunk) => {
+        answer += chunk
+      })
+      socket.on('end', () => {
+        isOver = true
+      })
+      socket.write(beginning)
+      // What is written to a connection that the other side has left comes back as a reset.
+      const drip = setInterval(() => socket.write(isOver && drop === '' ? ' ' : drop), 50)
+      socket.on('error', () => undefined)
+      socket.on('close', () => {
+        clearInterval(drip)
+        resolve(answer)
+      })
     })
   const bodyOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4))
 
@@ -154,6 +175,27 @@ describe('HTTP', () => {
     it('for headers that do not come in time', async () => {
       expect(await raw('GET /health/live HTTP/1.1\r\nhost: x\r\nx-slow: ')).to.match(/^HTTP\/1\.1 408 /)
     })
+    for (const [what, head, drop] of [
+      ['a connection on which nothing comes', '', ''],
+      ['empty lines before a request', '\r\n', '\r\n'],
+      ['headers that never end', 'GET /v1/keys HTTP/1.1\r\nhost: x\r\n', 'a: b\r\n'],
+      ['a header that never ends', 'GET /v1/keys HTTP/1.1\r\nhost: x\r\na: ', 'b'],
+      ['a body in chunks that never ends', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n', '1\r\n \r\n'],
+      ['a chunk whose size never ends', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n', '0'],
+      ['a chunk whose extensions never end', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n', '1;a'],
+      ['a body of the length announced that never ends', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n', ' '],
+    ] as const)
+      it(`for ${what}, and the connection ends though the caller does not hang up`, async () => {
+        const withBody = head.startsWith('POST') ? `authorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\n\r\n` : ''
+        const produced = api.produced.length
+        const started = performance.now()
+        const answer = await stubborn(head + withBody, drop)
+        // A broken size is refused as soon as it can be none.
+        expect(answer).to.match(/^HTTP\/1\.1 40[08] /)
+        expect(answer.match(/HTTP\/1\.1 /g)).to.have.length(1)
+        expect(performance.now() - started).to.be.lessThan(5_000)
+        expect(api.produced).to.have.length(produced)
+      })
     it('for a body that drips', async () => {
       const socket = connect(api.port, '127.0.0.1')
       let answer = ''
@@ -219,6 +261,106 @@ describe('HTTP', () => {
         expect(answer.status).to.equal(400)
         expect(answer.get('error.code')).to.equal('ambiguous_credentials')
       }
+    })
+  })
+
+  describe('400, once, for a request that another server may have read otherwise; what stands in it or after it is not carried out:', () => {
+    const event = (id: string) => JSON.stringify({ id, event: 'smuggled', payload: {} })
+    const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
+    const first = event('first')
+    const length = `content-length: ${first.length}`
+    const chunked = 'transfer-encoding: chunked'
+    const chunks = `${chunk(first)}0\r\n\r\n`
+    /** Heads without the empty line, then what follows it. */
+    const requests: Record<string, readonly [head: string, body: string]> = {
+      'two lengths that differ': [`${length}\r\ncontent-length: 0`, first],
+      'two lengths that differ, the shorter first': [`content-length: 0\r\n${length}`, first],
+      'the same length twice': [`${length}\r\n${length}`, first],
+      'a list of lengths': [`content-length: ${first.length}, ${first.length}`, first],
+      'a length with a sign': [`content-length: +${first.length}`, first],
+      'a negative length': ['content-length: -1', first],
+      'a length in hex': [`content-length: 0x${first.length.toString(16)}`, first],
+      'a length beyond all numbers': ['content-length: 99999999999999999999999', first],
+      'an empty length': ['content-length: ', ''],
+      'a length before a colon that stands apart': [`content-length : ${first.length}`, first],
+      'a length and chunks': [`${length}\r\n${chunked}`, chunks],
+      'chunks and a length': [`${chunked}\r\ncontent-length: 0`, chunks],
+      'chunks and a length that fits them': [`${chunked}\r\ncontent-length: ${chunks.length}`, chunks],
+      'chunked, identity': [`${chunked}, identity`, chunks],
+      'identity, chunked': ['transfer-encoding: identity, chunked', chunks],
+      'chunked, then identity': [`${chunked}\r\ntransfer-encoding: identity`, chunks],
+      'chunked twice': [`${chunked}\r\n${chunked}`, chunks],
+      'chunked, chunked': [`${chunked}, chunked`, chunks],
+      'gzip, chunked': ['transfer-encoding: gzip, chunked', chunks],
+      'identity alone': ['transfer-encoding: identity', chunks],
+      'identity and a length': [`transfer-encoding: identity\r\n${length}`, first],
+      'an empty coding and a length': [`transfer-encoding:\r\n${length}`, first],
+      'a coding that is nearly chunked': ['transfer-encoding: xchunked', chunks],
+      'chunked in quotes': ['transfer-encoding: "chunked"', chunks],
+      'chunked after a vertical tab': ['transfer-encoding: \x0bchunked', chunks],
+      'chunked before a colon that stands apart': ['transfer-encoding : chunked', chunks],
+      'chunked on a line of its own (obs-fold)': ['transfer-encoding:\r\n chunked', chunks],
+      'a length on a line of its own (obs-fold)': [`content-length:\r\n\t${first.length}`, first],
+      'any header that goes on in the next line (obs-fold)': [`x-other: a\r\n b\r\n${length}`, first],
+      'a line that ends in LF alone': [`x-other: a\n${length}`, first],
+      'a line that ends in CR alone': [`x-other: a\r${length}`, first],
+      'a NUL byte in a header': [`x-other: a\0b\r\n${length}`, first],
+      'a header without a colon': [`rubbish\r\n${length}`, first],
+      'a header without a name': [`: a\r\n${length}`, first],
+      'two hosts': [`host: y\r\n${length}`, first],
+      'a chunk size that is no number': [chunked, `xyz\r\n${first}\r\n0\r\n\r\n`],
+      'a chunk size with 0x': [chunked, `0x${chunks}`],
+      'a chunk size with a sign': [chunked, `+${chunks}`],
+      'a negative chunk size': [chunked, `-${chunks}`],
+      'a chunk size beyond all numbers': [chunked, `FFFFFFFFFFFFFFFFF${chunks}`],
+      'no chunk size': [chunked, `\r\n${first}\r\n0\r\n\r\n`],
+      'a space before a chunk size': [chunked, ` ${chunks}`],
+      'a space after a chunk size': [chunked, chunks.replace('\r\n', ' \r\n')],
+      'a chunk size that ends in LF alone': [chunked, chunks.replace('\r\n', '\n')],
+      'a chunk extension that ends in LF alone': [chunked, chunks.replace('\r\n', ';a\n')],
+      'a chunk that is longer than its size': [chunked, chunks.replace('\r\n0', 'X\r\n0')],
+      'a chunk that ends in LF alone': [chunked, chunks.replace('\r\n0', '\n0')],
+      'rubbish after the last chunk': [chunked, chunks.replace('0\r\n\r\n', '0\r\nrubbish\r\n\r\n')],
+      'a length after the last chunk': [chunked, chunks.replace('0\r\n\r\n', '0\r\ncontent-length: 5\r\n\r\n')],
+      'another coding after the last chunk': [chunked, chunks.replace('0\r\n\r\n', '0\r\ntransfer-encoding: identity\r\n\r\n')],
+    }
+    const credential = () => `authorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\n`
+    const second = () =>
+      `POST /v1/events HTTP/1.1\r\nhost: x\r\n${credential()}content-length: ${event('second').length}\r\n\r\n${event('second')}`
+    /** @param line the first of the request, and the one that names its host */
+    const refuses = async (head: string, body: string, line = 'POST /v1/events HTTP/1.1\r\nhost: x') => {
+      const produced = api.produced.length
+      const answer = await raw(Buffer.from(`${line}\r\n${credential()}${head}\r\n\r\n${body}${second()}`, 'latin1'))
+      expect(answer.match(/HTTP\/1\.1 \d+/g), answer).to.deep.equal(['HTTP/1.1 400'])
+      expect(answer).to.match(/connection: close/i)
+      expect(bodyOf(answer).error.code).to.equal('invalid_request')
+      expect((await api.call('GET', '/health/live')).status).to.equal(200)
+      expect(api.produced.slice(produced).map(({ record }) => record.messages[0]?.id)).to.deep.equal([])
+    }
+    for (const [what, [head, body]] of Object.entries(requests)) it(what, () => refuses(head, body))
+    for (const [what, line] of Object.entries({
+      'no host': 'POST /v1/events HTTP/1.1',
+      'chunks before HTTP/1.1 knew them': 'POST /v1/events HTTP/1.0\r\nhost: x\r\nconnection: keep-alive',
+      'a version without headers': 'POST /v1/events HTTP/0.9\r\nhost: x',
+      'a version that there is not': 'POST /v1/events HTTP/1.2\r\nhost: x',
+      'a path with a space': 'POST /v1/events x HTTP/1.1\r\nhost: x',
+    }))
+      it(what, () => refuses(chunked, chunks, line))
+    it('but not for two requests of which each is clear (so that the refusals above mean something)', async () => {
+      const produced = api.produced.length
+      const head = `POST /v1/events HTTP/1.1\r\nhost: x\r\n${credential()}`
+      const closing = second().replace('host: x', 'host: x\r\nconnection: close')
+      const answer = await raw(`${head}Transfer-Encoding:  Chunked \r\n\r\n${chunks}${head}${length}\r\n\r\n${first}${closing}`)
+      expect(answer.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 202', 'HTTP/1.1 202', 'HTTP/1.1 202'])
+      expect(api.produced.slice(produced).map(({ record }) => record.messages[0]?.id)).to.deep.equal(['first', 'first', 'second'])
+    })
+    it('and nothing after a request that ends the connection, or asks for a tunnel', async () => {
+      const produced = api.produced.length
+      const last = await raw(`GET /v1/keys HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n${second()}`)
+      expect(last.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 401'])
+      expect(await raw(`CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: x\r\n\r\n${second()}`)).to.equal('')
+      expect((await api.call('GET', '/health/live')).status).to.equal(200)
+      expect(api.produced).to.have.length(produced)
     })
   })
 
