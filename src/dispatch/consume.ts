@@ -4,6 +4,7 @@ import type { Log } from '../lib/log.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
 import { wake } from '../lib/wake.ts'
 import type { BusRecord, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
+import { describe } from '../projections/turn.ts'
 import type { DispatchMetrics } from './metrics.ts'
 import { type Offsets, type OffsetTracker, offsetTracker } from './offsets.ts'
 import type { Router } from './route.ts'
@@ -53,7 +54,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
         pool.query(
           `insert into unreadable_records (bus, partition, record_offset, error) values ($1, $2, $3, $4)
            on conflict (bus, partition, record_offset) do nothing`,
-          [bus.identity, partition, record.offset, error instanceof Error ? error.message : String(error)],
+          [bus.identity, partition, record.offset, describe(error)],
         ),
       { onError: (cause, delayMs) => log.warn({ error: cause, delayMs }, 'record.set_aside_failed') },
     )

@@ -49,26 +49,51 @@ export function encodeRecord(record: MessageRecord): Buffer {
   return Buffer.concat([size, json, ...record.messages.map((m) => m.payload)])
 }
 
-/** Throws when the bytes are not a record of a known schema: the reader sets it aside visibly. */
+/**
+ * Throws when the bytes are not a record of a known schema: the reader sets it aside visibly. Whoever may write to the bus
+ * can write anything: a value of another type would fail far from here, in the middle of a batch and again and again.
+ */
 export function decodeRecord(bytes: Buffer): MessageRecord {
   const headEnd = 4 + bytes.readUInt32BE(0)
-  const head = JSON.parse(bytes.toString('utf8', 4, headEnd)) as Head
-  if (head.schema !== schema) throw new Error(`message record of schema ${head.schema}: this version knows ${schema}`)
-  if (!isUlid(head.tenant) || Number.isNaN(Date.parse(head.accepted_at))) throw new Error('message record without a tenant or a time')
+  const head: unknown = JSON.parse(bytes.toString('utf8', 4, headEnd))
+  if (!isObject(head) || head.schema !== schema)
+    throw new Error(`message record of schema ${isObject(head) ? JSON.stringify(head.schema) : 'none'}: this version knows ${schema}`)
+  const { tenant, accepted_at: acceptedAt, correlation_id: correlationId, target, messages: heads } = head
+  if (!isUlidText(tenant) || !isTime(acceptedAt)) throw new Error('message record without a tenant or a time')
+  if (typeof correlationId !== 'string') throw new Error('message record without a correlation id')
+  if (target !== undefined && !isUlidText(target)) throw new Error('message record for a webhook that can be none')
+  if (!Array.isArray(heads) || heads.length === 0) throw new Error('message record without messages')
   let start = headEnd
-  const messages = head.messages.map(([id, event, eventTime, source, fingerprint, size]): Message => {
+  const messages = heads.map((one: unknown): Message => {
+    if (!isMessageHead(one)) throw new Error('message record of a message that is none')
+    const [id, event, eventTime, source, fingerprint, size] = one
     const payload = bytes.subarray(start, start + size)
     if (payload.length !== size) throw new Error('message record is cut off')
     start += size
     return { id: id as MessageId, event, eventTime, source, fingerprint, payload }
   })
   return {
-    tenant: head.tenant as TenantId,
-    acceptedAt: head.accepted_at,
-    correlationId: head.correlation_id,
+    tenant: tenant as TenantId,
+    acceptedAt,
+    correlationId,
     messages,
-    ...(head.target === undefined ? {} : { target: head.target as WebhookId }),
+    ...(target === undefined ? {} : { target: target as WebhookId }),
   }
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null
+const isUlidText = (value: unknown): value is string => typeof value === 'string' && isUlid(value)
+/** As it is written by `toISOString`: days are cut out of it. */
+const isTime = (value: unknown): value is string =>
+  typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) && !Number.isNaN(Date.parse(value))
+/** Fit for a header: it is sent in one. */
+const isId = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
+const isTextOrNull = (value: unknown): value is string | null => value === null || typeof value === 'string'
+function isMessageHead(value: unknown): value is MessageHead {
+  if (!Array.isArray(value)) return false
+  const [id, event, eventTime, source, fingerprint, size]: unknown[] = value
+  const areTexts = isId(id) && typeof event === 'string' && typeof fingerprint === 'string'
+  return areTexts && isTextOrNull(eventTime) && isTextOrNull(source) && Number.isSafeInteger(size) && Number(size) >= 0
 }
 
 export const placeOf = (bus: string, partition: number, offset: bigint, index: number): Place =>

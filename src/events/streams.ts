@@ -13,7 +13,8 @@ export const everyFamily = Object.keys(families) as Family[]
 export type StreamName = `${Family}-${string}`
 
 const idOf = (id: string): string => {
-  if (!isUlid(id)) throw new Error(`not a ULID: ${JSON.stringify(id.slice(0, 40))}`)
+  // Of the type that a projection takes for an event's fault, and not for its store's.
+  if (!isUlid(id)) throw new TypeError(`not a ULID: ${JSON.stringify(id.slice(0, 40))}`)
   return id
 }
 /** `2026-11-24T08:00:00.000Z` -> `20261124` */

@@ -12,6 +12,7 @@ import type { MessageId, TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
 import { payloadAad } from '../../src/events/sealed-fields.ts'
 import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
+import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
 import { liveProcesses } from '../../src/lib/live-processes.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { wake } from '../../src/lib/wake.ts'
@@ -38,9 +39,16 @@ describe('the dispatcher', () => {
   let saved: Offsets
   let stops: (() => Promise<void>)[]
   let messages = 0
+  /** The tenant whose keys are destroyed. */
+  let erased: TenantId | null
 
   const start = async () => {
-    const { db, store, keyring, leases } = world
+    const { db, store, leases } = world
+    const keyring: Keyring = {
+      ...world.keyring,
+      cached: (owner) => (owner === erased ? undefined : world.keyring.cached(owner)),
+      vault: (owner) => (owner === erased ? Promise.reject(new KeyDestroyed(owner)) : world.keyring.vault(owner)),
+    }
     const log = await postgresDeliveryLog({ pool: db.pool, identity: 'test', payloadsIn: 'own', log: silentLog })
     deliveryLog = liveDeliveryLog({ log, pool: db.pool })
     const dueWake = wake()
@@ -82,6 +90,7 @@ describe('the dispatcher', () => {
     ;[world, receiver] = await Promise.all([projectionWorld(), startReceiver()])
     bus = handDrivenBus()
     tenant = await world.newTenant()
+    erased = null
     stops = []
   })
   afterEach(async () => {
@@ -228,6 +237,26 @@ describe('the dispatcher', () => {
       return found.length > 0 ? found : null
     })
     expect(dead).to.include({ message: 'broken', reason: 'payload_unreadable' })
+  })
+  it('makes dead letters of what is owed to a tenant whose key was destroyed meanwhile, and delivers to the others', async () => {
+    await start()
+    const webhook = await subscribe('/a')
+    const other = await world.newTenant()
+    await world.newWebhook(other, { callback_url: receiver.url('/other'), event: 'order.*' })
+    bus.put(await record({ id: 'before' }))
+    await done(1n)
+    const [mine, theirs] = [await record({ id: 'after' }), await record({ id: 'theirs', of: other })]
+    erased = tenant
+    bus.put(mine)
+    bus.put(theirs)
+    await done(3n)
+    expect(ids('/a')).to.deep.equal(['before'])
+    expect(ids('/other')).to.deep.equal(['theirs'])
+    const [dead] = await waitFor(async () => {
+      const found = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
+      return found.length > 0 ? found : null
+    })
+    expect(dead).to.include({ message: 'after', reason: 'payload_unreadable' })
   })
   it('delivers a fan-out beyond its slots by parking, each once', async () => {
     await start()
