@@ -73,4 +73,36 @@ describe('the structure', () => {
     const readers = files.filter((file) => /process\.env|from 'node:process'/.test(readFileSync(join(root, file), 'utf8')))
     expect(readers.filter((file) => !file.startsWith('src/cli/'))).to.deep.equal(['src/config.ts'])
   })
+  it('compares secrets in one place, in a time that says nothing of them', () => {
+    const sourceOf = (file: string) => readFileSync(join(root, file), 'utf8')
+    expect(files.filter((file) => sourceOf(file).includes('timingSafeEqual'))).to.deep.equal(['src/lib/same-secret.ts'])
+    expect(files.filter((file) => sourceOf(file).includes('sameSecret(')).sort()).to.deep.equal([
+      'src/api/credentials.ts', // the metrics token
+      'src/api/routes/auth.ts', // client secrets
+      'src/lib/same-secret.ts',
+    ])
+    // All that is looked for by a value that callers send is found by its HMAC.
+    expect(files.filter((file) => /\.lookup\(\s*'/.test(sourceOf(file))).sort()).to.deep.equal([
+      'src/api/idempotency.ts',
+      'src/api/routes/auth.ts',
+      'src/api/routes/clients.ts',
+      'src/first-start.ts',
+      'src/projections/api-keys.ts',
+    ])
+    const secret = String.raw`[\w.!]*(?:secret|token|hmac|signature|password|fingerprint|credential|apikey)\w*`
+    const other = String.raw`(?!undefined\b|null\b|'|\d|this\b)[\w.!]+`
+    const comparison = new RegExp(
+      String.raw`(?:^|[^\w.])(?:${secret}\s*[!=]==?\s*${other}|(?!typeof )${other}\s*[!=]==?\s*${secret}|${secret}\.(?:equals|localeCompare|startsWith)\()`,
+    )
+    const found = files.flatMap((file) =>
+      [...sourceOf(file).matchAll(new RegExp(comparison, 'gim'))].map(([match]) => `${file}: ${match.replace(/^[^\w]/, '')}`),
+    )
+    // Of two HMACs under a key of ours, both made here: no caller can choose one, so their times say nothing.
+    expect(found.sort()).to.deep.equal([
+      'src/adapters/postgres/delivery-log-payloads.ts: message.fingerprint !== key.fingerprint',
+      'src/api/idempotency-keys.ts: row.request_hmac !== hmac',
+      'src/commands/tenant.ts: client.secretHmac === secret_hmac',
+      'src/dispatch/route.ts: first.fingerprint === row.fingerprint',
+    ])
+  })
 })

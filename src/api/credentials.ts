@@ -1,6 +1,6 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Scope } from '../events/tenant.ts'
+import { sameSecret } from '../lib/same-secret.ts'
 import { findKeyByValue, type KeyCredential } from '../projections/api-keys.ts'
 import { type ClientOfTenant, findClient } from '../projections/clients.ts'
 import type { ApiDependencies } from './dependencies.ts'
@@ -29,11 +29,6 @@ const suspended = () => new ApiError('tenant_suspended', 'This account is suspen
 
 const bearerPattern = /^Bearer +([^ ]+) *$/i
 const keyPattern = /^[A-Z0-9]{12}$/
-
-const sameText = (a: string, b: string): boolean => {
-  const hash = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(hash(a), hash(b))
-}
 
 interface ClientCopy {
   readonly client: ClientOfTenant
@@ -125,7 +120,7 @@ export function credentials(
       const { authorization } = headers
       if (authorization === undefined) return false
       const token = bearerPattern.exec(authorization)?.[1]
-      if (token !== undefined && settings.metricsToken !== undefined && sameText(token, settings.metricsToken)) return true
+      if (token !== undefined && settings.metricsToken !== undefined && sameSecret(token, settings.metricsToken)) return true
       return (await identifyBearer(authorization, address)).caller.scopes.has('admin')
     },
   }

@@ -1,6 +1,6 @@
-import { timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ClientId } from '../../events/ids.ts'
+import { sameSecret } from '../../lib/same-secret.ts'
 import { type ClientOfTenant, findClient } from '../../projections/clients.ts'
 import { noStore } from '../answers.ts'
 import { parseJson } from '../body.ts'
@@ -68,7 +68,6 @@ function clientCredentials(body: TokenRequest, { authorization }: IncomingHttpHe
 }
 
 const isClientId = (text: string): text is ClientId => /^[A-Za-z0-9_.-]{1,255}$/.test(text)
-const same = (a: string, b: string) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 
 export function authRoutes(
   deps: Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now'>,
@@ -84,7 +83,8 @@ export function authRoutes(
     const hmac = keyring.lookup('client-secret', secret)
     if (client !== null && !client.revoked) {
       const formerValid = client.previousUntil !== null && now() < Date.parse(client.previousUntil)
-      if (same(hmac, client.secretHmac) || (formerValid && client.previousHmac !== null && same(hmac, client.previousHmac))) return client
+      if (sameSecret(hmac, client.secretHmac) || (formerValid && client.previousHmac !== null && sameSecret(hmac, client.previousHmac)))
+        return client
     }
     await failed.count(address)
     throw new TokenRefused('invalid_client', 'There is no such client, or its secret is another one.')
