@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
 import { tokens } from '../../src/api/tokens.ts'
@@ -44,7 +45,29 @@ describe('tokens', () => {
   })
   const without = (name: keyof typeof good) => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name))
   const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const pair = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const unsigned = (alg: string) => `${encoded({ alg, typ: 'JWT', kid })}.${encoded(good)}`
+  const ourSignature = signed(good).split('.')[2] ?? ''
   const strangers: Record<string, string> = {
+    'with RS256, under a key of their own': jwt.sign(good, pair.privateKey, { algorithm: 'RS256', keyid: kid }),
+    'with HS384': signed(good, { algorithm: 'HS384' }),
+    'that bring their key along': jwt.sign(good, Buffer.alloc(32, 9), {
+      algorithm: 'HS256',
+      header: { alg: 'HS256', kid, jwk: { kty: 'oct', k: Buffer.alloc(32, 9).toString('base64url') } } as jwt.JwtHeader,
+    }),
+    'signed with nothing': signed(good, { key: Buffer.alloc(32) }),
+    ...Object.fromEntries(['None', 'NONE', 'nOnE', ''].map((alg) => [`of the algorithm ${JSON.stringify(alg)}`, `${unsigned(alg)}.`])),
+    'of no algorithm with our signature': `${unsigned('none')}.${ourSignature}`,
+    'of RS256 with our signature': `${unsigned('RS256')}.${ourSignature}`,
+    'of two parts': unsigned('HS256'),
+    'with a cut signature': signed(good).slice(0, -4),
+    'that have run out': signed({ ...good, exp: time / 1_000 - 1 }),
+    'that are not valid yet': signed({ ...good, nbf: time / 1_000 + 60 }),
+    'with an end that is no number': `${encoded({ alg: 'HS256', typ: 'JWT', kid })}.${encoded({ ...good, exp: '9999999999' })}.${ourSignature}`,
+    'of a list of issuers': signed({ ...good, iss: ['kolbak'] as never }),
+    'without an issuer': signed(without('iss')),
+    'without an audience': signed(without('aud')),
+    'with a generation that is a text': signed({ ...good, gen: '3' }),
     'with another secret': signed(good, { key: Buffer.alloc(32, 8) }),
     'with HS512': signed(good, { algorithm: 'HS512' }),
     'without a signature (alg none)': `${encoded({ alg: 'none', typ: 'JWT', kid })}.${encoded(good)}.`,

@@ -62,6 +62,47 @@ describe('sending a request', () => {
     receiver.answer('/redirect', failures.redirects)
     expect((await post(receiver.url('/redirect'))).code).to.equal(302)
   })
+  it('does not follow redirects to addresses that are not public, nor to itself', async () => {
+    for (const code of [301, 302, 303, 307, 308])
+      for (const location of [
+        'http://169.254.169.254/latest/meta-data/',
+        receiver.url('/secret'),
+        '//127.0.0.1/',
+        '/secret',
+        'file:///etc/passwd',
+      ]) {
+        receiver.answer('/elsewhere', (_request, response) => response.writeHead(code, { location, refresh: `0; url=${location}` }).end())
+        expect((await post(receiver.url('/elsewhere'))).code).to.equal(code)
+      }
+    expect(receiver.received('/secret')).to.have.length(0)
+  })
+  it('lets no URL write a header or a second request', async () => {
+    const before = receiver.received().length
+    for (const path of [
+      '/crlf\r\nx-evil: 1',
+      '/crlf%0d%0ax-evil:%201',
+      '/crlf?a=\r\n\r\nPOST /evil HTTP/1.1',
+      '/crlf\u560d\u560ax-evil: 1',
+      '/crlf#\r\nx',
+    ])
+      expect((await post(receiver.origin + path)).code, path).to.equal(200)
+    const came = receiver.received().slice(before)
+    expect(came).to.have.length(5)
+    for (const { path, headers } of came) {
+      expect(path).to.match(/^\/crlf[!-~]*$/)
+      expect(headers).to.not.have.property('x-evil')
+      expect(headers.host).to.equal(new URL(receiver.origin).host)
+    }
+  })
+  it('lets no value write a header', async () => {
+    for (const id of ['a\r\nx-evil: 1', 'a\n', 'a\0', '\u2603', 'a\u560a']) {
+      const before = receiver.received().length
+      const answer = await send.post(receiver.url('/header'), { 'webhook-id': id }, Buffer.from('{}'))
+      expect(answer.code, JSON.stringify(id)).to.equal(null)
+      expect(receiver.received()).to.have.length(before)
+    }
+    expect((await post(receiver.url('/header'))).code).to.equal(200)
+  })
   it('hands on Retry-After', async () => {
     receiver.answer('/later', failures.retryAfter('7'))
     expect(await post(receiver.url('/later'))).to.include({ code: 429, retryAfter: '7' })
@@ -106,6 +147,27 @@ describe('sending a request', () => {
       '0.0.0.0',
       '169.254.169.254',
       '10.0.0.1',
+      '172.16.0.1',
+      '192.168.0.1',
+      '100.64.0.1',
+      '224.0.0.1',
+      '255.255.255.255',
+      '127.1',
+      '0177.0.0.1',
+      '0xa9.0xfe.0xa9.0xfe',
+      '2852039166',
+      '0251.0376.0251.0376',
+      '[::]',
+      '[::127.0.0.1]',
+      '[::ffff:a9fe:a9fe]',
+      '[64:ff9b::7f00:1]',
+      '[64:ff9b:1::7f00:1]',
+      '[2002:7f00:1::1]',
+      '[2001:0:4136:e378:8000:63bf:80ff:fffe]',
+      '[fc00::1]',
+      '[fe80::1]',
+      '[ff02::1]',
+      '[fd00:ec2::254]',
     ])
       it(`refuses ${host} without a connection`, async () => {
         const before = receiver.received().length
@@ -126,6 +188,53 @@ describe('sending a request', () => {
     const answer = await mixed.post('http://mixed.example/', {}, Buffer.from('{}'))
     expect(answer.reason).to.equal('address_refused')
     await mixed.close()
+  })
+  it('refuses a name that resolves to what it refuses as a literal', async () => {
+    for (const [address, family] of [
+      ['127.0.0.1', 4],
+      ['169.254.169.254', 4],
+      ['10.0.0.7', 4],
+      ['100.64.0.1', 4],
+      ['0.0.0.0', 4],
+      ['224.0.0.1', 4],
+      ['255.255.255.255', 4],
+      ['::1', 6],
+      ['::ffff:127.0.0.1', 6],
+      ['64:ff9b::7f00:1', 6],
+      ['2002:7f00:1::1', 6],
+      ['2001:0:4136:e378:8000:63bf:80ff:fffe', 6],
+      ['fd12:3456::1', 6],
+      ['fe80::1%lo', 6],
+      ['rubbish', 4],
+    ] as const) {
+      const policy = addressPolicy({ allowedSubnets: [], allowHttp: true })
+      const named = sender({ ...options, policy, resolve: async () => [{ address, family }] })
+      for (const scheme of ['http', 'https'])
+        expect((await named.post(`${scheme}://named.example/`, {}, Buffer.from('{}'))).reason, address).to.equal('address_refused')
+      await named.close()
+    }
+  })
+  it('connects to the very address that it has judged, however often a name changes (DNS rebinding)', async () => {
+    // Allowed when it is asked for the first time, at every other time not: a second look-up would be led elsewhere.
+    const asked: string[] = []
+    const answers = ['127.0.0.1', '10.0.0.7', '127.0.0.1', '169.254.169.254']
+    const rebound = sender({
+      ...options,
+      policy: local,
+      resolve: async (host) => {
+        asked.push(host)
+        return [{ address: answers[(asked.length - 1) % answers.length] ?? '', family: 4 }]
+      },
+    })
+    const url = receiver.url('/rebound').replace('127.0.0.1', 'rebound.example')
+    const outcomes: (number | string | null)[] = []
+    for (let i = 0; i < 4; i++) {
+      const answer = await rebound.post(url, { connection: 'close' }, Buffer.from('{}'))
+      outcomes.push(answer.code ?? answer.reason)
+    }
+    expect(outcomes).to.deep.equal([200, 'address_refused', 200, 'address_refused'])
+    expect(asked).to.have.length(4)
+    await rebound.close()
   })
   it('judges a name by what it resolves to when it is called, not by what it resolved to before', async () => {
     let address = '127.0.0.1'
