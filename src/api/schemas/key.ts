@@ -8,7 +8,7 @@ const scopes: JsonSchema = {
   minItems: 1,
   maxItems: keyScopes.length,
   uniqueItems: true,
-  items: { enum: keyScopes },
+  items: { type: 'string', enum: keyScopes }, // with a type, uniqueness is looked up: compared, two deep values would be gone down into
   examples: [keyScopes],
 }
 

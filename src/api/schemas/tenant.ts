@@ -43,7 +43,7 @@ const scopes: JsonSchema = {
   minItems: 1,
   maxItems: bearerScopes.length,
   uniqueItems: true,
-  items: { enum: bearerScopes },
+  items: { type: 'string', enum: bearerScopes }, // as for keys
   description: '`admin` only in the tenant `default`.',
   examples: [['write:events', 'read:events']],
 }

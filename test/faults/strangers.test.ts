@@ -1,0 +1,218 @@
+import { connect } from 'node:net'
+import { expect } from 'chai'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import {
+  type Client,
+  clientOf,
+  type DeliveryAnswer,
+  endService,
+  type Page,
+  type RunningService,
+  startService,
+  temporaryFolder,
+  type WebhookAnswer,
+} from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+interface Refused {
+  error: { code: string; details?: { path: string }[] }
+}
+
+describe('strangers before a running service', function () {
+  this.timeout(60_000)
+  let dataDir: string
+  let service: RunningService
+  let api: Client
+  let receiver: Receiver
+  let secret: string
+
+  before(async () => {
+    dataDir = await temporaryFolder()
+    ;[service, receiver] = await Promise.all([startService(dataDir), startReceiver()])
+    api = await clientOf(service.url)
+    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/all'), event: '*' })
+    secret = webhook.secret
+    receiver.verify('/all', secret)
+  })
+  after(async () => {
+    await Promise.all([receiver.close(), endService(service, dataDir)])
+  })
+  const arrived = (id: string) => waitFor(() => receiver.received('/all').find((request) => request.body.id === id))
+  const post = (body: string | object) => api.call<Refused>('POST', '/v1/events', body)
+
+  /** Sends bytes as they are and reads until the service closes. */
+  const raw = (...headers: readonly string[]): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const { port } = new URL(service.url)
+      const socket = connect(Number(port), '127.0.0.1')
+      let answer = ''
+      socket.on('data', (chunk) => {
+        answer += chunk.toString('latin1')
+      })
+      socket.on('error', reject)
+      socket.on('close', () => resolve(answer))
+      const head = ['GET /v1/keys HTTP/1.1', 'host: x', 'connection: close', `authorization: Bearer ${api.token}`, ...headers]
+      socket.write(Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'))
+    })
+
+  describe('write no header of ours', () => {
+    for (const ends of ['\r\nx-evil: 1', '\n', '\r', '\0', '\u2028', '\u560d\u560ax-evil: 1', '\t', ' ', '\u00ff', '\u2603'])
+      it(`by an event's id with ${JSON.stringify(ends)}`, async () => {
+        const refused = await post({ id: `a${ends}`, event: 'header.id', payload: {} })
+        expect([refused.status, refused.body.error.code]).to.deep.equal([422, 'validation_failed'])
+        expect(refused.body.error.details?.map(({ path }) => path)).to.deep.equal(['id'])
+        const batch = await api.call<Refused>('POST', '/v1/events/batch', { events: [{ id: `a${ends}`, event: 'header.id', payload: {} }] })
+        expect(batch.status).to.equal(422)
+      })
+    it('by what is echoed: request ids, idempotency keys, origins', async () => {
+      for (const header of [
+        'x-request-id: a\rx-evil: 1',
+        'x-request-id: a\0b',
+        'x-request-id: a\tb',
+        'x-request-id: a\x0bx-evil: 1',
+        'x-request-id: \xe5\x98\x8d\xe5\x98\x8ax-evil: 1',
+        'x-request-id: a%0d%0ax-evil: 1',
+        'x-request-id: a\r\nx-request-id: b',
+        'x-request-id: a\r\n x-evil: 1',
+        'origin: http://evil\r\nx-forwarded-host: evil\r\nx-forwarded-for: 1.2.3.4, \xff',
+      ]) {
+        const head = (await raw(header)).split('\r\n\r\n')[0] ?? ''
+        expect(head.match(/HTTP\/1\.1 (?:200|400)/g), JSON.stringify(header)).to.have.length(1)
+        expect(head).to.not.match(/evil/i)
+        const [, id] = /^x-request-id: (.*)$/im.exec(head) ?? []
+        expect(id?.trimEnd()).to.match(/^[0-9a-f-]{36}$/)
+      }
+      const webhook = { callback_url: receiver.url('/key'), event: 'none' }
+      for (const key of ['a b', '\t', 'a\u00ffb', '', 'x'.repeat(256)]) {
+        const refused = await api.call<Refused>('POST', '/v1/webhooks', webhook, { 'idempotency-key': key })
+        expect([refused.status, refused.body.error.code], JSON.stringify(key)).to.deep.equal([400, 'invalid_request'])
+      }
+    })
+    it('by a callback URL: what would end a line is gone or escaped, and the receiver gets one request with our headers alone', async () => {
+      const urls = ['/line\r\nx-evil: 1', '/line%0d%0ax-evil:%201', '/line?a=%0D%0A%0D%0APOST%20/evil', '/line\u560d\u560ax-evil: 1']
+      const event = 'header.url'
+      for (const url of urls) {
+        const made = await api.call<WebhookAnswer>('POST', '/v1/webhooks', { callback_url: receiver.origin + url, event })
+        expect(made.status, JSON.stringify(url)).to.be.oneOf([201, 422])
+      }
+      await post({ id: 'url_1', event, payload: {} })
+      await arrived('url_1')
+      const deliveries = await waitFor(async () => {
+        const { data } = await api.get<Page<DeliveryAnswer>>('/v1/events/url_1/deliveries?limit=100')
+        return data.length > 1 && data.every(({ status }) => status === 'success') ? data : undefined
+      })
+      const came = receiver.received().filter(({ body, path }) => body.id === 'url_1' && path !== '/all')
+      expect(came).to.have.length(deliveries.length - 1)
+      for (const { path, headers } of came) {
+        expect(path).to.match(/^\/line[!-~]*$/)
+        expect(headers).to.not.have.property('x-evil')
+        expect(headers['webhook-id']).to.equal('url_1')
+      }
+    })
+  })
+
+  it('pollute no prototype: names such as __proto__ are unknown fields, and arrive in a payload as they were', async () => {
+    const names = ['__proto__', 'constructor', 'prototype', 'hasOwnProperty', 'toString', 'toJSON', 'then']
+    for (const name of names)
+      for (const value of ['{"polluted":1}', '{"prototype":{"polluted":1}}', '[]', 'null', '1']) {
+        const stray = `"${name}":${value}`
+        const refused = [
+          await post(`{"event":"polluted","payload":{},${stray}}`),
+          await api.call<Refused>('POST', '/v1/keys', `{"name":"x","scopes":["read:webhooks"],${stray}}`),
+          await api.call<Refused>('POST', '/v1/webhooks', `{"callback_url":"${receiver.url('/x')}","event":"x",${stray}}`),
+          await api.call<Refused>('POST', '/v1/tenants', `{"name":"x","limits":{${stray}}}`),
+          await api.call<Refused>('GET', `/v1/webhooks?${name}=1`),
+          await api.call<Refused>('GET', `/v1/webhooks?${name}[polluted]=1`),
+          await api.call<Refused>('GET', `/v1/keys?limit[${name}]=1`),
+        ]
+        for (const { status } of refused) expect(status, stray).to.equal(422)
+        const token = await fetch(`${service.url}/v1/auth`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: `{"grant_type":"client_credentials",${stray}}`,
+        })
+        expect(token.status).to.equal(401)
+      }
+    const payload = `{${names.map((name) => `"${name}":{"polluted":1}`).join(',')},"__proto__":{"scopes":["admin"]}}`
+    expect((await post(`{"id":"proto_1","event":"polluted","payload":${payload}}`)).status).to.equal(202)
+    const request = await arrived('proto_1')
+    expect(request.raw.endsWith(`"payload":${payload}}`)).to.equal(true)
+    expect(request.verified).to.equal(true)
+    const { data } = await api.get<{ data: object }>('/v1/events/proto_1')
+    expect(Object.keys(data)).to.include('payload').and.not.include('polluted')
+  })
+
+  it('nest as deep as they like: 100,000 levels are delivered byte for byte, and are refused where they are no payload', async () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+    expect((await post(`{"id":"deep_1","event":"deep","payload":{"a":${deep}}}`)).status).to.equal(202)
+    const batch = await api.call('POST', '/v1/events/batch', `{"events":[{"id":"deep_2","event":"deep","payload":{"a":${deep}}}]}`)
+    expect(batch.status).to.equal(202)
+    for (const id of ['deep_1', 'deep_2']) {
+      const request = await arrived(id)
+      expect(request.raw.endsWith(`"payload":{"a":${deep}}}`), id).to.equal(true)
+      const read = await fetch(`${service.url}/v1/events/${id}`, { headers: { authorization: `Bearer ${api.token}` } })
+      expect(read.status).to.equal(200)
+      expect(await read.text()).to.include(deep)
+    }
+    const half = `${'['.repeat(30_000)}${']'.repeat(30_000)}`
+    const members = `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`
+    for (const bad of [half, members, deep.slice(0, 60_000)])
+      for (const [path, body] of [
+        ['/v1/keys', `{"name":"x","scopes":[${bad},${bad.length < 31_000 ? bad : 1}]}`],
+        ['/v1/keys', `{"name":${bad},"scopes":["read:webhooks"]}`],
+        ['/v1/webhooks', `{"callback_url":"${receiver.url('/x')}","event":"x","retry_delays":${bad}}`],
+        ['/v1/events', `{"event":"deep","payload":${bad}}`.replace('"payload":{', '"payload":[{').replace(/}$/, ']}')],
+        ['/v1/events', bad],
+        ['/v1/auth', bad],
+      ] as const) {
+        const refused = await api.call('POST', path, body, path === '/v1/auth' ? { authorization: '' } : {})
+        expect(refused.status, `${path} ${body.slice(0, 40)}`).to.be.within(400, 422)
+      }
+    // Two deep values that are the same: whoever compares them for uniqueness goes down into both.
+    const twice = `${'['.repeat(15_000)}${']'.repeat(15_000)}`
+    expect((await api.call('POST', '/v1/keys', `{"name":"x","scopes":[${twice},${twice}]}`)).status).to.equal(422)
+  })
+
+  it('send more than is taken: they are told so, and the service goes on', async () => {
+    const large = 'x'.repeat(8 << 20)
+    for (const path of ['/v1/events', '/v1/events/batch', '/v1/keys', '/v1/webhooks', '/v1/auth']) {
+      // The service need not read to the end what it refuses.
+      const refused = await api.call('POST', path, `{"name":"${large}"}`).catch(() => null)
+      if (refused !== null) expect(refused.status, path).to.equal(413)
+    }
+    const many = `{"event":"many","payload":{${Array.from({ length: 20_000 }, (_, i) => `"k${i}":0`).join(',')}}}`
+    expect((await post(many)).status).to.equal(202)
+    await post({ id: 'after_1', event: 'after', payload: {} })
+    await arrived('after_1')
+    expect(service.facts.filter((fact) => fact.level === 50).map((fact) => fact.msg)).to.deep.equal([])
+    expect(service.child.exitCode).to.equal(null)
+  })
+
+  it('call our own addresses in no form: each is refused at creation and at change', async () => {
+    const { id } = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/mine'), event: 'none' })
+    for (const host of [
+      ...['10.0.0.1', '172.16.0.1', '192.168.0.1', '169.254.169.254', '100.64.0.1', '224.0.0.1', '255.255.255.255', '0.0.0.0', '0'],
+      ...['2852039166', '0251.0376.0251.0376', '0xa9fea9fe', '169.254.43518', '[::]', '[fe80::1]', '[fc00::1]', '[ff02::1]'],
+      ...[
+        '[::ffff:10.0.0.1]',
+        '[::ffff:a9fe:a9fe]',
+        '[::169.254.169.254]',
+        '[64:ff9b::a9fe:a9fe]',
+        '[64:ff9b:1::a00:1]',
+        '[2002:a9fe:a9fe::1]',
+      ],
+      ...['[2001:0:4136:e378:8000:63bf:5601:5601]', '[fd00:ec2::254]', '１６９.254.169.254', '169。254。169。254', '%31%30.0.0.1'],
+    ])
+      for (const scheme of ['https', 'http']) {
+        const callback_url = `${scheme}://${host}/`
+        for (const refused of [
+          await api.call<Refused>('POST', '/v1/webhooks', { callback_url, event: 'none' }),
+          await api.call<Refused>('PATCH', `/v1/webhooks/${id}`, { callback_url }),
+        ]) {
+          expect(refused.status, callback_url).to.equal(422)
+          expect(refused.body.error.details?.map(({ path }) => path)).to.deep.equal(['callback_url'])
+        }
+      }
+    expect((await api.get<WebhookAnswer>(`/v1/webhooks/${id}`)).callback_url).to.equal(receiver.url('/mine'))
+  })
+})
