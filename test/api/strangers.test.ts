@@ -5,6 +5,7 @@ import { bearerScopes } from '../../src/events/tenant.ts'
 import { localUrl, startApi, type TestApi, type TestClient } from '../support/api.ts'
 import type { Call } from '../support/api-client.ts'
 import { route as routeMessage } from '../support/routed.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 /** A good request for each operation with a body: what stands in the way of it is the stranger alone. */
 const bodies: Readonly<Record<string, unknown>> = {
@@ -197,6 +198,30 @@ describe('strangers', () => {
         expect(answer.text).to.equal(nothing.text)
       },
     )
+  })
+  it('404 for a key of another tenant, whatever its scopes', async () => {
+    const theirs = await api.key(stranger)
+    await each(
+      (route) => keyed(route) && route.path.includes(':id'),
+      async (route) => {
+        await expectCode(route, { as: theirs }, 404, 'not_found')
+      },
+    )
+  })
+  it('401 with a key that was deleted, and with the token of a client that was revoked, once a second has passed', async () => {
+    const deleted = await api.key(owner)
+    const revoked = await api.sibling(owner, ['read:webhooks', 'read:keys'])
+    for (const as of [deleted, revoked]) expect((await api.call('GET', '/v1/webhooks', { as })).status).to.equal(200)
+    await api.call('DELETE', `/v1/keys/${deleted.id}`, { as: owner })
+    await api.command(owner.tenant, { type: 'RevokeClient', client_id: revoked.clientId })
+    for (const as of [deleted, revoked])
+      await waitFor(async () => (await api.call('GET', '/v1/webhooks', { as })).status === 401, { ms: 1_500 })
+    await each(keyed, async (route) => {
+      await expectCode(route, { as: deleted }, 401, 'unauthorized')
+    })
+    await each(guarded, async (route) => {
+      await expectCode(route, { as: revoked }, 401, 'unauthorized')
+    })
   })
   it("404 for another key's ids, of the same tenant", () =>
     each(
