@@ -1,4 +1,5 @@
-import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
+import type { IncomingMessage, RequestListener } from 'node:http'
+import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express'
 import helmet from 'helmet'
 import { monotonicFactory } from 'ulid'
 import { credentials } from './credentials.ts'
@@ -7,7 +8,7 @@ import { docs } from './docs.ts'
 import { ApiError, errorEnvelope, notFound, problemOf } from './errors.ts'
 import { failedCredentials } from './failed-credentials.ts'
 import { type FrontDoor, frontDoor } from './front-door.ts'
-import { pipeline, requestIdOf, send } from './pipeline.ts'
+import { pipeline, requestIdOf, type Serve, send } from './pipeline.ts'
 import { rateLimits } from './rate-limits.ts'
 import type { Route } from './route.ts'
 import { routeTable } from './route-table.ts'
@@ -33,8 +34,14 @@ export function createApi(
   const ulid = monotonicFactory()
   const all = routeTable({ ...deps, newUlid: () => ulid(now()) }, { credentials: known, tokens: issued, failed })
   const routes = operationOnly ? all.filter((route) => route.tag === operationTag) : all
-  const serve = pipeline({ ...deps, credentials: known, rateLimits: rateLimits({ ...settings, processes: deps.processes }) })
-  door.open(application(deps, routes, serve))
+  const app = express()
+  const serve = pipeline({
+    ...deps,
+    credentials: known,
+    rateLimits: rateLimits({ ...settings, processes: deps.processes }),
+    addressOf: (req) => asOf(app, req).ip ?? '',
+  })
+  door.open(shortcut(routes, serve, application(app, deps, routes, serve)))
   return { routes, listen: door.listen, close: door.close }
 }
 
@@ -44,8 +51,28 @@ const failedCredentialsPerMinute = 100
 const trustOf = (text: string): number | boolean | string =>
   /^\d+$/.test(text) ? Number(text) : text === 'true' || text === 'false' ? text === 'true' : text
 
-function application(deps: ApiDependencies, routes: readonly Route[], serve: (route: Route) => RequestHandler) {
-  const app = express()
+/** A request as the application sees it: Express gives its own this prototype, one that came by the short cut may be without it. */
+function asOf(app: Express, req: IncomingMessage): Request {
+  if (!('ip' in req)) Object.setPrototypeOf(req, app.request)
+  return req as Request
+}
+
+/**
+ * What producers post goes straight to its handler: finding the way through Express costs a fifth of what accepting an event
+ * does (measured). The application has the same routes, for whoever writes their paths in another way.
+ */
+function shortcut(routes: readonly Route[], serve: (route: Route) => Serve, app: Express): RequestListener {
+  const hot = new Map(routes.filter(isHot).map((route) => [route.path, serve(route)]))
+  return (req, res) => {
+    const handler = req.method === 'POST' ? hot.get(req.url ?? '') : undefined
+    if (handler === undefined) app(req, res)
+    else void handler(req, res, noParams) // it answers whatever fails
+  }
+}
+const noParams = {}
+const isHot = (route: Route) => route.operationId === 'postEvent' || route.operationId === 'postEvents'
+
+function application(app: Express, deps: ApiDependencies, routes: readonly Route[], serve: (route: Route) => Serve): Express {
   app.disable('x-powered-by')
   app.disable('etag') // ours are revisions
   app.disable('query parser')
@@ -53,14 +80,14 @@ function application(deps: ApiDependencies, routes: readonly Route[], serve: (ro
   if (deps.settings.trustProxy !== undefined) app.set('trust proxy', trustOf(deps.settings.trustProxy))
 
   const mount = (route: Route) => {
-    const handler = serve(route)
+    const answer = serve(route)
+    const handler: RequestHandler = (req, res) => answer(req, res, req.params as Record<string, string>) // none of our paths has a wildcard
     if (route.method === 'GET') app.get(route.path, handler)
     else if (route.method === 'POST') app.post(route.path, handler)
     else if (route.method === 'PATCH') app.patch(route.path, handler)
     else app.delete(route.path, handler)
   }
-  // The hot path first: nothing that it does not need stands in front of it (design: the front door, measured).
-  const isHot = (route: Route) => route.operationId === 'postEvent' || route.operationId === 'postEvents'
+  // Without the headers of pages, here as by the short cut.
   routes.filter(isHot).forEach(mount)
   app.use(helmet())
   routes.filter((route) => !isHot(route)).forEach(mount)

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline as writeAll } from 'node:stream/promises'
-import type { Request, RequestHandler, Response } from 'express'
 import { Counter, Histogram } from 'prom-client'
 import { codeOf } from '../lib/errors.ts'
 import { CallerGone, mediaType, readBody } from './body.ts'
@@ -69,8 +68,18 @@ async function begun(chunks: AsyncIterable<string>): Promise<AsyncIterable<strin
   })()
 }
 
+/** Answers a request, whatever comes of it. @param params of its path */
+export type Serve = (req: IncomingMessage, res: ServerResponse, params: Readonly<Record<string, string>>) => Promise<void>
+
 /** What every request goes through, whatever its route: credential, rate limit, scope, body, handler, answer, log and metrics. */
-export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { credentials: Credentials; rateLimits: RateLimits }) {
+export function pipeline(
+  deps: Pick<ApiDependencies, 'log' | 'metrics'> & {
+    credentials: Credentials
+    rateLimits: RateLimits
+    /** Of the caller, as the proxies that are trusted tell it. */
+    addressOf(req: IncomingMessage): string
+  },
+) {
   const { log, metrics, credentials, rateLimits } = deps
   const requests = new Counter({
     name: 'kolbak_http_requests_total',
@@ -86,8 +95,8 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
     registers: [metrics],
   })
 
-  const addressOf = (req: Request) => () => req.ip ?? ''
-  const identify = async ({ credentials: accepted }: Route, req: Request): Promise<Identity | null> => {
+  const addressOf = (req: IncomingMessage) => () => deps.addressOf(req)
+  const identify = async ({ credentials: accepted }: Route, req: IncomingMessage): Promise<Identity | null> => {
     if (accepted === 'none' || accepted === 'client') return null
     if (accepted === 'operator') {
       if (req.headers.authorization === undefined)
@@ -99,14 +108,14 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
     }
     return credentials.identify(req.headers, accepted, addressOf(req))
   }
-  const goneSignal = (res: Response) => () => {
+  const goneSignal = (res: ServerResponse) => () => {
     const gone = new AbortController()
     if (res.destroyed) gone.abort()
     else res.once('close', () => gone.abort())
     return gone.signal
   }
 
-  return (route: Route): RequestHandler => {
+  return (route: Route): Serve => {
     const {
       operationId: operation,
       bodyTypes = json,
@@ -117,7 +126,7 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
     } = route
     const duration = durations.labels({ operation })
 
-    return async (req, res) => {
+    return async (req, res, params) => {
       const started = performance.now()
       const requestId = requestIdOf(req.headers)
       let identity: Identity | null = null
@@ -133,10 +142,11 @@ export function pipeline(deps: Pick<ApiDependencies, 'log' | 'metrics'> & { cred
         const hasBody = route.body !== undefined && !(bodyOptional && isBodiless(req.headers))
         const contentType = hasBody ? mediaType(req.headers, bodyTypes) : ''
         const rawBody = hasBody ? await readBody(req, bodyLimit) : bodyOptional ? emptyObject : noBody
-        const query = req.url.indexOf('?')
+        const { url = '/' } = req
+        const query = url.indexOf('?')
         answer = await route.run({
-          params: req.params as Record<string, string>, // none of our paths has a wildcard
-          search: query === -1 ? noSearch : new URLSearchParams(req.url.slice(query)),
+          params,
+          search: query === -1 ? noSearch : new URLSearchParams(url.slice(query)),
           rawBody,
           contentType,
           identity,

@@ -75,8 +75,8 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
   const forSlow = Math.max(1, Math.floor(total / 2))
   const endpoints = new Map<WebhookId, Endpoint>()
   const tenants = new Map<TenantId, number>()
-  /** Webhooks that have somebody waiting, in the order in which they are looked at. */
-  const ring = new Set<Endpoint>()
+  /** Webhooks that have somebody waiting, by tenant, both in the order in which they are looked at. */
+  const rings = new Map<TenantId, Set<Endpoint>>()
   let inFlight = 0
   let slowInFlight = 0
   let waiting = 0
@@ -104,13 +104,16 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
   const share = (e: Endpoint) =>
     Math.min(ownLimit(e) - e.inFlight, perTenant - (tenants.get(e.tenant) ?? 0), e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight)
   const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0
-  const judge = (e: Endpoint) => {
+  /** Answers whether it has changed its mind. */
+  const judge = (e: Endpoint): boolean => {
     const at = now()
-    const known = [...e.recent, ...[...e.started].map((s) => at - s.at).filter((age) => age > slowMs)]
+    const known = e.recent.slice()
+    for (const { at: begun } of e.started) if (at - begun > slowMs) known.push(at - begun)
     const fast = e.recent.length > 0 && median(known) <= slowMs
-    if (fast === e.fast) return
+    if (fast === e.fast) return false
     e.fast = fast
     slowInFlight += fast ? -e.inFlight : e.inFlight
+    return true
   }
   const begin = (e: Endpoint): Slot => {
     const start = { at: now() }
@@ -121,53 +124,84 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     tenants.set(e.tenant, (tenants.get(e.tenant) ?? 0) + 1)
     let sharesHeld = true
     let placeHeld = true
-    const freeShares = () => {
-      if (!sharesHeld) return
+    /** Answers how many of other webhooks may begin instead: what was not full has held up nobody. */
+    const freeShares = (): number => {
+      if (!sharesHeld) return 0
       sharesHeld = false
+      const freed = ((tenants.get(e.tenant) ?? 0) >= perTenant ? 1 : 0) + (!e.fast && slowInFlight >= forSlow ? 1 : 0)
       e.started.delete(start)
       e.inFlight--
       if (!e.fast) slowInFlight--
       const left = (tenants.get(e.tenant) ?? 1) - 1
       if (left === 0) tenants.delete(e.tenant)
       else tenants.set(e.tenant, left)
+      return freed
     }
     return {
       answered({ ok, durationMs }) {
         if (!sharesHeld) return
-        freeShares()
+        const freed = freeShares()
         e.failures = ok ? 0 : e.failures + 1
         e.recent.push(durationMs)
         if (e.recent.length > samples) e.recent.shift()
-        judge(e)
-        serve()
+        if (judge(e)) serve()
+        else if (freed > 0) serve(freed)
+        else serveOnly(e)
       },
       release() {
-        freeShares()
-        if (!placeHeld) return
+        const isRoom = freeShares() > 0 || inFlight >= total
+        if (placeHeld) inFlight--
         placeHeld = false
-        inFlight--
-        serve()
+        if (isRoom) serve()
+        else serveOnly(e)
       },
     }
   }
-  /** Gives free slots to whoever waits, webhook after webhook, one at a time. */
-  const serve = () => {
-    let looked = 0
-    while (inFlight < total && ring.size > 0 && looked < ring.size) {
+  const beginFirst = (e: Endpoint) => {
+    const first = e.queue.shift()
+    if (first === undefined) return
+    waiting--
+    first.resolve(begin(e))
+  }
+  const queued = (e: Endpoint) => {
+    const ring = rings.get(e.tenant)
+    if (ring === undefined) rings.set(e.tenant, new Set([e]))
+    else ring.add(e)
+  }
+  const unqueued = (e: Endpoint) => {
+    const ring = rings.get(e.tenant)
+    if (ring?.delete(e) && ring.size === 0) rings.delete(e.tenant)
+  }
+  /** Gives a webhook what is free, where no other can be waiting for that. */
+  const serveOnly = (e: Endpoint) => {
+    while (e.queue.length > 0 && inFlight < total && share(e) > 0) beginFirst(e)
+    if (e.queue.length === 0) unqueued(e)
+  }
+  /** Begins the next of a tenant's webhooks that has a share left. Answers whether there was one. */
+  const serveTenant = (ring: Set<Endpoint>): boolean => {
+    for (let looked = ring.size; looked > 0; looked--) {
       const [e] = ring
-      if (e === undefined) return
+      if (e === undefined) return false
       ring.delete(e)
-      if (share(e) <= 0) {
-        ring.add(e)
-        looked++
-        continue
-      }
-      const first = e.queue.shift()
-      if (first === undefined) continue
-      waiting--
+      const begins = share(e) > 0
+      if (begins) beginFirst(e)
       if (e.queue.length > 0) ring.add(e)
-      looked = 0
-      first.resolve(begin(e))
+      if (begins) return true
+    }
+    return false
+  }
+  /** Gives free slots to whoever waits, tenant after tenant and webhook after webhook. @param most looks no further when so many have begun */
+  const serve = (most = total) => {
+    let begun = 0
+    for (let looked = 0; begun < most && inFlight < total && looked < rings.size; ) {
+      const [first] = rings
+      if (first === undefined) return
+      const [tenant, ring] = first
+      const begins = (tenants.get(tenant) ?? 0) < perTenant && serveTenant(ring)
+      if (begins) begun++
+      looked = begins ? 0 : looked + 1
+      rings.delete(tenant)
+      if (ring.size > 0) rings.set(tenant, ring)
     }
   }
   const park = (e: Endpoint, which: (w: Waiting) => boolean) => {
@@ -175,7 +209,7 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     e.queue = e.queue.filter((w) => !which(w))
     waiting -= parked.length
     for (const w of parked) w.resolve('parked')
-    if (e.queue.length === 0) ring.delete(e)
+    if (e.queue.length === 0) unqueued(e)
   }
   const sweep = () => {
     const at = now()
@@ -198,7 +232,7 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
       return new Promise((resolve) => {
         e.queue.push({ since: now(), fromTable, resolve })
         waiting++
-        ring.add(e)
+        queued(e)
       })
     },
     room(webhook, tenant) {

@@ -134,6 +134,20 @@ describe('slots', () => {
     await Promise.all(all)
     expect(order.indexOf('quiet')).to.be.lessThan(2)
   })
+  it('serve waiting tenants in turn: many webhooks of one do not stand in front of the one of another', async () => {
+    const s = make({ total: 1, perWebhook: 4, queueMs: 10_000 })
+    const first = await take(s, 'busy', 'a')
+    const order: string[] = []
+    const enter = (w: string, t: string) =>
+      s.enter(hook(w), tenant(t)).then((slot) => {
+        order.push(t)
+        if (slot !== 'parked') end(slot, { ok: true, durationMs: 1 })
+      })
+    const all = [...Array.from({ length: 50 }, (_, n) => enter(`w${n}`, 'a')), enter('quiet', 'b')]
+    end(first, { ok: true, durationMs: 1 })
+    await Promise.all(all)
+    expect(order.indexOf('b')).to.be.lessThan(2)
+  })
   it('send new deliveries behind parked rows, and let those of the table pass', async () => {
     const s = make()
     s.setParked(hook('w'), tenant('a'))
