@@ -19,6 +19,8 @@ export interface BuildRun {
   stop(): Promise<void>
 }
 const triesBeforeBlame = 2
+/** Events of a batch below which more are gathered for the next. */
+const smallBatch = 100
 /** How long a checkpoint may stay unsaved that nothing of concern has moved, also when nothing comes any more. */
 const unsavedMs = 250
 /** For so long at the most the live build stands still while another catches up with it. */
@@ -26,7 +28,7 @@ const catchUpMs = 2_000
 
 export function runBuild(deps: RunnerDeps, projection: Projection, build: number): BuildRun {
   const { store, pool, leases, progress, log, batch = 500, lookMs = 1_000 } = deps
-  const { name, families } = projection
+  const { name, families, gatherMs = 0 } = projection
   const stopping = new AbortController()
   let current: BuildState | null = null
   let error: string | null = null
@@ -134,6 +136,7 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
       const next = await take(state, events, signal)
       if (next === null) return
       state = await settle(next)
+      if (gatherMs > 0 && events.events.length < smallBatch) await pause(gatherMs, signal)
     }
   }
   const turn = async (): Promise<void> => {

@@ -56,6 +56,7 @@ export const deliveries = (
   name: 'deliveries',
   version: 1,
   families: ['routing', 'attempts'],
+  gatherMs: 50,
   copies: {
     make: (build) => deliveryLog.makeGeneration(build),
     drop: (build) => deliveryLog.dropGeneration(build),

@@ -33,6 +33,12 @@ export interface Projection {
    */
   concerns?(event: RecordedEvent): boolean
   /**
+   * Milliseconds that it waits after a small batch, so that the next is a larger one: each costs a transaction, and nobody is
+   * to wait for these rows (a command's caller waits for the read models of commands). Default 0. What comes after a silence
+   * is taken at once.
+   */
+  readonly gatherMs?: number
+  /**
    * Rows of each build in a store that shares no transaction with Postgres. Such a projection is built anew like one with
    * tables: `prepare` writes to the build's copy, and `apply` makes things happen for the live build only. A build that
    * goes live goes on where the one before it stood, so that each event is once applied to a live build; what it has

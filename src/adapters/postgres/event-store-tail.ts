@@ -31,7 +31,8 @@ export interface Tail {
   join(latch: Wake): () => void
 }
 
-const pollMs = { min: 2, max: 50 }
+/** For what other processes append: what this one does is told. */
+const pollMs = { min: 10, max: 50 }
 /** Events that it remembers, and their bytes as they were stored. */
 const remembered = { events: 5_000, bytes: 8 << 20 }
 const readAtOnce = 1_000

@@ -22,6 +22,8 @@ export interface Consumer {
   consume: MessageBus['consume']
   /** Partitions that this process has now. */
   owned(): readonly number[]
+  /** This process is about to produce to a partition. Answers how to say that it is over. */
+  producing(partition: number): () => void
   /** Records that this process has just committed to a partition, which follow the offset `previous`. */
   handOver(partition: number, previous: bigint, records: readonly BusRecord[]): void
 }
@@ -154,6 +156,7 @@ export function messageConsumer(options: ConsumerOptions): Consumer {
 
   return {
     owned: () => [...running].filter(([, state]) => state.view !== null && !state.letGo.signal.aborted).map(([partition]) => partition),
+    producing: (partition) => running.get(partition)?.view?.producing() ?? (() => {}),
     handOver: (partition, previous, records) => running.get(partition)?.view?.handOver(previous, records),
     async consume(consumeOptions) {
       const { signal } = consumeOptions

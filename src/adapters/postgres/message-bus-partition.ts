@@ -13,6 +13,8 @@ export interface PartitionReader {
 }
 /** One owned partition as its consumer sees it: every record once, in order, from memory where this process produced it. */
 export interface PartitionView {
+  /** This process is about to produce: what a poll sees of it will be handed over. Answers how to say that it is over. */
+  producing(): () => void
   /** Records that this process has just committed; they follow the offset `previous` without a gap. */
   handOver(previous: bigint, records: readonly BusRecord[]): void
   /** A poll has seen that offsets up to this one were given out. Answers whether that is news. */
@@ -51,6 +53,7 @@ export function partitionView(options: {
   let behind = false
   let overlooked = false
   let waiting = false
+  let producing = 0
   let turn: Promise<unknown> = Promise.resolve()
 
   const take = (max: number): BusRecord[] => {
@@ -130,6 +133,12 @@ export function partitionView(options: {
   }
 
   return {
+    producing() {
+      producing++
+      return () => {
+        producing--
+      }
+    },
     handOver(previous, records) {
       if (behind) return overlook()
       hold({ previous, through: records.at(-1)?.offset ?? previous, records, next: 0 }, 'last')
@@ -141,7 +150,8 @@ export function partitionView(options: {
       awake.notify()
     },
     seen(offset) {
-      if (offset <= known || runs.length > 0 || unread) return false
+      // What others have produced meanwhile is found by the gap before what is handed over, or by the next poll.
+      if (offset <= known || runs.length > 0 || unread || producing > 0) return false
       unread = true
       awake.notify()
       return true

@@ -66,12 +66,18 @@ export async function postgresMessageBus(options: PostgresMessageBusOptions): Pr
   }
   const write = async (items: readonly Item[]): Promise<Place[]> => {
     const partition = nextPartition()
-    const first = await append(partition, items)
-    consumer.handOver(
-      partition,
-      first - 1n,
-      items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes })),
-    )
+    const over = consumer.producing(partition)
+    let first: bigint
+    try {
+      first = await append(partition, items)
+      consumer.handOver(
+        partition,
+        first - 1n,
+        items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes })),
+      )
+    } finally {
+      over()
+    }
     return items.map((_, i) => placeOf(identity, partition, first + BigInt(i), 0))
   }
   const append = async (partition: number, items: readonly Item[], isRetry = false): Promise<bigint> => {
