@@ -32,6 +32,8 @@ const anonymous = async (pids: readonly number[]) => {
 }
 const produce = (work: Work) => lineOf(start('producers.ts', [JSON.stringify(work)]), (line) => JSON.parse(line) as Produced)
 
+// A tenth of what one endpoint answers is a 503: soon tried again, so that all has arrived at the end.
+process.env.KOLBAK_RETRY_DELAYS ??= '1,1,1,1,1,1,1,1'
 let kolbak: Awaited<ReturnType<typeof startKolbak>> | undefined
 try {
   const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)

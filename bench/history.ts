@@ -1,0 +1,92 @@
+// npm run bench:history [-- --attempts 100000,10000000]
+// How long the API takes to answer what is asked of the history of deliveries, and whether that grows with the history:
+// 100 webhooks, 30 days, one deliverer in a hundred failed. Rows are written by SQL; what is measured goes over HTTP.
+import { parseArgs } from 'node:util'
+import { json, startKolbak } from './kolbak.ts'
+import { killAll, lineOf, start } from './processes.ts'
+
+const { values: options } = parseArgs({ options: { attempts: { type: 'string', default: '100000,10000000' } } })
+const sizes = options.attempts.split(',').map(Number)
+const webhooks = 100
+const days = 30
+const samples = 400
+
+interface Page {
+  readonly data: readonly { readonly id: string }[]
+  readonly pagination: { readonly next_cursor: string | null }
+}
+
+let kolbak: Awaited<ReturnType<typeof startKolbak>> | undefined
+try {
+  const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)
+  kolbak = await startKolbak(receiverUrl, { tenants: 1, webhooksPerTenant: webhooks, fanout: false, paths: ['/hook'] })
+  const { url, admin, database } = kolbak
+  const get = <T>(path: string) => json<T>(url + path, { headers: { authorization: `Bearer ${admin}` } })
+  const { rows } = await database.query<{ id: string; tenant: string }>('select id, tenant from webhook_subscriptions order by id')
+  const ids = rows.map(({ id }) => id)
+  const day = (back: number) => new Date(Date.now() - back * 86_400_000).toISOString().slice(0, 10)
+  for (let back = 1; back <= days; back++)
+    await database.query(
+      `create table if not exists deliveries_${day(back).replaceAll('-', '')} partition of deliveries for values from ('${day(back)}') to ('${day(back - 1)}')`,
+    )
+
+  const ask = async (pathOf: () => string): Promise<{ p50: number; p99: number }> => {
+    const took: number[] = []
+    for (let n = 0; n < samples; n++) {
+      const path = pathOf()
+      const began = performance.now()
+      const { data } = await get<Page>(path)
+      took.push(performance.now() - began)
+      if (data.length === 0) throw new Error(`nothing came of ${path}`)
+    }
+    took.sort((a, b) => a - b)
+    return { p50: took[samples >> 1]!, p99: took[Math.floor(samples * 0.99)]! }
+  }
+  const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)]!
+  const table: Record<string, Record<string, string>> = {}
+  let there = 0
+  for (const size of sizes) {
+    const began = performance.now()
+    // A part at a time, so that no transaction is as large as the history.
+    for (const part = 250_000; there < size; there = Math.min(size, there + part))
+      await database.query(
+        `insert into deliveries (accepted_at, time, died_at, duration_ms, delivery, event_id, chain, attempt, code, finality, webhook,
+           tenant, message, place, fingerprint, event, correlation_id, type, status, reason)
+         select at, at, case when failed then at end, 12, gen_random_uuid(), gen_random_uuid(), 1, 1, case when failed then 400 else 200 end,
+           3, ($1::text[])[1 + n % $2], $3, 'evt_' || n, 'bench-0-' || n || '-0', md5(n::text), 'bench.posted', 'bench',
+           case when failed then 'DeliveryDeadLettered' else 'DeliverySucceeded' end, case when failed then 'failed' else 'success' end,
+           case when failed then 'http_400' end
+         from (select n, n % 100 = (n / 100) % 100 as failed,
+                 date_trunc('milliseconds', $4::timestamptz + random() * interval '${days - 1} days') as at
+               from generate_series($5::bigint, $6::bigint) n) made`,
+        [ids, webhooks, rows[0]!.tenant, day(days), there, Math.min(size, there + part) - 1],
+      )
+    await database.query('vacuum analyze deliveries')
+    const filled = (performance.now() - began) / 1_000
+    const deep = await Promise.all(
+      ids.slice(0, 20).map(async (id) => ({
+        id,
+        cursor: (await get<Page>(`/v1/webhooks/${id}/deliveries?limit=50&until=${day(days - 3)}T00:00:00.000Z`)).pagination.next_cursor,
+      })),
+    )
+    const asked = {
+      'first page of 50': () => `/v1/webhooks/${any(ids)}/deliveries?limit=50`,
+      'deep page of 50': () => {
+        const { id, cursor } = any(deep.filter((page) => page.cursor !== null))
+        return `/v1/webhooks/${id}/deliveries?limit=50&cursor=${encodeURIComponent(cursor!)}`
+      },
+      'failed ones': () => `/v1/webhooks/${any(ids)}/deliveries?limit=50&status=failed`,
+      'dead letters of all': () => '/v1/dead-letters?limit=50',
+    }
+    for (const [what, pathOf] of Object.entries(asked)) {
+      await ask(pathOf) // warm
+      const { p50, p99 } = await ask(pathOf)
+      table[what] = { ...table[what], [`${size.toLocaleString('en')}: p50 / p99 ms`]: `${p50.toFixed(1)} / ${p99.toFixed(1)}` }
+    }
+    console.log(`${size.toLocaleString('en')} attempts, filled in ${Math.round(filled)} s`)
+  }
+  console.table(table)
+} finally {
+  await kolbak?.stop()
+  killAll()
+}

@@ -1,0 +1,23 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect } from 'chai'
+
+const root = join(import.meta.dirname, '../..')
+
+describe('speed', function () {
+  this.timeout(120_000)
+
+  // Beside other tests on a busy machine no time means anything: the floor has the same neighbours, and the bound is generous.
+  it('is no worse a share of the floor, in the same run, than it may be while other tests run; nothing is lost', async () => {
+    const args = [join(root, 'bench/run.ts'), '--scenarios', 'single', '--seconds', '3']
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root })
+    const file = stdout.trimEnd().split('\n').at(-1)!
+    const { results } = JSON.parse(await readFile(file, 'utf8')) as { results: Record<string, { shareOfFloor: number; lost: number }> }
+    const { shareOfFloor, lost } = results.single!
+    console.log(`      ${shareOfFloor.toFixed(2)} of the floor`)
+    expect(lost).to.equal(0)
+    expect(shareOfFloor).to.be.greaterThan(0.08)
+  })
+})
