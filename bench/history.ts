@@ -1,6 +1,6 @@
 // npm run bench:history [-- --attempts 100000,10000000]
 // How long the API takes to answer what is asked of the history of deliveries, and whether that grows with the history:
-// 100 webhooks, 30 days, one deliverer in a hundred failed. Rows are written by SQL; what is measured goes over HTTP.
+// 100 webhooks, 30 days, one delivery in a hundred failed. Rows are written by SQL; what is measured goes over HTTP.
 import { parseArgs } from 'node:util'
 import { json, startKolbak } from './kolbak.ts'
 import { killAll, lineOf, start } from './processes.ts'

@@ -48,7 +48,7 @@ export interface Cost {
   /** Peak resident memory, bytes. */
   readonly peak: number
 }
-/** What a process and its descendants (of the same session: Postgres leads one of its own) have cost so far. Linux; elsewhere 0. */
+/** What these processes have cost so far, with those of their children that have ended. Linux; elsewhere 0. */
 export async function costOf(pids: readonly number[]): Promise<Cost> {
   const costs = await Promise.all(pids.map(ofOne))
   const sum = (of: (cost: Cost) => number) => costs.reduce((all, cost) => all + of(cost), 0)

@@ -5,7 +5,7 @@ export interface Work {
   readonly url: string
   /** Posts are spread over these clients. */
   readonly tokens: readonly string[]
-  /** Names of events, in turn. */
+  /** Names of events, in turn; each of them with every token. */
   readonly events: readonly string[]
   readonly seconds: number
   readonly bytes: number
@@ -36,7 +36,7 @@ let next = 0
 
 /** The time stands in the id, in µs, so that the receiver needs to parse nothing. */
 const eventOf = (n: number, at: number): string =>
-  `{"id":"evt_${Math.round((performance.timeOrigin + at) * 1_000)}_${n}","event":"${work.events[n % work.events.length]}","payload":{"n":${n},"filler":"${filler}"}}`
+  `{"id":"evt_${Math.round((performance.timeOrigin + at) * 1_000)}_${n}","event":"${work.events[Math.floor(n / work.tokens.length) % work.events.length]}","payload":{"n":${n},"filler":"${filler}"}}`
 
 async function post(due: number): Promise<void> {
   const token = work.tokens[next % work.tokens.length]

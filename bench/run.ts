@@ -52,8 +52,11 @@ interface Target {
 /** Drives one load at a target until what is due has arrived, or nothing more does for a while. */
 async function drive(target: Target, receiverUrl: string, work: Omit<Work, 'url' | 'bytes'>, copies: number): Promise<Result> {
   await json(`${receiverUrl}/reset`)
-  const postgres = await postgresPids(target.dataDir)
-  const costs = async () => ({ own: await costOf([target.pid]), pg: await costOf(postgres), commits: await target.commits() })
+  const costs = async () => ({
+    own: await costOf([target.pid]),
+    pg: await costOf(await postgresPids(target.dataDir)),
+    commits: await target.commits(),
+  })
   const before = await costs()
   const began = performance.now()
   const full: Work = { ...work, url: target.url, bytes: Number(options.bytes) }
@@ -127,6 +130,8 @@ async function onFloor(receiverUrl: string, work: Scenario['work']): Promise<Res
   }
 }
 
+// A tenth of the answers of one scenario is a 503: soon tried again, so that all has arrived at the end.
+process.env.KOLBAK_RETRY_DELAYS ??= '1,1,1,1,1,1,1,1'
 const results: Record<string, Result & { shareOfFloor?: number; p50OfFloor?: number; p99OfFloor?: number }> = {}
 try {
   const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)

@@ -40,10 +40,23 @@ try {
   kolbak = await startKolbak(receiverUrl, { tenants: 10, webhooksPerTenant: 2, fanout: false, paths: ['/hook', '/failing'] })
   const { url, pid, dataDir, admin, tokens, events, database } = kolbak
   const common = { url, tokens, events, bytes: 512, batch: 1 }
-  await produce({ ...common, seconds: 5, producers: 32, perSecond: 0 })
-  const { perSecond: capacity } = await produce({ ...common, seconds: 10, producers: 32, perSecond: 0 })
+  const warm = await produce({ ...common, seconds: 5, producers: 32, perSecond: 0 })
+  /** All that was accepted so far has arrived. */
+  const settled = async (since: number): Promise<Received> => {
+    for (let waited = 0; ; waited += 100) {
+      const received = await json<Received>(receiverUrl)
+      if (received.messages >= since || waited > 60_000) return received
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+  await settled(warm.accepted)
+  await json(`${receiverUrl}/reset`)
+  const beganAtMost = performance.now()
+  const { accepted: atMost } = await produce({ ...common, seconds: 10, producers: 32, perSecond: 0 })
+  await settled(atMost)
+  const capacity = (atMost * 1_000) / (performance.now() - beganAtMost)
   const perSecond = Math.floor(capacity * Number(options.share))
-  console.log(`${Math.round(capacity)} events/s can be posted; ${perSecond}/s for ${options.minutes} minutes`)
+  console.log(`${Math.round(capacity)} events/s can be posted and delivered; ${perSecond}/s for ${options.minutes} minutes`)
   await json(`${receiverUrl}/reset`)
 
   const sample = async (): Promise<Sample> => {
@@ -69,11 +82,7 @@ try {
     samples.push({ at: (performance.now() - began) / 1_000, ...(await sample()) })
   }
   const produced = await load
-  let received = await json<Received>(receiverUrl)
-  for (let waited = 0; received.messages < produced.accepted && waited < 60_000; waited += 100) {
-    await new Promise((resolve) => setTimeout(resolve, 100))
-    received = await json<Received>(receiverUrl)
-  }
+  const received = await settled(produced.accepted)
 
   const after = samples.filter(({ at }) => at > warmSeconds)
   const third = Math.floor(after.length / 3)

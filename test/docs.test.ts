@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { configTable } from '../src/cli/config-table.ts'
 
 const root = join(import.meta.dirname, '..')
-const pages = ['README.md', 'docs/operations.md', 'docs/decisions/README.md']
+const pages = ['README.md', 'docs/operations.md', 'docs/performance.md', 'docs/decisions/README.md']
 
 describe('the docs', () => {
   it('have the table of variables that the code has', () => {

@@ -41,7 +41,7 @@ export function createApi(
     rateLimits: rateLimits({ ...settings, processes: deps.processes }),
     addressOf: (req) => asOf(app, req).ip ?? '',
   })
-  door.open(shortcut(routes, serve, application(app, deps, routes, serve)))
+  door.open(shortcut(deps, routes, serve, application(app, deps, routes, serve)))
   return { routes, listen: door.listen, close: door.close }
 }
 
@@ -58,15 +58,20 @@ function asOf(app: Express, req: IncomingMessage): Request {
 }
 
 /**
- * What producers post goes straight to its handler: finding the way through Express costs a fifth of what accepting an event
+ * What producers post goes straight to its handler: finding the way through Express costs a tenth of what accepting an event
  * does (measured). The application has the same routes, for whoever writes their paths in another way.
  */
-function shortcut(routes: readonly Route[], serve: (route: Route) => Serve, app: Express): RequestListener {
+function shortcut(deps: ApiDependencies, routes: readonly Route[], serve: (route: Route) => Serve, app: Express): RequestListener {
   const hot = new Map(routes.filter(isHot).map((route) => [route.path, serve(route)]))
+  const failed = (error: unknown) => deps.log.error({ error }, 'http.failed')
   return (req, res) => {
     const handler = req.method === 'POST' ? hot.get(req.url ?? '') : undefined
     if (handler === undefined) app(req, res)
-    else void handler(req, res, noParams) // it answers whatever fails
+    else
+      handler(req, res, noParams).catch((error: unknown) => {
+        failed(error) // the pipeline answers what it knows to fail
+        res.destroy()
+      })
   }
 }
 const noParams = {}

@@ -1,5 +1,5 @@
 import { endsChain } from '../events/delivery.ts'
-import type { WebhookId } from '../events/ids.ts'
+import type { TenantId, WebhookId } from '../events/ids.ts'
 import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
@@ -30,6 +30,8 @@ export interface DueDeps {
 const webhooksPerRound = 500
 /** Rows in hand at once. */
 const mostInHand = 2_000
+/** Of them of one tenant, so that its parked rows never stand in front of what others are owed. */
+const mostOfTenant = 500
 /** Rows claimed in one round. */
 const rowsPerRound = 500
 
@@ -58,14 +60,18 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     let left = Math.min(rowsPerRound, mostInHand - inHand.size)
     let last = ''
     const rooms: { webhook: WebhookId; count: number }[] = []
+    const ofTenant = new Map<TenantId, number>()
+    for (const { row } of inHand.values()) ofTenant.set(row.tenant, (ofTenant.get(row.tenant) ?? 0) + 1)
     for (const { webhook, claimable } of waiting) {
       if (left <= 0) break
       last = webhook
       const target = copy.get(webhook)
       // An unknown webhook's rows and a suspended tenant's wait: they are not theirs to lose.
       if (!claimable || target === undefined || copy.isSuspended(target.tenant)) continue
-      const count = Math.min(left, slots.room(webhook, target.tenant))
-      if (count === 0) continue
+      const held = ofTenant.get(target.tenant) ?? 0
+      const count = Math.min(left, mostOfTenant - held, slots.room(webhook, target.tenant))
+      if (count <= 0) continue
+      ofTenant.set(target.tenant, held + count)
       rooms.push({ webhook, count })
       left -= count
     }

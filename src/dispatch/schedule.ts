@@ -20,7 +20,7 @@ export interface Schedule {
   park(owed: Owed): Promise<void>
   /** Webhooks that have rows due or parked, after the cursor in the order of ids: whether any of them can be claimed, and whether any is parked. */
   waiting(after: string, limit: number): Promise<{ webhook: WebhookId; claimable: boolean; parked: boolean }[]>
-  /** Claims due rows first, then parked ones, oldest first, up to each webhook's room. Rows claimed by others are passed over. */
+  /** Claims due rows first, then parked ones, oldest first, of each kind up to the webhook's room. Rows claimed by others are passed over. */
   claim(rooms: readonly Room[]): Promise<Claimed[]>
   /** Which of these deliveries have a row. */
   existing(deliveries: readonly DeliveryId[]): Promise<Set<DeliveryId>>

@@ -3,12 +3,15 @@ import { due } from '../../src/dispatch/due.ts'
 import { schedule } from '../../src/dispatch/schedule.ts'
 import type { Slots } from '../../src/dispatch/slots.ts'
 import type { Target, WebhookCopy } from '../../src/dispatch/webhook-copy.ts'
-import type { WebhookId } from '../../src/events/ids.ts'
+import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { wake } from '../../src/lib/wake.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { owed } from '../support/owed.ts'
 import { waitFor } from '../support/wait-for.ts'
+
+/** Each webhook has a tenant of its own here. */
+const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 
 describe('the rounds of what is due', () => {
   let db: TestDatabase
@@ -20,10 +23,12 @@ describe('the rounds of what is due', () => {
   it('tell the slots of all who have parked rows, also when one of them takes up a whole round', async () => {
     const mine = schedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
     const [many, ...others] = ['A', 'B', 'C'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId) as [WebhookId, ...WebhookId[]]
-    await Promise.all([...Array.from({ length: 600 }, () => many), ...others].map((webhook) => mine.park(owed({ webhook }))))
+    await Promise.all(
+      [...Array.from({ length: 600 }, () => many), ...others].map((webhook) => mine.park(owed({ webhook, tenant: tenantOf(webhook) }))),
+    )
 
     const told: ReadonlySet<WebhookId>[] = []
-    const delivered = new Set<WebhookId>()
+    const delivered = new Map<WebhookId, number>()
     const stop = new AbortController()
     const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
     const running = due(
@@ -31,7 +36,7 @@ describe('the rounds of what is due', () => {
         schedule: mine,
         copy: {
           freshen: async () => {},
-          get: () => ({ tenant: owed().tenant }) as Target,
+          get: (webhook: WebhookId) => ({ tenant: tenantOf(webhook) }) as Target,
           isSuspended: () => false,
         } as Partial<WebhookCopy> as WebhookCopy,
         slots: {
@@ -43,7 +48,7 @@ describe('the rounds of what is due', () => {
           payloads: async (keys) => keys.map(() => Buffer.from('{}')),
         },
         async deliver({ webhook }) {
-          delivered.add(webhook)
+          delivered.set(webhook, (delivered.get(webhook) ?? 0) + 1)
           await over
           return 'done'
         },
@@ -61,6 +66,8 @@ describe('the rounds of what is due', () => {
       stop.abort()
       await running
     }
+    // A tenant that has as much in hand as it may leaves the rest to the others.
+    expect(delivered.get(many)).to.equal(500)
     for (const webhooks of told) expect([...webhooks].sort()).to.deep.equal([many, ...others])
   })
 })

@@ -214,6 +214,9 @@ describe('poison', function () {
     const day = new Date().toISOString().slice(0, 10)
     const put = (partition: number, bytes: Buffer) =>
       pool.query('select produce_messages($1, array[$2::date], array[1], array[$3::int], $4)', [partition, day, bytes.length, bytes])
+    // Where this is tried again, something of the first try is there.
+    await pool.query('delete from unreadable_records')
+    const [counted, logged, arrived] = [await figure('kolbak_records_unreadable_total'), service.facts.length, ids('/bus').length]
     const posted: string[] = []
     let partition = 0
     for (const bytes of Object.values(noRecords)) {
@@ -221,29 +224,30 @@ describe('poison', function () {
       await put(partition++ % partitions, bytes)
     }
     for (let i = 0; i < 2 * partitions; i++) posted.push(await post('bus.behind'))
-    await waitFor(() => new Set(ids('/bus')).size === posted.length, { ms: 20_000, what: 'all good events' })
+    await waitFor(() => posted.every((id) => ids('/bus').includes(id)), { ms: 20_000, what: 'all good events' })
     const expected = Object.keys(noRecords).length
     await waitFor(async () => (await figure('kolbak_records_unread')) === 0, { ms: 20_000, what: 'nothing unread' })
     const { rows } = await pool.query<{ error: string }>('select error from unreadable_records')
     expect(rows).to.have.length(expected)
     expect(rows.every(({ error }) => error.length > 10)).to.equal(true)
-    expect(await figure('kolbak_records_unreadable_total')).to.equal(expected)
-    const said = service.facts.filter((fact) => fact.msg === 'record.unreadable')
+    expect(await figure('kolbak_records_unreadable_total')).to.equal(counted + expected)
+    const said = service.facts.slice(logged).filter((fact) => fact.msg === 'record.unreadable')
     expect(said).to.have.length(expected)
     expect(said[0]).to.include.keys('partition', 'offset', 'error')
-    expect(ids('/bus').sort()).to.deep.equal(posted.sort())
+    expect(new Set(ids('/bus').slice(arrived))).to.deep.equal(new Set(posted))
     await goesOn()
   })
 
   it('on the bus, sealed by nobody, ends as a dead letter that the API shows', async () => {
     const webhook = await subscribe('/unsealed', 'unsealed.*')
-    const bytes = good({ id: 'unsealed_1', event: 'unsealed.now' })
+    const id = `unsealed_${++events}`
+    const bytes = good({ id, event: 'unsealed.now' })
     await pool.query('select produce_messages(0, array[current_date], array[1], array[$1::int], $2)', [bytes.length, bytes])
     const dead = await waitFor(async () => {
       const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/dead-letters?webhook=${webhook.id}`)
       return data[0]
     })
-    expect(dead).to.include({ event_id: 'unsealed_1', last_reason: 'payload_unreadable', status: 'failed' })
+    expect(dead).to.include({ event_id: id, last_reason: 'payload_unreadable', status: 'failed' })
     expect(receiver.received('/unsealed')).to.deep.equal([])
     await goesOn()
   })

@@ -158,10 +158,10 @@ describe('strangers before a running service', function () {
     const members = `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`
     for (const bad of [half, members, deep.slice(0, 60_000)])
       for (const [path, body] of [
-        ['/v1/keys', `{"name":"x","scopes":[${bad},${bad.length < 31_000 ? bad : 1}]}`],
+        ['/v1/keys', `{"name":"x","scopes":[${bad},1]}`],
         ['/v1/keys', `{"name":${bad},"scopes":["read:webhooks"]}`],
         ['/v1/webhooks', `{"callback_url":"${receiver.url('/x')}","event":"x","retry_delays":${bad}}`],
-        ['/v1/events', `{"event":"deep","payload":${bad}}`.replace('"payload":{', '"payload":[{').replace(/}$/, ']}')],
+        ['/v1/events', `{"event":"deep","payload":[${bad}]}`],
         ['/v1/events', bad],
         ['/v1/auth', bad],
       ] as const) {

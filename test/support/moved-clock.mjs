@@ -17,4 +17,5 @@ globalThis.Date = class MovedDate extends Real {
 }
 process.on('SIGUSR2', () => {
   at = (at + 1) % offsets.length
+  process.stdout.write('{"msg":"clock.moved"}\n')
 })
