@@ -5,7 +5,7 @@ import { inWorkers } from './workers.ts'
 
 const sought = mutations.filter(({ isRare }) => isFull || !isRare)
 /** A mistake is to be seen within so many seeds. */
-const most = isFull ? 2_500 : 200
+const most = isFull ? 2_500 : 500
 
 describe('the model', function () {
   this.timeout(isFull ? 3_600_000 : 900_000)
