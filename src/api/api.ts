@@ -63,13 +63,12 @@ function asOf(app: Express, req: IncomingMessage): Request {
  */
 function shortcut(deps: ApiDependencies, routes: readonly Route[], serve: (route: Route) => Serve, app: Express): RequestListener {
   const hot = new Map(routes.filter(isHot).map((route) => [route.path, serve(route)]))
-  const failed = (error: unknown) => deps.log.error({ error }, 'http.failed')
   return (req, res) => {
     const handler = req.method === 'POST' ? hot.get(req.url ?? '') : undefined
     if (handler === undefined) app(req, res)
     else
       handler(req, res, noParams).catch((error: unknown) => {
-        failed(error) // the pipeline answers what it knows to fail
+        deps.log.error({ error }, 'http.failed') // the pipeline answers what it knows to fail
         res.destroy()
       })
   }
