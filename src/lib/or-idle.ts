@@ -1,14 +1,16 @@
-import { pause } from './retry.ts'
-
 /** What the source yields; and null, once, when it has yielded nothing for `ms` after something. */
 export async function* orIdle<T>(source: AsyncIterable<T>, ms: number): AsyncGenerator<T | null> {
   const items = source[Symbol.asyncIterator]()
+  let timer: NodeJS.Timeout | undefined
+  const silence = () =>
+    new Promise<null>((resolve) => {
+      timer = setTimeout(resolve, ms, null)
+    })
   try {
     let next = items.next()
     for (let isIdle = true; ; ) {
-      const waited = new AbortController()
-      const item: IteratorResult<T> | null = isIdle ? await next : await Promise.race([next, pause(ms, waited.signal).then(() => null)])
-      waited.abort()
+      const item: IteratorResult<T> | null = isIdle ? await next : await Promise.race([next, silence()])
+      clearTimeout(timer)
       isIdle = item === null
       if (item === null) yield null
       else if (item.done === true) return
@@ -18,6 +20,7 @@ export async function* orIdle<T>(source: AsyncIterable<T>, ms: number): AsyncGen
       }
     }
   } finally {
+    clearTimeout(timer)
     await items.return?.()
   }
 }

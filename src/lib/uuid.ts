@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** Kolbak's own name space for UUIDv5 (RFC 9562, 5.5); never to be changed, or redeliveries would get new ids. */
 const namespace = Buffer.from('6ba1c8f0e5cb5d5f8d6c5a1f7c3e9b42', 'hex')
@@ -6,11 +6,9 @@ const namespace = Buffer.from('6ba1c8f0e5cb5d5f8d6c5a1f7c3e9b42', 'hex')
 /** UUIDv5 of the parts joined by a line feed, which occurs in none of them. */
 export const uuidV5 = (...parts: readonly string[]): string => uuidV5In(namespace, parts.join('\n'))
 
-/** RFC 9562, 5.5: SHA-1 of the name space's 16 bytes and the name. */
+/** RFC 9562, 5.5: SHA-1 of the name space's 16 bytes and the name. Three of them are made of each event: in one call, a third of the cost. */
 export function uuidV5In(space: Buffer, name: string): string {
-  const bytes = createHash('sha1').update(space).update(name).digest().subarray(0, 16)
-  bytes[6] = (bytes[6]! & 0x0f) | 0x50
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80
-  const hex = bytes.toString('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+  const hex = hash('sha1', Buffer.concat([space, Buffer.from(name)]))
+  const variant = ((Number.parseInt(hex[16]!, 16) & 0x3) | 0x8).toString(16)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
 }

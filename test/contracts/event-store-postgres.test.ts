@@ -77,6 +77,20 @@ describe('the event store on Postgres, beyond the contract', () => {
     })
   })
 
+  it('hands over what this process appends as it is stored: of a repeat what came first', async () => {
+    const other = storeOn(database.pool)
+    const stream = anAttempts()
+    const live = collect(store, { families: dayFamilies, after: null, until: (events) => events.length === 60 })
+    for (let i = 0; i < 20; i++) {
+      await store.append(stream, someEvents(2), 'any')
+      const [first] = someEvents(1) as [NewEvent]
+      await other.append(stream, [first], 'any')
+      await store.append(stream, [{ ...first, data: { number: -1 } }], 'any')
+    }
+    expect((await live).events).to.deep.equal(await store.read(stream))
+    await other.close()
+  })
+
   describe('a group', () => {
     it('is one commit, however many append', async () => {
       await store.append(anAttempts(), someEvents(1), 'any') // makes the day

@@ -3,6 +3,7 @@ import type { EventId } from '../../events/ids.ts'
 import { dayOfStream, isDayStream, type StreamName } from '../../events/streams.ts'
 import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
 import type { Ask } from './event-store-query.ts'
+import type { EventRow } from './event-store-rows.ts'
 
 /** One append, encoded: what a group is made of. */
 export interface AppendItem {
@@ -18,7 +19,7 @@ export interface AppendItem {
   readonly bytes: number
 }
 export type AppendOutcome =
-  | { readonly kind: 'appended'; readonly revision: number; readonly position: Checkpoint }
+  | { readonly kind: 'appended'; readonly revision: number; readonly position: Checkpoint; readonly isRepeat: boolean }
   | { readonly kind: 'conflict'; readonly actual: number }
   | { readonly kind: 'refused' }
 
@@ -109,8 +110,35 @@ export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Prom
   return rows[0]!.outcomes.split(',').map(parseOutcome)
 }
 
+/**
+ * The rows of what one call has appended, as they would be read: their positions follow one another. None where an item was
+ * refused, whose place stays empty, or is a repeat, which stands elsewhere and as it came first.
+ */
+export function rowsOf(items: readonly AppendItem[], outcomes: readonly AppendOutcome[]): EventRow[] {
+  const rows: EventRow[] = []
+  for (const [i, item] of items.entries()) {
+    const outcome = outcomes[i]
+    if (outcome?.kind !== 'appended' || outcome.isRepeat) return []
+    const last = item.ids.length - 1
+    const first = BigInt(outcome.position) - BigInt(last)
+    item.ids.forEach((id, k) => {
+      rows.push({
+        position: first + BigInt(k),
+        id,
+        revision: outcome.revision - last + k,
+        stream: item.stream,
+        type: item.types[k]!,
+        data: item.data[k]!,
+        metadata: item.metadata[k]!,
+      })
+    })
+  }
+  return rows
+}
+
 function parseOutcome(text: string): AppendOutcome {
-  const [kind, revision, position] = text.split(':')
-  if (kind === 'a') return { kind: 'appended', revision: Number(revision), position: toCheckpoint(position!) }
+  const [kind, revision, position, known] = text.split(':')
+  if (kind === 'a')
+    return { kind: 'appended', revision: Number(revision), position: toCheckpoint(position!), isRepeat: known !== undefined }
   return kind === 'c' ? { kind: 'conflict', actual: Number(revision) } : { kind: 'refused' }
 }

@@ -25,8 +25,11 @@ export interface Tail {
   since(after: Checkpoint, wanted: readonly Family[], max: number): Seen | undefined
   /** The place up to which it has read; undefined before it has begun. */
   readonly through: Checkpoint | undefined
-  /** This process has appended: it looks at once. */
-  notify(): void
+  /**
+   * This process has appended. What follows what it has read so far needs no reading, since events become visible in the order of
+   * their positions: nothing can come between. Else it looks at once.
+   */
+  appended(rows: readonly EventRow[]): void
   /** Takes part: the latch is raised whenever something has come. Answers how to leave. */
   join(latch: Wake): () => void
 }
@@ -85,7 +88,10 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
       text: 'select * from read_events($1, $2, true, true, null)',
       values: [through, readAtOnce],
     })
-    if (rows.length > 0) remember(rows)
+    // Meanwhile this process may have handed over what it appended.
+    const known = through ?? ''
+    const fresh = rows.filter((row) => toCheckpoint(row.position) > known)
+    if (fresh.length > 0) remember(fresh)
     return rows.length
   }
   const run = async () => {
@@ -132,7 +138,15 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
       }
       return { events, through, last }
     },
-    notify: () => awake.notify(),
+    appended(rows) {
+      const first = rows[0]
+      if (first === undefined || through === undefined || BigInt(first.position) !== BigInt(through) + 1n) {
+        awake.notify()
+        return
+      }
+      remember(rows)
+      for (const member of members) member.notify()
+    },
     join(latch) {
       members.add(latch)
       if (!isRunning) {

@@ -6,7 +6,15 @@ import type { Log } from '../../lib/log.ts'
 import { roundsOf } from '../../lib/rounds.ts'
 import { EventRefused, type EventStore, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
 import { dayPartitions, isMissingPartition } from './day-partitions.ts'
-import { type AppendItem, type AppendOutcome, encodeAppend, maxAppendBytes, toCheckpoint, writeAppends } from './event-store-append.ts'
+import {
+  type AppendItem,
+  type AppendOutcome,
+  encodeAppend,
+  maxAppendBytes,
+  rowsOf,
+  toCheckpoint,
+  writeAppends,
+} from './event-store-append.ts'
 import { toPortError } from './event-store-errors.ts'
 import { askWithin } from './event-store-query.ts'
 import { type EventRow, toRecordedEvent } from './event-store-rows.ts'
@@ -53,8 +61,11 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
     groupCommit<AppendItem, AppendOutcome>({
       async write(items) {
         const outcomes: AppendOutcome[] = []
-        for (const round of roundsOf(items)) outcomes.push(...(await writeRound(round)))
-        newest.notify()
+        for (const round of roundsOf(items)) {
+          const answered = await writeRound(round)
+          newest.appended(rowsOf(round, answered))
+          outcomes.push(...answered)
+        }
         return outcomes
       },
       bytesOf: (item) => item.bytes,
