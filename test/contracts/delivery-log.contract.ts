@@ -351,6 +351,33 @@ export function deliveryLogContract(
         expect(await pages({ since: at(2), until: at(5) }, 4)).to.deep.equal(expected.map((f) => folded([f]).state))
       })
 
+      it('goes through weeks, whether a day holds many deliveries or none', async () => {
+        const quiet = newWebhook()
+        const daysBack = [0, 0, 0, 1, 3, 3, 4, 12, 27]
+        const over = daysBack.map((days, i) =>
+          fact({
+            tenant,
+            webhook: quiet,
+            type: 'DeliverySucceeded',
+            acceptedAt: new Date(Date.parse(at(i)) - days * 86_400_000).toISOString(),
+          }),
+        )
+        await log.record(over)
+        const expected = [...over].sort((a, b) => (a.acceptedAt < b.acceptedAt ? 1 : -1)).map(({ delivery }) => delivery)
+        for (const limit of [1, 2, 4, 9]) {
+          const found: Delivery[] = []
+          for (let page = await log.history(quiet, { tenant, limit }); page.length > 0; ) {
+            found.push(...page)
+            const last = found.at(-1)!
+            page = await log.history(quiet, { tenant, limit, after: { at: last.acceptedAt, delivery: last.delivery } })
+          }
+          expect(found.map(({ delivery }) => delivery)).to.deep.equal(expected)
+        }
+        const [until, since] = [over[4]!.acceptedAt, over[7]!.acceptedAt]
+        const between = await log.history(quiet, { tenant, limit: 9, since, until })
+        expect(between.map(({ delivery }) => delivery)).to.deep.equal(over.slice(6, 8).map(({ delivery }) => delivery))
+      })
+
       it('shows nothing to another tenant', async () => {
         expect(await log.history(webhook, { tenant: newTenant(), limit: 100 })).to.deep.equal([])
       })
