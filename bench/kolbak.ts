@@ -1,7 +1,8 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import { embeddedPostgres } from '../test/support/embedded-postgres.ts'
 import { lineOf, start, stop } from './processes.ts'
 import type { Scenario } from './scenarios.ts'
 
@@ -92,9 +93,7 @@ export async function startKolbak(
           event: fanout ? 'bench.*' : `bench.w${w}`,
         })
     }
-    const password = (await readFile(join(dataDir, 'postgres-password'), 'utf8')).trim()
-    const port = (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[3]
-    database = new pg.Client(`postgres://kolbak:${password}@127.0.0.1:${port}/kolbak`)
+    database = new pg.Client((await embeddedPostgres(dataDir)).url)
     await database.connect()
     const events = Array.from({ length: webhooksPerTenant }, (_, w) => (fanout ? 'bench.posted' : `bench.w${w}`))
     const hanging = paths.filter((path) => path === '/hanging').length / paths.length

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { embeddedPostgres } from '../test/support/embedded-postgres.ts'
 
 const children: ChildProcess[] = []
 
@@ -68,7 +69,7 @@ async function ofOne(pid: number): Promise<Cost> {
 }
 /** A postmaster and its backends. */
 export async function postgresPids(dataDir: string): Promise<number[]> {
-  const postmaster = Number((await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0])
+  const { pid: postmaster } = await embeddedPostgres(dataDir)
   const pids = [postmaster]
   for (const name of await readdir('/proc').catch(() => [])) {
     if (!/^\d+$/.test(name)) continue

@@ -28,6 +28,9 @@ export interface NewEvent<T extends string = string, D = object> {
 /** A reader's place in the order of all events: opaque, fixed width, compares with `<`. */
 export type Checkpoint = string & { readonly checkpoint: true }
 
+/** Data or metadata as a store has read it: an object, as ours are, though whoever may write to a store may have written anything. */
+export const objectOf = (value: unknown): object => (typeof value === 'object' && value !== null ? value : {})
+
 export interface RecordedEvent<T extends string = string, D = object> extends NewEvent<T, D> {
   readonly stream: StreamName
   /** From 0 in every adapter. */

@@ -60,7 +60,7 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
     throw new Error(`message record of schema ${isObject(head) ? JSON.stringify(head.schema) : 'none'}: this version knows ${schema}`)
   const { tenant, accepted_at: acceptedAt, correlation_id: correlationId, target, messages: heads } = head
   if (!isUlidText(tenant) || !isTime(acceptedAt)) throw new Error('message record without a tenant or a time')
-  if (typeof correlationId !== 'string') throw new Error('message record without a correlation id')
+  if (!isName(correlationId)) throw new Error('message record without a correlation id')
   if (target !== undefined && !isUlidText(target)) throw new Error('message record for a webhook that can be none')
   if (!Array.isArray(heads) || heads.length === 0) throw new Error('message record without messages')
   let start = headEnd
@@ -86,14 +86,14 @@ const isUlidText = (value: unknown): value is string => typeof value === 'string
 /** As it is written by `toISOString`: days are cut out of it. */
 const isTime = (value: unknown): value is string =>
   typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) && !Number.isNaN(Date.parse(value))
-/** Fit for a header: it is sent in one. */
-const isId = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
-const isTextOrNull = (value: unknown): value is string | null => value === null || typeof value === 'string'
+/** Fit for a header, for a key of every engine, and for an event of many others: none of them takes any length. */
+const isName = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
+const isShortOrNull = (value: unknown): value is string | null => value === null || (typeof value === 'string' && value.length <= 1_000)
 function isMessageHead(value: unknown): value is MessageHead {
   if (!Array.isArray(value)) return false
   const [id, event, eventTime, source, fingerprint, size]: unknown[] = value
-  const areTexts = isId(id) && typeof event === 'string' && typeof fingerprint === 'string'
-  return areTexts && isTextOrNull(eventTime) && isTextOrNull(source) && Number.isSafeInteger(size) && Number(size) >= 0
+  const areTexts = [id, event, fingerprint].every(isName) && [eventTime, source].every(isShortOrNull)
+  return areTexts && Number.isSafeInteger(size) && Number(size) >= 0
 }
 
 export const placeOf = (bus: string, partition: number, offset: bigint, index: number): Place =>

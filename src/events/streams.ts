@@ -28,6 +28,9 @@ export const routingStream = (tenant: TenantId, acceptedAt: string): StreamName 
 /** The day is that of the attempt, fixed together with its event's id before the request is sent. */
 export const attemptsStream = (webhook: WebhookId, time: string): StreamName => `attempts-${idOf(webhook)}-${dayOf(time)}`
 
+const names = /^((tenant|key|webhook)-[0-9A-Z]{26}|(routing|attempts)-[0-9A-Z]{26}-\d{8})$/
+/** Whether it may be one of ours: in a store that is shared, another application's may begin in the same way. */
+export const isStreamName = (name: string): name is StreamName => names.test(name)
 export const familyOf = (stream: StreamName): Family => stream.slice(0, stream.indexOf('-')) as Family
 export const isDayStream = (stream: StreamName): boolean => families[familyOf(stream)] === 'day'
 /** The day in a day stream's name, as `yyyy-mm-dd`. */

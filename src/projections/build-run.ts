@@ -132,7 +132,7 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
       unsaved = null
       savedAt = performance.now()
       const first = events.events[0]
-      if (first !== undefined) behindSince = Date.parse(first.metadata.time)
+      if (first !== undefined) behindSince = Date.parse(first.metadata.time) || null // of one that is not ours it may be no time
       const next = await take(state, events, signal)
       if (next === null) return
       state = await settle(next)

@@ -3,25 +3,15 @@ import { join } from 'node:path'
 import { env } from 'node:process'
 import { createInterface } from 'node:readline'
 import { expect } from 'chai'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { admin, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { admin } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 const kolbak = join(import.meta.dirname, '../../src/cli/kolbak.ts')
 
 describe('the command line', function () {
   this.timeout(60_000)
-  let dataDir: string
-  let service: RunningService
-  let receiver: Receiver
-  before(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver] = await Promise.all([startService(dataDir, { KOLBAK_RETRY_DELAYS: '0.2' }), startReceiver()])
-  })
-  after(async () => {
-    await receiver.close()
-    await endService(service, dataDir)
-  })
+  const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.2' })
   const environment = () => ({ PATH: env.PATH, KOLBAK_URL: service.url, KOLBAK_CLIENT_ID: admin.id, KOLBAK_CLIENT_SECRET: admin.secret })
   const run = (...args: string[]) =>
     new Promise<{ code: number; out: string; err: string }>((resolve) => {

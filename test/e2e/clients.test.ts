@@ -1,23 +1,13 @@
 import { expect } from 'chai'
 import { OpenAPIClientAxios } from 'openapi-client-axios'
 import * as oauth from 'openid-client'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { admin, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { admin } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 describe('clients that nobody wrote for Kolbak', function () {
   this.timeout(60_000)
-  let dataDir: string
-  let service: RunningService
-  let receiver: Receiver
-  before(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver] = await Promise.all([startService(dataDir), startReceiver()])
-  })
-  after(async () => {
-    await receiver.close()
-    await endService(service, dataDir)
-  })
+  const { service, receiver } = withService()
 
   for (const [way, authentication] of [
     ['HTTP Basic', oauth.ClientSecretBasic],

@@ -1,17 +1,8 @@
 import { expect } from 'chai'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
-import {
-  type Client,
-  clientOf,
-  type DeliveryAnswer,
-  endService,
-  type Page,
-  type RunningService,
-  startService,
-  temporaryFolder,
-  type WebhookAnswer,
-} from '../support/service.ts'
+import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 /** Quick retries and time-outs; otherwise the service as a user starts it. */
 const quick = {
@@ -23,22 +14,17 @@ const quick = {
 
 describe('delivery, end to end', function () {
   this.timeout(60_000)
-  let dataDir: string
-  let service: RunningService
+  const { service, receiver } = withService(quick)
   let api: Client
-  let receiver: Receiver
   let secure: Receiver
   let events = 0
   let paths = 0
 
   before(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver, secure] = await Promise.all([startService(dataDir, quick), startReceiver(), startReceiver({ tls: true })])
+    secure = await startReceiver({ tls: true })
     api = await clientOf(service.url)
   })
-  after(async () => {
-    await Promise.all([receiver.close(), secure.close(), endService(service, dataDir)])
-  })
+  after(() => secure.close())
 
   const path = () => `/hook-${++paths}`
   const subscribe = async (at: string, event: string, more: object = {}): Promise<WebhookAnswer> => {

@@ -1,6 +1,9 @@
+import { sample, seed, seeded } from '../faults/crash-seed.ts'
 import { scenariosOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 
+/** What cannot be read or taken, wherever it comes from: by default one of them a run. */
+const poison = ['../faults/poison-records.test.ts', '../faults/poison-answers.test.ts', '../faults/poison-streams.test.ts']
 const all = ['eventstoredb', 'kafka', 'cassandra'] as const
 const scenariosOf = (files: readonly string[]) => files.map((file) => new URL(file, import.meta.url))
 
@@ -14,6 +17,7 @@ await scenariosOn(
     './cli.test.ts',
     './two-of-every-role.test.ts',
     '../faults/kill.test.ts',
+    ...sample(poison, isFull ? poison.length : 1, seeded(seed)),
   ]),
 )
 if (isFull) {

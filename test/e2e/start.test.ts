@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
 import { freshDatabase } from '../support/database.ts'
+import { embeddedPostgres } from '../support/embedded-postgres.ts'
 import {
   admin,
   clientOf,
@@ -122,7 +123,7 @@ describe('starting', function () {
 
   it('stops its Postgres with itself', async () => {
     const first = await start()
-    const pid = Number((await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0])
+    const { pid } = await embeddedPostgres(dataDir)
     expect(pid).to.be.greaterThan(0)
     expect(await first.kill('SIGTERM')).to.equal(0)
     expect(await stat(join(dataDir, 'postgres', 'postmaster.pid')).catch(() => null)).to.equal(null)

@@ -1,18 +1,9 @@
 import { expect } from 'chai'
 import { Webhook } from 'standardwebhooks'
-import { type Received, type Receiver, startReceiver } from '../support/receiver.ts'
-import {
-  type Client,
-  clientOf,
-  type DeliveryAnswer,
-  endService,
-  type Page,
-  type RunningService,
-  startService,
-  temporaryFolder,
-  type WebhookAnswer,
-} from '../support/service.ts'
+import type { Received } from '../support/receiver.ts'
+import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 /** Whether the official library takes the request, for a consumer who knows this secret alone. */
 function verifies(secret: string, { raw, headers }: Received): boolean {
@@ -27,19 +18,12 @@ const signatures = ({ headers }: Received) => String(headers['webhook-signature'
 
 describe('what consumers do with their webhooks, end to end', function () {
   this.timeout(60_000)
-  let dataDir: string
-  let service: RunningService
+  const { service, receiver } = withService()
   let api: Client
-  let receiver: Receiver
   let paths = 0
 
   before(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver] = await Promise.all([startService(dataDir), startReceiver()])
     api = await clientOf(service.url)
-  })
-  after(async () => {
-    await Promise.all([receiver.close(), endService(service, dataDir)])
   })
   const subscribe = async (event: string, more: object = {}) => {
     const path = `/consumer-${++paths}`

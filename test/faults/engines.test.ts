@@ -3,26 +3,15 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { describeOn, eventStoreOf, withDurableCassandra } from '../support/engine-sets.ts'
 import { startKafka } from '../support/engines/kafka.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { clientOf, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { clientOf } from '../support/service.ts'
 import { survives } from '../support/survives.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 describeOn('engines failing under load', ['eventstoredb', 'kafka', 'cassandra'], function () {
   this.timeout(240_000)
   const durable = withDurableCassandra()
-  let dataDir: string
-  let service: RunningService
-  let receiver: Receiver
-  beforeEach(async () => {
-    dataDir = await temporaryFolder()
-    const variables = { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3', KOLBAK_LEASE_MS: '2000' }
-    ;[service, receiver] = await Promise.all([startService(dataDir, variables), startReceiver()])
-  })
-  afterEach(async () => {
-    await receiver.close()
-    await endService(service, dataDir)
-  })
+  const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3', KOLBAK_LEASE_MS: '2000' }, { each: true })
   const breaking = async (fault: () => Promise<void>) => {
     const { accepted, refused, repeated } = await survives(service, receiver, fault, { perSecond: 60 })
     console.log(`      ${accepted} accepted, ${refused} refused or unanswered, ${repeated} requests repeated`)
@@ -50,7 +39,7 @@ describeOn('engines failing under load', ['eventstoredb', 'kafka', 'cassandra'],
     })
   })
   it('loses nothing when EventStoreDB drops its connections, is slow, answers too late, and is killed', async () => {
-    const store = await eventStoreOf(dataDir)
+    const store = await eventStoreOf(service.dataDir)
     await breaking(async () => {
       await store.drop()
       await store.fail({ delayMs: 300 })

@@ -1,24 +1,13 @@
 import { expect } from 'chai'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { type Client, clientOf, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { type Client, clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 const size = 40
 
 describe('a kill -9 while batches arrive', function () {
   this.timeout(90_000)
-  let dataDir: string
-  let receiver: Receiver
-  let service: RunningService
-
-  before(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver] = await Promise.all([startService(dataDir), startReceiver()])
-  })
-  after(async () => {
-    await receiver.close()
-    await endService(service, dataDir)
-  })
+  const { service, receiver } = withService()
   const idsOf = (batch: number) => Array.from({ length: size }, (_, i) => `batch_${batch}_${i}`)
 
   it('leaves each batch whole or not at all, and loses none that got a 202', async () => {
@@ -44,7 +33,7 @@ describe('a kill -9 while batches arrive', function () {
       await waitFor(() => accepted.size >= before + 20, { ms: 20_000, what: '20 batches to be accepted' })
       await service.kill('SIGKILL')
       await producers
-      service = await startService(dataDir)
+      await service.restart()
     }
     const arrived = () => new Set(receiver.received('/hook').map((request) => request.body.id))
     const countOf = (batch: number, ids: ReadonlySet<string>) => idsOf(batch).filter((id) => ids.has(id)).length

@@ -1,35 +1,15 @@
 import { expect } from 'chai'
 import { load } from '../support/load.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import {
-  clientOf,
-  type DeliveryAnswer,
-  endService,
-  type Page,
-  type RunningService,
-  startService,
-  temporaryFolder,
-  type WebhookAnswer,
-} from '../support/service.ts'
+import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 const perSecond = 200
 const variables = { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3' }
 
 describe('a kill -9 under load', function () {
   this.timeout(120_000)
-  let dataDir: string
-  let receiver: Receiver
-  let service: RunningService
-
-  beforeEach(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver] = await Promise.all([startService(dataDir, variables), startReceiver()])
-  })
-  afterEach(async () => {
-    await receiver.close()
-    await endService(service, dataDir)
-  })
+  const { service, receiver } = withService(variables, { each: true })
 
   const tokenOf = async (url: string) => `Bearer ${(await clientOf(url)).token}`
 
@@ -48,7 +28,7 @@ describe('a kill -9 under load', function () {
       await service.kill('SIGKILL')
       await posting.stop()
       accepted.push(...posting.accepted)
-      service = await startService(dataDir, variables)
+      await service.restart()
     }
     const successes = () => new Set(receiver.received('/hook').map((request) => String(request.headers['webhook-id'])))
     await waitFor(() => accepted.every((id) => successes().has(id)), { ms: 30_000, what: 'all accepted events to arrive' })
@@ -80,7 +60,7 @@ describe('a kill -9 under load', function () {
     const stopped = service.kill('SIGTERM')
     await posting.stop()
     expect(await stopped).to.equal(0)
-    service = await startService(dataDir, variables)
+    await service.restart()
     const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
     await waitFor(() => new Set(ids()).size >= posting.accepted.length, { ms: 30_000 })
     const restarted = await clientOf(service.url)

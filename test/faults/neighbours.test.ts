@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { freePort } from '../support/free-ports.ts'
 import { isFull } from '../support/is-full.ts'
-import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
-import { type Client, clientOf, endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { failures } from '../support/receiver.ts'
+import { type Client, clientOf } from '../support/service.ts'
+import { withService } from '../support/with-service.ts'
 
 /** Seconds of traffic that one p99 is taken of. */
 const seconds = isFull ? 8 : 3
@@ -21,23 +22,16 @@ interface Post {
 
 describe('a good endpoint beside bad ones', function () {
   this.timeout(180_000)
-  let dataDir: string
-  let service: RunningService
-  let receiver: Receiver
+  const { service, receiver } = withService({}, { each: true })
   let refused: number
   let good: Client
   beforeEach(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver, refused] = await Promise.all([startService(dataDir), startReceiver(), freePort()])
+    refused = await freePort()
     receiver.answer('/hangs', failures.hangs)
     receiver.answer('/ten', (_request, response) => setTimeout(() => response.end(), 10_000))
     for (let n = 0; n < 26; n++) receiver.answer(`/slow/${n}`, (_request, response) => setTimeout(() => response.end(), 14_000))
     good = await tenant('Good')
     await subscribe(good, receiver.url('/good'), 'load.good')
-  })
-  afterEach(async () => {
-    await receiver.close()
-    await endService(service, dataDir)
   })
 
   /** A client of a tenant of its own. */

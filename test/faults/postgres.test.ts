@@ -1,12 +1,10 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
+import { embeddedPostgres } from '../support/embedded-postgres.ts'
 import type { Load } from '../support/load.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
 import { survives } from '../support/survives.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 /** Every statement that would write answers as on a full disk. */
 const onWrite = (body: string) =>
@@ -22,24 +20,9 @@ const fullDisk = [
 
 describe('Postgres failing under load', function () {
   this.timeout(120_000)
-  let dataDir: string
-  let service: RunningService
-  let receiver: Receiver
-  beforeEach(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver] = await Promise.all([startService(dataDir, { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' }), startReceiver()])
-  })
-  afterEach(async () => {
-    await receiver.close()
-    await endService(service, dataDir)
-  })
-  const postmaster = async () => {
-    const lines = (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')
-    return { pid: Number(lines[0]), port: Number(lines[3]) }
-  }
+  const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' }, { each: true })
   const onDatabase = async <T>(work: (client: pg.Client) => Promise<T>): Promise<T> => {
-    const password = (await readFile(join(dataDir, 'postgres-password'), 'utf8')).trim()
-    const client = new pg.Client(`postgres://kolbak:${password}@127.0.0.1:${(await postmaster()).port}/kolbak`)
+    const client = new pg.Client((await embeddedPostgres(service.dataDir)).url)
     await client.connect()
     try {
       return await work(client)
@@ -90,7 +73,7 @@ describe('Postgres failing under load', function () {
   })
   it('starts it again when it is killed, and loses nothing', async () => {
     await survives(service, receiver, async () => {
-      const { pid } = await postmaster()
+      const { pid } = await embeddedPostgres(service.dataDir)
       process.kill(pid, 'SIGKILL')
       await waitFor(() => service.facts.some((fact) => fact.msg === 'postgres.back'), { ms: 30_000, what: 'Postgres to be back' })
     })

@@ -1,18 +1,8 @@
 import { connect } from 'node:net'
 import { expect } from 'chai'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import {
-  type Client,
-  clientOf,
-  type DeliveryAnswer,
-  endService,
-  type Page,
-  type RunningService,
-  startService,
-  temporaryFolder,
-  type WebhookAnswer,
-} from '../support/service.ts'
+import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 interface Refused {
   error: { code: string; details?: { path: string }[] }
@@ -20,22 +10,15 @@ interface Refused {
 
 describe('strangers before a running service', function () {
   this.timeout(60_000)
-  let dataDir: string
-  let service: RunningService
+  const { service, receiver } = withService()
   let api: Client
-  let receiver: Receiver
   let secret: string
 
   before(async () => {
-    dataDir = await temporaryFolder()
-    ;[service, receiver] = await Promise.all([startService(dataDir), startReceiver()])
     api = await clientOf(service.url)
     const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/all'), event: '*' })
     secret = webhook.secret
     receiver.verify('/all', secret)
-  })
-  after(async () => {
-    await Promise.all([receiver.close(), endService(service, dataDir)])
   })
   const arrived = (id: string) => waitFor(() => receiver.received('/all').find((request) => request.body.id === id))
   const post = (body: string | object) => api.call<Refused>('POST', '/v1/events', body)

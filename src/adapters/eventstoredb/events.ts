@@ -1,5 +1,5 @@
 import { type RecordedEvent as ClientEvent, type EventData, type JSONType, jsonEvent } from '@eventstore/db-client'
-import type { Checkpoint, NewEvent, RecordedEvent } from '../../events/envelope.ts'
+import { type Checkpoint, type NewEvent, objectOf, type RecordedEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import type { StreamName } from '../../events/streams.ts'
 import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
@@ -50,13 +50,11 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
 
 export function toRecordedEvent(event: ClientEvent): RecordedEvent {
   if (event.position === undefined) throw new Error('the event store needs EventStoreDB 22.6 or later: this one tells no positions')
-  // What is in our streams was written by encodeAppend.
-  const { data, metadata } = event as { data: unknown; metadata: unknown }
   return {
     id: event.id,
     type: event.type,
-    data,
-    metadata,
+    data: objectOf(event.data),
+    metadata: objectOf(event.metadata),
     stream: event.streamId,
     revision: Number(event.revision),
     position: toCheckpoint(event.position.commit),

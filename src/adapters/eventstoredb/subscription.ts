@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { type AllStreamResolvedEvent, type Position, START, streamNameFilter } from '@eventstore/db-client'
 import type { Checkpoint, RecordedEvent } from '../../events/envelope.ts'
-import type { Family } from '../../events/streams.ts'
+import { type Family, isStreamName } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
 import type { EventBatch } from '../../ports/event-store.ts'
@@ -84,7 +84,7 @@ async function* connection(options: {
       if (checkpoint === null || reached > checkpoint) {
         checkpoint = reached
         hasMoved = true
-        if ('event' in item && item.event !== undefined && item.event.streamId !== headStream) events.push(toRecordedEvent(item.event))
+        if ('event' in item && item.event !== undefined && isStreamName(item.event.streamId)) events.push(toRecordedEvent(item.event))
       }
       // What has come in the same breath follows within a turn of the event loop.
       if (source.readableLength === 0) await setImmediate()

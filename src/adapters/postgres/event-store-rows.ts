@@ -1,4 +1,4 @@
-import type { RecordedEvent } from '../../events/envelope.ts'
+import { objectOf, type RecordedEvent } from '../../events/envelope.ts'
 import { toCheckpoint } from './event-store-append.ts'
 
 /** An event as its tables have it. */
@@ -15,8 +15,8 @@ export const toRecordedEvent = (row: EventRow): RecordedEvent =>
   ({
     id: row.id,
     type: row.type,
-    data: JSON.parse(row.data),
-    metadata: JSON.parse(row.metadata),
+    data: objectOf(JSON.parse(row.data)),
+    metadata: objectOf(JSON.parse(row.metadata)),
     stream: row.stream,
     revision: row.revision,
     position: toCheckpoint(row.position),

@@ -1,0 +1,42 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { decodeRecord } from '../../src/events/message-record.ts'
+import { good, withField, withFirst } from '../faults/poison-records.ts'
+
+describe('a record of the bus', () => {
+  it('is read as what it is, or not at all, whatever its bytes', () => {
+    const junk = fc.oneof(fc.jsonValue(), fc.constantFrom(null, -1, 1.5, 1e9, '', '\0', '\ud800', 'a\r\nb', [], {}))
+    const check = (bytes: Buffer) => {
+      let record: ReturnType<typeof decodeRecord>
+      try {
+        record = decodeRecord(bytes)
+      } catch (error) {
+        expect(error).to.be.instanceOf(Error)
+        return
+      }
+      expect(record.tenant).to.match(/^[0-9A-Z]{26}$/)
+      expect(new Date(record.acceptedAt).toISOString()).to.equal(record.acceptedAt)
+      expect(record.correlationId).to.match(/^[!-~]{1,255}$/)
+      expect(record.messages).to.not.be.empty
+      for (const { id, event, eventTime, source, fingerprint, payload } of record.messages) {
+        for (const text of [id, event, fingerprint]) expect(text).to.match(/^[!-~]{1,255}$/)
+        for (const text of [eventTime, source]) if (text !== null) expect(text).to.be.a('string')
+        expect(payload).to.be.instanceOf(Buffer)
+      }
+    }
+    const field = fc.constantFrom('schema', 'tenant', 'accepted_at', 'correlation_id', 'target', 'messages')
+    fc.assert(fc.property(field, junk, (name, value) => check(withField(name, value))))
+    fc.assert(fc.property(fc.nat({ max: 5 }), junk, (index, value) => check(withFirst(index, value))))
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => check(Buffer.from(bytes))))
+    const bytes = good()
+    fc.assert(
+      fc.property(fc.nat({ max: bytes.length - 1 }), fc.nat({ max: 255 }), (at, value) => {
+        const changed = Buffer.from(bytes)
+        changed[at] = value
+        check(changed)
+      }),
+    )
+    check(bytes)
+    expect(decodeRecord(bytes).messages).to.have.length(1)
+  })
+})

@@ -1,0 +1,126 @@
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { expect } from 'chai'
+import type { DeliveryAnswer } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { poisoned } from './poison.ts'
+
+const ok = 'HTTP/1.1 200 OK\r\n'
+const later = (value: string) => `HTTP/1.1 503 Later\r\nretry-after: ${value}\r\ncontent-length: 0\r\n\r\n`
+const giant = 'x'.repeat(1 << 20)
+/** What they answer, in Latin-1, and what becomes of it. */
+const answers: Record<string, readonly [answer: string, outcome: string]> = {
+  'NUL bytes': ['\0'.repeat(1_000), 'invalid_response'],
+  'broken UTF-8': ['\xff\xfe\xc3\x28\r\n\r\n', 'invalid_response'],
+  'an empty line': ['\r\n\r\n', '*'],
+  'a status line without a number': ['HTTP/1.1 OK\r\n\r\n', 'invalid_response'],
+  'a status of two digits': ['HTTP/1.1 20 OK\r\n\r\n', 'invalid_response'],
+  'a status of four digits': ['HTTP/1.1 2000 OK\r\n\r\n', 'invalid_response'],
+  'status 000': ['HTTP/1.1 000 None\r\ncontent-length: 0\r\n\r\n', '*'],
+  'status 099': ['HTTP/1.1 099 None\r\ncontent-length: 2\r\n\r\nok', '*'],
+  'status 999': ['HTTP/1.1 999 Denied\r\ncontent-length: 0\r\n\r\n', 'http_999'],
+  'a reason of NUL and broken bytes': ['HTTP/1.1 500 \xff\xfe\r\ncontent-length: 0\r\n\r\n', 'http_500'],
+  'another protocol': ['SIP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n', 'invalid_response'],
+  'a change of protocol': ['HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n', '*'],
+  'no end of provisional answers': ['HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n'.repeat(2_000), '*'],
+  'a header with a NUL byte': [`${ok}x: a\0b\r\n\r\n`, 'invalid_response'],
+  'headers of broken UTF-8': [`HTTP/1.1 500 x\r\nx-\xff: \xff\xfe\xc3\x28\r\nretry-after: \xff\xfe\r\ncontent-length: 0\r\n\r\n`, '*'],
+  'a header of a megabyte': [`${ok}x: ${giant}\r\n\r\n`, 'invalid_response'],
+  'a header that never ends': [`${ok}x: `, 'timeout'],
+  'ten thousand headers': [`${ok}${'header: value\r\n'.repeat(10_000)}\r\n`, 'invalid_response'],
+  'a status line of a megabyte': [`HTTP/1.1 500 ${giant}\r\n\r\n`, 'http_500'],
+  'a header named __proto__': [`HTTP/1.1 500 x\r\n__proto__: a\r\n__proto__: b\r\ncontent-length: 0\r\n\r\n`, 'http_500'],
+  'headers of every object': [
+    `HTTP/1.1 500 x\r\nconstructor: a\r\ntoString: b\r\nvalueof: c\r\nhasownproperty: d\r\nthen: e\r\ncontent-length: 0\r\n\r\n`,
+    'http_500',
+  ],
+  'trailers named like that': [
+    'HTTP/1.1 500 x\r\ntransfer-encoding: chunked\r\ntrailer: constructor\r\n\r\n1\r\na\r\n0\r\n__proto__: a\r\nconstructor: b\r\n\r\n',
+    'http_500',
+  ],
+  'a folded header': [`${ok}x: a\r\n b\r\ncontent-length: 0\r\n\r\n`, 'invalid_response'],
+  'two lengths': [`${ok}content-length: 1\r\ncontent-length: 2\r\n\r\nab`, 'invalid_response'],
+  'a length and chunks': [`${ok}content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n`, 'invalid_response'],
+  'a negative length': [`${ok}content-length: -1\r\n\r\n`, 'invalid_response'],
+  'chunks of no size': ['HTTP/1.1 500 x\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n', 'http_500'],
+  'a body of NUL bytes and half characters': [`HTTP/1.1 500 x\r\ncontent-length: 5\r\n\r\n\0\xff\xc3\x28\xed`, 'http_500'],
+  'a body that is not what its headers say': [
+    'HTTP/1.1 500 x\r\ncontent-encoding: gzip\r\ncontent-type: \xff\r\ncontent-length: 4\r\n\r\nrubb',
+    'http_500',
+  ],
+  'a second answer': [`HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n${ok}content-length: 0\r\n\r\n`, '*'],
+  'Retry-After without a value': [later(''), 'http_503'],
+  'Retry-After of a thousand digits': [later('9'.repeat(1_000)), 'http_503'],
+  'Retry-After before now': [later('-5'), 'http_503'],
+  'Retry-After in words': [later('in a while'), 'http_503'],
+  'Retry-After on no day': [later('Mon, 99 Foo 9999 99:99:99 GMT'), 'http_503'],
+  'Retry-After of bytes': [later('\xff\xfe\xc3'), 'http_503'],
+  'Retry-After twice': [later('x\r\nretry-after: 0'), 'http_503'],
+  'Retry-After as a number of another kind': [later('1e9'), 'http_503'],
+}
+
+describe('answers of receivers', function () {
+  this.timeout(90_000)
+  const running = poisoned()
+  const { subscribe, post, ids, deliveriesOf, goesOn } = running
+  let rubbish: Server
+  const sockets = new Set<Socket>()
+  before(async () => {
+    const all = Object.values(answers)
+    rubbish = createServer((socket) => {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+      let request = ''
+      socket.on('data', (chunk) => {
+        request += chunk.toString('latin1')
+        // The request's body ends with its only two closing braces.
+        if (!request.endsWith('}}')) return
+        const index = Number(/^POST \/(\d+) /.exec(request)?.[1])
+        request = ''
+        const [answer = ''] = all[index] ?? []
+        socket.write(Buffer.from(answer, 'latin1'))
+      })
+    })
+    await new Promise<void>((resolve) => {
+      rubbish.listen(0, '127.0.0.1', resolve)
+    })
+  })
+  after(() => {
+    for (const socket of sockets) socket.destroy()
+    rubbish.close()
+  })
+
+  it('that are rubbish are a failed attempt that the history shows, in bounded time; the others get theirs', async () => {
+    const { api } = running
+    const { port } = rubbish.address() as AddressInfo
+    const names = Object.keys(answers)
+    const what = new Map<string, string>()
+    for (const [i, name] of names.entries()) what.set((await subscribe(`http://127.0.0.1:${port}/${i}`, 'rubbish')).id, name)
+    const beside = await subscribe('/beside', 'rubbish')
+    const id = await post('rubbish')
+    const found = await waitFor(
+      async () => {
+        const all = await deliveriesOf(id)
+        const isOver = ({ attempts, status, webhook_id }: DeliveryAnswer) =>
+          webhook_id === beside.id || (attempts.length > 0 && status !== 'pending')
+        return all.length === names.length + 1 && all.every(isOver) ? all : undefined
+      },
+      { ms: 30_000, what: 'an attempt at every receiver' },
+    )
+    for (const delivery of found) {
+      const name = what.get(delivery.webhook_id)
+      if (name === undefined) continue
+      const [, outcome = ''] = answers[name] ?? []
+      const [attempt] = delivery.attempts
+      expect(attempt?.status, name).to.equal('failed')
+      if (outcome === '*') expect(attempt?.reason, name).to.be.a('string')
+      else expect(attempt?.reason, name).to.equal(outcome)
+      expect(attempt?.duration_ms, name).to.be.lessThan(5_000)
+    }
+    expect(ids('/beside')).to.deep.equal([id])
+    const asked = found.find((delivery) => what.get(delivery.webhook_id) === 'Retry-After of a thousand digits')
+    const wait = Date.parse(asked?.next_attempt_at ?? '') - Date.now()
+    expect(wait, 'a day at the most').to.be.within(86_000_000, 86_400_000)
+    for (const [webhook] of what) await api.call('DELETE', `/v1/webhooks/${webhook}`)
+    await goesOn()
+  })
+})

@@ -1,0 +1,105 @@
+import { expect } from 'chai'
+import type { TenantId } from '../../src/events/ids.ts'
+import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { partitions, poisoned } from './poison.ts'
+import { good, noRecords } from './poison-records.ts'
+
+describe('records of the bus', function () {
+  this.timeout(90_000)
+  const running = poisoned()
+  const { produce, subscribe, post, ids, figure, goesOn } = running
+
+  it('that are none are set aside in a table, the log and a metric; what stands before and behind them is delivered', async () => {
+    const { service, pool } = running
+    await subscribe('/bus', 'bus.*')
+    // Where this is tried again, something of the first try is there.
+    await pool.query('delete from unreadable_records')
+    const [counted, logged, arrived] = [await figure('kolbak_records_unreadable_total'), service.facts.length, ids('/bus').length]
+    const posted: string[] = []
+    let partition = 0
+    for (const bytes of Object.values(noRecords)) {
+      posted.push(await post('bus.between'))
+      await produce(bytes, partition++ % partitions)
+    }
+    for (let i = 0; i < 2 * partitions; i++) posted.push(await post('bus.behind'))
+    await waitFor(() => posted.every((id) => ids('/bus').includes(id)), { ms: 20_000, what: 'all good events' })
+    const expected = Object.keys(noRecords).length
+    await waitFor(async () => (await figure('kolbak_records_unread')) === 0, { ms: 20_000, what: 'nothing unread' })
+    const { rows } = await pool.query<{ error: string }>('select error from unreadable_records')
+    expect(rows).to.have.length(expected)
+    expect(rows.every(({ error }) => error.length > 10)).to.equal(true)
+    expect(await figure('kolbak_records_unreadable_total')).to.equal(counted + expected)
+    const said = service.facts.slice(logged).filter((fact) => fact.msg === 'record.unreadable')
+    expect(said).to.have.length(expected)
+    expect(said[0]).to.include.keys('partition', 'offset', 'error')
+    expect(new Set(ids('/bus').slice(arrived))).to.deep.equal(new Set(posted))
+    await goesOn()
+  })
+
+  it('that were sealed by nobody end as a dead letter that the API shows', async () => {
+    const { api, receiver } = running
+    const webhook = await subscribe('/unsealed', 'unsealed.*')
+    const id = `unsealed_${Date.now()}`
+    await produce(good({ id, event: 'unsealed.now' }))
+    const dead = await waitFor(async () => {
+      const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/dead-letters?webhook=${webhook.id}`)
+      return data[0]
+    })
+    expect(dead).to.include({ event_id: id, last_reason: 'payload_unreadable', status: 'failed' })
+    expect(receiver.received('/unsealed')).to.deep.equal([])
+    await goesOn()
+  })
+
+  it('of a tenant whose key is gone, or who is suspended, wait or are refused, visibly; other tenants go on', async () => {
+    const { pool } = running
+    const tenantOf = async (name: string) => {
+      const { data } = await running.api.post<{ data: { id: TenantId } }>('/v1/tenants', { name })
+      const issued = await running.api.post<{ data: { client_id: string; client_secret: string } }>(`/v1/tenants/${data.id}/clients`, {
+        name: 'client',
+        scopes: ['read:events', 'write:events', 'read:webhooks', 'write:webhooks'],
+      })
+      const credentials = { id: issued.data.client_id, secret: issued.data.client_secret }
+      return { id: data.id, client: () => clientOf(running.service.url, credentials) }
+    }
+    const [erased, suspended] = [await tenantOf('Erased'), await tenantOf('Suspended')]
+    const webhooks = new Map<string, WebhookAnswer>()
+    for (const [path, { client }] of [['/erased', erased] as const, ['/suspended', suspended] as const]) {
+      const as = await client()
+      webhooks.set(path, await subscribe(path, 'gone.*', as))
+      const before = await post('gone.before', as)
+      await waitFor(() => ids(path).includes(before))
+    }
+    await pool.query('update data_keys set wrapped = null where owner = $1', [erased.id])
+    await running.api.call('POST', `/v1/tenants/${suspended.id}/suspend`)
+    await running.restart() // keys are kept in memory for a minute
+
+    await produce(good({ tenant: erased.id, id: 'erased_1', event: 'gone.now' }))
+    await produce(good({ tenant: suspended.id, id: 'suspended_1', event: 'gone.now' }))
+    // What was accepted of them is in the index, and is said, or waits in a row; nobody gets it.
+    const row = await waitFor(async () => {
+      const { rows } = await pool.query('select webhooks from message_index where message = $1', ['erased_1'])
+      return rows[0]
+    })
+    expect(row.webhooks).to.deep.equal([])
+    const { service, receiver } = running
+    await waitFor(() => service.facts.some((fact) => fact.msg === 'webhook.unreadable' && fact.webhook === webhooks.get('/erased')?.id))
+    const parked = await waitFor(async () => {
+      const { rows } = await pool.query('select due_at, tenant from scheduled_deliveries where message = $1', ['suspended_1'])
+      return rows[0]
+    })
+    expect(parked).to.deep.equal({ due_at: null, tenant: suspended.id })
+    const refused = await (await erased.client()).call<{ error: { code: string } }>('POST', '/v1/events', {
+      event: 'gone.now',
+      payload: {},
+    })
+    expect([refused.status, refused.body.error.code]).to.deep.equal([403, 'key_destroyed'])
+    for (const path of ['/erased', '/suspended']) expect(receiver.received(path), path).to.have.length(1)
+    await goesOn()
+    // Once it may have it again, what waited ends where it can be seen: it was sealed by nobody.
+    await running.api.call('POST', `/v1/tenants/${suspended.id}/resume`)
+    const resumed = await waitFor(() => suspended.client())
+    await waitFor(async () => (await resumed.get<Page<DeliveryAnswer>>('/v1/dead-letters')).data[0]?.event_id === 'suspended_1')
+    await goesOn()
+  })
+})

@@ -1,0 +1,82 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { defaultTenant, type MessageId, type TenantId } from '../../src/events/ids.ts'
+import { encodeRecord } from '../../src/events/message-record.ts'
+
+/** A good record, to be spoilt. */
+export const good = (change: { tenant?: TenantId; id?: string; event?: string } = {}) => {
+  const { tenant = defaultTenant, id = `poison_${randomUUID()}`, event = 'poison.record' } = change
+  return encodeRecord({
+    tenant,
+    acceptedAt: new Date().toISOString(),
+    correlationId: 'poison',
+    messages: [{ id: id as MessageId, event, eventTime: null, source: null, fingerprint: 'f'.repeat(64), payload: randomBytes(100) }],
+  })
+}
+interface Head {
+  [field: string]: unknown
+  messages: unknown[][]
+}
+const framed = (head: string, rest: Buffer = randomBytes(100)): Buffer => {
+  const size = Buffer.alloc(4)
+  size.writeUInt32BE(Buffer.byteLength(head))
+  return Buffer.concat([size, Buffer.from(head), rest])
+}
+/** The record with another head. */
+const spoilt = (spoil: (head: Head) => unknown): Buffer => {
+  const bytes = good()
+  const head = JSON.parse(bytes.toString('utf8', 4, 4 + bytes.readUInt32BE(0))) as Head
+  return framed(JSON.stringify(spoil(head) ?? head))
+}
+export const withFirst = (index: number, value: unknown) =>
+  spoilt((head) => {
+    head.messages[0]![index] = value
+  })
+export const withField = (name: string, value: unknown) => spoilt((head) => ({ ...head, [name]: value }))
+
+/** What is on the bus, and is no record. */
+export const noRecords: Record<string, Buffer | null> = {
+  'no value': null,
+  'no bytes': Buffer.alloc(0),
+  'three bytes': Buffer.from([0, 0, 1]),
+  'NUL bytes': Buffer.alloc(64),
+  'a head of NUL bytes': framed('\0\0\0\0'),
+  'random bytes': randomBytes(200),
+  'a length beyond the end': Buffer.concat([Buffer.from([255, 255, 255, 255]), randomBytes(20)]),
+  'broken UTF-8': Buffer.concat([Buffer.from([0, 0, 0, 4]), Buffer.from([0xff, 0xfe, 0xc3, 0x28])]),
+  'half a record': good().subarray(0, 90),
+  'a record without its last byte': good().subarray(0, -1),
+  'JSON that is no object': framed('null'),
+  'JSON that is a list': framed('[]'),
+  'JSON of 100,000 levels': framed('['.repeat(100_000) + ']'.repeat(100_000)),
+  'a schema of the future': withField('schema', 2),
+  'a schema that is no number': withField('schema', { a: 1 }),
+  'no tenant': withField('tenant', undefined),
+  'a tenant that is none': withField('tenant', '../../etc'),
+  'a time that is none': withField('accepted_at', 'yesterday'),
+  'a time in other words': withField('accepted_at', 'Jan 1 2026'),
+  'a time of another year count': withField('accepted_at', '+012026-01-01T00:00:00.000Z'),
+  'a correlation id that is no text': withField('correlation_id', { a: 1 }),
+  'a time of the year 0, which Postgres cannot store': withField('accepted_at', '0000-01-01T00:00:00.000Z'),
+  'a correlation id of a megabyte': withField('correlation_id', 'x'.repeat(1 << 20)),
+  'a correlation id that Postgres cannot store': withField('correlation_id', '\0'),
+  'a target that can be none': withField('target', 'x'),
+  'no messages': withField('messages', []),
+  'messages that are none': withField('messages', [null, 1]),
+  'messages that are no list': withField('messages', { length: 1 }),
+  'an id that is no text': withFirst(0, 7),
+  'an id that would end a header': withFirst(0, 'a\r\nx-evil: 1'),
+  'an id that no header can hold': withFirst(0, '☃'),
+  'no event': withFirst(1, null),
+  'an event that is a number': withFirst(1, 5),
+  'an event that Postgres cannot store': withFirst(1, 'poison.\0'),
+  'an event of a megabyte': withFirst(1, 'x'.repeat(1 << 20)),
+  'an event time of a megabyte': withFirst(2, 'x'.repeat(1 << 20)),
+  'a source that is no text': withFirst(3, {}),
+  'no fingerprint': withFirst(4, null),
+  'a source of a megabyte': withFirst(3, 'x'.repeat(1 << 20)),
+  'a fingerprint of a megabyte': withFirst(4, 'x'.repeat(1 << 20)),
+  'a fingerprint that Postgres cannot store': withFirst(4, '\0'),
+  'a negative size': withFirst(5, -1),
+  'a size that is a text': withFirst(5, '100'),
+  'a size that is no whole number': withFirst(5, 99.5),
+}

@@ -1,0 +1,113 @@
+import { binaryEvent, EventStoreDBClient, jsonEvent } from '@eventstore/db-client'
+import { expect } from 'chai'
+import { ulid } from 'ulid'
+import { defaultTenant, type KeyId, type TenantId, type WebhookId } from '../../src/events/ids.ts'
+import { attemptsStream, keyStream, routingStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
+import type { Appended } from '../../src/ports/event-store.ts'
+import type { WebhookAnswer } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { poisoned } from './poison.ts'
+
+describe('events in streams', function () {
+  this.timeout(90_000)
+  const running = poisoned()
+  const { append, subscribe, post, ids, deliveriesOf, checks, quarantined, goesOn } = running
+
+  it('of a type that nobody knows are passed over or set aside; commands on their stream, and all else, go on', async () => {
+    const { service, api } = running
+    const webhook = await subscribe('/future', 'future.*')
+    const id = webhook.id as WebhookId
+    const now = new Date().toISOString()
+    await append(webhookStream(id), 'WebhookFromTheFuture', { id, callback_url: 7, event: null })
+    await append(tenantStream(defaultTenant), 'TenantFromTheFuture', { id: defaultTenant })
+    await append(routingStream(defaultTenant, now), 'MessageFromTheFuture', { webhooks: 5 })
+    await append(attemptsStream('01JZ0000000000000000000001' as WebhookId, now), 'DeliveryFromTheFuture', { delivery: 5 })
+    const first = await post('future.now')
+    await waitFor(() => ids('/future').includes(first))
+    await api.patch(`/v1/webhooks/${id}`, { description: 'changed after it' })
+    await waitFor(async () => (await api.get<{ description: string }>(`/v1/webhooks/${id}`)).description === 'changed after it')
+    const history = await api.call<{ data: { type: string }[] }>('GET', `/v1/webhooks/${id}/history`)
+    expect(history.status).to.equal(200)
+    const audit = await fetch(`${service.url}/v1/audit`, { headers: { authorization: `Bearer ${api.token}` } })
+    expect(await audit.text()).to.include('WebhookFromTheFuture')
+    await goesOn()
+    // Nothing of the webhook or the tenant waits; a stream of attempts that cannot be read does, where an operator sees it.
+    const aside = await quarantined()
+    expect(aside.filter(({ stream }) => !/^(attempts|routing)-/.test(stream))).to.deep.equal([])
+  })
+
+  it('that have no data or metadata of ours hold up no projection: what it cannot take is set aside', async () => {
+    const { pool, eventStoreDbUrl } = running
+    const now = new Date().toISOString()
+    const streamsOf = (id: string) => [
+      tenantStream(id as TenantId),
+      keyStream(id as KeyId),
+      webhookStream(id as WebhookId),
+      routingStream(id as TenantId, now),
+      attemptsStream(id as WebhookId, now),
+    ]
+    const types = ['TenantSuspended', 'KeyDeleted', 'WebhookDeleted', 'MessageRouted', 'DeliveryFailed']
+    /** In a stream of each family of its own; answers their names. */
+    const everywhere = async (make: (stream: StreamName, type: string) => Promise<unknown>): Promise<StreamName[]> => {
+      const streams = streamsOf(ulid())
+      for (const [i, stream] of streams.entries()) await make(stream, types[i]!)
+      return streams
+    }
+    const strange: StreamName[] = []
+    for (const odd of [null, 5, 'text', [], {}]) {
+      await everywhere((stream, type) => append(stream, type, odd))
+      strange.push(...(await everywhere((stream, type) => append(stream, type, {}, odd))))
+    }
+    if (eventStoreDbUrl !== undefined) {
+      const client = EventStoreDBClient.connectionString(eventStoreDbUrl)
+      const data = Buffer.from('\0\xff{"half', 'latin1')
+      for (const make of [
+        (type: string) => binaryEvent({ type, data, metadata: data }),
+        (type: string) => binaryEvent({ type, data }),
+        (type: string) => jsonEvent({ type, data: {} }),
+      ])
+        strange.push(...(await everywhere((stream, type) => client.appendToStream(stream, make(type)))))
+      // Another application's, in an EventStoreDB that is shared.
+      for (const name of ['webhook-', 'attempts-\0', 'routing-of-another-application', `tenant-${'x'.repeat(4_000)}`])
+        await client.appendToStream(name, jsonEvent({ type: 'WebhookDeleted', data: {} }))
+      await client.dispose()
+    }
+    // What comes behind it, in every family: each projection has some of it to read.
+    const behind: Appended[] = []
+    for (const stream of streamsOf(ulid())) behind.push(await append(stream, 'MarkFromTheFuture', { id: stream, webhooks: [] }))
+    await waitFor(
+      async () => {
+        const { rows } = await pool.query('select name from projections where checkpoint is null or checkpoint < $1', [behind[0]?.position])
+        return rows.length === 0
+      },
+      { what: 'every projection to have passed it' },
+    )
+    await goesOn()
+    const aside = (await quarantined()).map(({ stream }) => stream)
+    expect(strange.filter((stream) => !aside.includes(stream))).to.deep.equal([])
+  })
+
+  it('that make a projection throw set their stream aside in table, health and log; other streams go on', async () => {
+    const { service, api, receiver } = running
+    const [bad, other] = [await subscribe('/bad', 'thrown.*'), await subscribe('/other', 'thrown.*')]
+    const now = new Date().toISOString()
+    const stream = attemptsStream(bad.id as WebhookId, now)
+    await append(stream, 'DeliveryFailed', { delivery: 'no uuid', attempt: 'x', webhook: 'no ulid', webhook_revision: 0, code: 410 })
+    await append(stream, 'DeliveryDeadLettered', { delivery: 'no uuid', webhook: 'no ulid', webhook_revision: 0, code: 410 })
+    const aside = await waitFor(async () => {
+      const rows = (await quarantined()).filter((row) => row.stream === stream)
+      return ['deliveries', 'endpoint_manager'].every((name) => rows.some(({ projection }) => projection === name)) ? rows : undefined
+    })
+    for (const { error } of aside) expect(error).to.not.equal('')
+    expect((await checks()).find(({ name }) => name === 'projection deliveries')?.message).to.match(/ [1-9]\d* streams set aside/)
+    expect(service.facts.some((fact) => fact.msg === 'projection.quarantined' && fact.stream === stream)).to.equal(true)
+    // Both are delivered; the history of the other shows it, and a receiver that is gone still ends its webhook.
+    receiver.answer('/gone', 410)
+    const gone = await subscribe('/gone', 'thrown.gone')
+    const id = await post('thrown.gone')
+    await waitFor(() => ids('/bad').includes(id) && ids('/other').includes(id))
+    await waitFor(async () => (await deliveriesOf(id)).find((one) => one.webhook_id === other.id)?.status === 'success')
+    await waitFor(async () => (await api.get<WebhookAnswer>(`/v1/webhooks/${gone.id}`)).deactivation_reason === 'gone', { ms: 20_000 })
+    await goesOn()
+  })
+})

@@ -1,0 +1,180 @@
+import { randomUUID } from 'node:crypto'
+import { Kafka, logLevel, type Producer } from 'kafkajs'
+import type { Pool } from 'pg'
+import { eventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts'
+import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPool } from '../../src/adapters/postgres/pool.ts'
+import type { NewEvent } from '../../src/events/envelope.ts'
+import { defaultTenant, type EventId } from '../../src/events/ids.ts'
+import type { StreamName } from '../../src/events/streams.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import type { Appended, EventStore } from '../../src/ports/event-store.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { enginesFor } from '../support/engine-sets.ts'
+import { type Receiver, startReceiver } from '../support/receiver.ts'
+import {
+  type Client,
+  clientOf,
+  type DeliveryAnswer,
+  endService,
+  givenKeys,
+  type Page,
+  type RunningService,
+  startService,
+  temporaryFolder,
+  type WebhookAnswer,
+} from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+export const partitions = 4
+/** Quick retries and time-outs; otherwise the service as a user starts it. */
+const quick = {
+  KOLBAK_PARTITIONS: String(partitions),
+  KOLBAK_RETRY_DELAYS: '0.2',
+  KOLBAK_REQUEST_TIMEOUT_MS: '600',
+  KOLBAK_CONNECT_TIMEOUT_MS: '500',
+  KOLBAK_CLAIM_MS: '5000',
+}
+
+/** A running service and its receiver, and the ways past its API: straight onto its bus, into its event store and its Postgres. */
+export interface Poisoned {
+  readonly service: RunningService
+  readonly api: Client
+  readonly receiver: Receiver
+  readonly pool: Pool
+  /** Of the service's EventStoreDB, when it has one. */
+  readonly eventStoreDbUrl: string | undefined
+  /** Ends the process, and starts another one. */
+  restart(): Promise<void>
+  /** Writes bytes to the bus, as a record; null: a record of Kafka without a value. */
+  produce(bytes: Buffer | null, partition?: number): Promise<unknown>
+  /** Appends an event that no code of ours decides. */
+  append(stream: StreamName, type: string, data: unknown, metadata?: unknown): Promise<Appended>
+  subscribe(at: string, event: string, of?: Client): Promise<WebhookAnswer>
+  /** Posts an event, and answers its id. */
+  post(event: string, of?: Client): Promise<string>
+  /** Of the events that have come to a path, in order. */
+  ids(path: string): string[]
+  deliveriesOf(id: string): Promise<DeliveryAnswer[]>
+  /** A figure of /metrics. */
+  figure(name: string): Promise<number>
+  checks(): Promise<{ name: string; ok: boolean; message: string }[]>
+  quarantined(): Promise<{ projection: string; stream: string; error: string }[]>
+  /** A new webhook gets a new event, the history shows it, and nothing has failed. */
+  goesOn(): Promise<void>
+}
+
+/** To be called in a suite's body: it registers what begins and ends the suite. */
+export function poisoned(): Poisoned {
+  let db: TestDatabase
+  let dataDir: string
+  let engines: Record<string, string>
+  let service: RunningService
+  let api: Client
+  let receiver: Receiver
+  let pool: Pool
+  let store: EventStore
+  let kafka: Producer | undefined
+  let events = 0
+
+  const start = async () => {
+    service = await startService(dataDir, { DATABASE_URL: db.url, ...givenKeys, ...quick })
+    api = await clientOf(service.url)
+  }
+  before(async () => {
+    ;[db, dataDir, receiver] = await Promise.all([freshDatabase(), temporaryFolder(), startReceiver()])
+    engines = await enginesFor(db.url)
+    await start()
+    pool = createPool({ url: db.url, name: 'poison', max: 2, log: silentLog })
+    const common = { log: silentLog, dayStreamMaxAgeSeconds: 86_400 * 30 }
+    const { EVENTSTOREDB_URL: url, KAFKA_BROKERS: brokers } = engines
+    store = url === undefined ? postgresEventStore({ pool, identity: 'test', ...common }) : await eventStoreDb({ url, ...common })
+    if (brokers === undefined) return
+    const createPartitioner =
+      () =>
+      ({ message }: { message: { partition?: number } }) =>
+        message.partition ?? 0
+    kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).producer({ createPartitioner })
+    await kafka.connect()
+  })
+  after(async () => {
+    await kafka?.disconnect()
+    await store.close()
+    await pool.end()
+    await Promise.all([receiver.close(), endService(service, dataDir)])
+    await db.drop()
+  })
+
+  const subscribe: Poisoned['subscribe'] = (at, event, of = api) =>
+    of.post('/v1/webhooks', { callback_url: at.startsWith('/') ? receiver.url(at) : at, event })
+  const post: Poisoned['post'] = async (event, of = api) => {
+    const id = `evt_${++events}`
+    await of.post('/v1/events', { id, event, payload: { n: events } })
+    return id
+  }
+  const ids = (path: string) => receiver.received(path).map((request) => request.body.id)
+  const deliveriesOf = async (id: string) => (await api.get<Page<DeliveryAnswer>>(`/v1/events/${id}/deliveries?limit=100`)).data
+  const checks: Poisoned['checks'] = async () =>
+    (await api.get<{ data: { checks: Awaited<ReturnType<Poisoned['checks']>> } }>('/health/ready')).data.checks
+  return {
+    get service() {
+      return service
+    },
+    get api() {
+      return api
+    },
+    get receiver() {
+      return receiver
+    },
+    get pool() {
+      return pool
+    },
+    get eventStoreDbUrl() {
+      return engines.EVENTSTOREDB_URL
+    },
+    async restart() {
+      await service.kill('SIGTERM')
+      await start()
+    },
+    produce: (bytes, partition = 0) =>
+      kafka === undefined
+        ? pool.query('select produce_messages($1, array[current_date], array[1], array[$2::int], $3)', [
+            partition,
+            bytes?.length ?? 0,
+            bytes ?? Buffer.alloc(0),
+          ])
+        : kafka.send({ topic: engines.KAFKA_TOPIC!, messages: [{ partition, value: bytes }] }),
+    append(stream, type, data, metadata = goodMetadata()) {
+      const event = { id: randomUUID() as EventId, type, data, metadata }
+      return store.append(stream, [event as NewEvent], 'any')
+    },
+    subscribe,
+    post,
+    ids,
+    deliveriesOf,
+    async figure(name) {
+      const answer = await fetch(`${service.url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })
+      return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await answer.text())?.[1])
+    },
+    checks,
+    quarantined: async () => (await pool.query('select projection, stream, error from quarantined_streams')).rows,
+    async goesOn() {
+      const path = `/goes-on-${++events}`
+      await subscribe(path, `goes.on${events}`)
+      const id = await post(`goes.on${events}`)
+      await waitFor(() => ids(path).includes(id), { what: 'an event after the poison' })
+      await waitFor(async () => (await deliveriesOf(id))[0]?.status === 'success', { what: 'the history of an event after the poison' })
+      const failed = (await checks()).filter(({ ok }) => !ok)
+      if (failed.length > 0) throw new Error(`not well after the poison: ${JSON.stringify(failed)}`)
+    },
+  }
+}
+
+const goodMetadata = () => ({
+  schema: 1,
+  actor: 'system:test',
+  tenant: defaultTenant,
+  time: new Date().toISOString(),
+  $correlationId: 'poison',
+  $causationId: null,
+})
