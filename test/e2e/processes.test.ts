@@ -24,7 +24,8 @@ describe('several processes under a supervisor', function () {
   })
 
   const start = async () => {
-    service = await startService(dataDir, { KOLBAK_PROCESSES: '2' })
+    // What the dead held is freed, and not waited for.
+    service = await startService(dataDir, { KOLBAK_PROCESSES: '2', KOLBAK_LEASE_MS: '600000' })
     return service
   }
   const said = ({ facts }: RunningService, msg: string) => facts.filter((fact) => fact.msg === msg)
