@@ -16,6 +16,7 @@ import { openDatabase, openEngines, whenThere } from './engines.ts'
 import { families, type StreamName } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
 import { backlogMetrics, healthReport } from './health.ts'
+import { freeHeld } from './held.ts'
 import { addressPolicy } from './lib/addresses.ts'
 import { KolbakError } from './lib/errors.ts'
 import { openKeyring } from './lib/keyring.ts'
@@ -38,6 +39,7 @@ import { webhookVersions } from './projections/webhook-versions.ts'
 import { webhooks } from './projections/webhooks.ts'
 import { backlog, checkEngines, unread } from './reached.ts'
 import { startRetention } from './retention.ts'
+import type { Supervised } from './worker.ts'
 
 export interface Service {
   /** Where it listens; a process without the role `api` answers for its health and metrics alone. */
@@ -63,12 +65,17 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 /**
  * Puts the service together as configured. It listens first, and then waits for whatever engine does not answer yet.
  * @param guest beside a service that runs: takes no role, does not listen or wait, and leaves a Postgres that runs running
+ * @param supervised of a worker: what its supervisor does for it
  * @param signal ends the waiting: what was started is stopped, and the signal's reason is thrown
  */
 export async function compose(
   config: Config,
   log: Log,
-  { guest = false, signal = new AbortController().signal }: { guest?: boolean; signal?: AbortSignal } = {},
+  {
+    guest = false,
+    signal = new AbortController().signal,
+    supervised,
+  }: { guest?: boolean; signal?: AbortSignal; supervised?: Supervised | undefined } = {},
 ): Promise<Service> {
   const door = frontDoor(undefined, (error) => log.error({ error }, 'http.server_failed'))
   let url = ''
@@ -93,7 +100,6 @@ export async function compose(
   }
 
   async function start(): Promise<Service> {
-    const processId = ulid()
     const onError = (what: string) => (error: unknown) => log.warn({ error }, what)
     const roles = guest ? [] : config.KOLBAK_ROLES
     const has = (role: (typeof config.KOLBAK_ROLES)[number]) => roles.includes(role)
@@ -116,7 +122,12 @@ export async function compose(
     )
 
     const patience = { log, signal, waits: !guest }
-    const database = await openDatabase(config, patience, { join: guest })
+    const {
+      databaseUrl = config.DATABASE_URL,
+      processId,
+      dead,
+    } = (await supervised?.assignment(signal)) ?? { processId: ulid(), dead: null }
+    const database = await openDatabase({ ...config, DATABASE_URL: databaseUrl }, patience, { join: guest })
     started.push({ name: 'postgres', stop: database.stop })
     const pool = (name: string, max: number) => {
       const made = database.pool(name, max)
@@ -126,10 +137,8 @@ export async function compose(
     // Writers, schedulers and readers do not wait for one another's connections.
     const [reads, writes, dispatch, projecting] = [pool('reads', 10), pool('writes', 6), pool('dispatch', 10), pool('projections', 8)]
     // On a Postgres of our own nobody else can hold anything: what a killed process left is free at once.
-    if (database.isEmbedded && !guest)
-      await reads.query(
-        'delete from leases; delete from live_processes; update scheduled_deliveries set claimed_by = null, claimed_until = null where claimed_by is not null',
-      )
+    if (database.isEmbedded && !guest) await freeHeld(reads, 'all')
+    else if (dead !== null) await freeHeld(reads, dead)
 
     // What all parts share
     const keyring = await openKeyring(reads, keys.masterKey)
@@ -291,6 +300,7 @@ export async function compose(
         processes: () => live.count('api'),
         health: () => healthReport(dispatcher, statuses()),
         metrics: registry,
+        scrape: () => supervised?.scrape() ?? registry.metrics(),
         log,
         now: Date.now,
         settings: {
@@ -308,7 +318,9 @@ export async function compose(
       },
       { door, operationOnly: !has('api') },
     )
-    log.info({ url, roles: config.KOLBAK_ROLES, adminClientId: admin.clientId, adminClientFile: admin.file, version }, 'kolbak.ready')
+    const facts = { url, roles: config.KOLBAK_ROLES, adminClientId: admin.clientId, adminClientFile: admin.file, version }
+    if (supervised === undefined) log.info(facts, 'kolbak.ready')
+    else supervised.ready(facts, registry)
     if (process.stdout.isTTY && admin.newSecret !== null)
       process.stdout.write(`\n  client_id      ${admin.clientId}\n  client_secret  ${admin.newSecret}\n  (kept in ${admin.file})\n\n`)
     return { url, operator, stop }

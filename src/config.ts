@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { parseSubnet, type Subnet } from './lib/addresses.ts'
 import { KolbakError } from './lib/errors.ts'
 import { longestChain } from './lib/retry-chain.ts'
@@ -21,6 +22,15 @@ export const variables = {
       const unknown = chosen.find((role) => !roles.some((r) => r === role))
       if (unknown !== undefined) throw invalid(`holds ${JSON.stringify(unknown)}, which is none of ${roles.join(', ')}`)
       return roles.filter((role) => chosen.includes(role))
+    },
+  },
+  KOLBAK_PROCESSES: {
+    doc: 'How many processes do that, 1 to 64, sharing the port; `auto`: one for every two cores, and with DATABASE_URL one.',
+    initial: 'auto' as number | 'auto',
+    parse(value: string): number | 'auto' {
+      if (value === 'auto') return value
+      if (!/^\d+$/.test(value) || Number(value) < 1 || Number(value) > 64) throw invalid('must be auto, or a whole number from 1 to 64')
+      return Number(value)
     },
   },
   KOLBAK_MASTER_KEY: key('Wraps the data keys; 32 bytes, base64 or hex. Required with DATABASE_URL, else generated.'),
@@ -226,6 +236,13 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     throw new KolbakError('invalid_config', details.map(({ path, message }) => `${path} ${message}.`).join(' '), { details })
   return config
 }
+
+/**
+ * How many processes are to run. By itself one for every two cores, since each keeps about one busy and Postgres the other; but
+ * one on a Postgres that is given: how many connections that has is not ours to say.
+ */
+export const processCount = ({ KOLBAK_PROCESSES: given, DATABASE_URL }: Config, cores = availableParallelism()): number =>
+  given !== 'auto' ? given : DATABASE_URL === undefined ? Math.max(1, Math.floor(cores / 2)) : 1
 
 /** For the log at the start: secrets only as `set`, subnets as they are written. */
 export const describeConfig = (config: Config): Record<string, unknown> => ({

@@ -36,17 +36,22 @@ const notThereYet = new Set(['kafka_unreachable'])
 
 export interface Database {
   readonly isEmbedded: boolean
+  readonly url: string
   /** A pool of connections; whoever asks for it ends it. */
   pool(name: string, max: number): Pool
   /** Stops the embedded Postgres; nothing to a given one. */
   stop(): Promise<void>
 }
 
-/** The Postgres of this process, migrated: the one that is configured, or one of its own. */
-export async function openDatabase(config: Config, patience: Patience, { join }: { join: boolean }): Promise<Database> {
+/** The Postgres of this process, migrated: the one that is configured, or one of its own, fit for so many processes. */
+export async function openDatabase(
+  config: Config,
+  patience: Patience,
+  { join, processes = 1 }: { join: boolean; processes?: number },
+): Promise<Database> {
   const { log } = patience
   const dataDir = config.KOLBAK_DATA_DIR
-  const embedded = config.DATABASE_URL === undefined ? await startEmbeddedPostgres({ dataDir, log, join }) : null
+  const embedded = config.DATABASE_URL === undefined ? await startEmbeddedPostgres({ dataDir, log, join, processes }) : null
   if (embedded !== null) log.info({ dataDir, tookOver: !embedded.started }, 'postgres.started')
   const url = config.DATABASE_URL ?? embedded?.url ?? ''
   try {
@@ -58,6 +63,7 @@ export async function openDatabase(config: Config, patience: Patience, { join }:
   }
   return {
     isEmbedded: embedded !== null,
+    url,
     pool: (name, max) => createPool({ url, name, max, log }),
     stop: async () => embedded?.stop(),
   }

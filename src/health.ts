@@ -21,6 +21,7 @@ export function backlogMetrics(registry: Registry, unread: () => Promise<number>
     name: 'kolbak_records_unread',
     help: 'Records of the bus that are not done.',
     registers: [registry],
+    aggregator: 'max', // each process of a machine counts those of all
     async collect() {
       // An engine that is away must not take the other figures with it.
       this.set(await unread().catch(() => Number.NaN))
@@ -31,6 +32,7 @@ export function backlogMetrics(registry: Registry, unread: () => Promise<number>
     help: 'Age of the first event that is in hand and not committed, for the projections that this process runs.',
     labelNames: ['projection'],
     registers: [registry],
+    aggregator: 'max',
     collect() {
       this.reset()
       for (const { name, lagSeconds } of projections()) if (lagSeconds !== null) this.set({ projection: name }, lagSeconds)

@@ -1,15 +1,20 @@
-import { compose } from './compose.ts'
-import { describeConfig, readConfig } from './config.ts'
-import { codeOf } from './lib/errors.ts'
+import cluster from 'node:cluster'
+import { describeConfig, processCount, readConfig } from './config.ts'
+import { cannotStart, codeOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
+import { supervised } from './worker.ts'
 
-/** Exit codes: 0 drained, 1 failed in operation or while draining, 78 (EX_CONFIG) cannot start as configured. */
-const cannotStart = 78
-
+/**
+ * The service as one process; or, where there are to be several, their supervisor, or a worker of one.
+ * Exit codes: 0 drained, 1 failed in operation or while draining, 78 (EX_CONFIG) cannot start as configured.
+ */
 async function main(): Promise<void> {
   const config = readConfig()
-  const log = createLog(config.KOLBAK_LOG_LEVEL)
-  log.info({ config: describeConfig(config) }, 'kolbak.starting')
+  const { isWorker } = cluster
+  const processes = processCount(config)
+  const ownLog = createLog(config.KOLBAK_LOG_LEVEL)
+  const log = isWorker ? ownLog.child({ worker: process.pid }) : ownLog
+  if (!isWorker) log.info({ config: describeConfig(config), processes }, 'kolbak.starting')
 
   process.on('unhandledRejection', (error) => {
     log.error({ error }, 'kolbak.unhandled_rejection')
@@ -23,13 +28,17 @@ async function main(): Promise<void> {
   const starting = new AbortController()
   let stop = async (): Promise<void> => {}
   const onSignal = (signal: NodeJS.Signals) => {
-    if (stopping) {
-      // Asked twice: what is in flight comes again after the next start.
-      log.warn({ signal }, 'kolbak.killed')
-      process.exit(1)
-    }
+    if (!stopping) return drain({ signal })
+    // Ctrl-C reaches workers too, beside what their supervisor says; that kills them when it is asked twice.
+    if (isWorker) return
+    // Asked twice: what is in flight comes again after the next start.
+    log.warn({ signal }, 'kolbak.killed')
+    process.exit(1)
+  }
+  const drain = (why: object) => {
+    if (stopping) return
     stopping = true
-    log.info({ signal }, 'kolbak.draining')
+    log.info(why, 'kolbak.draining')
     starting.abort(stoppedEarly)
     setTimeout(() => {
       log.error({ limitMs: config.KOLBAK_DRAIN_TIMEOUT_MS }, 'kolbak.drain_timed_out')
@@ -46,7 +55,16 @@ async function main(): Promise<void> {
       },
     )
   }
-  const service = compose(config, log, { signal: starting.signal })
+  const { signal } = starting
+  const start = async (): Promise<{ stop(): Promise<void> }> => {
+    if (!isWorker && processes > 1) {
+      const { supervise } = await import('./supervisor.ts') // without the service, which would be a third of its memory
+      return supervise({ config, processes, log, signal, onUnfit: () => process.exit(cannotStart) })
+    }
+    const { compose } = await import('./compose.ts')
+    return compose(config, log, { signal, supervised: isWorker ? supervised(() => drain({ supervisor: 'gone' })) : undefined })
+  }
+  const service = start()
   stop = () =>
     service.then(
       (running) => running.stop(),

@@ -107,7 +107,10 @@ export interface ApiDependencies {
   /** How many processes run the API and share its limits. At least 1. */
   readonly processes: () => number
   readonly health: () => HealthReport | Promise<HealthReport>
+  /** Where requests are counted. */
   readonly metrics: Registry
+  /** What `/metrics` answers. */
+  readonly scrape: () => Promise<string>
   readonly log: Log
   /** Milliseconds. */
   readonly now: () => number

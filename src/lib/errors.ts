@@ -1,3 +1,6 @@
+/** Exit code of a process that cannot start as configured (EX_CONFIG). */
+export const cannotStart = 78
+
 /** An error of the domain: a stable code, and a sentence that says what to do. What status it has over HTTP is the API's table to say. */
 export class KolbakError extends Error {
   readonly code: string

@@ -117,6 +117,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log }, projection))
   const usage = keyUsage({ pool, everyMs: 20, onError })
   const produced: Produced[] = []
+  const metrics = new Registry()
   const real: ApiDependencies = {
     streams,
     store,
@@ -140,7 +141,8 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     addressPolicy: addressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
     processes: () => 1,
     health: () => ({ ready: true, checks: [{ name: 'event_store', ok: true }] }),
-    metrics: new Registry(),
+    metrics,
+    scrape: () => metrics.metrics(),
     log,
     now: Date.now,
     settings: {

