@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { embeddedPostgres } from '../test/support/embedded-postgres.ts'
-import { lineOf, start, stop } from './processes.ts'
+import { familyOf, lineOf, start, stop } from './processes.ts'
 import type { Scenario } from './scenarios.ts'
 
 export const json = async <T>(url: string, init: RequestInit = {}): Promise<T> => {
@@ -16,6 +16,8 @@ export const json = async <T>(url: string, init: RequestInit = {}): Promise<T> =
 export interface Kolbak {
   readonly url: string
   readonly pid: number
+  /** It and its workers, without Postgres. */
+  pids(): Promise<number[]>
   readonly dataDir: string
   /** Of an admin. */
   readonly admin: string
@@ -47,6 +49,7 @@ export async function startKolbak(
       KOLBAK_ADMIN_CLIENT_ID: 'bench',
       KOLBAK_ADMIN_CLIENT_SECRET: secret,
       KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
+      KOLBAK_PROCESSES: process.env.KOLBAK_PROCESSES ?? '1',
       KOLBAK_EVENTS_PER_SECOND: '1000000',
       KOLBAK_REQUESTS_PER_SECOND: '1000000',
     },
@@ -76,29 +79,36 @@ export async function startKolbak(
       })
     const admin = await tokenOf('bench', secret)
     const tokens: string[] = []
-    for (let t = 0; t < tenants; t++) {
-      if (tenants === 1) tokens.push(admin)
-      else {
-        const tenant = (await post<{ data: { id: string } }>(admin, '/v1/tenants', { name: `Tenant ${t}` })).data.id
-        const scopes = ['write:events', 'write:webhooks', 'read:webhooks']
-        const client = await post<{ data: { client_id: string; client_secret: string } }>(admin, `/v1/tenants/${tenant}/clients`, {
-          name: 'bench',
-          scopes,
-        })
-        tokens.push(await tokenOf(client.data.client_id, client.data.client_secret))
-      }
+    const makeTenant = async (t: number) => {
+      const tenant = (await post<{ data: { id: string } }>(admin, '/v1/tenants', { name: `Tenant ${t}` })).data.id
+      const scopes = ['write:events', 'write:webhooks', 'read:webhooks']
+      const client = await post<{ data: { client_id: string; client_secret: string } }>(admin, `/v1/tenants/${tenant}/clients`, {
+        name: 'bench',
+        scopes,
+      })
+      return tokenOf(client.data.client_id, client.data.client_secret)
+    }
+    const make = async (t: number) => {
+      const token = tenants === 1 ? admin : await makeTenant(t)
+      tokens[t] = token
       for (let w = 0; w < webhooksPerTenant; w++)
-        await post(tokens[t]!, '/v1/webhooks', {
+        await post(token, '/v1/webhooks', {
           callback_url: `${receiverUrl}${paths[w % paths.length]}/${t}/${w}`,
           event: fanout ? 'bench.*' : `bench.w${w}`,
         })
     }
+    let next = 0
+    const maker = async () => {
+      while (next < tenants) await make(next++)
+    }
+    await Promise.all(Array.from({ length: 8 }, maker))
     database = new pg.Client((await embeddedPostgres(dataDir)).url)
     await database.connect()
     const events = Array.from({ length: webhooksPerTenant }, (_, w) => (fanout ? 'bench.posted' : `bench.w${w}`))
     const hanging = paths.filter((path) => path === '/hanging').length / paths.length
     const copies = fanout ? webhooksPerTenant : 1 - hanging
-    return { url, pid: service.pid ?? 0, dataDir, admin, tokens, events, copies, database, stop: end }
+    const pid = service.pid ?? 0
+    return { url, pid, pids: () => familyOf(pid), dataDir, admin, tokens, events, copies, database, stop: end }
   } catch (error) {
     await end()
     throw error

@@ -68,13 +68,14 @@ async function ofOne(pid: number): Promise<Cost> {
   }
 }
 /** A postmaster and its backends. */
-export async function postgresPids(dataDir: string): Promise<number[]> {
-  const { pid: postmaster } = await embeddedPostgres(dataDir)
-  const pids = [postmaster]
+export const postgresPids = async (dataDir: string): Promise<number[]> => familyOf((await embeddedPostgres(dataDir)).pid)
+/** A process and its children. */
+export async function familyOf(parent: number): Promise<number[]> {
+  const pids = [parent]
   for (const name of await readdir('/proc').catch(() => [])) {
     if (!/^\d+$/.test(name)) continue
     const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '')
-    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === postmaster) pids.push(Number(name))
+    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent) pids.push(Number(name))
   }
   return pids
 }

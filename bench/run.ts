@@ -5,10 +5,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { json, startKolbak } from './kolbak.ts'
-import { costOf, killAll, lineOf, postgresPids, start, stop } from './processes.ts'
-import type { Produced, Work } from './producers.ts'
-import type { Received } from './receiver.ts'
+import { drive, type Result, type Target, targetOf } from './drive.ts'
+import { startKolbak } from './kolbak.ts'
+import { killAll, lineOf, start, stop } from './processes.ts'
 import { type Scenario, type ScenarioName, scenarios } from './scenarios.ts'
 
 const { values: options } = parseArgs({
@@ -25,89 +24,14 @@ const chosen = options.scenarios.split(',').map((name) => {
   throw new Error(`no scenario ${name}: ${Object.keys(scenarios).join(', ')}`)
 })
 const seconds = Number(options.seconds)
-interface Result {
-  readonly accepted: number
-  readonly acceptedPerSecond: number
-  readonly delivered: number
-  readonly deliveredPerSecond: number
-  readonly acceptMs: readonly [p50: number, p95: number, p99: number]
-  readonly endToEndMs: readonly [p50: number, p95: number, p99: number]
-  readonly lost: number
-  readonly duplicated: number
-  readonly failures: Produced['failures']
-  /** µs of CPU for each event, of the process and of its Postgres. */
-  readonly cpuMicros: number
-  readonly postgresCpuMicros: number
-  /** Bytes written to disk for each event, by both. */
-  readonly writtenBytes: number
-  readonly peakMiB: number
-  readonly commitsPerEvent: number | null
-}
-interface Target {
-  readonly url: string
-  readonly pid: number
-  readonly dataDir: string
-  commits(): Promise<number>
-}
-/** Drives one load at a target until what is due has arrived, or nothing more does for a while. */
-async function drive(target: Target, receiverUrl: string, work: Omit<Work, 'url' | 'bytes'>, copies: number): Promise<Result> {
-  await json(`${receiverUrl}/reset`)
-  const costs = async () => ({
-    own: await costOf([target.pid]),
-    pg: await costOf(await postgresPids(target.dataDir)),
-    commits: await target.commits(),
-  })
-  const before = await costs()
-  const began = performance.now()
-  const full: Work = { ...work, url: target.url, bytes: Number(options.bytes) }
-  const produced = await lineOf(start('producers.ts', [JSON.stringify(full)]), (line) => JSON.parse(line) as Produced)
-  const due = produced.accepted * copies
-  let received = await json<Received>(receiverUrl)
-  let lastChange = performance.now()
-  let took = lastChange - began
-  while (received.messages < due && performance.now() - lastChange < 10_000) {
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    const now = await json<Received>(receiverUrl)
-    if (now.messages > received.messages) {
-      lastChange = performance.now()
-      took = lastChange - began
-    }
-    received = now
-  }
-  const after = await costs()
-  const each = (of: number) => of / produced.accepted
-  return {
-    accepted: produced.accepted,
-    acceptedPerSecond: produced.perSecond,
-    delivered: received.messages,
-    deliveredPerSecond: received.messages / (took / 1_000),
-    acceptMs: [produced.p50, produced.p95, produced.p99],
-    endToEndMs: [received.p50, received.p95, received.p99],
-    lost: Math.max(0, due - received.messages),
-    duplicated: received.deliveries - received.messages,
-    failures: produced.failures,
-    cpuMicros: each((after.own.cpu - before.own.cpu) * 1e6),
-    postgresCpuMicros: each((after.pg.cpu - before.pg.cpu) * 1e6),
-    writtenBytes: each(after.own.written - before.own.written + after.pg.written - before.pg.written),
-    peakMiB: after.own.peak / 2 ** 20,
-    commitsPerEvent: after.commits < 0 ? null : each(after.commits - before.commits),
-  }
-}
-
+const bytes = Number(options.bytes)
 async function onKolbak(receiverUrl: string, scenario: Scenario): Promise<Result> {
   const kolbak = await startKolbak(receiverUrl, scenario, options.profile)
   try {
-    const target: Target = {
-      ...{ url: kolbak.url, dataDir: kolbak.dataDir, pid: kolbak.pid },
-      async commits() {
-        await kolbak.database.query('select pg_stat_force_next_flush()')
-        const { rows } = await kolbak.database.query('select xact_commit from pg_stat_database where datname = current_database()')
-        return Number(rows[0].xact_commit)
-      },
-    }
+    const target = targetOf(kolbak)
     const { tokens, events, copies } = kolbak
-    await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds: 2 }, copies) // warm
-    return await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds }, copies)
+    await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds: 2, bytes }, copies) // warm
+    return await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds, bytes }, copies)
   } finally {
     await kolbak.stop()
   }
@@ -118,8 +42,8 @@ async function onFloor(receiverUrl: string, work: Scenario['work']): Promise<Res
   const floor = start('floor.ts', [receiverUrl, dataDir])
   try {
     const url = await lineOf(floor, (line) => line)
-    const target: Target = { url, dataDir, pid: floor.pid ?? 0, commits: async () => -1 }
-    const load = { ...work, tokens: [''], events: ['bench.w0'] }
+    const target: Target = { url, dataDir, pids: async () => [floor.pid ?? 0], commits: async () => -1 }
+    const load = { ...work, tokens: [''], events: ['bench.w0'], bytes }
     await drive(target, receiverUrl, { ...load, seconds: 2 }, 1)
     const result = await drive(target, receiverUrl, { ...load, seconds }, 1)
     await stop(floor)

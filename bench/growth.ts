@@ -1,0 +1,111 @@
+// npm run bench:growth [-- --only stored,webhooks,processes --seconds 6]
+// How cost grows: with messages that are stored already, with webhooks, with processes. Single posts of 32 producers, and 200
+// posts a second whatever the answers. What is stored is written by SQL, as the service would have written it today.
+import { parseArgs } from 'node:util'
+import { drive, type Result, targetOf } from './drive.ts'
+import { type Kolbak, startKolbak } from './kolbak.ts'
+import { killAll, lineOf, start } from './processes.ts'
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', default: 'stored,webhooks,processes' },
+    seconds: { type: 'string', default: '6' },
+    stored: { type: 'string', default: '1000,100000,1000000' },
+    webhooks: { type: 'string', default: '10,10000' },
+    processes: { type: 'string', default: '1,3' },
+  },
+})
+const seconds = Number(options.seconds)
+const table: Record<string, Record<string, string>> = {}
+const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)
+
+/** Ten webhooks of a tenant, so many that there are as many as asked for. */
+const withWebhooks = async (webhooks: number, work: (kolbak: Kolbak) => Promise<void>) => {
+  const tenants = Math.max(1, Math.min(100, webhooks / 10))
+  const kolbak = await startKolbak(receiverUrl, { tenants, webhooksPerTenant: webhooks / tenants, fanout: false, paths: ['/hook'] })
+  try {
+    await work(kolbak)
+  } finally {
+    await kolbak.stop()
+  }
+}
+const measure = async (what: string, kolbak: Kolbak) => {
+  const { tokens, events, copies } = kolbak
+  const common = { tokens, events, bytes: 512, batch: 1 }
+  const run = (producers: number, perSecond: number, forSeconds: number): Promise<Result> =>
+    drive(targetOf(kolbak), receiverUrl, { ...common, producers, perSecond, seconds: forSeconds }, copies)
+  await run(32, 0, 2) // warm
+  const closed = await run(32, 0, seconds)
+  const open = await run(0, 200, seconds)
+  const ms = ({ endToEndMs: [p50, , p99] }: Result) => `${p50.toFixed(1)} / ${p99.toFixed(1)}`
+  table[what] = {
+    'delivered/s': closed.deliveredPerSecond.toFixed(0),
+    'end to end p50 / p99 ms': ms(closed),
+    'cpu µs node/pg': `${closed.cpuMicros.toFixed(0)} / ${closed.postgresCpuMicros.toFixed(0)}`,
+    'at 200/s: p50 / p99 ms': ms(open),
+    'lost / repeated': `${closed.lost + open.lost} / ${closed.duplicated + open.duplicated}`,
+  }
+  console.log(what, JSON.stringify(table[what]))
+}
+
+/** Messages from..to of today, each routed and delivered, at places, positions and revisions before all that is read. */
+async function store({ database }: Kolbak, from: number, to: number): Promise<void> {
+  const { rows } = await database.query<{ webhooks: string[]; tenant: string }>(
+    'select array_agg(id order by id) as webhooks, min(tenant) as tenant from webhook_subscriptions',
+  )
+  const [{ webhooks, tenant }] = rows as [{ webhooks: string[]; tenant: string }]
+  const values = [from, to, tenant, webhooks]
+  const made = `from (select n, ($4::text[])[1 + n % cardinality($4::text[])] as webhook, $3::text as tenant, 'evt_' || n as message,
+      'bench/0/-' || n || '/0' as place, md5(n::text) || md5(n::text) as fingerprint,
+      date_trunc('milliseconds', now() - interval '1 second' - n * interval '1 microsecond') as at, current_date as day, to_char(current_date, 'YYYYMMDD') as name
+    from generate_series($1::bigint, $2::bigint) n) made`
+  const common = `'tenant', tenant, 'message', message, 'place', place, 'fingerprint', fingerprint, 'event', 'bench.w0', 'accepted_at', at`
+  const metadata = `json_build_object('schema', 1, 'actor', 'system:dispatcher', 'tenant', tenant, 'time', at, '$correlationId', message, '$causationId', null)::text`
+  for (const sql of [
+    `insert into messages (partition, "offset", day, record) select 0, -n, day, decode(repeat(fingerprint, 24), 'hex') ${made}`,
+    `insert into message_index (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
+     select tenant, message, fingerprint, place, 'bench.w0', at, array[webhook], '0000000000000000001' ${made}`,
+    `insert into day_events (position, id, revision, day, stream, type, data, metadata)
+     select -2 * n, gen_random_uuid(), -n, day, 'routing-' || tenant || '-' || name, 'MessageRouted',
+       json_build_object(${common}, 'source', null, 'event_time', null, 'webhooks', array[webhook], 'part', 0, 'parts', 1)::text, ${metadata} ${made}`,
+    `insert into day_events (position, id, revision, day, stream, type, data, metadata)
+     select -2 * n - 1, gen_random_uuid(), -n, day, 'attempts-' || webhook || '-' || name, 'DeliverySucceeded',
+       json_build_object(${common}, 'webhook', webhook, 'delivery', gen_random_uuid(), 'chain', 1, 'attempt', 1, 'code', 200, 'duration_ms', 3,
+         'reason', null, 'response', 'sealed:' || fingerprint, 'webhook_revision', 0)::text, ${metadata} ${made}`,
+    `insert into deliveries (accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, finality, webhook, tenant, message,
+       place, fingerprint, event, correlation_id, type, status)
+     select at, at, 3, gen_random_uuid(), gen_random_uuid(), 1, 1, 200, 3, webhook, tenant, message, place, fingerprint, 'bench.w0', message,
+       'DeliverySucceeded', 'success' ${made}`,
+  ])
+    await database.query(sql, values)
+}
+
+try {
+  for (const only of options.only.split(','))
+    if (only === 'stored')
+      await withWebhooks(10, async (kolbak) => {
+        let there = 0
+        await measure('nothing stored', kolbak) // makes the day's partitions
+        for (const stored of options.stored.split(',').map(Number)) {
+          // A part at a time, so that no transaction is as large as what is stored.
+          for (const part = 100_000; there < stored; there = Math.min(stored, there + part))
+            await store(kolbak, there + 1, Math.min(stored, there + part))
+          await kolbak.database.query('vacuum analyze')
+          await kolbak.database.query('checkpoint')
+          await measure(`${stored.toLocaleString('en')} messages stored`, kolbak)
+        }
+      })
+    else if (only === 'webhooks')
+      for (const webhooks of options.webhooks.split(',').map(Number))
+        await withWebhooks(webhooks, (kolbak) => measure(`${webhooks.toLocaleString('en')} webhooks`, kolbak))
+    else if (only === 'processes')
+      for (const processes of options.processes.split(',')) {
+        process.env.KOLBAK_PROCESSES = processes
+        await withWebhooks(1_000, (kolbak) => measure(`${processes} processes, 1,000 webhooks`, kolbak))
+        delete process.env.KOLBAK_PROCESSES
+      }
+    else throw new Error(`not stored, webhooks or processes: ${only}`)
+  console.table(table)
+} finally {
+  killAll()
+}
