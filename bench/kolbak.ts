@@ -32,11 +32,14 @@ export interface Kolbak {
   stop(): Promise<void>
 }
 
-/** @param profile a folder for a CPU profile, written when it ends */
+/**
+ * @param profile a folder for a CPU profile, written when it ends
+ * @param variables of engines behind its ports; default none, the embedded Postgres
+ */
 export async function startKolbak(
   receiverUrl: string,
   { tenants, webhooksPerTenant, fanout, paths }: Omit<Scenario, 'what' | 'work' | 'floor'>,
-  profile?: string,
+  { profile, variables = {} }: { profile?: string | undefined; variables?: Record<string, string> } = {},
 ): Promise<Kolbak> {
   const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-bench-'))
   const secret = 'a-secret-of-the-benchmark-that-is-long-enough'
@@ -52,6 +55,7 @@ export async function startKolbak(
       KOLBAK_PROCESSES: process.env.KOLBAK_PROCESSES ?? '1',
       KOLBAK_EVENTS_PER_SECOND: '1000000',
       KOLBAK_REQUESTS_PER_SECOND: '1000000',
+      ...variables,
     },
     profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`],
   )

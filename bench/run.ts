@@ -1,10 +1,13 @@
-// npm run bench [-- --scenarios single,batch,latency --seconds 6 --profile <folder>]
+// npm run bench [-- --scenarios single,batch,latency --seconds 6 --profile <folder> --engines kafka,cassandra]
 // Kolbak as a user runs it (its own process, the embedded default, fsync on), a generator and a receiver in processes of their
 // own, and beside it, in the same run, the floor: the cheapest program that could do the job. Prints tables, writes JSON.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { type Engine, endEngines, enginesFor, useEngines } from '../test/support/engine-sets.ts'
+import { stopCassandra } from '../test/support/engines/cassandra.ts'
+import { stopKafka } from '../test/support/engines/kafka.ts'
 import { drive, type Result, type Target, targetOf } from './drive.ts'
 import { startKolbak } from './kolbak.ts'
 import { killAll, lineOf, start, stop } from './processes.ts'
@@ -17,6 +20,8 @@ const { values: options } = parseArgs({
     bytes: { type: 'string', default: '512' },
     /** A folder for a CPU profile of the service. */
     profile: { type: 'string' },
+    /** Each scenario once more with these behind the ports (EventStoreDB: its double of the tests, which says little). */
+    engines: { type: 'string', default: '' },
   },
 })
 const chosen = options.scenarios.split(',').map((name) => {
@@ -25,8 +30,9 @@ const chosen = options.scenarios.split(',').map((name) => {
 })
 const seconds = Number(options.seconds)
 const bytes = Number(options.bytes)
-async function onKolbak(receiverUrl: string, scenario: Scenario): Promise<Result> {
-  const kolbak = await startKolbak(receiverUrl, scenario, options.profile)
+const engines = options.engines.split(',').filter((name) => name !== '') as Engine[]
+async function onKolbak(receiverUrl: string, scenario: Scenario, variables: Record<string, string> = {}): Promise<Result> {
+  const kolbak = await startKolbak(receiverUrl, scenario, { profile: options.profile, variables })
   try {
     const target = targetOf(kolbak)
     const { tokens, events, copies } = kolbak
@@ -63,17 +69,22 @@ try {
   for (const name of floors) results[`floor: ${name}`] = await onFloor(receiverUrl, scenarios[name].work)
   for (const name of chosen) {
     const scenario: Scenario = scenarios[name]
-    const result = await onKolbak(receiverUrl, scenario)
     const floor = results[`floor: ${scenario.floor}`]!
-    results[name] = {
+    const compared = (result: Result) => ({
       ...result,
       shareOfFloor: result.deliveredPerSecond / floor.deliveredPerSecond,
       p50OfFloor: result.endToEndMs[0] / floor.endToEndMs[0],
       p99OfFloor: result.endToEndMs[2] / floor.endToEndMs[2],
-    }
+    })
+    results[name] = compared(await onKolbak(receiverUrl, scenario))
+    if (engines.length === 0) continue
+    await useEngines(engines)
+    results[`${name}, on ${options.engines}`] = compared(await onKolbak(receiverUrl, scenario, await enginesFor(name)))
+    await endEngines()
   }
 } finally {
   killAll()
+  await Promise.all([stopKafka(), stopCassandra()])
 }
 const short = (value: number | undefined | null) => (value == null ? '' : value >= 100 ? String(Math.round(value)) : value.toFixed(2))
 console.table(
