@@ -1,7 +1,6 @@
 import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
-import { textArray } from '../lib/sql.ts'
 
 /** Which message has which content and place, and whom it is owed to. */
 export interface IndexedMessage {
@@ -99,7 +98,7 @@ export function messageIndex(pool: Pool): MessageIndex {
       if (messages.length === 0) return []
       // One order everywhere: statements that touch the same keys in different orders deadlock.
       const order = messages.map((_, i) => i).sort((a, b) => (keyOf(messages[a]!) < keyOf(messages[b]!) ? -1 : 1))
-      const column = (of: (m: IndexedMessage) => string) => textArray(order.map((i) => of(messages[i]!)))
+      const column = (of: (m: IndexedMessage) => string) => order.map((i) => of(messages[i]!))
       const { rows } = await pool.query<{ place: Place }>({
         name: 'message-index-claim',
         text: `insert into message_index (${columns})

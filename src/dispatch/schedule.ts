@@ -1,7 +1,6 @@
 import type { Pool } from 'pg'
 import type { DeliveryId, MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
 import { type GroupCommit, groupCommit, isDataError } from '../lib/group-commit.ts'
-import { textArray } from '../lib/sql.ts'
 import { isLater, type Owed } from './owed.ts'
 
 /** A row of `scheduled_deliveries` that this process has claimed. */
@@ -77,15 +76,15 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
                  parked_at = excluded.parked_at, claimed_by = null, claimed_until = null
                where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)`,
         values: [
-          textArray(rows.map((r) => r.delivery)),
-          textArray(rows.map((r) => r.tenant)),
-          textArray(rows.map((r) => r.webhook)),
-          textArray(rows.map((r) => r.message)),
-          textArray(rows.map((r) => r.place)),
-          textArray(rows.map((r) => r.fingerprint)),
-          textArray(rows.map((r) => r.event)),
-          textArray(rows.map((r) => r.acceptedAt)),
-          textArray(rows.map((r) => r.correlationId)),
+          rows.map((r) => r.delivery),
+          rows.map((r) => r.tenant),
+          rows.map((r) => r.webhook),
+          rows.map((r) => r.message),
+          rows.map((r) => r.place),
+          rows.map((r) => r.fingerprint),
+          rows.map((r) => r.event),
+          rows.map((r) => r.acceptedAt),
+          rows.map((r) => r.correlationId),
           literal(rows.map((r) => r.chain)),
           literal(rows.map((r) => r.attempt)),
         ],

@@ -1,6 +1,6 @@
 import { isLater, type Owed } from '../../src/dispatch/owed.ts'
 import type { DeliveryId, WebhookId } from '../../src/events/ids.ts'
-import { has, type Run, type Statement, texts } from './statement.ts'
+import { has, type Run, type Statement } from './statement.ts'
 import type { ScheduledRow, Tables } from './tables.ts'
 
 const numbers = (value: string | readonly number[]): number[] =>
@@ -8,11 +8,11 @@ const numbers = (value: string | readonly number[]): number[] =>
 const isHigher = '(mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)'
 
 function ownedRows(values: readonly never[]): Owed[] {
-  const [delivery, tenant, webhook, message, place, fingerprint, event, acceptedAt, correlationId] = values.slice(0, 9).map(texts)
-  const [chain, attempt] = values.slice(9) as unknown as never[][]
+  const [delivery, tenant, webhook, message, place, fingerprint, event, acceptedAt, correlationId, chain, attempt] =
+    values as unknown as never[][]
   const chains = numbers(chain as never)
   const attempts = numbers(attempt as never)
-  return delivery!.map(
+  return (delivery as string[]).map(
     (id, i) =>
       ({
         delivery: id,

@@ -23,7 +23,3 @@ export type Run = (tables: Tables, statement: Statement) => Rows
 
 /** The guards are those that the text has: a statement that loses one loses it here too. */
 export const has = (text: string, clause: string) => text.replaceAll(/\s+/g, ' ').includes(clause)
-
-/** An array of texts, as one or as the literal of one. */
-export const texts = (value: string | readonly string[]): readonly string[] =>
-  typeof value !== 'string' ? value : value === '{}' ? [] : value.slice(2, -2).split('","')

@@ -2,12 +2,12 @@ import type { IndexedMessage } from '../../src/dispatch/message-index.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
 import { deliveryId } from '../../src/lib/delivery-id.ts'
 import { scheduleStatements } from './schedule-statements.ts'
-import { has, type Run, texts } from './statement.ts'
+import { has, type Run } from './statement.ts'
 import { indexKey, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
 const claimIndex: Run = ({ index }, { values }) => {
-  const columns = values.map(texts)
+  const columns = values as unknown as string[][]
   return columns[0]!.flatMap((_, i) => {
     const [tenant, message, fingerprint, place, event, acceptedAt, webhooks, matchedAt] = columns.map((column) => column[i])
     const key = indexKey(tenant!, message!)
