@@ -105,13 +105,13 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       const sent: MessageRecord = {
         tenant,
         acceptedAt: new Date().toISOString(),
-        correlationId: 'naïve-☃',
+        correlationId: 'a-request:1',
         target: '01JZ0000000000000000000001' as WebhookId,
         messages: [
           message('bytes', everyByte),
           message('nuls', Buffer.alloc(64)),
           message('none', Buffer.alloc(0)),
-          { ...message('large', randomBytes(1 << 20)), eventTime: '2026-01-01T00:00:00+02:00', source: 'a"b\\c\u0000' },
+          { ...message('large', randomBytes(1 << 20)), eventTime: '2026-01-01T00:00:00+02:00', source: 'naïve-☃ a"b\\c\u0000' },
         ],
       }
       await bus.produce(sent)
