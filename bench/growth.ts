@@ -20,9 +20,10 @@ const table: Record<string, Record<string, string>> = {}
 const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)
 
 /** Ten webhooks of a tenant, so many that there are as many as asked for. */
-const withWebhooks = async (webhooks: number, work: (kolbak: Kolbak) => Promise<void>) => {
+const withWebhooks = async (webhooks: number, work: (kolbak: Kolbak) => Promise<void>, variables: Record<string, string> = {}) => {
   const tenants = Math.max(1, Math.min(100, webhooks / 10))
-  const kolbak = await startKolbak(receiverUrl, { tenants, webhooksPerTenant: webhooks / tenants, fanout: false, paths: ['/hook'] })
+  const shape = { tenants, webhooksPerTenant: webhooks / tenants, fanout: false, paths: ['/hook'] }
+  const kolbak = await startKolbak(receiverUrl, shape, { variables })
   try {
     await work(kolbak)
   } finally {
@@ -99,11 +100,8 @@ try {
       for (const webhooks of options.webhooks.split(',').map(Number))
         await withWebhooks(webhooks, (kolbak) => measure(`${webhooks.toLocaleString('en')} webhooks`, kolbak))
     else if (only === 'processes')
-      for (const processes of options.processes.split(',')) {
-        process.env.KOLBAK_PROCESSES = processes
-        await withWebhooks(1_000, (kolbak) => measure(`${processes} processes, 1,000 webhooks`, kolbak))
-        delete process.env.KOLBAK_PROCESSES
-      }
+      for (const processes of options.processes.split(','))
+        await withWebhooks(1_000, (kolbak) => measure(`${processes} processes, 1,000 webhooks`, kolbak), { KOLBAK_PROCESSES: processes })
     else throw new Error(`not stored, webhooks or processes: ${only}`)
   console.table(table)
 } finally {

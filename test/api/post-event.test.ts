@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { parsePlace } from '../../src/events/message-record.ts'
+import { decodeRecord, encodeRecord, parsePlace } from '../../src/events/message-record.ts'
 import { payloadAad } from '../../src/events/sealed-fields.ts'
 import { BusFull, BusUnavailable } from '../../src/ports/message-bus.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
@@ -50,6 +50,21 @@ describe('POST /v1/events', () => {
     const { partition, offset } = parsePlace(place)
     const { rows } = await api.db.pool.query('select from messages where partition = $1 and "offset" = $2', [partition, offset])
     expect(rows.length).to.equal(1)
+  })
+  it('202 for texts as long as they may be, which the bus takes too: what it refuses is set aside unread', async () => {
+    const body = {
+      id: 'i'.repeat(255),
+      event: 'e'.repeat(255),
+      event_time: `2025-03-31T00:42:50.${'0'.repeat(64 - 21)}Z`,
+      source: '𝄞'.repeat(255),
+      payload: {},
+    }
+    const sent = await api.call('POST', '/v1/events', { as: producer, body, headers: { 'x-request-id': 'r'.repeat(128) } })
+    expect(sent.status).to.equal(202)
+    const { record } = last()
+    expect(record.correlationId).to.equal('r'.repeat(128))
+    expect(decodeRecord(encodeRecord(record))).to.deep.equal(record)
+    expect(await post({ ...body, event_time: `2025-03-31T00:42:50.${'0'.repeat(64 - 20)}Z` })).to.include({ status: 422 })
   })
   it('202 makes an id when there is none: evt_ and a ULID', async () => {
     const accepted = await post({ event: 'a', payload: {} })

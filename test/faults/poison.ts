@@ -11,20 +11,18 @@ import { silentLog } from '../../src/lib/log.ts'
 import type { Appended, EventStore } from '../../src/ports/event-store.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
+import type { Receiver } from '../support/receiver.ts'
 import {
   type Client,
   clientOf,
   type DeliveryAnswer,
-  endService,
   givenKeys,
   type Page,
   type RunningService,
-  startService,
-  temporaryFolder,
   type WebhookAnswer,
 } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
 
 export const partitions = 4
 /** Quick retries and time-outs; otherwise the service as a user starts it. */
@@ -67,24 +65,20 @@ export interface Poisoned {
 /** To be called in a suite's body: it registers what begins and ends the suite. */
 export function poisoned(): Poisoned {
   let db: TestDatabase
-  let dataDir: string
   let engines: Record<string, string>
-  let service: RunningService
   let api: Client
-  let receiver: Receiver
   let pool: Pool
   let store: EventStore
   let kafka: Producer | undefined
   let events = 0
 
-  const start = async () => {
-    service = await startService(dataDir, { DATABASE_URL: db.url, ...givenKeys, ...quick })
-    api = await clientOf(service.url)
-  }
   before(async () => {
-    ;[db, dataDir, receiver] = await Promise.all([freshDatabase(), temporaryFolder(), startReceiver()])
+    db = await freshDatabase()
+  })
+  const { service, receiver } = withService(() => ({ DATABASE_URL: db.url, ...givenKeys, ...quick }))
+  before(async () => {
     engines = await enginesFor(db.url)
-    await start()
+    api = await clientOf(service.url)
     pool = createPool({ url: db.url, name: 'poison', max: 2, log: silentLog })
     const common = { log: silentLog, dayStreamMaxAgeSeconds: 86_400 * 30 }
     const { EVENTSTOREDB_URL: url, KAFKA_BROKERS: brokers } = engines
@@ -101,7 +95,6 @@ export function poisoned(): Poisoned {
     await kafka?.disconnect()
     await store.close()
     await pool.end()
-    await Promise.all([receiver.close(), endService(service, dataDir)])
     await db.drop()
   })
 
@@ -117,14 +110,10 @@ export function poisoned(): Poisoned {
   const checks: Poisoned['checks'] = async () =>
     (await api.get<{ data: { checks: Awaited<ReturnType<Poisoned['checks']>> } }>('/health/ready')).data.checks
   return {
-    get service() {
-      return service
-    },
+    service,
+    receiver,
     get api() {
       return api
-    },
-    get receiver() {
-      return receiver
     },
     get pool() {
       return pool
@@ -134,7 +123,8 @@ export function poisoned(): Poisoned {
     },
     async restart() {
       await service.kill('SIGTERM')
-      await start()
+      await service.restart()
+      api = await clientOf(service.url)
     },
     produce: (bytes, partition = 0) =>
       kafka === undefined

@@ -12,17 +12,18 @@ export interface Restartable extends RunningService {
 
 /**
  * A service as a user starts it, and a receiver. To be called in a suite's body: it registers what begins and ends them.
+ * @param variables or what makes them, asked at each start
  * @param each anew for each test; default once for the suite
  */
 export function withService(
-  variables: Record<string, string> = {},
+  variables: Record<string, string> | (() => Record<string, string>) = {},
   { each = false } = {},
 ): { readonly service: Restartable; readonly receiver: Receiver } {
   let dataDir: string
   let service: Restartable
   let receiver: Receiver
   const start = async () => {
-    service = { ...(await startService(dataDir, variables)), dataDir, restart: start }
+    service = { ...(await startService(dataDir, typeof variables === 'function' ? variables() : variables)), dataDir, restart: start }
   }
   const [begin, end] = each ? [beforeEach, afterEach] : [before, after]
   begin(async () => {

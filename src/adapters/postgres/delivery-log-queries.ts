@@ -91,7 +91,8 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
         )
         return rows
       }
-      const end = Date.parse(after?.at ?? until ?? new Date().toISOString())
+      const last = after?.at ?? until
+      const end = last === undefined ? Date.now() : Date.parse(last)
       const near = new Date(Math.max(0, end - nearMs)).toISOString()
       if (since !== undefined && since >= near) return page(since)
       const rows = await page(near)

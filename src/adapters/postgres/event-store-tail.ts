@@ -66,12 +66,15 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
     start = toCheckpoint(row?.head ?? '0')
     through = start
   }
+  /** What is known already is passed over: what this process appended may have been handed over while it was read. */
   const remember = (rows: readonly EventRow[]) => {
+    const known = through ?? ''
     // All or none of them: what fails is read again.
-    const more = rows.map((row): Item => {
+    const read = rows.map((row): Item => {
       const event = toRecordedEvent(row)
       return { position: event.position, family: familyOf(event.stream), event, bytes: row.data.length + row.metadata.length }
     })
+    const more = read.filter((item) => item.position > known)
     items = items.concat(more)
     for (const item of more) bytes += item.bytes
     through = items.at(-1)?.position ?? through
@@ -88,10 +91,7 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
       text: 'select * from read_events($1, $2, true, true, null)',
       values: [through, readAtOnce],
     })
-    // Meanwhile this process may have handed over what it appended.
-    const known = through ?? ''
-    const fresh = rows.filter((row) => toCheckpoint(row.position) > known)
-    if (fresh.length > 0) remember(fresh)
+    if (rows.length > 0) remember(rows)
     return rows.length
   }
   const run = async () => {
