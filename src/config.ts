@@ -71,6 +71,10 @@ export const variables = {
     min: 1,
     max: 10_000,
   }),
+  KOLBAK_MAX_IN_FLIGHT_PER_QUICK_WEBHOOK: integer('The same of a webhook that goes on answering within 100 ms.', 32, {
+    min: 1,
+    max: 10_000,
+  }),
   KOLBAK_RETENTION_DAYS: integer('How long messages, history and index are kept; longer than the longest chain of retries.', 30, {
     min: 1,
     max: 3_650,

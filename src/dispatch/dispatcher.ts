@@ -41,6 +41,7 @@ export interface DispatcherDeps {
   readonly retryDelays: readonly number[]
   readonly maxInFlight: number
   readonly maxInFlightPerWebhook: number
+  readonly maxInFlightPerQuickWebhook: number
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly claimMs: number
@@ -58,7 +59,12 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const { bus, store, deliveryLog, index, offsets, pool, keyring, log } = deps
   const copy = webhookCopy({ changes: (cursor) => changedSince(pool, cursor), keyring, log })
   const rows = schedule({ pool, owner: deps.processId, claimMs: deps.claimMs })
-  const free = slots({ total: deps.maxInFlight, perWebhook: deps.maxInFlightPerWebhook, dispatchers: () => deps.live.count('dispatcher') })
+  const free = slots({
+    total: deps.maxInFlight,
+    perWebhook: deps.maxInFlightPerWebhook,
+    perQuickWebhook: deps.maxInFlightPerQuickWebhook,
+    dispatchers: () => deps.live.count('dispatcher'),
+  })
   const metrics = dispatchMetrics(deps.registry, free)
   const send = sender({
     policy: deps.policy,

@@ -2,8 +2,8 @@ import type { TenantId, WebhookId } from '../events/ids.ts'
 
 /**
  * Who may send now. A slot is one request under way. Limits: all of the process, a quarter per
- * tenant, a share per webhook (one while its breaker is open), and half for all webhooks that are not known to be fast,
- * so that endpoints which hang never own the pool. What is over a limit waits in its webhook's bounded queue, and is
+ * tenant, a share per webhook (one while its breaker is open, more the longer it answers quickly), and half for all webhooks that are
+ * not known to be fast, so that endpoints which hang never own the pool. What is over a limit waits in its webhook's bounded queue, and is
  * parked when that is full or has lasted too long; where only the whole pool is full it just waits.
  */
 export interface Slots {
@@ -34,6 +34,8 @@ export interface SlotLimits {
   readonly total: number
   /** Per webhook over all dispatchers. */
   readonly perWebhook: number
+  /** The same of a webhook that answers quickly. */
+  readonly perQuickWebhook: number
   /** Live dispatchers, this one included. */
   dispatchers(): number
   /** Waiting deliveries of one webhook. */
@@ -44,6 +46,8 @@ export interface SlotLimits {
 /** Failures in a row that open a webhook's breaker: one request at a time then probes it. */
 const breakerFailures = 5
 const slowMs = 1_000
+/** A median below it lets a webhook's share grow. */
+const quickMs = 100
 /** Durations that are remembered of each webhook. */
 const samples = 9
 const sweepMs = 100
@@ -66,11 +70,13 @@ interface Endpoint {
   failures: number
   recent: number[]
   fast: boolean
+  /** Its share over all dispatchers: one more with each success while it answers quickly, half of it with each answer that is not. */
+  allowed: number
   parked: boolean
 }
 
 export function slots(limits: SlotLimits, now: () => number = () => performance.now()): Slots & { stop(): void } {
-  const { total, perWebhook, queue: queueLength = 500, queueMs = 2_000 } = limits
+  const { total, perWebhook, perQuickWebhook, queue: queueLength = 500, queueMs = 2_000 } = limits
   const perTenant = Math.max(1, Math.floor(total / 4))
   const forSlow = Math.max(1, Math.floor(total / 2))
   const endpoints = new Map<WebhookId, Endpoint>()
@@ -94,12 +100,13 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
       failures: 0,
       recent: [],
       fast: false,
+      allowed: perWebhook,
       parked: false,
     }
     endpoints.set(webhook, fresh)
     return fresh
   }
-  const ownLimit = (e: Endpoint) => (e.failures >= breakerFailures ? 1 : Math.max(1, Math.floor(perWebhook / limits.dispatchers())))
+  const ownLimit = (e: Endpoint) => (e.failures >= breakerFailures ? 1 : Math.max(1, Math.floor(e.allowed / limits.dispatchers())))
   /** What the limits other than the whole pool's leave to it. */
   const share = (e: Endpoint) =>
     Math.min(ownLimit(e) - e.inFlight, perTenant - (tenants.get(e.tenant) ?? 0), e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight)
@@ -144,6 +151,8 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
         e.failures = ok ? 0 : e.failures + 1
         e.recent.push(durationMs)
         if (e.recent.length > samples) e.recent.shift()
+        const isQuick = ok && median(e.recent.slice()) <= quickMs
+        e.allowed = isQuick ? Math.min(e.allowed + 1, Math.max(perWebhook, perQuickWebhook)) : Math.max(e.allowed >> 1, perWebhook)
         if (judge(e)) serve()
         else if (freed > 0) serve(freed)
         else serveOnly(e)

@@ -76,6 +76,7 @@ describe('the dispatcher', () => {
       retryDelays: [0.2, 0.2],
       maxInFlight: 32,
       maxInFlightPerWebhook: 4,
+      maxInFlightPerQuickWebhook: 8,
       connectTimeoutMs: 500,
       requestTimeoutMs: 500,
       claimMs: 2_000,

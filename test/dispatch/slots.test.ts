@@ -3,7 +3,7 @@ import { type Slot, type SlotLimits, slots } from '../../src/dispatch/slots.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-const limits: SlotLimits = { total: 16, perWebhook: 4, dispatchers: () => 1, queue: 5, queueMs: 60 }
+const limits: SlotLimits = { total: 16, perWebhook: 4, perQuickWebhook: 4, dispatchers: () => 1, queue: 5, queueMs: 60 }
 const hook = (name: string) => name as WebhookId
 const tenant = (name: string) => name as TenantId
 
@@ -55,6 +55,38 @@ describe('slots', () => {
     expect(await settled(next)).to.equal(true)
     first?.release()
     expect(s.inFlight).to.equal(8)
+  })
+  it('let more go at once to a webhook while it answers quickly, and no more than before once it fails or is slow', async () => {
+    const s = make({ total: 100, perQuickWebhook: 8, queueMs: 10_000 })
+    const quick = { ok: true, durationMs: 20 }
+    /** As many as may begin. */
+    const begin = async (): Promise<Slot[]> => {
+      const begun: Slot[] = []
+      for (;;) {
+        const next = s.enter(hook('w'), tenant('a')).then((slot) => slot as Slot)
+        if (await settled(next)) begun.push(await next)
+        else {
+          void next.then((slot) => end(slot, quick))
+          return begun
+        }
+      }
+    }
+    const endAll = (held: readonly Slot[], last = quick) => {
+      held.forEach((slot, i) => {
+        end(slot, i === held.length - 1 ? last : quick)
+      })
+    }
+    let held = await begin()
+    expect(held).to.have.length(4)
+    endAll(held)
+    held = await begin()
+    expect(held).to.have.length(8)
+    endAll(held, { ok: false, durationMs: 20 })
+    held = await begin()
+    expect(held.length).to.be.within(4, 5) // what waited has been a success since
+    for (const slot of held) end(slot, { ok: true, durationMs: 500 })
+    for (let i = 0; i < 5; i++) end(await take(s, 'w'), { ok: true, durationMs: 500 })
+    expect(await begin()).to.have.length(4)
   })
   it('share a webhook between the live dispatchers', async () => {
     const s = make({ dispatchers: () => 2 })

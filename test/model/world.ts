@@ -131,7 +131,14 @@ export class World {
     const dueWake: DispatcherDeps['dueWake'] = wake()
     const copy = code.webhookCopy.webhookCopy({ changes: (cursor) => code.webhooks.changedSince(pool, cursor), keyring, log })
     const rows = code.schedule.schedule({ pool, owner: life.id, claimMs })
-    const slots = code.slots.slots({ total: this.slots, perWebhook: 2, dispatchers: () => this.dispatchers, queue: 1, queueMs: 150 })
+    const slots = code.slots.slots({
+      total: this.slots,
+      perWebhook: 2,
+      perQuickWebhook: 3,
+      dispatchers: () => this.dispatchers,
+      queue: 1,
+      queueMs: 150,
+    })
     const metrics = metricsOf(code)
     const { now, random } = { now: Date.now, random: Math.random }
     const real = code.deliver.deliverer({
