@@ -5,6 +5,8 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
 import { type PostgresEventStoreOptions, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { dayAppends, encodeAppend } from '../../src/adapters/postgres/event-store-append.ts'
+import { askWithin } from '../../src/adapters/postgres/event-store-query.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
 import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
 import type { EventId, WebhookId } from '../../src/events/ids.ts'
@@ -179,6 +181,51 @@ describe('the event store on Postgres, beyond the contract', () => {
         ),
         { numRuns: 150 },
       )
+    })
+  })
+
+  describe('remembered revisions', () => {
+    it('spare an append all looking up, once its stream is known', async () => {
+      const [stream, events] = [anAttempts(), someEvents(4) as [NewEvent, ...NewEvent[]]]
+      await store.append(stream, [events[0]], 'any') // makes the day
+      const asked: (string | undefined)[] = []
+      const ask = askWithin(database.pool, 10_000)
+      const appends = dayAppends((query) => {
+        asked.push(query.name)
+        return ask(query)
+      })
+      for (const [i, event] of events.slice(1).entries()) {
+        const [outcome] = await appends([encodeAppend(stream, [event], 'any')])
+        expect(outcome).to.include({ kind: 'appended', revision: i + 1, isRepeat: false })
+      }
+      expect(asked).to.deep.equal(['event-store-day-heads', ...Array<string>(3).fill('event-store-append-at-revisions')])
+    })
+    it('give way to what another process has appended, and to ids that are stored', async () => {
+      const other = storeOn(database.pool)
+      const [first, second] = [anAttempts(), anAttempts()]
+      const stored = someEvents(2)
+      expect((await store.append(first, stored, 'any')).revision).to.equal(1)
+      expect((await other.append(first, someEvents(1), 'any')).revision).to.equal(2)
+      const mine = await Promise.all([store.append(first, someEvents(2), 'any'), store.append(second, someEvents(1), 'any')])
+      expect(mine.map(({ revision }) => revision)).to.deep.equal([4, 0])
+      const later = storeOn(database.pool)
+      expect((await later.append(second, someEvents(1), 'any')).revision).to.equal(1)
+      expect((await later.append(first, stored, 'any')).revision).to.equal(1)
+      for (const [stream, length] of [
+        [first, 5],
+        [second, 2],
+      ] as const)
+        expect((await store.read(stream)).map((event) => event.revision)).to.deep.equal(Array.from({ length }, (_, i) => i))
+      await Promise.all([other.close(), later.close()])
+    })
+    it('are of one start of the server: another may have been put back to an older state', async () => {
+      const error = await errorOf(
+        database.pool.query(
+          `select append_at_revisions('yesterday', 'attempts-x-2026-11-20', '{2026-11-20}', '{1}', '{7}', '{${anId()}}', 'T', '{}', '{}')`,
+        ),
+      )
+      expect(error).to.be.instanceOf(pg.DatabaseError).and.to.include({ code: '55000' })
+      expect(await store.head(everyFamily)).to.equal(null)
     })
   })
 

@@ -9,6 +9,7 @@ import { dayPartitions, isMissingPartition } from './day-partitions.ts'
 import {
   type AppendItem,
   type AppendOutcome,
+  dayAppends,
   encodeAppend,
   maxAppendBytes,
   rowsOf,
@@ -75,11 +76,12 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
       full: () => new StoreUnavailable('too many appends are waiting to be written'),
     })
   const commandLane = lane(0, (items) => writeAppends(ask, items))
+  const writeDays = dayAppends(ask)
   const dayLane = lane(lingerMs, async (items) => {
     // Before the statement, never inside it: making a partition takes locks that appends must not wait for.
     const write = async () => {
       await days.ensure(items.map((item) => item.day!))
-      return writeAppends(ask, items)
+      return writeDays(items)
     }
     try {
       return await write()
