@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Scope } from '../events/tenant.ts'
+import { groupCommit } from '../lib/group-commit.ts'
 import { sameSecret } from '../lib/same-secret.ts'
 import { findKeyByValue, type KeyCredential } from '../projections/api-keys.ts'
-import { type ClientOfTenant, findClient } from '../projections/clients.ts'
+import { type ClientOfTenant, findClients } from '../projections/clients.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError } from './errors.ts'
 import type { FailedCredentials } from './failed-credentials.ts'
@@ -27,6 +28,8 @@ const unauthorized = (message: string, error?: string) =>
   })
 const suspended = () => new ApiError('tenant_suspended', 'This account is suspended: nothing is accepted for it.')
 
+/** So long renewals of clients wait for one another. */
+const renewalsMs = 50
 const bearerPattern = /^Bearer +([^ ]+) *$/i
 const keyPattern = /^[A-Z0-9]{12}$/
 
@@ -48,8 +51,10 @@ export function credentials(
   const { pool, keyring, usage, now, settings } = deps
   const time = () => new Date(now()).toISOString()
 
-  const clients = recent(async (id: ClientOfTenant['id']): Promise<ClientCopy | null> => {
-    const client = await findClient(pool, id)
+  // With many clients, their renewals go together.
+  const asked = groupCommit({ write: (ids: readonly ClientOfTenant['id'][]) => findClients(pool, ids), lingerMs: renewalsMs })
+  const clients = recent(async (id: ClientOfTenant['id'], isRenewal): Promise<ClientCopy | null> => {
+    const client = await asked.add(id, { patient: isRenewal })
     return client === null ? null : { client, identities: new Map() }
   })
   const keys = recent(async (value: string): Promise<KeyCopy | null> => {

@@ -18,23 +18,26 @@ interface Copy<V> {
   askedAt: number
 }
 
-/** @param now monotonic milliseconds */
+/**
+ * @param load may take its time when it is a renewal: nobody waits for it
+ * @param now monotonic milliseconds
+ */
 export function recent<K extends string, V extends object>(
-  load: (key: K) => Promise<V | null>,
+  load: (key: K, isRenewal: boolean) => Promise<V | null>,
   { maxAgeMs = 1_000, max = 10_000, now = () => performance.now() }: { maxAgeMs?: number; max?: number; now?: () => number } = {},
 ): Recent<K, V> {
   const copies = new LRUCache<K, Copy<V>>({ max })
   const loading = new Map<K, Promise<V | null>>()
 
-  const start = async (key: K): Promise<V | null> => {
+  const start = async (key: K, isRenewal = false): Promise<V | null> => {
     const askedAt = now()
-    const value = await load(key)
+    const value = await load(key, isRenewal)
     if (value === null) copies.delete(key)
     else copies.set(key, { value, askedAt })
     return value
   }
-  const join = (key: K): Promise<V | null> => {
-    const pending = loading.get(key) ?? start(key).finally(() => loading.delete(key))
+  const join = (key: K, isRenewal = false): Promise<V | null> => {
+    const pending = loading.get(key) ?? start(key, isRenewal).finally(() => loading.delete(key))
     loading.set(key, pending)
     return pending
   }
@@ -44,13 +47,13 @@ export function recent<K extends string, V extends object>(
     const age = now() - copy.askedAt
     if (age >= maxAgeMs) return undefined
     // What fails here is tried again when the copy is too old, and then whoever asks is told.
-    if (age >= maxAgeMs / 2 && !loading.has(key)) join(key).catch(() => undefined)
+    if (age >= maxAgeMs / 2 && !loading.has(key)) join(key, true).catch(() => undefined)
     return copy.value
   }
   return {
     peek,
     get: async (key) => peek(key) ?? join(key),
-    reload: start,
+    reload: (key) => start(key),
     knows: (key) => copies.has(key),
   }
 }

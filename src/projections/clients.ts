@@ -25,14 +25,18 @@ export interface ClientOfTenant extends ClientRow {
   readonly limits: TenantLimits
 }
 
-/** A client with the state of its tenant, revoked ones included (their `revoked` says so), or null. */
-export async function findClient(pool: Pool, id: ClientId): Promise<ClientOfTenant | null> {
-  const [row] = await sqlOn(pool)<ClientOfTenant>`
+/** Clients with the states of their tenants, revoked ones included (their `revoked` says so), in the order of the ids; or null. */
+export async function findClients(pool: Pool, ids: readonly ClientId[]): Promise<(ClientOfTenant | null)[]> {
+  const rows = await sqlOn(pool)<ClientOfTenant>`
     select c.id, c.tenant, c.name, c.scopes, c.secret_hmac as "secretHmac", c.previous_hmac as "previousHmac", c.previous_until as "previousUntil",
       c.generation, c.revoked, c.created_at as "createdAt", c.updated_at as "updatedAt", t.suspended as "tenantSuspended", t.limits
-    from clients c join tenants t on t.id = c.tenant where c.id = ${id}`
-  return row ?? null
+    from clients c join tenants t on t.id = c.tenant where c.id = any(${ids}::text[])`
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  return ids.map((id) => byId.get(id) ?? null)
 }
+
+/** One of them. */
+export const findClient = async (pool: Pool, id: ClientId): Promise<ClientOfTenant | null> => (await findClients(pool, [id]))[0] ?? null
 
 /** A client of the tenant that is not revoked, or null. */
 export async function findClientOf(pool: Pool, tenant: TenantId, id: ClientId): Promise<ClientRow | null> {

@@ -56,6 +56,8 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
   let start: Checkpoint | undefined
   let through: Checkpoint | undefined
   let isRunning = false
+  /** Since the last look something was handed over, in place: what others append meanwhile shows as a gap before the next. */
+  let isHandedOver = false
 
   const begin = async () => {
     const [row] = await ask<{ head: bigint | string | null }>({
@@ -104,7 +106,8 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
         delays.reset()
         if (found > 0 || isFirst) for (const member of members) member.notify()
         if (found === readAtOnce) continue
-        delay = found > 0 ? pollMs.min : Math.min(pollMs.max, delay * 2)
+        delay = isHandedOver ? pollMs.max : found > 0 ? pollMs.min : Math.min(pollMs.max, delay * 2)
+        isHandedOver = false
         await awake.wait(delay, signal)
       } catch (error) {
         const delayMs = delays.next()
@@ -145,6 +148,7 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
         return
       }
       remember(rows)
+      isHandedOver = true
       for (const member of members) member.notify()
     },
     join(latch) {
