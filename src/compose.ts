@@ -5,12 +5,14 @@ import { createApi } from './api/api.ts'
 import { frontDoor } from './api/front-door.ts'
 import { idempotencyKeys } from './api/idempotency-keys.ts'
 import { commandStreams } from './commands/command-streams.ts'
+import { replayJobs } from './commands/replay-jobs.ts'
 import type { Config } from './config.ts'
 import { startDispatcher } from './dispatch/dispatcher.ts'
 import { endpointManager } from './dispatch/endpoint-manager.ts'
 import { keyDeletedManager, webhooksOfKey } from './dispatch/key-deleted.ts'
 import { messageIndex } from './dispatch/message-index.ts'
 import { type Offsets, offsets } from './dispatch/offsets.ts'
+import { startReplaying } from './dispatch/replaying.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
 import { openDatabase, openEngines, whenThere } from './engines.ts'
 import { families, type StreamName } from './events/streams.ts'
@@ -257,6 +259,11 @@ export async function compose(
         })
       : null
     if (dispatcher !== null) started.push({ name: 'dispatcher', stop: dispatcher.stop })
+    const history = liveDeliveryLog({ log: deliveryLog, pool: reads })
+    if (has('dispatcher')) {
+      const replaying = startReplaying({ store, deliveryLog: history, pool: reads, keyring, waiter, leases, registry, log, now: Date.now })
+      started.push({ name: 'replay jobs', stop: replaying.stop })
+    }
 
     const sweeping = startRetention({
       leases,
@@ -278,6 +285,7 @@ export async function compose(
           },
         },
         { name: 'delivery log', run: retention.history },
+        { name: 'replay jobs', run: (day) => replayJobs(reads).expire(day) },
       ],
     })
     started.push({ name: 'retention', stop: sweeping.stop })
@@ -291,7 +299,7 @@ export async function compose(
         streams,
         store,
         bus,
-        deliveryLog: liveDeliveryLog({ log: deliveryLog, pool: reads }),
+        deliveryLog: history,
         messages: index,
         pool: reads,
         keyring,

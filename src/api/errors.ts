@@ -25,6 +25,8 @@ export const statuses = {
   webhook_limit_reached: 409,
   webhook_deleted: 409,
   webhook_inactive: 409,
+  replay_running: 409,
+  job_finished: 409,
   idempotency_key_in_use: 409,
   default_tenant: 409,
   last_admin: 409,

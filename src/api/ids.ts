@@ -1,8 +1,18 @@
-import { type ClientId, type DeliveryId, isUlid, type KeyId, type MessageId, type TenantId, type WebhookId } from '../events/ids.ts'
+import {
+  type ClientId,
+  type DeliveryId,
+  isUlid,
+  type JobId,
+  type KeyId,
+  type MessageId,
+  type TenantId,
+  type WebhookId,
+} from '../events/ids.ts'
 import { notFound } from './errors.ts'
 
 const isKeyId = (text: string): text is KeyId => isUlid(text)
 const isWebhookId = (text: string): text is WebhookId => isUlid(text)
+const isJobId = (text: string): text is JobId => isUlid(text)
 const isTenantId = (text: string): text is TenantId => isUlid(text)
 const isClientId = (text: string): text is ClientId => /^[A-Za-z0-9_.-]{1,255}$/.test(text)
 const isDeliveryId = (text: string): text is DeliveryId => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
@@ -17,6 +27,7 @@ const id =
   }
 export const keyId = id<KeyId>(isKeyId)
 export const webhookId = id<WebhookId>(isWebhookId)
+export const jobId = id<JobId>(isJobId)
 export const deliveryId = id<DeliveryId>(isDeliveryId)
 export const messageId = id<MessageId>(isMessageId)
 export const tenantId = id<TenantId>(isTenantId)

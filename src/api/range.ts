@@ -1,7 +1,8 @@
 import { invalid } from './errors.ts'
 import { toUtc } from './rfc3339.ts'
 
-function utc(path: string, text: string): string {
+/** A time of a request as Kolbak writes times; throws validation_failed, which names it. */
+export function utc(path: string, text: string): string {
   const time = toUtc(text)
   if (time === null) throw invalid([{ path, message: 'must be an RFC 3339 time' }])
   return time

@@ -12,6 +12,7 @@ import { deliveryRoutes } from './routes/deliveries.ts'
 import { eventRoutes } from './routes/events.ts'
 import { explainRoutes } from './routes/explain.ts'
 import { historyRoutes } from './routes/history.ts'
+import { jobRoutes } from './routes/jobs.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { operationRoutes } from './routes/operation.ts'
 import { postEventRoutes } from './routes/post-events.ts'
@@ -36,6 +37,7 @@ export function routeTable(
     ...postEventRoutes(deps),
     ...eventRoutes(deps),
     ...deliveryRoutes(deps),
+    ...jobRoutes(deps),
     ...historyRoutes(deps),
     ...explainRoutes(deps),
     ...auditRoutes(deps),

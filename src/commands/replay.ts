@@ -15,7 +15,7 @@ const schema = 1
  */
 export function replay(
   delivery: Delivery,
-  by: { chain: number; caller: Caller; webhookRevision: number; now: string },
+  by: { chain: number; caller: Pick<Caller, 'actor'>; webhookRevision: number; now: string },
 ): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryFacts> } {
   const { tenant, message, place, fingerprint, event, acceptedAt, webhook } = delivery
   const { chain } = by

@@ -6,6 +6,7 @@ export type Brand<T, B extends string> = T & { readonly [brand]: B }
 export type TenantId = Brand<string, 'TenantId'>
 export type KeyId = Brand<string, 'KeyId'>
 export type WebhookId = Brand<string, 'WebhookId'>
+export type JobId = Brand<string, 'JobId'>
 /** 1-255 of `[A-Za-z0-9_.-]`: unique over all tenants. */
 export type ClientId = Brand<string, 'ClientId'>
 /** The producer's id of a message: unique within its tenant for the retention time. 1-255 of `[A-Za-z0-9_:-]`. */

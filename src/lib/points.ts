@@ -11,6 +11,7 @@ export const points = [
   'batch.produce',
   'command.append',
   'replay.append',
+  'job.begin',
   // Routing
   'route.archive',
   'route.index',
@@ -24,6 +25,10 @@ export const points = [
   'schedule.renew',
   'schedule.done',
   'offsets.save',
+  // Replay jobs
+  'job.plan',
+  'job.done',
+  'job.end',
   // Projections
   'history.record',
   'projection.transaction',

@@ -78,6 +78,9 @@ describe('bad input', function () {
     // Those that ask are not among what they change.
     const [caller, key, lostKey] = [await api.key(owner), await api.key(owner), await api.key(owner)]
     const [webhook, lostWebhook] = [await api.webhook(caller), await api.webhook(caller)]
+    const jobOf = async (id: string) =>
+      (await api.call('POST', `/v1/webhooks/${id}/replay`, { as: caller, body: { since: time } })).get('data.id')
+    const [job, lostJob] = [await jobOf(await api.webhook(caller)), await jobOf(await api.webhook(caller))]
     const lostClient = await api.sibling(theirs, ['read:events'])
     await api.call('POST', '/v1/events', { as: owner, body: { id: 'known', event: 'order.created', payload: {} } })
     const produced = api.produced.at(-1)
@@ -94,6 +97,7 @@ describe('bad input', function () {
         '/v1/webhooks': isLost ? lostWebhook : webhook,
         '/v1/events': 'known',
         '/v1/deliveries': delivery?.id,
+        '/v1/jobs': isLost ? lostJob : job,
         '/v1/tenants': theirs.tenant,
       }
       const id = Object.entries(ids).find(([start]) => path.startsWith(`${start}/`))?.[1] ?? ''

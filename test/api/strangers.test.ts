@@ -21,10 +21,11 @@ const bodies: Readonly<Record<string, unknown>> = {
   rotateWebhookSecret: {},
   postEvent: { event: 'a', payload: {} },
   replayEvent: {},
+  replayWebhook: { since: '2026-01-01T00:00:00Z' },
   postEvents: { events: [{ event: 'a', payload: {} }] },
 }
 /** What is looked for by an id, and so must not be found by strangers. */
-type Ids = Readonly<Record<'key' | 'webhook' | 'event' | 'delivery' | 'tenant' | 'client', string>>
+type Ids = Readonly<Record<'key' | 'webhook' | 'event' | 'delivery' | 'job' | 'tenant' | 'client', string>>
 const idOf = (path: string, ids: Ids): string | undefined =>
   path.startsWith('/v1/tenants/')
     ? ids.tenant
@@ -36,7 +37,9 @@ const idOf = (path: string, ids: Ids): string | undefined =>
           ? ids.event
           : path.startsWith('/v1/deliveries/')
             ? ids.delivery
-            : undefined
+            : path.startsWith('/v1/jobs/')
+              ? ids.job
+              : undefined
 
 describe('strangers', () => {
   let api: TestApi
@@ -59,7 +62,12 @@ describe('strangers', () => {
     if (produced === undefined) throw new Error('nothing was produced')
     const [delivery] = await routeMessage(api, produced, [webhook])
     await delivery?.record({ type: 'DeliveryDeadLettered', code: 500 })
-    ids = { key: ownerKey.id, webhook, event: 'theirs', delivery: delivery?.id ?? '', tenant: theirs.tenant, client: theirs.clientId }
+    // Of a webhook of its own, of which it stays the running job.
+    const begun = await api.call('POST', `/v1/webhooks/${await api.webhook(ownerKey)}/replay`, { as: owner, body: bodies.replayWebhook })
+    ids = {
+      ...{ key: ownerKey.id, webhook, event: 'theirs', delivery: delivery?.id ?? '', job: begun.get('data.id') },
+      ...{ tenant: theirs.tenant, client: theirs.clientId },
+    }
   })
   after(() => api.stop())
 
@@ -74,13 +82,16 @@ describe('strangers', () => {
   }
   /** Asks every route that the filter takes, and sees that nothing was stored. */
   const each = async (takes: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
-    const before = { events: await api.events(), produced: api.produced.length, attempts: await attempts() }
+    const before = { events: await api.events(), produced: api.produced.length, attempts: await attempts(), jobs: await jobs() }
     const taken = routes.filter(takes)
     expect(taken.length, 'routes that this is about').to.be.greaterThan(2)
     for (const route of taken) await check(route)
-    expect({ events: await api.events(), produced: api.produced.length, attempts: await attempts() }).to.deep.equal(before)
+    expect({ events: await api.events(), produced: api.produced.length, attempts: await attempts(), jobs: await jobs() }).to.deep.equal(
+      before,
+    )
   }
   const attempts = async () => (await api.db.pool.query<{ n: bigint }>('select count(*) as n from day_events')).rows[0]?.n
+  const jobs = async () => (await api.db.pool.query('select id, status from replay_jobs order by id')).rows
   const guarded = (route: Route) => route.credentials === 'bearer' || route.credentials === 'bearer-or-key'
   const keyed = (route: Route) => route.credentials === 'bearer-or-key'
   const expectCode = async (route: Route, call: Call, status: number, code: string) => {
@@ -109,7 +120,7 @@ describe('strangers', () => {
     }
   })
   it('keys get no further than webhooks and their deliveries', () => {
-    for (const route of routes.filter(keyed)) expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters)/)
+    for (const route of routes.filter(keyed)) expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|jobs)/)
   })
   it('401 without a credential', () =>
     each(guarded, async (route) => {
@@ -191,6 +202,7 @@ describe('strangers', () => {
             webhook: '01ARZ3NDEKTSV4RRFFQ69G5FAV',
             event: 'nothing',
             delivery: '0195d3a1-7a4b-5c6d-8e9f-001122334455',
+            job: '01ARZ3NDEKTSV4RRFFQ69G5FAV',
             tenant: '01ARZ3NDEKTSV4RRFFQ69G5FAV',
             client: 'nobody',
           },

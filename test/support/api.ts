@@ -12,6 +12,7 @@ import { handle } from '../../src/commands/handler.ts'
 import { type TenantCommand, tenantDecider } from '../../src/commands/tenant.ts'
 import { endpointManager } from '../../src/dispatch/endpoint-manager.ts'
 import { messageIndex } from '../../src/dispatch/message-index.ts'
+import { type ReplayingDeps, startReplaying } from '../../src/dispatch/replaying.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import { type ClientId, defaultTenant, type Place, type TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
@@ -71,6 +72,8 @@ export interface TestApi {
   key(of: Credential, scopes?: readonly string[]): Promise<{ id: string; key: string }>
   /** A webhook made over the API; answers its id. */
   webhook(of: Credential, body?: object): Promise<string>
+  /** Carries out replay jobs, until everything is stopped; `replace` as of the API. */
+  replaying(replace?: Partial<ReplayingDeps>): { stop(): Promise<void> }
   /** How many events there are in all command streams: what was refused has added none. */
   events(): Promise<number>
   /** Values that no log line may hold; what the helpers make is among them. */
@@ -114,7 +117,9 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     endpointManager({ streams, pool, waiter, log, now: () => new Date().toISOString() }),
   ]
   await installProjections(pool, projections)
-  const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log }, projection))
+  const running: { stop(): Promise<void> }[] = projections.map((projection) =>
+    runProjection({ store, pool, leases, progress, log }, projection),
+  )
   const usage = keyUsage({ pool, everyMs: 20, onError })
   const produced: Produced[] = []
   const metrics = new Registry()
@@ -219,13 +224,18 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       secrets.add(made.get('secret'))
       return made.get('id')
     },
+    replaying(replace = {}) {
+      const replaying = startReplaying({ ...deps, leases, registry: new Registry(), ...replace })
+      running.push(replaying)
+      return replaying
+    },
     async events() {
       const { rows } = await pool.query<{ n: bigint }>('select count(*) as n from command_events')
       return Number(rows[0]?.n)
     },
     async stop() {
       await api.close(5_000)
-      await Promise.all(running.map((projection) => projection.stop()))
+      await Promise.all(running.map((part) => part.stop()))
       await usage.close()
       await bus.close()
       await deliveryLog.close()

@@ -3,7 +3,7 @@ import type { WebhookId } from '../../events/ids.ts'
 import { cursor, instant, limit, messageId, timestamp, ulid, uuid } from './common.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
-const deliveryStatuses: readonly DeliveryStatus[] = ['pending', 'retrying', 'success', 'failed', 'discarded']
+export const deliveryStatuses: readonly DeliveryStatus[] = ['pending', 'retrying', 'success', 'failed', 'discarded']
 const count: JsonSchema = { type: 'integer', minimum: 0 }
 const code = nullable({ type: 'integer', description: 'The HTTP status; null when no answer came.' })
 const reason = nullable({ type: 'string', description: 'A stable word for why it was not a success.', examples: ['timeout'] })

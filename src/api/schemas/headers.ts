@@ -13,6 +13,7 @@ export const ofCreation = { ...ofChange, Location: location }
 export const ofPast = {
   'Projection-Lag': { type: 'string', description: 'Only when this read model is behind: what was changed a moment ago may be missing.' },
 }
+export const ofJob = { Location: location }
 export const ofDeletion = { 'Projection-Lag': projectionLag }
 export const ifMatch = {
   'If-Match': {

@@ -1,0 +1,105 @@
+import { type ReplayJob, replayJobs } from '../../commands/replay-jobs.ts'
+import { findWebhook } from '../../projections/webhooks.ts'
+import { answer, noContent } from '../answers.ts'
+import type { ApiDependencies } from '../dependencies.ts'
+import { ApiError, invalid, notFound } from '../errors.ts'
+import { jobId, webhookId } from '../ids.ts'
+import { utc } from '../range.ts'
+import { type Identity, type Route, route } from '../route.ts'
+import { envelope } from '../schemas/common.ts'
+import { ofJob } from '../schemas/headers.ts'
+import { job, replayWebhook } from '../schemas/job.ts'
+import { ownerOf } from '../webhook-views.ts'
+
+const view = (row: ReplayJob) => ({
+  id: row.id,
+  type: 'replay',
+  webhook_id: row.webhook,
+  status: row.status,
+  reason: row.reason,
+  since: row.since,
+  until: row.until,
+  delivery_status: row.deliveryStatus,
+  replayed: row.replayed,
+  skipped: row.skipped,
+  created_at: row.createdAt,
+  updated_at: row.updatedAt,
+  finished_at: row.finishedAt,
+})
+
+/** What takes longer than a request: it is begun here, and carried out by a dispatcher. */
+export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+  const { pool, log, now, newUlid } = deps
+  const jobs = replayJobs(pool)
+  const tag = 'Jobs'
+  const credentials = 'bearer-or-key'
+  const find = async (asked: Identity & { params: { id: string } }): Promise<ReplayJob> => {
+    const found = await jobs.find(ownerOf(asked), jobId(asked.params.id))
+    if (found === null) throw notFound()
+    return found
+  }
+
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/webhooks/:id/replay',
+      operationId: 'replayWebhook',
+      idempotent: true,
+      summary: 'Deliver again what a webhook missed: the same event ids, the URL and secret of today',
+      tag,
+      credentials,
+      scope: 'write:webhooks',
+      body: replayWebhook,
+      errors: ['webhook_inactive', 'replay_running'],
+      answers: { 202: { description: 'A job that does so, newest events first.', schema: envelope(job), headers: ofJob } },
+      async handler(asked) {
+        const { body, caller } = asked
+        const id = webhookId(asked.params.id)
+        const webhook = await findWebhook(deps, ownerOf(asked), id)
+        if (webhook === null) throw notFound()
+        if (!webhook.isActive) throw new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
+        const since = utc('since', body.since)
+        const wanted = body.until === undefined ? null : utc('until', body.until)
+        const chosen = await asked.plan(() => ({ id: jobId(newUlid()), time: new Date(now()).toISOString() }))
+        const until = wanted === null || wanted > chosen.time ? chosen.time : wanted
+        if (since >= until) throw invalid([{ path: 'since', message: `must be before ${wanted === until ? 'until' : 'now'}` }])
+        const begun = await jobs.begin({
+          ...{ id: chosen.id, tenant: caller.tenant, webhook: id, keyId: webhook.keyId, actor: caller.actor, since, until },
+          deliveryStatus: body.status ?? null,
+        })
+        if (begun === null) throw new ApiError('replay_running', 'A replay of this webhook is running: wait for its end, or cancel it.')
+        log.info({ job: begun.id, tenant: caller.tenant, webhook: id, since, until }, 'replay_job.begun')
+        return answer(202, view(begun), { location: `/v1/jobs/${begun.id}` })
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/jobs/:id',
+      operationId: 'getJob',
+      summary: 'Read how far a job is',
+      tag,
+      credentials,
+      scope: 'read:webhooks',
+      answers: { 200: { description: 'The job.', schema: envelope(job) } },
+      handler: async (asked) => answer(200, view(await find(asked))),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/jobs/:id',
+      operationId: 'cancelJob',
+      summary: 'Cancel a job; what it has begun goes on',
+      tag,
+      credentials,
+      scope: 'write:webhooks',
+      errors: ['job_finished'],
+      answers: { 204: { description: 'Cancelled, now or before.' } },
+      async handler(asked) {
+        const { id, tenant, webhook, replayed, skipped } = await find(asked)
+        if (await jobs.cancel(id)) log.info({ job: id, tenant, webhook, status: 'cancelled', replayed, skipped }, 'replay_job.ended')
+        else if ((await find(asked)).status !== 'cancelled')
+          throw new ApiError('job_finished', 'The job is over already: there is nothing to cancel.')
+        return noContent()
+      },
+    }),
+  ]
+}

@@ -1,0 +1,75 @@
+import { expect } from 'chai'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { chainsBegun, ended } from '../support/dead.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+describe('DELETE /v1/jobs/:id', () => {
+  let api: TestApi
+  let admin: TestClient
+  before(async () => {
+    api = await startApi()
+    admin = await api.tenant()
+  })
+  after(() => api.stop())
+  const begin = (webhook: string) =>
+    api.call('POST', `/v1/webhooks/${webhook}/replay`, { as: admin, body: { since: '2026-01-01T00:00:00Z' } })
+  const cancel = (id: string, as: TestClient | { key: string } = admin) => api.call('DELETE', `/v1/jobs/${id}`, { as })
+  const get = (id: string) => api.call('GET', `/v1/jobs/${id}`, { as: admin })
+
+  it('204 and no more is begun; 204 again; another job of the webhook may begin', async () => {
+    const webhook = await api.webhook(admin)
+    await ended(api, { as: admin, webhook })
+    const id = (await begin(webhook)).get('data.id')
+    expect((await cancel(id)).status).to.equal(204)
+    const { data } = (await get(id)).body as { data: { status: string; finished_at: string | null } }
+    expect(data.status).to.equal('cancelled')
+    expect(data.finished_at).to.be.a('string')
+    expect((await cancel(id)).status).to.equal(204)
+    const replaying = api.replaying()
+    const other = (await begin(await api.webhook(admin))).get('data.id')
+    await waitFor(async () => (await get(other)).get('data.status') === 'completed')
+    await replaying.stop()
+    expect(await chainsBegun(api, webhook)).to.deep.equal([])
+    expect((await begin(webhook)).status).to.equal(202)
+  })
+  it('204 in the middle: the page at hand is done and counted, and it is the last', async () => {
+    const webhook = await api.webhook(admin)
+    await ended(api, { as: admin, webhook, count: 150 })
+    const id = (await begin(webhook)).get('data.id')
+    const { store } = api.deps
+    const replaying = api.replaying({
+      store: {
+        head: store.head,
+        async append(...given) {
+          if (given[0].includes(webhook)) expect((await cancel(id)).status).to.equal(204)
+          return store.append(...given)
+        },
+      },
+    })
+    await waitFor(async () => (await get(id)).get('data.replayed') === '100')
+    const other = (await begin(await api.webhook(admin))).get('data.id')
+    await waitFor(async () => (await get(other)).get('data.status') === 'completed')
+    await replaying.stop()
+    expect((await get(id)).get('data.status')).to.equal('cancelled')
+    expect((await chainsBegun(api, webhook)).length).to.equal(100)
+  })
+  it('409 job_finished when it has come to its end', async () => {
+    const replaying = api.replaying()
+    const id = (await begin(await api.webhook(admin))).get('data.id')
+    await waitFor(async () => (await get(id)).get('data.status') === 'completed')
+    await replaying.stop()
+    const refused = await cancel(id)
+    expect([refused.status, refused.get('error.code')]).to.deep.equal([409, 'job_finished'])
+  })
+  it('204 for the key that created the webhook; 404 for any other key and any other tenant', async () => {
+    const key = await api.key(admin)
+    const id = (await begin(await api.webhook(key))).get('data.id')
+    expect((await cancel(id, await api.key(admin))).status).to.equal(404)
+    expect((await cancel(id, await api.tenant())).status).to.equal(404)
+    expect((await get(id)).get('data.status')).to.equal('running')
+    expect((await cancel(id, key)).status).to.equal(204)
+  })
+  it('404 for what does not exist or is no id', async () => {
+    for (const id of ['01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x']) expect((await cancel(id)).status).to.equal(404)
+  })
+})

@@ -1,0 +1,191 @@
+import { randomUUID } from 'node:crypto'
+import { expect } from 'chai'
+import { replayedId } from '../../src/lib/delivery-id.ts'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import type { Credential } from '../support/api-client.ts'
+import { chainsBegun, ended } from '../support/dead.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const since = '2026-01-01T00:00:00Z'
+
+describe('POST /v1/webhooks/:id/replay', () => {
+  let api: TestApi
+  let admin: TestClient
+  before(async () => {
+    api = await startApi()
+    api.replaying()
+    admin = await api.tenant()
+  })
+  after(() => api.stop())
+  const replay = (
+    webhook: string,
+    body: object = { since },
+    { as = admin, headers = {} }: { as?: Credential; headers?: Record<string, string> } = {},
+  ) => api.call('POST', `/v1/webhooks/${webhook}/replay`, { as, body, headers })
+  const job = (id: string) => api.call('GET', `/v1/jobs/${id}`, { as: admin })
+  const over = (id: string) =>
+    waitFor(async () => {
+      const found = await job(id)
+      return found.get('data.status') === 'running' ? null : found
+    })
+  /** Asks, waits for the end, and answers the deliveries that were begun anew. */
+  const replayed = async (webhook: string, body: object = { since }): Promise<string[]> => {
+    const begun = await replay(webhook, body)
+    expect(begun.status, begun.text).to.equal(202)
+    expect((await over(begun.get('data.id'))).get('data.status')).to.equal('completed')
+    return (await chainsBegun(api, webhook)).map(({ data }) => data.delivery)
+  }
+
+  it('202 a job, which begins the next chain of each delivery that ended in failure, and of no other', async () => {
+    const webhook = await api.webhook(admin)
+    const of = { as: admin, webhook }
+    const failed = [...(await ended(api, { ...of, count: 2 })), ...(await ended(api, { ...of, type: 'DeliveryDiscarded' }))]
+    await ended(api, { ...of, type: 'DeliverySucceeded' })
+    await ended(api, { ...of, type: 'DeliveryFailed' })
+    await ended(api, { ...of, type: 'MessageRouted' })
+    const begun = await replay(webhook)
+    expect(begun.status).to.equal(202)
+    expect(begun.headers.get('location')).to.equal(`/v1/jobs/${begun.get('data.id')}`)
+    const { data } = begun.body as { data: Record<string, unknown> }
+    expect(data).to.include({ type: 'replay', webhook_id: webhook, since: '2026-01-01T00:00:00.000Z', delivery_status: null })
+    expect(data).to.include({ status: 'running', replayed: 0, skipped: 0, finished_at: null, reason: null })
+    const done = (await over(begun.get('data.id'))).body as { data: Record<string, unknown> }
+    expect(done.data).to.include({ status: 'completed', replayed: 3, skipped: 0, reason: null })
+    const events = await chainsBegun(api, webhook)
+    expect(events.map(({ data }) => data.delivery)).to.have.members(failed.map(({ id }) => id))
+    for (const { id, data, metadata } of events) {
+      expect([data.chain, id]).to.deep.equal([2, replayedId(data.delivery, 2)])
+      expect(metadata.actor).to.equal(`client:${admin.clientId}`)
+    }
+    const { rows } = await api.db.pool.query('select chain, attempt, due_at <= now() as due from scheduled_deliveries where webhook = $1', [
+      webhook,
+    ])
+    expect(rows).to.deep.equal(Array(3).fill({ chain: 2, attempt: 1, due: true }))
+  })
+  for (const [status, type] of [
+    ['success', 'DeliverySucceeded'],
+    ['retrying', 'DeliveryFailed'],
+    ['discarded', 'DeliveryDiscarded'],
+  ] as const)
+    it(`202 with the status ${status}: of those alone`, async () => {
+      const webhook = await api.webhook(admin)
+      const [wanted] = await ended(api, { as: admin, webhook, type })
+      await ended(api, { as: admin, webhook })
+      expect(await replayed(webhook, { since, status })).to.deep.equal([wanted?.id])
+    })
+  it('202 with a range: since is in it, until is not', async () => {
+    const webhook = await api.webhook(admin)
+    const deliveries: { id: string; at: string }[] = []
+    for (let i = 0; i < 3; i++) {
+      const [{ id } = { id: '' }] = await ended(api, { as: admin, webhook })
+      const at = String(api.produced.at(-1)?.record.acceptedAt)
+      deliveries.push({ id, at })
+      await waitFor(() => new Date().toISOString() > at)
+    }
+    const [first, second, third] = deliveries
+    expect(await replayed(webhook, { since: first?.at, until: second?.at })).to.deep.equal([first?.id])
+    expect(await replayed(webhook, { since: third?.at })).to.have.members([first?.id, third?.id])
+  })
+  it('202 with an until in the future, which is taken as now', async () => {
+    const begun = await replay(await api.webhook(admin), { since, until: '9999-01-01T00:00:00Z' })
+    expect(begun.status).to.equal(202)
+    expect(Date.parse(begun.get('data.until'))).to.be.at.most(Date.now())
+  })
+  it('202 for a delivery whose payload is gone, which is skipped and counted', async () => {
+    const webhook = await api.webhook(admin)
+    await ended(api, { as: admin, webhook })
+    await api.db.pool.query('delete from messages')
+    const [kept] = await ended(api, { as: admin, webhook })
+    const begun = await replay(webhook)
+    const { data } = (await over(begun.get('data.id'))).body as { data: object }
+    expect(data).to.include({ status: 'completed', replayed: 1, skipped: 1 })
+    expect((await chainsBegun(api, webhook)).map((event) => event.data.delivery)).to.deep.equal([kept?.id])
+  })
+  it('202 and the same job for the same Idempotency-Key', async () => {
+    const webhook = await api.webhook(admin)
+    const headers = { 'idempotency-key': randomUUID() }
+    const [one, two] = [await replay(webhook, { since }, { headers }), await replay(webhook, { since }, { headers })]
+    expect([one.status, two.status]).to.deep.equal([202, 202])
+    expect(two.text).to.equal(one.text)
+  })
+  it('202 for the key that created the webhook, who is the actor; 404 for any other key and any other tenant', async () => {
+    const key = await api.key(admin)
+    const webhook = await api.webhook(key)
+    await ended(api, { as: admin, webhook })
+    expect((await replay(webhook, { since }, { as: await api.key(admin) })).status).to.equal(404)
+    expect((await replay(webhook, { since }, { as: await api.tenant() })).status).to.equal(404)
+    const begun = await replay(webhook, { since }, { as: key })
+    expect(begun.status).to.equal(202)
+    await over(begun.get('data.id'))
+    expect((await chainsBegun(api, webhook)).map(({ metadata }) => metadata.actor)).to.deep.equal([`key:${key.id}`])
+  })
+  it('a job that fails when the webhook is deactivated or deleted meanwhile, and says so', async () => {
+    const idle = await startApi()
+    try {
+      const owner = await idle.tenant()
+      const [inactive, deleted] = [await idle.webhook(owner), await idle.webhook(owner)]
+      const jobs: string[] = []
+      for (const webhook of [inactive, deleted]) {
+        await ended(idle, { as: owner, webhook })
+        jobs.push((await idle.call('POST', `/v1/webhooks/${webhook}/replay`, { as: owner, body: { since } })).get('data.id'))
+      }
+      await idle.call('PATCH', `/v1/webhooks/${inactive}`, { as: owner, body: { is_active: false } })
+      await idle.call('DELETE', `/v1/webhooks/${deleted}`, { as: owner })
+      idle.replaying()
+      for (const [i, reason] of ['webhook_inactive', 'webhook_deleted'].entries())
+        await waitFor(async () => {
+          const found = await idle.call('GET', `/v1/jobs/${jobs[i]}`, { as: owner })
+          return found.get('data.status') === 'failed' && found.get('data.reason') === reason
+        })
+      expect([...(await chainsBegun(idle, inactive)), ...(await chainsBegun(idle, deleted))]).to.deep.equal([])
+    } finally {
+      await idle.stop()
+    }
+  })
+  it('404 when the webhook is deleted, does not exist or is no id', async () => {
+    const webhook = await api.webhook(admin)
+    await api.call('DELETE', `/v1/webhooks/${webhook}`, { as: admin })
+    for (const id of [webhook, '01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x']) expect((await replay(id)).status).to.equal(404)
+  })
+  it('409 when the webhook is not active', async () => {
+    const webhook = await api.webhook(admin, { is_active: false })
+    const refused = await replay(webhook)
+    expect([refused.status, refused.get('error.code')]).to.deep.equal([409, 'webhook_inactive'])
+  })
+  it('422 for a range that is empty, and for what is no time, no status or unknown', async () => {
+    const webhook = await api.webhook(admin)
+    for (const [body, path] of [
+      [{ since, until: since }, 'since'],
+      [{ since, until: '2025-01-01T00:00:00Z' }, 'since'],
+      [{ since: '9999-01-01T00:00:00Z' }, 'since'],
+      [{}, 'since'],
+      [{ since: 'yesterday' }, 'since'],
+      [{ since, until: 5 }, 'until'],
+      [{ since, status: 'lost' }, 'status'],
+      [{ since, event: 'order.created' }, 'event'],
+    ] as const) {
+      const refused = await replay(webhook, body)
+      expect([refused.status, refused.get('error.details.0.path')], JSON.stringify(body)).to.deep.equal([422, path])
+    }
+    expect((await replay(webhook)).status, 'nothing runs that was refused').to.equal(202)
+  })
+
+  describe('while another job of the webhook runs', () => {
+    let idle: TestApi
+    let owner: TestClient
+    before(async () => {
+      idle = await startApi()
+      owner = await idle.tenant()
+    })
+    after(() => idle.stop())
+
+    it('409 replay_running, to all but one who ask at once; other webhooks are free', async () => {
+      const webhook = await idle.webhook(owner)
+      const ask = (id: string) => idle.call('POST', `/v1/webhooks/${id}/replay`, { as: owner, body: { since } })
+      const answers = await Promise.all([ask(webhook), ask(webhook), ask(webhook)])
+      expect(answers.map(({ status }) => status).sort()).to.deep.equal([202, 409, 409])
+      for (const refused of answers.filter(({ status }) => status === 409)) expect(refused.get('error.code')).to.equal('replay_running')
+      expect((await ask(await idle.webhook(owner))).status).to.equal(202)
+    })
+  })
+})

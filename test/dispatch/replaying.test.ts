@@ -1,0 +1,153 @@
+import { expect } from 'chai'
+import type { ReplayingDeps } from '../../src/dispatch/replaying.ts'
+import type { Lease } from '../../src/lib/leases.ts'
+import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { chainsBegun, ended } from '../support/dead.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+/** A lease that is given to whoever asks: as if each had lost it without noticing. */
+const everybodys: ReplayingDeps['leases'] = {
+  take: async (name): Promise<Lease> => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
+}
+
+describe('replay jobs', function () {
+  this.timeout(30_000)
+  let api: TestApi
+  let admin: TestClient
+  beforeEach(async () => {
+    api = await startApi()
+    admin = await api.tenant()
+  })
+  afterEach(() => api.stop())
+  const begin = async (webhook: string): Promise<string> =>
+    (await api.call('POST', `/v1/webhooks/${webhook}/replay`, { as: admin, body: { since: '2026-01-01T00:00:00Z' } })).get('data.id')
+  const get = async (id: string) =>
+    ((await api.call('GET', `/v1/jobs/${id}`, { as: admin })).body as { data: { status: string; replayed: number } }).data
+  const completed = (id: string) =>
+    waitFor(async () => {
+      const job = await get(id)
+      return job.status === 'completed' ? job : null
+    })
+  /** Each delivery has begun its second chain, once, and no third one. */
+  const expectOnce = async (webhook: string, ids: readonly string[]) => {
+    const begun = (await chainsBegun(api, webhook)).map(({ data }) => `${data.delivery} ${data.chain}`)
+    expect(begun.sort()).to.deep.equal(ids.map((id) => `${id} 2`).sort())
+  }
+  /** A process that dies when it has appended so many events: what it would do after that does not happen. */
+  const dying = (after: number): Partial<ReplayingDeps> & { died: Promise<void> } => {
+    let appended = 0
+    let die = () => {}
+    const died = new Promise<void>((resolve) => {
+      die = resolve
+    })
+    const { head, append } = api.deps.store
+    return {
+      died,
+      store: {
+        head,
+        async append(...given) {
+          if (appended++ < after) return append(...given)
+          die()
+          throw new Error('the process is dead')
+        },
+      },
+    }
+  }
+
+  for (const isShown of [true, false])
+    it(`begin no second chain of what was begun before a crash, ${isShown ? 'which the history shows by then' : 'which the history does not show yet'}`, async () => {
+      const webhook = await api.webhook(admin)
+      const ids = (await ended(api, { as: admin, webhook, count: 150 })).map(({ id }) => id)
+      const before = await api.deps.deliveryLog.history(webhook as never, { tenant: admin.tenant, limit: 200 })
+      const id = await begin(webhook)
+      const { died, ...first } = dying(40)
+      const dead = api.replaying(first)
+      await died
+      await dead.stop()
+      const shown = async () => (await chainsBegun(api, webhook)).length
+      expect(await shown()).to.equal(40)
+      const { deliveryLog } = api.deps
+      if (isShown)
+        await waitFor(
+          async () => (await deliveryLog.history(webhook as never, { tenant: admin.tenant, status: 'pending', limit: 200 })).length === 40,
+        )
+      const stale = new Map(before.map((state) => [state.delivery, state]))
+      api.replaying(
+        isShown ? {} : { deliveryLog: { ...deliveryLog, states: async (keys) => keys.map(({ delivery }) => stale.get(delivery) ?? null) } },
+      )
+      expect(await completed(id)).to.include({ replayed: 150 })
+      await expectOnce(webhook, ids)
+    })
+  it('are done once by two processes that both believe the job to be theirs', async () => {
+    const webhook = await api.webhook(admin)
+    const ids = (await ended(api, { as: admin, webhook, count: 250 })).map(({ id }) => id)
+    const id = await begin(webhook)
+    for (let i = 0; i < 3; i++) api.replaying({ leases: everybodys })
+    expect(await completed(id)).to.include({ replayed: 250 })
+    await expectOnce(webhook, ids)
+  })
+  it('leave out nothing when statuses change meanwhile: what is behind the page at hand is met as it is then', async () => {
+    const webhook = await api.webhook(admin)
+    const deliveries = await ended(api, { as: admin, webhook, count: 220 })
+    const id = await begin(webhook)
+    const { store } = api.deps
+    let isFirst = true
+    api.replaying({
+      store: {
+        head: store.head,
+        async append(...given) {
+          if (isFirst) {
+            isFirst = false
+            // Of the last page: one has succeeded meanwhile, one was replayed by hand and has failed again.
+            await deliveries[0]?.record({ type: 'DeliverySucceeded', chain: 2 })
+            await deliveries[1]?.record({ type: 'DeliveryDeadLettered', chain: 2 })
+          }
+          return store.append(...given)
+        },
+      },
+    })
+    expect(await completed(id)).to.include({ replayed: 219 })
+    const begun = (await chainsBegun(api, webhook)).map(({ data }) => `${data.delivery} ${data.chain}`)
+    const wanted = deliveries.slice(1).map((one, i) => `${one.id} ${i === 0 ? 3 : 2}`)
+    expect(begun.sort()).to.deep.equal(wanted.sort())
+  })
+  it('wait while their webhook is owed much, and let others have their turns', async () => {
+    const [greedy, other] = [await api.webhook(admin), await api.webhook(admin)]
+    await ended(api, { as: admin, webhook: greedy, count: 1 })
+    const [wanted] = await ended(api, { as: admin, webhook: other })
+    await api.db.pool.query(
+      `insert into scheduled_deliveries (delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, parked_at)
+       select gen_random_uuid(), $1, $2, 'm' || n, 'p', 'f', 'e', now(), 'c', 1, 1, now() from generate_series(1, 1001) n`,
+      [admin.tenant, greedy],
+    )
+    const [waiting, free] = [await begin(greedy), await begin(other)]
+    api.replaying()
+    await completed(free)
+    await expectOnce(other, [wanted?.id ?? ''])
+    expect(await get(waiting)).to.include({ status: 'running', replayed: 0 })
+    await api.db.pool.query(
+      'delete from scheduled_deliveries where webhook = $1 and ctid in (select ctid from scheduled_deliveries where webhook = $1 limit 1)',
+      [greedy],
+    )
+    expect(await completed(waiting)).to.include({ replayed: 1 })
+  })
+  it('end where no try can help, and say why; what fails otherwise is tried again', async () => {
+    const [wide, shaky] = [await api.webhook(admin), await api.webhook(admin)]
+    await ended(api, { as: admin, webhook: shaky })
+    const [failing, trying] = [await begin(wide), await begin(shaky)]
+    const { deliveryLog } = api.deps
+    let failures = 2
+    api.replaying({
+      deliveryLog: {
+        ...deliveryLog,
+        async history(webhook, query) {
+          if (webhook === wide) throw Object.assign(new Error('too wide'), { code: 'history_too_wide' })
+          if (failures-- > 0) throw new Error('away for a moment')
+          return deliveryLog.history(webhook, query)
+        },
+      },
+    })
+    expect(await completed(trying)).to.include({ replayed: 1 })
+    expect(await get(failing)).to.include({ status: 'failed', reason: 'history_too_wide' })
+  })
+})

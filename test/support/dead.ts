@@ -1,0 +1,33 @@
+import type { DeliveryFacts, FactType } from '../../src/events/delivery.ts'
+import type { RecordedEvent } from '../../src/events/envelope.ts'
+import type { StreamName } from '../../src/events/streams.ts'
+import type { EventStore } from '../../src/ports/event-store.ts'
+import type { TestApi, TestClient } from './api.ts'
+import { type RoutedDelivery, route } from './routed.ts'
+
+let next = 0
+
+/** Deliveries of a webhook that ended as is said; default as dead letters. */
+export async function ended(
+  api: TestApi,
+  { as, webhook, count = 1, type = 'DeliveryDeadLettered' }: { as: TestClient; webhook: string; count?: number; type?: FactType },
+): Promise<RoutedDelivery[]> {
+  const all: RoutedDelivery[] = []
+  for (let i = 0; i < count; i++) {
+    await api.call('POST', '/v1/events', { as, body: { id: `ended_${next++}`, event: 'order.created', payload: { n: i } } })
+    const produced = api.produced.at(-1)
+    if (produced === undefined) throw new Error('nothing was produced')
+    const [delivery] = await route(api, produced, [webhook])
+    if (delivery === undefined) throw new Error('nothing was routed')
+    await delivery.record({ type, code: type === 'DeliverySucceeded' ? 200 : 500, durationMs: 1 })
+    all.push(delivery)
+  }
+  return all
+}
+
+/** The chains that were begun today, by event. */
+export async function chainsBegun(api: TestApi, webhook: string): Promise<RecordedEvent<'DeliveryReplayed', DeliveryFacts>[]> {
+  const today = new Date().toISOString().slice(0, 10).replaceAll('-', '')
+  const events = await (api.deps.store as EventStore).read(`attempts-${webhook}-${today}` as StreamName)
+  return events.filter((event): event is RecordedEvent<'DeliveryReplayed', DeliveryFacts> => event.type === 'DeliveryReplayed')
+}
