@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
+import { allDeliveries, type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
 import type { Traffic } from './crash-traffic.ts'
 
 export interface Tally {
@@ -59,17 +59,6 @@ function repeats({ event_id, chain, attempts }: DeliveryAnswer, ok: number): str
   const recorded = attempts.map((one) => `${one.chain}.${one.number} ${one.response_code ?? one.reason} at ${one.at}`)
   const what = `${event_id} was answered 200 ${ok} times in ${chain} chains: ${recorded.join(', ')}`
   return Array.from({ length: Math.max(0, ok - chain - unanswered) }, () => what)
-}
-
-async function allDeliveries(api: Client, webhook: string): Promise<DeliveryAnswer[]> {
-  const all: DeliveryAnswer[] = []
-  for (let cursor: string | null = ''; cursor !== null; ) {
-    const from: string = cursor === '' ? '' : `&cursor=${cursor}`
-    const page: Page<DeliveryAnswer> = await api.get(`/v1/webhooks/${webhook}/deliveries?limit=100${from}`)
-    all.push(...page.data)
-    cursor = page.pagination.next_cursor
-  }
-  return all
 }
 
 function ofDeliveries(deliveries: readonly DeliveryAnswer[], traffic: Traffic): string[] {

@@ -40,7 +40,7 @@ const batchSize = 540
 
 /**
  * Begins a mixed load: events, batches, the same events again with the same and with other content, changes of the webhook,
- * replays. A tenth of the requests is answered 503, some 400, which ends a delivery. Whatever cannot reach the service goes on trying.
+ * replays of one delivery and of all that failed. A tenth of the requests is answered 503, some 400, which ends a delivery. Whatever cannot reach the service goes on trying.
  * @param round makes ids of its own
  */
 export async function traffic(urls: readonly string[], receiver: Receiver, round: number, random: () => number): Promise<Traffic> {
@@ -64,6 +64,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
 
   const authorization = `Bearer ${api.token}`
   const first = round * 1_000_000
+  const begunAt = new Date().toISOString()
   const loads = urls.map((url, i) => load(url, authorization, { perSecond, from: first + i * 100_000 }))
   const batches = { accepted: [] as string[][], unknown: [] as string[][] }
   const clashes = new Set<string>()
@@ -124,6 +125,9 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
       if (delivery === undefined || replayed.has(delivery.id)) return
       const { status } = await call('POST', `/v1/deliveries/${delivery.id}/replay`)
       if (status === 202) replayed.add(delivery.id)
+    }),
+    again(1_000, async () => {
+      await call('POST', `/v1/webhooks/${webhook}/replay`, { since: begunAt })
     }),
     // A webhook that comes and goes, with one event of its own: what is first in a stream is written under kills too.
     again(1_000, async () => {

@@ -202,3 +202,15 @@ export interface Page<T> {
   data: T[]
   pagination: { limit: number; next_cursor: string | null }
 }
+
+/** All of a webhook's deliveries, of one status or of any. */
+export async function allDeliveries(api: Client, webhook: string, status?: string): Promise<DeliveryAnswer[]> {
+  const all: DeliveryAnswer[] = []
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const from: string = `${status === undefined ? '' : `&status=${status}`}${cursor === '' ? '' : `&cursor=${cursor}`}`
+    const page: Page<DeliveryAnswer> = await api.get(`/v1/webhooks/${webhook}/deliveries?limit=100${from}`)
+    all.push(...page.data)
+    cursor = page.pagination.next_cursor
+  }
+  return all
+}

@@ -1,0 +1,48 @@
+import { expect } from 'chai'
+import { cluster } from '../support/cluster.ts'
+import { allDeliveries, type Client, clientOf } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+interface JobAnswer {
+  data: { id: string; status: string; replayed: number; skipped: number }
+}
+const count = 250
+
+describe('a replay of what a webhook missed', function () {
+  this.timeout(120_000)
+  const processes = cluster()
+  const { start, subscribe } = processes
+
+  /** A webhook whose endpoint refuses all that is sent, and what it got. */
+  const outage = async (api: Client) => {
+    processes.receiver.answer('/down', 400)
+    const webhook = await subscribe(api, '/down')
+    processes.receiver.verify('/down', webhook.secret)
+    const ids = Array.from({ length: count }, (_, i) => `missed_${i}`)
+    await api.post('/v1/events/batch', { events: ids.map((id) => ({ id, event: 'load.posted', payload: { id } })) })
+    await waitFor(async () => (await allDeliveries(api, webhook.id, 'failed')).length === count, { ms: 30_000, what: 'all to have failed' })
+    processes.receiver.answer('/down', 200)
+    return { webhook: webhook.id, ids }
+  }
+  const replay = (api: Client, webhook: string) => api.post<JobAnswer>(`/v1/webhooks/${webhook}/replay`, { since: '2026-01-01T00:00:00Z' })
+
+  it('sends each event again, under its own webhook-id, once, whichever of two processes does it', async () => {
+    const [one, two] = await Promise.all([start(), start()])
+    const api = await clientOf(one.url)
+    const { webhook, ids } = await outage(api)
+    const { data: begun } = await replay(await clientOf(two.url), webhook)
+    const job = await waitFor(
+      async () => {
+        const { data } = await api.get<JobAnswer>(`/v1/jobs/${begun.id}`)
+        return data.status === 'completed' ? data : null
+      },
+      { ms: 30_000, what: 'the job to end' },
+    )
+    expect(job).to.include({ replayed: count, skipped: 0 })
+    await waitFor(async () => (await allDeliveries(api, webhook, 'success')).length === count, { ms: 30_000, what: 'all to have arrived' })
+    expect((await allDeliveries(api, webhook, 'success')).every(({ chain }) => chain === 2)).to.equal(true)
+    const requests = processes.receiver.received('/down')
+    expect(processes.ids('/down').sort()).to.deep.equal([...ids, ...ids].sort())
+    expect(requests.every(({ verified }) => verified)).to.equal(true)
+  })
+})

@@ -1,0 +1,62 @@
+import { rename, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import type { Crash } from '../support/crash-at.ts'
+import { allDeliveries, clientOf, type WebhookAnswer } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-service.ts'
+
+const count = 250
+const planFile = join(tmpdir(), `kolbak-kill-replay-${process.pid}.json`)
+const plan = async (crashes: readonly Crash[]) => {
+  await writeFile(`${planFile}.new`, JSON.stringify(crashes))
+  await rename(`${planFile}.new`, planFile)
+}
+
+describe('a kill -9 in the middle of a replay job', function () {
+  this.timeout(120_000)
+  before(() => plan([]))
+  const { service, receiver } = withService({
+    NODE_OPTIONS: `--import ${join(import.meta.dirname, '../support/crash-at.ts')}`,
+    CRASH_PLAN: planFile,
+  })
+
+  it('begins one chain of each delivery, at whatever step it comes', async () => {
+    receiver.answer('/down', 400)
+    let api = await clientOf(service.url)
+    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/down'), event: '*' })
+    const ids = Array.from({ length: count }, (_, i) => `missed_${i}`)
+    await api.post('/v1/events/batch', { events: ids.map((id) => ({ id, event: 'load.posted', payload: {} })) })
+    await waitFor(async () => (await allDeliveries(api, webhook.id, 'failed')).length === count, { ms: 30_000, what: 'all to have failed' })
+    receiver.answer('/down', 200)
+
+    await plan([
+      { point: 'job.plan', moment: 'after', count: 1, from: 'signal' },
+      { point: 'replay.append', moment: 'after', count: 40, from: 'start' },
+      { point: 'job.done', moment: 'before', count: 1, from: 'start' },
+      { point: 'job.done', moment: 'after', count: 1, from: 'start' },
+      { point: 'replay.append', moment: 'before', count: 70, from: 'start' },
+      { point: 'job.end', moment: 'before', count: 1, from: 'start' },
+      { point: 'job.end', moment: 'after', count: 1, from: 'start' },
+    ])
+    service.child.kill('SIGUSR2')
+    const { data: job } = await api.post<{ data: { id: string } }>(`/v1/webhooks/${webhook.id}/replay`, { since: '2026-01-01T00:00:00Z' })
+    for (let deaths = 0; deaths < 7; deaths++) {
+      await waitFor(() => service.child.signalCode === 'SIGKILL', { ms: 30_000, what: `death ${deaths + 1}` })
+      await service.restart()
+    }
+    api = await clientOf(service.url)
+    const { data: ended } = await api.get<{ data: object }>(`/v1/jobs/${job.id}`)
+    expect(ended).to.include({ status: 'completed', replayed: count, skipped: 0 })
+    const delivered = await waitFor(
+      async () => {
+        const found = await allDeliveries(api, webhook.id, 'success')
+        return found.length === count ? found : null
+      },
+      { ms: 60_000, what: 'all to have arrived' },
+    )
+    expect(delivered.filter(({ chain }) => chain !== 2)).to.deep.equal([])
+    expect(new Set(receiver.received('/down').map(({ headers }) => String(headers['webhook-id'])))).to.deep.equal(new Set(ids))
+  })
+})
