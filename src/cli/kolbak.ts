@@ -4,6 +4,7 @@ import { KolbakError } from '../lib/errors.ts'
 import { deliveriesCommand } from './deliveries.ts'
 import { eventsCommand } from './events.ts'
 import { historyCommand } from './history.ts'
+import { jobsCommand } from './jobs.ts'
 import { keysCommand } from './keys.ts'
 import { listenCommand } from './listen.ts'
 import { moveCommand } from './move.ts'
@@ -23,6 +24,7 @@ for (const add of [
   sendCommand,
   eventsCommand,
   deliveriesCommand,
+  jobsCommand,
   historyCommand,
   traceCommand,
   listenCommand,

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { type Job, showJob } from './jobs.ts'
 import { action, table } from './session.ts'
 
 interface Webhook {
@@ -80,6 +81,20 @@ export function webhooksCommand(program: Command) {
         session.show(
           await session.call<{ data: { id: string } }>('POST', `${path(id)}/test`),
           ({ data }) => `sent ${data.id}: see kolbak deliveries ${id}`,
+        )
+      }),
+    )
+  webhooks
+    .command('replay <id>')
+    .description("send it again what ended in failure, to today's URL and with today's secret")
+    .requiredOption('--since <time>', 'accepted at or after; RFC 3339')
+    .option('--until <time>', 'accepted before; default now')
+    .option('--status <status>', 'instead of failed and discarded ones: pending, retrying, success, failed or discarded')
+    .action(
+      action(async (session, id: string, range: { since: string; until?: string; status?: string }) => {
+        session.show(
+          await session.call<{ data: Job }>('POST', `${path(id)}/replay`, range),
+          ({ data }) => `${showJob(data)}\nsee kolbak jobs show ${data.id}`,
         )
       }),
     )

@@ -37,6 +37,7 @@ describe('the command line', function () {
       'deliveries',
       'dead-letters',
       'replay',
+      'jobs',
       'history',
       'trace',
       'listen',
@@ -94,6 +95,20 @@ describe('the command line', function () {
     receiver.answer('/dead', 200)
     expect(await ok('replay', dead!.id)).to.include('pending')
     await waitFor(async () => (await json<{ status: string }[]>('deliveries', webhook.id))[0]?.status === 'success')
+    await ok('webhooks', 'delete', webhook.id)
+  })
+  it('replays what a webhook missed, and shows and cancels the job', async () => {
+    receiver.answer('/missed', 400)
+    const webhook = await json<{ id: string }>('webhooks', 'create', receiver.url('/missed'), 'missed')
+    await ok('send', 'missed', '--id', 'missed_1')
+    await waitFor(async () => (await json<{ status: string }[]>('deliveries', webhook.id))[0]?.status === 'failed')
+    receiver.answer('/missed', 200)
+    const { data: job } = await json<{ data: { id: string } }>('webhooks', 'replay', webhook.id, '--since', '2026-01-01T00:00:00Z')
+    await waitFor(async () => /completed .* 1 +0$/m.test(await ok('jobs', 'show', job.id)))
+    await waitFor(() => receiver.received('/missed').length === 2)
+    expect((await run('jobs', 'cancel', job.id)).err).to.match(/^kolbak: 409 job_finished: /)
+    const range = ['--since', '2026-01-01T00:00:00Z', '--until', '2026-01-02T00:00:00Z', '--status', 'success']
+    expect(await ok('webhooks', 'replay', webhook.id, ...range)).to.match(/running[\s\S]*see kolbak jobs show /)
     await ok('webhooks', 'delete', webhook.id)
   })
   it('lists events, tells the history of a webhook, explains, tests and rotates', async () => {
