@@ -1,5 +1,7 @@
 import { expect } from 'chai'
+import { replayJobs } from '../../src/commands/replay-jobs.ts'
 import type { ReplayingDeps } from '../../src/dispatch/replaying.ts'
+import type { DeliveryId } from '../../src/events/ids.ts'
 import type { Lease } from '../../src/lib/leases.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { chainsBegun, ended } from '../support/dead.ts'
@@ -85,6 +87,47 @@ describe('replay jobs', function () {
     for (let i = 0; i < 3; i++) api.replaying({ leases: everybodys })
     expect(await completed(id)).to.include({ replayed: 250 })
     await expectOnce(webhook, ids)
+  })
+  it('take nothing from a process that is too late: not its page, nor its end', async () => {
+    await begin(await api.webhook(admin))
+    const jobs = replayJobs(api.db.pool)
+    const [seen] = await jobs.active()
+    if (seen === undefined) throw new Error('no job is active')
+    const delivery = '0195d3a1-7a4b-5c6d-8e9f-001122334455' as DeliveryId
+    const page = { time: seen.since, webhookRevision: 0, deliveries: [{ acceptedAt: seen.since, delivery, chain: 2 }] }
+    expect([await jobs.plan(seen, page), await jobs.plan(seen, page)]).to.deep.equal([true, false])
+    expect(await jobs.end(seen, { status: 'completed', reason: null }), 'its page is not done').to.equal(false)
+    const counts = { replayed: 1, skipped: 0 }
+    expect([await jobs.done(seen, counts), await jobs.done(seen, counts)]).to.deep.equal([true, false])
+    const [next] = await jobs.active()
+    expect(next).to.include({ pages: 1, replayed: 1, page: null })
+    expect(next?.cursor).to.deep.equal({ at: seen.since, delivery })
+    if (next !== undefined) expect(await jobs.plan(next, page)).to.equal(true)
+    expect(await jobs.done(seen, counts), 'the page after it').to.equal(false)
+  })
+  it('begin no page while the history is behind', async () => {
+    const webhook = await api.webhook(admin)
+    const [wanted] = await ended(api, { as: admin, webhook })
+    // Something that the history may be behind of.
+    const [other] = await ended(api, { as: admin, webhook: await api.webhook(admin) })
+    await api.call('POST', `/v1/deliveries/${other?.id}/replay`, { as: admin })
+    const id = await begin(webhook)
+    let [isThere, asked] = [false, 0]
+    api.replaying({
+      waiter: {
+        async waitFor(projection) {
+          expect(projection).to.equal('deliveries')
+          asked++
+          return isThere
+        },
+      },
+    })
+    await waitFor(() => asked > 1)
+    expect(await get(id)).to.include({ status: 'running', replayed: 0 })
+    expect(await chainsBegun(api, webhook)).to.deep.equal([])
+    isThere = true
+    await completed(id)
+    await expectOnce(webhook, [wanted?.id ?? ''])
   })
   it('leave out nothing when statuses change meanwhile: what is behind the page at hand is met as it is then', async () => {
     const webhook = await api.webhook(admin)
