@@ -1,15 +1,21 @@
-// All tests, in two processes side by side: those that start the service as a process, and the rest. The first shows what it
-// does as it goes, the second when it has ended. Closes with one plain line: `N passed, N failed[, N skipped]`.
+// All tests, in three processes side by side: the first shows what it does as it goes, the others when they have ended. With
+// KOLBAK_TEST_FULL=true the whole matrix of those that break things, one after another. Closes with one plain line: `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { jarsOf, whyNoJava } from './support/engines/jars.ts'
+import { isFull } from './support/is-full.ts'
 
 const root = join(import.meta.dirname, '..')
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js')
-const files = globSync('test/**/*.test.ts', { cwd: root }).sort()
-const isOfProcesses = (file: string) => /^test\/(e2e|faults)\//.test(file)
+const matrix = /^test\/(faults|model)\/|distributed|cassandra-engine/
+const files = globSync('test/**/*.test.ts', { cwd: root })
+  .sort()
+  .filter((file) => !isFull || matrix.test(file))
+/** A file belongs to the first lane that it matches; they take about the same time. What the matrix measures is to have the machine for itself. */
+const lanes = isFull ? [/./] : [/^test\/(e2e|cli)\//, /^test\/(faults|dispatch|projections|commands)\//, /./]
+const filesOf = (lane: number) => files.filter((file) => lanes.findIndex((pattern) => pattern.test(file)) === lane)
 
 interface Ended {
   readonly output: string
@@ -37,16 +43,10 @@ if ((await whyNoJava) === null)
   for (const engine of ['kafka', 'cassandra'] as const)
     await jarsOf(engine).catch((error: unknown) => console.error(`The jars of ${engine} cannot be fetched; its tests will fail:`, error))
 
-const [processes, rest] = await Promise.all([
-  // Once more where the machine was too busy, and aloud: the reporter says which.
-  run(['--retries', '1', ...files.filter(isOfProcesses)], true),
-  run(
-    files.filter((file) => !isOfProcesses(file)),
-    false,
-  ),
-])
-process.stdout.write(rest.output)
-const counts = [processes, rest].map(({ output, code }) => {
+// Once more where the machine was too busy, and aloud: the reporter says which.
+const ended = await Promise.all(lanes.map((_, lane) => run(['--retries', '1', ...filesOf(lane)], lane === 0)))
+for (const { output } of ended.slice(1)) process.stdout.write(output)
+const counts = ended.map(({ output, code }) => {
   const found = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(output)
   // One that ended before it could count has failed, whatever it says.
   if (found === null) return { passed: 0, failed: 1, skipped: 0 }
@@ -54,7 +54,7 @@ const counts = [processes, rest].map(({ output, code }) => {
   return { passed: Number(found[1]), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: Number(found[3] ?? 0) }
 })
 // Once more what failed: a report of a CI often shows only the end.
-for (const { output } of [processes, rest]) {
+for (const { output } of ended) {
   const failures = /^ +\d+ failing$[\s\S]*?(?=^\d+ passed, )/m.exec(output)
   if (failures !== null) console.log(`\n${failures[0].trimEnd()}\n`)
 }

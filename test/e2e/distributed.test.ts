@@ -2,7 +2,9 @@ import { sample, seed, seeded } from '../faults/crash-seed.ts'
 import { scenariosOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 
-/** What cannot be read or taken, wherever it comes from: by default one of them a run. */
+/** What is the same on any engine but for what it is made of: by default one of them a run. */
+const everyday = ['./webhooks.test.ts', './clients.test.ts', './tenants.test.ts', './cli.test.ts']
+/** What cannot be read or taken, wherever it comes from: also one of them. */
 const poison = ['../faults/poison-records.test.ts', '../faults/poison-answers.test.ts', '../faults/poison-streams.test.ts']
 const all = ['eventstoredb', 'kafka', 'cassandra'] as const
 const scenariosOf = (files: readonly string[]) => files.map((file) => new URL(file, import.meta.url))
@@ -11,13 +13,9 @@ await scenariosOn(
   all,
   scenariosOf([
     './delivery.test.ts',
-    './webhooks.test.ts',
-    './clients.test.ts',
-    './tenants.test.ts',
-    './cli.test.ts',
     './two-of-every-role.test.ts',
     '../faults/kill.test.ts',
-    ...sample(poison, isFull ? poison.length : 1, seeded(seed)),
+    ...[everyday, poison].flatMap((some) => sample(some, isFull ? some.length : 1, seeded(seed))),
   ]),
 )
 if (isFull) {
