@@ -48,6 +48,8 @@ const breakerFailures = 5
 const slowMs = 1_000
 /** A median below it lets a webhook's share grow. */
 const quickMs = 100
+/** What an answer that is not quick takes from the share; a quick one gives one. */
+const lost = 4
 /** Durations that are remembered of each webhook. */
 const samples = 9
 const sweepMs = 100
@@ -70,7 +72,7 @@ interface Endpoint {
   failures: number
   recent: number[]
   fast: boolean
-  /** Its share over all dispatchers: one more with each success while it answers quickly, half of it with each answer that is not. */
+  /** Its share over all dispatchers, which its answers raise and lower. */
   allowed: number
   parked: boolean
 }
@@ -152,7 +154,7 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
         e.recent.push(durationMs)
         if (e.recent.length > samples) e.recent.shift()
         const isQuick = ok && median(e.recent.slice()) <= quickMs
-        e.allowed = isQuick ? Math.min(e.allowed + 1, Math.max(perWebhook, perQuickWebhook)) : Math.max(e.allowed >> 1, perWebhook)
+        e.allowed = Math.max(perWebhook, Math.min(e.allowed + (isQuick ? 1 : -lost), perQuickWebhook))
         if (judge(e)) serve()
         else if (freed > 0) serve(freed)
         else serveOnly(e)

@@ -88,6 +88,26 @@ describe('slots', () => {
     for (let i = 0; i < 5; i++) end(await take(s, 'w'), { ok: true, durationMs: 500 })
     expect(await begin()).to.have.length(4)
   })
+  it('leave most of its share to a quick webhook that refuses one in ten, and not to one that refuses half', async () => {
+    for (const [everyNth, most] of [
+      [10, 16],
+      [2, 4],
+    ] as const) {
+      const s = make({ total: 100, perQuickWebhook: 16, queueMs: 10_000 })
+      let answered = 0
+      for (let round = 0; round < 40; round++) {
+        const begun: Slot[] = []
+        while (s.room(hook('w'), tenant('a')) % 100 > 0 && begun.length < 16) begun.push(await take(s, 'w'))
+        for (const slot of begun) end(slot, { ok: ++answered % everyNth !== 0, durationMs: 20 })
+      }
+      let atOnce = 0
+      while (s.room(hook('w'), tenant('a')) % 100 > 0) {
+        await take(s, 'w')
+        atOnce++
+      }
+      expect(atOnce).to.be.within(most / 2, most)
+    }
+  })
   it('share a webhook between the live dispatchers', async () => {
     const s = make({ dispatchers: () => 2 })
     await Promise.all([1, 2].map(() => take(s, 'w')))
