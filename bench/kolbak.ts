@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import packageJson from '../package.json' with { type: 'json' }
 import { embeddedPostgres } from '../test/support/embedded-postgres.ts'
 import { familyOf, lineOf, start, stop } from './processes.ts'
 import type { Scenario } from './scenarios.ts'
@@ -32,6 +33,9 @@ export interface Kolbak {
   stop(): Promise<void>
 }
 
+/** Of node, by `npm start`. */
+const startFlags = packageJson.scripts.start.split(' ').filter((word) => word.startsWith('--'))
+
 /**
  * @param profile a folder for a CPU profile, written when it ends
  * @param variables of engines behind its ports; default none, the embedded Postgres
@@ -57,7 +61,7 @@ export async function startKolbak(
       KOLBAK_REQUESTS_PER_SECOND: '1000000',
       ...variables,
     },
-    profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`],
+    [...startFlags, ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`])],
   )
   let database: pg.Client | undefined
   const end = async () => {

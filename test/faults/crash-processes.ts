@@ -121,8 +121,8 @@ function supervise(roles: string, url: string, start: () => Child, onFailure: (w
     const started = start()
     started.child.once('exit', (code, signal) => {
       facts.push(...started.facts)
-      // Killed, or drained because it was asked to; all else is its own failure.
-      if (signal === null && code !== 0) {
+      // Killed, or drained because it was asked to, or asked to twice; all else is its own failure.
+      if (signal === null && code !== 0 && !started.facts.some(({ msg }) => msg === 'kolbak.killed')) {
         const last = started.facts.slice(-10).map((fact) => JSON.stringify(fact))
         onFailure(`ended with ${code}: ${[...started.errors, ...last].join('\n')}`)
       }

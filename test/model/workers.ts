@@ -5,11 +5,17 @@ import type { Outcome, Task } from './tasks.ts'
 
 type Answer = { outcome: Outcome } | { error: string }
 
+/**
+ * After so many tasks another thread goes on. A process that is killed never aborts its signals, and Node keeps those that are
+ * composed as long as somebody listens: what schedules leave behind goes with their thread.
+ */
+const tasksOfThread = 4
+
 /** Performs the tasks on as many threads as there are processors (four at the most); answers in their order. */
 export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
   let next = 0
-  const work = async () => {
+  const workSome = async () => {
     const worker = new Worker(new URL('./worker.ts', import.meta.url))
     const ask = async (task: Task): Promise<Answer> => {
       worker.postMessage(task)
@@ -17,7 +23,7 @@ export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
       return answer
     }
     try {
-      while (next < tasks.length) {
+      for (let performed = 0; performed < tasksOfThread && next < tasks.length; performed++) {
         const mine = next++
         const answer = await ask(tasks[mine]!)
         if ('error' in answer) throw new Error(answer.error)
@@ -26,6 +32,9 @@ export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
     } finally {
       await worker.terminate()
     }
+  }
+  const work = async () => {
+    while (next < tasks.length) await workSome()
   }
   await Promise.all(Array.from({ length: Math.min(4, availableParallelism(), tasks.length) }, work))
   return outcomes
