@@ -81,11 +81,15 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
   const { total, perWebhook, perQuickWebhook, queue: queueLength = 500, queueMs = 2_000 } = limits
   const perTenant = Math.max(1, Math.floor(total / 4))
   const forSlow = Math.max(1, Math.floor(total / 2))
+  /** Up to so many under way, of the tenant and of all, a quick webhook may have more than any: endpoints that hang are mostly several. */
+  const calm = { tenant: Math.floor(perTenant / 2), all: Math.floor(total / 4) }
   const endpoints = new Map<WebhookId, Endpoint>()
   const tenants = new Map<TenantId, number>()
   /** Webhooks that have somebody waiting, by tenant, both in the order in which they are looked at. */
   const rings = new Map<TenantId, Set<Endpoint>>()
   let inFlight = 0
+  /** Of these not answered yet. */
+  let underWay = 0
   let slowInFlight = 0
   let waiting = 0
   let closed = false
@@ -108,10 +112,17 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     endpoints.set(webhook, fresh)
     return fresh
   }
-  const ownLimit = (e: Endpoint) => (e.failures >= breakerFailures ? 1 : Math.max(1, Math.floor(e.allowed / limits.dispatchers())))
+  const ownLimit = (e: Endpoint) => {
+    const isCalm = underWay < calm.all && (tenants.get(e.tenant) ?? 0) < calm.tenant
+    return Math.max(1, Math.floor((isCalm ? e.allowed : perWebhook) / limits.dispatchers()))
+  }
   /** What the limits other than the whole pool's leave to it. */
   const share = (e: Endpoint) =>
-    Math.min(ownLimit(e) - e.inFlight, perTenant - (tenants.get(e.tenant) ?? 0), e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight)
+    Math.min(
+      (e.failures >= breakerFailures ? 1 : ownLimit(e)) - e.inFlight,
+      perTenant - (tenants.get(e.tenant) ?? 0),
+      e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight,
+    )
   const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0
   /** Answers whether it has changed its mind. */
   const judge = (e: Endpoint): boolean => {
@@ -129,6 +140,7 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     e.inFlight++
     e.started.add(start)
     inFlight++
+    underWay++
     if (!e.fast) slowInFlight++
     tenants.set(e.tenant, (tenants.get(e.tenant) ?? 0) + 1)
     let sharesHeld = true
@@ -140,6 +152,7 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
       const freed = ((tenants.get(e.tenant) ?? 0) >= perTenant ? 1 : 0) + (!e.fast && slowInFlight >= forSlow ? 1 : 0)
       e.started.delete(start)
       e.inFlight--
+      underWay--
       if (!e.fast) slowInFlight--
       const left = (tenants.get(e.tenant) ?? 1) - 1
       if (left === 0) tenants.delete(e.tenant)

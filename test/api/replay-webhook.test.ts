@@ -91,6 +91,19 @@ describe('POST /v1/webhooks/:id/replay', () => {
     expect(begun.status).to.equal(202)
     expect(Date.parse(begun.get('data.until'))).to.be.at.most(Date.now())
   })
+  it('202 with times of any century, which stay what they are', async () => {
+    const webhook = await api.webhook(admin)
+    await ended(api, { as: admin, webhook })
+    for (const [from, until] of [
+      ['0001-01-01T00:00:00.000Z', '0032-01-01T00:00:00.000Z'],
+      ['0013-01-01T00:00:00.000Z', '0099-12-31T23:59:59.999Z'],
+    ]) {
+      const begun = await replay(webhook, { since: from, until })
+      expect(begun.status, begun.text).to.equal(202)
+      const done = await over(begun.get('data.id'))
+      expect(done.get('data')).to.include({ status: 'completed', since: from, until, replayed: 0 })
+    }
+  })
   it('202 for a delivery whose payload is gone, which is skipped and counted', async () => {
     const webhook = await api.webhook(admin)
     await ended(api, { as: admin, webhook })

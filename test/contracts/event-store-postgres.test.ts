@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import pg from 'pg'
+import pg, { type QueryConfig, type QueryResultRow } from 'pg'
 import { type PostgresEventStoreOptions, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import { dayAppends, encodeAppend } from '../../src/adapters/postgres/event-store-append.ts'
 import { askWithin } from '../../src/adapters/postgres/event-store-query.ts'
@@ -217,6 +217,27 @@ describe('the event store on Postgres, beyond the contract', () => {
       ] as const)
         expect((await store.read(stream)).map((event) => event.revision)).to.deep.equal(Array.from({ length }, (_, i) => i))
       await Promise.all([other.close(), later.close()])
+    })
+    it('that are forgotten within one group are asked for', async () => {
+      const remembered = 50_000
+      const heads = new Map<string, number>()
+      const asked: string[] = []
+      const appends = dayAppends(async <R extends QueryResultRow>({ name, values }: QueryConfig) => {
+        const names = String(values![name === 'event-store-day-heads' ? 0 : 1]).split('\u001e')
+        asked.push(`${name} ${names.length}`)
+        if (name === 'event-store-day-heads') return [{ started: 'once', heads: names.map((of) => heads.get(of) ?? -1) }] as unknown as R[]
+        const revisions = String(values![4]).slice(1, -1).split(',').map(Number)
+        names.forEach((of, i) => {
+          expect(revisions[i]).to.equal((heads.get(of) ?? -1) + 1)
+          heads.set(of, revisions[i]!)
+        })
+        return [{ first: 1n }] as unknown as R[]
+      })
+      const stream = (i: number) =>
+        encodeAppend(attemptsStream(`01JD${String(i).padStart(22, '0')}` as WebhookId, '2026-11-20T00:00:00.000Z'), someEvents(1), 'any')
+      for (let i = 0; i < remembered; i += 500) await appends(Array.from({ length: 500 }, (_, k) => stream(i + k)))
+      await appends([stream(0), ...Array.from({ length: 5 }, (_, k) => stream(remembered + k))])
+      expect(asked.slice(-2)).to.deep.equal(['event-store-day-heads 5', 'event-store-append-at-revisions 6'])
     })
     it('are of one start of the server: another may have been put back to an older state', async () => {
       const error = await errorOf(

@@ -133,7 +133,8 @@ export function dayAppends(
 
   /** The last revisions of streams; those that are not remembered are asked for. */
   const headsOf = async (names: readonly StreamName[], days: readonly string[]): Promise<number[]> => {
-    const unknown = names.flatMap((name, i) => (started !== undefined && revisions.has(name) ? [] : [i]))
+    const heads = names.map((name) => (started === undefined ? undefined : revisions.get(name)))
+    const unknown = names.flatMap((_, i) => (heads[i] === undefined ? [i] : []))
     if (unknown.length > 0) {
       const [row] = await ask<{ started: string; heads: number[] }>({
         name: 'event-store-day-heads',
@@ -146,9 +147,9 @@ export function dayAppends(
         return headsOf(names, days)
       }
       started = row!.started
-      for (const [k, i] of unknown.entries()) revisions.set(names[i]!, row!.heads[k]!)
+      for (const [k, i] of unknown.entries()) heads[i] = row!.heads[k]!
     }
-    return names.map((name) => revisions.get(name)!)
+    return heads as number[]
   }
   const write = async (items: readonly AppendItem[]): Promise<AppendOutcome[]> => {
     const { names, days, ofItems } = streamsOf(items)

@@ -3,8 +3,9 @@ import type { Log } from '../../lib/log.ts'
 
 // bigint columns are positions and counts: as text they would invite `<` on strings.
 pg.types.setTypeParser(pg.types.builtins.INT8, BigInt)
-// Times cross as RFC 3339 UTC text with milliseconds, which is what the vocabulary speaks.
-pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => new Date(text).toISOString())
+// Times cross as RFC 3339 UTC text with milliseconds, which is what the vocabulary speaks. Postgres's own form (`0013-01-01 00:00:00+00`,
+// sessions are in UTC) is read as another century by V8, or not at all.
+pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => new Date(text.replace(' ', 'T').replace(/\+00$/, 'Z')).toISOString())
 
 export interface PoolOptions {
   readonly url: string
