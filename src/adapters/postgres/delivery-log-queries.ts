@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Pool } from 'pg'
 import type { Attempt, Delivery, DeliveryKey, DeliveryReads } from '../../ports/delivery-log.ts'
 
@@ -77,17 +78,20 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
     },
     async history(webhook, { tenant, status, since, until, after, limit }) {
       const page = async (from: string | undefined) => {
+        const asked = conditions({ webhook, tenant })
+        // As a literal, so that the plan may take the partial index; words of ours alone.
+        if (status !== undefined) asked.add(`status = '${status}'`)
+        if (from !== undefined) asked.add('accepted_at >= ?', from)
+        if (until !== undefined) asked.add('accepted_at < ?', until)
+        // The bound on accepted_at alone says what the comparison of rows does not: which days need no look.
+        if (after !== undefined)
+          asked.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
         const { rows } = await pool.query<Delivery>(
-          // The bound on accepted_at alone says what the comparison of rows does not: which days need no look.
-          `select ${deliveryColumns} from ${schema}.deliveries d
-           where webhook = $1 and tenant = $2
-             and ($3::text is null or status = $3)
-             and ($4::timestamptz is null or accepted_at >= $4)
-             and ($5::timestamptz is null or accepted_at < $5)
-             and ($6::timestamptz is null or accepted_at <= $6)
-             and ($6::timestamptz is null or (accepted_at, delivery) < ($6, $7::uuid))
-           order by accepted_at desc, delivery desc limit $8`,
-          [webhook, tenant, status, from, until, after?.at, after?.delivery, limit],
+          asked.query(
+            `select ${deliveryColumns} from ${schema}.deliveries d where`,
+            'order by accepted_at desc, delivery desc limit ?',
+            limit,
+          ),
         )
         return rows
       }
@@ -99,16 +103,34 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
       return rows.length < limit ? page(since) : rows
     },
     async deadLetters({ tenant, webhooks, since, after, limit }) {
+      const asked = conditions({ tenant })
+      asked.add('died_at is not null')
+      if (webhooks !== undefined) asked.add('webhook = any (?::text[])', webhooks)
+      if (since !== undefined) asked.add('died_at >= ?', since)
+      if (after !== undefined) asked.add('(died_at, delivery) < (?, ?::uuid)', after.at, after.delivery)
       const { rows } = await pool.query<Delivery>(
-        `select ${deliveryColumns} from ${schema}.deliveries d
-         where tenant = $1 and died_at is not null
-           and ($2::text[] is null or webhook = any ($2))
-           and ($3::timestamptz is null or died_at >= $3)
-           and ($4::timestamptz is null or (died_at, delivery) < ($4, $5::uuid))
-         order by died_at desc, delivery desc limit $6`,
-        [tenant, webhooks, since, after?.at, after?.delivery, limit],
+        asked.query(`select ${deliveryColumns} from ${schema}.deliveries d where`, 'order by died_at desc, delivery desc limit ?', limit),
       )
       return rows
+    },
+  }
+}
+
+/** What is asked, a text for each set of conditions: one statement with all of them as `$3 is null or ...` would hide which index serves it. */
+function conditions(equal: Readonly<Record<string, unknown>>) {
+  const values: unknown[] = []
+  const numbered = (text: string, more: readonly unknown[]) => {
+    let next = values.push(...more) - more.length
+    return text.replaceAll('?', () => `$${++next}`)
+  }
+  const texts = Object.entries(equal).map(([column, value]) => numbered(`${column} = ?`, [value]))
+  return {
+    add(text: string, ...more: unknown[]) {
+      texts.push(numbered(text, more))
+    },
+    query(before: string, after: string, ...more: unknown[]) {
+      const text = `${before} ${texts.join(' and ')} ${numbered(after, more)}`
+      return { text, values, name: `deliveries-${createHash('sha1').update(text).digest('hex')}` }
     },
   }
 }
