@@ -3,9 +3,15 @@ import type { Log } from '../../lib/log.ts'
 
 // bigint columns are positions and counts: as text they would invite `<` on strings.
 pg.types.setTypeParser(pg.types.builtins.INT8, BigInt)
-// Times cross as RFC 3339 UTC text with milliseconds, which is what the vocabulary speaks. Postgres's own form (`0013-01-01 00:00:00+00`,
-// sessions are in UTC) is read as another century by V8, or not at all.
-pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => new Date(text.replace(' ', 'T').replace(/\+00$/, 'Z')).toISOString())
+// Times cross as RFC 3339 UTC text with milliseconds, which is what the vocabulary speaks.
+pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, timeOf)
+
+/** Postgres's own form, in UTC as our sessions are: `0013-01-01 00:00:00[.123456]+00`. V8 reads that as another century, or not at all. */
+function timeOf(text: string): string {
+  const known = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?\+00$/.exec(text)
+  if (known === null) return new Date(text).toISOString()
+  return `${known[1]}T${known[2]}.${(known[3] ?? '').slice(0, 3).padEnd(3, '0')}Z`
+}
 
 export interface PoolOptions {
   readonly url: string
