@@ -18,6 +18,17 @@ export interface Crash {
 const path = env.CRASH_PLAN
 
 const read = (from: string): Crash[] => JSON.parse(readFileSync(from, 'utf8')) as Crash[]
+const aMoment = new Int32Array(new SharedArrayBuffer(4))
+/** The plan; it is away for a moment while a process takes its crash out of it. */
+const planned = (file: string): Crash[] => {
+  for (let tries = 0; ; tries++)
+    try {
+      return read(file)
+    } catch (error) {
+      if (tries === 1_000) throw error
+      Atomics.wait(aMoment, 0, 0, 1)
+    }
+}
 /** The crash is this process's: the list is moved away, which only one process can do. */
 const take = (file: string, crash: Crash): boolean => {
   const mine = `${file}.${pid}`
@@ -37,7 +48,7 @@ if (path !== undefined) {
   let next: Crash | undefined
   let left = 0
   const arm = (from: Crash['from']) => {
-    const [first] = read(path)
+    const [first] = planned(path)
     if (first?.from !== from) return
     next = first
     left = first.count
