@@ -29,6 +29,7 @@ describe('the rounds of what is due', () => {
 
     const told: ReadonlySet<WebhookId>[] = []
     const delivered = new Map<WebhookId, number>()
+    let ofManyAtFirst: number | undefined
     const stop = new AbortController()
     const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
     const running = due(
@@ -41,7 +42,10 @@ describe('the rounds of what is due', () => {
         } as Partial<WebhookCopy> as WebhookCopy,
         slots: {
           room: () => 1_000,
-          parkedAre: (webhooks: ReadonlySet<WebhookId>) => told.push(new Set(webhooks)),
+          parkedAre(webhooks: ReadonlySet<WebhookId>) {
+            told.push(new Set(webhooks))
+            if (delivered.size === 3) ofManyAtFirst ??= delivered.get(many)
+          },
         } as Partial<Slots> as Slots,
         deliveryLog: {
           states: async (keys) => keys.map(() => null),
@@ -61,13 +65,13 @@ describe('the rounds of what is due', () => {
       stop.signal,
     )
     try {
-      await waitFor(() => told.length >= 3 && delivered.size === 3)
+      await waitFor(() => told.length >= 3 && ofManyAtFirst !== undefined)
     } finally {
       stop.abort()
       await running
     }
     // A tenant that has as much in hand as it may leaves the rest to the others.
-    expect(delivered.get(many)).to.equal(500)
+    expect(ofManyAtFirst).to.equal(500)
     for (const webhooks of told) expect([...webhooks].sort()).to.deep.equal([many, ...others])
   })
 })

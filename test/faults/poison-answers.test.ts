@@ -64,6 +64,7 @@ describe('answers of receivers', function () {
   const { subscribe, post, ids, deliveriesOf, goesOn } = running
   let rubbish: Server
   const sockets = new Set<Socket>()
+  let tries = 0
   before(async () => {
     const all = Object.values(answers)
     rubbish = createServer((socket) => {
@@ -94,9 +95,10 @@ describe('answers of receivers', function () {
     const { port } = rubbish.address() as AddressInfo
     const names = Object.keys(answers)
     const what = new Map<string, string>()
-    for (const [i, name] of names.entries()) what.set((await subscribe(`http://127.0.0.1:${port}/${i}`, 'rubbish')).id, name)
-    const beside = await subscribe('/beside', 'rubbish')
-    const id = await post('rubbish')
+    const event = `rubbish.${++tries}`
+    for (const [i, name] of names.entries()) what.set((await subscribe(`http://127.0.0.1:${port}/${i}`, event)).id, name)
+    const beside = await subscribe('/beside', event)
+    const id = await post(event)
     const found = await waitFor(
       async () => {
         const all = await deliveriesOf(id)

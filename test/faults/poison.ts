@@ -29,7 +29,7 @@ export const partitions = 4
 const quick = {
   KOLBAK_PARTITIONS: String(partitions),
   KOLBAK_RETRY_DELAYS: '0.2',
-  KOLBAK_REQUEST_TIMEOUT_MS: '600',
+  KOLBAK_REQUEST_TIMEOUT_MS: '1500',
   KOLBAK_CONNECT_TIMEOUT_MS: '500',
   KOLBAK_CLAIM_MS: '5000',
 }
