@@ -86,8 +86,9 @@ export async function post(world: World, step: Extract<Step, { kind: 'post' }>):
   await Promise.all(tenants.map((tenant) => postOf(world, tenant, step)))
 }
 async function postOf(world: World, tenant: TenantId, step: Extract<Step, { kind: 'post' }>): Promise<void> {
-  const asked = world.simulation.now
   const ids = messagesOf(tenant, step.messages)
+  for (const key of ids.map((id) => indexKey(tenant, id)))
+    if (!world.truth.firstPosted.has(key)) world.truth.firstPosted.set(key, world.simulation.now)
   const { content } = step
   const vault = await keyring.vault(tenant)
   const target = step.target === undefined ? undefined : webhookOf(step.target)
@@ -104,8 +105,7 @@ async function postOf(world: World, tenant: TenantId, step: Extract<Step, { kind
   for (let tries = 0; tries < 2; tries++)
     try {
       await world.bus.produce(record, step.isTwice)
-      for (const message of ids)
-        world.truth.accepted.push({ tenant, message, content, fingerprint: content, target: target ?? null, asked })
+      for (const message of ids) world.truth.accepted.push({ tenant, message, content, fingerprint: content, target: target ?? null })
       return
     } catch {
       await sleep(50)

@@ -150,7 +150,7 @@ export class Invariants {
   }
   private judgeAccepted(): void {
     const { tables, truth } = this.world
-    for (const { tenant, message, fingerprint, target, asked } of truth.accepted) {
+    for (const { tenant, message, fingerprint, target } of truth.accepted) {
       const row = tables.index.get(indexKey(tenant, message))
       if (row === undefined) {
         this.bad('1', `${message} was accepted and never routed`)
@@ -158,7 +158,7 @@ export class Invariants {
       }
       if (row.fingerprint !== fingerprint || target !== null) continue
       const routedAt = this.routed.get(row.place)?.position ?? '~'
-      const first = Math.min(...truth.accepted.filter((a) => a.tenant === tenant && a.message === message).map((a) => a.asked), asked)
+      const first = truth.firstPosted.get(indexKey(tenant, message))!
       for (const [webhook, created] of truth.created)
         if (created.tenant === tenant && created.at <= first && !this.wasChanged(webhook, routedAt) && !row.webhooks.includes(webhook))
           this.bad('1', `${message} does not match ${webhook.at(-1)}, which was active`)

@@ -30,13 +30,14 @@ export interface Violation {
 }
 /** What callers were told, and what others have done, for the invariants to be held against. */
 export interface Truth {
+  /** When a message was posted first, by `indexKey`: what nobody heard of may be stored all the same, and is then what counts. */
+  readonly firstPosted: Map<string, number>
   readonly accepted: {
     tenant: TenantId
     message: MessageId
     content: string
     fingerprint: string
     target: WebhookId | null
-    asked: number
   }[]
   /** When a webhook's 201 came without `Projection-Lag`. */
   readonly created: Map<WebhookId, { tenant: TenantId; at: number }>
@@ -75,7 +76,7 @@ export class World {
   readonly postgres: Postgres
   readonly tables = emptyTables()
   readonly violations: Violation[] = []
-  readonly truth: Truth = { accepted: [], created: new Map(), replays: [], garbage: new Set(), ended: new Map() }
+  readonly truth: Truth = { firstPosted: new Map(), accepted: [], created: new Map(), replays: [], garbage: new Set(), ended: new Map() }
   /** Told of an offset before it is saved. */
   onSaved: (partition: number, offset: bigint) => void = () => {}
   /** How a dispatcher is told to stop. */
