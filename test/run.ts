@@ -14,7 +14,7 @@ const files = globSync('test/**/*.test.ts', { cwd: root })
   .sort()
   .filter((file) => !isFull || matrix.test(file))
 /** A file belongs to the first lane that it matches; they take about the same time. What the matrix measures is to have the machine for itself. */
-const lanes = isFull ? [/./] : [/^test\/(e2e|cli)\//, /^test\/(faults|dispatch|projections|commands)\//, /./]
+const lanes = isFull ? [/./] : [/^test\/e2e\//, /^test\/(faults|dispatch|projections|commands)\//, /./]
 const filesOf = (lane: number) => files.filter((file) => lanes.findIndex((pattern) => pattern.test(file)) === lane)
 
 interface Ended {

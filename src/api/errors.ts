@@ -68,6 +68,7 @@ export class ApiError extends KolbakError {
 }
 export const notFound = (headers: Readonly<Record<string, string>> = {}): ApiError =>
   new ApiError('not_found', 'There is no such resource, or it is not yours.', { headers })
+export const webhookInactive = (): ApiError => new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
 /** What is refused for want of a scope, and which one (RFC 6750, 3.1). */
 export const lacksScope = (scope: string): ApiError =>
   new ApiError('insufficient_scope', `This needs the scope ${scope}.`, {

@@ -113,16 +113,13 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     return fresh
   }
   const ownLimit = (e: Endpoint) => {
+    if (e.failures >= breakerFailures) return 1
     const isCalm = underWay < calm.all && (tenants.get(e.tenant) ?? 0) < calm.tenant
     return Math.max(1, Math.floor((isCalm ? e.allowed : perWebhook) / limits.dispatchers()))
   }
   /** What the limits other than the whole pool's leave to it. */
   const share = (e: Endpoint) =>
-    Math.min(
-      (e.failures >= breakerFailures ? 1 : ownLimit(e)) - e.inFlight,
-      perTenant - (tenants.get(e.tenant) ?? 0),
-      e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight,
-    )
+    Math.min(ownLimit(e) - e.inFlight, perTenant - (tenants.get(e.tenant) ?? 0), e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight)
   const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0
   /** Answers whether it has changed its mind. */
   const judge = (e: Endpoint): boolean => {

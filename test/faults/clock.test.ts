@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
 import { type Load, load } from '../support/load.ts'
-import { clientOf, type DeliveryAnswer, type Page } from '../support/service.ts'
+import { allDeliveries, clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const preload = `--import ${join(import.meta.dirname, '../support/moved-clock.mjs')}`
@@ -78,16 +78,7 @@ describe('clocks that are wrong', function () {
     }
     await all('/jumping', loads, waited)
     const history = await clientOf(service.url)
-    const succeeded = async () => {
-      const found: string[] = []
-      for (let cursor: string | null = ''; cursor !== null; ) {
-        const after: string = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`
-        const page: Page<DeliveryAnswer> = await history.get(`/v1/webhooks/${webhook.id}/deliveries?status=success&limit=100${after}`)
-        found.push(...page.data.map((delivery) => delivery.event_id))
-        cursor = page.pagination.next_cursor
-      }
-      return new Set(found)
-    }
+    const succeeded = async () => new Set((await allDeliveries(history, webhook.id, 'success')).map((delivery) => delivery.event_id))
     const accepted = loads.flatMap((one) => one.accepted)
     await waitFor(async () => (await succeeded()).size === accepted.length, { ms: 30_000, what: 'the history to say success of all' })
   })

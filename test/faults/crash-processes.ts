@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { rename, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Crash } from '../support/crash-at.ts'
+import { type Crash, writePlan } from '../support/crash-at.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { freePort } from '../support/free-ports.ts'
@@ -80,11 +80,7 @@ async function supervised(
   const engines = await enginesFor(database)
   const folder = await temporaryFolder()
   const planFile = join(folder, 'plan.json')
-  const plan = async (crashes: readonly Crash[]) => {
-    // Written whole, then moved: a process may read it at any moment.
-    await writeFile(`${planFile}.new`, JSON.stringify(crashes))
-    await rename(`${planFile}.new`, planFile)
-  }
+  const plan = (crashes: readonly Crash[]) => writePlan(planFile, crashes)
   await plan([])
   const failures: string[] = []
   const all: Supervised[] = []

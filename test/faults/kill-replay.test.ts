@@ -1,18 +1,14 @@
-import { rename, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import type { Crash } from '../support/crash-at.ts'
+import { type Crash, writePlan } from '../support/crash-at.ts'
 import { allDeliveries, clientOf, type WebhookAnswer } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 
 const count = 250
 const planFile = join(tmpdir(), `kolbak-kill-replay-${process.pid}.json`)
-const plan = async (crashes: readonly Crash[]) => {
-  await writeFile(`${planFile}.new`, JSON.stringify(crashes))
-  await rename(`${planFile}.new`, planFile)
-}
+const plan = (crashes: readonly Crash[]) => writePlan(planFile, crashes)
 
 describe('a kill -9 in the middle of a replay job', function () {
   this.timeout(120_000)

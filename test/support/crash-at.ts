@@ -1,4 +1,5 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { rename, writeFile } from 'node:fs/promises'
 import { env, kill, pid } from 'node:process'
 import { type Point, steps } from '../../src/lib/points.ts'
 
@@ -9,6 +10,12 @@ export interface Crash {
   readonly count: number
   /** Counted from SIGUSR2 on, or from the start of a process that starts while this crash is the next. */
   readonly from: 'signal' | 'start'
+}
+
+/** Written whole, then moved: a process may read it at any moment. */
+export async function writePlan(file: string, crashes: readonly Crash[]): Promise<void> {
+  await writeFile(`${file}.new`, JSON.stringify(crashes))
+  await rename(`${file}.new`, file)
 }
 
 /*

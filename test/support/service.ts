@@ -207,7 +207,7 @@ export interface Page<T> {
 export async function allDeliveries(api: Client, webhook: string, status?: string): Promise<DeliveryAnswer[]> {
   const all: DeliveryAnswer[] = []
   for (let cursor: string | null = ''; cursor !== null; ) {
-    const from: string = `${status === undefined ? '' : `&status=${status}`}${cursor === '' ? '' : `&cursor=${cursor}`}`
+    const from: string = `${status === undefined ? '' : `&status=${status}`}${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
     const page: Page<DeliveryAnswer> = await api.get(`/v1/webhooks/${webhook}/deliveries?limit=100${from}`)
     all.push(...page.data)
     cursor = page.pagination.next_cursor

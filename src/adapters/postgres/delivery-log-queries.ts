@@ -25,8 +25,8 @@ const arraysOf = (keys: readonly DeliveryKey[]) => {
 const nearMs = 2 * 86_400_000
 
 /**
- * The readers of the history whose tables stand in a schema. None of these statements is named: so Postgres plans each for the values at hand, leaves out
- * the days that they exclude, takes the partial index when they allow it, and knows how large the newest day is by now.
+ * The readers of the history whose tables stand in a schema. Those of known keys are not named: so Postgres plans each for the values at hand, leaves out
+ * the days that they exclude, and knows how large the newest day is by now. Pages are prepared, a statement for each set of conditions.
  */
 export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
   return {

@@ -78,6 +78,14 @@ const array = (values: readonly (string | number)[]) => `{${values.join()}}`
 const texts = (items: readonly AppendItem[], of: (item: AppendItem) => readonly string[]) =>
   items.map((item) => of(item).join(separator)).join(separator)
 
+/** Of all events: ids, types, data, metadata. */
+const eventValues = (items: readonly AppendItem[]) => [
+  array(items.flatMap((item) => item.ids)),
+  texts(items, (item) => item.types),
+  texts(items, (item) => item.data),
+  texts(items, (item) => item.metadata),
+]
+
 /** The streams of items, each once, their days, and the index (from 1) of each item's. */
 function streamsOf(items: readonly AppendItem[]) {
   const indexes = new Map<StreamName, number>()
@@ -108,10 +116,7 @@ export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Prom
       array(items.map((item) => item.ids.length)),
       array(items.flatMap((item, i) => item.ids.map(() => i + 1))),
       array(items.flatMap((item) => item.ids.map((_, ordinal) => ordinal))),
-      array(items.flatMap((item) => item.ids)),
-      texts(items, (item) => item.types),
-      texts(items, (item) => item.data),
-      texts(items, (item) => item.metadata),
+      ...eventValues(items),
     ],
   })
   return rows[0]!.outcomes.split(',').map(parseOutcome)
@@ -167,17 +172,7 @@ export function dayAppends(
     const rows = await ask<{ first: bigint }>({
       name: 'event-store-append-at-revisions',
       text: 'select append_at_revisions($1, $2, $3, $4, $5, $6, $7, $8, $9) as first',
-      values: [
-        started,
-        names.join(separator),
-        array(days),
-        array(eventStreams),
-        array(eventRevisions),
-        array(items.flatMap((item) => item.ids)),
-        texts(items, (item) => item.types),
-        texts(items, (item) => item.data),
-        texts(items, (item) => item.metadata),
-      ],
+      values: [started, names.join(separator), array(days), array(eventStreams), array(eventRevisions), ...eventValues(items)],
     })
     for (const [i, name] of names.entries()) revisions.set(name, heads[i]!)
     const before = BigInt(rows[0]!.first) - 1n

@@ -5,7 +5,7 @@ import { answer } from '../answers.ts'
 import { readCursor, writeCursor } from '../cursors.ts'
 import { deliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, notFound } from '../errors.ts'
+import { ApiError, notFound, webhookInactive } from '../errors.ts'
 import { deliveryId, webhookId } from '../ids.ts'
 import { range } from '../range.ts'
 import { replays } from '../replays.ts'
@@ -138,7 +138,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
         const found = await mine(asked, deliveryId(asked.params.id))
         const [webhook, [payload]] = await Promise.all([findWebhook(deps, ownerOf(asked), found.webhook), deliveryLog.payloads([found])])
         if (webhook === null) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
-        if (!webhook.isActive) throw new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
+        if (!webhook.isActive) throw webhookInactive()
         if (payload === undefined || payload === null)
           throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
         const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], asked)

@@ -2,7 +2,7 @@ import { type ReplayJob, replayJobs } from '../../commands/replay-jobs.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
 import { answer, noContent } from '../answers.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, invalid, notFound } from '../errors.ts'
+import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
 import { jobId, webhookId } from '../ids.ts'
 import { utc } from '../range.ts'
 import { type Identity, type Route, route } from '../route.ts'
@@ -57,7 +57,7 @@ export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
         const id = webhookId(asked.params.id)
         const webhook = await findWebhook(deps, ownerOf(asked), id)
         if (webhook === null) throw notFound()
-        if (!webhook.isActive) throw new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
+        if (!webhook.isActive) throw webhookInactive()
         const since = utc('since', body.since)
         const wanted = body.until === undefined ? null : utc('until', body.until)
         const chosen = await asked.plan(() => ({ id: jobId(newUlid()), time: new Date(now()).toISOString() }))

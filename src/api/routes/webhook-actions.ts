@@ -5,7 +5,7 @@ import { sealMessage } from '../accepting.ts'
 import { answer, noStore } from '../answers.ts'
 import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
-import { ApiError, notFound } from '../errors.ts'
+import { notFound, webhookInactive } from '../errors.ts'
 import { messageId, webhookId } from '../ids.ts'
 import { type Route, route } from '../route.ts'
 import { envelope } from '../schemas/common.ts'
@@ -76,7 +76,7 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
         const target = webhookId(asked.params.id)
         const webhook = await findWebhook(deps, ownerOf(asked), target)
         if (webhook === null) throw notFound()
-        if (!webhook.isActive) throw new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
+        if (!webhook.isActive) throw webhookInactive()
         const id = messageId(`evt_${newUlid()}`)
         const acceptedAt = new Date(now()).toISOString()
         const payload = Buffer.from(JSON.stringify({ webhook_id: target, message: 'This is a test.' }))
