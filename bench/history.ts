@@ -1,6 +1,6 @@
 // npm run bench:history [-- --attempts 100000,10000000]
 // How long the API takes to answer what is asked of the history of deliveries, and whether that grows with the history:
-// 100 webhooks, 30 days, one delivery in a hundred failed. Rows are written by SQL; what is measured goes over HTTP.
+// 100 webhooks, 30 days, one delivery in a hundred failed, at its fifth attempt. Rows are written by SQL; what is measured goes over HTTP.
 import { parseArgs } from 'node:util'
 import { json, startKolbak } from './kolbak.ts'
 import { killAll, lineOf, start } from './processes.ts'
@@ -26,9 +26,10 @@ try {
   const ids = rows.map(({ id }) => id)
   const day = (back: number) => new Date(Date.now() - back * 86_400_000).toISOString().slice(0, 10)
   for (let back = 1; back <= days; back++)
-    await database.query(
-      `create table if not exists deliveries_${day(back).replaceAll('-', '')} partition of deliveries for values from ('${day(back)}') to ('${day(back - 1)}')`,
-    )
+    for (const table of ['deliveries', 'attempts'])
+      await database.query(
+        `create table if not exists ${table}_${day(back).replaceAll('-', '')} partition of ${table} for values from ('${day(back)}') to ('${day(back - 1)}')`,
+      )
 
   const ask = async (pathOf: () => string): Promise<{ p50: number; p99: number }> => {
     const took: number[] = []
@@ -50,18 +51,23 @@ try {
     // A part at a time, so that no transaction is as large as the history.
     for (const part = 250_000; there < size; there = Math.min(size, there + part))
       await database.query(
-        `insert into deliveries (accepted_at, time, died_at, duration_ms, delivery, event_id, chain, attempt, code, finality, webhook,
+        `with made as (insert into deliveries (accepted_at, time, died_at, duration_ms, delivery, event_id, chain, attempt, code, finality, webhook,
            tenant, message, place, fingerprint, event, correlation_id, type, status, reason)
-         select at, at, case when failed then at end, 12, gen_random_uuid(), gen_random_uuid(), 1, 1, case when failed then 400 else 200 end,
+         select at, at, case when failed then at end, 12, gen_random_uuid(), gen_random_uuid(), 1, case when failed then 5 else 1 end, case when failed then 400 else 200 end,
            3, ($1::text[])[1 + n % $2], $3, 'evt_' || n, 'bench-0-' || n || '-0', md5(n::text), 'bench.posted', 'bench',
            case when failed then 'DeliveryDeadLettered' else 'DeliverySucceeded' end, case when failed then 'failed' else 'success' end,
            case when failed then 'http_400' end
          from (select n, n % 100 = (n / 100) % 100 as failed,
                  date_trunc('milliseconds', $4::timestamptz + random() * interval '${days - 1} days') as at
-               from generate_series($5::bigint, $6::bigint) n) made`,
+               from generate_series($5::bigint, $6::bigint) n) drawn
+         returning accepted_at, delivery, status)
+         insert into attempts (accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason)
+           select accepted_at, accepted_at - n * interval '1 minute', 12, delivery, gen_random_uuid(), 1, 5 - n, 503, 'DeliveryFailed', 'http_503'
+           from made, generate_series(1, 4) n where status = 'failed'`,
         [ids, webhooks, rows[0]!.tenant, day(days), there, Math.min(size, there + part) - 1],
       )
     await database.query('vacuum analyze deliveries')
+    await database.query('vacuum analyze attempts')
     const filled = (performance.now() - began) / 1_000
     const deep = await Promise.all(
       ids.slice(0, 20).map(async (id) => ({

@@ -1,7 +1,7 @@
 import type { MessageId } from '../events/ids.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
 import type { Vault } from '../lib/seal.ts'
-import type { Attempt, Delivery, DeliveryKey } from '../ports/delivery-log.ts'
+import type { Attempt, Delivery, DeliveryKey, ListedDelivery } from '../ports/delivery-log.ts'
 import type { ApiDependencies, RoutedMessage } from './dependencies.ts'
 
 /** As much of an answer as dispatchers keep. */
@@ -10,7 +10,8 @@ const keptBytes = 4 * 1024
 type Shown = Pick<
   Delivery,
   'webhook' | 'acceptedAt' | 'delivery' | 'message' | 'event' | 'status' | 'chain' | 'code' | 'reason' | 'nextAttemptAt'
->
+> &
+  Pick<ListedDelivery, 'request'>
 
 const requests: readonly Attempt['type'][] = ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered']
 

@@ -48,6 +48,11 @@ export interface Attempt {
   readonly reason: string | null
   readonly response: string | null
 }
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+/** The order in which attempts are listed. */
+export const oldestFirst = (a: Attempt, b: Attempt): number =>
+  byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.eventId, b.eventId)
+
 /** The state of a delivery: the greatest (chain, finality, attempt) of its facts; of twins, the one with the greater event id. */
 export interface Delivery extends DeliveryKey {
   readonly tenant: TenantId
@@ -66,6 +71,11 @@ export interface Delivery extends DeliveryKey {
   readonly reason: string | null
   /** Recorded time + delay while retrying, else null. */
   readonly nextAttemptAt: string | null
+}
+/** A delivery of a list. */
+export interface ListedDelivery extends Delivery {
+  /** The request that brought it into its state, or null where that was none; engines that would have to look for it leave it out. */
+  readonly request?: Attempt | null
 }
 /** History is ordered by (acceptedAt, delivery), newest first; a cursor is the last row's key. */
 export interface HistoryCursor {
@@ -96,10 +106,13 @@ export interface DeliveryReads {
   states(keys: readonly DeliveryKey[]): Promise<(Delivery | null)[]>
   /** One delivery of the tenant by its id alone, or null. */
   find(tenant: TenantId, delivery: DeliveryId): Promise<Delivery | null>
-  /** The attempts of each delivery, oldest first (time, then chain and attempt), at most 100 each (the newest). In the order of the keys. */
-  attempts(keys: readonly DeliveryKey[]): Promise<Attempt[][]>
+  /**
+   * The attempts of each delivery, oldest first (time, then chain and attempt), at most 100 each (the newest). In the order of the keys.
+   * Whoever gives deliveries of a list as they came saves a look for what they say already.
+   */
+  attempts(keys: readonly (DeliveryKey & Pick<ListedDelivery, 'request'>)[]): Promise<Attempt[][]>
   /** A webhook's deliveries, newest first. */
-  history(webhook: WebhookId, query: HistoryQuery): Promise<Delivery[]>
+  history(webhook: WebhookId, query: HistoryQuery): Promise<ListedDelivery[]>
   /** Deliveries whose state is a dead letter, newest first by the time they died (`since` and the cursor's `at` mean that time), of one webhook, of a list of them, or of all the tenant's. */
   deadLetters(query: {
     tenant: TenantId
@@ -107,7 +120,7 @@ export interface DeliveryReads {
     since?: string
     after?: HistoryCursor
     limit: number
-  }): Promise<Delivery[]>
+  }): Promise<ListedDelivery[]>
 }
 /**
  * The history of deliveries, made of facts: they are written idempotently and may come in any order, late or twice, with

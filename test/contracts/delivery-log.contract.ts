@@ -12,6 +12,7 @@ import {
   type Fact,
   FactRefused,
   type HistoryQuery,
+  type ListedDelivery,
   type PayloadArchive,
   type PayloadKey,
 } from '../../src/ports/delivery-log.ts'
@@ -158,6 +159,8 @@ export function deliveryLogContract(
     after(() => harness.drop())
 
     const stateOf = async (key: DeliveryKey) => (await log.states([keyOf(key)]))[0] ?? null
+    /** Without what an engine may say of the last request. */
+    const statesOf = (list: readonly ListedDelivery[]) => list.map(({ request: _, ...state }) => state)
     const attemptsOf = async (key: DeliveryKey) => (await log.attempts([keyOf(key)]))[0]!
 
     describe('facts', () => {
@@ -318,7 +321,7 @@ export function deliveryLogContract(
         newestFirst = [...facts].sort((a, b) => -compare([a.acceptedAt, a.delivery], [b.acceptedAt, b.delivery]))
       })
       const pages = async (query: Omit<HistoryQuery, 'limit' | 'tenant'>, limit: number) => {
-        const found: Delivery[] = []
+        const found: ListedDelivery[] = []
         for (;;) {
           const last = found.at(-1)
           const after = last === undefined ? {} : { after: { at: last.acceptedAt, delivery: last.delivery } }
@@ -330,25 +333,25 @@ export function deliveryLogContract(
       }
 
       it('shows the deliveries of a webhook, newest first', async () => {
-        expect(await log.history(webhook, { tenant, limit: 100 })).to.deep.equal(newestFirst.map((f) => folded([f]).state))
+        expect(statesOf(await log.history(webhook, { tenant, limit: 100 }))).to.deep.equal(newestFirst.map((f) => folded([f]).state))
       })
 
       it('goes on after a cursor, without loss or repeat where times are equal', async () => {
-        for (const limit of [1, 3, 7, 40]) expect(await pages({}, limit)).to.deep.equal(newestFirst.map((f) => folded([f]).state))
+        for (const limit of [1, 3, 7, 40]) expect(statesOf(await pages({}, limit))).to.deep.equal(newestFirst.map((f) => folded([f]).state))
       })
 
       it('filters by status, page by page', async () => {
         for (const status of ['pending', 'retrying', 'success', 'failed', 'discarded'] satisfies DeliveryStatus[]) {
           const expected = newestFirst.filter((f) => statusOf[f.type] === status)
           expect(expected).to.have.length(8)
-          expect(await pages({ status }, 3)).to.deep.equal(expected.map((f) => folded([f]).state))
+          expect(statesOf(await pages({ status }, 3))).to.deep.equal(expected.map((f) => folded([f]).state))
         }
       })
 
       it('takes since inclusively and until exclusively', async () => {
         const expected = newestFirst.filter((f) => f.acceptedAt >= at(2) && f.acceptedAt < at(5))
         expect(expected).to.have.length(15)
-        expect(await pages({ since: at(2), until: at(5) }, 4)).to.deep.equal(expected.map((f) => folded([f]).state))
+        expect(statesOf(await pages({ since: at(2), until: at(5) }, 4))).to.deep.equal(expected.map((f) => folded([f]).state))
       })
 
       it('goes through weeks, whether a day holds many deliveries or none', async () => {
@@ -378,6 +381,24 @@ export function deliveryLogContract(
         expect(between.map(({ delivery }) => delivery)).to.deep.equal(over.slice(6, 8).map(({ delivery }) => delivery))
       })
 
+      it('lists the same attempts for what it shows as for its keys', async () => {
+        const own = { webhook: newWebhook(), tenant: newTenant() }
+        const made = Array.from({ length: 10 }, (_, i) => {
+          const one = { ...own, delivery: newDelivery(), acceptedAt: at(i) }
+          const first = fact({ ...one, type: types[i % 5]!, time: at(1_000 + i) })
+          return i < 5 ? [first] : [first, fact({ ...one, type: types[(i + 2) % 5]!, attempt: 1 + (i % 3), time: at(2_000 + i) })]
+        })
+        await log.record(made.flat())
+        const shown = await log.history(own.webhook, { tenant: own.tenant, limit: 100 })
+        const listed = await log.attempts(shown)
+        expect(listed).to.deep.equal(made.map((facts) => folded(facts).attempts).reverse())
+        expect(await log.attempts(shown.map(keyOf))).to.deep.equal(listed)
+        // What was its last request when it was shown may not be that any more.
+        await log.record(made.map(([one], i) => fact({ ...own, ...keyOf(one!), type: 'DeliverySucceeded', chain: 2, time: at(3_000 + i) })))
+        const later = await log.attempts(shown)
+        expect(later.map((attempts) => attempts.filter(({ chain }) => chain === 1))).to.deep.equal(listed)
+      })
+
       it('shows nothing to another tenant', async () => {
         expect(await log.history(webhook, { tenant: newTenant(), limit: 100 })).to.deep.equal([])
       })
@@ -401,16 +422,16 @@ export function deliveryLogContract(
         const newestFirst = [...dead].sort((a, b) => -compare([a.time, a.delivery], [b.time, b.delivery]))
         const states = (facts: Fact[]) => facts.map((f) => folded([f]).state)
 
-        expect(await log.deadLetters({ tenant, limit: 100 })).to.deep.equal(states(newestFirst))
-        const paged: Delivery[] = []
-        for (let last: Delivery | undefined; ; last = paged.at(-1)) {
+        expect(statesOf(await log.deadLetters({ tenant, limit: 100 }))).to.deep.equal(states(newestFirst))
+        const paged: ListedDelivery[] = []
+        for (let last: ListedDelivery | undefined; ; last = paged.at(-1)) {
           const page = await log.deadLetters({ tenant, limit: 5, ...(last && { after: { at: last.time, delivery: last.delivery } }) })
           if (page.length === 0) break
           paged.push(...page)
         }
-        expect(paged).to.deep.equal(states(newestFirst))
+        expect(statesOf(paged)).to.deep.equal(states(newestFirst))
         const some = webhooks.slice(0, 2)
-        expect(await log.deadLetters({ tenant, webhooks: some, since: at(1_001), limit: 100 })).to.deep.equal(
+        expect(statesOf(await log.deadLetters({ tenant, webhooks: some, since: at(1_001), limit: 100 }))).to.deep.equal(
           states(newestFirst.filter((f) => some.includes(f.webhook) && f.time >= at(1_001))),
         )
         expect(await log.deadLetters({ tenant, webhooks: [], limit: 100 })).to.deep.equal([])

@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Pool } from 'pg'
-import type { Attempt, Delivery, DeliveryKey, DeliveryReads } from '../../ports/delivery-log.ts'
+import { isRequest } from '../../events/delivery.ts'
+import {
+  type Attempt,
+  type Delivery,
+  type DeliveryKey,
+  type DeliveryReads,
+  type ListedDelivery,
+  oldestFirst,
+} from '../../ports/delivery-log.ts'
 
 /** At most so many attempts of one delivery are read, the newest. */
 const maxAttempts = 100
@@ -8,7 +16,14 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 const deliveryColumns = `d.webhook, d.accepted_at as "acceptedAt", d.delivery, d.tenant, d.message, d.place, d.fingerprint, d.event,
   d.correlation_id as "correlationId", d.type, d.status, d.chain, d.attempt, d.time, d.code, d.reason, d.next_attempt_at as "nextAttemptAt"`
-const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, response'
+const attemptColumns = 'event_id as "eventId", chain, attempt, type, time, code, duration_ms as "durationMs", reason, response'
+
+type ListRow = Delivery & Pick<Attempt, 'eventId' | 'durationMs' | 'response'>
+const listColumns = `${deliveryColumns}, d.event_id as "eventId", d.duration_ms as "durationMs", d.response`
+const listed = ({ eventId, durationMs, response, ...delivery }: ListRow): ListedDelivery => {
+  const { chain, attempt, type, time, code, reason } = delivery
+  return { ...delivery, request: isRequest(type) ? { eventId, chain, attempt, type, time, code, durationMs, reason, response } : null }
+}
 
 /** The first and the last time say which days need no look: planning for those of a month takes longer than the rest (measured: 4 ms). */
 const arraysOf = (keys: readonly DeliveryKey[]) => {
@@ -21,6 +36,8 @@ const arraysOf = (keys: readonly DeliveryKey[]) => {
     times.at(-1),
   ]
 }
+/** A list is read with one of these limits, so that few statements are prepared: those of whole pages of 20, 50 and 100, and one to see whether there are more. */
+const limits = [21, 51, 101]
 /** Days in which a page is looked for first. */
 const nearMs = 2 * 86_400_000
 
@@ -29,6 +46,14 @@ const nearMs = 2 * 86_400_000
  * the days that they exclude, and knows how large the newest day is by now. Pages are prepared, a statement for each set of conditions.
  */
 export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
+  const list = async ({ where, values, order, limit }: ListQuery): Promise<ListedDelivery[]> => {
+    // Of a parameter Postgres expects a tenth of all rows, and plans anew each time.
+    const read = limits.find((one) => one >= limit) ?? limit
+    const text = `select ${listColumns} from ${schema}.deliveries d where ${where} order by ${order} limit ${read}`
+    const name = `deliveries-${createHash('sha1').update(text).digest('hex')}`
+    const { rows } = await pool.query<ListRow>({ name, text, values: [...values] })
+    return rows.slice(0, limit).map(listed)
+  }
   return {
     async states(keys) {
       if (keys.length === 0) return []
@@ -47,26 +72,29 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
     },
     async attempts(keys) {
       if (keys.length === 0) return []
-      const { rows } = await pool.query<Attempt & { nth: bigint }>(
-        `select k.nth, a.event_id as "eventId", a.chain, a.attempt, a.type, a.time, a.code, a.duration_ms as "durationMs", a.reason, a.response
-         from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
-         cross join lateral (
-           select * from (
-             select ${attemptColumns} from ${schema}.attempts
-             where delivery = k.delivery and accepted_at = k.accepted_at and accepted_at between $4 and $5
-             union all
-             select ${attemptColumns} from ${schema}.deliveries
-             where webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery and accepted_at between $4 and $5
-               and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')
-           ) as requests
-           order by time desc, chain desc, attempt desc, event_id desc limit $6
-         ) as a
-         order by k.nth, a.time, a.chain, a.attempt, a.event_id`,
-        [...arraysOf(keys), maxAttempts],
+      const [webhooks, , deliveries, first, last] = arraysOf(keys)
+      const known = keys.every(({ request }) => request !== undefined)
+      const requests = (table: string, more = '') =>
+        `select delivery, event_id, chain, attempt, type, time, code, duration_ms, reason, response from ${schema}.${table}
+         where delivery = any ($1::uuid[]) and accepted_at between $2 and $3 ${more}`
+      const states = `union all ${requests('deliveries', `and webhook = any ($5::text[]) and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')`)}`
+      const { rows } = await pool.query<Attempt & Pick<DeliveryKey, 'delivery'>>(
+        `select delivery, ${attemptColumns}
+         from (
+           select *, row_number() over (partition by delivery order by time desc, chain desc, attempt desc, event_id desc) as nth
+           from (${requests('attempts')} ${known ? '' : states}) as requests
+         ) as counted
+         where nth <= $4`,
+        [deliveries, first, last, maxAttempts, ...(known ? [] : [webhooks])],
       )
-      const found: Attempt[][] = keys.map(() => [])
-      for (const { nth, ...attempt } of rows) found[Number(nth) - 1]?.push(attempt)
-      return found
+      const found = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
+      for (const { delivery, ...attempt } of rows) {
+        const list = found.get(delivery)
+        // What was the state when the list was read may have given way to another since.
+        if (list?.every(({ eventId }) => eventId !== attempt.eventId)) list.push(attempt)
+      }
+      for (const list of found.values()) list.sort(oldestFirst)
+      return keys.map(({ delivery }) => (found.get(delivery) ?? []).slice(-maxAttempts))
     },
     async find(tenant, delivery) {
       if (!uuid.test(delivery)) return null
@@ -86,14 +114,7 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
         // The bound on accepted_at alone says what the comparison of rows does not: which days need no look.
         if (after !== undefined)
           asked.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
-        const { rows } = await pool.query<Delivery>(
-          asked.query(
-            `select ${deliveryColumns} from ${schema}.deliveries d where`,
-            'order by accepted_at desc, delivery desc limit ?',
-            limit,
-          ),
-        )
-        return rows
+        return list(asked.query('accepted_at desc, delivery desc', limit))
       }
       const last = after?.at ?? until
       const end = last === undefined ? Date.now() : Date.parse(last)
@@ -108,12 +129,16 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
       if (webhooks !== undefined) asked.add('webhook = any (?::text[])', webhooks)
       if (since !== undefined) asked.add('died_at >= ?', since)
       if (after !== undefined) asked.add('(died_at, delivery) < (?, ?::uuid)', after.at, after.delivery)
-      const { rows } = await pool.query<Delivery>(
-        asked.query(`select ${deliveryColumns} from ${schema}.deliveries d where`, 'order by died_at desc, delivery desc limit ?', limit),
-      )
-      return rows
+      return list(asked.query('died_at desc, delivery desc', limit))
     },
   }
+}
+
+interface ListQuery {
+  readonly where: string
+  readonly values: readonly unknown[]
+  readonly order: string
+  readonly limit: number
 }
 
 /** What is asked, a text for each set of conditions: one statement with all of them as `$3 is null or ...` would hide which index serves it. */
@@ -128,9 +153,8 @@ function conditions(equal: Readonly<Record<string, unknown>>) {
     add(text: string, ...more: unknown[]) {
       texts.push(numbered(text, more))
     },
-    query(before: string, after: string, ...more: unknown[]) {
-      const text = `${before} ${texts.join(' and ')} ${numbered(after, more)}`
-      return { text, values, name: `deliveries-${createHash('sha1').update(text).digest('hex')}` }
+    query(order: string, limit: number): ListQuery {
+      return { where: texts.join(' and '), values, order, limit }
     },
   }
 }

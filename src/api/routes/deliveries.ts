@@ -1,5 +1,5 @@
 import type { DeliveryId, TenantId, WebhookId } from '../../events/ids.ts'
-import type { Delivery, HistoryCursor } from '../../ports/delivery-log.ts'
+import type { Delivery, HistoryCursor, ListedDelivery } from '../../ports/delivery-log.ts'
 import { findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { answer } from '../answers.ts'
 import { readCursor, writeCursor } from '../cursors.ts'
@@ -29,7 +29,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
   const page = async (
     tenant: TenantId,
     { cursor, limit = defaultLimit }: CursorQuery,
-    rowsAfter: (query: { tenant: TenantId; limit: number; after?: HistoryCursor }) => Promise<Delivery[]>,
+    rowsAfter: (query: { tenant: TenantId; limit: number; after?: HistoryCursor }) => Promise<ListedDelivery[]>,
     at: (row: Delivery) => string,
   ) => {
     const after = cursor === undefined ? {} : { after: readCursor(cursor) }
