@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
+import { type ChangeCursor, liveChangeCursor } from '../projections/webhooks.ts'
 
 /** Which message has which content and place, and whom it is owed to. */
 export interface IndexedMessage {
@@ -43,6 +44,8 @@ export interface ListQuery {
 export interface MessageIndex {
   /** Writes what is new, as one statement; answers for each whether its (tenant, id) was free. */
   claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
+  /** The same, if the read model `webhooks` still stands at this cursor when the statement begins; else writes nothing and answers null. */
+  claim(messages: readonly IndexedMessage[], matchedAt: ChangeCursor): Promise<boolean[] | null>
   /** The rows of these messages, in their order. A statement of its own: that of `claim` may not see a concurrent row. */
   stored(messages: readonly { tenant: TenantId; message: MessageId }[]): Promise<(IndexedMessage | null)[]>
   find(tenant: TenantId, message: MessageId): Promise<IndexedMessage | null>
@@ -93,34 +96,46 @@ export function messageIndex(pool: Pool): MessageIndex {
     const found = new Map(rows.map((row) => [keyOf(row), fromRow(row)]))
     return messages.map((m) => found.get(keyOf(m)) ?? null)
   }
-  return {
-    async claim(messages) {
-      if (messages.length === 0) return []
-      // One order everywhere: statements that touch the same keys in different orders deadlock.
-      const order = messages.map((_, i) => i).sort((a, b) => (keyOf(messages[a]!) < keyOf(messages[b]!) ? -1 : 1))
-      const column = (of: (m: IndexedMessage) => string) => order.map((i) => of(messages[i]!))
-      const { rows } = await pool.query<{ place: Place }>({
-        name: 'message-index-claim',
-        text: `insert into message_index (${columns})
+  async function claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
+  async function claim(messages: readonly IndexedMessage[], matchedAt?: ChangeCursor): Promise<boolean[] | null>
+  async function claim(messages: readonly IndexedMessage[], matchedAt?: ChangeCursor): Promise<boolean[] | null> {
+    if (messages.length === 0) return []
+    // One order everywhere: statements that touch the same keys in different orders deadlock.
+    const order = messages.map((_, i) => i).sort((a, b) => (keyOf(messages[a]!) < keyOf(messages[b]!) ? -1 : 1))
+    const column = (of: (m: IndexedMessage) => string) => order.map((i) => of(messages[i]!))
+    const { rows } = await pool.query<{ is_current: boolean; places: Place[] }>({
+      name: 'message-index-claim',
+      text: `with webhooks as materialized (
+               select $9::text is null or $9 = (select cursor from (${liveChangeCursor}) as live) as is_current
+             ), claimed as (
+               insert into message_index (${columns})
                select tenant, message, fingerprint, place, event, accepted_at, string_to_array(webhooks, ','), matched_at
                from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
                  as new (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
+               where (select is_current from webhooks)
                on conflict (tenant, message) do nothing
-               returning place`,
-        values: [
-          column((m) => m.tenant),
-          column((m) => m.message),
-          column((m) => m.fingerprint),
-          column((m) => m.place),
-          column((m) => m.event),
-          column((m) => m.acceptedAt),
-          column((m) => m.webhooks.join(',')),
-          column((m) => m.matchedAt),
-        ],
-      })
-      const claimed = new Set(rows.map((row) => row.place))
-      return messages.map((m) => claimed.has(m.place))
-    },
+               returning place
+             )
+             select is_current, array(select place from claimed) as places from webhooks`,
+      values: [
+        column((m) => m.tenant),
+        column((m) => m.message),
+        column((m) => m.fingerprint),
+        column((m) => m.place),
+        column((m) => m.event),
+        column((m) => m.acceptedAt),
+        column((m) => m.webhooks.join(',')),
+        column((m) => m.matchedAt),
+        matchedAt,
+      ],
+    })
+    const [{ is_current: isCurrent, places } = { is_current: false, places: [] }] = rows
+    if (!isCurrent) return null
+    const claimed = new Set(places)
+    return messages.map((m) => claimed.has(m.place))
+  }
+  return {
+    claim,
     stored,
     find: async (tenant, message) => (await stored([{ tenant, message }]))[0] ?? null,
     async list({ tenant, since, until, event, matched, after, limit, scan = 10_000 }) {

@@ -145,22 +145,38 @@ export function router(deps: RouteDeps): Router {
     return done
   }
 
+  /**
+   * Matches and writes to the index. Whoever was answered 201 before a message's 202 is seen by it: what was matched with the copy at hand is written
+   * only if the copy is still all there is, as the statement sees it, which begins after the batch was fetched.
+   */
+  const claim = async (batch: readonly Incoming[]): Promise<{ rows: IndexedMessage[]; claimed: boolean[] }> => {
+    if (copy.cursor === null) await copy.refresh()
+    const match = () =>
+      batch.map((incoming) => {
+        const { message, record } = incoming
+        return rowOf(incoming, record.target === undefined ? copy.match(record.tenant, message.event) : [record.target])
+      })
+    const cursor = copy.cursor! // before anything is waited for: that of this very match
+    const rows = match()
+    await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, payload: batch[i]!.message.payload }))))
+    const askedAt = performance.now()
+    const claimed = await step('route.index', () => index.claim(rows, cursor))
+    if (claimed !== null) {
+      copy.confirm(cursor, askedAt)
+      return { rows, claimed }
+    }
+    await copy.refresh()
+    const again = match()
+    return { rows: again, claimed: await step('route.index', () => index.claim(again)) }
+  }
+
   const routeBatch = async (batch: readonly Incoming[]): Promise<undefined[]> => {
     if (!(await gate.open())) {
       // Stopping while the read model is behind: the messages stay on the bus.
       for (const incoming of batch) incoming.settled(false)
       return batch.map(() => undefined)
     }
-    // After the batch was fetched: whoever was answered 201 before a message's 202 is seen by it.
-    await copy.refresh()
-    const rows = batch.map((incoming) =>
-      rowOf(
-        incoming,
-        incoming.record.target === undefined ? copy.match(incoming.record.tenant, incoming.message.event) : [incoming.record.target],
-      ),
-    )
-    await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, payload: batch[i]!.message.payload }))))
-    const claimed = await step('route.index', () => index.claim(rows))
+    const { rows, claimed } = await claim(batch)
     const others = rows.flatMap((row, i) => (claimed[i] ? [] : [{ row, incoming: batch[i]! }]))
     const stored = await index.stored(others.map(({ row }) => row))
     const again: { incoming: Incoming; row: IndexedMessage }[] = []

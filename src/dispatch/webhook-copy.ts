@@ -24,17 +24,18 @@ export interface Target {
   signingKeys(now: number): KeyObject[]
 }
 
-/**
- * The dispatcher's copy of the read model `webhooks`: what changed since the last look is asked for after each batch was
- * fetched, so that whoever was answered 201 before a message's 202 is seen by it.
- */
+/** The dispatcher's copy of the read model `webhooks`: what changed since the last look is asked for. */
 export interface WebhookCopy {
   /** Asks what has changed since the last look; whoever calls it while another look is under way gets the next one. */
   refresh(): Promise<void>
   /** Refreshes when the copy is older than a second. */
   freshen(): Promise<void>
+  /** Where the read model stood when the copy was taken; null before the first look. */
+  readonly cursor: ChangeCursor | null
   /** The checkpoint of the read model that the copy was taken at; null before the first look. */
   readonly checkpoint: Checkpoint | null
+  /** Somebody else has seen that the read model still stood at the cursor. @param askedAt when they asked, by `performance.now()` */
+  confirm(cursor: ChangeCursor, askedAt: number): void
   match(tenant: TenantId, event: string): WebhookId[]
   get(id: WebhookId): Target | undefined
   isSuspended(tenant: TenantId): boolean
@@ -139,8 +140,14 @@ export function webhookCopy(deps: {
     freshen: async () => {
       if (performance.now() - takenAt > maxAgeMs) await refresh()
     },
+    get cursor() {
+      return cursor
+    },
     get checkpoint() {
       return checkpoint
+    },
+    confirm(seen, askedAt) {
+      if (seen === cursor) takenAt = Math.max(takenAt, askedAt)
     },
     match: (tenant, event) => patterns.get(tenant)?.match(event) ?? [],
     get: (id) => targets.get(id),

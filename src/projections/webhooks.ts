@@ -214,17 +214,20 @@ type ChangedRow = { readonly generation: string; readonly checkpoint: Checkpoint
   | { readonly kind: null }
 )
 
+/** As SQL: the cursor of whoever has seen all that the read model has by now. */
+export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesce(checkpoint, '') as cursor, checkpoint
+  from projections where name = 'webhooks' and is_live`
+
 /**
  * What changed since the cursor (null: everything), from one snapshot. A cursor from another build of the read model,
  * or from before a quarantine was lifted, answers everything: rows may then have changed behind its checkpoint.
  */
 export async function changedSince(pool: Pool, since: ChangeCursor | null): Promise<WebhookChanges> {
   if (since !== null) {
-    // Asked after every batch of messages, when mostly nothing has changed: 0.13 ms, prepared, instead of 0.8 for the whole.
+    // Mostly nothing has changed: 0.13 ms, prepared, instead of 0.8 for the whole.
     const { rows } = await pool.query<{ cursor: ChangeCursor; checkpoint: Checkpoint | null }>({
       name: 'webhooks-cursor',
-      text: `select build || '.' || lifted || '@' || coalesce(checkpoint, '') as cursor, checkpoint
-             from projections where name = 'webhooks' and is_live`,
+      text: liveChangeCursor,
     })
     if (rows[0]?.cursor === since) return { webhooks: [], tenants: [], ...rows[0] }
   }

@@ -2,6 +2,8 @@ import { expect } from 'chai'
 import { type IndexedMessage, type MessageIndex, messageIndex } from '../../src/dispatch/message-index.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { installProjections } from '../../src/projections/builds.ts'
+import { changedSince, webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
 describe('the message index', () => {
@@ -43,11 +45,11 @@ describe('the message index', () => {
     expect(await index.stored([message('shared', ''), message('none', ''), message('shared', '', { tenant: other })])).to.have.length(3)
   })
   it('keeps a message that nobody wants, and one that thousands want', async () => {
-    const webhooks = Array.from({ length: 3_000 }, (_, i) => String(i).padStart(26, '0') as WebhookId)
-    await index.claim([message('none', 'b/0/5/0', { webhooks: [] }), message('many', 'b/0/5/1', { webhooks })])
+    const wanted = Array.from({ length: 3_000 }, (_, i) => String(i).padStart(26, '0') as WebhookId)
+    await index.claim([message('none', 'b/0/5/0', { webhooks: [] }), message('many', 'b/0/5/1', { webhooks: wanted })])
     const [none, many] = await index.stored([message('none', ''), message('many', '')])
     expect(none?.webhooks).to.deep.equal([])
-    expect(many?.webhooks).to.deep.equal(webhooks)
+    expect(many?.webhooks).to.deep.equal(wanted)
   })
   it('lets concurrent claims of the same ids in any order pass without a deadlock, each id once', async () => {
     const ids = Array.from({ length: 50 }, (_, i) => `c${i}`)
@@ -55,6 +57,18 @@ describe('the message index', () => {
       Array.from({ length: 8 }, (_, k) => index.claim([...ids].sort(() => (k % 2 ? 1 : -1)).map((id, i) => message(id, `b/${k}/${i}/0`)))),
     )
     expect(claims.flat().filter(Boolean)).to.have.length(50)
+  })
+  it('takes what was matched with the webhooks as they are, and nothing of what was matched with others', async () => {
+    await installProjections(db.pool, [webhooks])
+    const { cursor } = await changedSince(db.pool, null)
+    expect(await index.claim([message('matched', 'b/0/7/0')], cursor)).to.deep.equal([true])
+    expect(await index.claim([message('matched', 'b/0/7/1'), message('more', 'b/0/7/2')], cursor)).to.deep.equal([false, true])
+    await db.pool.query(`update projections set checkpoint = '0007' where name = 'webhooks'`)
+    expect(await index.claim([message('late', 'b/0/8/0')], cursor)).to.equal(null)
+    expect(await index.stored([message('late', '')])).to.deep.equal([null])
+    expect(await index.claim([message('late', 'b/0/8/0')], (await changedSince(db.pool, cursor)).cursor)).to.deep.equal([true])
+    await db.pool.query('delete from projections')
+    expect(await index.claim([message('later', 'b/0/9/0')], cursor)).to.equal(null)
   })
   it('ages out what was accepted before a time, and nothing else', async () => {
     await index.claim([message('old', 'b/0/6/0', { acceptedAt: '2025-01-01T00:00:00.000Z' })])

@@ -81,8 +81,15 @@ export const mutations: readonly Mutation[] = [
     'webhooks are copied by time alone',
     ['1'],
     'dispatch/route.ts',
-    'await copy.refresh()\n    const rows',
-    'await copy.freshen()\n    const rows',
+    'index.claim(rows, cursor)',
+    '(async () => (await copy.freshen(), index.claim(rows)))()',
+  ),
+  one(
+    'what was matched is written though the webhooks have changed',
+    ['1'],
+    'dispatch/route.ts',
+    'const again = match()',
+    'const again = rows',
   ),
   one(
     'webhooks are copied once',

@@ -6,16 +6,20 @@ import { has, type Run } from './statement.ts'
 import { indexKey, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
-const claimIndex: Run = ({ index }, { values }) => {
-  const columns = values as unknown as string[][]
-  return columns[0]!.flatMap((_, i) => {
+const claimIndex: Run = (tables, { values }) => {
+  const { index } = tables
+  const columns = values.slice(0, 8) as unknown as string[][]
+  const matchedAt = values[8] as unknown as string | undefined
+  if (matchedAt !== undefined && matchedAt !== liveCursor(tables).cursor) return [{ is_current: false, places: [] }]
+  const places = columns[0]!.flatMap((_, i) => {
     const [tenant, message, fingerprint, place, event, acceptedAt, webhooks, matchedAt] = columns.map((column) => column[i])
     const key = indexKey(tenant!, message!)
     if (index.has(key)) return []
     const row = { tenant, message, fingerprint, place, event, acceptedAt, webhooks: webhooks!.split(',').filter(Boolean), matchedAt }
     index.set(key, row as unknown as IndexedMessage)
-    return [{ place }]
+    return [place]
   })
+  return [{ is_current: true, places }]
 }
 const storedIndex: Run = ({ index }, { values, onLooked, life }) => {
   const [tenants, messages] = values as unknown as [string[], string[]]
