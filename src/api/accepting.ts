@@ -14,9 +14,11 @@ export function sealMessage(
   payload: Buffer,
 ): Message {
   const content = { id, event, eventTime: event_time, source }
+  const opened = messageBody(content, payload)
   return {
     ...content,
     fingerprint: vault.fingerprint(fingerprintParts(content, payload)),
-    payload: vault.seal(payloadAad(tenant, id), messageBody(content, payload)),
+    payload: vault.seal(payloadAad(tenant, id), opened),
+    opened,
   }
 }

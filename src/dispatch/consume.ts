@@ -46,34 +46,36 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
   let perRecord = firstGuess
   const isFull = () => inHand >= maxInHand || bytesInHand >= maxBytesInHand
 
-  const setAside = (partition: number, record: BusRecord, error: unknown) => {
+  const setAside = (partition: number, offset: bigint, error: unknown) => {
     metrics.unreadable.inc()
-    log.error({ error, partition, offset: String(record.offset) }, 'record.unreadable')
+    log.error({ error, partition, offset: String(offset) }, 'record.unreadable')
     return untilDone(
       () =>
         pool.query(
           `insert into unreadable_records (bus, partition, record_offset, error) values ($1, $2, $3, $4)
            on conflict (bus, partition, record_offset) do nothing`,
-          [bus.identity, partition, record.offset, describe(error)],
+          [bus.identity, partition, offset, describe(error)],
         ),
       { onError: (cause, delayMs) => log.warn({ error: cause, delayMs }, 'record.set_aside_failed') },
     )
   }
   const take = async (partition: OwnedPartition, held: Held, busRecord: BusRecord): Promise<void> => {
+    const { offset, bytes } = busRecord
     let record: MessageRecord
     try {
-      record = decodeRecord(busRecord.bytes)
+      record = busRecord.record ?? decodeRecord(bytes)
     } catch (error) {
-      const done = held.tracker.add(busRecord.offset, 1)
-      await setAside(partition.partition, busRecord, error)
+      const done = held.tracker.add(offset, 1)
+      await setAside(partition.partition, offset, error)
       done()
       return
     }
     const { messages } = record
-    const oneDone = held.tracker.add(busRecord.offset, messages.length)
+    const size = bytes.length
+    const oneDone = held.tracker.add(offset, messages.length)
     let left = messages.length
     held.underWay += messages.length
-    bytesInHand += busRecord.bytes.length
+    bytesInHand += size
     await Promise.all(
       messages.map((message, i) => {
         let weight = 1
@@ -82,19 +84,19 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
         return router.route({
           record,
           message,
-          place: placeOf(bus.identity, partition.partition, busRecord.offset, i),
+          place: placeOf(bus.identity, partition.partition, offset, i),
           held: () => partition.held(),
           owes(deliveries) {
             inHand += deliveries
             weight += deliveries
           },
-          refuse: (error) => setAside(partition.partition, busRecord, error),
+          refuse: (error) => setAside(partition.partition, offset, error),
           settled(done) {
             if (over) return
             over = true
             inHand -= weight
             held.underWay--
-            if (--left === 0) bytesInHand -= busRecord.bytes.length
+            if (--left === 0) bytesInHand -= size
             if (done) oneDone()
             else held.hasLost = true
             if (!isFull() || held.underWay === 0) room.notify()

@@ -28,6 +28,8 @@ export interface Origin {
   readonly parkedAt: string | null
   /** The sealed body, or null when it has expired. */
   readonly body: Buffer | null
+  /** The same before it was sealed, where this process sealed it. */
+  readonly opened?: Buffer | undefined
   /** Whether the lease or claim still runs, asked just before the request leaves. */
   held(): boolean
 }
@@ -159,10 +161,10 @@ export function deliverer(deps: DeliverDeps) {
   const make = (): Made => ({ id: randomUUID() as EventId, time: new Date(now()).toISOString() })
 
   /** The body as the receiver gets it, or null (set aside visibly) when the tenant's key is gone or the bytes are not what was sealed. */
-  const open = async (owed: Owed, body: Buffer): Promise<{ vault: Vault; body: Buffer } | null> => {
+  const open = async (owed: Owed, sealed: Buffer, known: Buffer | undefined): Promise<{ vault: Vault; body: Buffer } | null> => {
     try {
       const vault = keyring.cached(owed.tenant) ?? (await keyring.vault(owed.tenant))
-      return { vault, body: vault.open(payloadAad(owed.tenant, owed.message), body) }
+      return { vault, body: known ?? vault.open(payloadAad(owed.tenant, owed.message), sealed) }
     } catch (error) {
       if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
       log.error({ error, delivery: owed.delivery, message: owed.message }, 'delivery.payload_unreadable')
@@ -193,7 +195,7 @@ export function deliverer(deps: DeliverDeps) {
         await die(owed, origin, target, expired ? 'expired' : 'payload_expired')
         return 'done'
       }
-      const opened = await open(owed, origin.body)
+      const opened = await open(owed, origin.body, origin.opened)
       if (opened === null) {
         await die(owed, origin, target, 'payload_unreadable')
         return 'done'

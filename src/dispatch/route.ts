@@ -126,7 +126,13 @@ export function router(deps: RouteDeps): Router {
       one(false) // its offset stays: it comes again
     }
     appendRouted(incoming, row).then(() => one(true), failed)
-    const origin = { fromTable: false, parkedAt: null, body: incoming.message.payload, held: incoming.held }
+    const origin = {
+      fromTable: false,
+      parkedAt: null,
+      body: incoming.message.payload,
+      opened: incoming.message.opened,
+      held: incoming.held,
+    }
     for (const delivery of owed)
       untilDone(() => deliver(delivery, origin), {
         onError: (error, delayMs) => log.error({ error, delayMs, delivery: delivery.delivery }, 'delivery.failed'),

@@ -10,6 +10,8 @@ export interface Message {
   readonly fingerprint: string
   /** What every receiver gets as the body of its request, sealed under `payloadAad`. */
   readonly payload: Buffer
+  /** The payload before it was sealed, while it goes on in the process that sealed it. Never a part of the record's bytes. */
+  readonly opened?: Buffer
 }
 
 /** What one produce carries: one message, or a batch that is accepted or refused as a whole. */

@@ -5,6 +5,8 @@ export interface BusRecord {
   readonly offset: bigint
   /** The bytes are not decoded here: what cannot be decoded is the consumer's to set aside. */
   readonly bytes: Buffer
+  /** What they say, where this process has produced them itself. */
+  readonly record?: MessageRecord
 }
 
 /** A partition while this process has it. */

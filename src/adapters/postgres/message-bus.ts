@@ -40,6 +40,7 @@ export interface PostgresMessageBus extends MessageBus {
 interface Item {
   readonly day: string
   readonly bytes: Buffer
+  readonly record: MessageRecord
 }
 
 /**
@@ -73,7 +74,7 @@ export async function postgresMessageBus(options: PostgresMessageBusOptions): Pr
       consumer.handOver(
         partition,
         first - 1n,
-        items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes })),
+        items.map(({ bytes, record }, i) => ({ offset: first + BigInt(i), bytes, record })),
       )
     } finally {
       over()
@@ -109,7 +110,7 @@ export async function postgresMessageBus(options: PostgresMessageBusOptions): Pr
         throw new BusFull('more bytes are waiting to be written than the bound allows: try again later')
       waitingBytes += bytes.length
       try {
-        return await group.add({ day: record.acceptedAt.slice(0, 10), bytes })
+        return await group.add({ day: record.acceptedAt.slice(0, 10), bytes, record })
       } catch (error) {
         if (error instanceof BusFull || isDataError(error)) throw error
         throw new BusUnavailable('Postgres did not answer as it should: whether the message was stored is unknown', { cause: error })
