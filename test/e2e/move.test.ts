@@ -35,14 +35,16 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       KOLBAK_RETRY_DELAYS: '3,3,3,3,3,3',
       KOLBAK_LEASE_MS: '2000',
     })
-    before(async () => {
+    const begin = async () => {
       ;[dataDir, db, receiver] = await Promise.all([temporaryFolder(), freshDatabase(), startReceiver()])
-    })
-    after(async () => {
+    }
+    const end = async () => {
       await endService(service, dataDir)
       await receiver.close()
       await db.drop()
-    })
+    }
+    before(begin)
+    after(end)
     const move = (more: Record<string, string>) =>
       runProgram('cli/kolbak.ts', ['move', port], {
         KOLBAK_DATA_DIR: dataDir,
@@ -72,6 +74,11 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     }
 
     it('takes all that must be kept, and the service goes on with it', async () => {
+      if (service !== undefined) {
+        // Tried again: what has been moved cannot be moved once more.
+        await end()
+        await begin()
+      }
       await useEngines([])
       const onPostgres = { ...(await enginesFor(`${db.url} on Postgres`)) }
       service = await startService(dataDir, { ...variables(), ...onPostgres })
@@ -88,6 +95,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       // All of them: what is pending now will not be when it is compared.
       await waitFor(async () => (await allDeliveries(api, webhooks[0]!.id, 'success')).length === 21, { ms: 20_000 })
       await waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/webhooks/${webhooks[1]?.id}/deliveries`))[0]?.status === 'retrying')
+      await waitFor(async () => (await api.get<WebhookAnswer>(`/v1/webhooks/${webhooks[1]?.id}`)).failing_since !== null)
       const before = await everything(api, webhooks)
       expect(before.map(({ status }) => status)).to.deep.equal(before.map(() => 200))
       await service.kill('SIGTERM')

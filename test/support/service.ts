@@ -174,6 +174,7 @@ export interface WebhookAnswer {
   is_active: boolean
   secret: string
   deactivation_reason: string | null
+  failing_since: string | null
 }
 export interface AttemptAnswer {
   number: number
