@@ -73,7 +73,9 @@ export function session(command: Command): Session {
     const id = options.clientId ?? env.KOLBAK_CLIENT_ID ?? env.KOLBAK_ADMIN_CLIENT_ID ?? generated?.client_id
     const secret = options.clientSecret ?? env.KOLBAK_CLIENT_SECRET ?? env.KOLBAK_ADMIN_CLIENT_SECRET ?? generated?.client_secret
     if (id === undefined || secret === undefined)
-      throw new Refused('Who are you? Give --client-id and --client-secret (or KOLBAK_CLIENT_ID and KOLBAK_CLIENT_SECRET), or --key.')
+      throw new Refused(
+        'Who are you? Give --client-id and --client-secret (or KOLBAK_CLIENT_ID and KOLBAK_CLIENT_SECRET, or KOLBAK_ADMIN_CLIENT_ID and KOLBAK_ADMIN_CLIENT_SECRET as the service has them), or --key.',
+      )
     const basic = Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString('base64')
     const headers = { authorization: `Basic ${basic}`, 'content-type': 'application/x-www-form-urlencoded' }
     return (await request('POST', '/v1/auth', headers, 'grant_type=client_credentials')) as Awaited<ReturnType<Session['token']>>

@@ -84,6 +84,16 @@ export const mutations: readonly Mutation[] = [
     'index.claim(rows, cursor)',
     '(async () => (await copy.freshen(), index.claim(rows)))()',
   ),
+  {
+    ...one(
+      'the cursor is that of a later copy than the one matched with',
+      ['1'],
+      'dispatch/route.ts',
+      'index.claim(rows, cursor)',
+      'index.claim(rows, copy.cursor!)',
+    ),
+    isRare: true,
+  },
   one(
     'what was matched is written though the webhooks have changed',
     ['1'],
