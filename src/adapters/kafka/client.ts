@@ -2,6 +2,7 @@ import type { ConnectionOptions } from 'node:tls'
 import { type Admin, type Consumer, type ConsumerConfig, type ISocketFactory, Kafka, type LogEntry, logLevel, type Producer } from 'kafkajs'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
+import './request-queue.ts'
 import { trackedSockets } from './sockets.ts'
 
 export interface KafkaConnection {
