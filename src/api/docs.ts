@@ -1,6 +1,6 @@
 import { type RequestHandler, Router, static as serveStatic } from 'express'
 import helmet from 'helmet'
-import { getAbsoluteFSPath } from 'swagger-ui-dist'
+import absolutePath from 'swagger-ui-dist/absolute-path.js' // the package's main module would run all of Swagger UI here
 
 const page = `<!doctype html>
 <html lang="en">
@@ -44,7 +44,7 @@ export function docs(): Router {
   router.use(policy)
   router.get('/', text('html', page))
   router.get('/start.js', text('js', script))
-  const assets = serveStatic(getAbsoluteFSPath(), { index: false, fallthrough: true, maxAge: '1h' })
+  const assets = serveStatic(absolutePath(), { index: false, fallthrough: true, maxAge: '1h' })
   router.use('/assets', (req, res, next) => (shown.includes(req.path.slice(1)) ? assets(req, res, next) : next()))
   return router
 }
