@@ -1,8 +1,8 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { env } from 'node:process'
 import { createInterface } from 'node:readline'
 import { expect } from 'chai'
+import { inherited, runProgram } from '../support/programs.ts'
 import { admin } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
@@ -12,13 +12,8 @@ const kolbak = join(import.meta.dirname, '../../src/cli/kolbak.ts')
 describe('the command line', function () {
   this.timeout(60_000)
   const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.2' })
-  const environment = () => ({ PATH: env.PATH, KOLBAK_URL: service.url, KOLBAK_CLIENT_ID: admin.id, KOLBAK_CLIENT_SECRET: admin.secret })
-  const run = (...args: string[]) =>
-    new Promise<{ code: number; out: string; err: string }>((resolve) => {
-      execFile(process.execPath, [kolbak, ...args], { env: environment() }, (error, out, err) =>
-        resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-      )
-    })
+  const environment = () => ({ KOLBAK_URL: service.url, KOLBAK_CLIENT_ID: admin.id, KOLBAK_CLIENT_SECRET: admin.secret })
+  const run = (...args: string[]) => runProgram('cli/kolbak.ts', args, environment())
   const ok = async (...args: string[]): Promise<string> => {
     const { code, out, err } = await run(...args)
     expect(code, `kolbak ${args.join(' ')}: ${err}`).to.equal(0)
@@ -126,7 +121,7 @@ describe('the command line', function () {
   })
   it('listens: subscribes itself, verifies and prints what comes, and unsubscribes when it ends', async () => {
     const child = spawn(process.execPath, [kolbak, 'listen', 'heard.*', '--json'], {
-      env: environment(),
+      env: { ...inherited, ...environment() },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const lines: Record<string, unknown>[] = []

@@ -7,11 +7,14 @@ export interface Ended {
   readonly out: string
   readonly err: string
 }
+/** What a program needs of this one's environment, and where the code that it compiles stays for the next. */
+export const inherited = Object.fromEntries(Object.entries(env).filter(([name]) => ['PATH', 'NODE_COMPILE_CACHE'].includes(name)))
+
 /** Runs a program of ours to its end, such as `operate.ts`, with these variables and no others. */
 export const runProgram = (file: string, args: readonly string[], variables: Record<string, string>): Promise<Ended> =>
   new Promise((resolve) => {
     const path = join(import.meta.dirname, '../../src', file)
-    execFile(process.execPath, [path, ...args], { env: { PATH: env.PATH, ...variables } }, (error, out, err) =>
+    execFile(process.execPath, [path, ...args], { env: { ...inherited, ...variables } }, (error, out, err) =>
       resolve({ code: error === null ? 0 : Number(error.code), out, err }),
     )
   })
