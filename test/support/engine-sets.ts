@@ -81,15 +81,16 @@ export async function endEngines(): Promise<void> {
 
 /**
  * Has a Cassandra of its own, which keeps what it has answered through a kill (the shared one need not: it is faster).
- * To be called in a suite's body; answers it once the suite runs.
+ * To be called in the body of a suite around those on the engines; answers it once the suite runs.
  */
 export function withDurableCassandra(): () => Promise<Cassandra> {
   let own: Promise<Cassandra> | undefined
-  before(function () {
-    this.timeout(120_000)
+  before(async function () {
+    this.timeout(240_000)
+    await needsJava(this)
     own = startCassandra()
     cassandra = () => own!
-    return own
+    await own
   })
   after(async () => {
     await endEngines() // its keyspaces are there
