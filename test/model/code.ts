@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-/** The modules under test: those of src, or a copy in which a mistake was planted. */
+/** The modules under test: those of src, or those in which a mistake was planted. */
 export interface Code {
   readonly commandStreams: typeof import('../../src/commands/command-streams.ts')
   readonly handler: typeof import('../../src/commands/handler.ts')
@@ -52,9 +52,10 @@ const paths: Readonly<Record<keyof Code, string>> = {
 }
 export const src = join(import.meta.dirname, '../../src')
 
-export async function loadCode(root = src): Promise<Code> {
+/** @param query of the addresses under which the modules are loaded: each has modules of its own */
+export async function loadCode(query = ''): Promise<Code> {
   const loaded = await Promise.all(
-    Object.entries(paths).map(async ([name, path]) => [name, await import(pathToFileURL(join(root, path)).href)] as const),
+    Object.entries(paths).map(async ([name, path]) => [name, await import(pathToFileURL(join(src, path)).href + query)] as const),
   )
   return Object.fromEntries(loaded) as unknown as Code
 }

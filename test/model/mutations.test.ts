@@ -12,7 +12,10 @@ describe('the model', function () {
 
   it(`sees ${sought.length} mistakes, each by what it breaks`, async () => {
     const outcomes = await inWorkers(
-      sought.map(({ name, inProfile: profiles = ['benign', 'faulty'] }) => ({ seeds: [1, most], profiles, mutation: name }) as const),
+      sought.map(
+        ({ name, from = 1, inProfile: profiles = ['benign', 'faulty'] }) =>
+          ({ seeds: [from, from + most - 1], profiles, mutation: name }) as const,
+      ),
     )
     const unseen = sought.filter((_, i) => outcomes[i]?.broken === null).map(({ name }) => name)
     expect(unseen).to.deep.equal([])

@@ -34,14 +34,12 @@ if (what === 'random') {
 } else if (what === 'mutate') {
   const [most = '300', wanted = ''] = args
   for (const mutation of mutations.filter(({ name }) => name.includes(wanted))) {
-    const made = await mutant(mutation).catch((error: Error) => console.log(error.message))
-    if (made === undefined) continue
-    const { code: mistaken, remove } = made
+    const mistaken = await mutant(mutation)
     const begun = process.cpuUsage()
     let runs = 0
     let found = ''
     const others = new Set<string>()
-    for (let seed = 1; seed <= Number(most) && found === ''; seed++)
+    for (let { from: seed = 1 } = mutation, end = seed + Number(most); seed < end && found === ''; seed++)
       for (const profile of ['benign', 'faulty'] as const) {
         runs++
         const { violations } = await play({ seed, profile, code: mistaken })
@@ -55,7 +53,6 @@ if (what === 'random') {
     console.log(
       `${found === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mutation.name} (${Math.round(process.cpuUsage(begun).user / 1e3)} ms); ${found} ${[...others].map((of) => `other: ${of}`).join(' ')}`,
     )
-    await remove()
   }
 }
 restore()

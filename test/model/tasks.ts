@@ -27,12 +27,14 @@ export interface Outcome {
 }
 
 let own: Promise<Code> | undefined
-async function codeOf(name: string | undefined): Promise<{ code: Code; breaks: readonly string[] | null; remove(): Promise<void> }> {
-  own ??= loadCode()
-  if (name === undefined) return { code: await own, breaks: null, remove: async () => {} }
+async function codeOf(name: string | undefined): Promise<{ code: Code; breaks: readonly string[] | null }> {
+  if (name === undefined) {
+    own ??= loadCode()
+    return { code: await own, breaks: null }
+  }
   const mutation = mutations.find((one) => one.name === name)
   if (mutation === undefined) throw new Error(`there is no mutation ${name}`)
-  return { ...(await mutant(mutation)), breaks: mutation.breaks }
+  return { code: await mutant(mutation), breaks: mutation.breaks }
 }
 
 const crashesOf = ({ crashes }: Task): (Crash | undefined)[] => {
@@ -47,28 +49,24 @@ const crashesOf = ({ crashes }: Task): (Crash | undefined)[] => {
 
 /** Plays the task's schedules. The clock has to be installed. */
 export async function perform(task: Task): Promise<Outcome> {
-  const { code, breaks, remove } = await codeOf(task.mutation)
+  const { code, breaks } = await codeOf(task.mutation)
   const sum = { runs: 0, posts: 0, repeated: 0, crashes: 0 }
-  try {
-    for (let seed = task.seeds[0]; seed <= task.seeds[1]; seed++)
-      for (const profile of task.profiles)
-        for (const crash of crashesOf(task)) {
-          const plan = task.crashes === undefined ? planOf(seed, profile) : smallPlan
-          const of = { seed, profile, code, plan, ...(crash === undefined ? {} : { crash }) }
-          const { violations, posts, repeated, crashed } = await play(of)
-          sum.runs++
-          sum.posts += posts
-          sum.repeated += repeated
-          if (crashed) sum.crashes++
-          const first = breaks === null ? violations[0] : violations.find((violation) => breaks.includes(violation.of))
-          if (first === undefined) continue
-          const text = breaks === null ? await explain(of, first.of) : `[${first.of}] ${first.text}`
-          return { ...sum, broken: { seed, profile, text } }
-        }
-    return { ...sum, broken: null }
-  } finally {
-    await remove()
-  }
+  for (let seed = task.seeds[0]; seed <= task.seeds[1]; seed++)
+    for (const profile of task.profiles)
+      for (const crash of crashesOf(task)) {
+        const plan = task.crashes === undefined ? planOf(seed, profile) : smallPlan
+        const of = { seed, profile, code, plan, ...(crash === undefined ? {} : { crash }) }
+        const { violations, posts, repeated, crashed } = await play(of)
+        sum.runs++
+        sum.posts += posts
+        sum.repeated += repeated
+        if (crashed) sum.crashes++
+        const first = breaks === null ? violations[0] : violations.find((violation) => breaks.includes(violation.of))
+        if (first === undefined) continue
+        const text = breaks === null ? await explain(of, first.of) : `[${first.of}] ${first.text}`
+        return { ...sum, broken: { seed, profile, text } }
+      }
+  return { ...sum, broken: null }
 }
 
 /** The least plan that breaks the invariant, and what happens in it. */
