@@ -3,21 +3,20 @@ import { isFull } from '../support/is-full.ts'
 import { mutations } from './mutations.ts'
 import { inWorkers } from './workers.ts'
 
-const sought = mutations.filter(({ isRare }) => isFull || !isRare)
 /** A mistake is to be seen within so many seeds. */
 const most = isFull ? 2_500 : 500
 
 describe('the model', function () {
   this.timeout(isFull ? 3_600_000 : 900_000)
 
-  it(`sees ${sought.length} mistakes, each by what it breaks`, async () => {
+  it(`sees ${mutations.length} mistakes, each by what it breaks`, async () => {
     const outcomes = await inWorkers(
-      sought.map(
+      mutations.map(
         ({ name, from = 1, inProfile: profiles = ['benign', 'faulty'] }) =>
           ({ seeds: [from, from + most - 1], profiles, mutation: name }) as const,
       ),
     )
-    const unseen = sought.filter((_, i) => outcomes[i]?.broken === null).map(({ name }) => name)
+    const unseen = mutations.filter((_, i) => outcomes[i]?.broken === null).map(({ name }) => name)
     expect(unseen).to.deep.equal([])
   })
 })
