@@ -34,7 +34,7 @@ describe('several processes under a supervisor', function () {
   const post = (api: Client, url: string, from = 0) => load(url, `Bearer ${api.token}`, { perSecond: 100, from })
   const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
   const haveArrived = (loads: readonly Load[]) =>
-    waitFor(() => loads.every(({ accepted }) => accepted.every((id) => ids().includes(id))), { ms: 30_000, what: 'all to arrive' })
+    waitFor(() => loads.every(({ accepted }) => receiver.hasAll('/hook', accepted)), { ms: 30_000, what: 'all to arrive' })
   const postgresRuns = () =>
     stat(join(dataDir, 'postgres', 'postmaster.pid')).then(
       () => true,

@@ -26,14 +26,14 @@ describe('two processes of every role', function () {
     await waitFor(() => loads.every((l) => l.accepted.length > 80), { ms: 40_000 })
     const posted = () => loads.flatMap((l) => l.accepted)
     const early = posted()
-    await waitFor(() => early.every((id) => ids('/many').includes(id)), { ms: 40_000, what: 'the first to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/many', early), { ms: 40_000, what: 'the first to arrive' })
     expect(ids('/many')).to.have.length(new Set(ids('/many')).size)
     // One of each role: those who are left have all to do.
     await Promise.all(['projector', 'dispatcher', 'api'].map((role) => of(role)[1]!.kill('SIGKILL')))
     const before = loads[0]!.accepted.length
     await waitFor(() => loads[0]!.accepted.length > before + 80, { ms: 40_000 })
     await Promise.all(loads.map((l) => l.stop()))
-    await waitFor(() => posted().every((id) => ids('/many').includes(id)), { ms: 60_000, what: 'all to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/many', posted()), { ms: 60_000, what: 'all to arrive' })
     const last = loads[0]!.accepted.at(-1)
     const isDone = async () =>
       (await api.get<{ data: { status: string }[] }>(`/v1/events/${last}/deliveries`)).data[0]?.status === 'success'

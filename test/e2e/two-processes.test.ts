@@ -29,7 +29,7 @@ describe('two processes on one database', function () {
     await waitFor(() => loads.every((l) => l.accepted.length > 120))
     await Promise.all(loads.map((l) => l.stop()))
     const accepted = loads.flatMap((l) => l.accepted)
-    await waitFor(() => accepted.every((id) => ids('/shared').includes(id)), { ms: 20_000, what: 'all to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/shared', accepted), { ms: 20_000, what: 'all to arrive' })
     expect(ids('/shared')).to.have.length(new Set(ids('/shared')).size)
     for (const { url } of [one, two]) {
       const metrics = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })
@@ -50,7 +50,7 @@ describe('two processes on one database', function () {
     await waitFor(() => loads[0]!.accepted.length > 240, { ms: 20_000 })
     await Promise.all(loads.map((l) => l.stop()))
     const accepted = loads.flatMap((l) => l.accepted)
-    await waitFor(() => accepted.every((id) => ids('/left').includes(id)), { ms: 30_000, what: 'all to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/left', accepted), { ms: 30_000, what: 'all to arrive' })
   })
   it('leave to others what a frozen one held, and do no harm when it wakes', async () => {
     const [one, two] = await Promise.all([start(), start()])
@@ -63,7 +63,7 @@ describe('two processes on one database', function () {
     await waitFor(() => posting.accepted.length > 400, { ms: 20_000 })
     two.child.kill('SIGCONT')
     await posting.stop()
-    await waitFor(() => posting.accepted.every((id) => ids('/frozen').includes(id)), { ms: 30_000, what: 'all to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/frozen', posting.accepted), { ms: 30_000, what: 'all to arrive' })
     await waitFor(
       async () => {
         for (const status of ['pending', 'retrying', 'failed', 'discarded'])

@@ -23,7 +23,7 @@ describe('records of the bus', function () {
       await produce(bytes, partition++ % partitions)
     }
     for (let i = 0; i < 2 * partitions; i++) posted.push(await post('bus.behind'))
-    await waitFor(() => posted.every((id) => ids('/bus').includes(id)), { ms: 20_000, what: 'all good events' })
+    await waitFor(() => running.receiver.hasAll('/bus', posted), { ms: 20_000, what: 'all good events' })
     const expected = Object.keys(noRecords).length
     await waitFor(async () => (await figure('kolbak_records_unread')) === 0, { ms: 20_000, what: 'nothing unread' })
     const { rows } = await pool.query<{ error: string }>('select error from unreadable_records')

@@ -28,6 +28,8 @@ export interface Receiver {
   /** Checks the signatures of what comes to the path with the official library. */
   verify(path: string, secret: string): void
   received(path?: string): readonly Received[]
+  /** Whether each of these webhook-ids has come to the path. */
+  hasAll(path: string, ids: readonly string[]): boolean
   close(): Promise<void>
 }
 
@@ -67,12 +69,17 @@ export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
     server.listen(0, '127.0.0.1', resolve)
   })
   const origin = `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const received = (path?: string) => (path === undefined ? all : all.filter((request) => request.path === path))
   return {
     origin,
     url: (path) => origin + path,
     answer: (path, behaviour) => behaviours.set(path, behaviour),
     verify: (path, secret) => secrets.set(path, [...(secrets.get(path) ?? []), secret]),
-    received: (path) => (path === undefined ? all : all.filter((r) => r.path === path)),
+    received,
+    hasAll(path, ids) {
+      const came = new Set(received(path).map(({ headers }) => headers['webhook-id']))
+      return ids.every((id) => came.has(id))
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
