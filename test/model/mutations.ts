@@ -92,7 +92,7 @@ export const mutations: readonly Mutation[] = [
       'index.claim(rows, cursor)',
       'index.claim(rows, copy.cursor!)',
     ),
-    isRare: true,
+    from: 114,
   },
   one(
     'what was matched is written though the webhooks have changed',
