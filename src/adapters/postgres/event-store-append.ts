@@ -5,7 +5,7 @@ import type { EventId } from '../../events/ids.ts'
 import { dayOfStream, isDayStream, type StreamName } from '../../events/streams.ts'
 import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
 import type { Ask } from './event-store-query.ts'
-import type { EventRow } from './event-store-rows.ts'
+import type { Remembered } from './event-store-tail.ts'
 
 /** One append, encoded: what a group is made of. */
 export interface AppendItem {
@@ -14,6 +14,7 @@ export interface AppendItem {
   readonly day: string | null
   /** A revision, or one of the codes of the function append_events. */
   readonly expected: number
+  readonly events: readonly NewEvent[]
   readonly ids: readonly EventId[]
   readonly types: readonly string[]
   readonly data: readonly string[]
@@ -65,6 +66,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
     stream,
     day: isDayStream(stream) ? dayOfStream(stream) : null,
     expected: expectedCode(expected),
+    events,
     ids: events.map((event) => event.id),
     types: events.map((event) => event.type),
     data,
@@ -201,29 +203,22 @@ export function dayAppends(
 const isOutdated = (error: unknown) => error instanceof pg.DatabaseError && (error.code === '23505' || error.code === '55000')
 
 /**
- * The rows of what one call has appended, as they would be read: their positions follow one another. None where an item was
- * refused, whose place stays empty, or is a repeat, which stands elsewhere and as it came first.
+ * What one call has appended, as it would be read: positions follow one another. Nothing where an item was refused, whose place
+ * stays empty, or is a repeat, which stands elsewhere and as it came first.
  */
-export function rowsOf(items: readonly AppendItem[], outcomes: readonly AppendOutcome[]): EventRow[] {
-  const rows: EventRow[] = []
+export function recordedOf(items: readonly AppendItem[], outcomes: readonly AppendOutcome[]): Remembered[] {
+  const recorded: Remembered[] = []
   for (const [i, item] of items.entries()) {
     const outcome = outcomes[i]
     if (outcome?.kind !== 'appended' || outcome.isRepeat) return []
-    const last = item.ids.length - 1
+    const last = item.events.length - 1
     const first = BigInt(outcome.position) - BigInt(last)
-    item.ids.forEach((id, k) => {
-      rows.push({
-        position: first + BigInt(k),
-        id,
-        revision: outcome.revision - last + k,
-        stream: item.stream,
-        type: item.types[k]!,
-        data: item.data[k]!,
-        metadata: item.metadata[k]!,
-      })
+    item.events.forEach(({ id, type, data, metadata }, k) => {
+      const place = { stream: item.stream, revision: outcome.revision - last + k, position: toCheckpoint(first + BigInt(k)) }
+      recorded.push({ event: { id, type, data, metadata, ...place }, bytes: item.bytes / item.events.length })
     })
   }
-  return rows
+  return recorded
 }
 
 function parseOutcome(text: string): AppendOutcome {

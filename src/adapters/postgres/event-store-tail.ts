@@ -29,7 +29,7 @@ export interface Tail {
    * This process has appended. What follows what it has read so far needs no reading, since events become visible in the order of
    * their positions: nothing can come between. Else it looks at once.
    */
-  appended(rows: readonly EventRow[]): void
+  appended(recorded: readonly Remembered[]): void
   /** Takes part: the latch is raised whenever something has come. Answers how to leave. */
   join(latch: Wake): () => void
 }
@@ -40,11 +40,13 @@ const pollMs = { min: 10, max: 50 }
 const remembered = { events: 5_000, bytes: 8 << 20 }
 const readAtOnce = 1_000
 
-interface Item {
-  readonly position: Checkpoint
-  readonly family: Family
+/** An event that need not be read again, and what it counts for. */
+export interface Remembered {
   readonly event: RecordedEvent
   readonly bytes: number
+}
+interface Item extends Remembered {
+  readonly family: Family
 }
 
 export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSignal }): Tail {
@@ -69,21 +71,18 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
     through = start
   }
   /** What is known already is passed over: what this process appended may have been handed over while it was read. */
-  const remember = (rows: readonly EventRow[]) => {
+  const remember = (recorded: readonly Remembered[]) => {
     const known = through ?? ''
-    // All or none of them: what fails is read again.
-    const read = rows.map((row): Item => {
-      const event = toRecordedEvent(row)
-      return { position: event.position, family: familyOf(event.stream), event, bytes: row.data.length + row.metadata.length }
-    })
-    const more = read.filter((item) => item.position > known)
+    const more = recorded
+      .filter(({ event }) => event.position > known)
+      .map(({ event, bytes }): Item => ({ event, bytes, family: familyOf(event.stream) }))
     items = items.concat(more)
     for (const item of more) bytes += item.bytes
-    through = items.at(-1)?.position ?? through
+    through = items.at(-1)?.event.position ?? through
     let gone = 0
     while (items.length - gone > remembered.events || bytes > remembered.bytes) bytes -= items[gone++]!.bytes
     if (gone === 0) return
-    start = items[gone - 1]!.position
+    start = items[gone - 1]!.event.position
     items = items.slice(gone)
   }
   const look = async (): Promise<number> => {
@@ -93,7 +92,7 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
       text: 'select * from read_events($1, $2, true, true, null)',
       values: [through, readAtOnce],
     })
-    if (rows.length > 0) remember(rows)
+    if (rows.length > 0) remember(rows.map((row) => ({ event: toRecordedEvent(row), bytes: row.data.length + row.metadata.length })))
     return rows.length
   }
   const run = async () => {
@@ -132,22 +131,22 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
       const events: RecordedEvent[] = []
       let last: Checkpoint | null = null
       for (let i = firstAfter(items, after); i < items.length; i++) {
-        const { position, family, event } = items[i]!
+        const { family, event } = items[i]!
         if (!kinds.has(families[family])) continue
-        last = position
+        last = event.position
         if (!wanted.includes(family)) continue
         events.push(event)
-        if (events.length === max) return { events, through: position, last }
+        if (events.length === max) return { events, through: event.position, last }
       }
       return { events, through, last }
     },
-    appended(rows) {
-      const first = rows[0]
-      if (first === undefined || through === undefined || BigInt(first.position) !== BigInt(through) + 1n) {
+    appended(recorded) {
+      const first = recorded[0]
+      if (first === undefined || through === undefined || BigInt(first.event.position) !== BigInt(through) + 1n) {
         awake.notify()
         return
       }
-      remember(rows)
+      remember(recorded)
       isHandedOver = true
       for (const member of members) member.notify()
     },
@@ -168,7 +167,7 @@ function firstAfter(items: readonly Item[], after: Checkpoint): number {
   let high = items.length
   while (low < high) {
     const middle = (low + high) >> 1
-    if (items[middle]!.position > after) high = middle
+    if (items[middle]!.event.position > after) high = middle
     else low = middle + 1
   }
   return low

@@ -12,7 +12,7 @@ import {
   dayAppends,
   encodeAppend,
   maxAppendBytes,
-  rowsOf,
+  recordedOf,
   toCheckpoint,
   writeAppends,
 } from './event-store-append.ts'
@@ -64,7 +64,7 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
         const outcomes: AppendOutcome[] = []
         for (const round of roundsOf(items)) {
           const answered = await writeRound(round)
-          newest.appended(rowsOf(round, answered))
+          newest.appended(recordedOf(round, answered))
           outcomes.push(...answered)
         }
         return outcomes
