@@ -1,6 +1,8 @@
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect } from 'chai'
 import { object } from '../../src/api/schemas/json-schema.ts'
 import { checker } from '../../src/api/validation.ts'
+import { startApi } from '../support/api.ts'
 
 describe('checking a list that is longer than allowed', () => {
   const check = checker(
@@ -27,5 +29,19 @@ describe('checking a list that is longer than allowed', () => {
   it('answers the value itself when it is as it should be', () => {
     const value = { names: ['a'], other: 1 }
     expect(check(value)).to.deep.equal({ value })
+  })
+})
+
+describe('the schemas of what is taken', () => {
+  it('are schemas, those of every route', async () => {
+    const { api, stop } = await startApi()
+    const ajv = new Ajv2020()
+    const schemas = api.routes.flatMap(({ operationId, body, query }) =>
+      [body, query].map((schema) => ({ operationId, schema: schema ?? {} })),
+    )
+    const faulty = schemas.filter(({ schema }) => !ajv.validateSchema(schema)).map(({ operationId }) => operationId)
+    await stop()
+    expect(schemas.length).to.be.greaterThan(60)
+    expect(faulty).to.deep.equal([])
   })
 })
