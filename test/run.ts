@@ -1,4 +1,4 @@
-// All tests, in three processes side by side: the first shows what it does as it goes, the others when they have ended. With
+// All tests, in four processes side by side: the first shows what it does as it goes, the others when they have ended. With
 // KOLBAK_TEST_FULL=true the whole matrix of those that break things, one after another. Closes with one plain line: `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -13,8 +13,13 @@ const matrix = /^test\/(faults|model)\/|distributed|cassandra-engine/
 const files = globSync('test/**/*.test.ts', { cwd: root })
   .sort()
   .filter((file) => !isFull || matrix.test(file))
-/** A file belongs to the first lane that it matches; they take about the same time. What the matrix measures is to have the machine for itself. */
-const lanes = isFull ? [/./] : [/^test\/e2e\//, /^test\/(faults|dispatch|projections|commands)\//, /./]
+/**
+ * A file belongs to the first lane that it matches; they take about the same time. Each lane starts the engines that it needs once, so
+ * what needs Kafka or Cassandra is together, but for what kills them. What the matrix measures is to have the machine for itself.
+ */
+const lanes = isFull
+  ? [/./]
+  : [/^test\/(contracts\/|e2e\/(distributed|engines|move)\.)/, /^test\/faults\//, /^test\/(e2e|dispatch|projections|commands)\//, /./]
 const filesOf = (lane: number) => files.filter((file) => lanes.findIndex((pattern) => pattern.test(file)) === lane)
 
 interface Ended {
