@@ -19,7 +19,12 @@ const files = globSync('test/**/*.test.ts', { cwd: root })
  */
 const lanes = isFull
   ? [/./]
-  : [/^test\/(contracts\/|e2e\/(distributed|engines|move)\.)/, /^test\/faults\//, /^test\/(e2e|dispatch|projections|commands)\//, /./]
+  : [
+      /^test\/(contracts\/.*(kafka|cassandra)|e2e\/(distributed|engines|move)\.)/,
+      /^test\/faults\//,
+      /^test\/(e2e|dispatch|projections|commands)\//,
+      /./,
+    ]
 const filesOf = (lane: number) => files.filter((file) => lanes.findIndex((pattern) => pattern.test(file)) === lane)
 
 interface Ended {
