@@ -22,9 +22,12 @@ describe('checking a list that is longer than allowed', () => {
     ])
   })
   it('looks at no more of half a million items than of three', () => {
+    const value = { names: Array.from({ length: 500_000 }, () => 5), other: 1 }
     const started = performance.now()
-    expect(check({ names: Array.from({ length: 500_000 }, () => 5), other: 1 }).details).to.have.length(5 - 1)
-    expect(performance.now() - started).to.be.lessThan(100)
+    const { details } = check(value)
+    const took = performance.now() - started
+    expect(details).to.have.length(5 - 1)
+    expect(took).to.be.lessThan(100)
   })
   it('answers the value itself when it is as it should be', () => {
     const value = { names: ['a'], other: 1 }
