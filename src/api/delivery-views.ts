@@ -1,3 +1,4 @@
+import { isRequest } from '../events/delivery.ts'
 import type { MessageId } from '../events/ids.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
 import type { Vault } from '../lib/seal.ts'
@@ -12,8 +13,6 @@ type Shown = Pick<
   'webhook' | 'acceptedAt' | 'delivery' | 'message' | 'event' | 'status' | 'chain' | 'code' | 'reason' | 'nextAttemptAt'
 > &
   Pick<ListedDelivery, 'request'>
-
-const requests: readonly Attempt['type'][] = ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered']
 
 /** Deliveries as answers show them, with their attempts. */
 export function deliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
@@ -36,7 +35,7 @@ export function deliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyri
     if (deliveries.length === 0) return []
     const [vault, attempts] = await Promise.all([keyring.vault(tenant), deliveryLog.attempts(deliveries)])
     return deliveries.map((delivery, i) => {
-      const made = (attempts[i] ?? []).filter((attempt) => requests.includes(attempt.type))
+      const made = (attempts[i] ?? []).filter(({ type }) => isRequest(type))
       return {
         id: delivery.delivery,
         event_id: delivery.message,

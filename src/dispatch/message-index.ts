@@ -97,7 +97,7 @@ export function messageIndex(pool: Pool): MessageIndex {
     return messages.map((m) => found.get(keyOf(m)) ?? null)
   }
   async function claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
-  async function claim(messages: readonly IndexedMessage[], matchedAt?: ChangeCursor): Promise<boolean[] | null>
+  async function claim(messages: readonly IndexedMessage[], matchedAt: ChangeCursor): Promise<boolean[] | null>
   async function claim(messages: readonly IndexedMessage[], matchedAt?: ChangeCursor): Promise<boolean[] | null> {
     if (messages.length === 0) return []
     // One order everywhere: statements that touch the same keys in different orders deadlock.
@@ -129,7 +129,7 @@ export function messageIndex(pool: Pool): MessageIndex {
         matchedAt,
       ],
     })
-    const [{ is_current: isCurrent, places } = { is_current: false, places: [] }] = rows
+    const { is_current: isCurrent, places } = rows[0]!
     if (!isCurrent) return null
     const claimed = new Set(places)
     return messages.map((m) => claimed.has(m.place))

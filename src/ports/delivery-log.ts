@@ -48,7 +48,8 @@ export interface Attempt {
   readonly reason: string | null
   readonly response: string | null
 }
-const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+/** Of ids and times, by their characters alone. */
+export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 /** The order in which attempts are listed. */
 export const oldestFirst = (a: Attempt, b: Attempt): number =>
   byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.eventId, b.eventId)

@@ -1,7 +1,7 @@
 import { type FactType, isRequest, statusOf } from '../../events/delivery.ts'
 import type { DeliveryId, EventId, WebhookId } from '../../events/ids.ts'
 import { mapBounded } from '../../lib/bounded.ts'
-import { type Attempt, type Delivery, type DeliveryKey, type DeliveryReads, oldestFirst } from '../../ports/delivery-log.ts'
+import { type Attempt, byText, type Delivery, type DeliveryKey, type DeliveryReads, oldestFirst } from '../../ports/delivery-log.ts'
 import type { HistoryTables } from './migrations.ts'
 import { newestFirst, type Position, type Range, rangeOf } from './newest-first.ts'
 import type { Retention } from './retention.ts'
@@ -51,7 +51,6 @@ const attemptOf = (row: Row): Attempt => ({
   reason: row.reason as string | null,
   response: row.response as string | null,
 })
-const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 const newerFirst = (a: Position, b: Position): number => b.at - a.at || byText(b.delivery, a.delivery)
 
 /** The readers of one generation of the history. Throws DeliveryLogUnavailable, and RangeError for times that are none. */

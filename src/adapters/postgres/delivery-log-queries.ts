@@ -27,14 +27,14 @@ const listed = ({ eventId, durationMs, response, ...delivery }: ListRow): Listed
 
 /** The first and the last time say which days need no look: planning for those of a month takes longer than the rest (measured: 4 ms). */
 const arraysOf = (keys: readonly DeliveryKey[]) => {
-  const times = keys.map((key) => key.acceptedAt).sort()
-  return [
-    keys.map((key) => key.webhook),
-    `{${keys.map((key) => key.acceptedAt).join(',')}}`,
-    `{${keys.map((key) => key.delivery).join(',')}}`,
-    times[0],
-    times.at(-1),
-  ]
+  const sorted = keys.map((key) => key.acceptedAt).sort()
+  return {
+    webhooks: keys.map((key) => key.webhook),
+    times: `{${keys.map((key) => key.acceptedAt).join(',')}}`,
+    deliveries: `{${keys.map((key) => key.delivery).join(',')}}`,
+    first: sorted[0],
+    last: sorted.at(-1),
+  }
 }
 /** A list is read with one of these limits, so that few statements are prepared: those of whole pages of 20, 50 and 100, and one to see whether there are more. */
 const limits = [21, 51, 101]
@@ -57,6 +57,7 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
   return {
     async states(keys) {
       if (keys.length === 0) return []
+      const { webhooks, times, deliveries, first, last } = arraysOf(keys)
       // Lateral with a limit: one index probe each, which no plan can turn into a join that reads whole days.
       const { rows } = await pool.query<Delivery & { nth: bigint }>(
         `select k.nth, ${deliveryColumns}
@@ -65,14 +66,14 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
            select * from ${schema}.deliveries
            where webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery and accepted_at between $4 and $5 limit 1
          ) as d`,
-        arraysOf(keys),
+        [webhooks, times, deliveries, first, last],
       )
       const found = new Map(rows.map(({ nth, ...delivery }) => [Number(nth) - 1, delivery]))
       return keys.map((_, i) => found.get(i) ?? null)
     },
     async attempts(keys) {
       if (keys.length === 0) return []
-      const [webhooks, , deliveries, first, last] = arraysOf(keys)
+      const { webhooks, deliveries, first, last } = arraysOf(keys)
       const known = keys.every(({ request }) => request !== undefined)
       const requests = (table: string, more = '') =>
         `select delivery, event_id, chain, attempt, type, time, code, duration_ms, reason, response from ${schema}.${table}

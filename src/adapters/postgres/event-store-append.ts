@@ -16,7 +16,6 @@ export interface AppendItem {
   readonly expected: number
   readonly events: readonly NewEvent[]
   readonly ids: readonly EventId[]
-  readonly types: readonly string[]
   readonly data: readonly string[]
   readonly metadata: readonly string[]
   readonly bytes: number
@@ -68,7 +67,6 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
     expected: expectedCode(expected),
     events,
     ids: events.map((event) => event.id),
-    types: events.map((event) => event.type),
     data,
     metadata,
     bytes,
@@ -83,7 +81,7 @@ const texts = (items: readonly AppendItem[], of: (item: AppendItem) => readonly 
 /** Of all events: ids, types, data, metadata. */
 const eventValues = (items: readonly AppendItem[]) => [
   array(items.flatMap((item) => item.ids)),
-  texts(items, (item) => item.types),
+  texts(items, (item) => item.events.map(({ type }) => type)),
   texts(items, (item) => item.data),
   texts(items, (item) => item.metadata),
 ]
