@@ -101,15 +101,19 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     } finally {
       inHand.delete(keyOf(row))
       // The next rows are fetched while the last of these are still under way.
-      if (parkedNow.has(row.webhook) && inHand.size * 2 <= claimedLast) wake.notify()
+      const isRoom = () => inHand.size * 2 <= claimedLast || slots.room(row.webhook, row.tenant) * 2 >= claimedLast
+      if (parkedNow.has(row.webhook) && isRoom()) wake.notify()
     }
   }
   const round = async (): Promise<void> => {
     // Whose turn is next must not be lost while nothing may be claimed.
-    if (inHand.size >= mostInHand) {
-      await wake.wait(pollMs, signal)
-      return
+    if (inHand.size < mostInHand) {
+      await claimNext()
+      if (cursor !== '') return
     }
+    await wake.wait(pollMs, signal)
+  }
+  const claimNext = async (): Promise<void> => {
     await copy.freshen()
     const waiting = await schedule.waiting(cursor, webhooksPerRound)
     noteParked(waiting, waiting.length < webhooksPerRound)
@@ -119,10 +123,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     const asked = performance.now()
     // One that is in hand already is a claim of ours that had run out: whoever has it in hand goes on.
     const rows = (await step('schedule.claim', () => schedule.claim(rooms))).filter((row) => !inHand.has(keyOf(row)))
-    if (rows.length === 0) {
-      if (cursor === '') await wake.wait(pollMs, signal)
-      return
-    }
+    if (rows.length === 0) return
     claimedLast = rows.length
     const hands = rows.map((row): InHand => ({ row, until: asked + claimMs }))
     for (const hand of hands) inHand.set(keyOf(hand.row), hand)

@@ -151,18 +151,19 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
       if (rooms.length === 0) return []
       const { rows } = await pool.query<Row>({
         name: 'schedule-claim',
+        // By ctid: no plan can turn that into a join that reads the whole table, as it would, since the limits are unknown to it.
         text: `with found as (
-                 select d.delivery from unnest($1::text[], $2::int[]) as room (webhook, n),
+                 select d.ctid from unnest($1::text[], $2::int[]) as room (webhook, n),
                  lateral (
-                   select delivery from scheduled_deliveries s
+                   select ctid from scheduled_deliveries s
                    where s.webhook = room.webhook and s.due_at <= clock_timestamp()
                      and (s.claimed_until is null or s.claimed_until < clock_timestamp())
                    order by s.due_at limit room.n for update skip locked
                  ) d
                  union all
-                 select d.delivery from unnest($1::text[], $2::int[]) as room (webhook, n),
+                 select d.ctid from unnest($1::text[], $2::int[]) as room (webhook, n),
                  lateral (
-                   select delivery from scheduled_deliveries s
+                   select ctid from scheduled_deliveries s
                    where s.webhook = room.webhook and s.due_at is null
                      and (s.claimed_until is null or s.claimed_until < clock_timestamp())
                    order by s.parked_at limit room.n for update skip locked
@@ -170,8 +171,8 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
                )
                update scheduled_deliveries mine
                set claimed_by = $3, claimed_until = clock_timestamp() + $4 * interval '1 ms'
-               from found where mine.delivery = found.delivery
-               returning mine.delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, parked_at`,
+               where mine.ctid = any (array(select ctid from found))
+               returning delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, parked_at`,
         values: [rooms.map((r) => r.webhook), literal(rooms.map((r) => r.count)), owner, claimMs],
       })
       return rows.map((row) => ({
