@@ -113,6 +113,7 @@ const postgres = await startEmbeddedPostgres({ dataDir: folder, log: silentLog }
 try {
   await migrate(postgres.url)
   const pool = createPool({ url: postgres.url, name: 'bench', max: 10, log: silentLog })
+  const readers = createPool({ url: postgres.url, name: 'bench readers', max: 6, log: silentLog, plansOnce: true })
   const store = postgresEventStore({ pool, log: silentLog, identity: 'bench', dayStreamMaxAgeSeconds: retentionSeconds })
   await events('Postgres', store)
   await store.close()
@@ -121,11 +122,11 @@ try {
   await messages('Postgres', bus)
   await bus.close()
   await leases.close()
-  const log = await postgresDeliveryLog({ pool, identity: 'bench', payloadsIn: 'bus', log: silentLog })
+  const log = await postgresDeliveryLog({ pool, readers, identity: 'bench', payloadsIn: 'bus', log: silentLog })
   await log.makeGeneration(1)
   await history('Postgres', log.generation(1))
   await log.close()
-  await pool.end()
+  await Promise.all([pool.end(), readers.end()])
 } finally {
   await postgres.stop()
   await rm(folder, { recursive: true, force: true })

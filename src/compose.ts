@@ -14,7 +14,7 @@ import { messageIndex } from './dispatch/message-index.ts'
 import { type Offsets, offsets } from './dispatch/offsets.ts'
 import { startReplaying } from './dispatch/replaying.ts'
 import { scheduleRetries } from './dispatch/retries.ts'
-import { openDatabase, openEngines, whenThere } from './engines.ts'
+import { type Database, openDatabase, openEngines, whenThere } from './engines.ts'
 import { families, type StreamName } from './events/streams.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
 import { backlogMetrics, healthReport } from './health.ts'
@@ -131,13 +131,15 @@ export async function compose(
     } = (await supervised?.assignment(signal)) ?? { processId: ulid(), dead: null }
     const database = await openDatabase({ ...config, DATABASE_URL: databaseUrl }, patience, { join: guest })
     started.push({ name: 'postgres', stop: database.stop })
-    const pool = (name: string, max: number) => {
-      const made = database.pool(name, max)
+    const pool = (...of: Parameters<Database['pool']>) => {
+      const [name] = of
+      const made = database.pool(...of)
       started.push({ name: `pool ${name}`, stop: () => made.end() })
       return made
     }
     // Writers, schedulers and readers do not wait for one another's connections.
     const [reads, writes, dispatch, projecting] = [pool('reads', 10), pool('writes', 6), pool('dispatch', 10), pool('projections', 8)]
+    const historyReads = pool('history', 6, { plansOnce: true })
     // On a Postgres of our own nobody else can hold anything: what a killed process left is free at once.
     if (database.isEmbedded && !guest) await freeHeld(reads, 'all')
     else if (dead !== null) await freeHeld(reads, dead)
@@ -157,7 +159,7 @@ export async function compose(
       log,
       leases,
       consumers: () => live.count('dispatcher'),
-      pools: { reads, writes, projecting },
+      pools: { reads, writes, projecting, history: historyReads },
       opened: (name, close) => started.push({ name, stop: close }),
     })
 

@@ -7,7 +7,7 @@ import { recordEngine } from './adapters/postgres/engines.ts'
 import { postgresEventStore } from './adapters/postgres/event-store.ts'
 import { postgresMessageBus } from './adapters/postgres/message-bus.ts'
 import { migrate } from './adapters/postgres/migrate.ts'
-import { createPool } from './adapters/postgres/pool.ts'
+import { createPool, type PoolOptions } from './adapters/postgres/pool.ts'
 import type { Config } from './config.ts'
 import type { Checkpoint } from './events/envelope.ts'
 import { codeOf, KolbakError } from './lib/errors.ts'
@@ -38,7 +38,7 @@ export interface Database {
   readonly isEmbedded: boolean
   readonly url: string
   /** A pool of connections; whoever asks for it ends it. */
-  pool(name: string, max: number): Pool
+  pool(name: string, max: number, options?: Pick<PoolOptions, 'plansOnce'>): Pool
   /** Stops the embedded Postgres; nothing to a given one. */
   stop(): Promise<void>
 }
@@ -64,7 +64,7 @@ export async function openDatabase(
   return {
     isEmbedded: embedded !== null,
     url,
-    pool: (name, max) => createPool({ url, name, max, log }),
+    pool: (name, max, options) => createPool({ url, name, max, log, ...options }),
     stop: async () => embedded?.stop(),
   }
 }
@@ -99,8 +99,8 @@ export interface EngineDeps {
   readonly leases: LeaseKeeper
   /** Live processes that consume. */
   readonly consumers: () => number
-  /** For small questions, for writers on the way of a message, and for projections. */
-  readonly pools: { readonly reads: Pool; readonly writes: Pool; readonly projecting: Pool }
+  /** For small questions, for writers on the way of a message, for projections, and for what is asked of the history. */
+  readonly pools: { readonly reads: Pool; readonly writes: Pool; readonly projecting: Pool; readonly history: Pool }
   /** Takes what has been opened, to be closed in the opposite order. */
   opened(name: string, close: () => Promise<void>): void
 }
@@ -174,6 +174,7 @@ export const onPostgres = {
   async history({ config, pools, log, opened }: EngineDeps) {
     const deliveryLog = await postgresDeliveryLog({
       pool: pools.projecting,
+      readers: pools.history,
       identity: await recordEngine(pools.reads, 'delivery_log', 'postgres'),
       // The rows of the Postgres bus are their own archive.
       payloadsIn: config.KAFKA_BROKERS === undefined ? 'bus' : 'own',

@@ -22,7 +22,7 @@ export async function onStopped<T>(config: Config, log: Log, work: (deps: Engine
     opened.push(leases.close)
     const deps: EngineDeps = {
       ...{ config, patience, log, leases, consumers: () => 1 },
-      pools: { reads: pool, writes: pool, projecting: pool },
+      pools: { reads: pool, writes: pool, projecting: pool, history: pool },
       opened: (_name, close) => opened.push(close),
     }
     return await work(deps, pool)

@@ -49,7 +49,7 @@ describe('the dispatcher', () => {
       cached: (owner) => (owner === erased ? undefined : world.keyring.cached(owner)),
       vault: (owner) => (owner === erased ? Promise.reject(new KeyDestroyed(owner)) : world.keyring.vault(owner)),
     }
-    const log = await postgresDeliveryLog({ pool: db.pool, identity: 'test', payloadsIn: 'own', log: silentLog })
+    const log = await postgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', payloadsIn: 'own', log: silentLog })
     deliveryLog = liveDeliveryLog({ log, pool: db.pool })
     const dueWake = wake()
     const projection = deliveries(log, async (sql, events) => {

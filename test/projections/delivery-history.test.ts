@@ -83,7 +83,7 @@ describe('the history of deliveries, built anew', function () {
     db = await freshDatabase()
     const { pool } = db
     store = postgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
-    deliveryLog = await postgresDeliveryLog({ pool, identity: 'test', payloadsIn: 'bus', log: silentLog })
+    deliveryLog = await postgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log: silentLog })
     readers = liveDeliveryLog({ log: deliveryLog, pool })
     leases = leaseKeeper({ pool, owner: 'one', leaseMs: 2_000, onError() {} })
     projection = over(deliveryLog)
@@ -265,7 +265,7 @@ describe('readers of the live history', () => {
   let deliveryLog: PostgresDeliveryLog
   beforeEach(async () => {
     db = await freshDatabase()
-    deliveryLog = await postgresDeliveryLog({ pool: db.pool, identity: 'test', payloadsIn: 'bus', log: silentLog })
+    deliveryLog = await postgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log: silentLog })
   })
   afterEach(async () => {
     await deliveryLog.close()

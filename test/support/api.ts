@@ -101,7 +101,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const store = postgresEventStore({ pool, log, identity: 'test', dayStreamMaxAgeSeconds: 30 * 86_400 })
   const leases = leaseKeeper({ pool, owner: randomUUID(), leaseMs: 10_000, onError })
   const bus = await postgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
-  const deliveryLog = await postgresDeliveryLog({ pool, identity: 'test', payloadsIn: 'bus', log })
+  const deliveryLog = await postgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log })
   const progress = projectionProgress()
   const schedule = async (...batch: Parameters<typeof scheduleRetries>) => void (await scheduleRetries(...batch))
   const streams = commandStreams(store, keyring)

@@ -10,6 +10,8 @@ import { silentLog } from '../../src/lib/log.ts'
 export interface TestDatabase {
   readonly url: string
   readonly pool: pg.Pool
+  /** One that plans once, as the service has it for what is asked of the history. */
+  readonly readers: pg.Pool
   drop(): Promise<void>
 }
 
@@ -53,11 +55,13 @@ export async function freshDatabase(): Promise<TestDatabase> {
   await withAdmin(postgres.url, (admin) => admin.query(`create database ${name} template ${template}`))
   const url = withName(postgres.url, name)
   const pool = createPool({ url, name: 'test', max: 20, log: silentLog })
+  const readers = createPool({ url, name: 'test readers', max: 6, log: silentLog, plansOnce: true })
   return {
     url,
     pool,
+    readers,
     async drop() {
-      await pool.end()
+      await Promise.all([pool.end(), readers.end()])
       await withAdmin(postgres.url, (admin) => admin.query(`drop database ${name} with (force)`))
     },
   }

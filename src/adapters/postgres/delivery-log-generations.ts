@@ -25,7 +25,7 @@ const schemaOf = (generation: number): string => {
 }
 const schemaPattern = /^delivery_history_(\d+)$/
 
-export function historyGenerations({ pool, log }: { pool: Pool; log: Log }): Generations {
+export function historyGenerations({ pool, readers, log }: { pool: Pool; readers: Pool; log: Log }): Generations {
   const opened = new Map<number, Generation>()
   const open = (generation: number): Generation => {
     const schema = schemaOf(generation)
@@ -34,7 +34,7 @@ export function historyGenerations({ pool, log }: { pool: Pool; log: Log }): Gen
       tables: [`${schema}.deliveries`, `${schema}.attempts`],
       onError: (error) => log.warn({ error, generation }, 'delivery_log.day_not_made_ahead'),
     })
-    return { days, history: { ...deliveryQueries(pool, schema), record: factWriter(pool, schema, days) } }
+    return { days, history: { ...deliveryQueries(readers, schema), record: factWriter(pool, schema, days) } }
   }
   const cached = (generation: number): Generation => {
     const found = opened.get(generation) ?? open(generation)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Pool } from 'pg'
+import type { Pool, QueryResultRow } from 'pg'
 import { isRequest } from '../../events/delivery.ts'
 import {
   type Attempt,
@@ -25,7 +25,7 @@ const listed = ({ eventId, durationMs, response, ...delivery }: ListRow): Listed
   return { ...delivery, request: isRequest(type) ? { eventId, chain, attempt, type, time, code, durationMs, reason, response } : null }
 }
 
-/** The first and the last time say which days need no look: planning for those of a month takes longer than the rest (measured: 4 ms). */
+/** The first and the last time say which days need no look. */
 const arraysOf = (keys: readonly DeliveryKey[]) => {
   const sorted = keys.map((key) => key.acceptedAt).sort()
   return {
@@ -42,16 +42,22 @@ const limits = [21, 51, 101]
 const nearMs = 2 * 86_400_000
 
 /**
- * The readers of the history whose tables stand in a schema. Those of known keys are not named: so Postgres plans each for the values at hand, leaves out
- * the days that they exclude, and knows how large the newest day is by now. Pages are prepared, a statement for each set of conditions.
+ * The readers of the history whose tables stand in a schema. All is prepared, a list for each set of its conditions, and written so that one plan serves all
+ * values: a probe of an index for each key, and bounds on accepted_at by which days are left out when it runs.
  */
 export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
-  const list = async ({ where, values, order, limit }: ListQuery): Promise<ListedDelivery[]> => {
-    // Of a parameter Postgres expects a tenth of all rows, and plans anew each time.
-    const read = limits.find((one) => one >= limit) ?? limit
-    const text = `select ${listColumns} from ${schema}.deliveries d where ${where} order by ${order} limit ${read}`
+  const ask = async <R extends QueryResultRow>(text: string, values: readonly unknown[]): Promise<R[]> => {
     const name = `deliveries-${createHash('sha1').update(text).digest('hex')}`
-    const { rows } = await pool.query<ListRow>({ name, text, values: [...values] })
+    const { rows } = await pool.query<R>({ name, text, values: [...values] })
+    return rows
+  }
+  const list = async ({ where, values, order, limit }: ListQuery): Promise<ListedDelivery[]> => {
+    // Of a parameter Postgres expects a tenth of all rows.
+    const read = limits.find((one) => one >= limit) ?? limit
+    const rows = await ask<ListRow>(
+      `select ${listColumns} from ${schema}.deliveries d where ${where} order by ${order} limit ${read}`,
+      values,
+    )
     return rows.slice(0, limit).map(listed)
   }
   return {
@@ -59,7 +65,7 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
       if (keys.length === 0) return []
       const { webhooks, times, deliveries, first, last } = arraysOf(keys)
       // Lateral with a limit: one index probe each, which no plan can turn into a join that reads whole days.
-      const { rows } = await pool.query<Delivery & { nth: bigint }>(
+      const rows = await ask<Delivery & { nth: bigint }>(
         `select k.nth, ${deliveryColumns}
          from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
          cross join lateral (
@@ -73,20 +79,20 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
     },
     async attempts(keys) {
       if (keys.length === 0) return []
-      const { webhooks, deliveries, first, last } = arraysOf(keys)
+      const { webhooks, times, deliveries, first, last } = arraysOf(keys)
       const known = keys.every(({ request }) => request !== undefined)
-      const requests = (table: string, more = '') =>
-        `select delivery, event_id, chain, attempt, type, time, code, duration_ms, reason, response from ${schema}.${table}
-         where delivery = any ($1::uuid[]) and accepted_at between $2 and $3 ${more}`
-      const states = `union all ${requests('deliveries', `and webhook = any ($5::text[]) and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')`)}`
-      const { rows } = await pool.query<Attempt & Pick<DeliveryKey, 'delivery'>>(
-        `select delivery, ${attemptColumns}
-         from (
-           select *, row_number() over (partition by delivery order by time desc, chain desc, attempt desc, event_id desc) as nth
-           from (${requests('attempts')} ${known ? '' : states}) as requests
-         ) as counted
-         where nth <= $4`,
-        [deliveries, first, last, maxAttempts, ...(known ? [] : [webhooks])],
+      const requests = (table: string, more: string) =>
+        `select ${attemptColumns} from ${schema}.${table}
+         where delivery = k.delivery and accepted_at = k.accepted_at and accepted_at between $4 and $5 ${more}`
+      const states = `union all ${requests('deliveries', `and webhook = k.webhook and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')`)}`
+      const rows = await ask<Attempt & Pick<DeliveryKey, 'delivery'>>(
+        `select k.delivery, request.*
+         from unnest($1::text[], $2::timestamptz[], $3::uuid[]) as k (webhook, accepted_at, delivery)
+         cross join lateral (
+           select * from (${requests('attempts', '')} ${known ? '' : states}) as of_delivery
+           order by time desc, chain desc, attempt desc, "eventId" desc limit ${maxAttempts}
+         ) as request`,
+        [webhooks, times, deliveries, first, last],
       )
       const found = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
       for (const { delivery, ...attempt } of rows) {
@@ -99,10 +105,10 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
     },
     async find(tenant, delivery) {
       if (!uuid.test(delivery)) return null
-      const { rows } = await pool.query<Delivery>(
-        `select ${deliveryColumns} from ${schema}.deliveries d where delivery = $1 and tenant = $2`,
-        [delivery, tenant],
-      )
+      const rows = await ask<Delivery>(`select ${deliveryColumns} from ${schema}.deliveries d where delivery = $1 and tenant = $2`, [
+        delivery,
+        tenant,
+      ])
       return rows[0] ?? null
     },
     async history(webhook, { tenant, status, since, until, after, limit }) {

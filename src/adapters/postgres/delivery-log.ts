@@ -8,6 +8,8 @@ import { busPayloads, ownPayloads } from './delivery-log-payloads.ts'
 
 export interface PostgresDeliveryLogOptions {
   readonly pool: Pool
+  /** For what is asked of the history: best one that plans once. */
+  readonly readers: Pool
   readonly identity: string
   /** `bus`: the rows of the Postgres bus, in this same database, are the archive; `own`: a table of this log's. */
   readonly payloadsIn: 'bus' | 'own'
@@ -20,8 +22,8 @@ export interface PostgresDeliveryLog extends DeliveryLog {
 
 /** Payload archive and delivery history as tables of Postgres, partitioned by the day on which the message was accepted. */
 export async function postgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
-  const { pool, identity, payloadsIn, log } = options
-  const generations = historyGenerations({ pool, log })
+  const { pool, readers, identity, payloadsIn, log } = options
+  const generations = historyGenerations({ pool, readers, log })
   const payloadDays = dayPartitions({
     pool,
     tables: payloadsIn === 'own' ? ['payloads'] : [],

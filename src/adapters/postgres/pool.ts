@@ -21,10 +21,15 @@ export interface PoolOptions {
   readonly log: Log
   /** A statement that takes longer is cancelled. Default 30 s. */
   readonly statementTimeoutMs?: number
+  /**
+   * Statements that have a name are planned once for all values, as look-ups by index whatever the statistics say at that moment: for those that need
+   * no other plan and touch many partitions, for which planning takes longer than the rest. Default false.
+   */
+  readonly plansOnce?: boolean
 }
 
 /** A pool whose connections keep to these rules: durable commits, no transaction left open by a lost client. */
-export function createPool({ url, name, max, log, statementTimeoutMs = 30_000 }: PoolOptions): pg.Pool {
+export function createPool({ url, name, max, log, statementTimeoutMs = 30_000, plansOnce = false }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max,
@@ -42,6 +47,7 @@ export function createPool({ url, name, max, log, statementTimeoutMs = 30_000 }:
       'tcp_keepalives_count=3',
       'timezone=UTC',
       'jit=off',
+      ...(plansOnce ? ['plan_cache_mode=force_generic_plan', 'enable_seqscan=off', 'enable_bitmapscan=off'] : []),
     ]
       .map((setting) => `-c ${setting}`)
       .join(' '),
