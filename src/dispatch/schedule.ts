@@ -168,11 +168,13 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
                      and (s.claimed_until is null or s.claimed_until < clock_timestamp())
                    order by s.parked_at limit room.n for update skip locked
                  ) d
-               )
+               ), claimed as (
                update scheduled_deliveries mine
                set claimed_by = $3, claimed_until = clock_timestamp() + $4 * interval '1 ms'
                where mine.ctid = any (array(select ctid from found))
-               returning delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, parked_at`,
+               returning ${columns}, due_at, parked_at
+               )
+               select ${columns}, parked_at from claimed order by due_at, parked_at`,
         values: [rooms.map((r) => r.webhook), literal(rooms.map((r) => r.count)), owner, claimMs],
       })
       return rows.map((row) => ({

@@ -99,7 +99,7 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
 
   const follow = async (signal: AbortSignal): Promise<void> => {
     const start = await readState(pool, name, build)
-    if (start === null) return stopping.abort() // dropped: whoever started this finds out at the next look
+    if (start === null) return stopping.abort() // whoever started this finds out at the next look
     let wanted = start.isLive ? null : await store.head(families)
     let wasLive = start.isLive
     const settle = async (taken: BuildState): Promise<BuildState> => {

@@ -11,7 +11,7 @@ import type { Projection } from './projection.ts'
  *
  * With `copies` the build then goes on where the live one stood, also where it was ahead, and has its quarantined streams
  * set aside too: what the live one has not applied is still to happen. And `catchUp` is always asked, since the live one's
- * copy may hold more than its checkpoint says: it is to go to whatever has been appended by then (`waitWhileSwitching`).
+ * copy may hold more than its checkpoint says: it is to go to whatever has been appended by then (`isLiveAfterSwitching`).
  *
  * Locks on views are waited for less long than Postgres takes to look for deadlocks: a reader of two views and the switch
  * may stand in each other's way, and it must be the switch that gives up (55P03, tried again) and not the reader.
@@ -61,8 +61,15 @@ export async function goLive(
 }
 
 /**
- * Resolves when no build of the projection is about to go live. Asked before a live build writes a batch to its copy: the
- * batch was then read before any later switch began, and the next build has it too by the end of that.
+ * Resolves when no build of the projection is about to go live, and answers whether this one is still the live one. Asked before a live build
+ * writes a batch to its copy: the batch was then read before any later switch began, and the next build has it too by the end of that. What was read
+ * during a switch must not be written to a copy that has lost its place: who reads it then, having asked just before, would see more than later.
  */
-export const waitWhileSwitching = (pool: Pool, name: string) =>
-  pool.query('select pg_advisory_xact_lock_shared(hashtextextended($1, 0))', [lockName(name)])
+export async function isLiveAfterSwitching(pool: Pool, name: string, build: number): Promise<boolean> {
+  await pool.query('select pg_advisory_xact_lock_shared(hashtextextended($1, 0))', [lockName(name)])
+  // A statement of its own: what the first one sees is from before it had the lock.
+  const [row] = await sqlOn(pool)<{
+    isLive: boolean
+  }>`select is_live as "isLive" from projections where name = ${name} and build = ${build}`
+  return row?.isLive === true
+}

@@ -7,7 +7,7 @@ import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 import { schemaOf } from './builds.ts'
 import { isEngineError, isEventError, isolate, type Poison, without } from './faults.ts'
-import { waitWhileSwitching } from './go-live.ts'
+import { isLiveAfterSwitching } from './go-live.ts'
 import type { OfBuild, Projection } from './projection.ts'
 
 /** What a runner believes of its build; compared with the row before anything is written. */
@@ -28,12 +28,13 @@ export class BuildMoved extends Error {
   }
 }
 
-/** The state of a build from one snapshot, or null when it is gone. */
+/** The state of a build from one snapshot, or null when it is gone, or another one has taken its place. */
 export async function readState(pool: Pool, name: string, build: number): Promise<BuildState | null> {
   const [row] = await sqlOn(pool)<Omit<BuildState, 'quarantined'> & { streams: StreamName[] }>`
     select build, is_live as "isLive", checkpoint, lifted,
       array(select stream from quarantined_streams where projection = ${name} and build = ${build}) as streams
-    from projections where name = ${name} and build = ${build}`
+    from projections where name = ${name} and build = ${build}
+      and not exists (select from projections where name = ${name} and build > ${build} and is_live)`
   if (row === undefined) return null
   const { streams, ...state } = row
   return { ...state, quarantined: new Set(streams) }
@@ -87,7 +88,8 @@ export async function takeBatch(
   const prepare = async (events: readonly RecordedEvent[]) => projection.prepare?.(events, state)
   let refused: Poison[] = []
   if (free.length > 0) {
-    if (state.isLive && projection.copies !== undefined) await waitWhileSwitching(pool, name)
+    if (state.isLive && projection.copies !== undefined && !(await isLiveAfterSwitching(pool, name, build)))
+      throw new BuildMoved(name, build)
     if (isolating) refused = await isolate(prepare, free, isEventError)
     else await prepare(free)
   }

@@ -7,7 +7,7 @@ import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import type { Delivery, DeliveryLog } from '../../src/ports/delivery-log.ts'
-import { installProjections, listBuilds, rebuild } from '../../src/projections/builds.ts'
+import { installProjections, listBuilds, lockBuilds, rebuild } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
 import { type LiveDeliveryLog, liveDeliveryLog } from '../../src/projections/live-history.ts'
 import type { Projection } from '../../src/projections/projection.ts'
@@ -179,6 +179,42 @@ describe('the history of deliveries, built anew', function () {
     expect(well.filter((row) => row.webhook !== busy)).to.deep.equal(failing)
     expect(well.filter((row) => row.webhook === busy).map((row) => row.failures)).to.deep.equal([sent])
     expect(await generations()).to.deep.equal(['delivery_history', 'delivery_history_3'])
+  })
+
+  it('is not written to any more once another build has taken its place, also where a batch waited for that', async () => {
+    const webhook = ulid() as WebhookId
+    const written: number[] = []
+    const told = (generation: number) => {
+      const history = deliveryLog.generation(generation)
+      return {
+        ...history,
+        async record(facts: Parameters<typeof history.record>[0]) {
+          if (facts.some((fact) => fact.webhook === webhook)) written.push(generation)
+          await history.record(facts)
+        },
+      }
+    }
+    run(over({ ...deliveryLog, generation: told }))
+    await reached()
+    const client = await db.pool.connect()
+    try {
+      await client.query('begin')
+      await lockBuilds(client, 'deliveries')
+      events.routed([webhook])
+      await events.flush()
+      await waitFor(async () => (await rowsOf(`select from pg_locks where locktype = 'advisory' and not granted`)).length > 0)
+      await deliveryLog.makeGeneration(2)
+      await client.query(`update projections set is_live = false where name = 'deliveries'`)
+      await client.query(
+        `insert into projections (name, build, version, is_live) select name, 2, version, true from projections where name = 'deliveries'`,
+      )
+      await client.query('commit')
+    } finally {
+      client.release()
+    }
+    await switched(2)
+    await waitFor(async () => (await readers.history(webhook, { tenant, limit: 1 })).length === 1)
+    expect(new Set(written)).to.deep.equal(new Set([2]))
   })
 
   it('goes on by another runner where one ended, in the middle of a batch', async () => {
