@@ -125,7 +125,8 @@ export function router(deps: RouteDeps): Router {
       log.error({ error, message: incoming.message.id, place: incoming.place }, 'message.failed')
       one(false) // its offset stays: it comes again
     }
-    appendRouted(incoming, row).then(() => one(true), failed)
+    // Behind the requests, which somebody waits for.
+    setImmediate(() => void appendRouted(incoming, row).then(() => one(true), failed))
     const origin = {
       fromTable: false,
       parkedAt: null,

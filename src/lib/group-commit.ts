@@ -110,8 +110,8 @@ export function groupCommit<I, R>(options: GroupCommitOptions<I, R>): GroupCommi
         if (!patient) impatient = true
         if (scheduled) return
         scheduled = true
-        // After the microtasks of this turn: items that are added together are written together.
-        setImmediate(() => {
+        // Items that are added together are written together; one alone does not wait for the loop to turn.
+        queueMicrotask(() => {
           scheduled = false
           consider()
         })
