@@ -126,7 +126,9 @@ export function router(deps: RouteDeps): Router {
       one(false) // its offset stays: it comes again
     }
     // Behind the requests, which somebody waits for.
-    setImmediate(() => void appendRouted(incoming, row).then(() => one(true), failed))
+    setImmediate(() => {
+      appendRouted(incoming, row).then(() => one(true), failed)
+    })
     const origin = {
       fromTable: false,
       parkedAt: null,

@@ -86,6 +86,7 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
     'select checkpoint, lifted, is_live as "isLive" from projections',
     ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }],
   ],
+  ['select is_live as "isLive" from projections', ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }]],
   ['select pg_advisory_xact_lock_shared', () => []],
   [
     'insert into message_rejections',
