@@ -125,6 +125,12 @@ export function pipeline(
       quota = 'requests',
     } = route
     const duration = durations.labels({ operation })
+    const counted = new Map<number, { inc(): void }>()
+    const count = (status: number) => {
+      const known = counted.get(status) ?? requests.labels({ operation, status })
+      counted.set(status, known)
+      known.inc()
+    }
 
     return async (req, res, params) => {
       const started = performance.now()
@@ -162,7 +168,7 @@ export function pipeline(
         if (answer.stream !== undefined) answer = { ...answer, stream: { ...answer.stream, chunks: await begun(answer.stream.chunks) } }
       } catch (error) {
         if (error instanceof CallerGone) {
-          requests.inc({ operation, status: hungUp })
+          count(hungUp)
           log.debug({ request_id: requestId, operation, status: hungUp }, 'http.request')
           return
         }
@@ -185,7 +191,7 @@ export function pipeline(
         })
       const { status } = answer
       const ms = performance.now() - started
-      requests.inc({ operation, status })
+      count(status)
       duration.observe(ms / 1_000)
       log[quiet && status < 400 ? 'debug' : 'info'](
         {

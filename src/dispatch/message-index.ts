@@ -83,6 +83,9 @@ const fromRow = (row: Row): IndexedMessage => ({
 const keyOf = (m: { tenant: string; message: string }) => `${m.tenant}/${m.message}`
 const columns = 'tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at'
 const batch = 1_000
+const separator = '\u001e'
+/** The first eight parameters as arrays. A text without anything in it is none: a lone message that nobody wants. */
+const splitTexts = Array.from({ length: 8 }, (_, i) => `string_to_array($${i + 1}, e'\\x1e')`).join(', ')
 
 export function messageIndex(pool: Pool): MessageIndex {
   const stored: MessageIndex['stored'] = async (messages) => {
@@ -102,15 +105,16 @@ export function messageIndex(pool: Pool): MessageIndex {
     if (messages.length === 0) return []
     // One order everywhere: statements that touch the same keys in different orders deadlock.
     const order = messages.map((_, i) => i).sort((a, b) => (keyOf(messages[a]!) < keyOf(messages[b]!) ? -1 : 1))
-    const column = (of: (m: IndexedMessage) => string) => order.map((i) => of(messages[i]!))
+    // None of them holds the separator: they are names, times and places that were checked when they came in. Arrays of text cost twice as much.
+    const column = (of: (m: IndexedMessage) => string) => order.map((i) => of(messages[i]!)).join(separator)
     const { rows } = await pool.query<{ is_current: boolean; places: Place[] }>({
       name: 'message-index-claim',
       text: `with webhooks as materialized (
                select $9::text is null or $9 = (select cursor from (${liveChangeCursor}) as live) as is_current
              ), claimed as (
                insert into message_index (${columns})
-               select tenant, message, fingerprint, place, event, accepted_at, string_to_array(webhooks, ','), matched_at
-               from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+               select tenant, message, fingerprint, place, event, accepted_at::timestamptz, string_to_array(coalesce(webhooks, ''), ','), matched_at
+               from unnest(${splitTexts})
                  as new (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
                where (select is_current from webhooks)
                on conflict (tenant, message) do nothing

@@ -37,6 +37,7 @@ export interface Sender {
 /** Read of an answer before it is cut, and kept of it. */
 const readBytes = 64 * 1024
 const keptBytes = 4 * 1024
+const rememberedUrls = 10_000
 
 class AddressRefused extends Error {
   readonly code = 'address_refused'
@@ -80,15 +81,26 @@ export function sender(options: {
     pools.set(origin, pool)
     return pool
   }
+  /** What of a URL goes where; null where it is none. Parsed once and not for each request. */
+  const targets = new LRUCache<string, { readonly origin: string; readonly path: string }>({ max: rememberedUrls })
+  const targetOf = (url: string) => {
+    const known = targets.get(url)
+    if (known !== undefined) return known
+    if (!URL.canParse(url)) return null
+    const { origin, pathname, search } = new URL(url)
+    const target = { origin, path: pathname + search }
+    targets.set(url, target)
+    return target
+  }
   return {
     post(url, headers, body) {
       const started = performance.now()
       return new Promise((resolve) => {
-        if (!URL.canParse(url)) {
+        const target = targetOf(url)
+        if (target === null) {
           resolve({ code: null, durationMs: 0, reason: 'invalid_url', body: Buffer.alloc(0), retryAfter: undefined })
           return
         }
-        const target = new URL(url)
         let code: number | null = null
         let retryAfter: string | undefined
         let read = 0
@@ -110,7 +122,7 @@ export function sender(options: {
         const timer = setTimeout(() => cut('timeout'), requestTimeoutMs)
         poolOf(target.origin).dispatch(
           {
-            path: target.pathname + target.search,
+            path: target.path,
             method: 'POST',
             headers: { 'user-agent': userAgent, 'content-type': 'application/json', ...headers },
             body,

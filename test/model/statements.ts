@@ -8,7 +8,7 @@ import { applyWebhookEvent } from './webhook-model.ts'
 
 const claimIndex: Run = (tables, { values }) => {
   const { index } = tables
-  const columns = values.slice(0, 8) as unknown as string[][]
+  const columns = values.slice(0, 8).map((texts) => String(texts).split('\u001e'))
   const matchedAt = values[8] as unknown as string | undefined
   if (matchedAt !== undefined && matchedAt !== liveCursor(tables).cursor) return [{ is_current: false, places: [] }]
   const places = columns[0]!.flatMap((_, i) => {
