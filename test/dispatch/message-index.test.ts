@@ -47,6 +47,8 @@ describe('the message index', () => {
   it('keeps a message that nobody wants, and one that thousands want', async () => {
     const wanted = Array.from({ length: 3_000 }, (_, i) => String(i).padStart(26, '0') as WebhookId)
     await index.claim([message('none', 'b/0/5/0', { webhooks: [] }), message('many', 'b/0/5/1', { webhooks: wanted })])
+    await index.claim([message('lone', 'b/0/6/0', { webhooks: [] })])
+    expect((await index.stored([message('lone', '')]))[0]?.webhooks).to.deep.equal([])
     const [none, many] = await index.stored([message('none', ''), message('many', '')])
     expect(none?.webhooks).to.deep.equal([])
     expect(many?.webhooks).to.deep.equal(wanted)
