@@ -67,7 +67,7 @@ export const variables = {
   KOLBAK_CONNECT_TIMEOUT_MS: integer('To connect to a receiver.', 5_000, { min: 1 }),
   KOLBAK_REQUEST_TIMEOUT_MS: integer("For a receiver's whole answer.", 15_000, { min: 1 }),
   KOLBAK_MAX_IN_FLIGHT: integer('Requests under way at once, per dispatcher.', 256, { min: 1, max: 10_000 }),
-  KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer('Requests under way at once to one webhook, over all dispatchers.', 10, {
+  KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer('Requests under way at once to one webhook, over all dispatchers; each may have one.', 10, {
     min: 1,
     max: 10_000,
   }),

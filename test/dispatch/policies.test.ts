@@ -13,8 +13,8 @@ describe('classifying an answer', () => {
     const permanent = Array.from({ length: 400 }, (_, i) => 300 + i - 0).filter((code) => classify(code) === 'permanent')
     expect(permanent).to.deep.equal([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
   })
-  it('takes redirects, 401, 403, 404, 429 and no answer at all as transient', () => {
-    for (const code of [301, 302, 307, 401, 403, 404, 408, 429, 500, 502, 503, 504, null])
+  it('takes redirects, 401, 403, 404, 425, 429 and no answer at all as transient', () => {
+    for (const code of [301, 302, 307, 401, 403, 404, 408, 425, 429, 500, 502, 503, 504, null])
       expect(classify(code), String(code)).to.equal('transient')
   })
 })
