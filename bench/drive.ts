@@ -3,6 +3,7 @@ import { json, type Kolbak } from './kolbak.ts'
 import { costOf, lineOf, postgresPids, start } from './processes.ts'
 import type { Produced, Work } from './producers.ts'
 import type { Received } from './receiver.ts'
+import { settlingMs } from './scenarios.ts'
 
 export interface Result {
   readonly accepted: number
@@ -42,7 +43,7 @@ export const targetOf = ({ url, dataDir, pids, database }: Kolbak): Target => ({
 
 /** Drives one load at a target until what is due has arrived, or nothing more does for a while. */
 export async function drive(target: Target, receiverUrl: string, work: Omit<Work, 'url'>, copies: number): Promise<Result> {
-  await json(`${receiverUrl}/reset`)
+  await json(`${receiverUrl}/reset?settling=${settlingMs(work)}`)
   const costs = async () => ({
     own: await costOf(await target.pids()),
     pg: await costOf(await postgresPids(target.dataDir)),

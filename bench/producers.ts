@@ -1,5 +1,6 @@
 // Producers in a process of their own: node bench/producers.ts '<JSON of Work>'. Prints one line of JSON.
 import { Pool } from 'undici'
+import { settlingMs } from './scenarios.ts'
 
 export interface Work {
   readonly url: string
@@ -51,7 +52,7 @@ async function post(due: number): Promise<void> {
     await body.dump()
     if (statusCode !== 202) throw new Error(String(statusCode))
     accepted += work.batch
-    latencies.push(performance.now() - due)
+    if (due >= settled) latencies.push(performance.now() - due)
   } catch (error) {
     const why = (error as Error).message
     failures.set(why, (failures.get(why) ?? 0) + 1)
@@ -60,6 +61,7 @@ async function post(due: number): Promise<void> {
 
 const began = performance.now()
 const end = began + work.seconds * 1_000
+const settled = began + settlingMs(work)
 if (work.perSecond > 0) {
   const posts: Promise<void>[] = []
   for (let n = 0; ; n++) {

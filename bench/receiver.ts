@@ -1,5 +1,5 @@
 // A receiver in a process of its own. POST /hook answers 200, /failing 503 once in ten, /hanging never. GET tells what came to
-// /hook; GET /reset forgets it. Prints its origin on the first line.
+// /hook; GET /reset?settling=<ms> forgets it, and counts no times of what was sent so soon after the first. Prints its origin on the first line.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -17,6 +17,8 @@ let seen = new Set<string>()
 let deliveries = 0
 let latencies: number[] = []
 let failing = 0
+let settling = 0
+let first = Number.NaN
 
 const server = createServer((request, response) => {
   const { url = '' } = request
@@ -25,7 +27,9 @@ const server = createServer((request, response) => {
     const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
     const received: Received = { deliveries, messages: seen.size, p50: at(0.5), p95: at(0.95), p99: at(0.99) }
     response.end(JSON.stringify(received))
-    if (url === '/reset') {
+    if (url.startsWith('/reset')) {
+      settling = Number(url.split('=')[1] ?? 0)
+      first = Number.NaN
       seen = new Set()
       deliveries = 0
       latencies = []
@@ -42,7 +46,9 @@ const server = createServer((request, response) => {
     if (seen.has(key)) return
     seen.add(key)
     const sent = Number(id.split('_')[1]) / 1_000
-    if (Number.isFinite(sent)) latencies.push(performance.timeOrigin + performance.now() - sent)
+    if (!Number.isFinite(sent)) return
+    if (Number.isNaN(first)) first = sent
+    if (sent - first >= settling) latencies.push(performance.timeOrigin + performance.now() - sent)
   })
   request.resume()
 })

@@ -31,12 +31,15 @@ const chosen = options.scenarios.split(',').map((name) => {
 const seconds = Number(options.seconds)
 const bytes = Number(options.bytes)
 const engines = options.engines.split(',').filter((name) => name !== '') as Engine[]
+/** Of either, whatever is measured then: code that has run a few hundred times is not yet what it is after a minute. */
+const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: 10 }
+
 async function onKolbak(receiverUrl: string, scenario: Scenario, variables: Record<string, string> = {}): Promise<Result> {
   const kolbak = await startKolbak(receiverUrl, scenario, { profile: options.profile, variables })
   try {
     const target = targetOf(kolbak)
     const { tokens, events, copies } = kolbak
-    await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds: 2, bytes }, copies) // warm
+    await drive(target, receiverUrl, { ...warmUp, tokens, events, bytes }, copies)
     return await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds, bytes }, copies)
   } finally {
     await kolbak.stop()
@@ -50,7 +53,7 @@ async function onFloor(receiverUrl: string, work: Scenario['work']): Promise<Res
     const url = await lineOf(floor, (line) => line)
     const target: Target = { url, dataDir, pids: async () => [floor.pid ?? 0], commits: async () => -1 }
     const load = { ...work, tokens: [''], events: ['bench.w0'], bytes }
-    await drive(target, receiverUrl, { ...load, seconds: 2 }, 1)
+    await drive(target, receiverUrl, { ...load, ...warmUp }, 1)
     const result = await drive(target, receiverUrl, { ...load, seconds }, 1)
     await stop(floor)
     return result

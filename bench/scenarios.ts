@@ -1,5 +1,8 @@
 import type { Work } from './producers.ts'
 
+/** So much of a load has no part in its percentiles, in ms: the producers are a process of their own, whose code is cold at first. */
+export const settlingMs = ({ seconds }: Pick<Work, 'seconds'>): number => Math.min(3_000, seconds * 250)
+
 /** A load, and who gets it. */
 export interface Scenario {
   readonly what: string
