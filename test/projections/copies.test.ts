@@ -139,7 +139,8 @@ describe('builds of a projection whose rows stand elsewhere', () => {
     const isLive = await goLive(db.pool, projection, 2, async (to) => {
       run()
       ;[held] = await append(1)
-      const waiting = `select 1 from pg_locks where locktype = 'advisory' and not granted`
+      // The live one: the other may wait for its turn to take the live one's place, which is another lock.
+      const waiting = `select 1 from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and not granted`
       await waitFor(async () => (await db.pool.query(waiting)).rowCount === 1)
       expect([...copies.get(1)!]).to.deep.equal([first])
       await db.pool.query('update projections set checkpoint = $1 where build = 2', [to])

@@ -202,7 +202,9 @@ describe('the history of deliveries, built anew', function () {
       await lockBuilds(client, 'deliveries')
       events.routed([webhook])
       await events.flush()
-      await waitFor(async () => (await rowsOf(`select from pg_locks where locktype = 'advisory' and not granted`)).length > 0)
+      await waitFor(
+        async () => (await rowsOf(`select from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and not granted`)).length > 0,
+      )
       await deliveryLog.makeGeneration(2)
       await client.query(`update projections set is_live = false where name = 'deliveries'`)
       await client.query(
