@@ -1,5 +1,5 @@
 import { endsChain } from '../events/delivery.ts'
-import type { TenantId, WebhookId } from '../events/ids.ts'
+import type { WebhookId } from '../events/ids.ts'
 import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
@@ -28,13 +28,18 @@ export interface DueDeps {
 
 /** Webhooks looked at in one round; the next begins after the last. */
 const webhooksPerRound = 500
-/** Rows in hand at once. */
+/** Rows in hand at once: in equal parts of the tenants that wait, and of each tenant of its webhooks, so that nobody's rows stand in front of what others are owed. */
 const mostInHand = 2_000
-/** Of them of one tenant, so that its parked rows never stand in front of what others are owed. */
+/** Of one tenant, also where no other waits. */
 const mostOfTenant = 500
 /** Rows claimed in one round. */
 const rowsPerRound = 500
 
+function counts<K>(keys: readonly K[]): Map<K, number> {
+  const found = new Map<K, number>()
+  for (const key of keys) found.set(key, (found.get(key) ?? 0) + 1)
+  return found
+}
 const keyOf = ({ delivery, chain, attempt }: Owed) => `${delivery}/${chain}/${attempt}`
 
 /** What the state of a delivery says of a claimed row: is its attempt over already? */
@@ -60,18 +65,27 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     let left = Math.min(rowsPerRound, mostInHand - inHand.size)
     let last = ''
     const rooms: { webhook: WebhookId; count: number }[] = []
-    const ofTenant = new Map<TenantId, number>()
-    for (const { row } of inHand.values()) ofTenant.set(row.tenant, (ofTenant.get(row.tenant) ?? 0) + 1)
+    /** In hand. */
+    const held = counts([...inHand.values()].flatMap(({ row }) => [row.tenant, row.webhook]))
+    // An unknown webhook's rows and a suspended tenant's wait: they are not theirs to lose.
+    const tenantOf = (webhook: WebhookId) => {
+      const tenant = copy.get(webhook)?.tenant
+      return tenant === undefined || copy.isSuspended(tenant) ? undefined : tenant
+    }
+    const webhooksOf = counts(
+      waiting.map(({ webhook, claimable }) => (claimable ? tenantOf(webhook) : undefined)).filter((tenant) => tenant !== undefined),
+    )
+    const perTenant = Math.min(mostOfTenant, Math.ceil(mostInHand / Math.max(1, webhooksOf.size)))
     for (const { webhook, claimable } of waiting) {
       if (left <= 0) break
       last = webhook
-      const target = copy.get(webhook)
-      // An unknown webhook's rows and a suspended tenant's wait: they are not theirs to lose.
-      if (!claimable || target === undefined || copy.isSuspended(target.tenant)) continue
-      const held = ofTenant.get(target.tenant) ?? 0
-      const count = Math.min(left, mostOfTenant - held, slots.room(webhook, target.tenant))
+      const tenant = tenantOf(webhook)
+      if (!claimable || tenant === undefined) continue
+      const perWebhook = Math.ceil(perTenant / (webhooksOf.get(tenant) ?? 1))
+      const [ofTenant, ofWebhook] = [held.get(tenant) ?? 0, held.get(webhook) ?? 0]
+      const count = Math.min(left, perTenant - ofTenant, perWebhook - ofWebhook, slots.room(webhook, tenant))
       if (count <= 0) continue
-      ofTenant.set(target.tenant, held + count)
+      held.set(tenant, ofTenant + count)
       rooms.push({ webhook, count })
       left -= count
     }
@@ -128,7 +142,8 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     const hands = rows.map((row): InHand => ({ row, until: asked + claimMs }))
     for (const hand of hands) inHand.set(keyOf(hand.row), hand)
     try {
-      const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.payloads(rows)])
+      // What a row was matched with, perhaps by another process, this one's copy must have too: the look begins after the claim.
+      const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.payloads(rows), copy.refresh()])
       rows.forEach((row, i) => void one(row, states[i] ?? null, bodies[i] ?? null, hands[i]!))
     } catch (error) {
       for (const { row } of hands) inHand.delete(keyOf(row))

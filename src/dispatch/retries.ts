@@ -29,6 +29,11 @@ export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]
     // An end of the same batch stands above what failed before it in its chain, or in an earlier one.
     .filter((event) => (ends.get(event.data.delivery) ?? 0) < event.data.chain)
     .sort((a, b) => (a.data.delivery < b.data.delivery ? -1 : 1))
+  const over = [...ends.keys()].sort()
+  // Two statements on the same rows as those of others, which lock theirs in the order of ids: all of them first.
+  if (rows.length > 0 && over.length > 0)
+    await sql`select delivery from scheduled_deliveries where delivery = any (${[...rows.map((e) => e.data.delivery), ...over]}::uuid[])
+      order by delivery for update`
   if (rows.length > 0)
     await sql`insert into scheduled_deliveries as mine
         (delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, due_at)
@@ -44,7 +49,6 @@ export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]
       on conflict (delivery) do update set chain = excluded.chain, attempt = excluded.attempt, due_at = excluded.due_at,
         parked_at = null, claimed_by = null, claimed_until = null
       where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)`
-  const over = [...ends.keys()].sort()
   if (over.length > 0)
     await sql`delete from scheduled_deliveries mine
       using unnest(${over}::uuid[], ${over.map((delivery) => ends.get(delivery))}::int[]) as over (delivery, chain)

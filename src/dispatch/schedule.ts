@@ -105,6 +105,18 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
       return items.map(() => undefined)
     },
   })
+  const releasing: GroupCommit<Owed, void> = groupCommit({
+    isPoison: isDataError,
+    async write(items) {
+      await pool.query({
+        name: 'schedule-release',
+        text: `update scheduled_deliveries mine set claimed_by = null, claimed_until = null
+               from unnest($1::uuid[], $2::int[], $3::int[]) as held (delivery, chain, attempt) where ${mine}`,
+        values: [...keysOf([...items].sort(byDelivery)), owner],
+      })
+      return items.map(() => undefined)
+    },
+  })
   const keysOf = (rows: readonly Owed[]) => [
     rows.map((r) => r.delivery),
     literal(rows.map((r) => r.chain)),
@@ -210,13 +222,7 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
       return owed.map(({ delivery }) => kept.has(delivery))
     },
     async release(owed) {
-      if (owed.length === 0) return
-      await pool.query({
-        name: 'schedule-release',
-        text: `update scheduled_deliveries mine set claimed_by = null, claimed_until = null
-               from unnest($1::uuid[], $2::int[], $3::int[]) as held (delivery, chain, attempt) where ${mine}`,
-        values: [...keysOf([...owed].sort(byDelivery)), owner],
-      })
+      await Promise.all(owed.map((one) => releasing.add(one)))
     },
   }
 }

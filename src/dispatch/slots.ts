@@ -53,12 +53,15 @@ const lost = 4
 /** Durations that are remembered of each webhook. */
 const samples = 9
 const sweepMs = 100
-/** Rows that a webhook which does well may have claimed ahead of its slots; more are fetched once half of them have begun, and not one by one. */
-const claimAhead = 300
+/**
+ * What a webhook that does well may have claimed ahead of its slots: what it does in so many ms, and no more than so many rows. More are fetched once half
+ * of them have begun, and not one by one.
+ */
+const claimAhead = { ms: 100, rows: 300 }
 
 interface Waiting {
   readonly since: number
-  /** It has a row already: telling it to park would only have it claimed again. */
+  /** It has a row already: telling it to park gives its claim back. */
   readonly fromTable: boolean
   resolve(answer: Slot | 'parked'): void
 }
@@ -120,6 +123,9 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
   /** What the limits other than the whole pool's leave to it. */
   const share = (e: Endpoint) =>
     Math.min(ownLimit(e) - e.inFlight, perTenant - (tenants.get(e.tenant) ?? 0), e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight)
+  const doesWell = (e: Endpoint) => e.fast && e.failures === 0
+  const aheadOf = (e: Endpoint) =>
+    doesWell(e) ? Math.min(claimAhead.rows, Math.ceil((ownLimit(e) * claimAhead.ms) / Math.max(1, median(e.recent.slice())))) : 0
   const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0
   /** Answers whether it has changed its mind. */
   const judge = (e: Endpoint): boolean => {
@@ -236,6 +242,8 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     const at = now()
     for (const e of endpoints.values()) {
       if (e.started.size > 0) judge(e)
+      // What was claimed ahead while it did well must not stand in the way of others' rows.
+      if (e.queue.length > 0 && (!e.fast || e.failures >= breakerFailures)) park(e, (w) => w.fromTable)
       // Waiting for the whole pool alone is not the webhook's fault.
       if (e.queue.length > 0 && share(e) <= 0) park(e, (w) => !w.fromTable && at - w.since >= queueMs)
       if (e.inFlight === 0 && e.queue.length === 0 && !e.parked && endpoints.size > 50_000) endpoints.delete(e.webhook)
@@ -259,8 +267,8 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     room(webhook, tenant) {
       const e = endpointOf(webhook, tenant)
       if (closed) return 0
-      const doesWell = e.fast && e.failures === 0
-      const ahead = doesWell && e.queue.length * 2 <= claimAhead ? claimAhead : 0
+      const most = aheadOf(e)
+      const ahead = e.queue.length * 2 <= most ? most : 0
       return Math.max(0, Math.min(share(e), total - inFlight) + ahead - e.queue.length)
     },
     setParked(webhook, tenant) {

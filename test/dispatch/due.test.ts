@@ -37,6 +37,7 @@ describe('the rounds of what is due', () => {
         schedule: mine,
         copy: {
           freshen: async () => {},
+          refresh: async () => {},
           get: (webhook: WebhookId) => ({ tenant: tenantOf(webhook) }) as Target,
           isSuspended: () => false,
         } as Partial<WebhookCopy> as WebhookCopy,
