@@ -123,7 +123,14 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
   /** What the limits other than the whole pool's leave to it. */
   const share = (e: Endpoint) =>
     Math.min(ownLimit(e) - e.inFlight, perTenant - (tenants.get(e.tenant) ?? 0), e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight)
-  const doesWell = (e: Endpoint) => e.fast && e.failures === 0
+  /** Half of its requests and more have lasted long: seen before they have outweighed what is remembered of it. */
+  const isStalled = (e: Endpoint) => {
+    const at = now()
+    let long = 0
+    for (const { at: begun } of e.started) if (at - begun > slowMs) long++
+    return long > 0 && long * 2 >= e.started.size
+  }
+  const doesWell = (e: Endpoint) => e.fast && e.failures === 0 && !isStalled(e)
   const aheadOf = (e: Endpoint) =>
     doesWell(e) ? Math.min(claimAhead.rows, Math.ceil((ownLimit(e) * claimAhead.ms) / Math.max(1, median(e.recent.slice())))) : 0
   const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0
@@ -243,7 +250,7 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
     for (const e of endpoints.values()) {
       if (e.started.size > 0) judge(e)
       // What was claimed ahead while it did well must not stand in the way of others' rows.
-      if (e.queue.length > 0 && (!e.fast || e.failures >= breakerFailures)) park(e, (w) => w.fromTable)
+      if (e.queue.length > 0 && (!e.fast || e.failures >= breakerFailures || isStalled(e))) park(e, (w) => w.fromTable)
       // Waiting for the whole pool alone is not the webhook's fault.
       if (e.queue.length > 0 && share(e) <= 0) park(e, (w) => !w.fromTable && at - w.since >= queueMs)
       if (e.inFlight === 0 && e.queue.length === 0 && !e.parked && endpoints.size > 50_000) endpoints.delete(e.webhook)

@@ -75,4 +75,61 @@ describe('the rounds of what is due', () => {
     expect(ofManyAtFirst).to.equal(500)
     for (const webhooks of told) expect([...webhooks].sort()).to.deep.equal([many, ...others])
   })
+
+  it('give each tenant and each of its webhooks its part, and deliver nothing before a look at the webhooks that began after the claim', async () => {
+    await db.pool.query('truncate scheduled_deliveries')
+    const mine = schedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+    const webhooks = ['D', 'E', 'F', 'G', 'H'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId)
+    const tenant = tenantOf(webhooks[0]!)
+    await Promise.all(webhooks.flatMap((webhook) => Array.from({ length: 400 }, () => mine.park(owed({ webhook, tenant })))))
+    const inHand = new Map<WebhookId, number>()
+    let isClaimed = false
+    let looksAfterClaim = 0
+    const stop = new AbortController()
+    const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
+    const running = due(
+      {
+        schedule: {
+          ...mine,
+          async claim(rooms) {
+            const rows = await mine.claim(rooms)
+            isClaimed ||= rows.length > 0
+            return rows
+          },
+        },
+        copy: {
+          freshen: async () => {},
+          async refresh() {
+            if (isClaimed) looksAfterClaim++
+          },
+          get: () => ({ tenant }) as Target,
+          isSuspended: () => false,
+        } as Partial<WebhookCopy> as WebhookCopy,
+        slots: { room: () => 300, parkedAre() {} } as Partial<Slots> as Slots,
+        deliveryLog: {
+          states: async (keys) => keys.map(() => null),
+          payloads: async (keys) => keys.map(() => Buffer.from('{}')),
+        },
+        async deliver({ webhook }) {
+          expect(looksAfterClaim).to.be.greaterThan(0)
+          inHand.set(webhook, (inHand.get(webhook) ?? 0) + 1)
+          await over
+          return 'done'
+        },
+        log: silentLog,
+        claimMs: 60_000,
+        requestMs: 1_000,
+        wake: wake(),
+        pollMs: 10,
+      },
+      stop.signal,
+    )
+    try {
+      await waitFor(() => [...inHand.values()].reduce((sum, n) => sum + n, 0) === 500)
+    } finally {
+      stop.abort()
+      await running
+    }
+    expect([...inHand.values()]).to.deep.equal(webhooks.map(() => 100))
+  })
 })

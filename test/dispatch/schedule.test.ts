@@ -4,7 +4,7 @@ import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import { type Schedule, schedule } from '../../src/dispatch/schedule.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { WebhookId } from '../../src/events/ids.ts'
-import { sqlOn } from '../../src/lib/sql.ts'
+import { type Sql, sqlOn } from '../../src/lib/sql.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { attemptEvent, owed } from '../support/owed.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -64,6 +64,28 @@ describe('scheduled deliveries', () => {
       await project(succeeded(a))
       expect(await at()).to.deep.equal([[2, 1]])
       expect(await mine.claim(room(10))).to.have.length(1)
+    })
+    it('locks what it changes in the order of all others: two statements in two orders would be a deadlock', async () => {
+      const [low, high] = [owed(), owed()].sort((a, b) => (a.delivery < b.delivery ? -1 : 1)) as [Owed, Owed]
+      await Promise.all([mine.park(low), mine.park(high)])
+      const client = await db.pool.connect()
+      try {
+        await client.query('begin')
+        let done: Promise<unknown> | undefined
+        // After its first statement somebody else deletes both, and waits.
+        const sql: Sql = async (text, ...values) => {
+          const answer = await sqlOn(client)<never>(text, ...values)
+          done ??= Promise.all([mine.done(low), mine.done(high)])
+          await waitFor(async () => (await db.pool.query('select from pg_locks where not granted')).rows.length > 0)
+          return answer
+        }
+        await scheduleRetries(sql, [failed(high), succeeded(low)])
+        await client.query('commit')
+        await done
+      } finally {
+        client.release()
+      }
+      expect(await at()).to.deep.equal([[1, 2]])
     })
     it('may read its events again without making anything of an ended chain due', async () => {
       const a = owed()

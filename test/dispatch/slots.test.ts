@@ -56,6 +56,24 @@ describe('slots', () => {
     first?.release()
     expect(s.inFlight).to.equal(8)
   })
+  it('have rows claimed ahead by what a webhook does, none where it does not do well, and give them back when it stops', async () => {
+    let at = 0
+    const s = make({ total: 64, perWebhook: 4, queue: 500 }, () => at)
+    const answering = async (webhook: string, durationMs: number) => {
+      for (let i = 0; i < 9; i++) end(await take(s, webhook, webhook), { ok: true, durationMs })
+      return s.room(hook(webhook), tenant(webhook))
+    }
+    expect(await answering('quick', 1)).to.equal(4 + 300)
+    expect(await answering('usual', 20)).to.equal(4 + 20)
+    expect(await answering('slow', 900)).to.equal(4 + 1)
+    const ahead = Array.from({ length: 24 }, () => s.enter(hook('usual'), tenant('usual'), { fromTable: true }))
+    const begun = await Promise.all(ahead.slice(0, 4))
+    expect(s.room(hook('usual'), tenant('usual')), 'more than half of them wait').to.equal(0)
+    at = 1_500 // none of the four has been answered
+    for (const one of ahead.slice(4)) expect(await one).to.equal('parked')
+    expect(s.room(hook('usual'), tenant('usual'))).to.equal(0)
+    for (const slot of begun) end(slot as Slot, { ok: false, durationMs: 1_500 })
+  })
   describe('of a webhook that answers quickly', () => {
     const quick = { ok: true, durationMs: 20 }
     /** As many as may begin; the next, which waits, ends at once when its turn comes. */
