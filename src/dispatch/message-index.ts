@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
+import { separator } from '../lib/sql.ts'
 import { type ChangeCursor, liveChangeCursor } from '../projections/webhooks.ts'
 
 /** Which message has which content and place, and whom it is owed to. */
@@ -83,7 +84,6 @@ const fromRow = (row: Row): IndexedMessage => ({
 const keyOf = (m: { tenant: string; message: string }) => `${m.tenant}/${m.message}`
 const columns = 'tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at'
 const batch = 1_000
-const separator = '\u001e'
 /** The first eight parameters as arrays. A text without anything in it is none: a lone message that nobody wants. */
 const splitTexts = Array.from({ length: 8 }, (_, i) => `string_to_array($${i + 1}, e'\\x1e')`).join(', ')
 

@@ -58,64 +58,60 @@ function latest(items: readonly Owed[]): Owed[] {
   }
   return [...found.values()].sort(byDelivery)
 }
+const inGroups = (write: (items: readonly Owed[]) => Promise<void>): GroupCommit<Owed, void> =>
+  groupCommit({
+    isPoison: isDataError,
+    async write(items) {
+      await write(items)
+      return items.map(() => undefined)
+    },
+  })
 const literal = (numbers: readonly number[]) => `{${numbers.join(',')}}`
 
 export function schedule(options: { pool: Pool; owner: string; claimMs: number }): Schedule {
   const { pool, owner, claimMs } = options
 
-  const parking: GroupCommit<Owed, void> = groupCommit({
-    isPoison: isDataError,
-    async write(items) {
-      const rows = latest(items)
-      await pool.query({
-        name: 'schedule-park',
-        text: `insert into scheduled_deliveries as mine (${columns}, parked_at)
+  const parking = inGroups(async (items) => {
+    const rows = latest(items)
+    await pool.query({
+      name: 'schedule-park',
+      text: `insert into scheduled_deliveries as mine (${columns}, parked_at)
                select *, clock_timestamp() from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                  $7::text[], $8::timestamptz[], $9::text[], $10::int[], $11::int[])
                on conflict (delivery) do update set chain = excluded.chain, attempt = excluded.attempt, due_at = null,
                  parked_at = excluded.parked_at, claimed_by = null, claimed_until = null
                where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)`,
-        values: [
-          rows.map((r) => r.delivery),
-          rows.map((r) => r.tenant),
-          rows.map((r) => r.webhook),
-          rows.map((r) => r.message),
-          rows.map((r) => r.place),
-          rows.map((r) => r.fingerprint),
-          rows.map((r) => r.event),
-          rows.map((r) => r.acceptedAt),
-          rows.map((r) => r.correlationId),
-          literal(rows.map((r) => r.chain)),
-          literal(rows.map((r) => r.attempt)),
-        ],
-      })
-      return items.map(() => undefined)
-    },
+      values: [
+        rows.map((r) => r.delivery),
+        rows.map((r) => r.tenant),
+        rows.map((r) => r.webhook),
+        rows.map((r) => r.message),
+        rows.map((r) => r.place),
+        rows.map((r) => r.fingerprint),
+        rows.map((r) => r.event),
+        rows.map((r) => r.acceptedAt),
+        rows.map((r) => r.correlationId),
+        literal(rows.map((r) => r.chain)),
+        literal(rows.map((r) => r.attempt)),
+      ],
+    })
   })
-  const finishing: GroupCommit<Owed, void> = groupCommit({
-    isPoison: isDataError,
-    async write(items) {
-      const rows = [...items].sort(byDelivery)
-      await pool.query({
-        name: 'schedule-done',
-        text: `delete from scheduled_deliveries mine using unnest($1::uuid[], $2::int[], $3::int[]) as over (delivery, chain, attempt)
+  const finishing = inGroups(async (items) => {
+    const rows = [...items].sort(byDelivery)
+    await pool.query({
+      name: 'schedule-done',
+      text: `delete from scheduled_deliveries mine using unnest($1::uuid[], $2::int[], $3::int[]) as over (delivery, chain, attempt)
                where mine.delivery = over.delivery and (mine.chain, mine.attempt) <= (over.chain, over.attempt)`,
-        values: keysOf(rows),
-      })
-      return items.map(() => undefined)
-    },
+      values: keysOf(rows),
+    })
   })
-  const releasing: GroupCommit<Owed, void> = groupCommit({
-    isPoison: isDataError,
-    async write(items) {
-      await pool.query({
-        name: 'schedule-release',
-        text: `update scheduled_deliveries mine set claimed_by = null, claimed_until = null
+  const releasing = inGroups(async (items) => {
+    await pool.query({
+      name: 'schedule-release',
+      text: `update scheduled_deliveries mine set claimed_by = null, claimed_until = null
                from unnest($1::uuid[], $2::int[], $3::int[]) as held (delivery, chain, attempt) where ${mine}`,
-        values: [...keysOf([...items].sort(byDelivery)), owner],
-      })
-      return items.map(() => undefined)
-    },
+      values: [...keysOf([...items].sort(byDelivery)), owner],
+    })
   })
   const keysOf = (rows: readonly Owed[]) => [
     rows.map((r) => r.delivery),

@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
-import { lockBuilds, lockName, schemaOf, showViews } from './builds.ts'
+import { type Build, lockBuilds, lockName, schemaOf, showViews } from './builds.ts'
 import type { Projection } from './projection.ts'
 
 /**
@@ -68,8 +68,8 @@ export async function goLive(
 export async function isLiveAfterSwitching(pool: Pool, name: string, build: number): Promise<boolean> {
   await pool.query('select pg_advisory_xact_lock_shared(hashtextextended($1, 0))', [lockName(name)])
   // A statement of its own: what the first one sees is from before it had the lock.
-  const [row] = await sqlOn(pool)<{
-    isLive: boolean
-  }>`select is_live as "isLive" from projections where name = ${name} and build = ${build}`
+  const [row] = await sqlOn(pool)<
+    Pick<Build, 'isLive'>
+  >`select is_live as "isLive" from projections where name = ${name} and build = ${build}`
   return row?.isLive === true
 }

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { due } from '../../src/dispatch/due.ts'
+import { type DueDeps, due } from '../../src/dispatch/due.ts'
 import { schedule } from '../../src/dispatch/schedule.ts'
 import type { Slots } from '../../src/dispatch/slots.ts'
 import type { Target, WebhookCopy } from '../../src/dispatch/webhook-copy.ts'
@@ -12,6 +12,19 @@ import { waitFor } from '../support/wait-for.ts'
 
 /** Each webhook has a tenant of its own here. */
 const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
+
+/** What no test of the rounds differs in. */
+const common = (): Pick<DueDeps, 'deliveryLog' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs'> => ({
+  deliveryLog: {
+    states: async (keys) => keys.map(() => null),
+    payloads: async (keys) => keys.map(() => Buffer.from('{}')),
+  },
+  log: silentLog,
+  claimMs: 60_000,
+  requestMs: 1_000,
+  wake: wake(),
+  pollMs: 10,
+})
 
 describe('the rounds of what is due', () => {
   let db: TestDatabase
@@ -34,6 +47,7 @@ describe('the rounds of what is due', () => {
     const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
     const running = due(
       {
+        ...common(),
         schedule: mine,
         copy: {
           freshen: async () => {},
@@ -48,20 +62,11 @@ describe('the rounds of what is due', () => {
             if (delivered.size === 3) ofManyAtFirst ??= delivered.get(many)
           },
         } as Partial<Slots> as Slots,
-        deliveryLog: {
-          states: async (keys) => keys.map(() => null),
-          payloads: async (keys) => keys.map(() => Buffer.from('{}')),
-        },
         async deliver({ webhook }) {
           delivered.set(webhook, (delivered.get(webhook) ?? 0) + 1)
           await over
           return 'done'
         },
-        log: silentLog,
-        claimMs: 60_000,
-        requestMs: 1_000,
-        wake: wake(),
-        pollMs: 10,
       },
       stop.signal,
     )
@@ -89,6 +94,7 @@ describe('the rounds of what is due', () => {
     const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
     const running = due(
       {
+        ...common(),
         schedule: {
           ...mine,
           async claim(rooms) {
@@ -106,21 +112,12 @@ describe('the rounds of what is due', () => {
           isSuspended: () => false,
         } as Partial<WebhookCopy> as WebhookCopy,
         slots: { room: () => 300, parkedAre() {} } as Partial<Slots> as Slots,
-        deliveryLog: {
-          states: async (keys) => keys.map(() => null),
-          payloads: async (keys) => keys.map(() => Buffer.from('{}')),
-        },
         async deliver({ webhook }) {
           expect(looksAfterClaim).to.be.greaterThan(0)
           inHand.set(webhook, (inHand.get(webhook) ?? 0) + 1)
           await over
           return 'done'
         },
-        log: silentLog,
-        claimMs: 60_000,
-        requestMs: 1_000,
-        wake: wake(),
-        pollMs: 10,
       },
       stop.signal,
     )

@@ -25,16 +25,16 @@ const listed = ({ eventId, durationMs, response, ...delivery }: ListRow): Listed
   return { ...delivery, request: isRequest(type) ? { eventId, chain, attempt, type, time, code, durationMs, reason, response } : null }
 }
 
-/** The first and the last time say which days need no look. */
-const arraysOf = (keys: readonly DeliveryKey[]) => {
-  const sorted = keys.map((key) => key.acceptedAt).sort()
-  return {
-    webhooks: keys.map((key) => key.webhook),
-    times: `{${keys.map((key) => key.acceptedAt).join(',')}}`,
-    deliveries: `{${keys.map((key) => key.delivery).join(',')}}`,
-    first: sorted[0],
-    last: sorted.at(-1),
-  }
+/** The keys as arrays ($1 to $3); the first and the last time ($4 and $5) say which days need no look. */
+const valuesOf = (keys: readonly DeliveryKey[]) => {
+  const times = keys.map((key) => key.acceptedAt).sort()
+  return [
+    keys.map((key) => key.webhook),
+    `{${keys.map((key) => key.acceptedAt).join(',')}}`,
+    `{${keys.map((key) => key.delivery).join(',')}}`,
+    times[0],
+    times.at(-1),
+  ]
 }
 /** A list is read with one of these limits, so that few statements are prepared: those of whole pages of 20, 50 and 100, and one to see whether there are more. */
 const limits = [21, 51, 101]
@@ -63,7 +63,6 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
   return {
     async states(keys) {
       if (keys.length === 0) return []
-      const { webhooks, times, deliveries, first, last } = arraysOf(keys)
       // Lateral with a limit: one index probe each, which no plan can turn into a join that reads whole days.
       const rows = await ask<Delivery & { nth: bigint }>(
         `select k.nth, ${deliveryColumns}
@@ -72,14 +71,13 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
            select * from ${schema}.deliveries
            where webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery and accepted_at between $4 and $5 limit 1
          ) as d`,
-        [webhooks, times, deliveries, first, last],
+        valuesOf(keys),
       )
       const found = new Map(rows.map(({ nth, ...delivery }) => [Number(nth) - 1, delivery]))
       return keys.map((_, i) => found.get(i) ?? null)
     },
     async attempts(keys) {
       if (keys.length === 0) return []
-      const { webhooks, times, deliveries, first, last } = arraysOf(keys)
       const known = keys.every(({ request }) => request !== undefined)
       const requests = (table: string, more: string) =>
         `select ${attemptColumns} from ${schema}.${table}
@@ -92,7 +90,7 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
            select * from (${requests('attempts', '')} ${known ? '' : states}) as of_delivery
            order by time desc, chain desc, attempt desc, "eventId" desc limit ${maxAttempts}
          ) as request`,
-        [webhooks, times, deliveries, first, last],
+        valuesOf(keys),
       )
       const found = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
       for (const { delivery, ...attempt } of rows) {

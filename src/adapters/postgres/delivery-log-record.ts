@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import { finality, isGreaterFact, isRequest, statusOf } from '../../events/delivery.ts'
 import { isDataError } from '../../lib/group-commit.ts'
+import { separator } from '../../lib/sql.ts'
 import { type Fact, FactRefused } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
@@ -12,7 +13,6 @@ interface Row {
 
 /** One statement writes at most so much. */
 const group = { rows: 1_000, bytes: 4 << 20 }
-const separator = '\u001e'
 const nullMark = '\u001d'
 
 /**

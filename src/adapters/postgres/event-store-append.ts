@@ -3,6 +3,7 @@ import pg from 'pg'
 import type { Checkpoint, NewEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import { dayOfStream, isDayStream, type StreamName } from '../../events/streams.ts'
+import { separator } from '../../lib/sql.ts'
 import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
 import type { Ask } from './event-store-query.ts'
 import type { Remembered } from './event-store-tail.ts'
@@ -29,8 +30,6 @@ export type AppendOutcome =
 export const maxAppendBytes = 1 << 20
 /** Counted for an event beside its texts, so that an append holds at most 8,192 events. */
 const eventOverhead = 128
-/** Joins texts: JSON never holds it unescaped, and a stream's name or a type that does is refused. */
-const separator = '\u001e'
 const expectedCodes = { none: -1, any: -2, some: -3 } as const
 /** Streams whose last revision a process remembers. */
 const rememberedStreams = 50_000
