@@ -1,8 +1,8 @@
 import cluster from 'node:cluster'
-import { describeConfig, processCount, readConfig } from './config.ts'
+import { describeConfig, processCount, readConfig } from './config/config.ts'
 import { cannotStart, codeOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
-import { supervised } from './worker.ts'
+import { supervised } from './process/worker.ts'
 
 /**
  * The service as one process; or, where there are to be several, their supervisor, or a worker of one.
@@ -58,10 +58,10 @@ async function main(): Promise<void> {
   const { signal } = starting
   const start = async (): Promise<{ stop(): Promise<void> }> => {
     if (!isWorker && processes > 1) {
-      const { supervise } = await import('./supervisor.ts') // without the service, which would be a third of its memory
+      const { supervise } = await import('./process/supervisor.ts') // without the service, which would be a third of its memory
       return supervise({ config, processes, log, signal, onUnfit: () => process.exit(cannotStart) })
     }
-    const { compose } = await import('./compose.ts')
+    const { compose } = await import('./service/compose.ts')
     return compose(config, log, { signal, supervised: isWorker ? supervised(() => drain({ supervisor: 'gone' })) : undefined })
   }
   const service = start()

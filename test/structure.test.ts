@@ -8,51 +8,25 @@ const importsOf = (file: string): string[] =>
   [...readFileSync(join(root, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, path]) =>
     relative(root, join(root, dirname(file), path!)),
   )
-/** The room of a file: its folder below src, or the file itself for those that stand in src. */
+/** The folder of a file below src, or the file itself for `main.ts`. */
 const roomOf = (file: string): string => file.split('/')[1]!
 
-/** Which rooms a room may import from, beside itself. */
+/** The folders that each folder may import from, beside itself. */
 const allowed: Record<string, readonly string[]> = {
   events: [],
   lib: ['events'],
+  config: ['events', 'lib'],
   ports: ['events'],
   commands: ['ports', 'events', 'lib'],
   projections: ['ports', 'events', 'lib'],
   dispatch: ['commands', 'projections', 'ports', 'events', 'lib'],
   api: ['commands', 'projections', 'ports', 'events', 'lib'],
   adapters: ['ports', 'events', 'lib'],
-  'config.ts': ['lib'],
-  'retention.ts': ['lib'],
-  'engines.ts': ['adapters', 'config.ts', 'events', 'lib', 'ports'],
-  'reached.ts': ['dispatch', 'events', 'lib', 'ports', 'projections'],
-  'held.ts': [],
-  'worker.ts': [],
-  'supervisor.ts': ['config.ts', 'engines.ts', 'lib', 'worker.ts'],
-  'health.ts': ['api', 'dispatch', 'projections'],
-  'first-start.ts': ['commands', 'events', 'lib'],
-  'compose.ts': [
-    'api',
-    'commands',
-    'config.ts',
-    'dispatch',
-    'engines.ts',
-    'events',
-    'first-start.ts',
-    'health.ts',
-    'held.ts',
-    'lib',
-    'projections',
-    'retention.ts',
-    'reached.ts',
-    'ports',
-    'worker.ts',
-  ],
-  'main.ts': ['compose.ts', 'config.ts', 'lib', 'supervisor.ts', 'worker.ts'],
-  'operate.ts': ['compose.ts', 'config.ts', 'events', 'lib', 'refill.ts'],
-  'stopped.ts': ['compose.ts', 'config.ts', 'engines.ts', 'lib'],
-  'refill.ts': ['config.ts', 'dispatch', 'engines.ts', 'events', 'lib', 'ports', 'projections', 'reached.ts', 'stopped.ts'],
-  'move.ts': ['config.ts', 'engines.ts', 'events', 'lib', 'ports', 'projections', 'reached.ts', 'stopped.ts'],
-  cli: ['config.ts', 'lib', 'move.ts'],
+  process: ['config', 'lib', 'service'],
+  service: ['adapters', 'api', 'commands', 'config', 'dispatch', 'events', 'lib', 'ports', 'projections'],
+  operator: ['config', 'dispatch', 'events', 'lib', 'ports', 'projections', 'service'],
+  'main.ts': ['config', 'lib', 'process', 'service'],
+  cli: ['config', 'lib', 'operator'],
 }
 
 describe('the structure', () => {
@@ -74,9 +48,9 @@ describe('the structure', () => {
       .flatMap((file) => importsOf(file).filter((imported) => roomOf(imported) === 'adapters' && engine(imported) !== engine(file)))
     expect(wrong).to.deep.equal([])
   })
-  it('reads the environment in config.ts alone, but for the command line', () => {
+  it('reads the environment in config/config.ts alone, but for the command line', () => {
     const readers = files.filter((file) => /process\.env|from 'node:process'/.test(readFileSync(join(root, file), 'utf8')))
-    expect(readers.filter((file) => !file.startsWith('src/cli/'))).to.deep.equal(['src/config.ts'])
+    expect(readers.filter((file) => !file.startsWith('src/cli/'))).to.deep.equal(['src/config/config.ts'])
   })
   it('compares secrets in one place, in a time that says nothing of them', () => {
     const sourceOf = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -91,8 +65,8 @@ describe('the structure', () => {
       'src/api/idempotency.ts',
       'src/api/routes/auth.ts',
       'src/api/routes/clients.ts',
-      'src/first-start.ts',
       'src/projections/api-keys.ts',
+      'src/service/first-start.ts',
     ])
     const secret = String.raw`[\w.!]*(?:secret|token|hmac|signature|password|fingerprint|credential|apikey)\w*`
     const other = String.raw`(?!undefined\b|null\b|'|\d|this\b)[\w.!]+`

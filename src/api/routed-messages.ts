@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DeliveryStatus } from '../events/delivery.ts'
+import { deliveryId } from '../events/delivery-id.ts'
 import type { TenantId, WebhookId } from '../events/ids.ts'
-import { deliveryId } from '../lib/delivery-id.ts'
 import type { DeliveryKey } from '../ports/delivery-log.ts'
 import { type ApiDependencies, defaultWaits, type RoutedMessage } from './dependencies.ts'
 import { notFound } from './errors.ts'

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { longestChain } from '../events/retry-chain.ts'
 import { checkCallbackUrl } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { nameResolver } from '../lib/resolve.ts'
-import { longestChain } from '../lib/retry-chain.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Detail } from './errors.ts'
 

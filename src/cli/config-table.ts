@@ -1,4 +1,4 @@
-import { variables } from '../config.ts'
+import { variables } from '../config/config.ts'
 
 /** The table of the README, from the variables themselves. */
 export const configTable = (): string =>

@@ -1,5 +1,5 @@
 import { Argument, type Command } from 'commander'
-import { readConfig } from '../config.ts'
+import { readConfig } from '../config/config.ts'
 import { createLog } from '../lib/log.ts'
 
 // Named here and not imported: everything that the service is made of would be loaded for every other verb.
@@ -12,6 +12,6 @@ export const moveCommand = (program: Command): Command =>
     .description('take a port from Postgres to the engine that is configured for it now; the service must be stopped')
     .addArgument(new Argument('<port>').choices(ports))
     .action(async (port: (typeof ports)[number]) => {
-      const { move } = await import('../move.ts')
+      const { move } = await import('../operator/move.ts')
       console.log(JSON.stringify(await move(port, readConfig(), createLog('info', 2)), null, 2))
     })

@@ -1,7 +1,7 @@
 import type { DeliveryFacts } from '../events/delivery.ts'
+import { replayedId } from '../events/delivery-id.ts'
 import type { Metadata, NewEvent } from '../events/envelope.ts'
 import { attemptsStream, type StreamName } from '../events/streams.ts'
-import { replayedId } from '../lib/delivery-id.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
 import type { Caller } from './caller.ts'
 

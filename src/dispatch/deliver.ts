@@ -18,7 +18,7 @@ import type { Schedule } from './schedule.ts'
 import type { Answer, Sender } from './send.ts'
 import { signatureHeaders } from './sign.ts'
 import type { Slots } from './slots.ts'
-import type { Target, WebhookCopy } from './webhook-copy.ts'
+import type { Target, WebhookCopy } from './webhook-cache.ts'
 
 /** Where a delivery in hand comes from. */
 export interface Origin {

@@ -9,7 +9,7 @@ import type { Deliver } from './deliver.ts'
 import type { Owed } from './owed.ts'
 import type { Claimed, Schedule } from './schedule.ts'
 import type { Slots } from './slots.ts'
-import type { WebhookCopy } from './webhook-copy.ts'
+import type { WebhookCopy } from './webhook-cache.ts'
 
 export interface DueDeps {
   readonly schedule: Schedule

@@ -1,5 +1,5 @@
+import { deliveryId } from '../events/delivery-id.ts'
 import type { DeliveryId, WebhookId } from '../events/ids.ts'
-import { deliveryId } from '../lib/delivery-id.ts'
 import type { PayloadKey } from '../ports/delivery-log.ts'
 
 /** A delivery and the attempt of it that is next. */

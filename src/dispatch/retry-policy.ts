@@ -1,4 +1,4 @@
-import { jitter, longestChain } from '../lib/retry-chain.ts'
+import { jitter, longestChain } from '../events/retry-chain.ts'
 
 const longestRetryAfter = 24 * 3_600
 

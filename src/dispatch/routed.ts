@@ -2,7 +2,7 @@ import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
 import type { EventStore } from '../ports/event-store.ts'
-import type { IndexedMessage } from './message-index.ts'
+import type { IndexedMessage } from '../projections/message-index.ts'
 import { firstOwed, type Owed } from './owed.ts'
 
 /** A message as its routing is told by events: its row in the message index, and what it was owed from the first. */

@@ -3,11 +3,11 @@ import { codeOf } from '../lib/errors.ts'
 import { orIdle } from '../lib/or-idle.ts'
 import { backoff, keepRunning, pause } from '../lib/retry.ts'
 import type { EventBatch } from '../ports/event-store.ts'
+import { BuildMoved, type BuildState, describe, readState, takeBatch } from './apply-batch.ts'
 import { isEngineError } from './faults.ts'
 import { goLive } from './go-live.ts'
 import type { Projection } from './projection.ts'
 import type { RunnerDeps } from './runner.ts'
-import { BuildMoved, type BuildState, describe, readState, takeBatch } from './turn.ts'
 
 /** One build of a projection, followed by this process whenever it has the lease. */
 export interface BuildRun {

@@ -1,6 +1,6 @@
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
+import { deliveryId } from '../events/delivery-id.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
-import { deliveryId } from '../lib/delivery-id.ts'
 import { step } from '../lib/points.ts'
 import type { Sql } from '../lib/sql.ts'
 import type { DeliveryLog, Fact } from '../ports/delivery-log.ts'

@@ -6,9 +6,9 @@ import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventStore } from '../ports/event-store.ts'
+import { describe, enter, lockBuild, savepointed } from './apply-batch.ts'
 import { isEngineError, isEventError, isolate, type Poison, without } from './faults.ts'
 import type { Projection } from './projection.ts'
-import { describe, enter, lockBuild, savepointed } from './turn.ts'
 
 /** A stream that waits in one build of a projection for an operator. */
 export interface QuarantinedStream {

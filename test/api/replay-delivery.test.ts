@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { DeliveryFacts } from '../../src/events/delivery.ts'
+import { replayedId } from '../../src/events/delivery-id.ts'
 import type { StreamName } from '../../src/events/streams.ts'
-import { replayedId } from '../../src/lib/delivery-id.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { type RoutedDelivery, route } from '../support/routed.ts'

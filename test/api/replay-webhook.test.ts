@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
-import { replayedId } from '../../src/lib/delivery-id.ts'
+import { replayedId } from '../../src/events/delivery-id.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import type { Credential } from '../support/api-client.ts'
 import { chainsBegun, ended } from '../support/dead.ts'

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
-import { type IndexedMessage, type MessageIndex, messageIndex } from '../../src/dispatch/message-index.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { installProjections } from '../../src/projections/builds.ts'
+import { type IndexedMessage, type MessageIndex, messageIndex } from '../../src/projections/message-index.ts'
 import { changedSince, webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { classify } from '../../src/dispatch/classify.ts'
 import { isOver } from '../../src/dispatch/due.ts'
 import { nextDelay, parkingTime, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
-import { longestChain } from '../../src/lib/retry-chain.ts'
+import { longestChain } from '../../src/events/retry-chain.ts'
 
 describe('classifying an answer', () => {
   it('takes every 2xx as a success', () => {

@@ -31,7 +31,7 @@ describe('operating beside a running service', function () {
     await endService(service, dataDir)
     await db.drop()
   })
-  const operate = (...args: string[]) => runProgram('operate.ts', args, { KOLBAK_DATA_DIR: dataDir, ...variables() })
+  const operate = (...args: string[]) => runProgram('operator/operate.ts', args, { KOLBAK_DATA_DIR: dataDir, ...variables() })
   const answer = async <T>(...args: string[]): Promise<T> => {
     const { out, err, code } = await operate(...args)
     expect(code, err).to.equal(0)

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import pg from 'pg'
-import { readConfig } from '../../src/config.ts'
+import { readConfig } from '../../src/config/config.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { type Refilled, refill } from '../../src/refill.ts'
+import { type Refilled, refill } from '../../src/operator/refill.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, type Engine, enginesFor } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
@@ -56,7 +56,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       api = await clientOf(service.url)
     }
     const operate = async () =>
-      runProgram('operate.ts', ['refill'], { KOLBAK_DATA_DIR: dataDir, ...variables(), ...(await enginesFor(database.url)) })
+      runProgram('operator/operate.ts', ['refill'], { KOLBAK_DATA_DIR: dataDir, ...variables(), ...(await enginesFor(database.url)) })
     const refilled = async (): Promise<Refilled> => {
       const { code, out, err } = await operate()
       expect(code, err).to.equal(0)

@@ -11,14 +11,14 @@ export interface Code {
   readonly due: typeof import('../../src/dispatch/due.ts')
   readonly endpointManager: typeof import('../../src/dispatch/endpoint-manager.ts')
   readonly gate: typeof import('../../src/dispatch/gate.ts')
-  readonly messageIndex: typeof import('../../src/dispatch/message-index.ts')
+  readonly messageIndex: typeof import('../../src/projections/message-index.ts')
   readonly metrics: typeof import('../../src/dispatch/metrics.ts')
   readonly offsets: typeof import('../../src/dispatch/offsets.ts')
   readonly retries: typeof import('../../src/dispatch/retries.ts')
   readonly route: typeof import('../../src/dispatch/route.ts')
   readonly schedule: typeof import('../../src/dispatch/schedule.ts')
   readonly slots: typeof import('../../src/dispatch/slots.ts')
-  readonly webhookCopy: typeof import('../../src/dispatch/webhook-copy.ts')
+  readonly webhookCopy: typeof import('../../src/dispatch/webhook-cache.ts')
   readonly webhooks: typeof import('../../src/projections/webhooks.ts')
   readonly deliveries: typeof import('../../src/projections/deliveries.ts')
   readonly liveHistory: typeof import('../../src/projections/live-history.ts')
@@ -35,14 +35,14 @@ const paths: Readonly<Record<keyof Code, string>> = {
   due: 'dispatch/due.ts',
   endpointManager: 'dispatch/endpoint-manager.ts',
   gate: 'dispatch/gate.ts',
-  messageIndex: 'dispatch/message-index.ts',
+  messageIndex: 'projections/message-index.ts',
   metrics: 'dispatch/metrics.ts',
   offsets: 'dispatch/offsets.ts',
   retries: 'dispatch/retries.ts',
   route: 'dispatch/route.ts',
   schedule: 'dispatch/schedule.ts',
   slots: 'dispatch/slots.ts',
-  webhookCopy: 'dispatch/webhook-copy.ts',
+  webhookCopy: 'dispatch/webhook-cache.ts',
   webhooks: 'projections/webhooks.ts',
   deliveries: 'projections/deliveries.ts',
   liveHistory: 'projections/live-history.ts',

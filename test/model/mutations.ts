@@ -69,9 +69,9 @@ export const mutations: readonly Mutation[] = [
     from: 426,
     breaks: ['2', '3', '5', 'stuck'],
     edits: [
-      { file: 'projections/turn.ts', find: 'row.checkpoint !== state.checkpoint || ', put: '' },
+      { file: 'projections/apply-batch.ts', find: 'row.checkpoint !== state.checkpoint || ', put: '' },
       {
-        file: 'projections/turn.ts',
+        file: 'projections/apply-batch.ts',
         find: 'checkpoint is not distinct from',
         put: 'true or checkpoint is distinct from',
       },
@@ -104,7 +104,7 @@ export const mutations: readonly Mutation[] = [
   one(
     'webhooks are copied once',
     ['1'],
-    'dispatch/webhook-copy.ts',
+    'dispatch/webhook-cache.ts',
     'const refresh = (): Promise<void> => {',
     'const refresh = (): Promise<void> => {\n    if (targets.size > 0) return Promise.resolve()',
   ),

@@ -1,6 +1,6 @@
-import type { IndexedMessage } from '../../src/dispatch/message-index.ts'
+import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
-import { deliveryId } from '../../src/lib/delivery-id.ts'
+import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import { scheduleStatements } from './schedule-statements.ts'
 import { has, type Run } from './statement.ts'
 import { indexKey, type Tables } from './tables.ts'

@@ -1,7 +1,7 @@
-import type { IndexedMessage } from '../../src/dispatch/message-index.ts'
 import type { Owed } from '../../src/dispatch/owed.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import type { ChangedWebhook } from '../../src/projections/webhooks.ts'
 
 /** A row of `scheduled_deliveries`; times in virtual milliseconds. */

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { DeliveryEvent, DeliveryEvents, DeliveryFacts, MessageFacts, Outcome } from '../../src/events/delivery.ts'
+import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { attemptsStream, routingStream, type StreamName } from '../../src/events/streams.ts'
-import { deliveryId } from '../../src/lib/delivery-id.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
 
 /** A delivery as the tests name it. */

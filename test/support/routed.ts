@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { messageIndex } from '../../src/dispatch/message-index.ts'
 import type { FactType } from '../../src/events/delivery.ts'
+import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
-import { deliveryId } from '../../src/lib/delivery-id.ts'
 import type { Fact } from '../../src/ports/delivery-log.ts'
+import { messageIndex } from '../../src/projections/message-index.ts'
 import type { Produced, TestApi } from './api.ts'
 
 export interface Outcome {

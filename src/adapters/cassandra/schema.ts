@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { uuidV5 } from '../../events/uuid.ts'
 import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
-import { uuidV5 } from '../../lib/uuid.ts'
 import { DeliveryLogUnavailable } from './errors.ts'
 import { historyTables, type Migration } from './migrations.ts'
 import type { Session } from './session.ts'

@@ -1,6 +1,6 @@
 import { type WebhookState, webhookDecider } from '../../commands/webhook.ts'
+import { patternTakes, reservedPrefix } from '../../events/pattern.ts'
 import { webhookStream } from '../../events/streams.ts'
-import { patternTakes, reservedPrefix } from '../../lib/pattern.ts'
 import { answer } from '../answers.ts'
 import { deliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'

@@ -1,4 +1,4 @@
-import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
+import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from './ids.ts'
 import { uuidV5 } from './uuid.ts'
 
 /** The id of one message owed to one webhook: the same whoever computes it, and however often. */

@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from 'prom-client'
-import type { HealthReport } from './api/dependencies.ts'
-import type { Dispatcher } from './dispatch/dispatcher.ts'
-import type { ProjectionStatus } from './projections/runner.ts'
+import type { HealthReport } from '../api/dependencies.ts'
+import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import type { ProjectionStatus } from '../projections/runner.ts'
 
 /** What the parts that this process runs say of themselves; a part that failed turns it unready. */
 export function healthReport(dispatcher: Pick<Dispatcher, 'isReady'> | null, projections: readonly ProjectionStatus[]): HealthReport {

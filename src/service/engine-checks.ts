@@ -1,13 +1,13 @@
 import type { Pool } from 'pg'
-import { offsets } from './dispatch/offsets.ts'
-import type { Checkpoint } from './events/envelope.ts'
-import { everyFamily } from './events/streams.ts'
-import { KolbakError } from './lib/errors.ts'
-import { pause } from './lib/retry.ts'
-import { sqlOn } from './lib/sql.ts'
-import type { EventStore } from './ports/event-store.ts'
-import type { MessageBus } from './ports/message-bus.ts'
-import type { Projection } from './projections/projection.ts'
+import { offsets } from '../dispatch/offsets.ts'
+import type { Checkpoint } from '../events/envelope.ts'
+import { everyFamily } from '../events/streams.ts'
+import { KolbakError } from '../lib/errors.ts'
+import { pause } from '../lib/retry.ts'
+import { sqlOn } from '../lib/sql.ts'
+import type { EventStore } from '../ports/event-store.ts'
+import type { MessageBus } from '../ports/message-bus.ts'
+import type { Projection } from '../projections/projection.ts'
 
 interface EngineReaders {
   readonly store: Pick<EventStore, 'head'>

@@ -1,16 +1,8 @@
 import cluster from 'node:cluster'
 import { on } from 'node:events'
-import type { MetricObjectWithValues, MetricValue, Registry } from 'prom-client'
+import type { MetricObjectWithValues, MetricValue } from 'prom-client'
+import type { Assignment, Supervised } from '../service/supervised.ts'
 
-/** What a supervisor gives each worker. */
-export interface Assignment {
-  /** Of the embedded Postgres, which the supervisor keeps; undefined: the one that is configured. */
-  readonly databaseUrl: string | undefined
-  /** Unique to this start of a worker. */
-  readonly processId: string
-  /** Whose leases and claims are free: all there were, the worker's whose place it takes, or nobody's. */
-  readonly dead: string | null
-}
 export type Measurements = MetricObjectWithValues<MetricValue<string>>[]
 /** What a worker asks its supervisor for, and gets in a message under the same name. */
 export interface Answers {
@@ -20,16 +12,6 @@ export interface Answers {
 }
 export type ToSupervisor = { readonly ask: keyof Answers } | { readonly ready: object } | { readonly measured: Measurements }
 export type ToWorker = Pick<Answers, 'assignment'> | Pick<Answers, 'scrape'> | { readonly measure: true }
-
-/** What a worker has of its supervisor: see supervisor.ts. */
-export interface Supervised {
-  /** Comes when the database is there; rejects when the signal aborts. */
-  assignment(signal: AbortSignal): Promise<Assignment>
-  /** Tells what the service says when it is ready; from now on its registry is among what is measured. */
-  ready(facts: object, registry: Registry): void
-  /** What all workers have measured. Rejects when one does not answer within ten seconds. */
-  scrape(): Promise<string>
-}
 
 /** @param onLost told when the supervisor is gone: nobody is there to start anything again */
 export function supervised(onLost: () => void): Supervised {

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
-import { healthReport } from '../src/health.ts'
-import type { ProjectionStatus } from '../src/projections/runner.ts'
+import type { ProjectionStatus } from '../../src/projections/runner.ts'
+import { healthReport } from '../../src/service/health.ts'
 
 describe('the health of a process', () => {
   const status = (change: Partial<ProjectionStatus>): ProjectionStatus => ({

@@ -1,13 +1,13 @@
 import type { Pool } from 'pg'
 import { ulid } from 'ulid'
-import { compose } from './compose.ts'
-import type { Config } from './config.ts'
-import { type EngineDeps, openDatabase } from './engines.ts'
-import { KolbakError } from './lib/errors.ts'
-import { leaseKeeper } from './lib/leases.ts'
-import type { Log } from './lib/log.ts'
-import { pause } from './lib/retry.ts'
-import { sqlOn } from './lib/sql.ts'
+import type { Config } from '../config/config.ts'
+import { KolbakError } from '../lib/errors.ts'
+import { leaseKeeper } from '../lib/leases.ts'
+import type { Log } from '../lib/log.ts'
+import { pause } from '../lib/retry.ts'
+import { sqlOn } from '../lib/sql.ts'
+import { compose } from '../service/compose.ts'
+import { type EngineDeps, openDatabase } from '../service/engines.ts'
 
 /** Works on the database and its engines while the service is stopped; what was opened is closed, in the opposite order. */
 export async function onStopped<T>(config: Config, log: Log, work: (deps: EngineDeps, pool: Pool) => Promise<T>): Promise<T> {

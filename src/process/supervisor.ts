@@ -1,11 +1,11 @@
 import cluster, { type Worker } from 'node:cluster'
 import { AggregatorRegistry } from 'prom-client'
 import { ulid } from 'ulid'
-import type { Config } from './config.ts'
-import { openDatabase } from './engines.ts'
-import { cannotStart } from './lib/errors.ts'
-import type { Log } from './lib/log.ts'
-import { keepRunning } from './lib/retry.ts'
+import type { Config } from '../config/config.ts'
+import { cannotStart } from '../lib/errors.ts'
+import type { Log } from '../lib/log.ts'
+import { keepRunning } from '../lib/retry.ts'
+import { openDatabase } from '../service/engines.ts'
 import type { Measurements, ToSupervisor, ToWorker } from './worker.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { processCount, readConfig } from '../src/config.ts'
+import { processCount, readConfig } from '../../src/config/config.ts'
 
 describe('the number of processes', () => {
   const countOf = (variables: Record<string, string>, cores: number) => processCount(readConfig(variables), cores)

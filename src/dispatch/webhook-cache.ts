@@ -6,7 +6,7 @@ import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import { SealBroken } from '../lib/seal.ts'
 import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../projections/webhooks.ts'
-import { type PatternIndex, patternIndex } from './match.ts'
+import { type PatternIndex, patternIndex } from './pattern-index.ts'
 import { signingKey } from './sign.ts'
 
 /** A webhook as the dispatcher sees it: a copy at most a second old. */

@@ -1,22 +1,22 @@
 import { readFileSync } from 'node:fs'
 import type { Pool } from 'pg'
-import { closing } from './adapters/postgres/closing.ts'
-import { postgresDeliveryLog } from './adapters/postgres/delivery-log.ts'
-import { startEmbeddedPostgres } from './adapters/postgres/embedded.ts'
-import { recordEngine } from './adapters/postgres/engines.ts'
-import { postgresEventStore } from './adapters/postgres/event-store.ts'
-import { postgresMessageBus } from './adapters/postgres/message-bus.ts'
-import { migrate } from './adapters/postgres/migrate.ts'
-import { createPool, type PoolOptions } from './adapters/postgres/pool.ts'
-import type { Config } from './config.ts'
-import type { Checkpoint } from './events/envelope.ts'
-import { codeOf, KolbakError } from './lib/errors.ts'
-import type { LeaseKeeper } from './lib/leases.ts'
-import type { Log } from './lib/log.ts'
-import { untilDone } from './lib/retry.ts'
-import type { DeliveryLog } from './ports/delivery-log.ts'
-import type { EventStore } from './ports/event-store.ts'
-import type { MessageBus } from './ports/message-bus.ts'
+import { closing } from '../adapters/postgres/closing.ts'
+import { postgresDeliveryLog } from '../adapters/postgres/delivery-log.ts'
+import { startEmbeddedPostgres } from '../adapters/postgres/embedded.ts'
+import { recordEngine } from '../adapters/postgres/engines.ts'
+import { postgresEventStore } from '../adapters/postgres/event-store.ts'
+import { postgresMessageBus } from '../adapters/postgres/message-bus.ts'
+import { migrate } from '../adapters/postgres/migrate.ts'
+import { createPool, type PoolOptions } from '../adapters/postgres/pool.ts'
+import type { Config } from '../config/config.ts'
+import type { Checkpoint } from '../events/envelope.ts'
+import { codeOf, KolbakError } from '../lib/errors.ts'
+import type { LeaseKeeper } from '../lib/leases.ts'
+import type { Log } from '../lib/log.ts'
+import { untilDone } from '../lib/retry.ts'
+import type { DeliveryLog } from '../ports/delivery-log.ts'
+import type { EventStore } from '../ports/event-store.ts'
+import type { MessageBus } from '../ports/message-bus.ts'
 
 /** How engines that do not answer are waited for. */
 export interface Patience {
@@ -193,14 +193,14 @@ const secondsKept = (config: Config): number => config.KOLBAK_RETENTION_DAYS * 8
  */
 export const connect = {
   async events({ config, patience, log, opened }: EngineDeps) {
-    const { eventStoreDb } = await import('./adapters/eventstoredb/event-store.ts')
+    const { eventStoreDb } = await import('../adapters/eventstoredb/event-store.ts')
     const open = () => eventStoreDb({ url: config.EVENTSTOREDB_URL ?? '', dayStreamMaxAgeSeconds: secondsKept(config), log })
     const store = await whenThere('eventstoredb', open, patience)
     opened('event store', store.close)
     return { store, expire: byItself }
   },
   async messages({ config, patience, log, opened }: EngineDeps) {
-    const { kafkaMessageBus } = await import('./adapters/kafka/message-bus.ts')
+    const { kafkaMessageBus } = await import('../adapters/kafka/message-bus.ts')
     const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username = '', KAFKA_SASL_PASSWORD: password = '' } = config
     const open = () =>
       kafkaMessageBus({
@@ -229,7 +229,7 @@ export const connect = {
     }
   },
   async history({ config, patience, log, opened }: EngineDeps) {
-    const { cassandraDeliveryLog } = await import('./adapters/cassandra/delivery-log.ts')
+    const { cassandraDeliveryLog } = await import('../adapters/cassandra/delivery-log.ts')
     const { CASSANDRA_DATACENTER: localDataCenter = '', CASSANDRA_USERNAME: username, CASSANDRA_PASSWORD: password = '' } = config
     const open = () =>
       cassandraDeliveryLog({

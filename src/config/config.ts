@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os'
-import { parseSubnet, type Subnet } from './lib/addresses.ts'
-import { KolbakError } from './lib/errors.ts'
-import { longestChain } from './lib/retry-chain.ts'
-import { flag, integer, invalid, key, list, minLength, oneOf, text, textOr, type Variable } from './lib/variable.ts'
+import { longestChain } from '../events/retry-chain.ts'
+import { parseSubnet, type Subnet } from '../lib/addresses.ts'
+import { KolbakError } from '../lib/errors.ts'
+import { flag, integer, invalid, key, list, minLength, oneOf, text, textOr, type Variable } from './variable.ts'
 
 export const roles = ['api', 'dispatcher', 'projector'] as const
 export type Role = (typeof roles)[number]

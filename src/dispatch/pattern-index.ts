@@ -1,4 +1,4 @@
-import { reservedPrefix } from '../lib/pattern.ts'
+import { reservedPrefix } from '../events/pattern.ts'
 
 /**
  * Finds what is registered under patterns that take an event's name (`patternTakes` says the rule). A look-up costs the

@@ -1,6 +1,6 @@
-import type { LeaseKeeper } from './lib/leases.ts'
-import type { Log } from './lib/log.ts'
-import { keepRunning, pause } from './lib/retry.ts'
+import type { LeaseKeeper } from '../lib/leases.ts'
+import type { Log } from '../lib/log.ts'
+import { keepRunning, pause } from '../lib/retry.ts'
 
 /** Something that keeps messages, history or events for the retention time, and lets go of them day by day. */
 export interface Sweep {

@@ -1,9 +1,9 @@
 import { Command } from 'commander'
-import { compose, type Operator } from './compose.ts'
-import { readConfig } from './config.ts'
-import type { StreamName } from './events/streams.ts'
-import { codeOf } from './lib/errors.ts'
-import { createLog } from './lib/log.ts'
+import { readConfig } from '../config/config.ts'
+import type { StreamName } from '../events/streams.ts'
+import { codeOf } from '../lib/errors.ts'
+import { createLog } from '../lib/log.ts'
+import { compose, type Operator } from '../service/compose.ts'
 import { refill } from './refill.ts'
 
 /** Beside a service that runs, with the same environment: what is written to its database is seen by it at once. */

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { patternIndex } from '../../src/dispatch/match.ts'
-import { patternTakes } from '../../src/lib/pattern.ts'
+import { patternIndex } from '../../src/dispatch/pattern-index.ts'
+import { patternTakes } from '../../src/events/pattern.ts'
 
 const matched = (pattern: string, name: string): boolean => {
   const index = patternIndex<string>()

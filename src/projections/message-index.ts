@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
 import { separator } from '../lib/sql.ts'
-import { type ChangeCursor, liveChangeCursor } from '../projections/webhooks.ts'
+import { type ChangeCursor, liveChangeCursor } from './webhooks.ts'
 
 /** Which message has which content and place, and whom it is owed to. */
 export interface IndexedMessage {

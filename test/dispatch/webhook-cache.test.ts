@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { Webhook } from 'standardwebhooks'
 import { signatureHeaders } from '../../src/dispatch/sign.ts'
-import { webhookCopy } from '../../src/dispatch/webhook-copy.ts'
+import { webhookCopy } from '../../src/dispatch/webhook-cache.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'

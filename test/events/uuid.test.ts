@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { uuidV5, uuidV5In } from '../../src/lib/uuid.ts'
+import { uuidV5, uuidV5In } from '../../src/events/uuid.ts'
 
 describe('UUIDv5', () => {
   it('agrees with the example of RFC 9562 (A.4)', () => {
