@@ -71,9 +71,9 @@ async function events(name: string, store: EventStore) {
 }
 async function messages(name: string, bus: MessageBus) {
   const payload = Buffer.alloc(600, 1)
-  const message = { event: 'order.created', eventTime: null, source: null, fingerprint: 'f'.repeat(64), payload }
+  const message = { event: 'order.created', event_time: null, source: null, fingerprint: 'f'.repeat(64), payload }
   const one = (): MessageRecord => ({
-    ...{ tenant: ulid() as TenantId, acceptedAt: now(), correlationId: 'bench' },
+    ...{ tenant: ulid() as TenantId, accepted_at: now(), correlation_id: 'bench' },
     messages: [{ id: ulid() as MessageId, ...message }],
   })
   for (const callers of [1, 32, 256]) await measure(`${name}: produce`, callers, 1, () => bus.produce(one()))
@@ -99,10 +99,10 @@ async function history(name: string, log: DeliveryHistory) {
   const tenant = ulid() as TenantId
   const webhook = ulid() as WebhookId
   const fact = (): Fact => ({
-    ...{ tenant, webhook, acceptedAt: now(), delivery: randomUUID() as DeliveryId, message: ulid() as MessageId },
-    ...{ place: 'bus/0/1/0' as Place, fingerprint: 'f'.repeat(64), event: 'order.created', correlationId: 'bench', chain: 1, attempt: 1 },
-    ...{ type: 'DeliverySucceeded' as const, eventId: randomUUID() as EventId, time: now(), code: 200, durationMs: 12, reason: null },
-    ...{ response: null, delaySeconds: null },
+    ...{ tenant, webhook, accepted_at: now(), delivery: randomUUID() as DeliveryId, message: ulid() as MessageId },
+    ...{ place: 'bus/0/1/0' as Place, fingerprint: 'f'.repeat(64), event: 'order.created', correlation_id: 'bench', chain: 1, attempt: 1 },
+    ...{ type: 'DeliverySucceeded' as const, event_id: randomUUID() as EventId, time: now(), code: 200, duration_ms: 12, reason: null },
+    ...{ response: null, delay_seconds: null },
   })
   for (const callers of [1, 8]) await measure(`${name}: record (500)`, callers, 500, () => log.record(Array.from({ length: 500 }, fact)))
   await measure(`${name}: first page`, 1, 1, () => log.history(webhook, { tenant, limit: 50 }))

@@ -80,7 +80,7 @@ describe('the structure', () => {
     expect(found.sort()).to.deep.equal([
       'src/adapters/postgres/delivery-log-payloads.ts: message.fingerprint !== key.fingerprint',
       'src/api/idempotency-keys.ts: row.request_hmac !== hmac',
-      'src/commands/tenant.ts: client.secretHmac === secret_hmac',
+      'src/commands/tenant.ts: client.secret_hmac === secret_hmac',
       'src/dispatch/route.ts: first.fingerprint === row.fingerprint',
     ])
   })

@@ -13,7 +13,7 @@ export function sealMessage(
   { event, event_time = null, source = null }: Omit<PostEvent, 'id' | 'payload'>,
   payload: Buffer,
 ): Message {
-  const content = { id, event, eventTime: event_time, source }
+  const content = { id, event, event_time, source }
   const opened = messageBody(content, payload)
   return {
     ...content,

@@ -53,7 +53,7 @@ export function changes(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now'
       const ifMatch = parseIfMatch(headers['if-match'])
       const context: CommandContext = {
         caller,
-        correlationId: requestId,
+        correlation_id: requestId,
         now: new Date(now()).toISOString(),
         ...(turnId === undefined ? {} : { turnId }),
         ...(create ? { create } : ifMatch === undefined ? {} : { ifMatch }),

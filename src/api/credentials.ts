@@ -61,19 +61,19 @@ export function credentials(
     const key = await findKeyByValue({ pool, keyring }, value, time())
     if (key === null) return null
     const { id, tenant, scopes, limits } = key
-    return { key, identity: { caller: { tenant, actor: `key:${id}`, scopes: new Set<Scope>(scopes), keyId: id }, limits } }
+    return { key, identity: { caller: { tenant, actor: `key:${id}`, scopes: new Set<Scope>(scopes), key_id: id }, limits } }
   })
 
   /** Null when the client's state does not bear the token (any more). */
   const bearing = ({ client, identities }: ClientCopy, claims: TokenClaims): Identity | null => {
     if (client.revoked || client.generation !== claims.generation) return null
-    if (client.tenantSuspended) throw suspended()
+    if (client.tenant_suspended) throw suspended()
     const narrowed = [...claims.scopes].join(' ')
     const known = identities.get(narrowed)
     if (known !== undefined) return known
     const scopes = new Set(client.scopes.filter((scope) => claims.scopes.has(scope)))
     const identity: Identity = {
-      caller: { tenant: client.tenant, actor: `client:${client.id}`, scopes, keyId: null },
+      caller: { tenant: client.tenant, actor: `client:${client.id}`, scopes, key_id: null },
       limits: client.limits,
     }
     identities.set(narrowed, identity)
@@ -105,7 +105,7 @@ export function credentials(
     if (!keys.knows(value)) await failed.guard(address())
     const copy = keyPattern.test(value) ? await keys.get(value) : null
     if (copy === null) return refuse(address, 'The API key is not valid (any more).')
-    if (copy.key.tenantSuspended) throw suspended()
+    if (copy.key.tenant_suspended) throw suspended()
     usage.touch(copy.key.id, time())
     return copy.identity
   }

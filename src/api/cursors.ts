@@ -2,7 +2,7 @@ import type { DeliveryId, MessageId, WebhookId } from '../events/ids.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
 import type { MessageCursor } from './dependencies.ts'
 import { ApiError } from './errors.ts'
-import { deliveryId, messageId, webhookId } from './ids.ts'
+import { parseDeliveryId, parseMessageId, parseWebhookId } from './ids.ts'
 import { toUtc } from './rfc3339.ts'
 
 const invalidCursor = () =>
@@ -34,18 +34,18 @@ export const writeCursor = ({ at, delivery }: HistoryCursor): string => write(at
 export function readCursor(cursor: string): HistoryCursor {
   const [at = '', delivery = ''] = read(cursor, 2)
   if (toUtc(at) !== at) throw invalidCursor()
-  return { at, delivery: checked<DeliveryId>(deliveryId, delivery) }
+  return { at, delivery: checked<DeliveryId>(parseDeliveryId, delivery) }
 }
 /** A place in the list of events. */
 export const writeMessageCursor = ({ at, message }: MessageCursor): string => write(at, message)
 export function readMessageCursor(cursor: string): MessageCursor {
   const [at = '', message = ''] = read(cursor, 2)
   if (toUtc(at) !== at) throw invalidCursor()
-  return { at, message: checked<MessageId>(messageId, message) }
+  return { at, message: checked<MessageId>(parseMessageId, message) }
 }
 /** A place in an event's deliveries. */
 export const writeWebhookCursor = (webhook: WebhookId): string => write(webhook)
-export const readWebhookCursor = (cursor: string): WebhookId => checked(webhookId, read(cursor, 1)[0] ?? '')
+export const readWebhookCursor = (cursor: string): WebhookId => checked(parseWebhookId, read(cursor, 1)[0] ?? '')
 /** A place in a resource's history. */
 export const writeRevisionCursor = (revision: number): string => write(String(revision))
 export function readRevisionCursor(cursor: string): number {

@@ -10,16 +10,16 @@ const keptBytes = 4 * 1024
 
 type Shown = Pick<
   Delivery,
-  'webhook' | 'acceptedAt' | 'delivery' | 'message' | 'event' | 'status' | 'chain' | 'code' | 'reason' | 'nextAttemptAt'
+  'webhook' | 'accepted_at' | 'delivery' | 'message' | 'event' | 'status' | 'chain' | 'code' | 'reason' | 'next_attempt_at'
 > &
   Pick<ListedDelivery, 'request'>
 
 /** Deliveries as answers show them, with their attempts. */
 export function deliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
   const { deliveryLog, keyring, settings, log } = deps
-  const expiresAt = (acceptedAt: string) => new Date(Date.parse(acceptedAt) + settings.retentionDays * 86_400_000).toISOString()
+  const expiresAt = (accepted_at: string) => new Date(Date.parse(accepted_at) + settings.retentionDays * 86_400_000).toISOString()
 
-  const responseOf = (vault: Vault, tenant: string, delivery: string, { response, eventId }: Attempt) => {
+  const responseOf = (vault: Vault, tenant: string, delivery: string, { response, event_id }: Attempt) => {
     if (response === null) return { response_body: null, response_truncated: false }
     try {
       const bytes = Buffer.from(vault.openText(fieldAad(tenant, delivery, 'response'), response), 'base64')
@@ -27,7 +27,7 @@ export function deliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyri
       return { response_body: bytes.toString(), response_truncated: bytes.length >= keptBytes }
     } catch (error) {
       // One value that does not open must not hide the rest of the history.
-      log.error({ error, delivery, event_id: eventId }, 'attempt.response_unreadable')
+      log.error({ error, delivery, event_id }, 'attempt.response_unreadable')
       return { response_body: null, response_truncated: false }
     }
   }
@@ -44,25 +44,25 @@ export function deliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyri
         status: delivery.status,
         chain: delivery.chain,
         attempt_count: made.filter((attempt) => attempt.chain === delivery.chain).length,
-        next_attempt_at: delivery.nextAttemptAt,
+        next_attempt_at: delivery.next_attempt_at,
         last_response_code: delivery.code,
         last_reason: delivery.reason,
-        accepted_at: delivery.acceptedAt,
-        expires_at: expiresAt(delivery.acceptedAt),
+        accepted_at: delivery.accepted_at,
+        expires_at: expiresAt(delivery.accepted_at),
         attempts: made.map((attempt) => ({
           number: attempt.attempt,
           chain: attempt.chain,
           at: attempt.time,
           status: attempt.type === 'DeliverySucceeded' ? 'success' : 'failed',
           response_code: attempt.code,
-          duration_ms: attempt.durationMs,
+          duration_ms: attempt.duration_ms,
           reason: attempt.reason,
           ...responseOf(vault, tenant, delivery.delivery, attempt),
         })),
       }
     })
   }
-  const pending = { status: 'pending', chain: 1, code: null, reason: null, nextAttemptAt: null } as const
+  const pending = { status: 'pending', chain: 1, code: null, reason: null, next_attempt_at: null } as const
   return {
     expiresAt,
     views,

@@ -18,10 +18,10 @@ export interface RoutedMessage {
   readonly fingerprint: string
   readonly place: Place
   readonly event: string
-  readonly acceptedAt: string
+  readonly accepted_at: string
   readonly webhooks: readonly WebhookId[]
   /** The checkpoint of the read model `webhooks` that it was matched at. */
-  readonly matchedAt: Checkpoint
+  readonly matched_at: Checkpoint
 }
 /** A place in the list of a tenant's messages. */
 export interface MessageCursor {
@@ -30,9 +30,9 @@ export interface MessageCursor {
 }
 export interface MessageQuery {
   readonly tenant: TenantId
-  /** By acceptedAt, inclusive; RFC 3339. */
+  /** By accepted_at, inclusive; RFC 3339. */
   readonly since?: string
-  /** By acceptedAt, exclusive. */
+  /** By accepted_at, exclusive. */
   readonly until?: string
   /** The message's own name, compared literally. */
   readonly event?: string
@@ -50,7 +50,7 @@ export interface MessageReader {
    */
   list(query: MessageQuery): Promise<{ messages: readonly RoutedMessage[]; next: MessageCursor | null }>
   /** Other content that was posted under the message's id. */
-  rejections(tenant: TenantId, message: MessageId): Promise<readonly { readonly acceptedAt: string }[]>
+  rejections(tenant: TenantId, message: MessageId): Promise<readonly { readonly accepted_at: string }[]>
 }
 export interface ProjectionWaiter {
   /** Whether the read model had the position within `ms`; false at once when the stream is quarantined there. */

@@ -25,10 +25,10 @@ const id =
     if (!is(text)) throw notFound()
     return text
   }
-export const keyId = id<KeyId>(isKeyId)
-export const webhookId = id<WebhookId>(isWebhookId)
-export const jobId = id<JobId>(isJobId)
-export const deliveryId = id<DeliveryId>(isDeliveryId)
-export const messageId = id<MessageId>(isMessageId)
-export const tenantId = id<TenantId>(isTenantId)
-export const clientId = id<ClientId>(isClientId)
+export const parseKeyId = id<KeyId>(isKeyId)
+export const parseWebhookId = id<WebhookId>(isWebhookId)
+export const parseJobId = id<JobId>(isJobId)
+export const parseDeliveryId = id<DeliveryId>(isDeliveryId)
+export const parseMessageId = id<MessageId>(isMessageId)
+export const parseTenantId = id<TenantId>(isTenantId)
+export const parseClientId = id<ClientId>(isClientId)

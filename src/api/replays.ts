@@ -36,7 +36,7 @@ export function replays({ store, waiter, settings, now }: Pick<ApiDependencies, 
           const chain = chainOf.get(delivery.delivery) ?? delivery.chain + 1
           const { stream, event } = replay(delivery, { chain, caller, webhookRevision, now: time })
           const { position } = await step('replay.append', () => store.append(stream, [event], 'any'))
-          begun.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, nextAttemptAt: null })
+          begun.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, next_attempt_at: null })
           return { position, stream }
         }),
       )

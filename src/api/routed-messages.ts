@@ -5,16 +5,16 @@ import type { TenantId, WebhookId } from '../events/ids.ts'
 import type { DeliveryKey } from '../ports/delivery-log.ts'
 import { type ApiDependencies, defaultWaits, type RoutedMessage } from './dependencies.ts'
 import { notFound } from './errors.ts'
-import { messageId } from './ids.ts'
+import { parseMessageId } from './ids.ts'
 
 const statesPerQuery = 1_000
 const firstPollMs = 10
 const longestPollMs = 200
 
 /** Names the delivery of a message to one of its webhooks. */
-export const deliveryKeyOf = ({ tenant, message, place, acceptedAt }: RoutedMessage, webhook: WebhookId): DeliveryKey => ({
+export const deliveryKeyOf = ({ tenant, message, place, accepted_at }: RoutedMessage, webhook: WebhookId): DeliveryKey => ({
   webhook,
-  acceptedAt,
+  accepted_at,
   delivery: deliveryId(tenant, message, place, webhook),
 })
 
@@ -34,7 +34,7 @@ export function routedMessages({ messages, deliveryLog, settings }: Pick<ApiDepe
      * Throws not_found.
      */
     async find(tenant: TenantId, text: string, gone: () => AbortSignal): Promise<RoutedMessage> {
-      const id = messageId(text)
+      const id = parseMessageId(text)
       const hungUp = gone()
       const end = performance.now() + (settings.routingWaitMs ?? defaultWaits.routingWaitMs)
       for (let poll = firstPollMs; ; poll = Math.min(longestPollMs, poll * 2)) {

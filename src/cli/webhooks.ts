@@ -54,9 +54,9 @@ export function webhooksCommand(program: Command) {
     .option('--description <text>')
     .option('--active <true|false>')
     .action(
-      action(async (session, id: string, o: { callbackUrl?: string; event?: string; description?: string; active?: string }) => {
+      action(async (session, id: string, o: { callback_url?: string; event?: string; description?: string; active?: string }) => {
         const change = {
-          callback_url: o.callbackUrl,
+          callback_url: o.callback_url,
           event: o.event,
           description: o.description,
           is_active: o.active === undefined ? undefined : o.active === 'true',

@@ -8,5 +8,5 @@ export interface Caller {
   readonly actor: Actor
   readonly scopes: ReadonlySet<Scope>
   /** Set when a key speaks: it sees and changes only the webhooks that it created. */
-  readonly keyId: KeyId | null
+  readonly key_id: KeyId | null
 }

@@ -21,12 +21,12 @@ export interface Decider<State, Command, Event extends Fact> {
   decide(command: Command, state: State | null): Event[]
   evolve(state: State | null, event: RecordedEvent): State | null
   /** Whose the aggregate is; null when it is not there (any more), so that it is not found. */
-  ownerOf(state: State): { tenant: TenantId; keyId: KeyId | null } | null
+  ownerOf(state: State): { tenant: TenantId; key_id: KeyId | null } | null
 }
 
 export interface CommandContext {
   readonly caller: Caller
-  readonly correlationId: string
+  readonly correlation_id: string
   /** The event that caused the command, for process managers: event ids then follow from it, so that a repeated turn appends once. */
   readonly causationId?: EventId
   /** Names the turn where nothing caused it: event ids follow from it likewise. */
@@ -91,7 +91,8 @@ export async function handle<State, Command, Event extends Fact>(
     const former = formerTurn(past)
     if (context.create) {
       if (past.revision >= 0 && former === null) throw new KolbakError('already_exists', 'It exists already.')
-    } else if (owner === null || owner.tenant !== caller.tenant || (caller.keyId !== null && owner.keyId !== caller.keyId)) throw notFound()
+    } else if (owner === null || owner.tenant !== caller.tenant || (caller.key_id !== null && owner.key_id !== caller.key_id))
+      throw notFound()
     if (former !== null) return former
     // Before deciding, so that a change that changes nothing does not hide it.
     if (ifMatch !== undefined && ifMatch !== '*' && !ifMatch.includes(past.revision))
@@ -105,7 +106,7 @@ export async function handle<State, Command, Event extends Fact>(
       actor: caller.actor,
       tenant: caller.tenant,
       time: context.now,
-      $correlationId: context.correlationId,
+      $correlationId: context.correlation_id,
       $causationId: context.causationId ?? null,
     }
     const events = decided.map((event, i) => ({ id: eventId(i), type: event.type, data: event.data }))

@@ -9,14 +9,14 @@ export interface KeyState {
   readonly tenant: TenantId
   /** 12 of `[A-Z0-9]`. */
   readonly key: string
-  readonly previousKey: string | null
-  readonly previousUntil: string | null
+  readonly previous_key: string | null
+  readonly previous_until: string | null
   readonly name: string
   readonly description: string | null
   readonly scopes: readonly KeyScope[]
   readonly deleted: boolean
-  readonly createdAt: string
-  readonly updatedAt: string
+  readonly created_at: string
+  readonly updated_at: string
 }
 export type KeyCommand =
   | { type: 'CreateKey'; id: KeyId; tenant: TenantId; key: string; name: string; description: string | null; scopes: readonly KeyScope[] }
@@ -53,19 +53,19 @@ function evolve(state: KeyState | null, recorded: RecordedEvent): KeyState | nul
   const event = recorded as RecordedKeyEvent
   const { time } = event.metadata
   if (event.type === 'KeyCreated')
-    return { ...event.data, previousKey: null, previousUntil: null, deleted: false, createdAt: time, updatedAt: time }
+    return { ...event.data, previous_key: null, previous_until: null, deleted: false, created_at: time, updated_at: time }
   if (state === null) return null
   switch (event.type) {
     case 'KeyChanged': {
       const { id, ...changed } = event.data
-      return { ...state, ...changed, updatedAt: time }
+      return { ...state, ...changed, updated_at: time }
     }
     case 'KeyRotated': {
       const { key, previous_until } = event.data
-      return { ...state, key, previousKey: previous_until === null ? null : state.key, previousUntil: previous_until, updatedAt: time }
+      return { ...state, key, previous_key: previous_until === null ? null : state.key, previous_until, updated_at: time }
     }
     case 'KeyDeleted':
-      return { ...state, deleted: true, updatedAt: time }
+      return { ...state, deleted: true, updated_at: time }
     default:
       return state
   }
@@ -75,5 +75,5 @@ export const keyDecider: Decider<KeyState, KeyCommand, Decided> = {
   initial: null,
   decide,
   evolve,
-  ownerOf: (state) => (state.deleted ? null : { tenant: state.tenant, keyId: null }),
+  ownerOf: (state) => (state.deleted ? null : { tenant: state.tenant, key_id: null }),
 }

@@ -12,14 +12,14 @@ export interface Wanted {
   readonly tenant: TenantId
   readonly webhook: WebhookId
   /** The key that created the webhook, or null. */
-  readonly keyId: KeyId | null
+  readonly key_id: KeyId | null
   readonly actor: Actor
   /** Inclusive; RFC 3339. */
   readonly since: string
   /** Exclusive. */
   readonly until: string
   /** Null: what ended in failure, `failed` and `discarded`. */
-  readonly deliveryStatus: DeliveryStatus | null
+  readonly delivery_status: DeliveryStatus | null
 }
 export type JobStatus = 'running' | 'completed' | 'cancelled' | 'failed'
 export interface ReplayJob extends Wanted {
@@ -29,16 +29,16 @@ export interface ReplayJob extends Wanted {
   readonly replayed: number
   /** Of these the payload was gone. */
   readonly skipped: number
-  readonly createdAt: string
-  readonly updatedAt: string
-  readonly finishedAt: string | null
+  readonly created_at: string
+  readonly updated_at: string
+  readonly finished_at: string | null
 }
 /** What is done next, chosen and stored before anything of it is: whoever does it again appends the same events. */
 export interface ReplayPage {
   /** Of its events, and so the day of their stream. */
   readonly time: string
   readonly webhookRevision: number
-  readonly deliveries: readonly { readonly acceptedAt: string; readonly delivery: DeliveryId; readonly chain: number }[]
+  readonly deliveries: readonly { readonly accepted_at: string; readonly delivery: DeliveryId; readonly chain: number }[]
 }
 export interface ActiveJob extends ReplayJob {
   /** That are done. */
@@ -57,7 +57,7 @@ export interface ReplayJobs {
   /** Durable when it has resolved; the same id again answers the same job. Null when another job of the webhook runs. */
   begin(wanted: Wanted): Promise<ReplayJob | null>
   /** A job of the tenant; for a key, of a webhook that it created. */
-  find(owner: { readonly tenant: TenantId; readonly keyId?: KeyId }, id: JobId): Promise<ReplayJob | null>
+  find(owner: { readonly tenant: TenantId; readonly key_id?: KeyId }, id: JobId): Promise<ReplayJob | null>
   /** False when it does not run any more. */
   cancel(id: JobId): Promise<boolean>
   /** Those that there is something to do for, oldest first. */
@@ -72,27 +72,27 @@ export interface ReplayJobs {
   expire(day: string): Promise<number>
 }
 
-const columns = `id, tenant, webhook, key_id as "keyId", actor, since, until, delivery_status as "deliveryStatus", status, reason, replayed,
-  skipped, created_at as "createdAt", updated_at as "updatedAt", finished_at as "finishedAt"`
+const columns = `id, tenant, webhook, key_id, actor, since, until, delivery_status, status, reason, replayed,
+  skipped, created_at, updated_at, finished_at`
 
 export function replayJobs(pool: Pool): ReplayJobs {
   const sql = sqlOn(pool)
   return {
-    async begin({ id, tenant, webhook, keyId, actor, since, until, deliveryStatus }) {
+    async begin({ id, tenant, webhook, key_id, actor, since, until, delivery_status }) {
       await step(
         'job.begin',
         () =>
           sql`insert into replay_jobs (id, tenant, webhook, key_id, actor, since, until, delivery_status)
-              values (${id}, ${tenant}, ${webhook}, ${keyId}, ${actor}, ${since}, ${until}, ${deliveryStatus})
+              values (${id}, ${tenant}, ${webhook}, ${key_id}, ${actor}, ${since}, ${until}, ${delivery_status})
               on conflict do nothing`,
       )
       const { rows } = await pool.query<ReplayJob>(`select ${columns} from replay_jobs where id = $1`, [id])
       return rows[0] ?? null
     },
-    async find({ tenant, keyId }, id) {
+    async find({ tenant, key_id }, id) {
       const { rows } = await pool.query<ReplayJob>(
         `select ${columns} from replay_jobs where id = $1 and tenant = $2 and ($3::text is null or key_id = $3)`,
-        [id, tenant, keyId ?? null],
+        [id, tenant, key_id ?? null],
       )
       return rows[0] ?? null
     },
@@ -123,7 +123,7 @@ export function replayJobs(pool: Pool): ReplayJobs {
         'job.done',
         () =>
           sql`update replay_jobs set pages = pages + 1, page = null, updated_at = clock_timestamp(),
-                cursor = jsonb_build_object('at', page #>> '{deliveries,-1,acceptedAt}', 'delivery', page #>> '{deliveries,-1,delivery}'),
+                cursor = jsonb_build_object('at', page #>> '{deliveries,-1,accepted_at}', 'delivery', page #>> '{deliveries,-1,delivery}'),
                 replayed = replayed + ${replayed}, skipped = skipped + ${skipped}
               where id = ${id} and pages = ${pages} and page is not null returning id`,
       )

@@ -17,14 +17,14 @@ export function replay(
   delivery: Delivery,
   by: { chain: number; caller: Pick<Caller, 'actor'>; webhookRevision: number; now: string },
 ): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryFacts> } {
-  const { tenant, message, place, fingerprint, event, acceptedAt, webhook } = delivery
+  const { tenant, message, place, fingerprint, event, accepted_at, webhook } = delivery
   const { chain } = by
   const metadata: Metadata = {
     schema,
     actor: by.caller.actor,
     tenant,
     time: by.now,
-    $correlationId: delivery.correlationId,
+    $correlationId: delivery.correlation_id,
     $causationId: null,
   }
   const data: DeliveryFacts = {
@@ -33,7 +33,7 @@ export function replay(
     place,
     fingerprint,
     event,
-    accepted_at: acceptedAt,
+    accepted_at,
     webhook,
     webhook_revision: by.webhookRevision,
     delivery: delivery.delivery,

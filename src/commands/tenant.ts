@@ -8,14 +8,14 @@ export interface ClientState {
   readonly id: ClientId
   readonly name: string
   readonly scopes: readonly Scope[]
-  readonly secretHmac: string
-  readonly previousHmac: string | null
-  readonly previousUntil: string | null
+  readonly secret_hmac: string
+  readonly previous_hmac: string | null
+  readonly previous_until: string | null
   /** Raised by rotation and revocation: tokens of lower generations stop working. From 1. */
   readonly generation: number
   readonly revoked: boolean
-  readonly createdAt: string
-  readonly updatedAt: string
+  readonly created_at: string
+  readonly updated_at: string
 }
 export interface TenantState {
   readonly id: TenantId
@@ -23,8 +23,8 @@ export interface TenantState {
   readonly limits: TenantLimits
   readonly suspended: boolean
   readonly clients: ReadonlyMap<ClientId, ClientState>
-  readonly createdAt: string
-  readonly updatedAt: string
+  readonly created_at: string
+  readonly updated_at: string
 }
 export type TenantCommand =
   | { type: 'RegisterTenant'; id: TenantId; name: string; limits?: LimitsChange }
@@ -81,7 +81,7 @@ function decide(command: TenantCommand, state: TenantState | null): Decided[] {
     case 'RotateClientSecret': {
       const client = liveClient(state, command.client_id)
       const { client_id, secret_hmac, previous_until } = command
-      if (client.secretHmac === secret_hmac) return []
+      if (client.secret_hmac === secret_hmac) return []
       return [{ type: 'ClientSecretRotated', data: { id, client_id, secret_hmac, previous_until, generation: client.generation + 1 } }]
     }
     case 'RevokeClient': {
@@ -98,44 +98,44 @@ function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState
   const { time } = event.metadata
   if (event.type === 'TenantRegistered') {
     const { id, name } = event.data
-    return { id, name, limits: {}, suspended: false, clients: new Map(), createdAt: time, updatedAt: time }
+    return { id, name, limits: {}, suspended: false, clients: new Map(), created_at: time, updated_at: time }
   }
   if (state === null) return null
   const withClient = (id: ClientId, change: Partial<ClientState>): TenantState => {
     const client = state.clients.get(id)
     if (client === undefined) return state
-    return { ...state, clients: new Map(state.clients).set(id, { ...client, ...change, updatedAt: time }) }
+    return { ...state, clients: new Map(state.clients).set(id, { ...client, ...change, updated_at: time }) }
   }
   switch (event.type) {
     case 'TenantSettingsChanged':
-      return { ...state, limits: event.data.limits, updatedAt: time }
+      return { ...state, limits: event.data.limits, updated_at: time }
     case 'TenantSuspended':
-      return { ...state, suspended: true, updatedAt: time }
+      return { ...state, suspended: true, updated_at: time }
     case 'TenantResumed':
-      return { ...state, suspended: false, updatedAt: time }
+      return { ...state, suspended: false, updated_at: time }
     case 'ClientIssued': {
       const { client_id, name, scopes, secret_hmac } = event.data
       const client: ClientState = {
         id: client_id,
         name,
         scopes,
-        secretHmac: secret_hmac,
-        previousHmac: null,
-        previousUntil: null,
+        secret_hmac,
+        previous_hmac: null,
+        previous_until: null,
         generation: 1,
         revoked: false,
-        createdAt: time,
-        updatedAt: time,
+        created_at: time,
+        updated_at: time,
       }
       return { ...state, clients: new Map(state.clients).set(client_id, client) }
     }
     case 'ClientSecretRotated': {
       const { client_id, secret_hmac, previous_until, generation } = event.data
-      const former = state.clients.get(client_id)?.secretHmac ?? null
+      const former = state.clients.get(client_id)?.secret_hmac ?? null
       return withClient(client_id, {
-        secretHmac: secret_hmac,
-        previousHmac: previous_until === null ? null : former,
-        previousUntil: previous_until,
+        secret_hmac,
+        previous_hmac: previous_until === null ? null : former,
+        previous_until,
         generation,
       })
     }
@@ -150,5 +150,5 @@ export const tenantDecider: Decider<TenantState, TenantCommand, Decided> = {
   initial: null,
   decide,
   evolve,
-  ownerOf: (state) => ({ tenant: state.id, keyId: null }),
+  ownerOf: (state) => ({ tenant: state.id, key_id: null }),
 }

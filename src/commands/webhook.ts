@@ -7,19 +7,19 @@ import type { Decider } from './handler.ts'
 export interface WebhookState {
   readonly id: WebhookId
   readonly tenant: TenantId
-  readonly keyId: KeyId | null
-  readonly callbackUrl: string
+  readonly key_id: KeyId | null
+  readonly callback_url: string
   readonly event: string
   readonly description: string | null
-  readonly isActive: boolean
-  readonly deactivationReason: DeactivationReason | null
+  readonly is_active: boolean
+  readonly deactivation_reason: DeactivationReason | null
   readonly secret: string
-  readonly previousSecret: string | null
-  readonly previousUntil: string | null
-  readonly retryDelays: readonly number[] | null
+  readonly previous_secret: string | null
+  readonly previous_until: string | null
+  readonly retry_delays: readonly number[] | null
   readonly deleted: boolean
-  readonly createdAt: string
-  readonly updatedAt: string
+  readonly created_at: string
+  readonly updated_at: string
 }
 export interface WebhookChange {
   callback_url?: string
@@ -47,20 +47,20 @@ function decide(command: WebhookCommand, state: WebhookState | null): Decided[] 
   switch (command.type) {
     case 'ChangeWebhook': {
       const changed: Omit<WebhookEvents['WebhookChanged'], 'id'> = {}
-      if (command.callback_url !== undefined && command.callback_url !== state.callbackUrl) changed.callback_url = command.callback_url
+      if (command.callback_url !== undefined && command.callback_url !== state.callback_url) changed.callback_url = command.callback_url
       if (command.event !== undefined && command.event !== state.event) changed.event = command.event
       if (command.description !== undefined && command.description !== state.description) changed.description = command.description
-      if (command.retry_delays !== undefined && JSON.stringify(command.retry_delays) !== JSON.stringify(state.retryDelays))
+      if (command.retry_delays !== undefined && JSON.stringify(command.retry_delays) !== JSON.stringify(state.retry_delays))
         changed.retry_delays = command.retry_delays
       const events: Decided[] = Object.keys(changed).length === 0 ? [] : [{ type: 'WebhookChanged', data: { id, ...changed } }]
-      if (command.is_active === true && !state.isActive) events.push({ type: 'WebhookActivated', data: { id } })
-      if (command.is_active === false && state.isActive) events.push({ type: 'WebhookDeactivated', data: { id, reason: 'requested' } })
+      if (command.is_active === true && !state.is_active) events.push({ type: 'WebhookActivated', data: { id } })
+      if (command.is_active === false && state.is_active) events.push({ type: 'WebhookDeactivated', data: { id, reason: 'requested' } })
       return events
     }
     case 'RotateWebhookSecret':
       return [{ type: 'WebhookSecretRotated', data: { id, secret: command.secret, previous_until: command.previous_until } }]
     case 'DeactivateWebhook':
-      return state.isActive ? [{ type: 'WebhookDeactivated', data: { id, reason: command.reason } }] : []
+      return state.is_active ? [{ type: 'WebhookDeactivated', data: { id, reason: command.reason } }] : []
     case 'DeleteWebhook':
       return [{ type: 'WebhookDeleted', data: { id } }]
   }
@@ -74,39 +74,39 @@ function evolve(state: WebhookState | null, recorded: RecordedEvent): WebhookSta
     return {
       id,
       tenant,
-      keyId: key_id,
-      callbackUrl: callback_url,
+      key_id,
+      callback_url,
       event: pattern,
       description,
-      isActive: is_active,
-      deactivationReason: is_active ? null : 'requested',
+      is_active,
+      deactivation_reason: is_active ? null : 'requested',
       secret,
-      previousSecret: null,
-      previousUntil: null,
-      retryDelays: retry_delays,
+      previous_secret: null,
+      previous_until: null,
+      retry_delays,
       deleted: false,
-      createdAt: time,
-      updatedAt: time,
+      created_at: time,
+      updated_at: time,
     }
   }
   if (state === null) return null
-  const next = { ...state, updatedAt: time }
+  const next = { ...state, updated_at: time }
   switch (event.type) {
     case 'WebhookChanged': {
-      const { callback_url = state.callbackUrl, event: pattern = state.event, description = state.description } = event.data
-      const { retry_delays = state.retryDelays } = event.data
-      return { ...next, callbackUrl: callback_url, event: pattern, description, retryDelays: retry_delays }
+      const { callback_url = state.callback_url, event: pattern = state.event, description = state.description } = event.data
+      const { retry_delays = state.retry_delays } = event.data
+      return { ...next, callback_url, event: pattern, description, retry_delays }
     }
     case 'WebhookSecretRotated': {
       const { secret, previous_until } = event.data
-      return { ...next, secret, previousSecret: previous_until === null ? null : state.secret, previousUntil: previous_until }
+      return { ...next, secret, previous_secret: previous_until === null ? null : state.secret, previous_until }
     }
     case 'WebhookActivated':
-      return { ...next, isActive: true, deactivationReason: null }
+      return { ...next, is_active: true, deactivation_reason: null }
     case 'WebhookDeactivated':
-      return { ...next, isActive: false, deactivationReason: event.data.reason }
+      return { ...next, is_active: false, deactivation_reason: event.data.reason }
     case 'WebhookDeleted':
-      return { ...next, isActive: false, deleted: true }
+      return { ...next, is_active: false, deleted: true }
     default:
       return state
   }
@@ -116,5 +116,5 @@ export const webhookDecider: Decider<WebhookState, WebhookCommand, Decided> = {
   initial: null,
   decide,
   evolve,
-  ownerOf: (state) => (state.deleted ? null : { tenant: state.tenant, keyId: state.keyId }),
+  ownerOf: (state) => (state.deleted ? null : { tenant: state.tenant, key_id: state.key_id }),
 }

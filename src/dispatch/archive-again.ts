@@ -42,8 +42,8 @@ export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_0
           log.warn({ error, partition: partition.partition, offset: String(offset) }, 'record.unreadable') // set aside when it comes again
           continue
         }
-        const { tenant, acceptedAt, messages } = record
-        const keyOf = (index: number) => ({ tenant, acceptedAt, place: placeOf(bus.identity, partition.partition, offset, index) })
+        const { tenant, accepted_at, messages } = record
+        const keyOf = (index: number) => ({ tenant, accepted_at, place: placeOf(bus.identity, partition.partition, offset, index) })
         await archive.archive(messages.map(({ id, fingerprint, payload }, i) => ({ ...keyOf(i), message: id, fingerprint, payload })))
         archived += messages.length
       }

@@ -37,8 +37,8 @@ export async function deactivate(
       webhookStream(webhook),
       { type: 'DeactivateWebhook', reason },
       {
-        caller: { tenant: cause.metadata.tenant as TenantId, actor: actors[reason], scopes: new Set(), keyId: null },
-        correlationId: cause.metadata.$correlationId,
+        caller: { tenant: cause.metadata.tenant as TenantId, actor: actors[reason], scopes: new Set(), key_id: null },
+        correlation_id: cause.metadata.$correlationId,
         causationId: cause.id,
         now: deps.now(),
         ...(revision === undefined ? {} : { ifMatch: [revision] }),

@@ -25,7 +25,7 @@ export interface Origin {
   /** It has a row in `scheduled_deliveries` that this process has claimed; else it comes from the bus. */
   readonly fromTable: boolean
   /** When it was parked (RFC 3339), or null. */
-  readonly parkedAt: string | null
+  readonly parked_at: string | null
   /** The sealed body, or null when it has expired. */
   readonly body: Buffer | null
   /** The same before it was sealed, where this process sealed it. */
@@ -90,17 +90,17 @@ export function deliverer(deps: DeliverDeps) {
     type: T,
     rest: Rest<T>,
   ) => {
-    const { tenant, message, place, fingerprint, event, acceptedAt, webhook, delivery, chain, attempt } = owed
+    const { tenant, message, place, fingerprint, event, accepted_at, webhook, delivery, chain, attempt } = owed
     const metadata: Metadata = {
       schema,
       actor: 'system:dispatcher',
       tenant,
       time: made.time,
-      $correlationId: owed.correlationId,
+      $correlationId: owed.correlation_id,
       $causationId: null,
     }
     const stream = attemptsStream(webhook, made.time)
-    const data = { tenant, message, place, fingerprint, event, accepted_at: acceptedAt, webhook, delivery, chain, attempt, ...rest }
+    const data = { tenant, message, place, fingerprint, event, accepted_at, webhook, delivery, chain, attempt, ...rest }
     const opened: NewEvent = { id: made.id, type, data, metadata }
     let stored = vault === null ? opened : sealEvent(vault, stream, opened)
     const append = () => store.append(stream, [stored], 'any', { patient: true })
@@ -119,12 +119,12 @@ export function deliverer(deps: DeliverDeps) {
 
   const conclude = async (owed: Owed, origin: Origin, vault: Vault, target: Target, made: Made, answer: Answer) => {
     const verdict = classify(answer.code)
-    const delays = target.retryDelays ?? retryDelays
+    const delays = target.retry_delays ?? retryDelays
     const delay = verdict === 'transient' ? nextDelay(delays, owed.attempt, parseRetryAfter(answer.retryAfter, now()), random()) : null
     const facts = {
       webhook_revision: target.revision,
       code: answer.code,
-      duration_ms: answer.durationMs,
+      duration_ms: answer.duration_ms,
       reason: verdict === 'success' ? null : (answer.reason ?? `http_${answer.code}`),
       response: answer.body.length === 0 ? null : answer.body.toString('base64'),
     }
@@ -132,7 +132,7 @@ export function deliverer(deps: DeliverDeps) {
     if (delay === null) await record(owed, origin, vault, made, verdict === 'success' ? 'DeliverySucceeded' : 'DeliveryDeadLettered', facts)
     else await record(owed, origin, vault, made, 'DeliveryFailed', { ...facts, delay_seconds: delay })
     metrics.attempts.inc({ outcome: type })
-    metrics.duration.observe(answer.durationMs / 1_000)
+    metrics.duration.observe(answer.duration_ms / 1_000)
     const { webhook, delivery, message, chain, attempt } = owed
     const { code, reason } = facts
     const fields = {
@@ -145,8 +145,8 @@ export function deliverer(deps: DeliverDeps) {
       outcome: type,
       code,
       reason,
-      durationMs: answer.durationMs,
-      delaySeconds: delay,
+      duration_ms: answer.duration_ms,
+      delay_seconds: delay,
     }
     if (verdict === 'success') log.debug(fields, 'delivery.attempted')
     else log.info(fields, 'delivery.attempted')
@@ -189,8 +189,8 @@ export function deliverer(deps: DeliverDeps) {
         await record(owed, origin, null, make(), 'DeliveryDiscarded', { webhook_revision: target.revision, reason })
         return 'done'
       }
-      const delays = target.retryDelays ?? retryDelays
-      const expired = origin.parkedAt !== null && now() - Date.parse(origin.parkedAt) > parkingTime(delays) * 1_000
+      const delays = target.retry_delays ?? retryDelays
+      const expired = origin.parked_at !== null && now() - Date.parse(origin.parked_at) > parkingTime(delays) * 1_000
       if (expired || origin.body === null) {
         await die(owed, origin, target, expired ? 'expired' : 'payload_expired')
         return 'done'
@@ -205,8 +205,8 @@ export function deliverer(deps: DeliverDeps) {
       const at = now()
       const headers = { ...signatureHeaders(target.signingKeys(at), owed.message, opened.body, at), 'kolbak-attempt': String(owed.attempt) }
       if (!origin.held()) return 'lost'
-      const answer = await step('delivery.post', () => sender.post(target.callbackUrl, headers, opened.body))
-      slot.answered({ ok: classify(answer.code) === 'success', durationMs: answer.durationMs })
+      const answer = await step('delivery.post', () => sender.post(target.callback_url, headers, opened.body))
+      slot.answered({ ok: classify(answer.code) === 'success', duration_ms: answer.duration_ms })
       await conclude(owed, origin, opened.vault, target, made, answer)
       return 'done'
     } finally {

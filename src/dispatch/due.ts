@@ -109,7 +109,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
         return
       }
       const held = () => performance.now() < hand.until - requestMs
-      await untilDone(() => deliver(row, { fromTable: true, parkedAt: row.parkedAt, body, held }), {
+      await untilDone(() => deliver(row, { fromTable: true, parked_at: row.parked_at, body, held }), {
         onError: (error, delayMs) => log.error({ error, delayMs, delivery: row.delivery }, 'delivery.failed'),
       })
     } finally {

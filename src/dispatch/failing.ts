@@ -30,9 +30,9 @@ export async function deactivateFailing(deps: FailingDeps, events: readonly Reco
     }
   if (newest === null) return
   if (!(await deps.waiter.waitFor('deliveries', newest.position, healthWaitMs, newest.stream))) return
-  for (const { webhook, failingSince } of await failingWebhooks(deps.pool, [...last.keys()], failingRequests)) {
+  for (const { webhook, failing_since } of await failingWebhooks(deps.pool, [...last.keys()], failingRequests)) {
     const event = last.get(webhook)
-    if (event !== undefined && Date.parse(event.metadata.time) - Date.parse(failingSince) >= failingMs)
+    if (event !== undefined && Date.parse(event.metadata.time) - Date.parse(failing_since) >= failingMs)
       await deactivate(deps, event, 'failing', webhook, event.data.webhook_revision)
   }
 }

@@ -20,7 +20,7 @@ const isCreation = (event: RecordedEvent): event is WebhookCreated =>
 
 export interface KeyDeletedDeps extends DeactivationDeps {
   /** Active webhooks that the key created: all that were created before this call. Throws when they cannot be known yet. */
-  webhooksOf(owner: { tenant: TenantId; keyId: KeyId }): Promise<readonly WebhookId[]>
+  webhooksOf(owner: { tenant: TenantId; key_id: KeyId }): Promise<readonly WebhookId[]>
 }
 
 const catchUpMs = 5_000
@@ -56,7 +56,7 @@ export function keyDeletedManager(deps: KeyDeletedDeps): Projection {
     async prepare(events) {
       for (const event of events)
         if (isOrder(event)) {
-          const owner = { tenant: event.metadata.tenant as TenantId, keyId: event.data.id }
+          const owner = { tenant: event.metadata.tenant as TenantId, key_id: event.data.id }
           for (const webhook of await webhooksOf(owner)) await deactivate(deps, event, 'key_deleted', webhook)
         } else if (isCreation(event) && event.data.is_active && event.data.key_id !== null) {
           const order = await orderOf(event.data.key_id)

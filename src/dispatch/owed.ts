@@ -6,7 +6,7 @@ import type { PayloadKey } from '../ports/delivery-log.ts'
 export interface Owed extends PayloadKey {
   readonly webhook: WebhookId
   readonly event: string
-  readonly correlationId: string
+  readonly correlation_id: string
   readonly delivery: DeliveryId
   readonly chain: number
   readonly attempt: number
@@ -14,11 +14,11 @@ export interface Owed extends PayloadKey {
 
 /** What a message that was routed owes one of its webhooks: the first attempt. */
 export const firstOwed = (
-  { tenant, message, place, fingerprint, event, acceptedAt }: Omit<Owed, 'webhook' | 'correlationId' | 'delivery' | 'chain' | 'attempt'>,
+  { tenant, message, place, fingerprint, event, accepted_at }: Omit<Owed, 'webhook' | 'correlation_id' | 'delivery' | 'chain' | 'attempt'>,
   webhook: WebhookId,
-  correlationId: string,
+  correlation_id: string,
 ): Owed => ({
-  ...{ tenant, webhook, message, place, fingerprint, event, acceptedAt, correlationId },
+  ...{ tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id },
   delivery: deliveryId(tenant, message, place, webhook),
   chain: 1,
   attempt: 1,

@@ -40,7 +40,7 @@ const endedInFailure: readonly DeliveryStatus[] = ['failed', 'discarded']
 const endingCodes: ReadonlySet<string | undefined> = new Set(['history_too_wide', 'key_destroyed'])
 
 const newestFirst = (a: Delivery, b: Delivery): number => {
-  if (a.acceptedAt !== b.acceptedAt) return a.acceptedAt < b.acceptedAt ? 1 : -1
+  if (a.accepted_at !== b.accepted_at) return a.accepted_at < b.accepted_at ? 1 : -1
   return a.delivery < b.delivery ? 1 : -1
 }
 
@@ -84,13 +84,13 @@ export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
   }
   /** The next page, once it is stored; null when there is none now. */
   const choose = async (job: ActiveJob): Promise<ReplayPage | null> => {
-    const { tenant, webhook, since, until, cursor, deliveryStatus } = job
+    const { tenant, webhook, since, until, cursor, delivery_status } = job
     const state = await findWebhook(deps, { tenant }, webhook)
     if (state === null) return end(job, 'failed', 'webhook_deleted')
-    if (!state.isActive) return end(job, 'failed', 'webhook_inactive')
+    if (!state.is_active) return end(job, 'failed', 'webhook_inactive')
     const query = { tenant, since, until, limit: pageSize, ...(cursor === null ? {} : { after: cursor }) }
     const lists = await Promise.all(
-      (deliveryStatus === null ? endedInFailure : [deliveryStatus]).map((status) => deliveryLog.history(webhook, { ...query, status })),
+      (delivery_status === null ? endedInFailure : [delivery_status]).map((status) => deliveryLog.history(webhook, { ...query, status })),
     )
     // One whose status changes meanwhile may be in both lists.
     const found = [...new Map(lists.flat().map((delivery) => [delivery.delivery, delivery])).values()].sort(newestFirst).slice(0, pageSize)
@@ -99,7 +99,7 @@ export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
     const page = {
       time: new Date(now()).toISOString(),
       webhookRevision: state.revision,
-      deliveries: found.map(({ acceptedAt, delivery, chain }) => ({ acceptedAt, delivery, chain: chain + 1 })),
+      deliveries: found.map(({ accepted_at, delivery, chain }) => ({ accepted_at, delivery, chain: chain + 1 })),
     }
     return (await jobs.plan(job, page)) ? page : null
   }

@@ -62,9 +62,9 @@ export function router(deps: RouteDeps): Router {
     fingerprint: message.fingerprint,
     place,
     event: message.event,
-    acceptedAt: record.acceptedAt,
+    accepted_at: record.accepted_at,
     webhooks,
-    matchedAt: copy.checkpoint!,
+    matched_at: copy.checkpoint!,
   })
   const append = async (incoming: Incoming, id: EventId, type: 'MessageRouted' | 'MessageRejected', rest: object) => {
     const { record, message, place } = incoming
@@ -73,7 +73,7 @@ export function router(deps: RouteDeps): Router {
       actor: 'system:dispatcher',
       tenant: record.tenant,
       time: new Date(now()).toISOString(),
-      $correlationId: record.correlationId,
+      $correlationId: record.correlation_id,
       $causationId: null,
     }
     const data = {
@@ -82,10 +82,10 @@ export function router(deps: RouteDeps): Router {
       place,
       fingerprint: message.fingerprint,
       event: message.event,
-      accepted_at: record.acceptedAt,
+      accepted_at: record.accepted_at,
       ...rest,
     }
-    const stream = routingStream(record.tenant, record.acceptedAt)
+    const stream = routingStream(record.tenant, record.accepted_at)
     const append = () => store.append(stream, [{ id, type, data, metadata }], 'any', { patient: true })
     await untilDone(() => step(type === 'MessageRouted' ? 'route.append' : 'route.reject', append), {
       onError: (error, delayMs) => log.warn({ error, delayMs, message: message.id }, 'routing.append_failed'),
@@ -98,11 +98,11 @@ export function router(deps: RouteDeps): Router {
       const webhooks = row.webhooks.slice(part * webhooksPerPart, (part + 1) * webhooksPerPart)
       const rest: Pick<DeliveryEvents['MessageRouted'], 'source' | 'event_time' | 'webhooks' | 'part' | 'parts' | 'matched_at'> = {
         source: message.source,
-        event_time: message.eventTime,
+        event_time: message.event_time,
         webhooks: [...webhooks],
         part,
         parts,
-        matched_at: row.matchedAt,
+        matched_at: row.matched_at,
       }
       await append(incoming, routedId(record.tenant, message.id, place, part), 'MessageRouted', rest)
     }
@@ -111,7 +111,7 @@ export function router(deps: RouteDeps): Router {
   /** Starts what a routed message owes; it is done when MessageRouted is appended and each delivery attempted or parked. */
   const start = (incoming: Incoming, row: IndexedMessage, skip: ReadonlySet<string>) => {
     const owed = row.webhooks
-      .map((webhook) => firstOwed(row, webhook, incoming.record.correlationId))
+      .map((webhook) => firstOwed(row, webhook, incoming.record.correlation_id))
       .filter(({ delivery }) => !skip.has(delivery))
     incoming.owes(owed.length)
     let left = owed.length + 1
@@ -131,7 +131,7 @@ export function router(deps: RouteDeps): Router {
     })
     const origin = {
       fromTable: false,
-      parkedAt: null,
+      parked_at: null,
       body: incoming.message.payload,
       opened: incoming.message.opened,
       held: incoming.held,

@@ -44,7 +44,16 @@ async function allWebhooks(store: Pick<EventStore, 'read'>, last: MessageRouted)
 }
 
 function messageOf({ data, metadata }: MessageRouted, webhooks: readonly WebhookId[]): RoutedMessage {
-  const { tenant, message, place, fingerprint, event, accepted_at: acceptedAt } = data
-  const row: IndexedMessage = { tenant, message, place, fingerprint, event, acceptedAt, webhooks, matchedAt: data.matched_at as Checkpoint }
+  const { tenant, message, place, fingerprint, event, accepted_at } = data
+  const row: IndexedMessage = {
+    tenant,
+    message,
+    place,
+    fingerprint,
+    event,
+    accepted_at,
+    webhooks,
+    matched_at: data.matched_at as Checkpoint,
+  }
   return { ...row, owed: webhooks.map((webhook) => firstOwed(row, webhook, metadata.$correlationId)) }
 }

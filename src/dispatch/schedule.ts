@@ -6,7 +6,7 @@ import { isLater, type Owed } from './owed.ts'
 /** A row of `scheduled_deliveries` that this process has claimed. */
 export interface Claimed extends Owed {
   /** When it was parked, or null when it came due. */
-  readonly parkedAt: string | null
+  readonly parked_at: string | null
 }
 /** How many rows of which webhook may be claimed. */
 export interface Room {
@@ -89,8 +89,8 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
         rows.map((r) => r.place),
         rows.map((r) => r.fingerprint),
         rows.map((r) => r.event),
-        rows.map((r) => r.acceptedAt),
-        rows.map((r) => r.correlationId),
+        rows.map((r) => r.accepted_at),
+        rows.map((r) => r.correlation_id),
         literal(rows.map((r) => r.chain)),
         literal(rows.map((r) => r.attempt)),
       ],
@@ -192,12 +192,12 @@ export function schedule(options: { pool: Pool; owner: string; claimMs: number }
         place: row.place,
         fingerprint: row.fingerprint,
         event: row.event,
-        acceptedAt: row.accepted_at,
-        correlationId: row.correlation_id,
+        accepted_at: row.accepted_at,
+        correlation_id: row.correlation_id,
         delivery: row.delivery,
         chain: row.chain,
         attempt: row.attempt,
-        parkedAt: row.parked_at,
+        parked_at: row.parked_at,
       }))
     },
     async existing(deliveries) {

@@ -9,7 +9,7 @@ import { nameResolver, type Resolve } from '../lib/resolve.ts'
 export interface Answer {
   /** The status, or null when no head of an answer came. The head alone decides: a body may be cut, by us or on the way. */
   readonly code: number | null
-  readonly durationMs: number
+  readonly duration_ms: number
   /** A stable word when there is no status; null otherwise. No address in it. */
   readonly reason: SendFailure | null
   /** The first 4 KiB of the body. */
@@ -98,7 +98,7 @@ export function sender(options: {
       return new Promise((resolve) => {
         const target = targetOf(url)
         if (target === null) {
-          resolve({ code: null, durationMs: 0, reason: 'invalid_url', body: Buffer.alloc(0), retryAfter: undefined })
+          resolve({ code: null, duration_ms: 0, reason: 'invalid_url', body: Buffer.alloc(0), retryAfter: undefined })
           return
         }
         let code: number | null = null
@@ -112,8 +112,8 @@ export function sender(options: {
           if (over) return
           over = true
           clearTimeout(timer)
-          const durationMs = Math.round(performance.now() - started)
-          resolve({ code, durationMs, reason: code === null ? reason : null, body: Buffer.concat(chunks), retryAfter })
+          const duration_ms = Math.round(performance.now() - started)
+          resolve({ code, duration_ms, reason: code === null ? reason : null, body: Buffer.concat(chunks), retryAfter })
         }
         const cut = (reason: SendFailure | null) => {
           finish(reason)

@@ -23,7 +23,7 @@ export interface Slots {
 }
 export interface Slot {
   /** The answer has come: the webhook's, the tenant's and the slow ones' shares are free again, the pool's place is not yet. */
-  answered(outcome: { ok: boolean; durationMs: number }): void
+  answered(outcome: { ok: boolean; duration_ms: number }): void
   /**
    * Gives the whole slot back, after the attempt has been appended: what is not recorded still takes a place of the pool,
    * so that no more requests than that can go unrecorded while the event store is away.
@@ -170,11 +170,11 @@ export function slots(limits: SlotLimits, now: () => number = () => performance.
       return freed
     }
     return {
-      answered({ ok, durationMs }) {
+      answered({ ok, duration_ms }) {
         if (!sharesHeld) return
         const freed = freeShares()
         e.failures = ok ? 0 : e.failures + 1
-        e.recent.push(durationMs)
+        e.recent.push(duration_ms)
         if (e.recent.length > samples) e.recent.shift()
         const isQuick = ok && median(e.recent.slice()) <= quickMs
         e.allowed = Math.max(perWebhook, Math.min(e.allowed + (isQuick ? 1 : -lost), perQuickWebhook))

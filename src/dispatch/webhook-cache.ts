@@ -16,10 +16,10 @@ export interface Target {
   readonly revision: number
   readonly state: 'active' | 'inactive' | 'deleted'
   readonly pattern: string
-  readonly callbackUrl: string
+  readonly callback_url: string
   /** The origin alone, for logs: a path can be a credential. */
   readonly origin: string
-  readonly retryDelays: readonly number[] | null
+  readonly retry_delays: readonly number[] | null
   /** One key for each secret that is live at the time (milliseconds). */
   signingKeys(now: number): KeyObject[]
 }
@@ -75,19 +75,19 @@ export function webhookCopy(deps: {
   const open = async (row: ChangedWebhook): Promise<Target> => {
     const vault = await keyring.vault(row.tenant)
     const opened = (field: string, value: string) => vault.openText(fieldAad(row.tenant, row.id, field), value)
-    const callbackUrl = opened('callback_url', row.callbackUrl)
+    const callback_url = opened('callback_url', row.callback_url)
     const key = signingKey(opened('secret', row.secret))
-    const former = row.previousSecret === null ? null : signingKey(opened('secret', row.previousSecret))
-    const formerUntil = row.previousUntil === null ? 0 : Date.parse(row.previousUntil)
+    const former = row.previous_secret === null ? null : signingKey(opened('secret', row.previous_secret))
+    const formerUntil = row.previous_until === null ? 0 : Date.parse(row.previous_until)
     return {
       id: row.id,
       tenant: row.tenant,
       revision: row.revision,
-      state: row.isDeleted ? 'deleted' : row.isActive ? 'active' : 'inactive',
+      state: row.is_deleted ? 'deleted' : row.is_active ? 'active' : 'inactive',
       pattern: row.event,
-      callbackUrl,
-      origin: URL.canParse(callbackUrl) ? new URL(callbackUrl).origin : 'invalid',
-      retryDelays: row.retryDelays,
+      callback_url,
+      origin: URL.canParse(callback_url) ? new URL(callback_url).origin : 'invalid',
+      retry_delays: row.retry_delays,
       signingKeys: (now) => (former !== null && now < formerUntil ? [key, former] : [key]),
     }
   }
@@ -109,8 +109,8 @@ export function webhookCopy(deps: {
     const found = await changes(cursor)
     const opened = await Promise.all(found.webhooks.map(openOrLeaveOut))
     for (const target of opened) if (target !== null) put(target)
-    for (const { tenant, isSuspended } of found.tenants)
-      if (isSuspended) suspended.add(tenant)
+    for (const { tenant, is_suspended } of found.tenants)
+      if (is_suspended) suspended.add(tenant)
       else suspended.delete(tenant)
     checkpoint = found.checkpoint
     cursor = found.cursor

@@ -93,13 +93,13 @@ export function isGreaterFact(a: FactOrder, b: FactOrder): boolean {
   if (a.chain !== b.chain) return a.chain > b.chain
   if (finality[a.type] !== finality[b.type]) return finality[a.type] > finality[b.type]
   if (a.attempt !== b.attempt) return a.attempt > b.attempt
-  return a.eventId > b.eventId
+  return a.event_id > b.event_id
 }
 interface FactOrder {
   readonly chain: number
   readonly type: FactType
   readonly attempt: number
-  readonly eventId: EventId
+  readonly event_id: EventId
 }
 /** Whether a fact ends its chain. */
 export const endsChain = (type: FactType): boolean => finality[type] >= 2

@@ -5,7 +5,7 @@ export interface Message {
   readonly id: MessageId
   readonly event: string
   /** As the producer sent it, or null. */
-  readonly eventTime: string | null
+  readonly event_time: string | null
   readonly source: string | null
   readonly fingerprint: string
   /** What every receiver gets as the body of its request, sealed under `payloadAad`. */
@@ -17,15 +17,15 @@ export interface Message {
 /** What one produce carries: one message, or a batch that is accepted or refused as a whole. */
 export interface MessageRecord {
   readonly tenant: TenantId
-  readonly acceptedAt: string
-  readonly correlationId: string
+  readonly accepted_at: string
+  readonly correlation_id: string
   readonly messages: readonly Message[]
   /** The only webhook it is for (a test message), instead of those that match. */
   readonly target?: WebhookId
 }
 
 const schema = 1
-type MessageHead = [id: string, event: string, eventTime: string | null, source: string | null, fingerprint: string, payloadBytes: number]
+type MessageHead = [id: string, event: string, event_time: string | null, source: string | null, fingerprint: string, payloadBytes: number]
 interface Head {
   schema: number
   tenant: string
@@ -40,10 +40,10 @@ export function encodeRecord(record: MessageRecord): Buffer {
   const head: Head = {
     schema,
     tenant: record.tenant,
-    accepted_at: record.acceptedAt,
-    correlation_id: record.correlationId,
+    accepted_at: record.accepted_at,
+    correlation_id: record.correlation_id,
     ...(record.target === undefined ? {} : { target: record.target }),
-    messages: record.messages.map((m) => [m.id, m.event, m.eventTime, m.source, m.fingerprint, m.payload.length]),
+    messages: record.messages.map((m) => [m.id, m.event, m.event_time, m.source, m.fingerprint, m.payload.length]),
   }
   const json = Buffer.from(JSON.stringify(head))
   const size = Buffer.allocUnsafe(4)
@@ -60,24 +60,24 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
   const head: unknown = JSON.parse(bytes.toString('utf8', 4, headEnd))
   if (!isObject(head) || head.schema !== schema)
     throw new Error(`message record of schema ${isObject(head) ? JSON.stringify(head.schema) : 'none'}: this version knows ${schema}`)
-  const { tenant, accepted_at: acceptedAt, correlation_id: correlationId, target, messages: heads } = head
-  if (!isUlidText(tenant) || !isTime(acceptedAt)) throw new Error('message record without a tenant or a time')
-  if (!isName(correlationId)) throw new Error('message record without a correlation id')
+  const { tenant, accepted_at, correlation_id, target, messages: heads } = head
+  if (!isUlidText(tenant) || !isTime(accepted_at)) throw new Error('message record without a tenant or a time')
+  if (!isName(correlation_id)) throw new Error('message record without a correlation id')
   if (target !== undefined && !isUlidText(target)) throw new Error('message record for a webhook that can be none')
   if (!Array.isArray(heads) || heads.length === 0) throw new Error('message record without messages')
   let start = headEnd
   const messages = heads.map((one: unknown): Message => {
     if (!isMessageHead(one)) throw new Error('message record of a message that is none')
-    const [id, event, eventTime, source, fingerprint, size] = one
+    const [id, event, event_time, source, fingerprint, size] = one
     const payload = bytes.subarray(start, start + size)
     if (payload.length !== size) throw new Error('message record is cut off')
     start += size
-    return { id: id as MessageId, event, eventTime, source, fingerprint, payload }
+    return { id: id as MessageId, event, event_time, source, fingerprint, payload }
   })
   return {
     tenant: tenant as TenantId,
-    acceptedAt,
-    correlationId,
+    accepted_at,
+    correlation_id,
     messages,
     ...(target === undefined ? {} : { target: target as WebhookId }),
   }
@@ -93,8 +93,8 @@ const isName = (value: unknown): value is string => typeof value === 'string' &&
 const isShortOrNull = (value: unknown): value is string | null => value === null || (typeof value === 'string' && value.length <= 1_000)
 function isMessageHead(value: unknown): value is MessageHead {
   if (!Array.isArray(value)) return false
-  const [id, event, eventTime, source, fingerprint, size]: unknown[] = value
-  const areTexts = [id, event, fingerprint].every(isName) && [eventTime, source].every(isShortOrNull)
+  const [id, event, event_time, source, fingerprint, size]: unknown[] = value
+  const areTexts = [id, event, fingerprint].every(isName) && [event_time, source].every(isShortOrNull)
   return areTexts && Number.isSafeInteger(size) && Number(size) >= 0
 }
 

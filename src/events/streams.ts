@@ -24,7 +24,7 @@ export const tenantStream = (id: TenantId): StreamName => `tenant-${idOf(id)}`
 export const keyStream = (id: KeyId): StreamName => `key-${idOf(id)}`
 export const webhookStream = (id: WebhookId): StreamName => `webhook-${idOf(id)}`
 /** The day is that on which the message was accepted, so that a repeated routing writes to the same stream. */
-export const routingStream = (tenant: TenantId, acceptedAt: string): StreamName => `routing-${idOf(tenant)}-${dayOf(acceptedAt)}`
+export const routingStream = (tenant: TenantId, accepted_at: string): StreamName => `routing-${idOf(tenant)}-${dayOf(accepted_at)}`
 /** The day is that of the attempt, fixed together with its event's id before the request is sent. */
 export const attemptsStream = (webhook: WebhookId, time: string): StreamName => `attempts-${idOf(webhook)}-${dayOf(time)}`
 

@@ -88,7 +88,7 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> 
     if (!keys.has('seal') || !keys.has('fingerprint')) keys = await keysOf(owner, ['seal', 'fingerprint'])
     const sealing = need(keys.get('seal'))
     return vault({
-      keyId: sealing.id,
+      key_id: sealing.id,
       dataKey: sealing.key,
       keyOf: (id) => (id === sealing.id ? sealing.key : undefined),
       fingerprintKey: need(keys.get('fingerprint')).key,

@@ -29,13 +29,13 @@ export const isSealedText = (value: string): boolean => value.startsWith(textPre
 
 /** @param dataKey the newest key, which seals; @param keyOf finds the key that an older value was sealed under */
 export function vault(options: {
-  keyId: number
+  key_id: number
   dataKey: Buffer
   keyOf: (id: number) => Buffer | undefined
   fingerprintKey: Buffer
   now?: () => number
 }): Vault {
-  const { keyId, dataKey, keyOf, fingerprintKey, now = Date.now } = options
+  const { key_id, dataKey, keyOf, fingerprintKey, now = Date.now } = options
   // Key objects are made once: a cipher or HMAC that is given bytes makes one each time, which costs more than the rest (15 of 20 µs).
   const derive = (key: Buffer, withSalt: Buffer) => createSecretKey(Buffer.from(hkdfSync('sha256', key, withSalt, 'kolbak/seal', 32)))
   const hmacKey = createSecretKey(fingerprintKey)
@@ -70,7 +70,7 @@ export function vault(options: {
       if (now() >= saltUntil) freshSalt()
       const out = Buffer.allocUnsafe(overhead + plain.length)
       out[0] = version
-      out.writeUInt32BE(keyId, 1)
+      out.writeUInt32BE(key_id, 1)
       salt.copy(out, 5)
       out.writeUInt32BE(0, 21)
       out.writeBigUInt64BE(counter++, 25)

@@ -240,7 +240,7 @@ async function copyPayloads(pool: Pool, source: PayloadArchive, target: PayloadA
   let after = { tenant: '', message: '' }
   for (;;) {
     const keys = await sqlOn(pool)<PayloadKey>`
-      select tenant, message, fingerprint, place, accepted_at as "acceptedAt" from message_index
+      select tenant, message, fingerprint, place, accepted_at from message_index
       where (tenant, message) > (${after.tenant}, ${after.message}) order by tenant, message limit 200`
     const last = keys.at(-1)
     if (last === undefined) return { copied, expired }

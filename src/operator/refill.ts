@@ -88,7 +88,7 @@ async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: Lease
     // Here, and not in the transaction: the history has these events by then, and is asked what became of each delivery.
     async prepare(events, of) {
       await usual.prepare?.(events, of)
-      if (of.isLive) await restore(events, deliveryLog.generation(of.build))
+      if (of.is_live) await restore(events, deliveryLog.generation(of.build))
     },
   }
   // One that was live at the backup may have been followed by another since, and dropped.

@@ -7,12 +7,12 @@ export interface PayloadKey {
   readonly message: MessageId
   readonly fingerprint: string
   readonly place: Place
-  readonly acceptedAt: string
+  readonly accepted_at: string
 }
 /** Names one delivery and where it stands in its webhook's history. */
 export interface DeliveryKey {
   readonly webhook: WebhookId
-  readonly acceptedAt: string
+  readonly accepted_at: string
   readonly delivery: DeliveryId
 }
 /** One stored event, as a fact about one delivery (a MessageRouted is one fact for each of its webhooks). */
@@ -22,29 +22,29 @@ export interface Fact extends DeliveryKey {
   readonly place: Place
   readonly fingerprint: string
   readonly event: string
-  readonly correlationId: string
+  readonly correlation_id: string
   readonly type: FactType
   readonly chain: number
   readonly attempt: number
-  readonly eventId: EventId
+  readonly event_id: EventId
   /** The event's recorded time. */
   readonly time: string
   readonly code: number | null
-  readonly durationMs: number | null
+  readonly duration_ms: number | null
   readonly reason: string | null
   /** The beginning of the answer, sealed (text), or null. */
   readonly response: string | null
   /** To the next attempt, on DeliveryFailed. */
-  readonly delaySeconds: number | null
+  readonly delay_seconds: number | null
 }
 export interface Attempt {
-  readonly eventId: EventId
+  readonly event_id: EventId
   readonly chain: number
   readonly attempt: number
   readonly type: FactType
   readonly time: string
   readonly code: number | null
-  readonly durationMs: number | null
+  readonly duration_ms: number | null
   readonly reason: string | null
   readonly response: string | null
 }
@@ -52,7 +52,7 @@ export interface Attempt {
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 /** The order in which attempts are listed. */
 export const oldestFirst = (a: Attempt, b: Attempt): number =>
-  byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.eventId, b.eventId)
+  byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.event_id, b.event_id)
 
 /** The state of a delivery: the greatest (chain, finality, attempt) of its facts; of twins, the one with the greater event id. */
 export interface Delivery extends DeliveryKey {
@@ -61,7 +61,7 @@ export interface Delivery extends DeliveryKey {
   readonly place: Place
   readonly fingerprint: string
   readonly event: string
-  readonly correlationId: string
+  readonly correlation_id: string
   readonly type: FactType
   readonly status: DeliveryStatus
   readonly chain: number
@@ -71,14 +71,14 @@ export interface Delivery extends DeliveryKey {
   readonly code: number | null
   readonly reason: string | null
   /** Recorded time + delay while retrying, else null. */
-  readonly nextAttemptAt: string | null
+  readonly next_attempt_at: string | null
 }
 /** A delivery of a list. */
 export interface ListedDelivery extends Delivery {
   /** The request that brought it into its state, or null where that was none; engines that would have to look for it leave it out. */
   readonly request?: Attempt | null
 }
-/** History is ordered by (acceptedAt, delivery), newest first; a cursor is the last row's key. */
+/** History is ordered by (accepted_at, delivery), newest first; a cursor is the last row's key. */
 export interface HistoryCursor {
   readonly at: string
   readonly delivery: DeliveryId
@@ -86,9 +86,9 @@ export interface HistoryCursor {
 export interface HistoryQuery {
   readonly tenant: TenantId
   readonly status?: DeliveryStatus
-  /** By acceptedAt, inclusive; RFC 3339. */
+  /** By accepted_at, inclusive; RFC 3339. */
   readonly since?: string
-  /** By acceptedAt, exclusive. */
+  /** By accepted_at, exclusive. */
   readonly until?: string
   readonly after?: HistoryCursor
   readonly limit: number
@@ -155,9 +155,9 @@ export interface DeliveryLog extends PayloadArchive {
 
 export class FactRefused extends Error {
   readonly code = 'fact_refused'
-  readonly eventId: EventId
-  constructor(eventId: EventId, cause: unknown) {
-    super(`the delivery log cannot store event ${eventId}`, { cause })
-    this.eventId = eventId
+  readonly event_id: EventId
+  constructor(event_id: EventId, cause: unknown) {
+    super(`the delivery log cannot store event ${event_id}`, { cause })
+    this.event_id = event_id
   }
 }

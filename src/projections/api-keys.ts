@@ -12,15 +12,15 @@ export interface KeyRow {
   readonly id: KeyId
   readonly tenant: TenantId
   readonly key: string
-  readonly previousKey: string | null
-  readonly previousUntil: string | null
+  readonly previous_key: string | null
+  readonly previous_until: string | null
   readonly name: string
   readonly description: string | null
   readonly scopes: readonly KeyScope[]
-  readonly createdAt: string
-  readonly updatedAt: string
+  readonly created_at: string
+  readonly updated_at: string
   /** From `key_usage`: null until its first use. */
-  readonly lastAccessedAt: string | null
+  readonly last_accessed_at: string | null
   readonly revision: number
 }
 /** For whom a key speaks. */
@@ -28,7 +28,7 @@ export interface KeyCredential {
   readonly id: KeyId
   readonly tenant: TenantId
   readonly scopes: readonly KeyScope[]
-  readonly tenantSuspended: boolean
+  readonly tenant_suspended: boolean
   readonly limits: TenantLimits
 }
 
@@ -105,7 +105,7 @@ async function openKey(keyring: Keyring, row: KeyRow): Promise<KeyRow> {
   return {
     ...row,
     key: open.field('key', row.key),
-    previousKey: open.optional('key', row.previousKey),
+    previous_key: open.optional('key', row.previous_key),
     name: open.field('name', row.name),
     description: open.optional('description', row.description),
   }
@@ -114,8 +114,8 @@ async function openKey(keyring: Keyring, row: KeyRow): Promise<KeyRow> {
 /** A key of the tenant that is not deleted, or null. */
 export async function findKey({ pool, keyring }: ReadDeps, tenant: TenantId, id: KeyId): Promise<KeyRow | null> {
   const [row] = await sqlOn(pool)<KeyRow>`
-    select k.id, k.tenant, k.key, k.previous_key as "previousKey", k.previous_until as "previousUntil", k.name, k.description, k.scopes,
-      k.created_at as "createdAt", k.updated_at as "updatedAt", u.last_accessed_at as "lastAccessedAt", k.revision
+    select k.id, k.tenant, k.key, k.previous_key, k.previous_until, k.name, k.description, k.scopes,
+      k.created_at, k.updated_at, u.last_accessed_at, k.revision
     from api_keys k left join key_usage u on u.key_id = k.id
     where k.tenant = ${tenant} and k.id = ${id} and k.deleted_at is null`
   return row === undefined ? null : openKey(keyring, row)
@@ -129,8 +129,8 @@ export async function listKeys(
   const sql = sqlOn(pool)
   const [count] = await sql<{ total: bigint }>`select count(*) as total from api_keys where tenant = ${tenant} and deleted_at is null`
   const rows = await sql<KeyRow>`
-    select k.id, k.tenant, k.key, k.previous_key as "previousKey", k.previous_until as "previousUntil", k.name, k.description, k.scopes,
-      k.created_at as "createdAt", k.updated_at as "updatedAt", u.last_accessed_at as "lastAccessedAt", k.revision
+    select k.id, k.tenant, k.key, k.previous_key, k.previous_until, k.name, k.description, k.scopes,
+      k.created_at, k.updated_at, u.last_accessed_at, k.revision
     from api_keys k left join key_usage u on u.key_id = k.id
     where k.tenant = ${tenant} and k.deleted_at is null
     order by k.created_at desc, k.id desc limit ${limit} offset ${offset}`
@@ -145,7 +145,7 @@ export async function findKeyByValue(
 ): Promise<KeyCredential | null> {
   const hmac = keyring.lookup('api-key', value)
   const [row] = await sqlOn(pool)<KeyCredential>`
-    select k.id, k.tenant, k.scopes, t.suspended as "tenantSuspended", t.limits
+    select k.id, k.tenant, k.scopes, t.suspended as tenant_suspended, t.limits
     from api_keys k join tenants t on t.id = k.tenant
     where k.deleted_at is null and (k.lookup_hmac = ${hmac} or (k.previous_hmac = ${hmac} and k.previous_until > ${now}))`
   return row ?? null

@@ -13,7 +13,7 @@ import type { OfBuild, Projection } from './projection.ts'
 /** What a runner believes of its build; compared with the row before anything is written. */
 export interface BuildState {
   readonly build: number
-  readonly isLive: boolean
+  readonly is_live: boolean
   readonly checkpoint: Checkpoint | null
   /** Quarantines lifted so far. */
   readonly lifted: number
@@ -31,7 +31,7 @@ export class BuildMoved extends Error {
 /** The state of a build from one snapshot, or null when it is gone, or another one has taken its place. */
 export async function readState(pool: Pool, name: string, build: number): Promise<BuildState | null> {
   const [row] = await sqlOn(pool)<Omit<BuildState, 'quarantined'> & { streams: StreamName[] }>`
-    select build, is_live as "isLive", checkpoint, lifted,
+    select build, is_live, checkpoint, lifted,
       array(select stream from quarantined_streams where projection = ${name} and build = ${build}) as streams
     from projections where name = ${name} and build = ${build}
       and not exists (select from projections where name = ${name} and build > ${build} and is_live)`
@@ -42,8 +42,8 @@ export async function readState(pool: Pool, name: string, build: number): Promis
 
 /** Locks the build's row to the end of the transaction; what is read of the row is then the newest. */
 export async function lockBuild(client: ClientBase, name: string, build: number) {
-  const [row] = await sqlOn(client)<{ checkpoint: Checkpoint | null; lifted: number; isLive: boolean }>`
-    select checkpoint, lifted, is_live as "isLive" from projections where name = ${name} and build = ${build} for update`
+  const [row] = await sqlOn(client)<{ checkpoint: Checkpoint | null; lifted: number; is_live: boolean }>`
+    select checkpoint, lifted, is_live from projections where name = ${name} and build = ${build} for update`
   return row
 }
 
@@ -88,7 +88,7 @@ export async function takeBatch(
   const prepare = async (events: readonly RecordedEvent[]) => projection.prepare?.(events, state)
   let refused: Poison[] = []
   if (free.length > 0) {
-    if (state.isLive && projection.copies !== undefined && !(await isLiveAfterSwitching(pool, name, build)))
+    if (state.is_live && projection.copies !== undefined && !(await isLiveAfterSwitching(pool, name, build)))
       throw new BuildMoved(name, build)
     if (isolating) refused = await isolate(prepare, free, isEventError)
     else await prepare(free)
@@ -99,7 +99,7 @@ export async function takeBatch(
     if (row === undefined || row.checkpoint !== state.checkpoint || row.lifted !== state.lifted) throw new BuildMoved(name, build)
     let poisons: readonly Poison[] = refused
     if (events.length > 0) {
-      const of = { build, isLive: row.isLive }
+      const of = { build, is_live: row.is_live }
       await enter(client, projection, build)
       if (isolating)
         poisons = [...refused, ...(await isolate(savepointed(client, projection, of), events, (error) => !isEngineError(error)))]
@@ -117,7 +117,7 @@ export async function takeBatch(
     return {
       state: {
         ...state,
-        isLive: row.isLive,
+        is_live: row.is_live,
         checkpoint: batch.checkpoint,
         quarantined: new Set([...state.quarantined, ...poisons.map(({ event }) => event.stream)]),
       },

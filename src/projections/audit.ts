@@ -54,7 +54,7 @@ export interface AuditedEvent {
   readonly family: AuditedFamily
   readonly type: string
   readonly actor: Actor
-  readonly correlationId: string
+  readonly correlation_id: string
   /** JSON as it is stored, sealed values included. */
   readonly data: string
 }
@@ -77,7 +77,7 @@ export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenera
   for (;;) {
     const { time, position }: { time: string | null; position: string } = after ?? { time: null, position: '' }
     const batch: AuditedEvent[] = await sqlOn(pool)<AuditedEvent>`
-      select position, tenant, time, stream, revision, id, family, type, actor, correlation_id as "correlationId", data
+      select position, tenant, time, stream, revision, id, family, type, actor, correlation_id, data
       from audit_events
       where tenant = ${tenant} and (${since}::timestamptz is null or time >= ${since}) and (${until}::timestamptz is null or time < ${until})
         and (${time}::timestamptz is null or (time, position) > (${time}, ${position}))

@@ -83,11 +83,11 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
     }
     for (const delays = backoff(); !signal.aborted; )
       try {
-        const isLive = await goLive(pool, projection, build, catchUp)
-        if (isLive) log.info({ projection: name, build, version: projection.version }, 'projection.switched')
+        const is_live = await goLive(pool, projection, build, catchUp)
+        if (is_live) log.info({ projection: name, build, version: projection.version }, 'projection.switched')
         // It goes on where the one before it stood.
-        if (isLive && projection.copies !== undefined) throw new BuildMoved(name, build)
-        return { ...state, isLive }
+        if (is_live && projection.copies !== undefined) throw new BuildMoved(name, build)
+        return { ...state, is_live }
       } catch (cause) {
         if (!isEngineError(cause)) throw cause
         const delay = delays.next()
@@ -100,21 +100,21 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
   const follow = async (signal: AbortSignal): Promise<void> => {
     const start = await readState(pool, name, build)
     if (start === null) return stopping.abort() // whoever started this finds out at the next look
-    let wanted = start.isLive ? null : await store.head(families)
-    let wasLive = start.isLive
+    let wanted = start.is_live ? null : await store.head(families)
+    let wasLive = start.is_live
     const settle = async (taken: BuildState): Promise<BuildState> => {
       let state = taken
-      if (wasLive && !state.isLive)
+      if (wasLive && !state.is_live)
         stopping.abort() // another build has taken its place
-      else if (!state.isLive && (state.checkpoint ?? '') >= (wanted ?? '')) {
+      else if (!state.is_live && (state.checkpoint ?? '') >= (wanted ?? '')) {
         state = await promote(state, signal)
-        if (!state.isLive) wanted = await store.head(families)
+        if (!state.is_live) wanted = await store.head(families)
       }
-      wasLive = state.isLive
+      wasLive = state.is_live
       current = state
       error = null
       behindSince = null
-      if (state.isLive) progress.report(name, state)
+      if (state.is_live) progress.report(name, state)
       return state
     }
     let state = await settle(start)
@@ -124,7 +124,7 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
     for await (const read of orIdle(store.subscribe({ families, after: state.checkpoint, signal, batch }), unsavedMs)) {
       const events: EventBatch | null = read === null ? unsaved : concerning(read, state)
       if (events === null || events.checkpoint <= (state.checkpoint ?? '')) continue // or caught up with while it took its place
-      const isSilent = events.events.length === 0 && state.isLive
+      const isSilent = events.events.length === 0 && state.is_live
       if (read !== null && isSilent && performance.now() - savedAt < unsavedMs) {
         unsaved = events
         continue

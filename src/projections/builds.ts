@@ -16,7 +16,7 @@ export interface Build {
   readonly version: number
   /** Null: from the beginning. */
   readonly checkpoint: Checkpoint | null
-  readonly isLive: boolean
+  readonly is_live: boolean
   /** Streams. */
   readonly quarantined: number
 }
@@ -30,7 +30,7 @@ export const schemaOf = ({ name, tables }: Pick<Projection, 'name' | 'tables'>, 
 /** All builds of a projection, oldest first. */
 export const listBuilds = (on: ClientBase | Pool, name: string): Promise<Build[]> =>
   sqlOn(on)<Build>`
-    select name, build, version, checkpoint, is_live as "isLive",
+    select name, build, version, checkpoint, is_live,
       (select count(*)::int from quarantined_streams q where q.projection = p.name and q.build = p.build) as quarantined
     from projections p where name = ${name} order by build`
 
@@ -39,13 +39,13 @@ export const lockBuilds = (client: ClientBase, name: string) =>
   client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [lockName(name)])
 export const lockName = (name: string): string => `kolbak/projections/${name}`
 
-async function create(client: ClientBase, projection: Projection, build: number, isLive: boolean): Promise<void> {
+async function create(client: ClientBase, projection: Projection, build: number, is_live: boolean): Promise<void> {
   const schema = schemaOf(projection, build)
   await client.query('insert into projections (name, build, version, is_live) values ($1, $2, $3, $4)', [
     projection.name,
     build,
     projection.version,
-    isLive,
+    is_live,
   ])
   if (projection.tables !== undefined) {
     await client.query(`create schema ${schema}`)
@@ -54,7 +54,7 @@ async function create(client: ClientBase, projection: Projection, build: number,
   }
   // Should this transaction fail the copy stays, empty, for the next try: which gives it the same number.
   await projection.copies?.make(build)
-  if (isLive) await showViews(client, projection, schema)
+  if (is_live) await showViews(client, projection, schema)
 }
 const isRebuildable = ({ tables, copies }: Projection): boolean => tables !== undefined || copies !== undefined
 
@@ -105,7 +105,7 @@ export async function rebuild(pool: Pool, projection: Projection): Promise<numbe
   return transaction(pool, async (client) => {
     await lockBuilds(client, projection.name)
     const builds = await listBuilds(client, projection.name)
-    const live = builds.find((build) => build.isLive)?.build ?? 0
+    const live = builds.find((build) => build.is_live)?.build ?? 0
     const underWay = builds.find(({ build, version }) => build > live && version === projection.version)
     if (underWay !== undefined) return underWay.build
     const next = (builds.at(-1)?.build ?? 0) + 1
@@ -119,7 +119,7 @@ export async function dropSuperseded(pool: Pool, projection: Projection): Promis
   if (projection.copies !== undefined) {
     // Before their rows, so that a crash repeats it; no build that was live becomes it again.
     const builds = await listBuilds(pool, projection.name)
-    const live = builds.find((build) => build.isLive)?.build ?? 0
+    const live = builds.find((build) => build.is_live)?.build ?? 0
     for (const { build } of builds) if (build < live) await projection.copies.drop(build)
   }
   return transaction(pool, async (client) => {

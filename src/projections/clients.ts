@@ -10,26 +10,26 @@ export interface ClientRow {
   readonly tenant: TenantId
   readonly name: string
   readonly scopes: readonly Scope[]
-  readonly secretHmac: string
-  readonly previousHmac: string | null
-  readonly previousUntil: string | null
+  readonly secret_hmac: string
+  readonly previous_hmac: string | null
+  readonly previous_until: string | null
   /** Tokens of lower generations do not work any more. */
   readonly generation: number
   readonly revoked: boolean
-  readonly createdAt: string
-  readonly updatedAt: string
+  readonly created_at: string
+  readonly updated_at: string
 }
 /** A client with the state of its tenant. */
 export interface ClientOfTenant extends ClientRow {
-  readonly tenantSuspended: boolean
+  readonly tenant_suspended: boolean
   readonly limits: TenantLimits
 }
 
 /** Clients with the states of their tenants, revoked ones included (their `revoked` says so), in the order of the ids; or null. */
 export async function findClients(pool: Pool, ids: readonly ClientId[]): Promise<(ClientOfTenant | null)[]> {
   const rows = await sqlOn(pool)<ClientOfTenant>`
-    select c.id, c.tenant, c.name, c.scopes, c.secret_hmac as "secretHmac", c.previous_hmac as "previousHmac", c.previous_until as "previousUntil",
-      c.generation, c.revoked, c.created_at as "createdAt", c.updated_at as "updatedAt", t.suspended as "tenantSuspended", t.limits
+    select c.id, c.tenant, c.name, c.scopes, c.secret_hmac, c.previous_hmac, c.previous_until,
+      c.generation, c.revoked, c.created_at, c.updated_at, t.suspended as tenant_suspended, t.limits
     from clients c join tenants t on t.id = c.tenant where c.id = any(${ids}::text[])`
   const byId = new Map(rows.map((row) => [row.id, row]))
   return ids.map((id) => byId.get(id) ?? null)
@@ -52,8 +52,8 @@ export async function listClients(
   const sql = sqlOn(pool)
   const [count] = await sql<{ total: bigint }>`select count(*) as total from clients where tenant = ${tenant} and not revoked`
   const rows = await sql<ClientRow>`
-    select id, tenant, name, scopes, secret_hmac as "secretHmac", previous_hmac as "previousHmac", previous_until as "previousUntil",
-      generation, revoked, created_at as "createdAt", updated_at as "updatedAt"
+    select id, tenant, name, scopes, secret_hmac, previous_hmac, previous_until,
+      generation, revoked, created_at, updated_at
     from clients where tenant = ${tenant} and not revoked
     order by created_at desc, id desc limit ${limit} offset ${offset}`
   return { rows, total: Number(count?.total ?? 0n) }

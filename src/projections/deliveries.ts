@@ -7,22 +7,22 @@ import type { DeliveryLog, Fact } from '../ports/delivery-log.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
 
-const noOutcome = { code: null, durationMs: null, reason: null, response: null, delaySeconds: null }
+const noOutcome = { code: null, duration_ms: null, reason: null, response: null, delay_seconds: null }
 
 /** The facts that an event tells about deliveries: a MessageRouted one for each of its webhooks, an attempt one. */
 export function factsOf(recorded: RecordedEvent): Fact[] {
   const event = recorded as RecordedDeliveryEvent
   if (event.type === 'MessageRejected') return []
-  const { tenant, message, place, fingerprint, event: name, accepted_at: acceptedAt } = event.data
+  const { tenant, message, place, fingerprint, event: name, accepted_at } = event.data
   const common = {
     tenant,
     message,
     place,
     fingerprint,
     event: name,
-    acceptedAt,
-    correlationId: event.metadata.$correlationId,
-    eventId: event.id,
+    accepted_at,
+    correlation_id: event.metadata.$correlationId,
+    event_id: event.id,
     time: event.metadata.time,
   }
   if (event.type === 'MessageRouted')
@@ -39,8 +39,10 @@ export function factsOf(recorded: RecordedEvent): Fact[] {
   const fact = { ...common, ...noOutcome, webhook, delivery, chain, attempt, type: event.type }
   if (event.type === 'DeliveryDiscarded') return [{ ...fact, reason: event.data.reason }]
   if (event.type === 'DeliveryReplayed') return [fact]
-  const { code, duration_ms: durationMs, reason, response } = event.data
-  return [{ ...fact, code, durationMs, reason, response, delaySeconds: event.type === 'DeliveryFailed' ? event.data.delay_seconds : null }]
+  const { code, duration_ms, reason, response } = event.data
+  return [
+    { ...fact, code, duration_ms, reason, response, delay_seconds: event.type === 'DeliveryFailed' ? event.data.delay_seconds : null },
+  ]
 }
 
 /**
@@ -65,8 +67,8 @@ export const deliveries = (
     const facts = events.flatMap(factsOf)
     if (facts.length > 0) await step('history.record', () => deliveryLog.generation(build).record(facts))
   },
-  async apply(sql, events, { isLive }) {
-    if (!isLive) return
+  async apply(sql, events, { is_live }) {
+    if (!is_live) return
     const rejected = (events as readonly RecordedDeliveryEvent[])
       .filter((event) => event.type === 'MessageRejected')
       .map(({ data }) => data)

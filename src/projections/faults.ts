@@ -57,7 +57,7 @@ export async function isolate(
     return []
   } catch (error) {
     if (!isFault(error)) throw error
-    const named = error instanceof FactRefused ? events.find((event) => event.id === error.eventId) : undefined
+    const named = error instanceof FactRefused ? events.find((event) => event.id === error.event_id) : undefined
     const event = named ?? (events.length === 1 ? events[0] : undefined)
     if (event !== undefined) {
       const poison = { event, error }

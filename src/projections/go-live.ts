@@ -68,8 +68,6 @@ export async function goLive(
 export async function isLiveAfterSwitching(pool: Pool, name: string, build: number): Promise<boolean> {
   await pool.query('select pg_advisory_xact_lock_shared(hashtextextended($1, 0))', [lockName(name)])
   // A statement of its own: what the first one sees is from before it had the lock.
-  const [row] = await sqlOn(pool)<
-    Pick<Build, 'isLive'>
-  >`select is_live as "isLive" from projections where name = ${name} and build = ${build}`
-  return row?.isLive === true
+  const [row] = await sqlOn(pool)<Pick<Build, 'is_live'>>`select is_live from projections where name = ${name} and build = ${build}`
+  return row?.is_live === true
 }

@@ -58,7 +58,7 @@ export const keyVersions: Projection = {
 }
 
 /** A key as it was. */
-export type KeyVersion = Omit<KeyRow, 'previousKey' | 'previousUntil' | 'lastAccessedAt'>
+export type KeyVersion = Omit<KeyRow, 'previous_key' | 'previous_until' | 'last_accessed_at'>
 
 /** The tenant's keys that there were at a moment (RFC 3339), as they were then, newest first. */
 export async function listKeysAsOf(
@@ -69,7 +69,7 @@ export async function listKeysAsOf(
     with standing as (
       select * from key_versions where tenant = ${tenant} and updated_at <= ${asOf} and (until is null or until > ${asOf})
     )
-    select counted.total, id, tenant, key, name, description, scopes, created_at as "createdAt", updated_at as "updatedAt", revision
+    select counted.total, id, tenant, key, name, description, scopes, created_at, updated_at, revision
     from (select count(*) as total from standing) counted
     left join (select * from standing order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
     order by created_at desc, id desc`

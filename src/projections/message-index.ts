@@ -11,15 +11,15 @@ export interface IndexedMessage {
   readonly fingerprint: string
   readonly place: Place
   readonly event: string
-  readonly acceptedAt: string
+  readonly accepted_at: string
   readonly webhooks: readonly WebhookId[]
   /** The checkpoint of `webhooks` that it was matched at. */
-  readonly matchedAt: Checkpoint
+  readonly matched_at: Checkpoint
 }
 export interface Rejection {
   readonly place: Place
   readonly fingerprint: string
-  readonly acceptedAt: string
+  readonly accepted_at: string
 }
 
 export interface IndexCursor {
@@ -28,9 +28,9 @@ export interface IndexCursor {
 }
 export interface ListQuery {
   readonly tenant: TenantId
-  /** By acceptedAt, inclusive. */
+  /** By accepted_at, inclusive. */
   readonly since?: string
-  /** By acceptedAt, exclusive. */
+  /** By accepted_at, exclusive. */
   readonly until?: string
   readonly event?: string
   /** Whether any webhook matched. */
@@ -46,7 +46,7 @@ export interface MessageIndex {
   /** Writes what is new, as one statement; answers for each whether its (tenant, id) was free. */
   claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
   /** The same, if the read model `webhooks` still stands at this cursor when the statement begins; else writes nothing and answers null. */
-  claim(messages: readonly IndexedMessage[], matchedAt: ChangeCursor): Promise<boolean[] | null>
+  claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
   /** The rows of these messages, in their order. A statement of its own: that of `claim` may not see a concurrent row. */
   stored(messages: readonly { tenant: TenantId; message: MessageId }[]): Promise<(IndexedMessage | null)[]>
   find(tenant: TenantId, message: MessageId): Promise<IndexedMessage | null>
@@ -77,9 +77,9 @@ const fromRow = (row: Row): IndexedMessage => ({
   fingerprint: row.fingerprint,
   place: row.place,
   event: row.event,
-  acceptedAt: row.accepted_at,
+  accepted_at: row.accepted_at,
   webhooks: row.webhooks,
-  matchedAt: row.matched_at,
+  matched_at: row.matched_at,
 })
 const keyOf = (m: { tenant: string; message: string }) => `${m.tenant}/${m.message}`
 const columns = 'tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at'
@@ -100,8 +100,8 @@ export function messageIndex(pool: Pool): MessageIndex {
     return messages.map((m) => found.get(keyOf(m)) ?? null)
   }
   async function claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
-  async function claim(messages: readonly IndexedMessage[], matchedAt: ChangeCursor): Promise<boolean[] | null>
-  async function claim(messages: readonly IndexedMessage[], matchedAt?: ChangeCursor): Promise<boolean[] | null> {
+  async function claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
+  async function claim(messages: readonly IndexedMessage[], matched_at?: ChangeCursor): Promise<boolean[] | null> {
     if (messages.length === 0) return []
     // One order everywhere: statements that touch the same keys in different orders deadlock.
     const order = messages.map((_, i) => i).sort((a, b) => (keyOf(messages[a]!) < keyOf(messages[b]!) ? -1 : 1))
@@ -127,10 +127,10 @@ export function messageIndex(pool: Pool): MessageIndex {
         column((m) => m.fingerprint),
         column((m) => m.place),
         column((m) => m.event),
-        column((m) => m.acceptedAt),
+        column((m) => m.accepted_at),
         column((m) => m.webhooks.join(',')),
-        column((m) => m.matchedAt),
-        matchedAt,
+        column((m) => m.matched_at),
+        matched_at,
       ],
     })
     const { is_current: isCurrent, places } = rows[0]!
@@ -176,7 +176,7 @@ export function messageIndex(pool: Pool): MessageIndex {
                where tenant = $1 and message = $2 order by accepted_at, place limit 100`,
         values: [tenant, message],
       })
-      return rows.map((row) => ({ place: row.place, fingerprint: row.fingerprint, acceptedAt: row.accepted_at }))
+      return rows.map((row) => ({ place: row.place, fingerprint: row.fingerprint, accepted_at: row.accepted_at }))
     },
     async expire(before) {
       let gone = 0

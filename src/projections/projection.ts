@@ -6,7 +6,7 @@ import type { Sql } from '../lib/sql.ts'
 export interface OfBuild {
   readonly build: number
   /** Whether readers see it. Certain in `apply`, a moment old in a `prepare` of a projection without copies. */
-  readonly isLive: boolean
+  readonly is_live: boolean
 }
 
 /**

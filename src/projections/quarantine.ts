@@ -17,7 +17,7 @@ export interface QuarantinedStream {
   readonly stream: StreamName
   /** Of the event that could not be taken; the stream's later events wait behind it. */
   readonly revision: number
-  readonly eventId: EventId
+  readonly event_id: EventId
   readonly error: string
   readonly since: string
 }
@@ -29,14 +29,14 @@ export interface LiftDeps {
 /** Whether the stream goes on; else which event stops it now. */
 export type Lifted =
   | { readonly lifted: true }
-  | { readonly lifted: false; readonly revision: number; readonly eventId: EventId; readonly error: string }
+  | { readonly lifted: false; readonly revision: number; readonly event_id: EventId; readonly error: string }
 
 const chunk = 500
 
 /** What is quarantined, oldest first. */
 export const listQuarantined = (pool: Pool): Promise<QuarantinedStream[]> =>
   sqlOn(pool)<QuarantinedStream>`
-    select projection, build, stream, revision, event_id as "eventId", error, since from quarantined_streams order by since, projection, build, stream`
+    select projection, build, stream, revision, event_id, error, since from quarantined_streams order by since, projection, build, stream`
 
 /**
  * Takes the stream's events again, from the one that failed up to the build's checkpoint, in one transaction; later ones
@@ -64,7 +64,7 @@ async function lift({ pool, store, log }: LiftDeps, projection: Projection, stre
       select revision, event_id from quarantined_streams where projection = ${name} and build = ${build} and stream = ${stream}`
     if (row === undefined || held === undefined)
       throw new KolbakError('not_quarantined', `${stream} is not quarantined in the projection ${name}.`)
-    const of = { build, isLive: row.isLive }
+    const of = { build, is_live: row.is_live }
     await enter(client, projection, build)
     const take = async (events: readonly RecordedEvent[]): Promise<Poison | undefined> => {
       const refused = await isolate(async (some) => projection.prepare?.(some, of), events, isEventError)
@@ -81,7 +81,7 @@ async function lift({ pool, store, log }: LiftDeps, projection: Projection, stre
         await sql`update public.quarantined_streams
                   set revision = ${event.revision}, event_id = ${event.id}, position = ${event.position}, error = ${error}
                   where projection = ${name} and build = ${build} and stream = ${stream}`
-        return { build, lifted: false, revision: event.revision, eventId: event.id, error }
+        return { build, lifted: false, revision: event.revision, event_id: event.id, error }
       }
       if (passed.length < read.length || read.length === 0) break
       from = read.at(-1)!.revision + 1

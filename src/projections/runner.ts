@@ -64,14 +64,14 @@ export function runProjection(deps: RunnerDeps, projection: Projection): Running
       builds = await listBuilds(pool, name)
     }
     // A live build whose rows stand elsewhere goes on by newer code: what it makes happen is not to wait for the new build.
-    const mine = builds.filter((build) => build.version === version || (hasCopies && build.isLive && build.version < version))
+    const mine = builds.filter((build) => build.version === version || (hasCopies && build.is_live && build.version < version))
     for (const [build, run] of runs)
       if (!mine.some((known) => known.build === build)) {
         await run.stop()
         runs.delete(build)
       }
     for (const { build } of mine) if (!runs.has(build)) runs.set(build, runBuild(deps, projection, build))
-    const live = builds.find((build) => build.isLive)
+    const live = builds.find((build) => build.is_live)
     failure = live !== undefined && live.version > version ? 'newer_version' : null
     if (live !== undefined && builds.some((build) => build.build < live.build)) {
       const dropped = await dropSuperseded(pool, projection)
@@ -89,7 +89,7 @@ export function runProjection(deps: RunnerDeps, projection: Projection): Running
 
   return {
     status() {
-      const live = builds.find((build) => build.isLive)
+      const live = builds.find((build) => build.is_live)
       const next = builds.find(({ build, version: of }) => build > (live?.build ?? 0) && of === version)
       const run = live === undefined ? undefined : runs.get(live.build)
       const error = run?.error ?? failure

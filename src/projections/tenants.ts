@@ -10,8 +10,8 @@ export interface TenantRow {
   readonly name: string
   readonly limits: TenantLimits
   readonly suspended: boolean
-  readonly createdAt: string
-  readonly updatedAt: string
+  readonly created_at: string
+  readonly updated_at: string
   readonly revision: number
 }
 /** Tenants and their clients: one stream, so one projection (queries of clients: clients.ts). */
@@ -79,7 +79,7 @@ export const tenants: Projection = {
 /** A tenant, or null. */
 export async function findTenant(pool: Pool, id: TenantId): Promise<TenantRow | null> {
   const [row] = await sqlOn(pool)<TenantRow>`
-    select id, name, limits, suspended, created_at as "createdAt", updated_at as "updatedAt", revision from tenants where id = ${id}`
+    select id, name, limits, suspended, created_at, updated_at, revision from tenants where id = ${id}`
   return row ?? null
 }
 
@@ -88,7 +88,7 @@ export async function listTenants(pool: Pool, { limit, offset }: { limit: number
   const sql = sqlOn(pool)
   const [count] = await sql<{ total: bigint }>`select count(*) as total from tenants`
   const rows = await sql<TenantRow>`
-    select id, name, limits, suspended, created_at as "createdAt", updated_at as "updatedAt", revision from tenants
+    select id, name, limits, suspended, created_at, updated_at, revision from tenants
     order by created_at desc, id desc limit ${limit} offset ${offset}`
   return { rows, total: Number(count?.total ?? 0n) }
 }

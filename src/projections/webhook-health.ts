@@ -58,14 +58,14 @@ export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): 
 export interface FailingWebhook {
   readonly webhook: WebhookId
   /** Of the first failure since the last success or activation. */
-  readonly failingSince: string
+  readonly failing_since: string
   readonly failures: number
 }
 
 /** Of these webhooks those that are active and have failed so often since their last success or activation. */
 export const failingWebhooks = (pool: Pool, webhooks: readonly WebhookId[], failures: number): Promise<FailingWebhook[]> =>
   sqlOn(pool)<FailingWebhook>`
-    select h.webhook, min(h.failing_since) as "failingSince", sum(h.failures)::int as failures
+    select h.webhook, min(h.failing_since) as failing_since, sum(h.failures)::int as failures
     from webhook_health h join webhook_subscriptions w on w.id = h.webhook
     where h.webhook = any (${webhooks}::text[]) and w.is_active and h.revision >= w.activated_revision
     group by h.webhook having sum(h.failures) >= ${failures}`

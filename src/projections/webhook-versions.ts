@@ -28,11 +28,11 @@ const next = (
   sql: Sql,
   { data, metadata: { time }, revision }: RecordedWebhookEvent,
   to: {
-    callbackUrl?: string
+    callback_url?: string
     event?: string
     description?: string | null
-    retryDelays?: number[] | null
-    isActive?: boolean
+    retry_delays?: number[] | null
+    is_active?: boolean
     reason?: string | null
   } = {},
 ) => sql`
@@ -41,11 +41,11 @@ const next = (
   )
   insert into webhook_versions (id, revision, tenant, key_id, callback_url, event, description, is_active, deactivation_reason, retry_delays,
     created_at, updated_at)
-  select id, ${revision}, tenant, key_id, coalesce(${to.callbackUrl ?? null}, callback_url), coalesce(${to.event ?? null}, event),
+  select id, ${revision}, tenant, key_id, coalesce(${to.callback_url ?? null}, callback_url), coalesce(${to.event ?? null}, event),
     case when ${to.description !== undefined} then ${to.description ?? null} else description end,
-    coalesce(${to.isActive ?? null}, is_active),
+    coalesce(${to.is_active ?? null}, is_active),
     case when ${to.reason !== undefined} then ${to.reason ?? null} else deactivation_reason end,
-    case when ${to.retryDelays !== undefined} then ${to.retryDelays ?? null} else retry_delays end,
+    case when ${to.retry_delays !== undefined} then ${to.retry_delays ?? null} else retry_delays end,
     created_at, ${time}
   from ended`
 
@@ -65,38 +65,38 @@ export const webhookVersions: Projection = {
     WebhookChanged: (sql, event) => {
       const { callback_url, event: pattern, description, retry_delays } = event.data
       return next(sql, event, {
-        ...(callback_url === undefined ? {} : { callbackUrl: callback_url }),
+        ...(callback_url === undefined ? {} : { callback_url }),
         ...(pattern === undefined ? {} : { event: pattern }),
         ...(description === undefined ? {} : { description }),
-        ...(retry_delays === undefined ? {} : { retryDelays: retry_delays }),
+        ...(retry_delays === undefined ? {} : { retry_delays }),
       })
     },
     WebhookSecretRotated: (sql, event) => next(sql, event),
-    WebhookActivated: (sql, event) => next(sql, event, { isActive: true, reason: null }),
-    WebhookDeactivated: (sql, event) => next(sql, event, { isActive: false, reason: event.data.reason }),
+    WebhookActivated: (sql, event) => next(sql, event, { is_active: true, reason: null }),
+    WebhookDeactivated: (sql, event) => next(sql, event, { is_active: false, reason: event.data.reason }),
     WebhookDeleted: (sql, { data, metadata: { time } }) =>
       sql`update webhook_versions set until = ${time} where id = ${data.id} and until is null`,
   }),
 }
 
 /** A webhook as it was: no secret is kept of its past here. */
-export type WebhookVersion = Omit<WebhookRow, 'secret' | 'previousSecret' | 'previousUntil' | 'failingSince'>
+export type WebhookVersion = Omit<WebhookRow, 'secret' | 'previous_secret' | 'previous_until' | 'failing_since'>
 
 /** The webhooks that there were at a moment (RFC 3339), as they were then, newest first; the filters compare what was then. */
 export async function listWebhooksAsOf(
   { pool, keyring }: ReadDeps,
   filter: WebhookFilter & { readonly asOf: string },
 ): Promise<Page<WebhookVersion>> {
-  const { tenant, keyId = null, ids = null, events = null, isActive = null, limit, offset, asOf } = filter
+  const { tenant, key_id = null, ids = null, events = null, is_active = null, limit, offset, asOf } = filter
   const rows = await sqlOn(pool)<Counted<WebhookVersion>>`
     with standing as (
       select * from webhook_versions
       where tenant = ${tenant} and updated_at <= ${asOf} and (until is null or until > ${asOf})
-        and (${keyId}::text is null or key_id = ${keyId}) and (${ids}::text[] is null or id = any (${ids}))
-        and (${events}::text[] is null or event = any (${events})) and (${isActive}::boolean is null or is_active = ${isActive})
+        and (${key_id}::text is null or key_id = ${key_id}) and (${ids}::text[] is null or id = any (${ids}))
+        and (${events}::text[] is null or event = any (${events})) and (${is_active}::boolean is null or is_active = ${is_active})
     )
-    select counted.total, id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, description, is_active as "isActive",
-      deactivation_reason as "deactivationReason", retry_delays as "retryDelays", created_at as "createdAt", updated_at as "updatedAt", revision
+    select counted.total, id, tenant, key_id, callback_url, event, description, is_active,
+      deactivation_reason, retry_delays, created_at, updated_at, revision
     from (select count(*) as total from standing) counted
     left join (select * from standing order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
     order by created_at desc, id desc`
@@ -105,7 +105,7 @@ export async function listWebhooksAsOf(
     const open = fieldOpener(vault, row.tenant, row.id)
     return {
       ...row,
-      callbackUrl: open.field('callback_url', row.callbackUrl),
+      callback_url: open.field('callback_url', row.callback_url),
       description: open.optional('description', row.description),
     }
   })

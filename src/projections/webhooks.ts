@@ -12,20 +12,20 @@ export interface WebhookRow {
   readonly id: WebhookId
   readonly tenant: TenantId
   /** The key that created it, or null when a client did. */
-  readonly keyId: KeyId | null
-  readonly callbackUrl: string
+  readonly key_id: KeyId | null
+  readonly callback_url: string
   readonly event: string
   readonly description: string | null
-  readonly isActive: boolean
-  readonly deactivationReason: DeactivationReason | null
+  readonly is_active: boolean
+  readonly deactivation_reason: DeactivationReason | null
   /** From `webhook_health`: of the first failure since its last success or activation. */
-  readonly failingSince: string | null
+  readonly failing_since: string | null
   readonly secret: string
-  readonly previousSecret: string | null
-  readonly previousUntil: string | null
-  readonly retryDelays: readonly number[] | null
-  readonly createdAt: string
-  readonly updatedAt: string
+  readonly previous_secret: string | null
+  readonly previous_until: string | null
+  readonly retry_delays: readonly number[] | null
+  readonly created_at: string
+  readonly updated_at: string
   readonly revision: number
 }
 
@@ -110,29 +110,29 @@ async function openWebhook(keyring: Keyring, row: WebhookRow): Promise<WebhookRo
   const open = fieldOpener(await keyring.vault(row.tenant), row.tenant, row.id)
   return {
     ...row,
-    callbackUrl: open.field('callback_url', row.callbackUrl),
+    callback_url: open.field('callback_url', row.callback_url),
     description: open.optional('description', row.description),
     secret: open.field('secret', row.secret),
-    previousSecret: open.optional('secret', row.previousSecret),
+    previous_secret: open.optional('secret', row.previous_secret),
   }
 }
 
 /** Whose webhooks: the tenant's, or of them only those that a key created. */
 export interface WebhookOwner {
   readonly tenant: TenantId
-  readonly keyId?: KeyId
+  readonly key_id?: KeyId
 }
 
 /** A webhook that is not deleted and belongs to the owner, or null. */
 export async function findWebhook({ pool, keyring }: ReadDeps, owner: WebhookOwner, id: WebhookId): Promise<WebhookRow | null> {
   const [row] = await sqlOn(pool)<WebhookRow>`
-    select id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, description, is_active as "isActive",
-      deactivation_reason as "deactivationReason",
-      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as "failingSince",
-      secret, previous_secret as "previousSecret",
-      previous_until as "previousUntil", retry_delays as "retryDelays", created_at as "createdAt", updated_at as "updatedAt", revision
+    select id, tenant, key_id, callback_url, event, description, is_active,
+      deactivation_reason,
+      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as failing_since,
+      secret, previous_secret,
+      previous_until, retry_delays, created_at, updated_at, revision
     from webhook_subscriptions
-    where id = ${id} and tenant = ${owner.tenant} and deleted_at is null and (${owner.keyId ?? null}::text is null or key_id = ${owner.keyId ?? null})`
+    where id = ${id} and tenant = ${owner.tenant} and deleted_at is null and (${owner.key_id ?? null}::text is null or key_id = ${owner.key_id ?? null})`
   return row === undefined ? null : openWebhook(keyring, row)
 }
 
@@ -140,28 +140,28 @@ export interface WebhookFilter extends WebhookOwner {
   readonly ids?: readonly WebhookId[]
   /** Stored patterns, compared literally. */
   readonly events?: readonly string[]
-  readonly isActive?: boolean
+  readonly is_active?: boolean
   readonly limit: number
   readonly offset: number
 }
 
 /** The owner's webhooks that match every filter given, newest first. */
 export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookFilter): Promise<Page<WebhookRow>> {
-  const { tenant, keyId = null, ids = null, events = null, isActive = null, limit, offset } = filter
+  const { tenant, key_id = null, ids = null, events = null, is_active = null, limit, offset } = filter
   const rows = await sqlOn(pool)<Counted<WebhookRow>>`
     with matching as (
       select * from webhook_subscriptions
       where tenant = ${tenant} and deleted_at is null
-        and (${keyId}::text is null or key_id = ${keyId})
+        and (${key_id}::text is null or key_id = ${key_id})
         and (${ids}::text[] is null or id = any (${ids}))
         and (${events}::text[] is null or event = any (${events}))
-        and (${isActive}::boolean is null or is_active = ${isActive})
+        and (${is_active}::boolean is null or is_active = ${is_active})
     )
-    select counted.total, id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, description, is_active as "isActive",
-      deactivation_reason as "deactivationReason",
-      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as "failingSince",
-      secret, previous_secret as "previousSecret",
-      previous_until as "previousUntil", retry_delays as "retryDelays", created_at as "createdAt", updated_at as "updatedAt", revision
+    select counted.total, id, tenant, key_id, callback_url, event, description, is_active,
+      deactivation_reason,
+      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as failing_since,
+      secret, previous_secret,
+      previous_until, retry_delays, created_at, updated_at, revision
     from (select count(*) as total from matching) counted
     left join (select * from matching order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
     order by created_at desc, id desc`
@@ -169,9 +169,9 @@ export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookF
 }
 
 /** The active webhooks that a key created. */
-export async function activeWebhooksOfKey(pool: Pool, { tenant, keyId }: { tenant: TenantId; keyId: KeyId }): Promise<WebhookId[]> {
+export async function activeWebhooksOfKey(pool: Pool, { tenant, key_id }: { tenant: TenantId; key_id: KeyId }): Promise<WebhookId[]> {
   const rows = await sqlOn(pool)<{ id: WebhookId }>`
-    select id from webhook_subscriptions where tenant = ${tenant} and key_id = ${keyId} and is_active and deleted_at is null order by id`
+    select id from webhook_subscriptions where tenant = ${tenant} and key_id = ${key_id} and is_active and deleted_at is null order by id`
   return rows.map((row) => row.id)
 }
 
@@ -188,20 +188,20 @@ export type ChangeCursor = Brand<string, 'ChangeCursor'>
 export interface ChangedWebhook {
   readonly id: WebhookId
   readonly tenant: TenantId
-  readonly keyId: KeyId | null
-  readonly callbackUrl: string
+  readonly key_id: KeyId | null
+  readonly callback_url: string
   readonly event: string
-  readonly isActive: boolean
-  readonly isDeleted: boolean
+  readonly is_active: boolean
+  readonly is_deleted: boolean
   readonly secret: string
-  readonly previousSecret: string | null
-  readonly previousUntil: string | null
-  readonly retryDelays: readonly number[] | null
+  readonly previous_secret: string | null
+  readonly previous_until: string | null
+  readonly retry_delays: readonly number[] | null
   readonly revision: number
 }
 export interface WebhookChanges {
   readonly webhooks: readonly ChangedWebhook[]
-  readonly tenants: readonly { readonly tenant: TenantId; readonly isSuspended: boolean }[]
+  readonly tenants: readonly { readonly tenant: TenantId; readonly is_suspended: boolean }[]
   /** The read model's own: the answer holds all that it has. Null when it has nothing. */
   readonly checkpoint: Checkpoint | null
   /** For the next question. */
@@ -209,8 +209,8 @@ export interface WebhookChanges {
 }
 
 type ChangedRow = { readonly generation: string; readonly checkpoint: Checkpoint | null } & (
-  | ({ readonly kind: 'webhook'; readonly isSuspended: null } & ChangedWebhook)
-  | { readonly kind: 'tenant'; readonly tenant: TenantId; readonly isSuspended: boolean }
+  | ({ readonly kind: 'webhook'; readonly is_suspended: null } & ChangedWebhook)
+  | { readonly kind: 'tenant'; readonly tenant: TenantId; readonly is_suspended: boolean }
   | { readonly kind: null }
 )
 
@@ -240,9 +240,9 @@ export async function changedSince(pool: Pool, since: ChangeCursor | null): Prom
     )
     select live.generation, live.checkpoint, changed.*
     from live left join (
-      select 'webhook' as kind, id, tenant, key_id as "keyId", callback_url as "callbackUrl", event, is_active as "isActive",
-        deleted_at is not null as "isDeleted", secret, previous_secret as "previousSecret", previous_until as "previousUntil",
-        retry_delays as "retryDelays", revision, null::boolean as "isSuspended"
+      select 'webhook' as kind, id, tenant, key_id, callback_url, event, is_active,
+        deleted_at is not null as is_deleted, secret, previous_secret, previous_until,
+        retry_delays, revision, null::boolean as is_suspended
       from webhook_subscriptions where position > (select position from after)
       union all
       select 'tenant', null, tenant, null, null, null, null, null, null, null, null, null, null, suspended
@@ -253,8 +253,8 @@ export async function changedSince(pool: Pool, since: ChangeCursor | null): Prom
   return {
     webhooks: rows
       .filter((row) => row.kind === 'webhook')
-      .map(({ generation: _, checkpoint: __, kind: ___, isSuspended: ____, ...webhook }) => webhook),
-    tenants: rows.filter((row) => row.kind === 'tenant').map(({ tenant, isSuspended }) => ({ tenant, isSuspended })),
+      .map(({ generation: _, checkpoint: __, kind: ___, is_suspended: ____, ...webhook }) => webhook),
+    tenants: rows.filter((row) => row.kind === 'tenant').map(({ tenant, is_suspended }) => ({ tenant, is_suspended })),
     checkpoint: first.checkpoint,
     cursor: `${first.generation}@${first.checkpoint ?? ''}` as ChangeCursor,
   }

@@ -84,11 +84,11 @@ export async function ensureAdmin(deps: {
   now(): string
 }): Promise<AdminClient> {
   const { streams, keyring, dataDir, given, log, now } = deps
-  const caller: Caller = { tenant: defaultTenant, actor: 'system:first-start', scopes: new Set(bearerScopes), keyId: null }
+  const caller: Caller = { tenant: defaultTenant, actor: 'system:first-start', scopes: new Set(bearerScopes), key_id: null }
   const stream = tenantStream(defaultTenant)
   let position: Checkpoint | null = null
   const turn = async (command: TenantCommand, create = false) => {
-    const handled = await handle(streams, tenantDecider, stream, command, { caller, correlationId: ulid(), now: now(), create })
+    const handled = await handle(streams, tenantDecider, stream, command, { caller, correlation_id: ulid(), now: now(), create })
     position = handled.position
     return handled
   }

@@ -116,7 +116,7 @@ describe('bad input', function () {
         union all select metadata::jsonb->>'$correlationId' from day_events) stored where by = any ($1)`,
       [requests],
     )
-    const produced = api.produced.map(({ record }) => String(record.correlationId)).filter((by) => requests.includes(by))
+    const produced = api.produced.map(({ record }) => String(record.correlation_id)).filter((by) => requests.includes(by))
     return [...rows.map(({ by }) => by), ...produced]
   }
   const required = ({ body, query }: Route) => [body?.required ?? [], query?.required ?? []].flat().map(String)

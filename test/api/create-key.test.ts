@@ -18,10 +18,10 @@ describe('POST /v1/keys', () => {
     expect(id).to.match(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
     expect(made.get('data.key')).to.match(/^[A-Z0-9]{12}$/)
     expect(made.get('data.created_at')).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
-    const { key, created_at: createdAt } = { key: made.get('data.key'), created_at: made.get('data.created_at') }
+    const { key, created_at } = { key: made.get('data.key'), created_at: made.get('data.created_at') }
     api.secrets.add(key)
     expect(made.body).to.deep.equal({
-      data: { id, key, ...body, last_accessed_at: null, created_at: createdAt, updated_at: createdAt },
+      data: { id, key, ...body, last_accessed_at: null, created_at, updated_at: created_at },
       error: null,
       pagination: null,
     })

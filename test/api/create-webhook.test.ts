@@ -15,7 +15,7 @@ describe('POST /v1/webhooks', () => {
   it('201 answers with the webhook, without an envelope, and its secret', async () => {
     const made = await api.call('POST', '/v1/webhooks', { as: admin, body })
     expect(made.status).to.equal(201)
-    const [id, secret, createdAt] = [made.get('id'), made.get('secret'), made.get('created_at')]
+    const [id, secret, created_at] = [made.get('id'), made.get('secret'), made.get('created_at')]
     api.secrets.add(secret)
     expect(made.body).to.deep.equal({
       id,
@@ -25,11 +25,11 @@ describe('POST /v1/webhooks', () => {
       deactivation_reason: null,
       failing_since: null,
       secret,
-      created_at: createdAt,
-      updated_at: createdAt,
+      created_at,
+      updated_at: created_at,
     })
     expect(id).to.match(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
-    expect(createdAt).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    expect(created_at).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     expect(made.headers.get('etag')).to.equal('"0"')
     expect(made.headers.get('location')).to.equal(`/v1/webhooks/${id}`)
     expect(made.headers.get('cache-control')).to.equal('no-store')

@@ -25,7 +25,7 @@ describe('GET /v1/events/:id/explain', () => {
     const webhook = await api.webhook(auditor, { event: 'order.*' })
     const { id, deliveries } = await routed('order.created', [webhook])
     expect((await explain(id, webhook)).get('data.next')).to.match(/as soon as there is a slot/)
-    await deliveries[0]?.record({ type: 'DeliveryFailed', code: 503, durationMs: 3, reason: 'http_503', delaySeconds: 60 })
+    await deliveries[0]?.record({ type: 'DeliveryFailed', code: 503, duration_ms: 3, reason: 'http_503', delay_seconds: 60 })
     const answer = await explain(id, webhook)
     expect(answer.status).to.equal(200)
     const { data } = answer.body as { data: Record<string, unknown> & { delivery: { status: string; attempts: unknown[] } } }

@@ -28,7 +28,7 @@ describe('GET /v1/events/:id', () => {
     )
     const deliveries = await route(api, produced, webhooks)
     await deliveries[0]?.record({ type: 'DeliverySucceeded', code: 200 })
-    await deliveries[1]?.record({ type: 'DeliveryFailed', code: 500, delaySeconds: 5 })
+    await deliveries[1]?.record({ type: 'DeliveryFailed', code: 500, delay_seconds: 5 })
     await deliveries[2]?.record({ type: 'DeliveryDeadLettered', code: 400 })
     await deliveries[3]?.record({ type: 'DeliveryDiscarded', reason: 'webhook_deleted' })
     await deliveries[4]?.record({ type: 'MessageRouted', attempt: 0 })
@@ -36,7 +36,7 @@ describe('GET /v1/events/:id', () => {
     expect(seen.status).to.equal(200)
     expect(seen.text).to.contain(`"payload":${payload}}`)
     const { payload: _, ...data } = JSON.parse(seen.text).data
-    const { acceptedAt } = produced.record
+    const { accepted_at } = produced.record
     expect(data).to.deep.equal({
       id: 'seen',
       event: 'order.created',
@@ -46,8 +46,8 @@ describe('GET /v1/events/:id', () => {
       deliveries: { total: 6, pending: 2, retrying: 1, success: 1, failed: 1, discarded: 1 },
       has_rejections: false,
       rejections: [],
-      accepted_at: acceptedAt,
-      expires_at: new Date(Date.parse(acceptedAt) + 30 * 86_400_000).toISOString(),
+      accepted_at,
+      expires_at: new Date(Date.parse(accepted_at) + 30 * 86_400_000).toISOString(),
     })
   })
   it('200 unmatched when no webhook wanted it', async () => {

@@ -24,7 +24,7 @@ describe('GET /v1/dead-letters', () => {
       if (delivery === undefined) throw new Error('nothing was routed')
       deliveries.push(delivery)
       // They die in another order than they were accepted in.
-      await delivery.record({ type: i === 5 ? 'DeliverySucceeded' : 'DeliveryDeadLettered', code: 500, durationMs: 1, time: died(9 - i) })
+      await delivery.record({ type: i === 5 ? 'DeliverySucceeded' : 'DeliveryDeadLettered', code: 500, duration_ms: 1, time: died(9 - i) })
     }
   })
   after(() => api.stop())

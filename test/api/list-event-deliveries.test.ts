@@ -16,8 +16,8 @@ describe('GET /v1/events/:id/deliveries', () => {
     if (produced === undefined) throw new Error('nothing was produced')
     deliveries = await route(api, produced, webhooks)
     await deliveries[0]?.record(
-      { type: 'DeliveryFailed', attempt: 1, code: 500, durationMs: 7, reason: 'http_500', response: Buffer.from('oh'), delaySeconds: 5 },
-      { type: 'DeliverySucceeded', attempt: 2, code: 200, durationMs: 3 },
+      { type: 'DeliveryFailed', attempt: 1, code: 500, duration_ms: 7, reason: 'http_500', response: Buffer.from('oh'), delay_seconds: 5 },
+      { type: 'DeliverySucceeded', attempt: 2, code: 200, duration_ms: 3 },
     )
   })
   after(() => api.stop())

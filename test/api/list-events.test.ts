@@ -30,7 +30,7 @@ describe('GET /v1/events', () => {
       if (produced === undefined) throw new Error('nothing was produced')
       const deliveries = await route(api, produced, id === 'e3' ? [] : webhooks)
       await deliveries[0]?.record({ type: 'DeliverySucceeded', code: 200 })
-      times.unshift(produced.record.acceptedAt)
+      times.unshift(produced.record.accepted_at)
     }
   })
   after(() => api.stop())

@@ -20,23 +20,23 @@ describe('GET /v1/webhooks/:id/deliveries', () => {
       await api.call('POST', '/v1/events', { as: admin, body: { id: `e${i}`, event: 'order.created', payload: {} } })
       const produced = api.produced.at(-1)
       if (produced === undefined) throw new Error('nothing was produced')
-      times.push(produced.record.acceptedAt)
+      times.push(produced.record.accepted_at)
       const [delivery] = await route(api, produced, [webhook])
       if (delivery === undefined) throw new Error('nothing was routed')
       deliveries.push(delivery)
       await delivery.record({ type: 'MessageRouted', attempt: 0 })
     }
     time = Date.now()
-    await deliveries[0]?.record({ type: 'DeliverySucceeded', code: 204, durationMs: 2 })
+    await deliveries[0]?.record({ type: 'DeliverySucceeded', code: 204, duration_ms: 2 })
     await deliveries[1]?.record({
       type: 'DeliveryFailed',
       code: null,
       reason: 'timeout',
-      durationMs: 15_000,
-      delaySeconds: 5,
+      duration_ms: 15_000,
+      delay_seconds: 5,
       time: times[1]!,
     })
-    await deliveries[2]?.record({ type: 'DeliveryDeadLettered', code: 410, reason: 'http_410', durationMs: 1 })
+    await deliveries[2]?.record({ type: 'DeliveryDeadLettered', code: 410, reason: 'http_410', duration_ms: 1 })
     await deliveries[3]?.record({ type: 'DeliveryDiscarded', reason: 'webhook_inactive' })
   })
   after(() => api.stop())

@@ -93,7 +93,7 @@ describe('cursors', () => {
 
 describe("a message's body", () => {
   const text = fc.string({ unit: 'binary', maxLength: 20 })
-  const content = fc.record({ event: text, source: fc.option(text), eventTime: fc.option(text) })
+  const content = fc.record({ event: text, source: fc.option(text), event_time: fc.option(text) })
   const payload = fc.dictionary(text, fc.jsonValue(), { maxKeys: 4 }).map((value) => Buffer.from(JSON.stringify(value)))
   const id = 'evt_1' as MessageId
 
@@ -102,22 +102,22 @@ describe("a message's body", () => {
       fc.property(content, payload, (fields, bytes) => {
         const body = messageBody({ id, ...fields }, bytes)
         expect(Object.keys(JSON.parse(body.toString()))).to.deep.equal(['id', 'event', 'event_time', 'source', 'payload'])
-        const { eventTime, source } = fields
-        expect(readMessageBody(body)).to.deep.equal({ eventTime, source, payload: bytes.toString() })
+        const { event_time, source } = fields
+        expect(readMessageBody(body)).to.deep.equal({ event_time, source, payload: bytes.toString() })
       }),
     )
   })
   it('has one fingerprint for one content alone', () => {
-    const print = (fields: { event: string; source: string | null; eventTime: string | null }, bytes: Buffer) =>
+    const print = (fields: { event: string; source: string | null; event_time: string | null }, bytes: Buffer) =>
       Buffer.concat(fingerprintParts(fields, bytes).map((part) => Buffer.from(part))).toString('hex')
     fc.assert(
       fc.property(content, payload, content, payload, (a, pa, b, pb) => {
-        const same = a.event === b.event && a.source === b.source && a.eventTime === b.eventTime && pa.equals(pb)
+        const same = a.event === b.event && a.source === b.source && a.event_time === b.event_time && pa.equals(pb)
         expect(print(a, pa) === print(b, pb)).to.equal(same)
       }),
     )
-    const one = { event: 'a', source: null, eventTime: null }
+    const one = { event: 'a', source: null, event_time: null }
     expect(print({ ...one, source: '\ud800' }, Buffer.from('{}'))).to.not.equal(print({ ...one, source: '\ufffd' }, Buffer.from('{}')))
-    expect(print({ ...one, source: 'x' }, Buffer.from('{}'))).to.not.equal(print({ ...one, eventTime: 'x' }, Buffer.from('{}')))
+    expect(print({ ...one, source: 'x' }, Buffer.from('{}'))).to.not.equal(print({ ...one, event_time: 'x' }, Buffer.from('{}')))
   })
 })

@@ -44,8 +44,8 @@ describe('POST /v1/events/batch', () => {
     })
     expect([ids[0], ids[2]]).to.deep.equal(['first', 'third'])
     expect(ids[1]).to.match(/^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
-    expect(last().messages[1]).to.include({ event: 'order.paid', eventTime: '2025-03-31T00:42:50Z', source: 's' })
-    expect(last().correlationId).to.equal(answer.headers.get('x-request-id'))
+    expect(last().messages[1]).to.include({ event: 'order.paid', event_time: '2025-03-31T00:42:50Z', source: 's' })
+    expect(last().correlation_id).to.equal(answer.headers.get('x-request-id'))
   })
   it('202 and receivers get each payload as it was sent', async () => {
     const payloads = [

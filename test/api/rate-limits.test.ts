@@ -10,7 +10,7 @@ import { waitFor } from '../support/wait-for.ts'
 describe('rate limits', () => {
   let callers = 0
   const someone = (limits: TenantLimits = {}): Identity => ({
-    caller: { tenant: 'T' as TenantId, actor: `client:${++callers}`, scopes: new Set(), keyId: null },
+    caller: { tenant: 'T' as TenantId, actor: `client:${++callers}`, scopes: new Set(), key_id: null },
     limits,
   })
   const limiter = (eventsPerSecond: number, processes = 1) =>

@@ -21,7 +21,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
     if (produced === undefined) throw new Error('nothing was produced')
     const [delivery] = await route(api, produced, [webhook])
     if (delivery === undefined) throw new Error('nothing was routed')
-    await delivery.record({ type: 'DeliveryDeadLettered', code: 500, reason: 'http_500', durationMs: 1 })
+    await delivery.record({ type: 'DeliveryDeadLettered', code: 500, reason: 'http_500', duration_ms: 1 })
     return delivery
   }
   const replay = (id: string, as: TestClient | { key: string } = admin) => api.call('POST', `/v1/deliveries/${id}/replay`, { as })
@@ -48,7 +48,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
     expect(event?.metadata).to.include({
       actor: `client:${admin.clientId}`,
       tenant: admin.tenant,
-      $correlationId: produced?.record.correlationId,
+      $correlationId: produced?.record.correlation_id,
     })
     expect(facts).to.deep.equal({
       tenant: admin.tenant,
@@ -56,7 +56,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
       place: produced?.place,
       fingerprint: produced?.record.messages[0]?.fingerprint,
       event: 'order.created',
-      accepted_at: produced?.record.acceptedAt,
+      accepted_at: produced?.record.accepted_at,
       webhook,
       webhook_revision: 0,
       delivery: delivery.id,

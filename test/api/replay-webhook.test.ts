@@ -78,7 +78,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     const deliveries: { id: string; at: string }[] = []
     for (let i = 0; i < 3; i++) {
       const [{ id } = { id: '' }] = await ended(api, { as: admin, webhook })
-      const at = String(api.produced.at(-1)?.record.acceptedAt)
+      const at = String(api.produced.at(-1)?.record.accepted_at)
       deliveries.push({ id, at })
       await waitFor(() => new Date().toISOString() > at)
     }

@@ -13,23 +13,23 @@ import { memoryEventStore } from '../support/memory-event-store.ts'
 import { memoryKeyring } from '../support/memory-keyring.ts'
 
 const tenant = ulid() as TenantId
-const callerOf = (of: TenantId, keyId: KeyId | null = null): Caller => ({
+const callerOf = (of: TenantId, key_id: KeyId | null = null): Caller => ({
   tenant: of,
-  actor: keyId === null ? 'client:shop' : `key:${keyId}`,
+  actor: key_id === null ? 'client:shop' : `key:${key_id}`,
   scopes: new Set(),
-  keyId,
+  key_id,
 })
 const context = (more: Partial<CommandContext> = {}): CommandContext => ({
   caller: callerOf(tenant),
-  correlationId: 'c1',
+  correlation_id: 'c1',
   now: '2026-01-01T00:00:00.000Z',
   ...more,
 })
-const create = (id: WebhookId, keyId: KeyId | null = null): WebhookCommand => ({
+const create = (id: WebhookId, key_id: KeyId | null = null): WebhookCommand => ({
   type: 'CreateWebhook',
   id,
   tenant,
-  key_id: keyId,
+  key_id,
   callback_url: 'https://example.com/secret-path',
   event: 'order.created',
   description: 'for the books',
@@ -65,9 +65,9 @@ describe('the command handler', () => {
     await turn(id, { type: 'ChangeWebhook', description })
     Object.assign(store, { beforeAppend, afterAppend })
   }
-  const created = async (keyId: KeyId | null = null) => {
+  const created = async (key_id: KeyId | null = null) => {
     const id = ulid() as WebhookId
-    await turn(id, create(id, keyId), { create: true })
+    await turn(id, create(id, key_id), { create: true })
     return id
   }
 
@@ -75,10 +75,10 @@ describe('the command handler', () => {
     const id = ulid() as WebhookId
     const made = await turn(id, create(id), { create: true })
     expect(made).to.include({ revision: 0, changed: true, position: store.events.at(-1)?.position })
-    expect(made.state).to.include({ id, secret: 'whsec_topsecret', createdAt: '2026-01-01T00:00:00.000Z' })
+    expect(made.state).to.include({ id, secret: 'whsec_topsecret', created_at: '2026-01-01T00:00:00.000Z' })
     const changed = await turn(id, { type: 'ChangeWebhook', event: 'order.*', is_active: false })
     expect(changed).to.include({ revision: 2, changed: true })
-    expect(changed.state).to.include({ event: 'order.*', isActive: false, callbackUrl: 'https://example.com/secret-path' })
+    expect(changed.state).to.include({ event: 'order.*', is_active: false, callback_url: 'https://example.com/secret-path' })
   })
   it('appends nothing for a command that changes nothing, and answers where the stream stands', async () => {
     const id = await created()
@@ -251,7 +251,7 @@ describe('the command handler', () => {
       const again = await turn(id, command, { turnId })
       expect(again).to.deep.equal(first)
       expect(again).to.include({ revision: 2, changed: true })
-      expect(again.state).to.include({ event: 'first', isActive: false })
+      expect(again.state).to.include({ event: 'first', is_active: false })
       expect(store.events).to.have.length(4)
     })
     it('answers as the first time also where If-Match named the revision before', async () => {
@@ -278,13 +278,13 @@ describe('the command handler', () => {
 
   describe('what is stored', () => {
     it('says who, for whom, why and when', async () => {
-      const keyId = ulid() as KeyId
-      const id = await created(keyId)
+      const key_id = ulid() as KeyId
+      const id = await created(key_id)
       const causationId = '0197a000-0000-7000-8000-000000000002' as EventId
-      await turn(id, { type: 'DeleteWebhook' }, { caller: callerOf(tenant, keyId), correlationId: 'c2', causationId })
+      await turn(id, { type: 'DeleteWebhook' }, { caller: callerOf(tenant, key_id), correlation_id: 'c2', causationId })
       expect(store.events.at(-1)?.metadata).to.deep.include({
         schema: 1,
-        actor: `key:${keyId}`,
+        actor: `key:${key_id}`,
         tenant,
         time: '2026-01-01T00:00:00.000Z',
         $correlationId: 'c2',
@@ -307,7 +307,7 @@ describe('the command handler', () => {
       const id = await created()
       const { state } = await turn(id, { type: 'ChangeWebhook', event: 'x' }, { now: '2025-06-01T00:00:00.000Z' })
       expect(store.events.map((event) => event.metadata.time)).to.deep.equal(['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z'])
-      expect(state.updatedAt).to.equal('2026-01-01T00:00:00.000Z')
+      expect(state.updated_at).to.equal('2026-01-01T00:00:00.000Z')
       await turn(id, { type: 'ChangeWebhook', event: 'y' }, { now: '2026-02-01T00:00:00.000Z' })
       expect(store.events.at(-1)?.metadata.time).to.equal('2026-02-01T00:00:00.000Z')
     })
@@ -315,21 +315,21 @@ describe('the command handler', () => {
       const id = await created()
       await turn(id, { type: 'ChangeWebhook', callback_url: 'https://example.com/second-path', description: 'for the tax' })
       await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_until: null })
-      const keyId = ulid() as KeyId
+      const key_id = ulid() as KeyId
       const make: KeyCommand = {
         type: 'CreateKey',
-        id: keyId,
+        id: key_id,
         tenant,
         key: 'AAAA00000001',
         name: 'my key',
         description: 'mine',
         scopes: [],
       }
-      await handle(streams, keyDecider, keyStream(keyId), make, context({ create: true }))
+      await handle(streams, keyDecider, keyStream(key_id), make, context({ create: true }))
       await handle(
         streams,
         keyDecider,
-        keyStream(keyId),
+        keyStream(key_id),
         { type: 'RotateKey', key: 'BBBB00000002', previous_until: null },
         context({ now: '2026-01-02T00:00:00.000Z' }),
       )

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { keyDecider } from '../../src/commands/key.ts'
 import type { KeyEvents } from '../../src/events/key.ts'
-import { keyId as id, specificationOf, tenantId as tenant, timeAt } from './specification.ts'
+import { key_id as id, specificationOf, tenantId as tenant, timeAt } from './specification.ts'
 
 const given = specificationOf(keyDecider)
 const fact = <T extends keyof KeyEvents>(type: T, data: KeyEvents[T]) => ({ type, data })
@@ -24,11 +24,11 @@ describe('keys', () => {
       .then(created)
     expect(given(created).state()).to.deep.equal({
       ...created.data,
-      previousKey: null,
-      previousUntil: null,
+      previous_key: null,
+      previous_until: null,
       deleted: false,
-      createdAt: timeAt(0),
-      updatedAt: timeAt(0),
+      created_at: timeAt(0),
+      updated_at: timeAt(0),
     })
   })
   it('say only what changed', () => {
@@ -40,7 +40,7 @@ describe('keys', () => {
       .then(fact('KeyChanged', { id, scopes: ['write:webhooks', 'read:webhooks'] }))
     given(created)
       .when({ type: 'ChangeKey', name: 'Key 2' })
-      .thenState({ name: 'Key 2', description: 'First', updatedAt: timeAt(1) })
+      .thenState({ name: 'Key 2', description: 'First', updated_at: timeAt(1) })
   })
   it('lose their description when it is cleared', () => {
     given(created)
@@ -60,10 +60,10 @@ describe('keys', () => {
     given(created).when({ type: 'RotateKey', key: 'BBBB00000002', previous_until: until }).then(rotated)
     given(created)
       .when({ type: 'RotateKey', key: 'BBBB00000002', previous_until: until })
-      .thenState({ key: 'BBBB00000002', previousKey: 'AAAA00000001', previousUntil: until, updatedAt: timeAt(1) })
+      .thenState({ key: 'BBBB00000002', previous_key: 'AAAA00000001', previous_until: until, updated_at: timeAt(1) })
     given(created, rotated)
       .when({ type: 'RotateKey', key: 'CCCC00000003', previous_until: null })
-      .thenState({ key: 'CCCC00000003', previousKey: null, previousUntil: null })
+      .thenState({ key: 'CCCC00000003', previous_key: null, previous_until: null })
   })
   it('are deleted, saying what becomes of their webhooks', () => {
     given(created)
@@ -87,7 +87,7 @@ describe('keys', () => {
   it('belong to their tenant until they are deleted', () => {
     const live = given(created).state()
     const gone = given(created, deleted).state()
-    expect(live && keyDecider.ownerOf(live)).to.deep.equal({ tenant, keyId: null })
+    expect(live && keyDecider.ownerOf(live)).to.deep.equal({ tenant, key_id: null })
     expect(gone && keyDecider.ownerOf(gone)).to.equal(null)
   })
 })

@@ -9,7 +9,7 @@ import { KolbakError } from '../../src/lib/errors.ts'
 export const timeAt = (revision: number): string => new Date(Date.UTC(2026, 0, 1) + revision * 1_000).toISOString()
 
 export const tenantId = '01JZZZZZZZZZZZZZZZZZZZZZT1' as TenantId
-export const keyId = '01JZZZZZZZZZZZZZZZZZZZZZK1' as KeyId
+export const key_id = '01JZZZZZZZZZZZZZZZZZZZZZK1' as KeyId
 export const webhookId = '01JZZZZZZZZZZZZZZZZZZZZZW1' as WebhookId
 
 const record = (fact: Fact, revision: number): RecordedEvent => ({

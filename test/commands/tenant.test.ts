@@ -24,8 +24,8 @@ describe('tenants', () => {
       limits: {},
       suspended: false,
       clients: new Map(),
-      createdAt: timeAt(0),
-      updatedAt: timeAt(0),
+      created_at: timeAt(0),
+      updated_at: timeAt(0),
     })
   })
   it('have to be there for any other command', () => {
@@ -74,7 +74,7 @@ describe('tenants', () => {
     given(registered).when({ type: 'ResumeTenant' }).then()
     given(registered, suspended)
       .when({ type: 'ResumeTenant' })
-      .thenState({ suspended: false, updatedAt: timeAt(2) })
+      .thenState({ suspended: false, updated_at: timeAt(2) })
   })
 })
 
@@ -87,13 +87,13 @@ describe('clients', () => {
       id: client_id,
       name: 'Shop',
       scopes: ['write:events'],
-      secretHmac: 'aa',
-      previousHmac: null,
-      previousUntil: null,
+      secret_hmac: 'aa',
+      previous_hmac: null,
+      previous_until: null,
       generation: 1,
       revoked: false,
-      createdAt: timeAt(1),
-      updatedAt: timeAt(1),
+      created_at: timeAt(1),
+      updated_at: timeAt(1),
     })
   })
   it('are issued once, whether revoked since or not', () => {
@@ -113,14 +113,14 @@ describe('clients', () => {
     const rotated = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'bb', previous_until: until, generation: 2 })
     given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_until: until }).then(rotated)
     expect(clientOf(given(registered, issued, rotated).state())).to.include({
-      secretHmac: 'bb',
-      previousHmac: 'aa',
-      previousUntil: until,
+      secret_hmac: 'bb',
+      previous_hmac: 'aa',
+      previous_until: until,
       generation: 2,
-      updatedAt: timeAt(2),
+      updated_at: timeAt(2),
     })
     const at_once = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'cc', previous_until: null, generation: 3 })
-    expect(clientOf(given(registered, issued, rotated, at_once).state())).to.include({ secretHmac: 'cc', previousHmac: null })
+    expect(clientOf(given(registered, issued, rotated, at_once).state())).to.include({ secret_hmac: 'cc', previous_hmac: null })
   })
   it('are not rotated to the secret they have', () => {
     given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'aa', previous_until: null }).then()

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { webhookDecider } from '../../src/commands/webhook.ts'
 import type { WebhookEvents } from '../../src/events/webhook.ts'
-import { webhookId as id, keyId, specificationOf, tenantId as tenant, timeAt } from './specification.ts'
+import { webhookId as id, key_id, specificationOf, tenantId as tenant, timeAt } from './specification.ts'
 
 const given = specificationOf(webhookDecider)
 const fact = <T extends keyof WebhookEvents>(type: T, data: WebhookEvents[T]) => ({ type, data })
@@ -9,7 +9,7 @@ const fact = <T extends keyof WebhookEvents>(type: T, data: WebhookEvents[T]) =>
 const asked: WebhookEvents['WebhookCreated'] = {
   id,
   tenant,
-  key_id: keyId,
+  key_id,
   callback_url: 'https://example.com/a',
   event: 'order.created',
   description: 'Orders',
@@ -29,25 +29,25 @@ describe('webhooks', () => {
     expect(given(created).state()).to.deep.equal({
       id,
       tenant,
-      keyId,
-      callbackUrl: 'https://example.com/a',
+      key_id,
+      callback_url: 'https://example.com/a',
       event: 'order.created',
       description: 'Orders',
-      isActive: true,
-      deactivationReason: null,
+      is_active: true,
+      deactivation_reason: null,
       secret: 'whsec_one',
-      previousSecret: null,
-      previousUntil: null,
-      retryDelays: null,
+      previous_secret: null,
+      previous_until: null,
+      retry_delays: null,
       deleted: false,
-      createdAt: timeAt(0),
-      updatedAt: timeAt(0),
+      created_at: timeAt(0),
+      updated_at: timeAt(0),
     })
   })
   it('may be created inactive, as requested', () => {
     given()
       .when({ type: 'CreateWebhook', ...asked, is_active: false })
-      .thenState({ isActive: false, deactivationReason: 'requested' })
+      .thenState({ is_active: false, deactivation_reason: 'requested' })
   })
   it('say only what changed', () => {
     given(created)
@@ -58,7 +58,7 @@ describe('webhooks', () => {
       .then(fact('WebhookChanged', { id, event: 'order.*', retry_delays: [1, 2] }))
     given(created)
       .when({ type: 'ChangeWebhook', event: 'order.*' })
-      .thenState({ event: 'order.*', callbackUrl: 'https://example.com/a', description: 'Orders', updatedAt: timeAt(1) })
+      .thenState({ event: 'order.*', callback_url: 'https://example.com/a', description: 'Orders', updated_at: timeAt(1) })
   })
   it('lose description and retry delays when those are cleared', () => {
     const changed = fact('WebhookChanged', { id, retry_delays: [1] })
@@ -67,7 +67,7 @@ describe('webhooks', () => {
       .then(fact('WebhookChanged', { id, description: null, retry_delays: null }))
     given(created, changed)
       .when({ type: 'ChangeWebhook', description: null, retry_delays: null })
-      .thenState({ description: null, retryDelays: null })
+      .thenState({ description: null, retry_delays: null })
   })
   it('are not changed by what they have, nor by nothing', () => {
     given(created).when({ type: 'ChangeWebhook' }).then()
@@ -78,7 +78,7 @@ describe('webhooks', () => {
       .when({ type: 'ChangeWebhook', description: 'x', is_active: false })
       .then(fact('WebhookChanged', { id, description: 'x' }), deactivated)
     given(created, deactivated).when({ type: 'ChangeWebhook', is_active: true }).then(fact('WebhookActivated', { id }))
-    given(created, deactivated).when({ type: 'ChangeWebhook', is_active: true }).thenState({ isActive: true, deactivationReason: null })
+    given(created, deactivated).when({ type: 'ChangeWebhook', is_active: true }).thenState({ is_active: true, deactivation_reason: null })
   })
   it('get a new secret, both signing as long as is said', () => {
     const until = '2026-02-01T00:00:00.000Z'
@@ -86,24 +86,24 @@ describe('webhooks', () => {
     given(created).when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_until: until }).then(rotated)
     given(created)
       .when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_until: until })
-      .thenState({ secret: 'whsec_two', previousSecret: 'whsec_one', previousUntil: until })
+      .thenState({ secret: 'whsec_two', previous_secret: 'whsec_one', previous_until: until })
     given(created, rotated)
       .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_until: until })
-      .thenState({ secret: 'whsec_three', previousSecret: 'whsec_two' })
+      .thenState({ secret: 'whsec_three', previous_secret: 'whsec_two' })
     given(created, rotated)
       .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_until: null })
-      .thenState({ secret: 'whsec_three', previousSecret: null, previousUntil: null })
+      .thenState({ secret: 'whsec_three', previous_secret: null, previous_until: null })
   })
   it('are deactivated by a process manager, with its reason, when they are active', () => {
     given(created)
       .when({ type: 'DeactivateWebhook', reason: 'gone' })
       .then(fact('WebhookDeactivated', { id, reason: 'gone' }))
-    given(created).when({ type: 'DeactivateWebhook', reason: 'gone' }).thenState({ isActive: false, deactivationReason: 'gone' })
+    given(created).when({ type: 'DeactivateWebhook', reason: 'gone' }).thenState({ is_active: false, deactivation_reason: 'gone' })
     given(created, deactivated).when({ type: 'DeactivateWebhook', reason: 'gone' }).then()
   })
   it('are deleted', () => {
     given(created).when({ type: 'DeleteWebhook' }).then(deleted)
-    given(created).when({ type: 'DeleteWebhook' }).thenState({ deleted: true, isActive: false })
+    given(created).when({ type: 'DeleteWebhook' }).thenState({ deleted: true, is_active: false })
   })
   it('are not found once deleted, or when they never were', () => {
     for (const past of [[], [created, deleted]]) {
@@ -124,7 +124,7 @@ describe('webhooks', () => {
   it('belong to their tenant and the key that created them until they are deleted', () => {
     const live = given(created).state()
     const gone = given(created, deleted).state()
-    expect(live && webhookDecider.ownerOf(live)).to.deep.equal({ tenant, keyId })
+    expect(live && webhookDecider.ownerOf(live)).to.deep.equal({ tenant, key_id })
     expect(gone && webhookDecider.ownerOf(gone)).to.equal(null)
   })
 })

@@ -7,8 +7,8 @@ import { fact } from './delivery-log.contract.ts'
 const dayMs = 86_400_000
 const noon = Date.parse('2026-03-10T12:00:00.000Z')
 const dayOf = (at: number): string => new Date(at).toISOString().slice(0, 10)
-const { durationMs: _, response: __, delaySeconds: ___, eventId: ____, ...base } = fact({ type: 'MessageRouted' })
-const delivery = { ...base, status: 'pending', nextAttemptAt: null } as const
+const { duration_ms: _, response: __, delay_seconds: ___, event_id: ____, ...base } = fact({ type: 'MessageRouted' })
+const delivery = { ...base, status: 'pending', next_attempt_at: null } as const
 
 /** A list that lies in memory, and counts how it is asked. */
 function list(rows: readonly Position[], counts: (row: Position) => boolean = () => true) {

@@ -16,7 +16,7 @@ const failureOf = (work: Promise<unknown>): Promise<unknown> =>
     () => expect.fail('it was to fail'),
     (error: unknown) => error,
   )
-const succeeded = (routed: Fact): Fact => ({ ...routed, type: 'DeliverySucceeded', attempt: 1, eventId: randomUUID() as EventId })
+const succeeded = (routed: Fact): Fact => ({ ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId })
 
 describeWithJava('the schema of the delivery log on Cassandra', () => {
   it('is made once, however many open it at the same time', async () => {

@@ -11,7 +11,7 @@ import { fact } from './delivery-log.contract.ts'
 const dayMs = 86_400_000
 const daysAgo = (days: number, ms = 0): string => new Date(Date.now() - days * dayMs + ms).toISOString()
 const newestFirst = (a: Fact, b: Fact): number =>
-  a.acceptedAt !== b.acceptedAt ? (a.acceptedAt < b.acceptedAt ? 1 : -1) : a.delivery < b.delivery ? 1 : -1
+  a.accepted_at !== b.accepted_at ? (a.accepted_at < b.accepted_at ? 1 : -1) : a.delivery < b.delivery ? 1 : -1
 
 describeWithJava('rows of the delivery log on Cassandra', () => {
   let opened: OpenedLog
@@ -24,10 +24,10 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
 
   it('keep what is left of the retention, however late they are written', async () => {
     const { log, history } = opened
-    const late = fact({ ...own(), type: 'DeliveryDeadLettered', acceptedAt: daysAgo(20), time: daysAgo(1) })
+    const late = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(20), time: daysAgo(1) })
     const key = { tenant: late.tenant, message: late.message, fingerprint: 'late', place: placeOf('kafka', 0, 0n, 0) }
     await history.record([late])
-    await log.archive([{ ...key, acceptedAt: late.acceptedAt, payload: Buffer.from('late') }])
+    await log.archive([{ ...key, accepted_at: late.accepted_at, payload: Buffer.from('late') }])
     const ends = [
       ...(await allRows('facts_1', 'webhook as id, ttl(place) as ttl')).filter(({ id }) => id === late.webhook),
       ...(await allRows('dead_letters_by_tenant_1', 'delivery as id, ttl(webhook) as ttl')).filter(({ id }) => id === late.delivery),
@@ -38,12 +38,12 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
   })
 
   it('are not written once the retention is over', async () => {
-    const gone = fact({ ...own(), type: 'DeliveryDeadLettered', acceptedAt: daysAgo(30.01) })
+    const gone = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(30.01) })
     const there = fact({ ...own(), type: 'DeliveryDeadLettered' })
     const place = placeOf('kafka', 0, 0n, 0)
     await opened.history.record([gone, there])
-    const { tenant, message, acceptedAt } = gone
-    await opened.log.archive([{ tenant, message, fingerprint: 'gone', place, acceptedAt, payload: Buffer.from('gone') }])
+    const { tenant, message, accepted_at } = gone
+    await opened.log.archive([{ tenant, message, fingerprint: 'gone', place, accepted_at, payload: Buffer.from('gone') }])
     const tables = ['facts_1', 'deliveries_by_webhook_1', 'deliveries_by_status_1', 'dead_letters_by_tenant_1', 'dead_letters_by_webhook_1']
     for (const table of tables) {
       const ids = (await allRows(table, 'delivery')).map(({ delivery }) => delivery)
@@ -53,17 +53,17 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
   })
 
   it('leave out what is null, instead of writing tombstones', async () => {
-    const full = fact({ ...own(), type: 'DeliveryFailed', code: 500, reason: 'http_500', response: 'sealed', delaySeconds: 5 })
+    const full = fact({ ...own(), type: 'DeliveryFailed', code: 500, reason: 'http_500', response: 'sealed', delay_seconds: 5 })
     await opened.history.record([full])
     // The same row once more: a null that was written would erase what stands there.
-    await opened.history.record([{ ...full, code: null, durationMs: null, reason: null, response: null, delaySeconds: null }])
+    await opened.history.record([{ ...full, code: null, duration_ms: null, reason: null, response: null, delay_seconds: null }])
     const [attempt] = (await opened.history.attempts([full]))[0] ?? []
-    expect(attempt).to.include({ code: 500, durationMs: full.durationMs, reason: 'http_500', response: 'sealed' })
+    expect(attempt).to.include({ code: 500, duration_ms: full.duration_ms, reason: 'http_500', response: 'sealed' })
   })
 
   it('of the history are few: for a delivery that is done in one batch no row points to a state that has passed', async () => {
     const routed = fact({ ...own(), type: 'MessageRouted' })
-    const succeeded: Fact = { ...routed, type: 'DeliverySucceeded', attempt: 1, eventId: randomUUID() as EventId }
+    const succeeded: Fact = { ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId }
     await opened.history.record([succeeded, routed, routed])
     const statuses = (await allRows('deliveries_by_status_1', 'delivery, status')).filter(({ delivery }) => delivery === routed.delivery)
     expect(statuses.map(({ status }) => status)).to.deep.equal(['success'])
@@ -73,14 +73,14 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
     const webhook = own()
     const offsets = [0, 0.001, 1, 1.5, 2, 9, 9.0001, 9.0002, 17, 25, 29.5, 29.9]
     const facts = offsets.flatMap((days) =>
-      Array.from({ length: 3 }, () => fact({ ...webhook, type: 'DeliverySucceeded', acceptedAt: daysAgo(days), time: daysAgo(0) })),
+      Array.from({ length: 3 }, () => fact({ ...webhook, type: 'DeliverySucceeded', accepted_at: daysAgo(days), time: daysAgo(0) })),
     )
     await opened.history.record(facts)
     const expected = [...facts].sort(newestFirst).map(({ delivery }) => delivery)
     for (const limit of [1, 4, 100]) {
       const found: Delivery[] = []
       for (let last: Delivery | undefined; ; last = found.at(-1)) {
-        const after = last && { after: { at: last.acceptedAt, delivery: last.delivery } }
+        const after = last && { after: { at: last.accepted_at, delivery: last.delivery } }
         const page = await opened.history.history(webhook.webhook, { tenant: webhook.tenant, status: 'success', limit, ...after })
         if (page.length === 0) break
         found.push(...page)
@@ -91,7 +91,7 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
     const some = await opened.history.history(webhook.webhook, { tenant: webhook.tenant, limit: 100, ...between })
     expect(some.map(({ delivery }) => delivery)).to.deep.equal(
       facts
-        .filter((f) => f.acceptedAt >= between.since && f.acceptedAt < between.until)
+        .filter((f) => f.accepted_at >= between.since && f.accepted_at < between.until)
         .sort(newestFirst)
         .map(({ delivery }) => delivery),
     )
@@ -99,16 +99,16 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
 
   it('are found behind thousands that point to a state that has passed', async () => {
     const webhook = own()
-    const routed = Array.from({ length: 3_000 }, (_, i) => fact({ ...webhook, type: 'MessageRouted', acceptedAt: daysAgo(1, i) }))
+    const routed = Array.from({ length: 3_000 }, (_, i) => fact({ ...webhook, type: 'MessageRouted', accepted_at: daysAgo(1, i) }))
     await opened.history.record(routed)
     await opened.history.record(
-      routed.slice(3).map((f): Fact => ({ ...f, type: 'DeliverySucceeded', attempt: 1, eventId: randomUUID() as EventId })),
+      routed.slice(3).map((f): Fact => ({ ...f, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId })),
     )
     const asked = { tenant: webhook.tenant, status: 'pending', limit: 2 } as const
     const first = await opened.history.history(webhook.webhook, asked)
     expect(first.map(({ delivery }) => delivery)).to.deep.equal([routed[2]!.delivery, routed[1]!.delivery])
     const last = first.at(-1)!
-    const second = await opened.history.history(webhook.webhook, { ...asked, after: { at: last.acceptedAt, delivery: last.delivery } })
+    const second = await opened.history.history(webhook.webhook, { ...asked, after: { at: last.accepted_at, delivery: last.delivery } })
     expect(second.map(({ delivery }) => delivery)).to.deep.equal([routed[0]!.delivery])
   })
 
@@ -116,7 +116,7 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
     const { tenant } = own()
     const webhooks = Array.from({ length: 20 }, () => ulid() as WebhookId)
     const dead = webhooks.map((webhook, i) =>
-      fact({ tenant, webhook, type: 'DeliveryDeadLettered', acceptedAt: daysAgo(5), time: daysAgo(3 - i / 10) }),
+      fact({ tenant, webhook, type: 'DeliveryDeadLettered', accepted_at: daysAgo(5), time: daysAgo(3 - i / 10) }),
     )
     await opened.history.record(dead)
     for (const count of [1, 5, 19]) {
@@ -129,15 +129,15 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
   it('refuses by name what cannot be stored, wherever it stands in a batch', async () => {
     const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
     const bad = [
-      fact({ type: 'DeliverySucceeded', acceptedAt: '2026-02-30T00:00:00.000Z' }),
-      fact({ type: 'DeliverySucceeded', acceptedAt: 'yesterday' }),
+      fact({ type: 'DeliverySucceeded', accepted_at: '2026-02-30T00:00:00.000Z' }),
+      fact({ type: 'DeliverySucceeded', accepted_at: 'yesterday' }),
       fact({ type: 'DeliverySucceeded', time: '2026-01-01T25:00:00.000Z' }),
-      fact({ type: 'DeliverySucceeded', eventId: 'no uuid' as EventId }),
+      fact({ type: 'DeliverySucceeded', event_id: 'no uuid' as EventId }),
       fact({ type: 'DeliverySucceeded', delivery: '' as DeliveryId }),
       fact({ type: 'DeliverySucceeded', code: 1.5 }),
       fact({ type: 'DeliverySucceeded', code: 2 ** 40 }),
-      fact({ type: 'DeliverySucceeded', durationMs: Number.NaN }),
-      fact({ type: 'DeliverySucceeded', correlationId: 'x'.repeat(2 << 20) }),
+      fact({ type: 'DeliverySucceeded', duration_ms: Number.NaN }),
+      fact({ type: 'DeliverySucceeded', correlation_id: 'x'.repeat(2 << 20) }),
     ]
     for (const [i, one] of bad.entries()) {
       const failure = await opened.history.record(good.toSpliced(i * 2, 0, one)).then(
@@ -145,7 +145,7 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
         (error: unknown) => error,
       )
       expect(failure, `fact ${i}`).to.be.instanceOf(FactRefused)
-      expect(failure).to.include({ eventId: one.eventId })
+      expect(failure).to.include({ event_id: one.event_id })
     }
     await opened.history.record(good)
   })

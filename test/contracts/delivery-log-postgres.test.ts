@@ -12,11 +12,11 @@ import { type DeliveryLogHarness, deliveryLogContract, fact, type Payload } from
 
 const busOn = (database: TestDatabase): Promise<PostgresBusMember> =>
   postgresBusMember({ url: database.url, consumers: () => 1, partitions: 2 })
-const keyOf = ({ tenant, message, fingerprint, acceptedAt }: Payload, place: Place): PayloadKey => ({
-  ...{ tenant, message, fingerprint, acceptedAt, place },
+const keyOf = ({ tenant, message, fingerprint, accepted_at }: Payload, place: Place): PayloadKey => ({
+  ...{ tenant, message, fingerprint, accepted_at, place },
 })
 const asMessage = ({ message: id, fingerprint, payload }: Payload) => ({
-  ...{ id, fingerprint, payload, event: 'order.created', eventTime: null, source: null },
+  ...{ id, fingerprint, payload, event: 'order.created', event_time: null, source: null },
 })
 
 const withOwnPayloads = async (): Promise<DeliveryLogHarness> => {
@@ -47,8 +47,8 @@ const withPayloadsOnTheBus = async (): Promise<DeliveryLogHarness> => {
     keep: (payloads) =>
       Promise.all(
         payloads.map(async (payload) => {
-          const { tenant, acceptedAt } = payload
-          return keyOf(payload, await bus.produce({ tenant, acceptedAt, correlationId: 'c', messages: [asMessage(payload)] }))
+          const { tenant, accepted_at } = payload
+          return keyOf(payload, await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: [asMessage(payload)] }))
         }),
       ),
     async expireBefore(day) {
@@ -90,12 +90,12 @@ describe('delivery log on Postgres', () => {
     const { bus } = busMember
     const log = await open()
     const { tenant } = fact({ type: 'MessageRouted' })
-    const acceptedAt = new Date().toISOString()
+    const accepted_at = new Date().toISOString()
     const payloads = Array.from({ length: 50 }, (_, i): Payload => {
-      return { tenant, acceptedAt, message: `m${i}` as MessageId, fingerprint: `f${i}`, payload: Buffer.from(`payload ${i}`) }
+      return { tenant, accepted_at, message: `m${i}` as MessageId, fingerprint: `f${i}`, payload: Buffer.from(`payload ${i}`) }
     })
     const { partition, offset } = parsePlace(
-      await bus.produce({ tenant, acceptedAt, correlationId: 'c', messages: payloads.map(asMessage) }),
+      await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: payloads.map(asMessage) }),
     )
     const keys = payloads.map((payload, i) => keyOf(payload, placeOf(bus.identity, partition, offset, i)))
     expect(await log.payloads(keys)).to.deep.equal(payloads.map(({ payload }) => payload))
@@ -110,11 +110,11 @@ describe('delivery log on Postgres', () => {
     const { bus } = busMember
     const log = await open()
     const { tenant } = fact({ type: 'MessageRouted' })
-    const acceptedAt = new Date().toISOString()
+    const accepted_at = new Date().toISOString()
     const kept = await Promise.all(
       ['a', 'b'].map(async (id) => {
-        const payload: Payload = { tenant, acceptedAt, message: id as MessageId, fingerprint: id, payload: Buffer.from(id) }
-        const place = await bus.produce({ tenant, acceptedAt, correlationId: 'c', messages: [asMessage(payload)] })
+        const payload: Payload = { tenant, accepted_at, message: id as MessageId, fingerprint: id, payload: Buffer.from(id) }
+        const place = await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: [asMessage(payload)] })
         return keyOf(payload, place)
       }),
     )
@@ -131,10 +131,10 @@ describe('delivery log on Postgres', () => {
     const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
     const bad = [
       fact({ type: 'DeliverySucceeded', reason: 'a\u0000b' }),
-      fact({ type: 'DeliverySucceeded', acceptedAt: '2026-02-30T00:00:00.000Z' }),
-      fact({ type: 'DeliverySucceeded', acceptedAt: 'yesterday' }),
+      fact({ type: 'DeliverySucceeded', accepted_at: '2026-02-30T00:00:00.000Z' }),
+      fact({ type: 'DeliverySucceeded', accepted_at: 'yesterday' }),
       fact({ type: 'DeliverySucceeded', time: '2026-01-01T25:00:00.000Z' }),
-      fact({ type: 'DeliverySucceeded', eventId: 'no uuid' as never }),
+      fact({ type: 'DeliverySucceeded', event_id: 'no uuid' as never }),
       fact({ type: 'DeliverySucceeded', event: 'one\u001etwo' }),
       fact({ type: 'DeliverySucceeded', code: 1.5 }),
       fact({ type: 'DeliverySucceeded', code: 2 ** 40 }),
@@ -150,7 +150,7 @@ describe('delivery log on Postgres', () => {
           (error: unknown) => error,
         )
       expect(failure, `fact ${i}`).to.be.instanceOf(FactRefused)
-      expect(failure).to.include({ eventId: one.eventId })
+      expect(failure).to.include({ event_id: one.event_id })
     }
     await log.generation(1).record(good)
   })
@@ -184,7 +184,7 @@ describe('delivery log on Postgres', () => {
   it('drops whole days, and goes on with a day that others have dropped', async () => {
     const log = await open('own')
     const other = await open('own')
-    const on = (day: string) => fact({ type: 'MessageRouted', acceptedAt: `${day}T12:00:00.000Z` })
+    const on = (day: string) => fact({ type: 'MessageRouted', accepted_at: `${day}T12:00:00.000Z` })
     await log.makeGeneration(2)
     for (const generation of [1, 2]) await log.generation(generation).record([on('2020-01-01'), on('2020-01-02')])
     await log.archive([{ ...on('2020-01-01'), payload: Buffer.from('{}') }])
@@ -206,7 +206,7 @@ describe('delivery log on Postgres', () => {
     await Promise.all([log.makeGeneration(2), other.makeGeneration(2)])
     const [old, made] = [log.generation(1), log.generation(2)]
     const failed = fact({ type: 'DeliveryFailed' })
-    const ended = { ...failed, type: 'DeliverySucceeded', eventId: randomUUID() as EventId, attempt: 2, delaySeconds: null } as const
+    const ended = { ...failed, type: 'DeliverySucceeded', event_id: randomUUID() as EventId, attempt: 2, delay_seconds: null } as const
     await old.record([failed])
     await made.record([failed])
     await made.record([ended])

@@ -30,7 +30,7 @@ export interface Payload {
   readonly tenant: TenantId
   readonly message: MessageId
   readonly fingerprint: string
-  readonly acceptedAt: string
+  readonly accepted_at: string
   readonly payload: Buffer
 }
 
@@ -45,29 +45,29 @@ export function fact(fields: Partial<Fact> & { type: FactType }): Fact {
   const isRequest = ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fields.type)
   return {
     webhook: newWebhook(),
-    acceptedAt: at(0),
+    accepted_at: at(0),
     delivery: newDelivery(),
     tenant: newTenant(),
     message: 'm1' as MessageId,
     place: 'bus/0/1/0' as Place,
     fingerprint: 'f'.repeat(64),
     event: 'order.created',
-    correlationId: 'correlation',
+    correlation_id: 'correlation',
     chain: 1,
     attempt: isRequest ? 1 : 0,
-    eventId: randomUUID() as EventId,
+    event_id: randomUUID() as EventId,
     time: at(1),
     code: isRequest ? 200 : null,
-    durationMs: isRequest ? 12 : null,
+    duration_ms: isRequest ? 12 : null,
     reason: null,
     response: null,
-    delaySeconds: fields.type === 'DeliveryFailed' ? 5 : null,
+    delay_seconds: fields.type === 'DeliveryFailed' ? 5 : null,
     ...fields,
   }
 }
-const keyOf = ({ webhook, acceptedAt, delivery }: DeliveryKey): DeliveryKey => ({ webhook, acceptedAt, delivery })
+const keyOf = ({ webhook, accepted_at, delivery }: DeliveryKey): DeliveryKey => ({ webhook, accepted_at, delivery })
 
-const rank = (f: Fact): [number, number, number, string] => [f.chain, finality[f.type], f.attempt, f.eventId]
+const rank = (f: Fact): [number, number, number, string] => [f.chain, finality[f.type], f.attempt, f.event_id]
 const compare = (a: readonly (number | string)[], b: readonly (number | string)[]): number => {
   const i = a.findIndex((value, n) => value !== b[n])
   return i < 0 ? 0 : a[i]! < b[i]! ? -1 : 1
@@ -75,20 +75,20 @@ const compare = (a: readonly (number | string)[], b: readonly (number | string)[
 /** What the facts of one delivery come to, by the rules of the design. */
 function folded(facts: readonly Fact[]): { state: Delivery; attempts: Attempt[] } {
   const greatest = facts.reduce((a, b) => (compare(rank(b), rank(a)) > 0 ? b : a))
-  const { tenant, message, place, fingerprint, event, correlationId, type, chain, attempt, time, code, reason, delaySeconds } = greatest
+  const { tenant, message, place, fingerprint, event, correlation_id, type, chain, attempt, time, code, reason, delay_seconds } = greatest
   const requests = facts.filter((f) => ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(f.type))
-  const distinct = [...new Map(requests.map((f) => [f.eventId, f])).values()]
+  const distinct = [...new Map(requests.map((f) => [f.event_id, f])).values()]
   return {
     state: {
       ...keyOf(greatest),
-      ...{ tenant, message, place, fingerprint, event, correlationId, type, status: statusOf[type], chain, attempt, time, code, reason },
-      nextAttemptAt: delaySeconds === null ? null : new Date(Date.parse(time) + delaySeconds * 1_000).toISOString(),
+      ...{ tenant, message, place, fingerprint, event, correlation_id, type, status: statusOf[type], chain, attempt, time, code, reason },
+      next_attempt_at: delay_seconds === null ? null : new Date(Date.parse(time) + delay_seconds * 1_000).toISOString(),
     },
     attempts: distinct
-      .map(({ eventId, chain, attempt, type, time, code, durationMs, reason, response }) => ({
-        ...{ eventId, chain, attempt, type, time, code, durationMs, reason, response },
+      .map(({ event_id, chain, attempt, type, time, code, duration_ms, reason, response }) => ({
+        ...{ event_id, chain, attempt, type, time, code, duration_ms, reason, response },
       }))
-      .sort((a, b) => compare([a.time, a.chain, a.attempt, a.eventId], [b.time, b.chain, b.attempt, b.eventId])),
+      .sort((a, b) => compare([a.time, a.chain, a.attempt, a.event_id], [b.time, b.chain, b.attempt, b.event_id])),
   }
 }
 
@@ -103,8 +103,8 @@ const factsOfOne = fc
       code: fc.option(fc.integer({ min: 100, max: 599 })),
       reason: fc.option(fc.constantFrom('timeout', 'http_500', '')),
       response: fc.option(fc.base64String()),
-      delaySeconds: fc.double({ min: 0.001, max: 86_400, noNaN: true }).map((seconds) => Math.round(seconds * 1_000) / 1_000),
-      eventId: fc.uuid(),
+      delay_seconds: fc.double({ min: 0.001, max: 86_400, noNaN: true }).map((seconds) => Math.round(seconds * 1_000) / 1_000),
+      event_id: fc.uuid(),
     }),
     { minLength: 0, maxLength: 8 },
   )
@@ -122,13 +122,13 @@ const factsOfOne = fc
     return [
       ...(isRouted ? [fact({ ...own, type: 'MessageRouted' })] : []),
       ...replays.map((chain) => fact({ ...own, type: 'DeliveryReplayed', chain, time: at(100) })),
-      ...requests.map(({ ms, eventId, delaySeconds, ...rest }) =>
+      ...requests.map(({ ms, event_id, delay_seconds, ...rest }) =>
         fact({
           ...own,
           ...rest,
-          eventId: eventId as EventId,
+          event_id: event_id as EventId,
           time: at(ms),
-          delaySeconds: rest.type === 'DeliveryFailed' ? delaySeconds : null,
+          delay_seconds: rest.type === 'DeliveryFailed' ? delay_seconds : null,
         }),
       ),
     ]
@@ -140,7 +140,7 @@ export type Expiry =
   | {
       readonly expires: 'by itself'
       /** A harness whose retention ends, for what was accepted at this time, within seconds. */
-      untilSoonAfter(acceptedAt: string): Promise<DeliveryLogHarness>
+      untilSoonAfter(accepted_at: string): Promise<DeliveryLogHarness>
     }
 
 /** What every delivery log must do. */
@@ -198,7 +198,7 @@ export function deliveryLogContract(
           fact({ ...own, type: 'DeliveryFailed', attempt: 2 }),
           fact({ ...own, type: 'DeliveryDeadLettered', attempt: 3 }),
         ])
-        expect(await stateOf(own)).to.include({ status: 'success', attempt: 1, nextAttemptAt: null })
+        expect(await stateOf(own)).to.include({ status: 'success', attempt: 1, next_attempt_at: null })
         expect(await attemptsOf(own)).to.have.length(3)
       })
 
@@ -208,22 +208,22 @@ export function deliveryLogContract(
         await log.record([succeeded])
         await log.record([fact({ ...own, type: 'DeliveryReplayed', chain: 2 })])
         expect(await stateOf(own)).to.include({ status: 'pending', chain: 2, attempt: 0 })
-        await log.record([fact({ ...own, type: 'DeliveryFailed', chain: 2, attempt: 1, time: at(500), delaySeconds: 1.5 })])
-        expect(await stateOf(own)).to.include({ status: 'retrying', chain: 2, attempt: 1, nextAttemptAt: at(2_000) })
+        await log.record([fact({ ...own, type: 'DeliveryFailed', chain: 2, attempt: 1, time: at(500), delay_seconds: 1.5 })])
+        expect(await stateOf(own)).to.include({ status: 'retrying', chain: 2, attempt: 1, next_attempt_at: at(2_000) })
         await log.record([succeeded])
         expect(await stateOf(own)).to.include({ status: 'retrying' })
       })
 
       it('of twins, two requests of one chain and attempt, are both listed', async () => {
         const first = fact({ type: 'DeliveryFailed', time: at(10), reason: 'timeout', code: null })
-        const twin = { ...first, eventId: randomUUID() as EventId, time: at(20), reason: null, code: 500 }
+        const twin = { ...first, event_id: randomUUID() as EventId, time: at(20), reason: null, code: 500 }
         for (const order of [
           [first, twin],
           [twin, first],
         ]) {
           const delivery = newDelivery()
           for (const one of order)
-            await log.record([{ ...one, delivery, eventId: `${one.eventId.slice(0, 24)}${delivery.slice(24)}` as EventId }])
+            await log.record([{ ...one, delivery, event_id: `${one.event_id.slice(0, 24)}${delivery.slice(24)}` as EventId }])
           const listed = await attemptsOf({ ...first, delivery })
           expect(listed.map(({ reason, code, time }) => ({ reason, code, time }))).to.deep.equal([
             { reason: 'timeout', code: null, time: at(10) },
@@ -235,27 +235,27 @@ export function deliveryLogContract(
       it('keep every character and number, and times to the millisecond', async () => {
         const one = fact({
           type: 'DeliveryFailed',
-          acceptedAt: `${today}T23:59:59.999Z`,
+          accepted_at: `${today}T23:59:59.999Z`,
           time: `${today}T23:59:59.001Z`,
           message: 'a:b_c-d' as MessageId,
           event: 'order.created/üñí',
-          correlationId: '"quoted", {braced} \\ NULL \t \n',
+          correlation_id: '"quoted", {braced} \\ NULL \t \n',
           reason: 'NULL',
           response: `sealed:${'A_-'.repeat(2_100)}`,
-          durationMs: 12.345,
+          duration_ms: 12.345,
           code: null,
-          delaySeconds: 0.001,
+          delay_seconds: 0.001,
         })
         await log.record([one])
         expect(await stateOf(one)).to.deep.equal(folded([one]).state)
         expect(await attemptsOf(one)).to.deep.equal(folded([one]).attempts)
-        const midnight = fact({ type: 'MessageRouted', acceptedAt: `${today}T00:00:00.000Z`, correlationId: '' })
+        const midnight = fact({ type: 'MessageRouted', accepted_at: `${today}T00:00:00.000Z`, correlation_id: '' })
         await log.record([midnight])
         expect(await stateOf(midnight)).to.deep.equal(folded([midnight]).state)
       })
 
       it('come in thousands', async () => {
-        const many = Array.from({ length: 2_500 }, (_, i) => fact({ type: 'MessageRouted', acceptedAt: at(i) }))
+        const many = Array.from({ length: 2_500 }, (_, i) => fact({ type: 'MessageRouted', accepted_at: at(i) }))
         await log.record(many)
         expect(await log.states(many.map(keyOf))).to.deep.equal(many.map((f) => folded([f]).state))
         await log.record([])
@@ -269,7 +269,7 @@ export function deliveryLogContract(
           (error: unknown) => error,
         )
         expect(failure).to.be.instanceOf(FactRefused)
-        expect(failure).to.include({ eventId: bad.eventId })
+        expect(failure).to.include({ event_id: bad.event_id })
         await log.record(good)
         expect((await log.states(good.map(keyOf))).every((state) => state?.status === 'success')).to.equal(true)
         expect(await stateOf(bad)).to.equal(null)
@@ -292,7 +292,7 @@ export function deliveryLogContract(
         const own = { webhook: newWebhook(), delivery: newDelivery(), tenant: newTenant() }
         const many = Array.from({ length: 130 }, (_, i) => fact({ ...own, type: 'DeliveryFailed', attempt: i + 1, time: at(i) }))
         await log.record(many)
-        const listed = await attemptsOf({ ...own, acceptedAt: at(0) })
+        const listed = await attemptsOf({ ...own, accepted_at: at(0) })
         expect(listed.map((attempt) => attempt.attempt)).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 31))
       })
 
@@ -315,16 +315,16 @@ export function deliveryLogContract(
       before(async () => {
         // Five deliveries at each time: the order among them is that of their ids.
         facts = Array.from({ length: 40 }, (_, i) =>
-          fact({ tenant, webhook, type: types[i % 5]!, acceptedAt: at(Math.floor(i / 5)), time: at(1_000 + i) }),
+          fact({ tenant, webhook, type: types[i % 5]!, accepted_at: at(Math.floor(i / 5)), time: at(1_000 + i) }),
         )
         await log.record([...facts, fact({ tenant, type: 'DeliverySucceeded' }), fact({ type: 'DeliverySucceeded' })])
-        newestFirst = [...facts].sort((a, b) => -compare([a.acceptedAt, a.delivery], [b.acceptedAt, b.delivery]))
+        newestFirst = [...facts].sort((a, b) => -compare([a.accepted_at, a.delivery], [b.accepted_at, b.delivery]))
       })
       const pages = async (query: Omit<HistoryQuery, 'limit' | 'tenant'>, limit: number) => {
         const found: ListedDelivery[] = []
         for (;;) {
           const last = found.at(-1)
-          const after = last === undefined ? {} : { after: { at: last.acceptedAt, delivery: last.delivery } }
+          const after = last === undefined ? {} : { after: { at: last.accepted_at, delivery: last.delivery } }
           const page = await log.history(webhook, { ...query, ...after, tenant, limit })
           expect(page.length).to.be.at.most(limit)
           if (page.length === 0) return found
@@ -349,7 +349,7 @@ export function deliveryLogContract(
       })
 
       it('takes since inclusively and until exclusively', async () => {
-        const expected = newestFirst.filter((f) => f.acceptedAt >= at(2) && f.acceptedAt < at(5))
+        const expected = newestFirst.filter((f) => f.accepted_at >= at(2) && f.accepted_at < at(5))
         expect(expected).to.have.length(15)
         expect(statesOf(await pages({ since: at(2), until: at(5) }, 4))).to.deep.equal(expected.map((f) => folded([f]).state))
       })
@@ -362,21 +362,21 @@ export function deliveryLogContract(
             tenant,
             webhook: quiet,
             type: 'DeliverySucceeded',
-            acceptedAt: new Date(Date.parse(at(i)) - days * 86_400_000).toISOString(),
+            accepted_at: new Date(Date.parse(at(i)) - days * 86_400_000).toISOString(),
           }),
         )
         await log.record(over)
-        const expected = [...over].sort((a, b) => (a.acceptedAt < b.acceptedAt ? 1 : -1)).map(({ delivery }) => delivery)
+        const expected = [...over].sort((a, b) => (a.accepted_at < b.accepted_at ? 1 : -1)).map(({ delivery }) => delivery)
         for (const limit of [1, 2, 4, 9]) {
           const found: Delivery[] = []
           for (let page = await log.history(quiet, { tenant, limit }); page.length > 0; ) {
             found.push(...page)
             const last = found.at(-1)!
-            page = await log.history(quiet, { tenant, limit, after: { at: last.acceptedAt, delivery: last.delivery } })
+            page = await log.history(quiet, { tenant, limit, after: { at: last.accepted_at, delivery: last.delivery } })
           }
           expect(found.map(({ delivery }) => delivery)).to.deep.equal(expected)
         }
-        const [until, since] = [over[4]!.acceptedAt, over[7]!.acceptedAt]
+        const [until, since] = [over[4]!.accepted_at, over[7]!.accepted_at]
         const between = await log.history(quiet, { tenant, limit: 9, since, until })
         expect(between.map(({ delivery }) => delivery)).to.deep.equal(over.slice(6, 8).map(({ delivery }) => delivery))
       })
@@ -384,7 +384,7 @@ export function deliveryLogContract(
       it('lists the same attempts for what it shows as for its keys', async () => {
         const own = { webhook: newWebhook(), tenant: newTenant() }
         const made = Array.from({ length: 10 }, (_, i) => {
-          const one = { ...own, delivery: newDelivery(), acceptedAt: at(i) }
+          const one = { ...own, delivery: newDelivery(), accepted_at: at(i) }
           const first = fact({ ...one, type: types[i % 5]!, time: at(1_000 + i) })
           return i < 5 ? [first] : [first, fact({ ...one, type: types[(i + 2) % 5]!, attempt: 1 + (i % 3), time: at(2_000 + i) })]
         })
@@ -413,7 +413,7 @@ export function deliveryLogContract(
             tenant,
             webhook: webhooks[i % 3]!,
             type: 'DeliveryDeadLettered',
-            acceptedAt: at(100 - i),
+            accepted_at: at(100 - i),
             time: at(1_000 + Math.floor(i / 4)),
           }),
         )
@@ -462,7 +462,7 @@ export function deliveryLogContract(
         tenant: newTenant(),
         message: 'm1' as MessageId,
         fingerprint: randomUUID(),
-        acceptedAt: at(0),
+        accepted_at: at(0),
         payload: Buffer.from('{}'),
         ...fields,
       })
@@ -508,11 +508,11 @@ export function deliveryLogContract(
       it('and deliveries expire with the retention, those of later days stay', async () => {
         const day = (n: number) => `2020-05-0${n}T12:00:00.000Z`
         const { log, ...expiring } = expiry.expires === 'by itself' ? await expiry.untilSoonAfter(day(2)) : harness
-        const bodies = [1, 2, 3].map((n) => payload({ acceptedAt: day(n), payload: Buffer.from(`day ${n}`) }))
+        const bodies = [1, 2, 3].map((n) => payload({ accepted_at: day(n), payload: Buffer.from(`day ${n}`) }))
         const keys = await expiring.keep(bodies)
         const webhook = newWebhook()
         const tenant = newTenant()
-        const facts = [1, 2, 3].map((n) => fact({ tenant, webhook, type: 'DeliveryDeadLettered', acceptedAt: day(n) }))
+        const facts = [1, 2, 3].map((n) => fact({ tenant, webhook, type: 'DeliveryDeadLettered', accepted_at: day(n) }))
         await log.record(facts)
         await expiring.expireBefore('2020-05-03')
         expect(await log.payloads(keys)).to.deep.equal([null, null, bodies[2]!.payload])

@@ -204,7 +204,7 @@ describe('message bus on Postgres', () => {
 
   it('makes the partition of whatever day a record names, and lets a record without a day fail alone', async () => {
     const { bus } = await member()
-    const on = (acceptedAt: string) => bus.produce({ ...record(message(acceptedAt)), acceptedAt })
+    const on = (accepted_at: string) => bus.produce({ ...record(message(accepted_at)), accepted_at })
     const answers = await Promise.allSettled([
       on('2031-12-31T23:59:59.999Z'),
       on('2032-01-01T00:00:00.000Z'),
@@ -223,7 +223,7 @@ describe('message bus on Postgres', () => {
 
   it('goes on when others have dropped a day that it knows', async () => {
     const { bus } = await member()
-    const old = { ...record(message('m')), acceptedAt: '2020-01-01T00:00:00.000Z' }
+    const old = { ...record(message('m')), accepted_at: '2020-01-01T00:00:00.000Z' }
     await bus.produce(old)
     await database.pool.query('drop table messages_20200101')
     await bus.produce(old)
@@ -231,7 +231,7 @@ describe('message bus on Postgres', () => {
 
   it('drops whole days, but none that holds something unread', async () => {
     const { bus } = await member({ partitions: 2 })
-    const on = async (day: string) => parsePlace(await bus.produce({ ...record(message(day)), acceptedAt: `${day}T12:00:00.000Z` }))
+    const on = async (day: string) => parsePlace(await bus.produce({ ...record(message(day)), accepted_at: `${day}T12:00:00.000Z` }))
     const places = []
     for (const day of ['2020-01-01', '2020-01-01', '2020-01-02', '2020-01-02', '2020-01-03', '2020-01-03']) places.push(await on(day))
     const next = places.find((place) => place.offset === 1n)!
@@ -252,7 +252,7 @@ describe('message bus on Postgres', () => {
 
   it('leaves a day that a reader holds for later, instead of standing in everybody’s way', async () => {
     const { bus } = await member()
-    await bus.produce({ ...record(message('old')), acceptedAt: '2020-01-01T00:00:00.000Z' })
+    await bus.produce({ ...record(message('old')), accepted_at: '2020-01-01T00:00:00.000Z' })
     const reader = await database.pool.connect()
     await reader.query('begin')
     await reader.query('select count(*) from messages')

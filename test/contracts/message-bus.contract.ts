@@ -24,15 +24,15 @@ const tenant = '01JZ0000000000000000000000' as TenantId
 export const message = (id: string, payload: Buffer | string = '{}'): Message => ({
   id: id as MessageId,
   event: 'order.created',
-  eventTime: null,
+  event_time: null,
   source: null,
   fingerprint: 'f'.repeat(64),
   payload: Buffer.from(payload),
 })
 export const record = (...messages: Message[]): MessageRecord => ({
   tenant,
-  acceptedAt: new Date().toISOString(),
-  correlationId: 'test',
+  accepted_at: new Date().toISOString(),
+  correlation_id: 'test',
   messages,
 })
 export const idsOf = (bytes: Buffer): string[] => decodeRecord(bytes).messages.map((m) => m.id)
@@ -104,14 +104,14 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       const everyByte = Buffer.from(Array.from({ length: 512 }, (_, i) => i % 256))
       const sent: MessageRecord = {
         tenant,
-        acceptedAt: new Date().toISOString(),
-        correlationId: 'a-request:1',
+        accepted_at: new Date().toISOString(),
+        correlation_id: 'a-request:1',
         target: '01JZ0000000000000000000001' as WebhookId,
         messages: [
           message('bytes', everyByte),
           message('nuls', Buffer.alloc(64)),
           message('none', Buffer.alloc(0)),
-          { ...message('large', randomBytes(1 << 20)), eventTime: '2026-01-01T00:00:00+02:00', source: 'naïve-☃ a"b\\c\u0000' },
+          { ...message('large', randomBytes(1 << 20)), event_time: '2026-01-01T00:00:00+02:00', source: 'naïve-☃ a"b\\c\u0000' },
         ],
       }
       await bus.produce(sent)

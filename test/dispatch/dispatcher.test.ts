@@ -103,16 +103,16 @@ describe('the dispatcher', () => {
   const record = async (change: { id?: string; n?: number; event?: string; of?: TenantId } = {}): Promise<MessageRecord> => {
     const { id = `evt_${++messages}`, n = 0, event = 'order.created', of = tenant } = change
     const vault = await world.keyring.vault(of)
-    const body = messageBody({ id: id as MessageId, event, eventTime: null, source: null }, Buffer.from(JSON.stringify({ n })))
+    const body = messageBody({ id: id as MessageId, event, event_time: null, source: null }, Buffer.from(JSON.stringify({ n })))
     return {
       tenant: of,
-      acceptedAt: new Date().toISOString(),
-      correlationId: 'correlation',
+      accepted_at: new Date().toISOString(),
+      correlation_id: 'correlation',
       messages: [
         {
           id: id as MessageId,
           event,
-          eventTime: null,
+          event_time: null,
           source: null,
           fingerprint: vault.fingerprint([String(n), event]),
           payload: vault.seal(payloadAad(of, id), body),
@@ -185,7 +185,7 @@ describe('the dispatcher', () => {
     await world.db.pool.query(
       `insert into message_index (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
        values ($1, 'one', $2, 'hand/0/0/0', 'order.created', $3, $4, '0')`,
-      [tenant, one.messages[0]?.fingerprint, one.acceptedAt, rows.map((row) => row.id)],
+      [tenant, one.messages[0]?.fingerprint, one.accepted_at, rows.map((row) => row.id)],
     )
     await start()
     await done(1n)
@@ -310,7 +310,7 @@ describe('the dispatcher', () => {
       return found.length > 0 ? found : null
     })
     await world.webhook(tenant, webhook.id, { type: 'ChangeWebhook', callback_url: receiver.url('/new') })
-    const caller = { tenant, actor: 'client:test', scopes: new Set<never>(), keyId: null } as const
+    const caller = { tenant, actor: 'client:test', scopes: new Set<never>(), key_id: null } as const
     const { stream, event } = replay(dead!, { caller, chain: 2, webhookRevision: 1, now: new Date().toISOString() })
     await world.store.append(stream, [event], 'any')
     await waitFor(() => ids('/new').length === 1 || ids('/old').length === 2)

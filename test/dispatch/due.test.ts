@@ -53,7 +53,7 @@ describe('the rounds of what is due', () => {
           freshen: async () => {},
           refresh: async () => {},
           get: (webhook: WebhookId) => ({ tenant: tenantOf(webhook) }) as Target,
-          isSuspended: () => false,
+          is_suspended: () => false,
         } as Partial<WebhookCopy> as WebhookCopy,
         slots: {
           room: () => 1_000,
@@ -109,7 +109,7 @@ describe('the rounds of what is due', () => {
             if (isClaimed) looksAfterClaim++
           },
           get: () => ({ tenant }) as Target,
-          isSuspended: () => false,
+          is_suspended: () => false,
         } as Partial<WebhookCopy> as WebhookCopy,
         slots: { room: () => 300, parkedAre() {} } as Partial<Slots> as Slots,
         async deliver({ webhook }) {

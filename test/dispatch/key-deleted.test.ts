@@ -35,7 +35,7 @@ describe('the manager of deleted keys', () => {
     for await (const { events, checkpoint } of world.store.subscribe({ families, after: null, signal: stop.signal })) {
       await prepare?.(
         events.filter((event) => concerns?.(event)),
-        { build: 1, isLive: true },
+        { build: 1, is_live: true },
       )
       if (checkpoint >= (head ?? '')) break
     }
@@ -44,7 +44,7 @@ describe('the manager of deleted keys', () => {
   const remove = (id: KeyId, webhooks: 'keep' | 'deactivate') => world.key(tenant, id, { type: 'DeleteKey', webhooks })
   const last = async (id: WebhookId): Promise<RecordedEvent | undefined> =>
     (await world.store.read(webhookStream(id), { backwards: true }))[0]
-  const isActive = async (id: WebhookId) => (await last(id))?.type !== 'WebhookDeactivated'
+  const is_active = async (id: WebhookId) => (await last(id))?.type !== 'WebhookDeactivated'
 
   it('deactivates the webhooks that the key created, and says why and what caused it', async () => {
     const [key, other] = [await world.newKey(tenant), await world.newKey(tenant)]
@@ -58,7 +58,7 @@ describe('the manager of deleted keys', () => {
       expect(event?.metadata).to.include({ actor: 'system:key-manager', tenant, $correlationId: 'test' })
       expect(event?.metadata.$causationId).to.equal(await idAt(key.id, deleted.revision))
     }
-    for (const { id } of others) expect(await isActive(id)).to.equal(true)
+    for (const { id } of others) expect(await is_active(id)).to.equal(true)
   })
   const idAt = async (key: KeyId, revision: number) => (await world.store.read(`key-${key}`, { from: revision, limit: 1 }))[0]?.id
 
@@ -67,7 +67,7 @@ describe('the manager of deleted keys', () => {
     const { id } = await world.newWebhook(tenant, { key_id: key.id })
     await remove(key.id, 'keep')
     await run()
-    expect(await isActive(id)).to.equal(true)
+    expect(await is_active(id)).to.equal(true)
   })
   it('deactivates also what the key creates after its deletion, where that was not heard of yet', async () => {
     const key = await world.newKey(tenant)
@@ -98,7 +98,7 @@ describe('the manager of deleted keys', () => {
   })
   it('waits for a read model that is behind', async () => {
     const { store, db } = world
-    const owner = { tenant, keyId: (await world.newKey(tenant)).id }
+    const owner = { tenant, key_id: (await world.newKey(tenant)).id }
     const found = webhooksOfKey({ store, waiter: { waitFor: async () => false }, pool: db.pool })(owner)
     const error = await found.then(
       () => null,

@@ -20,9 +20,9 @@ describe('the message index', () => {
     fingerprint: 'f1',
     place: place as Place,
     event: 'order.created',
-    acceptedAt: '2026-01-01T00:00:00.123Z',
+    accepted_at: '2026-01-01T00:00:00.123Z',
     webhooks: ['01ARZ3NDEKTSV4RRFFQ69G5FAW' as WebhookId],
-    matchedAt: '0001' as Checkpoint,
+    matched_at: '0001' as Checkpoint,
     ...change,
   })
 
@@ -73,7 +73,7 @@ describe('the message index', () => {
     expect(await index.claim([message('later', 'b/0/9/0')], cursor)).to.equal(null)
   })
   it('ages out what was accepted before a time, and nothing else', async () => {
-    await index.claim([message('old', 'b/0/6/0', { acceptedAt: '2025-01-01T00:00:00.000Z' })])
+    await index.claim([message('old', 'b/0/6/0', { accepted_at: '2025-01-01T00:00:00.000Z' })])
     expect(await index.expire('2025-06-01T00:00:00.000Z')).to.equal(1)
     expect(await index.find(message('old', '').tenant, 'old' as MessageId)).to.equal(null)
     expect(await index.find(message('a', '').tenant, 'a' as MessageId)).to.not.equal(null)
@@ -84,7 +84,7 @@ describe('the message index', () => {
       message(`l${i}`, `b/0/7/${i}`, {
         tenant,
         event: i === 0 || i === 6 ? 'seldom' : 'often',
-        acceptedAt: `2026-01-01T00:00:00.00${Math.floor(i / 2)}Z`,
+        accepted_at: `2026-01-01T00:00:00.00${Math.floor(i / 2)}Z`,
       }),
     )
     await index.claim(listed)

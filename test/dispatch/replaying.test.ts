@@ -94,7 +94,7 @@ describe('replay jobs', function () {
     const [seen] = await jobs.active()
     if (seen === undefined) throw new Error('no job is active')
     const delivery = '0195d3a1-7a4b-5c6d-8e9f-001122334455' as DeliveryId
-    const page = { time: seen.since, webhookRevision: 0, deliveries: [{ acceptedAt: seen.since, delivery, chain: 2 }] }
+    const page = { time: seen.since, webhookRevision: 0, deliveries: [{ accepted_at: seen.since, delivery, chain: 2 }] }
     expect([await jobs.plan(seen, page), await jobs.plan(seen, page)]).to.deep.equal([true, false])
     expect(await jobs.end(seen, { status: 'completed', reason: null }), 'its page is not done').to.equal(false)
     const counts = { replayed: 1, skipped: 0 }

@@ -13,8 +13,8 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
 describe('messages as their routing is told by events', () => {
   const tenant = ulid() as TenantId
-  const acceptedAt = new Date().toISOString()
-  const stream = routingStream(tenant, acceptedAt)
+  const accepted_at = new Date().toISOString()
+  const stream = routingStream(tenant, accepted_at)
   const webhooks = Array.from({ length: 6 }, () => ulid() as WebhookId)
   let db: TestDatabase
   let store: EventStore
@@ -28,8 +28,8 @@ describe('messages as their routing is told by events', () => {
   })
   const routed = (message: string, part: number, parts: number, some = webhooks.slice(part * 2, part * 2 + 2)): NewEvent => {
     const rest = { source: null, event_time: null, webhooks: some, part, parts, matched_at: '7' }
-    const facts = { tenant, message, place: `bus/0/${message}/0`, fingerprint: 'f', event: 'a.b', accepted_at: acceptedAt }
-    const metadata = { schema: 1, actor: 'system:test', tenant, time: acceptedAt, $correlationId: 'c', $causationId: null } as const
+    const facts = { tenant, message, place: `bus/0/${message}/0`, fingerprint: 'f', event: 'a.b', accepted_at }
+    const metadata = { schema: 1, actor: 'system:test', tenant, time: accepted_at, $correlationId: 'c', $causationId: null } as const
     return { id: randomUUID() as EventId, type: 'MessageRouted', data: { ...facts, ...rest }, metadata }
   }
   /** Appends them one by one, and answers what a reader gets of the last. */
@@ -42,7 +42,7 @@ describe('messages as their routing is told by events', () => {
     const others = Array.from({ length: 50 }, (_, i) => routed(`other${i}`, 0, 1))
     const [whole, ...more] = await routedIn(store, await last([routed('1', 0, 3), ...others, routed('1', 1, 3), routed('1', 2, 3)]))
     expect(more).to.deep.equal([])
-    expect(whole).to.deep.include({ message: '1', webhooks, matchedAt: '7', acceptedAt })
+    expect(whole).to.deep.include({ message: '1', webhooks, matched_at: '7', accepted_at })
     expect(whole?.owed.map(({ delivery, webhook, chain, attempt }) => ({ delivery, webhook, chain, attempt }))).to.deep.equal(
       webhooks.map((webhook) => ({
         delivery: deliveryId(tenant, whole!.message, whole!.place, webhook),

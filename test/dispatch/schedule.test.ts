@@ -103,7 +103,7 @@ describe('scheduled deliveries', () => {
       const claimed = await mine.claim(room(2))
       expect(claimed.map((c) => c.delivery)).to.have.members(all.slice(0, 2).map((o) => o.delivery))
       expect(claimed[0]).to.deep.include({ ...all.find((o) => o.delivery === claimed[0]?.delivery) })
-      expect(claimed[0]?.parkedAt).to.be.a('string')
+      expect(claimed[0]?.parked_at).to.be.a('string')
     })
     it('leaves a row that is as far or further', async () => {
       const a = owed()

@@ -35,7 +35,7 @@ describe('sending a request', () => {
     const answer = await post(receiver.url('/flood'))
     expect(answer.code).to.equal(200)
     expect(answer.body).to.have.length(4096)
-    expect(answer.durationMs).to.be.lessThan(options.requestTimeoutMs)
+    expect(answer.duration_ms).to.be.lessThan(options.requestTimeoutMs)
   })
   it('keeps NUL bytes and broken UTF-8 as they came', async () => {
     receiver.answer('/broken', failures.brokenText)
@@ -46,13 +46,13 @@ describe('sending a request', () => {
     receiver.answer('/hang', failures.hangs)
     const answer = await post(receiver.url('/hang'))
     expect(answer).to.include({ code: null, reason: 'timeout' })
-    expect(answer.durationMs).to.be.within(350, 1_500)
+    expect(answer.duration_ms).to.be.within(350, 1_500)
   })
   it('bounds the time of a body that drips; the status that came counts', async () => {
     receiver.answer('/drip', failures.drips)
     const answer = await post(receiver.url('/drip'))
     expect(answer.code).to.equal(200)
-    expect(answer.durationMs).to.be.within(350, 1_500)
+    expect(answer.duration_ms).to.be.within(350, 1_500)
   })
   it('takes the status of an answer whose body is cut off', async () => {
     receiver.answer('/mid', failures.resetMidBody)

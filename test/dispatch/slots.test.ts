@@ -7,7 +7,7 @@ const limits: SlotLimits = { total: 16, perWebhook: 4, perQuickWebhook: 4, dispa
 const hook = (name: string) => name as WebhookId
 const tenant = (name: string) => name as TenantId
 
-const end = (slot: Slot, outcome: { ok: boolean; durationMs: number }) => {
+const end = (slot: Slot, outcome: { ok: boolean; duration_ms: number }) => {
   slot.answered(outcome)
   slot.release()
 }
@@ -30,7 +30,7 @@ describe('slots', () => {
   }
   /** Makes a webhook known as fast. */
   const warm = async (s: ReturnType<typeof slots>, webhook: string, of = 'a') =>
-    end(await take(s, webhook, of), { ok: true, durationMs: 5 })
+    end(await take(s, webhook, of), { ok: true, duration_ms: 5 })
   const settled = async (promise: Promise<unknown>) =>
     Promise.race([promise.then(() => true), new Promise((r) => setImmediate(() => r(false)))])
 
@@ -39,7 +39,7 @@ describe('slots', () => {
     const held = await Promise.all([1, 2, 3, 4].map(() => take(s, 'w')))
     const fifth = s.enter(hook('w'), tenant('a'))
     expect(await settled(fifth)).to.equal(false)
-    end(held[0]!, { ok: true, durationMs: 1 })
+    end(held[0]!, { ok: true, duration_ms: 1 })
     expect(await fifth).to.not.equal('parked')
     expect(s.inFlight).to.equal(4)
   })
@@ -47,7 +47,7 @@ describe('slots', () => {
     const s = make({ total: 8, perWebhook: 2, queueMs: 10_000 })
     for (const t of ['a', 'b', 'c', 'd']) await warm(s, t, t)
     const [first] = await Promise.all(['a', 'a', 'b', 'b', 'c', 'c', 'd'].map((t) => take(s, t, t)))
-    first?.answered({ ok: true, durationMs: 1 })
+    first?.answered({ ok: true, duration_ms: 1 })
     expect(await settled(s.enter(hook('a'), tenant('a')))).to.equal(true)
     const next = s.enter(hook('d'), tenant('d'))
     expect(await settled(next)).to.equal(false)
@@ -59,8 +59,8 @@ describe('slots', () => {
   it('have rows claimed ahead by what a webhook does, none where it does not do well, and give them back when it stops', async () => {
     let at = 0
     const s = make({ total: 64, perWebhook: 4, queue: 500 }, () => at)
-    const answering = async (webhook: string, durationMs: number) => {
-      for (let i = 0; i < 9; i++) end(await take(s, webhook, webhook), { ok: true, durationMs })
+    const answering = async (webhook: string, duration_ms: number) => {
+      for (let i = 0; i < 9; i++) end(await take(s, webhook, webhook), { ok: true, duration_ms })
       return s.room(hook(webhook), tenant(webhook))
     }
     expect(await answering('quick', 1)).to.equal(4 + 300)
@@ -72,10 +72,10 @@ describe('slots', () => {
     at = 1_500 // none of the four has been answered
     for (const one of ahead.slice(4)) expect(await one).to.equal('parked')
     expect(s.room(hook('usual'), tenant('usual'))).to.equal(0)
-    for (const slot of begun) end(slot as Slot, { ok: false, durationMs: 1_500 })
+    for (const slot of begun) end(slot as Slot, { ok: false, duration_ms: 1_500 })
   })
   describe('of a webhook that answers quickly', () => {
-    const quick = { ok: true, durationMs: 20 }
+    const quick = { ok: true, duration_ms: 20 }
     /** As many as may begin; the next, which waits, ends at once when its turn comes. */
     const begin = async (s: ReturnType<typeof slots>, webhook = 'w', of = 'a'): Promise<Slot[]> => {
       const begun: Slot[] = []
@@ -95,7 +95,7 @@ describe('slots', () => {
         expect(held).to.have.length(most)
         for (const slot of held) end(slot, quick)
       }
-      for (let i = 0; i < 9; i++) end(await take(s, 'w'), { ok: true, durationMs: 500 })
+      for (let i = 0; i < 9; i++) end(await take(s, 'w'), { ok: true, duration_ms: 500 })
       expect(await begin(s)).to.have.length(4)
     })
     it('stay most of them when it refuses one in ten, and not when it refuses half', async () => {
@@ -106,7 +106,7 @@ describe('slots', () => {
         const s = make({ total: 200, perQuickWebhook: 16, queueMs: 10_000 })
         let answered = 0
         for (let round = 0; round < 40; round++)
-          for (const slot of await begin(s)) end(slot, { ok: ++answered % everyNth !== 0, durationMs: 20 })
+          for (const slot of await begin(s)) end(slot, { ok: ++answered % everyNth !== 0, duration_ms: 20 })
         expect((await begin(s)).length).to.be.within(min, max)
       }
     })
@@ -149,10 +149,10 @@ describe('slots', () => {
   })
   it('let one request at a time probe a webhook that has failed five times, and all again after a success', async () => {
     const s = make()
-    for (let i = 0; i < 5; i++) end(await take(s, 'w'), { ok: false, durationMs: 1 })
+    for (let i = 0; i < 5; i++) end(await take(s, 'w'), { ok: false, duration_ms: 1 })
     const probe = await take(s, 'w')
     expect(await settled(s.enter(hook('w'), tenant('a')))).to.equal(false)
-    end(probe, { ok: true, durationMs: 1 })
+    end(probe, { ok: true, duration_ms: 1 })
     await waitFor(() => s.inFlight === 1)
     expect(s.room(hook('w'), tenant('a'))).to.be.greaterThan(1)
   })
@@ -179,7 +179,7 @@ describe('slots', () => {
     const sixth = s.enter(hook('e'), tenant('e'))
     await new Promise((resolve) => setTimeout(resolve, 250)) // two sweeps pass
     expect(await settled(fifth)).to.equal(false)
-    end(held[0]!, { ok: true, durationMs: 1 })
+    end(held[0]!, { ok: true, duration_ms: 1 })
     expect(await fifth).to.have.property('release')
     expect(await settled(sixth)).to.equal(false)
   })
@@ -190,10 +190,10 @@ describe('slots', () => {
     const enter = (w: string, t: string) =>
       s.enter(hook(w), tenant(t)).then((slot) => {
         order.push(w)
-        if (slot !== 'parked') end(slot, { ok: true, durationMs: 1 })
+        if (slot !== 'parked') end(slot, { ok: true, duration_ms: 1 })
       })
     const all = [enter('busy', 'a'), enter('busy', 'a'), enter('busy', 'a'), enter('quiet', 'b')]
-    end(first, { ok: true, durationMs: 1 })
+    end(first, { ok: true, duration_ms: 1 })
     await Promise.all(all)
     expect(order.indexOf('quiet')).to.be.lessThan(2)
   })
@@ -204,10 +204,10 @@ describe('slots', () => {
     const enter = (w: string, t: string) =>
       s.enter(hook(w), tenant(t)).then((slot) => {
         order.push(t)
-        if (slot !== 'parked') end(slot, { ok: true, durationMs: 1 })
+        if (slot !== 'parked') end(slot, { ok: true, duration_ms: 1 })
       })
     const all = [...Array.from({ length: 50 }, (_, n) => enter(`w${n}`, 'a')), enter('quiet', 'b')]
-    end(first, { ok: true, durationMs: 1 })
+    end(first, { ok: true, duration_ms: 1 })
     await Promise.all(all)
     expect(order.indexOf('b')).to.be.lessThan(2)
   })

@@ -20,7 +20,7 @@ describe('the copy of webhooks', () => {
     ...sealing,
     vault: (owner) => (owner === erased ? Promise.reject(new KeyDestroyed(owner)) : sealing.vault(owner)),
   }
-  let pending: { webhooks: ChangedWebhook[]; tenants: { tenant: TenantId; isSuspended: boolean }[] }
+  let pending: { webhooks: ChangedWebhook[]; tenants: { tenant: TenantId; is_suspended: boolean }[] }
   let asked: (ChangeCursor | null)[]
   let answer: (() => Promise<void>) | undefined
   const changes = async (since: ChangeCursor | null): Promise<WebhookChanges> => {
@@ -37,15 +37,15 @@ describe('the copy of webhooks', () => {
     return {
       id: id as WebhookId,
       tenant,
-      keyId: null,
-      callbackUrl: seal('callback_url', 'https://a.example/secret-path'),
+      key_id: null,
+      callback_url: seal('callback_url', 'https://a.example/secret-path'),
       event: 'order.*',
-      isActive: true,
-      isDeleted: false,
+      is_active: true,
+      is_deleted: false,
       secret: seal('secret', secrets[0]),
-      previousSecret: null,
-      previousUntil: null,
-      retryDelays: null,
+      previous_secret: null,
+      previous_until: null,
+      retry_delays: null,
       revision: 0,
       ...change,
     }
@@ -65,13 +65,13 @@ describe('the copy of webhooks', () => {
   })
   it('matches active webhooks of the tenant, and follows a change of pattern or state', async () => {
     const copy = make()
-    pending.webhooks = [await row('w1'), await row('w2', { event: '*' }), await row('w3', { isActive: false })]
+    pending.webhooks = [await row('w1'), await row('w2', { event: '*' }), await row('w3', { is_active: false })]
     await copy.refresh()
     expect(copy.match(tenant, 'order.created')).to.have.members(['w1', 'w2'])
     expect(copy.match(erased, 'order.created')).to.deep.equal([])
     pending.webhooks = [
       await row('w1', { event: 'invoice.*', revision: 1 }),
-      await row('w2', { isDeleted: true, isActive: false, revision: 1 }),
+      await row('w2', { is_deleted: true, is_active: false, revision: 1 }),
     ]
     await copy.refresh()
     expect(copy.match(tenant, 'order.created')).to.deep.equal([])
@@ -133,8 +133,8 @@ describe('the copy of webhooks', () => {
   it('signs with both secrets until the former one runs out', async () => {
     const copy = make()
     const vault = await sealing.vault(tenant)
-    const previousSecret = vault.sealText(fieldAad(tenant, 'w1', 'secret'), secrets[1])
-    pending.webhooks = [await row('w1', { previousSecret, previousUntil: '2026-01-01T00:00:00.000Z' })]
+    const previous_secret = vault.sealText(fieldAad(tenant, 'w1', 'secret'), secrets[1])
+    pending.webhooks = [await row('w1', { previous_secret, previous_until: '2026-01-01T00:00:00.000Z' })]
     await copy.refresh()
     const target = copy.get('w1' as WebhookId)!
     const at = Date.parse('2025-12-31T23:59:59Z')
@@ -153,7 +153,7 @@ describe('the copy of webhooks', () => {
   it('leaves out the webhooks of an erased tenant, and goes on with all others', async () => {
     const copy = make()
     pending.webhooks = [await row('w1'), await row('gone', { tenant: erased })]
-    pending.tenants = [{ tenant: erased, isSuspended: true }]
+    pending.tenants = [{ tenant: erased, is_suspended: true }]
     await copy.refresh()
     expect(copy.match(tenant, 'order.created')).to.deep.equal(['w1'])
     expect(copy.get('gone' as WebhookId)).to.equal(undefined)

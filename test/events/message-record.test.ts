@@ -15,12 +15,12 @@ describe('a record of the bus', () => {
         return
       }
       expect(record.tenant).to.match(/^[0-9A-Z]{26}$/)
-      expect(new Date(record.acceptedAt).toISOString()).to.equal(record.acceptedAt)
-      expect(record.correlationId).to.match(/^[!-~]{1,255}$/)
+      expect(new Date(record.accepted_at).toISOString()).to.equal(record.accepted_at)
+      expect(record.correlation_id).to.match(/^[!-~]{1,255}$/)
       expect(record.messages).to.not.be.empty
-      for (const { id, event, eventTime, source, fingerprint, payload } of record.messages) {
+      for (const { id, event, event_time, source, fingerprint, payload } of record.messages) {
         for (const text of [id, event, fingerprint]) expect(text).to.match(/^[!-~]{1,255}$/)
-        for (const text of [eventTime, source]) if (text !== null) expect(text).to.be.a('string')
+        for (const text of [event_time, source]) if (text !== null) expect(text).to.be.a('string')
         expect(payload).to.be.instanceOf(Buffer)
       }
     }

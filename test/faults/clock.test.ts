@@ -10,11 +10,11 @@ const wrongBy = (...minutes: number[]) => ({
   NODE_OPTIONS: preload,
   TEST_CLOCK_MS: minutes.map((minute) => minute * 60_000).join(','),
 })
-const delaySeconds = 2
+const delay_seconds = 2
 
 describe('clocks that are wrong', function () {
   this.timeout(120_000)
-  const processes = cluster({ KOLBAK_RETRY_DELAYS: `${delaySeconds},${delaySeconds}` })
+  const processes = cluster({ KOLBAK_RETRY_DELAYS: `${delay_seconds},${delay_seconds}` })
   const { start, subscribe } = processes
 
   /** Each event's first request is answered with a 503, and its second with a 200. @returns the milliseconds between the two, by event */
@@ -35,7 +35,7 @@ describe('clocks that are wrong', function () {
     const accepted = loads.flatMap((one) => one.accepted)
     await waitFor(() => accepted.every((id) => waited.has(id)), { ms: 30_000, what: 'all retries to arrive' })
     // 20 % of jitter; and a receiver that is late for the first request shortens what it sees.
-    const early = [...waited].filter(([, ms]) => ms < delaySeconds * 800 - 200)
+    const early = [...waited].filter(([, ms]) => ms < delay_seconds * 800 - 200)
     expect(early, 'retries before their time').to.deep.equal([])
     expect(processes.receiver.received(path), 'requests').to.have.length(2 * accepted.length)
     for (const one of loads) expect([...one.answers.keys()]).to.deep.equal([202])

@@ -7,9 +7,9 @@ export const good = (change: { tenant?: TenantId; id?: string; event?: string } 
   const { tenant = defaultTenant, id = `poison_${randomUUID()}`, event = 'poison.record' } = change
   return encodeRecord({
     tenant,
-    acceptedAt: new Date().toISOString(),
-    correlationId: 'poison',
-    messages: [{ id: id as MessageId, event, eventTime: null, source: null, fingerprint: 'f'.repeat(64), payload: randomBytes(100) }],
+    accepted_at: new Date().toISOString(),
+    correlation_id: 'poison',
+    messages: [{ id: id as MessageId, event, event_time: null, source: null, fingerprint: 'f'.repeat(64), payload: randomBytes(100) }],
   })
 }
 interface Head {

@@ -6,7 +6,7 @@ import { isSealedText, SealBroken, type Vault, vault } from '../../src/lib/seal.
 const dataKey = randomBytes(32)
 const fingerprintKey = randomBytes(32)
 const make = (more: Partial<Parameters<typeof vault>[0]> = {}): Vault =>
-  vault({ keyId: 7, dataKey, keyOf: (id) => (id === 7 ? dataKey : undefined), fingerprintKey, ...more })
+  vault({ key_id: 7, dataKey, keyOf: (id) => (id === 7 ? dataKey : undefined), fingerprintKey, ...more })
 
 const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array))
 const aad = fc.array(fc.string({ maxLength: 8, unit: 'binary' }), { maxLength: 4 })

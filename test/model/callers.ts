@@ -26,8 +26,8 @@ async function change(world: World, hook: Hook, command: WebhookCommand, turn: s
   const { code, events } = world
   const isCreation = command.type === 'CreateWebhook'
   const context = {
-    caller: { tenant: tenantOf(hook), actor: 'client:model' as const, scopes: new Set<never>(), keyId: null },
-    correlationId: turn,
+    caller: { tenant: tenantOf(hook), actor: 'client:model' as const, scopes: new Set<never>(), key_id: null },
+    correlation_id: turn,
     turnId: turn as EventId,
     now: timestamp(),
     ...(isCreation ? { create: true } : {}),
@@ -70,9 +70,9 @@ export async function command(world: World, step: Extract<Step, { kind: 'change'
   await change(world, hook, commands[kind], `${kind}-${hook}-${at}`)
 }
 /** A tenant is suspended or resumed: the one of webhook C. */
-export function suspend(world: World, isSuspended: boolean): void {
+export function suspend(world: World, is_suspended: boolean): void {
   const tenant = tenantOf('C')
-  const type = isSuspended ? 'TenantSuspended' : 'TenantResumed'
+  const type = is_suspended ? 'TenantSuspended' : 'TenantResumed'
   const metadata = { schema: 1, actor: 'system:model' as const, tenant, time: timestamp(), $correlationId: type, $causationId: null }
   world.events.write(
     tenantStream(tenant),
@@ -94,11 +94,11 @@ async function postOf(world: World, tenant: TenantId, step: Extract<Step, { kind
   const target = step.target === undefined ? undefined : webhookOf(step.target)
   const record = {
     tenant,
-    acceptedAt: timestamp(),
-    correlationId: 'post',
+    accepted_at: timestamp(),
+    correlation_id: 'post',
     messages: ids.map((id) => {
       const payload = vault.seal(payloadAad(tenant, id), Buffer.from(bodyOf(id, content)))
-      return { id, event: 'order.created', eventTime: null, source: null, fingerprint: content, payload }
+      return { id, event: 'order.created', event_time: null, source: null, fingerprint: content, payload }
     }),
     ...(target === undefined ? {} : { target }),
   }
@@ -119,10 +119,10 @@ export async function replayDelivery(world: World, step: Extract<Step, { kind: '
   const row = world.tables.index.get(indexKey(tenant, message))
   if (!row?.webhooks.includes(webhook)) return
   const delivery = deliveryId(tenant, message, row.place, webhook)
-  const [state] = await untilHeard(() => world.log.generation().states([{ delivery, webhook, acceptedAt: row.acceptedAt }]))
+  const [state] = await untilHeard(() => world.log.generation().states([{ delivery, webhook, accepted_at: row.accepted_at }]))
   if (state === null || state === undefined) return
   const chain = state.chain + 1
-  const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), keyId: null }
+  const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), key_id: null }
   const { stream, event } = replay(state, { chain, caller, webhookRevision: 0, now: timestamp() })
   await untilHeard(() => world.events.append(stream, [event], 'any'))
   world.truth.replays.push({ delivery, chain })

@@ -11,7 +11,7 @@ const isGreater = (a: Fact, b: Fact) =>
       ? finality[a.type] > finality[b.type]
       : a.attempt !== b.attempt
         ? a.attempt > b.attempt
-        : a.eventId > b.eventId
+        : a.event_id > b.event_id
 /** The greatest of the facts of one delivery. */
 export const greatest = (facts: readonly Fact[]): Fact | undefined =>
   facts.reduce<Fact | undefined>((best, fact) => (best === undefined || isGreater(fact, best) ? fact : best), undefined)
@@ -33,7 +33,7 @@ export class ModelDeliveryLog implements DeliveryLog {
   }
   private put(fact: Fact): void {
     const facts = this.facts.get(fact.delivery) ?? new Map<string, Fact>()
-    facts.set(`${fact.eventId}`, fact)
+    facts.set(`${fact.event_id}`, fact)
     this.facts.set(fact.delivery, facts)
   }
   archive(payloads: readonly (PayloadKey & { readonly payload: Buffer })[]) {
@@ -56,9 +56,9 @@ export class ModelDeliveryLog implements DeliveryLog {
       name: 'states',
       effect: () =>
         keys.map((key) => {
-          this.looked.set(lookKey(life.id, key.delivery, 'parkedAt' in key), this.simulation.now)
+          this.looked.set(lookKey(life.id, key.delivery, 'parked_at' in key), this.simulation.now)
           const fact = this.stateOf(key.delivery)
-          return fact === undefined ? null : ({ ...fact, status: statusOf[fact.type], nextAttemptAt: null } as Delivery)
+          return fact === undefined ? null : ({ ...fact, status: statusOf[fact.type], next_attempt_at: null } as Delivery)
         }),
     })
   }

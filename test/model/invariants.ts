@@ -11,7 +11,7 @@ import { greatest, lookKey } from './delivery-log.ts'
 import type { Post } from './receivers.ts'
 import { emptyTables, indexKey, type ScheduledRow } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
-import { retryDelays, type World } from './world.ts'
+import { retry_delays, type World } from './world.ts'
 
 const sameAttempt = (a: { chain: number; attempt: number }, b: { chain: number; attempt: number }) =>
   a.chain === b.chain && a.attempt === b.attempt
@@ -96,14 +96,14 @@ export class Invariants {
     const row = tables.index.get(indexKey(owed.tenant, owed.message))
     if (post.body !== bodyOf(owed.message, row?.fingerprint ?? '') || post.id !== owed.message)
       this.bad('7', `${name}: the receiver saw ${post.body}, accepted was ${row?.fingerprint}`)
-    if (owed.attempt > retryDelays.length + 1 || post.attempt !== owed.attempt) this.bad('5', `${name} is beyond the schedule`)
+    if (owed.attempt > retry_delays.length + 1 || post.attempt !== owed.attempt) this.bad('5', `${name} is beyond the schedule`)
     if (owed.attempt > 1) {
       const before = { chain: owed.chain, attempt: owed.attempt - 1 }
       const facts = this.facts.get(owed.delivery) ?? []
       if (!facts.some((fact) => fact.type === 'DeliveryFailed' && sameAttempt(fact, before)))
         this.bad('5', `${name} without a failure before it`)
       const earliest = Math.min(...posts.filter((other) => sameAttempt(other.owed, before)).map((other) => other.at))
-      const due = earliest + retryDelays[before.attempt - 1]! * 800
+      const due = earliest + retry_delays[before.attempt - 1]! * 800
       if (at < due) this.bad('early', `${name} came ${Math.round(due - at)} ms too early`)
     }
     if (owed.chain > 1 && !(this.facts.get(owed.delivery) ?? []).some((f) => f.type === 'DeliveryReplayed' && f.chain === owed.chain))
@@ -116,7 +116,7 @@ export class Invariants {
   /** A row that may wait for ever: of an unknown webhook, or of a suspended tenant. */
   private mayWait(row: ScheduledRow): boolean {
     const { webhooks, tenants } = this.world.tables
-    return !webhooks.has(row.webhook) || tenants.get(row.tenant)?.isSuspended === true
+    return !webhooks.has(row.webhook) || tenants.get(row.tenant)?.is_suspended === true
   }
   /** Why the world has not come to rest; empty when it has. */
   unrest(): string[] {
@@ -196,20 +196,20 @@ export class Invariants {
       return
     }
     const best = greatest(facts)!
-    if (best.eventId !== state.eventId)
+    if (best.event_id !== state.event_id)
       this.bad('2', `${name}: the log says ${state.type} ${nameOf(state)}, the events ${best.type} ${nameOf(best)}`)
     if (!endsChain(state.type) && !(row !== undefined && this.mayWait(row))) this.bad('1', `${name} stays ${state.type} for ever`)
     for (const fact of facts) {
-      if (fact.attempt > 0 && !log.facts.get(id)?.has(fact.eventId)) this.bad('2', `${name}: attempt ${fact.eventId} is not in the log`)
+      if (fact.attempt > 0 && !log.facts.get(id)?.has(fact.event_id)) this.bad('2', `${name}: attempt ${fact.event_id} is not in the log`)
       if (fact.type === 'DeliverySucceeded' && !posts.some((post) => post.code === 200 && sameAttempt(post.owed, fact)))
         this.bad('2', `${name}: a success that the receiver has not seen`)
       if (fact.type === 'DeliveryDiscarded' && !this.wasChanged(webhook, '~')) this.bad('1', `${name}: discarded without a reason`)
-      if (fact.type === 'DeliveryDeadLettered' && fact.code !== 410 && fact.attempt <= retryDelays.length)
+      if (fact.type === 'DeliveryDeadLettered' && fact.code !== 410 && fact.attempt <= retry_delays.length)
         this.bad('1', `${name}: a dead letter without a reason (${fact.reason})`)
     }
     const sent = facts.filter((fact) => ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fact.type))
     for (const fact of sent) {
-      const recorded = new Set(sent.filter((other) => sameAttempt(other, fact)).map((other) => other.eventId)).size
+      const recorded = new Set(sent.filter((other) => sameAttempt(other, fact)).map((other) => other.event_id)).size
       if (recorded > posts.filter((post) => sameAttempt(post.owed, fact)).length)
         this.bad('2', `${name}: attempt ${fact.chain}.${fact.attempt} is recorded more often than it was sent`)
     }

@@ -69,7 +69,7 @@ describe("the model's Postgres", () => {
     place: `bus/0/${random.int(1, 9)}/0` as Place,
     fingerprint: random.pick(['x', 'y']),
     webhooks: [webhook(1)],
-    matchedAt: '1' as Checkpoint,
+    matched_at: '1' as Checkpoint,
   })
 
   it('does what the statements do on a real one', async () => {

@@ -150,7 +150,7 @@ export class Postgres {
 }
 
 /** Statements that are asked over and over while nothing happens. */
-const idle = new Set(['webhooks-cursor', 'schedule-waiting', 'deliveries-live-build', 'select build, is_live as "isLive", checkpo'])
+const idle = new Set(['webhooks-cursor', 'schedule-waiting', 'deliveries-live-build', 'select build, is_live, checkpo'])
 const answered = (rows: object[]) => ({ rows, rowCount: rows.length, command: '' })
 function parsed(query: Query, values: readonly unknown[] | undefined) {
   const { text, name, values: own } = typeof query === 'string' ? { text: query, name: undefined, values: undefined } : query

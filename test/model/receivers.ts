@@ -68,7 +68,7 @@ export class Receivers {
           simulation.at(simulation.now + ms, () => {
             this.open--
             const heardAs = { code: heard ? code : null, reason: heard ? null : ('timeout' as const) }
-            simulation.resume(of, () => resolve({ ...heardAs, durationMs: ms, body: Buffer.alloc(0), retryAfter: undefined }))
+            simulation.resume(of, () => resolve({ ...heardAs, duration_ms: ms, body: Buffer.alloc(0), retryAfter: undefined }))
           })
         })
       }),

@@ -8,7 +8,7 @@ const numbers = (value: string | readonly number[]): number[] =>
 const isHigher = '(mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)'
 
 function ownedRows(values: readonly never[]): Owed[] {
-  const [delivery, tenant, webhook, message, place, fingerprint, event, acceptedAt, correlationId, chain, attempt] =
+  const [delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt] =
     values as unknown as never[][]
   const chains = numbers(chain as never)
   const attempts = numbers(attempt as never)
@@ -22,8 +22,8 @@ function ownedRows(values: readonly never[]): Owed[] {
         place: place![i],
         fingerprint: fingerprint![i],
         event: event![i],
-        acceptedAt: acceptedAt![i],
-        correlationId: correlationId![i],
+        accepted_at: accepted_at![i],
+        correlation_id: correlation_id![i],
         chain: chains[i],
         attempt: attempts[i],
       }) as unknown as Owed,
@@ -45,9 +45,9 @@ const held = ({ scheduled }: Tables, values: readonly never[]): ScheduledRow[] =
 }
 const toAnswer = (row: ScheduledRow, iso: Statement['iso']) => ({
   ...row,
-  accepted_at: row.acceptedAt,
-  correlation_id: row.correlationId,
-  parked_at: row.parkedAt === null ? null : iso(row.parkedAt),
+  accepted_at: row.accepted_at,
+  correlation_id: row.correlation_id,
+  parked_at: row.parked_at === null ? null : iso(row.parked_at),
 })
 
 const waiting: Run = ({ scheduled }, { values, now }) => {
@@ -67,7 +67,7 @@ const claim: Run = ({ scheduled }, { values, now, iso }) => {
   const claimed = webhooks.flatMap((webhook, i) => {
     const free = [...scheduled.values()].filter((row) => row.webhook === webhook && isFree(row, now))
     const due = free.filter((row) => row.dueAt !== null && row.dueAt <= now).sort((a, b) => a.dueAt! - b.dueAt!)
-    const parked = free.filter((row) => row.dueAt === null).sort((a, b) => a.parkedAt! - b.parkedAt!)
+    const parked = free.filter((row) => row.dueAt === null).sort((a, b) => a.parked_at! - b.parked_at!)
     const count = numbers(counts)[i]!
     return [...due.slice(0, count), ...parked.slice(0, count)]
   })
@@ -99,7 +99,7 @@ export const scheduleStatements: readonly (readonly [begins: string, run: Run])[
     'schedule-park',
     (tables, { text, values, now }) => {
       for (const owed of ownedRows(values))
-        upsert(tables, text, { ...owed, dueAt: null, parkedAt: now, claimedBy: null, claimedUntil: null })
+        upsert(tables, text, { ...owed, dueAt: null, parked_at: now, claimedBy: null, claimedUntil: null })
       return []
     },
   ],
@@ -131,7 +131,7 @@ export const scheduleStatements: readonly (readonly [begins: string, run: Run])[
     (tables, { text, values, now }) => {
       const delays = values[11] as unknown as number[]
       ownedRows(values).forEach((owed, i) => {
-        upsert(tables, text, { ...owed, dueAt: now + delays[i]! * 1_000, parkedAt: null, claimedBy: null, claimedUntil: null })
+        upsert(tables, text, { ...owed, dueAt: now + delays[i]! * 1_000, parked_at: null, claimedBy: null, claimedUntil: null })
       })
       return []
     },

@@ -9,13 +9,13 @@ import { applyWebhookEvent } from './webhook-model.ts'
 const claimIndex: Run = (tables, { values }) => {
   const { index } = tables
   const columns = values.slice(0, 8).map((texts) => String(texts).split('\u001e'))
-  const matchedAt = values[8] as unknown as string | undefined
-  if (matchedAt !== undefined && matchedAt !== liveCursor(tables).cursor) return [{ is_current: false, places: [] }]
+  const matched_at = values[8] as unknown as string | undefined
+  if (matched_at !== undefined && matched_at !== liveCursor(tables).cursor) return [{ is_current: false, places: [] }]
   const places = columns[0]!.flatMap((_, i) => {
-    const [tenant, message, fingerprint, place, event, acceptedAt, webhooks, matchedAt] = columns.map((column) => column[i])
+    const [tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at] = columns.map((column) => column[i])
     const key = indexKey(tenant!, message!)
     if (index.has(key)) return []
-    const row = { tenant, message, fingerprint, place, event, acceptedAt, webhooks: webhooks!.split(',').filter(Boolean), matchedAt }
+    const row = { tenant, message, fingerprint, place, event, accepted_at, webhooks: webhooks!.split(',').filter(Boolean), matched_at }
     index.set(key, row as unknown as IndexedMessage)
     return [place]
   })
@@ -26,7 +26,7 @@ const storedIndex: Run = ({ index }, { values, onLooked, life }) => {
   return tenants.flatMap((tenant, i) => {
     const row = index.get(indexKey(tenant, messages[i]!))
     for (const webhook of row?.webhooks ?? []) onLooked(life, deliveryId(row!.tenant, row!.message, row!.place, webhook))
-    return row === undefined ? [] : [{ ...row, accepted_at: row.acceptedAt, matched_at: row.matchedAt }]
+    return row === undefined ? [] : [{ ...row, accepted_at: row.accepted_at, matched_at: row.matched_at }]
   })
 }
 const saveOffsets: Run = ({ offsets }, { text, values, onSaved }) => {
@@ -50,7 +50,7 @@ const changed: Run = (tables, { values }) => {
   const webhooks = [...tables.webhooks.values()].filter((row) => row.position > position).map((row) => ({ kind: 'webhook', ...row }))
   const tenants = [...tables.tenants]
     .filter(([, row]) => row.position > position)
-    .map(([tenant, { isSuspended }]) => ({ kind: 'tenant', tenant, isSuspended }))
+    .map(([tenant, { is_suspended }]) => ({ kind: 'tenant', tenant, is_suspended }))
   const rows = [...webhooks, ...tenants]
   return (rows.length === 0 ? [{ kind: null }] : rows).map((row) => ({ ...row, generation, checkpoint }))
 }
@@ -78,15 +78,9 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
   ['webhooks-cursor', (tables) => [liveCursor(tables)]],
   ['with live as (', changed],
   ['deliveries-live-build', () => [{ build: 1 }]],
-  [
-    'select build, is_live as "isLive", checkpoint, lifted',
-    ({ projections }, { values }) => [{ ...projections.get(values[0]!)!, streams: [] }],
-  ],
-  [
-    'select checkpoint, lifted, is_live as "isLive" from projections',
-    ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }],
-  ],
-  ['select is_live as "isLive" from projections', ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }]],
+  ['select build, is_live, checkpoint, lifted', ({ projections }, { values }) => [{ ...projections.get(values[0]!)!, streams: [] }]],
+  ['select checkpoint, lifted, is_live from projections', ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }]],
+  ['select is_live from projections', ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }]],
   ['select pg_advisory_xact_lock_shared', () => []],
   [
     'insert into message_rejections',

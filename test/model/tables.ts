@@ -7,14 +7,14 @@ import type { ChangedWebhook } from '../../src/projections/webhooks.ts'
 /** A row of `scheduled_deliveries`; times in virtual milliseconds. */
 export interface ScheduledRow extends Owed {
   readonly dueAt: number | null
-  readonly parkedAt: number | null
+  readonly parked_at: number | null
   claimedBy: string | null
   claimedUntil: number | null
 }
 /** A row of `projections`. */
 export interface BuildRow {
   readonly build: 1
-  readonly isLive: true
+  readonly is_live: true
   checkpoint: Checkpoint | null
   lifted: number
 }
@@ -31,10 +31,10 @@ export interface Tables {
   readonly rejections: Set<string>
   readonly projections: Map<string, BuildRow>
   readonly webhooks: Map<WebhookId, WebhookModelRow>
-  readonly tenants: Map<TenantId, { isSuspended: boolean; position: Checkpoint }>
+  readonly tenants: Map<TenantId, { is_suspended: boolean; position: Checkpoint }>
   readonly quarantined: string[]
 }
-const build = (): BuildRow => ({ build: 1, isLive: true, checkpoint: null, lifted: 0 })
+const build = (): BuildRow => ({ build: 1, is_live: true, checkpoint: null, lifted: 0 })
 export const emptyTables = (): Tables => ({
   index: new Map(),
   scheduled: new Map(),

@@ -13,12 +13,12 @@ export function applyWebhookEvent({ webhooks, tenants }: Pick<Tables, 'webhooks'
   switch (event.type) {
     case 'TenantSuspended':
     case 'TenantResumed':
-      tenants.set(tenant, { isSuspended: event.type === 'TenantSuspended', position })
+      tenants.set(tenant, { is_suspended: event.type === 'TenantSuspended', position })
       return
     case 'WebhookCreated': {
-      const { id, key_id: keyId, callback_url: callbackUrl, event: pattern, is_active: isActive, secret } = event.data
-      const fresh = { previousSecret: null, previousUntil: null, retryDelays: null, isDeleted: false }
-      webhooks.set(id, { id, tenant, keyId, callbackUrl, event: pattern, isActive, secret, ...fresh, revision, position })
+      const { id, key_id, callback_url, event: pattern, is_active, secret } = event.data
+      const fresh = { previous_secret: null, previous_until: null, retry_delays: null, is_deleted: false }
+      webhooks.set(id, { id, tenant, key_id, callback_url, event: pattern, is_active, secret, ...fresh, revision, position })
       return
     }
     case 'WebhookChanged':
@@ -26,10 +26,10 @@ export function applyWebhookEvent({ webhooks, tenants }: Pick<Tables, 'webhooks'
     case 'WebhookDeactivated':
     case 'WebhookDeleted': {
       const row = webhooks.get(event.data.id)!
-      const callbackUrl = (event.type === 'WebhookChanged' ? event.data.callback_url : undefined) ?? row.callbackUrl
-      const isActive = event.type === 'WebhookActivated' || (event.type === 'WebhookChanged' && row.isActive)
-      const isDeleted = row.isDeleted || event.type === 'WebhookDeleted'
-      webhooks.set(row.id, { ...row, callbackUrl, isActive, isDeleted, revision, position })
+      const callback_url = (event.type === 'WebhookChanged' ? event.data.callback_url : undefined) ?? row.callback_url
+      const is_active = event.type === 'WebhookActivated' || (event.type === 'WebhookChanged' && row.is_active)
+      const is_deleted = row.is_deleted || event.type === 'WebhookDeleted'
+      webhooks.set(row.id, { ...row, callback_url, is_active, is_deleted, revision, position })
       return
     }
     default:

@@ -21,7 +21,7 @@ import { emptyTables } from './tables.ts'
 import { webhookModel } from './webhook-model.ts'
 
 /** Seconds to each further attempt. */
-export const retryDelays = [0.3, 1, 2]
+export const retry_delays = [0.3, 1, 2]
 const claimMs = 2_500
 export interface Violation {
   /** Which invariant. */
@@ -48,7 +48,7 @@ export interface Truth {
 }
 
 const dataKey = randomBytes(32)
-const oneVault = vault({ keyId: 1, dataKey, keyOf: () => dataKey, fingerprintKey: dataKey })
+const oneVault = vault({ key_id: 1, dataKey, keyOf: () => dataKey, fingerprintKey: dataKey })
 export const keyring: Keyring = { cached: () => oneVault, vault: async () => oneVault, lookup: (_, value) => value }
 
 /** One for all: nobody reads them, and making them costs as much as a tenth of a run. */
@@ -149,7 +149,7 @@ export class World {
       slots,
       schedule: rows,
       sender: receivers.sender,
-      retryDelays,
+      retryDelays: retry_delays,
       metrics,
       log,
       now,

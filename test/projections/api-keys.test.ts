@@ -23,7 +23,7 @@ describe('the read model of API keys', () => {
     const tenant = await world.newTenant()
     const { deleted, ...state } = await world.newKey(tenant)
     expect(deleted).to.equal(false)
-    expect(await findKey(deps, tenant, state.id)).to.deep.equal({ ...state, lastAccessedAt: null, revision: 0 })
+    expect(await findKey(deps, tenant, state.id)).to.deep.equal({ ...state, last_accessed_at: null, revision: 0 })
   })
   it('follows changes', async () => {
     const tenant = await world.newTenant()
@@ -41,7 +41,7 @@ describe('the read model of API keys', () => {
       description: null,
       scopes: ['write:webhooks'],
       revision: 2,
-      updatedAt: state.updatedAt,
+      updated_at: state.updated_at,
     })
   })
   it('stores nothing readable', async () => {
@@ -86,11 +86,11 @@ describe('the read model of API keys', () => {
         id,
         tenant,
         scopes: ['write:webhooks'],
-        tenantSuspended: false,
+        tenant_suspended: false,
         limits: { requests_per_second: 9 },
       })
       await world.tenant(tenant, { type: 'SuspendTenant' })
-      expect(await findKeyByValue(deps, key, now())).to.include({ tenantSuspended: true })
+      expect(await findKeyByValue(deps, key, now())).to.include({ tenant_suspended: true })
       expect(await findKeyByValue(deps, keyValue(), now())).to.equal(null)
       expect(await findKeyByValue(deps, '', now())).to.equal(null)
     })
@@ -99,7 +99,7 @@ describe('the read model of API keys', () => {
       const { id, key: former } = await world.newKey(tenant)
       const key = keyValue()
       await world.key(tenant, id, { type: 'RotateKey', key, previous_until: '2026-06-01T00:00:00.000Z' })
-      expect(await findKey(deps, tenant, id)).to.include({ key, previousKey: former, previousUntil: '2026-06-01T00:00:00.000Z' })
+      expect(await findKey(deps, tenant, id)).to.include({ key, previous_key: former, previous_until: '2026-06-01T00:00:00.000Z' })
       expect(await findKeyByValue(deps, key, '2026-07-01T00:00:00.000Z')).to.include({ id })
       expect(await findKeyByValue(deps, former, '2026-05-31T23:59:59.999Z')).to.include({ id })
       expect(await findKeyByValue(deps, former, '2026-06-01T00:00:00.000Z')).to.equal(null)
@@ -131,7 +131,7 @@ describe('the read model of API keys', () => {
     const found = await transaction(world.db.pool, async (client) => {
       await client.query('create schema anew; set local search_path to anew, public')
       await client.query(projection.tables ?? '')
-      await projection.apply(sqlOn(client), events, { build: 1, isLive: true })
+      await projection.apply(sqlOn(client), events, { build: 1, is_live: true })
       return sqlOn(client)`select id, lookup_hmac from api_keys order by created_at, id`
     })
     const lookup = world.keyring.lookup('api-key', keys[1]!.key)
@@ -162,8 +162,8 @@ describe('key usage', () => {
     const one = usage()
     one.touch(id, '2026-01-01T00:00:00.000Z')
     await one.close()
-    expect(await findKey(deps, tenant, id)).to.include({ lastAccessedAt: '2026-01-01T00:00:00.000Z', revision: 0 })
-    expect((await listKeys(deps, { tenant, limit: 1, offset: 0 })).rows[0]).to.include({ lastAccessedAt: '2026-01-01T00:00:00.000Z' })
+    expect(await findKey(deps, tenant, id)).to.include({ last_accessed_at: '2026-01-01T00:00:00.000Z', revision: 0 })
+    expect((await listKeys(deps, { tenant, limit: 1, offset: 0 })).rows[0]).to.include({ last_accessed_at: '2026-01-01T00:00:00.000Z' })
   })
   it('keeps the latest time, in whatever order and from whatever process', async () => {
     const id = ulid() as KeyId

@@ -38,7 +38,7 @@ describe('builds of a projection', () => {
   })
   afterEach(() => db.drop())
   const numbers = async (name = 'counted') =>
-    (await listBuilds(db.pool, name)).map(({ build, version, isLive }) => ({ build, version, isLive }))
+    (await listBuilds(db.pool, name)).map(({ build, version, is_live }) => ({ build, version, is_live }))
   const schemas = async () =>
     (await db.pool.query(`select nspname from pg_namespace where nspname like 'projection_%' order by nspname`)).rows.map(
       (row) => row.nspname,
@@ -46,8 +46,8 @@ describe('builds of a projection', () => {
 
   it('are installed once, however many processes start together, and readers find their views at once', async () => {
     await Promise.all(Array.from({ length: 5 }, () => installProjections(db.pool, [counted(), manager(1)])))
-    expect(await numbers()).to.deep.equal([{ build: 1, version: 1, isLive: true }])
-    expect(await numbers('manager')).to.deep.equal([{ build: 1, version: 1, isLive: true }])
+    expect(await numbers()).to.deep.equal([{ build: 1, version: 1, is_live: true }])
+    expect(await numbers('manager')).to.deep.equal([{ build: 1, version: 1, is_live: true }])
     expect(await schemas()).to.deep.equal(['projection_counted_1'])
     expect((await db.pool.query('select * from counted')).rows).to.deep.equal([])
   })
@@ -57,8 +57,8 @@ describe('builds of a projection', () => {
     await installProjections(db.pool, [counted({ version: 2 })])
     await installProjections(db.pool, [counted()])
     expect(await numbers()).to.deep.equal([
-      { build: 1, version: 1, isLive: true },
-      { build: 2, version: 2, isLive: false },
+      { build: 1, version: 1, is_live: true },
+      { build: 2, version: 2, is_live: false },
     ])
   })
   it('have no part in a projection without tables: its new version goes on at the checkpoint', async () => {
@@ -66,7 +66,7 @@ describe('builds of a projection', () => {
     await db.pool.query(`update projections set checkpoint = '5'`)
     await installProjections(db.pool, [manager(2)])
     expect(await listBuilds(db.pool, 'manager')).to.deep.equal([
-      { name: 'manager', build: 1, version: 2, checkpoint: '5', isLive: true, quarantined: 0 },
+      { name: 'manager', build: 1, version: 2, checkpoint: '5', is_live: true, quarantined: 0 },
     ])
     expect(await codeOfFailure(rebuild(db.pool, manager(2)))).to.equal('not_rebuildable')
   })
@@ -95,14 +95,14 @@ describe('builds of a projection', () => {
       return true
     }
     expect(await goLive(db.pool, counted(), build, caughtUp)).to.equal(true)
-    expect((await numbers()).map(({ isLive }) => isLive)).to.deep.equal([false, true])
+    expect((await numbers()).map(({ is_live }) => is_live)).to.deep.equal([false, true])
   })
   it('do not go live when they are gone, or were live before another', async () => {
     await installProjections(db.pool, [counted()])
     expect(await goLive(db.pool, counted(), 99, never)).to.equal(false)
     expect(await goLive(db.pool, counted(), await rebuild(db.pool, counted()), never)).to.equal(true)
     expect(await goLive(db.pool, counted(), 1, never)).to.equal(false)
-    expect((await numbers()).map(({ isLive }) => isLive)).to.deep.equal([false, true])
+    expect((await numbers()).map(({ is_live }) => is_live)).to.deep.equal([false, true])
   })
   it('give way to a reader that holds the views, instead of standing in the way of all others', async () => {
     await installProjections(db.pool, [counted()])
@@ -147,7 +147,7 @@ describe('builds of a projection', () => {
       await waitFor(() => old.status().error === 'newer_version')
       expect(old.status()).to.include({ state: 'failed', building: null })
       await store.append('tenant-x', [], 'any')
-      expect(await numbers()).to.deep.equal([{ build: 1, version: 2, isLive: true }])
+      expect(await numbers()).to.deep.equal([{ build: 1, version: 2, is_live: true }])
     } finally {
       await old.stop()
       await leases.close()
@@ -166,7 +166,7 @@ describe('the read models, rebuilt again and again under readers and writers', (
     const { pool } = world.db
     const deps = { pool, keyring: world.keyring }
     const tenant = await world.newTenant()
-    const { id: keyId, key } = await world.newKey(tenant)
+    const { id: key_id, key } = await world.newKey(tenant)
     const old = await world.newWebhook(tenant)
     const rounds = 4
     let isDone = false
@@ -202,7 +202,7 @@ describe('the read models, rebuilt again and again under readers and writers', (
       }),
       repeat(async () => {
         const now = new Date().toISOString()
-        expect(await findKeyByValue(deps, key, now)).to.include({ id: keyId, tenant })
+        expect(await findKeyByValue(deps, key, now)).to.include({ id: key_id, tenant })
         expect(await findTenant(pool, tenant)).to.include({ id: tenant })
       }),
       repeat(look),
@@ -220,7 +220,7 @@ describe('the read models, rebuilt again and again under readers and writers', (
     })()
     for (let round = 0; round < rounds; round++) {
       const build = await rebuild(pool, webhooks)
-      await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((one) => one.build === build && one.isLive))
+      await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((one) => one.build === build && one.is_live))
     }
     isDone = true
     await Promise.all([...readers, writer])
@@ -243,7 +243,7 @@ describe('the read models, rebuilt again and again under readers and writers', (
     await pool.query('update webhook_subscriptions set event = $2 where id = $1', [id, `wrong ${ulid()}`])
     expect((await changedSince(pool, cursor)).webhooks).to.deep.equal([])
     const build = await rebuild(pool, webhooks)
-    await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((one) => one.build === build && one.isLive))
+    await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((one) => one.build === build && one.is_live))
     const again = await changedSince(pool, cursor)
     expect(again.webhooks.find((one) => one.id === id)).to.include({ event: 'order.created' })
     expect((await changedSince(pool, again.cursor)).webhooks).to.deep.equal([])

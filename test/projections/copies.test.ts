@@ -37,8 +37,8 @@ describe('builds of a projection whose rows stand elsewhere', () => {
     async prepare(events, { build }) {
       for (const event of events) copies.get(build)!.add(event.id)
     },
-    async apply(_, events, { build, isLive }) {
-      if (isLive) for (const event of events) applied.push([event.id, build])
+    async apply(_, events, { build, is_live }) {
+      if (is_live) for (const event of events) applied.push([event.id, build])
     },
   }
   const run = (what = projection, on: Pick<MemoryEventStore, 'subscribe' | 'head'> = store) => {
@@ -51,9 +51,9 @@ describe('builds of a projection whose rows stand elsewhere', () => {
     return events.map(({ id }) => id)
   }
   const builds = async () =>
-    (await listBuilds(db.pool, 'elsewhere')).map(({ build, isLive, checkpoint }) => ({
+    (await listBuilds(db.pool, 'elsewhere')).map(({ build, is_live, checkpoint }) => ({
       build,
-      isLive,
+      is_live,
       checkpoint: Number(checkpoint ?? -1),
     }))
   beforeEach(async () => {
@@ -89,7 +89,7 @@ describe('builds of a projection whose rows stand elsewhere', () => {
     for (const build of [2, 3]) {
       expect(await rebuild(db.pool, projection)).to.equal(build)
       ids.push(...(await append(5)))
-      await waitFor(async () => (await builds()).some((one) => one.build === build && one.isLive))
+      await waitFor(async () => (await builds()).some((one) => one.build === build && one.is_live))
       ids.push(...(await append(5)))
       await waitFor(() => applied.length >= ids.length)
     }
@@ -116,7 +116,7 @@ describe('builds of a projection whose rows stand elsewhere', () => {
     const noting: Projection = {
       ...projection,
       async apply(sql, events, of) {
-        if (of.isLive && beforeLive.length === 0) beforeLive = [...copies.get(of.build)!]
+        if (of.is_live && beforeLive.length === 0) beforeLive = [...copies.get(of.build)!]
         await projection.apply(sql, events, of)
       },
     }
@@ -136,7 +136,7 @@ describe('builds of a projection whose rows stand elsewhere', () => {
     await rebuild(db.pool, projection)
     await Promise.all(running.splice(0).map((one) => one.stop()))
     let held: EventId | undefined
-    const isLive = await goLive(db.pool, projection, 2, async (to) => {
+    const is_live = await goLive(db.pool, projection, 2, async (to) => {
       run()
       ;[held] = await append(1)
       // The live one: the other may wait for its turn to take the live one's place, which is another lock.
@@ -146,7 +146,7 @@ describe('builds of a projection whose rows stand elsewhere', () => {
       await db.pool.query('update projections set checkpoint = $1 where build = 2', [to])
       return true
     })
-    expect(isLive).to.equal(true)
+    expect(is_live).to.equal(true)
     await waitFor(() => applied.some(([id]) => id === held))
     expect(applied).to.deep.equal([
       [first, 1],

@@ -39,7 +39,7 @@ describe('the history of deliveries, built anew', function () {
     running.push(started)
     return started
   }
-  const live = async () => (await listBuilds(db.pool, 'deliveries')).find(({ isLive }) => isLive)
+  const live = async () => (await listBuilds(db.pool, 'deliveries')).find(({ is_live }) => is_live)
   const reached = async () => {
     const head = await store.head(families)
     await waitFor(async () => ((await live())?.checkpoint ?? '') >= (head ?? ''), { ms: 60_000, what: 'the live build' })
@@ -60,7 +60,7 @@ describe('the history of deliveries, built anew', function () {
     const found: Delivery[] = []
     for (const webhook of webhooks)
       for (let last: Delivery | undefined; ; ) {
-        const after = last === undefined ? {} : { after: { at: last.acceptedAt, delivery: last.delivery } }
+        const after = last === undefined ? {} : { after: { at: last.accepted_at, delivery: last.delivery } }
         const page: Delivery[] = await readers.history(webhook, { tenant, limit: 1_000, ...after })
         found.push(...page)
         last = page.at(-1)
@@ -126,7 +126,7 @@ describe('the history of deliveries, built anew', function () {
       for (let least = 0; !isDone; ) {
         let rows = 0
         for (let last: Delivery | undefined; ; pages++) {
-          const after = last === undefined ? {} : { after: { at: last.acceptedAt, delivery: last.delivery } }
+          const after = last === undefined ? {} : { after: { at: last.accepted_at, delivery: last.delivery } }
           const page: Delivery[] = await readers.history(of, { tenant, limit: 500, ...after })
           rows += page.length
           last = page.at(-1)
@@ -249,7 +249,7 @@ describe('the history of deliveries, built anew', function () {
     await waitFor(() => batches >= 3)
     await first.stop()
     const [, stopped] = await listBuilds(db.pool, 'deliveries')
-    expect(stopped).to.include({ build, isLive: false })
+    expect(stopped).to.include({ build, is_live: false })
     expect(stopped?.checkpoint).to.be.a('string')
     expect((await deliveryLog.generation(build).history(webhook, { tenant, limit: 1_000 })).length).to.be.greaterThan(0)
     expect(await everything([webhook])).to.deep.equal(before)

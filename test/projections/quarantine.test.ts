@@ -74,7 +74,7 @@ describe('quarantine', () => {
   const caughtUp = () =>
     waitFor(async () => {
       const head = await store.head(noted.families)
-      const live = (await listBuilds(db.pool, 'noted')).find((build) => build.isLive)
+      const live = (await listBuilds(db.pool, 'noted')).find((build) => build.is_live)
       return head !== null && (live?.checkpoint ?? '') >= head
     })
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)

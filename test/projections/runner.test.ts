@@ -69,7 +69,7 @@ describe('the projection runner', () => {
       (r) => r.revision,
     )
   const reached = (position: Checkpoint) =>
-    waitFor(async () => ((await listBuilds(db.pool, 'kept')).find((b) => b.isLive)?.checkpoint ?? '') >= position, {
+    waitFor(async () => ((await listBuilds(db.pool, 'kept')).find((b) => b.is_live)?.checkpoint ?? '') >= position, {
       what: 'the checkpoint',
     })
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
@@ -275,7 +275,7 @@ describe('the projection runner', () => {
       return reads
     })()
     const build = await rebuild(db.pool, projection)
-    await waitFor(async () => (await listBuilds(db.pool, 'kept')).some((b) => b.build === build && b.isLive))
+    await waitFor(async () => (await listBuilds(db.pool, 'kept')).some((b) => b.build === build && b.is_live))
     await append(stream, 1)
     await waitFor(async () => (await revisions(stream)).length === 41)
     reading = false

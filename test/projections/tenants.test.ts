@@ -22,8 +22,8 @@ describe('the read model of tenants and clients', () => {
       name: 'Acme',
       limits: {},
       suspended: false,
-      createdAt: now,
-      updatedAt: now,
+      created_at: now,
+      updated_at: now,
       revision: 0,
     })
     const later = '2026-01-02T10:00:00.000Z'
@@ -32,8 +32,8 @@ describe('the read model of tenants and clients', () => {
     expect(await findTenant(world.db.pool, id)).to.deep.include({
       limits: { webhooks: 3, events_per_second: 10 },
       suspended: true,
-      createdAt: now,
-      updatedAt: later,
+      created_at: now,
+      updated_at: later,
       revision: 2,
     })
     await world.tenant(id, { type: 'ResumeTenant' })
@@ -64,25 +64,25 @@ describe('the read model of tenants and clients', () => {
       { type: 'IssueClient', client_id: id, name: 'Shop', scopes: ['write:events', 'read:events'], secret_hmac: 'aa' },
       { now: '2026-03-01T00:00:00.000Z' },
     )
-    const time = issued.state.clients.get(id)?.createdAt
+    const time = issued.state.clients.get(id)?.created_at
     expect(time && time >= now).to.equal(true)
     expect(await findClient(world.db.pool, id)).to.deep.equal({
       id,
       tenant,
       name: 'Shop',
       scopes: ['write:events', 'read:events'],
-      secretHmac: 'aa',
-      previousHmac: null,
-      previousUntil: null,
+      secret_hmac: 'aa',
+      previous_hmac: null,
+      previous_until: null,
       generation: 1,
       revoked: false,
-      createdAt: time,
-      updatedAt: time,
-      tenantSuspended: false,
+      created_at: time,
+      updated_at: time,
+      tenant_suspended: false,
       limits: { requests_per_second: 7 },
     })
     await world.tenant(tenant, { type: 'SuspendTenant' })
-    expect(await findClient(world.db.pool, id)).to.include({ tenantSuspended: true })
+    expect(await findClient(world.db.pool, id)).to.include({ tenant_suspended: true })
     expect(await findClient(world.db.pool, clientId())).to.equal(null)
   })
   it('shows both secrets of a rotated client, and the end of a revoked one', async () => {
@@ -92,14 +92,14 @@ describe('the read model of tenants and clients', () => {
     await world.tenant(tenant, { type: 'IssueClient', client_id: id, name: 'Shop', scopes: [], secret_hmac: 'aa' })
     await world.tenant(tenant, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'bb', previous_until: until })
     expect(await findClient(world.db.pool, id)).to.include({
-      secretHmac: 'bb',
-      previousHmac: 'aa',
-      previousUntil: until,
+      secret_hmac: 'bb',
+      previous_hmac: 'aa',
+      previous_until: until,
       generation: 2,
       revoked: false,
     })
     await world.tenant(tenant, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'cc', previous_until: null })
-    expect(await findClient(world.db.pool, id)).to.include({ secretHmac: 'cc', previousHmac: null, previousUntil: null, generation: 3 })
+    expect(await findClient(world.db.pool, id)).to.include({ secret_hmac: 'cc', previous_hmac: null, previous_until: null, generation: 3 })
     await world.tenant(tenant, { type: 'RevokeClient', client_id: id })
     expect(await findClient(world.db.pool, id)).to.include({ revoked: true, generation: 4 })
     expect(await findTenant(world.db.pool, tenant)).to.include({ revision: 4 })
@@ -128,6 +128,6 @@ describe('the read model of tenants and clients', () => {
     await world.tenant(second, { type: 'IssueClient', client_id: id, name: 'Theirs', scopes: ['write:events'], secret_hmac: 'bb' })
     await world.tenant(second, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'cc', previous_until: null })
     await world.tenant(second, { type: 'RevokeClient', client_id: id })
-    expect(await findClient(world.db.pool, id)).to.deep.include({ tenant: first, secretHmac: 'aa', scopes: [], revoked: false })
+    expect(await findClient(world.db.pool, id)).to.deep.include({ tenant: first, secret_hmac: 'aa', scopes: [], revoked: false })
   })
 })

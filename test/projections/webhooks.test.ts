@@ -19,7 +19,7 @@ describe('the read model of webhooks', () => {
     const tenant = await world.newTenant()
     const { deleted, ...state } = await world.newWebhook(tenant, { retry_delays: [0.5, 60] })
     expect(deleted).to.equal(false)
-    expect(await findWebhook(deps, { tenant }, state.id)).to.deep.equal({ ...state, failingSince: null, revision: 0 })
+    expect(await findWebhook(deps, { tenant }, state.id)).to.deep.equal({ ...state, failing_since: null, revision: 0 })
   })
   it('follows every change as the state does', async () => {
     const tenant = await world.newTenant()
@@ -38,7 +38,7 @@ describe('the read model of webhooks', () => {
     for (const command of commands) {
       const { state, revision } = await world.webhook(tenant, id, command)
       const { deleted, ...shown } = state
-      expect(await findWebhook(deps, { tenant }, id), JSON.stringify(command)).to.deep.equal({ ...shown, failingSince: null, revision })
+      expect(await findWebhook(deps, { tenant }, id), JSON.stringify(command)).to.deep.equal({ ...shown, failing_since: null, revision })
     }
   })
   it('stores nothing readable', async () => {
@@ -71,10 +71,10 @@ describe('the read model of webhooks', () => {
     const c = await world.newWebhook(tenant)
     expect(await findWebhook(deps, { tenant: other }, a.id)).to.equal(null)
     expect((await listWebhooks(deps, { tenant: other, limit: 10, offset: 0 })).total).to.equal(0)
-    expect(await findWebhook(deps, { tenant, keyId: mine }, a.id)).to.include({ id: a.id })
-    expect(await findWebhook(deps, { tenant, keyId: mine }, b.id)).to.equal(null)
-    expect(await findWebhook(deps, { tenant, keyId: mine }, c.id)).to.equal(null)
-    const list = await listWebhooks(deps, { tenant, keyId: mine, limit: 10, offset: 0 })
+    expect(await findWebhook(deps, { tenant, key_id: mine }, a.id)).to.include({ id: a.id })
+    expect(await findWebhook(deps, { tenant, key_id: mine }, b.id)).to.equal(null)
+    expect(await findWebhook(deps, { tenant, key_id: mine }, c.id)).to.equal(null)
+    const list = await listWebhooks(deps, { tenant, key_id: mine, limit: 10, offset: 0 })
     expect(list.rows.map((row) => row.id)).to.deep.equal([a.id])
     expect(list.total).to.equal(1)
     expect((await listWebhooks(deps, { tenant, limit: 10, offset: 0 })).total).to.equal(3)
@@ -118,9 +118,9 @@ describe('the read model of webhooks', () => {
       expect(await list({ events: ['order.%'] })).to.deep.equal({ places: [], total: 0 })
     })
     it('are filtered by state, and by everything at once', async () => {
-      expect(await list({ isActive: true })).to.deep.equal({ places: [4, 2, 0], total: 3 })
-      expect(await list({ isActive: false })).to.deep.equal({ places: [3, 1], total: 2 })
-      expect(await list({ isActive: true, events: ['order.created'], ids: [ids[0]!, ids[2]!], limit: 1 })).to.deep.equal({
+      expect(await list({ is_active: true })).to.deep.equal({ places: [4, 2, 0], total: 3 })
+      expect(await list({ is_active: false })).to.deep.equal({ places: [3, 1], total: 2 })
+      expect(await list({ is_active: true, events: ['order.created'], ids: [ids[0]!, ids[2]!], limit: 1 })).to.deep.equal({
         places: [0],
         total: 1,
       })
@@ -136,14 +136,14 @@ describe('the read model of webhooks', () => {
       await world.webhook(tenant, gone.id, { type: 'DeleteWebhook' })
       await world.tenant(tenant, { type: 'SuspendTenant' })
       const all = await changes(null)
-      const { callbackUrl, secret, ...row } = all.webhooks.find((one) => one.id === kept.id)!
-      expect(row).to.include({ tenant, keyId: kept.keyId, event: 'order.created', isActive: true, isDeleted: false, revision: 0 })
-      expect(row).to.deep.include({ retryDelays: [5], previousSecret: null, previousUntil: null })
+      const { callback_url, secret, ...row } = all.webhooks.find((one) => one.id === kept.id)!
+      expect(row).to.include({ tenant, key_id: kept.key_id, event: 'order.created', is_active: true, is_deleted: false, revision: 0 })
+      expect(row).to.deep.include({ retry_delays: [5], previous_secret: null, previous_until: null })
       const vault = await world.keyring.vault(tenant)
-      expect(vault.openText(fieldAad(tenant, kept.id, 'callback_url'), callbackUrl)).to.equal(kept.callbackUrl)
+      expect(vault.openText(fieldAad(tenant, kept.id, 'callback_url'), callback_url)).to.equal(kept.callback_url)
       expect(vault.openText(fieldAad(tenant, kept.id, 'secret'), secret)).to.equal(kept.secret)
-      expect(all.webhooks.find((one) => one.id === gone.id)).to.include({ isDeleted: true, isActive: false, revision: 1 })
-      expect(all.tenants.find((one) => one.tenant === tenant)).to.include({ isSuspended: true })
+      expect(all.webhooks.find((one) => one.id === gone.id)).to.include({ is_deleted: true, is_active: false, revision: 1 })
+      expect(all.tenants.find((one) => one.tenant === tenant)).to.include({ is_suspended: true })
       const { rows } = await world.db.pool.query(`select checkpoint from projections where name = 'webhooks'`)
       expect(all.checkpoint).to.equal(rows[0]?.checkpoint)
     })
@@ -162,7 +162,7 @@ describe('the read model of webhooks', () => {
       await world.tenant(tenant, { type: 'SuspendTenant' })
       const last = await changes(next.cursor)
       expect(last.webhooks).to.deep.equal([])
-      expect(last.tenants).to.deep.equal([{ tenant, isSuspended: true }])
+      expect(last.tenants).to.deep.equal([{ tenant, is_suspended: true }])
     })
     it('are all seen by a reader that asks again and again while others write', async () => {
       const tenant = await world.newTenant()

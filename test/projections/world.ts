@@ -58,8 +58,8 @@ export async function projectionWorld(): Promise<World> {
   const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log: silentLog, lookMs: 50 }, projection))
 
   const context = (tenant: TenantId, more: Partial<CommandContext>): CommandContext => ({
-    caller: { tenant, actor: 'client:test', scopes: new Set(), keyId: null },
-    correlationId: 'test',
+    caller: { tenant, actor: 'client:test', scopes: new Set(), key_id: null },
+    correlation_id: 'test',
     now: new Date().toISOString(),
     ...more,
   })

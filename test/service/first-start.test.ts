@@ -18,13 +18,13 @@ describe('the admin client given by configuration', () => {
     const keyring = memoryKeyring()
     const streams = commandStreams(store, keyring)
     const now = () => '2026-01-01T00:00:00.000Z'
-    const caller: Caller = { tenant: defaultTenant, actor: 'client:other', scopes: new Set(), keyId: null }
+    const caller: Caller = { tenant: defaultTenant, actor: 'client:other', scopes: new Set(), key_id: null }
     return {
       types: () => store.events.map((event) => event.type),
       start: (clientId: string, clientSecret: string) =>
         ensureAdmin({ streams, keyring, dataDir: tmpdir(), given: { clientId, clientSecret }, log: silentLog, now }),
       command: (command: TenantCommand) =>
-        handle(streams, tenantDecider, tenantStream(defaultTenant), command, { caller, correlationId: 'c', now: now() }),
+        handle(streams, tenantDecider, tenantStream(defaultTenant), command, { caller, correlation_id: 'c', now: now() }),
     }
   }
   it('is issued once, and rotated when it is given with another secret', async () => {

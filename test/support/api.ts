@@ -174,8 +174,8 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const call = client(origin, conformance(JSON.parse(document)))
 
   const command = async (tenant: TenantId, turn: TenantCommand): Promise<void> => {
-    const caller: Caller = { tenant, actor: 'system:test', scopes: new Set(bearerScopes), keyId: null }
-    const context = { caller, correlationId: 'test', now: new Date().toISOString(), create: turn.type === 'RegisterTenant' }
+    const caller: Caller = { tenant, actor: 'system:test', scopes: new Set(bearerScopes), key_id: null }
+    const context = { caller, correlation_id: 'test', now: new Date().toISOString(), create: turn.type === 'RegisterTenant' }
     const { position } = await handle(streams, tenantDecider, tenantStream(tenant), turn, context)
     for (const projection of ['tenants', 'webhooks'])
       if (position !== null && !(await waiter.waitFor(projection, position, 10_000))) throw new Error(`${projection} is behind`)
@@ -184,8 +184,8 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     const clientId = `client_${ulid()}` as ClientId
     const secret = randomBytes(32).toString('base64url')
     secrets.add(secret)
-    const secretHmac = keyring.lookup('client-secret', secret)
-    await command(tenant, { type: 'IssueClient', client_id: clientId, name: 'test', scopes, secret_hmac: secretHmac })
+    const secret_hmac = keyring.lookup('client-secret', secret)
+    await command(tenant, { type: 'IssueClient', client_id: clientId, name: 'test', scopes, secret_hmac })
     const answer = await call('POST', '/v1/auth', {
       body: { grant_type: 'client_credentials', client_id: clientId, client_secret: secret },
     })

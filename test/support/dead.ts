@@ -19,7 +19,7 @@ export async function ended(
     if (produced === undefined) throw new Error('nothing was produced')
     const [delivery] = await route(api, produced, [webhook])
     if (delivery === undefined) throw new Error('nothing was routed')
-    await delivery.record({ type, code: type === 'DeliverySucceeded' ? 200 : 500, durationMs: 1 })
+    await delivery.record({ type, code: type === 'DeliverySucceeded' ? 200 : 500, duration_ms: 1 })
     all.push(delivery)
   }
   return all

@@ -31,13 +31,13 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
     /** A message that these webhooks are owed. */
     routed(webhooks: readonly WebhookId[]): TestDelivery[] {
       const n = messages++
-      const acceptedAt = new Date().toISOString()
+      const accepted_at = new Date().toISOString()
       const message: MessageFacts = {
         ...{ tenant, message: `m${n}` as MessageId, place: `test/0/${n}/0` as Place, fingerprint: 'f'.repeat(64) },
-        ...{ event: 'order.created', accepted_at: acceptedAt },
+        ...{ event: 'order.created', accepted_at },
       }
       const rest = { source: null, event_time: null, webhooks: [...webhooks], part: 0, parts: 1, matched_at: '0' }
-      add(routingStream(tenant, acceptedAt), 'MessageRouted', { ...message, ...rest })
+      add(routingStream(tenant, accepted_at), 'MessageRouted', { ...message, ...rest })
       return webhooks.map((webhook) => ({
         tenant,
         webhook,

@@ -12,7 +12,7 @@ export function memoryKeyring(): Keyring {
       const known = vaults.get(owner)
       if (known !== undefined) return known
       const dataKey = randomBytes(32)
-      const made = vault({ keyId: vaults.size + 1, dataKey, keyOf: () => dataKey, fingerprintKey: randomBytes(32) })
+      const made = vault({ key_id: vaults.size + 1, dataKey, keyOf: () => dataKey, fingerprintKey: randomBytes(32) })
       vaults.set(owner, made)
       return made
     },

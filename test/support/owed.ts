@@ -12,8 +12,8 @@ export const owed = (change: Partial<Owed> = {}): Owed => ({
   place: 'bus/0/1/0' as Place,
   fingerprint: 'ab'.repeat(32),
   event: 'order.created',
-  acceptedAt: '2026-01-01T00:00:00.123Z',
-  correlationId: 'correlation',
+  accepted_at: '2026-01-01T00:00:00.123Z',
+  correlation_id: 'correlation',
   delivery: randomUUID() as DeliveryId,
   chain: 1,
   attempt: 1,
@@ -22,7 +22,7 @@ export const owed = (change: Partial<Owed> = {}): Owed => ({
 
 /** The event of an attempt, as it is read from the store. */
 export const attemptEvent = (of: Owed, type: AttemptEventType, rest: object = {}): RecordedEvent => {
-  const { tenant, webhook, message, place, fingerprint, event, acceptedAt, delivery, chain, attempt } = of
+  const { tenant, webhook, message, place, fingerprint, event, accepted_at, delivery, chain, attempt } = of
   return {
     id: randomUUID() as EventId,
     type,
@@ -34,7 +34,7 @@ export const attemptEvent = (of: Owed, type: AttemptEventType, rest: object = {}
       actor: 'system:dispatcher',
       tenant,
       time: '2026-01-01T00:00:01.000Z',
-      $correlationId: of.correlationId,
+      $correlationId: of.correlation_id,
       $causationId: null,
     },
     data: {
@@ -43,7 +43,7 @@ export const attemptEvent = (of: Owed, type: AttemptEventType, rest: object = {}
       place,
       fingerprint,
       event,
-      accepted_at: acceptedAt,
+      accepted_at,
       webhook,
       webhook_revision: 0,
       delivery,

@@ -14,11 +14,11 @@ export interface Outcome {
   readonly attempt?: number
   readonly time?: string
   readonly code?: number | null
-  readonly durationMs?: number | null
+  readonly duration_ms?: number | null
   readonly reason?: string | null
   /** The receiver's bytes, as yet unsealed. */
   readonly response?: Buffer | null
-  readonly delaySeconds?: number | null
+  readonly delay_seconds?: number | null
 }
 export interface RoutedDelivery {
   readonly id: DeliveryId
@@ -31,14 +31,14 @@ export interface RoutedDelivery {
 export async function route(api: TestApi, { record, place }: Produced, webhooks: readonly string[]): Promise<RoutedDelivery[]> {
   const [message] = record.messages
   if (message === undefined) throw new Error('an empty record')
-  const { tenant, acceptedAt } = record
+  const { tenant, accepted_at } = record
   const { id, event, fingerprint } = message
   const ids = webhooks.map((webhook) => webhook as WebhookId)
   const { rows } = await api.db.pool.query<{ checkpoint: Checkpoint | null }>(
     "select checkpoint from projections where name = 'webhooks' and is_live",
   )
   const [claimed] = await messageIndex(api.db.pool).claim([
-    { tenant, message: id, fingerprint, place, event, acceptedAt, webhooks: ids, matchedAt: rows[0]?.checkpoint ?? ('0' as Checkpoint) },
+    { tenant, message: id, fingerprint, place, event, accepted_at, webhooks: ids, matched_at: rows[0]?.checkpoint ?? ('0' as Checkpoint) },
   ])
   if (!claimed) throw new Error('the message is in the index already')
   const vault = await api.deps.keyring.vault(tenant)
@@ -56,20 +56,20 @@ export async function route(api: TestApi, { record, place }: Produced, webhooks:
             place,
             fingerprint,
             event,
-            acceptedAt,
+            accepted_at,
             webhook,
             delivery,
-            correlationId: record.correlationId,
+            correlation_id: record.correlation_id,
             type,
             chain,
             attempt,
-            eventId: randomUUID() as EventId,
+            event_id: randomUUID() as EventId,
             time,
             code: rest.code ?? null,
-            durationMs: rest.durationMs ?? null,
+            duration_ms: rest.duration_ms ?? null,
             reason: rest.reason ?? null,
             response: response === null ? null : vault.sealText(fieldAad(tenant, delivery, 'response'), response.toString('base64')),
-            delaySeconds: rest.delaySeconds ?? null,
+            delay_seconds: rest.delay_seconds ?? null,
           })),
         ),
     }

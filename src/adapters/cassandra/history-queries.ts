@@ -23,14 +23,14 @@ const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms,
 const timeText = (value: unknown): string => (value as Date).toISOString()
 const deliveryOf = (row: Row): Delivery => ({
   webhook: row.webhook as Delivery['webhook'],
-  acceptedAt: timeText(row.accepted_at),
+  accepted_at: timeText(row.accepted_at),
   delivery: row.delivery as DeliveryId,
   tenant: row.tenant as Delivery['tenant'],
   message: row.message as Delivery['message'],
   place: row.place as Delivery['place'],
   fingerprint: row.fingerprint as string,
   event: row.event as string,
-  correlationId: row.correlation_id as string,
+  correlation_id: row.correlation_id as string,
   type: row.type as FactType,
   status: statusOf[row.type as FactType],
   chain: row.chain as number,
@@ -38,16 +38,16 @@ const deliveryOf = (row: Row): Delivery => ({
   time: timeText(row.time),
   code: row.code as number | null,
   reason: row.reason as string | null,
-  nextAttemptAt: row.next_attempt_at === null ? null : timeText(row.next_attempt_at),
+  next_attempt_at: row.next_attempt_at === null ? null : timeText(row.next_attempt_at),
 })
 const attemptOf = (row: Row): Attempt => ({
-  eventId: row.event_id as EventId,
+  event_id: row.event_id as EventId,
   chain: row.chain as number,
   attempt: row.attempt as number,
   type: row.type as FactType,
   time: timeText(row.time),
   code: row.code as number | null,
-  durationMs: row.duration_ms as number | null,
+  duration_ms: row.duration_ms as number | null,
   reason: row.reason as string | null,
   response: row.response as string | null,
 })
@@ -99,9 +99,9 @@ export function deliveryQueries(session: Session, tables: HistoryTables, kept: R
 
   return {
     states: (keys) =>
-      mapBounded(keys, atOnce, async ({ webhook, acceptedAt, delivery }) => {
+      mapBounded(keys, atOnce, async ({ webhook, accepted_at, delivery }) => {
         const found = await stateOf(delivery)
-        return found?.webhook === webhook && found.acceptedAt === acceptedAt ? found : null
+        return found?.webhook === webhook && found.accepted_at === accepted_at ? found : null
       }),
     async find(tenant, delivery) {
       if (delivery === '') return null // no key of a partition

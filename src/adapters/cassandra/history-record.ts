@@ -33,10 +33,10 @@ export function factWriter(session: Session, tables: HistoryTables, kept: Retent
   return async (facts) => {
     for (const fact of facts) checkStorable(fact)
     const living = facts.flatMap((fact) => {
-      const ttl = kept.left(fact.acceptedAt)
+      const ttl = kept.left(fact.accepted_at)
       return ttl === null ? [] : [{ fact, ttl }] // what has expired already is not stored
     })
-    const all = new Map(living.map((one) => [`${one.fact.delivery} ${one.fact.eventId}`, one]))
+    const all = new Map(living.map((one) => [`${one.fact.delivery} ${one.fact.event_id}`, one]))
     const greatest = new Map<string, { fact: Fact; ttl: number }>()
     for (const one of all.values()) {
       const known = greatest.get(one.fact.delivery)
@@ -61,25 +61,25 @@ function statementsOf(tables: HistoryTables) {
   const deadByWebhook = insert(tables.deadByWebhook, ['webhook', 'day', 'died_at', 'delivery'])
   return {
     fact: (fact: Fact, ttl: number): Write => {
-      const { delivery, chain, attempt, eventId, webhook, acceptedAt, tenant, message, place, fingerprint, event } = fact
-      const next = fact.delaySeconds === null ? undefined : new Date(Date.parse(fact.time) + fact.delaySeconds * 1_000)
+      const { delivery, chain, attempt, event_id, webhook, accepted_at, tenant, message, place, fingerprint, event } = fact
+      const next = fact.delay_seconds === null ? undefined : new Date(Date.parse(fact.time) + fact.delay_seconds * 1_000)
       return {
         cql: facts,
         partition: delivery,
         bytes: 512 + (fact.response?.length ?? 0),
         params: [
-          ...[delivery, chain, finality[fact.type], attempt, eventId, webhook, new Date(acceptedAt), tenant, message, place],
-          ...[fingerprint, event, fact.correlationId, fact.type, new Date(fact.time)],
+          ...[delivery, chain, finality[fact.type], attempt, event_id, webhook, new Date(accepted_at), tenant, message, place],
+          ...[fingerprint, event, fact.correlation_id, fact.type, new Date(fact.time)],
           // Undefined leaves a column out; null would write a tombstone.
-          ...[fact.code ?? undefined, fact.durationMs ?? undefined, fact.reason ?? undefined, fact.response ?? undefined, next],
+          ...[fact.code ?? undefined, fact.duration_ms ?? undefined, fact.reason ?? undefined, fact.response ?? undefined, next],
           ttl,
         ],
       }
     },
     places(fact: Fact, ttl: number): Write[] {
       const { delivery, webhook, tenant } = fact
-      const at = new Date(fact.acceptedAt)
-      const day = fact.acceptedAt.slice(0, 10)
+      const at = new Date(fact.accepted_at)
+      const day = fact.accepted_at.slice(0, 10)
       const status = statusOf[fact.type]
       const row = (cql: string, partition: string, params: readonly unknown[]): Write => ({ cql, partition, bytes: 128, params })
       const writes = [
@@ -127,18 +127,18 @@ const isInteger = (value: number): boolean => Number.isInteger(value) && value >
 /** What Cassandra would refuse, or keep as something else. */
 function checkStorable(fact: Fact): void {
   const keys = [fact.webhook, fact.tenant, fact.message]
-  const texts = [...keys, fact.place, fact.fingerprint, fact.event, fact.correlationId, fact.reason ?? '', fact.response ?? '']
+  const texts = [...keys, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.reason ?? '', fact.response ?? '']
   const problem =
-    !uuid.test(fact.delivery) || !uuid.test(fact.eventId)
+    !uuid.test(fact.delivery) || !uuid.test(fact.event_id)
       ? 'an id is not a UUID in lower case'
-      : !isTime(fact.acceptedAt) || !isTime(fact.time)
+      : !isTime(fact.accepted_at) || !isTime(fact.time)
         ? 'a time is not RFC 3339 with milliseconds in UTC'
         : ![fact.chain, fact.attempt, fact.code ?? 0].every(isInteger)
           ? 'a number is not a whole one of 32 bits'
-          : ![fact.durationMs ?? 0, fact.delaySeconds ?? 0].every(Number.isFinite) || (fact.delaySeconds ?? 0) > 1e9
+          : ![fact.duration_ms ?? 0, fact.delay_seconds ?? 0].every(Number.isFinite) || (fact.delay_seconds ?? 0) > 1e9
             ? 'a duration is not a finite number'
             : keys.some((key) => key.length > maxKeyLength) || texts.reduce((sum, text) => sum + text.length, 0) > maxLength
               ? 'a text is too long'
               : null
-  if (problem !== null) throw new FactRefused(fact.eventId, new Error(problem))
+  if (problem !== null) throw new FactRefused(fact.event_id, new Error(problem))
 }

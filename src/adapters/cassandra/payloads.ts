@@ -12,8 +12,8 @@ export function payloadArchive(session: Session, keyspace: string, kept: Retenti
   const select = `select payload from ${keyspace}.payloads where tenant = ? and message = ? and fingerprint = ?`
   return {
     async archive(payloads) {
-      await mapBounded(payloads, atOnce, async ({ tenant, message, fingerprint, acceptedAt, payload }) => {
-        const ttl = kept.left(acceptedAt)
+      await mapBounded(payloads, atOnce, async ({ tenant, message, fingerprint, accepted_at, payload }) => {
+        const ttl = kept.left(accepted_at)
         if (ttl !== null) await session.write([{ cql: insert, params: [tenant, message, fingerprint, payload, ttl] }])
       })
     },

@@ -6,7 +6,7 @@ import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
 type Archived = PayloadKey & { readonly payload: Buffer }
 
-const dayOf = (key: PayloadKey): string => key.acceptedAt.slice(0, 10)
+const dayOf = (key: PayloadKey): string => key.accepted_at.slice(0, 10)
 /** One statement writes at most so much. */
 const group = { rows: 500, bytes: 4 << 20 }
 

@@ -14,23 +14,23 @@ import {
 const maxAttempts = 100
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-const deliveryColumns = `d.webhook, d.accepted_at as "acceptedAt", d.delivery, d.tenant, d.message, d.place, d.fingerprint, d.event,
-  d.correlation_id as "correlationId", d.type, d.status, d.chain, d.attempt, d.time, d.code, d.reason, d.next_attempt_at as "nextAttemptAt"`
-const attemptColumns = 'event_id as "eventId", chain, attempt, type, time, code, duration_ms as "durationMs", reason, response'
+const deliveryColumns = `d.webhook, d.accepted_at, d.delivery, d.tenant, d.message, d.place, d.fingerprint, d.event,
+  d.correlation_id, d.type, d.status, d.chain, d.attempt, d.time, d.code, d.reason, d.next_attempt_at`
+const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, response'
 
-type ListRow = Delivery & Pick<Attempt, 'eventId' | 'durationMs' | 'response'>
-const listColumns = `${deliveryColumns}, d.event_id as "eventId", d.duration_ms as "durationMs", d.response`
-const listed = ({ eventId, durationMs, response, ...delivery }: ListRow): ListedDelivery => {
+type ListRow = Delivery & Pick<Attempt, 'event_id' | 'duration_ms' | 'response'>
+const listColumns = `${deliveryColumns}, d.event_id, d.duration_ms, d.response`
+const listed = ({ event_id, duration_ms, response, ...delivery }: ListRow): ListedDelivery => {
   const { chain, attempt, type, time, code, reason } = delivery
-  return { ...delivery, request: isRequest(type) ? { eventId, chain, attempt, type, time, code, durationMs, reason, response } : null }
+  return { ...delivery, request: isRequest(type) ? { event_id, chain, attempt, type, time, code, duration_ms, reason, response } : null }
 }
 
 /** The keys as arrays ($1 to $3); the first and the last time ($4 and $5) say which days need no look. */
 const valuesOf = (keys: readonly DeliveryKey[]) => {
-  const times = keys.map((key) => key.acceptedAt).sort()
+  const times = keys.map((key) => key.accepted_at).sort()
   return [
     keys.map((key) => key.webhook),
-    `{${keys.map((key) => key.acceptedAt).join(',')}}`,
+    `{${keys.map((key) => key.accepted_at).join(',')}}`,
     `{${keys.map((key) => key.delivery).join(',')}}`,
     times[0],
     times.at(-1),
@@ -88,7 +88,7 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
          from unnest($1::text[], $2::timestamptz[], $3::uuid[]) as k (webhook, accepted_at, delivery)
          cross join lateral (
            select * from (${requests('attempts', '')} ${known ? '' : states}) as of_delivery
-           order by time desc, chain desc, attempt desc, "eventId" desc limit ${maxAttempts}
+           order by time desc, chain desc, attempt desc, "event_id" desc limit ${maxAttempts}
          ) as request`,
         valuesOf(keys),
       )
@@ -96,7 +96,7 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
       for (const { delivery, ...attempt } of rows) {
         const list = found.get(delivery)
         // What was the state when the list was read may have given way to another since.
-        if (list?.every(({ eventId }) => eventId !== attempt.eventId)) list.push(attempt)
+        if (list?.every(({ event_id }) => event_id !== attempt.event_id)) list.push(attempt)
       }
       for (const list of found.values()) list.sort(oldestFirst)
       return keys.map(({ delivery }) => (found.get(delivery) ?? []).slice(-maxAttempts))

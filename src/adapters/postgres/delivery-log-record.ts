@@ -22,7 +22,7 @@ const nullMark = '\u001d'
 export function factWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly Fact[]) => Promise<void> {
   const write = async (rows: readonly Row[], isRetry = false): Promise<void> => {
     try {
-      await days.ensure(rows.map(({ fact }) => fact.acceptedAt.slice(0, 10)))
+      await days.ensure(rows.map(({ fact }) => fact.accepted_at.slice(0, 10)))
       await insert(pool, schema, rows)
     } catch (error) {
       if (isMissingPartition(error) && !isRetry) {
@@ -30,7 +30,7 @@ export function factWriter(pool: Pool, schema: string, days: DayPartitions): (fa
         return write(rows, true)
       }
       if (!isDataError(error)) throw error
-      if (rows.length === 1) throw new FactRefused(rows[0]!.fact.eventId, error)
+      if (rows.length === 1) throw new FactRefused(rows[0]!.fact.event_id, error)
       // One of them is at fault: halved until it stands alone.
       const middle = rows.length >> 1
       await write(rows.slice(0, middle))
@@ -47,10 +47,10 @@ function fold(facts: readonly Fact[]): Row[] {
   const deliveries = new Map<string, { key: string; greatest: Fact; others: Fact[] }>()
   for (const fact of facts) {
     checkStorable(fact)
-    const key = `${fact.webhook} ${fact.acceptedAt} ${fact.delivery}`
+    const key = `${fact.webhook} ${fact.accepted_at} ${fact.delivery}`
     const known = deliveries.get(key)
     if (known === undefined) deliveries.set(key, { key, greatest: fact, others: [] })
-    else if (fact.eventId === known.greatest.eventId) continue
+    else if (fact.event_id === known.greatest.event_id) continue
     else if (isGreaterFact(fact, known.greatest)) {
       known.others.push(known.greatest)
       known.greatest = fact
@@ -82,18 +82,18 @@ const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 /** What Postgres would refuse, or what would not stand for itself in the parameters below. */
 function checkStorable(fact: Fact): void {
-  const texts = [fact.webhook, fact.tenant, fact.message, fact.place, fact.fingerprint, fact.event, fact.correlationId, fact.type]
+  const texts = [fact.webhook, fact.tenant, fact.message, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.type]
   const problem =
-    !uuid.test(fact.delivery) || !uuid.test(fact.eventId)
+    !uuid.test(fact.delivery) || !uuid.test(fact.event_id)
       ? 'an id is not a UUID in lower case'
-      : !time.test(fact.acceptedAt) || !time.test(fact.time)
+      : !time.test(fact.accepted_at) || !time.test(fact.time)
         ? 'a time is not RFC 3339 with milliseconds in UTC'
         : [fact.chain, fact.attempt, fact.code ?? 0].some((number) => !Number.isInteger(number))
           ? 'a number is not whole'
           : [...texts, fact.reason, fact.response].some((text) => text !== null && (text.includes(separator) || text.includes(nullMark)))
             ? 'a text holds a control character'
             : null
-  if (problem !== null) throw new FactRefused(fact.eventId, new Error(problem))
+  if (problem !== null) throw new FactRefused(fact.event_id, new Error(problem))
 }
 
 /** Texts travel joined: cheaper by half than arrays of text, which are quoted here and unquoted there (measured). */
@@ -105,8 +105,8 @@ const texts = (rows: readonly Row[], of: (fact: Fact) => string | null): string 
 const literal = (rows: readonly Row[], of: (fact: Fact) => string | number | boolean | null): string =>
   `{${rows.map(({ fact }) => of(fact)).join(',')}}`
 
-const nextAttemptAt = (fact: Fact): string | null =>
-  fact.delaySeconds === null ? null : new Date(Date.parse(fact.time) + fact.delaySeconds * 1_000).toISOString()
+const next_attempt_at = (fact: Fact): string | null =>
+  fact.delay_seconds === null ? null : new Date(Date.parse(fact.time) + fact.delay_seconds * 1_000).toISOString()
 
 async function insert(pool: Pool, schema: string, rows: readonly Row[]): Promise<void> {
   await pool.query({
@@ -115,27 +115,27 @@ async function insert(pool: Pool, schema: string, rows: readonly Row[]): Promise
     values: [
       `{${rows.map((row) => row.isState).join(',')}}`,
       texts(rows, (fact) => fact.webhook),
-      literal(rows, (fact) => fact.acceptedAt),
+      literal(rows, (fact) => fact.accepted_at),
       literal(rows, (fact) => fact.delivery),
       texts(rows, (fact) => fact.tenant),
       texts(rows, (fact) => fact.message),
       texts(rows, (fact) => fact.place),
       texts(rows, (fact) => fact.fingerprint),
       texts(rows, (fact) => fact.event),
-      texts(rows, (fact) => fact.correlationId),
+      texts(rows, (fact) => fact.correlation_id),
       texts(rows, (fact) => fact.type),
       texts(rows, (fact) => statusOf[fact.type]),
       literal(rows, (fact) => isRequest(fact.type)),
       literal(rows, (fact) => fact.chain),
       literal(rows, (fact) => finality[fact.type]),
       literal(rows, (fact) => fact.attempt),
-      literal(rows, (fact) => fact.eventId),
+      literal(rows, (fact) => fact.event_id),
       literal(rows, (fact) => fact.time),
       literal(rows, (fact) => fact.code ?? 'NULL'),
-      literal(rows, (fact) => fact.durationMs ?? 'NULL'),
+      literal(rows, (fact) => fact.duration_ms ?? 'NULL'),
       texts(rows, (fact) => fact.reason),
       texts(rows, (fact) => fact.response),
-      literal(rows, (fact) => nextAttemptAt(fact) ?? 'NULL'),
+      literal(rows, (fact) => next_attempt_at(fact) ?? 'NULL'),
       literal(rows, (fact) => (fact.type === 'DeliveryDeadLettered' ? fact.time : 'NULL')),
     ],
   })

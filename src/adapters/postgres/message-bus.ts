@@ -110,7 +110,7 @@ export async function postgresMessageBus(options: PostgresMessageBusOptions): Pr
         throw new BusFull('more bytes are waiting to be written than the bound allows: try again later')
       waitingBytes += bytes.length
       try {
-        return await group.add({ day: record.acceptedAt.slice(0, 10), bytes, record })
+        return await group.add({ day: record.accepted_at.slice(0, 10), bytes, record })
       } catch (error) {
         if (error instanceof BusFull || isDataError(error)) throw error
         throw new BusUnavailable('Postgres did not answer as it should: whether the message was stored is unknown', { cause: error })

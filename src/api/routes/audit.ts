@@ -18,7 +18,7 @@ export function auditRoutes(deps: ApiDependencies): Route[] {
   const { pool, keyring } = deps
 
   const line = (vault: Vault, event: AuditedEvent, actor: ShownActor): string => {
-    const { stream, id, type, time, family, revision, correlationId: $correlationId } = event
+    const { stream, id, type, time, family, revision, correlation_id: $correlationId } = event
     const metadata = { schema: 1, actor: event.actor, tenant: event.tenant, time, $correlationId, $causationId: null }
     const stored: Record<string, unknown> = JSON.parse(event.data)
     const sealed: Record<string, string> = {}

@@ -82,8 +82,8 @@ export function authRoutes(
     // Computed for clients that there are not too: time says nothing.
     const hmac = keyring.lookup('client-secret', secret)
     if (client !== null && !client.revoked) {
-      const formerValid = client.previousUntil !== null && now() < Date.parse(client.previousUntil)
-      if (sameSecret(hmac, client.secretHmac) || (formerValid && client.previousHmac !== null && sameSecret(hmac, client.previousHmac)))
+      const formerValid = client.previous_until !== null && now() < Date.parse(client.previous_until)
+      if (sameSecret(hmac, client.secret_hmac) || (formerValid && client.previous_hmac !== null && sameSecret(hmac, client.previous_hmac)))
         return client
     }
     await failed.count(address)
@@ -101,7 +101,7 @@ export function authRoutes(
     if (body.grant_type !== 'client_credentials')
       throw new TokenRefused('unsupported_grant_type', 'The only grant_type is client_credentials.')
     const client = await authenticate(clientCredentials(body, requestHeaders), address)
-    if (client.tenantSuspended) throw new TokenRefused('unauthorized_client', 'This account is suspended.')
+    if (client.tenant_suspended) throw new TokenRefused('unauthorized_client', 'This account is suspended.')
     const scopes = scopesFor(client, body.scope)
     return {
       status: 200,

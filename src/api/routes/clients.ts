@@ -8,7 +8,7 @@ import { answer, noContent, noStore } from '../answers.ts'
 import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
-import { clientId, tenantId } from '../ids.ts'
+import { parseClientId, parseTenantId } from '../ids.ts'
 import { type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { ofDeletion } from '../schemas/headers.ts'
@@ -16,13 +16,13 @@ import { overlapEnd, rotation } from '../schemas/rotation.ts'
 import { client, clientWithSecret, issueClient, listTenantsQuery } from '../schemas/tenant.ts'
 import { storable, within } from './tenants.ts'
 
-const view = ({ id, name, scopes, previousUntil, createdAt, updatedAt }: ClientState | ClientRow, now: number) => ({
+const view = ({ id, name, scopes, previous_until, created_at, updated_at }: ClientState | ClientRow, now: number) => ({
   client_id: id,
   name,
   scopes,
-  previous_secret_until: previousUntil !== null && Date.parse(previousUntil) > now ? previousUntil : null,
-  created_at: createdAt,
-  updated_at: updatedAt,
+  previous_secret_until: previous_until !== null && Date.parse(previous_until) > now ? previous_until : null,
+  created_at,
+  updated_at,
 })
 /** Generated, so that its HMAC alone need be kept: 256 bits are not guessed. */
 const newSecret = () => randomBytes(32).toString('base64url')
@@ -56,7 +56,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       answers: { 200: { description: 'A page of clients.', schema: envelope(listOf(client), offsetPagination) } },
       async handler({ params, query }) {
         const { limit = defaultLimit, offset = 0 } = query
-        const tenant = tenantId(params.id)
+        const tenant = parseTenantId(params.id)
         if ((await findTenant(pool, tenant)) === null) throw notFound()
         const { rows, total } = await listClients(pool, { tenant, limit, offset })
         return answer(
@@ -77,7 +77,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       scope,
       answers: { 200: { description: 'The client, without its secret.', schema: envelope(client) } },
       async handler({ params }) {
-        const row = await findClientOf(pool, tenantId(params.id), clientId(params.client_id))
+        const row = await findClientOf(pool, parseTenantId(params.id), parseClientId(params.client_id))
         if (row === null) throw notFound()
         return answer(200, view(row, now()))
       },
@@ -96,9 +96,9 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       answers: { 201: { description: 'Issued. Only this answer holds the secret.', schema: envelope(clientWithSecret) } },
       async handler(asked) {
         const { body, params } = asked
-        const tenant = tenantId(params.id)
+        const tenant = parseTenantId(params.id)
         const chosen = await asked.plan(() => ({
-          id: clientId(`client_${deps.newUlid()}`),
+          id: parseClientId(`client_${deps.newUlid()}`),
           secret: newSecret(),
           turnId: newTurnId(),
         }))
@@ -136,8 +136,8 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       answers: { 200: { description: 'Only this answer holds the new secret.', schema: envelope(clientWithSecret) } },
       async handler(asked) {
         const { body, params } = asked
-        const tenant = tenantId(params.id)
-        const id = clientId(params.client_id)
+        const tenant = parseTenantId(params.id)
+        const id = parseClientId(params.client_id)
         const { secret, turnId } = await asked.plan(() => ({ secret: newSecret(), turnId: newTurnId() }))
         const { state, headers } = await change(
           tenantDecider,
@@ -165,8 +165,8 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       errors: ['conflict', 'last_admin'],
       answers: { 204: { description: 'Revoked.', headers: ofDeletion } },
       async handler(asked) {
-        const tenant = tenantId(asked.params.id)
-        const command = { type: 'RevokeClient', client_id: clientId(asked.params.client_id) } as const
+        const tenant = parseTenantId(asked.params.id)
+        const command = { type: 'RevokeClient', client_id: parseClientId(asked.params.client_id) } as const
         const { headers } = await change(tenantDecider, tenantStream(tenant), command, within(asked, tenant), { readModel })
         return noContent(withoutTag(headers))
       },

@@ -6,7 +6,7 @@ import { readCursor, writeCursor } from '../cursors.ts'
 import { deliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound, webhookInactive } from '../errors.ts'
-import { deliveryId, webhookId } from '../ids.ts'
+import { parseDeliveryId, parseWebhookId } from '../ids.ts'
 import { range } from '../range.ts'
 import { replays } from '../replays.ts'
 import { type Identity, type Route, route } from '../route.ts'
@@ -41,16 +41,16 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
   }
   /** A delivery of the tenant; for a key, of a webhook that it created. */
   const mine = async (identity: Identity, id: DeliveryId): Promise<Delivery> => {
-    const { tenant, keyId } = identity.caller
+    const { tenant, key_id } = identity.caller
     const found = await deliveryLog.find(tenant, id)
     if (found === null) throw notFound()
-    if (keyId !== null && (await findWebhook(deps, { tenant, keyId }, found.webhook)) === null) throw notFound()
+    if (key_id !== null && (await findWebhook(deps, { tenant, key_id }, found.webhook)) === null) throw notFound()
     return found
   }
   /** Whose dead letters are asked for: undefined for all of the tenant's. */
   const askedWebhooks = async ({ caller }: Identity, wanted: WebhookId | undefined): Promise<WebhookId[] | undefined> => {
-    if (caller.keyId === null) return wanted === undefined ? undefined : [wanted]
-    const filter = { tenant: caller.tenant, keyId: caller.keyId, limit: webhooksOfKey, offset: 0 }
+    if (caller.key_id === null) return wanted === undefined ? undefined : [wanted]
+    const filter = { tenant: caller.tenant, key_id: caller.key_id, limit: webhooksOfKey, offset: 0 }
     const { rows } = await listWebhooks(deps, wanted === undefined ? filter : { ...filter, ids: [wanted] })
     return rows.map((row) => row.id)
   }
@@ -69,13 +69,13 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
       answers: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
       async handler(asked) {
         const { query, caller } = asked
-        const id = webhookId(asked.params.id)
+        const id = parseWebhookId(asked.params.id)
         const filter = { ...range(query), ...(query.status === undefined ? {} : { status: query.status }) }
         const read = page(
           caller.tenant,
           query,
           (by) => deliveryLog.history(id, { ...by, ...filter }),
-          (row) => row.acceptedAt,
+          (row) => row.accepted_at,
         )
         read.catch(() => undefined) // meanwhile; whose webhook it is not is told so first
         if ((await findWebhook(deps, ownerOf(asked), id)) === null) throw notFound()
@@ -92,7 +92,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
       scope: 'read:webhooks',
       answers: { 200: { description: 'The delivery.', schema: envelope(delivery) } },
       async handler(asked) {
-        const found = await mine(asked, deliveryId(asked.params.id))
+        const found = await mine(asked, parseDeliveryId(asked.params.id))
         const [shown] = await views(asked.caller.tenant, [found])
         return answer(200, shown)
       },
@@ -135,10 +135,10 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
       answers: { 202: { description: 'A new chain of attempts begins now.', schema: envelope(delivery), headers: ofDeletion } },
       async handler(asked) {
         const { caller } = asked
-        const found = await mine(asked, deliveryId(asked.params.id))
+        const found = await mine(asked, parseDeliveryId(asked.params.id))
         const [webhook, [payload]] = await Promise.all([findWebhook(deps, ownerOf(asked), found.webhook), deliveryLog.payloads([found])])
         if (webhook === null) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
-        if (!webhook.isActive) throw webhookInactive()
+        if (!webhook.is_active) throw webhookInactive()
         if (payload === undefined || payload === null)
           throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
         const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], asked)

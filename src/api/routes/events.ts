@@ -35,8 +35,8 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
     id: message.message,
     event: message.event,
     status: message.webhooks.length === 0 ? 'unmatched' : 'routed',
-    accepted_at: message.acceptedAt,
-    expires_at: views.expiresAt(message.acceptedAt),
+    accepted_at: message.accepted_at,
+    expires_at: views.expiresAt(message.accepted_at),
   })
 
   return [
@@ -91,11 +91,11 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
         ])
         const shown = {
           ...common(message),
-          event_time: body?.eventTime ?? null,
+          event_time: body?.event_time ?? null,
           source: body?.source ?? null,
           deliveries,
           has_rejections: rejections.length > 0,
-          rejections: rejections.map(({ acceptedAt }) => ({ accepted_at: acceptedAt, reason: 'content_differs' })),
+          rejections: rejections.map(({ accepted_at }) => ({ accepted_at, reason: 'content_differs' })),
         }
         // The payload as it was sent: parsed and written again it would be another one.
         const data = `${JSON.stringify(shown).slice(0, -1)},"payload":${body?.payload ?? 'null'}}`
@@ -166,11 +166,11 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
           routed.states(wanted.map((webhook) => deliveryKeyOf(message, webhook))),
         ])
         if (webhooks.length === 0) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
-        if (!webhooks.some((webhook) => webhook.isActive))
+        if (!webhooks.some((webhook) => webhook.is_active))
           throw new ApiError('webhook_inactive', 'No webhook that it was owed to is active: set is_active to true first.')
         if (payload === undefined || payload === null)
           throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
-        const revisions = new Map(webhooks.filter(({ isActive }) => isActive).map(({ id, revision }) => [id, revision]))
+        const revisions = new Map(webhooks.filter(({ is_active }) => is_active).map(({ id, revision }) => [id, revision]))
         const again = states.flatMap((state): Replayable[] => {
           const webhookRevision = state === null ? undefined : revisions.get(state.webhook)
           return state === null || webhookRevision === undefined ? [] : [{ delivery: state, webhookRevision }]

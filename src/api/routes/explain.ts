@@ -5,7 +5,7 @@ import { answer } from '../answers.ts'
 import { deliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
-import { webhookId } from '../ids.ts'
+import { parseWebhookId } from '../ids.ts'
 import { statesOf } from '../past.ts'
 import { type Route, route } from '../route.ts'
 import { deliveryKeyOf, routedMessages } from '../routed-messages.ts'
@@ -21,7 +21,7 @@ function reasonOf(message: RoutedMessage, isOwed: boolean, then: WebhookState | 
   if (isOwed) return 'matched'
   if (then === null) return 'created_later'
   if (then.deleted) return 'deleted'
-  if (!then.isActive) return 'inactive'
+  if (!then.is_active) return 'inactive'
   return patternTakes(then.event, message.event) ? 'not_known_yet' : 'pattern'
 }
 const sentenceOf: Readonly<Record<Reason, (message: RoutedMessage, then: WebhookState | null) => string>> = {
@@ -30,7 +30,7 @@ const sentenceOf: Readonly<Record<Reason, (message: RoutedMessage, then: Webhook
   test_of_another: () => 'It is a test of another webhook, and for that one alone.',
   created_later: () => 'The webhook was created after the event had been matched.',
   deleted: () => 'The webhook had been deleted.',
-  inactive: (_, then) => `The webhook was inactive (${then?.deactivationReason}).`,
+  inactive: (_, then) => `The webhook was inactive (${then?.deactivation_reason}).`,
   pattern: (message, then) => `The webhook wanted ${then?.event}, which does not take ${message.event}.`,
   not_known_yet: () => 'The change that would have made it match had been stored, and was not yet seen when the event was matched.',
 }
@@ -66,12 +66,12 @@ export function explainRoutes(deps: ApiDependencies): Route[] {
       query: explainQuery,
       answers: { 200: { description: 'The explanation.', schema: envelope(explanation) } },
       async handler({ params, query, caller, gone }) {
-        const id = webhookId(query.webhook)
+        const id = parseWebhookId(query.webhook)
         const [message, { events }] = await Promise.all([find(caller.tenant, params.id, gone), deps.streams.read(webhookStream(id))])
         const first = statesOf(webhookDecider, events.slice(0, 1))[0]
         if (first?.tenant !== caller.tenant) throw notFound()
         // What the dispatcher's copy had: all events up to the checkpoint that the message was matched at.
-        const seen = events.filter((event) => event.position <= message.matchedAt)
+        const seen = events.filter((event) => event.position <= message.matched_at)
         const then = statesOf(webhookDecider, seen).at(-1) ?? null
         const isOwed = message.webhooks.includes(id)
         const reason = reasonOf(message, isOwed, then)
@@ -79,7 +79,7 @@ export function explainRoutes(deps: ApiDependencies): Route[] {
         return answer(200, {
           event_id: message.message,
           event: message.event,
-          accepted_at: message.acceptedAt,
+          accepted_at: message.accepted_at,
           webhook_id: id,
           matched: isOwed,
           reason,
@@ -87,7 +87,7 @@ export function explainRoutes(deps: ApiDependencies): Route[] {
           webhook_then:
             then === null
               ? null
-              : { revision: seen.length - 1, event: then.event, is_active: then.isActive, callback_url: then.callbackUrl },
+              : { revision: seen.length - 1, event: then.event, is_active: then.is_active, callback_url: then.callback_url },
           delivery,
           next: nextOf(delivery?.status, delivery?.next_attempt_at ?? null),
         })

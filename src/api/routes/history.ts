@@ -8,7 +8,7 @@ import { answer } from '../answers.ts'
 import { readRevisionCursor, writeRevisionCursor } from '../cursors.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
-import { keyId, webhookId } from '../ids.ts'
+import { parseKeyId, parseWebhookId } from '../ids.ts'
 import { statesOf } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
@@ -17,15 +17,15 @@ import { type ListVersions, listVersionsQuery, version } from '../schemas/histor
 const sealed = '[sealed]'
 /** What a field of a state is called in answers; what is not named is no field of the resource, or says nothing that others do not. */
 const webhookFields = {
-  callbackUrl: 'callback_url',
+  callback_url: 'callback_url',
   event: 'event',
   description: 'description',
-  isActive: 'is_active',
-  deactivationReason: 'deactivation_reason',
-  retryDelays: 'retry_delays',
-  keyId: 'key_id',
+  is_active: 'is_active',
+  deactivation_reason: 'deactivation_reason',
+  retry_delays: 'retry_delays',
+  key_id: 'key_id',
   secret: 'secret',
-  previousUntil: 'previous_secret_until',
+  previous_until: 'previous_secret_until',
   deleted: 'deleted',
 } as const
 const keyFields = {
@@ -33,7 +33,7 @@ const keyFields = {
   name: 'name',
   description: 'description',
   scopes: 'scopes',
-  previousUntil: 'previous_key_until',
+  previous_until: 'previous_key_until',
   deleted: 'deleted',
 } as const
 const secrets = new Set<string>(['secret', 'key'])
@@ -102,14 +102,15 @@ export function historyRoutes(deps: ApiDependencies): Route[] {
       path: '/v1/webhooks/:id/history',
       operationId: 'listWebhookHistory',
       summary: 'Every change of a webhook, oldest first: when, by whom, from what to what; of a deleted one too',
-      handler: (asked) => page(webhookDecider, (state) => state.tenant, webhookStream(webhookId(asked.params.id)), webhookFields, asked),
+      handler: (asked) =>
+        page(webhookDecider, (state) => state.tenant, webhookStream(parseWebhookId(asked.params.id)), webhookFields, asked),
     }),
     route({
       ...spec,
       path: '/v1/keys/:id/history',
       operationId: 'listKeyHistory',
       summary: 'Every change of an API key, oldest first: when, by whom, from what to what; of a deleted one too',
-      handler: (asked) => page(keyDecider, (state) => state.tenant, keyStream(keyId(asked.params.id)), keyFields, asked),
+      handler: (asked) => page(keyDecider, (state) => state.tenant, keyStream(parseKeyId(asked.params.id)), keyFields, asked),
     }),
   ]
 }

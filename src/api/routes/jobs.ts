@@ -3,7 +3,7 @@ import { findWebhook } from '../../projections/webhooks.ts'
 import { answer, noContent } from '../answers.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
-import { jobId, webhookId } from '../ids.ts'
+import { parseJobId, parseWebhookId } from '../ids.ts'
 import { utc } from '../range.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { envelope } from '../schemas/common.ts'
@@ -19,12 +19,12 @@ const view = (row: ReplayJob) => ({
   reason: row.reason,
   since: row.since,
   until: row.until,
-  delivery_status: row.deliveryStatus,
+  delivery_status: row.delivery_status,
   replayed: row.replayed,
   skipped: row.skipped,
-  created_at: row.createdAt,
-  updated_at: row.updatedAt,
-  finished_at: row.finishedAt,
+  created_at: row.created_at,
+  updated_at: row.updated_at,
+  finished_at: row.finished_at,
 })
 
 /** What takes longer than a request: it is begun here, and carried out by a dispatcher. */
@@ -34,7 +34,7 @@ export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
   const tag = 'Jobs'
   const credentials = 'bearer-or-key'
   const find = async (asked: Identity & { params: { id: string } }): Promise<ReplayJob> => {
-    const found = await jobs.find(ownerOf(asked), jobId(asked.params.id))
+    const found = await jobs.find(ownerOf(asked), parseJobId(asked.params.id))
     if (found === null) throw notFound()
     return found
   }
@@ -54,18 +54,18 @@ export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       answers: { 202: { description: 'A job that does so, newest events first.', schema: envelope(job), headers: ofJob } },
       async handler(asked) {
         const { body, caller } = asked
-        const id = webhookId(asked.params.id)
+        const id = parseWebhookId(asked.params.id)
         const webhook = await findWebhook(deps, ownerOf(asked), id)
         if (webhook === null) throw notFound()
-        if (!webhook.isActive) throw webhookInactive()
+        if (!webhook.is_active) throw webhookInactive()
         const since = utc('since', body.since)
         const wanted = body.until === undefined ? null : utc('until', body.until)
-        const chosen = await asked.plan(() => ({ id: jobId(newUlid()), time: new Date(now()).toISOString() }))
+        const chosen = await asked.plan(() => ({ id: parseJobId(newUlid()), time: new Date(now()).toISOString() }))
         const until = wanted === null || wanted > chosen.time ? chosen.time : wanted
         if (since >= until) throw invalid([{ path: 'since', message: `must be before ${wanted === until ? 'until' : 'now'}` }])
         const begun = await jobs.begin({
-          ...{ id: chosen.id, tenant: caller.tenant, webhook: id, keyId: webhook.keyId, actor: caller.actor, since, until },
-          deliveryStatus: body.status ?? null,
+          ...{ id: chosen.id, tenant: caller.tenant, webhook: id, key_id: webhook.key_id, actor: caller.actor, since, until },
+          delivery_status: body.status ?? null,
         })
         if (begun === null) throw new ApiError('replay_running', 'A replay of this webhook is running: wait for its end, or cancel it.')
         log.info({ job: begun.id, tenant: caller.tenant, webhook: id, since, until }, 'replay_job.begun')

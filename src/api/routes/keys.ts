@@ -8,7 +8,7 @@ import { answer, noContent, noStore } from '../answers.ts'
 import { caughtUp, changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
-import { keyId } from '../ids.ts'
+import { parseKeyId } from '../ids.ts'
 import { mayAudit, momentOf, stateAt } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
@@ -18,7 +18,7 @@ import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } 
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
 
 type Caller = Identity['caller']
-type ShownKey = Pick<KeyState, 'id' | 'key' | 'name' | 'description' | 'scopes' | 'createdAt' | 'updatedAt'>
+type ShownKey = Pick<KeyState, 'id' | 'key' | 'name' | 'description' | 'scopes' | 'created_at' | 'updated_at'>
 
 const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
 /** 12 of `[A-Z0-9]`: 62 bits. */
@@ -27,15 +27,15 @@ const newKeyValue = () => Array.from({ length: 12 }, () => letters[randomInt(let
 const holdsAll = (caller: Caller, scopes: readonly KeyScope[]) => scopes.every((scope) => caller.scopes.has(scope))
 
 /** A key's value is a credential: whoever lacks one of its scopes would gain it by reading it. */
-const view = (row: ShownKey, lastAccessedAt: string | null, caller: Caller) => ({
+const view = (row: ShownKey, last_accessed_at: string | null, caller: Caller) => ({
   id: row.id,
   key: holdsAll(caller, row.scopes) ? row.key : `${row.key.slice(0, 4)}********`,
   name: row.name,
   description: row.description,
   scopes: row.scopes,
-  last_accessed_at: lastAccessedAt,
-  created_at: row.createdAt,
-  updated_at: row.updatedAt,
+  last_accessed_at,
+  created_at: row.created_at,
+  updated_at: row.updated_at,
 })
 function mayGive(caller: Caller, scopes: readonly KeyScope[] | undefined): void {
   if (scopes !== undefined && !holdsAll(caller, scopes))
@@ -58,14 +58,14 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       query: atMomentQuery,
       answers: { 200: { description: 'The key, as it is or as it was.', schema: envelope(key), headers: ofState } },
       async handler({ params, query, caller }) {
-        const id = keyId(params.id)
+        const id = parseKeyId(params.id)
         if (query.as_of !== undefined || query.revision !== undefined) {
           const { state, revision } = stateAt(keyDecider, await deps.streams.read(keyStream(id)), caller, query)
           return answer(200, view(state, null, caller), { ...etag(revision), ...noStore })
         }
         const row = await findKey(deps, caller.tenant, id)
         if (row === null) throw notFound()
-        return answer(200, view(row, row.lastAccessedAt, caller), { ...etag(row.revision), ...noStore })
+        return answer(200, view(row, row.last_accessed_at, caller), { ...etag(row.revision), ...noStore })
       },
     }),
     route({
@@ -92,7 +92,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
           )
         }
         const { rows, total } = await listKeys(deps, { tenant: caller.tenant, limit, offset })
-        const shown = rows.map((row) => view(row, row.lastAccessedAt, caller))
+        const shown = rows.map((row) => view(row, row.last_accessed_at, caller))
         return answer(200, shown, noStore, { limit, offset, total })
       },
     }),
@@ -111,7 +111,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       async handler(asked) {
         const { caller, body } = asked
         mayGive(caller, body.scopes)
-        const chosen = await asked.plan(() => ({ id: keyId(deps.newUlid()), value: newKeyValue(), turnId: newTurnId() }))
+        const chosen = await asked.plan(() => ({ id: parseKeyId(deps.newUlid()), value: newKeyValue(), turnId: newTurnId() }))
         const { id, value, turnId } = chosen
         const { state, headers } = await change(
           keyDecider,
@@ -147,7 +147,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
         const { caller, body, params } = asked
         mayGive(caller, body.scopes)
         const { name, description, scopes } = body
-        const id = keyId(params.id)
+        const id = parseKeyId(params.id)
         const { state, headers } = await change(
           keyDecider,
           keyStream(id),
@@ -161,7 +161,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
           { readModel },
         )
         const used = await findKey(deps, caller.tenant, id)
-        return answer(200, view(state, used?.lastAccessedAt ?? null, caller), { ...headers, ...noStore })
+        return answer(200, view(state, used?.last_accessed_at ?? null, caller), { ...headers, ...noStore })
       },
     }),
     route({
@@ -178,7 +178,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       answers: { 204: { description: 'Deleted.', headers: ofDeletion } },
       async handler(asked) {
         const { webhooks = 'keep' } = asked.query
-        const stream = keyStream(keyId(asked.params.id))
+        const stream = keyStream(parseKeyId(asked.params.id))
         const { headers } = await change(keyDecider, stream, { type: 'DeleteKey', webhooks }, asked, { readModel })
         const { etag: _, ...rest } = headers
         return noContent(rest)
@@ -200,7 +200,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       answers: { 200: { description: 'The key with its new value.', schema: envelope(rotatedKey), headers: ofChange } },
       async handler(asked) {
         const { caller, body, params } = asked
-        const id = keyId(params.id)
+        const id = parseKeyId(params.id)
         const row = await findKey(deps, caller.tenant, id)
         if (row === null) throw notFound()
         // Whoever makes a value reads it.
@@ -214,7 +214,7 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
           asked,
           { readModel, turnId },
         )
-        const shown = { ...view(state, row.lastAccessedAt, caller), previous_key_until: state.previousUntil }
+        const shown = { ...view(state, row.last_accessed_at, caller), previous_key_until: state.previous_until }
         return answer(200, shown, { ...headers, ...noStore })
       },
     }),

@@ -3,7 +3,7 @@ import { step } from '../../lib/points.ts'
 import { sealMessage } from '../accepting.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import type { Detail } from '../errors.ts'
-import { messageId } from '../ids.ts'
+import { parseMessageId } from '../ids.ts'
 import { elementSpans, memberSpan } from '../json-span.ts'
 import { type Answer, type Route, route } from '../route.ts'
 import { envelope, listOf } from '../schemas/common.ts'
@@ -13,7 +13,7 @@ import { acceptedEvent, postEvent, postEvents } from '../schemas/event.ts'
 export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { bus, keyring, now, newUlid } = deps
   const tag = 'Events'
-  const idOf = (given: MessageId | undefined): MessageId => given ?? messageId(`evt_${newUlid()}`)
+  const idOf = (given: MessageId | undefined): MessageId => given ?? parseMessageId(`evt_${newUlid()}`)
 
   return [
     route({
@@ -36,8 +36,8 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
         const id = idOf(body.id)
         const record = {
           tenant,
-          acceptedAt: new Date(now()).toISOString(),
-          correlationId: requestId,
+          accepted_at: new Date(now()).toISOString(),
+          correlation_id: requestId,
           messages: [sealMessage(vault, tenant, id, body, payloadIn(rawBody))],
         }
         await step('message.produce', () => bus.produce(record))
@@ -69,7 +69,7 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
         const messages = body.events.map((event, i) =>
           sealMessage(vault, tenant, idOf(event.id), event, payloadIn(rawBody.subarray(spans[i]!.start, spans[i]!.end))),
         )
-        const record = { tenant, acceptedAt: new Date(now()).toISOString(), correlationId: requestId, messages }
+        const record = { tenant, accepted_at: new Date(now()).toISOString(), correlation_id: requestId, messages }
         await step('batch.produce', () => bus.produce(record))
         return accepted(`[${messages.map(({ id }) => written(id)).join(',')}]`)
       },

@@ -6,13 +6,13 @@ import { answer } from '../answers.ts'
 import { changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
-import { tenantId } from '../ids.ts'
+import { parseTenantId } from '../ids.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { ifMatch, ofChange, ofCreation, ofState } from '../schemas/headers.ts'
 import { changeTenant, createTenant, listTenantsQuery, tenant } from '../schemas/tenant.ts'
 
-const view = ({ id, name, limits, suspended, createdAt, updatedAt }: TenantState | TenantRow) => ({
+const view = ({ id, name, limits, suspended, created_at, updated_at }: TenantState | TenantRow) => ({
   id,
   name,
   limits: {
@@ -21,8 +21,8 @@ const view = ({ id, name, limits, suspended, createdAt, updatedAt }: TenantState
     requests_per_second: limits.requests_per_second ?? null,
   },
   is_suspended: suspended,
-  created_at: createdAt,
-  updated_at: updatedAt,
+  created_at,
+  updated_at,
 })
 
 /** An admin's command on a tenant: carried out in that tenant, under the admin's name. */
@@ -51,7 +51,7 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       scope,
       answers: { 200: { description: 'The tenant.', schema: envelope(tenant), headers: ofState } },
       async handler({ params }) {
-        const row = await findTenant(deps.pool, tenantId(params.id))
+        const row = await findTenant(deps.pool, parseTenantId(params.id))
         if (row === null) throw notFound()
         return answer(200, view(row), etag(row.revision))
       },
@@ -84,7 +84,7 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       body: createTenant,
       answers: { 201: { description: 'Created.', schema: envelope(tenant), headers: ofCreation } },
       async handler(asked) {
-        const { id, turnId } = await asked.plan(() => ({ id: tenantId(deps.newUlid()), turnId: newTurnId() }))
+        const { id, turnId } = await asked.plan(() => ({ id: parseTenantId(deps.newUlid()), turnId: newTurnId() }))
         const { name, limits } = asked.body
         const { state, headers } = await change(
           tenantDecider,
@@ -108,7 +108,7 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
       answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
-      handler: (asked) => turn(asked, tenantId(asked.params.id), { type: 'ChangeTenantSettings', limits: asked.body.limits ?? {} }),
+      handler: (asked) => turn(asked, parseTenantId(asked.params.id), { type: 'ChangeTenantSettings', limits: asked.body.limits ?? {} }),
     }),
     route({
       method: 'POST',
@@ -121,7 +121,7 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict', 'default_tenant'],
       answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
-      handler: (asked) => turn(asked, tenantId(asked.params.id), { type: 'SuspendTenant' }),
+      handler: (asked) => turn(asked, parseTenantId(asked.params.id), { type: 'SuspendTenant' }),
     }),
     route({
       method: 'POST',
@@ -134,7 +134,7 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
       answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
-      handler: (asked) => turn(asked, tenantId(asked.params.id), { type: 'ResumeTenant' }),
+      handler: (asked) => turn(asked, parseTenantId(asked.params.id), { type: 'ResumeTenant' }),
     }),
   ]
 }

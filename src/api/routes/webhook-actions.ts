@@ -6,7 +6,7 @@ import { answer, noStore } from '../answers.ts'
 import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound, webhookInactive } from '../errors.ts'
-import { messageId, webhookId } from '../ids.ts'
+import { parseMessageId, parseWebhookId } from '../ids.ts'
 import { type Route, route } from '../route.ts'
 import { envelope } from '../schemas/common.ts'
 import { acceptedEvent } from '../schemas/event.ts'
@@ -43,7 +43,7 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
       errors: ['precondition_failed', 'conflict'],
       answers: { 200: { description: 'Rotated. Only this answer holds the new secret.', schema: rotatedWebhook, headers: ofChange } },
       async handler(asked) {
-        const id = webhookId(asked.params.id)
+        const id = parseWebhookId(asked.params.id)
         const chosen = await asked.plan(() => ({ secret: newWebhookSecret(), turnId: newTurnId() }))
         const { secret = chosen.secret } = asked.body
         const { state, headers } = await change(
@@ -57,7 +57,7 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
         return {
           status: 200,
           headers: { ...headers, ...noStore },
-          body: { ...webhookView(state, row?.failingSince ?? null), secret: state.secret, previous_secret_until: state.previousUntil },
+          body: { ...webhookView(state, row?.failing_since ?? null), secret: state.secret, previous_secret_until: state.previous_until },
         }
       },
     }),
@@ -73,17 +73,17 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
       answers: { 202: { description: "Sent: its outcome stands in the webhook's deliveries.", schema: envelope(acceptedEvent) } },
       async handler(asked) {
         const { tenant } = asked.caller
-        const target = webhookId(asked.params.id)
+        const target = parseWebhookId(asked.params.id)
         const webhook = await findWebhook(deps, ownerOf(asked), target)
         if (webhook === null) throw notFound()
-        if (!webhook.isActive) throw webhookInactive()
-        const id = messageId(`evt_${newUlid()}`)
-        const acceptedAt = new Date(now()).toISOString()
+        if (!webhook.is_active) throw webhookInactive()
+        const id = parseMessageId(`evt_${newUlid()}`)
+        const accepted_at = new Date(now()).toISOString()
         const payload = Buffer.from(JSON.stringify({ webhook_id: target, message: 'This is a test.' }))
         const vault = await keyring.vault(tenant)
-        const content = { event: testEvent, event_time: acceptedAt, source: 'kolbak' }
+        const content = { event: testEvent, event_time: accepted_at, source: 'kolbak' }
         const messages = [sealMessage(vault, tenant, id, content, payload)]
-        await bus.produce({ tenant, acceptedAt, correlationId: asked.requestId, messages, target })
+        await bus.produce({ tenant, accepted_at, correlation_id: asked.requestId, messages, target })
         return answer(202, { id, message: 'Event accepted for processing.' })
       },
     }),

@@ -7,7 +7,7 @@ import { answer, noContent, noStore } from '../answers.ts'
 import { caughtUp, changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
-import { webhookId } from '../ids.ts'
+import { parseWebhookId } from '../ids.ts'
 import { mayAudit, momentOf, stateAt } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
@@ -43,7 +43,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       query: atMomentQuery,
       answers: { 200: { description: 'The webhook, as it is or as it was.', schema: webhook, headers: ofState } },
       async handler({ params, query, caller, limits }) {
-        const id = webhookId(params.id)
+        const id = parseWebhookId(params.id)
         if (query.as_of !== undefined || query.revision !== undefined) {
           const { state, revision } = stateAt(webhookDecider, await deps.streams.read(webhookStream(id)), caller, query)
           return { status: 200, headers: etag(revision), body: view(state, null) }
@@ -64,15 +64,15 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       query: listWebhooksQuery,
       answers: { 200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination), headers: ofPast } },
       async handler(asked) {
-        const { ids, events, is_active: isActive, key_id: wanted, as_of: asOf, limit = defaultLimit, offset = 0 } = asked.query
-        const { keyId = wanted, tenant } = ownerOf(asked)
-        if (wanted !== undefined && wanted !== keyId) return answer(200, [], {}, { limit, offset, total: 0 })
+        const { ids, events, is_active, key_id: wanted, as_of: asOf, limit = defaultLimit, offset = 0 } = asked.query
+        const { key_id = wanted, tenant } = ownerOf(asked)
+        if (wanted !== undefined && wanted !== key_id) return answer(200, [], {}, { limit, offset, total: 0 })
         const filter = {
           tenant,
-          ...(keyId === undefined ? {} : { keyId }),
+          ...(key_id === undefined ? {} : { key_id }),
           ...(ids === undefined ? {} : { ids }),
           ...(events === undefined ? {} : { events }),
-          ...(isActive === undefined ? {} : { isActive }),
+          ...(is_active === undefined ? {} : { is_active }),
           limit,
           offset,
         }
@@ -106,7 +106,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       answers: { 201: { description: 'Created. Only this answer holds the secret.', schema: createdWebhook, headers: ofCreation } },
       async handler(asked) {
         const { caller, body } = asked
-        const chosen = await asked.plan(() => ({ id: webhookId(deps.newUlid()), secret: newWebhookSecret(), turnId: newTurnId() }))
+        const chosen = await asked.plan(() => ({ id: parseWebhookId(deps.newUlid()), secret: newWebhookSecret(), turnId: newTurnId() }))
         const { id, turnId } = chosen
         await room(asked, id)
         const { state, headers } = await change(
@@ -116,7 +116,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
             type: 'CreateWebhook',
             id,
             tenant: caller.tenant,
-            key_id: caller.keyId,
+            key_id: caller.key_id,
             callback_url: body.callback_url,
             event: body.event,
             description: body.description?.toWellFormed() ?? null,
@@ -149,7 +149,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       answers: { 200: { description: 'The webhook as it is now.', schema: webhook, headers: ofChange } },
       async handler(asked) {
         const { body, params } = asked
-        const id = webhookId(params.id)
+        const id = parseWebhookId(params.id)
         const description = body.description === undefined ? {} : { description: body.description?.toWellFormed() ?? null }
         const { state, headers } = await change(
           webhookDecider,
@@ -159,7 +159,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
           { readModel },
         )
         const row = await findWebhook(deps, ownerOf(asked), id)
-        return { status: 200, headers, body: view(state, row?.failingSince ?? null) }
+        return { status: 200, headers, body: view(state, row?.failing_since ?? null) }
       },
     }),
     route({
@@ -174,7 +174,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       errors: ['precondition_failed', 'conflict'],
       answers: { 204: { description: 'Deleted.', headers: ofDeletion } },
       async handler(asked) {
-        const id = webhookId(asked.params.id)
+        const id = parseWebhookId(asked.params.id)
         const { headers } = await change(webhookDecider, webhookStream(id), { type: 'DeleteWebhook' }, asked, { readModel })
         const { etag: _, ...rest } = headers
         return noContent(rest)

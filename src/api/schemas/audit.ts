@@ -3,7 +3,7 @@ import { instant, timestamp, uuid } from './common.ts'
 import { shownActor } from './history.ts'
 import { type JsonSchema, named, object } from './json-schema.ts'
 
-const correlationId: JsonSchema = {
+const correlation_id: JsonSchema = {
   type: 'string',
   description: 'The `x-request-id` of the request that caused it, or what a process manager carried on.',
 }
@@ -17,7 +17,7 @@ export const auditedEvent = named(
     revision: { type: 'integer', minimum: 0 },
     type: { type: 'string', examples: ['WebhookChanged'] },
     actor: shownActor,
-    correlation_id: correlationId,
+    correlation_id,
     data: { type: 'object', description: 'What the event says. Secrets and key values show as `[sealed]`.' },
   }),
 )

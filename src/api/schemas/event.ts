@@ -11,7 +11,7 @@ export interface PostEvent {
   readonly payload: object
 }
 const payload: JsonSchema = { type: 'object', description: 'Passed on byte for byte: key order, `1.10` and 20-digit integers included.' }
-const eventTime = nullable({ ...instant, description: 'When it originally happened; passed on as sent.' })
+const event_time = nullable({ ...instant, description: 'When it originally happened; passed on as sent.' })
 const source: JsonSchema = { type: ['string', 'null'], maxLength: 255, examples: ['order-service'] }
 export const postEvent = named<PostEvent>(
   'PostEvent',
@@ -19,7 +19,7 @@ export const postEvent = named<PostEvent>(
     {
       id: { ...messageId, description: 'Posted again with the same content it is not delivered again; made when absent.' },
       event: eventName,
-      event_time: eventTime,
+      event_time,
       source,
       payload,
     },

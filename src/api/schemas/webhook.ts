@@ -4,7 +4,7 @@ import { asOf } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 import { overlap, type Rotation } from './rotation.ts'
 
-const callbackUrl: JsonSchema = {
+const callback_url: JsonSchema = {
   type: 'string',
   minLength: 1,
   maxLength: 2048,
@@ -26,7 +26,7 @@ const secret: JsonSchema = {
   'x-rule': 'whsec_ and the base64 of 24-64 bytes',
   examples: ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='],
 }
-const retryDelays: JsonSchema = {
+const retry_delays: JsonSchema = {
   type: ['array', 'null'],
   maxItems: 20,
   items: { type: 'number', exclusiveMinimum: 0, maximum: 604_800 },
@@ -42,10 +42,10 @@ export interface CreateWebhook {
   readonly secret?: string
   readonly retry_delays?: number[] | null
 }
-const isActive: JsonSchema = { type: 'boolean', default: true }
+const is_active: JsonSchema = { type: 'boolean', default: true }
 export const createWebhook = named<CreateWebhook>(
   'CreateWebhook',
-  object({ callback_url: callbackUrl, event: pattern, description, is_active: isActive, secret, retry_delays: retryDelays }, [
+  object({ callback_url, event: pattern, description, is_active, secret, retry_delays }, [
     'description',
     'is_active',
     'secret',
@@ -62,7 +62,7 @@ export interface ChangeWebhook {
 }
 export const changeWebhook = named<ChangeWebhook>(
   'ChangeWebhook',
-  object({ callback_url: callbackUrl, event: pattern, description, is_active: { type: 'boolean' }, retry_delays: retryDelays }, [
+  object({ callback_url, event: pattern, description, is_active: { type: 'boolean' }, retry_delays }, [
     'callback_url',
     'event',
     'description',
@@ -73,12 +73,12 @@ export const changeWebhook = named<ChangeWebhook>(
 
 const shown: Readonly<Record<string, JsonSchema>> = {
   id: ulid,
-  callback_url: callbackUrl,
+  callback_url,
   event: pattern,
   description,
   is_active: { type: 'boolean' },
   key_id: nullable({ ...ulid, description: 'The key that created it; null when a client did.' }),
-  retry_delays: retryDelays,
+  retry_delays,
   deactivation_reason: { enum: ['requested', 'gone', 'failing', 'key_deleted', null], description: 'Null while it is active.' },
   failing_since: nullable({ ...timestamp, description: 'Of the first failure since the last success; null when there is none.' }),
   created_at: timestamp,
