@@ -54,8 +54,7 @@ const seed = Number(process.env.KOLBAK_TEST_SEED ?? Date.now() % 1_000_000)
 /** Routes that take more of their callers than a credential. */
 const takesInput = ({ body, query, path }: Route) => body !== undefined || query !== undefined || path.includes(':')
 
-describe('bad input', function () {
-  this.timeout(300_000)
+describe('bad input', () => {
   let api: TestApi
   let owner: TestClient
   let http: Pool

@@ -212,7 +212,7 @@ describe('HTTP', () => {
       )
       const drip = setInterval(() => socket.write(' '), 50)
       try {
-        await waitFor(() => closed, { ms: 5_000 })
+        await waitFor(() => closed, { within: 10_000 })
       } finally {
         clearInterval(drip)
         socket.destroy()

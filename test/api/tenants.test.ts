@@ -98,7 +98,7 @@ describe('/v1/tenants', () => {
         async () =>
           (await api.call('POST', '/v1/webhooks', { as: client, body: { callback_url: 'https://127.0.0.1/x', event: 'a' } })).status ===
           409,
-        { ms: 1_500 },
+        { within: 3_000 },
       )
     })
     it('412 when If-Match names another revision', async () => {
@@ -130,7 +130,7 @@ describe('/v1/tenants', () => {
             const answer = await api.call(method, path, as)
             return answer.status === 403 ? answer : undefined
           },
-          { ms: 1_500 },
+          { within: 3_000 },
         )
         expect(refused.get('error.code')).to.equal('tenant_suspended')
       }
@@ -141,7 +141,7 @@ describe('/v1/tenants', () => {
 
       const resumed = await api.call('POST', `/v1/tenants/${client.tenant}/resume`, { as: operator })
       expect([resumed.status, resumed.get('data.is_suspended')]).to.deep.equal([200, 'false'])
-      for (const [method, path, as] of asked) await waitFor(async () => (await api.call(method, path, as)).status < 300, { ms: 1_500 })
+      for (const [method, path, as] of asked) await waitFor(async () => (await api.call(method, path, as)).status < 300, { within: 3_000 })
     })
     it('200 a second time, without another event', async () => {
       const id = await newTenant()

@@ -86,8 +86,7 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
 
 describeWithJava('a Cassandra of its own under the delivery log', () => {
   let cassandra: Cassandra
-  before(async function () {
-    this.timeout(120_000)
+  before(async () => {
     cassandra = await startCassandra({ withPasswords: true, withTls: true })
   })
   after(() => cassandra?.stop())
@@ -120,8 +119,7 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
 
   // By default `test/faults/engines.test.ts` alone kills one, under the whole service.
   const itInFull = (title: string, test: Mocha.AsyncFunc) => void (isFull && it(title, test))
-  itInFull('may be killed under writes: nothing that resolved is lost, and it goes on by itself', async function () {
-    this.timeout(180_000)
+  itInFull('may be killed under writes: nothing that resolved is lost, and it goes on by itself', async () => {
     const { log, history } = await openCassandraLog({ cassandra, readTimeoutMs: 2_000 })
     const stored: Fact[] = []
     const failures: unknown[] = []
@@ -139,7 +137,7 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
                 throw error
               },
             ),
-          { ms: 60_000, what: 'a batch to be stored' },
+          { what: 'a batch to be stored' },
         )
         stored.push(...facts)
       }
@@ -150,7 +148,7 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
     await waitFor(() => failures.length > 0)
     const before = stored.length
     await cassandra.restart()
-    await waitFor(() => stored.length > before + 1_000, { ms: 60_000, what: 'writes to go on' })
+    await waitFor(() => stored.length > before + 1_000, { what: 'writes to go on' })
     stopped = true
     await writers
     expect(failures.every((error) => codeOf(error) === 'delivery_log_unavailable')).to.equal(true)

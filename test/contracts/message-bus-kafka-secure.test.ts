@@ -10,8 +10,7 @@ import { collect, message, record } from './message-bus.contract.ts'
 
 describeWithKafka('message bus on Kafka, over TLS and with a login', () => {
   let server: KafkaServer
-  before(async function () {
-    this.timeout(120_000)
+  before(async () => {
     server = await startSecureKafka()
   })
   after(() => server?.stop())
@@ -56,13 +55,11 @@ describeWithKafka('message bus on Kafka, over TLS and with a login', () => {
     }
   })
 
-  it('says that the certificate is not trusted', async function () {
-    this.timeout(30_000)
+  it('says that the certificate is not trusted', async () => {
     expect(codeOf(await failure({ ssl: true }))).to.equal('kafka_certificate_refused')
   })
 
-  it('says that nobody answers as it should when TLS is forgotten', async function () {
-    this.timeout(60_000)
+  it('says that nobody answers as it should when TLS is forgotten', async () => {
     expect(codeOf(await failure({ ssl: undefined }))).to.equal('kafka_unreachable')
   })
 })

@@ -264,7 +264,7 @@ describe('the dispatcher', () => {
     receiver.answer('/slow', (_request, response) => setTimeout(() => response.end(), 30))
     const webhooks = await Promise.all(Array.from({ length: 60 }, () => subscribe('/slow')))
     bus.put(await record({ id: 'fan' }))
-    await waitFor(() => receiver.received('/slow').length >= webhooks.length, { ms: 15_000 })
+    await waitFor(() => receiver.received('/slow').length >= webhooks.length)
     await done(1n)
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
     expect(receiver.received('/slow')).to.have.length(60)
@@ -275,7 +275,7 @@ describe('the dispatcher', () => {
       bus.put({ ...many[0]!, messages: many.flatMap((one) => one.messages) })
     }
     await start()
-    await waitFor(async () => (await saved.startAt(0)) === 30n, { ms: 20_000 })
+    await waitFor(async () => (await saved.startAt(0)) === 30n)
     expect((await world.db.pool.query('select from message_index')).rowCount).to.equal(6_000)
   })
   it('sets a message aside that the database refuses, and routes the others of its group', async () => {

@@ -12,8 +12,7 @@ const everybodys: ReplayingDeps['leases'] = {
   take: async (name): Promise<Lease> => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
 }
 
-describe('replay jobs', function () {
-  this.timeout(30_000)
+describe('replay jobs', () => {
   let api: TestApi
   let admin: TestClient
   beforeEach(async () => {

@@ -9,8 +9,7 @@ import { withService } from '../support/with-service.ts'
 
 const kolbak = join(import.meta.dirname, '../../src/cli/kolbak.ts')
 
-describe('the command line', function () {
-  this.timeout(60_000)
+describe('the command line', () => {
   const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.2' })
   const environment = () => ({ KOLBAK_URL: service.url, KOLBAK_CLIENT_ID: admin.id, KOLBAK_CLIENT_SECRET: admin.secret })
   const run = (...args: string[]) => runProgram('cli/kolbak.ts', args, environment())

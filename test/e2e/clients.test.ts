@@ -5,8 +5,7 @@ import { admin } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 
-describe('clients that nobody wrote for Kolbak', function () {
-  this.timeout(60_000)
+describe('clients that nobody wrote for Kolbak', () => {
   const { service, receiver } = withService()
 
   for (const [way, authentication] of [

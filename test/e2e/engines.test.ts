@@ -6,8 +6,7 @@ import { type Receiver, startReceiver } from '../support/receiver.ts'
 import { clientOf, endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], function () {
-  this.timeout(120_000)
+describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () => {
   let dataDir: string
   let db: TestDatabase
   let receiver: Receiver
@@ -33,15 +32,15 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], funct
     await store.kill()
     const { child, facts, exited } = spawnService(dataDir, { ...engines, ...variables() })
     try {
-      const { url } = await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.listening'), { ms: 20_000 })
-      await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable' && fact.engine === 'eventstoredb'), { ms: 30_000 })
+      const { url } = await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.listening'))
+      await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable' && fact.engine === 'eventstoredb'))
       expect((await fetch(`${url}/health/live`)).status).to.equal(200)
       expect((await fetch(`${url}/health/ready`)).status).to.equal(503)
       const refused = await fetch(`${url}/v1/events`, { method: 'POST', body: '{}' })
       expect(refused.status).to.equal(503)
       expect(await refused.json()).to.have.nested.property('error.code', 'not_ready')
       await store.restart()
-      await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.ready'), { ms: 30_000 })
+      await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.ready'))
       await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200)
       await clientOf(String(url))
     } finally {
@@ -51,7 +50,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], funct
   })
   it('that never come do not keep a process from being stopped', async () => {
     const { child, facts, exited } = spawnService(dataDir, { ...variables(), EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
-    await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable'), { ms: 30_000 })
+    await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable'))
     child.kill('SIGTERM')
     expect(await exited).to.equal(0)
   })

@@ -23,8 +23,7 @@ import { waitFor } from '../support/wait-for.ts'
 const ports: Record<Engine, string> = { eventstoredb: 'event_store', kafka: 'message_bus', cassandra: 'delivery_log' }
 
 for (const [engine, port] of Object.entries(ports) as [Engine, string][])
-  describeOn(`kolbak move ${port}`, [engine], function () {
-    this.timeout(180_000)
+  describeOn(`kolbak move ${port}`, [engine], () => {
     let dataDir: string
     let db: TestDatabase
     let receiver: Receiver
@@ -54,7 +53,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       })
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
     const settled = (api: Client, id: string, status: string) =>
-      waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/events/${id}/deliveries`))[0]?.status === status, { ms: 20_000 })
+      waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/events/${id}/deliveries`))[0]?.status === status)
     /** What the API says of all that there is. */
     const everything = async (api: Client, webhooks: readonly WebhookAnswer[]) => {
       const paths = [
@@ -93,7 +92,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       for (let i = 0; i < 20; i++) await api.post('/v1/events', { id: `evt_${i}`, event: 'order.created', payload: { i } })
       await api.post('/v1/events', { id: 'evt_late', event: 'order.late', payload: { total: 1 } })
       // All of them: what is pending now will not be when it is compared.
-      await waitFor(async () => (await allDeliveries(api, webhooks[0]!.id, 'success')).length === 21, { ms: 20_000 })
+      await waitFor(async () => (await allDeliveries(api, webhooks[0]!.id, 'success')).length === 21)
       await waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/webhooks/${webhooks[1]?.id}/deliveries`))[0]?.status === 'retrying')
       await waitFor(async () => (await api.get<WebhookAnswer>(`/v1/webhooks/${webhooks[1]?.id}`)).failing_since !== null)
       const before = await everything(api, webhooks)
@@ -120,7 +119,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
 
       // What was owed is still owed, and what was delivered can be sent again.
       receiver.answer('/down', (_request, response) => response.end())
-      await waitFor(() => receiver.received('/down').some((request) => Number(request.headers['kolbak-attempt']) > 1), { ms: 30_000 })
+      await waitFor(() => receiver.received('/down').some((request) => Number(request.headers['kolbak-attempt']) > 1))
       const [delivered] = await page<DeliveryAnswer>(api, '/v1/events/evt_3/deliveries')
       const earlier = receiver.received('/up').length
       await api.post(`/v1/deliveries/${delivered?.id}/replay`, {})

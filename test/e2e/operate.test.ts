@@ -12,8 +12,7 @@ import { startReceiver } from '../support/receiver.ts'
 import { type Client, clientOf, endService, givenKeys, type RunningService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-describe('operating beside a running service', function () {
-  this.timeout(60_000)
+describe('operating beside a running service', () => {
   let db: TestDatabase
   let dataDir: string
   let service: RunningService
@@ -76,7 +75,7 @@ describe('operating beside a running service', function () {
   it('has a read model built anew, while the API answers from it', async () => {
     const before = await api.get<{ pagination: { total: number } }>('/v1/keys')
     await answer('rebuild', 'tenants')
-    await waitFor(() => service.facts.some((fact) => fact.msg === 'projection.switched' && fact.projection === 'tenants'), { ms: 20_000 })
+    await waitFor(() => service.facts.some((fact) => fact.msg === 'projection.switched' && fact.projection === 'tenants'))
     expect((await api.get<{ pagination: { total: number } }>('/v1/keys')).pagination.total).to.equal(before.pagination.total)
   })
   it('has the history of deliveries built anew, while the API answers from it and sends', async () => {

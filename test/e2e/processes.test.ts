@@ -8,8 +8,7 @@ import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
 import { type Client, clientOf, endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-describe('several processes under a supervisor', function () {
-  this.timeout(120_000)
+describe('several processes under a supervisor', () => {
   let dataDir: string
   let receiver: Receiver
   let service: RunningService | undefined
@@ -34,7 +33,7 @@ describe('several processes under a supervisor', function () {
   const post = (api: Client, url: string, from = 0) => load(url, `Bearer ${api.token}`, { perSecond: 100, from })
   const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
   const haveArrived = (loads: readonly Load[]) =>
-    waitFor(() => loads.every(({ accepted }) => receiver.hasAll('/hook', accepted)), { ms: 30_000, what: 'all to arrive' })
+    waitFor(() => loads.every(({ accepted }) => receiver.hasAll('/hook', accepted)), { what: 'all to arrive' })
   const postgresRuns = () =>
     stat(join(dataDir, 'postgres', 'postmaster.pid')).then(
       () => true,
@@ -84,7 +83,7 @@ describe('several processes under a supervisor', function () {
     await waitFor(() => loads[0]!.accepted.length > 50)
     const [victim] = workersOf(first)
     process.kill(victim!, 'SIGKILL')
-    await waitFor(() => workersOf(first).length === 3, { ms: 30_000, what: 'another worker' })
+    await waitFor(() => workersOf(first).length === 3, { what: 'another worker' })
     expect(said(first, 'worker.died')).to.have.length(1)
     expect(said(first, 'worker.died')[0]).to.include({ worker: victim, signal: 'SIGKILL' })
     const before = loads[0]!.accepted.length

@@ -15,9 +15,7 @@ const root = join(import.meta.dirname, '../..')
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
 const block = (marker: string): string => new RegExp(`<!-- ${marker} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\\n\`\`\``).exec(readme)?.[1] ?? ''
 
-describe('the README', function () {
-  this.timeout(60_000)
-
+describe('the README', () => {
   describe('walks through the API with curl', () => {
     let dataDir: string
     let service: RunningService

@@ -7,9 +7,7 @@ import { expect } from 'chai'
 
 const root = join(import.meta.dirname, '../..')
 
-describe('speed', function () {
-  this.timeout(120_000)
-
+describe('speed', () => {
   // Beside other tests on a busy machine no time means anything: the floor has the same neighbours, and the bound is generous.
   it('is no worse a share of the floor, in the same run, than it may be while other tests run; nothing is lost', async () => {
     const args = [join(root, 'bench/run.ts'), '--scenarios', 'single', '--seconds', '3']

@@ -24,8 +24,7 @@ const failedStart = async (dataDir: string, variables: Record<string, string>) =
 }
 const own = { KOLBAK_ADMIN_CLIENT_ID: '', KOLBAK_ADMIN_CLIENT_SECRET: '' }
 
-describe('starting', function () {
-  this.timeout(60_000)
+describe('starting', () => {
   let dataDir: string
   let service: RunningService | undefined
   const start = async (variables: Record<string, string> = {}) => {

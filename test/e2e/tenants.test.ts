@@ -7,8 +7,7 @@ interface Issued {
   data: { client_id: string; client_secret: string }
 }
 
-describe('tenants, end to end', function () {
-  this.timeout(60_000)
+describe('tenants, end to end', () => {
   const processes = cluster()
   const { start } = processes
   /** A tenant of its own, with a client. */

@@ -4,8 +4,7 @@ import { load } from '../support/load.ts'
 import { clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-describe('two processes of every role', function () {
-  this.timeout(120_000)
+describe('two processes of every role', () => {
   const processes = cluster({
     KOLBAK_LEASE_MS: '3000',
     KOLBAK_CLAIM_MS: '5000',
@@ -23,20 +22,20 @@ describe('two processes of every role', function () {
     const api = await waitFor(() => clientOf(one!.url))
     await subscribe(api, '/many')
     const loads = [one, two].map((service, i) => load(service!.url, `Bearer ${api.token}`, { perSecond: 40, from: i * 100_000 }))
-    await waitFor(() => loads.every((l) => l.accepted.length > 80), { ms: 40_000 })
+    await waitFor(() => loads.every((l) => l.accepted.length > 80))
     const posted = () => loads.flatMap((l) => l.accepted)
     const early = posted()
-    await waitFor(() => processes.receiver.hasAll('/many', early), { ms: 40_000, what: 'the first to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/many', early), { what: 'the first to arrive' })
     expect(ids('/many')).to.have.length(new Set(ids('/many')).size)
     // One of each role: those who are left have all to do.
     await Promise.all(['projector', 'dispatcher', 'api'].map((role) => of(role)[1]!.kill('SIGKILL')))
     const before = loads[0]!.accepted.length
-    await waitFor(() => loads[0]!.accepted.length > before + 80, { ms: 40_000 })
+    await waitFor(() => loads[0]!.accepted.length > before + 80)
     await Promise.all(loads.map((l) => l.stop()))
-    await waitFor(() => processes.receiver.hasAll('/many', posted()), { ms: 60_000, what: 'all to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/many', posted()), { what: 'all to arrive' })
     const last = loads[0]!.accepted.at(-1)
     const isDone = async () =>
       (await api.get<{ data: { status: string }[] }>(`/v1/events/${last}/deliveries`)).data[0]?.status === 'success'
-    await waitFor(isDone, { ms: 40_000, what: 'the history to go on' })
+    await waitFor(isDone, { what: 'the history to go on' })
   })
 })

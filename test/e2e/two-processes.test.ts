@@ -4,8 +4,7 @@ import { load } from '../support/load.ts'
 import { clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-describe('two processes on one database', function () {
-  this.timeout(120_000)
+describe('two processes on one database', () => {
   const processes = cluster({
     KOLBAK_LEASE_MS: '1000',
     KOLBAK_CLAIM_MS: '3000',
@@ -29,7 +28,7 @@ describe('two processes on one database', function () {
     await waitFor(() => loads.every((l) => l.accepted.length > 120))
     await Promise.all(loads.map((l) => l.stop()))
     const accepted = loads.flatMap((l) => l.accepted)
-    await waitFor(() => processes.receiver.hasAll('/shared', accepted), { ms: 20_000, what: 'all to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/shared', accepted), { what: 'all to arrive' })
     expect(ids('/shared')).to.have.length(new Set(ids('/shared')).size)
     for (const { url } of [one, two]) {
       const metrics = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })
@@ -47,10 +46,10 @@ describe('two processes on one database', function () {
     ]
     await waitFor(() => loads.every((l) => l.accepted.length > 60))
     await two.kill('SIGKILL')
-    await waitFor(() => loads[0]!.accepted.length > 240, { ms: 20_000 })
+    await waitFor(() => loads[0]!.accepted.length > 240)
     await Promise.all(loads.map((l) => l.stop()))
     const accepted = loads.flatMap((l) => l.accepted)
-    await waitFor(() => processes.receiver.hasAll('/left', accepted), { ms: 30_000, what: 'all to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/left', accepted), { what: 'all to arrive' })
   })
   it('leave to others what a frozen one held, and do no harm when it wakes', async () => {
     const [one, two] = await Promise.all([start(), start()])
@@ -60,17 +59,17 @@ describe('two processes on one database', function () {
     const posting = load(one.url, `Bearer ${api.token}`, { perSecond: 80 })
     await waitFor(() => posting.accepted.length > 80)
     two.child.kill('SIGSTOP')
-    await waitFor(() => posting.accepted.length > 400, { ms: 20_000 })
+    await waitFor(() => posting.accepted.length > 400)
     two.child.kill('SIGCONT')
     await posting.stop()
-    await waitFor(() => processes.receiver.hasAll('/frozen', posting.accepted), { ms: 30_000, what: 'all to arrive' })
+    await waitFor(() => processes.receiver.hasAll('/frozen', posting.accepted), { what: 'all to arrive' })
     await waitFor(
       async () => {
         for (const status of ['pending', 'retrying', 'failed', 'discarded'])
           if ((await api.get<{ data: unknown[] }>(`/v1/webhooks/${webhook.id}/deliveries?status=${status}`)).data.length > 0) return false
         return true
       },
-      { ms: 30_000, what: 'the history to say success of all' },
+      { what: 'the history to say success of all' },
     )
     // What was under way when it froze may have come twice, and no more than that.
     expect(ids('/frozen').length - new Set(ids('/frozen')).size).to.be.lessThan(20)

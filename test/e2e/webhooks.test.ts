@@ -16,8 +16,7 @@ function verifies(secret: string, { raw, headers }: Received): boolean {
 }
 const signatures = ({ headers }: Received) => String(headers['webhook-signature']).split(' ').length
 
-describe('what consumers do with their webhooks, end to end', function () {
-  this.timeout(60_000)
+describe('what consumers do with their webhooks, end to end', () => {
   const { service, receiver } = withService()
   let api: Client
   let paths = 0

@@ -16,8 +16,7 @@ const ofOneEngine = /^(eventstoredb|cassandra)\./
 const onPostgres = points.filter((point) => !ofOneEngine.test(point))
 
 function suite(title: string, start: () => Promise<Processes>, passed: readonly Point[], sampled = passed.length * 2) {
-  describe(title, function () {
-    this.timeout(300_000)
+  describe(title, () => {
     const random = seeded(seed)
     let processes: Processes
     let receiver: Receiver
@@ -35,7 +34,7 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
       const load = await traffic(processes.urls, receiver, ++round, random)
       const facts = () => processes.all.flatMap((process) => process.facts)
       const missing = () => passed.filter((point) => !facts().some((fact) => fact.msg === 'point.passed' && fact.point === point))
-      await waitFor(() => missing().length === 0, { ms: 60_000 }).catch(() => expect(missing(), 'points not passed').to.deep.equal([]))
+      await waitFor(() => missing().length === 0).catch(() => expect(missing(), 'points not passed').to.deep.equal([]))
       await load.stop()
       const { accepted, requests, duplicates } = await agreement(processes.urls[0]!, load)
       console.log(`      ${accepted} accepted, ${requests} requests`)

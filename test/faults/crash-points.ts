@@ -24,7 +24,7 @@ export async function crash(
   const load = await traffic(processes.urls, receiver, round, random)
   const grown = async (by: number) => {
     const from = load.accepted().length
-    await waitFor(() => load.accepted().length > from + by, { ms: 60_000, what: 'events to be accepted' })
+    await waitFor(() => load.accepted().length > from + by, { what: 'events to be accepted' })
   }
   try {
     await grown(30)
@@ -36,7 +36,7 @@ export async function crash(
     ])
     for (const process of processes.all) process.signal(isAtStart ? 'SIGKILL' : 'SIGUSR2')
     const kills = isAtStart ? processes.all.length : 0
-    await waitFor(() => processes.deaths > before + kills, { ms: 60_000, what: `a death ${at.moment} ${at.point}` })
+    await waitFor(() => processes.deaths > before + kills, { what: `a death ${at.moment} ${at.point}` })
     await processes.ready()
     await grown(30)
   } finally {

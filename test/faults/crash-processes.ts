@@ -140,7 +140,7 @@ function supervise(roles: string, url: string, start: () => Child, onFailure: (w
     },
     signal: (signal) => now.child.kill(signal),
     async ready() {
-      await waitFor(() => now.facts.some(({ msg }) => msg === 'kolbak.ready'), { ms: 60_000, what: `${roles} to be ready` })
+      await waitFor(() => now.facts.some(({ msg }) => msg === 'kolbak.ready'), { what: `${roles} to be ready` })
     },
     async stop() {
       stopped = true

@@ -20,8 +20,7 @@ interface Post {
   readonly batch?: number
 }
 
-describe('a good endpoint beside bad ones', function () {
-  this.timeout(180_000)
+describe('a good endpoint beside bad ones', () => {
   const { service, receiver } = withService({}, { each: true })
   let refused: number
   let good: Client

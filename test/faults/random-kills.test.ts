@@ -13,8 +13,7 @@ const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher
 const frozenMs = { min: 2_500, max: 8_000 }
 
 function suite() {
-  describe(`two processes of each role, killed and frozen at random (seed ${seed})`, function () {
-    this.timeout(300_000)
+  describe(`two processes of each role, killed and frozen at random (seed ${seed})`, () => {
     let processes: Processes
     let receiver: Receiver
     beforeEach(async () => {

@@ -35,8 +35,7 @@ const cases: readonly Case[] = [
 ]
 
 for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
-  describeOn(`Postgres ${title}`, engines, function () {
-    this.timeout(180_000)
+  describeOn(`Postgres ${title}`, engines, () => {
     let dataDir: string
     let database: Lost
     let receiver: Receiver
@@ -84,7 +83,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
           expect(Object.fromEntries(found)).to.deep.include(expected)
           return true
         },
-        { ms: 20_000, what: JSON.stringify(expected) },
+        { what: JSON.stringify(expected) },
       )
     const replay = async (webhook: WebhookAnswer, event: string) => {
       const delivery = (await deliveriesOf(webhook)).find(({ event_id }) => event_id === event)
@@ -171,7 +170,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       receiver.answer('/down', 200)
       receiver.answer('/hangs', 200)
       await start()
-      await waitFor(async () => (await deliveriesOf(hangs)).every(({ status }) => status === 'success'), { ms: 20_000 })
+      await waitFor(async () => (await deliveriesOf(hangs)).every(({ status }) => status === 'success'))
       await become(down, { a0: 'success 1.4', a1: 'success 1.4', b0: 'success 1.3', b1: 'success 1.3', b2: 'success 1.3' })
       expect({ history: await history(), rejections: await rejections() }).to.deep.equal(told)
 

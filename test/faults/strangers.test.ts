@@ -8,8 +8,7 @@ interface Refused {
   error: { code: string; details?: { path: string }[] }
 }
 
-describe('strangers before a running service', function () {
-  this.timeout(60_000)
+describe('strangers before a running service', () => {
   const { service, receiver } = withService()
   let api: Client
   let secret: string

@@ -95,7 +95,7 @@ describe('builds of a projection whose rows stand elsewhere', () => {
     }
     expect(applied.map(([id]) => id)).to.deep.equal(ids)
     expect([...copies.get(3)!]).to.deep.equal(ids)
-    await waitFor(() => copies.size === 1, { ms: 20_000 })
+    await waitFor(() => copies.size === 1)
   })
 
   it('go live where the live one stands, however far ahead they are, and have all that was appended by then', async () => {

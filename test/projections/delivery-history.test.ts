@@ -20,8 +20,7 @@ import { waitFor } from '../support/wait-for.ts'
 const tenant = ulid() as TenantId
 const families = ['routing', 'attempts'] as const
 
-describe('the history of deliveries, built anew', function () {
-  this.timeout(120_000)
+describe('the history of deliveries, built anew', () => {
   let db: TestDatabase
   let store: PostgresEventStore
   let deliveryLog: PostgresDeliveryLog
@@ -42,10 +41,10 @@ describe('the history of deliveries, built anew', function () {
   const live = async () => (await listBuilds(db.pool, 'deliveries')).find(({ is_live }) => is_live)
   const reached = async () => {
     const head = await store.head(families)
-    await waitFor(async () => ((await live())?.checkpoint ?? '') >= (head ?? ''), { ms: 60_000, what: 'the live build' })
+    await waitFor(async () => ((await live())?.checkpoint ?? '') >= (head ?? ''), { what: 'the live build' })
   }
   const switched = async (build: number) => {
-    await waitFor(async () => (await live())?.build === build, { ms: 60_000, what: `build ${build}` })
+    await waitFor(async () => (await live())?.build === build, { what: `build ${build}` })
     await waitFor(async () => (await listBuilds(db.pool, 'deliveries')).length === 1, { what: 'the end of the build before' })
   }
   const rowsOf = async (text: string) => (await db.pool.query<Record<string, unknown>>(text)).rows

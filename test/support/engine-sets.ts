@@ -86,7 +86,6 @@ export async function endEngines(): Promise<void> {
 export function withDurableCassandra(): () => Promise<Cassandra> {
   let own: Promise<Cassandra> | undefined
   before(async function () {
-    this.timeout(240_000)
     await needsJava(this)
     own = startCassandra()
     cassandra = () => own!
@@ -104,7 +103,6 @@ export function withDurableCassandra(): () => Promise<Cassandra> {
 export function describeOn(title: string, engines: readonly Engine[], define: (this: Mocha.Suite) => void, register = describe): void {
   register(`${title} (on ${engines.join(', ')})`, function () {
     before(async function () {
-      this.timeout(240_000) // jars are fetched the first time
       if (engines.some((engine) => engine !== 'eventstoredb')) await needsJava(this)
       await useEngines(engines)
     })

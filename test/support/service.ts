@@ -98,7 +98,7 @@ export async function startService(dataDir: string, variables: Record<string, st
       if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${errors.join('\n')}`)
       return facts.find((fact) => fact.msg === 'kolbak.ready')
     },
-    { ms: 60_000, what: 'the service to be ready' },
+    { what: 'the service to be ready' },
   ).catch((error: unknown) => {
     child.kill('SIGKILL')
     throw error

@@ -17,19 +17,17 @@ export async function survives(
   const api = await clientOf(service.url)
   await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
   const posting = load(service.url, `Bearer ${api.token}`, { perSecond })
-  await waitFor(() => posting.accepted.length > perSecond, { ms: 30_000 })
+  await waitFor(() => posting.accepted.length > perSecond)
   await fault(posting)
   const before = posting.accepted.length
-  await waitFor(() => posting.accepted.length > before + perSecond, { ms: 60_000, what: 'events to be accepted again' }).catch(
-    (error: unknown) => {
-      const last = service.facts.slice(-20).map((fact) => JSON.stringify(fact))
-      throw new Error(`answers ${JSON.stringify([...posting.answers])}; the service said last:\n${last.join('\n')}`, { cause: error })
-    },
-  )
+  await waitFor(() => posting.accepted.length > before + perSecond, { what: 'events to be accepted again' }).catch((error: unknown) => {
+    const last = service.facts.slice(-20).map((fact) => JSON.stringify(fact))
+    throw new Error(`answers ${JSON.stringify([...posting.answers])}; the service said last:\n${last.join('\n')}`, { cause: error })
+  })
   await posting.stop()
   const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
-  await waitFor(() => receiver.hasAll('/hook', posting.accepted), { ms: 60_000, what: 'all accepted events to arrive' })
-  await waitFor(async () => (await fetch(`${service.url}/health/ready`)).status === 200, { ms: 30_000, what: 'the service to be ready' })
+  await waitFor(() => receiver.hasAll('/hook', posting.accepted), { what: 'all accepted events to arrive' })
+  await waitFor(async () => (await fetch(`${service.url}/health/ready`)).status === 200, { what: 'the service to be ready' })
   // What came while the engine was away is unknown to its producer, or refused: never anything else.
   expect([...posting.answers.keys()].filter((answer) => answer !== 202 && answer !== 503 && answer !== 'none')).to.deep.equal([])
   expect(service.child.exitCode).to.equal(null)

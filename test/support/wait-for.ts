@@ -1,21 +1,37 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { giveUpAfterMs, startStopwatch } from './patience.ts'
 
-/** Waits until the probe answers something truthy, and answers that; its own failures count as "not yet". */
-export async function waitFor<T>(probe: () => T | Promise<T>, options: { ms?: number; what?: string } = {}): Promise<NonNullable<T>> {
-  const { ms = 10_000, what = 'the condition' } = options
-  const begun = performance.now()
-  let last: unknown
-  for (;;) {
-    try {
-      const value = await probe()
-      if (value) return value
-      last = undefined
-    } catch (error) {
-      last = error
+export interface WaitOptions {
+  /** What is waited for, as the error names it. */
+  readonly what?: string
+  /** Asserts speed: the most milliseconds of machine time that it may take. Without it the wait is generous. */
+  readonly within?: number
+}
+
+/** Waits until the probe returns something truthy, and returns that. An error of the probe counts as "not yet". */
+export async function waitFor<T>(
+  probe: () => T | Promise<T>,
+  { what = 'the condition', within }: WaitOptions = {},
+): Promise<NonNullable<T>> {
+  const startedAt = performance.now()
+  const stopwatch = startStopwatch()
+  let lastError: unknown
+  try {
+    for (;;) {
+      try {
+        const value = await probe()
+        if (value) return value
+        lastError = undefined
+      } catch (error) {
+        lastError = error
+      }
+      const waitedMs = performance.now() - startedAt
+      if (within === undefined ? waitedMs > giveUpAfterMs : stopwatch.elapsed() > within)
+        throw new Error(`waited ${Math.round(waitedMs)} ms in vain for ${what}`, { cause: lastError })
+      // A tenth of the time waited so far, because a probe may be expensive and many probes delay what is waited for.
+      await sleep(Math.min(Math.max(10, waitedMs / 10), 250))
     }
-    const waited = performance.now() - begun
-    if (waited > ms) throw new Error(`waited ${ms} ms in vain for ${what}`, { cause: last })
-    // A tenth of what was waited: a look may be dear, and many of them hold up what is waited for.
-    await sleep(Math.min(Math.max(10, waited / 10), 250))
+  } finally {
+    stopwatch.stop()
   }
 }

@@ -28,7 +28,6 @@ export function describeWithKafka(name: string, suite: (kafka: () => KafkaServer
   describe(name, () => {
     let server: KafkaServer
     before(async function () {
-      this.timeout(180_000) // the first time its jars are fetched
       await needsJava(this)
       server = await startKafka()
     })

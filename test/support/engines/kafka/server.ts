@@ -64,7 +64,7 @@ export async function startKafkaServer(options: { secure?: boolean } = {}): Prom
       stream.on('data', (chunk: Buffer) => {
         output = (output + chunk).slice(-outputKept)
       })
-    await waitFor(() => ended(broker) || answers(brokers), { ms: 90_000, what: 'Kafka to serve' }).catch((error: unknown) => {
+    await waitFor(() => ended(broker) || answers(brokers), { what: 'Kafka to serve' }).catch((error: unknown) => {
       throw new Error(`Kafka did not start: ${output}`, { cause: error })
     })
     if (ended(broker)) throw new Error(`Kafka ended while it started: ${output}`)

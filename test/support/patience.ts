@@ -1,0 +1,46 @@
+/*
+ * All limits of time in the tests are of two kinds.
+ * 1. A limit at which a test gives up. It is generous, because a test that passes never waits for it.
+ * 2. A limit that asserts speed. It is measured in machine time, which runs slower on a busy machine than the clock does.
+ */
+
+/** How long a test waits for a condition before it fails. The longest wait of an idle machine takes about 20 s. */
+export const giveUpAfterMs = 180_000
+
+/** How often the stopwatch ticks, in milliseconds. */
+const tickMs = 10
+/** Machine time never runs slower than this fraction of the clock, so that a blocked process cannot pass as a busy machine. */
+const slowestRate = 1 / 20
+
+export interface Stopwatch {
+  /** Milliseconds of machine time since the start. */
+  elapsed(): number
+  stop(): void
+}
+/**
+ * Measures machine time: it counts timer ticks of 10 ms. A machine with more work than processors delivers them late, and by
+ * about as much as it slows everything else down. On an idle machine the result is the time of the clock.
+ */
+export function startStopwatch(): Stopwatch {
+  const startedAt = performance.now()
+  let ticks = 0
+  const timer = setInterval(() => {
+    ticks++
+  }, tickMs)
+  timer.unref()
+  return {
+    elapsed: () => Math.max(Math.min(ticks * tickMs, performance.now() - startedAt), (performance.now() - startedAt) * slowestRate),
+    stop: () => clearInterval(timer),
+  }
+}
+
+/** Returns how many milliseconds of machine time a piece of work takes. */
+export async function machineTimeOf(work: () => unknown): Promise<number> {
+  const stopwatch = startStopwatch()
+  try {
+    await work()
+    return stopwatch.elapsed()
+  } finally {
+    stopwatch.stop()
+  }
+}
