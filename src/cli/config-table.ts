@@ -1,6 +1,6 @@
 import { variables } from '../config/config.ts'
 
-/** The table of the README, from the variables themselves. */
+/** Returns the table of docs/configuration.md, generated from the variables. */
 export const configTable = (): string =>
   [
     '| variable | meaning | default |',

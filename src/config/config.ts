@@ -209,7 +209,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   }
   for (const name of Object.keys(env))
     if (name.startsWith('KOLBAK_') && !(name in variables) && !ofTheCommandLine.has(name))
-      fault(name, 'is not a variable that Kolbak knows: see the table in the README')
+      fault(name, 'is not a variable that Kolbak knows: see docs/configuration.md')
   const config = Object.freeze(read) as Config
   if (details.length === 0) {
     if (config.DATABASE_URL !== undefined) {
