@@ -6,17 +6,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ulid } from 'ulid'
-import { eventStoreDb } from '../src/adapters/eventstoredb/event-store.ts'
-import { postgresDeliveryLog } from '../src/adapters/postgres/delivery-log.ts'
+import { createEventStoreDbStore } from '../src/adapters/eventstoredb/event-store.ts'
+import { createPostgresDeliveryLog } from '../src/adapters/postgres/delivery-log.ts'
 import { startEmbeddedPostgres } from '../src/adapters/postgres/embedded.ts'
-import { postgresEventStore } from '../src/adapters/postgres/event-store.ts'
-import { postgresMessageBus } from '../src/adapters/postgres/message-bus.ts'
+import { createPostgresEventStore } from '../src/adapters/postgres/event-store.ts'
+import { createPostgresMessageBus } from '../src/adapters/postgres/message-bus.ts'
 import { migrate } from '../src/adapters/postgres/migrate.ts'
 import { createPool } from '../src/adapters/postgres/pool.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../src/events/ids.ts'
 import type { MessageRecord } from '../src/events/message-record.ts'
 import { attemptsStream } from '../src/events/streams.ts'
-import { leaseKeeper } from '../src/lib/leases.ts'
+import { createLeaseKeeper } from '../src/lib/leases.ts'
 import { silentLog } from '../src/lib/log.ts'
 import type { DeliveryHistory, Fact } from '../src/ports/delivery-log.ts'
 import type { EventStore } from '../src/ports/event-store.ts'
@@ -114,15 +114,15 @@ try {
   await migrate(postgres.url)
   const pool = createPool({ url: postgres.url, name: 'bench', max: 10, log: silentLog })
   const readers = createPool({ url: postgres.url, name: 'bench readers', max: 6, log: silentLog, plansOnce: true })
-  const store = postgresEventStore({ pool, log: silentLog, identity: 'bench', dayStreamMaxAgeSeconds: retentionSeconds })
+  const store = createPostgresEventStore({ pool, log: silentLog, identity: 'bench', dayStreamMaxAgeSeconds: retentionSeconds })
   await events('Postgres', store)
   await store.close()
-  const leases = leaseKeeper({ pool, owner: 'bench', leaseMs: 10_000, onError: console.error })
-  const bus = await postgresMessageBus({ pool, identity: 'bench', partitions: 4, leases, consumers: () => 1, log: silentLog })
+  const leases = createLeaseKeeper({ pool, owner: 'bench', leaseMs: 10_000, onError: console.error })
+  const bus = await createPostgresMessageBus({ pool, identity: 'bench', partitions: 4, leases, consumers: () => 1, log: silentLog })
   await messages('Postgres', bus)
   await bus.close()
   await leases.close()
-  const log = await postgresDeliveryLog({ pool, readers, identity: 'bench', payloadsIn: 'bus', log: silentLog })
+  const log = await createPostgresDeliveryLog({ pool, readers, identity: 'bench', payloadsIn: 'bus', log: silentLog })
   await log.makeGeneration(1)
   await history('Postgres', log.generation(1))
   await log.close()
@@ -134,7 +134,7 @@ try {
 
 const given = process.env.EVENTSTOREDB_URL
 const double = given === undefined ? await startEventStoreDb() : null
-const store = await eventStoreDb({ url: given ?? double?.url ?? '', dayStreamMaxAgeSeconds: retentionSeconds, log: silentLog })
+const store = await createEventStoreDbStore({ url: given ?? double?.url ?? '', dayStreamMaxAgeSeconds: retentionSeconds, log: silentLog })
 await events(given === undefined ? 'EventStoreDB (double)' : 'EventStoreDB', store)
 await store.close()
 await double?.stop()

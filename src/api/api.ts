@@ -6,14 +6,14 @@ import { credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { docs } from './docs.ts'
 import { ApiError, errorEnvelope, notFound, problemOf } from './errors.ts'
-import { failedCredentials } from './failed-credentials.ts'
-import { type FrontDoor, frontDoor } from './front-door.ts'
+import { createFailedCredentials } from './failed-credentials.ts'
+import { createFrontDoor, type FrontDoor } from './front-door.ts'
 import { pipeline, requestIdOf, type Serve, send } from './pipeline.ts'
-import { rateLimits } from './rate-limits.ts'
+import { createRateLimits } from './rate-limits.ts'
 import type { Route } from './route.ts'
 import { routeTable } from './route-table.ts'
 import { operationTag } from './routes/operation.ts'
-import { tokens } from './tokens.ts'
+import { createTokens } from './tokens.ts'
 
 export interface Api extends Pick<FrontDoor, 'listen' | 'close'> {
   readonly routes: readonly Route[]
@@ -25,11 +25,11 @@ export interface Api extends Pick<FrontDoor, 'listen' | 'close'> {
  */
 export function createApi(
   deps: ApiDependencies,
-  { door = frontDoor(deps.settings.slowRequestMs), operationOnly = false }: { door?: FrontDoor; operationOnly?: boolean } = {},
+  { door = createFrontDoor(deps.settings.slowRequestMs), operationOnly = false }: { door?: FrontDoor; operationOnly?: boolean } = {},
 ): Api {
   const { settings, now } = deps
-  const issued = tokens({ secret: settings.jwtSecret, ttlSeconds: settings.tokenTtlSeconds, now })
-  const failed = failedCredentials(settings.failedCredentialsPerMinute ?? failedCredentialsPerMinute)
+  const issued = createTokens({ secret: settings.jwtSecret, ttlSeconds: settings.tokenTtlSeconds, now })
+  const failed = createFailedCredentials(settings.failedCredentialsPerMinute ?? failedCredentialsPerMinute)
   const known = credentials(deps, issued, failed)
   const ulid = monotonicFactory()
   const all = routeTable({ ...deps, newUlid: () => ulid(now()) }, { credentials: known, tokens: issued, failed })
@@ -38,7 +38,7 @@ export function createApi(
   const serve = pipeline({
     ...deps,
     credentials: known,
-    rateLimits: rateLimits({ ...settings, processes: deps.processes }),
+    rateLimits: createRateLimits({ ...settings, processes: deps.processes }),
     addressOf: (req) => asOf(app, req).ip ?? '',
   })
   door.open(shortcut(deps, routes, serve, application(app, deps, routes, serve)))

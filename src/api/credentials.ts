@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Scope } from '../events/tenant.ts'
-import { groupCommit } from '../lib/group-commit.ts'
+import { createGroupCommit } from '../lib/group-commit.ts'
 import { sameSecret } from '../lib/same-secret.ts'
 import { findKeyByValue, type KeyCredential } from '../projections/api-keys.ts'
 import { type ClientOfTenant, findClients } from '../projections/clients.ts'
@@ -52,7 +52,7 @@ export function credentials(
   const time = () => new Date(now()).toISOString()
 
   // With many clients, their renewals go together.
-  const asked = groupCommit({ write: (ids: readonly ClientOfTenant['id'][]) => findClients(pool, ids), lingerMs: renewalsMs })
+  const asked = createGroupCommit({ write: (ids: readonly ClientOfTenant['id'][]) => findClients(pool, ids), lingerMs: renewalsMs })
   const clients = recent(async (id: ClientOfTenant['id'], isRenewal): Promise<ClientCopy | null> => {
     const client = await asked.add(id, { patient: isRenewal })
     return client === null ? null : { client, identities: new Map() }

@@ -15,7 +15,7 @@ type Shown = Pick<
   Pick<ListedDelivery, 'request'>
 
 /** Deliveries as answers show them, with their attempts. */
-export function deliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
+export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
   const { deliveryLog, keyring, settings, log } = deps
   const expiresAt = (accepted_at: string) => new Date(Date.parse(accepted_at) + settings.retentionDays * 86_400_000).toISOString()
 

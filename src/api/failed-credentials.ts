@@ -19,7 +19,7 @@ function sourceOf(address: string): string {
   return parsed instanceof ipaddr.IPv6 ? parsed.toByteArray().slice(0, 8).join('.') : parsed.toString()
 }
 
-export function failedCredentials(perMinute: number): FailedCredentials {
+export function createFailedCredentials(perMinute: number): FailedCredentials {
   const limiter = new RateLimiterMemory({ points: perMinute, duration: windowSeconds })
   return {
     async guard(address) {

@@ -25,7 +25,7 @@ const lingerMs = 1_000
  * @param slowRequestMs for the whole of a request to arrive
  * @param onError told of what fails while it listens, such as a connection that could not be accepted
  */
-export function frontDoor(slowRequestMs = 30_000, onError: (error: Error) => void = () => {}): FrontDoor {
+export function createFrontDoor(slowRequestMs = 30_000, onError: (error: Error) => void = () => {}): FrontDoor {
   let listener: RequestListener = starting
   const server = serverFor((req, res) => listener(req, res), slowRequestMs)
   return {

@@ -48,7 +48,7 @@ const lifeMs = 86_400_000
 const claimMs = 10_000
 
 /** @param now milliseconds; skew between processes does no harm, for the same reason */
-export function idempotencyKeys(options: { pool: Pool; now(): number }): IdempotencyKeys {
+export function createIdempotencyKeys(options: { pool: Pool; now(): number }): IdempotencyKeys {
   const { pool, now } = options
   const sql = sqlOn(pool)
   const at = (ms: number) => new Date(ms).toISOString()

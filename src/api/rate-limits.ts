@@ -37,7 +37,7 @@ function shareOf(perSecond: number, processes: number): Share {
     : { points: 1, windowSeconds: 1 / share, perSecond: share }
 }
 
-export function rateLimits(options: {
+export function createRateLimits(options: {
   /** Of tenants that have no limit of their own. */
   eventsPerSecond: number
   requestsPerSecond: number

@@ -2,7 +2,7 @@ import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { FailedCredentials } from './failed-credentials.ts'
 import { idempotent } from './idempotency.ts'
-import { idempotencyKeys } from './idempotency-keys.ts'
+import { createIdempotencyKeys } from './idempotency-keys.ts'
 import { openApi } from './openapi.ts'
 import type { Route } from './route.ts'
 import { auditRoutes } from './routes/audit.ts'
@@ -46,6 +46,6 @@ export function routeTable(
       return document
     }),
   ]
-  const once = idempotent({ ...deps, keys: idempotencyKeys(deps) })
+  const once = idempotent({ ...deps, keys: createIdempotencyKeys(deps) })
   return table.map((route) => (route.idempotent ? once(route) : route))
 }

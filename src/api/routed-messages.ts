@@ -21,7 +21,7 @@ export const deliveryKeyOf = ({ tenant, message, place, accepted_at }: RoutedMes
 export type DeliveryCounts = { readonly total: number } & Readonly<Record<DeliveryStatus, number>>
 
 /** Messages of the index, and what became of them. */
-export function routedMessages({ messages, deliveryLog, settings }: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'settings'>) {
+export function createRoutedMessages({ messages, deliveryLog, settings }: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'settings'>) {
   const states = async (keys: readonly DeliveryKey[]) => {
     const found: Awaited<ReturnType<typeof deliveryLog.states>> = []
     for (let start = 0; start < keys.length; start += statesPerQuery)

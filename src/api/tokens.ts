@@ -32,7 +32,7 @@ export const parseScopes = (text: string): { scopes: Scope[]; unknown: string[] 
 const isClientId = (text: unknown): text is ClientId => typeof text === 'string' && /^[A-Za-z0-9_.-]{1,255}$/.test(text)
 
 /** HS256 alone; the signature check of a token (61 µs, measured) is remembered, its life is looked at each time. */
-export function tokens(options: { secret: Buffer; ttlSeconds: number; now: () => number }): Tokens {
+export function createTokens(options: { secret: Buffer; ttlSeconds: number; now: () => number }): Tokens {
   const { secret, ttlSeconds, now } = options
   /** Names the secret without saying anything of it, for the day when two are valid. */
   const keyid = createHmac('sha256', secret).update('kolbak/kid').digest('hex').slice(0, 8)

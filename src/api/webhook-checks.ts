@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { longestChain } from '../events/retry-chain.ts'
 import { checkCallbackUrl } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
-import { nameResolver } from '../lib/resolve.ts'
+import { createNameResolver } from '../lib/resolve.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Detail } from './errors.ts'
 
-const resolve = nameResolver()
+const resolve = createNameResolver()
 const resolveMs = 3_000
 
 /** A name whose servers are slow counts as one that does not resolve: each request is checked again anyway. */
@@ -25,7 +25,7 @@ async function resolveInTime(host: string): Promise<string[]> {
 }
 
 /** What no schema can say of a webhook: whether its URL may be called, and whether its retries end before payloads expire. */
-export function webhookChecks({ addressPolicy, settings }: Pick<ApiDependencies, 'addressPolicy' | 'settings'>) {
+export function createWebhookChecks({ addressPolicy, settings }: Pick<ApiDependencies, 'addressPolicy' | 'settings'>) {
   const retentionSeconds = settings.retentionDays * 86_400
   return async (body: Readonly<Record<string, unknown>>, faulty: ReadonlySet<string>): Promise<Detail[]> => {
     const details: Detail[] = []

@@ -13,7 +13,7 @@ export interface CommandStreams {
   /** Appends decided events after `past`. Throws what `EventStore.append` throws. */
   append(
     stream: StreamName,
-    decided: readonly Decided[],
+    decided: readonly DecidedEvent[],
     expected: ExpectedRevision,
     past: PastEvents,
     by: Omit<Metadata, 'schema' | 'prev'>,
@@ -28,7 +28,7 @@ export interface PastEvents {
   readonly hash: string | null
 }
 /** An event as a decider gives it; id, time, sealing and chain are added here. */
-export interface Decided {
+export interface DecidedEvent {
   readonly id: EventId
   readonly type: string
   readonly data: object
@@ -42,7 +42,7 @@ export const hashOf = (stored: Pick<NewEvent, 'type' | 'data' | 'metadata'>): st
     .update(JSON.stringify([stored.type, stored.data, stored.metadata]))
     .digest('hex')
 
-export function commandStreams(store: EventStore, keyring: Keyring): CommandStreams {
+export function createCommandStreams(store: EventStore, keyring: Keyring): CommandStreams {
   return {
     async read(stream) {
       const stored = await store.read(stream)

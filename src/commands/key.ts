@@ -23,11 +23,11 @@ export type KeyCommand =
   | { type: 'ChangeKey'; name?: string; description?: string | null; scopes?: readonly KeyScope[] }
   | { type: 'RotateKey'; key: string; previous_until: string | null }
   | { type: 'DeleteKey'; webhooks: 'keep' | 'deactivate' }
-type Decided = { [T in keyof KeyEvents]: { type: T; data: KeyEvents[T] } }[keyof KeyEvents]
+type DecidedEvent = { [T in keyof KeyEvents]: { type: T; data: KeyEvents[T] } }[keyof KeyEvents]
 
 const sameScopes = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((scope) => b.includes(scope))
 
-function decide(command: KeyCommand, state: KeyState | null): Decided[] {
+function decide(command: KeyCommand, state: KeyState | null): DecidedEvent[] {
   if (command.type === 'CreateKey') {
     const { type, scopes, ...data } = command
     return [{ type: 'KeyCreated', data: { ...data, scopes: [...scopes] } }]
@@ -71,7 +71,7 @@ function evolve(state: KeyState | null, recorded: RecordedEvent): KeyState | nul
   }
 }
 
-export const keyDecider: Decider<KeyState, KeyCommand, Decided> = {
+export const keyDecider: Decider<KeyState, KeyCommand, DecidedEvent> = {
   initial: null,
   decide,
   evolve,

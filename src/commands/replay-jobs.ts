@@ -75,7 +75,7 @@ export interface ReplayJobs {
 const columns = `id, tenant, webhook, key_id, actor, since, until, delivery_status, status, reason, replayed,
   skipped, created_at, updated_at, finished_at`
 
-export function replayJobs(pool: Pool): ReplayJobs {
+export function createReplayJobs(pool: Pool): ReplayJobs {
   const sql = sqlOn(pool)
   return {
     async begin({ id, tenant, webhook, key_id, actor, since, until, delivery_status }) {

@@ -34,7 +34,7 @@ export type TenantCommand =
   | { type: 'IssueClient'; client_id: ClientId; name: string; scopes: readonly Scope[]; secret_hmac: string }
   | { type: 'RotateClientSecret'; client_id: ClientId; secret_hmac: string; previous_until: string | null }
   | { type: 'RevokeClient'; client_id: ClientId }
-type Decided = { [T in keyof TenantEvents]: { type: T; data: TenantEvents[T] } }[keyof TenantEvents]
+type DecidedEvent = { [T in keyof TenantEvents]: { type: T; data: TenantEvents[T] } }[keyof TenantEvents]
 
 const liveClient = (state: TenantState, id: ClientId): ClientState => {
   const client = state.clients.get(id)
@@ -49,11 +49,11 @@ const isLastAdmin = (state: TenantState, { id, scopes }: ClientState): boolean =
   scopes.includes('admin') &&
   ![...state.clients.values()].some((other) => other.id !== id && !other.revoked && other.scopes.includes('admin'))
 
-function decide(command: TenantCommand, state: TenantState | null): Decided[] {
+function decide(command: TenantCommand, state: TenantState | null): DecidedEvent[] {
   if (command.type === 'RegisterTenant') {
     const { id, name } = command
     const limits = changedLimits({}, command.limits ?? {})
-    const registered: Decided = { type: 'TenantRegistered', data: { id, name } }
+    const registered: DecidedEvent = { type: 'TenantRegistered', data: { id, name } }
     return Object.keys(limits).length === 0 ? [registered] : [registered, { type: 'TenantSettingsChanged', data: { id, limits } }]
   }
   if (state === null) throw new KolbakError('not_found', 'There is no such tenant.')
@@ -146,7 +146,7 @@ function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState
   }
 }
 
-export const tenantDecider: Decider<TenantState, TenantCommand, Decided> = {
+export const tenantDecider: Decider<TenantState, TenantCommand, DecidedEvent> = {
   initial: null,
   decide,
   evolve,

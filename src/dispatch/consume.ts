@@ -2,11 +2,11 @@ import type { Pool } from 'pg'
 import { decodeRecord, type MessageRecord, placeOf } from '../events/message-record.ts'
 import type { Log } from '../lib/log.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
-import { wake } from '../lib/wake.ts'
+import { createWake } from '../lib/wake.ts'
 import type { BusRecord, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
 import { describe } from '../projections/apply-batch.ts'
 import type { DispatchMetrics } from './metrics.ts'
-import { type Offsets, type OffsetTracker, offsetTracker } from './offsets.ts'
+import { createOffsetTracker, type Offsets, type OffsetTracker } from './offsets.ts'
 import type { Router } from './route.ts'
 
 export interface ConsumeDeps {
@@ -39,7 +39,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
   }
   const partitions = new Map<number, Held>()
   const starts = new Map<number, bigint>()
-  const room = wake()
+  const room = createWake()
   let inHand = 0
   let bytesInHand = 0
   // A record holds up to a thousand messages: how many is learnt from what came last.
@@ -116,7 +116,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
   }
   const own = async (partition: OwnedPartition): Promise<void> => {
     const start = starts.get(partition.partition) ?? 0n
-    const held: Held = { tracker: offsetTracker(start), saved: start, underWay: 0, hasLost: false }
+    const held: Held = { tracker: createOffsetTracker(start), saved: start, underWay: 0, hasLost: false }
     partitions.set(partition.partition, held)
     log.debug({ partition: partition.partition, offset: String(start) }, 'partition.taken')
     // Where a message was lost the partition is let go of: it is given again, and begins at what is saved.

@@ -18,7 +18,7 @@ import type { Schedule } from './schedule.ts'
 import type { Answer, Sender } from './send.ts'
 import { signatureHeaders } from './sign.ts'
 import type { Slots } from './slots.ts'
-import type { Target, WebhookCopy } from './webhook-cache.ts'
+import type { Target, WebhookCache } from './webhook-cache.ts'
 
 /** Where a delivery in hand comes from. */
 export interface Origin {
@@ -39,7 +39,7 @@ export type Delivered = 'done' | 'lost'
 export interface DeliverDeps {
   readonly store: EventStore
   readonly keyring: Keyring
-  readonly copy: WebhookCopy
+  readonly copy: WebhookCache
   readonly slots: Slots
   readonly schedule: Schedule
   readonly sender: Sender
@@ -60,7 +60,7 @@ interface Made {
 }
 
 /** Takes one delivery as far as it goes now: attempted and appended, or parked. Resolves only when that is durable. */
-export function deliverer(deps: DeliverDeps) {
+export function createDeliverer(deps: DeliverDeps) {
   const { store, keyring, copy, slots, schedule, sender, retryDelays, metrics, log, now, random } = deps
 
   const aside = async (owed: Owed, origin: Origin): Promise<Delivered> => {
@@ -214,4 +214,4 @@ export function deliverer(deps: DeliverDeps) {
     }
   }
 }
-export type Deliver = ReturnType<typeof deliverer>
+export type Deliver = ReturnType<typeof createDeliverer>

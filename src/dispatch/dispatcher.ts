@@ -11,16 +11,16 @@ import type { LiveDeliveryLog } from '../projections/live-history.ts'
 import type { MessageIndex } from '../projections/message-index.ts'
 import { changedSince, webhooks } from '../projections/webhooks.ts'
 import { consume } from './consume.ts'
-import { deliverer } from './deliver.ts'
+import { createDeliverer } from './deliver.ts'
 import { due } from './due.ts'
-import { gate } from './gate.ts'
-import { dispatchMetrics } from './metrics.ts'
+import { createDispatchMetrics } from './metrics.ts'
 import type { Offsets } from './offsets.ts'
-import { router } from './route.ts'
-import { schedule } from './schedule.ts'
-import { sender } from './send.ts'
-import { slots } from './slots.ts'
-import { webhookCopy } from './webhook-cache.ts'
+import { createRouter } from './route.ts'
+import { createRoutingGate } from './routing-gate.ts'
+import { createSchedule } from './schedule.ts'
+import { createSender } from './send.ts'
+import { createSlots } from './slots.ts'
+import { createWebhookCache } from './webhook-cache.ts'
 
 export interface DispatcherDeps {
   readonly bus: MessageBus
@@ -57,16 +57,16 @@ export interface Dispatcher {
 /** Starts the whole way of a message after its 202. */
 export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const { bus, store, deliveryLog, index, offsets, pool, keyring, log } = deps
-  const copy = webhookCopy({ changes: (cursor) => changedSince(pool, cursor), keyring, log })
-  const rows = schedule({ pool, owner: deps.processId, claimMs: deps.claimMs })
-  const free = slots({
+  const copy = createWebhookCache({ changes: (cursor) => changedSince(pool, cursor), keyring, log })
+  const rows = createSchedule({ pool, owner: deps.processId, claimMs: deps.claimMs })
+  const free = createSlots({
     total: deps.maxInFlight,
     perWebhook: deps.maxInFlightPerWebhook,
     perQuickWebhook: deps.maxInFlightPerQuickWebhook,
     dispatchers: () => deps.live.count('dispatcher'),
   })
-  const metrics = dispatchMetrics(deps.registry, free)
-  const send = sender({
+  const metrics = createDispatchMetrics(deps.registry, free)
+  const send = createSender({
     policy: deps.policy,
     connectTimeoutMs: deps.connectTimeoutMs,
     requestTimeoutMs: deps.requestTimeoutMs,
@@ -74,7 +74,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     userAgent: deps.userAgent,
   })
   const now = Date.now
-  const deliver = deliverer({
+  const deliver = createDeliverer({
     store,
     keyring,
     copy,
@@ -87,7 +87,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     now,
     random: Math.random,
   })
-  const routing = gate({
+  const routing = createRoutingGate({
     head: () => store.head(webhooks.families),
     async reached() {
       await copy.refresh()
@@ -95,7 +95,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     },
     log,
   })
-  const messages = router({ gate: routing, copy, index, deliveryLog, schedule: rows, store, deliver, metrics, log, now })
+  const messages = createRouter({ gate: routing, copy, index, deliveryLog, schedule: rows, store, deliver, metrics, log, now })
   const stopping = new AbortController()
   const running = Promise.all([
     consume({ bus, offsets, router: messages, pool, metrics, log }, stopping.signal),

@@ -9,12 +9,12 @@ import type { Deliver } from './deliver.ts'
 import type { Owed } from './owed.ts'
 import type { Claimed, Schedule } from './schedule.ts'
 import type { Slots } from './slots.ts'
-import type { WebhookCopy } from './webhook-cache.ts'
+import type { WebhookCache } from './webhook-cache.ts'
 
 export interface DueDeps {
   readonly schedule: Schedule
   readonly deliveryLog: Pick<PayloadArchive, 'payloads'> & Pick<DeliveryReads, 'states'>
-  readonly copy: WebhookCopy
+  readonly copy: WebhookCache
   readonly slots: Slots
   readonly deliver: Deliver
   readonly log: Log

@@ -7,7 +7,7 @@ import { deactivateGone } from './gone.ts'
  * The process manager of endpoints that fail: one reader of the attempts for all that follows from them, since each reader
  * more is paid for by every attempt. Successes are passed over without a commit.
  */
-export const endpointManager = (deps: FailingDeps): Projection => ({
+export const createEndpointManager = (deps: FailingDeps): Projection => ({
   name: 'endpoint_manager',
   version: 1,
   families: ['attempts'],

@@ -42,7 +42,7 @@ export const webhooksOfKey =
  * cause the same event (its id follows from the deletion's), whichever comes first, so a webhook that somebody activates
  * again stays active.
  */
-export function keyDeletedManager(deps: KeyDeletedDeps): Projection {
+export function createKeyDeletedManager(deps: KeyDeletedDeps): Projection {
   const { streams, webhooksOf } = deps
 
   /** The event by which the key was deleted, if its webhooks are to be deactivated. */

@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Slots } from './slots.ts'
 
 /** What the dispatcher counts. */
-export function dispatchMetrics(registry: Registry, slots: Pick<Slots, 'inFlight' | 'waiting'>) {
+export function createDispatchMetrics(registry: Registry, slots: Pick<Slots, 'inFlight' | 'waiting'>) {
   const registers = [registry]
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
@@ -38,4 +38,4 @@ export function dispatchMetrics(registry: Registry, slots: Pick<Slots, 'inFlight
     unreadable: new Counter({ name: 'kolbak_records_unreadable_total', help: 'Records of the bus that were set aside.', registers }),
   }
 }
-export type DispatchMetrics = ReturnType<typeof dispatchMetrics>
+export type DispatchMetrics = ReturnType<typeof createDispatchMetrics>

@@ -11,7 +11,7 @@ export interface Offsets {
   saved(): Promise<Map<number, bigint>>
 }
 
-export function offsets(pool: Pool, bus: string): Offsets {
+export function createOffsets(pool: Pool, bus: string): Offsets {
   return {
     async startAt(partition) {
       const { rows } = await pool.query<{ next_offset: bigint }>('select next_offset from bus_offsets where bus = $1 and partition = $2', [
@@ -52,7 +52,7 @@ export interface OffsetTracker {
   readonly pending: number
 }
 
-export function offsetTracker(start: bigint): OffsetTracker {
+export function createOffsetTracker(start: bigint): OffsetTracker {
   interface Entry {
     readonly offset: bigint
     left: number

@@ -10,7 +10,7 @@ export interface PatternIndex<T> {
   match(name: string): T[]
 }
 
-export function patternIndex<T>(): PatternIndex<T> {
+export function createPatternIndex<T>(): PatternIndex<T> {
   const values = new Map<string, Set<T>>()
   return {
     add(pattern, value) {

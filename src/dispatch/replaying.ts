@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import { Counter, type Registry } from 'prom-client'
 import { replay } from '../commands/replay.ts'
-import { type ActiveJob, type ReplayPage, replayJobs } from '../commands/replay-jobs.ts'
+import { type ActiveJob, createReplayJobs, type ReplayPage } from '../commands/replay-jobs.ts'
 import type { DeliveryStatus } from '../events/delivery.ts'
 import type { WebhookId } from '../events/ids.ts'
 import { mapBounded } from '../lib/bounded.ts'
@@ -54,7 +54,7 @@ const newestFirst = (a: Delivery, b: Delivery): number => {
  */
 export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
   const { store, deliveryLog, pool, waiter, leases, registry, log, now } = deps
-  const jobs = replayJobs(pool)
+  const jobs = createReplayJobs(pool)
   const counter = new Counter({
     name: 'kolbak_deliveries_replayed_total',
     help: 'Deliveries that replay jobs have begun anew.',

@@ -5,7 +5,7 @@ import type { Metadata } from '../events/envelope.ts'
 import type { EventId, Place, WebhookId } from '../events/ids.ts'
 import type { Message, MessageRecord } from '../events/message-record.ts'
 import { routingStream } from '../events/streams.ts'
-import { type GroupCommit, groupCommit, isDataError } from '../lib/group-commit.ts'
+import { createGroupCommit, type GroupCommit, isDataError } from '../lib/group-commit.ts'
 import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
 import { untilDone } from '../lib/retry.ts'
@@ -13,11 +13,11 @@ import type { DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage, MessageIndex } from '../projections/message-index.ts'
 import type { Deliver } from './deliver.ts'
-import type { Gate } from './gate.ts'
 import type { DispatchMetrics } from './metrics.ts'
 import { firstOwed } from './owed.ts'
+import type { RoutingGate } from './routing-gate.ts'
 import type { Schedule } from './schedule.ts'
-import type { WebhookCopy } from './webhook-cache.ts'
+import type { WebhookCache } from './webhook-cache.ts'
 
 /** A message as it came from the bus. */
 export interface Incoming {
@@ -38,8 +38,8 @@ export interface Router {
   route(incoming: Incoming): Promise<void>
 }
 export interface RouteDeps {
-  readonly gate: Gate
-  readonly copy: WebhookCopy
+  readonly gate: RoutingGate
+  readonly copy: WebhookCache
   readonly index: MessageIndex
   readonly deliveryLog: Pick<PayloadArchive, 'archive'> & Pick<DeliveryReads, 'states'>
   readonly schedule: Schedule
@@ -53,7 +53,7 @@ export interface RouteDeps {
 const schema = 1
 
 /** Step 3 of a message's way: matches, archives, writes the message index, and starts the deliveries. */
-export function router(deps: RouteDeps): Router {
+export function createRouter(deps: RouteDeps): Router {
   const { gate, copy, index, deliveryLog, schedule, store, deliver, metrics, log, now } = deps
 
   const rowOf = ({ record, message, place }: Incoming, webhooks: WebhookId[]): IndexedMessage => ({
@@ -227,7 +227,7 @@ export function router(deps: RouteDeps): Router {
     return batch.map(() => undefined)
   }
 
-  const routing: GroupCommit<Incoming, undefined> = groupCommit({
+  const routing: GroupCommit<Incoming, undefined> = createGroupCommit({
     write: (batch) =>
       // Until it works: a message that was accepted is never left out.
       untilDone(() => routeBatch(batch), {

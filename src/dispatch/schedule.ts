@@ -1,6 +1,6 @@
 import type { Pool } from 'pg'
 import type { DeliveryId, MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
-import { type GroupCommit, groupCommit, isDataError } from '../lib/group-commit.ts'
+import { createGroupCommit, type GroupCommit, isDataError } from '../lib/group-commit.ts'
 import { isLater, type Owed } from './owed.ts'
 
 /** A row of `scheduled_deliveries` that this process has claimed. */
@@ -59,7 +59,7 @@ function latest(items: readonly Owed[]): Owed[] {
   return [...found.values()].sort(byDelivery)
 }
 const inGroups = (write: (items: readonly Owed[]) => Promise<void>): GroupCommit<Owed, void> =>
-  groupCommit({
+  createGroupCommit({
     isPoison: isDataError,
     async write(items) {
       await write(items)
@@ -68,7 +68,7 @@ const inGroups = (write: (items: readonly Owed[]) => Promise<void>): GroupCommit
   })
 const literal = (numbers: readonly number[]) => `{${numbers.join(',')}}`
 
-export function schedule(options: { pool: Pool; owner: string; claimMs: number }): Schedule {
+export function createSchedule(options: { pool: Pool; owner: string; claimMs: number }): Schedule {
   const { pool, owner, claimMs } = options
 
   const parking = inGroups(async (items) => {

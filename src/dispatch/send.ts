@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { buildConnector, type Dispatcher, errors, Pool } from 'undici'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import { codeOf } from '../lib/errors.ts'
-import { nameResolver, type Resolve } from '../lib/resolve.ts'
+import { createNameResolver, type Resolve } from '../lib/resolve.ts'
 
 /** What came of one request. A failure is data, not an exception. */
 export interface Answer {
@@ -47,7 +47,7 @@ class AddressRefused extends Error {
  * Sends requests to receivers: pools of kept-alive connections per origin, whose connector is the guard against
  * requests to addresses that are not public (a check before connecting alone could be tricked by a name that changes).
  */
-export function sender(options: {
+export function createSender(options: {
   policy: AddressPolicy
   connectTimeoutMs: number
   requestTimeoutMs: number
@@ -60,7 +60,7 @@ export function sender(options: {
   resolve?: Resolve
 }): Sender {
   const { policy, connectTimeoutMs, requestTimeoutMs, maxConnections, userAgent, maxOrigins = 2_000 } = options
-  const connect = guardedConnector(policy, connectTimeoutMs, options.resolve ?? nameResolver())
+  const connect = guardedConnector(policy, connectTimeoutMs, options.resolve ?? createNameResolver())
   const pools = new LRUCache<string, Pool>({
     max: maxOrigins,
     dispose: (pool) => void pool.close(), // requests in flight finish

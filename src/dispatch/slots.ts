@@ -80,7 +80,7 @@ interface Endpoint {
   parked: boolean
 }
 
-export function slots(limits: SlotLimits, now: () => number = () => performance.now()): Slots & { stop(): void } {
+export function createSlots(limits: SlotLimits, now: () => number = () => performance.now()): Slots & { stop(): void } {
   const { total, perWebhook, perQuickWebhook, queue: queueLength = 500, queueMs = 2_000 } = limits
   const perTenant = Math.max(1, Math.floor(total / 4))
   const forSlow = Math.max(1, Math.floor(total / 2))

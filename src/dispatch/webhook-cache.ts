@@ -6,7 +6,7 @@ import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import { SealBroken } from '../lib/seal.ts'
 import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../projections/webhooks.ts'
-import { type PatternIndex, patternIndex } from './pattern-index.ts'
+import { createPatternIndex, type PatternIndex } from './pattern-index.ts'
 import { signingKey } from './sign.ts'
 
 /** A webhook as the dispatcher sees it: a copy at most a second old. */
@@ -25,7 +25,7 @@ export interface Target {
 }
 
 /** The dispatcher's copy of the read model `webhooks`: what changed since the last look is asked for. */
-export interface WebhookCopy {
+export interface WebhookCache {
   /** Asks what has changed since the last look; whoever calls it while another look is under way gets the next one. */
   refresh(): Promise<void>
   /** Refreshes when the copy is older than a second. */
@@ -43,11 +43,11 @@ export interface WebhookCopy {
 
 const maxAgeMs = 1_000
 
-export function webhookCopy(deps: {
+export function createWebhookCache(deps: {
   changes(since: ChangeCursor | null): Promise<WebhookChanges>
   keyring: Keyring
   log: Log
-}): WebhookCopy {
+}): WebhookCache {
   const { changes, keyring, log } = deps
   const targets = new Map<WebhookId, Target>()
   const patterns = new Map<TenantId, PatternIndex<WebhookId>>()
@@ -61,7 +61,7 @@ export function webhookCopy(deps: {
   const patternsOf = (tenant: TenantId): PatternIndex<WebhookId> => {
     const known = patterns.get(tenant)
     if (known !== undefined) return known
-    const fresh = patternIndex<WebhookId>()
+    const fresh = createPatternIndex<WebhookId>()
     patterns.set(tenant, fresh)
     return fresh
   }

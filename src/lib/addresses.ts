@@ -59,7 +59,7 @@ const wireServer = '168.63.129.16'
 const isPublic = (address: ipaddr.IPv4 | ipaddr.IPv6): boolean =>
   address.range() === 'unicast' && (address instanceof ipaddr.IPv6 ? address.match(globalUnicast) : address.toString() !== wireServer)
 
-export function addressPolicy(options: { allowedSubnets: readonly Subnet[]; allowHttp: boolean }): AddressPolicy {
+export function createAddressPolicy(options: { allowedSubnets: readonly Subnet[]; allowHttp: boolean }): AddressPolicy {
   const { allowedSubnets, allowHttp } = options
   const inAllowed = (address: ipaddr.IPv4 | ipaddr.IPv6) =>
     allowedSubnets.some(([net, bits]) => net.kind() === address.kind() && address.match(net as never, bits as never))

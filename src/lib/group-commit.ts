@@ -33,7 +33,7 @@ interface Waiting<I, R> {
   reject(error: unknown): void
 }
 
-export function groupCommit<I, R>(options: GroupCommitOptions<I, R>): GroupCommit<I, R> {
+export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): GroupCommit<I, R> {
   const {
     write,
     bytesOf = () => 0,

@@ -23,7 +23,7 @@ export interface LeaseKeeper {
  * Keeps the leases of this process, renewed together at a third of their length.
  * @param owner unique to this start of the process
  */
-export function leaseKeeper(options: { pool: Pool; owner: string; leaseMs: number; onError(error: unknown): void }): LeaseKeeper {
+export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs: number; onError(error: unknown): void }): LeaseKeeper {
   const { pool, owner, leaseMs, onError } = options
   interface Held extends Lease {
     until: number

@@ -9,7 +9,7 @@ export interface LiveProcesses {
 }
 
 /** Announces this process and counts the others, by heartbeats in Postgres every `everyMs`; who is silent for five beats is not counted. */
-export async function liveProcesses(options: {
+export async function joinLiveProcesses(options: {
   pool: Pool
   id: string
   roles: readonly string[]

@@ -17,7 +17,7 @@ const tries = 2
  * not answer would stop every other name, and the file system with them. What DNS does not know is asked of getaddrinfo
  * once more, for names of /etc/hosts. Answers are kept for ten seconds, failures for one.
  */
-export function nameResolver(): Resolve {
+export function createNameResolver(): Resolve {
   const dns = new Resolver({ timeout: timeoutMs, tries })
   const cache = new LRUCache<string, Promise<readonly Address[]>>({ max: 10_000, ttl: cacheMs })
   const failure = (code: 'ENOTFOUND' | 'EAI_AGAIN', cause: unknown) =>

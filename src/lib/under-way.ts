@@ -5,7 +5,7 @@ export interface UnderWay {
   ended(): Promise<void>
 }
 
-export function underWay(): UnderWay {
+export function createUnderWay(): UnderWay {
   const calls = new Set<Promise<unknown>>()
   return {
     track(call) {

@@ -7,7 +7,7 @@ export interface Wake {
   wait(ms: number, signal?: AbortSignal): Promise<void>
 }
 
-export function wake(): Wake {
+export function createWake(): Wake {
   let raised = false
   let waiters: (() => void)[] = []
   return {

@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import { ulid } from 'ulid'
 import type { Config } from '../config/config.ts'
 import { KolbakError } from '../lib/errors.ts'
-import { leaseKeeper } from '../lib/leases.ts'
+import { createLeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
 import { pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
@@ -18,7 +18,7 @@ export async function onStopped<T>(config: Config, log: Log, work: (deps: Engine
     const pool = database.pool('operator', 10)
     opened.push(() => pool.end())
     const onError = (error: unknown) => log.warn({ error }, 'leases.failed')
-    const leases = leaseKeeper({ pool, owner: ulid(), leaseMs: config.KOLBAK_LEASE_MS, onError })
+    const leases = createLeaseKeeper({ pool, owner: ulid(), leaseMs: config.KOLBAK_LEASE_MS, onError })
     opened.push(leases.close)
     const deps: EngineDeps = {
       ...{ config, patience, log, leases, consumers: () => 1 },

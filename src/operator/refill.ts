@@ -1,11 +1,11 @@
 import type { Pool } from 'pg'
 import type { Config } from '../config/config.ts'
 import { archiveAgain } from '../dispatch/archive-again.ts'
-import { offsets } from '../dispatch/offsets.ts'
+import { createOffsets } from '../dispatch/offsets.ts'
 import type { Owed } from '../dispatch/owed.ts'
 import { scheduleRetries } from '../dispatch/retries.ts'
 import { routedIn } from '../dispatch/routed.ts'
-import { type Schedule, schedule } from '../dispatch/schedule.ts'
+import { createSchedule, type Schedule } from '../dispatch/schedule.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
@@ -16,10 +16,10 @@ import { sqlOn } from '../lib/sql.ts'
 import type { DeliveryReads } from '../ports/delivery-log.ts'
 import { listBuilds } from '../projections/builds.ts'
 import { deliveries } from '../projections/deliveries.ts'
-import { messageIndex } from '../projections/message-index.ts'
+import { createMessageIndex } from '../projections/message-index.ts'
 import type { Projection } from '../projections/projection.ts'
 import { runProjection } from '../projections/runner.ts'
-import { projectionProgress } from '../projections/waiter.ts'
+import { createProjectionProgress } from '../projections/waiter.ts'
 import { checkEngines } from '../service/engine-checks.ts'
 import { type Engines, openEngines } from '../service/engines.ts'
 import { checkStopped, onStopped, runUntilDrained } from './offline.ts'
@@ -57,7 +57,7 @@ export async function refill(config: Config, log: Log): Promise<Refilled> {
     await checkEngines({ store, bus, pool })
     // Or what is due would end for want of its payload, before it has come again.
     const isArchiveLost = config.KAFKA_BROKERS !== undefined && config.CASSANDRA_CONTACT_POINTS === undefined
-    const payloads = isArchiveLost ? await archiveAgain({ bus, offsets: offsets(pool, bus.identity), archive, log }) : 0
+    const payloads = isArchiveLost ? await archiveAgain({ bus, offsets: createOffsets(pool, bus.identity), archive, log }) : 0
     return { ...(await readOn(engines, pool, deps.leases, log)), payloads }
   })
   await runUntilDrained(config, ['projector'], log)
@@ -67,8 +67,8 @@ export async function refill(config: Config, log: Log): Promise<Refilled> {
 /** Runs the projection `deliveries` up to the head. */
 async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: LeaseKeeper, log: Log): Promise<Omit<Refilled, 'payloads'>> {
   const found = { events: 0, messages: 0, parked: 0 }
-  const index = messageIndex(pool)
-  const rows = schedule({ pool, owner: 'refill', claimMs: 0 })
+  const index = createMessageIndex(pool)
+  const rows = createSchedule({ pool, owner: 'refill', claimMs: 0 })
   const usual = deliveries(deliveryLog, async (sql, events) => {
     await scheduleRetries(sql, events)
   })
@@ -96,7 +96,7 @@ async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: Lease
 
   const head = await store.head(projection.families)
   const sql = sqlOn(pool)
-  const running = runProjection({ store, pool, leases, progress: projectionProgress(), log }, projection)
+  const running = runProjection({ store, pool, leases, progress: createProjectionProgress(), log }, projection)
   try {
     for (let told = performance.now(); head !== null; await pause(50)) {
       const [live] = await sql<{ reached: boolean }>`

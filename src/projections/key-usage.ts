@@ -11,7 +11,7 @@ export interface KeyUsage {
 }
 
 /** Collects uses in memory and writes them in one statement every `everyMs`; the latest time wins, whoever writes last. */
-export function keyUsage(options: { pool: Pool; everyMs?: number; onError(error: unknown): void }): KeyUsage {
+export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(error: unknown): void }): KeyUsage {
   const { pool, everyMs = 1_000, onError } = options
   let used = new Map<KeyId, string>()
   const remember = (key: KeyId, time: string) => {

@@ -11,7 +11,7 @@ export type LiveDeliveryLog = PayloadArchive & DeliveryReads
  * was live after the call had begun, so that whoever has waited for the projection finds what it waited for. That costs a
  * look-up by a prepared statement, beside the read and not before it.
  */
-export function liveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {
+export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {
   let known: number | undefined
   const askLive = async (): Promise<number> => {
     const { rows } = await pool.query<{ build: number }>({

@@ -87,7 +87,7 @@ const batch = 1_000
 /** The first eight parameters as arrays. A text without anything in it is none: a lone message that nobody wants. */
 const splitTexts = Array.from({ length: 8 }, (_, i) => `string_to_array($${i + 1}, e'\\x1e')`).join(', ')
 
-export function messageIndex(pool: Pool): MessageIndex {
+export function createMessageIndex(pool: Pool): MessageIndex {
   const stored: MessageIndex['stored'] = async (messages) => {
     if (messages.length === 0) return []
     const { rows } = await pool.query<Row>({

@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { StreamName } from '../events/streams.ts'
 import { sqlOn } from '../lib/sql.ts'
-import { wake } from '../lib/wake.ts'
+import { createWake } from '../lib/wake.ts'
 
 interface Reached {
   readonly build: number
@@ -19,7 +19,7 @@ export interface ProjectionProgress {
   onReport(name: string, heard: () => void): () => void
 }
 
-export function projectionProgress(): ProjectionProgress {
+export function createProjectionProgress(): ProjectionProgress {
   const reached = new Map<string, Reached>()
   const listeners = new Map<string, Set<() => void>>()
   return {
@@ -50,7 +50,7 @@ export interface ProjectionWaiter {
 const firstPollMs = 2
 const lastPollMs = 50
 
-export function projectionWaiter({ pool, progress }: { pool: Pool; progress: ProjectionProgress }): ProjectionWaiter {
+export function createProjectionWaiter({ pool, progress }: { pool: Pool; progress: ProjectionProgress }): ProjectionWaiter {
   const ask = async (name: string, position: Checkpoint, stream: StreamName | undefined): Promise<boolean | undefined> => {
     const [row] = await sqlOn(pool)<{ reached: boolean; quarantined: boolean }>`
       select coalesce(checkpoint >= ${position}, false) as reached,
@@ -62,7 +62,7 @@ export function projectionWaiter({ pool, progress }: { pool: Pool; progress: Pro
   return {
     async waitFor(name, position, ms, stream) {
       const until = performance.now() + ms
-      const latch = wake()
+      const latch = createWake()
       const unhear = progress.onReport(name, latch.notify)
       let pollMs = firstPollMs
       try {

@@ -2,44 +2,44 @@ import { readFileSync } from 'node:fs'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { ulid } from 'ulid'
 import { createApi } from '../api/api.ts'
-import { frontDoor } from '../api/front-door.ts'
-import { idempotencyKeys } from '../api/idempotency-keys.ts'
-import { commandStreams } from '../commands/command-streams.ts'
-import { replayJobs } from '../commands/replay-jobs.ts'
+import { createFrontDoor } from '../api/front-door.ts'
+import { createIdempotencyKeys } from '../api/idempotency-keys.ts'
+import { createCommandStreams } from '../commands/command-streams.ts'
+import { createReplayJobs } from '../commands/replay-jobs.ts'
 import type { Config } from '../config/config.ts'
 import { startDispatcher } from '../dispatch/dispatcher.ts'
-import { endpointManager } from '../dispatch/endpoint-manager.ts'
-import { keyDeletedManager, webhooksOfKey } from '../dispatch/key-deleted.ts'
-import { type Offsets, offsets } from '../dispatch/offsets.ts'
+import { createEndpointManager } from '../dispatch/endpoint-manager.ts'
+import { createKeyDeletedManager, webhooksOfKey } from '../dispatch/key-deleted.ts'
+import { createOffsets, type Offsets } from '../dispatch/offsets.ts'
 import { startReplaying } from '../dispatch/replaying.ts'
 import { scheduleRetries } from '../dispatch/retries.ts'
 import { families, type StreamName } from '../events/streams.ts'
-import { addressPolicy } from '../lib/addresses.ts'
+import { createAddressPolicy } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { openKeyring } from '../lib/keyring.ts'
-import { leaseKeeper } from '../lib/leases.ts'
-import { liveProcesses } from '../lib/live-processes.ts'
+import { createLeaseKeeper } from '../lib/leases.ts'
+import { joinLiveProcesses } from '../lib/live-processes.ts'
 import type { Log } from '../lib/log.ts'
-import { wake } from '../lib/wake.ts'
+import { createWake } from '../lib/wake.ts'
 import { apiKeys } from '../projections/api-keys.ts'
 import { audit } from '../projections/audit.ts'
 import { installProjections, passedByAll, rebuild } from '../projections/builds.ts'
 import { deliveries } from '../projections/deliveries.ts'
-import { keyUsage } from '../projections/key-usage.ts'
+import { createKeyUsage } from '../projections/key-usage.ts'
 import { keyVersions } from '../projections/key-versions.ts'
-import { liveDeliveryLog } from '../projections/live-history.ts'
-import { messageIndex } from '../projections/message-index.ts'
+import { createLiveDeliveryLog } from '../projections/live-history.ts'
+import { createMessageIndex } from '../projections/message-index.ts'
 import { type Lifted, listQuarantined, type QuarantinedStream, retryQuarantined, skipQuarantined } from '../projections/quarantine.ts'
 import { runProjection } from '../projections/runner.ts'
 import { tenants } from '../projections/tenants.ts'
-import { projectionProgress, projectionWaiter } from '../projections/waiter.ts'
+import { createProjectionProgress, createProjectionWaiter } from '../projections/waiter.ts'
 import { webhookVersions } from '../projections/webhook-versions.ts'
 import { webhooks } from '../projections/webhooks.ts'
 import { backlog, checkEngines, unread } from './engine-checks.ts'
 import { type Database, openDatabase, openEngines, whenThere } from './engines.ts'
 import { ensureAdmin, readKeys } from './first-start.ts'
 import { backlogMetrics, healthReport } from './health.ts'
-import { freeHeld } from './release-dead-owners.ts'
+import { releaseDeadOwners } from './release-dead-owners.ts'
 import { startRetention } from './retention.ts'
 import type { Supervised } from './supervised.ts'
 
@@ -79,7 +79,7 @@ export async function compose(
     supervised,
   }: { guest?: boolean; signal?: AbortSignal; supervised?: Supervised | undefined } = {},
 ): Promise<Service> {
-  const door = frontDoor(undefined, (error) => log.error({ error }, 'http.server_failed'))
+  const door = createFrontDoor(undefined, (error) => log.error({ error }, 'http.server_failed'))
   let url = ''
   /** What has been started, to be stopped in the opposite order, also when the start fails half way. */
   const started: { name: string; stop(): Promise<void> }[] = []
@@ -141,14 +141,14 @@ export async function compose(
     const [reads, writes, dispatch, projecting] = [pool('reads', 10), pool('writes', 6), pool('dispatch', 10), pool('projections', 8)]
     const historyReads = pool('history', 6, { plansOnce: true })
     // On a Postgres of our own nobody else can hold anything: what a killed process left is free at once.
-    if (database.isEmbedded && !guest) await freeHeld(reads, 'all')
-    else if (dead !== null) await freeHeld(reads, dead)
+    if (database.isEmbedded && !guest) await releaseDeadOwners(reads, 'all')
+    else if (dead !== null) await releaseDeadOwners(reads, dead)
 
     // What all parts share
     const keyring = await openKeyring(reads, keys.masterKey)
-    const leases = leaseKeeper({ pool: reads, owner: processId, leaseMs: config.KOLBAK_LEASE_MS, onError: onError('leases.failed') })
+    const leases = createLeaseKeeper({ pool: reads, owner: processId, leaseMs: config.KOLBAK_LEASE_MS, onError: onError('leases.failed') })
     started.push({ name: 'leases', stop: leases.close })
-    const live = await liveProcesses({ pool: reads, id: processId, roles, onError: onError('heartbeat.failed') })
+    const live = await joinLiveProcesses({ pool: reads, id: processId, roles, onError: onError('heartbeat.failed') })
     started.push({ name: 'heartbeat', stop: live.close })
     const registry = new Registry()
     collectDefaultMetrics({ register: registry })
@@ -164,10 +164,10 @@ export async function compose(
     })
 
     // Projections and process managers
-    const streams = commandStreams(store, keyring)
-    const progress = projectionProgress()
-    const waiter = projectionWaiter({ pool: reads, progress })
-    const dueWake = wake()
+    const streams = createCommandStreams(store, keyring)
+    const progress = createProjectionProgress()
+    const waiter = createProjectionWaiter({ pool: reads, progress })
+    const dueWake = createWake()
     let dueSoon = false
     progress.onReport('deliveries', () => {
       // Once it is committed.
@@ -185,8 +185,8 @@ export async function compose(
       deliveries(deliveryLog, async (sql, events) => {
         if (await scheduleRetries(sql, events)) dueSoon = true
       }),
-      endpointManager({ streams, pool: projecting, waiter, log, now: timestamp }),
-      keyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: reads }), log, now: timestamp }),
+      createEndpointManager({ streams, pool: projecting, waiter, log, now: timestamp }),
+      createKeyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: reads }), log, now: timestamp }),
     ]
     await whenThere('postgres', () => installProjections(projecting, projections), patience)
     const running = has('projector')
@@ -225,9 +225,9 @@ export async function compose(
     if (admin.position !== null && has('projector')) await waiter.waitFor('tenants', admin.position, 10_000)
 
     // The dispatcher
-    const policy = addressPolicy({ allowedSubnets: config.KOLBAK_ALLOWED_SUBNETS, allowHttp: config.KOLBAK_ALLOW_HTTP })
-    const index = messageIndex(reads)
-    const saved = offsets(dispatch, bus.identity)
+    const policy = createAddressPolicy({ allowedSubnets: config.KOLBAK_ALLOWED_SUBNETS, allowHttp: config.KOLBAK_ALLOW_HTTP })
+    const index = createMessageIndex(reads)
+    const saved = createOffsets(dispatch, bus.identity)
     const savedAndTold: Offsets = {
       ...saved,
       async save(next) {
@@ -239,8 +239,8 @@ export async function compose(
       ? startDispatcher({
           bus,
           store,
-          deliveryLog: liveDeliveryLog({ log: deliveryLog, pool: dispatch }),
-          index: messageIndex(dispatch),
+          deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: dispatch }),
+          index: createMessageIndex(dispatch),
           offsets: savedAndTold,
           pool: dispatch,
           keyring,
@@ -261,7 +261,7 @@ export async function compose(
         })
       : null
     if (dispatcher !== null) started.push({ name: 'dispatcher', stop: dispatcher.stop })
-    const history = liveDeliveryLog({ log: deliveryLog, pool: reads })
+    const history = createLiveDeliveryLog({ log: deliveryLog, pool: reads })
     if (has('dispatcher')) {
       const replaying = startReplaying({ store, deliveryLog: history, pool: reads, keyring, waiter, leases, registry, log, now: Date.now })
       started.push({ name: 'replay jobs', stop: replaying.stop })
@@ -273,7 +273,7 @@ export async function compose(
       retentionDays: config.KOLBAK_RETENTION_DAYS,
       now: Date.now,
       sweeps: [
-        { name: 'idempotency keys', run: () => idempotencyKeys({ pool: reads, now: Date.now }).expire() },
+        { name: 'idempotency keys', run: () => createIdempotencyKeys({ pool: reads, now: Date.now }).expire() },
         { name: 'message index', run: (day) => index.expire(`${day}T00:00:00.000Z`) },
         { name: 'messages', run: async (day) => retention.messages(day, await saved.saved()) },
         {
@@ -287,14 +287,14 @@ export async function compose(
           },
         },
         { name: 'delivery log', run: retention.history },
-        { name: 'replay jobs', run: (day) => replayJobs(reads).expire(day) },
+        { name: 'replay jobs', run: (day) => createReplayJobs(reads).expire(day) },
       ],
     })
     started.push({ name: 'retention', stop: sweeping.stop })
 
     const statuses = () => running.map((runner) => runner.status())
     backlogMetrics(registry, () => unread({ bus, pool: reads }), statuses)
-    const usage = keyUsage({ pool: reads, onError: onError('key_usage.failed') })
+    const usage = createKeyUsage({ pool: reads, onError: onError('key_usage.failed') })
     started.push({ name: 'key usage', stop: usage.close })
     createApi(
       {

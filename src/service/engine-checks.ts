@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import { offsets } from '../dispatch/offsets.ts'
+import { createOffsets } from '../dispatch/offsets.ts'
 import type { Checkpoint } from '../events/envelope.ts'
 import { everyFamily } from '../events/streams.ts'
 import { KolbakError } from '../lib/errors.ts'
@@ -17,7 +17,7 @@ interface EngineReaders {
 
 /** Records of the bus that are not done. */
 export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>): Promise<number> {
-  const lag = await bus.lag(await offsets(pool, bus.identity).saved())
+  const lag = await bus.lag(await createOffsets(pool, bus.identity).saved())
   return [...lag.values()].reduce((sum, records) => sum + records, 0)
 }
 
@@ -47,7 +47,7 @@ export async function checkEngines({ store, bus, pool }: EngineReaders): Promise
   // What has been read is asked first: others may be at work, and what there is only grows.
   const [read] = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint }>`
     select name, checkpoint from projections where checkpoint is not null order by checkpoint desc limit 1`
-  const done = await offsets(pool, bus.identity).saved()
+  const done = await createOffsets(pool, bus.identity).saved()
   if (read !== undefined) {
     const head = (await store.head(everyFamily)) ?? ''
     if (head < read.checkpoint)

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import type { Pool } from 'pg'
 import { closing } from '../adapters/postgres/closing.ts'
-import { postgresDeliveryLog } from '../adapters/postgres/delivery-log.ts'
+import { createPostgresDeliveryLog } from '../adapters/postgres/delivery-log.ts'
 import { startEmbeddedPostgres } from '../adapters/postgres/embedded.ts'
 import { recordEngine } from '../adapters/postgres/engines.ts'
-import { postgresEventStore } from '../adapters/postgres/event-store.ts'
-import { postgresMessageBus } from '../adapters/postgres/message-bus.ts'
+import { createPostgresEventStore } from '../adapters/postgres/event-store.ts'
+import { createPostgresMessageBus } from '../adapters/postgres/message-bus.ts'
 import { migrate } from '../adapters/postgres/migrate.ts'
 import { createPool, type PoolOptions } from '../adapters/postgres/pool.ts'
 import type { Config } from '../config/config.ts'
@@ -146,7 +146,7 @@ async function openHistory(deps: EngineDeps) {
 export const onPostgres = {
   closing,
   async events({ config, pools, log, opened }: EngineDeps) {
-    const store = postgresEventStore({
+    const store = createPostgresEventStore({
       pool: pools.writes,
       identity: await recordEngine(pools.reads, 'event_store', 'postgres'),
       dayStreamMaxAgeSeconds: secondsKept(config),
@@ -156,7 +156,7 @@ export const onPostgres = {
     return { store, expire: async (day: string, passed: Checkpoint) => (await store.dropDaysBefore(day, passed)).length }
   },
   async messages({ config, pools, leases, consumers, log, opened }: EngineDeps) {
-    const bus = await postgresMessageBus({
+    const bus = await createPostgresMessageBus({
       pool: pools.writes,
       identity: await recordEngine(pools.reads, 'message_bus', 'postgres'),
       partitions: config.KOLBAK_PARTITIONS,
@@ -172,7 +172,7 @@ export const onPostgres = {
     }
   },
   async history({ config, pools, log, opened }: EngineDeps) {
-    const deliveryLog = await postgresDeliveryLog({
+    const deliveryLog = await createPostgresDeliveryLog({
       pool: pools.projecting,
       readers: pools.history,
       identity: await recordEngine(pools.reads, 'delivery_log', 'postgres'),
@@ -193,17 +193,17 @@ const secondsKept = (config: Config): number => config.KOLBAK_RETENTION_DAYS * 8
  */
 export const connect = {
   async events({ config, patience, log, opened }: EngineDeps) {
-    const { eventStoreDb } = await import('../adapters/eventstoredb/event-store.ts')
-    const open = () => eventStoreDb({ url: config.EVENTSTOREDB_URL ?? '', dayStreamMaxAgeSeconds: secondsKept(config), log })
+    const { createEventStoreDbStore } = await import('../adapters/eventstoredb/event-store.ts')
+    const open = () => createEventStoreDbStore({ url: config.EVENTSTOREDB_URL ?? '', dayStreamMaxAgeSeconds: secondsKept(config), log })
     const store = await whenThere('eventstoredb', open, patience)
     opened('event store', store.close)
     return { store, expire: byItself }
   },
   async messages({ config, patience, log, opened }: EngineDeps) {
-    const { kafkaMessageBus } = await import('../adapters/kafka/message-bus.ts')
+    const { createKafkaMessageBus } = await import('../adapters/kafka/message-bus.ts')
     const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username = '', KAFKA_SASL_PASSWORD: password = '' } = config
     const open = () =>
-      kafkaMessageBus({
+      createKafkaMessageBus({
         brokers: config.KAFKA_BROKERS ?? [],
         topic: config.KAFKA_TOPIC,
         groupId: config.KAFKA_GROUP_ID,
@@ -229,10 +229,10 @@ export const connect = {
     }
   },
   async history({ config, patience, log, opened }: EngineDeps) {
-    const { cassandraDeliveryLog } = await import('../adapters/cassandra/delivery-log.ts')
+    const { createCassandraDeliveryLog } = await import('../adapters/cassandra/delivery-log.ts')
     const { CASSANDRA_DATACENTER: localDataCenter = '', CASSANDRA_USERNAME: username, CASSANDRA_PASSWORD: password = '' } = config
     const open = () =>
-      cassandraDeliveryLog({
+      createCassandraDeliveryLog({
         contactPoints: config.CASSANDRA_CONTACT_POINTS ?? [],
         localDataCenter,
         keyspace: config.CASSANDRA_KEYSPACE,

@@ -4,7 +4,7 @@ import type { Pool } from 'pg'
  * Frees at once what processes hold that are certainly dead: leases, claims, their share of limits. Else it is free when it runs out.
  * @param dead the id of one, or all there were
  */
-export async function freeHeld(pool: Pool, dead: 'all' | (string & {})): Promise<void> {
+export async function releaseDeadOwners(pool: Pool, dead: 'all' | (string & {})): Promise<void> {
   // Rows that another process has in hand are passed over: to wait for them could be a deadlock.
   await pool.query(
     `with freed as (

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { replayJobs } from '../../src/commands/replay-jobs.ts'
+import { createReplayJobs } from '../../src/commands/replay-jobs.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -48,7 +48,7 @@ describe('GET /v1/jobs/:id', () => {
   it('404 once the retention has passed since its end; one that runs stays', async () => {
     const [done, running] = [await begin(await api.webhook(admin)), await begin(await api.webhook(admin))]
     await api.call('DELETE', `/v1/jobs/${done}`, { as: admin })
-    const jobs = replayJobs(api.db.pool)
+    const jobs = createReplayJobs(api.db.pool)
     expect(await jobs.expire('2026-01-01')).to.equal(0)
     expect(await jobs.expire('9999-01-01')).to.equal(1)
     expect([(await get(done)).status, (await get(running)).status]).to.deep.equal([404, 200])

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { Pool, QueryConfig } from 'pg'
 import { ulid } from 'ulid'
-import { idempotencyKeys } from '../../src/api/idempotency-keys.ts'
+import { createIdempotencyKeys } from '../../src/api/idempotency-keys.ts'
 import { StoreUnavailable } from '../../src/ports/event-store.ts'
 import { localUrl, startApi, type TestApi, type TestClient } from '../support/api.ts'
 import type { Credential, Reply } from '../support/api-client.ts'
@@ -295,7 +295,7 @@ describe('Idempotency-Key', () => {
   })
   it('after a day the key is free again, and what it held is swept', async () => {
     const first = await post('/v1/webhooks', webhook, 'k')
-    const keys = idempotencyKeys({ pool: api.db.pool, now: () => Date.now() + ahead })
+    const keys = createIdempotencyKeys({ pool: api.db.pool, now: () => Date.now() + ahead })
     ahead = 86_390_000
     await keys.expire()
     expect(await rows()).to.equal(1)

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { type RateHeaders, rateLimits } from '../../src/api/rate-limits.ts'
+import { createRateLimits, type RateHeaders } from '../../src/api/rate-limits.ts'
 import type { Identity } from '../../src/api/route.ts'
 import type { TenantId } from '../../src/events/ids.ts'
 import type { TenantLimits } from '../../src/events/tenant.ts'
@@ -14,7 +14,7 @@ describe('rate limits', () => {
     limits,
   })
   const limiter = (eventsPerSecond: number, processes = 1) =>
-    rateLimits({ eventsPerSecond, requestsPerSecond: 2, processes: () => processes })
+    createRateLimits({ eventsPerSecond, requestsPerSecond: 2, processes: () => processes })
   const outcome = async (taking: Promise<RateHeaders>): Promise<{ headers: RateHeaders; refused: boolean }> => {
     try {
       return { headers: await taking, refused: false }
@@ -57,7 +57,7 @@ describe('rate limits', () => {
   })
   it('are shared between the processes that live', async () => {
     let processes = 3
-    const limits = rateLimits({ eventsPerSecond: 10, requestsPerSecond: 1, processes: () => processes })
+    const limits = createRateLimits({ eventsPerSecond: 10, requestsPerSecond: 1, processes: () => processes })
     expect(await letIn(limits, someone(), 20)).to.equal(3)
     processes = 1
     expect(await letIn(limits, someone(), 20)).to.equal(10)

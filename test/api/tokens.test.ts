@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
-import { tokens } from '../../src/api/tokens.ts'
+import { createTokens } from '../../src/api/tokens.ts'
 import type { ClientId } from '../../src/events/ids.ts'
 
 const secret = Buffer.alloc(32, 7)
@@ -11,7 +11,7 @@ const claims = { clientId, generation: 3, scopes: ['read:keys', 'write:events'] 
 describe('tokens', () => {
   let time = Date.parse('2026-01-01T00:00:00Z')
   const now = () => time
-  const ours = () => tokens({ secret, ttlSeconds: 3_600, now })
+  const ours = () => createTokens({ secret, ttlSeconds: 3_600, now })
   const partsOf = (token: string) => token.split('.').map((part) => Buffer.from(part, 'base64url').toString())
 
   it('say what was issued', () => {

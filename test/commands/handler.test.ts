@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import type { Caller } from '../../src/commands/caller.ts'
-import { commandStreams, hashOf } from '../../src/commands/command-streams.ts'
+import { createCommandStreams, hashOf } from '../../src/commands/command-streams.ts'
 import { type CommandContext, handle } from '../../src/commands/handler.ts'
 import { type KeyCommand, keyDecider } from '../../src/commands/key.ts'
 import { type WebhookCommand, webhookDecider } from '../../src/commands/webhook.ts'
@@ -49,12 +49,12 @@ async function codeOfFailure(work: Promise<unknown>): Promise<string | undefined
 describe('the command handler', () => {
   let store: ReturnType<typeof memoryEventStore>
   let turn: (id: WebhookId, command: WebhookCommand, more?: Partial<CommandContext>) => ReturnType<typeof handleWebhook>
-  let streams: ReturnType<typeof commandStreams>
+  let streams: ReturnType<typeof createCommandStreams>
   const handleWebhook = (id: WebhookId, command: WebhookCommand, more: Partial<CommandContext> = {}) =>
     handle(streams, webhookDecider, webhookStream(id), command, context(more))
   beforeEach(() => {
     store = memoryEventStore()
-    streams = commandStreams(store, memoryKeyring())
+    streams = createCommandStreams(store, memoryKeyring())
     turn = handleWebhook
   })
   /** Another writer's change, behind the handler's back. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
-import { cassandraDeliveryLog } from '../../src/adapters/cassandra/delivery-log.ts'
+import { createCassandraDeliveryLog } from '../../src/adapters/cassandra/delivery-log.ts'
 import type { EventId } from '../../src/events/ids.ts'
 import { placeOf } from '../../src/events/message-record.ts'
 import { codeOf, KolbakError } from '../../src/lib/errors.ts'
@@ -24,7 +24,7 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
     const migrated: object[] = []
     const note = (fields: object, message: string) => void (message === 'cassandra.migrated' && migrated.push(fields))
     const options = { ...optionsOn(cassandra), log: { ...optionsOn(cassandra).log, info: note } }
-    const logs = await Promise.all(Array.from({ length: 4 }, () => cassandraDeliveryLog(options)))
+    const logs = await Promise.all(Array.from({ length: 4 }, () => createCassandraDeliveryLog(options)))
     await Promise.all(logs.map((log) => log.makeGeneration(1)))
     expect(new Set(logs.map(({ identity }) => identity))).to.have.property('size', 1)
     expect(logs[0]?.identity).to.match(/^cassandra-[0-9a-f]{8}$/)
@@ -66,7 +66,7 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
     const recording = history.record(many)
     await log.close()
     await recording
-    const again = await cassandraDeliveryLog(options)
+    const again = await createCassandraDeliveryLog(options)
     expect(again.identity).to.equal(log.identity)
     expect((await again.generation(1).states(many)).every((state) => state !== null)).to.equal(true)
     await again.close()
@@ -75,12 +75,12 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
 
   it('is not opened where nobody answers, where the data centre is unknown, or under a name that is none', async () => {
     const options = optionsOn(await sharedCassandra())
-    const nobody = await failureOf(cassandraDeliveryLog({ ...options, contactPoints: ['127.0.0.1:1'] }))
+    const nobody = await failureOf(createCassandraDeliveryLog({ ...options, contactPoints: ['127.0.0.1:1'] }))
     expect(nobody).to.not.be.instanceOf(KolbakError) // to be waited for
     expect(codeOf(nobody)).to.equal('delivery_log_unavailable')
-    const elsewhere = await failureOf(cassandraDeliveryLog({ ...options, localDataCenter: 'nowhere' }))
+    const elsewhere = await failureOf(createCassandraDeliveryLog({ ...options, localDataCenter: 'nowhere' }))
     expect(elsewhere).to.be.instanceOf(KolbakError).and.include({ code: 'invalid_config' })
-    expect(await failureOf(cassandraDeliveryLog({ ...options, keyspace: 'a; drop' }))).to.be.instanceOf(RangeError)
+    expect(await failureOf(createCassandraDeliveryLog({ ...options, keyspace: 'a; drop' }))).to.be.instanceOf(RangeError)
   })
 })
 
@@ -94,19 +94,19 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
   it('lets in who has the password, and what may not be done says so', async () => {
     const { options, log } = await openCassandraLog({ cassandra })
     await log.close()
-    const wrong = await failureOf(cassandraDeliveryLog({ ...options, credentials: { username: 'cassandra', password: 'wrong' } }))
+    const wrong = await failureOf(createCassandraDeliveryLog({ ...options, credentials: { username: 'cassandra', password: 'wrong' } }))
     expect(wrong).to.be.instanceOf(KolbakError).and.include({ code: 'invalid_config' })
     expect(String((wrong as Error).message)).to.not.include('wrong')
     const { credentials: _, ...anonymous } = options
-    expect(codeOf(await failureOf(cassandraDeliveryLog(anonymous)))).to.equal('invalid_config')
+    expect(codeOf(await failureOf(createCassandraDeliveryLog(anonymous)))).to.equal('invalid_config')
 
     await cassandra.query(`create role app with password = 'secret' and login = true`)
     const app = { ...options, credentials: { username: 'app', password: 'secret' } }
-    const missing = await failureOf(cassandraDeliveryLog({ ...app, keyspace: cassandra.newKeyspace() }))
+    const missing = await failureOf(createCassandraDeliveryLog({ ...app, keyspace: cassandra.newKeyspace() }))
     expect(codeOf(missing)).to.equal('invalid_config')
     // Whose keyspace is made for it needs no right to make others.
     await cassandra.query(`grant all on keyspace ${options.keyspace} to app`)
-    const opened = await cassandraDeliveryLog(app)
+    const opened = await createCassandraDeliveryLog(app)
     await opened.makeGeneration(2)
     await opened.close()
   })
@@ -114,7 +114,7 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
   it('is not spoken to in the clear, nor when its certificate is from nobody we trust', async () => {
     const { ssl: _, ...clear } = optionsOn(cassandra)
     for (const options of [clear, { ...clear, ssl: {} }])
-      expect(codeOf(await failureOf(cassandraDeliveryLog(options)))).to.equal('delivery_log_unavailable')
+      expect(codeOf(await failureOf(createCassandraDeliveryLog(options)))).to.equal('delivery_log_unavailable')
   })
 
   // By default `test/faults/engines.test.ts` alone kills one, under the whole service.

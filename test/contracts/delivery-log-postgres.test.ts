@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
-import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { createPostgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
 import type { EventId, MessageId, Place } from '../../src/events/ids.ts'
 import { parsePlace, placeOf } from '../../src/events/message-record.ts'
 import { codeOf } from '../../src/lib/errors.ts'
@@ -21,7 +21,7 @@ const asMessage = ({ message: id, fingerprint, payload }: Payload) => ({
 
 const withOwnPayloads = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
-  const log = await postgresDeliveryLog({ ...database, identity: 'pg', payloadsIn: 'own', log: silentLog })
+  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', payloadsIn: 'own', log: silentLog })
   return {
     log: { archive: log.archive, payloads: log.payloads, ...log.generation(1) },
     async keep(payloads) {
@@ -40,7 +40,7 @@ const withOwnPayloads = async (): Promise<DeliveryLogHarness> => {
 }
 const withPayloadsOnTheBus = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
-  const log = await postgresDeliveryLog({ ...database, identity: 'pg', payloadsIn: 'bus', log: silentLog })
+  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', payloadsIn: 'bus', log: silentLog })
   const { bus, close } = await busOn(database)
   return {
     log: { archive: log.archive, payloads: log.payloads, ...log.generation(1) },
@@ -84,7 +84,7 @@ describe('delivery log on Postgres', () => {
     await busMember.close()
     await database.drop()
   })
-  const open = (payloadsIn: 'bus' | 'own' = 'bus') => postgresDeliveryLog({ ...database, identity: 'pg', payloadsIn, log: silentLog })
+  const open = (payloadsIn: 'bus' | 'own' = 'bus') => createPostgresDeliveryLog({ ...database, identity: 'pg', payloadsIn, log: silentLog })
 
   it('finds the payloads of a batch at the places within its record', async () => {
     const { bus } = busMember
@@ -169,7 +169,7 @@ describe('delivery log on Postgres', () => {
 
   it('says so when Postgres is gone, and refuses no fact for it', async () => {
     const other = await freshDatabase()
-    const log = await postgresDeliveryLog({ ...other, identity: 'pg', payloadsIn: 'bus', log: silentLog })
+    const log = await createPostgresDeliveryLog({ ...other, identity: 'pg', payloadsIn: 'bus', log: silentLog })
     await other.drop()
     const failure = await log
       .generation(1)

@@ -2,7 +2,7 @@ import { env } from 'node:process'
 import { inspect } from 'node:util'
 import { EventStoreDBClient } from '@eventstore/db-client'
 import { expect } from 'chai'
-import { type EventStoreDbOptions, eventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts'
+import { createEventStoreDbStore, type EventStoreDbOptions } from '../../src/adapters/eventstoredb/event-store.ts'
 import type { Checkpoint, NewEvent } from '../../src/events/envelope.ts'
 import type { Family, StreamName } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
@@ -20,7 +20,7 @@ eventStoreContract(realUrl === undefined ? "EventStoreDB's double" : 'EventStore
   const server = realUrl === undefined ? await startEventStoreDb() : null
   const url = server?.url ?? realUrl ?? ''
   return {
-    open: ({ dayStreamMaxAgeSeconds }) => eventStoreDb({ url, dayStreamMaxAgeSeconds, log: silentLog }),
+    open: ({ dayStreamMaxAgeSeconds }) => createEventStoreDbStore({ url, dayStreamMaxAgeSeconds, log: silentLog }),
     drop: async () => server?.stop(),
   }
 })
@@ -33,7 +33,7 @@ if (realUrl === undefined)
     let store: EventStore
     const opened: EventStore[] = []
     const open = async (options: Partial<EventStoreDbOptions> = {}) => {
-      const fresh = await eventStoreDb({ url: server.url, dayStreamMaxAgeSeconds: 3_600, log: silentLog, ...options })
+      const fresh = await createEventStoreDbStore({ url: server.url, dayStreamMaxAgeSeconds: 3_600, log: silentLog, ...options })
       opened.push(fresh)
       return fresh
     }

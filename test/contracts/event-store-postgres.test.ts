@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg, { type QueryConfig, type QueryResultRow } from 'pg'
-import { type PostgresEventStoreOptions, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
-import { dayAppends, encodeAppend } from '../../src/adapters/postgres/event-store-append.ts'
+import { createPostgresEventStore, type PostgresEventStoreOptions } from '../../src/adapters/postgres/event-store.ts'
+import { createDayAppends, encodeAppend } from '../../src/adapters/postgres/event-store-append.ts'
 import { askWithin } from '../../src/adapters/postgres/event-store-query.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
 import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
@@ -23,7 +23,7 @@ const monthSeconds = 30 * 86_400
 const everyFamily: readonly Family[] = ['tenant', 'key', 'webhook', 'routing', 'attempts']
 const dayFamilies: readonly Family[] = ['routing', 'attempts']
 const storeOn = (pool: pg.Pool, options: Partial<PostgresEventStoreOptions> = {}) =>
-  postgresEventStore({ pool, log: silentLog, identity: 'postgres-test', dayStreamMaxAgeSeconds: monthSeconds, ...options })
+  createPostgresEventStore({ pool, log: silentLog, identity: 'postgres-test', dayStreamMaxAgeSeconds: monthSeconds, ...options })
 
 eventStoreContract('Postgres', async () => {
   const { pool, drop } = await freshDatabase()
@@ -190,7 +190,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       await store.append(stream, [events[0]], 'any') // makes the day
       const asked: (string | undefined)[] = []
       const ask = askWithin(database.pool, 10_000)
-      const appends = dayAppends((query) => {
+      const appends = createDayAppends((query) => {
         asked.push(query.name)
         return ask(query)
       })
@@ -222,7 +222,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       const remembered = 50_000
       const heads = new Map<string, number>()
       const asked: string[] = []
-      const appends = dayAppends(async <R extends QueryResultRow>({ name, values }: QueryConfig) => {
+      const appends = createDayAppends(async <R extends QueryResultRow>({ name, values }: QueryConfig) => {
         const names = String(values![name === 'event-store-day-heads' ? 0 : 1]).split('\u001e')
         asked.push(`${name} ${names.length}`)
         if (name === 'event-store-day-heads') return [{ started: 'once', heads: names.map((of) => heads.get(of) ?? -1) }] as unknown as R[]

@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { sessionHold } from '../../src/adapters/kafka/hold.ts'
-import { intake } from '../../src/adapters/kafka/intake.ts'
+import { createSessionLease } from '../../src/adapters/kafka/hold.ts'
+import { createIntake } from '../../src/adapters/kafka/intake.ts'
 import type { BusRecord } from '../../src/ports/message-bus.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -15,7 +15,7 @@ describe('what has been fetched of a partition', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(5), async (steps, startAt) => {
         const lost = new AbortController()
         let paused = false
-        const taken = intake({
+        const taken = createIntake({
           startAt: BigInt(startAt),
           lost: lost.signal,
           waitMs: 0,
@@ -48,7 +48,7 @@ describe('what has been fetched of a partition', () => {
 
   it('takes nothing that leaves a gap, and hands nothing out once it is lost', async () => {
     const lost = new AbortController()
-    const taken = intake({ startAt: 5n, lost: lost.signal, waitMs: 5_000, full: { records: 10, bytes: 1_000 }, onRoom() {} })
+    const taken = createIntake({ startAt: 5n, lost: lost.signal, waitMs: 5_000, full: { records: 10, bytes: 1_000 }, onRoom() {} })
     expect(taken.add(6n, [recordAt(6)])).to.equal(false)
     const waiting = taken.fetch(10)
     lost.abort()
@@ -61,7 +61,7 @@ describe('what has been fetched of a partition', () => {
 describe('the hold of a session', () => {
   it('ends by itself, counted from when the heartbeat was sent', async () => {
     let lapses = 0
-    const hold = sessionHold({ sessionTimeoutMs: 200, onLapse: () => lapses++ })
+    const hold = createSessionLease({ sessionTimeoutMs: 200, onLapse: () => lapses++ })
     expect(hold.held()).to.equal(false)
     const sentAt = performance.now() - 100
     hold.renew(sentAt)
@@ -73,7 +73,7 @@ describe('the hold of a session', () => {
 
   it('has lapsed for good before it is held again, even when nobody has noticed', () => {
     let lapses = 0
-    const hold = sessionHold({ sessionTimeoutMs: 100, onLapse: () => lapses++ })
+    const hold = createSessionLease({ sessionTimeoutMs: 100, onLapse: () => lapses++ })
     hold.renew(performance.now())
     const until = performance.now() + 150
     while (performance.now() < until); // the process is busy: no timer can run
@@ -87,7 +87,7 @@ describe('the hold of a session', () => {
 
   it('lapses at once when the answer comes too late', () => {
     let lapses = 0
-    const hold = sessionHold({ sessionTimeoutMs: 100, onLapse: () => lapses++ })
+    const hold = createSessionLease({ sessionTimeoutMs: 100, onLapse: () => lapses++ })
     hold.renew(performance.now() - 200)
     expect(lapses).to.equal(1)
     expect(hold.held()).to.equal(false)

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { kafkaMessageBus } from '../../src/adapters/kafka/message-bus.ts'
+import { createKafkaMessageBus } from '../../src/adapters/kafka/message-bus.ts'
 import { codeOf } from '../../src/lib/errors.ts'
 import { capturingLog } from '../support/capturing-log.ts'
 import { freshTopic } from '../support/engines/kafka/member.ts'
@@ -30,8 +30,8 @@ describeWithKafka('message bus on Kafka, over TLS and with a login', () => {
       log: capturingLog(),
     }
   }
-  const failure = async (wrong: Partial<Parameters<typeof kafkaMessageBus>[0]>) => {
-    const bus = await kafkaMessageBus({ ...options(), ...wrong }).catch((error: unknown) => error)
+  const failure = async (wrong: Partial<Parameters<typeof createKafkaMessageBus>[0]>) => {
+    const bus = await createKafkaMessageBus({ ...options(), ...wrong }).catch((error: unknown) => error)
     if (!(bus instanceof Error)) throw new Error('it did not fail')
     return bus
   }
@@ -39,7 +39,7 @@ describeWithKafka('message bus on Kafka, over TLS and with a login', () => {
   for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512'] as const)
     it(`carries records for who logs in by ${mechanism}`, async () => {
       const all = options()
-      const bus = await kafkaMessageBus({ ...all, sasl: { ...all.sasl, mechanism } })
+      const bus = await createKafkaMessageBus({ ...all, sasl: { ...all.sasl, mechanism } })
       const collector = collect(bus)
       await bus.produce(record(message('m')))
       await waitFor(() => collector.seen.length === 1)

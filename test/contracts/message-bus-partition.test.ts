@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { partitionView } from '../../src/adapters/postgres/message-bus-partition.ts'
+import { createPartitionView } from '../../src/adapters/postgres/message-bus-partition.ts'
 import type { BusRecord } from '../../src/ports/message-bus.ts'
 
 interface Step {
@@ -56,7 +56,7 @@ describe('the view of an owned partition', () => {
 
   const run = async (steps: readonly Step[], startAt: number, log: ReturnType<typeof memoryLog>, polls: boolean) => {
     const lost = new AbortController()
-    const view = partitionView({
+    const view = createPartitionView({
       startAt: BigInt(startAt),
       lost: lost.signal,
       waitMs: 60,

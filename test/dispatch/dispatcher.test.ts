@@ -1,26 +1,26 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
 import { Registry } from 'prom-client'
-import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { createPostgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
 import { messageBody } from '../../src/api/message-body.ts'
 import { replay } from '../../src/commands/replay.ts'
 import { startDispatcher } from '../../src/dispatch/dispatcher.ts'
-import { type Offsets, offsets } from '../../src/dispatch/offsets.ts'
+import { createOffsets, type Offsets } from '../../src/dispatch/offsets.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import type { MessageId, TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
 import { payloadAad } from '../../src/events/sealed-fields.ts'
-import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
+import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
-import { liveProcesses } from '../../src/lib/live-processes.ts'
+import { joinLiveProcesses } from '../../src/lib/live-processes.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { wake } from '../../src/lib/wake.ts'
+import { createWake } from '../../src/lib/wake.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
-import { type LiveDeliveryLog, liveDeliveryLog } from '../../src/projections/live-history.ts'
-import { messageIndex } from '../../src/projections/message-index.ts'
+import { createLiveDeliveryLog, type LiveDeliveryLog } from '../../src/projections/live-history.ts'
+import { createMessageIndex } from '../../src/projections/message-index.ts'
 import { runProjection } from '../../src/projections/runner.ts'
-import { projectionProgress } from '../../src/projections/waiter.ts'
+import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { projectionWorld, type World } from '../projections/world.ts'
 import { type HandDrivenBus, handDrivenBus } from '../support/hand-driven-bus.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
@@ -49,26 +49,26 @@ describe('the dispatcher', () => {
       cached: (owner) => (owner === erased ? undefined : world.keyring.cached(owner)),
       vault: (owner) => (owner === erased ? Promise.reject(new KeyDestroyed(owner)) : world.keyring.vault(owner)),
     }
-    const log = await postgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', payloadsIn: 'own', log: silentLog })
-    deliveryLog = liveDeliveryLog({ log, pool: db.pool })
-    const dueWake = wake()
+    const log = await createPostgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', payloadsIn: 'own', log: silentLog })
+    deliveryLog = createLiveDeliveryLog({ log, pool: db.pool })
+    const dueWake = createWake()
     const projection = deliveries(log, async (sql, events) => {
       if (await scheduleRetries(sql, events)) dueWake.notify()
     })
     await installProjections(db.pool, [projection])
-    const runner = runProjection({ store, pool: db.pool, leases, progress: projectionProgress(), log: silentLog }, projection)
-    const live = await liveProcesses({ pool: db.pool, id: `d${randomBytes(4).toString('hex')}`, roles: ['dispatcher'], onError })
-    saved = offsets(db.pool, bus.identity)
+    const runner = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog }, projection)
+    const live = await joinLiveProcesses({ pool: db.pool, id: `d${randomBytes(4).toString('hex')}`, roles: ['dispatcher'], onError })
+    saved = createOffsets(db.pool, bus.identity)
     const started = startDispatcher({
       bus,
       store,
       deliveryLog,
-      index: messageIndex(db.pool),
+      index: createMessageIndex(db.pool),
       offsets: saved,
       pool: db.pool,
       keyring,
       live,
-      policy: addressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
+      policy: createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
       registry: new Registry(),
       log: silentLog,
       processId: `p${randomBytes(4).toString('hex')}`,
@@ -200,7 +200,7 @@ describe('the dispatcher', () => {
     await done(3n)
     expect(receiver.received('/a').map((r) => r.body.payload)).to.deep.equal([{ n: 1 }])
     expect((await types('routing-%')).sort()).to.deep.equal(['MessageRejected', 'MessageRouted'])
-    await waitFor(async () => (await messageIndex(world.db.pool).rejections(tenant, 'one' as MessageId)).length === 1)
+    await waitFor(async () => (await createMessageIndex(world.db.pool).rejections(tenant, 'one' as MessageId)).length === 1)
   })
   it('sends nothing once its hold on the partition has run out, and leaves the message to the next owner', async () => {
     await start()

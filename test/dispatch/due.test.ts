@@ -1,11 +1,11 @@
 import { expect } from 'chai'
 import { type DueDeps, due } from '../../src/dispatch/due.ts'
-import { schedule } from '../../src/dispatch/schedule.ts'
+import { createSchedule } from '../../src/dispatch/schedule.ts'
 import type { Slots } from '../../src/dispatch/slots.ts'
-import type { Target, WebhookCopy } from '../../src/dispatch/webhook-cache.ts'
+import type { Target, WebhookCache } from '../../src/dispatch/webhook-cache.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { wake } from '../../src/lib/wake.ts'
+import { createWake } from '../../src/lib/wake.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { owed } from '../support/owed.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -22,7 +22,7 @@ const common = (): Pick<DueDeps, 'deliveryLog' | 'log' | 'claimMs' | 'requestMs'
   log: silentLog,
   claimMs: 60_000,
   requestMs: 1_000,
-  wake: wake(),
+  wake: createWake(),
   pollMs: 10,
 })
 
@@ -34,7 +34,7 @@ describe('the rounds of what is due', () => {
   after(() => db.drop())
 
   it('tell the slots of all who have parked rows, also when one of them takes up a whole round', async () => {
-    const mine = schedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+    const mine = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
     const [many, ...others] = ['A', 'B', 'C'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId) as [WebhookId, ...WebhookId[]]
     await Promise.all(
       [...Array.from({ length: 600 }, () => many), ...others].map((webhook) => mine.park(owed({ webhook, tenant: tenantOf(webhook) }))),
@@ -53,8 +53,8 @@ describe('the rounds of what is due', () => {
           freshen: async () => {},
           refresh: async () => {},
           get: (webhook: WebhookId) => ({ tenant: tenantOf(webhook) }) as Target,
-          is_suspended: () => false,
-        } as Partial<WebhookCopy> as WebhookCopy,
+          isSuspended: () => false,
+        } as Partial<WebhookCache> as WebhookCache,
         slots: {
           room: () => 1_000,
           parkedAre(webhooks: ReadonlySet<WebhookId>) {
@@ -83,7 +83,7 @@ describe('the rounds of what is due', () => {
 
   it('give each tenant and each of its webhooks its part, and deliver nothing before a look at the webhooks that began after the claim', async () => {
     await db.pool.query('truncate scheduled_deliveries')
-    const mine = schedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+    const mine = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
     const webhooks = ['D', 'E', 'F', 'G', 'H'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId)
     const tenant = tenantOf(webhooks[0]!)
     await Promise.all(webhooks.flatMap((webhook) => Array.from({ length: 400 }, () => mine.park(owed({ webhook, tenant })))))
@@ -109,8 +109,8 @@ describe('the rounds of what is due', () => {
             if (isClaimed) looksAfterClaim++
           },
           get: () => ({ tenant }) as Target,
-          is_suspended: () => false,
-        } as Partial<WebhookCopy> as WebhookCopy,
+          isSuspended: () => false,
+        } as Partial<WebhookCache> as WebhookCache,
         slots: { room: () => 300, parkedAre() {} } as Partial<Slots> as Slots,
         async deliver({ webhook }) {
           expect(looksAfterClaim).to.be.greaterThan(0)

@@ -1,11 +1,11 @@
 import { expect } from 'chai'
-import { commandStreams } from '../../src/commands/command-streams.ts'
-import { keyDeletedManager, webhooksOfKey } from '../../src/dispatch/key-deleted.ts'
+import { createCommandStreams } from '../../src/commands/command-streams.ts'
+import { createKeyDeletedManager, webhooksOfKey } from '../../src/dispatch/key-deleted.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { webhookStream } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { projectionWorld, type World } from '../projections/world.ts'
 
 describe('the manager of deleted keys', () => {
@@ -19,9 +19,9 @@ describe('the manager of deleted keys', () => {
 
   const manager = () => {
     const { store, keyring, db } = world
-    const waiter = projectionWaiter({ pool: db.pool, progress: projectionProgress() })
-    return keyDeletedManager({
-      streams: commandStreams(store, keyring),
+    const waiter = createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() })
+    return createKeyDeletedManager({
+      streams: createCommandStreams(store, keyring),
       webhooksOf: webhooksOfKey({ store, waiter, pool: db.pool }),
       log: silentLog,
       now: () => new Date().toISOString(),

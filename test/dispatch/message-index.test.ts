@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { installProjections } from '../../src/projections/builds.ts'
-import { type IndexedMessage, type MessageIndex, messageIndex } from '../../src/projections/message-index.ts'
+import { createMessageIndex, type IndexedMessage, type MessageIndex } from '../../src/projections/message-index.ts'
 import { changedSince, webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
@@ -11,7 +11,7 @@ describe('the message index', () => {
   let index: MessageIndex
   before(async () => {
     db = await freshDatabase()
-    index = messageIndex(db.pool)
+    index = createMessageIndex(db.pool)
   })
   after(() => db.drop())
   const message = (id: string, place: string, change: Partial<IndexedMessage> = {}): IndexedMessage => ({

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { offsets, offsetTracker } from '../../src/dispatch/offsets.ts'
+import { createOffsets, createOffsetTracker } from '../../src/dispatch/offsets.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
 describe('the offset tracker', () => {
@@ -12,7 +12,7 @@ describe('the offset tracker', () => {
     fc.assert(
       fc.property(records, fc.infiniteStream(fc.nat()), (unsorted, choices) => {
         const sorted = [...unsorted].sort((a, b) => (a.offset < b.offset ? -1 : 1))
-        const tracker = offsetTracker(1n)
+        const tracker = createOffsetTracker(1n)
         const open = sorted.flatMap(({ offset, parts }) => {
           const done = tracker.add(offset, parts)
           return Array.from({ length: parts }, () => ({ offset, done }))
@@ -44,10 +44,10 @@ describe('saved offsets', () => {
   after(() => db.drop())
 
   it('begin at 0, never at the latest', async () => {
-    expect(await offsets(db.pool, 'a').startAt(3)).to.equal(0n)
+    expect(await createOffsets(db.pool, 'a').startAt(3)).to.equal(0n)
   })
   it('go only forwards: a save that lands late changes nothing', async () => {
-    const saved = offsets(db.pool, 'b')
+    const saved = createOffsets(db.pool, 'b')
     await saved.save(
       new Map([
         [0, 10n],
@@ -64,7 +64,7 @@ describe('saved offsets', () => {
     )
   })
   it('are kept apart for each bus', async () => {
-    await offsets(db.pool, 'c').save(new Map([[0, 9n]]))
-    expect(await offsets(db.pool, 'd').startAt(0)).to.equal(0n)
+    await createOffsets(db.pool, 'c').save(new Map([[0, 9n]]))
+    expect(await createOffsets(db.pool, 'd').startAt(0)).to.equal(0n)
   })
 })

@@ -1,10 +1,10 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { patternIndex } from '../../src/dispatch/pattern-index.ts'
+import { createPatternIndex } from '../../src/dispatch/pattern-index.ts'
 import { patternTakes } from '../../src/events/pattern.ts'
 
 const matched = (pattern: string, name: string): boolean => {
-  const index = patternIndex<string>()
+  const index = createPatternIndex<string>()
   index.add(pattern, 'w')
   return index.match(name).length === 1
 }
@@ -40,7 +40,7 @@ describe('matching a pattern', () => {
   })
 
   it('finds every webhook once, and none that was removed', () => {
-    const index = patternIndex<string>()
+    const index = createPatternIndex<string>()
     index.add('a.b', 'exact')
     index.add('a.*', 'prefix')
     index.add('*', 'all')

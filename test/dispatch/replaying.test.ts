@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { replayJobs } from '../../src/commands/replay-jobs.ts'
+import { createReplayJobs } from '../../src/commands/replay-jobs.ts'
 import type { ReplayingDeps } from '../../src/dispatch/replaying.ts'
 import type { DeliveryId } from '../../src/events/ids.ts'
 import type { Lease } from '../../src/lib/leases.ts'
@@ -89,7 +89,7 @@ describe('replay jobs', () => {
   })
   it('take nothing from a process that is too late: not its page, nor its end', async () => {
     await begin(await api.webhook(admin))
-    const jobs = replayJobs(api.db.pool)
+    const jobs = createReplayJobs(api.db.pool)
     const [seen] = await jobs.active()
     if (seen === undefined) throw new Error('no job is active')
     const delivery = '0195d3a1-7a4b-5c6d-8e9f-001122334455' as DeliveryId

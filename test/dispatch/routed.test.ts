@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { ulid } from 'ulid'
-import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import { routedIn } from '../../src/dispatch/routed.ts'
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
@@ -20,7 +20,7 @@ describe('messages as their routing is told by events', () => {
   let store: EventStore
   before(async () => {
     db = await freshDatabase()
-    store = postgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+    store = createPostgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
   })
   after(async () => {
     await store.close()

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { Owed } from '../../src/dispatch/owed.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
-import { type Schedule, schedule } from '../../src/dispatch/schedule.ts'
+import { createSchedule, type Schedule } from '../../src/dispatch/schedule.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { WebhookId } from '../../src/events/ids.ts'
 import { type Sql, sqlOn } from '../../src/lib/sql.ts'
@@ -14,7 +14,7 @@ describe('scheduled deliveries', () => {
   let mine: Schedule
   before(async () => {
     db = await freshDatabase()
-    mine = schedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+    mine = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
   })
   after(() => db.drop())
   beforeEach(() => db.pool.query('truncate scheduled_deliveries'))
@@ -129,7 +129,7 @@ describe('scheduled deliveries', () => {
 
     it("are one process's at a time", async () => {
       await Promise.all(Array.from({ length: 20 }, () => mine.park(owed())))
-      const other = schedule({ pool: db.pool, owner: 'other', claimMs: 60_000 })
+      const other = createSchedule({ pool: db.pool, owner: 'other', claimMs: 60_000 })
       const [a, b] = await Promise.all([mine.claim(room(10)), other.claim(room(10))])
       expect(new Set([...a, ...b].map((r) => r.delivery)).size).to.equal(a.length + b.length)
       expect(await mine.claim(room(20))).to.have.length(20 - a.length - b.length)
@@ -144,7 +144,7 @@ describe('scheduled deliveries', () => {
       expect(claimed.filter((c) => c.webhook === w2)).to.have.length(1)
     })
     it('run out when they are not renewed, and hold when they are', async () => {
-      const brief = schedule({ pool: db.pool, owner: 'brief', claimMs: 30 })
+      const brief = createSchedule({ pool: db.pool, owner: 'brief', claimMs: 30 })
       const one = owed()
       await mine.park(one)
       expect(await brief.claim(room(1))).to.have.length(1)

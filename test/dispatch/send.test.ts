@@ -1,10 +1,10 @@
 import { expect } from 'chai'
-import { type Sender, sender } from '../../src/dispatch/send.ts'
-import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
+import { createSender, type Sender } from '../../src/dispatch/send.ts'
+import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
 
 const options = { connectTimeoutMs: 500, requestTimeoutMs: 400, maxConnections: 10, userAgent: 'Kolbak/test' }
-const local = addressPolicy({ allowedSubnets: ['127.0.0.0/8', '::1/128'].map(parseSubnet), allowHttp: false })
+const local = createAddressPolicy({ allowedSubnets: ['127.0.0.0/8', '::1/128'].map(parseSubnet), allowHttp: false })
 
 describe('sending a request', () => {
   let receiver: Receiver
@@ -14,7 +14,7 @@ describe('sending a request', () => {
 
   before(async () => {
     ;[receiver, secure] = await Promise.all([startReceiver(), startReceiver({ tls: true })])
-    send = sender({ ...options, policy: local })
+    send = createSender({ ...options, policy: local })
   })
   after(async () => {
     await Promise.all([receiver.close(), secure.close()])
@@ -133,7 +133,7 @@ describe('sending a request', () => {
   describe('to addresses that are not public', () => {
     let strict: Sender
     before(() => {
-      strict = sender({ ...options, policy: addressPolicy({ allowedSubnets: [], allowHttp: true }) })
+      strict = createSender({ ...options, policy: createAddressPolicy({ allowedSubnets: [], allowHttp: true }) })
     })
     after(() => strict.close())
     const port = () => new URL(receiver.origin).port
@@ -177,9 +177,9 @@ describe('sending a request', () => {
       })
   })
   it('refuses a name as a whole when any of its addresses is not public', async () => {
-    const mixed = sender({
+    const mixed = createSender({
       ...options,
-      policy: addressPolicy({ allowedSubnets: [], allowHttp: true }),
+      policy: createAddressPolicy({ allowedSubnets: [], allowHttp: true }),
       resolve: async () => [
         { address: '93.184.216.34', family: 4 },
         { address: '10.0.0.7', family: 4 },
@@ -207,8 +207,8 @@ describe('sending a request', () => {
       ['fe80::1%lo', 6],
       ['rubbish', 4],
     ] as const) {
-      const policy = addressPolicy({ allowedSubnets: [], allowHttp: true })
-      const named = sender({ ...options, policy, resolve: async () => [{ address, family }] })
+      const policy = createAddressPolicy({ allowedSubnets: [], allowHttp: true })
+      const named = createSender({ ...options, policy, resolve: async () => [{ address, family }] })
       for (const scheme of ['http', 'https'])
         expect((await named.post(`${scheme}://named.example/`, {}, Buffer.from('{}'))).reason, address).to.equal('address_refused')
       await named.close()
@@ -218,7 +218,7 @@ describe('sending a request', () => {
     // Allowed when it is asked for the first time, at every other time not: a second look-up would be led elsewhere.
     const asked: string[] = []
     const answers = ['127.0.0.1', '10.0.0.7', '127.0.0.1', '169.254.169.254']
-    const rebound = sender({
+    const rebound = createSender({
       ...options,
       policy: local,
       resolve: async (host) => {
@@ -238,7 +238,7 @@ describe('sending a request', () => {
   })
   it('judges a name by what it resolves to when it is called, not by what it resolved to before', async () => {
     let address = '127.0.0.1'
-    const changing = sender({ ...options, policy: local, resolve: async () => [{ address, family: 4 }] })
+    const changing = createSender({ ...options, policy: local, resolve: async () => [{ address, family: 4 }] })
     const url = receiver.url('/named').replace('127.0.0.1', 'named.example')
     expect((await changing.post(url, { connection: 'close' }, Buffer.from('{}'))).code).to.equal(200)
     address = '10.0.0.7'
@@ -247,7 +247,7 @@ describe('sending a request', () => {
     await changing.close()
   })
   it('sends plain http only to allowed subnets, unless it is allowed as such', async () => {
-    const publicOnly = sender({ ...options, policy: { allows: () => true, allowsPlainHttp: () => false } })
+    const publicOnly = createSender({ ...options, policy: { allows: () => true, allowsPlainHttp: () => false } })
     const answer = await publicOnly.post(receiver.url('/http'), {}, Buffer.from('{}'))
     expect(answer.reason).to.equal('address_refused')
     await publicOnly.close()

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { type Slot, type SlotLimits, slots } from '../../src/dispatch/slots.ts'
+import { createSlots, type Slot, type SlotLimits } from '../../src/dispatch/slots.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -13,9 +13,9 @@ const end = (slot: Slot, outcome: { ok: boolean; duration_ms: number }) => {
 }
 
 describe('slots', () => {
-  let open: (ReturnType<typeof slots> & { stop(): void })[] = []
+  let open: (ReturnType<typeof createSlots> & { stop(): void })[] = []
   const make = (change: Partial<SlotLimits> = {}, now?: () => number) => {
-    const made = slots({ ...limits, ...change }, now)
+    const made = createSlots({ ...limits, ...change }, now)
     open.push(made)
     return made
   }
@@ -23,13 +23,13 @@ describe('slots', () => {
     for (const s of open) s.stop()
     open = []
   })
-  const take = async (s: ReturnType<typeof slots>, webhook: string, of = 'a'): Promise<Slot> => {
+  const take = async (s: ReturnType<typeof createSlots>, webhook: string, of = 'a'): Promise<Slot> => {
     const slot = await s.enter(hook(webhook), tenant(of))
     if (slot === 'parked') throw new Error('parked')
     return slot
   }
   /** Makes a webhook known as fast. */
-  const warm = async (s: ReturnType<typeof slots>, webhook: string, of = 'a') =>
+  const warm = async (s: ReturnType<typeof createSlots>, webhook: string, of = 'a') =>
     end(await take(s, webhook, of), { ok: true, duration_ms: 5 })
   const settled = async (promise: Promise<unknown>) =>
     Promise.race([promise.then(() => true), new Promise((r) => setImmediate(() => r(false)))])
@@ -77,7 +77,7 @@ describe('slots', () => {
   describe('of a webhook that answers quickly', () => {
     const quick = { ok: true, duration_ms: 20 }
     /** As many as may begin; the next, which waits, ends at once when its turn comes. */
-    const begin = async (s: ReturnType<typeof slots>, webhook = 'w', of = 'a'): Promise<Slot[]> => {
+    const begin = async (s: ReturnType<typeof createSlots>, webhook = 'w', of = 'a'): Promise<Slot[]> => {
       const begun: Slot[] = []
       for (;;) {
         const next = s.enter(hook(webhook), tenant(of)).then((slot) => slot as Slot)

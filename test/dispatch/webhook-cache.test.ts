@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { Webhook } from 'standardwebhooks'
 import { signatureHeaders } from '../../src/dispatch/sign.ts'
-import { webhookCopy } from '../../src/dispatch/webhook-cache.ts'
+import { createWebhookCache } from '../../src/dispatch/webhook-cache.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
@@ -30,7 +30,7 @@ describe('the copy of webhooks', () => {
     await answer?.()
     return { ...found, checkpoint: String(asked.length).padStart(19, '0') as Checkpoint, cursor: `c${asked.length}` as ChangeCursor }
   }
-  const make = () => webhookCopy({ changes, keyring, log: silentLog })
+  const make = () => createWebhookCache({ changes, keyring, log: silentLog })
   const row = async (id: string, change: Partial<ChangedWebhook> = {}): Promise<ChangedWebhook> => {
     const vault = await sealing.vault(tenant)
     const seal = (field: string, value: string) => vault.sealText(fieldAad(tenant, id, field), value)

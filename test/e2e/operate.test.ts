@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { ulid } from 'ulid'
-import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
 import type { EventId, KeyId } from '../../src/events/ids.ts'
 import { keyStream } from '../../src/events/streams.ts'
@@ -40,7 +40,7 @@ describe('operating beside a running service', () => {
   it('shows a stream that was set aside, refuses to lift it while the cause is there, and goes on without the event when told to', async () => {
     const id = ulid() as KeyId
     const pool = createPool({ url: db.url, name: 'test', max: 2, log: silentLog })
-    const store = postgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+    const store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
     const tenant = '00000000000000000000000000'
     // Its value is not sealed, as by a fault of a writer: no read model can take it.
     const data = { id, tenant, key: 'INTHECLEAR00', name: 'x', description: null, scopes: ['read:webhooks'] }

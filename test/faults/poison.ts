@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { Kafka, logLevel, type Producer } from 'kafkajs'
 import type { Pool } from 'pg'
-import { eventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts'
-import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createEventStoreDbStore } from '../../src/adapters/eventstoredb/event-store.ts'
+import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
 import type { NewEvent } from '../../src/events/envelope.ts'
 import { defaultTenant, type EventId } from '../../src/events/ids.ts'
@@ -82,7 +82,10 @@ export function poisoned(): Poisoned {
     pool = createPool({ url: db.url, name: 'poison', max: 2, log: silentLog })
     const common = { log: silentLog, dayStreamMaxAgeSeconds: 86_400 * 30 }
     const { EVENTSTOREDB_URL: url, KAFKA_BROKERS: brokers } = engines
-    store = url === undefined ? postgresEventStore({ pool, identity: 'test', ...common }) : await eventStoreDb({ url, ...common })
+    store =
+      url === undefined
+        ? createPostgresEventStore({ pool, identity: 'test', ...common })
+        : await createEventStoreDbStore({ url, ...common })
     if (brokers === undefined) return
     const createPartitioner =
       () =>

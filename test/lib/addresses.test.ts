@@ -1,10 +1,10 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { addressPolicy, checkCallbackUrl, parseSubnet } from '../../src/lib/addresses.ts'
+import { checkCallbackUrl, createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { codeOf } from '../../src/lib/errors.ts'
 
-const strict = addressPolicy({ allowedSubnets: [], allowHttp: false })
-const local = addressPolicy({ allowedSubnets: ['127.0.0.0/8', '::1/128'].map(parseSubnet), allowHttp: false })
+const strict = createAddressPolicy({ allowedSubnets: [], allowHttp: false })
+const local = createAddressPolicy({ allowedSubnets: ['127.0.0.0/8', '::1/128'].map(parseSubnet), allowHttp: false })
 
 const refused = {
   'this network': ['0.0.0.0', '0.1.2.3'],
@@ -75,7 +75,7 @@ describe('the address policy', () => {
   it('lets plain http go to the subnets that were named, or anywhere when that is allowed', () => {
     expect(local.allowsPlainHttp('127.0.0.1')).to.equal(true)
     expect(local.allowsPlainHttp('8.8.8.8')).to.equal(false)
-    const open = addressPolicy({ allowedSubnets: [], allowHttp: true })
+    const open = createAddressPolicy({ allowedSubnets: [], allowHttp: true })
     expect(open.allowsPlainHttp('8.8.8.8')).to.equal(true)
     expect(open.allows('127.0.0.1')).to.equal(false)
   })
@@ -145,7 +145,7 @@ describe('a callback URL', () => {
     expect(await codeFor('http://not-yet.test/')).to.equal('address_refused')
     expect(await codeFor('http://127.0.0.1:3000/', local)).to.equal('accepted')
     expect(await codeFor('http://good.test/', local)).to.equal('address_refused')
-    const open = addressPolicy({ allowedSubnets: [], allowHttp: true })
+    const open = createAddressPolicy({ allowedSubnets: [], allowHttp: true })
     for (const url of ['http://good.test/', 'http://not-yet.test/']) expect(await codeFor(url, open), url).to.equal('accepted')
     expect(await codeFor('http://127.0.0.1/', open)).to.equal('address_refused')
   })

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect } from 'chai'
-import { groupCommit, isDataError } from '../../src/lib/group-commit.ts'
+import { createGroupCommit, isDataError } from '../../src/lib/group-commit.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 /** A write that the test lets finish, one at a time. */
@@ -31,7 +31,7 @@ const outcomeOf = (work: Promise<number>) =>
 describe('group commit', () => {
   it('writes together what is added together, and answers each its own result', async () => {
     const groups: number[][] = []
-    const group = groupCommit<number, number>({
+    const group = createGroupCommit<number, number>({
       async write(items) {
         groups.push([...items])
         return items.map((item) => item * 10)
@@ -42,7 +42,7 @@ describe('group commit', () => {
   })
   it('gathers what arrives while a write is under way, and has one under way at a time', async () => {
     const held = heldWrites()
-    const group = groupCommit<number, number>({ write: held.write })
+    const group = createGroupCommit<number, number>({ write: held.write })
     const first = group.add(1)
     await waitFor(() => held.groups.length === 1)
     const rest = [2, 3, 4].map((item) => group.add(item))
@@ -59,7 +59,7 @@ describe('group commit', () => {
   })
   it('bounds a group by count', async () => {
     const groups: number[][] = []
-    const group = groupCommit<number, number>({
+    const group = createGroupCommit<number, number>({
       maxCount: 2,
       async write(items) {
         groups.push([...items])
@@ -71,7 +71,7 @@ describe('group commit', () => {
   })
   it('bounds a group by bytes, but always takes one item', async () => {
     const groups: number[][] = []
-    const group = groupCommit<number, number>({
+    const group = createGroupCommit<number, number>({
       maxBytes: 10,
       bytesOf: (item) => item,
       async write(items) {
@@ -84,7 +84,7 @@ describe('group commit', () => {
   })
   it('refuses more than may wait, with the error of the caller', async () => {
     const held = heldWrites()
-    const group = groupCommit<number, number>({ write: held.write, maxWaiting: 2, full: () => new Error('full') })
+    const group = createGroupCommit<number, number>({ write: held.write, maxWaiting: 2, full: () => new Error('full') })
     const taken = [group.add(1)]
     await waitFor(() => held.groups.length === 1)
     taken.push(group.add(2), group.add(3))
@@ -96,7 +96,7 @@ describe('group commit', () => {
   it('lets a faulty item fail alone, wherever it stands', async () => {
     for (let poison = 0; poison < 7; poison++) {
       const written: number[] = []
-      const group = groupCommit<number, number>({
+      const group = createGroupCommit<number, number>({
         isPoison: isDataError,
         async write(items) {
           if (items.includes(poison)) throw dataError()
@@ -112,7 +112,7 @@ describe('group commit', () => {
   })
   it('fails the whole group on what is no item’s fault, and goes on with the next', async () => {
     const held = heldWrites()
-    const group = groupCommit<number, number>({ write: held.write, isPoison: isDataError })
+    const group = createGroupCommit<number, number>({ write: held.write, isPoison: isDataError })
     const lost = [1, 2].map((item) => outcomeOf(group.add(item)))
     await held.finish(Object.assign(new Error('connection lost'), { code: '08006' }))
     expect(await Promise.all(lost)).to.deep.equal(['connection lost', 'connection lost'])
@@ -122,14 +122,14 @@ describe('group commit', () => {
     expect(await next).to.equal(30)
   })
   it('takes no missing answer for one', async () => {
-    const group = groupCommit<number, number>({ write: async () => [1] })
+    const group = createGroupCommit<number, number>({ write: async () => [1] })
     expect(await Promise.all([1, 2].map((item) => outcomeOf(group.add(item))))).to.deep.equal(
       Array(2).fill('2 items were written, but 1 answered'),
     )
   })
   it('answers a patient item only after it has lingered, together with its company', async () => {
     const groups: number[][] = []
-    const group = groupCommit<number, number>({
+    const group = createGroupCommit<number, number>({
       lingerMs: 50,
       async write(items) {
         groups.push([...items])
@@ -146,7 +146,7 @@ describe('group commit', () => {
   })
   it('does not linger when one item that waits is not patient', async () => {
     const groups: number[][] = []
-    const group = groupCommit<number, number>({
+    const group = createGroupCommit<number, number>({
       lingerMs: 60_000,
       async write(items) {
         groups.push([...items])
@@ -162,14 +162,14 @@ describe('group commit', () => {
     expect(groups).to.deep.equal([[1, 2]])
   })
   it('does not linger when a group is full', async () => {
-    const group = groupCommit<number, number>({ lingerMs: 60_000, maxCount: 2, write: async (items) => items })
+    const group = createGroupCommit<number, number>({ lingerMs: 60_000, maxCount: 2, write: async (items) => items })
     expect(await Promise.all([1, 2].map((item) => group.add(item, { patient: true })))).to.deep.equal([1, 2])
-    const byBytes = groupCommit<number, number>({ lingerMs: 60_000, maxBytes: 5, bytesOf: (n) => n, write: async (items) => items })
+    const byBytes = createGroupCommit<number, number>({ lingerMs: 60_000, maxBytes: 5, bytesOf: (n) => n, write: async (items) => items })
     expect(await byBytes.add(9, { patient: true })).to.equal(9)
   })
   it('is idle when all that was added has been written', async () => {
     const held = heldWrites()
-    const group = groupCommit<number, number>({ write: held.write, maxCount: 1 })
+    const group = createGroupCommit<number, number>({ write: held.write, maxCount: 1 })
     await group.idle()
     const added = [group.add(1), group.add(2)]
     let isIdle = false

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Pool } from 'pg'
-import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper, type LeaseKeeper } from '../../src/lib/leases.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -18,7 +18,7 @@ describe('leases', () => {
     await db.pool.query('delete from leases')
   })
   const keeperOf = (owner: string, leaseMs = 5_000, pool: Pick<Pool, 'query'> = db.pool): LeaseKeeper => {
-    const keeper = leaseKeeper({ pool: pool as Pool, owner, leaseMs, onError: (error) => errors.push(error) })
+    const keeper = createLeaseKeeper({ pool: pool as Pool, owner, leaseMs, onError: (error) => errors.push(error) })
     keepers.push(keeper)
     return keeper
   }

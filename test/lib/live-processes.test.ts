@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { type LiveProcesses, liveProcesses } from '../../src/lib/live-processes.ts'
+import { joinLiveProcesses, type LiveProcesses } from '../../src/lib/live-processes.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -15,7 +15,7 @@ describe('live processes', () => {
     await db.pool.query('delete from live_processes')
   })
   const start = async (id: string, roles: string[]) => {
-    const one = await liveProcesses({
+    const one = await joinLiveProcesses({
       pool: db.pool,
       id,
       roles,

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { backoff, keepRunning, pause, untilDone } from '../../src/lib/retry.ts'
-import { wake } from '../../src/lib/wake.ts'
+import { createWake } from '../../src/lib/wake.ts'
 
 const anHour = 3_600_000
 
@@ -80,13 +80,13 @@ describe('keepRunning', () => {
 
 describe('a wake', () => {
   it('wakes whoever waits, at once', async () => {
-    const latch = wake()
+    const latch = createWake()
     const waiting = latch.wait(anHour)
     latch.notify()
     await waiting
   })
   it('keeps a notice for the next who waits, and only for one', async () => {
-    const latch = wake()
+    const latch = createWake()
     latch.notify()
     latch.notify()
     await latch.wait(anHour)
@@ -95,7 +95,7 @@ describe('a wake', () => {
     expect(performance.now() - started).to.be.greaterThan(15)
   })
   it('ends with the time or the signal in any case', async () => {
-    const latch = wake()
+    const latch = createWake()
     await latch.wait(1)
     const stop = new AbortController()
     const waiting = latch.wait(anHour, stop.signal)

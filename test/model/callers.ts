@@ -32,7 +32,7 @@ async function change(world: World, hook: Hook, command: WebhookCommand, turn: s
     now: timestamp(),
     ...(isCreation ? { create: true } : {}),
   }
-  const streams = code.commandStreams.commandStreams(events, keyring)
+  const streams = code.commandStreams.createCommandStreams(events, keyring)
   try {
     const turnOnce = () =>
       code.handler.handle(streams, code.webhookCommands.webhookDecider, webhookStream(webhookOf(hook)), command, context)

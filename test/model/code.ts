@@ -10,7 +10,7 @@ export interface Code {
   readonly deliver: typeof import('../../src/dispatch/deliver.ts')
   readonly due: typeof import('../../src/dispatch/due.ts')
   readonly endpointManager: typeof import('../../src/dispatch/endpoint-manager.ts')
-  readonly gate: typeof import('../../src/dispatch/gate.ts')
+  readonly gate: typeof import('../../src/dispatch/routing-gate.ts')
   readonly messageIndex: typeof import('../../src/projections/message-index.ts')
   readonly metrics: typeof import('../../src/dispatch/metrics.ts')
   readonly offsets: typeof import('../../src/dispatch/offsets.ts')
@@ -34,7 +34,7 @@ const paths: Readonly<Record<keyof Code, string>> = {
   deliver: 'dispatch/deliver.ts',
   due: 'dispatch/due.ts',
   endpointManager: 'dispatch/endpoint-manager.ts',
-  gate: 'dispatch/gate.ts',
+  gate: 'dispatch/routing-gate.ts',
   messageIndex: 'projections/message-index.ts',
   metrics: 'dispatch/metrics.ts',
   offsets: 'dispatch/offsets.ts',

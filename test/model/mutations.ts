@@ -153,7 +153,7 @@ export const mutations: readonly Mutation[] = [
   one(
     'routing does not wait for the webhooks',
     ['1'],
-    'dispatch/gate.ts',
+    'dispatch/routing-gate.ts',
     'open: async () =>\n      open ||',
     'open: async () =>\n      true ||',
   ),

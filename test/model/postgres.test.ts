@@ -1,13 +1,13 @@
 import { expect } from 'chai'
 import type { Pool } from 'pg'
-import { offsets } from '../../src/dispatch/offsets.ts'
+import { createOffsets } from '../../src/dispatch/offsets.ts'
 import type { Owed } from '../../src/dispatch/owed.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
-import { schedule } from '../../src/dispatch/schedule.ts'
+import { createSchedule } from '../../src/dispatch/schedule.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, MessageId, Place, WebhookId } from '../../src/events/ids.ts'
 import { sqlOn } from '../../src/lib/sql.ts'
-import { type IndexedMessage, messageIndex } from '../../src/projections/message-index.ts'
+import { createMessageIndex, type IndexedMessage } from '../../src/projections/message-index.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { attemptEvent, owed } from '../support/owed.ts'
 import { type Random, randomFrom } from './random.ts'
@@ -79,9 +79,9 @@ describe("the model's Postgres", () => {
       const tables = emptyTables()
       const pool = both(tables)
       // One's claims last, the other's have run out at once.
-      const owners = [3_600_000, -1_000].map((claimMs, i) => schedule({ pool, owner: `owner${i}`, claimMs }))
-      const messages = messageIndex(pool)
-      const saved = offsets(pool, 'bus')
+      const owners = [3_600_000, -1_000].map((claimMs, i) => createSchedule({ pool, owner: `owner${i}`, claimMs }))
+      const messages = createMessageIndex(pool)
+      const saved = createOffsets(pool, 'bus')
       const steps: (() => Promise<unknown>)[] = [
         () => random.pick(owners).park(some(random)),
         () => random.pick(owners).done(some(random)),

@@ -7,8 +7,8 @@ import type { Keyring } from '../../src/lib/keyring.ts'
 import type { LeaseKeeper } from '../../src/lib/leases.ts'
 import { type Log, silentLog } from '../../src/lib/log.ts'
 import { vault } from '../../src/lib/seal.ts'
-import { wake } from '../../src/lib/wake.ts'
-import { projectionProgress } from '../../src/projections/waiter.ts'
+import { createWake } from '../../src/lib/wake.ts'
+import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { epochOf } from './clock.ts'
 import type { Code } from './code.ts'
 import { lookKey, ModelDeliveryLog } from './delivery-log.ts'
@@ -53,7 +53,7 @@ export const keyring: Keyring = { cached: () => oneVault, vault: async () => one
 
 /** One for all: nobody reads them, and making them costs as much as a tenth of a run. */
 const metricsOf = (code: Code): DispatchMetrics => {
-  const known = metrics.get(code) ?? code.metrics.dispatchMetrics(new Registry(), { inFlight: 0, waiting: 0 })
+  const known = metrics.get(code) ?? code.metrics.createDispatchMetrics(new Registry(), { inFlight: 0, waiting: 0 })
   metrics.set(code, known)
   return known
 }
@@ -128,11 +128,11 @@ export class World {
     const pool = this.postgres.pool()
     const log = this.logOf(life)
     const bus = this.bus.of(life)
-    const deliveryLog = code.liveHistory.liveDeliveryLog({ log: this.log, pool })
-    const dueWake: DispatcherDeps['dueWake'] = wake()
-    const copy = code.webhookCopy.webhookCopy({ changes: (cursor) => code.webhooks.changedSince(pool, cursor), keyring, log })
-    const rows = code.schedule.schedule({ pool, owner: life.id, claimMs })
-    const slots = code.slots.slots({
+    const deliveryLog = code.liveHistory.createLiveDeliveryLog({ log: this.log, pool })
+    const dueWake: DispatcherDeps['dueWake'] = createWake()
+    const copy = code.webhookCopy.createWebhookCache({ changes: (cursor) => code.webhooks.changedSince(pool, cursor), keyring, log })
+    const rows = code.schedule.createSchedule({ pool, owner: life.id, claimMs })
+    const slots = code.slots.createSlots({
       total: this.slots,
       perWebhook: 2,
       perQuickWebhook: 3,
@@ -142,7 +142,7 @@ export class World {
     })
     const metrics = metricsOf(code)
     const { now, random } = { now: Date.now, random: Math.random }
-    const real = code.deliver.deliverer({
+    const real = code.deliver.createDeliverer({
       store,
       keyring,
       copy,
@@ -158,7 +158,7 @@ export class World {
     // The request itself does not say of which chain it is: the receivers of the model are told beside it.
     const deliver: typeof real = (owed, origin) =>
       context.run({ simulation: this.simulation, life, delivery: { owed, fromTable: origin.fromTable } }, () => real(owed, origin))
-    const routing = code.gate.gate({
+    const routing = code.gate.createRoutingGate({
       head: () => store.head(webhookModel.families),
       async reached() {
         await copy.refresh()
@@ -166,11 +166,11 @@ export class World {
       },
       log,
     })
-    const index = code.messageIndex.messageIndex(pool)
-    const router = code.route.router({ gate: routing, copy, index, deliveryLog, schedule: rows, store, deliver, metrics, log, now })
+    const index = code.messageIndex.createMessageIndex(pool)
+    const router = code.route.createRouter({ gate: routing, copy, index, deliveryLog, schedule: rows, store, deliver, metrics, log, now })
     const stopping = new AbortController()
     const { signal } = stopping
-    const offsets = code.offsets.offsets(pool, this.bus.identity)
+    const offsets = code.offsets.createOffsets(pool, this.bus.identity)
     const running = Promise.all([
       code.consume.consume({ bus, offsets, router, pool, metrics, log, maxInHand: 12 }, signal),
       code.due.due({ schedule: rows, deliveryLog, copy, slots, deliver, log, claimMs, requestMs, wake: dueWake, pollMs: 300 }, signal),
@@ -193,12 +193,12 @@ export class World {
     const { code, events: store } = this
     const pool = this.postgres.pool()
     const log = this.logOf(life)
-    const streams = code.commandStreams.commandStreams(store, keyring)
-    const deps = { store, pool, leases: everyLease, progress: projectionProgress(), log }
+    const streams = code.commandStreams.createCommandStreams(store, keyring)
+    const deps = { store, pool, leases: everyLease, progress: createProjectionProgress(), log }
     const projections = [
       webhookModel,
       code.deliveries.deliveries(this.log, async (sql, events) => void (await code.retries.scheduleRetries(sql, events))),
-      code.endpointManager.endpointManager({
+      code.endpointManager.createEndpointManager({
         streams,
         pool,
         // Days of failures are beyond a run.

@@ -5,7 +5,7 @@ import { keyStream } from '../../src/events/streams.ts'
 import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
 import { sqlOn, transaction } from '../../src/lib/sql.ts'
 import { apiKeys, findKey, findKeyByValue, listKeys } from '../../src/projections/api-keys.ts'
-import { keyUsage } from '../../src/projections/key-usage.ts'
+import { createKeyUsage } from '../../src/projections/key-usage.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { keyValue, projectionWorld, type World } from './world.ts'
 
@@ -150,7 +150,7 @@ describe('key usage', () => {
     deps = { pool: world.db.pool, keyring: world.keyring }
   })
   after(() => world.stop())
-  const usage = (everyMs = 60_000) => keyUsage({ pool: world.db.pool, everyMs, onError() {} })
+  const usage = (everyMs = 60_000) => createKeyUsage({ pool: world.db.pool, everyMs, onError() {} })
   const lastUse = async (id: KeyId) => {
     const { rows } = await world.db.pool.query('select last_accessed_at from key_usage where key_id = $1', [id])
     return rows[0]?.last_accessed_at
@@ -184,7 +184,7 @@ describe('key usage', () => {
         return Reflect.get(target, name).bind(target)
       },
     })
-    const one = keyUsage({ pool, everyMs: 60_000, onError() {} })
+    const one = createKeyUsage({ pool, everyMs: 60_000, onError() {} })
     const ids = Array.from({ length: 50 }, () => ulid() as KeyId)
     for (let i = 0; i < 1_000; i++) one.touch(ids[i % 50]!, `2026-01-01T00:00:00.${String(i).padStart(3, '0')}Z`)
     await one.close()
@@ -195,7 +195,7 @@ describe('key usage', () => {
     const id = ulid() as KeyId
     await world.db.pool.query('alter table key_usage rename to key_usage_away')
     const errors: unknown[] = []
-    const one = keyUsage({ pool: world.db.pool, everyMs: 10, onError: (error) => errors.push(error) })
+    const one = createKeyUsage({ pool: world.db.pool, everyMs: 10, onError: (error) => errors.push(error) })
     one.touch(id, '2026-01-01T00:00:00.000Z')
     await waitFor(() => errors.length > 0)
     await world.db.pool.query('alter table key_usage_away rename to key_usage')

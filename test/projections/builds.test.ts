@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { ulid } from 'ulid'
 import type { WebhookId } from '../../src/events/ids.ts'
 import { codeOf } from '../../src/lib/errors.ts'
-import { leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { findKeyByValue } from '../../src/projections/api-keys.ts'
 import { installProjections, listBuilds, passedByAll, rebuild } from '../../src/projections/builds.ts'
@@ -10,7 +10,7 @@ import { goLive } from '../../src/projections/go-live.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { runProjection } from '../../src/projections/runner.ts'
 import { findTenant } from '../../src/projections/tenants.ts'
-import { projectionProgress } from '../../src/projections/waiter.ts'
+import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { type ChangeCursor, changedSince, findWebhook, listWebhooks, webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
@@ -141,8 +141,8 @@ describe('builds of a projection', () => {
   it('of newer code are left alone by older code, which says so', async () => {
     await installProjections(db.pool, [counted({ version: 2 })])
     const store = memoryEventStore()
-    const leases = leaseKeeper({ pool: db.pool, owner: 'old', leaseMs: 1_000, onError() {} })
-    const old = runProjection({ store, pool: db.pool, leases, progress: projectionProgress(), log: silentLog, lookMs: 20 }, counted())
+    const leases = createLeaseKeeper({ pool: db.pool, owner: 'old', leaseMs: 1_000, onError() {} })
+    const old = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 20 }, counted())
     try {
       await waitFor(() => old.status().error === 'newer_version')
       expect(old.status()).to.include({ state: 'failed', building: null })

@@ -1,14 +1,14 @@
 import { expect } from 'chai'
 import type { EventId } from '../../src/events/ids.ts'
 import { codeOf } from '../../src/lib/errors.ts'
-import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper, type LeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { dropSuperseded, installProjections, listBuilds, rebuild } from '../../src/projections/builds.ts'
 import { goLive } from '../../src/projections/go-live.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { listQuarantined, retryQuarantined } from '../../src/projections/quarantine.ts'
 import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
-import { projectionProgress } from '../../src/projections/waiter.ts'
+import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { aTenant, someEvents } from '../support/event-store-events.ts'
 import { type MemoryEventStore, memoryEventStore } from '../support/memory-event-store.ts'
@@ -42,7 +42,7 @@ describe('builds of a projection whose rows stand elsewhere', () => {
     },
   }
   const run = (what = projection, on: Pick<MemoryEventStore, 'subscribe' | 'head'> = store) => {
-    const deps = { store: on, pool: db.pool, leases, progress: projectionProgress(), log: silentLog, lookMs: 20 }
+    const deps = { store: on, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 20 }
     running.push(runProjection(deps, what))
   }
   const append = async (count: number): Promise<EventId[]> => {
@@ -59,7 +59,7 @@ describe('builds of a projection whose rows stand elsewhere', () => {
   beforeEach(async () => {
     db = await freshDatabase()
     store = memoryEventStore()
-    leases = leaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 2_000, onError() {} })
+    leases = createLeaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 2_000, onError() {} })
     copies = new Map()
     applied = []
     await installProjections(db.pool, [projection])

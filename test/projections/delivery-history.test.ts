@@ -1,18 +1,18 @@
 import { expect } from 'chai'
 import { ulid } from 'ulid'
-import { type PostgresDeliveryLog, postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
-import { type PostgresEventStore, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPostgresDeliveryLog, type PostgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { createPostgresEventStore, type PostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
-import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper, type LeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import type { Delivery, DeliveryLog } from '../../src/ports/delivery-log.ts'
 import { installProjections, listBuilds, lockBuilds, rebuild } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
-import { type LiveDeliveryLog, liveDeliveryLog } from '../../src/projections/live-history.ts'
+import { createLiveDeliveryLog, type LiveDeliveryLog } from '../../src/projections/live-history.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
-import { projectionProgress } from '../../src/projections/waiter.ts'
+import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { deliveryEvents, type TestDelivery } from '../support/delivery-events.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -33,7 +33,7 @@ describe('the history of deliveries, built anew', () => {
   const over = (log: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>) =>
     deliveries(log, async (sql, batch) => void (await scheduleRetries(sql, batch)))
   const run = (what: Projection = projection) => {
-    const deps = { store, pool: db.pool, leases, progress: projectionProgress(), log: silentLog, lookMs: 20 }
+    const deps = { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 20 }
     const started = runProjection(deps, what)
     running.push(started)
     return started
@@ -81,10 +81,10 @@ describe('the history of deliveries, built anew', () => {
   beforeEach(async () => {
     db = await freshDatabase()
     const { pool } = db
-    store = postgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
-    deliveryLog = await postgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log: silentLog })
-    readers = liveDeliveryLog({ log: deliveryLog, pool })
-    leases = leaseKeeper({ pool, owner: 'one', leaseMs: 2_000, onError() {} })
+    store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+    deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log: silentLog })
+    readers = createLiveDeliveryLog({ log: deliveryLog, pool })
+    leases = createLeaseKeeper({ pool, owner: 'one', leaseMs: 2_000, onError() {} })
     projection = over(deliveryLog)
     events = deliveryEvents(store, tenant)
     await installProjections(pool, [projection])
@@ -302,7 +302,13 @@ describe('readers of the live history', () => {
   let deliveryLog: PostgresDeliveryLog
   beforeEach(async () => {
     db = await freshDatabase()
-    deliveryLog = await postgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log: silentLog })
+    deliveryLog = await createPostgresDeliveryLog({
+      pool: db.pool,
+      readers: db.readers,
+      identity: 'test',
+      payloadsIn: 'bus',
+      log: silentLog,
+    })
   })
   afterEach(async () => {
     await deliveryLog.close()
@@ -339,7 +345,7 @@ describe('readers of the live history', () => {
         },
       }),
     }
-    const readers = liveDeliveryLog({ log, pool: db.pool })
+    const readers = createLiveDeliveryLog({ log, pool: db.pool })
     expect(await readers.history(webhook, query)).to.deep.equal([])
     expect(await readers.history(webhook, query)).to.deep.equal([])
     expect(asked).to.deep.equal([1, 1, 2])
@@ -348,14 +354,17 @@ describe('readers of the live history', () => {
   })
   it('that have not heard of a switch find what the new one has', async () => {
     await install()
-    const [mine, others] = [liveDeliveryLog({ log: deliveryLog, pool: db.pool }), liveDeliveryLog({ log: deliveryLog, pool: db.pool })]
+    const [mine, others] = [
+      createLiveDeliveryLog({ log: deliveryLog, pool: db.pool }),
+      createLiveDeliveryLog({ log: deliveryLog, pool: db.pool }),
+    ]
     expect(await mine.history(webhook, query)).to.deep.equal([])
     await change()
     expect(await others.states([])).to.deep.equal([])
     expect(await mine.deadLetters(query)).to.deep.equal([])
   })
   it('are told when the live history fails, or there is none', async () => {
-    const readers = liveDeliveryLog({ log: deliveryLog, pool: db.pool })
+    const readers = createLiveDeliveryLog({ log: deliveryLog, pool: db.pool })
     expect(await failureOf(readers.history(webhook, query))).to.match(/has no live build/)
     await install()
     await deliveryLog.dropGeneration(1)

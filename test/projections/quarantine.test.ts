@@ -1,16 +1,16 @@
 import { expect } from 'chai'
-import { type PostgresEventStore, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPostgresEventStore, type PostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { StreamName } from '../../src/events/streams.ts'
 import { codeOf } from '../../src/lib/errors.ts'
-import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper, type LeaseKeeper } from '../../src/lib/leases.ts'
 import { type Log, silentLog } from '../../src/lib/log.ts'
 import { FactRefused } from '../../src/ports/delivery-log.ts'
 import { installProjections, listBuilds } from '../../src/projections/builds.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { listQuarantined, retryQuarantined, skipQuarantined } from '../../src/projections/quarantine.ts'
 import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
-import { projectionProgress } from '../../src/projections/waiter.ts'
+import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { type ChangeCursor, changedSince, webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { anEvent, aTenant, someEvents } from '../support/event-store-events.ts'
@@ -49,8 +49,8 @@ describe('quarantine', () => {
     poison = never
     refused = never
     db = await freshDatabase()
-    store = postgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
-    leases = leaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 2_000, onError() {} })
+    store = createPostgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+    leases = createLeaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 2_000, onError() {} })
     await installProjections(db.pool, [noted])
   })
   afterEach(async () => {
@@ -63,7 +63,7 @@ describe('quarantine', () => {
   const run = (keeper = leases, projection = noted): RunningProjection => {
     failures = 0
     const log: Log = { ...silentLog, warn: (_, message) => void (message === 'projection.failed' && failures++) }
-    const one = runProjection({ store, pool: db.pool, leases: keeper, progress: projectionProgress(), log, lookMs: 30 }, projection)
+    const one = runProjection({ store, pool: db.pool, leases: keeper, progress: createProjectionProgress(), log, lookMs: 30 }, projection)
     running.push(one)
     return one
   }
@@ -164,7 +164,7 @@ describe('quarantine', () => {
     }
     await installProjections(db.pool, [other])
     run()
-    const second = runProjection({ store, pool: db.pool, leases, progress: projectionProgress(), log: silentLog, lookMs: 30 }, other)
+    const second = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 30 }, other)
     running.push(second)
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     await waitFor(async () => (await db.pool.query('select * from also')).rows.length === 1)
@@ -186,7 +186,9 @@ describe('quarantine', () => {
     const [first, second] = [aTenant(), aTenant()]
     await store.append(first, [anEvent()], 'any')
     await store.append(second, [anEvent()], 'any')
-    running.push(runProjection({ store, pool: db.pool, leases, progress: projectionProgress(), log: silentLog, lookMs: 30 }, deferring))
+    running.push(
+      runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 30 }, deferring),
+    )
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     expect((await listQuarantined(db.pool))[0]?.stream).to.equal(second)
     expect((await db.pool.query('select stream from deferring')).rows).to.deep.equal([{ stream: first }])

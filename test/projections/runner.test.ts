@@ -1,15 +1,15 @@
 import { expect } from 'chai'
-import { type PostgresEventStore, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPostgresEventStore, type PostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
 import type { StreamName } from '../../src/events/streams.ts'
-import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper, type LeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import type { Sql } from '../../src/lib/sql.ts'
 import { installProjections, listBuilds, rebuild } from '../../src/projections/builds.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { listQuarantined, retryQuarantined, skipQuarantined } from '../../src/projections/quarantine.ts'
 import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
-import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { anEvent, aTenant } from '../support/event-store-events.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -39,12 +39,12 @@ describe('the projection runner', () => {
   let store: PostgresEventStore
   let leases: LeaseKeeper
   let running: RunningProjection[]
-  const progress = projectionProgress()
+  const progress = createProjectionProgress()
 
   beforeEach(async () => {
     db = await freshDatabase()
-    store = postgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
-    leases = leaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 1_000, onError: () => {} })
+    store = createPostgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+    leases = createLeaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 1_000, onError: () => {} })
     running = []
   })
   afterEach(async () => {
@@ -173,7 +173,7 @@ describe('the projection runner', () => {
       expect(await revisions(bad)).to.deep.equal([0, 2, 3, 4])
     })
     it('tells who waits for that stream at once, and lets others pass', async () => {
-      const waiter = projectionWaiter({ pool: db.pool, progress })
+      const waiter = createProjectionWaiter({ pool: db.pool, progress })
       const position = await append(bad, 1)
       const started = performance.now()
       expect(await waiter.waitFor('kept', position, 5_000, bad)).to.equal(false)
@@ -198,7 +198,7 @@ describe('the projection runner', () => {
   })
   it('runs in one process at a time; another takes over when it ends or dies', async () => {
     const stream = aTenant()
-    const other = leaseKeeper({ pool: db.pool, owner: 'two', leaseMs: 1_000, onError: () => {} })
+    const other = createLeaseKeeper({ pool: db.pool, owner: 'two', leaseMs: 1_000, onError: () => {} })
     const first = await run(kept({ mark: 'first' }))
     await append(stream, 1)
     await waitFor(async () => (await revisions(stream)).length === 1)
@@ -304,8 +304,8 @@ describe('the projection runner', () => {
   describe('waiting for a position', () => {
     it('ends when it is reached, in this process and in another', async () => {
       await run(kept())
-      const here = projectionWaiter({ pool: db.pool, progress })
-      const elsewhere = projectionWaiter({ pool: db.pool, progress: projectionProgress() })
+      const here = createProjectionWaiter({ pool: db.pool, progress })
+      const elsewhere = createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() })
       const position = await append(aTenant(), 1)
       expect(await Promise.all([here.waitFor('kept', position, 5_000), elsewhere.waitFor('kept', position, 5_000)])).to.deep.equal([
         true,
@@ -315,7 +315,11 @@ describe('the projection runner', () => {
     it('ends with false when the time is up', async () => {
       await installProjections(db.pool, [kept()])
       expect(
-        await projectionWaiter({ pool: db.pool, progress: projectionProgress() }).waitFor('kept', '9'.repeat(19) as Checkpoint, 30),
+        await createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() }).waitFor(
+          'kept',
+          '9'.repeat(19) as Checkpoint,
+          30,
+        ),
       ).to.equal(false)
     })
   })

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { Pool } from 'pg'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { StreamName } from '../../src/events/streams.ts'
-import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -44,8 +44,8 @@ describe('waiting for a projection', () => {
   })
 
   it('in the process that runs it is ended by its report, without asking the database', async () => {
-    const progress = projectionProgress()
-    const waiter = projectionWaiter({ pool, progress })
+    const progress = createProjectionProgress()
+    const waiter = createProjectionWaiter({ pool, progress })
     progress.report('shown', reached(7))
     expect(await waiter.waitFor('shown', at(7), aMinute, free)).to.equal(true)
     const waiting = waiter.waitFor('shown', at(8), aMinute, free)
@@ -54,7 +54,7 @@ describe('waiting for a projection', () => {
     expect(asked).to.equal(0)
   })
   it('in any other process asks the database, where only the live build counts', async () => {
-    const waiter = projectionWaiter({ pool, progress: projectionProgress() })
+    const waiter = createProjectionWaiter({ pool, progress: createProjectionProgress() })
     expect(await waiter.waitFor('shown', at(5), aMinute, free)).to.equal(true)
     const waiting = waiter.waitFor('shown', at(6), aMinute)
     await waitFor(() => asked > 4)
@@ -62,8 +62,8 @@ describe('waiting for a projection', () => {
     expect(await waiting).to.equal(true)
   })
   it('asks the database again once this process has stopped running it', async () => {
-    const progress = projectionProgress()
-    const waiter = projectionWaiter({ pool, progress })
+    const progress = createProjectionProgress()
+    const waiter = createProjectionWaiter({ pool, progress })
     progress.report('shown', reached(7))
     progress.forget('shown', 1)
     expect(progress.of('shown')?.checkpoint).to.equal(at(7))
@@ -73,26 +73,26 @@ describe('waiting for a projection', () => {
   })
   it('is in vain at once for a stream that is quarantined in the live build', async () => {
     for (const isHere of [true, false]) {
-      const progress = projectionProgress()
+      const progress = createProjectionProgress()
       if (isHere) progress.report('shown', reached(7, [held]))
-      const waiter = projectionWaiter({ pool, progress })
+      const waiter = createProjectionWaiter({ pool, progress })
       for (const position of [4, 6, 50]) expect(await waiter.waitFor('shown', at(position), aMinute, held)).to.equal(false)
     }
   })
   it('goes by the database when a quarantine may have been lifted since the last report', async () => {
-    const progress = projectionProgress()
+    const progress = createProjectionProgress()
     progress.report('shown', reached(5, [held]))
     await db.pool.query('truncate quarantined_streams')
-    expect(await projectionWaiter({ pool, progress }).waitFor('shown', at(5), aMinute, held)).to.equal(true)
+    expect(await createProjectionWaiter({ pool, progress }).waitFor('shown', at(5), aMinute, held)).to.equal(true)
   })
   it('is in vain when the time is up, or there is no such projection', async () => {
-    const waiter = projectionWaiter({ pool, progress: projectionProgress() })
+    const waiter = createProjectionWaiter({ pool, progress: createProjectionProgress() })
     expect(await waiter.waitFor('shown', at(6), 15)).to.equal(false)
     expect(await waiter.waitFor('unknown', at(1), 15)).to.equal(false)
     expect(await waiter.waitFor('shown', at(6), 0)).to.equal(false)
   })
   it('leaves nobody listening', async () => {
-    const progress = projectionProgress()
+    const progress = createProjectionProgress()
     let heard = 0
     const stop = progress.onReport('shown', () => heard++)
     progress.report('shown', reached(1))

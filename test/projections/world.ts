@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { ulid } from 'ulid'
-import { type PostgresEventStore, postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
-import { commandStreams } from '../../src/commands/command-streams.ts'
+import { createPostgresEventStore, type PostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createCommandStreams } from '../../src/commands/command-streams.ts'
 import { type CommandContext, type Handled, handle } from '../../src/commands/handler.ts'
 import { type KeyCommand, type KeyState, keyDecider } from '../../src/commands/key.ts'
 import { type TenantCommand, type TenantState, tenantDecider } from '../../src/commands/tenant.ts'
@@ -9,14 +9,14 @@ import { type WebhookCommand, type WebhookState, webhookDecider } from '../../sr
 import type { KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { keyStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
 import { type Keyring, openKeyring } from '../../src/lib/keyring.ts'
-import { type LeaseKeeper, leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper, type LeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { apiKeys } from '../../src/projections/api-keys.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { runProjection } from '../../src/projections/runner.ts'
 import { tenants } from '../../src/projections/tenants.ts'
-import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
@@ -44,15 +44,15 @@ export const keyValue = (): string => {
 export async function projectionWorld(): Promise<World> {
   const db = await freshDatabase()
   const { pool } = db
-  const store = postgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+  const store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
   const keyring = await openKeyring(pool, randomBytes(32))
-  const streams = commandStreams(store, keyring)
+  const streams = createCommandStreams(store, keyring)
   const onError = (error: unknown) => {
     throw error
   }
-  const leases = leaseKeeper({ pool, owner: 'world', leaseMs: 5_000, onError })
-  const progress = projectionProgress()
-  const waiter = projectionWaiter({ pool, progress })
+  const leases = createLeaseKeeper({ pool, owner: 'world', leaseMs: 5_000, onError })
+  const progress = createProjectionProgress()
+  const waiter = createProjectionWaiter({ pool, progress })
   const projections: Projection[] = [tenants, apiKeys(keyring), webhooks]
   await installProjections(pool, projections)
   const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log: silentLog, lookMs: 50 }, projection))

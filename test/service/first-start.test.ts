@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os'
 import { expect } from 'chai'
 import type { Caller } from '../../src/commands/caller.ts'
-import { commandStreams } from '../../src/commands/command-streams.ts'
+import { createCommandStreams } from '../../src/commands/command-streams.ts'
 import { handle } from '../../src/commands/handler.ts'
 import { type TenantCommand, tenantDecider } from '../../src/commands/tenant.ts'
 import { type ClientId, defaultTenant } from '../../src/events/ids.ts'
@@ -16,7 +16,7 @@ describe('the admin client given by configuration', () => {
   const world = () => {
     const store = memoryEventStore()
     const keyring = memoryKeyring()
-    const streams = commandStreams(store, keyring)
+    const streams = createCommandStreams(store, keyring)
     const now = () => '2026-01-01T00:00:00.000Z'
     const caller: Caller = { tenant: defaultTenant, actor: 'client:other', scopes: new Set(), key_id: null }
     return {

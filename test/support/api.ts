@@ -1,36 +1,36 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { Registry } from 'prom-client'
 import { ulid } from 'ulid'
-import { postgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
-import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
-import { postgresMessageBus } from '../../src/adapters/postgres/message-bus.ts'
+import { createPostgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPostgresMessageBus } from '../../src/adapters/postgres/message-bus.ts'
 import { type Api, createApi } from '../../src/api/api.ts'
 import type { ApiDependencies, ApiSettings } from '../../src/api/dependencies.ts'
 import type { Caller } from '../../src/commands/caller.ts'
-import { commandStreams } from '../../src/commands/command-streams.ts'
+import { createCommandStreams } from '../../src/commands/command-streams.ts'
 import { handle } from '../../src/commands/handler.ts'
 import { type TenantCommand, tenantDecider } from '../../src/commands/tenant.ts'
-import { endpointManager } from '../../src/dispatch/endpoint-manager.ts'
+import { createEndpointManager } from '../../src/dispatch/endpoint-manager.ts'
 import { type ReplayingDeps, startReplaying } from '../../src/dispatch/replaying.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import { type ClientId, defaultTenant, type Place, type TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
 import { tenantStream } from '../../src/events/streams.ts'
 import { bearerScopes, type Scope } from '../../src/events/tenant.ts'
-import { addressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
+import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { openKeyring } from '../../src/lib/keyring.ts'
-import { leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper } from '../../src/lib/leases.ts'
 import { apiKeys } from '../../src/projections/api-keys.ts'
 import { audit } from '../../src/projections/audit.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
-import { keyUsage } from '../../src/projections/key-usage.ts'
+import { createKeyUsage } from '../../src/projections/key-usage.ts'
 import { keyVersions } from '../../src/projections/key-versions.ts'
-import { liveDeliveryLog } from '../../src/projections/live-history.ts'
-import { messageIndex } from '../../src/projections/message-index.ts'
+import { createLiveDeliveryLog } from '../../src/projections/live-history.ts'
+import { createMessageIndex } from '../../src/projections/message-index.ts'
 import { runProjection } from '../../src/projections/runner.ts'
 import { tenants } from '../../src/projections/tenants.ts'
-import { projectionProgress, projectionWaiter } from '../../src/projections/waiter.ts'
+import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { webhookVersions } from '../../src/projections/webhook-versions.ts'
 import { webhooks } from '../../src/projections/webhooks.ts'
 import { type Client, type Credential, client } from './api-client.ts'
@@ -98,14 +98,14 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const onError = (error: unknown) => log.error({ error }, 'test.background_failed')
 
   const keyring = await openKeyring(pool, randomBytes(32))
-  const store = postgresEventStore({ pool, log, identity: 'test', dayStreamMaxAgeSeconds: 30 * 86_400 })
-  const leases = leaseKeeper({ pool, owner: randomUUID(), leaseMs: 10_000, onError })
-  const bus = await postgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
-  const deliveryLog = await postgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log })
-  const progress = projectionProgress()
+  const store = createPostgresEventStore({ pool, log, identity: 'test', dayStreamMaxAgeSeconds: 30 * 86_400 })
+  const leases = createLeaseKeeper({ pool, owner: randomUUID(), leaseMs: 10_000, onError })
+  const bus = await createPostgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
+  const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log })
+  const progress = createProjectionProgress()
   const schedule = async (...batch: Parameters<typeof scheduleRetries>) => void (await scheduleRetries(...batch))
-  const streams = commandStreams(store, keyring)
-  const waiter = projectionWaiter({ pool, progress })
+  const streams = createCommandStreams(store, keyring)
+  const waiter = createProjectionWaiter({ pool, progress })
   const projections = [
     tenants,
     apiKeys(keyring),
@@ -114,13 +114,13 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     webhookVersions,
     audit,
     deliveries(deliveryLog, schedule),
-    endpointManager({ streams, pool, waiter, log, now: () => new Date().toISOString() }),
+    createEndpointManager({ streams, pool, waiter, log, now: () => new Date().toISOString() }),
   ]
   await installProjections(pool, projections)
   const running: { stop(): Promise<void> }[] = projections.map((projection) =>
     runProjection({ store, pool, leases, progress, log }, projection),
   )
-  const usage = keyUsage({ pool, everyMs: 20, onError })
+  const usage = createKeyUsage({ pool, everyMs: 20, onError })
   const produced: Produced[] = []
   const metrics = new Registry()
   const real: ApiDependencies = {
@@ -135,15 +135,15 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     },
     // With `record`, for tests that write the history of deliveries nobody made.
     deliveryLog: {
-      ...liveDeliveryLog({ log: deliveryLog, pool }),
+      ...createLiveDeliveryLog({ log: deliveryLog, pool }),
       record: deliveryLog.generation(1).record,
     } as ApiDependencies['deliveryLog'],
-    messages: messageIndex(pool),
+    messages: createMessageIndex(pool),
     pool,
     keyring,
     waiter,
     usage,
-    addressPolicy: addressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
+    addressPolicy: createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
     processes: () => 1,
     health: () => ({ ready: true, checks: [{ name: 'event_store', ok: true }] }),
     metrics,

@@ -1,7 +1,7 @@
 import {
   type CassandraDeliveryLog,
   type CassandraDeliveryLogOptions,
-  cassandraDeliveryLog,
+  createCassandraDeliveryLog,
 } from '../../src/adapters/cassandra/delivery-log.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import type { DeliveryHistory } from '../../src/ports/delivery-log.ts'
@@ -34,7 +34,7 @@ export const optionsOn = (cassandra: Cassandra): CassandraDeliveryLogOptions => 
 export async function openCassandraLog(given: Partial<CassandraDeliveryLogOptions> & { cassandra?: Cassandra } = {}): Promise<OpenedLog> {
   const { cassandra = await sharedCassandra(), ...fields } = given
   const options = { ...optionsOn(cassandra), ...fields }
-  const log = await cassandraDeliveryLog(options)
+  const log = await createCassandraDeliveryLog(options)
   await log.makeGeneration(1)
   return {
     cassandra,

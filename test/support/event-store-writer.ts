@@ -1,6 +1,6 @@
 // A process that appends until it is told to stop: forked by the test of the log under concurrent writers.
 
-import { postgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
 import type { NewEvent } from '../../src/events/envelope.ts'
 import type { EventId } from '../../src/events/ids.ts'
@@ -19,7 +19,7 @@ const tell = (message: WriterMessage) => process.send?.(message)
 
 async function write(): Promise<void> {
   const pool = createPool({ url, name, max: 6, log: silentLog })
-  const store = postgresEventStore({ pool, log: silentLog, identity: 'postgres-test', dayStreamMaxAgeSeconds: 86_400 })
+  const store = createPostgresEventStore({ pool, log: silentLog, identity: 'postgres-test', dayStreamMaxAgeSeconds: 86_400 })
   let isStopped = false
   process.once('message', () => {
     isStopped = true

@@ -1,6 +1,6 @@
 import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
 import { familyOf, type StreamName } from '../../src/events/streams.ts'
-import { wake } from '../../src/lib/wake.ts'
+import { createWake } from '../../src/lib/wake.ts'
 import { type EventStore, type ExpectedRevision, meets, RevisionConflict } from '../../src/ports/event-store.ts'
 
 /** An event store whose content is plain to see, and whose appends a test can trip: for what needs no engine. */
@@ -16,7 +16,7 @@ const checkpointAt = (position: number) => String(position).padStart(20, '0') as
 
 export function memoryEventStore(): MemoryEventStore {
   const events: RecordedEvent[] = []
-  const latches = new Set<ReturnType<typeof wake>>()
+  const latches = new Set<ReturnType<typeof createWake>>()
   const of = (stream: StreamName) => events.filter((event) => event.stream === stream)
   const write = (stream: StreamName, added: readonly NewEvent[], expected: ExpectedRevision) => {
     const past = of(stream)
@@ -45,7 +45,7 @@ export function memoryEventStore(): MemoryEventStore {
       return of(stream).filter((event) => event.revision >= from && event.revision < from + limit)
     },
     async *subscribe({ families, after, signal, batch = 500 }) {
-      const latch = wake()
+      const latch = createWake()
       latches.add(latch)
       let reached = after ?? ''
       while (!signal.aborted) {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { type PostgresMessageBus, postgresMessageBus } from '../../src/adapters/postgres/message-bus.ts'
+import { createPostgresMessageBus, type PostgresMessageBus } from '../../src/adapters/postgres/message-bus.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
-import { leaseKeeper } from '../../src/lib/leases.ts'
+import { createLeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
 
 export interface PostgresBusMember {
@@ -32,8 +32,8 @@ export async function postgresBusMember(options: {
       return Reflect.apply(query, pool, [config, ...rest])
     },
   })
-  const leases = leaseKeeper({ pool: leasePool, owner: randomUUID(), leaseMs, onError() {} })
-  const bus = await postgresMessageBus({
+  const leases = createLeaseKeeper({ pool: leasePool, owner: randomUUID(), leaseMs, onError() {} })
+  const bus = await createPostgresMessageBus({
     pool,
     identity: 'pg-test',
     partitions,

@@ -5,7 +5,7 @@ import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
 import type { Fact } from '../../src/ports/delivery-log.ts'
-import { messageIndex } from '../../src/projections/message-index.ts'
+import { createMessageIndex } from '../../src/projections/message-index.ts'
 import type { Produced, TestApi } from './api.ts'
 
 export interface Outcome {
@@ -37,7 +37,7 @@ export async function route(api: TestApi, { record, place }: Produced, webhooks:
   const { rows } = await api.db.pool.query<{ checkpoint: Checkpoint | null }>(
     "select checkpoint from projections where name = 'webhooks' and is_live",
   )
-  const [claimed] = await messageIndex(api.db.pool).claim([
+  const [claimed] = await createMessageIndex(api.db.pool).claim([
     { tenant, message: id, fingerprint, place, event, accepted_at, webhooks: ids, matched_at: rows[0]?.checkpoint ?? ('0' as Checkpoint) },
   ])
   if (!claimed) throw new Error('the message is in the index already')

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Log } from '../../lib/log.ts'
-import { underWay } from '../../lib/under-way.ts'
+import { createUnderWay } from '../../lib/under-way.ts'
 import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
 import { deliveryQueries } from './history-queries.ts'
 import { factWriter } from './history-record.ts'
@@ -28,7 +28,7 @@ export type CassandraDeliveryLog = DeliveryLog
  * seconds, and when it is killed all that came since is gone (measured): so it takes three copies and quorums, or
  * `commitlog_sync: group` where there is one node.
  */
-export async function cassandraDeliveryLog(options: CassandraDeliveryLogOptions): Promise<CassandraDeliveryLog> {
+export async function createCassandraDeliveryLog(options: CassandraDeliveryLogOptions): Promise<CassandraDeliveryLog> {
   const { keyspace, replication, retentionSeconds, log } = options
   const kept = retention(retentionSeconds)
   const session = await openSession(options)
@@ -45,7 +45,7 @@ export async function cassandraDeliveryLog(options: CassandraDeliveryLogOptions)
 
 function assemble(deps: { session: Session; identity: string; keyspace: string; kept: Retention; log: Log }): CassandraDeliveryLog {
   const { session, identity, keyspace, kept, log } = deps
-  const calls = underWay()
+  const calls = createUnderWay()
   const archive = payloadArchive(session, keyspace, kept)
   return {
     identity,

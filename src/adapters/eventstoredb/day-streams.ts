@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { EventId } from '../../events/ids.ts'
 import type { StreamName } from '../../events/streams.ts'
-import { type GroupCommit, groupCommit } from '../../lib/group-commit.ts'
+import { createGroupCommit, type GroupCommit } from '../../lib/group-commit.ts'
 import { roundsOf } from '../../lib/rounds.ts'
 import { type Appended, StoreUnavailable } from '../../ports/event-store.ts'
 import type { Appender } from './append.ts'
@@ -24,7 +24,7 @@ const maxStreams = 20_000
  * Appends to day streams. `any` appends that come together are sent as one: an append of many events costs the server
  * little more than one of a single event.
  */
-export function dayStreams({ appender, maxAgeSeconds }: { appender: Appender; maxAgeSeconds: number }) {
+export function createDayStreams({ appender, maxAgeSeconds }: { appender: Appender; maxAgeSeconds: number }) {
   const streams = new LRUCache<StreamName, DayStream>({ max: maxStreams })
   /**
    * First ids of appends of which it is not known whether they happened. Repeated, they go alone: behind a new event
@@ -35,7 +35,7 @@ export function dayStreams({ appender, maxAgeSeconds }: { appender: Appender; ma
   const streamOf = (name: StreamName): DayStream => {
     let stream = streams.get(name)
     if (stream === undefined) {
-      const lane = groupCommit<AppendItem, Outcome>({
+      const lane = createGroupCommit<AppendItem, Outcome>({
         async write(items) {
           await limit(name)
           const outcomes: Outcome[] = []

@@ -1,9 +1,9 @@
 import { isDayStream } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
-import { underWay } from '../../lib/under-way.ts'
+import { createUnderWay } from '../../lib/under-way.ts'
 import { type EventStore, StoreUnavailable } from '../../ports/event-store.ts'
 import { appender } from './append.ts'
-import { dayStreams } from './day-streams.ts'
+import { createDayStreams } from './day-streams.ts'
 import { engineAt } from './engine.ts'
 import { encodeAppend } from './events.ts'
 import { engineIdOf, head, headStream } from './own-streams.ts'
@@ -27,14 +27,14 @@ const maxUnderWayBytes = 256 << 20
  * The event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when it does not answer, and an Error that says why when the
  * connection string cannot be used.
  */
-export async function eventStoreDb(options: EventStoreDbOptions): Promise<EventStore> {
+export async function createEventStoreDbStore(options: EventStoreDbOptions): Promise<EventStore> {
   const { url, dayStreamMaxAgeSeconds, log, appendTimeoutMs = 10_000 } = options
   const engine = engineAt(url, appendTimeoutMs)
   const appends = appender(engine)
-  const days = dayStreams({ appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds })
+  const days = createDayStreams({ appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds })
   const heads = head(appends)
   const closing = new AbortController()
-  const calls = underWay()
+  const calls = createUnderWay()
   let underWayBytes = 0
 
   const ensureOpen = () => {

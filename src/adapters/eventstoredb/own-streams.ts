@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Checkpoint } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import type { StreamName } from '../../events/streams.ts'
-import { groupCommit } from '../../lib/group-commit.ts'
+import { createGroupCommit } from '../../lib/group-commit.ts'
 import { RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
 import type { Appender } from './append.ts'
 import type { Engine } from './engine.ts'
@@ -50,7 +50,7 @@ export interface Head {
  * that did not; so the position of the last event of all might never be reached. A marker always is.
  */
 export function head({ append }: Appender): Head {
-  const group = groupCommit<null, Checkpoint>({
+  const group = createGroupCommit<null, Checkpoint>({
     async write(callers) {
       const { position } = await append(encodeAppend(headStream, [anEvent('HeadMarked', {})], 'any'))
       return callers.map(() => position)

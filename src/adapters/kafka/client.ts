@@ -33,7 +33,7 @@ export interface Clients {
   consumer(config: ConsumerConfig): Consumer
 }
 
-export function kafkaClients(options: KafkaConnection): Clients {
+export function createKafkaClients(options: KafkaConnection): Clients {
   const watched = <C extends Admin | Consumer | Producer>(make: (kafka: Kafka) => C): C => {
     const sockets = trackedSockets(options.socketFactory)
     const client = make(kafka(options, sockets.factory))

@@ -5,7 +5,7 @@ import type { Log } from '../../lib/log.ts'
 import { keepRunning } from '../../lib/retry.ts'
 import type { BusRecord, MessageBus } from '../../ports/message-bus.ts'
 import type { Clients } from './client.ts'
-import { type SessionHold, sessionHold } from './hold.ts'
+import { createSessionLease, type SessionHold } from './hold.ts'
 import { type Fetching, type Tenures, tenures } from './tenures.ts'
 import { maxBatchBytes } from './topic.ts'
 
@@ -141,7 +141,7 @@ export function groupConsumer(options: ConsumerOptions): GroupConsumer {
         log.warn({ groupId }, 'bus.session_lapsed')
         parts.lapse()
       }
-      const hold = sessionHold({ sessionTimeoutMs, onLapse })
+      const hold = createSessionLease({ sessionTimeoutMs, onLapse })
       const parts = tenures({ consume, fetching, held: hold.held, bounds, fetchWaitMs, full, againMs: sessionTimeoutMs, log })
       held = parts
       try {

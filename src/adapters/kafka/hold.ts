@@ -14,7 +14,7 @@ export interface SessionHold {
  * tenth is kept back for a request to leave in. `onLapse` runs before the hold can ever be held again: what has once been
  * told "not held" is lost, and does not wait for ever for a hold that has come back.
  */
-export function sessionHold(options: { sessionTimeoutMs: number; onLapse(): void }): SessionHold {
+export function createSessionLease(options: { sessionTimeoutMs: number; onLapse(): void }): SessionHold {
   const usable = options.sessionTimeoutMs * 0.9
   let until = Number.NEGATIVE_INFINITY
   let running = false

@@ -1,4 +1,4 @@
-import { wake } from '../../lib/wake.ts'
+import { createWake } from '../../lib/wake.ts'
 import type { BusRecord } from '../../ports/message-bus.ts'
 
 /** What has been fetched of one partition and not been handed out yet: every record once, in order. */
@@ -15,7 +15,7 @@ export interface Intake {
   fetch(max: number): Promise<BusRecord[]>
 }
 
-export function intake(options: {
+export function createIntake(options: {
   startAt: bigint
   lost: AbortSignal
   /** A fetch that finds nothing answers after so long. */
@@ -25,7 +25,7 @@ export function intake(options: {
   onRoom(): void
 }): Intake {
   const { startAt, lost, waitMs, full, onRoom } = options
-  const awake = wake()
+  const awake = createWake()
   let next = startAt
   let waiting: BusRecord[] = []
   let bytes = 0

@@ -2,7 +2,7 @@ import type { Admin } from 'kafkajs'
 import { type MessageRecord, placeOf } from '../../events/message-record.ts'
 import { KolbakError } from '../../lib/errors.ts'
 import { BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
-import { connectError, defaultRequestTimeoutMs, type KafkaConnection, kafkaClients } from './client.ts'
+import { connectError, createKafkaClients, defaultRequestTimeoutMs, type KafkaConnection } from './client.ts'
 import { groupConsumer } from './consumer.ts'
 import { recordWriter, type Writer } from './produce.ts'
 import { busBounds, expireRecords } from './retention.ts'
@@ -42,9 +42,9 @@ export interface KafkaMessageBus extends MessageBus {
  * `kafka_login_refused`, `kafka_certificate_refused` within seconds; `partitions_shrunk` when the topic has more partitions
  * than asked for; `kafka_topic_refused`, `kafka_topic_unfit`.
  */
-export async function kafkaMessageBus(options: KafkaMessageBusOptions): Promise<KafkaMessageBus> {
+export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Promise<KafkaMessageBus> {
   const { topic, partitions, retentionMs, groupId, log } = options
-  const clients = kafkaClients(options)
+  const clients = createKafkaClients(options)
   const admin = clients.admin()
   let identity: string
   let writer: Writer

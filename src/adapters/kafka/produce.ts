@@ -1,5 +1,5 @@
 import type { Producer } from 'kafkajs'
-import { groupCommit } from '../../lib/group-commit.ts'
+import { createGroupCommit } from '../../lib/group-commit.ts'
 import { BusFull, BusUnavailable, RecordTooLarge } from '../../ports/message-bus.ts'
 import { protocolErrorOf } from './client.ts'
 
@@ -88,7 +88,7 @@ export async function recordWriter(options: WriterOptions): Promise<Writer> {
     return items.map((item) => (sent.has(item) ? { partition, offset: first + index++ } : null))
   }
   const groupsOf = Array.from({ length: lanes }, () =>
-    groupCommit<Item, Written | null>({
+    createGroupCommit<Item, Written | null>({
       write: send,
       bytesOf: (item) => item.bytes.length,
       ...batch,

@@ -2,7 +2,7 @@ import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import { pause } from '../../lib/retry.ts'
 import type { BusRecord, MessageBus, OwnedPartition } from '../../ports/message-bus.ts'
-import { type Intake, intake } from './intake.ts'
+import { createIntake, type Intake } from './intake.ts'
 
 type ConsumeOptions = Parameters<MessageBus['consume']>[0]
 
@@ -72,7 +72,7 @@ export function tenures(options: TenuresOptions): Tenures {
     const startAt = await begins(partition)
     const lost = tenure.letGo.signal
     if (lost.aborted) return
-    const mine = intake({ startAt, lost, waitMs: fetchWaitMs, full, onRoom: () => fetching.resume(partition) })
+    const mine = createIntake({ startAt, lost, waitMs: fetchWaitMs, full, onRoom: () => fetching.resume(partition) })
     tenure.intake = mine
     fetching.from(partition, startAt)
     fetching.resume(partition)

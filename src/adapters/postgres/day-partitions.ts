@@ -36,7 +36,7 @@ export const isMissingPartition = (error: unknown): boolean =>
 const inUse = (error: unknown): boolean => ['55P03', '40P01'].includes(codeOf(error) ?? '')
 const makingLock = 7_004
 
-export function dayPartitions(options: {
+export function createDayPartitions(options: {
   pool: Pool
   /** With their schema where that is not the connection's. */
   tables: readonly string[]

@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { Log } from '../../lib/log.ts'
 import { transaction } from '../../lib/sql.ts'
 import type { DeliveryHistory } from '../../ports/delivery-log.ts'
-import { type DayPartitions, dayPartitions } from './day-partitions.ts'
+import { createDayPartitions, type DayPartitions } from './day-partitions.ts'
 import { deliveryQueries } from './delivery-log-queries.ts'
 import { factWriter } from './delivery-log-record.ts'
 
@@ -29,7 +29,7 @@ export function historyGenerations({ pool, readers, log }: { pool: Pool; readers
   const opened = new Map<number, Generation>()
   const open = (generation: number): Generation => {
     const schema = schemaOf(generation)
-    const days = dayPartitions({
+    const days = createDayPartitions({
       pool,
       tables: [`${schema}.deliveries`, `${schema}.attempts`],
       onError: (error) => log.warn({ error, generation }, 'delivery_log.day_not_made_ahead'),

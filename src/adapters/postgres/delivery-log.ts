@@ -1,8 +1,8 @@
 import type { Pool } from 'pg'
 import type { Log } from '../../lib/log.ts'
-import { underWay } from '../../lib/under-way.ts'
+import { createUnderWay } from '../../lib/under-way.ts'
 import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
-import { dayPartitions } from './day-partitions.ts'
+import { createDayPartitions } from './day-partitions.ts'
 import { historyGenerations } from './delivery-log-generations.ts'
 import { busPayloads, ownPayloads } from './delivery-log-payloads.ts'
 
@@ -21,17 +21,17 @@ export interface PostgresDeliveryLog extends DeliveryLog {
 }
 
 /** Payload archive and delivery history as tables of Postgres, partitioned by the day on which the message was accepted. */
-export async function postgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
+export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
   const { pool, readers, identity, payloadsIn, log } = options
   const generations = historyGenerations({ pool, readers, log })
-  const payloadDays = dayPartitions({
+  const payloadDays = createDayPartitions({
     pool,
     tables: payloadsIn === 'own' ? ['payloads'] : [],
     onError: (error) => log.warn({ error }, 'delivery_log.day_not_made_ahead'),
   })
   await payloadDays.ensure([new Date().toISOString().slice(0, 10)])
   const archive = payloadsIn === 'own' ? ownPayloads(pool, payloadDays) : busPayloads(pool, log)
-  const calls = underWay()
+  const calls = createUnderWay()
   return {
     identity,
     payloads: archive.payloads,

@@ -126,7 +126,7 @@ export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Prom
  * and what is taken already a unique index refuses; then writeAppends decides. That costs half.
  * @param now milliseconds of a clock that never goes back
  */
-export function dayAppends(
+export function createDayAppends(
   ask: Ask,
   now: () => number = () => performance.now(),
 ): (items: readonly AppendItem[]) => Promise<AppendOutcome[]> {

@@ -2,7 +2,7 @@ import type { Checkpoint } from '../../events/envelope.ts'
 import { type Family, families } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
-import { wake } from '../../lib/wake.ts'
+import { createWake } from '../../lib/wake.ts'
 import type { EventBatch } from '../../ports/event-store.ts'
 import { toCheckpoint } from './event-store-append.ts'
 import type { Ask } from './event-store-query.ts'
@@ -48,7 +48,7 @@ export async function* subscription(options: {
 }): AsyncGenerator<EventBatch, void, void> {
   const { ask, log, tail, families: chosen, batch, signal } = options
   const wanted = wantedOf(chosen)
-  const latch = wake()
+  const latch = createWake()
   const delays = backoff()
   /** Up to here there is nothing that it has not handed over. */
   let reached = options.after ?? toCheckpoint('0')

@@ -2,7 +2,7 @@ import type { Checkpoint, RecordedEvent } from '../../events/envelope.ts'
 import { type Family, families, familyOf } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
-import { type Wake, wake } from '../../lib/wake.ts'
+import { createWake, type Wake } from '../../lib/wake.ts'
 import { toCheckpoint } from './event-store-append.ts'
 import type { Ask } from './event-store-query.ts'
 import { type EventRow, toRecordedEvent } from './event-store-rows.ts'
@@ -50,7 +50,7 @@ interface Item extends Remembered {
 }
 
 export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSignal }): Tail {
-  const awake = wake()
+  const awake = createWake()
   const members = new Set<Wake>()
   let items: Item[] = []
   let bytes = 0

@@ -1,15 +1,15 @@
 import type { Pool, QueryConfig, QueryResultRow } from 'pg'
 import type { Checkpoint } from '../../events/envelope.ts'
 import { dayOfStream, type Family, isDayStream } from '../../events/streams.ts'
-import { groupCommit, isDataError } from '../../lib/group-commit.ts'
+import { createGroupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { Log } from '../../lib/log.ts'
 import { roundsOf } from '../../lib/rounds.ts'
 import { EventRefused, type EventStore, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
-import { dayPartitions, isMissingPartition } from './day-partitions.ts'
+import { createDayPartitions, isMissingPartition } from './day-partitions.ts'
 import {
   type AppendItem,
   type AppendOutcome,
-  dayAppends,
+  createDayAppends,
   encodeAppend,
   maxAppendBytes,
   recordedOf,
@@ -47,11 +47,11 @@ const lingerMs = 10
  * The event store on Postgres: one log of two tables (see its migration). Two lanes of group commit, each with one statement
  * under way, so that a caller who waits for a command's event does not stand behind the attempts.
  */
-export function postgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
+export function createPostgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
   const { pool, log, identity, dayStreamMaxAgeSeconds, statementTimeoutMs = 10_000 } = options
   const closing = new AbortController()
   const ask = askWithin(pool, statementTimeoutMs)
-  const days = dayPartitions({
+  const days = createDayPartitions({
     pool,
     tables: ['day_events'],
     onError: (error) => log.warn({ error }, 'event_store.next_day_not_made'),
@@ -59,7 +59,7 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
 
   const newest = tail({ ask, log, signal: closing.signal })
   const lane = (linger: number, writeRound: (items: readonly AppendItem[]) => Promise<AppendOutcome[]>) =>
-    groupCommit<AppendItem, AppendOutcome>({
+    createGroupCommit<AppendItem, AppendOutcome>({
       async write(items) {
         const outcomes: AppendOutcome[] = []
         for (const round of roundsOf(items)) {
@@ -76,7 +76,7 @@ export function postgresEventStore(options: PostgresEventStoreOptions): Postgres
       full: () => new StoreUnavailable('too many appends are waiting to be written'),
     })
   const commandLane = lane(0, (items) => writeAppends(ask, items))
-  const writeDays = dayAppends(ask)
+  const writeDays = createDayAppends(ask)
   const dayLane = lane(lingerMs, async (items) => {
     // Before the statement, never inside it: making a partition takes locks that appends must not wait for.
     const write = async () => {

@@ -3,7 +3,7 @@ import type { Lease, LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
 import { keepRunning, pause } from '../../lib/retry.ts'
 import type { BusRecord, MessageBus, OwnedPartition } from '../../ports/message-bus.ts'
-import { type PartitionView, partitionView } from './message-bus-partition.ts'
+import { createPartitionView, type PartitionView } from './message-bus-partition.ts'
 
 export interface ConsumerOptions {
   readonly pool: Pool
@@ -66,7 +66,7 @@ export function messageConsumer(options: ConsumerOptions): Consumer {
 
   const own = async (partition: number, lease: Lease, state: Running, { startAt, own }: Parameters<MessageBus['consume']>[0]) => {
     const lost = state.letGo.signal
-    const view = partitionView({
+    const view = createPartitionView({
       startAt: await startAt(partition),
       lost,
       waitMs: fetchWaitMs,

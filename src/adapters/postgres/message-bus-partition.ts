@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { backoff, pause } from '../../lib/retry.ts'
-import { wake } from '../../lib/wake.ts'
+import { createWake } from '../../lib/wake.ts'
 import type { BusRecord } from '../../ports/message-bus.ts'
 
 /** What a partition's view asks of the database. */
@@ -32,7 +32,7 @@ interface Run {
   next: number
 }
 
-export function partitionView(options: {
+export function createPartitionView(options: {
   startAt: bigint
   reader: PartitionReader
   lost: AbortSignal
@@ -42,7 +42,7 @@ export function partitionView(options: {
   maxHeld?: { records: number; bytes: number }
 }): PartitionView {
   const { startAt, reader, lost, waitMs, maxHeld = { records: 5_000, bytes: 16 << 20 } } = options
-  const awake = wake()
+  const awake = createWake()
   /** Nothing at or below this is still to be handed out. */
   let known = startAt - 1n
   let runs: Run[] = []

@@ -2,12 +2,12 @@ import type { Pool } from 'pg'
 import type { Place } from '../../events/ids.ts'
 import { type MessageRecord, placeOf } from '../../events/message-record.ts'
 import { KolbakError } from '../../lib/errors.ts'
-import { groupCommit, isDataError } from '../../lib/group-commit.ts'
+import { createGroupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
 import { transaction } from '../../lib/sql.ts'
 import { BusFull, BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
-import { dayPartitions, isMissingPartition } from './day-partitions.ts'
+import { createDayPartitions, isMissingPartition } from './day-partitions.ts'
 import { messageConsumer } from './message-bus-consumer.ts'
 import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
 
@@ -47,10 +47,10 @@ interface Item {
  * The bus as a table of Postgres. Makes the sequences of its partitions; throws
  * KolbakError `partitions_shrunk` when there are more than asked for: nobody would read what is in them.
  */
-export async function postgresMessageBus(options: PostgresMessageBusOptions): Promise<PostgresMessageBus> {
+export async function createPostgresMessageBus(options: PostgresMessageBusOptions): Promise<PostgresMessageBus> {
   const { pool, identity, partitions, log, maxWaiting = 20_000, maxWaitingBytes = 64 << 20 } = options
   await makeSequences(pool, partitions)
-  const days = dayPartitions({
+  const days = createDayPartitions({
     pool,
     tables: ['messages'],
     onError: (error) => log.warn({ error }, 'bus.day_not_made_ahead'),
@@ -91,7 +91,7 @@ export async function postgresMessageBus(options: PostgresMessageBusOptions): Pr
       return append(partition, items, true)
     }
   }
-  const group = groupCommit<Item, Place>({
+  const group = createGroupCommit<Item, Place>({
     write,
     bytesOf: (item) => item.bytes.length,
     maxWaiting,

@@ -3,7 +3,7 @@ import type { Delivery, HistoryCursor, ListedDelivery } from '../../ports/delive
 import { findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { answer } from '../answers.ts'
 import { readCursor, writeCursor } from '../cursors.ts'
-import { deliveryViews } from '../delivery-views.ts'
+import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound, webhookInactive } from '../errors.ts'
 import { parseDeliveryId, parseWebhookId } from '../ids.ts'
@@ -20,7 +20,7 @@ const webhooksOfKey = 10_000
 
 export function deliveryRoutes(deps: ApiDependencies): Route[] {
   const { deliveryLog } = deps
-  const { views } = deliveryViews(deps)
+  const { views } = createDeliveryViews(deps)
   const replayAll = replays(deps)
   const tag = 'Deliveries'
   const credentials = 'bearer-or-key'

@@ -2,14 +2,14 @@ import { payloadAad } from '../../events/sealed-fields.ts'
 import { listWebhooks } from '../../projections/webhooks.ts'
 import { answer } from '../answers.ts'
 import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
-import { deliveryViews } from '../delivery-views.ts'
+import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
 import { ApiError, invalid } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
 import { range } from '../range.ts'
 import { type Replayable, replays } from '../replays.ts'
 import { type Route, route } from '../route.ts'
-import { deliveryKeyOf, routedMessages } from '../routed-messages.ts'
+import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { delivery, listQuery } from '../schemas/delivery.ts'
 import { countedDeliveries, event, listEventsQuery, listedEvent, replayEvent } from '../schemas/event.ts'
@@ -18,8 +18,8 @@ import { ofDeletion } from '../schemas/headers.ts'
 /** What producers read of the events that they have sent. */
 export function eventRoutes(deps: ApiDependencies): Route[] {
   const { deliveryLog, messages, keyring } = deps
-  const views = deliveryViews(deps)
-  const routed = routedMessages(deps)
+  const views = createDeliveryViews(deps)
+  const routed = createRoutedMessages(deps)
   const replayAll = replays(deps)
   const tag = 'Events'
   const credentials = 'bearer'

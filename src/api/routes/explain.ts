@@ -2,13 +2,13 @@ import { type WebhookState, webhookDecider } from '../../commands/webhook.ts'
 import { patternTakes, reservedPrefix } from '../../events/pattern.ts'
 import { webhookStream } from '../../events/streams.ts'
 import { answer } from '../answers.ts'
-import { deliveryViews } from '../delivery-views.ts'
+import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseWebhookId } from '../ids.ts'
 import { statesOf } from '../past.ts'
 import { type Route, route } from '../route.ts'
-import { deliveryKeyOf, routedMessages } from '../routed-messages.ts'
+import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
 import { envelope } from '../schemas/common.ts'
 import { explainQuery, explanation, type reasons } from '../schemas/explain.ts'
 
@@ -52,8 +52,8 @@ const nextOf = (status: string | undefined, at: string | null): string => {
 }
 
 export function explainRoutes(deps: ApiDependencies): Route[] {
-  const { find } = routedMessages(deps)
-  const { ofMessage } = deliveryViews(deps)
+  const { find } = createRoutedMessages(deps)
+  const { ofMessage } = createDeliveryViews(deps)
   return [
     route({
       method: 'GET',

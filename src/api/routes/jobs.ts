@@ -1,4 +1,4 @@
-import { type ReplayJob, replayJobs } from '../../commands/replay-jobs.ts'
+import { createReplayJobs, type ReplayJob } from '../../commands/replay-jobs.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
 import { answer, noContent } from '../answers.ts'
 import type { ApiDependencies } from '../dependencies.ts'
@@ -30,7 +30,7 @@ const view = (row: ReplayJob) => ({
 /** What takes longer than a request: it is begun here, and carried out by a dispatcher. */
 export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { pool, log, now, newUlid } = deps
-  const jobs = replayJobs(pool)
+  const jobs = createReplayJobs(pool)
   const tag = 'Jobs'
   const credentials = 'bearer-or-key'
   const find = async (asked: Identity & { params: { id: string } }): Promise<ReplayJob> => {

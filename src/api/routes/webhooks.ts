@@ -14,13 +14,13 @@ import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/com
 import { ifMatch, ofChange, ofCreation, ofDeletion, ofPast, ofState } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
-import { webhookChecks } from '../webhook-checks.ts'
+import { createWebhookChecks } from '../webhook-checks.ts'
 import { newWebhookSecret, ownerOf, webhookRowView as rowView, webhookView as view } from '../webhook-views.ts'
 
 export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { change } = changes(deps)
   const { settings } = deps
-  const check = webhookChecks(deps)
+  const check = createWebhookChecks(deps)
   const readModel = readModels.webhooks
   const tag = 'Webhooks'
   const credentials = 'bearer-or-key'

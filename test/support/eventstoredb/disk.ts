@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, truncateSync } from 'node:fs'
 import { mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { groupCommit } from '../../../src/lib/group-commit.ts'
+import { createGroupCommit } from '../../../src/lib/group-commit.ts'
 import type { Stored } from './stored.ts'
 
 /** Where writes are kept; each is a list of events that stands or falls together. */
@@ -59,7 +59,7 @@ export async function openDisk(folder: string): Promise<Disk> {
       .map(fromLine)
   }
   const file = await open(path, 'a')
-  const group = groupCommit<string, void>({
+  const group = createGroupCommit<string, void>({
     async write(lines) {
       await file.appendFile(lines.join(''))
       await file.datasync()

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { type KafkaMessageBus, type KafkaMessageBusOptions, kafkaMessageBus } from '../../../../src/adapters/kafka/message-bus.ts'
+import { createKafkaMessageBus, type KafkaMessageBus, type KafkaMessageBusOptions } from '../../../../src/adapters/kafka/message-bus.ts'
 import { silentLog } from '../../../../src/lib/log.ts'
 
 export interface KafkaBusMember {
@@ -20,7 +20,7 @@ export async function kafkaBusMember(
 ): Promise<KafkaBusMember> {
   const sockets = new Set<Socket>()
   let crashed = false
-  const bus = await kafkaMessageBus({
+  const bus = await createKafkaMessageBus({
     groupId: `group-of-${options.topic}`,
     partitions: 4,
     replicationFactor: 1,

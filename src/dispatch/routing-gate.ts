@@ -7,7 +7,7 @@ import { keepRunning, pause } from '../lib/retry.ts'
  * while it has been behind for more than a second (its projection is stopped). A read model that is behind must not look
  * like "no webhook".
  */
-export interface Gate {
+export interface RoutingGate {
   /** Resolves with true when routing may go on, with false when the gate was stopped while it was closed. */
   open(): Promise<boolean>
   readonly isOpen: boolean
@@ -17,7 +17,11 @@ export interface Gate {
 const everyMs = 500
 const patienceMs = 1_000
 
-export function gate(deps: { head(): Promise<Checkpoint | null>; reached(): Promise<Checkpoint | null>; log: Log }): Gate {
+export function createRoutingGate(deps: {
+  head(): Promise<Checkpoint | null>
+  reached(): Promise<Checkpoint | null>
+  log: Log
+}): RoutingGate {
   const { head, reached, log } = deps
   const stop = new AbortController()
   let open = false

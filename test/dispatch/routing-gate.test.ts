@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { gate } from '../../src/dispatch/gate.ts'
+import { createRoutingGate } from '../../src/dispatch/routing-gate.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -10,7 +10,7 @@ describe('the gate of routing', () => {
   it('opens when the read model of webhooks has reached the head, and not before', async () => {
     let reached: Checkpoint | null = null
     const looks: number[] = []
-    const g = gate({
+    const g = createRoutingGate({
       head: async () => at(5),
       reached: async () => {
         looks.push(1)
@@ -32,14 +32,14 @@ describe('the gate of routing', () => {
     await g.stop()
   })
   it('is open for a store that holds nothing yet', async () => {
-    const g = gate({ head: async () => null, reached: async () => null, log: silentLog })
+    const g = createRoutingGate({ head: async () => null, reached: async () => null, log: silentLog })
     await g.open()
     await g.stop()
   })
   it('closes when the read model stays behind, since it must not look like "no webhook", and opens when it has caught up', async () => {
     let head = at(1)
     let reached = at(1)
-    const g = gate({ head: async () => head, reached: async () => reached, log: silentLog })
+    const g = createRoutingGate({ head: async () => head, reached: async () => reached, log: silentLog })
     await g.open()
     head = at(9)
     await waitFor(() => !g.isOpen)
@@ -53,7 +53,7 @@ describe('the gate of routing', () => {
     await g.stop()
   })
   it('tells whoever waits when it is stopped while it is closed', async () => {
-    const g = gate({ head: async () => at(1), reached: async () => null, log: silentLog })
+    const g = createRoutingGate({ head: async () => at(1), reached: async () => null, log: silentLog })
     const waiting = g.open()
     await g.stop()
     expect(await waiting).to.equal(false)
@@ -61,7 +61,7 @@ describe('the gate of routing', () => {
   })
   it('goes on looking when the store fails to answer', async () => {
     let fails = 2
-    const g = gate({
+    const g = createRoutingGate({
       head: async () => {
         if (fails-- > 0) throw new Error('away')
         return null
