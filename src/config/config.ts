@@ -9,12 +9,12 @@ export type Role = (typeof roles)[number]
 
 /** Every variable that Kolbak reads; the table in the docs is made from this. */
 export const variables = {
-  PORT: integer('Port of the HTTP API; 0 takes a free one.', 3000, { max: 65535 }),
-  HOST: textOr('Address it listens on.', '127.0.0.1'),
-  DATABASE_URL: text('A Postgres (16 or newer) to use instead of the embedded one.', undefined, true),
-  KOLBAK_DATA_DIR: textOr('Folder of the embedded Postgres and of generated keys.', '.kolbak'),
+  PORT: integer('Port of the HTTP API. 0 chooses a free port.', 3000, { max: 65535 }),
+  HOST: textOr('Address on which the HTTP API listens.', '127.0.0.1'),
+  DATABASE_URL: text('URL of a Postgres (16 or newer) to use instead of the embedded one.', undefined, true),
+  KOLBAK_DATA_DIR: textOr('Folder of the embedded Postgres and of the generated keys.', '.kolbak'),
   KOLBAK_ROLES: {
-    doc: 'What this process does: any of api, dispatcher, projector, comma-separated.',
+    doc: 'Roles of this process, comma-separated: `api`, `dispatcher`, `projector`.',
     initial: roles as readonly Role[],
     initialDoc: 'api,dispatcher,projector',
     parse(value: string): readonly Role[] {
@@ -25,7 +25,7 @@ export const variables = {
     },
   },
   KOLBAK_PROCESSES: {
-    doc: 'How many processes do that, 1 to 64, sharing the port; `auto`: one for every two cores, and with DATABASE_URL one.',
+    doc: 'Number of processes (1 to 64) that share the port. `auto` is one for every two cores, or one with DATABASE_URL.',
     initial: 'auto' as number | 'auto',
     parse(value: string): number | 'auto' {
       if (value === 'auto') return value
@@ -33,21 +33,23 @@ export const variables = {
       return Number(value)
     },
   },
-  KOLBAK_MASTER_KEY: key('Wraps the data keys; 32 bytes, base64 or hex. Required with DATABASE_URL, else generated.'),
-  KOLBAK_JWT_SECRET: key('Signs bearer tokens; 32 bytes or more, base64 or hex. Required with DATABASE_URL, else generated.'),
+  KOLBAK_MASTER_KEY: key('Key that wraps the data keys: 32 bytes in base64 or hex. Required with DATABASE_URL, otherwise generated.'),
+  KOLBAK_JWT_SECRET: key(
+    'Secret that signs bearer tokens: at least 32 bytes in base64 or hex. Required with DATABASE_URL, otherwise generated.',
+  ),
   KOLBAK_ADMIN_CLIENT_ID: {
-    ...text('Client id of the admin of tenant `default`.'),
+    ...text('Client id of the admin client of the tenant `default`.'),
     parse(value: string) {
       if (!/^[A-Za-z0-9_.-]{1,255}$/.test(value)) throw invalid('must be 1-255 of A-Z a-z 0-9 _ . -')
       return value
     },
   },
   KOLBAK_ADMIN_CLIENT_SECRET: minLength(
-    text('Its secret, 32 characters or more; another one than before rotates it.', undefined, true),
+    text('Secret of the admin client, at least 32 characters. A new value rotates the secret.', undefined, true),
     32,
   ),
   KOLBAK_RETRY_DELAYS: {
-    doc: 'Seconds from each failed attempt to the next, comma-separated; after the last comes a dead letter.',
+    doc: 'Seconds from each failed attempt to the next, comma-separated. After the last attempt the delivery is a dead letter.',
     initial: [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000] as readonly number[],
     initialDoc: '5,300,1800,7200,18000,36000,36000',
     parse(value: string): readonly number[] {
@@ -58,107 +60,139 @@ export const variables = {
     },
   },
   KOLBAK_ALLOWED_SUBNETS: {
-    doc: 'Subnets (CIDR, comma-separated) that callback URLs may reach although they are not public, also by plain http.',
+    doc: 'Subnets (CIDR, comma-separated) that callback URLs may reach although they are not public. Plain http is allowed there.',
     initial: [] as readonly Subnet[],
     initialDoc: 'none',
     parse: (value: string): readonly Subnet[] => value.split(',').map(parseSubnet),
   },
-  KOLBAK_ALLOW_HTTP: flag('Allows callback URLs with plain http: everywhere.'),
-  KOLBAK_CONNECT_TIMEOUT_MS: integer('To connect to a receiver.', 5_000, { min: 1 }),
-  KOLBAK_REQUEST_TIMEOUT_MS: integer("For a receiver's whole answer.", 15_000, { min: 1 }),
-  KOLBAK_MAX_IN_FLIGHT: integer('Requests under way at once, per dispatcher.', 256, { min: 1, max: 10_000 }),
-  KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer('Requests under way at once to one webhook, over all dispatchers; each may have one.', 10, {
-    min: 1,
-    max: 10_000,
-  }),
-  KOLBAK_MAX_IN_FLIGHT_PER_QUICK_WEBHOOK: integer('The same of a webhook that goes on answering within 100 ms.', 32, {
-    min: 1,
-    max: 10_000,
-  }),
-  KOLBAK_RETENTION_DAYS: integer('How long messages, history and index are kept; longer than the longest chain of retries.', 30, {
-    min: 1,
-    max: 3_650,
-  }),
-  KOLBAK_MAX_WEBHOOKS_PER_TENANT: integer('Webhooks of a tenant that has no limit of its own.', 1_000, { min: 1 }),
+  KOLBAK_ALLOW_HTTP: flag('Allows callback URLs with plain http everywhere.'),
+  KOLBAK_CONNECT_TIMEOUT_MS: integer('Time limit for connecting to a receiver.', 5_000, { min: 1 }),
+  KOLBAK_REQUEST_TIMEOUT_MS: integer('Time limit for the whole response of a receiver.', 15_000, { min: 1 }),
+  KOLBAK_MAX_IN_FLIGHT: integer('Maximum number of requests in flight of one dispatcher.', 256, { min: 1, max: 10_000 }),
+  KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer(
+    'Maximum number of requests in flight to one webhook, over all dispatchers. Each dispatcher may always have one.',
+    10,
+    {
+      min: 1,
+      max: 10_000,
+    },
+  ),
+  KOLBAK_MAX_IN_FLIGHT_PER_QUICK_WEBHOOK: integer(
+    'Maximum number of requests in flight to one webhook that keeps responding within 100 ms, over all dispatchers.',
+    32,
+    {
+      min: 1,
+      max: 10_000,
+    },
+  ),
+  KOLBAK_RETENTION_DAYS: integer(
+    'Days for which messages, history and message index are kept. Must exceed the longest chain of retries.',
+    30,
+    {
+      min: 1,
+      max: 3_650,
+    },
+  ),
+  KOLBAK_MAX_WEBHOOKS_PER_TENANT: integer('Maximum number of webhooks of a tenant without a limit of its own.', 1_000, { min: 1 }),
   KOLBAK_EVENTS_PER_SECOND: integer(
-    'Events a second that a client may post, over all processes; a tenant can have its own limit.',
+    'Events a second that a client may post, over all processes. A tenant can have its own limit.',
     20_000,
     {
       min: 1,
       max: 1_000_000_000,
     },
   ),
-  KOLBAK_REQUESTS_PER_SECOND: integer('Requests a second of a client or key on all other routes; likewise.', 50, {
-    min: 1,
-    max: 1_000_000_000,
-  }),
-  KOLBAK_TOKEN_TTL_SECONDS: integer('Life of a bearer token.', 3_600, { min: 1, max: 86_400 }),
-  KOLBAK_PARTITIONS: integer('Partitions of the bus; can only grow.', 8, { min: 1, max: 1_024 }),
-  KOLBAK_LEASE_MS: integer('Life of a lease on a partition or projection: how soon another process takes over.', 10_000, { min: 100 }),
-  KOLBAK_CLAIM_MS: integer('Life of a claim on a scheduled delivery; longer than a request takes.', 60_000, { min: 100 }),
-  KOLBAK_DRAIN_TIMEOUT_MS: integer('What is in flight may take so long after SIGTERM.', 20_000),
-  KOLBAK_TRUST_PROXY: text('Whose X-Forwarded-For is believed: as Express\'s "trust proxy" (a number of hops, or subnets).'),
+  KOLBAK_REQUESTS_PER_SECOND: integer(
+    'Requests a second that a client or key may make on all other routes, over all processes. A tenant can have its own limit.',
+    50,
+    {
+      min: 1,
+      max: 1_000_000_000,
+    },
+  ),
+  KOLBAK_TOKEN_TTL_SECONDS: integer('Seconds for which a bearer token is valid.', 3_600, { min: 1, max: 86_400 }),
+  KOLBAK_PARTITIONS: integer('Partitions of the message bus. The number can only grow.', 8, { min: 1, max: 1_024 }),
+  KOLBAK_LEASE_MS: integer(
+    'Duration of a lease on a partition or projection. Another process takes over from a dead one within this time.',
+    10_000,
+    { min: 100 },
+  ),
+  KOLBAK_CLAIM_MS: integer('Duration of a claim on a scheduled delivery. Must exceed the time limits of a request.', 60_000, { min: 100 }),
+  KOLBAK_DRAIN_TIMEOUT_MS: integer('Time limit for finishing the work in flight after SIGTERM.', 20_000),
+  KOLBAK_TRUST_PROXY: text(
+    'Proxies whose X-Forwarded-For is trusted: a number of hops, or subnets, as for the Express setting "trust proxy".',
+  ),
   KOLBAK_METRICS_TOKEN: minLength(
-    text('A bearer token for /metrics and the details of /health, 16 characters or more.', undefined, true),
+    text('Bearer token for /metrics and the details of /health, at least 16 characters.', undefined, true),
     16,
   ),
   EVENTSTOREDB_URL: {
-    ...text('An EventStoreDB for the streams of events, as `esdb://user:password@host:2113` (`?tls=false` without TLS).', undefined, true),
+    ...text(
+      'URL of an EventStoreDB to use as the event store: `esdb://user:password@host:2113` (`?tls=false` without TLS).',
+      undefined,
+      true,
+    ),
     parse(value: string) {
       if (!/^(esdb|kurrentdb)(\+discover)?:\/\/./.test(value))
         throw invalid('must be a connection string such as esdb://localhost:2113?tls=false')
       return value
     },
   },
-  KAFKA_BROKERS: list('A Kafka for the queue of messages: `host:port`, comma-separated.'),
+  KAFKA_BROKERS: list('Brokers of a Kafka to use as the message bus: `host:port`, comma-separated.'),
   KAFKA_TOPIC: {
-    ...textOr('Its topic; made when it is missing.', 'messages'),
+    ...textOr('Topic of the messages in Kafka. It is created if it is missing.', 'messages'),
     parse(value: string) {
       if (!/^[A-Za-z0-9._-]{1,200}$/.test(value)) throw invalid('must be 1-200 of A-Z a-z 0-9 . _ -')
       return value
     },
   },
-  KAFKA_GROUP_ID: textOr('The group of its consumers, the same for all processes.', 'kolbak'),
-  KAFKA_REPLICATION_FACTOR: integer('Copies of each partition, when the topic is made.', 3, { min: 1, max: 32_767 }),
-  KAFKA_MIN_INSYNC_REPLICAS: integer('Copies that must have a message before it is accepted, when the topic is made.', 2, {
+  KAFKA_GROUP_ID: textOr('Consumer group in Kafka, the same for all processes.', 'kolbak'),
+  KAFKA_REPLICATION_FACTOR: integer('Copies of each partition of the topic. Used when the topic is created.', 3, { min: 1, max: 32_767 }),
+  KAFKA_MIN_INSYNC_REPLICAS: integer('Copies that must have a message before it is accepted. Used when the topic is created.', 2, {
     min: 1,
     max: 32_767,
   }),
-  KAFKA_RETENTION_HOURS: integer('How long what has been read stays in Kafka; what is unread is never dropped.', 168, {
+  KAFKA_RETENTION_HOURS: integer('Hours for which records that are done stay in Kafka. Unread records are never dropped.', 168, {
     min: 1,
     max: 87_600,
   }),
-  KAFKA_MAX_MESSAGE_BYTES: integer("The topic's `max.message.bytes`, when it is made.", 4 << 20, { min: (2 << 20) + 65_536 }),
+  KAFKA_MAX_MESSAGE_BYTES: integer('Setting `max.message.bytes` of the topic. Used when the topic is created.', 4 << 20, {
+    min: (2 << 20) + 65_536,
+  }),
   KAFKA_SESSION_TIMEOUT_MS: integer(
-    'How soon a dispatcher that is silent loses its partitions; brokers take no less than their `group.min.session.timeout.ms` (6 s).',
+    'Time after which a silent dispatcher loses its Kafka partitions. Brokers refuse less than their `group.min.session.timeout.ms` (6 s).',
     10_000,
     { min: 500 },
   ),
-  KAFKA_SSL: flag('Speaks TLS to Kafka.'),
-  KAFKA_SSL_CA: text('A file (PEM) of the authorities that its certificates are checked by; else those of the system.'),
-  KAFKA_SSL_CERT: text('A file (PEM) of our own certificate, where Kafka asks for one.'),
-  KAFKA_SSL_KEY: text('And of its key.'),
-  KAFKA_SASL_MECHANISM: oneOf('How we log in to Kafka.', undefined, ['plain', 'scram-sha-256', 'scram-sha-512'] as const),
-  KAFKA_SASL_USERNAME: text('With this name,'),
-  KAFKA_SASL_PASSWORD: text('and this password.', undefined, true),
-  CASSANDRA_CONTACT_POINTS: list('A Cassandra for payloads and the history of deliveries: `host` or `host:port`, comma-separated.'),
-  CASSANDRA_DATACENTER: text('The data centre that this process is in. Required with CASSANDRA_CONTACT_POINTS.'),
+  KAFKA_SSL: flag('Connects to Kafka with TLS.'),
+  KAFKA_SSL_CA: text('File (PEM) with the authorities that certify the Kafka brokers. Default: those of the system.'),
+  KAFKA_SSL_CERT: text('File (PEM) with the client certificate of Kolbak, if Kafka requires one.'),
+  KAFKA_SSL_KEY: text('File (PEM) with the private key of KAFKA_SSL_CERT.'),
+  KAFKA_SASL_MECHANISM: oneOf('SASL mechanism of the login to Kafka: `plain`, `scram-sha-256` or `scram-sha-512`.', undefined, [
+    'plain',
+    'scram-sha-256',
+    'scram-sha-512',
+  ] as const),
+  KAFKA_SASL_USERNAME: text('User name of the login to Kafka.'),
+  KAFKA_SASL_PASSWORD: text('Password of the login to Kafka.', undefined, true),
+  CASSANDRA_CONTACT_POINTS: list('Contact points of a Cassandra to use as the delivery log: `host` or `host:port`, comma-separated.'),
+  CASSANDRA_DATACENTER: text('Cassandra data centre of this process. Required with CASSANDRA_CONTACT_POINTS.'),
   CASSANDRA_KEYSPACE: {
-    ...textOr('Its keyspace; made when it is missing.', 'kolbak'),
+    ...textOr('Keyspace in Cassandra. It is created if it is missing.', 'kolbak'),
     parse(value: string) {
       if (!/^[a-z][a-z0-9_]{0,47}$/.test(value)) throw invalid('must be 1-48 of a-z 0-9 _, beginning with a letter')
       return value
     },
   },
   CASSANDRA_REPLICATION: {
-    doc: 'Copies in each data centre, as `dc1:3,dc2:3`, or a number of copies in this one, when the keyspace is made.',
+    doc: 'Copies in each data centre (`dc1:3,dc2:3`), or copies in the data centre of this process (`3`). Used when the keyspace is created.',
     initial: '3',
     parse(value: string) {
       if (!/^(\d+|[A-Za-z0-9_.-]+:\d+(,\s*[A-Za-z0-9_.-]+:\d+)*)$/.test(value)) throw invalid('must be a number, or such as dc1:3,dc2:3')
       return value
     },
   },
-  CASSANDRA_CONSISTENCY: oneOf('How many copies answer a read or write.', 'local_quorum', [
+  CASSANDRA_CONSISTENCY: oneOf('Consistency level of reads and writes in Cassandra.', 'local_quorum', [
     'one',
     'local_one',
     'quorum',
@@ -166,11 +200,17 @@ export const variables = {
     'each_quorum',
     'all',
   ] as const),
-  CASSANDRA_USERNAME: text('How we log in to Cassandra: this name,'),
-  CASSANDRA_PASSWORD: text('and this password.', undefined, true),
-  CASSANDRA_SSL: flag('Speaks TLS to Cassandra.'),
-  CASSANDRA_SSL_CA: text('A file (PEM) of the authorities that its certificates are checked by; else those of the system.'),
-  KOLBAK_LOG_LEVEL: oneOf('How much is logged.', 'info', ['debug', 'info', 'warn', 'error', 'silent'] as const),
+  CASSANDRA_USERNAME: text('User name of the login to Cassandra.'),
+  CASSANDRA_PASSWORD: text('Password of the login to Cassandra.', undefined, true),
+  CASSANDRA_SSL: flag('Connects to Cassandra with TLS.'),
+  CASSANDRA_SSL_CA: text('File (PEM) with the authorities that certify the Cassandra nodes. Default: those of the system.'),
+  KOLBAK_LOG_LEVEL: oneOf('Lowest level that is logged: `debug`, `info`, `warn`, `error` or `silent`.', 'info', [
+    'debug',
+    'info',
+    'warn',
+    'error',
+    'silent',
+  ] as const),
 } satisfies Record<string, Variable<unknown>>
 
 /** What must be said when another variable is. */
