@@ -1,56 +1,55 @@
--- Up Migration
+-- The event log in Postgres. Commit order is position order: an append takes one lock, then draws positions, and keeps the
+-- lock to its commit. So a reader that asks for `position > checkpoint` never misses an event.
+-- The lock is the advisory lock eventLog (7001).
 
--- The log of events (design: the Postgres log). Commit order is position order: an append takes one lock, then positions,
--- and holds the lock to its commit, so that a reader needs `position > checkpoint` and nothing else. The lock is advisory
--- lock 7001.
+-- The functions below have settings because Postgres plans their statements once, maybe while the tables are still empty.
+-- Every plan must be an index scan over the partitions that the arguments select, whatever the statistics say at that moment.
 
--- Places in the order of all events, of both tables. Drawn only under the log lock. What is rolled back leaves a gap that never fills.
+-- Positions of all events, of both tables. They are drawn only under the lock; a rollback leaves a gap that never fills.
 create sequence event_positions cache 1;
 
--- Streams that are kept for ever. Data and metadata are text and never jsonb: the chain of hashes depends on every byte.
+-- Events of command streams, kept for ever. Data and metadata are text and never jsonb, because jsonb would change their bytes.
 create table command_events (
   position bigint not null,
   stored_at timestamptz not null default clock_timestamp(),
   id uuid not null,
-  revision integer not null,
-  stream text collate "C" not null,
+  revision integer not null, -- place in the stream, from 0
+  stream text collate "C" not null, -- `<family>-<id>`
   type text collate "C" not null,
-  data text not null,
-  metadata text not null,
-  constraint command_events_position primary key (position), -- subscriptions: position > checkpoint
-  constraint command_events_stream unique (stream, revision), -- reading a stream, and its head at an append
-  constraint command_events_id unique (id) -- whether an append is a repeat
+  data text not null, -- JSON
+  metadata text not null, -- JSON
+  constraint command_events_position primary key (position), -- serves subscriptions, by position > checkpoint
+  constraint command_events_stream unique (stream, revision), -- serves reading a stream, and its last revision for an append
+  constraint command_events_id unique (id) -- serves finding out whether an append is a repeat
 );
 
--- Streams of a day, partitioned by the day in the stream's name; event ids are unique within a day.
+-- Events of day streams (routing and attempts), partitioned by the day in the stream's name, so that retention drops whole
+-- days. Event ids are unique within a day. The adapter makes the partitions before they are needed.
 create table day_events (
   position bigint not null,
   stored_at timestamptz not null default clock_timestamp(),
   id uuid not null,
-  revision integer not null,
-  day date not null,
-  stream text collate "C" not null,
+  revision integer not null, -- place in the stream, from 0
+  day date not null, -- day at the end of the stream's name (UTC)
+  stream text collate "C" not null, -- `<family>-<id>-<yyyymmdd>`
   type text collate "C" not null,
-  data text not null,
-  metadata text not null,
-  constraint day_events_stream unique (stream, revision, day), -- reading a stream, and its head at an append
-  constraint day_events_id unique (id, day) -- whether an append is a repeat
+  data text not null, -- JSON
+  metadata text not null, -- JSON
+  constraint day_events_stream unique (stream, revision, day), -- serves reading a stream, and its last revision for an append
+  constraint day_events_id unique (id, day) -- serves finding out whether an append is a repeat
 ) partition by range (day);
--- Subscriptions: position > checkpoint.
+-- Serves subscriptions, by position > checkpoint.
 create index day_events_position on day_events (position);
 
--- Which days have events at which positions: while a day gets events, it has a mark at least every 8,192 positions. So a
--- reader at position p needs no day but those with a mark above p - 8192, however many days there are.
+-- Which days got events near which positions. A day that gets events has a mark at least every 8,192 positions. So a reader
+-- at position p opens only the days with a mark above p - 8192, however many partitions there are.
 create table day_event_marks (
   position bigint not null,
   day date not null,
-  primary key (position, day) -- days with a mark above a position
+  primary key (position, day) -- serves the days with a mark above a position
 );
 
--- The settings of the functions below: plans are made once, while the tables may still be empty, and must be index scans
--- over the partitions that the arguments leave, whatever the statistics say at that moment.
-
--- The newest position of the command events, the day events, or both; null when there is none.
+-- Returns the newest position of the command events, of the day events or of both; null when there is none.
 create function events_head(of_commands boolean, of_days boolean) returns bigint language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
@@ -67,9 +66,10 @@ begin
   );
 end $$;
 
--- The next events after a position, at most so many and (beyond the first) 4 MiB of data; `wanted`: families, or null for all.
--- What is not wanted comes as its bare position, so that the reader's checkpoint moves. One snapshot, that of the calling
--- statement: two statements would see two ends of the log, and a merge of them could skip what was committed between.
+-- Returns the next events after a position: at most `at_most`, and at most 4 MiB of data (the first event may be larger).
+-- `wanted` lists families, or is null for all of them. An event of another family comes without data, so that the reader's
+-- checkpoint moves past it. Both tables are read in one statement, because two statements would see two ends of the log and
+-- a merge of them could skip what was committed in between.
 create function read_events(after bigint, at_most integer, of_commands boolean, of_days boolean, wanted text[])
 returns table ("position" bigint, id uuid, revision integer, stream text, type text, data text, metadata text)
 language plpgsql stable
@@ -102,13 +102,18 @@ begin
     order by w.position;
 end $$;
 
--- Appends items, each some events to one stream, each with its own expected revision and its own answer; items see those
--- before them. Items of one call share no event id. Texts are joined by U+001E, which JSON never holds unescaped.
---   streams: distinct names; days: theirs, or null when these are command streams
---   item_streams: index (from 1) of each item's stream; item_expected: a revision, or -1 none, -2 any, -3 some
---   event_items: index (from 1) of each event's item; event_ordinals: its place (from 0) in it
--- Answers an item each, joined by commas: `a:<revision>:<position>` of its last event, appended now or before;
--- `c:<actual revision>` a conflict; `r` refused, since an event elsewhere has an id of it.
+-- Appends items. An item is some events for one stream, with its own expected revision and its own outcome; an item sees the
+-- items before it. No event id occurs twice in one call. Texts are joined by U+001E, which JSON never holds unescaped.
+--   streams: distinct names; days: the day of each, or null when these are command streams
+--   item_streams: index (from 1) of each item's stream
+--   item_expected: each item's expected revision, or -1 for no stream, -2 for any revision, -3 for an existing stream
+--   item_counts: how many events each item has
+--   event_items: index (from 1) of each event's item; event_ordinals: its place (from 0) in the item
+-- Returns one outcome for each item, joined by commas:
+--   `a:<revision>:<position>`: appended; revision and position are those of the item's last event
+--   `a:<revision>:<position>:known`: a repeat; the events were appended before, maybe with other data
+--   `c:<revision>`: a conflict; the revision is the stream's actual one
+--   `r`: refused, because an event elsewhere has an id of the item
 create function append_events(
   streams text, days date[], item_streams integer[], item_expected integer[], item_counts integer[],
   event_items integer[], event_ordinals integer[], ids uuid[], types text, datas text, metadatas text
@@ -205,7 +210,7 @@ begin
         k (item, ordinal, stream, revision, position)
       where k.item = i;
       if item_counts[i] = (case when is_met then here when expected >= -1 and expected < head then in_place end) then
-        outcomes[i] := 'a:' || last_revision || ':' || last_position;
+        outcomes[i] := 'a:' || last_revision || ':' || last_position || ':known';
       elsif is_first_here or not is_met then
         outcomes[i] := 'c:' || head;
       else
@@ -234,4 +239,56 @@ begin
     end if;
   end if;
   return array_to_string(outcomes, ',');
+end $$;
+
+-- Returns the last revisions of day streams (-1 for a stream without events), and when this server was started. It does not
+-- take the lock, so the revisions may be out of date at once.
+create function day_heads(streams text, days date[], out started text, out heads integer[]) language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+  first_day date;
+  last_day date;
+begin
+  select min(d), max(d) into first_day, last_day from unnest(days) d;
+  started := pg_postmaster_start_time()::text;
+  heads := array(
+    select coalesce((select e.revision from day_events e
+                     where e.day between first_day and last_day and e.day = n.day and e.stream = n.name
+                     order by e.revision desc limit 1), -1)
+    from unnest(string_to_array(streams, e'\x1e'), days) with ordinality n (name, day, place) order by n.place);
+end $$;
+
+-- Appends events to day streams whose last revisions the caller knows, without looking up any stream or id: this costs half of
+-- append_events (58 instead of 108 us of Postgres an event). Returns the position of the first event; the others follow it.
+-- Fails with unique_violation when a revision or an id is taken; nothing is appended then, and append_events decides.
+-- Fails with object_not_in_prerequisite_state when the server was started after the revisions were read, because a server
+-- restored to an older state would get a gap in a stream.
+--   streams: distinct names; days: the day of each
+--   event_streams: index (from 1) of each event's stream; revisions: the revision of each event
+create function append_at_revisions(
+  known_started text, streams text, days date[], event_streams integer[], revisions integer[], ids uuid[], types text, datas text, metadatas text
+) returns bigint language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off set lock_timeout = '5s' as $$
+declare
+  names text[] := string_to_array(streams, e'\x1e');
+  total integer := cardinality(ids);
+  base bigint;
+begin
+  if total > 8192 then -- see day_event_marks
+    raise exception 'more than 8192 events in one append' using errcode = 'program_limit_exceeded';
+  end if;
+  if known_started <> pg_postmaster_start_time()::text then
+    raise exception 'the server has been started since' using errcode = 'object_not_in_prerequisite_state';
+  end if;
+  perform pg_advisory_xact_lock(7001);
+  base := nextval('event_positions');
+  if total > 1 then perform setval('event_positions', base + total - 1); end if;
+  insert into day_event_marks (position, day)
+  select base, d.day from (select distinct day from unnest(days) day) d
+  where not exists (select from day_event_marks m where m.position > base + total - 8192 and m.day = d.day);
+  insert into day_events (position, day, stream, revision, id, type, data, metadata)
+  select base + e.place - 1, days[e.stream], names[e.stream], e.revision, e.id, e.type, e.data, e.metadata
+  from unnest(event_streams, revisions, ids, string_to_array(types, e'\x1e'), string_to_array(datas, e'\x1e'), string_to_array(metadatas, e'\x1e'))
+    with ordinality e (stream, revision, id, type, data, metadata, place);
+  return base;
 end $$;

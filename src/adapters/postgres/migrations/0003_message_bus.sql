@@ -1,24 +1,23 @@
--- Up Migration
+-- The message bus in Postgres: the records of accepted messages that wait for a dispatcher.
+-- Producers and readers of a partition use the advisory lock busPartition (7003, partition).
 
--- The queue of accepted messages. "offset" grows within a partition in the order of commit; `day` is that of the record's
--- accepted_at, so that retention drops whole days. Where the delivery log keeps no payloads of its own, this is their archive.
--- Day partitions are made by the adapter, before they are needed. Advisory locks of this file: (7003, partition).
+-- A record holds 1-1000 messages. When the delivery log is in Postgres too, these rows are also the archive of the sealed bodies.
+-- The adapter makes the partitions of the days before they are needed, and retention drops whole days.
 create table messages (
-  partition integer not null,
-  "offset" bigint not null,
-  day date not null,
-  record bytea not null,
-  -- Reads on from an offset, and one record of a known day.
-  primary key (partition, "offset", day)
+  partition integer not null, -- partition of the bus, from 0
+  "offset" bigint not null, -- grows within a partition in the order of commit
+  day date not null, -- day (UTC) of the record's accepted_at
+  record bytea not null, -- the encoded record; its message bodies are sealed
+  primary key (partition, "offset", day) -- serves the records after an offset, and one record of a day
 ) partition by range (day);
--- Sealed bytes do not compress: trying costs time for nothing.
+-- Sealed bytes do not compress, so Postgres need not try.
 alter table messages alter column record set storage external;
 
--- The offsets of each partition come from a sequence of its own, `messages_offset_<partition>`, which the adapter makes.
+-- The offsets of a partition come from the sequence `messages_offset_<partition>`, which the adapter makes.
 
--- Appends records (cut out of one value: arrays of bytea cross slowly) and answers the offset of the first; the others
--- follow it. The lock comes first and is held to the commit, so that what becomes visible does so in the order of offsets,
--- and a gap that a rollback leaves never fills late.
+-- Appends records and returns the offset of the first; the others follow it. The records come in one value, cut by `starts`
+-- (from 1) and `sizes` in bytes, because arrays of bytea are slow to send. The lock is taken first and kept to the commit, so
+-- that records become visible in the order of their offsets and the gap of a rollback never fills.
 create function produce_messages(bus_partition integer, days date[], starts integer[], sizes integer[], records bytea)
 returns bigint language plpgsql volatile as $$
 declare
@@ -37,8 +36,8 @@ begin
 end
 $$;
 
--- The last offset given out, or null before the first, at a moment when no produce of this partition is under way: whoever
--- reads after this call sees all there will ever be up to it.
+-- Returns the last offset given out, or null before the first. It waits for the produces under way, so a reader that reads
+-- after this call sees every record there will ever be up to that offset.
 create function settled_offset(bus_partition integer) returns bigint language plpgsql volatile as $$
 begin
   perform pg_advisory_xact_lock_shared(7003, bus_partition);
@@ -46,8 +45,9 @@ begin
 end
 $$;
 
--- Records after `known` up to `through`, in order, at most so many and (beyond the first) so many bytes. The settings: the
--- plan is made once, perhaps while the tables are empty, and must be index scans whatever the statistics say at that moment.
+-- Returns the records after the offset `known` up to `through`, in order: at most `at_most` of them, and none that begins
+-- after `at_most_bytes`. The settings are there because Postgres plans the statement once, maybe while the tables are empty;
+-- the plan must be an index scan, whatever the statistics say at that moment.
 create function read_messages(bus_partition integer, known bigint, through bigint, at_most integer, at_most_bytes integer)
 returns table ("offset" bigint, bytes bytea) language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -63,5 +63,19 @@ begin
       ) m
     ) counted
     where counted.bytes_before < at_most_bytes order by counted."offset";
+end
+$$;
+
+-- Closes the bus after it was moved to another engine: a produce that waits for the lock then fails when it draws its offset.
+-- The records stay.
+create function drop_bus_partitions() returns void language plpgsql as $$
+declare
+  counter regclass;
+begin
+  for counter in
+    select oid from pg_class where relkind = 'S' and relname ~ '^messages_offset_\d+$' and pg_table_is_visible(oid)
+  loop
+    execute 'drop sequence ' || counter;
+  end loop;
 end
 $$;

@@ -1,47 +1,44 @@
--- Up Migration
+-- The delivery log in Postgres: the history of deliveries, and the archive of sealed bodies for a bus that is elsewhere.
+-- All of it is partitioned by the day (UTC) of accepted_at, so that retention drops whole days. The adapter makes the
+-- partitions before they are needed. Writers of facts use the advisory lock deliveryFacts (7006).
 
--- The history of deliveries, and payloads where the bus keeps none that can be read again. All of it is partitioned by the
--- day (UTC) of accepted_at, so that retention drops whole days; the adapter makes the partitions before they are needed.
--- Advisory locks of this file: 7006, writing facts.
-
--- One row a delivery: the greatest (chain, finality, attempt) of its facts, twins among them by event id. When that fact is
--- a request it has no other row: most deliveries are done after their first.
+-- One row for each delivery: the greatest of its facts by (chain, finality, attempt, event id). When that fact is a request, it
+-- has no row in `attempts`: most deliveries end with their first request.
 create table deliveries (
-  accepted_at timestamptz not null,
-  time timestamptz not null,
-  next_attempt_at timestamptz, -- while retrying
-  died_at timestamptz, -- time, when it is a dead letter
-  duration_ms double precision,
+  accepted_at timestamptz not null, -- when the API accepted the message
+  time timestamptz not null, -- when the fact was recorded
+  next_attempt_at timestamptz, -- while retrying, else null
+  died_at timestamptz, -- same as time for a dead letter, else null
+  duration_ms double precision, -- of the request, or null when the fact is no request
   delivery uuid not null,
-  event_id uuid not null,
-  chain integer not null,
-  attempt integer not null,
-  code integer,
-  finality smallint not null,
+  event_id uuid not null, -- id of the fact's event
+  chain integer not null, -- from 1; each replay begins the next chain
+  attempt integer not null, -- from 1 within the chain; 0 before the first request
+  code integer, -- HTTP status of the response, or null without one
+  finality smallint not null, -- rank of the fact's type within a chain; a higher one wins
   webhook text collate "C" not null,
   tenant text collate "C" not null,
   message text not null,
-  place text not null,
-  fingerprint text not null,
-  event text not null,
+  place text not null, -- bus identity, partition, offset and index of the message
+  fingerprint text not null, -- HMAC of the message's content
+  event text not null, -- name of the message's event
   correlation_id text not null,
-  type text not null,
-  status text not null,
-  reason text,
-  response text,
-  -- The history of a webhook and its cursor; and one delivery by its whole key, to compare states.
-  primary key (webhook, accepted_at, delivery)
+  type text not null, -- type of the fact's event
+  status text not null, -- the delivery's status in the API
+  reason text, -- why the attempt or the delivery failed
+  response text, -- beginning of the response, sealed
+  primary key (webhook, accepted_at, delivery) -- serves a webhook's history with its cursor, and one delivery by its whole key
 ) partition by range (accepted_at);
--- One delivery by its id alone.
+-- Serves one delivery by its id alone.
 create index deliveries_by_id on deliveries (delivery);
--- The history of a webhook by status. What most of it is needs no index.
+-- Serves a webhook's history by status. Most deliveries are successes, and they need no index.
 create index deliveries_by_status on deliveries (webhook, status, accepted_at, delivery) where status <> 'success';
--- Dead letters by the time they died; the webhook stands in it to be filtered by.
+-- Serves dead letters by the time they died, of all webhooks or of some.
 create index deliveries_dead on deliveries (tenant, died_at, delivery, webhook) where died_at is not null;
--- Sealed bytes do not compress.
+-- Sealed bytes do not compress, so Postgres need not try.
 alter table deliveries alter column response set storage external;
 
--- All other requests, one row each.
+-- The requests that are not the greatest fact of their delivery, one row each. The columns mean the same as in `deliveries`.
 create table attempts (
   accepted_at timestamptz not null,
   time timestamptz not null,
@@ -54,29 +51,29 @@ create table attempts (
   type text not null,
   reason text,
   response text,
-  -- The attempts of a delivery.
-  primary key (delivery, event_id, accepted_at)
+  primary key (delivery, event_id, accepted_at) -- serves the attempts of a delivery
 ) partition by range (accepted_at);
 alter table attempts alter column response set storage external;
 
--- The archive of payloads where the bus is not this database. Content is part of the key: other content under the same id
--- never overwrites what retries send.
+-- The archive of sealed bodies when the bus is not this database. The fingerprint is part of the key, so that another content
+-- under the same message id never replaces what retries send.
 create table payloads (
-  day date not null,
+  day date not null, -- day (UTC) of accepted_at
   tenant text collate "C" not null,
   message text collate "C" not null,
-  fingerprint text collate "C" not null,
+  fingerprint text collate "C" not null, -- HMAC of the message's content
   payload bytea not null,
-  -- A payload.
-  primary key (tenant, message, fingerprint, day)
+  primary key (tenant, message, fingerprint, day) -- serves the body of a message
 ) partition by range (day);
 alter table payloads alter column payload set storage external;
 
--- Writes facts, at most one of each delivery with `states`: the greatest of those at hand. It becomes the delivery's row when
--- it is greater than what stands there; the smaller of the two, and all without `states`, go to the attempts if they are
--- requests. The lock makes the comparison true: what stands there cannot change meanwhile.
--- Texts are joined by U+001E, U+001D alone is null. The settings: the plan is made once, perhaps while the tables are empty,
--- and must be index scans whatever the statistics say at that moment.
+-- Writes facts. Of each delivery at most one has `states` true: the greatest of those in this call. It becomes the delivery's
+-- row when it is greater than the stored one. The smaller of the two, and all facts with `states` false, go to `attempts` when
+-- they are requests. The lock makes the comparison true, because no other writer can change the stored row meanwhile.
+-- Only the days of these facts are opened: with a month of partitions, opening all of them was half the cost of a small batch.
+-- The bounds are variables, because partitions that a plan excludes while it runs are opened first.
+-- Texts are joined by U+001E, and U+001D alone is null. The settings are there because Postgres plans the statement once, maybe
+-- while the tables are empty; the plan must be index scans, whatever the statistics say at that moment.
 create function record_facts(
   states boolean[], webhooks text, accepted timestamptz[], delivery_ids uuid[], tenants text, messages text, places text,
   fingerprints text, events text, correlations text, types text, statuses text, requests boolean[], chains integer[],
@@ -84,7 +81,11 @@ create function record_facts(
   durations double precision[], reasons text, responses text, next_attempts timestamptz[], deaths timestamptz[]
 ) returns void language plpgsql volatile
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  first_at timestamptz;
+  last_at timestamptz;
 begin
+  select min(a), max(a) into first_at, last_at from unnest(accepted) a;
   perform pg_advisory_xact_lock(7006);
   with fact as materialized (
     select * from unnest(
@@ -101,7 +102,7 @@ begin
     select f.is_request, f.delivery, f.accepted_at, f.chain, f.attempt, f.event_id, f.type, f.time, f.code, f.duration_ms, f.reason,
            f.response, stood, (stood.chain, stood.finality, stood.attempt, stood.event_id) < (f.chain, f.finality, f.attempt, f.event_id) as gives_way
     from fact f cross join lateral (
-      select d.* from deliveries d where d.webhook = f.webhook and d.accepted_at = f.accepted_at and d.delivery = f.delivery limit 1
+      select d.* from deliveries d where d.webhook = f.webhook and d.accepted_at = f.accepted_at and d.accepted_at between first_at and last_at and d.delivery = f.delivery limit 1
     ) as stood
     where f.is_state and stood.event_id <> f.event_id
   ), smaller as (
@@ -130,5 +131,43 @@ begin
     finality = excluded.finality, correlation_id = excluded.correlation_id, type = excluded.type, status = excluded.status,
     reason = excluded.reason, response = excluded.response
   where (d.chain, d.finality, d.attempt, d.event_id) < (excluded.chain, excluded.finality, excluded.attempt, excluded.event_id);
+end
+$$;
+
+-- The history can be built anew beside the one that is read. The first build has its tables in `public`, each later one in
+-- `delivery_history_<build>`. The schema `delivery_history` has empty tables as the pattern for new builds, because the first
+-- build may be dropped. A migration that changes the tables or record_facts must change the pattern and every build.
+
+-- Makes the tables and the function of a build in the schema `made`, like those in the schema `pattern`. It does nothing when the
+-- schema `made` exists. Advisory lock deliveryHistoryBuilds (7007): one process at a time makes a build.
+create function make_delivery_history(pattern text, made text) returns void language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(7007);
+  if to_regnamespace(made) is not null then
+    return;
+  end if;
+  execute format('create schema %I', made);
+  execute format('create table %I.deliveries (like %I.deliveries including all) partition by range (accepted_at)', made, pattern);
+  execute format('create table %I.attempts (like %I.attempts including all) partition by range (accepted_at)', made, pattern);
+  execute replace(
+    pg_get_functiondef(format('%I.record_facts', pattern)::regproc),
+    format('FUNCTION %I.record_facts(', pattern),
+    format('FUNCTION %I.record_facts(', made)
+  );
+  execute format('alter function %I.record_facts set search_path = %I', made, made);
+end
+$$;
+
+select make_delivery_history('public', 'delivery_history');
+
+-- Closes the history after the delivery log was moved to another engine: it drops the function that writes facts from every
+-- build, so that a writer that waits for the lock fails. The rows stay.
+create function drop_record_facts() returns void language plpgsql as $$
+declare
+  writer regprocedure;
+begin
+  for writer in select oid::regprocedure from pg_proc where proname = 'record_facts' loop
+    execute 'drop function ' || writer;
+  end loop;
 end
 $$;

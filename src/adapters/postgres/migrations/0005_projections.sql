@@ -1,0 +1,38 @@
+-- The state of the projections. Their read models have schemas of their own, which the projections create.
+
+-- The builds of each projection. A build is one making of its read model; the newest has the highest number. The tables of a
+-- build are in the schema `projection_<name>_<build>`, and readers see them through views in `public`.
+create table projections (
+  name text not null,
+  build integer not null, -- counts up from 1
+  version integer not null, -- version of the projection's code that makes this build
+  -- Position of the last event taken, or null before the first. A runner moves it by compare-and-set, in the transaction of
+  -- the rows: of two runners of one build, the slower one writes nothing.
+  checkpoint text collate "C",
+  is_live boolean not null default false, -- whether the readers' views show this build
+  lifted integer not null default 0, -- quarantines lifted so far; a lift changes rows behind the checkpoint, so runners compare it too
+  updated_at timestamptz not null default clock_timestamp(),
+  primary key (name, build)
+);
+-- Ensures at most one live build of a projection.
+create unique index projections_live on projections (name) where is_live;
+
+-- Streams with an event that a build could not take. The later events of the stream wait for an operator; all other streams go on.
+create table quarantined_streams (
+  projection text not null,
+  build integer not null,
+  stream text not null,
+  revision integer not null, -- revision of the event that failed
+  event_id uuid not null, -- id of that event
+  position text collate "C" not null, -- position of that event
+  error text not null, -- code and message of the error
+  since timestamptz not null default clock_timestamp(),
+  primary key (projection, build, stream) -- serves the quarantined streams of a build
+);
+
+-- Drops the tables of a build whose event store was moved to another engine. A runner that still works on the build then fails.
+create function drop_projection_tables(projection text, build integer) returns void language plpgsql as $$
+begin
+  execute format('drop schema %I cascade', 'projection_' || projection || '_' || build);
+end
+$$;

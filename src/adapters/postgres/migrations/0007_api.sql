@@ -1,0 +1,25 @@
+-- What the API stores beside the events.
+
+-- When each API key was last used. No event says it, so it is no read model, and a rebuild does not touch it.
+create table key_usage (
+  key_id text collate "C" primary key,
+  last_accessed_at timestamptz not null -- by the API's clock
+) with (fillfactor = 70); -- the same rows are updated again and again: room for HOT updates
+
+-- Requests with an Idempotency-Key, so that a repeated request gets the first response. Rows are deleted a day after the
+-- first request.
+create table idempotency_keys (
+  tenant text collate "C" not null,
+  caller text collate "C" not null, -- the client or API key that sent the request
+  route text collate "C" not null, -- operation id of the route
+  key text collate "C" not null, -- value of the header Idempotency-Key
+  request_hmac text not null, -- HMAC of what a repeated request must have in common with the first: path, scopes and body
+  claim uuid not null, -- id of the request that does the work now, or did it last
+  claimed_until timestamptz not null, -- no other request does the work before this time (the API's clock)
+  plan bytea, -- sealed: ids and secrets that were chosen before anything was stored under them
+  answer bytea, -- the response, sealed; null until there is one
+  expires_at timestamptz not null, -- by the API's clock
+  primary key (tenant, caller, route, key)
+);
+-- Serves deleting expired rows.
+create index idempotency_keys_by_age on idempotency_keys (expires_at);
