@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg, { type QueryConfig, type QueryResultRow } from 'pg'
+import { advisoryLocks } from '../../src/adapters/postgres/advisory-locks.ts'
 import { createPostgresEventStore, type PostgresEventStoreOptions } from '../../src/adapters/postgres/event-store.ts'
 import { createDayAppends, encodeAppend } from '../../src/adapters/postgres/event-store-append.ts'
 import { askWithin } from '../../src/adapters/postgres/event-store-query.ts'
@@ -330,7 +331,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       const stream = aWebhook()
       const events = someEvents(2)
       const holder = await database.pool.connect()
-      await holder.query('begin; select pg_advisory_xact_lock(7001)')
+      await holder.query(`begin; select pg_advisory_xact_lock(${advisoryLocks.eventLog})`)
       const error = await errorOf(hasty.append(stream, events, 'none'))
       expect(error).to.be.instanceOf(StoreUnavailable).and.to.include({ code: 'store_unavailable' })
       await holder.query('rollback')

@@ -1,4 +1,5 @@
 import type { Sql } from '../../lib/sql.ts'
+import { advisoryLocks } from './advisory-locks.ts'
 import type { Port } from './engines.ts'
 
 /**
@@ -11,21 +12,20 @@ export interface Closing {
   shut(sql: Sql): Promise<unknown>
 }
 
-// The locks are those of the migrations that make the tables.
 export const closing: Record<Port, Closing> = {
   event_store: {
-    lock: (sql) => sql`select pg_advisory_xact_lock(7001)`,
+    lock: (sql) => sql`select pg_advisory_xact_lock(${advisoryLocks.eventLog})`,
     shut: (sql) => sql`drop sequence event_positions`,
   },
   message_bus: {
     lock: (sql) => sql`
-      select pg_advisory_xact_lock(7003, substring(relname from '\\d+$')::integer) from pg_class
+      select pg_advisory_xact_lock(${advisoryLocks.busPartition}, substring(relname from '\\d+$')::integer) from pg_class
       where relkind = 'S' and relname ~ '^messages_offset_\\d+$' and pg_table_is_visible(oid) order by relname`,
     shut: (sql) => sql`select drop_bus_partitions()`,
   },
   delivery_log: {
     async lock(sql) {
-      await sql`select pg_advisory_xact_lock(7006)`
+      await sql`select pg_advisory_xact_lock(${advisoryLocks.deliveryFacts})`
       // A projector that is in the middle of a batch finds that its build has moved on, and then nothing to write with.
       await sql`update projections set lifted = lifted + 1 where name = 'deliveries'`
     },

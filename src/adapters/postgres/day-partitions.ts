@@ -1,6 +1,7 @@
 import type { ClientBase, Pool } from 'pg'
 import { codeOf } from '../../lib/errors.ts'
 import { transaction } from '../../lib/sql.ts'
+import { advisoryLocks } from './advisory-locks.ts'
 
 /**
  * The day partitions (`<table>_<yyyymmdd>`) of tables that age together, each partitioned by range of a date or a
@@ -34,7 +35,6 @@ export const isMissingPartition = (error: unknown): boolean =>
 
 /** SQLSTATE lock_not_available and deadlock_detected. */
 const inUse = (error: unknown): boolean => ['55P03', '40P01'].includes(codeOf(error) ?? '')
-const makingLock = 7_004
 
 export function createDayPartitions(options: {
   pool: Pool
@@ -51,7 +51,7 @@ export function createDayPartitions(options: {
   // the oldest reader with all others behind it.
   const make = (day: string) =>
     transaction(pool, async (client) => {
-      await client.query('select pg_advisory_xact_lock($1)', [makingLock])
+      await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.dayPartitions])
       for (const table of tables) {
         const partition = partitionName(table, day)
         const { rows } = await client.query<{ there: boolean }>('select to_regclass($1) is not null as there', [partition])

@@ -9,6 +9,7 @@ import pg from 'pg'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import { keepRunning, pause } from '../../lib/retry.ts'
+import { advisoryLocks } from './advisory-locks.ts'
 
 export interface EmbeddedPostgres {
   readonly url: string
@@ -21,8 +22,6 @@ const run = promisify(execFile)
 const database = 'kolbak'
 /** Name of a cluster's folder while it is made. */
 const making = 'postgres.new-'
-/** Held by the process that owns the data folder; its connection's end frees it, also after a kill -9. */
-const ownerLock = 7_000
 /** The pools of one have 40 (compose.ts); the rest is for operators and back-ups. */
 const connectionsPerProcess = 46
 
@@ -265,7 +264,7 @@ async function own(url: string, dataDir: string): Promise<Ownership> {
   await client.connect()
   // A killed owner's connection may take a moment to end.
   for (let tries = 0; tries < 20; tries++) {
-    const { rows } = await client.query<{ mine: boolean }>('select pg_try_advisory_lock($1) as mine', [ownerLock])
+    const { rows } = await client.query<{ mine: boolean }>('select pg_try_advisory_lock($1) as mine', [advisoryLocks.dataFolder])
     if (rows[0]?.mine) return { client, lost }
     await pause(100)
   }

@@ -7,6 +7,7 @@ import type { LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
 import { transaction } from '../../lib/sql.ts'
 import { BusFull, BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
+import { advisoryLocks } from './advisory-locks.ts'
 import { createDayPartitions, isMissingPartition } from './day-partitions.ts'
 import { messageConsumer } from './message-bus-consumer.ts'
 import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
@@ -154,7 +155,7 @@ async function insert(pool: Pool, partition: number, items: readonly Item[]): Pr
 async function makeSequences(pool: Pool, partitions: number): Promise<void> {
   await transaction(pool, async (client) => {
     // One process at a time: `if not exists` alone fails when two make the same one at once.
-    await client.query('select pg_advisory_xact_lock(7005)')
+    await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.busSequences])
     const { rows } = await client.query<{ name: string }>(
       String.raw`select relname as name from pg_class where relkind = 'S' and relname ~ '^messages_offset_\d+$' and pg_table_is_visible(oid)`,
     )
