@@ -2,6 +2,8 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
+import { startEmbeddedPostgres } from '../../src/adapters/postgres/embedded.ts'
+import { silentLog } from '../../src/lib/log.ts'
 import { freshDatabase } from '../support/database.ts'
 import { embeddedPostgres } from '../support/embedded-postgres.ts'
 import {
@@ -21,6 +23,16 @@ const failedStart = async (dataDir: string, variables: Record<string, string>) =
   const { errors, exited } = spawnService(dataDir, variables)
   const code = await exited
   return { code, said: errors.join('\n') }
+}
+/** Records a migration as a Kolbak of another version would. */
+const recordMigration = async (url: string, name: string) => {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  await client.query(
+    'create table if not exists schema_migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
+  )
+  await client.query('insert into schema_migrations (name, run_on) values ($1, now())', [name])
+  await client.end()
 }
 const own = { KOLBAK_ADMIN_CLIENT_ID: '', KOLBAK_ADMIN_CLIENT_SECRET: '' }
 
@@ -120,6 +132,15 @@ describe('starting', () => {
     expect(said).to.match(/Another Kolbak runs on .*KOLBAK_DATA_DIR/)
   })
 
+  it('refuses the data folder of version 0.1.0 with one sentence, also when it has several processes', async () => {
+    const postgres = await startEmbeddedPostgres({ dataDir, log: silentLog })
+    await recordMigration(postgres.url, '0001_foundation')
+    await postgres.stop()
+    const { code, said } = await failedStart(dataDir, { KOLBAK_PROCESSES: '2' })
+    expect(code).to.equal(78)
+    expect(said).to.match(/^kolbak: The database was made by Kolbak 0\.1\.0.*KOLBAK_DATA_DIR.*\(database_of_older_version\)$/)
+  })
+
   it('stops its Postgres with itself', async () => {
     const first = await start()
     const { pid } = await embeddedPostgres(dataDir)
@@ -158,6 +179,19 @@ describe('starting', () => {
       for (const name of ['PORT', 'KOLBAK_RETENTION', 'KOLBAK_ALLOWED_SUBNETS']) expect(said).to.include(name)
       const keysMissing = await failedStart(dataDir, { DATABASE_URL: 'postgres://127.0.0.1:1/none' })
       expect(keysMissing.said).to.include('KOLBAK_MASTER_KEY').and.to.include('KOLBAK_JWT_SECRET')
+    })
+    it('refuses a database that a newer version has changed, with one sentence, also when it has several processes', async () => {
+      const db = await freshDatabase()
+      try {
+        await recordMigration(db.url, '9001_of_the_future')
+        for (const processes of ['1', '2']) {
+          const { code, said } = await failedStart(dataDir, { DATABASE_URL: db.url, ...givenKeys, KOLBAK_PROCESSES: processes })
+          expect(code).to.equal(78)
+          expect(said).to.match(/^kolbak: The database was changed by a newer version of Kolbak.*\(database_of_newer_version\)$/)
+        }
+      } finally {
+        await db.drop()
+      }
     })
     it('refuses to take another adapter for the one of last time', async () => {
       const db = await freshDatabase()

@@ -1,24 +1,58 @@
+import { readdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { runner } from 'node-pg-migrate'
 import pg from 'pg'
+import { KolbakError } from '../../lib/errors.ts'
 
-/** Brings the schema up to date: numbered forward-only files, each run once, one process at a time (the others wait). */
+const folder = fileURLToPath(new URL('./migrations', import.meta.url))
+const table = 'schema_migrations'
+
+/**
+ * Runs the migrations that the database has not run yet, in the order of their numbers, each in a transaction of its own. One
+ * process at a time does so; the others wait. Returns the names of the migrations that it has run.
+ *
+ * Throws KolbakError `database_of_older_version` or `database_of_newer_version`, before it changes anything, for a database
+ * that this version cannot use.
+ */
 export async function migrate(url: string): Promise<string[]> {
   const client = new pg.Client({ connectionString: url, application_name: 'kolbak migrate', connectionTimeoutMillis: 10_000 })
-  // The statement under way fails as well; unheard, this would end the process.
+  // A lost connection also fails the running statement. Without a listener the event would end the process.
   client.on('error', () => {})
   await client.connect()
   try {
-    const done = await runner({
+    await checkVersion(client)
+    const migrations = await runner({
       dbClient: client,
-      dir: fileURLToPath(new URL('./migrations', import.meta.url)),
-      migrationsTable: 'schema_migrations',
+      dir: folder,
+      migrationsTable: table,
       direction: 'up',
       advisoryLockMode: 'wait',
       log: () => {},
     })
-    return done.map((migration) => migration.name)
+    return migrations.map((migration) => migration.name)
   } finally {
     await client.end()
   }
+}
+
+/** Throws unless the migrations that the database has run are the first ones of this version's. */
+async function checkVersion(client: pg.Client): Promise<void> {
+  const exists = await client.query<{ exists: boolean }>('select to_regclass($1) is not null as exists', [table])
+  if (!exists.rows[0]?.exists) return
+  const { rows } = await client.query<{ name: string }>(`select name from ${table} order by id`)
+  const names = (await readdir(folder)).map((file) => file.replace(/\.sql$/, '')).sort()
+  const [base] = names
+  if (rows.length > 0 && rows[0]?.name !== base)
+    throw new KolbakError(
+      'database_of_older_version',
+      'The database was made by Kolbak 0.1.0, whose schema this version cannot take over: version 0.2.0 began with a new one. ' +
+        'Set DATABASE_URL to a new, empty database; if Kolbak runs its own Postgres, set KOLBAK_DATA_DIR to a new folder or remove the old one.',
+    )
+  const unknown = rows.find(({ name }) => !names.includes(name))
+  if (unknown !== undefined)
+    throw new KolbakError(
+      'database_of_newer_version',
+      `The database was changed by a newer version of Kolbak (it has the migration ${unknown.name}, which this version does not know): ` +
+        'start that version or a later one, or restore the database from a backup of before the upgrade.',
+    )
 }
