@@ -34,7 +34,7 @@ describe('the README', () => {
       await endService(service, dataDir)
     })
 
-    it('as it stands there: each call answers what it says', async () => {
+    it('and each call returns what the README promises', async () => {
       const script = block('walk-through')
         .replace('http://127.0.0.1:3000', service.url)
         .replace('http://127.0.0.1:4000', receiver.origin)
