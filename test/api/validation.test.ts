@@ -23,11 +23,13 @@ describe('checking a list that is longer than allowed', () => {
   })
   it('looks at no more of half a million items than of three', () => {
     const value = { names: Array.from({ length: 500_000 }, () => 5), other: 1 }
-    const started = performance.now()
-    const { details } = check(value)
-    const took = performance.now() - started
-    expect(details).to.have.length(5 - 1)
-    expect(took).to.be.lessThan(100)
+    const times = Array.from({ length: 5 }, () => {
+      const startedAt = performance.now()
+      expect(check(value).details).to.have.length(5 - 1)
+      return performance.now() - startedAt
+    })
+    // The shortest of five: another process may have had the processor meanwhile.
+    expect(Math.min(...times)).to.be.lessThan(100)
   })
   it('answers the value itself when it is as it should be', () => {
     const value = { names: ['a'], other: 1 }

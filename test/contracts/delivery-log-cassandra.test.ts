@@ -28,6 +28,6 @@ describeWithJava('delivery log on Cassandra', () => {
   deliveryLogContract('Cassandra', () => harness(), {
     expires: 'by itself',
     /** So long that the noon of this day, years ago, is within it for a few seconds more. */
-    untilSoonAfter: (noon) => harness(Math.ceil((Date.now() - Date.parse(noon)) / 1_000) + 4),
+    untilSoonAfter: (noon) => harness(Math.ceil((Date.now() - Date.parse(noon)) / 1_000) + 12),
   })
 })

@@ -208,7 +208,7 @@ if (realUrl === undefined)
         }
       })
       it('that loses an answer has stored the append once', async () => {
-        const hasty = await open({ appendTimeoutMs: 300 })
+        const hasty = await open({ appendTimeoutMs: 2_000 })
         for (const [stream, expected] of [
           [aTenant(), 0],
           [aWebhook(), 'any'],
@@ -225,11 +225,11 @@ if (realUrl === undefined)
         }
       })
       it('that answers after the writer gave up has stored the append once, also behind others', async () => {
-        const hasty = await open({ appendTimeoutMs: 200 })
+        const hasty = await open({ appendTimeoutMs: 2_000 })
         const stream = anAttempts()
         await hasty.append(stream, someEvents(1), 'any')
         const lists = upTo(5).map(() => someEvents(2))
-        await server.fail({ lateNext: 5, lateMs: 2_000 })
+        await server.fail({ lateNext: 5, lateMs: 4_000 })
         const gaveUp = await Promise.all(lists.map((events) => errorOf(hasty.append(stream, events, 'any'))))
         for (const error of gaveUp) expect(error).to.be.instanceOf(StoreUnavailable)
         await server.fail({ lateNext: 0 })
@@ -270,7 +270,7 @@ if (realUrl === undefined)
       })
       it('loses and doubles nothing of many writers when it is killed under them', async () => {
         const streams = [aTenant(), aWebhook(), anAttempts(), anAttempts(), aRouting()]
-        const writers = [store, await open({ appendTimeoutMs: 1_000 }), await open()]
+        const writers = [store, await open({ appendTimeoutMs: 2_000 }), await open()]
         const appended = new Map<StreamName, NewEvent[]>(streams.map((stream) => [stream, []]))
         let done = 0
         let failures = 0

@@ -327,7 +327,7 @@ describe('the event store on Postgres, beyond the contract', () => {
 
   describe('an engine that fails', () => {
     it('makes an append unavailable when it does not answer in time; repeated, it has happened once', async () => {
-      const hasty = storeOn(database.pool, { statementTimeoutMs: 150 })
+      const hasty = storeOn(database.pool, { statementTimeoutMs: 2_000 })
       const stream = aWebhook()
       const events = someEvents(2)
       const holder = await database.pool.connect()

@@ -477,7 +477,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
     })
 
     it('leaves out events of day streams that are older than its age limit, and keeps command streams for ever', async () => {
-      const brief = await open(1)
+      const brief = await open(5)
       const [day, command] = [anAttempts(), aWebhook()]
       await brief.append(day, someEvents(2), 'none')
       await brief.append(command, someEvents(2), 'none')

@@ -180,7 +180,7 @@ describe("EventStoreDB's double", () => {
     })
     it('hides events beyond their age: a stream of such alone is empty, and $all has them still', async () => {
       const stream = aStream()
-      await client.setStreamMetadata(stream, { maxAge: 1 })
+      await client.setStreamMetadata(stream, { maxAge: 5 })
       await client.appendToStream(stream, some(2))
       expect(await read(stream)).to.deep.equal([0, 1])
       await waitFor(async () => (await read(stream)).length === 0, { what: 'the events to age' })

@@ -61,21 +61,21 @@ describe('what has been fetched of a partition', () => {
 describe('the hold of a session', () => {
   it('ends by itself, counted from when the heartbeat was sent', async () => {
     let lapses = 0
-    const hold = createSessionLease({ sessionTimeoutMs: 200, onLapse: () => lapses++ })
+    const hold = createSessionLease({ sessionTimeoutMs: 2_000, onLapse: () => lapses++ })
     expect(hold.held()).to.equal(false)
-    const sentAt = performance.now() - 100
+    const sentAt = performance.now() - 1_000
     hold.renew(sentAt)
     expect(hold.held()).to.equal(true)
     await waitFor(() => lapses === 1)
     expect(hold.held()).to.equal(false)
-    expect(performance.now() - sentAt).to.be.within(180, 1_000)
+    expect(performance.now() - sentAt).to.be.at.least(1_990)
   })
 
   it('has lapsed for good before it is held again, even when nobody has noticed', () => {
     let lapses = 0
-    const hold = createSessionLease({ sessionTimeoutMs: 100, onLapse: () => lapses++ })
+    const hold = createSessionLease({ sessionTimeoutMs: 500, onLapse: () => lapses++ })
     hold.renew(performance.now())
-    const until = performance.now() + 150
+    const until = performance.now() + 550
     while (performance.now() < until); // the process is busy: no timer can run
     expect(hold.held()).to.equal(false)
     hold.renew(performance.now())
@@ -87,8 +87,8 @@ describe('the hold of a session', () => {
 
   it('lapses at once when the answer comes too late', () => {
     let lapses = 0
-    const hold = createSessionLease({ sessionTimeoutMs: 100, onLapse: () => lapses++ })
-    hold.renew(performance.now() - 200)
+    const hold = createSessionLease({ sessionTimeoutMs: 500, onLapse: () => lapses++ })
+    hold.renew(performance.now() - 600)
     expect(lapses).to.equal(1)
     expect(hold.held()).to.equal(false)
   })

@@ -77,9 +77,9 @@ describe('the dispatcher', () => {
       maxInFlight: 32,
       maxInFlightPerWebhook: 4,
       maxInFlightPerQuickWebhook: 8,
-      connectTimeoutMs: 500,
-      requestTimeoutMs: 500,
-      claimMs: 2_000,
+      connectTimeoutMs: 10_000,
+      requestTimeoutMs: 20_000,
+      claimMs: 60_000,
       userAgent: 'Kolbak/test',
     })
     stops = [() => started.stop(), () => live.close(), () => runner.stop(), () => log.close()]

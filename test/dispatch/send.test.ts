@@ -3,7 +3,7 @@ import { createSender, type Sender } from '../../src/dispatch/send.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
 
-const options = { connectTimeoutMs: 500, requestTimeoutMs: 400, maxConnections: 10, userAgent: 'Kolbak/test' }
+const options = { connectTimeoutMs: 10_000, requestTimeoutMs: 2_000, maxConnections: 10, userAgent: 'Kolbak/test' }
 const local = createAddressPolicy({ allowedSubnets: ['127.0.0.0/8', '::1/128'].map(parseSubnet), allowHttp: false })
 
 describe('sending a request', () => {
@@ -46,13 +46,13 @@ describe('sending a request', () => {
     receiver.answer('/hang', failures.hangs)
     const answer = await post(receiver.url('/hang'))
     expect(answer).to.include({ code: null, reason: 'timeout' })
-    expect(answer.duration_ms).to.be.within(350, 1_500)
+    expect(answer.duration_ms).to.be.within(1_900, 30_000)
   })
   it('bounds the time of a body that drips; the status that came counts', async () => {
     receiver.answer('/drip', failures.drips)
     const answer = await post(receiver.url('/drip'))
     expect(answer.code).to.equal(200)
-    expect(answer.duration_ms).to.be.within(350, 1_500)
+    expect(answer.duration_ms).to.be.within(1_900, 30_000)
   })
   it('takes the status of an answer whose body is cut off', async () => {
     receiver.answer('/mid', failures.resetMidBody)

@@ -1,16 +1,12 @@
 import { expect } from 'chai'
+import { machineTimeOf, soonTimedOut } from '../support/patience.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
 import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 
 /** Quick retries and time-outs; otherwise the service as a user starts it. */
-const quick = {
-  KOLBAK_RETRY_DELAYS: '0.2,0.3,0.4',
-  KOLBAK_REQUEST_TIMEOUT_MS: '600',
-  KOLBAK_CONNECT_TIMEOUT_MS: '500',
-  KOLBAK_CLAIM_MS: '5000',
-}
+const quick = { ...soonTimedOut, KOLBAK_RETRY_DELAYS: '0.2,0.3,0.4' }
 
 describe('delivery, end to end', () => {
   const { service, receiver } = withService(quick)
@@ -214,7 +210,7 @@ describe('delivery, end to end', () => {
     ] as const)
       it(`takes the 200 of those that ${what}, in bounded time`, async () => {
         const { delivery } = await outcome(behaviour, 'success')
-        expect(delivery.attempts[0]?.duration_ms).to.be.lessThan(1_500)
+        expect(delivery.attempts[0]?.duration_ms).to.be.lessThan(30_000)
       })
     it('keeps 4 KiB of a long answer and says that it was cut', async () => {
       const { delivery } = await outcome(failures.floods, 'success')
@@ -229,12 +225,12 @@ describe('delivery, end to end', () => {
       const { at } = await outcome(failures.retryAfter('1'), 'retrying')
       await waitFor(() => receiver.received(at).length === 2)
       const [first, second] = receiver.received(at)
-      expect(second!.at - first!.at).to.be.within(1_000, 3_000)
+      expect(second!.at - first!.at).to.be.at.least(1_000)
     })
     it('honours Retry-After as a date', async () => {
-      const date = new Date(Date.now() + 2_000).toUTCString()
+      const date = new Date(Date.now() + 3_600_000).toUTCString()
       const { delivery } = await outcome(failures.retryAfter(date, 503), 'retrying')
-      expect(Date.parse(delivery.next_attempt_at!)).to.be.within(Date.parse(date) - 50, Date.parse(date) + 1_000)
+      expect(Date.parse(delivery.next_attempt_at!)).to.be.within(Date.parse(date) - 50, Date.parse(date) + 60_000)
     })
     it('tries a receiver again that nobody trusts the certificate of', async () => {
       await subscribe(secure.url('/tls'), 'tls')
@@ -307,9 +303,8 @@ describe('delivery, end to end', () => {
     const stuck = await subscribe(hanging, 'park.hang')
     await subscribe(good, 'park.good')
     await Promise.all(Array.from({ length: 60 }, () => post('park.hang')))
-    const started = performance.now()
-    await delivered(await post('park.good'), 'success')
-    expect(performance.now() - started).to.be.lessThan(2_000)
+    const tookMs = await machineTimeOf(async () => delivered(await post('park.good'), 'success'))
+    expect(tookMs, 'less than one time-out of the hanging receiver').to.be.lessThan(3_000)
     receiver.answer(hanging, 200)
     await waitFor(
       async () => (await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${stuck.id}/deliveries?status=success&limit=100`)).data.length === 60,

@@ -11,7 +11,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
   let db: TestDatabase
   let receiver: Receiver
   let service: RunningService | undefined
-  const variables = () => ({ DATABASE_URL: db.url, KOLBAK_LEASE_MS: '2000', ...givenKeys })
+  const variables = () => ({ DATABASE_URL: db.url, ...givenKeys })
   beforeEach(async () => {
     ;[dataDir, db, receiver] = await Promise.all([temporaryFolder(), freshDatabase(), startReceiver()])
     service = undefined

@@ -31,8 +31,8 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     const variables = () => ({
       DATABASE_URL: db.url,
       ...givenKeys,
-      KOLBAK_RETRY_DELAYS: '3,3,3,3,3,3',
-      KOLBAK_LEASE_MS: '2000',
+      // Two minutes of retries: what is owed is still owed after the move on a slow machine.
+      KOLBAK_RETRY_DELAYS: Array(20).fill(6).join(),
     })
     const begin = async () => {
       ;[dataDir, db, receiver] = await Promise.all([temporaryFolder(), freshDatabase(), startReceiver()])

@@ -24,7 +24,12 @@ describe('several processes under a supervisor', () => {
 
   const start = async () => {
     // What the dead held is freed, and not waited for.
-    service = await startService(dataDir, { KOLBAK_PROCESSES: '2', KOLBAK_LEASE_MS: '600000' })
+    service = await startService(dataDir, {
+      KOLBAK_PROCESSES: '2',
+      KOLBAK_LEASE_MS: '600000',
+      KOLBAK_REQUEST_TIMEOUT_MS: '50000',
+      KOLBAK_DRAIN_TIMEOUT_MS: '120000',
+    })
     return service
   }
   const said = ({ facts }: RunningService, msg: string) => facts.filter((fact) => fact.msg === msg)

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -34,6 +35,13 @@ const recordMigration = async (url: string, name: string) => {
   await client.query('insert into schema_migrations (name, run_on) values ($1, now())', [name])
   await client.end()
 }
+/** Whether a process has ended. One that its parent does not reap keeps its id as a zombie (state Z). */
+const hasEnded = (pid: number): boolean =>
+  /^Z|^$/.test(
+    spawnSync('ps', ['-o', 'stat=', '-p', String(pid)])
+      .stdout.toString()
+      .trim(),
+  )
 const own = { KOLBAK_ADMIN_CLIENT_ID: '', KOLBAK_ADMIN_CLIENT_SECRET: '' }
 
 describe('starting', () => {
@@ -100,16 +108,7 @@ describe('starting', () => {
     const lines = (await readFile(pidFile, 'utf8')).split('\n')
     await first.kill('SIGKILL')
     process.kill(Number(lines[0]), 'SIGKILL')
-    await waitFor(() => {
-      try {
-        process.kill(Number(lines[0]), 0)
-        return false
-      } catch {
-        return true
-      }
-    }).catch(() => {
-      // A zombie that nobody reaps still has its id.
-    })
+    await waitFor(() => hasEnded(Number(lines[0])))
     await writeFile(pidFile, [String(process.pid), ...lines.slice(1)].join('\n'))
     const second = await start()
     expect(second.facts.find((fact) => fact.msg === 'postgres.started')).to.include({ tookOver: false })

@@ -51,9 +51,9 @@ describe('tenants, end to end', () => {
     }
     for (const { url } of [one, two]) expect(await ask(url)).to.equal(200)
     expect((await admin.call('DELETE', `/v1/tenants/${id}/clients/${clientId}`)).status).to.equal(204)
-    const revokedAt = performance.now()
-    for (const { url } of [one, two]) await waitFor(async () => (await ask(url)) === 401, { what: `${url} to refuse the token` })
-    expect(performance.now() - revokedAt).to.be.lessThan(1_500)
+    const refuses = ({ url }: { url: string }) =>
+      waitFor(async () => (await ask(url)) === 401, { what: `${url} to refuse the token`, within: 3_000 })
+    await Promise.all([refuses(one), refuses(two)])
   })
   it('limits hold over all processes: each lets in its share', async () => {
     const limit = { KOLBAK_REQUESTS_PER_SECOND: '10' }

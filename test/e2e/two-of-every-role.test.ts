@@ -1,17 +1,12 @@
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
 import { load } from '../support/load.ts'
+import { soonTakenOver } from '../support/patience.ts'
 import { clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('two processes of every role', () => {
-  const processes = cluster({
-    KOLBAK_LEASE_MS: '3000',
-    KOLBAK_CLAIM_MS: '5000',
-    KOLBAK_REQUEST_TIMEOUT_MS: '1000',
-    KOLBAK_CONNECT_TIMEOUT_MS: '500',
-    KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3',
-  })
+  const processes = cluster({ ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' })
   const { start, ids, subscribe } = processes
 
   it('share the work without doing it twice, and go on when one of each dies', async () => {

@@ -1,17 +1,12 @@
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
 import { load } from '../support/load.ts'
+import { soonTakenOver } from '../support/patience.ts'
 import { clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('two processes on one database', () => {
-  const processes = cluster({
-    KOLBAK_LEASE_MS: '1000',
-    KOLBAK_CLAIM_MS: '3000',
-    KOLBAK_REQUEST_TIMEOUT_MS: '1000',
-    KOLBAK_CONNECT_TIMEOUT_MS: '500',
-    KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3',
-  })
+  const processes = cluster({ ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' })
   const { start, ids, subscribe } = processes
 
   it('share the work, deliver each message once, and take tokens and changes of one another', async () => {
@@ -59,7 +54,8 @@ describe('two processes on one database', () => {
     const posting = load(one.url, `Bearer ${api.token}`, { perSecond: 80 })
     await waitFor(() => posting.accepted.length > 80)
     two.child.kill('SIGSTOP')
-    await waitFor(() => posting.accepted.length > 400)
+    // Long enough that the leases and claims of the frozen process end (10 s).
+    await waitFor(() => posting.accepted.length > 1_000)
     two.child.kill('SIGCONT')
     await posting.stop()
     await waitFor(() => processes.receiver.hasAll('/frozen', posting.accepted), { what: 'all to arrive' })

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { giveUpAfterMs } from '../support/patience.ts'
 import { allDeliveries, type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
 import type { Traffic } from './crash-traffic.ts'
 
@@ -13,8 +14,8 @@ export interface Tally {
  * Waits until a service and what its callers and its receiver saw agree, and deletes the webhook. Throws with what they do
  * not agree on when that lasts too long.
  */
-export async function agreement(url: string, traffic: Traffic, ms = 90_000): Promise<Tally> {
-  const end = performance.now() + ms
+export async function agreement(url: string, traffic: Traffic): Promise<Tally> {
+  const end = performance.now() + giveUpAfterMs
   for (;;) {
     const { problems, tally } = await look(url, traffic).catch((error: unknown) => ({ problems: [String(error)], tally: null }))
     if (problems.length === 0 && tally !== null) {
@@ -23,7 +24,7 @@ export async function agreement(url: string, traffic: Traffic, ms = 90_000): Pro
       return tally
     }
     if (performance.now() > end)
-      throw new Error(`after ${ms} ms still ${problems.length} things that do not agree:\n${problems.slice(0, 20).join('\n')}`)
+      throw new Error(`after ${giveUpAfterMs} ms still ${problems.length} things that do not agree:\n${problems.slice(0, 20).join('\n')}`)
     await sleep(200)
   }
 }

@@ -5,6 +5,7 @@ import { type Crash, writePlan } from '../support/crash-at.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { freePort } from '../support/free-ports.ts'
+import { soonTakenOver } from '../support/patience.ts'
 import { type Fact, givenKeys, spawnService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -39,13 +40,9 @@ export interface Processes {
 const preloaded = join(import.meta.dirname, '../support/crash-at.ts')
 /** Requests that a process may have under way: as many may be repeated after its death. */
 export const maxInFlight = 64
-/** Quick, so that whoever is left takes over within seconds; not so quick that a busy machine alone loses leases. */
-const quick = {
+const variablesOfAll = {
   NODE_OPTIONS: `--import ${preloaded}`,
-  KOLBAK_LEASE_MS: '2000',
-  KOLBAK_CLAIM_MS: '6000',
-  KOLBAK_REQUEST_TIMEOUT_MS: '2000',
-  KOLBAK_CONNECT_TIMEOUT_MS: '1000',
+  ...soonTakenOver,
   KOLBAK_MAX_IN_FLIGHT: String(maxInFlight),
   KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3,0.3',
 }
@@ -87,7 +84,7 @@ async function supervised(
   for (const { roles, dataDir } of starts) {
     const port = await freePort()
     const own = { KOLBAK_ROLES: roles, PORT: String(port), CRASH_PLAN: planFile }
-    const start = () => spawnService(dataDir, { ...engines, ...quick, ...variables, ...own })
+    const start = () => spawnService(dataDir, { ...engines, ...variablesOfAll, ...variables, ...own })
     all.push(supervise(roles, `http://127.0.0.1:${port}`, start, (why) => failures.push(`${roles}: ${why}`)))
   }
   return {

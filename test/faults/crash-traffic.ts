@@ -79,7 +79,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
       method,
       headers: { authorization, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(30_000),
     })
     const text = await response.text()
     return { status: response.status, body: (text === '' ? null : JSON.parse(text)) as T }

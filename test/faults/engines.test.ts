@@ -12,7 +12,7 @@ describe('engines failing under load', () => {
   const durable = withDurableCassandra()
 
   describeOn('that come back', ['eventstoredb', 'kafka', 'cassandra'], () => {
-    const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3', KOLBAK_LEASE_MS: '2000' }, { each: true })
+    const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' }, { each: true })
     const breaking = async (fault: () => Promise<void>) => {
       const { accepted, refused, repeated } = await survives(service, receiver, fault, { perSecond: 60 })
       console.log(`      ${accepted} accepted, ${refused} refused or unanswered, ${repeated} requests repeated`)

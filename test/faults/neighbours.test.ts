@@ -6,11 +6,15 @@ import { failures } from '../support/receiver.ts'
 import { type Client, clientOf } from '../support/service.ts'
 import { withService } from '../support/with-service.ts'
 
-/** Seconds of traffic that one p99 is taken of. */
+/** Seconds of traffic that one p99 (or p90) is taken of. */
 const seconds = isFull ? 8 : 3
 const runs = isFull ? 3 : 1
-/** The promise; a shorter run beside other tests on a busy machine is only to see that nothing stands in front of anything. */
-const bound = (alone: number) => (isFull ? Math.max(2 * alone, alone + 20) : Math.max(3 * alone, alone + 150))
+/**
+ * The full run holds the p99 to the promise. The short one shares a busy machine with other tests. It compares the p90 and only
+ * shows that no message waits for a slow endpoint, which takes 10 s or more.
+ */
+const share = isFull ? 0.99 : 0.9
+const bound = (alone: number) => (isFull ? Math.max(2 * alone, alone + 20) : Math.max(3 * alone, alone + 1_000))
 
 interface Post {
   readonly token: string
@@ -81,19 +85,19 @@ describe('a good endpoint beside bad ones', () => {
     const came = new Map(arrived().map((request) => [String(request.headers['webhook-id']), request.at]))
     return [...postedAt].map(([id, posted]) => (came.get(id) ?? posted + 10_000) - posted).sort((a, b) => a - b)
   }
-  const p99 = (sorted: readonly number[]) => sorted[Math.floor(sorted.length * 0.99)]!
+  const latest = (sorted: readonly number[]) => sorted[Math.floor(sorted.length * share)]!
   const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
-  /** With well-behaved neighbours and then with bad ones, at the same rates: what differs is how they behave. The medians of the runs' p99. */
+  /** With well-behaved neighbours and then with bad ones, at the same rates: what differs is how they behave. The medians of the runs. */
   const compare = async (wellBehaved: readonly Post[], bad: readonly Post[], perSecond = 40) => {
     const mine: Post = { token: good.token, event: 'load.good', perSecond }
     await latencies([mine, ...wellBehaved]) // warm
     const beside: { well: number[]; bad: number[] } = { well: [], bad: [] }
     // The bad ones last: what hangs of them would still be there beside the good ones.
-    for (let run = 0; run < runs; run++) beside.well.push(p99(await latencies([mine, ...wellBehaved])))
-    for (let run = 0; run < runs; run++) beside.bad.push(p99(await latencies([mine, ...bad])))
+    for (let run = 0; run < runs; run++) beside.well.push(latest(await latencies([mine, ...wellBehaved])))
+    for (let run = 0; run < runs; run++) beside.bad.push(latest(await latencies([mine, ...bad])))
     const round = (values: readonly number[]) => values.map((ms) => Math.round(ms)).join(', ')
-    console.log(`      p99 beside good neighbours ${round(beside.well)} ms, beside bad ones ${round(beside.bad)} ms`)
+    console.log(`      p${100 * share} beside good neighbours ${round(beside.well)} ms, beside bad ones ${round(beside.bad)} ms`)
     expect(median(beside.bad)).to.be.at.most(bound(median(beside.well)))
   }
   /** Posts at the same rates to an endpoint that is well. */

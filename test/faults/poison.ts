@@ -11,6 +11,7 @@ import { silentLog } from '../../src/lib/log.ts'
 import type { Appended, EventStore } from '../../src/ports/event-store.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
+import { soonTimedOut } from '../support/patience.ts'
 import type { Receiver } from '../support/receiver.ts'
 import {
   type Client,
@@ -29,9 +30,7 @@ export const partitions = 4
 const quick = {
   KOLBAK_PARTITIONS: String(partitions),
   KOLBAK_RETRY_DELAYS: '0.2',
-  KOLBAK_REQUEST_TIMEOUT_MS: '1500',
-  KOLBAK_CONNECT_TIMEOUT_MS: '500',
-  KOLBAK_CLAIM_MS: '5000',
+  ...soonTimedOut,
 }
 
 /** A running service and its receiver, and the ways past its API: straight onto its bus, into its event store and its Postgres. */

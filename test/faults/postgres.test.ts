@@ -48,9 +48,10 @@ describe('Postgres failing under load', () => {
     const refusals = () => posting.answers.get(503) ?? 0
     const [refused, said] = [refusals(), service.facts.length]
     await query(begin)
-    await waitFor(() => refusals() > refused, { what: 'a post to be refused' })
+    // Posts under way when the fault began may still be accepted. After 100 refusals they have all been answered.
+    await waitFor(() => refusals() > refused + 100, { what: 'posts to be refused' })
     const accepted = posting.accepted.length
-    await waitFor(() => refusals() - refused > 500, { what: 'posts to be refused' })
+    await waitFor(() => refusals() - refused > 500, { what: 'more posts to be refused' })
     expect(posting.accepted.length - accepted, 'accepted meanwhile').to.be.lessThan(10)
     expect(service.facts.length - said, 'lines that it logged meanwhile').to.be.lessThan(3 * (refusals() - refused))
     await query(end)

@@ -9,8 +9,8 @@ import { seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
 const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
-/** Longer than leases and claims run. */
-const frozenMs = { min: 2_500, max: 8_000 }
+/** Longer than a lease (5 s) and mostly longer than a claim (10 s). */
+const frozenMs = { min: 6_000, max: 12_000 }
 
 function suite() {
   describe(`two processes of each role, killed and frozen at random (seed ${seed})`, () => {

@@ -6,6 +6,7 @@ import { type Refilled, refill } from '../../src/operator/refill.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, type Engine, enginesFor } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
+import { soonTakenOver } from '../support/patience.ts'
 import { runProgram } from '../support/programs.ts'
 import { failures, type Received, type Receiver, startReceiver } from '../support/receiver.ts'
 import {
@@ -45,7 +46,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       DATABASE_URL: database.url,
       ...givenKeys,
       KOLBAK_RETRY_DELAYS: '0.1,600,600,600',
-      KOLBAK_LEASE_MS: '2000',
+      KOLBAK_LEASE_MS: soonTakenOver.KOLBAK_LEASE_MS,
       KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: '1',
       KOLBAK_REQUEST_TIMEOUT_MS: '100000',
       KOLBAK_CLAIM_MS: '120000',

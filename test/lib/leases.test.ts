@@ -58,9 +58,9 @@ describe('leases', () => {
     expect((await b.take('x'))?.held()).to.equal(true)
   })
   it('are renewed for as long as their process lives', async () => {
-    const [a, b] = [keeperOf('a', 150), keeperOf('b', 150)]
+    const [a, b] = [keeperOf('a', 1_000), keeperOf('b', 1_000)]
     const mine = await a.take('x')
-    const end = performance.now() + 600
+    const end = performance.now() + 3_000
     await waitFor(async () => {
       expect(await b.take('x')).to.equal(null)
       return performance.now() > end
@@ -86,12 +86,11 @@ describe('leases', () => {
     expect(errors.length).to.be.greaterThan(0)
   })
   it('are taken over from a process that died, as soon as they run out', async () => {
-    await db.pool.query(`insert into leases (name, owner, until) values ('x', 'dead', clock_timestamp() + interval '300 ms')`)
-    const started = performance.now()
+    await db.pool.query(`insert into leases (name, owner, until) values ('x', 'dead', clock_timestamp() + interval '1 hour')`)
     const b = keeperOf('b')
-    const mine = await waitFor(() => b.take('x'))
-    expect(mine.held()).to.equal(true)
-    expect(performance.now() - started).to.be.within(200, 2_000)
+    expect(await b.take('x')).to.equal(null)
+    await db.pool.query('update leases set until = clock_timestamp()')
+    expect((await b.take('x'))?.held()).to.equal(true)
   })
   it('are lost when another has taken them over meanwhile', async () => {
     const a = keeperOf('a', 200)
@@ -103,7 +102,7 @@ describe('leases', () => {
   })
   it('can be taken again at once by the process that lost them to its own clock', async () => {
     const { pool, cut, mend } = cuttable()
-    const a = keeperOf('a', 100, pool)
+    const a = keeperOf('a', 2_000, pool)
     const former = (await a.take('x'))!
     cut()
     await waitFor(() => former.lost.aborted)

@@ -19,7 +19,7 @@ describe('live processes', () => {
       pool: db.pool,
       id,
       roles,
-      everyMs: 40,
+      everyMs: 200,
       onError(error) {
         throw error
       },

@@ -141,7 +141,7 @@ describe('builds of a projection', () => {
   it('of newer code are left alone by older code, which says so', async () => {
     await installProjections(db.pool, [counted({ version: 2 })])
     const store = memoryEventStore()
-    const leases = createLeaseKeeper({ pool: db.pool, owner: 'old', leaseMs: 1_000, onError() {} })
+    const leases = createLeaseKeeper({ pool: db.pool, owner: 'old', leaseMs: 60_000, onError() {} })
     const old = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 20 }, counted())
     try {
       await waitFor(() => old.status().error === 'newer_version')

@@ -59,7 +59,7 @@ describe('builds of a projection whose rows stand elsewhere', () => {
   beforeEach(async () => {
     db = await freshDatabase()
     store = memoryEventStore()
-    leases = createLeaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 2_000, onError() {} })
+    leases = createLeaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 60_000, onError() {} })
     copies = new Map()
     applied = []
     await installProjections(db.pool, [projection])

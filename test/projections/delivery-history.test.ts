@@ -84,7 +84,7 @@ describe('the history of deliveries, built anew', () => {
     store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
     deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log: silentLog })
     readers = createLiveDeliveryLog({ log: deliveryLog, pool })
-    leases = createLeaseKeeper({ pool, owner: 'one', leaseMs: 2_000, onError() {} })
+    leases = createLeaseKeeper({ pool, owner: 'one', leaseMs: 60_000, onError() {} })
     projection = over(deliveryLog)
     events = deliveryEvents(store, tenant)
     await installProjections(pool, [projection])

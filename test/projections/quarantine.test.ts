@@ -50,7 +50,7 @@ describe('quarantine', () => {
     refused = never
     db = await freshDatabase()
     store = createPostgresEventStore({ pool: db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
-    leases = createLeaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 2_000, onError() {} })
+    leases = createLeaseKeeper({ pool: db.pool, owner: 'one', leaseMs: 60_000, onError() {} })
     await installProjections(db.pool, [noted])
   })
   afterEach(async () => {
@@ -238,15 +238,14 @@ describe('quarantine', () => {
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
   it('waits for the lease of a process that died, and no longer', async () => {
-    await db.pool.query(`insert into leases values ('projection/noted/1', 'dead', clock_timestamp() + interval '500 ms')`)
+    await db.pool.query(`insert into leases values ('projection/noted/1', 'dead', clock_timestamp() + interval '1 hour')`)
     const stream = aTenant()
     await store.append(stream, [anEvent()], 'any')
-    const started = performance.now()
     const one = run()
     await waitFor(() => one.status().checkpoint === null && one.status().state === 'waiting')
     expect(await revisions(stream)).to.deep.equal([])
-    await waitFor(async () => (await revisions(stream)).length === 1)
-    expect(performance.now() - started).to.be.within(400, 3_000)
+    await db.pool.query('update leases set until = clock_timestamp()')
+    await waitFor(async () => (await revisions(stream)).length === 1, { within: 5_000 })
     await waitFor(() => one.status().state === 'running')
     expect(one.status()).to.include({ lagSeconds: 0, quarantined: 0, error: null, building: null })
   })

@@ -50,7 +50,7 @@ export async function projectionWorld(): Promise<World> {
   const onError = (error: unknown) => {
     throw error
   }
-  const leases = createLeaseKeeper({ pool, owner: 'world', leaseMs: 5_000, onError })
+  const leases = createLeaseKeeper({ pool, owner: 'world', leaseMs: 60_000, onError })
   const progress = createProjectionProgress()
   const waiter = createProjectionWaiter({ pool, progress })
   const projections: Projection[] = [tenants, apiKeys(keyring), webhooks]

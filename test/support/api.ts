@@ -37,6 +37,7 @@ import { type Client, type Credential, client } from './api-client.ts'
 import { conformance } from './api-conformance.ts'
 import { type CapturingLog, capturingLog } from './capturing-log.ts'
 import { freshDatabase, type TestDatabase } from './database.ts'
+import { giveUpAfterMs } from './patience.ts'
 
 export interface TestClient {
   readonly tenant: TenantId
@@ -99,7 +100,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
 
   const keyring = await openKeyring(pool, randomBytes(32))
   const store = createPostgresEventStore({ pool, log, identity: 'test', dayStreamMaxAgeSeconds: 30 * 86_400 })
-  const leases = createLeaseKeeper({ pool, owner: randomUUID(), leaseMs: 10_000, onError })
+  const leases = createLeaseKeeper({ pool, owner: randomUUID(), leaseMs: 60_000, onError })
   const bus = await createPostgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
   const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log })
   const progress = createProjectionProgress()
@@ -161,7 +162,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       eventsPerSecond: 1_000_000,
       requestsPerSecond: 1_000_000,
       failedCredentialsPerMinute: 10_000,
-      projectionWaitMs: 5_000,
+      projectionWaitMs: giveUpAfterMs,
       routingWaitMs: 50,
       ...settings,
     },
@@ -178,7 +179,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     const context = { caller, correlation_id: 'test', now: new Date().toISOString(), create: turn.type === 'RegisterTenant' }
     const { position } = await handle(streams, tenantDecider, tenantStream(tenant), turn, context)
     for (const projection of ['tenants', 'webhooks'])
-      if (position !== null && !(await waiter.waitFor(projection, position, 10_000))) throw new Error(`${projection} is behind`)
+      if (position !== null && !(await waiter.waitFor(projection, position, giveUpAfterMs))) throw new Error(`${projection} is behind`)
   }
   const sibling = async ({ tenant }: Pick<TestClient, 'tenant'>, scopes: readonly Scope[]): Promise<TestClient> => {
     const clientId = `client_${ulid()}` as ClientId

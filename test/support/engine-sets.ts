@@ -41,7 +41,7 @@ async function giveEngines(database: string, engines: readonly Engine[]): Promis
       KAFKA_GROUP_ID: name,
       KAFKA_REPLICATION_FACTOR: '1',
       KAFKA_MIN_INSYNC_REPLICAS: '1',
-      KAFKA_SESSION_TIMEOUT_MS: '2000',
+      KAFKA_SESSION_TIMEOUT_MS: '6000',
     })
   }
   if (engines.includes('cassandra')) {

@@ -22,7 +22,7 @@ export function load(url: string, authorization: string, { perSecond, from = 0 }
         method: 'POST',
         headers: { authorization, 'content-type': 'application/json' },
         body: JSON.stringify({ id, event: 'load.posted', payload: { id } }),
-        signal: AbortSignal.timeout(20_000),
+        signal: AbortSignal.timeout(60_000),
       })
       await response.arrayBuffer()
       count(response.status)

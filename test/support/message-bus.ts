@@ -21,7 +21,7 @@ export async function postgresBusMember(options: {
   maxWaiting?: number
   maxWaitingBytes?: number
 }): Promise<PostgresBusMember> {
-  const { url, consumers, partitions = 4, leaseMs = 1_000 } = options
+  const { url, consumers, partitions = 4, leaseMs = 3_000 } = options
   const pool = createPool({ url, name: 'bus', max: 6, log: silentLog })
   const leasePool = createPool({ url, name: 'leases', max: 1, log: silentLog })
   const statements: string[] = []

@@ -7,6 +7,19 @@
 /** How long a test waits for a condition before it fails. The longest wait of an idle machine takes about 20 s. */
 export const giveUpAfterMs = 180_000
 
+/**
+ * Variables of a service whose work is taken over soon after it is killed or frozen. The times are short enough to wait for, and
+ * long enough that a busy machine alone loses no lease and lets no request time out.
+ */
+export const soonTakenOver = {
+  KOLBAK_LEASE_MS: '5000',
+  KOLBAK_CONNECT_TIMEOUT_MS: '4000',
+  KOLBAK_REQUEST_TIMEOUT_MS: '5000',
+  KOLBAK_CLAIM_MS: '10000',
+} as const
+/** The same for a service whose receivers hang: its requests time out soon. */
+export const soonTimedOut = { ...soonTakenOver, KOLBAK_REQUEST_TIMEOUT_MS: '4000' } as const
+
 /** How often the stopwatch ticks, in milliseconds. */
 const tickMs = 10
 /** Machine time never runs slower than this fraction of the clock, so that a blocked process cannot pass as a busy machine. */

@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { env } from 'node:process'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { startEmbeddedPostgres } from '../../src/adapters/postgres/embedded.ts'
 import { migrate } from '../../src/adapters/postgres/migrate.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { enginesFor } from './engine-sets.ts'
+import { giveUpAfterMs } from './patience.ts'
 import { waitFor } from './wait-for.ts'
 
 export const admin = { id: 'admin', secret: 'a-secret-of-the-tests-that-is-long-enough' }
@@ -147,13 +149,30 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
     const text = await response.text()
-    return { status: response.status, headers: response.headers, body: (text === '' ? null : JSON.parse(text)) as T }
+    const answer = { status: response.status, headers: response.headers, body: (text === '' ? null : JSON.parse(text)) as T }
+    if (answer.headers.has('projection-lag')) await untilReadable(method, path, answer)
+    return answer
   }
-  const must = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
-    const answer = await call<T>(method, path, body)
+  /** The API answers a change after a second even when its read model is behind. On a busy machine it is, so the test waits longer. */
+  const untilReadable = async (method: string, path: string, { headers, body }: Answer): Promise<void> => {
+    const { id, data } = (body ?? {}) as { id?: string; data?: { id?: string } }
+    const created = id ?? data?.id
+    if (method === 'POST' && created === undefined) return
+    const resource = method === 'POST' ? `${path}/${created}` : path.split('?')[0]!
+    await waitFor(
+      async () => {
+        const read = await call('GET', resource)
+        return method === 'DELETE' ? read.status === 404 : read.headers.get('etag') === headers.get('etag')
+      },
+      { what: `${method} ${path} to be readable` },
+    )
+  }
+  const expectSuccess = <T>(method: string, path: string, answer: Answer<T>): T => {
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
     return answer.body
   }
+  const must = async <T>(method: string, path: string, body?: unknown): Promise<T> =>
+    expectSuccess(method, path, await call<T>(method, path, body))
   const { access_token } = await must<{ access_token: string }>('POST', '/v1/auth', {
     grant_type: 'client_credentials',
     client_id: credentials.id,
@@ -163,7 +182,16 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
   return {
     token,
     call,
-    get: (path) => must('GET', path),
+    async get<T>(path: string) {
+      const startedAt = performance.now()
+      for (;;) {
+        const answer = await call<T>('GET', path)
+        // An event that is not routed yet.
+        const isTooEarly = answer.status === 404 && answer.headers.has('retry-after')
+        if (!isTooEarly || performance.now() - startedAt > giveUpAfterMs) return expectSuccess('GET', path, answer)
+        await sleep(100)
+      }
+    },
     post: (path, body) => must('POST', path, body),
     patch: (path, body) => must('PATCH', path, body),
   }

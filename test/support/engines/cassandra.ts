@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'cassandra-driver'
 import { freePort } from '../free-ports.ts'
+import { giveUpAfterMs } from '../patience.ts'
 import { configuration, javaArguments } from './cassandra/command.ts'
 import { jarsOf, needsJava } from './jars.ts'
 import { makeCertificate } from './kafka/certificate.ts'
@@ -55,7 +56,7 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
       localDataCenter,
       ...(credentials && { credentials }),
       ...(certificate && { sslOptions: { ca: certificate.ca } }),
-      socketOptions: { readTimeout: 30_000 },
+      socketOptions: { readTimeout: 60_000 },
     })
   let child: ChildProcess | undefined
   let client: Client | undefined
@@ -78,11 +79,11 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
       stream.on('data', (chunk: Buffer) => {
         said = (said + chunk).slice(-8_192)
       })
-    const givenUp = performance.now() + 90_000
+    const givenUp = performance.now() + giveUpAfterMs
     // An open port is not enough: with passwords the superuser comes later.
     for (let last: unknown; client === undefined; ) {
       if (started.exitCode !== null || started.signalCode !== null) throw new Error(`Cassandra ended by itself:\n${said}`)
-      if (performance.now() > givenUp) throw new Error(`Cassandra did not answer within 90 s:\n${said}`, { cause: last })
+      if (performance.now() > givenUp) throw new Error(`Cassandra did not answer in ${giveUpAfterMs} ms:\n${said}`, { cause: last })
       const trying = newClient()
       try {
         await trying.connect()

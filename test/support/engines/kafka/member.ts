@@ -14,7 +14,7 @@ export interface KafkaBusMember {
   close(): Promise<void>
 }
 
-/** A bus with connections of its own, as another process has them, believed dead after 1.5 seconds. */
+/** A bus with connections of its own, as another process has them, believed dead after 5 seconds. */
 export async function kafkaBusMember(
   options: { brokers: readonly string[]; topic: string } & Partial<KafkaMessageBusOptions>,
 ): Promise<KafkaBusMember> {
@@ -27,7 +27,7 @@ export async function kafkaBusMember(
     minInSyncReplicas: 1,
     retentionMs: 3_600_000,
     maxMessageBytes: 4 << 20,
-    sessionTimeoutMs: 1_500,
+    sessionTimeoutMs: 5_000,
     fetchWaitMs: 200,
     log: silentLog,
     socketFactory({ host, port, onConnect }) {

@@ -43,7 +43,7 @@ export function settings(options: {
     ['group.min.session.timeout.ms', 500],
     ['group.initial.rebalance.delay.ms', 0],
     // Sooner back after a kill: 5 s instead of 15.
-    ['broker.session.timeout.ms', 2_000],
+    ['broker.session.timeout.ms', 5_000],
     ['broker.heartbeat.interval.ms', 500],
     ['log.cleaner.dedupe.buffer.size', 16 << 20],
   ]
