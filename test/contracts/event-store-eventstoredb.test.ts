@@ -208,7 +208,7 @@ if (realUrl === undefined)
         }
       })
       it('that loses an answer has stored the append once', async () => {
-        const hasty = await open({ appendTimeoutMs: 2_000 })
+        const hasty = await open({ appendTimeoutMs: 1_500 })
         for (const [stream, expected] of [
           [aTenant(), 0],
           [aWebhook(), 'any'],
