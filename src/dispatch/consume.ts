@@ -52,7 +52,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
     return untilDone(
       () =>
         pool.query(
-          `insert into unreadable_records (bus, partition, record_offset, error) values ($1, $2, $3, $4)
+          `insert into quarantined_records (bus, partition, record_offset, error) values ($1, $2, $3, $4)
            on conflict (bus, partition, record_offset) do nothing`,
           [bus.identity, partition, offset, describe(error)],
         ),

@@ -193,7 +193,7 @@ describe('delivery log on Postgres', () => {
       'attempts_20200101',
       'delivery_history_2.deliveries_20200101',
       'delivery_history_2.attempts_20200101',
-      'payloads_20200101',
+      'sealed_bodies_20200101',
     ])
     await log.generation(1).record([on('2020-01-01')])
     const { rows } = await database.pool.query('select tableoid::regclass::text as partition from deliveries order by 1')

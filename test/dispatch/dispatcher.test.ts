@@ -144,7 +144,7 @@ describe('the dispatcher', () => {
     bus.put(await record({ id: 'next' }))
     await done(3n)
     expect(ids('/a')).to.deep.equal(['next'])
-    const { rows } = await world.db.pool.query('select record_offset from unreadable_records order by 1')
+    const { rows } = await world.db.pool.query('select record_offset from quarantined_records order by 1')
     expect(rows.map((r) => r.record_offset)).to.deep.equal([0n, 1n])
   })
   it('does not repeat a delivery that has an outcome when its record comes again', async () => {
@@ -286,7 +286,7 @@ describe('the dispatcher', () => {
     bus.put(await record({ id: 'good' }))
     await done(2n)
     expect(ids('/a')).to.deep.equal(['good'])
-    expect((await world.db.pool.query('select from unreadable_records')).rowCount).to.equal(1)
+    expect((await world.db.pool.query('select from quarantined_records')).rowCount).to.equal(1)
   })
   it('retries by its schedule and ends in a dead letter', async () => {
     await start()

@@ -13,7 +13,7 @@ describe('records of the bus', () => {
     const { service, pool } = running
     await subscribe('/bus', 'bus.*')
     // Where this is tried again, something of the first try is there.
-    await pool.query('delete from unreadable_records')
+    await pool.query('delete from quarantined_records')
     const [counted, logged, arrived] = [await figure('kolbak_records_unreadable_total'), service.facts.length, ids('/bus').length]
     const posted: string[] = []
     let partition = 0
@@ -25,7 +25,7 @@ describe('records of the bus', () => {
     await waitFor(() => running.receiver.hasAll('/bus', posted), { what: 'all good events' })
     const expected = Object.keys(noRecords).length
     await waitFor(async () => (await figure('kolbak_records_unread')) === 0, { what: 'nothing unread' })
-    const { rows } = await pool.query<{ error: string }>('select error from unreadable_records')
+    const { rows } = await pool.query<{ error: string }>('select error from quarantined_records')
     expect(rows).to.have.length(expected)
     expect(rows.every(({ error }) => error.length > 10)).to.equal(true)
     expect(await figure('kolbak_records_unreadable_total')).to.equal(counted + expected)

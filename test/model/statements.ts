@@ -69,7 +69,7 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
     },
   ],
   [
-    'insert into unreadable_records',
+    'insert into quarantined_records',
     ({ unreadable }, { values }) => {
       unreadable.add(`${values[1]}/${values[2]}`)
       return []

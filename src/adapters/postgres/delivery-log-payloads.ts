@@ -71,8 +71,8 @@ export function ownPayloads(pool: Pool, days: DayPartitions): PayloadArchive {
     }
     try {
       await pool.query({
-        name: 'payloads-archive',
-        text: `insert into payloads (day, tenant, message, fingerprint, payload)
+        name: 'sealed-bodies-archive',
+        text: `insert into sealed_bodies (day, tenant, message, fingerprint, sealed_body)
                select day, tenant, message, fingerprint, substring($7::bytea from start for size)
                from unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::integer[])
                  as p (day, tenant, message, fingerprint, start, size)
@@ -104,16 +104,16 @@ export function ownPayloads(pool: Pool, days: DayPartitions): PayloadArchive {
     },
     async payloads(keys) {
       if (keys.length === 0) return []
-      const { rows } = await pool.query<{ payload: Buffer | null }>(
-        `select p.payload
+      const { rows } = await pool.query<{ sealed_body: Buffer | null }>(
+        `select b.sealed_body
          from unnest($1::date[], $2::text[], $3::text[], $4::text[]) with ordinality as k (day, tenant, message, fingerprint, place)
          left join lateral (
-           select payload from payloads where tenant = k.tenant and message = k.message and fingerprint = k.fingerprint and day = k.day limit 1
-         ) as p on true
+           select sealed_body from sealed_bodies where tenant = k.tenant and message = k.message and fingerprint = k.fingerprint and day = k.day limit 1
+         ) as b on true
          order by k.place`,
         [keys.map(dayOf), keys.map((key) => key.tenant), keys.map((key) => key.message), keys.map((key) => key.fingerprint)],
       )
-      return rows.map((row) => row.payload)
+      return rows.map((row) => row.sealed_body)
     },
   }
 }

@@ -26,7 +26,7 @@ export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOpti
   const generations = historyGenerations({ pool, readers, log })
   const payloadDays = createDayPartitions({
     pool,
-    tables: payloadsIn === 'own' ? ['payloads'] : [],
+    tables: payloadsIn === 'own' ? ['sealed_bodies'] : [],
     onError: (error) => log.warn({ error }, 'delivery_log.day_not_made_ahead'),
   })
   await payloadDays.ensure([new Date().toISOString().slice(0, 10)])

@@ -50,27 +50,27 @@ create table day_event_marks (
 );
 
 -- Returns the newest position of the command events, of the day events or of both; null when there is none.
-create function events_head(of_commands boolean, of_days boolean) returns bigint language plpgsql stable
+create function events_head(with_commands boolean, with_days boolean) returns bigint language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
   first_day date;
   last_day date;
 begin
-  if of_days then
+  if with_days then
     select min(m.day), max(m.day) into first_day, last_day from day_event_marks m
     where m.position > (select max(position) from day_event_marks) - 8192;
   end if;
   return greatest(
-    (select e.position from command_events e where of_commands order by e.position desc limit 1),
+    (select e.position from command_events e where with_commands order by e.position desc limit 1),
     (select e.position from day_events e where e.day between first_day and last_day order by e.position desc limit 1)
   );
 end $$;
 
--- Returns the next events after a position: at most `at_most`, and at most 4 MiB of data (the first event may be larger).
--- `wanted` lists families, or is null for all of them. An event of another family comes without data, so that the reader's
--- checkpoint moves past it. Both tables are read in one statement, because two statements would see two ends of the log and
--- a merge of them could skip what was committed in between.
-create function read_events(after bigint, at_most integer, of_commands boolean, of_days boolean, wanted text[])
+-- Returns the next events after a position, in order: at most `at_most` of them, and none that begins after 4 MiB of data.
+-- `families` lists the families of the streams to read, or is null for all. An event of another family comes without data,
+-- so that the reader's checkpoint moves past it. Both tables are read in one statement: two statements would see two ends of
+-- the log, and a merge of them could skip an event that was committed in between.
+create function read_events(after bigint, at_most integer, with_commands boolean, with_days boolean, families text[])
 returns table ("position" bigint, id uuid, revision integer, stream text, type text, data text, metadata text)
 language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
@@ -78,7 +78,7 @@ declare
   first_day date;
   last_day date;
 begin
-  if of_days then
+  if with_days then
     select min(m.day), max(m.day) into first_day, last_day from day_event_marks m where m.position > after - 8192;
   end if;
   return query
@@ -87,10 +87,10 @@ begin
       select f.*, sum(octet_length(f.data)) over (order by f.position rows between unbounded preceding and 1 preceding) as bytes_before
       from (
         select e.position, e.id, e.revision, e.stream, e.type,
-               case when wanted is null or split_part(e.stream, '-', 1) = any (wanted) then e.data end as data, e.metadata
+               case when families is null or split_part(e.stream, '-', 1) = any (families) then e.data end as data, e.metadata
         from (
           (select c.position, c.id, c.revision, c.stream, c.type, c.data, c.metadata from command_events c
-           where of_commands and c.position > after order by c.position limit at_most)
+           where with_commands and c.position > after order by c.position limit at_most)
           union all
           (select d.position, d.id, d.revision, d.stream, d.type, d.data, d.metadata from day_events d
            where d.day between first_day and last_day and d.position > after order by d.position limit at_most)
@@ -111,7 +111,7 @@ end $$;
 --   event_items: index (from 1) of each event's item; event_ordinals: its place (from 0) in the item
 -- Returns one outcome for each item, joined by commas:
 --   `a:<revision>:<position>`: appended; revision and position are those of the item's last event
---   `a:<revision>:<position>:known`: a repeat; the events were appended before, maybe with other data
+--   `a:<revision>:<position>:repeat`: a repeat; the events were appended before, maybe with other data
 --   `c:<revision>`: a conflict; the revision is the stream's actual one
 --   `r`: refused, because an event elsewhere has an id of the item
 create function append_events(
@@ -125,22 +125,22 @@ declare
   first_day date;
   last_day date;
   heads integer[];
-  known_items integer[];
-  known_ordinals integer[];
-  known_streams text[];
-  known_revisions integer[];
-  known_positions bigint[];
+  repeat_items integer[];
+  repeat_ordinals integer[];
+  repeat_streams text[];
+  repeat_revisions integer[];
+  repeat_positions bigint[];
   first_revisions integer[] := array_fill(null::integer, array[cardinality(item_streams)]);
   outcomes text[] := array_fill(null::text, array[cardinality(item_streams)]);
-  base bigint;
-  events integer := 0; -- of the items so far
-  s integer;
+  first_position bigint;
+  events_so_far integer := 0; -- number of events in the items so far
+  stream_index integer;
   head integer;
   expected integer;
-  is_met boolean;
-  here integer;
-  in_place integer;
-  is_first_here boolean;
+  is_expected boolean;
+  in_stream integer;
+  at_expected integer;
+  is_first_in_stream boolean;
   last_revision integer;
   last_position bigint;
 begin
@@ -155,63 +155,63 @@ begin
     raise exception 'more than 8192 events in one append' using errcode = 'program_limit_exceeded';
   end if;
 
-  perform pg_advisory_xact_lock(7001); -- before anything is read: each statement below has a snapshot from after it
+  perform pg_advisory_xact_lock(7001); -- first, so that each statement below sees the last append
 
-  -- Lateral with a limit: one index probe each, which no plan can turn into a join that reads a whole index.
+  -- Lateral with a limit makes one index probe for each row. Without it a plan may join and read the whole index.
   if days is null then
     heads := array(
       select coalesce((select e.revision from command_events e where e.stream = n.name order by e.revision desc limit 1), -1)
       from unnest(names) with ordinality n (name, place) order by n.place);
-    select array_agg(u.item), array_agg(u.ordinal), array_agg(k.stream), array_agg(k.revision), array_agg(k.position)
-    into known_items, known_ordinals, known_streams, known_revisions, known_positions
+    select array_agg(u.item), array_agg(u.ordinal), array_agg(stored.stream), array_agg(stored.revision), array_agg(stored.position)
+    into repeat_items, repeat_ordinals, repeat_streams, repeat_revisions, repeat_positions
     from unnest(event_items, event_ordinals, ids) u (item, ordinal, id)
-    cross join lateral (select e.stream, e.revision, e.position from command_events e where e.id = u.id limit 1) k;
+    cross join lateral (select e.stream, e.revision, e.position from command_events e where e.id = u.id limit 1) stored;
   else
-    select min(d), max(d) into first_day, last_day from unnest(days) d; -- prunes all other partitions before the scans begin
+    select min(d), max(d) into first_day, last_day from unnest(days) d; -- prunes the other partitions before the scans begin
     heads := array(
       select coalesce((select e.revision from day_events e
                        where e.day between first_day and last_day and e.day = n.day and e.stream = n.name
                        order by e.revision desc limit 1), -1)
       from unnest(names, days) with ordinality n (name, day, place) order by n.place);
-    select array_agg(u.item), array_agg(u.ordinal), array_agg(k.stream), array_agg(k.revision), array_agg(k.position)
-    into known_items, known_ordinals, known_streams, known_revisions, known_positions
+    select array_agg(u.item), array_agg(u.ordinal), array_agg(stored.stream), array_agg(stored.revision), array_agg(stored.position)
+    into repeat_items, repeat_ordinals, repeat_streams, repeat_revisions, repeat_positions
     from unnest(event_items, event_ordinals, ids) u (item, ordinal, id)
     cross join lateral (select e.stream, e.revision, e.position from day_events e
                         where e.day between first_day and last_day and e.day = days[item_streams[u.item]] and e.id = u.id
-                        limit 1) k;
+                        limit 1) stored;
   end if;
 
   for i in 1 .. cardinality(item_streams) loop
-    s := item_streams[i];
-    head := heads[s];
+    stream_index := item_streams[i];
+    head := heads[stream_index];
     expected := item_expected[i];
-    events := events + item_counts[i];
-    is_met := expected = -2 or expected = head or (expected = -3 and head >= 0);
-    if known_items is null or i <> all (known_items) then
-      if is_met then
-        if base is null then base := nextval('event_positions'); end if;
+    events_so_far := events_so_far + item_counts[i];
+    is_expected := expected = -2 or expected = head or (expected = -3 and head >= 0);
+    if repeat_items is null or i <> all (repeat_items) then
+      if is_expected then
+        if first_position is null then first_position := nextval('event_positions'); end if;
         first_revisions[i] := head + 1;
         head := head + item_counts[i];
-        heads[s] := head;
-        outcomes[i] := 'a:' || head || ':' || base + events - 1;
+        heads[stream_index] := head;
+        outcomes[i] := 'a:' || head || ':' || first_position + events_so_far - 1;
       else
         outcomes[i] := 'c:' || head;
       end if;
     else
-      -- Some of the ids are known. The rules are EventStoreDB's, so that both stores answer alike; there an exact
-      -- revision below the head compares the ids that follow it.
-      select count(*) filter (where k.stream = names[s]),
-             count(*) filter (where k.stream = names[s] and k.revision = expected + 1 + k.ordinal),
-             coalesce(bool_or(k.stream = names[s] and k.ordinal = 0), false),
-             max(k.revision) filter (where k.ordinal = item_counts[i] - 1),
-             max(k.position) filter (where k.ordinal = item_counts[i] - 1)
-      into here, in_place, is_first_here, last_revision, last_position
-      from unnest(known_items, known_ordinals, known_streams, known_revisions, known_positions)
-        k (item, ordinal, stream, revision, position)
-      where k.item = i;
-      if item_counts[i] = (case when is_met then here when expected >= -1 and expected < head then in_place end) then
-        outcomes[i] := 'a:' || last_revision || ':' || last_position || ':known';
-      elsif is_first_here or not is_met then
+      -- Some of the item's ids are stored. The rules are EventStoreDB's, so that both stores return the same outcome: for an
+      -- exact revision below the head, EventStoreDB compares the ids that follow that revision.
+      select count(*) filter (where stored.stream = names[stream_index]),
+             count(*) filter (where stored.stream = names[stream_index] and stored.revision = expected + 1 + stored.ordinal),
+             coalesce(bool_or(stored.stream = names[stream_index] and stored.ordinal = 0), false),
+             max(stored.revision) filter (where stored.ordinal = item_counts[i] - 1),
+             max(stored.position) filter (where stored.ordinal = item_counts[i] - 1)
+      into in_stream, at_expected, is_first_in_stream, last_revision, last_position
+      from unnest(repeat_items, repeat_ordinals, repeat_streams, repeat_revisions, repeat_positions)
+        stored (item, ordinal, stream, revision, position)
+      where stored.item = i;
+      if item_counts[i] = (case when is_expected then in_stream when expected >= -1 and expected < head then at_expected end) then
+        outcomes[i] := 'a:' || last_revision || ':' || last_position || ':repeat';
+      elsif is_first_in_stream or not is_expected then
         outcomes[i] := 'c:' || head;
       else
         outcomes[i] := 'r';
@@ -219,20 +219,20 @@ begin
     end if;
   end loop;
 
-  if base is not null then
-    if total > 1 then perform setval('event_positions', base + total - 1); end if;
+  if first_position is not null then
+    if total > 1 then perform setval('event_positions', first_position + total - 1); end if;
     if days is null then
       insert into command_events (position, stream, revision, id, type, data, metadata)
-      select base + e.place - 1, names[item_streams[e.item]], first_revisions[e.item] + e.ordinal, e.id, e.type, e.data, e.metadata
+      select first_position + e.place - 1, names[item_streams[e.item]], first_revisions[e.item] + e.ordinal, e.id, e.type, e.data, e.metadata
       from unnest(event_items, event_ordinals, ids, string_to_array(types, e'\x1e'), string_to_array(datas, e'\x1e'), string_to_array(metadatas, e'\x1e'))
         with ordinality e (item, ordinal, id, type, data, metadata, place)
       where first_revisions[e.item] is not null;
     else
       insert into day_event_marks (position, day)
-      select base, d.day from (select distinct day from unnest(days) day) d
-      where not exists (select from day_event_marks m where m.position > base + total - 8192 and m.day = d.day);
+      select first_position, d.day from (select distinct day from unnest(days) day) d
+      where not exists (select from day_event_marks m where m.position > first_position + total - 8192 and m.day = d.day);
       insert into day_events (position, day, stream, revision, id, type, data, metadata)
-      select base + e.place - 1, days[item_streams[e.item]], names[item_streams[e.item]], first_revisions[e.item] + e.ordinal, e.id, e.type, e.data, e.metadata
+      select first_position + e.place - 1, days[item_streams[e.item]], names[item_streams[e.item]], first_revisions[e.item] + e.ordinal, e.id, e.type, e.data, e.metadata
       from unnest(event_items, event_ordinals, ids, string_to_array(types, e'\x1e'), string_to_array(datas, e'\x1e'), string_to_array(metadatas, e'\x1e'))
         with ordinality e (item, ordinal, id, type, data, metadata, place)
       where first_revisions[e.item] is not null;
@@ -266,29 +266,29 @@ end $$;
 --   streams: distinct names; days: the day of each
 --   event_streams: index (from 1) of each event's stream; revisions: the revision of each event
 create function append_at_revisions(
-  known_started text, streams text, days date[], event_streams integer[], revisions integer[], ids uuid[], types text, datas text, metadatas text
+  expected_start text, streams text, days date[], event_streams integer[], revisions integer[], ids uuid[], types text, datas text, metadatas text
 ) returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off set lock_timeout = '5s' as $$
 declare
   names text[] := string_to_array(streams, e'\x1e');
   total integer := cardinality(ids);
-  base bigint;
+  first_position bigint;
 begin
   if total > 8192 then -- see day_event_marks
     raise exception 'more than 8192 events in one append' using errcode = 'program_limit_exceeded';
   end if;
-  if known_started <> pg_postmaster_start_time()::text then
-    raise exception 'the server has been started since' using errcode = 'object_not_in_prerequisite_state';
+  if expected_start <> pg_postmaster_start_time()::text then
+    raise exception 'the server was started after the revisions were read' using errcode = 'object_not_in_prerequisite_state';
   end if;
   perform pg_advisory_xact_lock(7001);
-  base := nextval('event_positions');
-  if total > 1 then perform setval('event_positions', base + total - 1); end if;
+  first_position := nextval('event_positions');
+  if total > 1 then perform setval('event_positions', first_position + total - 1); end if;
   insert into day_event_marks (position, day)
-  select base, d.day from (select distinct day from unnest(days) day) d
-  where not exists (select from day_event_marks m where m.position > base + total - 8192 and m.day = d.day);
+  select first_position, d.day from (select distinct day from unnest(days) day) d
+  where not exists (select from day_event_marks m where m.position > first_position + total - 8192 and m.day = d.day);
   insert into day_events (position, day, stream, revision, id, type, data, metadata)
-  select base + e.place - 1, days[e.stream], names[e.stream], e.revision, e.id, e.type, e.data, e.metadata
+  select first_position + e.place - 1, days[e.stream], names[e.stream], e.revision, e.id, e.type, e.data, e.metadata
   from unnest(event_streams, revisions, ids, string_to_array(types, e'\x1e'), string_to_array(datas, e'\x1e'), string_to_array(metadatas, e'\x1e'))
     with ordinality e (stream, revision, id, type, data, metadata, place);
-  return base;
+  return first_position;
 end $$;

@@ -45,10 +45,10 @@ begin
 end
 $$;
 
--- Returns the records after the offset `known` up to `through`, in order: at most `at_most` of them, and none that begins
+-- Returns the records after `after_offset` up to `last_offset`, in order: at most `at_most` of them, and none that begins
 -- after `at_most_bytes`. The settings are there because Postgres plans the statement once, maybe while the tables are empty;
 -- the plan must be an index scan, whatever the statistics say at that moment.
-create function read_messages(bus_partition integer, known bigint, through bigint, at_most integer, at_most_bytes integer)
+create function read_messages(bus_partition integer, after_offset bigint, last_offset bigint, at_most integer, at_most_bytes integer)
 returns table ("offset" bigint, bytes bytea) language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
@@ -58,7 +58,7 @@ begin
              sum(octet_length(m.record)) over (order by m."offset") - octet_length(m.record) as bytes_before
       from (
         select n."offset", n.record from messages n
-        where n.partition = bus_partition and n."offset" > known and n."offset" <= through
+        where n.partition = bus_partition and n."offset" > after_offset and n."offset" <= last_offset
         order by n."offset" limit at_most
       ) m
     ) counted

@@ -57,15 +57,15 @@ alter table attempts alter column response set storage external;
 
 -- The archive of sealed bodies when the bus is not this database. The fingerprint is part of the key, so that another content
 -- under the same message id never replaces what retries send.
-create table payloads (
+create table sealed_bodies (
   day date not null, -- day (UTC) of accepted_at
   tenant text collate "C" not null,
   message text collate "C" not null,
   fingerprint text collate "C" not null, -- HMAC of the message's content
-  payload bytea not null,
+  sealed_body bytea not null, -- the body of the request that every receiver gets, sealed
   primary key (tenant, message, fingerprint, day) -- serves the body of a message
 ) partition by range (day);
-alter table payloads alter column payload set storage external;
+alter table sealed_bodies alter column sealed_body set storage external;
 
 -- Writes facts. Of each delivery at most one has `states` true: the greatest of those in this call. It becomes the delivery's
 -- row when it is greater than the stored one. The smaller of the two, and all facts with `states` false, go to `attempts` when
@@ -87,6 +87,7 @@ declare
 begin
   select min(a), max(a) into first_at, last_at from unnest(accepted) a;
   perform pg_advisory_xact_lock(7006);
+  -- The facts of this call.
   with fact as materialized (
     select * from unnest(
       states, string_to_array(webhooks, e'\x1e'), accepted, delivery_ids, string_to_array(tenants, e'\x1e'),
@@ -98,24 +99,31 @@ begin
       is_state, webhook, accepted_at, delivery, tenant, message, place, fingerprint, event, correlation_id, type, status,
       is_request, chain, finality, attempt, event_id, time, code, duration_ms, reason, response, next_attempt_at, died_at
     )
-  ), met as materialized (
+  ),
+  -- Those that meet another stored fact, and whether they are greater than it.
+  compared as materialized (
     select f.is_request, f.delivery, f.accepted_at, f.chain, f.attempt, f.event_id, f.type, f.time, f.code, f.duration_ms, f.reason,
-           f.response, stood, (stood.chain, stood.finality, stood.attempt, stood.event_id) < (f.chain, f.finality, f.attempt, f.event_id) as gives_way
+           f.response, stored,
+           (stored.chain, stored.finality, stored.attempt, stored.event_id) < (f.chain, f.finality, f.attempt, f.event_id) as is_greater
     from fact f cross join lateral (
-      select d.* from deliveries d where d.webhook = f.webhook and d.accepted_at = f.accepted_at and d.accepted_at between first_at and last_at and d.delivery = f.delivery limit 1
-    ) as stood
-    where f.is_state and stood.event_id <> f.event_id
-  ), smaller as (
+      select d.* from deliveries d
+      where d.webhook = f.webhook and d.accepted_at = f.accepted_at and d.accepted_at between first_at and last_at
+        and d.delivery = f.delivery limit 1
+    ) as stored
+    where f.is_state and stored.event_id <> f.event_id
+  ),
+  -- The requests that are not, or no longer, the greatest fact.
+  written_attempts as (
     insert into attempts (accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, response)
       select accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, response
       from fact where not is_state and is_request
     union all
       select accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, response
-      from met where is_request and not gives_way
+      from compared where is_request and not is_greater
     union all
-      select (stood).accepted_at, (stood).time, (stood).duration_ms, (stood).delivery, (stood).event_id, (stood).chain,
-             (stood).attempt, (stood).code, (stood).type, (stood).reason, (stood).response
-      from met where gives_way and (stood).type = any ('{DeliverySucceeded,DeliveryFailed,DeliveryDeadLettered}')
+      select (stored).accepted_at, (stored).time, (stored).duration_ms, (stored).delivery, (stored).event_id, (stored).chain,
+             (stored).attempt, (stored).code, (stored).type, (stored).reason, (stored).response
+      from compared where is_greater and (stored).type = any ('{DeliverySucceeded,DeliveryFailed,DeliveryDeadLettered}')
     on conflict do nothing
   )
   insert into deliveries as d (
@@ -135,26 +143,26 @@ end
 $$;
 
 -- The history can be built anew beside the one that is read. The first build has its tables in `public`, each later one in
--- `delivery_history_<build>`. The schema `delivery_history` has empty tables as the pattern for new builds, because the first
--- build may be dropped. A migration that changes the tables or record_facts must change the pattern and every build.
+-- `delivery_history_<build>`. The schema `delivery_history` is the template of new builds and stays empty, because the
+-- first build may be dropped. A migration that changes these tables or record_facts must change the template and every build.
 
--- Makes the tables and the function of a build in the schema `made`, like those in the schema `pattern`. It does nothing when the
--- schema `made` exists. Advisory lock deliveryHistoryBuilds (7007): one process at a time makes a build.
-create function make_delivery_history(pattern text, made text) returns void language plpgsql as $$
+-- Makes the tables and the function of a build in `build_schema`, like those in `template_schema`. It does nothing when
+-- `build_schema` exists. Advisory lock deliveryHistoryBuilds (7007): one process at a time makes a build.
+create function make_delivery_history(template_schema text, build_schema text) returns void language plpgsql as $$
 begin
   perform pg_advisory_xact_lock(7007);
-  if to_regnamespace(made) is not null then
+  if to_regnamespace(build_schema) is not null then
     return;
   end if;
-  execute format('create schema %I', made);
-  execute format('create table %I.deliveries (like %I.deliveries including all) partition by range (accepted_at)', made, pattern);
-  execute format('create table %I.attempts (like %I.attempts including all) partition by range (accepted_at)', made, pattern);
+  execute format('create schema %I', build_schema);
+  execute format('create table %I.deliveries (like %I.deliveries including all) partition by range (accepted_at)', build_schema, template_schema);
+  execute format('create table %I.attempts (like %I.attempts including all) partition by range (accepted_at)', build_schema, template_schema);
   execute replace(
-    pg_get_functiondef(format('%I.record_facts', pattern)::regproc),
-    format('FUNCTION %I.record_facts(', pattern),
-    format('FUNCTION %I.record_facts(', made)
+    pg_get_functiondef(format('%I.record_facts', template_schema)::regproc),
+    format('FUNCTION %I.record_facts(', template_schema),
+    format('FUNCTION %I.record_facts(', build_schema)
   );
-  execute format('alter function %I.record_facts set search_path = %I', made, made);
+  execute format('alter function %I.record_facts set search_path = %I', build_schema, build_schema);
 end
 $$;
 

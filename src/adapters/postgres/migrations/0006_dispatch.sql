@@ -37,8 +37,8 @@ create table bus_offsets (
   primary key (bus, partition)
 );
 
--- Quarantined records: those of the bus that cannot be decoded.
-create table unreadable_records (
+-- Records of the bus that are quarantined because they cannot be decoded.
+create table quarantined_records (
   bus text not null, -- identity of the bus
   partition integer not null,
   record_offset bigint not null,
