@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import { action, table } from './session.ts'
+import { table, withSession } from './session.ts'
 
-export interface Attempt {
+interface Attempt {
   number: number
   chain: number
   at: string
@@ -23,57 +23,54 @@ export interface Delivery {
   last_reason: string | null
   attempts?: Attempt[]
 }
-export const showDeliveries = (deliveries: readonly Delivery[]) =>
+const formatDeliveries = (deliveries: readonly Delivery[]) =>
   table(
-    deliveries.map((d) => [
-      d.accepted_at,
-      d.id,
-      d.event_id,
-      d.event,
-      d.status,
-      String(d.attempt_count),
-      String(d.last_reason ?? d.last_response_code ?? ''),
+    deliveries.map((delivery) => [
+      delivery.accepted_at,
+      delivery.id,
+      delivery.event_id,
+      delivery.event,
+      delivery.status,
+      String(delivery.attempt_count),
+      String(delivery.last_reason ?? delivery.last_response_code ?? ''),
     ]),
-    ['accepted at', 'delivery', 'event id', 'event', 'status', 'attempts', 'last answer'],
+    ['accepted at', 'delivery', 'event id', 'event', 'status', 'attempts', 'last result'],
   )
 
 export function deliveriesCommand(program: Command) {
   program
     .command('deliveries <webhook>')
-    .description("a webhook's history, newest first")
+    .description('list the deliveries of a webhook, newest first')
     .option('--status <status>', 'pending, retrying, success, failed or discarded')
-    .option('--since <time>', 'RFC 3339')
-    .option('--until <time>', 'RFC 3339')
-    .option('--limit <n>', 'how many', '20')
+    .option('--since <time>', 'accepted at this RFC 3339 time or later')
+    .option('--until <time>', 'accepted before this RFC 3339 time')
+    .option('--limit <n>', 'the most rows to list', '20')
     .action(
-      action(async (session, webhook: string, o: { status?: string; since?: string; until?: string; limit: string }) => {
-        const { limit, ...query } = o
-        session.show(
-          await session.pages<Delivery>(`/v1/webhooks/${encodeURIComponent(webhook)}/deliveries`, query, Number(limit)),
-          showDeliveries,
-        )
+      withSession(async (session, webhook: string, options: { status?: string; since?: string; until?: string; limit: string }) => {
+        const { limit, ...query } = options
+        const path = `/v1/webhooks/${encodeURIComponent(webhook)}/deliveries`
+        session.show(await session.pages<Delivery>(path, query, Number(limit)), formatDeliveries)
       }),
     )
   program
     .command('dead-letters')
-    .description('deliveries that ended in failure, newest first')
-    .option('--webhook <id>')
-    .option('--since <time>', 'RFC 3339')
-    .option('--limit <n>', 'how many', '20')
+    .description('list deliveries that ended in failure, newest first')
+    .option('--webhook <id>', 'only those of this webhook')
+    .option('--since <time>', 'ended at this RFC 3339 time or later')
+    .option('--limit <n>', 'the most rows to list', '20')
     .action(
-      action(async (session, o: { webhook?: string; since?: string; limit: string }) => {
-        const { limit, ...query } = o
-        session.show(await session.pages<Delivery>('/v1/dead-letters', query, Number(limit)), showDeliveries)
+      withSession(async (session, options: { webhook?: string; since?: string; limit: string }) => {
+        const { limit, ...query } = options
+        session.show(await session.pages<Delivery>('/v1/dead-letters', query, Number(limit)), formatDeliveries)
       }),
     )
   program
     .command('replay <delivery>')
-    .description("send a delivery again, to today's URL and with today's secret")
+    .description('send a delivery again, to the present URL and signed with the present secret')
     .action(
-      action(async (session, delivery: string) => {
-        session.show(await session.call<{ data: Delivery }>('POST', `/v1/deliveries/${encodeURIComponent(delivery)}/replay`), ({ data }) =>
-          showDeliveries([data]),
-        )
+      withSession(async (session, delivery: string) => {
+        const response = await session.call<{ data: Delivery }>('POST', `/v1/deliveries/${encodeURIComponent(delivery)}/replay`)
+        session.show(response, ({ data }) => formatDeliveries([data]))
       }),
     )
 }

@@ -1,4 +1,4 @@
-// npm run demo: the whole service with a receiver beside it; each step and the history are printed.
+// `npm run demo` starts the whole service and a receiver, and prints each step and the history of deliveries.
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -11,9 +11,9 @@ import { Webhook } from 'standardwebhooks'
 
 const say = (text: string) => console.log(text)
 const step = (text: string) => say(`\n▸ ${text}`)
-const indent = (value: unknown) => say(JSON.stringify(value, null, 2).replace(/^/gm, '    '))
+const sayJson = (value: unknown) => say(JSON.stringify(value, null, 2).replace(/^/gm, '    '))
 
-interface Webhooks {
+interface CreatedWebhook {
   id: string
   secret: string
 }
@@ -46,14 +46,14 @@ const service = spawn(process.execPath, [join(import.meta.dirname, '../main.ts')
 })
 let exitCode = 0
 try {
-  step('Starting Kolbak with nothing configured but an admin client, quick retries, and leave to call localhost')
+  step('Starting Kolbak with an admin client, short retry delays, and permission to call localhost; everything else is default')
   const started = performance.now()
-  const url = await readiness()
-  say(`  ready on ${url} after ${((performance.now() - started) / 1_000).toFixed(1)} s: a real Postgres of its own, in a folder of its own`)
+  const url = await serviceUrl()
+  say(`  ready on ${url} after ${((performance.now() - started) / 1_000).toFixed(1)} s; it started a Postgres of its own in a new folder`)
 
   step('Starting a receiver that verifies each signature with the official library, `standardwebhooks`')
   const receiver = await startReceiver()
-  say(`  /orders answers 200; /flaky answers 503 for a while`)
+  say('  /orders responds with 200; /flaky responds with 503 at first')
 
   step('POST /v1/auth: the client gets a bearer token')
   const { access_token: token } = await call<{ access_token: string }>('POST', `${url}/v1/auth`, {
@@ -65,41 +65,41 @@ try {
 
   step('POST /v1/webhooks: two subscriptions to order.*')
   const subscribe = (path: string) =>
-    call<Webhooks>('POST', `${url}/v1/webhooks`, { callback_url: receiver.url + path, event: 'order.*' }, authorization)
+    call<CreatedWebhook>('POST', `${url}/v1/webhooks`, { callback_url: receiver.url + path, event: 'order.*' }, authorization)
   const orders = await subscribe('/orders')
   const flaky = await subscribe('/flaky')
   receiver.trust('/orders', orders.secret)
   receiver.trust('/flaky', flaky.secret)
-  indent({ ...orders, secret: `${orders.secret.slice(0, 10)}… (shown once)` })
+  sayJson({ ...orders, secret: `${orders.secret.slice(0, 10)}… (shown once)` })
 
-  step('POST /v1/events: three events; each 202 means that it is durable')
+  step('POST /v1/events: three events; a 202 means that the event is stored durably')
   for (const [id, event, payload] of [
     ['evt_1', 'order.created', { order: 1, total: 12.5 }],
     ['evt_2', 'order.paid', { order: 1 }],
     ['evt_3', 'order.shipped', { order: 1, parcel: 'A7' }],
   ] as const) {
-    const answer = await call<{ data: object }>('POST', `${url}/v1/events`, { id, event, payload }, authorization)
-    say(`  202 ${JSON.stringify(answer.data)}`)
+    const { data } = await call<{ data: object }>('POST', `${url}/v1/events`, { id, event, payload }, authorization)
+    say(`  202 ${JSON.stringify(data)}`)
   }
 
-  step('Deliveries arrive; those to /flaky fail and are tried again after 1 s, 2 s, 3 s (each ± 20 %)')
-  await receiver.until('/orders', 3)
-  await receiver.until('/flaky', 3)
+  step('Deliveries arrive; those to /flaky fail and are retried after 1 s, 2 s and 3 s (each ± 20 %)')
+  await receiver.waitFor('/orders', 3)
+  await receiver.waitFor('/flaky', 3)
   step('The flaky endpoint recovers')
   receiver.recover('/flaky')
-  await receiver.until('/flaky', 3, true)
+  await receiver.waitFor('/flaky', 3, true)
 
-  step('GET /v1/webhooks/:id/deliveries: what became of the three at /flaky')
-  const history = await until(
+  step('GET /v1/webhooks/:id/deliveries: the deliveries to /flaky and their attempts')
+  const history = await waitUntil(
     () => call<{ data: Delivery[] }>('GET', `${url}/v1/webhooks/${flaky.id}/deliveries`, undefined, authorization),
     ({ data }) => data.length === 3 && data.every((delivery) => delivery.status === 'success'),
   )
   for (const delivery of history.data) {
     say(`  ${delivery.status}`)
-    for (const a of delivery.attempts)
-      say(`    attempt ${a.number}: ${a.status} ${a.response_code ?? a.reason} in ${a.duration_ms} ms at ${a.at}`)
+    for (const { number, status, response_code, reason, duration_ms, at } of delivery.attempts)
+      say(`    attempt ${number}: ${status} ${response_code ?? reason} in ${duration_ms} ms at ${at}`)
   }
-  step('All signatures were valid, and the three events came with the same webhook-id on every attempt.')
+  step('All signatures were valid. Every attempt of an event carried the same webhook-id.')
   await receiver.close()
 } catch (error) {
   exitCode = 1
@@ -111,13 +111,13 @@ try {
 }
 process.exit(exitCode)
 
-/** Waits for the service's own word that it is ready. */
-async function readiness(): Promise<string> {
+/** Returns the URL of the service once its log says that it is ready. */
+async function serviceUrl(): Promise<string> {
   for await (const line of createInterface({ input: service.stdout })) {
-    const fact = JSON.parse(line) as { msg: string; url?: string }
-    if (fact.msg === 'kolbak.ready' && fact.url !== undefined) {
+    const logged = JSON.parse(line) as { msg: string; url?: string }
+    if (logged.msg === 'kolbak.ready' && logged.url !== undefined) {
       service.stdout.resume()
-      return fact.url
+      return logged.url
     }
   }
   throw new Error('the service ended before it was ready')
@@ -137,35 +137,36 @@ async function call<T>(method: string, url: string, body?: object, authorization
   return JSON.parse(text) as T
 }
 
-async function until<T>(probe: () => Promise<T>, test: (value: T) => boolean): Promise<T> {
+async function waitUntil<T>(probe: () => Promise<T>, isDone: (value: T) => boolean): Promise<T> {
   for (let tries = 0; tries < 300; tries++) {
     const value = await probe()
-    if (test(value)) return value
+    if (isDone(value)) return value
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  throw new Error('waited in vain')
+  throw new Error('the demo did not get there within 30 s')
 }
 
 async function startReceiver() {
   const secrets = new Map<string, string>()
   const recovered = new Set<string>(['/orders'])
-  const seen: { path: string; ok: boolean }[] = []
+  const requests: { path: string; succeeded: boolean }[] = []
   const server = createServer((request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const path = request.url ?? '/'
-      // Throws when the signature is not valid: the demo ends with it.
+      // Throws when the signature is not valid, which ends the demo.
       const event = new Webhook(secrets.get(path) ?? '').verify(
         Buffer.concat(chunks).toString(),
         request.headers as Record<string, string>,
       ) as { id: string; event: string }
-      const ok = recovered.has(path)
-      response.writeHead(ok ? 200 : 503).end(ok ? 'thanks' : 'not now')
+      const succeeded = recovered.has(path)
+      const status = succeeded ? 200 : 503
+      response.writeHead(status).end(succeeded ? 'thanks' : 'not now')
       say(
-        `  ${path.padEnd(7)} ${event.id} ${event.event.padEnd(13)} attempt ${request.headers['kolbak-attempt']}, signature valid → ${ok ? 200 : 503}`,
+        `  ${path.padEnd(7)} ${event.id} ${event.event.padEnd(13)} attempt ${request.headers['kolbak-attempt']}, signature valid → ${status}`,
       )
-      seen.push({ path, ok })
+      requests.push({ path, succeeded })
     })
   })
   await new Promise<void>((resolve) => {
@@ -175,10 +176,10 @@ async function startReceiver() {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     trust: (path: string, secret: string) => secrets.set(path, secret),
     recover: (path: string) => recovered.add(path),
-    until: (path: string, count: number, ok?: boolean) =>
-      until(
-        async () => seen.filter((s) => s.path === path && (ok === undefined || s.ok === ok)).length,
-        (n) => n >= count,
+    waitFor: (path: string, count: number, succeeded?: boolean) =>
+      waitUntil(
+        async () => requests.filter((request) => request.path === path && (succeeded ?? request.succeeded) === request.succeeded).length,
+        (received) => received >= count,
       ),
     close: () =>
       new Promise((resolve) => {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { action, table } from './session.ts'
+import { table, withSession } from './session.ts'
 
 interface Event {
   id: string
@@ -7,37 +7,35 @@ interface Event {
   status: string
   accepted_at: string
 }
+const formatEvents = (events: readonly Event[]) =>
+  table(
+    events.map(({ accepted_at, id, event, status }) => [accepted_at, id, event, status]),
+    ['accepted at', 'id', 'event', 'status'],
+  )
 
 export function eventsCommand(program: Command) {
-  const events = program.command('events').description('what was posted')
+  const events = program.command('events').description('list and show the events that were posted')
   events
     .command('list', { isDefault: true })
-    .description('list them, newest first')
-    .option('--event <name>')
+    .description('list events, newest first')
+    .option('--event <name>', 'only events of this name')
     .option('--status <status>', 'routed or unmatched')
-    .option('--since <time>', 'RFC 3339')
-    .option('--until <time>', 'RFC 3339')
-    .option('--limit <n>', 'how many', '20')
+    .option('--since <time>', 'accepted at this RFC 3339 time or later')
+    .option('--until <time>', 'accepted before this RFC 3339 time')
+    .option('--limit <n>', 'the most rows to list', '20')
     .action(
-      action(async (session, o: { event?: string; status?: string; since?: string; until?: string; limit: string }) => {
-        const { limit, ...query } = o
-        const rows = await session.pages<Event>('/v1/events', query, Number(limit))
-        session.show(rows, (all) =>
-          table(
-            all.map((e) => [e.accepted_at, e.id, e.event, e.status]),
-            ['accepted at', 'id', 'event', 'status'],
-          ),
-        )
+      withSession(async (session, options: { event?: string; status?: string; since?: string; until?: string; limit: string }) => {
+        const { limit, ...query } = options
+        session.show(await session.pages<Event>('/v1/events', query, Number(limit)), formatEvents)
       }),
     )
   events
     .command('show <id>')
-    .description('one with its payload')
+    .description('show an event with its payload')
     .action(
-      action(async (session, id: string) => {
-        session.show(await session.call<{ data: unknown }>('GET', `/v1/events/${encodeURIComponent(id)}`), ({ data }) =>
-          JSON.stringify(data, null, 2),
-        )
+      withSession(async (session, id: string) => {
+        const response = await session.call<{ data: unknown }>('GET', `/v1/events/${encodeURIComponent(id)}`)
+        session.show(response, ({ data }) => JSON.stringify(data, null, 2))
       }),
     )
 }

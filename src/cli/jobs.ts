@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { action, table } from './session.ts'
+import { table, withSession } from './session.ts'
 
 export interface Job {
   id: string
@@ -11,34 +11,29 @@ export interface Job {
   replayed: number
   skipped: number
 }
-export const showJob = (job: Job) =>
-  table(
-    [
-      [
-        ...[job.id, job.webhook_id, job.reason === null ? job.status : `${job.status} (${job.reason})`, job.since, job.until],
-        ...[String(job.replayed), String(job.skipped)],
-      ],
-    ],
-    ['id', 'webhook', 'state', 'since', 'until', 'replayed', 'skipped'],
-  )
-const path = (id: string) => `/v1/jobs/${encodeURIComponent(id)}`
+export function formatJob(job: Job): string {
+  const state = job.reason === null ? job.status : `${job.status} (${job.reason})`
+  const row = [job.id, job.webhook_id, state, job.since, job.until, String(job.replayed), String(job.skipped)]
+  return table([row], ['id', 'webhook', 'state', 'since', 'until', 'replayed', 'skipped'])
+}
+const pathOf = (id: string) => `/v1/jobs/${encodeURIComponent(id)}`
 
 export function jobsCommand(program: Command) {
-  const jobs = program.command('jobs').description('replays of what a webhook missed: kolbak webhooks replay begins one')
+  const jobs = program.command('jobs').description('show and cancel replay jobs, which kolbak webhooks replay starts')
   jobs
     .command('show <id>')
-    .description('how far it is')
+    .description('show the progress of a job')
     .action(
-      action(async (session, id: string) => {
-        session.show(await session.call<{ data: Job }>('GET', path(id)), ({ data }) => showJob(data))
+      withSession(async (session, id: string) => {
+        session.show(await session.call<{ data: Job }>('GET', pathOf(id)), ({ data }) => formatJob(data))
       }),
     )
   jobs
     .command('cancel <id>')
-    .description('end it; what it has begun goes on')
+    .description('cancel a job; deliveries that it has already replayed continue')
     .action(
-      action(async (session, id: string) => {
-        await session.call('DELETE', path(id))
+      withSession(async (session, id: string) => {
+        await session.call('DELETE', pathOf(id))
         session.show({ cancelled: id }, () => `cancelled ${id}`)
       }),
     )

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { action, table } from './session.ts'
+import { table, withSession } from './session.ts'
 
 interface Key {
   id: string
@@ -8,39 +8,38 @@ interface Key {
   scopes: string[]
   last_accessed_at: string | null
 }
-const show = (keys: readonly Key[]) =>
+const formatKeys = (keys: readonly Key[]) =>
   table(
     keys.map((key) => [key.id, key.key, key.scopes.join(','), key.last_accessed_at ?? 'never used', key.name]),
     ['id', 'key', 'scopes', 'last used', 'name'],
   )
 
 export function keysCommand(program: Command) {
-  const keys = program.command('keys').description('API keys that consumers manage their webhooks with')
+  const keys = program.command('keys').description('manage API keys, with which consumers manage their own webhooks')
   keys
     .command('list', { isDefault: true })
-    .description('list them, newest first')
+    .description('list the 100 newest keys, newest first')
     .action(
-      action(async (session) => {
-        session.show(await session.call<{ data: Key[] }>('GET', '/v1/keys?limit=100'), ({ data }) => show(data))
+      withSession(async (session) => {
+        session.show(await session.call<{ data: Key[] }>('GET', '/v1/keys?limit=100'), ({ data }) => formatKeys(data))
       }),
     )
   keys
     .command('create <name>')
-    .description('make one')
-    .option('--scope <scope...>', 'read:webhooks, write:webhooks', ['read:webhooks', 'write:webhooks'])
-    .option('--description <text>')
+    .description('create a key')
+    .option('--scope <scope...>', 'what the key may do', ['read:webhooks', 'write:webhooks'])
+    .option('--description <text>', 'a note for people')
     .action(
-      action(async (session, name: string, { scope, description }: { scope: string[]; description?: string }) => {
-        session.show(await session.call<{ data: Key }>('POST', '/v1/keys', { name, scopes: scope, description }), ({ data }) =>
-          show([data]),
-        )
+      withSession(async (session, name: string, { scope, description }: { scope: string[]; description?: string }) => {
+        const created = await session.call<{ data: Key }>('POST', '/v1/keys', { name, scopes: scope, description })
+        session.show(created, ({ data }) => formatKeys([data]))
       }),
     )
   keys
     .command('delete <id>')
-    .description('delete one; its webhooks stay')
+    .description('delete a key; the webhooks that it created stay')
     .action(
-      action(async (session, id: string) => {
+      withSession(async (session, id: string) => {
         await session.call('DELETE', `/v1/keys/${encodeURIComponent(id)}`)
         session.show({ deleted: id }, () => `deleted ${id}`)
       }),

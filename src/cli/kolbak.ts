@@ -9,15 +9,15 @@ import { keysCommand } from './keys.ts'
 import { listenCommand } from './listen.ts'
 import { moveCommand } from './move.ts'
 import { sendCommand } from './send.ts'
-import { Refused, withSessionOptions } from './session.ts'
+import { CommandError, withSessionOptions } from './session.ts'
 import { tokenCommand } from './token.ts'
 import { traceCommand } from './trace.ts'
 import { webhooksCommand } from './webhooks.ts'
 
 const program = withSessionOptions(new Command('kolbak'))
-  .description('Talks to a running Kolbak over HTTP.')
-  .showHelpAfterError('(kolbak --help shows what there is)')
-for (const add of [
+  .description('Controls a running Kolbak over HTTP.')
+  .showHelpAfterError('(kolbak --help lists all commands)')
+for (const addCommand of [
   tokenCommand,
   keysCommand,
   webhooksCommand,
@@ -30,19 +30,19 @@ for (const add of [
   listenCommand,
   moveCommand,
 ])
-  add(program)
+  addCommand(program)
 program.addHelpText(
   'after',
   `
-A first round, with the service running on this machine:
-  kolbak listen 'order.*'                        in one terminal
-  kolbak send order.created '{"order": 7}'       in another
+To try it, with the service running on this machine:
+  kolbak listen 'order.*'                        in a first terminal
+  kolbak send order.created '{"order": 7}'       in a second terminal
   kolbak trace <event id>`,
 )
 try {
   await program.parseAsync()
 } catch (error) {
-  if (!(error instanceof Refused || error instanceof SyntaxError || error instanceof KolbakError)) throw error
+  if (!(error instanceof CommandError || error instanceof SyntaxError || error instanceof KolbakError)) throw error
   console.error(`kolbak: ${error.message}`)
   process.exitCode = 1
 }

@@ -2,14 +2,14 @@ import { Argument, type Command } from 'commander'
 import { readConfig } from '../config/config.ts'
 import { createLog } from '../lib/log.ts'
 
-// Named here and not imported: everything that the service is made of would be loaded for every other verb.
+// Repeated here, because importing the list from move.ts would load the whole service for every other command.
 const ports = ['event_store', 'message_bus', 'delivery_log'] as const
 
-/** Takes a port to another engine: works on the engines themselves, with the service's own environment, while it is stopped. */
+/** Moves a port to another engine. It works on the engines themselves, with the environment of the service, while the service is stopped. */
 export const moveCommand = (program: Command): Command =>
   program
     .command('move')
-    .description('take a port from Postgres to the engine that is configured for it now; the service must be stopped')
+    .description('move the data of a port from Postgres to the engine that is now configured for it; stop the service first')
     .addArgument(new Argument('<port>').choices(ports))
     .action(async (port: (typeof ports)[number]) => {
       const { move } = await import('../operator/move.ts')

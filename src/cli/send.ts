@@ -1,19 +1,22 @@
 import type { Command } from 'commander'
-import { action } from './session.ts'
+import { withSession } from './session.ts'
 
 export const sendCommand = (program: Command) =>
   program
     .command('send <event> [payload]')
-    .description(`post an event: kolbak send order.created '{"order": 7}'`)
-    .option('--id <id>', 'your own id: the same id is delivered once')
-    .option('--source <source>')
-    .option('--event-time <time>', 'RFC 3339')
+    .description(`post an event; example: kolbak send order.created '{"order": 7}'`)
+    .option('--id <id>', 'the id of the event; an id that is sent again is not delivered again (default: a new id)')
+    .option('--source <source>', 'the system that the event comes from')
+    .option('--event-time <time>', 'when the event happened, as an RFC 3339 time')
     .action(
-      action(async (session, event: string, payload: string | undefined, o: { id?: string; source?: string; event_time?: string }) => {
-        const raw = payload ?? '{}'
-        JSON.parse(raw) // a mistake is told here
-        const head = JSON.stringify({ id: o.id, event, source: o.source, event_time: o.event_time })
-        const body = `${head.slice(0, -1)},"payload":${raw}}` // as it was typed: 1.10 stays 1.10
-        session.show(await session.call<{ data: { id: string } }>('POST', '/v1/events', body), ({ data }) => `accepted ${data.id}`)
-      }),
+      withSession(
+        async (session, event: string, payload: string | undefined, options: { id?: string; source?: string; eventTime?: string }) => {
+          const rawPayload = payload ?? '{}'
+          JSON.parse(rawPayload) // Reports a typing error before anything is sent.
+          const head = JSON.stringify({ id: options.id, event, source: options.source, event_time: options.eventTime })
+          // The payload is sent as it was typed, so that 1.10 does not become 1.1.
+          const body = `${head.slice(0, -1)},"payload":${rawPayload}}`
+          session.show(await session.call<{ data: { id: string } }>('POST', '/v1/events', body), ({ data }) => `accepted ${data.id}`)
+        },
+      ),
     )

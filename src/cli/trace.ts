@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Delivery } from './deliveries.ts'
-import { action } from './session.ts'
+import { withSession } from './session.ts'
 
 interface Event {
   id: string
@@ -9,36 +9,34 @@ interface Event {
   accepted_at: string
 }
 
+function formatTrace(event: Event, deliveries: readonly Delivery[]): string {
+  const lines = [`${event.accepted_at}  ${event.id}  ${event.event}  accepted, ${event.status}`]
+  for (const delivery of deliveries) {
+    lines.push(`└ webhook ${delivery.webhook_id}: ${delivery.status}`)
+    for (const { at, chain, number, status, response_code, reason, duration_ms } of delivery.attempts ?? []) {
+      const replay = chain > 1 ? `replay ${chain - 1}, ` : ''
+      lines.push(`    ${at}  ${replay}attempt ${number}  ${status} ${response_code ?? reason ?? ''}  ${duration_ms} ms`)
+    }
+    if (delivery.next_attempt_at !== null) lines.push(`    ${delivery.next_attempt_at}  next attempt`)
+  }
+  return lines.join('\n')
+}
+
 export const traceCommand = (program: Command) =>
   program
     .command('trace <event-id>')
-    .description('what became of an event: each delivery with its attempts; with --webhook, why it did or did not reach that one')
-    .option('--webhook <id>', 'explain for this webhook (scope read:audit)')
+    .description('show the deliveries of an event and their attempts; with --webhook, why the event was or was not sent to that webhook')
+    .option('--webhook <id>', 'explain for this webhook (needs the scope read:audit)')
     .action(
-      action(async (session, id: string, { webhook }: { webhook?: string }) => {
+      withSession(async (session, id: string, { webhook }: { webhook?: string }) => {
         const path = `/v1/events/${encodeURIComponent(id)}`
         if (webhook !== undefined) {
-          const answer = await session.call<{ data: Record<string, unknown> }>(
-            'GET',
-            `${path}/explain?webhook=${encodeURIComponent(webhook)}`,
-          )
-          session.show(answer, ({ data }) => JSON.stringify(data, null, 2))
+          const explanation = await session.call<{ data: unknown }>('GET', `${path}/explain?webhook=${encodeURIComponent(webhook)}`)
+          session.show(explanation, ({ data }) => JSON.stringify(data, null, 2))
           return
         }
         const { data: event } = await session.call<{ data: Event }>('GET', path)
         const deliveries = await session.pages<Delivery>(`${path}/deliveries`, {}, 1_000)
-        session.show({ event, deliveries }, () =>
-          [
-            `${event.accepted_at}  ${event.id}  ${event.event}  accepted, ${event.status}`,
-            ...deliveries.flatMap((delivery) => [
-              `└ webhook ${delivery.webhook_id}: ${delivery.status}`,
-              ...(delivery.attempts ?? []).map(
-                (a) =>
-                  `    ${a.at}  ${a.chain > 1 ? `replay ${a.chain - 1}, ` : ''}attempt ${a.number}  ${a.status} ${a.response_code ?? a.reason ?? ''}  ${a.duration_ms} ms`,
-              ),
-              ...(delivery.next_attempt_at === null ? [] : [`    ${delivery.next_attempt_at}  next attempt`]),
-            ]),
-          ].join('\n'),
-        )
+        session.show({ event, deliveries }, () => formatTrace(event, deliveries))
       }),
     )

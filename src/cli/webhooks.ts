@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { type Job, showJob } from './jobs.ts'
-import { action, table } from './session.ts'
+import { formatJob, type Job } from './jobs.ts'
+import { table, withSession } from './session.ts'
 
 interface Webhook {
   id: string
@@ -10,102 +10,120 @@ interface Webhook {
   deactivation_reason: string | null
   secret?: string
 }
-const show = (webhooks: readonly Webhook[]) =>
+const formatWebhooks = (webhooks: readonly Webhook[]) =>
   table(
-    webhooks.map((w) => [w.id, w.event, w.is_active ? 'active' : `inactive (${w.deactivation_reason})`, w.callback_url]),
+    webhooks.map((webhook) => [
+      webhook.id,
+      webhook.event,
+      webhook.is_active ? 'active' : `inactive (${webhook.deactivation_reason})`,
+      webhook.callback_url,
+    ]),
     ['id', 'event', 'state', 'callback_url'],
   )
-const path = (id: string) => `/v1/webhooks/${encodeURIComponent(id)}`
+const pathOf = (id: string) => `/v1/webhooks/${encodeURIComponent(id)}`
 
 export function webhooksCommand(program: Command) {
-  const webhooks = program.command('webhooks').description('subscriptions: a callback URL and the events it wants')
+  const webhooks = program.command('webhooks').description('manage webhooks: a callback URL and the events that are sent to it')
+  addReadCommands(webhooks)
+  addChangeCommands(webhooks)
+  addActionCommands(webhooks)
+}
+
+function addReadCommands(webhooks: Command) {
   webhooks
     .command('list', { isDefault: true })
-    .description('list them, newest first')
+    .description('list the 100 newest webhooks, newest first')
     .action(
-      action(async (session) => {
-        session.show(await session.call<{ data: Webhook[] }>('GET', '/v1/webhooks?limit=100'), ({ data }) => show(data))
+      withSession(async (session) => {
+        session.show(await session.call<{ data: Webhook[] }>('GET', '/v1/webhooks?limit=100'), ({ data }) => formatWebhooks(data))
       }),
     )
   webhooks
     .command('show <id>')
-    .description('one of them')
+    .description('show one webhook')
     .action(
-      action(async (session, id: string) => {
-        session.show(await session.call<Webhook>('GET', path(id)), (webhook) => show([webhook]))
+      withSession(async (session, id: string) => {
+        session.show(await session.call<Webhook>('GET', pathOf(id)), (webhook) => formatWebhooks([webhook]))
       }),
     )
+}
+
+function addChangeCommands(webhooks: Command) {
   webhooks
     .command('create <callback_url> <event>')
-    .description("subscribe; event is an exact name, 'order.*' or '*'. The secret is shown this once")
-    .option('--description <text>')
-    .option('--inactive', 'without any deliveries until it is activated')
+    .description("create a webhook; <event> is an exact name, a prefix such as 'order.*', or '*'. The secret is shown only now")
+    .option('--description <text>', 'a note for people')
+    .option('--inactive', 'create it inactive: nothing is delivered until it is activated')
     .action(
-      action(async (session, url: string, event: string, { description, inactive }: { description?: string; inactive?: boolean }) => {
-        const made = await session.call<Webhook>('POST', '/v1/webhooks', { callback_url: url, event, description, is_active: !inactive })
-        session.show(made, (webhook) => `${show([webhook])}\nsecret  ${webhook.secret}`)
+      withSession(async (session, url: string, event: string, { description, inactive }: { description?: string; inactive?: boolean }) => {
+        const body = { callback_url: url, event, description, is_active: !inactive }
+        const created = await session.call<Webhook>('POST', '/v1/webhooks', body)
+        session.show(created, (webhook) => `${formatWebhooks([webhook])}\nsecret  ${webhook.secret}`)
       }),
     )
   webhooks
     .command('update <id>')
-    .description('change it')
-    .option('--callback-url <url>')
-    .option('--event <event>')
-    .option('--description <text>')
-    .option('--active <true|false>')
+    .description('change a webhook; fields without an option stay as they are')
+    .option('--callback-url <url>', 'the new callback URL')
+    .option('--event <event>', "an exact name, a prefix such as 'order.*', or '*'")
+    .option('--description <text>', 'a note for people')
+    .option('--active <true|false>', 'activate or deactivate the webhook')
     .action(
-      action(async (session, id: string, o: { callback_url?: string; event?: string; description?: string; active?: string }) => {
+      withSession(async (session, id: string, options: { callbackUrl?: string; event?: string; description?: string; active?: string }) => {
         const change = {
-          callback_url: o.callback_url,
-          event: o.event,
-          description: o.description,
-          is_active: o.active === undefined ? undefined : o.active === 'true',
+          callback_url: options.callbackUrl,
+          event: options.event,
+          description: options.description,
+          is_active: options.active === undefined ? undefined : options.active === 'true',
         }
-        session.show(await session.call<Webhook>('PATCH', path(id), change), (webhook) => show([webhook]))
+        session.show(await session.call<Webhook>('PATCH', pathOf(id), change), (webhook) => formatWebhooks([webhook]))
       }),
     )
   webhooks
     .command('delete <id>')
-    .description('end it; what is still owed to it is discarded')
+    .description('delete a webhook; its pending deliveries are discarded')
     .action(
-      action(async (session, id: string) => {
-        await session.call('DELETE', path(id))
+      withSession(async (session, id: string) => {
+        await session.call('DELETE', pathOf(id))
         session.show({ deleted: id }, () => `deleted ${id}`)
       }),
     )
   webhooks
-    .command('test <id>')
-    .description('send the event kolbak.test to it alone')
+    .command('rotate-secret <id>')
+    .description('give a webhook a new secret; requests are also signed with the former one during the overlap')
+    .option('--overlap <seconds>', 'how long the former secret still signs, in seconds', '86400')
     .action(
-      action(async (session, id: string) => {
+      withSession(async (session, id: string, { overlap }: { overlap: string }) => {
+        const rotated = await session.call<Webhook>('POST', `${pathOf(id)}/secret/rotate`, { overlap_seconds: Number(overlap) })
+        session.show(rotated, ({ secret }) => `secret  ${secret}`)
+      }),
+    )
+}
+
+function addActionCommands(webhooks: Command) {
+  webhooks
+    .command('test <id>')
+    .description('send the event kolbak.test to this webhook alone')
+    .action(
+      withSession(async (session, id: string) => {
         session.show(
-          await session.call<{ data: { id: string } }>('POST', `${path(id)}/test`),
-          ({ data }) => `sent ${data.id}: see kolbak deliveries ${id}`,
+          await session.call<{ data: { id: string } }>('POST', `${pathOf(id)}/test`),
+          ({ data }) => `sent ${data.id}; to see its delivery: kolbak deliveries ${id}`,
         )
       }),
     )
   webhooks
     .command('replay <id>')
-    .description("send it again what ended in failure, to today's URL and with today's secret")
-    .requiredOption('--since <time>', 'accepted at or after; RFC 3339')
-    .option('--until <time>', 'accepted before; default now')
-    .option('--status <status>', 'instead of failed and discarded ones: pending, retrying, success, failed or discarded')
+    .description('deliver again what failed, to the present URL and signed with the present secret')
+    .requiredOption('--since <time>', 'events that were accepted at this RFC 3339 time or later')
+    .option('--until <time>', 'events that were accepted before this time (default: now)')
+    .option('--status <status>', 'pending, retrying, success, failed or discarded (default: failed and discarded deliveries)')
     .action(
-      action(async (session, id: string, range: { since: string; until?: string; status?: string }) => {
+      withSession(async (session, id: string, range: { since: string; until?: string; status?: string }) => {
         session.show(
-          await session.call<{ data: Job }>('POST', `${path(id)}/replay`, range),
-          ({ data }) => `${showJob(data)}\nsee kolbak jobs show ${data.id}`,
+          await session.call<{ data: Job }>('POST', `${pathOf(id)}/replay`, range),
+          ({ data }) => `${formatJob(data)}\nto see its progress: kolbak jobs show ${data.id}`,
         )
-      }),
-    )
-  webhooks
-    .command('rotate-secret <id>')
-    .description('a new secret; the former one signs too while the overlap lasts')
-    .option('--overlap <seconds>', 'how long', '86400')
-    .action(
-      action(async (session, id: string, { overlap }: { overlap: string }) => {
-        const rotated = await session.call<Webhook>('POST', `${path(id)}/secret/rotate`, { overlap_seconds: Number(overlap) })
-        session.show(rotated, ({ secret }) => `secret  ${secret}`)
       }),
     )
 }

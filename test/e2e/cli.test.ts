@@ -20,9 +20,9 @@ describe('the command line', () => {
   }
   const json = async <T>(...args: string[]): Promise<T> => JSON.parse(await ok(...args, '--json')) as T
 
-  it('explains itself, each verb too', async () => {
+  it('prints help for itself and for each command', async () => {
     const help = await ok('--help')
-    for (const verb of [
+    for (const command of [
       'token',
       'keys',
       'webhooks',
@@ -36,22 +36,22 @@ describe('the command line', () => {
       'trace',
       'listen',
     ]) {
-      expect(help).to.include(verb)
-      expect(await ok(verb, '--help')).to.match(/Usage: kolbak/)
+      expect(help).to.include(command)
+      expect(await ok(command, '--help')).to.match(/Usage: kolbak/)
     }
   })
-  it('prints a token that the API takes', async () => {
+  it('prints a token that the API accepts', async () => {
     const token = (await ok('token')).trim()
     expect((await fetch(`${service.url}/v1/keys`, { headers: { authorization: `Bearer ${token}` } })).status).to.equal(200)
   })
-  it('makes, lists and deletes keys', async () => {
-    const made = await json<{ data: { id: string; key: string } }>('keys', 'create', 'a consumer')
-    expect(made.data.key).to.match(/^[A-Z0-9]{12}$/)
+  it('creates, lists and deletes keys', async () => {
+    const created = await json<{ data: { id: string; key: string } }>('keys', 'create', 'a consumer')
+    expect(created.data.key).to.match(/^[A-Z0-9]{12}$/)
     expect(await ok('keys', 'list')).to.include('a consumer')
-    await ok('keys', 'delete', made.data.id)
-    expect(await ok('keys')).to.not.include(made.data.id)
+    await ok('keys', 'delete', created.data.id)
+    expect(await ok('keys')).to.not.include(created.data.id)
   })
-  it('subscribes, sends, and traces what became of it', async () => {
+  it('creates a webhook, sends an event, and traces its delivery', async () => {
     const webhook = await json<{ id: string; secret: string }>(
       'webhooks',
       'create',
@@ -61,7 +61,9 @@ describe('the command line', () => {
       'of the test',
     )
     receiver.verify('/cli', webhook.secret)
-    expect(await ok('send', 'cli.sent', '{"total": 1.10}', '--id', 'cli_1', '--source', 'test')).to.equal('accepted cli_1\n')
+    expect(
+      await ok('send', 'cli.sent', '{"total": 1.10}', '--id', 'cli_1', '--source', 'test', '--event-time', '2026-01-01T00:00:00Z'),
+    ).to.equal('accepted cli_1\n')
     const [request] = await waitFor(() => (receiver.received('/cli').length > 0 ? receiver.received('/cli') : null))
     expect(request?.verified).to.equal(true)
     expect(request?.raw).to.include('"payload":{"total": 1.10}')
@@ -72,13 +74,16 @@ describe('the command line', () => {
     expect(trace).to.match(/cli_1 {2}cli\.sent {2}accepted, routed/)
     expect(trace).to.match(/attempt 1 {2}success 200/)
     expect(await ok('deliveries', webhook.id)).to.include('cli_1')
-    expect(await ok('events', 'show', 'cli_1')).to.include('"source": "test"')
+    expect(await ok('events', 'show', 'cli_1'))
+      .to.include('"source": "test"')
+      .and.to.include('"event_time": "2026-01-01T00:00:00Z"')
     expect(await ok('webhooks', 'show', webhook.id)).to.include('cli.*')
     expect(await ok('webhooks', 'update', webhook.id, '--active', 'false')).to.include('inactive (requested)')
+    expect(await ok('webhooks', 'update', webhook.id, '--callback-url', receiver.url('/cli-moved'))).to.include('/cli-moved')
     expect(await ok('webhooks')).to.include(webhook.id)
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('shows dead letters and replays them', async () => {
+  it('lists dead letters and replays them', async () => {
     receiver.answer('/dead', 400)
     const webhook = await json<{ id: string }>('webhooks', 'create', receiver.url('/dead'), 'dead')
     await ok('send', 'dead', '--id', 'dead_1')
@@ -91,7 +96,7 @@ describe('the command line', () => {
     await waitFor(async () => (await json<{ status: string }[]>('deliveries', webhook.id))[0]?.status === 'success')
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('replays what a webhook missed, and shows and cancels the job', async () => {
+  it('replays what a webhook missed, shows the job, and refuses to cancel a finished one', async () => {
     receiver.answer('/missed', 400)
     const webhook = await json<{ id: string }>('webhooks', 'create', receiver.url('/missed'), 'missed')
     await ok('send', 'missed', '--id', 'missed_1')
@@ -102,10 +107,10 @@ describe('the command line', () => {
     await waitFor(() => receiver.received('/missed').length === 2)
     expect((await run('jobs', 'cancel', job.id)).err).to.match(/^kolbak: 409 job_finished: /)
     const range = ['--since', '2026-01-01T00:00:00Z', '--until', '2026-01-02T00:00:00Z', '--status', 'success']
-    expect(await ok('webhooks', 'replay', webhook.id, ...range)).to.match(/running[\s\S]*see kolbak jobs show /)
+    expect(await ok('webhooks', 'replay', webhook.id, ...range)).to.match(/running[\s\S]*to see its progress: kolbak jobs show /)
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('lists events, tells the history of a webhook, explains, tests and rotates', async () => {
+  it('lists events, shows the history of a webhook, explains, tests, and rotates the secret', async () => {
     const webhook = await json<{ id: string; secret: string }>('webhooks', 'create', receiver.url('/audit'), 'audit.*')
     await ok('webhooks', 'update', webhook.id, '--event', 'audited.*')
     await ok('send', 'audit.sent', '--id', 'audit_1')
@@ -118,7 +123,7 @@ describe('the command line', () => {
     expect(await ok('webhooks', 'rotate-secret', webhook.id, '--overlap', '0')).to.match(/^secret {2}whsec_/)
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('listens: subscribes itself, verifies and prints what comes, and unsubscribes when it ends', async () => {
+  it('listens: creates a webhook, verifies and prints each request, and deletes the webhook at its end', async () => {
     const child = spawn(process.execPath, [kolbak, 'listen', 'heard.*', '--json'], {
       env: { ...inherited, ...environment() },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -127,14 +132,14 @@ describe('the command line', () => {
     createInterface({ input: child.stdout }).on('line', (line) => lines.push(JSON.parse(line)))
     const listening = await waitFor(() => lines[0])
     await ok('send', 'heard.it', '{"n":1}', '--id', 'heard_1')
-    const heard = await waitFor(() => lines[1])
-    expect(heard).to.include({ id: 'heard_1', attempt: 1, verified: true })
+    const received = await waitFor(() => lines[1])
+    expect(received).to.include({ id: 'heard_1', attempt: 1, verified: true })
     const exited = new Promise((resolve) => child.once('exit', resolve))
     child.kill('SIGINT')
     expect(await exited).to.equal(0)
     expect(await ok('webhooks')).to.not.include(String(listening.webhook))
   })
-  it('says in a sentence what was refused, and exits with 1', async () => {
+  it('prints one sentence for an error, and exits with 1', async () => {
     const missing = await run('webhooks', 'show', '01ARZ3NDEKTSV4RRFFQ69G5FAV')
     expect(missing).to.include({ code: 1 })
     expect(missing.err).to.match(/^kolbak: 404 not_found: /)
@@ -142,8 +147,8 @@ describe('the command line', () => {
       .to.include('callback_url: ')
       .and.to.include('event: ')
     expect((await run('send', 'x', '{not json')).code).to.equal(1)
-    const nobody = await run('--url', 'http://127.0.0.1:1', 'keys')
-    expect(nobody.err).to.include('Nothing answers on http://127.0.0.1:1')
+    const unreachable = await run('--url', 'http://127.0.0.1:1', 'keys')
+    expect(unreachable.err).to.include('Nothing answers on http://127.0.0.1:1')
     expect((await run('--client-secret', 'wrong', 'keys')).err).to.include('401 invalid_client')
     expect((await run('nonsense')).code).to.equal(1)
   })
