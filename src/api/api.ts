@@ -4,18 +4,18 @@ import helmet from 'helmet'
 import { monotonicFactory } from 'ulid'
 import { credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { docs } from './docs.ts'
 import { ApiError, errorEnvelope, notFound, problemOf } from './errors.ts'
 import { createFailedCredentials } from './failed-credentials.ts'
-import { createFrontDoor, type FrontDoor } from './front-door.ts'
+import { createHttpServer, type HttpServer } from './http-server.ts'
 import { pipeline, requestIdOf, type Serve, send } from './pipeline.ts'
 import { createRateLimits } from './rate-limits.ts'
 import type { Route } from './route.ts'
 import { routeTable } from './route-table.ts'
 import { operationTag } from './routes/operation.ts'
+import { docs } from './swagger-ui.ts'
 import { createTokens } from './tokens.ts'
 
-export interface Api extends Pick<FrontDoor, 'listen' | 'close'> {
+export interface Api extends Pick<HttpServer, 'listen' | 'close'> {
   readonly routes: readonly Route[]
 }
 
@@ -25,7 +25,7 @@ export interface Api extends Pick<FrontDoor, 'listen' | 'close'> {
  */
 export function createApi(
   deps: ApiDependencies,
-  { door = createFrontDoor(deps.settings.slowRequestMs), operationOnly = false }: { door?: FrontDoor; operationOnly?: boolean } = {},
+  { door = createHttpServer(deps.settings.slowRequestMs), operationOnly = false }: { door?: HttpServer; operationOnly?: boolean } = {},
 ): Api {
   const { settings, now } = deps
   const issued = createTokens({ secret: settings.jwtSecret, ttlSeconds: settings.tokenTtlSeconds, now })

@@ -7,7 +7,7 @@ import { type ClientOfTenant, findClients } from '../projections/clients.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError } from './errors.ts'
 import type { FailedCredentials } from './failed-credentials.ts'
-import { recent } from './recent.ts'
+import { recent } from './refreshing-cache.ts'
 import type { Identity } from './route.ts'
 import type { TokenClaims, Tokens } from './tokens.ts'
 

@@ -1,5 +1,5 @@
 import type { Message } from '../events/message-record.ts'
-import { memberSpan } from './json-span.ts'
+import { memberRange } from './json-byte-ranges.ts'
 
 type Content = Pick<Message, 'id' | 'event' | 'event_time' | 'source'>
 
@@ -15,7 +15,7 @@ const closing = Buffer.from('}')
 
 /** The same read back. */
 export function readMessageBody(body: Buffer): { event_time: string | null; source: string | null; payload: string } {
-  const span = memberSpan(body, 'payload')
+  const span = memberRange(body, 'payload')
   const parsed: { event_time?: unknown; source?: unknown } = JSON.parse(body.toString())
   if (span === null) throw new Error('a stored message has no payload')
   const text = (value: unknown) => (typeof value === 'string' ? value : null)

@@ -4,11 +4,11 @@ import { Readable } from 'node:stream'
 import { pipeline as writeAll } from 'node:stream/promises'
 import { Counter, Histogram } from 'prom-client'
 import { codeOf } from '../lib/errors.ts'
-import { CallerGone, mediaType, readBody } from './body.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError, errorEnvelope, lacksScope, problemOf } from './errors.ts'
 import type { RateHeaders, RateLimits } from './rate-limits.ts'
+import { CallerGone, mediaType, readBody } from './request-body.ts'
 import type { Answer, Identity, Route } from './route.ts'
 
 const json = ['application/json']

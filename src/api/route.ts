@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Caller } from '../commands/caller.ts'
 import type { Scope, TenantLimits } from '../events/tenant.ts'
-import { parseJson } from './body.ts'
 import { ApiError, type Detail, type ErrorCode, invalid, type Problem } from './errors.ts'
-import { queryReader } from './query.ts'
+import { createQueryReader } from './query-string.ts'
 import type { Quota } from './rate-limits.ts'
+import { parseJson } from './request-body.ts'
 import type { JsonSchema } from './schemas/json-schema.ts'
 import { checker } from './validation.ts'
 
@@ -126,7 +126,7 @@ function reader<Path extends string, Query, Body>(
   spec: Described<Path, Query, Body> & Pick<GuardedSpec<Path, Query, Body>, 'check'> & Pick<OpenSpec<Path, Query, Body>, 'parse'>,
 ) {
   const names = [...spec.path.matchAll(/:(\w+)/g)].map((found) => found[1]!)
-  const readQuery = spec.query === undefined ? () => noQuery : queryReader(spec.query)
+  const readQuery = spec.query === undefined ? () => noQuery : createQueryReader(spec.query)
   const checkQuery = checker<Query>(spec.query ?? {})
   const checkBody = checker<Body>(spec.body ?? {})
   const { check, parse = parseJson } = spec

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { ulid } from 'ulid'
 import { createApi } from '../api/api.ts'
-import { createFrontDoor } from '../api/front-door.ts'
+import { createHttpServer } from '../api/http-server.ts'
 import { createIdempotencyKeys } from '../api/idempotency-keys.ts'
 import { createCommandStreams } from '../commands/command-streams.ts'
 import { createReplayJobs } from '../commands/replay-jobs.ts'
@@ -79,7 +79,7 @@ export async function compose(
     supervised,
   }: { guest?: boolean; signal?: AbortSignal; supervised?: Supervised | undefined } = {},
 ): Promise<Service> {
-  const door = createFrontDoor(undefined, (error) => log.error({ error }, 'http.server_failed'))
+  const door = createHttpServer(undefined, (error) => log.error({ error }, 'http.server_failed'))
   let url = ''
   /** What has been started, to be stopped in the opposite order, also when the start fails half way. */
   const started: { name: string; stop(): Promise<void> }[] = []

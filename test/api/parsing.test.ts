@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { parseIfMatch } from '../../src/api/changes.ts'
 import { readCursor, readWebhookCursor, writeCursor, writeWebhookCursor } from '../../src/api/cursors.ts'
 import { fingerprintParts, messageBody, readMessageBody } from '../../src/api/message-body.ts'
-import { queryReader } from '../../src/api/query.ts'
+import { createQueryReader } from '../../src/api/query-string.ts'
 import type { DeliveryId, MessageId, WebhookId } from '../../src/events/ids.ts'
 
 describe('If-Match', () => {
@@ -27,7 +27,7 @@ describe('If-Match', () => {
 })
 
 describe('a query string', () => {
-  const read = queryReader({
+  const read = createQueryReader({
     properties: { ids: { type: 'array' }, limit: { type: 'integer' }, is_active: { type: 'boolean' }, status: { type: 'string' } },
   })
   const values = (query: string) => read(new URLSearchParams(query)).values

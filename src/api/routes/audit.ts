@@ -2,13 +2,13 @@ import type { NewEvent } from '../../events/envelope.ts'
 import { openEvent } from '../../events/sealed-fields.ts'
 import type { Vault } from '../../lib/seal.ts'
 import { type AuditedEvent, audit, auditedEvents } from '../../projections/audit.ts'
-import { actorsOf, type ShownActor } from '../actors.ts'
+import { createActorNames, type NamedActor } from '../actor-names.ts'
 import { caughtUp } from '../changes.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { range } from '../range.ts'
 import { type Route, route } from '../route.ts'
 import { auditedEvent, auditQuery } from '../schemas/audit.ts'
 import { ofPast } from '../schemas/headers.ts'
+import { range } from '../time-range.ts'
 
 const ndjson = 'application/x-ndjson'
 /** Nobody is shown these, whatever they may read: not even the HMAC of a secret. */
@@ -17,7 +17,7 @@ const secrets = ['secret', 'key', 'secret_hmac']
 export function auditRoutes(deps: ApiDependencies): Route[] {
   const { pool, keyring } = deps
 
-  const line = (vault: Vault, event: AuditedEvent, actor: ShownActor): string => {
+  const line = (vault: Vault, event: AuditedEvent, actor: NamedActor): string => {
     const { stream, id, type, time, family, revision, correlation_id: $correlationId } = event
     const metadata = { schema: 1, actor: event.actor, tenant: event.tenant, time, $correlationId, $causationId: null }
     const stored: Record<string, unknown> = JSON.parse(event.data)
@@ -65,7 +65,7 @@ export function auditRoutes(deps: ApiDependencies): Route[] {
         const { family, actor } = query
         const headers = await caughtUp(deps, audit)
         const vault = await keyring.vault(tenant)
-        const shown = actorsOf(deps, tenant)
+        const shown = createActorNames(deps, tenant)
         const hungUp = gone()
         const batches = auditedEvents(pool, {
           tenant,

@@ -1,19 +1,19 @@
 import { payloadAad } from '../../events/sealed-fields.ts'
 import { listWebhooks } from '../../projections/webhooks.ts'
-import { answer } from '../answers.ts'
 import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
 import { ApiError, invalid } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
-import { range } from '../range.ts'
-import { type Replayable, replays } from '../replays.ts'
 import { type Route, route } from '../route.ts'
+import { answer } from '../route-results.ts'
 import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { delivery, listQuery } from '../schemas/delivery.ts'
 import { countedDeliveries, event, listEventsQuery, listedEvent, replayEvent } from '../schemas/event.ts'
 import { ofDeletion } from '../schemas/headers.ts'
+import { type Replayable, replays } from '../start-replays.ts'
+import { range } from '../time-range.ts'
 
 /** What producers read of the events that they have sent. */
 export function eventRoutes(deps: ApiDependencies): Route[] {

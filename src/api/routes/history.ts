@@ -3,14 +3,14 @@ import { keyDecider } from '../../commands/key.ts'
 import { webhookDecider } from '../../commands/webhook.ts'
 import type { TenantId } from '../../events/ids.ts'
 import { keyStream, type StreamName, webhookStream } from '../../events/streams.ts'
-import { actorsOf } from '../actors.ts'
-import { answer } from '../answers.ts'
+import { createActorNames } from '../actor-names.ts'
+import { statesOf } from '../as-of.ts'
 import { readRevisionCursor, writeRevisionCursor } from '../cursors.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseKeyId, parseWebhookId } from '../ids.ts'
-import { statesOf } from '../past.ts'
 import { type Identity, type Route, route } from '../route.ts'
+import { answer } from '../route-results.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { type ListVersions, listVersionsQuery, version } from '../schemas/history.ts'
 
@@ -81,7 +81,7 @@ export function historyRoutes(deps: ApiDependencies): Route[] {
     // Of deleted ones too: whose it was is said by its first event.
     if (first === undefined || first === null || tenantOf(first) !== caller.tenant) throw notFound()
     const wanted = events.filter((event) => event.revision >= from).slice(0, limit)
-    const actorOf = actorsOf(deps, caller.tenant)
+    const actorOf = createActorNames(deps, caller.tenant)
     const shown = await Promise.all(
       wanted.map(async ({ revision, type, metadata: { actor, time, $correlationId } }) => ({
         revision,

@@ -1,14 +1,14 @@
 import { createReplayJobs, type ReplayJob } from '../../commands/replay-jobs.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
-import { answer, noContent } from '../answers.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
 import { parseJobId, parseWebhookId } from '../ids.ts'
-import { utc } from '../range.ts'
 import { type Identity, type Route, route } from '../route.ts'
+import { answer, noContent } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
 import { ofJob } from '../schemas/headers.ts'
 import { job, replayWebhook } from '../schemas/job.ts'
+import { utc } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
 const view = (row: ReplayJob) => ({

@@ -1,8 +1,8 @@
-import { answer } from '../answers.ts'
 import type { Credentials } from '../credentials.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError } from '../errors.ts'
 import { openRoute, type Route } from '../route.ts'
+import { answer } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
 import { live, ready } from '../schemas/operation.ts'
 

@@ -1,13 +1,13 @@
 import type { MessageId } from '../../events/ids.ts'
 import { step } from '../../lib/points.ts'
-import { sealMessage } from '../accepting.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import type { Detail } from '../errors.ts'
 import { parseMessageId } from '../ids.ts'
-import { elementSpans, memberSpan } from '../json-span.ts'
+import { elementRanges, memberRange } from '../json-byte-ranges.ts'
 import { type Answer, type Route, route } from '../route.ts'
 import { envelope, listOf } from '../schemas/common.ts'
 import { acceptedEvent, postEvent, postEvents } from '../schemas/event.ts'
+import { sealMessage } from '../seal-message.ts'
 
 /** What producers do. Both routes are hot: nothing is waited for but the bus. */
 export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
@@ -63,8 +63,8 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
         await counts(body.events.length - 1)
         const { tenant } = caller
         const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
-        const array = memberSpan(rawBody, 'events')
-        const spans = array === null ? [] : elementSpans(rawBody, array)
+        const array = memberRange(rawBody, 'events')
+        const spans = array === null ? [] : elementRanges(rawBody, array)
         if (spans.length !== body.events.length) throw new Error('the events that were validated are not in the body')
         const messages = body.events.map((event, i) =>
           sealMessage(vault, tenant, idOf(event.id), event, payloadIn(rawBody.subarray(spans[i]!.start, spans[i]!.end))),
@@ -79,7 +79,7 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
 
 /** The payload's bytes as they were sent. */
 function payloadIn(json: Buffer): Buffer {
-  const span = memberSpan(json, 'payload')
+  const span = memberRange(json, 'payload')
   if (span === null) throw new Error('the payload that was validated is not in the body')
   return json.subarray(span.start, span.end)
 }

@@ -14,7 +14,7 @@ function convert(type: unknown, text: string): unknown {
  * Reads a query string by its schema: lists come repeated (`ids=a&ids=b`), as `ids[]=a`, or comma-separated; anything
  * else that is given twice is a fault. Unknown parameters stay, so that the schema refuses them.
  */
-export function queryReader(schema: JsonSchema): (search: URLSearchParams) => { values: object; details: Detail[] } {
+export function createQueryReader(schema: JsonSchema): (search: URLSearchParams) => { values: object; details: Detail[] } {
   const properties = new Map<string, JsonSchema>()
   if (isSchema(schema.properties))
     for (const [name, property] of Object.entries(schema.properties)) if (isSchema(property)) properties.set(name, property)

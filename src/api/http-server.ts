@@ -2,12 +2,12 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { Duplex } from 'node:stream'
 import { codeOf } from '../lib/errors.ts'
 import { pause } from '../lib/retry.ts'
-import { answer } from './answers.ts'
 import { ApiError, type ErrorCode, errorEnvelope, problemOf, statuses } from './errors.ts'
 import { requestIdOf, send } from './pipeline.ts'
+import { answer } from './route-results.ts'
 
 /** The HTTP server: it listens before there is anything behind it, so that a process whose engines are down is seen to live. */
-export interface FrontDoor {
+export interface HttpServer {
   /** Resolves with the port that is listened on (0 asks for a free one); rejects when there is none to have. */
   listen(port: number, host: string): Promise<number>
   /** Gives requests to this from now on; before it `/health/live` alone is answered, and all else is 503. */
@@ -25,7 +25,7 @@ const lingerMs = 1_000
  * @param slowRequestMs for the whole of a request to arrive
  * @param onError told of what fails while it listens, such as a connection that could not be accepted
  */
-export function createFrontDoor(slowRequestMs = 30_000, onError: (error: Error) => void = () => {}): FrontDoor {
+export function createHttpServer(slowRequestMs = 30_000, onError: (error: Error) => void = () => {}): HttpServer {
   let listener: RequestListener = starting
   const server = serverFor((req, res) => listener(req, res), slowRequestMs)
   return {

@@ -1,7 +1,7 @@
 import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { expect } from 'chai'
-import { CallerGone, readBody } from '../../src/api/body.ts'
+import { CallerGone, readBody } from '../../src/api/request-body.ts'
 
 const request = (headers: Record<string, string> = {}) => Object.assign(new IncomingMessage(new Socket()), { headers })
 const failureOf = (reading: Promise<Buffer>) =>

@@ -3,11 +3,11 @@ import type { Actor } from '../events/envelope.ts'
 import type { ClientId, KeyId, TenantId } from '../events/ids.ts'
 import { keyStream } from '../events/streams.ts'
 import { findClient } from '../projections/clients.ts'
+import { statesOf } from './as-of.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { statesOf } from './past.ts'
 
 /** Who did something, as auditors are shown it. */
-export interface ShownActor {
+export interface NamedActor {
   readonly kind: string
   readonly id: string
   /** Null for parts of Kolbak itself, and for who is not of the tenant. */
@@ -15,8 +15,8 @@ export interface ShownActor {
 }
 
 /** Names the actors of a tenant's events, revoked clients and deleted keys included; each is looked up once. */
-export function actorsOf({ pool, streams }: Pick<ApiDependencies, 'pool' | 'streams'>, tenant: TenantId) {
-  const known = new Map<Actor, Promise<ShownActor>>()
+export function createActorNames({ pool, streams }: Pick<ApiDependencies, 'pool' | 'streams'>, tenant: TenantId) {
+  const known = new Map<Actor, Promise<NamedActor>>()
   const nameOf = async (kind: string, id: string): Promise<string | null> => {
     if (kind === 'client') {
       const client = await findClient(pool, id as ClientId)
@@ -26,7 +26,7 @@ export function actorsOf({ pool, streams }: Pick<ApiDependencies, 'pool' | 'stre
     const key = statesOf(keyDecider, (await streams.read(keyStream(id as KeyId))).events).at(-1)
     return key?.tenant === tenant ? key.name : null
   }
-  return (actor: Actor): Promise<ShownActor> => {
+  return (actor: Actor): Promise<NamedActor> => {
     const before = known.get(actor)
     if (before !== undefined) return before
     const separator = actor.indexOf(':')

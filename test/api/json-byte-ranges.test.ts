@@ -1,10 +1,10 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { memberSpan } from '../../src/api/json-span.ts'
+import { memberRange } from '../../src/api/json-byte-ranges.ts'
 
 const spanText = (json: string, name: string) => {
   const bytes = Buffer.from(json)
-  const span = memberSpan(bytes, name)
+  const span = memberRange(bytes, name)
   return span === null ? null : bytes.toString('utf8', span.start, span.end)
 }
 
@@ -19,7 +19,7 @@ const writtenObject = fc
   .array(fc.tuple(writtenName, fc.json({ maxDepth: 4, stringUnit: 'binary' }), spacing, spacing, spacing, spacing), { maxLength: 6 })
   .map((members) => `{${members.map(([name, value, a, b, c, d]) => `${a}${name}${b}:${c}${value}${d}`).join(',')}}`)
 
-describe('memberSpan', () => {
+describe('memberRange', () => {
   it('cuts out what JSON.parse would give the member, whatever the JSON looks like', () => {
     fc.assert(
       fc.property(writtenObject, spacing, spacing, (object, before, after) => {

@@ -21,7 +21,7 @@ export interface Span {
  * twice the last counts, and names may be written with escapes, both as in JSON.parse.
  * @param json an object that JSON.parse accepts: its syntax is not checked again
  */
-export function memberSpan(json: Buffer, name: string): Span | null {
+export function memberRange(json: Buffer, name: string): Span | null {
   const plainName = Buffer.from(JSON.stringify(name))
   let at = skipSpace(json, 0) + 1
   let found: Span | null = null
@@ -39,7 +39,7 @@ export function memberSpan(json: Buffer, name: string): Span | null {
 }
 
 /** Where the elements of an array stand, in the bytes that it is part of. @param array from its opening bracket on */
-export function elementSpans(json: Buffer, array: Span): Span[] {
+export function elementRanges(json: Buffer, array: Span): Span[] {
   const spans: Span[] = []
   for (let at = skipSpace(json, array.start + 1); at < array.end && json[at] !== closeBracket; ) {
     const end = skipValue(json, at)

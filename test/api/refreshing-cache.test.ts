@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect } from 'chai'
-import { recent } from '../../src/api/recent.ts'
+import { recent } from '../../src/api/refreshing-cache.ts'
 
 interface State {
   version: number
