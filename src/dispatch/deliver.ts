@@ -69,7 +69,7 @@ export function createDeliverer(deps: DeliverDeps) {
       return 'lost'
     }
     metrics.parked.inc()
-    slots.setParked(owed.webhook, owed.tenant)
+    slots.markParked(owed.webhook, owed.tenant)
     await untilDone(() => step('schedule.park', () => schedule.park(owed)), {
       onError: (error, delayMs) => log.warn({ error, delayMs }, 'delivery.park_failed'),
     })
@@ -177,7 +177,7 @@ export function createDeliverer(deps: DeliverDeps) {
     if (owed.chain > 1 && owed.attempt === 1) await copy.refresh()
     else await copy.freshen()
     if (targetOf(owed) === null) return aside(owed, origin)
-    const slot = await slots.enter(owed.webhook, owed.tenant, origin)
+    const slot = await slots.acquire(owed.webhook, owed.tenant, origin)
     if (slot === 'parked') return aside(owed, origin)
     try {
       await copy.freshen() // it may have waited for the slot
@@ -206,7 +206,7 @@ export function createDeliverer(deps: DeliverDeps) {
       const headers = { ...signatureHeaders(target.signingKeys(at), owed.message, opened.body, at), 'kolbak-attempt': String(owed.attempt) }
       if (!origin.held()) return 'lost'
       const answer = await step('delivery.post', () => sender.post(target.callback_url, headers, opened.body))
-      slot.answered({ ok: classify(answer.code) === 'success', duration_ms: answer.duration_ms })
+      slot.responded({ ok: classify(answer.code) === 'success', duration_ms: answer.duration_ms })
       await conclude(owed, origin, opened.vault, target, made, answer)
       return 'done'
     } finally {

@@ -41,7 +41,7 @@ export interface DispatcherDeps {
   readonly retryDelays: readonly number[]
   readonly maxInFlight: number
   readonly maxInFlightPerWebhook: number
-  readonly maxInFlightPerQuickWebhook: number
+  readonly maxInFlightPerHighThroughputWebhook: number
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly claimMs: number
@@ -62,7 +62,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const free = createSlots({
     total: deps.maxInFlight,
     perWebhook: deps.maxInFlightPerWebhook,
-    perQuickWebhook: deps.maxInFlightPerQuickWebhook,
+    perHighThroughputWebhook: deps.maxInFlightPerHighThroughputWebhook,
     dispatchers: () => deps.live.count('dispatcher'),
   })
   const metrics = createDispatchMetrics(deps.registry, free)

@@ -83,7 +83,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
       if (!claimable || tenant === undefined) continue
       const perWebhook = Math.ceil(perTenant / (webhooksOf.get(tenant) ?? 1))
       const [ofTenant, ofWebhook] = [held.get(tenant) ?? 0, held.get(webhook) ?? 0]
-      const count = Math.min(left, perTenant - ofTenant, perWebhook - ofWebhook, slots.room(webhook, tenant))
+      const count = Math.min(left, perTenant - ofTenant, perWebhook - ofWebhook, slots.claimableRows(webhook, tenant))
       if (count <= 0) continue
       held.set(tenant, ofTenant + count)
       rooms.push({ webhook, count })
@@ -96,7 +96,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     if (cursor === '') seenParked = new Set()
     for (const { webhook, parked } of waiting) if (parked) seenParked.add(webhook)
     if (!isLast) return
-    slots.parkedAre(seenParked)
+    slots.setParkedWebhooks(seenParked)
     parkedNow = seenParked
   }
 
@@ -115,7 +115,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     } finally {
       inHand.delete(keyOf(row))
       // The next rows are fetched while the last of these are still under way.
-      const isRoom = () => inHand.size * 2 <= claimedLast || slots.room(row.webhook, row.tenant) * 2 >= claimedLast
+      const isRoom = () => inHand.size * 2 <= claimedLast || slots.claimableRows(row.webhook, row.tenant) * 2 >= claimedLast
       if (parkedNow.has(row.webhook) && isRoom()) wake.notify()
     }
   }

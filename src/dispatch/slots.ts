@@ -1,32 +1,38 @@
 import type { TenantId, WebhookId } from '../events/ids.ts'
+import { FairQueue } from './fair-queue.ts'
+import { type OpenRequest, type ResponseSample, WebhookHealth } from './webhook-health.ts'
 
 /**
- * Who may send now. A slot is one request under way. Limits: all of the process, a quarter per
- * tenant, a share per webhook (one while its breaker is open, more the longer it answers quickly), and half for all webhooks that are
- * not known to be fast, so that endpoints which hang never own the pool. What is over a limit waits in its webhook's bounded queue, and is
- * parked when that is full or has lasted too long; where only the whole pool is full it just waits.
+ * The slots of this process: each is the right to have one request in flight.
+ *
+ * Four limits hold: all slots of the process; a quarter of them per tenant; the concurrency limit of the webhook; and half of them for
+ * all slow webhooks together, so that endpoints which hang never take the whole pool (decision 4). A delivery over one of these limits waits
+ * in its webhook's bounded queue. It is parked if that queue is full, or after `queueMs`, unless only the whole pool is full.
  */
 export interface Slots {
-  /** Resolves with a slot, or `parked` when the delivery is to wait in the table. One that comes from there passes new ones by. */
-  enter(webhook: WebhookId, tenant: TenantId, options?: { fromTable: boolean }): Promise<Slot | 'parked'>
-  /** How many rows of the webhook may be claimed: what it could begin at once, and a few more to follow while it does well. */
-  room(webhook: WebhookId, tenant: TenantId): number
-  /** It has parked rows: while it has, new deliveries park behind them. */
-  setParked(webhook: WebhookId, tenant: TenantId): void
-  /** All webhooks that have parked rows. */
-  parkedAre(webhooks: ReadonlySet<WebhookId>): void
-  /** In use, and waiting. */
+  /** Resolves with a slot, or with `parked` when the delivery has to wait in the table. A delivery from the table may pass the parked rows of its webhook. */
+  acquire(webhook: WebhookId, tenant: TenantId, options?: { fromTable: boolean }): Promise<Slot | 'parked'>
+  /** How many rows of the webhook may be claimed: as many as could start at once, and some ahead for a healthy webhook. */
+  claimableRows(webhook: WebhookId, tenant: TenantId): number
+  /** Notes that the webhook has parked rows. While it has, new deliveries are parked behind them. */
+  markParked(webhook: WebhookId, tenant: TenantId): void
+  /** Replaces the set of webhooks that have parked rows. */
+  setParkedWebhooks(webhooks: ReadonlySet<WebhookId>): void
+  /** Slots in use. */
   readonly inFlight: number
+  /** Deliveries that wait for a slot in memory. */
   readonly waiting: number
-  /** For shutdown: whoever waits is told to park, and nothing new enters. */
+  /** For shutdown: every waiting delivery is parked, and no slot is given any more. */
   close(): void
+  /** Ends the timer. */
+  stop(): void
 }
 export interface Slot {
-  /** The answer has come: the webhook's, the tenant's and the slow ones' shares are free again, the pool's place is not yet. */
-  answered(outcome: { ok: boolean; duration_ms: number }): void
+  /** Records the response. It frees the shares of the webhook, the tenant and the slow webhooks, but not the place in the pool. */
+  responded(response: ResponseSample): void
   /**
-   * Gives the whole slot back, after the attempt has been appended: what is not recorded still takes a place of the pool,
-   * so that no more requests than that can go unrecorded while the event store is away.
+   * Frees the whole slot, after the attempt has been appended. An attempt that is not recorded yet keeps its place in the pool, so that
+   * the pool bounds how many requests go unrecorded while the event store is unavailable (decision 9).
    */
   release(): void
 }
@@ -34,268 +40,243 @@ export interface SlotLimits {
   readonly total: number
   /** Per webhook over all dispatchers. */
   readonly perWebhook: number
-  /** The same of a webhook that answers quickly. */
-  readonly perQuickWebhook: number
+  /** The same of a high-throughput webhook. */
+  readonly perHighThroughputWebhook: number
   /** Live dispatchers, this one included. */
   dispatchers(): number
-  /** Waiting deliveries of one webhook. */
+  /** Most waiting deliveries of one webhook. */
   readonly queue?: number
   readonly queueMs?: number
 }
 
-/** Failures in a row that open a webhook's breaker: one request at a time then probes it. */
-const breakerFailures = 5
-const slowMs = 1_000
-/** A median below it lets a webhook's share grow. */
-const quickMs = 100
-/** What an answer that is not quick takes from the share; a quick one gives one. */
-const lost = 4
-/** Durations that are remembered of each webhook. */
-const samples = 9
-const sweepMs = 100
-/**
- * What a webhook that does well may have claimed ahead of its slots: what it does in so many ms, and no more than so many rows. More are fetched once half
- * of them have begun, and not one by one.
- */
-const claimAhead = { ms: 100, rows: 300 }
-
-interface Waiting {
+interface WaitingDelivery {
   readonly since: number
-  /** It has a row already: telling it to park gives its claim back. */
+  /** It has a row in the table: parking it gives its claim back. */
   readonly fromTable: boolean
-  resolve(answer: Slot | 'parked'): void
+  resolve(result: Slot | 'parked'): void
 }
 interface Endpoint {
   readonly webhook: WebhookId
   readonly tenant: TenantId
-  inFlight: number
-  /** Start times of requests under way: one that has lasted long tells before it ends. */
-  readonly started: Set<{ at: number }>
-  queue: Waiting[]
-  failures: number
-  recent: number[]
-  fast: boolean
-  /** Its share over all dispatchers, which its answers raise and lower. */
-  allowed: number
-  parked: boolean
+  readonly health: WebhookHealth
+  waiting: WaitingDelivery[]
+  hasParkedRows: boolean
 }
 
-export function createSlots(limits: SlotLimits, now: () => number = () => performance.now()): Slots & { stop(): void } {
-  const { total, perWebhook, perQuickWebhook, queue: queueLength = 500, queueMs = 2_000 } = limits
-  const perTenant = Math.max(1, Math.floor(total / 4))
-  const forSlow = Math.max(1, Math.floor(total / 2))
-  /** Up to so many under way, of the tenant and of all, a quick webhook may have more than any: endpoints that hang are mostly several. */
-  const calm = { tenant: Math.floor(perTenant / 2), all: Math.floor(total / 4) }
-  const endpoints = new Map<WebhookId, Endpoint>()
-  const tenants = new Map<TenantId, number>()
-  /** Webhooks that have somebody waiting, by tenant, both in the order in which they are looked at. */
-  const rings = new Map<TenantId, Set<Endpoint>>()
-  let inFlight = 0
-  /** Of these not answered yet. */
-  let underWay = 0
-  let slowInFlight = 0
-  let waiting = 0
-  let closed = false
+const sweepMs = 100
+const maxIdleEndpoints = 50_000
 
-  const endpointOf = (webhook: WebhookId, tenant: TenantId): Endpoint => {
-    const known = endpoints.get(webhook)
-    if (known !== undefined) return known
-    const fresh: Endpoint = {
-      webhook,
-      tenant,
-      inFlight: 0,
-      started: new Set(),
-      queue: [],
-      failures: 0,
-      recent: [],
-      fast: false,
-      allowed: perWebhook,
-      parked: false,
-    }
-    endpoints.set(webhook, fresh)
-    return fresh
+/** @param now milliseconds of a monotonic clock */
+export const createSlots = (limits: SlotLimits, now: () => number = () => performance.now()): Slots => new SlotPool(limits, now)
+
+class SlotPool implements Slots {
+  /** `closed` from the beginning of shutdown. */
+  private mode: 'open' | 'closed' = 'open'
+  /** Slots in use: requests without a response, and attempts that are not recorded yet. */
+  private slotsInUse = 0
+  /** Requests without a response: all, those of each tenant, and those to slow webhooks. */
+  private openRequests = 0
+  private readonly openByTenant = new Map<TenantId, number>()
+  private openToSlow = 0
+  private waitingDeliveries = 0
+  private readonly endpoints = new Map<WebhookId, Endpoint>()
+  /** The endpoints that have deliveries waiting. */
+  private readonly fairQueue = new FairQueue<Endpoint>()
+
+  private readonly limits: Required<SlotLimits>
+  private readonly perTenant: number
+  private readonly forSlow: number
+  private readonly now: () => number
+  private readonly timer = setInterval(() => this.sweep(), sweepMs)
+
+  constructor(limits: SlotLimits, now: () => number) {
+    this.limits = { queue: 500, queueMs: 2_000, ...limits }
+    this.perTenant = Math.max(1, Math.floor(limits.total / 4))
+    this.forSlow = Math.max(1, Math.floor(limits.total / 2))
+    this.now = now
   }
-  const ownLimit = (e: Endpoint) => {
-    if (e.failures >= breakerFailures) return 1
-    const isCalm = underWay < calm.all && (tenants.get(e.tenant) ?? 0) < calm.tenant
-    return Math.max(1, Math.floor((isCalm ? e.allowed : perWebhook) / limits.dispatchers()))
+  get inFlight(): number {
+    return this.slotsInUse
   }
-  /** What the limits other than the whole pool's leave to it. */
-  const share = (e: Endpoint) =>
-    Math.min(ownLimit(e) - e.inFlight, perTenant - (tenants.get(e.tenant) ?? 0), e.fast ? Number.POSITIVE_INFINITY : forSlow - slowInFlight)
-  /** Half of its requests and more have lasted long: seen before they have outweighed what is remembered of it. */
-  const isStalled = (e: Endpoint) => {
-    const at = now()
-    let long = 0
-    for (const { at: begun } of e.started) if (at - begun > slowMs) long++
-    return long > 0 && long * 2 >= e.started.size
+  get waiting(): number {
+    return this.waitingDeliveries
   }
-  const doesWell = (e: Endpoint) => e.fast && e.failures === 0 && !isStalled(e)
-  const aheadOf = (e: Endpoint) =>
-    doesWell(e) ? Math.min(claimAhead.rows, Math.ceil((ownLimit(e) * claimAhead.ms) / Math.max(1, median(e.recent.slice())))) : 0
-  const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0
-  /** Answers whether it has changed its mind. */
-  const judge = (e: Endpoint): boolean => {
-    const at = now()
-    const known = e.recent.slice()
-    for (const { at: begun } of e.started) if (at - begun > slowMs) known.push(at - begun)
-    const fast = e.recent.length > 0 && median(known) <= slowMs
-    if (fast === e.fast) return false
-    e.fast = fast
-    slowInFlight += fast ? -e.inFlight : e.inFlight
+
+  acquire(webhook: WebhookId, tenant: TenantId, { fromTable } = { fromTable: false }): Promise<Slot | 'parked'> {
+    const endpoint = this.endpointOf(webhook, tenant)
+    if (this.mode === 'closed' || (endpoint.hasParkedRows && !fromTable)) return Promise.resolve('parked')
+    if (endpoint.waiting.length === 0 && this.canStart(endpoint)) return Promise.resolve(this.start(endpoint))
+    if (endpoint.waiting.length >= this.limits.queue) return Promise.resolve('parked')
+    return new Promise((resolve) => {
+      endpoint.waiting.push({ since: this.now(), fromTable, resolve })
+      this.waitingDeliveries++
+      this.fairQueue.add(endpoint)
+    })
+  }
+  claimableRows(webhook: WebhookId, tenant: TenantId): number {
+    if (this.mode === 'closed') return 0
+    const endpoint = this.endpointOf(webhook, tenant)
+    const startable = Math.min(this.shareLeft(endpoint), this.limits.total - this.slotsInUse)
+    const mostAhead = endpoint.health.rowsToClaimAhead(this.ownLimit(endpoint), this.now())
+    // Rows claimed ahead are refilled once half of them have started, so that claims come in batches.
+    const ahead = endpoint.waiting.length * 2 <= mostAhead ? mostAhead : 0
+    return Math.max(0, startable + ahead - endpoint.waiting.length)
+  }
+  markParked(webhook: WebhookId, tenant: TenantId): void {
+    this.endpointOf(webhook, tenant).hasParkedRows = true
+  }
+  setParkedWebhooks(webhooks: ReadonlySet<WebhookId>): void {
+    for (const endpoint of this.endpoints.values()) endpoint.hasParkedRows = webhooks.has(endpoint.webhook)
+  }
+  close(): void {
+    this.mode = 'closed'
+    for (const endpoint of this.endpoints.values()) this.park(endpoint, () => true)
+  }
+  stop(): void {
+    clearInterval(this.timer)
+  }
+
+  /** Called by a slot when its response has come. */
+  onResponse(endpoint: Endpoint, request: OpenRequest, response: ResponseSample): void {
+    const freed = this.endRequest(endpoint, request)
+    endpoint.health.recordResponse(response)
+    this.reevaluate(endpoint, this.assess(endpoint) ? 'any' : freed)
+  }
+  /** Called by a slot when its attempt is recorded, or will never be made. @param request the open request, or null after its response */
+  onRelease(endpoint: Endpoint, request: OpenRequest | null): void {
+    const freed = request === null ? 0 : this.endRequest(endpoint, request)
+    const wasFull = this.slotsInUse >= this.limits.total
+    this.slotsInUse--
+    this.reevaluate(endpoint, wasFull || freed > 0 ? 'any' : 0)
+  }
+
+  private endpointOf(webhook: WebhookId, tenant: TenantId): Endpoint {
+    const existing = this.endpoints.get(webhook)
+    if (existing !== undefined) return existing
+    const health = new WebhookHealth({ normal: this.limits.perWebhook, highThroughput: this.limits.perHighThroughputWebhook })
+    const endpoint: Endpoint = { webhook, tenant, health, waiting: [], hasParkedRows: false }
+    this.endpoints.set(webhook, endpoint)
+    return endpoint
+  }
+  private openOf(tenant: TenantId): number {
+    return this.openByTenant.get(tenant) ?? 0
+  }
+  /** The webhook's concurrency limit in this process. */
+  private ownLimit({ tenant, health }: Endpoint): number {
+    // Endpoints often hang together. So the part above the normal limit is given only while tenant and pool have plenty of slots left.
+    const mayExceedNormal = this.openRequests < Math.floor(this.limits.total / 4) && this.openOf(tenant) < Math.floor(this.perTenant / 2)
+    return Math.max(1, Math.floor(health.concurrencyLimit(mayExceedNormal) / this.limits.dispatchers()))
+  }
+  /** How many more requests all limits but that of the whole pool allow. */
+  private shareLeft(endpoint: Endpoint): number {
+    return Math.min(
+      this.ownLimit(endpoint) - endpoint.health.inFlight,
+      this.perTenant - this.openOf(endpoint.tenant),
+      endpoint.health.isFast ? Number.POSITIVE_INFINITY : this.forSlow - this.openToSlow,
+    )
+  }
+  private canStart(endpoint: Endpoint): boolean {
+    return this.slotsInUse < this.limits.total && this.shareLeft(endpoint) > 0
+  }
+  private start(endpoint: Endpoint): Slot {
+    const request = endpoint.health.start(this.now())
+    this.slotsInUse++
+    this.openRequests++
+    if (!endpoint.health.isFast) this.openToSlow++
+    this.openByTenant.set(endpoint.tenant, this.openOf(endpoint.tenant) + 1)
+    return new PoolSlot(this, endpoint, request)
+  }
+  /** Frees the shares of a request. Returns how many full shared limits it was under: so many requests of other webhooks may start instead. */
+  private endRequest({ tenant, health }: Endpoint, request: OpenRequest): number {
+    const open = this.openOf(tenant)
+    const freed = (open >= this.perTenant ? 1 : 0) + (!health.isFast && this.openToSlow >= this.forSlow ? 1 : 0)
+    health.end(request)
+    this.openRequests--
+    if (!health.isFast) this.openToSlow--
+    if (open === 1) this.openByTenant.delete(tenant)
+    else this.openByTenant.set(tenant, open - 1)
+    return freed
+  }
+  /** Updates whether a webhook is fast, and the count of requests to slow webhooks with it. Returns whether it changed. */
+  private assess({ health }: Endpoint): boolean {
+    if (!health.assess(this.now())) return false
+    this.openToSlow += health.isFast ? -health.inFlight : health.inFlight
     return true
   }
-  const begin = (e: Endpoint): Slot => {
-    const start = { at: now() }
-    e.inFlight++
-    e.started.add(start)
-    inFlight++
-    underWay++
-    if (!e.fast) slowInFlight++
-    tenants.set(e.tenant, (tenants.get(e.tenant) ?? 0) + 1)
-    let sharesHeld = true
-    let placeHeld = true
-    /** Answers how many of other webhooks may begin instead: what was not full has held up nobody. */
-    const freeShares = (): number => {
-      if (!sharesHeld) return 0
-      sharesHeld = false
-      const freed = ((tenants.get(e.tenant) ?? 0) >= perTenant ? 1 : 0) + (!e.fast && slowInFlight >= forSlow ? 1 : 0)
-      e.started.delete(start)
-      e.inFlight--
-      underWay--
-      if (!e.fast) slowInFlight--
-      const left = (tenants.get(e.tenant) ?? 1) - 1
-      if (left === 0) tenants.delete(e.tenant)
-      else tenants.set(e.tenant, left)
-      return freed
-    }
-    return {
-      answered({ ok, duration_ms }) {
-        if (!sharesHeld) return
-        const freed = freeShares()
-        e.failures = ok ? 0 : e.failures + 1
-        e.recent.push(duration_ms)
-        if (e.recent.length > samples) e.recent.shift()
-        const isQuick = ok && median(e.recent.slice()) <= quickMs
-        e.allowed = Math.max(perWebhook, Math.min(e.allowed + (isQuick ? 1 : -lost), perQuickWebhook))
-        if (judge(e)) serve()
-        else if (freed > 0) serve(freed)
-        else serveOnly(e)
-      },
-      release() {
-        const isRoom = freeShares() > 0 || inFlight >= total
-        if (placeHeld) inFlight--
-        placeHeld = false
-        if (isRoom) serve()
-        else serveOnly(e)
-      },
-    }
-  }
-  const beginFirst = (e: Endpoint) => {
-    const first = e.queue.shift()
-    if (first === undefined) return
-    waiting--
-    first.resolve(begin(e))
-  }
-  const queued = (e: Endpoint) => {
-    const ring = rings.get(e.tenant)
-    if (ring === undefined) rings.set(e.tenant, new Set([e]))
-    else ring.add(e)
-  }
-  const unqueued = (e: Endpoint) => {
-    const ring = rings.get(e.tenant)
-    if (ring?.delete(e) && ring.size === 0) rings.delete(e.tenant)
-  }
-  /** Gives a webhook what is free, where no other can be waiting for that. */
-  const serveOnly = (e: Endpoint) => {
-    while (e.queue.length > 0 && inFlight < total && share(e) > 0) beginFirst(e)
-    if (e.queue.length === 0) unqueued(e)
-  }
-  /** Begins the next of a tenant's webhooks that has a share left. Answers whether there was one. */
-  const serveTenant = (ring: Set<Endpoint>): boolean => {
-    for (let looked = ring.size; looked > 0; looked--) {
-      const [e] = ring
-      if (e === undefined) return false
-      ring.delete(e)
-      const begins = share(e) > 0
-      if (begins) beginFirst(e)
-      if (e.queue.length > 0) ring.add(e)
-      if (begins) return true
-    }
-    return false
-  }
-  /** Gives free slots to whoever waits, tenant after tenant and webhook after webhook. @param most looks no further when so many have begun */
-  const serve = (most = total) => {
-    let begun = 0
-    for (let looked = 0; begun < most && inFlight < total && looked < rings.size; ) {
-      const [first] = rings
-      if (first === undefined) return
-      const [tenant, ring] = first
-      const begins = (tenants.get(tenant) ?? 0) < perTenant && serveTenant(ring)
-      if (begins) begun++
-      looked = begins ? 0 : looked + 1
-      rings.delete(tenant)
-      if (ring.size > 0) rings.set(tenant, ring)
-    }
-  }
-  const park = (e: Endpoint, which: (w: Waiting) => boolean) => {
-    const parked = e.queue.filter(which)
-    e.queue = e.queue.filter((w) => !which(w))
-    waiting -= parked.length
-    for (const w of parked) w.resolve('parked')
-    if (e.queue.length === 0) unqueued(e)
-  }
-  const sweep = () => {
-    const at = now()
-    for (const e of endpoints.values()) {
-      if (e.started.size > 0) judge(e)
-      // What was claimed ahead while it did well must not stand in the way of others' rows.
-      if (e.queue.length > 0 && (!e.fast || e.failures >= breakerFailures || isStalled(e))) park(e, (w) => w.fromTable)
-      // Waiting for the whole pool alone is not the webhook's fault.
-      if (e.queue.length > 0 && share(e) <= 0) park(e, (w) => !w.fromTable && at - w.since >= queueMs)
-      if (e.inFlight === 0 && e.queue.length === 0 && !e.parked && endpoints.size > 50_000) endpoints.delete(e.webhook)
-    }
-    serve()
-  }
-  const timer = setInterval(sweep, sweepMs)
 
-  return {
-    enter(webhook, tenant, { fromTable } = { fromTable: false }) {
-      const e = endpointOf(webhook, tenant)
-      if (closed || (e.parked && !fromTable)) return Promise.resolve('parked')
-      if (e.queue.length === 0 && inFlight < total && share(e) > 0) return Promise.resolve(begin(e))
-      if (e.queue.length >= queueLength) return Promise.resolve('parked')
-      return new Promise((resolve) => {
-        e.queue.push({ since: now(), fromTable, resolve })
-        waiting++
-        queued(e)
-      })
-    },
-    room(webhook, tenant) {
-      const e = endpointOf(webhook, tenant)
-      if (closed) return 0
-      const most = aheadOf(e)
-      const ahead = e.queue.length * 2 <= most ? most : 0
-      return Math.max(0, Math.min(share(e), total - inFlight) + ahead - e.queue.length)
-    },
-    setParked(webhook, tenant) {
-      endpointOf(webhook, tenant).parked = true
-    },
-    parkedAre(webhooks) {
-      for (const e of endpoints.values()) e.parked = webhooks.has(e.webhook)
-    },
-    get inFlight() {
-      return inFlight
-    },
-    get waiting() {
-      return waiting
-    },
-    close() {
-      closed = true
-      for (const e of endpoints.values()) park(e, () => true)
-    },
-    stop() {
-      clearInterval(timer)
-    },
+  /**
+   * Starts waiting deliveries after a change of one webhook.
+   * @param others how many deliveries of other webhooks the change can have unblocked: 0 if no shared limit was full
+   */
+  private reevaluate(endpoint: Endpoint, others: number | 'any'): void {
+    if (others === 0) while (endpoint.waiting.length > 0 && this.canStart(endpoint)) this.startNext(endpoint)
+    else this.serve(others === 'any' ? this.limits.total : others)
+  }
+  /** Gives at most `most` free slots to waiting deliveries, in the fair order. */
+  private serve(most: number): void {
+    for (let started = 0; started < most && this.slotsInUse < this.limits.total; started++) {
+      const endpoint = this.fairQueue.next(this.fairQueueRules)
+      if (endpoint === undefined) return
+      this.startNext(endpoint)
+    }
+  }
+  private readonly fairQueueRules = {
+    tenantStart: (tenant: TenantId) => this.openOf(tenant) < this.perTenant,
+    webhookStart: (endpoint: Endpoint) => this.shareLeft(endpoint) > 0,
+  }
+  private startNext(endpoint: Endpoint): void {
+    const delivery = endpoint.waiting.shift()
+    if (endpoint.waiting.length === 0) this.fairQueue.remove(endpoint)
+    if (delivery === undefined) return
+    this.waitingDeliveries--
+    delivery.resolve(this.start(endpoint))
+  }
+  private park(endpoint: Endpoint, isToPark: (delivery: WaitingDelivery) => boolean): void {
+    const parked = endpoint.waiting.filter(isToPark)
+    if (parked.length === 0) return
+    endpoint.waiting = endpoint.waiting.filter((delivery) => !isToPark(delivery))
+    if (endpoint.waiting.length === 0) this.fairQueue.remove(endpoint)
+    this.waitingDeliveries -= parked.length
+    for (const delivery of parked) delivery.resolve('parked')
+  }
+  /** Does what only time brings about: webhooks become slow or stall, and deliveries have waited too long. */
+  private sweep(): void {
+    const now = this.now()
+    for (const endpoint of this.endpoints.values()) {
+      const { health } = endpoint
+      if (health.inFlight > 0) this.assess(endpoint)
+      if (endpoint.waiting.length > 0) {
+        // Rows that were claimed ahead of a webhook which is not healthy any more would take the place of others' rows.
+        if (!health.isFast || health.breaker === 'open' || health.isStalled(now)) this.park(endpoint, ({ fromTable }) => fromTable)
+        if (this.shareLeft(endpoint) <= 0) this.park(endpoint, ({ fromTable, since }) => !fromTable && now - since >= this.limits.queueMs)
+      } else if (this.endpoints.size > maxIdleEndpoints && health.inFlight === 0 && !endpoint.hasParkedRows)
+        this.endpoints.delete(endpoint.webhook)
+    }
+    this.serve(this.limits.total)
+  }
+}
+
+class PoolSlot implements Slot {
+  /** `requesting` until the response has come, then `recording` until the attempt is appended. */
+  private mode: 'requesting' | 'recording' | 'released' = 'requesting'
+  private readonly pool: SlotPool
+  private readonly endpoint: Endpoint
+  private readonly request: OpenRequest
+
+  constructor(pool: SlotPool, endpoint: Endpoint, request: OpenRequest) {
+    this.pool = pool
+    this.endpoint = endpoint
+    this.request = request
+  }
+  responded(response: ResponseSample): void {
+    if (this.mode !== 'requesting') return
+    this.mode = 'recording'
+    this.pool.onResponse(this.endpoint, this.request, response)
+  }
+  release(): void {
+    if (this.mode === 'released') return
+    const request = this.mode === 'requesting' ? this.request : null
+    this.mode = 'released'
+    this.pool.onRelease(this.endpoint, request)
   }
 }

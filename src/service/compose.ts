@@ -253,7 +253,7 @@ export async function compose(
           retryDelays: config.KOLBAK_RETRY_DELAYS,
           maxInFlight: config.KOLBAK_MAX_IN_FLIGHT,
           maxInFlightPerWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK,
-          maxInFlightPerQuickWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_QUICK_WEBHOOK,
+          maxInFlightPerHighThroughputWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_QUICK_WEBHOOK,
           connectTimeoutMs: config.KOLBAK_CONNECT_TIMEOUT_MS,
           requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
           claimMs: config.KOLBAK_CLAIM_MS,

@@ -76,7 +76,7 @@ describe('the dispatcher', () => {
       retryDelays: [0.2, 0.2],
       maxInFlight: 32,
       maxInFlightPerWebhook: 4,
-      maxInFlightPerQuickWebhook: 8,
+      maxInFlightPerHighThroughputWebhook: 8,
       connectTimeoutMs: 10_000,
       requestTimeoutMs: 20_000,
       claimMs: 60_000,

@@ -56,8 +56,8 @@ describe('the rounds of what is due', () => {
           isSuspended: () => false,
         } as Partial<WebhookCache> as WebhookCache,
         slots: {
-          room: () => 1_000,
-          parkedAre(webhooks: ReadonlySet<WebhookId>) {
+          claimableRows: () => 1_000,
+          setParkedWebhooks(webhooks: ReadonlySet<WebhookId>) {
             told.push(new Set(webhooks))
             if (delivered.size === 3) ofManyAtFirst ??= delivered.get(many)
           },
@@ -111,7 +111,7 @@ describe('the rounds of what is due', () => {
           get: () => ({ tenant }) as Target,
           isSuspended: () => false,
         } as Partial<WebhookCache> as WebhookCache,
-        slots: { room: () => 300, parkedAre() {} } as Partial<Slots> as Slots,
+        slots: { claimableRows: () => 300, setParkedWebhooks() {} } as Partial<Slots> as Slots,
         async deliver({ webhook }) {
           expect(looksAfterClaim).to.be.greaterThan(0)
           inHand.set(webhook, (inHand.get(webhook) ?? 0) + 1)

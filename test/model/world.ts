@@ -135,7 +135,7 @@ export class World {
     const slots = code.slots.createSlots({
       total: this.slots,
       perWebhook: 2,
-      perQuickWebhook: 3,
+      perHighThroughputWebhook: 3,
       dispatchers: () => this.dispatchers,
       queue: 1,
       queueMs: 150,

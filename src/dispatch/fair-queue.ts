@@ -1,0 +1,45 @@
+import type { TenantId } from '../events/ids.ts'
+
+/**
+ * The webhooks that have deliveries waiting, in the order in which free slots go to them: round robin over tenants, and within
+ * a tenant round robin over its webhooks (decision 24). So neither a long queue nor many webhooks of one tenant delay another tenant.
+ */
+export class FairQueue<W extends { readonly tenant: TenantId }> {
+  /** Both maps and sets keep the order of insertion: their first entry is the next. */
+  private readonly webhooksByTenant = new Map<TenantId, Set<W>>()
+
+  /** Adds a webhook as the last of its tenant, unless it is there already. */
+  add(webhook: W): void {
+    const webhooks = this.webhooksByTenant.get(webhook.tenant)
+    if (webhooks === undefined) this.webhooksByTenant.set(webhook.tenant, new Set([webhook]))
+    else webhooks.add(webhook)
+  }
+  remove(webhook: W): void {
+    const webhooks = this.webhooksByTenant.get(webhook.tenant)
+    if (webhooks?.delete(webhook) && webhooks.size === 0) this.webhooksByTenant.delete(webhook.tenant)
+  }
+  /** Returns the next webhook that can start a request, and moves it and its tenant to the end. The webhook stays until `remove`. */
+  next(can: { tenantStart(tenant: TenantId): boolean; webhookStart(webhook: W): boolean }): W | undefined {
+    for (let left = this.webhooksByTenant.size; left > 0; left--) {
+      const [first] = this.webhooksByTenant
+      if (first === undefined) return undefined
+      const [tenant, webhooks] = first
+      this.webhooksByTenant.delete(tenant)
+      this.webhooksByTenant.set(tenant, webhooks)
+      const webhook = can.tenantStart(tenant) ? nextOf(webhooks, can.webhookStart) : undefined
+      if (webhook !== undefined) return webhook
+    }
+    return undefined
+  }
+}
+
+function nextOf<W>(webhooks: Set<W>, canStart: (webhook: W) => boolean): W | undefined {
+  for (let left = webhooks.size; left > 0; left--) {
+    const [webhook] = webhooks
+    if (webhook === undefined) return undefined
+    webhooks.delete(webhook)
+    webhooks.add(webhook)
+    if (canStart(webhook)) return webhook
+  }
+  return undefined
+}

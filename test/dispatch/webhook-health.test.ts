@@ -1,0 +1,73 @@
+import { expect } from 'chai'
+import { nextEarnedLimit, WebhookHealth } from '../../src/dispatch/webhook-health.ts'
+
+const limits = { normal: 4, highThroughput: 8 }
+
+describe('the health of a webhook', () => {
+  const healthAfter = (...responses: readonly { ok?: boolean; ms: number }[]) => {
+    const health = new WebhookHealth(limits)
+    for (const { ok = true, ms } of responses) health.recordResponse({ ok, duration_ms: ms })
+    health.assess(0)
+    return health
+  }
+  const times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value)
+
+  it('is slow before the first response', () => {
+    expect(healthAfter().isFast).to.equal(false)
+  })
+  it('is fast while the median of the last nine durations is at most a second', () => {
+    expect(healthAfter({ ms: 1_000 }).isFast).to.equal(true)
+    expect(healthAfter(...times(5, { ms: 10 }), ...times(4, { ms: 5_000 })).isFast).to.equal(true)
+    expect(healthAfter(...times(4, { ms: 10 }), ...times(5, { ms: 5_000 })).isFast).to.equal(false)
+    expect(healthAfter(...times(20, { ms: 5_000 }), ...times(5, { ms: 10 })).isFast, 'older durations are forgotten').to.equal(true)
+  })
+  it('counts the age of an open request as a duration once it exceeds a second', () => {
+    const health = healthAfter({ ms: 10 })
+    const requests = [health.start(0), health.start(0)]
+    expect(health.assess(1_000)).to.equal(false)
+    expect(health.assess(1_001)).to.equal(true)
+    expect(health.isFast).to.equal(false)
+    for (const request of requests) health.end(request)
+    expect(health.assess(1_002)).to.equal(true)
+    expect(health.isFast).to.equal(true)
+  })
+  it('is stalled when at least half of the open requests are older than a second', () => {
+    const health = healthAfter({ ms: 10 })
+    expect(health.isStalled(5_000)).to.equal(false)
+    health.start(0)
+    health.start(4_500)
+    expect(health.isStalled(5_000)).to.equal(true)
+    health.start(4_500)
+    expect(health.isStalled(5_000)).to.equal(false)
+  })
+  it('opens its circuit breaker after five failures in a row, and closes it after a success', () => {
+    const failure = { ok: false, ms: 10 }
+    expect(healthAfter(...times(4, failure)).breaker).to.equal('closed')
+    const broken = healthAfter(...times(5, failure))
+    expect(broken.breaker).to.equal('open')
+    expect(broken.concurrencyLimit(true)).to.equal(1)
+    broken.recordResponse({ ok: true, duration_ms: 10 })
+    expect(broken.breaker).to.equal('closed')
+    expect(broken.concurrencyLimit(false)).to.equal(4)
+  })
+  it('earns a higher limit by quick responses, which holds only while it may exceed the normal one', () => {
+    const health = healthAfter(...times(3, { ms: 100 }))
+    expect(health.concurrencyLimit(true)).to.equal(7)
+    expect(health.concurrencyLimit(false)).to.equal(4)
+  })
+  it('raises the earned limit by one and lowers it by four, between the two limits', () => {
+    expect(nextEarnedLimit(4, true, limits)).to.equal(5)
+    expect(nextEarnedLimit(8, true, limits)).to.equal(8)
+    expect(nextEarnedLimit(8, false, limits)).to.equal(4)
+    expect(nextEarnedLimit(5, false, limits)).to.equal(4)
+  })
+  it('lets as many rows be claimed ahead as it completes in 100 ms, at most 300, and none while it is unhealthy', () => {
+    expect(healthAfter({ ms: 20 }).rowsToClaimAhead(4, 0)).to.equal(20)
+    expect(healthAfter({ ms: 0 }).rowsToClaimAhead(32, 0)).to.equal(300)
+    expect(healthAfter().rowsToClaimAhead(4, 0), 'no response yet').to.equal(0)
+    expect(healthAfter({ ms: 20 }, { ok: false, ms: 20 }).rowsToClaimAhead(4, 0), 'the last request failed').to.equal(0)
+    const stalled = healthAfter({ ms: 20 })
+    stalled.start(0)
+    expect(stalled.rowsToClaimAhead(4, 2_000), 'stalled').to.equal(0)
+  })
+})
