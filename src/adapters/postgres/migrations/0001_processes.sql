@@ -3,7 +3,8 @@
 -- Rules for all files of this folder:
 -- * They run in the order of their numbers, each once and in a transaction of its own (see ../migrate.ts).
 -- * Migrations only go forward. A file that has been released never changes; a change of the schema is a new file.
--- * Postgres's clock sets a time, unless the comment of its column names another clock.
+-- * Leases, claims and defaults use Postgres's clock. The times of messages and events come from the clock of the process that
+--   accepted or recorded them, and so do the times of the API's own tables.
 -- * Advisory locks have numbers and names in ../advisory-locks.ts.
 
 -- The engine behind each port. The service refuses to start when a port has another engine than last time.
@@ -18,7 +19,7 @@ create table data_keys (
   id integer generated always as identity primary key, -- sealed values name the key that opens them by this number
   owner text not null, -- tenant id, or `service`
   purpose text not null, -- seal, fingerprint, or the name of one of the service's look-ups
-  wrapped bytea, -- the sealed key; null once it is destroyed, which erases what it sealed
+  wrapped bytea, -- the key, encrypted by the master key; null once it is destroyed, which erases what it sealed
   created_at timestamptz not null default clock_timestamp(),
   unique (owner, purpose) -- serves the keys of an owner
 );
@@ -27,7 +28,7 @@ create table data_keys (
 create table leases (
   name text primary key,
   owner text not null, -- id of the process, new at each of its starts
-  until timestamptz not null -- another process may take the lease from this time on
+  until timestamptz not null -- another process may take the lease after this time
 );
 
 -- Heartbeats of the running processes. Limits are shared between the processes of a role that were seen in the last 5 s.

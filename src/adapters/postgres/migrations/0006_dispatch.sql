@@ -9,7 +9,7 @@ create table message_index (
   fingerprint text not null, -- HMAC of the message's content
   place text not null, -- bus identity, partition, offset and index of the message
   event text not null, -- name of the message's event
-  accepted_at timestamptz not null, -- when the API accepted the message, by the API's clock
+  accepted_at timestamptz not null, -- when the API accepted the message
   webhooks text[] not null, -- ids of the webhooks that matched
   matched_at text collate "C" not null, -- checkpoint of the projection `webhooks` that the message was matched at
   primary key (tenant, message) -- serves finding a message, and a duplicate
@@ -25,7 +25,7 @@ create table message_rejections (
   message text collate "C" not null, -- the message's id
   place text not null, -- place of the rejected message
   fingerprint text not null, -- HMAC of the rejected content
-  accepted_at timestamptz not null, -- when the API accepted it, by the API's clock
+  accepted_at timestamptz not null, -- when the API accepted it
   primary key (tenant, message, place) -- serves the rejections of a message
 );
 
@@ -56,7 +56,7 @@ create table scheduled_deliveries (
   place text not null, -- bus identity, partition, offset and index of the message
   fingerprint text not null, -- HMAC of the message's content
   event text not null, -- name of the message's event
-  accepted_at timestamptz not null, -- when the API accepted the message, by the API's clock
+  accepted_at timestamptz not null, -- when the API accepted the message
   correlation_id text not null,
   chain integer not null, -- chain of the next attempt
   attempt integer not null, -- number of the next attempt in its chain, from 1

@@ -3,7 +3,7 @@
 -- When each API key was last used. No event says it, so it is no read model, and a rebuild does not touch it.
 create table key_usage (
   key_id text collate "C" primary key,
-  last_accessed_at timestamptz not null -- by the API's clock
+  last_accessed_at timestamptz not null -- time of the latest request with the key
 ) with (fillfactor = 70); -- the same rows are updated again and again: room for HOT updates
 
 -- Requests with an Idempotency-Key, so that a repeated request gets the first response. Rows are deleted a day after the
@@ -15,10 +15,10 @@ create table idempotency_keys (
   key text collate "C" not null, -- value of the header Idempotency-Key
   request_hmac text not null, -- HMAC of what a repeated request must have in common with the first: path, scopes and body
   claim uuid not null, -- id of the request that does the work now, or did it last
-  claimed_until timestamptz not null, -- no other request does the work before this time (the API's clock)
+  claimed_until timestamptz not null, -- no other request does the work before this time
   plan bytea, -- sealed: ids and secrets that were chosen before anything was stored under them
   answer bytea, -- the response, sealed; null until there is one
-  expires_at timestamptz not null, -- by the API's clock
+  expires_at timestamptz not null, -- from then on the key counts as new
   primary key (tenant, caller, route, key)
 );
 -- Serves deleting expired rows.
