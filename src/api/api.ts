@@ -10,7 +10,7 @@ import { createHttpServer, type HttpServer } from './http-server.ts'
 import { pipeline, requestIdOf, type Serve, send } from './pipeline.ts'
 import { createRateLimits } from './rate-limits.ts'
 import type { Route } from './route.ts'
-import { routeTable } from './route-table.ts'
+import { createRouteTable } from './route-table.ts'
 import { operationTag } from './routes/operation.ts'
 import { docs } from './swagger-ui.ts'
 import { createTokens } from './tokens.ts'
@@ -32,7 +32,7 @@ export function createApi(
   const failed = createFailedCredentials(settings.failedCredentialsPerMinute ?? failedCredentialsPerMinute)
   const known = credentials(deps, issued, failed)
   const ulid = monotonicFactory()
-  const all = routeTable({ ...deps, newUlid: () => ulid(now()) }, { credentials: known, tokens: issued, failed })
+  const all = createRouteTable({ ...deps, newUlid: () => ulid(now()) }, { credentials: known, tokens: issued, failed })
   const routes = operationOnly ? all.filter((route) => route.tag === operationTag) : all
   const app = express()
   const serve = pipeline({

@@ -4,7 +4,7 @@ import { codeOf } from '../lib/errors.ts'
 import { pause } from '../lib/retry.ts'
 import { ApiError, type ErrorCode, errorEnvelope, problemOf, statuses } from './errors.ts'
 import { requestIdOf, send } from './pipeline.ts'
-import { answer } from './route-results.ts'
+import { envelopeResult } from './route-results.ts'
 
 /** The HTTP server: it listens before there is anything behind it, so that a process whose engines are down is seen to live. */
 export interface HttpServer {
@@ -49,7 +49,7 @@ export function createHttpServer(slowRequestMs = 30_000, onError: (error: Error)
 /** What is answered while the engines are waited for. */
 const starting: RequestListener = (req, res) => {
   const requestId = requestIdOf(req.headers)
-  if (req.method === 'GET' && req.url === '/health/live') return send(res, answer(200, { status: 'live' }), requestId)
+  if (req.method === 'GET' && req.url === '/health/live') return send(res, envelopeResult(200, { status: 'live' }), requestId)
   const sentence = 'Kolbak is starting, and may be waiting for an engine: try again.'
   const problem = problemOf(new ApiError('not_ready', sentence, { headers: { 'retry-after': '1' } }))
   // What the caller sends is not read: the connection ends with the answer.

@@ -2,7 +2,7 @@ import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import { ApiError, problemOf } from './errors.ts'
 import type { Claim, IdempotencyKeys, KeyedRequest } from './idempotency-keys.ts'
-import type { Answer, Identity, RawRequest, Route } from './route.ts'
+import type { Identity, RawRequest, Route, RouteResult } from './route.ts'
 
 /** Visible ASCII: what the IETF draft (draft-ietf-httpapi-idempotency-key-header-07) quotes, and what others send bare. */
 const keyPattern = /^[\x21-\x7e]{1,255}$/
@@ -24,7 +24,7 @@ export function idempotent(deps: { keys: IdempotencyKeys; keyring: Keyring; log:
       'idempotency',
       JSON.stringify([Object.entries(params), search.toString(), [...caller.scopes].sort(), rawBody.toString('base64')]),
     )
-  const carryOut = async (route: Route, raw: RawRequest, request: KeyedRequest, claim: Claim): Promise<Answer> => {
+  const carryOut = async (route: Route, raw: RawRequest, request: KeyedRequest, claim: Claim): Promise<RouteResult> => {
     const vault = await keyring.vault(request.tenant)
     const answer = await route.run({
       ...raw,
@@ -66,7 +66,7 @@ export function idempotent(deps: { keys: IdempotencyKeys; keyring: Keyring; log:
           throw underWay()
         case 'answered': {
           const vault = await keyring.vault(tenant)
-          return JSON.parse(vault.open(aad(request, 'answer'), begun.answer).toString()) as Answer
+          return JSON.parse(vault.open(aad(request, 'answer'), begun.answer).toString()) as RouteResult
         }
         case 'claimed':
           try {

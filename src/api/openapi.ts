@@ -55,7 +55,7 @@ function responses(route: Route): Record<string, unknown> {
       headers: { ...headersOfAll, ...headersOf[status] },
       content: { 'application/json': { schema: route.errorSchema ?? errorBody } },
     }
-  for (const [status, { description, schema, headers = {}, type = 'application/json' }] of Object.entries(route.answers))
+  for (const [status, { description, schema, headers = {}, type = 'application/json' }] of Object.entries(route.responses))
     found[status] = {
       description,
       headers: { ...headersOfAll, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },

@@ -9,7 +9,7 @@ import type { ApiDependencies } from './dependencies.ts'
 import { ApiError, errorEnvelope, lacksScope, problemOf } from './errors.ts'
 import type { RateHeaders, RateLimits } from './rate-limits.ts'
 import { CallerGone, mediaType, readBody } from './request-body.ts'
-import type { Answer, Identity, Route } from './route.ts'
+import type { Identity, Route, RouteResult } from './route.ts'
 
 const json = ['application/json']
 const defaultBodyLimit = 64 * 1024
@@ -30,7 +30,7 @@ export function requestIdOf({ 'x-request-id': given }: IncomingHttpHeaders): str
 const isBodiless = ({ 'content-length': length, 'transfer-encoding': encoding }: IncomingHttpHeaders): boolean =>
   encoding === undefined && (length === undefined || length === '0')
 
-export function send(res: ServerResponse, { status, headers, body, text }: Answer, requestId: string): void {
+export function send(res: ServerResponse, { status, headers, body, text }: RouteResult, requestId: string): void {
   if (res.headersSent || res.destroyed) return
   const content = text?.content ?? (body === undefined ? undefined : JSON.stringify(body))
   if (content === undefined) {
@@ -48,7 +48,12 @@ export function send(res: ServerResponse, { status, headers, body, text }: Answe
 }
 
 /** A body that comes bit by bit. What fails on the way cuts the connection: the caller sees that it is not whole. */
-async function sendStream(res: ServerResponse, { status, headers }: Answer, stream: NonNullable<Answer['stream']>, requestId: string) {
+async function sendStream(
+  res: ServerResponse,
+  { status, headers }: RouteResult,
+  stream: NonNullable<RouteResult['stream']>,
+  requestId: string,
+) {
   if (res.headersSent || res.destroyed) return
   res.writeHead(status, { ...headers, 'x-request-id': requestId, 'content-type': stream.type, 'x-content-type-options': 'nosniff' })
   if (res.req.method === 'HEAD') res.end()
@@ -136,7 +141,7 @@ export function pipeline(
       const started = performance.now()
       const requestId = requestIdOf(req.headers)
       let identity: Identity | null = null
-      let answer: Answer
+      let answer: RouteResult
       let code: string | undefined
       let limits: RateHeaders | undefined
       try {

@@ -5,43 +5,43 @@ import { idempotent } from './idempotency.ts'
 import { createIdempotencyKeys } from './idempotency-keys.ts'
 import { openApi } from './openapi.ts'
 import type { Route } from './route.ts'
-import { auditRoutes } from './routes/audit.ts'
-import { authRoutes } from './routes/auth.ts'
-import { clientRoutes } from './routes/clients.ts'
-import { deliveryRoutes } from './routes/deliveries.ts'
-import { eventRoutes } from './routes/events.ts'
-import { explainRoutes } from './routes/explain.ts'
-import { historyRoutes } from './routes/history.ts'
-import { jobRoutes } from './routes/jobs.ts'
-import { keyRoutes } from './routes/keys.ts'
-import { operationRoutes } from './routes/operation.ts'
-import { postEventRoutes } from './routes/post-events.ts'
-import { tenantRoutes } from './routes/tenants.ts'
-import { webhookActionRoutes } from './routes/webhook-actions.ts'
-import { webhookRoutes } from './routes/webhooks.ts'
+import { createAuditRoutes } from './routes/audit.ts'
+import { createAuthRoutes } from './routes/auth.ts'
+import { createClientRoutes } from './routes/clients.ts'
+import { createDeliveryRoutes } from './routes/deliveries.ts'
+import { createEventRoutes } from './routes/events.ts'
+import { createExplainRoutes } from './routes/explain.ts'
+import { createHistoryRoutes } from './routes/history.ts'
+import { createJobRoutes } from './routes/jobs.ts'
+import { createKeyRoutes } from './routes/keys.ts'
+import { createOperationRoutes } from './routes/operation.ts'
+import { createPostEventRoutes } from './routes/post-events.ts'
+import { createTenantRoutes } from './routes/tenants.ts'
+import { createWebhookActionRoutes } from './routes/webhook-actions.ts'
+import { createWebhookRoutes } from './routes/webhooks.ts'
 import type { Tokens } from './tokens.ts'
 
 /** Every route there is: mounting, scope checks, `/openapi.json` and the tests of strangers are made from this table. */
-export function routeTable(
+export function createRouteTable(
   deps: ApiDependencies & { newUlid(): string },
   { credentials, tokens, failed }: { credentials: Credentials; tokens: Tokens; failed: FailedCredentials },
 ): Route[] {
   let document: string | undefined
   const table: Route[] = [
-    ...authRoutes(deps, tokens, failed),
-    ...tenantRoutes(deps),
-    ...clientRoutes(deps),
-    ...keyRoutes(deps),
-    ...webhookRoutes(deps),
-    ...webhookActionRoutes(deps),
-    ...postEventRoutes(deps),
-    ...eventRoutes(deps),
-    ...deliveryRoutes(deps),
-    ...jobRoutes(deps),
-    ...historyRoutes(deps),
-    ...explainRoutes(deps),
-    ...auditRoutes(deps),
-    ...operationRoutes(deps, credentials, () => {
+    ...createAuthRoutes(deps, tokens, failed),
+    ...createTenantRoutes(deps),
+    ...createClientRoutes(deps),
+    ...createKeyRoutes(deps),
+    ...createWebhookRoutes(deps),
+    ...createWebhookActionRoutes(deps),
+    ...createPostEventRoutes(deps),
+    ...createEventRoutes(deps),
+    ...createDeliveryRoutes(deps),
+    ...createJobRoutes(deps),
+    ...createHistoryRoutes(deps),
+    ...createExplainRoutes(deps),
+    ...createAuditRoutes(deps),
+    ...createOperationRoutes(deps, credentials, () => {
       document ??= JSON.stringify(openApi(table, deps.settings.version))
       return document
     }),

@@ -36,7 +36,7 @@ export interface RawRequest {
   /** Aborts when the caller is gone. */
   gone(): AbortSignal
 }
-export interface Answer {
+export interface RouteResult {
   readonly status: number
   readonly headers?: Readonly<Record<string, string>>
   /** Written as JSON. */
@@ -58,7 +58,7 @@ interface Context<Path extends string, Query, Body> extends Omit<RawRequest, 'pa
   readonly body: Body
 }
 
-interface AnswerSpec {
+interface ResponseSpec {
   readonly description: string
   readonly schema?: JsonSchema
   readonly type?: string
@@ -86,7 +86,7 @@ interface Described<Path extends string, Query, Body> {
   readonly quiet?: boolean
   /** Request headers that it reads, for `/openapi.json`. */
   readonly requestHeaders?: Readonly<Record<string, JsonSchema>>
-  readonly answers: Readonly<Record<number, AnswerSpec>>
+  readonly responses: Readonly<Record<number, ResponseSpec>>
   /** Codes of errors beyond those that follow from credentials, body and query. */
   readonly errors?: readonly ErrorCode[]
 }
@@ -95,7 +95,7 @@ interface GuardedSpec<Path extends string, Query, Body> extends Described<Path, 
   readonly scope: Scope
   /** What no schema can say, such as whether a URL may be called; told together with what the schema found. */
   readonly check?: (body: Readonly<Record<string, unknown>>, faulty: ReadonlySet<string>) => Promise<readonly Detail[]>
-  readonly handler: (context: Context<Path, Query, Body> & Identity) => Promise<Answer>
+  readonly handler: (context: Context<Path, Query, Body> & Identity) => Promise<RouteResult>
 }
 interface OpenSpec<Path extends string, Query, Body> extends Described<Path, Query, Body> {
   /** `operator`: a token with scope `admin`, or the metrics token. `client`: the body or Basic, which the handler looks at. */
@@ -105,7 +105,7 @@ interface OpenSpec<Path extends string, Query, Body> extends Described<Path, Que
   /** How this route words errors, where not by the envelope. */
   readonly errorBody?: (problem: Problem) => unknown
   readonly errorSchema?: JsonSchema
-  readonly handler: (context: Context<Path, Query, Body>) => Promise<Answer>
+  readonly handler: (context: Context<Path, Query, Body>) => Promise<RouteResult>
 }
 
 /** A line of the route table: mounting, scope checks, `/openapi.json` and the tests of strangers are made from it. */
@@ -114,7 +114,7 @@ export interface Route extends Described<string, unknown, unknown> {
   readonly scope: Scope | null
   readonly errorBody?: (problem: Problem) => unknown
   readonly errorSchema?: JsonSchema
-  run(request: RawRequest): Promise<Answer>
+  run(request: RawRequest): Promise<RouteResult>
 }
 
 const noQuery = { values: {}, details: [] }
@@ -146,7 +146,7 @@ function reader<Path extends string, Query, Body>(
 }
 
 /** A route for callers with a credential. */
-export function route<const Path extends string, Query = unknown, Body = unknown>(spec: GuardedSpec<Path, Query, Body>): Route {
+export function guardedRoute<const Path extends string, Query = unknown, Body = unknown>(spec: GuardedSpec<Path, Query, Body>): Route {
   const { handler, check, ...described } = spec
   const read = reader(spec)
   return {

@@ -15,7 +15,7 @@ describe('the check of answers against /openapi.json', () => {
       summary: 'A thing',
       tag: 'Things',
       credentials: 'none',
-      answers: { 200: { description: 'It.', schema: envelope(object({ n: { type: 'integer' } })) }, 204: { description: 'Nothing.' } },
+      responses: { 200: { description: 'It.', schema: envelope(object({ n: { type: 'integer' } })) }, 204: { description: 'Nothing.' } },
       handler: async () => ({ status: 204 }),
     }),
   ]

@@ -5,16 +5,16 @@ import { type AuditedEvent, audit, auditedEvents } from '../../projections/audit
 import { createActorNames, type NamedActor } from '../actor-names.ts'
 import { caughtUp } from '../changes.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { type Route, route } from '../route.ts'
+import { guardedRoute, type Route } from '../route.ts'
 import { auditedEvent, auditQuery } from '../schemas/audit.ts'
-import { ofPast } from '../schemas/headers.ts'
+import { pastReadHeaders } from '../schemas/headers.ts'
 import { range } from '../time-range.ts'
 
 const ndjson = 'application/x-ndjson'
 /** Nobody is shown these, whatever they may read: not even the HMAC of a secret. */
 const secrets = ['secret', 'key', 'secret_hmac']
 
-export function auditRoutes(deps: ApiDependencies): Route[] {
+export function createAuditRoutes(deps: ApiDependencies): Route[] {
   const { pool, keyring } = deps
 
   const line = (vault: Vault, event: AuditedEvent, actor: NamedActor): string => {
@@ -42,7 +42,7 @@ export function auditRoutes(deps: ApiDependencies): Route[] {
   }
 
   return [
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/audit',
       operationId: 'streamAudit',
@@ -52,12 +52,12 @@ export function auditRoutes(deps: ApiDependencies): Route[] {
       scope: 'read:audit',
       query: auditQuery,
       errors: ['key_destroyed'],
-      answers: {
+      responses: {
         200: {
           description: 'Each line is one of these. A stream that breaks off has no last line feed.',
           schema: auditedEvent,
           type: ndjson,
-          headers: ofPast,
+          headers: pastReadHeaders,
         },
       },
       async handler({ query, caller, gone }) {

@@ -6,7 +6,7 @@ import type { ApiDependencies } from '../dependencies.ts'
 import { type Problem, problemOf } from '../errors.ts'
 import type { FailedCredentials } from '../failed-credentials.ts'
 import { parseJson } from '../request-body.ts'
-import { type Answer, openRoute, type Route } from '../route.ts'
+import { openRoute, type Route, type RouteResult } from '../route.ts'
 import { noStore } from '../route-results.ts'
 import { type TokenRequest, tokenAnswer, tokenError, tokenRequest } from '../schemas/auth.ts'
 import { parseScopes, type Tokens } from '../tokens.ts'
@@ -69,7 +69,7 @@ function clientCredentials(body: TokenRequest, { authorization }: IncomingHttpHe
 
 const isClientId = (text: string): text is ClientId => /^[A-Za-z0-9_.-]{1,255}$/.test(text)
 
-export function authRoutes(
+export function createAuthRoutes(
   deps: Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now'>,
   tokens: Tokens,
   failed: FailedCredentials,
@@ -93,10 +93,10 @@ export function authRoutes(
     if (wanted === undefined || wanted.trim() === '') return client.scopes
     const { scopes, unknown } = parseScopes(wanted)
     const lacking = [...unknown, ...scopes.filter((scope) => !client.scopes.includes(scope))]
-    if (lacking.length > 0) throw new TokenRefused('invalid_scope', 'The client does not have every scope that is asked for.')
+    if (lacking.length > 0) throw new TokenRefused('invalid_scope', 'The client does not have all requested scopes.')
     return scopes
   }
-  const issue = async (body: TokenRequest, requestHeaders: IncomingHttpHeaders, address: string): Promise<Answer> => {
+  const issue = async (body: TokenRequest, requestHeaders: IncomingHttpHeaders, address: string): Promise<RouteResult> => {
     if (body.grant_type === undefined) throw new TokenRefused('invalid_request', 'grant_type is needed: client_credentials.')
     if (body.grant_type !== 'client_credentials')
       throw new TokenRefused('unsupported_grant_type', 'The only grant_type is client_credentials.')
@@ -114,12 +114,12 @@ export function authRoutes(
       },
     }
   }
-  const refusal = (error: TokenRefused, tried: boolean): Answer => ({
+  const refusal = (error: TokenRefused, tried: boolean): RouteResult => ({
     status: tokenStatuses[error.error],
     headers: error.error === 'invalid_client' && tried ? { ...headers, 'www-authenticate': 'Basic realm="kolbak"' } : headers,
     body: { error: error.error, error_description: error.message },
   })
-  const answered = async (work: () => Promise<Answer>, requestHeaders: IncomingHttpHeaders): Promise<Answer> => {
+  const answered = async (work: () => Promise<RouteResult>, requestHeaders: IncomingHttpHeaders): Promise<RouteResult> => {
     try {
       return await work()
     } catch (error) {
@@ -143,7 +143,7 @@ export function authRoutes(
     parse: (raw, contentType) => (contentType === form ? parseForm(raw) : parseJson(raw)),
     errorBody,
     errorSchema: tokenError,
-    answers: {
+    responses: {
       200: { description: 'A token.', schema: tokenAnswer },
       400: { description: 'The request is not one of RFC 6749, or asks for a scope that the client lacks.', schema: tokenError },
       401: { description: 'The credentials are wrong.', schema: tokenError },

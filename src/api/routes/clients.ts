@@ -8,10 +8,10 @@ import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseClientId, parseTenantId } from '../ids.ts'
-import { type Route, route } from '../route.ts'
-import { answer, noContent, noStore } from '../route-results.ts'
+import { guardedRoute, type Route } from '../route.ts'
+import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
-import { ofDeletion } from '../schemas/headers.ts'
+import { lagHeaders } from '../schemas/headers.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
 import { client, clientWithSecret, issueClient, listTenantsQuery } from '../schemas/tenant.ts'
 import { storable, within } from './tenants.ts'
@@ -27,7 +27,7 @@ const view = ({ id, name, scopes, previous_until, created_at, updated_at }: Clie
 /** Generated, so that its HMAC alone need be kept: 256 bits are not guessed. */
 const newSecret = () => randomBytes(32).toString('base64url')
 
-export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+export function createClientRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { pool, keyring, now } = deps
   const { change } = changes(deps)
   const readModel = readModels.tenants
@@ -44,7 +44,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
   const withoutTag = ({ etag: _, ...headers }: Record<string, string>) => headers
 
   return [
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/tenants/:id/clients',
       operationId: 'listClients',
@@ -53,13 +53,13 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       credentials,
       scope,
       query: listTenantsQuery,
-      answers: { 200: { description: 'A page of clients.', schema: envelope(listOf(client), offsetPagination) } },
+      responses: { 200: { description: 'A page of clients.', schema: envelope(listOf(client), offsetPagination) } },
       async handler({ params, query }) {
         const { limit = defaultLimit, offset = 0 } = query
         const tenant = parseTenantId(params.id)
         if ((await findTenant(pool, tenant)) === null) throw notFound()
         const { rows, total } = await listClients(pool, { tenant, limit, offset })
-        return answer(
+        return envelopeResult(
           200,
           rows.map((row) => view(row, now())),
           {},
@@ -67,7 +67,7 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
         )
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/tenants/:id/clients/:client_id',
       operationId: 'getClient',
@@ -75,14 +75,14 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       tag,
       credentials,
       scope,
-      answers: { 200: { description: 'The client, without its secret.', schema: envelope(client) } },
+      responses: { 200: { description: 'The client, without its secret.', schema: envelope(client) } },
       async handler({ params }) {
         const row = await findClientOf(pool, parseTenantId(params.id), parseClientId(params.client_id))
         if (row === null) throw notFound()
-        return answer(200, view(row, now()))
+        return envelopeResult(200, view(row, now()))
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/tenants/:id/clients',
       operationId: 'issueClient',
@@ -93,11 +93,11 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       scope,
       body: issueClient,
       errors: ['conflict'],
-      answers: { 201: { description: 'Issued. Only this answer holds the secret.', schema: envelope(clientWithSecret) } },
-      async handler(asked) {
-        const { body, params } = asked
+      responses: { 201: { description: 'Issued. Only this answer holds the secret.', schema: envelope(clientWithSecret) } },
+      async handler(request) {
+        const { body, params } = request
         const tenant = parseTenantId(params.id)
-        const chosen = await asked.plan(() => ({
+        const chosen = await request.plan(() => ({
           id: parseClientId(`client_${deps.newUlid()}`),
           secret: newSecret(),
           turnId: newTurnId(),
@@ -113,15 +113,15 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
             scopes: body.scopes,
             secret_hmac: keyring.lookup('client-secret', secret),
           },
-          within(asked, tenant),
+          within(request, tenant),
           { readModel, turnId },
         )
         const location = `/v1/tenants/${tenant}/clients/${id}`
         const shown = { ...view(stateOf(state, id), now()), client_secret: secret }
-        return answer(201, shown, { ...withoutTag(headers), ...noStore, location })
+        return envelopeResult(201, shown, { ...withoutTag(headers), ...noStore, location })
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/tenants/:id/clients/:client_id/secret/rotate',
       operationId: 'rotateClientSecret',
@@ -133,12 +133,12 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       body: rotation,
       bodyOptional: true,
       errors: ['conflict'],
-      answers: { 200: { description: 'Only this answer holds the new secret.', schema: envelope(clientWithSecret) } },
-      async handler(asked) {
-        const { body, params } = asked
+      responses: { 200: { description: 'Only this answer holds the new secret.', schema: envelope(clientWithSecret) } },
+      async handler(request) {
+        const { body, params } = request
         const tenant = parseTenantId(params.id)
         const id = parseClientId(params.client_id)
-        const { secret, turnId } = await asked.plan(() => ({ secret: newSecret(), turnId: newTurnId() }))
+        const { secret, turnId } = await request.plan(() => ({ secret: newSecret(), turnId: newTurnId() }))
         const { state, headers } = await change(
           tenantDecider,
           tenantStream(tenant),
@@ -148,13 +148,13 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
             secret_hmac: keyring.lookup('client-secret', secret),
             previous_until: overlapEnd(body, now()),
           },
-          within(asked, tenant),
+          within(request, tenant),
           { readModel, turnId },
         )
-        return answer(200, { ...view(stateOf(state, id), now()), client_secret: secret }, { ...withoutTag(headers), ...noStore })
+        return envelopeResult(200, { ...view(stateOf(state, id), now()), client_secret: secret }, { ...withoutTag(headers), ...noStore })
       },
     }),
-    route({
+    guardedRoute({
       method: 'DELETE',
       path: '/v1/tenants/:id/clients/:client_id',
       operationId: 'revokeClient',
@@ -163,11 +163,11 @@ export function clientRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       credentials,
       scope,
       errors: ['conflict', 'last_admin'],
-      answers: { 204: { description: 'Revoked.', headers: ofDeletion } },
-      async handler(asked) {
-        const tenant = parseTenantId(asked.params.id)
-        const command = { type: 'RevokeClient', client_id: parseClientId(asked.params.client_id) } as const
-        const { headers } = await change(tenantDecider, tenantStream(tenant), command, within(asked, tenant), { readModel })
+      responses: { 204: { description: 'Revoked.', headers: lagHeaders } },
+      async handler(request) {
+        const tenant = parseTenantId(request.params.id)
+        const command = { type: 'RevokeClient', client_id: parseClientId(request.params.client_id) } as const
+        const { headers } = await change(tenantDecider, tenantStream(tenant), command, within(request, tenant), { readModel })
         return noContent(withoutTag(headers))
       },
     }),

@@ -6,26 +6,26 @@ import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound, webhookInactive } from '../errors.ts'
 import { parseDeliveryId, parseWebhookId } from '../ids.ts'
-import { type Identity, type Route, route } from '../route.ts'
-import { answer } from '../route-results.ts'
+import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { envelopeResult } from '../route-results.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { type CursorQuery, delivery, listDeadLettersQuery, listHistoryQuery } from '../schemas/delivery.ts'
-import { ofDeletion } from '../schemas/headers.ts'
+import { lagHeaders } from '../schemas/headers.ts'
 import { replays } from '../start-replays.ts'
 import { range } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
-/** More than any tenant's limit allows by default: a key's webhooks are asked for in one query. */
+/** The most webhooks of one key that are read for a query. No tenant's default limit is as high. */
 const webhooksOfKey = 10_000
 
-export function deliveryRoutes(deps: ApiDependencies): Route[] {
+export function createDeliveryRoutes(deps: ApiDependencies): Route[] {
   const { deliveryLog } = deps
   const { views } = createDeliveryViews(deps)
   const replayAll = replays(deps)
   const tag = 'Deliveries'
   const credentials = 'bearer-or-key'
 
-  /** One more row than asked for says whether there is a next page. */
+  /** Reads one row more than the page shows, which tells whether there is a next page. */
   const page = async (
     tenant: TenantId,
     { cursor, limit = defaultLimit }: CursorQuery,
@@ -37,7 +37,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
     const shown = rows.slice(0, limit)
     const last = shown.at(-1)
     const next = rows.length > limit && last !== undefined ? writeCursor({ at: at(last), delivery: last.delivery }) : null
-    return answer(200, await views(tenant, shown), {}, { limit, next_cursor: next })
+    return envelopeResult(200, await views(tenant, shown), {}, { limit, next_cursor: next })
   }
   /** A delivery of the tenant; for a key, of a webhook that it created. */
   const mine = async (identity: Identity, id: DeliveryId): Promise<Delivery> => {
@@ -47,7 +47,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
     if (key_id !== null && (await findWebhook(deps, { tenant, key_id }, found.webhook)) === null) throw notFound()
     return found
   }
-  /** Whose dead letters are asked for: undefined for all of the tenant's. */
+  /** The webhooks whose dead letters the caller may see; undefined stands for all webhooks of the tenant. */
   const askedWebhooks = async ({ caller }: Identity, wanted: WebhookId | undefined): Promise<WebhookId[] | undefined> => {
     if (caller.key_id === null) return wanted === undefined ? undefined : [wanted]
     const filter = { tenant: caller.tenant, key_id: caller.key_id, limit: webhooksOfKey, offset: 0 }
@@ -56,7 +56,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
   }
 
   return [
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/webhooks/:id/deliveries',
       operationId: 'listWebhookDeliveries',
@@ -66,10 +66,10 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
       scope: 'read:webhooks',
       query: listHistoryQuery,
       errors: ['invalid_cursor'],
-      answers: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
-      async handler(asked) {
-        const { query, caller } = asked
-        const id = parseWebhookId(asked.params.id)
+      responses: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
+      async handler(request) {
+        const { query, caller } = request
+        const id = parseWebhookId(request.params.id)
         const filter = { ...range(query), ...(query.status === undefined ? {} : { status: query.status }) }
         const read = page(
           caller.tenant,
@@ -78,11 +78,11 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
           (row) => row.accepted_at,
         )
         read.catch(() => undefined) // meanwhile; whose webhook it is not is told so first
-        if ((await findWebhook(deps, ownerOf(asked), id)) === null) throw notFound()
+        if ((await findWebhook(deps, ownerOf(request), id)) === null) throw notFound()
         return read
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/deliveries/:id',
       operationId: 'getDelivery',
@@ -90,14 +90,14 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
       tag,
       credentials,
       scope: 'read:webhooks',
-      answers: { 200: { description: 'The delivery.', schema: envelope(delivery) } },
-      async handler(asked) {
-        const found = await mine(asked, parseDeliveryId(asked.params.id))
-        const [shown] = await views(asked.caller.tenant, [found])
-        return answer(200, shown)
+      responses: { 200: { description: 'The delivery.', schema: envelope(delivery) } },
+      async handler(request) {
+        const found = await mine(request, parseDeliveryId(request.params.id))
+        const [shown] = await views(request.caller.tenant, [found])
+        return envelopeResult(200, shown)
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/dead-letters',
       operationId: 'listDeadLetters',
@@ -107,10 +107,10 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
       scope: 'read:webhooks',
       query: listDeadLettersQuery,
       errors: ['invalid_cursor'],
-      answers: { 200: { description: 'A page of dead letters.', schema: envelope(listOf(delivery), cursorPagination) } },
-      async handler(asked) {
-        const { query, caller } = asked
-        const webhooks = await askedWebhooks(asked, query.webhook)
+      responses: { 200: { description: 'A page of dead letters.', schema: envelope(listOf(delivery), cursorPagination) } },
+      async handler(request) {
+        const { query, caller } = request
+        const webhooks = await askedWebhooks(request, query.webhook)
         return page(
           caller.tenant,
           query,
@@ -122,7 +122,7 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
         )
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/deliveries/:id/replay',
       operationId: 'replayDelivery',
@@ -132,18 +132,18 @@ export function deliveryRoutes(deps: ApiDependencies): Route[] {
       credentials,
       scope: 'write:webhooks',
       errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive'],
-      answers: { 202: { description: 'A new chain of attempts begins now.', schema: envelope(delivery), headers: ofDeletion } },
-      async handler(asked) {
-        const { caller } = asked
-        const found = await mine(asked, parseDeliveryId(asked.params.id))
-        const [webhook, [payload]] = await Promise.all([findWebhook(deps, ownerOf(asked), found.webhook), deliveryLog.payloads([found])])
+      responses: { 202: { description: 'A new chain of attempts begins now.', schema: envelope(delivery), headers: lagHeaders } },
+      async handler(request) {
+        const { caller } = request
+        const found = await mine(request, parseDeliveryId(request.params.id))
+        const [webhook, [payload]] = await Promise.all([findWebhook(deps, ownerOf(request), found.webhook), deliveryLog.payloads([found])])
         if (webhook === null) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
         if (!webhook.is_active) throw webhookInactive()
         if (payload === undefined || payload === null)
           throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
-        const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], asked)
+        const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], request)
         const [shown] = await views(caller.tenant, begun)
-        return answer(202, shown, headers)
+        return envelopeResult(202, shown, headers)
       },
     }),
   ]

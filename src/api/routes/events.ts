@@ -5,18 +5,18 @@ import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
 import { ApiError, invalid } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
-import { type Route, route } from '../route.ts'
-import { answer } from '../route-results.ts'
+import { guardedRoute, type Route } from '../route.ts'
+import { envelopeResult } from '../route-results.ts'
 import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { delivery, listQuery } from '../schemas/delivery.ts'
 import { countedDeliveries, event, listEventsQuery, listedEvent, replayEvent } from '../schemas/event.ts'
-import { ofDeletion } from '../schemas/headers.ts'
+import { lagHeaders } from '../schemas/headers.ts'
 import { type Replayable, replays } from '../start-replays.ts'
 import { range } from '../time-range.ts'
 
 /** What producers read of the events that they have sent. */
-export function eventRoutes(deps: ApiDependencies): Route[] {
+export function createEventRoutes(deps: ApiDependencies): Route[] {
   const { deliveryLog, messages, keyring } = deps
   const views = createDeliveryViews(deps)
   const routed = createRoutedMessages(deps)
@@ -40,7 +40,7 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
   })
 
   return [
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/events',
       operationId: 'listEvents',
@@ -50,7 +50,7 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
       scope,
       query: listEventsQuery,
       errors: ['invalid_cursor'],
-      answers: {
+      responses: {
         200: {
           description:
             'A page of events. With filters it may hold fewer than there are, even none: the list ends when next_cursor is null.',
@@ -70,10 +70,10 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
         const counted = found.messages.filter(({ webhooks }) => webhooks.length <= countedDeliveries)
         const counts = new Map((await routed.counts(counted)).map((each, i) => [counted[i], each]))
         const shown = found.messages.map((message) => ({ ...common(message), deliveries: counts.get(message) ?? null }))
-        return answer(200, shown, {}, { limit, next_cursor: found.next === null ? null : writeMessageCursor(found.next) })
+        return envelopeResult(200, shown, {}, { limit, next_cursor: found.next === null ? null : writeMessageCursor(found.next) })
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/events/:id',
       operationId: 'getEvent',
@@ -81,7 +81,7 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
       tag,
       credentials,
       scope,
-      answers: { 200: { description: 'The event, once it is routed (which is waited for).', schema: envelope(event) } },
+      responses: { 200: { description: 'The event, once it is routed (which is waited for).', schema: envelope(event) } },
       async handler({ params, caller, gone }) {
         const message = await routed.find(caller.tenant, params.id, gone)
         const [body, [deliveries], rejections] = await Promise.all([
@@ -105,7 +105,7 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
         }
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/events/:id/deliveries',
       operationId: 'listEventDeliveries',
@@ -115,7 +115,7 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
       scope,
       query: listQuery,
       errors: ['invalid_cursor'],
-      answers: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
+      responses: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
       async handler({ params, query, caller, gone }) {
         const { limit = defaultLimit } = query
         const after = query.cursor === undefined ? null : readWebhookCursor(query.cursor)
@@ -128,10 +128,15 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
           page.map((webhook) => deliveryKeyOf(message, webhook)),
         )
         const last = page.at(-1)
-        return answer(200, shown, {}, { limit, next_cursor: rest.length > limit && last !== undefined ? writeWebhookCursor(last) : null })
+        return envelopeResult(
+          200,
+          shown,
+          {},
+          { limit, next_cursor: rest.length > limit && last !== undefined ? writeWebhookCursor(last) : null },
+        )
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/events/:id/replay',
       operationId: 'replayEvent',
@@ -143,23 +148,23 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
       body: replayEvent,
       bodyOptional: true,
       errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive'],
-      answers: {
+      responses: {
         202: {
           description:
             'The deliveries that begin anew. Webhooks that are deleted or not active now are left out, and so is what is in the history not yet, since it is on its way.',
           schema: envelope(listOf(delivery)),
-          headers: ofDeletion,
+          headers: lagHeaders,
         },
       },
-      async handler(asked) {
-        const { params, body, caller, gone } = asked
+      async handler(request) {
+        const { params, body, caller, gone } = request
         const { tenant } = caller
         const { webhook_id: only } = body
         const message = await routed.find(tenant, params.id, gone)
         const wanted = only === undefined ? message.webhooks : message.webhooks.filter((webhook) => webhook === only)
         if (only !== undefined && wanted.length === 0)
           throw invalid([{ path: 'webhook_id', message: 'must be a webhook that the event was routed to' }])
-        if (wanted.length === 0) return answer(202, [])
+        if (wanted.length === 0) return envelopeResult(202, [])
         const [{ rows: webhooks }, [payload], states] = await Promise.all([
           listWebhooks(deps, { tenant, ids: wanted, limit: wanted.length, offset: 0 }),
           deliveryLog.payloads([message]),
@@ -175,8 +180,8 @@ export function eventRoutes(deps: ApiDependencies): Route[] {
           const webhookRevision = state === null ? undefined : revisions.get(state.webhook)
           return state === null || webhookRevision === undefined ? [] : [{ delivery: state, webhookRevision }]
         })
-        const { begun, headers } = await replayAll(again, asked)
-        return answer(202, await views.views(tenant, begun), headers)
+        const { begun, headers } = await replayAll(again, request)
+        return envelopeResult(202, await views.views(tenant, begun), headers)
       },
     }),
   ]

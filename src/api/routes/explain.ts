@@ -6,8 +6,8 @@ import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseWebhookId } from '../ids.ts'
-import { type Route, route } from '../route.ts'
-import { answer } from '../route-results.ts'
+import { guardedRoute, type Route } from '../route.ts'
+import { envelopeResult } from '../route-results.ts'
 import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
 import { envelope } from '../schemas/common.ts'
 import { explainQuery, explanation, type reasons } from '../schemas/explain.ts'
@@ -51,11 +51,11 @@ const nextOf = (status: string | undefined, at: string | null): string => {
   }
 }
 
-export function explainRoutes(deps: ApiDependencies): Route[] {
+export function createExplainRoutes(deps: ApiDependencies): Route[] {
   const { find } = createRoutedMessages(deps)
   const { ofMessage } = createDeliveryViews(deps)
   return [
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/events/:id/explain',
       operationId: 'explainEvent',
@@ -64,7 +64,7 @@ export function explainRoutes(deps: ApiDependencies): Route[] {
       credentials: 'bearer',
       scope: 'read:audit',
       query: explainQuery,
-      answers: { 200: { description: 'The explanation.', schema: envelope(explanation) } },
+      responses: { 200: { description: 'The explanation.', schema: envelope(explanation) } },
       async handler({ params, query, caller, gone }) {
         const id = parseWebhookId(query.webhook)
         const [message, { events }] = await Promise.all([find(caller.tenant, params.id, gone), deps.streams.read(webhookStream(id))])
@@ -76,7 +76,7 @@ export function explainRoutes(deps: ApiDependencies): Route[] {
         const isOwed = message.webhooks.includes(id)
         const reason = reasonOf(message, isOwed, then)
         const [delivery = null] = isOwed ? await ofMessage(message, [deliveryKeyOf(message, id)]) : []
-        return answer(200, {
+        return envelopeResult(200, {
           event_id: message.message,
           event: message.event,
           accepted_at: message.accepted_at,

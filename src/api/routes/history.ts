@@ -9,8 +9,8 @@ import { readRevisionCursor, writeRevisionCursor } from '../cursors.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseKeyId, parseWebhookId } from '../ids.ts'
-import { type Identity, type Route, route } from '../route.ts'
-import { answer } from '../route-results.ts'
+import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { envelopeResult } from '../route-results.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { type ListVersions, listVersionsQuery, version } from '../schemas/history.ts'
 
@@ -54,7 +54,7 @@ function changesOf<State extends object>(
   return changed
 }
 
-export function historyRoutes(deps: ApiDependencies): Route[] {
+export function createHistoryRoutes(deps: ApiDependencies): Route[] {
   const tag = 'Audit'
   const spec = {
     method: 'GET',
@@ -63,7 +63,7 @@ export function historyRoutes(deps: ApiDependencies): Route[] {
     scope: 'read:audit',
     query: listVersionsQuery,
     errors: ['invalid_cursor'],
-    answers: { 200: { description: 'A page of events, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
+    responses: { 200: { description: 'A page of events, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
   } as const
 
   const page = async <State extends object, Event extends Fact>(
@@ -94,23 +94,23 @@ export function historyRoutes(deps: ApiDependencies): Route[] {
     )
     const last = wanted.at(-1)
     const more = last !== undefined && last.revision < (events.at(-1)?.revision ?? 0)
-    return answer(200, shown, {}, { limit, next_cursor: more ? writeRevisionCursor(last.revision) : null })
+    return envelopeResult(200, shown, {}, { limit, next_cursor: more ? writeRevisionCursor(last.revision) : null })
   }
   return [
-    route({
+    guardedRoute({
       ...spec,
       path: '/v1/webhooks/:id/history',
       operationId: 'listWebhookHistory',
       summary: 'Every change of a webhook, oldest first: when, by whom, from what to what; of a deleted one too',
-      handler: (asked) =>
-        page(webhookDecider, (state) => state.tenant, webhookStream(parseWebhookId(asked.params.id)), webhookFields, asked),
+      handler: (request) =>
+        page(webhookDecider, (state) => state.tenant, webhookStream(parseWebhookId(request.params.id)), webhookFields, request),
     }),
-    route({
+    guardedRoute({
       ...spec,
       path: '/v1/keys/:id/history',
       operationId: 'listKeyHistory',
       summary: 'Every change of an API key, oldest first: when, by whom, from what to what; of a deleted one too',
-      handler: (asked) => page(keyDecider, (state) => state.tenant, keyStream(parseKeyId(asked.params.id)), keyFields, asked),
+      handler: (request) => page(keyDecider, (state) => state.tenant, keyStream(parseKeyId(request.params.id)), keyFields, request),
     }),
   ]
 }

@@ -3,10 +3,10 @@ import { findWebhook } from '../../projections/webhooks.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
 import { parseJobId, parseWebhookId } from '../ids.ts'
-import { type Identity, type Route, route } from '../route.ts'
-import { answer, noContent } from '../route-results.ts'
+import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { envelopeResult, noContent } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
-import { ofJob } from '../schemas/headers.ts'
+import { jobHeaders } from '../schemas/headers.ts'
 import { job, replayWebhook } from '../schemas/job.ts'
 import { utc } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
@@ -28,19 +28,19 @@ const view = (row: ReplayJob) => ({
 })
 
 /** What takes longer than a request: it is begun here, and carried out by a dispatcher. */
-export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { pool, log, now, newUlid } = deps
   const jobs = createReplayJobs(pool)
   const tag = 'Jobs'
   const credentials = 'bearer-or-key'
-  const find = async (asked: Identity & { params: { id: string } }): Promise<ReplayJob> => {
-    const found = await jobs.find(ownerOf(asked), parseJobId(asked.params.id))
+  const find = async (request: Identity & { params: { id: string } }): Promise<ReplayJob> => {
+    const found = await jobs.find(ownerOf(request), parseJobId(request.params.id))
     if (found === null) throw notFound()
     return found
   }
 
   return [
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/webhooks/:id/replay',
       operationId: 'replayWebhook',
@@ -51,16 +51,16 @@ export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       scope: 'write:webhooks',
       body: replayWebhook,
       errors: ['webhook_inactive', 'replay_running'],
-      answers: { 202: { description: 'A job that does so, newest events first.', schema: envelope(job), headers: ofJob } },
-      async handler(asked) {
-        const { body, caller } = asked
-        const id = parseWebhookId(asked.params.id)
-        const webhook = await findWebhook(deps, ownerOf(asked), id)
+      responses: { 202: { description: 'A job that does so, newest events first.', schema: envelope(job), headers: jobHeaders } },
+      async handler(request) {
+        const { body, caller } = request
+        const id = parseWebhookId(request.params.id)
+        const webhook = await findWebhook(deps, ownerOf(request), id)
         if (webhook === null) throw notFound()
         if (!webhook.is_active) throw webhookInactive()
         const since = utc('since', body.since)
         const wanted = body.until === undefined ? null : utc('until', body.until)
-        const chosen = await asked.plan(() => ({ id: parseJobId(newUlid()), time: new Date(now()).toISOString() }))
+        const chosen = await request.plan(() => ({ id: parseJobId(newUlid()), time: new Date(now()).toISOString() }))
         const until = wanted === null || wanted > chosen.time ? chosen.time : wanted
         if (since >= until) throw invalid([{ path: 'since', message: `must be before ${wanted === until ? 'until' : 'now'}` }])
         const begun = await jobs.begin({
@@ -69,10 +69,10 @@ export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
         })
         if (begun === null) throw new ApiError('replay_running', 'A replay of this webhook is running: wait for its end, or cancel it.')
         log.info({ job: begun.id, tenant: caller.tenant, webhook: id, since, until }, 'replay_job.begun')
-        return answer(202, view(begun), { location: `/v1/jobs/${begun.id}` })
+        return envelopeResult(202, view(begun), { location: `/v1/jobs/${begun.id}` })
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/jobs/:id',
       operationId: 'getJob',
@@ -80,10 +80,10 @@ export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       tag,
       credentials,
       scope: 'read:webhooks',
-      answers: { 200: { description: 'The job.', schema: envelope(job) } },
-      handler: async (asked) => answer(200, view(await find(asked))),
+      responses: { 200: { description: 'The job.', schema: envelope(job) } },
+      handler: async (request) => envelopeResult(200, view(await find(request))),
     }),
-    route({
+    guardedRoute({
       method: 'DELETE',
       path: '/v1/jobs/:id',
       operationId: 'cancelJob',
@@ -92,11 +92,11 @@ export function jobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       credentials,
       scope: 'write:webhooks',
       errors: ['job_finished'],
-      answers: { 204: { description: 'Cancelled, now or before.' } },
-      async handler(asked) {
-        const { id, tenant, webhook, replayed, skipped } = await find(asked)
+      responses: { 204: { description: 'Cancelled, now or before.' } },
+      async handler(request) {
+        const { id, tenant, webhook, replayed, skipped } = await find(request)
         if (await jobs.cancel(id)) log.info({ job: id, tenant, webhook, status: 'cancelled', replayed, skipped }, 'replay_job.ended')
-        else if ((await find(asked)).status !== 'cancelled')
+        else if ((await find(request)).status !== 'cancelled')
           throw new ApiError('job_finished', 'The job is over already: there is nothing to cancel.')
         return noContent()
       },

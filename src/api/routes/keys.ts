@@ -9,10 +9,10 @@ import { caughtUp, changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { parseKeyId } from '../ids.ts'
-import { type Identity, type Route, route } from '../route.ts'
-import { answer, noContent, noStore } from '../route-results.ts'
+import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
-import { ifMatch, ofChange, ofCreation, ofDeletion, ofPast, ofState } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, stateHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
@@ -42,12 +42,12 @@ function mayGive(caller: Caller, scopes: readonly KeyScope[] | undefined): void 
     throw new ApiError('scope_exceeds_caller', 'A key cannot hold a scope that your own token lacks.')
 }
 
-export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { change } = changes(deps)
   const readModel = readModels.keys
   const tag = 'Keys'
   return [
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/keys/:id',
       operationId: 'getKey',
@@ -56,19 +56,19 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       credentials: 'bearer',
       scope: 'read:keys',
       query: atMomentQuery,
-      answers: { 200: { description: 'The key, as it is or as it was.', schema: envelope(key), headers: ofState } },
+      responses: { 200: { description: 'The key, as it is or as it was.', schema: envelope(key), headers: stateHeaders } },
       async handler({ params, query, caller }) {
         const id = parseKeyId(params.id)
         if (query.as_of !== undefined || query.revision !== undefined) {
           const { state, revision } = stateAt(keyDecider, await deps.streams.read(keyStream(id)), caller, query)
-          return answer(200, view(state, null, caller), { ...etag(revision), ...noStore })
+          return envelopeResult(200, view(state, null, caller), { ...etag(revision), ...noStore })
         }
         const row = await findKey(deps, caller.tenant, id)
         if (row === null) throw notFound()
-        return answer(200, view(row, row.last_accessed_at, caller), { ...etag(row.revision), ...noStore })
+        return envelopeResult(200, view(row, row.last_accessed_at, caller), { ...etag(row.revision), ...noStore })
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/keys',
       operationId: 'listKeys',
@@ -77,14 +77,14 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       credentials: 'bearer',
       scope: 'read:keys',
       query: listKeysQuery,
-      answers: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination), headers: ofPast } },
+      responses: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination), headers: pastReadHeaders } },
       async handler({ query, caller }) {
         const { as_of: asOf, limit = defaultLimit, offset = 0 } = query
         if (asOf !== undefined) {
           mayAudit(caller)
           const headers = await caughtUp(deps, keyVersions)
           const past = await listKeysAsOf(deps, { tenant: caller.tenant, asOf: momentOf(asOf), limit, offset })
-          return answer(
+          return envelopeResult(
             200,
             past.rows.map((row) => view(row, null, caller)),
             { ...headers, ...noStore },
@@ -93,10 +93,10 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
         }
         const { rows, total } = await listKeys(deps, { tenant: caller.tenant, limit, offset })
         const shown = rows.map((row) => view(row, row.last_accessed_at, caller))
-        return answer(200, shown, noStore, { limit, offset, total })
+        return envelopeResult(200, shown, noStore, { limit, offset, total })
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/keys',
       operationId: 'createKey',
@@ -107,11 +107,11 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       scope: 'write:keys',
       body: createKey,
       errors: ['scope_exceeds_caller'],
-      answers: { 201: { description: 'Created.', schema: envelope(key), headers: ofCreation } },
-      async handler(asked) {
-        const { caller, body } = asked
+      responses: { 201: { description: 'Created.', schema: envelope(key), headers: creationHeaders } },
+      async handler(request) {
+        const { caller, body } = request
         mayGive(caller, body.scopes)
-        const chosen = await asked.plan(() => ({ id: parseKeyId(deps.newUlid()), value: newKeyValue(), turnId: newTurnId() }))
+        const chosen = await request.plan(() => ({ id: parseKeyId(deps.newUlid()), value: newKeyValue(), turnId: newTurnId() }))
         const { id, value, turnId } = chosen
         const { state, headers } = await change(
           keyDecider,
@@ -125,13 +125,13 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
             description: body.description?.toWellFormed() ?? null,
             scopes: body.scopes,
           },
-          asked,
+          request,
           { readModel, create: true, turnId },
         )
-        return answer(201, view(state, null, caller), { ...headers, ...noStore, location: `/v1/keys/${id}` })
+        return envelopeResult(201, view(state, null, caller), { ...headers, ...noStore, location: `/v1/keys/${id}` })
       },
     }),
-    route({
+    guardedRoute({
       method: 'PATCH',
       path: '/v1/keys/:id',
       operationId: 'changeKey',
@@ -142,9 +142,9 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       body: changeKey,
       requestHeaders: ifMatch,
       errors: ['scope_exceeds_caller', 'precondition_failed', 'conflict'],
-      answers: { 200: { description: 'The key as it is now.', schema: envelope(key), headers: ofChange } },
-      async handler(asked) {
-        const { caller, body, params } = asked
+      responses: { 200: { description: 'The key as it is now.', schema: envelope(key), headers: changeHeaders } },
+      async handler(request) {
+        const { caller, body, params } = request
         mayGive(caller, body.scopes)
         const { name, description, scopes } = body
         const id = parseKeyId(params.id)
@@ -157,14 +157,14 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
             ...(description === undefined ? {} : { description: description?.toWellFormed() ?? null }),
             ...(scopes === undefined ? {} : { scopes }),
           },
-          asked,
+          request,
           { readModel },
         )
         const used = await findKey(deps, caller.tenant, id)
-        return answer(200, view(state, used?.last_accessed_at ?? null, caller), { ...headers, ...noStore })
+        return envelopeResult(200, view(state, used?.last_accessed_at ?? null, caller), { ...headers, ...noStore })
       },
     }),
-    route({
+    guardedRoute({
       method: 'DELETE',
       path: '/v1/keys/:id',
       operationId: 'deleteKey',
@@ -175,16 +175,16 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       query: deleteKeyQuery,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      answers: { 204: { description: 'Deleted.', headers: ofDeletion } },
-      async handler(asked) {
-        const { webhooks = 'keep' } = asked.query
-        const stream = keyStream(parseKeyId(asked.params.id))
-        const { headers } = await change(keyDecider, stream, { type: 'DeleteKey', webhooks }, asked, { readModel })
+      responses: { 204: { description: 'Deleted.', headers: lagHeaders } },
+      async handler(request) {
+        const { webhooks = 'keep' } = request.query
+        const stream = keyStream(parseKeyId(request.params.id))
+        const { headers } = await change(keyDecider, stream, { type: 'DeleteKey', webhooks }, request, { readModel })
         const { etag: _, ...rest } = headers
         return noContent(rest)
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/keys/:id/rotate',
       operationId: 'rotateKey',
@@ -197,25 +197,25 @@ export function keyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[
       bodyOptional: true,
       requestHeaders: ifMatch,
       errors: ['scope_exceeds_caller', 'precondition_failed', 'conflict'],
-      answers: { 200: { description: 'The key with its new value.', schema: envelope(rotatedKey), headers: ofChange } },
-      async handler(asked) {
-        const { caller, body, params } = asked
+      responses: { 200: { description: 'The key with its new value.', schema: envelope(rotatedKey), headers: changeHeaders } },
+      async handler(request) {
+        const { caller, body, params } = request
         const id = parseKeyId(params.id)
         const row = await findKey(deps, caller.tenant, id)
         if (row === null) throw notFound()
         // Whoever makes a value reads it.
         if (!holdsAll(caller, row.scopes))
           throw new ApiError('scope_exceeds_caller', 'This key holds a scope that your own token lacks: you cannot give it a value.')
-        const { value, turnId } = await asked.plan(() => ({ value: newKeyValue(), turnId: newTurnId() }))
+        const { value, turnId } = await request.plan(() => ({ value: newKeyValue(), turnId: newTurnId() }))
         const { state, headers } = await change(
           keyDecider,
           keyStream(id),
           { type: 'RotateKey', key: value, previous_until: overlapEnd(body, deps.now()) },
-          asked,
+          request,
           { readModel, turnId },
         )
         const shown = { ...view(state, row.last_accessed_at, caller), previous_key_until: state.previous_until }
-        return answer(200, shown, { ...headers, ...noStore })
+        return envelopeResult(200, shown, { ...headers, ...noStore })
       },
     }),
   ]

@@ -2,14 +2,14 @@ import type { Credentials } from '../credentials.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError } from '../errors.ts'
 import { openRoute, type Route } from '../route.ts'
-import { answer } from '../route-results.ts'
+import { envelopeResult } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
 import { live, ready } from '../schemas/operation.ts'
 
 export const operationTag = 'Operation'
 
 /** What operators and their tools ask; no tenant's data is in it. */
-export function operationRoutes(
+export function createOperationRoutes(
   { health, metrics, scrape }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape'>,
   credentials: Credentials,
   document: () => string,
@@ -24,8 +24,8 @@ export function operationRoutes(
       tag,
       credentials: 'none',
       quiet: true,
-      answers: { 200: { description: 'It does.', schema: envelope(live) } },
-      handler: async () => answer(200, { status: 'live' }),
+      responses: { 200: { description: 'It does.', schema: envelope(live) } },
+      handler: async () => envelopeResult(200, { status: 'live' }),
     }),
     openRoute({
       method: 'GET',
@@ -36,7 +36,7 @@ export function operationRoutes(
       credentials: 'none',
       quiet: true,
       errors: ['not_ready', 'unauthorized', 'too_many_failed_credentials', 'tenant_suspended'],
-      answers: { 200: { description: 'It can.', schema: envelope(ready) } },
+      responses: { 200: { description: 'It can.', schema: envelope(ready) } },
       async handler({ headers, address }) {
         const [report, operator] = await Promise.all([health(), credentials.isOperator(headers, address)])
         const ailing = report.checks.filter((check) => !check.ok)
@@ -45,7 +45,7 @@ export function operationRoutes(
             headers: { 'retry-after': '1' },
             ...(operator ? { details: ailing.map(({ name, message = 'is not ok' }) => ({ path: name, message })) } : {}),
           })
-        return answer(200, { status: 'ready', ...(operator ? { checks: report.checks } : {}) })
+        return envelopeResult(200, { status: 'ready', ...(operator ? { checks: report.checks } : {}) })
       },
     }),
     openRoute({
@@ -56,7 +56,7 @@ export function operationRoutes(
       tag,
       credentials: 'operator',
       quiet: true,
-      answers: { 200: { description: 'Of all processes that share the port.', type: 'text/plain', schema: { type: 'string' } } },
+      responses: { 200: { description: 'Of all processes that share the port.', type: 'text/plain', schema: { type: 'string' } } },
       handler: async () => ({ status: 200, text: { type: metrics.contentType, content: await scrape() } }),
     }),
     openRoute({
@@ -66,7 +66,7 @@ export function operationRoutes(
       summary: 'This document',
       tag,
       credentials: 'none',
-      answers: { 200: { description: 'OpenAPI 3.1.', schema: { type: 'object' } } },
+      responses: { 200: { description: 'OpenAPI 3.1.', schema: { type: 'object' } } },
       handler: async () => ({ status: 200, text: { type: 'application/json; charset=utf-8', content: document() } }),
     }),
   ]

@@ -4,19 +4,19 @@ import type { ApiDependencies } from '../dependencies.ts'
 import type { Detail } from '../errors.ts'
 import { parseMessageId } from '../ids.ts'
 import { elementRanges, memberRange } from '../json-byte-ranges.ts'
-import { type Answer, type Route, route } from '../route.ts'
+import { guardedRoute, type Route, type RouteResult } from '../route.ts'
 import { envelope, listOf } from '../schemas/common.ts'
 import { acceptedEvent, postEvent, postEvents } from '../schemas/event.ts'
 import { sealMessage } from '../seal-message.ts'
 
 /** What producers do. Both routes are hot: nothing is waited for but the bus. */
-export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+export function createPostEventRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { bus, keyring, now, newUlid } = deps
   const tag = 'Events'
   const idOf = (given: MessageId | undefined): MessageId => given ?? parseMessageId(`evt_${newUlid()}`)
 
   return [
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/events',
       operationId: 'postEvent',
@@ -29,7 +29,7 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
       quota: 'events',
       quiet: true,
       errors: ['bus_full', 'bus_unavailable', 'key_destroyed'],
-      answers: { 202: { description: 'Accepted, durably.', schema: envelope(acceptedEvent) } },
+      responses: { 202: { description: 'Accepted, durably.', schema: envelope(acceptedEvent) } },
       async handler({ body, rawBody, caller, requestId }) {
         const { tenant } = caller
         const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
@@ -44,7 +44,7 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
         return accepted(written(id))
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/events/batch',
       operationId: 'postEvents',
@@ -58,7 +58,7 @@ export function postEventRoutes(deps: ApiDependencies & { newUlid(): string }): 
       quiet: true,
       check: repeatedIds,
       errors: ['bus_full', 'bus_unavailable', 'key_destroyed', 'record_too_large'],
-      answers: { 202: { description: 'All accepted, durably; in the order sent.', schema: envelope(listOf(acceptedEvent)) } },
+      responses: { 202: { description: 'All accepted, durably; in the order sent.', schema: envelope(listOf(acceptedEvent)) } },
       async handler({ body, rawBody, caller, requestId, counts }) {
         await counts(body.events.length - 1)
         const { tenant } = caller
@@ -100,7 +100,7 @@ async function repeatedIds({ events }: Readonly<Record<string, unknown>>): Promi
 
 /** Ids are letters, digits and `_:-`: nothing in them needs an escape. */
 const written = (id: MessageId) => `{"id":"${id}","message":"Event accepted for processing."}`
-const accepted = (data: string): Answer => ({
+const accepted = (data: string): RouteResult => ({
   status: 202,
   text: { type: 'application/json; charset=utf-8', content: `{"data":${data},"error":null,"pagination":null}` },
 })

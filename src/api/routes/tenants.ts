@@ -6,10 +6,10 @@ import { changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseTenantId } from '../ids.ts'
-import { type Identity, type Route, route } from '../route.ts'
-import { answer } from '../route-results.ts'
+import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { envelopeResult } from '../route-results.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
-import { ifMatch, ofChange, ofCreation, ofState } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, stateHeaders } from '../schemas/headers.ts'
 import { changeTenant, createTenant, listTenantsQuery, tenant } from '../schemas/tenant.ts'
 
 const view = ({ id, name, limits, suspended, created_at, updated_at }: TenantState | TenantRow) => ({
@@ -26,22 +26,22 @@ const view = ({ id, name, limits, suspended, created_at, updated_at }: TenantSta
 })
 
 /** An admin's command on a tenant: carried out in that tenant, under the admin's name. */
-export const within = <A extends Identity>(asked: A, tenant: TenantId): A => ({ ...asked, caller: { ...asked.caller, tenant } })
+export const within = <A extends Identity>(request: A, tenant: TenantId): A => ({ ...request, caller: { ...request.caller, tenant } })
 
-export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+export function createTenantRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { change } = changes(deps)
   const readModel = readModels.tenants
   const tag = 'Tenants'
   const credentials = 'bearer'
   const scope = 'admin'
 
-  const turn = async (asked: Parameters<typeof change>[3], id: TenantId, command: TenantCommand) => {
-    const { state, headers } = await change(tenantDecider, tenantStream(id), command, within(asked, id), { readModel })
-    return answer(200, view(state), headers)
+  const turn = async (request: Parameters<typeof change>[3], id: TenantId, command: TenantCommand) => {
+    const { state, headers } = await change(tenantDecider, tenantStream(id), command, within(request, id), { readModel })
+    return envelopeResult(200, view(state), headers)
   }
 
   return [
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/tenants/:id',
       operationId: 'getTenant',
@@ -49,14 +49,14 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       tag,
       credentials,
       scope,
-      answers: { 200: { description: 'The tenant.', schema: envelope(tenant), headers: ofState } },
+      responses: { 200: { description: 'The tenant.', schema: envelope(tenant), headers: stateHeaders } },
       async handler({ params }) {
         const row = await findTenant(deps.pool, parseTenantId(params.id))
         if (row === null) throw notFound()
-        return answer(200, view(row), etag(row.revision))
+        return envelopeResult(200, view(row), etag(row.revision))
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/tenants',
       operationId: 'listTenants',
@@ -65,14 +65,14 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       credentials,
       scope,
       query: listTenantsQuery,
-      answers: { 200: { description: 'A page of tenants.', schema: envelope(listOf(tenant), offsetPagination) } },
+      responses: { 200: { description: 'A page of tenants.', schema: envelope(listOf(tenant), offsetPagination) } },
       async handler({ query }) {
         const { limit = defaultLimit, offset = 0 } = query
         const { rows, total } = await listTenants(deps.pool, { limit, offset })
-        return answer(200, rows.map(view), {}, { limit, offset, total })
+        return envelopeResult(200, rows.map(view), {}, { limit, offset, total })
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/tenants',
       operationId: 'createTenant',
@@ -82,21 +82,21 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       credentials,
       scope,
       body: createTenant,
-      answers: { 201: { description: 'Created.', schema: envelope(tenant), headers: ofCreation } },
-      async handler(asked) {
-        const { id, turnId } = await asked.plan(() => ({ id: parseTenantId(deps.newUlid()), turnId: newTurnId() }))
-        const { name, limits } = asked.body
+      responses: { 201: { description: 'Created.', schema: envelope(tenant), headers: creationHeaders } },
+      async handler(request) {
+        const { id, turnId } = await request.plan(() => ({ id: parseTenantId(deps.newUlid()), turnId: newTurnId() }))
+        const { name, limits } = request.body
         const { state, headers } = await change(
           tenantDecider,
           tenantStream(id),
           { type: 'RegisterTenant', id, name: storable(name), ...(limits === undefined ? {} : { limits }) },
-          within(asked, id),
+          within(request, id),
           { readModel, create: true, turnId },
         )
-        return answer(201, view(state), { ...headers, location: `/v1/tenants/${id}` })
+        return envelopeResult(201, view(state), { ...headers, location: `/v1/tenants/${id}` })
       },
     }),
-    route({
+    guardedRoute({
       method: 'PATCH',
       path: '/v1/tenants/:id',
       operationId: 'changeTenant',
@@ -107,10 +107,11 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       body: changeTenant,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
-      handler: (asked) => turn(asked, parseTenantId(asked.params.id), { type: 'ChangeTenantSettings', limits: asked.body.limits ?? {} }),
+      responses: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: changeHeaders } },
+      handler: (request) =>
+        turn(request, parseTenantId(request.params.id), { type: 'ChangeTenantSettings', limits: request.body.limits ?? {} }),
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/tenants/:id/suspend',
       operationId: 'suspendTenant',
@@ -120,10 +121,10 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       scope,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict', 'default_tenant'],
-      answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
-      handler: (asked) => turn(asked, parseTenantId(asked.params.id), { type: 'SuspendTenant' }),
+      responses: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: changeHeaders } },
+      handler: (request) => turn(request, parseTenantId(request.params.id), { type: 'SuspendTenant' }),
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/tenants/:id/resume',
       operationId: 'resumeTenant',
@@ -133,8 +134,8 @@ export function tenantRoutes(deps: ApiDependencies & { newUlid(): string }): Rou
       scope,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      answers: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: ofChange } },
-      handler: (asked) => turn(asked, parseTenantId(asked.params.id), { type: 'ResumeTenant' }),
+      responses: { 200: { description: 'The tenant as it is now.', schema: envelope(tenant), headers: changeHeaders } },
+      handler: (request) => turn(request, parseTenantId(request.params.id), { type: 'ResumeTenant' }),
     }),
   ]
 }

@@ -5,11 +5,11 @@ import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound, webhookInactive } from '../errors.ts'
 import { parseMessageId, parseWebhookId } from '../ids.ts'
-import { type Route, route } from '../route.ts'
-import { answer, noStore } from '../route-results.ts'
+import { guardedRoute, type Route } from '../route.ts'
+import { envelopeResult, noStore } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
 import { acceptedEvent } from '../schemas/event.ts'
-import { ifMatch, ofChange } from '../schemas/headers.ts'
+import { changeHeaders, ifMatch } from '../schemas/headers.ts'
 import { overlapEnd } from '../schemas/rotation.ts'
 import { rotatedWebhook, rotateSecret } from '../schemas/webhook.ts'
 import { sealMessage } from '../seal-message.ts'
@@ -19,7 +19,7 @@ import { newWebhookSecret, ownerOf, webhookView } from '../webhook-views.ts'
 const testEvent = 'kolbak.test'
 
 /** What consumers do with a webhook beside changing it. */
-export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { bus, keyring, now, newUlid } = deps
   const { change } = changes(deps)
   const tag = 'Webhooks'
@@ -27,7 +27,7 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
   const scope = 'write:webhooks'
 
   return [
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/webhooks/:id/secret/rotate',
       operationId: 'rotateWebhookSecret',
@@ -41,19 +41,21 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
       bodyOptional: true,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      answers: { 200: { description: 'Rotated. Only this answer holds the new secret.', schema: rotatedWebhook, headers: ofChange } },
-      async handler(asked) {
-        const id = parseWebhookId(asked.params.id)
-        const chosen = await asked.plan(() => ({ secret: newWebhookSecret(), turnId: newTurnId() }))
-        const { secret = chosen.secret } = asked.body
+      responses: {
+        200: { description: 'Rotated. Only this answer holds the new secret.', schema: rotatedWebhook, headers: changeHeaders },
+      },
+      async handler(request) {
+        const id = parseWebhookId(request.params.id)
+        const chosen = await request.plan(() => ({ secret: newWebhookSecret(), turnId: newTurnId() }))
+        const { secret = chosen.secret } = request.body
         const { state, headers } = await change(
           webhookDecider,
           webhookStream(id),
-          { type: 'RotateWebhookSecret', secret, previous_until: overlapEnd(asked.body, now()) },
-          asked,
+          { type: 'RotateWebhookSecret', secret, previous_until: overlapEnd(request.body, now()) },
+          request,
           { readModel: readModels.webhooks, turnId: chosen.turnId },
         )
-        const row = await findWebhook(deps, ownerOf(asked), id)
+        const row = await findWebhook(deps, ownerOf(request), id)
         return {
           status: 200,
           headers: { ...headers, ...noStore },
@@ -61,7 +63,7 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
         }
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/webhooks/:id/test',
       operationId: 'testWebhook',
@@ -70,11 +72,11 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
       credentials,
       scope,
       errors: ['webhook_inactive', 'bus_full', 'bus_unavailable', 'key_destroyed'],
-      answers: { 202: { description: "Sent: its outcome stands in the webhook's deliveries.", schema: envelope(acceptedEvent) } },
-      async handler(asked) {
-        const { tenant } = asked.caller
-        const target = parseWebhookId(asked.params.id)
-        const webhook = await findWebhook(deps, ownerOf(asked), target)
+      responses: { 202: { description: "Sent: its outcome stands in the webhook's deliveries.", schema: envelope(acceptedEvent) } },
+      async handler(request) {
+        const { tenant } = request.caller
+        const target = parseWebhookId(request.params.id)
+        const webhook = await findWebhook(deps, ownerOf(request), target)
         if (webhook === null) throw notFound()
         if (!webhook.is_active) throw webhookInactive()
         const id = parseMessageId(`evt_${newUlid()}`)
@@ -83,8 +85,8 @@ export function webhookActionRoutes(deps: ApiDependencies & { newUlid(): string 
         const vault = await keyring.vault(tenant)
         const content = { event: testEvent, event_time: accepted_at, source: 'kolbak' }
         const messages = [sealMessage(vault, tenant, id, content, payload)]
-        await bus.produce({ tenant, accepted_at, correlation_id: asked.requestId, messages, target })
-        return answer(202, { id, message: 'Event accepted for processing.' })
+        await bus.produce({ tenant, accepted_at, correlation_id: request.requestId, messages, target })
+        return envelopeResult(202, { id, message: 'Event accepted for processing.' })
       },
     }),
   ]

@@ -8,16 +8,16 @@ import { caughtUp, changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { parseWebhookId } from '../ids.ts'
-import { type Identity, type Route, route } from '../route.ts'
-import { answer, noContent, noStore } from '../route-results.ts'
+import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
-import { ifMatch, ofChange, ofCreation, ofDeletion, ofPast, ofState } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, stateHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
 import { createWebhookChecks } from '../webhook-checks.ts'
 import { newWebhookSecret, ownerOf, webhookRowView as rowView, webhookView as view } from '../webhook-views.ts'
 
-export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { change } = changes(deps)
   const { settings } = deps
   const check = createWebhookChecks(deps)
@@ -32,7 +32,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       throw new ApiError('webhook_limit_reached', `This account has ${most} webhooks, which is its limit: delete one first.`)
   }
   return [
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/webhooks/:id',
       operationId: 'getWebhook',
@@ -41,7 +41,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       credentials,
       scope: 'read:webhooks',
       query: atMomentQuery,
-      answers: { 200: { description: 'The webhook, as it is or as it was.', schema: webhook, headers: ofState } },
+      responses: { 200: { description: 'The webhook, as it is or as it was.', schema: webhook, headers: stateHeaders } },
       async handler({ params, query, caller, limits }) {
         const id = parseWebhookId(params.id)
         if (query.as_of !== undefined || query.revision !== undefined) {
@@ -53,7 +53,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
         return { status: 200, headers: etag(row.revision), body: rowView(row) }
       },
     }),
-    route({
+    guardedRoute({
       method: 'GET',
       path: '/v1/webhooks',
       operationId: 'listWebhooks',
@@ -62,11 +62,13 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       credentials,
       scope: 'read:webhooks',
       query: listWebhooksQuery,
-      answers: { 200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination), headers: ofPast } },
-      async handler(asked) {
-        const { ids, events, is_active, key_id: wanted, as_of: asOf, limit = defaultLimit, offset = 0 } = asked.query
-        const { key_id = wanted, tenant } = ownerOf(asked)
-        if (wanted !== undefined && wanted !== key_id) return answer(200, [], {}, { limit, offset, total: 0 })
+      responses: {
+        200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination), headers: pastReadHeaders },
+      },
+      async handler(request) {
+        const { ids, events, is_active, key_id: wanted, as_of: asOf, limit = defaultLimit, offset = 0 } = request.query
+        const { key_id = wanted, tenant } = ownerOf(request)
+        if (wanted !== undefined && wanted !== key_id) return envelopeResult(200, [], {}, { limit, offset, total: 0 })
         const filter = {
           tenant,
           ...(key_id === undefined ? {} : { key_id }),
@@ -77,10 +79,10 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
           offset,
         }
         if (asOf !== undefined) {
-          mayAudit(asked.caller)
+          mayAudit(request.caller)
           const headers = await caughtUp(deps, webhookVersions)
           const past = await listWebhooksAsOf(deps, { ...filter, asOf: momentOf(asOf) })
-          return answer(
+          return envelopeResult(
             200,
             past.rows.map((row) => view(row, null)),
             headers,
@@ -88,10 +90,10 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
           )
         }
         const { rows, total } = await listWebhooks(deps, filter)
-        return answer(200, rows.map(rowView), {}, { limit, offset, total })
+        return envelopeResult(200, rows.map(rowView), {}, { limit, offset, total })
       },
     }),
-    route({
+    guardedRoute({
       method: 'POST',
       path: '/v1/webhooks',
       operationId: 'createWebhook',
@@ -103,12 +105,12 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       body: createWebhook,
       check,
       errors: ['webhook_limit_reached'],
-      answers: { 201: { description: 'Created. Only this answer holds the secret.', schema: createdWebhook, headers: ofCreation } },
-      async handler(asked) {
-        const { caller, body } = asked
-        const chosen = await asked.plan(() => ({ id: parseWebhookId(deps.newUlid()), secret: newWebhookSecret(), turnId: newTurnId() }))
+      responses: { 201: { description: 'Created. Only this answer holds the secret.', schema: createdWebhook, headers: creationHeaders } },
+      async handler(request) {
+        const { caller, body } = request
+        const chosen = await request.plan(() => ({ id: parseWebhookId(deps.newUlid()), secret: newWebhookSecret(), turnId: newTurnId() }))
         const { id, turnId } = chosen
-        await room(asked, id)
+        await room(request, id)
         const { state, headers } = await change(
           webhookDecider,
           webhookStream(id),
@@ -124,7 +126,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
             secret: body.secret ?? chosen.secret,
             retry_delays: body.retry_delays ?? null,
           },
-          asked,
+          request,
           { readModel, create: true, turnId },
         )
         return {
@@ -134,7 +136,7 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
         }
       },
     }),
-    route({
+    guardedRoute({
       method: 'PATCH',
       path: '/v1/webhooks/:id',
       operationId: 'changeWebhook',
@@ -146,23 +148,23 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       check,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      answers: { 200: { description: 'The webhook as it is now.', schema: webhook, headers: ofChange } },
-      async handler(asked) {
-        const { body, params } = asked
+      responses: { 200: { description: 'The webhook as it is now.', schema: webhook, headers: changeHeaders } },
+      async handler(request) {
+        const { body, params } = request
         const id = parseWebhookId(params.id)
         const description = body.description === undefined ? {} : { description: body.description?.toWellFormed() ?? null }
         const { state, headers } = await change(
           webhookDecider,
           webhookStream(id),
           { type: 'ChangeWebhook', ...body, ...description },
-          asked,
+          request,
           { readModel },
         )
-        const row = await findWebhook(deps, ownerOf(asked), id)
+        const row = await findWebhook(deps, ownerOf(request), id)
         return { status: 200, headers, body: view(state, row?.failing_since ?? null) }
       },
     }),
-    route({
+    guardedRoute({
       method: 'DELETE',
       path: '/v1/webhooks/:id',
       operationId: 'deleteWebhook',
@@ -172,10 +174,10 @@ export function webhookRoutes(deps: ApiDependencies & { newUlid(): string }): Ro
       scope: 'write:webhooks',
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      answers: { 204: { description: 'Deleted.', headers: ofDeletion } },
-      async handler(asked) {
-        const id = parseWebhookId(asked.params.id)
-        const { headers } = await change(webhookDecider, webhookStream(id), { type: 'DeleteWebhook' }, asked, { readModel })
+      responses: { 204: { description: 'Deleted.', headers: lagHeaders } },
+      async handler(request) {
+        const id = parseWebhookId(request.params.id)
+        const { headers } = await change(webhookDecider, webhookStream(id), { type: 'DeleteWebhook' }, request, { readModel })
         const { etag: _, ...rest } = headers
         return noContent(rest)
       },

@@ -6,15 +6,15 @@ const projectionLag: JsonSchema = {
   description: 'Only when the change stands but this read model does not have it yet: reads may show the former state for a moment.',
 }
 const location: JsonSchema = { type: 'string' }
-export const ofState = { ETag: etag }
-export const ofChange = { ETag: etag, 'Projection-Lag': projectionLag }
-export const ofCreation = { ...ofChange, Location: location }
+export const stateHeaders = { ETag: etag }
+export const changeHeaders = { ETag: etag, 'Projection-Lag': projectionLag }
+export const creationHeaders = { ...changeHeaders, Location: location }
 /** Of reads that are to hold all that was stored before them. */
-export const ofPast = {
+export const pastReadHeaders = {
   'Projection-Lag': { type: 'string', description: 'Only when this read model is behind: what was changed a moment ago may be missing.' },
 }
-export const ofJob = { Location: location }
-export const ofDeletion = { 'Projection-Lag': projectionLag }
+export const jobHeaders = { Location: location }
+export const lagHeaders = { 'Projection-Lag': projectionLag }
 export const ifMatch = {
   'If-Match': {
     type: 'string',
