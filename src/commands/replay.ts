@@ -1,6 +1,7 @@
-import type { DeliveryFacts } from '../events/delivery.ts'
+import type { DeliveryData } from '../events/delivery.ts'
 import { replayedId } from '../events/delivery-id.ts'
 import type { Metadata, NewEvent } from '../events/envelope.ts'
+import { deliveryEventRefOf } from '../events/refs.ts'
 import { attemptsStream, type StreamName } from '../events/streams.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
 import type { Caller } from './caller.ts'
@@ -16,32 +17,19 @@ const schema = 1
 export function replay(
   delivery: Delivery,
   by: { chain: number; caller: Pick<Caller, 'actor'>; webhookRevision: number; now: string },
-): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryFacts> } {
-  const { tenant, message, place, fingerprint, event, accepted_at, webhook } = delivery
+): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryData> } {
   const { chain } = by
   const metadata: Metadata = {
     schema,
     actor: by.caller.actor,
-    tenant,
+    tenant: delivery.tenant,
     time: by.now,
     $correlationId: delivery.correlation_id,
     $causationId: null,
   }
-  const data: DeliveryFacts = {
-    tenant,
-    message,
-    place,
-    fingerprint,
-    event,
-    accepted_at,
-    webhook,
-    webhook_revision: by.webhookRevision,
-    delivery: delivery.delivery,
-    chain,
-    attempt: 0,
-  }
+  const data: DeliveryData = { ...deliveryEventRefOf(delivery), webhook_revision: by.webhookRevision, chain, attempt: 0 }
   return {
-    stream: attemptsStream(webhook, by.now),
+    stream: attemptsStream(delivery.webhook, by.now),
     event: { id: replayedId(delivery.delivery, chain), type: 'DeliveryReplayed', data, metadata },
   }
 }

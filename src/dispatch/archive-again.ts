@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { decodeRecord, placeOf } from '../events/message-record.ts'
+import { decodeRecord, placeOf, recordedRef } from '../events/message-record.ts'
 import type { Log } from '../lib/log.ts'
 import type { PayloadArchive } from '../ports/delivery-log.ts'
 import type { MessageBus, OwnedPartition } from '../ports/message-bus.ts'
@@ -42,9 +42,9 @@ export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_0
           log.warn({ error, partition: partition.partition, offset: String(offset) }, 'record.unreadable') // set aside when it comes again
           continue
         }
-        const { tenant, accepted_at, messages } = record
-        const keyOf = (index: number) => ({ tenant, accepted_at, place: placeOf(bus.identity, partition.partition, offset, index) })
-        await archive.archive(messages.map(({ id, fingerprint, payload }, i) => ({ ...keyOf(i), message: id, fingerprint, payload })))
+        const { messages } = record
+        const refAt = (index: number) => recordedRef(record, messages[index]!, placeOf(bus.identity, partition.partition, offset, index))
+        await archive.archive(messages.map(({ payload }, i) => ({ ...refAt(i), payload })))
         archived += messages.length
       }
       if (last.offset + 1n >= end) return

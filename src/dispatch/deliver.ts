@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { AttemptEventType, DeliveryEvents } from '../events/delivery.ts'
 import type { Metadata, NewEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
+import { type DeliveryRef, deliveryEventRefOf } from '../events/refs.ts'
 import { payloadAad, sealEvent } from '../events/sealed-fields.ts'
 import { attemptsStream } from '../events/streams.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
@@ -12,7 +13,6 @@ import { SealBroken, type Vault } from '../lib/seal.ts'
 import { EventRefused, type EventStore, EventTooLarge } from '../ports/event-store.ts'
 import { classify } from './classify.ts'
 import type { DispatchMetrics } from './metrics.ts'
-import type { Owed } from './owed.ts'
 import { nextDelay, parkingTime, parseRetryAfter } from './retry-policy.ts'
 import type { Schedule } from './schedule.ts'
 import type { Answer, Sender } from './send.ts'
@@ -52,7 +52,7 @@ export interface DeliverDeps {
 }
 
 const schema = 1
-type Rest<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof Owed | 'accepted_at'>
+type Rest<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof DeliveryRef>
 /** Made before the request, and kept through retried appends. */
 interface Made {
   readonly id: EventId
@@ -63,7 +63,7 @@ interface Made {
 export function createDeliverer(deps: DeliverDeps) {
   const { store, keyring, copy, slots, schedule, sender, retryDelays, metrics, log, now, random } = deps
 
-  const aside = async (owed: Owed, origin: Origin): Promise<Delivered> => {
+  const aside = async (owed: DeliveryRef, origin: Origin): Promise<Delivered> => {
     if (origin.fromTable) {
       await schedule.release([owed])
       return 'lost'
@@ -76,21 +76,21 @@ export function createDeliverer(deps: DeliverDeps) {
     return 'done'
   }
   /** A deleted or inactive webhook discards; an unknown one or a suspended tenant waits. */
-  const targetOf = (owed: Owed): Target | null => {
+  const targetOf = (owed: DeliveryRef): Target | null => {
     const target = copy.get(owed.webhook)
     return target === undefined || copy.isSuspended(owed.tenant) ? null : target
   }
 
   /** Appends the event of an attempt, however long that takes, and removes the row that it came from. */
   const record = async <T extends AttemptEventType>(
-    owed: Owed,
+    owed: DeliveryRef,
     origin: Origin,
     vault: Vault | null,
     made: Made,
     type: T,
     rest: Rest<T>,
   ) => {
-    const { tenant, message, place, fingerprint, event, accepted_at, webhook, delivery, chain, attempt } = owed
+    const { tenant, webhook, delivery, chain, attempt } = owed
     const metadata: Metadata = {
       schema,
       actor: 'system:dispatcher',
@@ -100,7 +100,7 @@ export function createDeliverer(deps: DeliverDeps) {
       $causationId: null,
     }
     const stream = attemptsStream(webhook, made.time)
-    const data = { tenant, message, place, fingerprint, event, accepted_at, webhook, delivery, chain, attempt, ...rest }
+    const data = { ...deliveryEventRefOf(owed), ...rest }
     const opened: NewEvent = { id: made.id, type, data, metadata }
     let stored = vault === null ? opened : sealEvent(vault, stream, opened)
     const append = () => store.append(stream, [stored], 'any', { patient: true })
@@ -117,7 +117,7 @@ export function createDeliverer(deps: DeliverDeps) {
       })
   }
 
-  const conclude = async (owed: Owed, origin: Origin, vault: Vault, target: Target, made: Made, answer: Answer) => {
+  const conclude = async (owed: DeliveryRef, origin: Origin, vault: Vault, target: Target, made: Made, answer: Answer) => {
     const verdict = classify(answer.code)
     const delays = target.retry_delays ?? retryDelays
     const delay = verdict === 'transient' ? nextDelay(delays, owed.attempt, parseRetryAfter(answer.retryAfter, now()), random()) : null
@@ -152,7 +152,7 @@ export function createDeliverer(deps: DeliverDeps) {
     else log.info(fields, 'delivery.attempted')
   }
   /** An end without a request. */
-  const die = async (owed: Owed, origin: Origin, target: Target, reason: string) => {
+  const die = async (owed: DeliveryRef, origin: Origin, target: Target, reason: string) => {
     metrics.attempts.inc({ outcome: 'DeliveryDeadLettered' })
     log.info({ delivery: owed.delivery, webhook: owed.webhook, reason }, 'delivery.dead_lettered')
     const facts = { webhook_revision: target.revision, code: null, duration_ms: 0, reason, response: null }
@@ -161,7 +161,7 @@ export function createDeliverer(deps: DeliverDeps) {
   const make = (): Made => ({ id: randomUUID() as EventId, time: new Date(now()).toISOString() })
 
   /** The body as the receiver gets it, or null (set aside visibly) when the tenant's key is gone or the bytes are not what was sealed. */
-  const open = async (owed: Owed, sealed: Buffer, known: Buffer | undefined): Promise<{ vault: Vault; body: Buffer } | null> => {
+  const open = async (owed: DeliveryRef, sealed: Buffer, known: Buffer | undefined): Promise<{ vault: Vault; body: Buffer } | null> => {
     try {
       const vault = keyring.cached(owed.tenant) ?? (await keyring.vault(owed.tenant))
       return { vault, body: known ?? vault.open(payloadAad(owed.tenant, owed.message), sealed) }
@@ -172,7 +172,7 @@ export function createDeliverer(deps: DeliverDeps) {
     }
   }
 
-  return async function deliver(owed: Owed, origin: Origin): Promise<Delivered> {
+  return async function deliver(owed: DeliveryRef, origin: Origin): Promise<Delivered> {
     // Who replays has often just mended the webhook: a replay is sent to it as it is now, not as it was a second ago.
     if (owed.chain > 1 && owed.attempt === 1) await copy.refresh()
     else await copy.freshen()

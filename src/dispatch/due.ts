@@ -1,12 +1,12 @@
 import { endsChain } from '../events/delivery.ts'
 import type { WebhookId } from '../events/ids.ts'
+import type { DeliveryRef } from '../events/refs.ts'
 import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
 import type { Wake } from '../lib/wake.ts'
 import type { Delivery, DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
 import type { Deliver } from './deliver.ts'
-import type { Owed } from './owed.ts'
 import type { Claimed, Schedule } from './schedule.ts'
 import type { Slots } from './slots.ts'
 import type { WebhookCache } from './webhook-cache.ts'
@@ -40,7 +40,7 @@ function counts<K>(keys: readonly K[]): Map<K, number> {
   for (const key of keys) found.set(key, (found.get(key) ?? 0) + 1)
   return found
 }
-const keyOf = ({ delivery, chain, attempt }: Owed) => `${delivery}/${chain}/${attempt}`
+const keyOf = ({ delivery, chain, attempt }: DeliveryRef) => `${delivery}/${chain}/${attempt}`
 
 /** What the state of a delivery says of a claimed row: is its attempt over already? */
 export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | null, row: { chain: number; attempt: number }): boolean =>
@@ -159,7 +159,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     await pause(claimMs / 4, renewing.signal)
     const hands = [...inHand.values()]
     const asked = performance.now()
-    const kept = await step('schedule.renew', () => schedule.renew(hands.map(({ row }): Owed => row)))
+    const kept = await step('schedule.renew', () => schedule.renew(hands.map(({ row }): DeliveryRef => row)))
     hands.forEach((hand, i) => {
       // Another process has it: nothing of it may be sent here any more.
       hand.until = kept[i] ? asked + claimMs : Number.NEGATIVE_INFINITY

@@ -1,10 +1,18 @@
 import { endsChain, type RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import type { DeliveryId } from '../events/ids.ts'
-import type { Sql } from '../lib/sql.ts'
-import { isLater } from './owed.ts'
+import { type DeliveryRef, deliveryRefOf, isLater } from '../events/refs.ts'
+import { deliveryRefColumns, deliveryRefs } from '../lib/ref-columns.ts'
+import { type Sql, sqlText } from '../lib/sql.ts'
 
+const refColumns = sqlText(deliveryRefColumns)
 type Scheduling = Extract<RecordedDeliveryEvent, { data: { delivery: DeliveryId } }>
+
+/** The attempt that follows a failed one, or that a replay asks for. */
+const nextAttempt = ({ type, data, metadata }: Scheduling): DeliveryRef => ({
+  ...deliveryRefOf({ ...data, correlation_id: metadata.$correlationId }),
+  attempt: type === 'DeliveryFailed' ? data.attempt + 1 : 1,
+})
 
 /**
  * The retry manager: turns attempt events into rows of `scheduled_deliveries`, in the transaction that moves the
@@ -35,17 +43,10 @@ export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]
     await sql`select delivery from scheduled_deliveries where delivery = any (${[...rows.map((e) => e.data.delivery), ...over]}::uuid[])
       order by delivery for update`
   if (rows.length > 0)
-    await sql`insert into scheduled_deliveries as mine
-        (delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, due_at)
-      select delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt,
-        clock_timestamp() + delay * interval '1 second'
-      from unnest(${rows.map((e) => e.data.delivery)}::uuid[], ${rows.map((e) => e.data.tenant)}::text[], ${rows.map((e) => e.data.webhook)}::text[],
-        ${rows.map((e) => e.data.message)}::text[], ${rows.map((e) => e.data.place)}::text[], ${rows.map((e) => e.data.fingerprint)}::text[],
-        ${rows.map((e) => e.data.event)}::text[], ${rows.map((e) => e.data.accepted_at)}::timestamptz[],
-        ${rows.map((e) => e.metadata.$correlationId)}::text[], ${rows.map((e) => e.data.chain)}::int[],
-        ${rows.map((e) => (e.type === 'DeliveryFailed' ? e.data.attempt + 1 : 1))}::int[],
-        ${rows.map((e) => (e.type === 'DeliveryFailed' ? e.data.delay_seconds : 0))}::double precision[])
-        as next (delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, delay)
+    await sql`insert into scheduled_deliveries as mine (${refColumns}, due_at)
+      select ${refColumns}, clock_timestamp() + delay_seconds * interval '1 second'
+      from unnest(${deliveryRefs(rows.map(nextAttempt))}, ${rows.map((e) => (e.type === 'DeliveryFailed' ? e.data.delay_seconds : 0))}::double precision[])
+        as next (${refColumns}, delay_seconds)
       on conflict (delivery) do update set chain = excluded.chain, attempt = excluded.attempt, due_at = excluded.due_at,
         parked_at = null, claimed_by = null, claimed_until = null
       where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)`

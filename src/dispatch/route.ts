@@ -3,7 +3,8 @@ import { webhooksPerPart } from '../events/delivery.ts'
 import { rejectedId, routedId } from '../events/delivery-id.ts'
 import type { Metadata } from '../events/envelope.ts'
 import type { EventId, Place, WebhookId } from '../events/ids.ts'
-import type { Message, MessageRecord } from '../events/message-record.ts'
+import { type Message, type MessageRecord, recordedRef } from '../events/message-record.ts'
+import { firstAttempt, type MessageRef } from '../events/refs.ts'
 import { routingStream } from '../events/streams.ts'
 import { createGroupCommit, type GroupCommit, isDataError } from '../lib/group-commit.ts'
 import type { Log } from '../lib/log.ts'
@@ -14,7 +15,6 @@ import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage, MessageIndex } from '../projections/message-index.ts'
 import type { Deliver } from './deliver.ts'
 import type { DispatchMetrics } from './metrics.ts'
-import { firstOwed } from './owed.ts'
 import type { RoutingGate } from './routing-gate.ts'
 import type { Schedule } from './schedule.ts'
 import type { WebhookCache } from './webhook-cache.ts'
@@ -52,22 +52,19 @@ export interface RouteDeps {
 
 const schema = 1
 
+const refOf = ({ record, message, place }: Incoming): MessageRef => recordedRef(record, message, place)
+
 /** Step 3 of a message's way: matches, archives, writes the message index, and starts the deliveries. */
 export function createRouter(deps: RouteDeps): Router {
   const { gate, copy, index, deliveryLog, schedule, store, deliver, metrics, log, now } = deps
 
-  const rowOf = ({ record, message, place }: Incoming, webhooks: WebhookId[]): IndexedMessage => ({
-    tenant: record.tenant,
-    message: message.id,
-    fingerprint: message.fingerprint,
-    place,
-    event: message.event,
-    accepted_at: record.accepted_at,
+  const rowOf = (incoming: Incoming, webhooks: WebhookId[]): IndexedMessage => ({
+    ...refOf(incoming),
     webhooks,
     matched_at: copy.checkpoint!,
   })
   const append = async (incoming: Incoming, id: EventId, type: 'MessageRouted' | 'MessageRejected', rest: object) => {
-    const { record, message, place } = incoming
+    const { record, message } = incoming
     const metadata: Metadata = {
       schema,
       actor: 'system:dispatcher',
@@ -76,15 +73,7 @@ export function createRouter(deps: RouteDeps): Router {
       $correlationId: record.correlation_id,
       $causationId: null,
     }
-    const data = {
-      tenant: record.tenant,
-      message: message.id,
-      place,
-      fingerprint: message.fingerprint,
-      event: message.event,
-      accepted_at: record.accepted_at,
-      ...rest,
-    }
+    const data = { ...refOf(incoming), ...rest }
     const stream = routingStream(record.tenant, record.accepted_at)
     const append = () => store.append(stream, [{ id, type, data, metadata }], 'any', { patient: true })
     await untilDone(() => step(type === 'MessageRouted' ? 'route.append' : 'route.reject', append), {
@@ -111,7 +100,7 @@ export function createRouter(deps: RouteDeps): Router {
   /** Starts what a routed message owes; it is done when MessageRouted is appended and each delivery attempted or parked. */
   const start = (incoming: Incoming, row: IndexedMessage, skip: ReadonlySet<string>) => {
     const owed = row.webhooks
-      .map((webhook) => firstOwed(row, webhook, incoming.record.correlation_id))
+      .map((webhook) => firstAttempt(row, webhook, incoming.record.correlation_id))
       .filter(({ delivery }) => !skip.has(delivery))
     incoming.owes(owed.length)
     let left = owed.length + 1
@@ -144,7 +133,7 @@ export function createRouter(deps: RouteDeps): Router {
 
   /** What a redelivered message need not send again: deliveries that have an outcome or a row. */
   const settled = async (rows: readonly IndexedMessage[]): Promise<Set<string>> => {
-    const keys = rows.flatMap((row) => row.webhooks.map((webhook) => firstOwed(row, webhook, '')))
+    const keys = rows.flatMap((row) => row.webhooks.map((webhook) => firstAttempt(row, webhook, '')))
     if (keys.length === 0) return new Set()
     const [states, scheduled] = await Promise.all([deliveryLog.states(keys), schedule.existing(keys.map((key) => key.delivery))])
     const done = new Set<string>(scheduled)

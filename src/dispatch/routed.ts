@@ -1,13 +1,13 @@
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
+import { type DeliveryRef, firstAttempt, messageRefOf } from '../events/refs.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
-import { firstOwed, type Owed } from './owed.ts'
 
 /** A message as its routing is told by events: its row in the message index, and what it was owed from the first. */
 export interface RoutedMessage extends IndexedMessage {
-  readonly owed: readonly Owed[]
+  readonly owed: readonly DeliveryRef[]
 }
 type MessageRouted = Extract<RecordedDeliveryEvent, { type: 'MessageRouted' }>
 
@@ -44,16 +44,6 @@ async function allWebhooks(store: Pick<EventStore, 'read'>, last: MessageRouted)
 }
 
 function messageOf({ data, metadata }: MessageRouted, webhooks: readonly WebhookId[]): RoutedMessage {
-  const { tenant, message, place, fingerprint, event, accepted_at } = data
-  const row: IndexedMessage = {
-    tenant,
-    message,
-    place,
-    fingerprint,
-    event,
-    accepted_at,
-    webhooks,
-    matched_at: data.matched_at as Checkpoint,
-  }
-  return { ...row, owed: webhooks.map((webhook) => firstOwed(row, webhook, metadata.$correlationId)) }
+  const row: IndexedMessage = { ...messageRefOf(data), webhooks, matched_at: data.matched_at as Checkpoint }
+  return { ...row, owed: webhooks.map((webhook) => firstAttempt(row, webhook, metadata.$correlationId)) }
 }

@@ -1,10 +1,11 @@
 import type { Pool } from 'pg'
-import type { DeliveryId, MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
+import type { DeliveryId, WebhookId } from '../events/ids.ts'
+import { type DeliveryRef, deliveryRefOf, isLater } from '../events/refs.ts'
 import { createGroupCommit, type GroupCommit, isDataError } from '../lib/group-commit.ts'
-import { isLater, type Owed } from './owed.ts'
+import { deliveryRefArrays, deliveryRefColumns, deliveryRefParameters } from '../lib/ref-columns.ts'
 
 /** A row of `scheduled_deliveries` that this process has claimed. */
-export interface Claimed extends Owed {
+export interface Claimed extends DeliveryRef {
   /** When it was parked, or null when it came due. */
   readonly parked_at: string | null
 }
@@ -17,7 +18,7 @@ export interface Room {
 /** What is owed later: one row a delivery, the attempt that is next. */
 export interface Schedule {
   /** Parks a delivery without a due time; a row that is as far or further stays. */
-  park(owed: Owed): Promise<void>
+  park(owed: DeliveryRef): Promise<void>
   /** Webhooks that have rows due or parked, after the cursor in the order of ids: whether any of them can be claimed, and whether any is parked. */
   waiting(after: string, limit: number): Promise<{ webhook: WebhookId; claimable: boolean; parked: boolean }[]>
   /** Claims due rows first, then parked ones, oldest first, of each kind up to the webhook's room. Rows claimed by others are passed over. */
@@ -25,40 +26,26 @@ export interface Schedule {
   /** Which of these deliveries have a row. */
   existing(deliveries: readonly DeliveryId[]): Promise<Set<DeliveryId>>
   /** Keeps the claims of what is in hand; answers for each whether it is still ours. */
-  renew(owed: readonly Owed[]): Promise<boolean[]>
+  renew(owed: readonly DeliveryRef[]): Promise<boolean[]>
   /** Gives claims back, so that they need not run out. */
-  release(owed: readonly Owed[]): Promise<void>
+  release(owed: readonly DeliveryRef[]): Promise<void>
   /** The attempt is recorded (or over): its row goes, unless it is further by now. */
-  done(owed: Owed): Promise<void>
+  done(owed: DeliveryRef): Promise<void>
 }
 
-interface Row {
-  tenant: TenantId
-  webhook: WebhookId
-  message: MessageId
-  place: Place
-  fingerprint: string
-  event: string
-  accepted_at: string
-  correlation_id: string
-  delivery: DeliveryId
-  chain: number
-  attempt: number
-  parked_at: string | null
-}
-const columns = 'delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt'
+const columns = deliveryRefColumns
 
-const byDelivery = (a: Owed, b: Owed) => (a.delivery < b.delivery ? -1 : 1)
+const byDelivery = (a: DeliveryRef, b: DeliveryRef) => (a.delivery < b.delivery ? -1 : 1)
 /** One row a delivery, the latest: a statement cannot upsert a row twice. */
-function latest(items: readonly Owed[]): Owed[] {
-  const found = new Map<DeliveryId, Owed>()
+function latest(items: readonly DeliveryRef[]): DeliveryRef[] {
+  const found = new Map<DeliveryId, DeliveryRef>()
   for (const item of items) {
     const other = found.get(item.delivery)
     if (other === undefined || isLater(item, other)) found.set(item.delivery, item)
   }
   return [...found.values()].sort(byDelivery)
 }
-const inGroups = (write: (items: readonly Owed[]) => Promise<void>): GroupCommit<Owed, void> =>
+const inGroups = (write: (items: readonly DeliveryRef[]) => Promise<void>): GroupCommit<DeliveryRef, void> =>
   createGroupCommit({
     isPoison: isDataError,
     async write(items) {
@@ -76,24 +63,11 @@ export function createSchedule(options: { pool: Pool; owner: string; claimMs: nu
     await pool.query({
       name: 'schedule-park',
       text: `insert into scheduled_deliveries as mine (${columns}, parked_at)
-               select *, clock_timestamp() from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                 $7::text[], $8::timestamptz[], $9::text[], $10::int[], $11::int[])
+               select *, clock_timestamp() from unnest(${deliveryRefParameters(1)})
                on conflict (delivery) do update set chain = excluded.chain, attempt = excluded.attempt, due_at = null,
                  parked_at = excluded.parked_at, claimed_by = null, claimed_until = null
                where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)`,
-      values: [
-        rows.map((r) => r.delivery),
-        rows.map((r) => r.tenant),
-        rows.map((r) => r.webhook),
-        rows.map((r) => r.message),
-        rows.map((r) => r.place),
-        rows.map((r) => r.fingerprint),
-        rows.map((r) => r.event),
-        rows.map((r) => r.accepted_at),
-        rows.map((r) => r.correlation_id),
-        literal(rows.map((r) => r.chain)),
-        literal(rows.map((r) => r.attempt)),
-      ],
+      values: deliveryRefArrays(rows),
     })
   })
   const finishing = inGroups(async (items) => {
@@ -113,7 +87,7 @@ export function createSchedule(options: { pool: Pool; owner: string; claimMs: nu
       values: [...keysOf([...items].sort(byDelivery)), owner],
     })
   })
-  const keysOf = (rows: readonly Owed[]) => [
+  const keysOf = (rows: readonly DeliveryRef[]) => [
     rows.map((r) => r.delivery),
     literal(rows.map((r) => r.chain)),
     literal(rows.map((r) => r.attempt)),
@@ -157,7 +131,7 @@ export function createSchedule(options: { pool: Pool; owner: string; claimMs: nu
     },
     async claim(rooms) {
       if (rooms.length === 0) return []
-      const { rows } = await pool.query<Row>({
+      const { rows } = await pool.query<Claimed>({
         name: 'schedule-claim',
         // By ctid: no plan can turn that into a join that reads the whole table, as it would, since the limits are unknown to it.
         text: `with found as (
@@ -185,20 +159,7 @@ export function createSchedule(options: { pool: Pool; owner: string; claimMs: nu
                select ${columns}, parked_at from claimed order by due_at, parked_at`,
         values: [rooms.map((r) => r.webhook), literal(rooms.map((r) => r.count)), owner, claimMs],
       })
-      return rows.map((row) => ({
-        tenant: row.tenant,
-        webhook: row.webhook,
-        message: row.message,
-        place: row.place,
-        fingerprint: row.fingerprint,
-        event: row.event,
-        accepted_at: row.accepted_at,
-        correlation_id: row.correlation_id,
-        delivery: row.delivery,
-        chain: row.chain,
-        attempt: row.attempt,
-        parked_at: row.parked_at,
-      }))
+      return rows.map((row) => ({ ...deliveryRefOf(row), parked_at: row.parked_at }))
     },
     async existing(deliveries) {
       const { rows } = await pool.query<{ delivery: DeliveryId }>('select delivery from scheduled_deliveries where delivery = any ($1)', [

@@ -1,27 +1,11 @@
 import type { NewEvent, RecordedEvent } from './envelope.ts'
-import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from './ids.ts'
+import type { EventId, WebhookId } from './ids.ts'
+import type { DeliveryEventRef, MessageRef } from './refs.ts'
 
-/** What every event about a message carries: without it retries could not find payloads, nor lists be rebuilt. */
-export interface MessageFacts {
-  tenant: TenantId
-  message: MessageId
-  place: Place
-  /** HMAC (hex) of the content under the tenant's key. */
-  fingerprint: string
-  /** The message's event name, such as `order.created`. */
-  event: string
-  accepted_at: string
-}
-/** What every event about a delivery carries. */
-export interface DeliveryFacts extends MessageFacts {
-  webhook: WebhookId
-  /** The webhook's revision in the dispatcher's copy at the moment of the attempt, or null when none was known. */
-  webhook_revision: number | null
-  delivery: DeliveryId
-  /** From 1; a replay begins the next. */
-  chain: number
-  /** From 1 within its chain; 0 where no request was made (a replay). */
-  attempt: number
+/** The data that every event about a delivery carries. */
+export interface DeliveryData extends DeliveryEventRef {
+  /** The webhook's revision in the dispatcher's cache at the moment of the attempt, or null when the cache had none. */
+  readonly webhook_revision: number | null
 }
 /** What one HTTP request of a delivery came to. */
 export interface Outcome {
@@ -36,7 +20,7 @@ export interface Outcome {
 
 export interface DeliveryEvents {
   /** In parts of 5,000 webhooks, numbered from 0; also when nothing matched (one part, no webhooks). */
-  MessageRouted: MessageFacts & {
+  MessageRouted: MessageRef & {
     source: string | null
     event_time: string | null
     webhooks: WebhookId[]
@@ -46,14 +30,14 @@ export interface DeliveryEvents {
     matched_at: string
   }
   /** The id had been used for other content. */
-  MessageRejected: MessageFacts & { reason: 'content_differs' }
-  DeliverySucceeded: DeliveryFacts & Outcome
+  MessageRejected: MessageRef & { reason: 'content_differs' }
+  DeliverySucceeded: DeliveryData & Outcome
   /** A failed attempt carries a delay, not a time: due = Postgres's now + delay when the retry manager writes the row. */
-  DeliveryFailed: DeliveryFacts & Outcome & { delay_seconds: number }
-  DeliveryDeadLettered: DeliveryFacts & Outcome
+  DeliveryFailed: DeliveryData & Outcome & { delay_seconds: number }
+  DeliveryDeadLettered: DeliveryData & Outcome
   /** The webhook was deleted or inactive. */
-  DeliveryDiscarded: DeliveryFacts & { reason: 'webhook_deleted' | 'webhook_inactive' }
-  DeliveryReplayed: DeliveryFacts
+  DeliveryDiscarded: DeliveryData & { reason: 'webhook_deleted' | 'webhook_inactive' }
+  DeliveryReplayed: DeliveryData
 }
 export type RoutingEventType = 'MessageRouted' | 'MessageRejected'
 export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>

@@ -1,4 +1,5 @@
 import { isUlid, type MessageId, type Place, type TenantId, type WebhookId } from './ids.ts'
+import type { MessageRef } from './refs.ts'
 
 /** One message as it travels on the bus: its payload was sealed when it was accepted and stays so. */
 export interface Message {
@@ -98,6 +99,15 @@ function isMessageHead(value: unknown): value is MessageHead {
   return areTexts && Number.isSafeInteger(size) && Number(size) >= 0
 }
 
+/** Identifies a message of a record that stands at this place. */
+export const recordedRef = ({ tenant, accepted_at }: MessageRecord, { id, fingerprint, event }: Message, place: Place): MessageRef => ({
+  tenant,
+  message: id,
+  place,
+  fingerprint,
+  event,
+  accepted_at,
+})
 export const placeOf = (bus: string, partition: number, offset: bigint, index: number): Place =>
   `${bus}/${partition}/${offset}/${index}` as Place
 export function parsePlace(place: Place): { bus: string; partition: number; offset: bigint; index: number } {

@@ -1,14 +1,35 @@
 import type { ClientBase, Pool, QueryResultRow } from 'pg'
 
-/** Tagged SQL: `await sql\`select ... where id = ${id}\``; values travel as parameters, never in the text. Answers the rows. */
+/**
+ * Tagged SQL: `await sql\`select ... where id = ${id}\``. Values travel as parameters, never in the text, except for the text of a
+ * SqlPart. Returns the rows.
+ */
 export type Sql = <R extends QueryResultRow = QueryResultRow>(text: TemplateStringsArray, ...values: readonly unknown[]) => Promise<R[]>
 
 export const sqlOn =
   (client: ClientBase | Pool): Sql =>
   async (text, ...values) => {
-    const { rows } = await client.query({ text: text.reduce((all, part, i) => `${all}$${i}${part}`), values: [...values] })
+    const parameters: unknown[] = []
+    const statement = text.reduce((before, after, i) => {
+      const value = values[i - 1]
+      if (value instanceof SqlPart) return `${before}${value.textFrom(parameters.push(...value.values) - value.values.length + 1)}${after}`
+      return `${before}$${parameters.push(value)}${after}`
+    })
+    const { rows } = await client.query({ text: statement, values: parameters })
     return rows
   }
+
+/** A part of tagged SQL with parameters of its own, which `textFrom` numbers from `first` on. */
+export class SqlPart {
+  readonly textFrom: (first: number) => string
+  readonly values: readonly unknown[]
+  constructor(textFrom: (first: number) => string, values: readonly unknown[]) {
+    this.textFrom = textFrom
+    this.values = values
+  }
+}
+/** A constant text of ours in tagged SQL, such as a list of columns. */
+export const sqlText = (text: string): SqlPart => new SqlPart(() => text, [])
 
 /** Joins texts to one parameter, which costs half of an array of them; `string_to_array(..., e'\x1e')` splits it. JSON never holds it unescaped. */
 export const separator = '\u001e'

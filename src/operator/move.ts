@@ -1,12 +1,14 @@
 import type { Pool } from 'pg'
 import type { Config } from '../config/config.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
+import type { MessageRef } from '../events/refs.ts'
 import { everyFamily, type Family, isDayStream, type StreamName } from '../events/streams.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
-import { type Sql, sqlOn, transaction } from '../lib/sql.ts'
-import type { DeliveryLog, PayloadArchive, PayloadKey } from '../ports/delivery-log.ts'
+import { messageRefColumns } from '../lib/ref-columns.ts'
+import { type Sql, sqlOn, sqlText, transaction } from '../lib/sql.ts'
+import type { DeliveryLog, PayloadArchive } from '../ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from '../ports/event-store.ts'
 import { factsOf } from '../projections/deliveries.ts'
 import { unread } from '../service/engine-checks.ts'
@@ -239,8 +241,8 @@ async function copyPayloads(pool: Pool, source: PayloadArchive, target: PayloadA
   let expired = 0
   let after = { tenant: '', message: '' }
   for (;;) {
-    const keys = await sqlOn(pool)<PayloadKey>`
-      select tenant, message, fingerprint, place, accepted_at from message_index
+    const keys = await sqlOn(pool)<MessageRef>`
+      select ${sqlText(messageRefColumns)} from message_index
       where (tenant, message) > (${after.tenant}, ${after.message}) order by tenant, message limit 200`
     const last = keys.at(-1)
     if (last === undefined) return { copied, expired }

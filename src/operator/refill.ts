@@ -2,11 +2,11 @@ import type { Pool } from 'pg'
 import type { Config } from '../config/config.ts'
 import { archiveAgain } from '../dispatch/archive-again.ts'
 import { createOffsets } from '../dispatch/offsets.ts'
-import type { Owed } from '../dispatch/owed.ts'
 import { scheduleRetries } from '../dispatch/retries.ts'
 import { routedIn } from '../dispatch/routed.ts'
 import { createSchedule, type Schedule } from '../dispatch/schedule.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
+import type { DeliveryRef } from '../events/refs.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { LeaseKeeper } from '../lib/leases.ts'
@@ -117,7 +117,7 @@ async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: Lease
  * Parks those of which there is nothing but their routing; an attempt that stands further on in the events takes the row
  * away again. Answers how many were without a row.
  */
-async function parkUntouched(rows: Schedule, owed: readonly Owed[], history: DeliveryReads): Promise<number> {
+async function parkUntouched(rows: Schedule, owed: readonly DeliveryRef[], history: DeliveryReads): Promise<number> {
   // Unknown is what the history has let go of, for its age: so has the archive its payload.
   const states = await history.states(owed)
   const untouched = owed.filter((_, i) => states[i]?.type === 'MessageRouted')

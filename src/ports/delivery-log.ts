@@ -1,31 +1,12 @@
 import type { DeliveryStatus, FactType } from '../events/delivery.ts'
-import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
+import type { DeliveryId, EventId, TenantId, WebhookId } from '../events/ids.ts'
+import type { DeliveryRef, MessageRef } from '../events/refs.ts'
 
-/** Where a payload is found: content is part of the key, so that other content never overwrites what retries send. */
-export interface PayloadKey {
-  readonly tenant: TenantId
-  readonly message: MessageId
-  readonly fingerprint: string
-  readonly place: Place
-  readonly accepted_at: string
-}
 /** Names one delivery and where it stands in its webhook's history. */
-export interface DeliveryKey {
-  readonly webhook: WebhookId
-  readonly accepted_at: string
-  readonly delivery: DeliveryId
-}
+export type DeliveryKey = Pick<DeliveryRef, 'webhook' | 'accepted_at' | 'delivery'>
 /** One stored event, as a fact about one delivery (a MessageRouted is one fact for each of its webhooks). */
-export interface Fact extends DeliveryKey {
-  readonly tenant: TenantId
-  readonly message: MessageId
-  readonly place: Place
-  readonly fingerprint: string
-  readonly event: string
-  readonly correlation_id: string
+export interface Fact extends DeliveryRef {
   readonly type: FactType
-  readonly chain: number
-  readonly attempt: number
   readonly event_id: EventId
   /** The event's recorded time. */
   readonly time: string
@@ -55,17 +36,9 @@ export const oldestFirst = (a: Attempt, b: Attempt): number =>
   byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.event_id, b.event_id)
 
 /** The state of a delivery: the greatest (chain, finality, attempt) of its facts; of twins, the one with the greater event id. */
-export interface Delivery extends DeliveryKey {
-  readonly tenant: TenantId
-  readonly message: MessageId
-  readonly place: Place
-  readonly fingerprint: string
-  readonly event: string
-  readonly correlation_id: string
+export interface Delivery extends DeliveryRef {
   readonly type: FactType
   readonly status: DeliveryStatus
-  readonly chain: number
-  readonly attempt: number
   /** Time of that fact. */
   readonly time: string
   readonly code: number | null
@@ -97,9 +70,9 @@ export interface HistoryQuery {
 /** The payloads of messages, sealed as `Message.payload` is: a source of truth for the retention time, never rebuilt. */
 export interface PayloadArchive {
   /** Idempotent; what has resolved is durable. Where the bus's own rows are the archive this does nothing. */
-  archive(payloads: readonly (PayloadKey & { readonly payload: Buffer })[]): Promise<void>
+  archive(payloads: readonly (MessageRef & { readonly payload: Buffer })[]): Promise<void>
   /** In the order of the keys; null when it has expired. */
-  payloads(keys: readonly PayloadKey[]): Promise<(Buffer | null)[]>
+  payloads(keys: readonly MessageRef[]): Promise<(Buffer | null)[]>
 }
 /** What the history of deliveries is asked for. Reads may be behind the events, never ahead of them. */
 export interface DeliveryReads {

@@ -1,8 +1,9 @@
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
-import { deliveryId } from '../events/delivery-id.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
+import { deliveryRefOf, firstAttempt } from '../events/refs.ts'
 import { step } from '../lib/points.ts'
-import type { Sql } from '../lib/sql.ts'
+import { messageRefColumns, messageRefs } from '../lib/ref-columns.ts'
+import { type Sql, sqlText } from '../lib/sql.ts'
 import type { DeliveryLog, Fact } from '../ports/delivery-log.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
@@ -13,30 +14,11 @@ const noOutcome = { code: null, duration_ms: null, reason: null, response: null,
 export function factsOf(recorded: RecordedEvent): Fact[] {
   const event = recorded as RecordedDeliveryEvent
   if (event.type === 'MessageRejected') return []
-  const { tenant, message, place, fingerprint, event: name, accepted_at } = event.data
-  const common = {
-    tenant,
-    message,
-    place,
-    fingerprint,
-    event: name,
-    accepted_at,
-    correlation_id: event.metadata.$correlationId,
-    event_id: event.id,
-    time: event.metadata.time,
-  }
+  const correlation_id = event.metadata.$correlationId
+  const common = { ...noOutcome, type: event.type, event_id: event.id, time: event.metadata.time }
   if (event.type === 'MessageRouted')
-    return event.data.webhooks.map((webhook) => ({
-      ...common,
-      ...noOutcome,
-      webhook,
-      delivery: deliveryId(tenant, message, place, webhook),
-      type: event.type,
-      chain: 1,
-      attempt: 0,
-    }))
-  const { webhook, delivery, chain, attempt } = event.data
-  const fact = { ...common, ...noOutcome, webhook, delivery, chain, attempt, type: event.type }
+    return event.data.webhooks.map((webhook) => ({ ...firstAttempt(event.data, webhook, correlation_id), attempt: 0, ...common }))
+  const fact = { ...deliveryRefOf({ ...event.data, correlation_id }), ...common }
   if (event.type === 'DeliveryDiscarded') return [{ ...fact, reason: event.data.reason }]
   if (event.type === 'DeliveryReplayed') return [fact]
   const { code, duration_ms, reason, response } = event.data
@@ -74,8 +56,8 @@ export const deliveries = (
       .map(({ data }) => data)
     if (rejected.length > 0)
       await sql`insert into message_rejections (tenant, message, place, fingerprint, accepted_at)
-        select * from unnest(${rejected.map((r) => r.tenant)}::text[], ${rejected.map((r) => r.message)}::text[], ${rejected.map((r) => r.place)}::text[],
-          ${rejected.map((r) => r.fingerprint)}::text[], ${rejected.map((r) => r.accepted_at)}::timestamptz[])
+        select tenant, message, place, fingerprint, accepted_at
+        from unnest(${messageRefs(rejected)}) as rejected (${sqlText(messageRefColumns)})
         on conflict (tenant, message, place) do nothing`
     await recordHealth(sql, events)
     await scheduleRetries(sql, events)

@@ -1,26 +1,18 @@
 import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
+import { type MessageRef, messageRefOf } from '../events/refs.ts'
+import { messageRefArrays, messageRefColumns, messageRefParameters } from '../lib/ref-columns.ts'
 import { separator } from '../lib/sql.ts'
 import { type ChangeCursor, liveChangeCursor } from './webhooks.ts'
 
-/** Which message has which content and place, and whom it is owed to. */
-export interface IndexedMessage {
-  readonly tenant: TenantId
-  readonly message: MessageId
-  readonly fingerprint: string
-  readonly place: Place
-  readonly event: string
-  readonly accepted_at: string
+/** A message that was routed, and the webhooks that it is owed to. */
+export interface IndexedMessage extends MessageRef {
   readonly webhooks: readonly WebhookId[]
-  /** The checkpoint of `webhooks` that it was matched at. */
+  /** The checkpoint of the projection `webhooks` that it was matched at. */
   readonly matched_at: Checkpoint
 }
-export interface Rejection {
-  readonly place: Place
-  readonly fingerprint: string
-  readonly accepted_at: string
-}
+export type Rejection = Pick<MessageRef, 'place' | 'fingerprint' | 'accepted_at'>
 
 export interface IndexCursor {
   readonly at: string
@@ -48,7 +40,7 @@ export interface MessageIndex {
   /** The same, if the read model `webhooks` still stands at this cursor when the statement begins; else writes nothing and answers null. */
   claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
   /** The rows of these messages, in their order. A statement of its own: that of `claim` may not see a concurrent row. */
-  stored(messages: readonly { tenant: TenantId; message: MessageId }[]): Promise<(IndexedMessage | null)[]>
+  stored(messages: readonly Pick<MessageRef, 'tenant' | 'message'>[]): Promise<(IndexedMessage | null)[]>
   find(tenant: TenantId, message: MessageId): Promise<IndexedMessage | null>
   /**
    * A tenant's messages, newest first: those that the filters take of the next `scan` ones, `limit` at the most. `next` is
@@ -61,36 +53,18 @@ export interface MessageIndex {
   expire(before: string): Promise<number>
 }
 
-interface Row {
-  tenant: TenantId
-  message: MessageId
-  fingerprint: string
-  place: Place
-  event: string
-  accepted_at: string
-  webhooks: WebhookId[]
-  matched_at: Checkpoint
-}
-const fromRow = (row: Row): IndexedMessage => ({
-  tenant: row.tenant,
-  message: row.message,
-  fingerprint: row.fingerprint,
-  place: row.place,
-  event: row.event,
-  accepted_at: row.accepted_at,
+const fromRow = (row: IndexedMessage): IndexedMessage => ({
+  ...messageRefOf(row),
   webhooks: row.webhooks,
   matched_at: row.matched_at,
 })
-const keyOf = (m: { tenant: string; message: string }) => `${m.tenant}/${m.message}`
-const columns = 'tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at'
+const keyOf = (m: Pick<MessageRef, 'tenant' | 'message'>) => `${m.tenant}/${m.message}`
+const columns = `${messageRefColumns}, webhooks, matched_at`
 const batch = 1_000
-/** The first eight parameters as arrays. A text without anything in it is none: a lone message that nobody wants. */
-const splitTexts = Array.from({ length: 8 }, (_, i) => `string_to_array($${i + 1}, e'\\x1e')`).join(', ')
-
 export function createMessageIndex(pool: Pool): MessageIndex {
   const stored: MessageIndex['stored'] = async (messages) => {
     if (messages.length === 0) return []
-    const { rows } = await pool.query<Row>({
+    const { rows } = await pool.query<IndexedMessage>({
       name: 'message-index-stored',
       text: `select ${columns} from message_index
              join unnest($1::text[], $2::text[]) as wanted (tenant, message) using (tenant, message)`,
@@ -104,32 +78,25 @@ export function createMessageIndex(pool: Pool): MessageIndex {
   async function claim(messages: readonly IndexedMessage[], matched_at?: ChangeCursor): Promise<boolean[] | null> {
     if (messages.length === 0) return []
     // One order everywhere: statements that touch the same keys in different orders deadlock.
-    const order = messages.map((_, i) => i).sort((a, b) => (keyOf(messages[a]!) < keyOf(messages[b]!) ? -1 : 1))
-    // None of them holds the separator: they are names, times and places that were checked when they came in. Arrays of text cost twice as much.
-    const column = (of: (m: IndexedMessage) => string) => order.map((i) => of(messages[i]!)).join(separator)
+    const sorted = [...messages].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
     const { rows } = await pool.query<{ is_current: boolean; places: Place[] }>({
       name: 'message-index-claim',
       text: `with webhooks as materialized (
                select $9::text is null or $9 = (select cursor from (${liveChangeCursor}) as live) as is_current
              ), claimed as (
                insert into message_index (${columns})
-               select tenant, message, fingerprint, place, event, accepted_at::timestamptz, string_to_array(coalesce(webhooks, ''), ','), matched_at
-               from unnest(${splitTexts})
-                 as new (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
+               select ${messageRefColumns}, string_to_array(coalesce(webhooks, ''), ','), matched_at
+               from unnest(${messageRefParameters(1)}, string_to_array($7, e'\\x1e'), string_to_array($8, e'\\x1e')) as new (${columns})
                where (select is_current from webhooks)
                on conflict (tenant, message) do nothing
                returning place
              )
              select is_current, array(select place from claimed) as places from webhooks`,
       values: [
-        column((m) => m.tenant),
-        column((m) => m.message),
-        column((m) => m.fingerprint),
-        column((m) => m.place),
-        column((m) => m.event),
-        column((m) => m.accepted_at),
-        column((m) => m.webhooks.join(',')),
-        column((m) => m.matched_at),
+        ...messageRefArrays(sorted),
+        // A single message without webhooks makes an empty text, which splits into no element: hence the `coalesce`.
+        sorted.map(({ webhooks }) => webhooks.join(',')).join(separator),
+        sorted.map((message) => message.matched_at).join(separator),
         matched_at,
       ],
     })
@@ -146,7 +113,7 @@ export function createMessageIndex(pool: Pool): MessageIndex {
       const filtered = event !== undefined || matched !== undefined
       const looked = filtered ? scan : limit + 1
       // Not named: planned for the values at hand, so that the index serves both bounds of the time.
-      const { rows } = await pool.query<Row & { taken: boolean; nth: bigint }>(
+      const { rows } = await pool.query<IndexedMessage & { taken: boolean; nth: bigint }>(
         `with looked as materialized (
            select ${columns}, row_number() over (order by accepted_at desc, message desc) as nth,
              ($5::text is null or event = $5) and ($6::boolean is null or (cardinality(webhooks) > 0) = $6) as taken
@@ -170,7 +137,7 @@ export function createMessageIndex(pool: Pool): MessageIndex {
       return { messages: page.map(fromRow), next: last === undefined ? null : { at: last.accepted_at, message: last.message } }
     },
     async rejections(tenant, message) {
-      const { rows } = await pool.query<{ place: Place; fingerprint: string; accepted_at: string }>({
+      const { rows } = await pool.query<Rejection>({
         name: 'message-index-rejections',
         text: `select place, fingerprint, accepted_at from message_rejections
                where tenant = $1 and message = $2 order by accepted_at, place limit 100`,

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import type { DeliveryFacts } from '../../src/events/delivery.ts'
+import type { DeliveryData } from '../../src/events/delivery.ts'
 import { replayedId } from '../../src/events/delivery-id.ts'
 import type { StreamName } from '../../src/events/streams.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
@@ -43,7 +43,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
     const [event, ...more] = await replays(webhook)
     expect(more).to.deep.equal([])
     const produced = api.produced.at(-1)
-    const facts = event?.data as DeliveryFacts
+    const facts = event?.data as DeliveryData
     expect(event?.id).to.equal(replayedId(delivery.id, 2))
     expect(event?.metadata).to.include({
       actor: `client:${admin.clientId}`,

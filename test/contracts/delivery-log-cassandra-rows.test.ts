@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import { ulid } from 'ulid'
 import type { DeliveryId, EventId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { placeOf } from '../../src/events/message-record.ts'
+import { messageRefOf } from '../../src/events/refs.ts'
 import { type Delivery, type Fact, FactRefused } from '../../src/ports/delivery-log.ts'
 import { type OpenedLog, openCassandraLog } from '../support/delivery-log-cassandra.ts'
 import { describeWithJava } from '../support/engines/cassandra.ts'
@@ -25,7 +26,7 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
   it('keep what is left of the retention, however late they are written', async () => {
     const { log, history } = opened
     const late = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(20), time: daysAgo(1) })
-    const key = { tenant: late.tenant, message: late.message, fingerprint: 'late', place: placeOf('kafka', 0, 0n, 0) }
+    const key = { tenant: late.tenant, message: late.message, fingerprint: 'late', event: late.event, place: placeOf('kafka', 0, 0n, 0) }
     await history.record([late])
     await log.archive([{ ...key, accepted_at: late.accepted_at, payload: Buffer.from('late') }])
     const ends = [
@@ -42,8 +43,7 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
     const there = fact({ ...own(), type: 'DeliveryDeadLettered' })
     const place = placeOf('kafka', 0, 0n, 0)
     await opened.history.record([gone, there])
-    const { tenant, message, accepted_at } = gone
-    await opened.log.archive([{ tenant, message, fingerprint: 'gone', place, accepted_at, payload: Buffer.from('gone') }])
+    await opened.log.archive([{ ...messageRefOf(gone), fingerprint: 'gone', place, payload: Buffer.from('gone') }])
     const tables = ['facts_1', 'deliveries_by_webhook_1', 'deliveries_by_status_1', 'dead_letters_by_tenant_1', 'dead_letters_by_webhook_1']
     for (const table of tables) {
       const ids = (await allRows(table, 'delivery')).map(({ delivery }) => delivery)

@@ -12,7 +12,11 @@ const harness = async (retentionSeconds = 30 * day): Promise<DeliveryLogHarness>
   return {
     log: { ...log, ...history },
     async keep(payloads) {
-      const keys = payloads.map(({ payload: _, ...key }, i) => ({ ...key, place: placeOf('kafka', 0, BigInt(i), 0) }))
+      const keys = payloads.map(({ payload: _, ...key }, i) => ({
+        ...key,
+        event: 'order.created',
+        place: placeOf('kafka', 0, BigInt(i), 0),
+      }))
       await log.archive(payloads.map(({ payload }, i) => ({ ...keys[i]!, payload })))
       return keys
     },

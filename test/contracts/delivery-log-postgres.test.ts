@@ -3,17 +3,18 @@ import { expect } from 'chai'
 import { createPostgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
 import type { EventId, MessageId, Place } from '../../src/events/ids.ts'
 import { parsePlace, placeOf } from '../../src/events/message-record.ts'
+import type { MessageRef } from '../../src/events/refs.ts'
 import { codeOf } from '../../src/lib/errors.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { FactRefused, type PayloadKey } from '../../src/ports/delivery-log.ts'
+import { FactRefused } from '../../src/ports/delivery-log.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { type PostgresBusMember, postgresBusMember } from '../support/message-bus.ts'
 import { type DeliveryLogHarness, deliveryLogContract, fact, type Payload } from './delivery-log.contract.ts'
 
 const busOn = (database: TestDatabase): Promise<PostgresBusMember> =>
   postgresBusMember({ url: database.url, consumers: () => 1, partitions: 2 })
-const keyOf = ({ tenant, message, fingerprint, accepted_at }: Payload, place: Place): PayloadKey => ({
-  ...{ tenant, message, fingerprint, accepted_at, place },
+const keyOf = ({ tenant, message, fingerprint, accepted_at }: Payload, place: Place): MessageRef => ({
+  ...{ tenant, message, fingerprint, event: 'order.created', accepted_at, place },
 })
 const asMessage = ({ message: id, fingerprint, payload }: Payload) => ({
   ...{ id, fingerprint, payload, event: 'order.created', event_time: null, source: null },

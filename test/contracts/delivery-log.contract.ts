@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { ulid } from 'ulid'
 import { type DeliveryStatus, type FactType, finality, statusOf } from '../../src/events/delivery.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { MessageRef } from '../../src/events/refs.ts'
 import {
   type Attempt,
   type Delivery,
@@ -14,14 +15,13 @@ import {
   type HistoryQuery,
   type ListedDelivery,
   type PayloadArchive,
-  type PayloadKey,
 } from '../../src/ports/delivery-log.ts'
 
 export interface DeliveryLogHarness {
   /** The archive, and one generation of the history. */
   readonly log: PayloadArchive & DeliveryHistory
   /** Puts payloads where this log finds them: into its archive, or onto the bus whose rows are the archive. */
-  keep(payloads: readonly Payload[]): Promise<PayloadKey[]>
+  keep(payloads: readonly Payload[]): Promise<MessageRef[]>
   /** Lets all that was accepted before this day (`yyyy-mm-dd`) expire. */
   expireBefore(day: string): Promise<void>
   drop(): Promise<void>

@@ -1,9 +1,9 @@
 import { expect } from 'chai'
-import type { Owed } from '../../src/dispatch/owed.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import { createSchedule, type Schedule } from '../../src/dispatch/schedule.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { WebhookId } from '../../src/events/ids.ts'
+import type { DeliveryRef } from '../../src/events/refs.ts'
 import { type Sql, sqlOn } from '../../src/lib/sql.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { attemptEvent, owed } from '../support/owed.ts'
@@ -20,9 +20,9 @@ describe('scheduled deliveries', () => {
   beforeEach(() => db.pool.query('truncate scheduled_deliveries'))
 
   const project = (...events: RecordedEvent[]) => scheduleRetries(sqlOn(db.pool), events)
-  const failed = (of: Owed, delay_seconds = 0) =>
+  const failed = (of: DeliveryRef, delay_seconds = 0) =>
     attemptEvent(of, 'DeliveryFailed', { code: 503, duration_ms: 1, reason: 'http_503', response: null, delay_seconds })
-  const succeeded = (of: Owed) => attemptEvent(of, 'DeliverySucceeded', { code: 200, duration_ms: 1, reason: null, response: null })
+  const succeeded = (of: DeliveryRef) => attemptEvent(of, 'DeliverySucceeded', { code: 200, duration_ms: 1, reason: null, response: null })
   const rows = async () => {
     const found = await db.pool.query<{
       delivery: string
@@ -66,7 +66,7 @@ describe('scheduled deliveries', () => {
       expect(await mine.claim(room(10))).to.have.length(1)
     })
     it('locks what it changes in the order of all others: two statements in two orders would be a deadlock', async () => {
-      const [low, high] = [owed(), owed()].sort((a, b) => (a.delivery < b.delivery ? -1 : 1)) as [Owed, Owed]
+      const [low, high] = [owed(), owed()].sort((a, b) => (a.delivery < b.delivery ? -1 : 1)) as [DeliveryRef, DeliveryRef]
       await Promise.all([mine.park(low), mine.park(high)])
       const client = await db.pool.connect()
       try {

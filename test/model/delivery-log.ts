@@ -1,9 +1,10 @@
 import { finality, statusOf } from '../../src/events/delivery.ts'
 import type { DeliveryId } from '../../src/events/ids.ts'
-import type { Delivery, DeliveryHistory, DeliveryKey, DeliveryLog, Fact, PayloadKey } from '../../src/ports/delivery-log.ts'
+import type { MessageRef } from '../../src/events/refs.ts'
+import type { Delivery, DeliveryHistory, DeliveryKey, DeliveryLog, Fact } from '../../src/ports/delivery-log.ts'
 import { context, type Simulation } from './simulation.ts'
 
-const payloadKey = ({ tenant, message, fingerprint }: PayloadKey) => `${tenant}/${message}/${fingerprint}`
+const payloadKey = ({ tenant, message, fingerprint }: MessageRef) => `${tenant}/${message}/${fingerprint}`
 const isGreater = (a: Fact, b: Fact) =>
   a.chain !== b.chain
     ? a.chain > b.chain
@@ -36,7 +37,7 @@ export class ModelDeliveryLog implements DeliveryLog {
     facts.set(`${fact.event_id}`, fact)
     this.facts.set(fact.delivery, facts)
   }
-  archive(payloads: readonly (PayloadKey & { readonly payload: Buffer })[]) {
+  archive(payloads: readonly (MessageRef & { readonly payload: Buffer })[]) {
     return this.simulation.call({
       engine: 'log',
       name: 'archive',
@@ -45,7 +46,7 @@ export class ModelDeliveryLog implements DeliveryLog {
       },
     })
   }
-  payloads(keys: readonly PayloadKey[]) {
+  payloads(keys: readonly MessageRef[]) {
     const effect = () => keys.map((key) => this.archived.get(payloadKey(key)) ?? null)
     return this.simulation.call({ engine: 'log', name: 'payloads', quiet: true, effect })
   }

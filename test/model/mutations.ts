@@ -201,7 +201,7 @@ export const mutations: readonly Mutation[] = [
       {
         file: 'dispatch/due.ts',
         find: '() => schedule.renew(',
-        put: 'async () => ((rows: readonly Owed[]) => rows.map(() => true))(',
+        put: 'async () => ((rows: readonly DeliveryRef[]) => rows.map(() => true))(',
       },
     ],
   },

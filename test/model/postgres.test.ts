@@ -1,11 +1,11 @@
 import { expect } from 'chai'
 import type { Pool } from 'pg'
 import { createOffsets } from '../../src/dispatch/offsets.ts'
-import type { Owed } from '../../src/dispatch/owed.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import { createSchedule } from '../../src/dispatch/schedule.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, MessageId, Place, WebhookId } from '../../src/events/ids.ts'
+import type { DeliveryRef } from '../../src/events/refs.ts'
 import { sqlOn } from '../../src/lib/sql.ts'
 import { createMessageIndex, type IndexedMessage } from '../../src/projections/message-index.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
@@ -59,7 +59,7 @@ describe("the model's Postgres", () => {
     }
     return { query } as unknown as Pool
   }
-  const some = (random: Random): Owed => {
+  const some = (random: Random): DeliveryRef => {
     const n = random.int(1, 6)
     return owed({ delivery: uuid(n), webhook: webhook(1 + (n % 2)), chain: random.int(1, 2), attempt: random.int(1, 3) })
   }

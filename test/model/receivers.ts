@@ -1,5 +1,5 @@
-import type { Owed } from '../../src/dispatch/owed.ts'
 import type { Answer, Sender } from '../../src/dispatch/send.ts'
+import type { DeliveryRef } from '../../src/events/refs.ts'
 import { context, type Simulation } from './simulation.ts'
 
 /** How a receiver answers: `moved` has gone from its first URL, `lost` takes the message and its answer never comes. */
@@ -9,7 +9,7 @@ export const requestMs = 800
 /** A request as its receiver saw it. */
 export interface Post {
   readonly at: number
-  readonly owed: Owed
+  readonly owed: DeliveryRef
   readonly fromTable: boolean
   readonly life: string
   readonly url: string

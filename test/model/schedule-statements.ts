@@ -1,34 +1,17 @@
-import { isLater, type Owed } from '../../src/dispatch/owed.ts'
 import type { DeliveryId, WebhookId } from '../../src/events/ids.ts'
-import { has, type Run, type Statement } from './statement.ts'
+import { type DeliveryRef, deliveryRefFields, isLater } from '../../src/events/refs.ts'
+import { has, type Run, rowsOf, type Statement } from './statement.ts'
 import type { ScheduledRow, Tables } from './tables.ts'
 
 const numbers = (value: string | readonly number[]): number[] =>
   typeof value === 'string' ? value.slice(1, -1).split(',').filter(Boolean).map(Number) : [...value]
 const isHigher = '(mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)'
 
-function ownedRows(values: readonly never[]): Owed[] {
-  const [delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt] =
-    values as unknown as never[][]
-  const chains = numbers(chain as never)
-  const attempts = numbers(attempt as never)
-  return (delivery as string[]).map(
-    (id, i) =>
-      ({
-        delivery: id,
-        tenant: tenant![i],
-        webhook: webhook![i],
-        message: message![i],
-        place: place![i],
-        fingerprint: fingerprint![i],
-        event: event![i],
-        accepted_at: accepted_at![i],
-        correlation_id: correlation_id![i],
-        chain: chains[i],
-        attempt: attempts[i],
-      }) as unknown as Owed,
+/** The refs of the parameters that `deliveryRefArrays` makes. */
+const refsOf = (values: readonly never[]): DeliveryRef[] =>
+  rowsOf(deliveryRefFields, values).map(
+    (row) => ({ ...row, chain: Number(row.chain), attempt: Number(row.attempt) }) as unknown as DeliveryRef,
   )
-}
 const upsert = ({ scheduled }: Tables, text: string, row: ScheduledRow) => {
   const there = scheduled.get(row.delivery)
   if (there === undefined || !has(text, isHigher) || isLater(row, there)) scheduled.set(row.delivery, row)
@@ -98,8 +81,7 @@ export const scheduleStatements: readonly (readonly [begins: string, run: Run])[
   [
     'schedule-park',
     (tables, { text, values, now }) => {
-      for (const owed of ownedRows(values))
-        upsert(tables, text, { ...owed, dueAt: null, parked_at: now, claimedBy: null, claimedUntil: null })
+      for (const owed of refsOf(values)) upsert(tables, text, { ...owed, dueAt: null, parked_at: now, claimedBy: null, claimedUntil: null })
       return []
     },
   ],
@@ -130,7 +112,7 @@ export const scheduleStatements: readonly (readonly [begins: string, run: Run])[
     'insert into scheduled_deliveries as mine',
     (tables, { text, values, now }) => {
       const delays = values[11] as unknown as number[]
-      ownedRows(values).forEach((owed, i) => {
+      refsOf(values).forEach((owed, i) => {
         upsert(tables, text, { ...owed, dueAt: now + delays[i]! * 1_000, parked_at: null, claimedBy: null, claimedUntil: null })
       })
       return []

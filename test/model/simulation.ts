@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Owed } from '../../src/dispatch/owed.ts'
+import type { DeliveryRef } from '../../src/events/refs.ts'
 import { type Event, pop, push, type Scheduled } from './queue.ts'
 import { type Random, randomFrom } from './random.ts'
 
@@ -24,7 +24,7 @@ export interface Context {
   /** Enters it again: cheaper than a new `run` for every event. */
   enter?: <T>(work: () => T) => T
   /** The delivery under way, if it is one. */
-  readonly delivery?: { readonly owed: Owed; readonly fromTable: boolean }
+  readonly delivery?: { readonly owed: DeliveryRef; readonly fromTable: boolean }
 }
 export const context = new AsyncLocalStorage<Context>()
 /** Kills or freezes a process at one of its calls: before it is sent, or when it has happened and before anybody hears. */

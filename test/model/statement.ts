@@ -1,4 +1,5 @@
 import type { DeliveryId } from '../../src/events/ids.ts'
+import { separator } from '../../src/lib/sql.ts'
 import type { Tables } from './tables.ts'
 
 /** One run of a statement: its text, its values, and Postgres's clock in virtual milliseconds. */
@@ -23,3 +24,12 @@ export type Run = (tables: Tables, statement: Statement) => Rows
 
 /** The guards are those that the text has: a statement that loses one loses it here too. */
 export const has = (text: string, clause: string) => text.replaceAll(/\s+/g, ' ').includes(clause)
+
+/** The rows of columns that travel as one parameter each: as joined texts, or as an array's literal. */
+export function rowsOf<F extends string>(fields: readonly F[], values: readonly never[]): Record<F, string>[] {
+  const columns = fields.map((_, i) => {
+    const column = String(values[i])
+    return column.startsWith('{') ? column.slice(1, -1).split(',') : column.split(separator)
+  })
+  return columns[0]!.map((_, row) => Object.fromEntries(fields.map((field, i) => [field, columns[i]![row]])) as Record<F, string>)
+}

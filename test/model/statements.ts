@@ -1,23 +1,21 @@
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
+import { messageRefFields } from '../../src/events/refs.ts'
 import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import { scheduleStatements } from './schedule-statements.ts'
-import { has, type Run } from './statement.ts'
+import { has, type Run, rowsOf } from './statement.ts'
 import { indexKey, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
 const claimIndex: Run = (tables, { values }) => {
   const { index } = tables
-  const columns = values.slice(0, 8).map((texts) => String(texts).split('\u001e'))
   const matched_at = values[8] as unknown as string | undefined
   if (matched_at !== undefined && matched_at !== liveCursor(tables).cursor) return [{ is_current: false, places: [] }]
-  const places = columns[0]!.flatMap((_, i) => {
-    const [tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at] = columns.map((column) => column[i])
-    const key = indexKey(tenant!, message!)
+  const places = rowsOf([...messageRefFields, 'webhooks', 'matched_at'], values).flatMap((row) => {
+    const key = indexKey(row.tenant!, row.message!)
     if (index.has(key)) return []
-    const row = { tenant, message, fingerprint, place, event, accepted_at, webhooks: webhooks!.split(',').filter(Boolean), matched_at }
-    index.set(key, row as unknown as IndexedMessage)
-    return [place]
+    index.set(key, { ...row, webhooks: row.webhooks!.split(',').filter(Boolean) } as unknown as IndexedMessage)
+    return [row.place]
   })
   return [{ is_current: true, places }]
 }
@@ -85,7 +83,7 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
   [
     'insert into message_rejections',
     ({ rejections }, { values }) => {
-      for (const place of values[2] as unknown as string[]) rejections.add(place)
+      for (const row of rowsOf(messageRefFields, values)) rejections.add(row.place!)
       return []
     },
   ],

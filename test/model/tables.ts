@@ -1,11 +1,11 @@
-import type { Owed } from '../../src/dispatch/owed.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { DeliveryRef } from '../../src/events/refs.ts'
 import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import type { ChangedWebhook } from '../../src/projections/webhooks.ts'
 
 /** A row of `scheduled_deliveries`; times in virtual milliseconds. */
-export interface ScheduledRow extends Owed {
+export interface ScheduledRow extends DeliveryRef {
   readonly dueAt: number | null
   readonly parked_at: number | null
   claimedBy: string | null

@@ -1,4 +1,4 @@
-import type { DeliveryFacts, FactType } from '../../src/events/delivery.ts'
+import type { DeliveryData, FactType } from '../../src/events/delivery.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { StreamName } from '../../src/events/streams.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
@@ -26,8 +26,8 @@ export async function ended(
 }
 
 /** The chains that were begun today, by event. */
-export async function chainsBegun(api: TestApi, webhook: string): Promise<RecordedEvent<'DeliveryReplayed', DeliveryFacts>[]> {
+export async function chainsBegun(api: TestApi, webhook: string): Promise<RecordedEvent<'DeliveryReplayed', DeliveryData>[]> {
   const today = new Date().toISOString().slice(0, 10).replaceAll('-', '')
   const events = await (api.deps.store as EventStore).read(`attempts-${webhook}-${today}` as StreamName)
-  return events.filter((event): event is RecordedEvent<'DeliveryReplayed', DeliveryFacts> => event.type === 'DeliveryReplayed')
+  return events.filter((event): event is RecordedEvent<'DeliveryReplayed', DeliveryData> => event.type === 'DeliveryReplayed')
 }

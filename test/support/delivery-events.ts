@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { DeliveryEvent, DeliveryEvents, DeliveryFacts, MessageFacts, Outcome } from '../../src/events/delivery.ts'
+import type { DeliveryData, DeliveryEvent, DeliveryEvents, Outcome } from '../../src/events/delivery.ts'
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { MessageRef } from '../../src/events/refs.ts'
 import { attemptsStream, routingStream, type StreamName } from '../../src/events/streams.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
 
@@ -10,7 +11,7 @@ export interface TestDelivery {
   readonly tenant: TenantId
   readonly webhook: WebhookId
   readonly delivery: DeliveryId
-  readonly message: MessageFacts
+  readonly message: MessageRef
 }
 
 /** Appends what routing and dispatching would, without doing either: histories of any size in a moment. */
@@ -23,7 +24,7 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
     const event = { id: randomUUID() as EventId, type, data, metadata } as unknown as DeliveryEvent
     pending.set(stream, [...(pending.get(stream) ?? []), event])
   }
-  const facts = ({ message, webhook, delivery }: TestDelivery, chain: number, attempt: number): DeliveryFacts => ({
+  const facts = ({ message, webhook, delivery }: TestDelivery, chain: number, attempt: number): DeliveryData => ({
     ...message,
     ...{ webhook, delivery, chain, attempt, webhook_revision: 0 },
   })
@@ -32,7 +33,7 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
     routed(webhooks: readonly WebhookId[]): TestDelivery[] {
       const n = messages++
       const accepted_at = new Date().toISOString()
-      const message: MessageFacts = {
+      const message: MessageRef = {
         ...{ tenant, message: `m${n}` as MessageId, place: `test/0/${n}/0` as Place, fingerprint: 'f'.repeat(64) },
         ...{ event: 'order.created', accepted_at },
       }

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { Owed } from '../../src/dispatch/owed.ts'
 import type { AttemptEventType } from '../../src/events/delivery.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { type DeliveryRef, deliveryEventRefOf } from '../../src/events/refs.ts'
 
 /** A delivery that is owed, with whatever a test wants to say of it. */
-export const owed = (change: Partial<Owed> = {}): Owed => ({
+export const owed = (change: Partial<DeliveryRef> = {}): DeliveryRef => ({
   tenant: '01ARZ3NDEKTSV4RRFFQ69G5FAV' as TenantId,
   webhook: '01ARZ3NDEKTSV4RRFFQ69G5FAW' as WebhookId,
   message: 'evt_1' as MessageId,
@@ -21,8 +21,8 @@ export const owed = (change: Partial<Owed> = {}): Owed => ({
 })
 
 /** The event of an attempt, as it is read from the store. */
-export const attemptEvent = (of: Owed, type: AttemptEventType, rest: object = {}): RecordedEvent => {
-  const { tenant, webhook, message, place, fingerprint, event, accepted_at, delivery, chain, attempt } = of
+export const attemptEvent = (of: DeliveryRef, type: AttemptEventType, rest: object = {}): RecordedEvent => {
+  const { tenant, webhook } = of
   return {
     id: randomUUID() as EventId,
     type,
@@ -37,19 +37,6 @@ export const attemptEvent = (of: Owed, type: AttemptEventType, rest: object = {}
       $correlationId: of.correlation_id,
       $causationId: null,
     },
-    data: {
-      tenant,
-      message,
-      place,
-      fingerprint,
-      event,
-      accepted_at,
-      webhook,
-      webhook_revision: 0,
-      delivery,
-      chain,
-      attempt,
-      ...rest,
-    },
+    data: { ...deliveryEventRefOf(of), webhook_revision: 0, ...rest },
   }
 }

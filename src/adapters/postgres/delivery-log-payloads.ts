@@ -1,19 +1,20 @@
 import type { Pool } from 'pg'
 import { decodeRecord, type MessageRecord, parsePlace } from '../../events/message-record.ts'
+import type { MessageRef } from '../../events/refs.ts'
 import type { Log } from '../../lib/log.ts'
-import type { PayloadArchive, PayloadKey } from '../../ports/delivery-log.ts'
+import type { PayloadArchive } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
-type Archived = PayloadKey & { readonly payload: Buffer }
+type Archived = MessageRef & { readonly payload: Buffer }
 
-const dayOf = (key: PayloadKey): string => key.accepted_at.slice(0, 10)
+const dayOf = (key: MessageRef): string => key.accepted_at.slice(0, 10)
 /** One statement writes at most so much. */
 const group = { rows: 500, bytes: 4 << 20 }
 
 /** The archive that the rows of the Postgres bus are: nothing is written twice, and both age together. */
 export function busPayloads(pool: Pool, log: Log): PayloadArchive {
   /** The records at these places, each once: a batch of messages shares one. */
-  const recordsAt = async (keys: readonly PayloadKey[]): Promise<Map<string, MessageRecord>> => {
+  const recordsAt = async (keys: readonly MessageRef[]): Promise<Map<string, MessageRecord>> => {
     const places = new Map<string, { partition: number; offset: bigint; day: string }>()
     for (const key of keys) {
       const { partition, offset } = parsePlace(key.place)

@@ -1,0 +1,47 @@
+import { type DeliveryRef, deliveryRefFields, type MessageRef, messageRefFields } from '../events/refs.ts'
+import { SqlPart, separator } from './sql.ts'
+
+/** The columns of a MessageRef, as every table and statement spells and orders them. */
+export const messageRefColumns = messageRefFields.join(', ')
+/** The columns of a DeliveryRef. */
+export const deliveryRefColumns = deliveryRefFields.join(', ')
+
+const text = (parameter: number) => `string_to_array($${parameter}, e'\\x1e')`
+const typed = (type: string) => (parameter: number) => `$${parameter}::${type}[]`
+const messageParameters = [text, text, text, text, text, typed('timestamptz')]
+const deliveryParameters = [...messageParameters, text, typed('uuid'), text, typed('integer'), typed('integer')]
+const parametersOf = (parameters: readonly ((parameter: number) => string)[]) => (first: number) =>
+  parameters.map((parameter, i) => parameter(first + i)).join(', ')
+
+/** The arguments of an `unnest` that returns `messageRefColumns`, for the values of `messageRefArrays` from parameter `first` on. */
+export const messageRefParameters = parametersOf(messageParameters)
+/** The arguments of an `unnest` that returns `deliveryRefColumns`, for the values of `deliveryRefArrays` from parameter `first` on. */
+export const deliveryRefParameters = parametersOf(deliveryParameters)
+
+/**
+ * The columns of these refs as one parameter each. Texts are joined, because arrays of text cost twice as much: none holds the
+ * separator, since names, ids and times are checked when they come in. At least one ref.
+ */
+export const messageRefArrays = (refs: readonly MessageRef[]): string[] => [
+  joined(refs, (ref) => ref.tenant),
+  joined(refs, (ref) => ref.message),
+  joined(refs, (ref) => ref.place),
+  joined(refs, (ref) => ref.fingerprint),
+  joined(refs, (ref) => ref.event),
+  literal(refs, (ref) => ref.accepted_at),
+]
+export const deliveryRefArrays = (refs: readonly DeliveryRef[]): string[] => [
+  ...messageRefArrays(refs),
+  joined(refs, (ref) => ref.webhook),
+  literal(refs, (ref) => ref.delivery),
+  joined(refs, (ref) => ref.correlation_id),
+  literal(refs, (ref) => ref.chain),
+  literal(refs, (ref) => ref.attempt),
+]
+const joined = <R>(refs: readonly R[], field: (ref: R) => string): string => refs.map(field).join(separator)
+const literal = <R>(refs: readonly R[], field: (ref: R) => string | number): string => `{${refs.map(field).join(',')}}`
+
+/** The arguments of an `unnest` in tagged SQL that returns `messageRefColumns`. */
+export const messageRefs = (refs: readonly MessageRef[]): SqlPart => new SqlPart(messageRefParameters, messageRefArrays(refs))
+/** The arguments of an `unnest` in tagged SQL that returns `deliveryRefColumns`. */
+export const deliveryRefs = (refs: readonly DeliveryRef[]): SqlPart => new SqlPart(deliveryRefParameters, deliveryRefArrays(refs))
