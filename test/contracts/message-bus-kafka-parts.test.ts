@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { createSessionLease } from '../../src/adapters/kafka/hold.ts'
 import { createIntake } from '../../src/adapters/kafka/intake.ts'
+import { createSessionLease } from '../../src/adapters/kafka/session-lease.ts'
 import type { BusRecord } from '../../src/ports/message-bus.ts'
 import { waitFor } from '../support/wait-for.ts'
 

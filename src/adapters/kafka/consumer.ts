@@ -4,9 +4,9 @@ import type { Batch, Consumer } from 'kafkajs'
 import type { Log } from '../../lib/log.ts'
 import { keepRunning } from '../../lib/retry.ts'
 import type { BusRecord, MessageBus } from '../../ports/message-bus.ts'
+import { type AssignedPartitions, createAssignedPartitions, type Fetching } from './assigned-partitions.ts'
 import type { Clients } from './client.ts'
-import { createSessionLease, type SessionHold } from './hold.ts'
-import { type Fetching, type Tenures, tenures } from './tenures.ts'
+import { createSessionLease, type SessionLease } from './session-lease.ts'
 import { maxBatchBytes } from './topic.ts'
 
 export interface ConsumerOptions {
@@ -14,43 +14,43 @@ export interface ConsumerOptions {
   readonly topic: string
   readonly groupId: string
   readonly sessionTimeoutMs: number
-  /** A fetch of the port that finds nothing answers after so long. */
+  /** A fetch of the port that finds nothing returns after this time. */
   readonly fetchWaitMs: number
   readonly bounds: (partition: number) => Promise<{ low: bigint; high: bigint }>
   readonly log: Log
 }
 export interface GroupConsumer {
   consume: MessageBus['consume']
-  /** Partitions that this process has now. */
+  /** Partitions that this process reads now. */
   owned(): readonly number[]
-  /** Tells the group, for Kafka's own tools, which offsets are done; of partitions that this process has. */
+  /** Tells the group, for Kafka's own tools, which offsets are done. Partitions that this process does not own are left out. */
   commit(offsets: ReadonlyMap<number, bigint>): Promise<void>
 }
 
-/** kafkajs knows it, its types do not. */
+/** kafkajs has this property, its types do not. */
 type FetchedBatch = Batch & { readonly fetchedOffset: string }
 
-/** A fetch that finds nothing comes back after so long: heartbeats go out between fetches, and paused partitions are looked at. */
+/** Wait of a fetch that finds nothing. Heartbeats are sent between fetches, and resumed partitions join the next fetch. */
 const maxWaitTimeInMs = 200
-/** What may wait in memory of one partition, beside the batch that comes last. */
+/** What may wait in memory for one partition, beside the batch that comes last. */
 const full = { records: 2_000, bytes: 4 << 20 }
-/** Of all partitions of a broker; beyond it kafkajs would decode for longer than other work should wait. */
+/** Limit of one fetch of all partitions of a broker. Decoding more would block other work of the process for too long. */
 const maxFetchBytes = 8 << 20
-/** How long leaving may take, before the broker is left to find out by itself. */
+/** How long leaving the group may take. After that the broker finds out by itself. */
 const leaveMs = 5_000
-/** A consumer without a sign of life for so many session time-outs is thrown away, and made anew. */
+/** Session time-outs without a sign of life after which the consumer is replaced. */
 const silentSessions = 3
 
 /**
- * One member of the group, made anew whenever it crashes. kafkajs fetches all partitions of a broker in one request, and not
- * again before what came has been handled: so a batch is only taken in here, and handled elsewhere.
+ * One member of the group, replaced whenever it crashes. kafkajs fetches all partitions of a broker in one request, and fetches
+ * again only after that batch was handled. So a batch is only stored here, and handled elsewhere.
  */
-export function groupConsumer(options: ConsumerOptions): GroupConsumer {
-  const { clients, topic, groupId, sessionTimeoutMs, fetchWaitMs, bounds, log } = options
+export function createGroupConsumer(options: ConsumerOptions): GroupConsumer {
+  const { topic, groupId, sessionTimeoutMs, fetchWaitMs, bounds, log } = options
   let member: Consumer | null = null
-  let held: Tenures | null = null
+  let partitions: AssignedPartitions | null = null
 
-  /** A consumer that is going down cannot be steered, and fetches nothing. */
+  /** A consumer that is going down refuses to be steered. It fetches nothing any more, so that is no loss. */
   const steer = (how: (consumer: Consumer) => void) => {
     try {
       if (member !== null) how(member)
@@ -63,110 +63,132 @@ export function groupConsumer(options: ConsumerOptions): GroupConsumer {
     resume: (partition) => steer((consumer) => consumer.resume([{ topic, partitions: [partition] }])),
     from: (partition, offset) => steer((consumer) => consumer.seek({ topic, partition, offset: String(offset) })),
   }
-
-  /** Joins, and is a member until the signal aborts; throws when membership has ended otherwise. */
-  const membership = async (signal: AbortSignal, parts: Tenures, hold: SessionHold): Promise<void> => {
-    const consumer = clients.consumer({
-      groupId,
-      sessionTimeout: sessionTimeoutMs,
-      // Nobody works inside a batch, so all join soon; who does not is out, as when its session ends.
-      rebalanceTimeout: sessionTimeoutMs,
-      heartbeatInterval: Math.min(1_000, Math.ceil(sessionTimeoutMs / 5)),
-      maxWaitTimeInMs,
-      // The largest batch must fit: of all but the first partition of an answer Kafka leaves out what does not.
-      maxBytesPerPartition: maxBatchBytes,
-      maxBytes: maxFetchBytes,
-      allowAutoTopicCreation: false,
-      // Made anew here instead, in one way whatever it was that failed.
-      retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5, restartOnFailure: async () => false },
-    })
-    const ended = Promise.withResolvers<void>()
-    ended.promise.catch(() => undefined) // it may end before or after it is waited for
-    const end = () => ended.resolve()
-    signal.addEventListener('abort', end, { once: true })
-    let signOfLife = performance.now()
-    let known: string | null = null
-    watch(consumer, {
-      alive(sentAt) {
-        if (member !== consumer) return
-        signOfLife = performance.now()
-        hold.renew(sentAt)
-        parts.begin()
-      },
-      joined(sentAt, partitions, memberId) {
-        if (member !== consumer) return
-        signOfLife = performance.now()
-        hold.renew(sentAt)
-        log.info({ groupId, memberId, partitions }, 'bus.group_joined')
-        // Thrown out meanwhile: others may have had what it is given again.
-        if (known !== null && known !== memberId) parts.lapse()
-        known = memberId
-        parts.given(partitions)
-      },
-      crashed: (error) => ended.reject(error),
-    })
-    const silence = setInterval(() => {
-      if (performance.now() - signOfLife > silentSessions * sessionTimeoutMs)
-        ended.reject(new Error('the group has not answered for several session time-outs'))
-    }, sessionTimeoutMs)
-    try {
-      await consumer.connect()
-      await consumer.subscribe({ topics: [topic], fromBeginning: true })
-      member = consumer
-      const running = consumer.run({ autoCommit: false, eachBatch: async ({ batch }) => takeIn(parts, batch as FetchedBatch) })
-      await Promise.race([ended.promise, running.then(() => ended.promise)])
-    } finally {
-      clearInterval(silence)
-      signal.removeEventListener('abort', end)
-      parts.given([])
-      // Of its own accord it leaves when its work is done: nobody else then begins with what is under way.
-      if (signal.aborted) await parts.idle()
-      member = null
-      hold.end()
-      await leave(consumer, log)
-    }
-  }
-
   return {
-    owned: () => held?.had() ?? [],
+    owned: () => partitions?.owned() ?? [],
     async commit(offsets) {
-      const mine = new Set(held?.had())
-      const changed = [...offsets].filter(([partition]) => mine.has(partition))
-      if (member === null || changed.length === 0) return
-      await member.commitOffsets(changed.map(([partition, offset]) => ({ topic, partition, offset: String(offset) })))
+      const owned = new Set(partitions?.owned())
+      const committed = [...offsets].filter(([partition]) => owned.has(partition))
+      if (member === null || committed.length === 0) return
+      await member.commitOffsets(committed.map(([partition, offset]) => ({ topic, partition, offset: String(offset) })))
     },
     async consume(consume) {
-      if (held !== null) throw new Error('this bus is being consumed already')
+      if (partitions !== null) throw new Error('this bus is being consumed already')
       const onLapse = () => {
         log.warn({ groupId }, 'bus.session_lapsed')
-        parts.lapse()
+        assigned.lapse()
       }
-      const hold = createSessionLease({ sessionTimeoutMs, onLapse })
-      const parts = tenures({ consume, fetching, held: hold.held, bounds, fetchWaitMs, full, againMs: sessionTimeoutMs, log })
-      held = parts
+      const lease = createSessionLease({ sessionTimeoutMs, onLapse })
+      const assigned = createAssignedPartitions({
+        ...{ consume, fetching, bounds, fetchWaitMs, full, log },
+        held: lease.held,
+        retryMs: sessionTimeoutMs,
+      })
+      partitions = assigned
+      const onMember = (consumer: Consumer | null) => {
+        member = consumer
+      }
       try {
-        await keepRunning(() => membership(consume.signal, parts, hold), {
+        await keepRunning(() => runMember({ ...options, signal: consume.signal, assigned, lease, onMember }), {
           signal: consume.signal,
           onError: (error, delayMs) => log.warn({ error, delayMs }, 'bus.consume_failed'),
         })
       } finally {
-        await parts.idle()
-        held = null
+        await assigned.ended()
+        partitions = null
       }
     },
   }
 }
 
-/** What kafkajs tells of a member. Times are those of this process's monotonic clock. */
-interface Listener {
+interface MemberOptions extends ConsumerOptions {
+  readonly signal: AbortSignal
+  readonly assigned: AssignedPartitions
+  readonly lease: SessionLease
+  /** Told the consumer that is the member now, or null when there is none. */
+  onMember(consumer: Consumer | null): void
+}
+
+/** Joins the group, and stays a member until the signal aborts. Throws when membership ends for another reason. */
+async function runMember(options: MemberOptions): Promise<void> {
+  const { topic, groupId, sessionTimeoutMs, signal, assigned, lease, onMember, log } = options
+  const consumer = createConsumer(options)
+  const ended = Promise.withResolvers<void>()
+  ended.promise.catch(() => undefined) // it may be rejected while nothing awaits it
+  const end = () => ended.resolve()
+  signal.addEventListener('abort', end, { once: true })
+  let isMember = false
+  let lastSignOfLife = performance.now()
+  let memberId: string | null = null
+  const isAlive = (sentAt: number): boolean => {
+    if (!isMember) return false
+    lastSignOfLife = performance.now()
+    lease.renew(sentAt)
+    return true
+  }
+  watch(consumer, {
+    alive(sentAt) {
+      if (isAlive(sentAt)) assigned.startMissing()
+    },
+    joined(sentAt, partitions, newMemberId) {
+      if (!isAlive(sentAt)) return
+      log.info({ groupId, memberId: newMemberId, partitions }, 'bus.group_joined')
+      // A new member id means that the group had removed this process: others may have owned the partitions meanwhile.
+      if (memberId !== null && memberId !== newMemberId) assigned.lapse()
+      memberId = newMemberId
+      assigned.assign(partitions)
+    },
+    crashed: (error) => ended.reject(error),
+  })
+  const silence = setInterval(() => {
+    if (performance.now() - lastSignOfLife > silentSessions * sessionTimeoutMs)
+      ended.reject(new Error('the group has not answered for several session time-outs'))
+  }, sessionTimeoutMs)
+  try {
+    await consumer.connect()
+    await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    isMember = true
+    onMember(consumer)
+    const running = consumer.run({ autoCommit: false, eachBatch: async ({ batch }) => takeIn(assigned, batch as FetchedBatch) })
+    await Promise.race([ended.promise, running.then(() => ended.promise)])
+  } finally {
+    clearInterval(silence)
+    signal.removeEventListener('abort', end)
+    assigned.assign([])
+    // On a planned stop the work in flight is finished before leaving, so that the next owner does not repeat it.
+    if (signal.aborted) await assigned.ended()
+    isMember = false
+    onMember(null)
+    lease.end()
+    await leave(consumer, log)
+  }
+}
+
+const createConsumer = ({ clients, groupId, sessionTimeoutMs }: ConsumerOptions): Consumer =>
+  clients.consumer({
+    groupId,
+    sessionTimeout: sessionTimeoutMs,
+    // No member works inside a batch, so all of them join soon. One that does not is removed, as when its session ends.
+    rebalanceTimeout: sessionTimeoutMs,
+    heartbeatInterval: Math.min(1_000, Math.ceil(sessionTimeoutMs / 5)),
+    maxWaitTimeInMs,
+    // The largest batch must fit, because Kafka leaves out what does not fit, except in the first partition of a response.
+    maxBytesPerPartition: maxBatchBytes,
+    maxBytes: maxFetchBytes,
+    allowAutoTopicCreation: false,
+    // The consumer is replaced here instead, in the same way after every kind of failure.
+    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5, restartOnFailure: async () => false },
+  })
+
+/** The events of a member. Times are those of this process's monotonic clock. */
+interface MemberListener {
   alive(sentAt: number): void
   joined(sentAt: number, partitions: readonly number[], memberId: string): void
   crashed(error: Error): void
 }
 
-function watch(consumer: Consumer, listener: Listener): void {
+function watch(consumer: Consumer, listener: MemberListener): void {
   const { GROUP_JOIN, HEARTBEAT, REQUEST, CRASH } = consumer.events
-  /** When the last request of a kind was sent that has been answered: its event comes just before the other one. */
+  /** When the last answered request of each kind was sent. Its event comes just before that of the heartbeat or the join. */
   const sent = new Map<string, number>()
   const sentAt = (api: string) => sent.get(api) ?? Number.NEGATIVE_INFINITY
   consumer.on(REQUEST, ({ payload: { apiName, duration } }) => {
@@ -179,15 +201,15 @@ function watch(consumer: Consumer, listener: Listener): void {
   consumer.on(CRASH, ({ payload: { error } }) => listener.crashed(error))
 }
 
-function takeIn(parts: Tenures, batch: FetchedBatch): void {
+function takeIn(assigned: AssignedPartitions, batch: FetchedBatch): void {
   const records = batch.messages.map(
     ({ offset, value }): BusRecord => ({
       offset: BigInt(offset),
-      // A copy: a slice would keep the whole answer, many times as large, for as long as the record is in hand.
+      // A copy, because a slice would keep the whole response in memory, which is many times as large.
       bytes: value === null ? Buffer.alloc(0) : Buffer.from(value),
     }),
   )
-  parts.add(batch.partition, BigInt(batch.fetchedOffset), records, BigInt(batch.highWatermark))
+  assigned.add(batch.partition, BigInt(batch.fetchedOffset), records, BigInt(batch.highWatermark))
 }
 
 async function leave(consumer: Consumer, log: Log): Promise<void> {
@@ -195,7 +217,7 @@ async function leave(consumer: Consumer, log: Log): Promise<void> {
   try {
     await Promise.race([consumer.disconnect(), sleep(leaveMs, undefined, { signal: late.signal })])
   } catch (error) {
-    log.warn({ error }, 'bus.group_not_left') // it finds out when the session ends
+    log.warn({ error }, 'bus.group_not_left') // the group removes the member when its session ends
   } finally {
     late.abort()
   }

@@ -3,7 +3,7 @@ import { type MessageRecord, placeOf } from '../../events/message-record.ts'
 import { KolbakError } from '../../lib/errors.ts'
 import { BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
 import { connectError, createKafkaClients, defaultRequestTimeoutMs, type KafkaConnection } from './client.ts'
-import { groupConsumer } from './consumer.ts'
+import { createGroupConsumer } from './consumer.ts'
 import { recordWriter, type Writer } from './produce.ts'
 import { busBounds, expireRecords } from './retention.ts'
 import { ensureTopic, type TopicOptions } from './topic.ts'
@@ -65,7 +65,7 @@ export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Pr
     await admin.disconnect()
     throw error instanceof KolbakError ? error : connectError(error, options.brokers)
   }
-  const consumer = groupConsumer({
+  const consumer = createGroupConsumer({
     clients,
     topic,
     groupId,

@@ -3,167 +3,233 @@ import { backoff, pause } from '../../lib/retry.ts'
 import { createWake } from '../../lib/wake.ts'
 import type { BusRecord } from '../../ports/message-bus.ts'
 
-/** What a partition's view asks of the database. */
+/** The queries of one partition. */
 export interface PartitionReader {
-  /** Records after `known`, up to and including `through` if that is given, in order; `complete` when there were no more. */
+  /** Reads the records after the offset `known`, in order, up to and including `through` if it is given. `complete`: there were no more. */
   read(known: bigint, through: bigint | null): Promise<{ records: BusRecord[]; complete: boolean }>
-  /** An offset up to which nothing is under way any more, or null when none was given out yet. */
+  /** Returns an offset up to which no produce is in flight any more, or null when no offset was ever given out. */
   settled(): Promise<bigint | null>
   onError(error: unknown, delayMs: number): void
 }
-/** One owned partition as its consumer sees it: every record once, in order, from memory where this process produced it. */
+/** One owned partition as its consumer reads it: every record once and in order, from memory where this process produced it. */
 export interface PartitionView {
-  /** This process is about to produce: what a poll sees of it will be handed over. Answers how to say that it is over. */
+  /** Announces a produce of this process, so that a poll which sees its offsets starts no read. The returned function ends that. */
   producing(): () => void
-  /** Records that this process has just committed; they follow the offset `previous` without a gap. */
+  /** Takes records that this process has just committed. They follow the offset `previous` without a gap. */
   handOver(previous: bigint, records: readonly BusRecord[]): void
-  /** A poll has seen that offsets up to this one were given out. Answers whether that is news. */
+  /** Takes the newest offset that a poll has seen. Returns whether it tells of records not known here. */
   seen(offset: bigint): boolean
-  /** Whether a fetch waits with nothing to go on: only then is a poll worth its query. */
+  /** Whether a fetch waits for records. Only then a poll is worth its query. */
   readonly isWaiting: boolean
   fetch(max: number): Promise<BusRecord[]>
 }
 
-/** Records that follow `previous` without a gap; when they are used up, all up to `through` is known. */
+/**
+ * Where the records after those in memory come from.
+ * - `handingOver`: this process hands over what it produces, and polls tell of what others produce. The database holds nothing else.
+ * - `unread`: the database may hold more (at the start, or because a poll has seen it). The next fetch reads once memory is empty.
+ *   Records that are handed over are kept in memory behind what is read.
+ * - `readingBack`: memory overflowed, or a read did not reach the end. Records that are handed over are ignored, and read from the
+ *   database later, until one read reaches the end.
+ */
+type Mode = 'handingOver' | 'unread' | 'readingBack'
+
+/** Records in memory. Every record between the offsets `previous` and `through` is among them. */
 interface Run {
   readonly previous: bigint
   readonly through: bigint
   readonly records: readonly BusRecord[]
+  /** Index of the first record that is not handed out. */
   next: number
 }
 
-export function createPartitionView(options: {
-  startAt: bigint
-  reader: PartitionReader
-  lost: AbortSignal
-  /** A fetch that finds nothing answers after so long. */
-  waitMs: number
-  /** Beyond these the records in memory are forgotten, and read back when their turn comes. */
-  maxHeld?: { records: number; bytes: number }
-}): PartitionView {
-  const { startAt, reader, lost, waitMs, maxHeld = { records: 5_000, bytes: 16 << 20 } } = options
-  const awake = createWake()
-  /** Nothing at or below this is still to be handed out. */
-  let known = startAt - 1n
-  let runs: Run[] = []
-  let held = { records: 0, bytes: 0 }
-  /** The database may hold something after the runs; at the start it does. */
-  let unread = true
-  /** Behind: what is handed over stays in the database until a read has caught up. */
-  let behind = false
-  let overlooked = false
-  let waiting = false
-  let producing = 0
-  let turn: Promise<unknown> = Promise.resolve()
+/** Runs in the order of their offsets. Gaps between them are read from the database. */
+class Memory {
+  #runs: Run[] = []
+  #records = 0
+  #bytes = 0
+  readonly #max: { readonly records: number; readonly bytes: number }
 
-  const take = (max: number): BusRecord[] => {
-    const taken: BusRecord[] = []
-    for (let run = runs[0]; run !== undefined && run.previous <= known && taken.length < max; run = runs[0]) {
-      while (run.next < run.records.length && taken.length < max) {
-        const record = run.records[run.next++]!
-        held.records--
-        held.bytes -= record.bytes.length
-        if (record.offset <= known) continue // it has come both by hand and by reading
-        taken.push(record)
-        known = record.offset
-      }
-      if (run.next < run.records.length) break
-      runs.shift()
-      if (run.through > known) known = run.through
+  constructor(max: { readonly records: number; readonly bytes: number }) {
+    this.#max = max
+  }
+  get first(): Run | undefined {
+    return this.#runs[0]
+  }
+  get isOverfull(): boolean {
+    return this.#records > this.#max.records || this.#bytes > this.#max.bytes
+  }
+  append(run: Run): void {
+    this.#count(run)
+    this.#runs.push(run)
+  }
+  prepend(run: Run): void {
+    this.#count(run)
+    this.#runs.unshift(run)
+  }
+  clear(): void {
+    this.#runs = []
+    this.#records = 0
+    this.#bytes = 0
+  }
+  /** Takes the next record of a run that has one left. */
+  next(run: Run): BusRecord {
+    const record = run.records[run.next++]!
+    this.#records--
+    this.#bytes -= record.bytes.length
+    return record
+  }
+  shift(): void {
+    this.#runs.shift()
+  }
+  #count(run: Run): void {
+    for (const record of run.records) this.#bytes += record.bytes.length
+    this.#records += run.records.length
+  }
+}
+
+interface PartitionViewOptions {
+  readonly startAt: bigint
+  readonly reader: PartitionReader
+  readonly lost: AbortSignal
+  /** A fetch that finds nothing returns after this time. */
+  readonly waitMs: number
+  /** Beyond these, the records in memory are dropped and read from the database later. */
+  readonly maxHeld?: { records: number; bytes: number }
+}
+
+export const createPartitionView = (options: PartitionViewOptions): PartitionView => new View(options)
+
+class View implements PartitionView {
+  readonly #reader: PartitionReader
+  readonly #lost: AbortSignal
+  readonly #waitMs: number
+  readonly #memory: Memory
+  readonly #awake = createWake()
+  readonly #failures = backoff()
+  /** Every record up to this offset was handed out. */
+  #known: bigint
+  #mode: Mode = 'unread'
+  /** While reading back: something came since the last read began, so that the read may not have seen it. */
+  #hasMissed = false
+  #isWaiting = false
+  #producing = 0
+  /** Settles with the last fetch. Two fetches at once would hand out the same records. */
+  #lastFetch: Promise<unknown> = Promise.resolve()
+
+  constructor({ startAt, reader, lost, waitMs, maxHeld = { records: 5_000, bytes: 16 << 20 } }: PartitionViewOptions) {
+    this.#known = startAt - 1n
+    this.#reader = reader
+    this.#lost = lost
+    this.#waitMs = waitMs
+    this.#memory = new Memory(maxHeld)
+  }
+
+  get isWaiting(): boolean {
+    return this.#isWaiting
+  }
+  producing(): () => void {
+    this.#producing++
+    return () => {
+      this.#producing--
     }
-    return taken
   }
-  const hold = (run: Run, where: 'first' | 'last') => {
-    for (const record of run.records) held.bytes += record.bytes.length
-    held.records += run.records.length
-    if (where === 'first') runs.unshift(run)
-    else runs.push(run)
+  handOver(previous: bigint, records: readonly BusRecord[]): void {
+    if (this.#mode === 'readingBack') {
+      this.#hasMissed = true
+      return
+    }
+    this.#memory.append({ previous, through: records.at(-1)?.offset ?? previous, records, next: 0 })
+    if (this.#memory.isOverfull) {
+      this.#memory.clear()
+      this.#mode = 'readingBack'
+      this.#hasMissed = true
+    }
+    this.#awake.notify()
   }
-  const overlook = () => {
-    behind = true
-    overlooked = true
-    unread = true
+  seen(offset: bigint): boolean {
+    // What others produce meanwhile is found by the gap before the next records that are handed over, or by the next poll.
+    if (offset <= this.#known || this.#memory.first !== undefined || this.#producing > 0) return false
+    if (this.#mode === 'readingBack') this.#hasMissed = true
+    if (this.#mode !== 'handingOver') return false
+    this.#mode = 'unread'
+    this.#awake.notify()
+    return true
   }
-
-  /** Reads all between what is known and `through`, which nothing can join any more. */
-  const readUpTo = async (through: bigint): Promise<void> => {
-    const { records, complete } = await reader.read(known, through)
-    if (!complete) unread = true
-    hold({ previous: known, through: complete ? through : (records.at(-1)?.offset ?? known), records, next: 0 }, 'first')
-  }
-  const readOn = async (): Promise<void> => {
-    unread = false
-    overlooked = false
-    const { records, complete } = await reader.read(known, null)
-    if (!complete || overlooked) unread = true
-    behind = unread
-    const last = records.at(-1)
-    if (last !== undefined) return hold({ previous: known, through: last.offset, records, next: 0 }, 'first')
-    // Nothing, though offsets were given out: a produce is under way, or a rollback has left a gap, which is passed here.
-    const settled = await reader.settled()
-    if (settled !== null && settled > known) await readUpTo(settled)
+  fetch(max: number): Promise<BusRecord[]> {
+    const records = this.#lastFetch.then(() => this.#fetchNext(max))
+    this.#lastFetch = records.catch(() => undefined) // the caller of that fetch gets its error
+    return records
   }
 
-  const failures = backoff()
-  const fetchNow = async (max: number): Promise<BusRecord[]> => {
-    const end = performance.now() + waitMs
-    while (!lost.aborted) {
-      const taken = take(max)
-      if (taken.length > 0) return taken
+  async #fetchNext(max: number): Promise<BusRecord[]> {
+    const end = performance.now() + this.#waitMs
+    while (!this.#lost.aborted) {
+      const records = this.#take(max)
+      if (records.length > 0) return records
       const remaining = end - performance.now()
       if (remaining <= 0) break
-      const next = runs[0]
+      const nextRun = this.#memory.first
       try {
-        if (next !== undefined) await readUpTo(next.previous)
-        else if (unread) await readOn()
+        if (nextRun !== undefined) await this.#readUpTo(nextRun.previous)
+        else if (this.#mode !== 'handingOver') await this.#readOn()
         else {
-          waiting = true
-          await awake.wait(remaining, lost)
-          waiting = false
+          this.#isWaiting = true
+          await this.#awake.wait(remaining, this.#lost)
+          this.#isWaiting = false
         }
-        failures.reset()
+        this.#failures.reset()
       } catch (error) {
-        unread = true
-        const delay = failures.next()
-        reader.onError(error, delay)
-        await pause(delay, lost)
+        this.#markUnread()
+        const delay = this.#failures.next()
+        this.#reader.onError(error, delay)
+        await pause(delay, this.#lost)
       }
     }
     return []
   }
-
-  return {
-    producing() {
-      producing++
-      return () => {
-        producing--
+  /** Takes records from memory, up to the first gap. */
+  #take(max: number): BusRecord[] {
+    const taken: BusRecord[] = []
+    for (let run = this.#memory.first; run !== undefined && run.previous <= this.#known && taken.length < max; run = this.#memory.first) {
+      while (run.next < run.records.length && taken.length < max) {
+        const record = this.#memory.next(run)
+        if (record.offset <= this.#known) continue // it was handed over and read too
+        taken.push(record)
+        this.#known = record.offset
       }
-    },
-    handOver(previous, records) {
-      if (behind) return overlook()
-      hold({ previous, through: records.at(-1)?.offset ?? previous, records, next: 0 }, 'last')
-      if (held.records > maxHeld.records || held.bytes > maxHeld.bytes) {
-        runs = []
-        held = { records: 0, bytes: 0 }
-        overlook()
-      }
-      awake.notify()
-    },
-    seen(offset) {
-      // What others have produced meanwhile is found by the gap before what is handed over, or by the next poll.
-      if (offset <= known || runs.length > 0 || unread || producing > 0) return false
-      unread = true
-      awake.notify()
-      return true
-    },
-    get isWaiting() {
-      return waiting
-    },
-    fetch(max) {
-      // One after another: two at once would hand out the same records.
-      const mine = turn.then(() => fetchNow(max))
-      turn = mine.catch(() => undefined) // its own caller is told
-      return mine
-    },
+      if (run.next < run.records.length) break
+      this.#memory.shift()
+      if (run.through > this.#known) this.#known = run.through
+    }
+    return taken
+  }
+  /** Reads the gap up to `through`. No more records can come into it. */
+  async #readUpTo(through: bigint): Promise<void> {
+    const previous = this.#known
+    const { records, complete } = await this.#reader.read(previous, through)
+    if (!complete) this.#markUnread()
+    this.#memory.prepend({ previous, through: complete ? through : (records.at(-1)?.offset ?? previous), records, next: 0 })
+  }
+  /** Reads on at the end of what is known. */
+  async #readOn(): Promise<void> {
+    this.#beginReading()
+    const previous = this.#known
+    const { records, complete } = await this.#reader.read(previous, null)
+    const isAtEnd = complete && !this.#hasMissed && this.#mode !== 'unread'
+    this.#mode = isAtEnd ? 'handingOver' : 'readingBack'
+    const last = records.at(-1)
+    if (last !== undefined) return this.#memory.prepend({ previous, through: last.offset, records, next: 0 })
+    // The read found nothing although offsets were given out. A produce is in flight, or a rollback has left a gap: the gap is passed here.
+    const settled = await this.#reader.settled()
+    if (settled !== null && settled > this.#known) await this.#readUpTo(settled)
+  }
+  #beginReading(): void {
+    this.#hasMissed = false
+    // Assumed until the read returns, so that what is handed over meanwhile is kept.
+    if (this.#mode === 'unread') this.#mode = 'handingOver'
+  }
+  #markUnread(): void {
+    if (this.#mode === 'handingOver') this.#mode = 'unread'
   }
 }

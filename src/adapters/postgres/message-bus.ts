@@ -9,7 +9,7 @@ import { transaction } from '../../lib/sql.ts'
 import { BusFull, BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
 import { advisoryLocks } from './advisory-locks.ts'
 import { createDayPartitions, isMissingPartition } from './day-partitions.ts'
-import { messageConsumer } from './message-bus-consumer.ts'
+import { createMessageConsumer } from './message-bus-consumer.ts'
 import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
 
 export interface PostgresMessageBusOptions {
@@ -57,7 +57,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     onError: (error) => log.warn({ error }, 'bus.day_not_made_ahead'),
   })
   await days.ensure([new Date().toISOString().slice(0, 10)])
-  const consumer = messageConsumer({ ...options, balanceMs: options.balanceMs ?? 250, fetchWaitMs: options.fetchWaitMs ?? 1_000 })
+  const consumer = createMessageConsumer({ ...options, balanceMs: options.balanceMs ?? 250, fetchWaitMs: options.fetchWaitMs ?? 1_000 })
 
   // Not the same for all processes: without partitions of their own they would queue behind one another's lock.
   let groups = Math.floor(Math.random() * partitions)

@@ -1,0 +1,114 @@
+import { KolbakError } from '../../lib/errors.ts'
+import type { Log } from '../../lib/log.ts'
+import { createPartitionRuns } from '../../lib/partition-runs.ts'
+import type { BusRecord, MessageBus } from '../../ports/message-bus.ts'
+import { createIntake, type Intake } from './intake.ts'
+
+/** Steers the client's fetches. Calls have no effect while this process is not a member of the group. */
+export interface Fetching {
+  pause(partition: number): void
+  resume(partition: number): void
+  /** The next fetch of the partition begins at this offset. */
+  from(partition: number, offset: bigint): void
+}
+export interface AssignedPartitionsOptions {
+  readonly consume: Parameters<MessageBus['consume']>[0]
+  readonly fetching: Fetching
+  /** Whether membership of the group is certain now. */
+  readonly held: () => boolean
+  /** Returns the offsets of the first record of a partition and after its last one. */
+  readonly bounds: (partition: number) => Promise<{ low: bigint; high: bigint }>
+  readonly fetchWaitMs: number
+  readonly full: { records: number; bytes: number }
+  /** How long a partition that could not be started, or whose consumer failed, waits for the next try. */
+  readonly retryMs: number
+  readonly log: Log
+}
+
+/** The partitions that the group assigns to this process, and their runs. */
+export interface AssignedPartitions {
+  /** The group assigns these now. A partition that was assigned before keeps its work, and its fetches go on where they were. */
+  assign(partitions: readonly number[]): void
+  /** Starts every assigned partition that does not run, because its consumer ended or the session had lapsed. */
+  startMissing(): void
+  /** Membership is not certain any more: all partitions are lost, until `startMissing` or `assign` starts them again. */
+  lapse(): void
+  /** Takes what a fetch that began at `from` has brought. @param end the offset after the last record that the partition has */
+  add(partition: number, from: bigint, records: readonly BusRecord[], end: bigint): void
+  /** Partitions whose consumer reads. */
+  owned(): number[]
+  /** Resolves when every consumer has returned. */
+  ended(): Promise<void>
+}
+
+export function createAssignedPartitions(options: AssignedPartitionsOptions): AssignedPartitions {
+  const { consume, fetching, held, fetchWaitMs, full, retryMs, log } = options
+  let assigned: readonly number[] = []
+  const startMissing = () => {
+    if (consume.signal.aborted || !held()) return
+    for (const partition of assigned) if (!runs.has(partition)) start(partition)
+  }
+  const runs = createPartitionRuns<BusRecord, Intake>({
+    log,
+    onLost: fetching.pause,
+    onEnded: startMissing,
+    failurePause: { ms: retryMs, signal: consume.signal },
+  })
+  const start = (partition: number) => {
+    fetching.pause(partition)
+    runs.start(partition, {
+      async open(lost) {
+        const startAt = await startOffset(partition, options)
+        return createIntake({ startAt, lost, waitMs: fetchWaitMs, full, onRoom: () => fetching.resume(partition) })
+      },
+      opened(intake) {
+        fetching.from(partition, intake.next)
+        fetching.resume(partition)
+      },
+      own: consume.own,
+      held,
+    })
+  }
+  return {
+    assign(partitions) {
+      assigned = partitions
+      for (const partition of runs.running()) {
+        const intake = runs.sourceOf(partition)
+        if (!partitions.includes(partition)) runs.lose(partition)
+        // The client has forgotten its position, and would begin at the offset that the group has committed.
+        else if (intake !== undefined) fetching.from(partition, intake.next)
+        else fetching.pause(partition)
+      }
+      startMissing()
+    },
+    startMissing,
+    lapse() {
+      for (const partition of runs.running()) runs.lose(partition)
+    },
+    add(partition, from, records, end) {
+      const intake = runs.sourceOf(partition)
+      if (intake === undefined) return
+      if (end < intake.next || !intake.add(from, records)) {
+        // Records were deleted unread, or the partition is shorter than before. The next start finds out which, and reports it.
+        log.error({ partition, next: String(intake.next), from: String(from), end: String(end) }, 'bus.position_lost')
+        runs.lose(partition)
+      } else if (intake.isFull) fetching.pause(partition)
+    },
+    owned: runs.owned,
+    ended: runs.ended,
+  }
+}
+
+/** Returns the saved offset, or that of the first record that still exists when the saved one was deleted. */
+async function startOffset(partition: number, { consume, bounds, log }: AssignedPartitionsOptions): Promise<bigint> {
+  const saved = await consume.startAt(partition)
+  const { low, high } = await bounds(partition)
+  if (saved > high)
+    throw new KolbakError(
+      'offset_beyond_end',
+      `Offset ${saved} was saved for partition ${partition}, which ends at ${high}: Kafka has lost records, or this is another topic than before.`,
+    )
+  if (saved >= low) return saved
+  log.error({ partition, saved: String(saved), first: String(low) }, 'bus.unread_records_missing')
+  return low
+}

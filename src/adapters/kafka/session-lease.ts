@@ -1,0 +1,49 @@
+import { performance } from 'node:perf_hooks'
+
+/** Tells whether this process is certainly still a member of its group, by its own monotonic clock. */
+export interface SessionLease {
+  /** The group's coordinator has answered a request that was sent at this time (`performance.now()`). */
+  renew(sentAt: number): void
+  held(): boolean
+  /** Ends the lease without calling `onLapse`. */
+  end(): void
+}
+
+/**
+ * The coordinator counts the session time-out from the moment it receives a heartbeat, which is after the heartbeat was sent. So
+ * the lease counts from the sending. A tenth of the time-out is kept back, because a request needs a moment to leave.
+ * `onLapse` runs before the lease can be held again: a partition that was once reported as not held is lost, and does not wait
+ * for a lease that comes back.
+ */
+export function createSessionLease(options: { sessionTimeoutMs: number; onLapse(): void }): SessionLease {
+  const usableMs = options.sessionTimeoutMs * 0.9
+  let until = Number.NEGATIVE_INFINITY
+  let isRunning = false
+  let timer: NodeJS.Timeout | undefined
+  const lapse = () => {
+    clearTimeout(timer)
+    if (!isRunning) return
+    isRunning = false
+    options.onLapse()
+  }
+  const check = () => {
+    const left = until - performance.now()
+    if (left < 0) lapse()
+    else timer = setTimeout(check, left + 1)
+  }
+  return {
+    renew(sentAt) {
+      if (performance.now() > until) lapse()
+      until = Math.max(until, sentAt + usableMs)
+      isRunning = true
+      clearTimeout(timer)
+      check()
+    },
+    held: () => isRunning && performance.now() <= until,
+    end() {
+      isRunning = false
+      until = Number.NEGATIVE_INFINITY
+      clearTimeout(timer)
+    },
+  }
+}

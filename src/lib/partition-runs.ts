@@ -1,0 +1,120 @@
+import type { Log } from './log.ts'
+import { pause } from './retry.ts'
+
+/** What a consumer reads a partition from. */
+interface Source<R> {
+  fetch(max: number): Promise<R[]>
+}
+/** A partition as its consumer sees it while this process owns it. */
+interface Owned<R> extends Source<R> {
+  readonly partition: number
+  /** Aborts when the partition is lost. */
+  readonly lost: AbortSignal
+  held(): boolean
+}
+/** The steps of one run, in the order in which they are called. */
+export interface RunSteps<R, S extends Source<R>> {
+  /** Finds the offset to start at, and opens what the consumer reads from. */
+  open(lost: AbortSignal): Promise<S>
+  /** Told in the moment in which `sourceOf` begins to return the source. */
+  opened?(source: S): void
+  /** The consumer: returns when it has let go of the partition. */
+  own(partition: Owned<R>): Promise<void>
+  /** Whether ownership is certain now, by this process's monotonic clock. */
+  held(): boolean
+  /** Runs after the consumer has returned or failed, and must not throw. The partition can be started again only after this. */
+  finish?(): Promise<void>
+}
+/**
+ * The partitions that this process owns. A run of a partition begins with `start` and ends when its consumer has returned,
+ * which it does soon after the partition was lost. So a partition that is lost and given again is not consumed twice at once.
+ */
+export interface PartitionRuns<R, S extends Source<R>> {
+  /** Starts the run of a partition that has none. Returns how to lose it. */
+  start(partition: number, steps: RunSteps<R, S>): () => void
+  /** Whether the partition has a run, lost or not. */
+  has(partition: number): boolean
+  /** The source of a partition whose consumer reads from it; undefined before it is open and after the partition is lost. */
+  sourceOf(partition: number): S | undefined
+  /** Partitions that have a run. */
+  running(): number[]
+  /** Partitions that have a run and are not lost, in the order of their starts. */
+  kept(): number[]
+  /** Partitions whose consumer reads. */
+  owned(): number[]
+  lose(partition: number): void
+  /** Resolves when every run has ended. */
+  ended(): Promise<void>
+}
+
+interface Run<S> {
+  readonly loss: AbortController
+  source: S | null
+  readonly done: Promise<void>
+}
+
+export function createPartitionRuns<R, S extends Source<R>>(options: {
+  log: Log
+  /** Told once for each run, when its partition is lost or its consumer has ended. */
+  onLost?(partition: number): void
+  /** Told when a run has ended. */
+  onEnded?(partition: number): void
+  /** How long a partition whose consumer has failed stays without a run. Default 0. */
+  failurePause?: { readonly ms: number; readonly signal: AbortSignal }
+}): PartitionRuns<R, S> {
+  const { log, onLost, onEnded, failurePause } = options
+  const runs = new Map<number, Run<S>>()
+  const keptRuns = () => [...runs].filter(([, run]) => !run.loss.signal.aborted)
+
+  const lose = (partition: number, run: Run<S>) => {
+    if (run.loss.signal.aborted) return
+    run.loss.abort()
+    onLost?.(partition)
+  }
+  const consume = async (partition: number, run: Run<S>, steps: RunSteps<R, S>) => {
+    const lost = run.loss.signal
+    const source = await steps.open(lost)
+    if (lost.aborted) return
+    run.source = source
+    steps.opened?.(source)
+    log.info({ partition }, 'bus.partition_taken')
+    await steps.own({ partition, lost, held: () => !lost.aborted && steps.held(), fetch: (max) => source.fetch(max) })
+  }
+  return {
+    start(partition, steps) {
+      const runToEnd = async () => {
+        try {
+          await consume(partition, run, steps)
+        } catch (error) {
+          // The next owner, which may be this process, starts at the saved offset.
+          log.error({ error, partition }, 'bus.consumer_failed')
+          lose(partition, run)
+          if (failurePause !== undefined) await pause(failurePause.ms, failurePause.signal)
+        }
+        lose(partition, run)
+        await steps.finish?.()
+        runs.delete(partition)
+        log.info({ partition }, 'bus.partition_left')
+        onEnded?.(partition)
+      }
+      const run: Run<S> = { loss: new AbortController(), source: null, done: Promise.resolve().then(runToEnd) }
+      runs.set(partition, run)
+      return () => lose(partition, run)
+    },
+    has: (partition) => runs.has(partition),
+    sourceOf(partition) {
+      const run = runs.get(partition)
+      return run === undefined || run.loss.signal.aborted ? undefined : (run.source ?? undefined)
+    },
+    running: () => [...runs.keys()],
+    kept: () => keptRuns().map(([partition]) => partition),
+    owned: () => keptRuns().flatMap(([partition, run]) => (run.source === null ? [] : [partition])),
+    lose(partition) {
+      const run = runs.get(partition)
+      if (run !== undefined) lose(partition, run)
+    },
+    async ended() {
+      while (runs.size > 0) await Promise.all([...runs.values()].map((run) => run.done))
+    },
+  }
+}
