@@ -18,7 +18,7 @@ import type { MessageRecord } from '../src/events/message-record.ts'
 import { attemptsStream } from '../src/events/streams.ts'
 import { createLeaseKeeper } from '../src/lib/leases.ts'
 import { silentLog } from '../src/lib/log.ts'
-import type { DeliveryHistory, Fact } from '../src/ports/delivery-log.ts'
+import type { DeliveryFact, DeliveryHistory } from '../src/ports/delivery-log.ts'
 import type { EventStore } from '../src/ports/event-store.ts'
 import type { MessageBus } from '../src/ports/message-bus.ts'
 import { openCassandraLog } from '../test/support/delivery-log-cassandra.ts'
@@ -98,7 +98,7 @@ async function messages(name: string, bus: MessageBus) {
 async function history(name: string, log: DeliveryHistory) {
   const tenant = ulid() as TenantId
   const webhook = ulid() as WebhookId
-  const fact = (): Fact => ({
+  const fact = (): DeliveryFact => ({
     ...{ tenant, webhook, accepted_at: now(), delivery: randomUUID() as DeliveryId, message: ulid() as MessageId },
     ...{ place: 'bus/0/1/0' as Place, fingerprint: 'f'.repeat(64), event: 'order.created', correlation_id: 'bench', chain: 1, attempt: 1 },
     ...{ type: 'DeliverySucceeded' as const, event_id: randomUUID() as EventId, time: now(), code: 200, duration_ms: 12, reason: null },

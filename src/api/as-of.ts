@@ -1,7 +1,7 @@
 import type { Caller } from '../commands/caller.ts'
 import type { PastEvents } from '../commands/command-streams.ts'
-import type { Decider, Fact } from '../commands/handler.ts'
-import type { RecordedEvent } from '../events/envelope.ts'
+import type { Decider } from '../commands/handler.ts'
+import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import { invalid, lacksScope, notFound } from './errors.ts'
 import { toUtc } from './rfc3339.ts'
 import type { AtMoment } from './schemas/history.ts'
@@ -19,7 +19,7 @@ export function momentOf(asOf: string): string {
 }
 
 /** The states of an aggregate, one an event: the first is that after revision 0. */
-export function statesOf<State, Event extends Fact>(
+export function statesOf<State, Event extends DecidedEvent>(
   decider: Decider<State, never, Event>,
   events: readonly RecordedEvent[],
 ): (State | null)[] {
@@ -35,7 +35,7 @@ export function statesOf<State, Event extends Fact>(
  * is what they say and not what a read model kept. Throws not_found before its creation, after its deletion, or when it is
  * not the tenant's; validation_failed when both are asked for.
  */
-export function stateAt<State, Event extends Fact>(
+export function stateAt<State, Event extends DecidedEvent>(
   decider: Decider<State, never, Event>,
   past: PastEvents,
   caller: Caller,

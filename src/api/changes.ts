@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { type CommandContext, type Decider, type Fact, type Handled, handle } from '../commands/handler.ts'
+import { type CommandContext, type Decider, type Handled, handle } from '../commands/handler.ts'
+import type { DecidedEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
 import type { StreamName } from '../events/streams.ts'
 import type { Projection } from '../projections/projection.ts'
@@ -15,7 +16,7 @@ export interface Changes {
    * Throws what the command handler throws. The headers hold the new `ETag`, and `Projection-Lag` (the read model's name)
    * when the change stands but that read model did not have it in time.
    */
-  change<State, Command, Event extends Fact>(
+  change<State, Command, Event extends DecidedEvent>(
     decider: Decider<State, Command, Event>,
     stream: StreamName,
     command: Command,

@@ -1,6 +1,6 @@
 import type { DeliveryId, MessageId, WebhookId } from '../events/ids.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
-import type { MessageCursor } from './dependencies.ts'
+import type { MessageCursor } from '../projections/message-index.ts'
 import { ApiError } from './errors.ts'
 import { parseDeliveryId, parseMessageId, parseWebhookId } from './ids.ts'
 import { toUtc } from './rfc3339.ts'

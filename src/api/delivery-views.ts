@@ -3,7 +3,8 @@ import type { MessageId } from '../events/ids.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
 import type { Vault } from '../lib/seal.ts'
 import type { Attempt, Delivery, DeliveryKey, ListedDelivery } from '../ports/delivery-log.ts'
-import type { ApiDependencies, RoutedMessage } from './dependencies.ts'
+import type { IndexedMessage } from '../projections/message-index.ts'
+import type { ApiDependencies } from './dependencies.ts'
 
 /** As much of an answer as dispatchers keep. */
 const keptBytes = 4 * 1024
@@ -67,7 +68,7 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
     expiresAt,
     views,
     /** Of a message that is routed: what the history does not have yet is pending. */
-    async ofMessage(message: RoutedMessage & { message: MessageId }, keys: readonly DeliveryKey[]) {
+    async ofMessage(message: IndexedMessage & { message: MessageId }, keys: readonly DeliveryKey[]) {
       const states = await deliveryLog.states(keys)
       return views(
         message.tenant,

@@ -1,61 +1,16 @@
 import type { Pool } from 'pg'
 import type { Registry } from 'prom-client'
 import type { CommandStreams } from '../commands/command-streams.ts'
-import type { Checkpoint } from '../events/envelope.ts'
-import type { KeyId, MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
-import type { StreamName } from '../events/streams.ts'
+import type { KeyId } from '../events/ids.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import type { DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
+import type { MessageIndex } from '../projections/message-index.ts'
+import type { ProjectionWaiter } from '../projections/waiter.ts'
 
-/** What became of a message once it was routed. */
-export interface RoutedMessage {
-  readonly tenant: TenantId
-  readonly message: MessageId
-  readonly fingerprint: string
-  readonly place: Place
-  readonly event: string
-  readonly accepted_at: string
-  readonly webhooks: readonly WebhookId[]
-  /** The checkpoint of the read model `webhooks` that it was matched at. */
-  readonly matched_at: Checkpoint
-}
-/** A place in the list of a tenant's messages. */
-export interface MessageCursor {
-  readonly at: string
-  readonly message: MessageId
-}
-export interface MessageQuery {
-  readonly tenant: TenantId
-  /** By accepted_at, inclusive; RFC 3339. */
-  readonly since?: string
-  /** By accepted_at, exclusive. */
-  readonly until?: string
-  /** The message's own name, compared literally. */
-  readonly event?: string
-  /** Whether any webhook matched. */
-  readonly matched?: boolean
-  readonly after?: MessageCursor
-  readonly limit: number
-}
-/** The message index, for reading. */
-export interface MessageReader {
-  find(tenant: TenantId, message: MessageId): Promise<RoutedMessage | null>
-  /**
-   * Newest first. A look is bounded, however seldom the filters match: there may be more (`next`) after a page that is not
-   * full, or empty.
-   */
-  list(query: MessageQuery): Promise<{ messages: readonly RoutedMessage[]; next: MessageCursor | null }>
-  /** Other content that was posted under the message's id. */
-  rejections(tenant: TenantId, message: MessageId): Promise<readonly { readonly accepted_at: string }[]>
-}
-export interface ProjectionWaiter {
-  /** Whether the read model had the position within `ms`; false at once when the stream is quarantined there. */
-  waitFor(projection: string, position: Checkpoint, ms: number, stream?: StreamName): Promise<boolean>
-}
 export interface KeyUseRecorder {
   /** @param time RFC 3339 */
   touch(key: KeyId, time: string): void
@@ -98,7 +53,7 @@ export interface ApiDependencies {
   readonly store: Pick<EventStore, 'append' | 'head'>
   readonly bus: Pick<MessageBus, 'produce'>
   readonly deliveryLog: Pick<PayloadArchive, 'payloads'> & DeliveryReads
-  readonly messages: MessageReader
+  readonly messages: Pick<MessageIndex, 'find' | 'list' | 'rejections'>
   readonly pool: Pool
   readonly keyring: Keyring
   readonly waiter: ProjectionWaiter

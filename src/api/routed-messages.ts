@@ -3,7 +3,8 @@ import type { DeliveryStatus } from '../events/delivery.ts'
 import { deliveryId } from '../events/delivery-id.ts'
 import type { TenantId, WebhookId } from '../events/ids.ts'
 import type { DeliveryKey } from '../ports/delivery-log.ts'
-import { type ApiDependencies, defaultWaits, type RoutedMessage } from './dependencies.ts'
+import type { IndexedMessage } from '../projections/message-index.ts'
+import { type ApiDependencies, defaultWaits } from './dependencies.ts'
 import { notFound } from './errors.ts'
 import { parseMessageId } from './ids.ts'
 
@@ -12,7 +13,7 @@ const firstPollMs = 10
 const longestPollMs = 200
 
 /** Names the delivery of a message to one of its webhooks. */
-export const deliveryKeyOf = ({ tenant, message, place, accepted_at }: RoutedMessage, webhook: WebhookId): DeliveryKey => ({
+export const deliveryKeyOf = ({ tenant, message, place, accepted_at }: IndexedMessage, webhook: WebhookId): DeliveryKey => ({
   webhook,
   accepted_at,
   delivery: deliveryId(tenant, message, place, webhook),
@@ -33,7 +34,7 @@ export function createRoutedMessages({ messages, deliveryLog, settings }: Pick<A
      * A message that was just accepted is routed within moments: who reads it at once waits for that, in bounds.
      * Throws not_found.
      */
-    async find(tenant: TenantId, text: string, gone: () => AbortSignal): Promise<RoutedMessage> {
+    async find(tenant: TenantId, text: string, gone: () => AbortSignal): Promise<IndexedMessage> {
       const id = parseMessageId(text)
       const hungUp = gone()
       const end = performance.now() + (settings.routingWaitMs ?? defaultWaits.routingWaitMs)
@@ -47,7 +48,7 @@ export function createRoutedMessages({ messages, deliveryLog, settings }: Pick<A
     },
     states,
     /** Deliveries of each message by status. What the history does not show yet is owed all the same: pending. */
-    async counts(of: readonly RoutedMessage[]): Promise<DeliveryCounts[]> {
+    async counts(of: readonly IndexedMessage[]): Promise<DeliveryCounts[]> {
       const found = await states(of.flatMap((message) => message.webhooks.map((webhook) => deliveryKeyOf(message, webhook))))
       let next = 0
       return of.map(({ webhooks }) => {

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import type { Checkpoint, Metadata, NewEvent, RecordedEvent } from '../events/envelope.ts'
-import type { EventId } from '../events/ids.ts'
 import { openEvent, sealEvent } from '../events/sealed-fields.ts'
 import type { StreamName } from '../events/streams.ts'
 import type { Keyring } from '../lib/keyring.ts'
@@ -13,7 +12,7 @@ export interface CommandStreams {
   /** Appends decided events after `past`. Throws what `EventStore.append` throws. */
   append(
     stream: StreamName,
-    decided: readonly DecidedEvent[],
+    decided: readonly Omit<NewEvent, 'metadata'>[],
     expected: ExpectedRevision,
     past: PastEvents,
     by: Omit<Metadata, 'schema' | 'prev'>,
@@ -27,13 +26,6 @@ export interface PastEvents {
   /** What the next event carries as `prev`. */
   readonly hash: string | null
 }
-/** An event as a decider gives it; id, time, sealing and chain are added here. */
-export interface DecidedEvent {
-  readonly id: EventId
-  readonly type: string
-  readonly data: object
-}
-
 const schema = 1
 
 /** The hash that the stream's next event carries as `prev`. */

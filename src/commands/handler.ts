@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
+import type { Checkpoint, DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import type { EventId, KeyId, TenantId } from '../events/ids.ts'
 import type { StreamName } from '../events/streams.ts'
 import { uuidV5 } from '../events/uuid.ts'
@@ -9,13 +9,8 @@ import { RevisionConflict, StoreUnavailable } from '../ports/event-store.ts'
 import type { Caller } from './caller.ts'
 import type { CommandStreams, PastEvents } from './command-streams.ts'
 
-/** An event as a decider decides it. */
-export interface Fact {
-  readonly type: string
-  readonly data: object
-}
 /** Pure: what a command makes of a state, and what an event makes of it. Time, ids and randomness come in with the command. */
-export interface Decider<State, Command, Event extends Fact> {
+export interface Decider<State, Command, Event extends DecidedEvent> {
   readonly initial: State | null
   /** The events to append; none when nothing changes. Throws KolbakError when the command is refused. */
   decide(command: Command, state: State | null): Event[]
@@ -57,7 +52,7 @@ const notFound = () => new KolbakError('not_found', 'There is no such resource, 
  *
  * Throws not_found, precondition_failed, conflict, already_exists, what the decider throws, or StoreUnavailable.
  */
-export async function handle<State, Command, Event extends Fact>(
+export async function handle<State, Command, Event extends DecidedEvent>(
   streams: CommandStreams,
   decider: Decider<State, Command, Event>,
   stream: StreamName,

@@ -1,4 +1,4 @@
-import type { RecordedEvent } from '../events/envelope.ts'
+import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import type { KeyId, TenantId } from '../events/ids.ts'
 import type { KeyEvents, KeyScope, RecordedKeyEvent } from '../events/key.ts'
 import { KolbakError } from '../lib/errors.ts'
@@ -23,11 +23,10 @@ export type KeyCommand =
   | { type: 'ChangeKey'; name?: string; description?: string | null; scopes?: readonly KeyScope[] }
   | { type: 'RotateKey'; key: string; previous_until: string | null }
   | { type: 'DeleteKey'; webhooks: 'keep' | 'deactivate' }
-type DecidedEvent = { [T in keyof KeyEvents]: { type: T; data: KeyEvents[T] } }[keyof KeyEvents]
 
 const sameScopes = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((scope) => b.includes(scope))
 
-function decide(command: KeyCommand, state: KeyState | null): DecidedEvent[] {
+function decide(command: KeyCommand, state: KeyState | null): DecidedEvent<KeyEvents>[] {
   if (command.type === 'CreateKey') {
     const { type, scopes, ...data } = command
     return [{ type: 'KeyCreated', data: { ...data, scopes: [...scopes] } }]
@@ -71,7 +70,7 @@ function evolve(state: KeyState | null, recorded: RecordedEvent): KeyState | nul
   }
 }
 
-export const keyDecider: Decider<KeyState, KeyCommand, DecidedEvent> = {
+export const keyDecider: Decider<KeyState, KeyCommand, DecidedEvent<KeyEvents>> = {
   initial: null,
   decide,
   evolve,

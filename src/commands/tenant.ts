@@ -1,4 +1,4 @@
-import type { RecordedEvent } from '../events/envelope.ts'
+import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import { type ClientId, defaultTenant, type TenantId } from '../events/ids.ts'
 import type { LimitsChange, RecordedTenantEvent, Scope, TenantEvents, TenantLimits } from '../events/tenant.ts'
 import { KolbakError } from '../lib/errors.ts'
@@ -34,7 +34,6 @@ export type TenantCommand =
   | { type: 'IssueClient'; client_id: ClientId; name: string; scopes: readonly Scope[]; secret_hmac: string }
   | { type: 'RotateClientSecret'; client_id: ClientId; secret_hmac: string; previous_until: string | null }
   | { type: 'RevokeClient'; client_id: ClientId }
-type DecidedEvent = { [T in keyof TenantEvents]: { type: T; data: TenantEvents[T] } }[keyof TenantEvents]
 
 const liveClient = (state: TenantState, id: ClientId): ClientState => {
   const client = state.clients.get(id)
@@ -49,11 +48,11 @@ const isLastAdmin = (state: TenantState, { id, scopes }: ClientState): boolean =
   scopes.includes('admin') &&
   ![...state.clients.values()].some((other) => other.id !== id && !other.revoked && other.scopes.includes('admin'))
 
-function decide(command: TenantCommand, state: TenantState | null): DecidedEvent[] {
+function decide(command: TenantCommand, state: TenantState | null): DecidedEvent<TenantEvents>[] {
   if (command.type === 'RegisterTenant') {
     const { id, name } = command
     const limits = changedLimits({}, command.limits ?? {})
-    const registered: DecidedEvent = { type: 'TenantRegistered', data: { id, name } }
+    const registered: DecidedEvent<TenantEvents> = { type: 'TenantRegistered', data: { id, name } }
     return Object.keys(limits).length === 0 ? [registered] : [registered, { type: 'TenantSettingsChanged', data: { id, limits } }]
   }
   if (state === null) throw new KolbakError('not_found', 'There is no such tenant.')
@@ -146,7 +145,7 @@ function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState
   }
 }
 
-export const tenantDecider: Decider<TenantState, TenantCommand, DecidedEvent> = {
+export const tenantDecider: Decider<TenantState, TenantCommand, DecidedEvent<TenantEvents>> = {
   initial: null,
   decide,
   evolve,

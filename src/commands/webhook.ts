@@ -1,4 +1,4 @@
-import type { RecordedEvent } from '../events/envelope.ts'
+import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import type { KeyId, TenantId, WebhookId } from '../events/ids.ts'
 import type { DeactivationReason, RecordedWebhookEvent, WebhookEvents } from '../events/webhook.ts'
 import { KolbakError } from '../lib/errors.ts'
@@ -35,9 +35,8 @@ export type WebhookCommand =
   /** Of a process manager. */
   | { type: 'DeactivateWebhook'; reason: Exclude<DeactivationReason, 'requested'> }
   | { type: 'DeleteWebhook' }
-type DecidedEvent = { [T in keyof WebhookEvents]: { type: T; data: WebhookEvents[T] } }[keyof WebhookEvents]
 
-function decide(command: WebhookCommand, state: WebhookState | null): DecidedEvent[] {
+function decide(command: WebhookCommand, state: WebhookState | null): DecidedEvent<WebhookEvents>[] {
   if (command.type === 'CreateWebhook') {
     const { type, ...data } = command
     return [{ type: 'WebhookCreated', data }]
@@ -52,7 +51,8 @@ function decide(command: WebhookCommand, state: WebhookState | null): DecidedEve
       if (command.description !== undefined && command.description !== state.description) changed.description = command.description
       if (command.retry_delays !== undefined && JSON.stringify(command.retry_delays) !== JSON.stringify(state.retry_delays))
         changed.retry_delays = command.retry_delays
-      const events: DecidedEvent[] = Object.keys(changed).length === 0 ? [] : [{ type: 'WebhookChanged', data: { id, ...changed } }]
+      const events: DecidedEvent<WebhookEvents>[] =
+        Object.keys(changed).length === 0 ? [] : [{ type: 'WebhookChanged', data: { id, ...changed } }]
       if (command.is_active === true && !state.is_active) events.push({ type: 'WebhookActivated', data: { id } })
       if (command.is_active === false && state.is_active) events.push({ type: 'WebhookDeactivated', data: { id, reason: 'requested' } })
       return events
@@ -112,7 +112,7 @@ function evolve(state: WebhookState | null, recorded: RecordedEvent): WebhookSta
   }
 }
 
-export const webhookDecider: Decider<WebhookState, WebhookCommand, DecidedEvent> = {
+export const webhookDecider: Decider<WebhookState, WebhookCommand, DecidedEvent<WebhookEvents>> = {
   initial: null,
   decide,
   evolve,

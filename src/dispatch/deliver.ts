@@ -15,7 +15,7 @@ import { classify } from './classify.ts'
 import type { DispatchMetrics } from './metrics.ts'
 import { nextDelay, parkingTime, parseRetryAfter } from './retry-policy.ts'
 import type { Schedule } from './schedule.ts'
-import type { Answer, Sender } from './send.ts'
+import type { ReceiverResponse, Sender } from './send.ts'
 import { signatureHeaders } from './sign.ts'
 import type { Slots } from './slots.ts'
 import type { Target, WebhookCache } from './webhook-cache.ts'
@@ -117,7 +117,7 @@ export function createDeliverer(deps: DeliverDeps) {
       })
   }
 
-  const conclude = async (owed: DeliveryRef, origin: Origin, vault: Vault, target: Target, made: Made, answer: Answer) => {
+  const conclude = async (owed: DeliveryRef, origin: Origin, vault: Vault, target: Target, made: Made, answer: ReceiverResponse) => {
     const verdict = classify(answer.code)
     const delays = target.retry_delays ?? retryDelays
     const delay = verdict === 'transient' ? nextDelay(delays, owed.attempt, parseRetryAfter(answer.retryAfter, now()), random()) : null

@@ -5,12 +5,12 @@ import type { AddressPolicy } from '../lib/addresses.ts'
 import { codeOf } from '../lib/errors.ts'
 import { createNameResolver, type Resolve } from '../lib/resolve.ts'
 
-/** What came of one request. A failure is data, not an exception. */
-export interface Answer {
-  /** The status, or null when no head of an answer came. The head alone decides: a body may be cut, by us or on the way. */
+/** What the receiver sent back to one request, or why nothing came. A failure is data, not an exception. */
+export interface ReceiverResponse {
+  /** The status, or null when no complete head came. The head alone decides, because the body may be cut, by us or on the way. */
   readonly code: number | null
   readonly duration_ms: number
-  /** A stable word when there is no status; null otherwise. No address in it. */
+  /** A stable word when there is no status, else null. It never shows an address. */
   readonly reason: SendFailure | null
   /** The first 4 KiB of the body. */
   readonly body: Buffer
@@ -30,7 +30,7 @@ export type SendFailure =
 
 export interface Sender {
   /** POSTs the body; never throws. */
-  post(url: string, headers: Record<string, string>, body: Buffer): Promise<Answer>
+  post(url: string, headers: Record<string, string>, body: Buffer): Promise<ReceiverResponse>
   close(): Promise<void>
 }
 

@@ -17,6 +17,11 @@ export interface Metadata {
   readonly prev?: string | null
 }
 
+/** An event as a decider decides it, before it has an id and metadata. `Events` gives the data of each type of event. */
+export type DecidedEvent<Events extends object = Readonly<Record<string, object>>> = {
+  [T in keyof Events & string]: { readonly type: T; readonly data: Events[T] }
+}[keyof Events & string]
+
 /** A fact that has not been stored yet. Its data is flat JSON. */
 export interface NewEvent<T extends string = string, D = object> {
   readonly id: EventId

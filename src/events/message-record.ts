@@ -27,7 +27,7 @@ export interface MessageRecord {
 
 const schema = 1
 type MessageHead = [id: string, event: string, event_time: string | null, source: string | null, fingerprint: string, payloadBytes: number]
-interface Head {
+interface RecordHead {
   schema: number
   tenant: string
   accepted_at: string
@@ -38,7 +38,7 @@ interface Head {
 
 /** The bytes of a record: length of the head (4 bytes), the head as JSON, then the payloads one after another. */
 export function encodeRecord(record: MessageRecord): Buffer {
-  const head: Head = {
+  const head: RecordHead = {
     schema,
     tenant: record.tenant,
     accepted_at: record.accepted_at,

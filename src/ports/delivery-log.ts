@@ -5,7 +5,7 @@ import type { DeliveryRef, MessageRef } from '../events/refs.ts'
 /** Names one delivery and where it stands in its webhook's history. */
 export type DeliveryKey = Pick<DeliveryRef, 'webhook' | 'accepted_at' | 'delivery'>
 /** One stored event, as a fact about one delivery (a MessageRouted is one fact for each of its webhooks). */
-export interface Fact extends DeliveryRef {
+export interface DeliveryFact extends DeliveryRef {
   readonly type: FactType
   readonly event_id: EventId
   /** The event's recorded time. */
@@ -102,7 +102,7 @@ export interface DeliveryReads {
  */
 export interface DeliveryHistory extends DeliveryReads {
   /** Statuses and attempts of a batch of facts. A fact that can't be stored fails the call as FactRefused, which names it. */
-  record(facts: readonly Fact[]): Promise<void>
+  record(facts: readonly DeliveryFact[]): Promise<void>
 }
 
 /**

@@ -4,14 +4,14 @@ import { deliveryRefOf, firstAttempt } from '../events/refs.ts'
 import { step } from '../lib/points.ts'
 import { messageRefColumns, messageRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
-import type { DeliveryLog, Fact } from '../ports/delivery-log.ts'
+import type { DeliveryFact, DeliveryLog } from '../ports/delivery-log.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
 
 const noOutcome = { code: null, duration_ms: null, reason: null, response: null, delay_seconds: null }
 
 /** The facts that an event tells about deliveries: a MessageRouted one for each of its webhooks, an attempt one. */
-export function factsOf(recorded: RecordedEvent): Fact[] {
+export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
   const event = recorded as RecordedDeliveryEvent
   if (event.type === 'MessageRejected') return []
   const correlation_id = event.metadata.$correlationId

@@ -14,11 +14,11 @@ export interface IndexedMessage extends MessageRef {
 }
 export type Rejection = Pick<MessageRef, 'place' | 'fingerprint' | 'accepted_at'>
 
-export interface IndexCursor {
+export interface MessageCursor {
   readonly at: string
   readonly message: MessageId
 }
-export interface ListQuery {
+export interface MessageQuery {
   readonly tenant: TenantId
   /** By accepted_at, inclusive. */
   readonly since?: string
@@ -27,7 +27,7 @@ export interface ListQuery {
   readonly event?: string
   /** Whether any webhook matched. */
   readonly matched?: boolean
-  readonly after?: IndexCursor
+  readonly after?: MessageCursor
   readonly limit: number
   /** Rows that are looked at. Default 10,000: some 20 ms. */
   readonly scan?: number
@@ -46,7 +46,7 @@ export interface MessageIndex {
    * A tenant's messages, newest first: those that the filters take of the next `scan` ones, `limit` at the most. `next` is
    * where to go on, or null at the end: a page may be short, so that no filter, however seldom it matches, reads a month.
    */
-  list(query: ListQuery): Promise<{ messages: IndexedMessage[]; next: IndexCursor | null }>
+  list(query: MessageQuery): Promise<{ messages: IndexedMessage[]; next: MessageCursor | null }>
   /** Other content that was posted under the message's id. */
   rejections(tenant: TenantId, message: MessageId): Promise<Rejection[]>
   /** Ages out what was accepted before the time, in small batches; answers how many rows went. */

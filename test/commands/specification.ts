@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
-import type { Decider, Fact } from '../../src/commands/handler.ts'
-import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
+import type { Decider } from '../../src/commands/handler.ts'
+import type { Checkpoint, DecidedEvent, RecordedEvent } from '../../src/events/envelope.ts'
 import type { EventId, KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { KolbakError } from '../../src/lib/errors.ts'
 
@@ -12,7 +12,7 @@ export const tenantId = '01JZZZZZZZZZZZZZZZZZZZZZT1' as TenantId
 export const key_id = '01JZZZZZZZZZZZZZZZZZZZZZK1' as KeyId
 export const webhookId = '01JZZZZZZZZZZZZZZZZZZZZZW1' as WebhookId
 
-const record = (fact: Fact, revision: number): RecordedEvent => ({
+const record = (fact: DecidedEvent, revision: number): RecordedEvent => ({
   id: randomUUID() as EventId,
   type: fact.type,
   data: fact.data,
@@ -23,8 +23,8 @@ const record = (fact: Fact, revision: number): RecordedEvent => ({
 })
 
 /** `given(past events).when(command).then(events)`, or `.thenRefused(code)`, or `.thenState(part of the state after it)`. */
-export function specificationOf<State, Command, Event extends Fact>(decider: Decider<State, Command, Event>) {
-  const fold = (facts: readonly Fact[]) =>
+export function specificationOf<State, Command, Event extends DecidedEvent>(decider: Decider<State, Command, Event>) {
+  const fold = (facts: readonly DecidedEvent[]) =>
     facts.map(record).reduce<State | null>((state, event) => decider.evolve(state, event), decider.initial)
   return (...past: Event[]) => ({
     when: (command: Command) => ({

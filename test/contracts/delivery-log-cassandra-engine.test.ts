@@ -4,7 +4,7 @@ import { createCassandraDeliveryLog } from '../../src/adapters/cassandra/deliver
 import type { EventId } from '../../src/events/ids.ts'
 import { placeOf } from '../../src/events/message-record.ts'
 import { codeOf, KolbakError } from '../../src/lib/errors.ts'
-import type { Fact } from '../../src/ports/delivery-log.ts'
+import type { DeliveryFact } from '../../src/ports/delivery-log.ts'
 import { openCassandraLog, optionsOn } from '../support/delivery-log-cassandra.ts'
 import { type Cassandra, describeWithJava, sharedCassandra, startCassandra } from '../support/engines/cassandra.ts'
 import { isFull } from '../support/is-full.ts'
@@ -16,7 +16,12 @@ const failureOf = (work: Promise<unknown>): Promise<unknown> =>
     () => expect.fail('it was to fail'),
     (error: unknown) => error,
   )
-const succeeded = (routed: Fact): Fact => ({ ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId })
+const succeeded = (routed: DeliveryFact): DeliveryFact => ({
+  ...routed,
+  type: 'DeliverySucceeded',
+  attempt: 1,
+  event_id: randomUUID() as EventId,
+})
 
 describeWithJava('the schema of the delivery log on Cassandra', () => {
   it('is made once, however many open it at the same time', async () => {
@@ -121,7 +126,7 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
   const itInFull = (title: string, test: Mocha.AsyncFunc) => void (isFull && it(title, test))
   itInFull('may be killed under writes: nothing that resolved is lost, and it goes on by itself', async () => {
     const { log, history } = await openCassandraLog({ cassandra, readTimeoutMs: 2_000 })
-    const stored: Fact[] = []
+    const stored: DeliveryFact[] = []
     const failures: unknown[] = []
     let stopped = false
     const writer = async () => {

@@ -4,14 +4,14 @@ import { ulid } from 'ulid'
 import type { DeliveryId, EventId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { placeOf } from '../../src/events/message-record.ts'
 import { messageRefOf } from '../../src/events/refs.ts'
-import { type Delivery, type Fact, FactRefused } from '../../src/ports/delivery-log.ts'
+import { type Delivery, type DeliveryFact, FactRefused } from '../../src/ports/delivery-log.ts'
 import { type OpenedLog, openCassandraLog } from '../support/delivery-log-cassandra.ts'
 import { describeWithJava } from '../support/engines/cassandra.ts'
 import { fact } from './delivery-log.contract.ts'
 
 const dayMs = 86_400_000
 const daysAgo = (days: number, ms = 0): string => new Date(Date.now() - days * dayMs + ms).toISOString()
-const newestFirst = (a: Fact, b: Fact): number =>
+const newestFirst = (a: DeliveryFact, b: DeliveryFact): number =>
   a.accepted_at !== b.accepted_at ? (a.accepted_at < b.accepted_at ? 1 : -1) : a.delivery < b.delivery ? 1 : -1
 
 describeWithJava('rows of the delivery log on Cassandra', () => {
@@ -63,7 +63,7 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
 
   it('of the history are few: for a delivery that is done in one batch no row points to a state that has passed', async () => {
     const routed = fact({ ...own(), type: 'MessageRouted' })
-    const succeeded: Fact = { ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId }
+    const succeeded: DeliveryFact = { ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId }
     await opened.history.record([succeeded, routed, routed])
     const statuses = (await allRows('deliveries_by_status_1', 'delivery, status')).filter(({ delivery }) => delivery === routed.delivery)
     expect(statuses.map(({ status }) => status)).to.deep.equal(['success'])
@@ -102,7 +102,7 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
     const routed = Array.from({ length: 3_000 }, (_, i) => fact({ ...webhook, type: 'MessageRouted', accepted_at: daysAgo(1, i) }))
     await opened.history.record(routed)
     await opened.history.record(
-      routed.slice(3).map((f): Fact => ({ ...f, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId })),
+      routed.slice(3).map((f): DeliveryFact => ({ ...f, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId })),
     )
     const asked = { tenant: webhook.tenant, status: 'pending', limit: 2 } as const
     const first = await opened.history.history(webhook.webhook, asked)

@@ -8,9 +8,9 @@ import type { MessageRef } from '../../src/events/refs.ts'
 import {
   type Attempt,
   type Delivery,
+  type DeliveryFact,
   type DeliveryHistory,
   type DeliveryKey,
-  type Fact,
   FactRefused,
   type HistoryQuery,
   type ListedDelivery,
@@ -41,7 +41,7 @@ const today = new Date().toISOString().slice(0, 10)
 const at = (ms: number): string => new Date(Date.parse(`${today}T10:00:00.000Z`) + ms).toISOString()
 
 /** A fact of a delivery of its own, unless the given fields say otherwise. */
-export function fact(fields: Partial<Fact> & { type: FactType }): Fact {
+export function fact(fields: Partial<DeliveryFact> & { type: FactType }): DeliveryFact {
   const isRequest = ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fields.type)
   return {
     webhook: newWebhook(),
@@ -67,13 +67,13 @@ export function fact(fields: Partial<Fact> & { type: FactType }): Fact {
 }
 const keyOf = ({ webhook, accepted_at, delivery }: DeliveryKey): DeliveryKey => ({ webhook, accepted_at, delivery })
 
-const rank = (f: Fact): [number, number, number, string] => [f.chain, finality[f.type], f.attempt, f.event_id]
+const rank = (f: DeliveryFact): [number, number, number, string] => [f.chain, finality[f.type], f.attempt, f.event_id]
 const compare = (a: readonly (number | string)[], b: readonly (number | string)[]): number => {
   const i = a.findIndex((value, n) => value !== b[n])
   return i < 0 ? 0 : a[i]! < b[i]! ? -1 : 1
 }
 /** What the facts of one delivery come to, by the rules of the design. */
-function folded(facts: readonly Fact[]): { state: Delivery; attempts: Attempt[] } {
+function folded(facts: readonly DeliveryFact[]): { state: Delivery; attempts: Attempt[] } {
   const greatest = facts.reduce((a, b) => (compare(rank(b), rank(a)) > 0 ? b : a))
   const { tenant, message, place, fingerprint, event, correlation_id, type, chain, attempt, time, code, reason, delay_seconds } = greatest
   const requests = facts.filter((f) => ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(f.type))
@@ -117,7 +117,7 @@ const factsOfOne = fc
     }),
   )
   .filter(({ requests, isRouted, replays }) => requests.length + Number(isRouted) + replays.length > 0)
-  .map(({ requests, isRouted, replays, webhook }): Fact[] => {
+  .map(({ requests, isRouted, replays, webhook }): DeliveryFact[] => {
     const own = { webhook, delivery: newDelivery(), tenant: newTenant() }
     return [
       ...(isRouted ? [fact({ ...own, type: 'MessageRouted' })] : []),
@@ -177,7 +177,7 @@ export function deliveryLogContract(
             const all = deliveries.flat()
             const repeated = all.filter(() => random() % 3 === 0)
             const order = [...all, ...repeated].map((f) => ({ f, n: random() })).sort((a, b) => a.n - b.n)
-            const batches: Fact[][] = []
+            const batches: DeliveryFact[][] = []
             for (let i = 0; i < order.length; i += size) batches.push(order.slice(i, i + size).map(({ f }) => f))
             if (atOnce) await Promise.all(batches.map((batch) => log.record(batch)))
             else for (const batch of batches) await log.record(batch)
@@ -310,8 +310,8 @@ export function deliveryLogContract(
       const tenant = newTenant()
       const webhook = newWebhook()
       const types: FactType[] = ['MessageRouted', 'DeliveryFailed', 'DeliverySucceeded', 'DeliveryDeadLettered', 'DeliveryDiscarded']
-      let facts: Fact[]
-      let newestFirst: Fact[]
+      let facts: DeliveryFact[]
+      let newestFirst: DeliveryFact[]
       before(async () => {
         // Five deliveries at each time: the order among them is that of their ids.
         facts = Array.from({ length: 40 }, (_, i) =>
@@ -420,7 +420,7 @@ export function deliveryLogContract(
         const others = types(tenant, webhooks[0]!)
         await log.record([...dead, ...others, fact({ type: 'DeliveryDeadLettered', webhook: webhooks[0]! })])
         const newestFirst = [...dead].sort((a, b) => -compare([a.time, a.delivery], [b.time, b.delivery]))
-        const states = (facts: Fact[]) => facts.map((f) => folded([f]).state)
+        const states = (facts: DeliveryFact[]) => facts.map((f) => folded([f]).state)
 
         expect(statesOf(await log.deadLetters({ tenant, limit: 100 }))).to.deep.equal(states(newestFirst))
         const paged: ListedDelivery[] = []

@@ -1,11 +1,11 @@
 import { finality, statusOf } from '../../src/events/delivery.ts'
 import type { DeliveryId } from '../../src/events/ids.ts'
 import type { MessageRef } from '../../src/events/refs.ts'
-import type { Delivery, DeliveryHistory, DeliveryKey, DeliveryLog, Fact } from '../../src/ports/delivery-log.ts'
+import type { Delivery, DeliveryFact, DeliveryHistory, DeliveryKey, DeliveryLog } from '../../src/ports/delivery-log.ts'
 import { context, type Simulation } from './simulation.ts'
 
 const payloadKey = ({ tenant, message, fingerprint }: MessageRef) => `${tenant}/${message}/${fingerprint}`
-const isGreater = (a: Fact, b: Fact) =>
+const isGreater = (a: DeliveryFact, b: DeliveryFact) =>
   a.chain !== b.chain
     ? a.chain > b.chain
     : finality[a.type] !== finality[b.type]
@@ -14,14 +14,14 @@ const isGreater = (a: Fact, b: Fact) =>
         ? a.attempt > b.attempt
         : a.event_id > b.event_id
 /** The greatest of the facts of one delivery. */
-export const greatest = (facts: readonly Fact[]): Fact | undefined =>
-  facts.reduce<Fact | undefined>((best, fact) => (best === undefined || isGreater(fact, best) ? fact : best), undefined)
+export const greatest = (facts: readonly DeliveryFact[]): DeliveryFact | undefined =>
+  facts.reduce<DeliveryFact | undefined>((best, fact) => (best === undefined || isGreater(fact, best) ? fact : best), undefined)
 const nobody = () => Promise.reject(new Error('the model does not read this'))
 
 /** The history and the archive: a call of many facts may come to pass in part. */
 export class ModelDeliveryLog implements DeliveryLog {
   readonly identity = 'model'
-  readonly facts = new Map<DeliveryId, Map<string, Fact>>()
+  readonly facts = new Map<DeliveryId, Map<string, DeliveryFact>>()
   readonly archived = new Map<string, Buffer>()
   /** When a process last looked at a delivery before it decided to send: `<life>/<delivery>/<from table>`. */
   readonly looked = new Map<string, number>()
@@ -29,11 +29,11 @@ export class ModelDeliveryLog implements DeliveryLog {
   constructor(simulation: Simulation) {
     this.simulation = simulation
   }
-  stateOf(delivery: DeliveryId): Fact | undefined {
+  stateOf(delivery: DeliveryId): DeliveryFact | undefined {
     return greatest([...(this.facts.get(delivery)?.values() ?? [])])
   }
-  private put(fact: Fact): void {
-    const facts = this.facts.get(fact.delivery) ?? new Map<string, Fact>()
+  private put(fact: DeliveryFact): void {
+    const facts = this.facts.get(fact.delivery) ?? new Map<string, DeliveryFact>()
     facts.set(`${fact.event_id}`, fact)
     this.facts.set(fact.delivery, facts)
   }
@@ -63,7 +63,7 @@ export class ModelDeliveryLog implements DeliveryLog {
         }),
     })
   }
-  private async record(facts: readonly Fact[]): Promise<void> {
+  private async record(facts: readonly DeliveryFact[]): Promise<void> {
     const middle = facts.length > 1 && this.simulation.random.chance(0.3) ? this.simulation.random.int(1, facts.length - 1) : facts.length
     await Promise.all(
       [facts.slice(0, middle), facts.slice(middle)]

@@ -4,7 +4,7 @@ import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, MessageId, WebhookId } from '../../src/events/ids.ts'
 import { decodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
 import { webhookStream } from '../../src/events/streams.ts'
-import type { Fact } from '../../src/ports/delivery-log.ts'
+import type { DeliveryFact } from '../../src/ports/delivery-log.ts'
 import { factsOf } from '../../src/projections/deliveries.ts'
 import { bodyOf } from './callers.ts'
 import { greatest, lookKey } from './delivery-log.ts'
@@ -21,7 +21,7 @@ const nameOf = (of: { message: MessageId; webhook: WebhookId; chain: number; att
 /** Watches a world from its beginning, and judges it at its end. */
 export class Invariants {
   private readonly world: World
-  private readonly facts = new Map<DeliveryId, Fact[]>()
+  private readonly facts = new Map<DeliveryId, DeliveryFact[]>()
   private readonly posts = new Map<DeliveryId, Post[]>()
   private readonly routed = new Map<string, RecordedEvent>()
   private readonly rejected = new Set<string>()

@@ -1,4 +1,4 @@
-import type { Answer, Sender } from '../../src/dispatch/send.ts'
+import type { ReceiverResponse, Sender } from '../../src/dispatch/send.ts'
 import type { DeliveryRef } from '../../src/events/refs.ts'
 import { context, type Simulation } from './simulation.ts'
 
@@ -44,7 +44,7 @@ export class Receivers {
   }
   readonly sender: Sender = {
     post: (url, headers, body) =>
-      new Promise<Answer>((resolve) => {
+      new Promise<ReceiverResponse>((resolve) => {
         const of = context.getStore()!
         const { simulation } = this
         const { owed, fromTable } = of.delivery!

@@ -4,7 +4,7 @@ import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
-import type { Fact } from '../../src/ports/delivery-log.ts'
+import type { DeliveryFact } from '../../src/ports/delivery-log.ts'
 import { createMessageIndex } from '../../src/projections/message-index.ts'
 import type { Produced, TestApi } from './api.ts'
 
@@ -42,7 +42,7 @@ export async function route(api: TestApi, { record, place }: Produced, webhooks:
   ])
   if (!claimed) throw new Error('the message is in the index already')
   const vault = await api.deps.keyring.vault(tenant)
-  const log = api.deps.deliveryLog as TestApi['deps']['deliveryLog'] & { record(facts: readonly Fact[]): Promise<void> }
+  const log = api.deps.deliveryLog as TestApi['deps']['deliveryLog'] & { record(facts: readonly DeliveryFact[]): Promise<void> }
   return ids.map((webhook) => {
     const delivery = deliveryId(tenant, id, place, webhook)
     return {

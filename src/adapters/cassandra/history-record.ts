@@ -1,7 +1,7 @@
 import { finality, isGreaterFact, statusOf } from '../../events/delivery.ts'
 import { mapBounded } from '../../lib/bounded.ts'
 import { step } from '../../lib/points.ts'
-import { type Fact, FactRefused } from '../../ports/delivery-log.ts'
+import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import type { HistoryTables } from './migrations.ts'
 import type { Retention } from './retention.ts'
 import type { Session, Statement } from './session.ts'
@@ -25,7 +25,7 @@ interface Write extends Statement {
  * write has a deterministic key: repeated, late or in any order they come to the same rows.
  * Throws FactRefused, or DeliveryLogUnavailable.
  */
-export function factWriter(session: Session, tables: HistoryTables, kept: Retention): (facts: readonly Fact[]) => Promise<void> {
+export function factWriter(session: Session, tables: HistoryTables, kept: Retention): (facts: readonly DeliveryFact[]) => Promise<void> {
   const statements = statementsOf(tables)
   const write = async (writes: readonly Write[]): Promise<void> => {
     await mapBounded(batches(writes), atOnce, (some) => session.write(some))
@@ -37,7 +37,7 @@ export function factWriter(session: Session, tables: HistoryTables, kept: Retent
       return ttl === null ? [] : [{ fact, ttl }] // what has expired already is not stored
     })
     const all = new Map(living.map((one) => [`${one.fact.delivery} ${one.fact.event_id}`, one]))
-    const greatest = new Map<string, { fact: Fact; ttl: number }>()
+    const greatest = new Map<string, { fact: DeliveryFact; ttl: number }>()
     for (const one of all.values()) {
       const known = greatest.get(one.fact.delivery)
       if (known === undefined || isGreaterFact(one.fact, known.fact)) greatest.set(one.fact.delivery, one)
@@ -60,7 +60,7 @@ function statementsOf(tables: HistoryTables) {
   const deadByTenant = insert(tables.deadByTenant, ['tenant', 'day', 'died_at', 'delivery', 'webhook'])
   const deadByWebhook = insert(tables.deadByWebhook, ['webhook', 'day', 'died_at', 'delivery'])
   return {
-    fact: (fact: Fact, ttl: number): Write => {
+    fact: (fact: DeliveryFact, ttl: number): Write => {
       const { delivery, chain, attempt, event_id, webhook, accepted_at, tenant, message, place, fingerprint, event } = fact
       const next = fact.delay_seconds === null ? undefined : new Date(Date.parse(fact.time) + fact.delay_seconds * 1_000)
       return {
@@ -76,7 +76,7 @@ function statementsOf(tables: HistoryTables) {
         ],
       }
     },
-    places(fact: Fact, ttl: number): Write[] {
+    places(fact: DeliveryFact, ttl: number): Write[] {
       const { delivery, webhook, tenant } = fact
       const at = new Date(fact.accepted_at)
       const day = fact.accepted_at.slice(0, 10)
@@ -125,7 +125,7 @@ const isTime = (text: string): boolean => {
 const isInteger = (value: number): boolean => Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 31
 
 /** What Cassandra would refuse, or keep as something else. */
-function checkStorable(fact: Fact): void {
+function checkStorable(fact: DeliveryFact): void {
   const keys = [fact.webhook, fact.tenant, fact.message]
   const texts = [...keys, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.reason ?? '', fact.response ?? '']
   const problem =

@@ -2,12 +2,12 @@ import type { Pool } from 'pg'
 import { finality, isGreaterFact, isRequest, statusOf } from '../../events/delivery.ts'
 import { isDataError } from '../../lib/group-commit.ts'
 import { separator } from '../../lib/sql.ts'
-import { type Fact, FactRefused } from '../../ports/delivery-log.ts'
+import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
 /** A fact as it goes to the database: the state of its delivery as far as this batch knows, or else a request to be listed. */
 interface Row {
-  readonly fact: Fact
+  readonly fact: DeliveryFact
   readonly isState: boolean
 }
 
@@ -19,7 +19,7 @@ const nullMark = '\u001d'
  * Writes batches of facts to the history whose tables stand in a schema: folded in memory first, so that a delivery is written once however many of its facts have
  * come. Throws FactRefused, or the error of an engine that cannot be reached.
  */
-export function factWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly Fact[]) => Promise<void> {
+export function factWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly DeliveryFact[]) => Promise<void> {
   const write = async (rows: readonly Row[], isRetry = false): Promise<void> => {
     try {
       await days.ensure(rows.map(({ fact }) => fact.accepted_at.slice(0, 10)))
@@ -43,8 +43,8 @@ export function factWriter(pool: Pool, schema: string, days: DayPartitions): (fa
 }
 
 /** Of each delivery the greatest fact, and its other requests; in the order of keys. */
-function fold(facts: readonly Fact[]): Row[] {
-  const deliveries = new Map<string, { key: string; greatest: Fact; others: Fact[] }>()
+function fold(facts: readonly DeliveryFact[]): Row[] {
+  const deliveries = new Map<string, { key: string; greatest: DeliveryFact; others: DeliveryFact[] }>()
   for (const fact of facts) {
     checkStorable(fact)
     const key = `${fact.webhook} ${fact.accepted_at} ${fact.delivery}`
@@ -81,7 +81,7 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 /** What Postgres would refuse, or what would not stand for itself in the parameters below. */
-function checkStorable(fact: Fact): void {
+function checkStorable(fact: DeliveryFact): void {
   const texts = [fact.webhook, fact.tenant, fact.message, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.type]
   const problem =
     !uuid.test(fact.delivery) || !uuid.test(fact.event_id)
@@ -97,15 +97,15 @@ function checkStorable(fact: Fact): void {
 }
 
 /** Texts travel joined: cheaper by half than arrays of text, which are quoted here and unquoted there (measured). */
-const texts = (rows: readonly Row[], of: (fact: Fact) => string | null): string => {
+const texts = (rows: readonly Row[], of: (fact: DeliveryFact) => string | null): string => {
   const joined = rows.map(({ fact }) => of(fact) ?? nullMark).join(separator)
   // Nothing splits into no text at all; this is two, of which the second belongs to no fact.
   return joined === '' ? separator : joined
 }
-const literal = (rows: readonly Row[], of: (fact: Fact) => string | number | boolean | null): string =>
+const literal = (rows: readonly Row[], of: (fact: DeliveryFact) => string | number | boolean | null): string =>
   `{${rows.map(({ fact }) => of(fact)).join(',')}}`
 
-const next_attempt_at = (fact: Fact): string | null =>
+const next_attempt_at = (fact: DeliveryFact): string | null =>
   fact.delay_seconds === null ? null : new Date(Date.parse(fact.time) + fact.delay_seconds * 1_000).toISOString()
 
 async function insert(pool: Pool, schema: string, rows: readonly Row[]): Promise<void> {

@@ -1,8 +1,9 @@
 import { payloadAad } from '../../events/sealed-fields.ts'
+import type { IndexedMessage } from '../../projections/message-index.ts'
 import { listWebhooks } from '../../projections/webhooks.ts'
 import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
-import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
 import { guardedRoute, type Route } from '../route.ts'
@@ -25,13 +26,13 @@ export function createEventRoutes(deps: ApiDependencies): Route[] {
   const credentials = 'bearer'
   const scope = 'read:events'
 
-  const bodyOf = async (message: RoutedMessage) => {
+  const bodyOf = async (message: IndexedMessage) => {
     const [sealed] = await deliveryLog.payloads([message])
     if (sealed === undefined || sealed === null) return null
     const vault = await keyring.vault(message.tenant)
     return readMessageBody(vault.open(payloadAad(message.tenant, message.message), sealed))
   }
-  const common = (message: RoutedMessage) => ({
+  const common = (message: IndexedMessage) => ({
     id: message.message,
     event: message.event,
     status: message.webhooks.length === 0 ? 'unmatched' : 'routed',

@@ -1,9 +1,10 @@
 import { type WebhookState, webhookDecider } from '../../commands/webhook.ts'
 import { patternTakes, reservedPrefix } from '../../events/pattern.ts'
 import { webhookStream } from '../../events/streams.ts'
+import type { IndexedMessage } from '../../projections/message-index.ts'
 import { statesOf } from '../as-of.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
-import type { ApiDependencies, RoutedMessage } from '../dependencies.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
@@ -15,7 +16,7 @@ import { explainQuery, explanation, type reasons } from '../schemas/explain.ts'
 type Reason = (typeof reasons)[number]
 
 /** Why a message was matched to a webhook or not, by the webhook as it was when the message was matched. */
-function reasonOf(message: RoutedMessage, isOwed: boolean, then: WebhookState | null): Reason {
+function reasonOf(message: IndexedMessage, isOwed: boolean, then: WebhookState | null): Reason {
   // Kolbak's own messages are for one webhook each, whatever it wants.
   if (message.event.startsWith(reservedPrefix)) return isOwed ? 'test' : 'test_of_another'
   if (isOwed) return 'matched'
@@ -24,7 +25,7 @@ function reasonOf(message: RoutedMessage, isOwed: boolean, then: WebhookState | 
   if (!then.is_active) return 'inactive'
   return patternTakes(then.event, message.event) ? 'not_known_yet' : 'pattern'
 }
-const sentenceOf: Readonly<Record<Reason, (message: RoutedMessage, then: WebhookState | null) => string>> = {
+const sentenceOf: Readonly<Record<Reason, (message: IndexedMessage, then: WebhookState | null) => string>> = {
   matched: () => 'The webhook was active and wanted the event.',
   test: () => 'It is a test of this webhook, which gets it whatever events it wants.',
   test_of_another: () => 'It is a test of another webhook, and for that one alone.',

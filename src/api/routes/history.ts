@@ -1,6 +1,7 @@
-import type { Decider, Fact } from '../../commands/handler.ts'
+import type { Decider } from '../../commands/handler.ts'
 import { keyDecider } from '../../commands/key.ts'
 import { webhookDecider } from '../../commands/webhook.ts'
+import type { DecidedEvent } from '../../events/envelope.ts'
 import type { TenantId } from '../../events/ids.ts'
 import { keyStream, type StreamName, webhookStream } from '../../events/streams.ts'
 import { createActorNames } from '../actor-names.ts'
@@ -66,7 +67,7 @@ export function createHistoryRoutes(deps: ApiDependencies): Route[] {
     responses: { 200: { description: 'A page of events, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
   } as const
 
-  const page = async <State extends object, Event extends Fact>(
+  const page = async <State extends object, Event extends DecidedEvent>(
     decider: Decider<State, never, Event>,
     tenantOf: (state: State) => TenantId,
     stream: StreamName,
