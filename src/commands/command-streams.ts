@@ -26,8 +26,6 @@ export interface PastEvents {
   /** What the next event carries as `prev`. */
   readonly hash: string | null
 }
-const schema = 1
-
 /** The hash that the stream's next event carries as `prev`. */
 export const hashOf = (stored: Pick<NewEvent, 'type' | 'data' | 'metadata'>): string =>
   createHash('sha256')
@@ -56,9 +54,8 @@ export function createCommandStreams(store: EventStore, keyring: Keyring): Comma
       let prev = past.hash
       const opened: NewEvent[] = []
       const sealed = decided.map(({ id, type, data }): NewEvent => {
-        const metadata: Metadata = { schema, ...by, time, prev }
-        opened.push({ id, type, data, metadata })
-        const event = sealEvent(vault, stream, { id, type, data, metadata })
+        const event = sealEvent(vault, stream, { id, type, data, metadata: { ...by, time, prev } })
+        opened.push({ ...event, data })
         prev = hashOf(event)
         return event
       })

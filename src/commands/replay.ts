@@ -1,12 +1,11 @@
 import type { DeliveryData } from '../events/delivery.ts'
 import { replayedId } from '../events/delivery-id.ts'
-import type { Metadata, NewEvent } from '../events/envelope.ts'
+import type { NewEvent } from '../events/envelope.ts'
 import { deliveryEventRefOf } from '../events/refs.ts'
+import { sealEvent } from '../events/sealed-fields.ts'
 import { attemptsStream, type StreamName } from '../events/streams.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
 import type { Caller } from './caller.ts'
-
-const schema = 1
 
 /**
  * The event that begins a chain of a delivery, mostly the one after its last, whether the one before has ended or not. Its id follows from
@@ -19,8 +18,7 @@ export function replay(
   by: { chain: number; caller: Pick<Caller, 'actor'>; webhookRevision: number; now: string },
 ): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryData> } {
   const { chain } = by
-  const metadata: Metadata = {
-    schema,
+  const metadata = {
     actor: by.caller.actor,
     tenant: delivery.tenant,
     time: by.now,
@@ -28,8 +26,6 @@ export function replay(
     $causationId: null,
   }
   const data: DeliveryData = { ...deliveryEventRefOf(delivery), webhook_revision: by.webhookRevision, chain, attempt: 0 }
-  return {
-    stream: attemptsStream(delivery.webhook, by.now),
-    event: { id: replayedId(delivery.delivery, chain), type: 'DeliveryReplayed', data, metadata },
-  }
+  const stream = attemptsStream(delivery.webhook, by.now)
+  return { stream, event: sealEvent(null, stream, { id: replayedId(delivery.delivery, chain), type: 'DeliveryReplayed', data, metadata }) }
 }

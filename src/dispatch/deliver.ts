@@ -51,7 +51,6 @@ export interface DeliverDeps {
   random(): number
 }
 
-const schema = 1
 type Rest<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof DeliveryRef>
 /** Made before the request, and kept through retried appends. */
 interface Made {
@@ -91,8 +90,7 @@ export function createDeliverer(deps: DeliverDeps) {
     rest: Rest<T>,
   ) => {
     const { tenant, webhook, delivery, chain, attempt } = owed
-    const metadata: Metadata = {
-      schema,
+    const metadata: Omit<Metadata, 'schema'> = {
       actor: 'system:dispatcher',
       tenant,
       time: made.time,
@@ -101,14 +99,15 @@ export function createDeliverer(deps: DeliverDeps) {
     }
     const stream = attemptsStream(webhook, made.time)
     const data = { ...deliveryEventRefOf(owed), ...rest }
-    const opened: NewEvent = { id: made.id, type, data, metadata }
-    let stored = vault === null ? opened : sealEvent(vault, stream, opened)
+    const unsealed = { id: made.id, type, data, metadata }
+    let stored: NewEvent = sealEvent(vault, stream, unsealed)
     const append = () => store.append(stream, [stored], 'any', { patient: true })
     await untilDone(() => step('delivery.append', append), {
       onError(error, delayMs) {
         log.warn({ error, delayMs, delivery, chain, attempt }, 'attempt.append_failed')
         // The receiver chooses these bytes: they never cost the record of its attempt.
-        if (error instanceof EventRefused || error instanceof EventTooLarge) stored = { ...opened, data: { ...data, response: null } }
+        if (error instanceof EventRefused || error instanceof EventTooLarge)
+          stored = sealEvent(null, stream, { ...unsealed, data: { ...data, response: null } })
       },
     })
     if (origin.fromTable)

@@ -1,10 +1,10 @@
 import type { DeliveryEvents } from '../events/delivery.ts'
 import { webhooksPerPart } from '../events/delivery.ts'
 import { rejectedId, routedId } from '../events/delivery-id.ts'
-import type { Metadata } from '../events/envelope.ts'
 import type { EventId, Place, WebhookId } from '../events/ids.ts'
 import { type Message, type MessageRecord, recordedRef } from '../events/message-record.ts'
 import { firstAttempt, type MessageRef } from '../events/refs.ts'
+import { sealEvent } from '../events/sealed-fields.ts'
 import { routingStream } from '../events/streams.ts'
 import { createGroupCommit, type GroupCommit, isDataError } from '../lib/group-commit.ts'
 import type { Log } from '../lib/log.ts'
@@ -50,8 +50,6 @@ export interface RouteDeps {
   now(): number
 }
 
-const schema = 1
-
 const refOf = ({ record, message, place }: Incoming): MessageRef => recordedRef(record, message, place)
 
 /** Step 3 of a message's way: matches, archives, writes the message index, and starts the deliveries. */
@@ -65,9 +63,8 @@ export function createRouter(deps: RouteDeps): Router {
   })
   const append = async (incoming: Incoming, id: EventId, type: 'MessageRouted' | 'MessageRejected', rest: object) => {
     const { record, message } = incoming
-    const metadata: Metadata = {
-      schema,
-      actor: 'system:dispatcher',
+    const metadata = {
+      actor: 'system:dispatcher' as const,
       tenant: record.tenant,
       time: new Date(now()).toISOString(),
       $correlationId: record.correlation_id,
@@ -75,7 +72,8 @@ export function createRouter(deps: RouteDeps): Router {
     }
     const data = { ...refOf(incoming), ...rest }
     const stream = routingStream(record.tenant, record.accepted_at)
-    const append = () => store.append(stream, [{ id, type, data, metadata }], 'any', { patient: true })
+    const event = sealEvent(null, stream, { id, type, data, metadata })
+    const append = () => store.append(stream, [event], 'any', { patient: true })
     await untilDone(() => step(type === 'MessageRouted' ? 'route.append' : 'route.reject', append), {
       onError: (error, delayMs) => log.warn({ error, delayMs, message: message.id }, 'routing.append_failed'),
     })

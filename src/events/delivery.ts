@@ -1,4 +1,5 @@
 import type { NewEvent, RecordedEvent } from './envelope.ts'
+import type { FieldsOf } from './fields.ts'
 import type { EventId, WebhookId } from './ids.ts'
 import type { DeliveryEventRef, MessageRef } from './refs.ts'
 
@@ -39,6 +40,30 @@ export interface DeliveryEvents {
   DeliveryDiscarded: DeliveryData & { reason: 'webhook_deleted' | 'webhook_inactive' }
   DeliveryReplayed: DeliveryData
 }
+export const deliveryEventFields = {
+  tenant: 'clear',
+  message: 'clear',
+  place: 'clear',
+  fingerprint: 'clear',
+  event: 'clear',
+  accepted_at: 'clear',
+  source: 'clear',
+  event_time: 'clear',
+  webhooks: 'clear',
+  part: 'clear',
+  parts: 'clear',
+  matched_at: 'clear',
+  webhook: 'clear',
+  webhook_revision: 'clear',
+  delivery: 'clear',
+  chain: 'clear',
+  attempt: 'clear',
+  code: 'clear',
+  duration_ms: 'clear',
+  reason: 'clear',
+  response: 'sealed',
+  delay_seconds: 'clear',
+} as const satisfies FieldsOf<DeliveryEvents>
 export type RoutingEventType = 'MessageRouted' | 'MessageRejected'
 export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>
 export type DeliveryEvent = { [T in keyof DeliveryEvents]: NewEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]

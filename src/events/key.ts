@@ -1,4 +1,5 @@
-import type { NewEvent, RecordedEvent } from './envelope.ts'
+import type { RecordedEvent } from './envelope.ts'
+import type { FieldsOf } from './fields.ts'
 import type { KeyId, TenantId } from './ids.ts'
 
 export const keyScopes = ['read:webhooks', 'write:webhooks'] as const
@@ -13,5 +14,15 @@ export interface KeyEvents {
   /** With `deactivate` a process manager deactivates the webhooks that the key created. */
   KeyDeleted: { id: KeyId; webhooks: 'keep' | 'deactivate' }
 }
-export type KeyEvent = { [T in keyof KeyEvents]: NewEvent<T, KeyEvents[T]> }[keyof KeyEvents]
 export type RecordedKeyEvent = { [T in keyof KeyEvents]: RecordedEvent<T, KeyEvents[T]> }[keyof KeyEvents]
+
+export const keyEventFields = {
+  id: 'clear',
+  tenant: 'clear',
+  key: 'sealed',
+  name: 'sealed',
+  description: 'sealed',
+  scopes: 'clear',
+  previous_until: 'clear',
+  webhooks: 'clear',
+} as const satisfies FieldsOf<KeyEvents>

@@ -1,5 +1,6 @@
 import { isUlid, type MessageId, type Place, type TenantId, type WebhookId } from './ids.ts'
 import type { MessageRef } from './refs.ts'
+import { recordSchema } from './schema.ts'
 
 /** One message as it travels on the bus: its payload was sealed when it was accepted and stays so. */
 export interface Message {
@@ -25,7 +26,6 @@ export interface MessageRecord {
   readonly target?: WebhookId
 }
 
-const schema = 1
 type MessageHead = [id: string, event: string, event_time: string | null, source: string | null, fingerprint: string, payloadBytes: number]
 interface RecordHead {
   schema: number
@@ -39,7 +39,7 @@ interface RecordHead {
 /** The bytes of a record: length of the head (4 bytes), the head as JSON, then the payloads one after another. */
 export function encodeRecord(record: MessageRecord): Buffer {
   const head: RecordHead = {
-    schema,
+    schema: recordSchema,
     tenant: record.tenant,
     accepted_at: record.accepted_at,
     correlation_id: record.correlation_id,
@@ -59,8 +59,8 @@ export function encodeRecord(record: MessageRecord): Buffer {
 export function decodeRecord(bytes: Buffer): MessageRecord {
   const headEnd = 4 + bytes.readUInt32BE(0)
   const head: unknown = JSON.parse(bytes.toString('utf8', 4, headEnd))
-  if (!isObject(head) || head.schema !== schema)
-    throw new Error(`message record of schema ${isObject(head) ? JSON.stringify(head.schema) : 'none'}: this version knows ${schema}`)
+  if (!isObject(head) || head.schema !== recordSchema)
+    throw new Error(`message record of schema ${isObject(head) ? JSON.stringify(head.schema) : 'none'}: this version knows ${recordSchema}`)
   const { tenant, accepted_at, correlation_id, target, messages: heads } = head
   if (!isUlidText(tenant) || !isTime(accepted_at)) throw new Error('message record without a tenant or a time')
   if (!isName(correlation_id)) throw new Error('message record without a correlation id')

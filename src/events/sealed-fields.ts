@@ -1,56 +1,84 @@
-import type { NewEvent } from './envelope.ts'
+import type { Metadata, NewEvent } from './envelope.ts'
+import type { SealedAs } from './fields.ts'
+import { shapeOf } from './schema.ts'
 import type { StreamName } from './streams.ts'
-
-/**
- * The fields of each event type that are stored sealed under the tenant's data key, so that destroying that key erases
- * them everywhere, backups included.
- */
-export const sealedFields: Readonly<Record<string, readonly string[]>> = {
-  KeyCreated: ['key', 'name', 'description'],
-  KeyChanged: ['name', 'description'],
-  KeyRotated: ['key'],
-  WebhookCreated: ['callback_url', 'description', 'secret'],
-  WebhookChanged: ['callback_url', 'description'],
-  WebhookSecretRotated: ['secret'],
-  DeliverySucceeded: ['response'],
-  DeliveryFailed: ['response'],
-  DeliveryDeadLettered: ['response'],
-}
 
 /** The AAD of a sealed field, in its event and in every read model that it is copied to. */
 export const fieldAad = (tenant: string, aggregate: string, field: string): string[] => ['event', tenant, aggregate, field]
 /** The AAD of a message's payload, on the bus and in the archive. */
 export const payloadAad = (tenant: string, message: string): string[] => ['payload', tenant, message]
 
-/** A delivery's events are bound to the delivery, those of a command stream to its aggregate. */
-function aggregateOf(event: NewEvent, stream: StreamName): string {
-  const data: { delivery?: unknown } = event.data
-  return typeof data.delivery === 'string' ? data.delivery : stream.slice(stream.indexOf('-') + 1)
-}
-
-/** Rewrites the sealed fields of an event; absent and null values stay as they are. */
-function mapSealedFields<E extends NewEvent>(event: E, stream: StreamName, convert: (aad: string[], value: string) => string): E {
-  const fields = sealedFields[event.type]
-  if (fields === undefined) return event
-  const aggregate = aggregateOf(event, stream)
-  const data: Record<string, unknown> = { ...event.data }
-  for (const field of fields) {
-    const value = data[field]
-    if (value === undefined || value === null) continue
-    // Anything else would be stored in the clear without a word.
-    if (typeof value !== 'string') throw new TypeError(`${event.type}.${field} is to be sealed and is no text`)
-    data[field] = convert(fieldAad(event.metadata.tenant, aggregate, field), value)
-  }
-  return { ...event, data }
-}
-
 interface TextSeal {
   sealText(aad: readonly string[], plain: string): string
   openText(aad: readonly string[], sealed: string): string
 }
-/** Seals the fields that `sealedFields` names for the event's type. */
-export const sealEvent = <E extends NewEvent>(vault: TextSeal, stream: StreamName, event: E): E =>
-  mapSealedFields(event, stream, (aad, value) => vault.sealText(aad, value))
-/** Opens them again. */
-export const openEvent = <E extends NewEvent>(vault: TextSeal, stream: StreamName, event: E): E =>
-  mapSealedFields(event, stream, (aad, value) => vault.openText(aad, value))
+/** An event before it is stored: `sealEvent` adds the number of its schema. */
+export interface UnsealedEvent<T extends string = string, D extends object = object> extends Omit<NewEvent<T, D>, 'metadata'> {
+  readonly metadata: Omit<Metadata, 'schema'>
+}
+
+/** The AAD of a delivery's events names the delivery, that of a command stream's events its aggregate. */
+function aggregateOf(data: { readonly delivery?: unknown }, stream: StreamName): string {
+  return typeof data.delivery === 'string' ? data.delivery : stream.slice(stream.indexOf('-') + 1)
+}
+
+/** Seals a value that has a field of its own, in the way that the field is declared. */
+export function sealValue(vault: TextSeal, aad: readonly string[], as: SealedAs, value: unknown): string {
+  if (as === 'sealed_json') return vault.sealText(aad, JSON.stringify(value))
+  if (typeof value !== 'string') throw new TypeError(`${aad.at(-1)} is declared as a sealed text and is no text`)
+  return vault.sealText(aad, value)
+}
+/** Opens what `sealValue` sealed. Throws SealBroken, or TypeError for what is no text. */
+export function openValue(vault: TextSeal, aad: readonly string[], as: SealedAs, sealed: unknown): unknown {
+  // A TypeError counts as a fault of the event, and not of its store.
+  if (typeof sealed !== 'string') throw new TypeError(`${aad.at(-1)} is declared as sealed and is no text`)
+  const plain = vault.openText(aad, sealed)
+  return as === 'sealed_json' ? JSON.parse(plain) : plain
+}
+
+/**
+ * Makes the event that is stored: gives it the number of its schema, and seals the fields that are declared sealed, unless they are
+ * absent or null. Every event passes here before it is appended.
+ * @param vault may be null when the event holds no value to seal
+ * Throws TypeError for an undeclared event type or field, which would be stored in the clear otherwise.
+ */
+export function sealEvent<T extends string, D extends object>(
+  vault: TextSeal | null,
+  stream: StreamName,
+  event: UnsealedEvent<T, D>,
+): NewEvent<T, D> {
+  const { type } = event
+  const shape = shapeOf(type)
+  if (shape === undefined) throw new TypeError(`the event type ${type} is not declared`)
+  for (const field in event.data)
+    if (!Object.hasOwn(shape.fields, field)) throw new TypeError(`${type}.${field} is declared neither sealed nor clear`)
+  const data = mapSealedFields(event, stream, (aad, as, value) => {
+    if (vault === null) throw new TypeError(`${type}.${aad.at(-1)} has a value, and there is no vault to seal it`)
+    return sealValue(vault, aad, as, value)
+  })
+  return { ...event, data, metadata: { schema: shape.schema, ...event.metadata } }
+}
+
+/** Opens what `sealEvent` sealed, in an event of the present schema. Throws SealBroken. */
+export const openEvent = <E extends NewEvent>(vault: TextSeal, stream: StreamName, event: E): E => ({
+  ...event,
+  data: mapSealedFields(event, stream, (aad, as, value) => openValue(vault, aad, as, value)),
+})
+
+/** The event's data with every sealed field converted that has a value. */
+function mapSealedFields<D extends object>(
+  event: { readonly type: string; readonly data: D; readonly metadata: Pick<Metadata, 'tenant'> },
+  stream: StreamName,
+  convert: (aad: string[], as: SealedAs, value: unknown) => unknown,
+): D {
+  const sealed = shapeOf(event.type)?.sealed ?? []
+  if (sealed.length === 0) return event.data
+  const aggregate = aggregateOf(event.data, stream)
+  const data = { ...event.data } as Record<string, unknown>
+  for (const [field, as] of sealed) {
+    const value = data[field]
+    if (value === undefined || value === null) continue
+    data[field] = convert(fieldAad(event.metadata.tenant, aggregate, field), as, value)
+  }
+  return data as D
+}

@@ -1,4 +1,5 @@
-import type { NewEvent, RecordedEvent } from './envelope.ts'
+import type { RecordedEvent } from './envelope.ts'
+import type { FieldsOf } from './fields.ts'
 import type { ClientId, TenantId } from './ids.ts'
 
 export const bearerScopes = [
@@ -35,5 +36,15 @@ export interface TenantEvents {
   ClientSecretRotated: { id: TenantId; client_id: ClientId; secret_hmac: string; previous_until: string | null; generation: number }
   ClientRevoked: { id: TenantId; client_id: ClientId; generation: number }
 }
-export type TenantEvent = { [T in keyof TenantEvents]: NewEvent<T, TenantEvents[T]> }[keyof TenantEvents]
 export type RecordedTenantEvent = { [T in keyof TenantEvents]: RecordedEvent<T, TenantEvents[T]> }[keyof TenantEvents]
+
+export const tenantEventFields = {
+  id: 'clear',
+  name: 'clear',
+  limits: 'clear',
+  client_id: 'clear',
+  scopes: 'clear',
+  secret_hmac: 'clear',
+  previous_until: 'clear',
+  generation: 'clear',
+} as const satisfies FieldsOf<TenantEvents>

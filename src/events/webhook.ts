@@ -1,4 +1,5 @@
-import type { NewEvent, RecordedEvent } from './envelope.ts'
+import type { RecordedEvent } from './envelope.ts'
+import type { FieldsOf } from './fields.ts'
 import type { KeyId, TenantId, WebhookId } from './ids.ts'
 
 export type DeactivationReason = 'requested' | 'gone' | 'failing' | 'key_deleted'
@@ -27,5 +28,18 @@ export interface WebhookEvents {
   WebhookDeactivated: { id: WebhookId; reason: DeactivationReason }
   WebhookDeleted: { id: WebhookId }
 }
-export type WebhookEvent = { [T in keyof WebhookEvents]: NewEvent<T, WebhookEvents[T]> }[keyof WebhookEvents]
 export type RecordedWebhookEvent = { [T in keyof WebhookEvents]: RecordedEvent<T, WebhookEvents[T]> }[keyof WebhookEvents]
+
+export const webhookEventFields = {
+  id: 'clear',
+  tenant: 'clear',
+  key_id: 'clear',
+  callback_url: 'sealed',
+  event: 'clear',
+  description: 'sealed',
+  is_active: 'clear',
+  secret: 'sealed',
+  retry_delays: 'clear',
+  previous_until: 'clear',
+  reason: 'clear',
+} as const satisfies FieldsOf<WebhookEvents>

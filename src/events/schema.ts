@@ -1,0 +1,89 @@
+import { type DeliveryEvents, deliveryEventFields } from './delivery.ts'
+import type { NewEvent } from './envelope.ts'
+import type { SealedAs, StoredAs } from './fields.ts'
+import { type KeyEvents, keyEventFields } from './key.ts'
+import { type TenantEvents, tenantEventFields } from './tenant.ts'
+import { type WebhookEvents, webhookEventFields } from './webhook.ts'
+
+/** The data of every event type. */
+export interface Events extends TenantEvents, KeyEvents, WebhookEvents, DeliveryEvents {}
+export type EventType = keyof Events
+
+/**
+ * Makes the data of the next schema out of the data of one. It sees values as they are stored: a sealed value is a text that
+ * opens under its field's name only, so that a sealed field keeps its name.
+ */
+type Lift = (data: Readonly<Record<string, unknown>>) => object
+interface StoredShape {
+  /** How each field of the family's events is stored. */
+  readonly fields: Readonly<Record<string, StoredAs>>
+  /** The fields that are not stored in the clear. */
+  readonly sealed: readonly (readonly [field: string, as: SealedAs])[]
+  /** The number that events of this type get when they are stored. */
+  readonly schema: number
+  readonly lifts: readonly Lift[]
+}
+/** Every change of a stored shape adds one function, which raises the number of the schema by one. */
+const shape = <F extends StoredShape['fields']>(fields: F, ...lifts: readonly Lift[]) => ({
+  fields,
+  sealed: Object.entries(fields).filter((field): field is [string, SealedAs] => field[1] !== 'clear'),
+  schema: 1 + lifts.length,
+  lifts,
+})
+
+/** The one list of all event types: how the fields of each are stored, its schema number, and how older shapes are lifted. */
+export const eventTypes = {
+  TenantRegistered: shape(tenantEventFields),
+  TenantSettingsChanged: shape(tenantEventFields),
+  TenantSuspended: shape(tenantEventFields),
+  TenantResumed: shape(tenantEventFields),
+  ClientIssued: shape(tenantEventFields),
+  ClientSecretRotated: shape(tenantEventFields),
+  ClientRevoked: shape(tenantEventFields),
+  KeyCreated: shape(keyEventFields),
+  KeyChanged: shape(keyEventFields),
+  KeyRotated: shape(keyEventFields),
+  KeyDeleted: shape(keyEventFields),
+  WebhookCreated: shape(webhookEventFields),
+  WebhookChanged: shape(webhookEventFields),
+  WebhookSecretRotated: shape(webhookEventFields),
+  WebhookActivated: shape(webhookEventFields),
+  WebhookDeactivated: shape(webhookEventFields),
+  WebhookDeleted: shape(webhookEventFields),
+  MessageRouted: shape(deliveryEventFields),
+  MessageRejected: shape(deliveryEventFields),
+  DeliverySucceeded: shape(deliveryEventFields),
+  DeliveryFailed: shape(deliveryEventFields),
+  DeliveryDeadLettered: shape(deliveryEventFields),
+  DeliveryDiscarded: shape(deliveryEventFields),
+  DeliveryReplayed: shape(deliveryEventFields),
+} satisfies { [T in EventType]: StoredShape & { fields: { [F in keyof Events[T]]-?: StoredAs } } }
+
+const shapes: ReadonlyMap<string, StoredShape> = new Map(Object.entries(eventTypes))
+/** The shape of an event type, or undefined when this version does not know the type. */
+export const shapeOf = (type: string): StoredShape | undefined => shapes.get(type)
+
+/** The number in the head of each record on the bus. `decodeRecord` refuses any other. */
+export const recordSchema = 1
+
+/** An event of an unknown type or a newer schema. To skip it would make a state of half of what happened. */
+export class EventNotReadable extends Error {
+  readonly code = 'event_not_readable'
+}
+
+/** Lifts an event to the present schema of its type. Throws EventNotReadable. */
+export function upcast<E extends NewEvent>(event: E): E {
+  const { type, metadata } = event
+  const known = shapes.get(type)
+  if (known === undefined)
+    throw new EventNotReadable(`this version knows no event of type ${JSON.stringify(type.slice(0, 100))}: run the version that stored it`)
+  const { schema } = metadata
+  if (schema === known.schema) return event
+  if (!Number.isInteger(schema) || schema < 1 || schema > known.schema)
+    throw new EventNotReadable(
+      `a ${type} has the schema ${JSON.stringify(schema)}, and this version reads up to ${known.schema}: run the version that stored it`,
+    )
+  let { data } = event as NewEvent
+  for (const lift of known.lifts.slice(schema - 1)) data = lift({ ...data })
+  return { ...event, data, metadata: { ...metadata, schema: known.schema } }
+}
