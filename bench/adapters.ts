@@ -70,8 +70,8 @@ async function events(name: string, store: EventStore) {
   rows[`${name}: subscribe`] = { perSecond: Math.round(read / ((performance.now() - begun) / 1_000)), p50: 0, p99: 0 }
 }
 async function messages(name: string, bus: MessageBus) {
-  const payload = Buffer.alloc(600, 1)
-  const message = { event: 'order.created', event_time: null, source: null, fingerprint: 'f'.repeat(64), payload }
+  const sealedBody = Buffer.alloc(600, 1)
+  const message = { event: 'order.created', event_time: null, source: null, fingerprint: 'f'.repeat(64), sealedBody }
   const one = (): MessageRecord => ({
     ...{ tenant: ulid() as TenantId, accepted_at: now(), correlation_id: 'bench' },
     messages: [{ id: ulid() as MessageId, ...message }],
@@ -122,7 +122,7 @@ try {
   await messages('Postgres', bus)
   await bus.close()
   await leases.close()
-  const log = await createPostgresDeliveryLog({ pool, readers, identity: 'bench', payloadsIn: 'bus', log: silentLog })
+  const log = await createPostgresDeliveryLog({ pool, readers, identity: 'bench', bodiesIn: 'bus', log: silentLog })
   await log.makeGeneration(1)
   await history('Postgres', log.generation(1))
   await log.close()

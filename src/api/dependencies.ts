@@ -5,7 +5,7 @@ import type { KeyId } from '../events/ids.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
-import type { DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
+import type { BodyArchive, DeliveryReads } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
 import type { MessageIndex } from '../projections/message-index.ts'
@@ -52,7 +52,7 @@ export interface ApiDependencies {
   readonly streams: CommandStreams
   readonly store: Pick<EventStore, 'append' | 'head'>
   readonly bus: Pick<MessageBus, 'produce'>
-  readonly deliveryLog: Pick<PayloadArchive, 'payloads'> & DeliveryReads
+  readonly deliveryLog: Pick<BodyArchive, 'bodies'> & DeliveryReads
   readonly messages: Pick<MessageIndex, 'find' | 'list' | 'rejections'>
   readonly pool: Pool
   readonly keyring: Keyring

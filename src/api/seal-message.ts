@@ -1,11 +1,11 @@
 import type { MessageId, TenantId } from '../events/ids.ts'
 import type { Message } from '../events/message-record.ts'
-import { payloadAad } from '../events/sealed-fields.ts'
+import { bodyAad } from '../events/sealed-fields.ts'
 import type { Vault } from '../lib/seal.ts'
 import { fingerprintParts, messageBody } from './message-body.ts'
 import type { PostEvent } from './schemas/event.ts'
 
-/** A message as the bus takes it: fingerprinted, then sealed once. @param payload its bytes as they were sent */
+/** A message as the bus takes it: fingerprinted, then sealed once. @param payload the bytes of the JSON member as they were sent */
 export function sealMessage(
   vault: Vault,
   tenant: TenantId,
@@ -14,11 +14,11 @@ export function sealMessage(
   payload: Buffer,
 ): Message {
   const content = { id, event, event_time, source }
-  const opened = messageBody(content, payload)
+  const body = messageBody(content, payload)
   return {
     ...content,
     fingerprint: vault.fingerprint(fingerprintParts(content, payload)),
-    payload: vault.seal(payloadAad(tenant, id), opened),
-    opened,
+    sealedBody: vault.seal(bodyAad(tenant, id), body),
+    body,
   }
 }

@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import { decodeRecord, placeOf, recordedRef } from '../events/message-record.ts'
 import type { Log } from '../lib/log.ts'
-import type { PayloadArchive } from '../ports/delivery-log.ts'
+import type { BodyArchive } from '../ports/delivery-log.ts'
 import type { MessageBus, OwnedPartition } from '../ports/message-bus.ts'
 import type { Offsets } from './offsets.ts'
 
 export interface ArchiveAgainDeps {
   readonly bus: MessageBus
   readonly offsets: Pick<Offsets, 'startAt'>
-  readonly archive: Pick<PayloadArchive, 'archive'>
+  readonly archive: Pick<BodyArchive, 'archive'>
   readonly log: Log
   /** A partition that gives nothing for so long has let go of what is left before its end. */
   readonly silentMs?: number
@@ -16,7 +16,7 @@ export interface ArchiveAgainDeps {
 const recordsAtOnce = 50
 
 /**
- * Archives the payloads of what the bus still has from the saved offsets to its ends, and does nothing else: the records come
+ * Archives the sealed bodies of what the bus still has from the saved offsets to its ends, and does nothing else: the records come
  * again to whoever routes them. Answers how many messages they were.
  */
 export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_000 }: ArchiveAgainDeps): Promise<number> {
@@ -44,7 +44,7 @@ export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_0
         }
         const { messages } = record
         const refAt = (index: number) => recordedRef(record, messages[index]!, placeOf(bus.identity, partition.partition, offset, index))
-        await archive.archive(messages.map(({ payload }, i) => ({ ...refAt(i), payload })))
+        await archive.archive(messages.map(({ sealedBody }, i) => ({ ...refAt(i), sealedBody })))
         archived += messages.length
       }
       if (last.offset + 1n >= end) return

@@ -5,7 +5,7 @@ import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
 import type { Wake } from '../lib/wake.ts'
-import type { Delivery, DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
+import type { BodyArchive, Delivery, DeliveryReads } from '../ports/delivery-log.ts'
 import type { Deliver } from './deliver.ts'
 import type { Claimed, Schedule } from './schedule.ts'
 import type { Slots } from './slots.ts'
@@ -13,7 +13,7 @@ import type { WebhookCache } from './webhook-cache.ts'
 
 export interface DueDeps {
   readonly schedule: Schedule
-  readonly deliveryLog: Pick<PayloadArchive, 'payloads'> & Pick<DeliveryReads, 'states'>
+  readonly deliveryLog: Pick<BodyArchive, 'bodies'> & Pick<DeliveryReads, 'states'>
   readonly copy: WebhookCache
   readonly slots: Slots
   readonly deliver: Deliver
@@ -100,7 +100,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     parkedNow = seenParked
   }
 
-  const one = async (row: Claimed, state: Delivery | null, body: Buffer | null, hand: InHand) => {
+  const one = async (row: Claimed, state: Delivery | null, sealedBody: Buffer | null, hand: InHand) => {
     try {
       if (isOver(state, row)) {
         await untilDone(() => step('schedule.done', () => schedule.done(row)), {
@@ -109,7 +109,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
         return
       }
       const held = () => performance.now() < hand.until - requestMs
-      await untilDone(() => deliver(row, { fromTable: true, parked_at: row.parked_at, body, held }), {
+      await untilDone(() => deliver(row, { fromTable: true, parked_at: row.parked_at, sealedBody, held }), {
         onError: (error, delayMs) => log.error({ error, delayMs, delivery: row.delivery }, 'delivery.failed'),
       })
     } finally {
@@ -143,7 +143,7 @@ export async function due(deps: DueDeps, signal: AbortSignal): Promise<void> {
     for (const hand of hands) inHand.set(keyOf(hand.row), hand)
     try {
       // What a row was matched with, perhaps by another process, this one's copy must have too: the look begins after the claim.
-      const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.payloads(rows), copy.refresh()])
+      const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.bodies(rows), copy.refresh()])
       rows.forEach((row, i) => void one(row, states[i] ?? null, bodies[i] ?? null, hands[i]!))
     } catch (error) {
       for (const { row } of hands) inHand.delete(keyOf(row))

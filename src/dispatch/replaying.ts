@@ -12,14 +12,14 @@ import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
-import type { Delivery, DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
+import type { BodyArchive, Delivery, DeliveryReads } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { findWebhook } from '../projections/webhooks.ts'
 
 export interface ReplayingDeps {
   readonly store: Pick<EventStore, 'append' | 'head'>
-  readonly deliveryLog: Pick<PayloadArchive, 'payloads'> & Pick<DeliveryReads, 'history' | 'states'>
+  readonly deliveryLog: Pick<BodyArchive, 'bodies'> & Pick<DeliveryReads, 'history' | 'states'>
   readonly pool: Pool
   readonly keyring: Keyring
   readonly waiter: ProjectionWaiter
@@ -106,8 +106,8 @@ export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
   const carryOut = async (job: ActiveJob, { time, webhookRevision, deliveries }: ReplayPage): Promise<void> => {
     const states = await deliveryLog.states(deliveries.map((one) => ({ ...one, webhook: job.webhook })))
     const known = states.flatMap((delivery, i) => (delivery === null ? [] : [{ delivery, chain: deliveries[i]!.chain }]))
-    const payloads = await deliveryLog.payloads(known.map(({ delivery }) => delivery))
-    const kept = known.filter((_, i) => payloads[i] != null)
+    const bodies = await deliveryLog.bodies(known.map(({ delivery }) => delivery))
+    const kept = known.filter((_, i) => bodies[i] != null)
     await mapBounded(kept, pageSize, ({ delivery, chain }) => {
       const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time })
       return step('replay.append', () => store.append(stream, [event], 'any', { patient: true }))

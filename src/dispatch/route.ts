@@ -10,7 +10,7 @@ import { createGroupCommit, type GroupCommit, isDataError } from '../lib/group-c
 import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
 import { untilDone } from '../lib/retry.ts'
-import type { DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
+import type { BodyArchive, DeliveryReads } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage, MessageIndex } from '../projections/message-index.ts'
 import type { Deliver } from './deliver.ts'
@@ -41,7 +41,7 @@ export interface RouteDeps {
   readonly gate: RoutingGate
   readonly copy: WebhookCache
   readonly index: MessageIndex
-  readonly deliveryLog: Pick<PayloadArchive, 'archive'> & Pick<DeliveryReads, 'states'>
+  readonly deliveryLog: Pick<BodyArchive, 'archive'> & Pick<DeliveryReads, 'states'>
   readonly schedule: Schedule
   readonly store: EventStore
   readonly deliver: Deliver
@@ -119,8 +119,8 @@ export function createRouter(deps: RouteDeps): Router {
     const origin = {
       fromTable: false,
       parked_at: null,
-      body: incoming.message.payload,
-      opened: incoming.message.opened,
+      sealedBody: incoming.message.sealedBody,
+      body: incoming.message.body,
       held: incoming.held,
     }
     for (const delivery of owed)
@@ -154,7 +154,7 @@ export function createRouter(deps: RouteDeps): Router {
       })
     const cursor = copy.cursor! // before anything is waited for: that of this very match
     const rows = match()
-    await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, payload: batch[i]!.message.payload }))))
+    await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, sealedBody: batch[i]!.message.sealedBody }))))
     const askedAt = performance.now()
     const claimed = await step('route.index', () => index.claim(rows, cursor))
     if (claimed !== null) {

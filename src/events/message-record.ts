@@ -2,7 +2,7 @@ import { isUlid, type MessageId, type Place, type TenantId, type WebhookId } fro
 import type { MessageRef } from './refs.ts'
 import { recordSchema } from './schema.ts'
 
-/** One message as it travels on the bus: its payload was sealed when it was accepted and stays so. */
+/** One message as it travels on the bus: its body was sealed when it was accepted and stays so. */
 export interface Message {
   readonly id: MessageId
   readonly event: string
@@ -10,10 +10,10 @@ export interface Message {
   readonly event_time: string | null
   readonly source: string | null
   readonly fingerprint: string
-  /** What every receiver gets as the body of its request, sealed under `payloadAad`. */
-  readonly payload: Buffer
-  /** The payload before it was sealed, while it goes on in the process that sealed it. Never a part of the record's bytes. */
-  readonly opened?: Buffer
+  /** What every receiver gets as the body of its request, sealed under `bodyAad`. */
+  readonly sealedBody: Buffer
+  /** The body before it was sealed, in the process that sealed it. Never a part of the record's bytes. */
+  readonly body?: Buffer
 }
 
 /** What one produce carries: one message, or a batch that is accepted or refused as a whole. */
@@ -26,7 +26,7 @@ export interface MessageRecord {
   readonly target?: WebhookId
 }
 
-type MessageHead = [id: string, event: string, event_time: string | null, source: string | null, fingerprint: string, payloadBytes: number]
+type MessageHead = [id: string, event: string, event_time: string | null, source: string | null, fingerprint: string, bodyBytes: number]
 interface RecordHead {
   schema: number
   tenant: string
@@ -36,7 +36,7 @@ interface RecordHead {
   messages: MessageHead[]
 }
 
-/** The bytes of a record: length of the head (4 bytes), the head as JSON, then the payloads one after another. */
+/** The bytes of a record: length of the head (4 bytes), the head as JSON, then the sealed bodies one after another. */
 export function encodeRecord(record: MessageRecord): Buffer {
   const head: RecordHead = {
     schema: recordSchema,
@@ -44,12 +44,12 @@ export function encodeRecord(record: MessageRecord): Buffer {
     accepted_at: record.accepted_at,
     correlation_id: record.correlation_id,
     ...(record.target === undefined ? {} : { target: record.target }),
-    messages: record.messages.map((m) => [m.id, m.event, m.event_time, m.source, m.fingerprint, m.payload.length]),
+    messages: record.messages.map((m) => [m.id, m.event, m.event_time, m.source, m.fingerprint, m.sealedBody.length]),
   }
   const json = Buffer.from(JSON.stringify(head))
   const size = Buffer.allocUnsafe(4)
   size.writeUInt32BE(json.length)
-  return Buffer.concat([size, json, ...record.messages.map((m) => m.payload)])
+  return Buffer.concat([size, json, ...record.messages.map((m) => m.sealedBody)])
 }
 
 /**
@@ -70,10 +70,10 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
   const messages = heads.map((one: unknown): Message => {
     if (!isMessageHead(one)) throw new Error('message record of a message that is none')
     const [id, event, event_time, source, fingerprint, size] = one
-    const payload = bytes.subarray(start, start + size)
-    if (payload.length !== size) throw new Error('message record is cut off')
+    const sealedBody = bytes.subarray(start, start + size)
+    if (sealedBody.length !== size) throw new Error('message record is cut off')
     start += size
-    return { id: id as MessageId, event, event_time, source, fingerprint, payload }
+    return { id: id as MessageId, event, event_time, source, fingerprint, sealedBody }
   })
   return {
     tenant: tenant as TenantId,

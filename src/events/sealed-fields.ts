@@ -5,8 +5,8 @@ import type { StreamName } from './streams.ts'
 
 /** The AAD of a sealed field, in its event and in every read model that it is copied to. */
 export const fieldAad = (tenant: string, aggregate: string, field: string): string[] => ['event', tenant, aggregate, field]
-/** The AAD of a message's payload, on the bus and in the archive. */
-export const payloadAad = (tenant: string, message: string): string[] => ['payload', tenant, message]
+/** The AAD of a message's sealed body, on the bus and in the archive. Its first word is stored in every seal and never changes. */
+export const bodyAad = (tenant: string, message: string): string[] => ['payload', tenant, message]
 
 interface TextSeal {
   sealText(aad: readonly string[], plain: string): string

@@ -8,7 +8,7 @@ import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { messageRefColumns } from '../lib/ref-columns.ts'
 import { type Sql, sqlOn, sqlText, transaction } from '../lib/sql.ts'
-import type { DeliveryLog, PayloadArchive } from '../ports/delivery-log.ts'
+import type { BodyArchive, DeliveryLog } from '../ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from '../ports/event-store.ts'
 import { factsOf } from '../projections/deliveries.ts'
 import { unread } from '../service/engine-checks.ts'
@@ -27,7 +27,7 @@ export interface Moved {
   readonly port: MovablePort
   readonly from: string
   readonly to: string
-  /** What was copied: events, payloads, facts. */
+  /** What was copied: events, bodies, facts. */
   readonly copied: Readonly<Record<string, number>>
 }
 
@@ -142,22 +142,22 @@ const movers: Record<MovablePort, (old: Old) => Promise<Pick<Moved, 'to' | 'copi
     const { port, deps, pool } = old
     const { bus: source } = await onPostgres.messages(deps)
     const { bus: target } = await connect.messages(deps)
-    let payloads = { copied: 0, expired: 0 }
+    let bodies = { copied: 0, expired: 0 }
     // On Postgres the bus's rows were the archive; from now on there is one of its own.
     if (deps.config.CASSANDRA_CONTACT_POINTS === undefined) {
       const { deliveryLog: archived } = await onPostgres.history({ ...deps, config: before(port, deps.config) })
       const { deliveryLog: archive } = await onPostgres.history(deps)
-      payloads = await copyPayloads(pool, archived, archive)
+      bodies = await copyBodies(pool, archived, archive)
     }
     await recordNew(old, target.identity, async () => (await unread({ bus: source, pool })) === 0)
-    return { to: target.identity, copied: { payloads: payloads.copied, expired: payloads.expired } }
+    return { to: target.identity, copied: { bodies: bodies.copied, expired: bodies.expired } }
   },
 
   async delivery_log(old) {
     const { deps, pool } = old
     const { deliveryLog: source } = await onPostgres.history(deps)
     const { deliveryLog: target } = await connect.history(deps)
-    const payloads = await copyPayloads(pool, source, target)
+    const bodies = await copyBodies(pool, source, target)
     const { store } = await openEvents(deps)
     const liveBuild = async (sql: Sql) => {
       const [live] = await sql<{ build: number; checkpoint: Checkpoint | null }>`
@@ -167,7 +167,7 @@ const movers: Record<MovablePort, (old: Old) => Promise<Pick<Moved, 'to' | 'copi
     const live = await liveBuild(sqlOn(pool))
     const facts = await copyHistory(store, target, live?.build ?? 1)
     await recordNew(old, target.identity, async (sql) => (await liveBuild(sql))?.checkpoint === live?.checkpoint)
-    return { to: target.identity, copied: { payloads: payloads.copied, expired: payloads.expired, facts } }
+    return { to: target.identity, copied: { bodies: bodies.copied, expired: bodies.expired, facts } }
   },
 }
 
@@ -235,8 +235,8 @@ async function translateMatches(sql: Sql, places: EventCopy['places']): Promise<
     where m.matched_at = matches.at`
 }
 
-/** The payload of each message in the index. */
-async function copyPayloads(pool: Pool, source: PayloadArchive, target: PayloadArchive): Promise<{ copied: number; expired: number }> {
+/** Copies the sealed body of each message in the index. */
+async function copyBodies(pool: Pool, source: BodyArchive, target: BodyArchive): Promise<{ copied: number; expired: number }> {
   let copied = 0
   let expired = 0
   let after = { tenant: '', message: '' }
@@ -247,8 +247,8 @@ async function copyPayloads(pool: Pool, source: PayloadArchive, target: PayloadA
     const last = keys.at(-1)
     if (last === undefined) return { copied, expired }
     after = last
-    const payloads = await source.payloads(keys)
-    const found = keys.flatMap((key, i) => (payloads[i] == null ? [] : [{ ...key, payload: payloads[i] }]))
+    const bodies = await source.bodies(keys)
+    const found = keys.flatMap((key, i) => (bodies[i] == null ? [] : [{ ...key, sealedBody: bodies[i] }]))
     await target.archive(found)
     copied += found.length
     expired += keys.length - found.length

@@ -31,8 +31,8 @@ export interface Refilled {
   readonly messages: number
   /** Deliveries that were routed, never attempted, and in nobody's hands: parked. */
   readonly parked: number
-  /** Messages whose payload was archived again, where the archive is in this Postgres and Kafka still has them. */
-  readonly payloads: number
+  /** Messages whose body was archived again, where the archive is in this Postgres and Kafka still has them. */
+  readonly bodies: number
   /** Deliveries that are owed now, parked ones included. */
   readonly owed: number
 }
@@ -55,17 +55,17 @@ export async function refill(config: Config, log: Log): Promise<Refilled> {
     const engines = await openEngines(deps)
     const { store, bus, deliveryLog: archive } = engines
     await checkEngines({ store, bus, pool })
-    // Or what is due would end for want of its payload, before it has come again.
+    // Or what is due would end for want of its body, before it has come again.
     const isArchiveLost = config.KAFKA_BROKERS !== undefined && config.CASSANDRA_CONTACT_POINTS === undefined
-    const payloads = isArchiveLost ? await archiveAgain({ bus, offsets: createOffsets(pool, bus.identity), archive, log }) : 0
-    return { ...(await readOn(engines, pool, deps.leases, log)), payloads }
+    const bodies = isArchiveLost ? await archiveAgain({ bus, offsets: createOffsets(pool, bus.identity), archive, log }) : 0
+    return { ...(await readOn(engines, pool, deps.leases, log)), bodies }
   })
   await runUntilDrained(config, ['projector'], log)
   return refilled
 }
 
 /** Runs the projection `deliveries` up to the head. */
-async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: LeaseKeeper, log: Log): Promise<Omit<Refilled, 'payloads'>> {
+async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: LeaseKeeper, log: Log): Promise<Omit<Refilled, 'bodies'>> {
   const found = { events: 0, messages: 0, parked: 0 }
   const index = createMessageIndex(pool)
   const rows = createSchedule({ pool, owner: 'refill', claimMs: 0 })
@@ -118,7 +118,7 @@ async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: Lease
  * away again. Answers how many were without a row.
  */
 async function parkUntouched(rows: Schedule, owed: readonly DeliveryRef[], history: DeliveryReads): Promise<number> {
-  // Unknown is what the history has let go of, for its age: so has the archive its payload.
+  // Unknown is what the history has let go of, for its age: so has the archive its body.
   const states = await history.states(owed)
   const untouched = owed.filter((_, i) => states[i]?.type === 'MessageRouted')
   if (untouched.length === 0) return 0

@@ -67,12 +67,19 @@ export interface HistoryQuery {
   readonly limit: number
 }
 
-/** The payloads of messages, sealed as `Message.payload` is: a source of truth for the retention time, never rebuilt. */
-export interface PayloadArchive {
-  /** Idempotent; what has resolved is durable. Where the bus's own rows are the archive this does nothing. */
-  archive(payloads: readonly (MessageRef & { readonly payload: Buffer })[]): Promise<void>
-  /** In the order of the keys; null when it has expired. */
-  payloads(keys: readonly MessageRef[]): Promise<(Buffer | null)[]>
+/** The sealed body of a message, and the reference that it is archived under. */
+export interface ArchivedBody extends MessageRef {
+  readonly sealedBody: Buffer
+}
+/**
+ * The bodies of messages, sealed as `Message.sealedBody` is: a source of truth for the retention time, never rebuilt. The
+ * fingerprint is part of the key, so that other content under the same id never overwrites what retries send.
+ */
+export interface BodyArchive {
+  /** Idempotent; durable once it has resolved. It does nothing where the rows of the bus are the archive. */
+  archive(bodies: readonly ArchivedBody[]): Promise<void>
+  /** Returns the sealed bodies in the order of the messages; null for one that has expired. */
+  bodies(messages: readonly MessageRef[]): Promise<(Buffer | null)[]>
 }
 /** What the history of deliveries is asked for. Reads may be behind the events, never ahead of them. */
 export interface DeliveryReads {
@@ -106,12 +113,12 @@ export interface DeliveryHistory extends DeliveryReads {
 }
 
 /**
- * Payload archive and delivery history. Everything expires with the retention.
+ * Body archive and delivery history. Everything expires with the retention.
  *
  * The history can be built anew beside the one that is read: it stands in generations, from 1, that know nothing of one
  * another. The archive is part of none.
  */
-export interface DeliveryLog extends PayloadArchive {
+export interface DeliveryLog extends BodyArchive {
   readonly identity: string
   /**
    * A generation, opened without asking whether it is there: where it was never made or has been dropped its calls fail, so

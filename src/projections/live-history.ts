@@ -1,8 +1,8 @@
 import type { Pool } from 'pg'
-import type { DeliveryLog, DeliveryReads, PayloadArchive } from '../ports/delivery-log.ts'
+import type { BodyArchive, DeliveryLog, DeliveryReads } from '../ports/delivery-log.ts'
 
 /** The delivery log as readers and dispatchers know it: one history, which may be built anew meanwhile. */
-export type LiveDeliveryLog = PayloadArchive & DeliveryReads
+export type LiveDeliveryLog = BodyArchive & DeliveryReads
 
 /**
  * Readers of the history's live generation, whose number is the live build of the projection `deliveries`.
@@ -34,8 +34,8 @@ export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: P
     return work(log.generation(now))
   }
   return {
-    archive: (payloads) => log.archive(payloads),
-    payloads: (keys) => log.payloads(keys),
+    archive: (bodies) => log.archive(bodies),
+    bodies: (messages) => log.bodies(messages),
     states: (keys) => read((history) => history.states(keys)),
     find: (tenant, delivery) => read((history) => history.find(tenant, delivery)),
     attempts: (keys) => read((history) => history.attempts(keys)),

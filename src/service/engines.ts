@@ -177,7 +177,7 @@ export const onPostgres = {
       readers: pools.history,
       identity: await recordEngine(pools.reads, 'delivery_log', 'postgres'),
       // The rows of the Postgres bus are their own archive.
-      payloadsIn: config.KAFKA_BROKERS === undefined ? 'bus' : 'own',
+      bodiesIn: config.KAFKA_BROKERS === undefined ? 'bus' : 'own',
       log,
     })
     opened('delivery log', deliveryLog.close)

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { payloadAad } from '../../src/events/sealed-fields.ts'
+import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { BusUnavailable } from '../../src/ports/message-bus.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 
@@ -21,7 +21,7 @@ describe('POST /v1/events/batch', () => {
   const opened = async (): Promise<string[]> => {
     const { tenant, messages } = last()
     const vault = await api.deps.keyring.vault(tenant)
-    return messages.map((message) => vault.open(payloadAad(tenant, message.id), message.payload).toString())
+    return messages.map((message) => vault.open(bodyAad(tenant, message.id), message.sealedBody).toString())
   }
   const some = (n: number) => Array.from({ length: n }, (_, i) => ({ event: `e.${i}`, payload: { i } }))
 

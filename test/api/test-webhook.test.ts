@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { payloadAad } from '../../src/events/sealed-fields.ts'
+import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import type { Credential } from '../support/api-client.ts'
 
@@ -27,7 +27,7 @@ describe('POST /v1/webhooks/:id/test', () => {
     })
     expect([record.tenant, record.target, message.event, message.source]).to.deep.equal([admin.tenant, id, 'kolbak.test', 'kolbak'])
     const vault = await api.deps.keyring.vault(admin.tenant)
-    const body = JSON.parse(vault.open(payloadAad(admin.tenant, message.id), message.payload).toString())
+    const body = JSON.parse(vault.open(bodyAad(admin.tenant, message.id), message.sealedBody).toString())
     expect(body.payload).to.deep.equal({ webhook_id: id, message: 'This is a test.' })
     expect(body.id).to.equal(message.id)
   })

@@ -47,7 +47,7 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
     const one = fact({ type: 'MessageRouted' })
     const key = { ...one, place: placeOf('kafka', 0, 0n, 0) }
     await first.record([one])
-    await log.archive([{ ...key, payload: Buffer.from('kept') }])
+    await log.archive([{ ...key, sealedBody: Buffer.from('kept') }])
     expect(codeOf(await failureOf(second.states([one])))).to.equal('delivery_log_unavailable')
 
     await log.makeGeneration(2)
@@ -61,7 +61,7 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
     await log.dropGeneration(1)
     expect(codeOf(await failureOf(first.record([one])))).to.equal('delivery_log_unavailable')
     expect((await second.history(one.webhook, { tenant: one.tenant, limit: 10 })).map(({ status }) => status)).to.deep.equal(['success'])
-    expect(await log.payloads([key])).to.deep.equal([Buffer.from('kept')])
+    expect(await log.bodies([key])).to.deep.equal([Buffer.from('kept')])
     await drop()
   })
 

@@ -28,11 +28,11 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
     const late = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(20), time: daysAgo(1) })
     const key = { tenant: late.tenant, message: late.message, fingerprint: 'late', event: late.event, place: placeOf('kafka', 0, 0n, 0) }
     await history.record([late])
-    await log.archive([{ ...key, accepted_at: late.accepted_at, payload: Buffer.from('late') }])
+    await log.archive([{ ...key, accepted_at: late.accepted_at, sealedBody: Buffer.from('late') }])
     const ends = [
       ...(await allRows('facts_1', 'webhook as id, ttl(place) as ttl')).filter(({ id }) => id === late.webhook),
       ...(await allRows('dead_letters_by_tenant_1', 'delivery as id, ttl(webhook) as ttl')).filter(({ id }) => id === late.delivery),
-      ...(await allRows('payloads', 'fingerprint as id, ttl(payload) as ttl')).filter(({ id }) => id === 'late'),
+      ...(await allRows('sealed_bodies', 'fingerprint as id, ttl(sealed_body) as ttl')).filter(({ id }) => id === 'late'),
     ].map(({ ttl }) => Number(ttl))
     expect(ends).to.have.length(3)
     for (const seconds of ends) expect(seconds).to.be.within(10 * 86_400 - 20, 10 * 86_400)
@@ -43,13 +43,13 @@ describeWithJava('rows of the delivery log on Cassandra', () => {
     const there = fact({ ...own(), type: 'DeliveryDeadLettered' })
     const place = placeOf('kafka', 0, 0n, 0)
     await opened.history.record([gone, there])
-    await opened.log.archive([{ ...messageRefOf(gone), fingerprint: 'gone', place, payload: Buffer.from('gone') }])
+    await opened.log.archive([{ ...messageRefOf(gone), fingerprint: 'gone', place, sealedBody: Buffer.from('gone') }])
     const tables = ['facts_1', 'deliveries_by_webhook_1', 'deliveries_by_status_1', 'dead_letters_by_tenant_1', 'dead_letters_by_webhook_1']
     for (const table of tables) {
       const ids = (await allRows(table, 'delivery')).map(({ delivery }) => delivery)
       expect(ids, table).to.include(there.delivery).and.not.include(gone.delivery)
     }
-    expect((await allRows('payloads', 'fingerprint')).map(({ fingerprint }) => fingerprint)).to.not.include('gone')
+    expect((await allRows('sealed_bodies', 'fingerprint')).map(({ fingerprint }) => fingerprint)).to.not.include('gone')
   })
 
   it('leave out what is null, instead of writing tombstones', async () => {

@@ -11,13 +11,13 @@ const harness = async (retentionSeconds = 30 * day): Promise<DeliveryLogHarness>
   const { log, history, drop } = await openCassandraLog({ retentionSeconds, log: silentLog })
   return {
     log: { ...log, ...history },
-    async keep(payloads) {
-      const keys = payloads.map(({ payload: _, ...key }, i) => ({
+    async keep(bodies) {
+      const keys = bodies.map(({ sealedBody: _, ...key }, i) => ({
         ...key,
         event: 'order.created',
         place: placeOf('kafka', 0, BigInt(i), 0),
       }))
-      await log.archive(payloads.map(({ payload }, i) => ({ ...keys[i]!, payload })))
+      await log.archive(bodies.map(({ sealedBody }, i) => ({ ...keys[i]!, sealedBody })))
       return keys
     },
     async expireBefore(firstDay) {

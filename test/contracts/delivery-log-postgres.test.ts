@@ -9,25 +9,25 @@ import { silentLog } from '../../src/lib/log.ts'
 import { FactRefused } from '../../src/ports/delivery-log.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { type PostgresBusMember, postgresBusMember } from '../support/message-bus.ts'
-import { type DeliveryLogHarness, deliveryLogContract, fact, type Payload } from './delivery-log.contract.ts'
+import { type DeliveryLogHarness, deliveryLogContract, fact, type TestBody } from './delivery-log.contract.ts'
 
 const busOn = (database: TestDatabase): Promise<PostgresBusMember> =>
   postgresBusMember({ url: database.url, consumers: () => 1, partitions: 2 })
-const keyOf = ({ tenant, message, fingerprint, accepted_at }: Payload, place: Place): MessageRef => ({
+const keyOf = ({ tenant, message, fingerprint, accepted_at }: TestBody, place: Place): MessageRef => ({
   ...{ tenant, message, fingerprint, event: 'order.created', accepted_at, place },
 })
-const asMessage = ({ message: id, fingerprint, payload }: Payload) => ({
-  ...{ id, fingerprint, payload, event: 'order.created', event_time: null, source: null },
+const asMessage = ({ message: id, fingerprint, sealedBody }: TestBody) => ({
+  ...{ id, fingerprint, sealedBody, event: 'order.created', event_time: null, source: null },
 })
 
-const withOwnPayloads = async (): Promise<DeliveryLogHarness> => {
+const withOwnBodies = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
-  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', payloadsIn: 'own', log: silentLog })
+  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bodiesIn: 'own', log: silentLog })
   return {
-    log: { archive: log.archive, payloads: log.payloads, ...log.generation(1) },
-    async keep(payloads) {
-      const keys = payloads.map((payload, i) => keyOf(payload, placeOf('kafka', 0, BigInt(i), 0)))
-      await log.archive(payloads.map((payload, i) => ({ ...keys[i]!, payload: payload.payload })))
+    log: { archive: log.archive, bodies: log.bodies, ...log.generation(1) },
+    async keep(bodies) {
+      const keys = bodies.map((body, i) => keyOf(body, placeOf('kafka', 0, BigInt(i), 0)))
+      await log.archive(bodies.map((body, i) => ({ ...keys[i]!, sealedBody: body.sealedBody })))
       return keys
     },
     async expireBefore(day) {
@@ -39,17 +39,17 @@ const withOwnPayloads = async (): Promise<DeliveryLogHarness> => {
     },
   }
 }
-const withPayloadsOnTheBus = async (): Promise<DeliveryLogHarness> => {
+const withBodiesOnTheBus = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
-  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', payloadsIn: 'bus', log: silentLog })
+  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bodiesIn: 'bus', log: silentLog })
   const { bus, close } = await busOn(database)
   return {
-    log: { archive: log.archive, payloads: log.payloads, ...log.generation(1) },
-    keep: (payloads) =>
+    log: { archive: log.archive, bodies: log.bodies, ...log.generation(1) },
+    keep: (bodies) =>
       Promise.all(
-        payloads.map(async (payload) => {
-          const { tenant, accepted_at } = payload
-          return keyOf(payload, await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: [asMessage(payload)] }))
+        bodies.map(async (body) => {
+          const { tenant, accepted_at } = body
+          return keyOf(body, await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: [asMessage(body)] }))
         }),
       ),
     async expireBefore(day) {
@@ -69,8 +69,8 @@ const withPayloadsOnTheBus = async (): Promise<DeliveryLogHarness> => {
     },
   }
 }
-deliveryLogContract('Postgres, with payloads of its own', withOwnPayloads)
-deliveryLogContract('Postgres, with the payloads on the bus', withPayloadsOnTheBus)
+deliveryLogContract('Postgres, with bodies of its own', withOwnBodies)
+deliveryLogContract('Postgres, with the bodies on the bus', withBodiesOnTheBus)
 
 const codeOfFailure = (work: Promise<unknown>): Promise<string | undefined> => work.then(() => 'nothing failed', codeOf)
 
@@ -85,25 +85,25 @@ describe('delivery log on Postgres', () => {
     await busMember.close()
     await database.drop()
   })
-  const open = (payloadsIn: 'bus' | 'own' = 'bus') => createPostgresDeliveryLog({ ...database, identity: 'pg', payloadsIn, log: silentLog })
+  const open = (bodiesIn: 'bus' | 'own' = 'bus') => createPostgresDeliveryLog({ ...database, identity: 'pg', bodiesIn, log: silentLog })
 
-  it('finds the payloads of a batch at the places within its record', async () => {
+  it('finds the bodies of a batch at the places within its record', async () => {
     const { bus } = busMember
     const log = await open()
     const { tenant } = fact({ type: 'MessageRouted' })
     const accepted_at = new Date().toISOString()
-    const payloads = Array.from({ length: 50 }, (_, i): Payload => {
-      return { tenant, accepted_at, message: `m${i}` as MessageId, fingerprint: `f${i}`, payload: Buffer.from(`payload ${i}`) }
+    const bodies = Array.from({ length: 50 }, (_, i): TestBody => {
+      return { tenant, accepted_at, message: `m${i}` as MessageId, fingerprint: `f${i}`, sealedBody: Buffer.from(`payload ${i}`) }
     })
     const { partition, offset } = parsePlace(
-      await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: payloads.map(asMessage) }),
+      await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: bodies.map(asMessage) }),
     )
-    const keys = payloads.map((payload, i) => keyOf(payload, placeOf(bus.identity, partition, offset, i)))
-    expect(await log.payloads(keys)).to.deep.equal(payloads.map(({ payload }) => payload))
-    expect(await log.payloads([{ ...keys[0]!, place: placeOf(bus.identity, partition, offset, 50) }])).to.deep.equal([null])
-    expect(await log.payloads([{ ...keys[0]!, place: placeOf(bus.identity, 9, 77n, 0) }, keys[1]!])).to.deep.equal([
+    const keys = bodies.map((body, i) => keyOf(body, placeOf(bus.identity, partition, offset, i)))
+    expect(await log.bodies(keys)).to.deep.equal(bodies.map(({ sealedBody }) => sealedBody))
+    expect(await log.bodies([{ ...keys[0]!, place: placeOf(bus.identity, partition, offset, 50) }])).to.deep.equal([null])
+    expect(await log.bodies([{ ...keys[0]!, place: placeOf(bus.identity, 9, 77n, 0) }, keys[1]!])).to.deep.equal([
       null,
-      payloads[1]!.payload,
+      bodies[1]!.sealedBody,
     ])
   })
 
@@ -114,9 +114,9 @@ describe('delivery log on Postgres', () => {
     const accepted_at = new Date().toISOString()
     const kept = await Promise.all(
       ['a', 'b'].map(async (id) => {
-        const payload: Payload = { tenant, accepted_at, message: id as MessageId, fingerprint: id, payload: Buffer.from(id) }
-        const place = await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: [asMessage(payload)] })
-        return keyOf(payload, place)
+        const body: TestBody = { tenant, accepted_at, message: id as MessageId, fingerprint: id, sealedBody: Buffer.from(id) }
+        const place = await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: [asMessage(body)] })
+        return keyOf(body, place)
       }),
     )
     const broken = parsePlace(kept[0]!.place)
@@ -124,7 +124,7 @@ describe('delivery log on Postgres', () => {
       broken.partition,
       broken.offset,
     ])
-    expect(await log.payloads(kept)).to.deep.equal([null, Buffer.from('b')])
+    expect(await log.bodies(kept)).to.deep.equal([null, Buffer.from('b')])
   })
 
   it('refuses by name what Postgres cannot hold, wherever it stands in a batch', async () => {
@@ -170,7 +170,7 @@ describe('delivery log on Postgres', () => {
 
   it('says so when Postgres is gone, and refuses no fact for it', async () => {
     const other = await freshDatabase()
-    const log = await createPostgresDeliveryLog({ ...other, identity: 'pg', payloadsIn: 'bus', log: silentLog })
+    const log = await createPostgresDeliveryLog({ ...other, identity: 'pg', bodiesIn: 'bus', log: silentLog })
     await other.drop()
     const failure = await log
       .generation(1)
@@ -188,7 +188,7 @@ describe('delivery log on Postgres', () => {
     const on = (day: string) => fact({ type: 'MessageRouted', accepted_at: `${day}T12:00:00.000Z` })
     await log.makeGeneration(2)
     for (const generation of [1, 2]) await log.generation(generation).record([on('2020-01-01'), on('2020-01-02')])
-    await log.archive([{ ...on('2020-01-01'), payload: Buffer.from('{}') }])
+    await log.archive([{ ...on('2020-01-01'), sealedBody: Buffer.from('{}') }])
     expect(await other.dropDaysBefore('2020-01-02')).to.deep.equal([
       'deliveries_20200101',
       'attempts_20200101',

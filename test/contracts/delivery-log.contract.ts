@@ -7,6 +7,7 @@ import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from 
 import type { MessageRef } from '../../src/events/refs.ts'
 import {
   type Attempt,
+  type BodyArchive,
   type Delivery,
   type DeliveryFact,
   type DeliveryHistory,
@@ -14,24 +15,23 @@ import {
   FactRefused,
   type HistoryQuery,
   type ListedDelivery,
-  type PayloadArchive,
 } from '../../src/ports/delivery-log.ts'
 
 export interface DeliveryLogHarness {
   /** The archive, and one generation of the history. */
-  readonly log: PayloadArchive & DeliveryHistory
-  /** Puts payloads where this log finds them: into its archive, or onto the bus whose rows are the archive. */
-  keep(payloads: readonly Payload[]): Promise<MessageRef[]>
+  readonly log: BodyArchive & DeliveryHistory
+  /** Puts bodies where this log finds them: into its archive, or onto the bus whose rows are the archive. */
+  keep(bodies: readonly TestBody[]): Promise<MessageRef[]>
   /** Lets all that was accepted before this day (`yyyy-mm-dd`) expire. */
   expireBefore(day: string): Promise<void>
   drop(): Promise<void>
 }
-export interface Payload {
+export interface TestBody {
   readonly tenant: TenantId
   readonly message: MessageId
   readonly fingerprint: string
   readonly accepted_at: string
-  readonly payload: Buffer
+  readonly sealedBody: Buffer
 }
 
 const newTenant = () => ulid() as TenantId
@@ -457,13 +457,13 @@ export function deliveryLogContract(
         )
     })
 
-    describe('payloads', () => {
-      const payload = (fields: Partial<Payload>): Payload => ({
+    describe('bodies', () => {
+      const bodyWith = (fields: Partial<TestBody>): TestBody => ({
         tenant: newTenant(),
         message: 'm1' as MessageId,
         fingerprint: randomUUID(),
         accepted_at: at(0),
-        payload: Buffer.from('{}'),
+        sealedBody: Buffer.from('{}'),
         ...fields,
       })
 
@@ -476,46 +476,46 @@ export function deliveryLogContract(
           everyByte,
           Buffer.alloc(300_000, everyByte),
         ]
-        const keys = await harness.keep(bodies.map((body, i) => payload({ payload: body, message: `m${i}` as MessageId })))
-        expect(await log.payloads(keys)).to.deep.equal(bodies)
+        const keys = await harness.keep(bodies.map((body, i) => bodyWith({ sealedBody: body, message: `m${i}` as MessageId })))
+        expect(await log.bodies(keys)).to.deep.equal(bodies)
         const backwards = [...keys.keys()].reverse()
-        expect(await log.payloads(backwards.map((i) => keys[i]!))).to.deep.equal(backwards.map((i) => bodies[i]))
-        expect(await log.payloads([keys[3]!, keys[3]!])).to.deep.equal([everyByte, everyByte])
-        expect(await log.payloads([])).to.deep.equal([])
+        expect(await log.bodies(backwards.map((i) => keys[i]!))).to.deep.equal(backwards.map((i) => bodies[i]))
+        expect(await log.bodies([keys[3]!, keys[3]!])).to.deep.equal([everyByte, everyByte])
+        expect(await log.bodies([])).to.deep.equal([])
       })
 
       it('are found by content: other content under the same id never takes their place', async () => {
         const tenant = newTenant()
-        const first = payload({ tenant, payload: Buffer.from('first') })
-        const other = payload({ tenant, payload: Buffer.from('other') })
+        const first = bodyWith({ tenant, sealedBody: Buffer.from('first') })
+        const other = bodyWith({ tenant, sealedBody: Buffer.from('other') })
         const keys = [...(await harness.keep([first])), ...(await harness.keep([other]))]
-        expect(await log.payloads(keys)).to.deep.equal([first.payload, other.payload])
-        expect(await log.payloads([{ ...keys[0]!, fingerprint: 'neither' }])).to.deep.equal([null])
-        expect(await log.payloads([{ ...keys[0]!, message: 'm2' as MessageId }])).to.deep.equal([null])
+        expect(await log.bodies(keys)).to.deep.equal([first.sealedBody, other.sealedBody])
+        expect(await log.bodies([{ ...keys[0]!, fingerprint: 'neither' }])).to.deep.equal([null])
+        expect(await log.bodies([{ ...keys[0]!, message: 'm2' as MessageId }])).to.deep.equal([null])
       })
 
       it('may be archived again, and an archive of nothing is nothing', async () => {
-        const one = payload({ payload: Buffer.from('again') })
+        const one = bodyWith({ sealedBody: Buffer.from('again') })
         const [key] = await harness.keep([one])
         await log.archive([
-          { ...key!, payload: one.payload },
-          { ...key!, payload: one.payload },
+          { ...key!, sealedBody: one.sealedBody },
+          { ...key!, sealedBody: one.sealedBody },
         ])
         await log.archive([])
-        expect(await log.payloads([key!])).to.deep.equal([one.payload])
+        expect(await log.bodies([key!])).to.deep.equal([one.sealedBody])
       })
 
       it('and deliveries expire with the retention, those of later days stay', async () => {
         const day = (n: number) => `2020-05-0${n}T12:00:00.000Z`
         const { log, ...expiring } = expiry.expires === 'by itself' ? await expiry.untilSoonAfter(day(2)) : harness
-        const bodies = [1, 2, 3].map((n) => payload({ accepted_at: day(n), payload: Buffer.from(`day ${n}`) }))
+        const bodies = [1, 2, 3].map((n) => bodyWith({ accepted_at: day(n), sealedBody: Buffer.from(`day ${n}`) }))
         const keys = await expiring.keep(bodies)
         const webhook = newWebhook()
         const tenant = newTenant()
         const facts = [1, 2, 3].map((n) => fact({ tenant, webhook, type: 'DeliveryDeadLettered', accepted_at: day(n) }))
         await log.record(facts)
         await expiring.expireBefore('2020-05-03')
-        expect(await log.payloads(keys)).to.deep.equal([null, null, bodies[2]!.payload])
+        expect(await log.bodies(keys)).to.deep.equal([null, null, bodies[2]!.sealedBody])
         expect(await log.states(facts.map(keyOf))).to.deep.equal([null, null, folded([facts[2]!]).state])
         expect(await log.history(webhook, { tenant, limit: 10 })).to.have.length(1)
         expect(await log.deadLetters({ tenant, limit: 10 })).to.have.length(1)

@@ -21,13 +21,13 @@ export interface BusHarness {
 }
 
 const tenant = '01JZ0000000000000000000000' as TenantId
-export const message = (id: string, payload: Buffer | string = '{}'): Message => ({
+export const message = (id: string, body: Buffer | string = '{}'): Message => ({
   id: id as MessageId,
   event: 'order.created',
   event_time: null,
   source: null,
   fingerprint: 'f'.repeat(64),
-  payload: Buffer.from(payload),
+  sealedBody: Buffer.from(body),
 })
 export const record = (...messages: Message[]): MessageRecord => ({
   tenant,

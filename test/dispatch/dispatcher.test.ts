@@ -9,7 +9,7 @@ import { createOffsets, type Offsets } from '../../src/dispatch/offsets.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import type { MessageId, TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
-import { payloadAad } from '../../src/events/sealed-fields.ts'
+import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
 import { joinLiveProcesses } from '../../src/lib/live-processes.ts'
@@ -49,7 +49,7 @@ describe('the dispatcher', () => {
       cached: (owner) => (owner === erased ? undefined : world.keyring.cached(owner)),
       vault: (owner) => (owner === erased ? Promise.reject(new KeyDestroyed(owner)) : world.keyring.vault(owner)),
     }
-    const log = await createPostgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', payloadsIn: 'own', log: silentLog })
+    const log = await createPostgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', bodiesIn: 'own', log: silentLog })
     deliveryLog = createLiveDeliveryLog({ log, pool: db.pool })
     const dueWake = createWake()
     const projection = deliveries(log, async (sql, events) => {
@@ -115,7 +115,7 @@ describe('the dispatcher', () => {
           event_time: null,
           source: null,
           fingerprint: vault.fingerprint([String(n), event]),
-          payload: vault.seal(payloadAad(of, id), body),
+          sealedBody: vault.seal(bodyAad(of, id), body),
         },
       ],
     }
@@ -229,7 +229,7 @@ describe('the dispatcher', () => {
     await start()
     const webhook = await subscribe('/a')
     const broken = await record({ id: 'broken' })
-    bus.put({ ...broken, messages: broken.messages.map((m) => ({ ...m, payload: randomBytes(100) })) })
+    bus.put({ ...broken, messages: broken.messages.map((m) => ({ ...m, sealedBody: randomBytes(100) })) })
     bus.put(await record({ id: 'good' }))
     await done(2n)
     expect(ids('/a')).to.deep.equal(['good'])

@@ -17,7 +17,7 @@ const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 const common = (): Pick<DueDeps, 'deliveryLog' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs'> => ({
   deliveryLog: {
     states: async (keys) => keys.map(() => null),
-    payloads: async (keys) => keys.map(() => Buffer.from('{}')),
+    bodies: async (keys) => keys.map(() => Buffer.from('{}')),
   },
   log: silentLog,
   claimMs: 60_000,

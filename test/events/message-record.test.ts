@@ -18,10 +18,10 @@ describe('a record of the bus', () => {
       expect(new Date(record.accepted_at).toISOString()).to.equal(record.accepted_at)
       expect(record.correlation_id).to.match(/^[!-~]{1,255}$/)
       expect(record.messages).to.not.be.empty
-      for (const { id, event, event_time, source, fingerprint, payload } of record.messages) {
+      for (const { id, event, event_time, source, fingerprint, sealedBody } of record.messages) {
         for (const text of [id, event, fingerprint]) expect(text).to.match(/^[!-~]{1,255}$/)
         for (const text of [event_time, source]) if (text !== null) expect(text).to.be.a('string')
-        expect(payload).to.be.instanceOf(Buffer)
+        expect(sealedBody).to.be.instanceOf(Buffer)
       }
     }
     const field = fc.constantFrom('schema', 'tenant', 'accepted_at', 'correlation_id', 'target', 'messages')

@@ -9,7 +9,7 @@ export const good = (change: { tenant?: TenantId; id?: string; event?: string } 
     tenant,
     accepted_at: new Date().toISOString(),
     correlation_id: 'poison',
-    messages: [{ id: id as MessageId, event, event_time: null, source: null, fingerprint: 'f'.repeat(64), payload: randomBytes(100) }],
+    messages: [{ id: id as MessageId, event, event_time: null, source: null, fingerprint: 'f'.repeat(64), sealedBody: randomBytes(100) }],
   })
 }
 interface Head {

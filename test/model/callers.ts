@@ -2,7 +2,7 @@ import { replay } from '../../src/commands/replay.ts'
 import type { WebhookCommand } from '../../src/commands/webhook.ts'
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { EventId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
-import { payloadAad } from '../../src/events/sealed-fields.ts'
+import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { tenantStream, webhookStream } from '../../src/events/streams.ts'
 import { untilDone } from '../../src/lib/retry.ts'
 import type { Hook, Step } from './plan.ts'
@@ -97,8 +97,8 @@ async function postOf(world: World, tenant: TenantId, step: Extract<Step, { kind
     accepted_at: timestamp(),
     correlation_id: 'post',
     messages: ids.map((id) => {
-      const payload = vault.seal(payloadAad(tenant, id), Buffer.from(bodyOf(id, content)))
-      return { id, event: 'order.created', event_time: null, source: null, fingerprint: content, payload }
+      const sealedBody = vault.seal(bodyAad(tenant, id), Buffer.from(bodyOf(id, content)))
+      return { id, event: 'order.created', event_time: null, source: null, fingerprint: content, sealedBody }
     }),
     ...(target === undefined ? {} : { target }),
   }

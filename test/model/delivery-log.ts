@@ -1,10 +1,10 @@
 import { finality, statusOf } from '../../src/events/delivery.ts'
 import type { DeliveryId } from '../../src/events/ids.ts'
 import type { MessageRef } from '../../src/events/refs.ts'
-import type { Delivery, DeliveryFact, DeliveryHistory, DeliveryKey, DeliveryLog } from '../../src/ports/delivery-log.ts'
+import type { ArchivedBody, Delivery, DeliveryFact, DeliveryHistory, DeliveryKey, DeliveryLog } from '../../src/ports/delivery-log.ts'
 import { context, type Simulation } from './simulation.ts'
 
-const payloadKey = ({ tenant, message, fingerprint }: MessageRef) => `${tenant}/${message}/${fingerprint}`
+const bodyKey = ({ tenant, message, fingerprint }: MessageRef) => `${tenant}/${message}/${fingerprint}`
 const isGreater = (a: DeliveryFact, b: DeliveryFact) =>
   a.chain !== b.chain
     ? a.chain > b.chain
@@ -37,18 +37,18 @@ export class ModelDeliveryLog implements DeliveryLog {
     facts.set(`${fact.event_id}`, fact)
     this.facts.set(fact.delivery, facts)
   }
-  archive(payloads: readonly (MessageRef & { readonly payload: Buffer })[]) {
+  archive(bodies: readonly ArchivedBody[]) {
     return this.simulation.call({
       engine: 'log',
       name: 'archive',
       effect: () => {
-        for (const one of payloads) this.archived.set(payloadKey(one), one.payload)
+        for (const one of bodies) this.archived.set(bodyKey(one), one.sealedBody)
       },
     })
   }
-  payloads(keys: readonly MessageRef[]) {
-    const effect = () => keys.map((key) => this.archived.get(payloadKey(key)) ?? null)
-    return this.simulation.call({ engine: 'log', name: 'payloads', quiet: true, effect })
+  bodies(keys: readonly MessageRef[]) {
+    const effect = () => keys.map((key) => this.archived.get(bodyKey(key)) ?? null)
+    return this.simulation.call({ engine: 'log', name: 'bodies', quiet: true, effect })
   }
   private states(keys: readonly DeliveryKey[]) {
     const { life } = context.getStore()!

@@ -178,13 +178,7 @@ export const mutations: readonly Mutation[] = [
     from: 165,
   },
   one('a record is done with the first of its messages', ['4'], 'dispatch/offsets.ts', 'if (entry.left > 0) return', 'entry.left = 0'),
-  one(
-    'payloads are not archived',
-    ['1'],
-    'dispatch/route.ts',
-    '() => deliveryLog.archive(',
-    'async () => void ((_: unknown) => undefined)(',
-  ),
+  one('bodies are not archived', ['1'], 'dispatch/route.ts', '() => deliveryLog.archive(', 'async () => void ((_: unknown) => undefined)('),
   one(
     'a slot is not given back when the delivery is parked after all',
     ['stuck', '1'],

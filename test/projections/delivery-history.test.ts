@@ -82,7 +82,7 @@ describe('the history of deliveries, built anew', () => {
     db = await freshDatabase()
     const { pool } = db
     store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
-    deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log: silentLog })
+    deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bodiesIn: 'bus', log: silentLog })
     readers = createLiveDeliveryLog({ log: deliveryLog, pool })
     leases = createLeaseKeeper({ pool, owner: 'one', leaseMs: 60_000, onError() {} })
     projection = over(deliveryLog)
@@ -306,7 +306,7 @@ describe('readers of the live history', () => {
       pool: db.pool,
       readers: db.readers,
       identity: 'test',
-      payloadsIn: 'bus',
+      bodiesIn: 'bus',
       log: silentLog,
     })
   })

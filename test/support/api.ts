@@ -102,7 +102,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const store = createPostgresEventStore({ pool, log, identity: 'test', dayStreamMaxAgeSeconds: 30 * 86_400 })
   const leases = createLeaseKeeper({ pool, owner: randomUUID(), leaseMs: 60_000, onError })
   const bus = await createPostgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
-  const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', payloadsIn: 'bus', log })
+  const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bodiesIn: 'bus', log })
   const progress = createProjectionProgress()
   const schedule = async (...batch: Parameters<typeof scheduleRetries>) => void (await scheduleRetries(...batch))
   const streams = createCommandStreams(store, keyring)

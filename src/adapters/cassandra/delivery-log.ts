@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto'
 import type { Log } from '../../lib/log.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
 import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
+import { bodyArchive } from './body-archive.ts'
 import { deliveryQueries } from './history-queries.ts'
 import { factWriter } from './history-record.ts'
 import { archiveMigrations, historyMigrations, historyTables } from './migrations.ts'
-import { payloadArchive } from './payloads.ts'
 import { type Retention, retention } from './retention.ts'
 import { dropHistory, ensureKeyspace, migrate, type Replication } from './schema.ts'
 import { openSession, type Session, type SessionOptions } from './session.ts'
@@ -21,7 +21,7 @@ export interface CassandraDeliveryLogOptions extends SessionOptions {
 export type CassandraDeliveryLog = DeliveryLog
 
 /**
- * Payload archive and delivery history as tables of Cassandra, one for each question. Connects, and brings the schema up
+ * Body archive and delivery history as tables of Cassandra, one for each question. Connects, and brings the schema up
  * to date. Throws DeliveryLogUnavailable when that fails for now, and KolbakError `invalid_config` when it will go on failing.
  *
  * What has resolved is as durable as the nodes that took it make it. By default a node syncs its commit log every ten
@@ -46,11 +46,11 @@ export async function createCassandraDeliveryLog(options: CassandraDeliveryLogOp
 function assemble(deps: { session: Session; identity: string; keyspace: string; kept: Retention; log: Log }): CassandraDeliveryLog {
   const { session, identity, keyspace, kept, log } = deps
   const calls = createUnderWay()
-  const archive = payloadArchive(session, keyspace, kept)
+  const archive = bodyArchive(session, keyspace, kept)
   return {
     identity,
-    archive: (payloads) => calls.track(archive.archive(payloads)),
-    payloads: (keys) => calls.track(archive.payloads(keys)),
+    archive: (bodies) => calls.track(archive.archive(bodies)),
+    bodies: (messages) => calls.track(archive.bodies(messages)),
     generation(generation): DeliveryHistory {
       const tables = historyTables(keyspace, generation)
       const queries = deliveryQueries(session, tables, kept)

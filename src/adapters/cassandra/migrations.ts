@@ -34,14 +34,14 @@ const expiring = (retentionSeconds: number): string =>
      'compaction_window_size': ${Math.max(1, Math.ceil(retentionSeconds / 86_400 / 30))}}
    and default_time_to_live = ${retentionSeconds} and gc_grace_seconds = 10800`
 
-/** What no rebuild touches: the identity, and the payloads. */
+/** What no rebuild touches: the identity, and the bodies. */
 export const archiveMigrations = (keyspace: string, retentionSeconds: number): Migration[] => [
   {
     name: '0001_archive',
     statements: [
       `create table if not exists ${keyspace}.engine (name text primary key, value text)`,
-      `create table if not exists ${keyspace}.payloads (
-         tenant text, message text, fingerprint text, payload blob,
+      `create table if not exists ${keyspace}.sealed_bodies (
+         tenant text, message text, fingerprint text, sealed_body blob,
          primary key ((tenant, message), fingerprint)
        ) with ${expiring(retentionSeconds)}`,
     ],

@@ -3,8 +3,8 @@ import type { Log } from '../../lib/log.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
 import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
 import { createDayPartitions } from './day-partitions.ts'
+import { busBodies, ownBodies } from './delivery-log-bodies.ts'
 import { historyGenerations } from './delivery-log-generations.ts'
-import { busPayloads, ownPayloads } from './delivery-log-payloads.ts'
 
 export interface PostgresDeliveryLogOptions {
   readonly pool: Pool
@@ -12,7 +12,7 @@ export interface PostgresDeliveryLogOptions {
   readonly readers: Pool
   readonly identity: string
   /** `bus`: the rows of the Postgres bus, in this same database, are the archive; `own`: a table of this log's. */
-  readonly payloadsIn: 'bus' | 'own'
+  readonly bodiesIn: 'bus' | 'own'
   readonly log: Log
 }
 export interface PostgresDeliveryLog extends DeliveryLog {
@@ -20,29 +20,29 @@ export interface PostgresDeliveryLog extends DeliveryLog {
   dropDaysBefore(day: string): Promise<string[]>
 }
 
-/** Payload archive and delivery history as tables of Postgres, partitioned by the day on which the message was accepted. */
+/** Body archive and delivery history as tables of Postgres, partitioned by the day on which the message was accepted. */
 export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
-  const { pool, readers, identity, payloadsIn, log } = options
+  const { pool, readers, identity, bodiesIn, log } = options
   const generations = historyGenerations({ pool, readers, log })
-  const payloadDays = createDayPartitions({
+  const bodyDays = createDayPartitions({
     pool,
-    tables: payloadsIn === 'own' ? ['sealed_bodies'] : [],
+    tables: bodiesIn === 'own' ? ['sealed_bodies'] : [],
     onError: (error) => log.warn({ error }, 'delivery_log.day_not_made_ahead'),
   })
-  await payloadDays.ensure([new Date().toISOString().slice(0, 10)])
-  const archive = payloadsIn === 'own' ? ownPayloads(pool, payloadDays) : busPayloads(pool, log)
+  await bodyDays.ensure([new Date().toISOString().slice(0, 10)])
+  const archive = bodiesIn === 'own' ? ownBodies(pool, bodyDays) : busBodies(pool, log)
   const calls = createUnderWay()
   return {
     identity,
-    payloads: archive.payloads,
-    archive: (payloads) => calls.track(archive.archive(payloads)),
+    bodies: archive.bodies,
+    archive: (bodies) => calls.track(archive.archive(bodies)),
     generation(generation): DeliveryHistory {
       const history = generations.open(generation)
       return { ...history, record: (facts) => calls.track(history.record(facts)) }
     },
     makeGeneration: generations.make,
     dropGeneration: generations.drop,
-    dropDaysBefore: async (day) => [...(await generations.dropDaysBefore(day)), ...(await payloadDays.dropBefore(day))],
+    dropDaysBefore: async (day) => [...(await generations.dropDaysBefore(day)), ...(await bodyDays.dropBefore(day))],
     async close() {
       await calls.ended()
     },

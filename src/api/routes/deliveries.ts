@@ -136,10 +136,10 @@ export function createDeliveryRoutes(deps: ApiDependencies): Route[] {
       async handler(request) {
         const { caller } = request
         const found = await mine(request, parseDeliveryId(request.params.id))
-        const [webhook, [payload]] = await Promise.all([findWebhook(deps, ownerOf(request), found.webhook), deliveryLog.payloads([found])])
+        const [webhook, [sealedBody]] = await Promise.all([findWebhook(deps, ownerOf(request), found.webhook), deliveryLog.bodies([found])])
         if (webhook === null) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
         if (!webhook.is_active) throw webhookInactive()
-        if (payload === undefined || payload === null)
+        if (sealedBody === undefined || sealedBody === null)
           throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
         const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], request)
         const [shown] = await views(caller.tenant, begun)

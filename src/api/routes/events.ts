@@ -1,4 +1,4 @@
-import { payloadAad } from '../../events/sealed-fields.ts'
+import { bodyAad } from '../../events/sealed-fields.ts'
 import type { IndexedMessage } from '../../projections/message-index.ts'
 import { listWebhooks } from '../../projections/webhooks.ts'
 import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
@@ -27,10 +27,10 @@ export function createEventRoutes(deps: ApiDependencies): Route[] {
   const scope = 'read:events'
 
   const bodyOf = async (message: IndexedMessage) => {
-    const [sealed] = await deliveryLog.payloads([message])
+    const [sealed] = await deliveryLog.bodies([message])
     if (sealed === undefined || sealed === null) return null
     const vault = await keyring.vault(message.tenant)
-    return readMessageBody(vault.open(payloadAad(message.tenant, message.message), sealed))
+    return readMessageBody(vault.open(bodyAad(message.tenant, message.message), sealed))
   }
   const common = (message: IndexedMessage) => ({
     id: message.message,
@@ -166,15 +166,15 @@ export function createEventRoutes(deps: ApiDependencies): Route[] {
         if (only !== undefined && wanted.length === 0)
           throw invalid([{ path: 'webhook_id', message: 'must be a webhook that the event was routed to' }])
         if (wanted.length === 0) return envelopeResult(202, [])
-        const [{ rows: webhooks }, [payload], states] = await Promise.all([
+        const [{ rows: webhooks }, [sealedBody], states] = await Promise.all([
           listWebhooks(deps, { tenant, ids: wanted, limit: wanted.length, offset: 0 }),
-          deliveryLog.payloads([message]),
+          deliveryLog.bodies([message]),
           routed.states(wanted.map((webhook) => deliveryKeyOf(message, webhook))),
         ])
         if (webhooks.length === 0) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
         if (!webhooks.some((webhook) => webhook.is_active))
           throw new ApiError('webhook_inactive', 'No webhook that it was owed to is active: set is_active to true first.')
-        if (payload === undefined || payload === null)
+        if (sealedBody === undefined || sealedBody === null)
           throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
         const revisions = new Map(webhooks.filter(({ is_active }) => is_active).map(({ id, revision }) => [id, revision]))
         const again = states.flatMap((state): Replayable[] => {

@@ -2,17 +2,15 @@ import type { Pool } from 'pg'
 import { decodeRecord, type MessageRecord, parsePlace } from '../../events/message-record.ts'
 import type { MessageRef } from '../../events/refs.ts'
 import type { Log } from '../../lib/log.ts'
-import type { PayloadArchive } from '../../ports/delivery-log.ts'
+import type { ArchivedBody, BodyArchive } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
-
-type Archived = MessageRef & { readonly payload: Buffer }
 
 const dayOf = (key: MessageRef): string => key.accepted_at.slice(0, 10)
 /** One statement writes at most so much. */
 const group = { rows: 500, bytes: 4 << 20 }
 
 /** The archive that the rows of the Postgres bus are: nothing is written twice, and both age together. */
-export function busPayloads(pool: Pool, log: Log): PayloadArchive {
+export function busBodies(pool: Pool, log: Log): BodyArchive {
   /** The records at these places, each once: a batch of messages shares one. */
   const recordsAt = async (keys: readonly MessageRef[]): Promise<Map<string, MessageRecord>> => {
     const places = new Map<string, { partition: number; offset: bigint; day: string }>()
@@ -40,13 +38,13 @@ export function busPayloads(pool: Pool, log: Log): PayloadArchive {
         records.set(`${partition}/${offset}`, decodeRecord(record))
       } catch (error) {
         // Its other messages, and those of other records, are found all the same; this one counts as gone.
-        log.error({ error, partition, offset: String(offset) }, 'delivery_log.payload_unreadable')
+        log.error({ error, partition, offset: String(offset) }, 'delivery_log.body_unreadable')
       }
     return records
   }
   return {
     async archive() {},
-    async payloads(keys) {
+    async bodies(keys) {
       if (keys.length === 0) return []
       const records = await recordsAt(keys)
       return keys.map((key) => {
@@ -54,21 +52,21 @@ export function busPayloads(pool: Pool, log: Log): PayloadArchive {
         const message = records.get(`${partition}/${offset}`)?.messages[index]
         // The place may be another bus's: then it is other content that stands here.
         if (message === undefined || message.id !== key.message || message.fingerprint !== key.fingerprint) return null
-        return Buffer.from(message.payload) // a copy: a view would hold the whole record in memory
+        return Buffer.from(message.sealedBody) // a copy: a view would hold the whole record in memory
       })
     },
   }
 }
 
 /** An archive of its own, for a bus whose records cannot be read again by their place. */
-export function ownPayloads(pool: Pool, days: DayPartitions): PayloadArchive {
-  const insert = async (payloads: readonly Archived[], isRetry = false): Promise<void> => {
-    await days.ensure(payloads.map(dayOf))
+export function ownBodies(pool: Pool, days: DayPartitions): BodyArchive {
+  const insert = async (bodies: readonly ArchivedBody[], isRetry = false): Promise<void> => {
+    await days.ensure(bodies.map(dayOf))
     const starts: number[] = []
     let end = 1
-    for (const { payload } of payloads) {
+    for (const { sealedBody } of bodies) {
       starts.push(end)
-      end += payload.length
+      end += sealedBody.length
     }
     try {
       await pool.query({
@@ -79,31 +77,31 @@ export function ownPayloads(pool: Pool, days: DayPartitions): PayloadArchive {
                  as p (day, tenant, message, fingerprint, start, size)
                on conflict do nothing`,
         values: [
-          payloads.map(dayOf),
-          payloads.map((key) => key.tenant),
-          payloads.map((key) => key.message),
-          payloads.map((key) => key.fingerprint),
+          bodies.map(dayOf),
+          bodies.map((key) => key.tenant),
+          bodies.map((key) => key.message),
+          bodies.map((key) => key.fingerprint),
           `{${starts.join(',')}}`,
-          `{${payloads.map(({ payload }) => payload.length).join(',')}}`,
-          Buffer.concat(payloads.map(({ payload }) => payload)),
+          `{${bodies.map(({ sealedBody }) => sealedBody.length).join(',')}}`,
+          Buffer.concat(bodies.map(({ sealedBody }) => sealedBody)),
         ],
       })
     } catch (error) {
       if (isRetry || !isMissingPartition(error)) throw error
       days.forget()
-      await insert(payloads, true)
+      await insert(bodies, true)
     }
   }
   return {
-    async archive(payloads) {
+    async archive(bodies) {
       // In the order of keys: two writers that touch keys in different orders would deadlock.
-      const sorted = payloads
-        .map((payload) => ({ payload, key: `${payload.tenant} ${payload.message} ${payload.fingerprint} ${dayOf(payload)}` }))
+      const sorted = bodies
+        .map((body) => ({ body, key: `${body.tenant} ${body.message} ${body.fingerprint} ${dayOf(body)}` }))
         .sort((a, b) => (a.key < b.key ? -1 : 1))
-        .map(({ payload }) => payload)
+        .map(({ body }) => body)
       for (const some of groups(sorted)) await insert(some)
     },
-    async payloads(keys) {
+    async bodies(keys) {
       if (keys.length === 0) return []
       const { rows } = await pool.query<{ sealed_body: Buffer | null }>(
         `select b.sealed_body
@@ -119,12 +117,12 @@ export function ownPayloads(pool: Pool, days: DayPartitions): PayloadArchive {
   }
 }
 
-function* groups(payloads: readonly Archived[]): Generator<Archived[]> {
-  let next: Archived[] = []
+function* groups(bodies: readonly ArchivedBody[]): Generator<ArchivedBody[]> {
+  let next: ArchivedBody[] = []
   let bytes = 0
-  for (const payload of payloads) {
-    next.push(payload)
-    bytes += payload.payload.length
+  for (const body of bodies) {
+    next.push(body)
+    bytes += body.sealedBody.length
     if (next.length < group.rows && bytes < group.bytes) continue
     yield next
     next = []
