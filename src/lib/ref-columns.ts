@@ -1,5 +1,5 @@
 import { type DeliveryRef, deliveryRefFields, type MessageRef, messageRefFields } from '../events/refs.ts'
-import { SqlPart, separator } from './sql.ts'
+import { joinTexts, SqlPart } from './sql.ts'
 
 /** The columns of a MessageRef, as every table and statement spells and orders them. */
 export const messageRefColumns = messageRefFields.join(', ')
@@ -38,7 +38,7 @@ export const deliveryRefArrays = (refs: readonly DeliveryRef[]): string[] => [
   literal(refs, (ref) => ref.chain),
   literal(refs, (ref) => ref.attempt),
 ]
-const joined = <R>(refs: readonly R[], field: (ref: R) => string): string => refs.map(field).join(separator)
+const joined = <R>(refs: readonly R[], field: (ref: R) => string): string => joinTexts(refs.map(field))
 const literal = <R>(refs: readonly R[], field: (ref: R) => string | number): string => `{${refs.map(field).join(',')}}`
 
 /** The arguments of an `unnest` in tagged SQL that returns `messageRefColumns`. */

@@ -1,6 +1,8 @@
 import { type FactType, isRequest, statusOf } from '../../events/delivery.ts'
-import type { DeliveryId, EventId, WebhookId } from '../../events/ids.ts'
+import type { EventId, WebhookId } from '../../events/ids.ts'
+import { type DeliveryRef, deliveryRefOf } from '../../events/refs.ts'
 import { mapBounded } from '../../lib/bounded.ts'
+import { deliveryRefColumns } from '../../lib/ref-columns.ts'
 import { type Attempt, byText, type Delivery, type DeliveryKey, type DeliveryReads, oldestFirst } from '../../ports/delivery-log.ts'
 import type { HistoryTables } from './migrations.ts'
 import { newestFirst, type Position, type Range, rangeOf } from './newest-first.ts'
@@ -16,25 +18,14 @@ const atOnce = 128
 /** A list of more webhooks is read as the tenant's list, of which the others are left out. */
 const maxLists = 8
 
-const stateColumns = `delivery, chain, attempt, webhook, accepted_at, tenant, message, place, fingerprint, event, correlation_id,
-  type, time, code, reason, next_attempt_at`
+const stateColumns = `${deliveryRefColumns}, type, time, code, reason, next_attempt_at`
 const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, response'
 
 const timeText = (value: unknown): string => (value as Date).toISOString()
 const deliveryOf = (row: Row): Delivery => ({
-  webhook: row.webhook as Delivery['webhook'],
-  accepted_at: timeText(row.accepted_at),
-  delivery: row.delivery as DeliveryId,
-  tenant: row.tenant as Delivery['tenant'],
-  message: row.message as Delivery['message'],
-  place: row.place as Delivery['place'],
-  fingerprint: row.fingerprint as string,
-  event: row.event as string,
-  correlation_id: row.correlation_id as string,
+  ...deliveryRefOf({ ...(row as unknown as DeliveryRef), accepted_at: timeText(row.accepted_at) }),
   type: row.type as FactType,
   status: statusOf[row.type as FactType],
-  chain: row.chain as number,
-  attempt: row.attempt as number,
   time: timeText(row.time),
   code: row.code as number | null,
   reason: row.reason as string | null,

@@ -1,4 +1,5 @@
 import { finality, isGreaterFact, statusOf } from '../../events/delivery.ts'
+import { deliveryRefFields } from '../../events/refs.ts'
 import { mapBounded } from '../../lib/bounded.ts'
 import { step } from '../../lib/points.ts'
 import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
@@ -52,8 +53,8 @@ function statementsOf(tables: HistoryTables) {
   const insert = (table: string, columns: readonly string[]): string =>
     `insert into ${table} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')}) using ttl ?`
   const facts = insert(tables.facts, [
-    ...['delivery', 'chain', 'finality', 'attempt', 'event_id', 'webhook', 'accepted_at', 'tenant', 'message', 'place'],
-    ...['fingerprint', 'event', 'correlation_id', 'type', 'time', 'code', 'duration_ms', 'reason', 'response', 'next_attempt_at'],
+    ...[...deliveryRefFields, 'finality', 'event_id', 'type', 'time'],
+    ...['code', 'duration_ms', 'reason', 'response', 'next_attempt_at'],
   ])
   const byWebhook = insert(tables.byWebhook, ['webhook', 'day', 'accepted_at', 'delivery'])
   const byStatus = insert(tables.byStatus, ['webhook', 'status', 'day', 'accepted_at', 'delivery'])
@@ -61,16 +62,15 @@ function statementsOf(tables: HistoryTables) {
   const deadByWebhook = insert(tables.deadByWebhook, ['webhook', 'day', 'died_at', 'delivery'])
   return {
     fact: (fact: DeliveryFact, ttl: number): Write => {
-      const { delivery, chain, attempt, event_id, webhook, accepted_at, tenant, message, place, fingerprint, event } = fact
       const next = fact.delay_seconds === null ? undefined : new Date(Date.parse(fact.time) + fact.delay_seconds * 1_000)
       return {
         cql: facts,
-        partition: delivery,
+        partition: fact.delivery,
         bytes: 512 + (fact.response?.length ?? 0),
         params: [
-          ...[delivery, chain, finality[fact.type], attempt, event_id, webhook, new Date(accepted_at), tenant, message, place],
-          ...[fingerprint, event, fact.correlation_id, fact.type, new Date(fact.time)],
-          // Undefined leaves a column out; null would write a tombstone.
+          ...deliveryRefFields.map((field) => (field === 'accepted_at' ? new Date(fact.accepted_at) : fact[field])),
+          ...[finality[fact.type], fact.event_id, fact.type, new Date(fact.time)],
+          // Undefined leaves a column out, because null would write a tombstone.
           ...[fact.code ?? undefined, fact.duration_ms ?? undefined, fact.reason ?? undefined, fact.response ?? undefined, next],
           ttl,
         ],

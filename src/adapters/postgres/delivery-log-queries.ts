@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Pool, QueryResultRow } from 'pg'
 import { isRequest } from '../../events/delivery.ts'
+import { deliveryRefFields } from '../../events/refs.ts'
 import {
   type Attempt,
   type Delivery,
@@ -14,8 +15,9 @@ import {
 const maxAttempts = 100
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-const deliveryColumns = `d.webhook, d.accepted_at, d.delivery, d.tenant, d.message, d.place, d.fingerprint, d.event,
-  d.correlation_id, d.type, d.status, d.chain, d.attempt, d.time, d.code, d.reason, d.next_attempt_at`
+const deliveryColumns = [...deliveryRefFields, 'type', 'status', 'time', 'code', 'reason', 'next_attempt_at']
+  .map((column) => `d.${column}`)
+  .join(', ')
 const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, response'
 
 type ListRow = Delivery & Pick<Attempt, 'event_id' | 'duration_ms' | 'response'>

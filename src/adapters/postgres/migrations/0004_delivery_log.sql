@@ -75,10 +75,10 @@ alter table sealed_bodies alter column sealed_body set storage external;
 -- Texts are joined by U+001E, and U+001D alone is null. The settings are there because Postgres plans the statement once, maybe
 -- while the tables are empty; the plan must be index scans, whatever the statistics say at that moment.
 create function record_facts(
-  states boolean[], webhooks text, accepted timestamptz[], delivery_ids uuid[], tenants text, messages text, places text,
-  fingerprints text, events text, correlations text, types text, statuses text, requests boolean[], chains integer[],
-  finalities smallint[], attempt_numbers integer[], event_ids uuid[], times timestamptz[], codes integer[],
-  durations double precision[], reasons text, responses text, next_attempts timestamptz[], deaths timestamptz[]
+  tenants text, messages text, places text, fingerprints text, events text, accepted timestamptz[], webhooks text,
+  delivery_ids uuid[], correlations text, chains integer[], attempt_numbers integer[],
+  states boolean[], types text, statuses text, requests boolean[], finalities smallint[], event_ids uuid[], times timestamptz[],
+  codes integer[], durations double precision[], reasons text, responses text, next_attempts timestamptz[], deaths timestamptz[]
 ) returns void language plpgsql volatile
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
