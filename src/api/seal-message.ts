@@ -1,6 +1,6 @@
 import type { MessageId, TenantId } from '../events/ids.ts'
 import type { Message } from '../events/message-record.ts'
-import { bodyAad } from '../events/sealed-fields.ts'
+import { sealBody } from '../events/sealed-body.ts'
 import type { Vault } from '../lib/seal.ts'
 import { fingerprintParts, messageBody } from './message-body.ts'
 import type { PostEvent } from './schemas/event.ts'
@@ -14,11 +14,9 @@ export function sealMessage(
   payload: Buffer,
 ): Message {
   const content = { id, event, event_time, source }
-  const body = messageBody(content, payload)
   return {
     ...content,
     fingerprint: vault.fingerprint(fingerprintParts(content, payload)),
-    sealedBody: vault.seal(bodyAad(tenant, id), body),
-    body,
+    sealedBody: sealBody(vault, tenant, id, messageBody(content, payload)),
   }
 }

@@ -63,7 +63,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
     const { offset, bytes } = busRecord
     let record: MessageRecord
     try {
-      record = busRecord.record ?? decodeRecord(bytes)
+      record = decodeRecord(bytes)
     } catch (error) {
       const done = held.tracker.add(offset, 1)
       await setAside(partition.partition, offset, error)

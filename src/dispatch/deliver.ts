@@ -3,7 +3,8 @@ import type { AttemptEventType, DeliveryEvents } from '../events/delivery.ts'
 import type { Metadata, NewEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
 import { type DeliveryRef, deliveryEventRefOf } from '../events/refs.ts'
-import { bodyAad, sealEvent } from '../events/sealed-fields.ts'
+import { openBody } from '../events/sealed-body.ts'
+import { sealEvent } from '../events/sealed-fields.ts'
 import { attemptsStream } from '../events/streams.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
@@ -28,8 +29,6 @@ export interface Origin {
   readonly parked_at: string | null
   /** The sealed body, or null when it has expired. */
   readonly sealedBody: Buffer | null
-  /** The body before it was sealed, where this process sealed it. */
-  readonly body?: Buffer | undefined
   /** Whether the lease or claim still runs, asked just before the request leaves. */
   held(): boolean
 }
@@ -160,10 +159,10 @@ export function createDeliverer(deps: DeliverDeps) {
   const make = (): Made => ({ id: randomUUID() as EventId, time: new Date(now()).toISOString() })
 
   /** The body as the receiver gets it, or null (set aside visibly) when the tenant's key is gone or the bytes are not what was sealed. */
-  const open = async (owed: DeliveryRef, sealedBody: Buffer, body: Buffer | undefined): Promise<{ vault: Vault; body: Buffer } | null> => {
+  const open = async (owed: DeliveryRef, sealedBody: Buffer): Promise<{ vault: Vault; body: Buffer } | null> => {
     try {
       const vault = keyring.cached(owed.tenant) ?? (await keyring.vault(owed.tenant))
-      return { vault, body: body ?? vault.open(bodyAad(owed.tenant, owed.message), sealedBody) }
+      return { vault, body: openBody(vault, owed.tenant, owed.message, sealedBody) }
     } catch (error) {
       if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
       log.error({ error, delivery: owed.delivery, message: owed.message }, 'delivery.payload_unreadable')
@@ -194,7 +193,7 @@ export function createDeliverer(deps: DeliverDeps) {
         await die(owed, origin, target, expired ? 'expired' : 'payload_expired')
         return 'done'
       }
-      const opened = await open(owed, origin.sealedBody, origin.body)
+      const opened = await open(owed, origin.sealedBody)
       if (opened === null) {
         await die(owed, origin, target, 'payload_unreadable')
         return 'done'

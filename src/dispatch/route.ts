@@ -120,7 +120,6 @@ export function createRouter(deps: RouteDeps): Router {
       fromTable: false,
       parked_at: null,
       sealedBody: incoming.message.sealedBody,
-      body: incoming.message.body,
       held: incoming.held,
     }
     for (const delivery of owed)

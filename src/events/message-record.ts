@@ -10,10 +10,8 @@ export interface Message {
   readonly event_time: string | null
   readonly source: string | null
   readonly fingerprint: string
-  /** What every receiver gets as the body of its request, sealed under `bodyAad`. */
+  /** The body of the request that every receiver gets, sealed by `sealBody`. */
   readonly sealedBody: Buffer
-  /** The body before it was sealed, in the process that sealed it. Never a part of the record's bytes. */
-  readonly body?: Buffer
 }
 
 /** What one produce carries: one message, or a batch that is accepted or refused as a whole. */
@@ -52,11 +50,18 @@ export function encodeRecord(record: MessageRecord): Buffer {
   return Buffer.concat([size, json, ...record.messages.map((m) => m.sealedBody)])
 }
 
+/** The records that this process has encoded itself and still has in memory: it need not decode them. */
+const ownRecords = new WeakMap<Buffer, MessageRecord>()
+/** Makes `decodeRecord` return this record for these bytes, which must be those of `encodeRecord`. */
+export const rememberRecord = (bytes: Buffer, record: MessageRecord): void => void ownRecords.set(bytes, record)
+
 /**
- * Throws when the bytes are not a record of a known schema: the reader sets it aside visibly. Whoever may write to the bus
- * can write anything: a value of another type would fail far from here, in the middle of a batch and again and again.
+ * Throws when the bytes are not a record of a known schema; the consumer then quarantines them. Every field is checked, because
+ * anything may have been written to the bus: a value of another type would fail later, in the middle of a batch, again and again.
  */
 export function decodeRecord(bytes: Buffer): MessageRecord {
+  const ownRecord = ownRecords.get(bytes)
+  if (ownRecord !== undefined) return ownRecord
   const headEnd = 4 + bytes.readUInt32BE(0)
   const head: unknown = JSON.parse(bytes.toString('utf8', 4, headEnd))
   if (!isObject(head) || head.schema !== recordSchema)

@@ -3,10 +3,8 @@ import { encodeRecord, type MessageRecord } from '../events/message-record.ts'
 
 export interface BusRecord {
   readonly offset: bigint
-  /** The bytes are not decoded here: what cannot be decoded is the consumer's to set aside. */
+  /** An encoded MessageRecord. The consumer decodes it, and quarantines what cannot be decoded. */
   readonly bytes: Buffer
-  /** What they say, where this process has produced them itself. */
-  readonly record?: MessageRecord
 }
 
 /** A partition while this process has it. */

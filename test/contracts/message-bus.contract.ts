@@ -117,7 +117,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await bus.produce(sent)
       await waitFor(() => collector.seen.length === 1)
       await collector.stop()
-      expect(decodeRecord(collector.seen[0]!.record.bytes)).to.deep.equal(sent)
+      expect(decodeRecord(Buffer.from(collector.seen[0]!.record.bytes))).to.deep.equal(sent)
     })
 
     it('loses and repeats nothing of many concurrent producers, and keeps the order within each partition', async () => {

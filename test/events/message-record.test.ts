@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { decodeRecord } from '../../src/events/message-record.ts'
+import { decodeRecord, rememberRecord } from '../../src/events/message-record.ts'
 import { good, withField, withFirst } from '../faults/poison-records.ts'
 
 describe('a record of the bus', () => {
@@ -38,5 +38,14 @@ describe('a record of the bus', () => {
     )
     check(bytes)
     expect(decodeRecord(bytes).messages).to.have.length(1)
+  })
+  it('is not decoded again where this process has encoded it, but is where its bytes come back from an engine', () => {
+    const bytes = good()
+    const record = decodeRecord(Buffer.from(bytes))
+    rememberRecord(bytes, record)
+    expect(decodeRecord(bytes)).to.equal(record)
+    expect(decodeRecord(Buffer.from(bytes)))
+      .to.not.equal(record)
+      .and.to.deep.equal(record)
   })
 })

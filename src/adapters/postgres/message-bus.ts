@@ -1,6 +1,6 @@
 import type { Pool } from 'pg'
 import type { Place } from '../../events/ids.ts'
-import { type MessageRecord, placeOf } from '../../events/message-record.ts'
+import { type MessageRecord, placeOf, rememberRecord } from '../../events/message-record.ts'
 import { KolbakError } from '../../lib/errors.ts'
 import { createGroupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { LeaseKeeper } from '../../lib/leases.ts'
@@ -72,10 +72,11 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     let first: bigint
     try {
       first = await append(partition, items)
+      for (const { bytes, record } of items) rememberRecord(bytes, record)
       consumer.handOver(
         partition,
         first - 1n,
-        items.map(({ bytes, record }, i) => ({ offset: first + BigInt(i), bytes, record })),
+        items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes })),
       )
     } finally {
       over()

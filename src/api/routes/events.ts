@@ -1,4 +1,4 @@
-import { bodyAad } from '../../events/sealed-fields.ts'
+import { openBody } from '../../events/sealed-body.ts'
 import type { IndexedMessage } from '../../projections/message-index.ts'
 import { listWebhooks } from '../../projections/webhooks.ts'
 import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
@@ -30,7 +30,7 @@ export function createEventRoutes(deps: ApiDependencies): Route[] {
     const [sealed] = await deliveryLog.bodies([message])
     if (sealed === undefined || sealed === null) return null
     const vault = await keyring.vault(message.tenant)
-    return readMessageBody(vault.open(bodyAad(message.tenant, message.message), sealed))
+    return readMessageBody(openBody(vault, message.tenant, message.message, sealed))
   }
   const common = (message: IndexedMessage) => ({
     id: message.message,
