@@ -6,17 +6,20 @@ import { findClient } from '../projections/clients.ts'
 import { statesOf } from './as-of.ts'
 import type { ApiDependencies } from './dependencies.ts'
 
-/** Who did something, as auditors are shown it. */
+/** The author of an event, in the form shown to auditors. */
 export interface NamedActor {
   readonly kind: string
   readonly id: string
-  /** Null for parts of Kolbak itself, and for who is not of the tenant. */
+  /** Null for parts of Kolbak itself, and for actors of another tenant. */
   readonly name: string | null
 }
 
-/** Names the actors of a tenant's events, revoked clients and deleted keys included; each is looked up once. */
+/**
+ * Returns a function that looks up the names of the actors of a tenant's events, revoked clients and deleted keys included. Each
+ * actor is looked up once.
+ */
 export function createActorNames({ pool, streams }: Pick<ApiDependencies, 'pool' | 'streams'>, tenant: TenantId) {
-  const known = new Map<Actor, Promise<NamedActor>>()
+  const namedActors = new Map<Actor, Promise<NamedActor>>()
   const nameOf = async (kind: string, id: string): Promise<string | null> => {
     if (kind === 'client') {
       const client = await findClient(pool, id as ClientId)
@@ -27,12 +30,12 @@ export function createActorNames({ pool, streams }: Pick<ApiDependencies, 'pool'
     return key?.tenant === tenant ? key.name : null
   }
   return (actor: Actor): Promise<NamedActor> => {
-    const before = known.get(actor)
-    if (before !== undefined) return before
+    const cached = namedActors.get(actor)
+    if (cached !== undefined) return cached
     const separator = actor.indexOf(':')
     const [kind, id] = [actor.slice(0, separator), actor.slice(separator + 1)]
-    const shown = nameOf(kind, id).then((name) => ({ kind, id, name }))
-    known.set(actor, shown)
-    return shown
+    const namedActor = nameOf(kind, id).then((name) => ({ kind, id, name }))
+    namedActors.set(actor, namedActor)
+    return namedActor
   }
 }

@@ -6,19 +6,19 @@ import { invalid, lacksScope, notFound } from './errors.ts'
 import { toUtc } from './rfc3339.ts'
 import type { AtMoment } from './schemas/history.ts'
 
-/** The past is for auditors: throws insufficient_scope for whoever lacks `read:audit`. */
-export function mayAudit(caller: Caller): void {
+/** Throws insufficient_scope when the caller lacks `read:audit`, which every read of a past state needs. */
+export function requireAuditScope(caller: Caller): void {
   if (!caller.scopes.has('read:audit')) throw lacksScope('read:audit')
 }
 
-/** The time asked for as events write theirs, or throws validation_failed. */
-export function momentOf(asOf: string): string {
+/** Returns the time of `as_of` in the form of event times. Throws validation_failed. */
+export function parseAsOf(asOf: string): string {
   const time = toUtc(asOf)
   if (time === null) throw invalid([{ path: 'as_of', message: 'must be an RFC 3339 time with an offset or Z' }])
   return time
 }
 
-/** The states of an aggregate, one an event: the first is that after revision 0. */
+/** Returns the state of an aggregate after each of its events. The first one is the state after revision 0. */
 export function statesOf<State, Event extends DecidedEvent>(
   decider: Decider<State, never, Event>,
   events: readonly RecordedEvent[],
@@ -31,9 +31,9 @@ export function statesOf<State, Event extends DecidedEvent>(
 }
 
 /**
- * The state that an aggregate had at a moment or a revision, with its revision: folded from the stored events, so that it
- * is what they say and not what a read model kept. Throws not_found before its creation, after its deletion, or when it is
- * not the tenant's; validation_failed when both are asked for.
+ * Returns the state that an aggregate had at a time or a revision, and the revision of that state. It is folded from the stored
+ * events and not taken from a read model. Throws not_found before the creation, after the deletion, and for an aggregate of
+ * another tenant. Throws validation_failed when the query has both a time and a revision.
  */
 export function stateAt<State, Event extends DecidedEvent>(
   decider: Decider<State, never, Event>,
@@ -41,14 +41,13 @@ export function stateAt<State, Event extends DecidedEvent>(
   caller: Caller,
   { as_of: asOf, revision }: AtMoment,
 ): { state: State; revision: number } {
-  mayAudit(caller)
-  if (asOf !== undefined && revision !== undefined)
-    throw invalid([{ path: 'revision', message: 'must not stand beside as_of: ask for one of them' }])
-  const moment = asOf === undefined ? undefined : momentOf(asOf)
-  const events = past.events.filter((event) => (moment === undefined ? event.revision <= (revision ?? 0) : event.metadata.time <= moment))
-  const last = events.at(-1)
+  requireAuditScope(caller)
+  if (asOf !== undefined && revision !== undefined) throw invalid([{ path: 'revision', message: 'must not be combined with as_of' }])
+  const time = asOf === undefined ? undefined : parseAsOf(asOf)
+  const events = past.events.filter((event) => (time === undefined ? event.revision <= (revision ?? 0) : event.metadata.time <= time))
+  const lastEvent = events.at(-1)
   const state = statesOf(decider, events).at(-1) ?? null
   const owner = state === null ? null : decider.ownerOf(state)
-  if (last === undefined || state === null || owner?.tenant !== caller.tenant || (revision ?? 0) > past.revision) throw notFound()
-  return { state, revision: last.revision }
+  if (lastEvent === undefined || state === null || owner?.tenant !== caller.tenant || (revision ?? 0) > past.revision) throw notFound()
+  return { state, revision: lastEvent.revision }
 }

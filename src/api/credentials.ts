@@ -7,18 +7,18 @@ import { type ClientOfTenant, findClients } from '../projections/clients.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError } from './errors.ts'
 import type { FailedCredentials } from './failed-credentials.ts'
-import { recent } from './refreshing-cache.ts'
-import type { Identity } from './route.ts'
+import type { Identity } from './identity.ts'
+import { createRefreshingCache } from './refreshing-cache.ts'
 import type { TokenClaims, Tokens } from './tokens.ts'
 
-/** Who asks, from the headers of a request. */
+/** Identifies the caller from the headers of a request. */
 export interface Credentials {
   /**
    * Throws ambiguous_credentials, unauthorized, tenant_suspended, or too_many_failed_credentials.
-   * Answers without waiting when the caller's state is at hand, as on the hot path.
+   * Returns without a promise when the caller's state is cached, as it is on the hot path.
    */
   identify(headers: IncomingHttpHeaders, accepted: 'bearer' | 'bearer-or-key', address: () => string): Identity | Promise<Identity>
-  /** Whether an operator asks: a token with scope `admin`, or the metrics token. */
+  /** Returns whether the caller is an operator: it has a token with scope `admin`, or the metrics token. */
   isOperator(headers: IncomingHttpHeaders, address: () => string): Promise<boolean>
 }
 
@@ -28,86 +28,60 @@ const unauthorized = (message: string, error?: string) =>
   })
 const suspended = () => new ApiError('tenant_suspended', 'This account is suspended: nothing is accepted for it.')
 
-/** So long renewals of clients wait for one another. */
-const renewalsMs = 50
+/** Refreshes of clients that begin within this time are one query. */
+const refreshLingerMs = 50
 const bearerPattern = /^Bearer +([^ ]+) *$/i
 const keyPattern = /^[A-Z0-9]{12}$/
 
-interface ClientCopy {
+interface CachedClient {
   readonly client: ClientOfTenant
-  /** One identity for each set of scopes that tokens of this client were narrowed to. */
+  /** One identity for each set of scopes in the tokens of this client. */
   readonly identities: Map<string, Identity>
 }
-interface KeyCopy {
+interface CachedKey {
   readonly key: KeyCredential
   readonly identity: Identity
 }
 
-export function credentials(
+export function createCredentials(
   deps: Pick<ApiDependencies, 'pool' | 'keyring' | 'usage' | 'now' | 'settings'>,
   tokens: Tokens,
-  failed: FailedCredentials,
+  failedCredentials: FailedCredentials,
 ): Credentials {
-  const { pool, keyring, usage, now, settings } = deps
-  const time = () => new Date(now()).toISOString()
+  const { usage, now, settings } = deps
+  const clients = createClientCache(deps)
+  const keys = createKeyCache(deps)
 
-  // With many clients, their renewals go together.
-  const asked = createGroupCommit({ write: (ids: readonly ClientOfTenant['id'][]) => findClients(pool, ids), lingerMs: renewalsMs })
-  const clients = recent(async (id: ClientOfTenant['id'], isRenewal): Promise<ClientCopy | null> => {
-    const client = await asked.add(id, { patient: isRenewal })
-    return client === null ? null : { client, identities: new Map() }
-  })
-  const keys = recent(async (value: string): Promise<KeyCopy | null> => {
-    const key = await findKeyByValue({ pool, keyring }, value, time())
-    if (key === null) return null
-    const { id, tenant, scopes, limits } = key
-    return { key, identity: { caller: { tenant, actor: `key:${id}`, scopes: new Set<Scope>(scopes), key_id: id }, limits } }
-  })
-
-  /** Null when the client's state does not bear the token (any more). */
-  const bearing = ({ client, identities }: ClientCopy, claims: TokenClaims): Identity | null => {
-    if (client.revoked || client.generation !== claims.generation) return null
-    if (client.tenant_suspended) throw suspended()
-    const narrowed = [...claims.scopes].join(' ')
-    const known = identities.get(narrowed)
-    if (known !== undefined) return known
-    const scopes = new Set(client.scopes.filter((scope) => claims.scopes.has(scope)))
-    const identity: Identity = {
-      caller: { tenant: client.tenant, actor: `client:${client.id}`, scopes, key_id: null },
-      limits: client.limits,
-    }
-    identities.set(narrowed, identity)
-    return identity
-  }
   const refuse = async (address: () => string, message: string, error?: string): Promise<never> => {
-    await failed.guard(address())
-    await failed.count(address())
+    await failedCredentials.guard(address())
+    await failedCredentials.count(address())
     throw unauthorized(message, error)
   }
   const refuseToken = (address: () => string) =>
-    refuse(address, 'The bearer token is not valid (any more): get a new one from /v1/auth.', 'invalid_token')
+    refuse(address, 'The bearer token is wrong or no longer valid: get a new one from /v1/auth.', 'invalid_token')
 
   const identifyBearer = (header: string, address: () => string): Identity | Promise<Identity> => {
     const token = bearerPattern.exec(header)?.[1]
     const claims = token === undefined ? null : tokens.verify(token)
     if (claims === null) return refuseToken(address)
-    const copy = clients.peek(claims.clientId)
-    // Generations only rise: an older token than the copy is void, a newer one says that the copy is old.
-    if (copy === undefined || claims.generation > copy.client.generation) return identifyFresh(claims, address)
-    return bearing(copy, claims) ?? refuseToken(address)
+    const cached = clients.peek(claims.clientId)
+    // Generations only rise. A token older than the cached client is invalid; a newer one means that the cached client is old.
+    if (cached === undefined || claims.generation > cached.client.generation) return identifyByDatabase(claims, address)
+    return identityOf(cached, claims) ?? refuseToken(address)
   }
-  const identifyFresh = async (claims: TokenClaims, address: () => string): Promise<Identity> => {
-    const copy = await (clients.peek(claims.clientId) === undefined ? clients.get(claims.clientId) : clients.reload(claims.clientId))
-    return (copy === null ? null : bearing(copy, claims)) ?? refuseToken(address)
+  const identifyByDatabase = async (claims: TokenClaims, address: () => string): Promise<Identity> => {
+    const { clientId } = claims
+    const client = await (clients.peek(clientId) === undefined ? clients.get(clientId) : clients.reload(clientId))
+    return (client === null ? null : identityOf(client, claims)) ?? refuseToken(address)
   }
   const identifyKey = async (value: string, address: () => string): Promise<Identity> => {
-    // A key in use is not shut out by whoever guesses from the same address.
-    if (!keys.knows(value)) await failed.guard(address())
-    const copy = keyPattern.test(value) ? await keys.get(value) : null
-    if (copy === null) return refuse(address, 'The API key is not valid (any more).')
-    if (copy.key.tenant_suspended) throw suspended()
-    usage.touch(copy.key.id, time())
-    return copy.identity
+    // A key that is in use stays usable while somebody else guesses keys from the same address.
+    if (!keys.has(value)) await failedCredentials.guard(address())
+    const cached = keyPattern.test(value) ? await keys.get(value) : null
+    if (cached === null) return refuse(address, 'The API key is wrong or no longer valid.')
+    if (cached.key.tenant_suspended) throw suspended()
+    usage.touch(cached.key.id, new Date(now()).toISOString())
+    return cached.identity
   }
   return {
     identify(headers, accepted, address) {
@@ -129,4 +103,40 @@ export function credentials(
       return (await identifyBearer(authorization, address)).caller.scopes.has('admin')
     },
   }
+}
+
+function createClientCache({ pool }: Pick<ApiDependencies, 'pool'>) {
+  const queries = createGroupCommit({
+    write: (ids: readonly ClientOfTenant['id'][]) => findClients(pool, ids),
+    lingerMs: refreshLingerMs,
+  })
+  return createRefreshingCache(async (id: ClientOfTenant['id'], isRefresh): Promise<CachedClient | null> => {
+    const client = await queries.add(id, { patient: isRefresh })
+    return client === null ? null : { client, identities: new Map() }
+  })
+}
+
+function createKeyCache({ pool, keyring, now }: Pick<ApiDependencies, 'pool' | 'keyring' | 'now'>) {
+  return createRefreshingCache(async (value: string): Promise<CachedKey | null> => {
+    const key = await findKeyByValue({ pool, keyring }, value, new Date(now()).toISOString())
+    if (key === null) return null
+    const { id, tenant, scopes, limits } = key
+    return { key, identity: { caller: { tenant, actor: `key:${id}`, scopes: new Set<Scope>(scopes), key_id: id }, limits } }
+  })
+}
+
+/** Returns the identity for a token of a client, or null when the state of the client has made the token invalid. */
+function identityOf({ client, identities }: CachedClient, claims: TokenClaims): Identity | null {
+  if (client.revoked || client.generation !== claims.generation) return null
+  if (client.tenant_suspended) throw suspended()
+  const tokenScopes = [...claims.scopes].join(' ')
+  const cached = identities.get(tokenScopes)
+  if (cached !== undefined) return cached
+  const scopes = new Set(client.scopes.filter((scope) => claims.scopes.has(scope)))
+  const identity: Identity = {
+    caller: { tenant: client.tenant, actor: `client:${client.id}`, scopes, key_id: null },
+    limits: client.limits,
+  }
+  identities.set(tokenScopes, identity)
+  return identity
 }

@@ -6,7 +6,7 @@ import { parseDeliveryId, parseMessageId, parseWebhookId } from './ids.ts'
 import { toUtc } from './rfc3339.ts'
 
 const invalidCursor = () =>
-  new ApiError('invalid_cursor', 'The cursor is not one that a page gave as next_cursor.', {
+  new ApiError('invalid_cursor', 'The cursor is not the next_cursor of a page.', {
     details: [{ path: 'cursor', message: 'must be the next_cursor of a page' }],
   })
 
@@ -16,37 +16,37 @@ function read(cursor: string, count: number): string[] {
     const parts: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
     if (Array.isArray(parts) && parts.length === count && parts.every((part) => typeof part === 'string')) return parts
   } catch {
-    // Not JSON: refused below, like anything else that we did not write.
+    // It is not JSON. It is refused below, like every text that this service did not write.
   }
   throw invalidCursor()
 }
-/** Ids are checked by the same rules as in paths, where what is none is not found. */
-function checked<T>(id: (text: string) => T, text: string): T {
+/** Parses an id by the rules for paths, and throws invalid_cursor instead of not_found. */
+function parseId<T>(parse: (text: string) => T, text: string): T {
   try {
-    return id(text)
+    return parse(text)
   } catch {
     throw invalidCursor()
   }
 }
 
-/** A place in a history: opaque to callers, checked on its way in. */
+/** The cursor of a delivery history. Cursors are opaque to callers and are checked when they come back. */
 export const writeCursor = ({ at, delivery }: HistoryCursor): string => write(at, delivery)
 export function readCursor(cursor: string): HistoryCursor {
   const [at = '', delivery = ''] = read(cursor, 2)
   if (toUtc(at) !== at) throw invalidCursor()
-  return { at, delivery: checked<DeliveryId>(parseDeliveryId, delivery) }
+  return { at, delivery: parseId<DeliveryId>(parseDeliveryId, delivery) }
 }
-/** A place in the list of events. */
+/** The cursor of the list of events. */
 export const writeMessageCursor = ({ at, message }: MessageCursor): string => write(at, message)
 export function readMessageCursor(cursor: string): MessageCursor {
   const [at = '', message = ''] = read(cursor, 2)
   if (toUtc(at) !== at) throw invalidCursor()
-  return { at, message: checked<MessageId>(parseMessageId, message) }
+  return { at, message: parseId<MessageId>(parseMessageId, message) }
 }
-/** A place in an event's deliveries. */
+/** The cursor of the deliveries of an event. */
 export const writeWebhookCursor = (webhook: WebhookId): string => write(webhook)
-export const readWebhookCursor = (cursor: string): WebhookId => checked(parseWebhookId, read(cursor, 1)[0] ?? '')
-/** A place in a resource's history. */
+export const readWebhookCursor = (cursor: string): WebhookId => parseId(parseWebhookId, read(cursor, 1)[0] ?? '')
+/** The cursor of the history of a resource. */
 export const writeRevisionCursor = (revision: number): string => write(String(revision))
 export function readRevisionCursor(cursor: string): number {
   const [revision = ''] = read(cursor, 1)

@@ -1,21 +1,21 @@
 import { isRequest } from '../events/delivery.ts'
-import type { MessageId } from '../events/ids.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
 import type { Vault } from '../lib/seal.ts'
 import type { Attempt, Delivery, DeliveryKey, ListedDelivery } from '../ports/delivery-log.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 import type { ApiDependencies } from './dependencies.ts'
 
-/** As much of an answer as dispatchers keep. */
+/** The dispatcher keeps this many bytes of a receiver's response. */
 const keptBytes = 4 * 1024
 
-type Shown = Pick<
+/** The fields of a delivery that a view needs. */
+type ViewedDelivery = Pick<
   Delivery,
   'webhook' | 'accepted_at' | 'delivery' | 'message' | 'event' | 'status' | 'chain' | 'code' | 'reason' | 'next_attempt_at'
 > &
   Pick<ListedDelivery, 'request'>
 
-/** Deliveries as answers show them, with their attempts. */
+/** Makes the form in which responses show deliveries, with their attempts. */
 export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
   const { deliveryLog, keyring, settings, log } = deps
   const expiresAt = (accepted_at: string) => new Date(Date.parse(accepted_at) + settings.retentionDays * 86_400_000).toISOString()
@@ -24,19 +24,19 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
     if (response === null) return { response_body: null, response_truncated: false }
     try {
       const bytes = Buffer.from(vault.openText(fieldAad(tenant, delivery, 'response'), response), 'base64')
-      // What is no UTF-8 shows as replacement characters.
+      // Bytes that are not UTF-8 become replacement characters.
       return { response_body: bytes.toString(), response_truncated: bytes.length >= keptBytes }
     } catch (error) {
-      // One value that does not open must not hide the rest of the history.
+      // One response that cannot be opened must not hide the rest of the history.
       log.error({ error, delivery, event_id }, 'attempt.response_unreadable')
       return { response_body: null, response_truncated: false }
     }
   }
-  const views = async (tenant: string, deliveries: readonly Shown[]) => {
+  const viewsOf = async (tenant: string, deliveries: readonly ViewedDelivery[]) => {
     if (deliveries.length === 0) return []
     const [vault, attempts] = await Promise.all([keyring.vault(tenant), deliveryLog.attempts(deliveries)])
     return deliveries.map((delivery, i) => {
-      const made = (attempts[i] ?? []).filter(({ type }) => isRequest(type))
+      const requests = (attempts[i] ?? []).filter(({ type }) => isRequest(type))
       return {
         id: delivery.delivery,
         event_id: delivery.message,
@@ -44,13 +44,13 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
         event: delivery.event,
         status: delivery.status,
         chain: delivery.chain,
-        attempt_count: made.filter((attempt) => attempt.chain === delivery.chain).length,
+        attempt_count: requests.filter((attempt) => attempt.chain === delivery.chain).length,
         next_attempt_at: delivery.next_attempt_at,
         last_response_code: delivery.code,
         last_reason: delivery.reason,
         accepted_at: delivery.accepted_at,
         expires_at: expiresAt(delivery.accepted_at),
-        attempts: made.map((attempt) => ({
+        attempts: requests.map((attempt) => ({
           number: attempt.attempt,
           chain: attempt.chain,
           at: attempt.time,
@@ -66,11 +66,11 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
   const pending = { status: 'pending', chain: 1, code: null, reason: null, next_attempt_at: null } as const
   return {
     expiresAt,
-    views,
-    /** Of a message that is routed: what the history does not have yet is pending. */
-    async ofMessage(message: IndexedMessage & { message: MessageId }, keys: readonly DeliveryKey[]) {
+    viewsOf,
+    /** Returns the views of deliveries of a routed message. A delivery that is not in the history yet is pending. */
+    async viewsOfMessage(message: IndexedMessage, keys: readonly DeliveryKey[]) {
       const states = await deliveryLog.states(keys)
-      return views(
+      return viewsOf(
         message.tenant,
         keys.map((key, i) => states[i] ?? { ...key, ...pending, message: message.message, event: message.event }),
       )

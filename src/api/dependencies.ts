@@ -1,23 +1,19 @@
 import type { Pool } from 'pg'
 import type { Registry } from 'prom-client'
 import type { CommandStreams } from '../commands/command-streams.ts'
-import type { KeyId } from '../events/ids.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import type { BodyArchive, DeliveryReads } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
+import type { KeyUsage } from '../projections/key-usage.ts'
 import type { MessageIndex } from '../projections/message-index.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
 
-export interface KeyUseRecorder {
-  /** @param time RFC 3339 */
-  touch(key: KeyId, time: string): void
-}
 export interface HealthReport {
   readonly ready: boolean
-  /** One a part of the service: `message` says what to do when it is not ok, and is shown to operators only. */
+  /** One check for each part of the service. `message` says what to do when it is not ok, and is shown only to operators. */
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly message?: string }[]
 }
 
@@ -28,19 +24,19 @@ export interface ApiSettings {
   readonly jwtSecret: Buffer
   readonly tokenTtlSeconds: number
   readonly metricsToken?: string | undefined
-  /** As Express's "trust proxy". */
+  /** The setting "trust proxy" of Express. */
   readonly trustProxy?: string | undefined
   readonly retentionDays: number
-  /** Of a receiver: a chain of retries must end within the retention. */
+  /** The time limit of a request to a receiver. It counts when a chain of retries is compared with the retention. */
   readonly requestTimeoutMs: number
   readonly maxWebhooksPerTenant: number
-  /** Events that a client may post in a second, over all processes; a tenant may have its own. */
+  /** Events that a client may post per second, in all processes together. A tenant may have its own limit. */
   readonly eventsPerSecond: number
-  /** Requests that a client or key may make in a second elsewhere. */
+  /** Requests that a client or key may make per second on the other routes. A tenant may have its own limit. */
   readonly requestsPerSecond: number
-  /** Wrong credentials from one address within a minute; then 429. Default 100. */
+  /** Wrong credentials that one address may send per minute before it gets 429. Default 100. */
   readonly failedCredentialsPerMinute?: number
-  /** For the whole of a request to arrive. Default 30 s. */
+  /** The time in which a whole request must arrive. Default 30 s. */
   readonly slowRequestMs?: number
   /** How long `GET /v1/events/:id` waits for the message to be routed. Default 2 s. */
   readonly routingWaitMs?: number
@@ -57,14 +53,14 @@ export interface ApiDependencies {
   readonly pool: Pool
   readonly keyring: Keyring
   readonly waiter: ProjectionWaiter
-  readonly usage: KeyUseRecorder
+  readonly usage: Pick<KeyUsage, 'touch'>
   readonly addressPolicy: AddressPolicy
   /** How many processes run the API and share its limits. At least 1. */
   readonly processes: () => number
   readonly health: () => HealthReport | Promise<HealthReport>
-  /** Where requests are counted. */
+  /** The registry in which requests are counted. */
   readonly metrics: Registry
-  /** What `/metrics` answers. */
+  /** Returns the text for `/metrics`. */
   readonly scrape: () => Promise<string>
   readonly log: Log
   /** Milliseconds. */

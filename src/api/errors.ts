@@ -1,13 +1,13 @@
 import { codeOf, KolbakError } from '../lib/errors.ts'
 
-/** One fault of a request: where, and what is expected there. */
+/** One fault of a request: its path, and the rule that the value breaks. */
 export interface Detail {
   /** Names joined by dots (`scopes.0`, `limit`); empty for the body as a whole. */
   readonly path: string
   readonly message: string
 }
 
-/** Every error code that a caller can meet, and its status. The domain and the ports know nothing of HTTP: this table does. */
+/** Every error code of the API with its status. Only this table knows HTTP: the domain and the ports use the codes alone. */
 export const statuses = {
   invalid_request: 400,
   invalid_json: 400,
@@ -53,7 +53,7 @@ export const statuses = {
 } as const
 export type ErrorCode = keyof typeof statuses
 
-/** An error of the API itself, with the headers that its status asks for. */
+/** An error of the API itself, with the headers that its status needs. */
 export class ApiError extends KolbakError {
   declare readonly code: ErrorCode
   readonly headers: Readonly<Record<string, string>>
@@ -69,7 +69,7 @@ export class ApiError extends KolbakError {
 export const notFound = (headers: Readonly<Record<string, string>> = {}): ApiError =>
   new ApiError('not_found', 'There is no such resource, or it is not yours.', { headers })
 export const webhookInactive = (): ApiError => new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
-/** What is refused for want of a scope, and which one (RFC 6750, 3.1). */
+/** The error for a missing scope, with the header of RFC 6750, 3.1. */
 export const lacksScope = (scope: string): ApiError =>
   new ApiError('insufficient_scope', `This needs the scope ${scope}.`, {
     headers: { 'www-authenticate': `Bearer realm="kolbak", error="insufficient_scope", scope="${scope}"` },
@@ -77,7 +77,7 @@ export const lacksScope = (scope: string): ApiError =>
 export const invalid = (details: readonly Detail[]): ApiError =>
   new ApiError('validation_failed', 'The request holds values that are not accepted: see details.', { details })
 
-/** What a caller is told of an error. */
+/** An error as it is shown to the caller. */
 export interface Problem {
   readonly status: number
   readonly code: ErrorCode
@@ -87,48 +87,50 @@ export interface Problem {
 }
 
 const tryAgain = { 'retry-after': '1' }
-/** Errors of ports and libraries say things of our engines: callers are told these sentences instead. */
+/** Messages of ports and libraries can reveal internals. Callers get these sentences instead. */
 const sentences: Partial<Record<ErrorCode, string>> = {
-  bus_full: 'More messages are waiting to be stored than fit: try again.',
-  bus_unavailable: 'Messages cannot be stored now, and whether this one was is unknown: send it again under the same id.',
-  store_unavailable: 'Changes cannot be stored now, and whether this one was is unknown: read the resource, then try again.',
+  bus_full: 'Too many messages are waiting to be stored: try again.',
+  bus_unavailable: 'The message store failed, and the message may or may not be stored: send it again under the same id.',
+  store_unavailable: 'The event store failed, and the change may or may not be stored: read the resource, then try again.',
   delivery_log_unavailable: 'The history of deliveries cannot be reached now: try again.',
   database_unavailable: 'The database cannot be reached now: try again.',
-  event_too_large: 'The change is larger than what can be stored.',
-  record_too_large: 'The message is larger than what can be stored.',
+  event_too_large: 'The change is too large to be stored.',
+  record_too_large: 'The message is too large to be stored.',
   key_destroyed: 'The data of this tenant has been erased.',
   conflict: 'Others keep changing this resource: try again.',
 }
 const isErrorCode = (code: string | undefined): code is ErrorCode => code !== undefined && Object.hasOwn(statuses, code)
 
-/** Unknown errors say nothing of themselves to the caller; their code is `internal_error`. */
+/** Returns what the caller may see of an error. An unknown error becomes `internal_error` without any detail. */
 export function problemOf(error: unknown): Problem {
-  const known = codeOf(error)
-  const code = isErrorCode(known) ? known : isEngineFailure(error) ? 'database_unavailable' : 'internal_error'
+  const ownCode = codeOf(error)
+  const code = isErrorCode(ownCode) ? ownCode : isEngineFailure(error) ? 'database_unavailable' : 'internal_error'
   const status = statuses[code]
-  const ours = error instanceof KolbakError && code !== 'internal_error'
+  const isShown = error instanceof KolbakError && code !== 'internal_error'
   return {
     status,
     code,
-    message: ours ? error.message : (sentences[code] ?? 'Something went wrong on our side. Its trace can be found by the request id.'),
-    ...(ours && error.details !== undefined ? { details: error.details } : {}),
+    message: isShown
+      ? error.message
+      : (sentences[code] ?? 'Something went wrong on our side. The log has the details under the request id.'),
+    ...(isShown && error.details !== undefined ? { details: error.details } : {}),
     headers: error instanceof ApiError ? error.headers : status === 503 ? tryAgain : {},
   }
 }
 
-/** SQLSTATE classes of a database that is away or overloaded: connection (08), resources (53), operator intervention (57). */
+/** SQLSTATE classes of a database that cannot be reached or is overloaded: connection (08), resources (53), operator intervention (57). */
 const engineStates = /^(08|53|57)[0-9A-Z]{3}$/
 const networkCodes = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)/
-/** What pg says without a code: its client lost the connection, or waited too long for one. */
+/** Messages of pg errors without a code: the connection was lost, or none became free in time. */
 const lostConnection = /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/
 
-export function isEngineFailure(error: unknown): boolean {
+function isEngineFailure(error: unknown): boolean {
   const code = codeOf(error)
   if (code !== undefined) return engineStates.test(code) || networkCodes.test(code)
   return error instanceof Error && lostConnection.test(error.message)
 }
 
-/** The body of an error in the envelope that all answers but single webhooks have. */
+/** Returns the body of an error response, in the same envelope as other responses. */
 export const errorEnvelope = ({ code, message, details }: Pick<Problem, 'code' | 'message' | 'details'>) => ({
   data: null,
   error: { code, message, ...(details === undefined ? {} : { details }) },

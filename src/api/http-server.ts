@@ -2,32 +2,32 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { Duplex } from 'node:stream'
 import { codeOf } from '../lib/errors.ts'
 import { pause } from '../lib/retry.ts'
-import { ApiError, type ErrorCode, errorEnvelope, problemOf, statuses } from './errors.ts'
-import { requestIdOf, send } from './pipeline.ts'
+import { ApiError, errorEnvelope, problemOf, statuses } from './errors.ts'
+import { requestIdOf, send } from './http-response.ts'
 import { envelopeResult } from './route-results.ts'
 
-/** The HTTP server: it listens before there is anything behind it, so that a process whose engines are down is seen to live. */
+/** The HTTP server. It listens before the engines are reached, so that `/health/live` works while the process waits for them. */
 export interface HttpServer {
-  /** Resolves with the port that is listened on (0 asks for a free one); rejects when there is none to have. */
+  /** Resolves with the port, which is a free one for port 0. Rejects when the port cannot be used. */
   listen(port: number, host: string): Promise<number>
-  /** Gives requests to this from now on; before it `/health/live` alone is answered, and all else is 503. */
-  open(listener: RequestListener): void
-  /** Takes no more connections, finishes the requests under way, and after the limit cuts what is left. */
+  /** Passes all further requests to the listener. Until then, only `/health/live` works, and all other requests get 503. */
+  serve(listener: RequestListener): void
+  /** Accepts no more connections, finishes the requests under way, and cuts the connections that are left after `limitMs`. */
   close(limitMs: number): Promise<void>
 }
 
-/** Longer than the usual idle times of clients and load balancers, so that they close first and lose no request to it. */
+/** Longer than the usual idle time of clients and load balancers, so that they close first and never send into a closed connection. */
 const keepAliveMs = 65_000
-/** To read what they were refused with, for callers who leave their side open. */
+/** How long a refused caller may keep its side open, in which it can still read the response. */
 const lingerMs = 1_000
 
 /**
- * @param slowRequestMs for the whole of a request to arrive
- * @param onError told of what fails while it listens, such as a connection that could not be accepted
+ * @param slowRequestMs the time in which a whole request must arrive
+ * @param onError called for errors while the server listens, such as a connection that could not be accepted
  */
 export function createHttpServer(slowRequestMs = 30_000, onError: (error: Error) => void = () => {}): HttpServer {
-  let listener: RequestListener = starting
-  const server = serverFor((req, res) => listener(req, res), slowRequestMs)
+  let listener: RequestListener = refuseWhileStarting
+  const server = createStrictServer((req, res) => listener(req, res), slowRequestMs)
   return {
     listen: (port, host) =>
       new Promise((resolve, reject) => {
@@ -39,27 +39,27 @@ export function createHttpServer(slowRequestMs = 30_000, onError: (error: Error)
           resolve(address !== null && typeof address === 'object' ? address.port : port)
         })
       }),
-    open(next) {
+    serve(next) {
       listener = next
     },
     close: (limitMs) => drain(server, limitMs),
   }
 }
 
-/** What is answered while the engines are waited for. */
-const starting: RequestListener = (req, res) => {
+const refuseWhileStarting: RequestListener = (req, res) => {
   const requestId = requestIdOf(req.headers)
   if (req.method === 'GET' && req.url === '/health/live') return send(res, envelopeResult(200, { status: 'live' }), requestId)
-  const sentence = 'Kolbak is starting, and may be waiting for an engine: try again.'
-  const problem = problemOf(new ApiError('not_ready', sentence, { headers: { 'retry-after': '1' } }))
-  // What the caller sends is not read: the connection ends with the answer.
+  const message = 'Kolbak is starting, and may be waiting for an engine: try again.'
+  const problem = problemOf(new ApiError('not_ready', message, { headers: { 'retry-after': '1' } }))
+  // The body is not read, so the connection cannot be used for another request.
   send(res, { status: problem.status, headers: { ...problem.headers, connection: 'close' }, body: errorEnvelope(problem) }, requestId)
 }
 
-function serverFor(listener: RequestListener, slowRequestMs: number): Server {
-  /** The last answer of each connection, to tell whether a broken request still can be answered. */
-  const answers = new WeakMap<Duplex, ServerResponse>()
-  /** Connections that are over: nothing more that comes on them is carried out. */
+/** Creates a server that refuses ambiguous and broken requests, and closes their connections. */
+function createStrictServer(listener: RequestListener, slowRequestMs: number): Server {
+  /** The latest response of each connection, which tells whether a broken request can still be answered. */
+  const responses = new WeakMap<Duplex, ServerResponse>()
+  /** Connections on which a request was refused. Their further requests are ignored. */
   const refused = new WeakSet<Duplex>()
   const server = createServer(
     {
@@ -67,8 +67,8 @@ function serverFor(listener: RequestListener, slowRequestMs: number): Server {
       headersTimeout: slowRequestMs,
       keepAliveTimeout: keepAliveMs,
       connectionsCheckingInterval: Math.min(1_000, slowRequestMs / 4),
-      insecureHTTPParser: false, // whatever NODE_OPTIONS says
-      requireHostHeader: false, // Node's own refusal lets the next request of the connection pass: see isAmbiguous
+      insecureHTTPParser: false, // NODE_OPTIONS must not turn it on.
+      requireHostHeader: false, // isAmbiguous checks the header, because Node would still serve the next request of the connection.
     },
     (req, res) => {
       if (refused.has(req.socket)) return
@@ -76,33 +76,33 @@ function serverFor(listener: RequestListener, slowRequestMs: number): Server {
         refuse(req.socket, notHttp())
         return
       }
-      answers.set(req.socket, res)
+      responses.set(req.socket, res)
       listener(req, res)
     },
   )
-  /** One answer, and the connection ends, whether its caller hangs up or not. */
+  /** Sends one error response and closes the connection, even if the caller does not close its side. */
   const refuse = (socket: Duplex, error: ApiError) => {
     refused.add(socket)
-    const last = answers.get(socket)
+    const latest = responses.get(socket)
+    const isUnderWay = latest !== undefined && !latest.writableFinished
     const destroy = () => socket.destroy()
-    if (last !== undefined && !last.writableFinished && last.req.complete) {
-      // The next request is the broken one: the answer that is under way goes first, and is the last.
-      last.once('finish', () => {
+    if (isUnderWay && latest.req.complete) {
+      // The broken request follows a complete one, whose response is sent first and is the last one of the connection.
+      latest.once('finish', () => {
         socket.end()
         setTimeout(destroy, lingerMs).unref()
       })
       return
     }
-    // Else a body that still comes in would be carried out after all.
-    const isUnderWay = last !== undefined && !last.writableFinished
-    if (isUnderWay) socket.end(rawAnswer(error), destroy)
-    else socket.end(rawAnswer(error))
+    // Without the destruction, a request whose body still arrives would be carried out after all.
+    if (isUnderWay) socket.end(rawResponse(error), destroy)
+    else socket.end(rawResponse(error))
     setTimeout(destroy, lingerMs).unref()
   }
   server.on('clientError', (error, socket) => {
-    const last = answers.get(socket)
-    // A refused request whose body still came, and too slowly, has had its answer.
-    const wasRefused = last?.headersSent === true && !last.req.complete
+    const latest = responses.get(socket)
+    // A request that was refused early has its response already, although its body was still arriving too slowly.
+    const wasRefused = latest?.headersSent === true && !latest.req.complete
     if (!socket.writable || wasRefused || codeOf(error) === 'ECONNRESET') socket.destroy()
     else if (!refused.has(socket)) refuse(socket, brokenRequest(error))
   })
@@ -110,8 +110,8 @@ function serverFor(listener: RequestListener, slowRequestMs: number): Server {
 }
 
 /**
- * Whether the head leaves a doubt about where the request ends or whom it is for, which Node's parser lets pass: another
- * server on the way may have read it otherwise (request smuggling; RFC 9112, 2.3, 3.2 and 6.1).
+ * Returns whether the head of a request leaves a doubt about its end or its host, although Node's parser accepts it. A server
+ * on the way may have read it differently (request smuggling; RFC 9112, 2.3, 3.2 and 6.1).
  */
 function isAmbiguous({ httpVersion, headers, rawHeaders }: IncomingMessage): boolean {
   const encoding = headers['transfer-encoding']
@@ -122,23 +122,25 @@ function isAmbiguous({ httpVersion, headers, rawHeaders }: IncomingMessage): boo
   return hosts !== 1
 }
 
-/** What is wrong with a request that Node could not read, or that took too long to come. */
+/** Returns the error for a request that Node could not parse, or that did not arrive in time. */
 function brokenRequest(error: Error): ApiError {
   switch (codeOf(error)) {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new ApiError('request_timeout', 'The request took too long to arrive.')
     case 'HPE_HEADER_OVERFLOW':
-      return new ApiError('headers_too_large', 'The headers are larger than what is taken here.')
+      return new ApiError('headers_too_large', 'The headers are too large.')
     default:
       return notHttp()
   }
 }
-const notHttp = () => new ApiError('invalid_request', 'This is not a request of HTTP/1.1.')
-function rawAnswer(error: ApiError): string {
-  const code: ErrorCode = error.code
+const notHttp = () => new ApiError('invalid_request', 'This is not a valid HTTP/1.1 request.')
+
+/** Returns a whole error response as text, for a connection on which Node has no response object. */
+function rawResponse(error: ApiError): string {
+  const status = statuses[error.code]
   const body = JSON.stringify(errorEnvelope(problemOf(error)))
   const head = [
-    `HTTP/1.1 ${statuses[code]} ${STATUS_CODES[statuses[code]]}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'content-type: application/json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${requestIdOf({})}`,
@@ -149,18 +151,18 @@ function rawAnswer(error: ApiError): string {
 
 async function drain(server: Server, limitMs: number): Promise<void> {
   if (!server.listening) return
-  const over = new AbortController()
+  const allClosed = new AbortController()
   const closed = new Promise<void>((resolve) => {
     server.close(() => {
-      over.abort()
+      allClosed.abort()
       resolve()
     })
   })
   const end = performance.now() + limitMs
-  // Connections become idle one by one, as their requests are answered.
-  while (!over.signal.aborted && performance.now() < end) {
+  // Connections become idle one by one, when their responses are sent.
+  while (!allClosed.signal.aborted && performance.now() < end) {
     server.closeIdleConnections()
-    await pause(Math.min(50, Math.max(0, end - performance.now())), over.signal)
+    await pause(Math.min(50, Math.max(0, end - performance.now())), allClosed.signal)
   }
   server.closeAllConnections()
   await closed

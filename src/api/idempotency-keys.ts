@@ -2,36 +2,39 @@ import { randomUUID } from 'node:crypto'
 import type { Pool } from 'pg'
 import { sqlOn } from '../lib/sql.ts'
 
-/** What a caller named by an `Idempotency-Key`. */
+/** A request with an `Idempotency-Key`, in the terms that identify it. */
 export interface KeyedRequest {
   readonly tenant: string
   readonly caller: string
   readonly route: string
   readonly key: string
 }
-/** The right to carry the request out: `plan` is what an earlier try had chosen, if it came that far. */
+/** The right to carry out the request. `plan` holds the values that an earlier try chose, if it came that far. */
 export interface Claim {
   readonly id: string
   readonly plan: Buffer | null
 }
-export type Begun =
+type ClaimResult =
   | { readonly kind: 'claimed'; readonly claim: Claim }
+  /** The request was carried out before. */
   | { readonly kind: 'answered'; readonly answer: Buffer }
+  /** The key was used for another request. */
   | { readonly kind: 'other_request' }
-  /** Another request carries it out. */
+  /** The same request is being carried out at this moment. */
   | { readonly kind: 'under_way' }
 
-/** The table `idempotency_keys`. A claim that has run out, or was given back, is taken over together with its plan. */
+/** The table `idempotency_keys`. A claim that expired or was released is taken over together with its plan. */
 export interface IdempotencyKeys {
-  begin(request: KeyedRequest, requestHmac: string): Promise<Begun>
-  /** Keeps what was chosen; false when another request has taken the claim over. */
-  plan(request: KeyedRequest, claim: Claim, plan: Buffer): Promise<boolean>
-  answer(request: KeyedRequest, claim: Claim, answer: Buffer): Promise<void>
-  /** Nothing was stored, and nothing is remembered. */
+  claim(request: KeyedRequest, requestHmac: string): Promise<ClaimResult>
+  /** Stores the plan. Returns false when another request has taken over the claim. */
+  storePlan(request: KeyedRequest, claim: Claim, plan: Buffer): Promise<boolean>
+  /** Stores the response, which repetitions of the request then get. */
+  storeAnswer(request: KeyedRequest, claim: Claim, answer: Buffer): Promise<void>
+  /** Deletes the row. For a request that was refused, so that nothing was stored. */
   forget(request: KeyedRequest, claim: Claim): Promise<void>
-  /** What came of it is unknown: the next request goes on with the same plan. */
+  /** Ends the claim but keeps the plan. For a request whose outcome is unknown: the next one continues with the same plan. */
   release(request: KeyedRequest, claim: Claim): Promise<void>
-  /** Drops what has expired; answers how many. */
+  /** Deletes expired rows and returns their number. */
   expire(): Promise<number>
 }
 
@@ -44,31 +47,31 @@ interface Row {
 }
 
 const lifeMs = 86_400_000
-/** Longer than a request takes; one that takes longer still does no harm, since both have the same plan. */
+/** Longer than a request usually takes. If one takes longer, two run at the same time, which does no harm because both have the same plan. */
 const claimMs = 10_000
 
-/** @param now milliseconds; skew between processes does no harm, for the same reason */
+/** @param now milliseconds; clock skew between processes does no harm, for the same reason */
 export function createIdempotencyKeys(options: { pool: Pool; now(): number }): IdempotencyKeys {
   const { pool, now } = options
   const sql = sqlOn(pool)
   const at = (ms: number) => new Date(ms).toISOString()
 
   const insert = ({ tenant, caller, route, key }: KeyedRequest, hmac: string, claim: string) =>
-    sql`insert into idempotency_keys as mine (tenant, caller, route, key, request_hmac, claim, claimed_until, expires_at)
+    sql`insert into idempotency_keys as stored (tenant, caller, route, key, request_hmac, claim, claimed_until, expires_at)
         values (${tenant}, ${caller}, ${route}, ${key}, ${hmac}, ${claim}, ${at(now() + claimMs)}, ${at(now() + lifeMs)})
         on conflict (tenant, caller, route, key) do update set
           request_hmac = excluded.request_hmac, claim = excluded.claim, claimed_until = excluded.claimed_until,
           plan = null, answer = null, expires_at = excluded.expires_at
-        where mine.expires_at <= ${at(now())}
+        where stored.expires_at <= ${at(now())}
         returning claim`
-  const takeOver = ({ tenant, caller, route, key }: KeyedRequest, former: string, claim: string) =>
+  const takeOver = ({ tenant, caller, route, key }: KeyedRequest, formerClaim: string, claim: string) =>
     sql<Pick<Row, 'plan'>>`
         update idempotency_keys set claim = ${claim}, claimed_until = ${at(now() + claimMs)}
-        where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key} and claim = ${former} and answer is null
+        where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key} and claim = ${formerClaim} and answer is null
         returning plan`
 
   return {
-    async begin(request, hmac) {
+    async claim(request, hmac) {
       const { tenant, caller, route, key } = request
       const id = randomUUID()
       for (;;) {
@@ -76,22 +79,22 @@ export function createIdempotencyKeys(options: { pool: Pool; now(): number }): I
         const [row] = await sql<Row>`
           select request_hmac, claim, claimed_until, plan, answer from idempotency_keys
           where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key}`
-        if (row === undefined) continue // forgotten meanwhile
+        if (row === undefined) continue // The row was deleted between the two statements.
         if (row.request_hmac !== hmac) return { kind: 'other_request' }
         if (row.answer !== null) return { kind: 'answered', answer: row.answer }
         if (Date.parse(row.claimed_until) > now()) return { kind: 'under_way' }
-        const [taken] = await takeOver(request, row.claim, id)
-        if (taken !== undefined) return { kind: 'claimed', claim: { id, plan: taken.plan } }
+        const [takenOver] = await takeOver(request, row.claim, id)
+        if (takenOver !== undefined) return { kind: 'claimed', claim: { id, plan: takenOver.plan } }
       }
     },
-    async plan({ tenant, caller, route, key }, claim, plan) {
-      const kept = await sql`
+    async storePlan({ tenant, caller, route, key }, claim, plan) {
+      const updated = await sql`
         update idempotency_keys set plan = ${plan}
         where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key} and claim = ${claim.id} and answer is null
         returning key`
-      return kept.length > 0
+      return updated.length > 0
     },
-    async answer({ tenant, caller, route, key }, claim, answer) {
+    async storeAnswer({ tenant, caller, route, key }, claim, answer) {
       await sql`
         update idempotency_keys set answer = ${answer}
         where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key} and claim = ${claim.id} and answer is null`
@@ -107,8 +110,8 @@ export function createIdempotencyKeys(options: { pool: Pool; now(): number }): I
         where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key} and claim = ${claim.id}`
     },
     async expire() {
-      const gone = await sql`delete from idempotency_keys where expires_at <= ${at(now())} returning key`
-      return gone.length
+      const deleted = await sql`delete from idempotency_keys where expires_at <= ${at(now())} returning key`
+      return deleted.length
     },
   }
 }

@@ -2,23 +2,24 @@ import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import { ApiError, problemOf } from './errors.ts'
 import type { Claim, IdempotencyKeys, KeyedRequest } from './idempotency-keys.ts'
-import type { Identity, RawRequest, Route, RouteResult } from './route.ts'
+import type { Identity } from './identity.ts'
+import type { RawRequest, Route, RouteResult } from './route.ts'
 
-/** Visible ASCII: what the IETF draft (draft-ietf-httpapi-idempotency-key-header-07) quotes, and what others send bare. */
+/** Visible ASCII. The IETF draft (draft-ietf-httpapi-idempotency-key-header-07) puts the key in quotes; most clients send it without. */
 const keyPattern = /^[\x21-\x7e]{1,255}$/
 
 /**
- * Routes that take `Idempotency-Key`: for a day the same request of the same caller gets the very same answer, its secret
- * included, and whatever it made is made once.
+ * Adds `Idempotency-Key` to a route: for a day, the same request of the same caller gets the same response, including its
+ * secrets, and is carried out only once.
  *
- * The handler chooses ids and secrets by `plan`, which is kept before anything is stored under them. So when a process dies
- * between its append and its answer, the next request appends under the same ids, which appends nothing, and answers the same.
+ * The handler chooses ids and secrets by `plan`, and they are stored before they are used. If a process dies between its append
+ * and its response, the repeated request appends under the same ids, which changes nothing, and gets the same response.
  */
-export function idempotent(deps: { keys: IdempotencyKeys; keyring: Keyring; log: Log }): (route: Route) => Route {
+export function createIdempotency(deps: { keys: IdempotencyKeys; keyring: Keyring; log: Log }): (route: Route) => Route {
   const { keys, keyring, log } = deps
-  const aad = ({ tenant, caller, route, key }: KeyedRequest, what: 'plan' | 'answer') => ['idempotency', tenant, caller, route, key, what]
+  const aad = ({ tenant, caller, route, key }: KeyedRequest, field: 'plan' | 'answer') => ['idempotency', tenant, caller, route, key, field]
 
-  /** What must be the same again. Scopes are part of it: an answer may hold what a lesser token must not see. */
+  /** Covers everything that must be the same in a repetition. Scopes count too, because a response may hold values that a lesser token must not see. */
   const hmacOf = ({ params, search, rawBody }: RawRequest, { caller }: Identity) =>
     keyring.lookup(
       'idempotency',
@@ -26,26 +27,27 @@ export function idempotent(deps: { keys: IdempotencyKeys; keyring: Keyring; log:
     )
   const carryOut = async (route: Route, raw: RawRequest, request: KeyedRequest, claim: Claim): Promise<RouteResult> => {
     const vault = await keyring.vault(request.tenant)
-    const answer = await route.run({
+    const result = await route.run({
       ...raw,
-      async plan<T>(make: () => T): Promise<T> {
-        if (claim.plan !== null) return JSON.parse(vault.open(aad(request, 'plan'), claim.plan).toString()) as T // as it was written below
-        const made = make()
-        const isKept = await keys.plan(request, claim, vault.seal(aad(request, 'plan'), Buffer.from(JSON.stringify(made))))
-        if (!isKept) throw underWay()
-        return made
+      async plan<T>(choose: () => T): Promise<T> {
+        // The stored plan is the JSON that the lines below wrote, so it has the type T.
+        if (claim.plan !== null) return JSON.parse(vault.open(aad(request, 'plan'), claim.plan).toString()) as T
+        const chosen = choose()
+        const isStored = await keys.storePlan(request, claim, vault.seal(aad(request, 'plan'), Buffer.from(JSON.stringify(chosen))))
+        if (!isStored) throw underWay()
+        return chosen
       },
     })
-    await keys.answer(request, claim, vault.seal(aad(request, 'answer'), Buffer.from(JSON.stringify(answer))))
-    return answer
+    await keys.storeAnswer(request, claim, vault.seal(aad(request, 'answer'), Buffer.from(JSON.stringify(result))))
+    return result
   }
-  /** What was refused stored nothing, and may be sent again otherwise; of what failed nobody knows. */
-  const letGo = async (request: KeyedRequest, claim: Claim, failure: unknown) => {
+  /** Ends the claim after an error. A refused request has stored nothing; the outcome of a failed one is unknown. */
+  const endClaim = async (request: KeyedRequest, claim: Claim, failure: unknown) => {
     try {
       if (problemOf(failure).status < 500) await keys.forget(request, claim)
       else await keys.release(request, claim)
     } catch (error) {
-      // The claim runs out by itself; what is told to the caller is the first failure.
+      // The claim expires by itself. The caller gets the first error.
       log.warn({ error, route: request.route }, 'idempotency.release_failed')
     }
   }
@@ -58,21 +60,21 @@ export function idempotent(deps: { keys: IdempotencyKeys; keyring: Keyring; log:
         throw new ApiError('invalid_request', 'Idempotency-Key must be 1-255 visible ASCII characters.')
       const { tenant, actor } = raw.identity.caller
       const request = { tenant, caller: actor, route: route.operationId, key }
-      const begun = await keys.begin(request, hmacOf(raw, raw.identity))
-      switch (begun.kind) {
+      const result = await keys.claim(request, hmacOf(raw, raw.identity))
+      switch (result.kind) {
         case 'other_request':
-          throw new ApiError('idempotency_key_reused', 'This Idempotency-Key was sent with another request: take a new one for this.')
+          throw new ApiError('idempotency_key_reused', 'This Idempotency-Key was sent with another request: use a new key for this one.')
         case 'under_way':
           throw underWay()
         case 'answered': {
           const vault = await keyring.vault(tenant)
-          return JSON.parse(vault.open(aad(request, 'answer'), begun.answer).toString()) as RouteResult
+          return JSON.parse(vault.open(aad(request, 'answer'), result.answer).toString()) as RouteResult
         }
         case 'claimed':
           try {
-            return await carryOut(route, raw, request, begun.claim)
+            return await carryOut(route, raw, request, result.claim)
           } catch (error) {
-            await letGo(request, begun.claim, error)
+            await endClaim(request, result.claim, error)
             throw error
           }
       }
@@ -81,6 +83,6 @@ export function idempotent(deps: { keys: IdempotencyKeys; keyring: Keyring; log:
 }
 
 const underWay = () =>
-  new ApiError('idempotency_key_in_use', 'The same request is under way: its answer can be had by sending it again in a moment.', {
+  new ApiError('idempotency_key_in_use', 'The same request is being carried out: send it again in a moment to get its response.', {
     headers: { 'retry-after': '1' },
   })

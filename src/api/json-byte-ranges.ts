@@ -9,45 +9,45 @@ const closeBracket = 0x5d
 
 const isSpace = (byte: number) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 
-export interface Span {
+export interface ByteRange {
   readonly start: number
   /** Exclusive. */
   readonly end: number
 }
 
 /**
- * Where the value of a top-level member stands in the bytes of a JSON object, so that it can be passed on as it was
- * sent: key order, `1.10` and 20-digit integers do not survive being parsed and written again. Of members that occur
- * twice the last counts, and names may be written with escapes, both as in JSON.parse.
- * @param json an object that JSON.parse accepts: its syntax is not checked again
+ * Returns the position of a top-level member's value in the bytes of a JSON object, so that the value can be passed on as it was
+ * sent. Parsing and serializing would change key order, `1.10`, and integers of 20 digits. As in JSON.parse, the last of two
+ * members with the same name counts, and names may contain escapes.
+ * @param json an object that JSON.parse accepts; its syntax is not checked again
  */
-export function memberRange(json: Buffer, name: string): Span | null {
+export function memberRange(json: Buffer, name: string): ByteRange | null {
   const plainName = Buffer.from(JSON.stringify(name))
   let at = skipSpace(json, 0) + 1
-  let found: Span | null = null
+  let range: ByteRange | null = null
   for (;;) {
     at = skipSpace(json, at)
-    if (at >= json.length || json[at] === closeBrace) return found
+    if (at >= json.length || json[at] === closeBrace) return range
     const nameEnd = skipString(json, at)
-    const named = isName(json, at, nameEnd, plainName, name)
-    const start = skipSpace(json, skipSpace(json, nameEnd) + 1) // past the colon
+    const hasName = isName(json, at, nameEnd, plainName, name)
+    const start = skipSpace(json, skipSpace(json, nameEnd) + 1) // The inner call ends at the colon.
     const end = skipValue(json, start)
-    if (named) found = { start, end }
+    if (hasName) range = { start, end }
     at = skipSpace(json, end)
     if (json[at] === comma) at++
   }
 }
 
-/** Where the elements of an array stand, in the bytes that it is part of. @param array from its opening bracket on */
-export function elementRanges(json: Buffer, array: Span): Span[] {
-  const spans: Span[] = []
+/** Returns the positions of the elements of an array. @param array the position of the array, including its brackets */
+export function elementRanges(json: Buffer, array: ByteRange): ByteRange[] {
+  const ranges: ByteRange[] = []
   for (let at = skipSpace(json, array.start + 1); at < array.end && json[at] !== closeBracket; ) {
     const end = skipValue(json, at)
-    spans.push({ start: at, end })
+    ranges.push({ start: at, end })
     at = skipSpace(json, end)
     if (json[at] === comma) at = skipSpace(json, at + 1)
   }
-  return spans
+  return ranges
 }
 
 function isName(json: Buffer, start: number, end: number, plain: Buffer, name: string): boolean {
@@ -60,13 +60,13 @@ function skipSpace(json: Buffer, from: number): number {
   while (at < json.length && isSpace(json[at]!)) at++
   return at
 }
-/** @param from the opening quote; answers the place after the closing one */
+/** Returns the position after the closing quote. @param from the position of the opening quote */
 function skipString(json: Buffer, from: number): number {
   let at = from + 1
   while (at < json.length && json[at] !== quote) at += json[at] === backslash ? 2 : 1
   return at + 1
 }
-/** Without recursion: a hostile depth must not reach the stack. */
+/** Returns the position after a value. It does not recurse, because deeply nested input could exhaust the stack. */
 function skipValue(json: Buffer, from: number): number {
   const first = json[from]
   if (first === quote) return skipString(json, from)

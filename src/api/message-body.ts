@@ -4,8 +4,8 @@ import { memberRange } from './json-byte-ranges.ts'
 type Content = Pick<Message, 'id' | 'event' | 'event_time' | 'source'>
 
 /**
- * What receivers get, and what is sealed, archived and sent unchanged by every attempt: the payload's bytes stand in it
- * as the producer sent them.
+ * Returns the body that receivers get. It is sealed, archived, and sent unchanged by every attempt. It contains the bytes of the
+ * payload exactly as the producer sent them.
  */
 export function messageBody({ id, event, event_time, source }: Content, payload: Buffer): Buffer {
   const head = `${JSON.stringify({ id, event, event_time, source }).slice(0, -1)},"payload":`
@@ -13,21 +13,21 @@ export function messageBody({ id, event, event_time, source }: Content, payload:
 }
 const closing = Buffer.from('}')
 
-/** The same read back. */
+/** Reads the parts of such a body. The payload is returned as JSON text. */
 export function readMessageBody(body: Buffer): { event_time: string | null; source: string | null; payload: string } {
-  const span = memberRange(body, 'payload')
+  const range = memberRange(body, 'payload')
   const parsed: { event_time?: unknown; source?: unknown } = JSON.parse(body.toString())
-  if (span === null) throw new Error('a stored message has no payload')
+  if (range === null) throw new Error('the body of a stored message has no payload')
   const text = (value: unknown) => (typeof value === 'string' ? value : null)
-  return { event_time: text(parsed.event_time), source: text(parsed.source), payload: body.toString('utf8', span.start, span.end) }
+  return { event_time: text(parsed.event_time), source: text(parsed.source), payload: body.toString('utf8', range.start, range.end) }
 }
 
 /**
- * The parts whose HMAC is a message's fingerprint: the same content under the same id is a repetition, other content is
- * refused. The head's length stands before it, so that no two contents can run into one.
+ * Returns the parts whose HMAC is the fingerprint of a message. The same content under the same id is a duplicate; other content is
+ * rejected. The length of the head comes first, so that no two contents have the same concatenation.
  */
 export function fingerprintParts({ event, event_time, source }: Omit<Content, 'id'>, payload: Buffer): (string | Buffer)[] {
-  // As JSON, in which also lone surrogates, which UTF-8 cannot tell apart, are escaped.
+  // JSON escapes lone surrogates. In UTF-8, all of them would become the same character.
   const head = JSON.stringify([event, source, event_time])
   return [`${head.length}:`, head, payload]
 }

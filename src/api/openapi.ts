@@ -1,15 +1,14 @@
 import { bearerScopes } from '../events/tenant.ts'
+import { isObject } from '../lib/is-object.ts'
 import { type ErrorCode, statuses } from './errors.ts'
 import type { Route } from './route.ts'
 import { errorBody } from './schemas/common.ts'
 import { idempotencyKey } from './schemas/headers.ts'
-import { type JsonSchema, schemaName } from './schemas/json-schema.ts'
-
-const isObject = (value: unknown): value is JsonSchema => typeof value === 'object' && value !== null && !Array.isArray(value)
+import { isNamed, type JsonSchema, schemaName } from './schemas/json-schema.ts'
 
 const isGuarded = ({ credentials }: Route): boolean => credentials === 'bearer' || credentials === 'bearer-or-key'
 
-/** The errors that follow from what a route is, and those that it names itself. */
+/** Returns the errors that follow from the definition of a route, and those that it names itself. */
 function errorCodes(route: Route): ErrorCode[] {
   const codes = new Set<ErrorCode>(['internal_error'])
   const add = (...more: ErrorCode[]) => {
@@ -30,12 +29,14 @@ function errorCodes(route: Route): ErrorCode[] {
   return [...codes]
 }
 
-const requestIdHeader = { 'X-Request-Id': { schema: { type: 'string' }, description: 'As sent, or a new one; also in the logs.' } }
+const requestIdHeader = {
+  'X-Request-Id': { schema: { type: 'string' }, description: 'The id that was sent, or a new one. The logs contain it too.' },
+}
 const rateLimitHeaders = {
-  'RateLimit-Policy': { schema: { type: 'string', examples: ['"requests";q=50;w=1'] }, description: 'The limit (q) a second.' },
+  'RateLimit-Policy': { schema: { type: 'string', examples: ['"requests";q=50;w=1'] }, description: 'The limit (q) per second.' },
   RateLimit: {
     schema: { type: 'string', examples: ['"requests";r=49;t=1'] },
-    description: 'What is left of it here (r), and in how many seconds it is whole again (t).',
+    description: 'The remainder of the limit in this process (r), and the seconds until it is whole again (t).',
   },
 }
 const headersOf: Readonly<Record<number, Readonly<Record<string, { schema: JsonSchema; description?: string }>>>> = {
@@ -45,23 +46,23 @@ const headersOf: Readonly<Record<number, Readonly<Record<string, { schema: JsonS
 }
 
 function responses(route: Route): Record<string, unknown> {
-  const found: Record<string, unknown> = {}
-  const byStatus = new Map<number, ErrorCode[]>()
-  const headersOfAll = { ...requestIdHeader, ...(isGuarded(route) ? rateLimitHeaders : {}) }
-  for (const code of errorCodes(route)) byStatus.set(statuses[code], [...(byStatus.get(statuses[code]) ?? []), code])
-  for (const [status, codes] of byStatus)
-    found[status] = {
+  const responsesByStatus: Record<string, unknown> = {}
+  const codesByStatus = new Map<number, ErrorCode[]>()
+  const commonHeaders = { ...requestIdHeader, ...(isGuarded(route) ? rateLimitHeaders : {}) }
+  for (const code of errorCodes(route)) codesByStatus.set(statuses[code], [...(codesByStatus.get(statuses[code]) ?? []), code])
+  for (const [status, codes] of codesByStatus)
+    responsesByStatus[status] = {
       description: `Refused: ${codes.map((code) => `\`${code}\``).join(', ')}.`,
-      headers: { ...headersOfAll, ...headersOf[status] },
+      headers: { ...commonHeaders, ...headersOf[status] },
       content: { 'application/json': { schema: route.errorSchema ?? errorBody } },
     }
   for (const [status, { description, schema, headers = {}, type = 'application/json' }] of Object.entries(route.responses))
-    found[status] = {
+    responsesByStatus[status] = {
       description,
-      headers: { ...headersOfAll, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },
+      headers: { ...commonHeaders, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },
       ...(schema === undefined ? {} : { content: { [type]: { schema } } }),
     }
-  return found
+  return responsesByStatus
 }
 
 function parameters(route: Route): unknown[] {
@@ -105,32 +106,33 @@ function operation(route: Route): Record<string, unknown> {
   }
 }
 
-/** Puts named schemas under `components`, and references in their place. */
-function extract(value: unknown, components: Map<string, unknown>): unknown {
-  if (Array.isArray(value)) return value.map((item) => extract(item, components))
+/** Moves named schemas to `components`, and puts references in their place. */
+function extractSchemas(value: unknown, components: Map<string, unknown>): unknown {
+  if (Array.isArray(value)) return value.map((item) => extractSchemas(item, components))
   if (!isObject(value)) return value
-  const copy = () => Object.fromEntries(Object.entries(value).map(([key, member]) => [key, extract(member, components)]))
+  const copy = () => Object.fromEntries(Object.entries(value).map(([key, member]) => [key, extractSchemas(member, components)]))
+  if (!isNamed(value)) return copy()
   const name = value[schemaName]
-  if (name === undefined) return copy()
   if (!components.has(name)) components.set(name, copy())
   return { $ref: `#/components/schemas/${name}` }
 }
 
-/** `/openapi.json` (3.1), made from the route table and the schemas that validate. */
-export function openApi(routes: readonly Route[], version: string): object {
+/** Returns `/openapi.json` (OpenAPI 3.1), made from the route table and the schemas that validate requests. */
+export function createOpenApiDocument(routes: readonly Route[], version: string): object {
   const paths: Record<string, Record<string, unknown>> = {}
   for (const route of routes) {
     const path = route.path.replace(/:(\w+)/g, '{$1}')
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) }
   }
   const components = new Map<string, unknown>()
-  const extracted = extract(paths, components)
+  const extracted = extractSchemas(paths, components)
   return {
     openapi: '3.1.0',
     info: {
       title: 'Kolbak',
       version,
-      description: 'A webhook service: producers post events, and every webhook that wants them gets them, signed.',
+      description:
+        'A webhook service: producers post events, and Kolbak delivers each event, signed, to every webhook that subscribed to it.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],

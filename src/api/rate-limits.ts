@@ -1,25 +1,25 @@
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 import { ApiError } from './errors.ts'
-import type { Identity } from './route.ts'
+import type { Identity } from './identity.ts'
 
-/** What is counted: events (messages) where they are posted, requests elsewhere. */
+/** The unit of a limit: events (messages) on the routes that accept them, requests on all others. */
 export type Quota = 'events' | 'requests'
 export type RateHeaders = Readonly<Record<string, string>>
 
 /**
- * Bounds what each client or key may ask for in a second. No request waits for another process: each counts its own, and
- * allows its share of the limit.
+ * Limits the requests or events of each client or key per second. Each process counts on its own and allows its share of the
+ * limit, so that no request waits for another process.
  *
- * The headers are those of draft-ietf-httpapi-ratelimit-headers-10: `RateLimit-Policy` tells the whole limit (`q`) and its
- * window in seconds (`w`), `RateLimit` what is left of this process's share (`r`), and in how many seconds it is whole
- * again (`t`).
+ * The headers are those of draft-ietf-httpapi-ratelimit-headers-10. `RateLimit-Policy` holds the whole limit (`q`) and its
+ * window in seconds (`w`). `RateLimit` holds the remainder of this process's share (`r`), and the seconds until the share is
+ * whole again (`t`).
  */
 export interface RateLimits {
   /** Takes one. Throws rate_limited, with `Retry-After`, when nothing is left. */
   take(identity: Identity, quota: Quota): Promise<RateHeaders>
   /**
-   * Takes what a request turned out to hold beyond the one that it was let in for. It is not refused any more: what is over
-   * the limit is paid for by the seconds to come, so a batch larger than a second's share needs no second of its own.
+   * Takes `count` more for a request that was let in. The request is not refused: an excess is taken from the seconds that
+   * follow. So a batch that is larger than one second's share can still be sent.
    */
   takeMore(identity: Identity, quota: Quota, count: number): Promise<RateHeaders>
 }
@@ -29,34 +29,34 @@ interface Share {
   readonly windowSeconds: number
   readonly perSecond: number
 }
-/** Of a limit below one a second and process, one for each of so many seconds. */
-function shareOf(perSecond: number, processes: number): Share {
-  const share = perSecond / processes
+/** Returns this process's share of a limit. A share below 1 a second becomes one every 1/share seconds. */
+function shareOf(limitPerSecond: number, processes: number): Share {
+  const share = limitPerSecond / processes
   return share >= 1
     ? { points: Math.floor(share), windowSeconds: 1, perSecond: share }
     : { points: 1, windowSeconds: 1 / share, perSecond: share }
 }
 
 export function createRateLimits(options: {
-  /** Of tenants that have no limit of their own. */
+  /** The limit of tenants that have none of their own. */
   eventsPerSecond: number
+  /** The limit of tenants that have none of their own. */
   requestsPerSecond: number
-  /** How many processes share the limits. */
+  /** Returns how many processes share the limits. */
   processes(): number
 }): RateLimits {
   const { eventsPerSecond, requestsPerSecond, processes } = options
-  // It only counts: what is allowed differs from tenant to tenant, and with the number of processes.
-  const counting = () => new RateLimiterMemory({ points: Number.MAX_SAFE_INTEGER, duration: 1 })
-  const counters = { events: counting(), requests: counting() }
+  // The limiter only counts, because the allowed number differs between tenants and changes with the number of processes.
+  const createCounter = () => new RateLimiterMemory({ points: Number.MAX_SAFE_INTEGER, duration: 1 })
+  const counters = { events: createCounter(), requests: createCounter() }
   const policies = new Map<string, string>()
 
   const limitOf = ({ limits }: Identity, quota: Quota): number =>
     quota === 'events' ? (limits.events_per_second ?? eventsPerSecond) : (limits.requests_per_second ?? requestsPerSecond)
   const policyOf = (quota: Quota, limit: number): string => {
-    const known = policies.get(`${quota}${limit}`)
-    if (known !== undefined) return known
-    const policy = `"${quota}";q=${limit};w=1`
-    policies.set(`${quota}${limit}`, policy)
+    const name = `${quota}${limit}`
+    const policy = policies.get(name) ?? `"${quota}";q=${limit};w=1`
+    policies.set(name, policy)
     return policy
   }
   const seconds = (ms: number) => Math.max(1, Math.ceil(ms / 1_000))
@@ -72,7 +72,7 @@ export function createRateLimits(options: {
       const counted = await counters[quota].consume(identity.caller.actor, 1, { customDuration: share.windowSeconds })
       const headers = headersOf(quota, limit, share, counted)
       if (counted.consumedPoints > share.points)
-        throw new ApiError('rate_limited', `More than ${limit} ${quota} a second: wait, then go on.`, {
+        throw new ApiError('rate_limited', `The limit of ${limit} ${quota} a second is exceeded: try again later.`, {
           headers: { ...headers, 'retry-after': String(seconds(counted.msBeforeNext)) },
         })
       return headers
@@ -81,11 +81,11 @@ export function createRateLimits(options: {
       const limit = limitOf(identity, quota)
       const share = shareOf(limit, processes())
       const { actor } = identity.caller
-      let counted = await counters[quota].consume(actor, count, { customDuration: share.windowSeconds })
-      const over = counted.consumedPoints - Math.max(share.points, counted.consumedPoints - count)
-      if (over > 0)
-        counted = await counters[quota].set(actor, counted.consumedPoints, counted.msBeforeNext / 1_000 + over / share.perSecond)
-      return headersOf(quota, limit, share, counted)
+      const counted = await counters[quota].consume(actor, count, { customDuration: share.windowSeconds })
+      const excess = counted.consumedPoints - Math.max(share.points, counted.consumedPoints - count)
+      if (excess <= 0) return headersOf(quota, limit, share, counted)
+      const window = counted.msBeforeNext / 1_000 + excess / share.perSecond
+      return headersOf(quota, limit, share, await counters[quota].set(actor, counted.consumedPoints, window))
     },
   }
 }

@@ -1,59 +1,60 @@
 import { LRUCache } from 'lru-cache'
 
-/** Copies of states that may be up to a second old, so that a hot path need not ask the database about every request. */
-export interface Recent<K, V> {
-  /** The copy if it is fresh; and once it is half through its age, a new one is fetched meanwhile. */
+/** A cache whose entries are at most `maxAgeMs` old, so that a hot path need not query the database for every request. */
+export interface RefreshingCache<K, V> {
+  /** Returns the value if it is fresh. When it has passed half of its life, a new one is loaded in the background. */
   peek(key: K): V | undefined
-  /** A fresh copy, or a new one; null when there is no such thing (which is never remembered). */
+  /** Returns the fresh value, or loads it. Null means that there is no such thing, which is not cached. */
   get(key: K): Promise<V | null>
-  /** A new one in any case. */
+  /** Loads the value even if the cached one is fresh. */
   reload(key: K): Promise<V | null>
-  /** Whether a copy was ever taken and is still held, fresh or not. */
-  knows(key: K): boolean
+  /** Returns whether the cache holds a value, fresh or not. */
+  has(key: K): boolean
 }
 
-interface Copy<V> {
+interface Entry<V> {
   value: V
-  /** When it was asked for, so that a slow answer counts as old. */
-  askedAt: number
+  /** When the load began, so that a value that took long to load counts as old. */
+  loadedAt: number
 }
 
 /**
- * @param load may take its time when it is a renewal: nobody waits for it
+ * @param load its second parameter is true for a refresh in the background, which may be slow because no request waits for it
  * @param now monotonic milliseconds
  */
-export function recent<K extends string, V extends object>(
-  load: (key: K, isRenewal: boolean) => Promise<V | null>,
+export function createRefreshingCache<K extends string, V extends object>(
+  load: (key: K, isRefresh: boolean) => Promise<V | null>,
   { maxAgeMs = 1_000, max = 10_000, now = () => performance.now() }: { maxAgeMs?: number; max?: number; now?: () => number } = {},
-): Recent<K, V> {
-  const copies = new LRUCache<K, Copy<V>>({ max })
+): RefreshingCache<K, V> {
+  const entries = new LRUCache<K, Entry<V>>({ max })
   const loading = new Map<K, Promise<V | null>>()
 
-  const start = async (key: K, isRenewal = false): Promise<V | null> => {
-    const askedAt = now()
-    const value = await load(key, isRenewal)
-    if (value === null) copies.delete(key)
-    else copies.set(key, { value, askedAt })
+  const reload = async (key: K, isRefresh = false): Promise<V | null> => {
+    const loadedAt = now()
+    const value = await load(key, isRefresh)
+    if (value === null) entries.delete(key)
+    else entries.set(key, { value, loadedAt })
     return value
   }
-  const join = (key: K, isRenewal = false): Promise<V | null> => {
-    const pending = loading.get(key) ?? start(key, isRenewal).finally(() => loading.delete(key))
+  /** Joins a load that is under way, or starts one. */
+  const joinLoad = (key: K, isRefresh = false): Promise<V | null> => {
+    const pending = loading.get(key) ?? reload(key, isRefresh).finally(() => loading.delete(key))
     loading.set(key, pending)
     return pending
   }
   const peek = (key: K): V | undefined => {
-    const copy = copies.get(key)
-    if (copy === undefined) return undefined
-    const age = now() - copy.askedAt
+    const entry = entries.get(key)
+    if (entry === undefined) return undefined
+    const age = now() - entry.loadedAt
     if (age >= maxAgeMs) return undefined
-    // What fails here is tried again when the copy is too old, and then whoever asks is told.
-    if (age >= maxAgeMs / 2 && !loading.has(key)) join(key, true).catch(() => undefined)
-    return copy.value
+    // A refresh that fails is ignored: once the value is too old, the next `get` loads again and reports the error.
+    if (age >= maxAgeMs / 2 && !loading.has(key)) joinLoad(key, true).catch(() => undefined)
+    return entry.value
   }
   return {
     peek,
-    get: async (key) => peek(key) ?? join(key),
-    reload: (key) => start(key),
-    knows: (key) => copies.has(key),
+    get: async (key) => peek(key) ?? joinLoad(key),
+    reload: (key) => reload(key),
+    has: (key) => entries.has(key),
   }
 }

@@ -1,6 +1,8 @@
 import type { RouteResult } from './route.ts'
 
-/** In the envelope that all answers but those of single webhooks have. */
+export const jsonType = 'application/json; charset=utf-8'
+
+/** Returns a result in the envelope `{data, error, pagination}`. All responses have it, except those with a single webhook. */
 export const envelopeResult = (
   status: number,
   data: unknown,
@@ -11,6 +13,11 @@ export const envelopeResult = (
   headers,
   body: { data, error: null, pagination },
 })
+/** Returns the same envelope around data that is JSON text already. */
+export const envelopeTextResult = (status: number, data: string): RouteResult => ({
+  status,
+  text: { type: jsonType, content: `{"data":${data},"error":null,"pagination":null}` },
+})
 export const noContent = (headers: Readonly<Record<string, string>> = {}): RouteResult => ({ status: 204, headers })
-/** Of answers that hold a secret. */
+/** The headers of responses that contain a secret. */
 export const noStore = { 'cache-control': 'no-store' } as const

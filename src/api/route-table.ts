@@ -1,9 +1,9 @@
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { FailedCredentials } from './failed-credentials.ts'
-import { idempotent } from './idempotency.ts'
+import { createIdempotency } from './idempotency.ts'
 import { createIdempotencyKeys } from './idempotency-keys.ts'
-import { openApi } from './openapi.ts'
+import { createOpenApiDocument } from './openapi.ts'
 import type { Route } from './route.ts'
 import { createAuditRoutes } from './routes/audit.ts'
 import { createAuthRoutes } from './routes/auth.ts'
@@ -21,14 +21,14 @@ import { createWebhookActionRoutes } from './routes/webhook-actions.ts'
 import { createWebhookRoutes } from './routes/webhooks.ts'
 import type { Tokens } from './tokens.ts'
 
-/** Every route there is: mounting, scope checks, `/openapi.json` and the tests of strangers are made from this table. */
+/** Returns all routes. Mounting, scope checks, `/openapi.json` and the tests of tenant isolation are made from this table. */
 export function createRouteTable(
   deps: ApiDependencies & { newUlid(): string },
-  { credentials, tokens, failed }: { credentials: Credentials; tokens: Tokens; failed: FailedCredentials },
+  { credentials, tokens, failedCredentials }: { credentials: Credentials; tokens: Tokens; failedCredentials: FailedCredentials },
 ): Route[] {
   let document: string | undefined
   const table: Route[] = [
-    ...createAuthRoutes(deps, tokens, failed),
+    ...createAuthRoutes(deps, tokens, failedCredentials),
     ...createTenantRoutes(deps),
     ...createClientRoutes(deps),
     ...createKeyRoutes(deps),
@@ -42,10 +42,10 @@ export function createRouteTable(
     ...createExplainRoutes(deps),
     ...createAuditRoutes(deps),
     ...createOperationRoutes(deps, credentials, () => {
-      document ??= JSON.stringify(openApi(table, deps.settings.version))
+      document ??= JSON.stringify(createOpenApiDocument(table, deps.settings.version))
       return document
     }),
   ]
-  const once = idempotent({ ...deps, keys: createIdempotencyKeys(deps) })
-  return table.map((route) => (route.idempotent ? once(route) : route))
+  const withIdempotency = createIdempotency({ ...deps, keys: createIdempotencyKeys(deps) })
+  return table.map((route) => (route.idempotent ? withIdempotency(route) : route))
 }

@@ -1,49 +1,45 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Caller } from '../commands/caller.ts'
-import type { Scope, TenantLimits } from '../events/tenant.ts'
+import type { Scope } from '../events/tenant.ts'
+import { isObject } from '../lib/is-object.ts'
 import { ApiError, type Detail, type ErrorCode, invalid, type Problem } from './errors.ts'
+import type { Identity } from './identity.ts'
 import { createQueryReader } from './query-string.ts'
 import type { Quota } from './rate-limits.ts'
 import { parseJson } from './request-body.ts'
 import type { JsonSchema } from './schemas/json-schema.ts'
-import { checker } from './validation.ts'
+import { createValidator } from './validation.ts'
 
-/** For whom a request is carried out. */
-export interface Identity {
-  readonly caller: Caller
-  /** Of its tenant. */
-  readonly limits: TenantLimits
-}
-/** A request as the pipeline hands it over: who asks is known, its body read and not yet looked at. */
+/** A request as the pipeline hands it to a route: the caller is known, the body is read but not yet parsed. */
 export interface RawRequest {
   readonly params: Readonly<Record<string, string | undefined>>
   readonly search: URLSearchParams
   readonly rawBody: Buffer
   readonly contentType: string
-  /** Null on routes that ask for no credential. */
+  /** Null on routes that need no credential. */
   readonly identity: Identity | null
-  /** As the proxies that are trusted tell it. */
+  /** Returns the caller's address, as the trusted proxies report it. */
   address(): string
   readonly requestId: string
   readonly headers: IncomingHttpHeaders
   /**
-   * What is chosen for a change before anything is stored: ids, secrets. A request that is repeated under its
-   * `Idempotency-Key` gets what the first one chose. At most once a request; plain JSON.
+   * Returns the ids and secrets that a change needs, chosen before anything is stored. A request that is repeated under its
+   * `Idempotency-Key` gets the values that the first one chose. They must be plain JSON. At most one call a request.
    */
-  plan<T>(make: () => T): Promise<T>
-  /** Counts further events against the caller's limit, beyond the one that the request was let in for. */
-  counts(more: number): Promise<void>
-  /** Aborts when the caller is gone. */
+  plan<T>(choose: () => T): Promise<T>
+  /** Counts `count` further events against the caller's limit, beyond the one that was counted when the request was let in. */
+  countMore(count: number): Promise<void>
+  /** Returns a signal that aborts when the caller hangs up. */
   gone(): AbortSignal
 }
+/** What a handler returns: the response in one of three forms. */
 export interface RouteResult {
   readonly status: number
   readonly headers?: Readonly<Record<string, string>>
-  /** Written as JSON. */
+  /** A value to serialize as JSON. */
   readonly body?: unknown
-  /** A body that is written already. */
+  /** A body that is text already. */
   readonly text?: { readonly type: string; readonly content: string }
-  /** Written as it comes, as fast as the caller reads. */
+  /** A body that is sent chunk by chunk, no faster than the caller reads. */
   readonly stream?: { readonly type: string; readonly chunks: AsyncIterable<string> }
 }
 
@@ -52,7 +48,8 @@ type ParamNames<Path extends string> = Path extends `${string}:${infer Name}/${i
   : Path extends `${string}:${infer Name}`
     ? Name
     : never
-interface Context<Path extends string, Query, Body> extends Omit<RawRequest, 'params' | 'identity' | 'search'> {
+/** A request as a handler gets it: query and body are parsed and valid. */
+interface ValidRequest<Path extends string, Query, Body> extends Omit<RawRequest, 'params' | 'identity' | 'search'> {
   readonly params: Readonly<Record<ParamNames<Path>, string>>
   readonly query: Query
   readonly body: Body
@@ -61,10 +58,11 @@ interface Context<Path extends string, Query, Body> extends Omit<RawRequest, 'pa
 interface ResponseSpec {
   readonly description: string
   readonly schema?: JsonSchema
+  /** The media type; default JSON. */
   readonly type?: string
   readonly headers?: Readonly<Record<string, JsonSchema>>
 }
-interface Described<Path extends string, Query, Body> {
+interface RouteSpec<Path extends string, Query, Body> {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   readonly path: Path
   readonly operationId: string
@@ -72,44 +70,47 @@ interface Described<Path extends string, Query, Body> {
   readonly tag: string
   readonly query?: JsonSchema<Query>
   readonly body?: JsonSchema<Body>
-  /** Media types of the body; default JSON alone. */
+  /** The media types that the body may have; default only JSON. */
   readonly bodyTypes?: readonly string[]
-  /** No body at all is taken as `{}`. */
+  /** A request without a body counts as one with the body `{}`. */
   readonly bodyOptional?: boolean
-  /** Bytes; default 64 KiB. */
+  /** The largest body, in bytes; default 64 KiB. */
   readonly bodyLimit?: number
-  /** Takes `Idempotency-Key`: what its handler makes, it makes by `plan`. */
+  /** The route accepts `Idempotency-Key`. Its handler must choose ids and secrets by `plan`. */
   readonly idempotent?: boolean
-  /** What it is counted as against the caller's limit; default a request. */
+  /** The limit that a request counts against; default `requests`. */
   readonly quota?: Quota
-  /** What goes well is logged only for debugging: there is too much of it. */
+  /** Successful requests are logged at level debug, because there are too many of them. */
   readonly quiet?: boolean
-  /** Request headers that it reads, for `/openapi.json`. */
+  /** The request headers that the handler reads, for `/openapi.json`. */
   readonly requestHeaders?: Readonly<Record<string, JsonSchema>>
   readonly responses: Readonly<Record<number, ResponseSpec>>
-  /** Codes of errors beyond those that follow from credentials, body and query. */
+  /** Error codes beyond those that follow from the credentials, the body and the query. */
   readonly errors?: readonly ErrorCode[]
 }
-interface GuardedSpec<Path extends string, Query, Body> extends Described<Path, Query, Body> {
+interface GuardedRouteSpec<Path extends string, Query, Body> extends RouteSpec<Path, Query, Body> {
   readonly credentials: 'bearer' | 'bearer-or-key'
   readonly scope: Scope
-  /** What no schema can say, such as whether a URL may be called; told together with what the schema found. */
-  readonly check?: (body: Readonly<Record<string, unknown>>, faulty: ReadonlySet<string>) => Promise<readonly Detail[]>
-  readonly handler: (context: Context<Path, Query, Body> & Identity) => Promise<RouteResult>
+  /**
+   * Returns the faults of a body that no schema can express, such as a URL that may not be called.
+   * @param faultyPaths the paths of the faults that the schemas found; both kinds are reported together
+   */
+  readonly check?: (body: Readonly<Record<string, unknown>>, faultyPaths: ReadonlySet<string>) => Promise<readonly Detail[]>
+  readonly handler: (request: ValidRequest<Path, Query, Body> & Identity) => Promise<RouteResult>
 }
-interface OpenSpec<Path extends string, Query, Body> extends Described<Path, Query, Body> {
-  /** `operator`: a token with scope `admin`, or the metrics token. `client`: the body or Basic, which the handler looks at. */
+interface OpenRouteSpec<Path extends string, Query, Body> extends RouteSpec<Path, Query, Body> {
+  /** `operator`: a token with scope `admin`, or the metrics token. `client`: client credentials, which the handler itself checks. */
   readonly credentials: 'none' | 'operator' | 'client'
-  /** Reads the body; default JSON. */
-  readonly parse?: (raw: Buffer, contentType: string) => unknown
-  /** How this route words errors, where not by the envelope. */
+  /** Parses the body; default as JSON. */
+  readonly parse?: (rawBody: Buffer, contentType: string) => unknown
+  /** Returns the body of an error response, for a route whose errors do not have the envelope. */
   readonly errorBody?: (problem: Problem) => unknown
   readonly errorSchema?: JsonSchema
-  readonly handler: (context: Context<Path, Query, Body>) => Promise<RouteResult>
+  readonly handler: (request: ValidRequest<Path, Query, Body>) => Promise<RouteResult>
 }
 
-/** A line of the route table: mounting, scope checks, `/openapi.json` and the tests of strangers are made from it. */
-export interface Route extends Described<string, unknown, unknown> {
+/** An entry of the route table. Mounting, scope checks, `/openapi.json` and the tests of tenant isolation are made from it. */
+export interface Route extends RouteSpec<string, unknown, unknown> {
   readonly credentials: 'bearer' | 'bearer-or-key' | 'none' | 'operator' | 'client'
   readonly scope: Scope | null
   readonly errorBody?: (problem: Problem) => unknown
@@ -117,49 +118,45 @@ export interface Route extends Described<string, unknown, unknown> {
   run(request: RawRequest): Promise<RouteResult>
 }
 
-const noQuery = { values: {}, details: [] }
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+const emptyQuery = { values: {}, details: [] }
 
-/** Reads and checks params, query and body; every fault of all of them is told at once. */
-function reader<Path extends string, Query, Body>(
-  spec: Described<Path, Query, Body> & Pick<GuardedSpec<Path, Query, Body>, 'check'> & Pick<OpenSpec<Path, Query, Body>, 'parse'>,
+/** Returns a function that parses and validates query and body. It throws one error with all faults of both. */
+function createRequestReader<Path extends string, Query, Body>(
+  spec: RouteSpec<Path, Query, Body> & Pick<GuardedRouteSpec<Path, Query, Body>, 'check'> & Pick<OpenRouteSpec<Path, Query, Body>, 'parse'>,
 ) {
-  const names = [...spec.path.matchAll(/:(\w+)/g)].map((found) => found[1]!)
-  const readQuery = spec.query === undefined ? () => noQuery : createQueryReader(spec.query)
-  const checkQuery = checker<Query>(spec.query ?? {})
-  const checkBody = checker<Body>(spec.body ?? {})
+  const paramNames = [...spec.path.matchAll(/:(\w+)/g)].map(([, name]) => name!)
+  const readQuery = spec.query === undefined ? () => emptyQuery : createQueryReader(spec.query)
+  const validateQuery = createValidator<Query>(spec.query ?? {})
+  const validateBody = createValidator<Body>(spec.body ?? {})
   const { check, parse = parseJson } = spec
-  return async (raw: RawRequest): Promise<Context<Path, Query, Body>> => {
-    const details: Detail[] = []
-    const read = readQuery(raw.search)
-    const query = checkQuery(read.values)
-    details.push(...read.details, ...(query.details ?? []))
-    const parsed = spec.body === undefined ? undefined : parse(raw.rawBody, raw.contentType)
-    const body = checkBody(parsed)
-    details.push(...(body.details ?? []))
-    if (check !== undefined && isObject(parsed)) details.push(...(await check(parsed, new Set(details.map(({ path }) => path)))))
+  return async (request: RawRequest): Promise<ValidRequest<Path, Query, Body>> => {
+    const rawQuery = readQuery(request.search)
+    const query = validateQuery(rawQuery.values)
+    const rawBody = spec.body === undefined ? undefined : parse(request.rawBody, request.contentType)
+    const body = validateBody(rawBody)
+    const details: Detail[] = [...rawQuery.details, ...(query.details ?? []), ...(body.details ?? [])]
+    if (check !== undefined && isObject(rawBody)) details.push(...(await check(rawBody, new Set(details.map(({ path }) => path)))))
     if (query.details !== undefined || body.details !== undefined || details.length > 0) throw invalid(details)
-    const params = Object.fromEntries(names.map((name) => [name, raw.params[name] ?? ''])) as Record<ParamNames<Path>, string>
-    return { ...raw, params, query: query.value, body: body.value }
+    const params = Object.fromEntries(paramNames.map((name) => [name, request.params[name] ?? ''])) as Record<ParamNames<Path>, string>
+    return { ...request, params, query: query.value, body: body.value }
   }
 }
 
-/** A route for callers with a credential. */
-export function guardedRoute<const Path extends string, Query = unknown, Body = unknown>(spec: GuardedSpec<Path, Query, Body>): Route {
-  const { handler, check, ...described } = spec
-  const read = reader(spec)
+/** Defines a route that needs a credential of a client or a key. */
+export function guardedRoute<const Path extends string, Query = unknown, Body = unknown>(spec: GuardedRouteSpec<Path, Query, Body>): Route {
+  const { handler, check, ...description } = spec
+  const readRequest = createRequestReader(spec)
   return {
-    ...described,
-    async run(raw) {
-      if (raw.identity === null) throw new ApiError('unauthorized', 'This needs a credential.')
-      return handler({ ...(await read(raw)), ...raw.identity })
+    ...description,
+    async run(request) {
+      if (request.identity === null) throw new ApiError('unauthorized', 'This needs a credential.')
+      return handler({ ...(await readRequest(request)), ...request.identity })
     },
   }
 }
-/** A route without a caller. */
-export function openRoute<const Path extends string, Query = unknown, Body = unknown>(spec: OpenSpec<Path, Query, Body>): Route {
-  const { handler, parse, ...described } = spec
-  const read = reader(spec)
-  return { ...described, scope: null, run: async (raw) => handler(await read(raw)) }
+/** Defines a route without a caller. */
+export function openRoute<const Path extends string, Query = unknown, Body = unknown>(spec: OpenRouteSpec<Path, Query, Body>): Route {
+  const { handler, parse, ...description } = spec
+  const readRequest = createRequestReader(spec)
+  return { ...description, scope: null, run: async (request) => handler(await readRequest(request)) }
 }

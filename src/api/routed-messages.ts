@@ -12,7 +12,7 @@ const statesPerQuery = 1_000
 const firstPollMs = 10
 const longestPollMs = 200
 
-/** Names the delivery of a message to one of its webhooks. */
+/** Returns the key of the delivery of a message to one of its webhooks. */
 export const deliveryKeyOf = ({ tenant, message, place, accepted_at }: IndexedMessage, webhook: WebhookId): DeliveryKey => ({
   webhook,
   accepted_at,
@@ -21,39 +21,40 @@ export const deliveryKeyOf = ({ tenant, message, place, accepted_at }: IndexedMe
 
 export type DeliveryCounts = { readonly total: number } & Readonly<Record<DeliveryStatus, number>>
 
-/** Messages of the index, and what became of them. */
+/** Reads messages of the index, and the states of their deliveries. */
 export function createRoutedMessages({ messages, deliveryLog, settings }: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'settings'>) {
-  const states = async (keys: readonly DeliveryKey[]) => {
-    const found: Awaited<ReturnType<typeof deliveryLog.states>> = []
+  const deliveryStates = async (keys: readonly DeliveryKey[]) => {
+    const states: Awaited<ReturnType<typeof deliveryLog.states>> = []
     for (let start = 0; start < keys.length; start += statesPerQuery)
-      found.push(...(await deliveryLog.states(keys.slice(start, start + statesPerQuery))))
-    return found
+      states.push(...(await deliveryLog.states(keys.slice(start, start + statesPerQuery))))
+    return states
   }
   return {
     /**
-     * A message that was just accepted is routed within moments: who reads it at once waits for that, in bounds.
+     * Returns a message. One that was accepted a moment ago is usually not routed yet, so this waits a bounded time for its routing.
      * Throws not_found.
      */
-    async find(tenant: TenantId, text: string, gone: () => AbortSignal): Promise<IndexedMessage> {
-      const id = parseMessageId(text)
-      const hungUp = gone()
+    async find(tenant: TenantId, rawId: string, gone: () => AbortSignal): Promise<IndexedMessage> {
+      const id = parseMessageId(rawId)
+      const callerGone = gone()
       const end = performance.now() + (settings.routingWaitMs ?? defaultWaits.routingWaitMs)
-      for (let poll = firstPollMs; ; poll = Math.min(longestPollMs, poll * 2)) {
-        const found = await messages.find(tenant, id)
-        if (found !== null) return found
-        const left = end - performance.now()
-        if (left <= 0 || hungUp.aborted) throw notFound({ 'retry-after': '1' })
-        await sleep(Math.min(poll, left))
+      for (let pollMs = firstPollMs; ; pollMs = Math.min(longestPollMs, pollMs * 2)) {
+        const message = await messages.find(tenant, id)
+        if (message !== null) return message
+        const remainingMs = end - performance.now()
+        if (remainingMs <= 0 || callerGone.aborted) throw notFound({ 'retry-after': '1' })
+        await sleep(Math.min(pollMs, remainingMs))
       }
     },
-    states,
-    /** Deliveries of each message by status. What the history does not show yet is owed all the same: pending. */
-    async counts(of: readonly IndexedMessage[]): Promise<DeliveryCounts[]> {
-      const found = await states(of.flatMap((message) => message.webhooks.map((webhook) => deliveryKeyOf(message, webhook))))
+    deliveryStates,
+    /** Returns the number of deliveries of each message by status. A delivery that is not in the history yet is pending. */
+    async counts(indexed: readonly IndexedMessage[]): Promise<DeliveryCounts[]> {
+      const keys = indexed.flatMap((message) => message.webhooks.map((webhook) => deliveryKeyOf(message, webhook)))
+      const states = await deliveryStates(keys)
       let next = 0
-      return of.map(({ webhooks }) => {
+      return indexed.map(({ webhooks }) => {
         const byStatus = { pending: 0, retrying: 0, success: 0, failed: 0, discarded: 0 }
-        for (const _ of webhooks) byStatus[found[next++]?.status ?? 'pending']++
+        for (const _ of webhooks) byStatus[states[next++]?.status ?? 'pending']++
         return { total: webhooks.length, ...byStatus }
       })
     },

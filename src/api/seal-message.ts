@@ -5,7 +5,7 @@ import type { Vault } from '../lib/seal.ts'
 import { fingerprintParts, messageBody } from './message-body.ts'
 import type { PostEvent } from './schemas/event.ts'
 
-/** A message as the bus takes it: fingerprinted, then sealed once. @param payload the bytes of the JSON member as they were sent */
+/** Returns a message for the bus: with its fingerprint and its sealed body. @param payload the bytes of the JSON member as they were sent */
 export function sealMessage(
   vault: Vault,
   tenant: TenantId,

@@ -3,47 +3,49 @@ import type { Checkpoint } from '../events/envelope.ts'
 import type { StreamName } from '../events/streams.ts'
 import { step } from '../lib/points.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
-import { lagHeader } from './changes.ts'
 import { type ApiDependencies, readModels } from './dependencies.ts'
-import type { Identity, RawRequest } from './route.ts'
+import type { Identity } from './identity.ts'
+import { awaitProjection } from './projection-lag.ts'
+import type { RawRequest } from './route.ts'
 
-const atOnce = 100
+const appendsAtOnce = 100
 
-/** A delivery that begins anew, and its webhook as it is now. */
+/** A delivery to replay, and the present revision of its webhook. */
 export interface Replayable {
   readonly delivery: Delivery
   readonly webhookRevision: number
 }
 
-/** Begins the next chain of deliveries; answers them as they are now, and the headers that say whether the history has it. */
-export function replays({ store, waiter, settings, now }: Pick<ApiDependencies, 'store' | 'waiter' | 'settings' | 'now'>) {
+/**
+ * Returns a function that starts the next chain of some deliveries. It returns the deliveries in their new state, and the header
+ * `Projection-Lag` if the delivery history does not have the change yet.
+ */
+export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter' | 'settings' | 'now'>) {
   return async (
-    replayable: readonly Replayable[],
+    replayables: readonly Replayable[],
     { caller, plan }: Identity & Pick<RawRequest, 'plan'>,
-  ): Promise<{ begun: Delivery[]; headers: Record<string, string> }> => {
+  ): Promise<{ replayed: Delivery[]; headers: Record<string, string> }> => {
     const { time, chains } = await plan(() => ({
-      time: new Date(now()).toISOString(),
-      chains: replayable.map(({ delivery }) => [delivery.delivery, delivery.chain + 1] as const),
+      time: new Date(deps.now()).toISOString(),
+      chains: replayables.map(({ delivery }) => [delivery.delivery, delivery.chain + 1] as const),
     }))
     const chainOf = new Map(chains)
-    const wanted = replayable.filter(({ delivery }) => chainOf.has(delivery.delivery))
-    const begun: Delivery[] = []
-    let last: { position: Checkpoint; stream: StreamName } | null = null
-    for (let start = 0; start < wanted.length; start += atOnce) {
-      const some = wanted.slice(start, start + atOnce)
-      const appended = await Promise.all(
-        some.map(async ({ delivery, webhookRevision }) => {
-          const chain = chainOf.get(delivery.delivery) ?? delivery.chain + 1
-          const { stream, event } = replay(delivery, { chain, caller, webhookRevision, now: time })
-          const { position } = await step('replay.append', () => store.append(stream, [event], 'any'))
-          begun.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, next_attempt_at: null })
-          return { position, stream }
-        }),
-      )
-      for (const one of appended) if (last === null || one.position > last.position) last = one
+    // A repeated request replays only the deliveries that its first run had planned.
+    const planned = replayables.filter(({ delivery }) => chainOf.has(delivery.delivery))
+    const replayed: Delivery[] = []
+    let latest: { position: Checkpoint; stream: StreamName } | null = null
+    const start = async ({ delivery, webhookRevision }: Replayable) => {
+      const chain = chainOf.get(delivery.delivery) ?? delivery.chain + 1
+      const { stream, event } = replay(delivery, { chain, caller, webhookRevision, now: time })
+      const { position } = await step('replay.append', () => deps.store.append(stream, [event], 'any'))
+      replayed.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, next_attempt_at: null })
+      return { position, stream }
     }
-    const headers =
-      last === null ? {} : await lagHeader(waiter, settings, readModels.deliveries, { position: last.position, changed: true }, last.stream)
-    return { begun, headers }
+    for (let first = 0; first < planned.length; first += appendsAtOnce) {
+      const appended = await Promise.all(planned.slice(first, first + appendsAtOnce).map(start))
+      for (const event of appended) if (latest === null || event.position > latest.position) latest = event
+    }
+    const headers = latest === null ? {} : await awaitProjection(deps, readModels.deliveries, latest.position, latest.stream)
+    return { replayed, headers }
   }
 }

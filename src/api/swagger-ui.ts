@@ -1,6 +1,6 @@
 import { type RequestHandler, Router, static as serveStatic } from 'express'
 import helmet from 'helmet'
-import absolutePath from 'swagger-ui-dist/absolute-path.js' // the package's main module would run all of Swagger UI here
+import absolutePath from 'swagger-ui-dist/absolute-path.js' // The package's main module would run all of Swagger UI here.
 
 const page = `<!doctype html>
 <html lang="en">
@@ -18,12 +18,12 @@ const page = `<!doctype html>
   </body>
 </html>
 `
-// A file of its own, since the policy allows no script inside a page. Nothing is asked of any other host.
+// The script is a separate file, because the content security policy forbids scripts inside a page. Nothing is loaded from another host.
 const script = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null, persistAuthorization: false })\n`
-const shown = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
+const servedAssets = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
 
-/** The API's description in Swagger UI, served from here: a page to read and to try calls on. */
-export function docs(): Router {
+/** Serves Swagger UI for this API: a page on which to read its description and to try requests. */
+export function createSwaggerUi(): Router {
   const router = Router({ caseSensitive: true, strict: true })
   const policy = helmet.contentSecurityPolicy({
     useDefaults: false,
@@ -45,6 +45,6 @@ export function docs(): Router {
   router.get('/', text('html', page))
   router.get('/start.js', text('js', script))
   const assets = serveStatic(absolutePath(), { index: false, fallthrough: true, maxAge: '1h' })
-  router.use('/assets', (req, res, next) => (shown.includes(req.path.slice(1)) ? assets(req, res, next) : next()))
+  router.use('/assets', (req, res, next) => (servedAssets.includes(req.path.slice(1)) ? assets(req, res, next) : next()))
   return router
 }

@@ -4,10 +4,10 @@ import { LRUCache } from 'lru-cache'
 import type { ClientId } from '../events/ids.ts'
 import { bearerScopes, type Scope } from '../events/tenant.ts'
 
-/** What a token says. Whether it still holds is the client's state to say: see credentials.ts. */
+/** The contents of a token. Whether the token is still valid also depends on the state of the client (credentials.ts). */
 export interface TokenClaims {
   readonly clientId: ClientId
-  /** Of the client's secret when it was issued. */
+  /** The generation of the client's secret when the token was issued. */
   readonly generation: number
   readonly scopes: ReadonlySet<Scope>
   /** Milliseconds. */
@@ -15,13 +15,13 @@ export interface TokenClaims {
 }
 export interface Tokens {
   issue(claims: { clientId: ClientId; generation: number; scopes: readonly Scope[] }): string
-  /** The claims of a token that is ours and not expired, or null. */
+  /** Returns the claims, or null when the token is not ours or has expired. */
   verify(token: string): TokenClaims | null
 }
 
 const issuer = 'kolbak'
 const audience = 'kolbak'
-/** Ours are a quarter of it: what is longer is not parsed. */
+/** A longer token is not parsed. Tokens of this service have a quarter of this length. */
 const maxLength = 4_096
 
 const isScope = (text: string): text is Scope => bearerScopes.some((scope) => scope === text)
@@ -31,18 +31,18 @@ export const parseScopes = (text: string): { scopes: Scope[]; unknown: string[] 
 }
 const isClientId = (text: unknown): text is ClientId => typeof text === 'string' && /^[A-Za-z0-9_.-]{1,255}$/.test(text)
 
-/** HS256 alone; the signature check of a token (61 µs, measured) is remembered, its life is looked at each time. */
+/** Tokens are signed with HS256. The check of a signature (61 µs, measured) is cached; the expiry is checked each time. */
 export function createTokens(options: { secret: Buffer; ttlSeconds: number; now: () => number }): Tokens {
   const { secret, ttlSeconds, now } = options
-  /** Names the secret without saying anything of it, for the day when two are valid. */
+  /** Identifies the secret without revealing it, so that a later version can accept two secrets at a time. */
   const keyid = createHmac('sha256', secret).update('kolbak/kid').digest('hex').slice(0, 8)
-  const checked = new LRUCache<string, TokenClaims>({ max: 10_000 })
+  const verified = new LRUCache<string, TokenClaims>({ max: 10_000 })
 
-  const check = (token: string): TokenClaims | null => {
+  const verifySignature = (token: string): TokenClaims | null => {
     if (token.length > maxLength) return null
-    let verified: jwt.Jwt
+    let decoded: jwt.Jwt
     try {
-      verified = jwt.verify(token, secret, {
+      decoded = jwt.verify(token, secret, {
         algorithms: ['HS256'],
         issuer,
         audience,
@@ -50,10 +50,10 @@ export function createTokens(options: { secret: Buffer; ttlSeconds: number; now:
         complete: true,
       })
     } catch (error) {
-      if (error instanceof jwt.JsonWebTokenError) return null // expired and not-yet-valid ones are of this class too
+      if (error instanceof jwt.JsonWebTokenError) return null // Also thrown for a token that has expired or is not valid yet.
       throw error
     }
-    const { header, payload } = verified
+    const { header, payload } = decoded
     if (header.kid !== keyid || typeof payload === 'string') return null
     const { sub, exp, gen, scope } = payload
     if (!isClientId(sub) || typeof exp !== 'number' || typeof gen !== 'number' || typeof scope !== 'string') return null
@@ -66,15 +66,15 @@ export function createTokens(options: { secret: Buffer; ttlSeconds: number; now:
       return jwt.sign(claims, secret, { algorithm: 'HS256', keyid })
     },
     verify(token) {
-      const known = checked.get(token)
-      if (known !== undefined) {
-        if (now() < known.expiresAt) return known
-        checked.delete(token)
+      const cached = verified.get(token)
+      if (cached !== undefined) {
+        if (now() < cached.expiresAt) return cached
+        verified.delete(token)
         return null
       }
-      const fresh = check(token)
-      if (fresh !== null) checked.set(token, fresh)
-      return fresh
+      const claims = verifySignature(token)
+      if (claims !== null) verified.set(token, claims)
+      return claims
     },
   }
 }

@@ -1,55 +1,56 @@
 import type { ErrorObject, ValidateFunction } from 'ajv'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formatsPlugin from 'ajv-formats'
+import { isObject } from '../lib/is-object.ts'
 import type { Detail } from './errors.ts'
 import { toUtc } from './rfc3339.ts'
 import type { JsonSchema } from './schemas/json-schema.ts'
 
-/** A body of thousands of faults is told of its first ones. */
+/** A body may have thousands of faults; only the first ones are reported. */
 const maxDetails = 100
 
 function createAjv(): Ajv2020 {
-  // The schemas are our own, and held against the standard's by a test: compiling that one takes as long as twenty of them.
+  // A test validates our schemas against the meta-schema. Doing so at start would take as long as compiling twenty of them.
   const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, strictTypes: false, verbose: true, validateSchema: false })
   formatsPlugin.default(ajv)
-  // Stricter than the plugin's, which takes offsets without a colon, and exactly what the code behind it can read.
+  // The plugin's format accepts offsets without a colon. This one accepts exactly what the service can read.
   ajv.addFormat('date-time', { type: 'string', validate: (text: string) => toUtc(text) !== null })
   ajv.addKeyword({ keyword: 'x-rule', schemaType: 'string' })
   return ajv
 }
 const ajv = createAjv()
 
-export type Checked<T> = { readonly value: T; readonly details?: undefined } | { readonly details: Detail[] }
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+type Validated<T> = { readonly value: T; readonly details?: undefined } | { readonly details: Detail[] }
 
 /**
- * Lists that are longer than their schema allows, cut to what it allows and told as faults. All faults are looked for in
- * all items, so a list of half a million would hold up everybody else for a second.
+ * Cuts lists to the length that their schema allows, and reports each cut as a fault. The validator looks for all faults in all
+ * items, so a list of half a million items would block the process for a second.
  */
-function bounded(schema: JsonSchema, value: unknown): { value: unknown; details: Detail[] } {
+function cutLists(schema: JsonSchema, value: unknown): { value: unknown; details: Detail[] } {
   const { properties } = schema
   if (!isObject(value) || !isObject(properties)) return { value, details: [] }
   const details: Detail[] = []
-  const cut: [string, unknown[]][] = []
+  const shortened: [string, unknown[]][] = []
   for (const [name, property] of Object.entries(properties)) {
     const list = Object.hasOwn(value, name) ? value[name] : undefined
-    const most = isObject(property) ? property.maxItems : undefined
-    if (!Array.isArray(list) || typeof most !== 'number' || list.length <= most) continue
-    details.push({ path: name, message: `must have at most ${plural(most, 'item')}` })
-    cut.push([name, list.slice(0, most)])
+    const maxItems = isObject(property) ? property.maxItems : undefined
+    if (!Array.isArray(list) || typeof maxItems !== 'number' || list.length <= maxItems) continue
+    details.push({ path: name, message: `must have at most ${plural(maxItems, 'item')}` })
+    shortened.push([name, list.slice(0, maxItems)])
   }
-  return { value: cut.length === 0 ? value : { ...value, ...Object.fromEntries(cut) }, details }
+  return { value: shortened.length === 0 ? value : { ...value, ...Object.fromEntries(shortened) }, details }
 }
 
-/** Answers the value in its type, or every fault of it. Compiled with the first value: no start waits for what may never be asked. */
-export function checker<T>(schema: JsonSchema<T>): (value: unknown) => Checked<T> {
+/**
+ * Returns a function that returns the value in its type, or all its faults. The schema is compiled for the first value, so that the
+ * start does not wait for schemas that may never be used.
+ */
+export function createValidator<T>(schema: JsonSchema<T>): (value: unknown) => Validated<T> {
   let compiled: ValidateFunction<T> | undefined
-  return (given) => {
+  return (rawValue) => {
     compiled ??= ajv.compile<T>(schema)
     const validate = compiled
-    const { value, details } = bounded(schema, given)
+    const { value, details } = cutLists(schema, rawValue)
     const isValid = validate(value)
     if (isValid && details.length === 0) return { value }
     return { details: [...details, ...detailsOf(validate.errors ?? [])] }
@@ -61,7 +62,7 @@ function detailsOf(errors: readonly ErrorObject[]): Detail[] {
   for (const error of errors) {
     const path = pathOf(error)
     const message = messageOf(error)
-    // One sentence a fault: a pattern and a length that both fail say the same rule.
+    // A pattern and a length that both fail give the same sentence, which is reported once.
     if (details.size < maxDetails) details.set(`${path}\n${message}`, { path, message })
   }
   return [...details.values()]
@@ -75,7 +76,7 @@ function pathOf(error: ErrorObject): string {
   if (error.keyword === 'additionalProperties') steps.push(String(error.params.additionalProperty))
   return steps.join('.')
 }
-const plural = (n: unknown, one: string) => `${n} ${n === 1 ? one : `${one}s`}`
+const plural = (count: unknown, singular: string) => `${count} ${count === 1 ? singular : `${singular}s`}`
 function messageOf({ keyword, params, parentSchema, message = 'is not accepted' }: ErrorObject): string {
   const rule: unknown = parentSchema?.['x-rule']
   if (typeof rule === 'string' && ['minLength', 'maxLength', 'pattern', 'format'].includes(keyword)) return `must be ${rule}`

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { WebhookState } from '../commands/webhook.ts'
 import type { WebhookRow } from '../projections/webhooks.ts'
-import type { Identity } from './route.ts'
+import type { Identity } from './identity.ts'
 
 /** A webhook as answers show it: without its secret, and without an envelope where it stands alone. */
 export const webhookView = (

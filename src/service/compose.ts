@@ -327,7 +327,7 @@ export async function compose(
           requestsPerSecond: config.KOLBAK_REQUESTS_PER_SECOND,
         },
       },
-      { door, operationOnly: !has('api') },
+      { server: door, operationOnly: !has('api') },
     )
     const facts = { url, roles: config.KOLBAK_ROLES, adminClientId: admin.clientId, adminClientFile: admin.file, version }
     if (supervised === undefined) log.info(facts, 'kolbak.ready')

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { openApi } from '../../src/api/openapi.ts'
+import { createOpenApiDocument } from '../../src/api/openapi.ts'
 import { openRoute } from '../../src/api/route.ts'
 import { envelope } from '../../src/api/schemas/common.ts'
 import { object } from '../../src/api/schemas/json-schema.ts'
@@ -19,7 +19,7 @@ describe('the check of answers against /openapi.json', () => {
       handler: async () => ({ status: 204 }),
     }),
   ]
-  const check = conformance(JSON.parse(JSON.stringify(openApi(table, '1'))))
+  const check = conformance(JSON.parse(JSON.stringify(createOpenApiDocument(table, '1'))))
   const json = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': 'r' }
   const answer = (status: number, body: unknown, headers: Record<string, string> = json, method = 'GET', path = '/things/1?x=1') =>
     check({ method, path, status, headers: new Headers(headers), text: body === undefined ? '' : JSON.stringify(body) })

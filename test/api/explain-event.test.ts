@@ -41,7 +41,7 @@ describe('GET /v1/events/:id/explain', () => {
     await api.call('PATCH', `/v1/webhooks/${webhook}`, { as: auditor, body: { event: 'order.*' } })
     const answer = await explain(id, webhook)
     expect(answer.get('data.reason')).to.equal('pattern')
-    expect(answer.get('data.explanation')).to.equal('The webhook wanted invoice.*, which does not take order.created.')
+    expect(answer.get('data.explanation')).to.equal('The pattern of the webhook was invoice.*, which does not match order.created.')
     expect(answer.text).to.include('"delivery":null')
   })
   it('200 tells that the webhook was inactive, deleted, or not there yet', async () => {
@@ -60,7 +60,7 @@ describe('GET /v1/events/:id/explain', () => {
   it('200 tells how each end came about', async () => {
     const webhook = await api.webhook(auditor, { event: 'order.*' })
     for (const [type, next_] of [
-      ['DeliverySucceeded', /it was delivered/],
+      ['DeliverySucceeded', /the event was delivered/],
       ['DeliveryDeadLettered', /dead letter/],
       ['DeliveryDiscarded', /inactive or deleted/],
     ] as const) {

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { parseIfMatch } from '../../src/api/changes.ts'
 import { readCursor, readWebhookCursor, writeCursor, writeWebhookCursor } from '../../src/api/cursors.ts'
+import { parseIfMatch } from '../../src/api/etag.ts'
 import { fingerprintParts, messageBody, readMessageBody } from '../../src/api/message-body.ts'
 import { createQueryReader } from '../../src/api/query-string.ts'
 import type { DeliveryId, MessageId, WebhookId } from '../../src/events/ids.ts'

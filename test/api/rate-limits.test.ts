@@ -1,6 +1,6 @@
 import { expect } from 'chai'
+import type { Identity } from '../../src/api/identity.ts'
 import { createRateLimits, type RateHeaders } from '../../src/api/rate-limits.ts'
-import type { Identity } from '../../src/api/route.ts'
 import type { TenantId } from '../../src/events/ids.ts'
 import type { TenantLimits } from '../../src/events/tenant.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'

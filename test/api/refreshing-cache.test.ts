@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect } from 'chai'
-import { recent } from '../../src/api/refreshing-cache.ts'
+import { createRefreshingCache } from '../../src/api/refreshing-cache.ts'
 
 interface State {
   version: number
@@ -12,7 +12,7 @@ function world() {
   let exists = true
   let failing = false
   let time = 0
-  const copies = recent(
+  const copies = createRefreshingCache(
     async (_key: string): Promise<State | null> => {
       loads++
       if (failing) throw new Error('the database is away')
@@ -73,7 +73,7 @@ describe('recent copies', () => {
     expect(await copies.get('a')).to.equal(null)
     expect(await copies.get('a')).to.equal(null)
     expect(loads()).to.equal(2)
-    expect(copies.knows('a')).to.equal(false)
+    expect(copies.has('a')).to.equal(false)
   })
   it('outlive a failed renewal until they are too old, and then whoever asks is told', async () => {
     const { copies, at, fail } = world()

@@ -1,11 +1,11 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect } from 'chai'
 import { object } from '../../src/api/schemas/json-schema.ts'
-import { checker } from '../../src/api/validation.ts'
+import { createValidator } from '../../src/api/validation.ts'
 import { startApi } from '../support/api.ts'
 
 describe('checking a list that is longer than allowed', () => {
-  const check = checker(
+  const check = createValidator(
     object({ names: { type: 'array', maxItems: 3, uniqueItems: true, items: { type: 'string' } }, other: { type: 'integer' } }),
   )
 

@@ -1,22 +1,22 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { ClientId } from '../../events/ids.ts'
 import { sameSecret } from '../../lib/same-secret.ts'
 import { type ClientOfTenant, findClient } from '../../projections/clients.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { type Problem, problemOf } from '../errors.ts'
 import type { FailedCredentials } from '../failed-credentials.ts'
+import { isClientId } from '../ids.ts'
 import { parseJson } from '../request-body.ts'
 import { openRoute, type Route, type RouteResult } from '../route.ts'
 import { noStore } from '../route-results.ts'
-import { type TokenRequest, tokenAnswer, tokenError, tokenRequest } from '../schemas/auth.ts'
+import { type TokenRequest, tokenError, tokenRequest, tokenResponse } from '../schemas/auth.ts'
 import { parseScopes, type Tokens } from '../tokens.ts'
 
-/** RFC 6749, 5.1: neither tokens nor what is said of them is to be kept. */
+/** RFC 6749, 5.1: neither tokens nor errors about them may be cached. */
 const headers = { ...noStore, pragma: 'no-cache' } as const
 const form = 'application/x-www-form-urlencoded'
 
 type TokenErrorCode = 'invalid_request' | 'invalid_client' | 'unauthorized_client' | 'unsupported_grant_type' | 'invalid_scope'
-class TokenRefused extends Error {
+class TokenError extends Error {
   readonly error: TokenErrorCode
   constructor(error: TokenErrorCode, description: string) {
     super(description)
@@ -30,107 +30,10 @@ const tokenStatuses: Readonly<Record<TokenErrorCode, number>> = {
   unsupported_grant_type: 400,
   invalid_scope: 400,
 }
-/** What HTTP itself refuses has no code in RFC 6749 but invalid_request; ours and the engines' failures have those of RFC 6749, 4.1.2.1. */
-const codeOfProblem = ({ status, code }: Problem): string =>
-  status === 500 ? 'server_error' : status === 503 ? 'temporarily_unavailable' : status === 429 ? code : 'invalid_request'
-const descriptionOf = ({ message, details }: Problem) =>
-  details === undefined ? message : details.map((d) => `${d.path || 'The body'} ${d.message}`).join('; ')
-const errorBody = (problem: Problem) => ({ error: codeOfProblem(problem), error_description: descriptionOf(problem) })
 
-/** A parameter that is given twice is a fault (RFC 6749, 3.2), and would be read differently by others. */
-function parseForm(raw: Buffer): Record<string, string> {
-  const params = new URLSearchParams(raw.toString())
-  const names = [...params.keys()]
-  if (new Set(names).size < names.length) throw new TokenRefused('invalid_request', 'A parameter is given more than once.')
-  return Object.fromEntries(params)
-}
+type AuthDependencies = Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now'>
 
-/** HTTP Basic, both halves form-encoded first (RFC 6749, 2.3.1); null when the header holds something else. */
-function basicCredentials(header: string): { id: string; secret: string } | null {
-  const encoded = /^Basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(header)?.[1]
-  const decoded = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString()
-  const colon = decoded.indexOf(':')
-  if (colon < 1) return null
-  const decode = (text: string) => new URLSearchParams(`v=${text.replaceAll('&', '%26')}`).get('v') ?? ''
-  return { id: decode(decoded.slice(0, colon)), secret: decode(decoded.slice(colon + 1)) }
-}
-function clientCredentials(body: TokenRequest, { authorization }: IncomingHttpHeaders): { id: string; secret: string } {
-  if (authorization === undefined) {
-    if (body.client_id === undefined || body.client_secret === undefined)
-      throw new TokenRefused('invalid_client', 'client_id and client_secret are needed, in the body or by HTTP Basic.')
-    return { id: body.client_id, secret: body.client_secret }
-  }
-  const basic = basicCredentials(authorization)
-  if (basic === null) throw new TokenRefused('invalid_client', 'The Authorization header must be HTTP Basic.')
-  if (body.client_secret !== undefined || (body.client_id !== undefined && body.client_id !== basic.id))
-    throw new TokenRefused('invalid_request', 'Send the credentials either by HTTP Basic or in the body, not both.')
-  return basic
-}
-
-const isClientId = (text: string): text is ClientId => /^[A-Za-z0-9_.-]{1,255}$/.test(text)
-
-export function createAuthRoutes(
-  deps: Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now'>,
-  tokens: Tokens,
-  failed: FailedCredentials,
-): Route[] {
-  const { pool, keyring, settings, now } = deps
-
-  const authenticate = async ({ id, secret }: { id: string; secret: string }, address: string): Promise<ClientOfTenant> => {
-    await failed.guard(address)
-    const client = isClientId(id) ? await findClient(pool, id) : null
-    // Computed for clients that there are not too: time says nothing.
-    const hmac = keyring.lookup('client-secret', secret)
-    if (client !== null && !client.revoked) {
-      const formerValid = client.previous_until !== null && now() < Date.parse(client.previous_until)
-      if (sameSecret(hmac, client.secret_hmac) || (formerValid && client.previous_hmac !== null && sameSecret(hmac, client.previous_hmac)))
-        return client
-    }
-    await failed.count(address)
-    throw new TokenRefused('invalid_client', 'There is no such client, or its secret is another one.')
-  }
-  const scopesFor = (client: ClientOfTenant, wanted: string | undefined) => {
-    if (wanted === undefined || wanted.trim() === '') return client.scopes
-    const { scopes, unknown } = parseScopes(wanted)
-    const lacking = [...unknown, ...scopes.filter((scope) => !client.scopes.includes(scope))]
-    if (lacking.length > 0) throw new TokenRefused('invalid_scope', 'The client does not have all requested scopes.')
-    return scopes
-  }
-  const issue = async (body: TokenRequest, requestHeaders: IncomingHttpHeaders, address: string): Promise<RouteResult> => {
-    if (body.grant_type === undefined) throw new TokenRefused('invalid_request', 'grant_type is needed: client_credentials.')
-    if (body.grant_type !== 'client_credentials')
-      throw new TokenRefused('unsupported_grant_type', 'The only grant_type is client_credentials.')
-    const client = await authenticate(clientCredentials(body, requestHeaders), address)
-    if (client.tenant_suspended) throw new TokenRefused('unauthorized_client', 'This account is suspended.')
-    const scopes = scopesFor(client, body.scope)
-    return {
-      status: 200,
-      headers,
-      body: {
-        access_token: tokens.issue({ clientId: client.id, generation: client.generation, scopes }),
-        token_type: 'Bearer',
-        expires_in: settings.tokenTtlSeconds,
-        scope: scopes.join(' '),
-      },
-    }
-  }
-  const refusal = (error: TokenRefused, tried: boolean): RouteResult => ({
-    status: tokenStatuses[error.error],
-    headers: error.error === 'invalid_client' && tried ? { ...headers, 'www-authenticate': 'Basic realm="kolbak"' } : headers,
-    body: { error: error.error, error_description: error.message },
-  })
-  const answered = async (work: () => Promise<RouteResult>, requestHeaders: IncomingHttpHeaders): Promise<RouteResult> => {
-    try {
-      return await work()
-    } catch (error) {
-      const tried = requestHeaders.authorization !== undefined
-      if (error instanceof TokenRefused) return refusal(error, tried)
-      // Wrong types of parameters are RFC 6749's invalid_request, not the envelope's 422.
-      const problem = problemOf(error)
-      if (problem.code === 'validation_failed') return refusal(new TokenRefused('invalid_request', descriptionOf(problem)), tried)
-      throw error
-    }
-  }
+export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedCredentials: FailedCredentials): Route[] {
   const route = openRoute({
     method: 'POST',
     path: '/v1/auth',
@@ -141,16 +44,127 @@ export function createAuthRoutes(
     body: tokenRequest,
     bodyTypes: ['application/json', form],
     parse: (raw, contentType) => (contentType === form ? parseForm(raw) : parseJson(raw)),
-    errorBody,
+    errorBody: (problem) => ({ error: errorCodeOf(problem), error_description: errorDescriptionOf(problem) }),
     errorSchema: tokenError,
     responses: {
-      200: { description: 'A token.', schema: tokenAnswer },
-      400: { description: 'The request is not one of RFC 6749, or asks for a scope that the client lacks.', schema: tokenError },
+      200: { description: 'A token.', schema: tokenResponse },
+      400: { description: 'The request does not follow RFC 6749, or asks for a scope that the client lacks.', schema: tokenError },
       401: { description: 'The credentials are wrong.', schema: tokenError },
       403: { description: 'The account is suspended.', schema: tokenError },
-      429: { description: 'Too many wrong credentials from this address.', schema: tokenError },
+      429: { description: 'Too many wrong credentials came from this address.', schema: tokenError },
     },
-    handler: ({ body, headers: requestHeaders, address }) => issue(body, requestHeaders, address()),
+    async handler({ body, headers: requestHeaders, address }) {
+      if (body.grant_type === undefined) throw new TokenError('invalid_request', 'grant_type is missing: it must be client_credentials.')
+      if (body.grant_type !== 'client_credentials')
+        throw new TokenError('unsupported_grant_type', 'The only grant_type is client_credentials.')
+      const client = await authenticate(deps, failedCredentials, clientCredentials(body, requestHeaders), address())
+      if (client.tenant_suspended) throw new TokenError('unauthorized_client', 'This account is suspended.')
+      const scopes = grantedScopes(client, body.scope)
+      return {
+        status: 200,
+        headers,
+        body: {
+          access_token: tokens.issue({ clientId: client.id, generation: client.generation, scopes }),
+          token_type: 'Bearer',
+          expires_in: deps.settings.tokenTtlSeconds,
+          scope: scopes.join(' '),
+        },
+      }
+    },
   })
-  return [{ ...route, run: (request) => answered(() => route.run(request), request.headers) }]
+  return [{ ...route, run: (request) => withTokenErrors(() => route.run(request), request.headers.authorization !== undefined) }]
+}
+
+/** Turns errors of the request itself into the results of RFC 6749. @param usedBasic whether the request had an Authorization header */
+async function withTokenErrors(run: () => Promise<RouteResult>, usedBasic: boolean): Promise<RouteResult> {
+  try {
+    return await run()
+  } catch (error) {
+    if (error instanceof TokenError) return tokenErrorResult(error, usedBasic)
+    // A parameter of the wrong type is `invalid_request` in RFC 6749. Other routes report it as 422.
+    const problem = problemOf(error)
+    if (problem.code !== 'validation_failed') throw error
+    return tokenErrorResult(new TokenError('invalid_request', errorDescriptionOf(problem)), usedBasic)
+  }
+}
+const tokenErrorResult = ({ error, message }: TokenError, usedBasic: boolean): RouteResult => ({
+  status: tokenStatuses[error],
+  headers: error === 'invalid_client' && usedBasic ? { ...headers, 'www-authenticate': 'Basic realm="kolbak"' } : headers,
+  body: { error, error_description: message },
+})
+
+/**
+ * Returns the code for errors that are not specific to tokens. RFC 6749 has only invalid_request for the errors of HTTP itself;
+ * for failures of the service this uses the codes of its section 4.1.2.1.
+ */
+const errorCodeOf = ({ status, code }: Problem): string =>
+  status === 500 ? 'server_error' : status === 503 ? 'temporarily_unavailable' : status === 429 ? code : 'invalid_request'
+const errorDescriptionOf = ({ message, details }: Problem) =>
+  details === undefined ? message : details.map((detail) => `${detail.path || 'The body'} ${detail.message}`).join('; ')
+
+/** Parses a form. A repeated parameter is a fault (RFC 6749, 3.2), because parsers differ in which value they use. */
+function parseForm(raw: Buffer): Record<string, string> {
+  const params = new URLSearchParams(raw.toString())
+  const names = [...params.keys()]
+  if (new Set(names).size < names.length) throw new TokenError('invalid_request', 'A parameter is given more than once.')
+  return Object.fromEntries(params)
+}
+
+interface ClientCredentials {
+  readonly id: string
+  readonly secret: string
+}
+
+/** Parses HTTP Basic, in which id and secret are form-encoded (RFC 6749, 2.3.1). Returns null when the header is not HTTP Basic. */
+function basicCredentials(header: string): ClientCredentials | null {
+  const encoded = /^Basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(header)?.[1]
+  const decoded = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString()
+  const colon = decoded.indexOf(':')
+  if (colon < 1) return null
+  const decode = (text: string) => new URLSearchParams(`v=${text.replaceAll('&', '%26')}`).get('v') ?? ''
+  return { id: decode(decoded.slice(0, colon)), secret: decode(decoded.slice(colon + 1)) }
+}
+function clientCredentials(body: TokenRequest, { authorization }: IncomingHttpHeaders): ClientCredentials {
+  if (authorization === undefined) {
+    if (body.client_id === undefined || body.client_secret === undefined)
+      throw new TokenError('invalid_client', 'client_id and client_secret are missing: send them in the body or by HTTP Basic.')
+    return { id: body.client_id, secret: body.client_secret }
+  }
+  const basic = basicCredentials(authorization)
+  if (basic === null) throw new TokenError('invalid_client', 'The Authorization header must be HTTP Basic.')
+  if (body.client_secret !== undefined || (body.client_id !== undefined && body.client_id !== basic.id))
+    throw new TokenError('invalid_request', 'Send the credentials either by HTTP Basic or in the body, not both.')
+  return basic
+}
+
+/** Returns the client with these credentials. Throws invalid_client or too_many_failed_credentials. */
+async function authenticate(
+  { pool, keyring, now }: AuthDependencies,
+  failedCredentials: FailedCredentials,
+  { id, secret }: ClientCredentials,
+  address: string,
+): Promise<ClientOfTenant> {
+  await failedCredentials.guard(address)
+  const client = isClientId(id) ? await findClient(pool, id) : null
+  // Computed even if there is no such client, so that the response time does not tell which clients exist.
+  const hmac = keyring.lookup('client-secret', secret)
+  if (client !== null && !client.revoked) {
+    const isPreviousValid = client.previous_until !== null && now() < Date.parse(client.previous_until)
+    if (
+      sameSecret(hmac, client.secret_hmac) ||
+      (isPreviousValid && client.previous_hmac !== null && sameSecret(hmac, client.previous_hmac))
+    )
+      return client
+  }
+  await failedCredentials.count(address)
+  throw new TokenError('invalid_client', 'The client does not exist, or its secret is wrong.')
+}
+
+/** Returns the requested scopes, by default all scopes of the client. Throws invalid_scope. */
+function grantedScopes(client: ClientOfTenant, requested: string | undefined) {
+  if (requested === undefined || requested.trim() === '') return client.scopes
+  const { scopes, unknown } = parseScopes(requested)
+  if (unknown.length > 0 || scopes.some((scope) => !client.scopes.includes(scope)))
+    throw new TokenError('invalid_scope', 'The client does not have all requested scopes.')
+  return scopes
 }

@@ -4,9 +4,9 @@ import type { ClientId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
 import { type ClientRow, findClientOf, listClients } from '../../projections/clients.ts'
 import { findTenant } from '../../projections/tenants.ts'
-import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
+import { createExecuteCommand, newTurnId } from '../execute-command.ts'
 import { parseClientId, parseTenantId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
@@ -29,7 +29,7 @@ const newSecret = () => randomBytes(32).toString('base64url')
 
 export function createClientRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { pool, keyring, now } = deps
-  const { change } = changes(deps)
+  const executeCommand = createExecuteCommand(deps)
   const readModel = readModels.tenants
   const tag = 'Tenants'
   const credentials = 'bearer'
@@ -103,7 +103,7 @@ export function createClientRoutes(deps: ApiDependencies & { newUlid(): string }
           turnId: newTurnId(),
         }))
         const { id, secret, turnId } = chosen
-        const { state, headers } = await change(
+        const { state, headers } = await executeCommand(
           tenantDecider,
           tenantStream(tenant),
           {
@@ -139,7 +139,7 @@ export function createClientRoutes(deps: ApiDependencies & { newUlid(): string }
         const tenant = parseTenantId(params.id)
         const id = parseClientId(params.client_id)
         const { secret, turnId } = await request.plan(() => ({ secret: newSecret(), turnId: newTurnId() }))
-        const { state, headers } = await change(
+        const { state, headers } = await executeCommand(
           tenantDecider,
           tenantStream(tenant),
           {
@@ -167,7 +167,7 @@ export function createClientRoutes(deps: ApiDependencies & { newUlid(): string }
       async handler(request) {
         const tenant = parseTenantId(request.params.id)
         const command = { type: 'RevokeClient', client_id: parseClientId(request.params.client_id) } as const
-        const { headers } = await change(tenantDecider, tenantStream(tenant), command, within(request, tenant), { readModel })
+        const { headers } = await executeCommand(tenantDecider, tenantStream(tenant), command, within(request, tenant), { readModel })
         return noContent(withoutTag(headers))
       },
     }),

@@ -5,146 +5,184 @@ import { readCursor, writeCursor } from '../cursors.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound, webhookInactive } from '../errors.ts'
+import type { Identity } from '../identity.ts'
 import { parseDeliveryId, parseWebhookId } from '../ids.ts'
-import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { guardedRoute, type Route, type RouteResult } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { type CursorQuery, delivery, listDeadLettersQuery, listHistoryQuery } from '../schemas/delivery.ts'
 import { lagHeaders } from '../schemas/headers.ts'
-import { replays } from '../start-replays.ts'
-import { range } from '../time-range.ts'
+import { createStartReplays } from '../start-replays.ts'
+import { parseTimeRange } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
 /** The most webhooks of one key that are read for a query. No tenant's default limit is as high. */
-const webhooksOfKey = 10_000
+const maxWebhooksOfKey = 10_000
+const tag = 'Deliveries'
+const credentials = 'bearer-or-key'
 
-export function createDeliveryRoutes(deps: ApiDependencies): Route[] {
-  const { deliveryLog } = deps
-  const { views } = createDeliveryViews(deps)
-  const replayAll = replays(deps)
-  const tag = 'Deliveries'
-  const credentials = 'bearer-or-key'
+export const createDeliveryRoutes = (deps: ApiDependencies): Route[] => [
+  listWebhookDeliveriesRoute(deps),
+  getDeliveryRoute(deps),
+  listDeadLettersRoute(deps),
+  replayDeliveryRoute(deps),
+]
 
-  /** Reads one row more than the page shows, which tells whether there is a next page. */
-  const page = async (
-    tenant: TenantId,
-    { cursor, limit = defaultLimit }: CursorQuery,
-    rowsAfter: (query: { tenant: TenantId; limit: number; after?: HistoryCursor }) => Promise<ListedDelivery[]>,
-    at: (row: Delivery) => string,
-  ) => {
-    const after = cursor === undefined ? {} : { after: readCursor(cursor) }
-    const rows = await rowsAfter({ tenant, limit: limit + 1, ...after })
-    const shown = rows.slice(0, limit)
-    const last = shown.at(-1)
-    const next = rows.length > limit && last !== undefined ? writeCursor({ at: at(last), delivery: last.delivery }) : null
-    return envelopeResult(200, await views(tenant, shown), {}, { limit, next_cursor: next })
-  }
-  /** A delivery of the tenant; for a key, of a webhook that it created. */
-  const mine = async (identity: Identity, id: DeliveryId): Promise<Delivery> => {
-    const { tenant, key_id } = identity.caller
-    const found = await deliveryLog.find(tenant, id)
-    if (found === null) throw notFound()
-    if (key_id !== null && (await findWebhook(deps, { tenant, key_id }, found.webhook)) === null) throw notFound()
-    return found
-  }
-  /** The webhooks whose dead letters the caller may see; undefined stands for all webhooks of the tenant. */
-  const askedWebhooks = async ({ caller }: Identity, wanted: WebhookId | undefined): Promise<WebhookId[] | undefined> => {
-    if (caller.key_id === null) return wanted === undefined ? undefined : [wanted]
-    const filter = { tenant: caller.tenant, key_id: caller.key_id, limit: webhooksOfKey, offset: 0 }
-    const { rows } = await listWebhooks(deps, wanted === undefined ? filter : { ...filter, ids: [wanted] })
-    return rows.map((row) => row.id)
-  }
+function listWebhookDeliveriesRoute(deps: ApiDependencies): Route {
+  const { pageOf } = createPages(deps)
+  return guardedRoute({
+    method: 'GET',
+    path: '/v1/webhooks/:id/deliveries',
+    operationId: 'listWebhookDeliveries',
+    summary: 'List the deliveries of a webhook with their attempts, newest first',
+    tag,
+    credentials,
+    scope: 'read:webhooks',
+    query: listHistoryQuery,
+    errors: ['invalid_cursor'],
+    responses: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
+    async handler(request) {
+      const { query, caller } = request
+      const id = parseWebhookId(request.params.id)
+      const filter = { ...parseTimeRange(query), ...(query.status === undefined ? {} : { status: query.status }) }
+      const page = pageOf(
+        caller.tenant,
+        query,
+        (bounds) => deps.deliveryLog.history(id, { ...bounds, ...filter }),
+        (row) => row.accepted_at,
+      )
+      // Both reads run at the same time. If the webhook is not the caller's, an error of the page must not go unhandled.
+      page.catch(() => undefined)
+      if ((await findWebhook(deps, ownerOf(request), id)) === null) throw notFound()
+      return page
+    },
+  })
+}
 
-  return [
-    guardedRoute({
-      method: 'GET',
-      path: '/v1/webhooks/:id/deliveries',
-      operationId: 'listWebhookDeliveries',
-      summary: "List a webhook's deliveries with their attempts, newest first",
-      tag,
-      credentials,
-      scope: 'read:webhooks',
-      query: listHistoryQuery,
-      errors: ['invalid_cursor'],
-      responses: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
-      async handler(request) {
-        const { query, caller } = request
-        const id = parseWebhookId(request.params.id)
-        const filter = { ...range(query), ...(query.status === undefined ? {} : { status: query.status }) }
-        const read = page(
-          caller.tenant,
-          query,
-          (by) => deliveryLog.history(id, { ...by, ...filter }),
-          (row) => row.accepted_at,
-        )
-        read.catch(() => undefined) // meanwhile; whose webhook it is not is told so first
-        if ((await findWebhook(deps, ownerOf(request), id)) === null) throw notFound()
-        return read
-      },
-    }),
-    guardedRoute({
-      method: 'GET',
-      path: '/v1/deliveries/:id',
-      operationId: 'getDelivery',
-      summary: 'Read a delivery and its attempts',
-      tag,
-      credentials,
-      scope: 'read:webhooks',
-      responses: { 200: { description: 'The delivery.', schema: envelope(delivery) } },
-      async handler(request) {
-        const found = await mine(request, parseDeliveryId(request.params.id))
-        const [shown] = await views(request.caller.tenant, [found])
-        return envelopeResult(200, shown)
-      },
-    }),
-    guardedRoute({
-      method: 'GET',
-      path: '/v1/dead-letters',
-      operationId: 'listDeadLetters',
-      summary: 'List deliveries that ended in failure, the latest first',
-      tag,
-      credentials,
-      scope: 'read:webhooks',
-      query: listDeadLettersQuery,
-      errors: ['invalid_cursor'],
-      responses: { 200: { description: 'A page of dead letters.', schema: envelope(listOf(delivery), cursorPagination) } },
-      async handler(request) {
-        const { query, caller } = request
-        const webhooks = await askedWebhooks(request, query.webhook)
-        return page(
-          caller.tenant,
-          query,
-          async (by) =>
-            webhooks?.length === 0
-              ? []
-              : deliveryLog.deadLetters({ ...by, ...range(query), ...(webhooks === undefined ? {} : { webhooks }) }),
-          (row) => row.time,
-        )
-      },
-    }),
-    guardedRoute({
-      method: 'POST',
-      path: '/v1/deliveries/:id/replay',
-      operationId: 'replayDelivery',
-      idempotent: true,
-      summary: 'Deliver again: the same event id, the URL and secret of today',
-      tag,
-      credentials,
-      scope: 'write:webhooks',
-      errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive'],
-      responses: { 202: { description: 'A new chain of attempts begins now.', schema: envelope(delivery), headers: lagHeaders } },
-      async handler(request) {
-        const { caller } = request
-        const found = await mine(request, parseDeliveryId(request.params.id))
-        const [webhook, [sealedBody]] = await Promise.all([findWebhook(deps, ownerOf(request), found.webhook), deliveryLog.bodies([found])])
-        if (webhook === null) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
-        if (!webhook.is_active) throw webhookInactive()
-        if (sealedBody === undefined || sealedBody === null)
-          throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
-        const { begun, headers } = await replayAll([{ delivery: found, webhookRevision: webhook.revision }], request)
-        const [shown] = await views(caller.tenant, begun)
-        return envelopeResult(202, shown, headers)
-      },
-    }),
-  ]
+function getDeliveryRoute(deps: ApiDependencies): Route {
+  const { viewsOf } = createDeliveryViews(deps)
+  return guardedRoute({
+    method: 'GET',
+    path: '/v1/deliveries/:id',
+    operationId: 'getDelivery',
+    summary: 'Read a delivery and its attempts',
+    tag,
+    credentials,
+    scope: 'read:webhooks',
+    responses: { 200: { description: 'The delivery.', schema: envelope(delivery) } },
+    async handler(request) {
+      const row = await findDelivery(deps, request, parseDeliveryId(request.params.id))
+      const [view] = await viewsOf(request.caller.tenant, [row])
+      return envelopeResult(200, view)
+    },
+  })
+}
+
+function listDeadLettersRoute(deps: ApiDependencies): Route {
+  const { pageOf } = createPages(deps)
+  return guardedRoute({
+    method: 'GET',
+    path: '/v1/dead-letters',
+    operationId: 'listDeadLetters',
+    summary: 'List deliveries that ended in failure; the latest failure comes first',
+    tag,
+    credentials,
+    scope: 'read:webhooks',
+    query: listDeadLettersQuery,
+    errors: ['invalid_cursor'],
+    responses: { 200: { description: 'A page of dead letters.', schema: envelope(listOf(delivery), cursorPagination) } },
+    async handler(request) {
+      const { query, caller } = request
+      const webhooks = await visibleWebhooks(deps, request, query.webhook)
+      return pageOf(
+        caller.tenant,
+        query,
+        async (bounds) =>
+          webhooks?.length === 0
+            ? []
+            : deps.deliveryLog.deadLetters({ ...bounds, ...parseTimeRange(query), ...(webhooks === undefined ? {} : { webhooks }) }),
+        (row) => row.time,
+      )
+    },
+  })
+}
+
+function replayDeliveryRoute(deps: ApiDependencies): Route {
+  const { viewsOf } = createDeliveryViews(deps)
+  const startReplays = createStartReplays(deps)
+  return guardedRoute({
+    method: 'POST',
+    path: '/v1/deliveries/:id/replay',
+    operationId: 'replayDelivery',
+    idempotent: true,
+    summary: 'Deliver again, with the same event id, to the present URL, signed with the present secret',
+    tag,
+    credentials,
+    scope: 'write:webhooks',
+    errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive'],
+    responses: {
+      202: { description: 'The delivery, whose new chain of attempts starts now.', schema: envelope(delivery), headers: lagHeaders },
+    },
+    async handler(request) {
+      const row = await findDelivery(deps, request, parseDeliveryId(request.params.id))
+      const [webhook, [sealedBody]] = await Promise.all([findWebhook(deps, ownerOf(request), row.webhook), deps.deliveryLog.bodies([row])])
+      if (webhook === null) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
+      if (!webhook.is_active) throw webhookInactive()
+      if (sealedBody === undefined || sealedBody === null)
+        throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
+      const { replayed, headers } = await startReplays([{ delivery: row, webhookRevision: webhook.revision }], request)
+      const [view] = await viewsOf(request.caller.tenant, replayed)
+      return envelopeResult(202, view, headers)
+    },
+  })
+}
+
+interface PageBounds {
+  readonly tenant: TenantId
+  readonly limit: number
+  readonly after?: HistoryCursor
+}
+function createPages(deps: ApiDependencies) {
+  const { viewsOf } = createDeliveryViews(deps)
+  return {
+    /**
+     * Reads one row more than the page shows, which tells whether there is a next page.
+     * @param timeOf the time by which the rows are ordered
+     */
+    async pageOf(
+      tenant: TenantId,
+      { cursor, limit = defaultLimit }: CursorQuery,
+      readRows: (bounds: PageBounds) => Promise<ListedDelivery[]>,
+      timeOf: (row: Delivery) => string,
+    ): Promise<RouteResult> {
+      const after = cursor === undefined ? {} : { after: readCursor(cursor) }
+      const rows = await readRows({ tenant, limit: limit + 1, ...after })
+      const pageRows = rows.slice(0, limit)
+      const lastRow = pageRows.at(-1)
+      const hasNext = rows.length > limit && lastRow !== undefined
+      const next_cursor = hasNext ? writeCursor({ at: timeOf(lastRow), delivery: lastRow.delivery }) : null
+      return envelopeResult(200, await viewsOf(tenant, pageRows), {}, { limit, next_cursor })
+    },
+  }
+}
+
+/** Returns a delivery of the caller's tenant. A key sees only deliveries to webhooks that it created. Throws not_found. */
+async function findDelivery(deps: ApiDependencies, { caller }: Identity, id: DeliveryId): Promise<Delivery> {
+  const { tenant, key_id } = caller
+  const row = await deps.deliveryLog.find(tenant, id)
+  if (row === null) throw notFound()
+  if (key_id !== null && (await findWebhook(deps, { tenant, key_id }, row.webhook)) === null) throw notFound()
+  return row
+}
+
+/** Returns the webhooks whose dead letters the caller may see; undefined stands for all webhooks of the tenant. */
+async function visibleWebhooks(
+  deps: ApiDependencies,
+  { caller }: Identity,
+  requested: WebhookId | undefined,
+): Promise<WebhookId[] | undefined> {
+  if (caller.key_id === null) return requested === undefined ? undefined : [requested]
+  const filter = { tenant: caller.tenant, key_id: caller.key_id, limit: maxWebhooksOfKey, offset: 0 }
+  const { rows } = await listWebhooks(deps, requested === undefined ? filter : { ...filter, ids: [requested] })
+  return rows.map((row) => row.id)
 }

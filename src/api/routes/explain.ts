@@ -15,52 +15,52 @@ import { explainQuery, explanation, type reasons } from '../schemas/explain.ts'
 
 type Reason = (typeof reasons)[number]
 
-/** Why a message was matched to a webhook or not, by the webhook as it was when the message was matched. */
-function reasonOf(message: IndexedMessage, isOwed: boolean, then: WebhookState | null): Reason {
-  // Kolbak's own messages are for one webhook each, whatever it wants.
-  if (message.event.startsWith(reservedPrefix)) return isOwed ? 'test' : 'test_of_another'
-  if (isOwed) return 'matched'
-  if (then === null) return 'created_later'
-  if (then.deleted) return 'deleted'
-  if (!then.is_active) return 'inactive'
-  return patternTakes(then.event, message.event) ? 'not_known_yet' : 'pattern'
+/** Returns why a message was or was not matched. @param webhook its state at the moment of matching, or null before its creation */
+function reasonOf(message: IndexedMessage, isMatched: boolean, webhook: WebhookState | null): Reason {
+  // A message with the reserved prefix is a test of one webhook. Patterns do not count for it.
+  if (message.event.startsWith(reservedPrefix)) return isMatched ? 'test' : 'test_of_another'
+  if (isMatched) return 'matched'
+  if (webhook === null) return 'created_later'
+  if (webhook.deleted) return 'deleted'
+  if (!webhook.is_active) return 'inactive'
+  return patternTakes(webhook.event, message.event) ? 'not_known_yet' : 'pattern'
 }
-const sentenceOf: Readonly<Record<Reason, (message: IndexedMessage, then: WebhookState | null) => string>> = {
-  matched: () => 'The webhook was active and wanted the event.',
-  test: () => 'It is a test of this webhook, which gets it whatever events it wants.',
-  test_of_another: () => 'It is a test of another webhook, and for that one alone.',
+const sentenceOf: Readonly<Record<Reason, (message: IndexedMessage, webhook: WebhookState | null) => string>> = {
+  matched: () => 'The webhook was active, and its pattern matched the event.',
+  test: () => 'The event is a test of this webhook, which gets it whatever its pattern is.',
+  test_of_another: () => 'The event is a test of another webhook, and only that one gets it.',
   created_later: () => 'The webhook was created after the event had been matched.',
   deleted: () => 'The webhook had been deleted.',
-  inactive: (_, then) => `The webhook was inactive (${then?.deactivation_reason}).`,
-  pattern: (message, then) => `The webhook wanted ${then?.event}, which does not take ${message.event}.`,
-  not_known_yet: () => 'The change that would have made it match had been stored, and was not yet seen when the event was matched.',
+  inactive: (_, webhook) => `The webhook was inactive (${webhook?.deactivation_reason}).`,
+  pattern: (message, webhook) => `The pattern of the webhook was ${webhook?.event}, which does not match ${message.event}.`,
+  not_known_yet: () => 'The webhook had just been changed so that it would match, but the dispatcher did not see the change in time.',
 }
-const nextOf = (status: string | undefined, at: string | null): string => {
+const nextStepOf = (status: string | undefined, nextAttemptAt: string | null): string => {
   switch (status) {
     case undefined:
-      return 'Nothing: nothing is owed to this webhook.'
+      return 'Nothing: there is no delivery to this webhook.'
     case 'pending':
       return 'The next attempt, as soon as there is a slot.'
     case 'retrying':
-      return `The next attempt, at about ${at}.`
+      return `The next attempt, at about ${nextAttemptAt}.`
     case 'success':
-      return 'Nothing: it was delivered.'
+      return 'Nothing: the event was delivered.'
     case 'discarded':
-      return 'Nothing: the webhook was inactive or deleted; a replay sends it again.'
+      return 'Nothing: the webhook was inactive or deleted. A replay sends the event again.'
     default:
-      return 'Nothing: it is a dead letter; a replay sends it again.'
+      return 'Nothing: the delivery is a dead letter. A replay sends the event again.'
   }
 }
 
 export function createExplainRoutes(deps: ApiDependencies): Route[] {
-  const { find } = createRoutedMessages(deps)
-  const { ofMessage } = createDeliveryViews(deps)
+  const routedMessages = createRoutedMessages(deps)
+  const { viewsOfMessage } = createDeliveryViews(deps)
   return [
     guardedRoute({
       method: 'GET',
       path: '/v1/events/:id/explain',
       operationId: 'explainEvent',
-      summary: 'Why an event did, or did not, reach a webhook: its state at that moment, every attempt, and what comes next',
+      summary: 'Explain why an event did or did not reach a webhook: the webhook at that moment, every attempt, and the next step',
       tag: 'Audit',
       credentials: 'bearer',
       scope: 'read:audit',
@@ -68,31 +68,33 @@ export function createExplainRoutes(deps: ApiDependencies): Route[] {
       responses: { 200: { description: 'The explanation.', schema: envelope(explanation) } },
       async handler({ params, query, caller, gone }) {
         const id = parseWebhookId(query.webhook)
-        const [message, { events }] = await Promise.all([find(caller.tenant, params.id, gone), deps.streams.read(webhookStream(id))])
-        const first = statesOf(webhookDecider, events.slice(0, 1))[0]
-        if (first?.tenant !== caller.tenant) throw notFound()
-        // What the dispatcher's copy had: all events up to the checkpoint that the message was matched at.
-        const seen = events.filter((event) => event.position <= message.matched_at)
-        const then = statesOf(webhookDecider, seen).at(-1) ?? null
-        const isOwed = message.webhooks.includes(id)
-        const reason = reasonOf(message, isOwed, then)
-        const [delivery = null] = isOwed ? await ofMessage(message, [deliveryKeyOf(message, id)]) : []
+        const [message, { events }] = await Promise.all([
+          routedMessages.find(caller.tenant, params.id, gone),
+          deps.streams.read(webhookStream(id)),
+        ])
+        const firstState = statesOf(webhookDecider, events.slice(0, 1))[0]
+        if (firstState?.tenant !== caller.tenant) throw notFound()
+        // The dispatcher's cache contained the events up to the checkpoint at which the message was matched.
+        const eventsThen = events.filter((event) => event.position <= message.matched_at)
+        const webhookThen = statesOf(webhookDecider, eventsThen).at(-1) ?? null
+        const isMatched = message.webhooks.includes(id)
+        const reason = reasonOf(message, isMatched, webhookThen)
+        const [delivery = null] = isMatched ? await viewsOfMessage(message, [deliveryKeyOf(message, id)]) : []
         return envelopeResult(200, {
           event_id: message.message,
           event: message.event,
           accepted_at: message.accepted_at,
           webhook_id: id,
-          matched: isOwed,
+          matched: isMatched,
           reason,
-          explanation: sentenceOf[reason](message, then),
-          webhook_then:
-            then === null
-              ? null
-              : { revision: seen.length - 1, event: then.event, is_active: then.is_active, callback_url: then.callback_url },
+          explanation: sentenceOf[reason](message, webhookThen),
+          webhook_then: webhookThen === null ? null : { revision: eventsThen.length - 1, ...pickShown(webhookThen) },
           delivery,
-          next: nextOf(delivery?.status, delivery?.next_attempt_at ?? null),
+          next: nextStepOf(delivery?.status, delivery?.next_attempt_at ?? null),
         })
       },
     }),
   ]
 }
+
+const pickShown = ({ event, is_active, callback_url }: WebhookState) => ({ event, is_active, callback_url })

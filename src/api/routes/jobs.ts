@@ -2,16 +2,114 @@ import { createReplayJobs, type ReplayJob } from '../../commands/replay-jobs.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
+import type { Identity } from '../identity.ts'
 import { parseJobId, parseWebhookId } from '../ids.ts'
-import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
 import { jobHeaders } from '../schemas/headers.ts'
-import { job, replayWebhook } from '../schemas/job.ts'
-import { utc } from '../time-range.ts'
+import { job, type ReplayWebhook, replayWebhook } from '../schemas/job.ts'
+import { parseUtc } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
-const view = (row: ReplayJob) => ({
+/** The routes for work that takes longer than a request. The API starts a job here, and a dispatcher carries it out. */
+export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+  const { pool, log, now, newUlid } = deps
+  const jobs = createReplayJobs(pool)
+  const tag = 'Jobs'
+  const credentials = 'bearer-or-key'
+  const findJob = async (request: Identity & { params: { id: string } }): Promise<ReplayJob> => {
+    const row = await jobs.find(ownerOf(request), parseJobId(request.params.id))
+    if (row === null) throw notFound()
+    return row
+  }
+
+  return [
+    guardedRoute({
+      method: 'POST',
+      path: '/v1/webhooks/:id/replay',
+      operationId: 'replayWebhook',
+      idempotent: true,
+      summary: 'Deliver again what a webhook missed, with the same event ids, to the present URL, signed with the present secret',
+      tag,
+      credentials,
+      scope: 'write:webhooks',
+      body: replayWebhook,
+      errors: ['webhook_inactive', 'replay_running'],
+      responses: {
+        202: {
+          description: 'A job, which replays the deliveries. The newest events come first.',
+          schema: envelope(job),
+          headers: jobHeaders,
+        },
+      },
+      async handler(request) {
+        const { body, caller } = request
+        const { tenant, actor } = caller
+        const id = parseWebhookId(request.params.id)
+        const webhook = await findWebhook(deps, ownerOf(request), id)
+        if (webhook === null) throw notFound()
+        if (!webhook.is_active) throw webhookInactive()
+        const planned = await request.plan(() => ({ id: parseJobId(newUlid()), time: new Date(now()).toISOString() }))
+        const { since, until } = replayRange(body, planned.time)
+        const started = await jobs.begin({
+          id: planned.id,
+          tenant,
+          webhook: id,
+          key_id: webhook.key_id,
+          actor,
+          since,
+          until,
+          delivery_status: body.status ?? null,
+        })
+        if (started === null)
+          throw new ApiError('replay_running', 'A replay of this webhook is running: wait until it has ended, or cancel it.')
+        log.info({ job: started.id, tenant, webhook: id, since, until }, 'replay_job.begun')
+        return envelopeResult(202, jobView(started), { location: `/v1/jobs/${started.id}` })
+      },
+    }),
+    guardedRoute({
+      method: 'GET',
+      path: '/v1/jobs/:id',
+      operationId: 'getJob',
+      summary: 'Read the progress of a job',
+      tag,
+      credentials,
+      scope: 'read:webhooks',
+      responses: { 200: { description: 'The job.', schema: envelope(job) } },
+      handler: async (request) => envelopeResult(200, jobView(await findJob(request))),
+    }),
+    guardedRoute({
+      method: 'DELETE',
+      path: '/v1/jobs/:id',
+      operationId: 'cancelJob',
+      summary: 'Cancel a job; deliveries that it has already replayed continue',
+      tag,
+      credentials,
+      scope: 'write:webhooks',
+      errors: ['job_finished'],
+      responses: { 204: { description: 'The job is cancelled, by this request or an earlier one.' } },
+      async handler(request) {
+        const { id, tenant, webhook, replayed, skipped } = await findJob(request)
+        if (await jobs.cancel(id)) log.info({ job: id, tenant, webhook, status: 'cancelled', replayed, skipped }, 'replay_job.ended')
+        else if ((await findJob(request)).status !== 'cancelled')
+          throw new ApiError('job_finished', 'The job has already ended: there is nothing to cancel.')
+        return noContent()
+      },
+    }),
+  ]
+}
+
+/** Returns the times between which events are replayed: no later than `now`, which is also the default end. */
+function replayRange(body: ReplayWebhook, now: string): { since: string; until: string } {
+  const since = parseUtc('since', body.since)
+  const requestedUntil = body.until === undefined ? null : parseUtc('until', body.until)
+  const until = requestedUntil === null || requestedUntil > now ? now : requestedUntil
+  if (since >= until) throw invalid([{ path: 'since', message: `must be before ${requestedUntil === until ? 'until' : 'now'}` }])
+  return { since, until }
+}
+
+const jobView = (row: ReplayJob) => ({
   id: row.id,
   type: 'replay',
   webhook_id: row.webhook,
@@ -26,80 +124,3 @@ const view = (row: ReplayJob) => ({
   updated_at: row.updated_at,
   finished_at: row.finished_at,
 })
-
-/** What takes longer than a request: it is begun here, and carried out by a dispatcher. */
-export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
-  const { pool, log, now, newUlid } = deps
-  const jobs = createReplayJobs(pool)
-  const tag = 'Jobs'
-  const credentials = 'bearer-or-key'
-  const find = async (request: Identity & { params: { id: string } }): Promise<ReplayJob> => {
-    const found = await jobs.find(ownerOf(request), parseJobId(request.params.id))
-    if (found === null) throw notFound()
-    return found
-  }
-
-  return [
-    guardedRoute({
-      method: 'POST',
-      path: '/v1/webhooks/:id/replay',
-      operationId: 'replayWebhook',
-      idempotent: true,
-      summary: 'Deliver again what a webhook missed: the same event ids, the URL and secret of today',
-      tag,
-      credentials,
-      scope: 'write:webhooks',
-      body: replayWebhook,
-      errors: ['webhook_inactive', 'replay_running'],
-      responses: { 202: { description: 'A job that does so, newest events first.', schema: envelope(job), headers: jobHeaders } },
-      async handler(request) {
-        const { body, caller } = request
-        const id = parseWebhookId(request.params.id)
-        const webhook = await findWebhook(deps, ownerOf(request), id)
-        if (webhook === null) throw notFound()
-        if (!webhook.is_active) throw webhookInactive()
-        const since = utc('since', body.since)
-        const wanted = body.until === undefined ? null : utc('until', body.until)
-        const chosen = await request.plan(() => ({ id: parseJobId(newUlid()), time: new Date(now()).toISOString() }))
-        const until = wanted === null || wanted > chosen.time ? chosen.time : wanted
-        if (since >= until) throw invalid([{ path: 'since', message: `must be before ${wanted === until ? 'until' : 'now'}` }])
-        const begun = await jobs.begin({
-          ...{ id: chosen.id, tenant: caller.tenant, webhook: id, key_id: webhook.key_id, actor: caller.actor, since, until },
-          delivery_status: body.status ?? null,
-        })
-        if (begun === null) throw new ApiError('replay_running', 'A replay of this webhook is running: wait for its end, or cancel it.')
-        log.info({ job: begun.id, tenant: caller.tenant, webhook: id, since, until }, 'replay_job.begun')
-        return envelopeResult(202, view(begun), { location: `/v1/jobs/${begun.id}` })
-      },
-    }),
-    guardedRoute({
-      method: 'GET',
-      path: '/v1/jobs/:id',
-      operationId: 'getJob',
-      summary: 'Read how far a job is',
-      tag,
-      credentials,
-      scope: 'read:webhooks',
-      responses: { 200: { description: 'The job.', schema: envelope(job) } },
-      handler: async (request) => envelopeResult(200, view(await find(request))),
-    }),
-    guardedRoute({
-      method: 'DELETE',
-      path: '/v1/jobs/:id',
-      operationId: 'cancelJob',
-      summary: 'Cancel a job; what it has begun goes on',
-      tag,
-      credentials,
-      scope: 'write:webhooks',
-      errors: ['job_finished'],
-      responses: { 204: { description: 'Cancelled, now or before.' } },
-      async handler(request) {
-        const { id, tenant, webhook, replayed, skipped } = await find(request)
-        if (await jobs.cancel(id)) log.info({ job: id, tenant, webhook, status: 'cancelled', replayed, skipped }, 'replay_job.ended')
-        else if ((await find(request)).status !== 'cancelled')
-          throw new ApiError('job_finished', 'The job is over already: there is nothing to cancel.')
-        return noContent()
-      },
-    }),
-  ]
-}

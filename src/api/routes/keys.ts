@@ -4,12 +4,15 @@ import type { KeyScope } from '../../events/key.ts'
 import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
 import { keyVersions, listKeysAsOf } from '../../projections/key-versions.ts'
-import { mayAudit, momentOf, stateAt } from '../as-of.ts'
-import { caughtUp, changes, etag, newTurnId } from '../changes.ts'
+import { parseAsOf, requireAuditScope, stateAt } from '../as-of.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
+import { etagHeader } from '../etag.ts'
+import { createExecuteCommand, newTurnId } from '../execute-command.ts'
+import type { Identity } from '../identity.ts'
 import { parseKeyId } from '../ids.ts'
-import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { awaitHead } from '../projection-lag.ts'
+import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, stateHeaders } from '../schemas/headers.ts'
@@ -43,7 +46,7 @@ function mayGive(caller: Caller, scopes: readonly KeyScope[] | undefined): void 
 }
 
 export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
-  const { change } = changes(deps)
+  const executeCommand = createExecuteCommand(deps)
   const readModel = readModels.keys
   const tag = 'Keys'
   return [
@@ -61,11 +64,11 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
         const id = parseKeyId(params.id)
         if (query.as_of !== undefined || query.revision !== undefined) {
           const { state, revision } = stateAt(keyDecider, await deps.streams.read(keyStream(id)), caller, query)
-          return envelopeResult(200, view(state, null, caller), { ...etag(revision), ...noStore })
+          return envelopeResult(200, view(state, null, caller), { ...etagHeader(revision), ...noStore })
         }
         const row = await findKey(deps, caller.tenant, id)
         if (row === null) throw notFound()
-        return envelopeResult(200, view(row, row.last_accessed_at, caller), { ...etag(row.revision), ...noStore })
+        return envelopeResult(200, view(row, row.last_accessed_at, caller), { ...etagHeader(row.revision), ...noStore })
       },
     }),
     guardedRoute({
@@ -81,9 +84,9 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
       async handler({ query, caller }) {
         const { as_of: asOf, limit = defaultLimit, offset = 0 } = query
         if (asOf !== undefined) {
-          mayAudit(caller)
-          const headers = await caughtUp(deps, keyVersions)
-          const past = await listKeysAsOf(deps, { tenant: caller.tenant, asOf: momentOf(asOf), limit, offset })
+          requireAuditScope(caller)
+          const headers = await awaitHead(deps, keyVersions)
+          const past = await listKeysAsOf(deps, { tenant: caller.tenant, asOf: parseAsOf(asOf), limit, offset })
           return envelopeResult(
             200,
             past.rows.map((row) => view(row, null, caller)),
@@ -113,7 +116,7 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
         mayGive(caller, body.scopes)
         const chosen = await request.plan(() => ({ id: parseKeyId(deps.newUlid()), value: newKeyValue(), turnId: newTurnId() }))
         const { id, value, turnId } = chosen
-        const { state, headers } = await change(
+        const { state, headers } = await executeCommand(
           keyDecider,
           keyStream(id),
           {
@@ -148,7 +151,7 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
         mayGive(caller, body.scopes)
         const { name, description, scopes } = body
         const id = parseKeyId(params.id)
-        const { state, headers } = await change(
+        const { state, headers } = await executeCommand(
           keyDecider,
           keyStream(id),
           {
@@ -179,7 +182,7 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
       async handler(request) {
         const { webhooks = 'keep' } = request.query
         const stream = keyStream(parseKeyId(request.params.id))
-        const { headers } = await change(keyDecider, stream, { type: 'DeleteKey', webhooks }, request, { readModel })
+        const { headers } = await executeCommand(keyDecider, stream, { type: 'DeleteKey', webhooks }, request, { readModel })
         const { etag: _, ...rest } = headers
         return noContent(rest)
       },
@@ -207,7 +210,7 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
         if (!holdsAll(caller, row.scopes))
           throw new ApiError('scope_exceeds_caller', 'This key holds a scope that your own token lacks: you cannot give it a value.')
         const { value, turnId } = await request.plan(() => ({ value: newKeyValue(), turnId: newTurnId() }))
-        const { state, headers } = await change(
+        const { state, headers } = await executeCommand(
           keyDecider,
           keyStream(id),
           { type: 'RotateKey', key: value, previous_until: overlapEnd(body, deps.now()) },

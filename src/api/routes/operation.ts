@@ -2,17 +2,17 @@ import type { Credentials } from '../credentials.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError } from '../errors.ts'
 import { openRoute, type Route } from '../route.ts'
-import { envelopeResult } from '../route-results.ts'
+import { envelopeResult, jsonType } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
 import { live, ready } from '../schemas/operation.ts'
 
 export const operationTag = 'Operation'
 
-/** What operators and their tools ask; no tenant's data is in it. */
+/** The routes for operators and their tools. They show no data of tenants. */
 export function createOperationRoutes(
   { health, metrics, scrape }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape'>,
   credentials: Credentials,
-  document: () => string,
+  openApiDocument: () => string,
 ): Route[] {
   const tag = operationTag
   return [
@@ -24,39 +24,41 @@ export function createOperationRoutes(
       tag,
       credentials: 'none',
       quiet: true,
-      responses: { 200: { description: 'It does.', schema: envelope(live) } },
+      responses: { 200: { description: 'The process runs.', schema: envelope(live) } },
       handler: async () => envelopeResult(200, { status: 'live' }),
     }),
     openRoute({
       method: 'GET',
       path: '/health/ready',
       operationId: 'getReady',
-      summary: 'Whether it can do its work; operators also see what ails it',
+      summary: 'Whether the process can do its work; operators also see what is wrong',
       tag,
       credentials: 'none',
       quiet: true,
       errors: ['not_ready', 'unauthorized', 'too_many_failed_credentials', 'tenant_suspended'],
-      responses: { 200: { description: 'It can.', schema: envelope(ready) } },
+      responses: { 200: { description: 'The process can do its work.', schema: envelope(ready) } },
       async handler({ headers, address }) {
-        const [report, operator] = await Promise.all([health(), credentials.isOperator(headers, address)])
-        const ailing = report.checks.filter((check) => !check.ok)
-        if (!report.ready)
-          throw new ApiError('not_ready', 'Not ready: try again.', {
-            headers: { 'retry-after': '1' },
-            ...(operator ? { details: ailing.map(({ name, message = 'is not ok' }) => ({ path: name, message })) } : {}),
-          })
-        return envelopeResult(200, { status: 'ready', ...(operator ? { checks: report.checks } : {}) })
+        const [report, isOperator] = await Promise.all([health(), credentials.isOperator(headers, address)])
+        if (report.ready) return envelopeResult(200, { status: 'ready', ...(isOperator ? { checks: report.checks } : {}) })
+        const failedChecks = report.checks.filter((check) => !check.ok)
+        const details = failedChecks.map(({ name, message = 'is not ok' }) => ({ path: name, message }))
+        throw new ApiError('not_ready', 'Not ready: try again.', {
+          headers: { 'retry-after': '1' },
+          ...(isOperator ? { details } : {}),
+        })
       },
     }),
     openRoute({
       method: 'GET',
       path: '/metrics',
       operationId: 'getMetrics',
-      summary: 'Measurements, as Prometheus reads them',
+      summary: 'Metrics in the format of Prometheus',
       tag,
       credentials: 'operator',
       quiet: true,
-      responses: { 200: { description: 'Of all processes that share the port.', type: 'text/plain', schema: { type: 'string' } } },
+      responses: {
+        200: { description: 'The metrics of all processes that share the port.', type: 'text/plain', schema: { type: 'string' } },
+      },
       handler: async () => ({ status: 200, text: { type: metrics.contentType, content: await scrape() } }),
     }),
     openRoute({
@@ -66,8 +68,8 @@ export function createOperationRoutes(
       summary: 'This document',
       tag,
       credentials: 'none',
-      responses: { 200: { description: 'OpenAPI 3.1.', schema: { type: 'object' } } },
-      handler: async () => ({ status: 200, text: { type: 'application/json; charset=utf-8', content: document() } }),
+      responses: { 200: { description: 'The OpenAPI 3.1 description of this API.', schema: { type: 'object' } } },
+      handler: async () => ({ status: 200, text: { type: jsonType, content: openApiDocument() } }),
     }),
   ]
 }

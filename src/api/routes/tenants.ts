@@ -2,11 +2,13 @@ import { type TenantCommand, type TenantState, tenantDecider } from '../../comma
 import type { TenantId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
 import { findTenant, listTenants, type TenantRow } from '../../projections/tenants.ts'
-import { changes, etag, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
+import { etagHeader } from '../etag.ts'
+import { createExecuteCommand, newTurnId } from '../execute-command.ts'
+import type { Identity } from '../identity.ts'
 import { parseTenantId } from '../ids.ts'
-import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { changeHeaders, creationHeaders, ifMatch, stateHeaders } from '../schemas/headers.ts'
@@ -29,14 +31,14 @@ const view = ({ id, name, limits, suspended, created_at, updated_at }: TenantSta
 export const within = <A extends Identity>(request: A, tenant: TenantId): A => ({ ...request, caller: { ...request.caller, tenant } })
 
 export function createTenantRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
-  const { change } = changes(deps)
+  const executeCommand = createExecuteCommand(deps)
   const readModel = readModels.tenants
   const tag = 'Tenants'
   const credentials = 'bearer'
   const scope = 'admin'
 
-  const turn = async (request: Parameters<typeof change>[3], id: TenantId, command: TenantCommand) => {
-    const { state, headers } = await change(tenantDecider, tenantStream(id), command, within(request, id), { readModel })
+  const turn = async (request: Parameters<typeof executeCommand>[3], id: TenantId, command: TenantCommand) => {
+    const { state, headers } = await executeCommand(tenantDecider, tenantStream(id), command, within(request, id), { readModel })
     return envelopeResult(200, view(state), headers)
   }
 
@@ -53,7 +55,7 @@ export function createTenantRoutes(deps: ApiDependencies & { newUlid(): string }
       async handler({ params }) {
         const row = await findTenant(deps.pool, parseTenantId(params.id))
         if (row === null) throw notFound()
-        return envelopeResult(200, view(row), etag(row.revision))
+        return envelopeResult(200, view(row), etagHeader(row.revision))
       },
     }),
     guardedRoute({
@@ -86,7 +88,7 @@ export function createTenantRoutes(deps: ApiDependencies & { newUlid(): string }
       async handler(request) {
         const { id, turnId } = await request.plan(() => ({ id: parseTenantId(deps.newUlid()), turnId: newTurnId() }))
         const { name, limits } = request.body
-        const { state, headers } = await change(
+        const { state, headers } = await executeCommand(
           tenantDecider,
           tenantStream(id),
           { type: 'RegisterTenant', id, name: storable(name), ...(limits === undefined ? {} : { limits }) },

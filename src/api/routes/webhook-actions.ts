@@ -1,9 +1,9 @@
 import { webhookDecider } from '../../commands/webhook.ts'
 import { webhookStream } from '../../events/streams.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
-import { changes, newTurnId } from '../changes.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { notFound, webhookInactive } from '../errors.ts'
+import { createExecuteCommand, newTurnId } from '../execute-command.ts'
 import { parseMessageId, parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noStore } from '../route-results.ts'
@@ -15,13 +15,13 @@ import { rotatedWebhook, rotateSecret } from '../schemas/webhook.ts'
 import { sealMessage } from '../seal-message.ts'
 import { newWebhookSecret, ownerOf, webhookView } from '../webhook-views.ts'
 
-/** A name that producers cannot use. */
+/** Producers cannot post an event of this name, because its prefix is reserved. */
 const testEvent = 'kolbak.test'
 
-/** What consumers do with a webhook beside changing it. */
+/** The routes that do something with a webhook other than reading or changing its fields. */
 export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { bus, keyring, now, newUlid } = deps
-  const { change } = changes(deps)
+  const executeCommand = createExecuteCommand(deps)
   const tag = 'Webhooks'
   const credentials = 'bearer-or-key'
   const scope = 'write:webhooks'
@@ -33,7 +33,7 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
       operationId: 'rotateWebhookSecret',
       idempotent: true,
       summary:
-        'Give a webhook a new secret; both sign for a while, so that receivers can change over. Of two former secrets the older one ends at once',
+        'Give a webhook a new secret. Both secrets sign during the overlap, so that receivers can change over. An older former secret ends at once',
       tag,
       credentials,
       scope,
@@ -42,18 +42,18 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
       responses: {
-        200: { description: 'Rotated. Only this answer holds the new secret.', schema: rotatedWebhook, headers: changeHeaders },
+        200: { description: 'The webhook. Only this response contains the new secret.', schema: rotatedWebhook, headers: changeHeaders },
       },
       async handler(request) {
         const id = parseWebhookId(request.params.id)
-        const chosen = await request.plan(() => ({ secret: newWebhookSecret(), turnId: newTurnId() }))
-        const { secret = chosen.secret } = request.body
-        const { state, headers } = await change(
+        const planned = await request.plan(() => ({ secret: newWebhookSecret(), turnId: newTurnId() }))
+        const { secret = planned.secret } = request.body
+        const { state, headers } = await executeCommand(
           webhookDecider,
           webhookStream(id),
           { type: 'RotateWebhookSecret', secret, previous_until: overlapEnd(request.body, now()) },
           request,
-          { readModel: readModels.webhooks, turnId: chosen.turnId },
+          { readModel: readModels.webhooks, turnId: planned.turnId },
         )
         const row = await findWebhook(deps, ownerOf(request), id)
         return {
@@ -67,12 +67,17 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
       method: 'POST',
       path: '/v1/webhooks/:id/test',
       operationId: 'testWebhook',
-      summary: 'Send the event kolbak.test to this webhook alone, whatever events it wants',
+      summary: 'Send the event kolbak.test to this webhook alone, whatever its pattern is',
       tag,
       credentials,
       scope,
       errors: ['webhook_inactive', 'bus_full', 'bus_unavailable', 'key_destroyed'],
-      responses: { 202: { description: "Sent: its outcome stands in the webhook's deliveries.", schema: envelope(acceptedEvent) } },
+      responses: {
+        202: {
+          description: 'The event is stored. The list of the deliveries of the webhook shows its outcome.',
+          schema: envelope(acceptedEvent),
+        },
+      },
       async handler(request) {
         const { tenant } = request.caller
         const target = parseWebhookId(request.params.id)

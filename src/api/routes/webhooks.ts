@@ -3,12 +3,15 @@ import type { WebhookId } from '../../events/ids.ts'
 import { webhookStream } from '../../events/streams.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
-import { mayAudit, momentOf, stateAt } from '../as-of.ts'
-import { caughtUp, changes, etag, newTurnId } from '../changes.ts'
+import { parseAsOf, requireAuditScope, stateAt } from '../as-of.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
+import { etagHeader } from '../etag.ts'
+import { createExecuteCommand, newTurnId } from '../execute-command.ts'
+import type { Identity } from '../identity.ts'
 import { parseWebhookId } from '../ids.ts'
-import { guardedRoute, type Identity, type Route } from '../route.ts'
+import { awaitHead } from '../projection-lag.ts'
+import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
 import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, stateHeaders } from '../schemas/headers.ts'
@@ -18,7 +21,7 @@ import { createWebhookChecks } from '../webhook-checks.ts'
 import { newWebhookSecret, ownerOf, webhookRowView as rowView, webhookView as view } from '../webhook-views.ts'
 
 export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
-  const { change } = changes(deps)
+  const executeCommand = createExecuteCommand(deps)
   const { settings } = deps
   const check = createWebhookChecks(deps)
   const readModel = readModels.webhooks
@@ -46,11 +49,11 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
         const id = parseWebhookId(params.id)
         if (query.as_of !== undefined || query.revision !== undefined) {
           const { state, revision } = stateAt(webhookDecider, await deps.streams.read(webhookStream(id)), caller, query)
-          return { status: 200, headers: etag(revision), body: view(state, null) }
+          return { status: 200, headers: etagHeader(revision), body: view(state, null) }
         }
         const row = await findWebhook(deps, ownerOf({ caller, limits }), id)
         if (row === null) throw notFound()
-        return { status: 200, headers: etag(row.revision), body: rowView(row) }
+        return { status: 200, headers: etagHeader(row.revision), body: rowView(row) }
       },
     }),
     guardedRoute({
@@ -79,9 +82,9 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
           offset,
         }
         if (asOf !== undefined) {
-          mayAudit(request.caller)
-          const headers = await caughtUp(deps, webhookVersions)
-          const past = await listWebhooksAsOf(deps, { ...filter, asOf: momentOf(asOf) })
+          requireAuditScope(request.caller)
+          const headers = await awaitHead(deps, webhookVersions)
+          const past = await listWebhooksAsOf(deps, { ...filter, asOf: parseAsOf(asOf) })
           return envelopeResult(
             200,
             past.rows.map((row) => view(row, null)),
@@ -111,7 +114,7 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
         const chosen = await request.plan(() => ({ id: parseWebhookId(deps.newUlid()), secret: newWebhookSecret(), turnId: newTurnId() }))
         const { id, turnId } = chosen
         await room(request, id)
-        const { state, headers } = await change(
+        const { state, headers } = await executeCommand(
           webhookDecider,
           webhookStream(id),
           {
@@ -153,7 +156,7 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
         const { body, params } = request
         const id = parseWebhookId(params.id)
         const description = body.description === undefined ? {} : { description: body.description?.toWellFormed() ?? null }
-        const { state, headers } = await change(
+        const { state, headers } = await executeCommand(
           webhookDecider,
           webhookStream(id),
           { type: 'ChangeWebhook', ...body, ...description },
@@ -177,7 +180,7 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
       responses: { 204: { description: 'Deleted.', headers: lagHeaders } },
       async handler(request) {
         const id = parseWebhookId(request.params.id)
-        const { headers } = await change(webhookDecider, webhookStream(id), { type: 'DeleteWebhook' }, request, { readModel })
+        const { headers } = await executeCommand(webhookDecider, webhookStream(id), { type: 'DeleteWebhook' }, request, { readModel })
         const { etag: _, ...rest } = headers
         return noContent(rest)
       },

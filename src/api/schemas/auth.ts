@@ -16,7 +16,7 @@ export const tokenRequest = named<TokenRequest>('TokenRequest', {
     scope: { type: 'string', description: "Scopes wanted, separated by spaces; default all of the client's.", examples: ['write:events'] },
   },
 })
-export const tokenAnswer = named(
+export const tokenResponse = named(
   'Token',
   object({
     access_token: { type: 'string' },

@@ -1,18 +1,19 @@
-declare const described: unique symbol
-/** The name of a schema in `/openapi.json`. */
+declare const accepted: unique symbol
+/** Holds the name of a schema in `/openapi.json`. */
 export const schemaName = Symbol('schemaName')
 
-/** A JSON Schema (2020-12), and in its type what it accepts. It validates requests and is shown in `/openapi.json`. */
+/** A JSON Schema (2020-12) that accepts values of type T. It validates requests and is part of `/openapi.json`. */
 export interface JsonSchema<T = unknown> {
   readonly [keyword: string]: unknown
   readonly [schemaName]?: string
-  readonly [described]?: T
+  readonly [accepted]?: T
 }
 
-/** Gives a schema a name, under which `/openapi.json` refers to it. */
+/** Gives a schema a name, by which `/openapi.json` refers to it. */
 export const named = <T>(name: string, schema: JsonSchema<T>): JsonSchema<T> => ({ ...schema, [schemaName]: name })
+export const isNamed = (schema: object): schema is { readonly [schemaName]: string } => schemaName in schema
 
-/** An object of exactly these members; all but the optional ones are required. */
+/** Returns the schema of an object with exactly these members. All members are required, except the optional ones. */
 export function object<T>(properties: Readonly<Record<string, JsonSchema>>, optional: readonly string[] = []): JsonSchema<T> {
   return {
     type: 'object',
@@ -21,5 +22,5 @@ export function object<T>(properties: Readonly<Record<string, JsonSchema>>, opti
     additionalProperties: false,
   }
 }
-/** The same schema, or null. */
+/** Returns a schema that also accepts null. */
 export const nullable = (schema: JsonSchema): JsonSchema => ({ ...schema, type: [schema.type, 'null'] })

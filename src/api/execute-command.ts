@@ -1,0 +1,46 @@
+import { randomUUID } from 'node:crypto'
+import { type CommandContext, type Decider, type Handled, handle } from '../commands/handler.ts'
+import type { DecidedEvent } from '../events/envelope.ts'
+import type { EventId } from '../events/ids.ts'
+import type { StreamName } from '../events/streams.ts'
+import type { ApiDependencies } from './dependencies.ts'
+import { etagHeader, parseIfMatch } from './etag.ts'
+import type { Identity } from './identity.ts'
+import { awaitProjection } from './projection-lag.ts'
+import type { RawRequest } from './route.ts'
+
+/** The parts of a request that a command needs. */
+export type CommandRequest = Identity & Pick<RawRequest, 'requestId' | 'headers'>
+
+/**
+ * Carries out a command for a request: on behalf of its caller, with its `If-Match`, and with a wait for the read model. The
+ * returned headers are the new `ETag` and, if the read model was not up to date in time, `Projection-Lag`.
+ * Throws what the command handler throws.
+ */
+export type ExecuteCommand = <State, Command, Event extends DecidedEvent>(
+  decider: Decider<State, Command, Event>,
+  stream: StreamName,
+  command: Command,
+  request: CommandRequest,
+  options: { readModel: string; create?: boolean; turnId?: EventId },
+) => Promise<Handled<State> & { headers: Record<string, string> }>
+
+/** Chosen by `plan`, so that a request that is repeated under its `Idempotency-Key` repeats the same command. */
+export const newTurnId = (): EventId => randomUUID() as EventId
+
+export function createExecuteCommand(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now' | 'settings'>): ExecuteCommand {
+  return async (decider, stream, command, { caller, requestId, headers }, { readModel, create = false, turnId }) => {
+    const ifMatch = parseIfMatch(headers['if-match'])
+    const context: CommandContext = {
+      caller,
+      correlation_id: requestId,
+      now: new Date(deps.now()).toISOString(),
+      ...(turnId === undefined ? {} : { turnId }),
+      ...(create ? { create } : ifMatch === undefined ? {} : { ifMatch }),
+    }
+    const handled = await handle(deps.streams, decider, stream, command, context)
+    const { changed, position, revision } = handled
+    const lag = changed && position !== null ? await awaitProjection(deps, readModel, position, stream) : {}
+    return { ...handled, headers: { ...etagHeader(revision), ...lag } }
+  }
+}
