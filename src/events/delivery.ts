@@ -8,35 +8,35 @@ export interface DeliveryData extends DeliveryEventRef {
   /** The webhook's revision in the dispatcher's cache at the moment of the attempt, or null when the cache had none. */
   readonly webhook_revision: number | null
 }
-/** What one HTTP request of a delivery came to. */
+/** How one attempt of a delivery ended. */
 export interface Outcome {
-  /** The HTTP status, or null when no whole head of an answer came. */
+  /** The HTTP status, or null when no complete response head came. */
   code: number | null
   duration_ms: number
-  /** A stable word for why it was not a success, or null. */
+  /** A stable word for why the attempt failed, or null. */
   reason: string | null
-  /** The first 4 KiB of the answer, base64 (sealed when stored); null when there was none. */
+  /** The first 4 KiB of the response in base64 (sealed when stored), or null without one. */
   response: string | null
 }
 
 export interface DeliveryEvents {
-  /** In parts of 5,000 webhooks, numbered from 0; also when nothing matched (one part, no webhooks). */
+  /** The webhooks come in parts of 5,000, numbered from 0. A message that matched nothing has one part without webhooks. */
   MessageRouted: MessageRef & {
     source: string | null
     event_time: string | null
     webhooks: WebhookId[]
     part: number
     parts: number
-    /** The checkpoint of the projection `webhooks` that it was matched at. */
+    /** The checkpoint of the projection `webhooks` at which the message was matched. */
     matched_at: string
   }
-  /** The id had been used for other content. */
+  /** Another content had been posted under the message's id before. */
   MessageRejected: MessageRef & { reason: 'content_differs' }
   DeliverySucceeded: DeliveryData & Outcome
-  /** A failed attempt carries a delay, not a time: due = Postgres's now + delay when the retry manager writes the row. */
+  /** A failed attempt carries a delay instead of a time. The retry manager adds it to Postgres's clock when it writes the row. */
   DeliveryFailed: DeliveryData & Outcome & { delay_seconds: number }
   DeliveryDeadLettered: DeliveryData & Outcome
-  /** The webhook was deleted or inactive. */
+  /** The webhook was deleted or inactive, so no request was made. */
   DeliveryDiscarded: DeliveryData & { reason: 'webhook_deleted' | 'webhook_inactive' }
   DeliveryReplayed: DeliveryData
 }
@@ -69,12 +69,12 @@ export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>
 export type DeliveryEvent = { [T in keyof DeliveryEvents]: NewEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
 export type RecordedDeliveryEvent = { [T in keyof DeliveryEvents]: RecordedEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
 
-/** Webhooks in one MessageRouted: a fan-out beyond that is appended in parts. */
+/** The most webhooks in one MessageRouted. A larger fan-out is appended in parts. */
 export const webhooksPerPart = 5_000
 
 /**
- * The order of the facts of one delivery: chain, then finality, then attempt. Its status is the greatest, whatever the
- * order in which facts arrive (design: success absorbs within its chain).
+ * The facts of one delivery are ordered by chain, then finality, then attempt. The greatest fact gives the delivery its status,
+ * in whatever order the facts arrive: within a chain a success wins over everything.
  */
 export const finality = {
   MessageRouted: 0,
@@ -94,10 +94,10 @@ export const statusOf = {
   DeliverySucceeded: 'success',
 } as const satisfies Record<FactType, string>
 export type DeliveryStatus = (typeof statusOf)[FactType]
-/** Whether a fact tells of a request (or of its refusal), which the history lists. */
+/** Whether a fact tells of a request, or of its refusal. The history lists these facts as attempts. */
 export const isRequest = (type: FactType): boolean =>
   type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
-/** The order of the facts of one delivery; twins (two requests of one chain and attempt) by their event ids, so that it is total. */
+/** Compares two facts of one delivery. Two requests of one chain and attempt are ordered by event id, so that the order is total. */
 export function isGreaterFact(a: FactOrder, b: FactOrder): boolean {
   if (a.chain !== b.chain) return a.chain > b.chain
   if (finality[a.type] !== finality[b.type]) return finality[a.type] > finality[b.type]

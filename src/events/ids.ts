@@ -1,25 +1,25 @@
-/** Identifiers are branded strings, so that a webhook's id cannot stand where a tenant's is wanted. */
+/** Identifiers are branded strings, so that the compiler refuses a webhook's id where a tenant's is expected. */
 declare const brand: unique symbol
 export type Brand<T, B extends string> = T & { readonly [brand]: B }
 
-/** ULIDs, 26 characters of Crockford's base 32, made by whoever issues the command. */
+/** Ids of tenants, keys, webhooks and jobs are ULIDs (26 characters of Crockford's base 32), made before the command that creates the thing. */
 export type TenantId = Brand<string, 'TenantId'>
 export type KeyId = Brand<string, 'KeyId'>
 export type WebhookId = Brand<string, 'WebhookId'>
 export type JobId = Brand<string, 'JobId'>
-/** 1-255 of `[A-Za-z0-9_.-]`: unique over all tenants. */
+/** 1-255 characters of `[A-Za-z0-9_.-]`, unique over all tenants. */
 export type ClientId = Brand<string, 'ClientId'>
-/** The producer's id of a message: unique within its tenant for the retention time. 1-255 of `[A-Za-z0-9_:-]`. */
+/** The producer's id of a message: 1-255 characters of `[A-Za-z0-9_:-]`, unique within its tenant for the retention time. */
 export type MessageId = Brand<string, 'MessageId'>
-/** UUIDv5(tenant, message, place, webhook): one message owed to one webhook. */
+/** Identifies one message owed to one webhook: UUIDv5(tenant, message, place, webhook). */
 export type DeliveryId = Brand<string, 'DeliveryId'>
-/** A UUID, made before the append and kept through its retries: it makes an append idempotent. */
+/** A UUID that is made before the append and kept through its retries, so that a repeated append stores the event once. */
 export type EventId = Brand<string, 'EventId'>
-/** Where the bus keeps a message: `<bus>/<partition>/<offset>/<index in the record>`. */
+/** The place of a message on the bus: `<bus>/<partition>/<offset>/<index in the record>`. */
 export type Place = Brand<string, 'Place'>
 
 const ulidPattern = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 export const isUlid = (text: string): boolean => ulidPattern.test(text)
 
-/** The tenant made at the first start; only its clients can hold the scope `admin`. A fixed ULID, so that two processes cannot both make one. */
+/** The tenant that the first start makes. Only its clients can hold the scope `admin`. Its ULID is fixed, so that two processes cannot make two. */
 export const defaultTenant = '00000000000000000000000000' as TenantId

@@ -6,7 +6,7 @@ import { recordSchema } from './schema.ts'
 export interface Message {
   readonly id: MessageId
   readonly event: string
-  /** As the producer sent it, or null. */
+  /** The text that the producer sent, or null. */
   readonly event_time: string | null
   readonly source: string | null
   readonly fingerprint: string
@@ -14,13 +14,13 @@ export interface Message {
   readonly sealedBody: Buffer
 }
 
-/** What one produce carries: one message, or a batch that is accepted or refused as a whole. */
+/** One message, or a batch of messages that is accepted or refused as a whole. */
 export interface MessageRecord {
   readonly tenant: TenantId
   readonly accepted_at: string
   readonly correlation_id: string
   readonly messages: readonly Message[]
-  /** The only webhook it is for (a test message), instead of those that match. */
+  /** The only webhook that gets the messages (of a test), instead of those that match. */
   readonly target?: WebhookId
 }
 
@@ -34,7 +34,7 @@ interface RecordHead {
   messages: MessageHead[]
 }
 
-/** The bytes of a record: length of the head (4 bytes), the head as JSON, then the sealed bodies one after another. */
+/** Writes the length of the head (4 bytes), the head as JSON, then the sealed bodies one after another. */
 export function encodeRecord(record: MessageRecord): Buffer {
   const head: RecordHead = {
     schema: recordSchema,
@@ -69,12 +69,12 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
   const { tenant, accepted_at, correlation_id, target, messages: heads } = head
   if (!isUlidText(tenant) || !isTime(accepted_at)) throw new Error('message record without a tenant or a time')
   if (!isName(correlation_id)) throw new Error('message record without a correlation id')
-  if (target !== undefined && !isUlidText(target)) throw new Error('message record for a webhook that can be none')
+  if (target !== undefined && !isUlidText(target)) throw new Error('message record for an invalid webhook id')
   if (!Array.isArray(heads) || heads.length === 0) throw new Error('message record without messages')
   let start = headEnd
-  const messages = heads.map((one: unknown): Message => {
-    if (!isMessageHead(one)) throw new Error('message record of a message that is none')
-    const [id, event, event_time, source, fingerprint, size] = one
+  const messages = heads.map((messageHead: unknown): Message => {
+    if (!isMessageHead(messageHead)) throw new Error('message record with an invalid message')
+    const [id, event, event_time, source, fingerprint, size] = messageHead
     const sealedBody = bytes.subarray(start, start + size)
     if (sealedBody.length !== size) throw new Error('message record is cut off')
     start += size
@@ -91,10 +91,10 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null
 const isUlidText = (value: unknown): value is string => typeof value === 'string' && isUlid(value)
-/** As it is written by `toISOString`: days are cut out of it. */
+/** Accepts what `toISOString` writes, because the first ten characters are used as the day. */
 const isTime = (value: unknown): value is string =>
   typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) && !Number.isNaN(Date.parse(value))
-/** Fit for a header, for a key of every engine, and for an event of many others: none of them takes any length. */
+/** Accepts a text that fits into an HTTP header, into a key of every engine, and many times into one event. */
 const isName = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
 const isShortOrNull = (value: unknown): value is string | null => value === null || (typeof value === 'string' && value.length <= 1_000)
 function isMessageHead(value: unknown): value is MessageHead {
@@ -104,7 +104,7 @@ function isMessageHead(value: unknown): value is MessageHead {
   return areTexts && Number.isSafeInteger(size) && Number(size) >= 0
 }
 
-/** Identifies a message of a record that stands at this place. */
+/** Makes the reference of a message in a record. */
 export const recordedRef = ({ tenant, accepted_at }: MessageRecord, { id, fingerprint, event }: Message, place: Place): MessageRef => ({
   tenant,
   message: id,

@@ -1,8 +1,8 @@
-/** A retry comes up to this part of its delay sooner or later than the list says. */
+/** Every delay is multiplied by a random factor between 1 - jitter and 1 + jitter. */
 export const jitter = 0.2
 
 /**
- * Seconds that a whole chain takes at the longest: every delay with its jitter, and for each what the attempt before it may take.
+ * Returns the longest time (seconds) that a whole chain can take: every delay with its jitter, and `attemptSeconds` for the attempt before it.
  * @param delays seconds
  */
 export const longestChain = (delays: readonly number[], attemptSeconds = 0): number =>

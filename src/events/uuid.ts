@@ -1,12 +1,12 @@
 import { hash } from 'node:crypto'
 
-/** Kolbak's own name space for UUIDv5 (RFC 9562, 5.5); never to be changed, or redeliveries would get new ids. */
+/** Kolbak's name space for UUIDv5 (RFC 9562, 5.5). It must never change, because redeliveries would get new ids. */
 const namespace = Buffer.from('6ba1c8f0e5cb5d5f8d6c5a1f7c3e9b42', 'hex')
 
-/** UUIDv5 of the parts joined by a line feed, which occurs in none of them. */
+/** Returns the UUIDv5 of the parts, joined by a line feed, which occurs in none of them. */
 export const uuidV5 = (...parts: readonly string[]): string => uuidV5In(namespace, parts.join('\n'))
 
-/** RFC 9562, 5.5: SHA-1 of the name space's 16 bytes and the name. Three of them are made of each event: in one call, a third of the cost. */
+/** Hashes the name space's 16 bytes and the name by SHA-1 (RFC 9562, 5.5). One call to `hash` costs a third of a Hash object, and each event needs three UUIDs. */
 export function uuidV5In(space: Buffer, name: string): string {
   const hex = hash('sha1', Buffer.concat([space, Buffer.from(name)]))
   const variant = ((Number.parseInt(hex[16]!, 16) & 0x3) | 0x8).toString(16)

@@ -31,7 +31,7 @@ export class SqlPart {
 /** A constant text of ours in tagged SQL, such as a list of columns. */
 export const sqlText = (text: string): SqlPart => new SqlPart(() => text, [])
 
-/** Joins texts to one parameter, which costs half of an array of them; `string_to_array(..., e'\x1e')` splits it. JSON never holds it unescaped. */
+/** Separates texts that are joined to one parameter, which costs half of an array; `string_to_array(..., e'\x1e')` splits it. JSON never holds it unescaped. */
 export const separator = '\u001e'
 
 /**
@@ -44,7 +44,7 @@ export const joinTexts = (texts: readonly string[]): string => texts.join(separa
 export async function transaction<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let broken: Error | undefined
-  // A connection that Postgres ends between two statements says so by an event, which unheard would end the process.
+  // When Postgres ends the connection between two statements, pg emits `error`; without a listener that would end the process.
   const onLost = (error: Error) => {
     broken = error
   }
@@ -52,13 +52,13 @@ export async function transaction<T>(pool: Pool, work: (client: ClientBase) => P
   try {
     await client.query('begin')
     const result = await work(client)
-    // Where a failure inside was caught, Postgres rolls back and calls that a success.
+    // When a failed statement was caught inside, Postgres answers the commit with ROLLBACK and no error.
     const { command } = await client.query('commit')
     if (command !== 'COMMIT') throw new Error('the transaction had failed inside and was rolled back at its commit')
     return result
   } catch (error) {
     await client.query('rollback').catch((cause: Error) => {
-      broken = cause // the connection is not to be used again
+      broken = cause // so that the pool drops the connection
     })
     throw error
   } finally {

@@ -2,20 +2,20 @@ import type { DeliveryStatus, FactType } from '../events/delivery.ts'
 import type { DeliveryId, EventId, TenantId, WebhookId } from '../events/ids.ts'
 import type { DeliveryRef, MessageRef } from '../events/refs.ts'
 
-/** Names one delivery and where it stands in its webhook's history. */
+/** Identifies a delivery and its position in its webhook's history. */
 export type DeliveryKey = Pick<DeliveryRef, 'webhook' | 'accepted_at' | 'delivery'>
-/** One stored event, as a fact about one delivery (a MessageRouted is one fact for each of its webhooks). */
+/** One stored event as a fact about one delivery. A MessageRouted is one fact for each of its webhooks. */
 export interface DeliveryFact extends DeliveryRef {
   readonly type: FactType
   readonly event_id: EventId
-  /** The event's recorded time. */
+  /** The event's time. */
   readonly time: string
   readonly code: number | null
   readonly duration_ms: number | null
   readonly reason: string | null
-  /** The beginning of the answer, sealed (text), or null. */
+  /** The beginning of the response as sealed text, or null. */
   readonly response: string | null
-  /** To the next attempt, on DeliveryFailed. */
+  /** Seconds until the next attempt, on DeliveryFailed. */
   readonly delay_seconds: number | null
 }
 export interface Attempt {
@@ -29,29 +29,29 @@ export interface Attempt {
   readonly reason: string | null
   readonly response: string | null
 }
-/** Of ids and times, by their characters alone. */
+/** Compares ids or times by their characters alone, whatever the locale is. */
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
-/** The order in which attempts are listed. */
+/** Compares attempts in the order in which they are listed. */
 export const oldestFirst = (a: Attempt, b: Attempt): number =>
   byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.event_id, b.event_id)
 
-/** The state of a delivery: the greatest (chain, finality, attempt) of its facts; of twins, the one with the greater event id. */
+/** The state of a delivery, given by the greatest of its facts (`isGreaterFact`). */
 export interface Delivery extends DeliveryRef {
   readonly type: FactType
   readonly status: DeliveryStatus
-  /** Time of that fact. */
+  /** Time of the greatest fact. */
   readonly time: string
   readonly code: number | null
   readonly reason: string | null
-  /** Recorded time + delay while retrying, else null. */
+  /** The fact's time plus its delay while the delivery is retrying, else null. */
   readonly next_attempt_at: string | null
 }
-/** A delivery of a list. */
+/** A delivery in a list. */
 export interface ListedDelivery extends Delivery {
-  /** The request that brought it into its state, or null where that was none; engines that would have to look for it leave it out. */
+  /** The request that brought the delivery into its state, or null when that was no request. Engines that would need a query for it leave it out. */
   readonly request?: Attempt | null
 }
-/** History is ordered by (accepted_at, delivery), newest first; a cursor is the last row's key. */
+/** The key of the last row of a page. The history is ordered by (accepted_at, delivery), newest first. */
 export interface HistoryCursor {
   readonly at: string
   readonly delivery: DeliveryId
@@ -59,9 +59,9 @@ export interface HistoryCursor {
 export interface HistoryQuery {
   readonly tenant: TenantId
   readonly status?: DeliveryStatus
-  /** By accepted_at, inclusive; RFC 3339. */
+  /** Lowest accepted_at (RFC 3339), inclusive. */
   readonly since?: string
-  /** By accepted_at, exclusive. */
+  /** Highest accepted_at (RFC 3339), exclusive. */
   readonly until?: string
   readonly after?: HistoryCursor
   readonly limit: number
@@ -81,20 +81,23 @@ export interface BodyArchive {
   /** Returns the sealed bodies in the order of the messages; null for one that has expired. */
   bodies(messages: readonly MessageRef[]): Promise<(Buffer | null)[]>
 }
-/** What the history of deliveries is asked for. Reads may be behind the events, never ahead of them. */
+/** The queries of the history of deliveries. They may be behind the events, never ahead of them. */
 export interface DeliveryReads {
-  /** States, in the order of the keys; null when unknown. */
+  /** Returns the states in the order of the keys; null for an unknown delivery. */
   states(keys: readonly DeliveryKey[]): Promise<(Delivery | null)[]>
-  /** One delivery of the tenant by its id alone, or null. */
+  /** Returns a delivery of the tenant by its id alone, or null. */
   find(tenant: TenantId, delivery: DeliveryId): Promise<Delivery | null>
   /**
-   * The attempts of each delivery, oldest first (time, then chain and attempt), at most 100 each (the newest). In the order of the keys.
-   * Whoever gives deliveries of a list as they came saves a look for what they say already.
+   * Returns the newest 100 attempts of each delivery, oldest first (by time, chain and attempt), in the order of the keys.
+   * Pass deliveries exactly as a list returned them (with `request`) to save a query.
    */
   attempts(keys: readonly (DeliveryKey & Pick<ListedDelivery, 'request'>)[]): Promise<Attempt[][]>
-  /** A webhook's deliveries, newest first. */
+  /** Returns a webhook's deliveries, newest first. */
   history(webhook: WebhookId, query: HistoryQuery): Promise<ListedDelivery[]>
-  /** Deliveries whose state is a dead letter, newest first by the time they died (`since` and the cursor's `at` mean that time), of one webhook, of a list of them, or of all the tenant's. */
+  /**
+   * Returns the deliveries of the tenant, or of these webhooks of it, whose state is a dead letter. They are ordered by the time they
+   * died, newest first; `since` and the cursor's `at` mean that time.
+   */
   deadLetters(query: {
     tenant: TenantId
     webhooks?: readonly WebhookId[]
@@ -104,11 +107,10 @@ export interface DeliveryReads {
   }): Promise<ListedDelivery[]>
 }
 /**
- * The history of deliveries, made of facts: they are written idempotently and may come in any order, late or twice, with
- * one result. What has resolved is durable.
+ * The history of deliveries. It is made of facts, which may come in any order, late or twice, always with the same result.
  */
 export interface DeliveryHistory extends DeliveryReads {
-  /** Statuses and attempts of a batch of facts. A fact that can't be stored fails the call as FactRefused, which names it. */
+  /** Writes a batch of facts; durable once it has resolved. Throws FactRefused, which names a fact that cannot be stored. */
   record(facts: readonly DeliveryFact[]): Promise<void>
 }
 

@@ -10,7 +10,7 @@ import { recordHealth } from './webhook-health.ts'
 
 const noOutcome = { code: null, duration_ms: null, reason: null, response: null, delay_seconds: null }
 
-/** The facts that an event tells about deliveries: a MessageRouted one for each of its webhooks, an attempt one. */
+/** Returns the facts that an event tells about deliveries: one for each webhook of a MessageRouted, else one. */
 export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
   const event = recorded as RecordedDeliveryEvent
   if (event.type === 'MessageRejected') return []
@@ -28,10 +28,9 @@ export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
 }
 
 /**
- * The one projector of routing and attempts: statuses to the delivery log first, then, in the transaction of the
- * checkpoint, what they make happen (the retry manager), what the index shows of rejected
- * messages, and which webhooks are failing. A build that readers do not see has a history of its own and does no more than
- * write it.
+ * The projection of routing and attempts. It writes the facts to the delivery log first. Then it writes in the transaction of the
+ * checkpoint: the rejected messages of the index, which webhooks are failing, and the next attempts (the retry manager).
+ * A build that is not live only writes a history of its own.
  */
 export const deliveries = (
   deliveryLog: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>,

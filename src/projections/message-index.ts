@@ -9,9 +9,10 @@ import { type ChangeCursor, liveChangeCursor } from './webhooks.ts'
 /** A message that was routed, and the webhooks that it is owed to. */
 export interface IndexedMessage extends MessageRef {
   readonly webhooks: readonly WebhookId[]
-  /** The checkpoint of the projection `webhooks` that it was matched at. */
+  /** The checkpoint of the projection `webhooks` at which the message was matched. */
   readonly matched_at: Checkpoint
 }
+/** Another content that was posted under an id that was taken. */
 export type Rejection = Pick<MessageRef, 'place' | 'fingerprint' | 'accepted_at'>
 
 export interface MessageCursor {
@@ -20,36 +21,37 @@ export interface MessageCursor {
 }
 export interface MessageQuery {
   readonly tenant: TenantId
-  /** By accepted_at, inclusive. */
+  /** Lowest accepted_at (RFC 3339), inclusive. */
   readonly since?: string
-  /** By accepted_at, exclusive. */
+  /** Highest accepted_at (RFC 3339), exclusive. */
   readonly until?: string
+  /** The message's event name, compared literally. */
   readonly event?: string
   /** Whether any webhook matched. */
   readonly matched?: boolean
   readonly after?: MessageCursor
   readonly limit: number
-  /** Rows that are looked at. Default 10,000: some 20 ms. */
+  /** Rows that one call reads at most. Default 10,000 (some 20 ms). */
   readonly scan?: number
 }
 
-/** The message index: a source of truth for the retention time, in Postgres whatever the adapters are. */
+/** The message index: a source of truth for the retention time. It is in Postgres with every combination of adapters. */
 export interface MessageIndex {
-  /** Writes what is new, as one statement; answers for each whether its (tenant, id) was free. */
+  /** Writes the messages whose (tenant, id) is free, as one statement. Returns for each whether it was written. */
   claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
-  /** The same, if the read model `webhooks` still stands at this cursor when the statement begins; else writes nothing and answers null. */
+  /** Does the same if the read model `webhooks` is still at this cursor when the statement begins; else writes nothing and returns null. */
   claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
-  /** The rows of these messages, in their order. A statement of its own: that of `claim` may not see a concurrent row. */
+  /** Returns the rows of these messages, in their order. It is a separate statement, because that of `claim` may not see a concurrent row. */
   stored(messages: readonly Pick<MessageRef, 'tenant' | 'message'>[]): Promise<(IndexedMessage | null)[]>
   find(tenant: TenantId, message: MessageId): Promise<IndexedMessage | null>
   /**
-   * A tenant's messages, newest first: those that the filters take of the next `scan` ones, `limit` at the most. `next` is
-   * where to go on, or null at the end: a page may be short, so that no filter, however seldom it matches, reads a month.
+   * Returns a tenant's messages, newest first: at most `limit` of those among the next `scan` rows that pass the filters. A page may be
+   * short or empty, so that a filter that seldom matches does not read a month. `next` is the cursor of the next page, or null at the end.
    */
   list(query: MessageQuery): Promise<{ messages: IndexedMessage[]; next: MessageCursor | null }>
-  /** Other content that was posted under the message's id. */
+  /** Returns the first 100 rejections of the message. */
   rejections(tenant: TenantId, message: MessageId): Promise<Rejection[]>
-  /** Ages out what was accepted before the time, in small batches; answers how many rows went. */
+  /** Deletes the messages that were accepted before the time, in small batches. Returns the number of deleted rows. */
   expire(before: string): Promise<number>
 }
 
@@ -61,23 +63,24 @@ const fromRow = (row: IndexedMessage): IndexedMessage => ({
 const keyOf = (m: Pick<MessageRef, 'tenant' | 'message'>) => `${m.tenant}/${m.message}`
 const columns = `${messageRefColumns}, webhooks, matched_at`
 const batch = 1_000
+
 export function createMessageIndex(pool: Pool): MessageIndex {
   const stored: MessageIndex['stored'] = async (messages) => {
     if (messages.length === 0) return []
     const { rows } = await pool.query<IndexedMessage>({
       name: 'message-index-stored',
       text: `select ${columns} from message_index
-             join unnest($1::text[], $2::text[]) as wanted (tenant, message) using (tenant, message)`,
+             join unnest($1::text[], $2::text[]) as key (tenant, message) using (tenant, message)`,
       values: [messages.map((m) => m.tenant), messages.map((m) => m.message)],
     })
-    const found = new Map(rows.map((row) => [keyOf(row), fromRow(row)]))
-    return messages.map((m) => found.get(keyOf(m)) ?? null)
+    const byKey = new Map(rows.map((row) => [keyOf(row), fromRow(row)]))
+    return messages.map((m) => byKey.get(keyOf(m)) ?? null)
   }
   async function claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
   async function claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
   async function claim(messages: readonly IndexedMessage[], matched_at?: ChangeCursor): Promise<boolean[] | null> {
     if (messages.length === 0) return []
-    // One order everywhere: statements that touch the same keys in different orders deadlock.
+    // All writers use one order, because statements that touch the same keys in different orders deadlock.
     const sorted = [...messages].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
     const { rows } = await pool.query<{ is_current: boolean; places: Place[] }>({
       name: 'message-index-claim',
@@ -110,13 +113,13 @@ export function createMessageIndex(pool: Pool): MessageIndex {
     stored,
     find: async (tenant, message) => (await stored([{ tenant, message }]))[0] ?? null,
     async list({ tenant, since, until, event, matched, after, limit, scan = 10_000 }) {
-      const filtered = event !== undefined || matched !== undefined
-      const looked = filtered ? scan : limit + 1
-      // Not named: planned for the values at hand, so that the index serves both bounds of the time.
-      const { rows } = await pool.query<IndexedMessage & { taken: boolean; nth: bigint }>(
-        `with looked as materialized (
+      const isFiltered = event !== undefined || matched !== undefined
+      const rowsToRead = isFiltered ? scan : limit + 1
+      // The statement has no name, so that Postgres plans it for these values and the index serves both bounds of the time.
+      const { rows } = await pool.query<IndexedMessage & { passes: boolean; nth: bigint }>(
+        `with read_rows as materialized (
            select ${columns}, row_number() over (order by accepted_at desc, message desc) as nth,
-             ($5::text is null or event = $5) and ($6::boolean is null or (cardinality(webhooks) > 0) = $6) as taken
+             ($5::text is null or event = $5) and ($6::boolean is null or (cardinality(webhooks) > 0) = $6) as passes
            from message_index
            where tenant = $1
              and ($2::timestamptz is null or accepted_at >= $2)
@@ -125,15 +128,16 @@ export function createMessageIndex(pool: Pool): MessageIndex {
              and ($4::timestamptz is null or (accepted_at, message) < ($4, $7::text))
            order by accepted_at desc, message desc limit $8
          )
-         (select * from looked where taken order by nth limit $9)
-         union (select * from looked where nth = $8)
+         (select * from read_rows where passes order by nth limit $9)
+         union (select * from read_rows where nth = $8)
          order by nth`,
-        [tenant, since, until, after?.at, event, matched, after?.message, looked, limit + 1],
+        [tenant, since, until, after?.at, event, matched, after?.message, rowsToRead, limit + 1],
       )
-      const page = rows.filter((row) => row.taken).slice(0, limit)
-      const isFull = rows.filter((row) => row.taken).length > limit
-      // Where the page is not full, the last row that was looked at is where to go on, if there is one at the end of the look.
-      const last = isFull ? page.at(-1) : filtered ? rows.find((row) => row.nth === BigInt(looked)) : undefined
+      const matches = rows.filter((row) => row.passes)
+      const page = matches.slice(0, limit)
+      const isFull = matches.length > limit
+      // When the page is not full, the next page begins after the last row that was read, unless the rows ended before.
+      const last = isFull ? page.at(-1) : isFiltered ? rows.find((row) => row.nth === BigInt(rowsToRead)) : undefined
       return { messages: page.map(fromRow), next: last === undefined ? null : { at: last.accepted_at, message: last.message } }
     },
     async rejections(tenant, message) {
@@ -146,7 +150,7 @@ export function createMessageIndex(pool: Pool): MessageIndex {
       return rows.map((row) => ({ place: row.place, fingerprint: row.fingerprint, accepted_at: row.accepted_at }))
     },
     async expire(before) {
-      let gone = 0
+      let deleted = 0
       for (const [table, key] of [
         ['message_index', 'tenant, message'],
         ['message_rejections', 'tenant, message, place'],
@@ -156,10 +160,10 @@ export function createMessageIndex(pool: Pool): MessageIndex {
             `delete from ${table} where (${key}) in (select ${key} from ${table} where accepted_at < $1 limit ${batch})`,
             [before],
           )
-          gone += rowCount ?? 0
+          deleted += rowCount ?? 0
           if ((rowCount ?? 0) < batch) break
         }
-      return gone
+      return deleted
     },
   }
 }
