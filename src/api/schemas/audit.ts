@@ -1,24 +1,20 @@
 import { type AuditedFamily, auditedFamilies } from '../../projections/audit.ts'
-import { instant, timestamp, uuid } from './common.ts'
+import { correlation_id, instant, timestamp, uuid } from './common.ts'
 import { shownActor } from './history.ts'
-import { type JsonSchema, named, object } from './json-schema.ts'
+import { named, object } from './json-schema.ts'
 
-const correlation_id: JsonSchema = {
-  type: 'string',
-  description: 'The `x-request-id` of the request that caused it, or what a process manager carried on.',
-}
 export const auditedEvent = named(
   'AuditedEvent',
   object({
     event_id: uuid,
     time: timestamp,
     family: { enum: auditedFamilies },
-    id: { type: 'string', description: 'Of the tenant, key or webhook.' },
+    id: { type: 'string', description: 'The id of the tenant, key or webhook.' },
     revision: { type: 'integer', minimum: 0 },
     type: { type: 'string', examples: ['WebhookChanged'] },
     actor: shownActor,
     correlation_id,
-    data: { type: 'object', description: 'What the event says. Secrets and key values show as `[sealed]`.' },
+    data: { type: 'object', description: 'The data of the event. Secrets and key values are shown as `[sealed]`.' },
   }),
 )
 
@@ -30,8 +26,8 @@ export interface AuditFilter {
 }
 export const auditQuery = object<AuditFilter>(
   {
-    since: { ...instant, description: 'At or after.' },
-    until: { ...instant, description: 'Before.' },
+    since: { ...instant, description: 'Events at this time or later.' },
+    until: { ...instant, description: 'Events before this time.' },
     family: { enum: auditedFamilies },
     actor: {
       type: 'string',

@@ -1,6 +1,6 @@
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
-// `x-rule` completes the sentence "must be ..." of an error, where a pattern alone would say little.
+// `x-rule` completes the error message "must be ..." of a field whose pattern alone would tell a caller little.
 
 export const ulid: JsonSchema = {
   type: 'string',
@@ -9,15 +9,20 @@ export const ulid: JsonSchema = {
   examples: ['01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
 }
 export const uuid: JsonSchema = { type: 'string', format: 'uuid' }
-/** As answers hold it: UTC, milliseconds. */
+/** A time in a response: UTC, milliseconds. */
 export const timestamp: JsonSchema = { type: 'string', format: 'date-time', examples: ['2026-03-31T00:45:00.000Z'] }
-/** As requests hold it: any offset. */
+/** A time in a request: any offset. */
 export const instant: JsonSchema = {
   type: 'string',
   format: 'date-time',
   maxLength: 64,
   'x-rule': 'an RFC 3339 time with an offset or Z',
   examples: ['2026-03-31T00:42:50Z'],
+}
+export const correlation_id: JsonSchema = {
+  type: 'string',
+  description:
+    'The `x-request-id` of the request that caused the event. A process manager passes on the correlation id of the event that it reacts to.',
 }
 export const messageId: JsonSchema = {
   type: 'string',
@@ -42,13 +47,19 @@ export interface Offset {
   readonly limit?: number
   readonly offset?: number
 }
-export const limit: JsonSchema = { type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'How many at the most.' }
-export const offset: JsonSchema = { type: 'integer', minimum: 0, maximum: 2_147_483_647, default: 0, description: 'How many to pass over.' }
+export const limit: JsonSchema = { type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'The most items on a page.' }
+export const offset: JsonSchema = {
+  type: 'integer',
+  minimum: 0,
+  maximum: 2_147_483_647,
+  default: 0,
+  description: 'The number of items to skip.',
+}
 export const cursor: JsonSchema = {
   type: 'string',
   minLength: 1,
   maxLength: 500,
-  description: '`next_cursor` of the page before: the next one begins after it.',
+  description: 'The `next_cursor` of the page before.',
 }
 export const defaultLimit = 20
 
@@ -59,7 +70,7 @@ export const cursorPagination = named(
   object({ limit, next_cursor: nullable({ type: 'string', description: 'Null on the last page.' }) }),
 )
 
-/** The envelope of an answer. */
+/** Returns the schema of a response in the envelope. */
 export const envelope = (data: JsonSchema, pagination: JsonSchema = nothing): JsonSchema => object({ data, error: nothing, pagination })
 export const listOf = (items: JsonSchema): JsonSchema => ({ type: 'array', items })
 
@@ -69,11 +80,11 @@ export const errorBody = named(
     data: nothing,
     error: object(
       {
-        code: { type: 'string', description: 'Stable: to be compared.', examples: ['not_found'] },
-        message: { type: 'string', description: 'For people: it may change.' },
+        code: { type: 'string', description: 'A stable word for programs to compare.', examples: ['not_found'] },
+        message: { type: 'string', description: 'A sentence for people, which may change.' },
         details: {
           type: 'array',
-          description: 'Every faulty field.',
+          description: 'The faults of all fields.',
           items: object({ path: { type: 'string', examples: ['callback_url'] }, message: { type: 'string' } }),
         },
       },

@@ -5,20 +5,20 @@ import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
 export const deliveryStatuses: readonly DeliveryStatus[] = ['pending', 'retrying', 'success', 'failed', 'discarded']
 const count: JsonSchema = { type: 'integer', minimum: 0 }
-const code = nullable({ type: 'integer', description: 'The HTTP status; null when no answer came.' })
-const reason = nullable({ type: 'string', description: 'A stable word for why it was not a success.', examples: ['timeout'] })
+const code = nullable({ type: 'integer', description: 'The HTTP status of the response, or null when there was none.' })
+const reason = nullable({ type: 'string', description: 'A stable word for the cause of the failure.', examples: ['timeout'] })
 
 const attempt = named(
   'Attempt',
   object({
-    number: { ...count, description: 'From 1 within its chain.' },
-    chain: { ...count, description: '1 for the first delivery; each replay begins the next.' },
+    number: { ...count, description: 'The number of the attempt within its chain, from 1.' },
+    chain: { ...count, description: 'The number of the chain, from 1. Each replay starts the next chain.' },
     at: timestamp,
     status: { enum: ['success', 'failed'] },
     response_code: code,
     duration_ms: nullable(count),
     reason,
-    response_body: nullable({ type: 'string', description: 'The first 4 KiB of the answer, as UTF-8.' }),
+    response_body: nullable({ type: 'string', description: 'The first 4 KiB of the response, as UTF-8.' }),
     response_truncated: { type: 'boolean' },
   }),
 )
@@ -29,15 +29,15 @@ export const delivery = named(
     event_id: messageId,
     webhook_id: ulid,
     event: { type: 'string' },
-    status: { enum: deliveryStatuses, description: '`failed` is a dead letter: no further attempt comes by itself.' },
+    status: { enum: deliveryStatuses, description: '`failed` is a dead letter: there is no further attempt unless it is replayed.' },
     chain: count,
-    attempt_count: { ...count, description: 'Attempts of this chain.' },
+    attempt_count: { ...count, description: 'The number of attempts in this chain.' },
     next_attempt_at: nullable(timestamp),
     last_response_code: code,
     last_reason: reason,
     accepted_at: timestamp,
-    expires_at: { ...timestamp, description: 'Until then it can be replayed.' },
-    attempts: { type: 'array', items: attempt, description: 'Oldest first; of more than 100 the newest.' },
+    expires_at: { ...timestamp, description: 'The delivery can be replayed until this time.' },
+    attempts: { type: 'array', items: attempt, description: 'The attempts of all chains, oldest first. Only the newest 100 are shown.' },
   }),
 )
 
@@ -55,8 +55,8 @@ export interface ListHistory extends CursorQuery {
 export const listHistoryQuery = object<ListHistory>(
   {
     status: { enum: deliveryStatuses },
-    since: { ...instant, description: 'Accepted at or after.' },
-    until: { ...instant, description: 'Accepted before.' },
+    since: { ...instant, description: 'Events that were accepted at this time or later.' },
+    until: { ...instant, description: 'Events that were accepted before this time.' },
     cursor,
     limit,
   },
@@ -68,6 +68,6 @@ export interface ListDeadLetters extends CursorQuery {
   readonly since?: string
 }
 export const listDeadLettersQuery = object<ListDeadLetters>(
-  { webhook: ulid, since: { ...instant, description: 'Given up at or after.' }, cursor, limit },
+  { webhook: ulid, since: { ...instant, description: 'Deliveries that ended at this time or later.' }, cursor, limit },
   ['webhook', 'since', 'cursor', 'limit'],
 )

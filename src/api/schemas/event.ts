@@ -10,14 +10,20 @@ export interface PostEvent {
   readonly source?: string | null
   readonly payload: object
 }
-const payload: JsonSchema = { type: 'object', description: 'Passed on byte for byte: key order, `1.10` and 20-digit integers included.' }
-const event_time = nullable({ ...instant, description: 'When it originally happened; passed on as sent.' })
+const payload: JsonSchema = {
+  type: 'object',
+  description: 'Delivered byte for byte, including key order, `1.10` and integers of 20 digits.',
+}
+const event_time = nullable({ ...instant, description: 'When the event happened. It is delivered exactly as sent.' })
 const source: JsonSchema = { type: ['string', 'null'], maxLength: 255, examples: ['order-service'] }
 export const postEvent = named<PostEvent>(
   'PostEvent',
   object(
     {
-      id: { ...messageId, description: 'Posted again with the same content it is not delivered again; made when absent.' },
+      id: {
+        ...messageId,
+        description: 'An event that is posted again under the same id is not delivered again. Without an id, the event gets a new one.',
+      },
       event: eventName,
       event_time,
       source,
@@ -26,7 +32,7 @@ export const postEvent = named<PostEvent>(
     ['id', 'event_time', 'source'],
   ),
 )
-/** Messages of one batch at the most. */
+/** The most messages in one batch. */
 const batchSize = 1_000
 export interface PostEvents {
   readonly events: readonly PostEvent[]
@@ -39,7 +45,7 @@ export const postEvents = named<PostEvents>(
       minItems: 1,
       maxItems: batchSize,
       items: postEvent,
-      description: 'Accepted or refused as a whole; no id may stand in it twice.',
+      description: 'The batch is accepted or refused as a whole. No id may occur twice in it.',
     },
   }),
 )
@@ -47,11 +53,11 @@ export const acceptedEvent = named('AcceptedEvent', object({ id: messageId, mess
 
 const count: JsonSchema = { type: 'integer', minimum: 0 }
 const statuses = ['routed', 'unmatched'] as const
-const status: JsonSchema = { enum: statuses, description: 'Whether any webhook matched when it was routed.' }
+const status: JsonSchema = { enum: statuses, description: 'Whether any webhook matched the event when it was routed.' }
 const deliveryCounts = object({ total: count, pending: count, retrying: count, success: count, failed: count, discarded: count })
 const rejections: JsonSchema = {
   type: 'array',
-  description: 'Each time that other content was posted under this id, and refused; the first 100.',
+  description: 'The first 100 times that other content was posted under this id. That content was rejected.',
   items: object({ accepted_at: timestamp, reason: { const: 'content_differs' } }),
 }
 export const event = named(
@@ -63,15 +69,15 @@ export const event = named(
     source: nullable({ type: 'string' }),
     status,
     deliveries: deliveryCounts,
-    has_rejections: { type: 'boolean', description: 'Other content was posted under this id, and refused.' },
+    has_rejections: { type: 'boolean', description: 'Whether other content was posted under this id, and rejected.' },
     rejections,
     accepted_at: timestamp,
     expires_at: timestamp,
-    payload: { ...nullable(payload), description: 'As it was sent; null once it has expired.' },
+    payload: { ...nullable(payload), description: 'The payload exactly as sent, or null after it has expired.' },
   }),
 )
 
-/** Beyond so many deliveries of one event its counts are left to the event itself. */
+/** The list shows no counts for an event with more deliveries than this, because counting them is slow. */
 export const countedDeliveries = 100
 export const listedEvent = named(
   'ListedEvent',
@@ -81,7 +87,7 @@ export const listedEvent = named(
     status,
     deliveries: {
       ...nullable(deliveryCounts),
-      description: `Null when there are more than ${countedDeliveries}: the event itself has them.`,
+      description: `Null when there are more than ${countedDeliveries} deliveries. Reading the event itself shows their counts.`,
     },
     accepted_at: timestamp,
     expires_at: timestamp,
@@ -95,15 +101,15 @@ export interface ListEvents extends CursorQuery {
 }
 export const listEventsQuery = object<ListEvents>(
   {
-    since: { ...instant, description: 'Accepted at or after.' },
-    until: { ...instant, description: 'Accepted before.' },
+    since: { ...instant, description: 'Events that were accepted at this time or later.' },
+    until: { ...instant, description: 'Events that were accepted before this time.' },
     event: {
       type: 'string',
       minLength: 1,
       maxLength: 255,
       pattern: '^[!-~]+$',
       'x-rule': '1-255 printable ASCII characters',
-      description: 'Of this name, compared literally.',
+      description: 'The exact name of the event.',
     },
     status: { enum: statuses },
     cursor,
@@ -117,5 +123,13 @@ export interface ReplayEvent {
 }
 export const replayEvent = named<ReplayEvent>(
   'ReplayEvent',
-  object({ webhook_id: { ...ulid, description: 'To this webhook alone; default all that it was owed to.' } }, ['webhook_id']),
+  object(
+    {
+      webhook_id: {
+        ...ulid,
+        description: 'Only the delivery to this webhook. Default: the deliveries to all webhooks that the event was routed to.',
+      },
+    },
+    ['webhook_id'],
+  ),
 )

@@ -18,8 +18,8 @@ export const explanation = named(
     accepted_at: timestamp,
     webhook_id: ulid,
     matched: { type: 'boolean' },
-    reason: { enum: reasons, description: 'Why it was matched, or why not.' },
-    explanation: { type: 'string', description: 'The same as a sentence.' },
+    reason: { enum: reasons, description: 'Why the event was or was not matched.' },
+    explanation: { type: 'string', description: 'The reason as a sentence.' },
     webhook_then: nullable({
       ...object({
         revision: { type: 'integer', minimum: 0 },
@@ -27,9 +27,9 @@ export const explanation = named(
         is_active: { type: 'boolean' },
         callback_url: { type: 'string' },
       }),
-      description: 'The webhook when the event was matched; null before its creation.',
+      description: 'The webhook at the time of matching, or null if it was created later.',
     }),
-    delivery: { anyOf: [delivery, { type: 'null' }], description: 'With every attempt; null when nothing was owed.' },
-    next: { type: 'string', description: 'What comes next.' },
+    delivery: { anyOf: [delivery, { type: 'null' }], description: 'The delivery with every attempt, or null when there is none.' },
+    next: { type: 'string', description: 'The next step of the delivery, as a sentence.' },
   }),
 )

@@ -1,24 +1,27 @@
 import type { JsonSchema } from './json-schema.ts'
 
-const etag: JsonSchema = { type: 'string', description: "The resource's revision.", examples: ['"3"'] }
+const etag: JsonSchema = { type: 'string', description: 'The revision of the resource.', examples: ['"3"'] }
 const projectionLag: JsonSchema = {
   type: 'string',
-  description: 'Only when the change stands but this read model does not have it yet: reads may show the former state for a moment.',
+  description: 'The name of a read model, sent only when the change is stored but that read model does not show it yet.',
 }
 const location: JsonSchema = { type: 'string' }
 export const stateHeaders = { ETag: etag }
 export const changeHeaders = { ETag: etag, 'Projection-Lag': projectionLag }
 export const creationHeaders = { ...changeHeaders, Location: location }
-/** Of reads that are to hold all that was stored before them. */
+/** The headers of reads of past states, which should include everything that was stored before them. */
 export const pastReadHeaders = {
-  'Projection-Lag': { type: 'string', description: 'Only when this read model is behind: what was changed a moment ago may be missing.' },
+  'Projection-Lag': {
+    type: 'string',
+    description: 'The name of a read model, sent only when it is behind: the latest changes may be missing.',
+  },
 }
 export const jobHeaders = { Location: location }
 export const lagHeaders = { 'Projection-Lag': projectionLag }
 export const ifMatch = {
   'If-Match': {
     type: 'string',
-    description: 'ETags, or *: the change is made only to one of these revisions (else 412).',
+    description: 'A list of ETags, or *. The change is refused with 412 unless the resource has one of these revisions.',
     examples: ['"3"'],
   },
 }
@@ -28,7 +31,7 @@ export const idempotencyKey = {
     minLength: 1,
     maxLength: 255,
     pattern: '^[!-~]+$',
-    description: 'For a day the same request under the same key is carried out once, and gets the very same answer.',
+    description: 'For a day, the same request with the same key is carried out only once, and every repetition gets the same response.',
     examples: ['7d0f6c1e-8a55-4a35-9f3e-0d9c1a3b5e77'],
   },
 }

@@ -12,11 +12,14 @@ export const replayWebhook = named<ReplayWebhook>(
   'ReplayWebhook',
   object(
     {
-      since: { ...instant, description: 'Events that were accepted at or after.' },
-      until: { ...instant, description: 'And before; the moment of the request when absent or later than that.' },
+      since: { ...instant, description: 'Events that were accepted at this time or later.' },
+      until: {
+        ...instant,
+        description: 'Events that were accepted before this time. Default, and at the latest: the time of the request.',
+      },
       status: {
         enum: deliveryStatuses,
-        description: 'Deliveries of this status; default those that ended in failure, `failed` and `discarded`.',
+        description: 'Deliveries with this status. Default: those with `failed` or `discarded`.',
       },
     },
     ['until', 'status'],
@@ -33,17 +36,17 @@ export const job = named(
     status: { enum: ['running', 'completed', 'cancelled', 'failed'] },
     reason: nullable({
       type: 'string',
-      description: 'A stable word for why it failed: what was begun until then goes on.',
+      description: 'A stable word for why the job failed. Deliveries that it had already replayed continue.',
       examples: ['webhook_inactive'],
     }),
     since: timestamp,
     until: timestamp,
     delivery_status: {
       enum: [...deliveryStatuses, null],
-      description: 'Of the deliveries that it replays; null for those that ended in failure, `failed` and `discarded`.',
+      description: 'The status of the deliveries that the job replays. Null stands for `failed` and `discarded`.',
     },
-    replayed: { ...count, description: 'Deliveries that it has begun anew.' },
-    skipped: { ...count, description: 'Deliveries whose payload is no longer kept.' },
+    replayed: { ...count, description: 'The number of deliveries that the job has replayed.' },
+    skipped: { ...count, description: 'The number of deliveries that could not be replayed, because their payload has expired.' },
     created_at: timestamp,
     updated_at: timestamp,
     finished_at: nullable(timestamp),

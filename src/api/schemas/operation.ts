@@ -8,7 +8,7 @@ export const ready = named(
       status: { const: 'ready' },
       checks: {
         type: 'array',
-        description: 'Shown to operators.',
+        description: 'The checks of the parts of the service. Only operators see them.',
         items: object({ name: { type: 'string' }, ok: { type: 'boolean' }, message: { type: 'string' } }, ['message']),
       },
     },

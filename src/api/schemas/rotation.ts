@@ -1,6 +1,6 @@
 import { type JsonSchema, named, object } from './json-schema.ts'
 
-/** How long what is rotated works beside its successor. */
+/** Says how long a rotated secret or key still works beside its successor. */
 export interface Rotation {
   readonly overlap_seconds?: number
 }
@@ -9,10 +9,10 @@ export const overlap: JsonSchema = {
   minimum: 0,
   maximum: 604_800,
   default: 86_400,
-  description: 'How long the former one works too; 0 ends it at once.',
+  description: 'The seconds for which the former one still works. With 0 it ends at once.',
 }
 export const rotation = named<Rotation>('Rotation', object({ overlap_seconds: overlap }, ['overlap_seconds']))
 
-/** RFC 3339, or null when the former one ends at once. @param now milliseconds */
+/** Returns the RFC 3339 time until which the former one works, or null when it ends at once. @param now milliseconds */
 export const overlapEnd = ({ overlap_seconds: seconds = 86_400 }: Rotation, now: number): string | null =>
   seconds === 0 ? null : new Date(now + seconds * 1_000).toISOString()
