@@ -122,7 +122,7 @@ try {
   await messages('Postgres', bus)
   await bus.close()
   await leases.close()
-  const log = await createPostgresDeliveryLog({ pool, readers, identity: 'bench', bodiesIn: 'bus', log: silentLog })
+  const log = await createPostgresDeliveryLog({ pool, readers, identity: 'bench', bus, log: silentLog })
   await log.makeGeneration(1)
   await history('Postgres', log.generation(1))
   await log.close()

@@ -78,7 +78,7 @@ describe('the structure', () => {
     )
     // Of two HMACs under a key of ours, both made here: no caller can choose one, so their times say nothing.
     expect(found.sort()).to.deep.equal([
-      'src/adapters/postgres/delivery-log-bodies.ts: message.fingerprint !== key.fingerprint',
+      'src/adapters/postgres/message-bus-bodies.ts: message.fingerprint !== ref.fingerprint',
       'src/api/idempotency-keys.ts: row.request_hmac !== hmac',
       'src/commands/tenant.ts: client.secret_hmac === secret_hmac',
       'src/dispatch/route.ts: first.fingerprint === row.fingerprint',

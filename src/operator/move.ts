@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import type { Config } from '../config/config.ts'
+import type { Config, Role } from '../config/config.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { MessageRef } from '../events/refs.ts'
 import { everyFamily, type Family, isDayStream, type StreamName } from '../events/streams.ts'
@@ -12,89 +12,84 @@ import type { BodyArchive, DeliveryLog } from '../ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from '../ports/event-store.ts'
 import { factsOf } from '../projections/deliveries.ts'
 import { unread } from '../service/engine-checks.ts'
-import { connect, type EngineDeps, onPostgres, openEvents } from '../service/engines.ts'
-import { checkStopped, onStopped, runUntilDrained } from './offline.ts'
-
-/** The ports by the names that `engines` records, and the variable that names the engine made for each. */
-export const movable = {
-  event_store: 'EVENTSTOREDB_URL',
-  message_bus: 'KAFKA_BROKERS',
-  delivery_log: 'CASSANDRA_CONTACT_POINTS',
-} as const
-export type MovablePort = keyof typeof movable
+import { connectEngine, type OpenDeps, openEngine } from '../service/engines/open.ts'
+import { closing } from '../service/engines/postgres.ts'
+import { chooseEngines, type Engines, type PortName, postgresEngines, spoken, variablesOf } from '../service/engines/table.ts'
+import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
 
 export interface Moved {
-  readonly port: MovablePort
+  readonly port: PortName
+  /** Identities of the engines. */
   readonly from: string
   readonly to: string
-  /** What was copied: events, bodies, facts. */
+  /** How many events, bodies and facts were copied. */
   readonly copied: Readonly<Record<string, number>>
 }
 
 /**
- * Takes a port from Postgres to the engine that is configured for it now, while no process runs: drains what is unread,
- * copies what must be kept, and only then records the new engine, so that a move that is cut off is simply begun again.
+ * Moves a port from Postgres to the engine that is configured for it now, while no process runs: drains what is unread, copies what
+ * must be kept, and records the new engine last. So a move that was cut off is simply begun again.
  *
  * Throws KolbakError: `not_configured`, `already_moved`, `still_running`, `set_aside` and `rebuilding`.
  */
-export async function move(port: MovablePort, config: Config, log: Log): Promise<Moved> {
-  if (config[movable[port]] === undefined)
-    throw new KolbakError('not_configured', `Set ${movable[port]} to the engine that is to have the ${port.replaceAll('_', ' ')}.`)
-  await onOldEngine(port, config, log, checkMovable)
-  await drain(port, config, log)
-  const moved = await onOldEngine(port, config, log, async (old) => ({ port, from: old.from, ...(await movers[port](old)) }))
-  // Read models that are built anew are there when the first reader comes.
+export async function move(port: PortName, config: Config, log: Log): Promise<Moved> {
+  const engines = chooseEngines(config)
+  if (engines[port] === postgresEngines[port])
+    throw new KolbakError('not_configured', `Set ${variablesOf(port).join(' or ')} to the engine that is to have the ${spoken(port)}.`)
+  const withOld = <T>(work: (old: Old) => Promise<T>): Promise<T> =>
+    workOffline(config, log, async (deps, pool) => {
+      const [row] = await sqlOn(pool)<{ identity: string }>`select identity from engines where port = ${port}`
+      return work({ port, engines, deps, pool, from: row?.identity ?? '' })
+    })
+  await withOld(checkMovable)
+  // The old engine is read until nothing is left there. The role `api` does not run, so that nothing new comes.
+  const drainingRoles: Role[] = port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector']
+  await runUntilDrained(config, drainingRoles, log, { ...engines, [port]: postgresEngines[port] })
+  const moved = await withOld(async (old) => ({ port, from: old.from, ...(await movers[port](old)) }))
+  // Read models that are built again are complete before the first reader comes.
   if (port === 'event_store') await runUntilDrained(config, ['projector'], log)
   return moved
 }
 
+/** The state before the port is moved. */
 interface Old {
-  readonly port: MovablePort
-  readonly deps: EngineDeps
+  readonly port: PortName
+  /** The engines that are configured, the port's new one among them. */
+  readonly engines: Engines
+  readonly deps: OpenDeps
   readonly pool: Pool
-  /** Identity of the engine that is left. */
+  /** Identity of the engine that the port has. */
   readonly from: string
 }
 
-/** The configuration with the port still on Postgres. */
-const before = (port: MovablePort, config: Config): Config => ({ ...config, [movable[port]]: undefined })
-
-/** Does something with the engine that is left, and the database, while no process of Kolbak runs. */
-const onOldEngine = <T>(port: MovablePort, config: Config, log: Log, work: (old: Old) => Promise<T>): Promise<T> =>
-  onStopped(config, log, async (deps, pool) => {
-    const [row] = await sqlOn(pool)<{ identity: string }>`select identity from engines where port = ${port}`
-    return work({ port, deps, pool, from: row?.identity ?? '' })
-  })
-
 async function checkMovable({ port, pool, from }: Old): Promise<void> {
-  if (!from.startsWith('postgres-'))
+  if (!from.startsWith(`${postgresEngines[port].name}-`))
     throw new KolbakError(
       'already_moved',
       from === ''
         ? 'Nothing was ever stored here: start the service with the new engine, there is nothing to move.'
-        : `The ${port.replaceAll('_', ' ')} is ${from}, and only what is in Postgres can be moved.`,
+        : `The ${spoken(port)} is ${from}, and only what is in Postgres can be moved.`,
     )
-  await checkStopped(pool)
+  await checkOffline(pool)
   await checkWhole(sqlOn(pool))
 }
 
-/** Nothing is set aside or being built: it could not be told, in the new engine, how far it had come. */
+/** Throws while a stream is quarantined or a read model is built, because its progress cannot be translated to the new engine. */
 async function checkWhole(sql: Sql): Promise<void> {
-  const [aside] = await sql<{ stream: string }>`select stream from quarantined_streams limit 1`
-  if (aside !== undefined)
-    throw new KolbakError('set_aside', `The stream ${aside.stream} is set aside: lift it first (operate quarantined shows all of them).`)
+  const [quarantined] = await sql<{ stream: string }>`select stream from quarantined_streams limit 1`
+  if (quarantined !== undefined)
+    throw new KolbakError(
+      'set_aside',
+      `The stream ${quarantined.stream} is quarantined: lift it first (operate quarantined shows all of them).`,
+    )
   const [building] = await sql<{ name: string }>`select name from projections where not is_live limit 1`
   if (building !== undefined)
     throw new KolbakError('rebuilding', `The read model ${building.name} is being built anew: start the service, and let it end.`)
 }
 
-/** Runs what still works on the old engine, without taking anything new, until nothing is left to be read there. */
-const drain = (port: MovablePort, config: Config, log: Log): Promise<void> =>
-  runUntilDrained(before(port, config), port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector'], log)
-
 /**
- * Records the new engine, in the transaction that closes the old one. A process that was not stopped (it slept, or was
- * started meanwhile) cannot write there any more, and what it has written before is found here: then nothing is moved.
+ * Records the new engine, in the transaction that shuts writers out of the old one. A process that was not stopped (it slept, or was
+ * started meanwhile) cannot write to the old engine after that. What it has written before is found here: then nothing is moved.
  */
 const recordNew = (
   { pool, port }: Old,
@@ -105,8 +100,7 @@ const recordNew = (
   transaction(pool, async (client) => {
     await client.query('set local statement_timeout = 0')
     const sql = sqlOn(client)
-    const old = onPostgres.closing[port]
-    await old.lock(sql)
+    await closing[port].lock(sql)
     if (!(await isComplete(sql)))
       throw new KolbakError(
         'still_running',
@@ -114,20 +108,20 @@ const recordNew = (
       )
     await checkWhole(sql)
     await also(sql)
-    await old.shut(sql)
+    await closing[port].shut(sql)
     await sql`update engines set identity = ${identity}, since = clock_timestamp() where port = ${port}`
   })
 
-/** Answers the new engine's identity, and what was copied. */
-const movers: Record<MovablePort, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'>>> = {
+/** Copies what must be kept. Returns the new engine's identity, and how much was copied. */
+const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'>>> = {
   async event_store(old) {
-    const { store: source } = await onPostgres.events(old.deps)
-    const { store: target } = await connect.events(old.deps)
+    const { adapter: source } = await connectEngine('event_store', postgresEngines.event_store, old.deps)
+    const { adapter: target } = await connectEngine('event_store', old.engines.event_store, old.deps)
     const copy = await copyEvents(source, target)
     const head = await target.head(everyFamily)
     const isComplete = async () => (await source.head(everyFamily)) === copy.head
     await recordNew(old, target.identity, isComplete, async (sql) => {
-      // Read models with tables hold positions of the old store: they are built anew from the new one.
+      // Read models with tables hold positions of the old store, so they are built again from the new one.
       const built = await sql<{ name: string; build: number }>`
         select name, build from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
       for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
@@ -139,26 +133,27 @@ const movers: Record<MovablePort, (old: Old) => Promise<Pick<Moved, 'to' | 'copi
   },
 
   async message_bus(old) {
-    const { port, deps, pool } = old
-    const { bus: source } = await onPostgres.messages(deps)
-    const { bus: target } = await connect.messages(deps)
+    const { engines, deps, pool } = old
+    const { adapter: source } = await connectEngine('message_bus', postgresEngines.message_bus, deps)
+    const { adapter: target } = await connectEngine('message_bus', engines.message_bus, deps)
     let bodies = { copied: 0, expired: 0 }
-    // On Postgres the bus's rows were the archive; from now on there is one of its own.
-    if (deps.config.CASSANDRA_CONTACT_POINTS === undefined) {
-      const { deliveryLog: archived } = await onPostgres.history({ ...deps, config: before(port, deps.config) })
-      const { deliveryLog: archive } = await onPostgres.history(deps)
-      bodies = await copyBodies(pool, archived, archive)
+    // The rows of the old bus were the archive. The delivery log keeps its own from now on.
+    if (engines.delivery_log === postgresEngines.delivery_log) {
+      const archived = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: source })
+      const archive = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: target })
+      bodies = await copyBodies(pool, archived.adapter, archive.adapter)
     }
     await recordNew(old, target.identity, async () => (await unread({ bus: source, pool })) === 0)
     return { to: target.identity, copied: { bodies: bodies.copied, expired: bodies.expired } }
   },
 
   async delivery_log(old) {
-    const { deps, pool } = old
-    const { deliveryLog: source } = await onPostgres.history(deps)
-    const { deliveryLog: target } = await connect.history(deps)
+    const { engines, deps, pool } = old
+    const { adapter: store } = await openEngine('event_store', engines.event_store, deps)
+    const { adapter: bus } = await openEngine('message_bus', engines.message_bus, deps)
+    const { adapter: source } = await connectEngine('delivery_log', postgresEngines.delivery_log, { ...deps, bus })
+    const { adapter: target } = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus })
     const bodies = await copyBodies(pool, source, target)
-    const { store } = await openEvents(deps)
     const liveBuild = async (sql: Sql) => {
       const [live] = await sql<{ build: number; checkpoint: Checkpoint | null }>`
         select build, checkpoint from projections where name = 'deliveries' and is_live`
@@ -171,11 +166,15 @@ const movers: Record<MovablePort, (old: Old) => Promise<Pick<Moved, 'to' | 'copi
   },
 }
 
-/** Every event up to the head that is given, batch by batch. */
-async function* everyEvent(store: EventStore, of: readonly Family[], head: Checkpoint | null): AsyncGenerator<readonly RecordedEvent[]> {
+/** Yields every event of the families up to this head, batch by batch. */
+async function* everyEvent(
+  store: EventStore,
+  families: readonly Family[],
+  head: Checkpoint | null,
+): AsyncGenerator<readonly RecordedEvent[]> {
   if (head === null) return
   const reached = new AbortController()
-  for await (const { events, checkpoint } of store.subscribe({ families: of, after: null, signal: reached.signal })) {
+  for await (const { events, checkpoint } of store.subscribe({ families, after: null, signal: reached.signal })) {
     yield events
     if (checkpoint >= head) reached.abort()
   }
@@ -183,14 +182,14 @@ async function* everyEvent(store: EventStore, of: readonly Family[], head: Check
 
 interface EventCopy {
   readonly events: number
-  /** Of the old store, when the last event was copied. */
+  /** The head of the old store when copying began. */
   readonly head: Checkpoint | null
-  /** Where the events of command streams stood, and where they stand now, in that order. */
+  /** The positions of the events of command streams in both stores, in order. */
   readonly places: readonly { readonly old: Checkpoint; readonly new: Checkpoint }[]
 }
 /**
- * Copies every event under its own id, which makes a repeated move harmless. Command streams keep their order among all
- * events; streams of a day keep their own, and their numbers begin anew where retention has taken their beginning.
+ * Copies every event under its own id, so that a repeated move is harmless. Events of command streams keep their order among all
+ * events. Those of day streams keep their order within the stream. Their revisions begin at 0 again when retention has dropped the first ones.
  */
 async function copyEvents(source: EventStore, target: EventStore): Promise<EventCopy> {
   const places: { old: Checkpoint; new: Checkpoint }[] = []
@@ -205,27 +204,27 @@ async function copyEvents(source: EventStore, target: EventStore): Promise<Event
       events.filter(({ stream }) => isDayStream(stream)),
       ({ stream }) => stream,
     )
-    await Promise.all([...days].map(([stream, some]) => appendAll(target, stream, some)))
+    await Promise.all([...days].map(([stream, dayEvents]) => appendAll(target, stream, dayEvents)))
     copied += events.length
   }
   return { events: copied, head, places }
 }
 async function appendAll(target: EventStore, stream: StreamName, events: readonly RecordedEvent[]): Promise<void> {
-  for (const some of chunks(events, 50))
+  for (const chunk of chunks(events, 50))
     try {
-      await target.append(stream, some, 'any')
+      await target.append(stream, chunk, 'any')
     } catch (error) {
-      // Too large together, or some of them were copied by a move that was cut off: then one by one.
+      // They are too large together, or a move that was cut off has copied a part of them: then one by one.
       if (!(error instanceof RevisionConflict || error instanceof EventTooLarge)) throw error
-      for (const event of some) await target.append(stream, [event], 'any')
+      for (const event of chunk) await target.append(stream, [event], 'any')
     }
 }
 
-/** The message index says at which place of the old store each message was matched: it is to name the same moment in the new one. */
+/** Replaces the position at which each message was matched (message index) by the position of the same moment in the new store. */
 async function translateMatches(sql: Sql, places: EventCopy['places']): Promise<void> {
   await sql`create temp table moved_places (old text collate "C" primary key, new text not null) on commit drop`
-  for (const some of chunks(places, 10_000))
-    await sql`insert into moved_places select * from unnest(${some.map((place) => place.old)}::text[], ${some.map((place) => place.new)}::text[])`
+  for (const chunk of chunks(places, 10_000))
+    await sql`insert into moved_places select * from unnest(${chunk.map((place) => place.old)}::text[], ${chunk.map((place) => place.new)}::text[])`
   await sql`
     update message_index m set matched_at = translated.new
     from (select distinct matched_at as at from message_index) as matches
@@ -255,7 +254,7 @@ async function copyBodies(pool: Pool, source: BodyArchive, target: BodyArchive):
   }
 }
 
-/** The history is made of events: it is made again, in the generation that readers will look for. */
+/** Records the history again from its events, in the build that readers will look for. */
 async function copyHistory(store: EventStore, target: DeliveryLog, generation: number): Promise<number> {
   await target.makeGeneration(generation)
   const history = target.generation(generation)

@@ -13,7 +13,8 @@ import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
 import { pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
-import type { DeliveryReads } from '../ports/delivery-log.ts'
+import type { DeliveryLog, DeliveryReads } from '../ports/delivery-log.ts'
+import type { EventStore } from '../ports/event-store.ts'
 import { listBuilds } from '../projections/builds.ts'
 import { deliveries } from '../projections/deliveries.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
@@ -21,109 +22,113 @@ import type { Projection } from '../projections/projection.ts'
 import { runProjection } from '../projections/runner.ts'
 import { createProjectionProgress } from '../projections/waiter.ts'
 import { checkEngines } from '../service/engine-checks.ts'
-import { type Engines, openEngines } from '../service/engines.ts'
-import { checkStopped, onStopped, runUntilDrained } from './offline.ts'
+import { openEngines } from '../service/engines/open.ts'
+import { chooseEngines, postgresEngines } from '../service/engines/table.ts'
+import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
 
 export interface Refilled {
   /** Events of routing and attempts that this Postgres had not read. */
   readonly events: number
-  /** Messages that were missing in its index. */
+  /** Messages that were missing in the message index. */
   readonly messages: number
-  /** Deliveries that were routed, never attempted, and in nobody's hands: parked. */
+  /** Deliveries that were routed and never attempted, and had no row: parked. */
   readonly parked: number
-  /** Messages whose body was archived again, where the archive is in this Postgres and Kafka still has them. */
+  /** Messages whose body was archived again, because the archive is in this Postgres and the bus still has them. */
   readonly bodies: number
   /** Deliveries that are owed now, parked ones included. */
   readonly owed: number
 }
 
 /**
- * Brings a Postgres that was put back to an older backup (or is empty, but for its `data_keys`) up to an event store that
- * went on, while no process runs. What came after the backup is exactly what the projection `deliveries` has not read: so
- * that is run up to the head, with its retries as always, and beside each batch with what nothing else would give back: rows
- * of the message index, and deliveries that were parked or in hand. Then the read models, so that nothing is sent to a
- * webhook as it was at the backup.
+ * Brings a Postgres that was restored from an older backup (or is empty, except for its `data_keys`) up to an event store that went
+ * on, while no process of the service runs. The events after the backup are exactly those that the projection `deliveries` has not
+ * read. So this runs that projection up to the head, with its retries as always. Beside each batch it restores what no projection
+ * restores: rows of the message index, and deliveries that were parked or claimed. The other read models follow, so that nothing is
+ * sent to a webhook as it was at the backup.
  *
- * Each batch is done with its checkpoint: cut off, it is begun again. Throws KolbakError `nothing_to_refill`,
- * `still_running` and `engine_behind`.
+ * Each batch is committed with its checkpoint, so that a refill which was cut off is simply begun again.
+ * Throws KolbakError `nothing_to_refill`, `still_running` and `engine_behind`.
  */
 export async function refill(config: Config, log: Log): Promise<Refilled> {
-  if (config.EVENTSTOREDB_URL === undefined)
+  const engines = chooseEngines(config)
+  if (engines.event_store === postgresEngines.event_store)
     throw new KolbakError('nothing_to_refill', 'The events are in this Postgres too, and were put back with it: just start the service.')
-  const refilled = await onStopped(config, log, async (deps, pool) => {
-    await checkStopped(pool)
-    const engines = await openEngines(deps)
-    const { store, bus, deliveryLog: archive } = engines
+  const refilled = await workOffline(config, log, async (deps, pool) => {
+    await checkOffline(pool)
+    const opened = await openEngines(engines, deps)
+    const [store, bus, deliveryLog] = [opened.events.adapter, opened.messages.adapter, opened.history.adapter]
     await checkEngines({ store, bus, pool })
-    // Or what is due would end for want of its body, before it has come again.
-    const isArchiveLost = config.KAFKA_BROKERS !== undefined && config.CASSANDRA_CONTACT_POINTS === undefined
-    const bodies = isArchiveLost ? await archiveAgain({ bus, offsets: createOffsets(pool, bus.identity), archive, log }) : 0
-    return { ...(await readOn(engines, pool, deps.leases, log)), bodies }
+    // Bodies come first. Otherwise a due retry would be dead-lettered as `payload_expired` before its record is redelivered.
+    const isArchiveLost = engines.delivery_log === postgresEngines.delivery_log && bus.readBodies === undefined
+    const bodies = isArchiveLost ? await archiveAgain({ bus, offsets: createOffsets(pool, bus.identity), archive: deliveryLog, log }) : 0
+    return { ...(await readToHead({ store, deliveryLog, pool, leases: deps.leases, log })), bodies }
   })
   await runUntilDrained(config, ['projector'], log)
   return refilled
 }
 
-/** Runs the projection `deliveries` up to the head. */
-async function readOn({ store, deliveryLog }: Engines, pool: Pool, leases: LeaseKeeper, log: Log): Promise<Omit<Refilled, 'bodies'>> {
-  const found = { events: 0, messages: 0, parked: 0 }
+interface ReadDeps {
+  readonly store: EventStore
+  readonly deliveryLog: DeliveryLog
+  readonly pool: Pool
+  readonly leases: LeaseKeeper
+  readonly log: Log
+}
+/** Runs the projection `deliveries` up to the head, and restores beside it what no projection restores. */
+async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): Promise<Omit<Refilled, 'bodies'>> {
+  const restored = { events: 0, messages: 0, parked: 0 }
   const index = createMessageIndex(pool)
-  const rows = createSchedule({ pool, owner: 'refill', claimMs: 0 })
-  const usual = deliveries(deliveryLog, async (sql, events) => {
-    await scheduleRetries(sql, events)
-  })
+  const schedule = createSchedule({ pool, owner: 'refill', claimMs: 0 })
   const restore = async (events: readonly RecordedEvent[], history: DeliveryReads) => {
-    found.events += events.length
-    for (const some of chunks(await routedIn(store, events), 500)) {
-      found.messages += (await index.claim(some)).filter((isNew) => isNew).length
-      for (const owed of chunks(
-        some.flatMap((message) => message.owed),
-        1_000,
-      ))
-        found.parked += await parkUntouched(rows, owed, history)
+    restored.events += events.length
+    for (const messages of chunks(await routedIn(store, events), 500)) {
+      restored.messages += (await index.claim(messages)).filter((isNew) => isNew).length
+      const owed = messages.flatMap((message) => message.owed)
+      for (const refs of chunks(owed, 1_000)) restored.parked += await parkUntouched(schedule, refs, history)
     }
   }
+  const usual = deliveries(deliveryLog, scheduleRetries)
   const projection: Projection = {
     ...usual,
-    // Here, and not in the transaction: the history has these events by then, and is asked what became of each delivery.
+    // Restored here and not in the transaction, because the history has these events by then, and tells what became of each delivery.
     async prepare(events, of) {
       await usual.prepare?.(events, of)
       if (of.is_live) await restore(events, deliveryLog.generation(of.build))
     },
   }
-  // One that was live at the backup may have been followed by another since, and dropped.
+  // The build that was live at the backup may have been replaced and dropped since.
   for (const { build } of await listBuilds(pool, projection.name)) await deliveryLog.makeGeneration(build)
 
   const head = await store.head(projection.families)
   const sql = sqlOn(pool)
   const running = runProjection({ store, pool, leases, progress: createProjectionProgress(), log }, projection)
   try {
-    for (let told = performance.now(); head !== null; await pause(50)) {
+    for (let reportedAt = performance.now(); head !== null; await pause(50)) {
       const [live] = await sql<{ reached: boolean }>`
         select coalesce(checkpoint >= ${head}, false) as reached from projections where name = ${projection.name} and is_live`
       if (live?.reached) break
-      if (performance.now() - told < 5_000) continue
-      told = performance.now()
-      log.info({ ...found, ...running.status() }, 'refill.reading')
+      if (performance.now() - reportedAt < 5_000) continue
+      reportedAt = performance.now()
+      log.info({ ...restored, ...running.status() }, 'refill.reading')
     }
   } finally {
     await running.stop()
   }
   const [owed] = await sql<{ rows: number }>`select count(*)::int as rows from scheduled_deliveries`
-  return { ...found, owed: owed?.rows ?? 0 }
+  return { ...restored, owed: owed?.rows ?? 0 }
 }
 
 /**
- * Parks those of which there is nothing but their routing; an attempt that stands further on in the events takes the row
- * away again. Answers how many were without a row.
+ * Parks the deliveries that were routed and never attempted. A later event that tells of an attempt removes the row again. Returns how
+ * many had no row before.
  */
-async function parkUntouched(rows: Schedule, owed: readonly DeliveryRef[], history: DeliveryReads): Promise<number> {
-  // Unknown is what the history has let go of, for its age: so has the archive its body.
+async function parkUntouched(schedule: Schedule, owed: readonly DeliveryRef[], history: DeliveryReads): Promise<number> {
+  // A delivery that the history does not know has expired there, and its body in the archive.
   const states = await history.states(owed)
   const untouched = owed.filter((_, i) => states[i]?.type === 'MessageRouted')
   if (untouched.length === 0) return 0
-  const existing = await rows.existing(untouched.map(({ delivery }) => delivery))
+  const existing = await schedule.existing(untouched.map(({ delivery }) => delivery))
   const missing = untouched.filter(({ delivery }) => !existing.has(delivery))
-  await Promise.all(missing.map((delivery) => rows.park(delivery)))
+  await Promise.all(missing.map((delivery) => schedule.park(delivery)))
   return missing.length
 }

@@ -5,15 +5,16 @@ import type { Config } from '../config/config.ts'
 import { cannotStart } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { keepRunning } from '../lib/retry.ts'
-import { openDatabase } from '../service/engines.ts'
+import { openDatabase } from '../service/database.ts'
+import type { DeadOwners } from '../service/release-dead-owners.ts'
 import type { Measurements, ToSupervisor, ToWorker } from './worker.ts'
 
 /**
- * Runs the service in several processes of this program, its workers, which share one port. The supervisor has no part in the
- * work: it keeps the embedded Postgres, starts again whoever dies, and adds up what they measure.
+ * Runs the service in several processes of this program, its workers, which share one port. The supervisor does none of their work: it
+ * keeps the embedded Postgres, replaces workers that die, and adds up their metrics.
  *
- * The first worker makes what is made once (keys, the admin client); the others come when it is ready. When one cannot start as
- * configured, which it says itself, all are stopped and `onUnfit` is told.
+ * The first worker creates what is created once (keys, the admin client). The others start when it is ready. When a worker says that it
+ * cannot start as configured, all are stopped and `onUnfit` is called.
  * @param signal ends the start: what runs is stopped, and the signal's reason is thrown
  */
 export async function supervise(options: {
@@ -25,20 +26,20 @@ export async function supervise(options: {
 }): Promise<{ stop(): Promise<void> }> {
   const { config, processes, log, signal, onUnfit } = options
   signal.throwIfAborted()
-  cluster.setupPrimary({ serialization: 'advanced' }) // JSON has no NaN, which is what cannot be measured
-  process.once('exit', () => signalAll('SIGKILL')) // those that are left when it was asked twice, or has failed
+  cluster.setupPrimary({ serialization: 'advanced' }) // JSON has no NaN, which stands for a failed measurement
+  process.once('exit', () => signalAll('SIGKILL')) // for workers that are left after a second Ctrl-C or a failure
   const stopping = new AbortController()
   const places: Promise<void>[] = []
   const ready = new Set<Worker>()
   let haveDrained = true
 
-  // The first worker listens meanwhile, so that it is seen to live.
-  const opening =
-    config.DATABASE_URL === undefined ? openDatabase(config, { log, signal, waits: true }, { join: false, processes }) : undefined
+  // Opened while the first worker starts, so that the worker already listens and is seen to live.
+  const database = config.DATABASE_URL === undefined ? openDatabase(config, { log, signal, waits: true }, { processes }) : undefined
 
-  /** One worker after another. Resolves with what the first that is ready says of itself. */
-  const keepWorker = (dead: string | null) =>
+  /** Runs one worker after another at one place. Resolves with the facts of the first that is ready. */
+  const keepWorker = (deadAtStart: DeadOwners) =>
     new Promise<object>((resolve) => {
+      let dead = deadAtStart
       const run = async () => {
         const processId = ulid()
         const worker = cluster.fork()
@@ -52,19 +53,19 @@ export async function supervise(options: {
           if (!('ask' in message)) return
           try {
             if (message.ask === 'scrape') tell(worker, { scrape: await scrape(ready) })
-            else tell(worker, { assignment: { databaseUrl: (await opening)?.url, processId, dead } })
+            else tell(worker, { assignment: { databaseUrl: (await database)?.url, processId, dead } })
           } catch (error) {
-            log.debug({ error, worker: pid }, 'worker.not_answered') // a start that has failed ends it
+            log.debug({ error, worker: pid }, 'worker.not_answered') // a failed start ends the worker
           }
         })
-        const { code, signal } = await exitOf(worker)
+        const exit = await exitOf(worker)
         const wasReady = ready.delete(worker)
-        if (wasReady) dead = processId
-        // One that SIGTERM itself has ended had not begun.
-        if (stopping.signal.aborted) haveDrained &&= code === 0 || signal === 'SIGTERM'
-        else if (code === cannotStart) end().finally(onUnfit)
+        if (wasReady) dead = { owner: processId }
+        // A worker that SIGTERM itself ended had not begun to work.
+        if (stopping.signal.aborted) haveDrained &&= exit.code === 0 || exit.signal === 'SIGTERM'
+        else if (exit.code === cannotStart) end().finally(onUnfit)
         else {
-          log.error({ worker: pid, code, signal }, 'worker.died')
+          log.error({ worker: pid, ...exit }, 'worker.died')
           if (!wasReady) throw new Error('A worker has died before it was ready.')
         }
       }
@@ -78,18 +79,18 @@ export async function supervise(options: {
       stopping.abort()
       signalAll('SIGTERM')
       await Promise.all(places)
-      const database = await opening?.catch(() => undefined) // thrown below
-      await database?.stop()
+      const opened = await database?.catch(() => undefined) // its error is thrown below
+      await opened?.stop()
     })()
     return ending
   }
   const interrupted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
   })
-  interrupted.catch(() => {}) // it may come when nobody waits any more
+  interrupted.catch(() => {}) // it may be rejected while nothing awaits it
   try {
-    const [facts] = await Promise.race([interrupted, Promise.all([keepWorker(opening === undefined ? null : 'all'), opening])])
-    await Promise.race([interrupted, Promise.all(Array.from({ length: processes - 1 }, () => keepWorker(null)))])
+    const [facts] = await Promise.race([interrupted, Promise.all([keepWorker(database === undefined ? 'none' : 'all'), database])])
+    await Promise.race([interrupted, Promise.all(Array.from({ length: processes - 1 }, () => keepWorker('none')))])
     log.info({ ...facts, pid: process.pid, processes }, 'kolbak.ready')
   } catch (error) {
     await end()
@@ -106,11 +107,11 @@ export async function supervise(options: {
 function signalAll(signal: NodeJS.Signals): void {
   for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill(signal)
 }
-/** A worker that has died meanwhile is seen by its exit. */
+/** Sends a message to a worker. An error is passed over, because the exit of a dead worker is seen elsewhere. */
 function tell(worker: Worker, message: ToWorker): void {
   if (worker.isConnected()) worker.send(message, undefined, undefined, () => {})
 }
-/** Rejects when it could not be started. */
+/** Resolves when the worker has ended. Rejects when it could not be started. */
 const exitOf = (worker: Worker) =>
   new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
     worker.once('exit', (code: number | null, signal: string | null) => resolve({ code, signal }))
@@ -119,11 +120,11 @@ const exitOf = (worker: Worker) =>
     })
   })
 
-/** What these workers have measured, each measurement aggregated as it says (a sum by default). */
+/** Returns the metrics of these workers, each aggregated as it says (a sum by default). */
 async function scrape(workers: Iterable<Worker>): Promise<string> {
   return AggregatorRegistry.aggregate(await Promise.all([...workers].map(measurementsOf))).metrics()
 }
-/** Nothing from one that dies meanwhile. */
+/** Asks a worker for its measurements. A worker that dies meanwhile has none. */
 const measurementsOf = (worker: Worker) =>
   new Promise<Measurements>((resolve) => {
     const take = (message: ToSupervisor) => {

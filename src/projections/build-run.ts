@@ -44,6 +44,7 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
     for (let blames = 0; !signal.aborted; )
       try {
         const taken = await takeBatch(pool, projection, state, events, blames >= triesBeforeBlame)
+        projection.afterCommit?.()
         for (const { event, error: cause } of taken.poisons)
           log.error(
             { projection: name, build, stream: event.stream, event: event.id, type: event.type, why: describe(cause) },

@@ -34,31 +34,42 @@ export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
  */
 export const deliveries = (
   deliveryLog: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>,
-  scheduleRetries: (sql: Sql, events: readonly RecordedEvent[]) => Promise<void>,
-): Projection => ({
-  name: 'deliveries',
-  version: 1,
-  families: ['routing', 'attempts'],
-  gatherMs: 50,
-  copies: {
-    make: (build) => deliveryLog.makeGeneration(build),
-    drop: (build) => deliveryLog.dropGeneration(build),
-  },
-  async prepare(events, { build }) {
-    const facts = events.flatMap(factsOf)
-    if (facts.length > 0) await step('history.record', () => deliveryLog.generation(build).record(facts))
-  },
-  async apply(sql, events, { is_live }) {
-    if (!is_live) return
-    const rejected = (events as readonly RecordedDeliveryEvent[])
-      .filter((event) => event.type === 'MessageRejected')
-      .map(({ data }) => data)
-    if (rejected.length > 0)
-      await sql`insert into message_rejections (tenant, message, place, fingerprint, accepted_at)
+  /** Writes what these events make happen. Returns whether a delivery is due within a second. */
+  scheduleRetries: (sql: Sql, events: readonly RecordedEvent[]) => Promise<boolean>,
+  /** Called after a commit that has scheduled such a delivery. */
+  onDueSoon: () => void = () => {},
+): Projection => {
+  let isDueSoon = false
+  return {
+    name: 'deliveries',
+    version: 1,
+    families: ['routing', 'attempts'],
+    gatherMs: 50,
+    copies: {
+      make: (build) => deliveryLog.makeGeneration(build),
+      drop: (build) => deliveryLog.dropGeneration(build),
+    },
+    async prepare(events, { build }) {
+      const facts = events.flatMap(factsOf)
+      if (facts.length > 0) await step('history.record', () => deliveryLog.generation(build).record(facts))
+    },
+    async apply(sql, events, { is_live }) {
+      if (!is_live) return
+      const rejected = (events as readonly RecordedDeliveryEvent[])
+        .filter((event) => event.type === 'MessageRejected')
+        .map(({ data }) => data)
+      if (rejected.length > 0)
+        await sql`insert into message_rejections (tenant, message, place, fingerprint, accepted_at)
         select tenant, message, place, fingerprint, accepted_at
         from unnest(${messageRefs(rejected)}) as rejected (${sqlText(messageRefColumns)})
         on conflict (tenant, message, place) do nothing`
-    await recordHealth(sql, events)
-    await scheduleRetries(sql, events)
-  },
-})
+      await recordHealth(sql, events)
+      isDueSoon = (await scheduleRetries(sql, events)) || isDueSoon
+    },
+    afterCommit() {
+      if (!isDueSoon) return
+      isDueSoon = false
+      onDueSoon()
+    },
+  }
+}

@@ -57,6 +57,8 @@ export interface Projection {
   prepare?(events: readonly RecordedEvent[], of: OfBuild): Promise<void>
   /** In the transaction that also moves the checkpoint. A batch may come whole or in parts, always in order. */
   apply(sql: Sql, events: readonly RecordedEvent[], of: OfBuild): Promise<void>
+  /** Called after each commit, for what must not happen before it, such as waking a reader of the rows. */
+  afterCommit?(): void
 }
 
 type Handler<E> = (sql: Sql, event: E) => Promise<unknown>

@@ -6,27 +6,170 @@ import type { Caller } from '../commands/caller.ts'
 import type { CommandStreams } from '../commands/command-streams.ts'
 import { handle } from '../commands/handler.ts'
 import { type TenantCommand, tenantDecider } from '../commands/tenant.ts'
+import type { Config } from '../config/config.ts'
 import type { Checkpoint } from '../events/envelope.ts'
 import { type ClientId, defaultTenant } from '../events/ids.ts'
 import { tenantStream } from '../events/streams.ts'
 import { bearerScopes } from '../events/tenant.ts'
-import { KolbakError } from '../lib/errors.ts'
+import { codeOf, KolbakError } from '../lib/errors.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 
 export interface Keys {
+  /** 32 bytes. */
   readonly masterKey: Buffer
   readonly jwtSecret: Buffer
 }
+type KeyConfig = Pick<Config, 'KOLBAK_DATA_DIR' | 'KOLBAK_MASTER_KEY' | 'KOLBAK_JWT_SECRET'>
 
-/** What is in a file of the data folder, or what is made, written there (0600, on disk before it is used) and said. */
-async function kept<T extends object>(path: string, make: () => T): Promise<{ value: T; isNew: boolean }> {
+/** Returns the configured keys. Keys that are not configured are generated at the first start and kept in `keys.json` of the data folder. */
+export async function readKeys(config: KeyConfig, log: Log): Promise<Keys> {
+  const { KOLBAK_DATA_DIR: dataDir, KOLBAK_MASTER_KEY: masterKey, KOLBAK_JWT_SECRET: jwtSecret } = config
+  if (masterKey !== undefined && jwtSecret !== undefined) return { masterKey: of32Bytes(masterKey), jwtSecret }
+  await mkdir(dataDir, { recursive: true })
+  const path = join(dataDir, 'keys.json')
+  const { value, isNew } = await readOrCreate(path, () => ({
+    master_key: randomBytes(32).toString('base64url'),
+    jwt_secret: randomBytes(32).toString('base64url'),
+  }))
+  if (isNew) log.info({ path }, 'keys.generated')
+  return {
+    masterKey: of32Bytes(masterKey ?? Buffer.from(value.master_key, 'base64url')),
+    jwtSecret: jwtSecret ?? Buffer.from(value.jwt_secret, 'base64url'),
+  }
+}
+
+export interface AdminClient {
+  readonly clientId: string
+  /** The file that holds its generated secret, or null when the secret was given by configuration. */
+  readonly file: string | null
+  /** The secret that this start has generated, for a terminal only. Null when it has generated none. */
+  readonly newSecret: string | null
+  /** The last position of the tenant's stream. A read model that has reached it knows the client. Null when nothing was read or stored. */
+  readonly position: Checkpoint | null
+}
+export interface AdminDeps {
+  readonly streams: CommandStreams
+  readonly keyring: Pick<Keyring, 'lookup'>
+  readonly config: Pick<Config, 'KOLBAK_DATA_DIR' | 'KOLBAK_ADMIN_CLIENT_ID' | 'KOLBAK_ADMIN_CLIENT_SECRET'>
+  readonly log: Log
+  now(): string
+}
+
+/**
+ * Registers the tenant `default` and issues its admin client, once, however many processes start together.
+ * Throws KolbakError `invalid_config` when the configured client has been revoked.
+ */
+export async function ensureAdmin(deps: AdminDeps): Promise<AdminClient> {
+  const { KOLBAK_ADMIN_CLIENT_ID: clientId, KOLBAK_ADMIN_CLIENT_SECRET: clientSecret } = deps.config
+  const tenant = createDefaultTenant(deps)
+  await tenant.register()
+  const client =
+    clientId === undefined || clientSecret === undefined
+      ? await ensureGeneratedClient(tenant, deps)
+      : await ensureConfiguredClient(tenant, clientId, clientSecret, deps)
+  return { ...client, position: tenant.position }
+}
+
+/** Issues the configured client. A client that exists already gets the configured secret. */
+async function ensureConfiguredClient(tenant: DefaultTenant, clientId: string, secret: string, { log }: AdminDeps) {
+  if (!(await tenant.issueAdmin(clientId, secret)))
+    try {
+      if (await tenant.rotateSecret(clientId, secret)) log.info({ clientId }, 'admin_client.rotated')
+    } catch (cause) {
+      if (codeOf(cause) !== 'not_found') throw cause
+      const sentence = 'KOLBAK_ADMIN_CLIENT_ID names a client that has been revoked: name another one.'
+      throw new KolbakError('invalid_config', sentence, { cause })
+    }
+  return { clientId, file: null, newSecret: null }
+}
+
+/**
+ * Issues a generated client. Its secret is written to `admin-client.json` (0600) before the client is issued, so that the next start
+ * completes a start that was cut off between the two.
+ */
+async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_DATA_DIR: dataDir }, log }: AdminDeps) {
+  await mkdir(dataDir, { recursive: true })
+  const file = join(dataDir, 'admin-client.json')
+  // The first start on another machine may have issued a client, with the file in its own data folder.
+  const existing = await tenant.findAdmin()
+  if (existing !== undefined && !(await exists(file))) return { clientId: existing, file: null, newSecret: null }
+  const { value } = await readOrCreate(file, () => ({
+    client_id: `client_${ulid()}`,
+    client_secret: randomBytes(32).toString('base64url'),
+  }))
+  const isNew = await tenant.issueAdmin(value.client_id, value.client_secret)
+  if (isNew) log.info({ clientId: value.client_id, file }, 'admin_client.issued')
+  return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null }
+}
+
+/** The commands of a start. Each returns false when another process has done the same before. */
+interface DefaultTenant {
+  register(): Promise<boolean>
+  issueAdmin(clientId: string, secret: string): Promise<boolean>
+  /** Throws KolbakError `not_found` when the client has been revoked. */
+  rotateSecret(clientId: string, secret: string): Promise<boolean>
+  /** Returns the id of an admin client, or undefined. */
+  findAdmin(): Promise<string | undefined>
+  /** The last position of the stream that a command has read or written. */
+  readonly position: Checkpoint | null
+}
+
+function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): DefaultTenant {
+  const caller: Caller = { tenant: defaultTenant, actor: 'system:first-start', scopes: new Set(bearerScopes), key_id: null }
+  const stream = tenantStream(defaultTenant)
+  const hmac = (secret: string) => keyring.lookup('client-secret', secret)
+  let position: Checkpoint | null = null
+  const command = async (tenantCommand: TenantCommand, create = false) => {
+    const handled = await handle(streams, tenantDecider, stream, tenantCommand, { caller, correlation_id: ulid(), now: now(), create })
+    position = handled.position
+    return handled
+  }
+  const once = async (tenantCommand: TenantCommand, create = false): Promise<boolean> => {
+    try {
+      await command(tenantCommand, create)
+      return true
+    } catch (error) {
+      if (codeOf(error) === 'already_exists') return false
+      throw error
+    }
+  }
+  return {
+    async register() {
+      const isNew = await once({ type: 'RegisterTenant', id: defaultTenant, name: 'default' }, true)
+      if (isNew) log.info({ tenant: 'default' }, 'tenant.registered')
+      return isNew
+    },
+    issueAdmin: (clientId, secret) =>
+      once({ type: 'IssueClient', client_id: clientId as ClientId, name: 'admin', scopes: bearerScopes, secret_hmac: hmac(secret) }),
+    async rotateSecret(clientId, secret) {
+      const rotation = {
+        type: 'RotateClientSecret',
+        client_id: clientId as ClientId,
+        secret_hmac: hmac(secret),
+        previous_until: null,
+      } as const
+      return (await command(rotation)).changed
+    },
+    async findAdmin() {
+      // A change that changes nothing reads the tenant's state.
+      const { state } = await command({ type: 'ChangeTenantSettings', limits: {} })
+      return [...state.clients.values()].find((client) => !client.revoked && client.scopes.includes('admin'))?.id
+    },
+    get position() {
+      return position
+    },
+  }
+}
+
+/** Reads a file of the data folder. A file that does not exist is created (0600), and is on disk before this returns. */
+async function readOrCreate<T extends object>(path: string, create: () => T): Promise<{ value: T; isNew: boolean }> {
   try {
     return { value: JSON.parse(await readFile(path, 'utf8')) as T, isNew: false }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw new KolbakError('data_dir', `${path} cannot be read.`, { cause: error })
+    if (codeOf(error) !== 'ENOENT') throw new KolbakError('data_dir', `${path} cannot be read.`, { cause: error })
   }
-  const value = make()
+  const value = create()
   const file = await open(`${path}.new`, 'w', 0o600)
   await file.writeFile(`${JSON.stringify(value, null, 2)}\n`)
   await file.sync()
@@ -41,101 +184,3 @@ const exists = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   )
-
-/** The keys given by configuration, or generated ones kept in `keys.json` of the data folder. */
-export async function readKeys(dataDir: string, given: Partial<Keys>, log: Log): Promise<Keys> {
-  const { masterKey, jwtSecret } = given
-  if (masterKey !== undefined && jwtSecret !== undefined) return { masterKey: of32Bytes(masterKey), jwtSecret }
-  await mkdir(dataDir, { recursive: true })
-  const path = join(dataDir, 'keys.json')
-  const { value, isNew } = await kept(path, () => ({
-    master_key: randomBytes(32).toString('base64url'),
-    jwt_secret: randomBytes(32).toString('base64url'),
-  }))
-  if (isNew) log.info({ path }, 'keys.generated')
-  return {
-    masterKey: of32Bytes(masterKey ?? Buffer.from(value.master_key, 'base64url')),
-    jwtSecret: jwtSecret ?? Buffer.from(value.jwt_secret, 'base64url'),
-  }
-}
-
-export interface AdminClient {
-  readonly clientId: string
-  /** The file that holds its generated secret, or null when it was given by configuration. */
-  readonly file: string | null
-  /** The secret that this start has generated, for a terminal; null otherwise. Never logged. */
-  readonly newSecret: string | null
-  /** Where the tenant's stream stands: a read model that has reached it knows the client. */
-  readonly position: Checkpoint | null
-}
-
-/**
- * Makes the tenant `default` and its admin client, once, however many processes start together.
- *
- * A client given by configuration is rotated to the secret given; one that has been revoked is refused (invalid_config). A generated one is written to `admin-client.json`
- * (0600) before it is issued, so that a start which is cut off between the two is completed by the next.
- */
-export async function ensureAdmin(deps: {
-  streams: CommandStreams
-  keyring: Keyring
-  dataDir: string
-  given: { clientId: string; clientSecret: string } | null
-  log: Log
-  now(): string
-}): Promise<AdminClient> {
-  const { streams, keyring, dataDir, given, log, now } = deps
-  const caller: Caller = { tenant: defaultTenant, actor: 'system:first-start', scopes: new Set(bearerScopes), key_id: null }
-  const stream = tenantStream(defaultTenant)
-  let position: Checkpoint | null = null
-  const turn = async (command: TenantCommand, create = false) => {
-    const handled = await handle(streams, tenantDecider, stream, command, { caller, correlation_id: ulid(), now: now(), create })
-    position = handled.position
-    return handled
-  }
-  /** Whether it was this process that did it: another may have been quicker. */
-  const once = async (command: TenantCommand, create = false): Promise<boolean> => {
-    try {
-      await turn(command, create)
-      return true
-    } catch (error) {
-      if (error instanceof KolbakError && error.code === 'already_exists') return false
-      throw error
-    }
-  }
-
-  if (await once({ type: 'RegisterTenant', id: defaultTenant, name: 'default' }, true)) log.info({ tenant: 'default' }, 'tenant.registered')
-  const hmac = (secret: string) => keyring.lookup('client-secret', secret)
-  const issue = (clientId: string, secret: string) =>
-    once({ type: 'IssueClient', client_id: clientId as ClientId, name: 'admin', scopes: bearerScopes, secret_hmac: hmac(secret) })
-
-  if (given !== null) {
-    const { clientId, clientSecret } = given
-    const isNew = await issue(clientId, clientSecret)
-    if (!isNew) {
-      const rotation: TenantCommand = {
-        type: 'RotateClientSecret',
-        client_id: clientId as ClientId,
-        secret_hmac: hmac(clientSecret),
-        previous_until: null,
-      }
-      try {
-        if ((await turn(rotation)).changed) log.info({ clientId }, 'admin_client.rotated')
-      } catch (error) {
-        if (!(error instanceof KolbakError) || error.code !== 'not_found') throw error
-        const sentence = 'KOLBAK_ADMIN_CLIENT_ID names a client that has been revoked: name another one.'
-        throw new KolbakError('invalid_config', sentence, { cause: error })
-      }
-    }
-    return { clientId, file: null, newSecret: null, position }
-  }
-  await mkdir(dataDir, { recursive: true })
-  const file = join(dataDir, 'admin-client.json')
-  // Another machine's first start may have issued it, with the file in its own data folder.
-  const { state } = await turn({ type: 'ChangeTenantSettings', limits: {} })
-  const other = [...state.clients.values()].find((client) => !client.revoked && client.scopes.includes('admin'))
-  if (other !== undefined && !(await exists(file))) return { clientId: other.id, file: null, newSecret: null, position }
-  const { value } = await kept(file, () => ({ client_id: `client_${ulid()}`, client_secret: randomBytes(32).toString('base64url') }))
-  const isNew = await issue(value.client_id, value.client_secret)
-  if (isNew) log.info({ clientId: value.client_id, file }, 'admin_client.issued')
-  return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null, position }
-}

@@ -1,21 +1,24 @@
 import type { Pool } from 'pg'
 
-/**
- * Frees at once what processes hold that are certainly dead: leases, claims, their share of limits. Else it is free when it runs out.
- * @param dead the id of one, or all there were
- */
-export async function releaseDeadOwners(pool: Pool, dead: 'all' | (string & {})): Promise<void> {
-  // Rows that another process has in hand are passed over: to wait for them could be a deadlock.
+/** Which processes are certainly dead: `all` when no other process can use this database. `owner` is the id of one process. */
+export type DeadOwners = 'none' | 'all' | { readonly owner: string }
+
+/** Releases at once what dead processes still hold: leases, claims and their share of limits. Otherwise each ends with its time. */
+export async function releaseDeadOwners(pool: Pool, dead: DeadOwners): Promise<void> {
+  if (dead === 'none') return
+  const isAll = dead === 'all'
+  const owner = isAll ? '' : dead.owner
+  // Rows that another process has locked are skipped, because waiting for them could be a deadlock.
   await pool.query(
-    `with freed as (
-       delete from leases where $1::text is null or owner = $1
+    `with released as (
+       delete from leases where $1 or owner = $2
      ), gone as (
-       delete from live_processes where $1::text is null or id = $1
+       delete from live_processes where $1 or id = $2
      )
      update scheduled_deliveries set claimed_by = null, claimed_until = null
      where delivery in (
-       select delivery from scheduled_deliveries where claimed_by = $1 or ($1 is null and claimed_by is not null) for update skip locked
+       select delivery from scheduled_deliveries where claimed_by is not null and ($1 or claimed_by = $2) for update skip locked
      )`,
-    [dead === 'all' ? null : dead],
+    [isAll, owner],
   )
 }

@@ -1,18 +1,19 @@
 import type { Registry } from 'prom-client'
+import type { DeadOwners } from './release-dead-owners.ts'
 
 /** What the supervisor gives each of its workers. */
 export interface Assignment {
-  /** URL of the embedded Postgres that the supervisor started; undefined when DATABASE_URL is configured. */
+  /** URL of the embedded Postgres that the supervisor started. Undefined when DATABASE_URL is configured. */
   readonly databaseUrl: string | undefined
   /** Unique to this start of the worker. */
   readonly processId: string
-  /** Owner whose leases and claims are released at the start: 'all' at the first start, the id of the dead worker that is replaced, or null for none. */
-  readonly dead: string | null
+  /** Whose leases and claims are released at the start: all at the first start, those of the dead worker that is replaced, or none. */
+  readonly dead: DeadOwners
 }
 
 /** The supervisor as a worker sees it (`process/supervisor.ts`). */
 export interface Supervised {
-  /** Resolves when the database runs; rejects when the signal aborts. */
+  /** Resolves when the database runs. Rejects when the signal aborts. */
   assignment(signal: AbortSignal): Promise<Assignment>
   /** Tells the supervisor that the service is ready, and adds its registry to the metrics of all workers. */
   ready(facts: object, registry: Registry): void

@@ -7,6 +7,7 @@ import type { MessageRef } from '../../src/events/refs.ts'
 import { codeOf } from '../../src/lib/errors.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { FactRefused } from '../../src/ports/delivery-log.ts'
+import type { MessageBus } from '../../src/ports/message-bus.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { type PostgresBusMember, postgresBusMember } from '../support/message-bus.ts'
 import { type DeliveryLogHarness, deliveryLogContract, fact, type TestBody } from './delivery-log.contract.ts'
@@ -22,7 +23,7 @@ const asMessage = ({ message: id, fingerprint, sealedBody }: TestBody) => ({
 
 const withOwnBodies = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
-  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bodiesIn: 'own', log: silentLog })
+  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bus: {}, log: silentLog })
   return {
     log: { archive: log.archive, bodies: log.bodies, ...log.generation(1) },
     async keep(bodies) {
@@ -41,8 +42,8 @@ const withOwnBodies = async (): Promise<DeliveryLogHarness> => {
 }
 const withBodiesOnTheBus = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
-  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bodiesIn: 'bus', log: silentLog })
   const { bus, close } = await busOn(database)
+  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bus, log: silentLog })
   return {
     log: { archive: log.archive, bodies: log.bodies, ...log.generation(1) },
     keep: (bodies) =>
@@ -85,7 +86,8 @@ describe('delivery log on Postgres', () => {
     await busMember.close()
     await database.drop()
   })
-  const open = (bodiesIn: 'bus' | 'own' = 'bus') => createPostgresDeliveryLog({ ...database, identity: 'pg', bodiesIn, log: silentLog })
+  const open = (bus: Pick<MessageBus, 'readBodies'> = busMember.bus) =>
+    createPostgresDeliveryLog({ ...database, identity: 'pg', bus, log: silentLog })
 
   it('finds the bodies of a batch at the places within its record', async () => {
     const { bus } = busMember
@@ -170,7 +172,7 @@ describe('delivery log on Postgres', () => {
 
   it('says so when Postgres is gone, and refuses no fact for it', async () => {
     const other = await freshDatabase()
-    const log = await createPostgresDeliveryLog({ ...other, identity: 'pg', bodiesIn: 'bus', log: silentLog })
+    const log = await createPostgresDeliveryLog({ ...other, identity: 'pg', bus: {}, log: silentLog })
     await other.drop()
     const failure = await log
       .generation(1)
@@ -183,8 +185,8 @@ describe('delivery log on Postgres', () => {
   })
 
   it('drops whole days, and goes on with a day that others have dropped', async () => {
-    const log = await open('own')
-    const other = await open('own')
+    const log = await open({})
+    const other = await open({})
     const on = (day: string) => fact({ type: 'MessageRouted', accepted_at: `${day}T12:00:00.000Z` })
     await log.makeGeneration(2)
     for (const generation of [1, 2]) await log.generation(generation).record([on('2020-01-01'), on('2020-01-02')])

@@ -49,12 +49,10 @@ describe('the dispatcher', () => {
       cached: (owner) => (owner === erased ? undefined : world.keyring.cached(owner)),
       vault: (owner) => (owner === erased ? Promise.reject(new KeyDestroyed(owner)) : world.keyring.vault(owner)),
     }
-    const log = await createPostgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', bodiesIn: 'own', log: silentLog })
+    const log = await createPostgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', bus: {}, log: silentLog })
     deliveryLog = createLiveDeliveryLog({ log, pool: db.pool })
     const dueWake = createWake()
-    const projection = deliveries(log, async (sql, events) => {
-      if (await scheduleRetries(sql, events)) dueWake.notify()
-    })
+    const projection = deliveries(log, scheduleRetries, dueWake.notify)
     await installProjections(db.pool, [projection])
     const runner = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog }, projection)
     const live = await joinLiveProcesses({ pool: db.pool, id: `d${randomBytes(4).toString('hex')}`, roles: ['dispatcher'], onError })

@@ -197,7 +197,7 @@ export class World {
     const deps = { store, pool, leases: everyLease, progress: createProjectionProgress(), log }
     const projections = [
       webhookModel,
-      code.deliveries.deliveries(this.log, async (sql, events) => void (await code.retries.scheduleRetries(sql, events))),
+      code.deliveries.deliveries(this.log, code.retries.scheduleRetries),
       code.endpointManager.createEndpointManager({
         streams,
         pool,

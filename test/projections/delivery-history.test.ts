@@ -30,8 +30,7 @@ describe('the history of deliveries, built anew', () => {
   let events: ReturnType<typeof deliveryEvents>
   const running: RunningProjection[] = []
 
-  const over = (log: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>) =>
-    deliveries(log, async (sql, batch) => void (await scheduleRetries(sql, batch)))
+  const over = (log: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>) => deliveries(log, scheduleRetries)
   const run = (what: Projection = projection) => {
     const deps = { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 20 }
     const started = runProjection(deps, what)
@@ -82,7 +81,7 @@ describe('the history of deliveries, built anew', () => {
     db = await freshDatabase()
     const { pool } = db
     store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
-    deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bodiesIn: 'bus', log: silentLog })
+    deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bus: {}, log: silentLog })
     readers = createLiveDeliveryLog({ log: deliveryLog, pool })
     leases = createLeaseKeeper({ pool, owner: 'one', leaseMs: 60_000, onError() {} })
     projection = over(deliveryLog)
@@ -306,7 +305,7 @@ describe('readers of the live history', () => {
       pool: db.pool,
       readers: db.readers,
       identity: 'test',
-      bodiesIn: 'bus',
+      bus: {},
       log: silentLog,
     })
   })
@@ -314,7 +313,7 @@ describe('readers of the live history', () => {
     await deliveryLog.close()
     await db.drop()
   })
-  const install = () => installProjections(db.pool, [deliveries(deliveryLog, async () => {})])
+  const install = () => installProjections(db.pool, [deliveries(deliveryLog, async () => false)])
   const change = async () => {
     await deliveryLog.makeGeneration(2)
     await db.pool.query(

@@ -22,7 +22,10 @@ describe('the admin client given by configuration', () => {
     return {
       types: () => store.events.map((event) => event.type),
       start: (clientId: string, clientSecret: string) =>
-        ensureAdmin({ streams, keyring, dataDir: tmpdir(), given: { clientId, clientSecret }, log: silentLog, now }),
+        ensureAdmin({
+          ...{ streams, keyring, log: silentLog, now },
+          config: { KOLBAK_DATA_DIR: tmpdir(), KOLBAK_ADMIN_CLIENT_ID: clientId, KOLBAK_ADMIN_CLIENT_SECRET: clientSecret },
+        }),
       command: (command: TenantCommand) =>
         handle(streams, tenantDecider, tenantStream(defaultTenant), command, { caller, correlation_id: 'c', now: now() }),
     }

@@ -102,9 +102,8 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const store = createPostgresEventStore({ pool, log, identity: 'test', dayStreamMaxAgeSeconds: 30 * 86_400 })
   const leases = createLeaseKeeper({ pool, owner: randomUUID(), leaseMs: 60_000, onError })
   const bus = await createPostgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
-  const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bodiesIn: 'bus', log })
+  const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bus, log })
   const progress = createProjectionProgress()
-  const schedule = async (...batch: Parameters<typeof scheduleRetries>) => void (await scheduleRetries(...batch))
   const streams = createCommandStreams(store, keyring)
   const waiter = createProjectionWaiter({ pool, progress })
   const projections = [
@@ -114,7 +113,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     keyVersions,
     webhookVersions,
     audit,
-    deliveries(deliveryLog, schedule),
+    deliveries(deliveryLog, scheduleRetries),
     createEndpointManager({ streams, pool, waiter, log, now: () => new Date().toISOString() }),
   ]
   await installProjections(pool, projections)

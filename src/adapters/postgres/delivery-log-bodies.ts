@@ -1,65 +1,14 @@
 import type { Pool } from 'pg'
-import { decodeRecord, type MessageRecord, parsePlace } from '../../events/message-record.ts'
 import type { MessageRef } from '../../events/refs.ts'
-import type { Log } from '../../lib/log.ts'
 import type { ArchivedBody, BodyArchive } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
 const dayOf = (key: MessageRef): string => key.accepted_at.slice(0, 10)
-/** One statement writes at most so much. */
+/** The most that one statement writes. */
 const group = { rows: 500, bytes: 4 << 20 }
 
-/** The archive that the rows of the Postgres bus are: nothing is written twice, and both age together. */
-export function busBodies(pool: Pool, log: Log): BodyArchive {
-  /** The records at these places, each once: a batch of messages shares one. */
-  const recordsAt = async (keys: readonly MessageRef[]): Promise<Map<string, MessageRecord>> => {
-    const places = new Map<string, { partition: number; offset: bigint; day: string }>()
-    for (const key of keys) {
-      const { partition, offset } = parsePlace(key.place)
-      if (Number.isInteger(partition)) places.set(`${partition}/${offset}`, { partition, offset, day: dayOf(key) })
-    }
-    const wanted = [...places.values()]
-    const { rows } = await pool.query<{ partition: number; offset: bigint; record: Buffer }>(
-      // Lateral with a limit: one index probe each, which no plan can turn into a join that reads whole days.
-      `select k.partition, k."offset", m.record
-       from unnest($1::integer[], $2::bigint[], $3::date[]) as k (partition, "offset", day)
-       cross join lateral (
-         select record from messages where partition = k.partition and "offset" = k."offset" and day = k.day limit 1
-       ) as m`,
-      [
-        `{${wanted.map((place) => place.partition).join(',')}}`,
-        `{${wanted.map((place) => place.offset).join(',')}}`,
-        `{${wanted.map((place) => place.day).join(',')}}`,
-      ],
-    )
-    const records = new Map<string, MessageRecord>()
-    for (const { partition, offset, record } of rows)
-      try {
-        records.set(`${partition}/${offset}`, decodeRecord(record))
-      } catch (error) {
-        // Its other messages, and those of other records, are found all the same; this one counts as gone.
-        log.error({ error, partition, offset: String(offset) }, 'delivery_log.body_unreadable')
-      }
-    return records
-  }
-  return {
-    async archive() {},
-    async bodies(keys) {
-      if (keys.length === 0) return []
-      const records = await recordsAt(keys)
-      return keys.map((key) => {
-        const { partition, offset, index } = parsePlace(key.place)
-        const message = records.get(`${partition}/${offset}`)?.messages[index]
-        // The place may be another bus's: then it is other content that stands here.
-        if (message === undefined || message.id !== key.message || message.fingerprint !== key.fingerprint) return null
-        return Buffer.from(message.sealedBody) // a copy: a view would hold the whole record in memory
-      })
-    },
-  }
-}
-
-/** An archive of its own, for a bus whose records cannot be read again by their place. */
-export function ownBodies(pool: Pool, days: DayPartitions): BodyArchive {
+/** The archive of a bus that cannot read a record again by its place. */
+export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
   const insert = async (bodies: readonly ArchivedBody[], isRetry = false): Promise<void> => {
     await days.ensure(bodies.map(dayOf))
     const starts: number[] = []

@@ -1,9 +1,10 @@
 import type { Pool } from 'pg'
 import type { Log } from '../../lib/log.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
-import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
+import type { BodyArchive, DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
+import type { MessageBus } from '../../ports/message-bus.ts'
 import { createDayPartitions } from './day-partitions.ts'
-import { busBodies, ownBodies } from './delivery-log-bodies.ts'
+import { createArchive } from './delivery-log-bodies.ts'
 import { historyGenerations } from './delivery-log-generations.ts'
 
 export interface PostgresDeliveryLogOptions {
@@ -11,8 +12,8 @@ export interface PostgresDeliveryLogOptions {
   /** For what is asked of the history: best one that plans once. */
   readonly readers: Pool
   readonly identity: string
-  /** `bus`: the rows of the Postgres bus, in this same database, are the archive; `own`: a table of this log's. */
-  readonly bodiesIn: 'bus' | 'own'
+  /** A bus that can read bodies is the archive. For any other bus this log has an archive of its own. */
+  readonly bus: Pick<MessageBus, 'readBodies'>
   readonly log: Log
 }
 export interface PostgresDeliveryLog extends DeliveryLog {
@@ -22,15 +23,15 @@ export interface PostgresDeliveryLog extends DeliveryLog {
 
 /** Body archive and delivery history as tables of Postgres, partitioned by the day on which the message was accepted. */
 export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
-  const { pool, readers, identity, bodiesIn, log } = options
+  const { pool, readers, identity, bus, log } = options
   const generations = historyGenerations({ pool, readers, log })
   const bodyDays = createDayPartitions({
     pool,
-    tables: bodiesIn === 'own' ? ['sealed_bodies'] : [],
+    tables: bus.readBodies === undefined ? ['sealed_bodies'] : [],
     onError: (error) => log.warn({ error }, 'delivery_log.day_not_made_ahead'),
   })
   await bodyDays.ensure([new Date().toISOString().slice(0, 10)])
-  const archive = bodiesIn === 'own' ? ownBodies(pool, bodyDays) : busBodies(pool, log)
+  const archive: BodyArchive = bus.readBodies === undefined ? createArchive(pool, bodyDays) : { async archive() {}, bodies: bus.readBodies }
   const calls = createUnderWay()
   return {
     identity,

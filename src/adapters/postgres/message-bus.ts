@@ -9,11 +9,14 @@ import { transaction } from '../../lib/sql.ts'
 import { BusFull, BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
 import { advisoryLocks } from './advisory-locks.ts'
 import { createDayPartitions, isMissingPartition } from './day-partitions.ts'
+import { createBodyReader } from './message-bus-bodies.ts'
 import { createMessageConsumer } from './message-bus-consumer.ts'
 import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
 
 export interface PostgresMessageBusOptions {
   readonly pool: Pool
+  /** Pool for reading bodies back, so that retries do not take the connections of new messages. Default: `pool`. */
+  readonly readers?: Pool
   readonly identity: string
   /** May grow from one start to the next, never shrink. */
   readonly partitions: number
@@ -31,6 +34,7 @@ export interface PostgresMessageBusOptions {
   readonly fetchWaitMs?: number
 }
 export interface PostgresMessageBus extends MessageBus {
+  readBodies: NonNullable<MessageBus['readBodies']>
   /**
    * Drops the days before this one (`yyyy-mm-dd`) that hold nothing unread, and answers the dropped partitions' names.
    * @param unread for each bus partition the first offset not done; one that is missing is all unread
@@ -124,6 +128,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     dropDaysBefore: (day, unread) => days.dropBefore(day, (client, partition) => holdsNothingUnread(client, partition, unread)),
     ends: () => busEnds(pool, partitions),
     lag: (saved) => busLag(pool, partitions, saved),
+    readBodies: createBodyReader(options.readers ?? pool, log),
     async close() {
       closed = true
       await group.idle()

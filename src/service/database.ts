@@ -1,0 +1,68 @@
+import type { Pool } from 'pg'
+import { startEmbeddedPostgres } from '../adapters/postgres/embedded.ts'
+import { migrate } from '../adapters/postgres/migrate.ts'
+import { createPool } from '../adapters/postgres/pool.ts'
+import type { Config } from '../config/config.ts'
+import { codeOf, KolbakError } from '../lib/errors.ts'
+import { type Patience, whenAvailable } from './patience.ts'
+
+/**
+ * The most connections of each pool of a process. Writers, schedulers and readers have pools of their own, so that none waits for
+ * the connections of another.
+ */
+export const poolSizes = { reads: 10, writes: 6, dispatch: 10, projections: 8, history: 6 } as const
+export type PoolName = keyof typeof poolSizes
+/** Connections of the embedded Postgres for each process: those of its pools, and some for operators and backups. */
+const connectionsPerProcess = Object.values<number>(poolSizes).reduce((sum, size) => sum + size, 6)
+
+export interface Database {
+  readonly isEmbedded: boolean
+  readonly url: string
+  /** Opens a pool of connections, which the caller ends. */
+  pool(name: PoolName): Pool
+  /** Opens a pool for a command that runs by hand. */
+  operatorPool(): Pool
+  /** Stops the embedded Postgres. A Postgres that was given by configuration goes on. */
+  stop(): Promise<void>
+}
+
+/**
+ * Opens the Postgres of this process and migrates it: the one that is configured, or an embedded one.
+ * @param join uses an embedded Postgres that already runs for another process, and leaves it running
+ * @param processes how many processes are to have connections
+ */
+export async function openDatabase(
+  config: Config,
+  patience: Patience,
+  { join = false, processes = 1 }: { join?: boolean; processes?: number } = {},
+): Promise<Database> {
+  const { log } = patience
+  const dataDir = config.KOLBAK_DATA_DIR
+  const connections = connectionsPerProcess * processes
+  const embedded = config.DATABASE_URL === undefined ? await startEmbeddedPostgres({ dataDir, log, join, connections }) : null
+  if (embedded !== null) log.info({ dataDir, tookOver: !embedded.started }, 'postgres.started')
+  const url = config.DATABASE_URL ?? embedded?.url ?? ''
+  try {
+    const migrated = await whenAvailable('postgres', () => migrate(url).catch(throwRefusal), patience)
+    if (migrated.length > 0) log.info({ migrations: migrated }, 'postgres.migrated')
+  } catch (error) {
+    await embedded?.stop()
+    throw error
+  }
+  return {
+    isEmbedded: embedded !== null,
+    url,
+    // Statements of the history touch many partitions: planning them takes longer than running them.
+    pool: (name) => createPool({ url, name, max: poolSizes[name], log, plansOnce: name === 'history' }),
+    operatorPool: () => createPool({ url, name: 'operator', max: 10, log }),
+    stop: async () => embedded?.stop(),
+  }
+}
+
+/** Throws KolbakError `invalid_config` when Postgres refuses us, so that waiting does not help (SQLSTATE classes of authorisation, catalogue and access). */
+function throwRefusal(cause: unknown): never {
+  const code = codeOf(cause) ?? ''
+  if (/^(28|3D|42501|ERR_INVALID_URL$)/.test(code))
+    throw new KolbakError('invalid_config', `DATABASE_URL leads to no database that we may use: ${(cause as Error).message}.`, { cause })
+  throw cause
+}

@@ -1,0 +1,52 @@
+import type { Registry } from 'prom-client'
+import { type Dispatcher, startDispatcher } from '../dispatch/dispatcher.ts'
+import { createOffsets, type Offsets } from '../dispatch/offsets.ts'
+import { startReplaying } from '../dispatch/replaying.ts'
+import type { AddressPolicy } from '../lib/addresses.ts'
+import type { Wake } from '../lib/wake.ts'
+import { createLiveDeliveryLog } from '../projections/live-history.ts'
+import { createMessageIndex } from '../projections/message-index.ts'
+import type { Shared } from './shared.ts'
+import { version } from './version.ts'
+
+/** Starts the dispatcher and the replay jobs. */
+export function startDispatching(
+  shared: Shared,
+  { policy, registry, dueWake }: { policy: AddressPolicy; registry: Registry; dueWake: Wake },
+): Dispatcher {
+  const { config, store, bus, deliveryLog, keyring, pools, leases, live, waiter, processId, parts, log } = shared
+  const dispatcher = startDispatcher({
+    ...{ bus, store, keyring, live, policy, registry, log, processId, dueWake },
+    deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.dispatch }),
+    index: createMessageIndex(pools.dispatch),
+    offsets: createCommittingOffsets(shared),
+    pool: pools.dispatch,
+    retryDelays: config.KOLBAK_RETRY_DELAYS,
+    maxInFlight: config.KOLBAK_MAX_IN_FLIGHT,
+    maxInFlightPerWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK,
+    maxInFlightPerHighThroughputWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_QUICK_WEBHOOK,
+    connectTimeoutMs: config.KOLBAK_CONNECT_TIMEOUT_MS,
+    requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
+    claimMs: config.KOLBAK_CLAIM_MS,
+    userAgent: `Kolbak/${version}`,
+  })
+  parts.add('dispatcher', dispatcher.stop)
+  const replaying = startReplaying({
+    ...{ store, keyring, waiter, leases, registry, log, pool: pools.reads, now: Date.now },
+    deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads }),
+  })
+  parts.add('replay jobs', replaying.stop)
+  return dispatcher
+}
+
+/** Offsets that are shown to the bus's own tools after each save. */
+function createCommittingOffsets({ bus, pools, engines }: Shared): Offsets {
+  const offsets = createOffsets(pools.dispatch, bus.identity)
+  return {
+    ...offsets,
+    async save(next) {
+      await offsets.save(next)
+      engines.messages.committed?.(next)
+    },
+  }
+}

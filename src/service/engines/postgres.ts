@@ -1,0 +1,54 @@
+import { closing } from '../../adapters/postgres/closing.ts'
+import { createPostgresDeliveryLog } from '../../adapters/postgres/delivery-log.ts'
+import { recordEngine } from '../../adapters/postgres/engines.ts'
+import { createPostgresEventStore } from '../../adapters/postgres/event-store.ts'
+import { createPostgresMessageBus } from '../../adapters/postgres/message-bus.ts'
+import { type DeliveryLogEngine, type EventStoreEngine, type MessageBusEngine, secondsKept } from './engine.ts'
+
+const name = 'postgres'
+
+/** How a port is closed that moves away from Postgres. */
+export { closing }
+
+export const postgresEventStore: EventStoreEngine = {
+  name,
+  chosenBy: null,
+  async connect({ config, pools, log }) {
+    const store = createPostgresEventStore({
+      pool: pools.writes,
+      identity: await recordEngine(pools.reads, 'event_store', name),
+      dayStreamMaxAgeSeconds: secondsKept(config),
+      log,
+    })
+    return { adapter: store, expire: async (day, passed) => (await store.dropDaysBefore(day, passed)).length }
+  },
+}
+
+export const postgresMessageBus: MessageBusEngine = {
+  name,
+  chosenBy: null,
+  async connect({ config, pools, leases, consumers, log }) {
+    const bus = await createPostgresMessageBus({
+      pool: pools.writes,
+      readers: pools.projections,
+      identity: await recordEngine(pools.reads, 'message_bus', name),
+      partitions: config.KOLBAK_PARTITIONS,
+      ...{ leases, consumers, log },
+    })
+    return { adapter: bus, expire: async (day, unread) => (await bus.dropDaysBefore(day, unread)).length }
+  },
+}
+
+export const postgresDeliveryLog: DeliveryLogEngine = {
+  name,
+  chosenBy: null,
+  async connect({ pools, bus, log }) {
+    const deliveryLog = await createPostgresDeliveryLog({
+      pool: pools.projections,
+      readers: pools.history,
+      identity: await recordEngine(pools.reads, 'delivery_log', name),
+      ...{ bus, log },
+    })
+    return { adapter: deliveryLog, expire: async (day) => (await deliveryLog.dropDaysBefore(day)).length }
+  },
+}

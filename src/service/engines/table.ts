@@ -1,0 +1,51 @@
+import type { Config } from '../../config/config.ts'
+import { KolbakError } from '../../lib/errors.ts'
+import { cassandra } from './cassandra.ts'
+import type { DeliveryLogEngine, Engine, EventStoreEngine, MessageBusEngine } from './engine.ts'
+import { eventStoreDb } from './eventstoredb.ts'
+import { kafka } from './kafka.ts'
+import { postgresDeliveryLog, postgresEventStore, postgresMessageBus } from './postgres.ts'
+
+/** One engine for each port. The ports have the names under which the table `engines` of Postgres records them. */
+export interface Engines {
+  readonly event_store: EventStoreEngine
+  readonly message_bus: MessageBusEngine
+  readonly delivery_log: DeliveryLogEngine
+}
+export type PortName = keyof Engines
+
+/** Every engine that a port can have. The first of each line is the default. */
+const engineTable: { readonly [P in PortName]: readonly Engines[P][] } = {
+  event_store: [postgresEventStore, eventStoreDb],
+  message_bus: [postgresMessageBus, kafka],
+  delivery_log: [postgresDeliveryLog, cassandra],
+}
+
+/** The engines of a service that stores everything in its database. */
+export const postgresEngines: Engines = {
+  event_store: postgresEventStore,
+  message_bus: postgresMessageBus,
+  delivery_log: postgresDeliveryLog,
+}
+
+/** Returns the engine of each port that the configuration chooses. Throws KolbakError `invalid_config` when it chooses two for a port. */
+export const chooseEngines = (config: Config): Engines => ({
+  event_store: chosen('event_store', engineTable.event_store, config),
+  message_bus: chosen('message_bus', engineTable.message_bus, config),
+  delivery_log: chosen('delivery_log', engineTable.delivery_log, config),
+})
+
+/** Returns the variables that choose another engine than Postgres for a port. */
+export const variablesOf = (port: PortName): string[] => engineTable[port].flatMap(({ chosenBy }) => (chosenBy === null ? [] : [chosenBy]))
+
+function chosen<E extends Pick<Engine<never, unknown>, 'chosenBy'>>(port: PortName, engines: readonly E[], config: Config): E {
+  const named = engines.filter(({ chosenBy }) => chosenBy !== null && config[chosenBy] !== undefined)
+  if (named.length > 1) {
+    const variables = named.map(({ chosenBy }) => chosenBy).join(' and ')
+    throw new KolbakError('invalid_config', `${variables} each choose an engine for the ${spoken(port)}: set one of them.`)
+  }
+  return named[0] ?? engines.find(({ chosenBy }) => chosenBy === null)!
+}
+
+/** A port's name as sentences spell it. */
+export const spoken = (port: PortName): string => port.replaceAll('_', ' ')

@@ -1,0 +1,41 @@
+import type { StreamName } from '../events/streams.ts'
+import { KolbakError } from '../lib/errors.ts'
+import { rebuild } from '../projections/builds.ts'
+import type { Projection } from '../projections/projection.ts'
+import { type Lifted, listQuarantined, type QuarantinedStream, retryQuarantined, skipQuarantined } from '../projections/quarantine.ts'
+import { backlog } from './engine-checks.ts'
+import type { Shared } from './shared.ts'
+
+/** What an operator does by hand. */
+export interface Operator {
+  /** Returns the quarantined streams, oldest first. */
+  quarantined(): Promise<QuarantinedStream[]>
+  /**
+   * Ends a stream's quarantine: the projection goes on at the event that failed, or with `skip` after it.
+   * Throws KolbakError `not_quarantined` or `unknown_projection`.
+   */
+  lift(projection: string, stream: StreamName, skip: boolean): Promise<Lifted>
+  /**
+   * Orders a new build of a projection beside the live one. The process that runs the projection makes it. Returns its number.
+   * Throws KolbakError `not_rebuildable` or `unknown_projection`.
+   */
+  rebuild(projection: string): Promise<number>
+  /** Returns how many messages are not done, and the projections whose live builds have not read all events. */
+  backlog(): Promise<{ messages: number; projections: string[] }>
+}
+
+export function createOperator({ store, bus, pools, log }: Shared, projections: readonly Projection[]): Operator {
+  const pool = pools.projections
+  const named = (name: string): Projection => {
+    const projection = projections.find((candidate) => candidate.name === name)
+    if (projection !== undefined) return projection
+    const names = projections.map((candidate) => candidate.name).join(', ')
+    throw new KolbakError('unknown_projection', `There is no projection ${name}: ${names}.`)
+  }
+  return {
+    quarantined: () => listQuarantined(pool),
+    lift: async (name, stream, skip) => (skip ? skipQuarantined : retryQuarantined)({ pool, store, log }, named(name), stream),
+    rebuild: async (name) => rebuild(pool, named(name)),
+    backlog: () => backlog({ store, bus, pool: pools.reads }, projections),
+  }
+}

@@ -1,0 +1,29 @@
+import { KolbakError } from '../lib/errors.ts'
+import type { Log } from '../lib/log.ts'
+import { untilDone } from '../lib/retry.ts'
+
+/** How a start treats engines that do not answer yet. */
+export interface Patience {
+  readonly log: Log
+  /** Ends the waiting: the last error is thrown. */
+  readonly signal: AbortSignal
+  /** False: the first failure is thrown, as a command that runs by hand needs it. */
+  readonly waits: boolean
+}
+
+/**
+ * Repeats work that needs an engine until the engine answers. A KolbakError is thrown at once, because it is a fault of the
+ * configuration, which waiting does not mend.
+ * @param unavailable codes of KolbakErrors that say only that the engine does not answer
+ */
+export const whenAvailable = <T>(
+  engine: string,
+  work: () => Promise<T>,
+  { log, signal, waits }: Patience,
+  unavailable: readonly string[] = [],
+): Promise<T> =>
+  untilDone(work, {
+    signal,
+    onError: (error, delayMs) => log.warn({ engine, error, delayMs }, 'engine.unavailable'),
+    isFinal: (error) => !waits || (error instanceof KolbakError && !unavailable.includes(error.code)),
+  })

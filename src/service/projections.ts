@@ -1,0 +1,48 @@
+import { createEndpointManager } from '../dispatch/endpoint-manager.ts'
+import { createKeyDeletedManager, webhooksOfKey } from '../dispatch/key-deleted.ts'
+import { scheduleRetries } from '../dispatch/retries.ts'
+import { apiKeys } from '../projections/api-keys.ts'
+import { audit } from '../projections/audit.ts'
+import { installProjections } from '../projections/builds.ts'
+import { deliveries } from '../projections/deliveries.ts'
+import { keyVersions } from '../projections/key-versions.ts'
+import type { Projection } from '../projections/projection.ts'
+import { type ProjectionStatus, runProjection } from '../projections/runner.ts'
+import { tenants } from '../projections/tenants.ts'
+import { webhookVersions } from '../projections/webhook-versions.ts'
+import { webhooks } from '../projections/webhooks.ts'
+import { whenAvailable } from './patience.ts'
+import type { Shared } from './shared.ts'
+
+/** Creates every projection and process manager, and installs the tables of those that have none yet. Runs none of them. */
+export async function openProjections(
+  { store, deliveryLog, streams, keyring, waiter, pools, patience, log }: Shared,
+  /** Called after a commit that has scheduled a delivery for the next second. */
+  onDueSoon?: () => void,
+): Promise<readonly Projection[]> {
+  const now = () => new Date().toISOString()
+  const projections = [
+    tenants,
+    apiKeys(keyring),
+    webhooks,
+    keyVersions,
+    webhookVersions,
+    audit,
+    deliveries(deliveryLog, scheduleRetries, onDueSoon),
+    createEndpointManager({ streams, pool: pools.projections, waiter, log, now }),
+    createKeyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: pools.reads }), log, now }),
+  ]
+  await whenAvailable('postgres', () => installProjections(pools.projections, projections), patience)
+  return projections
+}
+
+/** Runs projections in this process. Returns what tells their states. */
+export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
+  const { store, pools, leases, progress, parts, log } = shared
+  const running = projections.map((projection) => {
+    const runner = runProjection({ store, pool: pools.projections, leases, progress, log }, projection)
+    parts.add(`projection ${projection.name}`, runner.stop)
+    return runner
+  })
+  return () => running.map((runner) => runner.status())
+}

@@ -1,0 +1,53 @@
+import type { Registry } from 'prom-client'
+import { createApi } from '../api/api.ts'
+import type { HealthReport } from '../api/dependencies.ts'
+import type { HttpServer } from '../api/http-server.ts'
+import type { AddressPolicy } from '../lib/addresses.ts'
+import { createKeyUsage } from '../projections/key-usage.ts'
+import { createLiveDeliveryLog } from '../projections/live-history.ts'
+import { createMessageIndex } from '../projections/message-index.ts'
+import type { Shared } from './shared.ts'
+import { version } from './version.ts'
+
+export interface ServingOptions {
+  /** Listens already. */
+  readonly server: HttpServer
+  readonly policy: AddressPolicy
+  readonly registry: Registry
+  /** Serves health and metrics alone, in a process without the role `api`. */
+  readonly operationOnly: boolean
+  health(): HealthReport
+  /** Returns the metrics in Prometheus' text format. */
+  scrape(): Promise<string>
+}
+
+/** Opens the API on a server that listens already. */
+export function serveApi(shared: Shared, { server, policy, registry, operationOnly, health, scrape }: ServingOptions): void {
+  const { config, store, bus, deliveryLog, streams, keyring, waiter, pools, live, jwtSecret, parts, log } = shared
+  const usage = createKeyUsage({ pool: pools.reads, onError: (error) => log.warn({ error }, 'key_usage.failed') })
+  parts.add('key usage', usage.close)
+  createApi(
+    {
+      ...{ streams, store, bus, keyring, waiter, usage, health, scrape, log },
+      deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads }),
+      messages: createMessageIndex(pools.reads),
+      pool: pools.reads,
+      addressPolicy: policy,
+      processes: () => live.count('api'),
+      metrics: registry,
+      now: Date.now,
+      settings: {
+        ...{ version, jwtSecret },
+        tokenTtlSeconds: config.KOLBAK_TOKEN_TTL_SECONDS,
+        metricsToken: config.KOLBAK_METRICS_TOKEN,
+        trustProxy: config.KOLBAK_TRUST_PROXY,
+        retentionDays: config.KOLBAK_RETENTION_DAYS,
+        requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
+        maxWebhooksPerTenant: config.KOLBAK_MAX_WEBHOOKS_PER_TENANT,
+        eventsPerSecond: config.KOLBAK_EVENTS_PER_SECOND,
+        requestsPerSecond: config.KOLBAK_REQUESTS_PER_SECOND,
+      },
+    },
+    { server, operationOnly },
+  )
+}

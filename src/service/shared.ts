@@ -1,0 +1,96 @@
+import type { Pool } from 'pg'
+import { ulid } from 'ulid'
+import { type CommandStreams, createCommandStreams } from '../commands/command-streams.ts'
+import type { Config, Role } from '../config/config.ts'
+import { type Keyring, openKeyring } from '../lib/keyring.ts'
+import { createLeaseKeeper, type LeaseKeeper } from '../lib/leases.ts'
+import { joinLiveProcesses, type LiveProcesses } from '../lib/live-processes.ts'
+import type { Log } from '../lib/log.ts'
+import type { DeliveryLog } from '../ports/delivery-log.ts'
+import type { EventStore } from '../ports/event-store.ts'
+import type { MessageBus } from '../ports/message-bus.ts'
+import { createProjectionProgress, createProjectionWaiter, type ProjectionProgress, type ProjectionWaiter } from '../projections/waiter.ts'
+import { openDatabase, type PoolName, poolSizes } from './database.ts'
+import { type OpenEngines, openEngines } from './engines/open.ts'
+import type { Engines } from './engines/table.ts'
+import { readKeys } from './first-start.ts'
+import type { Parts } from './parts.ts'
+import type { Patience } from './patience.ts'
+import { releaseDeadOwners } from './release-dead-owners.ts'
+import type { Assignment } from './supervised.ts'
+
+export interface SharedOptions {
+  readonly config: Config
+  readonly log: Log
+  readonly engines: Engines
+  readonly patience: Patience
+  /** Takes everything that is opened. */
+  readonly parts: Parts
+  readonly roles: readonly Role[]
+  /** What the supervisor gives, if there is one. */
+  readonly assignment?: Assignment | undefined
+  /** Whether the service runs already: an embedded Postgres is shared with it, and nothing of it is released. */
+  readonly besideService?: boolean
+}
+/** What the other parts of the service are made of. */
+export interface Shared {
+  readonly config: Config
+  readonly log: Log
+  readonly patience: Patience
+  readonly parts: Parts
+  /** Unique to this start of the process. */
+  readonly processId: string
+  readonly pools: Readonly<Record<PoolName, Pool>>
+  readonly jwtSecret: Buffer
+  readonly keyring: Keyring
+  readonly leases: LeaseKeeper
+  readonly live: LiveProcesses
+  readonly engines: OpenEngines
+  readonly store: EventStore
+  readonly bus: MessageBus
+  readonly deliveryLog: DeliveryLog
+  readonly streams: CommandStreams
+  readonly progress: ProjectionProgress
+  readonly waiter: ProjectionWaiter
+}
+
+/** Opens the database, the keyring and the engines, and announces this process. */
+export async function openShared(options: SharedOptions): Promise<Shared> {
+  const { config, log, engines, patience, parts, roles, assignment, besideService = false } = options
+  const { masterKey, jwtSecret } = await readKeys(config, log)
+  const { databaseUrl = config.DATABASE_URL, processId = ulid(), dead = 'none' } = assignment ?? {}
+  const database = await openDatabase({ ...config, DATABASE_URL: databaseUrl }, patience, { join: besideService })
+  parts.add('postgres', database.stop)
+  const pool = (name: PoolName) => {
+    const opened = database.pool(name)
+    parts.add(`pool ${name}`, () => opened.end())
+    return opened
+  }
+  const pools = Object.fromEntries(Object.keys(poolSizes).map((name) => [name, pool(name as PoolName)])) as Record<PoolName, Pool>
+  // Nobody else can use a Postgres of our own, so that everything a killed process still holds can be released.
+  await releaseDeadOwners(pools.reads, database.isEmbedded && !besideService ? 'all' : dead)
+
+  const onError = (what: string) => (error: unknown) => log.warn({ error }, what)
+  const keyring = await openKeyring(pools.reads, masterKey)
+  const leases = createLeaseKeeper({
+    ...{ pool: pools.reads, owner: processId, leaseMs: config.KOLBAK_LEASE_MS },
+    onError: onError('leases.failed'),
+  })
+  parts.add('leases', leases.close)
+  const live = await joinLiveProcesses({ pool: pools.reads, id: processId, roles, onError: onError('heartbeat.failed') })
+  parts.add('heartbeat', live.close)
+  const opened = await openEngines(engines, {
+    ...{ config, log, patience, parts, leases, pools },
+    consumers: () => live.count('dispatcher'),
+  })
+  const store = opened.events.adapter
+  const progress = createProjectionProgress()
+  return {
+    ...{ config, log, patience, parts, processId, pools, jwtSecret, keyring, leases, live, progress, store },
+    engines: opened,
+    bus: opened.messages.adapter,
+    deliveryLog: opened.history.adapter,
+    streams: createCommandStreams(store, keyring),
+    waiter: createProjectionWaiter({ pool: pools.reads, progress }),
+  }
+}
