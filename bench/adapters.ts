@@ -123,8 +123,8 @@ try {
   await bus.close()
   await leases.close()
   const log = await createPostgresDeliveryLog({ pool, readers, identity: 'bench', bus, log: silentLog })
-  await log.makeGeneration(1)
-  await history('Postgres', log.generation(1))
+  await log.makeBuild(1)
+  await history('Postgres', log.historyOf(1))
   await log.close()
   await Promise.all([pool.end(), readers.end()])
 } finally {

@@ -255,9 +255,9 @@ async function copyBodies(pool: Pool, source: BodyArchive, target: BodyArchive):
 }
 
 /** Records the history again from its events, in the build that readers will look for. */
-async function copyHistory(store: EventStore, target: DeliveryLog, generation: number): Promise<number> {
-  await target.makeGeneration(generation)
-  const history = target.generation(generation)
+async function copyHistory(store: EventStore, target: DeliveryLog, build: number): Promise<number> {
+  await target.makeBuild(build)
+  const history = target.historyOf(build)
   let recorded = 0
   const read = ['routing', 'attempts'] as const
   for await (const events of everyEvent(store, read, await store.head(read))) {

@@ -93,11 +93,11 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
     // Restored here and not in the transaction, because the history has these events by then, and tells what became of each delivery.
     async prepare(events, of) {
       await usual.prepare?.(events, of)
-      if (of.is_live) await restore(events, deliveryLog.generation(of.build))
+      if (of.is_live) await restore(events, deliveryLog.historyOf(of.build))
     },
   }
   // The build that was live at the backup may have been replaced and dropped since.
-  for (const { build } of await listBuilds(pool, projection.name)) await deliveryLog.makeGeneration(build)
+  for (const { build } of await listBuilds(pool, projection.name)) await deliveryLog.makeBuild(build)
 
   const head = await store.head(projection.families)
   const sql = sqlOn(pool)

@@ -117,21 +117,21 @@ export interface DeliveryHistory extends DeliveryReads {
 /**
  * Body archive and delivery history. Everything expires with the retention.
  *
- * The history can be built anew beside the one that is read: it stands in generations, from 1, that know nothing of one
- * another. The archive is part of none.
+ * The history can be built anew beside the one that is read. Its builds are numbered from 1 and share nothing. The archive belongs
+ * to no build.
  */
 export interface DeliveryLog extends BodyArchive {
   readonly identity: string
   /**
-   * A generation, opened without asking whether it is there: where it was never made or has been dropped its calls fail, so
-   * that nobody takes an empty history for the one that was.
+   * Returns a build of the history, without asking whether it exists. The calls of one that was never made, or was dropped, fail: an
+   * empty result would look like a history without deliveries.
    */
-  generation(generation: number): DeliveryHistory
-  /** Makes an empty generation; one that is there stays as it is. Numbers of dropped ones do not come again. */
-  makeGeneration(generation: number): Promise<void>
-  /** Drops a generation with all that is in it; idempotent. May fail where it is in use, to be called again. */
-  dropGeneration(generation: number): Promise<void>
-  /** Finishes what is under way. */
+  historyOf(build: number): DeliveryHistory
+  /** Makes an empty build, or leaves an existing one as it is. The number of a dropped build is never used again. */
+  makeBuild(build: number): Promise<void>
+  /** Drops a build with all its rows; idempotent. It may fail while the build is in use; then call it again. */
+  dropBuild(build: number): Promise<void>
+  /** Waits for the calls in flight. */
   close(): Promise<void>
 }
 

@@ -33,7 +33,7 @@ export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
  * A build that is not live only writes a history of its own.
  */
 export const deliveries = (
-  deliveryLog: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>,
+  deliveryLog: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>,
   /** Writes what these events make happen. Returns whether a delivery is due within a second. */
   scheduleRetries: (sql: Sql, events: readonly RecordedEvent[]) => Promise<boolean>,
   /** Called after a commit that has scheduled such a delivery. */
@@ -46,12 +46,12 @@ export const deliveries = (
     families: ['routing', 'attempts'],
     gatherMs: 50,
     copies: {
-      make: (build) => deliveryLog.makeGeneration(build),
-      drop: (build) => deliveryLog.dropGeneration(build),
+      make: (build) => deliveryLog.makeBuild(build),
+      drop: (build) => deliveryLog.dropBuild(build),
     },
     async prepare(events, { build }) {
       const facts = events.flatMap(factsOf)
-      if (facts.length > 0) await step('history.record', () => deliveryLog.generation(build).record(facts))
+      if (facts.length > 0) await step('history.record', () => deliveryLog.historyOf(build).record(facts))
     },
     async apply(sql, events, { is_live }) {
       if (!is_live) return

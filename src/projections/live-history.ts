@@ -1,37 +1,37 @@
 import type { Pool } from 'pg'
 import type { BodyArchive, DeliveryLog, DeliveryReads } from '../ports/delivery-log.ts'
 
-/** The delivery log as readers and dispatchers know it: one history, which may be built anew meanwhile. */
+/** The delivery log for readers and dispatchers: one history, which may be built anew meanwhile. */
 export type LiveDeliveryLog = BodyArchive & DeliveryReads
 
 /**
- * Readers of the history's live generation, whose number is the live build of the projection `deliveries`.
+ * Reads the history's live build, whose number is that of the live build of the projection `deliveries`.
  *
- * A generation is read and Postgres asked which is the live one at the same time: an answer counts only when its generation
- * was live after the call had begun, so that whoever has waited for the projection finds what it waited for. That costs a
- * look-up by a prepared statement, beside the read and not before it.
+ * Each call reads the build that was live last and asks Postgres for the live build at the same time, so that the question costs no
+ * extra wait. The result is used only when that build was still live after the call had begun: a caller that has waited for the
+ * projection thus finds what it waited for.
  */
 export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {
-  let known: number | undefined
+  let lastLive: number | undefined
   const askLive = async (): Promise<number> => {
     const { rows } = await pool.query<{ build: number }>({
       name: 'deliveries-live-build',
       text: `select build from projections where name = 'deliveries' and is_live`,
     })
     if (rows[0] === undefined) throw new Error('the projection `deliveries` has no live build: install the projections first')
-    known = rows[0].build
-    return known
+    lastLive = rows[0].build
+    return lastLive
   }
   const read = async <T>(work: (history: DeliveryReads) => Promise<T>): Promise<T> => {
-    const from = known ?? (await askLive())
-    const [live, answer] = await Promise.allSettled([askLive(), work(log.generation(from))])
+    const build = lastLive ?? (await askLive())
+    const [live, result] = await Promise.allSettled([askLive(), work(log.historyOf(build))])
     if (live.status === 'rejected') throw live.reason
-    if (live.value !== from) return work(log.generation(live.value))
-    if (answer.status === 'fulfilled') return answer.value
-    // It may have been dropped under the reader's hands.
-    const now = await askLive()
-    if (now === from) throw answer.reason
-    return work(log.generation(now))
+    if (live.value !== build) return work(log.historyOf(live.value))
+    if (result.status === 'fulfilled') return result.value
+    // The build may have been dropped while it was read.
+    const newLive = await askLive()
+    if (newLive === build) throw result.reason
+    return work(log.historyOf(newLive))
   }
   return {
     archive: (bodies) => log.archive(bodies),

@@ -30,35 +30,35 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
     const note = (fields: object, message: string) => void (message === 'cassandra.migrated' && migrated.push(fields))
     const options = { ...optionsOn(cassandra), log: { ...optionsOn(cassandra).log, info: note } }
     const logs = await Promise.all(Array.from({ length: 4 }, () => createCassandraDeliveryLog(options)))
-    await Promise.all(logs.map((log) => log.makeGeneration(1)))
+    await Promise.all(logs.map((log) => log.makeBuild(1)))
     expect(new Set(logs.map(({ identity }) => identity))).to.have.property('size', 1)
     expect(logs[0]?.identity).to.match(/^cassandra-[0-9a-f]{8}$/)
     expect(migrated.map((fields) => 'migration' in fields && fields.migration)).to.deep.equal(['0001_archive', '0002_history_1'])
     const one = fact({ type: 'MessageRouted' })
-    await logs[0]!.generation(1).record([one])
-    for (const log of logs) expect(await log.generation(1).find(one.tenant, one.delivery)).to.include({ status: 'pending' })
+    await logs[0]!.historyOf(1).record([one])
+    for (const log of logs) expect(await log.historyOf(1).find(one.tenant, one.delivery)).to.include({ status: 'pending' })
     await Promise.all(logs.map((log) => log.close()))
     await cassandra.query(`drop keyspace ${options.keyspace}`)
   })
 
-  it('holds generations of the history that know nothing of one another, beside one archive', async () => {
+  it('holds builds of the history that know nothing of one another, beside one archive', async () => {
     const { log, history: first, drop } = await openCassandraLog()
-    const second = log.generation(2)
+    const second = log.historyOf(2)
     const one = fact({ type: 'MessageRouted' })
     const key = { ...one, place: placeOf('kafka', 0, 0n, 0) }
     await first.record([one])
     await log.archive([{ ...key, sealedBody: Buffer.from('kept') }])
     expect(codeOf(await failureOf(second.states([one])))).to.equal('delivery_log_unavailable')
 
-    await log.makeGeneration(2)
-    await log.makeGeneration(2)
+    await log.makeBuild(2)
+    await log.makeBuild(2)
     expect(await second.states([one])).to.deep.equal([null])
     await second.record([succeeded(one)])
     expect((await first.states([one]))[0]?.status).to.equal('pending')
     expect((await second.states([one]))[0]?.status).to.equal('success')
 
-    await log.dropGeneration(1)
-    await log.dropGeneration(1)
+    await log.dropBuild(1)
+    await log.dropBuild(1)
     expect(codeOf(await failureOf(first.record([one])))).to.equal('delivery_log_unavailable')
     expect((await second.history(one.webhook, { tenant: one.tenant, limit: 10 })).map(({ status }) => status)).to.deep.equal(['success'])
     expect(await log.bodies([key])).to.deep.equal([Buffer.from('kept')])
@@ -73,7 +73,7 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
     await recording
     const again = await createCassandraDeliveryLog(options)
     expect(again.identity).to.equal(log.identity)
-    expect((await again.generation(1).states(many)).every((state) => state !== null)).to.equal(true)
+    expect((await again.historyOf(1).states(many)).every((state) => state !== null)).to.equal(true)
     await again.close()
     await cassandra.query(`drop keyspace ${options.keyspace}`)
   })
@@ -112,7 +112,7 @@ describeWithJava('a Cassandra of its own under the delivery log', () => {
     // Whose keyspace is made for it needs no right to make others.
     await cassandra.query(`grant all on keyspace ${options.keyspace} to app`)
     const opened = await createCassandraDeliveryLog(app)
-    await opened.makeGeneration(2)
+    await opened.makeBuild(2)
     await opened.close()
   })
 

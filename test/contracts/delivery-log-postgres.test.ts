@@ -25,7 +25,7 @@ const withOwnBodies = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
   const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bus: {}, log: silentLog })
   return {
-    log: { archive: log.archive, bodies: log.bodies, ...log.generation(1) },
+    log: { archive: log.archive, bodies: log.bodies, ...log.historyOf(1) },
     async keep(bodies) {
       const keys = bodies.map((body, i) => keyOf(body, placeOf('kafka', 0, BigInt(i), 0)))
       await log.archive(bodies.map((body, i) => ({ ...keys[i]!, sealedBody: body.sealedBody })))
@@ -45,7 +45,7 @@ const withBodiesOnTheBus = async (): Promise<DeliveryLogHarness> => {
   const { bus, close } = await busOn(database)
   const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bus, log: silentLog })
   return {
-    log: { archive: log.archive, bodies: log.bodies, ...log.generation(1) },
+    log: { archive: log.archive, bodies: log.bodies, ...log.historyOf(1) },
     keep: (bodies) =>
       Promise.all(
         bodies.map(async (body) => {
@@ -146,7 +146,7 @@ describe('delivery log on Postgres', () => {
       const facts = [...good]
       facts.splice((i * 3) % 20, 0, one)
       const failure = await log
-        .generation(1)
+        .historyOf(1)
         .record(facts)
         .then(
           () => null,
@@ -155,15 +155,15 @@ describe('delivery log on Postgres', () => {
       expect(failure, `fact ${i}`).to.be.instanceOf(FactRefused)
       expect(failure).to.include({ event_id: one.event_id })
     }
-    await log.generation(1).record(good)
+    await log.historyOf(1).record(good)
   })
 
   it('needs one row for a delivery that is done after its first request', async () => {
     const log = await open()
     const routed = fact({ type: 'MessageRouted' })
     const own = { webhook: routed.webhook, delivery: routed.delivery, tenant: routed.tenant }
-    await log.generation(1).record([routed])
-    await log.generation(1).record([fact({ ...own, type: 'DeliverySucceeded' })])
+    await log.historyOf(1).record([routed])
+    await log.historyOf(1).record([fact({ ...own, type: 'DeliverySucceeded' })])
     const { rows } = await database.pool.query(
       'select (select count(*) from deliveries) as deliveries, (select count(*) from attempts) as attempts',
     )
@@ -175,7 +175,7 @@ describe('delivery log on Postgres', () => {
     const log = await createPostgresDeliveryLog({ ...other, identity: 'pg', bus: {}, log: silentLog })
     await other.drop()
     const failure = await log
-      .generation(1)
+      .historyOf(1)
       .record([fact({ type: 'MessageRouted' })])
       .then(
         () => null,
@@ -188,8 +188,8 @@ describe('delivery log on Postgres', () => {
     const log = await open({})
     const other = await open({})
     const on = (day: string) => fact({ type: 'MessageRouted', accepted_at: `${day}T12:00:00.000Z` })
-    await log.makeGeneration(2)
-    for (const generation of [1, 2]) await log.generation(generation).record([on('2020-01-01'), on('2020-01-02')])
+    await log.makeBuild(2)
+    for (const build of [1, 2]) await log.historyOf(build).record([on('2020-01-01'), on('2020-01-02')])
     await log.archive([{ ...on('2020-01-01'), sealedBody: Buffer.from('{}') }])
     expect(await other.dropDaysBefore('2020-01-02')).to.deep.equal([
       'deliveries_20200101',
@@ -198,16 +198,16 @@ describe('delivery log on Postgres', () => {
       'delivery_history_2.attempts_20200101',
       'sealed_bodies_20200101',
     ])
-    await log.generation(1).record([on('2020-01-01')])
+    await log.historyOf(1).record([on('2020-01-01')])
     const { rows } = await database.pool.query('select tableoid::regclass::text as partition from deliveries order by 1')
     expect(rows).to.deep.equal([{ partition: 'deliveries_20200101' }, { partition: 'deliveries_20200102' }])
   })
 
-  it('keeps generations of the history apart, the first like all others', async () => {
+  it('keeps builds of the history apart, the first like all others', async () => {
     const log = await open()
     const other = await open()
-    await Promise.all([log.makeGeneration(2), other.makeGeneration(2)])
-    const [old, made] = [log.generation(1), log.generation(2)]
+    await Promise.all([log.makeBuild(2), other.makeBuild(2)])
+    const [old, made] = [log.historyOf(1), log.historyOf(2)]
     const failed = fact({ type: 'DeliveryFailed' })
     const ended = { ...failed, type: 'DeliverySucceeded', event_id: randomUUID() as EventId, attempt: 2, delay_seconds: null } as const
     await old.record([failed])
@@ -216,32 +216,32 @@ describe('delivery log on Postgres', () => {
     expect((await old.states([failed]))[0]?.status).to.equal('retrying')
     expect((await made.states([failed]))[0]?.status).to.equal('success')
     expect((await made.attempts([failed]))[0]).to.have.length(2)
-    await other.dropGeneration(1)
-    await other.dropGeneration(1)
+    await other.dropBuild(1)
+    await other.dropBuild(1)
     expect((await made.history(failed.webhook, { tenant: failed.tenant, limit: 10 })).map((found) => found.status)).to.deep.equal([
       'success',
     ])
     expect(await codeOfFailure(old.record([failed]))).to.equal('42883')
     expect(await codeOfFailure(old.states([failed]))).to.equal('42P01')
     // What is made once the first is gone is like it all the same.
-    await log.makeGeneration(3)
-    await log.makeGeneration(3)
+    await log.makeBuild(3)
+    await log.makeBuild(3)
     const indexes = async (schema: string) =>
       (await database.pool.query('select indexdef from pg_indexes where schemaname = $1 order by 1', [schema])).rows.map(({ indexdef }) =>
         String(indexdef).replace(/^.* USING/, ''),
       )
     expect(await indexes('delivery_history_3')).to.deep.equal(await indexes('delivery_history'))
-    await log.generation(3).record([ended, failed])
-    expect((await log.generation(3).states([failed]))[0]?.status).to.equal('success')
-    await log.dropGeneration(2)
+    await log.historyOf(3).record([ended, failed])
+    expect((await log.historyOf(3).states([failed]))[0]?.status).to.equal('success')
+    await log.dropBuild(2)
     expect(await codeOfFailure(made.attempts([failed]))).to.equal('42P01')
-    expect(() => log.generation(0)).to.throw(RangeError)
+    expect(() => log.historyOf(0)).to.throw(RangeError)
   })
 
-  it('stores sealed answers as they are, in every generation', async () => {
+  it('stores sealed answers as they are, in every build', async () => {
     const log = await open()
-    await log.makeGeneration(2)
-    await log.generation(2).record([fact({ type: 'DeliverySucceeded' })])
+    await log.makeBuild(2)
+    await log.historyOf(2).record([fact({ type: 'DeliverySucceeded' })])
     const { rows } = await database.pool.query(
       `select relnamespace::regnamespace::text as schema, attstorage from pg_class join pg_attribute on attrelid = pg_class.oid
        where relname like 'deliveries%' and attname = 'response' and relkind in ('p', 'r') and relnamespace::regnamespace::text = 'delivery_history_2'`,
@@ -250,14 +250,14 @@ describe('delivery log on Postgres', () => {
     expect(rows.every(({ attstorage }) => attstorage === 'e')).to.equal(true)
   })
 
-  it('gives up dropping a generation that is in use, instead of standing in the way', async () => {
+  it('gives up dropping a build that is in use, instead of standing in the way', async () => {
     const log = await open()
     const reader = await database.pool.connect()
     try {
       await reader.query('begin; select from deliveries')
-      expect(await codeOfFailure(log.dropGeneration(1))).to.equal('55P03')
+      expect(await codeOfFailure(log.dropBuild(1))).to.equal('55P03')
       await reader.query('commit')
-      await log.dropGeneration(1)
+      await log.dropBuild(1)
     } finally {
       reader.release()
     }

@@ -18,7 +18,7 @@ import {
 } from '../../src/ports/delivery-log.ts'
 
 export interface DeliveryLogHarness {
-  /** The archive, and one generation of the history. */
+  /** The archive, and one build of the history. */
   readonly log: BodyArchive & DeliveryHistory
   /** Puts bodies where this log finds them: into its archive, or onto the bus whose rows are the archive. */
   keep(bodies: readonly TestBody[]): Promise<MessageRef[]>

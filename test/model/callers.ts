@@ -119,7 +119,7 @@ export async function replayDelivery(world: World, step: Extract<Step, { kind: '
   const row = world.tables.index.get(indexKey(tenant, message))
   if (!row?.webhooks.includes(webhook)) return
   const delivery = deliveryId(tenant, message, row.place, webhook)
-  const [state] = await untilHeard(() => world.log.generation().states([{ delivery, webhook, accepted_at: row.accepted_at }]))
+  const [state] = await untilHeard(() => world.log.historyOf().states([{ delivery, webhook, accepted_at: row.accepted_at }]))
   if (state === null || state === undefined) return
   const chain = state.chain + 1
   const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), key_id: null }

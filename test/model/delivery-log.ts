@@ -79,7 +79,7 @@ export class ModelDeliveryLog implements DeliveryLog {
         ),
     )
   }
-  generation(): DeliveryHistory {
+  historyOf(): DeliveryHistory {
     return {
       record: (facts) => this.record(facts),
       states: (keys) => this.states(keys),
@@ -89,8 +89,8 @@ export class ModelDeliveryLog implements DeliveryLog {
       deadLetters: nobody,
     }
   }
-  async makeGeneration() {}
-  async dropGeneration() {}
+  async makeBuild() {}
+  async dropBuild() {}
   async close() {}
 }
 export const lookKey = (life: string, delivery: DeliveryId, fromTable: boolean) => `${life}/${delivery}/${fromTable}`

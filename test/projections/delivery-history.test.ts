@@ -30,7 +30,7 @@ describe('the history of deliveries, built anew', () => {
   let events: ReturnType<typeof deliveryEvents>
   const running: RunningProjection[] = []
 
-  const over = (log: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'>) => deliveries(log, scheduleRetries)
+  const over = (log: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>) => deliveries(log, scheduleRetries)
   const run = (what: Projection = projection) => {
     const deps = { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 20 }
     const started = runProjection(deps, what)
@@ -49,7 +49,7 @@ describe('the history of deliveries, built anew', () => {
   const rowsOf = async (text: string) => (await db.pool.query<Record<string, unknown>>(text)).rows
   const schedule = () => rowsOf('select * from scheduled_deliveries order by delivery')
   const health = () => rowsOf('select * from webhook_health order by webhook, revision')
-  const generations = async () =>
+  const builds = async () =>
     (await rowsOf(`select relnamespace::regnamespace::text as schema from pg_class where relname = 'deliveries' order by 1`)).map(
       ({ schema }) => schema,
     )
@@ -176,23 +176,23 @@ describe('the history of deliveries, built anew', () => {
     const well = await health()
     expect(well.filter((row) => row.webhook !== busy)).to.deep.equal(failing)
     expect(well.filter((row) => row.webhook === busy).map((row) => row.failures)).to.deep.equal([sent])
-    expect(await generations()).to.deep.equal(['delivery_history', 'delivery_history_3'])
+    expect(await builds()).to.deep.equal(['delivery_history', 'delivery_history_3'])
   })
 
   it('is not written to any more once another build has taken its place, also where a batch waited for that', async () => {
     const webhook = ulid() as WebhookId
     const written: number[] = []
-    const told = (generation: number) => {
-      const history = deliveryLog.generation(generation)
+    const told = (build: number) => {
+      const history = deliveryLog.historyOf(build)
       return {
         ...history,
         async record(facts: Parameters<typeof history.record>[0]) {
-          if (facts.some((fact) => fact.webhook === webhook)) written.push(generation)
+          if (facts.some((fact) => fact.webhook === webhook)) written.push(build)
           await history.record(facts)
         },
       }
     }
-    run(over({ ...deliveryLog, generation: told }))
+    run(over({ ...deliveryLog, historyOf: told }))
     await reached()
     const client = await db.pool.connect()
     try {
@@ -203,7 +203,7 @@ describe('the history of deliveries, built anew', () => {
       await waitFor(
         async () => (await rowsOf(`select from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and not granted`)).length > 0,
       )
-      await deliveryLog.makeGeneration(2)
+      await deliveryLog.makeBuild(2)
       await client.query(`update projections set is_live = false where name = 'deliveries'`)
       await client.query(
         `insert into projections (name, build, version, is_live) select name, 2, version, true from projections where name = 'deliveries'`,
@@ -229,10 +229,10 @@ describe('the history of deliveries, built anew', () => {
 
     // Its third batch is written, and then it ends before the checkpoint is.
     let batches = 0
-    const dies: Pick<DeliveryLog, 'generation' | 'makeGeneration' | 'dropGeneration'> = {
+    const dies: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'> = {
       ...deliveryLog,
-      generation: (generation) => {
-        const history = deliveryLog.generation(generation)
+      historyOf: (build) => {
+        const history = deliveryLog.historyOf(build)
         return {
           ...history,
           async record(facts) {
@@ -249,7 +249,7 @@ describe('the history of deliveries, built anew', () => {
     const [, stopped] = await listBuilds(db.pool, 'deliveries')
     expect(stopped).to.include({ build, is_live: false })
     expect(stopped?.checkpoint).to.be.a('string')
-    expect((await deliveryLog.generation(build).history(webhook, { tenant, limit: 1_000 })).length).to.be.greaterThan(0)
+    expect((await deliveryLog.historyOf(build).history(webhook, { tenant, limit: 1_000 })).length).to.be.greaterThan(0)
     expect(await everything([webhook])).to.deep.equal(before)
 
     run()
@@ -269,12 +269,12 @@ describe('the history of deliveries, built anew', () => {
     let isHeld = true
     const held = {
       ...deliveryLog,
-      generation: (generation: number) => {
-        const history = deliveryLog.generation(generation)
+      historyOf: (build: number) => {
+        const history = deliveryLog.historyOf(build)
         return {
           ...history,
           async record(facts: Parameters<typeof history.record>[0]) {
-            if (isHeld && generation === 2) throw Object.assign(new Error('not yet'), { code: 'ECONNRESET' })
+            if (isHeld && build === 2) throw Object.assign(new Error('not yet'), { code: 'ECONNRESET' })
             await history.record(facts)
           },
         }
@@ -315,11 +315,11 @@ describe('readers of the live history', () => {
   })
   const install = () => installProjections(db.pool, [deliveries(deliveryLog, async () => false)])
   const change = async () => {
-    await deliveryLog.makeGeneration(2)
+    await deliveryLog.makeBuild(2)
     await db.pool.query(
       `update projections set is_live = false; insert into projections (name, build, version, is_live) values ('deliveries', 2, 1, true)`,
     )
-    await deliveryLog.dropGeneration(1)
+    await deliveryLog.dropBuild(1)
   }
   const query = { tenant, limit: 10 }
   const webhook = ulid() as WebhookId
@@ -329,18 +329,18 @@ describe('readers of the live history', () => {
       (error: unknown) => error,
     )
 
-  it('ask the next generation when the one they were reading is dropped under their hands', async () => {
+  it('ask the next build when the one they were reading is dropped under their hands', async () => {
     await install()
     const asked: number[] = []
     const log: DeliveryLog = {
       ...deliveryLog,
-      generation: (generation) => ({
-        ...deliveryLog.generation(generation),
+      historyOf: (build) => ({
+        ...deliveryLog.historyOf(build),
         async history(...args) {
-          asked.push(generation)
+          asked.push(build)
           // After the look at the pointer that goes on beside this.
-          if (generation === 1 && asked.length > 1) await waitFor(async () => (await db.pool.query('select 1')).rowCount === 1).then(change)
-          return deliveryLog.generation(generation).history(...args)
+          if (build === 1 && asked.length > 1) await waitFor(async () => (await db.pool.query('select 1')).rowCount === 1).then(change)
+          return deliveryLog.historyOf(build).history(...args)
         },
       }),
     }
@@ -366,7 +366,7 @@ describe('readers of the live history', () => {
     const readers = createLiveDeliveryLog({ log: deliveryLog, pool: db.pool })
     expect(await failureOf(readers.history(webhook, query))).to.match(/has no live build/)
     await install()
-    await deliveryLog.dropGeneration(1)
+    await deliveryLog.dropBuild(1)
     expect(await failureOf(readers.history(webhook, query))).to.include({ code: '42P01' })
   })
 })

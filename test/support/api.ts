@@ -136,7 +136,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     // With `record`, for tests that write the history of deliveries nobody made.
     deliveryLog: {
       ...createLiveDeliveryLog({ log: deliveryLog, pool }),
-      record: deliveryLog.generation(1).record,
+      record: deliveryLog.historyOf(1).record,
     } as ApiDependencies['deliveryLog'],
     messages: createMessageIndex(pool),
     pool,

@@ -12,7 +12,7 @@ export interface OpenedLog {
   readonly keyspace: string
   readonly options: CassandraDeliveryLogOptions
   readonly log: CassandraDeliveryLog
-  /** Its generation 1. */
+  /** Its build 1. */
   readonly history: DeliveryHistory
   /** Closes the log and drops its keyspace. */
   drop(): Promise<void>
@@ -30,18 +30,18 @@ export const optionsOn = (cassandra: Cassandra): CassandraDeliveryLogOptions => 
   log: silentLog,
 })
 
-/** A log in a keyspace of its own, with generation 1; on the Cassandra that all tests share, unless another is given. */
+/** A log in a keyspace of its own, with build 1; on the Cassandra that all tests share, unless another is given. */
 export async function openCassandraLog(given: Partial<CassandraDeliveryLogOptions> & { cassandra?: Cassandra } = {}): Promise<OpenedLog> {
   const { cassandra = await sharedCassandra(), ...fields } = given
   const options = { ...optionsOn(cassandra), ...fields }
   const log = await createCassandraDeliveryLog(options)
-  await log.makeGeneration(1)
+  await log.makeBuild(1)
   return {
     cassandra,
     keyspace: options.keyspace,
     options,
     log,
-    history: log.generation(1),
+    history: log.historyOf(1),
     async drop() {
       await log.close()
       await cassandra.query(`drop keyspace ${options.keyspace}`)

@@ -51,8 +51,8 @@ function assemble(deps: { session: Session; identity: string; keyspace: string; 
     identity,
     archive: (bodies) => calls.track(archive.archive(bodies)),
     bodies: (messages) => calls.track(archive.bodies(messages)),
-    generation(generation): DeliveryHistory {
-      const tables = historyTables(keyspace, generation)
+    historyOf(build): DeliveryHistory {
+      const tables = historyTables(keyspace, build)
       const queries = deliveryQueries(session, tables, kept)
       const record = factWriter(session, tables, kept)
       return {
@@ -64,8 +64,8 @@ function assemble(deps: { session: Session; identity: string; keyspace: string; 
         deadLetters: (query) => calls.track(queries.deadLetters(query)),
       }
     },
-    makeGeneration: (generation) => calls.track(migrate(session, keyspace, historyMigrations(keyspace, generation, kept.seconds), log)),
-    dropGeneration: (generation) => calls.track(dropHistory(session, keyspace, generation)),
+    makeBuild: (build) => calls.track(migrate(session, keyspace, historyMigrations(keyspace, build, kept.seconds), log)),
+    dropBuild: (build) => calls.track(dropHistory(session, keyspace, build)),
     async close() {
       await calls.ended()
       await session.close()

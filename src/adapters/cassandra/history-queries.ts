@@ -44,7 +44,7 @@ const attemptOf = (row: Row): Attempt => ({
 })
 const newerFirst = (a: Position, b: Position): number => b.at - a.at || byText(b.delivery, a.delivery)
 
-/** The readers of one generation of the history. Throws DeliveryLogUnavailable, and RangeError for times that are none. */
+/** The readers of one build of the history. Throws DeliveryLogUnavailable, and RangeError for times that are none. */
 export function deliveryQueries(session: Session, tables: HistoryTables, kept: Retention): DeliveryReads {
   const state = `select ${stateColumns} from ${tables.facts} where delivery = ? limit 1`
   const facts = `select ${attemptColumns} from ${tables.facts} where delivery = ?`

@@ -3,7 +3,7 @@ export interface Migration {
   readonly name: string
   readonly statements: readonly string[]
 }
-/** The tables of one generation of the history, with their keyspace. */
+/** The tables of one build of the history, with their keyspace. */
 export interface HistoryTables {
   readonly facts: string
   readonly byWebhook: string
@@ -12,9 +12,9 @@ export interface HistoryTables {
   readonly deadByWebhook: string
 }
 
-export function historyTables(keyspace: string, generation: number): HistoryTables {
-  if (!Number.isSafeInteger(generation) || generation < 1) throw new RangeError(`not a generation of the history: ${generation}`)
-  const table = (name: string): string => `${keyspace}.${name}_${generation}`
+export function historyTables(keyspace: string, build: number): HistoryTables {
+  if (!Number.isSafeInteger(build) || build < 1) throw new RangeError(`not a build of the history: ${build}`)
+  const table = (name: string): string => `${keyspace}.${name}_${build}`
   return {
     facts: table('facts'),
     byWebhook: table('deliveries_by_webhook'),
@@ -53,12 +53,12 @@ export const archiveMigrations = (keyspace: string, retentionSeconds: number): M
  * them; all its rows are its attempts. The other tables say where to look: rows that are never taken back, and count
  * only while the state says the same.
  */
-export function historyMigrations(keyspace: string, generation: number, retentionSeconds: number): Migration[] {
-  const tables = historyTables(keyspace, generation)
+export function historyMigrations(keyspace: string, build: number, retentionSeconds: number): Migration[] {
+  const tables = historyTables(keyspace, build)
   const newestFirst = (at: string): string => `with clustering order by (${at} desc, delivery desc) and ${expiring(retentionSeconds)}`
   return [
     {
-      name: `0002_history_${generation}`,
+      name: `0002_history_${build}`,
       statements: [
         `create table if not exists ${tables.facts} (
            delivery text, chain int, finality int, attempt int, event_id text,

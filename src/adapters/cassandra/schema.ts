@@ -53,12 +53,12 @@ export async function migrate(session: Session, keyspace: string, migrations: re
   })
 }
 
-/** Drops the tables of one generation. Idempotent. */
-export async function dropHistory(session: Session, keyspace: string, generation: number): Promise<void> {
-  const tables = historyTables(keyspace, generation)
+/** Drops the tables of one build. Idempotent. */
+export async function dropHistory(session: Session, keyspace: string, build: number): Promise<void> {
+  const tables = historyTables(keyspace, build)
   await withLock(session, keyspace, async (change) => {
     for (const table of Object.values(tables)) await change(`drop table if exists ${table}`)
-    await session.write([{ cql: `delete from ${keyspace}.schema_migrations where name = ?`, params: [`0002_history_${generation}`] }])
+    await session.write([{ cql: `delete from ${keyspace}.schema_migrations where name = ?`, params: [`0002_history_${build}`] }])
   })
 }
 

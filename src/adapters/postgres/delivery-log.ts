@@ -5,7 +5,7 @@ import type { BodyArchive, DeliveryHistory, DeliveryLog } from '../../ports/deli
 import type { MessageBus } from '../../ports/message-bus.ts'
 import { createDayPartitions } from './day-partitions.ts'
 import { createArchive } from './delivery-log-bodies.ts'
-import { historyGenerations } from './delivery-log-generations.ts'
+import { createHistoryBuilds } from './delivery-log-builds.ts'
 
 export interface PostgresDeliveryLogOptions {
   readonly pool: Pool
@@ -17,14 +17,14 @@ export interface PostgresDeliveryLogOptions {
   readonly log: Log
 }
 export interface PostgresDeliveryLog extends DeliveryLog {
-  /** Drops the days of accepted_at before this one (`yyyy-mm-dd`), of every generation, and answers the names of the dropped partitions. */
+  /** Drops the days of accepted_at before this one (`yyyy-mm-dd`), of every build. Returns the names of the dropped partitions. */
   dropDaysBefore(day: string): Promise<string[]>
 }
 
 /** Body archive and delivery history as tables of Postgres, partitioned by the day on which the message was accepted. */
 export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
   const { pool, readers, identity, bus, log } = options
-  const generations = historyGenerations({ pool, readers, log })
+  const builds = createHistoryBuilds({ pool, readers, log })
   const bodyDays = createDayPartitions({
     pool,
     tables: bus.readBodies === undefined ? ['sealed_bodies'] : [],
@@ -37,13 +37,13 @@ export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOpti
     identity,
     bodies: archive.bodies,
     archive: (bodies) => calls.track(archive.archive(bodies)),
-    generation(generation): DeliveryHistory {
-      const history = generations.open(generation)
+    historyOf(build): DeliveryHistory {
+      const history = builds.open(build)
       return { ...history, record: (facts) => calls.track(history.record(facts)) }
     },
-    makeGeneration: generations.make,
-    dropGeneration: generations.drop,
-    dropDaysBefore: async (day) => [...(await generations.dropDaysBefore(day)), ...(await bodyDays.dropBefore(day))],
+    makeBuild: builds.make,
+    dropBuild: builds.drop,
+    dropDaysBefore: async (day) => [...(await builds.dropDaysBefore(day)), ...(await bodyDays.dropBefore(day))],
     async close() {
       await calls.ended()
     },

@@ -1,0 +1,71 @@
+import type { Pool } from 'pg'
+import type { Log } from '../../lib/log.ts'
+import { transaction } from '../../lib/sql.ts'
+import type { DeliveryHistory } from '../../ports/delivery-log.ts'
+import { createDayPartitions, type DayPartitions } from './day-partitions.ts'
+import { deliveryQueries } from './delivery-log-queries.ts'
+import { factWriter } from './delivery-log-record.ts'
+
+interface HistoryBuild {
+  readonly days: DayPartitions
+  readonly history: DeliveryHistory
+}
+/** The builds of the history. Each has its tables and its function in a schema of its own. */
+export interface HistoryBuilds {
+  open(build: number): DeliveryHistory
+  make(build: number): Promise<void>
+  drop(build: number): Promise<void>
+  /** Drops the days before this one in every build. Returns the names of the dropped partitions. */
+  dropDaysBefore(day: string): Promise<string[]>
+}
+
+const schemaOf = (build: number): string => {
+  if (!Number.isSafeInteger(build) || build < 1) throw new RangeError(`not a build of the history: ${build}`)
+  return build === 1 ? 'public' : `delivery_history_${build}`
+}
+const schemaPattern = /^delivery_history_(\d+)$/
+
+export function createHistoryBuilds({ pool, readers, log }: { pool: Pool; readers: Pool; log: Log }): HistoryBuilds {
+  const opened = new Map<number, HistoryBuild>()
+  const open = (build: number): HistoryBuild => {
+    const schema = schemaOf(build)
+    const days = createDayPartitions({
+      pool,
+      tables: [`${schema}.deliveries`, `${schema}.attempts`],
+      onError: (error) => log.warn({ error, build }, 'delivery_log.day_not_made_ahead'),
+    })
+    return { days, history: { ...deliveryQueries(readers, schema), record: factWriter(pool, schema, days) } }
+  }
+  const cached = (build: number): HistoryBuild => {
+    const historyBuild = opened.get(build) ?? open(build)
+    opened.set(build, historyBuild)
+    return historyBuild
+  }
+  const existing = async (): Promise<number[]> => {
+    const { rows } = await pool.query<{ schema: string }>(
+      `select relnamespace::regnamespace::text as schema from pg_class where relname = 'deliveries' and relkind = 'p'`,
+    )
+    return rows.flatMap(({ schema }) => (schema === 'public' ? [1] : (schemaPattern.exec(schema)?.slice(1).map(Number) ?? [])))
+  }
+  return {
+    open: (build) => cached(build).history,
+    async make(build) {
+      await pool.query('select make_delivery_history($1, $2)', ['delivery_history', schemaOf(build)])
+    },
+    async drop(build) {
+      const schema = schemaOf(build)
+      await transaction(pool, async (client) => {
+        // The time-out is shorter than Postgres's deadlock_timeout, so that in a deadlock this statement fails and no reader.
+        await client.query(`set local lock_timeout = '200ms'`)
+        if (build > 1) await client.query(`drop schema if exists ${schema} cascade`)
+        else await client.query('drop table if exists public.deliveries, public.attempts; drop function if exists public.record_facts')
+      })
+      opened.delete(build)
+    },
+    async dropDaysBefore(day) {
+      const dropped: string[] = []
+      for (const build of (await existing()).sort((a, b) => a - b)) dropped.push(...(await cached(build).days.dropBefore(day)))
+      return dropped
+    },
+  }
+}
