@@ -4,19 +4,19 @@ import { isDataError } from '../../lib/group-commit.ts'
 import { EventRefused, StoreUnavailable } from '../../ports/event-store.ts'
 
 /**
- * SQLSTATEs of an engine that cannot answer now: connection (08), rollback such as a deadlock (40), resources (53), an
- * operator or a crash (57), the system (58), an internal fault (XX), read-only after a failover (25006), a lock not had in
- * time (55P03). Anything else, such as a missing function, is a fault that trying again does not mend.
+ * SQLSTATEs that say that the engine cannot answer now: connection (08), rollback such as a deadlock (40), resources (53), an
+ * operator or a crash (57), the system (58), an internal fault (XX), read-only after a failover (25006), a lock that was not
+ * available in time (55P03). Any other error, such as a missing function, is a fault that a retry does not mend.
  */
 const unavailable = /^(08|40|53|57|58|XX|25006|55P03)/
 
 const isUnavailable = (error: unknown): boolean => {
   if (error instanceof pg.DatabaseError) return error.code !== undefined && unavailable.test(error.code)
-  // Sockets, time-outs and pools fail with plain errors; these three are mistakes in code.
+  // Sockets, time-outs and pools fail with plain errors. These three are mistakes in code.
   return error instanceof Error && !(error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError)
 }
 
-/** What a caller of the port is told of an error of Postgres. */
+/** Returns the error of the port that stands for an error of Postgres. */
 export function toPortError(error: unknown, stream: StreamName | undefined): unknown {
   if (error instanceof EventRefused || error instanceof StoreUnavailable) return error
   if (stream !== undefined && isDataError(error))

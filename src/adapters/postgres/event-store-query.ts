@@ -1,9 +1,9 @@
 import pg, { type Pool, type QueryConfig, type QueryResultRow } from 'pg'
 
-/** Runs one statement and answers its rows. One that is not answered in time fails, and its connection is given up. */
+/** Runs one statement and returns its rows. A statement that gets no answer in time fails, and its connection is given up. */
 export type Ask = <R extends QueryResultRow>(query: QueryConfig) => Promise<R[]>
 
-/** Unlike `pool.query`, it keeps a connection on which Postgres refused the statement: a poisoned group costs many refusals. */
+/** Unlike `pool.query`, this keeps a connection on which Postgres has refused a statement, because a group with a faulty item costs many refusals. */
 export const askWithin =
   (pool: Pool, timeoutMs: number): Ask =>
   async <R extends QueryResultRow>(query: QueryConfig) => {

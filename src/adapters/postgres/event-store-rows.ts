@@ -1,7 +1,6 @@
-import { objectOf, type RecordedEvent } from '../../events/envelope.ts'
-import { toCheckpoint } from './event-store-append.ts'
+import { type Checkpoint, objectOf, type RecordedEvent } from '../../events/envelope.ts'
 
-/** An event as its tables have it. */
+/** An event as it stands in its table. */
 export interface EventRow {
   readonly position: bigint | string
   readonly id: string
@@ -11,6 +10,15 @@ export interface EventRow {
   readonly data: string
   readonly metadata: string
 }
+/** An event, and the bytes that it takes. */
+export interface SizedEvent {
+  readonly event: RecordedEvent
+  readonly bytes: number
+}
+
+/** Returns the checkpoint of a position. It has leading zeros, so that checkpoints compare as texts: 19 digits hold every bigint. */
+export const toCheckpoint = (position: bigint | string): Checkpoint => String(position).padStart(19, '0') as Checkpoint
+
 export const toRecordedEvent = (row: EventRow): RecordedEvent =>
   ({
     id: row.id,

@@ -4,23 +4,22 @@ import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
 import { createWake } from '../../lib/wake.ts'
 import type { EventBatch } from '../../ports/event-store.ts'
-import { toCheckpoint } from './event-store-append.ts'
 import type { Ask } from './event-store-query.ts'
-import { type EventRow, toRecordedEvent } from './event-store-rows.ts'
+import { type EventRow, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
 import type { Tail } from './event-store-tail.ts'
 
-/** A place that was read and is not of the wanted families. */
+/** A position that was read and belongs to no chosen family. */
 interface BarePosition {
   readonly position: bigint | string
   readonly data: null
 }
-/** What read_events and events_head are told of the families: which tables, and of those which families (null: all). */
-export interface Wanted {
+/** The parameters of read_events and events_head: which tables are read, and which of their families (null: all). */
+export interface FamilyFilter {
   readonly commands: boolean
   readonly days: boolean
   readonly only: readonly Family[] | null
 }
-export function wantedOf(chosen: readonly Family[]): Wanted {
+export function filterOf(chosen: readonly Family[]): FamilyFilter {
   const commands = chosen.some((family) => families[family] === 'command')
   const days = chosen.some((family) => families[family] === 'day')
   const all = Object.entries(families).every(
@@ -30,14 +29,14 @@ export function wantedOf(chosen: readonly Family[]): Wanted {
 }
 
 const isEvent = (row: EventRow | BarePosition): row is EventRow => row.data !== null
-/** Only against a call that was missed: the tail tells when something has come. */
+/** The tail tells when there are events. This wait only bounds the harm of a call that was missed. */
 const longestWaitMs = 1_000
 
 /**
- * The live reader. It reads for itself until nothing more comes, and from then on takes part in what this process reads
- * once for all (the tail). After a failure it goes on from its checkpoint, with back-off.
+ * Yields batches of events as they are stored. It reads for itself until it has reached the end, and from then on takes events from the
+ * tail. After a failure it goes on from its checkpoint, with back-off.
  */
-export async function* subscription(options: {
+export async function* subscribe(options: {
   ask: Ask
   log: Log
   tail: Tail
@@ -47,28 +46,28 @@ export async function* subscription(options: {
   signal: AbortSignal
 }): AsyncGenerator<EventBatch, void, void> {
   const { ask, log, tail, families: chosen, batch, signal } = options
-  const wanted = wantedOf(chosen)
+  const filter = filterOf(chosen)
   const latch = createWake()
   const delays = backoff()
-  /** Up to here there is nothing that it has not handed over. */
+  /** Everything up to this position was yielded. */
   let reached = options.after ?? toCheckpoint('0')
   const leave = tail.join(latch)
   try {
     while (!signal.aborted) {
-      const seen = tail.since(reached, chosen, batch)
-      if (seen !== undefined) {
-        if (seen.through > reached) reached = seen.through // this reader may have been faster
-        if (seen.last === null) await latch.wait(longestWaitMs, signal)
-        else yield { events: seen.events, checkpoint: seen.last }
+      const part = tail.since(reached, chosen, batch)
+      if (part !== undefined) {
+        if (part.through > reached) reached = part.through // this reader may be ahead of the tail
+        if (part.last === null) await latch.wait(longestWaitMs, signal)
+        else yield { events: part.events, checkpoint: part.last }
         continue
       }
-      const remembered = tail.through
+      const tailHead = tail.through
       let rows: (EventRow | BarePosition)[]
       try {
         rows = await ask<EventRow | BarePosition>({
           name: 'event-store-subscribe',
           text: 'select * from read_events($1, $2, $3, $4, $5)',
-          values: [reached, batch, wanted.commands, wanted.days, wanted.only],
+          values: [reached, batch, filter.commands, filter.days, filter.only],
         })
         delays.reset()
       } catch (error) {
@@ -83,9 +82,9 @@ export async function* subscription(options: {
       if (last !== undefined) {
         reached = toCheckpoint(last.position)
         yield { events: rows.filter(isEvent).map(toRecordedEvent), checkpoint: reached }
-      } else if (remembered === undefined) await latch.wait(longestWaitMs, signal)
-      // What the tail had read before this read began was there to be read, and was not wanted.
-      else if (remembered > reached) reached = remembered
+      } else if (tailHead === undefined) await latch.wait(longestWaitMs, signal)
+      // The tail had read up to here before this read began. So this read would have found events of the chosen families.
+      else if (tailHead > reached) reached = tailHead
     }
   } finally {
     leave()

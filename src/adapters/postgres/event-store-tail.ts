@@ -3,62 +3,87 @@ import { type Family, families, familyOf } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
 import { createWake, type Wake } from '../../lib/wake.ts'
-import { toCheckpoint } from './event-store-append.ts'
 import type { Ask } from './event-store-query.ts'
-import { type EventRow, toRecordedEvent } from './event-store-rows.ts'
+import { type EventRow, type SizedEvent, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
 
-/** Part of the newest events, as a subscription of some families sees it. */
-export interface Seen {
-  /** Of the families, in order. */
+/** A part of the newest events, as a subscription of some families gets it. */
+export interface TailPart {
+  /** Events of the families, in order. */
   readonly events: readonly RecordedEvent[]
-  /** The last place that was read, of whatever family. */
+  /** The last position that was read, of whatever family. */
   readonly through: Checkpoint
-  /** The last place of an event of the same kind (command or day) as one of the families; null when there was none. */
+  /** The last position of an event of the same kind (command or day) as one of the families. Null when there was none. */
   readonly last: Checkpoint | null
 }
 /**
- * The newest events, read once for all subscriptions of this process. Who is further behind than it remembers reads for
- * itself.
+ * The newest events, read once for all subscriptions of this process. A subscription that is further behind than the tail remembers
+ * reads for itself.
  */
 export interface Tail {
-  /** What has come after a place, at most so many events; undefined when it is not remembered. */
-  since(after: Checkpoint, wanted: readonly Family[], max: number): Seen | undefined
-  /** The place up to which it has read; undefined before it has begun. */
+  /** Returns what was stored after a position, at most `max` events. Undefined: it is not remembered. */
+  since(after: Checkpoint, chosen: readonly Family[], max: number): TailPart | undefined
+  /** The position up to which the tail has read. Undefined before it has begun. */
   readonly through: Checkpoint | undefined
   /**
-   * This process has appended. What follows what it has read so far needs no reading, since events become visible in the order of
-   * their positions: nothing can come between. Else it looks at once.
+   * Takes events that this process has appended. Events that follow directly what was read so far need no reading: events become
+   * visible in the order of their positions, so that nothing can come between. Otherwise the tail reads at once.
    */
-  appended(recorded: readonly Remembered[]): void
-  /** Takes part: the latch is raised whenever something has come. Answers how to leave. */
+  appended(recorded: readonly SizedEvent[]): void
+  /** Adds a subscription. Its latch is raised whenever there are new events. Returns how to leave. */
   join(latch: Wake): () => void
 }
 
-/** For what other processes append: what this one does is told. */
+/** Delays between two polls for events of other processes, in milliseconds. Those of this process are handed over. */
 const pollMs = { min: 10, max: 50 }
-/** Events that it remembers, and their bytes as they were stored. */
-const remembered = { events: 5_000, bytes: 8 << 20 }
+/** How many events are remembered, and how many bytes of them. */
+const limit = { events: 5_000, bytes: 8 << 20 }
 const readAtOnce = 1_000
 
-/** An event that need not be read again, and what it counts for. */
-export interface Remembered {
-  readonly event: RecordedEvent
-  readonly bytes: number
-}
-interface Item extends Remembered {
+interface Item extends SizedEvent {
   readonly family: Family
 }
 
-export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSignal }): Tail {
+/** The events between two positions, the newest at most `limit`. */
+class Memory {
+  items: readonly Item[] = []
+  /** All events after this position up to `through` are among the items. Undefined before `begin`. */
+  start: Checkpoint | undefined
+  through: Checkpoint | undefined
+  #bytes = 0
+
+  begin(position: Checkpoint): void {
+    this.start = position
+    this.through = position
+  }
+  /** Adds events. Those that are known are skipped, because events that this process appended may have been read too. */
+  add(recorded: readonly SizedEvent[]): void {
+    const known = this.through ?? ''
+    const added = recorded
+      .filter(({ event }) => event.position > known)
+      .map(({ event, bytes }): Item => ({ event, bytes, family: familyOf(event.stream) }))
+    this.items = this.items.concat(added)
+    for (const item of added) this.#bytes += item.bytes
+    this.through = this.items.at(-1)?.event.position ?? this.through
+    let dropped = 0
+    while (this.items.length - dropped > limit.events || this.#bytes > limit.bytes) this.#bytes -= this.items[dropped++]!.bytes
+    if (dropped === 0) return
+    this.start = this.items[dropped - 1]!.event.position
+    this.items = this.items.slice(dropped)
+  }
+  clear(): void {
+    this.items = []
+    this.start = undefined
+    this.through = undefined
+    this.#bytes = 0
+  }
+}
+
+export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSignal }): Tail {
+  const memory = new Memory()
   const awake = createWake()
   const members = new Set<Wake>()
-  let items: Item[] = []
-  let bytes = 0
-  /** All that came after this place is among the items. */
-  let start: Checkpoint | undefined
-  let through: Checkpoint | undefined
   let isRunning = false
-  /** Since the last look something was handed over, in place: what others append meanwhile shows as a gap before the next. */
+  /** Since the last read, events were handed over that followed directly. Events of others would show as a gap before the next ones. */
   let isHandedOver = false
 
   const begin = async () => {
@@ -67,45 +92,31 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
       text: 'select events_head($1, $2) as head',
       values: [true, true],
     })
-    start = toCheckpoint(row?.head ?? '0')
-    through = start
+    memory.begin(toCheckpoint(row?.head ?? '0'))
   }
-  /** What is known already is passed over: what this process appended may have been handed over while it was read. */
-  const remember = (recorded: readonly Remembered[]) => {
-    const known = through ?? ''
-    const more = recorded
-      .filter(({ event }) => event.position > known)
-      .map(({ event, bytes }): Item => ({ event, bytes, family: familyOf(event.stream) }))
-    items = items.concat(more)
-    for (const item of more) bytes += item.bytes
-    through = items.at(-1)?.event.position ?? through
-    let gone = 0
-    while (items.length - gone > remembered.events || bytes > remembered.bytes) bytes -= items[gone++]!.bytes
-    if (gone === 0) return
-    start = items[gone - 1]!.event.position
-    items = items.slice(gone)
-  }
-  const look = async (): Promise<number> => {
-    if (through === undefined) await begin()
+  /** Reads the next events. Returns how many there were. */
+  const read = async (): Promise<number> => {
+    if (memory.through === undefined) await begin()
     const rows = await ask<EventRow>({
       name: 'event-store-tail',
       text: 'select * from read_events($1, $2, true, true, null)',
-      values: [through, readAtOnce],
+      values: [memory.through, readAtOnce],
     })
-    if (rows.length > 0) remember(rows.map((row) => ({ event: toRecordedEvent(row), bytes: row.data.length + row.metadata.length })))
+    if (rows.length > 0) memory.add(rows.map((row) => ({ event: toRecordedEvent(row), bytes: row.data.length + row.metadata.length })))
     return rows.length
   }
+  /** Reads while there are subscriptions. */
   const run = async () => {
     const delays = backoff()
     let delay = pollMs.min
     while (members.size > 0 && !signal.aborted)
       try {
-        const isFirst = through === undefined
-        const found = await look()
+        const isFirst = memory.through === undefined
+        const count = await read()
         delays.reset()
-        if (found > 0 || isFirst) for (const member of members) member.notify()
-        if (found === readAtOnce) continue
-        delay = isHandedOver ? pollMs.max : found > 0 ? pollMs.min : Math.min(pollMs.max, delay * 2)
+        if (count > 0 || isFirst) for (const member of members) member.notify()
+        if (count === readAtOnce) continue
+        delay = isHandedOver ? pollMs.max : count > 0 ? pollMs.min : Math.min(pollMs.max, delay * 2)
         isHandedOver = false
         await awake.wait(delay, signal)
       } catch (error) {
@@ -114,27 +125,25 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
         await pause(delayMs, signal)
       }
     isRunning = false
-    // Nobody looked meanwhile: what is remembered has no end that can be trusted to be near.
-    through = undefined
-    start = undefined
-    items = []
-    bytes = 0
+    // Nothing reads from now on, so that the end of memory falls behind.
+    memory.clear()
   }
 
   return {
     get through() {
-      return through
+      return memory.through
     },
-    since(after, wanted, max) {
+    since(after, chosen, max) {
+      const { items, start, through } = memory
       if (start === undefined || through === undefined || after < start) return undefined
-      const kinds = new Set(wanted.map((family) => families[family]))
+      const kinds = new Set(chosen.map((family) => families[family]))
       const events: RecordedEvent[] = []
       let last: Checkpoint | null = null
       for (let i = firstAfter(items, after); i < items.length; i++) {
         const { family, event } = items[i]!
         if (!kinds.has(families[family])) continue
         last = event.position
-        if (!wanted.includes(family)) continue
+        if (!chosen.includes(family)) continue
         events.push(event)
         if (events.length === max) return { events, through: event.position, last }
       }
@@ -142,11 +151,11 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
     },
     appended(recorded) {
       const first = recorded[0]
-      if (first === undefined || through === undefined || BigInt(first.event.position) !== BigInt(through) + 1n) {
+      if (first === undefined || memory.through === undefined || BigInt(first.event.position) !== BigInt(memory.through) + 1n) {
         awake.notify()
         return
       }
-      remember(recorded)
+      memory.add(recorded)
       isHandedOver = true
       for (const member of members) member.notify()
     },
@@ -154,14 +163,14 @@ export function tail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSi
       members.add(latch)
       if (!isRunning) {
         isRunning = true
-        void run() // it catches whatever fails
+        void run() // it catches every error
       }
       return () => members.delete(latch)
     },
   }
 }
 
-/** Index of the first item after a place, by halving. */
+/** Returns the index of the first item after a position, by binary search. */
 function firstAfter(items: readonly Item[], after: Checkpoint): number {
   let low = 0
   let high = items.length
