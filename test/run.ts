@@ -1,11 +1,12 @@
-// All tests, in five processes side by side: the first shows what it does as it goes, the others when they have ended. With
-// KOLBAK_TEST_FULL=true the whole matrix of those that break things, one after another. Closes with one plain line: `N passed, N failed[, N skipped]`.
+// Runs all tests in five processes side by side. The output of the first process appears at once, that of the others when they
+// have ended. KOLBAK_TEST_FULL=true runs the whole matrix of the tests that break things, one after another. The last line is
+// plain, for any CI: `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { constants, setPriority } from 'node:os'
 import { join } from 'node:path'
-import { jarsOf, whyNoJava } from './support/engines/jars.ts'
+import { enginesAreRequired, findMissing, tellMissing } from './support/engines/jars.ts'
 import { isFull } from './support/is-full.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -16,12 +17,13 @@ const files = globSync('test/**/*.test.ts', { cwd: root })
   .filter((file) => !isFull || matrix.test(file))
 interface Lane {
   readonly files: RegExp
-  /** It computes and waits for nothing: it takes what the others leave, so that what they measure is not of its making. */
+  /** Whether it leaves the processors to the others, because it computes and waits for nothing. */
   readonly yields?: boolean
 }
 /**
- * A file belongs to the first lane that it matches; they take about the same time. Each lane starts the engines that it needs once, so
- * what needs Kafka or Cassandra is together, but for what kills them. What the matrix measures is to have the machine for itself.
+ * A file belongs to the first lane that it matches. The lanes take about the same time. Each lane starts the engines that it
+ * needs once. Therefore the files that need Kafka or Cassandra are together, except those that kill them. The full matrix is one
+ * lane, because what it measures needs the whole machine.
  */
 const lanes: readonly Lane[] = isFull
   ? [{ files: /./ }]
@@ -32,7 +34,12 @@ const lanes: readonly Lane[] = isFull
       { files: /^test\/(e2e|dispatch|projections|commands)\// },
       { files: /./ },
     ]
-const filesOf = (lane: Lane) => files.filter((file) => lanes.find((one) => one.files.test(file)) === lane)
+const filesOf = (lane: Lane) => files.filter((file) => lanes.find((candidate) => candidate.files.test(file)) === lane)
+
+// No test waits for the fetch of the engines' jars, which takes a minute the first time.
+const missing = await findMissing()
+const said = Object.entries(missing).map(([engine, why]) => `${engine} cannot be started: ${why}`)
+const consequence = enginesAreRequired ? 'The tests that need it fail.' : 'The tests that need it are skipped.'
 
 interface Ended {
   readonly output: string
@@ -40,11 +47,12 @@ interface Ended {
 }
 const run = (lane: Lane): Promise<Ended> =>
   new Promise((resolve, reject) => {
+    // A test that failed is tried once more. The reporter names it.
     const child = spawn(process.execPath, [mocha, '--retries', '1', ...filesOf(lane)], {
       cwd: root,
       stdio: ['ignore', 'pipe', 'inherit'],
-      // The service is started a hundred times: compiled once, it starts in half the time.
-      env: { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled') },
+      // The service is started a hundred times. With the cache of compiled code it starts in half the time.
+      env: { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'), ...tellMissing(missing) },
     })
     if (lane.yields && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL)
     const chunks: Buffer[] = []
@@ -56,26 +64,23 @@ const run = (lane: Lane): Promise<Ended> =>
     child.once('close', (code) => resolve({ output: Buffer.concat(chunks).toString(), code }))
   })
 
-// The first time this takes a minute, which no test is to wait for. Without Java those tests say themselves that they are skipped.
-if ((await whyNoJava) === null)
-  for (const engine of ['kafka', 'cassandra'] as const)
-    await jarsOf(engine).catch((error: unknown) => console.error(`The jars of ${engine} cannot be fetched; its tests will fail:`, error))
-
-// Once more where the machine was too busy, and aloud: the reporter says which.
+for (const sentence of said) console.warn(`${sentence}. ${consequence}`)
 const ended = await Promise.all(lanes.map(run))
 for (const { output } of ended.slice(1)) process.stdout.write(output)
 const counts = ended.map(({ output, code }) => {
-  const found = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(output)
-  // One that ended before it could count has failed, whatever it says.
-  if (found === null) return { passed: 0, failed: 1, skipped: 0 }
-  const failed = Number(found[2])
-  return { passed: Number(found[1]), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: Number(found[3] ?? 0) }
+  const line = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(output)
+  // A process that ended before it could count has failed.
+  if (line === null) return { passed: 0, failed: 1, skipped: 0 }
+  const failed = Number(line[2])
+  return { passed: Number(line[1]), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: Number(line[3] ?? 0) }
 })
-// Once more what failed: a report of a CI often shows only the end.
+// The end repeats what failed, was tried again or was skipped, because the report of a CI often shows only the end.
 for (const { output } of ended) {
   const failures = /^ +\d+ failing$[\s\S]*?(?=^\d+ passed, )/m.exec(output)
   if (failures !== null) console.log(`\n${failures[0].trimEnd()}\n`)
 }
-const sum = (of: 'passed' | 'failed' | 'skipped') => counts.reduce((all, count) => all + count[of], 0)
+for (const { output } of ended) for (const [line] of output.matchAll(/^ +tried again: .*$/gm)) console.log(line.trim())
+for (const sentence of said) console.log(`${sentence}. ${consequence}`)
+const sum = (count: 'passed' | 'failed' | 'skipped') => counts.reduce((total, each) => total + each[count], 0)
 console.log(`${sum('passed')} passed, ${sum('failed')} failed${sum('skipped') > 0 ? `, ${sum('skipped')} skipped` : ''}`)
 process.exitCode = sum('failed') === 0 ? 0 : 1

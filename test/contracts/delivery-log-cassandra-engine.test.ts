@@ -6,7 +6,7 @@ import { placeOf } from '../../src/events/message-record.ts'
 import { codeOf, KolbakError } from '../../src/lib/errors.ts'
 import type { DeliveryFact } from '../../src/ports/delivery-log.ts'
 import { openCassandraLog, optionsOn } from '../support/delivery-log-cassandra.ts'
-import { type Cassandra, describeWithJava, sharedCassandra, startCassandra } from '../support/engines/cassandra.ts'
+import { type Cassandra, describeWithCassandra, sharedCassandra, startCassandra } from '../support/engines/cassandra.ts'
 import { isFull } from '../support/is-full.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { fact } from './delivery-log.contract.ts'
@@ -23,7 +23,7 @@ const succeeded = (routed: DeliveryFact): DeliveryFact => ({
   event_id: randomUUID() as EventId,
 })
 
-describeWithJava('the schema of the delivery log on Cassandra', () => {
+describeWithCassandra('the schema of the delivery log on Cassandra', () => {
   it('is made once, however many open it at the same time', async () => {
     const cassandra = await sharedCassandra()
     const migrated: object[] = []
@@ -89,7 +89,7 @@ describeWithJava('the schema of the delivery log on Cassandra', () => {
   })
 })
 
-describeWithJava('a Cassandra of its own under the delivery log', () => {
+describeWithCassandra('a Cassandra of its own under the delivery log', () => {
   let cassandra: Cassandra
   before(async () => {
     cassandra = await startCassandra({ withPasswords: true, withTls: true })

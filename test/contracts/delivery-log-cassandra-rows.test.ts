@@ -6,7 +6,7 @@ import { placeOf } from '../../src/events/message-record.ts'
 import { messageRefOf } from '../../src/events/refs.ts'
 import { type Delivery, type DeliveryFact, FactRefused } from '../../src/ports/delivery-log.ts'
 import { type OpenedLog, openCassandraLog } from '../support/delivery-log-cassandra.ts'
-import { describeWithJava } from '../support/engines/cassandra.ts'
+import { describeWithCassandra } from '../support/engines/cassandra.ts'
 import { fact } from './delivery-log.contract.ts'
 
 const dayMs = 86_400_000
@@ -14,7 +14,7 @@ const daysAgo = (days: number, ms = 0): string => new Date(Date.now() - days * d
 const newestFirst = (a: DeliveryFact, b: DeliveryFact): number =>
   a.accepted_at !== b.accepted_at ? (a.accepted_at < b.accepted_at ? 1 : -1) : a.delivery < b.delivery ? 1 : -1
 
-describeWithJava('rows of the delivery log on Cassandra', () => {
+describeWithCassandra('rows of the delivery log on Cassandra', () => {
   let opened: OpenedLog
   const own = () => ({ webhook: ulid() as WebhookId, tenant: ulid() as TenantId })
   before(async () => {

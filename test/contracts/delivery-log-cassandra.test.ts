@@ -1,7 +1,7 @@
 import { placeOf } from '../../src/events/message-record.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { openCassandraLog } from '../support/delivery-log-cassandra.ts'
-import { describeWithJava } from '../support/engines/cassandra.ts'
+import { describeWithCassandra } from '../support/engines/cassandra.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { type DeliveryLogHarness, deliveryLogContract } from './delivery-log.contract.ts'
 
@@ -28,7 +28,7 @@ const harness = async (retentionSeconds = 30 * day): Promise<DeliveryLogHarness>
     drop,
   }
 }
-describeWithJava('delivery log on Cassandra', () => {
+describeWithCassandra('delivery log on Cassandra', () => {
   deliveryLogContract('Cassandra', () => harness(), {
     expires: 'by itself',
     /** So long that the noon of this day, years ago, is within it for a few seconds more. */

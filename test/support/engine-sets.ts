@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type Cassandra, sharedCassandra, startCassandra } from './engines/cassandra.ts'
-import { needsJava } from './engines/jars.ts'
+import { needsEngines } from './engines/jars.ts'
 import { startKafka } from './engines/kafka.ts'
 import { type EventStoreDbProcess, startEventStoreDb } from './eventstoredb/index.ts'
 
@@ -86,7 +86,7 @@ export async function endEngines(): Promise<void> {
 export function withDurableCassandra(): () => Promise<Cassandra> {
   let own: Promise<Cassandra> | undefined
   before(async function () {
-    await needsJava(this)
+    await needsEngines(this, ['cassandra'])
     own = startCassandra()
     cassandra = () => own!
     await own
@@ -103,7 +103,7 @@ export function withDurableCassandra(): () => Promise<Cassandra> {
 export function describeOn(title: string, engines: readonly Engine[], define: (this: Mocha.Suite) => void, register = describe): void {
   register(`${title} (on ${engines.join(', ')})`, function () {
     before(async function () {
-      if (engines.some((engine) => engine !== 'eventstoredb')) await needsJava(this)
+      await needsEngines(this, engines)
       await useEngines(engines)
     })
     after(endEngines)

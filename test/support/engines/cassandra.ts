@@ -7,7 +7,7 @@ import { Client } from 'cassandra-driver'
 import { freePort } from '../free-ports.ts'
 import { giveUpAfterMs } from '../patience.ts'
 import { configuration, javaArguments } from './cassandra/command.ts'
-import { jarsOf, needsJava } from './jars.ts'
+import { jarsOf, needsEngines } from './jars.ts'
 import { makeCertificate } from './kafka/certificate.ts'
 
 export interface Cassandra {
@@ -138,14 +138,11 @@ export async function stopCassandra(): Promise<void> {
   await started?.stop()
 }
 
-/**
- * Suites that need Java: `describeWithJava('...', () => { ... })`. Where there is none they are skipped, and say why; or
- * fail, where engines are required.
- */
-export function describeWithJava(title: string, define: () => void): void {
+/** A suite that needs a real Cassandra. */
+export function describeWithCassandra(title: string, define: () => void): void {
   describe(title, () => {
     before(function () {
-      return needsJava(this)
+      return needsEngines(this, ['cassandra'])
     })
     define()
   })

@@ -9,45 +9,29 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** Why the engines that run on Java cannot be started here, or null when they can. */
-export const whyNoJava = (async (): Promise<string | null> => {
-  for (const program of ['java', 'mvn'])
-    try {
-      await run(program, ['-version'])
-    } catch {
-      return `${program} is not on this machine`
-    }
-  return null
-})()
-
-/** Set where a missing engine is to fail the tests instead of skipping them. */
-const enginesAreRequired = env.KOLBAK_TEST_REQUIRE_ENGINES === 'true'
-
-/** In a `before` hook of a suite that needs Java: where there is none it is skipped, aloud, or fails where engines are required. */
-export async function needsJava(context: Mocha.Context): Promise<void> {
-  const why = await whyNoJava
-  if (why === null) return
-  if (enginesAreRequired) throw new Error(why)
-  console.warn(`    skipped: ${why}`)
-  context.skip()
-}
+/** The engines that run on Java. Their jars come from Maven's registry. */
+export type JavaEngine = 'kafka' | 'cassandra'
+export const javaEngines: readonly JavaEngine[] = ['kafka', 'cassandra']
+/** The oldest Java on which both engines run. */
+const oldestJava = 17
 
 /**
- * Fetches the jars that a `pom.xml` names, once: they stay in a cache folder outside the checkout, one folder for each
- * content of the pom. Answers that folder.
+ * Returns the folder with the jars that the engine's `pom.xml` names. It fetches them once: they stay in a cache outside the
+ * checkout, in one folder for each content of the pom. Throws a sentence when they cannot be fetched.
  */
-export async function jarsOf(engine: 'kafka' | 'cassandra'): Promise<string> {
+export async function jarsOf(engine: JavaEngine): Promise<string> {
   const pom = join(import.meta.dirname, engine, 'pom.xml')
   const version = createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 12)
   const cache = env.KOLBAK_TEST_CACHE ?? join(homedir(), '.cache', 'kolbak-tests')
   const folder = join(cache, `${engine}-${version}`)
   if (existsSync(folder)) return folder
   await mkdir(cache, { recursive: true })
-  // Into a folder of its own first, so that a fetch that is cut off leaves nothing that looks complete.
+  // The jars go into a folder of another name first, so that a fetch that is cut off leaves nothing that looks complete.
   const fetching = await mkdtemp(join(cache, `${engine}-fetching-`))
   try {
-    await run('mvn', ['-B', '-q', '-f', pom, 'dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${fetching}`], {
-      maxBuffer: 64 << 20,
+    const goal = ['dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${fetching}`]
+    await run('mvn', ['-B', '-q', '-Dstyle.color=never', '-f', pom, ...goal], { maxBuffer: 64 << 20 }).catch((error: unknown) => {
+      throw new Error(`mvn cannot fetch the jars of ${engine}: ${firstErrorOf(error)}`, { cause: error })
     })
     await rename(fetching, folder).catch((error: unknown) => {
       if (!existsSync(folder)) throw error // another run was faster
@@ -56,4 +40,64 @@ export async function jarsOf(engine: 'kafka' | 'cassandra'): Promise<string> {
     await rm(fetching, { recursive: true, force: true })
   }
   return folder
+}
+
+/** The first error that mvn printed, which names the cause; else the error itself. */
+function firstErrorOf(error: unknown): string {
+  const { code, stdout = '', message } = error as { code?: unknown; stdout?: string; message: string }
+  if (code === 'ENOENT') return 'mvn is not on this machine'
+  return /^\[ERROR\] (.*)$/m.exec(stdout)?.[1] ?? message.split('\n')[0]!
+}
+
+async function whyNoJava(): Promise<string | null> {
+  // Java prints its version on stderr: `openjdk version "17.0.12"`.
+  const printed = await run('java', ['-version']).catch(() => null)
+  if (printed === null) return 'java is not on this machine'
+  const major = Number(/version "(\d+)/.exec(printed.stderr + printed.stdout)?.[1])
+  return major < oldestJava ? `java is version ${major}, and version ${oldestJava} is needed` : null
+}
+
+/** Why each engine cannot be started here. An engine that can be started is absent. */
+export type Missing = Partial<Record<JavaEngine, string>>
+
+/** Finds out which engines cannot be started here, and fetches the jars of the others. The first time this takes a minute. */
+export async function findMissing(engines: readonly JavaEngine[] = javaEngines): Promise<Missing> {
+  const missing: Missing = {}
+  const noJava = await whyNoJava()
+  for (const engine of engines) {
+    const why =
+      noJava ??
+      (await jarsOf(engine).then(
+        () => null,
+        (error: Error) => error.message,
+      ))
+    if (why !== null) missing[engine] = why
+  }
+  return missing
+}
+
+/** What `test/run.ts` has found out for all of its processes, as JSON of `Missing`. Else each process finds it out by itself. */
+const missingVariable = 'KOLBAK_TEST_MISSING'
+export const tellMissing = (missing: Missing): Record<string, string> => ({ [missingVariable]: JSON.stringify(missing) })
+
+const reasons = new Map<JavaEngine, Promise<string | undefined>>()
+const whyMissing = (engine: JavaEngine): Promise<string | undefined> => {
+  const found = env[missingVariable] === undefined ? findMissing([engine]) : Promise.resolve(JSON.parse(env[missingVariable]) as Missing)
+  const reason = reasons.get(engine) ?? found.then((missing) => missing[engine])
+  reasons.set(engine, reason)
+  return reason
+}
+
+/** Whether an engine that cannot be started fails the tests that need it. Otherwise they are skipped. */
+export const enginesAreRequired = env.KOLBAK_TEST_REQUIRE_ENGINES === 'true' || (env.CI ?? 'false') !== 'false'
+
+/** For a `before` hook of a suite: skips the suite and says why when one of the engines cannot be started, or fails it where engines are required. */
+export async function needsEngines(context: Mocha.Context, engines: readonly string[]): Promise<void> {
+  for (const engine of javaEngines.filter((name) => engines.includes(name))) {
+    const why = await whyMissing(engine)
+    if (why === undefined) continue
+    if (enginesAreRequired) throw new Error(`${engine} cannot be started: ${why}`)
+    console.warn(`    skipped, because ${engine} cannot be started: ${why}`)
+    context.skip()
+  }
 }

@@ -1,4 +1,4 @@
-import { needsJava } from './jars.ts'
+import { needsEngines } from './jars.ts'
 import { type KafkaServer, startKafkaServer } from './kafka/server.ts'
 
 let shared: Promise<KafkaServer> | null = null
@@ -28,7 +28,7 @@ export function describeWithKafka(name: string, suite: (kafka: () => KafkaServer
   describe(name, () => {
     let server: KafkaServer
     before(async function () {
-      await needsJava(this)
+      await needsEngines(this, ['kafka'])
       server = await startKafka()
     })
     suite(() => server)
