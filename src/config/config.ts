@@ -7,7 +7,7 @@ import { flag, integer, invalid, key, list, minLength, oneOf, text, textOr, type
 export const roles = ['api', 'dispatcher', 'projector'] as const
 export type Role = (typeof roles)[number]
 
-/** Every variable that Kolbak reads; the table in the docs is made from this. */
+/** Every variable that Kolbak reads. The table of docs/configuration.md is generated from this. */
 export const variables = {
   PORT: integer('Port of the HTTP API. 0 chooses a free port.', 3000, { max: 65535 }),
   HOST: textOr('Address on which the HTTP API listens.', '127.0.0.1'),
@@ -213,8 +213,8 @@ export const variables = {
   ] as const),
 } satisfies Record<string, Variable<unknown>>
 
-/** What must be said when another variable is. */
-const neededWith: Partial<Record<keyof Variables, readonly (keyof Variables)[]>> = {
+/** Variables that are required when the variable before them is set. */
+const requiredWith: Partial<Record<keyof Variables, readonly (keyof Variables)[]>> = {
   CASSANDRA_CONTACT_POINTS: ['CASSANDRA_DATACENTER'],
   CASSANDRA_USERNAME: ['CASSANDRA_PASSWORD'],
   CASSANDRA_PASSWORD: ['CASSANDRA_USERNAME'],
@@ -225,15 +225,15 @@ const neededWith: Partial<Record<keyof Variables, readonly (keyof Variables)[]>>
   KAFKA_SSL_KEY: ['KAFKA_SSL_CERT'],
 }
 
-/** What `kolbak`, the command line, reads: they may stand in the same environment. */
-const ofTheCommandLine = new Set(['KOLBAK_URL', 'KOLBAK_CLIENT_ID', 'KOLBAK_CLIENT_SECRET', 'KOLBAK_API_KEY'])
+/** Variables that only the command line `kolbak` reads. They may be set in the same environment. */
+const commandLineVariables = new Set(['KOLBAK_URL', 'KOLBAK_CLIENT_ID', 'KOLBAK_CLIENT_SECRET', 'KOLBAK_API_KEY'])
 
 type Variables = typeof variables
 export type Config = { readonly [N in keyof Variables]: ReturnType<Variables[N]['parse']> | Variables[N]['initial'] }
 
 /**
- * Reads and validates the environment, once. Throws KolbakError `invalid_config` whose details name every faulty
- * variable, unknown ones with our prefix included.
+ * Reads and validates the environment. Throws KolbakError `invalid_config`, whose details name every faulty variable and every
+ * unknown variable that begins with `KOLBAK_`.
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
   const details: { path: string; message: string }[] = []
@@ -248,15 +248,15 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     }
   }
   for (const name of Object.keys(env))
-    if (name.startsWith('KOLBAK_') && !(name in variables) && !ofTheCommandLine.has(name))
-      fault(name, 'is not a variable that Kolbak knows: see docs/configuration.md')
+    if (name.startsWith('KOLBAK_') && !(name in variables) && !commandLineVariables.has(name))
+      fault(name, 'is not a variable of Kolbak: see docs/configuration.md')
   const config = Object.freeze(read) as Config
   if (details.length === 0) {
     if (config.DATABASE_URL !== undefined) {
       for (const name of ['KOLBAK_MASTER_KEY', 'KOLBAK_JWT_SECRET'] as const)
         if (config[name] === undefined) fault(name, 'is required with DATABASE_URL: keys are generated only for the embedded Postgres')
     }
-    for (const [engine, needed] of Object.entries(neededWith))
+    for (const [engine, needed] of Object.entries(requiredWith))
       for (const name of needed)
         if (config[engine as keyof Config] !== undefined && config[engine as keyof Config] !== false && config[name] === undefined)
           fault(name, `is required with ${engine}`)
@@ -282,13 +282,13 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
 }
 
 /**
- * How many processes are to run. By itself one for every two cores, since each keeps about one busy and Postgres the other; but
- * one on a Postgres that is given: how many connections that has is not ours to say.
+ * Returns the number of processes to run. `auto` is one for every two cores, because a process keeps about one core busy and Postgres
+ * the other. With DATABASE_URL it is one, because Kolbak does not know how many connections that Postgres has.
  */
-export const processCount = ({ KOLBAK_PROCESSES: given, DATABASE_URL }: Config, cores = availableParallelism()): number =>
-  given !== 'auto' ? given : DATABASE_URL === undefined ? Math.max(1, Math.floor(cores / 2)) : 1
+export const processCount = ({ KOLBAK_PROCESSES: configured, DATABASE_URL }: Config, cores = availableParallelism()): number =>
+  configured !== 'auto' ? configured : DATABASE_URL === undefined ? Math.max(1, Math.floor(cores / 2)) : 1
 
-/** For the log at the start: secrets only as `set`, subnets as they are written. */
+/** Returns the configuration for the log: a secret appears as `set`, a subnet in CIDR notation. */
 export const describeConfig = (config: Config): Record<string, unknown> => ({
   ...Object.fromEntries(
     Object.entries(variables).map(([name, variable]) => {

@@ -1,12 +1,12 @@
-/** A variable of the environment: what it means, what it is when it is not set, and how its text is read. */
+/** A variable of the environment: its description, its value when it is not set, and its parser. */
 export interface Variable<T> {
-  /** For the table in the docs. */
+  /** Description for docs/configuration.md. */
   readonly doc: string
   readonly initial: T
-  /** How the initial value reads in the docs, where that is not its own text. */
+  /** Text of the initial value in the docs, if `String(initial)` does not fit. */
   readonly initialDoc?: string
   readonly secret?: boolean
-  /** Throws an Error whose message goes after the variable's name: `must be ...`. */
+  /** Returns the value of a text. Throws an Error whose message follows the variable's name: `must be ...`. */
   parse(text: string): T
 }
 export const invalid = (must: string) => new Error(must)
@@ -44,7 +44,7 @@ export const oneOf = <T extends string, I extends T | undefined>(doc: string, in
     return choice
   },
 })
-/** Names joined by commas; white space around them is dropped. */
+/** A list of names, separated by commas. White space around a name is dropped. */
 export const list = (doc: string): Variable<readonly string[] | undefined> => ({
   doc,
   initial: undefined,
@@ -54,7 +54,7 @@ export const list = (doc: string): Variable<readonly string[] | undefined> => ({
     return names
   },
 })
-/** At least 32 bytes, as base64, base64url or hex. */
+/** A key of at least 32 bytes, in base64, base64url or hex. */
 export const key = (doc: string): Variable<Buffer | undefined> => ({
   doc,
   initial: undefined,
