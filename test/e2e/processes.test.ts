@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { type Load, load } from '../support/load.ts'
+import { type Load, startLoad } from '../support/load.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
 import { type Client, clientOf, endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -35,7 +35,7 @@ describe('several processes under a supervisor', () => {
   const said = ({ facts }: RunningService, msg: string) => facts.filter((fact) => fact.msg === msg)
   const workersOf = (running: RunningService) => said(running, 'worker.ready').map(({ worker }) => Number(worker))
   const subscribe = (api: Client) => api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
-  const post = (api: Client, url: string, from = 0) => load(url, `Bearer ${api.token}`, { perSecond: 100, from })
+  const post = (api: Client, url: string, from = 0) => startLoad(url, `Bearer ${api.token}`, { perSecond: 100, from })
   const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
   const haveArrived = (loads: readonly Load[]) =>
     waitFor(() => loads.every(({ accepted }) => receiver.hasAll('/hook', accepted)), { what: 'all to arrive' })

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
-import { load } from '../support/load.ts'
+import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -16,7 +16,7 @@ describe('two processes of every role', () => {
     const [one, two] = of('api')
     const api = await waitFor(() => clientOf(one!.url))
     await subscribe(api, '/many')
-    const loads = [one, two].map((service, i) => load(service!.url, `Bearer ${api.token}`, { perSecond: 40, from: i * 100_000 }))
+    const loads = [one, two].map((service, i) => startLoad(service!.url, `Bearer ${api.token}`, { perSecond: 40, from: i * 100_000 }))
     await waitFor(() => loads.every((l) => l.accepted.length > 80))
     const posted = () => loads.flatMap((l) => l.accepted)
     const early = posted()

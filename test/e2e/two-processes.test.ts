@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
-import { load } from '../support/load.ts'
+import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -17,8 +17,8 @@ describe('two processes on one database', () => {
     expect(other.status).to.equal(200)
     // Whoever was answered 201 by one process is matched by what is posted to the other.
     const loads = [
-      load(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
-      load(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
+      startLoad(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
+      startLoad(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
     ]
     await waitFor(() => loads.every((l) => l.accepted.length > 120))
     await Promise.all(loads.map((l) => l.stop()))
@@ -36,8 +36,8 @@ describe('two processes on one database', () => {
     const api = await clientOf(one.url)
     await subscribe(api, '/left')
     const loads = [
-      load(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
-      load(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
+      startLoad(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
+      startLoad(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
     ]
     await waitFor(() => loads.every((l) => l.accepted.length > 60))
     await two.kill('SIGKILL')
@@ -51,11 +51,13 @@ describe('two processes on one database', () => {
     const api = await clientOf(one.url)
     processes.receiver.answer('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
     const webhook = await subscribe(api, '/frozen')
-    const posting = load(one.url, `Bearer ${api.token}`, { perSecond: 80 })
+    const posting = startLoad(one.url, `Bearer ${api.token}`, { perSecond: 80 })
     await waitFor(() => posting.accepted.length > 80)
     two.child.kill('SIGSTOP')
-    // Long enough that the leases and claims of the frozen process end (10 s).
-    await waitFor(() => posting.accepted.length > 1_000)
+    const owners = async () => (await processes.db.pool.query('select distinct owner from leases where until > clock_timestamp()')).rowCount
+    await waitFor(async () => (await owners()) === 1, { what: 'the leases of the frozen process to end' })
+    const before = posting.accepted.length
+    await waitFor(() => posting.accepted.length > before + 80, { what: 'a second of load without the frozen process' })
     two.child.kill('SIGCONT')
     await posting.stop()
     await waitFor(() => processes.receiver.hasAll('/frozen', posting.accepted), { what: 'all to arrive' })

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
-import { type Load, load } from '../support/load.ts'
+import { type Load, startLoad } from '../support/load.ts'
 import { allDeliveries, clientOf } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -47,8 +47,8 @@ describe('clocks that are wrong', () => {
     const waited = refusingOnce('/skewed')
     const other = await clientOf(ahead.url)
     const loads = [
-      load(behind.url, `Bearer ${api.token}`, { perSecond: 30 }),
-      load(ahead.url, `Bearer ${other.token}`, { perSecond: 30, from: 100_000 }),
+      startLoad(behind.url, `Bearer ${api.token}`, { perSecond: 30 }),
+      startLoad(ahead.url, `Bearer ${other.token}`, { perSecond: 30, from: 100_000 }),
     ]
     await waitFor(() => loads.every((one) => one.accepted.length > 60))
     await all('/skewed', loads, waited)
@@ -68,7 +68,7 @@ describe('clocks that are wrong', () => {
       }
       // A token's time is the clock's: after a jump ahead of it callers fetch a new one, as clients do.
       const { token } = await clientOf(service.url)
-      const posting = load(service.url, `Bearer ${token}`, { perSecond: 40, from })
+      const posting = startLoad(service.url, `Bearer ${token}`, { perSecond: 40, from })
       loads.push(posting)
       from += 100_000
       await waitFor(() => posting.accepted.length > 60)

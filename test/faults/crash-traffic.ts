@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { load } from '../support/load.ts'
+import { startLoad } from '../support/load.ts'
 import type { Receiver } from '../support/receiver.ts'
 import { type Client, clientOf, type WebhookAnswer } from '../support/service.ts'
 
@@ -65,7 +65,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   const authorization = `Bearer ${api.token}`
   const first = round * 1_000_000
   const begunAt = new Date().toISOString()
-  const loads = urls.map((url, i) => load(url, authorization, { perSecond, from: first + i * 100_000 }))
+  const loads = urls.map((url, i) => startLoad(url, authorization, { perSecond, from: first + i * 100_000 }))
   const batches = { accepted: [] as string[][], unknown: [] as string[][] }
   const clashes = new Set<string>()
   const replayed = new Set<string>()

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { load } from '../support/load.ts'
+import { startLoad } from '../support/load.ts'
 import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
@@ -22,7 +22,7 @@ describe('a kill -9 under load', () => {
 
     const accepted: string[] = []
     for (let round = 0; round < 3; round++) {
-      const posting = load(service.url, await tokenOf(service.url), { perSecond, from: round * 10_000 })
+      const posting = startLoad(service.url, await tokenOf(service.url), { perSecond, from: round * 10_000 })
       await waitFor(() => posting.accepted.length > perSecond, { what: 'a second of load' })
       await service.kill('SIGKILL')
       await posting.stop()
@@ -53,7 +53,7 @@ describe('a kill -9 under load', () => {
     receiver.answer('/hook', (_request, response) => setTimeout(() => response.end(), 100))
     const api = await clientOf(service.url)
     await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
-    const posting = load(service.url, await tokenOf(service.url), { perSecond })
+    const posting = startLoad(service.url, await tokenOf(service.url), { perSecond })
     await waitFor(() => posting.accepted.length > perSecond / 2)
     const stopped = service.kill('SIGTERM')
     await posting.stop()

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { type Load, load } from './load.ts'
+import { type Load, startLoad } from './load.ts'
 import type { Receiver } from './receiver.ts'
 import { clientOf, type RunningService } from './service.ts'
 import { waitFor } from './wait-for.ts'
@@ -16,7 +16,7 @@ export async function survives(
 ): Promise<{ accepted: number; refused: number; repeated: number }> {
   const api = await clientOf(service.url)
   await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
-  const posting = load(service.url, `Bearer ${api.token}`, { perSecond })
+  const posting = startLoad(service.url, `Bearer ${api.token}`, { perSecond })
   await waitFor(() => posting.accepted.length > perSecond)
   await fault(posting)
   const before = posting.accepted.length

@@ -46,7 +46,7 @@ export async function jarsOf(engine: JavaEngine): Promise<string> {
 function firstErrorOf(error: unknown): string {
   const { code, stdout = '', message } = error as { code?: unknown; stdout?: string; message: string }
   if (code === 'ENOENT') return 'mvn is not on this machine'
-  return /^\[ERROR\] (.*)$/m.exec(stdout)?.[1] ?? message.split('\n')[0]!
+  return /\[ERROR\] (\S.*)/.exec(stdout)?.[1] ?? message.split('\n')[0]!
 }
 
 async function whyNoJava(): Promise<string | null> {
