@@ -47,6 +47,7 @@ export const statuses = {
   bus_full: 503,
   bus_unavailable: 503,
   store_unavailable: 503,
+  event_not_readable: 503,
   delivery_log_unavailable: 503,
   database_unavailable: 503,
   not_ready: 503,
@@ -92,6 +93,8 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   bus_full: 'Too many messages are waiting to be stored: try again.',
   bus_unavailable: 'The message store failed, and the message may or may not be stored: send it again under the same id.',
   store_unavailable: 'The event store failed, and the change may or may not be stored: read the resource, then try again.',
+  event_not_readable:
+    'A newer version of Kolbak stored this resource, and this process cannot read it: try again, or tell the operator to upgrade.',
   delivery_log_unavailable: 'The history of deliveries cannot be reached now: try again.',
   database_unavailable: 'The database cannot be reached now: try again.',
   event_too_large: 'The change is too large to be stored.',

@@ -24,7 +24,7 @@ function errorCodes(route: Route): ErrorCode[] {
   if (route.query !== undefined) add('validation_failed')
   if (route.body !== undefined) add('invalid_json', 'request_timeout', 'body_too_large', 'unsupported_media_type')
   if (route.body !== undefined && route.credentials !== 'client') add('validation_failed')
-  if (route.method !== 'GET' && route.credentials !== 'client') add('store_unavailable')
+  if (route.method !== 'GET' && route.credentials !== 'client') add('store_unavailable', 'event_not_readable')
   add(...(route.errors ?? []))
   return [...codes]
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Checkpoint, Metadata, NewEvent, RecordedEvent } from '../events/envelope.ts'
+import { upcast } from '../events/schema.ts'
 import { openEvent, sealEvent } from '../events/sealed-fields.ts'
 import type { StreamName } from '../events/streams.ts'
 import type { Keyring } from '../lib/keyring.ts'
@@ -7,7 +8,7 @@ import type { EventStore, ExpectedRevision } from '../ports/event-store.ts'
 
 /** The codec at the store's edge: events are opened when read and sealed, timed and chained when appended. */
 export interface CommandStreams {
-  /** All events of a stream, opened. */
+  /** All events of a stream, opened and lifted to their present schemas. Throws EventNotReadable, so that nothing is decided on a state that is half understood. */
   read(stream: StreamName): Promise<PastEvents>
   /** Appends decided events after `past`. Throws what `EventStore.append` throws. */
   append(
@@ -40,7 +41,7 @@ export function createCommandStreams(store: EventStore, keyring: Keyring): Comma
       if (last === undefined) return { events: [], revision: -1, position: null, hash: null }
       const vault = await keyring.vault(last.metadata.tenant)
       return {
-        events: stored.map((event) => openEvent(vault, stream, event)),
+        events: stored.map((event) => openEvent(vault, stream, upcast(event))),
         revision: last.revision,
         position: last.position,
         hash: hashOf(last),

@@ -2,6 +2,7 @@ import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
 import { type DeliveryRef, firstAttempt, messageRefOf } from '../events/refs.ts'
+import { upcast } from '../events/schema.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 
@@ -36,7 +37,7 @@ async function allWebhooks(store: Pick<EventStore, 'read'>, last: MessageRouted)
     const events = await store.read(last.stream, { from, limit: partsAtOnce, backwards: true })
     const oldest = events.at(-1)
     if (oldest === undefined) return null
-    for (const event of events) if (isRouted(event) && event.data.place === place) found.set(event.data.part, event.data.webhooks)
+    for (const event of events.filter(isRouted).map(upcast)) if (event.data.place === place) found.set(event.data.part, event.data.webhooks)
     from = oldest.revision - 1
   }
   if (found.size < parts) return null

@@ -70,7 +70,7 @@ export function apiKeys(keyring: Keyring): Projection {
     families: ['key'],
     views: ['api_keys'],
     tables,
-    apply: byType<RecordedKeyEvent>({
+    ...byType<RecordedKeyEvent>({
       KeyCreated: async (sql, event) => {
         const { data, revision } = event
         const { time } = event.metadata

@@ -8,7 +8,7 @@ import type { EventBatch } from '../ports/event-store.ts'
 import { schemaOf } from './builds.ts'
 import { isEngineError, isEventError, isolate, type Poison, without } from './faults.ts'
 import { isLiveAfterSwitching } from './go-live.ts'
-import type { OfBuild, Projection } from './projection.ts'
+import { type OfBuild, type Projection, readable } from './projection.ts'
 
 /** What a runner believes of its build; compared with the row before anything is written. */
 export interface BuildState {
@@ -57,7 +57,7 @@ export const savepointed =
   async (events: readonly RecordedEvent[]): Promise<void> => {
     await client.query('savepoint events')
     try {
-      await projection.apply(sqlOn(client), events, of)
+      await projection.apply(sqlOn(client), readable(projection, events), of)
     } catch (error) {
       if (!isEngineError(error)) await client.query('rollback to savepoint events')
       throw error
@@ -85,7 +85,7 @@ export async function takeBatch(
   const { name } = projection
   const { build } = state
   const free = batch.events.filter((event) => !state.quarantined.has(event.stream))
-  const prepare = async (events: readonly RecordedEvent[]) => projection.prepare?.(events, state)
+  const prepare = async (events: readonly RecordedEvent[]) => projection.prepare?.(readable(projection, events), state)
   let refused: Poison[] = []
   if (free.length > 0) {
     if (state.is_live && projection.copies !== undefined && !(await isLiveAfterSwitching(pool, name, build)))
@@ -103,7 +103,7 @@ export async function takeBatch(
       await enter(client, projection, build)
       if (isolating)
         poisons = [...refused, ...(await isolate(savepointed(client, projection, of), events, (error) => !isEngineError(error)))]
-      else await step('projection.rows', () => projection.apply(sqlOn(client), events, of))
+      else await step('projection.rows', () => projection.apply(sqlOn(client), readable(projection, events), of))
     }
     const sql = sqlOn(client)
     for (const { event, error } of poisons)

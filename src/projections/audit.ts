@@ -14,7 +14,7 @@ export type AuditedFamily = (typeof auditedFamilies)[number]
  */
 export const audit: Projection = {
   name: 'audit',
-  version: 1,
+  version: 2,
   families: auditedFamilies,
   views: ['audit_events'],
   tables: `
@@ -29,17 +29,18 @@ export const audit: Projection = {
       type text not null,
       actor text not null,
       correlation_id text not null,
-      data text not null -- JSON
+      schema integer not null,
+      data text not null -- JSON, of that schema
     );
     create index audit_events_by_time on audit_events (tenant, time, position); -- auditedEvents`,
   async apply(sql, events) {
     const column = (of: (event: RecordedEvent) => string) => events.map(of)
     await sql`
-      insert into audit_events (position, tenant, time, stream, revision, id, family, type, actor, correlation_id, data)
+      insert into audit_events (position, tenant, time, stream, revision, id, family, type, actor, correlation_id, schema, data)
       select * from unnest(${column((e) => e.position)}::text[], ${column((e) => e.metadata.tenant)}::text[],
         ${column((e) => e.metadata.time)}::timestamptz[], ${column((e) => e.stream)}::text[], ${events.map((e) => e.revision)}::int[],
         ${column((e) => e.id)}::uuid[], ${column((e) => familyOf(e.stream))}::text[], ${column((e) => e.type)}::text[],
-        ${column((e) => e.metadata.actor)}::text[], ${column((e) => e.metadata.$correlationId)}::text[],
+        ${column((e) => e.metadata.actor)}::text[], ${column((e) => e.metadata.$correlationId)}::text[], ${events.map((e) => e.metadata.schema)}::int[],
         ${column((e) => JSON.stringify(e.data))}::text[])`
   },
 }
@@ -55,7 +56,8 @@ export interface AuditedEvent {
   readonly type: string
   readonly actor: Actor
   readonly correlation_id: string
-  /** JSON as it is stored, sealed values included. */
+  readonly schema: number
+  /** JSON of that schema as it is stored, sealed values included. */
   readonly data: string
 }
 export interface AuditQuery {
@@ -77,7 +79,7 @@ export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenera
   for (;;) {
     const { time, position }: { time: string | null; position: string } = after ?? { time: null, position: '' }
     const batch: AuditedEvent[] = await sqlOn(pool)<AuditedEvent>`
-      select position, tenant, time, stream, revision, id, family, type, actor, correlation_id, data
+      select position, tenant, time, stream, revision, id, family, type, actor, correlation_id, schema, data
       from audit_events
       where tenant = ${tenant} and (${since}::timestamptz is null or time >= ${since}) and (${until}::timestamptz is null or time < ${until})
         and (${time}::timestamptz is null or (time, position) > (${time}, ${position}))

@@ -18,7 +18,7 @@ export function isEngineError(error: unknown): boolean {
   return engineClasses.test(code) || networkCodes.test(code) || tryAgain.has(code)
 }
 
-const codesOfEvents = new Set(['fact_refused', 'seal_broken', 'key_destroyed', 'event_too_large', 'event_refused'])
+const codesOfEvents = new Set(['fact_refused', 'seal_broken', 'key_destroyed', 'event_too_large', 'event_refused', 'event_not_readable'])
 /**
  * Whether what failed in a `prepare` is an event's fault. There the rule is turned round: each store has errors of its
  * own, and those that are not known as an event's are taken for the store's.

@@ -43,7 +43,7 @@ export const keyVersions: Projection = {
   families: ['key'],
   views: ['key_versions'],
   tables,
-  apply: byType<RecordedKeyEvent>({
+  ...byType<RecordedKeyEvent>({
     KeyCreated: (sql, { data, metadata: { time }, revision }) =>
       sql`insert into key_versions (id, revision, tenant, key, name, description, scopes, created_at, updated_at)
           values (${data.id}, ${revision}, ${data.tenant}, ${data.key}, ${data.name}, ${data.description}, ${JSON.stringify(data.scopes)},

@@ -1,4 +1,5 @@
 import type { RecordedEvent } from '../events/envelope.ts'
+import { shapeOf, upcast } from '../events/schema.ts'
 import type { Family } from '../events/streams.ts'
 import type { Sql } from '../lib/sql.ts'
 
@@ -33,6 +34,11 @@ export interface Projection {
    */
   concerns?(event: RecordedEvent): boolean
   /**
+   * The event types that `prepare` and `apply` read; absent, all of its families. An event of another type that this version
+   * knows is passed over, whatever its schema. `byType` fills it in.
+   */
+  readonly reads?: ReadonlySet<string>
+  /**
    * Milliseconds that it waits after a small batch, so that the next is a larger one: each costs a transaction, and nobody is
    * to wait for these rows (a command's caller waits for the read models of commands). Default 0. What comes after a silence
    * is taken at once.
@@ -61,14 +67,24 @@ export interface Projection {
   afterCommit?(): void
 }
 
+/**
+ * The events as a projection gets them, lifted to the present schemas of their types. Throws EventNotReadable for an event that the
+ * projection needs and this version cannot read: one of a newer schema, or of an unknown type.
+ */
+export const readable = ({ reads }: Pick<Projection, 'reads'>, events: readonly RecordedEvent[]): readonly RecordedEvent[] =>
+  events.map((event) => (reads === undefined || reads.has(event.type) || shapeOf(event.type) === undefined ? upcast(event) : event))
+
 type Handler<E> = (sql: Sql, event: E) => Promise<unknown>
 export type Handlers<E extends RecordedEvent> = { readonly [T in E['type']]?: Handler<Extract<E, { readonly type: T }>> }
 
-/** An `apply` from one handler an event type; other types are passed over. */
-export const byType =
-  <E extends RecordedEvent>(handlers: Handlers<E>): ((sql: Sql, events: readonly RecordedEvent[]) => Promise<void>) =>
-  async (sql, events) => {
-    const known = new Map<string, Handler<never>>(Object.entries(handlers))
-    // The vocabulary promises that an event of a type has that type's data: TypeScript cannot follow the look-up.
-    for (const event of events) await known.get(event.type)?.(sql, event as never)
+/** Makes `apply` of one handler for each event type that the projection reads. Events of other types are passed over. */
+export function byType<E extends RecordedEvent>(handlers: Handlers<E>) {
+  const handlerOf = new Map<string, Handler<never>>(Object.entries(handlers))
+  return {
+    reads: new Set(handlerOf.keys()),
+    async apply(sql: Sql, events: readonly RecordedEvent[]): Promise<void> {
+      // An event of a type has the data of that type (events/schema.ts). TypeScript cannot follow the look-up.
+      for (const event of events) await handlerOf.get(event.type)?.(sql, event as never)
+    },
   }
+}

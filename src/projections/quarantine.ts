@@ -8,7 +8,7 @@ import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import { describe, enter, lockBuild, savepointed } from './apply-batch.ts'
 import { isEngineError, isEventError, isolate, type Poison, without } from './faults.ts'
-import type { Projection } from './projection.ts'
+import { type Projection, readable } from './projection.ts'
 
 /** A stream that waits in one build of a projection for an operator. */
 export interface QuarantinedStream {
@@ -67,7 +67,7 @@ async function lift({ pool, store, log }: LiftDeps, projection: Projection, stre
     const of = { build, is_live: row.is_live }
     await enter(client, projection, build)
     const take = async (events: readonly RecordedEvent[]): Promise<Poison | undefined> => {
-      const refused = await isolate(async (some) => projection.prepare?.(some, of), events, isEventError)
+      const refused = await isolate(async (some) => projection.prepare?.(readable(projection, some), of), events, isEventError)
       const failed = await isolate(savepointed(client, projection, of), without(events, refused), (error) => !isEngineError(error))
       return [...refused, ...failed].sort((a, b) => a.event.revision - b.event.revision)[0]
     }

@@ -44,7 +44,7 @@ export const tenants: Projection = {
       updated_at timestamptz not null
     );
     create index clients_of_tenant on clients (tenant); -- listClients`,
-  apply: byType<RecordedTenantEvent>({
+  ...byType<RecordedTenantEvent>({
     TenantRegistered: (sql, { data, metadata: { time }, revision }) =>
       sql`insert into tenants (id, name, limits, suspended, created_at, updated_at, revision)
           values (${data.id}, ${data.name}, '{}', false, ${time}, ${time}, ${revision})`,

@@ -56,7 +56,7 @@ export const webhookVersions: Projection = {
   families: ['webhook'],
   views: ['webhook_versions'],
   tables,
-  apply: byType<RecordedWebhookEvent>({
+  ...byType<RecordedWebhookEvent>({
     WebhookCreated: (sql, { data, metadata: { time }, revision }) =>
       sql`insert into webhook_versions (id, revision, tenant, key_id, callback_url, event, description, is_active, deactivation_reason,
             retry_delays, created_at, updated_at)

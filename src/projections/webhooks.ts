@@ -66,7 +66,7 @@ export const webhooks: Projection = {
   families: ['webhook', 'tenant'],
   views: ['webhook_subscriptions', 'webhook_tenants'],
   tables,
-  apply: byType<RecordedWebhookEvent | RecordedTenantEvent>({
+  ...byType<RecordedWebhookEvent | RecordedTenantEvent>({
     WebhookCreated: (sql, { data, metadata: { time }, revision, position }) =>
       sql`insert into webhook_subscriptions (id, tenant, key_id, callback_url, event, description, is_active, deactivation_reason, secret,
             retry_delays, created_at, updated_at, revision, activated_revision, position)

@@ -1,4 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
+import { parseWebhookId } from '../../src/api/ids.ts'
+import type { EventId } from '../../src/events/ids.ts'
+import { webhookStream } from '../../src/events/streams.ts'
 import { localUrl, startApi, type TestApi, type TestClient } from '../support/api.ts'
 
 describe('PATCH /v1/webhooks/:id', () => {
@@ -50,6 +54,18 @@ describe('PATCH /v1/webhooks/:id', () => {
       expect(same.headers.get('etag')).to.equal('"0"')
     }
     expect(await api.events()).to.equal(before)
+  })
+  it('503 for a webhook that a newer version has changed, whose history is refused too; reads of its present state go on', async () => {
+    const id = parseWebhookId(await api.webhook(admin))
+    const { events } = await api.deps.streams.read(webhookStream(id))
+    const newer = { ...events[0]!, id: randomUUID() as EventId, type: 'WebhookPainted' }
+    await api.deps.store.append(webhookStream(id), [newer], 'any')
+    const refused = [await change(id, { description: 'x' }), await api.call('GET', `/v1/webhooks/${id}/history`, { as: admin })]
+    for (const { status, headers, get } of refused) {
+      expect([status, get('error.code'), headers.get('retry-after')]).to.deep.equal([503, 'event_not_readable', '1'])
+      expect(get('error.message')).to.contain('newer version').and.to.not.contain('WebhookPainted')
+    }
+    expect((await api.call('GET', `/v1/webhooks/${id}`, { as: admin })).status).to.equal(200)
   })
   it('200 by the key that created it; 404 for any other', async () => {
     const [maker, other] = [await api.key(admin), await api.key(admin)]

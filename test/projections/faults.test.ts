@@ -114,7 +114,7 @@ describe('whose fault it is', () => {
 describe('handlers by type', () => {
   it('are called one after another in the order of the events, and other types are passed over', async () => {
     const heard: string[] = []
-    const apply = byType<RecordedEvent<'Happened', object> | RecordedEvent<'Other', object>>({
+    const { apply } = byType<RecordedEvent<'Happened', object> | RecordedEvent<'Other', object>>({
       Happened: async (_, event) => {
         await new Promise(setImmediate)
         heard.push(event.id)

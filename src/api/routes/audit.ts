@@ -1,4 +1,5 @@
 import type { NewEvent } from '../../events/envelope.ts'
+import { upcast } from '../../events/schema.ts'
 import { openEvent } from '../../events/sealed-fields.ts'
 import type { Vault } from '../../lib/seal.ts'
 import { type AuditedEvent, audit, auditedEvents } from '../../projections/audit.ts'
@@ -63,15 +64,16 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
 /** Returns an event as one line of JSON: sealed fields are opened, secret ones are masked. */
 function auditLine(vault: Vault, event: AuditedEvent, actor: NamedActor): string {
   const { stream, id, type, time, family, revision, correlation_id: $correlationId } = event
-  const metadata = { schema: 1, actor: event.actor, tenant: event.tenant, time, $correlationId, $causationId: null }
-  const data: Record<string, unknown> = JSON.parse(event.data)
+  const metadata = { schema: event.schema, actor: event.actor, tenant: event.tenant, time, $correlationId, $causationId: null }
+  const { data } = upcast<NewEvent<string, Record<string, unknown>>>({ id, type, data: JSON.parse(event.data), metadata })
+  const shown = { ...data }
   const masked: Record<string, string> = {}
   for (const field of secretFields)
     if (field in data) {
       masked[field] = '[sealed]'
-      delete data[field]
+      delete shown[field]
     }
-  const opened: NewEvent = openEvent(vault, stream, { id, type, data, metadata })
+  const opened = openEvent(vault, stream, { id, type, data: shown, metadata })
   return JSON.stringify({
     event_id: id,
     time,

@@ -64,7 +64,7 @@ export function createHistoryRoutes(deps: ApiDependencies): Route[] {
     credentials: 'bearer',
     scope: 'read:audit',
     query: listVersionsQuery,
-    errors: ['invalid_cursor'],
+    errors: ['invalid_cursor', 'event_not_readable'],
     responses: { 200: { description: 'A page of events, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
   } as const
 

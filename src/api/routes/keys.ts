@@ -59,6 +59,7 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
       credentials: 'bearer',
       scope: 'read:keys',
       query: atMomentQuery,
+      errors: ['event_not_readable'],
       responses: { 200: { description: 'The key, as it is or as it was.', schema: envelope(key), headers: stateHeaders } },
       async handler({ params, query, caller }) {
         const id = parseKeyId(params.id)

@@ -44,6 +44,7 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
       credentials,
       scope: 'read:webhooks',
       query: atMomentQuery,
+      errors: ['event_not_readable'],
       responses: { 200: { description: 'The webhook, as it is or as it was.', schema: webhook, headers: stateHeaders } },
       async handler({ params, query, caller, limits }) {
         const id = parseWebhookId(params.id)
