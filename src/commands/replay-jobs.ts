@@ -6,8 +6,8 @@ import { step } from '../lib/points.ts'
 import { sqlOn } from '../lib/sql.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
 
-/** What was asked for: the deliveries of a webhook that were accepted in a range and have a status, once each, newest first. */
-export interface Wanted {
+/** A request to replay the deliveries of a webhook that were accepted in a range and have a status: once each, newest first. */
+export interface ReplayRequest {
   readonly id: JobId
   readonly tenant: TenantId
   readonly webhook: WebhookId
@@ -18,57 +18,57 @@ export interface Wanted {
   readonly since: string
   /** Exclusive. */
   readonly until: string
-  /** Null: what ended in failure, `failed` and `discarded`. */
+  /** Null means both `failed` and `discarded`. */
   readonly delivery_status: DeliveryStatus | null
 }
 export type JobStatus = 'running' | 'completed' | 'cancelled' | 'failed'
-export interface ReplayJob extends Wanted {
+export interface ReplayJob extends ReplayRequest {
   readonly status: JobStatus
-  /** Why it failed. */
+  /** Why the job failed, or null. */
   readonly reason: string | null
   readonly replayed: number
-  /** Of these the payload was gone. */
+  /** Deliveries that were skipped because their payload had expired. */
   readonly skipped: number
   readonly created_at: string
   readonly updated_at: string
   readonly finished_at: string | null
 }
-/** What is done next, chosen and stored before anything of it is: whoever does it again appends the same events. */
+/** The next deliveries to replay. A page is stored before its first event is appended, so that a process which repeats it appends the same events. */
 export interface ReplayPage {
-  /** Of its events, and so the day of their stream. */
+  /** Time of the page's events, which selects the day of their stream. */
   readonly time: string
   readonly webhookRevision: number
   readonly deliveries: readonly { readonly accepted_at: string; readonly delivery: DeliveryId; readonly chain: number }[]
 }
 export interface ActiveJob extends ReplayJob {
-  /** That are done. */
+  /** Pages completed. */
   readonly pages: number
   /** The last delivery of the last page. */
   readonly cursor: HistoryCursor | null
-  /** The page at hand. */
+  /** The page that is being replayed, or null. */
   readonly page: ReplayPage | null
 }
 
 /**
- * The table `replay_jobs`. A webhook has one running job at a time. A page that was chosen is done, also when the job was
- * cancelled meanwhile, so that the counts are true. Of two processes that work on one job the slower writes nothing.
+ * The table `replay_jobs`. A webhook has one running job at a time. A stored page is completed even when the job is cancelled
+ * meanwhile, so that the counts are true. When two processes work on one job, the slower one writes nothing.
  */
 export interface ReplayJobs {
-  /** Durable when it has resolved; the same id again answers the same job. Null when another job of the webhook runs. */
-  begin(wanted: Wanted): Promise<ReplayJob | null>
-  /** A job of the tenant; for a key, of a webhook that it created. */
+  /** Stores a job; durable once it has resolved. Returns the stored job when its id exists, or null while another job of the webhook runs. */
+  begin(request: ReplayRequest): Promise<ReplayJob | null>
+  /** Returns a job of the tenant, or null. A key finds only jobs of webhooks that it created. */
   find(owner: { readonly tenant: TenantId; readonly key_id?: KeyId }, id: JobId): Promise<ReplayJob | null>
-  /** False when it does not run any more. */
+  /** Returns false when the job is not running any more. */
   cancel(id: JobId): Promise<boolean>
-  /** Those that there is something to do for, oldest first. */
+  /** Returns the jobs that run or have a page left, oldest first. */
   active(): Promise<ActiveJob[]>
-  /** False when the job does not run any more, or another process has chosen. */
+  /** Stores the next page. Returns false when the job is not running any more, or another process has stored one. */
   plan(job: ActiveJob, page: ReplayPage): Promise<boolean>
-  /** False when another process has done the page. */
+  /** Counts the page as completed. Returns false when another process has completed it. */
   done(job: ActiveJob, counts: { readonly replayed: number; readonly skipped: number }): Promise<boolean>
-  /** False when it does not run any more, or another process has found more to do. */
+  /** Ends the job. Returns false when it is not running any more, or another process has stored a page. */
   end(job: ActiveJob, as: { readonly status: 'completed' | 'failed'; readonly reason: string | null }): Promise<boolean>
-  /** Drops what was over before the day (`yyyy-mm-dd`, UTC); answers how many. */
+  /** Deletes the jobs that finished before the day (`yyyy-mm-dd`, UTC). Returns their number. */
   expire(day: string): Promise<number>
 }
 

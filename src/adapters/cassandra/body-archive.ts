@@ -6,8 +6,8 @@ import type { Session } from './session.ts'
 /** Writes under way at once for one call: bodies may be large, and these are some megabytes. */
 const atOnce = 32
 
-/** Sealed bodies by message and content: a repeated write writes the same, and other content stands beside it. */
-export function bodyArchive(session: Session, keyspace: string, kept: Retention): BodyArchive {
+/** Sealed bodies by message and content. A repeated write changes nothing, and another content gets a row of its own. */
+export function createBodyArchive(session: Session, keyspace: string, kept: Retention): BodyArchive {
   const insert = `insert into ${keyspace}.sealed_bodies (tenant, message, fingerprint, sealed_body) values (?, ?, ?, ?) using ttl ?`
   const select = `select sealed_body from ${keyspace}.sealed_bodies where tenant = ? and message = ? and fingerprint = ?`
   return {

@@ -2,31 +2,30 @@ import { randomBytes } from 'node:crypto'
 import type { Log } from '../../lib/log.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
 import type { DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
-import { bodyArchive } from './body-archive.ts'
-import { deliveryQueries } from './history-queries.ts'
-import { factWriter } from './history-record.ts'
+import { createBodyArchive } from './body-archive.ts'
+import { createDeliveryQueries } from './history-queries.ts'
+import { createFactWriter } from './history-record.ts'
 import { archiveMigrations, historyMigrations, historyTables } from './migrations.ts'
 import { type Retention, retention } from './retention.ts'
 import { dropHistory, ensureKeyspace, migrate, type Replication } from './schema.ts'
 import { openSession, type Session, type SessionOptions } from './session.ts'
 
 export interface CassandraDeliveryLogOptions extends SessionOptions {
-  /** 1-48 of `a-z 0-9 _`, beginning with a letter. Made when it is missing. */
+  /** 1-48 characters of `a-z 0-9 _`, beginning with a letter. The keyspace is made when it is missing. */
   readonly keyspace: string
-  /** Of the keyspace, when it is made. */
+  /** Replication of the keyspace when it is made. */
   readonly replication: Replication
-  /** Rows expire so long after their message was accepted, however late they are written. At most 20 years. */
+  /** Rows expire this time after their message was accepted, however late they are written. At most 20 years. */
   readonly retentionSeconds: number
 }
 export type CassandraDeliveryLog = DeliveryLog
 
 /**
- * Body archive and delivery history as tables of Cassandra, one for each question. Connects, and brings the schema up
- * to date. Throws DeliveryLogUnavailable when that fails for now, and KolbakError `invalid_config` when it will go on failing.
+ * Body archive and delivery history as tables of Cassandra, one table for each kind of query. Connects, and brings the schema up to
+ * date. Throws DeliveryLogUnavailable for a failure that may pass, and KolbakError `invalid_config` for one that will not.
  *
- * What has resolved is as durable as the nodes that took it make it. By default a node syncs its commit log every ten
- * seconds, and when it is killed all that came since is gone (measured): so it takes three copies and quorums, or
- * `commitlog_sync: group` where there is one node.
+ * A resolved write is as durable as its nodes make it. By default a node syncs its commit log every ten seconds, and loses what came
+ * since when it is killed (measured). Durability therefore needs three copies and quorums, or `commitlog_sync: group` on one node.
  */
 export async function createCassandraDeliveryLog(options: CassandraDeliveryLogOptions): Promise<CassandraDeliveryLog> {
   const { keyspace, replication, retentionSeconds, log } = options
@@ -46,15 +45,15 @@ export async function createCassandraDeliveryLog(options: CassandraDeliveryLogOp
 function assemble(deps: { session: Session; identity: string; keyspace: string; kept: Retention; log: Log }): CassandraDeliveryLog {
   const { session, identity, keyspace, kept, log } = deps
   const calls = createUnderWay()
-  const archive = bodyArchive(session, keyspace, kept)
+  const archive = createBodyArchive(session, keyspace, kept)
   return {
     identity,
     archive: (bodies) => calls.track(archive.archive(bodies)),
     bodies: (messages) => calls.track(archive.bodies(messages)),
     historyOf(build): DeliveryHistory {
       const tables = historyTables(keyspace, build)
-      const queries = deliveryQueries(session, tables, kept)
-      const record = factWriter(session, tables, kept)
+      const queries = createDeliveryQueries(session, tables, kept)
+      const record = createFactWriter(session, tables, kept)
       return {
         record: (facts) => calls.track(record(facts)),
         states: (keys) => calls.track(queries.states(keys)),
@@ -73,7 +72,7 @@ function assemble(deps: { session: Session; identity: string; keyspace: string; 
   }
 }
 
-/** A random id that this keyspace was given once. */
+/** Returns the random id of this keyspace, which is chosen once. */
 async function identityOf(session: Session, keyspace: string): Promise<string> {
   const own = `cassandra-${randomBytes(4).toString('hex')}`
   const { applied, row } = await session.compareAndSet({

@@ -9,13 +9,13 @@ import { newestFirst, type Position, type Range, rangeOf } from './newest-first.
 import type { Retention } from './retention.ts'
 import type { Row, Session } from './session.ts'
 
-/** At most so many attempts of one delivery are answered, the newest. */
+/** The most attempts of one delivery that are returned (the newest). */
 const maxAttempts = 100
-/** Of so many facts: a delivery has a handful, unless somebody has replayed it for days. */
+/** The most facts of one delivery that are read. A delivery has a handful, unless it was replayed for days. */
 const maxFacts = { pages: 20, rows: 100 }
-/** Requests under way at once for one call. */
+/** Requests in flight at once for one call. */
 const atOnce = 128
-/** A list of more webhooks is read as the tenant's list, of which the others are left out. */
+/** Dead letters of more webhooks than this are filtered from the tenant's list instead of read by webhook. */
 const maxLists = 8
 
 const stateColumns = `${deliveryRefColumns}, type, time, code, reason, next_attempt_at`
@@ -44,18 +44,18 @@ const attemptOf = (row: Row): Attempt => ({
 })
 const newerFirst = (a: Position, b: Position): number => b.at - a.at || byText(b.delivery, a.delivery)
 
-/** The readers of one build of the history. Throws DeliveryLogUnavailable, and RangeError for times that are none. */
-export function deliveryQueries(session: Session, tables: HistoryTables, kept: Retention): DeliveryReads {
+/** Makes the readers of one build of the history. They throw DeliveryLogUnavailable, and RangeError for an invalid time. */
+export function createDeliveryQueries(session: Session, tables: HistoryTables, kept: Retention): DeliveryReads {
   const state = `select ${stateColumns} from ${tables.facts} where delivery = ? limit 1`
   const facts = `select ${attemptColumns} from ${tables.facts} where delivery = ?`
   const stateOf = async (delivery: string): Promise<Delivery | null> => {
     const { rows } = await session.read({ cql: state, params: [delivery] }, 1)
     return rows[0] === undefined ? null : deliveryOf(rows[0])
   }
-  /** The states of these deliveries that the filter lets pass, in their order. */
+  /** Returns the states of these deliveries that pass the filter, in their order. */
   const statesThat = async <R extends Position>(rows: readonly R[], passes: (state: Delivery, row: R) => boolean): Promise<Delivery[]> => {
     const states = await mapBounded(rows, atOnce, (row) => stateOf(row.delivery))
-    return states.filter((one, i): one is Delivery => one !== null && passes(one, rows[i]!))
+    return states.filter((delivery, i): delivery is Delivery => delivery !== null && passes(delivery, rows[i]!))
   }
   const attemptsOf = async ({ delivery }: DeliveryKey): Promise<Attempt[]> => {
     let newest: Attempt[] = []
@@ -68,7 +68,7 @@ export function deliveryQueries(session: Session, tables: HistoryTables, kept: R
     }
     return newest
   }
-  /** Reads a list that has a partition for each day: the rows of one day in a range. */
+  /** Makes the reader of a list that has a partition for each day. It reads the rows of one day in a range. */
   const listed = (table: string, key: readonly string[], at: string) => {
     const cql = `select ${at} as at, delivery${key.includes('tenant') ? ', webhook' : ''} from ${table}
       where ${[...key, 'day'].map((column) => `${column} = ?`).join(' and ')}
@@ -91,13 +91,13 @@ export function deliveryQueries(session: Session, tables: HistoryTables, kept: R
   return {
     states: (keys) =>
       mapBounded(keys, atOnce, async ({ webhook, accepted_at, delivery }) => {
-        const found = await stateOf(delivery)
-        return found?.webhook === webhook && found.accepted_at === accepted_at ? found : null
+        const stored = await stateOf(delivery)
+        return stored?.webhook === webhook && stored.accepted_at === accepted_at ? stored : null
       }),
     async find(tenant, delivery) {
-      if (delivery === '') return null // no key of a partition
-      const found = await stateOf(delivery)
-      return found?.tenant === tenant ? found : null
+      if (delivery === '') return null // Cassandra refuses an empty partition key
+      const stored = await stateOf(delivery)
+      return stored?.tenant === tenant ? stored : null
     },
     attempts: (keys) => mapBounded(keys, atOnce, attemptsOf),
     history(webhook, { tenant, status, limit, ...query }) {
@@ -107,25 +107,28 @@ export function deliveryQueries(session: Session, tables: HistoryTables, kept: R
         read: (day, range, chunk) =>
           status === undefined ? byWebhook([webhook], day, range, chunk) : byStatus([webhook, status], day, range, chunk),
         check: (rows) =>
-          statesThat(rows, (found) => found.tenant === tenant && found.webhook === webhook && (status ?? found.status) === found.status),
+          statesThat(
+            rows,
+            (stored) => stored.tenant === tenant && stored.webhook === webhook && (status ?? stored.status) === stored.status,
+          ),
       })
     },
     async deadLetters({ tenant, webhooks, limit, ...query }) {
-      const wanted = webhooks && new Set(webhooks)
-      if (wanted?.size === 0) return []
+      const only = webhooks && new Set(webhooks)
+      if (only?.size === 0) return []
       return newestFirst({
         range: rangeOf(query, { oldest: kept.oldest() }),
         limit,
         async read(day, range, chunk) {
-          if (wanted === undefined || wanted.size > maxLists) return deadByTenant([tenant], day, range, chunk)
-          const lists = await Promise.all([...wanted].map((webhook) => deadByWebhook([webhook], day, range, chunk)))
+          if (only === undefined || only.size > maxLists) return deadByTenant([tenant], day, range, chunk)
+          const lists = await Promise.all([...only].map((webhook) => deadByWebhook([webhook], day, range, chunk)))
           return lists.flat().sort(newerFirst).slice(0, chunk)
         },
         check: (rows) =>
           statesThat(
-            rows.filter((row) => wanted === undefined || row.webhook === undefined || wanted.has(row.webhook)),
-            // It may have been replayed since, and may have died again: that death is a row of its own.
-            (found, row) => found.tenant === tenant && found.type === 'DeliveryDeadLettered' && Date.parse(found.time) === row.at,
+            rows.filter((row) => only === undefined || row.webhook === undefined || only.has(row.webhook)),
+            // The delivery may have been replayed since, and have died again. That death has its own row.
+            (stored, row) => stored.tenant === tenant && stored.type === 'DeliveryDeadLettered' && Date.parse(stored.time) === row.at,
           ),
       })
     },

@@ -7,13 +7,13 @@ import type { HistoryTables } from './migrations.ts'
 import type { Retention } from './retention.ts'
 import type { Session, Statement } from './session.ts'
 
-/** Requests under way at once for one call: beyond that one node does not get faster (measured). */
+/** Requests in flight at once for one call. With more, one node does not get faster (measured). */
 const atOnce = 128
-/** Rows of one partition that travel as one write. */
+/** The most rows and bytes of one partition in one write. */
 const batch = { rows: 50, bytes: 64 << 10 }
-/** Of all texts of a fact, in UTF-16 units; far below what Cassandra takes as one write (16 MiB). */
+/** The most UTF-16 units in all texts of a fact, far below Cassandra's limit of one write (16 MiB). */
 const maxLength = 1 << 20
-/** A key's part is at most 64 KiB. */
+/** Cassandra's limit for a part of a key is 64 KiB. */
 const maxKeyLength = 4_096
 
 interface Write extends Statement {
@@ -22,29 +22,33 @@ interface Write extends Statement {
 }
 
 /**
- * Writes batches of facts: first the facts, then where to find them, so that whatever points to a fact finds it. Every
- * write has a deterministic key: repeated, late or in any order they come to the same rows.
+ * Makes the writer of one build of the history. It writes the facts first and then the rows of the indexes, so that an index never
+ * points to a missing fact. Every row has a deterministic key: writes that are repeated, late or in another order give the same rows.
  * Throws FactRefused, or DeliveryLogUnavailable.
  */
-export function factWriter(session: Session, tables: HistoryTables, kept: Retention): (facts: readonly DeliveryFact[]) => Promise<void> {
+export function createFactWriter(
+  session: Session,
+  tables: HistoryTables,
+  kept: Retention,
+): (facts: readonly DeliveryFact[]) => Promise<void> {
   const statements = statementsOf(tables)
   const write = async (writes: readonly Write[]): Promise<void> => {
-    await mapBounded(batches(writes), atOnce, (some) => session.write(some))
+    await mapBounded(batches(writes), atOnce, (rows) => session.write(rows))
   }
   return async (facts) => {
     for (const fact of facts) checkStorable(fact)
-    const living = facts.flatMap((fact) => {
+    const unexpired = facts.flatMap((fact) => {
       const ttl = kept.left(fact.accepted_at)
-      return ttl === null ? [] : [{ fact, ttl }] // what has expired already is not stored
+      return ttl === null ? [] : [{ fact, ttl }] // an expired fact is not stored
     })
-    const all = new Map(living.map((one) => [`${one.fact.delivery} ${one.fact.event_id}`, one]))
+    const all = new Map(unexpired.map((entry) => [`${entry.fact.delivery} ${entry.fact.event_id}`, entry]))
     const greatest = new Map<string, { fact: DeliveryFact; ttl: number }>()
-    for (const one of all.values()) {
-      const known = greatest.get(one.fact.delivery)
-      if (known === undefined || isGreaterFact(one.fact, known.fact)) greatest.set(one.fact.delivery, one)
+    for (const entry of all.values()) {
+      const other = greatest.get(entry.fact.delivery)
+      if (other === undefined || isGreaterFact(entry.fact, other.fact)) greatest.set(entry.fact.delivery, entry)
     }
     await write([...all.values()].map(({ fact, ttl }) => statements.fact(fact, ttl)))
-    // Only for the state that each delivery has after this batch: most are routed and done within one or two.
+    // Only the state after this batch is indexed, because most deliveries are routed and end within one or two batches.
     await step('cassandra.places', () => write([...greatest.values()].flatMap(({ fact, ttl }) => statements.places(fact, ttl))))
   }
 }
@@ -99,20 +103,20 @@ function statementsOf(tables: HistoryTables) {
   }
 }
 
-/** Rows of one partition together, in bounded batches: one write for the server, where it would be many. */
+/** Groups the rows of each partition in bounded batches, because the server takes a batch of one partition as one write. */
 function batches(writes: readonly Write[]): Write[][] {
   const all: Write[][] = []
-  const open = new Map<string, { some: Write[]; bytes: number }>()
+  const open = new Map<string, { rows: Write[]; bytes: number }>()
   for (const write of writes) {
-    const known = open.get(write.partition)
-    if (known !== undefined && known.some.length < batch.rows && known.bytes + write.bytes <= batch.bytes) {
-      known.some.push(write)
-      known.bytes += write.bytes
+    const current = open.get(write.partition)
+    if (current !== undefined && current.rows.length < batch.rows && current.bytes + write.bytes <= batch.bytes) {
+      current.rows.push(write)
+      current.bytes += write.bytes
       continue
     }
-    const some = [write]
-    open.set(write.partition, { some, bytes: write.bytes })
-    all.push(some)
+    const rows = [write]
+    open.set(write.partition, { rows, bytes: write.bytes })
+    all.push(rows)
   }
   return all
 }
@@ -124,7 +128,7 @@ const isTime = (text: string): boolean => {
 }
 const isInteger = (value: number): boolean => Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 31
 
-/** What Cassandra would refuse, or keep as something else. */
+/** Throws FactRefused for a value that Cassandra would refuse or change. */
 function checkStorable(fact: DeliveryFact): void {
   const keys = [fact.webhook, fact.tenant, fact.message]
   const texts = [...keys, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.reason ?? '', fact.response ?? '']

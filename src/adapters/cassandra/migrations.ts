@@ -1,4 +1,4 @@
-/** One numbered step of the schema: statements that change nothing where they have run before. */
+/** One numbered step of the schema. Its statements change nothing when they have run before. */
 export interface Migration {
   readonly name: string
   readonly statements: readonly string[]
@@ -25,16 +25,16 @@ export function historyTables(keyspace: string, build: number): HistoryTables {
 }
 
 /**
- * Rows that all expire, in the order of time: whole files are dropped once all in them is past. Some 30 windows over the
- * retention are what this compaction is made for. Each row has a TTL of its own; the table's is for rows written by hand.
- * Nothing is ever deleted, so that the grace time, in which a replica that was away would bring rows back, may be short.
+ * Options of a table whose rows all expire in the order of time. Whole files are dropped once all their rows have expired; this
+ * compaction works best with some 30 windows over the retention. Each row has its own TTL; the table's is for rows written by hand.
+ * No row is ever deleted, so the grace time may be short (it keeps a replica that was away from bringing deleted rows back).
  */
 const expiring = (retentionSeconds: number): string =>
   `compaction = {'class': 'TimeWindowCompactionStrategy', 'compaction_window_unit': 'DAYS',
      'compaction_window_size': ${Math.max(1, Math.ceil(retentionSeconds / 86_400 / 30))}}
    and default_time_to_live = ${retentionSeconds} and gc_grace_seconds = 10800`
 
-/** What no rebuild touches: the identity, and the bodies. */
+/** The tables that no rebuild touches: the identity and the bodies. */
 export const archiveMigrations = (keyspace: string, retentionSeconds: number): Migration[] => [
   {
     name: '0001_archive',
@@ -49,9 +49,8 @@ export const archiveMigrations = (keyspace: string, retentionSeconds: number): M
 ]
 
 /**
- * The history is a row per fact. Its first row is the state of a delivery, since facts are ordered as the design orders
- * them; all its rows are its attempts. The other tables say where to look: rows that are never taken back, and count
- * only while the state says the same.
+ * The history has a row for each fact, ordered as `isGreaterFact` orders them: the first row of a delivery is its state, and its
+ * requests are its attempts. The other tables are indexes. Their rows are never deleted; a reader checks each against the state.
  */
 export function historyMigrations(keyspace: string, build: number, retentionSeconds: number): Migration[] {
   const tables = historyTables(keyspace, build)

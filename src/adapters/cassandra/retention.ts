@@ -1,13 +1,13 @@
-/** How long rows are kept, from the moment at which their message was accepted. */
+/** How long rows are kept after their message was accepted. */
 export interface Retention {
   readonly seconds: number
-  /** Seconds that a row of that time has left, as its TTL: all rows of a delivery end together, however late they come. Null: none. */
+  /** Returns the TTL of a row in seconds, or null when it has expired. All rows of a delivery expire together, however late they are written. */
   left(accepted_at: string): number | null
-  /** The oldest time, in ms since 1970, of which there may still be rows. */
+  /** Returns the oldest accepted_at (ms since 1970) whose rows may still exist. */
   oldest(): number
 }
 
-/** What Cassandra takes for a TTL, 20 years. */
+/** Cassandra's longest TTL (20 years). */
 const longest = 630_720_000
 
 export function retention(seconds: number, now: () => number = Date.now): Retention {
@@ -17,7 +17,7 @@ export function retention(seconds: number, now: () => number = Date.now): Retent
     seconds,
     left(accepted_at) {
       const left = Math.ceil((Date.parse(accepted_at) - now()) / 1_000) + seconds
-      return left < 1 ? null : Math.min(left, seconds) // of a clock that is ahead
+      return left < 1 ? null : Math.min(left, seconds) // another process's clock may be ahead
     },
     oldest: () => now() - seconds * 1_000,
   }

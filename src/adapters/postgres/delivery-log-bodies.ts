@@ -43,12 +43,12 @@ export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
   }
   return {
     async archive(bodies) {
-      // In the order of keys: two writers that touch keys in different orders would deadlock.
+      // All writers use the order of keys, because two that touch keys in different orders would deadlock.
       const sorted = bodies
         .map((body) => ({ body, key: `${body.tenant} ${body.message} ${body.fingerprint} ${dayOf(body)}` }))
         .sort((a, b) => (a.key < b.key ? -1 : 1))
         .map(({ body }) => body)
-      for (const some of groups(sorted)) await insert(some)
+      for (const bodyGroup of groups(sorted)) await insert(bodyGroup)
     },
     async bodies(keys) {
       if (keys.length === 0) return []

@@ -3,8 +3,8 @@ import type { Log } from '../../lib/log.ts'
 import { transaction } from '../../lib/sql.ts'
 import type { DeliveryHistory } from '../../ports/delivery-log.ts'
 import { createDayPartitions, type DayPartitions } from './day-partitions.ts'
-import { deliveryQueries } from './delivery-log-queries.ts'
-import { factWriter } from './delivery-log-record.ts'
+import { createDeliveryQueries } from './delivery-log-queries.ts'
+import { createFactWriter } from './delivery-log-record.ts'
 
 interface HistoryBuild {
   readonly days: DayPartitions
@@ -34,7 +34,7 @@ export function createHistoryBuilds({ pool, readers, log }: { pool: Pool; reader
       tables: [`${schema}.deliveries`, `${schema}.attempts`],
       onError: (error) => log.warn({ error, build }, 'delivery_log.day_not_made_ahead'),
     })
-    return { days, history: { ...deliveryQueries(readers, schema), record: factWriter(pool, schema, days) } }
+    return { days, history: { ...createDeliveryQueries(readers, schema), record: createFactWriter(pool, schema, days) } }
   }
   const cached = (build: number): HistoryBuild => {
     const historyBuild = opened.get(build) ?? open(build)

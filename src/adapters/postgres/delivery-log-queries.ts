@@ -11,7 +11,7 @@ import {
   oldestFirst,
 } from '../../ports/delivery-log.ts'
 
-/** At most so many attempts of one delivery are read, the newest. */
+/** The most attempts of one delivery that are returned (the newest). */
 const maxAttempts = 100
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
@@ -27,7 +27,7 @@ const listed = ({ event_id, duration_ms, response, ...delivery }: ListRow): List
   return { ...delivery, request: isRequest(type) ? { event_id, chain, attempt, type, time, code, duration_ms, reason, response } : null }
 }
 
-/** The keys as arrays ($1 to $3); the first and the last time ($4 and $5) say which days need no look. */
+/** Returns the keys as arrays ($1 to $3), and the first and last time ($4 and $5), by which Postgres skips the other days. */
 const valuesOf = (keys: readonly DeliveryKey[]) => {
   const times = keys.map((key) => key.accepted_at).sort()
   return [
@@ -38,25 +38,25 @@ const valuesOf = (keys: readonly DeliveryKey[]) => {
     times.at(-1),
   ]
 }
-/** A list is read with one of these limits, so that few statements are prepared: those of whole pages of 20, 50 and 100, and one to see whether there are more. */
+/** A list is read with one of these limits, so that few statements are prepared: pages of 20, 50 and 100 rows, and one row that shows whether there are more. */
 const limits = [21, 51, 101]
-/** Days in which a page is looked for first. */
+/** A page is looked for in these newest days first. */
 const nearMs = 2 * 86_400_000
 
 /**
- * The readers of the history whose tables stand in a schema. All is prepared, a list for each set of its conditions, and written so that one plan serves all
- * values: a probe of an index for each key, and bounds on accepted_at by which days are left out when it runs.
+ * Makes the readers of one build of the history. All statements are prepared; a list has one for each set of conditions. They are
+ * written so that one plan serves all values: an index probe for each key, and bounds on accepted_at that skip days at run time.
  */
-export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
-  const ask = async <R extends QueryResultRow>(text: string, values: readonly unknown[]): Promise<R[]> => {
+export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads {
+  const query = async <R extends QueryResultRow>(text: string, values: readonly unknown[]): Promise<R[]> => {
     const name = `deliveries-${createHash('sha1').update(text).digest('hex')}`
     const { rows } = await pool.query<R>({ name, text, values: [...values] })
     return rows
   }
   const list = async ({ where, values, order, limit }: ListQuery): Promise<ListedDelivery[]> => {
-    // Of a parameter Postgres expects a tenth of all rows.
-    const read = limits.find((one) => one >= limit) ?? limit
-    const rows = await ask<ListRow>(
+    // The limit is a literal, because Postgres would expect a tenth of all rows of a parameter.
+    const read = limits.find((prepared) => prepared >= limit) ?? limit
+    const rows = await query<ListRow>(
       `select ${listColumns} from ${schema}.deliveries d where ${where} order by ${order} limit ${read}`,
       values,
     )
@@ -65,8 +65,8 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
   return {
     async states(keys) {
       if (keys.length === 0) return []
-      // Lateral with a limit: one index probe each, which no plan can turn into a join that reads whole days.
-      const rows = await ask<Delivery & { nth: bigint }>(
+      // Lateral with a limit is one index probe for each key. No plan can turn it into a join that reads whole days.
+      const rows = await query<Delivery & { nth: bigint }>(
         `select k.nth, ${deliveryColumns}
          from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
          cross join lateral (
@@ -75,37 +75,37 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
          ) as d`,
         valuesOf(keys),
       )
-      const found = new Map(rows.map(({ nth, ...delivery }) => [Number(nth) - 1, delivery]))
-      return keys.map((_, i) => found.get(i) ?? null)
+      const byIndex = new Map(rows.map(({ nth, ...delivery }) => [Number(nth) - 1, delivery]))
+      return keys.map((_, i) => byIndex.get(i) ?? null)
     },
     async attempts(keys) {
       if (keys.length === 0) return []
-      const known = keys.every(({ request }) => request !== undefined)
+      const haveRequests = keys.every(({ request }) => request !== undefined)
       const requests = (table: string, more: string) =>
         `select ${attemptColumns} from ${schema}.${table}
          where delivery = k.delivery and accepted_at = k.accepted_at and accepted_at between $4 and $5 ${more}`
       const states = `union all ${requests('deliveries', `and webhook = k.webhook and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')`)}`
-      const rows = await ask<Attempt & Pick<DeliveryKey, 'delivery'>>(
+      const rows = await query<Attempt & Pick<DeliveryKey, 'delivery'>>(
         `select k.delivery, request.*
          from unnest($1::text[], $2::timestamptz[], $3::uuid[]) as k (webhook, accepted_at, delivery)
          cross join lateral (
-           select * from (${requests('attempts', '')} ${known ? '' : states}) as of_delivery
+           select * from (${requests('attempts', '')} ${haveRequests ? '' : states}) as of_delivery
            order by time desc, chain desc, attempt desc, "event_id" desc limit ${maxAttempts}
          ) as request`,
         valuesOf(keys),
       )
-      const found = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
+      const attemptsOf = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
       for (const { delivery, ...attempt } of rows) {
-        const list = found.get(delivery)
-        // What was the state when the list was read may have given way to another since.
+        const list = attemptsOf.get(delivery)
+        // The request of the list may be among the rows, because another fact may have replaced it as the state since.
         if (list?.every(({ event_id }) => event_id !== attempt.event_id)) list.push(attempt)
       }
-      for (const list of found.values()) list.sort(oldestFirst)
-      return keys.map(({ delivery }) => (found.get(delivery) ?? []).slice(-maxAttempts))
+      for (const list of attemptsOf.values()) list.sort(oldestFirst)
+      return keys.map(({ delivery }) => (attemptsOf.get(delivery) ?? []).slice(-maxAttempts))
     },
     async find(tenant, delivery) {
       if (!uuid.test(delivery)) return null
-      const rows = await ask<Delivery>(`select ${deliveryColumns} from ${schema}.deliveries d where delivery = $1 and tenant = $2`, [
+      const rows = await query<Delivery>(`select ${deliveryColumns} from ${schema}.deliveries d where delivery = $1 and tenant = $2`, [
         delivery,
         tenant,
       ])
@@ -113,15 +113,15 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
     },
     async history(webhook, { tenant, status, since, until, after, limit }) {
       const page = async (from: string | undefined) => {
-        const asked = conditions({ webhook, tenant })
-        // As a literal, so that the plan may take the partial index; words of ours alone.
-        if (status !== undefined) asked.add(`status = '${status}'`)
-        if (from !== undefined) asked.add('accepted_at >= ?', from)
-        if (until !== undefined) asked.add('accepted_at < ?', until)
-        // The bound on accepted_at alone says what the comparison of rows does not: which days need no look.
+        const where = conditions({ webhook, tenant })
+        // The status is a literal, so that the plan may use the partial index. It is one of our own words.
+        if (status !== undefined) where.add(`status = '${status}'`)
+        if (from !== undefined) where.add('accepted_at >= ?', from)
+        if (until !== undefined) where.add('accepted_at < ?', until)
+        // The row comparison alone would not let Postgres skip days; the bound on accepted_at does.
         if (after !== undefined)
-          asked.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
-        return list(asked.query('accepted_at desc, delivery desc', limit))
+          where.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
+        return list(where.query('accepted_at desc, delivery desc', limit))
       }
       const last = after?.at ?? until
       const end = last === undefined ? Date.now() : Date.parse(last)
@@ -131,12 +131,12 @@ export function deliveryQueries(pool: Pool, schema: string): DeliveryReads {
       return rows.length < limit ? page(since) : rows
     },
     async deadLetters({ tenant, webhooks, since, after, limit }) {
-      const asked = conditions({ tenant })
-      asked.add('died_at is not null')
-      if (webhooks !== undefined) asked.add('webhook = any (?::text[])', webhooks)
-      if (since !== undefined) asked.add('died_at >= ?', since)
-      if (after !== undefined) asked.add('(died_at, delivery) < (?, ?::uuid)', after.at, after.delivery)
-      return list(asked.query('died_at desc, delivery desc', limit))
+      const where = conditions({ tenant })
+      where.add('died_at is not null')
+      if (webhooks !== undefined) where.add('webhook = any (?::text[])', webhooks)
+      if (since !== undefined) where.add('died_at >= ?', since)
+      if (after !== undefined) where.add('(died_at, delivery) < (?, ?::uuid)', after.at, after.delivery)
+      return list(where.query('died_at desc, delivery desc', limit))
     },
   }
 }
@@ -148,7 +148,7 @@ interface ListQuery {
   readonly limit: number
 }
 
-/** What is asked, a text for each set of conditions: one statement with all of them as `$3 is null or ...` would hide which index serves it. */
+/** Builds one text for each set of conditions. A single statement with `$3 is null or ...` would hide which index serves it. */
 function conditions(equal: Readonly<Record<string, unknown>>) {
   const values: unknown[] = []
   const numbered = (text: string, more: readonly unknown[]) => {

@@ -6,21 +6,21 @@ import { joinTexts, separator } from '../../lib/sql.ts'
 import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
-/** A fact as it goes to the database: the state of its delivery as far as this batch knows, or else a request to be listed. */
+/** A fact to be written: as the state of its delivery if it is the greatest of the batch, else as an attempt. */
 interface Row {
   readonly fact: DeliveryFact
   readonly isState: boolean
 }
 
-/** One statement writes at most so much. */
+/** The most that one statement writes. */
 const group = { rows: 1_000, bytes: 4 << 20 }
 const nullMark = '\u001d'
 
 /**
- * Writes batches of facts to the history whose tables stand in a schema: folded in memory first, so that a delivery is written once however many of its facts have
- * come. Throws FactRefused, or the error of an engine that cannot be reached.
+ * Makes the writer of one build of the history. It folds a batch in memory first, so that a delivery is written once for all its
+ * facts in the batch. Throws FactRefused, or the error of a database that cannot be reached.
  */
-export function factWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly DeliveryFact[]) => Promise<void> {
+export function createFactWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly DeliveryFact[]) => Promise<void> {
   const write = async (rows: readonly Row[], isRetry = false): Promise<void> => {
     try {
       await days.ensure(rows.map(({ fact }) => fact.accepted_at.slice(0, 10)))
@@ -32,7 +32,7 @@ export function factWriter(pool: Pool, schema: string, days: DayPartitions): (fa
       }
       if (!isDataError(error)) throw error
       if (rows.length === 1) throw new FactRefused(rows[0]!.fact.event_id, error)
-      // One of them is at fault: halved until it stands alone.
+      // One row is at fault. The batch is halved until that row is alone.
       const middle = rows.length >> 1
       await write(rows.slice(0, middle))
       await write(rows.slice(middle))
@@ -43,19 +43,19 @@ export function factWriter(pool: Pool, schema: string, days: DayPartitions): (fa
   }
 }
 
-/** Of each delivery the greatest fact, and its other requests; in the order of keys. */
+/** Returns the greatest fact and the other requests of each delivery, in the order of the table's key. */
 function fold(facts: readonly DeliveryFact[]): Row[] {
   const deliveries = new Map<string, { key: string; greatest: DeliveryFact; others: DeliveryFact[] }>()
   for (const fact of facts) {
     checkStorable(fact)
     const key = `${fact.webhook} ${fact.accepted_at} ${fact.delivery}`
-    const known = deliveries.get(key)
-    if (known === undefined) deliveries.set(key, { key, greatest: fact, others: [] })
-    else if (fact.event_id === known.greatest.event_id) continue
-    else if (isGreaterFact(fact, known.greatest)) {
-      known.others.push(known.greatest)
-      known.greatest = fact
-    } else known.others.push(fact)
+    const delivery = deliveries.get(key)
+    if (delivery === undefined) deliveries.set(key, { key, greatest: fact, others: [] })
+    else if (fact.event_id === delivery.greatest.event_id) continue
+    else if (isGreaterFact(fact, delivery.greatest)) {
+      delivery.others.push(delivery.greatest)
+      delivery.greatest = fact
+    } else delivery.others.push(fact)
   }
   const sorted = [...deliveries.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
   return sorted.flatMap(({ greatest, others }) => [
@@ -81,7 +81,7 @@ function* groups(rows: readonly Row[]): Generator<Row[]> {
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
-/** What Postgres would refuse, or what would not stand for itself in the parameters below. */
+/** Throws FactRefused for a value that Postgres would refuse, or that would be read as something else in the joined parameters. */
 function checkStorable(fact: DeliveryFact): void {
   const texts = [fact.webhook, fact.tenant, fact.message, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.type]
   const problem =

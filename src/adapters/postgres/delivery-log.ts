@@ -9,7 +9,7 @@ import { createHistoryBuilds } from './delivery-log-builds.ts'
 
 export interface PostgresDeliveryLogOptions {
   readonly pool: Pool
-  /** For what is asked of the history: best one that plans once. */
+  /** The pool for the queries of the history. It should force generic plans. */
   readonly readers: Pool
   readonly identity: string
   /** A bus that can read bodies is the archive. For any other bus this log has an archive of its own. */
