@@ -1,4 +1,4 @@
-import type { NewEvent, RecordedEvent } from './envelope.ts'
+import type { RecordedEvent } from './envelope.ts'
 import type { FieldsOf } from './fields.ts'
 import type { EventId, WebhookId } from './ids.ts'
 import type { DeliveryEventRef, MessageRef } from './refs.ts'
@@ -66,7 +66,6 @@ export const deliveryEventFields = {
 } as const satisfies FieldsOf<DeliveryEvents>
 export type RoutingEventType = 'MessageRouted' | 'MessageRejected'
 export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>
-export type DeliveryEvent = { [T in keyof DeliveryEvents]: NewEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
 export type RecordedDeliveryEvent = { [T in keyof DeliveryEvents]: RecordedEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
 
 /** The most webhooks in one MessageRouted. A larger fan-out is appended in parts. */

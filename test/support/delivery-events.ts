@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { DeliveryData, DeliveryEvent, DeliveryEvents, Outcome } from '../../src/events/delivery.ts'
+import type { DeliveryData, DeliveryEvents, Outcome } from '../../src/events/delivery.ts'
 import { deliveryId } from '../../src/events/delivery-id.ts'
+import type { NewEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { MessageRef } from '../../src/events/refs.ts'
 import { attemptsStream, routingStream, type StreamName } from '../../src/events/streams.ts'
@@ -17,11 +18,11 @@ export interface TestDelivery {
 /** Appends what routing and dispatching would, without doing either: histories of any size in a moment. */
 export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: TenantId) {
   let messages = 0
-  let pending = new Map<StreamName, DeliveryEvent[]>()
+  let pending = new Map<StreamName, NewEvent[]>()
   const add = <T extends keyof DeliveryEvents>(stream: StreamName, type: T, data: DeliveryEvents[T]) => {
     const time = new Date().toISOString()
     const metadata = { schema: 1, actor: 'system:test', tenant, time, $correlationId: 'test', $causationId: null } as const
-    const event = { id: randomUUID() as EventId, type, data, metadata } as unknown as DeliveryEvent
+    const event = { id: randomUUID() as EventId, type, data, metadata }
     pending.set(stream, [...(pending.get(stream) ?? []), event])
   }
   const facts = ({ message, webhook, delivery }: TestDelivery, chain: number, attempt: number): DeliveryData => ({

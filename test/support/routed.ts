@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { FactType } from '../../src/events/delivery.ts'
-import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, WebhookId } from '../../src/events/ids.ts'
+import { recordedRef } from '../../src/events/message-record.ts'
+import { firstAttempt } from '../../src/events/refs.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
 import type { DeliveryFact } from '../../src/ports/delivery-log.ts'
 import { createMessageIndex } from '../../src/projections/message-index.ts'
@@ -31,35 +32,28 @@ export interface RoutedDelivery {
 export async function route(api: TestApi, { record, place }: Produced, webhooks: readonly string[]): Promise<RoutedDelivery[]> {
   const [message] = record.messages
   if (message === undefined) throw new Error('an empty record')
-  const { tenant, accepted_at } = record
-  const { id, event, fingerprint } = message
+  const { tenant, correlation_id } = record
+  const ref = recordedRef(record, message, place)
   const ids = webhooks.map((webhook) => webhook as WebhookId)
   const { rows } = await api.db.pool.query<{ checkpoint: Checkpoint | null }>(
     "select checkpoint from projections where name = 'webhooks' and is_live",
   )
   const [claimed] = await createMessageIndex(api.db.pool).claim([
-    { tenant, message: id, fingerprint, place, event, accepted_at, webhooks: ids, matched_at: rows[0]?.checkpoint ?? ('0' as Checkpoint) },
+    { ...ref, webhooks: ids, matched_at: rows[0]?.checkpoint ?? ('0' as Checkpoint) },
   ])
   if (!claimed) throw new Error('the message is in the index already')
   const vault = await api.deps.keyring.vault(tenant)
   const log = api.deps.deliveryLog as TestApi['deps']['deliveryLog'] & { record(facts: readonly DeliveryFact[]): Promise<void> }
   return ids.map((webhook) => {
-    const delivery = deliveryId(tenant, id, place, webhook)
+    const first = firstAttempt(ref, webhook, correlation_id)
+    const { delivery } = first
     return {
       id: delivery,
       webhook,
       record: (...outcomes) =>
         log.record(
           outcomes.map(({ type, chain = 1, attempt = 1, time = new Date().toISOString(), response = null, ...rest }) => ({
-            tenant,
-            message: id,
-            place,
-            fingerprint,
-            event,
-            accepted_at,
-            webhook,
-            delivery,
-            correlation_id: record.correlation_id,
+            ...first,
             type,
             chain,
             attempt,

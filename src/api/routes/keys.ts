@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto'
+import type { Caller } from '../../commands/caller.ts'
 import { type KeyState, keyDecider } from '../../commands/key.ts'
 import type { KeyScope } from '../../events/key.ts'
 import { keyStream } from '../../events/streams.ts'
@@ -9,7 +10,6 @@ import { type ApiDependencies, readModels } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { etagHeader } from '../etag.ts'
 import { createExecuteCommand, newTurnId } from '../execute-command.ts'
-import type { Identity } from '../identity.ts'
 import { parseKeyId } from '../ids.ts'
 import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
@@ -20,7 +20,6 @@ import { atMomentQuery } from '../schemas/history.ts'
 import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
 
-type Caller = Identity['caller']
 type ShownKey = Pick<KeyState, 'id' | 'key' | 'name' | 'description' | 'scopes' | 'created_at' | 'updated_at'>
 
 const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
