@@ -39,6 +39,7 @@ export const points = [
   'leases.renew',
   // Of one engine alone
   'eventstoredb.limit',
+  'eventstoredb.repeat',
   'cassandra.places',
 ] as const
 export type Point = (typeof points)[number]

@@ -9,6 +9,16 @@ export interface Appended {
   readonly revision: number
   readonly position: Checkpoint
 }
+export interface AppendOptions {
+  /** The append may wait up to 10 ms to be written together with others: for writers whose caller does not wait. */
+  readonly patient?: boolean
+  /**
+   * RFC 3339: another process may have appended these events since then, and died before it could say so. The store looks
+   * for them first. Without it, a store that forgets ids (EventStoreDB after a restart) may store an `any` append of
+   * another process a second time.
+   */
+  readonly since?: string
+}
 export interface EventBatch {
   /** In the order of positions; within a stream that of revisions. May be empty when only the checkpoint moved. */
   readonly events: readonly RecordedEvent[]
@@ -30,10 +40,10 @@ export interface EventStore {
   /** Names adapter and engine; it changes when another engine is put in its place. */
   readonly identity: string
   /**
-   * Appends all events or none. `patient` lets it wait up to 10 ms for company: for writers whom no caller awaits.
-   * Throws RevisionConflict (with the true actual revision), EventTooLarge, or StoreUnavailable (it may have happened: repeat it under the same ids).
+   * Appends all events or none. Throws RevisionConflict (with the true revision: a read that begins later sees it), EventTooLarge,
+   * EventRefused, or StoreUnavailable (it may have happened: repeat it under the same ids; the store then has them once).
    */
-  append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision, options?: { patient?: boolean }): Promise<Appended>
+  append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision, options?: AppendOptions): Promise<Appended>
   /** Events of one stream: from `from` (inclusive; default its start, backwards its end), at most `limit`. A stream that does not exist is empty. */
   read(stream: StreamName, options?: { from?: number; limit?: number; backwards?: boolean }): Promise<RecordedEvent[]>
   /** Live: everything of the families after the checkpoint (null: from the beginning), until the signal aborts. Survives failures of the engine by trying again with back-off. */

@@ -1,68 +1,100 @@
 import { ANY, type AppendExpectedRevision, NO_STREAM, STREAM_EXISTS, WrongExpectedVersionError } from '@eventstore/db-client'
+import { LRUCache } from 'lru-cache'
 import type { Checkpoint } from '../../events/envelope.ts'
 import { isDayStream, type StreamName } from '../../events/streams.ts'
 import { atMost } from '../../lib/bounded.ts'
 import { step } from '../../lib/points.ts'
-import { type Appended, type ExpectedRevision, meets, RevisionConflict } from '../../ports/event-store.ts'
+import { pause } from '../../lib/retry.ts'
+import { type Appended, type ExpectedRevision, meets, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
 import { type AppendItem, toCheckpoint } from './events.ts'
 import { readStream } from './read.ts'
 
 export interface Appender {
-  /** Appends now, or as soon as one of those under way is answered. Throws what the port says. */
-  append(item: AppendItem): Promise<Appended>
+  /**
+   * Appends now, or as soon as one of those under way has ended. With an exact revision or `none` it repeats the append
+   * while the engine is away, because the server compares the ids with its log. With `any` or `some` it tries once, unless
+   * the events do no harm when they are stored twice. Throws what the port says.
+   */
+  append(item: AppendItem, options?: { end?: number; harmlessTwice?: boolean }): Promise<Appended>
   /** Sets the metadata of a stream that has none; those that are there stay. */
   describe(stream: StreamName, metadata: { maxAge?: number; maxCount?: number }): Promise<void>
   /** No append that begins now will be at or before this position. */
   readonly newest: Checkpoint
+  /** Revision of the last event that this process has appended to the stream, if it is still remembered. */
+  revisionOf(stream: StreamName): number | undefined
 }
 
-/** Under way at the most. Two kinds, so that a caller who waits for a command's event does not stand behind the attempts. */
+/** Most appends under way. They are counted apart, so that a caller who waits for a command's event does not stand behind attempts. */
 const maxInFlight = { command: 32, day: 96 }
+/** Streams whose last revision is remembered. */
+const maxRevisions = 20_000
+/** Milliseconds that a conflict waits until the event which caused it can be read (a real cluster: up to 11). */
+export const readableMs = 2_000
 
 const expectedOf = (expected: ExpectedRevision): AppendExpectedRevision =>
   expected === 'any' ? ANY : expected === 'some' ? STREAM_EXISTS : expected === 'none' || expected === -1 ? NO_STREAM : BigInt(expected)
 
-export function appender(engine: Engine): Appender {
-  const { client, callOptions, ask } = engine
-  const turns = { command: atMost(maxInFlight.command), day: atMost(maxInFlight.day) }
-  const turnOf = (stream: StreamName) => turns[isDayStream(stream) ? 'day' : 'command']
+export function createAppender(engine: Engine): Appender {
+  const { callOptions, ask } = engine
+  const limits = { command: atMost(maxInFlight.command), day: atMost(maxInFlight.day) }
+  const limitOf = (stream: StreamName) => limits[isDayStream(stream) ? 'day' : 'command']
+  const revisions = new LRUCache<StreamName, number>({ max: maxRevisions })
   let newest = toCheckpoint(0n)
 
-  const append = async ({ stream, expected, events }: AppendItem): Promise<Appended> => {
+  const append: Appender['append'] = async ({ stream, expected, events }, { end, harmlessTwice = false } = {}) => {
     const options = { ...callOptions, expectedRevision: expectedOf(expected) }
     try {
-      const result = await ask(stream, () => client.appendToStream(stream, [...events], options))
+      const result = await ask(stream, (client) => client.appendToStream(stream, [...events], options), {
+        once: !harmlessTwice && (expected === 'any' || expected === 'some'),
+        ...(end === undefined ? {} : { end }),
+      })
       if (result.position === undefined) throw new Error('the event store needs EventStoreDB 22.6 or later: this one tells no positions')
       const position = toCheckpoint(result.position.commit)
       if (position > newest) newest = position
-      return { revision: Number(result.nextExpectedRevision), position }
+      const revision = Number(result.nextExpectedRevision)
+      revisions.set(stream, Math.max(revision, revisions.get(stream) ?? -1))
+      return { revision, position }
     } catch (error) {
       if (!(error instanceof WrongExpectedVersionError)) throw error
-      throw new RevisionConflict(stream, expected, await actualOf(stream, expected, error))
+      const told = error.actualVersion === 'no_stream' ? -1 : Number(error.actualVersion)
+      throw new RevisionConflict(stream, expected, await readableRevision(engine, stream, expected, told))
     }
   }
-  const actualOf = async (stream: StreamName, expected: ExpectedRevision, error: WrongExpectedVersionError): Promise<number> => {
-    const told = error.actualVersion === 'no_stream' ? -1 : Number(error.actualVersion)
-    // "Expected 3, found 3" cannot be: such an answer tells of some other moment.
-    const isContradiction = expected !== 'any' && expected !== 'some' && meets(expected, told)
-    if (!isContradiction) return told
-    const [last] = await readStream(engine, stream, { backwards: true, limit: 1 })
-    return last?.revision ?? -1
-  }
   return {
-    append: (item) => turnOf(item.stream)(() => append(item)),
+    append: (item, options) => limitOf(item.stream)(() => append(item, options)),
     describe: (stream, metadata) =>
-      turnOf(stream)(async () => {
+      limitOf(stream)(async () => {
         const options = { ...callOptions, expectedRevision: NO_STREAM } as const
         try {
-          await step('eventstoredb.limit', () => ask(stream, () => client.setStreamMetadata(stream, metadata, options)))
+          await step('eventstoredb.limit', () => ask(stream, (client) => client.setStreamMetadata(stream, metadata, options)))
         } catch (error) {
-          if (!(error instanceof WrongExpectedVersionError)) throw error // else it has some already
+          if (!(error instanceof WrongExpectedVersionError)) throw error // the stream has some already
         }
       }),
     get newest() {
       return newest
     },
+    revisionOf: (stream) => revisions.get(stream),
   }
+}
+
+/**
+ * Returns the revision that an append met instead of the expected one, once a read shows it. The server refuses by what it has
+ * taken in, and reads show what is replicated and indexed: without this a caller that reads again would not see what beat it.
+ * Throws StoreUnavailable when the event cannot be read within 2 s.
+ */
+async function readableRevision(engine: Engine, stream: StreamName, expected: ExpectedRevision, told: number): Promise<number> {
+  // "Expected 3, found 3" cannot be: such an answer tells of another moment.
+  const isContradiction = expected !== 'any' && expected !== 'some' && meets(expected, told)
+  // Events of day streams can be past their age limit, so that no read would ever show them.
+  if (!isContradiction && (told < 0 || isDayStream(stream))) return told
+  const end = performance.now() + readableMs
+  for (let delayMs = 1; performance.now() < end; delayMs = Math.min(delayMs * 2, 20)) {
+    const [last] = await readStream(engine, stream, { backwards: true, limit: 1 })
+    const revision = last?.revision ?? -1
+    if (isContradiction ? !meets(expected, revision) : revision >= told) return revision
+    await pause(delayMs * (0.5 + Math.random()))
+  }
+  throw new StoreUnavailable(`stream ${stream}: revision ${told} conflicts with what was expected, and cannot be read yet`)
 }

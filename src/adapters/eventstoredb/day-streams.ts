@@ -5,50 +5,50 @@ import { createGroupCommit, type GroupCommit } from '../../lib/group-commit.ts'
 import { roundsOf } from '../../lib/rounds.ts'
 import { type Appended, StoreUnavailable } from '../../ports/event-store.ts'
 import type { Appender } from './append.ts'
-import { type AppendItem, maxAppendBytes } from './events.ts'
+import type { Engine } from './engine.ts'
+import { type AppendItem, joinItems, maxAppendBytes } from './events.ts'
+import { appendOnce, type Doubt } from './repeats.ts'
 
 type Outcome = PromiseSettledResult<Appended>
+/** An append, and why it may have happened already; null for a new one. */
+interface Entry extends AppendItem {
+  readonly doubt: Doubt | null
+}
 /** What is kept of a day stream while it is used. */
 interface DayStream {
-  readonly lane: GroupCommit<AppendItem, Outcome>
+  readonly lane: GroupCommit<Entry, Outcome>
   /** Resolves once the stream has its age limit. */
   limited: Promise<void> | undefined
 }
 
-/** How long a patient append waits for company. */
+/** Milliseconds that a patient append waits for others to be sent with it. */
 const lingerMs = 10
-/** Day streams kept in mind: one forgotten asks once more for its age limit. */
+/** Day streams that are remembered: a forgotten one is asked for its age limit once more. */
 const maxStreams = 20_000
 
 /**
- * Appends to day streams. `any` appends that come together are sent as one: an append of many events costs the server
- * little more than one of a single event.
+ * Appends to day streams. `any` appends to one stream that come together are sent as one, because an append of many events
+ * costs the server little more than one of a single event.
  */
-export function createDayStreams({ appender, maxAgeSeconds }: { appender: Appender; maxAgeSeconds: number }) {
+export function createDayStreams(options: { engine: Engine; appender: Appender; maxAgeSeconds: number; now(): number }) {
+  const { engine, appender, maxAgeSeconds, now } = options
   const streams = new LRUCache<StreamName, DayStream>({ max: maxStreams })
-  /**
-   * First ids of appends of which it is not known whether they happened. Repeated, they go alone: behind a new event
-   * in one append, one that is known already would be stored twice.
-   */
-  const doubtful = new LRUCache<EventId, true>({ max: 50_000 })
+  /** By the first id: appends of this process whose outcome is not known, because the engine did not answer. */
+  const doubts = new LRUCache<EventId, Doubt>({ max: 50_000 })
 
   const streamOf = (name: StreamName): DayStream => {
     let stream = streams.get(name)
     if (stream === undefined) {
-      const lane = createGroupCommit<AppendItem, Outcome>({
-        async write(items) {
-          await limit(name)
-          const outcomes: Outcome[] = []
-          // Sent as one append, an event and its repeat would both be stored.
-          for (const round of roundsOf(items)) outcomes.push(...(await writeRound(round)))
-          return outcomes
-        },
-        bytesOf: (item) => item.bytes,
-        maxBytes: maxAppendBytes,
-        lingerMs,
-        full: () => new StoreUnavailable('too many appends are waiting to be written'),
-      })
-      stream = { lane, limited: undefined }
+      stream = {
+        lane: createGroupCommit<Entry, Outcome>({
+          write: (entries) => write(name, entries),
+          bytesOf: (entry) => entry.bytes,
+          maxBytes: maxAppendBytes,
+          lingerMs,
+          full: () => new StoreUnavailable('too many appends are waiting to be written'),
+        }),
+        limited: undefined,
+      }
       streams.set(name, stream)
     }
     return stream
@@ -65,51 +65,80 @@ export function createDayStreams({ appender, maxAgeSeconds }: { appender: Append
     }
   }
 
-  const alone = (items: readonly AppendItem[]): Promise<Outcome[]> => Promise.allSettled(items.map(appender.append))
-  const writeRound = async (items: readonly AppendItem[]): Promise<Outcome[]> => {
-    const [first] = items
-    if (first === undefined || items.length === 1) return alone(items)
-    const before = appender.newest
-    const whole: AppendItem = {
-      ...first,
-      ids: items.flatMap((item) => item.ids),
-      events: items.flatMap((item) => item.events),
-      bytes: items.reduce((sum, item) => sum + item.bytes, 0),
+  const write = async (name: StreamName, entries: readonly Entry[]): Promise<Outcome[]> => {
+    const end = performance.now() + engine.timeoutMs
+    await limit(name)
+    const outcomes = new Map<Entry, Outcome>()
+    const keep = (written: readonly Entry[], results: readonly Outcome[]) => {
+      for (const [i, entry] of written.entries()) outcomes.set(entry, results[i]!)
     }
+    // Sent as one append, an event and its repeat would both be stored.
+    for (const round of roundsOf(entries)) {
+      const fresh = round.filter((entry) => entry.doubt === null)
+      keep(fresh, await writeFresh(fresh, end))
+      keep(
+        round.filter((entry) => entry.doubt !== null),
+        await writeDoubtful(round, end),
+      )
+    }
+    return entries.map((entry) => outcomes.get(entry)!)
+  }
+  const writeDoubtful = (entries: readonly Entry[], end: number): Promise<Outcome[]> | Outcome[] => {
+    const doubtful = entries.flatMap((item) => (item.doubt === null ? [] : [{ item, doubt: item.doubt }]))
+    return doubtful.length === 0 ? [] : appendOnce(engine, appender, doubtful, end)
+  }
+  const alone = (items: readonly AppendItem[], end: number): Promise<Outcome[]> =>
+    Promise.allSettled(items.map((item) => appender.append(item, { end })))
+  const writeFresh = async (items: readonly Entry[], end: number): Promise<Outcome[]> => {
+    const [first] = items
+    if (first === undefined) return []
+    const newestBefore = appender.newest
+    const above = appender.revisionOf(first.stream)
+    const since = new Date(now()).toISOString()
     let last: Appended
     try {
-      last = await appender.append(whole)
+      last = await appender.append(joinItems(items, 'any').item, { end })
     } catch (error) {
-      // Unknown whether it happened: one by one it might happen twice. Refused: each is to hear its own answer.
-      return error instanceof StoreUnavailable ? items.map(() => ({ status: 'rejected', reason: error })) : alone(items)
+      // Unknown whether it happened: it is looked for. Refused: each append is to hear its own answer.
+      if (error instanceof StoreUnavailable)
+        return writeDoubtful(
+          items.map((item) => ({ ...item, doubt: { since, above } })),
+          end,
+        )
+      return items.length === 1 ? [{ status: 'rejected', reason: error }] : alone(items, end)
     }
-    // At or before what was there when it began: all of it is a repeat of appends that were not one then.
-    if (last.position <= before) return alone(items)
-    let revision = last.revision - whole.ids.length
-    return items.map((item) => {
-      revision += item.ids.length
-      // EventStoreDB tells the position of the last event only. Who has reached that has seen the item too.
+    // Its position is not new: all of it repeats earlier appends, which were not one then.
+    if (items.length > 1 && last.position <= newestBefore) return alone(items, end)
+    let revision = last.revision - items.reduce((sum, { ids }) => sum + ids.length, 0)
+    return items.map(({ ids }) => {
+      revision += ids.length
+      // EventStoreDB tells the position of the last event only: a reader who has reached that has seen this item too.
       return { status: 'fulfilled', value: { revision, position: last.position } }
     })
   }
 
   return {
-    /** Throws what the port says. */
-    async append(item: AppendItem, patient: boolean): Promise<Appended> {
+    /**
+     * Throws what the port says.
+     * @param since RFC 3339: the events may have been appended since then, by a process that died; undefined when they are new
+     */
+    async append(item: AppendItem, patient: boolean, since?: string): Promise<Appended> {
       const [id] = item.ids as [EventId]
+      const doubt = doubts.get(id) ?? (since === undefined ? null : { since })
+      const startedAt = new Date(now()).toISOString()
+      const above = appender.revisionOf(item.stream)
       try {
-        if (item.expected !== 'any' || doubtful.has(id)) {
-          // A stream with an age limit counts as one that exists; who made it has set one.
-          if (item.expected !== 'some') await limit(item.stream)
-          const answer = await appender.append(item)
-          doubtful.delete(id)
-          return answer
+        if (item.expected !== 'any' && item.expected !== 'some') {
+          await limit(item.stream)
+          return await appender.append(item)
         }
-        const outcome = await streamOf(item.stream).lane.add(item, { patient })
+        if (item.expected === 'some' && doubt === null) return await appender.append(item) // who made the stream has given it its limit
+        const outcome = await streamOf(item.stream).lane.add({ ...item, doubt }, { patient })
         if (outcome.status === 'rejected') throw outcome.reason
+        doubts.delete(id)
         return outcome.value
       } catch (error) {
-        if (error instanceof StoreUnavailable) doubtful.set(id, true)
+        if (error instanceof StoreUnavailable && doubt === null) doubts.set(id, { since: startedAt, above })
         throw error
       }
     },

@@ -1,84 +1,110 @@
-import { type BaseOptions, EventStoreDBClient } from '@eventstore/db-client'
-import { KolbakError } from '../../lib/errors.ts'
+import type { BaseOptions, EventStoreDBClient } from '@eventstore/db-client'
+import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
 import { StoreUnavailable } from '../../ports/event-store.ts'
-import { isPassing, toPortError } from './errors.ts'
+import { parseConnectionString } from './connection-string.ts'
+import { type Connection, type Connections, createConnections } from './connections.ts'
+import { isLeaderless, isPassing, NotAnswered, toPortError } from './errors.ts'
 
-/** EventStoreDB, as the rest of this folder asks it. */
+/** EventStoreDB, as the rest of this folder calls it. */
 export interface Engine {
-  readonly client: EventStoreDBClient
-  /** What every append and every read carries. */
+  readonly connections: Connections
+  /** Options that every append and every read carries. */
   readonly callOptions: Required<Pick<BaseOptions, 'credentials' | 'requiresLeader' | 'deadline'>>
+  /** Milliseconds that a call may take, its repeats included. */
+  readonly timeoutMs: number
   /**
-   * Makes a call, which must be idempotent, up to five times while the engine is away, within `timeoutMs` in all; then the
-   * signal aborts. Throws the port's errors, or WrongExpectedVersionError.
+   * Makes a call up to eight times while the engine is away, until `end` (of `performance.now()`; default `timeoutMs` from
+   * now). Then the signal aborts. With `once` it is made one time only, because a repeat would not be safe.
+   * Throws the port's errors, or WrongExpectedVersionError.
    */
-  ask<T>(stream: string, call: (signal: AbortSignal) => Promise<T>): Promise<T>
+  ask<T>(
+    stream: string,
+    call: (client: EventStoreDBClient, signal: AbortSignal) => Promise<T>,
+    options?: { end?: number; once?: boolean },
+  ): Promise<T>
 }
 
-const maxTries = 5
+const maxTries = 8
+/**
+ * Milliseconds after which a node of a cluster that does not answer is given up. The server answers a write within 2 s or
+ * says that it cannot; another leader is elected in about 2 s.
+ */
+const giveUpMs = 3_000
 
 /**
- * Every append is given credentials of its own, because only then it goes by the RPC Append. Without them the client 6.2.1
- * takes BatchAppend, which knows no deadline and keeps what is under way in one map of the whole module, so that a fault of
- * one connection fails the appends of all (KurrentDB-Client-NodeJS#523). Without TLS the client sends none, whatever it is given.
- * Throws when the connection string is not one.
+ * Every append is given credentials of its own, because only then the client uses the RPC Append. Without them the client
+ * 6.2.1 takes BatchAppend, which knows no deadline and keeps what is under way in one map of the whole module, so that a
+ * fault of one connection fails the appends of all (KurrentDB-Client-NodeJS#523).
+ * Throws KolbakError `invalid_config` when the connection string is not one.
  */
-export function engineAt(url: string, timeoutMs: number): Engine {
-  const client = clientOf(url)
-  const isPlain = /[?&]tls=false(&|$)/i.test(url)
-  const [, username, password] = /^[^:]+:\/\/([^:@/]+):([^@]+)@/.exec(url.trim()) ?? []
-  if (!isPlain && (username === undefined || password === undefined))
-    throw new KolbakError(
-      'invalid_config',
-      'EVENTSTOREDB_URL needs a user where TLS is spoken: esdb://user:password@host:port (without TLS: ?tls=false).',
-    )
-  const credentials = isPlain
-    ? { username: 'none', password: 'none' }
-    : { username: decodeURIComponent(username!), password: decodeURIComponent(password!) }
+export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
+  const target = parseConnectionString(url)
+  const connections = createConnections(target, log)
+  const tryMs = target.isCluster ? Math.min(giveUpMs, timeoutMs) : timeoutMs
+
+  const tryOnce = async <T>(call: (client: EventStoreDBClient, signal: AbortSignal) => Promise<T>, end: number): Promise<T> => {
+    const connection = await connectedBefore(connections, end)
+    try {
+      return await within(Math.min(tryMs, end - performance.now()), connection.lost, (signal) => call(connection.client, signal))
+    } catch (error) {
+      if (isLeaderless(error)) connections.giveUp(connection, error)
+      throw error
+    }
+  }
   return {
-    client,
-    // Of a cluster only the leader has for certain what was just appended.
-    callOptions: { credentials, requiresLeader: true, deadline: timeoutMs },
-    async ask(stream, call) {
+    connections,
+    // Only the leader of a cluster has for certain what was just appended.
+    callOptions: { credentials: target.user, requiresLeader: true, deadline: tryMs },
+    timeoutMs,
+    async ask(stream, call, { end = performance.now() + timeoutMs, once = false } = {}) {
       const delays = backoff(50, 1_000)
-      const end = performance.now() + timeoutMs
       for (let tries = 1; ; tries++)
         try {
-          return await within(end - performance.now(), call)
+          return await tryOnce(call, end)
         } catch (error) {
           const failure = toPortError(error, stream)
           const delay = delays.next()
-          if (!isPassing(failure) || tries === maxTries || performance.now() + delay > end) throw failure
+          if (once || !isPassing(failure) || tries === maxTries || performance.now() + delay > end) throw failure
           await pause(delay)
         }
     },
   }
 }
 
-function clientOf(url: string): EventStoreDBClient {
+/** Waits for a connection until `end`. Throws StoreUnavailable, which says why there is none. */
+async function connectedBefore(connections: Connections, end: number): Promise<Connection> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(toPortError(connections.problem, '') ?? new StoreUnavailable('EventStoreDB has no leader at this moment')),
+      Math.max(0, end - performance.now()),
+    )
+  })
   try {
-    return EventStoreDBClient.connectionString(url)
-  } catch (error) {
-    // The client's error of a string that it cannot parse carries all of it, with the password: so it is not the cause.
-    const reason = error instanceof Error && !('connectionString' in error) ? `: ${error.message}` : ''
-    throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is no connection string such as esdb://user:password@host:port${reason}.`)
+    return await Promise.race([connections.current(), late])
+  } finally {
+    clearTimeout(timer)
   }
 }
 
-/** The client has deadlines, but none while it looks for the node of a cluster to talk to. */
-async function within<T>(ms: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const tooLong = new AbortController()
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new StoreUnavailable('the event store did not answer in time'))
-      tooLong.abort()
-    }, ms)
+/** Ends a call that takes too long, or whose connection is given up: the client's own deadlines do not cover every kind of call. */
+async function within<T>(ms: number, lost: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const ending = new AbortController()
+  let end: (error: Error) => void = () => {}
+  const ended = new Promise<never>((_, reject) => {
+    end = (error) => {
+      reject(error)
+      ending.abort()
+    }
   })
+  const timer = setTimeout(() => end(new NotAnswered('the event store did not answer in time')), ms)
+  const onLost = () => end(new StoreUnavailable('the node of the event store was given up'))
+  lost.addEventListener('abort', onLost, { once: true })
   try {
-    return await Promise.race([call(tooLong.signal), late])
+    return await Promise.race([call(ending.signal), ended])
   } finally {
     clearTimeout(timer)
+    lost.removeEventListener('abort', onLost)
   }
 }

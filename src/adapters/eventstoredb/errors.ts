@@ -1,21 +1,30 @@
 import {
   AccessDeniedError,
+  CancelledError,
+  DeadlineExceededError,
   isCommandError,
   MaxAppendSizeExceededError,
+  NotLeaderError,
   StreamDeletedError,
+  UnavailableError,
   WrongExpectedVersionError,
 } from '@eventstore/db-client'
 import { EventRefused, EventTooLarge, StoreUnavailable } from '../../ports/event-store.ts'
 
-/** gRPC's code for a request that no server can do. */
-const invalidArgument = 3
+/** gRPC's status codes that stand for more than "it failed". */
+const grpcStatus = { invalidArgument: 3, deadlineExceeded: 4, unauthenticated: 16 } as const
+
+/** A call ran out of time: the node may be frozen. */
+export class NotAnswered extends StoreUnavailable {}
+/** The engine refuses this user: no repeat helps until somebody has changed something. */
+export class StoreDenied extends StoreUnavailable {}
 
 /**
- * What a caller of the port is told of an error of the client. WrongExpectedVersionError stays what it is: what it means
- * depends on what was expected.
+ * Returns what a caller of the port is told of an error of the client. WrongExpectedVersionError stays what it is: what it
+ * means depends on what was expected.
  */
 export function toPortError(error: unknown, stream: string): unknown {
-  if (error instanceof StoreUnavailable || error instanceof WrongExpectedVersionError) return error
+  if (error === null || error instanceof StoreUnavailable || error instanceof WrongExpectedVersionError) return error
   if (error instanceof MaxAppendSizeExceededError)
     return new EventTooLarge(`stream ${stream}: an append beyond the ${error.maxAppendSize} bytes that this EventStoreDB takes`, {
       cause: error,
@@ -23,16 +32,57 @@ export function toPortError(error: unknown, stream: string): unknown {
   if (error instanceof StreamDeletedError)
     return new EventRefused(`stream ${stream}: it was tombstoned in EventStoreDB and cannot be used again`, { cause: error })
   if (error instanceof AccessDeniedError)
-    return new StoreUnavailable(
+    return new StoreDenied(
       'EventStoreDB denies access: the user in its connection string must be able to write, and to read $all (by default, be in $admins)',
       { cause: error },
     )
-  if (error instanceof Error && isCommandError(error) && Number(error.code) === invalidArgument)
+  if (codeOf(error) === grpcStatus.unauthenticated)
+    return new StoreDenied('EventStoreDB does not accept the user and password in EVENTSTOREDB_URL', { cause: error })
+  if (codeOf(error) === grpcStatus.invalidArgument)
     return new EventRefused(`stream ${stream}: EventStoreDB cannot do this with it`, { cause: error })
   // Sockets, deadlines and streams fail with many errors; these three are mistakes in code.
   if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) return error
-  return new StoreUnavailable('the event store did not answer, or not in time', { cause: error })
+  return new StoreUnavailable(reasonOf(error), { cause: error })
 }
 
-/** Whether the same call may succeed a moment later: the engine is away or slow. */
-export const isPassing = (error: unknown): boolean => error instanceof StoreUnavailable && !(error.cause instanceof AccessDeniedError)
+/** Returns whether the same call may succeed a moment later, because the engine is away or slow. */
+export const isPassing = (error: unknown): boolean => error instanceof StoreUnavailable && !(error instanceof StoreDenied)
+
+/** Returns whether the error means that the node does not lead, or does not answer: another one may. */
+export const isLeaderless = (error: unknown): boolean =>
+  error instanceof NotLeaderError ||
+  error instanceof UnavailableError ||
+  error instanceof CancelledError ||
+  error instanceof DeadlineExceededError ||
+  codeOf(error) === grpcStatus.deadlineExceeded ||
+  error instanceof NotAnswered
+
+const codeOf = (error: unknown): number | undefined =>
+  error instanceof Error && (isCommandError(error) || 'code' in error) ? Number((error as { code?: unknown }).code) : undefined
+
+/** What the text of a failed connection means, and what to do. The first that fits is told. */
+const reasons: readonly [RegExp, string][] = [
+  [/certificate has expired|CERT_HAS_EXPIRED/, 'the certificate of EventStoreDB has expired: renew it on the server'],
+  [
+    /does not match certificate's altnames|ERR_TLS_CERT_ALTNAME_INVALID/,
+    'the certificate of EventStoreDB is for another name than the host in EVENTSTOREDB_URL: use the name that it was made for',
+  ],
+  [
+    /self-signed certificate|unable to (?:verify the first|get (?:local )?issuer) certificate/,
+    'the certificate of EventStoreDB is from an authority that is not known here: name its certificate with tlsCAFile in EVENTSTOREDB_URL',
+  ],
+  [
+    /wrong version number|packet length too long|EPROTO|ERR_SSL/,
+    'EventStoreDB does not speak TLS on this port: add ?tls=false to EVENTSTOREDB_URL, or turn TLS on in the server',
+  ],
+  [/Name resolution failed|ENOTFOUND|EAI_AGAIN/, 'the host in EVENTSTOREDB_URL cannot be resolved: check its name'],
+  [/ECONNREFUSED/, 'nothing listens at the host and port in EVENTSTOREDB_URL'],
+  [
+    /Connection dropped|ECONNRESET|Protocol error|Parse Error/,
+    'EventStoreDB ends the connection at once: where it speaks TLS, take ?tls=false out of EVENTSTOREDB_URL',
+  ],
+]
+function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  return reasons.find(([pattern]) => pattern.test(text))?.[1] ?? 'the event store did not answer, or not in time'
+}

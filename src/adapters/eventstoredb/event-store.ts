@@ -2,9 +2,9 @@ import { isDayStream } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
 import { type EventStore, StoreUnavailable } from '../../ports/event-store.ts'
-import { appender } from './append.ts'
+import { createAppender } from './append.ts'
 import { createDayStreams } from './day-streams.ts'
-import { engineAt } from './engine.ts'
+import { createEngine } from './engine.ts'
 import { encodeAppend } from './events.ts'
 import { engineIdOf, head, headStream } from './own-streams.ts'
 import { readStream, tryReadingAll } from './read.ts'
@@ -29,9 +29,9 @@ const maxUnderWayBytes = 256 << 20
  */
 export async function createEventStoreDbStore(options: EventStoreDbOptions): Promise<EventStore> {
   const { url, dayStreamMaxAgeSeconds, log, appendTimeoutMs = 10_000 } = options
-  const engine = engineAt(url, appendTimeoutMs)
-  const appends = appender(engine)
-  const days = createDayStreams({ appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds })
+  const engine = createEngine(url, appendTimeoutMs, log)
+  const appends = createAppender(engine)
+  const days = createDayStreams({ engine, appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds, now: Date.now })
   const heads = head(appends)
   const closing = new AbortController()
   const calls = createUnderWay()
@@ -48,13 +48,13 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
     const identity = `eventstoredb-${await engineIdOf(engine, appends)}`
     return {
       identity,
-      async append(stream, events, expected, { patient = false } = {}) {
+      async append(stream, events, expected, { patient = false, since } = {}) {
         ensureOpen()
         const item = encodeAppend(stream, events, expected)
         if (underWayBytes + item.bytes > maxUnderWayBytes) throw new StoreUnavailable('too many appends are waiting to be written')
         underWayBytes += item.bytes
         try {
-          return await calls.track(isDayStream(stream) ? days.append(item, patient) : appends.append(item))
+          return await calls.track(isDayStream(stream) ? days.append(item, patient, since) : appends.append(item))
         } finally {
           underWayBytes -= item.bytes
         }
@@ -73,11 +73,11 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
       async close() {
         closing.abort()
         await calls.ended()
-        await engine.client.dispose()
+        await engine.connections.close()
       },
     }
   } catch (error) {
-    await engine.client.dispose()
+    await engine.connections.close()
     throw error
   }
 }

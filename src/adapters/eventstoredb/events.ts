@@ -48,6 +48,23 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   }
 }
 
+/** Makes one append of the first of the items, as many as one append may hold. `count` says how many of them it took. */
+export function joinItems(items: readonly AppendItem[], expected: ExpectedRevision): { item: AppendItem; count: number } {
+  const [first] = items as [AppendItem]
+  let bytes = 0
+  let count = 0
+  while (count < items.length && (count === 0 || bytes + items[count]!.bytes <= maxAppendBytes)) bytes += items[count++]!.bytes
+  const joined = items.slice(0, count)
+  const item: AppendItem = {
+    stream: first.stream,
+    expected,
+    ids: joined.flatMap(({ ids }) => ids),
+    events: joined.flatMap(({ events }) => events),
+    bytes,
+  }
+  return { item, count }
+}
+
 export function toRecordedEvent(event: ClientEvent): RecordedEvent {
   if (event.position === undefined) throw new Error('the event store needs EventStoreDB 22.6 or later: this one tells no positions')
   return {

@@ -52,7 +52,7 @@ export interface Head {
 export function head({ append }: Appender): Head {
   const group = createGroupCommit<null, Checkpoint>({
     async write(callers) {
-      const { position } = await append(encodeAppend(headStream, [anEvent('HeadMarked', {})], 'any'))
+      const { position } = await append(encodeAppend(headStream, [anEvent('HeadMarked', {})], 'any'), { harmlessTwice: true })
       return callers.map(() => position)
     },
     maxCount: 100_000,

@@ -1,4 +1,4 @@
-import { BACKWARDS, END, FORWARDS, START, type StreamingRead, StreamNotFoundError } from '@eventstore/db-client'
+import { BACKWARDS, END, type EventStoreDBClient, FORWARDS, START, type StreamingRead, StreamNotFoundError } from '@eventstore/db-client'
 import type { RecordedEvent } from '../../events/envelope.ts'
 import type { EventStore } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
@@ -18,7 +18,7 @@ export async function readStream(
   let from = options.from
   while (events.length < limit && !(backwards && from !== undefined && from < 0)) {
     const count = Math.min(pageSize, limit - events.length)
-    const page = await engine.ask(stream, (signal) => readPage(engine, stream, from, count, backwards, signal))
+    const page = await engine.ask(stream, (client, signal) => readPage(engine, client, { stream, from, count, backwards }, signal))
     events.push(...page)
     const last = page.at(-1)
     if (last === undefined || page.length < count) break
@@ -29,14 +29,12 @@ export async function readStream(
 
 async function readPage(
   engine: Engine,
-  stream: string,
-  from: number | undefined,
-  count: number,
-  backwards: boolean,
+  client: EventStoreDBClient,
+  { stream, from, count, backwards }: { stream: string; from: number | undefined; count: number; backwards: boolean },
   signal: AbortSignal,
 ): Promise<RecordedEvent[]> {
   const events: RecordedEvent[] = []
-  const page = engine.client.readStream(stream, {
+  const page = client.readStream(stream, {
     ...readOptions(engine),
     direction: backwards ? BACKWARDS : FORWARDS,
     fromRevision: from === undefined ? (backwards ? END : START) : BigInt(Math.max(0, from)),
@@ -53,8 +51,8 @@ async function readPage(
 
 /** Throws unless $all can be read, which subscriptions need and not every user may. */
 export const tryReadingAll = (engine: Engine): Promise<void> =>
-  engine.ask('$all', async (signal) => {
-    for await (const _ of consume(engine.client.readAll({ ...readOptions(engine), maxCount: 1 }), signal));
+  engine.ask('$all', async (client, signal) => {
+    for await (const _ of consume(client.readAll({ ...readOptions(engine), maxCount: 1 }), signal));
   })
 
 /** The client gives reads no deadline: the signal of `ask` is theirs. */

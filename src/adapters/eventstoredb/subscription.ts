@@ -6,6 +6,7 @@ import type { Log } from '../../lib/log.ts'
 import { backoff, pause } from '../../lib/retry.ts'
 import type { EventBatch } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
+import { isLeaderless } from './errors.ts'
 import { toCheckpoint, toRecordedEvent } from './events.ts'
 import { headStream } from './own-streams.ts'
 
@@ -25,8 +26,9 @@ export async function* subscription(options: {
   batch: number
   signal: AbortSignal
 }): AsyncGenerator<EventBatch, void, void> {
-  const { log, signal } = options
+  const { log, signal, engine } = options
   const delays = backoff()
+  engine.connections.watch(signal)
   let checkpoint = options.after
   while (!signal.aborted) {
     let error: unknown = 'the server ended it'
@@ -70,10 +72,12 @@ async function* connection(options: {
     },
   })
   const { credentials } = engine.callOptions
-  const source = engine.client.subscribeToAll({ credentials, fromPosition: position, filter }, { highWaterMark: ahead })
+  const node = await engine.connections.current()
+  const source = node.client.subscribeToAll({ credentials, fromPosition: position, filter }, { highWaterMark: ahead })
   source.on('error', () => {}) // told to the loop below; one that comes after its end must not end the process
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
+  node.lost.addEventListener('abort', stop, { once: true })
   try {
     let checkpoint = after
     let events: RecordedEvent[] = []
@@ -93,8 +97,12 @@ async function* connection(options: {
       events = []
       hasMoved = false
     }
+  } catch (error) {
+    if (isLeaderless(error)) engine.connections.giveUp(node, error)
+    throw error
   } finally {
     signal.removeEventListener('abort', stop)
+    node.lost.removeEventListener('abort', stop)
     source.destroy()
     source.unsubscribe().catch(() => {}) // a call that could not even begin: its error has been thrown above
   }

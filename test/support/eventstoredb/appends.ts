@@ -8,16 +8,17 @@ import type {
   TombstoneResp,
 } from '@eventstore/db-client/generated/streams_pb.js'
 import streams from '@eventstore/db-client/generated/streams_pb.js'
-import type { handleClientStreamingCall, handleUnaryCall, sendUnaryData } from '@grpc/grpc-js'
-import type { Answer, EventLog } from './event-log.ts'
-import type { Faults } from './faults.ts'
+import type { handleClientStreamingCall, handleUnaryCall, Metadata, sendUnaryData } from '@grpc/grpc-js'
+import type { Answer } from './event-log.ts'
 import { expectedOf, failures, isUuid, maxAppendSize, proposedOf, sizeOf, streamOf } from './messages.ts'
+import type { DoubleNode } from './node.ts'
 import type { Expected, Proposed } from './stored.ts'
 
 /** The RPCs Append, Delete and Tombstone. */
-export function writing(log: EventLog, faults: Faults) {
+export function writing(node: DoubleNode) {
+  const { faults } = node
   const append: handleClientStreamingCall<AppendReq, AppendResp> = (call, callback) => {
-    const isFailing = faults.enter('append')
+    const refusal = faults.enter('append') ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
     let options: AppendReq.Options | undefined
     let size = 0
     let isOver = false
@@ -40,11 +41,12 @@ export function writing(log: EventLog, faults: Faults) {
       isOver = true // the caller has gone in the middle of its request: nothing is appended
     })
     call.on('end', async () => {
-      if (isFailing) return answer(failures.unavailable())
+      if (refusal !== null) return answer(refusal)
       if (isOver || options === undefined) return
       const stream = streamOf(options.getStreamIdentifier())
       const expected = expectedOf(options, options.getRevision())
-      const done = await log.append(stream, expected, events)
+      const done = await node.log.append(stream, expected, events).catch(() => null)
+      if (done === null) return answer(failures.unavailable()) // this node was deposed: whether it happened is unknown
       if (!(await faults.beforeAnswer(true))) return
       if (done.kind === 'deleted') answer(failures.deleted(stream))
       else answer(null, appended(done, expected))
@@ -56,12 +58,13 @@ export function writing(log: EventLog, faults: Faults) {
       method: 'delete' | 'tombstone',
       respond: (position: number) => R,
     ) =>
-    async (call: { request: Q }, callback: sendUnaryData<R>) => {
+    async (call: { request: Q; metadata: Metadata }, callback: sendUnaryData<R>) => {
       const options = call.request.getOptions()
-      if (faults.enter(method) || options === undefined) return callback(failures.unavailable())
+      const refusal = faults.enter(method) ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
+      if (refusal !== null || options === undefined) return callback(refusal ?? failures.unavailable())
       const stream = streamOf(options.getStreamIdentifier())
       const expected = expectedOf(options, options.getRevision())
-      const done = await log[method](stream, expected)
+      const done = await node.log[method](stream, expected)
       if (!(await faults.beforeAnswer(false))) return
       if (done.kind === 'deleted') callback(failures.deleted(stream))
       else if (done.kind === 'wrong') callback(failures.wrongVersion(stream, expected, done.current))

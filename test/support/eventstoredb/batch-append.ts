@@ -5,9 +5,8 @@ import streams from '@eventstore/db-client/generated/streams_pb.js'
 import { type handleBidiStreamingCall, status } from '@grpc/grpc-js'
 import anyMessages from 'google-protobuf/google/protobuf/any_pb.js'
 import emptyMessages from 'google-protobuf/google/protobuf/empty_pb.js'
-import type { EventLog } from './event-log.ts'
-import type { Faults } from './faults.ts'
 import { expectedOf, failures, identifierOf, idOf, maxAppendSize, proposedOf, sizeOf, streamOf } from './messages.ts'
+import type { DoubleNode } from './node.ts'
 import type { Expected, Proposed } from './stored.ts'
 
 interface Pending {
@@ -40,13 +39,14 @@ function wrongVersion(expected: Expected, current: number) {
 }
 
 /** The RPC BatchAppend: many appends over one stream of requests, each in parts under its correlation id, answered in any order. */
-export function batchAppending(log: EventLog, faults: Faults): handleBidiStreamingCall<BatchAppendReq, BatchAppendResp> {
+export function batchAppending(node: DoubleNode): handleBidiStreamingCall<BatchAppendReq, BatchAppendResp> {
+  const { faults } = node
   const finish = async ({ stream, expected, events, size }: Pending, respond: Respond) => {
     if (size > maxAppendSize) {
       const message = new shared.MaximumAppendSizeExceeded().setMaxappendsize(maxAppendSize)
       return respond((response) => response.setError(problem('MaximumAppendSizeExceeded', status.INVALID_ARGUMENT, message)))
     }
-    const done = await log.append(stream, expected, events)
+    const done = await node.log.append(stream, expected, events)
     if (!(await faults.beforeAnswer(true))) return
     if (done.kind === 'wrong') return respond((response) => response.setError(wrongVersion(expected, done.current)))
     if (done.kind === 'deleted') {
@@ -59,8 +59,9 @@ export function batchAppending(log: EventLog, faults: Faults): handleBidiStreami
   }
 
   return (call) => {
-    if (faults.enter('batchAppend')) {
-      call.emit('error', failures.unavailable())
+    const refusal = faults.enter('batchAppend') ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
+    if (refusal !== null) {
+      call.emit('error', refusal)
       return
     }
     const pending = new Map<string, Pending>()
@@ -83,13 +84,13 @@ export function batchAppending(log: EventLog, faults: Faults): handleBidiStreami
       }
       if (!request.getIsFinal()) return
       pending.delete(correlation)
-      void finish(append, (fill) => {
+      finish(append, (fill) => {
         const response = new streams.BatchAppendResp()
           .setCorrelationId(request.getCorrelationId())
           .setStreamIdentifier(identifierOf(append.stream))
         fill(response)
         if (!call.cancelled) call.write(response)
-      })
+      }).catch(() => call.emit('error', failures.unavailable())) // this node was deposed
     })
     call.on('error', () => pending.clear()) // the caller has gone: what it had not finished is not appended
     call.on('end', () => call.end())

@@ -16,7 +16,8 @@ export interface Disk {
 export const noDisk: Disk = { writes: [], async write() {}, async close() {} }
 
 type Line = [string, number, number, string, string, string, number, string, string][]
-const toLine = (events: readonly Stored[]): string => {
+/** One write as a line of JSON. */
+export const toLine = (events: readonly Stored[]): string => {
   const line: Line = events.map((e) => [
     e.stream,
     e.revision,
@@ -30,7 +31,7 @@ const toLine = (events: readonly Stored[]): string => {
   ])
   return `${JSON.stringify(line)}\n`
 }
-const fromLine = (text: string): Stored[] =>
+export const fromLine = (text: string): Stored[] =>
   (JSON.parse(text) as Line).map(([stream, revision, position, id, type, contentType, created, data, metadata]) => ({
     stream,
     revision,

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { pause } from '../../../src/lib/retry.ts'
 import type { Disk } from './disk.ts'
 import { type Decision, decide, type StreamState } from './rules.ts'
 import {
@@ -21,37 +22,66 @@ export type ReadAnswer =
   | { readonly kind: 'not_found' }
   | { readonly kind: 'deleted' }
 
-/** The one log of all streams, as EventStoreDB keeps it. Nothing is answered or read before it is durable. */
+/** What the log does as a real server was seen to do, though a reader of its documents would not expect it. */
+export interface LogSettings {
+  /**
+   * Longest time in milliseconds between the decision about an append and the moment at which its events can be read. A
+   * conflict with such an append is answered at once (a real 23.10.6: up to 9 ms on one node, 11 ms in a cluster).
+   */
+  readonly readableAfterMs: number
+  /** One of this many appends becomes readable late, and the others as soon as they are durable. */
+  readonly lateOneIn: number
+  /** Seed of the random delays. */
+  readonly seed: number
+  /** False: ids survive a restart, as the documents promise. True: only ids of appends since the start are known. */
+  readonly forgetsIds: boolean
+}
+export const realisticLog: LogSettings = { readableAfterMs: 12, lateOneIn: 4, seed: 1, forgetsIds: true }
+
+/** The log of all streams, as EventStoreDB keeps it. No success is answered, and nothing can be read, before it is durable. */
 export interface EventLog {
   append(stream: string, expected: Expected, events: readonly Proposed[]): Promise<Answer>
-  /** Soft: what is there is no longer read, and a later append goes on with the numbering. */
+  /** Soft delete: the events are no longer read, and a later append goes on with the numbering. */
   delete(stream: string, expected: Expected): Promise<Answer>
-  /** The stream can never be written again. */
+  /** After this the stream can never be written again. */
   tombstone(stream: string, expected: Expected): Promise<Answer>
-  /** What may be read of a stream: without what its settings hide. */
+  /** Returns the events of a stream, without those that its settings hide. */
   read(stream: string): ReadAnswer
-  /** How many events of $all there are to read, and each of them: settings do not hide them. */
+  /** How many places of $all can be read. */
   readonly size: number
-  at(index: number): Stored
-  /** Calls back whenever there is more to read, until the function that it answers is called. */
+  /** Returns the event at a place of $all, also one that settings hide; undefined when a scavenge has removed it. */
+  at(index: number): Stored | undefined
+  /** Calls the listener whenever there is more to read. Returns the function that ends this. */
   onMore(listener: () => void): () => void
+  /** Removes from $all, for good, what the settings of its stream hide. Returns how many events it removed. */
+  scavenge(): Promise<number>
+  /** Takes events that the leader has decided about, in order: they can be read at once. */
+  follow(events: readonly Stored[]): void
+  /** Forgets the ids of earlier appends, as a node does that becomes the leader. */
+  forgetIds(): void
 }
 
 interface StreamOfLog {
-  readonly events: Stored[]
+  /** By revision; undefined where a scavenge has removed the event. */
+  readonly events: (Stored | undefined)[]
+  /** Cache of recent ids, looked up for `any` and `stream_exists` alone. */
   readonly ids: Map<string, Stored>
   isTombstoned: boolean
 }
+/** Written by a scavenge: its data is the JSON array of the positions that it removed. */
+const scavengeStream = '$scavenges'
 
-export function eventLog(disk: Disk): EventLog {
-  const all: Stored[] = []
+export function createEventLog(disk: Disk, settings: LogSettings = realisticLog): EventLog {
+  const all: (Stored | undefined)[] = []
   const streams = new Map<string, StreamOfLog>()
   const listeners = new Set<() => void>()
+  const random = createRandom(settings.seed)
   let position = 1
-  let durable = 0
-  let lastWrite: Promise<unknown> = Promise.resolve()
+  let readable = 0
+  /** Resolves when everything that was decided so far can be read; rejects when a write has failed. */
+  let allReadable: Promise<unknown> = Promise.resolve()
 
-  const take = (event: Stored) => {
+  const take = (event: Stored, remembersId: boolean) => {
     let stream = streams.get(event.stream)
     if (stream === undefined) {
       stream = { events: [], ids: new Map(), isTombstoned: false }
@@ -59,12 +89,25 @@ export function eventLog(disk: Disk): EventLog {
     }
     if (event.revision === tombstoneRevision) stream.isTombstoned = true
     else stream.events.push(event)
-    stream.ids.set(event.id, event)
+    if (remembersId) stream.ids.set(event.id, event)
     all.push(event)
     position = event.position + 64 + event.data.length + event.metadata.length
+    if (event.stream === scavengeStream) remove(new Set(JSON.parse(event.data.toString()) as number[]))
   }
-  for (const events of disk.writes) events.forEach(take)
-  durable = all.length
+  const remove = (positions: ReadonlySet<number>) => {
+    all.forEach((event, index) => {
+      if (event === undefined || !positions.has(event.position)) return
+      all[index] = undefined
+      const events = streams.get(event.stream)?.events
+      if (events !== undefined) events[event.revision] = undefined
+    })
+  }
+  const makeReadable = (size: number) => {
+    readable = Math.max(readable, size)
+    for (const listener of listeners) listener()
+  }
+  for (const events of disk.writes) for (const event of events) take(event, !settings.forgetsIds)
+  readable = all.length
 
   const currentOf = (stream: string) => (streams.get(stream)?.events.length ?? 0) - 1
   const settingsOf = (stream: string): StreamSettings => {
@@ -73,7 +116,7 @@ export function eventLog(disk: Disk): EventLog {
     try {
       return text === undefined ? {} : JSON.parse(text)
     } catch {
-      return {} // the server takes any bytes as metadata, and follows none that are not JSON
+      return {} // the server takes any bytes as metadata, and ignores those that are not JSON
     }
   }
   const stateOf = (stream: string): StreamState => ({
@@ -87,7 +130,7 @@ export function eventLog(disk: Disk): EventLog {
 
   const place = (stream: string, event: Proposed, revision = currentOf(stream) + 1): Stored => {
     const stored: Stored = { ...event, stream, revision, position, created: Date.now() }
-    take(stored)
+    take(stored, true)
     return stored
   }
   const metadata = (data: string): Proposed => ({
@@ -97,30 +140,43 @@ export function eventLog(disk: Disk): EventLog {
     data: Buffer.from(data),
     metadata: Buffer.alloc(0),
   })
-  /** A soft-deleted stream lives again, from `next` on; its other settings are kept. */
+  /** Makes a soft-deleted stream live again from the revision `next` on; its other settings stay. */
   const revive = (stream: string, next: number) =>
     place(metaStreamOf(stream), metadata(JSON.stringify({ ...settingsOf(stream), $tb: next })))
 
-  /** Decides at once, in the order of the calls, and answers when all that was decided before is durable. */
+  const lateness = () => (random() * settings.lateOneIn < 1 ? random() * settings.readableAfterMs : 0)
+
+  /** Decides at once, in the order of the calls. A success is answered when it can be read, a refusal at once. */
   const commit = async (stream: string, expected: Expected, ids: readonly string[], write: (state: StreamState) => Stored | undefined) => {
     const state = stateOf(stream)
     const decision = decide(state, expected, ids)
+    if (decision.kind === 'wrong' || decision.kind === 'deleted') return decision
     let answer: Answer
     if (decision.kind === 'append') {
       const before = all.length
       const last = write(state)
       const size = all.length
       answer = { kind: 'done', revision: last?.revision ?? state.current, position: last?.position ?? position }
-      lastWrite = disk.write(all.slice(before)).then(() => {
-        durable = size
-        for (const listener of listeners) listener()
-      })
-    } else
-      answer = decision.kind === 'repeat' ? { kind: 'done', revision: decision.last.revision, position: decision.last.position } : decision
-    await lastWrite
+      const lateMs = lateness()
+      const written = disk.write(all.slice(before).filter((event) => event !== undefined))
+      allReadable = Promise.all([allReadable, lateMs === 0 ? written : written.then(() => pause(lateMs))]).then(() => makeReadable(size))
+      allReadable.catch(() => {}) // told to every caller that awaits it below
+    } else answer = { kind: 'done', revision: decision.last.revision, position: decision.last.position }
+    await allReadable
     return answer
   }
-  const isDurable = (event: Stored) => durable > 0 && event.position <= all[durable - 1]!.position
+  const lastReadable = () => {
+    for (let index = readable - 1; index >= 0; index--) if (all[index] !== undefined) return all[index]!.position
+    return 0
+  }
+  const visible = (stream: string): Stored[] => {
+    const limit = lastReadable()
+    const { $maxCount = Number.POSITIVE_INFINITY, $tb = 0, $maxAge = Number.POSITIVE_INFINITY } = settingsOf(stream)
+    const present = (streams.get(stream)?.events ?? []).filter((event) => event !== undefined && event.position <= limit) as Stored[]
+    const firstRevision = Math.max($tb, (present.at(-1)?.revision ?? 0) - $maxCount + 1)
+    const oldest = Date.now() - $maxAge * 1000
+    return present.filter((event) => event.revision >= firstRevision && event.created >= oldest)
+  }
 
   return {
     append(stream, expected, events) {
@@ -145,24 +201,50 @@ export function eventLog(disk: Disk): EventLog {
       return commit(stream, expected, [id], () => place(stream, { ...metadata(''), id, type: '$streamDeleted' }, tombstoneRevision))
     },
     read(stream) {
-      const found = streams.get(stream)
-      if (found?.isTombstoned) return { kind: 'deleted' }
-      const settings = settingsOf(stream)
-      const there = found?.events.filter(isDurable) ?? []
-      const last = there.at(-1)
-      if (last === undefined || isSoftDelete(settings)) return { kind: 'not_found' }
-      const { $maxCount = Number.POSITIVE_INFINITY, $tb = 0, $maxAge = Number.POSITIVE_INFINITY } = settings
-      const firstRevision = Math.max($tb, last.revision - $maxCount + 1)
-      const oldest = Date.now() - $maxAge * 1000
-      return { kind: 'events', events: there.filter((event) => event.revision >= firstRevision && event.created >= oldest) }
+      const kept = streams.get(stream)
+      if (kept?.isTombstoned) return { kind: 'deleted' }
+      const limit = lastReadable()
+      // A stream whose events a scavenge has all removed was there: it is empty, and not "not found".
+      const isThere = kept?.events.some((event) => event === undefined || event.position <= limit) ?? false
+      if (!isThere || isSoftDelete(settingsOf(stream))) return { kind: 'not_found' }
+      return { kind: 'events', events: visible(stream) }
     },
     get size() {
-      return durable
+      return readable
     },
-    at: (index) => all[index]!,
+    at: (index) => all[index],
     onMore(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    async scavenge() {
+      const hidden: number[] = []
+      for (const [name, { events }] of streams) {
+        if (name === scavengeStream) continue
+        const shown = new Set(visible(name))
+        for (const event of events.slice(0, -1)) if (event !== undefined && !shown.has(event)) hidden.push(event.position)
+      }
+      const event: Proposed = { ...metadata(JSON.stringify(hidden)), type: '$scavengeCompleted' }
+      await commit(scavengeStream, 'any', [event.id], () => place(scavengeStream, event))
+      return hidden.length
+    },
+    follow(events) {
+      for (const event of events) take(event, false)
+      makeReadable(all.length)
+    },
+    forgetIds() {
+      for (const stream of streams.values()) stream.ids.clear()
+    },
+  }
+}
+
+/** Returns a generator of numbers in [0, 1) (mulberry32), so that the delays of a run can be had again by its seed. */
+function createRandom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }

@@ -5,64 +5,91 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execPath } from 'node:process'
 import { createInterface } from 'node:readline'
+import { freePorts } from '../free-ports.ts'
+import { waitFor } from '../wait-for.ts'
 import type { FaultSettings, Method } from './faults.ts'
+import type { Role } from './replication.ts'
+import type { DoubleOptions } from './server.ts'
 
+/** EventStoreDB's double as a process of its own. */
 export interface EventStoreDbProcess {
   /** Stays the same over restarts. */
   readonly url: string
-  /** Ends it in good order, and removes the data when it made the folder. */
+  /** Ends it in good order, and removes its data when it made the folder. */
   stop(): Promise<void>
-  /** `kill -9`; the data stay. */
+  /** Ends it by `kill -9`; the data stay. */
   kill(): Promise<void>
   /** Starts it again on the same port with the same data; ends it before if it runs. */
   restart(): Promise<void>
+  /** Stops the process as SIGSTOP does: it accepts connections and never answers. */
+  freeze(): void
+  /** Lets a frozen process go on. */
+  thaw(): void
   /** Cuts all connections. */
   drop(): Promise<void>
   /** Sets what it does wrong from now on. */
   fail(settings: Partial<FaultSettings>): Promise<void>
+  /** Removes expired events from $all. */
+  scavenge(): Promise<void>
   /** How many calls of each method have begun since it started. */
   calls(): Promise<Record<Method, number>>
+  /** Its role in the cluster; a node that does not answer has none. */
+  role(): Promise<Role | null>
 }
 
-/** Starts EventStoreDB's double as a process of its own. @param dataDir kept when given, else a folder of its own */
-export async function startEventStoreDb(dataDir?: string): Promise<EventStoreDbProcess> {
-  const data = dataDir ?? (await mkdtemp(join(tmpdir(), 'kolbak-eventstoredb-')))
+/** @param options `data` is kept when given, else the double makes a folder of its own */
+export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): Promise<EventStoreDbProcess> {
+  const data = options.data ?? (await mkdtemp(join(tmpdir(), 'kolbak-eventstoredb-')))
   let child: ChildProcess | undefined
-  let port = 0
+  let port = options.port ?? 0
   let control = 0
 
   const start = async () => {
     const main = join(import.meta.dirname, 'main.ts')
-    child = spawn(execPath, [main, '--data', data, '--port', String(port)], { stdio: ['pipe', 'pipe', 'inherit'] })
+    child = spawn(execPath, [main, JSON.stringify({ ...options, data, port } satisfies DoubleOptions)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
     const line = await Promise.race([
       once(createInterface(child.stdout!), 'line').then(([text]) => text as string),
       once(child, 'exit').then(([code]) => Promise.reject(new Error(`the double of EventStoreDB ended with ${code} before it answered`))),
     ])
     ;({ port, control } = JSON.parse(line) as { port: number; control: number })
   }
+  const isRunning = () => child !== undefined && child.exitCode === null && child.signalCode === null
   const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child === undefined || !isRunning()) return
     const exited = once(child, 'exit')
     child.kill(signal)
+    child.kill('SIGCONT') // a frozen one could not end
     await exited
   }
-  const command = async (path: string, body?: object) => {
-    const response = await fetch(`http://127.0.0.1:${control}${path}`, { method: 'POST', ...(body && { body: JSON.stringify(body) }) })
+  const command = async (path: string, body?: object, signal?: AbortSignal) => {
+    const response = await fetch(`http://127.0.0.1:${control}${path}`, {
+      method: 'POST',
+      ...(body && { body: JSON.stringify(body) }),
+      ...(signal && { signal }),
+    })
     if (!response.ok) throw new Error(`the double of EventStoreDB answered ${response.status} to ${path}`)
-    return (await response.json()) as { calls: Record<Method, number> }
+    return (await response.json()) as { calls: Record<Method, number>; role: Role }
   }
 
   await start()
   return {
-    url: `esdb://127.0.0.1:${port}?tls=false`,
+    url: `esdb://127.0.0.1:${port}?tls=${options.tls !== undefined}`,
     async stop() {
       await end('SIGTERM')
-      if (dataDir === undefined) await rm(data, { recursive: true, force: true })
+      if (options.data === undefined) await rm(data, { recursive: true, force: true })
     },
     kill: () => end('SIGKILL'),
     async restart() {
       await end('SIGTERM')
       await start()
+    },
+    freeze() {
+      child?.kill('SIGSTOP')
+    },
+    thaw() {
+      child?.kill('SIGCONT')
     },
     async drop() {
       await command('/drop')
@@ -70,6 +97,57 @@ export async function startEventStoreDb(dataDir?: string): Promise<EventStoreDbP
     async fail(settings) {
       await command('/faults', settings)
     },
-    calls: async () => (await command('/calls')).calls,
+    async scavenge() {
+      await command('/scavenge')
+    },
+    calls: async () => (await command('/state')).calls,
+    async role() {
+      if (!isRunning()) return null
+      return command('/state', {}, AbortSignal.timeout(500)).then(
+        ({ role }) => role,
+        () => null, // it is frozen, or ends at this moment
+      )
+    },
+  }
+}
+
+export interface EventStoreDbCluster {
+  /** Names all three nodes. */
+  readonly url: string
+  readonly nodes: readonly EventStoreDbProcess[]
+  /** Returns the node that leads, once there is one; `than` is not taken for it. */
+  leader(than?: EventStoreDbProcess): Promise<EventStoreDbProcess>
+  stop(): Promise<void>
+}
+
+/** Starts a cluster of three processes, and waits for its first leader. */
+export async function startEventStoreDbCluster(
+  options: Pick<DoubleOptions, 'tls' | 'users' | 'log'> & { readonly login?: string } = {},
+): Promise<EventStoreDbCluster> {
+  const { login, ...rest } = options
+  const folder = await mkdtemp(join(tmpdir(), 'kolbak-eventstoredb-'))
+  const ports = await freePorts(6)
+  const members = [0, 1, 2].map((i) => ({ port: ports[i]!, internal: ports[i + 3]! }))
+  const nodes = await Promise.all(
+    members.map(({ port }, own) => startEventStoreDb({ ...rest, data: join(folder, String(own)), port, cluster: { members, own } })),
+  )
+  const leader = async (than?: EventStoreDbProcess): Promise<EventStoreDbProcess> => {
+    let leading: EventStoreDbProcess | undefined
+    await waitFor(async () => {
+      const roles = await Promise.all(nodes.map((node) => (node === than ? null : node.role())))
+      leading = nodes[roles.indexOf('leader')]
+      return leading !== undefined
+    })
+    return leading!
+  }
+  await leader()
+  return {
+    url: `esdb://${login === undefined ? '' : `${login}@`}${members.map(({ port }) => `127.0.0.1:${port}`).join(',')}?tls=${rest.tls !== undefined}`,
+    nodes,
+    leader,
+    async stop() {
+      await Promise.all(nodes.map((node) => node.stop()))
+      await rm(folder, { recursive: true, force: true })
+    },
   }
 }

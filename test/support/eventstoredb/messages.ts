@@ -97,6 +97,13 @@ export const failures = {
       'expected-version': String({ any: -2, no_stream: -1, stream_exists: -4 }[expected as string] ?? expected),
       'actual-version': current < 0 ? '' : String(current),
     }),
+  unauthenticated: () => failure(status.UNAUTHENTICATED, 'Unauthenticated', {}),
+  notLeader: (leader: { readonly port: number }) =>
+    failure(status.NOT_FOUND, 'Leader info available', {
+      exception: 'not-leader',
+      'leader-endpoint-host': '127.0.0.1',
+      'leader-endpoint-port': String(leader.port),
+    }),
   denied: () => failure(status.PERMISSION_DENIED, 'Access Denied', { exception: 'access-denied' }),
   tooLarge: () =>
     failure(status.INVALID_ARGUMENT, 'Maximum Append Size Exceeded', {

@@ -3,28 +3,33 @@ import { once } from 'node:events'
 import type { ReadReq, ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
 import type { handleServerStreamingCall, ServerWritableStream } from '@grpc/grpc-js'
 import type { EventLog } from './event-log.ts'
-import type { Faults } from './faults.ts'
 import { caughtUpMessage, checkpointMessage, confirmationMessage, eventMessage, failures, notFoundMessage, streamOf } from './messages.ts'
+import type { DoubleNode } from './node.ts'
 import { filterOf, startOf } from './read-options.ts'
 import type { Stored } from './stored.ts'
 
 type Call = ServerWritableStream<ReadReq, ReadResp>
 
 /** The RPC Read: a number of events of a stream or of $all, or a subscription to either. */
-export function reading(log: EventLog, faults: Faults): handleServerStreamingCall<ReadReq, ReadResp> {
+export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, ReadResp> {
+  const { faults } = node
   /** With `resolveLinkTos`: the event that a link (`$>`, `<revision>@<stream>`) leads to, and the link. */
-  const messageOf = (event: Stored, resolves: boolean): ReadResp => {
+  const messageOf = (log: EventLog, event: Stored, resolves: boolean): ReadResp => {
     if (!resolves || event.type !== '$>') return eventMessage(event, undefined)
     const [, revision, stream] = /^(\d+)@(.*)$/s.exec(event.data.toString()) ?? []
     const there = stream === undefined ? undefined : log.read(stream)
     const target = there?.kind === 'events' ? there.events.find((e) => e.revision === Number(revision)) : undefined
     return eventMessage(target, event)
   }
-  const all = function* (): Iterable<Stored> {
-    for (let i = 0; i < log.size; i++) yield log.at(i)
+  const all = function* (log: EventLog): Iterable<Stored> {
+    for (let i = 0; i < log.size; i++) {
+      const event = log.at(i)
+      if (event !== undefined) yield event
+    }
   }
 
   async function read(call: Call, options: ReadReq.Options, gone: AbortSignal): Promise<void> {
+    const { log } = node
     const isBackwards = options.getReadDirection() === 1
     const start = startOf(options)
     const passes = filterOf(options).passes
@@ -39,25 +44,27 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
         return
       }
       events = [...found.events]
-    } else events = [...all()].filter(passes)
+    } else events = [...all(log)].filter(passes)
     // A revision is inclusive both ways; a position backwards is exclusive.
     if (start === 'start') events = isBackwards ? events.filter((e) => options.hasStream() && place(e) === 0) : events
     else if (start === 'end') events = isBackwards ? events : []
     else if (isBackwards) events = events.filter((e) => (options.hasStream() ? place(e) <= start : place(e) < start))
     else events = events.filter((e) => place(e) >= start)
     if (isBackwards) events.reverse()
-    for (const event of events.slice(0, Number(options.getCount()))) await send(call, messageOf(event, options.getResolveLinks()), gone)
+    for (const event of events.slice(0, Number(options.getCount())))
+      await send(call, messageOf(log, event, options.getResolveLinks()), gone)
   }
 
   /** From after its start on, for ever: confirmation, what is there, a checkpoint, "caught up", and what comes. */
   async function subscribe(call: Call, options: ReadReq.Options, gone: AbortSignal): Promise<void> {
+    const { log } = node
     const stream = options.hasStream() ? streamOf(options.getStream()?.getStreamIdentifier()) : null
     if (stream !== null && log.read(stream).kind === 'deleted') throw failures.deleted(stream)
     await send(call, confirmationMessage(randomUUID()), gone)
     const filter = filterOf(options)
     const start = startOf(options)
     let index = start === 'end' ? log.size : 0
-    if (typeof start === 'number' && stream === null) while (index < log.size && log.at(index).position <= start) index++
+    if (typeof start === 'number' && stream === null) while (index < log.size && (log.at(index)?.position ?? 0) <= start) index++
     const after = stream !== null && typeof start === 'number' ? start : -1
     const wants = (event: Stored): boolean => {
       if (stream === null) return filter.passes(event)
@@ -74,7 +81,7 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
       await send(call, checkpointMessage(last), gone)
     }
     let isLive = false
-    while (!gone.aborted) {
+    while (!gone.aborted && node.log === log) {
       if (index === log.size) {
         if (!isLive) {
           isLive = true
@@ -85,8 +92,9 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
         continue
       }
       const event = log.at(index++)
+      if (event === undefined) continue // scavenged
       last = event.position
-      if (wants(event)) await send(call, messageOf(event, options.getResolveLinks()), gone)
+      if (wants(event)) await send(call, messageOf(log, event, options.getResolveLinks()), gone)
       // Events that the filter leaves out count too.
       if (filter.window !== null && ++considered % filter.window === 0) await checkpoint()
     }
@@ -98,7 +106,8 @@ export function reading(log: EventLog, faults: Faults): handleServerStreamingCal
     const options = call.request.getOptions()
     const work = async () => {
       if (options === undefined || faults.enter(options.hasSubscription() ? 'subscribe' : 'read')) throw failures.unavailable()
-      if (faults.settings.denyAll && !options.hasStream()) throw failures.denied()
+      const refusal = node.refusal(call.metadata, { readsAll: !options.hasStream() })
+      if (refusal !== null) throw refusal
       await faults.beforeAnswer(false)
       if (options.hasSubscription()) return subscribe(call, options, gone.signal)
       await read(call, options, gone.signal)

@@ -1,65 +1,119 @@
+import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createServer as createNetServer, type Socket } from 'node:net'
+import gossipServices from '@eventstore/db-client/generated/gossip_grpc_pb.js'
 import featureServices from '@eventstore/db-client/generated/serverfeatures_grpc_pb.js'
 import featureMessages from '@eventstore/db-client/generated/serverfeatures_pb.js'
 import streamServices from '@eventstore/db-client/generated/streams_grpc_pb.js'
 import { Server, ServerCredentials, type sendUnaryData, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { writing } from './appends.ts'
 import { batchAppending } from './batch-append.ts'
-import { noDisk, openDisk } from './disk.ts'
-import { eventLog } from './event-log.ts'
+import { type Disk, noDisk, openDisk } from './disk.ts'
+import { createEventLog, type LogSettings, realisticLog } from './event-log.ts'
 import { type Faults, faults as noFaults } from './faults.ts'
+import { gossiping } from './gossip.ts'
+import { createNode, type Users } from './node.ts'
 import { reading } from './reads.ts'
+import { type Member, type Replication, type Role, startReplication } from './replication.ts'
 
-/** A server that speaks as EventStoreDB 23.10 does with its client 6.2, without authentication, on 127.0.0.1. */
+/** A server that speaks as EventStoreDB 23.10 does with its client 6.2, on 127.0.0.1. */
 export interface EventStoreDbDouble {
   readonly url: string
   readonly port: number
   readonly faults: Faults
+  readonly role: Role
   /** Cuts all connections, as a network does. */
   drop(): void
+  /** Removes expired events from $all. Returns how many. */
+  scavenge(): Promise<number>
   close(): Promise<void>
 }
 
-/** @param data the folder that keeps the events; null: they go with the process */
-export async function serveEventStoreDb({ data, port = 0 }: { data: string | null; port?: number }): Promise<EventStoreDbDouble> {
-  const disk = data === null ? noDisk : await openDisk(data)
-  const log = eventLog(disk)
-  const faults = noFaults()
-  const server = new Server({ 'grpc.max_receive_message_length': 17 << 20 })
-  server.addService(streamServices.StreamsService, {
-    ...writing(log, faults),
-    batchAppend: batchAppending(log, faults),
-    read: reading(log, faults),
-  } as unknown as UntypedServiceImplementation)
-  server.addService(featureServices.ServerFeaturesService, { getSupportedMethods } as UntypedServiceImplementation)
+export interface DoubleOptions {
+  /** Folder that keeps the events; null: they go with the process. */
+  readonly data: string | null
+  readonly port?: number
+  readonly log?: Partial<LogSettings>
+  /** The nodes of the cluster, and which of them this one is. */
+  readonly cluster?: { readonly members: readonly Member[]; readonly own: number }
+  /** PEM of the server's key and certificate: TLS is spoken. */
+  readonly tls?: { readonly key: string; readonly certificate: string }
+  /** With users each call needs a name and password; without, none is asked for. */
+  readonly users?: Users
+}
 
-  // Our own listener in front, so that connections can be cut.
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
+export async function serveEventStoreDb(options: DoubleOptions): Promise<EventStoreDbDouble> {
+  const { data, port = 0, cluster, tls, users = null } = options
+  const logSettings = { ...realisticLog, ...options.log }
+  const faults = noFaults()
   const sockets = new Set<Socket>()
-  const listener = createNetServer({ noDelay: true }, (socket) => {
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-    socket.on('error', () => {}) // the other side has cut it: its calls are told by gRPC
-    injector.injectConnection(socket)
-  })
-  await new Promise<void>((resolve, reject) => {
-    listener.once('error', reject)
-    listener.listen(port, '127.0.0.1', resolve)
-  })
   const drop = () => {
     for (const socket of sockets) socket.destroy()
   }
+
+  let replication: Replication | null = null
+  let disk: Disk = noDisk
+  if (cluster === undefined) disk = data === null ? noDisk : await openDisk(data)
+  // In a cluster the disk is that of the replication, which needs the log first.
+  const lateDisk: Disk = { writes: [], write: (events) => disk.write(events), close: () => disk.close() }
+  let log = createEventLog(cluster === undefined ? disk : lateDisk, logSettings)
+  if (cluster !== undefined && data !== null) {
+    replication = await startReplication(data, cluster.members, cluster.own, {
+      committed: (events) => log.follow(events),
+      elected(events) {
+        log.follow(events)
+        log.forgetIds()
+      },
+      deposed(events) {
+        log = createEventLog(lateDisk, logSettings)
+        log.follow(events)
+        drop() // subscriptions of the former log end
+      },
+    })
+    disk = replication.disk
+  }
+  const node = createNode({ faults, log: () => log, replication, users })
+
+  const server = new Server({ 'grpc.max_receive_message_length': 17 << 20 })
+  server.addService(streamServices.StreamsService, {
+    ...writing(node),
+    batchAppend: batchAppending(node),
+    read: reading(node),
+  } as unknown as UntypedServiceImplementation)
+  server.addService(featureServices.ServerFeaturesService, { getSupportedMethods } as UntypedServiceImplementation)
+  server.addService(gossipServices.GossipService, {
+    read: gossiping(() => replication?.members() ?? [{ port: bound, internal: 0, isAlive: true, role: 'leader' }]),
+  } as unknown as UntypedServiceImplementation)
+
+  // Our own listener stands in front, so that connections can be cut.
+  const injector = server.createConnectionInjector(
+    tls === undefined
+      ? ServerCredentials.createInsecure()
+      : ServerCredentials.createSsl(null, [{ private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.certificate) }]),
+  )
+  const listener = createNetServer({ noDelay: true }, (socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+    socket.on('error', () => {}) // the other side has cut it: gRPC tells its calls
+    injector.injectConnection(socket)
+  })
+  listener.listen(port, '127.0.0.1')
+  await once(listener, 'listening')
   const bound = (listener.address() as AddressInfo).port
   return {
-    url: `esdb://127.0.0.1:${bound}?tls=false`,
+    url: `esdb://127.0.0.1:${bound}?tls=${tls !== undefined}`,
     port: bound,
     faults,
+    get role() {
+      return replication?.role ?? 'leader'
+    },
     drop,
+    scavenge: () => log.scavenge(),
     async close() {
       listener.close()
       drop()
       server.forceShutdown()
+      await replication?.close()
       await disk.close()
     },
   }

@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import { EventStoreDBClient } from '@eventstore/db-client'
+import { type ChannelCredentials, credentials as grpcCredentials } from '@grpc/grpc-js'
+import { KolbakError } from '../../lib/errors.ts'
+
+/** Address of one node. */
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+}
+export const isSameEndpoint = (a: Endpoint, b: Endpoint): boolean => a.host === b.host && a.port === b.port
+
+/** What EVENTSTOREDB_URL says. */
+export interface Target {
+  /** The nodes that the string names, or the one name that leads to them. */
+  readonly endpoints: readonly Endpoint[]
+  /** True: the leader is looked for by gossip. False: the one node is all there is. */
+  readonly isCluster: boolean
+  /** Sent with each call; without TLS the client sends none, whatever it is given. */
+  readonly user: { readonly username: string; readonly password: string }
+  /** Returns a client of this one node. */
+  clientOf(endpoint: Endpoint): EventStoreDBClient
+  /** Credentials of the channels on which nodes are asked for the leader. */
+  readonly channelCredentials: ChannelCredentials
+}
+
+const example = 'esdb://user:password@host:port'
+const pattern = /^esdb(?<discover>\+discover)?:\/\/(?:(?<username>[^:@/]+):(?<password>[^@]+)@)?(?<hosts>[^/?@]+)\/?(?<query>\?.*)?$/i
+
+/** Reads the connection string. Throws KolbakError `invalid_config`, which never shows the password. */
+export function parseConnectionString(url: string): Target {
+  const { discover, username, password, hosts = '', query = '' } = pattern.exec(url.trim())?.groups ?? {}
+  const isPlain = /[?&]tls=false(&|$)/i.test(query)
+  const endpoints = hosts.split(',').map((text): Endpoint => {
+    const [, host = '', port = '2113'] = /^(.+?)(?::(\d+))?$/.exec(text.trim()) ?? []
+    return { host, port: Number(port) }
+  })
+  const userInfo = username === undefined ? '' : `${username}:${password}@`
+  const clientOf = (endpoint: Endpoint): EventStoreDBClient => {
+    try {
+      return EventStoreDBClient.connectionString(`esdb://${userInfo}${endpoint.host}:${endpoint.port}${query}`)
+    } catch (error) {
+      // The client's error of a string that it cannot parse carries all of it, with the password: so it is not the cause.
+      const reason = error instanceof Error && !('connectionString' in error) ? `: ${error.message}` : ''
+      throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is no connection string such as ${example}${reason}.`)
+    }
+  }
+  if (endpoints[0]?.host === '' || endpoints[0] === undefined || endpoints.some(({ host }) => /[:\s]/.test(host)))
+    throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is no connection string such as ${example}.`)
+  clientOf(endpoints[0]) // throws for a setting that the client does not know
+  if (!isPlain && username === undefined)
+    throw new KolbakError('invalid_config', `EVENTSTOREDB_URL needs a user because it speaks TLS: ${example} (without TLS: ?tls=false).`)
+  return {
+    endpoints,
+    isCluster: discover !== undefined || endpoints.length > 1,
+    user: isPlain
+      ? { username: 'none', password: 'none' }
+      : { username: decodeURIComponent(username!), password: decodeURIComponent(password!) },
+    clientOf,
+    channelCredentials: isPlain ? grpcCredentials.createInsecure() : tlsOf(new URLSearchParams(query)),
+  }
+}
+
+function tlsOf(settings: URLSearchParams): ChannelCredentials {
+  const fileOf = (name: string): Buffer | null => {
+    const [, path] = [...settings].find(([key]) => key.toLowerCase() === name.toLowerCase()) ?? []
+    return path === undefined ? null : readFileSync(isAbsolute(path) ? path : resolve(path))
+  }
+  return grpcCredentials.createSsl(fileOf('tlsCAFile'), fileOf('userKeyFile'), fileOf('userCertFile'))
+}

@@ -1,0 +1,81 @@
+import { GossipClient } from '@eventstore/db-client/generated/gossip_grpc_pb.js'
+import { MemberInfo } from '@eventstore/db-client/generated/gossip_pb.js'
+import { Empty } from '@eventstore/db-client/generated/shared_pb.js'
+import { Metadata } from '@grpc/grpc-js'
+import { type Endpoint, isSameEndpoint, type Target } from './connection-string.ts'
+
+/** Finds the node of a cluster that leads, by asking all nodes at once. */
+export interface LeaderFinder {
+  /**
+   * Returns the node that says of itself that it leads, or null when none says so in time. What the others say of it is not
+   * enough: they go on naming a leader that is frozen until they have noticed. Never rejects.
+   */
+  find(): Promise<Endpoint | null>
+  /** Why the last node that was asked could not answer; null when all did. */
+  readonly lastError: unknown
+  close(): void
+}
+
+/** Milliseconds that a node has to answer a question about its cluster. */
+const gossipMs = 1_000
+/** Most nodes that are kept in mind, beside those of the connection string. */
+const maxMembers = 16
+
+export function createLeaderFinder({ endpoints, channelCredentials }: Target): LeaderFinder {
+  const clients = new Map<string, { endpoint: Endpoint; client: GossipClient }>()
+  let lastError: unknown = null
+
+  const add = (endpoint: Endpoint) => {
+    const address = `${endpoint.host}:${endpoint.port}`
+    if (clients.has(address) || clients.size >= endpoints.length + maxMembers) return
+    // A node that comes back is to be asked at once, and not after gRPC's usual back-off of up to two minutes.
+    const options = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 500 }
+    clients.set(address, { endpoint, client: new GossipClient(address, channelCredentials, options) })
+  }
+  for (const endpoint of endpoints) add(endpoint)
+
+  /** Returns the node that leads as the asked node sees it, or null. */
+  const ask = (client: GossipClient): Promise<Endpoint | null> =>
+    new Promise((resolve, reject) => {
+      client.read(new Empty(), new Metadata(), { deadline: Date.now() + gossipMs }, (error, cluster) => {
+        if (error) return reject(error)
+        let leader: Endpoint | null = null
+        for (const member of cluster.getMembersList()) {
+          const http = member.getHttpEndPoint()
+          if (http === undefined) continue
+          const endpoint = { host: http.getAddress(), port: http.getPort() }
+          add(endpoint)
+          if (member.getIsAlive() && member.getState() === MemberInfo.VNodeState.LEADER) leader = endpoint
+        }
+        resolve(leader)
+      })
+    })
+
+  return {
+    find: () =>
+      new Promise((resolve) => {
+        let unanswered = clients.size
+        const settle = () => {
+          if (--unanswered === 0) resolve(null)
+        }
+        lastError = null
+        for (const { endpoint, client } of [...clients.values()])
+          ask(client)
+            .then(
+              (leader) => {
+                if (leader !== null && isSameEndpoint(leader, endpoint)) resolve(leader)
+              },
+              (error: unknown) => {
+                lastError = error
+              },
+            )
+            .finally(settle)
+      }),
+    get lastError() {
+      return lastError
+    },
+    close() {
+      for (const { client } of clients.values()) client.close()
+    },
+  }
+}

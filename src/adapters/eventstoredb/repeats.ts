@@ -1,0 +1,133 @@
+import type { RecordedEvent } from '../../events/envelope.ts'
+import type { EventId } from '../../events/ids.ts'
+import type { StreamName } from '../../events/streams.ts'
+import { step } from '../../lib/points.ts'
+import { pause } from '../../lib/retry.ts'
+import { type Appended, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
+import { type Appender, readableMs } from './append.ts'
+import type { Engine } from './engine.ts'
+import { type AppendItem, joinItems } from './events.ts'
+import { readStream } from './read.ts'
+
+/** Why an append may be in its stream already, and from where on it has to be looked for. */
+export interface Doubt {
+  /** RFC 3339: it was not appended before this time. */
+  readonly since: string
+  /** It was appended behind this revision, where that is known. */
+  readonly above?: number | undefined
+}
+
+/** How far the clocks of processes may differ, in milliseconds: a stream is read this much further back than the time of a doubt. */
+const clockSkewMs = 60_000
+const pageSize = 250
+
+/**
+ * Appends what may be in the stream already, once: looks for the ids at the end of the stream, and appends the rest at the
+ * exact revision that it has seen there. Another event in between is a conflict, and it looks again.
+ *
+ * The server itself recognises a repeat of an `any` append only while a cache in its leader's memory holds the ids: after a
+ * restart or a change of leader it stores the events a second time (10 of 10 on a real cluster).
+ *
+ * @param items appends to one stream that expect `any` or `some`, each with its doubt
+ * @param end of `performance.now()`, when to give up @returns one outcome for each item
+ */
+export async function appendOnce(
+  engine: Engine,
+  appender: Appender,
+  items: readonly { readonly item: AppendItem; readonly doubt: Doubt }[],
+  end: number,
+): Promise<PromiseSettledResult<Appended>[]> {
+  const stream = items[0]!.item.stream
+  const known = new Map<EventId, RecordedEvent>()
+  const wanted = new Set(items.flatMap(({ item }) => item.ids))
+  const remember = (events: readonly RecordedEvent[]) => {
+    for (const event of events) if (wanted.has(event.id)) known.set(event.id, event)
+  }
+  const outcomes = new Map<AppendItem, PromiseSettledResult<Appended>>()
+  let seen: number | null = null
+  /** The revision that the last conflict told of, and until when reads may lag behind it. */
+  let conflict = { revision: -1, readableBy: 0 }
+  try {
+    for (;;) {
+      if (seen === null)
+        seen = await readTail(
+          engine,
+          stream,
+          items.map(({ doubt }) => doubt),
+          remember,
+        )
+      else seen = await readOn(engine, stream, seen, remember)
+      const missing: AppendItem[] = []
+      for (const { item } of items) {
+        if (outcomes.has(item)) continue
+        const last = known.get(item.ids.at(-1)!)
+        if (last !== undefined) outcomes.set(item, fulfilled({ revision: last.revision, position: last.position }))
+        else if (item.expected === 'some' && seen < 0)
+          outcomes.set(item, { status: 'rejected', reason: new RevisionConflict(stream, 'some', -1) })
+        else missing.push(item)
+      }
+      if (missing.length === 0) break
+      if (seen < conflict.revision) {
+        if (performance.now() < conflict.readableBy) {
+          await pause(2 + Math.random() * 10)
+          continue
+        }
+        seen = conflict.revision // it is past its age limit: no read will ever show it
+      }
+      const next = joinItems(missing, seen < 0 ? 'none' : seen)
+      try {
+        const last = await step('eventstoredb.repeat', () => appender.append(next.item, { end }))
+        let revision = last.revision - next.item.ids.length
+        for (const item of missing.slice(0, next.count)) {
+          revision += item.ids.length
+          outcomes.set(item, fulfilled({ revision, position: last.position }))
+        }
+        seen = last.revision
+      } catch (error) {
+        if (!(error instanceof RevisionConflict)) throw error
+        if (performance.now() > end) throw new StoreUnavailable('others kept appending to the stream', { cause: error })
+        conflict = { revision: error.actual, readableBy: performance.now() + readableMs }
+        await pause(2 + Math.random() * 10)
+      }
+    }
+  } catch (reason) {
+    return items.map(({ item }) => outcomes.get(item) ?? { status: 'rejected', reason })
+  }
+  return items.map(({ item }) => outcomes.get(item)!)
+}
+
+const fulfilled = (value: Appended): PromiseSettledResult<Appended> => ({ status: 'fulfilled', value })
+
+/** Reads backwards as far as the doubts reach. Returns the last revision of the stream, -1 when it is empty. */
+async function readTail(
+  engine: Engine,
+  stream: StreamName,
+  doubts: readonly Doubt[],
+  remember: (events: readonly RecordedEvent[]) => void,
+): Promise<number> {
+  const aboves = doubts.map(({ above }) => above)
+  const above = aboves.every((revision) => revision !== undefined) ? Math.min(...aboves) : -1
+  const since = new Date(Math.min(...doubts.map((doubt) => Date.parse(doubt.since))) - clockSkewMs).toISOString()
+  let last = -1
+  let from: number | undefined
+  for (;;) {
+    const page = await readStream(engine, stream, { backwards: true, limit: pageSize, ...(from === undefined ? {} : { from }) })
+    remember(page)
+    if (from === undefined) last = page[0]?.revision ?? -1
+    const oldest = page.at(-1)
+    if (page.length < pageSize || oldest === undefined || oldest.revision - 1 <= above || oldest.metadata.time < since) return last
+    from = oldest.revision - 1
+  }
+}
+
+/** Reads what has come behind a revision. Returns the last revision of the stream. */
+async function readOn(
+  engine: Engine,
+  stream: StreamName,
+  seen: number,
+  remember: (events: readonly RecordedEvent[]) => void,
+): Promise<number> {
+  const events = await readStream(engine, stream, { from: seen + 1 })
+  remember(events)
+  return events.at(-1)?.revision ?? seen
+}
