@@ -116,6 +116,21 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(lost).to.have.length(11)
           for (const error of lost) expect(error).to.be.instanceOf(RevisionConflict).and.to.include({ actual: 1 })
         })
+        it('shows, to a read that begins after a conflict, the event that caused it', async () => {
+          const stream = aStream()
+          await store.append(stream, someEvents(1), 'none')
+          for (let revision = 0; revision < 20; revision++) {
+            const seenByLosers = await Promise.all(
+              Array.from({ length: 4 }, () =>
+                store.append(stream, someEvents(1), revision).then(
+                  () => null,
+                  async (error: RevisionConflict) => ({ told: error.actual, read: (await store.read(stream)).at(-1)?.revision ?? -1 }),
+                ),
+              ),
+            )
+            for (const seen of seenByLosers) if (seen !== null) expect(seen.read).to.be.at.least(seen.told)
+          }
+        })
       })
 
     for (const [kind, aStream] of kinds)

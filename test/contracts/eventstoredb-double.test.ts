@@ -295,11 +295,49 @@ describe("EventStoreDB's double", () => {
     })
   })
 
+  describe('a conflict', () => {
+    it('is answered before the event that caused it can be read, in some of many races, and never for long', async () => {
+      let unseen = 0
+      for (let race = 0; race < 60; race++) {
+        const stream = aStream()
+        const lost = async () => {
+          const error = await errorOf(client.appendToStream(stream, some(1), { credentials, expectedRevision: NO_STREAM }))
+          expect(error).to.be.instanceOf(WrongExpectedVersionError)
+          const seen = await read(stream).catch(() => [])
+          if (seen.length === 0) unseen++
+        }
+        const won = client.appendToStream(stream, some(1), { credentials, expectedRevision: NO_STREAM })
+        await lost()
+        await won
+        expect(await read(stream)).to.deep.equal([0])
+      }
+      expect(unseen).to.be.within(1, 59)
+    })
+  })
+
+  describe('a scavenge', () => {
+    it('removes from $all, for good, what the settings of a stream hide', async () => {
+      const stream = aStream()
+      await client.setStreamMetadata(stream, { maxCount: 1 })
+      await client.appendToStream(stream, some(3), { credentials })
+      const end = aStream()
+      await client.appendToStream(end, some(1), { credentials })
+      const revisionsInAll = async () => (await follow(`${end}@0`)).seen.filter((name) => name.startsWith(`${stream}@`))
+      expect(await revisionsInAll()).to.have.length(3)
+      await server.scavenge()
+      expect(await revisionsInAll()).to.deep.equal([`${stream}@2`])
+      await stop()
+      await start()
+      expect(await revisionsInAll()).to.deep.equal([`${stream}@2`])
+      expect(await read(stream)).to.deep.equal([2])
+    })
+  })
+
   describe('started again', () => {
     it('has all that it answered, and the same ids, revisions, positions and settings', async () => {
       const [stream, deleted, dead] = [aStream(), aStream(), aStream()]
       const events = some(3)
-      const first = await client.appendToStream(stream, events, { credentials })
+      const first = await client.appendToStream(stream, events, { credentials, expectedRevision: NO_STREAM })
       await client.setStreamMetadata(stream, { maxCount: 2 })
       for (const each of [deleted, dead]) await client.appendToStream(each, some(2))
       await client.deleteStream(deleted)
@@ -310,13 +348,28 @@ describe("EventStoreDB's double", () => {
       await stop()
       await start()
       expect(await follow(`${end}@0`)).to.deep.equal(before)
-      expect(await client.appendToStream(stream, events, { credentials })).to.deep.equal(first)
+      expect(await client.appendToStream(stream, events, { credentials, expectedRevision: NO_STREAM })).to.deep.equal(first)
       expect(await read(stream)).to.deep.equal([1, 2])
       expect(await errorOf(read(deleted))).to.be.instanceOf(StreamNotFoundError)
       expect(await errorOf(read(dead))).to.be.instanceOf(StreamDeletedError)
       expect((await client.appendToStream(deleted, some(1))).nextExpectedRevision).to.equal(2n)
       const { position } = await client.appendToStream(end, some(1))
       expect((position?.commit ?? 0n) > (before.positions.at(-1)?.commit ?? 0n)).to.equal(true)
+    })
+    it('has forgotten the ids of `any` and `stream_exists` appends, and compares those of exact ones with its log', async () => {
+      const stream = aStream()
+      const events = some(1)
+      const repeat = async (expectedRevision: AppendExpectedRevision) =>
+        (await client.appendToStream(stream, events, { credentials, expectedRevision })).nextExpectedRevision
+      expect(await repeat(NO_STREAM)).to.equal(0n)
+      expect(await repeat(ANY)).to.equal(0n)
+      await stop()
+      await start()
+      expect(await repeat(NO_STREAM)).to.equal(0n)
+      expect(await repeat(ANY)).to.equal(1n)
+      await stop()
+      await start()
+      expect(await repeat(STREAM_EXISTS)).to.equal(2n)
     })
     it('leaves out a write that a crash cut off in the middle', async () => {
       const stream = aStream()

@@ -27,10 +27,11 @@ export interface Engine {
 
 const maxTries = 8
 /**
- * Milliseconds after which a node of a cluster that does not answer is given up. The server answers a write within 2 s or
- * says that it cannot; another leader is elected in about 2 s.
+ * Milliseconds after which one try of a call ends, at most a third of the whole time. A node of a cluster that did not answer
+ * by then is given up: the server answers a write within 2 s or says that it cannot, and another leader is elected in
+ * about 2 s.
  */
-const giveUpMs = 3_000
+const longestTryMs = 3_000
 
 /**
  * Every append is given credentials of its own, because only then the client uses the RPC Append. Without them the client
@@ -41,7 +42,7 @@ const giveUpMs = 3_000
 export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
   const target = parseConnectionString(url)
   const connections = createConnections(target, log)
-  const tryMs = target.isCluster ? Math.min(giveUpMs, timeoutMs) : timeoutMs
+  const tryMs = Math.min(longestTryMs, timeoutMs / 3)
 
   const tryOnce = async <T>(call: (client: EventStoreDBClient, signal: AbortSignal) => Promise<T>, end: number): Promise<T> => {
     const connection = await connectedBefore(connections, end)

@@ -1,9 +1,9 @@
 import { isDayStream } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
-import { type EventStore, StoreUnavailable } from '../../ports/event-store.ts'
+import { type EventStore, type ExpectedRevision, StoreUnavailable } from '../../ports/event-store.ts'
+import { createAnyAppends } from './any-appends.ts'
 import { createAppender } from './append.ts'
-import { createDayStreams } from './day-streams.ts'
 import { createEngine } from './engine.ts'
 import { encodeAppend } from './events.ts'
 import { engineIdOf, head, headStream } from './own-streams.ts'
@@ -20,6 +20,7 @@ export interface EventStoreDbOptions {
   readonly appendTimeoutMs?: number
 }
 
+const isExact = (expected: ExpectedRevision): boolean => expected === 'none' || typeof expected === 'number'
 /** Bytes of the appends under way or waiting, beyond which a new one is turned away. */
 const maxUnderWayBytes = 256 << 20
 
@@ -31,7 +32,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
   const { url, dayStreamMaxAgeSeconds, log, appendTimeoutMs = 10_000 } = options
   const engine = createEngine(url, appendTimeoutMs, log)
   const appends = createAppender(engine)
-  const days = createDayStreams({ engine, appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds, now: Date.now })
+  const anyAppends = createAnyAppends({ engine, appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds, now: Date.now })
   const heads = head(appends)
   const closing = new AbortController()
   const calls = createUnderWay()
@@ -54,7 +55,9 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
         if (underWayBytes + item.bytes > maxUnderWayBytes) throw new StoreUnavailable('too many appends are waiting to be written')
         underWayBytes += item.bytes
         try {
-          return await calls.track(isDayStream(stream) ? days.append(item, patient, since) : appends.append(item))
+          return await calls.track(
+            isDayStream(stream) || !isExact(expected) ? anyAppends.append(item, patient, since) : appends.append(item),
+          )
         } finally {
           underWayBytes -= item.bytes
         }

@@ -1,6 +1,6 @@
-import { GossipClient } from '@eventstore/db-client/generated/gossip_grpc_pb.js'
-import { MemberInfo } from '@eventstore/db-client/generated/gossip_pb.js'
-import { Empty } from '@eventstore/db-client/generated/shared_pb.js'
+import gossipClients, { type GossipClient } from '@eventstore/db-client/generated/gossip_grpc_pb.js'
+import gossip from '@eventstore/db-client/generated/gossip_pb.js'
+import shared from '@eventstore/db-client/generated/shared_pb.js'
 import { Metadata } from '@grpc/grpc-js'
 import { type Endpoint, isSameEndpoint, type Target } from './connection-string.ts'
 
@@ -30,14 +30,14 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
     if (clients.has(address) || clients.size >= endpoints.length + maxMembers) return
     // A node that comes back is to be asked at once, and not after gRPC's usual back-off of up to two minutes.
     const options = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 500 }
-    clients.set(address, { endpoint, client: new GossipClient(address, channelCredentials, options) })
+    clients.set(address, { endpoint, client: new gossipClients.GossipClient(address, channelCredentials, options) })
   }
   for (const endpoint of endpoints) add(endpoint)
 
   /** Returns the node that leads as the asked node sees it, or null. */
   const ask = (client: GossipClient): Promise<Endpoint | null> =>
     new Promise((resolve, reject) => {
-      client.read(new Empty(), new Metadata(), { deadline: Date.now() + gossipMs }, (error, cluster) => {
+      client.read(new shared.Empty(), new Metadata(), { deadline: Date.now() + gossipMs }, (error, cluster) => {
         if (error) return reject(error)
         let leader: Endpoint | null = null
         for (const member of cluster.getMembersList()) {
@@ -45,7 +45,7 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
           if (http === undefined) continue
           const endpoint = { host: http.getAddress(), port: http.getPort() }
           add(endpoint)
-          if (member.getIsAlive() && member.getState() === MemberInfo.VNodeState.LEADER) leader = endpoint
+          if (member.getIsAlive() && member.getState() === gossip.MemberInfo.VNodeState.LEADER) leader = endpoint
         }
         resolve(leader)
       })

@@ -7,18 +7,25 @@ import { toRecordedEvent } from './events.ts'
 /** Events asked for at once. */
 const pageSize = 250
 
-/** @param stream also one of ours that is no stream of the port's. A stream that does not exist is empty. */
+/**
+ * Returns events of a stream; none of a stream that does not exist.
+ * @param stream also one of the adapter's own, which is no stream of the port's @param options `end`, of `performance.now()`, is when to give up
+ */
 export async function readStream(
   engine: Engine,
   stream: string,
-  options: Parameters<EventStore['read']>[1] = {},
+  options: Parameters<EventStore['read']>[1] & { end?: number } = {},
 ): Promise<RecordedEvent[]> {
-  const { limit = Number.POSITIVE_INFINITY, backwards = false } = options
+  const { limit = Number.POSITIVE_INFINITY, backwards = false, end } = options
   const events: RecordedEvent[] = []
   let from = options.from
   while (events.length < limit && !(backwards && from !== undefined && from < 0)) {
     const count = Math.min(pageSize, limit - events.length)
-    const page = await engine.ask(stream, (client, signal) => readPage(engine, client, { stream, from, count, backwards }, signal))
+    const page = await engine.ask(
+      stream,
+      (client, signal) => readPage(engine, client, { stream, from, count, backwards }, signal),
+      end === undefined ? {} : { end },
+    )
     events.push(...page)
     const last = page.at(-1)
     if (last === undefined || page.length < count) break

@@ -55,8 +55,9 @@ export async function appendOnce(
           stream,
           items.map(({ doubt }) => doubt),
           remember,
+          end,
         )
-      else seen = await readOn(engine, stream, seen, remember)
+      else seen = await readOn(engine, stream, seen, remember, end)
       const missing: AppendItem[] = []
       for (const { item } of items) {
         if (outcomes.has(item)) continue
@@ -104,6 +105,7 @@ async function readTail(
   stream: StreamName,
   doubts: readonly Doubt[],
   remember: (events: readonly RecordedEvent[]) => void,
+  end: number,
 ): Promise<number> {
   const aboves = doubts.map(({ above }) => above)
   const above = aboves.every((revision) => revision !== undefined) ? Math.min(...aboves) : -1
@@ -111,7 +113,7 @@ async function readTail(
   let last = -1
   let from: number | undefined
   for (;;) {
-    const page = await readStream(engine, stream, { backwards: true, limit: pageSize, ...(from === undefined ? {} : { from }) })
+    const page = await readStream(engine, stream, { backwards: true, limit: pageSize, end, ...(from === undefined ? {} : { from }) })
     remember(page)
     if (from === undefined) last = page[0]?.revision ?? -1
     const oldest = page.at(-1)
@@ -126,8 +128,9 @@ async function readOn(
   stream: StreamName,
   seen: number,
   remember: (events: readonly RecordedEvent[]) => void,
+  end: number,
 ): Promise<number> {
-  const events = await readStream(engine, stream, { from: seen + 1 })
+  const events = await readStream(engine, stream, { from: seen + 1, end })
   remember(events)
   return events.at(-1)?.revision ?? seen
 }

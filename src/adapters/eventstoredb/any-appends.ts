@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { EventId } from '../../events/ids.ts'
-import type { StreamName } from '../../events/streams.ts'
+import { isDayStream, type StreamName } from '../../events/streams.ts'
 import { createGroupCommit, type GroupCommit } from '../../lib/group-commit.ts'
 import { roundsOf } from '../../lib/rounds.ts'
 import { type Appended, StoreUnavailable } from '../../ports/event-store.ts'
@@ -14,29 +14,29 @@ type Outcome = PromiseSettledResult<Appended>
 interface Entry extends AppendItem {
   readonly doubt: Doubt | null
 }
-/** What is kept of a day stream while it is used. */
-interface DayStream {
+/** What is kept of a stream while it is used. */
+interface UsedStream {
   readonly lane: GroupCommit<Entry, Outcome>
-  /** Resolves once the stream has its age limit. */
+  /** Resolves once a day stream has its age limit. */
   limited: Promise<void> | undefined
 }
 
 /** Milliseconds that a patient append waits for others to be sent with it. */
 const lingerMs = 10
-/** Day streams that are remembered: a forgotten one is asked for its age limit once more. */
+/** Streams that are remembered: a day stream that was forgotten is asked for its age limit once more. */
 const maxStreams = 20_000
 
 /**
- * Appends to day streams. `any` appends to one stream that come together are sent as one, because an append of many events
- * costs the server little more than one of a single event.
+ * Appends that expect no exact revision, and all appends to day streams. `any` appends to one stream that come together are
+ * sent as one, because an append of many events costs the server little more than one of a single event.
  */
-export function createDayStreams(options: { engine: Engine; appender: Appender; maxAgeSeconds: number; now(): number }) {
+export function createAnyAppends(options: { engine: Engine; appender: Appender; maxAgeSeconds: number; now(): number }) {
   const { engine, appender, maxAgeSeconds, now } = options
-  const streams = new LRUCache<StreamName, DayStream>({ max: maxStreams })
+  const streams = new LRUCache<StreamName, UsedStream>({ max: maxStreams })
   /** By the first id: appends of this process whose outcome is not known, because the engine did not answer. */
   const doubts = new LRUCache<EventId, Doubt>({ max: 50_000 })
 
-  const streamOf = (name: StreamName): DayStream => {
+  const streamOf = (name: StreamName): UsedStream => {
     let stream = streams.get(name)
     if (stream === undefined) {
       stream = {
@@ -53,8 +53,9 @@ export function createDayStreams(options: { engine: Engine; appender: Appender; 
     }
     return stream
   }
-  /** Gives the stream its age limit, before its first event: later, events could outlive it. */
+  /** Gives a day stream its age limit, before its first event: later, events could outlive it. */
   const limit = async (name: StreamName): Promise<void> => {
+    if (!isDayStream(name)) return
     const stream = streamOf(name)
     stream.limited ??= appender.describe(name, { maxAge: maxAgeSeconds })
     try {
@@ -97,7 +98,7 @@ export function createDayStreams(options: { engine: Engine; appender: Appender; 
     const since = new Date(now()).toISOString()
     let last: Appended
     try {
-      last = await appender.append(joinItems(items, 'any').item, { end })
+      last = await appender.append(joinItems(items, first.expected).item, { end })
     } catch (error) {
       // Unknown whether it happened: it is looked for. Refused: each append is to hear its own answer.
       if (error instanceof StoreUnavailable)
@@ -117,6 +118,13 @@ export function createDayStreams(options: { engine: Engine; appender: Appender; 
     })
   }
 
+  /** Sent alone: in one append with `any` ones it would not be checked. The stream is there, so it has its age limit. */
+  const appendSome = async (entry: Entry): Promise<Outcome> => {
+    const end = performance.now() + engine.timeoutMs
+    const [outcome] = entry.doubt === null ? await writeFresh([entry], end) : await writeDoubtful([entry], end)
+    return outcome!
+  }
+
   return {
     /**
      * Throws what the port says.
@@ -132,8 +140,10 @@ export function createDayStreams(options: { engine: Engine; appender: Appender; 
           await limit(item.stream)
           return await appender.append(item)
         }
-        if (item.expected === 'some' && doubt === null) return await appender.append(item) // who made the stream has given it its limit
-        const outcome = await streamOf(item.stream).lane.add({ ...item, doubt }, { patient })
+        const outcome =
+          item.expected === 'some'
+            ? await appendSome({ ...item, doubt })
+            : await streamOf(item.stream).lane.add({ ...item, doubt }, { patient })
         if (outcome.status === 'rejected') throw outcome.reason
         doubts.delete(id)
         return outcome.value
