@@ -14,7 +14,7 @@ import { conformance } from '../support/api-conformance.ts'
 import { badRequests, type Sent } from '../support/bad-requests.ts'
 import { route as routeMessage } from '../support/routed.ts'
 
-const written = (...parts: readonly unknown[]) => Buffer.from(JSON.stringify(parts)).toString('base64url')
+const encodeCursor = (...parts: readonly unknown[]) => Buffer.from(JSON.stringify(parts)).toString('base64url')
 const time = '2026-01-01T00:00:00.000Z'
 const uuid = '0195d3a1-7a4b-5c6d-8e9f-001122334455'
 const ulid = '01ARZ3NDEKTSV4RRFFQ69G5FAV'
@@ -22,8 +22,8 @@ const times = [
   ...[time, time, time, '2026-01-01T23:59:60Z', '9999-12-31T23:59:59.9999999Z', '9999-12-31T23:59:59-00:01'],
   ...['0000-01-01T00:00:00Z', '0001-01-01T00:00:00+00:01', '2026-02-29T00:00:00Z', '2026-01-01t00:00:00z'],
 ]
-/** Where the schema says too little. No name is looked up: URLs are of this machine, or of none. */
-const known = {
+/** Values for fields whose schema says too little. Each URL is an address, or invalid, so that no name is looked up. */
+const knownValues = {
   callback_url: [
     ...[localUrl, localUrl, localUrl, localUrl, `${localUrl}\0`, `${localUrl}\ud800`, 'https://127.0.0.1', 'http://127.0.0.1/'],
     ...['https://a:b@127.0.0.1/', 'https://10.0.0.1/', 'https://[::1]/', 'https://[::1', 'https://[::ffff:169.254.169.254]/'],
@@ -32,26 +32,33 @@ const known = {
   ],
   payload: [{}, { a: 1 }, JSON.parse('{"__proto__":{"polluted":1}}'), { '\ud800': '\0' }],
   grant_type: ['client_credentials'],
-  // As they are of each list, and with a part that is none of its kind.
+  // The cursors of each list, and cursors with a part of the wrong kind.
   cursor: [
-    ...[written(time, uuid), written(time, 'known'), written(ulid), written('3'), written('999999999'), written('9999999999')],
+    ...[
+      encodeCursor(time, uuid),
+      encodeCursor(time, 'known'),
+      encodeCursor(ulid),
+      encodeCursor('3'),
+      encodeCursor('999999999'),
+      encodeCursor('9999999999'),
+    ],
     ...['\0', '', '0000-01-01T00:00:00.000Z', 'infinity', '2026'].flatMap((bad) => [
-      written(bad, uuid),
-      written(bad, 'known'),
-      written(bad),
+      encodeCursor(bad, uuid),
+      encodeCursor(bad, 'known'),
+      encodeCursor(bad),
     ]),
-    ...['\0', '', '\ud800', 'a'.repeat(300)].map((bad) => written(time, bad)),
+    ...['\0', '', '\ud800', 'a'.repeat(300)].map((bad) => encodeCursor(time, bad)),
   ],
   since: times,
   until: times,
   as_of: times,
   event_time: times,
 }
-/** Requests of each route: 10,000 in all. */
+/** The number of requests to each route; 10,000 in total. */
 const runs = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? 260)
-/** Of this run's choices; printed. */
+/** The seed of this run, which is printed. */
 const seed = Number(process.env.KOLBAK_TEST_SEED ?? Date.now() % 1_000_000)
-/** Routes that take more of their callers than a credential. */
+/** Whether a route takes more than a credential from its callers. */
 const takesInput = ({ body, query, path }: Route) => body !== undefined || query !== undefined || path.includes(':')
 
 describe('bad input', () => {
@@ -73,14 +80,14 @@ describe('bad input', () => {
     routes = api.api.routes.filter(takesInput)
 
     owner = await api.tenant()
-    const [theirs, operator] = [await api.tenant(), await api.operator()]
-    // Those that ask are not among what they change.
+    const [otherTenant, operator] = [await api.tenant(), await api.operator()]
+    // The credentials of the callers are not among the resources that the requests change.
     const [caller, key, lostKey] = [await api.key(owner), await api.key(owner), await api.key(owner)]
     const [webhook, lostWebhook] = [await api.webhook(caller), await api.webhook(caller)]
     const jobOf = async (id: string) =>
       (await api.call('POST', `/v1/webhooks/${id}/replay`, { as: caller, body: { since: time } })).get('data.id')
     const [job, lostJob] = [await jobOf(await api.webhook(caller)), await jobOf(await api.webhook(caller))]
-    const lostClient = await api.sibling(theirs, ['read:events'])
+    const lostClient = await api.sibling(otherTenant, ['read:events'])
     await api.call('POST', '/v1/events', { as: owner, body: { id: 'known', event: 'order.created', payload: {} } })
     const produced = api.produced.at(-1)
     if (produced === undefined) throw new Error('nothing was produced')
@@ -97,10 +104,10 @@ describe('bad input', () => {
         '/v1/events': 'known',
         '/v1/deliveries': delivery?.id,
         '/v1/jobs': isLost ? lostJob : job,
-        '/v1/tenants': theirs.tenant,
+        '/v1/tenants': otherTenant.tenant,
       }
       const id = Object.entries(ids).find(([start]) => path.startsWith(`${start}/`))?.[1] ?? ''
-      return { id, client_id: isLost ? lostClient.clientId : theirs.clientId }
+      return { id, client_id: isLost ? lostClient.clientId : otherTenant.clientId }
     }
   })
   after(async () => {
@@ -108,7 +115,7 @@ describe('bad input', () => {
     await api.stop()
   })
 
-  /** By which of these requests messages and events came to be stored. */
+  /** Returns those of the requests that stored a message or an event. */
   const leftBehind = async (requests: readonly string[]): Promise<string[]> => {
     const { rows } = await api.db.pool.query<{ by: string }>(
       `select by from (select metadata::jsonb->>'$correlationId' as by from command_events
@@ -143,16 +150,16 @@ describe('bad input', () => {
     if (status === 422) expectNamed(text, () => [...namesIn(request), ...required(route)])
     for (const name in Object.prototype) throw new Error(`Object.prototype has a ${name}`)
   }
-  /** What was sent by name, known or not; lists in a query are named in errors without their brackets. */
+  /** Returns the names of all members and parameters that were sent. Errors name lists of a query without their brackets. */
   function namesIn({ path, body }: Sent): string[] {
     const inQuery = [...new URL(path, api.origin).searchParams.keys()].flatMap((name) => [name, name.replace(/\[\]$/, '')])
     const sentBody: unknown = body === undefined ? {} : JSON.parse(body.toString())
     return [...inQuery, ...Object.keys(Object(sentBody))]
   }
-  /** A 422 says where: at a member or parameter that was sent or is missing, or at the body as a whole. */
+  /** Expects that a 422 names a member or parameter that was sent or is missing, or the whole body. */
   function expectNamed(text: string, named: () => readonly string[]): void {
     const { error } = JSON.parse(text) as { error: { code: string; details?: { path: string }[] } }
-    if (error.code === 'idempotency_key_reused') return // of a header, and found before the body is looked at
+    if (error.code === 'idempotency_key_reused') return // This is a fault of a header, found before the body is read.
     const names = named()
     expect(error.details, text).to.be.an('array').that.is.not.empty
     for (const { path } of error.details ?? [])
@@ -160,37 +167,37 @@ describe('bad input', () => {
         throw new Error(`${path} was not sent: ${text}`)
   }
 
-  /** What a request of the route met, shrunk to the least that meets it; null when all is well. */
+  /** Returns the smallest request of a route that fails, with its error, or null. */
   async function failureOf(route: Route, i: number): Promise<string | null> {
-    const request = fc.tuple(badRequests(route, paramsOf(route), known), fc.constantFrom(...credentialsOf(route)))
-    const property = fc.asyncProperty(request, ([made, as]) => ask(route, made, as))
-    const found = await fc.check(property, {
+    const request = fc.tuple(badRequests(route, paramsOf(route), knownValues), fc.constantFrom(...credentialsOf(route)))
+    const property = fc.asyncProperty(request, ([sentRequest, as]) => ask(route, sentRequest, as))
+    const run = await fc.check(property, {
       numRuns: runs,
       seed: seed + i,
       interruptAfterTimeLimit: 200_000,
       markInterruptAsFailure: true,
     })
-    if (!found.failed) return null
-    const [[made] = []] = found.counterexample ?? []
-    const body = made?.body?.toString().slice(0, 2_000) ?? 'no body'
-    return `${route.method} ${made?.path} ${JSON.stringify(made?.headers)} ${body}\n${String(found.errorInstance ?? 'no end')}`
+    if (!run.failed) return null
+    const [[smallest] = []] = run.counterexample ?? []
+    const body = smallest?.body?.toString().slice(0, 2_000) ?? 'no body'
+    return `${route.method} ${smallest?.path} ${JSON.stringify(smallest?.headers)} ${body}\n${String(run.errorInstance ?? 'no end')}`
   }
 
-  it('is answered, by every route, with a refusal that names it, and never fails on our side', async () => {
-    // All at once, each one after the other: a fault then shrinks to one request, and the slow routes keep nobody waiting.
+  it('gets an error response from every route that names the fault, and never a 500', async () => {
+    // The routes run at the same time, and each sends one request after another, so that a failure shrinks to one request.
     const failures = await Promise.all(routes.map(failureOf))
     console.log(`      seed ${seed}: ${sent} requests to ${routes.length} routes, ${accepted.size} accepted`, Object.fromEntries(statuses))
     expect(failures.filter((failure) => failure !== null).join('\n\n'), `seed ${seed}`).to.equal('')
     expect(sent).to.be.at.least(runs * routes.length)
     expect(accepted.size / sent, 'accepted').to.be.within(0.1, 0.6)
   })
-  it('stores nothing where it is refused', async () => {
+  it('stores nothing when it is refused', async () => {
     const refused = Array.from({ length: sent }, (_, i) => `bad-${i + 1}`).filter((id) => !accepted.has(id))
     expect(await leftBehind(refused)).to.deep.equal([])
-    // Which is worth something only if the others are found that way.
+    // This shows that the query can find stored events.
     expect(await leftBehind([...accepted])).to.not.be.empty
   })
-  it('where it is accepted, can be read again', async () => {
+  it('can be read again when it is accepted', async () => {
     for (const path of ['/v1/webhooks', '/v1/keys'])
       for (let offset = 0, more = true; more; offset += 100) {
         const page = await api.call('GET', `${path}?limit=100&offset=${offset}`, { as: owner })
@@ -202,7 +209,7 @@ describe('bad input', () => {
     expect(lines.length).to.be.greaterThan(5)
     for (const line of lines) JSON.parse(line)
   })
-  it('where it is accepted, is nothing that a projection stumbles over', async () => {
+  it('puts no stream into quarantine when it is accepted', async () => {
     const { store, waiter, keyring } = api.deps
     for (const { name, families } of [tenants, apiKeys(keyring), webhooks, keyVersions, webhookVersions, audit]) {
       const head = await store.head(families)

@@ -16,7 +16,7 @@ describe('DELETE /v1/jobs/:id', () => {
   const cancel = (id: string, as: TestClient | { key: string } = admin) => api.call('DELETE', `/v1/jobs/${id}`, { as })
   const get = (id: string) => api.call('GET', `/v1/jobs/${id}`, { as: admin })
 
-  it('204 and no more is begun; 204 again; another job of the webhook may begin', async () => {
+  it('returns 204 and replays nothing more; a second request gets 204; another job of the webhook can start', async () => {
     const webhook = await api.webhook(admin)
     await ended(api, { as: admin, webhook })
     const id = (await begin(webhook)).get('data.id')
@@ -32,7 +32,7 @@ describe('DELETE /v1/jobs/:id', () => {
     expect(await chainsBegun(api, webhook)).to.deep.equal([])
     expect((await begin(webhook)).status).to.equal(202)
   })
-  it('204 in the middle: the page at hand is done and counted, and it is the last', async () => {
+  it('returns 204 during a page: that page is finished and counted, and no other follows', async () => {
     const webhook = await api.webhook(admin)
     await ended(api, { as: admin, webhook, count: 150 })
     const id = (await begin(webhook)).get('data.id')
@@ -53,7 +53,7 @@ describe('DELETE /v1/jobs/:id', () => {
     expect((await get(id)).get('data.status')).to.equal('cancelled')
     expect((await chainsBegun(api, webhook)).length).to.equal(100)
   })
-  it('409 job_finished when it has come to its end', async () => {
+  it('returns 409 job_finished when the job has ended', async () => {
     const replaying = api.replaying()
     const id = (await begin(await api.webhook(admin))).get('data.id')
     await waitFor(async () => (await get(id)).get('data.status') === 'completed')
@@ -61,7 +61,7 @@ describe('DELETE /v1/jobs/:id', () => {
     const refused = await cancel(id)
     expect([refused.status, refused.get('error.code')]).to.deep.equal([409, 'job_finished'])
   })
-  it('204 for the key that created the webhook; 404 for any other key and any other tenant', async () => {
+  it('returns 204 to the key that created the webhook, and 404 to any other key or tenant', async () => {
     const key = await api.key(admin)
     const id = (await begin(await api.webhook(key))).get('data.id')
     expect((await cancel(id, await api.key(admin))).status).to.equal(404)
@@ -69,7 +69,7 @@ describe('DELETE /v1/jobs/:id', () => {
     expect((await get(id)).get('data.status')).to.equal('running')
     expect((await cancel(id, key)).status).to.equal(204)
   })
-  it('404 for what does not exist or is no id', async () => {
+  it('returns 404 for an unknown id and for a text that is not an id', async () => {
     for (const id of ['01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x']) expect((await cancel(id)).status).to.equal(404)
   })
 })

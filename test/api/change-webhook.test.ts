@@ -16,7 +16,7 @@ describe('PATCH /v1/webhooks/:id', () => {
   const change = async (id: string, body: unknown, headers: Record<string, string> = {}, as: TestClient | { key: string } = admin) =>
     api.call('PATCH', `/v1/webhooks/${id}`, { as, body, headers })
 
-  it('200 changes what is given, keeps the rest, and is read at once, without the secret', async () => {
+  it('returns 200 without the secret, changes the given fields, keeps the others, and is visible at once', async () => {
     const id = await api.webhook(admin, { description: 'first' })
     const changed = await change(id, { event: 'order.*' })
     expect(changed.status).to.equal(200)
@@ -27,7 +27,7 @@ describe('PATCH /v1/webhooks/:id', () => {
     expect(changed.headers.get('etag')).to.equal('"1"')
     expect((await api.call('GET', `/v1/webhooks/${id}`, { as: admin })).body).to.deep.equal(changed.body)
   })
-  it('200 changes every field that may be changed', async () => {
+  it('returns 200 and can change every field except the id, the times, and the key', async () => {
     const id = await api.webhook(admin)
     const body = { callback_url: 'https://127.0.0.1/other', event: '*', description: 'now', is_active: false, retry_delays: [9] }
     const {
@@ -45,7 +45,7 @@ describe('PATCH /v1/webhooks/:id', () => {
     expect(again.get('is_active')).to.equal('true')
     expect(again.text).to.contain('"deactivation_reason":null').and.contain('"retry_delays":null').and.contain('"description":null')
   })
-  it('200 unchanged for {} and for what is so already: no event, the same revision', async () => {
+  it('returns 200 for {} and for equal values, without an event and at the same revision', async () => {
     const id = await api.webhook(admin)
     const before = await api.events()
     for (const body of [{}, { callback_url: localUrl, event: 'order.created', is_active: true, description: null, retry_delays: null }]) {
@@ -55,7 +55,7 @@ describe('PATCH /v1/webhooks/:id', () => {
     }
     expect(await api.events()).to.equal(before)
   })
-  it('503 for a webhook that a newer version has changed, whose history is refused too; reads of its present state go on', async () => {
+  it('returns 503 for a webhook that a newer version has changed, also for its history; reads of its present state still work', async () => {
     const id = parseWebhookId(await api.webhook(admin))
     const { events } = await api.deps.streams.read(webhookStream(id))
     const newer = { ...events[0]!, id: randomUUID() as EventId, type: 'WebhookPainted' }
@@ -67,20 +67,20 @@ describe('PATCH /v1/webhooks/:id', () => {
     }
     expect((await api.call('GET', `/v1/webhooks/${id}`, { as: admin })).status).to.equal(200)
   })
-  it('200 by the key that created it; 404 for any other', async () => {
+  it('returns 200 to the key that created the webhook, and 404 to any other', async () => {
     const [maker, other] = [await api.key(admin), await api.key(admin)]
     const id = await api.webhook(maker)
     expect((await change(id, { description: 'x' }, {}, other)).status).to.equal(404)
     expect((await change(id, { description: 'x' }, {}, maker)).status).to.equal(200)
   })
-  it('200 with Projection-Lag when the read model does not have it in time', async () => {
+  it('returns 200 with Projection-Lag when the read model is not up to date in time', async () => {
     const lagging = await startApi({ replace: () => ({ waiter: { waitFor: async () => false } }) })
     try {
       const client = await lagging.tenant()
-      const made = await lagging.call('POST', '/v1/webhooks', { as: client, body: { callback_url: localUrl, event: 'a' } })
-      lagging.secrets.add(made.get('secret'))
-      expect(made.headers.get('projection-lag')).to.equal('webhooks')
-      const path = `/v1/webhooks/${made.get('id')}`
+      const created = await lagging.call('POST', '/v1/webhooks', { as: client, body: { callback_url: localUrl, event: 'a' } })
+      lagging.secrets.add(created.get('secret'))
+      expect(created.headers.get('projection-lag')).to.equal('webhooks')
+      const path = `/v1/webhooks/${created.get('id')}`
       const changed = await lagging.call('PATCH', path, { as: client, body: { event: 'b' } })
       expect(changed.get('event'), 'answered from the events, not from the read model').to.equal('b')
       expect(changed.headers.get('projection-lag')).to.equal('webhooks')
@@ -90,14 +90,14 @@ describe('PATCH /v1/webhooks/:id', () => {
       await lagging.stop()
     }
   })
-  it('412 when If-Match names another revision, and 200 when it names this one', async () => {
+  it('returns 412 when If-Match names another revision, and 200 when it names the present one', async () => {
     const id = await api.webhook(admin)
     expect((await change(id, { event: 'a' }, { 'if-match': '"5"' })).status).to.equal(412)
     expect((await change(id, {}, { 'if-match': '"5"' })).status).to.equal(412)
     expect((await change(id, { event: 'a' }, { 'if-match': '"5", "0"' })).status).to.equal(200)
     expect((await change(id, { event: 'b' }, { 'if-match': '"0"' })).status).to.equal(412)
   })
-  it('422 names every faulty field, the URL included, and stores nothing', async () => {
+  it('returns 422 with every faulty field including the URL, and stores nothing', async () => {
     const id = await api.webhook(admin)
     const before = await api.events()
     const refused = await change(id, {
@@ -113,7 +113,7 @@ describe('PATCH /v1/webhooks/:id', () => {
     expect(paths).to.deep.equal(['callback_url', 'event', 'is_active', 'retry_delays', 'retry_delays.0', 'secret'])
     expect(await api.events()).to.equal(before)
   })
-  it('404 for what is deleted, does not exist, or is no id', async () => {
+  it('returns 404 for a deleted webhook, an unknown id, and a text that is not an id', async () => {
     const id = await api.webhook(admin)
     await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin })
     for (const missing of [id, '01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x']) expect((await change(missing, { event: 'a' })).status).to.equal(404)

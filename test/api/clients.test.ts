@@ -18,9 +18,9 @@ describe('/v1/tenants/:id/clients', () => {
   after(() => api.stop())
 
   const clients = (id = tenant) => `/v1/tenants/${id}/clients`
-  const remember = (made: Reply): Reply => {
-    if (made.has('data.client_secret')) api.secrets.add(made.get('data.client_secret'))
-    return made
+  const remember = (created: Reply): Reply => {
+    if (created.has('data.client_secret')) api.secrets.add(created.get('data.client_secret'))
+    return created
   }
   const issue = async (body: object = {}, id = tenant) =>
     remember(
@@ -29,18 +29,20 @@ describe('/v1/tenants/:id/clients', () => {
   const rotate = async (client: string, body?: object) =>
     remember(await api.call('POST', `${clients()}/${client}/secret/rotate`, { as: operator, ...(body === undefined ? {} : { body }) }))
   const auth = async (id: string, secret: string) => {
-    const answer = await api.call('POST', '/v1/auth', { body: { grant_type: 'client_credentials', client_id: id, client_secret: secret } })
-    if (answer.status === 200) api.secrets.add(answer.get('access_token'))
-    return answer
+    const response = await api.call('POST', '/v1/auth', {
+      body: { grant_type: 'client_credentials', client_id: id, client_secret: secret },
+    })
+    if (response.status === 200) api.secrets.add(response.get('access_token'))
+    return response
   }
   const tokenOf = async (id: string, secret: string) => ({ token: (await auth(id, secret)).get('access_token') })
   const opens = async (as: { token: string }) => (await api.call('GET', '/v1/webhooks', { as })).status === 200
 
   describe('POST', () => {
-    it('201 shows the secret this once, and is not to be kept', async () => {
-      const made = await issue()
-      expect(made.status).to.equal(201)
-      const [id, secret, at] = [made.get('data.client_id'), made.get('data.client_secret'), made.get('data.created_at')]
+    it('returns 201 with the secret, which is never shown again, and forbids caching', async () => {
+      const created = await issue()
+      expect(created.status).to.equal(201)
+      const [id, secret, at] = [created.get('data.client_id'), created.get('data.client_secret'), created.get('data.created_at')]
       expect(secret).to.match(/^[A-Za-z0-9_-]{43}$/)
       const shown = {
         client_id: id,
@@ -50,24 +52,24 @@ describe('/v1/tenants/:id/clients', () => {
         created_at: at,
         updated_at: at,
       }
-      expect(made.body).to.deep.equal({ data: { ...shown, client_secret: secret }, error: null, pagination: null })
-      expect(made.headers.get('cache-control')).to.equal('no-store')
-      expect(made.headers.get('location')).to.equal(`${clients()}/${id}`)
+      expect(created.body).to.deep.equal({ data: { ...shown, client_secret: secret }, error: null, pagination: null })
+      expect(created.headers.get('cache-control')).to.equal('no-store')
+      expect(created.headers.get('location')).to.equal(`${clients()}/${id}`)
       const read = await api.call('GET', `${clients()}/${id}`, { as: operator })
       expect(read.body).to.deep.equal({ data: shown, error: null, pagination: null })
     })
-    it('201 and it works at once, in its tenant and with its scopes', async () => {
-      const made = await issue({ scopes: ['read:webhooks'] })
-      const as = await tokenOf(made.get('data.client_id'), made.get('data.client_secret'))
+    it('returns 201, and the client works at once, in its tenant and with its scopes', async () => {
+      const created = await issue({ scopes: ['read:webhooks'] })
+      const as = await tokenOf(created.get('data.client_id'), created.get('data.client_secret'))
       expect(await opens(as)).to.equal(true)
       expect((await api.call('GET', '/v1/keys', { as })).status).to.equal(403)
     })
-    it('201 with scope admin in the tenant `default`', async () => {
-      const made = await issue({ scopes: ['admin'] }, operator.tenant)
-      const as = await tokenOf(made.get('data.client_id'), made.get('data.client_secret'))
+    it('returns 201 for the scope admin in the tenant `default`', async () => {
+      const created = await issue({ scopes: ['admin'] }, operator.tenant)
+      const as = await tokenOf(created.get('data.client_id'), created.get('data.client_secret'))
       expect((await api.call('GET', '/v1/tenants', { as })).status).to.equal(200)
     })
-    it('422 with scope admin in another tenant, with none, or one that there is not', async () => {
+    it('returns 422 for the scope admin in another tenant, for no scope, and for an unknown scope', async () => {
       const before = await api.events()
       const refused = await issue({ scopes: ['admin'] })
       expect([refused.status, refused.get('error.details.0.path')]).to.deep.equal([422, 'scopes'])
@@ -75,12 +77,12 @@ describe('/v1/tenants/:id/clients', () => {
         expect((await issue(body)).status).to.equal(422)
       expect(await api.events()).to.equal(before)
     })
-    it('404 in a tenant that there is not', async () => {
+    it('returns 404 for an unknown tenant', async () => {
       for (const id of [nobody, 'x']) expect((await issue({}, id)).status).to.equal(404)
     })
   })
 
-  it('GET 200 lists those that are not revoked, newest first, in pages', async () => {
+  it('GET returns 200 with the clients that are not revoked, newest first, in pages', async () => {
     const other = (await api.call('POST', '/v1/tenants', { as: operator, body: { name: 'Other' } })).get('data.id')
     const ids = []
     for (const name of ['a', 'b', 'c']) ids.push((await issue({ name }, other)).get('data.client_id'))
@@ -93,9 +95,9 @@ describe('/v1/tenants/:id/clients', () => {
   })
 
   describe('rotation', () => {
-    it('200 both secrets get tokens, and tokens of before stop working within a second', async () => {
-      const made = await issue()
-      const [id, former] = [made.get('data.client_id'), made.get('data.client_secret')]
+    it('returns 200; both secrets get tokens, and earlier tokens stop working within a second', async () => {
+      const created = await issue()
+      const [id, former] = [created.get('data.client_id'), created.get('data.client_secret')]
       const old = await tokenOf(id, former)
       expect(await opens(old)).to.equal(true)
       const rotated = await rotate(id)
@@ -108,9 +110,9 @@ describe('/v1/tenants/:id/clients', () => {
       for (const secret of [former, fresh]) expect(await opens(await tokenOf(id, secret))).to.equal(true)
       await waitFor(async () => !(await opens(old)), { within: 3_000 })
     })
-    it('200 with an overlap of a second: then the former secret gets no more tokens', async () => {
-      const made = await issue()
-      const [id, former] = [made.get('data.client_id'), made.get('data.client_secret')]
+    it('returns 200; after an overlap of a second, the former secret gets no more tokens', async () => {
+      const created = await issue()
+      const [id, former] = [created.get('data.client_id'), created.get('data.client_secret')]
       const rotated = await rotate(id, { overlap_seconds: 1 })
       await waitFor(async () => (await auth(id, former)).status === 401, { within: 6_000 })
       expect(Date.now()).to.be.at.least(Date.parse(rotated.get('data.previous_secret_until')))
@@ -118,18 +120,18 @@ describe('/v1/tenants/:id/clients', () => {
       const read = await api.call('GET', `${clients()}/${id}`, { as: operator })
       expect(read.text).to.contain('"previous_secret_until":null')
     })
-    it('200 without an overlap: the former secret is void at once', async () => {
-      const made = await issue()
-      const id = made.get('data.client_id')
+    it('returns 200; without an overlap, the former secret ends at once', async () => {
+      const created = await issue()
+      const id = created.get('data.client_id')
       const rotated = await rotate(id, { overlap_seconds: 0 })
       expect(rotated.text).to.contain('"previous_secret_until":null')
-      expect((await auth(id, made.get('data.client_secret'))).status).to.equal(401)
+      expect((await auth(id, created.get('data.client_secret'))).status).to.equal(401)
     })
-    it('422 for an overlap that is none', async () => {
+    it('returns 422 for an invalid overlap', async () => {
       const id = (await issue()).get('data.client_id')
       for (const seconds of [-1, 604_801, 1.5, '1']) expect((await rotate(id, { overlap_seconds: seconds })).status).to.equal(422)
     })
-    it('404 for what does not exist, is revoked, or belongs to another tenant', async () => {
+    it('returns 404 for an unknown client, a revoked one, and one of another tenant', async () => {
       const id = (await issue()).get('data.client_id')
       await api.call('DELETE', `${clients()}/${id}`, { as: operator })
       for (const client of [id, operator.clientId, 'nobody', 'no%20id']) expect((await rotate(client)).status).to.equal(404)
@@ -137,9 +139,9 @@ describe('/v1/tenants/:id/clients', () => {
   })
 
   describe('DELETE', () => {
-    it('204 and its tokens stop working within a second; a second time 404', async () => {
-      const made = await issue()
-      const [id, secret] = [made.get('data.client_id'), made.get('data.client_secret')]
+    it("returns 204, and the client's tokens stop working within a second; a second request gets 404", async () => {
+      const created = await issue()
+      const [id, secret] = [created.get('data.client_id'), created.get('data.client_secret')]
       const as = await tokenOf(id, secret)
       expect(await opens(as)).to.equal(true)
       const gone = await api.call('DELETE', `${clients()}/${id}`, { as: operator })
@@ -149,7 +151,7 @@ describe('/v1/tenants/:id/clients', () => {
       expect((await api.call('DELETE', `${clients()}/${id}`, { as: operator })).status).to.equal(404)
       expect((await api.call('GET', `${clients()}/${id}`, { as: operator })).status).to.equal(404)
     })
-    it('409 for the last admin, who could not be replaced over the API', async () => {
+    it('returns 409 for the last admin, because without an admin the API could not create another one', async () => {
       const alone = await startApi()
       try {
         const last = await alone.operator()
@@ -162,7 +164,7 @@ describe('/v1/tenants/:id/clients', () => {
         await alone.stop()
       }
     })
-    it('404 for a client of another tenant', async () => {
+    it('returns 404 for a client of another tenant', async () => {
       const before = await api.events()
       expect((await api.call('DELETE', `${clients()}/${operator.clientId}`, { as: operator })).status).to.equal(404)
       expect(await api.events()).to.equal(before)

@@ -5,8 +5,8 @@ import { envelope } from '../../src/api/schemas/common.ts'
 import { object } from '../../src/api/schemas/json-schema.ts'
 import { conformance } from '../support/api-conformance.ts'
 
-// Every API test leans on this check: it must be able to fail.
-describe('the check of answers against /openapi.json', () => {
+// Every API test uses this check, so it must be able to fail.
+describe('the check of responses against /openapi.json', () => {
   const table = [
     openRoute({
       method: 'GET',
@@ -21,31 +21,31 @@ describe('the check of answers against /openapi.json', () => {
   ]
   const check = conformance(JSON.parse(JSON.stringify(createOpenApiDocument(table, '1'))))
   const json = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': 'r' }
-  const answer = (status: number, body: unknown, headers: Record<string, string> = json, method = 'GET', path = '/things/1?x=1') =>
+  const response = (status: number, body: unknown, headers: Record<string, string> = json, method = 'GET', path = '/things/1?x=1') =>
     check({ method, path, status, headers: new Headers(headers), text: body === undefined ? '' : JSON.stringify(body) })
   const good = { data: { n: 1 }, error: null, pagination: null }
   const notFound = { data: null, error: { code: 'not_found', message: 'x' }, pagination: null }
 
-  it('takes what is documented', () => {
-    answer(200, good)
-    answer(204, undefined)
-    answer(404, notFound)
-    answer(405, notFound, json, 'PUT')
-    answer(404, notFound, json, 'GET', '/nothing')
+  it('accepts documented responses', () => {
+    response(200, good)
+    response(204, undefined)
+    response(404, notFound)
+    response(405, notFound, json, 'PUT')
+    response(404, notFound, json, 'GET', '/nothing')
   })
-  for (const [what, status, body, headers, path] of [
+  for (const [title, status, body, headers, path] of [
     ['a status that is not documented', 201, good, json, undefined],
     ['a wrong type', 200, { ...good, data: { n: '1' } }, json, undefined],
     ['a field that is missing', 200, { ...good, data: {} }, json, undefined],
     ['a field that is not documented', 200, { ...good, data: { n: 1, m: 2 } }, json, undefined],
-    ['an answer without its envelope', 200, { n: 1 }, json, undefined],
+    ['an response without its envelope', 200, { n: 1 }, json, undefined],
     ['a body where none is documented', 204, good, json, undefined],
     ['an error without a code', 404, { ...notFound, error: { message: 'x' } }, json, undefined],
     ['another media type', 200, good, { ...json, 'content-type': 'text/html' }, undefined],
     ['no request id', 200, good, { 'content-type': 'application/json' }, undefined],
     ['a success of a route that is not documented', 200, good, json, '/nothing'],
   ] as const)
-    it(`refuses ${what}`, () => {
-      expect(() => answer(status, body, headers, 'GET', path)).to.throw()
+    it(`refuses ${title}`, () => {
+      expect(() => response(status, body, headers, 'GET', path)).to.throw()
     })
 })

@@ -11,57 +11,57 @@ describe('POST /v1/keys', () => {
   after(() => api.stop())
   const body = { name: 'Key 1', description: 'This is Key', scopes: ['read:webhooks', 'write:webhooks'] }
 
-  it('201 answers with the key in the envelope, a revision, and a place', async () => {
-    const made = await api.call('POST', '/v1/keys', { as: admin, body })
-    expect(made.status).to.equal(201)
-    const id = made.get('data.id')
+  it('returns 201 with the key in the envelope, its revision, and its location', async () => {
+    const created = await api.call('POST', '/v1/keys', { as: admin, body })
+    expect(created.status).to.equal(201)
+    const id = created.get('data.id')
     expect(id).to.match(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
-    expect(made.get('data.key')).to.match(/^[A-Z0-9]{12}$/)
-    expect(made.get('data.created_at')).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
-    const { key, created_at } = { key: made.get('data.key'), created_at: made.get('data.created_at') }
+    expect(created.get('data.key')).to.match(/^[A-Z0-9]{12}$/)
+    expect(created.get('data.created_at')).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    const { key, created_at } = { key: created.get('data.key'), created_at: created.get('data.created_at') }
     api.secrets.add(key)
-    expect(made.body).to.deep.equal({
+    expect(created.body).to.deep.equal({
       data: { id, key, ...body, last_accessed_at: null, created_at, updated_at: created_at },
       error: null,
       pagination: null,
     })
-    expect(made.headers.get('etag')).to.equal('"0"')
-    expect(made.headers.get('location')).to.equal(`/v1/keys/${id}`)
-    expect(made.headers.get('cache-control')).to.equal('no-store')
-    expect(made.headers.get('projection-lag')).to.equal(null)
+    expect(created.headers.get('etag')).to.equal('"0"')
+    expect(created.headers.get('location')).to.equal(`/v1/keys/${id}`)
+    expect(created.headers.get('cache-control')).to.equal('no-store')
+    expect(created.headers.get('projection-lag')).to.equal(null)
   })
-  it('201 and the key can be read and used at once', async () => {
+  it('returns 201, and the key can be read and used at once', async () => {
     const { id, key } = await api.key(admin)
     expect((await api.call('GET', `/v1/keys/${id}`, { as: admin })).status).to.equal(200)
     expect((await api.call('GET', '/v1/webhooks', { as: { key } })).status).to.equal(200)
   })
-  it('201 without a description shows null', async () => {
-    const made = await api.call('POST', '/v1/keys', { as: admin, body: { name: 'x', scopes: ['read:webhooks'] } })
-    expect(made.status).to.equal(201)
-    expect(made.text).to.contain('"description":null')
+  it('returns 201 with description null when none is given', async () => {
+    const created = await api.call('POST', '/v1/keys', { as: admin, body: { name: 'x', scopes: ['read:webhooks'] } })
+    expect(created.status).to.equal(201)
+    expect(created.text).to.contain('"description":null')
   })
-  it('201 keeps what a name holds: NUL, quotes, other scripts; a lone surrogate becomes a replacement character', async () => {
+  it('returns 201 and keeps NUL, quotes and other scripts in names; a lone surrogate becomes a replacement character', async () => {
     const raw = '{"name":"a\\u0000\\"b\' ü 漢 \\ud800","scopes":["read:webhooks"]}'
-    const made = await api.call('POST', '/v1/keys', { as: admin, raw })
-    expect(made.get('data.name')).to.equal('a\u0000"b\' ü 漢 \ufffd')
-    const read = await api.call('GET', `/v1/keys/${made.get('data.id')}`, { as: admin })
+    const created = await api.call('POST', '/v1/keys', { as: admin, raw })
+    expect(created.get('data.name')).to.equal('a\u0000"b\' ü 漢 \ufffd')
+    const read = await api.call('GET', `/v1/keys/${created.get('data.id')}`, { as: admin })
     expect(read.get('data.name')).to.equal('a\u0000"b\' ü 漢 \ufffd')
   })
-  it('201 with Projection-Lag when the read model does not have it in time', async () => {
+  it('returns 201 with Projection-Lag when the read model is not up to date in time', async () => {
     const lagging = await startApi({ replace: () => ({ waiter: { waitFor: async () => false } }) })
     try {
-      const made = await lagging.call('POST', '/v1/keys', { as: await lagging.tenant(), body })
-      expect(made.status).to.equal(201)
-      expect(made.headers.get('projection-lag')).to.equal('api_keys')
+      const created = await lagging.call('POST', '/v1/keys', { as: await lagging.tenant(), body })
+      expect(created.status).to.equal(201)
+      expect(created.headers.get('projection-lag')).to.equal('api_keys')
     } finally {
       await lagging.stop()
     }
   })
 
-  describe('422 names every faulty field, and stores nothing:', () => {
+  describe('returns 422 with every faulty field, and stores nothing, for', () => {
     const faults: [string, unknown, object][] = [
       ['nothing given', {}, { name: 'is required', scopes: 'is required' }],
-      ['no object', [], { '': 'must be object' }],
+      ['a body that is not an object', [], { '': 'must be object' }],
       [
         'wrong types',
         { name: 1, description: 2, scopes: 'read:webhooks' },
@@ -85,8 +85,8 @@ describe('POST /v1/keys', () => {
       ],
       ['a scope twice', { ...body, scopes: ['read:webhooks', 'read:webhooks'] }, { scopes: 'must not hold the same value twice' }],
     ]
-    for (const [what, sent, expected] of faults)
-      it(what, async () => {
+    for (const [title, sent, expected] of faults)
+      it(title, async () => {
         const before = await api.events()
         const refused = await api.call('POST', '/v1/keys', { as: admin, body: sent })
         expect(refused.status).to.equal(422)
@@ -101,17 +101,17 @@ describe('POST /v1/keys', () => {
       expect(refused.get('error.details.0.path')).to.equal('__proto__')
     })
   })
-  it('403 scope_exceeds_caller: no key gets what its maker lacks', async () => {
+  it('returns 403 scope_exceeds_caller for a scope that the caller lacks', async () => {
     const lesser = await api.sibling(admin, ['write:keys', 'read:webhooks'])
     const before = await api.events()
     const refused = await api.call('POST', '/v1/keys', { as: lesser, body })
     expect(refused.status).to.equal(403)
     expect(refused.get('error.code')).to.equal('scope_exceeds_caller')
     expect(await api.events()).to.equal(before)
-    const made = await api.call('POST', '/v1/keys', { as: lesser, body: { ...body, scopes: ['read:webhooks'] } })
-    expect(made.status).to.equal(201)
+    const created = await api.call('POST', '/v1/keys', { as: lesser, body: { ...body, scopes: ['read:webhooks'] } })
+    expect(created.status).to.equal(201)
   })
-  it('503 with Retry-After when the store does not answer, and says nothing of the engine', async () => {
+  it('returns 503 with Retry-After when the store fails, without naming the engine', async () => {
     const { StoreUnavailable } = await import('../../src/ports/event-store.ts')
     const broken = await startApi({
       replace: ({ streams }) => ({

@@ -12,12 +12,12 @@ describe('POST /v1/webhooks', () => {
   after(() => api.stop())
   const body = { callback_url: localUrl, event: 'order.created', description: 'Webhook for processing order updates', is_active: true }
 
-  it('201 answers with the webhook, without an envelope, and its secret', async () => {
-    const made = await api.call('POST', '/v1/webhooks', { as: admin, body })
-    expect(made.status).to.equal(201)
-    const [id, secret, created_at] = [made.get('id'), made.get('secret'), made.get('created_at')]
+  it('returns 201 with the webhook and its secret, without an envelope', async () => {
+    const created = await api.call('POST', '/v1/webhooks', { as: admin, body })
+    expect(created.status).to.equal(201)
+    const [id, secret, created_at] = [created.get('id'), created.get('secret'), created.get('created_at')]
     api.secrets.add(secret)
-    expect(made.body).to.deep.equal({
+    expect(created.body).to.deep.equal({
       id,
       ...body,
       key_id: null,
@@ -30,48 +30,48 @@ describe('POST /v1/webhooks', () => {
     })
     expect(id).to.match(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
     expect(created_at).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
-    expect(made.headers.get('etag')).to.equal('"0"')
-    expect(made.headers.get('location')).to.equal(`/v1/webhooks/${id}`)
-    expect(made.headers.get('cache-control')).to.equal('no-store')
+    expect(created.headers.get('etag')).to.equal('"0"')
+    expect(created.headers.get('location')).to.equal(`/v1/webhooks/${id}`)
+    expect(created.headers.get('cache-control')).to.equal('no-store')
     const read = await api.call('GET', `/v1/webhooks/${id}`, { as: admin })
     expect(read.status).to.equal(200)
     expect(read.has('secret'), 'the secret is shown once').to.equal(false)
   })
-  it('201 makes a secret that the official library can use', async () => {
-    const made = await api.call('POST', '/v1/webhooks', { as: admin, body })
-    api.secrets.add(made.get('secret'))
-    expect(() => new Webhook(made.get('secret'))).to.not.throw()
-    expect(Buffer.from(made.get('secret').slice('whsec_'.length), 'base64').length).to.equal(32)
+  it('returns 201 with a secret that the official library accepts', async () => {
+    const created = await api.call('POST', '/v1/webhooks', { as: admin, body })
+    api.secrets.add(created.get('secret'))
+    expect(() => new Webhook(created.get('secret'))).to.not.throw()
+    expect(Buffer.from(created.get('secret').slice('whsec_'.length), 'base64').length).to.equal(32)
   })
-  it('201 with url and event alone: active, no description', async () => {
-    const made = await api.call('POST', '/v1/webhooks', { as: admin, body: { callback_url: localUrl, event: '*' } })
-    expect(made.get('is_active')).to.equal('true')
-    expect(made.text).to.contain('"description":null')
+  it('returns 201 for a URL and an event alone: the webhook is active and has no description', async () => {
+    const created = await api.call('POST', '/v1/webhooks', { as: admin, body: { callback_url: localUrl, event: '*' } })
+    expect(created.get('is_active')).to.equal('true')
+    expect(created.text).to.contain('"description":null')
   })
-  it('201 inactive when asked so, and says that it was asked for', async () => {
-    const made = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, is_active: false } })
-    expect(made.get('is_active')).to.equal('false')
-    expect(made.get('deactivation_reason')).to.equal('requested')
+  it('returns 201 with an inactive webhook when requested, with the reason `requested`', async () => {
+    const created = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, is_active: false } })
+    expect(created.get('is_active')).to.equal('false')
+    expect(created.get('deactivation_reason')).to.equal('requested')
   })
-  it('201 with an own secret and own delays', async () => {
+  it('returns 201 with the secret and the delays of the request', async () => {
     for (const bytes of [24, 25, 26, 27, 62, 63, 64]) {
       const secret = `whsec_${Buffer.alloc(bytes, bytes).toString('base64')}`
       api.secrets.add(secret)
-      const made = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, secret, retry_delays: [0.5, 60] } })
-      expect(made.status, `${bytes} bytes`).to.equal(201)
-      expect(made.get('secret')).to.equal(secret)
-      expect(JSON.parse(made.text).retry_delays).to.deep.equal([0.5, 60])
+      const created = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, secret, retry_delays: [0.5, 60] } })
+      expect(created.status, `${bytes} bytes`).to.equal(201)
+      expect(created.get('secret')).to.equal(secret)
+      expect(JSON.parse(created.text).retry_delays).to.deep.equal([0.5, 60])
     }
   })
-  it('201 by a key names the key, and no other key sees it', async () => {
-    const [mine, other] = [await api.key(admin), await api.key(admin)]
-    const made = await api.call('POST', '/v1/webhooks', { as: mine, body })
-    expect(made.get('key_id')).to.equal(mine.id)
-    expect((await api.call('GET', `/v1/webhooks/${made.get('id')}`, { as: mine })).status).to.equal(200)
-    expect((await api.call('GET', `/v1/webhooks/${made.get('id')}`, { as: other })).status).to.equal(404)
+  it('returns 201 to a key with the id of that key, and no other key sees the webhook', async () => {
+    const [creator, other] = [await api.key(admin), await api.key(admin)]
+    const created = await api.call('POST', '/v1/webhooks', { as: creator, body })
+    expect(created.get('key_id')).to.equal(creator.id)
+    expect((await api.call('GET', `/v1/webhooks/${created.get('id')}`, { as: creator })).status).to.equal(200)
+    expect((await api.call('GET', `/v1/webhooks/${created.get('id')}`, { as: other })).status).to.equal(404)
   })
   for (const event of ['order.created', 'order.*', '*', 'a', 'x:y/z-1_2.q', 'kolbak.test', 'n'.repeat(255)])
-    it(`201 for the pattern ${event.slice(0, 20)}`, async () => {
+    it(`returns 201 for the pattern ${event.slice(0, 20)}`, async () => {
       expect((await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, event } })).status).to.equal(201)
     })
   for (const url of [
@@ -80,13 +80,13 @@ describe('POST /v1/webhooks', () => {
     'http://127.0.0.1:8080/',
     'https://1.1.1.1/',
   ])
-    it(`201 for ${url}`, async () => {
-      const made = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, callback_url: url } })
-      expect(made.status).to.equal(201)
-      expect(made.get('callback_url')).to.equal(url)
+    it(`returns 201 for ${url}`, async () => {
+      const created = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, callback_url: url } })
+      expect(created.status).to.equal(201)
+      expect(created.get('callback_url')).to.equal(url)
     })
 
-  describe('422 for the URL, naming the field, and stores nothing:', () => {
+  describe('returns 422 with the field callback_url, and stores nothing, for', () => {
     for (const [url, says] of [
       ['http://1.1.1.1/', 'KOLBAK_ALLOW_HTTP'],
       ['https://10.0.0.1/', 'KOLBAK_ALLOWED_SUBNETS'],
@@ -112,7 +112,7 @@ describe('POST /v1/webhooks', () => {
         expect(await api.events()).to.equal(before)
       })
   })
-  it('422 names every faulty field at once, what the schema finds and what it cannot', async () => {
+  it('returns 422 with every faulty field, those that the schema finds and those that it cannot find', async () => {
     const before = await api.events()
     const refused = await api.call('POST', '/v1/webhooks', {
       as: admin,
@@ -133,30 +133,30 @@ describe('POST /v1/webhooks', () => {
     expect(await api.events()).to.equal(before)
   })
   for (const event of ['', '**', 'order.**', '*.created', 'order*', '.*.x', 'a b', 'ü', 'order.created\n', 'n'.repeat(256), '.*'])
-    it(`422 for the pattern ${JSON.stringify(event.slice(0, 20))}`, async () => {
+    it(`returns 422 for the pattern ${JSON.stringify(event.slice(0, 20))}`, async () => {
       const refused = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, event } })
       expect(refused.status).to.equal(422)
       expect(refused.get('error.details.0.path')).to.equal('event')
     })
-  for (const [what, secret] of [
+  for (const [title, secret] of [
     ['too short', `whsec_${Buffer.alloc(23).toString('base64')}`],
     ['too long', `whsec_${Buffer.alloc(65).toString('base64')}`],
     ['without its prefix', Buffer.alloc(32).toString('base64')],
     ['of base64url', `whsec_${'-_'.repeat(16)}`],
     ['of broken base64', `whsec_${'A'.repeat(33)}`],
   ])
-    it(`422 for a secret ${what}`, async () => {
+    it(`returns 422 for a secret ${title}`, async () => {
       const refused = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, secret } })
       expect(refused.status).to.equal(422)
       expect(refused.get('error.details.0.path')).to.equal('secret')
     })
   for (const delays of [[0], [-1], [604_801], Array.from({ length: 21 }, () => 1), ['5'], 5])
-    it(`422 for the delays ${JSON.stringify(delays).slice(0, 20)}`, async () => {
+    it(`returns 422 for the delays ${JSON.stringify(delays).slice(0, 20)}`, async () => {
       const refused = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, retry_delays: delays } })
       expect(refused.status).to.equal(422)
       expect(refused.get('error.details.0.path')).to.match(/^retry_delays/)
     })
-  it('409 webhook_limit_reached at the limit of the account; a deletion makes room', async () => {
+  it('returns 409 webhook_limit_reached at the limit of the account, until a webhook is deleted', async () => {
     const small = await api.tenant()
     await api.command(small.tenant, { type: 'ChangeTenantSettings', limits: { webhooks: 2 } })
     const first = await api.webhook(small)

@@ -10,7 +10,7 @@ describe('DELETE /v1/webhooks/:id', () => {
   })
   after(() => api.stop())
 
-  it('204 without a body, gone from reads and lists at once; a second time 404', async () => {
+  it('returns 204 without a body; the webhook disappears from reads and lists at once, and a second request gets 404', async () => {
     const id = await api.webhook(admin)
     const gone = await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin })
     expect(gone.status).to.equal(204)
@@ -21,19 +21,19 @@ describe('DELETE /v1/webhooks/:id', () => {
     expect((await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin })).status).to.equal(404)
     expect(await api.events()).to.equal(before)
   })
-  it('204 by the key that created it; 404 for any other, and it stays', async () => {
+  it('returns 204 to the key that created the webhook, and 404 to any other, which deletes nothing', async () => {
     const [maker, other] = [await api.key(admin), await api.key(admin)]
     const id = await api.webhook(maker)
     expect((await api.call('DELETE', `/v1/webhooks/${id}`, { as: other })).status).to.equal(404)
     expect((await api.call('GET', `/v1/webhooks/${id}`, { as: maker })).status).to.equal(200)
     expect((await api.call('DELETE', `/v1/webhooks/${id}`, { as: maker })).status).to.equal(204)
   })
-  it('412 when If-Match names another revision', async () => {
+  it('returns 412 when If-Match names another revision', async () => {
     const id = await api.webhook(admin)
     expect((await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin, headers: { 'if-match': '"1"' } })).status).to.equal(412)
     expect((await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin, headers: { 'if-match': '*' } })).status).to.equal(204)
   })
-  it('404 for what does not exist or is no id', async () => {
+  it('returns 404 for an unknown id and for a text that is not an id', async () => {
     for (const id of ['01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x'])
       expect((await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin })).status).to.equal(404)
   })

@@ -33,7 +33,7 @@ describe('the examples in /docs', () => {
   })
   after(() => api.stop())
 
-  /** What the viewer shows as an example of a schema: its own, else one put together from those of its parts. */
+  /** Returns the example that Swagger UI shows for a schema: its own, or one made of the examples of its parts. */
   const sample = (schema: Schema): unknown => {
     if (schema.$ref !== undefined) return sample(document.components.schemas[schema.$ref.split('/').at(-1)!]!)
     if (schema.examples !== undefined) return schema.examples[0]
@@ -54,23 +54,23 @@ describe('the examples in /docs', () => {
     ['post', '/v1/events/batch', 202],
     ['post', '/v1/tenants', 201],
   ] as const)
-    it(`${method.toUpperCase()} ${path} works when it is pasted`, async () => {
+    it(`work in ${method.toUpperCase()} ${path}`, async () => {
       const body = document.paths[path]?.[method]?.requestBody?.content['application/json']
       if (body === undefined) throw new Error('no body is described')
       const as = path === '/v1/tenants' ? await api.operator() : client
-      const answer = await api.call(method.toUpperCase(), path, { as, body: sample(body.schema) as object })
-      const { secret, data } = answer.body as { secret?: string; data?: { key?: string } }
+      const response = await api.call(method.toUpperCase(), path, { as, body: sample(body.schema) as object })
+      const { secret, data } = response.body as { secret?: string; data?: { key?: string } }
       for (const shown of [secret, data?.key]) if (shown !== undefined) api.secrets.add(shown)
-      expect(answer.status, answer.text).to.equal(status)
+      expect(response.status, response.text).to.equal(status)
     })
   for (const [create, change] of [
     ['/v1/keys', '/v1/keys/{id}'],
     ['/v1/webhooks', '/v1/webhooks/{id}'],
   ] as const)
-    it(`PATCH ${change} works when it is pasted`, async () => {
+    it(`work in PATCH ${change}`, async () => {
       const id = create === '/v1/keys' ? (await api.key(client)).id : await api.webhook(client)
       const schema = document.paths[change]?.patch?.requestBody?.content['application/json']?.schema
-      const answer = await api.call('PATCH', `${create}/${id}`, { as: client, body: sample(schema ?? {}) as object })
-      expect(answer.status, answer.text).to.equal(200)
+      const response = await api.call('PATCH', `${create}/${id}`, { as: client, body: sample(schema ?? {}) as object })
+      expect(response.status, response.text).to.equal(200)
     })
 })

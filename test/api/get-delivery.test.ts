@@ -47,7 +47,7 @@ describe('GET /v1/deliveries/:id', () => {
   after(() => api.stop())
   const read = (id: string = delivery.id, as: TestClient | { key: string } = admin) => api.call('GET', `/v1/deliveries/${id}`, { as })
 
-  it('200 shows where it stands and every attempt of all chains, oldest first', async () => {
+  it('returns 200 with the status and every attempt of all chains, oldest first', async () => {
     const seen = await read()
     expect(seen.status).to.equal(200)
     const { data } = JSON.parse(seen.text)
@@ -75,7 +75,7 @@ describe('GET /v1/deliveries/:id', () => {
     expect(third).to.include({ response_code: null, reason: 'dns_failed', response_body: null })
     expect(fourth.response_body).to.equal('ü')
   })
-  it('200 shows the rest when one answer cannot be opened, which the log says', async () => {
+  it('returns 200 with all other fields when a stored response cannot be opened, and logs the error', async () => {
     await api.db.pool.query(`update deliveries set response = 'sealed:AAAA' where delivery = $1`, [delivery.id])
     const seen = await read()
     expect(seen.status).to.equal(200)
@@ -87,12 +87,12 @@ describe('GET /v1/deliveries/:id', () => {
     ])
     expect(api.log.lines.some((line) => line.includes('attempt.response_unreadable'))).to.equal(true)
   })
-  it('200 for the key that created the webhook; 404 for any other key and any other tenant', async () => {
+  it('returns 200 to the key that created the webhook, and 404 to any other key or tenant', async () => {
     expect((await read(delivery.id, key)).status).to.equal(200)
     expect((await read(delivery.id, await api.key(admin))).status).to.equal(404)
     expect((await read(delivery.id, await api.tenant())).status).to.equal(404)
   })
-  it('404 for what does not exist or is no id', async () => {
+  it('returns 404 for an unknown id and for a text that is not an id', async () => {
     for (const id of ['0195d3a1-7a4b-5c6d-8e9f-001122334455', 'x', delivery.id.toUpperCase(), `${delivery.id}0`])
       expect((await read(id)).status).to.equal(404)
   })

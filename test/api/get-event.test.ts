@@ -21,7 +21,7 @@ describe('GET /v1/events/:id', () => {
   }
   const read = (id: string, as: TestClient = admin) => api.call('GET', `/v1/events/${id}`, { as })
 
-  it('200 shows the event with its payload as it was sent, and the counts of its deliveries', async () => {
+  it('returns 200 with the payload as it was sent, and the counts of the deliveries', async () => {
     const payload = '{ "b" : 1.10,"a":12345678901234567890,"\\ud800":[ ] }'
     const produced = await post(
       `{"id":"seen","event":"order.created","event_time":"2025-03-31T00:42:50+02:00","source":"a \\"source\\"","payload":${payload}}`,
@@ -50,13 +50,13 @@ describe('GET /v1/events/:id', () => {
       expires_at: new Date(Date.parse(accepted_at) + 30 * 86_400_000).toISOString(),
     })
   })
-  it('200 unmatched when no webhook wanted it', async () => {
+  it('returns 200 with status `unmatched` when no webhook matched', async () => {
     await route(api, await post('{"id":"unwanted","event":"a","payload":{}}'), [])
     const seen = await read('unwanted')
     expect(seen.get('data.status')).to.equal('unmatched')
     expect(seen.get('data.deliveries.total')).to.equal('0')
   })
-  it('200 says that other content was refused under the id', async () => {
+  it('returns 200 with the rejections of other content under the same id', async () => {
     await route(api, await post('{"id":"rejecting","event":"a","payload":{}}'), [])
     await api.db.pool.query(
       'insert into message_rejections (tenant, message, place, fingerprint, accepted_at) values ($1, $2, $3, $4, $5)',
@@ -66,14 +66,14 @@ describe('GET /v1/events/:id', () => {
     expect(seen.get('data.has_rejections')).to.equal('true')
     expect(JSON.parse(seen.text).data.rejections).to.deep.equal([{ accepted_at: '2026-03-31T00:00:00.000Z', reason: 'content_differs' }])
   })
-  it('200 with payload null once it has expired', async () => {
+  it('returns 200 with payload null after it has expired', async () => {
     const produced = await post('{"id":"old","event":"a","payload":{}}')
     await route(api, { ...produced, place: produced.place.replace(/\d+\/0$/, '999999/0') as typeof produced.place }, [])
     const seen = await read('old')
     expect(seen.status).to.equal(200)
     expect(seen.text).to.contain('"payload":null')
   })
-  it('200 waits for a message that is routed meanwhile', async () => {
+  it('returns 200 after a wait when the message is routed during the request', async () => {
     const waiting = await startApi({ settings: { routingWaitMs: 10_000 } })
     try {
       const client = await waiting.tenant()
@@ -87,7 +87,7 @@ describe('GET /v1/events/:id', () => {
       await waiting.stop()
     }
   })
-  it('404 with Retry-After when it is not routed in time, or does not exist', async () => {
+  it('returns 404 with Retry-After when the message is not routed in time, or does not exist', async () => {
     await post('{"id":"unrouted","event":"a","payload":{}}')
     for (const id of ['unrouted', 'never-seen']) {
       const missing = await read(id)
@@ -95,14 +95,14 @@ describe('GET /v1/events/:id', () => {
       expect(missing.headers.get('retry-after')).to.equal('1')
     }
   })
-  it('404 at once for what is no id', async () => {
+  it('returns 404 at once for a text that is not an id', async () => {
     for (const id of ['a.b', 'x'.repeat(256), '%00']) {
       const missing = await read(id)
       expect(missing.status).to.equal(404)
       expect(missing.headers.get('retry-after')).to.equal(null)
     }
   })
-  it("404 for another tenant's, also under the same id", async () => {
+  it('returns 404 for an event of another tenant, even under the same id', async () => {
     const other = await api.tenant()
     await route(api, await post('{"id":"mine","event":"a","payload":{"of":"admin"}}'), [])
     expect((await read('mine', other)).status).to.equal(404)

@@ -21,75 +21,75 @@ describe('POST /v1/auth', () => {
     authorization: `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString('base64')}`,
   })
   const grant = { grant_type: 'client_credentials' }
-  const mine = () => ({ ...grant, client_id: client.clientId, client_secret: client.secret })
+  const validRequest = () => ({ ...grant, client_id: client.clientId, client_secret: client.secret })
   const works = async (token: string) => (await api.call('GET', '/v1/keys', { as: { token } })).status === 200
   const keep = (text: string): string => {
     api.secrets.add(text)
     return text
   }
 
-  it('200 for JSON: a token that works, its life, and what it can do', async () => {
-    const answer = await json(mine())
-    expect(answer.status).to.equal(200)
-    const token = keep(answer.get('access_token'))
-    expect(answer.body).to.deep.equal({
+  it('returns 200 for JSON: a working token, its lifetime, and its scopes', async () => {
+    const response = await json(validRequest())
+    expect(response.status).to.equal(200)
+    const token = keep(response.get('access_token'))
+    expect(response.body).to.deep.equal({
       access_token: token,
       token_type: 'Bearer',
       expires_in: 600,
       scope: 'read:keys write:keys read:webhooks',
     })
-    expect(answer.headers.get('cache-control')).to.equal('no-store')
-    expect(answer.headers.get('pragma')).to.equal('no-cache')
+    expect(response.headers.get('cache-control')).to.equal('no-store')
+    expect(response.headers.get('pragma')).to.equal('no-cache')
     expect(await works(token)).to.equal(true)
   })
-  it('200 for a form, and for HTTP Basic with a form or with JSON', async () => {
+  it('returns 200 for a form, and for HTTP Basic with a form or with JSON', async () => {
     const basically = basic(client.clientId, client.secret)
-    for (const answer of [await asForm(mine()), await asForm(grant, basically), await json(grant, basically)]) {
-      expect(answer.status).to.equal(200)
-      expect(await works(keep(answer.get('access_token')))).to.equal(true)
+    for (const response of [await asForm(validRequest()), await asForm(grant, basically), await json(grant, basically)]) {
+      expect(response.status).to.equal(200)
+      expect(await works(keep(response.get('access_token')))).to.equal(true)
     }
   })
-  it('200 when the client is also named in the body beside HTTP Basic, as some libraries do', async () => {
-    const answer = await asForm({ ...grant, client_id: client.clientId }, basic(client.clientId, client.secret))
-    expect(answer.status).to.equal(200)
-    keep(answer.get('access_token'))
+  it('returns 200 when the body also has the client_id beside HTTP Basic, as some libraries send it', async () => {
+    const response = await asForm({ ...grant, client_id: client.clientId }, basic(client.clientId, client.secret))
+    expect(response.status).to.equal(200)
+    keep(response.get('access_token'))
   })
-  it('200 ignores parameters that it does not know', async () => {
-    const answer = await json({ ...mine(), audience: 'x', resource: [1] })
-    expect(answer.status).to.equal(200)
-    keep(answer.get('access_token'))
+  it('returns 200 and ignores unknown parameters', async () => {
+    const response = await json({ ...validRequest(), audience: 'x', resource: [1] })
+    expect(response.status).to.equal(200)
+    keep(response.get('access_token'))
   })
-  it('200 narrows the token to the scopes asked for', async () => {
-    const answer = await json({ ...mine(), scope: 'read:webhooks  read:keys' })
-    expect(answer.get('scope')).to.equal('read:webhooks read:keys')
-    const token = keep(answer.get('access_token'))
+  it('returns 200 with a token that has only the requested scopes', async () => {
+    const response = await json({ ...validRequest(), scope: 'read:webhooks  read:keys' })
+    expect(response.get('scope')).to.equal('read:webhooks read:keys')
+    const token = keep(response.get('access_token'))
     expect(await works(token)).to.equal(true)
     const refused = await api.call('POST', '/v1/keys', { as: { token }, body: {} })
     expect(refused.status).to.equal(403)
     expect(refused.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak", error="insufficient_scope", scope="write:keys"')
   })
-  it('400 invalid_scope for scopes that the client lacks or nobody has', async () => {
+  it('returns 400 invalid_scope for scopes that the client lacks, and for unknown scopes', async () => {
     for (const scope of ['write:webhooks', 'read:keys admin', 'fly']) {
-      const refused = await json({ ...mine(), scope })
+      const refused = await json({ ...validRequest(), scope })
       expect(refused.status).to.equal(400)
       expect(refused.get('error')).to.equal('invalid_scope')
     }
   })
-  it('400 unsupported_grant_type', async () => {
-    const refused = await json({ ...mine(), grant_type: 'password' })
+  it('returns 400 unsupported_grant_type for any other grant_type', async () => {
+    const refused = await json({ ...validRequest(), grant_type: 'password' })
     expect(refused.status).to.equal(400)
     expect(refused.get('error')).to.equal('unsupported_grant_type')
   })
-  it('400 invalid_request: no grant_type, wrong types, no object, a parameter twice, two ways at once', async () => {
-    const { grant_type: _, ...without } = mine()
-    const twice = `${new URLSearchParams(mine())}&client_id=other`
+  it('returns 400 invalid_request for a missing grant_type, wrong types, a body that is not an object, a repeated parameter, and two kinds of credentials', async () => {
+    const { grant_type: _, ...without } = validRequest()
+    const twice = `${new URLSearchParams(validRequest())}&client_id=other`
     const refusals = [
       await json(without),
-      await json({ ...mine(), client_secret: 5 }),
-      await json([mine()]),
+      await json({ ...validRequest(), client_secret: 5 }),
+      await json([validRequest()]),
       await json(null),
       await api.call('POST', '/v1/auth', { raw: twice, headers: form }),
-      await asForm(mine(), basic(client.clientId, client.secret)),
+      await asForm(validRequest(), basic(client.clientId, client.secret)),
       await asForm({ ...grant, client_id: 'other' }, basic(client.clientId, client.secret)),
     ]
     for (const refused of refusals) {
@@ -98,18 +98,18 @@ describe('POST /v1/auth', () => {
       expect(refused.headers.get('cache-control')).to.equal('no-store')
     }
   })
-  it('400 invalid_request for broken JSON', async () => {
+  it('returns 400 invalid_request for broken JSON', async () => {
     const refused = await api.call('POST', '/v1/auth', { raw: '{"grant_type":' })
     expect(refused.status).to.equal(400)
     expect(refused.get('error')).to.equal('invalid_request')
   })
-  it('401 invalid_client: wrong secret, unknown client, none, or what cannot be one; all in the same words', async () => {
+  it('returns 401 invalid_client with one message for a wrong secret, an unknown client, a missing one, and an impossible one', async () => {
     const refusals = [
-      await json({ ...mine(), client_secret: `${client.secret}x` }),
-      await json({ ...mine(), client_secret: '' }),
-      await json({ ...mine(), client_id: 'nobody' }),
-      await json({ ...mine(), client_id: 'a\u0000b' }),
-      await json({ ...mine(), client_id: 'x'.repeat(300) }),
+      await json({ ...validRequest(), client_secret: `${client.secret}x` }),
+      await json({ ...validRequest(), client_secret: '' }),
+      await json({ ...validRequest(), client_id: 'nobody' }),
+      await json({ ...validRequest(), client_id: 'a\u0000b' }),
+      await json({ ...validRequest(), client_id: 'x'.repeat(300) }),
     ]
     for (const refused of refusals) {
       expect(refused.status, refused.text).to.equal(401)
@@ -118,7 +118,7 @@ describe('POST /v1/auth', () => {
     }
     expect((await json(grant)).get('error')).to.equal('invalid_client')
   })
-  it('401 with WWW-Authenticate when HTTP Basic was tried', async () => {
+  it('returns 401 with WWW-Authenticate when the request used HTTP Basic', async () => {
     const tries = [
       basic(client.clientId, 'wrong'),
       { authorization: 'Basic %%%' },
@@ -131,7 +131,7 @@ describe('POST /v1/auth', () => {
       expect(refused.headers.get('www-authenticate')).to.equal('Basic realm="kolbak"')
     }
   })
-  it('403 for a suspended account, whose tokens stop working within a second, until it is resumed', async () => {
+  it('returns 403 for a suspended account, whose tokens stop working within a second, until it is resumed', async () => {
     const other = await api.tenant(['read:keys'])
     expect(await works(other.token)).to.equal(true)
     await api.command(other.tenant, { type: 'SuspendTenant' })
@@ -148,21 +148,21 @@ describe('POST /v1/auth', () => {
     await api.command(other.tenant, { type: 'ResumeTenant' })
     await waitFor(() => works(other.token), { within: 3_000 })
   })
-  it('413 and 415 in the words of RFC 6749', async () => {
-    const large = await json({ ...mine(), filler: 'x'.repeat(70_000) })
+  it('returns 413 and 415 in the form of RFC 6749', async () => {
+    const large = await json({ ...validRequest(), filler: 'x'.repeat(70_000) })
     expect(large.status).to.equal(413)
     expect(large.get('error')).to.equal('invalid_request')
     const xml = await api.call('POST', '/v1/auth', { raw: '<a/>', headers: { 'content-type': 'text/xml' } })
     expect(xml.status).to.equal(415)
     expect(xml.get('error')).to.equal('invalid_request')
   })
-  it('405 with Allow, in the words of RFC 6749', async () => {
+  it('returns 405 with Allow, in the form of RFC 6749', async () => {
     const refused = await api.call('GET', '/v1/auth')
     expect(refused.status).to.equal(405)
     expect(refused.headers.get('allow')).to.equal('POST')
     expect(refused.get('error')).to.equal('invalid_request')
   })
-  it('503 temporarily_unavailable when the database is away, and says nothing of it', async () => {
+  it('returns 503 temporarily_unavailable when the database cannot be reached, without naming it', async () => {
     const broken = await startApi({
       replace: ({ pool }) => ({
         pool: Object.assign(Object.create(pool), {
@@ -173,7 +173,7 @@ describe('POST /v1/auth', () => {
       }),
     })
     try {
-      const refused = await broken.call('POST', '/v1/auth', { body: mine() })
+      const refused = await broken.call('POST', '/v1/auth', { body: validRequest() })
       expect(refused.status).to.equal(503)
       expect(refused.get('error')).to.equal('temporarily_unavailable')
       expect(refused.headers.get('retry-after')).to.equal('1')
@@ -196,7 +196,7 @@ describe('POST /v1/auth', () => {
     }
     const tokenBy = (of: TestClient, secret: string) => json({ ...grant, client_id: of.clientId, client_secret: secret })
 
-    it('a rotated secret replaces the former at once; former tokens stop working within a second, new ones work at once', async () => {
+    it('replace a secret at once; former tokens stop working within a second, and new ones work at once', async () => {
       const other = await api.tenant(['read:keys'])
       expect(await works(other.token)).to.equal(true)
       const secret = await rotate(other, null)
@@ -208,7 +208,7 @@ describe('POST /v1/auth', () => {
       expect(refused.status).to.equal(401)
       expect(refused.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak", error="invalid_token"')
     })
-    it('with an overlap both secrets work, until it is over', async () => {
+    it('accept both secrets until the overlap ends', async () => {
       const other = await api.tenant(['read:keys'])
       const secret = await rotate(other, new Date(Date.now() + 60_000).toISOString())
       for (const either of [other.secret, secret]) keep((await tokenBy(other, either)).get('access_token'))
@@ -216,7 +216,7 @@ describe('POST /v1/auth', () => {
       await rotate(again, new Date(Date.now() - 1).toISOString())
       expect((await tokenBy(again, again.secret)).status).to.equal(401)
     })
-    it('a revoked client gets no token, and those that it has stop working within a second', async () => {
+    it('give a revoked client no token, and its former tokens stop working within a second', async () => {
       const other = await api.tenant(['read:keys'])
       expect(await works(other.token)).to.equal(true)
       await api.command(other.tenant, { type: 'RevokeClient', client_id: other.clientId })
@@ -225,7 +225,7 @@ describe('POST /v1/auth', () => {
     })
   })
 
-  it('429 after too many wrong credentials from one address, with Retry-After; what is known to be right goes on working', async () => {
+  it('returns 429 with Retry-After after too many wrong credentials from one address; credentials in use keep working', async () => {
     const strict = await startApi({ settings: { failedCredentialsPerMinute: 5 } })
     try {
       const client = await strict.tenant()
@@ -246,7 +246,7 @@ describe('POST /v1/auth', () => {
       await strict.stop()
     }
   })
-  it('counts wrong credentials by the address that a trusted proxy tells, and by no other', async () => {
+  it('counts wrong credentials by the address from a trusted proxy, and trusts no other proxy', async () => {
     const wrong = { ...grant, client_id: 'nobody', client_secret: 'wrong' }
     const statusFrom = async (of: TestApi, address: string) =>
       (await of.call('POST', '/v1/auth', { body: wrong, headers: { 'x-forwarded-for': address } })).status
@@ -268,7 +268,7 @@ describe('POST /v1/auth', () => {
       await doubting.stop()
     }
   })
-  it('tokens say nothing but client, generation, scopes and times', async () => {
+  it('issues tokens that contain only client, generation, scopes and times', async () => {
     expect(Object.keys(jwt.decode(client.token) ?? {}).sort()).to.deep.equal(['aud', 'exp', 'gen', 'iat', 'iss', 'scope', 'sub'])
   })
 })

@@ -20,13 +20,13 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
   })
   after(() => api.stop())
   const historyOf = async (path: string): Promise<Version[]> => {
-    const answer = await api.call('GET', `${path}/history`, { as: auditor })
-    expect(answer.status).to.equal(200)
-    return (answer.body as { data: Version[] }).data
+    const response = await api.call('GET', `${path}/history`, { as: auditor })
+    expect(response.status).to.equal(200)
+    return (response.body as { data: Version[] }).data
   }
   const url = 'https://127.0.0.1:9999/'
 
-  it('200 tells every change of a webhook: when, by whom, from what to what', async () => {
+  it('returns 200 with every change of a webhook: its time, its author, and the former and new values', async () => {
     const id = await api.webhook(auditor, { callback_url: `${url}one`, event: 'order.created' })
     const path = `/v1/webhooks/${id}`
     await api.call('PATCH', path, { as: auditor, body: { callback_url: `${url}two`, is_active: false } })
@@ -62,7 +62,7 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
     expect(versions[0]?.actor.name).to.be.a('string')
     expect([...versions].sort((a, b) => (a.time < b.time ? -1 : 1)).map((v) => v.revision)).to.deep.equal([0, 1, 2, 3, 4])
   })
-  it('200 names the key that did it, and shows deleted ones too', async () => {
+  it('returns 200 with the key that made the change, and also for deleted webhooks', async () => {
     const credential = await api.key(auditor, ['read:webhooks', 'write:webhooks'])
     const id = await api.webhook({ key: credential.key })
     await api.call('DELETE', `/v1/webhooks/${id}`, { as: auditor })
@@ -73,7 +73,7 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
     expect(versions[0]?.changes.key_id).to.deep.equal({ from: null, to: credential.id })
     expect(versions[1]?.changes).to.deep.include({ deleted: { from: false, to: true } })
   })
-  it('200 tells every change of a key, its value sealed', async () => {
+  it('returns 200 with every change of a key, its value masked', async () => {
     const { id } = await api.key(auditor, ['read:webhooks', 'write:webhooks'])
     await api.call('PATCH', `/v1/keys/${id}`, { as: auditor, body: { scopes: ['read:webhooks'] } })
     await api.call('DELETE', `/v1/keys/${id}`, { as: auditor })
@@ -82,35 +82,37 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
     expect(versions[0]?.changes.key).to.deep.equal({ from: null, to: '[sealed]' })
     expect(versions[1]?.changes).to.deep.equal({ scopes: { from: ['read:webhooks', 'write:webhooks'], to: ['read:webhooks'] } })
   })
-  it('200 page by page', async () => {
+  it('returns 200 with page after page', async () => {
     const id = await api.webhook(auditor)
     for (let i = 0; i < 4; i++) await api.call('PATCH', `/v1/webhooks/${id}`, { as: auditor, body: { description: `${i}` } })
     const seen: number[] = []
     for (let cursor: string | null = ''; cursor !== null; ) {
-      const answer = await api.call('GET', `/v1/webhooks/${id}/history?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`, { as: auditor })
-      const { data, pagination } = answer.body as { data: Version[]; pagination: { next_cursor: string | null } }
+      const response = await api.call('GET', `/v1/webhooks/${id}/history?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`, {
+        as: auditor,
+      })
+      const { data, pagination } = response.body as { data: Version[]; pagination: { next_cursor: string | null } }
       seen.push(...data.map((v) => v.revision))
       cursor = pagination.next_cursor
     }
     expect(seen).to.deep.equal([0, 1, 2, 3, 4])
   })
-  it('403 without read:audit', async () => {
+  it('returns 403 without read:audit', async () => {
     const id = await api.webhook(auditor)
     const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys'])
     expect((await api.call('GET', `/v1/webhooks/${id}/history`, { as: reader })).status).to.equal(403)
   })
-  it("404 for another tenant's, and for what never was", async () => {
+  it('returns 404 for a webhook of another tenant, and for an unknown id', async () => {
     const stranger = await api.tenant()
     const id = await api.webhook(auditor)
     expect((await api.call('GET', `/v1/webhooks/${id}/history`, { as: stranger })).status).to.equal(404)
     expect((await api.call('GET', '/v1/keys/01ARZ3NDEKTSV4RRFFQ69G5FAV/history', { as: auditor })).status).to.equal(404)
   })
-  it('422 for a cursor that no page gave', async () => {
+  it('returns 422 for a cursor that is not the next_cursor of a page', async () => {
     const id = await api.webhook(auditor)
     expect((await api.call('GET', `/v1/webhooks/${id}/history?cursor=x`, { as: auditor })).get('error.code')).to.equal('invalid_cursor')
   })
 
-  describe('?as_of and ?revision on one of them', () => {
+  describe('?as_of and ?revision of a single resource', () => {
     let id: string
     let times: string[]
     before(async () => {
@@ -122,55 +124,55 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
     })
     const at = (query: string, as = auditor) => api.call('GET', `/v1/webhooks/${id}?${query}`, { as })
 
-    it('200 shows the webhook as it was at that revision, with its ETag', async () => {
-      const answer = await at('revision=1')
-      expect(answer.status).to.equal(200)
-      expect(answer.get('callback_url')).to.equal(`${url}two`)
-      expect(answer.headers.get('etag')).to.equal('"1"')
+    it('return 200 with the webhook at that revision, with its ETag', async () => {
+      const response = await at('revision=1')
+      expect(response.status).to.equal(200)
+      expect(response.get('callback_url')).to.equal(`${url}two`)
+      expect(response.headers.get('etag')).to.equal('"1"')
     })
-    it('200 shows it as it was at that moment, whatever the offset of the time', async () => {
+    it('return 200 with the webhook at that time, whatever the offset of the time', async () => {
       const offset = new Date(Date.parse(times[1]!) + 7_200_000).toISOString().replace('Z', '%2B02:00')
       for (const time of [times[1]!, offset]) expect((await at(`as_of=${time}`)).get('callback_url'), time).to.match(/two|three/)
     })
-    it('404 before it was created, after it was deleted, and for a revision that there never was', async () => {
+    it('return 404 before the creation, after the deletion, and for an unknown revision', async () => {
       const before = new Date(Date.parse(times[0]!) - 1).toISOString()
       for (const query of [`as_of=${before}`, `as_of=${times[3]}`, 'as_of=2999-01-01T00:00:00Z', 'revision=3', 'revision=99'])
         expect((await at(query)).status, query).to.equal(404)
     })
-    it('403 without read:audit, also for keys', async () => {
+    it('return 403 without read:audit, also for keys', async () => {
       expect((await at('revision=0', await api.sibling(auditor, ['read:webhooks']))).status).to.equal(403)
       const { key } = await api.key(auditor)
       expect((await api.call('GET', `/v1/webhooks/${id}?revision=0`, { as: { key } })).status).to.equal(403)
     })
-    it("404 for another tenant's", async () => {
+    it('return 404 for a webhook of another tenant', async () => {
       expect((await at('revision=0', await api.tenant())).status).to.equal(404)
     })
-    it('422 for both at once, and for what is no time or revision', async () => {
+    it('return 422 for both at once, and for an invalid time or revision', async () => {
       for (const query of [`revision=0&as_of=${times[0]}`, 'as_of=yesterday', 'as_of=2026-02-30T00:00:00Z', 'revision=-1'])
         expect((await at(query)).status, query).to.equal(422)
     })
-    it('200 shows a key as it was, its value masked as ever', async () => {
-      const made = await api.key(auditor, ['read:webhooks', 'write:webhooks'])
-      await api.call('PATCH', `/v1/keys/${made.id}`, { as: auditor, body: { name: 'another name' } })
-      const answer = await api.call('GET', `/v1/keys/${made.id}?revision=0`, { as: auditor })
-      expect(answer.get('data.name')).to.not.equal('another name')
-      expect(answer.get('data.key')).to.equal(made.key)
+    it('return 200 with a key as it was, its value masked', async () => {
+      const created = await api.key(auditor, ['read:webhooks', 'write:webhooks'])
+      await api.call('PATCH', `/v1/keys/${created.id}`, { as: auditor, body: { name: 'another name' } })
+      const response = await api.call('GET', `/v1/keys/${created.id}?revision=0`, { as: auditor })
+      expect(response.get('data.name')).to.not.equal('another name')
+      expect(response.get('data.key')).to.equal(created.key)
     })
   })
 
-  describe('?as_of on the lists', () => {
+  describe('?as_of of the lists', () => {
     const listed = async (path: string, as = auditor) => {
-      const answer = await api.call('GET', path, { as })
-      expect(answer.status).to.equal(200)
-      return answer.body as { data: Record<string, unknown>[]; pagination: { total: number } }
+      const response = await api.call('GET', path, { as })
+      expect(response.status).to.equal(200)
+      return response.body as { data: Record<string, unknown>[]; pagination: { total: number } }
     }
-    /** The recorded times of a resource's events, once the versions have all of them. */
+    /** Returns the recorded times of a resource's events after the projection of versions has processed them. */
     const timesOf = async (path: string, table: string, id: string, versions: number) => {
       await waitFor(async () => (await api.db.pool.query(`select from ${table} where id = $1`, [id])).rowCount === versions)
       return (await historyOf(path)).map((v) => v.time)
     }
 
-    it('200 answers which webhooks were active at a moment, and what their URLs were', async () => {
+    it('returns 200 with the webhooks that were active at a time, and their URLs', async () => {
       const as = await api.tenant()
       const first = await api.webhook(as, { callback_url: `${url}first`, event: 'order.*' })
       await api.call('PATCH', `/v1/webhooks/${first}`, { as, body: { callback_url: `${url}moved` } })
@@ -198,7 +200,7 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       expect(await urls(new Date().toISOString(), `&ids=${second}`)).to.deep.equal([`${url}second`])
       expect((await listed(`/v1/webhooks?as_of=${new Date().toISOString()}&limit=1&offset=5`, as)).pagination.total).to.equal(1)
     })
-    it('200 holds what was changed a moment before', async () => {
+    it('returns 200 with a change that was made just before', async () => {
       const as = await api.tenant()
       for (let total = 1; total <= 10; total++) {
         await api.webhook(as)
@@ -208,7 +210,7 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
         expect((await listed(`/v1/keys?as_of=${moment}`, as)).pagination.total).to.equal(total)
       }
     })
-    it('403 without read:audit, and told so', async () => {
+    it('returns 403 without read:audit, and names the missing scope', async () => {
       const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys'])
       for (const path of ['/v1/webhooks', '/v1/keys']) {
         const refused = await api.call('GET', `${path}?as_of=${new Date().toISOString()}`, { as: reader })
@@ -216,7 +218,7 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
         expect(refused.headers.get('www-authenticate')).to.contain('scope="read:audit"')
       }
     })
-    it('200 agrees with the single webhook at each of its moments', async () => {
+    it('returns 200 with the same state as the single webhook at each of its times', async () => {
       const id = await api.webhook(auditor)
       for (const body of [
         { event: 'a.*' },
@@ -233,16 +235,16 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
         expect(data, time).to.deep.equal([one.body])
       }
     })
-    it('200 shows keys as they were', async () => {
-      const made = await api.key(auditor)
-      await api.call('PATCH', `/v1/keys/${made.id}`, { as: auditor, body: { name: 'renamed' } })
-      const times = await timesOf(`/v1/keys/${made.id}`, 'key_versions', made.id, 2)
+    it('returns 200 with keys as they were', async () => {
+      const created = await api.key(auditor)
+      await api.call('PATCH', `/v1/keys/${created.id}`, { as: auditor, body: { name: 'renamed' } })
+      const times = await timesOf(`/v1/keys/${created.id}`, 'key_versions', created.id, 2)
       const names = async (time: string) =>
-        (await listed(`/v1/keys?as_of=${time}&limit=100`)).data.filter((k) => k.id === made.id).map((k) => k.name)
+        (await listed(`/v1/keys?as_of=${time}&limit=100`)).data.filter((k) => k.id === created.id).map((k) => k.name)
       expect(await names(times[1]!)).to.deep.equal(['renamed'])
       expect(await names(new Date(Date.parse(times[0]!) - 1).toISOString())).to.deep.equal([])
     })
-    it("403 without read:audit; another tenant's are never among them; 422 for what is no time", async () => {
+    it('returns 403 without read:audit, never a key of another tenant, and 422 for an invalid time', async () => {
       const now = new Date().toISOString()
       const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys'])
       for (const list of ['/v1/webhooks', '/v1/keys']) {

@@ -5,7 +5,7 @@ import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { machineTimeOf } from '../support/patience.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-describe('HTTP', () => {
+describe('the HTTP server', () => {
   let api: TestApi
   let admin: TestClient
   before(async () => {
@@ -14,45 +14,45 @@ describe('HTTP', () => {
   })
   after(() => api.stop())
 
-  /** Sends bytes as they are and reads until the server closes. */
+  /** Sends the bytes and reads until the server closes the connection. */
   const raw = (...parts: readonly (string | Buffer)[]): Promise<string> =>
     new Promise((resolve, reject) => {
       const socket = connect(api.port, '127.0.0.1')
-      let answer = ''
+      let response = ''
       socket.on('data', (chunk) => {
-        answer += chunk
+        response += chunk
       })
       socket.on('error', reject)
-      socket.on('close', () => resolve(answer))
+      socket.on('close', () => resolve(response))
       for (const part of parts) socket.write(part)
     })
-  /** Sends a beginning, then drops of it, and goes on when the server has said that it is done; reads until the server is gone. */
-  const stubborn = (beginning: string, drop: string): Promise<string> =>
+  /** Sends a beginning, then drops, even after the server has ended its side. Reads until the server closes the connection. */
+  const sendStubbornly = (beginning: string, drop: string): Promise<string> =>
     new Promise((resolve) => {
       const socket = connect({ port: api.port, host: '127.0.0.1', allowHalfOpen: true })
-      let answer = ''
+      let response = ''
       let isOver = false
       socket.on('data', (chunk) => {
-        answer += chunk
+        response += chunk
       })
       socket.on('end', () => {
         isOver = true
       })
       socket.write(beginning)
-      // What is written to a connection that the other side has left comes back as a reset.
+      // A write to a connection that the server has destroyed is answered with a reset.
       const drip = setInterval(() => socket.write(isOver && drop === '' ? ' ' : drop), 50)
       socket.on('error', () => undefined)
       socket.on('close', () => {
         clearInterval(drip)
-        resolve(answer)
+        resolve(response)
       })
     })
-  const bodyOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4))
+  const bodyOf = (response: string) => JSON.parse(response.slice(response.indexOf('\r\n\r\n') + 4))
 
   describe('request ids', () => {
-    it("are the caller's when they are sane, and stand in the log", async () => {
-      const answer = await api.call('GET', '/v1/keys', { as: admin, headers: { 'x-request-id': 'mine:1_2.3-4' } })
-      expect(answer.headers.get('x-request-id')).to.equal('mine:1_2.3-4')
+    it('are taken from the caller when they are safe, and are logged', async () => {
+      const response = await api.call('GET', '/v1/keys', { as: admin, headers: { 'x-request-id': 'mine:1_2.3-4' } })
+      expect(response.headers.get('x-request-id')).to.equal('mine:1_2.3-4')
       const line = api.log.lines.find((candidate) => candidate.includes('mine:1_2.3-4'))
       expect(JSON.parse(line ?? '{}')).to.include({
         message: 'http.request',
@@ -64,10 +64,13 @@ describe('HTTP', () => {
     })
     for (const given of ['x'.repeat(129), 'a b', '<script>', 'ü'])
       it(`are new when the caller's is ${JSON.stringify(given.slice(0, 10))}`, async () => {
-        const answer = await api.call('GET', '/v1/keys', { as: admin, headers: { 'x-request-id': Buffer.from(given).toString('latin1') } })
-        expect(answer.headers.get('x-request-id')).to.match(/^[0-9a-f]{8}-[0-9a-f-]{27}$/)
+        const response = await api.call('GET', '/v1/keys', {
+          as: admin,
+          headers: { 'x-request-id': Buffer.from(given).toString('latin1') },
+        })
+        expect(response.headers.get('x-request-id')).to.match(/^[0-9a-f]{8}-[0-9a-f-]{27}$/)
       })
-    it('stand in every answer, refused ones and unknown paths included', async () => {
+    it('are part of every response, including those to refused requests and unknown paths', async () => {
       for (const path of ['/', '/v1/nothing', '/v1/keys/%ff', '/health/live', '/openapi.json'])
         expect((await api.call('GET', path)).headers.get('x-request-id'), path).to.not.equal(null)
     })
@@ -75,10 +78,10 @@ describe('HTTP', () => {
 
   describe('404', () => {
     for (const path of ['/', '/v1', '/v1/nothing', '/v1/keys/a/b', '/V1/keys', '/v1/Keys', '/v2/keys', '//v1/keys'])
-      it(`for ${path}, in the envelope`, async () => {
-        const answer = await api.call('GET', path)
-        expect(answer.status).to.equal(404)
-        expect(answer.get('error.code')).to.equal('not_found')
+      it(`is returned in the envelope for ${path}`, async () => {
+        const response = await api.call('GET', path)
+        expect(response.status).to.equal(404)
+        expect(response.get('error.code')).to.equal('not_found')
       })
   })
   describe('405', () => {
@@ -91,11 +94,11 @@ describe('HTTP', () => {
       ['POST', '/health/live', 'GET, HEAD'],
       ['OPTIONS', '/v1/webhooks', 'GET, HEAD, POST'],
     ] as const)
-      it(`for ${method} ${path}, with Allow`, async () => {
-        const answer = await api.call(method, path, { as: admin })
-        expect(answer.status).to.equal(405)
-        expect(answer.get('error.code')).to.equal('method_not_allowed')
-        expect(answer.headers.get('allow')).to.equal(allow)
+      it(`is returned with Allow for ${method} ${path}`, async () => {
+        const response = await api.call(method, path, { as: admin })
+        expect(response.status).to.equal(405)
+        expect(response.get('error.code')).to.equal('method_not_allowed')
+        expect(response.headers.get('allow')).to.equal(allow)
       })
   })
 
@@ -108,16 +111,16 @@ describe('HTTP', () => {
       'application/json; charset=utf-16',
       'application/cloudevents+json',
     ])
-      it(`for ${type}`, async () => {
-        const answer = await api.call('POST', '/v1/keys', { as: admin, raw: '{}', headers: { 'content-type': type } })
-        expect(answer.status).to.equal(415)
-        expect(answer.get('error.code')).to.equal('unsupported_media_type')
+      it(`is returned for ${type}`, async () => {
+        const response = await api.call('POST', '/v1/keys', { as: admin, raw: '{}', headers: { 'content-type': type } })
+        expect(response.status).to.equal(415)
+        expect(response.get('error.code')).to.equal('unsupported_media_type')
       })
-    it('for a compressed body', async () => {
-      const answer = await api.call('POST', '/v1/events', { as: admin, raw: '{}', headers: { 'content-encoding': 'gzip' } })
-      expect(answer.status).to.equal(415)
+    it('is returned for a compressed body', async () => {
+      const response = await api.call('POST', '/v1/events', { as: admin, raw: '{}', headers: { 'content-encoding': 'gzip' } })
+      expect(response.status).to.equal(415)
     })
-    it('not for other ways to write JSON in UTF-8', async () => {
+    it('is not returned for other spellings of JSON in UTF-8', async () => {
       for (const type of ['application/json;charset=UTF-8', 'Application/JSON; charset="utf-8"', 'application/json; charset=utf8'])
         expect((await api.call('POST', '/v1/keys', { as: admin, raw: '{}', headers: { 'content-type': type } })).status).to.equal(422)
     })
@@ -125,18 +128,18 @@ describe('HTTP', () => {
 
   describe('413', () => {
     const tooLarge = `{"name":"${'x'.repeat(64 * 1024)}"}`
-    it('for a body above 64 KiB, and above 256 KiB of an event; the connection goes on', async () => {
+    it('is returned for a body above 64 KiB, and for an event above 256 KiB; the connection stays usable', async () => {
       for (const [path, body] of [
         ['/v1/keys', tooLarge],
         ['/v1/webhooks', tooLarge],
         ['/v1/events', `{"event":"a","payload":{"x":"${'x'.repeat(256 * 1024)}"}}`],
       ] as const) {
-        const answer = await api.call('POST', path, { as: admin, raw: body })
-        expect(answer.status).to.equal(413)
-        expect(answer.get('error.code')).to.equal('body_too_large')
+        const response = await api.call('POST', path, { as: admin, raw: body })
+        expect(response.status).to.equal(413)
+        expect(response.get('error.code')).to.equal('body_too_large')
       }
     })
-    it('for a chunked body that announces no length', async () => {
+    it('is returned for a chunked body without an announced length', async () => {
       const status = await new Promise<number | undefined>((resolve, reject) => {
         const req = request(
           {
@@ -156,60 +159,60 @@ describe('HTTP', () => {
       })
       expect(status).to.equal(413)
     })
-    it('before the body has come, when its length is announced', async () => {
-      const answer = await raw(
+    it('is returned before the body has arrived when its length is announced', async () => {
+      const response = await raw(
         `POST /v1/keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n{`,
       )
-      expect(answer).to.match(/^HTTP\/1\.1 413 /)
+      expect(response).to.match(/^HTTP\/1\.1 413 /)
     })
   })
 
   describe('408', () => {
-    it('for a body that does not come in time', async () => {
-      const answer = await raw(
+    it('is returned for a body that does not arrive in time', async () => {
+      const response = await raw(
         `POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"event":`,
       )
-      expect(answer).to.match(/^HTTP\/1\.1 408 /)
-      expect(answer).to.match(/x-request-id: \S+/)
-      expect(bodyOf(answer).error.code).to.equal('request_timeout')
+      expect(response).to.match(/^HTTP\/1\.1 408 /)
+      expect(response).to.match(/x-request-id: \S+/)
+      expect(bodyOf(response).error.code).to.equal('request_timeout')
     })
-    it('for headers that do not come in time', async () => {
+    it('is returned for headers that do not arrive in time', async () => {
       expect(await raw('GET /health/live HTTP/1.1\r\nhost: x\r\nx-slow: ')).to.match(/^HTTP\/1\.1 408 /)
     })
-    for (const [what, head, drop] of [
-      ['a connection on which nothing comes', '', ''],
+    for (const [title, head, drop] of [
+      ['a connection without any byte', '', ''],
       ['empty lines before a request', '\r\n', '\r\n'],
       ['headers that never end', 'GET /v1/keys HTTP/1.1\r\nhost: x\r\n', 'a: b\r\n'],
       ['a header that never ends', 'GET /v1/keys HTTP/1.1\r\nhost: x\r\na: ', 'b'],
       ['a body in chunks that never ends', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n', '1\r\n \r\n'],
       ['a chunk whose size never ends', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n', '0'],
       ['a chunk whose extensions never end', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n', '1;a'],
-      ['a body of the length announced that never ends', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n', ' '],
+      ['a body whose announced length never arrives', 'POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n', ' '],
     ] as const)
-      it(`for ${what}, and the connection ends though the caller does not hang up`, async () => {
+      it(`is returned for ${title}, and the connection ends even if the caller does not close it`, async () => {
         const withBody = head.startsWith('POST') ? `authorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\n\r\n` : ''
         const produced = api.produced.length
-        let answer = ''
+        let response = ''
         const tookMs = await machineTimeOf(async () => {
-          answer = await stubborn(head + withBody, drop)
+          response = await sendStubbornly(head + withBody, drop)
         })
-        // A broken size is refused as soon as it can be none.
-        expect(answer).to.match(/^HTTP\/1\.1 40[08] /)
-        expect(answer.match(/HTTP\/1\.1 /g)).to.have.length(1)
+        // A broken chunk size is refused with 400 as soon as it is invalid.
+        expect(response).to.match(/^HTTP\/1\.1 40[08] /)
+        expect(response.match(/HTTP\/1\.1 /g)).to.have.length(1)
         expect(tookMs).to.be.lessThan(10_000)
         expect(api.produced).to.have.length(produced)
       })
-    it('for a body that drips', async () => {
+    it('is returned for a body that arrives too slowly', async () => {
       const socket = connect(api.port, '127.0.0.1')
-      let answer = ''
+      let response = ''
       let closed = false
       socket.on('data', (chunk) => {
-        answer += chunk
+        response += chunk
       })
       socket.on('close', () => {
         closed = true
       })
-      socket.on('error', () => undefined) // the server may close while a drop is on its way
+      socket.on('error', () => undefined) // The server may close while a drop is on its way.
       socket.write(
         `POST /v1/keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n`,
       )
@@ -220,61 +223,61 @@ describe('HTTP', () => {
         clearInterval(drip)
         socket.destroy()
       }
-      expect(answer).to.match(/^HTTP\/1\.1 408 /)
+      expect(response).to.match(/^HTTP\/1\.1 408 /)
     })
   })
 
-  describe('400 and 431 in the envelope', () => {
-    it('for what is no HTTP', async () => {
-      const answer = await raw('hello\r\n\r\n')
-      expect(answer).to.match(/^HTTP\/1\.1 400 /)
-      expect(bodyOf(answer).error.code).to.equal('invalid_request')
+  describe('400 and 431', () => {
+    it('are returned for bytes that are not HTTP', async () => {
+      const response = await raw('hello\r\n\r\n')
+      expect(response).to.match(/^HTTP\/1\.1 400 /)
+      expect(bodyOf(response).error.code).to.equal('invalid_request')
     })
-    it('for headers that are too large', async () => {
-      const answer = await raw(`GET / HTTP/1.1\r\nhost: x\r\nx-large: ${'x'.repeat(20_000)}\r\n\r\n`)
-      expect(answer).to.match(/^HTTP\/1\.1 431 /)
-      expect(bodyOf(answer).error.code).to.equal('headers_too_large')
+    it('are returned for headers that are too large', async () => {
+      const response = await raw(`GET / HTTP/1.1\r\nhost: x\r\nx-large: ${'x'.repeat(20_000)}\r\n\r\n`)
+      expect(response).to.match(/^HTTP\/1\.1 431 /)
+      expect(bodyOf(response).error.code).to.equal('headers_too_large')
     })
-    it('for a second request on the connection that is broken', async () => {
+    it('are returned for a broken second request on a connection', async () => {
       const socket = connect(api.port, '127.0.0.1')
-      let answer = ''
+      let response = ''
       let closed = false
       socket.on('data', (chunk) => {
-        answer += chunk
+        response += chunk
       })
       socket.on('close', () => {
         closed = true
       })
       socket.write('GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n')
-      await waitFor(() => answer.endsWith('}'))
-      expect(answer).to.match(/^HTTP\/1\.1 200 /)
+      await waitFor(() => response.endsWith('}'))
+      expect(response).to.match(/^HTTP\/1\.1 200 /)
       socket.write('rubbish\r\n\r\n')
       await waitFor(() => closed)
-      expect(answer).to.contain('HTTP/1.1 400 ')
+      expect(response).to.contain('HTTP/1.1 400 ')
     })
-    it('not before the answer of the request that came before the broken one', async () => {
-      const answer = await raw(`GET /v1/keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${admin.token}\r\n\r\nrubbish\r\n\r\n`)
-      expect(answer).to.match(/^HTTP\/1\.1 200 /)
-      expect(answer.match(/HTTP\/1\.1/g)?.length).to.equal(1)
+    it('are returned after the response to the request before the broken one', async () => {
+      const response = await raw(`GET /v1/keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${admin.token}\r\n\r\nrubbish\r\n\r\n`)
+      expect(response).to.match(/^HTTP\/1\.1 200 /)
+      expect(response.match(/HTTP\/1\.1/g)?.length).to.equal(1)
     })
-    it('for credentials of both kinds at once', async () => {
+    it('are returned for both kinds of credentials at once', async () => {
       const both = { as: admin, headers: { 'x-api-key': 'AAAABBBBCCCC' } }
       for (const path of ['/v1/keys', '/v1/webhooks']) {
-        const answer = await api.call('GET', path, both)
-        expect(answer.status).to.equal(400)
-        expect(answer.get('error.code')).to.equal('ambiguous_credentials')
+        const response = await api.call('GET', path, both)
+        expect(response.status).to.equal(400)
+        expect(response.get('error.code')).to.equal('ambiguous_credentials')
       }
     })
   })
 
-  describe('400, once, for a request that another server may have read otherwise; what stands in it or after it is not carried out:', () => {
+  describe('one 400, without carrying out anything in or after the request, for', () => {
     const event = (id: string) => JSON.stringify({ id, event: 'smuggled', payload: {} })
     const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
     const first = event('first')
     const length = `content-length: ${first.length}`
     const chunked = 'transfer-encoding: chunked'
     const chunks = `${chunk(first)}0\r\n\r\n`
-    /** Heads without the empty line, then what follows it. */
+    /** Each entry has a head without the empty line, and the bytes that follow it. */
     const requests: Record<string, readonly [head: string, body: string]> = {
       'two lengths that differ': [`${length}\r\ncontent-length: 0`, first],
       'two lengths that differ, the shorter first': [`content-length: 0\r\n${length}`, first],
@@ -283,9 +286,9 @@ describe('HTTP', () => {
       'a length with a sign': [`content-length: +${first.length}`, first],
       'a negative length': ['content-length: -1', first],
       'a length in hex': [`content-length: 0x${first.length.toString(16)}`, first],
-      'a length beyond all numbers': ['content-length: 99999999999999999999999', first],
+      'a length that is too large': ['content-length: 99999999999999999999999', first],
       'an empty length': ['content-length: ', ''],
-      'a length before a colon that stands apart': [`content-length : ${first.length}`, first],
+      'a length with a space before the colon': [`content-length : ${first.length}`, first],
       'a length and chunks': [`${length}\r\n${chunked}`, chunks],
       'chunks and a length': [`${chunked}\r\ncontent-length: 0`, chunks],
       'chunks and a length that fits them': [`${chunked}\r\ncontent-length: ${chunks.length}`, chunks],
@@ -301,21 +304,21 @@ describe('HTTP', () => {
       'a coding that is nearly chunked': ['transfer-encoding: xchunked', chunks],
       'chunked in quotes': ['transfer-encoding: "chunked"', chunks],
       'chunked after a vertical tab': ['transfer-encoding: \x0bchunked', chunks],
-      'chunked before a colon that stands apart': ['transfer-encoding : chunked', chunks],
+      'chunked with a space before the colon': ['transfer-encoding : chunked', chunks],
       'chunked on a line of its own (obs-fold)': ['transfer-encoding:\r\n chunked', chunks],
       'a length on a line of its own (obs-fold)': [`content-length:\r\n\t${first.length}`, first],
-      'any header that goes on in the next line (obs-fold)': [`x-other: a\r\n b\r\n${length}`, first],
+      'a header that continues on the next line (obs-fold)': [`x-other: a\r\n b\r\n${length}`, first],
       'a line that ends in LF alone': [`x-other: a\n${length}`, first],
       'a line that ends in CR alone': [`x-other: a\r${length}`, first],
       'a NUL byte in a header': [`x-other: a\0b\r\n${length}`, first],
       'a header without a colon': [`rubbish\r\n${length}`, first],
       'a header without a name': [`: a\r\n${length}`, first],
       'two hosts': [`host: y\r\n${length}`, first],
-      'a chunk size that is no number': [chunked, `xyz\r\n${first}\r\n0\r\n\r\n`],
+      'a chunk size that is not a number': [chunked, `xyz\r\n${first}\r\n0\r\n\r\n`],
       'a chunk size with 0x': [chunked, `0x${chunks}`],
       'a chunk size with a sign': [chunked, `+${chunks}`],
       'a negative chunk size': [chunked, `-${chunks}`],
-      'a chunk size beyond all numbers': [chunked, `FFFFFFFFFFFFFFFFF${chunks}`],
+      'a chunk size that is too large': [chunked, `FFFFFFFFFFFFFFFFF${chunks}`],
       'no chunk size': [chunked, `\r\n${first}\r\n0\r\n\r\n`],
       'a space before a chunk size': [chunked, ` ${chunks}`],
       'a space after a chunk size': [chunked, chunks.replace('\r\n', ' \r\n')],
@@ -330,34 +333,34 @@ describe('HTTP', () => {
     const credential = () => `authorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\n`
     const second = () =>
       `POST /v1/events HTTP/1.1\r\nhost: x\r\n${credential()}content-length: ${event('second').length}\r\n\r\n${event('second')}`
-    /** @param line the first of the request, and the one that names its host */
-    const refuses = async (head: string, body: string, line = 'POST /v1/events HTTP/1.1\r\nhost: x') => {
+    /** @param line the first line of the request and the line of its host */
+    const expectRefused = async (head: string, body: string, line = 'POST /v1/events HTTP/1.1\r\nhost: x') => {
       const produced = api.produced.length
-      const answer = await raw(Buffer.from(`${line}\r\n${credential()}${head}\r\n\r\n${body}${second()}`, 'latin1'))
-      expect(answer.match(/HTTP\/1\.1 \d+/g), answer).to.deep.equal(['HTTP/1.1 400'])
-      expect(answer).to.match(/connection: close/i)
-      expect(bodyOf(answer).error.code).to.equal('invalid_request')
+      const response = await raw(Buffer.from(`${line}\r\n${credential()}${head}\r\n\r\n${body}${second()}`, 'latin1'))
+      expect(response.match(/HTTP\/1\.1 \d+/g), response).to.deep.equal(['HTTP/1.1 400'])
+      expect(response).to.match(/connection: close/i)
+      expect(bodyOf(response).error.code).to.equal('invalid_request')
       expect((await api.call('GET', '/health/live')).status).to.equal(200)
       expect(api.produced.slice(produced).map(({ record }) => record.messages[0]?.id)).to.deep.equal([])
     }
-    for (const [what, [head, body]] of Object.entries(requests)) it(what, () => refuses(head, body))
-    for (const [what, line] of Object.entries({
+    for (const [title, [head, body]] of Object.entries(requests)) it(title, () => expectRefused(head, body))
+    for (const [title, line] of Object.entries({
       'no host': 'POST /v1/events HTTP/1.1',
-      'chunks before HTTP/1.1 knew them': 'POST /v1/events HTTP/1.0\r\nhost: x\r\nconnection: keep-alive',
+      'chunks in HTTP/1.0': 'POST /v1/events HTTP/1.0\r\nhost: x\r\nconnection: keep-alive',
       'a version without headers': 'POST /v1/events HTTP/0.9\r\nhost: x',
-      'a version that there is not': 'POST /v1/events HTTP/1.2\r\nhost: x',
+      'an unknown version': 'POST /v1/events HTTP/1.2\r\nhost: x',
       'a path with a space': 'POST /v1/events x HTTP/1.1\r\nhost: x',
     }))
-      it(what, () => refuses(chunked, chunks, line))
-    it('but not for two requests of which each is clear (so that the refusals above mean something)', async () => {
+      it(title, () => expectRefused(chunked, chunks, line))
+    it('no two clear requests, which shows that the tests above can fail', async () => {
       const produced = api.produced.length
       const head = `POST /v1/events HTTP/1.1\r\nhost: x\r\n${credential()}`
       const closing = second().replace('host: x', 'host: x\r\nconnection: close')
-      const answer = await raw(`${head}Transfer-Encoding:  Chunked \r\n\r\n${chunks}${head}${length}\r\n\r\n${first}${closing}`)
-      expect(answer.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 202', 'HTTP/1.1 202', 'HTTP/1.1 202'])
+      const response = await raw(`${head}Transfer-Encoding:  Chunked \r\n\r\n${chunks}${head}${length}\r\n\r\n${first}${closing}`)
+      expect(response.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 202', 'HTTP/1.1 202', 'HTTP/1.1 202'])
       expect(api.produced.slice(produced).map(({ record }) => record.messages[0]?.id)).to.deep.equal(['first', 'first', 'second'])
     })
-    it('and nothing after a request that ends the connection, or asks for a tunnel', async () => {
+    it('no request that ends the connection or asks for a tunnel, after which nothing is carried out either', async () => {
       const produced = api.produced.length
       const last = await raw(`GET /v1/keys HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n${second()}`)
       expect(last.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 401'])
@@ -367,7 +370,7 @@ describe('HTTP', () => {
     })
   })
 
-  it('nothing is stored for a caller who hangs up half way, and the service goes on', async () => {
+  it('stores nothing for a caller who hangs up half way, and continues to serve', async () => {
     const before = await api.events()
     const socket = connect(api.port, '127.0.0.1')
     socket.on('error', () => undefined)
@@ -378,16 +381,16 @@ describe('HTTP', () => {
     expect(await api.events()).to.equal(before)
     expect((await api.call('GET', '/health/live')).status).to.equal(200)
   })
-  it('answers say nothing of the software, are not sniffed, and carry the usual security headers', async () => {
-    const answer = await api.call('GET', '/v1/keys', { as: admin })
-    expect(answer.headers.get('x-powered-by')).to.equal(null)
-    expect(answer.headers.get('x-content-type-options')).to.equal('nosniff')
-    expect(answer.headers.get('content-security-policy')).to.contain("default-src 'self'")
+  it('sends the usual security headers and no header that names the software', async () => {
+    const response = await api.call('GET', '/v1/keys', { as: admin })
+    expect(response.headers.get('x-powered-by')).to.equal(null)
+    expect(response.headers.get('x-content-type-options')).to.equal('nosniff')
+    expect(response.headers.get('content-security-policy')).to.contain("default-src 'self'")
     const event = await api.call('POST', '/v1/events', { as: admin, body: {} })
     expect(event.headers.get('x-powered-by')).to.equal(null)
     expect(event.headers.get('x-content-type-options')).to.equal('nosniff')
   })
-  it('close finishes what is under way, takes nothing more, and cuts what is left after the limit', async () => {
+  it('finishes requests under way on close, accepts no more, and cuts the rest after the limit', async () => {
     let release = (): void => undefined
     const held = new Promise<void>((resolve) => {
       release = resolve

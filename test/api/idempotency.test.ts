@@ -14,11 +14,11 @@ describe('Idempotency-Key', () => {
   let api: TestApi
   let admin: TestClient
   let operator: TestClient
-  /** What the API's clock is ahead by. */
+  /** How far the clock of the API is ahead, in milliseconds. */
   let ahead = 0
-  /** What the next statement that matches fails with, once. */
+  /** Makes the next `times` matching statements fail. */
   let trip: { statement: RegExp; times: number } | null = null
-  /** Appends to streams of this family wait, or fail before or after they happened. */
+  /** Lets a test delay appends, or make them fail before or after they happen. */
   let onAppend: (append: () => Promise<unknown>) => Promise<unknown>
 
   const tripping = (pool: Pool): Pool =>
@@ -75,8 +75,8 @@ describe('Idempotency-Key', () => {
     expect([reply.status, reply.get('error.code')]).to.deep.equal([status, code])
   const webhooksOf = async (as: Credential) => Number((await api.call('GET', '/v1/webhooks', { as })).get('pagination.total'))
 
-  describe('the very same answer, secret included, and made once:', () => {
-    const asked: [string, string, object | undefined, () => Promise<Credential>][] = [
+  describe('gives every repetition the same response including its secret, and creates one resource, for', () => {
+    const creations: [string, string, object | undefined, () => Promise<Credential>][] = [
       ['a key', '/v1/keys', aKey, async () => admin],
       ['a webhook', '/v1/webhooks', webhook, async () => admin],
       ["a key's webhook", '/v1/webhooks', webhook, () => api.key(admin)],
@@ -94,8 +94,8 @@ describe('Idempotency-Key', () => {
         .replace('KEY', path.includes('KEY') ? (await api.key(admin)).id : '')
         .replace('WEBHOOK', path.includes('WEBHOOK') ? await api.webhook(admin) : '')
     }
-    for (const [what, template, body, who] of asked) {
-      it(what, async () => {
+    for (const [title, template, body, who] of creations) {
+      it(title, async () => {
         const [path, as, k1] = [await real(template), await who(), ulid()]
         const first = await post(path, body, k1, as)
         expect(first.status).to.be.within(200, 201)
@@ -106,10 +106,10 @@ describe('Idempotency-Key', () => {
         expect(other.status).to.equal(first.status)
         expect(other.text).to.not.equal(first.text)
       })
-      it(`${what}, when the process dies between its append and its answer`, async () => {
+      it(`${title}, even when the process dies between its append and its response`, async () => {
         const [path, as, k1] = [await real(template), await who(), ulid()]
         const before = await api.events()
-        trip = { statement: /update idempotency_keys set (answer|claimed_until)/, times: 2 } // nor can it give its claim back
+        trip = { statement: /update idempotency_keys set (answer|claimed_until)/, times: 2 } // Neither the answer nor the release of the claim is stored.
         expect((await post(path, body, k1, as)).status).to.equal(503)
         expect(trip.times).to.equal(0)
         const appended = await api.events()
@@ -122,7 +122,7 @@ describe('Idempotency-Key', () => {
         expectSame(again, await post(path, body, k1, as))
       })
     }
-    it('a secret that is answered after such a death works', async () => {
+    it('returns a working secret after such a death', async () => {
       const { tenant } = await api.tenant()
       const path = `/v1/tenants/${tenant}/clients`
       const body = { name: 'Shop', scopes: ['read:webhooks'] }
@@ -139,18 +139,18 @@ describe('Idempotency-Key', () => {
       api.secrets.add(token.get('access_token'))
       expect(token.status).to.equal(200)
     })
-    it('an answer that was lost shows the resource as it was made, though it was changed since', async () => {
+    it('returns the resource as it was created when the first response was lost, even if it has changed since', async () => {
       trip = { statement: /update idempotency_keys set answer/, times: 1 }
       await post('/v1/webhooks', webhook, 'k')
-      const [id] = JSON.parse((await api.call('GET', '/v1/webhooks', { as: admin })).text).data.map((one: { id: string }) => one.id)
+      const [id] = JSON.parse((await api.call('GET', '/v1/webhooks', { as: admin })).text).data.map((row: { id: string }) => row.id)
       await api.call('PATCH', `/v1/webhooks/${id}`, { as: admin, body: { event: 'changed' } })
       const again = await post('/v1/webhooks', webhook, 'k')
       expect([again.get('id'), again.get('event'), again.headers.get('etag')]).to.deep.equal([id, 'order.created', '"0"'])
     })
   })
 
-  describe('replays:', () => {
-    const owed = async () => {
+  describe('applies to the replay of', () => {
+    const deadLetter = async () => {
       const id = await api.webhook(admin)
       const event = `evt_${id}`
       await api.call('POST', '/v1/events', { as: admin, body: { id: event, event: 'order.created', payload: {} } })
@@ -161,14 +161,14 @@ describe('Idempotency-Key', () => {
     const replays = async () =>
       Number((await api.db.pool.query("select count(*) as n from day_events where type = 'DeliveryReplayed'")).rows[0].n)
 
-    for (const [what, name] of [
+    for (const [title, name] of [
       ['delivery', 'a delivery'],
       ['event', 'an event'],
     ] as const) {
       const pathOf = ({ delivery, event }: { delivery: string; event: string }) =>
-        what === 'delivery' ? `/v1/deliveries/${delivery}/replay` : `/v1/events/${event}/replay`
-      it(`one of ${name} is answered again, and another key begins another chain`, async () => {
-        const path = pathOf(await owed())
+        title === 'delivery' ? `/v1/deliveries/${delivery}/replay` : `/v1/events/${event}/replay`
+      it(`${name}: a repetition gets the same response, and another key starts another chain`, async () => {
+        const path = pathOf(await deadLetter())
         const first = await post(path, undefined, 'k1')
         expect(first.status).to.equal(202)
         const before = await replays()
@@ -177,33 +177,33 @@ describe('Idempotency-Key', () => {
         expect((await post(path, undefined, 'k2')).status).to.equal(202)
         expect(await replays()).to.equal(before + 1)
       })
-      it(`one of ${name} whose answer was lost begins no second chain`, async () => {
-        const path = pathOf(await owed())
+      it(`${name}: a repetition starts no second chain when the first response was lost`, async () => {
+        const path = pathOf(await deadLetter())
         trip = { statement: /update idempotency_keys set answer/, times: 1 }
         expect((await post(path, undefined, 'k1')).status).to.equal(503)
         const before = await replays()
         const again = await post(path, undefined, 'k1')
         expect(again.status).to.equal(202)
-        expect(again.get(what === 'delivery' ? 'data.chain' : 'data.0.chain')).to.equal('2')
+        expect(again.get(title === 'delivery' ? 'data.chain' : 'data.0.chain')).to.equal('2')
         expect(await replays()).to.equal(before)
       })
     }
-    it('422 for the same key on another delivery', async () => {
-      const [one, two] = [await owed(), await owed()]
-      await post(`/v1/deliveries/${one.delivery}/replay`, undefined, 'k')
-      expectCode(await post(`/v1/deliveries/${two.delivery}/replay`, undefined, 'k'), 422, 'idempotency_key_reused')
+    it('another delivery: the same key gets 422', async () => {
+      const [first, second] = [await deadLetter(), await deadLetter()]
+      await post(`/v1/deliveries/${first.delivery}/replay`, undefined, 'k')
+      expectCode(await post(`/v1/deliveries/${second.delivery}/replay`, undefined, 'k'), 422, 'idempotency_key_reused')
     })
   })
 
-  it('201 once for requests that come at once; the others are told to wait', async () => {
+  it('creates one resource for concurrent requests, and tells the others to wait', async () => {
     const all = await Promise.all(Array.from({ length: 12 }, () => post('/v1/webhooks', webhook, 'k')))
     for (const reply of all) expect(reply.status).to.be.oneOf([201, 409])
-    const made = all.filter((reply) => reply.status === 201)
-    expect(new Set(made.map((reply) => reply.text)).size).to.equal(1)
+    const created = all.filter((reply) => reply.status === 201)
+    expect(new Set(created.map((reply) => reply.text)).size).to.equal(1)
     for (const reply of all.filter(({ status }) => status === 409)) expectCode(reply, 409, 'idempotency_key_in_use')
     expect(await webhooksOf(admin)).to.equal(1)
   })
-  it('409 with Retry-After while the first is under way', async () => {
+  it('returns 409 with Retry-After while the first request is under way', async () => {
     const gate = Promise.withResolvers<void>()
     const reached = Promise.withResolvers<void>()
     onAppend = async (append) => {
@@ -219,7 +219,7 @@ describe('Idempotency-Key', () => {
     gate.resolve()
     expectSame(await first, await post('/v1/webhooks', webhook, 'k'))
   })
-  it('one that is overtaken, since it took too long, makes no second one', async () => {
+  it('creates no second resource when a slow request is overtaken', async () => {
     const gate = Promise.withResolvers<void>()
     const reached = Promise.withResolvers<void>()
     let appends = 0
@@ -239,7 +239,7 @@ describe('Idempotency-Key', () => {
     expect([late.status, late.get('id'), late.get('secret')]).to.deep.equal([201, overtaking.get('id'), overtaking.get('secret')])
     expect(await webhooksOf(admin)).to.equal(1)
   })
-  it('422 for another body, another path, or other scopes under the same key', async () => {
+  it('returns 422 for another body, another path, or other scopes under the same key', async () => {
     const first = await post('/v1/webhooks', webhook, 'k')
     expectCode(await post('/v1/webhooks', { ...webhook, event: 'a' }, 'k'), 422, 'idempotency_key_reused')
     const narrowed = await api.call('POST', '/v1/auth', {
@@ -254,7 +254,7 @@ describe('Idempotency-Key', () => {
     expectCode(await post('/v1/webhooks', webhook, 'k', { token: narrowed.get('access_token') }), 422, 'idempotency_key_reused')
     expectSame(first, await post('/v1/webhooks', webhook, 'k'))
   })
-  it('the same key of another caller, or on another route, is another one', async () => {
+  it('treats the same key from another caller or on another route as another key', async () => {
     const sibling = await api.sibling(admin, admin.scopes)
     const first = await post('/v1/webhooks', webhook, 'k')
     for (const as of [sibling, await api.tenant(), await api.key(admin)]) {
@@ -264,7 +264,7 @@ describe('Idempotency-Key', () => {
     }
     expect((await post('/v1/keys', aKey, 'k')).status).to.equal(201)
   })
-  it('what was refused is not remembered: the body can be mended under the same key', async () => {
+  it('forgets a refused request, so that the body can be corrected under the same key', async () => {
     expect((await post('/v1/webhooks', { ...webhook, event: '' }, 'k')).status).to.equal(422)
     expect((await post('/v1/webhooks', webhook, 'k')).status).to.equal(201)
     const lesser = await api.sibling(admin, ['write:keys'])
@@ -273,14 +273,14 @@ describe('Idempotency-Key', () => {
   })
   const rows = async () =>
     Number((await api.db.pool.query('select count(*) as n from idempotency_keys where tenant = $1', [admin.tenant])).rows[0].n)
-  it('a webhook at the limit of its tenant, whose answer was lost, is answered all the same', async () => {
+  it("returns a webhook at the tenant's limit again when its first response was lost", async () => {
     await api.command(admin.tenant, { type: 'ChangeTenantSettings', limits: { webhooks: 1 } })
     trip = { statement: /update idempotency_keys set answer/, times: 1 }
     await post('/v1/webhooks', webhook, 'k')
     expect((await post('/v1/webhooks', webhook, 'k')).status).to.equal(201)
     expect(await webhooksOf(admin)).to.equal(1)
   })
-  it('503 when whether it was stored is unknown; the next request finds out', async () => {
+  it('returns 503 when the outcome is unknown, and the next request resolves it', async () => {
     let appends = 0
     onAppend = async (append) => {
       if (appends++ === 0) await append()
@@ -293,7 +293,7 @@ describe('Idempotency-Key', () => {
     expect(await webhooksOf(admin)).to.equal(1)
     expect((await api.call('GET', `/v1/webhooks/${again.get('id')}`, { as: admin })).status).to.equal(200)
   })
-  it('after a day the key is free again, and what it held is swept', async () => {
+  it('frees a key after a day, and deletes its row', async () => {
     const first = await post('/v1/webhooks', webhook, 'k')
     const keys = createIdempotencyKeys({ pool: api.db.pool, now: () => Date.now() + ahead })
     ahead = 86_390_000
@@ -309,15 +309,15 @@ describe('Idempotency-Key', () => {
     const third = await post('/v1/webhooks', { ...webhook, event: 'another.body' }, 'k')
     expect(third.status).to.equal(201)
   })
-  it('400 for a key that is none', async () => {
+  it('returns 400 for an invalid key', async () => {
     for (const key of ['', 'two words', 'k'.repeat(256)]) expectCode(await post('/v1/webhooks', webhook, key), 400, 'invalid_request')
   })
-  it('keeps answers sealed', async () => {
-    const made = await post('/v1/webhooks', webhook, 'k')
+  it('stores responses sealed', async () => {
+    const created = await post('/v1/webhooks', webhook, 'k')
     const { rows: kept } = await api.db.pool.query('select * from idempotency_keys where tenant = $1', [admin.tenant])
     const text = JSON.stringify(
       kept.map(({ plan, answer, ...rest }) => ({ ...rest, plan: plan.toString('latin1'), answer: answer.toString('latin1') })),
     )
-    for (const secret of [made.get('secret'), localUrl, 'whsec_']) expect(text).to.not.contain(secret)
+    for (const secret of [created.get('secret'), localUrl, 'whsec_']) expect(text).to.not.contain(secret)
   })
 })

@@ -8,7 +8,7 @@ const spanText = (json: string, name: string) => {
   return span === null ? null : bytes.toString('utf8', span.start, span.end)
 }
 
-/** JSON as others may write it: any spacing, escaped letters, members twice. */
+/** JSON in unusual forms: any spacing, escaped letters, repeated members. */
 const spacing = fc.stringMatching(/^[ \t\r\n]{0,3}$/)
 const writtenName = fc
   .tuple(fc.constantFrom('payload', 'event', 'pay', 'payload2', '', '"', '\\', 'ü', '__proto__'), fc.boolean())
@@ -20,7 +20,7 @@ const writtenObject = fc
   .map((members) => `{${members.map(([name, value, a, b, c, d]) => `${a}${name}${b}:${c}${value}${d}`).join(',')}}`)
 
 describe('memberRange', () => {
-  it('cuts out what JSON.parse would give the member, whatever the JSON looks like', () => {
+  it('finds the value that JSON.parse would return, whatever the JSON looks like', () => {
     fc.assert(
       fc.property(writtenObject, spacing, spacing, (object, before, after) => {
         const json = before + object + after
@@ -32,22 +32,22 @@ describe('memberRange', () => {
       { numRuns: 2_000 },
     )
   })
-  it('leaves the bytes as they were sent', () => {
+  it('keeps the bytes as they were sent', () => {
     const payload = '{ "b" : 1.10,"a":12345678901234567890 ,"c":"\\u00fc\\/" }'
     expect(spanText(`{"event":"x","payload":${payload} ,"id":"1"}`, 'payload')).to.equal(payload)
   })
-  it('takes the last of two members of one name, as JSON.parse does', () => {
+  it('uses the last of two members with the same name, as JSON.parse does', () => {
     expect(spanText('{"payload":{"a":1},"payload":{"a":2}}', 'payload')).to.equal('{"a":2}')
     expect(spanText('{"payload":{"a":1},"pa\\u0079load":{"a":2}}', 'payload')).to.equal('{"a":2}')
   })
-  it('is not misled by the same name deeper down or inside strings', () => {
+  it('ignores the same name in nested objects and in strings', () => {
     expect(spanText('{"event":{"payload":{"a":1}},"x":"\\"payload\\":2,","payload":3}', 'payload')).to.equal('3')
   })
-  it('answers null for a member that is not there', () => {
+  it('returns null for a missing member', () => {
     expect(spanText('{ }', 'payload')).to.equal(null)
     expect(spanText('{"a":{"payload":1}}', 'payload')).to.equal(null)
   })
-  it('bears a depth of 100,000', () => {
+  it('handles a depth of 100,000', () => {
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
     expect(spanText(`{"payload":${deep}}`, 'payload')).to.equal(deep)
   })

@@ -6,25 +6,30 @@ describe('GET /v1/dead-letters', () => {
   let api: TestApi
   let admin: TestClient
   let key: { id: string; key: string }
-  let mine = ''
-  let others = ''
+  let keyWebhook = ''
+  let clientWebhook = ''
   const deliveries: RoutedDelivery[] = []
-  const died = (i: number) => new Date(Date.UTC(2026, 10, 24, 8, 0, i)).toISOString()
+  const failedAt = (i: number) => new Date(Date.UTC(2026, 10, 24, 8, 0, i)).toISOString()
   before(async () => {
     api = await startApi()
     admin = await api.tenant()
     key = await api.key(admin)
-    mine = await api.webhook(key)
-    others = await api.webhook(admin)
+    keyWebhook = await api.webhook(key)
+    clientWebhook = await api.webhook(admin)
     for (let i = 0; i < 6; i++) {
       await api.call('POST', '/v1/events', { as: admin, body: { id: `e${i}`, event: 'order.created', payload: {} } })
       const produced = api.produced.at(-1)
       if (produced === undefined) throw new Error('nothing was produced')
-      const [delivery] = await route(api, produced, [i % 2 === 0 ? mine : others])
+      const [delivery] = await route(api, produced, [i % 2 === 0 ? keyWebhook : clientWebhook])
       if (delivery === undefined) throw new Error('nothing was routed')
       deliveries.push(delivery)
-      // They die in another order than they were accepted in.
-      await delivery.record({ type: i === 5 ? 'DeliverySucceeded' : 'DeliveryDeadLettered', code: 500, duration_ms: 1, time: died(9 - i) })
+      // They fail in the reverse order of their acceptance.
+      await delivery.record({
+        type: i === 5 ? 'DeliverySucceeded' : 'DeliveryDeadLettered',
+        code: 500,
+        duration_ms: 1,
+        time: failedAt(9 - i),
+      })
     }
   })
   after(() => api.stop())
@@ -39,13 +44,13 @@ describe('GET /v1/dead-letters', () => {
     }
   }
 
-  it('200 lists what ended in failure, the latest death first', async () => {
+  it('returns 200 with deliveries that ended in failure, the latest failure first', async () => {
     const { messages, data } = await list()
     expect(messages).to.deep.equal(['e0', 'e1', 'e2', 'e3', 'e4'])
     expect(data[0]).to.include({ status: 'failed', last_response_code: 500 })
     expect(data[0].attempts.length).to.equal(1)
   })
-  it('200 pages by cursor, each once', async () => {
+  it('returns 200 with pages that contain each delivery once', async () => {
     const seen: string[] = []
     for (let cursor = ''; ; ) {
       const { messages, next } = await list(`?limit=2${cursor}`)
@@ -55,22 +60,22 @@ describe('GET /v1/dead-letters', () => {
     }
     expect(seen).to.deep.equal(['e0', 'e1', 'e2', 'e3', 'e4'])
   })
-  it('200 filters by webhook, and by the time of death', async () => {
-    expect((await list(`?webhook=${mine}`)).messages).to.deep.equal(['e0', 'e2', 'e4'])
-    expect((await list(`?since=${died(8)}`)).messages).to.deep.equal(['e0', 'e1'])
+  it('returns 200 filtered by webhook and by the time of failure', async () => {
+    expect((await list(`?webhook=${keyWebhook}`)).messages).to.deep.equal(['e0', 'e2', 'e4'])
+    expect((await list(`?since=${failedAt(8)}`)).messages).to.deep.equal(['e0', 'e1'])
     expect((await list('?webhook=01ARZ3NDEKTSV4RRFFQ69G5FAV')).messages).to.deep.equal([])
   })
-  it("200 shows a key those of its own webhooks, and nobody another tenant's", async () => {
+  it('returns 200 to a key with its own webhooks only, and never with those of another tenant', async () => {
     expect((await list('', key)).messages).to.deep.equal(['e0', 'e2', 'e4'])
-    expect((await list(`?webhook=${others}`, key)).messages).to.deep.equal([])
+    expect((await list(`?webhook=${clientWebhook}`, key)).messages).to.deep.equal([])
     expect((await list('', await api.key(admin))).messages).to.deep.equal([])
-    expect((await list(`?webhook=${mine}`, await api.tenant())).messages).to.deep.equal([])
+    expect((await list(`?webhook=${keyWebhook}`, await api.tenant())).messages).to.deep.equal([])
   })
-  it('200 without one that was replayed', async () => {
+  it('returns 200 without a replayed delivery', async () => {
     await deliveries[3]?.record({ type: 'DeliveryReplayed', chain: 2, attempt: 0 })
     expect((await list()).messages).to.deep.equal(['e0', 'e1', 'e2', 'e4'])
   })
-  it('422 for values that are not accepted, and for a cursor that is none of ours', async () => {
+  it('returns 422 for invalid values and for a cursor that no page returned', async () => {
     for (const [query, path] of [
       ['webhook=x', 'webhook'],
       ['since=x', 'since'],

@@ -23,7 +23,7 @@ describe('GET /v1/events/:id/deliveries', () => {
   after(() => api.stop())
   const list = (query = '', as: TestClient = admin) => api.call('GET', `/v1/events/e/deliveries${query}`, { as })
 
-  it("200 lists all of them with their attempts, the newest webhook's first; what the history lacks is pending", async () => {
+  it('returns 200 with all deliveries, the newest webhook first; one that is not in the history yet is pending', async () => {
     const page = await list()
     expect(page.status).to.equal(200)
     const { data, pagination } = JSON.parse(page.text)
@@ -33,7 +33,7 @@ describe('GET /v1/events/:id/deliveries', () => {
     expect(data[0]).to.include({ event_id: 'e', event: 'order.created', attempt_count: 0, chain: 1, next_attempt_at: null })
     expect(pagination).to.deep.equal({ limit: 20, next_cursor: null })
   })
-  it('200 pages by cursor, each once', async () => {
+  it('returns 200 with pages that contain each delivery once', async () => {
     const seen: string[] = []
     let cursor = ''
     for (let pages = 1; ; pages++) {
@@ -47,16 +47,16 @@ describe('GET /v1/events/:id/deliveries', () => {
     }
     expect(seen).to.deep.equal(deliveries.map((delivery) => delivery.id).reverse())
   })
-  it('200 without a next page when the page is full and nothing follows', async () => {
+  it('returns 200 without a next page when the last page is full', async () => {
     expect(JSON.parse((await list('?limit=5')).text).pagination).to.deep.equal({ limit: 5, next_cursor: null })
   })
-  it('404 with Retry-After for what is not routed, and for another tenant', async () => {
+  it('returns 404 with Retry-After for an event that is not routed, and for another tenant', async () => {
     expect((await list('', await api.tenant())).status).to.equal(404)
     const missing = await api.call('GET', '/v1/events/missing/deliveries', { as: admin })
     expect(missing.status).to.equal(404)
     expect(missing.headers.get('retry-after')).to.equal('1')
   })
-  it('422 invalid_cursor, and 422 for values that are not accepted', async () => {
+  it('returns 422 invalid_cursor, and 422 for invalid values', async () => {
     expect((await list('?cursor=abc')).get('error.code')).to.equal('invalid_cursor')
     for (const query of ['?limit=0', '?offset=1', '?cursor=']) expect((await list(query)).status).to.equal(422)
   })

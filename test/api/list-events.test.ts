@@ -14,7 +14,7 @@ describe('GET /v1/events', () => {
   let admin: TestClient
   let webhooks: string[]
   let times: string[]
-  /** Newest first. */
+  /** The ids of the events, newest first. */
   const ids = ['e5', 'e4', 'e3', 'e2', 'e1']
   let clock = Date.parse('2026-03-31T00:00:00.000Z')
 
@@ -35,12 +35,12 @@ describe('GET /v1/events', () => {
   })
   after(() => api.stop())
   const list = (query = '', as: TestClient = admin) => api.call('GET', `/v1/events${query}`, { as })
-  const idsOf = (answer: Awaited<ReturnType<typeof list>>) => (answer.body as { data: Listed[] }).data.map((event) => event.id)
+  const idsOf = (response: Awaited<ReturnType<typeof list>>) => (response.body as { data: Listed[] }).data.map((event) => event.id)
 
-  it('200 newest first, each with its status and the counts of its deliveries', async () => {
-    const answer = await list()
-    expect(idsOf(answer)).to.deep.equal(ids)
-    const { data, pagination } = answer.body as { data: Listed[]; pagination: unknown }
+  it('returns 200 with the newest first, each with its status and the counts of its deliveries', async () => {
+    const response = await list()
+    expect(idsOf(response)).to.deep.equal(ids)
+    const { data, pagination } = response.body as { data: Listed[]; pagination: unknown }
     expect(pagination).to.deep.equal({ limit: 20, next_cursor: null })
     expect(data[0]).to.deep.equal({
       id: 'e5',
@@ -53,14 +53,14 @@ describe('GET /v1/events', () => {
     expect(data[2]).to.include({ id: 'e3', status: 'unmatched' })
     expect(data[2]?.deliveries).to.include({ total: 0, pending: 0 })
   })
-  it('200 page after page by the cursor, each event once, although newer ones arrive', async () => {
+  it('returns 200 with pages that contain each event once, although newer ones arrive', async () => {
     const seen: string[] = []
     let cursor: string | null = ''
     for (let pages = 0; cursor !== null; pages++) {
       expect(pages).to.be.lessThan(4)
-      const answer = await list(`?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`)
-      seen.push(...idsOf(answer))
-      cursor = (answer.body as { pagination: { next_cursor: string | null } }).pagination.next_cursor
+      const response = await list(`?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`)
+      seen.push(...idsOf(response))
+      cursor = (response.body as { pagination: { next_cursor: string | null } }).pagination.next_cursor
       if (pages === 0) {
         await api.call('POST', '/v1/events', { as: admin, body: { id: 'newer', event: 'other', payload: {} } })
         await route(api, api.produced.at(-1)!, [])
@@ -68,35 +68,35 @@ describe('GET /v1/events', () => {
     }
     expect(seen).to.deep.equal(ids)
   })
-  it('200 those accepted at or after since, and before until', async () => {
+  it('returns 200 with events accepted at or after since, and before until', async () => {
     expect(idsOf(await list(`?since=${times[3]}&until=${times[1]}`))).to.deep.equal(['e3', 'e2'])
     const offset = encodeURIComponent(times[3]!.replace('T00', 'T02').replace('Z', '+02:00'))
     expect(idsOf(await list(`?since=${offset}&until=${times[1]}`))).to.deep.equal(['e3', 'e2'])
   })
-  it('200 those of a name, and those of a status', async () => {
+  it('returns 200 filtered by name and by status', async () => {
     expect(idsOf(await list('?event=order.paid'))).to.deep.equal(['e2'])
     expect(idsOf(await list('?event=order.*'))).to.deep.equal([])
     expect(idsOf(await list(`?status=unmatched&until=${times[0]}`))).to.deep.equal(['e3'])
     expect(idsOf(await list('?status=routed&event=order.created&limit=2'))).to.deep.equal(['e5', 'e4'])
   })
-  it('200 leaves the counts to the event itself when it has many deliveries', async () => {
+  it('returns 200 without counts for an event with many deliveries', async () => {
     await api.call('POST', '/v1/events', { as: admin, body: { id: 'many', event: 'many', payload: {} } })
     await route(
       api,
       api.produced.at(-1)!,
       Array.from({ length: 101 }, (_, i) => String(i).padStart(26, '0')),
     )
-    const answer = await list('?event=many')
-    expect((answer.body as { data: Listed[] }).data[0]).to.deep.include({ id: 'many', status: 'routed', deliveries: null })
+    const response = await list('?event=many')
+    expect((response.body as { data: Listed[] }).data[0]).to.deep.include({ id: 'many', status: 'routed', deliveries: null })
     expect((await api.call('GET', '/v1/events/many', { as: admin })).get('data.deliveries.total')).to.equal('101')
   })
-  it("200 shows nothing of another tenant's, whose cursor is none of ours either", async () => {
+  it("returns 200 without events of another tenant, even with that tenant's cursor", async () => {
     const other = await api.tenant()
     expect(idsOf(await list('', other))).to.deep.equal([])
     const cursor = (await list('?limit=1')).get('pagination.next_cursor')
     expect(idsOf(await list(`?cursor=${cursor}`, other))).to.deep.equal([])
   })
-  it('422 for what is no time, status, limit or cursor', async () => {
+  it('returns 422 for an invalid time, status, limit or cursor', async () => {
     for (const [query, code] of [
       ['?since=yesterday', 'validation_failed'],
       ['?until=2026-03-31', 'validation_failed'],

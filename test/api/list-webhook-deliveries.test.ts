@@ -16,7 +16,7 @@ describe('GET /v1/webhooks/:id/deliveries', () => {
     key = await api.key(admin)
     webhook = await api.webhook(key)
     for (let i = 0; i < 5; i++) {
-      time += i === 3 ? 0 : 1_000 // two of them at the same moment
+      time += i === 3 ? 0 : 1_000 // Two of them have the same time.
       await api.call('POST', '/v1/events', { as: admin, body: { id: `e${i}`, event: 'order.created', payload: {} } })
       const produced = api.produced.at(-1)
       if (produced === undefined) throw new Error('nothing was produced')
@@ -44,7 +44,7 @@ describe('GET /v1/webhooks/:id/deliveries', () => {
     api.call('GET', `/v1/webhooks/${webhook}/deliveries${query}`, { as })
   const messagesOf = (text: string): string[] => JSON.parse(text).data.map((row: { event_id: string }) => row.event_id)
 
-  it('200 lists them newest first, with status, attempts, next attempt and expiry', async () => {
+  it('returns 200 with the newest first, with status, attempts, next attempt and expiry', async () => {
     const page = await list()
     expect(page.status).to.equal(200)
     const { data, pagination } = JSON.parse(page.text)
@@ -81,7 +81,7 @@ describe('GET /v1/webhooks/:id/deliveries', () => {
     })
     expect(success).to.include({ status: 'success', last_response_code: 204, next_attempt_at: null })
   })
-  it('200 pages by cursor, each once, also between two of the same moment', async () => {
+  it('returns 200 with pages that contain each delivery once, even between two of the same time', async () => {
     const seen: string[] = []
     for (let cursor = ''; ; ) {
       const page = await list(`?limit=1${cursor}`)
@@ -100,25 +100,25 @@ describe('GET /v1/webhooks/:id/deliveries', () => {
     ['discarded', ['e3']],
     ['pending', ['e4']],
   ] as const)
-    it(`200 filters by status ${status}`, async () => {
+    it(`returns 200 filtered by status ${status}`, async () => {
       expect(messagesOf((await list(`?status=${status}`)).text)).to.deep.equal(messages)
     })
-  it('200 filters by the time of acceptance: since it, and before until', async () => {
+  it('returns 200 filtered by the time of acceptance, from since to before until', async () => {
     const [, second, third] = times
     expect(messagesOf((await list(`?since=${second}&until=${third}`)).text)).to.deep.equal(['e1'])
     const elsewhere = encodeURIComponent(new Date(Date.parse(second!) + 7_200_000).toISOString().replace('Z', '+02:00'))
     expect(messagesOf((await list(`?since=${elsewhere}&until=${third}`)).text), 'by another offset').to.deep.equal(['e1'])
   })
-  it('200 for the key that created the webhook; 404 for any other key and any other tenant', async () => {
+  it('returns 200 to the key that created the webhook, and 404 to any other key or tenant', async () => {
     expect(messagesOf((await list('', key)).text).length).to.equal(5)
     expect((await list('', await api.key(admin))).status).to.equal(404)
     expect((await list('', await api.tenant())).status).to.equal(404)
   })
-  it('404 for what does not exist or is no id', async () => {
+  it('returns 404 for an unknown id and for a text that is not an id', async () => {
     for (const id of ['01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x'])
       expect((await api.call('GET', `/v1/webhooks/${id}/deliveries`, { as: admin })).status).to.equal(404)
   })
-  it('422 for values that are not accepted, and for a cursor that is none of ours', async () => {
+  it('returns 422 for invalid values and for a cursor that no page returned', async () => {
     for (const [query, path] of [
       ['status=done', 'status'],
       ['since=yesterday', 'since'],

@@ -26,17 +26,17 @@ describe('GET /v1/webhooks', () => {
     return { ids: data.map((row) => row.id), pagination, text: page.text }
   }
 
-  it('200 lists the newest first in the envelope, without secrets', async () => {
+  it('returns 200 with the newest first in the envelope, without secrets', async () => {
     const page = await list('')
     expect(page.ids).to.deep.equal([d, c, b, a])
     expect(page.pagination).to.deep.equal({ limit: 20, offset: 0, total: 4 })
     expect(page.text).to.not.contain('whsec_')
   })
-  it('200 pages by limit and offset', async () => {
+  it('returns 200 with pages by limit and offset', async () => {
     expect((await list('?limit=2&offset=1')).ids).to.deep.equal([c, b])
     expect((await list('?limit=100&offset=4')).pagination).to.deep.equal({ limit: 100, offset: 4, total: 4 })
   })
-  it('200 filters by ids: repeated, in brackets, with commas, and mixed', async () => {
+  it('returns 200 filtered by ids that are repeated, in brackets, with commas, or mixed', async () => {
     for (const query of [
       `?ids=${a}&ids=${c}`,
       `?ids[]=${a}&ids[]=${c}`,
@@ -47,20 +47,20 @@ describe('GET /v1/webhooks', () => {
       expect((await list(query)).ids, query).to.deep.equal([c, a])
     expect((await list('?ids=01ARZ3NDEKTSV4RRFFQ69G5FAV')).ids).to.deep.equal([])
   })
-  it('200 filters by the patterns as they are stored', async () => {
+  it('returns 200 filtered by the stored patterns', async () => {
     expect((await list('?events=order.created')).ids).to.deep.equal([d, a])
     expect((await list('?events=order.*')).ids).to.deep.equal([b])
     expect((await list('?events=*,order.*')).ids).to.deep.equal([c, b])
   })
-  it('200 filters by is_active', async () => {
+  it('returns 200 filtered by is_active', async () => {
     expect((await list('?is_active=true')).ids).to.deep.equal([d, c, a])
     expect((await list('?is_active=false')).ids).to.deep.equal([b])
   })
-  it('200 filters by the creating key, and by all at once', async () => {
+  it('returns 200 filtered by the creating key, and by all filters at once', async () => {
     expect((await list(`?key_id=${key.id}`)).ids).to.deep.equal([d, c])
     expect((await list(`?key_id=${key.id}&events=order.created&is_active=true&ids=${a},${d}&limit=1`)).ids).to.deep.equal([d])
   })
-  it('200 shows a key only what it created, whatever it asks for', async () => {
+  it('returns 200 to a key with its own webhooks only, whatever the filter is', async () => {
     expect((await list('', key)).ids).to.deep.equal([d, c])
     expect((await list(`?ids=${a},${d}`, key)).ids).to.deep.equal([d])
     expect((await list(`?key_id=${key.id}`, key)).ids).to.deep.equal([d, c])
@@ -68,7 +68,7 @@ describe('GET /v1/webhooks', () => {
     expect((await list(`?key_id=${other.id}`, key)).ids).to.deep.equal([])
     expect((await list(`?key_id=${key.id}`, other)).ids).to.deep.equal([])
   })
-  it("200 shows nothing of another tenant's", async () => {
+  it('returns 200 without webhooks of another tenant', async () => {
     const other = await api.tenant()
     expect((await list(`?ids=${a}`, other)).ids).to.deep.equal([])
     expect((await list(`?key_id=${key.id}`, other)).ids).to.deep.equal([])
@@ -88,7 +88,7 @@ describe('GET /v1/webhooks', () => {
     ['is_activ=true', 'is_activ'],
     ['limit[]=1', 'limit[]'],
   ] as const)
-    it(`422 for ${query.slice(0, 40)}`, async () => {
+    it(`returns 422 for ${query.slice(0, 40)}`, async () => {
       const refused = await api.call('GET', `/v1/webhooks?${query}`, { as: admin })
       expect(refused.status).to.equal(422)
       expect(refused.get('error.details.0.path')).to.equal(path)

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { HealthReport } from '../../src/api/dependencies.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 
-describe('operation', () => {
+describe('the routes for operators', () => {
   let api: TestApi
   let operator: TestClient
   let admin: TestClient
@@ -20,7 +20,7 @@ describe('operation', () => {
   })
 
   describe('GET /health/live', () => {
-    it('200 as long as the process runs', async () => {
+    it('returns 200 as long as the process runs', async () => {
       report = { ready: false, checks: [] }
       const live = await api.call('GET', '/health/live')
       expect(live.status).to.equal(200)
@@ -28,7 +28,7 @@ describe('operation', () => {
     })
   })
   describe('GET /health/ready', () => {
-    it('200 when it is ready; what was checked is for operators', async () => {
+    it('returns 200 when the process is ready, with the checks for operators only', async () => {
       const seen = await api.call('GET', '/health/ready')
       expect(seen.status).to.equal(200)
       expect(seen.body).to.deep.equal({ data: { status: 'ready' }, error: null, pagination: null })
@@ -38,7 +38,7 @@ describe('operation', () => {
       }
       expect((await api.call('GET', '/health/ready', { as: admin })).has('data.checks')).to.equal(false)
     })
-    it('503 when it is not; why is for operators', async () => {
+    it('returns 503 when it is not ready, with the causes for operators only', async () => {
       report = {
         ready: false,
         checks: [
@@ -55,12 +55,12 @@ describe('operation', () => {
       expect(detailed.get('error.details.0.path')).to.equal('webhooks')
       expect(detailed.get('error.details.0.message')).to.equal('behind by 5000 events')
     })
-    it('401 for a token that is not valid', async () => {
+    it('returns 401 for an invalid token', async () => {
       expect((await api.call('GET', '/health/ready', { as: { token: 'wrong' } })).status).to.equal(401)
     })
   })
   describe('GET /metrics', () => {
-    it('200 for the metrics token and for admins: requests by operation and status', async () => {
+    it('returns 200 to the metrics token and to admins, with requests by operation and status', async () => {
       await api.call('GET', '/v1/keys', { as: admin })
       for (const token of [operator.token, metricsToken]) {
         const seen = await api.call('GET', '/metrics', { as: { token } })
@@ -69,12 +69,12 @@ describe('operation', () => {
         expect(seen.text).to.contain('kolbak_http_request_seconds_bucket{le="0.001",operation="listKeys"}')
       }
     })
-    it('401 without a token or with a wrong one; 403 without the scope', async () => {
+    it('returns 401 without a token or with a wrong one, and 403 without the scope', async () => {
       expect((await api.call('GET', '/metrics')).status).to.equal(401)
       expect((await api.call('GET', '/metrics', { as: { token: `${metricsToken}x` } })).status).to.equal(401)
       expect((await api.call('GET', '/metrics', { as: admin })).status).to.equal(403)
     })
-    it('401 for everything when there is no metrics token', async () => {
+    it('returns 401 for every other token when no metrics token is configured', async () => {
       const without = await startApi()
       try {
         expect((await without.call('GET', '/metrics', { as: { token: 'undefined' } })).status).to.equal(401)
@@ -84,10 +84,10 @@ describe('operation', () => {
     })
   })
   describe('GET /openapi.json', () => {
-    it('200 is OpenAPI 3.1 of every route, with scopes, errors, and no dangling reference', async () => {
-      const answer = await api.call('GET', '/openapi.json')
-      expect(answer.status).to.equal(200)
-      const document = JSON.parse(answer.text)
+    it('returns 200 with OpenAPI 3.1 of every route, with scopes, errors, and no dangling reference', async () => {
+      const response = await api.call('GET', '/openapi.json')
+      expect(response.status).to.equal(200)
+      const document = JSON.parse(response.text)
       expect(document.openapi).to.equal('3.1.0')
       const operations = Object.entries<Record<string, { operationId: string; security: unknown }>>(document.paths).flatMap(
         ([path, methods]) =>
@@ -112,7 +112,7 @@ describe('operation', () => {
         '500',
         '503',
       ])
-      for (const [, name = ''] of answer.text.matchAll(/#\/components\/schemas\/(\w+)/g))
+      for (const [, name = ''] of response.text.matchAll(/#\/components\/schemas\/(\w+)/g))
         expect(document.components.schemas, name).to.have.property(name)
     })
     it('describes every route of the original description', async () => {

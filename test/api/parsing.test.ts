@@ -7,19 +7,19 @@ import { createQueryReader } from '../../src/api/query-string.ts'
 import type { DeliveryId, MessageId, WebhookId } from '../../src/events/ids.ts'
 
 describe('If-Match', () => {
-  it('is a list of revisions in quotes, or *', () => {
+  it('accepts a list of revisions in quotes, or *', () => {
     expect(parseIfMatch(undefined)).to.equal(undefined)
     expect(parseIfMatch('*')).to.equal('*')
     expect(parseIfMatch('"3"')).to.deep.equal([3])
     expect(parseIfMatch('"3", "12" ,"0"')).to.deep.equal([3, 12, 0])
   })
-  it('matches nothing by weak tags and by tags that are not ours', () => {
+  it('matches nothing for weak tags and for tags of another form', () => {
     expect(parseIfMatch('W/"3"')).to.deep.equal([])
     expect(parseIfMatch('"abc", "4"')).to.deep.equal([4])
     expect(parseIfMatch('"-1"')).to.deep.equal([])
   })
   for (const header of ['3', '', '"3', '"3" "4"', '"3",'])
-    it(`is not ${JSON.stringify(header)}`, () => {
+    it(`refuses ${JSON.stringify(header)}`, () => {
       expect(() => parseIfMatch(header))
         .to.throw()
         .with.property('code', 'invalid_request')
@@ -31,18 +31,18 @@ describe('a query string', () => {
     properties: { ids: { type: 'array' }, limit: { type: 'integer' }, is_active: { type: 'boolean' }, status: { type: 'string' } },
   })
   const values = (query: string) => read(new URLSearchParams(query)).values
-  it('holds lists repeated, with brackets, or with commas, also mixed', () => {
+  it('accepts lists that are repeated, in brackets, with commas, or mixed', () => {
     expect(values('ids=a&ids=b')).to.deep.equal({ ids: ['a', 'b'] })
     expect(values('ids[]=a&ids[]=b')).to.deep.equal({ ids: ['a', 'b'] })
     expect(values('ids=a,b')).to.deep.equal({ ids: ['a', 'b'] })
     expect(values('ids=a,b&ids[]=c&ids=d')).to.deep.equal({ ids: ['a', 'b', 'd', 'c'] })
   })
-  it('is read in the types of the schema; what does not fit stays text for the schema to refuse', () => {
+  it('converts values to the types of the schema, and keeps other texts for the schema to refuse', () => {
     expect(values('limit=20&is_active=false')).to.deep.equal({ limit: 20, is_active: false })
     expect(values('limit=2e1&is_active=1&limit[]=3')).to.deep.equal({ limit: '2e1', is_active: '1', 'limit[]': '3' })
     expect(values('limit=&x=1')).to.deep.equal({ limit: '', x: '1' })
   })
-  it('names what is given twice', () => {
+  it('names a parameter that is given twice', () => {
     expect(read(new URLSearchParams('limit=1&limit=2')).details).to.deep.equal([{ path: 'limit', message: 'is given more than once' }])
   })
   it('does not reach any prototype', () => {
@@ -54,31 +54,31 @@ describe('cursors', () => {
   const at = '2026-01-01T00:00:00.123Z'
   const delivery = '0195d3a1-7a4b-5c6d-8e9f-001122334455' as DeliveryId
   const webhook = '01ARZ3NDEKTSV4RRFFQ69G5FAW' as WebhookId
-  it('come back as they were written', () => {
+  it('are read as they were written', () => {
     expect(readCursor(writeCursor({ at, delivery }))).to.deep.equal({ at, delivery })
     expect(readWebhookCursor(writeWebhookCursor(webhook))).to.equal(webhook)
     expect(writeCursor({ at, delivery })).to.match(/^[A-Za-z0-9_-]+$/)
   })
-  it('that we did not write are refused, whatever they hold', () => {
-    const made = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  it('are refused when the service did not write them', () => {
+    const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
     const strange = [
       '',
       'abc',
-      made(null),
-      made({}),
-      made([]),
-      made([at]),
-      made([at, delivery, 'x']),
-      made([at, 'x']),
-      made(['2026', delivery]),
-      made([1, 2]),
-      made(['2026-01-01T00:00:00Z', delivery]),
+      encode(null),
+      encode({}),
+      encode([]),
+      encode([at]),
+      encode([at, delivery, 'x']),
+      encode([at, 'x']),
+      encode(['2026', delivery]),
+      encode([1, 2]),
+      encode(['2026-01-01T00:00:00Z', delivery]),
     ]
     for (const cursor of strange)
       expect(() => readCursor(cursor), cursor)
         .to.throw()
         .with.property('code', 'invalid_cursor')
-    expect(() => readWebhookCursor(made(['x'])))
+    expect(() => readWebhookCursor(encode(['x'])))
       .to.throw()
       .with.property('code', 'invalid_cursor')
     fc.assert(
@@ -91,13 +91,13 @@ describe('cursors', () => {
   })
 })
 
-describe("a message's body", () => {
+describe('the body of a message', () => {
   const text = fc.string({ unit: 'binary', maxLength: 20 })
   const content = fc.record({ event: text, source: fc.option(text), event_time: fc.option(text) })
   const payload = fc.dictionary(text, fc.jsonValue(), { maxKeys: 4 }).map((value) => Buffer.from(JSON.stringify(value)))
   const id = 'evt_1' as MessageId
 
-  it('is JSON of five fields, and gives them back', () => {
+  it('is JSON of five fields, which can be read back', () => {
     fc.assert(
       fc.property(content, payload, (fields, bytes) => {
         const body = messageBody({ id, ...fields }, bytes)
@@ -107,7 +107,7 @@ describe("a message's body", () => {
       }),
     )
   })
-  it('has one fingerprint for one content alone', () => {
+  it('has a fingerprint that no other content has', () => {
     const print = (fields: { event: string; source: string | null; event_time: string | null }, bytes: Buffer) =>
       Buffer.concat(fingerprintParts(fields, bytes).map((part) => Buffer.from(part))).toString('hex')
     fc.assert(

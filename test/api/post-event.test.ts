@@ -21,14 +21,14 @@ describe('POST /v1/events', () => {
     if (produced === undefined || message === undefined) throw new Error('nothing was produced')
     return { ...produced, message }
   }
-  /** The request's body as a receiver would get it. */
+  /** Returns the body that a receiver would get for the latest message. */
   const opened = async (): Promise<string> => {
     const { record, message } = last()
     const vault = await api.deps.keyring.vault(record.tenant)
     return vault.open(bodyAad(record.tenant, message.id), message.sealedBody).toString()
   }
 
-  it('202 answers with the id once the message is stored', async () => {
+  it('returns 202 with the id after the message is stored', async () => {
     const body = {
       id: 'evt_producer_unique_id_12345',
       event: 'order.created',
@@ -52,7 +52,7 @@ describe('POST /v1/events', () => {
     const { rows } = await api.db.pool.query('select from messages where partition = $1 and "offset" = $2', [partition, offset])
     expect(rows.length).to.equal(1)
   })
-  it('202 for texts as long as they may be, which the bus takes too: what it refuses is set aside unread', async () => {
+  it('returns 202 for texts of the maximum length, which the bus accepts too', async () => {
     const body = {
       id: 'i'.repeat(255),
       event: 'e'.repeat(255),
@@ -67,12 +67,12 @@ describe('POST /v1/events', () => {
     expect(decodeRecord(encodeRecord(record))).to.deep.equal(record)
     expect(await post({ ...body, event_time: `2025-03-31T00:42:50.${'0'.repeat(64 - 20)}Z` })).to.include({ status: 422 })
   })
-  it('202 makes an id when there is none: evt_ and a ULID', async () => {
+  it('returns 202 with a new id when there is none: evt_ and a ULID', async () => {
     const accepted = await post({ event: 'a', payload: {} })
     expect(accepted.get('data.id')).to.match(/^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
     expect(last().message.id).to.equal(accepted.get('data.id'))
   })
-  it('202 and what receivers get is the payload as it was sent', async () => {
+  it('returns 202, and receivers get the payload as it was sent', async () => {
     const payload = '{ "b" : 1.10,"a":12345678901234567890, "\\u00fc":"\\ud800\\u0000", "e":1E400 ,"c":[ ] , "10":1, "9":2}'
     await postRaw(`{"payload":${payload} ,"event":"order.created","id":"as-sent","source":"s"}`)
     expect(await opened()).to.equal(`{"id":"as-sent","event":"order.created","event_time":null,"source":"s","payload":${payload}}`)
@@ -80,11 +80,11 @@ describe('POST /v1/events', () => {
     const noVault = { seal: expect.fail, open: () => expect.fail('it was opened') }
     expect(openBody(noVault, record.tenant, message.id, message.sealedBody).toString(), 'what goes on in memory').to.equal(await opened())
   })
-  it('202 takes the last of two payloads, as JSON.parse does', async () => {
+  it('returns 202 and uses the last of two payloads, as JSON.parse does', async () => {
     await postRaw('{"event":"a","payload":{"n":1},"p\\u0061yload":{"n":2},"id":"twice"}')
     expect(await opened()).to.contain('"payload":{"n":2}}')
   })
-  it('202 for a payload of any depth, and of 256 KiB less what stands around it', async () => {
+  it('returns 202 for a payload of any depth, and for a body of 256 KiB', async () => {
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
     expect((await postRaw(`{"event":"a","payload":{"deep":${deep}}}`)).status).to.equal(202)
     const head = '{"event":"a","payload":{"x":"'
@@ -93,18 +93,18 @@ describe('POST /v1/events', () => {
     expect((await postRaw(full)).status).to.equal(202)
     expect((await postRaw(`${full} `)).status).to.equal(413)
   })
-  it('202 for event_time and source that are null or not there, alike', async () => {
+  it('returns 202 and treats a missing event_time or source like null', async () => {
     await post({ id: 'n1', event: 'a', event_time: null, source: null, payload: {} })
     const withNull = last().message
     await post({ id: 'n1', event: 'a', payload: {} })
     expect(withNull.event_time).to.equal(null)
     expect(last().message.fingerprint).to.equal(withNull.fingerprint)
   })
-  it('202 keeps event_time as it was written', async () => {
+  it('returns 202 and keeps event_time as it was written', async () => {
     await post({ event: 'a', event_time: '2025-03-31t02:42:50.1+02:00', payload: {} })
     expect(last().message.event_time).to.equal('2025-03-31t02:42:50.1+02:00')
   })
-  it('202 gives one fingerprint to the same content alone', async () => {
+  it('returns 202 and gives the same fingerprint to the same content only', async () => {
     const prints = new Map<string, string>()
     const base = { id: 'same', event: 'a', source: 's', event_time: '2025-03-31T00:42:50Z' }
     const print = async (change: object, payload = '{"a":1}') => {
@@ -112,7 +112,7 @@ describe('POST /v1/events', () => {
       return last().message.fingerprint
     }
     expect(await print({})).to.equal(await print({}))
-    for (const [what, change, payload] of [
+    for (const [title, change, payload] of [
       ['base', {}, undefined],
       ['event', { event: 'b' }, undefined],
       ['source', { source: 't' }, undefined],
@@ -120,28 +120,28 @@ describe('POST /v1/events', () => {
       ['payload', {}, '{"a":2}'],
       ['order', {}, '{"a":1 }'],
     ] as const)
-      prints.set(await print(change, payload), what)
+      prints.set(await print(change, payload), title)
     expect(prints.size).to.equal(6)
     const other = await api.tenant()
     await api.call('POST', '/v1/events', { as: other, body: { ...base, payload: { a: 1 } } })
     expect(prints.has(last().message.fingerprint), 'another tenant').to.equal(false)
   })
-  it('202 and nothing of the content stands readable in the database', async () => {
+  it('returns 202 and stores no content readably', async () => {
     await post({ event: 'a', payload: { marker: 'find-me-if-you-can' } })
     const { rows } = await api.db.pool.query<{ record: Buffer }>('select record from messages')
     expect(rows.length).to.be.greaterThan(3)
     expect(rows.filter((row) => row.record.includes('find-me-if-you-can'))).to.deep.equal([])
   })
-  it('202 for 200 at once, each stored once', async () => {
+  it('returns 202 for 200 concurrent events, and stores each once', async () => {
     const before = api.produced.length
-    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => post({ id: `at-once-${i}`, event: 'a', payload: { i } })))
-    expect(answers.every((answer) => answer.status === 202)).to.equal(true)
+    const responses = await Promise.all(Array.from({ length: 200 }, (_, i) => post({ id: `at-once-${i}`, event: 'a', payload: { i } })))
+    expect(responses.every((response) => response.status === 202)).to.equal(true)
     const places = api.produced.slice(before).map((produced) => produced.place)
     expect(new Set(places).size).to.equal(200)
   })
 
-  describe('400 for what is no JSON in UTF-8, and stores nothing:', () => {
-    for (const [what, raw] of [
+  describe('returns 400 and stores nothing for', () => {
+    for (const [title, raw] of [
       ['nothing', ''],
       ['half an object', '{"event":"a","payload":{'],
       ['two objects', '{"event":"a","payload":{}}{}'],
@@ -155,7 +155,7 @@ describe('POST /v1/events', () => {
       ],
       ['UTF-16', Buffer.from('{"event":"a","payload":{}}', 'utf16le')],
     ] as const)
-      it(what, async () => {
+      it(title, async () => {
         const before = api.produced.length
         const refused = await postRaw(raw)
         expect(refused.status).to.equal(400)
@@ -163,9 +163,9 @@ describe('POST /v1/events', () => {
         expect(api.produced.length).to.equal(before)
       })
   })
-  describe('422 names every faulty field, and stores nothing:', () => {
+  describe('returns 422 with every faulty field, and stores nothing, for', () => {
     const good = { event: 'a', payload: {} }
-    for (const [what, body, paths] of [
+    for (const [title, body, paths] of [
       ['nothing given', {}, ['event', 'payload']],
       ['an array', [], ['']],
       ['a string', 'x', ['']],
@@ -184,10 +184,10 @@ describe('POST /v1/events', () => {
       ['an event of 256', { ...good, event: 'x'.repeat(256) }, ['event']],
       ['a source of 256', { ...good, source: 'x'.repeat(256) }, ['source']],
       ['a time without an offset', { ...good, event_time: '2025-03-31T00:42:50' }, ['event_time']],
-      ['a day that there is not', { ...good, event_time: '2025-02-30T00:00:00Z' }, ['event_time']],
+      ['a day that does not exist', { ...good, event_time: '2025-02-30T00:00:00Z' }, ['event_time']],
       ['unknown fields', { ...good, type: 'x', tenant: 'y' }, ['tenant', 'type']],
     ] as const)
-      it(what, async () => {
+      it(title, async () => {
         const before = api.produced.length
         const refused = await post(body)
         expect(refused.status, refused.text).to.equal(422)
@@ -196,7 +196,7 @@ describe('POST /v1/events', () => {
         expect(api.produced.length).to.equal(before)
       })
   })
-  it('401 for an API key: keys cannot send', async () => {
+  it('returns 401 to an API key, because keys cannot send', async () => {
     const { key } = await api.key(producer)
     expect((await api.call('POST', '/v1/events', { as: { key }, body: { event: 'a', payload: {} } })).status).to.equal(401)
   })
@@ -204,7 +204,7 @@ describe('POST /v1/events', () => {
     [new BusFull('100000 records wait in 10.0.0.1'), 'bus_full'],
     [new BusUnavailable('connect ECONNREFUSED 10.0.0.1:5432'), 'bus_unavailable'],
   ] as const)
-    it(`503 ${code} with Retry-After, and says nothing of the engine`, async () => {
+    it(`returns 503 ${code} with Retry-After, without naming the engine`, async () => {
       const broken = await startApi({
         replace: () => ({
           bus: {
@@ -224,7 +224,7 @@ describe('POST /v1/events', () => {
         await broken.stop()
       }
     })
-  it('500 without a word of what went wrong, which stands in the log under the request id', async () => {
+  it('returns 500 without any detail, and logs the error with the request id', async () => {
     const broken = await startApi({
       replace: () => ({
         bus: {

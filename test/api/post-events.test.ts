@@ -25,19 +25,19 @@ describe('POST /v1/events/batch', () => {
   }
   const some = (n: number) => Array.from({ length: n }, (_, i) => ({ event: `e.${i}`, payload: { i } }))
 
-  it('202 answers the ids in the order sent, and stores all as one record', async () => {
+  it('returns 202 with the ids in the order sent, and stores all messages as one record', async () => {
     const before = api.produced.length
-    const answer = await post({
+    const response = await post({
       events: [
         { id: 'first', event: 'order.created', payload: { n: 1 } },
         { event: 'order.paid', event_time: '2025-03-31T00:42:50Z', source: 's', payload: { n: 2 } },
         { id: 'third', event: 'order.sent', payload: {} },
       ],
     })
-    expect(answer.status).to.equal(202)
+    expect(response.status).to.equal(202)
     expect(api.produced.length).to.equal(before + 1)
     const ids = last().messages.map((message) => message.id)
-    expect(answer.body).to.deep.equal({
+    expect(response.body).to.deep.equal({
       data: ids.map((id) => ({ id, message: 'Event accepted for processing.' })),
       error: null,
       pagination: null,
@@ -45,9 +45,9 @@ describe('POST /v1/events/batch', () => {
     expect([ids[0], ids[2]]).to.deep.equal(['first', 'third'])
     expect(ids[1]).to.match(/^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$/)
     expect(last().messages[1]).to.include({ event: 'order.paid', event_time: '2025-03-31T00:42:50Z', source: 's' })
-    expect(last().correlation_id).to.equal(answer.headers.get('x-request-id'))
+    expect(last().correlation_id).to.equal(response.headers.get('x-request-id'))
   })
-  it('202 and receivers get each payload as it was sent', async () => {
+  it('returns 202, and receivers get each payload as it was sent', async () => {
     const payloads = [
       '{ "b" : 1.10,"a":12345678901234567890, "]":"},{\\"" }',
       '{"events":[{"payload":[1]}],"\\ud800":"\\u0000"}',
@@ -60,14 +60,14 @@ describe('POST /v1/events/batch', () => {
       payloads.map((payload, i) => `{"id":"as-sent-${i}","event":"e","event_time":null,"source":null,"payload":${payload}}`),
     )
   })
-  it('202 gives a message the fingerprint that it has when it is posted alone', async () => {
+  it('returns 202 and gives a message the same fingerprint as when it is posted alone', async () => {
     const event = { id: 'either-way', event: 'a', source: 's', payload: { a: 1 } }
     await post({ events: [event] })
     const [inBatch] = last().messages
     await api.call('POST', '/v1/events', { as: producer, body: event })
     expect(last().messages[0]?.fingerprint).to.equal(inBatch?.fingerprint)
   })
-  it('202 for 1,000 events, and for 1 MiB', async () => {
+  it('returns 202 for 1,000 events, and for 1 MiB', async () => {
     expect((await post({ events: some(1_000) })).status).to.equal(202)
     expect(new Set(last().messages.map((message) => message.id)).size).to.equal(1_000)
     const head = '{"events":[{"event":"a","payload":{"x":"'
@@ -75,7 +75,7 @@ describe('POST /v1/events/batch', () => {
     expect((await postRaw(full)).status).to.equal(202)
     expect((await postRaw(`${full} `)).status).to.equal(413)
   })
-  it('413 record_too_large when ids and names alone fill the body', async () => {
+  it('returns 413 record_too_large when ids and names alone fill the body', async () => {
     const source = '\u0001'.repeat(255)
     const events = Array.from({ length: 495 }, (_, i) => ({ id: `${i}`.padStart(255, 'x'), event: 'e'.repeat(255), source, payload: {} }))
     const before = api.produced.length
@@ -83,20 +83,20 @@ describe('POST /v1/events/batch', () => {
     expect([refused.status, refused.get('error.code')]).to.deep.equal([413, 'record_too_large'])
     expect(api.produced.length).to.equal(before)
   })
-  it('400 for what is no JSON, and stores nothing', async () => {
+  it('returns 400 for a body that is not JSON, and stores nothing', async () => {
     const before = api.produced.length
     expect((await postRaw('{"events":[')).get('error.code')).to.equal('invalid_json')
     expect(api.produced.length).to.equal(before)
   })
-  describe('422 names every faulty field, and stores nothing:', () => {
+  describe('returns 422 with every faulty field, and stores nothing, for', () => {
     const good = { event: 'a', payload: {} }
-    for (const [what, body, paths] of [
-      ['no events', {}, ['events']],
+    for (const [title, body, paths] of [
+      ['a body without events', {}, ['events']],
       ['an empty list', { events: [] }, ['events']],
       ['more than 1,000', { events: some(1_001) }, ['events']],
-      ['what is no list', { events: good }, ['events']],
+      ['events that are not a list', { events: good }, ['events']],
       ['an event alone', good, ['event', 'events', 'payload']],
-      ['an element that is no object', { events: [good, null, 7] }, ['events.1', 'events.2']],
+      ['an element that is not an object', { events: [good, null, 7] }, ['events.1', 'events.2']],
       [
         'faults of several elements',
         { events: [good, { payload: 1 }, good, { event: '*', payload: {}, x: 1 }] },
@@ -115,7 +115,7 @@ describe('POST /v1/events/batch', () => {
       ],
       ['a reserved name', { events: [{ event: 'kolbak.test', payload: {} }] }, ['events.0.event']],
     ] as const)
-      it(what, async () => {
+      it(title, async () => {
         const before = api.produced.length
         const refused = await post(body)
         expect(refused.status, refused.text).to.equal(422)
@@ -124,7 +124,7 @@ describe('POST /v1/events/batch', () => {
         expect(api.produced.length).to.equal(before)
       })
   })
-  it('503 when the bus is away, and nothing of the batch counts as accepted', async () => {
+  it('returns 503 when the bus cannot be reached, and accepts nothing of the batch', async () => {
     const broken = await startApi({
       replace: () => ({
         bus: {

@@ -23,13 +23,13 @@ describe('rate limits', () => {
       return { headers: (error as { headers: RateHeaders }).headers, refused: true }
     }
   }
-  /** How many of so many are let in at once. */
+  /** Returns how many of `times` concurrent requests are allowed. */
   const letIn = async (limits: ReturnType<typeof limiter>, who: Identity, tries: number) => {
     const all = await Promise.all(Array.from({ length: tries }, () => outcome(limits.take(who, 'events'))))
     return all.filter(({ refused }) => !refused).length
   }
 
-  it('let in as many a second as the limit says, and tell what is left', async () => {
+  it('allow as many requests per second as the limit, and report the remainder', async () => {
     const limits = limiter(2)
     const who = someone()
     expect((await outcome(limits.take(who, 'events'))).headers).to.deep.equal({
@@ -42,34 +42,34 @@ describe('rate limits', () => {
     expect(third.headers).to.include({ ratelimit: '"events";r=0;t=1', 'retry-after': '1' })
     await waitFor(async () => !(await outcome(limits.take(who, 'events'))).refused, { within: 4_000 })
   })
-  it('count each caller, and events and requests, apart', async () => {
+  it('count each caller separately, and events separately from requests', async () => {
     const limits = limiter(1)
     const [one, two] = [someone(), someone()]
     expect([await letIn(limits, one, 5), await letIn(limits, two, 5)]).to.deep.equal([1, 1])
     expect((await outcome(limits.take(one, 'requests'))).headers['ratelimit-policy']).to.equal('"requests";q=2;w=1')
   })
-  it("take a tenant's own limits where it has them", async () => {
+  it("use a tenant's own limits if it has any", async () => {
     const limits = limiter(1)
     expect(await letIn(limits, someone({ events_per_second: 7 }), 20)).to.equal(7)
     expect((await outcome(limits.take(someone({ requests_per_second: 9 }), 'requests'))).headers['ratelimit-policy']).to.equal(
       '"requests";q=9;w=1',
     )
   })
-  it('are shared between the processes that live', async () => {
+  it('are shared between the live processes', async () => {
     let processes = 3
     const limits = createRateLimits({ eventsPerSecond: 10, requestsPerSecond: 1, processes: () => processes })
     expect(await letIn(limits, someone(), 20)).to.equal(3)
     processes = 1
     expect(await letIn(limits, someone(), 20)).to.equal(10)
   })
-  it('below one a second for each process let one in every so many seconds', async () => {
+  it("allow one request in several seconds when a process's share is below one per second", async () => {
     const limits = limiter(2, 6)
     const who = someone()
     await limits.take(who, 'events')
     const second = await outcome(limits.take(who, 'events'))
     expect([second.refused, second.headers['retry-after']]).to.deep.equal([true, '3'])
   })
-  it('let a batch in whole, and have the seconds to come pay for what is over', async () => {
+  it('allow a whole batch, and take the excess from the following seconds', async () => {
     const limits = limiter(100)
     const who = someone()
     await limits.take(who, 'events')
@@ -93,12 +93,12 @@ describe('rate limits', () => {
     const post = (as = client) => api.call('POST', '/v1/events', { as, body: { event: 'a', payload: {} } })
     const read = (as: TestClient | { key: string } = client) => api.call('GET', '/v1/webhooks', { as })
     const many = async (times: number, ask: () => Promise<Reply>) => Promise.all(Array.from({ length: times }, ask))
-    const statuses = (answers: Reply[]) => answers.map((answer) => answer.status).sort()
+    const statuses = (responses: Reply[]) => responses.map((response) => response.status).sort()
 
-    it('429 says how long to wait, and nothing was done', async () => {
-      const answers = await many(30, () => post())
-      expect(statuses(answers).filter((status) => status === 202)).to.have.length(20)
-      const refused = answers.find((answer) => answer.status === 429)
+    it('give a 429 with the time to wait, and do nothing', async () => {
+      const responses = await many(30, () => post())
+      expect(statuses(responses).filter((status) => status === 202)).to.have.length(20)
+      const refused = responses.find((response) => response.status === 429)
       expect(refused?.get('error.code')).to.equal('rate_limited')
       expect(refused?.headers.get('retry-after')).to.equal('1')
       expect(refused?.headers.get('ratelimit-policy')).to.equal('"events";q=20;w=1')
@@ -106,7 +106,7 @@ describe('rate limits', () => {
       expect(api.produced.filter(({ record }) => record.tenant === client.tenant)).to.have.length(20)
       await waitFor(async () => (await post()).status === 202, { within: 4_000 })
     })
-    it('every answer to a caller tells what is left, refusals too', async () => {
+    it('are reported in every response to a caller, including refusals', async () => {
       const fine = await read()
       expect(fine.headers.get('ratelimit')).to.equal('"requests";r=3;t=1')
       const missing = await api.call('GET', '/v1/webhooks/x', { as: client })
@@ -114,13 +114,13 @@ describe('rate limits', () => {
       const forbidden = await api.call('GET', '/v1/tenants', { as: client })
       expect([forbidden.status, forbidden.headers.get('ratelimit')]).to.deep.equal([403, '"requests";r=1;t=1'])
     })
-    it('a batch counts as the events in it', async () => {
+    it('count a batch as its number of events', async () => {
       const events = Array.from({ length: 15 }, () => ({ event: 'a', payload: {} }))
       const batch = await api.call('POST', '/v1/events/batch', { as: client, body: { events } })
       expect([batch.status, batch.headers.get('ratelimit')]).to.deep.equal([202, '"events";r=5;t=1'])
       expect(statuses(await many(7, () => post()))).to.deep.equal([202, 202, 202, 202, 202, 429, 429])
     })
-    it('what one client uses up, its siblings and its keys still have', async () => {
+    it('do not let a client use up the limit of other clients or keys of its tenant', async () => {
       const key = await api.key(client)
       const sibling = await api.sibling(client, ['read:webhooks'])
       await many(6, () => read())
@@ -128,11 +128,11 @@ describe('rate limits', () => {
       expect((await read(sibling)).status).to.equal(200)
       expect(statuses(await many(5, () => read(key)))).to.deep.equal([200, 200, 200, 200, 429])
     })
-    it("a tenant's own limit holds within a second", async () => {
+    it("apply a tenant's own limit within a second", async () => {
       await api.command(client.tenant, { type: 'ChangeTenantSettings', limits: { requests_per_second: 100 } })
       await waitFor(async () => (await read()).headers.get('ratelimit-policy') === '"requests";q=100;w=1', { within: 3_000 })
     })
-    it('tokens and operation are not counted', async () => {
+    it('do not count requests for tokens and for operation', async () => {
       for (let i = 0; i < 6; i++) expect((await api.call('GET', '/health/live')).headers.get('ratelimit')).to.equal(null)
     })
   })

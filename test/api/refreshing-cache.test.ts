@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as eventLoopTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { createRefreshingCache } from '../../src/api/refreshing-cache.ts'
 
@@ -6,13 +6,13 @@ interface State {
   version: number
 }
 
-function world() {
+function createWorld() {
   let version = 1
   let loads = 0
   let exists = true
   let failing = false
   let time = 0
-  const copies = createRefreshingCache(
+  const cache = createRefreshingCache(
     async (_key: string): Promise<State | null> => {
       loads++
       if (failing) throw new Error('the database is away')
@@ -21,7 +21,7 @@ function world() {
     { now: () => time },
   )
   return {
-    copies,
+    cache,
     loads: () => loads,
     at: (ms: number) => {
       time = ms
@@ -36,56 +36,56 @@ function world() {
   }
 }
 
-describe('recent copies', () => {
-  it('are given without a load while they are fresh, and never when they are a second old', async () => {
-    const { copies, loads, at, change } = world()
-    expect(copies.peek('a')).to.equal(undefined)
-    expect(await copies.get('a')).to.deep.equal({ version: 1 })
+describe('a refreshing cache', () => {
+  it('returns fresh values without a load, and never a value that is a second old', async () => {
+    const { cache, loads, at, change } = createWorld()
+    expect(cache.peek('a')).to.equal(undefined)
+    expect(await cache.get('a')).to.deep.equal({ version: 1 })
     change()
     at(499)
-    expect(copies.peek('a')).to.deep.equal({ version: 1 })
+    expect(cache.peek('a')).to.deep.equal({ version: 1 })
     expect(loads()).to.equal(1)
     at(1_000)
-    expect(copies.peek('a')).to.equal(undefined)
-    expect(await copies.get('a')).to.deep.equal({ version: 2 })
+    expect(cache.peek('a')).to.equal(undefined)
+    expect(await cache.get('a')).to.deep.equal({ version: 2 })
   })
-  it('are renewed meanwhile once they are half through their age', async () => {
-    const { copies, loads, at, change } = world()
-    await copies.get('a')
+  it('refreshes a value in the background when it has passed half of its life', async () => {
+    const { cache, loads, at, change } = createWorld()
+    await cache.get('a')
     change()
     at(600)
-    expect(copies.peek('a')).to.deep.equal({ version: 1 })
-    await turn()
+    expect(cache.peek('a')).to.deep.equal({ version: 1 })
+    await eventLoopTurn()
     expect(loads()).to.equal(2)
-    expect(copies.peek('a')).to.deep.equal({ version: 2 })
+    expect(cache.peek('a')).to.deep.equal({ version: 2 })
     at(1_500)
-    expect(copies.peek('a'), 'counted from the renewal').to.deep.equal({ version: 2 })
+    expect(cache.peek('a'), 'the age counts from the refresh').to.deep.equal({ version: 2 })
   })
-  it('are loaded once for all who ask at the same time', async () => {
-    const { copies, loads } = world()
-    const found = await Promise.all([copies.get('a'), copies.get('a'), copies.get('a')])
-    expect(found).to.deep.equal([{ version: 1 }, { version: 1 }, { version: 1 }])
+  it('loads a value once for all concurrent readers', async () => {
+    const { cache, loads } = createWorld()
+    const values = await Promise.all([cache.get('a'), cache.get('a'), cache.get('a')])
+    expect(values).to.deep.equal([{ version: 1 }, { version: 1 }, { version: 1 }])
     expect(loads()).to.equal(1)
   })
-  it('are not made of what is not there, so that it is found as soon as it is', async () => {
-    const { copies, loads, remove } = world()
+  it('does not cache a missing value, so that it is found as soon as it exists', async () => {
+    const { cache, loads, remove } = createWorld()
     remove()
-    expect(await copies.get('a')).to.equal(null)
-    expect(await copies.get('a')).to.equal(null)
+    expect(await cache.get('a')).to.equal(null)
+    expect(await cache.get('a')).to.equal(null)
     expect(loads()).to.equal(2)
-    expect(copies.has('a')).to.equal(false)
+    expect(cache.has('a')).to.equal(false)
   })
-  it('outlive a failed renewal until they are too old, and then whoever asks is told', async () => {
-    const { copies, at, fail } = world()
-    await copies.get('a')
+  it('keeps a value after a failed refresh until it is too old, and then reports the error', async () => {
+    const { cache, at, fail } = createWorld()
+    await cache.get('a')
     fail(true)
     at(700)
-    expect(copies.peek('a')).to.deep.equal({ version: 1 })
-    await turn()
+    expect(cache.peek('a')).to.deep.equal({ version: 1 })
+    await eventLoopTurn()
     at(1_100)
-    const failed = await copies.get('a').catch((error: unknown) => error)
+    const failed = await cache.get('a').catch((error: unknown) => error)
     expect(failed).to.be.instanceOf(Error)
     fail(false)
-    expect(await copies.get('a')).to.deep.equal({ version: 1 })
+    expect(await cache.get('a')).to.deep.equal({ version: 1 })
   })
 })

@@ -31,7 +31,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
     return events.filter((event) => event.type === 'DeliveryReplayed')
   }
 
-  it('202 begins the next chain: an event with all that a delivery needs, and a delivery that is pending', async () => {
+  it('returns 202 with a pending delivery, and appends an event with everything that the next chain needs', async () => {
     const webhook = await api.webhook(admin)
     const delivery = await delivered(webhook)
     const begun = await replay(delivery.id)
@@ -70,16 +70,16 @@ describe('POST /v1/deliveries/:id/replay', () => {
     )
     expect(rows).to.deep.equal([{ chain: 2, attempt: 1, due: true }])
   })
-  it('202 again once it is in the history: a third chain', async () => {
+  it('returns 202 again when the replay is in the history, and starts a third chain', async () => {
     const webhook = await api.webhook(admin)
     const delivery = await delivered(webhook)
     expect((await replay(delivery.id)).get('data.chain')).to.equal('2')
     expect((await replay(delivery.id)).get('data.chain')).to.equal('3')
   })
-  it('202 for all who ask at once, and one event of a chain', async () => {
+  it('returns 202 to all concurrent requests, and appends one event per chain', async () => {
     const lagging = await startApi({
       replace: ({ deliveryLog }) => {
-        // A history that does not get to see the replay.
+        // This delivery history never shows the replay.
         const first = new Map<string, Awaited<ReturnType<typeof deliveryLog.find>>>()
         return {
           waiter: { waitFor: async (projection) => projection !== 'deliveries' },
@@ -100,7 +100,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
       const webhook = await lagging.webhook(admin)
       const delivery = await delivered(webhook)
       const all = await Promise.all([replay(delivery.id), replay(delivery.id), replay(delivery.id)])
-      expect(all.map((answer) => [answer.status, answer.get('data.chain'), answer.headers.get('projection-lag')])).to.deep.equal([
+      expect(all.map((response) => [response.status, response.get('data.chain'), response.headers.get('projection-lag')])).to.deep.equal([
         [202, '2', 'deliveries'],
         [202, '2', 'deliveries'],
         [202, '2', 'deliveries'],
@@ -112,7 +112,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
       await lagging.stop()
     }
   })
-  it('202 for the key that created the webhook, who is its actor; 404 for any other key and any other tenant', async () => {
+  it('returns 202 to the key that created the webhook, which becomes the actor, and 404 to any other key or tenant', async () => {
     const key = await api.key(admin)
     const webhook = await api.webhook(key)
     const delivery = await delivered(webhook)
@@ -122,7 +122,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
     expect((await replay(delivery.id, key)).status).to.equal(202)
     expect((await replays(webhook))[0]?.metadata.actor).to.equal(`key:${key.id}`)
   })
-  it('409 when the webhook is not active, or deleted; nothing is appended', async () => {
+  it('returns 409 when the webhook is inactive or deleted, and appends nothing', async () => {
     const webhook = await api.webhook(admin)
     const delivery = await delivered(webhook)
     await api.call('PATCH', `/v1/webhooks/${webhook}`, { as: admin, body: { is_active: false } })
@@ -135,7 +135,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
     expect(deleted.get('error.code')).to.equal('webhook_deleted')
     expect(await replays(webhook)).to.deep.equal([])
   })
-  it('410 payload_expired when the payload is gone; nothing is appended', async () => {
+  it('returns 410 payload_expired when the payload has expired, and appends nothing', async () => {
     const webhook = await api.webhook(admin)
     const delivery = await delivered(webhook)
     await api.db.pool.query('delete from messages')
@@ -144,7 +144,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
     expect(refused.get('error.code')).to.equal('payload_expired')
     expect(await replays(webhook)).to.deep.equal([])
   })
-  it('404 for what does not exist or is no id', async () => {
+  it('returns 404 for an unknown id and for a text that is not an id', async () => {
     for (const id of ['0195d3a1-7a4b-5c6d-8e9f-001122334455', 'x']) expect((await replay(id)).status).to.equal(404)
   })
 })

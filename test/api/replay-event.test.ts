@@ -20,7 +20,7 @@ describe('POST /v1/events/:id/replay', () => {
   after(() => api.stop())
   const replay = (id: string, body?: object, as: TestClient = admin) =>
     api.call('POST', `/v1/events/${id}/replay`, { as, ...(body === undefined ? {} : { body }) })
-  const dataOf = (answer: Awaited<ReturnType<typeof replay>>) => (answer.body as { data: Replayed[] }).data
+  const dataOf = (response: Awaited<ReturnType<typeof replay>>) => (response.body as { data: Replayed[] }).data
   const sent = async (webhooks: readonly string[]): Promise<{ id: string; deliveries: RoutedDelivery[] }> => {
     const id = `event-${++events}`
     await api.call('POST', '/v1/events', { as: admin, body: { id, event: 'order.created', payload: {} } })
@@ -36,13 +36,13 @@ describe('POST /v1/events/:id/replay', () => {
       )
     ).rows
 
-  it('202 begins all its deliveries anew, in the next chain and due now', async () => {
+  it('returns 202 and replays all deliveries: they are in the next chain and due now', async () => {
     const webhooks = [await api.webhook(admin), await api.webhook(admin)]
     const { id, deliveries } = await sent(webhooks)
-    const answer = await replay(id)
-    expect(answer.status).to.equal(202)
+    const response = await replay(id)
+    expect(response.status).to.equal(202)
     expect(
-      dataOf(answer)
+      dataOf(response)
         .map(({ id: delivery, webhook_id, status, chain }) => [delivery, webhook_id, status, chain])
         .sort(),
     ).to.deep.equal(deliveries.map((delivery) => [delivery.id, delivery.webhook, 'pending', 2]).sort())
@@ -50,14 +50,14 @@ describe('POST /v1/events/:id/replay', () => {
       deliveries.map((delivery) => ({ delivery: delivery.id, chain: 2 })).sort((a, b) => (a.delivery < b.delivery ? -1 : 1)),
     )
   })
-  it('202 the delivery to one webhook alone when that is asked for', async () => {
+  it('returns 202 and replays only the delivery to the requested webhook', async () => {
     const webhooks = [await api.webhook(admin), await api.webhook(admin)]
     const { id, deliveries } = await sent(webhooks)
-    const answer = await replay(id, { webhook_id: webhooks[1] })
-    expect(dataOf(answer).map((delivery) => delivery.id)).to.deep.equal([deliveries[1]?.id])
+    const response = await replay(id, { webhook_id: webhooks[1] })
+    expect(dataOf(response).map((delivery) => delivery.id)).to.deep.equal([deliveries[1]?.id])
     expect(await scheduled(deliveries)).to.deep.equal([{ delivery: deliveries[1]?.id, chain: 2 }])
   })
-  it('202 leaves out webhooks that are deleted or not active', async () => {
+  it('returns 202 without webhooks that are deleted or inactive', async () => {
     const [live, inactive, deleted] = [await api.webhook(admin), await api.webhook(admin), await api.webhook(admin)]
     const { id, deliveries } = await sent([live, inactive, deleted])
     await api.call('PATCH', `/v1/webhooks/${inactive}`, { as: admin, body: { is_active: false } })
@@ -69,23 +69,23 @@ describe('POST /v1/events/:id/replay', () => {
     const other = await replay(id, { webhook_id: deleted })
     expect([other.status, other.get('error.code')]).to.deep.equal([409, 'webhook_deleted'])
   })
-  it('202 with nothing for an event that no webhook wanted', async () => {
+  it('returns 202 with an empty list for an event that matched no webhook', async () => {
     const { id } = await sent([])
     expect(dataOf(await replay(id, {}))).to.deep.equal([])
   })
-  it('410 payload_expired when the payload is gone, and nothing is scheduled', async () => {
+  it('returns 410 payload_expired when the payload has expired, and schedules nothing', async () => {
     const { id, deliveries } = await sent([await api.webhook(admin)])
     await api.db.pool.query('delete from messages')
     const refused = await replay(id)
     expect([refused.status, refused.get('error.code')]).to.deep.equal([410, 'payload_expired'])
     expect(await scheduled(deliveries)).to.deep.equal([])
   })
-  it('422 for a webhook that the event was not routed to, and for other fields', async () => {
+  it('returns 422 for a webhook that the event was not routed to, and for unknown fields', async () => {
     const { id } = await sent([await api.webhook(admin)])
     for (const body of [{ webhook_id: await api.webhook(admin) }, { webhook_id: 'x' }, { webhook: 'x' }])
       expect((await replay(id, body)).status, JSON.stringify(body)).to.equal(422)
   })
-  it('404 for what does not exist, and for another tenant', async () => {
+  it('returns 404 for an unknown event, and for another tenant', async () => {
     const { id } = await sent([await api.webhook(admin)])
     expect((await replay('nothing')).status).to.equal(404)
     expect((await replay(id, undefined, await api.tenant())).status).to.equal(404)

@@ -28,7 +28,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
       const found = await job(id)
       return found.get('data.status') === 'running' ? null : found
     })
-  /** Asks, waits for the end, and answers the deliveries that were begun anew. */
+  /** Starts a replay, waits for the end of its job, and returns the deliveries that were replayed. */
   const replayed = async (webhook: string, body: object = { since }): Promise<string[]> => {
     const begun = await replay(webhook, body)
     expect(begun.status, begun.text).to.equal(202)
@@ -36,7 +36,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     return (await chainsBegun(api, webhook)).map(({ data }) => data.delivery)
   }
 
-  it('202 a job, which begins the next chain of each delivery that ended in failure, and of no other', async () => {
+  it('returns 202 with a job, which replays each delivery that ended in failure, and no other', async () => {
     const webhook = await api.webhook(admin)
     const of = { as: admin, webhook }
     const failed = [...(await ended(api, { ...of, count: 2 })), ...(await ended(api, { ...of, type: 'DeliveryDiscarded' }))]
@@ -67,13 +67,13 @@ describe('POST /v1/webhooks/:id/replay', () => {
     ['retrying', 'DeliveryFailed'],
     ['discarded', 'DeliveryDiscarded'],
   ] as const)
-    it(`202 with the status ${status}: of those alone`, async () => {
+    it(`returns 202 for the status ${status}, and replays only deliveries with it`, async () => {
       const webhook = await api.webhook(admin)
       const [wanted] = await ended(api, { as: admin, webhook, type })
       await ended(api, { as: admin, webhook })
       expect(await replayed(webhook, { since, status })).to.deep.equal([wanted?.id])
     })
-  it('202 with a range: since is in it, until is not', async () => {
+  it('returns 202 for a range that includes since and excludes until', async () => {
     const webhook = await api.webhook(admin)
     const deliveries: { id: string; at: string }[] = []
     for (let i = 0; i < 3; i++) {
@@ -86,12 +86,12 @@ describe('POST /v1/webhooks/:id/replay', () => {
     expect(await replayed(webhook, { since: first?.at, until: second?.at })).to.deep.equal([first?.id])
     expect(await replayed(webhook, { since: third?.at })).to.have.members([first?.id, third?.id])
   })
-  it('202 with an until in the future, which is taken as now', async () => {
+  it('returns 202 for an until in the future, which counts as now', async () => {
     const begun = await replay(await api.webhook(admin), { since, until: '9999-01-01T00:00:00Z' })
     expect(begun.status).to.equal(202)
     expect(Date.parse(begun.get('data.until'))).to.be.at.most(Date.now())
   })
-  it('202 with times of any century, which stay what they are', async () => {
+  it('returns 202 for times of any century, and keeps them', async () => {
     const webhook = await api.webhook(admin)
     await ended(api, { as: admin, webhook })
     for (const [from, until] of [
@@ -104,7 +104,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
       expect(done.get('data')).to.include({ status: 'completed', since: from, until, replayed: 0 })
     }
   })
-  it('202 for a delivery whose payload is gone, which is skipped and counted', async () => {
+  it('returns 202, and skips and counts a delivery whose payload has expired', async () => {
     const webhook = await api.webhook(admin)
     await ended(api, { as: admin, webhook })
     await api.db.pool.query('delete from messages')
@@ -114,14 +114,14 @@ describe('POST /v1/webhooks/:id/replay', () => {
     expect(data).to.include({ status: 'completed', replayed: 1, skipped: 1 })
     expect((await chainsBegun(api, webhook)).map((event) => event.data.delivery)).to.deep.equal([kept?.id])
   })
-  it('202 and the same job for the same Idempotency-Key', async () => {
+  it('returns 202 with the same job for the same Idempotency-Key', async () => {
     const webhook = await api.webhook(admin)
     const headers = { 'idempotency-key': randomUUID() }
     const [one, two] = [await replay(webhook, { since }, { headers }), await replay(webhook, { since }, { headers })]
     expect([one.status, two.status]).to.deep.equal([202, 202])
     expect(two.text).to.equal(one.text)
   })
-  it('202 for the key that created the webhook, who is the actor; 404 for any other key and any other tenant', async () => {
+  it('returns 202 to the key that created the webhook, which is the actor, and 404 to any other key or tenant', async () => {
     const key = await api.key(admin)
     const webhook = await api.webhook(key)
     await ended(api, { as: admin, webhook })
@@ -132,7 +132,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     await over(begun.get('data.id'))
     expect((await chainsBegun(api, webhook)).map(({ metadata }) => metadata.actor)).to.deep.equal([`key:${key.id}`])
   })
-  it('a job that fails when the webhook is deactivated or deleted meanwhile, and says so', async () => {
+  it('starts a job that fails with a reason when the webhook is deactivated or deleted in the meantime', async () => {
     const idle = await startApi()
     try {
       const owner = await idle.tenant()
@@ -155,17 +155,17 @@ describe('POST /v1/webhooks/:id/replay', () => {
       await idle.stop()
     }
   })
-  it('404 when the webhook is deleted, does not exist or is no id', async () => {
+  it('returns 404 for a deleted webhook, an unknown id, and a text that is not an id', async () => {
     const webhook = await api.webhook(admin)
     await api.call('DELETE', `/v1/webhooks/${webhook}`, { as: admin })
     for (const id of [webhook, '01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x']) expect((await replay(id)).status).to.equal(404)
   })
-  it('409 when the webhook is not active', async () => {
+  it('returns 409 when the webhook is inactive', async () => {
     const webhook = await api.webhook(admin, { is_active: false })
     const refused = await replay(webhook)
     expect([refused.status, refused.get('error.code')]).to.deep.equal([409, 'webhook_inactive'])
   })
-  it('422 for a range that is empty, and for what is no time, no status or unknown', async () => {
+  it('returns 422 for an empty range, an invalid time or status, and an unknown field', async () => {
     const webhook = await api.webhook(admin)
     for (const [body, path] of [
       [{ since, until: since }, 'since'],
@@ -192,12 +192,12 @@ describe('POST /v1/webhooks/:id/replay', () => {
     })
     after(() => idle.stop())
 
-    it('409 replay_running, to all but one who ask at once; other webhooks are free', async () => {
+    it('returns 409 replay_running to all but one of concurrent requests; other webhooks are not affected', async () => {
       const webhook = await idle.webhook(owner)
       const ask = (id: string) => idle.call('POST', `/v1/webhooks/${id}/replay`, { as: owner, body: { since } })
-      const answers = await Promise.all([ask(webhook), ask(webhook), ask(webhook)])
-      expect(answers.map(({ status }) => status).sort()).to.deep.equal([202, 409, 409])
-      for (const refused of answers.filter(({ status }) => status === 409)) expect(refused.get('error.code')).to.equal('replay_running')
+      const responses = await Promise.all([ask(webhook), ask(webhook), ask(webhook)])
+      expect(responses.map(({ status }) => status).sort()).to.deep.equal([202, 409, 409])
+      for (const refused of responses.filter(({ status }) => status === 409)) expect(refused.get('error.code')).to.equal('replay_running')
       expect((await ask(await idle.webhook(owner))).status).to.equal(202)
     })
   })

@@ -10,8 +10,8 @@ const failureOf = (reading: Promise<Buffer>) =>
     (error: unknown) => error,
   )
 
-describe('a body', () => {
-  it('is all that comes', async () => {
+describe('the body of a request', () => {
+  it('is read completely', async () => {
     const req = request()
     const reading = readBody(req, 10)
     for (const part of ['01234', '56789']) req.push(Buffer.from(part))
@@ -26,7 +26,7 @@ describe('a body', () => {
     const announced = request({ 'content-length': '11' })
     expect(await failureOf(readBody(announced, 10))).to.have.property('code', 'body_too_large')
   })
-  it('ends with the caller: who hangs up meanwhile, or did so before it was read', async () => {
+  it('fails with CallerGone when the caller hangs up before or during the read', async () => {
     const req = request()
     const reading = readBody(req, 10)
     req.push(Buffer.from('0'))

@@ -11,13 +11,13 @@ describe('POST /v1/keys/:id/rotate', () => {
   })
   after(() => api.stop())
   const rotate = async (id: string, body?: object, headers = {}) => {
-    const answer = await api.call('POST', `/v1/keys/${id}/rotate`, { as: admin, headers, ...(body === undefined ? {} : { body }) })
-    if (answer.status === 200) api.secrets.add(answer.get('data.key'))
-    return answer
+    const response = await api.call('POST', `/v1/keys/${id}/rotate`, { as: admin, headers, ...(body === undefined ? {} : { body }) })
+    if (response.status === 200) api.secrets.add(response.get('data.key'))
+    return response
   }
   const opens = async (key: string) => (await api.call('GET', '/v1/webhooks', { as: { key } })).status === 200
 
-  it('200 a new value, the same key and its webhooks; both values work for a day', async () => {
+  it('returns 200 with a new value; id and webhooks stay, and both values work for a day', async () => {
     const { id, key } = await api.key(admin)
     const webhook = await api.webhook({ key })
     const rotated = await rotate(id)
@@ -36,7 +36,7 @@ describe('POST /v1/keys/:id/rotate', () => {
     const read = await api.call('GET', `/v1/keys/${id}`, { as: admin })
     expect(read.get('data.key')).to.equal(fresh)
   })
-  it('200 with an overlap of a second: then the former value opens nothing any more', async () => {
+  it('returns 200; after an overlap of a second, the former value stops working', async () => {
     const { id, key } = await api.key(admin)
     const rotated = await rotate(id, { overlap_seconds: 1 })
     expect(await opens(rotated.get('data.key'))).to.equal(true)
@@ -44,21 +44,21 @@ describe('POST /v1/keys/:id/rotate', () => {
     expect(Date.now()).to.be.at.least(Date.parse(rotated.get('data.previous_key_until')))
     expect(await opens(rotated.get('data.key'))).to.equal(true)
   })
-  it('200 without an overlap: the former value ends within a second', async () => {
+  it('returns 200; without an overlap, the former value stops working within a second', async () => {
     const { id, key } = await api.key(admin)
     expect(await opens(key)).to.equal(true)
     const rotated = await rotate(id, { overlap_seconds: 0 })
     expect(rotated.text).to.contain('"previous_key_until":null')
     await waitFor(async () => !(await opens(key)), { within: 3_000 })
   })
-  it('200 a second time: of the former values only the latest works', async () => {
+  it('returns 200 a second time; of the former values, only the latest works', async () => {
     const { id, key } = await api.key(admin)
     const second = (await rotate(id)).get('data.key')
     const third = (await rotate(id)).get('data.key')
     await waitFor(async () => !(await opens(key)), { within: 3_000 })
     for (const value of [second, third]) expect(await opens(value)).to.equal(true)
   })
-  it('403 scope_exceeds_caller for whoever could not read the value', async () => {
+  it('returns 403 scope_exceeds_caller to a caller who may not read the value', async () => {
     const { id } = await api.key(admin)
     const lesser = await api.sibling(admin, ['write:keys', 'read:webhooks'])
     const before = await api.events()
@@ -66,17 +66,17 @@ describe('POST /v1/keys/:id/rotate', () => {
     expect([refused.status, refused.get('error.code')]).to.deep.equal([403, 'scope_exceeds_caller'])
     expect(await api.events()).to.equal(before)
   })
-  it('404 for what does not exist, is deleted, or is no id', async () => {
+  it('returns 404 for an unknown id, a deleted key, and a text that is not an id', async () => {
     const { id } = await api.key(admin)
     await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
     for (const key of [id, '01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x']) expect((await rotate(key)).status).to.equal(404)
   })
-  it('412 when If-Match names another revision', async () => {
+  it('returns 412 when If-Match names another revision', async () => {
     const { id } = await api.key(admin)
     expect((await rotate(id, {}, { 'if-match': '"1"' })).status).to.equal(412)
     expect((await rotate(id, {}, { 'if-match': '"0"' })).status).to.equal(200)
   })
-  it('422 for an overlap that is none', async () => {
+  it('returns 422 for an invalid overlap', async () => {
     const { id } = await api.key(admin)
     for (const seconds of [-1, 604_801, 0.5, null]) expect((await rotate(id, { overlap_seconds: seconds })).status).to.equal(422)
   })

@@ -40,16 +40,16 @@ describe('GET /v1/audit', () => {
   after(() => api.stop())
   const stream = (query = '', as: TestClient = auditor) => api.call('GET', `/v1/audit${query}`, { as })
   const linesOf = async (query = '', as: TestClient = auditor): Promise<Line[]> => {
-    const answer = await stream(query, as)
-    expect(answer.status, answer.text).to.equal(200)
-    expect(answer.headers.get('content-type')).to.equal('application/x-ndjson')
-    return answer.text
+    const response = await stream(query, as)
+    expect(response.status, response.text).to.equal(200)
+    expect(response.headers.get('content-type')).to.equal('application/x-ndjson')
+    return response.text
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line) as Line)
   }
 
-  it('200 streams all that was decided for the tenant, oldest first, a line each', async () => {
+  it('returns 200 with every event of the tenant, oldest first, one per line', async () => {
     const lines = await linesOf('?since=2026-03-31T00:00:00Z&until=2026-04-01T00:00:00Z')
     expect(lines.map((line) => [line.type, line.family, line.id, line.revision])).to.deep.equal([
       ['KeyCreated', 'key', key.id, 0],
@@ -66,7 +66,7 @@ describe('GET /v1/audit', () => {
     })
     expect(lines[1]?.data).to.include({ description: 'of the shop', key_id: key.id })
   })
-  it('200 names who did it, deleted keys included', async () => {
+  it('returns 200 with the names of the actors, including deleted keys', async () => {
     const lines = await linesOf('?family=webhook')
     expect(lines.map(({ actor }) => [actor.kind, actor.id, actor.name])).to.deep.equal([
       ['key', key.id, 'Key of the test'],
@@ -75,7 +75,7 @@ describe('GET /v1/audit', () => {
       ['key', key.id, 'Key of the test'],
     ])
   })
-  it('200 shows no secret, key value or HMAC', async () => {
+  it('returns 200 without secrets, key values and HMACs', async () => {
     const { text } = await stream()
     for (const secret of api.secrets) if (!secret.includes('in-the-url')) expect(text).to.not.include(secret)
     expect(text).to.not.include('sealed:')
@@ -91,7 +91,7 @@ describe('GET /v1/audit', () => {
       'WebhookSecretRotated.secret',
     ])
   })
-  it('200 by family, actor and time', async () => {
+  it('returns 200 filtered by family, actor and time', async () => {
     expect((await linesOf('?family=tenant')).map((line) => line.type)).to.deep.equal(['TenantRegistered', 'ClientIssued'])
     expect((await linesOf(`?actor=key:${key.id}`)).map((line) => line.type)).to.deep.equal([
       'WebhookCreated',
@@ -102,22 +102,22 @@ describe('GET /v1/audit', () => {
     expect((await linesOf(`?since=${day}1:00Z&until=${day}2:00Z`)).map((line) => line.type)).to.deep.equal(['WebhookCreated'])
     expect(await linesOf('?since=2100-01-01T00:00:00Z')).to.deep.equal([])
   })
-  it('200 holds what was done just before', async () => {
+  it('returns 200 with a change that was created just before', async () => {
     const other = await api.tenant()
     for (let i = 0; i < 5; i++) {
-      const made = await api.webhook(other)
-      expect((await linesOf('?family=webhook', other)).at(-1)?.id).to.equal(made)
+      const created = await api.webhook(other)
+      expect((await linesOf('?family=webhook', other)).at(-1)?.id).to.equal(created)
     }
   })
-  it('200 streams more events than a batch, each once and in order', async () => {
+  it('returns 200 with more events than one batch, each once and in order', async () => {
     const other = await api.tenant()
-    const made = await api.webhook(other)
+    const created = await api.webhook(other)
     for (let i = 0; i < 1_100; i += 100)
-      await api.deps.streams.read(`webhook-${made}`).then(async (past) => {
+      await api.deps.streams.read(`webhook-${created}`).then(async (past) => {
         const decided = Array.from({ length: 100 }, (_, k) => ({
           id: crypto.randomUUID() as never,
           type: 'WebhookChanged',
-          data: { id: made, event: `e.${i + k}` },
+          data: { id: created, event: `e.${i + k}` },
         }))
         const by = {
           actor: 'system:test',
@@ -126,23 +126,23 @@ describe('GET /v1/audit', () => {
           $correlationId: 'c',
           $causationId: null,
         } as const
-        await api.deps.streams.append(`webhook-${made}`, decided, past.revision, past, by)
+        await api.deps.streams.append(`webhook-${created}`, decided, past.revision, past, by)
       })
     const lines = await linesOf('?family=webhook', other)
     expect(lines.map((line) => line.revision)).to.deep.equal(Array.from({ length: 1_101 }, (_, i) => i))
   })
-  it("200 shows nothing of other tenants' accounts", async () => {
+  it('returns 200 without events of other tenants', async () => {
     const other = await api.tenant()
     const text = (await stream('', other)).text
     expect(text).to.not.include(auditor.tenant).and.not.include(webhook)
     expect(await linesOf(`?actor=key:${key.id}`, other)).to.deep.equal([])
   })
-  it('403 without read:audit; 401 for a key', async () => {
+  it('returns 403 without read:audit, and 401 to a key', async () => {
     const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys', 'read:events'])
     expect((await stream('', reader)).status).to.equal(403)
     expect((await api.call('GET', '/v1/audit', { as: await api.key(auditor) })).status).to.equal(401)
   })
-  it('422 for what is no time, family or actor', async () => {
+  it('returns 422 for an invalid time, family or actor', async () => {
     for (const query of ['?actor=client:%00', '?actor=client:a%00b', '?since=yesterday', '?family=attempts', '?actor=me', '?limit=1'])
       expect((await stream(query)).status, query).to.equal(422)
   })

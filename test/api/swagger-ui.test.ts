@@ -8,7 +8,7 @@ describe('GET /docs', () => {
   })
   after(() => api.stop())
 
-  it('200 a page whose every script, style and picture comes from here', async () => {
+  it('returns 200 with a page whose scripts, styles and images all come from this server', async () => {
     const page = await fetch(`${api.origin}/docs/`)
     expect(page.status).to.equal(200)
     const html = await page.text()
@@ -23,7 +23,7 @@ describe('GET /docs', () => {
     expect(page.headers.get('content-security-policy')).to.match(/default-src 'self'/)
     expect(await (await fetch(`${api.origin}/docs/start.js`)).text()).to.include("url: '/openapi.json'")
   })
-  it('404 for whatever else the viewer brings', async () => {
+  it('returns 404 for all other files of the package', async () => {
     for (const path of ['/docs/assets/package.json', '/docs/assets/../package.json', '/docs/assets/%2e%2e/package.json', '/docs/nothing'])
       expect((await fetch(api.origin + path)).status, path).to.equal(404)
   })

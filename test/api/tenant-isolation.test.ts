@@ -7,7 +7,7 @@ import type { Call } from '../support/api-client.ts'
 import { route as routeMessage } from '../support/routed.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** A good request for each operation with a body: what stands in the way of it is the stranger alone. */
+/** A valid body for each operation, so that a request is refused only because of its caller. */
 const bodies: Readonly<Record<string, unknown>> = {
   createKey: { name: 'x', scopes: ['read:webhooks'] },
   changeKey: { name: 'y' },
@@ -24,7 +24,7 @@ const bodies: Readonly<Record<string, unknown>> = {
   replayWebhook: { since: '2026-01-01T00:00:00Z' },
   postEvents: { events: [{ event: 'a', payload: {} }] },
 }
-/** What is looked for by an id, and so must not be found by strangers. */
+/** The resources that are found by id. Other tenants must not find them. */
 type Ids = Readonly<Record<'key' | 'webhook' | 'event' | 'delivery' | 'job' | 'tenant' | 'client', string>>
 const idOf = (path: string, ids: Ids): string | undefined =>
   path.startsWith('/v1/tenants/')
@@ -41,7 +41,7 @@ const idOf = (path: string, ids: Ids): string | undefined =>
               ? ids.job
               : undefined
 
-describe('strangers', () => {
+describe('tenant isolation', () => {
   let api: TestApi
   let owner: TestClient
   let stranger: TestClient
@@ -54,7 +54,7 @@ describe('strangers', () => {
     api = await startApi()
     routes = api.api.routes
     ;[owner, stranger, operator] = [await api.tenant(), await api.tenant(), await api.operator()]
-    const theirs = await api.tenant()
+    const otherTenant = await api.tenant()
     ;[ownerKey, otherKey] = [await api.key(owner), await api.key(owner)]
     const webhook = await api.webhook(ownerKey)
     await api.call('POST', '/v1/events', { as: owner, body: { id: 'theirs', event: 'order.created', payload: {} } })
@@ -62,25 +62,25 @@ describe('strangers', () => {
     if (produced === undefined) throw new Error('nothing was produced')
     const [delivery] = await routeMessage(api, produced, [webhook])
     await delivery?.record({ type: 'DeliveryDeadLettered', code: 500 })
-    // Of a webhook of its own, of which it stays the running job.
-    const begun = await api.call('POST', `/v1/webhooks/${await api.webhook(ownerKey)}/replay`, { as: owner, body: bodies.replayWebhook })
+    // The job has a webhook of its own, so that no other test ends it.
+    const started = await api.call('POST', `/v1/webhooks/${await api.webhook(ownerKey)}/replay`, { as: owner, body: bodies.replayWebhook })
     ids = {
-      ...{ key: ownerKey.id, webhook, event: 'theirs', delivery: delivery?.id ?? '', job: begun.get('data.id') },
-      ...{ tenant: theirs.tenant, client: theirs.clientId },
+      ...{ key: ownerKey.id, webhook, event: 'theirs', delivery: delivery?.id ?? '', job: started.get('data.id') },
+      ...{ tenant: otherTenant.tenant, client: otherTenant.clientId },
     }
   })
   after(() => api.stop())
 
-  const ask = (route: Route, call: Call, known: Ids = ids) => {
+  const ask = (route: Route, call: Call, target: Ids = ids) => {
     const body = route.body === undefined ? {} : { body: bodies[route.operationId] }
-    const query = route.operationId === 'explainEvent' ? `?webhook=${known.webhook}` : ''
+    const query = route.operationId === 'explainEvent' ? `?webhook=${target.webhook}` : ''
     return api.call(
       route.method,
-      `${route.path.replace(':id', idOf(route.path, known) ?? '').replace(':client_id', known.client)}${query}`,
+      `${route.path.replace(':id', idOf(route.path, target) ?? '').replace(':client_id', target.client)}${query}`,
       { ...body, ...call },
     )
   }
-  /** Asks every route that the filter takes, and sees that nothing was stored. */
+  /** Runs a check on every route that the filter selects, and expects that nothing was stored. */
   const each = async (takes: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
     const before = { events: await api.events(), produced: api.produced.length, attempts: await attempts(), jobs: await jobs() }
     const taken = routes.filter(takes)
@@ -95,12 +95,12 @@ describe('strangers', () => {
   const guarded = (route: Route) => route.credentials === 'bearer' || route.credentials === 'bearer-or-key'
   const keyed = (route: Route) => route.credentials === 'bearer-or-key'
   const expectCode = async (route: Route, call: Call, status: number, code: string) => {
-    const answer = await ask(route, call)
-    expect([answer.status, answer.get('error.code')], `${route.method} ${route.path}: ${answer.text}`).to.deep.equal([status, code])
-    return answer
+    const response = await ask(route, call)
+    expect([response.status, response.get('error.code')], `${route.method} ${route.path}: ${response.text}`).to.deep.equal([status, code])
+    return response
   }
 
-  it('every route but those of operation asks for a credential and names its scope', () => {
+  it('every route except those for operators needs a credential and names its scope', () => {
     const open = routes.filter((route) => !guarded(route)).map((route) => `${route.path} ${route.credentials}`)
     expect(open.sort()).to.deep.equal([
       '/health/live none',
@@ -119,15 +119,15 @@ describe('strangers', () => {
       expect(verb, `${route.method} ${route.path}`).to.equal(route.method === 'GET' ? 'read' : 'write')
     }
   })
-  it('keys get no further than webhooks and their deliveries', () => {
+  it('gives keys access only to webhooks and their deliveries', () => {
     for (const route of routes.filter(keyed)) expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|jobs)/)
   })
-  it('401 without a credential', () =>
+  it('returns 401 without a credential', () =>
     each(guarded, async (route) => {
-      const answer = await expectCode(route, {}, 401, 'unauthorized')
-      expect(answer.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak"')
+      const response = await expectCode(route, {}, 401, 'unauthorized')
+      expect(response.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak"')
     }))
-  it('401 with a wrong token', async () => {
+  it('returns 401 for a wrong token', async () => {
     const [header, payload] = owner.token.split('.')
     const wrong = [
       'x',
@@ -139,7 +139,7 @@ describe('strangers', () => {
       for (const token of wrong) await expectCode(route, { as: { token } }, 401, 'unauthorized')
     })
   })
-  it('401 with another scheme', () =>
+  it('returns 401 for another scheme', () =>
     each(guarded, async (route) => {
       for (const authorization of [
         `Basic ${Buffer.from(`${owner.clientId}:${owner.secret}`).toString('base64')}`,
@@ -149,23 +149,23 @@ describe('strangers', () => {
       ])
         await expectCode(route, { headers: { authorization } }, 401, 'unauthorized')
     }))
-  it('401 with a wrong key, or with none that could be one', () =>
+  it('returns 401 for a wrong key, and for a text that cannot be a key', () =>
     each(keyed, async (route) => {
       for (const key of ['AAAABBBBCCCC', ownerKey.key.toLowerCase(), `${ownerKey.key}A`, '*'])
         await expectCode(route, { as: { key } }, 401, 'unauthorized')
     }))
-  it('401 with a good key where keys are not taken', () =>
+  it('returns 401 for a valid key where keys are not accepted', () =>
     each(
       (route) => route.credentials === 'bearer',
       async (route) => {
         await expectCode(route, { as: ownerKey }, 401, 'unauthorized')
       },
     ))
-  it('400 with both credentials at once, good as they are', () =>
+  it('returns 400 for both credentials at once, even if both are valid', () =>
     each(guarded, async (route) => {
       await expectCode(route, { as: owner, headers: { 'x-api-key': ownerKey.key } }, 400, 'ambiguous_credentials')
     }))
-  it('403 for a token with every scope but the one needed, and told which', async () => {
+  it('returns 403 for a token with every scope except the needed one, and names that scope', async () => {
     const without = new Map<string, TestClient>()
     for (const scope of new Set(routes.filter(guarded).map((route) => route.scope ?? '')))
       without.set(
@@ -176,11 +176,11 @@ describe('strangers', () => {
         ),
       )
     await each(guarded, async (route) => {
-      const answer = await expectCode(route, { as: without.get(route.scope ?? '') }, 403, 'insufficient_scope')
-      expect(answer.headers.get('www-authenticate')).to.contain(`scope="${route.scope}"`)
+      const response = await expectCode(route, { as: without.get(route.scope ?? '') }, 403, 'insufficient_scope')
+      expect(response.headers.get('www-authenticate')).to.contain(`scope="${route.scope}"`)
     })
   })
-  it('403 for a key without the scope needed', async () => {
+  it('returns 403 for a key without the needed scope', async () => {
     const reader = await api.key(owner, ['read:webhooks'])
     await each(
       (route) => keyed(route) && route.scope === 'write:webhooks',
@@ -189,11 +189,11 @@ describe('strangers', () => {
       },
     )
   })
-  it("404 for another tenant's ids, told as what does not exist", async () => {
+  it('returns 404 for ids of another tenant, exactly as for unknown ids', async () => {
     await each(
       (route) => guarded(route) && route.scope !== 'admin' && route.path.includes(':id'),
       async (route) => {
-        const answer = await expectCode(route, { as: stranger }, 404, 'not_found')
+        const response = await expectCode(route, { as: stranger }, 404, 'not_found')
         const nothing = await ask(
           route,
           { as: stranger },
@@ -207,20 +207,20 @@ describe('strangers', () => {
             client: 'nobody',
           },
         )
-        expect(answer.text).to.equal(nothing.text)
+        expect(response.text).to.equal(nothing.text)
       },
     )
   })
-  it('404 for a key of another tenant, whatever its scopes', async () => {
-    const theirs = await api.key(stranger)
+  it('returns 404 to a key of another tenant, whatever its scopes', async () => {
+    const otherTenant = await api.key(stranger)
     await each(
       (route) => keyed(route) && route.path.includes(':id'),
       async (route) => {
-        await expectCode(route, { as: theirs }, 404, 'not_found')
+        await expectCode(route, { as: otherTenant }, 404, 'not_found')
       },
     )
   })
-  it('401 with a key that was deleted, and with the token of a client that was revoked, once a second has passed', async () => {
+  it('returns 401 for a deleted key and for the token of a revoked client after one second', async () => {
     const deleted = await api.key(owner)
     const revoked = await api.sibling(owner, ['read:webhooks', 'read:keys'])
     for (const as of [deleted, revoked]) expect((await api.call('GET', '/v1/webhooks', { as })).status).to.equal(200)
@@ -235,18 +235,18 @@ describe('strangers', () => {
       await expectCode(route, { as: revoked }, 401, 'unauthorized')
     })
   })
-  it("404 for another key's ids, of the same tenant", () =>
+  it('returns 404 for ids of another key of the same tenant', () =>
     each(
       (route) => keyed(route) && route.path.includes(':id'),
       async (route) => {
         await expectCode(route, { as: otherKey }, 404, 'not_found')
       },
     ))
-  it('200, 201, 202 or 204 for the owner: what refused the others was who they are', async () => {
+  it('returns 200, 201, 202 or 204 to the owner, which shows that the tests above can fail', async () => {
     const deletesLast = [...routes].filter(guarded).sort((a, b) => Number(a.method === 'DELETE') - Number(b.method === 'DELETE'))
     for (const route of deletesLast) {
-      const answer = await ask(route, { as: route.scope === 'admin' ? operator : owner })
-      expect(answer.status, `${route.method} ${route.path}: ${answer.text}`).to.be.within(200, 204)
+      const response = await ask(route, { as: route.scope === 'admin' ? operator : owner })
+      expect(response.status, `${route.method} ${route.path}: ${response.text}`).to.be.within(200, 204)
     }
   })
 })

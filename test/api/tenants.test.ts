@@ -17,33 +17,33 @@ describe('/v1/tenants', () => {
   const newTenant = async () => (await create()).get('data.id')
 
   describe('POST', () => {
-    it('201 answers with the tenant, a revision, and a place', async () => {
-      const made = await create()
-      expect(made.status).to.equal(201)
-      const id = made.get('data.id')
-      const at = made.get('data.created_at')
-      expect(made.body).to.deep.equal({
+    it('returns 201 with the tenant, its revision, and its location', async () => {
+      const created = await create()
+      expect(created.status).to.equal(201)
+      const id = created.get('data.id')
+      const at = created.get('data.created_at')
+      expect(created.body).to.deep.equal({
         data: { id, name: 'Acme', limits: noLimits, is_suspended: false, created_at: at, updated_at: at },
         error: null,
         pagination: null,
       })
-      expect(made.headers.get('etag')).to.equal('"0"')
-      expect(made.headers.get('location')).to.equal(`/v1/tenants/${id}`)
+      expect(created.headers.get('etag')).to.equal('"0"')
+      expect(created.headers.get('location')).to.equal(`/v1/tenants/${id}`)
       const read = await api.call('GET', `/v1/tenants/${id}`, { as: operator })
-      expect(read.body).to.deep.equal(made.body)
+      expect(read.body).to.deep.equal(created.body)
       expect(read.headers.get('etag')).to.equal('"0"')
     })
-    it('201 with limits, of which null is the default', async () => {
-      const made = await create({ limits: { webhooks: 2, events_per_second: null } })
-      expect(made.status).to.equal(201)
-      const read = await api.call('GET', `/v1/tenants/${made.get('data.id')}`, { as: operator })
+    it('returns 201 with limits, where null stands for the default', async () => {
+      const created = await create({ limits: { webhooks: 2, events_per_second: null } })
+      expect(created.status).to.equal(201)
+      const read = await api.call('GET', `/v1/tenants/${created.get('data.id')}`, { as: operator })
       expect(read.body).to.deep.include({ error: null })
       expect(JSON.parse(read.text).data.limits).to.deep.equal({ ...noLimits, webhooks: 2 })
     })
-    it('201 keeps what a name holds, but for what Postgres cannot', async () => {
+    it('returns 201 and keeps the name, except for characters that Postgres cannot store', async () => {
       expect((await create({ name: 'ü 漢 "\u0000' })).get('data.name')).to.equal('ü 漢 "\ufffd')
     })
-    it('422 for no name, limits that are none, and unknown fields', async () => {
+    it('returns 422 for a missing name, invalid limits, and unknown fields', async () => {
       const before = await api.events()
       for (const body of [
         { name: '' },
@@ -59,7 +59,7 @@ describe('/v1/tenants', () => {
     })
   })
 
-  it('GET 200 lists tenants, newest first, in pages', async () => {
+  it('GET returns 200 with tenants, newest first, in pages', async () => {
     const [older, newer] = [await newTenant(), await newTenant()]
     const page = await api.call('GET', '/v1/tenants?limit=2', { as: operator })
     expect([page.get('data.0.id'), page.get('data.1.id')]).to.deep.equal([newer, older])
@@ -67,7 +67,7 @@ describe('/v1/tenants', () => {
     const second = await api.call('GET', '/v1/tenants?limit=1&offset=1', { as: operator })
     expect(second.get('data.0.id')).to.equal(older)
   })
-  it('404 for what does not exist or is no id', async () => {
+  it('returns 404 for an unknown id and for a text that is not an id', async () => {
     for (const id of [nobody, 'x']) {
       expect((await api.call('GET', `/v1/tenants/${id}`, { as: operator })).status).to.equal(404)
       expect((await api.call('PATCH', `/v1/tenants/${id}`, { as: operator, body: {} })).status).to.equal(404)
@@ -77,7 +77,7 @@ describe('/v1/tenants', () => {
   })
 
   describe('PATCH', () => {
-    it('200 changes the limits named, null takes one away, and {} changes nothing', async () => {
+    it('returns 200 and changes the given limits; null removes a limit, and {} changes nothing', async () => {
       const id = (await create({ limits: { webhooks: 2, events_per_second: 5 } })).get('data.id')
       const changed = await api.call('PATCH', `/v1/tenants/${id}`, {
         as: operator,
@@ -90,7 +90,7 @@ describe('/v1/tenants', () => {
       expect([same.status, same.text]).to.deep.equal([200, changed.text])
       expect(await api.events()).to.equal(before)
     })
-    it('200 and the limit holds within a second', async () => {
+    it('returns 200, and the limit takes effect within a second', async () => {
       const client = await api.tenant()
       await api.webhook(client)
       await api.call('PATCH', `/v1/tenants/${client.tenant}`, { as: operator, body: { limits: { webhooks: 1 } } })
@@ -101,18 +101,18 @@ describe('/v1/tenants', () => {
         { within: 3_000 },
       )
     })
-    it('412 when If-Match names another revision', async () => {
+    it('returns 412 when If-Match names another revision', async () => {
       const id = await newTenant()
       const refused = await api.call('PATCH', `/v1/tenants/${id}`, { as: operator, body: {}, headers: { 'if-match': '"1"' } })
       expect(refused.status).to.equal(412)
     })
-    it('422 for a name: it stays', async () => {
+    it('returns 422 for a name, which cannot be changed', async () => {
       expect((await api.call('PATCH', `/v1/tenants/${await newTenant()}`, { as: operator, body: { name: 'x' } })).status).to.equal(422)
     })
   })
 
   describe('suspend and resume', () => {
-    it('403 everywhere for clients and keys of a suspended tenant, within a second, and for nobody else', async () => {
+    it('make every route return 403 to clients and keys of the suspended tenant within a second, and to no other', async () => {
       const client = await api.tenant()
       const other = await api.tenant()
       const key = await api.key(client)
@@ -127,8 +127,8 @@ describe('/v1/tenants', () => {
       for (const [method, path, as] of asked) {
         const refused = await waitFor(
           async () => {
-            const answer = await api.call(method, path, as)
-            return answer.status === 403 ? answer : undefined
+            const response = await api.call(method, path, as)
+            return response.status === 403 ? response : undefined
           },
           { within: 3_000 },
         )
@@ -143,14 +143,14 @@ describe('/v1/tenants', () => {
       expect([resumed.status, resumed.get('data.is_suspended')]).to.deep.equal([200, 'false'])
       for (const [method, path, as] of asked) await waitFor(async () => (await api.call(method, path, as)).status < 300, { within: 3_000 })
     })
-    it('200 a second time, without another event', async () => {
+    it('return 200 a second time, without another event', async () => {
       const id = await newTenant()
       await api.call('POST', `/v1/tenants/${id}/suspend`, { as: operator })
       const before = await api.events()
       expect((await api.call('POST', `/v1/tenants/${id}/suspend`, { as: operator })).status).to.equal(200)
       expect(await api.events()).to.equal(before)
     })
-    it('409 for the tenant `default`, whose admins could not resume it', async () => {
+    it('return 409 for the tenant `default`, because its admins could not resume it', async () => {
       const refused = await api.call('POST', `/v1/tenants/${operator.tenant}/suspend`, { as: operator })
       expect([refused.status, refused.get('error.code')]).to.deep.equal([409, 'default_tenant'])
     })

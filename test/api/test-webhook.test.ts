@@ -13,14 +13,14 @@ describe('POST /v1/webhooks/:id/test', () => {
   after(() => api.stop())
   const test = (id: string, as: Credential = admin) => api.call('POST', `/v1/webhooks/${id}/test`, { as })
 
-  it('202 sends kolbak.test to this webhook alone', async () => {
+  it('returns 202 and sends kolbak.test to this webhook alone', async () => {
     const id = await api.webhook(admin)
-    const answer = await test(id)
-    expect(answer.status).to.equal(202)
+    const response = await test(id)
+    expect(response.status).to.equal(202)
     const record = api.produced.at(-1)?.record
     const message = record?.messages[0]
     if (record === undefined || message === undefined) throw new Error('nothing was produced')
-    expect(answer.body).to.deep.equal({
+    expect(response.body).to.deep.equal({
       data: { id: message.id, message: 'Event accepted for processing.' },
       error: null,
       pagination: null,
@@ -31,7 +31,7 @@ describe('POST /v1/webhooks/:id/test', () => {
     expect(body.payload).to.deep.equal({ webhook_id: id, message: 'This is a test.' })
     expect(body.id).to.equal(message.id)
   })
-  it('202 for the key that created it; 404 for another key, another tenant, and what does not exist', async () => {
+  it('returns 202 to the key that created the webhook, and 404 to another key, another tenant, and for an unknown id', async () => {
     const key = await api.key(admin)
     const id = await api.webhook(key)
     const before = api.produced.length
@@ -41,7 +41,7 @@ describe('POST /v1/webhooks/:id/test', () => {
     expect(api.produced.length).to.equal(before)
     expect((await test(id, key)).status).to.equal(202)
   })
-  it('409 webhook_inactive, and sends nothing', async () => {
+  it('returns 409 webhook_inactive, and sends nothing', async () => {
     const id = await api.webhook(admin, { is_active: false })
     const before = api.produced.length
     const refused = await test(id)

@@ -3,12 +3,12 @@ import { expect } from 'chai'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { expectSameTime } from '../support/timing.ts'
 
-/** Four requests each. */
+/** The number of rounds. Each has four requests. */
 const rounds = 80
 const characters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
 const randomText = (length: number) => Array.from({ length }, () => characters[randomInt(characters.length)]).join('')
 
-describe('the time of an answer to wrong credentials', () => {
+describe('the response time for wrong credentials', () => {
   let api: TestApi
   let client: TestClient
   before(async () => {
@@ -18,12 +18,12 @@ describe('the time of an answer to wrong credentials', () => {
   after(() => api.stop())
 
   const refused = async (path: string, init: RequestInit) => {
-    const answer = await fetch(api.origin + path, init)
-    await answer.text()
-    expect(answer.status).to.equal(401)
+    const response = await fetch(api.origin + path, init)
+    await response.text()
+    expect(response.status).to.equal(401)
   }
 
-  it('says nothing of how much of a client’s secret is right', async () => {
+  it("does not reveal how much of a client's secret is right", async () => {
     const { clientId: client_id, secret } = client
     const guess = (client_secret: string) => () =>
       refused('/v1/auth', {
@@ -39,9 +39,9 @@ describe('the time of an answer to wrong credentials', () => {
     await expectSameTime(works, { rounds })
   })
 
-  it('says nothing of how much of an API key is right', async () => {
+  it('does not reveal how much of an API key is right', async () => {
     const { key } = await api.key(client)
-    // Each guess another one: what was looked up within the last second is not looked up again.
+    // Each guess is new, because a key that was looked up within the last second is not looked up again.
     const guess = (known: number) => () =>
       refused('/v1/webhooks', { headers: { 'x-api-key': key.slice(0, known) + randomText(key.length - known) } })
     await expectSameTime({ 'nothing known': guess(0), 'two thirds known': guess(8) }, { rounds })

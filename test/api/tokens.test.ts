@@ -14,16 +14,16 @@ describe('tokens', () => {
   const ours = () => createTokens({ secret, ttlSeconds: 3_600, now })
   const partsOf = (token: string) => token.split('.').map((part) => Buffer.from(part, 'base64url').toString())
 
-  it('say what was issued', () => {
+  it('contain what was issued', () => {
     const found = ours().verify(ours().issue(claims))
     expect(found).to.deep.equal({ clientId, generation: 3, scopes: new Set(claims.scopes), expiresAt: time + 3_600_000 })
   })
-  it('hold no secret and pin HS256, kid, iss and aud', () => {
+  it('contain no secret, and have fixed HS256, kid, iss and aud', () => {
     const [header = '', payload = ''] = partsOf(ours().issue(claims))
     expect(JSON.parse(header)).to.include({ alg: 'HS256', typ: 'JWT' }).and.have.property('kid').with.length(8)
     expect(JSON.parse(payload)).to.include({ iss: 'kolbak', aud: 'kolbak', sub: clientId, gen: 3, scope: 'read:keys write:events' })
   })
-  it('run out, also when they were checked before', () => {
+  it('expire, even if they were verified before', () => {
     const mine = ours()
     const token = mine.issue(claims)
     expect(mine.verify(token)).to.not.equal(null)
@@ -40,7 +40,7 @@ describe('tokens', () => {
     const { key = secret, ...rest } = options
     return jwt.sign(payload, key, { algorithm: 'HS256', keyid: kid, ...rest })
   }
-  it('signed by hand like ours are taken (so that the refusals below mean something)', () => {
+  it('are accepted when signed by hand in the same way, which shows that the tests below can fail', () => {
     expect(ours().verify(signed(good))).to.not.equal(null)
   })
   const without = (name: keyof typeof good) => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name))
@@ -48,7 +48,7 @@ describe('tokens', () => {
   const pair = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const unsigned = (alg: string) => `${encoded({ alg, typ: 'JWT', kid })}.${encoded(good)}`
   const ourSignature = signed(good).split('.')[2] ?? ''
-  const strangers: Record<string, string> = {
+  const invalidTokens: Record<string, string> = {
     'with RS256, under a key of their own': jwt.sign(good, pair.privateKey, { algorithm: 'RS256', keyid: kid }),
     'with HS384': signed(good, { algorithm: 'HS384' }),
     'that bring their key along': jwt.sign(good, Buffer.alloc(32, 9), {
@@ -82,11 +82,11 @@ describe('tokens', () => {
     'that are no JWT': 'abc',
     'that are too long to be ours': signed({ ...good, filler: 'x'.repeat(5_000) }),
   }
-  for (const [what, token] of Object.entries(strangers))
-    it(`${what} are refused`, () => {
+  for (const [title, token] of Object.entries(invalidTokens))
+    it(`${title} are refused`, () => {
       expect(ours().verify(token)).to.equal(null)
     })
-  it('lose scopes that there are not', () => {
+  it('lose unknown scopes', () => {
     expect(ours().verify(signed({ ...good, scope: 'read:keys fly' }))?.scopes).to.deep.equal(new Set(['read:keys']))
   })
 })

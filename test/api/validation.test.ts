@@ -4,41 +4,41 @@ import { object } from '../../src/api/schemas/json-schema.ts'
 import { createValidator } from '../../src/api/validation.ts'
 import { startApi } from '../support/api.ts'
 
-describe('checking a list that is longer than allowed', () => {
+describe('the validation of a list that is too long', () => {
   const check = createValidator(
     object({ names: { type: 'array', maxItems: 3, uniqueItems: true, items: { type: 'string' } }, other: { type: 'integer' } }),
   )
 
-  it('tells that it is too long, and the faults of the items that would have been let in, and of all other fields', () => {
+  it('reports the length, the faults of the items within the limit, and the faults of all other fields', () => {
     expect(check({ names: ['a', 5, 'c', 7, 8], other: 'x' }).details).to.deep.equal([
       { path: 'names', message: 'must have at most 3 items' },
       { path: 'names.1', message: 'must be string' },
       { path: 'other', message: 'must be integer' },
     ])
   })
-  it('refuses it also when all that is let in would do', () => {
+  it('refuses the list even if all items within the limit are valid', () => {
     expect(check({ names: ['a', 'b', 'c', 'd'], other: 1 }).details).to.deep.equal([
       { path: 'names', message: 'must have at most 3 items' },
     ])
   })
-  it('looks at no more of half a million items than of three', () => {
+  it('examines no more of half a million items than of three', () => {
     const value = { names: Array.from({ length: 500_000 }, () => 5), other: 1 }
     const times = Array.from({ length: 5 }, () => {
       const startedAt = performance.now()
       expect(check(value).details).to.have.length(5 - 1)
       return performance.now() - startedAt
     })
-    // The shortest of five: another process may have had the processor meanwhile.
+    // The shortest of five runs counts, because another process may have used the processor during the others.
     expect(Math.min(...times)).to.be.lessThan(100)
   })
-  it('answers the value itself when it is as it should be', () => {
+  it('returns the value itself when it is valid', () => {
     const value = { names: ['a'], other: 1 }
     expect(check(value)).to.deep.equal({ value })
   })
 })
 
-describe('the schemas of what is taken', () => {
-  it('are schemas, those of every route', async () => {
+describe('the schemas of requests', () => {
+  it('are valid JSON Schemas on every route', async () => {
     const { api, stop } = await startApi()
     const ajv = new Ajv2020()
     const schemas = api.routes.flatMap(({ operationId, body, query }) =>
