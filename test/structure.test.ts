@@ -81,7 +81,7 @@ describe('the structure', () => {
       'src/adapters/postgres/message-bus-bodies.ts: message.fingerprint !== ref.fingerprint',
       'src/api/idempotency-keys.ts: row.request_hmac !== hmac',
       'src/commands/tenant.ts: client.secret_hmac === secret_hmac',
-      'src/dispatch/route.ts: first.fingerprint === row.fingerprint',
+      'src/dispatch/route.ts: storedRow.fingerprint === row.fingerprint',
     ])
   })
 })

@@ -1,215 +1,180 @@
-import { randomUUID } from 'node:crypto'
-import type { AttemptEventType, DeliveryEvents } from '../events/delivery.ts'
-import type { Metadata, NewEvent } from '../events/envelope.ts'
-import type { EventId } from '../events/ids.ts'
-import { type DeliveryRef, deliveryEventRefOf } from '../events/refs.ts'
+import type { DeliveryRef } from '../events/refs.ts'
 import { openBody } from '../events/sealed-body.ts'
-import { sealEvent } from '../events/sealed-fields.ts'
-import { attemptsStream } from '../events/streams.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
-import type { Log } from '../lib/log.ts'
 import { step } from '../lib/points.ts'
 import { untilDone } from '../lib/retry.ts'
 import { SealBroken, type Vault } from '../lib/seal.ts'
-import { EventRefused, type EventStore, EventTooLarge } from '../ports/event-store.ts'
-import { classify } from './classify.ts'
 import type { DispatchMetrics } from './metrics.ts'
+import { outcomeOf } from './outcome.ts'
+import { type AttemptIdentity, newAttempt, type RecordAttemptDeps, recordAttempt } from './record-attempt.ts'
 import { nextDelay, parkingTime, parseRetryAfter } from './retry-policy.ts'
 import type { Schedule } from './schedule.ts'
 import type { ReceiverResponse, Sender } from './send.ts'
 import { signatureHeaders } from './sign.ts'
-import type { Slots } from './slots.ts'
-import type { Target, WebhookCache } from './webhook-cache.ts'
+import type { Slot, Slots } from './slots.ts'
+import type { CachedWebhook, WebhookCache } from './webhook-cache.ts'
 
-/** Where a delivery in hand comes from. */
+/** Where a delivery comes from. */
 export interface Origin {
-  /** It has a row in `scheduled_deliveries` that this process has claimed; else it comes from the bus. */
+  /** True for a row of `scheduled_deliveries` that this process has claimed, false for a message of the bus. */
   readonly fromTable: boolean
   /** When it was parked (RFC 3339), or null. */
   readonly parked_at: string | null
-  /** The sealed body, or null when it has expired. */
+  /** The sealed body, or null after it has expired. */
   readonly sealedBody: Buffer | null
-  /** Whether the lease or claim still runs, asked just before the request leaves. */
-  held(): boolean
+  /** Whether this process still has the lease or the claim. Called just before the request is sent. */
+  isOwned(): boolean
 }
-/** `lost`: it is not ours any more, and whoever has it now goes on. */
-export type Delivered = 'done' | 'lost'
+/** `done`: attempted, ended or parked, durably. `lost`: another process goes on with it. */
+export type DeliverResult = 'done' | 'lost'
+/** Takes one delivery as far as it can go now. */
+export type Deliver = (ref: DeliveryRef, origin: Origin) => Promise<DeliverResult>
 
-export interface DeliverDeps {
-  readonly store: EventStore
-  readonly keyring: Keyring
-  readonly copy: WebhookCache
+export interface DeliverDeps extends RecordAttemptDeps {
+  readonly keyring: Pick<Keyring, 'cached' | 'vault'>
+  readonly webhookCache: WebhookCache
   readonly slots: Slots
   readonly schedule: Schedule
   readonly sender: Sender
+  /** Seconds, for webhooks without a list of their own. */
   readonly retryDelays: readonly number[]
   readonly metrics: DispatchMetrics
-  readonly log: Log
-  /** Milliseconds. */
+  /** Milliseconds since 1970. */
   now(): number
+  /** Between 0 and 1. */
   random(): number
 }
 
-type Rest<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof DeliveryRef>
-/** Made before the request, and kept through retried appends. */
-interface Made {
-  readonly id: EventId
-  readonly time: string
-}
-
-/** Takes one delivery as far as it goes now: attempted and appended, or parked. Resolves only when that is durable. */
-export function createDeliverer(deps: DeliverDeps) {
-  const { store, keyring, copy, slots, schedule, sender, retryDelays, metrics, log, now, random } = deps
-
-  const aside = async (owed: DeliveryRef, origin: Origin): Promise<Delivered> => {
-    if (origin.fromTable) {
-      await schedule.release([owed])
-      return 'lost'
-    }
-    metrics.parked.inc()
-    slots.markParked(owed.webhook, owed.tenant)
-    await untilDone(() => step('schedule.park', () => schedule.park(owed)), {
-      onError: (error, delayMs) => log.warn({ error, delayMs }, 'delivery.park_failed'),
-    })
-    return 'done'
-  }
-  /** A deleted or inactive webhook discards; an unknown one or a suspended tenant waits. */
-  const targetOf = (owed: DeliveryRef): Target | null => {
-    const target = copy.get(owed.webhook)
-    return target === undefined || copy.isSuspended(owed.tenant) ? null : target
-  }
-
-  /** Appends the event of an attempt, however long that takes, and removes the row that it came from. */
-  const record = async <T extends AttemptEventType>(
-    owed: DeliveryRef,
-    origin: Origin,
-    vault: Vault | null,
-    made: Made,
-    type: T,
-    rest: Rest<T>,
-  ) => {
-    const { tenant, webhook, delivery, chain, attempt } = owed
-    const metadata: Omit<Metadata, 'schema'> = {
-      actor: 'system:dispatcher',
-      tenant,
-      time: made.time,
-      $correlationId: owed.correlation_id,
-      $causationId: null,
-    }
-    const stream = attemptsStream(webhook, made.time)
-    const data = { ...deliveryEventRefOf(owed), ...rest }
-    const unsealed = { id: made.id, type, data, metadata }
-    let stored: NewEvent = sealEvent(vault, stream, unsealed)
-    const append = () => store.append(stream, [stored], 'any', { patient: true })
-    await untilDone(() => step('delivery.append', append), {
-      onError(error, delayMs) {
-        log.warn({ error, delayMs, delivery, chain, attempt }, 'attempt.append_failed')
-        // The receiver chooses these bytes: they never cost the record of its attempt.
-        if (error instanceof EventRefused || error instanceof EventTooLarge)
-          stored = sealEvent(null, stream, { ...unsealed, data: { ...data, response: null } })
-      },
-    })
-    if (origin.fromTable)
-      await untilDone(() => step('schedule.done', () => schedule.done(owed)), {
-        onError: (error, delayMs) => log.warn({ error, delayMs, delivery }, 'schedule.done_failed'),
-      })
-  }
-
-  const conclude = async (owed: DeliveryRef, origin: Origin, vault: Vault, target: Target, made: Made, answer: ReceiverResponse) => {
-    const verdict = classify(answer.code)
-    const delays = target.retry_delays ?? retryDelays
-    const delay = verdict === 'transient' ? nextDelay(delays, owed.attempt, parseRetryAfter(answer.retryAfter, now()), random()) : null
-    const facts = {
-      webhook_revision: target.revision,
-      code: answer.code,
-      duration_ms: answer.duration_ms,
-      reason: verdict === 'success' ? null : (answer.reason ?? `http_${answer.code}`),
-      response: answer.body.length === 0 ? null : answer.body.toString('base64'),
-    }
-    const type = verdict === 'success' ? 'DeliverySucceeded' : delay === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
-    if (delay === null) await record(owed, origin, vault, made, verdict === 'success' ? 'DeliverySucceeded' : 'DeliveryDeadLettered', facts)
-    else await record(owed, origin, vault, made, 'DeliveryFailed', { ...facts, delay_seconds: delay })
-    metrics.attempts.inc({ outcome: type })
-    metrics.duration.observe(answer.duration_ms / 1_000)
-    const { webhook, delivery, message, chain, attempt } = owed
-    const { code, reason } = facts
-    const fields = {
-      delivery,
-      message,
-      webhook,
-      origin: target.origin,
-      chain,
-      attempt,
-      outcome: type,
-      code,
-      reason,
-      duration_ms: answer.duration_ms,
-      delay_seconds: delay,
-    }
-    if (verdict === 'success') log.debug(fields, 'delivery.attempted')
-    else log.info(fields, 'delivery.attempted')
-  }
-  /** An end without a request. */
-  const die = async (owed: DeliveryRef, origin: Origin, target: Target, reason: string) => {
-    metrics.attempts.inc({ outcome: 'DeliveryDeadLettered' })
-    log.info({ delivery: owed.delivery, webhook: owed.webhook, reason }, 'delivery.dead_lettered')
-    const facts = { webhook_revision: target.revision, code: null, duration_ms: 0, reason, response: null }
-    await record(owed, origin, null, make(), 'DeliveryDeadLettered', facts)
-  }
-  const make = (): Made => ({ id: randomUUID() as EventId, time: new Date(now()).toISOString() })
-
-  /** The body as the receiver gets it, or null (set aside visibly) when the tenant's key is gone or the bytes are not what was sealed. */
-  const open = async (owed: DeliveryRef, sealedBody: Buffer): Promise<{ vault: Vault; body: Buffer } | null> => {
+/** Steps 5 and 6 of a message's way: a slot, the request, and the record of the attempt. */
+export const createDeliverer =
+  (deps: DeliverDeps): Deliver =>
+  async (ref, origin) => {
+    const { webhookCache, slots } = deps
+    // A consumer often repairs the webhook just before a replay. So a replay goes to the webhook as it is now.
+    if (ref.chain > 1 && ref.attempt === 1) await webhookCache.refresh()
+    else await webhookCache.refreshIfOld()
+    if (knownWebhook(deps, ref) === null) return park(deps, ref, origin)
+    const slot = await slots.acquire(ref.webhook, ref.tenant, origin)
+    if (slot === 'parked') return park(deps, ref, origin)
     try {
-      const vault = keyring.cached(owed.tenant) ?? (await keyring.vault(owed.tenant))
-      return { vault, body: openBody(vault, owed.tenant, owed.message, sealedBody) }
-    } catch (error) {
-      if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
-      log.error({ error, delivery: owed.delivery, message: owed.message }, 'delivery.payload_unreadable')
-      return null
-    }
-  }
-
-  return async function deliver(owed: DeliveryRef, origin: Origin): Promise<Delivered> {
-    // Who replays has often just mended the webhook: a replay is sent to it as it is now, not as it was a second ago.
-    if (owed.chain > 1 && owed.attempt === 1) await copy.refresh()
-    else await copy.freshen()
-    if (targetOf(owed) === null) return aside(owed, origin)
-    const slot = await slots.acquire(owed.webhook, owed.tenant, origin)
-    if (slot === 'parked') return aside(owed, origin)
-    try {
-      await copy.freshen() // it may have waited for the slot
-      const target = targetOf(owed)
-      if (target === null) return await aside(owed, origin)
-      if (target.state !== 'active') {
-        const reason = target.state === 'deleted' ? 'webhook_deleted' : 'webhook_inactive'
-        metrics.attempts.inc({ outcome: 'DeliveryDiscarded' })
-        await record(owed, origin, null, make(), 'DeliveryDiscarded', { webhook_revision: target.revision, reason })
-        return 'done'
-      }
-      const delays = target.retry_delays ?? retryDelays
-      const expired = origin.parked_at !== null && now() - Date.parse(origin.parked_at) > parkingTime(delays) * 1_000
-      if (expired || origin.sealedBody === null) {
-        await die(owed, origin, target, expired ? 'expired' : 'payload_expired')
-        return 'done'
-      }
-      const opened = await open(owed, origin.sealedBody)
-      if (opened === null) {
-        await die(owed, origin, target, 'payload_unreadable')
-        return 'done'
-      }
-      // The event's id and stream are fixed before the request: a request repeated after a crash is recorded as what it is.
-      const made = make()
-      const at = now()
-      const headers = { ...signatureHeaders(target.signingKeys(at), owed.message, opened.body, at), 'kolbak-attempt': String(owed.attempt) }
-      if (!origin.held()) return 'lost'
-      const answer = await step('delivery.post', () => sender.post(target.callback_url, headers, opened.body))
-      slot.responded({ ok: classify(answer.code) === 'success', duration_ms: answer.duration_ms })
-      await conclude(owed, origin, opened.vault, target, made, answer)
-      return 'done'
+      await webhookCache.refreshIfOld() // because waiting for the slot may have taken long
+      const webhook = knownWebhook(deps, ref)
+      return await (webhook === null ? park(deps, ref, origin) : sendOrEnd(deps, { ref, origin, webhook }, slot))
     } finally {
-      slot.release()
+      slot.release() // mutation: slot-not-released
     }
   }
+
+/** A delivery and the webhook that it goes to. */
+interface Delivery {
+  readonly ref: DeliveryRef
+  readonly origin: Origin
+  readonly webhook: CachedWebhook
 }
-export type Deliver = ReturnType<typeof createDeliverer>
+
+/** Returns the webhook, or null if the delivery has to wait: the webhook is unknown, or its tenant is suspended. */
+function knownWebhook({ webhookCache }: DeliverDeps, ref: DeliveryRef): CachedWebhook | null {
+  const webhook = webhookCache.get(ref.webhook) // mutation: unknown-webhook-discards
+  return webhook === undefined || webhookCache.isSuspended(ref.tenant) ? null : webhook
+}
+
+/** Parks a delivery of the bus. A row of the table is parked already: its claim is given back. */
+async function park({ schedule, slots, metrics, log }: DeliverDeps, ref: DeliveryRef, origin: Origin): Promise<DeliverResult> {
+  if (origin.fromTable) {
+    await schedule.release([ref])
+    return 'lost'
+  }
+  metrics.parked.inc()
+  slots.markParked(ref.webhook, ref.tenant)
+  await untilDone(() => step('schedule.park', () => schedule.park(ref)), {
+    onError: (error, delayMs) => log.warn({ error, delayMs }, 'delivery.park_failed'),
+  })
+  return 'done'
+}
+
+/** Sends the request and records the attempt. A delivery that cannot be sent ends without a request. */
+async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Promise<DeliverResult> {
+  const { ref, origin, webhook } = delivery
+  if (webhook.state !== 'active') return discard(deps, delivery)
+  if (hasExpired(deps, delivery)) return deadLetter(deps, delivery, 'expired')
+  if (origin.sealedBody === null) return deadLetter(deps, delivery, 'payload_expired')
+  const opened = await open(deps, ref, origin.sealedBody)
+  if (opened === null) return deadLetter(deps, delivery, 'payload_unreadable')
+  const { vault, body } = opened
+  // The event's id and stream are fixed before the request, so that a request repeated after a crash is recorded as what it is.
+  const now = deps.now()
+  const identity = newAttempt(now)
+  const headers = { ...signatureHeaders(webhook.signingKeys(now), ref.message, body, now), 'kolbak-attempt': String(ref.attempt) }
+  if (!origin.isOwned()) return 'lost'
+  const response = await step('delivery.post', () => deps.sender.post(webhook.callback_url, headers, body))
+  slot.responded({ ok: outcomeOf(response.code) === 'success', duration_ms: response.duration_ms })
+  await recordResponse(deps, delivery, response, identity, vault)
+  return 'done'
+}
+
+/** Whether it stayed parked for longer than all its retries would have taken. */
+function hasExpired({ retryDelays, now }: DeliverDeps, { origin, webhook }: Delivery): boolean {
+  if (origin.parked_at === null) return false
+  return now() - Date.parse(origin.parked_at) > parkingTime(webhook.retry_delays ?? retryDelays) * 1_000
+}
+
+/** Returns the body as the receiver gets it, or null (with a log line) if the tenant's key is destroyed or the sealed bytes were changed. */
+async function open(
+  { keyring, log }: DeliverDeps,
+  { tenant, message, delivery }: DeliveryRef,
+  sealedBody: Buffer,
+): Promise<{ vault: Vault; body: Buffer } | null> {
+  try {
+    const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
+    return { vault, body: openBody(vault, tenant, message, sealedBody) }
+  } catch (error) {
+    if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
+    log.error({ error, delivery, message }, 'delivery.payload_unreadable')
+    return null
+  }
+}
+
+async function discard(deps: DeliverDeps, { ref, origin, webhook }: Delivery): Promise<DeliverResult> {
+  deps.metrics.attempts.inc({ outcome: 'DeliveryDiscarded' })
+  const reason = webhook.state === 'deleted' ? 'webhook_deleted' : 'webhook_inactive'
+  const facts = { webhook_revision: webhook.revision, reason } as const
+  await recordAttempt(deps, { ref, identity: newAttempt(deps.now()), type: 'DeliveryDiscarded', facts, vault: null }, origin)
+  return 'done'
+}
+
+/** Ends a delivery in failure without a request. */
+async function deadLetter(deps: DeliverDeps, { ref, origin, webhook }: Delivery, reason: string): Promise<DeliverResult> {
+  deps.metrics.attempts.inc({ outcome: 'DeliveryDeadLettered' })
+  deps.log.info({ delivery: ref.delivery, webhook: ref.webhook, reason }, 'delivery.dead_lettered')
+  const facts = { webhook_revision: webhook.revision, code: null, duration_ms: 0, reason, response: null }
+  await recordAttempt(deps, { ref, identity: newAttempt(deps.now()), type: 'DeliveryDeadLettered', facts, vault: null }, origin)
+  return 'done'
+}
+
+/** Decides what follows from a response, records the attempt, and reports it to metrics and log. */
+async function recordResponse(
+  deps: DeliverDeps,
+  { ref, origin, webhook }: Delivery,
+  response: ReceiverResponse,
+  identity: AttemptIdentity,
+  vault: Vault,
+): Promise<void> {
+  const { retryDelays, metrics, log, now, random } = deps
+  const { code, duration_ms } = response
+  const outcome = outcomeOf(code)
+  const isSuccess = outcome === 'success'
+  const retryAfter = parseRetryAfter(response.retryAfter, now())
+  const delay_seconds = outcome === 'transient' ? nextDelay(webhook.retry_delays ?? retryDelays, ref.attempt, retryAfter, random()) : null
+  const reason = isSuccess ? null : (response.reason ?? `http_${code}`)
+  const responseBytes = response.body.length === 0 ? null : response.body.toString('base64')
+  const facts = { webhook_revision: webhook.revision, code, duration_ms, reason, response: responseBytes }
+  const attempt = { ref, identity, vault }
+  const type = isSuccess ? 'DeliverySucceeded' : delay_seconds === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
+  if (type === 'DeliveryFailed') await recordAttempt(deps, { ...attempt, type, facts: { ...facts, delay_seconds: delay_seconds! } }, origin)
+  else await recordAttempt(deps, { ...attempt, type, facts }, origin)
+  metrics.attempts.inc({ outcome: type })
+  metrics.duration.observe(duration_ms / 1_000)
+  const { delivery, message, webhook: id, chain, attempt: number } = ref
+  const place = { delivery, message, webhook: id, origin: webhook.origin, chain, attempt: number }
+  log[isSuccess ? 'debug' : 'info']({ ...place, outcome: type, code, reason, duration_ms, delay_seconds }, 'delivery.attempted')
+}

@@ -12,7 +12,7 @@ import type { MessageIndex } from '../projections/message-index.ts'
 import { changedSince, webhooks } from '../projections/webhooks.ts'
 import { consume } from './consume.ts'
 import { createDeliverer } from './deliver.ts'
-import { due } from './due.ts'
+import { deliverScheduled } from './due.ts'
 import { createDispatchMetrics } from './metrics.ts'
 import type { Offsets } from './offsets.ts'
 import { createRouter } from './route.ts'
@@ -20,6 +20,7 @@ import { createRoutingGate } from './routing-gate.ts'
 import { createSchedule } from './schedule.ts'
 import { createSender } from './send.ts'
 import { createSlots } from './slots.ts'
+import { StageHealth } from './stage-health.ts'
 import { createWebhookCache } from './webhook-cache.ts'
 
 export interface DispatcherDeps {
@@ -46,94 +47,77 @@ export interface DispatcherDeps {
   readonly requestTimeoutMs: number
   readonly claimMs: number
   readonly userAgent: string
+  /** How long a stage must fail without a success to be a problem. Default 10,000 ms. */
+  readonly lastingFailureMs?: number
 }
 export interface Dispatcher {
-  /** Routing goes on: the read model of webhooks is not behind. */
-  readonly isReady: boolean
-  /** Stops taking, finishes what is in flight (what waits is parked), saves the offsets. */
+  /** A sentence for the operator about why messages are not delivered, or null. */
+  readonly problem: string | null
+  /** Takes no more messages, finishes the requests in flight, parks the deliveries that wait, and saves the offsets. */
   stop(): Promise<void>
 }
 
-/** Starts the whole way of a message after its 202. */
+/** Starts the parts that take a message from its 202 to its deliveries. */
 export function startDispatcher(deps: DispatcherDeps): Dispatcher {
-  const { bus, store, deliveryLog, index, offsets, pool, keyring, log } = deps
-  const copy = createWebhookCache({ changes: (cursor) => changedSince(pool, cursor), keyring, log })
-  const rows = createSchedule({ pool, owner: deps.processId, claimMs: deps.claimMs })
-  const free = createSlots({
+  const { bus, store, deliveryLog, index, offsets, pool, keyring, log, claimMs, requestTimeoutMs } = deps
+  const stageHealth = new StageHealth(log, deps.lastingFailureMs === undefined ? {} : { lastingMs: deps.lastingFailureMs })
+  const webhookCache = createWebhookCache({ changes: (cursor) => changedSince(pool, cursor), keyring, log })
+  const schedule = createSchedule({ pool, owner: deps.processId, claimMs })
+  const slots = createSlots({
     total: deps.maxInFlight,
     perWebhook: deps.maxInFlightPerWebhook,
     perHighThroughputWebhook: deps.maxInFlightPerHighThroughputWebhook,
     dispatchers: () => deps.live.count('dispatcher'),
   })
-  const metrics = createDispatchMetrics(deps.registry, free)
-  const send = createSender({
+  const metrics = createDispatchMetrics(deps.registry, slots)
+  const sender = createSender({
     policy: deps.policy,
     connectTimeoutMs: deps.connectTimeoutMs,
-    requestTimeoutMs: deps.requestTimeoutMs,
+    requestTimeoutMs,
     maxConnections: deps.maxInFlight,
     userAgent: deps.userAgent,
   })
-  const now = Date.now
+  const { now } = Date
   const deliver = createDeliverer({
-    store,
-    keyring,
-    copy,
-    slots: free,
-    schedule: rows,
-    sender: send,
+    ...{ store, keyring, webhookCache, slots, schedule, sender, metrics, log, now },
     retryDelays: deps.retryDelays,
-    metrics,
-    log,
-    now,
     random: Math.random,
   })
-  const routing = createRoutingGate({
+  const gate = createRoutingGate({
     head: () => store.head(webhooks.families),
     async reached() {
-      await copy.refresh()
-      return copy.checkpoint
+      await webhookCache.refresh()
+      return webhookCache.checkpoint
     },
     log,
   })
-  const messages = createRouter({ gate: routing, copy, index, deliveryLog, schedule: rows, store, deliver, metrics, log, now })
+  const router = createRouter({ gate, webhookCache, index, deliveryLog, schedule, store, deliver, metrics, stageHealth, log, now })
   const stopping = new AbortController()
+  const { signal } = stopping
+  const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs }
   const running = Promise.all([
-    consume({ bus, offsets, router: messages, pool, metrics, log }, stopping.signal),
-    // What is owed meets webhooks as they are, too: not as they were half way through a read model that is built anew.
-    routing.open().then(() =>
-      due(
-        {
-          schedule: rows,
-          deliveryLog,
-          copy,
-          slots: free,
-          deliver,
-          log,
-          claimMs: deps.claimMs,
-          requestMs: deps.requestTimeoutMs,
-          wake: deps.dueWake,
-        },
-        stopping.signal,
-      ),
-    ),
+    consume({ bus, offsets, router, pool, metrics, stageHealth, log }, signal),
+    // Scheduled deliveries wait for the gate too, because a read model that is rebuilt shows webhooks as they once were.
+    gate.open().then(() => deliverScheduled({ ...dueDeps, requestMs: requestTimeoutMs, wake: deps.dueWake }, signal)),
   ])
-  // Unheard until stop() awaits it, a failure here would end the process without a word.
-  let isRunning = true
+  let hasFailed = false
+  // An error that nothing handles before stop() would end the process without a log line.
   running.catch((error: unknown) => {
-    isRunning = false
+    hasFailed = true
     log.error({ error }, 'dispatcher.failed')
   })
   return {
-    get isReady() {
-      return isRunning && routing.isOpen
+    get problem() {
+      if (hasFailed) return 'The dispatcher has failed and needs a restart: see dispatcher.failed in the log.'
+      return gate.isOpen ? stageHealth.problem : 'Routing waits for the read model of webhooks.'
     },
     async stop() {
       stopping.abort()
-      free.close()
-      await routing.stop()
+      slots.close()
+      await gate.stop()
       await running
-      free.stop()
-      await send.close()
+      slots.stop()
+      await sender.close()
     },
   }
 }

@@ -11,5 +11,5 @@ const isGone = (event: RecordedEvent): event is DeadLettered & { data: { webhook
 
 /** 410 Gone: deactivates the webhook whose receiver said so. */
 export async function deactivateGone(deps: DeactivationDeps, events: readonly RecordedEvent[]): Promise<void> {
-  for (const event of events.filter(isGone)) await deactivate(deps, event, 'gone', event.data.webhook, event.data.webhook_revision)
+  for (const event of events.filter(isGone)) await deactivate(deps, event, 'gone', event.data.webhook, event.data.webhook_revision) // mutation: stale-gone
 }

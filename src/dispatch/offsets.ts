@@ -1,23 +1,24 @@
 import type { Pool } from 'pg'
 import { step } from '../lib/points.ts'
 
-/** Offsets of the bus, in Postgres for both buses: the first of each partition that is not done. */
+/** The saved offsets of one bus, in Postgres for every bus: for each partition, the offset of the first record that is not done. */
 export interface Offsets {
-  /** Where a partition begins: its saved offset, or 0. Never "latest". */
+  /** Returns the offset to start a partition at: the saved one, or 0. It is never the latest, because that would skip accepted messages. */
   startAt(partition: number): Promise<bigint>
-  /** Saves forwards only: a save that timed out may land later. */
+  /** Saves offsets. A lower one changes nothing, because a save that timed out may land late. */
   save(next: ReadonlyMap<number, bigint>): Promise<void>
-  /** All saved ones of this bus. */
+  /** Returns all saved offsets of this bus. */
   saved(): Promise<Map<number, bigint>>
 }
 
 export function createOffsets(pool: Pool, bus: string): Offsets {
   return {
     async startAt(partition) {
-      const { rows } = await pool.query<{ next_offset: bigint }>('select next_offset from bus_offsets where bus = $1 and partition = $2', [
-        bus,
-        partition,
-      ])
+      const { rows } = await pool.query<{ next_offset: bigint }>({
+        name: 'offsets-start',
+        text: 'select next_offset from bus_offsets where bus = $1 and partition = $2',
+        values: [bus, partition],
+      })
       return rows[0]?.next_offset ?? 0n
     },
     async save(next) {
@@ -28,7 +29,7 @@ export function createOffsets(pool: Pool, bus: string): Offsets {
         text: `insert into bus_offsets (bus, partition, next_offset)
                select $1, partition, next_offset from unnest($2::int[], $3::bigint[]) as done (partition, next_offset)
                on conflict (bus, partition) do update set next_offset = greatest(bus_offsets.next_offset, excluded.next_offset)`,
-        values: [bus, partitions, partitions.map((p) => String(next.get(p)))],
+        values: [bus, partitions, partitions.map((partition) => String(next.get(partition)))],
       }
       await step('offsets.save', () => pool.query(statement))
     },
@@ -42,55 +43,33 @@ export function createOffsets(pool: Pool, bus: string): Offsets {
   }
 }
 
-/** Which records of one partition are not done yet. Records are added in the order of their offsets. */
+/** Tracks which records of one partition are done. Records are added in the order of their offsets, and done in any order. */
 export interface OffsetTracker {
-  /** Adds a record of `parts` things to be done; answers the function that says that one of them is. */
-  add(offset: bigint, parts: number): () => void
-  /** The first offset that is not done. */
+  /** Adds a record. Returns the function that marks it as done. */
+  add(offset: bigint): () => void
+  /** The offset of the first record that is not done. */
   readonly next: bigint
-  /** Records not done. */
-  readonly pending: number
 }
 
 export function createOffsetTracker(start: bigint): OffsetTracker {
-  interface Entry {
-    readonly offset: bigint
-    left: number
-  }
-  let entries: Entry[] = []
+  let entries: { readonly offset: bigint; isDone: boolean }[] = []
+  /** Index of the first entry that is not done. */
   let head = 0
   let next = start
-  let pending = 0
-  const advance = () => {
-    while (head < entries.length && entries[head]!.left === 0) next = entries[head++]!.offset + 1n
-    if (head > 1_000 && head * 2 > entries.length) {
-      entries = entries.slice(head)
-      head = 0
-    }
-  }
   return {
     get next() {
       return next
     },
-    get pending() {
-      return pending
-    },
-    add(offset, parts) {
-      const entry: Entry = { offset, left: parts }
+    add(offset) {
+      const entry = { offset, isDone: false }
       entries.push(entry)
-      pending++
-      const done = () => {
-        if (entry.left === 0) return
-        entry.left--
-        if (entry.left > 0) return
-        pending--
-        advance()
+      return () => {
+        entry.isDone = true
+        while (head < entries.length && entries[head]!.isDone) next = entries[head++]!.offset + 1n
+        if (head <= 1_000 || head * 2 <= entries.length) return
+        entries = entries.slice(head)
+        head = 0
       }
-      if (parts === 0) {
-        pending--
-        advance()
-      }
-      return done
     },
   }
 }

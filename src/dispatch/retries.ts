@@ -13,46 +13,54 @@ const nextAttempt = ({ type, data, metadata }: Scheduling): DeliveryRef => ({
   ...deliveryRefOf({ ...data, correlation_id: metadata.$correlationId }),
   attempt: type === 'DeliveryFailed' ? data.attempt + 1 : 1,
 })
+const delayOf = (event: Scheduling): number => (event.type === 'DeliveryFailed' ? event.data.delay_seconds : 0)
 
 /**
- * The retry manager: turns attempt events into rows of `scheduled_deliveries`, in the transaction that moves the
- * checkpoint and after the delivery log has the same events.
+ * The retry manager. It turns the events of attempts into rows of `scheduled_deliveries`, in the transaction that moves the
+ * checkpoint, and after the delivery log has the same events.
  *
- * A failed attempt or a replay: a row for the next attempt, overwritten only by a higher (chain, attempt). An end: rows
- * of chains up to its own go. Due is this Postgres's now + the delay, so that no clock's skew fires anything early.
- * Answers whether anything is due within a second, so that who looks for due rows need not wait for its next look.
+ * A failed attempt or a replay writes the row of the next attempt, unless the row is of that attempt or a later one. The end of a
+ * chain deletes the rows of that chain and of earlier ones. A due time is the clock of Postgres plus the delay, so that no
+ * other clock makes an attempt come early.
+ * @returns whether a row is due within a second, so that the dispatcher can be woken
  */
 export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]): Promise<boolean> {
+  const { next, ended } = decide(events as readonly RecordedDeliveryEvent[])
+  const endedDeliveries = [...ended.keys()].sort()
+  // Each statement of this table locks its rows in the order of their ids. So two statements of one transaction first lock all their rows.
+  if (next.length > 0 && endedDeliveries.length > 0) {
+    const deliveries = [...next.map(({ data }) => data.delivery), ...endedDeliveries]
+    await sql`/* retries-lock */ select delivery from scheduled_deliveries where delivery = any (${deliveries}::uuid[]) order by delivery for update`
+  }
+  if (next.length > 0)
+    await sql`/* retries-schedule */ insert into scheduled_deliveries as stored (${refColumns}, due_at)
+      select ${refColumns}, clock_timestamp() + delay_seconds * interval '1 second'
+      from unnest(${deliveryRefs(next.map(nextAttempt))}, ${next.map(delayOf)}::double precision[]) as next (${refColumns}, delay_seconds)
+      on conflict (delivery) do update set chain = excluded.chain, attempt = excluded.attempt, due_at = excluded.due_at,
+        parked_at = null, claimed_by = null, claimed_until = null
+      where (stored.chain, stored.attempt) < (excluded.chain, excluded.attempt)`
+  if (endedDeliveries.length > 0)
+    await sql`/* retries-end */ delete from scheduled_deliveries stored
+      using unnest(${endedDeliveries}::uuid[], ${endedDeliveries.map((delivery) => ended.get(delivery))}::int[]) as ended (delivery, chain)
+      where stored.delivery = ended.delivery and stored.chain <= ended.chain`
+  return next.some((event) => delayOf(event) < 1)
+}
+
+/** Returns the last event of each delivery that asks for an attempt, in the order of ids, and the last chain of each delivery that has ended. */
+function decide(events: readonly RecordedDeliveryEvent[]): { next: Scheduling[]; ended: Map<DeliveryId, number> } {
   const last = new Map<DeliveryId, Scheduling>()
-  const ends = new Map<DeliveryId, number>()
-  for (const event of events as readonly RecordedDeliveryEvent[]) {
+  const ended = new Map<DeliveryId, number>()
+  for (const event of events) {
     if (event.type === 'MessageRouted' || event.type === 'MessageRejected') continue
     const { delivery, chain } = event.data
     if (event.type === 'DeliveryFailed' || event.type === 'DeliveryReplayed') {
-      const known = last.get(delivery)
-      if (known === undefined || isLater(event.data, known.data)) last.set(delivery, event)
-    } else if (endsChain(event.type)) ends.set(delivery, Math.max(chain, ends.get(delivery) ?? 0))
+      const other = last.get(delivery)
+      if (other === undefined || isLater(event.data, other.data)) last.set(delivery, event)
+    } else if (endsChain(event.type)) ended.set(delivery, Math.max(chain, ended.get(delivery) ?? 0))
   }
-  const rows = [...last.values()]
-    // An end of the same batch stands above what failed before it in its chain, or in an earlier one.
-    .filter((event) => (ends.get(event.data.delivery) ?? 0) < event.data.chain)
+  const next = [...last.values()]
+    // An end in the same batch outweighs failures of its chain and of earlier ones.
+    .filter(({ data }) => (ended.get(data.delivery) ?? 0) < data.chain)
     .sort((a, b) => (a.data.delivery < b.data.delivery ? -1 : 1))
-  const over = [...ends.keys()].sort()
-  // Two statements on the same rows as those of others, which lock theirs in the order of ids: all of them first.
-  if (rows.length > 0 && over.length > 0)
-    await sql`select delivery from scheduled_deliveries where delivery = any (${[...rows.map((e) => e.data.delivery), ...over]}::uuid[])
-      order by delivery for update`
-  if (rows.length > 0)
-    await sql`insert into scheduled_deliveries as mine (${refColumns}, due_at)
-      select ${refColumns}, clock_timestamp() + delay_seconds * interval '1 second'
-      from unnest(${deliveryRefs(rows.map(nextAttempt))}, ${rows.map((e) => (e.type === 'DeliveryFailed' ? e.data.delay_seconds : 0))}::double precision[])
-        as next (${refColumns}, delay_seconds)
-      on conflict (delivery) do update set chain = excluded.chain, attempt = excluded.attempt, due_at = excluded.due_at,
-        parked_at = null, claimed_by = null, claimed_until = null
-      where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)`
-  if (over.length > 0)
-    await sql`delete from scheduled_deliveries mine
-      using unnest(${over}::uuid[], ${over.map((delivery) => ends.get(delivery))}::int[]) as over (delivery, chain)
-      where mine.delivery = over.delivery and mine.chain <= over.chain`
-  return rows.some((event) => event.type === 'DeliveryReplayed' || (event.type === 'DeliveryFailed' && event.data.delay_seconds < 1))
+  return { next, ended }
 }

@@ -3,19 +3,19 @@ import type { Log } from '../lib/log.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 
 /**
- * Routing waits while the read model `webhooks` is behind: at the start until it has reached the store's head, and later
- * while it has been behind for more than a second (its projection is stopped). A read model that is behind must not look
- * like "no webhook".
+ * Routing waits while the read model `webhooks` is behind, because a webhook that it does not have yet would get no message. It waits at
+ * the start, until the read model has reached the head of the store, and later while the read model has been behind for more than a second.
  */
 export interface RoutingGate {
-  /** Resolves with true when routing may go on, with false when the gate was stopped while it was closed. */
+  /** Resolves with true when routing may go on, and with false when the gate was stopped while it was closed. */
   open(): Promise<boolean>
   readonly isOpen: boolean
   stop(): Promise<void>
 }
 
-const everyMs = 500
-const patienceMs = 1_000
+const checkMs = 500
+const closedCheckMs = 20
+const toleratedLagMs = 1_000
 
 export function createRoutingGate(deps: {
   head(): Promise<Checkpoint | null>
@@ -23,47 +23,50 @@ export function createRoutingGate(deps: {
   log: Log
 }): RoutingGate {
   const { head, reached, log } = deps
-  const stop = new AbortController()
-  let open = false
+  const stopping = new AbortController()
+  let isOpen = false
   let behindSince: number | null = null
   const waiters: ((isOpen: boolean) => void)[] = []
-  /** The head that is to be reached; asked for anew once it is (to ask may itself move it: EventStoreDB). */
-  let wanted: Checkpoint | null | undefined
+  /** The head to be reached. It is read again only once it is reached, because reading it can itself append an event (EventStoreDB). */
+  let target: Checkpoint | null | undefined
 
-  const look = async () => {
-    wanted ??= await head()
-    const at = await reached()
-    const caughtUp = wanted === null || (at !== null && at >= wanted)
-    if (caughtUp) {
-      wanted = undefined
+  const check = async () => {
+    target ??= await head()
+    const checkpoint = await reached()
+    if (target === null || (checkpoint !== null && checkpoint >= target)) {
+      target = undefined
       behindSince = null
-      if (!open) log.info({}, 'routing.open')
-      open = true
-      for (const go of waiters.splice(0)) go(true)
+      if (!isOpen) log.info({}, 'routing.open')
+      isOpen = true
+      for (const resolve of waiters.splice(0)) resolve(true)
     } else {
       behindSince ??= performance.now()
-      if (open && performance.now() - behindSince > patienceMs) {
-        open = false
-        log.warn({ wanted, reached: at }, 'routing.waits_for_webhooks')
+      if (isOpen && performance.now() - behindSince > toleratedLagMs) {
+        isOpen = false
+        log.warn({ wanted: target, reached: checkpoint }, 'routing.waits_for_webhooks')
       }
     }
-    await pause(open ? everyMs : 20, stop.signal)
+    await pause(isOpen ? checkMs : closedCheckMs, stopping.signal)
   }
-  const loop = keepRunning(look, { signal: stop.signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'routing.gate_failed') })
+  const checks = keepRunning(check, {
+    signal: stopping.signal,
+    onError: (error, delayMs) => log.warn({ error, delayMs }, 'routing.gate_failed'),
+  })
   return {
     get isOpen() {
-      return open
+      return isOpen
     },
-    open: async () =>
-      open ||
-      (!stop.signal.aborted &&
-        (await new Promise<boolean>((resolve) => {
-          waiters.push(resolve)
-        }))),
+    async open() {
+      if (isOpen) return true // mutation: gate-always-open
+      if (stopping.signal.aborted) return false
+      return new Promise<boolean>((resolve) => {
+        waiters.push(resolve)
+      })
+    },
     async stop() {
-      stop.abort()
-      await loop
-      for (const go of waiters.splice(0)) go(false)
+      stopping.abort()
+      await checks
+      for (const resolve of waiters.splice(0)) resolve(false)
     },
   }
 }

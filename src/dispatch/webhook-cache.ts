@@ -9,35 +9,36 @@ import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../projection
 import { createPatternIndex, type PatternIndex } from './pattern-index.ts'
 import { signingKey } from './sign.ts'
 
-/** A webhook as the dispatcher sees it: a copy at most a second old. */
-export interface Target {
+/** A webhook as the dispatcher sees it, opened and at most a second old. */
+export interface CachedWebhook {
   readonly id: WebhookId
   readonly tenant: TenantId
   readonly revision: number
   readonly state: 'active' | 'inactive' | 'deleted'
   readonly pattern: string
   readonly callback_url: string
-  /** The origin alone, for logs: a path can be a credential. */
+  /** The origin of the callback URL, for logs, because a path can be a credential. */
   readonly origin: string
   readonly retry_delays: readonly number[] | null
-  /** One key for each secret that is live at the time (milliseconds). */
+  /** Returns one key for each secret that is valid at the time (milliseconds since 1970). */
   signingKeys(now: number): KeyObject[]
 }
 
-/** The dispatcher's copy of the read model `webhooks`: what changed since the last look is asked for. */
+/** The webhooks read model in the memory of a dispatcher. A refresh reads only what has changed. */
 export interface WebhookCache {
-  /** Asks what has changed since the last look; whoever calls it while another look is under way gets the next one. */
+  /** Reads what has changed. The read starts after the call: a call during another refresh waits for a second one. */
   refresh(): Promise<void>
-  /** Refreshes when the copy is older than a second. */
-  freshen(): Promise<void>
-  /** Where the read model stood when the copy was taken; null before the first look. */
+  /** Refreshes if the last refresh is older than a second. */
+  refreshIfOld(): Promise<void>
+  /** Where the read model stood at the last refresh, or null before the first one. */
   readonly cursor: ChangeCursor | null
-  /** The checkpoint of the read model that the copy was taken at; null before the first look. */
+  /** The checkpoint of the read model at the last refresh, or null before the first one. */
   readonly checkpoint: Checkpoint | null
-  /** Somebody else has seen that the read model still stood at the cursor. @param askedAt when they asked, by `performance.now()` */
-  confirm(cursor: ChangeCursor, askedAt: number): void
+  /** Notes that the read model still stood at the cursor. @param at when that was asked, by `performance.now()` */
+  confirm(cursor: ChangeCursor, at: number): void
+  /** Returns the active webhooks of the tenant whose patterns match the event name. */
   match(tenant: TenantId, event: string): WebhookId[]
-  get(id: WebhookId): Target | undefined
+  get(id: WebhookId): CachedWebhook | undefined
   isSuspended(tenant: TenantId): boolean
 }
 
@@ -49,96 +50,62 @@ export function createWebhookCache(deps: {
   log: Log
 }): WebhookCache {
   const { changes, keyring, log } = deps
-  const targets = new Map<WebhookId, Target>()
+  const webhooks = new Map<WebhookId, CachedWebhook>()
   const patterns = new Map<TenantId, PatternIndex<WebhookId>>()
   const suspended = new Set<TenantId>()
   let checkpoint: Checkpoint | null = null
   let cursor: ChangeCursor | null = null
-  let takenAt = Number.NEGATIVE_INFINITY
-  let running: Promise<void> | undefined
-  let next: Promise<void> | undefined
+  let refreshedAt = Number.NEGATIVE_INFINITY
 
   const patternsOf = (tenant: TenantId): PatternIndex<WebhookId> => {
-    const known = patterns.get(tenant)
-    if (known !== undefined) return known
-    const fresh = createPatternIndex<WebhookId>()
-    patterns.set(tenant, fresh)
-    return fresh
+    const existing = patterns.get(tenant)
+    if (existing !== undefined) return existing
+    const created = createPatternIndex<WebhookId>()
+    patterns.set(tenant, created)
+    return created
   }
-  const put = (target: Target) => {
-    const former = targets.get(target.id)
-    if (former !== undefined && former.revision > target.revision) return
-    if (former?.state === 'active') patternsOf(former.tenant).remove(former.pattern, former.id)
-    if (target.state === 'active') patternsOf(target.tenant).add(target.pattern, target.id)
-    targets.set(target.id, target)
+  const put = (webhook: CachedWebhook) => {
+    const former = webhooks.get(webhook.id)
+    if (former !== undefined && former.revision > webhook.revision) return
+    remove(webhook.id)
+    if (webhook.state === 'active') patternsOf(webhook.tenant).add(webhook.pattern, webhook.id)
+    webhooks.set(webhook.id, webhook)
   }
-  const open = async (row: ChangedWebhook): Promise<Target> => {
-    const vault = await keyring.vault(row.tenant)
-    const opened = (field: string, value: string) => vault.openText(fieldAad(row.tenant, row.id, field), value)
-    const callback_url = opened('callback_url', row.callback_url)
-    const key = signingKey(opened('secret', row.secret))
-    const former = row.previous_secret === null ? null : signingKey(opened('secret', row.previous_secret))
-    const formerUntil = row.previous_until === null ? 0 : Date.parse(row.previous_until)
-    return {
-      id: row.id,
-      tenant: row.tenant,
-      revision: row.revision,
-      state: row.is_deleted ? 'deleted' : row.is_active ? 'active' : 'inactive',
-      pattern: row.event,
-      callback_url,
-      origin: URL.canParse(callback_url) ? new URL(callback_url).origin : 'invalid',
-      retry_delays: row.retry_delays,
-      signingKeys: (now) => (former !== null && now < formerUntil ? [key, former] : [key]),
-    }
+  const remove = (id: WebhookId) => {
+    const webhook = webhooks.get(id)
+    if (webhook?.state === 'active') patternsOf(webhook.tenant).remove(webhook.pattern, id)
+    webhooks.delete(id)
   }
-  /** One tenant's erased key must not stop everybody's messages: its webhooks are as good as unknown. */
-  const openOrLeaveOut = async (row: ChangedWebhook): Promise<Target | null> => {
+  /** Returns null if the key of its tenant is destroyed. The webhook then becomes unknown, and the messages of other tenants go on. */
+  const openOrNull = async (row: ChangedWebhook): Promise<CachedWebhook | null> => {
     try {
-      return await open(row)
+      return await openWebhook(keyring, row)
     } catch (error) {
       if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
       log.error({ error, webhook: row.id, tenant: row.tenant }, 'webhook.unreadable')
-      const former = targets.get(row.id)
-      if (former?.state === 'active') patternsOf(former.tenant).remove(former.pattern, former.id)
-      targets.delete(row.id)
       return null
     }
   }
-  const look = async () => {
-    const asked = performance.now()
-    const found = await changes(cursor)
-    const opened = await Promise.all(found.webhooks.map(openOrLeaveOut))
-    for (const target of opened) if (target !== null) put(target)
-    for (const { tenant, is_suspended } of found.tenants)
+  const readChanges = async () => {
+    const startedAt = performance.now()
+    const changed = await changes(cursor) // mutation: read-once
+    const opened = await Promise.all(changed.webhooks.map(openOrNull))
+    opened.forEach((webhook, i) => {
+      if (webhook === null) remove(changed.webhooks[i]!.id)
+      else put(webhook)
+    })
+    for (const { tenant, is_suspended } of changed.tenants)
       if (is_suspended) suspended.add(tenant)
       else suspended.delete(tenant)
-    checkpoint = found.checkpoint
-    cursor = found.cursor
-    takenAt = asked
+    checkpoint = changed.checkpoint
+    cursor = changed.cursor
+    refreshedAt = startedAt
   }
-  const start = (): Promise<void> => {
-    const looking = look().finally(() => {
-      if (running === looking) running = undefined
-    })
-    running = looking
-    return looking
-  }
-  const refresh = (): Promise<void> => {
-    if (next !== undefined) return next
-    if (running === undefined) return start()
-    // The look under way may have begun before the caller's batch was fetched.
-    next = running
-      .catch(() => undefined) // its own caller is told
-      .then(() => {
-        next = undefined
-        return start()
-      })
-    return next
-  }
+  const refresh = createSerialRefresh(readChanges)
   return {
     refresh,
-    freshen: async () => {
-      if (performance.now() - takenAt > maxAgeMs) await refresh()
+    refreshIfOld: async () => {
+      if (performance.now() - refreshedAt > maxAgeMs) await refresh()
     },
     get cursor() {
       return cursor
@@ -146,11 +113,55 @@ export function createWebhookCache(deps: {
     get checkpoint() {
       return checkpoint
     },
-    confirm(seen, askedAt) {
-      if (seen === cursor) takenAt = Math.max(takenAt, askedAt)
+    confirm(seen, at) {
+      if (seen === cursor) refreshedAt = Math.max(refreshedAt, at)
     },
     match: (tenant, event) => patterns.get(tenant)?.match(event) ?? [],
-    get: (id) => targets.get(id),
+    get: (id) => webhooks.get(id),
     isSuspended: (tenant) => suspended.has(tenant),
+  }
+}
+
+async function openWebhook(keyring: Keyring, row: ChangedWebhook): Promise<CachedWebhook> {
+  const vault = await keyring.vault(row.tenant)
+  const opened = (field: string, value: string) => vault.openText(fieldAad(row.tenant, row.id, field), value)
+  const callback_url = opened('callback_url', row.callback_url)
+  const key = signingKey(opened('secret', row.secret))
+  const previousKey = row.previous_secret === null ? null : signingKey(opened('secret', row.previous_secret))
+  const previousUntil = row.previous_until === null ? 0 : Date.parse(row.previous_until)
+  return {
+    id: row.id,
+    tenant: row.tenant,
+    revision: row.revision,
+    state: row.is_deleted ? 'deleted' : row.is_active ? 'active' : 'inactive',
+    pattern: row.event,
+    callback_url,
+    origin: URL.canParse(callback_url) ? new URL(callback_url).origin : 'invalid',
+    retry_delays: row.retry_delays,
+    signingKeys: (now) => (previousKey !== null && now < previousUntil ? [key, previousKey] : [key]),
+  }
+}
+
+/** Returns a function that runs `work`, never twice at a time. Each call waits for a run that starts after the call; calls that wait share one run. */
+function createSerialRefresh(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined
+  let next: Promise<void> | undefined
+  const start = (): Promise<void> => {
+    const run = work().finally(() => {
+      if (running === run) running = undefined
+    })
+    running = run
+    return run
+  }
+  return () => {
+    if (next !== undefined) return next
+    if (running === undefined) return start()
+    next = running
+      .catch(() => undefined) // the callers of that run receive its error
+      .then(() => {
+        next = undefined
+        return start()
+      })
+    return next
   }
 }

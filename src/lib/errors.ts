@@ -13,3 +13,7 @@ export class KolbakError extends Error {
 }
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+
+/** Whether the code failed, and not an engine: on the same input it fails again. */
+export const isProgrammingError = (error: unknown): boolean =>
+  error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError

@@ -4,14 +4,9 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
 
 /** What the parts that this process runs say of themselves; a part that failed turns it unready. */
-export function healthReport(dispatcher: Pick<Dispatcher, 'isReady'> | null, projections: readonly ProjectionStatus[]): HealthReport {
+export function healthReport(dispatcher: Pick<Dispatcher, 'problem'> | null, projections: readonly ProjectionStatus[]): HealthReport {
   const checks = projections.map(ofProjection)
-  if (dispatcher !== null)
-    checks.unshift({
-      name: 'dispatcher',
-      ok: dispatcher.isReady,
-      message: dispatcher.isReady ? 'routes' : 'waits for the read model of webhooks',
-    })
+  if (dispatcher !== null) checks.unshift({ name: 'dispatcher', ok: dispatcher.problem === null, message: dispatcher.problem ?? 'routes' })
   return { ready: checks.every((check) => check.ok), checks }
 }
 

@@ -4,7 +4,7 @@ import { Registry } from 'prom-client'
 import { createPostgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
 import { messageBody } from '../../src/api/message-body.ts'
 import { replay } from '../../src/commands/replay.ts'
-import { startDispatcher } from '../../src/dispatch/dispatcher.ts'
+import { type Dispatcher, startDispatcher } from '../../src/dispatch/dispatcher.ts'
 import { createOffsets, type Offsets } from '../../src/dispatch/offsets.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import type { MessageId, TenantId } from '../../src/events/ids.ts'
@@ -18,9 +18,10 @@ import { createWake } from '../../src/lib/wake.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
 import { createLiveDeliveryLog, type LiveDeliveryLog } from '../../src/projections/live-history.ts'
-import { createMessageIndex } from '../../src/projections/message-index.ts'
+import { createMessageIndex, type IndexedMessage } from '../../src/projections/message-index.ts'
 import { runProjection } from '../../src/projections/runner.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
+import type { ChangeCursor } from '../../src/projections/webhooks.ts'
 import { projectionWorld, type World } from '../projections/world.ts'
 import { type HandDrivenBus, handDrivenBus } from '../support/hand-driven-bus.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
@@ -41,6 +42,9 @@ describe('the dispatcher', () => {
   let messages = 0
   /** The tenant whose keys are destroyed. */
   let erased: TenantId | null
+  let dispatcher: Dispatcher
+  /** Called before rows are written to the message index: what it throws fails the statement. */
+  let beforeClaim: (rows: readonly IndexedMessage[]) => void
 
   const start = async () => {
     const { db, store, leases } = world
@@ -57,11 +61,16 @@ describe('the dispatcher', () => {
     const runner = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog }, projection)
     const live = await joinLiveProcesses({ pool: db.pool, id: `d${randomBytes(4).toString('hex')}`, roles: ['dispatcher'], onError })
     saved = createOffsets(db.pool, bus.identity)
-    const started = startDispatcher({
+    const index = createMessageIndex(db.pool)
+    const claim = async (rows: readonly IndexedMessage[], cursor?: ChangeCursor) => {
+      beforeClaim(rows)
+      return index.claim(rows, cursor as ChangeCursor)
+    }
+    dispatcher = startDispatcher({
       bus,
       store,
       deliveryLog,
-      index: createMessageIndex(db.pool),
+      index: { ...index, claim: claim as typeof index.claim },
       offsets: saved,
       pool: db.pool,
       keyring,
@@ -79,8 +88,9 @@ describe('the dispatcher', () => {
       requestTimeoutMs: 20_000,
       claimMs: 60_000,
       userAgent: 'Kolbak/test',
+      lastingFailureMs: 300,
     })
-    stops = [() => started.stop(), () => live.close(), () => runner.stop(), () => log.close()]
+    stops = [() => dispatcher.stop(), () => live.close(), () => runner.stop(), () => log.close()]
   }
   const stop = async () => {
     for (const one of stops.splice(0)) await one()
@@ -90,6 +100,7 @@ describe('the dispatcher', () => {
     bus = handDrivenBus()
     tenant = await world.newTenant()
     erased = null
+    beforeClaim = () => {}
     stops = []
   })
   afterEach(async () => {
@@ -285,6 +296,46 @@ describe('the dispatcher', () => {
     await done(2n)
     expect(ids('/a')).to.deep.equal(['good'])
     expect((await world.db.pool.query('select from quarantined_records')).rowCount).to.equal(1)
+  })
+  it('quarantines a message on which our own code fails, and routes the others', async () => {
+    beforeClaim = (rows) => {
+      if (rows.some(({ event }) => event === 'order.faulty')) throw new TypeError('a bug')
+    }
+    await start()
+    await subscribe('/a')
+    bus.put(await record({ id: 'before' }))
+    bus.put(await record({ id: 'faulty', event: 'order.faulty' }))
+    bus.put(await record({ id: 'after' }))
+    await done(3n)
+    expect(ids('/a')).to.have.members(['before', 'after'])
+    const { rows } = await world.db.pool.query('select record_offset, error from quarantined_records')
+    expect(rows).to.deep.equal([{ record_offset: 1n, error: 'error: a bug' }])
+  })
+  it('tries a message again on which our own code fails only once', async () => {
+    let failures = 0
+    beforeClaim = () => {
+      if (failures++ === 0) throw new TypeError('a broken connection')
+    }
+    await start()
+    await subscribe('/a')
+    bus.put(await record({ id: 'one' }))
+    await done(1n)
+    expect(ids('/a')).to.deep.equal(['one'])
+    expect((await world.db.pool.query('select from quarantined_records')).rowCount).to.equal(0)
+  })
+  it('has a problem while routing keeps failing, and none once it succeeds', async () => {
+    let isAway = true
+    beforeClaim = () => {
+      if (isAway) throw Object.assign(new Error('no connection'), { code: 'ECONNREFUSED' })
+    }
+    await start()
+    await waitFor(() => dispatcher.problem === null)
+    bus.put(await record({ id: 'one' }))
+    await waitFor(() => dispatcher.problem !== null)
+    expect(dispatcher.problem).to.match(/^Routing has failed for \d+ s \(ECONNREFUSED\): see routing.failed in the log.$/)
+    isAway = false
+    await waitFor(() => dispatcher.problem === null)
+    await done(1n)
   })
   it('retries by its schedule and ends in a dead letter', async () => {
     await start()

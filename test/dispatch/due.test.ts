@@ -1,8 +1,9 @@
 import { expect } from 'chai'
-import { type DueDeps, due } from '../../src/dispatch/due.ts'
+import { type DueDeps, deliverScheduled } from '../../src/dispatch/due.ts'
 import { createSchedule } from '../../src/dispatch/schedule.ts'
 import type { Slots } from '../../src/dispatch/slots.ts'
-import type { Target, WebhookCache } from '../../src/dispatch/webhook-cache.ts'
+import { StageHealth } from '../../src/dispatch/stage-health.ts'
+import type { CachedWebhook, WebhookCache } from '../../src/dispatch/webhook-cache.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { createWake } from '../../src/lib/wake.ts'
@@ -14,11 +15,12 @@ import { waitFor } from '../support/wait-for.ts'
 const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 
 /** What no test of the rounds differs in. */
-const common = (): Pick<DueDeps, 'deliveryLog' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs'> => ({
+const common = (): Pick<DueDeps, 'deliveryLog' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs'> => ({
   deliveryLog: {
     states: async (keys) => keys.map(() => null),
     bodies: async (keys) => keys.map(() => Buffer.from('{}')),
   },
+  stageHealth: new StageHealth(silentLog),
   log: silentLog,
   claimMs: 60_000,
   requestMs: 1_000,
@@ -45,14 +47,14 @@ describe('the rounds of what is due', () => {
     let ofManyAtFirst: number | undefined
     const stop = new AbortController()
     const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
-    const running = due(
+    const running = deliverScheduled(
       {
         ...common(),
         schedule: mine,
-        copy: {
-          freshen: async () => {},
+        webhookCache: {
+          refreshIfOld: async () => {},
           refresh: async () => {},
-          get: (webhook: WebhookId) => ({ tenant: tenantOf(webhook) }) as Target,
+          get: (webhook: WebhookId) => ({ tenant: tenantOf(webhook) }) as CachedWebhook,
           isSuspended: () => false,
         } as Partial<WebhookCache> as WebhookCache,
         slots: {
@@ -92,23 +94,23 @@ describe('the rounds of what is due', () => {
     let looksAfterClaim = 0
     const stop = new AbortController()
     const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
-    const running = due(
+    const running = deliverScheduled(
       {
         ...common(),
         schedule: {
           ...mine,
-          async claim(rooms) {
-            const rows = await mine.claim(rooms)
+          async claim(allotments) {
+            const rows = await mine.claim(allotments)
             isClaimed ||= rows.length > 0
             return rows
           },
         },
-        copy: {
-          freshen: async () => {},
+        webhookCache: {
+          refreshIfOld: async () => {},
           async refresh() {
             if (isClaimed) looksAfterClaim++
           },
-          get: () => ({ tenant }) as Target,
+          get: () => ({ tenant }) as CachedWebhook,
           isSuspended: () => false,
         } as Partial<WebhookCache> as WebhookCache,
         slots: { claimableRows: () => 300, setParkedWebhooks() {} } as Partial<Slots> as Slots,

@@ -1,21 +1,21 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { classify } from '../../src/dispatch/classify.ts'
 import { isOver } from '../../src/dispatch/due.ts'
+import { outcomeOf } from '../../src/dispatch/outcome.ts'
 import { nextDelay, parkingTime, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
 import { longestChain } from '../../src/events/retry-chain.ts'
 
 describe('classifying an answer', () => {
   it('takes every 2xx as a success', () => {
-    for (let code = 200; code < 300; code++) expect(classify(code), String(code)).to.equal('success')
+    for (let code = 200; code < 300; code++) expect(outcomeOf(code), String(code)).to.equal('success')
   })
   it('takes as permanent what no repetition changes, and nothing else', () => {
-    const permanent = Array.from({ length: 400 }, (_, i) => 300 + i - 0).filter((code) => classify(code) === 'permanent')
+    const permanent = Array.from({ length: 400 }, (_, i) => 300 + i - 0).filter((code) => outcomeOf(code) === 'permanent')
     expect(permanent).to.deep.equal([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
   })
   it('takes redirects, 401, 403, 404, 425, 429 and no answer at all as transient', () => {
     for (const code of [301, 302, 307, 401, 403, 404, 408, 425, 429, 500, 502, 503, 504, null])
-      expect(classify(code), String(code)).to.equal('transient')
+      expect(outcomeOf(code), String(code)).to.equal('transient')
   })
 })
 

@@ -14,7 +14,7 @@ describe('records of the bus', () => {
     await subscribe('/bus', 'bus.*')
     // Where this is tried again, something of the first try is there.
     await pool.query('delete from quarantined_records')
-    const [counted, logged, arrived] = [await figure('kolbak_records_unreadable_total'), service.facts.length, ids('/bus').length]
+    const [counted, logged, arrived] = [await figure('kolbak_records_quarantined_total'), service.facts.length, ids('/bus').length]
     const posted: string[] = []
     let partition = 0
     for (const bytes of Object.values(noRecords)) {
@@ -28,8 +28,8 @@ describe('records of the bus', () => {
     const { rows } = await pool.query<{ error: string }>('select error from quarantined_records')
     expect(rows).to.have.length(expected)
     expect(rows.every(({ error }) => error.length > 10)).to.equal(true)
-    expect(await figure('kolbak_records_unreadable_total')).to.equal(counted + expected)
-    const said = service.facts.slice(logged).filter((fact) => fact.msg === 'record.unreadable')
+    expect(await figure('kolbak_records_quarantined_total')).to.equal(counted + expected)
+    const said = service.facts.slice(logged).filter((fact) => fact.msg === 'record.quarantined')
     expect(said).to.have.length(expected)
     expect(said[0]).to.include.keys('partition', 'offset', 'error')
     expect(new Set(ids('/bus').slice(arrived))).to.deep.equal(new Set(posted))

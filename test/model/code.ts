@@ -18,7 +18,8 @@ export interface Code {
   readonly route: typeof import('../../src/dispatch/route.ts')
   readonly schedule: typeof import('../../src/dispatch/schedule.ts')
   readonly slots: typeof import('../../src/dispatch/slots.ts')
-  readonly webhookCopy: typeof import('../../src/dispatch/webhook-cache.ts')
+  readonly stageHealth: typeof import('../../src/dispatch/stage-health.ts')
+  readonly webhookCache: typeof import('../../src/dispatch/webhook-cache.ts')
   readonly webhooks: typeof import('../../src/projections/webhooks.ts')
   readonly deliveries: typeof import('../../src/projections/deliveries.ts')
   readonly liveHistory: typeof import('../../src/projections/live-history.ts')
@@ -42,7 +43,8 @@ const paths: Readonly<Record<keyof Code, string>> = {
   route: 'dispatch/route.ts',
   schedule: 'dispatch/schedule.ts',
   slots: 'dispatch/slots.ts',
-  webhookCopy: 'dispatch/webhook-cache.ts',
+  stageHealth: 'dispatch/stage-health.ts',
+  webhookCache: 'dispatch/webhook-cache.ts',
   webhooks: 'projections/webhooks.ts',
   deliveries: 'projections/deliveries.ts',
   liveHistory: 'projections/live-history.ts',

@@ -1,6 +1,8 @@
-import { command, create, hostOf, post, replayDelivery, suspend } from './callers.ts'
+import type { MessageId } from '../../src/events/ids.ts'
+import { encodeRecord, type MessageRecord } from '../../src/events/message-record.ts'
+import { command, create, hostOf, post, replayDelivery, suspend, tenantOf } from './callers.ts'
 import type { Step } from './plan.ts'
-import type { World } from './world.ts'
+import { faultyEvent, type World } from './world.ts'
 
 /** Something that the API does, by the process of that name, once it runs. */
 function byApi(world: World, work: () => Promise<void>): void {
@@ -23,6 +25,15 @@ function rewind({ tables, simulation, dispatchers }: World): void {
   for (const process of running) simulation.kill(process, 50)
 }
 
+const faultyRecord: MessageRecord = {
+  tenant: tenantOf('A'),
+  accepted_at: new Date(Date.UTC(2026, 0, 1)).toISOString(),
+  correlation_id: 'faulty',
+  messages: [
+    { id: 'faulty' as MessageId, event: faultyEvent, event_time: null, source: null, fingerprint: 'x', sealedBody: Buffer.from('{}') },
+  ],
+}
+
 /** What each kind of step does. */
 const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) => void } = {
   create: (world, step) => byApi(world, () => create(world, step)),
@@ -38,6 +49,10 @@ const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) =>
   garbage({ bus, truth }) {
     truth.garbage.add(`0/${bus.partitions[0]!.records.length}`)
     bus.store(0, Buffer.from('not a record'), false)
+  },
+  faulty({ bus, truth }) {
+    truth.faulty.add(`0/${bus.partitions[0]!.records.length}`)
+    bus.store(0, encodeRecord(faultyRecord), false)
   },
   answer({ receivers }, { hook, mode }) {
     receivers.modes.set(hostOf(hook), mode)

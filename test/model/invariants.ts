@@ -62,7 +62,13 @@ export class Invariants {
       try {
         record = decodeRecord(records[at]!)
       } catch {
-        if (!tables.unreadable.has(`${partition}/${at}`)) this.bad('4', `offset ${offset} was saved past bytes that nobody set aside`)
+        if (!tables.quarantinedRecords.has(`${partition}/${at}`))
+          this.bad('4', `offset ${offset} was saved past bytes that nobody set aside`)
+        continue
+      }
+      if (this.world.truth.faulty.has(`${partition}/${at}`)) {
+        if (!tables.quarantinedRecords.has(`${partition}/${at}`))
+          this.bad('4', `offset ${offset} was saved past a faulty message that is not quarantined`)
         continue
       }
       record.messages.forEach((message, i) => {
@@ -228,7 +234,7 @@ export class Invariants {
       if (!isDone && !(row !== undefined && this.mayWait(row))) this.bad('5', `the replay ${delivery} ${chain} was not carried out`)
     }
     for (const row of tables.scheduled.values()) if (!this.mayWait(row)) this.bad('6', `a row is left: ${nameOf(row)}`)
-    for (const stream of tables.quarantined) this.bad('quarantine', stream)
+    for (const stream of tables.quarantinedStreams) this.bad('quarantine', stream)
     const times = new Map<string, number>()
     for (const { owed } of receivers.posts) times.set(nameOf(owed), (times.get(nameOf(owed)) ?? 0) + 1)
     const repeated = [...times].filter(([, count]) => count > 1)

@@ -5,9 +5,9 @@ import { pathToFileURL } from 'node:url'
 import { type Code, loadCode, src } from './code.ts'
 import type { Mutation } from './mutations.ts'
 
-/** The files of src that have a mistake, by their address: each mutant is modules of its own, under addresses with a query of its own. */
-const mistaken = new Map<string, string>()
-let made = 0
+/** The sources of mutated files by their URL. Each mutant loads all modules of src again, under URLs with a query of its own. */
+const mutatedSources = new Map<string, string>()
+let mutants = 0
 
 registerHooks({
   resolve(specifier, context, next) {
@@ -16,23 +16,20 @@ registerHooks({
     return query !== undefined && resolved.url.startsWith(pathToFileURL(src).href) ? { ...resolved, url: resolved.url + query } : resolved
   },
   load(url, context, next) {
-    const source = mistaken.get(url)
+    const source = mutatedSources.get(url)
     return source === undefined ? next(url, context) : { format: 'module-typescript', source, shortCircuit: true }
   },
 })
 
-/** The code with a mistake planted. Throws when the text to change is not there (any more). */
-export function mutant({ name, edits }: Mutation): Promise<Code> {
-  const query = `?mutant=${++made}`
-  for (const { file, find, put } of edits) {
-    const path = join(src, file)
-    const url = pathToFileURL(path).href + query
-    const text = mistaken.get(url) ?? readFileSync(path, 'utf8')
-    if (text.split(find).length !== 2) throw new Error(`${name}: ${file} has not once ${JSON.stringify(find)}`)
-    mistaken.set(
-      url,
-      text.replace(find, () => put),
-    )
+/** Loads the code with a mistake planted. Throws if the text to change is not there. */
+export function mutant({ name, file, changes }: Mutation): Promise<Code> {
+  const query = `?mutant=${++mutants}`
+  const path = join(src, file)
+  try {
+    const source = changes.reduce((text, change) => change.apply(text), readFileSync(path, 'utf8'))
+    mutatedSources.set(pathToFileURL(path).href + query, source)
+  } catch (error) {
+    throw new Error(`The mutation "${name}" does not fit ${file}.`, { cause: error })
   }
   return loadCode(query)
 }

@@ -1,22 +1,31 @@
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import { isFull } from '../support/is-full.ts'
+import { src } from './code.ts'
 import { mutations } from './mutations.ts'
+import { markersIn } from './planting.ts'
 import { inWorkers } from './workers.ts'
 
-/** A mistake is to be seen within so many seeds. */
-const most = isFull ? 2_500 : 500
+/** A mistake must be found within this many seeds. */
+const maxSeeds = isFull ? 2_500 : 500
 
 describe('the model', function () {
   this.timeout(isFull ? 3_600_000 : 900_000)
 
-  it(`sees ${mutations.length} mistakes, each by what it breaks`, async () => {
+  it(`finds ${mutations.length} planted mistakes, each by an invariant that it breaks`, async () => {
     const outcomes = await inWorkers(
       mutations.map(
-        ({ name, from = 1, inProfile: profiles = ['benign', 'faulty'] }) =>
-          ({ seeds: [from, from + most - 1], profiles, mutation: name }) as const,
+        ({ name, from = 1, profiles = ['benign', 'faulty'] }) =>
+          ({ seeds: [from, from + maxSeeds - 1], profiles, mutation: name }) as const,
       ),
     )
-    const unseen = mutations.filter((_, i) => outcomes[i]?.broken === null).map(({ name }) => name)
-    expect(unseen).to.deep.equal([])
+    const missed = mutations.filter((_, i) => outcomes[i]?.broken === null).map(({ name }) => name)
+    expect(missed).to.deep.equal([])
+  })
+  it('plants a mistake at every line of src that is marked for one', () => {
+    const marked = globSync('**/*.ts', { cwd: src }).flatMap((file) => markersIn(readFileSync(join(src, file), 'utf8')))
+    const used = mutations.flatMap(({ changes }) => changes.flatMap(({ marker = [] }) => marker))
+    expect(marked.sort()).to.deep.equal(used.sort())
   })
 })

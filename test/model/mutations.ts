@@ -1,202 +1,217 @@
 import type { Profile } from './plan.ts'
+import { afterNextLine, type Change, inSql, onLine, withoutLine } from './planting.ts'
 
-/** A mistake that somebody could make, planted in src as it is loaded, and the invariants that it is to break. */
+/**
+ * A mistake that a programmer could make. The model plants it in a file of src as it loads that file, and must then find one of
+ * the broken invariants.
+ *
+ * A comment at the end of a line of src marks what a mistake changes: `// mutation: offset-before-attempts`. The change
+ * of the line is a pattern without variable names, so that a rename in src breaks no mutation. A clause of SQL needs no marker: it is
+ * found by its columns. A change that finds nothing to change fails the test, and so does a marker that no mutation uses.
+ */
 export interface Mutation {
   readonly name: string
-  readonly edits: readonly { readonly file: string; readonly find: string; readonly put: string }[]
+  readonly file: string
+  readonly changes: readonly Change[]
+  /** The invariants of which at least one must break. */
   readonly breaks: readonly string[]
-  /** The seed that is tried first, where the first one that sees it is far from 1. */
+  /** The seed that is tried first. Default 1. It is given if the first seed that finds the mistake is far from 1. */
   readonly from?: number
   /** Default: both. */
-  readonly inProfile?: readonly Profile[]
+  readonly profiles?: readonly Profile[]
 }
-const one = (name: string, breaks: readonly string[], file: string, find: string, put: string): Mutation => ({
-  name,
-  breaks,
-  edits: [{ file, find, put }],
-})
-const isHigher = 'where (mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)'
+
+const isHigher = /where \(\w+\.chain, \w+\.attempt\) < \(excluded\.chain, excluded\.attempt\)/
+/** Makes the condition of an `if` false. */
+const neverTrue = [/if \(.*\) return/, 'if (false as boolean) return'] as const
+const notAwaited = [/await /, 'void '] as const
 
 export const mutations: readonly Mutation[] = [
-  one('an offset is saved before the attempts', ['4'], 'dispatch/route.ts', 'let left = owed.length + 1', 'let left = 1'),
-  one(
-    'a message is done without MessageRouted',
-    ['4'],
-    'dispatch/route.ts',
-    'appendRouted(incoming, row).then(() => one(true), failed)',
-    'one(true); void appendRouted(incoming, row)',
-  ),
-  one(
-    'a message is done without MessageRejected',
-    ['4'],
-    'dispatch/route.ts',
-    "append(incoming, rejectedId(incoming.place), 'MessageRejected'",
-    "incoming.settled(true); append(incoming, rejectedId(incoming.place), 'MessageRejected'",
-  ),
-  one(
-    'any conflict in the index drops the message',
-    ['1', '4'],
-    'dispatch/route.ts',
-    'if (first.place === row.place) again.push',
-    'if (first.place !== first.place) again.push',
-  ),
-  one(
-    'a partition begins at its end',
-    ['1', '4', 'stuck'],
-    'dispatch/consume.ts',
-    'const offset = await offsets.startAt(partition)',
-    'const offset = (await bus.ends()).get(partition) ?? 0n',
-  ),
-  one(
-    'a claimed row goes before the append',
-    ['1', '4', '5'],
-    'dispatch/deliver.ts',
-    "await untilDone(() => step('delivery.append', append), {",
-    'if (origin.fromTable) await untilDone(() => schedule.done(owed), { onError() {} })\n    await untilDone(append, {',
-  ),
-  { ...one('the retry manager overwrites whatever row is there', ['1', '5', 'early'], 'dispatch/retries.ts', isHigher, ''), from: 74 },
-  { ...one('parking overwrites whatever row is there', ['1', '5', 'early'], 'dispatch/schedule.ts', isHigher, ''), from: 192 },
-  one(
-    'an attempt that is over takes the row of a later one along',
-    ['1', '5'],
-    'dispatch/schedule.ts',
-    ' and (mine.chain, mine.attempt) <= (over.chain, over.attempt)',
-    '',
-  ),
-  one('an end removes the row of any chain', ['1', '5'], 'dispatch/retries.ts', ' and mine.chain <= over.chain', ''),
+  {
+    name: 'an offset is saved before the attempts',
+    file: 'dispatch/route.ts',
+    changes: [onLine('offset-before-attempts', /\w+\.length \+ 1/, '1')],
+    breaks: ['4'],
+  },
+  {
+    name: 'a message is done without MessageRouted',
+    file: 'dispatch/route.ts',
+    changes: [onLine('done-without-routed', /(\S+\(.*\))\.then\((\(\) => .*), \w+\)/, 'void $1; ($2)()')],
+    breaks: ['4'],
+  },
+  {
+    name: 'a message is done without MessageRejected',
+    file: 'dispatch/route.ts',
+    changes: [onLine('done-without-rejected', ...notAwaited)],
+    breaks: ['4'],
+  },
+  {
+    name: 'any conflict in the index drops the message',
+    file: 'dispatch/route.ts',
+    changes: [onLine('conflict-drops-message', ...neverTrue)],
+    breaks: ['1', '4'],
+  },
+  {
+    name: 'a faulty message is retried and stops the others',
+    file: 'dispatch/route.ts',
+    changes: [onLine('faulty-message-retried', / \|\| .*/, '')],
+    breaks: ['1', 'stuck'],
+  },
+  {
+    name: 'a partition starts at its end',
+    file: 'dispatch/consume.ts',
+    changes: [onLine('start-at-end', /await .*\((\w+)\)$/, '(await deps.bus.ends()).get($1) ?? 0n')],
+    breaks: ['1', '4', 'stuck'],
+  },
+  {
+    name: 'a claimed row is deleted before the append',
+    file: 'dispatch/record-attempt.ts',
+    changes: [afterNextLine('row-deleted-before-append')],
+    breaks: ['1', '4', '5'],
+  },
+  {
+    name: 'the retry manager overwrites a row of a later attempt',
+    file: 'dispatch/retries.ts',
+    changes: [inSql(isHigher)],
+    breaks: ['1', '5', 'early'],
+    from: 74,
+  },
+  {
+    name: 'parking overwrites a row of a later attempt',
+    file: 'dispatch/schedule.ts',
+    changes: [inSql(isHigher)],
+    breaks: ['1', '5', 'early'],
+    from: 192,
+  },
+  {
+    name: 'the end of an attempt deletes the row of a later one',
+    file: 'dispatch/schedule.ts',
+    changes: [inSql(/ and \(\w+\.chain, \w+\.attempt\) <= \(\w+\.chain, \w+\.attempt\)/)],
+    breaks: ['1', '5'],
+  },
+  {
+    name: 'the end of a chain deletes the row of a later chain',
+    file: 'dispatch/retries.ts',
+    changes: [inSql(/ and \w+\.chain <= \w+\.chain/)],
+    breaks: ['1', '5'],
+  },
   {
     name: 'a projection does not compare its checkpoint',
-    from: 426,
-    breaks: ['2', '3', '5', 'stuck'],
-    edits: [
-      { file: 'projections/apply-batch.ts', find: 'row.checkpoint !== state.checkpoint || ', put: '' },
-      {
-        file: 'projections/apply-batch.ts',
-        find: 'checkpoint is not distinct from',
-        put: 'true or checkpoint is distinct from',
-      },
+    file: 'projections/apply-batch.ts',
+    changes: [
+      inSql(/\w+\.checkpoint !== \w+\.checkpoint \|\| /),
+      inSql(/checkpoint is not distinct from/, 'true or checkpoint is distinct from'),
     ],
+    breaks: ['2', '3', '5', 'stuck'],
+    from: 426,
   },
-  one(
-    'webhooks are copied by time alone',
-    ['1'],
-    'dispatch/route.ts',
-    'index.claim(rows, cursor)',
-    '(async () => (await copy.freshen(), index.claim(rows)))()',
-  ),
   {
-    ...one(
-      'the cursor is that of a later copy than the one matched with',
-      ['1'],
-      'dispatch/route.ts',
-      'index.claim(rows, cursor)',
-      'index.claim(rows, copy.cursor!)',
-    ),
+    name: 'webhooks are refreshed by time alone',
+    file: 'dispatch/route.ts',
+    changes: [onLine('cache-by-time-alone', /claim\((\w+), \w+\)/, 'claim($1)')],
+    breaks: ['1'],
+  },
+  {
+    name: 'the cursor is that of a later refresh than the match',
+    file: 'dispatch/route.ts',
+    changes: [afterNextLine('cursor-read-later')],
+    breaks: ['1'],
     from: 114,
   },
-  one(
-    'what was matched is written though the webhooks have changed',
-    ['1'],
-    'dispatch/route.ts',
-    'const again = match()',
-    'const again = rows',
-  ),
-  one(
-    'webhooks are copied once',
-    ['1'],
-    'dispatch/webhook-cache.ts',
-    'const refresh = (): Promise<void> => {',
-    'const refresh = (): Promise<void> => {\n    if (targets.size > 0) return Promise.resolve()',
-  ),
   {
-    ...one(
-      'a message that comes again is matched anew',
-      ['1', '4'],
-      'dispatch/route.ts',
-      'again.push({ incoming, row: first })',
-      'again.push({ incoming, row })',
-    ),
+    name: 'a match is written though the webhooks have changed',
+    file: 'dispatch/route.ts',
+    changes: [withoutLine('stale-match-written')],
+    breaks: ['1'],
+  },
+  {
+    name: 'webhooks are read once',
+    file: 'dispatch/webhook-cache.ts',
+    changes: [onLine('read-once', /await (\w+)(\(\w+\))/, '($1 as { first?: WebhookChanges } & typeof $1).first ??= await $1$2')],
+    breaks: ['1'],
+  },
+  {
+    name: 'a redelivered message is matched anew',
+    file: 'dispatch/route.ts',
+    changes: [onLine('redelivered-matched-anew', /(\w+)(\.place\) .*row: )\w+/, '$1$2$1')],
+    breaks: ['1', '4'],
     from: 43,
   },
-  one(
-    'a message that comes again is sent again, whatever came of it',
-    ['5'],
-    'dispatch/route.ts',
-    'again.length === 0 ? new Set<string>()',
-    'again.length >= 0 ? new Set<string>()',
-  ),
-  one('410 deactivates whatever the webhook has become', ['gone'], 'dispatch/gone.ts', ', event.data.webhook_revision)', ')'),
-  one(
-    'an unknown webhook discards',
-    ['1'],
-    'dispatch/deliver.ts',
-    'const target = copy.get(owed.webhook)\n',
-    "const target = copy.get(owed.webhook) ?? ({ state: 'deleted', revision: 0 } as Target)\n",
-  ),
-  one(
-    'an append that is tried again makes another event',
-    ['2'],
-    'dispatch/deliver.ts',
-    'store.append(stream, [stored]',
-    'store.append(stream, [{ ...stored, id: randomUUID() as EventId }]',
-  ),
   {
-    ...one(
-      'an offset may go backwards',
-      ['stuck'],
-      'dispatch/offsets.ts',
-      'greatest(bus_offsets.next_offset, excluded.next_offset)',
-      'excluded.next_offset',
-    ),
+    name: 'a redelivered message is sent again though it has an attempt',
+    file: 'dispatch/route.ts',
+    changes: [onLine('redelivered-sent-again', /= \w+\.length === 0 \?/, '= true ?')],
+    breaks: ['5'],
+  },
+  {
+    name: '410 deactivates a webhook that has changed since',
+    file: 'dispatch/gone.ts',
+    changes: [onLine('stale-gone', /, \w+\.data\.webhook_revision\)/, ')')],
+    breaks: ['gone'],
+  },
+  {
+    name: 'an unknown webhook discards',
+    file: 'dispatch/deliver.ts',
+    changes: [onLine('unknown-webhook-discards', /$/, " ?? ({ state: 'deleted', revision: 0 } as CachedWebhook)")],
+    breaks: ['1'],
+  },
+  {
+    name: 'an append that is retried makes another event',
+    file: 'dispatch/record-attempt.ts',
+    changes: [onLine('new-event-per-try', /\[(\w+)\]/, '[{ ...$1, id: crypto.randomUUID() as EventId }]')],
+    breaks: ['2'],
+  },
+  {
+    name: 'an offset may go backwards',
+    file: 'dispatch/offsets.ts',
+    changes: [inSql(/greatest\(\w+\.next_offset, (excluded\.next_offset)\)/, '$1')],
+    breaks: ['stuck'],
     from: 27,
   },
-  one(
-    'routing does not wait for the webhooks',
-    ['1'],
-    'dispatch/routing-gate.ts',
-    'open: async () =>\n      open ||',
-    'open: async () =>\n      true ||',
-  ),
   {
-    ...one(
-      'a message that was lost on the way is not taken again',
-      ['stuck'],
-      'dispatch/consume.ts',
-      'else held.hasLost = true',
-      'else room.notify()',
-    ),
+    name: 'routing does not wait for the webhooks',
+    file: 'dispatch/routing-gate.ts',
+    changes: [onLine('gate-always-open', /if \(.*\)/, 'if (true as boolean)')],
+    breaks: ['1'],
+  },
+  {
+    name: 'a message that was lost is not taken again',
+    file: 'dispatch/partition-consumer.ts',
+    changes: [withoutLine('lost-message-ignored')],
+    breaks: ['stuck'],
     from: 442,
   },
   {
-    ...one(
-      'a claimed row is sent though its chain has ended',
-      ['5'],
-      'dispatch/due.ts',
-      'if (isOver(state, row)) {',
-      'if (isOver(state, row) && state === null) {',
-    ),
+    name: 'a claimed row is sent though its chain has ended',
+    file: 'dispatch/due.ts',
+    changes: [onLine('sent-after-end', /= .*/, '= false as boolean')],
+    breaks: ['5'],
     from: 165,
   },
-  one('a record is done with the first of its messages', ['4'], 'dispatch/offsets.ts', 'if (entry.left > 0) return', 'entry.left = 0'),
-  one('bodies are not archived', ['1'], 'dispatch/route.ts', '() => deliveryLog.archive(', 'async () => void ((_: unknown) => undefined)('),
-  one(
-    'a slot is not given back when the delivery is parked after all',
-    ['stuck', '1'],
-    'dispatch/deliver.ts',
-    'slot.release()\n    }\n  }',
-    '}\n  }',
-  ),
+  {
+    name: 'a record is done with the first of its messages',
+    file: 'dispatch/partition-consumer.ts',
+    changes: [onLine('record-done-with-first-message', /\w+\.length/, '1')],
+    breaks: ['4'],
+  },
+  {
+    name: 'bodies are not archived',
+    file: 'dispatch/route.ts',
+    changes: [withoutLine('not-archived')],
+    breaks: ['1'],
+  },
+  {
+    name: 'a slot is not given back',
+    file: 'dispatch/deliver.ts',
+    changes: [withoutLine('slot-not-released')],
+    breaks: ['stuck', '1'],
+  },
   {
     name: 'claims are not renewed',
+    file: 'dispatch/due.ts',
+    changes: [onLine('claims-not-renewed', /await .*renew\((.*)\)\)/, '$1.map(() => true)')],
     breaks: ['3'],
     from: 140,
-    inProfile: ['benign'],
-    edits: [
-      {
-        file: 'dispatch/due.ts',
-        find: '() => schedule.renew(',
-        put: 'async () => ((rows: readonly DeliveryRef[]) => rows.map(() => true))(',
-      },
-    ],
+    profiles: ['benign'],
   },
 ]

@@ -7,7 +7,7 @@ export type Hook = 'A' | 'B' | 'C' | 'D' | 'Z'
 export type Step = { readonly at: number } & (
   | { readonly kind: 'create'; readonly hook: Hook; readonly thenPost?: string }
   | { readonly kind: 'change' | 'activate' | 'deactivate' | 'delete'; readonly hook: Hook }
-  | { readonly kind: 'suspend' | 'resume' | 'partition' | 'forget' | 'rewind' | 'garbage' }
+  | { readonly kind: 'suspend' | 'resume' | 'partition' | 'forget' | 'rewind' | 'garbage' | 'faulty' }
   | {
       readonly kind: 'post'
       /** Ids of one record's messages. */
@@ -122,6 +122,9 @@ export function planOf(seed: number, profile: Profile): Step[] {
   const add: Add = (at, step) => plan.push({ at, ...step } as Step)
   work(random, profile, add)
   faults(random, profile, add)
+  // A generator of its own, so that the rest of each plan is what it was without faulty messages.
+  const { chance, int } = randomFrom(seed + 2_000_000)
+  if (chance(0.1)) add(int(500, 3_500), { kind: 'faulty' })
   return plan
 }
 

@@ -1,11 +1,11 @@
 import type { DeliveryId, WebhookId } from '../../src/events/ids.ts'
 import { type DeliveryRef, deliveryRefFields, isLater } from '../../src/events/refs.ts'
-import { has, type Run, rowsOf, type Statement } from './statement.ts'
+import { hasGuard, type Run, rowsOf, type Statement } from './statement.ts'
 import type { ScheduledRow, Tables } from './tables.ts'
 
 const numbers = (value: string | readonly number[]): number[] =>
   typeof value === 'string' ? value.slice(1, -1).split(',').filter(Boolean).map(Number) : [...value]
-const isHigher = '(mine.chain, mine.attempt) < (excluded.chain, excluded.attempt)'
+const isHigher = /\(\w+\.chain, \w+\.attempt\) < \(excluded\.chain, excluded\.attempt\)/
 
 /** The refs of the parameters that `deliveryRefArrays` makes. */
 const refsOf = (values: readonly never[]): DeliveryRef[] =>
@@ -14,7 +14,7 @@ const refsOf = (values: readonly never[]): DeliveryRef[] =>
   )
 const upsert = ({ scheduled }: Tables, text: string, row: ScheduledRow) => {
   const there = scheduled.get(row.delivery)
-  if (there === undefined || !has(text, isHigher) || isLater(row, there)) scheduled.set(row.delivery, row)
+  if (there === undefined || !hasGuard(text, isHigher) || isLater(row, there)) scheduled.set(row.delivery, row)
 }
 const isFree = ({ claimedUntil }: ScheduledRow, now: number) => claimedUntil === null || claimedUntil < now
 /** Rows of these keys that the owner has claimed. */
@@ -62,7 +62,7 @@ const done: Run = ({ scheduled }, { text, values }) => {
   deliveries.forEach((delivery, i) => {
     const row = scheduled.get(delivery)
     const isFurther = row !== undefined && isLater(row, { chain: numbers(chains)[i]!, attempt: numbers(attempts)[i]! })
-    if (!isFurther || !has(text, '(mine.chain, mine.attempt) <= (over.chain, over.attempt)')) scheduled.delete(delivery)
+    if (!isFurther || !hasGuard(text, /\(\w+\.chain, \w+\.attempt\) <= \(\w+\.chain, \w+\.attempt\)/)) scheduled.delete(delivery)
   })
   return []
 }
@@ -71,13 +71,16 @@ const endChains: Run = ({ scheduled }, { text, values, onEnded }) => {
   deliveries.forEach((delivery, i) => {
     onEnded(delivery, chains[i]!)
     const row = scheduled.get(delivery)
-    if (row !== undefined && (!has(text, 'mine.chain <= over.chain') || row.chain <= chains[i]!)) scheduled.delete(delivery)
+    if (row !== undefined && (!hasGuard(text, /\w+\.chain <= \w+\.chain/) || row.chain <= chains[i]!)) scheduled.delete(delivery)
   })
   return []
 }
 
-/** The statements on `scheduled_deliveries`. */
-export const scheduleStatements: readonly (readonly [begins: string, run: Run])[] = [
+const existing: Run = ({ scheduled }, { values }) =>
+  (values[0] as unknown as DeliveryId[]).filter((id) => scheduled.has(id)).map((delivery) => ({ delivery }))
+
+/** The statements on `scheduled_deliveries`, by their names. */
+export const scheduleStatements: readonly (readonly [name: string, run: Run])[] = [
   [
     'schedule-park',
     (tables, { text, values, now }) => {
@@ -103,13 +106,10 @@ export const scheduleStatements: readonly (readonly [begins: string, run: Run])[
       return []
     },
   ],
+  ['schedule-existing', existing],
+  ['retries-lock', existing],
   [
-    'select delivery from scheduled_deliveries',
-    ({ scheduled }, { values }) =>
-      (values[0] as unknown as DeliveryId[]).filter((id) => scheduled.has(id)).map((delivery) => ({ delivery })),
-  ],
-  [
-    'insert into scheduled_deliveries as mine',
+    'retries-schedule',
     (tables, { text, values, now }) => {
       const delays = values[11] as unknown as number[]
       refsOf(values).forEach((owed, i) => {
@@ -118,5 +118,5 @@ export const scheduleStatements: readonly (readonly [begins: string, run: Run])[
       return []
     },
   ],
-  ['delete from scheduled_deliveries mine', endChains],
+  ['retries-end', endChains],
 ]

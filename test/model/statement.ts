@@ -22,8 +22,8 @@ export type Rows = object[]
 /** What a statement does to the tables, and the rows that it answers. */
 export type Run = (tables: Tables, statement: Statement) => Rows
 
-/** The guards are those that the text has: a statement that loses one loses it here too. */
-export const has = (text: string, clause: string) => text.replaceAll(/\s+/g, ' ').includes(clause)
+/** Whether the text of a statement has a guard. A statement that loses one (by a mutation) loses it in the model too. */
+export const hasGuard = (text: string, guard: RegExp): boolean => guard.test(text.replaceAll(/\s+/g, ' '))
 
 /** The rows of columns that travel as one parameter each: as joined texts, or as an array's literal. */
 export function rowsOf<F extends string>(fields: readonly F[], values: readonly never[]): Record<F, string>[] {

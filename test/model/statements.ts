@@ -3,7 +3,7 @@ import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
 import { messageRefFields } from '../../src/events/refs.ts'
 import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import { scheduleStatements } from './schedule-statements.ts'
-import { has, type Run, rowsOf } from './statement.ts'
+import { hasGuard, type Run, rowsOf } from './statement.ts'
 import { indexKey, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
@@ -33,7 +33,7 @@ const saveOffsets: Run = ({ offsets }, { text, values, onSaved }) => {
     const offset = BigInt(next[i]!)
     onSaved(partition, offset)
     const before = offsets.get(partition) ?? 0n
-    offsets.set(partition, has(text, 'greatest(') && before > offset ? before : offset)
+    offsets.set(partition, hasGuard(text, /greatest\(/) && before > offset ? before : offset)
   })
   return []
 }
@@ -53,23 +53,23 @@ const changed: Run = (tables, { values }) => {
   return (rows.length === 0 ? [{ kind: null }] : rows).map((row) => ({ ...row, generation, checkpoint }))
 }
 
-/** What each statement does, by its name or the beginning of its text. */
-const statements: readonly (readonly [begins: string, run: Run])[] = [
+/** What each statement does, by its name or by the beginning of its text. */
+const statements: readonly (readonly [name: string, run: Run])[] = [
   ...scheduleStatements,
   ['message-index-claim', claimIndex],
   ['message-index-stored', storedIndex],
   ['offsets-save', saveOffsets],
   [
-    'select next_offset from bus_offsets',
+    'offsets-start',
     ({ offsets }, { values }) => {
       const next = offsets.get(values[1] as unknown as number)
       return next === undefined ? [] : [{ next_offset: next }]
     },
   ],
   [
-    'insert into quarantined_records',
-    ({ unreadable }, { values }) => {
-      unreadable.add(`${values[1]}/${values[2]}`)
+    'records-quarantine',
+    ({ quarantinedRecords }, { values }) => {
+      quarantinedRecords.add(`${values[1]}/${values[2]}`)
       return []
     },
   ],
@@ -98,8 +98,8 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
   ],
   [
     'insert into public.quarantined_streams',
-    ({ quarantined }, { values }) => {
-      quarantined.push(values.join(' '))
+    ({ quarantinedStreams }, { values }) => {
+      quarantinedStreams.push(values.join(' '))
       return []
     },
   ],
@@ -108,22 +108,25 @@ const statements: readonly (readonly [begins: string, run: Run])[] = [
     ({ projections }, { text, values }) => {
       const [checkpoint, name, , from] = values as unknown as [Checkpoint, string, number, Checkpoint | null]
       const row = projections.get(name)!
-      if (has(text, 'checkpoint is not distinct from') && row.checkpoint !== from) return []
+      if (hasGuard(text, /checkpoint is not distinct from/) && row.checkpoint !== from) return []
       row.checkpoint = checkpoint
       return [{ build: 1 }]
     },
   ],
 ]
 
-const known = new Map<string, { run: Run; label: string }>()
-/** The statement of this name or text. Throws when the model does not know it: then the model is to learn it. */
+const cache = new Map<string, { run: Run; label: string }>()
+/**
+ * Returns what a statement does. Its name is that of the prepared statement, or stands in a comment before its text. A statement without a
+ * name is found by the beginning of its text. Throws if the model does not know the statement: then add it above.
+ */
 export function statementOf(name: string | undefined, text: string): { run: Run; label: string } {
-  const found = known.get(name ?? text)
-  if (found !== undefined) return found
-  const begin = name ?? text.replaceAll(/\s+/g, ' ').trim()
-  const run = statements.find(([begins]) => begin.startsWith(begins))?.[1]
-  if (run === undefined) throw new Error(`the model does not know this statement: ${begin}`)
-  const statement = { run, label: name ?? begin.slice(0, 40) }
-  known.set(name ?? text, statement)
+  const cached = cache.get(name ?? text)
+  if (cached !== undefined) return cached
+  const label = name ?? /^\/\* ([a-z-]+) \*\//.exec(text)?.[1] ?? text.replaceAll(/\s+/g, ' ').trim()
+  const run = statements.find(([begins]) => label.startsWith(begins))?.[1]
+  if (run === undefined) throw new Error(`The model does not know this statement: ${label}`)
+  const statement = { run, label: label.slice(0, 40) }
+  cache.set(name ?? text, statement)
   return statement
 }

@@ -27,23 +27,23 @@ export interface Tables {
   readonly index: Map<string, IndexedMessage>
   readonly scheduled: Map<DeliveryId, ScheduledRow>
   readonly offsets: Map<number, bigint>
-  readonly unreadable: Set<string>
+  readonly quarantinedRecords: Set<string>
   readonly rejections: Set<string>
   readonly projections: Map<string, BuildRow>
   readonly webhooks: Map<WebhookId, WebhookModelRow>
   readonly tenants: Map<TenantId, { is_suspended: boolean; position: Checkpoint }>
-  readonly quarantined: string[]
+  readonly quarantinedStreams: string[]
 }
 const build = (): BuildRow => ({ build: 1, is_live: true, checkpoint: null, lifted: 0 })
 export const emptyTables = (): Tables => ({
   index: new Map(),
   scheduled: new Map(),
   offsets: new Map(),
-  unreadable: new Set(),
+  quarantinedRecords: new Set(),
   rejections: new Set(),
   projections: new Map(['webhooks', 'deliveries', 'endpoint_manager'].map((name) => [name, build()])),
   webhooks: new Map(),
   tenants: new Map(),
-  quarantined: [],
+  quarantinedStreams: [],
 })
 export const indexKey = (tenant: string, message: string) => `${tenant}/${message}`

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { Registry } from 'prom-client'
 import type { DispatcherDeps } from '../../src/dispatch/dispatcher.ts'
 import type { DispatchMetrics } from '../../src/dispatch/metrics.ts'
+import type { WebhookCache } from '../../src/dispatch/webhook-cache.ts'
 import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { Keyring } from '../../src/lib/keyring.ts'
 import type { LeaseKeeper } from '../../src/lib/leases.ts'
@@ -43,6 +44,8 @@ export interface Truth {
   readonly created: Map<WebhookId, { tenant: TenantId; at: number }>
   readonly replays: { delivery: DeliveryId; chain: number }[]
   readonly garbage: Set<string>
+  /** Records with a message whose matching throws, as `partition/offset`. */
+  readonly faulty: Set<string>
   /** When the retry manager had read ends. */
   readonly ended: Map<DeliveryId, { chain: number; at: number }[]>
 }
@@ -58,6 +61,17 @@ const metricsOf = (code: Code): DispatchMetrics => {
   return known
 }
 const metrics = new WeakMap<Code, DispatchMetrics>()
+
+/** The event name of messages whose matching throws a TypeError. */
+export const faultyEvent = 'order.faulty'
+/** A webhook cache with a bug that one event name reveals. */
+function failingOn(event: string, cache: WebhookCache): WebhookCache {
+  const match: WebhookCache['match'] = (tenant, name) => {
+    if (name === event) throw new TypeError('a bug in matching')
+    return cache.match(tenant, name)
+  }
+  return Object.assign(Object.create(cache) as WebhookCache, { match })
+}
 
 /** Every runner has every lease: two of them run at once, and the compare-and-set alone stands between them. */
 const everyLease: LeaseKeeper = {
@@ -76,7 +90,15 @@ export class World {
   readonly postgres: Postgres
   readonly tables = emptyTables()
   readonly violations: Violation[] = []
-  readonly truth: Truth = { firstPosted: new Map(), accepted: [], created: new Map(), replays: [], garbage: new Set(), ended: new Map() }
+  readonly truth: Truth = {
+    firstPosted: new Map(),
+    accepted: [],
+    created: new Map(),
+    replays: [],
+    garbage: new Set(),
+    faulty: new Set(),
+    ended: new Map(),
+  }
   /** Told of an offset before it is saved. */
   onSaved: (partition: number, offset: bigint) => void = () => {}
   /** How a dispatcher is told to stop. */
@@ -130,8 +152,15 @@ export class World {
     const bus = this.bus.of(life)
     const deliveryLog = code.liveHistory.createLiveDeliveryLog({ log: this.log, pool })
     const dueWake: DispatcherDeps['dueWake'] = createWake()
-    const copy = code.webhookCopy.createWebhookCache({ changes: (cursor) => code.webhooks.changedSince(pool, cursor), keyring, log })
-    const rows = code.schedule.createSchedule({ pool, owner: life.id, claimMs })
+    const webhookCache = failingOn(
+      faultyEvent,
+      code.webhookCache.createWebhookCache({
+        changes: (cursor) => code.webhooks.changedSince(pool, cursor),
+        keyring,
+        log,
+      }),
+    )
+    const schedule = code.schedule.createSchedule({ pool, owner: life.id, claimMs })
     const slots = code.slots.createSlots({
       total: this.slots,
       perWebhook: 2,
@@ -141,13 +170,14 @@ export class World {
       queueMs: 150,
     })
     const metrics = metricsOf(code)
+    const stageHealth = new code.stageHealth.StageHealth(log)
     const { now, random } = { now: Date.now, random: Math.random }
     const real = code.deliver.createDeliverer({
       store,
       keyring,
-      copy,
+      webhookCache,
       slots,
-      schedule: rows,
+      schedule,
       sender: receivers.sender,
       retryDelays: retry_delays,
       metrics,
@@ -158,29 +188,42 @@ export class World {
     // The request itself does not say of which chain it is: the receivers of the model are told beside it.
     const deliver: typeof real = (owed, origin) =>
       context.run({ simulation: this.simulation, life, delivery: { owed, fromTable: origin.fromTable } }, () => real(owed, origin))
-    const routing = code.gate.createRoutingGate({
+    const gate = code.gate.createRoutingGate({
       head: () => store.head(webhookModel.families),
       async reached() {
-        await copy.refresh()
-        return copy.checkpoint
+        await webhookCache.refresh()
+        return webhookCache.checkpoint
       },
       log,
     })
     const index = code.messageIndex.createMessageIndex(pool)
-    const router = code.route.createRouter({ gate: routing, copy, index, deliveryLog, schedule: rows, store, deliver, metrics, log, now })
+    const router = code.route.createRouter({
+      gate,
+      webhookCache,
+      index,
+      deliveryLog,
+      schedule,
+      store,
+      deliver,
+      metrics,
+      stageHealth,
+      log,
+      now,
+    })
+    const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs }
     const stopping = new AbortController()
     const { signal } = stopping
     const offsets = code.offsets.createOffsets(pool, this.bus.identity)
     const running = Promise.all([
-      code.consume.consume({ bus, offsets, router, pool, metrics, log, maxInHand: 12 }, signal),
-      code.due.due({ schedule: rows, deliveryLog, copy, slots, deliver, log, claimMs, requestMs, wake: dueWake, pollMs: 300 }, signal),
+      code.consume.consume({ bus, offsets, router, pool, metrics, stageHealth, log, maxInHand: 12 }, signal),
+      code.due.deliverScheduled({ ...dueDeps, requestMs, wake: dueWake, pollMs: 300 }, signal),
     ])
     running.catch((error: unknown) => this.violate('stuck', `${life.id} failed: ${error}`))
     const stop = async () => {
       this.stops.delete(life.name)
       stopping.abort()
       slots.close()
-      await routing.stop()
+      await gate.stop()
       await running
       slots.stop()
       this.simulation.note(() => `STOPPED ${life.id}`)

@@ -34,8 +34,8 @@ describe('the health of a process', () => {
       expect(healthReport(null, [status(change)])).to.deep.equal({ ready, checks: [{ name: 'projection tenants', ok: ready, message }] })
     })
   it('is not ready when the dispatcher is not, and ready with no part at all', () => {
-    expect(healthReport({ isReady: false }, [status({})]).ready).to.equal(false)
-    expect(healthReport({ isReady: true }, [status({})]).checks.map(({ name }) => name)).to.deep.equal(['dispatcher', 'projection tenants'])
+    expect(healthReport({ problem: 'Routing has failed for 12 s.' }, [status({})])).to.deep.include({ ready: false })
+    expect(healthReport({ problem: null }, [status({})]).checks.map(({ name }) => name)).to.deep.equal(['dispatcher', 'projection tenants'])
     expect(healthReport(null, [])).to.deep.equal({ ready: true, checks: [] })
   })
 })

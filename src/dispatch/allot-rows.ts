@@ -1,0 +1,58 @@
+import type { TenantId, WebhookId } from '../events/ids.ts'
+import type { Allotment, WaitingWebhook } from './schedule.ts'
+import type { Slots } from './slots.ts'
+import type { WebhookCache } from './webhook-cache.ts'
+
+/**
+ * Most claimed rows in memory. They are split evenly between the waiting tenants, and each tenant's share between its
+ * webhooks, so that none delays another (decision 31).
+ */
+export const maxClaimedRows = 2_000
+/** Most claimed rows of one tenant, even if no other tenant waits. */
+const maxRowsPerTenant = 500
+const maxRowsPerRound = 500
+
+/**
+ * Decides how many rows of which webhooks to claim. Rows of an unknown webhook or of a suspended tenant wait.
+ * @param waiting webhooks with due or parked rows, in the order of their ids
+ * @param claimed the rows that this process has claimed already
+ * @returns the allotments, and the last webhook that was considered
+ */
+export function allotRows(
+  { webhookCache, slots }: { webhookCache: Pick<WebhookCache, 'get' | 'isSuspended'>; slots: Pick<Slots, 'claimableRows'> },
+  waiting: readonly WaitingWebhook[],
+  claimed: readonly { tenant: TenantId; webhook: WebhookId }[],
+): { allotments: Allotment[]; last: string } {
+  const tenants = waiting.map(({ webhook, claimable }) => {
+    const tenant = claimable ? webhookCache.get(webhook)?.tenant : undefined
+    return tenant === undefined || webhookCache.isSuspended(tenant) ? undefined : tenant
+  })
+  const webhooksPerTenant = countOf(tenants.filter((tenant) => tenant !== undefined))
+  const perTenant = Math.min(maxRowsPerTenant, Math.ceil(maxClaimedRows / Math.max(1, webhooksPerTenant.size)))
+  const rowsOfTenant = countOf(claimed.map(({ tenant }) => tenant))
+  const rowsOfWebhook = countOf(claimed.map(({ webhook }) => webhook))
+  const allotments: Allotment[] = []
+  let left = Math.min(maxRowsPerRound, maxClaimedRows - claimed.length)
+  let last = ''
+  for (const [i, { webhook }] of waiting.entries()) {
+    if (left <= 0) break
+    last = webhook
+    const tenant = tenants[i]
+    if (tenant === undefined) continue
+    const perWebhook = Math.ceil(perTenant / (webhooksPerTenant.get(tenant) ?? 1))
+    const ofTenant = rowsOfTenant.get(tenant) ?? 0
+    const ofWebhook = rowsOfWebhook.get(webhook) ?? 0
+    const count = Math.min(left, perTenant - ofTenant, perWebhook - ofWebhook, slots.claimableRows(webhook, tenant))
+    if (count <= 0) continue
+    rowsOfTenant.set(tenant, ofTenant + count)
+    allotments.push({ webhook, count })
+    left -= count
+  }
+  return { allotments, last }
+}
+
+function countOf<K>(keys: readonly K[]): Map<K, number> {
+  const counts = new Map<K, number>()
+  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
+  return counts
+}

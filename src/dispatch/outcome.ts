@@ -1,0 +1,15 @@
+/** How an attempt ended. Only a transient failure is retried. */
+export type AttemptOutcome = 'success' | 'permanent' | 'transient'
+
+/**
+ * Status codes that no repetition changes. 401, 403 and 404 are not among them, because a minute of a faulty deployment must not
+ * dead-letter a day of deliveries. Redirects are not followed and count as transient.
+ */
+const permanentCodes = new Set([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
+
+/** Returns the outcome of a request. @param code the HTTP status, or null if no head of a response came */
+export function outcomeOf(code: number | null): AttemptOutcome {
+  if (code === null) return 'transient'
+  if (code >= 200 && code < 300) return 'success'
+  return permanentCodes.has(code) ? 'permanent' : 'transient'
+}

@@ -1,0 +1,157 @@
+import type { Place } from '../events/ids.ts'
+import { decodeRecord, type Message, type MessageRecord, placeOf } from '../events/message-record.ts'
+import { Countdown } from '../lib/countdown.ts'
+import type { BusRecord, OwnedPartition } from '../ports/message-bus.ts'
+import type { ConsumeDeps } from './consume.ts'
+import type { InHand } from './in-hand.ts'
+import { createOffsetTracker, type OffsetTracker } from './offsets.ts'
+import { quarantineRecord } from './quarantine-record.ts'
+import type { Incoming } from './route.ts'
+
+/** Consumes one partition while this process owns it. */
+export class PartitionConsumer {
+  /** The offset that was saved last. */
+  savedOffset: bigint
+  /** Messages that are not settled. */
+  private unsettled = 0
+  /**
+   * True after a message was dropped because the lease had lapsed for a moment. The partition is then given up even if the lease is
+   * back, so that it is opened again at the saved offset.
+   */
+  private hasLostMessage = false
+  private readonly tracker: OffsetTracker
+  private readonly deps: ConsumeDeps
+  private readonly inHand: InHand
+  private readonly partition: OwnedPartition
+
+  constructor(deps: ConsumeDeps, inHand: InHand, partition: OwnedPartition, start: bigint) {
+    this.deps = deps
+    this.inHand = inHand
+    this.partition = partition
+    this.savedOffset = start
+    this.tracker = createOffsetTracker(start)
+  }
+  /** The offset of the first record that is not done. */
+  get nextOffset(): bigint {
+    return this.tracker.next
+  }
+  /** Takes records until the partition or a message is lost. Resolves when no message of it is in progress. */
+  async run(): Promise<void> {
+    const { log, stageHealth } = this.deps
+    const { partition } = this.partition
+    log.debug({ partition, offset: String(this.savedOffset) }, 'partition.taken')
+    try {
+      await this.takeUntilLost()
+    } catch (error) {
+      stageHealth.failed('consuming', error, { partition })
+      throw error
+    }
+    // Work in progress is finished and recorded. Its offsets are right, whichever process saves them.
+    while (this.unsettled > 0) await this.inHand.changed()
+    log.debug({ partition, offset: String(this.nextOffset) }, 'partition.left')
+  }
+  isOwned(): boolean {
+    return this.partition.held()
+  }
+  /** Called by a message that has been settled. */
+  onSettled(isDone: boolean): void {
+    this.unsettled--
+    if (!isDone) this.hasLostMessage = true // mutation: lost-message-ignored
+    if (!this.inHand.isFull || this.unsettled === 0) this.inHand.notify()
+  }
+  async quarantine(offset: bigint, error: unknown): Promise<void> {
+    await quarantineRecord(this.deps, { bus: this.deps.bus.identity, partition: this.partition.partition, offset }, error)
+  }
+
+  private async takeUntilLost(): Promise<void> {
+    const { inHand, partition } = this
+    const { lost } = partition
+    while (!lost.aborted && !this.hasLostMessage) {
+      while (inHand.isFull && !lost.aborted) await inHand.changed(lost)
+      const records = await partition.fetch(inHand.recordsToFetch)
+      this.deps.stageHealth.succeeded('consuming')
+      // Records that arrive after the loss belong to the next owner.
+      if (lost.aborted || records.length === 0) continue
+      const before = this.unsettled
+      const taken = records.map((record) => this.take(record))
+      inHand.noteFetch(records.length, this.unsettled - before)
+      await Promise.all(taken)
+    }
+  }
+  /** Routes the messages of a record, or quarantines the record if it cannot be decoded. Resolves when their deliveries have started. */
+  private async take({ offset, bytes }: BusRecord): Promise<void> {
+    const recordDone = this.tracker.add(offset)
+    let record: MessageRecord
+    try {
+      record = decodeRecord(bytes)
+    } catch (error) {
+      await this.quarantine(offset, error)
+      recordDone()
+      return
+    }
+    await this.routeMessages(record, offset, bytes.length, recordDone)
+  }
+  private async routeMessages(record: MessageRecord, offset: bigint, bytes: number, recordDone: () => void): Promise<void> {
+    const { deps, inHand } = this
+    const { messages } = record
+    inHand.addBytes(bytes)
+    inHand.addCount(messages.length)
+    this.unsettled += messages.length
+    const onSettled = (isDone: boolean) => {
+      inHand.addBytes(-bytes)
+      if (isDone) recordDone()
+    }
+    const countdown = new Countdown(messages.length, onSettled) // mutation: record-done-with-first-message
+    await Promise.all(
+      messages.map((message, i) => {
+        const place = placeOf(deps.bus.identity, this.partition.partition, offset, i)
+        return deps.router.route(new IncomingMessage({ record, message, place, offset }, this, inHand, countdown))
+      }),
+    )
+  }
+}
+
+class IncomingMessage implements Incoming {
+  readonly record: MessageRecord
+  readonly message: Message
+  readonly place: Place
+  private readonly offset: bigint
+  /** The message and its deliveries. */
+  private count = 1
+  private isSettled = false
+  private readonly consumer: PartitionConsumer
+  private readonly inHand: InHand
+  private readonly countdown: Countdown
+
+  constructor(
+    { record, message, place, offset }: { record: MessageRecord; message: Message; place: Place; offset: bigint },
+    consumer: PartitionConsumer,
+    inHand: InHand,
+    countdown: Countdown,
+  ) {
+    this.record = record
+    this.message = message
+    this.place = place
+    this.offset = offset
+    this.consumer = consumer
+    this.inHand = inHand
+    this.countdown = countdown
+  }
+  isOwned(): boolean {
+    return this.consumer.isOwned()
+  }
+  addDeliveries(count: number): void {
+    this.inHand.addCount(count)
+    this.count += count
+  }
+  quarantine(error: unknown): Promise<void> {
+    return this.consumer.quarantine(this.offset, error)
+  }
+  settle(isDone: boolean): void {
+    if (this.isSettled) return
+    this.isSettled = true
+    this.inHand.addCount(-this.count)
+    this.countdown.end(isDone)
+    this.consumer.onSettled(isDone)
+  }
+}

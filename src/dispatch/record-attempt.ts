@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto'
+import type { AttemptEventType, DeliveryEvents } from '../events/delivery.ts'
+import type { Metadata, NewEvent } from '../events/envelope.ts'
+import type { EventId } from '../events/ids.ts'
+import { type DeliveryRef, deliveryEventRefOf } from '../events/refs.ts'
+import { sealEvent } from '../events/sealed-fields.ts'
+import { attemptsStream } from '../events/streams.ts'
+import type { Log } from '../lib/log.ts'
+import { step } from '../lib/points.ts'
+import { untilDone } from '../lib/retry.ts'
+import type { Vault } from '../lib/seal.ts'
+import { EventRefused, type EventStore, EventTooLarge } from '../ports/event-store.ts'
+import type { Schedule } from './schedule.ts'
+
+export interface RecordAttemptDeps {
+  readonly store: Pick<EventStore, 'append'>
+  readonly schedule: Pick<Schedule, 'done'>
+  readonly log: Log
+}
+/** The id and the time (RFC 3339) of an attempt's event. Both are fixed before the request, so that a repeated append stores the same event. */
+export interface AttemptIdentity {
+  readonly id: EventId
+  readonly time: string
+}
+export const newAttempt = (now: number): AttemptIdentity => ({ id: randomUUID() as EventId, time: new Date(now).toISOString() })
+
+/** What the event of an attempt says beside the delivery itself. */
+export type AttemptFacts<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof DeliveryRef>
+export interface Attempt<T extends AttemptEventType = AttemptEventType> {
+  readonly ref: DeliveryRef
+  readonly identity: AttemptIdentity
+  readonly type: T
+  readonly facts: AttemptFacts<T>
+  /** Seals the response of the receiver; null if the event has none. */
+  readonly vault: Vault | null
+}
+
+/** Appends the event of an attempt, and then deletes the scheduled row that the attempt came from. Retries until both work. */
+export async function recordAttempt<T extends AttemptEventType>(
+  deps: RecordAttemptDeps,
+  attempt: Attempt<T>,
+  { fromTable }: { fromTable: boolean },
+): Promise<void> {
+  await append(deps, attempt) // mutation: row-deleted-before-append
+  if (fromTable) await deleteRow(deps, attempt.ref)
+}
+
+async function append<T extends AttemptEventType>({ store, log }: RecordAttemptDeps, attempt: Attempt<T>): Promise<void> {
+  const { ref, identity, type, facts, vault } = attempt
+  const { delivery, chain, attempt: number } = ref
+  const stream = attemptsStream(ref.webhook, identity.time)
+  const data = { ...deliveryEventRefOf(ref), ...facts }
+  const unsealed = { id: identity.id, type, data, metadata: metadataOf(ref, identity) }
+  let event: NewEvent = sealEvent(vault, stream, unsealed)
+  const appendEvent = () => store.append(stream, [event], 'any', { patient: true }) // mutation: new-event-per-try
+  await untilDone(() => step('delivery.append', appendEvent), {
+    onError(error, delayMs) {
+      log.warn({ error, delayMs, delivery, chain, attempt: number }, 'attempt.append_failed')
+      // The receiver chooses the bytes of its response. They must never prevent the record of the attempt.
+      if (error instanceof EventRefused || error instanceof EventTooLarge)
+        event = sealEvent(null, stream, { ...unsealed, data: { ...data, response: null } })
+    },
+  })
+}
+
+const metadataOf = (ref: DeliveryRef, { time }: AttemptIdentity): Omit<Metadata, 'schema'> => ({
+  actor: 'system:dispatcher',
+  tenant: ref.tenant,
+  time,
+  $correlationId: ref.correlation_id,
+  $causationId: null,
+})
+
+async function deleteRow({ schedule, log }: RecordAttemptDeps, ref: DeliveryRef): Promise<void> {
+  await untilDone(() => step('schedule.done', () => schedule.done(ref)), {
+    onError: (error, delayMs) => log.warn({ error, delayMs, delivery: ref.delivery }, 'schedule.done_failed'),
+  })
+}

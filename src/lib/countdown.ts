@@ -1,0 +1,18 @@
+/** Calls `onEnd` once, when all parts have ended: at once for 0 parts. */
+export class Countdown {
+  private left: number
+  private allDone = true
+  private readonly onEnd: (allDone: boolean) => void
+
+  constructor(parts: number, onEnd: (allDone: boolean) => void) {
+    this.left = parts
+    this.onEnd = onEnd
+    if (parts === 0) onEnd(true)
+  }
+  /** Ends one part. @param isDone whether it has ended as it should */
+  end(isDone = true): void {
+    this.allDone &&= isDone
+    this.left--
+    if (this.left === 0) this.onEnd(this.allDone)
+  }
+}
