@@ -3,9 +3,9 @@ import { advisoryLocks } from './advisory-locks.ts'
 import type { Port } from './engines.ts'
 
 /**
- * How writers are shut out of what a port leaves in Postgres, in the transaction that records its new engine. `lock` waits
- * for those under way and lets no other begin; whoever waits behind it finds, after `shut`, what it would write with gone.
- * The data stay.
+ * How writers are shut out of what a port leaves in Postgres, in the transaction that records its new engine. `lock` waits for the
+ * writers in flight and lets no other begin. `shut` removes what a write needs, so that a writer which waited behind the lock fails. The
+ * data stay.
  */
 export interface Closing {
   lock(sql: Sql): Promise<unknown>
@@ -26,7 +26,7 @@ export const closing: Record<Port, Closing> = {
   delivery_log: {
     async lock(sql) {
       await sql`select pg_advisory_xact_lock(${advisoryLocks.deliveryFacts})`
-      // A projector that is in the middle of a batch finds that its build has moved on, and then nothing to write with.
+      // A projector in the middle of a batch finds that its build has moved on. After that it has nothing to write with.
       await sql`update projections set lifted = lifted + 1 where name = 'deliveries'`
     },
     shut: (sql) => sql`select drop_record_facts()`,

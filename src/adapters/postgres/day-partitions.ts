@@ -4,51 +4,53 @@ import { transaction } from '../../lib/sql.ts'
 import { advisoryLocks } from './advisory-locks.ts'
 
 /**
- * The day partitions (`<table>_<yyyymmdd>`) of tables that age together, each partitioned by range of a date or a
+ * The day partitions (`<table>_<yyyymmdd>`) of tables that expire together. Each table is partitioned by range of a date or a
  * timestamptz. Days are UTC, `yyyy-mm-dd`.
  */
 export interface DayPartitions {
   /**
-   * Resolves when there are partitions for these days; to be awaited before the statement that writes to them. At once for
-   * days that are known. The day after each is made in the background, so that midnight finds its partition.
-   * Throws InvalidDay.
+   * Resolves when there are partitions for these days, at once for known days. The caller awaits it before the statement that writes to
+   * them. The partition of the following day is made in the background, so that midnight finds it. Throws InvalidDay.
    */
   ensure(days: Iterable<string>): Promise<void>
-  /** Forgets which days are there: others drop them. After an error that `isMissingPartition`, before `ensure` and one more try. */
+  /**
+   * Forgets which days have partitions, because another process has dropped some. To be called after an error that `isMissingPartition`,
+   * before `ensure` and one more try.
+   */
   forget(): void
   /**
-   * Drops the partitions before the day, each unless `mayDrop` (asked in the dropping transaction, under its lock) says no.
-   * One that is in use for longer than a fifth of a second is left for the next time: waiting for its lock would stall
-   * everybody else. Answers the names of those dropped.
+   * Drops the partitions before the day. `mayDrop` is asked for each, in the dropping transaction and under its lock. A partition that is
+   * in use for longer than 0.2 s is left for the next call, because waiting for its lock would stall everybody else. Returns the names of
+   * the dropped partitions.
    */
   dropBefore(day: string, mayDrop?: (client: ClientBase, partition: string) => Promise<boolean>): Promise<string[]>
 }
 
 export class InvalidDay extends Error {
-  /** SQLSTATE: it is the item's own fault, as when Postgres had refused it. */
+  /** The SQLSTATE with which Postgres refuses such a day. It marks the error as the item's own fault. */
   readonly code = '22007'
 }
 
-/** Whether a row found no partition to go to. */
+/** Whether the error says that a row has no partition. */
 export const isMissingPartition = (error: unknown): boolean =>
   error instanceof Error && 'routine' in error && error.routine === 'ExecFindPartition'
 
-/** SQLSTATE lock_not_available and deadlock_detected. */
+/** Whether the error is lock_not_available or deadlock_detected. */
 const inUse = (error: unknown): boolean => ['55P03', '40P01'].includes(codeOf(error) ?? '')
 
 export function createDayPartitions(options: {
   pool: Pool
-  /** With their schema where that is not the connection's. */
+  /** Names, with their schema where it is not that of the connection. */
   tables: readonly string[]
-  /** Told when the day after could not be made ahead; it is made when it is needed, then. */
+  /** Told when the partition of the following day could not be made in the background. It is made when it is needed then. */
   onError(error: unknown): void
 }): DayPartitions {
   const { pool, tables, onError } = options
   const known = new Set<string>()
   const making = new Map<string, Promise<void>>()
 
-  // Attached, not created in place (`partition of`): that would lock the whole table against everybody, and stand behind
-  // the oldest reader with all others behind it.
+  // A partition is attached and not created in place (`partition of`). That would lock the whole table: it would wait for the oldest
+  // reader, and everybody else would wait behind it.
   const make = (day: string) =>
     transaction(pool, async (client) => {
       await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.dayPartitions])
@@ -105,7 +107,7 @@ export function createDayPartitions(options: {
 
 const partitionName = (table: string, day: string): string => `${table}_${day.replaceAll('-', '')}`
 
-/** A table's partitions for days before this one, oldest first, named as statements may name them. */
+/** Returns a table's partitions for days before this one, oldest first, as statements may name them. */
 async function partitionsBefore(pool: Pool, table: string, day: string): Promise<string[]> {
   const { rows } = await pool.query<{ name: string }>(
     `select child.oid::regclass::text as name from pg_inherits join pg_class child on child.oid = inhrelid
@@ -115,7 +117,7 @@ async function partitionsBefore(pool: Pool, table: string, day: string): Promise
   return rows.map((row) => row.name)
 }
 
-/** It becomes a part of statements. */
+/** Checks a day, because it becomes a part of statements. Throws InvalidDay. */
 function checkedDay(day: string): string {
   const time = Date.parse(`${day}T00:00:00.000Z`)
   if (!/^[12]\d{3}-\d\d-\d\d$/.test(day) || Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== day)

@@ -5,10 +5,10 @@ import { KolbakError } from '../../lib/errors.ts'
 export type Port = 'event_store' | 'message_bus' | 'delivery_log'
 
 /**
- * The identity of the engine behind a port: recorded at the first start, and from then on the same. Answers what is
- * recorded, for engines that have no identity of their own (Postgres: a random one, which a backup keeps).
- * Throws KolbakError `engine_changed` when another adapter or engine stood there last time.
- * @param own the engine's own identity (it begins with the adapter's name), or null to be given one
+ * Records the identity of the engine behind a port at the first start, and checks it at every later one. Returns the recorded identity.
+ * An engine without an identity of its own (Postgres) is given a random one, which a backup keeps. Throws KolbakError `engine_changed`
+ * when the port had another adapter or engine at the last start.
+ * @param own the engine's own identity, which begins with the adapter's name; null for an engine that has none
  */
 export async function recordEngine(pool: Pool, port: Port, adapter: string, own: string | null = null): Promise<string> {
   const identity = own ?? `${adapter}-${randomBytes(4).toString('hex')}`

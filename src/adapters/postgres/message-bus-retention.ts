@@ -1,9 +1,11 @@
 import type { ClientBase, Pool } from 'pg'
 
-/** What has reached this many is counted by offsets, which a rollback or a crash leaves gaps in. */
+/**
+ * From this lag on, offsets are subtracted instead of counting rows. Rollbacks and crashes leave gaps in them, so the result is a bound.
+ */
 const exactUpTo = 10_000
 
-/** Records at or after the saved offset of each partition. */
+/** Returns for each partition the number of records at or after its saved offset. */
 export async function busLag(pool: Pool, partitions: number, saved: ReadonlyMap<number, bigint>): Promise<Map<number, number>> {
   const all = Array.from({ length: partitions }, (_, partition) => partition)
   const { rows } = await pool.query<{ partition: number; lag: bigint }>({
@@ -25,7 +27,7 @@ export async function busLag(pool: Pool, partitions: number, saved: ReadonlyMap<
   return new Map(rows.map((row) => [row.partition, Number(row.lag)]))
 }
 
-/** For each partition the offset after the last one given out. */
+/** Returns for each partition the offset after the last one that was given out. */
 export async function busEnds(pool: Pool, partitions: number): Promise<Map<number, bigint>> {
   const { rows } = await pool.query<{ partition: number; end: bigint }>({
     name: 'messages-ends',
@@ -36,10 +38,10 @@ export async function busEnds(pool: Pool, partitions: number): Promise<Map<numbe
   return new Map(rows.map(({ partition, end }) => [partition, end]))
 }
 
-/** Whether no record of a day's partition is at or after the first offset not done of its bus partition. */
+/** Whether a day's partition has no record at or after the first offset that is not done of its bus partition. */
 export async function holdsNothingUnread(client: ClientBase, dayPartition: string, unread: ReadonlyMap<number, bigint>): Promise<boolean> {
   const { rows } = await client.query<{ unread: boolean }>(
-    // Bus partitions are numbered from 0: the highest one in the day bounds them, whatever this process knows of.
+    // Bus partitions are numbered from 0, so the highest one of the day bounds them, even if this process is configured with fewer.
     `select exists (
        select from generate_series(0, (select max(partition) from ${dayPartition})) as number
        left join unnest($1::integer[], $2::bigint[]) as saved (partition, next) on saved.partition = number

@@ -18,26 +18,26 @@ export interface PostgresMessageBusOptions {
   /** Pool for reading bodies back, so that retries do not take the connections of new messages. Default: `pool`. */
   readonly readers?: Pool
   readonly identity: string
-  /** May grow from one start to the next, never shrink. */
+  /** May grow from one start to the next, and never shrink. */
   readonly partitions: number
   readonly leases: LeaseKeeper
-  /** Live processes that consume, this one included if it does. */
+  /** Counts the live processes that consume, this one included if it does. */
   readonly consumers: () => number
   readonly log: Log
-  /** Records that may wait to be written before BusFull. Default 20,000 */
+  /** Most records that wait to be written before BusFull. Default 20,000. */
   readonly maxWaiting?: number
-  /** And their bytes. Default 64 MiB. */
+  /** Most bytes of records that wait. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** How often partitions are shared out anew. Default 250 ms. */
+  /** How often partitions are divided again among the processes, in milliseconds. Default 250. */
   readonly balanceMs?: number
-  /** A fetch that finds nothing answers after so long. Default 1 s. */
+  /** A fetch that finds nothing returns after this time. Default 1 s. */
   readonly fetchWaitMs?: number
 }
 export interface PostgresMessageBus extends MessageBus {
   readBodies: NonNullable<MessageBus['readBodies']>
   /**
-   * Drops the days before this one (`yyyy-mm-dd`) that hold nothing unread, and answers the dropped partitions' names.
-   * @param unread for each bus partition the first offset not done; one that is missing is all unread
+   * Drops the days before this one (`yyyy-mm-dd`) that hold nothing unread. Returns the names of the dropped partitions.
+   * @param unread for each bus partition the first offset that is not done; a partition that is missing is all unread
    */
   dropDaysBefore(day: string, unread: ReadonlyMap<number, bigint>): Promise<string[]>
 }
@@ -49,8 +49,8 @@ interface Item {
 }
 
 /**
- * The bus as a table of Postgres. Makes the sequences of its partitions; throws
- * KolbakError `partitions_shrunk` when there are more than asked for: nobody would read what is in them.
+ * The bus as a table of Postgres. Makes the sequences of its partitions. Throws KolbakError `partitions_shrunk` when there are more
+ * partitions than configured, because nobody would read the records in them.
  */
 export async function createPostgresMessageBus(options: PostgresMessageBusOptions): Promise<PostgresMessageBus> {
   const { pool, identity, partitions, log, maxWaiting = 20_000, maxWaitingBytes = 64 << 20 } = options
@@ -63,9 +63,9 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
   await days.ensure([new Date().toISOString().slice(0, 10)])
   const consumer = createMessageConsumer({ ...options, balanceMs: options.balanceMs ?? 250, fetchWaitMs: options.fetchWaitMs ?? 1_000 })
 
-  // Not the same for all processes: without partitions of their own they would queue behind one another's lock.
+  // Random, because processes without partitions of their own would all begin with the same one and wait for its lock.
   let groups = Math.floor(Math.random() * partitions)
-  /** Those whose records go on in memory, one after another; else any. */
+  /** Returns the next of the partitions that this process owns, because their records go on in memory, or else any partition. */
   const nextPartition = (): number => {
     const owned = consumer.owned()
     return owned[groups++ % owned.length] ?? groups % partitions
@@ -136,7 +136,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
   }
 }
 
-/** One statement, one commit. Answers the offset of the first. */
+/** Inserts records with one statement and one commit. Returns the offset of the first. */
 async function insert(pool: Pool, partition: number, items: readonly Item[]): Promise<bigint> {
   const starts: number[] = []
   let end = 1
@@ -160,7 +160,7 @@ async function insert(pool: Pool, partition: number, items: readonly Item[]): Pr
 
 async function makeSequences(pool: Pool, partitions: number): Promise<void> {
   await transaction(pool, async (client) => {
-    // One process at a time: `if not exists` alone fails when two make the same one at once.
+    // One process at a time, because `if not exists` alone fails when two processes make the same sequence at once.
     await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.busSequences])
     const { rows } = await client.query<{ name: string }>(
       String.raw`select relname as name from pg_class where relkind = 'S' and relname ~ '^messages_offset_\d+$' and pg_table_is_visible(oid)`,

@@ -1,12 +1,14 @@
 import pg from 'pg'
 import type { Log } from '../../lib/log.ts'
 
-// bigint columns are positions and counts: as text they would invite `<` on strings.
+// A bigint column holds a position or a count. As a text it would invite a comparison of strings.
 pg.types.setTypeParser(pg.types.builtins.INT8, BigInt)
-// Times cross as RFC 3339 UTC text with milliseconds, which is what the vocabulary speaks.
+// Times cross as RFC 3339 UTC text with milliseconds, because all events and views hold them so.
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, timeOf)
 
-/** Postgres's own form, in UTC as our sessions are: `0013-01-01 00:00:00[.123456]+00`. V8 reads that as another century, or not at all. */
+/**
+ * Reads the format of Postgres in a UTC session, `0013-01-01 00:00:00[.123456]+00`. V8 would read that as another century, or not at all.
+ */
 function timeOf(text: string): string {
   const known = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?\+00$/.exec(text)
   if (known === null) return new Date(text).toISOString()
@@ -15,20 +17,20 @@ function timeOf(text: string): string {
 
 export interface PoolOptions {
   readonly url: string
-  /** Seen in pg_stat_activity, as `kolbak <name>`. */
+  /** Shown in pg_stat_activity as `kolbak <name>`. */
   readonly name: string
   readonly max: number
   readonly log: Log
   /** A statement that takes longer is cancelled. Default 30 s. */
   readonly statementTimeoutMs?: number
   /**
-   * Statements that have a name are planned once for all values, as look-ups by index whatever the statistics say at that moment: for those that need
-   * no other plan and touch many partitions, for which planning takes longer than the rest. Default false.
+   * Named statements are planned once for all values, as index look-ups whatever the statistics say at that moment. For statements that
+   * need no other plan and touch many partitions, where planning takes longer than running. Default false.
    */
   readonly plansOnce?: boolean
 }
 
-/** A pool whose connections keep to these rules: durable commits, no transaction left open by a lost client. */
+/** Creates a pool whose connections commit durably and whose transactions end when their client is lost. */
 export function createPool({ url, name, max, log, statementTimeoutMs = 30_000, plansOnce = false }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
@@ -52,8 +54,8 @@ export function createPool({ url, name, max, log, statementTimeoutMs = 30_000, p
       .map((setting) => `-c ${setting}`)
       .join(' '),
   })
-  // A connection that breaks (a restart of Postgres) is replaced by the pool. Unheard, its error would end the process: the
-  // pool hears it while the connection is idle, and nobody while a transaction has it and is between two statements.
+  // The pool replaces a connection that breaks, as at a restart of Postgres. Its error event would end the process if nobody listened.
+  // The pool listens while the connection is idle. While a transaction uses it, the listener below does.
   const onError = (error: Error) => log.warn({ error, pool: name }, 'postgres.connection_lost')
   pool.on('error', onError)
   pool.on('connect', (client) => {
