@@ -2,7 +2,7 @@ import cluster from 'node:cluster'
 import { describeConfig, processCount, readConfig } from './config/config.ts'
 import { cannotStart, codeOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
-import { supervised } from './process/worker.ts'
+import { createSupervised } from './process/worker.ts'
 
 /**
  * The service as one process; or, where there are to be several, their supervisor, or a worker of one.
@@ -62,7 +62,7 @@ async function main(): Promise<void> {
       return supervise({ config, processes, log, signal, onUnfit: () => process.exit(cannotStart) })
     }
     const { compose } = await import('./service/compose.ts')
-    return compose(config, log, { signal, supervised: isWorker ? supervised(() => drain({ supervisor: 'gone' })) : undefined })
+    return compose(config, log, { signal, supervised: isWorker ? createSupervised(() => drain({ supervisor: 'gone' })) : undefined })
   }
   const service = start()
   stop = () =>

@@ -22,7 +22,7 @@ export async function mapBounded<T, R>(items: readonly T[], atOnce: number, work
 }
 
 /** Lets at most so many pieces of work run at once; the others wait in the order in which they came. */
-export function atMost(count: number): <R>(work: () => Promise<R>) => Promise<R> {
+export function createLimiter(count: number): <R>(work: () => Promise<R>) => Promise<R> {
   let free = count
   const waiting: (() => void)[] = []
   return async (work) => {

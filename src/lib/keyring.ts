@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Pool } from 'pg'
-import { type Vault, vault } from './seal.ts'
+import { createVault, type Vault } from './seal.ts'
 
 /**
  * Data keys: random, wrapped by the master key in the table `data_keys`. Each owner has one that seals its values and one
@@ -87,7 +87,7 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> 
     let keys = await readKeys(owner)
     if (!keys.has('seal') || !keys.has('fingerprint')) keys = await keysOf(owner, ['seal', 'fingerprint'])
     const sealing = need(keys.get('seal'))
-    return vault({
+    return createVault({
       key_id: sealing.id,
       dataKey: sealing.key,
       keyOf: (id) => (id === sealing.id ? sealing.key : undefined),

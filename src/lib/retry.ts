@@ -10,7 +10,7 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /** Doubling delays between `min` and `max` milliseconds; `reset` begins anew after a success. */
-export function backoff(min = 50, max = 5_000): { next(): number; reset(): void } {
+export function createBackoff(min = 50, max = 5_000): { next(): number; reset(): void } {
   let delay = min
   return {
     next() {
@@ -32,7 +32,7 @@ export async function untilDone<T>(
   work: () => Promise<T>,
   options: { signal?: AbortSignal; onError(error: unknown, delayMs: number): void; isFinal?(error: unknown): boolean },
 ): Promise<T> {
-  const delays = backoff()
+  const delays = createBackoff()
   for (;;) {
     try {
       return await work()
@@ -53,7 +53,7 @@ export async function keepRunning(
   body: () => Promise<void>,
   options: { signal: AbortSignal; onError(error: unknown, delayMs: number): void },
 ) {
-  const delays = backoff()
+  const delays = createBackoff()
   while (!options.signal.aborted)
     try {
       await body()

@@ -28,7 +28,7 @@ export class SealBroken extends Error {
 export const isSealedText = (value: string): boolean => value.startsWith(textPrefix)
 
 /** @param dataKey the newest key, which seals; @param keyOf finds the key that an older value was sealed under */
-export function vault(options: {
+export function createVault(options: {
   key_id: number
   dataKey: Buffer
   keyOf: (id: number) => Buffer | undefined

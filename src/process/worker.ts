@@ -14,7 +14,7 @@ export type ToSupervisor = { readonly ask: keyof Answers } | { readonly ready: o
 export type ToWorker = Pick<Answers, 'assignment'> | Pick<Answers, 'scrape'> | { readonly measure: true }
 
 /** @param onLost told when the supervisor is gone: nobody is there to start anything again */
-export function supervised(onLost: () => void): Supervised {
+export function createSupervised(onLost: () => void): Supervised {
   const { worker } = cluster
   worker?.once('disconnect', () => {
     worker.exitedAfterDisconnect = true // else Node ends the process at once

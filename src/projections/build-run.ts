@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../events/envelope.ts'
 import { codeOf } from '../lib/errors.ts'
 import { orIdle } from '../lib/or-idle.ts'
-import { backoff, keepRunning, pause } from '../lib/retry.ts'
+import { createBackoff, keepRunning, pause } from '../lib/retry.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 import { BuildMoved, type BuildState, describe, readState, takeBatch } from './apply-batch.ts'
 import { isEngineError } from './faults.ts'
@@ -40,7 +40,7 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
   }
   /** Repeats the batch until it is taken; null when the signal aborts first. */
   const take = async (state: BuildState, events: EventBatch, signal: AbortSignal): Promise<BuildState | null> => {
-    const delays = backoff()
+    const delays = createBackoff()
     for (let blames = 0; !signal.aborted; )
       try {
         const taken = await takeBatch(pool, projection, state, events, blames >= triesBeforeBlame)
@@ -82,7 +82,7 @@ export function runBuild(deps: RunnerDeps, projection: Projection, build: number
       }
       return false
     }
-    for (const delays = backoff(); !signal.aborted; )
+    for (const delays = createBackoff(); !signal.aborted; )
       try {
         const is_live = await goLive(pool, projection, build, catchUp)
         if (is_live) log.info({ projection: name, build, version: projection.version }, 'projection.switched')

@@ -6,7 +6,7 @@ import { eventTypes } from '../../src/events/schema.ts'
 import { fieldAad, openEvent, openValue, sealEvent, sealValue, type UnsealedEvent } from '../../src/events/sealed-fields.ts'
 import { openKeyring } from '../../src/lib/keyring.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { vault as createVault } from '../../src/lib/seal.ts'
+import { createVault } from '../../src/lib/seal.ts'
 import { freshDatabase } from '../support/database.ts'
 import { sampleEvent, sampleTypes, streamOf } from '../support/sample-events.ts'
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { atMost, mapBounded } from '../../src/lib/bounded.ts'
+import { createLimiter, mapBounded } from '../../src/lib/bounded.ts'
 
 describe('bounded work', () => {
   it('runs at most so many at once and answers in order', async () => {
@@ -42,7 +42,7 @@ describe('bounded work', () => {
   })
 
   it('gives each slot to whoever has waited longest', async () => {
-    const inSlot = atMost(2)
+    const inSlot = createLimiter(2)
     const order: number[] = []
     await Promise.all(
       [0, 1, 2, 3, 4].map((i) =>

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { backoff, keepRunning, pause, untilDone } from '../../src/lib/retry.ts'
+import { createBackoff, keepRunning, pause, untilDone } from '../../src/lib/retry.ts'
 import { createWake } from '../../src/lib/wake.ts'
 
 const anHour = 3_600_000
@@ -16,7 +16,7 @@ describe('pause', () => {
 
 describe('backoff', () => {
   it('doubles up to its bound and begins anew when reset', () => {
-    const delays = backoff(10, 50)
+    const delays = createBackoff(10, 50)
     expect(Array.from({ length: 5 }, () => delays.next())).to.deep.equal([10, 20, 40, 50, 50])
     delays.reset()
     expect(delays.next()).to.equal(10)

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { isSealedText, SealBroken, type Vault, vault } from '../../src/lib/seal.ts'
+import { createVault, isSealedText, SealBroken, type Vault } from '../../src/lib/seal.ts'
 
 const dataKey = randomBytes(32)
 const fingerprintKey = randomBytes(32)
-const make = (more: Partial<Parameters<typeof vault>[0]> = {}): Vault =>
-  vault({ key_id: 7, dataKey, keyOf: (id) => (id === 7 ? dataKey : undefined), fingerprintKey, ...more })
+const make = (more: Partial<Parameters<typeof createVault>[0]> = {}): Vault =>
+  createVault({ key_id: 7, dataKey, keyOf: (id) => (id === 7 ? dataKey : undefined), fingerprintKey, ...more })
 
 const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array))
 const aad = fc.array(fc.string({ maxLength: 8, unit: 'binary' }), { maxLength: 4 })

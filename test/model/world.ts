@@ -7,7 +7,7 @@ import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/event
 import type { Keyring } from '../../src/lib/keyring.ts'
 import type { LeaseKeeper } from '../../src/lib/leases.ts'
 import { type Log, silentLog } from '../../src/lib/log.ts'
-import { vault } from '../../src/lib/seal.ts'
+import { createVault } from '../../src/lib/seal.ts'
 import { createWake } from '../../src/lib/wake.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { epochOf } from './clock.ts'
@@ -51,7 +51,7 @@ export interface Truth {
 }
 
 const dataKey = randomBytes(32)
-const oneVault = vault({ key_id: 1, dataKey, keyOf: () => dataKey, fingerprintKey: dataKey })
+const oneVault = createVault({ key_id: 1, dataKey, keyOf: () => dataKey, fingerprintKey: dataKey })
 export const keyring: Keyring = { cached: () => oneVault, vault: async () => oneVault, lookup: (_, value) => value }
 
 /** One for all: nobody reads them, and making them costs as much as a tenth of a run. */

@@ -6,7 +6,7 @@ import { type EventType, eventTypes } from '../../src/events/schema.ts'
 import { sealEvent } from '../../src/events/sealed-fields.ts'
 import { isDayStream, type StreamName } from '../../src/events/streams.ts'
 import type { Keyring } from '../../src/lib/keyring.ts'
-import { vault as createVault } from '../../src/lib/seal.ts'
+import { createVault } from '../../src/lib/seal.ts'
 import { sampleEvent, sampleTypes, streamOf } from './sample-events.ts'
 
 const folder = join(import.meta.dirname, '..', 'fixtures', 'events')

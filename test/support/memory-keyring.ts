@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Keyring } from '../../src/lib/keyring.ts'
-import { type Vault, vault } from '../../src/lib/seal.ts'
+import { createVault, type Vault } from '../../src/lib/seal.ts'
 
 /** A keyring that forgets: for what needs vaults and no database. */
 export function memoryKeyring(): Keyring {
@@ -12,7 +12,7 @@ export function memoryKeyring(): Keyring {
       const known = vaults.get(owner)
       if (known !== undefined) return known
       const dataKey = randomBytes(32)
-      const made = vault({ key_id: vaults.size + 1, dataKey, keyOf: () => dataKey, fingerprintKey: randomBytes(32) })
+      const made = createVault({ key_id: vaults.size + 1, dataKey, keyOf: () => dataKey, fingerprintKey: randomBytes(32) })
       vaults.set(owner, made)
       return made
     },

@@ -1,7 +1,7 @@
 import { errors, types } from 'cassandra-driver'
 import { KolbakError } from '../../lib/errors.ts'
 
-/** Cassandra did not do what it was asked for: not reached, too slow, too few replicas, overloaded. A later call may succeed. */
+/** Cassandra did not answer as it should: unreachable, too slow, too few replicas, overloaded. A later call may succeed. */
 export class DeliveryLogUnavailable extends Error {
   readonly code = 'delivery_log_unavailable'
   constructor(cause: unknown) {
@@ -9,7 +9,7 @@ export class DeliveryLogUnavailable extends Error {
   }
 }
 
-/** What a call failed with, as this adapter throws it. Mistakes of our own (TypeError and such) stay what they are. */
+/** Returns the error that this adapter throws for a failed call. Our own mistakes (TypeError and such) are returned as they are. */
 export const asUnavailable = (error: unknown): unknown =>
   error instanceof TypeError || error instanceof RangeError || error instanceof KolbakError || error instanceof DeliveryLogUnavailable
     ? error
@@ -17,14 +17,14 @@ export const asUnavailable = (error: unknown): unknown =>
 
 const refusals = new Set<number>([types.responseErrorCodes.badCredentials, types.responseErrorCodes.unauthorized])
 
-/** Why Cassandra will not have us as we are configured, so that waiting does not help; or null. */
+/** Returns the reason for which Cassandra refuses us as configured, so that waiting does not help; or null. */
 export function refusalOf(error: unknown): KolbakError | null {
   const inner = error instanceof errors.NoHostAvailableError ? Object.values(error.innerErrors) : []
   const all = [error, ...inner]
   const refusal = all.find(
     (one) =>
       one instanceof errors.AuthenticationError ||
-      one instanceof errors.ArgumentError || // an unknown data centre, or contact points that are none
+      one instanceof errors.ArgumentError || // an unknown data centre, or invalid contact points
       (one instanceof errors.ResponseError && refusals.has(one.code)),
   )
   return refusal instanceof Error

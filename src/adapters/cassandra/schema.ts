@@ -1,33 +1,35 @@
 import { randomUUID } from 'node:crypto'
 import { uuidV5 } from '../../events/uuid.ts'
 import type { Log } from '../../lib/log.ts'
-import { backoff, pause } from '../../lib/retry.ts'
+import { createBackoff, pause } from '../../lib/retry.ts'
 import { DeliveryLogUnavailable } from './errors.ts'
 import { historyTables, type Migration } from './migrations.ts'
 import type { Session } from './session.ts'
 
-/** As CQL has it: `{ class: 'NetworkTopologyStrategy', dc1: 3 }`, or `{ class: 'SimpleStrategy', replication_factor: 1 }`. */
+/**
+ * Replication options as in CQL: `{ class: 'NetworkTopologyStrategy', dc1: 3 }`, or `{ class: 'SimpleStrategy', replication_factor: 1 }`.
+ */
 export type Replication = Readonly<Record<string, string | number>>
 
-/** Whoever changes the schema holds a lock for so long, and renews it before each statement. */
+/** How long the lock of the schema lasts. The process that changes the schema renews it before each statement. */
 const lockSeconds = 120
-/** Another process may have all of its changes before it. */
+/** How long to wait for the lock: another process may make all of its changes first. */
 const lockWaitMs = 180_000
 
 const quoted = (text: string | number): string => `'${String(text).replaceAll("'", "''")}'`
 
-/** Makes the keyspace when it is missing; throws when it may not. */
+/** Makes the keyspace when it is missing. Throws when the login may not make one. */
 export async function ensureKeyspace(session: Session, keyspace: string, replication: Replication): Promise<void> {
   if (!/^[a-z][a-z0-9_]{0,47}$/.test(keyspace)) throw new RangeError(`not a keyspace's name: ${JSON.stringify(keyspace)}`)
   const known = { cql: 'select keyspace_name from system_schema.keyspaces where keyspace_name = ?', params: [keyspace] }
-  if ((await session.read(known, 1)).rows.length > 0) return // asked first: without the right to make one that is enough
+  if ((await session.read(known, 1)).rows.length > 0) return // checked first, because a login without the right to make keyspaces is enough for an existing one
   const options = Object.entries(replication).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`)
   await session.change(`create keyspace if not exists ${keyspace} with replication = {${options.join(', ')}}`)
 }
 
 /**
- * Runs the migrations that this keyspace has not seen, one process at a time: two nodes that make one table at the same
- * time would not agree on what it is.
+ * Runs the migrations that this keyspace has not run, one process at a time, because two nodes that make the same table at the same time
+ * would disagree about it.
  */
 export async function migrate(session: Session, keyspace: string, migrations: readonly Migration[], log: Log): Promise<void> {
   const pending = async (): Promise<Migration[]> => {
@@ -62,10 +64,10 @@ export async function dropHistory(session: Session, keyspace: string, build: num
   })
 }
 
-/** Does the work while nobody else changes this schema. Throws DeliveryLogUnavailable when others hold the lock for too long. */
+/** Does the work while no other process changes this schema. Throws DeliveryLogUnavailable when others hold the lock for too long. */
 async function withLock(session: Session, keyspace: string, work: (change: Session['change']) => Promise<void>): Promise<void> {
   const table = `${keyspace}.schema_lock`
-  // Made without a lock. With an id that both would choose, two that make it at once make the same table.
+  // The table of the lock is made without a lock. Two processes choose the same table id, so that both make the same table.
   await session.change(
     `create table if not exists ${table} (name text primary key, owner text) with id = ${uuidV5('cassandra', keyspace, 'schema_lock')}`,
   )
@@ -73,9 +75,9 @@ async function withLock(session: Session, keyspace: string, work: (change: Sessi
   const take = async (): Promise<boolean> => {
     const cql = `insert into ${table} (name, owner) values ('schema', ?) if not exists using ttl ${lockSeconds}`
     const { applied, row } = await session.compareAndSet({ cql, params: [owner] })
-    return applied || row?.owner === owner // a repeated request finds what its first try has done
+    return applied || row?.owner === owner // a retried request finds its own first try
   }
-  const delays = backoff(20, 1_000)
+  const delays = createBackoff(20, 1_000)
   for (const end = performance.now() + lockWaitMs; !(await take()); await pause(delays.next()))
     if (performance.now() > end) throw new DeliveryLogUnavailable(new Error('another process has been changing the schema for too long'))
   try {
@@ -87,7 +89,7 @@ async function withLock(session: Session, keyspace: string, work: (change: Sessi
     })
   } finally {
     const release = { cql: `delete from ${table} where name = 'schema' if owner = ?`, params: [owner] }
-    // A lock that stays ends by itself; what is thrown is to be what the work has met.
+    // A lock that is not released ends by itself. The error of the work is the one to throw.
     await session.compareAndSet(release).catch(() => undefined)
   }
 }

@@ -1,23 +1,23 @@
 import type { ConnectionOptions } from 'node:tls'
 import { auth, Client, policies, types } from 'cassandra-driver'
-import { atMost } from '../../lib/bounded.ts'
+import { createLimiter } from '../../lib/bounded.ts'
 import type { Log } from '../../lib/log.ts'
 import { asUnavailable, DeliveryLogUnavailable, refusalOf } from './errors.ts'
 
 export type Consistency = 'one' | 'local_one' | 'quorum' | 'local_quorum' | 'each_quorum' | 'all'
 export interface SessionOptions {
-  /** `host` or `host:port`; one that answers is enough. */
+  /** `host` or `host:port`. One that answers is enough. */
   readonly contactPoints: readonly string[]
   readonly localDataCenter: string
   readonly credentials?: { readonly username: string; readonly password: string }
-  /** TLS; the server's certificate is checked, unless this says otherwise. */
+  /** TLS. The server's certificate is checked, unless these options say otherwise. */
   readonly ssl?: ConnectionOptions
   readonly log: Log
-  /** How many replicas answer each read and write. Default `local_quorum`: what was written is then read. */
+  /** How many replicas answer each read and write. Default `local_quorum`, with which a read finds what was written before. */
   readonly consistency?: Consistency
-  /** A request that takes longer is given up. Default 5 s. */
+  /** A request that takes longer fails. Default 5 s. */
   readonly readTimeoutMs?: number
-  /** Reads, and writes, under way at once; the others wait. Default 256 each. */
+  /** Most reads, and most writes, in flight at once. The others wait. Default 256 each. */
   readonly maxInFlight?: number
 }
 export type Row = Readonly<Record<string, unknown>>
@@ -25,13 +25,13 @@ export interface Statement {
   readonly cql: string
   readonly params: readonly unknown[]
 }
-/** A connected client. Every statement is idempotent, so that the driver may repeat it; what fails throws DeliveryLogUnavailable. */
+/** A connected client. Every statement is idempotent, so that the driver may repeat it. A failure throws DeliveryLogUnavailable. */
 export interface Session {
   /** Reads one page of at most `rows` rows. */
   read(statement: Statement, rows: number, from?: string): Promise<{ rows: Row[]; next: string | null }>
   /** Writes the rows of one partition, all or none. */
   write(statements: readonly Statement[]): Promise<void>
-  /** A lightweight transaction; answers whether it was applied, and what stands there when not. */
+  /** Runs a lightweight transaction. Returns whether it was applied, and the existing row if not. */
   compareAndSet(statement: Statement): Promise<{ applied: boolean; row: Row | undefined }>
   /** Changes the schema, and waits until all nodes have the change. */
   change(cql: string): Promise<void>
@@ -47,7 +47,7 @@ const consistencies = {
   all: types.consistencies.all,
 } as const
 
-/** Asks the same coordinator once more when replicas were late: all statements are idempotent. */
+/** Retries once on the same coordinator when replicas were late, which is safe because all statements are idempotent. */
 class RetryOnce extends policies.retry.RetryPolicy {
   override onReadTimeout({ nbRetry }: policies.retry.OperationInfo, consistency: types.consistencies) {
     return nbRetry > 0 ? this.rethrowResult() : this.retryResult(consistency)
@@ -57,14 +57,14 @@ class RetryOnce extends policies.retry.RetryPolicy {
   }
 }
 
-/** Connects. Throws KolbakError `invalid_config` when it is turned away, and DeliveryLogUnavailable when nobody answers. */
+/** Connects. Throws KolbakError `invalid_config` when Cassandra refuses us, and DeliveryLogUnavailable when no node answers. */
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { contactPoints, localDataCenter, credentials, ssl, log, readTimeoutMs = 5_000, maxInFlight = 256 } = options
   const client = new Client({
     contactPoints: [...contactPoints],
     localDataCenter,
     ...(credentials && { authProvider: new auth.PlainTextAuthProvider(credentials.username, credentials.password) }),
-    // The driver's own default is to take any certificate.
+    // The driver's own default accepts any certificate.
     ...(ssl && { sslOptions: { rejectUnauthorized: true, ...ssl } }),
     policies: { retry: new RetryOnce(), reconnection: new policies.reconnection.ExponentialReconnectionPolicy(100, 5_000, false) },
     socketOptions: { connectTimeout: 5_000, readTimeout: readTimeoutMs, tcpNoDelay: true, keepAlive: true },
@@ -72,7 +72,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     queryOptions: { consistency: consistencies[options.consistency ?? 'local_quorum'], prepare: true, isIdempotent: true },
     monitorReporting: { enabled: false },
   })
-  // The driver's own words, without its details, which may hold what was asked.
+  // The driver's messages, without its details, which may hold parameters of queries.
   client.on('log', (level: string, source: string, message: string) => {
     const fields = { source, text: message }
     if (level === 'warning' || level === 'error') log.warn(fields, 'cassandra.driver')
@@ -84,9 +84,9 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     await client.shutdown()
     throw refusalOf(error) ?? asUnavailable(error)
   }
-  // Apart, so that a page of history does not wait for thousands of writes.
-  const reading = atMost(maxInFlight)
-  const writing = atMost(maxInFlight)
+  // Two limits, so that a page of history does not wait for thousands of writes.
+  const reading = createLimiter(maxInFlight)
+  const writing = createLimiter(maxInFlight)
   const thrown = (error: unknown): never => {
     throw asUnavailable(error)
   }
@@ -116,7 +116,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       const { info } = await client.execute(cql, [], { prepare: false, readTimeout: 60_000 }).catch((error: unknown) => {
         throw refusalOf(error) ?? asUnavailable(error)
       })
-      // The driver's types do not know that property.
+      // The driver's types lack this property.
       if (!(info as { isSchemaInAgreement?: boolean }).isSchemaInAgreement)
         throw new DeliveryLogUnavailable(new Error('the nodes do not agree on the schema yet'))
     },

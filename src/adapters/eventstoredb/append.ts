@@ -2,7 +2,7 @@ import { ANY, type AppendExpectedRevision, NO_STREAM, STREAM_EXISTS, WrongExpect
 import { LRUCache } from 'lru-cache'
 import type { Checkpoint } from '../../events/envelope.ts'
 import { isDayStream, type StreamName } from '../../events/streams.ts'
-import { atMost } from '../../lib/bounded.ts'
+import { createLimiter } from '../../lib/bounded.ts'
 import { step } from '../../lib/points.ts'
 import { pause } from '../../lib/retry.ts'
 import { type Appended, type ExpectedRevision, meets, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
@@ -37,7 +37,7 @@ const expectedOf = (expected: ExpectedRevision): AppendExpectedRevision =>
 
 export function createAppender(engine: Engine): Appender {
   const { callOptions, ask } = engine
-  const limits = { command: atMost(maxInFlight.command), day: atMost(maxInFlight.day) }
+  const limits = { command: createLimiter(maxInFlight.command), day: createLimiter(maxInFlight.day) }
   const limitOf = (stream: StreamName) => limits[isDayStream(stream) ? 'day' : 'command']
   const revisions = new LRUCache<StreamName, number>({ max: maxRevisions })
   let newest = toCheckpoint(0n)

@@ -1,6 +1,6 @@
 import type { EventStoreDBClient } from '@eventstore/db-client'
 import type { Log } from '../../lib/log.ts'
-import { backoff, pause } from '../../lib/retry.ts'
+import { createBackoff, pause } from '../../lib/retry.ts'
 import { StoreUnavailable } from '../../ports/event-store.ts'
 import { type Endpoint, isSameEndpoint, type Target } from './connection-string.ts'
 import { createLeaderFinder } from './leader.ts'
@@ -56,7 +56,7 @@ export function createConnections(target: Target, log: Log): Connections {
   }
   const look = async (): Promise<Connection> => {
     if (finder === null) return connect(target.endpoints[0]!)
-    const delays = backoff(50, 500)
+    const delays = createBackoff(50, 500)
     while (!closing.signal.aborted) {
       const leader = await finder.find()
       if (closing.signal.aborted) break

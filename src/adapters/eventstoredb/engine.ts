@@ -1,6 +1,6 @@
 import type { BaseOptions, EventStoreDBClient } from '@eventstore/db-client'
 import type { Log } from '../../lib/log.ts'
-import { backoff, pause } from '../../lib/retry.ts'
+import { createBackoff, pause } from '../../lib/retry.ts'
 import { StoreUnavailable } from '../../ports/event-store.ts'
 import { parseConnectionString } from './connection-string.ts'
 import { type Connection, type Connections, createConnections } from './connections.ts'
@@ -59,7 +59,7 @@ export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
     callOptions: { credentials: target.user, requiresLeader: true, deadline: tryMs },
     timeoutMs,
     async ask(stream, call, { end = performance.now() + timeoutMs, once = false } = {}) {
-      const delays = backoff(50, 1_000)
+      const delays = createBackoff(50, 1_000)
       for (let tries = 1; ; tries++)
         try {
           return await tryOnce(call, end)

@@ -6,9 +6,9 @@ import { createAnyAppends } from './any-appends.ts'
 import { createAppender } from './append.ts'
 import { createEngine } from './engine.ts'
 import { encodeAppend } from './events.ts'
-import { engineIdOf, head, headStream } from './own-streams.ts'
+import { createHead, engineIdOf, headStream } from './own-streams.ts'
 import { readStream, tryReadingAll } from './read.ts'
-import { subscription } from './subscription.ts'
+import { subscribe } from './subscription.ts'
 
 export interface EventStoreDbOptions {
   /** A connection string, such as `esdb://user:password@host:2113`, or `esdb://host:2113?tls=false` without TLS. */
@@ -33,7 +33,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
   const engine = createEngine(url, appendTimeoutMs, log)
   const appends = createAppender(engine)
   const anyAppends = createAnyAppends({ engine, appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds, now: Date.now })
-  const heads = head(appends)
+  const heads = createHead(appends)
   const closing = new AbortController()
   const calls = createUnderWay()
   let underWayBytes = 0
@@ -67,7 +67,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
         return calls.track(readStream(engine, stream, wanted))
       },
       subscribe: ({ families, after, signal, batch = 500 }) =>
-        subscription({ engine, log, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
+        subscribe({ engine, log, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
       // Whether there are events of the families cannot be told cheaply: there is always a head.
       async head() {
         ensureOpen()

@@ -49,7 +49,7 @@ export interface Head {
  * A filtered subscription tells how far it has come only with an event that passes the filter, or after a whole window
  * that did not; so the position of the last event of all might never be reached. A marker always is.
  */
-export function head({ append }: Appender): Head {
+export function createHead({ append }: Appender): Head {
   const group = createGroupCommit<null, Checkpoint>({
     async write(callers) {
       const { position } = await append(encodeAppend(headStream, [anEvent('HeadMarked', {})], 'any'), { harmlessTwice: true })

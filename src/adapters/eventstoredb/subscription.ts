@@ -3,7 +3,7 @@ import { type AllStreamResolvedEvent, type Position, START, streamNameFilter } f
 import type { Checkpoint, RecordedEvent } from '../../events/envelope.ts'
 import { type Family, isStreamName } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
-import { backoff, pause } from '../../lib/retry.ts'
+import { createBackoff, pause } from '../../lib/retry.ts'
 import type { EventBatch } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
 import { isLeaderless } from './errors.ts'
@@ -18,7 +18,7 @@ const ahead = 100
 /**
  * The live reader. However the server ends it, it subscribes again at its checkpoint, with back-off until something comes.
  */
-export async function* subscription(options: {
+export async function* subscribe(options: {
   engine: Engine
   log: Log
   families: readonly Family[]
@@ -27,7 +27,7 @@ export async function* subscription(options: {
   signal: AbortSignal
 }): AsyncGenerator<EventBatch, void, void> {
   const { log, signal, engine } = options
-  const delays = backoff()
+  const delays = createBackoff()
   engine.connections.watch(signal)
   let checkpoint = options.after
   while (!signal.aborted) {

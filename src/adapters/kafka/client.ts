@@ -3,30 +3,30 @@ import { type Admin, type Consumer, type ConsumerConfig, type ISocketFactory, Ka
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import './request-queue.ts'
-import { trackedSockets } from './sockets.ts'
+import { createTrackedSockets } from './sockets.ts'
 
 export interface KafkaConnection {
-  /** `host:port` of some brokers: they tell of the others. */
+  /** `host:port` of some brokers, which name the others. */
   readonly brokers: readonly string[]
-  /** How Kafka's logs and quotas name this process. Default kolbak. */
+  /** The name of this process in Kafka's logs and quotas. Default kolbak. */
   readonly clientId?: string
   readonly ssl?: ConnectionOptions | boolean | undefined
   readonly sasl?:
     | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string }
     | undefined
-  /** A broker that has not answered for so long is not waited for any more. Default 5 s. */
+  /** Time after which a request without an answer fails. Default 5 s. */
   readonly requestTimeoutMs?: number
-  /** Makes the connections: for tests that cut them. */
+  /** Makes the connections. For tests that cut them. */
   readonly socketFactory?: ISocketFactory
   readonly log: Log
 }
 
 export const defaultRequestTimeoutMs = 5_000
 
-/** Bounded, so that a broker that is away is an error within seconds: 100, 200, 400, 800, 1,000 ms. */
+/** Bounded, so that an unreachable broker is an error within seconds: 100, 200, 400, 800, 1,000 ms. */
 const retry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 }
 
-/** Makes producers, consumers and admins, each with connections of its own: one that gets no answer is broken off and made anew. */
+/** Makes producers, consumers and admins, each with connections of its own. A connection that gets no answer is broken off and replaced. */
 export interface Clients {
   admin(): Admin
   producer(): Producer
@@ -35,10 +35,10 @@ export interface Clients {
 
 export function createKafkaClients(options: KafkaConnection): Clients {
   const watched = <C extends Admin | Consumer | Producer>(make: (kafka: Kafka) => C): C => {
-    const sockets = trackedSockets(options.socketFactory)
-    const client = make(kafka(options, sockets.factory))
+    const sockets = createTrackedSockets(options.socketFactory)
+    const client = make(createClient(options, sockets.factory))
     const onTimeout = ({ payload: { broker } }: { payload: { broker: string } }) => sockets.breakOff(broker)
-    // The three have the same event under the same name, but types that do not know of one another.
+    // The three clients have the same event under the same name, but types that have nothing in common.
     ;(client.on as (name: string, listener: typeof onTimeout) => void)(client.events.REQUEST_TIMEOUT, onTimeout)
     return client
   }
@@ -60,7 +60,7 @@ export function createKafkaClients(options: KafkaConnection): Clients {
   }
 }
 
-function kafka(options: KafkaConnection, socketFactory: ISocketFactory): Kafka {
+function createClient(options: KafkaConnection, socketFactory: ISocketFactory): Kafka {
   const { brokers, clientId = 'kolbak', ssl, sasl, requestTimeoutMs = defaultRequestTimeoutMs, log } = options
   return new Kafka({
     brokers: [...brokers],
@@ -72,13 +72,16 @@ function kafka(options: KafkaConnection, socketFactory: ISocketFactory): Kafka {
     logLevel: logLevel.INFO,
     logCreator: () => (entry) => tell(log, entry),
     ...(ssl === undefined ? {} : { ssl }),
-    // One object a mechanism: kafkajs's type ties the two together.
+    // The type of kafkajs ties each mechanism to its own fields.
     ...(sasl === undefined ? {} : { sasl: sasl as { mechanism: 'plain'; username: string; password: string } }),
     socketFactory,
   })
 }
 
-/** What kafkajs says, by names that cannot hold a record's bytes; a level lower, as it calls an error what it then repeats. */
+/**
+ * Logs what kafkajs reports. Only these fields are logged, because others could hold bytes of a record. The level is one lower, because
+ * kafkajs reports an error before it repeats the request.
+ */
 function tell(log: Log, { level, namespace, log: said }: LogEntry): void {
   const { message, broker, groupId, memberId, topic, partition, retryCount, error } = said
   const fields = { client: namespace, said: message, broker, groupId, memberId, topic, partition, retryCount }
@@ -88,12 +91,12 @@ function tell(log: Log, { level, namespace, log: said }: LogEntry): void {
   else log.debug(text, 'kafka.client')
 }
 
-/** The protocol's own name of an error (`MESSAGE_TOO_LARGE`), wherever in its causes it stands. */
+/** Returns the protocol's name of an error (`MESSAGE_TOO_LARGE`), from the error or one of its causes. */
 export function protocolErrorOf(error: unknown): string | undefined {
   return find(error, (one) => ('type' in one && typeof one.type === 'string' ? one.type : undefined))
 }
 
-/** An error of connecting, with a sentence that says what to look at. */
+/** Returns the error of a failed connection, with a sentence that says what to check. */
 export function connectError(error: unknown, brokers: readonly string[]): KolbakError {
   const where = brokers.join(', ')
   const isLogin = find(error, (one) => (one.name === 'KafkaJSSASLAuthenticationError' ? true : undefined))

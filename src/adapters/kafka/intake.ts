@@ -1,16 +1,16 @@
 import { createWake } from '../../lib/wake.ts'
 import type { BusRecord } from '../../ports/message-bus.ts'
 
-/** What has been fetched of one partition and not been handed out yet: every record once, in order. */
+/** The records that were fetched from one partition and not handed out yet: each once, in order. */
 export interface Intake {
-  /** The offset after the last record that was taken in: from here fetching goes on, whatever the client believes. */
+  /** The offset after the last record that was added. Fetches go on here, whatever position the client has. */
   readonly next: bigint
   /**
-   * Takes in what a fetch that began at `from` has brought; what had come before is passed over. Answers false when it began
-   * beyond `next`: then something is missing, and nothing is taken.
+   * Adds what a fetch that began at `from` has brought. Records that were added before are skipped. Returns false when the fetch began
+   * beyond `next`: then records are missing, and none is added.
    */
   add(from: bigint, records: readonly BusRecord[]): boolean
-  /** Enough is waiting: fetching should pause until `onRoom`. */
+  /** Whether enough records wait. Fetches should pause until `onRoom`. */
   readonly isFull: boolean
   fetch(max: number): Promise<BusRecord[]>
 }
@@ -18,10 +18,10 @@ export interface Intake {
 export function createIntake(options: {
   startAt: bigint
   lost: AbortSignal
-  /** A fetch that finds nothing answers after so long. */
+  /** A fetch that finds nothing returns after this time. */
   waitMs: number
   full: { records: number; bytes: number }
-  /** It was full, and half of it has been handed out. */
+  /** Told when it was full and half of it has been handed out. */
   onRoom(): void
 }): Intake {
   const { startAt, lost, waitMs, full, onRoom } = options
@@ -66,9 +66,9 @@ export function createIntake(options: {
       return true
     },
     fetch(max) {
-      // One after another: the latch serves one waiter.
+      // One fetch after another, because the latch serves one waiter.
       const mine = turn.then(() => fetchNow(max))
-      turn = mine.catch(() => undefined) // its own caller is told
+      turn = mine.catch(() => undefined) // the caller of that fetch gets its error
       return mine
     },
   }

@@ -4,43 +4,43 @@ import { KolbakError } from '../../lib/errors.ts'
 import { BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
 import { connectError, createKafkaClients, defaultRequestTimeoutMs, type KafkaConnection } from './client.ts'
 import { createGroupConsumer } from './consumer.ts'
-import { recordWriter, type Writer } from './produce.ts'
+import { createRecordWriter, type Writer } from './produce.ts'
 import { busBounds, expireRecords } from './retention.ts'
 import { ensureTopic, type TopicOptions } from './topic.ts'
 
 export interface KafkaMessageBusOptions extends KafkaConnection, TopicOptions {
-  /** The same for all processes: they share the partitions out among themselves. */
+  /** The group, which is the same for all processes. Its members divide the partitions. */
   readonly groupId: string
-  /** How long what has been read stays (`expire`). */
+  /** How long records that were read are kept (`expire`). */
   readonly retentionMs: number
-  /** A member that says nothing for so long is believed dead. Default 30 s; the brokers bound it (6 s to 30 min). */
+  /** A member that is silent for this time loses its partitions. Default 30 s. The brokers bound it (6 s to 30 min). */
   readonly sessionTimeoutMs?: number
-  /** Records that may be unanswered before BusFull. Default 20,000. */
+  /** Most unanswered records before BusFull. Default 20,000. */
   readonly maxWaiting?: number
-  /** And their bytes. Default 64 MiB. */
+  /** Most bytes of unanswered records. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** A record that has not been answered for so long is BusUnavailable. Default 10 s. */
+  /** A record without an answer after this time is BusUnavailable. Default 10 s. */
   readonly produceTimeoutMs?: number
-  /** A fetch that finds nothing answers after so long. Default 1 s. */
+  /** A fetch that finds nothing returns after this time. Default 1 s. */
   readonly fetchWaitMs?: number
 }
 export interface KafkaMessageBus extends MessageBus {
   /**
-   * Deletes what is older than the retention, but nothing unread, and answers how many records those were.
-   * @param unread for each partition the first offset not done; one that is missing is all unread
+   * Deletes records older than the retention, but no unread ones. Returns how many.
+   * @param unread for each partition the first offset that is not done; a partition that is missing is all unread
    */
   expire(unread: ReadonlyMap<number, bigint>): Promise<number>
   /**
-   * Tells Kafka's own tools how far the group has come; what counts is what the caller has saved, so an error is its to pass
-   * over. To be called after a save. @param saved the first offset not done
+   * Shows Kafka's own tools how far the group has come, after offsets were saved. Nothing depends on it, so the caller may ignore errors.
+   * @param saved for each partition the first offset that is not done
    */
   committed(saved: ReadonlyMap<number, bigint>): Promise<void>
 }
 
 /**
- * The bus as a topic of Kafka, which is made or grown if need be. Throws KolbakError: `kafka_unreachable`,
- * `kafka_login_refused`, `kafka_certificate_refused` within seconds; `partitions_shrunk` when the topic has more partitions
- * than asked for; `kafka_topic_refused`, `kafka_topic_unfit`.
+ * The bus as a topic of Kafka, which is made or grown if needed. Throws KolbakError: `kafka_unreachable`, `kafka_login_refused` and
+ * `kafka_certificate_refused` within seconds; `partitions_shrunk` when the topic has more partitions than configured;
+ * `kafka_topic_refused` and `kafka_topic_unfit`.
  */
 export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Promise<KafkaMessageBus> {
   const { topic, partitions, retentionMs, groupId, log } = options
@@ -51,7 +51,7 @@ export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Pr
   try {
     identity = await connect(admin, options)
     await ensureTopic(admin, options, log)
-    writer = await recordWriter({
+    writer = await createRecordWriter({
       producer: clients.producer(),
       topic,
       partitions,
@@ -112,7 +112,7 @@ export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Pr
   }
 }
 
-/** Answers the bus's identity, a part of each place: the cluster is a part of it, as another one has other records. */
+/** Returns the bus's identity. The cluster is a part of it, because another cluster has other records. */
 async function connect(admin: Admin, { topic, brokers }: KafkaMessageBusOptions): Promise<string> {
   let clusterId: string
   try {

@@ -4,31 +4,31 @@ import { BusFull, BusUnavailable, RecordTooLarge } from '../../ports/message-bus
 import { protocolErrorOf } from './client.ts'
 
 export interface WriterOptions {
-  /** Connected here. */
+  /** A producer that is not connected yet. */
   readonly producer: Producer
   readonly topic: string
   readonly partitions: number
-  /** Partitions that this process has: preferred, so that what it accepts it also delivers. */
+  /** Partitions that this process owns. They are preferred, because it then delivers what it has accepted. */
   readonly owned: () => readonly number[]
-  /** Records that may be unanswered before BusFull. */
+  /** Most unanswered records before BusFull. */
   readonly maxWaiting: number
-  /** And their bytes. */
+  /** Most bytes of unanswered records. */
   readonly maxWaitingBytes: number
-  /** A record that has not been answered for so long is BusUnavailable. */
+  /** A record without an answer after this time is BusUnavailable. */
   readonly produceTimeoutMs: number
-  /** A connection on which nothing comes back for so long is broken off. */
+  /** A connection without an answer for this time is broken off. */
   readonly requestTimeoutMs: number
 }
 export interface Writer {
-  /** Resolves with the record's place when all in-sync replicas have it. Throws what MessageBus.produce throws. */
+  /** Returns the record's place once all in-sync replicas have it. Throws what MessageBus.produce throws. */
   write(bytes: Buffer): Promise<{ partition: number; offset: bigint }>
-  /** Waits for what is unanswered, then disconnects. */
+  /** Waits for unanswered records, then disconnects. */
   close(): Promise<void>
 }
 
 interface Item {
   readonly bytes: Buffer
-  /** Its caller has been told that it took too long: it is not sent any more. */
+  /** Its caller was told that it took too long, so it is not sent any more. */
   givenUp: boolean
 }
 interface Written {
@@ -37,22 +37,23 @@ interface Written {
 }
 
 /**
- * Batches under way at once, each to one partition: with one a slow broker holds up all, more make them smaller. Measured on
- * a busy machine of 2 cores, 600-byte records, one local broker: 1.8 k/s from 1 caller, 20 k/s from 32, 38 k/s from 256, 46 k/s
- * from 1,000 (with one lane 1.1, 29, 40 and 20; with four 1.9, 15, 44 and 50).
+ * Batches in flight at once, each to one partition. With one, a slow broker delays everything; more make the batches smaller. Measured on
+ * a busy machine of 2 cores, with 600-byte records and one local broker: 1.8 k/s from 1 caller, 20 k/s from 32, 38 k/s from 256 and 46
+ * k/s from 1,000 (with one lane 1.1, 29, 40 and 20; with four 1.9, 15, 44 and 50).
  */
 const lanes = 2
 const batch = { maxCount: 1_000, maxBytes: 1 << 20 }
-/** A partition that has just failed is passed over for so long, while there are others. */
+/** Time for which a partition that has failed is avoided while there are others. */
 const avoidMs = 3_000
-/** What a broker says of a record that it will never take. */
+/** The errors with which a broker refuses a record for ever. */
 const faulty = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD', 'INVALID_TIMESTAMP', 'CORRUPT_MESSAGE'])
 
 /**
- * Writes records in batches, as kafkajs has no batching of its own. Not idempotent in Kafka's sense, which in kafkajs never
- * gives up: a repeated send may store a record twice, at two places, and the message index drops the second.
+ * Writes records in batches, because kafkajs has no batching of its own. The producer is not idempotent in Kafka's sense, because
+ * kafkajs's idempotent producer never gives up. So a repeated send may store a record twice, at two places. The message index drops the
+ * second.
  */
-export async function recordWriter(options: WriterOptions): Promise<Writer> {
+export async function createRecordWriter(options: WriterOptions): Promise<Writer> {
   const { producer, topic, partitions, owned, maxWaiting, maxWaitingBytes, produceTimeoutMs, requestTimeoutMs } = options
   await producer.connect()
 
@@ -74,7 +75,7 @@ export async function recordWriter(options: WriterOptions): Promise<Writer> {
       const answers = await producer.send({
         topic,
         acks: -1,
-        // The broker says that its replicas are late before the connection is taken for a dead one.
+        // Shorter than the request time-out, so that the broker reports late replicas before the connection counts as dead.
         timeout: Math.ceil(requestTimeoutMs * 0.8),
         messages: [...sent].map(({ bytes }) => ({ value: bytes, partition })),
       })
@@ -93,7 +94,7 @@ export async function recordWriter(options: WriterOptions): Promise<Writer> {
       bytesOf: (item) => item.bytes.length,
       ...batch,
       isPoison: isFaulty,
-      maxWaiting: Number.POSITIVE_INFINITY, // counted over all lanes below
+      maxWaiting: Number.POSITIVE_INFINITY, // bounded below for all lanes together
     }),
   )
 
@@ -143,7 +144,7 @@ export async function recordWriter(options: WriterOptions): Promise<Writer> {
 
 const isFaulty = (error: unknown): boolean => faulty.has(protocolErrorOf(error) ?? '')
 
-/** The offset of a batch's first record; the batch went to one partition as a whole. */
+/** Returns the offset of a batch's first record. The whole batch went to one partition. */
 function firstOffset(answers: readonly { partition: number; errorCode: number; baseOffset?: string }[], partition: number): bigint {
   const [answer] = answers
   if (answers.length !== 1 || answer?.partition !== partition || answer.errorCode !== 0 || answer.baseOffset === undefined)

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 
-/** What is changed here of the requests that wait in a connection of kafkajs. */
+/** The part of kafkajs's queue of requests that is changed here. */
 interface RequestQueue {
   readonly pending: readonly unknown[]
   scheduleCheckPendingRequests(): void
@@ -9,8 +9,8 @@ const { prototype } = createRequire(import.meta.url)('kafkajs/src/network/reques
 const schedule = prototype.scheduleCheckPendingRequests
 
 /**
- * kafkajs 2.2.4 looks every millisecond, on every connection and for ever, whether a request waits (tulios/kafkajs#1704). It
- * need look only while one does: whatever comes to wait says so itself.
+ * kafkajs 2.2.4 checks on every connection each millisecond, for ever, whether a request waits (tulios/kafkajs#1704). The check is only
+ * needed while a request waits, and adding one schedules it.
  */
 prototype.scheduleCheckPendingRequests = function () {
   if (this.pending.length > 0) schedule.call(this)

@@ -1,29 +1,32 @@
 import type { Admin } from 'kafkajs'
 import { untilDone } from '../../lib/retry.ts'
 
-/** With the back-off of `untilDone` 1.5 s: as long as an election of leaders takes. */
+/** With the back-off of `untilDone` these tries take 1.5 s, which is as long as an election of leaders. */
 const mostTries = 6
 
-/** What kafkajs calls retriable, and its admin does not retry: partitions whose leader is new. Throws the last error. */
+/**
+ * Retries errors that kafkajs calls retriable and its admin client does not retry, such as a partition with a new leader. Throws the last
+ * error.
+ */
 async function patiently<T>(work: () => Promise<T>): Promise<T> {
   let tries = 0
   const isFinal = (error: unknown) => ++tries >= mostTries || !(error instanceof Error && 'retriable' in error && error.retriable === true)
-  return untilDone(work, { isFinal, onError() {} }) // the last one is thrown
+  return untilDone(work, { isFinal, onError() {} })
 }
 
-/** The offsets of the first record of each partition and after its last one. */
+/** Returns for each partition the offset of its first record (low) and the offset after its last one (high). */
 export async function busBounds(admin: Admin, topic: string): Promise<Map<number, { low: bigint; high: bigint }>> {
   const partitions = await patiently(() => admin.fetchTopicOffsets(topic))
   return new Map(partitions.map(({ partition, low, high }) => [partition, { low: BigInt(low), high: BigInt(high) }]))
 }
 
 /**
- * Deletes records that came before the time (milliseconds), but none at or after the first unread one of its partition.
- * Kafka's own retention does not know what is unread, so the topic is kept without one. Answers how many were deleted.
- * @param unread for each partition the first offset not done; one that is missing is all unread
+ * Deletes records that were stored before the time (milliseconds), but none at or after the first unread one of its partition. The topic
+ * has no retention of Kafka's own, because that does not know what is unread. Returns how many were deleted.
+ * @param unread for each partition the first offset that is not done; a partition that is missing is all unread
  */
 export async function expireRecords(admin: Admin, topic: string, before: number, unread: ReadonlyMap<number, bigint>): Promise<number> {
-  // First of all: what comes meanwhile lies beyond, and a partition without a younger record ends here.
+  // Read first, so that records which are stored meanwhile lie beyond it. A partition without a younger record is deleted up to here.
   const bounds = await busBounds(admin, topic)
   const younger = await patiently(() => admin.fetchTopicOffsetsByTimestamp(topic, before))
   const deleted = younger.flatMap(({ partition, offset }) => {

@@ -4,13 +4,13 @@ import type { ISocketFactory } from 'kafkajs'
 
 export interface Sockets {
   readonly factory: ISocketFactory
-  /** Breaks the connections to a broker (`host:port`), so that new ones are made. */
+  /** Breaks the connections to a broker (`host:port`), so that the client makes new ones. */
   breakOff(broker: string): void
 }
 
 const keepAliveMs = 60_000
 
-/** kafkajs's default: TCP, or TLS under the broker's own name. */
+/** Connects as kafkajs does by default: by TCP, or by TLS under the broker's own name. */
 const plainOrTls: ISocketFactory = ({ host, port, ssl, onConnect }) => {
   const name = isIP(host) ? {} : { servername: host }
   const socket = ssl ? connectTls({ host, port, ...name, ...ssl }, onConnect) : connect({ host, port }, onConnect)
@@ -19,10 +19,10 @@ const plainOrTls: ISocketFactory = ({ host, port, ssl, onConnect }) => {
 }
 
 /**
- * Keeps the connections of one client at hand. kafkajs goes on writing into a connection on which nothing comes back, until
- * the operating system gives it up, which takes a quarter of an hour when the other side has vanished.
+ * Tracks the connections of one client. kafkajs goes on writing to a connection without answers until the operating system gives it up,
+ * which takes a quarter of an hour when the other side has vanished.
  */
-export function trackedSockets(make: ISocketFactory = plainOrTls): Sockets {
+export function createTrackedSockets(make: ISocketFactory = plainOrTls): Sockets {
   const open = new Map<Socket, string>()
   return {
     factory(args) {

@@ -6,36 +6,36 @@ import { protocolErrorOf } from './client.ts'
 
 export interface TopicOptions {
   readonly topic: string
-  /** May grow from one start to the next, never shrink. */
+  /** May grow from one start to the next, and never shrink. */
   readonly partitions: number
-  /** These three count when the topic is made; later they are the operator's. */
+  /** These three are used when the topic is made. Later they are the operator's to change. */
   readonly replicationFactor: number
   readonly minInSyncReplicas: number
-  /** Must leave room for a record of 2 MiB and what surrounds it. */
+  /** Must have room for a record of 2 MiB and what surrounds it. */
   readonly maxMessageBytes: number
 }
 
-/** The largest record with what Kafka's batch adds to it, generously. */
+/** The largest record, with room for what Kafka's batch adds to it. */
 export const maxBatchBytes = maxRecordBytes + (64 << 10)
 
 const timeout = 10_000
 
-/** What the topic must be like, as nothing unread may ever go. */
+/** The settings of a topic that loses nothing unread. */
 const settingsOf = (options: TopicOptions): Record<string, string> => ({
-  // What has been read is deleted by ourselves (`expire`): Kafka does not know what is unread.
+  // We delete what was read (`expire`), because Kafka does not know what is unread.
   'retention.ms': '-1',
   'retention.bytes': '-1',
   'cleanup.policy': 'delete',
   'min.insync.replicas': String(options.minInSyncReplicas),
   'unclean.leader.election.enable': 'false',
   'max.message.bytes': String(options.maxMessageBytes),
-  // The brokers' clock, not that of each producer, says how old a record is.
+  // The age of a record is told by the clock of the brokers, not by that of each producer.
   'message.timestamp.type': 'LogAppendTime',
 })
 
 /**
- * Makes the topic if it is missing, and its partitions more if there are too few. Throws KolbakError `partitions_shrunk`
- * when there are more than asked for: nobody would read what is in them; `kafka_topic_unfit` when records cannot be kept in it.
+ * Makes the topic if it is missing, and adds partitions if it has too few. Throws KolbakError `partitions_shrunk` when it has more than
+ * configured, because nobody would read the records in them, and `kafka_topic_unfit` when it could lose records.
  */
 export async function ensureTopic(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
   const { topic, partitions } = options
@@ -52,7 +52,7 @@ export async function ensureTopic(admin: Admin, options: TopicOptions, log: Log)
     await admin.createPartitions({ topicPartitions: [{ topic, count: partitions }], timeout })
     log.info({ topic, partitions, before: count }, 'bus.partitions_added')
   } catch (error) {
-    // Another process that starts at the same time may have been faster.
+    // Another process that starts at the same time may have added them.
     if ((await partitionCount(admin, topic)) !== partitions) throw error
   }
 }
@@ -66,7 +66,7 @@ async function create(admin: Admin, options: TopicOptions, log: Log): Promise<vo
   const { topic, partitions, replicationFactor } = options
   const configEntries = Object.entries(settingsOf(options)).map(([name, value]) => ({ name, value }))
   try {
-    // Answers false when another process was faster.
+    // It returns false when another process has made the topic meanwhile.
     const isNew = await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }], timeout })
     if (isNew) log.info({ topic, partitions, replicationFactor }, 'bus.topic_made')
   } catch (error) {
@@ -79,7 +79,7 @@ async function create(admin: Admin, options: TopicOptions, log: Log): Promise<vo
   }
 }
 
-/** A topic that others have made, or changed: what would lose records is refused, what might is told. */
+/** Checks a topic that others have made or changed. Settings that lose records are refused, other differences are logged. */
 async function check(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
   const { topic } = options
   let found: Map<string, string>
@@ -90,7 +90,7 @@ async function check(admin: Admin, options: TopicOptions, log: Log): Promise<voi
     })
     found = new Map(resources.flatMap(({ configEntries }) => configEntries.map((entry) => [entry.configName, entry.configValue])))
   } catch (error) {
-    // A login need not be allowed to read settings.
+    // A login may lack the right to read settings.
     log.warn({ error, topic }, 'bus.topic_unchecked')
     return
   }

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../../events/envelope.ts'
 import { type Family, families } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
-import { backoff, pause } from '../../lib/retry.ts'
+import { createBackoff, pause } from '../../lib/retry.ts'
 import { createWake } from '../../lib/wake.ts'
 import type { EventBatch } from '../../ports/event-store.ts'
 import type { Ask } from './event-store-query.ts'
@@ -48,7 +48,7 @@ export async function* subscribe(options: {
   const { ask, log, tail, families: chosen, batch, signal } = options
   const filter = filterOf(chosen)
   const latch = createWake()
-  const delays = backoff()
+  const delays = createBackoff()
   /** Everything up to this position was yielded. */
   let reached = options.after ?? toCheckpoint('0')
   const leave = tail.join(latch)

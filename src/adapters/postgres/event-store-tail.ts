@@ -1,7 +1,7 @@
 import type { Checkpoint, RecordedEvent } from '../../events/envelope.ts'
 import { type Family, families, familyOf } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
-import { backoff, pause } from '../../lib/retry.ts'
+import { createBackoff, pause } from '../../lib/retry.ts'
 import { createWake, type Wake } from '../../lib/wake.ts'
 import type { Ask } from './event-store-query.ts'
 import { type EventRow, type SizedEvent, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
@@ -107,7 +107,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
   }
   /** Reads while there are subscriptions. */
   const run = async () => {
-    const delays = backoff()
+    const delays = createBackoff()
     let delay = pollMs.min
     while (members.size > 0 && !signal.aborted)
       try {

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks'
-import { backoff, pause } from '../../lib/retry.ts'
+import { createBackoff, pause } from '../../lib/retry.ts'
 import { createWake } from '../../lib/wake.ts'
 import type { BusRecord } from '../../ports/message-bus.ts'
 
@@ -106,7 +106,7 @@ class View implements PartitionView {
   readonly #waitMs: number
   readonly #memory: Memory
   readonly #awake = createWake()
-  readonly #failures = backoff()
+  readonly #failures = createBackoff()
   /** Every record up to this offset was handed out. */
   #known: bigint
   #mode: Mode = 'unread'
