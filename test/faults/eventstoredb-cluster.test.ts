@@ -1,0 +1,150 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EventStoreDBClient } from '@eventstore/db-client'
+import { expect } from 'chai'
+import { cluster } from '../support/cluster.ts'
+import { type EventStoreDbCluster, type EventStoreDbProcess, startEventStoreDbCluster } from '../support/eventstoredb/index.ts'
+import { isFull } from '../support/is-full.ts'
+import { startLoad } from '../support/load.ts'
+import { soonTakenOver } from '../support/patience.ts'
+import { type Client, clientOf } from '../support/service.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+/** What happens to the nodes. */
+interface Fault {
+  readonly name: string
+  /** Resolves when another node leads, or the same one again. */
+  run(store: EventStoreDbCluster, leader: EventStoreDbProcess): Promise<unknown>
+  /** It runs by default, and not in the whole matrix alone. */
+  readonly isCommon?: boolean
+}
+const faults: readonly Fault[] = [
+  {
+    name: 'the leader is killed',
+    isCommon: true,
+    async run(store, leader) {
+      await leader.kill()
+      await store.leader(leader)
+    },
+  },
+  {
+    name: 'the leader is frozen',
+    isCommon: true,
+    async run(store, leader) {
+      leader.freeze()
+      await store.leader(leader)
+      void sleep(isFull ? 25_000 : 8_000).then(() => leader.thaw())
+    },
+  },
+  {
+    name: 'the leader is stopped in order',
+    async run(store, leader) {
+      await leader.stop()
+      await store.leader(leader)
+    },
+  },
+  {
+    name: 'two of three nodes are away for 15 s',
+    async run(store, leader) {
+      const [first, second] = store.nodes.filter((node) => node !== leader) as [EventStoreDbProcess, EventStoreDbProcess]
+      await Promise.all([first.kill(), second.kill()])
+      await sleep(15_000)
+      await Promise.all([first.restart(), second.restart()])
+      await store.leader()
+    },
+  },
+  {
+    name: 'all three nodes are killed',
+    async run(store) {
+      await Promise.all(store.nodes.map((node) => node.kill()))
+      await sleep(2_000)
+      await Promise.all(store.nodes.map((node) => node.restart()))
+      await store.leader()
+    },
+  },
+  {
+    name: 'the three nodes are restarted one after another',
+    async run(store) {
+      for (const node of store.nodes) {
+        await node.restart()
+        await store.leader()
+        await sleep(1_000)
+      }
+    },
+  },
+]
+
+describe('two processes on a cluster of EventStoreDB', () => {
+  const processes = cluster({ ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' })
+  let store: EventStoreDbCluster
+  beforeEach(async () => {
+    store = await startEventStoreDbCluster()
+  })
+  afterEach(() => store.stop())
+
+  for (const { name, run } of faults.filter((fault) => isFull || fault.isCommon))
+    for (const round of isFull ? [1, 2, 3] : [1])
+      it(`lose nothing, refuse no post and go on delivering when ${name} (run ${round})`, async () => {
+        const variables = { EVENTSTOREDB_URL: store.url }
+        const [one, two] = await Promise.all([processes.start(variables), processes.start(variables)])
+        const api = await clientOf(one.url)
+        const webhook = await processes.subscribe(api, '/all')
+        const loads = [
+          startLoad(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
+          startLoad(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
+        ]
+        const accepted = () => loads.flatMap((load) => load.accepted)
+        await waitFor(() => accepted().length > 240)
+
+        const usualGapMs = longestGap(processes.receiver.received('/all').map((request) => request.at))
+        const brokenAt = performance.now()
+        await run(store, await store.leader())
+        const leadsAt = performance.now()
+        const commandMs = await untilChanged(api, webhook.id, leadsAt)
+        const before = accepted().length
+        await waitFor(() => accepted().length > before + 240)
+        await Promise.all(loads.map((load) => load.stop()))
+
+        await waitFor(() => processes.receiver.hasAll('/all', accepted()), { what: 'all events to arrive' })
+        const statuses = [...new Set(loads.flatMap((load) => [...load.answers.keys()]))]
+        const standStillMs = longestGap(
+          processes.receiver
+            .received('/all')
+            .map((request) => request.at)
+            .filter((at) => at > brokenAt),
+        )
+        console.log(`      stood still ${Math.round(standStillMs)} ms, commands after ${Math.round(commandMs)} ms`)
+        expect(statuses, 'statuses of all posts').to.deep.equal([202])
+        expect([one, two].map(({ child }) => child.exitCode)).to.deep.equal([null, null])
+        // On a busy machine gaps are long without any fault.
+        expect(standStillMs, 'milliseconds without a delivery').to.be.below(Math.max(2_000, 5 * usualGapMs))
+        expect(commandMs, 'milliseconds until a command is taken after another node leads').to.be.below(Math.max(6_000, 15 * usualGapMs))
+        await waitFor(async () => (await repeatedIds(store.url)).length === 0, { what: 'no id to be stored twice in a stream' })
+      })
+})
+
+/** Changes the webhook until that is answered with 200. Returns how long after `since` that was. */
+async function untilChanged(api: Client, webhook: string, since: number): Promise<number> {
+  let n = 0
+  await waitFor(async () => (await api.call('PATCH', `/v1/webhooks/${webhook}`, { description: `change ${n++}` })).status === 200)
+  return performance.now() - since
+}
+
+const longestGap = (times: readonly number[]): number => Math.max(0, ...times.map((time, i) => (i === 0 ? 0 : time - times[i - 1]!)))
+
+/** Reads everything there is. Returns `stream id` of each event that its stream holds twice. */
+async function repeatedIds(url: string): Promise<string[]> {
+  const client = EventStoreDBClient.connectionString(`${url}&maxDiscoverAttempts=100`)
+  try {
+    const seen = new Set<string>()
+    const repeated: string[] = []
+    for await (const { event } of client.readAll()) {
+      if (event === undefined || event.streamId.startsWith('$')) continue
+      const name = `${event.streamId} ${event.id}`
+      if (seen.has(name)) repeated.push(name)
+      seen.add(name)
+    }
+    return repeated
+  } finally {
+    await client.dispose()
+  }
+}
