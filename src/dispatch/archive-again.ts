@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import { decodeRecord, placeOf, recordedRef } from '../events/message-record.ts'
+import { decodeRecord, type MessageRecord, placeOf, recordedRef } from '../events/message-record.ts'
 import type { Log } from '../lib/log.ts'
 import type { BodyArchive } from '../ports/delivery-log.ts'
-import type { MessageBus, OwnedPartition } from '../ports/message-bus.ts'
+import type { BusRecord, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
 import type { Offsets } from './offsets.ts'
 
 export interface ArchiveAgainDeps {
@@ -10,56 +10,61 @@ export interface ArchiveAgainDeps {
   readonly offsets: Pick<Offsets, 'startAt'>
   readonly archive: Pick<BodyArchive, 'archive'>
   readonly log: Log
-  /** A partition that gives nothing for so long has let go of what is left before its end. */
+  /** A partition that returns nothing for this long has expired its last records: there is nothing left to read. Default 10,000 ms. */
   readonly silentMs?: number
 }
-const recordsAtOnce = 50
+const recordsPerFetch = 50
 
 /**
- * Archives the sealed bodies of what the bus still has from the saved offsets to its ends, and does nothing else: the records come
- * again to whoever routes them. Answers how many messages they were.
+ * Archives the sealed bodies of the records between the saved offsets and the ends of the bus, and does nothing else. The
+ * records are routed later as usual. Returns the number of archived messages.
  */
 export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_000 }: ArchiveAgainDeps): Promise<number> {
-  const over = new AbortController()
+  const finished = new AbortController()
   const ends = await bus.ends()
   const unread = new Set<number>()
   for (const [partition, end] of ends) if ((await offsets.startAt(partition)) < end) unread.add(partition)
   if (unread.size === 0) return 0
   let archived = 0
 
-  const read = async (partition: OwnedPartition, end: bigint) => {
-    let heardAt = performance.now()
-    while (!partition.lost.aborted && performance.now() - heardAt < silentMs) {
-      const records = await partition.fetch(recordsAtOnce)
+  const archiveRecord = async (partition: number, { offset, bytes }: BusRecord) => {
+    let record: MessageRecord
+    try {
+      record = decodeRecord(bytes)
+    } catch (error) {
+      // The dispatcher quarantines it later.
+      log.warn({ error, partition, offset: String(offset) }, 'record.undecodable')
+      return
+    }
+    const bodies = record.messages.map((message, i) => ({
+      ...recordedRef(record, message, placeOf(bus.identity, partition, offset, i)),
+      sealedBody: message.sealedBody,
+    }))
+    await archive.archive(bodies)
+    archived += bodies.length
+  }
+  const archivePartition = async (owned: OwnedPartition, end: bigint) => {
+    let lastFetchAt = performance.now()
+    while (!owned.lost.aborted && performance.now() - lastFetchAt < silentMs) {
+      const records = await owned.fetch(recordsPerFetch)
       const last = records.at(-1)
       if (last === undefined) continue
-      heardAt = performance.now()
-      for (const { offset, bytes } of records) {
-        let record: ReturnType<typeof decodeRecord>
-        try {
-          record = decodeRecord(bytes)
-        } catch (error) {
-          log.warn({ error, partition: partition.partition, offset: String(offset) }, 'record.unreadable') // set aside when it comes again
-          continue
-        }
-        const { messages } = record
-        const refAt = (index: number) => recordedRef(record, messages[index]!, placeOf(bus.identity, partition.partition, offset, index))
-        await archive.archive(messages.map(({ sealedBody }, i) => ({ ...refAt(i), sealedBody })))
-        archived += messages.length
-      }
+      lastFetchAt = performance.now()
+      for (const record of records) await archiveRecord(owned.partition, record)
       if (last.offset + 1n >= end) return
     }
   }
   await bus.consume({
     startAt: offsets.startAt,
-    async own(partition) {
-      await read(partition, ends.get(partition.partition) ?? 0n)
-      if (partition.lost.aborted) return
-      unread.delete(partition.partition)
-      if (unread.size === 0) over.abort()
-      if (!partition.lost.aborted) await once(partition.lost, 'abort') // till then it is ours to have
+    async own(owned) {
+      await archivePartition(owned, ends.get(owned.partition) ?? 0n)
+      if (owned.lost.aborted) return
+      unread.delete(owned.partition)
+      if (unread.size === 0) finished.abort()
+      // The partition is kept until the end, because otherwise it would be given to this process again.
+      if (!owned.lost.aborted) await once(owned.lost, 'abort')
     },
-    signal: over.signal,
+    signal: finished.signal,
   })
   return archived
 }

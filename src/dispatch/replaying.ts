@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import { Counter, type Registry } from 'prom-client'
 import { replay } from '../commands/replay.ts'
-import { type ActiveJob, createReplayJobs, type ReplayPage } from '../commands/replay-jobs.ts'
+import { type ActiveJob, createReplayJobs, type ReplayJobs, type ReplayPage } from '../commands/replay-jobs.ts'
 import type { DeliveryStatus } from '../events/delivery.ts'
 import type { WebhookId } from '../events/ids.ts'
 import { mapBounded } from '../lib/bounded.ts'
@@ -26,134 +26,158 @@ export interface ReplayingDeps {
   readonly leases: Pick<LeaseKeeper, 'take'>
   readonly registry: Registry
   readonly log: Log
-  /** Milliseconds. */
+  /** Milliseconds since 1970. */
   now(): number
 }
 
-/** What is begun at once. */
+/** Deliveries of one page. */
 const pageSize = 100
-/** A webhook that is owed more than this, due or parked, is waited for. */
-const mostOwed = 1_000
-const everyMs = 500
+/** A job waits while its webhook has more scheduled deliveries than this, due or parked. */
+const maxScheduled = 1_000
+const idleMs = 500
 const endedInFailure: readonly DeliveryStatus[] = ['failed', 'discarded']
-/** What no later try makes good: the job ends, and says so. */
-const endingCodes: ReadonlySet<string | undefined> = new Set(['history_too_wide', 'key_destroyed'])
+/** Errors that no later try repairs: the job fails with the code as its reason. */
+const finalCodes: ReadonlySet<string | undefined> = new Set(['history_too_wide', 'key_destroyed'])
+
+/**
+ * Carries out replay jobs, in one process at a time, one page of each job after another.
+ *
+ * A page names deliveries and the chains that begin. It is stored before its first event is appended, so that a process which finds the
+ * page after a crash appends the same events, whatever the history shows by then. The next page starts after the last delivery of the previous one,
+ * in an order that does not depend on the status, and only once the history has all appended events. So each delivery is considered
+ * once, with the status of that moment.
+ */
+export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
+  const { leases, log } = deps
+  const replaying = new Replaying(deps)
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const work = async () => {
+    const lease = (await replaying.hasJobs()) ? await leases.take('replay jobs') : null
+    if (lease !== null)
+      try {
+        const mayGoOn = () => lease.held() && !signal.aborted
+        while (mayGoOn() && (await replaying.replayPages(mayGoOn)));
+      } finally {
+        await lease.release()
+      }
+    await pause(idleMs, signal)
+  }
+  const running = keepRunning(work, { signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'replay_jobs.failed') })
+  return {
+    async stop() {
+      stopping.abort()
+      await running
+    },
+  }
+}
+
+class Replaying {
+  private readonly deps: ReplayingDeps
+  private readonly jobs: ReplayJobs
+  private readonly replayed: Counter
+
+  constructor(deps: ReplayingDeps) {
+    this.deps = deps
+    this.jobs = createReplayJobs(deps.pool)
+    this.replayed = new Counter({
+      name: 'kolbak_deliveries_replayed_total',
+      help: 'Deliveries that replay jobs have begun again.',
+      registers: [deps.registry],
+    })
+  }
+  async hasJobs(): Promise<boolean> {
+    return (await this.jobs.active()).length > 0
+  }
+  /** Replays one page of each job. Returns whether a job may have another page now. */
+  async replayPages(mayGoOn: () => boolean): Promise<boolean> {
+    const active = await this.jobs.active()
+    if (active.length === 0 || !(await this.isHistoryUpToDate())) return false
+    let hasMore = false
+    for (const job of active) {
+      if (!mayGoOn()) return false
+      if (await this.replayPage(job)) hasMore = true
+    }
+    return hasMore
+  }
+
+  private async isHistoryUpToDate(): Promise<boolean> {
+    const { store, waiter } = this.deps
+    const head = await store.head(['routing', 'attempts'])
+    return head === null || waiter.waitFor('deliveries', head, 1_000)
+  }
+  /** Returns whether the job may have another page now. A failure is logged and returns false, so that the other jobs go on. */
+  private async replayPage(job: ActiveJob): Promise<boolean> {
+    try {
+      const page = job.page ?? (await this.planPage(job))
+      if (page === null) return false
+      await this.carryOut(job, page)
+      return true
+    } catch (error) {
+      const code = codeOf(error)
+      if (job.page === null && code !== undefined && finalCodes.has(code)) await this.end(job, 'failed', code)
+      else this.deps.log.warn({ error, job: job.id }, 'replay_job.page_failed')
+      return false
+    }
+  }
+  /** Chooses and stores the next page. Returns null if the job has ended or has to wait. */
+  private async planPage(job: ActiveJob): Promise<ReplayPage | null> {
+    const { tenant, webhook } = job
+    const state = await findWebhook(this.deps, { tenant }, webhook)
+    if (state === null) return this.end(job, 'failed', 'webhook_deleted')
+    if (!state.is_active) return this.end(job, 'failed', 'webhook_inactive')
+    const deliveries = await this.nextDeliveries(job)
+    if (deliveries.length === 0) return this.end(job, 'completed', null)
+    if (await this.hasManyScheduled(webhook)) return null
+    const page = {
+      time: new Date(this.deps.now()).toISOString(),
+      webhookRevision: state.revision,
+      deliveries: deliveries.map(({ accepted_at, delivery, chain }) => ({ accepted_at, delivery, chain: chain + 1 })),
+    }
+    return (await this.jobs.plan(job, page)) ? page : null
+  }
+  private async nextDeliveries({ tenant, webhook, since, until, cursor, delivery_status }: ActiveJob): Promise<Delivery[]> {
+    const query = { tenant, since, until, limit: pageSize, ...(cursor === null ? {} : { after: cursor }) }
+    const statuses = delivery_status === null ? endedInFailure : [delivery_status]
+    const lists = await Promise.all(statuses.map((status) => this.deps.deliveryLog.history(webhook, { ...query, status })))
+    // A delivery whose status changes between the two queries can be in both lists.
+    const byId = new Map(lists.flat().map((delivery) => [delivery.delivery, delivery]))
+    return [...byId.values()].sort(newestFirst).slice(0, pageSize)
+  }
+  /** Counts due and parked rows. Retries that are not due yet do not count, because a replay is often meant to bring them forward. */
+  private async hasManyScheduled(webhook: WebhookId): Promise<boolean> {
+    const limit = maxScheduled + 1
+    const rows = await sqlOn(this.deps.pool)`
+      (select 1 from scheduled_deliveries where webhook = ${webhook} and due_at <= now() limit ${limit})
+      union all
+      (select 1 from scheduled_deliveries where webhook = ${webhook} and due_at is null limit ${limit})
+      limit ${limit}`
+    return rows.length > maxScheduled
+  }
+  /** Appends the events of a page, except for deliveries whose body has expired. */
+  private async carryOut(job: ActiveJob, { time, webhookRevision, deliveries }: ReplayPage): Promise<void> {
+    const { store, deliveryLog } = this.deps
+    const states = await deliveryLog.states(deliveries.map((delivery) => ({ ...delivery, webhook: job.webhook })))
+    const known = states.flatMap((delivery, i) => (delivery === null ? [] : [{ delivery, chain: deliveries[i]!.chain }]))
+    const bodies = await deliveryLog.bodies(known.map(({ delivery }) => delivery))
+    const replayable = known.filter((_, i) => bodies[i] != null)
+    await mapBounded(replayable, pageSize, ({ delivery, chain }) => {
+      const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time })
+      return step('replay.append', () => store.append(stream, [event], 'any', { patient: true }))
+    })
+    const counts = { replayed: replayable.length, skipped: deliveries.length - replayable.length }
+    if (await this.jobs.done(job, counts)) this.replayed.inc(counts.replayed)
+  }
+  private async end(job: ActiveJob, status: 'completed' | 'failed', reason: string | null): Promise<null> {
+    if (await this.jobs.end(job, { status, reason })) {
+      const { id, tenant, webhook, replayed, skipped } = job
+      this.deps.log.info({ job: id, tenant, webhook, status, reason, replayed, skipped }, 'replay_job.ended')
+    }
+    return null
+  }
+}
 
 const newestFirst = (a: Delivery, b: Delivery): number => {
   if (a.accepted_at !== b.accepted_at) return a.accepted_at < b.accepted_at ? 1 : -1
   return a.delivery < b.delivery ? 1 : -1
-}
-
-/**
- * Carries out replay jobs, in one process at a time, a page of each in turn.
- *
- * A page names deliveries and the chains that begin, and is stored before the first of its events is appended: whoever finds
- * it after a crash appends the same events again, whatever the history shows by then. The next page is looked for after the
- * last delivery of the one before, in an order that no change of a status changes, and only once the history has all that
- * was appended. So each delivery is met once, and its status is that of the moment it is met.
- */
-export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
-  const { store, deliveryLog, pool, waiter, leases, registry, log, now } = deps
-  const jobs = createReplayJobs(pool)
-  const counter = new Counter({
-    name: 'kolbak_deliveries_replayed_total',
-    help: 'Deliveries that replay jobs have begun anew.',
-    registers: [registry],
-  })
-  const stop = new AbortController()
-
-  const isHistoryThere = async (): Promise<boolean> => {
-    const head = await store.head(['routing', 'attempts'])
-    return head === null || waiter.waitFor('deliveries', head, 1_000)
-  }
-  /** Retries that are not due do not count: a job that is to hasten them would wait for them. */
-  const isOwedMuch = async (webhook: WebhookId): Promise<boolean> => {
-    const rows = await sqlOn(pool)`
-      (select 1 from scheduled_deliveries where webhook = ${webhook} and due_at <= now() limit ${mostOwed + 1})
-      union all
-      (select 1 from scheduled_deliveries where webhook = ${webhook} and due_at is null limit ${mostOwed + 1})
-      limit ${mostOwed + 1}`
-    return rows.length > mostOwed
-  }
-  const end = async (job: ActiveJob, status: 'completed' | 'failed', reason: string | null = null): Promise<null> => {
-    if (await jobs.end(job, { status, reason })) {
-      const { id, tenant, webhook, replayed, skipped } = job
-      log.info({ job: id, tenant, webhook, status, reason, replayed, skipped }, 'replay_job.ended')
-    }
-    return null
-  }
-  /** The next page, once it is stored; null when there is none now. */
-  const choose = async (job: ActiveJob): Promise<ReplayPage | null> => {
-    const { tenant, webhook, since, until, cursor, delivery_status } = job
-    const state = await findWebhook(deps, { tenant }, webhook)
-    if (state === null) return end(job, 'failed', 'webhook_deleted')
-    if (!state.is_active) return end(job, 'failed', 'webhook_inactive')
-    const query = { tenant, since, until, limit: pageSize, ...(cursor === null ? {} : { after: cursor }) }
-    const lists = await Promise.all(
-      (delivery_status === null ? endedInFailure : [delivery_status]).map((status) => deliveryLog.history(webhook, { ...query, status })),
-    )
-    // One whose status changes meanwhile may be in both lists.
-    const found = [...new Map(lists.flat().map((delivery) => [delivery.delivery, delivery])).values()].sort(newestFirst).slice(0, pageSize)
-    if (found.length === 0) return end(job, 'completed')
-    if (await isOwedMuch(webhook)) return null
-    const page = {
-      time: new Date(now()).toISOString(),
-      webhookRevision: state.revision,
-      deliveries: found.map(({ accepted_at, delivery, chain }) => ({ accepted_at, delivery, chain: chain + 1 })),
-    }
-    return (await jobs.plan(job, page)) ? page : null
-  }
-  const carryOut = async (job: ActiveJob, { time, webhookRevision, deliveries }: ReplayPage): Promise<void> => {
-    const states = await deliveryLog.states(deliveries.map((one) => ({ ...one, webhook: job.webhook })))
-    const known = states.flatMap((delivery, i) => (delivery === null ? [] : [{ delivery, chain: deliveries[i]!.chain }]))
-    const bodies = await deliveryLog.bodies(known.map(({ delivery }) => delivery))
-    const kept = known.filter((_, i) => bodies[i] != null)
-    await mapBounded(kept, pageSize, ({ delivery, chain }) => {
-      const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time })
-      return step('replay.append', () => store.append(stream, [event], 'any', { patient: true }))
-    })
-    if (await jobs.done(job, { replayed: kept.length, skipped: deliveries.length - kept.length })) counter.inc(kept.length)
-  }
-  /** Whether there may be more to do for it at once. */
-  const turn = async (job: ActiveJob): Promise<boolean> => {
-    try {
-      const page = job.page ?? (await choose(job))
-      if (page === null) return false
-      await carryOut(job, page)
-      return true
-    } catch (error) {
-      const code = codeOf(error)
-      if (job.page === null && code !== undefined && endingCodes.has(code)) await end(job, 'failed', code)
-      else log.warn({ error, job: job.id }, 'replay_job.turn_failed') // the others are not to wait for it
-      return false
-    }
-  }
-  const round = async (isMine: () => boolean): Promise<boolean> => {
-    const active = await jobs.active()
-    if (active.length === 0 || !(await isHistoryThere())) return false
-    let isThereMore = false
-    for (const job of active) {
-      if (!isMine()) return false
-      if (await turn(job)) isThereMore = true
-    }
-    return isThereMore
-  }
-  const work = async () => {
-    const lease = (await jobs.active()).length > 0 ? await leases.take('replay jobs') : null
-    if (lease !== null)
-      try {
-        const isMine = () => lease.held() && !stop.signal.aborted
-        while (isMine() && (await round(isMine)));
-      } finally {
-        await lease.release()
-      }
-    await pause(everyMs, stop.signal)
-  }
-  const loop = keepRunning(work, { signal: stop.signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'replay_jobs.failed') })
-  return {
-    async stop() {
-      stop.abort()
-      await loop
-    },
-  }
 }
