@@ -10,18 +10,18 @@ import type { Log } from '../lib/log.ts'
 export interface DeactivationDeps {
   readonly streams: CommandStreams
   readonly log: Log
-  /** RFC 3339 */
+  /** RFC 3339. */
   now(): string
 }
-/** Which process manager deactivates for which reason. */
+/** The process manager that deactivates for each reason. */
 const actors = { gone: 'system:gone-manager', failing: 'system:failing-manager', key_deleted: 'system:key-manager' } as const
 
-/** What a former turn of this command, or a change of the webhook meanwhile, answers: there is nothing left to do. */
-const settled = new Set(['not_found', 'precondition_failed'])
+/** Codes of a command that has nothing left to do: the webhook is deleted, or has changed since the cause. */
+const codesOfNothingToDo = new Set(['not_found', 'precondition_failed'])
 
 /**
- * Deactivates a webhook of the tenant whose event is the cause. Idempotent for the same cause.
- * @param revision only while the webhook has it; any, where it is left out
+ * Deactivates a webhook of the tenant whose event is the cause. A repetition with the same cause changes nothing.
+ * @param revision deactivates the webhook only at this revision; without it, at any
  */
 export async function deactivate(
   deps: DeactivationDeps,
@@ -46,7 +46,7 @@ export async function deactivate(
     )
     if (changed) deps.log.info({ webhook, revision, reason, cause: cause.id }, 'webhook.deactivated')
   } catch (error) {
-    if (!(error instanceof KolbakError) || !settled.has(error.code)) throw error
-    deps.log.debug({ webhook, revision, reason, code: error.code }, 'webhook.deactivation_settled')
+    if (!(error instanceof KolbakError) || !codesOfNothingToDo.has(error.code)) throw error
+    deps.log.debug({ webhook, revision, reason, code: error.code }, 'webhook.deactivation_needless')
   }
 }

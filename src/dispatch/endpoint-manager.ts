@@ -4,8 +4,8 @@ import { deactivateFailing, type FailingDeps } from './failing.ts'
 import { deactivateGone } from './gone.ts'
 
 /**
- * The process manager of endpoints that fail: one reader of the attempts for all that follows from them, since each reader
- * more is paid for by every attempt. Successes are passed over without a commit.
+ * The process manager of endpoints that fail. It is one reader of the attempts for all that follows from failures, because every attempt
+ * costs each reader. Successes are skipped without a commit.
  */
 export const createEndpointManager = (deps: FailingDeps): Projection => ({
   name: 'endpoint_manager',
@@ -17,6 +17,6 @@ export const createEndpointManager = (deps: FailingDeps): Projection => ({
     await deactivateFailing(deps, events)
   },
   async apply() {
-    // Its commands are appended above; only the checkpoint moves here.
+    // The commands were appended in `prepare`: only the checkpoint moves.
   },
 })

@@ -5,9 +5,9 @@ import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { type Failure, failingWebhooks, isFailure } from '../projections/webhook-health.ts'
 import { type DeactivationDeps, deactivate } from './deactivation.ts'
 
-/** A webhook is failing after so long without a success, and so many failed requests at the least. */
+/** A webhook is failing after this time without a success and with at least this many failed requests. */
 const failingMs = 5 * 86_400_000
-const failingRequests = 10
+const minFailures = 10
 const healthWaitMs = 5_000
 
 export interface FailingDeps extends DeactivationDeps {
@@ -16,9 +16,9 @@ export interface FailingDeps extends DeactivationDeps {
 }
 
 /**
- * Days of failures: deactivates webhooks that have had none but failures for five days. Times are those recorded with the
- * requests. It decides at each failure, once `webhook_health` has that failure, and so every success before it; where that
- * takes too long the next failure decides.
+ * Deactivates webhooks that have had only failures for five days, by the times recorded with the requests. It decides at each
+ * failure, once `webhook_health` has that failure and therefore every success before it. If that takes more than 5 s, the next failure
+ * decides.
  */
 export async function deactivateFailing(deps: FailingDeps, events: readonly RecordedEvent[]): Promise<void> {
   const last = new Map<WebhookId, Failure>()
@@ -30,7 +30,7 @@ export async function deactivateFailing(deps: FailingDeps, events: readonly Reco
     }
   if (newest === null) return
   if (!(await deps.waiter.waitFor('deliveries', newest.position, healthWaitMs, newest.stream))) return
-  for (const { webhook, failing_since } of await failingWebhooks(deps.pool, [...last.keys()], failingRequests)) {
+  for (const { webhook, failing_since } of await failingWebhooks(deps.pool, [...last.keys()], minFailures)) {
     const event = last.get(webhook)
     if (event !== undefined && Date.parse(event.metadata.time) - Date.parse(failing_since) >= failingMs)
       await deactivate(deps, event, 'failing', webhook, event.data.webhook_revision)

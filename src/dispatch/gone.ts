@@ -9,7 +9,7 @@ const isGone = (event: RecordedEvent): event is DeadLettered & { data: { webhook
   (event as DeadLettered).data.code === gone &&
   (event as DeadLettered).data.webhook_revision !== null
 
-/** 410 Gone: deactivates the webhook whose receiver said so. */
+/** Deactivates webhooks whose receivers responded with 410 Gone, unless the webhook has changed since. */
 export async function deactivateGone(deps: DeactivationDeps, events: readonly RecordedEvent[]): Promise<void> {
   for (const event of events.filter(isGone)) await deactivate(deps, event, 'gone', event.data.webhook, event.data.webhook_revision) // mutation: stale-gone
 }

@@ -1,8 +1,8 @@
 import { reservedPrefix } from '../events/pattern.ts'
 
 /**
- * Finds what is registered under patterns that take an event's name (`patternTakes` says the rule). A look-up costs the
- * name's dots, not the number of patterns.
+ * Finds the values whose patterns match an event name; `patternTakes` has the rule. The cost of a look-up depends on the dots of the
+ * name, and not on the number of patterns.
  */
 export interface PatternIndex<T> {
   add(pattern: string, value: T): void
@@ -24,15 +24,15 @@ export function createPatternIndex<T>(): PatternIndex<T> {
       if (set?.size === 0) values.delete(pattern)
     },
     match(name) {
-      const found: T[] = []
+      const matches: T[] = []
       const collect = (pattern: string) => {
         const set = values.get(pattern)
-        if (set !== undefined) found.push(...set)
+        if (set !== undefined) matches.push(...set)
       }
       collect(name)
       for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) collect(`${name.slice(0, dot)}.*`)
       if (!name.startsWith(reservedPrefix)) collect('*')
-      return found
+      return matches
     },
   }
 }

@@ -56,7 +56,7 @@ export function createRouter(deps: RouteDeps): Router {
   const batches = createGroupCommit<Incoming, undefined>({
     write: (batch) => routeUntilDone(deps, batch),
     // A batch with a faulty message is halved until that message fails alone, so that the others go on.
-    isPoison: isFaultOfMessage,
+    isItemFault: isFaultOfMessage,
     // The consumer bounds how many messages are in hand.
     maxWaiting: Number.POSITIVE_INFINITY,
   })

@@ -95,7 +95,7 @@ function latestOfEach(refs: readonly DeliveryRef[]): DeliveryRef[] {
 }
 const inGroups = (write: (refs: readonly DeliveryRef[]) => Promise<void>): GroupCommit<DeliveryRef, void> =>
   createGroupCommit({
-    isPoison: isDataError,
+    isItemFault: isDataError,
     async write(refs) {
       await write(refs)
       return refs.map(() => undefined)

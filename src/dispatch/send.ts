@@ -34,27 +34,27 @@ export interface Sender {
   close(): Promise<void>
 }
 
-/** Read of an answer before it is cut, and kept of it. */
+/** The part of a response body that is read before the response is cut, and the part that is kept. */
 const readBytes = 64 * 1024
 const keptBytes = 4 * 1024
-const rememberedUrls = 10_000
+const maxCachedUrls = 10_000
 
 class AddressRefused extends Error {
   readonly code = 'address_refused'
 }
 
 /**
- * Sends requests to receivers: pools of kept-alive connections per origin, whose connector is the guard against
- * requests to addresses that are not public (a check before connecting alone could be tricked by a name that changes).
+ * Sends requests to receivers, through one pool of kept-alive connections for each origin. The connector of the pools refuses
+ * addresses that are not public. A check before connecting would not be enough, because a name may resolve to another address then.
  */
 export function createSender(options: {
   policy: AddressPolicy
   connectTimeoutMs: number
   requestTimeoutMs: number
-  /** To one origin. */
+  /** Most connections to one origin. */
   maxConnections: number
   userAgent: string
-  /** Origins whose connections are kept; the longest unused are closed. */
+  /** Most origins whose connections are kept. The longest unused ones are closed. */
   maxOrigins?: number
   /** Default: DNS. */
   resolve?: Resolve
@@ -66,14 +66,14 @@ export function createSender(options: {
     dispose: (pool) => void pool.close(), // requests in flight finish
   })
   const poolOf = (origin: string): Pool => {
-    const known = pools.get(origin)
-    if (known !== undefined) return known
+    const existing = pools.get(origin)
+    if (existing !== undefined) return existing
     const pool = new Pool(origin, {
       connect,
       connections: maxConnections,
       pipelining: 1,
       keepAliveTimeout: 4_000,
-      // The whole answer is bounded by one timer of ours; these would be two more.
+      // One timer of our own bounds the whole response, so that undici's two are not needed.
       headersTimeout: 0,
       bodyTimeout: 0,
       maxHeaderSize: 32 * 1024,
@@ -81,45 +81,13 @@ export function createSender(options: {
     pools.set(origin, pool)
     return pool
   }
-  /** What of a URL goes where; null where it is none. Parsed once and not for each request. */
-  const targets = new LRUCache<string, { readonly origin: string; readonly path: string }>({ max: rememberedUrls })
-  const targetOf = (url: string) => {
-    const known = targets.get(url)
-    if (known !== undefined) return known
-    if (!URL.canParse(url)) return null
-    const { origin, pathname, search } = new URL(url)
-    const target = { origin, path: pathname + search }
-    targets.set(url, target)
-    return target
-  }
+  const targetOf = createTargetCache()
   return {
     post(url, headers, body) {
-      const started = performance.now()
+      const target = targetOf(url)
+      if (target === null)
+        return Promise.resolve({ code: null, duration_ms: 0, reason: 'invalid_url', body: Buffer.alloc(0), retryAfter: undefined })
       return new Promise((resolve) => {
-        const target = targetOf(url)
-        if (target === null) {
-          resolve({ code: null, duration_ms: 0, reason: 'invalid_url', body: Buffer.alloc(0), retryAfter: undefined })
-          return
-        }
-        let code: number | null = null
-        let retryAfter: string | undefined
-        let read = 0
-        let kept = 0
-        const chunks: Buffer[] = []
-        let controller: Dispatcher.DispatchController | undefined
-        let over = false
-        const finish = (reason: SendFailure | null) => {
-          if (over) return
-          over = true
-          clearTimeout(timer)
-          const duration_ms = Math.round(performance.now() - started)
-          resolve({ code, duration_ms, reason: code === null ? reason : null, body: Buffer.concat(chunks), retryAfter })
-        }
-        const cut = (reason: SendFailure | null) => {
-          finish(reason)
-          controller?.abort(new Error('the answer was cut'))
-        }
-        const timer = setTimeout(() => cut('timeout'), requestTimeoutMs)
         poolOf(target.origin).dispatch(
           {
             path: target.path,
@@ -127,34 +95,7 @@ export function createSender(options: {
             headers: { 'user-agent': userAgent, 'content-type': 'application/json', ...headers },
             body,
           },
-          {
-            onRequestStart(started) {
-              controller = started
-              if (over) started.abort(new Error('the answer came too late'))
-            },
-            onResponseStart(_controller, statusCode, answerHeaders) {
-              if (statusCode < 200) return
-              code = statusCode
-              const value = answerHeaders['retry-after']
-              retryAfter = Array.isArray(value) ? value[0] : value
-            },
-            onResponseData(_controller, chunk) {
-              if (kept < keptBytes) {
-                // A copy: the parser uses its memory again.
-                const part = Buffer.from(chunk.subarray(0, keptBytes - kept))
-                chunks.push(part)
-                kept += part.length
-              }
-              read += chunk.length
-              if (read > readBytes) cut(null)
-            },
-            onResponseEnd() {
-              finish('invalid_response')
-            },
-            onResponseError(_controller, error) {
-              finish(failureOf(error))
-            },
-          },
+          new Exchange(requestTimeoutMs, resolve),
         )
       })
     },
@@ -164,7 +105,87 @@ export function createSender(options: {
   }
 }
 
-/** A connector that refuses addresses by the policy: literal ones, every resolved one, and once more the socket's own. */
+interface Target {
+  readonly origin: string
+  readonly path: string
+}
+/** Returns a function that splits a URL, or returns null if it is invalid. Each URL is parsed once and not for each request. */
+function createTargetCache(): (url: string) => Target | null {
+  const targets = new LRUCache<string, Target>({ max: maxCachedUrls })
+  return (url) => {
+    const cached = targets.get(url)
+    if (cached !== undefined) return cached
+    if (!URL.canParse(url)) return null
+    const { origin, pathname, search } = new URL(url)
+    const target = { origin, path: pathname + search }
+    targets.set(url, target)
+    return target
+  }
+}
+
+/** One request and its response. It is over when the response has ended or was cut, or when the time is up. */
+class Exchange implements Dispatcher.DispatchHandler {
+  private readonly startedAt = performance.now()
+  private readonly timer: NodeJS.Timeout
+  private readonly resolve: (response: ReceiverResponse) => void
+  private controller: Dispatcher.DispatchController | undefined
+  private isOver = false
+  private code: number | null = null
+  private retryAfter: string | undefined
+  private bytesRead = 0
+  private bytesKept = 0
+  private readonly chunks: Buffer[] = []
+
+  constructor(timeoutMs: number, resolve: (response: ReceiverResponse) => void) {
+    this.resolve = resolve
+    this.timer = setTimeout(() => this.cut('timeout'), timeoutMs)
+  }
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.controller = controller
+    if (this.isOver) controller.abort(new Error('the time for the request was up before it started'))
+  }
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (statusCode < 200) return
+    this.code = statusCode
+    const value = headers['retry-after']
+    this.retryAfter = Array.isArray(value) ? value[0] : value
+  }
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.bytesKept < keptBytes) {
+      // A copy, because the parser uses its memory again.
+      const part = Buffer.from(chunk.subarray(0, keptBytes - this.bytesKept))
+      this.chunks.push(part)
+      this.bytesKept += part.length
+    }
+    this.bytesRead += chunk.length
+    if (this.bytesRead > readBytes) this.cut(null)
+  }
+  onResponseEnd(): void {
+    this.finish('invalid_response')
+  }
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.finish(failureOf(error))
+  }
+  private cut(reason: SendFailure | null): void {
+    this.finish(reason)
+    this.controller?.abort(new Error('the response was cut'))
+  }
+  /** @param reason used only if no status has come */
+  private finish(reason: SendFailure | null): void {
+    if (this.isOver) return
+    this.isOver = true
+    clearTimeout(this.timer)
+    const { code, retryAfter } = this
+    const duration_ms = Math.round(performance.now() - this.startedAt)
+    this.resolve({ code, duration_ms, reason: code === null ? reason : null, body: Buffer.concat(this.chunks), retryAfter })
+  }
+}
+
+/** Returns a connector that refuses addresses by the policy. It checks literal addresses, every resolved address, and the address of the socket. */
 function guardedConnector(policy: AddressPolicy, timeout: number, resolve: Resolve): buildConnector.connector {
   const allowed = (address: string, plain: boolean) => policy.allows(address) && (!plain || policy.allowsPlainHttp(address))
   const guardedLookup =
@@ -213,13 +234,13 @@ const failures: Readonly<Record<string, SendFailure>> = {
   UND_ERR_HEADERS_OVERFLOW: 'invalid_response',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'invalid_response',
 }
-/** What OpenSSL and Node say of certificates: `CERT_...`, `ERR_TLS_...`, `ERR_SSL_...`, `DEPTH_ZERO_SELF_SIGNED_CERT`, `UNABLE_TO_...`. */
-const tls = /CERT|^ERR_TLS|^ERR_SSL|^UNABLE_TO|^EPROTO$/
+/** Codes of OpenSSL and Node for faulty certificates: `CERT_...`, `ERR_TLS_...`, `ERR_SSL_...`, `DEPTH_ZERO_SELF_SIGNED_CERT`, `UNABLE_TO_...`. */
+const tlsCodes = /CERT|^ERR_TLS|^ERR_SSL|^UNABLE_TO|^EPROTO$/
 
 function failureOf(error: unknown): SendFailure {
-  // With several addresses Node tells of each attempt; the first says enough.
+  // With several addresses Node reports each attempt. The first one is enough.
   const cause = error instanceof AggregateError ? error.errors[0] : error
   if (cause instanceof errors.HTTPParserError) return 'invalid_response'
   const code = codeOf(cause) ?? ''
-  return failures[code] ?? (tls.test(code) ? 'tls_failed' : 'network_error')
+  return failures[code] ?? (tlsCodes.test(code) ? 'tls_failed' : 'network_error')
 }

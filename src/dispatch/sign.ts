@@ -2,12 +2,13 @@ import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 
 const prefix = 'whsec_'
 
-/** The key of a webhook's secret, `whsec_` + base64. Made once per secret: signing with it costs half. */
+/** Returns the key of a webhook's secret (`whsec_` + base64). It is made once for each secret, because that halves the cost of signing. */
 export const signingKey = (secret: string): KeyObject => createSecretKey(Buffer.from(secret.slice(prefix.length), 'base64'))
 
 /**
- * The headers of Standard Webhooks: the id is the message's, the same on every attempt; one signature for each live
- * secret. @param now milliseconds
+ * Returns the headers of Standard Webhooks, with one signature for each valid secret.
+ * @param id the id of the message, which is the same on every attempt
+ * @param now milliseconds since 1970
  */
 export function signatureHeaders(keys: readonly KeyObject[], id: string, body: Buffer, now: number) {
   const timestamp = String(Math.floor(now / 1_000))

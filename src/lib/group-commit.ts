@@ -1,28 +1,28 @@
 /**
- * Gathers what arrives while the last write is under way and writes it as one: one fsync then serves hundreds, and a
- * lone item waits for nobody (or, when every waiting item is patient, up to `lingerMs` for company).
+ * Writes together the items that arrive during the previous write. One fsync then serves hundreds of items, and a lone item is
+ * written at once. If all waiting items are patient, they wait up to `lingerMs` for more.
  */
 export interface GroupCommit<I, R> {
-  /** Resolves with the item's own result once its group is durable; rejects with its own error. */
+  /** Resolves with the result of the item once its group is durable, or rejects with the error of the item. */
   add(item: I, options?: { patient?: boolean }): Promise<R>
-  /** Items waiting or being written. */
+  /** Items that wait or are being written. */
   readonly size: number
-  /** Resolves when nothing is waiting or under way. */
+  /** Resolves when no item waits or is being written. */
   idle(): Promise<void>
 }
 export interface GroupCommitOptions<I, R> {
-  /** Writes all items as one, and answers one result an item in their order. */
+  /** Writes all items together, and returns one result for each item in their order. */
   write(items: readonly I[]): Promise<readonly R[]>
-  /** Bytes of an item; a group is bounded by `maxBytes` (1 MiB) and `maxCount` (500), but always takes one item. */
+  /** Bytes of an item. A group has at most `maxBytes` (1 MiB) and `maxCount` (500) items, and at least one. */
   bytesOf?(item: I): number
   maxBytes?: number
   maxCount?: number
   lingerMs?: number
-  /** Beyond so many waiting items `add` rejects with `full()`. Default 100,000. */
+  /** Most waiting items: beyond it `add` rejects with `full()`. Default 100,000. */
   maxWaiting?: number
   full?(): Error
-  /** Whether an error is one item's own: the group is then halved until the faulty item fails alone. */
-  isPoison?(error: unknown): boolean
+  /** Whether an error is the fault of one item. The group is then halved until the faulty item fails alone. */
+  isItemFault?(error: unknown): boolean
 }
 
 interface Waiting<I, R> {
@@ -41,9 +41,9 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
     maxCount = 500,
     lingerMs = 0,
     maxWaiting = 100_000,
-    isPoison = () => false,
+    isItemFault = () => false,
   } = options
-  const full = options.full ?? (() => new Error('too much is waiting to be written'))
+  const full = options.full ?? (() => new Error('Too many items wait to be written.'))
   let waiting: Waiting<I, R>[] = []
   let writing = 0
   let waitingBytes = 0
@@ -54,12 +54,12 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
   const settle = async (group: readonly Waiting<I, R>[]): Promise<void> => {
     try {
       const results = await write(group.map((w) => w.item))
-      if (results.length !== group.length) throw new Error(`${group.length} items were written, but ${results.length} answered`)
+      if (results.length !== group.length) throw new Error(`${group.length} items were written, but there are ${results.length} results`)
       group.forEach((w, i) => {
         w.resolve(results[i]!)
       })
     } catch (error) {
-      if (group.length === 1 || !isPoison(error)) {
+      if (group.length === 1 || !isItemFault(error)) {
         for (const w of group) w.reject(error)
         return
       }
@@ -110,7 +110,7 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
         if (!patient) impatient = true
         if (scheduled) return
         scheduled = true
-        // Items that are added together are written together; one alone does not wait for the loop to turn.
+        // Items that are added together are written together. A lone item does not wait for the next event.
         queueMicrotask(() => {
           scheduled = false
           consider()
@@ -126,6 +126,6 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
   }
 }
 
-/** SQLSTATE classes that are an item's own fault: data (22), integrity (23), program limit (54). */
+/** Whether an error is a fault of the data: SQLSTATE class 22 (data), 23 (integrity) or 54 (program limit). */
 export const isDataError = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' && /^(22|23|54)/.test(error.code)

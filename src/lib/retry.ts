@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Sleeps, or returns at once when the signal aborts; never throws. */
+/** Resolves after `ms`, or at once when the signal aborts. Never rejects. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   try {
     await sleep(ms, undefined, signal === undefined ? {} : { signal })
@@ -9,7 +9,7 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
-/** Doubling delays between `min` and `max` milliseconds; `reset` begins anew after a success. */
+/** Returns delays that double from `min` to `max` milliseconds. `reset` starts again at `min`. */
 export function createBackoff(min = 50, max = 5_000): { next(): number; reset(): void } {
   let delay = min
   return {
@@ -25,8 +25,8 @@ export function createBackoff(min = 50, max = 5_000): { next(): number; reset():
 }
 
 /**
- * Repeats `work` until it succeeds or the signal aborts (then it throws the last error). For what must happen, such as
- * appending an attempt that was made: whether an earlier try happened may be unknown, so `work` is idempotent.
+ * Repeats `work` until it succeeds. Throws the last error when the signal aborts, and any error that is final. It is for work that must
+ * happen, such as the record of an attempt. An earlier try may have happened without a response, so `work` must be idempotent.
  */
 export async function untilDone<T>(
   work: () => Promise<T>,
@@ -46,8 +46,8 @@ export async function untilDone<T>(
 }
 
 /**
- * Runs a loop until the signal aborts; when its body throws it begins again after a back-off, and `onError` is told.
- * A body that returns is called again at once.
+ * Calls `body` again and again until the signal aborts: at once after it returns, and after a back-off when it throws.
+ * `onError` is told of each error.
  */
 export async function keepRunning(
   body: () => Promise<void>,

@@ -83,8 +83,8 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
     restored.events += events.length
     for (const messages of chunks(await routedIn(store, events), 500)) {
       restored.messages += (await index.claim(messages)).filter((isNew) => isNew).length
-      const owed = messages.flatMap((message) => message.owed)
-      for (const refs of chunks(owed, 1_000)) restored.parked += await parkUntouched(schedule, refs, history)
+      const firstAttempts = messages.flatMap((message) => message.deliveries)
+      for (const refs of chunks(firstAttempts, 1_000)) restored.parked += await parkUntouched(schedule, refs, history)
     }
   }
   const usual = deliveries(deliveryLog, scheduleRetries)

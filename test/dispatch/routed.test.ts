@@ -43,7 +43,7 @@ describe('messages as their routing is told by events', () => {
     const [whole, ...more] = await routedIn(store, await last([routed('1', 0, 3), ...others, routed('1', 1, 3), routed('1', 2, 3)]))
     expect(more).to.deep.equal([])
     expect(whole).to.deep.include({ message: '1', webhooks, matched_at: '7', accepted_at })
-    expect(whole?.owed.map(({ delivery, webhook, chain, attempt }) => ({ delivery, webhook, chain, attempt }))).to.deep.equal(
+    expect(whole?.deliveries.map(({ delivery, webhook, chain, attempt }) => ({ delivery, webhook, chain, attempt }))).to.deep.equal(
       webhooks.map((webhook) => ({
         delivery: deliveryId(tenant, whole!.message, whole!.place, webhook),
         ...{ webhook, chain: 1, attempt: 1 },

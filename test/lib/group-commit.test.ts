@@ -97,7 +97,7 @@ describe('group commit', () => {
     for (let poison = 0; poison < 7; poison++) {
       const written: number[] = []
       const group = createGroupCommit<number, number>({
-        isPoison: isDataError,
+        isItemFault: isDataError,
         async write(items) {
           if (items.includes(poison)) throw dataError()
           written.push(...items)
@@ -112,7 +112,7 @@ describe('group commit', () => {
   })
   it('fails the whole group on what is no item’s fault, and goes on with the next', async () => {
     const held = heldWrites()
-    const group = createGroupCommit<number, number>({ write: held.write, isPoison: isDataError })
+    const group = createGroupCommit<number, number>({ write: held.write, isItemFault: isDataError })
     const lost = [1, 2].map((item) => outcomeOf(group.add(item)))
     await held.finish(Object.assign(new Error('connection lost'), { code: '08006' }))
     expect(await Promise.all(lost)).to.deep.equal(['connection lost', 'connection lost'])
@@ -124,7 +124,7 @@ describe('group commit', () => {
   it('takes no missing answer for one', async () => {
     const group = createGroupCommit<number, number>({ write: async () => [1] })
     expect(await Promise.all([1, 2].map((item) => outcomeOf(group.add(item))))).to.deep.equal(
-      Array(2).fill('2 items were written, but 1 answered'),
+      Array(2).fill('2 items were written, but there are 1 results'),
     )
   })
   it('answers a patient item only after it has lingered, together with its company', async () => {

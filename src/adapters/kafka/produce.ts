@@ -93,7 +93,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
       write: send,
       bytesOf: (item) => item.bytes.length,
       ...batch,
-      isPoison: isFaulty,
+      isItemFault: isFaulty,
       maxWaiting: Number.POSITIVE_INFINITY, // bounded below for all lanes together
     }),
   )

@@ -129,7 +129,7 @@ const createLane = (
     bytesOf: (item) => item.bytes,
     maxBytes: maxAppendBytes,
     lingerMs: linger,
-    isPoison: isDataError,
+    isItemFault: isDataError,
     full: () => new StoreUnavailable('too many appends are waiting to be written'),
   })
 

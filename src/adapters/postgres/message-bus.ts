@@ -102,7 +102,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     bytesOf: (item) => item.bytes.length,
     maxWaiting,
     full: () => new BusFull('more messages are waiting to be written than the bound allows: try again later'),
-    isPoison: isDataError,
+    isItemFault: isDataError,
   })
   let waitingBytes = 0
   let closed = false
