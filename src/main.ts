@@ -5,8 +5,8 @@ import { createLog } from './lib/log.ts'
 import { createSupervised } from './process/worker.ts'
 
 /**
- * The service as one process; or, where there are to be several, their supervisor, or a worker of one.
- * Exit codes: 0 drained, 1 failed in operation or while draining, 78 (EX_CONFIG) cannot start as configured.
+ * Runs the service as one process; or, for several processes, as their supervisor or as one of its workers. Exit codes: 0 drained, 1
+ * failed in operation or while draining, 78 (EX_CONFIG) cannot start as configured.
  */
 async function main(): Promise<void> {
   const config = readConfig()
@@ -29,9 +29,9 @@ async function main(): Promise<void> {
   let stop = async (): Promise<void> => {}
   const onSignal = (signal: NodeJS.Signals) => {
     if (!stopping) return drain({ signal })
-    // Ctrl-C reaches workers too, beside what their supervisor says; that kills them when it is asked twice.
+    // Ctrl-C reaches the workers too, and so does the signal of their supervisor. The supervisor kills them when it is asked twice.
     if (isWorker) return
-    // Asked twice: what is in flight comes again after the next start.
+    // Asked twice, it stops at once. What is in flight is repeated after the next start.
     log.warn({ signal }, 'kolbak.killed')
     process.exit(1)
   }
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   const { signal } = starting
   const start = async (): Promise<{ stop(): Promise<void> }> => {
     if (!isWorker && processes > 1) {
-      const { supervise } = await import('./process/supervisor.ts') // without the service, which would be a third of its memory
+      const { supervise } = await import('./process/supervisor.ts') // loaded without the service, which would be a third of its memory
       return supervise({ config, processes, log, signal, onUnfit: () => process.exit(cannotStart) })
     }
     const { compose } = await import('./service/compose.ts')
@@ -69,7 +69,7 @@ async function main(): Promise<void> {
     service.then(
       (running) => running.stop(),
       (error: unknown) => {
-        if (error !== stoppedEarly) throw error // else there is nothing left to stop
+        if (error !== stoppedEarly) throw error // a start that was stopped early has stopped everything itself
       },
     )
   process.on('SIGTERM', onSignal)
@@ -77,12 +77,12 @@ async function main(): Promise<void> {
   await service
 }
 
-/** Why a start has ended that was asked to stop while it waited for an engine. */
+/** The reason of a start that was stopped while it waited for an engine. */
 const stoppedEarly = new Error('stopped while starting')
 
 main().catch((error: unknown) => {
   if (error === stoppedEarly) return // the handler of the signal ends the process
-  // What an operator can mend is one sentence, under a code of ours; what is our fault comes with its stack.
+  // An error that an operator can mend is printed as one sentence with a code of ours. Any other error is printed with its stack.
   const code = codeOf(error)
   const cause = error instanceof Error && error.cause instanceof Error ? `\n  caused by: ${error.cause.message}` : ''
   console.error(code === undefined ? error : `kolbak: ${(error as Error).message} (${code})${cause}`)

@@ -7,7 +7,7 @@ import { flag, integer, invalid, key, list, minLength, oneOf, text, textOr, type
 export const roles = ['api', 'dispatcher', 'projector'] as const
 export type Role = (typeof roles)[number]
 
-/** Every variable that Kolbak reads. The table of docs/configuration.md is generated from this. */
+/** Every variable that Kolbak reads. The table in the documents is made from this. */
 export const variables = {
   PORT: integer('Port of the HTTP API. 0 chooses a free port.', 3000, { max: 65535 }),
   HOST: textOr('Address on which the HTTP API listens.', '127.0.0.1'),
@@ -232,8 +232,8 @@ type Variables = typeof variables
 export type Config = { readonly [N in keyof Variables]: ReturnType<Variables[N]['parse']> | Variables[N]['initial'] }
 
 /**
- * Reads and validates the environment. Throws KolbakError `invalid_config`, whose details name every faulty variable and every
- * unknown variable that begins with `KOLBAK_`.
+ * Reads and validates the environment, once. Throws KolbakError `invalid_config`, whose details name every faulty variable. A variable
+ * that begins with KOLBAK_ and is unknown is faulty too.
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
   const details: { path: string; message: string }[] = []

@@ -2,17 +2,19 @@ import { lookup } from 'node:dns/promises'
 import ipaddr from 'ipaddr.js'
 import { KolbakError } from './errors.ts'
 
-/** Which addresses requests may go to. One rule for the check at creation and for the connector of each request. */
+/**
+ * Tells which addresses requests may go to. The check at the creation of a webhook and the connector of each request use the same policy.
+ */
 export interface AddressPolicy {
-  /** The address must be public (`unicast` after unwrapping every form that embeds an IPv4 one) or lie in an allowed subnet. */
+  /** Whether the address is public (`unicast` after unwrapping every form that embeds an IPv4 address) or lies in an allowed subnet. */
   allows(address: string): boolean
-  /** Plain http goes to allowed subnets, or anywhere when it is allowed as such. */
+  /** Whether plain http may go to the address: it lies in an allowed subnet, or plain http is allowed everywhere. */
   allowsPlainHttp(address: string): boolean
 }
 /** A CIDR such as `127.0.0.0/8`. */
 export type Subnet = readonly [ipaddr.IPv4 | ipaddr.IPv6, number]
 
-/** Throws KolbakError `invalid_subnet` for what is not a CIDR. */
+/** Reads a CIDR. Throws KolbakError `invalid_subnet`. */
 export function parseSubnet(text: string): Subnet {
   try {
     return ipaddr.parseCIDR(text.trim())
@@ -24,10 +26,16 @@ export function parseSubnet(text: string): Subnet {
 const embeddedAt = (address: ipaddr.IPv6, byte: number): ipaddr.IPv4 =>
   new ipaddr.IPv4(address.toByteArray().slice(byte, byte + 4)) as ipaddr.IPv4
 
-/** NAT64 of local use (RFC 8215): where it leads, and even where the IPv4 address stands in it, its own network says. */
+/**
+ * The prefix of local NAT64 (RFC 8215). Its own network decides where the IPv4 address is in it and where it leads, so it is not
+ * unwrapped.
+ */
 const localNat64 = ipaddr.IPv6.parseCIDR('64:ff9b:1::/48')
 
-/** The IPv4 address inside an IPv4-mapped, NAT64 (RFC 6052), 6to4 (RFC 3056) or Teredo (RFC 4380) one, else the address itself. */
+/**
+ * Returns the IPv4 address inside an IPv4-mapped, NAT64 (RFC 6052), 6to4 (RFC 3056) or Teredo (RFC 4380) address, else the address
+ * itself.
+ */
 function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
   if (!(address instanceof ipaddr.IPv6) || address.match(localNat64)) return address
   switch (address.range()) {
@@ -50,11 +58,11 @@ function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
 }
 
 /**
- * For IPv6 only what IANA has given out as global unicast: ipaddr.js calls all that it has no name for `unicast`, such as
+ * The addresses that IANA has given out as global unicast. ipaddr.js calls every other IPv6 address without a name `unicast` too, such as
  * ::169.254.169.254 (IPv4-compatible, RFC 4291).
  */
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3')
-/** Azure's WireServer: public by its number, yet it answers every virtual machine there with its configuration. */
+/** Azure's WireServer. Its address is public, but it gives every virtual machine there its configuration. */
 const wireServer = '168.63.129.16'
 const isPublic = (address: ipaddr.IPv4 | ipaddr.IPv6): boolean =>
   address.range() === 'unicast' && (address instanceof ipaddr.IPv6 ? address.match(globalUnicast) : address.toString() !== wireServer)
@@ -78,7 +86,7 @@ const refused = (why: string) =>
   new KolbakError('address_refused', `${why} Addresses that are not public are refused unless KOLBAK_ALLOWED_SUBNETS names their subnet.`)
 
 /**
- * Checks a callback URL at creation. Names are resolved; one that does not resolve (yet) passes, as each request is
+ * Checks a callback URL when a webhook is created. Names are resolved. A name that does not resolve (yet) passes, because each request is
  * checked again when its socket connects. Throws KolbakError `invalid_url` or `address_refused`.
  */
 export async function checkCallbackUrl(text: string, policy: AddressPolicy, resolve = resolveAll): Promise<void> {
@@ -108,6 +116,6 @@ async function resolveAll(host: string): Promise<string[]> {
   try {
     return (await lookup(host, { all: true })).map((entry) => entry.address)
   } catch {
-    return [] // a name that does not resolve is accepted: it may exist when the first event comes
+    return [] // accepted, because the name may exist when the first event comes
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Does the work for every item, at most so many at once, and answers the results in the order of the items. After a
- * failure it begins no more, waits for what is under way, and throws the first.
+ * Does the work for every item, for at most `atOnce` items at a time. Returns the results in the order of the items. After a failure it
+ * begins no more work, waits for the work in flight, and throws the first error.
  */
 export async function mapBounded<T, R>(items: readonly T[], atOnce: number, work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = new Array(items.length)
@@ -21,7 +21,7 @@ export async function mapBounded<T, R>(items: readonly T[], atOnce: number, work
   return results
 }
 
-/** Lets at most so many pieces of work run at once; the others wait in the order in which they came. */
+/** Creates a limit: at most `count` pieces of work run at once. The others wait in the order in which they came. */
 export function createLimiter(count: number): <R>(work: () => Promise<R>) => Promise<R> {
   let free = count
   const waiting: (() => void)[] = []
@@ -31,7 +31,7 @@ export function createLimiter(count: number): <R>(work: () => Promise<R>) => Pro
     try {
       return await work()
     } finally {
-      // Handed on, not given back: whoever comes meanwhile cannot overtake those that wait.
+      // The right to run is handed on and not given back, so that new work cannot overtake work that waits.
       const go = waiting.shift()
       if (go === undefined) free++
       else go()

@@ -4,15 +4,15 @@ import type { Pool } from 'pg'
 import { createVault, type Vault } from './seal.ts'
 
 /**
- * Data keys: random, wrapped by the master key in the table `data_keys`. Each owner has one that seals its values and one
- * for fingerprints; the owner `service` has one for each HMAC look-up. Destroying an owner's keys erases what they sealed.
+ * Random data keys, which the master key wraps in the table `data_keys`. Each owner has one that seals its values and one for
+ * fingerprints. The owner `service` has one for each HMAC look-up. Destroying an owner's keys erases what they sealed.
  */
 export interface Keyring {
-  /** The owner's vault; its keys are made when it has none yet. Throws KeyDestroyed. */
+  /** Returns the owner's vault. Its keys are made when it has none yet. Throws KeyDestroyed. */
   vault(owner: string): Promise<Vault>
-  /** The vault if it is in memory, for hot paths: else await `vault`. */
+  /** Returns the vault if it is in memory, for hot paths. Otherwise await `vault`. */
   cached(owner: string): Vault | undefined
-  /** HMAC-SHA-256 (hex) under the service's own key for this purpose. Deterministic for ever. */
+  /** Returns the HMAC-SHA-256 (hex) under the service's own key for this purpose, which never changes. */
   lookup(purpose: LookupPurpose, value: string): string
 }
 export type LookupPurpose = 'api-key' | 'client-secret' | 'idempotency'
@@ -49,15 +49,15 @@ export function unwrap(master: Buffer, owner: string, purpose: string, wrapped: 
   try {
     decipher.final()
   } catch {
-    throw new WrongMasterKey() // an authentication failure has one cause here; its text says nothing more
+    throw new WrongMasterKey() // an authentication failure has this one cause, and its own text says nothing more
   }
   return key
 }
 
-/** Opens the keyring; throws WrongMasterKey when the service's own keys do not unwrap. @param master 32 bytes */
+/** Opens the keyring. Throws WrongMasterKey when the service's own keys do not unwrap. @param master 32 bytes */
 export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> {
   const keysOf = async (owner: string, purposes: readonly string[]) => {
-    // Two processes may make them at once: whoever came first is read by both.
+    // Two processes may make keys at the same time. Both read the keys of the first.
     await pool.query(
       `insert into data_keys (owner, purpose, wrapped)
        select $1, purpose, wrapped from unnest($2::text[], $3::bytea[]) as made (purpose, wrapped)

@@ -2,20 +2,22 @@ import type { Pool } from 'pg'
 import { step } from './points.ts'
 import { keepRunning, pause } from './retry.ts'
 
-/** A named right that one process has at a time, on Postgres's clock. */
+/** A named right that one process has at a time, by the clock of Postgres. */
 export interface Lease {
   readonly name: string
-  /** Aborts when it is lost or released. */
+  /** Aborts when the lease is lost or released. */
   readonly lost: AbortSignal
-  /** Whether it certainly still runs, by this process's monotonic clock and counted from before the last renewal was asked for. */
+  /**
+   * Whether the lease certainly still runs, by this process's monotonic clock, counted from the moment before the last renewal was sent.
+   */
   held(): boolean
-  /** Gives it back, so that another process need not wait for it to run out. */
+  /** Gives the lease back, so that another process need not wait for its end. */
   release(): Promise<void>
 }
 export interface LeaseKeeper {
-  /** Takes a lease that nobody has, or null. */
+  /** Takes a lease that no process has. Returns null when another process has it. */
   take(name: string): Promise<Lease | null>
-  /** Releases all and stops renewing. */
+  /** Releases all leases and stops renewing. */
   close(): Promise<void>
 }
 
@@ -30,7 +32,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
     lose(): void
   }
   const held = new Map<string, Held>()
-  // Takes and releases of a name go one after another: a release would delete the row of a lease that is taken again meanwhile.
+  // Takes and releases of a name go one after another, because a release would delete the row of a lease that is taken again meanwhile.
   const turns = new Map<string, Promise<unknown>>()
   const inTurn = <T>(name: string, work: () => Promise<T>): Promise<T> => {
     const mine = (turns.get(name) ?? Promise.resolve()).then(work, work)
@@ -42,7 +44,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
     return mine
   }
   const stop = new AbortController()
-  // A tenth of the lease stays unused: the clocks' rates may differ, and a request needs a moment to leave.
+  // A tenth of the lease stays unused, because the rates of the clocks may differ and a request needs a moment to leave.
   const usable = leaseMs * 0.9
 
   const renew = async () => {
@@ -64,7 +66,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
       else lease.lose()
     }
   }
-  // What could not be renewed in time is lost here, whatever the row says: another may have it by now.
+  // A lease that was not renewed in time is lost here, whatever its row says, because another process may have it by now.
   const watch = async () => {
     await pause(leaseMs / 10, stop.signal)
     for (const lease of held.values()) if (performance.now() > lease.until) lease.lose()
@@ -102,7 +104,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
             inTurn(name, async () => {
               const isSucceeded = held.has(name) && held.get(name) !== lease
               lease.lose()
-              // The row is that of the lease that was taken since.
+              // When the lease was taken again, the row belongs to its successor.
               if (!isSucceeded) await pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
             }),
         }

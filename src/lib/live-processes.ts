@@ -1,14 +1,17 @@
 import type { Pool } from 'pg'
 import { keepRunning, pause } from './retry.ts'
 
-/** How many processes of a role are alive, so that limits can be shared among them. */
+/** Counts the live processes of a role, so that limits can be divided among them. */
 export interface LiveProcesses {
   /** At least 1. */
   count(role: string): number
   close(): Promise<void>
 }
 
-/** Announces this process and counts the others, by heartbeats in Postgres every `everyMs`; who is silent for five beats is not counted. */
+/**
+ * Announces this process and counts the others, by heartbeats in Postgres every `everyMs`. A process that misses five heartbeats is not
+ * counted.
+ */
 export async function joinLiveProcesses(options: {
   pool: Pool
   id: string

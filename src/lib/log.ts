@@ -1,6 +1,6 @@
 import { destination, pino, stdTimeFunctions } from 'pino'
 
-/** One JSON line a fact; the message never changes, the fields do. */
+/** Logs one JSON line for each fact. The message of a fact never changes, the fields do. */
 export interface Log {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -9,7 +9,10 @@ export interface Log {
   child(fields: object): Log
 }
 
-/** What may be said of an error: its name, code and message of ours; of Postgres's errors not the detail, which quotes rows. */
+/**
+ * Returns what may be logged of an error: its name, code, message and stack. The detail of a Postgres error is left out, because it
+ * quotes rows.
+ */
 function errorFields(error: unknown): object {
   if (!(error instanceof Error)) return { message: String(error) }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
@@ -22,7 +25,7 @@ function errorFields(error: unknown): object {
   }
 }
 
-/** @param fd where lines go: 1 (standard output), or 2 for commands whose output is an answer */
+/** @param fd where lines go: 1 (standard output), or 2 for commands that print a result */
 export const createLog = (level: string, fd: 1 | 2 = 1): Log =>
   pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } }, destination({ fd, sync: true }))
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }

@@ -1,4 +1,4 @@
-/** What the source yields; and null, once, when it has yielded nothing for `ms` after something. */
+/** Yields what the source yields. Yields null once when the source has been silent for `ms` after an item. */
 export async function* orIdle<T>(source: AsyncIterable<T>, ms: number): AsyncGenerator<T | null> {
   const items = source[Symbol.asyncIterator]()
   let timer: NodeJS.Timeout | undefined

@@ -1,9 +1,9 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 
 /**
- * The steps of a message's way, and of the commands beside it, that leave something behind. A process may die just before or
- * just after any of them, and what is then half done must come right by itself: the tests kill it at each
- * (test/faults/crash-points.test.ts), so whoever adds a step with an effect names it here.
+ * The steps with an effect, on the way of a message and of commands. A process may die just before or just after any of them, and the
+ * half-done work must then complete by itself. The tests kill a process at each of them (test/faults/crash-points.test.ts), so every new
+ * step with an effect is named here.
  */
 export const points = [
   // The API
@@ -44,8 +44,8 @@ export const points = [
 ] as const
 export type Point = (typeof points)[number]
 
-/** Publishes the start of each step and its end, with `{ point }`, and `error` where it has failed. */
+/** Publishes the start and the end of each step, with `{ point }`, and `error` when the step has failed. */
 export const steps = tracingChannel<unknown, { point: Point; error?: unknown }>('kolbak.step')
 
-/** Does a step that has an effect. While nobody listens it is the call alone. */
+/** Does a step that has an effect. Without a listener this is only the call. */
 export const step = <T>(point: Point, work: () => Promise<T>): Promise<T> => steps.tracePromise(work, { point })

@@ -5,7 +5,7 @@ export interface Address {
   readonly address: string
   readonly family: 4 | 6
 }
-/** Answers all addresses of a name; throws an error of code `ENOTFOUND` (there are none) or `EAI_AGAIN` (no answer in time). */
+/** Returns all addresses of a name. Throws an error with the code `ENOTFOUND` (there are none) or `EAI_AGAIN` (no answer in time). */
 export type Resolve = (host: string) => Promise<readonly Address[]>
 
 const cacheMs = 10_000
@@ -13,9 +13,9 @@ const timeoutMs = 1_500
 const tries = 2
 
 /**
- * Resolves names without `getaddrinfo`, which holds one of libuv's four threads until it ends: two names whose servers do
- * not answer would stop every other name, and the file system with them. What DNS does not know is asked of getaddrinfo
- * once more, for names of /etc/hosts. Answers are kept for ten seconds, failures for one.
+ * Resolves names without `getaddrinfo`, which occupies one of libuv's four threads until it ends: two names whose servers do not answer
+ * would stop every other name, and the file system with them. Only names unknown to DNS go to getaddrinfo, for those of /etc/hosts.
+ * Results are cached for ten seconds, failures for one.
  */
 export function createNameResolver(): Resolve {
   const dns = new Resolver({ timeout: timeoutMs, tries })
@@ -42,7 +42,7 @@ export function createNameResolver(): Resolve {
     if (known !== undefined) return known
     const asked = ask(host)
     cache.set(host, asked)
-    asked.catch(() => cache.set(host, asked, { ttl: 1_000 })) // whoever asked is told
+    asked.catch(() => cache.set(host, asked, { ttl: 1_000 })) // the caller gets the error
     return asked
   }
 }

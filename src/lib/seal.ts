@@ -2,23 +2,25 @@ import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hkdfSync
 import { LRUCache } from 'lru-cache'
 
 /**
- * AES-256-GCM under HKDF(data key, random salt). One salt serves a process for an hour, so that a value costs no
- * derivation; nonces under it are a counter. The bytes: version (1), key id (4), salt (16), nonce (12), tag (16), ciphertext.
+ * AES-256-GCM under HKDF(data key, random salt). One salt serves a process for an hour, so that a value costs no derivation. Nonces under
+ * it are a counter. The bytes: version (1), key id (4), salt (16), nonce (12), tag (16), ciphertext.
  */
 const version = 1
 const overhead = 1 + 4 + 16 + 12 + 16
 const saltLifeMs = 3_600_000
 const textPrefix = 'sealed:'
 
-/** Seals and opens the values of one owner. The AAD (purpose, owner, id, field) binds a value to its place: it opens nowhere else. */
+/**
+ * Seals and opens the values of one owner. The AAD (purpose, owner, id, field) binds a value to its place, so that it opens nowhere else.
+ */
 export interface Vault {
   seal(aad: readonly string[], plain: Buffer): Buffer
-  /** Throws SealBroken when the bytes, or where they stand, are not what was sealed. */
+  /** Opens a value. Throws SealBroken when the bytes or the AAD are not those that were sealed. */
   open(aad: readonly string[], sealed: Buffer): Buffer
-  /** As UTF-8: a lone surrogate comes back as U+FFFD. */
+  /** Seals a text as UTF-8. A lone surrogate comes back as U+FFFD. */
   sealText(aad: readonly string[], plain: string): string
   openText(aad: readonly string[], sealed: string): string
-  /** HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
+  /** Returns the HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
   fingerprint(content: Iterable<string | Buffer>): string
 }
 
@@ -27,7 +29,10 @@ export class SealBroken extends Error {
 }
 export const isSealedText = (value: string): boolean => value.startsWith(textPrefix)
 
-/** @param dataKey the newest key, which seals; @param keyOf finds the key that an older value was sealed under */
+/**
+ * @param dataKey the newest key, which seals
+ * @param keyOf returns the key that an older value was sealed under
+ */
 export function createVault(options: {
   key_id: number
   dataKey: Buffer
@@ -36,7 +41,7 @@ export function createVault(options: {
   now?: () => number
 }): Vault {
   const { key_id, dataKey, keyOf, fingerprintKey, now = Date.now } = options
-  // Key objects are made once: a cipher or HMAC that is given bytes makes one each time, which costs more than the rest (15 of 20 µs).
+  // Key objects are made once. A cipher or HMAC that is given bytes makes one each time, which costs more than the rest (15 of 20 µs).
   const derive = (key: Buffer, withSalt: Buffer) => createSecretKey(Buffer.from(hkdfSync('sha256', key, withSalt, 'kolbak/seal', 32)))
   const hmacKey = createSecretKey(fingerprintKey)
   const derived = new LRUCache<string, KeyObject>({ max: 1_000 })
@@ -62,7 +67,7 @@ export function createVault(options: {
     derived.set(name, fresh)
     return fresh
   }
-  // As JSON, which keeps the parts apart whatever they hold.
+  // The parts are encoded as JSON, which separates them whatever they hold.
   const associated = (aad: readonly string[]) => Buffer.from(JSON.stringify(aad))
 
   const self: Vault = {

@@ -40,7 +40,7 @@ export const separator = '\u001e'
  */
 export const joinTexts = (texts: readonly string[]): string => texts.join(separator) || separator
 
-/** Runs `work` in one transaction on a connection of its own. */
+/** Runs `work` in one transaction, on a connection of its own. */
 export async function transaction<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let broken: Error | undefined

@@ -1,7 +1,7 @@
-/** Remembers calls until they are answered, so that whoever closes can wait for them. */
+/** Remembers calls until they have ended, so that a close can wait for them. */
 export interface UnderWay {
   track<T>(call: Promise<T>): Promise<T>
-  /** Resolves when all that is under way now has ended, however it did. */
+  /** Resolves when all calls that are in flight now have ended, successfully or not. */
   ended(): Promise<void>
 }
 

@@ -1,6 +1,6 @@
 /**
- * A latch: `notify` wakes whoever waits, or the next who would; waiting ends after `ms` in any case. One latch serves one
- * waiter: of two that take turns, one could consume what was meant for the other.
+ * A latch. `notify` wakes the waiter, or the next one if there is none. A wait ends after `ms` in any case. One latch serves one waiter:
+ * of two waiters, one could consume the wake of the other.
  */
 export interface Wake {
   notify(): void

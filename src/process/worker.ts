@@ -4,20 +4,20 @@ import type { MetricObjectWithValues, MetricValue } from 'prom-client'
 import type { Assignment, Supervised } from '../service/supervised.ts'
 
 export type Measurements = MetricObjectWithValues<MetricValue<string>>[]
-/** What a worker asks its supervisor for, and gets in a message under the same name. */
+/** What a worker asks its supervisor for. The reply has the same name. */
 export interface Answers {
   readonly assignment: Assignment
-  /** The measurements of all workers in one, as Prometheus reads them. */
+  /** The metrics of all workers in Prometheus' text format. */
   readonly scrape: string
 }
 export type ToSupervisor = { readonly ask: keyof Answers } | { readonly ready: object } | { readonly measured: Measurements }
 export type ToWorker = Pick<Answers, 'assignment'> | Pick<Answers, 'scrape'> | { readonly measure: true }
 
-/** @param onLost told when the supervisor is gone: nobody is there to start anything again */
+/** @param onLost told when the supervisor is gone, so that nobody starts this worker again */
 export function createSupervised(onLost: () => void): Supervised {
   const { worker } = cluster
   worker?.once('disconnect', () => {
-    worker.exitedAfterDisconnect = true // else Node ends the process at once
+    worker.exitedAfterDisconnect = true // otherwise Node ends the process at once
     onLost()
   })
   return {
@@ -27,7 +27,7 @@ export function createSupervised(onLost: () => void): Supervised {
         if ('measure' in message)
           registry.getMetricsAsJSON().then(
             (measured) => tell({ measured }),
-            () => {}, // unanswered, it fails who asked
+            () => {}, // the supervisor counts a worker without a reply as dead
           )
       })
       tell({ ready: facts })
@@ -36,11 +36,11 @@ export function createSupervised(onLost: () => void): Supervised {
   }
 }
 
-/** A supervisor that is gone need not know. */
+/** Sends a message to the supervisor. An error is passed over, because a supervisor that is gone needs no message. */
 function tell(message: ToSupervisor): void {
   process.send?.(message, undefined, undefined, () => {})
 }
-/** The worker asks, and is not told by itself: Node drops what comes before somebody listens. */
+/** Asks the supervisor and returns its reply. The worker asks, because Node drops a message that comes before a listener. */
 async function ask<N extends keyof Answers>(name: N, signal: AbortSignal): Promise<Answers[N]> {
   const messages = on(process, 'message', { signal })
   tell({ ask: name })

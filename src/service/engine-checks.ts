@@ -15,16 +15,16 @@ interface EngineReaders {
   readonly pool: Pool
 }
 
-/** Records of the bus that are not done. */
+/** Returns how many records of the bus are not done. */
 export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>): Promise<number> {
   const lag = await bus.lag(await createOffsets(pool, bus.identity).saved())
   return [...lag.values()].reduce((sum, records) => sum + records, 0)
 }
 
-/** To ask for a head may itself store something (EventStoreDB): who is not there within this time is behind. */
+/** Asking EventStoreDB for its head may append a marker. A projection gets this long to reach it before it counts as behind. */
 const reachMs = 2_000
 
-/** Messages that are not done, and the projections whose live builds have not read all events that were stored before. */
+/** Returns how many records are not done, and the projections whose live builds have not read all events that were stored before. */
 export async function backlog(
   { store, bus, pool }: EngineReaders,
   projections: readonly Pick<Projection, 'name' | 'families'>[],
@@ -40,11 +40,11 @@ export async function backlog(
 }
 
 /**
- * What has been read must not lie beyond what there is: then an engine was put back to an older state, or emptied, and
- * whatever it gets now would be taken for read. Throws KolbakError `engine_behind`.
+ * Throws KolbakError `engine_behind` when something that was read lies beyond the end of an engine. Then the engine was restored to an
+ * older state or emptied, and what it gets from now on would be taken for read.
  */
 export async function checkEngines({ store, bus, pool }: EngineReaders): Promise<void> {
-  // What has been read is asked first: others may be at work, and what there is only grows.
+  // Checkpoints are read before heads, because other processes may be at work, and heads only grow.
   const [read] = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint }>`
     select name, checkpoint from projections where checkpoint is not null order by checkpoint desc limit 1`
   const done = await createOffsets(pool, bus.identity).saved()

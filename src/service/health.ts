@@ -3,22 +3,22 @@ import type { HealthReport } from '../api/dependencies.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
 
-/** What the parts that this process runs say of themselves; a part that failed turns it unready. */
+/** Reports the states of the parts that this process runs. A failed part makes the process unready. */
 export function healthReport(dispatcher: Pick<Dispatcher, 'problem'> | null, projections: readonly ProjectionStatus[]): HealthReport {
   const checks = projections.map(ofProjection)
   if (dispatcher !== null) checks.unshift({ name: 'dispatcher', ok: dispatcher.problem === null, message: dispatcher.problem ?? 'routes' })
   return { ready: checks.every((check) => check.ok), checks }
 }
 
-/** How far this process's projections are behind, and how many messages nobody has done yet. */
+/** Registers how far this process's projections are behind, and how many records are not done. */
 export function backlogMetrics(registry: Registry, unread: () => Promise<number>, projections: () => readonly ProjectionStatus[]): void {
   new Gauge({
     name: 'kolbak_records_unread',
     help: 'Records of the bus that are not done.',
     registers: [registry],
-    aggregator: 'max', // each process of a machine counts those of all
+    aggregator: 'max', // each process of a machine counts the records of all
     async collect() {
-      // An engine that is away must not take the other figures with it.
+      // An unavailable engine must not fail the other metrics.
       this.set(await unread().catch(() => Number.NaN))
     },
   })
@@ -41,6 +41,6 @@ function ofProjection({ name, state, error, quarantined, lagSeconds }: Projectio
     ...(lagSeconds === null ? [] : [`${lagSeconds} s behind`]),
     `${quarantined} streams set aside`,
   ]
-  // Where the database is newer, a newer process runs it; a stream that is set aside holds up no other.
+  // With `newer_version` a newer process runs the projection. A quarantined stream holds up no other stream.
   return { name: `projection ${name}`, ok: state !== 'failed' || error === 'newer_version', message: facts.join(', ') }
 }

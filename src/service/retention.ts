@@ -2,10 +2,10 @@ import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 
-/** Something that keeps messages, history or events for the retention time, and lets go of them day by day. */
+/** One kind of data that is dropped day by day after the retention. */
 export interface Sweep {
   readonly name: string
-  /** Drops what is older than the day (`yyyy-mm-dd`, UTC) and not needed any more; answers how much that was. */
+  /** Drops what is older than the day (`yyyy-mm-dd`, UTC) and not needed any more. Returns how much was dropped. */
   run(day: string): Promise<number>
 }
 
@@ -26,14 +26,14 @@ export function startRetention(options: {
     const lease = await leases.take('retention')
     if (lease !== null)
       try {
-        // A day more: a day is dropped when its last moment has passed the retention.
+        // One day is added, because a day is dropped when its last moment has passed the retention.
         const day = new Date(now() - (retentionDays + 1) * 86_400_000).toISOString().slice(0, 10)
         for (const sweep of sweeps)
           try {
             const dropped = await sweep.run(day)
             if (dropped > 0) log.info({ what: sweep.name, before: day, dropped }, 'retention.swept')
           } catch (error) {
-            log.warn({ error, what: sweep.name }, 'retention.sweep_failed') // the others are not to wait for it
+            log.warn({ error, what: sweep.name }, 'retention.sweep_failed') // the other sweeps go on
           }
       } finally {
         await lease.release()

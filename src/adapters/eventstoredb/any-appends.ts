@@ -10,11 +10,11 @@ import { type AppendItem, joinItems, maxAppendBytes } from './events.ts'
 import { appendOnce, type Doubt } from './repeats.ts'
 
 type Outcome = PromiseSettledResult<Appended>
-/** An append, and why it may have happened already; null for a new one. */
+/** An append, and the reason for which it may have happened already. Null: it is new. */
 interface Entry extends AppendItem {
   readonly doubt: Doubt | null
 }
-/** What is kept of a stream while it is used. */
+/** The state of a stream that is in use. */
 interface UsedStream {
   readonly lane: GroupCommit<Entry, Outcome>
   /** Resolves once a day stream has its age limit. */
@@ -23,7 +23,7 @@ interface UsedStream {
 
 /** Milliseconds that a patient append waits for others to be sent with it. */
 const lingerMs = 10
-/** Streams that are remembered: a day stream that was forgotten is asked for its age limit once more. */
+/** Streams that are remembered. For a day stream that was forgotten the age limit is set once more. */
 const maxStreams = 20_000
 
 /**
@@ -33,7 +33,7 @@ const maxStreams = 20_000
 export function createAnyAppends(options: { engine: Engine; appender: Appender; maxAgeSeconds: number; now(): number }) {
   const { engine, appender, maxAgeSeconds, now } = options
   const streams = new LRUCache<StreamName, UsedStream>({ max: maxStreams })
-  /** By the first id: appends of this process whose outcome is not known, because the engine did not answer. */
+  /** Appends of this process with an unknown outcome, because the engine did not answer. The key is their first event id. */
   const doubts = new LRUCache<EventId, Doubt>({ max: 50_000 })
 
   const streamOf = (name: StreamName): UsedStream => {
@@ -53,7 +53,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     }
     return stream
   }
-  /** Gives a day stream its age limit, before its first event: later, events could outlive it. */
+  /** Sets the age limit of a day stream before its first event, because events that are there already could outlive it. */
   const limit = async (name: StreamName): Promise<void> => {
     if (!isDayStream(name)) return
     const stream = streamOf(name)
@@ -73,7 +73,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     const keep = (written: readonly Entry[], results: readonly Outcome[]) => {
       for (const [i, entry] of written.entries()) outcomes.set(entry, results[i]!)
     }
-    // Sent as one append, an event and its repeat would both be stored.
+    // In one append, an event and its repeat would both be stored.
     for (const round of roundsOf(entries)) {
       const fresh = round.filter((entry) => entry.doubt === null)
       keep(fresh, await writeFresh(fresh, end))
@@ -100,7 +100,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     try {
       last = await appender.append(joinItems(items, first.expected).item, { end })
     } catch (error) {
-      // Unknown whether it happened: it is looked for. Refused: each append is to hear its own answer.
+      // If it is unknown whether it happened, the events are looked for. If it was refused, each append gets its own answer.
       if (error instanceof StoreUnavailable)
         return writeDoubtful(
           items.map((item) => ({ ...item, doubt: { since, above } })),
@@ -108,17 +108,17 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
         )
       return items.length === 1 ? [{ status: 'rejected', reason: error }] : alone(items, end)
     }
-    // Its position is not new: all of it repeats earlier appends, which were not one then.
+    // A position that existed before means that all of it repeats earlier appends, which were sent separately then.
     if (items.length > 1 && last.position <= newestBefore) return alone(items, end)
     let revision = last.revision - items.reduce((sum, { ids }) => sum + ids.length, 0)
     return items.map(({ ids }) => {
       revision += ids.length
-      // EventStoreDB tells the position of the last event only: a reader who has reached that has seen this item too.
+      // EventStoreDB returns the position of the last event only. A reader who has reached it has seen this item too.
       return { status: 'fulfilled', value: { revision, position: last.position } }
     })
   }
 
-  /** Sent alone: in one append with `any` ones it would not be checked. The stream is there, so it has its age limit. */
+  /** Sends the append alone, because in one append with `any` ones it would not be checked. The stream exists, so it has its age limit. */
   const appendSome = async (entry: Entry): Promise<Outcome> => {
     const end = performance.now() + engine.timeoutMs
     const [outcome] = entry.doubt === null ? await writeFresh([entry], end) : await writeDoubtful([entry], end)
@@ -128,7 +128,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
   return {
     /**
      * Throws what the port says.
-     * @param since RFC 3339: the events may have been appended since then, by a process that died; undefined when they are new
+     * @param since RFC 3339: a process that died may have appended the events since this time; undefined when they are new
      */
     async append(item: AppendItem, patient: boolean, since?: string): Promise<Appended> {
       const [id] = item.ids as [EventId]

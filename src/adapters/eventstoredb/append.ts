@@ -12,24 +12,24 @@ import { readStream } from './read.ts'
 
 export interface Appender {
   /**
-   * Appends now, or as soon as one of those under way has ended. With an exact revision or `none` it repeats the append
-   * while the engine is away, because the server compares the ids with its log. With `any` or `some` it tries once, unless
-   * the events do no harm when they are stored twice. Throws what the port says.
+   * Appends now, or as soon as one of the appends in flight has ended. With an exact revision or `none` it repeats the append while the
+   * engine is unavailable, because the server compares the ids with its log. With `any` or `some` it tries once, unless the events do no
+   * harm when they are stored twice. Throws what the port says.
    */
   append(item: AppendItem, options?: { end?: number; harmlessTwice?: boolean }): Promise<Appended>
-  /** Sets the metadata of a stream that has none; those that are there stay. */
+  /** Sets the metadata of a stream that has none. A stream that has some keeps them. */
   describe(stream: StreamName, metadata: { maxAge?: number; maxCount?: number }): Promise<void>
-  /** No append that begins now will be at or before this position. */
+  /** No append that begins now gets this position or a lower one. */
   readonly newest: Checkpoint
-  /** Revision of the last event that this process has appended to the stream, if it is still remembered. */
+  /** Returns the revision of the last event that this process has appended to the stream, if it is still remembered. */
   revisionOf(stream: StreamName): number | undefined
 }
 
-/** Most appends under way. They are counted apart, so that a caller who waits for a command's event does not stand behind attempts. */
+/** Most appends in flight. There are two limits, so that a caller who waits for a command's event does not wait behind the attempts. */
 const maxInFlight = { command: 32, day: 96 }
 /** Streams whose last revision is remembered. */
 const maxRevisions = 20_000
-/** Milliseconds that a conflict waits until the event which caused it can be read (a real cluster: up to 11). */
+/** Milliseconds that a conflict waits until the event that caused it can be read (up to 11 in a real cluster). */
 export const readableMs = 2_000
 
 const expectedOf = (expected: ExpectedRevision): AppendExpectedRevision =>
@@ -69,7 +69,7 @@ export function createAppender(engine: Engine): Appender {
         try {
           await step('eventstoredb.limit', () => ask(stream, (client) => client.setStreamMetadata(stream, metadata, options)))
         } catch (error) {
-          if (!(error instanceof WrongExpectedVersionError)) throw error // the stream has some already
+          if (!(error instanceof WrongExpectedVersionError)) throw error // the stream has metadata already
         }
       }),
     get newest() {
@@ -80,12 +80,12 @@ export function createAppender(engine: Engine): Appender {
 }
 
 /**
- * Returns the revision that an append met instead of the expected one, once a read shows it. The server refuses by what it has
- * taken in, and reads show what is replicated and indexed: without this a caller that reads again would not see what beat it.
- * Throws StoreUnavailable when the event cannot be read within 2 s.
+ * Returns the revision that an append met instead of the expected one, once a read shows it. The server refuses by what it has taken in,
+ * while reads show what is replicated and indexed. Without this wait, a caller that reads again would not see the event that caused the
+ * conflict. Throws StoreUnavailable when the event cannot be read within 2 s.
  */
 async function readableRevision(engine: Engine, stream: StreamName, expected: ExpectedRevision, told: number): Promise<number> {
-  // "Expected 3, found 3" cannot be: such an answer tells of another moment.
+  // "Expected 3, found 3" is a contradiction: the revision was read at another moment.
   const isContradiction = expected !== 'any' && expected !== 'some' && meets(expected, told)
   if (!isContradiction && told < 0) return told
   const end = performance.now() + readableMs
@@ -95,7 +95,7 @@ async function readableRevision(engine: Engine, stream: StreamName, expected: Ex
     if (isContradiction ? !meets(expected, revision) : revision >= told) return revision
     await pause(delayMs * (0.5 + Math.random()))
   }
-  // The events of a day stream may be past their age limit, so that no read will ever show them.
+  // The events of a day stream may be past their age limit. Then no read ever shows them.
   if (isDayStream(stream)) return told
   throw new StoreUnavailable(`stream ${stream}: revision ${told} conflicts with what was expected, and cannot be read yet`)
 }

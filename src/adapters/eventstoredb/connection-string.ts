@@ -11,13 +11,13 @@ export interface Endpoint {
 }
 export const isSameEndpoint = (a: Endpoint, b: Endpoint): boolean => a.host === b.host && a.port === b.port
 
-/** What EVENTSTOREDB_URL says. */
+/** The content of EVENTSTOREDB_URL. */
 export interface Target {
   /** The nodes that the string names, or the one name that leads to them. */
   readonly endpoints: readonly Endpoint[]
-  /** True: the leader is looked for by gossip. False: the one node is all there is. */
+  /** True: the leader is found by gossip. False: the one node is the whole engine. */
   readonly isCluster: boolean
-  /** Sent with each call; without TLS the client sends none, whatever it is given. */
+  /** Sent with each call. Without TLS the client sends none, whatever it is given. */
   readonly user: { readonly username: string; readonly password: string }
   /** Returns a client of this one node. */
   clientOf(endpoint: Endpoint): EventStoreDBClient
@@ -41,7 +41,8 @@ export function parseConnectionString(url: string): Target {
     try {
       return EventStoreDBClient.connectionString(`esdb://${userInfo}${endpoint.host}:${endpoint.port}${query}`)
     } catch (error) {
-      // The client's error of a string that it cannot parse carries all of it, with the password: so it is not the cause.
+      // The client's error for a string that it cannot parse holds the whole string, with the password. So it is not passed on as the
+      // cause.
       const reason = error instanceof Error && !('connectionString' in error) ? `: ${error.message}` : ''
       throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is no connection string such as ${example}${reason}.`)
     }

@@ -9,7 +9,7 @@ import { createLeaderFinder } from './leader.ts'
 export interface Connection {
   readonly client: EventStoreDBClient
   readonly endpoint: Endpoint
-  /** Aborts when the node is given up: what is under way there is repeated on another connection. */
+  /** Aborts when the node is given up. Its calls in flight are repeated on another connection. */
   readonly lost: AbortSignal
 }
 
@@ -25,16 +25,16 @@ export interface Connection {
 export interface Connections {
   /** Resolves with the connection as soon as there is a leader; rejects only when closed. */
   current(): Promise<Connection>
-  /** Gives the node up, and looks for the leader again. In a cluster alone: one node has no other. */
+  /** Gives the node up, and looks for the leader again. Does so only in a cluster, because a single node has no replacement. */
   giveUp(connection: Connection, error: unknown): void
   /** Why there is no connection, or null when there is one or nothing has gone wrong. */
   readonly problem: unknown
-  /** Notices another leader without a call that fails, while the signal lasts: for readers that only wait. */
+  /** Notices another leader without a call that fails, until the signal aborts. For readers that only wait. */
   watch(signal: AbortSignal): void
   close(): Promise<void>
 }
 
-/** Milliseconds between two looks at who leads, while readers wait. */
+/** Milliseconds between two checks of who leads, while readers wait. */
 const watchMs = 1_000
 
 export function createConnections(target: Target, log: Log): Connections {
@@ -96,7 +96,7 @@ export function createConnections(target: Target, log: Log): Connections {
   return {
     current() {
       opening ??= look()
-      opening.catch(() => {}) // every caller awaits it; after the last one nobody does
+      opening.catch(() => {}) // every caller awaits it; later it may be rejected while nothing awaits it
       return opening
     },
     giveUp,
@@ -119,7 +119,7 @@ export function createConnections(target: Target, log: Log): Connections {
   }
 }
 
-/** Ends a client's calls, and its channel: `dispose` of the library leaves the channel open, which goes on pinging the node. */
+/** Ends a client's calls and its channel. `dispose` of the library leaves the channel open, which goes on pinging the node. */
 async function closeClient(client: EventStoreDBClient): Promise<void> {
   const { getChannel } = client as unknown as { getChannel(): Promise<{ close(): void }> }
   await client.dispose()

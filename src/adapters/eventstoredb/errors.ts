@@ -11,17 +11,17 @@ import {
 } from '@eventstore/db-client'
 import { EventRefused, EventTooLarge, StoreUnavailable } from '../../ports/event-store.ts'
 
-/** gRPC's status codes that stand for more than "it failed". */
+/** gRPC's status codes that mean more than "it failed". */
 const grpcStatus = { invalidArgument: 3, deadlineExceeded: 4, unauthenticated: 16 } as const
 
-/** A call ran out of time: the node may be frozen. */
+/** A call got no answer in time. The node may be frozen. */
 export class NotAnswered extends StoreUnavailable {}
-/** The engine refuses this user: no repeat helps until somebody has changed something. */
+/** The engine refuses this user. No retry helps until somebody has changed something. */
 export class StoreDenied extends StoreUnavailable {}
 
 /**
- * Returns what a caller of the port is told of an error of the client. WrongExpectedVersionError stays what it is: what it
- * means depends on what was expected.
+ * Returns the error of the port that stands for an error of the client. WrongExpectedVersionError is returned as it is, because its
+ * meaning depends on the expected revision.
  */
 export function toPortError(error: unknown, stream: string): unknown {
   if (error === null || error instanceof StoreUnavailable || error instanceof WrongExpectedVersionError) return error
@@ -40,15 +40,15 @@ export function toPortError(error: unknown, stream: string): unknown {
     return new StoreDenied('EventStoreDB does not accept the user and password in EVENTSTOREDB_URL', { cause: error })
   if (codeOf(error) === grpcStatus.invalidArgument)
     return new EventRefused(`stream ${stream}: EventStoreDB cannot do this with it`, { cause: error })
-  // Sockets, deadlines and streams fail with many errors; these three are mistakes in code.
+  // Sockets, deadlines and streams fail with many errors. These three are mistakes in code.
   if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) return error
   return new StoreUnavailable(reasonOf(error), { cause: error })
 }
 
-/** Returns whether the same call may succeed a moment later, because the engine is away or slow. */
+/** Whether the same call may succeed a moment later, because the engine is unavailable or slow. */
 export const isPassing = (error: unknown): boolean => error instanceof StoreUnavailable && !(error instanceof StoreDenied)
 
-/** Returns whether the error means that the node does not lead, or does not answer: another one may. */
+/** Whether the error means that the node does not lead, or does not answer. Another node may. */
 export const isLeaderless = (error: unknown): boolean =>
   error instanceof NotLeaderError ||
   error instanceof UnavailableError ||
@@ -60,7 +60,7 @@ export const isLeaderless = (error: unknown): boolean =>
 const codeOf = (error: unknown): number | undefined =>
   error instanceof Error && (isCommandError(error) || 'code' in error) ? Number((error as { code?: unknown }).code) : undefined
 
-/** What the text of a failed connection means, and what to do. The first that fits is told. */
+/** What the text of a failed connection means, and what to do. The first entry that matches is used. */
 const reasons: readonly [RegExp, string][] = [
   [/certificate has expired|CERT_HAS_EXPIRED/, 'the certificate of EventStoreDB has expired: renew it on the server'],
   [

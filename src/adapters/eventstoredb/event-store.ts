@@ -16,17 +16,17 @@ export interface EventStoreDbOptions {
   /** Events of day streams are not read once EventStoreDB has had them for longer. Set on streams that are new. */
   readonly dayStreamMaxAgeSeconds: number
   readonly log: Log
-  /** A call that takes longer, its repeats included, counts as not answered. Default 10 s. */
+  /** A call that takes longer, with its retries, counts as not answered. Default 10 s. */
   readonly appendTimeoutMs?: number
 }
 
 const isExact = (expected: ExpectedRevision): boolean => expected === 'none' || typeof expected === 'number'
-/** Bytes of the appends under way or waiting, beyond which a new one is turned away. */
+/** Most bytes of appends in flight or waiting. Beyond them an append is refused. */
 const maxUnderWayBytes = 256 << 20
 
 /**
- * The event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when it does not answer, and an Error that says why when the
- * connection string cannot be used.
+ * The event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when it does not answer, and KolbakError `invalid_config` when
+ * the connection string cannot be used.
  */
 export async function createEventStoreDbStore(options: EventStoreDbOptions): Promise<EventStore> {
   const { url, dayStreamMaxAgeSeconds, log, appendTimeoutMs = 10_000 } = options
@@ -45,7 +45,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
   try {
     await tryReadingAll(engine)
     await appends.describe(headStream, { maxCount: 1 })
-    await heads.mark() // it takes writes; and from here on repeats of what is older are told from new events
+    await heads.mark() // shows that it takes writes, and tells repeats of older events from new events from now on
     const identity = `eventstoredb-${await engineIdOf(engine, appends)}`
     return {
       identity,
@@ -68,7 +68,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
       },
       subscribe: ({ families, after, signal, batch = 500 }) =>
         subscribe({ engine, log, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
-      // Whether there are events of the families cannot be told cheaply: there is always a head.
+      // It is not cheap to find out whether there are events of the families, so there is always a head.
       async head() {
         ensureOpen()
         return calls.track(heads.mark())

@@ -10,20 +10,23 @@ export interface AppendItem {
   readonly expected: ExpectedRevision
   readonly ids: readonly EventId[]
   readonly events: readonly EventData[]
-  /** As the server counts them, and a little more for each event. */
+  /** The bytes that the server counts, and a little more for each event. */
   readonly bytes: number
 }
 
-/** The server's limit on one append, as it is delivered. */
+/** The server's default limit for one append. */
 export const maxAppendBytes = 1 << 20
-/** Counted for an event beside its bytes, as the adapter of Postgres does: an append holds at most 8,192 events. */
+/** Bytes that count for an event beside its texts, as in the adapter of Postgres, so that an append holds at most 8,192 events. */
 const eventOverhead = 128
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** A checkpoint is a commit position with leading zeros: 20 digits hold every unsigned 64-bit number. */
+/**
+ * Returns the checkpoint of a commit position. It has leading zeros, so that checkpoints compare as texts: 20 digits hold every unsigned
+ * 64-bit number.
+ */
 export const toCheckpoint = (commit: bigint): Checkpoint => String(commit).padStart(20, '0') as Checkpoint
 
-/** Checks and encodes an append. Throws EventTooLarge, or EventRefused for what the server would refuse or change. */
+/** Checks and encodes an append. Throws EventTooLarge, or EventRefused for an event that the server would refuse or change. */
 export function encodeAppend(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision): AppendItem {
   if (events.length === 0) throw new EventRefused(`stream ${stream}: an append without events`)
   if (typeof expected === 'number' && (!Number.isInteger(expected) || expected < -1)) throw new RangeError(`not a revision: ${expected}`)
@@ -40,7 +43,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
     stream,
     expected,
     ids,
-    // The client stores what JSON.stringify makes of data and metadata.
+    // The client stores the result of JSON.stringify for data and metadata.
     events: events.map(({ id, type, data, metadata }) =>
       jsonEvent({ id, type, data: data as JSONType, metadata: metadata as unknown as JSONType }),
     ),
@@ -48,7 +51,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   }
 }
 
-/** Makes one append of the first of the items, as many as one append may hold. `count` says how many of them it took. */
+/** Joins the first items into one append, as many as it may hold. `count` is their number. */
 export function joinItems(items: readonly AppendItem[], expected: ExpectedRevision): { item: AppendItem; count: number } {
   const [first] = items as [AppendItem]
   let bytes = 0

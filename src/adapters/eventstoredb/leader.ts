@@ -7,18 +7,18 @@ import { type Endpoint, isSameEndpoint, type Target } from './connection-string.
 /** Finds the node of a cluster that leads, by asking all nodes at once. */
 export interface LeaderFinder {
   /**
-   * Returns the node that says of itself that it leads, or null when none says so in time. What the others say of it is not
-   * enough: they go on naming a leader that is frozen until they have noticed. Never rejects.
+   * Returns the node that reports itself as the leader, or null when none does so in time. The reports of other nodes are not enough,
+   * because they name a frozen leader until they have noticed. Never rejects.
    */
   find(): Promise<Endpoint | null>
-  /** Why the last node that was asked could not answer; null when all did. */
+  /** The reason for which the last node that was asked could not answer. Null: all of them answered. */
   readonly lastError: unknown
   close(): void
 }
 
 /** Milliseconds that a node has to answer a question about its cluster. */
 const gossipMs = 1_000
-/** Most nodes that are kept in mind, beside those of the connection string. */
+/** Most nodes that are remembered, beside those of the connection string. */
 const maxMembers = 16
 
 export function createLeaderFinder({ endpoints, channelCredentials }: Target): LeaderFinder {
@@ -28,13 +28,13 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
   const add = (endpoint: Endpoint) => {
     const address = `${endpoint.host}:${endpoint.port}`
     if (clients.has(address) || clients.size >= endpoints.length + maxMembers) return
-    // A node that comes back is to be asked at once, and not after gRPC's usual back-off of up to two minutes.
+    // A node that comes back is asked at once, and not after gRPC's usual back-off of up to two minutes.
     const options = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 500 }
     clients.set(address, { endpoint, client: new gossipClients.GossipClient(address, channelCredentials, options) })
   }
   for (const endpoint of endpoints) add(endpoint)
 
-  /** Returns the node that leads as the asked node sees it, or null. */
+  /** Returns the node that leads according to the asked node, or null. */
   const ask = (client: GossipClient): Promise<Endpoint | null> =>
     new Promise((resolve, reject) => {
       client.read(new shared.Empty(), new Metadata(), { deadline: Date.now() + gossipMs }, (error, cluster) => {

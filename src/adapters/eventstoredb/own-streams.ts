@@ -9,9 +9,9 @@ import type { Engine } from './engine.ts'
 import { encodeAppend } from './events.ts'
 import { readStream } from './read.ts'
 
-// Streams that are the adapter's own; no family has their names.
+// Streams of the adapter itself. No family has their names.
 const engineStream = 'kolbak-engine' as StreamName
-/** Its events mark heads: every subscription asks for them, and hands over their positions alone. */
+/** Its events mark heads. Every subscription includes this stream, and yields only the positions of its events. */
 export const headStream = 'kolbak-head' as StreamName
 
 const anEvent = (type: string, data: object) => ({
@@ -28,7 +28,10 @@ const anEvent = (type: string, data: object) => ({
   },
 })
 
-/** EventStoreDB gives its data no name that could be asked for: the first event of a stream of ours is one, made by who comes first. */
+/**
+ * Returns the identity of the data. EventStoreDB has none to ask for, so it is the first event of a stream of ours, which the first
+ * process appends.
+ */
 export async function engineIdOf(engine: Engine, { append }: Appender): Promise<string> {
   const named = anEvent('EngineNamed', { id: randomUUID() })
   try {
@@ -42,12 +45,12 @@ export async function engineIdOf(engine: Engine, { append }: Appender): Promise<
 }
 
 export interface Head {
-  /** The position of a marker appended after this call began. Concurrent calls share one. */
+  /** Returns the position of a marker that is appended after this call began. Concurrent calls share one. */
   mark(): Promise<Checkpoint>
 }
 /**
- * A filtered subscription tells how far it has come only with an event that passes the filter, or after a whole window
- * that did not; so the position of the last event of all might never be reached. A marker always is.
+ * A filtered subscription reports its progress only with an event that passes the filter, or after a whole window without one. So it may
+ * never report the position of the last event of the store. It always reports that of a marker.
  */
 export function createHead({ append }: Appender): Head {
   const group = createGroupCommit<null, Checkpoint>({

