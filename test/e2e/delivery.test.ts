@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { machineTimeOf, soonTimedOut } from '../support/patience.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
-import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
+import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 

@@ -3,7 +3,8 @@ import pg from 'pg'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, enginesFor, eventStoreOf } from '../support/engine-sets.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { clientOf, endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () => {

@@ -3,21 +3,16 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, type Engine, enginesFor, useEngines } from '../support/engine-sets.ts'
 import { runProgram } from '../support/programs.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
+import { endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
 import {
   type Answer,
   allDeliveries,
   type Client,
   clientOf,
   type DeliveryAnswer,
-  endService,
-  givenKeys,
   type Page,
-  type RunningService,
-  spawnService,
-  startService,
-  temporaryFolder,
   type WebhookAnswer,
-} from '../support/service.ts'
+} from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const ports: Record<Engine, string> = { eventstoredb: 'event_store', kafka: 'message_bus', cassandra: 'delivery_log' }

@@ -9,7 +9,8 @@ import { silentLog } from '../../src/lib/log.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { runProgram } from '../support/programs.ts'
 import { startReceiver } from '../support/receiver.ts'
-import { type Client, clientOf, endService, givenKeys, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { endService, givenKeys, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('operating beside a running service', () => {

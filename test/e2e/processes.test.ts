@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { type Load, startLoad } from '../support/load.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
-import { type Client, clientOf, endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('several processes under a supervisor', () => {

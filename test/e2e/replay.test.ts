@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
-import { allDeliveries, type Client, clientOf } from '../support/service.ts'
+import { allDeliveries, type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 interface JobAnswer {

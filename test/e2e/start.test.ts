@@ -7,16 +7,8 @@ import { startEmbeddedPostgres } from '../../src/adapters/postgres/embedded.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { freshDatabase } from '../support/database.ts'
 import { embeddedPostgres } from '../support/embedded-postgres.ts'
-import {
-  admin,
-  clientOf,
-  endService,
-  givenKeys,
-  type RunningService,
-  spawnService,
-  startService,
-  temporaryFolder,
-} from '../support/service.ts'
+import { admin, endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 /** Runs a start that is to fail, and answers what it said. */

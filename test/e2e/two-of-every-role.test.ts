@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
 import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
-import { clientOf } from '../support/service.ts'
+import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('two processes of every role', () => {

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
 import { type Load, startLoad } from '../support/load.ts'
-import { allDeliveries, clientOf } from '../support/service.ts'
+import { allDeliveries, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const preload = `--import ${join(import.meta.dirname, '../support/moved-clock.mjs')}`

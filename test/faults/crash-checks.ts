@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { giveUpAfterMs } from '../support/patience.ts'
-import { allDeliveries, type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
+import { allDeliveries, type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import type { Traffic } from './crash-traffic.ts'
 
 export interface Tally {

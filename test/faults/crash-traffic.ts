@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startLoad } from '../support/load.ts'
 import type { Receiver } from '../support/receiver.ts'
-import { type Client, clientOf, type WebhookAnswer } from '../support/service.ts'
+import { type Client, clientOf, type WebhookAnswer } from '../support/service-client.ts'
 
 /** What one event's requests came to at the receiver. */
 export interface Seen {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { type Client, clientOf } from '../support/service.ts'
+import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 

@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { type Crash, writePlan } from '../support/crash-at.ts'
-import { allDeliveries, clientOf, type WebhookAnswer } from '../support/service.ts'
+import { allDeliveries, clientOf, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 

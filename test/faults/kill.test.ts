@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { startLoad } from '../support/load.ts'
-import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
+import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 

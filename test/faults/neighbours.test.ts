@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { freePort } from '../support/free-ports.ts'
 import { isFull } from '../support/is-full.ts'
 import { failures } from '../support/receiver.ts'
-import { type Client, clientOf } from '../support/service.ts'
+import { type Client, clientOf } from '../support/service-client.ts'
 import { withService } from '../support/with-service.ts'
 
 /** Seconds of traffic that one p99 (or p90) is taken of. */

@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { expect } from 'chai'
-import type { DeliveryAnswer } from '../support/service.ts'
+import type { DeliveryAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { poisoned } from './poison.ts'
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { TenantId } from '../../src/events/ids.ts'
-import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
+import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { partitions, poisoned } from './poison.ts'
 import { good, noRecords } from './poison-records.ts'

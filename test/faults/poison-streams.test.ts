@@ -4,7 +4,7 @@ import { ulid } from 'ulid'
 import { defaultTenant, type KeyId, type TenantId, type WebhookId } from '../../src/events/ids.ts'
 import { attemptsStream, keyStream, routingStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
 import type { Appended } from '../../src/ports/event-store.ts'
-import type { WebhookAnswer } from '../support/service.ts'
+import type { WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { poisoned } from './poison.ts'
 

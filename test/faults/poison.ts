@@ -13,15 +13,8 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { soonTimedOut } from '../support/patience.ts'
 import type { Receiver } from '../support/receiver.ts'
-import {
-  type Client,
-  clientOf,
-  type DeliveryAnswer,
-  givenKeys,
-  type Page,
-  type RunningService,
-  type WebhookAnswer,
-} from '../support/service.ts'
+import { givenKeys, type RunningService } from '../support/service.ts'
+import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 

@@ -9,18 +9,8 @@ import { isFull } from '../support/is-full.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { runProgram } from '../support/programs.ts'
 import { failures, type Received, type Receiver, startReceiver } from '../support/receiver.ts'
-import {
-  type Client,
-  clientOf,
-  type DeliveryAnswer,
-  endService,
-  givenKeys,
-  type Page,
-  type RunningService,
-  startService,
-  temporaryFolder,
-  type WebhookAnswer,
-} from '../support/service.ts'
+import { endService, givenKeys, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 interface Case {

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { expect } from 'chai'
-import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service.ts'
+import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-service.ts'
 

@@ -4,7 +4,8 @@ import { execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { clientOf, endService, startService, temporaryFolder } from '../support/service.ts'
+import { endService, startService, temporaryFolder } from '../support/service.ts'
+import { clientOf } from '../support/service-client.ts'
 
 /** With these an admin takes away its own rate or token, and the rest of the run would be refused: 429, 401. Tested by hand. */
 const ofItself = ['changeTenant', 'rotateClientSecret', 'revokeClient']

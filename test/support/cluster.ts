@@ -1,6 +1,7 @@
 import { freshDatabase, type TestDatabase } from './database.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
-import { type Client, endService, givenKeys, type RunningService, startService, temporaryFolder, type WebhookAnswer } from './service.ts'
+import { endService, givenKeys, type RunningService, startService, temporaryFolder } from './service.ts'
+import type { Client, WebhookAnswer } from './service-client.ts'
 
 /** Processes on one database, and a receiver; anew for each test. */
 export interface Cluster {

@@ -1,7 +1,8 @@
 import { expect } from 'chai'
 import { type Load, startLoad } from './load.ts'
 import type { Receiver } from './receiver.ts'
-import { clientOf, type RunningService } from './service.ts'
+import type { RunningService } from './service.ts'
+import { clientOf } from './service-client.ts'
 import { waitFor } from './wait-for.ts'
 
 /**

@@ -1,0 +1,129 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { giveUpAfterMs } from './patience.ts'
+import { admin } from './service.ts'
+import { waitFor } from './wait-for.ts'
+
+export interface Answer<T = unknown> {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: T
+}
+/** A client of the API. */
+export interface Client {
+  readonly token: string
+  call<T>(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<T>>
+  get<T>(path: string): Promise<T>
+  post<T>(path: string, body: unknown): Promise<T>
+  patch<T>(path: string, body: unknown): Promise<T>
+}
+
+export async function clientOf(url: string, credentials = admin): Promise<Client> {
+  let token = ''
+  const call = async <T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer<T>> => {
+    const response = await fetch(url + path, {
+      method,
+      headers: {
+        ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    const answer = { status: response.status, headers: response.headers, body: (text === '' ? null : JSON.parse(text)) as T }
+    if (answer.headers.has('projection-lag')) await untilReadable(method, path, answer)
+    return answer
+  }
+  /** The API answers a change after a second even when its read model is behind. On a busy machine it is, so the test waits longer. */
+  const untilReadable = async (method: string, path: string, { headers, body }: Answer): Promise<void> => {
+    const { id, data } = (body ?? {}) as { id?: string; data?: { id?: string } }
+    const created = id ?? data?.id
+    if (method === 'POST' && created === undefined) return
+    const resource = method === 'POST' ? `${path}/${created}` : path.split('?')[0]!
+    await waitFor(
+      async () => {
+        const read = await call('GET', resource)
+        return method === 'DELETE' ? read.status === 404 : read.headers.get('etag') === headers.get('etag')
+      },
+      { what: `${method} ${path} to be readable` },
+    )
+  }
+  const expectSuccess = <T>(method: string, path: string, answer: Answer<T>): T => {
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
+    return answer.body
+  }
+  const must = async <T>(method: string, path: string, body?: unknown): Promise<T> =>
+    expectSuccess(method, path, await call<T>(method, path, body))
+  const { access_token } = await must<{ access_token: string }>('POST', '/v1/auth', {
+    grant_type: 'client_credentials',
+    client_id: credentials.id,
+    client_secret: credentials.secret,
+  })
+  token = access_token
+  return {
+    token,
+    call,
+    async get<T>(path: string) {
+      const startedAt = performance.now()
+      for (;;) {
+        const answer = await call<T>('GET', path)
+        // An event that is not routed yet.
+        const isTooEarly = answer.status === 404 && answer.headers.has('retry-after')
+        if (!isTooEarly || performance.now() - startedAt > giveUpAfterMs) return expectSuccess('GET', path, answer)
+        await sleep(100)
+      }
+    },
+    post: (path, body) => must('POST', path, body),
+    patch: (path, body) => must('PATCH', path, body),
+  }
+}
+
+/** What the tests read of the API's answers. */
+export interface WebhookAnswer {
+  id: string
+  callback_url: string
+  event: string
+  is_active: boolean
+  secret: string
+  deactivation_reason: string | null
+  failing_since: string | null
+}
+export interface AttemptAnswer {
+  number: number
+  chain: number
+  at: string
+  status: string
+  response_code: number | null
+  duration_ms: number | null
+  reason: string | null
+  response_body: string | null
+  response_truncated: boolean
+}
+export interface DeliveryAnswer {
+  id: string
+  event_id: string
+  webhook_id: string
+  status: string
+  chain: number
+  attempt_count: number
+  next_attempt_at: string | null
+  last_response_code: number | null
+  last_reason: string | null
+  attempts: AttemptAnswer[]
+}
+export interface Page<T> {
+  data: T[]
+  pagination: { limit: number; next_cursor: string | null }
+}
+
+/** All of a webhook's deliveries, of one status or of any. */
+export async function allDeliveries(api: Client, webhook: string, status?: string): Promise<DeliveryAnswer[]> {
+  const all: DeliveryAnswer[] = []
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const from: string = `${status === undefined ? '' : `&status=${status}`}${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
+    const page: Page<DeliveryAnswer> = await api.get(`/v1/webhooks/${webhook}/deliveries?limit=100${from}`)
+    all.push(...page.data)
+    cursor = page.pagination.next_cursor
+  }
+  return all
+}
