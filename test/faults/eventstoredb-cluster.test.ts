@@ -6,7 +6,7 @@ import { type EventStoreDbCluster, type EventStoreDbProcess, startEventStoreDbCl
 import { isFull } from '../support/is-full.ts'
 import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
-import { type Client, clientOf } from '../support/service.ts'
+import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 /** What happens to the nodes. */
