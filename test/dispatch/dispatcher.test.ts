@@ -145,7 +145,7 @@ describe('the dispatcher', () => {
     expect(await types('routing-%')).to.deep.equal(['MessageRouted'])
     expect(await types('attempts-%')).to.deep.equal(['DeliverySucceeded'])
   })
-  it('sets a record aside that it cannot read, and goes on', async () => {
+  it('quarantines a record that it cannot decode, and goes on', async () => {
     await start()
     await subscribe('/a')
     bus.putBytes(Buffer.from([0, 0, 0, 9, 1, 2, 3]))
@@ -156,7 +156,7 @@ describe('the dispatcher', () => {
     const { rows } = await world.db.pool.query('select record_offset from quarantined_records order by 1')
     expect(rows.map((r) => r.record_offset)).to.deep.equal([0n, 1n])
   })
-  it('does not repeat a delivery that has an outcome when its record comes again', async () => {
+  it('does not repeat a delivery with an outcome when its record is redelivered', async () => {
     await start()
     const webhook = await subscribe('/a')
     const one = await record({ id: 'one' })
@@ -164,13 +164,13 @@ describe('the dispatcher', () => {
     await done(1n)
     await waitFor(async () => (await deliveryLog.history(webhook.id, { tenant, limit: 10 }))[0]?.status === 'success')
     await stop()
-    await world.db.pool.query('update bus_offsets set next_offset = 0') // as after a crash before the save
+    await world.db.pool.query('update bus_offsets set next_offset = 0') // like a crash before the save
     await start()
     await done(1n)
     expect(ids('/a')).to.deep.equal(['one'])
     expect(await types('routing-%')).to.deep.equal(['MessageRouted'])
   })
-  it('goes on with the stored list when a record comes again, whatever would match today', async () => {
+  it('delivers a redelivered record to the stored webhooks, whatever matches today', async () => {
     await start()
     await subscribe('/a')
     bus.put(await record({ id: 'one' }))
@@ -184,7 +184,7 @@ describe('the dispatcher', () => {
     await done(2n)
     expect(ids('/later')).to.deep.equal(['two'])
   })
-  it('delivers a message again that was routed but not attempted before the crash', async () => {
+  it('delivers a redelivered message that was routed and not attempted before a crash', async () => {
     await start()
     await subscribe('/a')
     await stop()
@@ -211,7 +211,7 @@ describe('the dispatcher', () => {
     expect((await types('routing-%')).sort()).to.deep.equal(['MessageRejected', 'MessageRouted'])
     await waitFor(async () => (await createMessageIndex(world.db.pool).rejections(tenant, 'one' as MessageId)).length === 1)
   })
-  it('sends nothing once its hold on the partition has run out, and leaves the message to the next owner', async () => {
+  it('sends nothing once its lease of the partition has run out, and leaves the message to the next owner', async () => {
     await start()
     await subscribe('/a')
     bus.holds = false
@@ -223,7 +223,7 @@ describe('the dispatcher', () => {
     expect(ids('/a')).to.deep.equal(['one'])
     expect(await types('attempts-%')).to.deep.equal(['DeliverySucceeded'])
   })
-  it('keeps what is owed to a suspended tenant until it is resumed', async () => {
+  it('parks the deliveries of a suspended tenant until the tenant is resumed', async () => {
     await start()
     await subscribe('/a')
     await world.tenant(tenant, { type: 'SuspendTenant' })
@@ -234,7 +234,7 @@ describe('the dispatcher', () => {
     await world.tenant(tenant, { type: 'ResumeTenant' })
     await waitFor(() => ids('/a').length === 1)
   })
-  it('makes a dead letter of a message that does not open, and goes on', async () => {
+  it('makes a dead letter of a message whose body does not open, and goes on', async () => {
     await start()
     const webhook = await subscribe('/a')
     const broken = await record({ id: 'broken' })
@@ -248,7 +248,7 @@ describe('the dispatcher', () => {
     })
     expect(dead).to.include({ message: 'broken', reason: 'payload_unreadable' })
   })
-  it('makes dead letters of what is owed to a tenant whose key was destroyed meanwhile, and delivers to the others', async () => {
+  it('makes dead letters of the deliveries of a tenant whose key was destroyed meanwhile, and delivers to other tenants', async () => {
     await start()
     const webhook = await subscribe('/a')
     const other = await world.newTenant()
@@ -268,7 +268,7 @@ describe('the dispatcher', () => {
     })
     expect(dead).to.include({ message: 'after', reason: 'payload_unreadable' })
   })
-  it('delivers a fan-out beyond its slots by parking, each once', async () => {
+  it('parks a fan-out beyond its slots, and sends each delivery once', async () => {
     await start()
     receiver.answer('/slow', (_request, response) => setTimeout(() => response.end(), 30))
     const webhooks = await Promise.all(Array.from({ length: 60 }, () => subscribe('/slow')))
@@ -278,7 +278,7 @@ describe('the dispatcher', () => {
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
     expect(receiver.received('/slow')).to.have.length(60)
   })
-  it('works off a backlog of batches, taking no more in hand than it can bear', async () => {
+  it('works off a backlog of batches of 200 messages', async () => {
     for (let i = 0; i < 30; i++) {
       const many = await Promise.all(Array.from({ length: 200 }, () => record({ event: 'nobody.wants' })))
       bus.put({ ...many[0]!, messages: many.flatMap((one) => one.messages) })
@@ -287,7 +287,7 @@ describe('the dispatcher', () => {
     await waitFor(async () => (await saved.startAt(0)) === 30n)
     expect((await world.db.pool.query('select from message_index')).rowCount).to.equal(6_000)
   })
-  it('sets a message aside that the database refuses, and routes the others of its group', async () => {
+  it('quarantines a message that the database refuses, and routes the others of its batch', async () => {
     await start()
     await subscribe('/a')
     const bad = await record({ id: 'bad' })
@@ -311,7 +311,7 @@ describe('the dispatcher', () => {
     const { rows } = await world.db.pool.query('select record_offset, error from quarantined_records')
     expect(rows).to.deep.equal([{ record_offset: 1n, error: 'error: a bug' }])
   })
-  it('tries a message again on which our own code fails only once', async () => {
+  it('routes a message on which our own code fails only once', async () => {
     let failures = 0
     beforeClaim = () => {
       if (failures++ === 0) throw new TypeError('a broken connection')
@@ -337,7 +337,7 @@ describe('the dispatcher', () => {
     await waitFor(() => dispatcher.problem === null)
     await done(1n)
   })
-  it('retries by its schedule and ends in a dead letter', async () => {
+  it('retries a failing delivery by its schedule, and ends it in a dead letter', async () => {
     await start()
     receiver.answer('/down', failures.resetBeforeAnswer)
     const webhook = await subscribe('/down')
@@ -348,7 +348,7 @@ describe('the dispatcher', () => {
     expect(await types('attempts-%')).to.deep.equal(['DeliveryFailed', 'DeliveryFailed', 'DeliveryDeadLettered'])
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
   })
-  it('sends a replay to the webhook as it is now, not as it was a second ago', async () => {
+  it('sends a replay to the webhook as it is now, and not as it was a second ago', async () => {
     await start()
     receiver.answer('/old', 400)
     const webhook = await subscribe('/old')
@@ -365,7 +365,7 @@ describe('the dispatcher', () => {
     await waitFor(() => ids('/new').length === 1 || ids('/old').length === 2)
     expect(ids('/new')).to.deep.equal(['one'])
   })
-  it('finishes what is under way when it stops, and parks what waits', async () => {
+  it('finishes requests in flight when it stops, and parks the deliveries that wait', async () => {
     await start()
     const open: (() => void)[] = []
     receiver.answer('/held', (_request, response) => open.push(() => response.end()))

@@ -11,10 +11,10 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { owed } from '../support/owed.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** Each webhook has a tenant of its own here. */
+/** Each webhook has a tenant of its own. */
 const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 
-/** What no test of the rounds differs in. */
+/** The dependencies that all tests share. */
 const common = (): Pick<DueDeps, 'deliveryLog' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs'> => ({
   deliveryLog: {
     states: async (keys) => keys.map(() => null),
@@ -28,29 +28,29 @@ const common = (): Pick<DueDeps, 'deliveryLog' | 'stageHealth' | 'log' | 'claimM
   pollMs: 10,
 })
 
-describe('the rounds of what is due', () => {
+describe('claiming scheduled deliveries', () => {
   let db: TestDatabase
   before(async () => {
     db = await freshDatabase()
   })
   after(() => db.drop())
 
-  it('tell the slots of all who have parked rows, also when one of them takes up a whole round', async () => {
-    const mine = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+  it('tells the slots of all webhooks with parked rows, even if one webhook fills a whole round', async () => {
+    const schedule = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
     const [many, ...others] = ['A', 'B', 'C'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId) as [WebhookId, ...WebhookId[]]
     await Promise.all(
-      [...Array.from({ length: 600 }, () => many), ...others].map((webhook) => mine.park(owed({ webhook, tenant: tenantOf(webhook) }))),
+      [...Array.from({ length: 600 }, () => many), ...others].map((webhook) => schedule.park(owed({ webhook, tenant: tenantOf(webhook) }))),
     )
 
     const told: ReadonlySet<WebhookId>[] = []
     const delivered = new Map<WebhookId, number>()
-    let ofManyAtFirst: number | undefined
+    let firstCountOfMany: number | undefined
     const stop = new AbortController()
     const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
     const running = deliverScheduled(
       {
         ...common(),
-        schedule: mine,
+        schedule,
         webhookCache: {
           refreshIfOld: async () => {},
           refresh: async () => {},
@@ -61,7 +61,7 @@ describe('the rounds of what is due', () => {
           claimableRows: () => 1_000,
           setParkedWebhooks(webhooks: ReadonlySet<WebhookId>) {
             told.push(new Set(webhooks))
-            if (delivered.size === 3) ofManyAtFirst ??= delivered.get(many)
+            if (delivered.size === 3) firstCountOfMany ??= delivered.get(many)
           },
         } as Partial<Slots> as Slots,
         async deliver({ webhook }) {
@@ -73,34 +73,34 @@ describe('the rounds of what is due', () => {
       stop.signal,
     )
     try {
-      await waitFor(() => told.length >= 3 && ofManyAtFirst !== undefined)
+      await waitFor(() => told.length >= 3 && firstCountOfMany !== undefined)
     } finally {
       stop.abort()
       await running
     }
-    // A tenant that has as much in hand as it may leaves the rest to the others.
-    expect(ofManyAtFirst).to.equal(500)
+    // A tenant at its limit leaves the rest to other tenants.
+    expect(firstCountOfMany).to.equal(500)
     for (const webhooks of told) expect([...webhooks].sort()).to.deep.equal([many, ...others])
   })
 
-  it('give each tenant and each of its webhooks its part, and deliver nothing before a look at the webhooks that began after the claim', async () => {
+  it('gives each webhook of a tenant its share, and delivers nothing before a refresh that started after the claim', async () => {
     await db.pool.query('truncate scheduled_deliveries')
-    const mine = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+    const schedule = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
     const webhooks = ['D', 'E', 'F', 'G', 'H'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId)
     const tenant = tenantOf(webhooks[0]!)
-    await Promise.all(webhooks.flatMap((webhook) => Array.from({ length: 400 }, () => mine.park(owed({ webhook, tenant })))))
+    await Promise.all(webhooks.flatMap((webhook) => Array.from({ length: 400 }, () => schedule.park(owed({ webhook, tenant })))))
     const inHand = new Map<WebhookId, number>()
     let isClaimed = false
-    let looksAfterClaim = 0
+    let refreshesAfterClaim = 0
     const stop = new AbortController()
     const over = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
     const running = deliverScheduled(
       {
         ...common(),
         schedule: {
-          ...mine,
+          ...schedule,
           async claim(allotments) {
-            const rows = await mine.claim(allotments)
+            const rows = await schedule.claim(allotments)
             isClaimed ||= rows.length > 0
             return rows
           },
@@ -108,14 +108,14 @@ describe('the rounds of what is due', () => {
         webhookCache: {
           refreshIfOld: async () => {},
           async refresh() {
-            if (isClaimed) looksAfterClaim++
+            if (isClaimed) refreshesAfterClaim++
           },
           get: () => ({ tenant }) as CachedWebhook,
           isSuspended: () => false,
         } as Partial<WebhookCache> as WebhookCache,
         slots: { claimableRows: () => 300, setParkedWebhooks() {} } as Partial<Slots> as Slots,
         async deliver({ webhook }) {
-          expect(looksAfterClaim).to.be.greaterThan(0)
+          expect(refreshesAfterClaim).to.be.greaterThan(0)
           inHand.set(webhook, (inHand.get(webhook) ?? 0) + 1)
           await over
           return 'done'

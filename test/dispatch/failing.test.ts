@@ -16,7 +16,7 @@ interface Shown {
   failing_since: string | null
 }
 
-describe('days of failures', () => {
+describe('the deactivation of failing webhooks', () => {
   let api: TestApi
   let admin: TestClient
   const start = Date.now() - 20 * day
@@ -27,7 +27,7 @@ describe('days of failures', () => {
   })
   after(() => api.stop())
 
-  /** Records an attempt as a dispatcher would have, at a time of the past. */
+  /** Records an attempt as a dispatcher does, at a time in the past. */
   const attempt = async (webhook: string, ms: number, type: AttemptEventType, data: object = {}): Promise<Checkpoint> => {
     const time = at(ms)
     const id = webhook as WebhookId
@@ -58,7 +58,7 @@ describe('days of failures', () => {
     return (await api.deps.store.append(attemptsStream(id, time), [event], 'any')).position
   }
   const fails = (webhook: string, ms: number, data: object = {}) => attempt(webhook, ms, 'DeliveryFailed', data)
-  /** Both who keeps the health and who acts upon it have passed the position. */
+  /** Waits until the projection of webhook health and the process manager have passed the position. */
   const passed = async (position: Checkpoint) => {
     for (const projection of ['deliveries', 'endpoint_manager'])
       expect(await api.deps.waiter.waitFor(projection, position, 10_000), projection).to.equal(true)
@@ -74,7 +74,7 @@ describe('days of failures', () => {
       { what: 'the webhook to be deactivated' },
     )
 
-  it('show as failing_since, from the first failure to the next success', async () => {
+  it('shows failing_since from the first failure to the next success', async () => {
     const webhook = await api.webhook(admin)
     await fails(webhook, 0)
     await fails(webhook, hour)
@@ -89,7 +89,7 @@ describe('days of failures', () => {
     await settle()
     expect((await shown(webhook)).failing_since).to.equal(at(3 * hour))
   })
-  it('deactivate a webhook after five days and ten failures, and say why', async () => {
+  it('comes after five days and ten failures, and has a reason', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 10; i++) await fails(webhook, i * 12 * hour)
     await settle()
@@ -100,7 +100,7 @@ describe('days of failures', () => {
     expect(history.get('data.1.type')).to.equal('WebhookDeactivated')
     expect(history.get('data.1.changes.deactivation_reason.to')).to.equal('failing')
   })
-  it('do not deactivate after nine failures in five days, but after the tenth', async () => {
+  it('comes after the tenth failure in five days, and not after the ninth', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 9; i++) await fails(webhook, i * day)
     await settle()
@@ -108,7 +108,7 @@ describe('days of failures', () => {
     await fails(webhook, 9 * day)
     expect((await deactivated(webhook)).deactivation_reason).to.equal('failing')
   })
-  it('begin anew after a success', async () => {
+  it('counts from zero after a success', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 12; i++) await fails(webhook, i * hour)
     await attempt(webhook, 4 * day, 'DeliverySucceeded')
@@ -116,21 +116,21 @@ describe('days of failures', () => {
     await settle()
     expect(await shown(webhook)).to.include({ is_active: true, failing_since: at(5 * day) })
   })
-  it('count no ends for which no request was made', async () => {
+  it('does not count deliveries that ended without a request', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 12; i++)
       await attempt(webhook, i * day, 'DeliveryDeadLettered', { code: null, duration_ms: 0, reason: i % 2 ? 'expired' : 'payload_expired' })
     await settle()
     expect(await shown(webhook)).to.include({ is_active: true, failing_since: null })
   })
-  it('end with an activation: reason and failing_since are cleared, and the time counts anew', async () => {
+  it('is cleared by an activation: the reason and failing_since are gone, and the time counts from then', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 11; i++) await fails(webhook, i * day)
     await deactivated(webhook)
     const activated = await api.call('PATCH', `/v1/webhooks/${webhook}`, { as: admin, body: { is_active: true } })
     expect(activated.body).to.include({ is_active: true, deactivation_reason: null, failing_since: null })
     expect(await shown(webhook)).to.include({ is_active: true, deactivation_reason: null, failing_since: null })
-    // A request that was under way before says nothing of the time since.
+    // A request from before the activation says nothing about the time since.
     await fails(webhook, 11 * day)
     await fails(webhook, 12 * day, { webhook_revision: 2 })
     await settle()
@@ -141,7 +141,7 @@ describe('days of failures', () => {
     await fails(webhook, 17 * day, { webhook_revision: 2 })
     expect((await deactivated(webhook)).failing_since).to.equal(at(12 * day))
   })
-  it('do not deactivate a webhook that was changed since: its next failure decides', async () => {
+  it('does not come for a webhook that was changed since: its next failure decides', async () => {
     const webhook = await api.webhook(admin)
     await api.call('PATCH', `/v1/webhooks/${webhook}`, { as: admin, body: { description: 'mended' } })
     for (let i = 0; i < 12; i++) await fails(webhook, i * day)
@@ -150,12 +150,12 @@ describe('days of failures', () => {
     await fails(webhook, 12 * day, { webhook_revision: 1 })
     expect((await deactivated(webhook)).failing_since).to.equal(at(0))
   })
-  it('deactivate at once on 410, as before', async () => {
+  it('comes at once on 410', async () => {
     const webhook = await api.webhook(admin)
     await attempt(webhook, 0, 'DeliveryDeadLettered', { code: 410, reason: 'http_410' })
     expect((await deactivated(webhook)).deactivation_reason).to.equal('gone')
   })
-  it('leave nothing behind of webhooks that do well', async () => {
+  it('keeps no rows of webhooks without failures', async () => {
     const webhook = await api.webhook(admin)
     await fails(webhook, 0)
     await fails(webhook, hour, { webhook_revision: 1 })

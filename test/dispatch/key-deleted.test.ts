@@ -27,7 +27,7 @@ describe('the manager of deleted keys', () => {
       now: () => new Date().toISOString(),
     })
   }
-  /** Everything that concerns it, of all time, as after a crash before its first checkpoint. */
+  /** All events that it reads, from the beginning, as after a crash before its first checkpoint. */
   const run = async () => {
     const { prepare, concerns, families } = manager()
     const head = await world.store.head(families)
@@ -46,7 +46,7 @@ describe('the manager of deleted keys', () => {
     (await world.store.read(webhookStream(id), { backwards: true }))[0]
   const is_active = async (id: WebhookId) => (await last(id))?.type !== 'WebhookDeactivated'
 
-  it('deactivates the webhooks that the key created, and says why and what caused it', async () => {
+  it('deactivates the webhooks that the key created, with the reason and the cause', async () => {
     const [key, other] = [await world.newKey(tenant), await world.newKey(tenant)]
     const mine = [await world.newWebhook(tenant, { key_id: key.id }), await world.newWebhook(tenant, { key_id: key.id })]
     const others = [await world.newWebhook(tenant, { key_id: other.id }), await world.newWebhook(tenant)]
@@ -62,14 +62,14 @@ describe('the manager of deleted keys', () => {
   })
   const idAt = async (key: KeyId, revision: number) => (await world.store.read(`key-${key}`, { from: revision, limit: 1 }))[0]?.id
 
-  it('leaves them alone when they are to be kept', async () => {
+  it('leaves the webhooks active if the key was deleted with webhooks=keep', async () => {
     const key = await world.newKey(tenant)
     const { id } = await world.newWebhook(tenant, { key_id: key.id })
     await remove(key.id, 'keep')
     await run()
     expect(await is_active(id)).to.equal(true)
   })
-  it('deactivates also what the key creates after its deletion, where that was not heard of yet', async () => {
+  it('also deactivates webhooks that the key creates after its deletion, by a process that does not know of it yet', async () => {
     const key = await world.newKey(tenant)
     await remove(key.id, 'deactivate')
     await run()
@@ -77,7 +77,7 @@ describe('the manager of deleted keys', () => {
     await run()
     expect((await last(id))?.data).to.deep.equal({ id, reason: 'key_deleted' })
   })
-  it('does so once: a webhook that is activated again stays active, whatever is read again', async () => {
+  it('deactivates once: a webhook that is activated again stays active when events are read again', async () => {
     const key = await world.newKey(tenant)
     const { id } = await world.newWebhook(tenant, { key_id: key.id })
     await remove(key.id, 'deactivate')
@@ -86,7 +86,7 @@ describe('the manager of deleted keys', () => {
     await run()
     expect((await last(id))?.type).to.equal('WebhookActivated')
   })
-  it('passes over webhooks that are inactive or deleted already', async () => {
+  it('skips webhooks that are inactive or deleted already', async () => {
     const key = await world.newKey(tenant)
     const [inactive, deleted] = [await world.newWebhook(tenant, { key_id: key.id }), await world.newWebhook(tenant, { key_id: key.id })]
     await world.webhook(tenant, inactive.id, { type: 'ChangeWebhook', is_active: false })

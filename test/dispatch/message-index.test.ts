@@ -26,13 +26,13 @@ describe('the message index', () => {
     ...change,
   })
 
-  it('gives an id to whoever comes first, and answers with what is stored', async () => {
+  it('gives an id to the first message, and returns the stored row for a second one', async () => {
     const first = message('a', 'b/0/1/0')
     expect(await index.claim([first])).to.deep.equal([true])
     expect(await index.claim([message('a', 'b/0/2/0', { fingerprint: 'f2' })])).to.deep.equal([false])
     expect(await index.find(first.tenant, first.message)).to.deep.equal(first)
   })
-  it('gives one id twice in a batch to the first place alone', async () => {
+  it('gives an id that is twice in a batch to the first place', async () => {
     expect(await index.claim([message('twice', 'b/0/3/0'), message('other', 'b/0/3/1'), message('twice', 'b/0/3/2')])).to.deep.equal([
       true,
       true,
@@ -44,7 +44,7 @@ describe('the message index', () => {
     expect(await index.claim([message('shared', 'b/0/4/0'), message('shared', 'b/0/4/1', { tenant: other })])).to.deep.equal([true, true])
     expect(await index.stored([message('shared', ''), message('none', ''), message('shared', '', { tenant: other })])).to.have.length(3)
   })
-  it('keeps a message that nobody wants, and one that thousands want', async () => {
+  it('stores a message for no webhook, and one for thousands', async () => {
     const wanted = Array.from({ length: 3_000 }, (_, i) => String(i).padStart(26, '0') as WebhookId)
     await index.claim([message('none', 'b/0/5/0', { webhooks: [] }), message('many', 'b/0/5/1', { webhooks: wanted })])
     await index.claim([message('lone', 'b/0/6/0', { webhooks: [] })])
@@ -53,14 +53,14 @@ describe('the message index', () => {
     expect(none?.webhooks).to.deep.equal([])
     expect(many?.webhooks).to.deep.equal(wanted)
   })
-  it('lets concurrent claims of the same ids in any order pass without a deadlock, each id once', async () => {
+  it('gives each id once in concurrent claims in any order, without a deadlock', async () => {
     const ids = Array.from({ length: 50 }, (_, i) => `c${i}`)
     const claims = await Promise.all(
       Array.from({ length: 8 }, (_, k) => index.claim([...ids].sort(() => (k % 2 ? 1 : -1)).map((id, i) => message(id, `b/${k}/${i}/0`)))),
     )
     expect(claims.flat().filter(Boolean)).to.have.length(50)
   })
-  it('takes what was matched with the webhooks as they are, and nothing of what was matched with others', async () => {
+  it('writes rows that were matched with the current webhooks, and refuses rows that were matched with older ones', async () => {
     await installProjections(db.pool, [webhooks])
     const { cursor } = await changedSince(db.pool, null)
     expect(await index.claim([message('matched', 'b/0/7/0')], cursor)).to.deep.equal([true])
@@ -72,13 +72,13 @@ describe('the message index', () => {
     await db.pool.query('delete from projections')
     expect(await index.claim([message('later', 'b/0/9/0')], cursor)).to.equal(null)
   })
-  it('ages out what was accepted before a time, and nothing else', async () => {
+  it('deletes messages that were accepted before a time, and no others', async () => {
     await index.claim([message('old', 'b/0/6/0', { accepted_at: '2025-01-01T00:00:00.000Z' })])
     expect(await index.expire('2025-06-01T00:00:00.000Z')).to.equal(1)
     expect(await index.find(message('old', '').tenant, 'old' as MessageId)).to.equal(null)
     expect(await index.find(message('a', '').tenant, 'a' as MessageId)).to.not.equal(null)
   })
-  it('lists by filters in bounded looks: a page may be short or empty, and says where to go on', async () => {
+  it('lists by filters in bounded steps: a page may be short or empty, and says where to go on', async () => {
     const tenant = '01ARZ3NDEKTSV4RRFFQ69G5FAY' as TenantId
     const listed = Array.from({ length: 10 }, (_, i) =>
       message(`l${i}`, `b/0/7/${i}`, {

@@ -4,7 +4,7 @@ import { createOffsets, createOffsetTracker } from '../../src/dispatch/offsets.t
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
 describe('the offset tracker', () => {
-  it('stands at the first record that is not done, whatever the order in which they are done', () => {
+  it('is at the first record that is not done, whatever the order in which records are done', () => {
     const offsets = fc.uniqueArray(fc.bigInt({ min: 1n, max: 10_000n }), { maxLength: 30 })
     fc.assert(
       fc.property(offsets, fc.infiniteStream(fc.nat()), (unsorted, choices) => {
@@ -46,10 +46,10 @@ describe('saved offsets', () => {
   })
   after(() => db.drop())
 
-  it('begin at 0, never at the latest', async () => {
+  it('start at 0, and never at the latest', async () => {
     expect(await createOffsets(db.pool, 'a').startAt(3)).to.equal(0n)
   })
-  it('go only forwards: a save that lands late changes nothing', async () => {
+  it('only go forwards: a save that lands late changes nothing', async () => {
     const saved = createOffsets(db.pool, 'b')
     await saved.save(
       new Map([
@@ -66,7 +66,7 @@ describe('saved offsets', () => {
       ]),
     )
   })
-  it('are kept apart for each bus', async () => {
+  it('are separate for each bus', async () => {
     await createOffsets(db.pool, 'c').save(new Map([[0, 9n]]))
     expect(await createOffsets(db.pool, 'd').startAt(0)).to.equal(0n)
   })

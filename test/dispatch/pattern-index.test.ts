@@ -28,7 +28,7 @@ describe('matching a pattern', () => {
       expect(patternTakes(pattern, name)).to.equal(expected)
     })
 
-  it('agrees with the rule for any pattern and name', () => {
+  it('follows the rule of patternTakes for any pattern and name', () => {
     const word = fc.stringMatching(/^[a-z]{1,3}$/)
     const name = fc.array(word, { minLength: 1, maxLength: 4 }).map((words) => words.join('.'))
     const pattern = fc.oneof(
@@ -39,7 +39,7 @@ describe('matching a pattern', () => {
     fc.assert(fc.property(pattern, name, (p, n) => matched(p, n) === patternTakes(p, n)))
   })
 
-  it('finds every webhook once, and none that was removed', () => {
+  it('finds every webhook once, and no removed one', () => {
     const index = createPatternIndex<string>()
     index.add('a.b', 'exact')
     index.add('a.*', 'prefix')

@@ -5,15 +5,15 @@ import { outcomeOf } from '../../src/dispatch/outcome.ts'
 import { nextDelay, parkingTime, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
 import { longestChain } from '../../src/events/retry-chain.ts'
 
-describe('classifying an answer', () => {
-  it('takes every 2xx as a success', () => {
+describe('the outcome of a response', () => {
+  it('is a success for every 2xx', () => {
     for (let code = 200; code < 300; code++) expect(outcomeOf(code), String(code)).to.equal('success')
   })
-  it('takes as permanent what no repetition changes, and nothing else', () => {
+  it('is permanent for the codes that no repetition changes, and for no others', () => {
     const permanent = Array.from({ length: 400 }, (_, i) => 300 + i - 0).filter((code) => outcomeOf(code) === 'permanent')
     expect(permanent).to.deep.equal([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
   })
-  it('takes redirects, 401, 403, 404, 425, 429 and no answer at all as transient', () => {
+  it('is transient for redirects, 401, 403, 404, 425, 429 and for no response', () => {
     for (const code of [301, 302, 307, 401, 403, 404, 408, 425, 429, 500, 502, 503, 504, null])
       expect(outcomeOf(code), String(code)).to.equal('transient')
   })
@@ -21,7 +21,7 @@ describe('classifying an answer', () => {
 
 describe('the delay to the next attempt', () => {
   const delays = [5, 300, 1_800]
-  it('is the list entry of the failed attempt, within 20 % to both sides', () => {
+  it('is the entry of the list for the failed attempt, +-20 %', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 3 }), fc.double({ min: 0, max: 0.999999, noNaN: true }), (attempt, random) => {
         const delay = nextDelay(delays, attempt, null, random)!
@@ -30,19 +30,19 @@ describe('the delay to the next attempt', () => {
       }),
     )
   })
-  it('is nothing after the last', () => {
+  it('is null after the last attempt', () => {
     expect(nextDelay(delays, 4, null, 0.5)).to.equal(null)
     expect(nextDelay(delays, 4, 60, 0.5)).to.equal(null)
   })
-  it('is never before what Retry-After asks for, up to a day', () => {
+  it('is at least what Retry-After asks for, up to a day', () => {
     expect(nextDelay(delays, 1, 60, 0.5)).to.equal(60)
     expect(nextDelay(delays, 1, 1, 0.5)).to.equal(5)
     expect(nextDelay(delays, 1, 10_000_000, 0.5)).to.equal(86_400)
   })
-  it('adds up to the longest chain', () => {
+  it('makes the longest chain if each delay is 20 % longer', () => {
     expect(longestChain(delays)).to.be.closeTo(2_526, 0.001)
   })
-  it('leaves what is parked the time of the longest chain, and an hour at the least', () => {
+  it('gives parked deliveries the time of the longest chain, and at least an hour', () => {
     expect(parkingTime(delays)).to.equal(3_600)
     expect(parkingTime([36_000])).to.be.closeTo(43_200, 0.001)
   })
@@ -74,13 +74,13 @@ describe('a claimed row', () => {
     chain: number,
     attempt: number,
   ) => ({ type, chain, attempt })
-  it('goes on when nothing is known, or only what comes before it', () => {
+  it('goes on when the history has nothing, or only earlier attempts', () => {
     expect(isOver(null, { chain: 1, attempt: 1 })).to.equal(false)
     expect(isOver(state('MessageRouted', 1, 0), { chain: 1, attempt: 1 })).to.equal(false)
     expect(isOver(state('DeliveryFailed', 1, 1), { chain: 1, attempt: 2 })).to.equal(false)
     expect(isOver(state('DeliveryDeadLettered', 1, 3), { chain: 2, attempt: 1 })).to.equal(false)
   })
-  it('is over when its very attempt, an end of its chain, or a later chain is recorded', () => {
+  it('is over when its attempt, the end of its chain, or a later chain is recorded', () => {
     expect(isOver(state('DeliveryFailed', 1, 2), { chain: 1, attempt: 2 })).to.equal(true)
     expect(isOver(state('DeliverySucceeded', 1, 1), { chain: 1, attempt: 2 })).to.equal(true)
     expect(isOver(state('MessageRouted', 2, 0), { chain: 1, attempt: 2 })).to.equal(true)

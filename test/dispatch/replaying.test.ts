@@ -7,8 +7,8 @@ import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { chainsBegun, ended } from '../support/dead.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** A lease that is given to whoever asks: as if each had lost it without noticing. */
-const everybodys: ReplayingDeps['leases'] = {
+/** A lease that every process gets, as if each had lost it without noticing. */
+const leaseForAll: ReplayingDeps['leases'] = {
   take: async (name): Promise<Lease> => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
 }
 
@@ -29,12 +29,12 @@ describe('replay jobs', () => {
       const job = await get(id)
       return job.status === 'completed' ? job : null
     })
-  /** Each delivery has begun its second chain, once, and no third one. */
+  /** Expects that each delivery began its second chain once, and no third one. */
   const expectOnce = async (webhook: string, ids: readonly string[]) => {
     const begun = (await chainsBegun(api, webhook)).map(({ data }) => `${data.delivery} ${data.chain}`)
     expect(begun.sort()).to.deep.equal(ids.map((id) => `${id} 2`).sort())
   }
-  /** A process that dies when it has appended so many events: what it would do after that does not happen. */
+  /** The dependencies of a process that dies after it has appended `after` events. */
   const dying = (after: number): Partial<ReplayingDeps> & { died: Promise<void> } => {
     let appended = 0
     let die = () => {}
@@ -56,7 +56,7 @@ describe('replay jobs', () => {
   }
 
   for (const isShown of [true, false])
-    it(`begin no second chain of what was begun before a crash, ${isShown ? 'which the history shows by then' : 'which the history does not show yet'}`, async () => {
+    it(`begin no chain again after a crash, ${isShown ? 'if the history shows it by then' : 'if the history does not show it yet'}`, async () => {
       const webhook = await api.webhook(admin)
       const ids = (await ended(api, { as: admin, webhook, count: 150 })).map(({ id }) => id)
       const before = await api.deps.deliveryLog.history(webhook as never, { tenant: admin.tenant, limit: 200 })
@@ -79,15 +79,15 @@ describe('replay jobs', () => {
       expect(await completed(id)).to.include({ replayed: 150 })
       await expectOnce(webhook, ids)
     })
-  it('are done once by two processes that both believe the job to be theirs', async () => {
+  it('are done once by two processes that both believe they have the lease', async () => {
     const webhook = await api.webhook(admin)
     const ids = (await ended(api, { as: admin, webhook, count: 250 })).map(({ id }) => id)
     const id = await begin(webhook)
-    for (let i = 0; i < 3; i++) api.replaying({ leases: everybodys })
+    for (let i = 0; i < 3; i++) api.replaying({ leases: leaseForAll })
     expect(await completed(id)).to.include({ replayed: 250 })
     await expectOnce(webhook, ids)
   })
-  it('take nothing from a process that is too late: not its page, nor its end', async () => {
+  it('accept neither a page nor an end from a process that is too late', async () => {
     await begin(await api.webhook(admin))
     const jobs = createReplayJobs(api.db.pool)
     const [seen] = await jobs.active()
@@ -104,10 +104,10 @@ describe('replay jobs', () => {
     if (next !== undefined) expect(await jobs.plan(next, page)).to.equal(true)
     expect(await jobs.done(seen, counts), 'the page after it').to.equal(false)
   })
-  it('begin no page while the history is behind', async () => {
+  it('start no page while the history is behind', async () => {
     const webhook = await api.webhook(admin)
     const [wanted] = await ended(api, { as: admin, webhook })
-    // Something that the history may be behind of.
+    // The history can be behind this event.
     const [other] = await ended(api, { as: admin, webhook: await api.webhook(admin) })
     await api.call('POST', `/v1/deliveries/${other?.id}/replay`, { as: admin })
     const id = await begin(webhook)
@@ -128,7 +128,7 @@ describe('replay jobs', () => {
     await completed(id)
     await expectOnce(webhook, [wanted?.id ?? ''])
   })
-  it('leave out nothing when statuses change meanwhile: what is behind the page at hand is met as it is then', async () => {
+  it('leave out no delivery when statuses change meanwhile: each counts with its status when its page is planned', async () => {
     const webhook = await api.webhook(admin)
     const deliveries = await ended(api, { as: admin, webhook, count: 220 })
     const id = await begin(webhook)
@@ -140,7 +140,7 @@ describe('replay jobs', () => {
         async append(...given) {
           if (isFirst) {
             isFirst = false
-            // Of the last page: one has succeeded meanwhile, one was replayed by hand and has failed again.
+            // On the last page, one delivery has succeeded meanwhile, and one was replayed by hand and has failed again.
             await deliveries[0]?.record({ type: 'DeliverySucceeded', chain: 2 })
             await deliveries[1]?.record({ type: 'DeliveryDeadLettered', chain: 2 })
           }
@@ -153,7 +153,7 @@ describe('replay jobs', () => {
     const wanted = deliveries.slice(1).map((one, i) => `${one.id} ${i === 0 ? 3 : 2}`)
     expect(begun.sort()).to.deep.equal(wanted.sort())
   })
-  it('wait while their webhook is owed much, and let others have their turns', async () => {
+  it('wait while their webhook has many scheduled deliveries, and let other jobs go on', async () => {
     const [greedy, other] = [await api.webhook(admin), await api.webhook(admin)]
     await ended(api, { as: admin, webhook: greedy, count: 1 })
     const [wanted] = await ended(api, { as: admin, webhook: other })
@@ -173,7 +173,7 @@ describe('replay jobs', () => {
     )
     expect(await completed(waiting)).to.include({ replayed: 1 })
   })
-  it('end where no try can help, and say why; what fails otherwise is tried again', async () => {
+  it('fail with a reason if no retry can help, and are retried after any other failure', async () => {
     const [wide, shaky] = [await api.webhook(admin), await api.webhook(admin)]
     await ended(api, { as: admin, webhook: shaky })
     const [failing, trying] = [await begin(wide), await begin(shaky)]

@@ -11,7 +11,7 @@ import { silentLog } from '../../src/lib/log.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
-describe('messages as their routing is told by events', () => {
+describe('routed messages, read from events', () => {
   const tenant = ulid() as TenantId
   const accepted_at = new Date().toISOString()
   const stream = routingStream(tenant, accepted_at)
@@ -32,13 +32,13 @@ describe('messages as their routing is told by events', () => {
     const metadata = { schema: 1, actor: 'system:test', tenant, time: accepted_at, $correlationId: 'c', $causationId: null } as const
     return { id: randomUUID() as EventId, type: 'MessageRouted', data: { ...facts, ...rest }, metadata }
   }
-  /** Appends them one by one, and answers what a reader gets of the last. */
+  /** Appends the events one by one, and returns what a reader gets for the last one. */
   const last = async (events: readonly NewEvent[]): Promise<RecordedEvent[]> => {
     for (const event of events) await store.append(stream, [event], 'any')
     return store.read(stream, { limit: 1, backwards: true })
   }
 
-  it('have the webhooks of all parts, in their order, however much else is told between', async () => {
+  it('have the webhooks of all parts in their order, however many events lie between the parts', async () => {
     const others = Array.from({ length: 50 }, (_, i) => routed(`other${i}`, 0, 1))
     const [whole, ...more] = await routedIn(store, await last([routed('1', 0, 3), ...others, routed('1', 1, 3), routed('1', 2, 3)]))
     expect(more).to.deep.equal([])
@@ -50,11 +50,11 @@ describe('messages as their routing is told by events', () => {
       })),
     )
   })
-  it('are left out while a part is missing: their record comes again', async () => {
+  it('are left out while a part is missing, because their record comes again', async () => {
     expect(await routedIn(store, await last([routed('2', 0, 3), routed('2', 1, 3)]))).to.deep.equal([])
     expect(await routedIn(store, await last([routed('3', 1, 2)]))).to.deep.equal([])
   })
-  it('are there once, also when nobody wanted them or their routing was told twice', async () => {
+  it('are returned once, even without webhooks or with repeated events', async () => {
     const none = routed('4', 0, 1, [])
     const events = await last([none])
     expect(await routedIn(store, [...events, ...events])).to.have.length(1)

@@ -6,11 +6,11 @@ import { waitFor } from '../support/wait-for.ts'
 
 const at = (n: number) => String(n).padStart(19, '0') as Checkpoint
 
-describe('the gate of routing', () => {
-  it('opens when the read model of webhooks has reached the head, and not before', async () => {
+describe('the routing gate', () => {
+  it('opens once the read model of webhooks has reached the head', async () => {
     let reached: Checkpoint | null = null
     const looks: number[] = []
-    const g = createRoutingGate({
+    const gate = createRoutingGate({
       head: async () => at(5),
       reached: async () => {
         looks.push(1)
@@ -19,7 +19,7 @@ describe('the gate of routing', () => {
       log: silentLog,
     })
     let passed = false
-    const through = g.open().then(() => {
+    const through = gate.open().then(() => {
       passed = true
     })
     await waitFor(() => looks.length > 3)
@@ -28,40 +28,40 @@ describe('the gate of routing', () => {
     expect(passed).to.equal(false)
     reached = at(5)
     await through
-    expect(g.isOpen).to.equal(true)
-    await g.stop()
+    expect(gate.isOpen).to.equal(true)
+    await gate.stop()
   })
-  it('is open for a store that holds nothing yet', async () => {
-    const g = createRoutingGate({ head: async () => null, reached: async () => null, log: silentLog })
-    await g.open()
-    await g.stop()
+  it('opens for an empty store', async () => {
+    const gate = createRoutingGate({ head: async () => null, reached: async () => null, log: silentLog })
+    expect(await gate.open()).to.equal(true)
+    await gate.stop()
   })
-  it('closes when the read model stays behind, since it must not look like "no webhook", and opens when it has caught up', async () => {
+  it('closes while the read model stays behind, and opens when it has caught up', async () => {
     let head = at(1)
     let reached = at(1)
-    const g = createRoutingGate({ head: async () => head, reached: async () => reached, log: silentLog })
-    await g.open()
+    const gate = createRoutingGate({ head: async () => head, reached: async () => reached, log: silentLog })
+    await gate.open()
     head = at(9)
-    await waitFor(() => !g.isOpen)
+    await waitFor(() => !gate.isOpen)
     let passed = false
-    const through = g.open().then(() => {
+    const through = gate.open().then(() => {
       passed = true
     })
     expect(passed).to.equal(false)
     reached = at(9)
     await through
-    await g.stop()
+    await gate.stop()
   })
-  it('tells whoever waits when it is stopped while it is closed', async () => {
-    const g = createRoutingGate({ head: async () => at(1), reached: async () => null, log: silentLog })
-    const waiting = g.open()
-    await g.stop()
+  it('resolves with false for those who wait when it is stopped', async () => {
+    const gate = createRoutingGate({ head: async () => at(1), reached: async () => null, log: silentLog })
+    const waiting = gate.open()
+    await gate.stop()
     expect(await waiting).to.equal(false)
-    expect(await g.open()).to.equal(false)
+    expect(await gate.open()).to.equal(false)
   })
-  it('goes on looking when the store fails to answer', async () => {
+  it('goes on checking when the store fails', async () => {
     let fails = 2
-    const g = createRoutingGate({
+    const gate = createRoutingGate({
       head: async () => {
         if (fails-- > 0) throw new Error('away')
         return null
@@ -69,8 +69,8 @@ describe('the gate of routing', () => {
       reached: async () => null,
       log: silentLog,
     })
-    await g.open()
+    await gate.open()
     expect(fails).to.be.lessThan(1)
-    await g.stop()
+    await gate.stop()
   })
 })

@@ -38,7 +38,7 @@ describe('scheduled deliveries', () => {
     (webhooks.length === 0 ? [owed().webhook] : webhooks).map((webhook) => ({ webhook, count }))
 
   describe('the retry manager', () => {
-    it('writes a row for the attempt after a failed one, due by this clock after the delay', async () => {
+    it('writes a row for the attempt after a failed one, due after the delay by the clock of Postgres', async () => {
       await project(failed(owed(), 3_600))
       expect(await at()).to.deep.equal([[1, 2]])
       const { rows: due } = await db.pool.query(
@@ -53,7 +53,7 @@ describe('scheduled deliveries', () => {
       await project(failed({ ...first, attempt: 2 }))
       expect(await at()).to.deep.equal([[1, 4]])
     })
-    it('removes the row of a chain that has ended, whatever came before or after it in its batch', async () => {
+    it('deletes the row of a chain that has ended, whatever comes before or after the end in its batch', async () => {
       const [a, b] = [owed(), owed()]
       await project(failed(a), succeeded({ ...a, attempt: 2 }), succeeded({ ...b, attempt: 2 }), failed(b))
       expect(await rows()).to.deep.equal([])
@@ -65,14 +65,14 @@ describe('scheduled deliveries', () => {
       expect(await at()).to.deep.equal([[2, 1]])
       expect(await mine.claim(room(10))).to.have.length(1)
     })
-    it('locks what it changes in the order of all others: two statements in two orders would be a deadlock', async () => {
+    it('locks the rows that it changes in the order of all other statements, so that no deadlock arises', async () => {
       const [low, high] = [owed(), owed()].sort((a, b) => (a.delivery < b.delivery ? -1 : 1)) as [DeliveryRef, DeliveryRef]
       await Promise.all([mine.park(low), mine.park(high)])
       const client = await db.pool.connect()
       try {
         await client.query('begin')
         let done: Promise<unknown> | undefined
-        // After its first statement somebody else deletes both, and waits.
+        // After its first statement another transaction deletes both rows, and waits.
         const sql: Sql = async (text, ...values) => {
           const answer = await sqlOn(client)<never>(text, ...values)
           done ??= Promise.all([mine.done(low), mine.done(high)])
@@ -87,7 +87,7 @@ describe('scheduled deliveries', () => {
       }
       expect(await at()).to.deep.equal([[1, 2]])
     })
-    it('may read its events again without making anything of an ended chain due', async () => {
+    it('makes nothing of an ended chain due when it reads its events again', async () => {
       const a = owed()
       const events = [failed(a), succeeded({ ...a, attempt: 2 })]
       await project(...events)
@@ -97,7 +97,7 @@ describe('scheduled deliveries', () => {
   })
 
   describe('parking', () => {
-    it('writes a row without a due time, claimed oldest first', async () => {
+    it('writes rows without a due time, which are claimed oldest first', async () => {
       const all = [owed(), owed(), owed()]
       for (const one of all) await mine.park(one)
       const claimed = await mine.claim(room(2))
@@ -105,7 +105,7 @@ describe('scheduled deliveries', () => {
       expect(claimed[0]).to.deep.include({ ...all.find((o) => o.delivery === claimed[0]?.delivery) })
       expect(claimed[0]?.parked_at).to.be.a('string')
     })
-    it('leaves a row that is as far or further', async () => {
+    it('leaves a row for the same or a later attempt as it is', async () => {
       const a = owed()
       await project(failed({ ...a, attempt: 2 }, 3_600))
       await mine.park(a)
@@ -113,7 +113,7 @@ describe('scheduled deliveries', () => {
       expect((await rows())[0]).to.include({ attempt: 3 })
       expect((await rows())[0]?.due_at).to.not.equal(null)
     })
-    it('writes what is parked together as one, the latest attempt of each delivery', async () => {
+    it('writes deliveries that are parked together in one statement, with the latest attempt of each', async () => {
       const a = owed()
       await Promise.all([mine.park(a), mine.park({ ...a, attempt: 2 }), mine.park(owed())])
       expect((await at()).sort()).to.deep.equal([
@@ -127,14 +127,14 @@ describe('scheduled deliveries', () => {
     const w1 = '01AAAAAAAAAAAAAAAAAAAAAAA1' as WebhookId
     const w2 = '01AAAAAAAAAAAAAAAAAAAAAAA2' as WebhookId
 
-    it("are one process's at a time", async () => {
+    it('belong to one process at a time', async () => {
       await Promise.all(Array.from({ length: 20 }, () => mine.park(owed())))
       const other = createSchedule({ pool: db.pool, owner: 'other', claimMs: 60_000 })
       const [a, b] = await Promise.all([mine.claim(room(10)), other.claim(room(10))])
       expect(new Set([...a, ...b].map((r) => r.delivery)).size).to.equal(a.length + b.length)
       expect(await mine.claim(room(20))).to.have.length(20 - a.length - b.length)
     })
-    it("keep to each webhook's room", async () => {
+    it('take at most the allotted rows of each webhook', async () => {
       await Promise.all(Array.from({ length: 30 }, (_, i) => mine.park(owed({ webhook: i % 3 === 0 ? w1 : w2 }))))
       const claimed = await mine.claim([
         { webhook: w1, count: 3 },
@@ -143,7 +143,7 @@ describe('scheduled deliveries', () => {
       expect(claimed.filter((c) => c.webhook === w1)).to.have.length(3)
       expect(claimed.filter((c) => c.webhook === w2)).to.have.length(1)
     })
-    it('run out when they are not renewed, and hold when they are', async () => {
+    it('run out if they are not renewed, and last if they are', async () => {
       const brief = createSchedule({ pool: db.pool, owner: 'brief', claimMs: 30 })
       const one = owed()
       await mine.park(one)
@@ -154,14 +154,14 @@ describe('scheduled deliveries', () => {
       expect(await mine.renew([one])).to.deep.equal([true])
       expect(await brief.claim(room(1))).to.deep.equal([])
     })
-    it('are given back by whoever has them', async () => {
+    it('are given back only by their owner', async () => {
       const one = owed()
       await mine.park(one)
       await mine.claim(room(1))
       await mine.release([one])
       expect(await mine.claim(room(1))).to.have.length(1)
     })
-    it('end with the row when the attempt is recorded, unless it is further by now', async () => {
+    it('end with their row when the attempt is recorded, unless the row is for a later attempt by then', async () => {
       const [a, b] = [owed(), owed()]
       await Promise.all([mine.park(a), mine.park(b)])
       await project(failed(a, 3_600))
@@ -170,7 +170,7 @@ describe('scheduled deliveries', () => {
     })
   })
 
-  it('tells which webhooks wait, page by page, and which of them have parked rows', async () => {
+  it('lists the webhooks that wait, page by page, and says which have parked rows', async () => {
     const ids = Array.from({ length: 5 }, (_, i) => `01AAAAAAAAAAAAAAAAAAAAAAA${i}` as WebhookId)
     await Promise.all(ids.slice(0, 3).map((webhook) => mine.park(owed({ webhook }))))
     await project(failed(owed({ webhook: ids[2]! })), failed(owed({ webhook: ids[3]! })), failed(owed({ webhook: ids[4]! }), 3_600))

@@ -21,7 +21,7 @@ describe('sending a request', () => {
     await send.close()
   })
 
-  it('POSTs the bytes with their headers and tells the status and the beginning of the answer', async () => {
+  it('POSTs the bytes with their headers, and returns the status and the beginning of the response', async () => {
     receiver.answer('/ok', (_request, response) => response.writeHead(201).end('thanks'))
     const answer = await post(receiver.url('/ok'))
     expect(answer).to.include({ code: 201, reason: null })
@@ -30,14 +30,14 @@ describe('sending a request', () => {
     expect(request?.raw).to.equal('{"id":"evt_1"}')
     expect(request?.headers).to.include({ 'content-type': 'application/json', 'user-agent': 'Kolbak/test', 'webhook-id': 'evt_1' })
   })
-  it('keeps 4 KiB of an answer of 64 MB, and cuts the rest', async () => {
+  it('keeps 4 KiB of a response of 64 MB, and cuts the rest', async () => {
     receiver.answer('/flood', failures.floods)
     const answer = await post(receiver.url('/flood'))
     expect(answer.code).to.equal(200)
     expect(answer.body).to.have.length(4096)
     expect(answer.duration_ms).to.be.lessThan(options.requestTimeoutMs)
   })
-  it('keeps NUL bytes and broken UTF-8 as they came', async () => {
+  it('keeps NUL bytes and broken UTF-8 unchanged', async () => {
     receiver.answer('/broken', failures.brokenText)
     const answer = await post(receiver.url('/broken'))
     expect(answer.body).to.deep.equal(Buffer.from([0x6f, 0x6b, 0x00, 0xff, 0xfe, 0xc3, 0x28, 0xed, 0xa0, 0x80]))
@@ -48,13 +48,13 @@ describe('sending a request', () => {
     expect(answer).to.include({ code: null, reason: 'timeout' })
     expect(answer.duration_ms).to.be.within(1_900, 30_000)
   })
-  it('bounds the time of a body that drips; the status that came counts', async () => {
+  it('limits the time of a slow body, and counts the status that came', async () => {
     receiver.answer('/drip', failures.drips)
     const answer = await post(receiver.url('/drip'))
     expect(answer.code).to.equal(200)
     expect(answer.duration_ms).to.be.within(1_900, 30_000)
   })
-  it('takes the status of an answer whose body is cut off', async () => {
+  it('counts the status of a response whose body is cut off', async () => {
     receiver.answer('/mid', failures.resetMidBody)
     expect(await post(receiver.url('/mid'))).to.include({ code: 200, reason: null })
   })
@@ -62,7 +62,7 @@ describe('sending a request', () => {
     receiver.answer('/redirect', failures.redirects)
     expect((await post(receiver.url('/redirect'))).code).to.equal(302)
   })
-  it('does not follow redirects to addresses that are not public, nor to itself', async () => {
+  it('does not follow redirects to addresses that are not public, or to the receiver itself', async () => {
     for (const code of [301, 302, 303, 307, 308])
       for (const location of [
         'http://169.254.169.254/latest/meta-data/',
@@ -103,7 +103,7 @@ describe('sending a request', () => {
     }
     expect((await post(receiver.url('/header'))).code).to.equal(200)
   })
-  it('hands on Retry-After', async () => {
+  it('returns Retry-After', async () => {
     receiver.answer('/later', failures.retryAfter('7'))
     expect(await post(receiver.url('/later'))).to.include({ code: 429, retryAfter: '7' })
   })
@@ -111,21 +111,21 @@ describe('sending a request', () => {
     ['a reset before the answer', failures.resetBeforeAnswer, 'connection_reset'],
     ['an answer that is not HTTP', failures.notHttp, 'invalid_response'],
   ] as const)
-    it(`says ${reason} of ${what}`, async () => {
+    it(`returns ${reason} for ${what}`, async () => {
       receiver.answer(`/${reason}`, behaviour)
       expect(await post(receiver.url(`/${reason}`))).to.include({ code: null, reason })
     })
-  it('says connection_refused where nobody listens', async () => {
+  it('returns connection_refused for a port without a listener', async () => {
     expect(await post('http://127.0.0.1:1/')).to.include({ code: null, reason: 'connection_refused' })
   })
-  it('says dns_failed of a name that does not exist', async () => {
+  it('returns dns_failed for a name that does not exist', async () => {
     expect(await post('https://does-not-exist.invalid/')).to.include({ code: null, reason: 'dns_failed' })
   })
-  it('says tls_failed of a certificate that nobody trusts', async () => {
+  it('returns tls_failed for a certificate that is not trusted', async () => {
     expect(await post(secure.url('/'))).to.include({ code: null, reason: 'tls_failed' })
     expect(secure.received()).to.have.length(0)
   })
-  it('says tls_failed, or that the answer is not one, of https to a plain port', async () => {
+  it('returns tls_failed or invalid_response for https to a plain port', async () => {
     const answer = await post(receiver.url('/plain').replace('http:', 'https:'))
     expect(answer.reason).to.be.oneOf(['tls_failed', 'connection_reset'])
   })
@@ -176,7 +176,7 @@ describe('sending a request', () => {
         expect(receiver.received()).to.have.length(before)
       })
   })
-  it('refuses a name as a whole when any of its addresses is not public', async () => {
+  it('refuses a name if any of its addresses is not public', async () => {
     const mixed = createSender({
       ...options,
       policy: createAddressPolicy({ allowedSubnets: [], allowHttp: true }),
@@ -189,7 +189,7 @@ describe('sending a request', () => {
     expect(answer.reason).to.equal('address_refused')
     await mixed.close()
   })
-  it('refuses a name that resolves to what it refuses as a literal', async () => {
+  it('refuses a name that resolves to an address which it refuses as a literal', async () => {
     for (const [address, family] of [
       ['127.0.0.1', 4],
       ['169.254.169.254', 4],
@@ -214,8 +214,8 @@ describe('sending a request', () => {
       await named.close()
     }
   })
-  it('connects to the very address that it has judged, however often a name changes (DNS rebinding)', async () => {
-    // Allowed when it is asked for the first time, at every other time not: a second look-up would be led elsewhere.
+  it('connects to the address that it has checked, however often a name changes (DNS rebinding)', async () => {
+    // The first look-up returns an allowed address, and every later one another address.
     const asked: string[] = []
     const answers = ['127.0.0.1', '10.0.0.7', '127.0.0.1', '169.254.169.254']
     const rebound = createSender({
@@ -236,7 +236,7 @@ describe('sending a request', () => {
     expect(asked).to.have.length(4)
     await rebound.close()
   })
-  it('judges a name by what it resolves to when it is called, not by what it resolved to before', async () => {
+  it('checks the address that a name resolves to at the request, and not an earlier one', async () => {
     let address = '127.0.0.1'
     const changing = createSender({ ...options, policy: local, resolve: async () => [{ address, family: 4 }] })
     const url = receiver.url('/named').replace('127.0.0.1', 'named.example')
@@ -246,7 +246,7 @@ describe('sending a request', () => {
     expect((await changing.post(other, {}, Buffer.from('{}'))).reason).to.equal('address_refused')
     await changing.close()
   })
-  it('sends plain http only to allowed subnets, unless it is allowed as such', async () => {
+  it('sends plain http only to allowed subnets, unless plain http is allowed everywhere', async () => {
     const publicOnly = createSender({ ...options, policy: { allows: () => true, allowsPlainHttp: () => false } })
     const answer = await publicOnly.post(receiver.url('/http'), {}, Buffer.from('{}'))
     expect(answer.reason).to.equal('address_refused')

@@ -16,7 +16,7 @@ describe('signing', () => {
       }),
     )
   })
-  it('makes the very signature that the official library makes', () => {
+  it('makes the same signature as the official library', () => {
     const secret = secretOf(32)
     const now = Date.parse('2026-01-01T00:00:00.999Z')
     const headers = signatureHeaders([signingKey(secret)], 'evt_1', Buffer.from('{"ä":1}'), now)
