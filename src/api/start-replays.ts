@@ -1,7 +1,7 @@
 import { replay } from '../commands/replay.ts'
 import type { Checkpoint } from '../events/envelope.ts'
+import { step } from '../events/steps.ts'
 import type { StreamName } from '../events/streams.ts'
-import { step } from '../lib/points.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
 import { type ApiDependencies, readModels } from './dependencies.ts'
 import type { Identity } from './identity.ts'

@@ -1,28 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { longestChain } from '../events/retry-chain.ts'
-import { checkCallbackUrl } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
-import { createNameResolver } from '../lib/resolve.ts'
+import { checkCallbackUrl } from './callback-url.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Detail } from './errors.ts'
-
-const resolve = createNameResolver()
-const resolveMs = 3_000
-
-/** A name whose servers are slow counts as one that does not resolve: each request is checked again anyway. */
-async function resolveInTime(host: string): Promise<string[]> {
-  const stop = new AbortController()
-  const late = sleep(resolveMs, [], { signal: stop.signal }).catch(() => [])
-  const found = resolve(host).then(
-    (entries) => entries.map((entry) => entry.address),
-    () => [], // it may exist when the first event comes
-  )
-  try {
-    return await Promise.race([found, late])
-  } finally {
-    stop.abort()
-  }
-}
 
 /** What no schema can say of a webhook: whether its URL may be called, and whether its retries end before payloads expire. */
 export function createWebhookChecks({ addressPolicy, settings }: Pick<ApiDependencies, 'addressPolicy' | 'settings'>) {
@@ -32,7 +12,7 @@ export function createWebhookChecks({ addressPolicy, settings }: Pick<ApiDepende
     const { callback_url: url, retry_delays: delays } = body
     if (typeof url === 'string' && !faulty.has('callback_url'))
       try {
-        await checkCallbackUrl(url, addressPolicy, resolveInTime)
+        await checkCallbackUrl(url, addressPolicy)
       } catch (error) {
         if (!(error instanceof KolbakError)) throw error
         details.push({ path: 'callback_url', message: error.message })

@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { DeliveryStatus } from '../events/delivery.ts'
 import type { Actor } from '../events/envelope.ts'
 import type { DeliveryId, JobId, KeyId, TenantId, WebhookId } from '../events/ids.ts'
-import { step } from '../lib/points.ts'
+import { step } from '../events/steps.ts'
 import { sqlOn } from '../lib/sql.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
 

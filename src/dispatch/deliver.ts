@@ -1,7 +1,7 @@
 import type { DeliveryRef } from '../events/refs.ts'
 import { openBody } from '../events/sealed-body.ts'
+import { step } from '../events/steps.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
-import { step } from '../lib/points.ts'
 import { untilDone } from '../lib/retry.ts'
 import { SealBroken, type Vault } from '../lib/seal.ts'
 import type { DispatchMetrics } from './metrics.ts'

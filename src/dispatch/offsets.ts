@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import { step } from '../lib/points.ts'
+import { step } from '../events/steps.ts'
 
 /** The saved offsets of one bus, in Postgres for every bus: for each partition, the offset of the first record that is not done. */
 export interface Offsets {

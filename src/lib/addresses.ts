@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises'
 import ipaddr from 'ipaddr.js'
 import { KolbakError } from './errors.ts'
 
@@ -79,43 +78,5 @@ export function createAddressPolicy(options: { allowedSubnets: readonly Subnet[]
   return {
     allows: (text) => judge(text, (address) => isPublic(address) || inAllowed(address)),
     allowsPlainHttp: (text) => allowHttp || judge(text, inAllowed),
-  }
-}
-
-const refused = (why: string) =>
-  new KolbakError('address_refused', `${why} Addresses that are not public are refused unless KOLBAK_ALLOWED_SUBNETS names their subnet.`)
-
-/**
- * Checks a callback URL when a webhook is created. Names are resolved. A name that does not resolve (yet) passes, because each request is
- * checked again when its socket connects. Throws KolbakError `invalid_url` or `address_refused`.
- */
-export async function checkCallbackUrl(text: string, policy: AddressPolicy, resolve = resolveAll): Promise<void> {
-  const invalid = (why: string) => new KolbakError('invalid_url', why)
-  if (!URL.canParse(text)) throw invalid('It is not an absolute URL.')
-  const url = new URL(text)
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw invalid('Only https: and http: URLs can be called.')
-  if (url.username !== '' || url.password !== '') throw invalid('A URL must not hold credentials.')
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  const addresses = ipaddr.isValid(host) ? [host] : await resolve(host)
-  for (const address of addresses) {
-    if (!policy.allows(address)) throw refused('The host is not a public address.')
-    if (url.protocol === 'http:' && !policy.allowsPlainHttp(address))
-      throw new KolbakError(
-        'address_refused',
-        'Plain http: is only for subnets named by KOLBAK_ALLOWED_SUBNETS, or set KOLBAK_ALLOW_HTTP=true.',
-      )
-  }
-  if (url.protocol === 'http:' && addresses.length === 0 && !policy.allowsPlainHttp('0.0.0.0'))
-    throw new KolbakError(
-      'address_refused',
-      'Plain http: is only for subnets named by KOLBAK_ALLOWED_SUBNETS, or set KOLBAK_ALLOW_HTTP=true.',
-    )
-}
-
-async function resolveAll(host: string): Promise<string[]> {
-  try {
-    return (await lookup(host, { all: true })).map((entry) => entry.address)
-  } catch {
-    return [] // accepted, because the name may exist when the first event comes
   }
 }

@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Pool } from 'pg'
+import { type LookupPurpose, lookupPurposes } from '../events/lookup-purposes.ts'
 import { createVault, type Vault } from './seal.ts'
 
 /**
@@ -15,8 +16,6 @@ export interface Keyring {
   /** Returns the HMAC-SHA-256 (hex) under the service's own key for this purpose, which never changes. */
   lookup(purpose: LookupPurpose, value: string): string
 }
-export type LookupPurpose = 'api-key' | 'client-secret' | 'idempotency'
-const lookupPurposes: readonly LookupPurpose[] = ['api-key', 'client-secret', 'idempotency']
 
 export class WrongMasterKey extends Error {
   readonly code = 'wrong_master_key'

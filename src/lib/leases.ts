@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import { step } from './points.ts'
+import { step } from '../events/steps.ts'
 import { keepRunning, pause } from './retry.ts'
 
 /** A named right that one process has at a time, by the clock of Postgres. */

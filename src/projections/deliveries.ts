@@ -1,7 +1,7 @@
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import { deliveryRefOf, firstAttempt } from '../events/refs.ts'
-import { step } from '../lib/points.ts'
+import { step } from '../events/steps.ts'
 import { messageRefColumns, messageRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
 import type { DeliveryFact, DeliveryLog } from '../ports/delivery-log.ts'

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { type Point, points } from '../../src/lib/points.ts'
+import { type Point, points } from '../../src/events/steps.ts'
 import { describeOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'

@@ -1,4 +1,4 @@
-import type { Point } from '../../src/lib/points.ts'
+import type { Point } from '../../src/events/steps.ts'
 import type { Crash } from '../support/crash-at.ts'
 import type { Receiver } from '../support/receiver.ts'
 import { waitFor } from '../support/wait-for.ts'

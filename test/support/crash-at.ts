@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { env, kill, pid } from 'node:process'
-import { type Point, steps } from '../../src/lib/points.ts'
+import { type Point, steps } from '../../src/events/steps.ts'
 
 /** A death that is to come: just before or just after the count-th passing of a point. */
 export interface Crash {

@@ -1,7 +1,7 @@
 import { finality, isGreaterFact, statusOf } from '../../events/delivery.ts'
 import { deliveryRefFields } from '../../events/refs.ts'
+import { step } from '../../events/steps.ts'
 import { mapBounded } from '../../lib/bounded.ts'
-import { step } from '../../lib/points.ts'
 import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import type { HistoryTables } from './migrations.ts'
 import type { Retention } from './retention.ts'

@@ -1,7 +1,7 @@
 import type { RecordedEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
+import { step } from '../../events/steps.ts'
 import type { StreamName } from '../../events/streams.ts'
-import { step } from '../../lib/points.ts'
 import { pause } from '../../lib/retry.ts'
 import { type Appended, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
 import { type Appender, readableMs } from './append.ts'

@@ -1,5 +1,5 @@
 import type { MessageId } from '../../events/ids.ts'
-import { step } from '../../lib/points.ts'
+import { step } from '../../events/steps.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import type { Detail } from '../errors.ts'
 import { parseMessageId } from '../ids.ts'
