@@ -1,28 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import type { WebhookState } from '../commands/webhook.ts'
-import type { WebhookRow } from '../projections/webhooks.ts'
+import { fieldsThatAre, pick } from '../events/fields.ts'
+import { type Webhook, type WebhookField, webhookFields } from '../events/webhook.ts'
 import type { Identity } from './identity.ts'
 
-/** A webhook as answers show it: without its secret, and without an envelope where it stands alone. */
-export const webhookView = (
-  row: Omit<WebhookState, 'secret' | 'previous_secret' | 'previous_until' | 'deleted'>,
-  failing_since: string | null,
-) => ({
-  id: row.id,
-  callback_url: row.callback_url,
-  event: row.event,
-  description: row.description,
-  is_active: row.is_active,
-  key_id: row.key_id,
-  retry_delays: row.retry_delays,
-  deactivation_reason: row.deactivation_reason,
-  failing_since,
-  created_at: row.created_at,
-  updated_at: row.updated_at,
-})
-export const webhookRowView = (row: WebhookRow) => webhookView(row, row.failing_since)
+type ShownWebhook = Pick<Webhook, WebhookField<'shown'>>
+const shownFields = fieldsThatAre(webhookFields, 'shown')
 
-/** The tenant's, or of them those that the key which asks has created. */
+/** Returns the fields of a webhook that responses show. */
+export const webhookView = (webhook: Omit<ShownWebhook, 'failing_since'>, failing_since: string | null): ShownWebhook =>
+  pick({ ...webhook, failing_since }, shownFields)
+export const webhookRowView = (row: ShownWebhook): ShownWebhook => pick(row, shownFields)
+
+/** Returns whose webhooks a caller sees: those of its tenant, or only those that it created when it is a key. */
 export const ownerOf = ({ caller }: Identity) => ({ tenant: caller.tenant, ...(caller.key_id === null ? {} : { key_id: caller.key_id }) })
 
 /** `whsec_` and the base64 of 32 random bytes. */

@@ -1,28 +1,24 @@
 import type { KeyObject } from 'node:crypto'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { TenantId, WebhookId } from '../events/ids.ts'
-import { fieldAad } from '../events/sealed-fields.ts'
+import { webhookFields } from '../events/webhook.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import { SealBroken } from '../lib/seal.ts'
+import { openRow } from '../projections/columns.ts'
 import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../projections/webhooks.ts'
 import { createPatternIndex, type PatternIndex } from './pattern-index.ts'
 import { signingKey } from './sign.ts'
 
 /** A webhook as the dispatcher sees it, opened and at most a second old. */
-export interface CachedWebhook {
-  readonly id: WebhookId
-  readonly tenant: TenantId
-  readonly revision: number
+export interface CachedWebhook extends Omit<ChangedWebhook, SecretField | 'is_active' | 'is_deleted'> {
   readonly state: 'active' | 'inactive' | 'deleted'
-  readonly pattern: string
-  readonly callback_url: string
   /** The origin of the callback URL, for logs, because a path can be a credential. */
   readonly origin: string
-  readonly retry_delays: readonly number[] | null
   /** Returns one key for each secret that is valid at the time (milliseconds since 1970). */
   signingKeys(now: number): KeyObject[]
 }
+type SecretField = 'secret' | 'previous_secret' | 'previous_secret_until'
 
 /** The webhooks read model in the memory of a dispatcher. A refresh reads only what has changed. */
 export interface WebhookCache {
@@ -68,12 +64,12 @@ export function createWebhookCache(deps: {
     const former = webhooks.get(webhook.id)
     if (former !== undefined && former.revision > webhook.revision) return
     remove(webhook.id)
-    if (webhook.state === 'active') patternsOf(webhook.tenant).add(webhook.pattern, webhook.id)
+    if (webhook.state === 'active') patternsOf(webhook.tenant).add(webhook.event, webhook.id)
     webhooks.set(webhook.id, webhook)
   }
   const remove = (id: WebhookId) => {
     const webhook = webhooks.get(id)
-    if (webhook?.state === 'active') patternsOf(webhook.tenant).remove(webhook.pattern, id)
+    if (webhook?.state === 'active') patternsOf(webhook.tenant).remove(webhook.event, id)
     webhooks.delete(id)
   }
   /** Returns null if the key of its tenant is destroyed. The webhook then becomes unknown, and the messages of other tenants go on. */
@@ -123,21 +119,15 @@ export function createWebhookCache(deps: {
 }
 
 async function openWebhook(keyring: Keyring, row: ChangedWebhook): Promise<CachedWebhook> {
-  const vault = await keyring.vault(row.tenant)
-  const opened = (field: string, value: string) => vault.openText(fieldAad(row.tenant, row.id, field), value)
-  const callback_url = opened('callback_url', row.callback_url)
-  const key = signingKey(opened('secret', row.secret))
-  const previousKey = row.previous_secret === null ? null : signingKey(opened('secret', row.previous_secret))
-  const previousUntil = row.previous_until === null ? 0 : Date.parse(row.previous_until)
+  const opened = openRow(await keyring.vault(row.tenant), webhookFields, row)
+  const { secret, previous_secret, previous_secret_until, is_active, is_deleted, ...webhook } = opened
+  const key = signingKey(secret)
+  const previousKey = previous_secret === null ? null : signingKey(previous_secret)
+  const previousUntil = previous_secret_until === null ? 0 : Date.parse(previous_secret_until)
   return {
-    id: row.id,
-    tenant: row.tenant,
-    revision: row.revision,
-    state: row.is_deleted ? 'deleted' : row.is_active ? 'active' : 'inactive',
-    pattern: row.event,
-    callback_url,
-    origin: URL.canParse(callback_url) ? new URL(callback_url).origin : 'invalid',
-    retry_delays: row.retry_delays,
+    ...webhook,
+    state: is_deleted ? 'deleted' : is_active ? 'active' : 'inactive',
+    origin: URL.canParse(webhook.callback_url) ? new URL(webhook.callback_url).origin : 'invalid',
     signingKeys: (now) => (previousKey !== null && now < previousUntil ? [key, previousKey] : [key]),
   }
 }

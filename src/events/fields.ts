@@ -12,3 +12,65 @@ type ValueOf<Events, F> = { [T in keyof Events]: F extends keyof Events[T] ? Eve
 
 /** Declares each field of a family's events once. A field that is declared neither sealed nor clear does not compile. */
 export type FieldsOf<Events> = { readonly [F in FieldOf<Events>]: StorageOf<Exclude<ValueOf<Events, F>, undefined>> }
+
+/** What is done with a field of an aggregate. */
+export type FieldTrait =
+  /** The event that creates the aggregate holds it. Kolbak chooses its value. */
+  | 'chosen'
+  /** The event that creates the aggregate holds it. The caller gives its value. */
+  | 'given'
+  /** A command can change it, and the aggregate's `...Changed` event then holds it. */
+  | 'changeable'
+  /** Responses show it. */
+  | 'shown'
+  /** The history of changes shows it: its values, or only that it changed where it is secret. */
+  | 'in_history'
+  /** The history of changes and the audit log hide its value. */
+  | 'secret'
+  /** Each of its values is kept, for reads of a past moment. */
+  | 'versioned'
+  /** Dispatchers have it in their cache. */
+  | 'dispatched'
+
+/** The declaration of one field of an aggregate. Events, decider, columns, responses and history follow from it. */
+export interface FieldRules<Value = unknown> {
+  readonly stored: StoredAs
+  readonly is: readonly FieldTrait[]
+  /** The type of the field's column in read models. A field without it has no column. */
+  readonly column?: string
+  /** The field whose name a sealed value is bound to, where that is another field. */
+  readonly boundTo?: string
+  /** The value of a given field that the caller leaves out. */
+  readonly default?: Value
+}
+/** Declares every field of an aggregate. */
+export type FieldTable<Fields> = { readonly [F in keyof Fields]-?: FieldRules<Fields[F]> & { readonly stored: StorageOf<Fields[F]> } }
+export type AnyFieldTable = Readonly<Record<string, FieldRules>>
+
+/** The names of the fields that have a trait. */
+export type FieldThatIs<Table extends AnyFieldTable, Trait extends FieldTrait> = {
+  [F in keyof Table]: Trait extends Table[F]['is'][number] ? F : never
+}[keyof Table] &
+  string
+/** Returns the names of the fields that have a trait, in the order of the table. */
+export const fieldsThatAre = <Table extends AnyFieldTable, Trait extends FieldTrait>(table: Table, trait: Trait) =>
+  Object.keys(table).filter((field) => table[field]?.is.includes(trait)) as FieldThatIs<Table, Trait>[]
+/** Returns how each field is stored, for the declaration of the events. */
+export const storageOf = <Table extends AnyFieldTable>(table: Table) =>
+  Object.fromEntries(Object.entries(table).map(([field, { stored }]) => [field, stored])) as {
+    readonly [F in keyof Table]: Table[F]['stored']
+  }
+
+type FieldWithDefault<Table extends AnyFieldTable> = {
+  [F in keyof Table]: Table[F] extends { readonly default: unknown } ? F : never
+}[keyof Table] &
+  string
+/** Returns the values of the given fields that a caller may leave out. */
+export const defaultsOf = <Table extends AnyFieldTable>(table: Table) =>
+  Object.fromEntries(Object.entries(table).flatMap(([field, rules]) => ('default' in rules ? [[field, rules.default]] : []))) as {
+    readonly [F in FieldWithDefault<Table>]: Table[F]['default']
+  }
+
+/** Returns an object of these members alone. */
+export const pick = <T extends object, F extends keyof T>(from: T, fields: readonly F[]): Pick<T, F> =>
+  Object.fromEntries(fields.map((field) => [field, from[field]])) as Pick<T, F>

@@ -31,6 +31,11 @@ const shape = <F extends StoredShape['fields']>(fields: F, ...lifts: readonly Li
   lifts,
 })
 
+/** Gives a field another name. A sealed field keeps its name. */
+const renamed =
+  (from: string, to: string): Lift =>
+  ({ [from]: value, ...data }) => ({ ...data, [to]: value })
+
 /** The one list of all event types: how the fields of each are stored, its schema number, and how older shapes are lifted. */
 export const eventTypes = {
   TenantRegistered: shape(tenantEventFields),
@@ -42,11 +47,11 @@ export const eventTypes = {
   ClientRevoked: shape(tenantEventFields),
   KeyCreated: shape(keyEventFields),
   KeyChanged: shape(keyEventFields),
-  KeyRotated: shape(keyEventFields),
+  KeyRotated: shape(keyEventFields, renamed('previous_until', 'previous_key_until')),
   KeyDeleted: shape(keyEventFields),
   WebhookCreated: shape(webhookEventFields),
   WebhookChanged: shape(webhookEventFields),
-  WebhookSecretRotated: shape(webhookEventFields),
+  WebhookSecretRotated: shape(webhookEventFields, renamed('previous_until', 'previous_secret_until')),
   WebhookActivated: shape(webhookEventFields),
   WebhookDeactivated: shape(webhookEventFields),
   WebhookDeleted: shape(webhookEventFields),

@@ -1,45 +1,81 @@
 import type { RecordedEvent } from './envelope.ts'
-import type { FieldsOf } from './fields.ts'
+import { type FieldsOf, type FieldTable, type FieldThatIs, type FieldTrait, storageOf } from './fields.ts'
 import type { KeyId, TenantId, WebhookId } from './ids.ts'
 
 export type DeactivationReason = 'requested' | 'gone' | 'failing' | 'key_deleted'
 
-export interface WebhookEvents {
-  WebhookCreated: {
-    id: WebhookId
-    tenant: TenantId
-    /** The key that created it, or null when a client did. */
-    key_id: KeyId | null
-    callback_url: string
-    /** A pattern: an exact name, `order.*`, or `*`. */
-    event: string
-    description: string | null
-    is_active: boolean
-    /** `whsec_` + base64 of 24-64 bytes. */
-    secret: string
-    /** Seconds to each further attempt, or null for the service's list. */
-    retry_delays: number[] | null
-  }
-  /** Only what changed. */
-  WebhookChanged: { id: WebhookId; callback_url?: string; event?: string; description?: string | null; retry_delays?: number[] | null }
-  /** Both secrets sign until `previous_until` (RFC 3339), or the new one alone when null. */
-  WebhookSecretRotated: { id: WebhookId; secret: string; previous_until: string | null }
-  WebhookActivated: { id: WebhookId }
-  WebhookDeactivated: { id: WebhookId; reason: DeactivationReason }
-  WebhookDeleted: { id: WebhookId }
+/** The fields of a webhook. They have these names in events, states, columns and responses. */
+export interface Webhook {
+  readonly id: WebhookId
+  readonly tenant: TenantId
+  readonly callback_url: string
+  /** A pattern: an exact name, `order.*`, or `*`. */
+  readonly event: string
+  readonly description: string | null
+  readonly is_active: boolean
+  /** The key that created it, or null when a client did. */
+  readonly key_id: KeyId | null
+  /** Seconds to each further attempt, or null for the service's list. */
+  readonly retry_delays: readonly number[] | null
+  readonly deactivation_reason: DeactivationReason | null
+  /** RFC 3339 time of the first failure since the last success or activation, or null. It is read from `webhook_health`. */
+  readonly failing_since: string | null
+  /** `whsec_` + base64 of 24-64 bytes. */
+  readonly secret: string
+  readonly previous_secret: string | null
+  /** RFC 3339 time until which the previous secret signs too, or null. */
+  readonly previous_secret_until: string | null
+  readonly deleted: boolean
+  readonly created_at: string
+  readonly updated_at: string
 }
+export const webhookFields = {
+  id: { stored: 'clear', column: 'text collate "C" not null', is: ['chosen', 'shown', 'versioned', 'dispatched'] },
+  tenant: { stored: 'clear', column: 'text collate "C" not null', is: ['chosen', 'versioned', 'dispatched'] },
+  callback_url: {
+    stored: 'sealed',
+    column: 'text not null',
+    is: ['given', 'changeable', 'shown', 'in_history', 'versioned', 'dispatched'],
+  },
+  event: { stored: 'clear', column: 'text not null', is: ['given', 'changeable', 'shown', 'in_history', 'versioned', 'dispatched'] },
+  description: { stored: 'sealed', column: 'text', default: null, is: ['given', 'changeable', 'shown', 'in_history', 'versioned'] },
+  // It is not changeable, because activation and deactivation have events of their own.
+  is_active: {
+    stored: 'clear',
+    column: 'boolean not null',
+    default: true,
+    is: ['given', 'shown', 'in_history', 'versioned', 'dispatched'],
+  },
+  key_id: { stored: 'clear', column: 'text collate "C"', is: ['chosen', 'shown', 'in_history', 'versioned'] },
+  retry_delays: {
+    stored: 'clear',
+    column: 'double precision[]',
+    default: null,
+    is: ['given', 'changeable', 'shown', 'in_history', 'versioned', 'dispatched'],
+  },
+  deactivation_reason: { stored: 'clear', column: 'text', is: ['shown', 'in_history', 'versioned'] },
+  failing_since: { stored: 'clear', is: ['shown'] },
+  secret: { stored: 'sealed', column: 'text not null', is: ['given', 'in_history', 'secret', 'dispatched'] },
+  previous_secret: { stored: 'sealed', boundTo: 'secret', column: 'text', is: ['secret', 'dispatched'] },
+  previous_secret_until: { stored: 'clear', column: 'timestamptz', is: ['in_history', 'dispatched'] },
+  deleted: { stored: 'clear', is: ['in_history'] },
+  created_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown', 'versioned'] },
+  updated_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown', 'versioned'] },
+} as const satisfies FieldTable<Webhook>
+/** The names of the fields of a webhook that have a trait. */
+export type WebhookField<Trait extends FieldTrait> = FieldThatIs<typeof webhookFields, Trait>
+
+export interface WebhookEvents {
+  WebhookCreated: Pick<Webhook, WebhookField<'chosen' | 'given'>>
+  /** It holds the changed fields alone. */
+  WebhookChanged: Pick<Webhook, 'id'> & WebhookFieldChanges
+  /** Both secrets sign until `previous_secret_until`, or the new one alone when it is null. */
+  WebhookSecretRotated: Pick<Webhook, 'id' | 'secret' | 'previous_secret_until'>
+  WebhookActivated: Pick<Webhook, 'id'>
+  WebhookDeactivated: Pick<Webhook, 'id'> & { readonly reason: DeactivationReason }
+  WebhookDeleted: Pick<Webhook, 'id'>
+}
+export type WebhookFieldChanges = Partial<Pick<Webhook, WebhookField<'changeable'>>>
 export type RecordedWebhookEvent = { [T in keyof WebhookEvents]: RecordedEvent<T, WebhookEvents[T]> }[keyof WebhookEvents]
 
-export const webhookEventFields = {
-  id: 'clear',
-  tenant: 'clear',
-  key_id: 'clear',
-  callback_url: 'sealed',
-  event: 'clear',
-  description: 'sealed',
-  is_active: 'clear',
-  secret: 'sealed',
-  retry_delays: 'clear',
-  previous_until: 'clear',
-  reason: 'clear',
-} as const satisfies FieldsOf<WebhookEvents>
+export const webhookEventFields = { ...storageOf(webhookFields), reason: 'clear' } as const satisfies FieldsOf<WebhookEvents>

@@ -1,7 +1,5 @@
 import type { Pool } from 'pg'
-import { fieldAad } from '../events/sealed-fields.ts'
 import type { Keyring } from '../lib/keyring.ts'
-import type { Vault } from '../lib/seal.ts'
 
 /** What queries need that open sealed fields. */
 export interface ReadDeps {
@@ -22,11 +20,4 @@ export const pageOf = async <T extends { readonly id: string }>(
 ): Promise<Page<T>> => ({
   rows: await Promise.all(rows.filter(({ id }) => id !== null).map(({ total, ...row }) => open(row as unknown as T))),
   total: Number(rows[0]?.total ?? 0n),
-})
-
-/** Opens sealed columns: they hold the text as the event has it, bound to tenant, aggregate and the event's field. */
-export const fieldOpener = (vault: Vault, tenant: string, id: string) => ({
-  field: (name: string, sealed: string): string => vault.openText(fieldAad(tenant, id, name), sealed),
-  optional: (name: string, sealed: string | null): string | null =>
-    sealed === null ? null : vault.openText(fieldAad(tenant, id, name), sealed),
 })

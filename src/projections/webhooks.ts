@@ -1,54 +1,25 @@
 import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
+import { fieldsThatAre } from '../events/fields.ts'
 import type { Brand, KeyId, TenantId, WebhookId } from '../events/ids.ts'
 import type { RecordedTenantEvent } from '../events/tenant.ts'
-import type { DeactivationReason, RecordedWebhookEvent } from '../events/webhook.ts'
+import { type RecordedWebhookEvent, type Webhook, type WebhookField, webhookFields } from '../events/webhook.ts'
 import type { Keyring } from '../lib/keyring.ts'
-import { sqlOn } from '../lib/sql.ts'
+import { type Sql, sqlOn, sqlText } from '../lib/sql.ts'
+import { assignments, columnDefinitions, columnList, columnsOf, insertion, openRow, type Row, toRow } from './columns.ts'
 import { byType, type Projection } from './projection.ts'
-import { type Counted, fieldOpener, type Page, pageOf, type ReadDeps } from './reading.ts'
+import { type Counted, type Page, pageOf, type ReadDeps } from './reading.ts'
 
-export interface WebhookRow {
-  readonly id: WebhookId
-  readonly tenant: TenantId
-  /** The key that created it, or null when a client did. */
-  readonly key_id: KeyId | null
-  readonly callback_url: string
-  readonly event: string
-  readonly description: string | null
-  readonly is_active: boolean
-  readonly deactivation_reason: DeactivationReason | null
-  /** From `webhook_health`: of the first failure since its last success or activation. */
-  readonly failing_since: string | null
-  readonly secret: string
-  readonly previous_secret: string | null
-  readonly previous_until: string | null
-  readonly retry_delays: readonly number[] | null
-  readonly created_at: string
-  readonly updated_at: string
-  readonly revision: number
-}
+export type WebhookRow = Omit<Webhook, 'deleted'> & { readonly revision: number }
 
 const tables = `
   create table webhook_subscriptions (
-    id text collate "C" primary key,
-    tenant text collate "C" not null,
-    key_id text collate "C",
-    callback_url text not null, -- sealed, as description and the secrets are
-    event text not null,
-    description text,
-    is_active boolean not null,
-    deactivation_reason text,
-    secret text not null,
-    previous_secret text,
-    previous_until timestamptz,
-    retry_delays double precision[],
-    created_at timestamptz not null,
-    updated_at timestamptz not null,
+    ${columnDefinitions(webhookFields)}
     revision integer not null,
     activated_revision integer not null, -- when it last became active: failures before it do not count
     position text collate "C" not null, -- checkpoint of its last event
-    deleted_at timestamptz -- kept as a tombstone: an unknown webhook and a deleted one are different things to a dispatcher
+    deleted_at timestamptz, -- kept as a tombstone: an unknown webhook and a deleted one are different things to a dispatcher
+    primary key (id)
   );
   create index webhook_subscriptions_of_tenant on webhook_subscriptions (tenant, created_at desc, id desc) where deleted_at is null; -- lists and counts
   create index webhook_subscriptions_changed on webhook_subscriptions (position); -- changedSince
@@ -59,44 +30,38 @@ const tables = `
   );
   create index webhook_tenants_changed on webhook_tenants (position); -- changedSince`
 
+/** Writes what an event changes of a webhook. */
+const update = (sql: Sql, { data, metadata: { time }, revision, position }: RecordedWebhookEvent, changes: Row) =>
+  sql`update webhook_subscriptions set ${assignments({ ...changes, updated_at: time, revision, position })} where id = ${data.id}`
+
 /** Webhooks, and beside them the state of their tenants, so that a dispatcher has both at one checkpoint. */
 export const webhooks: Projection = {
   name: 'webhooks',
-  version: 2,
+  version: 3,
   families: ['webhook', 'tenant'],
   views: ['webhook_subscriptions', 'webhook_tenants'],
   tables,
   ...byType<RecordedWebhookEvent | RecordedTenantEvent>({
     WebhookCreated: (sql, { data, metadata: { time }, revision, position }) =>
-      sql`insert into webhook_subscriptions (id, tenant, key_id, callback_url, event, description, is_active, deactivation_reason, secret,
-            retry_delays, created_at, updated_at, revision, activated_revision, position)
-          values (${data.id}, ${data.tenant}, ${data.key_id}, ${data.callback_url}, ${data.event}, ${data.description}, ${data.is_active},
-            ${data.is_active ? null : 'requested'}, ${data.secret}, ${data.retry_delays}, ${time}, ${time}, ${revision}, ${revision}, ${position})`,
-    WebhookChanged: (sql, { data, metadata: { time }, revision, position }) =>
-      sql`update webhook_subscriptions set
-            callback_url = coalesce(${data.callback_url ?? null}, callback_url),
-            event = coalesce(${data.event ?? null}, event),
-            description = case when ${data.description !== undefined} then ${data.description ?? null} else description end,
-            retry_delays = case when ${data.retry_delays !== undefined} then ${data.retry_delays ?? null} else retry_delays end,
-            updated_at = ${time}, revision = ${revision}, position = ${position}
-          where id = ${data.id}`,
-    WebhookSecretRotated: (sql, { data, metadata: { time }, revision, position }) =>
-      sql`update webhook_subscriptions set
-            previous_secret = case when ${data.previous_until !== null} then secret end, previous_until = ${data.previous_until},
-            secret = ${data.secret}, updated_at = ${time}, revision = ${revision}, position = ${position}
-          where id = ${data.id}`,
-    WebhookActivated: (sql, { data, metadata: { time }, revision, position }) =>
-      sql`update webhook_subscriptions set is_active = true, deactivation_reason = null, activated_revision = ${revision},
-            updated_at = ${time}, revision = ${revision}, position = ${position}
-          where id = ${data.id}`,
-    WebhookDeactivated: (sql, { data, metadata: { time }, revision, position }) =>
-      sql`update webhook_subscriptions set is_active = false, deactivation_reason = ${data.reason},
-            updated_at = ${time}, revision = ${revision}, position = ${position}
-          where id = ${data.id}`,
-    WebhookDeleted: (sql, { data, metadata: { time }, revision, position }) =>
-      sql`update webhook_subscriptions set is_active = false, deleted_at = ${time},
-            updated_at = ${time}, revision = ${revision}, position = ${position}
-          where id = ${data.id}`,
+      sql`insert into webhook_subscriptions ${insertion({
+        ...toRow(webhookFields, data),
+        ...{ deactivation_reason: data.is_active ? null : 'requested', created_at: time, updated_at: time },
+        ...{ revision, activated_revision: revision, position },
+      })}`,
+    WebhookChanged: (sql, event) => {
+      const { id, ...changed } = event.data
+      return update(sql, event, toRow(webhookFields, changed))
+    },
+    WebhookSecretRotated: (sql, event) => {
+      const { secret, previous_secret_until } = event.data
+      // Postgres takes the right-hand side from the row before the update.
+      const previous_secret = previous_secret_until === null ? null : sqlText('secret')
+      return update(sql, event, { secret, previous_secret, previous_secret_until })
+    },
+    WebhookActivated: (sql, event) =>
+      update(sql, event, { is_active: true, deactivation_reason: null, activated_revision: event.revision }),
+    WebhookDeactivated: (sql, event) => update(sql, event, { is_active: false, deactivation_reason: event.data.reason }),
+    WebhookDeleted: (sql, event) => update(sql, event, { is_active: false, deleted_at: event.metadata.time }),
     TenantRegistered: (sql, { data, position }) =>
       sql`insert into webhook_tenants (tenant, suspended, position) values (${data.id}, false, ${position})`,
     TenantSuspended: (sql, { data, position }) =>
@@ -106,16 +71,12 @@ export const webhooks: Projection = {
   }),
 }
 
-async function openWebhook(keyring: Keyring, row: WebhookRow): Promise<WebhookRow> {
-  const open = fieldOpener(await keyring.vault(row.tenant), row.tenant, row.id)
-  return {
-    ...row,
-    callback_url: open.field('callback_url', row.callback_url),
-    description: open.optional('description', row.description),
-    secret: open.field('secret', row.secret),
-    previous_secret: open.optional('secret', row.previous_secret),
-  }
-}
+const openWebhook = async <R extends { readonly id: WebhookId; readonly tenant: TenantId }>(keyring: Keyring, row: R): Promise<R> =>
+  openRow(await keyring.vault(row.tenant), webhookFields, row)
+
+/** The columns of a WebhookRow. */
+const rowColumns = sqlText(`${columnsOf(webhookFields).join(', ')}, revision,
+      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as failing_since`)
 
 /** Whose webhooks: the tenant's, or of them only those that a key created. */
 export interface WebhookOwner {
@@ -126,11 +87,7 @@ export interface WebhookOwner {
 /** A webhook that is not deleted and belongs to the owner, or null. */
 export async function findWebhook({ pool, keyring }: ReadDeps, owner: WebhookOwner, id: WebhookId): Promise<WebhookRow | null> {
   const [row] = await sqlOn(pool)<WebhookRow>`
-    select id, tenant, key_id, callback_url, event, description, is_active,
-      deactivation_reason,
-      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as failing_since,
-      secret, previous_secret,
-      previous_until, retry_delays, created_at, updated_at, revision
+    select ${rowColumns}
     from webhook_subscriptions
     where id = ${id} and tenant = ${owner.tenant} and deleted_at is null and (${owner.key_id ?? null}::text is null or key_id = ${owner.key_id ?? null})`
   return row === undefined ? null : openWebhook(keyring, row)
@@ -157,11 +114,7 @@ export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookF
         and (${events}::text[] is null or event = any (${events}))
         and (${is_active}::boolean is null or is_active = ${is_active})
     )
-    select counted.total, id, tenant, key_id, callback_url, event, description, is_active,
-      deactivation_reason,
-      (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as failing_since,
-      secret, previous_secret,
-      previous_until, retry_delays, created_at, updated_at, revision
+    select counted.total, ${rowColumns}
     from (select count(*) as total from matching) counted
     left join (select * from matching order by created_at desc, id desc limit ${limit} offset ${offset}) page on true
     order by created_at desc, id desc`
@@ -184,21 +137,9 @@ export async function countWebhooks(pool: Pool, tenant: TenantId, beside: Webhoo
 
 /** Where a reader of changes stands: opaque. */
 export type ChangeCursor = Brand<string, 'ChangeCursor'>
-/** A webhook as it is stored: values sealed, tombstones included. */
-export interface ChangedWebhook {
-  readonly id: WebhookId
-  readonly tenant: TenantId
-  readonly key_id: KeyId | null
-  readonly callback_url: string
-  readonly event: string
-  readonly is_active: boolean
-  readonly is_deleted: boolean
-  readonly secret: string
-  readonly previous_secret: string | null
-  readonly previous_until: string | null
-  readonly retry_delays: readonly number[] | null
-  readonly revision: number
-}
+const dispatched = fieldsThatAre(webhookFields, 'dispatched')
+/** A webhook as dispatchers need it. Its sealed values are as they are stored. Deleted webhooks are included. */
+export type ChangedWebhook = Pick<Webhook, WebhookField<'dispatched'>> & { readonly is_deleted: boolean; readonly revision: number }
 export interface WebhookChanges {
   readonly webhooks: readonly ChangedWebhook[]
   readonly tenants: readonly { readonly tenant: TenantId; readonly is_suspended: boolean }[]
@@ -240,12 +181,10 @@ export async function changedSince(pool: Pool, since: ChangeCursor | null): Prom
     )
     select live.generation, live.checkpoint, changed.*
     from live left join (
-      select 'webhook' as kind, id, tenant, key_id, callback_url, event, is_active,
-        deleted_at is not null as is_deleted, secret, previous_secret, previous_until,
-        retry_delays, revision, null::boolean as is_suspended
+      select 'webhook' as kind, ${columnList(dispatched)}, deleted_at is not null as is_deleted, revision, null::boolean as is_suspended
       from webhook_subscriptions where position > (select position from after)
       union all
-      select 'tenant', null, tenant, null, null, null, null, null, null, null, null, null, null, suspended
+      select 'tenant', ${columnList(dispatched.map((column) => (column === 'tenant' ? column : 'null')))}, null, null, suspended
       from webhook_tenants where position > (select position from after)
     ) changed on true`
   const [first] = rows

@@ -20,7 +20,7 @@ describe('POST /v1/webhooks/:id/secret/rotate', () => {
   }
   const secretsOf = async (id: string) => {
     const row = await findWebhook(api.deps, { tenant: admin.tenant }, id as WebhookId)
-    return [row?.secret, row?.previous_secret, row?.previous_until]
+    return [row?.secret, row?.previous_secret, row?.previous_secret_until]
   }
   const given = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='
 

@@ -227,7 +227,7 @@ describe('the command handler', () => {
     const causationId = '0197a000-0000-7000-8000-000000000001' as EventId
     it('appends once for one cause, however often its turn is repeated', async () => {
       const id = await created()
-      const command: WebhookCommand = { type: 'RotateWebhookSecret', secret: 'whsec_new', previous_until: null }
+      const command: WebhookCommand = { type: 'RotateWebhookSecret', secret: 'whsec_new', previous_secret_until: null }
       await turn(id, command, { causationId })
       const again = await turn(id, command, { causationId })
       expect(store.events).to.have.length(2)
@@ -294,7 +294,7 @@ describe('the command handler', () => {
     it('is chained: each event carries the hash of the one before as stored', async () => {
       const id = await created()
       await turn(id, { type: 'ChangeWebhook', description: 'new', is_active: false })
-      await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_until: null })
+      await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_secret_until: null })
       const stored = await store.read(webhookStream(id))
       expect(stored).to.have.length(4)
       expect(stored[0]?.metadata.prev).to.equal(null)
@@ -314,7 +314,7 @@ describe('the command handler', () => {
     it('does not show sealed fields', async () => {
       const id = await created()
       await turn(id, { type: 'ChangeWebhook', callback_url: 'https://example.com/second-path', description: 'for the tax' })
-      await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_until: null })
+      await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_secret_until: null })
       const key_id = ulid() as KeyId
       const make: KeyCommand = {
         type: 'CreateKey',
@@ -330,7 +330,7 @@ describe('the command handler', () => {
         streams,
         keyDecider,
         keyStream(key_id),
-        { type: 'RotateKey', key: 'BBBB00000002', previous_until: null },
+        { type: 'RotateKey', key: 'BBBB00000002', previous_key_until: null },
         context({ now: '2026-01-02T00:00:00.000Z' }),
       )
       const all = JSON.stringify(store.events)

@@ -25,7 +25,7 @@ describe('keys', () => {
     expect(given(created).state()).to.deep.equal({
       ...created.data,
       previous_key: null,
-      previous_until: null,
+      previous_key_until: null,
       deleted: false,
       created_at: timeAt(0),
       updated_at: timeAt(0),
@@ -56,14 +56,14 @@ describe('keys', () => {
   })
   it('get a new value, the former one living on as long as is said', () => {
     const until = '2026-02-01T00:00:00.000Z'
-    const rotated = fact('KeyRotated', { id, key: 'BBBB00000002', previous_until: until })
-    given(created).when({ type: 'RotateKey', key: 'BBBB00000002', previous_until: until }).then(rotated)
+    const rotated = fact('KeyRotated', { id, key: 'BBBB00000002', previous_key_until: until })
+    given(created).when({ type: 'RotateKey', key: 'BBBB00000002', previous_key_until: until }).then(rotated)
     given(created)
-      .when({ type: 'RotateKey', key: 'BBBB00000002', previous_until: until })
-      .thenState({ key: 'BBBB00000002', previous_key: 'AAAA00000001', previous_until: until, updated_at: timeAt(1) })
+      .when({ type: 'RotateKey', key: 'BBBB00000002', previous_key_until: until })
+      .thenState({ key: 'BBBB00000002', previous_key: 'AAAA00000001', previous_key_until: until, updated_at: timeAt(1) })
     given(created, rotated)
-      .when({ type: 'RotateKey', key: 'CCCC00000003', previous_until: null })
-      .thenState({ key: 'CCCC00000003', previous_key: null, previous_until: null })
+      .when({ type: 'RotateKey', key: 'CCCC00000003', previous_key_until: null })
+      .thenState({ key: 'CCCC00000003', previous_key: null, previous_key_until: null })
   })
   it('are deleted, saying what becomes of their webhooks', () => {
     given(created)
@@ -77,7 +77,7 @@ describe('keys', () => {
         .when({ type: 'ChangeKey', name: 'x' })
         .thenRefused('not_found')
       given(...past)
-        .when({ type: 'RotateKey', key: 'BBBB00000002', previous_until: null })
+        .when({ type: 'RotateKey', key: 'BBBB00000002', previous_key_until: null })
         .thenRefused('not_found')
       given(...past)
         .when({ type: 'DeleteKey', webhooks: 'keep' })

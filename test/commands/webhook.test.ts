@@ -37,7 +37,7 @@ describe('webhooks', () => {
       deactivation_reason: null,
       secret: 'whsec_one',
       previous_secret: null,
-      previous_until: null,
+      previous_secret_until: null,
       retry_delays: null,
       deleted: false,
       created_at: timeAt(0),
@@ -82,17 +82,17 @@ describe('webhooks', () => {
   })
   it('get a new secret, both signing as long as is said', () => {
     const until = '2026-02-01T00:00:00.000Z'
-    const rotated = fact('WebhookSecretRotated', { id, secret: 'whsec_two', previous_until: until })
-    given(created).when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_until: until }).then(rotated)
+    const rotated = fact('WebhookSecretRotated', { id, secret: 'whsec_two', previous_secret_until: until })
+    given(created).when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_secret_until: until }).then(rotated)
     given(created)
-      .when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_until: until })
-      .thenState({ secret: 'whsec_two', previous_secret: 'whsec_one', previous_until: until })
+      .when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_secret_until: until })
+      .thenState({ secret: 'whsec_two', previous_secret: 'whsec_one', previous_secret_until: until })
     given(created, rotated)
-      .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_until: until })
+      .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_secret_until: until })
       .thenState({ secret: 'whsec_three', previous_secret: 'whsec_two' })
     given(created, rotated)
-      .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_until: null })
-      .thenState({ secret: 'whsec_three', previous_secret: null, previous_until: null })
+      .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_secret_until: null })
+      .thenState({ secret: 'whsec_three', previous_secret: null, previous_secret_until: null })
   })
   it('are deactivated by a process manager, with its reason, when they are active', () => {
     given(created)
@@ -111,7 +111,7 @@ describe('webhooks', () => {
         .when({ type: 'ChangeWebhook', event: 'x' })
         .thenRefused('not_found')
       given(...past)
-        .when({ type: 'RotateWebhookSecret', secret: 'whsec_x', previous_until: null })
+        .when({ type: 'RotateWebhookSecret', secret: 'whsec_x', previous_secret_until: null })
         .thenRefused('not_found')
       given(...past)
         .when({ type: 'DeactivateWebhook', reason: 'failing' })

@@ -37,14 +37,13 @@ describe('the copy of webhooks', () => {
     return {
       id: id as WebhookId,
       tenant,
-      key_id: null,
       callback_url: seal('callback_url', 'https://a.example/secret-path'),
       event: 'order.*',
       is_active: true,
       is_deleted: false,
       secret: seal('secret', secrets[0]),
       previous_secret: null,
-      previous_until: null,
+      previous_secret_until: null,
       retry_delays: null,
       revision: 0,
       ...change,
@@ -134,7 +133,7 @@ describe('the copy of webhooks', () => {
     const copy = make()
     const vault = await sealing.vault(tenant)
     const previous_secret = vault.sealText(fieldAad(tenant, 'w1', 'secret'), secrets[1])
-    pending.webhooks = [await row('w1', { previous_secret, previous_until: '2026-01-01T00:00:00.000Z' })]
+    pending.webhooks = [await row('w1', { previous_secret, previous_secret_until: '2026-01-01T00:00:00.000Z' })]
     await copy.refresh()
     const target = copy.get('w1' as WebhookId)!
     const at = Date.parse('2025-12-31T23:59:59Z')

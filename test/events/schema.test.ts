@@ -59,7 +59,7 @@ describe('every shape that an event was ever stored in', () => {
         tenant: sampleData.KeyCreated.tenant,
         key: 'KEYVALUE0002',
         previous_key: 'KEYVALUE0001',
-        previous_until: '2026-03-02T08:00:00.000Z',
+        previous_key_until: '2026-03-02T08:00:00.000Z',
         name: 'Other key name',
         description: 'Other key description',
         scopes: ['read:webhooks', 'write:webhooks'],
@@ -77,7 +77,7 @@ describe('every shape that an event was ever stored in', () => {
         retry_delays: [0.5],
         secret: sampleData.WebhookSecretRotated.secret,
         previous_secret: sampleData.WebhookCreated.secret,
-        previous_until: '2026-03-02T08:00:00.000Z',
+        previous_secret_until: '2026-03-02T08:00:00.000Z',
         deleted: true,
       })
     })

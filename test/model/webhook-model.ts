@@ -16,9 +16,9 @@ export function applyWebhookEvent({ webhooks, tenants }: Pick<Tables, 'webhooks'
       tenants.set(tenant, { is_suspended: event.type === 'TenantSuspended', position })
       return
     case 'WebhookCreated': {
-      const { id, key_id, callback_url, event: pattern, is_active, secret } = event.data
-      const fresh = { previous_secret: null, previous_until: null, retry_delays: null, is_deleted: false }
-      webhooks.set(id, { id, tenant, key_id, callback_url, event: pattern, is_active, secret, ...fresh, revision, position })
+      const { id, callback_url, event: pattern, is_active, secret } = event.data
+      const fresh = { previous_secret: null, previous_secret_until: null, retry_delays: null, is_deleted: false }
+      webhooks.set(id, { id, tenant, callback_url, event: pattern, is_active, secret, ...fresh, revision, position })
       return
     }
     case 'WebhookChanged':

@@ -31,8 +31,8 @@ describe('the read model of webhooks', () => {
       { type: 'ChangeWebhook', retry_delays: null, description: 'new' },
       { type: 'ChangeWebhook', is_active: false },
       { type: 'ChangeWebhook', is_active: true, event: '*' },
-      { type: 'RotateWebhookSecret', secret: 'whsec_two', previous_until: until },
-      { type: 'RotateWebhookSecret', secret: 'whsec_three', previous_until: null },
+      { type: 'RotateWebhookSecret', secret: 'whsec_two', previous_secret_until: until },
+      { type: 'RotateWebhookSecret', secret: 'whsec_three', previous_secret_until: null },
       { type: 'DeactivateWebhook', reason: 'gone' },
     ]
     for (const command of commands) {
@@ -48,7 +48,11 @@ describe('the read model of webhooks', () => {
       description: 'a telling text',
       secret: 'whsec_telling',
     })
-    await world.webhook(tenant, id, { type: 'RotateWebhookSecret', secret: 'whsec_tellingtoo', previous_until: '2099-01-01T00:00:00.000Z' })
+    await world.webhook(tenant, id, {
+      type: 'RotateWebhookSecret',
+      secret: 'whsec_tellingtoo',
+      previous_secret_until: '2099-01-01T00:00:00.000Z',
+    })
     const { rows } = await world.db.pool.query('select * from webhook_subscriptions where id = $1', [id])
     expect(rows).to.have.length(1)
     expect(JSON.stringify(rows)).to.not.contain('telling')
@@ -137,8 +141,8 @@ describe('the read model of webhooks', () => {
       await world.tenant(tenant, { type: 'SuspendTenant' })
       const all = await changes(null)
       const { callback_url, secret, ...row } = all.webhooks.find((one) => one.id === kept.id)!
-      expect(row).to.include({ tenant, key_id: kept.key_id, event: 'order.created', is_active: true, is_deleted: false, revision: 0 })
-      expect(row).to.deep.include({ retry_delays: [5], previous_secret: null, previous_until: null })
+      expect(row).to.include({ tenant, event: 'order.created', is_active: true, is_deleted: false, revision: 0 })
+      expect(row).to.deep.include({ retry_delays: [5], previous_secret: null, previous_secret_until: null })
       const vault = await world.keyring.vault(tenant)
       expect(vault.openText(fieldAad(tenant, kept.id, 'callback_url'), callback_url)).to.equal(kept.callback_url)
       expect(vault.openText(fieldAad(tenant, kept.id, 'secret'), secret)).to.equal(kept.secret)

@@ -37,7 +37,7 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   ClientRevoked: { id: tenant, client_id, generation: 3 },
   KeyCreated: { id: key, tenant, key: 'KEYVALUE0001', name: 'Key name', description: 'Key description', scopes: ['read:webhooks'] },
   KeyChanged: { id: key, name: 'Other key name', description: 'Other key description', scopes: ['read:webhooks', 'write:webhooks'] },
-  KeyRotated: { id: key, key: 'KEYVALUE0002', previous_until: until },
+  KeyRotated: { id: key, key: 'KEYVALUE0002', previous_key_until: until },
   KeyDeleted: { id: key, webhooks: 'deactivate' },
   WebhookCreated: {
     id: webhook,
@@ -57,7 +57,7 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
     description: 'Other webhook description',
     retry_delays: [0.5],
   },
-  WebhookSecretRotated: { id: webhook, secret: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD', previous_until: until },
+  WebhookSecretRotated: { id: webhook, secret: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD', previous_secret_until: until },
   WebhookDeactivated: { id: webhook, reason: 'failing' },
   WebhookActivated: { id: webhook },
   WebhookDeleted: { id: webhook },

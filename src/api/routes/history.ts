@@ -1,9 +1,13 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Decider } from '../../commands/handler.ts'
 import { keyDecider } from '../../commands/key.ts'
 import { webhookDecider } from '../../commands/webhook.ts'
 import type { DecidedEvent } from '../../events/envelope.ts'
+import { type AnyFieldTable, fieldsThatAre } from '../../events/fields.ts'
 import type { TenantId } from '../../events/ids.ts'
+import { keyFields } from '../../events/key.ts'
 import { keyStream, type StreamName, webhookStream } from '../../events/streams.ts'
+import { webhookFields } from '../../events/webhook.ts'
 import { createActorNames } from '../actor-names.ts'
 import { statesOf } from '../as-of.ts'
 import { readRevisionCursor, writeRevisionCursor } from '../cursors.ts'
@@ -17,41 +21,17 @@ import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/com
 import { type ListVersions, listVersionsQuery, version } from '../schemas/history.ts'
 
 const sealed = '[sealed]'
-/** What a field of a state is called in answers; what is not named is no field of the resource, or says nothing that others do not. */
-const webhookFields = {
-  callback_url: 'callback_url',
-  event: 'event',
-  description: 'description',
-  is_active: 'is_active',
-  deactivation_reason: 'deactivation_reason',
-  retry_delays: 'retry_delays',
-  key_id: 'key_id',
-  secret: 'secret',
-  previous_until: 'previous_secret_until',
-  deleted: 'deleted',
-} as const
-const keyFields = {
-  key: 'key',
-  name: 'name',
-  description: 'description',
-  scopes: 'scopes',
-  previous_until: 'previous_key_until',
-  deleted: 'deleted',
-} as const
-const secrets = new Set<string>(['secret', 'key'])
 
-/** What an event changed: each field whose value is another one than before. A secret that became another shows as such, and nothing of it. */
-function changesOf<State extends object>(
-  before: State | null,
-  after: State | null,
-  fields: Readonly<Partial<Record<keyof State & string, string>>>,
-) {
+/** Returns each field whose value an event changed, with the values before and after it. The values of secret fields are masked. */
+function changesOf(table: AnyFieldTable, before: object | null, after: object | null) {
   const changed: Record<string, { from: unknown; to: unknown }> = {}
-  for (const [field, name] of Object.entries(fields) as [keyof State & string, string][]) {
-    const [from, to] = [before?.[field] ?? null, after?.[field] ?? null]
-    if (JSON.stringify(from) === JSON.stringify(to) || (before === null && (to === null || to === false))) continue
-    const shown = (value: unknown) => (value !== null && secrets.has(field) ? sealed : value)
-    changed[name] = { from: shown(from), to: shown(to) }
+  const secrets = fieldsThatAre(table, 'secret')
+  for (const field of fieldsThatAre(table, 'in_history')) {
+    const valueIn = (state: Readonly<Record<string, unknown>>) => state[field] ?? null
+    const [from, to] = [valueIn({ ...before }), valueIn({ ...after })]
+    if (isDeepStrictEqual(from, to) || (before === null && (to === null || to === false))) continue
+    const shown = (value: unknown) => (value !== null && secrets.includes(field) ? sealed : value)
+    changed[field] = { from: shown(from), to: shown(to) }
   }
   return changed
 }
@@ -72,7 +52,7 @@ export function createHistoryRoutes(deps: ApiDependencies): Route[] {
     decider: Decider<State, never, Event>,
     tenantOf: (state: State) => TenantId,
     stream: StreamName,
-    fields: Readonly<Partial<Record<keyof State & string, string>>>,
+    table: AnyFieldTable,
     { caller, query }: Identity & { query: ListVersions },
   ) => {
     const { limit = defaultLimit, cursor } = query
@@ -91,7 +71,7 @@ export function createHistoryRoutes(deps: ApiDependencies): Route[] {
         time,
         actor: await actorOf(actor),
         correlation_id: $correlationId,
-        changes: changesOf(states[revision - 1] ?? null, states[revision] ?? null, fields),
+        changes: changesOf(table, states[revision - 1] ?? null, states[revision] ?? null),
       })),
     )
     const last = wanted.at(-1)

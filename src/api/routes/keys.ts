@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto'
 import type { Caller } from '../../commands/caller.ts'
-import { type KeyState, keyDecider } from '../../commands/key.ts'
-import type { KeyScope } from '../../events/key.ts'
+import { keyDecider } from '../../commands/key.ts'
+import { defaultsOf, fieldsThatAre, pick } from '../../events/fields.ts'
+import { type Key, type KeyField, type KeyScope, keyFields } from '../../events/key.ts'
 import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
 import { keyVersions, listKeysAsOf } from '../../projections/key-versions.ts'
@@ -19,8 +20,10 @@ import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, s
 import { atMomentQuery } from '../schemas/history.ts'
 import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
+import { wellFormed } from '../well-formed.ts'
 
-type ShownKey = Pick<KeyState, 'id' | 'key' | 'name' | 'description' | 'scopes' | 'created_at' | 'updated_at'>
+type ShownKey = Pick<Key, KeyField<'shown'>>
+const shownFields = fieldsThatAre(keyFields, 'shown')
 
 const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
 /** 12 of `[A-Z0-9]`: 62 bits. */
@@ -29,15 +32,9 @@ const newKeyValue = () => Array.from({ length: 12 }, () => letters[randomInt(let
 const holdsAll = (caller: Caller, scopes: readonly KeyScope[]) => scopes.every((scope) => caller.scopes.has(scope))
 
 /** A key's value is a credential: whoever lacks one of its scopes would gain it by reading it. */
-const view = (row: ShownKey, last_accessed_at: string | null, caller: Caller) => ({
-  id: row.id,
+const view = (row: Omit<ShownKey, 'last_accessed_at'>, last_accessed_at: string | null, caller: Caller): ShownKey => ({
+  ...pick({ ...row, last_accessed_at }, shownFields),
   key: holdsAll(caller, row.scopes) ? row.key : `${row.key.slice(0, 4)}********`,
-  name: row.name,
-  description: row.description,
-  scopes: row.scopes,
-  last_accessed_at,
-  created_at: row.created_at,
-  updated_at: row.updated_at,
 })
 function mayGive(caller: Caller, scopes: readonly KeyScope[] | undefined): void {
   if (scopes !== undefined && !holdsAll(caller, scopes))
@@ -120,13 +117,9 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
           keyDecider,
           keyStream(id),
           {
-            type: 'CreateKey',
-            id,
-            tenant: caller.tenant,
-            key: value,
-            name: body.name.toWellFormed(),
-            description: body.description?.toWellFormed() ?? null,
-            scopes: body.scopes,
+            ...defaultsOf(keyFields),
+            ...wellFormed(body),
+            ...{ type: 'CreateKey', id, tenant: caller.tenant, key: value },
           },
           request,
           { readModel, create: true, turnId },
@@ -149,20 +142,10 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
       async handler(request) {
         const { caller, body, params } = request
         mayGive(caller, body.scopes)
-        const { name, description, scopes } = body
         const id = parseKeyId(params.id)
-        const { state, headers } = await executeCommand(
-          keyDecider,
-          keyStream(id),
-          {
-            type: 'ChangeKey',
-            ...(name === undefined ? {} : { name: name.toWellFormed() }),
-            ...(description === undefined ? {} : { description: description?.toWellFormed() ?? null }),
-            ...(scopes === undefined ? {} : { scopes }),
-          },
-          request,
-          { readModel },
-        )
+        const { state, headers } = await executeCommand(keyDecider, keyStream(id), { type: 'ChangeKey', ...wellFormed(body) }, request, {
+          readModel,
+        })
         const used = await findKey(deps, caller.tenant, id)
         return envelopeResult(200, view(state, used?.last_accessed_at ?? null, caller), { ...headers, ...noStore })
       },
@@ -213,11 +196,11 @@ export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): 
         const { state, headers } = await executeCommand(
           keyDecider,
           keyStream(id),
-          { type: 'RotateKey', key: value, previous_until: overlapEnd(body, deps.now()) },
+          { type: 'RotateKey', key: value, previous_key_until: overlapEnd(body, deps.now()) },
           request,
           { readModel, turnId },
         )
-        const shown = { ...view(state, row.last_accessed_at, caller), previous_key_until: state.previous_until }
+        const shown = { ...view(state, row.last_accessed_at, caller), previous_key_until: state.previous_key_until }
         return envelopeResult(200, shown, { ...headers, ...noStore })
       },
     }),

@@ -1,4 +1,5 @@
 import { webhookDecider } from '../../commands/webhook.ts'
+import { pick } from '../../events/fields.ts'
 import { webhookStream } from '../../events/streams.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
 import { type ApiDependencies, readModels } from '../dependencies.ts'
@@ -51,7 +52,7 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
         const { state, headers } = await executeCommand(
           webhookDecider,
           webhookStream(id),
-          { type: 'RotateWebhookSecret', secret, previous_until: overlapEnd(request.body, now()) },
+          { type: 'RotateWebhookSecret', secret, previous_secret_until: overlapEnd(request.body, now()) },
           request,
           { readModel: readModels.webhooks, turnId: planned.turnId },
         )
@@ -59,7 +60,7 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
         return {
           status: 200,
           headers: { ...headers, ...noStore },
-          body: { ...webhookView(state, row?.failing_since ?? null), secret: state.secret, previous_secret_until: state.previous_until },
+          body: { ...webhookView(state, row?.failing_since ?? null), ...pick(state, ['secret', 'previous_secret_until']) },
         }
       },
     }),

@@ -1,6 +1,8 @@
 import { webhookDecider } from '../../commands/webhook.ts'
+import { defaultsOf } from '../../events/fields.ts'
 import type { WebhookId } from '../../events/ids.ts'
 import { webhookStream } from '../../events/streams.ts'
+import { webhookFields } from '../../events/webhook.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { parseAsOf, requireAuditScope, stateAt } from '../as-of.ts'
@@ -19,6 +21,7 @@ import { atMomentQuery } from '../schemas/history.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
 import { createWebhookChecks } from '../webhook-checks.ts'
 import { newWebhookSecret, ownerOf, webhookRowView as rowView, webhookView as view } from '../webhook-views.ts'
+import { wellFormed } from '../well-formed.ts'
 
 export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const executeCommand = createExecuteCommand(deps)
@@ -119,16 +122,9 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
           webhookDecider,
           webhookStream(id),
           {
-            type: 'CreateWebhook',
-            id,
-            tenant: caller.tenant,
-            key_id: caller.key_id,
-            callback_url: body.callback_url,
-            event: body.event,
-            description: body.description?.toWellFormed() ?? null,
-            is_active: body.is_active ?? true,
-            secret: body.secret ?? chosen.secret,
-            retry_delays: body.retry_delays ?? null,
+            ...defaultsOf(webhookFields),
+            ...{ secret: chosen.secret, ...wellFormed(body) },
+            ...{ type: 'CreateWebhook', id, tenant: caller.tenant, key_id: caller.key_id },
           },
           request,
           { readModel, create: true, turnId },
@@ -156,11 +152,10 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
       async handler(request) {
         const { body, params } = request
         const id = parseWebhookId(params.id)
-        const description = body.description === undefined ? {} : { description: body.description?.toWellFormed() ?? null }
         const { state, headers } = await executeCommand(
           webhookDecider,
           webhookStream(id),
-          { type: 'ChangeWebhook', ...body, ...description },
+          { type: 'ChangeWebhook', ...wellFormed(body) },
           request,
           { readModel },
         )

@@ -1,32 +1,11 @@
-import { type KeyScope, keyScopes } from '../../events/key.ts'
+import { fieldsThatAre, pick } from '../../events/fields.ts'
+import { type Key, type KeyField, type KeyFieldChanges, keyFields, keyScopes } from '../../events/key.ts'
 import { description, limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
 import { asOf } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
-const scopes: JsonSchema = {
-  type: 'array',
-  minItems: 1,
-  maxItems: keyScopes.length,
-  uniqueItems: true,
-  items: { type: 'string', enum: keyScopes }, // with a type, uniqueness is looked up: compared, two deep values would be gone down into
-  examples: [keyScopes],
-}
-
-export interface CreateKey {
-  readonly name: string
-  readonly description?: string | null
-  readonly scopes: readonly KeyScope[]
-}
-export const createKey = named<CreateKey>('CreateKey', object({ name, description, scopes }, ['description']))
-
-export interface ChangeKey {
-  readonly name?: string
-  readonly description?: string | null
-  readonly scopes?: readonly KeyScope[]
-}
-export const changeKey = named<ChangeKey>('ChangeKey', object({ name, description, scopes }, ['name', 'description', 'scopes']))
-
-const shown: Readonly<Record<string, JsonSchema>> = {
+/** Describes each field of a key, for requests and responses alike. */
+const fields = {
   id: ulid,
   key: {
     type: 'string',
@@ -36,11 +15,33 @@ const shown: Readonly<Record<string, JsonSchema>> = {
   },
   name,
   description,
-  scopes,
+  scopes: {
+    type: 'array',
+    minItems: 1,
+    maxItems: keyScopes.length,
+    uniqueItems: true,
+    items: { type: 'string', enum: keyScopes }, // With a type, ajv finds duplicates by look-up. Without, it would compare deep values.
+    examples: [keyScopes],
+  },
   last_accessed_at: nullable({ ...timestamp, description: 'Null until its first use; written within about a second.' }),
   created_at: timestamp,
   updated_at: timestamp,
-}
+} satisfies Record<KeyField<'given' | 'changeable' | 'shown'>, JsonSchema>
+
+export type CreateKey = Pick<Key, 'name' | 'scopes'> & Partial<Pick<Key, KeyField<'given'>>>
+const given = fieldsThatAre(keyFields, 'given')
+export const createKey = named<CreateKey>(
+  'CreateKey',
+  object(
+    pick(fields, given),
+    given.filter((field) => field !== 'name' && field !== 'scopes'),
+  ),
+)
+
+const changeable = fieldsThatAre(keyFields, 'changeable')
+export const changeKey = named<KeyFieldChanges>('ChangeKey', object(pick(fields, changeable), changeable))
+
+const shown = pick(fields, fieldsThatAre(keyFields, 'shown'))
 export const key = named('Key', object(shown))
 export const rotatedKey = named(
   'RotatedKey',

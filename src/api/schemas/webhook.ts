@@ -1,89 +1,65 @@
+import { fieldsThatAre, pick } from '../../events/fields.ts'
 import type { KeyId, WebhookId } from '../../events/ids.ts'
+import { type Webhook, type WebhookField, type WebhookFieldChanges, webhookFields } from '../../events/webhook.ts'
 import { description, limit, type Offset, offset, timestamp, ulid } from './common.ts'
 import { asOf } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 import { overlap, type Rotation } from './rotation.ts'
 
-const callback_url: JsonSchema = {
-  type: 'string',
-  minLength: 1,
-  maxLength: 2048,
-  examples: ['https://consumer.example.com/webhook-receiver'],
-}
-const pattern: JsonSchema = {
-  type: 'string',
-  minLength: 1,
-  maxLength: 255,
-  pattern: '^(?:\\*|[A-Za-z0-9_.:/-]+(?:\\.\\*)?)$',
-  'x-rule': 'an event name (1-255 of A-Z a-z 0-9 _ . : / -), a prefix such as order.*, or *',
-  examples: ['order.created'],
-}
-/** 8 to 21 whole groups are 24 to 63 bytes; what is left is 1 or 2 bytes more, at most 64 in all. */
+/** The pattern of a secret: 8 to 21 whole groups are 24 to 63 bytes. The rest is 1 or 2 bytes, so that there are at most 64 bytes. */
 const group = '[A-Za-z0-9+/]'
-const secret: JsonSchema = {
-  type: 'string',
-  pattern: `^whsec_(?:(?:${group}{4}){8,20}(?:${group}{2}==|${group}{3}=)?|(?:${group}{4}){21}(?:${group}{2}==)?)$`,
-  'x-rule': 'whsec_ and the base64 of 24-64 bytes',
-  examples: ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='],
-}
-const retry_delays: JsonSchema = {
-  type: ['array', 'null'],
-  maxItems: 20,
-  items: { type: 'number', exclusiveMinimum: 0, maximum: 604_800 },
-  description: "Seconds from each failed attempt to the next; null for the service's own list.",
-  examples: [[5, 300, 1800]],
-}
+const secretPattern = `^whsec_(?:(?:${group}{4}){8,20}(?:${group}{2}==|${group}{3}=)?|(?:${group}{4}){21}(?:${group}{2}==)?)$`
 
-export interface CreateWebhook {
-  readonly callback_url: string
-  readonly event: string
-  readonly description?: string | null
-  readonly is_active?: boolean
-  readonly secret?: string
-  readonly retry_delays?: number[] | null
-}
-const is_active: JsonSchema = { type: 'boolean', default: true }
-export const createWebhook = named<CreateWebhook>(
-  'CreateWebhook',
-  object({ callback_url, event: pattern, description, is_active, secret, retry_delays }, [
-    'description',
-    'is_active',
-    'secret',
-    'retry_delays',
-  ]),
-)
-
-export interface ChangeWebhook {
-  readonly callback_url?: string
-  readonly event?: string
-  readonly description?: string | null
-  readonly is_active?: boolean
-  readonly retry_delays?: number[] | null
-}
-export const changeWebhook = named<ChangeWebhook>(
-  'ChangeWebhook',
-  object({ callback_url, event: pattern, description, is_active: { type: 'boolean' }, retry_delays }, [
-    'callback_url',
-    'event',
-    'description',
-    'is_active',
-    'retry_delays',
-  ]),
-)
-
-const shown: Readonly<Record<string, JsonSchema>> = {
+/** Describes each field of a webhook, for requests and responses alike. */
+const fields = {
   id: ulid,
-  callback_url,
-  event: pattern,
+  callback_url: { type: 'string', minLength: 1, maxLength: 2048, examples: ['https://consumer.example.com/webhook-receiver'] },
+  event: {
+    type: 'string',
+    minLength: 1,
+    maxLength: 255,
+    pattern: '^(?:\\*|[A-Za-z0-9_.:/-]+(?:\\.\\*)?)$',
+    'x-rule': 'an event name (1-255 of A-Z a-z 0-9 _ . : / -), a prefix such as order.*, or *',
+    examples: ['order.created'],
+  },
   description,
   is_active: { type: 'boolean' },
   key_id: nullable({ ...ulid, description: 'The key that created it; null when a client did.' }),
-  retry_delays,
+  retry_delays: {
+    type: ['array', 'null'],
+    maxItems: 20,
+    items: { type: 'number', exclusiveMinimum: 0, maximum: 604_800 },
+    description: "Seconds from each failed attempt to the next; null for the service's own list.",
+    examples: [[5, 300, 1800]],
+  },
   deactivation_reason: { enum: ['requested', 'gone', 'failing', 'key_deleted', null], description: 'Null while it is active.' },
   failing_since: nullable({ ...timestamp, description: 'Of the first failure since the last success; null when there is none.' }),
   created_at: timestamp,
   updated_at: timestamp,
-}
+  secret: {
+    type: 'string',
+    pattern: secretPattern,
+    'x-rule': 'whsec_ and the base64 of 24-64 bytes',
+    examples: ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='],
+  },
+} satisfies Record<WebhookField<'given' | 'changeable' | 'shown'>, JsonSchema>
+const { secret } = fields
+
+export type CreateWebhook = Pick<Webhook, 'callback_url' | 'event'> & Partial<Pick<Webhook, WebhookField<'given'>>>
+const given = fieldsThatAre(webhookFields, 'given')
+export const createWebhook = named<CreateWebhook>(
+  'CreateWebhook',
+  object(
+    { ...pick(fields, given), is_active: { ...fields.is_active, default: true } },
+    given.filter((field) => field !== 'callback_url' && field !== 'event'),
+  ),
+)
+
+export type ChangeWebhook = WebhookFieldChanges & Partial<Pick<Webhook, 'is_active'>>
+const changeable = [...fieldsThatAre(webhookFields, 'changeable'), 'is_active'] as const
+export const changeWebhook = named<ChangeWebhook>('ChangeWebhook', object(pick(fields, changeable), changeable))
+
+const shown = pick(fields, fieldsThatAre(webhookFields, 'shown'))
 export const webhook = named('Webhook', object(shown))
 export const createdWebhook = named(
   'CreatedWebhook',
@@ -116,7 +92,7 @@ export interface ListWebhooks extends Offset {
 export const listWebhooksQuery = object<ListWebhooks>(
   {
     ids: { type: 'array', maxItems: 100, items: ulid },
-    events: { type: 'array', maxItems: 100, items: pattern, description: 'Compared with the stored patterns literally.' },
+    events: { type: 'array', maxItems: 100, items: fields.event, description: 'Compared with the stored patterns literally.' },
     is_active: { type: 'boolean' },
     key_id: { ...ulid, description: 'Created by this key.' },
     as_of: asOf,

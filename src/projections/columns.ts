@@ -1,0 +1,61 @@
+import { type AnyFieldTable, fieldsThatAre } from '../events/fields.ts'
+import { fieldAad, openValue } from '../events/sealed-fields.ts'
+import type { Vault } from '../lib/seal.ts'
+import { SqlPart, sqlText } from '../lib/sql.ts'
+
+// The parts of SQL statements that follow from the declared fields of an aggregate (events/webhook.ts, events/key.ts).
+
+/** Values by column. A value that `sqlText` made is written into the statement. */
+export type Row = Readonly<Record<string, unknown>>
+
+/** Returns the names of the fields that have columns. */
+export const columnsOf = (table: AnyFieldTable): string[] => Object.keys(table).filter((field) => table[field]?.column !== undefined)
+/** Returns the names of the columns whose every value is kept. */
+export const versionedColumnsOf = (table: AnyFieldTable): string[] => fieldsThatAre(table, 'versioned')
+/** Returns the definitions of columns for `create table`, one a line: `id text not null,` and so on. */
+export const columnDefinitions = (table: AnyFieldTable, columns = columnsOf(table)): string =>
+  columns.map((column) => `${column} ${table[column]?.column},`).join('\n    ')
+
+/** Returns fields as their columns hold them: values of jsonb columns as JSON. */
+export const toRow = (table: AnyFieldTable, fields: object): Row =>
+  Object.fromEntries(
+    Object.entries(fields)
+      .filter(([field]) => table[field]?.column !== undefined)
+      .map(([field, value]) => [field, table[field]?.column?.startsWith('jsonb') ? JSON.stringify(value) : value]),
+  )
+/** Returns the row with its sealed columns opened. They hold the text of the event, bound to tenant, aggregate and field. */
+export function openRow<R extends { readonly id: string; readonly tenant: string }>(vault: Vault, table: AnyFieldTable, row: R): R {
+  const opened = Object.entries(row).map(([column, value]) => {
+    const { stored = 'clear', boundTo = column } = table[column] ?? {}
+    return [column, stored === 'clear' || value === null ? value : openValue(vault, fieldAad(row.tenant, row.id, boundTo), stored, value)]
+  })
+  return Object.fromEntries(opened) as R
+}
+
+/** `a, b` */
+export const columnList = (columns: readonly string[]): SqlPart => sqlText(columns.join(', '))
+/** `(a, b) values ($1, $2)` */
+export const insertion = (row: Row): SqlPart => cells(row, (columns, values) => `(${columns.join(', ')}) values (${values.join(', ')})`)
+/** `a = $1, b = $2` */
+export const assignments = (row: Row): SqlPart =>
+  cells(row, (columns, values) => columns.map((column, i) => `${column} = ${values[i]}`).join(', '))
+/** `a, $1, c`: the columns, with the values of the row in place of those that it has. */
+export const selection = (columns: readonly string[], row: Row): SqlPart =>
+  cells(Object.fromEntries(columns.map((column) => [column, column in row ? row[column] : sqlText(column)])), (_, values) =>
+    values.join(', '),
+  )
+
+/** Makes SQL of the columns of a row and its values: each a parameter, or the text that `sqlText` made. */
+function cells(row: Row, write: (columns: readonly string[], values: readonly string[]) => string): SqlPart {
+  const isText = (value: unknown): value is SqlPart => value instanceof SqlPart
+  return new SqlPart(
+    (first) => {
+      let parameter = first
+      return write(
+        Object.keys(row),
+        Object.values(row).map((value) => (isText(value) ? value.textFrom(parameter) : `$${parameter++}`)),
+      )
+    },
+    Object.values(row).filter((value) => !isText(value)),
+  )
+}
