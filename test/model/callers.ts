@@ -17,11 +17,11 @@ const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 const timestamp = () => new Date(Date.now()).toISOString()
 const untilHeard = <T>(work: () => Promise<T>) => untilDone(work, { onError() {} })
-/** A message's first letter says whose it is: all tenants post the same. */
+/** The ids of a record's messages in one tenant. All tenants post the same messages, so the ids differ by tenant. */
 const messagesOf = (tenant: TenantId, ids: readonly string[]) => ids.map((id) => `${id}_${tenant.at(-1)}` as MessageId)
 export const bodyOf = (message: string, content: string) => JSON.stringify({ id: message, payload: content })
 
-/** What a webhook's owner does: a command through the real handler, then the bounded wait of a 201. */
+/** Carries out a command on a webhook through the real handler, then waits as the API does before its 201. */
 async function change(world: World, hook: Hook, command: WebhookCommand, turn: string): Promise<boolean> {
   const { code, events } = world
   const isCreation = command.type === 'CreateWebhook'
@@ -38,7 +38,7 @@ async function change(world: World, hook: Hook, command: WebhookCommand, turn: s
       code.handler.handle(streams, code.webhookCommands.webhookDecider, webhookStream(webhookOf(hook)), command, context)
     await untilDone(turnOnce, { onError() {}, isFinal: (error) => (error as { code?: string }).code === 'not_found' })
   } catch {
-    return false // there was nothing to change (any more)
+    return false // there was nothing left to change
   }
   return isCreation
 }
@@ -69,7 +69,7 @@ export async function command(world: World, step: Extract<Step, { kind: 'change'
   }
   await change(world, hook, commands[kind], `${kind}-${hook}-${at}`)
 }
-/** A tenant is suspended or resumed: the one of webhook C. */
+/** Suspends or resumes the tenant of webhook C. */
 export function suspend(world: World, is_suspended: boolean): void {
   const tenant = tenantOf('C')
   const type = is_suspended ? 'TenantSuspended' : 'TenantResumed'
@@ -80,7 +80,7 @@ export function suspend(world: World, is_suspended: boolean): void {
     'any',
   )
 }
-/** `POST /v1/events` of one record, by each tenant. A caller who hears nothing gives up after the bus's own second try. */
+/** `POST /v1/events` of one record, by each tenant. A caller gives up after its second try. */
 export async function post(world: World, step: Extract<Step, { kind: 'post' }>): Promise<void> {
   const tenants = step.target === undefined ? [tenantOf('A'), tenantOf('C')] : [tenantOf(step.target)]
   await Promise.all(tenants.map((tenant) => postOf(world, tenant, step)))

@@ -4,7 +4,7 @@ import timers from 'node:timers/promises'
 import type { Event } from './queue.ts'
 import { context, type Simulation } from './simulation.ts'
 
-/** When virtual time begins: some runs cross midnight, where streams of days change. */
+/** The real time at which virtual time begins. Some runs cross midnight, where the day streams change. */
 export const epochOf = (simulation: Simulation): number => epochs.get(simulation) ?? Date.UTC(2026, 0, 1, 12)
 const epochs = new WeakMap<Simulation, number>()
 export const setEpoch = (simulation: Simulation, epoch: number) => epochs.set(simulation, epoch)
@@ -87,8 +87,8 @@ const uuid = () => {
 }
 
 /**
- * Replaces timers, clocks and randomness for code that runs in a simulation; all other code has the real ones. Answers
- * the function that puts everything back.
+ * Replaces timers, clocks and randomness for code that runs in a simulation. Other code keeps the real ones. Returns
+ * the function that restores everything.
  */
 export function installClock(): () => void {
   const started = performance.now.bind(performance)

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-/** The modules under test: those of src, or those in which a mistake was planted. */
+/** The modules under test: those of src, or those of a mutant. */
 export interface Code {
   readonly commandStreams: typeof import('../../src/commands/command-streams.ts')
   readonly handler: typeof import('../../src/commands/handler.ts')
@@ -54,7 +54,7 @@ const paths: Readonly<Record<keyof Code, string>> = {
 }
 export const src = join(import.meta.dirname, '../../src')
 
-/** @param query of the addresses under which the modules are loaded: each has modules of its own */
+/** Loads the modules under test. @param query a part of their URLs: each query has modules of its own */
 export async function loadCode(query = ''): Promise<Code> {
   const loaded = await Promise.all(
     Object.entries(paths).map(async ([name, path]) => [name, await import(pathToFileURL(join(src, path)).href + query)] as const),

@@ -13,17 +13,17 @@ const isGreater = (a: DeliveryFact, b: DeliveryFact) =>
       : a.attempt !== b.attempt
         ? a.attempt > b.attempt
         : a.event_id > b.event_id
-/** The greatest of the facts of one delivery. */
+/** Returns the greatest of the facts of one delivery. */
 export const greatest = (facts: readonly DeliveryFact[]): DeliveryFact | undefined =>
   facts.reduce<DeliveryFact | undefined>((best, fact) => (best === undefined || isGreater(fact, best) ? fact : best), undefined)
 const nobody = () => Promise.reject(new Error('the model does not read this'))
 
-/** The history and the archive: a call of many facts may come to pass in part. */
+/** The delivery history and the archive. A call with many facts may take effect in part. */
 export class ModelDeliveryLog implements DeliveryLog {
   readonly identity = 'model'
   readonly facts = new Map<DeliveryId, Map<string, DeliveryFact>>()
   readonly archived = new Map<string, Buffer>()
-  /** When a process last looked at a delivery before it decided to send: `<life>/<delivery>/<from table>`. */
+  /** When a process last read the state of a delivery before it decided to send, by `<life>/<delivery>/<from table>`. */
   readonly looked = new Map<string, number>()
   private readonly simulation: Simulation
   constructor(simulation: Simulation) {

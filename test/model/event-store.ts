@@ -5,20 +5,20 @@ import type { Code } from './code.ts'
 import { Later, type Simulation } from './simulation.ts'
 
 const checkpointAt = (position: number) => String(position).padStart(20, '0') as Checkpoint
-/** Reads that fail are tried again after so long. */
+/** The delay before a failed read is retried. */
 const againMs = 50
 
-/** The streams of events, as the port promises them and no better: it may forget the ids of `any` appends. */
+/** The event store, with the guarantees of its port and no more: it may forget the ids of `any` appends. */
 export class ModelEvents implements EventStore {
   readonly identity = 'model'
   readonly all: RecordedEvent[] = []
-  /** Told of each event as it is stored. */
+  /** Called with each event as it is stored. */
   onStored: (event: RecordedEvent) => void = () => {}
   private readonly simulation: Simulation
   private readonly code: Code
   private readonly streams = new Map<StreamName, RecordedEvent[]>()
   private readonly ids = new Map<string, RecordedEvent>()
-  /** Families whose readers stand still until then. */
+  /** Families whose readers get no events until a time. */
   private readonly stopped = new Map<Family, number>()
   private readonly waiting = new Set<() => boolean>()
 
@@ -30,7 +30,7 @@ export class ModelEvents implements EventStore {
     const name = `append ${stream.slice(0, 8)} ${events.map((event) => `${event.type} ${event.id.slice(0, 8)}`).join(', ')}`
     return this.simulation.call({ engine: 'events', name, effect: () => this.write(stream, events, expected) })
   }
-  /** Stores events at once, by nobody's call. */
+  /** Stores events at once, without a call of a process. */
   write(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
     const past = this.streams.get(stream) ?? []
     const known = this.ids.get(`${stream}/${events.at(-1)?.id}`)
@@ -95,7 +95,7 @@ export class ModelEvents implements EventStore {
       })
     } catch {
       await new Promise((resolve) => setTimeout(resolve, againMs))
-      return [] // a subscription survives what the engine does
+      return [] // a subscription survives failures of the engine
     }
   }
   private after(families: readonly Family[], after: string, most: number): RecordedEvent[] {
@@ -112,7 +112,7 @@ export class ModelEvents implements EventStore {
     this.stopped.set(family, this.simulation.now + ms)
     this.simulation.at(this.simulation.now + ms, () => this.look())
   }
-  /** Its memory of the ids in day streams is bounded. */
+  /** Forgets the ids of events in day streams, as a store with a bounded memory does. */
   forget(): void {
     for (const [key, event] of this.ids) if (isDayStream(event.stream)) this.ids.delete(key)
   }

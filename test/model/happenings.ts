@@ -4,7 +4,7 @@ import { command, create, hostOf, post, replayDelivery, suspend, tenantOf } from
 import type { Step } from './plan.ts'
 import { faultyEvent, type World } from './world.ts'
 
-/** Something that the API does, by the process of that name, once it runs. */
+/** Lets the process of the API do something, once it runs. */
 function byApi(world: World, work: () => Promise<void>): void {
   const { simulation } = world
   const life = simulation.lifeOf('api')!
@@ -14,7 +14,7 @@ function byApi(world: World, work: () => Promise<void>): void {
 type Of<K extends Step['kind']> = Extract<Step, { kind: K }>
 const byOwner = (world: World, step: Of<'change' | 'activate' | 'deactivate' | 'delete'>) => byApi(world, () => command(world, step))
 
-/** A read model is lost and made anew from its events: everything begins again, and nothing of it may be taken for "no webhook". */
+/** Loses the read model of webhooks, which is then rebuilt from its events. Meanwhile a message must not be routed as if there were no webhooks. */
 function rewind({ tables, simulation, dispatchers }: World): void {
   const row = tables.projections.get('webhooks')!
   row.checkpoint = null
@@ -34,7 +34,7 @@ const faultyRecord: MessageRecord = {
   ],
 }
 
-/** What each kind of step does. */
+/** What each kind of step does to the world. */
 const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) => void } = {
   create: (world, step) => byApi(world, () => create(world, step)),
   change: byOwner,

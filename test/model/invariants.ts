@@ -18,7 +18,7 @@ const sameAttempt = (a: { chain: number; attempt: number }, b: { chain: number; 
 const nameOf = (of: { message: MessageId; webhook: WebhookId; chain: number; attempt: number }) =>
   `${of.message} > ${of.webhook.at(-1)} ${of.chain}.${of.attempt}`
 
-/** Watches a world from its beginning, and judges it at its end. */
+/** Checks the invariants of a world, while it runs and at its end. */
 export class Invariants {
   private readonly world: World
   private readonly facts = new Map<DeliveryId, DeliveryFact[]>()
@@ -44,7 +44,7 @@ export class Invariants {
       for (const fact of factsOf(event)) this.facts.set(fact.delivery, [...(this.facts.get(fact.delivery) ?? []), fact])
     if (event.type === 'WebhookDeactivated' && (event.data as { reason: string }).reason === 'gone') this.gone(event)
   }
-  /** `gone`: nobody is deactivated for a URL that he has left. */
+  /** `gone`: no webhook is deactivated because of a URL that it no longer has. */
   private gone(event: RecordedEvent): void {
     const { all } = this.world.events
     const cause = all.find(({ id }) => id === event.metadata.$causationId)
@@ -52,7 +52,7 @@ export class Invariants {
     if (all.some((other) => other.stream === event.stream && other.type === 'WebhookChanged' && other.revision > seen && other !== event))
       this.bad('gone', `${event.stream} was deactivated for its former URL`)
   }
-  /** 4: everything before a saved offset is done. */
+  /** 4: every message before a saved offset is done. */
   private saved(partition: number, offset: bigint): void {
     const { bus, tables } = this.world
     const { records } = bus.partitions[partition]!
@@ -63,7 +63,7 @@ export class Invariants {
         record = decodeRecord(records[at]!)
       } catch {
         if (!tables.quarantinedRecords.has(`${partition}/${at}`))
-          this.bad('4', `offset ${offset} was saved past bytes that nobody set aside`)
+          this.bad('4', `offset ${offset} was saved past bytes that are not quarantined`)
         continue
       }
       if (this.world.truth.faulty.has(`${partition}/${at}`)) {
@@ -92,7 +92,7 @@ export class Invariants {
       })
     }
   }
-  /** 5, `early` and 7, at the moment of a request. */
+  /** 5, `early` and 7, at each request. */
   private posted(post: Post): void {
     const { owed, at } = post
     const { log, truth, tables } = this.world
@@ -113,18 +113,18 @@ export class Invariants {
       if (at < due) this.bad('early', `${name} came ${Math.round(due - at)} ms too early`)
     }
     if (owed.chain > 1 && !(this.facts.get(owed.delivery) ?? []).some((f) => f.type === 'DeliveryReplayed' && f.chain === owed.chain))
-      this.bad('5', `${name}: a chain that nobody asked for`)
+      this.bad('5', `${name}: a chain that was not requested`)
     const looked = log.looked.get(lookKey(post.life, owed.delivery, post.fromTable)) ?? 0
     if ((truth.ended.get(owed.delivery) ?? []).some((end) => end.chain >= owed.chain && end.at < looked))
-      this.bad('5', `${name} was sent although its end was known to all`)
+      this.bad('5', `${name} was sent although its end was known before`)
   }
 
-  /** A row that may wait for ever: of an unknown webhook, or of a suspended tenant. */
+  /** Whether a row may wait for ever, because its webhook is unknown or its tenant suspended. */
   private mayWait(row: ScheduledRow): boolean {
     const { webhooks, tenants } = this.world.tables
     return !webhooks.has(row.webhook) || tenants.get(row.tenant)?.is_suspended === true
   }
-  /** Why the world has not come to rest; empty when it has. */
+  /** Returns why the world is not at rest; empty if it is. */
   unrest(): string[] {
     const { tables, events, bus, receivers } = this.world
     const why: string[] = []
@@ -181,7 +181,7 @@ export class Invariants {
         })
       }
   }
-  /** 2: the read model of webhooks is what its events say. */
+  /** 2: the read model of webhooks agrees with its events. */
   private judgeWebhooks(): void {
     const { tables, events } = this.world
     const { webhooks, tenants } = emptyTables()
@@ -220,7 +220,7 @@ export class Invariants {
         this.bad('2', `${name}: attempt ${fact.chain}.${fact.attempt} is recorded more often than it was sent`)
     }
   }
-  /** Holds what has become of everything against what was promised; answers how many requests were repeated. @param isStill nothing happened that may repeat one */
+  /** Checks the state at the end. Returns the number of requests and of repeated ones. @param isStill whether nothing happened that may repeat a request */
   judge(isStill: boolean): { posts: number; repeated: number } {
     const { tables, truth, log, receivers } = this.world
     this.judgeAccepted()

@@ -17,7 +17,7 @@ const renewMs = 500
 const fetchWaitMs = 1_000
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
-/** Partitions with one owner at a time: leases that are renewed, run out, are given back, and taken away by the group. */
+/** A bus whose partitions have one owner at a time, by leases. A lease is renewed, runs out, is given back, or is taken away by the group. */
 export class ModelBus {
   readonly identity = 'bus'
   readonly partitions: Partition[] = []
@@ -32,7 +32,7 @@ export class ModelBus {
   addPartition(): void {
     this.partitions.push({ records: [], owner: null, until: 0 })
   }
-  /** Stores bytes; twice where the client's own retry has made a second record of them. */
+  /** Stores a record; twice if the client's own retry has stored it again. */
   store(partition: number, bytes: Buffer, isTwice: boolean): Place {
     const { records } = this.partitions[partition]!
     const offset = records.length
@@ -46,12 +46,12 @@ export class ModelBus {
     const name = `produce ${record.messages.map((message) => message.id).join(', ')}`
     return this.simulation.call({ engine: 'bus', name, effect: () => this.store(partition, bytes, isTwice) })
   }
-  /** The group gives a partition to somebody else: its owner hears of it when it renews. */
+  /** Gives a partition to another member of the group. Its owner notices when it renews its lease. */
   takeAway(partition: number): void {
     const taken = this.partitions[partition]
     if (taken !== undefined) Object.assign(taken, { owner: null, until: 0 })
   }
-  /** The bus as one process has it. */
+  /** Returns the bus of one process. */
   of(life: Life): MessageBus {
     return {
       identity: this.identity,
@@ -67,9 +67,9 @@ export class ModelBus {
     return Math.ceil(this.partitions.length / Math.max(1, live))
   }
   /**
-   * What the group says: leases are renewed, also of partitions that are being let go of, and those that nobody has are taken up to
-   * this process's share.
-   * @param running all that it has not given back; @param active those of them that it goes on with
+   * Renews the leases of a process, also those of partitions that it is giving up, and takes free partitions up to its share.
+   * @param running the partitions that it has not given back
+   * @param active those of them that it goes on with
    */
   private heartbeat(life: Life, running: readonly number[], active: readonly number[], isStopping = false) {
     const { now } = this.simulation
@@ -89,7 +89,7 @@ export class ModelBus {
       try {
         await own(this.owned(partition, await startAt(partition), tenure))
       } catch {
-        // Whoever takes it next begins at what was saved.
+        // The next owner starts at the saved offset.
       }
       tenure.letGo.abort()
       running.delete(partition)
@@ -101,7 +101,7 @@ export class ModelBus {
             if (this.partitions[partition]!.owner === life && !running.has(partition)) this.takeAway(partition)
           },
         })
-        .catch(() => undefined) // its lease runs out
+        .catch(() => undefined) // then its lease runs out
     }
     while (!signal.aborted) {
       const asked = simulation.now
@@ -120,7 +120,7 @@ export class ModelBus {
           mine.done = run(partition, mine)
         }
       } catch {
-        // The next heartbeat tells; what is not renewed in time is lost below.
+        // The next heartbeat tries again. A lease that is not renewed in time is lost below.
       }
       for (const tenure of running.values()) if (simulation.now > tenure.until) tenure.letGo.abort()
       await sleep(renewMs)
@@ -134,7 +134,7 @@ export class ModelBus {
     while (!isOver) {
       const effect = () => this.heartbeat(life, [...running.keys()], [], true)
       const beat = simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
-      await beat.catch(() => undefined) // the next one tells
+      await beat.catch(() => undefined) // the next heartbeat tries again
       await Promise.race([all, sleep(renewMs)])
     }
     this.members.delete(life)

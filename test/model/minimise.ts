@@ -1,7 +1,7 @@
 import type { Step } from './plan.ts'
 import { type Play, play } from './play.ts'
 
-/** What remains of a plan when each step has gone without which the same invariant still breaks. */
+/** Removes each step of a plan without which the same invariant still breaks. Returns the remaining plan. */
 export async function minimise(of: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<Step[]> {
   const breaks = async (plan: readonly Step[]) => (await play({ ...of, plan, isTracing: false })).violations.some((v) => v.of === invariant)
   let plan = [...of.plan]

@@ -3,25 +3,25 @@ import { isFull } from '../support/is-full.ts'
 import type { Task } from './tasks.ts'
 import { inWorkers } from './workers.ts'
 
-/** Each is played without and with what may repeat a request. */
+/** Each seed is played in two profiles: without and with faults that may repeat a request. */
 const seeds = isFull ? 25_000 : 2_500
 const perTask = 250
 
 describe(`the way of a message, in ${2 * seeds} schedules`, function () {
   this.timeout(isFull ? 3_600_000 : 900_000)
 
-  it('keeps what was promised, whichever call fails and whichever process is killed or frozen', async () => {
+  it('keeps the guarantees, whichever call fails and whichever process is killed or frozen', async () => {
     const tasks: Task[] = []
     for (let from = 1; from <= seeds; from += perTask) tasks.push({ seeds: [from, from + perTask - 1], profiles: ['benign', 'faulty'] })
     const outcomes = await inWorkers(tasks)
     expect(outcomes.flatMap(({ broken }) => (broken === null ? [] : [broken.text])).join('\n\n')).to.equal('')
     const requests = outcomes.reduce((sum, { posts }) => sum + posts, 0)
     const repeated = outcomes.reduce((sum, { repeated: some }) => sum + some, 0)
-    // Otherwise the schedules have lost their teeth.
+    // Otherwise the schedules test too little.
     expect(requests).to.be.greaterThan(10 * seeds)
     expect(repeated).to.be.greaterThan(seeds / 50)
   })
-  it('is the same each time a seed is played', async () => {
+  it('has the same result each time a seed is played', async () => {
     const task: Task = { seeds: [1, 20], profiles: ['faulty'] }
     const [first, second] = await inWorkers([task, task])
     expect(first).to.deep.equal(second)

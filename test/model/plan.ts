@@ -3,14 +3,14 @@ import type { Mode } from './receivers.ts'
 import type { Engine } from './simulation.ts'
 
 export type Hook = 'A' | 'B' | 'C' | 'D' | 'Z'
-/** One thing that happens at a time (virtual milliseconds). */
+/** A thing that happens, and when (virtual milliseconds). */
 export type Step = { readonly at: number } & (
   | { readonly kind: 'create'; readonly hook: Hook; readonly thenPost?: string }
   | { readonly kind: 'change' | 'activate' | 'deactivate' | 'delete'; readonly hook: Hook }
   | { readonly kind: 'suspend' | 'resume' | 'partition' | 'forget' | 'rewind' | 'garbage' | 'faulty' }
   | {
       readonly kind: 'post'
-      /** Ids of one record's messages. */
+      /** The ids of the messages in one record. */
       readonly messages: readonly string[]
       readonly content: string
       readonly target?: Hook
@@ -31,10 +31,10 @@ export type Step = { readonly at: number } & (
     }
   | { readonly kind: 'takeAway'; readonly partition: number }
 )
-/** `benign`: nothing that may repeat a request. */
+/** `benign` has no fault that may repeat a request. */
 export type Profile = 'benign' | 'faulty'
 
-/** Until then things happen and fail; afterwards all must come to rest. */
+/** Until this time things happen and fail. After it the world must come to rest. */
 export const calmAt = 4_000
 
 type Add = (at: number, step: Omit<Step, 'at'> & { kind: Step['kind'] }) => void
@@ -87,7 +87,7 @@ function faults(random: Random, profile: Profile, add: Add): void {
   for (let i = int(0, 2); i > 0; i--) {
     const engine = pick(['postgres', 'events', 'bus', 'log'] as const)
     const most = isFaulty ? 3_000 : engine === 'postgres' || engine === 'bus' ? 600 : 2_500
-    // A process that joins late takes partitions over, and what is under way there may come again.
+    // A process that joins late takes over partitions, and messages in progress there may be redelivered.
     const earliest = engine === 'bus' && !isFaulty ? 1_000 : 0
     add(Math.max(earliest, int(100, 3_500)), { kind: 'outage', engine, ms: int(50, most) } as never)
   }
@@ -107,7 +107,7 @@ function faults(random: Random, profile: Profile, add: Add): void {
   for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'takeAway', partition: int(0, 1) } as never)
   for (let i = int(0, 2); i > 0; i--)
     add(int(100, 3_500), { kind: 'calls', probability: pick([0.05, 0.2, 0.5]), ms: int(100, 1_500) } as never)
-  // The right to a partition lapses, and is renewed; a projector that stood still comes back with what it had read.
+  // A lease of a partition lapses and is renewed. A projector that was frozen goes on with events that it had read before.
   if (chance(0.3)) add(int(300, 3_500), { kind: 'freeze', process: pick(dispatchers), ms: int(2_200, 3_000) } as never)
   const projector = { process: pick(['projector1', 'projector2']), phase: 'before', freezeMs: int(300, 3_000) }
   if (chance(0.3)) add(int(100, 3_500), { kind: 'hit', calls: int(1, 30), ...projector } as never)
@@ -115,20 +115,20 @@ function faults(random: Random, profile: Profile, add: Add): void {
   if (chance(0.15)) add(int(800, 3_500), { kind: 'rewind' })
 }
 
-/** The workload and the faults of a seed. */
+/** Returns the workload and the faults of a seed. */
 export function planOf(seed: number, profile: Profile): Step[] {
   const plan: Step[] = []
   const random = randomFrom(seed + (profile === 'faulty' ? 1_000_000 : 0))
   const add: Add = (at, step) => plan.push({ at, ...step } as Step)
   work(random, profile, add)
   faults(random, profile, add)
-  // A generator of its own, so that the rest of each plan is what it was without faulty messages.
+  // Faulty messages have a generator of their own, so that the rest of each plan does not depend on them.
   const { chance, int } = randomFrom(seed + 2_000_000)
   if (chance(0.1)) add(int(500, 3_500), { kind: 'faulty' })
   return plan
 }
 
-/** A small fixed scenario, for crashes at each of its calls: a success, failures, a duplicate, other content, a replay. */
+/** A small fixed plan for crashes at each of its calls. It has a success, failures, a duplicate, a rejected message and a replay. */
 export const smallPlan: readonly Step[] = [
   { at: 0, kind: 'create', hook: 'A' },
   { at: 0, kind: 'create', hook: 'B' },

@@ -6,7 +6,7 @@ import { calmAt, type Profile, planOf, type Step } from './plan.ts'
 import { type Crash, Simulation } from './simulation.ts'
 import { type Violation, World } from './world.ts'
 
-/** Virtual milliseconds after which a world that has not come to rest never will. */
+/** A world that is not at rest at this virtual time is stuck. */
 const endAt = 90_000
 const lookMs = 250
 
@@ -14,7 +14,7 @@ export interface Play {
   readonly seed: number
   readonly profile: Profile
   readonly code: Code
-  /** Default: what follows from seed and profile. */
+  /** Default: the plan of the seed and profile. */
   readonly plan?: readonly Step[]
   readonly crash?: Crash
   readonly isTracing?: boolean
@@ -25,12 +25,12 @@ export interface Played {
   readonly repeated: number
   readonly steps: number
   readonly trace: readonly string[]
-  /** Calls that each process made in its first life, and whether the crash came. */
+  /** The number of calls that each process made in its first life. */
   readonly calls: ReadonlyMap<string, number>
   readonly crashed: boolean
 }
 
-/** Plays a plan against the code, and judges what came of it. The clock has to be installed. */
+/** Plays a plan against the code and checks the invariants. The clock must be installed. */
 export async function play({ seed, profile, code, plan = planOf(seed, profile), crash, isTracing = false }: Play): Promise<Played> {
   const simulation = new Simulation(seed, isTracing)
   setEpoch(simulation, Date.UTC(2026, 0, 1, ...(seed % 4 === 0 ? [23, 59, 57] : [12, 0, 0])))
@@ -52,7 +52,7 @@ export async function play({ seed, profile, code, plan = planOf(seed, profile), 
   })
   let next = calmAt + 1_000
   const { stackTraceLimit } = Error
-  Error.stackTraceLimit = 0 // errors are many here, and nobody looks at where they come from
+  Error.stackTraceLimit = 0 // because errors are many here, and their stacks are not used
   const isResting = () => {
     if (simulation.now < next) return false
     next = simulation.now + lookMs
@@ -63,7 +63,7 @@ export async function play({ seed, profile, code, plan = planOf(seed, profile), 
   } finally {
     Error.stackTraceLimit = stackTraceLimit
   }
-  // A process that stops lets go of partitions, and one that starts is given some: what was under way may come again.
+  // When a process stops or starts, partitions change their owners, and messages in progress may be redelivered.
   const isStill = profile === 'benign' && !plan.some(({ kind }) => kind === 'stop')
   const { posts, repeated } = invariants.judge(isStill)
   return {

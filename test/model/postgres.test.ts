@@ -16,7 +16,7 @@ import { emptyTables, type Tables } from './tables.ts'
 
 const uuid = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}` as DeliveryId
 const webhook = (n: number) => `${n}`.padStart(26, '0') as WebhookId
-/** What of a row is the same under every clock. */
+/** The columns of a row that do not depend on the clock. */
 const comparable = (rows: readonly object[]) =>
   rows
     .map((row) =>
@@ -37,7 +37,7 @@ describe("the model's Postgres", () => {
   })
   after(() => db.drop())
 
-  /** A pool on both: each statement runs on the real Postgres and on the tables, and has to answer the same. */
+  /** A pool that runs each statement on the real Postgres and on the tables of the model, and compares the rows. */
   const both = (tables: Tables): Pool => {
     let now = 0
     const query = async (query: string | { name?: string; text: string; values: unknown[] }, given: unknown[] = []) => {
@@ -72,13 +72,13 @@ describe("the model's Postgres", () => {
     matched_at: '1' as Checkpoint,
   })
 
-  it('does what the statements do on a real one', async () => {
+  it('runs each statement with the same result as a real Postgres', async () => {
     for (const seed of [1, 2, 3, 4]) {
       await db.pool.query('truncate scheduled_deliveries, message_index, bus_offsets')
       const random = randomFrom(seed)
       const tables = emptyTables()
       const pool = both(tables)
-      // One's claims last, the other's have run out at once.
+      // The claims of the first owner last. Those of the second run out at once.
       const owners = [3_600_000, -1_000].map((claimMs, i) => createSchedule({ pool, owner: `owner${i}`, claimMs }))
       const messages = createMessageIndex(pool)
       const saved = createOffsets(pool, 'bus')

@@ -7,23 +7,23 @@ import type { Tables } from './tables.ts'
 type Query = string | { name?: string; text: string; values?: readonly unknown[] }
 export type Observer = Pick<Statement, 'iso' | 'onSaved' | 'onEnded' | 'onLooked'>
 
-/** A server ends a transaction that does nothing for so long, as our connections ask it to. */
+/** The server ends a transaction that is idle for this long (idle_in_transaction_session_timeout). */
 const idleMs = 2_000
 
-/** A transaction: what it writes is applied at its commit; the row of a build that it has locked is its own until then. */
+/** A transaction. Its writes are applied at its commit, and it holds its row locks until then. */
 class Transaction {
   readonly life: Life
   readonly writes: (() => void)[] = []
   readonly locks = new Set<string>()
   state: 'open' | 'committed' | 'broken' = 'open'
-  /** The server has been told: whatever the client does now comes too late. */
+  /** The commit has been sent, so the client cannot change the outcome any more. */
   isCommitting = false
   constructor(life: Life) {
     this.life = life
   }
 }
 
-/** A Postgres that knows the statements of the dispatcher and its projections, behind the pools of all processes. */
+/** A simulated Postgres that knows the statements of the dispatcher and its projections. All processes share it. */
 export class Postgres {
   readonly tables: Tables
   private readonly simulation: Simulation
@@ -39,7 +39,7 @@ export class Postgres {
       for (const transaction of this.open) if (transaction.life === life) this.abort(transaction)
     })
   }
-  /** The pool of the running process. */
+  /** Returns a pool for the running process. */
   pool(): Pool {
     const query = (query: Query, values?: readonly unknown[]) => {
       const { text, name, given } = parsed(query, values)
@@ -116,7 +116,7 @@ export class Postgres {
           )
         }
         transaction.writes.push(() => run(this.tables, statement))
-        // Only the compare-and-set of the checkpoint is looked at; under the lock it answers now as it will at the commit.
+        // Only the result of the checkpoint's compare-and-set is used. Under the lock it is the same now as at the commit.
         if (!label.startsWith('update public.projections')) return answered([])
         const row = this.tables.projections.get(String(values[1]))!
         return answered(!text.includes('is not distinct from') || row.checkpoint === values[3] ? [{ build: 1 }] : [])
@@ -149,7 +149,7 @@ export class Postgres {
   }
 }
 
-/** Statements that are asked over and over while nothing happens. */
+/** Statements that run again and again while nothing happens. They are not traced. */
 const idle = new Set(['webhooks-cursor', 'schedule-waiting', 'deliveries-live-build', 'select build, is_live, checkpo'])
 const answered = (rows: object[]) => ({ rows, rowCount: rows.length, command: '' })
 function parsed(query: Query, values: readonly unknown[] | undefined) {

@@ -1,4 +1,4 @@
-/** Something that is to happen. */
+/** Something that will happen. */
 export interface Event {
   cancelled: boolean
 }
@@ -21,7 +21,7 @@ export function push(heap: Scheduled[], event: Scheduled): void {
   }
   heap[i] = event
 }
-/** Removes the first. */
+/** Removes and returns the first event. */
 export function pop(heap: Scheduled[]): void {
   const last = heap.pop()!
   if (heap.length === 0) return

@@ -1,4 +1,4 @@
-/** Numbers that follow from a seed alone, so that a run can be repeated exactly. */
+/** Random numbers that depend on a seed alone, so that a run can be repeated exactly. */
 export interface Random {
   /** In [0, 1). */
   next(): number
@@ -8,7 +8,7 @@ export interface Random {
   pick<T>(items: readonly T[]): T
 }
 
-/** mulberry32: small, quick, and good enough to choose interleavings. */
+/** Uses mulberry32, which is small, fast, and good enough to choose interleavings. */
 export function randomFrom(seed: number): Random {
   let state = Math.imul(seed ^ 0x5bd1e995, 2_654_435_761) >>> 0
   const next = () => {

@@ -2,7 +2,7 @@ import type { ReceiverResponse, Sender } from '../../src/dispatch/send.ts'
 import type { DeliveryRef } from '../../src/events/refs.ts'
 import { context, type Simulation } from './simulation.ts'
 
-/** How a receiver answers: `moved` has gone from its first URL, `lost` takes the message and its answer never comes. */
+/** How a receiver responds. `moved` responds with 410 at its first URL. `lost` takes the message, and its response never arrives. */
 export type Mode = 'ok' | '503' | 'hang' | 'slow' | '410' | 'moved' | 'lost'
 export const requestMs = 800
 
@@ -18,7 +18,7 @@ export interface Post {
   /** The kolbak-attempt header. */
   readonly attempt: number
   readonly body: string
-  /** What the receiver answered, whether or not it was heard. */
+  /** The status that the receiver sent, whether or not it arrived. */
   readonly code: number
 }
 
@@ -32,7 +32,7 @@ const answers: Readonly<Record<Mode, (url: string) => { code: number; ms: number
   lost: () => ({ code: 200, ms: requestMs, heard: false }),
 }
 
-/** The receivers of all webhooks: every request is told to `onPost` as it arrives. */
+/** The receivers of all webhooks. `onPost` is called with every request as it arrives. */
 export class Receivers {
   readonly modes = new Map<string, Mode>()
   readonly posts: Post[] = []

@@ -7,7 +7,7 @@ const numbers = (value: string | readonly number[]): number[] =>
   typeof value === 'string' ? value.slice(1, -1).split(',').filter(Boolean).map(Number) : [...value]
 const isHigher = /\(\w+\.chain, \w+\.attempt\) < \(excluded\.chain, excluded\.attempt\)/
 
-/** The refs of the parameters that `deliveryRefArrays` makes. */
+/** Returns the refs that are in the parameters of `deliveryRefArrays`. */
 const refsOf = (values: readonly never[]): DeliveryRef[] =>
   rowsOf(deliveryRefFields, values).map(
     (row) => ({ ...row, chain: Number(row.chain), attempt: Number(row.attempt) }) as unknown as DeliveryRef,
@@ -17,7 +17,7 @@ const upsert = ({ scheduled }: Tables, text: string, row: ScheduledRow) => {
   if (there === undefined || !hasGuard(text, isHigher) || isLater(row, there)) scheduled.set(row.delivery, row)
 }
 const isFree = ({ claimedUntil }: ScheduledRow, now: number) => claimedUntil === null || claimedUntil < now
-/** Rows of these keys that the owner has claimed. */
+/** Returns the rows of these keys that the owner has claimed. */
 const held = ({ scheduled }: Tables, values: readonly never[]): ScheduledRow[] => {
   const [deliveries, chains, attempts, owner] = values as unknown as [DeliveryId[], string, string, string]
   return deliveries.flatMap((delivery, i) => {

@@ -3,31 +3,31 @@ import type { DeliveryRef } from '../../src/events/refs.ts'
 import { type Event, pop, push, type Scheduled } from './queue.ts'
 import { type Random, randomFrom } from './random.ts'
 
-/** What may fail under a process. */
+/** The engines of a process, which may fail. */
 export type Engine = 'postgres' | 'events' | 'bus' | 'log'
 
-/** One start of a process, to its end. */
+/** One run of a process, from its start to its end. */
 export interface Life {
   readonly name: string
   readonly id: string
   alive: boolean
-  /** Nothing of it runs before; calls that it has sent go on. */
+  /** The process runs nothing before this time. Calls that it has sent go on. */
   frozenUntil: number
-  /** What its wall clock says too much. */
+  /** How far its wall clock is ahead. */
   readonly skewMs: number
   calls: number
 }
-/** In whose name code runs: timers and calls find it by the asynchronous context. */
+/** The process for which code runs. Timers and calls find it in the asynchronous context. */
 export interface Context {
   readonly simulation: Simulation
   readonly life: Life
-  /** Enters it again: cheaper than a new `run` for every event. */
+  /** Enters the context again, which is cheaper than a new `run` for every event. */
   enter?: <T>(work: () => T) => T
-  /** The delivery under way, if it is one. */
+  /** The delivery in progress, if there is one. */
   readonly delivery?: { readonly owed: DeliveryRef; readonly fromTable: boolean }
 }
 export const context = new AsyncLocalStorage<Context>()
-/** Kills or freezes a process at one of its calls: before it is sent, or when it has happened and before anybody hears. */
+/** Kills or freezes a process at one of its calls: before the call is sent, or after its effect and before its result arrives. */
 export interface Crash {
   readonly process: string
   readonly call: number
@@ -35,7 +35,7 @@ export interface Crash {
   readonly freezeMs?: number
   readonly restartMs: number
 }
-/** The effect of a call that answers when something else has happened. */
+/** The effect of a call whose result comes when something else has happened. */
 export class Later<T> {
   readonly start: (answer: (value: T) => void) => void
   constructor(start: (answer: (value: T) => void) => void) {
@@ -45,24 +45,24 @@ export class Later<T> {
 export interface Call<T> {
   readonly engine: Engine
   readonly name: string
-  /** Runs once, in the engine, whatever becomes of the caller. What it throws, the caller hears. */
+  /** Runs once in the engine, whatever happens to the caller. The caller gets what it throws. */
   effect(): T | Later<T>
-  /** Not in the trace. */
+  /** Leaves the call out of the trace. */
   readonly quiet?: boolean
-  /** It has no "happened later": what did not answer has not happened (a statement of a transaction). */
+  /** The call has no effect if its result does not arrive, as a statement of a transaction. */
   readonly neverLate?: boolean
 }
 const realImmediate = setImmediate
-/** Events between two rounds of the real event loop; microtasks run after each. */
+/** Events between two rounds of the real event loop. Microtasks run after each event. */
 const burst = 64
 
-/** Virtual time, processes, and calls that can fail in every way. Everything that happens is an event of one queue. */
+/** Virtual time, processes, and calls that can fail in every way. All that happens is an event in one queue. */
 export class Simulation {
   now = 0
   readonly random: Random
   readonly trace: string[] = []
   readonly downUntil = new Map<Engine, number>()
-  /** While it lasts each call fails with the probability. */
+  /** Until `until`, each call fails with the probability. */
   failing = { until: 0, probability: 0 }
   readonly crashes: Crash[] = []
   readonly fired: Crash[] = []
@@ -86,7 +86,7 @@ export class Simulation {
     push(this.queue, event)
     return event
   }
-  /** Runs `work` in the context, now or when its process thaws, unless that has ended. */
+  /** Runs `work` in the context, now or when its process is no longer frozen, unless the process has ended. */
   resume(of: Context, work: () => void): void {
     if (!of.life.alive) return
     if (this.now < of.life.frozenUntil) this.at(of.life.frozenUntil, () => this.resume(of, work))
@@ -95,7 +95,7 @@ export class Simulation {
       of.enter(work)
     }
   }
-  /** Runs to the time, or until `isOver`; answers whether it was over. */
+  /** Runs until the time, or until `isOver` returns true. Returns whether it did. */
   async run(until: number, isOver: () => boolean): Promise<boolean> {
     let over = false
     let failure: { error: unknown } | undefined
@@ -139,14 +139,14 @@ export class Simulation {
   lifeOf(name: string): Life | undefined {
     return this.processes.get(name)?.life
   }
-  /** Ends the process at once, as kill -9 does; it starts again after a while. */
+  /** Ends the process at once, as kill -9 does, and starts it again after `restartMs`. */
   kill(name: string, restartMs: number): void {
     const process = this.processes.get(name)
     if (process === undefined || !process.life.alive) return
     this.note(() => `KILL ${process.life.id}`)
     this.end(name, restartMs)
   }
-  /** After it has ended by itself: it starts again. */
+  /** Starts a process again that has ended by itself. */
   end(name: string, restartMs: number): void {
     const process = this.processes.get(name)!
     process.life.alive = false
@@ -170,7 +170,7 @@ export class Simulation {
     return !life.alive
   }
 
-  /** A call of the running process to an engine: it may fail before it happens, or after, come late, or be cut off by a crash. */
+  /** A call of the running process to an engine. It may fail before or after its effect, come late, or be cut off by a crash. */
   call<T>(call: Call<T>): Promise<T> {
     const { random } = this
     const of = context.getStore()

@@ -4,7 +4,7 @@ import type { DeliveryRef } from '../../src/events/refs.ts'
 import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import type { ChangedWebhook } from '../../src/projections/webhooks.ts'
 
-/** A row of `scheduled_deliveries`; times in virtual milliseconds. */
+/** A row of `scheduled_deliveries`. Times are virtual milliseconds. */
 export interface ScheduledRow extends DeliveryRef {
   readonly dueAt: number | null
   readonly parked_at: number | null
@@ -22,7 +22,7 @@ export interface WebhookModelRow extends ChangedWebhook {
   readonly position: Checkpoint
 }
 
-/** What Postgres holds of what the dispatcher and its projections use. */
+/** The tables of the dispatcher and its projections. */
 export interface Tables {
   readonly index: Map<string, IndexedMessage>
   readonly scheduled: Map<DeliveryId, ScheduledRow>

@@ -6,23 +6,23 @@ import { type Profile, planOf, type Step, smallPlan } from './plan.ts'
 import { type Play, play } from './play.ts'
 import type { Crash } from './simulation.ts'
 
-/** Schedules to be played one after another, until one breaks an invariant. */
+/** Schedules that are played one after another, until one breaks an invariant. */
 export interface Task {
-  /** Both ends included. */
+  /** The first and the last seed. */
   readonly seeds: readonly [from: number, to: number]
   readonly profiles: readonly Profile[]
-  /** The name of a mistake to be planted; then only the invariants that it is to break count. */
+  /** The name of a mistake to plant. Then only the invariants that it must break count. */
   readonly mutation?: string
-  /** The small plan instead of the seed's, with a crash at each of these calls: before and after it, killed and frozen. */
+  /** Plays the small plan instead, with a crash at each of these calls: before and after it, killed and frozen. */
   readonly crashes?: { readonly process: string; readonly calls: readonly [from: number, to: number] }
 }
 export interface Outcome {
   readonly runs: number
   readonly posts: number
   readonly repeated: number
-  /** Crashes that came. */
+  /** The number of crashes that happened. */
   readonly crashes: number
-  /** What broke first, with all that is needed to see it happen. */
+  /** The first broken invariant, with the plan and the trace, or null. */
   readonly broken: { readonly seed: number; readonly profile: Profile; readonly text: string } | null
 }
 
@@ -47,7 +47,7 @@ const crashesOf = ({ crashes }: Task): (Crash | undefined)[] => {
   return all
 }
 
-/** Plays the task's schedules. The clock has to be installed. */
+/** Plays the schedules of a task. The clock must be installed. */
 export async function perform(task: Task): Promise<Outcome> {
   const { code, breaks } = await codeOf(task.mutation)
   const sum = { runs: 0, posts: 0, repeated: 0, crashes: 0 }
@@ -69,7 +69,7 @@ export async function perform(task: Task): Promise<Outcome> {
   return { ...sum, broken: null }
 }
 
-/** The least plan that breaks the invariant, and what happens in it. */
+/** Returns the smallest plan that breaks the invariant, and its trace. */
 export async function explain(of: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<string> {
   const plan = await minimise(of, invariant)
   const { violations, trace } = await play({ ...of, plan, isTracing: true })

@@ -5,7 +5,7 @@ import type { RecordedWebhookEvent } from '../../src/events/webhook.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import type { Tables } from './tables.ts'
 
-/** What one event does to the read model of webhooks. */
+/** Applies one event to the read model of webhooks. */
 export function applyWebhookEvent({ webhooks, tenants }: Pick<Tables, 'webhooks' | 'tenants'>, recorded: RecordedEvent): void {
   const event = recorded as RecordedWebhookEvent | RecordedTenantEvent
   const { position, revision } = event
@@ -37,7 +37,7 @@ export function applyWebhookEvent({ webhooks, tenants }: Pick<Tables, 'webhooks'
   }
 }
 
-/** Stands for the projection `webhooks`: run by the real runner, its rows kept by one statement. */
+/** Replaces the projection `webhooks`. The real runner runs it, and one statement writes its rows. */
 export const webhookModel: Projection = {
   name: 'webhooks',
   version: 1,

@@ -6,12 +6,12 @@ import type { Outcome, Task } from './tasks.ts'
 type Answer = { outcome: Outcome } | { error: string }
 
 /**
- * After so many tasks another thread goes on. A process that is killed never aborts its signals, and Node keeps those that are
- * composed as long as somebody listens: what schedules leave behind goes with their thread.
+ * A thread ends after this many tasks, and another one goes on. A process that is killed never aborts its signals, and Node keeps composed
+ * signals while they have listeners. So the memory of schedules is freed with their thread.
  */
 const tasksOfThread = 4
 
-/** Performs the tasks on as many threads as there are processors (four at the most); answers in their order. */
+/** Performs the tasks on as many threads as there are processors, at most four. Returns the outcomes in the order of the tasks. */
 export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
   let next = 0

@@ -21,17 +21,17 @@ import { context, type Life, type Simulation } from './simulation.ts'
 import { emptyTables } from './tables.ts'
 import { webhookModel } from './webhook-model.ts'
 
-/** Seconds to each further attempt. */
+/** Seconds before each further attempt. */
 export const retry_delays = [0.3, 1, 2]
 const claimMs = 2_500
 export interface Violation {
-  /** Which invariant. */
+  /** The name of the invariant. */
   readonly of: string
   readonly text: string
 }
-/** What callers were told, and what others have done, for the invariants to be held against. */
+/** What callers were told and what has happened, for the invariants. */
 export interface Truth {
-  /** When a message was posted first, by `indexKey`: what nobody heard of may be stored all the same, and is then what counts. */
+  /** When a message was posted first, by `indexKey`. A post may be stored although its caller got no response, and then it counts. */
   readonly firstPosted: Map<string, number>
   readonly accepted: {
     tenant: TenantId
@@ -46,7 +46,7 @@ export interface Truth {
   readonly garbage: Set<string>
   /** Records with a message whose matching throws, as `partition/offset`. */
   readonly faulty: Set<string>
-  /** When the retry manager had read ends. */
+  /** When the retry manager had read the ends of chains. */
   readonly ended: Map<DeliveryId, { chain: number; at: number }[]>
 }
 
@@ -54,7 +54,7 @@ const dataKey = randomBytes(32)
 const oneVault = createVault({ key_id: 1, dataKey, keyOf: () => dataKey, fingerprintKey: dataKey })
 export const keyring: Keyring = { cached: () => oneVault, vault: async () => oneVault, lookup: (_, value) => value }
 
-/** One for all: nobody reads them, and making them costs as much as a tenth of a run. */
+/** Returns the metrics that all runs share, because they are not read, and creating them costs a tenth of a run. */
 const metricsOf = (code: Code): DispatchMetrics => {
   const known = metrics.get(code) ?? code.metrics.createDispatchMetrics(new Registry(), { inFlight: 0, waiting: 0 })
   metrics.set(code, known)
@@ -73,13 +73,13 @@ function failingOn(event: string, cache: WebhookCache): WebhookCache {
   return Object.assign(Object.create(cache) as WebhookCache, { match })
 }
 
-/** Every runner has every lease: two of them run at once, and the compare-and-set alone stands between them. */
+/** Gives every runner every lease, so that two run at once and only the compare-and-set of the checkpoint protects the rows. */
 const everyLease: LeaseKeeper = {
   take: async (name) => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
   close: async () => {},
 }
 
-/** The engines, and the processes on them. */
+/** The engines and the processes of one run. */
 export class World {
   readonly simulation: Simulation
   readonly code: Code
@@ -99,12 +99,12 @@ export class World {
     faulty: new Set(),
     ended: new Map(),
   }
-  /** Told of an offset before it is saved. */
+  /** Called with an offset before it is saved. */
   onSaved: (partition: number, offset: bigint) => void = () => {}
-  /** How a dispatcher is told to stop. */
+  /** Stops a dispatcher, by its name. */
   readonly stops = new Map<string, () => void>()
   readonly dispatchers: number
-  /** Requests under way in one dispatcher: few, so that much is parked. */
+  /** Slots of one dispatcher. They are few, so that much is parked. */
   private readonly slots: number
 
   constructor(simulation: Simulation, code: Code, options: { dispatchers: number; projectors: number; partitions: number; slots: number }) {
@@ -138,13 +138,13 @@ export class World {
     this.violations.push({ of, text })
   }
 
-  /** Warnings and errors stand in the trace. */
+  /** Returns a log that writes warnings and errors to the trace. */
   private logOf(life: Life): Log {
     const say = (fields: object, message: string) =>
       this.simulation.note(() => `${life.id} ${message} ${(fields as { error?: unknown }).error ?? ''}`)
     return { ...silentLog, warn: say, error: say }
   }
-  /** As `startDispatcher` puts the parts together, with receivers in place of the network. */
+  /** Starts the parts of a dispatcher as `startDispatcher` does, with simulated receivers. */
   private dispatcher(life: Life): void {
     const { code, events: store, tables: _, receivers } = this
     const pool = this.postgres.pool()
@@ -185,7 +185,7 @@ export class World {
       now,
       random,
     })
-    // The request itself does not say of which chain it is: the receivers of the model are told beside it.
+    // A request does not show its chain, so the receivers of the model get it from the context.
     const deliver: typeof real = (owed, origin) =>
       context.run({ simulation: this.simulation, life, delivery: { owed, fromTable: origin.fromTable } }, () => real(owed, origin))
     const gate = code.gate.createRoutingGate({
@@ -244,7 +244,7 @@ export class World {
       code.endpointManager.createEndpointManager({
         streams,
         pool,
-        // Days of failures are beyond a run.
+        // A run is too short for days of failures.
         waiter: { waitFor: async () => false },
         log,
         now: () => new Date(Date.now()).toISOString(),
