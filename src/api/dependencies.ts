@@ -68,6 +68,4 @@ export interface ApiDependencies {
   readonly settings: ApiSettings
 }
 
-/** The read models that changes wait for, by the names of their projections. */
-export const readModels = { tenants: 'tenants', keys: 'api_keys', webhooks: 'webhooks', deliveries: 'deliveries' } as const
 export const defaultWaits = { routingWaitMs: 2_000, projectionWaitMs: 1_000 } as const

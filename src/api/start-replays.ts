@@ -3,7 +3,8 @@ import type { Checkpoint } from '../events/envelope.ts'
 import { step } from '../events/steps.ts'
 import type { StreamName } from '../events/streams.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
-import { type ApiDependencies, readModels } from './dependencies.ts'
+import { projectionNames } from '../projections/names.ts'
+import type { ApiDependencies } from './dependencies.ts'
 import type { Identity } from './identity.ts'
 import { awaitProjection } from './projection-lag.ts'
 import type { RawRequest } from './route.ts'
@@ -45,7 +46,7 @@ export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter
       const appended = await Promise.all(planned.slice(first, first + appendsAtOnce).map(start))
       for (const event of appended) if (latest === null || event.position > latest.position) latest = event
     }
-    const headers = latest === null ? {} : await awaitProjection(deps, readModels.deliveries, latest.position, latest.stream)
+    const headers = latest === null ? {} : await awaitProjection(deps, projectionNames.deliveries, latest.position, latest.stream)
     return { replayed, headers }
   }
 }

@@ -1,3 +1,4 @@
+import { projectionNames } from '../projections/names.ts'
 import type { Projection } from '../projections/projection.ts'
 import { isFailure } from '../projections/webhook-health.ts'
 import { deactivateFailing, type FailingDeps } from './failing.ts'
@@ -8,7 +9,7 @@ import { deactivateGone } from './gone.ts'
  * costs each reader. Successes are skipped without a commit.
  */
 export const createEndpointManager = (deps: FailingDeps): Projection => ({
-  name: 'endpoint_manager',
+  name: projectionNames.endpointManager,
   version: 1,
   families: ['attempts'],
   concerns: isFailure,

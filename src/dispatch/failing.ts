@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
+import { projectionNames } from '../projections/names.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { type Failure, failingWebhooks, isFailure } from '../projections/webhook-health.ts'
 import { type DeactivationDeps, deactivate } from './deactivation.ts'
@@ -29,7 +30,7 @@ export async function deactivateFailing(deps: FailingDeps, events: readonly Reco
       newest = event
     }
   if (newest === null) return
-  if (!(await deps.waiter.waitFor('deliveries', newest.position, healthWaitMs, newest.stream))) return
+  if (!(await deps.waiter.waitFor(projectionNames.deliveries, newest.position, healthWaitMs, newest.stream))) return
   for (const { webhook, failing_since } of await failingWebhooks(deps.pool, [...last.keys()], minFailures)) {
     const event = last.get(webhook)
     if (event !== undefined && Date.parse(event.metadata.time) - Date.parse(failing_since) >= failingMs)

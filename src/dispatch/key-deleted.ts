@@ -6,6 +6,7 @@ import { keyStream } from '../events/streams.ts'
 import type { WebhookEvents } from '../events/webhook.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { EventStore } from '../ports/event-store.ts'
+import { projectionNames } from '../projections/names.ts'
 import type { Projection } from '../projections/projection.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { activeWebhooksOfKey } from '../projections/webhooks.ts'
@@ -29,7 +30,7 @@ export const webhooksOfKey =
   (deps: { store: Pick<EventStore, 'head'>; waiter: ProjectionWaiter; pool: Pool }): KeyDeletedDeps['webhooksOf'] =>
   async (owner) => {
     const head = await deps.store.head(['webhook'])
-    if (head !== null && !(await deps.waiter.waitFor('webhooks', head, catchUpMs)))
+    if (head !== null && !(await deps.waiter.waitFor(projectionNames.webhooks, head, catchUpMs)))
       throw new KolbakError('read_model_behind', 'The projection `webhooks` is behind, so the webhooks of the key are not known yet.')
     return activeWebhooksOfKey(deps.pool, owner)
   }

@@ -1,8 +1,7 @@
 import type { Pool } from 'pg'
-
+import { describeError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { untilDone } from '../lib/retry.ts'
-import { describe } from '../projections/apply-batch.ts'
 import type { DispatchMetrics } from './metrics.ts'
 
 export interface QuarantineDeps {
@@ -26,7 +25,7 @@ export async function quarantineRecord({ pool, metrics, log }: QuarantineDeps, r
     name: 'records-quarantine',
     text: `insert into quarantined_records (bus, partition, record_offset, error) values ($1, $2, $3, $4)
            on conflict (bus, partition, record_offset) do nothing`,
-    values: [bus, partition, offset, describe(error)],
+    values: [bus, partition, offset, describeError(error)],
   }
   await untilDone(() => pool.query(statement), {
     onError: (cause, delayMs) => log.warn({ error: cause, delayMs }, 'record.quarantine_failed'),

@@ -14,6 +14,7 @@ import { keepRunning, pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
 import type { BodyArchive, Delivery, DeliveryReads } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
+import { projectionNames } from '../projections/names.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { findWebhook } from '../projections/webhooks.ts'
 
@@ -104,7 +105,7 @@ class Replaying {
   private async isHistoryUpToDate(): Promise<boolean> {
     const { store, waiter } = this.deps
     const head = await store.head(['routing', 'attempts'])
-    return head === null || waiter.waitFor('deliveries', head, 1_000)
+    return head === null || waiter.waitFor(projectionNames.deliveries, head, 1_000)
   }
   /** Returns whether the job may have another page now. A failure is logged and returns false, so that the other jobs go on. */
   private async replayPage(job: ActiveJob): Promise<boolean> {

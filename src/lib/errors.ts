@@ -17,3 +17,8 @@ export const codeOf = (error: unknown): string | undefined =>
 /** Whether the code failed, and not an engine: on the same input it fails again. */
 export const isProgrammingError = (error: unknown): boolean =>
   error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError
+/** Returns code and message for logs and tables, at most 500 characters. It leaves out the `detail` of pg, because that quotes rows. */
+export function describeError(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  return `${codeOf(error) ?? 'error'}: ${message}`.replaceAll('\u0000', '').slice(0, 500)
+}

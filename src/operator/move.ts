@@ -11,6 +11,7 @@ import { type Sql, sqlOn, sqlText, transaction } from '../lib/sql.ts'
 import type { BodyArchive, DeliveryLog } from '../ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from '../ports/event-store.ts'
 import { factsOf } from '../projections/deliveries.ts'
+import { projectionNames } from '../projections/names.ts'
 import { unread } from '../service/engine-checks.ts'
 import { connectEngine, type OpenDeps, openEngine } from '../service/engines/open.ts'
 import { closing } from '../service/engines/postgres.ts'
@@ -156,7 +157,7 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
     const bodies = await copyBodies(pool, source, target)
     const liveBuild = async (sql: Sql) => {
       const [live] = await sql<{ build: number; checkpoint: Checkpoint | null }>`
-        select build, checkpoint from projections where name = 'deliveries' and is_live`
+        select build, checkpoint from projections where name = ${projectionNames.deliveries} and is_live`
       return live
     }
     const live = await liveBuild(sqlOn(pool))

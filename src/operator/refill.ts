@@ -19,7 +19,7 @@ import { listBuilds } from '../projections/builds.ts'
 import { deliveries } from '../projections/deliveries.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
 import type { Projection } from '../projections/projection.ts'
-import { runProjection } from '../projections/runner.ts'
+import { startProjection } from '../projections/runner.ts'
 import { createProjectionProgress } from '../projections/waiter.ts'
 import { checkEngines } from '../service/engine-checks.ts'
 import { openEngines } from '../service/engines/open.ts'
@@ -101,7 +101,7 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
 
   const head = await store.head(projection.families)
   const sql = sqlOn(pool)
-  const running = runProjection({ store, pool, leases, progress: createProjectionProgress(), log }, projection)
+  const running = startProjection({ store, pool, leases, progress: createProjectionProgress(), log }, projection)
   try {
     for (let reportedAt = performance.now(); head !== null; await pause(50)) {
       const [live] = await sql<{ reached: boolean }>`

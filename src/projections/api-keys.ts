@@ -7,8 +7,9 @@ import type { TenantLimits } from '../events/tenant.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
 import { type Sql, sqlOn, sqlText } from '../lib/sql.ts'
 import { assignments, columnDefinitions, columnsOf, insertion, openRow, type Row, toRow } from './columns.ts'
+import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
-import type { Page, ReadDeps } from './reading.ts'
+import type { Page, ReadModelDependencies } from './read-model-queries.ts'
 
 export type KeyRow = Omit<Key, 'deleted'> & { readonly revision: number }
 /** For whom a key speaks. */
@@ -49,7 +50,7 @@ export function apiKeys(keyring: Keyring): Projection {
     }
   }
   return {
-    name: 'api_keys',
+    name: projectionNames.keys,
     version: 2,
     families: ['key'],
     views: ['api_keys'],
@@ -80,7 +81,7 @@ const openKey = async (keyring: Keyring, row: KeyRow): Promise<KeyRow> => openRo
 const rowColumns = sqlText(`${columnsOf(keyFields).join(', ')}, last_accessed_at, revision`)
 
 /** A key of the tenant that is not deleted, or null. */
-export async function findKey({ pool, keyring }: ReadDeps, tenant: TenantId, id: KeyId): Promise<KeyRow | null> {
+export async function findKey({ pool, keyring }: ReadModelDependencies, tenant: TenantId, id: KeyId): Promise<KeyRow | null> {
   const [row] = await sqlOn(pool)<KeyRow>`
     select ${rowColumns}
     from api_keys k left join key_usage u on u.key_id = k.id
@@ -90,7 +91,7 @@ export async function findKey({ pool, keyring }: ReadDeps, tenant: TenantId, id:
 
 /** The tenant's keys, newest first. */
 export async function listKeys(
-  { pool, keyring }: ReadDeps,
+  { pool, keyring }: ReadModelDependencies,
   { tenant, limit, offset }: { tenant: TenantId; limit: number; offset: number },
 ): Promise<Page<KeyRow>> {
   const sql = sqlOn(pool)

@@ -3,6 +3,7 @@ import type { Actor, Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId, TenantId } from '../events/ids.ts'
 import { type Family, familyOf, type StreamName } from '../events/streams.ts'
 import { sqlOn } from '../lib/sql.ts'
+import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 
 export const auditedFamilies = ['tenant', 'key', 'webhook'] as const satisfies readonly Family[]
@@ -13,7 +14,7 @@ export type AuditedFamily = (typeof auditedFamilies)[number]
  * sealed values included.
  */
 export const audit: Projection = {
-  name: 'audit',
+  name: projectionNames.audit,
   version: 2,
   families: auditedFamilies,
   views: ['audit_events'],

@@ -5,41 +5,42 @@ import { sqlOn, transaction } from '../lib/sql.ts'
 import type { Projection } from './projection.ts'
 
 /**
- * A projection as it stands in the database: tables (or a copy elsewhere) of its own, and a checkpoint. Readers see the live build; another one
- * is built beside it, and takes its place when it has caught up.
+ * One building of a projection's rows: its own tables (or its own rows in another store) and its own checkpoint. Readers see the
+ * live build. A new build is made beside it, and takes its place when it has caught up.
  */
 export interface Build {
   readonly name: string
-  /** Counts up; the newest is the highest. */
+  /** The number of the build. The newest has the highest. */
   readonly build: number
-  /** Of the code that builds it. */
+  /** The version of the projection that makes the build. */
   readonly version: number
-  /** Null: from the beginning. */
+  /** Null until the first batch. */
   readonly checkpoint: Checkpoint | null
   readonly is_live: boolean
-  /** Streams. */
+  /** The number of quarantined streams. */
   readonly quarantined: number
 }
 
-/** Where the tables of a build are; those without tables of their own work in `public`. */
+/** Returns the schema of a build's tables. A projection without tables works in `public`. */
 export const schemaOf = ({ name, tables }: Pick<Projection, 'name' | 'tables'>, build: number): string => {
-  if (!/^[a-z][a-z_]{0,40}$/.test(name)) throw new Error(`a projection's name has lower-case letters and _ only: ${JSON.stringify(name)}`)
+  if (!/^[a-z][a-z_]{0,40}$/.test(name))
+    throw new Error(`the name of a projection may only have lower-case letters and _: ${JSON.stringify(name)}`)
   return tables === undefined ? 'public' : `projection_${name}_${build}`
 }
 
-/** All builds of a projection, oldest first. */
-export const listBuilds = (on: ClientBase | Pool, name: string): Promise<Build[]> =>
-  sqlOn(on)<Build>`
+/** Returns all builds of a projection, oldest first. */
+export const listBuilds = (client: ClientBase | Pool, name: string): Promise<Build[]> =>
+  sqlOn(client)<Build>`
     select name, build, version, checkpoint, is_live,
       (select count(*)::int from quarantined_streams q where q.projection = p.name and q.build = p.build) as quarantined
     from projections p where name = ${name} order by build`
 
-/** One process at a time changes which builds there are, and which is live; to the end of the transaction. */
+/** Takes the right to create, drop or switch builds of a projection, until the end of the transaction. One process has it at a time. */
 export const lockBuilds = (client: ClientBase, name: string) =>
   client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [lockName(name)])
 export const lockName = (name: string): string => `kolbak/projections/${name}`
 
-async function create(client: ClientBase, projection: Projection, build: number, is_live: boolean): Promise<void> {
+async function createBuild(client: ClientBase, projection: Projection, build: number, is_live: boolean): Promise<void> {
   const schema = schemaOf(projection, build)
   await client.query('insert into projections (name, build, version, is_live) values ($1, $2, $3, $4)', [
     projection.name,
@@ -52,23 +53,23 @@ async function create(client: ClientBase, projection: Projection, build: number,
     await client.query(`set local search_path to ${schema}, public`)
     await client.query(projection.tables)
   }
-  // Should this transaction fail the copy stays, empty, for the next try: which gives it the same number.
-  await projection.copies?.make(build)
+  // If this transaction fails, the empty external build stays for the next try, which uses the same number.
+  await projection.externalBuilds?.create(build)
   if (is_live) await showViews(client, projection, schema)
 }
-const isRebuildable = ({ tables, copies }: Projection): boolean => tables !== undefined || copies !== undefined
+const isRebuildable = ({ tables, externalBuilds }: Projection): boolean => tables !== undefined || externalBuilds !== undefined
 
 /** Points the readers' views at the tables of a build. */
 export async function showViews(client: ClientBase, { views = [] }: Projection, schema: string): Promise<void> {
   for (const view of views) {
     const definition = `public.${view} as select * from ${schema}.${view}`
-    await client.query('savepoint showing')
+    await client.query('savepoint replacing')
     try {
-      // Replaced where that is possible: it keeps the grants and whatever an operator has built upon it.
+      // Replacing the view, where that is possible, keeps its grants and the objects that operators have built on it.
       await client.query(`create or replace view ${definition}`)
     } catch (error) {
-      if (codeOf(error) !== '42P16') throw error // 42P16: its columns are others now
-      await client.query('rollback to savepoint showing')
+      if (codeOf(error) !== '42P16') throw error // 42P16: the new view has other columns.
+      await client.query('rollback to savepoint replacing')
       await client.query(`drop view public.${view}`)
       await client.query(`create view ${definition}`)
     }
@@ -76,8 +77,8 @@ export async function showViews(client: ClientBase, { views = [] }: Projection, 
 }
 
 /**
- * Makes what the projections need and is not there: tables and views of a first build, live at once; a further build
- * where the code's version is higher than any. Idempotent; every process calls it at its start, so that readers find views.
+ * Creates the missing builds of the projections: a first build, which is live at once, or a new one if the version of the code is
+ * higher than that of every build. It is idempotent. Every process calls it at its start, so that readers find the views.
  */
 export async function installProjections(pool: Pool, projections: readonly Projection[]): Promise<void> {
   for (const projection of projections)
@@ -86,22 +87,22 @@ export async function installProjections(pool: Pool, projections: readonly Proje
       await lockBuilds(client, name)
       const builds = await listBuilds(client, name)
       const newest = builds.at(-1)
-      if (newest === undefined) return create(client, projection, 1, true)
+      if (newest === undefined) return createBuild(client, projection, 1, true)
       if (builds.some((build) => build.version >= version)) return
-      // Without rows there is nothing to build beside: what it did stays done, so the new code goes on from there.
+      // A projection without rows cannot be built again. Its effects stay, so the new version continues at the checkpoint.
       if (!isRebuildable(projection))
         await client.query('update projections set version = $2 where name = $1 and version < $2', [name, version])
-      else await create(client, projection, newest.build + 1, false)
+      else await createBuild(client, projection, newest.build + 1, false)
     })
 }
 
 /**
- * Begins to build a projection anew beside the live build, which readers keep reading meanwhile; a running projector sees
- * to the rest. Answers the number of the build, also when one is under way already. Throws KolbakError `not_rebuildable`.
+ * Creates a new build beside the live one, which readers continue to see. A running projector fills the new build and makes it
+ * live. Returns its number, or the number of a build that is already under way. Throws KolbakError `not_rebuildable`.
  */
 export async function rebuild(pool: Pool, projection: Projection): Promise<number> {
   if (!isRebuildable(projection))
-    throw new KolbakError('not_rebuildable', `${projection.name} has no rows of its own: there is nothing to build anew.`)
+    throw new KolbakError('not_rebuildable', `${projection.name} has no rows of its own, so there is nothing to build again.`)
   return transaction(pool, async (client) => {
     await lockBuilds(client, projection.name)
     const builds = await listBuilds(client, projection.name)
@@ -109,23 +110,23 @@ export async function rebuild(pool: Pool, projection: Projection): Promise<numbe
     const underWay = builds.find(({ build, version }) => build > live && version === projection.version)
     if (underWay !== undefined) return underWay.build
     const next = (builds.at(-1)?.build ?? 0) + 1
-    await create(client, projection, next, builds.length === 0)
+    await createBuild(client, projection, next, builds.length === 0)
     return next
   })
 }
 
-/** Drops the builds that the live one has taken the place of. Waits for readers that are still on their tables, but not for long (55P03). */
+/** Drops the builds before the live one and returns their numbers. Waits 200 ms for readers that still use their tables, then fails (55P03). */
 export async function dropSuperseded(pool: Pool, projection: Projection): Promise<number[]> {
-  if (projection.copies !== undefined) {
-    // Before their rows, so that a crash repeats it; no build that was live becomes it again.
+  if (projection.externalBuilds !== undefined) {
+    // External builds are dropped before their rows in `projections`, so that the next call repeats it after a crash.
     const builds = await listBuilds(pool, projection.name)
     const live = builds.find((build) => build.is_live)?.build ?? 0
-    for (const { build } of builds) if (build < live) await projection.copies.drop(build)
+    for (const { build } of builds) if (build < live) await projection.externalBuilds.drop(build)
   }
   return transaction(pool, async (client) => {
     await client.query(`set local lock_timeout = '200ms'`)
     await lockBuilds(client, projection.name)
-    // The rows first: a runner holds its row while it writes, and finds out that its build is gone before it writes again.
+    // The rows of `projections` go first. A runner locks its row before it writes, and then finds that its build is gone.
     const rows = await sqlOn(client)<{ build: number }>`
       delete from projections where name = ${projection.name}
         and build < (select build from projections where name = ${projection.name} and is_live)
@@ -138,10 +139,10 @@ export async function dropSuperseded(pool: Pool, projection: Projection): Promis
   })
 }
 
-/** The checkpoint that every build of these projections has reached, or null while one stands at the beginning: what is before it no reader needs. */
-export async function passedByAll(pool: Pool, projections: readonly Pick<Projection, 'name'>[]): Promise<Checkpoint | null> {
-  const [row] = await sqlOn(pool)<{ passed: Checkpoint | null }>`
-    select case when bool_and(checkpoint is not null) then min(checkpoint) end as passed
+/** Returns the checkpoint that every build of these projections has reached, or null if one has none. No build needs events before it. */
+export async function commonCheckpoint(pool: Pool, projections: readonly Pick<Projection, 'name'>[]): Promise<Checkpoint | null> {
+  const [row] = await sqlOn(pool)<{ lowest: Checkpoint | null }>`
+    select case when bool_and(checkpoint is not null) then min(checkpoint) end as lowest
     from projections where name = any (${projections.map(({ name }) => name)})`
-  return row?.passed ?? null
+  return row?.lowest ?? null
 }

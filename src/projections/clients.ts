@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { ClientId, TenantId } from '../events/ids.ts'
 import type { Scope, TenantLimits } from '../events/tenant.ts'
 import { sqlOn } from '../lib/sql.ts'
-import type { Page } from './reading.ts'
+import type { Page } from './read-model-queries.ts'
 
 /** A client of a tenant, from the projection `tenants`. */
 export interface ClientRow {

@@ -5,6 +5,7 @@ import { step } from '../events/steps.ts'
 import { messageRefColumns, messageRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
 import type { DeliveryFact, DeliveryLog } from '../ports/delivery-log.ts'
+import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
 
@@ -34,19 +35,19 @@ export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
  */
 export const deliveries = (
   deliveryLog: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>,
-  /** Writes what these events make happen. Returns whether a delivery is due within a second. */
+  /** Schedules the attempts that follow from the events. Returns whether one of them is due within a second. */
   scheduleRetries: (sql: Sql, events: readonly RecordedEvent[]) => Promise<boolean>,
-  /** Called after a commit that has scheduled such a delivery. */
+  /** Called after the commit of an attempt that is due within a second. */
   onDueSoon: () => void = () => {},
 ): Projection => {
   let isDueSoon = false
   return {
-    name: 'deliveries',
+    name: projectionNames.deliveries,
     version: 1,
     families: ['routing', 'attempts'],
     gatherMs: 50,
-    copies: {
-      make: (build) => deliveryLog.makeBuild(build),
+    externalBuilds: {
+      create: (build) => deliveryLog.makeBuild(build),
       drop: (build) => deliveryLog.dropBuild(build),
     },
     async prepare(events, { build }) {

@@ -3,8 +3,9 @@ import type { TenantId } from '../events/ids.ts'
 import { type Key, type KeyField, keyFields, type RecordedKeyEvent } from '../events/key.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 import { columnDefinitions, columnList, insertion, openRow, type Row, selection, toRow, versionedColumnsOf } from './columns.ts'
+import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
-import { type Counted, type Page, pageOf, type ReadDeps } from './reading.ts'
+import { type Counted, type Page, pageOf, type ReadModelDependencies } from './read-model-queries.ts'
 
 const columns = versionedColumnsOf(keyFields)
 const tables = `
@@ -26,7 +27,7 @@ const next = (sql: Sql, { data, metadata: { time }, revision }: RecordedKeyEvent
 
 /** Every version that a key ever had, with the time for which it stood. Lists of a past moment are read from it. */
 export const keyVersions: Projection = {
-  name: 'key_versions',
+  name: projectionNames.keyVersions,
   version: 1,
   families: ['key'],
   views: ['key_versions'],
@@ -51,7 +52,7 @@ export type KeyVersion = Pick<Key, KeyField<'versioned'>> & { readonly revision:
 
 /** The tenant's keys that there were at a moment (RFC 3339), as they were then, newest first. */
 export async function listKeysAsOf(
-  { pool, keyring }: ReadDeps,
+  { pool, keyring }: ReadModelDependencies,
   { tenant, asOf, limit, offset }: { tenant: TenantId; asOf: string; limit: number; offset: number },
 ): Promise<Page<KeyVersion>> {
   const rows = await sqlOn(pool)<Counted<KeyVersion>>`

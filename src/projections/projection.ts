@@ -3,73 +3,71 @@ import { shapeOf, upcast } from '../events/schema.ts'
 import type { Family } from '../events/streams.ts'
 import type { Sql } from '../lib/sql.ts'
 
-/** For which build of a projection something is done. */
-export interface OfBuild {
+/** The build of a projection for which events are prepared or applied. */
+export interface BuildContext {
   readonly build: number
-  /** Whether readers see it. Certain in `apply`, a moment old in a `prepare` of a projection without copies. */
+  /** Whether readers see the build. In `apply` this is exact. In `prepare` it may be a moment old, unless the projection has `externalBuilds`. */
   readonly is_live: boolean
 }
 
 /**
- * Code that turns events into a read model. The runner owns batches, transactions, checkpoints and lag; a projection
- * only says what one event does to its rows. It never sends anything.
+ * Code that turns events into a read model. The runner owns batches, transactions, checkpoints and lag. A projection only
+ * defines what events do to its rows. It never sends anything.
  */
 export interface Projection {
   /** Lower-case letters and `_`. */
   readonly name: string
-  /** Raised when its tables or its reading of events change: it is then built anew beside the old one. */
+  /** To be raised when the tables or the reading of events change. The projection is then built again beside the old build. */
   readonly version: number
   readonly families: readonly Family[]
   /**
-   * DDL of its tables, with unqualified names: each build has them in a schema of its own. A projection without tables
-   * (one whose rows live elsewhere, such as a process manager) is not built anew, unless it has `copies`: a new version goes
-   * on at the checkpoint.
+   * DDL of the tables, with unqualified names: each build has them in its own schema. A projection without tables and without
+   * `externalBuilds`, such as a process manager, is never built again: its new version continues at the checkpoint.
    */
   readonly tables?: string
-  /** Tables that readers see, as views of the same names in `public`. */
+  /** The tables that readers see, as views of the same names in `public`. */
   readonly views?: readonly string[]
   /**
-   * Whether an event is anything to it; absent, all are. The others are passed over, and while nothing else comes the
-   * checkpoint is saved only now and then: a process manager that waits for one event of a million costs no commit a batch.
+   * Returns whether the projection needs an event; by default it needs all. The runner passes over other events, and while only
+   * those arrive it saves the checkpoint rarely. So a process manager that needs one event of a million costs no commit per batch.
    */
   concerns?(event: RecordedEvent): boolean
   /**
-   * The event types that `prepare` and `apply` read; absent, all of its families. An event of another type that this version
-   * knows is passed over, whatever its schema. `byType` fills it in.
+   * The event types that `prepare` and `apply` read; by default all of the families. An event of another type that this version
+   * knows is passed over, whatever its schema is. `byType` fills it in.
    */
   readonly reads?: ReadonlySet<string>
   /**
-   * Milliseconds that it waits after a small batch, so that the next is a larger one: each costs a transaction, and nobody is
-   * to wait for these rows (a command's caller waits for the read models of commands). Default 0. What comes after a silence
-   * is taken at once.
+   * Milliseconds to wait after a small batch, so that the next one is larger; default 0. Each batch costs a transaction. This is
+   * for projections that no caller waits for. The first event after a silence is never delayed.
    */
   readonly gatherMs?: number
   /**
-   * Rows of each build in a store that shares no transaction with Postgres. Such a projection is built anew like one with
-   * tables: `prepare` writes to the build's copy, and `apply` makes things happen for the live build only. A build that
-   * goes live goes on where the one before it stood, so that each event is once applied to a live build; what it has
-   * prepared before that is prepared again.
+   * Set when the rows of each build are in a store that shares no transaction with Postgres. Such a projection is built again like
+   * one with tables. `prepare` writes the rows of the build, and `apply` makes things happen only for the live build. A build that
+   * goes live continues at the checkpoint of the former live build. So each event is applied exactly once to a live build, and
+   * events that the new build has already prepared are prepared again.
    */
-  readonly copies?: {
-    /** Makes the copy of a build, empty; idempotent. */
-    make(build: number): Promise<void>
-    /** Drops it; idempotent. */
+  readonly externalBuilds?: {
+    /** Creates an empty build; idempotent. */
+    create(build: number): Promise<void>
+    /** Drops a build; idempotent. */
     drop(build: number): Promise<void>
   }
   /**
-   * Before the transaction, for a store that shares none with Postgres: idempotent, and repeated when the transaction
-   * fails. A FactRefused names the event whose fault it is.
+   * Called before the transaction, for a store that shares none with Postgres. It must be idempotent, because it is repeated when
+   * the transaction fails. A FactRefused names the faulty event.
    */
-  prepare?(events: readonly RecordedEvent[], of: OfBuild): Promise<void>
-  /** In the transaction that also moves the checkpoint. A batch may come whole or in parts, always in order. */
-  apply(sql: Sql, events: readonly RecordedEvent[], of: OfBuild): Promise<void>
+  prepare?(events: readonly RecordedEvent[], context: BuildContext): Promise<void>
+  /** Called in the transaction that also moves the checkpoint. A batch may come whole or in parts, but always in order. */
+  apply(sql: Sql, events: readonly RecordedEvent[], context: BuildContext): Promise<void>
   /** Called after each commit, for what must not happen before it, such as waking a reader of the rows. */
   afterCommit?(): void
 }
 
 /**
- * The events as a projection gets them, lifted to the present schemas of their types. Throws EventNotReadable for an event that the
- * projection needs and this version cannot read: one of a newer schema, or of an unknown type.
+ * Returns the events as a projection gets them, lifted to the present schemas of their types. Throws EventNotReadable for an event
+ * that the projection reads and this version cannot read, because its schema is newer or its type is unknown.
  */
 export const readable = ({ reads }: Pick<Projection, 'reads'>, events: readonly RecordedEvent[]): readonly RecordedEvent[] =>
   events.map((event) => (reads === undefined || reads.has(event.type) || shapeOf(event.type) === undefined ? upcast(event) : event))

@@ -1,96 +1,135 @@
-import type { Pool } from 'pg'
-import type { RecordedEvent } from '../events/envelope.ts'
+import type { ClientBase, Pool } from 'pg'
+import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
 import type { StreamName } from '../events/streams.ts'
-import { KolbakError } from '../lib/errors.ts'
+import { describeError, KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventStore } from '../ports/event-store.ts'
-import { describe, enter, lockBuild, savepointed } from './apply-batch.ts'
-import { isEngineError, isEventError, isolate, type Poison, without } from './faults.ts'
-import { type Projection, readable } from './projection.ts'
+import { applyWithSavepoint, lockBuild, useSchemaOf } from './apply-batch.ts'
+import { type FaultyEvent, isEngineError, isEventError, isolateFaulty, withoutFaulty } from './faulty-events.ts'
+import { type BuildContext, type Projection, readable } from './projection.ts'
 
-/** A stream that waits in one build of a projection for an operator. */
+/** A stream that waits for an operator in one build of a projection. */
 export interface QuarantinedStream {
   readonly projection: string
   readonly build: number
   readonly stream: StreamName
-  /** Of the event that could not be taken; the stream's later events wait behind it. */
+  /** The revision of the faulty event. The later events of the stream wait behind it. */
   readonly revision: number
   readonly event_id: EventId
   readonly error: string
   readonly since: string
 }
-export interface LiftDeps {
+export interface LiftDependencies {
   readonly pool: Pool
   readonly store: Pick<EventStore, 'read'>
   readonly log: Log
 }
-/** Whether the stream goes on; else which event stops it now. */
-export type Lifted =
+/** Whether the quarantine was lifted, and if not, the event that is faulty now. */
+export type LiftResult =
   | { readonly lifted: true }
   | { readonly lifted: false; readonly revision: number; readonly event_id: EventId; readonly error: string }
 
-const chunk = 500
+const eventsPerRead = 500
 
-/** What is quarantined, oldest first. */
+/** Returns all quarantined streams, oldest first. */
 export const listQuarantined = (pool: Pool): Promise<QuarantinedStream[]> =>
   sqlOn(pool)<QuarantinedStream>`
     select projection, build, stream, revision, event_id, error, since from quarantined_streams order by since, projection, build, stream`
 
 /**
- * Takes the stream's events again, from the one that failed up to the build's checkpoint, in one transaction; later ones
- * come to the runner as usual. An event that fails (still, or now) leaves the stream quarantined at that event.
+ * Applies the events of a stream again, from the faulty one up to the checkpoint of the build, in one transaction. The runner
+ * applies the later ones as usual. If an event is still faulty, or another one is, the stream stays quarantined at that event.
  * Throws KolbakError `not_quarantined`.
  */
-export const retryQuarantined = (deps: LiftDeps, projection: Projection, stream: StreamName): Promise<Lifted> =>
+export const retryQuarantined = (deps: LiftDependencies, projection: Projection, stream: StreamName): Promise<LiftResult> =>
   lift(deps, projection, stream, false)
 
-/** The same without the event that failed: it is left out of this build for good. */
-export const skipQuarantined = (deps: LiftDeps, projection: Projection, stream: StreamName): Promise<Lifted> =>
+/** Does the same without the faulty event, which is left out of this build for good. */
+export const skipQuarantined = (deps: LiftDependencies, projection: Projection, stream: StreamName): Promise<LiftResult> =>
   lift(deps, projection, stream, true)
 
-async function lift({ pool, store, log }: LiftDeps, projection: Projection, stream: StreamName, skip: boolean): Promise<Lifted> {
+async function lift(deps: LiftDependencies, projection: Projection, stream: StreamName, skip: boolean): Promise<LiftResult> {
   const { name } = projection
-  const answer = await transaction(pool, async (client): Promise<Lifted & { build: number }> => {
-    const sql = sqlOn(client)
-    const [where] = await sql<{ build: number }>`
-      select p.build from quarantined_streams q join projections p on p.name = q.projection and p.build = q.build
-      where q.projection = ${name} and q.stream = ${stream} and p.version = ${projection.version} order by p.is_live desc limit 1`
-    // The runner waits meanwhile, so that the checkpoint stands still.
-    const row = where === undefined ? undefined : await lockBuild(client, name, where.build)
-    const build = where?.build ?? 0
-    const [held] = await sql<{ revision: number; event_id: EventId }>`
-      select revision, event_id from quarantined_streams where projection = ${name} and build = ${build} and stream = ${stream}`
-    if (row === undefined || held === undefined)
-      throw new KolbakError('not_quarantined', `${stream} is not quarantined in the projection ${name}.`)
-    const of = { build, is_live: row.is_live }
-    await enter(client, projection, build)
-    const take = async (events: readonly RecordedEvent[]): Promise<Poison | undefined> => {
-      const refused = await isolate(async (some) => projection.prepare?.(readable(projection, some), of), events, isEventError)
-      const failed = await isolate(savepointed(client, projection, of), without(events, refused), (error) => !isEngineError(error))
-      return [...refused, ...failed].sort((a, b) => a.event.revision - b.event.revision)[0]
-    }
-    for (let from = held.revision; ; ) {
-      const read = await store.read(stream, { from, limit: chunk })
-      const passed = read.filter((event) => row.checkpoint !== null && event.position <= row.checkpoint)
-      const poison = await take(passed.filter((event) => (!skip || event.id !== held.event_id) && (projection.concerns?.(event) ?? true)))
-      if (poison !== undefined) {
-        const { event } = poison
-        const error = describe(poison.error)
-        await sql`update public.quarantined_streams
-                  set revision = ${event.revision}, event_id = ${event.id}, position = ${event.position}, error = ${error}
-                  where projection = ${name} and build = ${build} and stream = ${stream}`
-        return { build, lifted: false, revision: event.revision, event_id: event.id, error }
-      }
-      if (passed.length < read.length || read.length === 0) break
-      from = read.at(-1)!.revision + 1
-    }
+  const { build, result } = await transaction(deps.pool, async (client) => {
+    const quarantine = await lockQuarantine(client, projection, stream)
+    await useSchemaOf(client, projection, quarantine.build)
+    const faulty = await applyAgain(deps, client, projection, stream, quarantine, skip)
+    return { build: quarantine.build, result: await storeResult(client, name, stream, quarantine, faulty) }
+  })
+  deps.log.warn({ projection: name, build, stream, skip, ...result }, 'projection.quarantine_retried')
+  return result
+}
+
+interface Quarantine extends BuildContext {
+  readonly checkpoint: Checkpoint | null
+  readonly revision: number
+  readonly event_id: EventId
+}
+
+/** Locks the build in which the stream is quarantined, so that its runner waits and the checkpoint stands still. */
+async function lockQuarantine(client: ClientBase, { name, version }: Projection, stream: StreamName): Promise<Quarantine> {
+  const sql = sqlOn(client)
+  const notQuarantined = () => new KolbakError('not_quarantined', `${stream} is not quarantined in the projection ${name}.`)
+  const [location] = await sql<{ build: number }>`
+    select p.build from quarantined_streams q join projections p on p.name = q.projection and p.build = q.build
+    where q.projection = ${name} and q.stream = ${stream} and p.version = ${version} order by p.is_live desc limit 1`
+  if (location === undefined) throw notQuarantined()
+  const { build } = location
+  const locked = await lockBuild(client, name, build)
+  const [quarantined] = await sql<{ revision: number; event_id: EventId }>`
+    select revision, event_id from quarantined_streams where projection = ${name} and build = ${build} and stream = ${stream}`
+  if (locked === undefined || quarantined === undefined) throw notQuarantined()
+  return { build, is_live: locked.is_live, checkpoint: locked.checkpoint, ...quarantined }
+}
+
+/** Applies the events from the faulty one up to the checkpoint. Returns the first event that is faulty now, or undefined. */
+async function applyAgain(
+  { store }: LiftDependencies,
+  client: ClientBase,
+  projection: Projection,
+  stream: StreamName,
+  { build, is_live, checkpoint, revision, event_id }: Quarantine,
+  skip: boolean,
+): Promise<FaultyEvent | undefined> {
+  const context = { build, is_live }
+  const apply = async (events: readonly RecordedEvent[]): Promise<FaultyEvent | undefined> => {
+    const prepare = async (part: readonly RecordedEvent[]) => projection.prepare?.(readable(projection, part), context)
+    const refused = await isolateFaulty(prepare, events, isEventError)
+    const applyPart = applyWithSavepoint(client, projection, context)
+    const failed = await isolateFaulty(applyPart, withoutFaulty(events, refused), (error) => !isEngineError(error))
+    return [...refused, ...failed].sort((a, b) => a.event.revision - b.event.revision)[0]
+  }
+  const isNeeded = (event: RecordedEvent) => (!skip || event.id !== event_id) && (projection.concerns?.(event) ?? true)
+  for (let from = revision; ; ) {
+    const read = await store.read(stream, { from, limit: eventsPerRead })
+    const upToCheckpoint = read.filter((event) => checkpoint !== null && event.position <= checkpoint)
+    const faulty = await apply(upToCheckpoint.filter(isNeeded))
+    if (faulty !== undefined) return faulty
+    if (upToCheckpoint.length < read.length || read.length === 0) return undefined
+    from = read.at(-1)!.revision + 1
+  }
+}
+
+/** Lifts the quarantine, or moves it to the event that is faulty now. */
+async function storeResult(
+  client: ClientBase,
+  name: string,
+  stream: StreamName,
+  { build }: Quarantine,
+  faulty: FaultyEvent | undefined,
+): Promise<LiftResult> {
+  const sql = sqlOn(client)
+  if (faulty === undefined) {
     await sql`delete from public.quarantined_streams where projection = ${name} and build = ${build} and stream = ${stream}`
     await sql`update public.projections set lifted = lifted + 1 where name = ${name} and build = ${build}`
-    return { build, lifted: true }
-  })
-  const { build, ...outcome } = answer
-  log.warn({ projection: name, build, stream, skip, ...outcome }, 'projection.quarantine_retried')
-  return outcome
+    return { lifted: true }
+  }
+  const { revision, id, position } = faulty.event
+  const error = describeError(faulty.error)
+  await sql`update public.quarantined_streams
+            set revision = ${revision}, event_id = ${id}, position = ${position}, error = ${error}
+            where projection = ${name} and build = ${build} and stream = ${stream}`
+  return { lifted: false, revision, event_id: id, error }
 }

@@ -2,8 +2,9 @@ import type { Pool } from 'pg'
 import type { TenantId } from '../events/ids.ts'
 import type { RecordedTenantEvent, TenantLimits } from '../events/tenant.ts'
 import { sqlOn } from '../lib/sql.ts'
+import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
-import type { Page } from './reading.ts'
+import type { Page } from './read-model-queries.ts'
 
 export interface TenantRow {
   readonly id: TenantId
@@ -16,7 +17,7 @@ export interface TenantRow {
 }
 /** Tenants and their clients: one stream, so one projection (queries of clients: clients.ts). */
 export const tenants: Projection = {
-  name: 'tenants',
+  name: projectionNames.tenants,
   version: 1,
   families: ['tenant'],
   views: ['tenants', 'clients'],

@@ -4,54 +4,55 @@ import type { StreamName } from '../events/streams.ts'
 import { sqlOn } from '../lib/sql.ts'
 import { createWake } from '../lib/wake.ts'
 
-interface Reached {
+interface LiveState {
   readonly build: number
   readonly checkpoint: Checkpoint | null
   readonly quarantined: ReadonlySet<StreamName>
 }
-/** What the runners of this process have committed to live builds: it spares those who wait in the same process the asking. */
+/** The latest committed states of the live builds that run in this process. They save waiters of the same process a query. */
 export interface ProjectionProgress {
-  report(name: string, reached: Reached): void
-  /** This process does not run the build any more, another may. */
+  report(name: string, state: LiveState): void
+  /** Removes the state of a build that this process no longer runs, because another process may run it now. */
   forget(name: string, build: number): void
-  of(name: string): Reached | undefined
-  /** Calls back after each report; answers how to stop it. */
-  onReport(name: string, heard: () => void): () => void
+  stateOf(name: string): LiveState | undefined
+  /** Calls `listener` after each report. Returns a function that ends this. */
+  onReport(name: string, listener: () => void): () => void
 }
 
 export function createProjectionProgress(): ProjectionProgress {
-  const reached = new Map<string, Reached>()
+  const states = new Map<string, LiveState>()
   const listeners = new Map<string, Set<() => void>>()
   return {
-    report(name, now) {
-      reached.set(name, now)
-      for (const heard of listeners.get(name) ?? []) heard()
+    report(name, state) {
+      states.set(name, state)
+      for (const listener of listeners.get(name) ?? []) listener()
     },
     forget(name, build) {
-      if (reached.get(name)?.build === build) reached.delete(name)
+      if (states.get(name)?.build === build) states.delete(name)
     },
-    of: (name) => reached.get(name),
-    onReport(name, heard) {
-      const of = listeners.get(name) ?? new Set()
-      listeners.set(name, of.add(heard))
-      return () => void of.delete(heard)
+    stateOf: (name) => states.get(name),
+    onReport(name, listener) {
+      const listenersOfName = listeners.get(name) ?? new Set()
+      listeners.set(name, listenersOfName.add(listener))
+      return () => void listenersOfName.delete(listener)
     },
   }
 }
 
 export interface ProjectionWaiter {
   /**
-   * Whether the live build of the projection had the position within `ms`. False at once when the stream is quarantined
-   * there. Woken at once by a runner in this process; another's is asked for, every 2 to 50 ms.
+   * Returns whether the live build of a projection reaches the position within `ms`. Returns false at once when the stream is
+   * quarantined there. A runner in this process wakes the wait; the state of another process's runner is polled every 2 to 50 ms.
    */
   waitFor(name: string, position: Checkpoint, ms: number, stream?: StreamName): Promise<boolean>
 }
 
 const firstPollMs = 2
-const lastPollMs = 50
+const longestPollMs = 50
 
 export function createProjectionWaiter({ pool, progress }: { pool: Pool; progress: ProjectionProgress }): ProjectionWaiter {
-  const ask = async (name: string, position: Checkpoint, stream: StreamName | undefined): Promise<boolean | undefined> => {
+  /** Returns undefined while the position is not reached. */
+  const queryReached = async (name: string, position: Checkpoint, stream: StreamName | undefined): Promise<boolean | undefined> => {
     const [row] = await sqlOn(pool)<{ reached: boolean; quarantined: boolean }>`
       select coalesce(checkpoint >= ${position}, false) as reached,
         exists (select from quarantined_streams q where q.projection = p.name and q.build = p.build and q.stream = ${stream ?? null}) as quarantined
@@ -61,27 +62,27 @@ export function createProjectionWaiter({ pool, progress }: { pool: Pool; progres
   }
   return {
     async waitFor(name, position, ms, stream) {
-      const until = performance.now() + ms
-      const latch = createWake()
-      const unhear = progress.onReport(name, latch.notify)
+      const end = performance.now() + ms
+      const report = createWake()
+      const stopListening = progress.onReport(name, report.notify)
       let pollMs = firstPollMs
       try {
         for (let isFirst = true; ; isFirst = false) {
-          const known = progress.of(name)
-          const held = stream !== undefined && known?.quarantined.has(stream)
-          if (known?.checkpoint != null && known.checkpoint >= position && !held) return true
-          // A runner of this process is about to report, so it is asked about only after a while without a report.
-          if (known === undefined || held || !isFirst) {
-            const answer = await ask(name, position, stream)
-            if (answer !== undefined) return answer
+          const local = progress.stateOf(name)
+          const isQuarantined = stream !== undefined && local?.quarantined.has(stream) === true
+          if (local?.checkpoint != null && local.checkpoint >= position && !isQuarantined) return true
+          // A runner of this process will probably report soon, so the first query comes only after a wait without a report.
+          if (local === undefined || isQuarantined || !isFirst) {
+            const reached = await queryReached(name, position, stream)
+            if (reached !== undefined) return reached
           }
-          const left = until - performance.now()
-          if (left <= 0) return false
-          pollMs = known === undefined ? Math.min(pollMs * 1.5, lastPollMs) : lastPollMs
-          await latch.wait(Math.min(left, pollMs))
+          const remainingMs = end - performance.now()
+          if (remainingMs <= 0) return false
+          pollMs = local === undefined ? Math.min(pollMs * 1.5, longestPollMs) : longestPollMs
+          await report.wait(Math.min(remainingMs, pollMs))
         }
       } finally {
-        unhear()
+        stopListening()
       }
     },
   }

@@ -2,8 +2,9 @@ import { pick } from '../events/fields.ts'
 import { type RecordedWebhookEvent, type Webhook, type WebhookField, webhookFields } from '../events/webhook.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 import { columnDefinitions, columnList, insertion, openRow, type Row, selection, toRow, versionedColumnsOf } from './columns.ts'
+import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
-import { type Counted, type Page, pageOf, type ReadDeps } from './reading.ts'
+import { type Counted, type Page, pageOf, type ReadModelDependencies } from './read-model-queries.ts'
 import type { WebhookFilter } from './webhooks.ts'
 
 const columns = versionedColumnsOf(webhookFields)
@@ -26,7 +27,7 @@ const next = (sql: Sql, { data, metadata: { time }, revision }: RecordedWebhookE
 
 /** Every version that a webhook ever had, with the time for which it stood. Lists of a past moment are read from it. */
 export const webhookVersions: Projection = {
-  name: 'webhook_versions',
+  name: projectionNames.webhookVersions,
   version: 1,
   families: ['webhook'],
   views: ['webhook_versions'],
@@ -54,7 +55,7 @@ export type WebhookVersion = Pick<Webhook, WebhookField<'versioned'>> & { readon
 
 /** The webhooks that there were at a moment (RFC 3339), as they were then, newest first; the filters compare what was then. */
 export async function listWebhooksAsOf(
-  { pool, keyring }: ReadDeps,
+  { pool, keyring }: ReadModelDependencies,
   filter: WebhookFilter & { readonly asOf: string },
 ): Promise<Page<WebhookVersion>> {
   const { tenant, key_id = null, ids = null, events = null, is_active = null, limit, offset, asOf } = filter

@@ -7,8 +7,9 @@ import { type RecordedWebhookEvent, type Webhook, type WebhookField, webhookFiel
 import type { Keyring } from '../lib/keyring.ts'
 import { type Sql, sqlOn, sqlText } from '../lib/sql.ts'
 import { assignments, columnDefinitions, columnList, columnsOf, insertion, openRow, type Row, toRow } from './columns.ts'
+import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
-import { type Counted, type Page, pageOf, type ReadDeps } from './reading.ts'
+import { type Counted, type Page, pageOf, type ReadModelDependencies } from './read-model-queries.ts'
 
 export type WebhookRow = Omit<Webhook, 'deleted'> & { readonly revision: number }
 
@@ -36,7 +37,7 @@ const update = (sql: Sql, { data, metadata: { time }, revision, position }: Reco
 
 /** Webhooks, and beside them the state of their tenants, so that a dispatcher has both at one checkpoint. */
 export const webhooks: Projection = {
-  name: 'webhooks',
+  name: projectionNames.webhooks,
   version: 3,
   families: ['webhook', 'tenant'],
   views: ['webhook_subscriptions', 'webhook_tenants'],
@@ -85,7 +86,11 @@ export interface WebhookOwner {
 }
 
 /** A webhook that is not deleted and belongs to the owner, or null. */
-export async function findWebhook({ pool, keyring }: ReadDeps, owner: WebhookOwner, id: WebhookId): Promise<WebhookRow | null> {
+export async function findWebhook(
+  { pool, keyring }: ReadModelDependencies,
+  owner: WebhookOwner,
+  id: WebhookId,
+): Promise<WebhookRow | null> {
   const [row] = await sqlOn(pool)<WebhookRow>`
     select ${rowColumns}
     from webhook_subscriptions
@@ -103,7 +108,7 @@ export interface WebhookFilter extends WebhookOwner {
 }
 
 /** The owner's webhooks that match every filter given, newest first. */
-export async function listWebhooks({ pool, keyring }: ReadDeps, filter: WebhookFilter): Promise<Page<WebhookRow>> {
+export async function listWebhooks({ pool, keyring }: ReadModelDependencies, filter: WebhookFilter): Promise<Page<WebhookRow>> {
   const { tenant, key_id = null, ids = null, events = null, is_active = null, limit, offset } = filter
   const rows = await sqlOn(pool)<Counted<WebhookRow>>`
     with matching as (
@@ -157,7 +162,7 @@ type ChangedRow = { readonly generation: string; readonly checkpoint: Checkpoint
 
 /** As SQL: the cursor of whoever has seen all that the read model has by now. */
 export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesce(checkpoint, '') as cursor, checkpoint
-  from projections where name = 'webhooks' and is_live`
+  from projections where name = '${projectionNames.webhooks}' and is_live`
 
 /**
  * What changed since the cursor (null: everything), from one snapshot. A cursor from another build of the read model,
@@ -175,7 +180,7 @@ export async function changedSince(pool: Pool, since: ChangeCursor | null): Prom
   const [generation = '', position = ''] = since?.split('@') ?? []
   const rows = await sqlOn(pool)<ChangedRow>`
     with live as (
-      select build || '.' || lifted as generation, checkpoint from projections where name = 'webhooks' and is_live
+      select build || '.' || lifted as generation, checkpoint from projections where name = ${projectionNames.webhooks} and is_live
     ), after as (
       select coalesce((select ${position} from live where generation = ${generation}), '') collate "C" as position
     )

@@ -5,6 +5,7 @@ import { createAddressPolicy } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { createWake } from '../lib/wake.ts'
+import { projectionNames } from '../projections/names.ts'
 import { startDispatching } from './dispatching.ts'
 import { checkEngines, unread } from './engine-checks.ts'
 import { chooseEngines, type Engines } from './engines/table.ts'
@@ -74,7 +75,7 @@ async function start(
   await whenAvailable('engines', () => checkEngines({ store, bus, pool: pools.reads }), patience)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
   // Waited for, so that a client can get a token as soon as the service calls itself ready.
-  if (admin.position !== null && has('projector')) await waiter.waitFor('tenants', admin.position, 10_000)
+  if (admin.position !== null && has('projector')) await waiter.waitFor(projectionNames.tenants, admin.position, 10_000)
 
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })

@@ -2,7 +2,7 @@ import type { StreamName } from '../events/streams.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { rebuild } from '../projections/builds.ts'
 import type { Projection } from '../projections/projection.ts'
-import { type Lifted, listQuarantined, type QuarantinedStream, retryQuarantined, skipQuarantined } from '../projections/quarantine.ts'
+import { type LiftResult, listQuarantined, type QuarantinedStream, retryQuarantined, skipQuarantined } from '../projections/quarantine.ts'
 import { backlog } from './engine-checks.ts'
 import type { Shared } from './shared.ts'
 
@@ -14,7 +14,7 @@ export interface Operator {
    * Ends a stream's quarantine: the projection goes on at the event that failed, or with `skip` after it.
    * Throws KolbakError `not_quarantined` or `unknown_projection`.
    */
-  lift(projection: string, stream: StreamName, skip: boolean): Promise<Lifted>
+  lift(projection: string, stream: StreamName, skip: boolean): Promise<LiftResult>
   /**
    * Orders a new build of a projection beside the live one. The process that runs the projection makes it. Returns its number.
    * Throws KolbakError `not_rebuildable` or `unknown_projection`.

@@ -7,7 +7,7 @@ import { installProjections } from '../projections/builds.ts'
 import { deliveries } from '../projections/deliveries.ts'
 import { keyVersions } from '../projections/key-versions.ts'
 import type { Projection } from '../projections/projection.ts'
-import { type ProjectionStatus, runProjection } from '../projections/runner.ts'
+import { type ProjectionStatus, startProjection } from '../projections/runner.ts'
 import { tenants } from '../projections/tenants.ts'
 import { webhookVersions } from '../projections/webhook-versions.ts'
 import { webhooks } from '../projections/webhooks.ts'
@@ -40,7 +40,7 @@ export async function openProjections(
 export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
   const { store, pools, leases, progress, parts, log } = shared
   const running = projections.map((projection) => {
-    const runner = runProjection({ store, pool: pools.projections, leases, progress, log }, projection)
+    const runner = startProjection({ store, pool: pools.projections, leases, progress, log }, projection)
     parts.add(`projection ${projection.name}`, runner.stop)
     return runner
   })

@@ -2,7 +2,7 @@ import { createIdempotencyKeys } from '../api/idempotency-keys.ts'
 import { createReplayJobs } from '../commands/replay-jobs.ts'
 import { createOffsets } from '../dispatch/offsets.ts'
 import { families } from '../events/streams.ts'
-import { passedByAll } from '../projections/builds.ts'
+import { commonCheckpoint } from '../projections/builds.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
 import type { Projection } from '../projections/projection.ts'
 import { type Sweep, startRetention } from './retention.ts'
@@ -29,7 +29,7 @@ function createSweeps({ bus, engines, pools: { reads } }: Shared, projections: r
     {
       name: 'events of days',
       async run(day) {
-        const passed = await passedByAll(reads, readersOfDayStreams)
+        const passed = await commonCheckpoint(reads, readersOfDayStreams)
         return passed === null ? 0 : engines.events.expire(day, passed)
       },
     },

@@ -17,9 +17,9 @@ import { silentLog } from '../../src/lib/log.ts'
 import { createWake } from '../../src/lib/wake.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
-import { createLiveDeliveryLog, type LiveDeliveryLog } from '../../src/projections/live-history.ts'
+import { createLiveDeliveryLog, type LiveDeliveryLog } from '../../src/projections/live-delivery-log.ts'
 import { createMessageIndex, type IndexedMessage } from '../../src/projections/message-index.ts'
-import { runProjection } from '../../src/projections/runner.ts'
+import { startProjection } from '../../src/projections/runner.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import type { ChangeCursor } from '../../src/projections/webhooks.ts'
 import { projectionWorld, type World } from '../projections/world.ts'
@@ -58,7 +58,7 @@ describe('the dispatcher', () => {
     const dueWake = createWake()
     const projection = deliveries(log, scheduleRetries, dueWake.notify)
     await installProjections(db.pool, [projection])
-    const runner = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog }, projection)
+    const runner = startProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog }, projection)
     const live = await joinLiveProcesses({ pool: db.pool, id: `d${randomBytes(4).toString('hex')}`, roles: ['dispatcher'], onError })
     saved = createOffsets(db.pool, bus.identity)
     const index = createMessageIndex(db.pool)

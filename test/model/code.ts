@@ -22,8 +22,8 @@ export interface Code {
   readonly webhookCache: typeof import('../../src/dispatch/webhook-cache.ts')
   readonly webhooks: typeof import('../../src/projections/webhooks.ts')
   readonly deliveries: typeof import('../../src/projections/deliveries.ts')
-  readonly liveHistory: typeof import('../../src/projections/live-history.ts')
-  readonly buildRun: typeof import('../../src/projections/build-run.ts')
+  readonly liveDeliveryLog: typeof import('../../src/projections/live-delivery-log.ts')
+  readonly buildRunner: typeof import('../../src/projections/build-runner.ts')
   readonly eventStore: typeof import('../../src/ports/event-store.ts')
   readonly messageBus: typeof import('../../src/ports/message-bus.ts')
 }
@@ -47,8 +47,8 @@ const paths: Readonly<Record<keyof Code, string>> = {
   webhookCache: 'dispatch/webhook-cache.ts',
   webhooks: 'projections/webhooks.ts',
   deliveries: 'projections/deliveries.ts',
-  liveHistory: 'projections/live-history.ts',
-  buildRun: 'projections/build-run.ts',
+  liveDeliveryLog: 'projections/live-delivery-log.ts',
+  buildRunner: 'projections/build-runner.ts',
   eventStore: 'ports/event-store.ts',
   messageBus: 'ports/message-bus.ts',
 }

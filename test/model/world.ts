@@ -150,7 +150,7 @@ export class World {
     const pool = this.postgres.pool()
     const log = this.logOf(life)
     const bus = this.bus.of(life)
-    const deliveryLog = code.liveHistory.createLiveDeliveryLog({ log: this.log, pool })
+    const deliveryLog = code.liveDeliveryLog.createLiveDeliveryLog({ log: this.log, pool })
     const dueWake: DispatcherDeps['dueWake'] = createWake()
     const webhookCache = failingOn(
       faultyEvent,
@@ -250,6 +250,6 @@ export class World {
         now: () => new Date(Date.now()).toISOString(),
       }),
     ]
-    for (const projection of projections) code.buildRun.runBuild(deps, projection, 1)
+    for (const projection of projections) code.buildRunner.startBuildRunner(deps, projection, 1)
   }
 }

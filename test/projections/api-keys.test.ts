@@ -19,13 +19,13 @@ describe('the read model of API keys', () => {
   after(() => world.stop())
   const now = () => new Date().toISOString()
 
-  it('shows a key opened, with the same words as its state', async () => {
+  it('shows an opened key, with the same fields as its state', async () => {
     const tenant = await world.newTenant()
     const { deleted, ...state } = await world.newKey(tenant)
     expect(deleted).to.equal(false)
     expect(await findKey(deps, tenant, state.id)).to.deep.equal({ ...state, last_accessed_at: null, revision: 0 })
   })
-  it('follows changes', async () => {
+  it('shows changes', async () => {
     const tenant = await world.newTenant()
     const { id } = await world.newKey(tenant)
     await world.key(tenant, id, { type: 'ChangeKey', name: 'Key 2', scopes: ['write:webhooks'] })
@@ -44,7 +44,7 @@ describe('the read model of API keys', () => {
       updated_at: state.updated_at,
     })
   })
-  it('stores nothing readable', async () => {
+  it('stores no readable secret', async () => {
     const tenant = await world.newTenant()
     const { id, key } = await world.newKey(tenant, { name: 'a telling name', description: 'a telling text' })
     await world.key(tenant, id, { type: 'RotateKey', key: keyValue(), previous_key_until: '2099-01-01T00:00:00.000Z' })
@@ -53,7 +53,7 @@ describe('the read model of API keys', () => {
     expect(rows).to.have.length(1)
     for (const text of [key, 'a telling name', 'a telling text']) expect(stored).to.not.contain(text)
   })
-  it('does not show a key to another tenant, nor once it is deleted', async () => {
+  it('does not show a key to another tenant, or after its deletion', async () => {
     const [tenant, other] = [await world.newTenant(), await world.newTenant()]
     const { id, key } = await world.newKey(tenant)
     expect(await findKey(deps, other, id)).to.equal(null)
@@ -65,7 +65,7 @@ describe('the read model of API keys', () => {
     const { rows } = await world.db.pool.query('select deleted_at from api_keys where id = $1', [id])
     expect(rows[0]?.deleted_at).to.be.a('string')
   })
-  it('lists newest first, with the total of all pages', async () => {
+  it('lists the newest first, with the total of all pages', async () => {
     const tenant = await world.newTenant()
     const ids: KeyId[] = []
     for (let i = 0; i < 3; i++) ids.unshift((await world.newKey(tenant, { name: `${i}` }, `2026-01-0${i + 1}T00:00:00.000Z`)).id)
@@ -78,7 +78,7 @@ describe('the read model of API keys', () => {
   })
 
   describe('by value', () => {
-    it('finds whose a key is, with the state of its tenant', async () => {
+    it('finds the tenant of a key, and the state of the tenant', async () => {
       const tenant = await world.newTenant()
       await world.tenant(tenant, { type: 'ChangeTenantSettings', limits: { requests_per_second: 9 } })
       const { id, key } = await world.newKey(tenant, { scopes: ['write:webhooks'] })
@@ -94,7 +94,7 @@ describe('the read model of API keys', () => {
       expect(await findKeyByValue(deps, keyValue(), now())).to.equal(null)
       expect(await findKeyByValue(deps, '', now())).to.equal(null)
     })
-    it('finds the new value of a rotated key at once, and the former one until its time is up', async () => {
+    it('finds the new value of a rotated key at once, and the former one until its overlap ends', async () => {
       const tenant = await world.newTenant()
       const { id, key: former } = await world.newKey(tenant)
       const key = keyValue()
@@ -107,7 +107,7 @@ describe('the read model of API keys', () => {
       expect(await findKeyByValue(deps, key, '2026-05-01T00:00:00.000Z')).to.equal(null)
       expect(await findKeyByValue(deps, former, '2026-05-01T00:00:00.000Z')).to.equal(null)
     })
-    it('finds nothing by a former value once the key is deleted', async () => {
+    it('finds nothing by a former value after the key is deleted', async () => {
       const tenant = await world.newTenant()
       const { id, key: former } = await world.newKey(tenant)
       await world.key(tenant, id, { type: 'RotateKey', key: keyValue(), previous_key_until: '2099-01-01T00:00:00.000Z' })
@@ -116,7 +116,7 @@ describe('the read model of API keys', () => {
     })
   })
 
-  it('goes on past the keys of an erased tenant, which nobody can use any more', async () => {
+  it('continues after the keys of an erased tenant, which cannot be used any more', async () => {
     const [erased, tenant] = [await world.newTenant(), await world.newTenant()]
     const keys = [await world.newKey(erased), await world.newKey(tenant)]
     const events = (await Promise.all(keys.map(({ id }) => world.store.read(keyStream(id))))).flat()
@@ -165,7 +165,7 @@ describe('key usage', () => {
     expect(await findKey(deps, tenant, id)).to.include({ last_accessed_at: '2026-01-01T00:00:00.000Z', revision: 0 })
     expect((await listKeys(deps, { tenant, limit: 1, offset: 0 })).rows[0]).to.include({ last_accessed_at: '2026-01-01T00:00:00.000Z' })
   })
-  it('keeps the latest time, in whatever order and from whatever process', async () => {
+  it('keeps the latest time, whatever the order and the process of the writes', async () => {
     const id = ulid() as KeyId
     const [one, two] = [usage(), usage()]
     one.touch(id, '2026-01-03T00:00:00.000Z')
@@ -191,7 +191,7 @@ describe('key usage', () => {
     expect(statements).to.equal(1)
     expect(await lastUse(ids[49]!)).to.equal('2026-01-01T00:00:00.999Z')
   })
-  it('writes again what could not be written', async () => {
+  it('repeats a failed write', async () => {
     const id = ulid() as KeyId
     await world.db.pool.query('alter table key_usage rename to key_usage_away')
     const errors: unknown[] = []

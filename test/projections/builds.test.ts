@@ -5,10 +5,10 @@ import { codeOf } from '../../src/lib/errors.ts'
 import { createLeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { findKeyByValue } from '../../src/projections/api-keys.ts'
-import { installProjections, listBuilds, passedByAll, rebuild } from '../../src/projections/builds.ts'
+import { commonCheckpoint, installProjections, listBuilds, rebuild } from '../../src/projections/builds.ts'
 import { goLive } from '../../src/projections/go-live.ts'
 import type { Projection } from '../../src/projections/projection.ts'
-import { runProjection } from '../../src/projections/runner.ts'
+import { startProjection } from '../../src/projections/runner.ts'
 import { findTenant } from '../../src/projections/tenants.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { type ChangeCursor, changedSince, findWebhook, listWebhooks, webhooks } from '../../src/projections/webhooks.ts'
@@ -27,7 +27,7 @@ const counted = (more: Partial<Projection> = {}): Projection => ({
   ...more,
 })
 const manager = (version: number): Projection => ({ name: 'manager', version, families: ['tenant'], apply: async () => {} })
-/** A build that is behind stays so. */
+/** A catchUp that never succeeds. */
 const never = async () => false
 const codeOfFailure = (work: Promise<unknown>): Promise<string | undefined> => work.then(() => 'nothing failed', codeOf)
 
@@ -44,14 +44,14 @@ describe('builds of a projection', () => {
       (row) => row.nspname,
     )
 
-  it('are installed once, however many processes start together, and readers find their views at once', async () => {
+  it('are installed once by processes that start together, and readers find their views at once', async () => {
     await Promise.all(Array.from({ length: 5 }, () => installProjections(db.pool, [counted(), manager(1)])))
     expect(await numbers()).to.deep.equal([{ build: 1, version: 1, is_live: true }])
     expect(await numbers('manager')).to.deep.equal([{ build: 1, version: 1, is_live: true }])
     expect(await schemas()).to.deep.equal(['projection_counted_1'])
     expect((await db.pool.query('select * from counted')).rows).to.deep.equal([])
   })
-  it('are added for a higher version, beside the live one, and not for a lower one', async () => {
+  it('are added for a higher version beside the live one, and not for a lower version', async () => {
     await installProjections(db.pool, [counted()])
     await installProjections(db.pool, [counted({ version: 2 })])
     await installProjections(db.pool, [counted({ version: 2 })])
@@ -61,7 +61,7 @@ describe('builds of a projection', () => {
       { build: 2, version: 2, is_live: false },
     ])
   })
-  it('have no part in a projection without tables: its new version goes on at the checkpoint', async () => {
+  it('are not made for a projection without tables, whose new version continues at the checkpoint', async () => {
     await installProjections(db.pool, [manager(1)])
     await db.pool.query(`update projections set checkpoint = '5'`)
     await installProjections(db.pool, [manager(2)])
@@ -70,14 +70,14 @@ describe('builds of a projection', () => {
     ])
     expect(await codeOfFailure(rebuild(db.pool, manager(2)))).to.equal('not_rebuildable')
   })
-  it('are asked for once: a rebuild under way is not begun again', async () => {
+  it('are started once: a rebuild that is under way is not started again', async () => {
     await installProjections(db.pool, [counted()])
     expect(await Promise.all([rebuild(db.pool, counted()), rebuild(db.pool, counted())])).to.deep.equal([2, 2])
     expect(await schemas()).to.deep.equal(['projection_counted_1', 'projection_counted_2'])
     await goLive(db.pool, counted(), 2, never)
     expect(await rebuild(db.pool, counted())).to.equal(3)
   })
-  it('go live no earlier than they have caught up with the live one, which stands still meanwhile', async () => {
+  it('go live only when they have caught up with the live one, which stands still meanwhile', async () => {
     await installProjections(db.pool, [counted()])
     const build = await rebuild(db.pool, counted())
     await db.pool.query(`update projections set checkpoint = '5' where build = 1`)
@@ -97,14 +97,14 @@ describe('builds of a projection', () => {
     expect(await goLive(db.pool, counted(), build, caughtUp)).to.equal(true)
     expect((await numbers()).map(({ is_live }) => is_live)).to.deep.equal([false, true])
   })
-  it('do not go live when they are gone, or were live before another', async () => {
+  it('do not go live when they are dropped, or are older than the live one', async () => {
     await installProjections(db.pool, [counted()])
     expect(await goLive(db.pool, counted(), 99, never)).to.equal(false)
     expect(await goLive(db.pool, counted(), await rebuild(db.pool, counted()), never)).to.equal(true)
     expect(await goLive(db.pool, counted(), 1, never)).to.equal(false)
     expect((await numbers()).map(({ is_live }) => is_live)).to.deep.equal([false, true])
   })
-  it('give way to a reader that holds the views, instead of standing in the way of all others', async () => {
+  it('fail to go live while a reader locks the views, so that they do not block other readers', async () => {
     await installProjections(db.pool, [counted()])
     const build = await rebuild(db.pool, counted())
     const reader = await db.pool.connect()
@@ -117,7 +117,7 @@ describe('builds of a projection', () => {
       reader.release()
     }
   })
-  it('may have other columns than the one before; with the same, what was built upon the view stays', async () => {
+  it('may have other columns than the former build; with the same columns, objects built on the view stay', async () => {
     await installProjections(db.pool, [counted()])
     await db.pool.query('create view of_an_operator as select count(*) from counted')
     expect(await goLive(db.pool, counted(), await rebuild(db.pool, counted()), never)).to.equal(true)
@@ -128,9 +128,9 @@ describe('builds of a projection', () => {
     expect(await goLive(db.pool, wider, 3, never)).to.equal(true)
     expect((await db.pool.query('select other, n from counted')).rows).to.deep.equal([])
   })
-  it('are passed where the slowest of them stands, and nowhere while one stands at the beginning', async () => {
+  it('have the lowest of their checkpoints in common, and none while one of them has no checkpoint', async () => {
     await installProjections(db.pool, [counted(), manager(1)])
-    const passed = () => passedByAll(db.pool, [counted(), manager(1)])
+    const passed = () => commonCheckpoint(db.pool, [counted(), manager(1)])
     await db.pool.query(`update projections set checkpoint = '7' where name = 'counted'`)
     expect(await passed()).to.equal(null)
     await db.pool.query(`update projections set checkpoint = '5' where name = 'manager'`)
@@ -138,11 +138,14 @@ describe('builds of a projection', () => {
     await rebuild(db.pool, counted())
     expect(await passed()).to.equal(null)
   })
-  it('of newer code are left alone by older code, which says so', async () => {
+  it('of newer code are not touched by older code, which reports it', async () => {
     await installProjections(db.pool, [counted({ version: 2 })])
     const store = memoryEventStore()
     const leases = createLeaseKeeper({ pool: db.pool, owner: 'old', leaseMs: 60_000, onError() {} })
-    const old = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 20 }, counted())
+    const old = startProjection(
+      { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 },
+      counted(),
+    )
     try {
       await waitFor(() => old.status().error === 'newer_version')
       expect(old.status()).to.include({ state: 'failed', building: null })
@@ -155,14 +158,14 @@ describe('builds of a projection', () => {
   })
 })
 
-describe('the read models, rebuilt again and again under readers and writers', () => {
+describe('the read models during repeated rebuilds with readers and writers', () => {
   let world: World
   before(async () => {
     world = await projectionWorld()
   })
   after(() => world.stop())
 
-  it('fail no read, show nothing less than before, and end up the same', async () => {
+  it('fail no read, never show less than before, and have the same rows at the end', async () => {
     const { pool } = world.db
     const deps = { pool, keyring: world.keyring }
     const tenant = await world.newTenant()
@@ -210,7 +213,7 @@ describe('the read models, rebuilt again and again under readers and writers', (
     const made: WebhookId[] = [old.id]
     const writer = (async () => {
       for (let i = 0; !isDone && made.length < 80; i++) {
-        // Each is asked for as soon as its command was answered: the read model has it, whatever is being rebuilt.
+        // Each webhook is read right after its command returned. The read model must have it, even during a rebuild.
         const { id } = await world.newWebhook(tenant)
         made.push(id)
         expect(await findWebhook(deps, { tenant }, id)).to.include({ revision: 0 })
@@ -234,12 +237,12 @@ describe('the read models, rebuilt again and again under readers and writers', (
     const schemas = await pool.query(`select nspname from pg_namespace where nspname like 'projection_webhooks%'`)
     expect(schemas.rows).to.deep.equal([{ nspname: `projection_webhooks_${rounds + 1}` }])
   })
-  it('give a reader of changes everything once more, since rows may have changed behind its checkpoint', async () => {
+  it('give a reader of changes everything again, because rows before its checkpoint may have changed', async () => {
     const { pool } = world.db
     const tenant = await world.newTenant()
     const { id } = await world.newWebhook(tenant)
     const { cursor } = await changedSince(pool, null)
-    // A row that came out wrong, and comes out right when it is built again.
+    // This row is wrong, and a rebuild corrects it.
     await pool.query('update webhook_subscriptions set event = $2 where id = $1', [id, `wrong ${ulid()}`])
     expect((await changedSince(pool, cursor)).webhooks).to.deep.equal([])
     const build = await rebuild(pool, webhooks)

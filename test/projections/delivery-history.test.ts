@@ -9,9 +9,9 @@ import { silentLog } from '../../src/lib/log.ts'
 import type { Delivery, DeliveryLog } from '../../src/ports/delivery-log.ts'
 import { installProjections, listBuilds, lockBuilds, rebuild } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
-import { createLiveDeliveryLog, type LiveDeliveryLog } from '../../src/projections/live-history.ts'
+import { createLiveDeliveryLog, type LiveDeliveryLog } from '../../src/projections/live-delivery-log.ts'
 import type { Projection } from '../../src/projections/projection.ts'
-import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
+import { type RunningProjection, startProjection } from '../../src/projections/runner.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { deliveryEvents, type TestDelivery } from '../support/delivery-events.ts'
@@ -20,7 +20,7 @@ import { waitFor } from '../support/wait-for.ts'
 const tenant = ulid() as TenantId
 const families = ['routing', 'attempts'] as const
 
-describe('the history of deliveries, built anew', () => {
+describe('the delivery history during a rebuild', () => {
   let db: TestDatabase
   let store: PostgresEventStore
   let deliveryLog: PostgresDeliveryLog
@@ -32,8 +32,8 @@ describe('the history of deliveries, built anew', () => {
 
   const over = (log: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>) => deliveries(log, scheduleRetries)
   const run = (what: Projection = projection) => {
-    const deps = { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 20 }
-    const started = runProjection(deps, what)
+    const deps = { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 }
+    const started = startProjection(deps, what)
     running.push(started)
     return started
   }
@@ -53,7 +53,7 @@ describe('the history of deliveries, built anew', () => {
     (await rowsOf(`select relnamespace::regnamespace::text as schema from pg_class where relname = 'deliveries' order by 1`)).map(
       ({ schema }) => schema,
     )
-  /** Every delivery of the webhooks with its attempts, page by page as the API reads them. */
+  /** Returns every delivery of the webhooks with its attempts, read page by page like the API does. */
   const everything = async (webhooks: readonly WebhookId[]) => {
     const found: Delivery[] = []
     for (const webhook of webhooks)
@@ -66,10 +66,10 @@ describe('the history of deliveries, built anew', () => {
       }
     return { states: found, attempts: await readers.attempts(found), dead: await readers.deadLetters({ tenant, limit: 1_000 }) }
   }
-  /** What becomes of a delivery, by its number: of a hundred all kinds. */
+  /** Gives a delivery an outcome by its number. A hundred deliveries have outcomes of all kinds. */
   const happen = (of: TestDelivery, n: number) => {
     const kind = n % 10
-    if (kind === 0) return // never attempted
+    if (kind === 0) return // This delivery is never attempted.
     if (kind === 1 || kind === 2 || kind === 3) events.attempted(of, 'DeliveryFailed', { response: 'sealed' })
     if (kind === 2) events.attempted(of, 'DeliverySucceeded', { attempt: 2 })
     if (kind === 3) events.attempted(of, 'DeliveryDeadLettered', { attempt: 2 })
@@ -89,14 +89,14 @@ describe('the history of deliveries, built anew', () => {
     await installProjections(pool, [projection])
   })
   afterEach(async () => {
-    await Promise.all(running.splice(0).map((one) => one.stop()))
+    await Promise.all(running.splice(0).map((runner) => runner.stop()))
     await leases.close()
     await deliveryLog.close()
     await store.close()
     await db.drop()
   })
 
-  it('is the same afterwards; readers see no error and never less, what is owed and failing stays as it is, traffic goes on', async () => {
+  it('has the same rows at the end; readers see no error and never less; scheduled deliveries and failing webhooks stay; traffic continues', async () => {
     run()
     const webhooks = Array.from({ length: 5 }, () => ulid() as WebhookId)
     const made: TestDelivery[] = []
@@ -112,7 +112,7 @@ describe('the history of deliveries, built anew', () => {
     await reached()
     const before = await everything(webhooks)
     expect(before.states).to.have.length(12_000)
-    // As if dispatchers had taken some of what is owed: a row that comes back would be sent twice.
+    // Some rows are deleted, as if dispatchers had made the attempts. A row that comes back would be sent twice.
     await db.pool.query(`delete from scheduled_deliveries where delivery::text < '8'`)
     const [owed, failing] = [await schedule(), await health()]
     expect(owed.length).to.be.greaterThan(300)
@@ -134,7 +134,7 @@ describe('the history of deliveries, built anew', () => {
         least = rows
       }
     }
-    // Each delivery is asked for again and again, from when it was first seen.
+    // Each delivery is read repeatedly after it was first seen.
     const watched = new Map<string, number>()
     const watch = async () => {
       while (!isDone) {
@@ -171,7 +171,7 @@ describe('the history of deliveries, built anew', () => {
     expect(await everything(webhooks)).to.deep.equal(before)
     const scheduled = await schedule()
     expect(scheduled.filter((row) => row.webhook !== busy)).to.deep.equal(owed)
-    // Every failure made exactly one row and was counted exactly once, whichever build took it.
+    // Every failure made exactly one row and was counted exactly once, whichever build applied it.
     expect(scheduled.filter((row) => row.webhook === busy)).to.have.length(sent)
     const well = await health()
     expect(well.filter((row) => row.webhook !== busy)).to.deep.equal(failing)
@@ -179,7 +179,7 @@ describe('the history of deliveries, built anew', () => {
     expect(await builds()).to.deep.equal(['delivery_history', 'delivery_history_3'])
   })
 
-  it('is not written to any more once another build has taken its place, also where a batch waited for that', async () => {
+  it('is not written any more after another build went live, even by a batch that waited for the switch', async () => {
     const webhook = ulid() as WebhookId
     const written: number[] = []
     const told = (build: number) => {
@@ -217,7 +217,7 @@ describe('the history of deliveries, built anew', () => {
     expect(new Set(written)).to.deep.equal(new Set([2]))
   })
 
-  it('goes on by another runner where one ended, in the middle of a batch', async () => {
+  it('continues in another runner after the first one ended in the middle of a batch', async () => {
     const webhook = ulid() as WebhookId
     for (let i = 0; i < 3_000; i++) for (const of of events.routed([webhook])) happen(of, i)
     await events.flush()
@@ -225,9 +225,9 @@ describe('the history of deliveries, built anew', () => {
     await reached()
     const before = await everything([webhook])
     const owed = await schedule()
-    await Promise.all(running.splice(0).map((one) => one.stop()))
+    await Promise.all(running.splice(0).map((runner) => runner.stop()))
 
-    // Its third batch is written, and then it ends before the checkpoint is.
+    // The runner ends after its third batch is written and before the checkpoint is.
     let batches = 0
     const dies: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'> = {
       ...deliveryLog,
@@ -258,13 +258,13 @@ describe('the history of deliveries, built anew', () => {
     expect(await schedule()).to.deep.equal(owed)
   })
 
-  it('for newer code leaves the live build going: what is owed is not to wait for it', async () => {
+  it('keeps the live build running while newer code builds, so that scheduled deliveries do not wait', async () => {
     const webhook = ulid() as WebhookId
     for (let i = 0; i < 50; i++) for (const of of events.routed([webhook])) happen(of, i)
     await events.flush()
     run()
     await reached()
-    await Promise.all(running.splice(0).map((one) => one.stop()))
+    await Promise.all(running.splice(0).map((runner) => runner.stop()))
 
     let isHeld = true
     const held = {
@@ -296,7 +296,7 @@ describe('the history of deliveries, built anew', () => {
   })
 })
 
-describe('readers of the live history', () => {
+describe('the live delivery log', () => {
   let db: TestDatabase
   let deliveryLog: PostgresDeliveryLog
   beforeEach(async () => {
@@ -329,7 +329,7 @@ describe('readers of the live history', () => {
       (error: unknown) => error,
     )
 
-  it('ask the next build when the one they were reading is dropped under their hands', async () => {
+  it('reads the next build when the present one is dropped during the read', async () => {
     await install()
     const asked: number[] = []
     const log: DeliveryLog = {
@@ -338,7 +338,7 @@ describe('readers of the live history', () => {
         ...deliveryLog.historyOf(build),
         async history(...args) {
           asked.push(build)
-          // After the look at the pointer that goes on beside this.
+          // This happens after the concurrent query of the live build.
           if (build === 1 && asked.length > 1) await waitFor(async () => (await db.pool.query('select 1')).rowCount === 1).then(change)
           return deliveryLog.historyOf(build).history(...args)
         },
@@ -351,7 +351,7 @@ describe('readers of the live history', () => {
     expect(await readers.history(webhook, query)).to.deep.equal([])
     expect(asked).to.deep.equal([1, 1, 2, 2])
   })
-  it('that have not heard of a switch find what the new one has', async () => {
+  it('returns the rows of the new build after a switch that it has not seen yet', async () => {
     await install()
     const [mine, others] = [
       createLiveDeliveryLog({ log: deliveryLog, pool: db.pool }),
@@ -362,7 +362,7 @@ describe('readers of the live history', () => {
     expect(await others.states([])).to.deep.equal([])
     expect(await mine.deadLetters(query)).to.deep.equal([])
   })
-  it('are told when the live history fails, or there is none', async () => {
+  it('throws when the live build fails, or there is none', async () => {
     const readers = createLiveDeliveryLog({ log: deliveryLog, pool: db.pool })
     expect(await failureOf(readers.history(webhook, query))).to.match(/has no live build/)
     await install()

@@ -9,7 +9,7 @@ import { FactRefused } from '../../src/ports/delivery-log.ts'
 import { installProjections, listBuilds } from '../../src/projections/builds.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { listQuarantined, retryQuarantined, skipQuarantined } from '../../src/projections/quarantine.ts'
-import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
+import { type RunningProjection, startProjection } from '../../src/projections/runner.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { type ChangeCursor, changedSince, webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
@@ -22,7 +22,7 @@ describe('quarantine', () => {
   let store: PostgresEventStore
   let leases: LeaseKeeper
   const running: RunningProjection[] = []
-  /** What `apply` and `prepare` choke on. */
+  /** Decides at which events `apply` and `prepare` fail. */
   let poison: (event: RecordedEvent) => boolean
   let refused: (event: RecordedEvent) => boolean
   const noted: Projection = {
@@ -38,7 +38,7 @@ describe('quarantine', () => {
     async apply(sql, events) {
       for (const event of events) {
         await sql`insert into noted values (${event.stream}, ${event.revision})`
-        // A failure of Postgres itself: whatever the transaction did since is lost with it.
+        // This is a failure of Postgres itself, with which everything in the transaction is lost.
         if (poison(event)) await sql`select 1 / 0`
       }
     },
@@ -54,7 +54,7 @@ describe('quarantine', () => {
     await installProjections(db.pool, [noted])
   })
   afterEach(async () => {
-    await Promise.all(running.splice(0).map((one) => one.stop()))
+    await Promise.all(running.splice(0).map((runner) => runner.stop()))
     await leases.close()
     await store.close()
     await db.drop()
@@ -63,7 +63,10 @@ describe('quarantine', () => {
   const run = (keeper = leases, projection = noted): RunningProjection => {
     failures = 0
     const log: Log = { ...silentLog, warn: (_, message) => void (message === 'projection.failed' && failures++) }
-    const one = runProjection({ store, pool: db.pool, leases: keeper, progress: createProjectionProgress(), log, lookMs: 30 }, projection)
+    const one = startProjection(
+      { store, pool: db.pool, leases: keeper, progress: createProjectionProgress(), log, refreshMs: 30 },
+      projection,
+    )
     running.push(one)
     return one
   }
@@ -79,7 +82,7 @@ describe('quarantine', () => {
     })
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
-  it('finds several poison events in one batch, by halving, and takes all others once', async () => {
+  it('finds several faulty events in one batch by halving it, and applies all others once', async () => {
     const streams = Array.from({ length: 12 }, aTenant)
     for (const stream of streams) await store.append(stream, someEvents(6), 'any')
     poison = ({ stream, revision }) => streams.indexOf(stream) % 3 === 0 && revision >= 2
@@ -93,7 +96,7 @@ describe('quarantine', () => {
     expect(held.find((one) => one.stream === streams[0])?.error).to.equal('22012: division by zero')
     expect(held.find((one) => one.stream === streams[1])?.error).to.match(/^fact_refused: /)
   })
-  it('is lifted while the stream goes on being written: every event comes once and in order', async () => {
+  it('is lifted while the stream is still written: every event is applied once and in order', async () => {
     const [bad, other] = [aTenant(), aTenant()]
     poison = ({ stream, revision }) => stream === bad && revision === 0
     await store.append(bad, someEvents(3), 'any')
@@ -117,7 +120,7 @@ describe('quarantine', () => {
     expect(await revisions(other)).to.deep.equal(upTo(count - 3))
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
-  it('takes a long stream in parts, and stops at the next event that fails, keeping what came before it', async () => {
+  it('applies a long stream in parts, and stops at the next faulty event, keeping the events before it', async () => {
     const bad = aTenant()
     poison = ({ revision }) => revision === 1
     for (let i = 0; i < 6; i++) await store.append(bad, someEvents(200), 'any')
@@ -129,12 +132,12 @@ describe('quarantine', () => {
     expect(await retryQuarantined(deps(), noted, bad)).to.include({ lifted: false, revision: 1_100, error: '22012: division by zero' })
     expect(await revisions(bad)).to.deep.equal(upTo(1_100))
     expect(await listQuarantined(db.pool)).to.have.length(1)
-    // Skipped and never taken; the next one that fails holds it again.
+    // The skipped event was never applied. The next faulty event quarantines the stream again.
     expect(await skipQuarantined(deps(), noted, bad)).to.include({ lifted: false, revision: 1_150 })
     expect(await skipQuarantined(deps(), noted, bad)).to.deep.equal({ lifted: true })
     expect(await revisions(bad)).to.deep.equal(upTo(1_200).filter((revision) => revision !== 1_100 && revision !== 1_150))
   })
-  it('is lifted without what does not concern the projection', async () => {
+  it('is lifted without the events that do not concern the projection', async () => {
     const bad = aTenant()
     const even: Projection = { ...noted, concerns: ({ revision }) => revision % 2 === 0 }
     poison = ({ revision }) => revision === 2
@@ -146,11 +149,11 @@ describe('quarantine', () => {
     expect(await retryQuarantined(deps(), even, bad)).to.deep.equal({ lifted: true })
     expect(await revisions(bad)).to.deep.equal([0, 2, 4])
   })
-  it('cannot be lifted where there is none', async () => {
+  it('cannot be lifted for a stream that is not quarantined', async () => {
     run()
     expect(await retryQuarantined(deps(), noted, aTenant()).catch(codeOf)).to.equal('not_quarantined')
   })
-  it('is of one projection: others have the stream', async () => {
+  it('concerns one projection: others still apply the stream', async () => {
     const bad = aTenant()
     poison = () => true
     await store.append(bad, [anEvent()], 'any')
@@ -164,14 +167,17 @@ describe('quarantine', () => {
     }
     await installProjections(db.pool, [other])
     run()
-    const second = runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 30 }, other)
+    const second = startProjection(
+      { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 30 },
+      other,
+    )
     running.push(second)
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     await waitFor(async () => (await db.pool.query('select * from also')).rows.length === 1)
     expect((await listQuarantined(db.pool)).map((one) => one.projection)).to.deep.equal(['noted'])
   })
 
-  it('finds what only a deferred constraint refuses, which would else fail at the commit', async () => {
+  it('finds an event that only a deferred constraint refuses, which would otherwise fail at the commit', async () => {
     const deferring: Projection = {
       name: 'deferring',
       version: 1,
@@ -187,14 +193,14 @@ describe('quarantine', () => {
     await store.append(first, [anEvent()], 'any')
     await store.append(second, [anEvent()], 'any')
     running.push(
-      runProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 30 }, deferring),
+      startProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 30 }, deferring),
     )
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     expect((await listQuarantined(db.pool))[0]?.stream).to.equal(second)
     expect((await db.pool.query('select stream from deferring')).rows).to.deep.equal([{ stream: first }])
   })
 
-  it('has no part in connections that Postgres ends: nothing is lost, nothing comes twice', async () => {
+  it('is not caused by connections that Postgres ends: no event is lost or applied twice', async () => {
     const streams = Array.from({ length: 4 }, aTenant)
     let isDone = false
     run()
@@ -224,7 +230,7 @@ describe('quarantine', () => {
         if (codeOf(error) !== 'store_unavailable') throw error
       }
   }
-  it('needs no lease to be safe: two runners that both believe they have it write every event once', async () => {
+  it('does not depend on the lease: two runners that both believe to have it write every event once', async () => {
     const streams = Array.from({ length: 4 }, aTenant)
     const deluded = (): LeaseKeeper => ({
       take: async (name) => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
@@ -237,7 +243,7 @@ describe('quarantine', () => {
     for (const stream of streams) expect(await revisions(stream)).to.deep.equal(upTo(30))
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
-  it('waits for the lease of a process that died, and no longer', async () => {
+  it('waits for the lease of a process that died until it expires, and not longer', async () => {
     await db.pool.query(`insert into leases values ('projection/noted/1', 'dead', clock_timestamp() + interval '1 hour')`)
     const stream = aTenant()
     await store.append(stream, [anEvent()], 'any')
@@ -251,14 +257,14 @@ describe('quarantine', () => {
   })
 })
 
-describe('a webhook that was quarantined', () => {
-  it('comes to a reader of changes when the quarantine is lifted, though its events are behind the checkpoint', async () => {
+describe('a webhook whose stream was quarantined', () => {
+  it('is shown to a reader of changes when the quarantine is lifted, although its events are before the checkpoint', async () => {
     const world = await projectionWorld()
     try {
       const { pool } = world.db
       const tenant = await world.newTenant()
       const { id } = await world.newWebhook(tenant)
-      // The next event of the stream cannot be taken: its column does not hold what it says.
+      // The next event of the stream is faulty, because its value does not fit the column.
       const schema = 'projection_webhooks_1'
       await pool.query(`alter table ${schema}.webhook_subscriptions add constraint no_x check (event <> 'x')`)
       const changing = world.webhook(tenant, id, { type: 'ChangeWebhook', event: 'x' }).catch((error: Error) => error.message)

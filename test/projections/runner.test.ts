@@ -8,7 +8,7 @@ import type { Sql } from '../../src/lib/sql.ts'
 import { installProjections, listBuilds, rebuild } from '../../src/projections/builds.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { listQuarantined, retryQuarantined, skipQuarantined } from '../../src/projections/quarantine.ts'
-import { type RunningProjection, runProjection } from '../../src/projections/runner.ts'
+import { type RunningProjection, startProjection } from '../../src/projections/runner.ts'
 import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { anEvent, aTenant } from '../support/event-store-events.ts'
@@ -17,7 +17,7 @@ import { waitFor } from '../support/wait-for.ts'
 
 const aMinute = 60_000
 
-/** Keeps what it has been given, in order; a test tells it what to choke on. */
+/** A projection that records its events in order. A test decides at which events it fails. */
 const kept = (more: Partial<Projection> & { onApply?(event: RecordedEvent): void; mark?: string } = {}): Projection => {
   const { onApply = () => {}, mark = '', ...rest } = more
   return {
@@ -51,14 +51,17 @@ describe('the projection runner', () => {
     running = []
   })
   afterEach(async () => {
-    await Promise.all(running.map((one) => one.stop()))
+    await Promise.all(running.map((runner) => runner.stop()))
     await leases.close()
     await store.close()
     await db.drop()
   })
   const run = async (projection: Projection, keeper = leases) => {
     await installProjections(db.pool, [projection])
-    const one = runProjection({ store, pool: db.pool, leases: keeper, progress, log: silentLog, lookMs: 50, batch: 10 }, projection)
+    const one = startProjection(
+      { store, pool: db.pool, leases: keeper, progress, log: silentLog, refreshMs: 50, batchSize: 10 },
+      projection,
+    )
     running.push(one)
     return one
   }
@@ -77,7 +80,7 @@ describe('the projection runner', () => {
     })
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
-  it('gives a projection every event of its families once, in order, across batches and restarts', async () => {
+  it('applies every event of the families once, in order, across batches and restarts', async () => {
     const [a, b] = [aTenant(), aTenant()]
     const first = await run(kept())
     await Promise.all([append(a, 25), append(b, 25)])
@@ -89,7 +92,7 @@ describe('the projection runner', () => {
     expect(await revisions(a)).to.deep.equal(upTo(32))
     expect(await revisions(b)).to.deep.equal(upTo(25))
   })
-  it('writes rows and checkpoint together or not at all: what fails half way leaves nothing, and is taken again', async () => {
+  it('writes rows and checkpoint together or not at all: a batch that fails half way leaves nothing, and is applied again', async () => {
     const stream = aTenant()
     let failures = 2
     await append(stream, 5)
@@ -104,7 +107,7 @@ describe('the projection runner', () => {
     expect(failures).to.equal(-1)
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
-  it('tries again for ever when the engine is at fault', async () => {
+  it('retries for ever when the engine fails', async () => {
     const stream = aTenant()
     let failures = 5
     const one = await run(
@@ -121,7 +124,7 @@ describe('the projection runner', () => {
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
 
-  describe('when an event cannot be taken', () => {
+  describe('when an event is faulty', () => {
     const [good, bad] = [aTenant(), aTenant()]
     let choke: boolean
     let tries: number
@@ -142,21 +145,21 @@ describe('the projection runner', () => {
       await reached(await append(good, 3))
       await waitFor(() => one.status().quarantined === 1)
     })
-    it('sets its stream aside after three tries, visibly, and goes on with all others', async () => {
+    it('quarantines its stream visibly after three tries, and continues with all others', async () => {
       expect(tries).to.be.at.least(3)
       expect(await revisions(good)).to.deep.equal(upTo(5))
       expect(await revisions(bad)).to.deep.equal([0])
       const [held] = await listQuarantined(db.pool)
       expect(held).to.deep.include({ projection: 'kept', stream: bad, revision: 1, error: 'error: this one is poison' })
     })
-    it('keeps later events of the stream waiting, also after a restart', async () => {
-      await Promise.all(running.splice(0).map((one) => one.stop()))
+    it('keeps later events of the stream waiting, even after a restart', async () => {
+      await Promise.all(running.splice(0).map((runner) => runner.stop()))
       await run(choking())
       await append(bad, 2)
       await reached(await append(good, 1))
       expect(await revisions(bad)).to.deep.equal([0])
     })
-    it('takes them all when an operator lets it try again after the cause was mended', async () => {
+    it('applies them all when an operator retries after the cause was fixed', async () => {
       choke = false
       expect(await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)).to.deep.equal({ lifted: true })
       await append(bad, 1)
@@ -164,18 +167,18 @@ describe('the projection runner', () => {
       expect(await revisions(bad)).to.deep.equal(upTo(5))
       expect(await listQuarantined(db.pool)).to.deep.equal([])
     })
-    it('stays aside when the cause is still there', async () => {
+    it('keeps the quarantine when the cause is still there', async () => {
       const answer = await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)
       expect(answer).to.deep.include({ lifted: false, revision: 1 })
       expect(await listQuarantined(db.pool)).to.have.length(1)
     })
-    it('goes on without it when an operator says so', async () => {
+    it('continues without the event when an operator skips it', async () => {
       expect(await skipQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)).to.deep.equal({ lifted: true })
       await append(bad, 1)
       await waitFor(async () => (await revisions(bad)).length === 4)
       expect(await revisions(bad)).to.deep.equal([0, 2, 3, 4])
     })
-    it('tells who waits for that stream at once, and lets others pass', async () => {
+    it('makes a wait for that stream fail at once, and lets other waits succeed', async () => {
       const waiter = createProjectionWaiter({ pool: db.pool, progress })
       const position = await append(bad, 1)
       const tookMs = await machineTimeOf(async () => expect(await waiter.waitFor('kept', position, aMinute, bad)).to.equal(false))
@@ -184,7 +187,7 @@ describe('the projection runner', () => {
     })
   })
 
-  it('sets aside an event that a store beside Postgres refuses in prepare', async () => {
+  it('quarantines an event that another store refuses in prepare', async () => {
     const [good, bad] = [aTenant(), aTenant()]
     await run(
       kept({
@@ -198,7 +201,7 @@ describe('the projection runner', () => {
     await waitFor(async () => (await revisions(good)).length === 3)
     expect((await listQuarantined(db.pool)).map((q) => q.stream)).to.deep.equal([bad])
   })
-  it('runs in one process at a time; another takes over when it ends or dies', async () => {
+  it('runs in one process at a time; another takes over when that one ends or dies', async () => {
     const stream = aTenant()
     const other = createLeaseKeeper({ pool: db.pool, owner: 'two', leaseMs: 60_000, onError: () => {} })
     const first = await run(kept({ mark: 'first' }))
@@ -217,7 +220,7 @@ describe('the projection runner', () => {
     await second.stop()
     await other.close()
   })
-  it('writes nothing when somebody else has moved the checkpoint: that row is the fence', async () => {
+  it('writes nothing when another process has moved the checkpoint', async () => {
     const stream = aTenant()
     let moved = false
     await run(
@@ -225,7 +228,7 @@ describe('the projection runner', () => {
         async prepare() {
           if (moved) return
           moved = true
-          // As by a runner that took over while this one was frozen: the events up to here are its work.
+          // Another runner took over while this one was frozen, and has applied the events up to here.
           await db.pool.query("update projections set checkpoint = $1 where name = 'kept'", [await store.head(['tenant'])])
         },
       }),
@@ -263,7 +266,7 @@ describe('the projection runner', () => {
     expect(await revisions(stream)).to.deep.equal(upTo(30))
     await waitFor(async () => (await listBuilds(db.pool, 'kept')).length === 1)
   })
-  it('can be rebuilt while readers read: no read fails, and none shows less than before', async () => {
+  it('is rebuilt without failing a read, and no read shows less than before', async () => {
     const stream = aTenant()
     const projection = kept()
     await append(stream, 40)
@@ -285,7 +288,7 @@ describe('the projection runner', () => {
     expect(least).to.equal(40)
   })
 
-  it('passes over what does not concern a process manager, and gives it what does', async () => {
+  it('gives a process manager only the events that concern it', async () => {
     const stream = aTenant()
     const taken: number[] = []
     await run({
@@ -311,7 +314,7 @@ describe('the projection runner', () => {
       const position = await append(aTenant(), 1)
       expect(await Promise.all([here, elsewhere].map((waiter) => waiter.waitFor('kept', position, aMinute)))).to.deep.equal([true, true])
     })
-    it('ends with false when the time is up', async () => {
+    it('returns false when the time is up', async () => {
       await installProjections(db.pool, [kept()])
       expect(
         await createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() }).waitFor(

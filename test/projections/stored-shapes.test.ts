@@ -21,7 +21,7 @@ import { deliveries } from '../../src/projections/deliveries.ts'
 import { keyVersions, listKeysAsOf } from '../../src/projections/key-versions.ts'
 import type { Projection } from '../../src/projections/projection.ts'
 import { listQuarantined } from '../../src/projections/quarantine.ts'
-import { runProjection } from '../../src/projections/runner.ts'
+import { startProjection } from '../../src/projections/runner.ts'
 import { findTenant, tenants } from '../../src/projections/tenants.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../src/projections/webhook-versions.ts'
@@ -34,7 +34,7 @@ import { waitFor } from '../support/wait-for.ts'
 const highest = Math.max(...sampleTypes.map((type) => eventTypes[type].schema))
 const timeOf = (type: EventType) => sampleEvent(type).metadata.time
 
-/** All read models over a store that holds these events. */
+/** Runs all read models over a store with these events. */
 async function withReadModels(work: (world: { db: TestDatabase; store: PostgresEventStore; caughtUp(): Promise<void> }) => Promise<void>) {
   const db = await freshDatabase()
   const { pool } = db
@@ -51,8 +51,8 @@ async function withReadModels(work: (world: { db: TestDatabase; store: PostgresE
     deliveries(deliveryLog, scheduleRetries),
   ]
   await installProjections(pool, projections)
-  const deps = { store, pool, leases, progress: createProjectionProgress(), log: silentLog, lookMs: 50 }
-  const running = projections.map((projection) => runProjection(deps, projection))
+  const deps = { store, pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 50 }
+  const running = projections.map((projection) => startProjection(deps, projection))
   try {
     await work({
       db,
@@ -76,7 +76,7 @@ async function withReadModels(work: (world: { db: TestDatabase; store: PostgresE
 
 describe('the read models of stored events', () => {
   for (let level = 1; level <= highest; level++)
-    it(`take every shape that was ever stored, up to schema ${level}`, () =>
+    it(`read every shape that was ever stored, up to schema ${level}`, () =>
       withReadModels(async ({ db, store, caughtUp }) => {
         const fixtures = fixturesUpTo(level)
         for (const { stream, ...event } of fixtures) await store.append(stream, [event], 'any')
@@ -122,7 +122,7 @@ describe('the read models of stored events', () => {
         })
         .sort()
 
-    it('quarantine streams where their events are needed, and pass them over where they are not', () =>
+    it('quarantine streams whose events they need, and pass over the others', () =>
       withReadModels(async ({ db, store, caughtUp }) => {
         const [newShape, newType] = [webhookStream(ulid() as WebhookId), webhookStream(ulid() as WebhookId)]
         const clients = tenantStream(ulid() as TenantId)
@@ -136,7 +136,7 @@ describe('the read models of stored events', () => {
         expect(await quarantined(db, clients), 'webhooks reads no clients').to.deep.equal(['audit 1', 'tenants 1'])
         expect(await quarantined(db, streamOf('DeliverySucceeded'))).to.deep.equal(['deliveries 0'])
       }))
-    it('let no command decide on a state that is half understood', () =>
+    it('let no command decide on a state that cannot be read completely', () =>
       withReadModels(async ({ store }) => {
         const id = ulid() as WebhookId
         await store.append(webhookStream(id), [stored('WebhookActivated', { newer: true })], 'any')

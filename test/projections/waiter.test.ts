@@ -43,7 +43,7 @@ describe('waiting for a projection', () => {
     quarantined: new Set(quarantined),
   })
 
-  it('in the process that runs it is ended by its report, without asking the database', async () => {
+  it('is ended by a report in the process that runs the projection, without a query', async () => {
     const progress = createProjectionProgress()
     const waiter = createProjectionWaiter({ pool, progress })
     progress.report('shown', reached(7))
@@ -53,7 +53,7 @@ describe('waiting for a projection', () => {
     expect(await waiting).to.equal(true)
     expect(asked).to.equal(0)
   })
-  it('in any other process asks the database, where only the live build counts', async () => {
+  it('queries the database in any other process, where only the live build counts', async () => {
     const waiter = createProjectionWaiter({ pool, progress: createProjectionProgress() })
     expect(await waiter.waitFor('shown', at(5), aMinute, free)).to.equal(true)
     const waiting = waiter.waitFor('shown', at(6), aMinute)
@@ -61,17 +61,17 @@ describe('waiting for a projection', () => {
     await db.pool.query(`update projections set checkpoint = $1 where build = 2`, [at(6)])
     expect(await waiting).to.equal(true)
   })
-  it('asks the database again once this process has stopped running it', async () => {
+  it('queries the database again after this process has stopped running the projection', async () => {
     const progress = createProjectionProgress()
     const waiter = createProjectionWaiter({ pool, progress })
     progress.report('shown', reached(7))
     progress.forget('shown', 1)
-    expect(progress.of('shown')?.checkpoint).to.equal(at(7))
+    expect(progress.stateOf('shown')?.checkpoint).to.equal(at(7))
     progress.forget('shown', 2)
     expect(await waiter.waitFor('shown', at(7), 20)).to.equal(false)
     expect(asked).to.be.greaterThan(0)
   })
-  it('is in vain at once for a stream that is quarantined in the live build', async () => {
+  it('fails at once for a stream that is quarantined in the live build', async () => {
     for (const isHere of [true, false]) {
       const progress = createProjectionProgress()
       if (isHere) progress.report('shown', reached(7, [held]))
@@ -79,19 +79,19 @@ describe('waiting for a projection', () => {
       for (const position of [4, 6, 50]) expect(await waiter.waitFor('shown', at(position), aMinute, held)).to.equal(false)
     }
   })
-  it('goes by the database when a quarantine may have been lifted since the last report', async () => {
+  it('queries the database when a quarantine may have been lifted since the last report', async () => {
     const progress = createProjectionProgress()
     progress.report('shown', reached(5, [held]))
     await db.pool.query('truncate quarantined_streams')
     expect(await createProjectionWaiter({ pool, progress }).waitFor('shown', at(5), aMinute, held)).to.equal(true)
   })
-  it('is in vain when the time is up, or there is no such projection', async () => {
+  it('fails when the time is up, or the projection does not exist', async () => {
     const waiter = createProjectionWaiter({ pool, progress: createProjectionProgress() })
     expect(await waiter.waitFor('shown', at(6), 15)).to.equal(false)
     expect(await waiter.waitFor('unknown', at(1), 15)).to.equal(false)
     expect(await waiter.waitFor('shown', at(6), 0)).to.equal(false)
   })
-  it('leaves nobody listening', async () => {
+  it('leaves no listener behind', async () => {
     const progress = createProjectionProgress()
     let heard = 0
     const stop = progress.onReport('shown', () => heard++)

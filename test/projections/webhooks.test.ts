@@ -15,13 +15,13 @@ describe('the read model of webhooks', () => {
   })
   after(() => world.stop())
 
-  it('shows a webhook opened, with the same words as its state', async () => {
+  it('shows an opened webhook, with the same fields as its state', async () => {
     const tenant = await world.newTenant()
     const { deleted, ...state } = await world.newWebhook(tenant, { retry_delays: [0.5, 60] })
     expect(deleted).to.equal(false)
     expect(await findWebhook(deps, { tenant }, state.id)).to.deep.equal({ ...state, failing_since: null, revision: 0 })
   })
-  it('follows every change as the state does', async () => {
+  it('shows every change like the state', async () => {
     const tenant = await world.newTenant()
     const { id } = await world.newWebhook(tenant)
     const until = '2026-06-01T00:00:00.000Z'
@@ -41,7 +41,7 @@ describe('the read model of webhooks', () => {
       expect(await findWebhook(deps, { tenant }, id), JSON.stringify(command)).to.deep.equal({ ...shown, failing_since: null, revision })
     }
   })
-  it('stores nothing readable', async () => {
+  it('stores no readable secret', async () => {
     const tenant = await world.newTenant()
     const { id } = await world.newWebhook(tenant, {
       callback_url: 'https://example.com/a-telling-path',
@@ -57,7 +57,7 @@ describe('the read model of webhooks', () => {
     expect(rows).to.have.length(1)
     expect(JSON.stringify(rows)).to.not.contain('telling')
   })
-  it('keeps a tombstone of what was deleted, and shows it to nobody', async () => {
+  it('keeps a tombstone of a deleted webhook, which no reader sees', async () => {
     const tenant = await world.newTenant()
     const { id } = await world.newWebhook(tenant)
     await world.webhook(tenant, id, { type: 'DeleteWebhook' })
@@ -67,7 +67,7 @@ describe('the read model of webhooks', () => {
     const { rows } = await world.db.pool.query('select is_active, deleted_at from webhook_subscriptions where id = $1', [id])
     expect(rows[0]).to.include({ is_active: false }).and.to.have.property('deleted_at').that.is.a('string')
   })
-  it('shows nothing to another tenant, and to a key only what it created', async () => {
+  it('shows nothing to another tenant, and to a key only its own webhooks', async () => {
     const [tenant, other] = [await world.newTenant(), await world.newTenant()]
     const [mine, theirs] = [ulid() as KeyId, ulid() as KeyId]
     const a = await world.newWebhook(tenant, { key_id: mine })
@@ -121,7 +121,7 @@ describe('the read model of webhooks', () => {
       expect(await list({ events: ['order.*', '*'] })).to.deep.equal({ places: [3, 1], total: 2 })
       expect(await list({ events: ['order.%'] })).to.deep.equal({ places: [], total: 0 })
     })
-    it('are filtered by state, and by everything at once', async () => {
+    it('are filtered by state, and by all filters at once', async () => {
       expect(await list({ is_active: true })).to.deep.equal({ places: [4, 2, 0], total: 3 })
       expect(await list({ is_active: false })).to.deep.equal({ places: [3, 1], total: 2 })
       expect(await list({ is_active: true, events: ['order.created'], ids: [ids[0]!, ids[2]!], limit: 1 })).to.deep.equal({
@@ -133,7 +133,7 @@ describe('the read model of webhooks', () => {
 
   describe('changes', () => {
     const changes = (cursor: ChangeCursor | null) => changedSince(world.db.pool, cursor)
-    it('are everything at first, sealed, tombstones and tenants included', async () => {
+    it('contain everything at first, sealed, including tombstones and tenants', async () => {
       const tenant = await world.newTenant()
       const kept = await world.newWebhook(tenant, { retry_delays: [5], key_id: ulid() as KeyId })
       const gone = await world.newWebhook(tenant)
@@ -151,7 +151,7 @@ describe('the read model of webhooks', () => {
       const { rows } = await world.db.pool.query(`select checkpoint from projections where name = 'webhooks'`)
       expect(all.checkpoint).to.equal(rows[0]?.checkpoint)
     })
-    it('are afterwards only what changed since', async () => {
+    it('contain afterwards only what has changed since', async () => {
       const tenant = await world.newTenant()
       const { id } = await world.newWebhook(tenant)
       await world.newWebhook(tenant)
@@ -168,7 +168,7 @@ describe('the read model of webhooks', () => {
       expect(last.webhooks).to.deep.equal([])
       expect(last.tenants).to.deep.equal([{ tenant, is_suspended: true }])
     })
-    it('are all seen by a reader that asks again and again while others write', async () => {
+    it('are all seen by a reader that repeats its query while others write', async () => {
       const tenant = await world.newTenant()
       const copy = new Map<WebhookId, number>()
       let cursor: ChangeCursor | null = null
@@ -192,7 +192,7 @@ describe('the read model of webhooks', () => {
       await reading
       expect(made.map((id) => copy.get(id))).to.deep.equal(Array(8).fill(5))
     })
-    it('serve the look-ups by their indexes', async () => {
+    it('are found by index scans', async () => {
       const plans = await Promise.all(
         [
           `select * from webhook_subscriptions where position > '00000000000000000001'`,

@@ -14,7 +14,7 @@ import { silentLog } from '../../src/lib/log.ts'
 import { apiKeys } from '../../src/projections/api-keys.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import type { Projection } from '../../src/projections/projection.ts'
-import { runProjection } from '../../src/projections/runner.ts'
+import { startProjection } from '../../src/projections/runner.ts'
 import { tenants } from '../../src/projections/tenants.ts'
 import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { webhooks } from '../../src/projections/webhooks.ts'
@@ -25,7 +25,7 @@ export interface World {
   readonly store: PostgresEventStore
   readonly keyring: Keyring
   readonly leases: LeaseKeeper
-  /** Commands as the API would give them; each answers when every read model has it. */
+  /** Carries out commands like the API does. Each returns when every read model has the change. */
   tenant(id: TenantId, command: TenantCommand, more?: Partial<CommandContext>): Promise<Handled<TenantState>>
   key(tenant: TenantId, id: KeyId, command: KeyCommand, more?: Partial<CommandContext>): Promise<Handled<KeyState>>
   webhook(tenant: TenantId, id: WebhookId, command: WebhookCommand, more?: Partial<CommandContext>): Promise<Handled<WebhookState>>
@@ -40,7 +40,7 @@ export const keyValue = (): string => {
   return [...randomBytes(12)].map((byte) => letters[byte % letters.length]).join('')
 }
 
-/** The read models, fed by the real store and commands on a database of their own. */
+/** The read models, with the real store and commands, on a database of their own. */
 export async function projectionWorld(): Promise<World> {
   const db = await freshDatabase()
   const { pool } = db
@@ -55,7 +55,9 @@ export async function projectionWorld(): Promise<World> {
   const waiter = createProjectionWaiter({ pool, progress })
   const projections: Projection[] = [tenants, apiKeys(keyring), webhooks]
   await installProjections(pool, projections)
-  const running = projections.map((projection) => runProjection({ store, pool, leases, progress, log: silentLog, lookMs: 50 }, projection))
+  const running = projections.map((projection) =>
+    startProjection({ store, pool, leases, progress, log: silentLog, refreshMs: 50 }, projection),
+  )
 
   const context = (tenant: TenantId, more: Partial<CommandContext>): CommandContext => ({
     caller: { tenant, actor: 'client:test', scopes: new Set(), key_id: null },

@@ -26,9 +26,9 @@ import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
 import { createKeyUsage } from '../../src/projections/key-usage.ts'
 import { keyVersions } from '../../src/projections/key-versions.ts'
-import { createLiveDeliveryLog } from '../../src/projections/live-history.ts'
+import { createLiveDeliveryLog } from '../../src/projections/live-delivery-log.ts'
 import { createMessageIndex } from '../../src/projections/message-index.ts'
-import { runProjection } from '../../src/projections/runner.ts'
+import { startProjection } from '../../src/projections/runner.ts'
 import { tenants } from '../../src/projections/tenants.ts'
 import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { webhookVersions } from '../../src/projections/webhook-versions.ts'
@@ -118,7 +118,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   ]
   await installProjections(pool, projections)
   const running: { stop(): Promise<void> }[] = projections.map((projection) =>
-    runProjection({ store, pool, leases, progress, log }, projection),
+    startProjection({ store, pool, leases, progress, log }, projection),
   )
   const usage = createKeyUsage({ pool, everyMs: 20, onError })
   const produced: Produced[] = []

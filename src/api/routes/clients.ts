@@ -3,8 +3,9 @@ import { type ClientState, type TenantState, tenantDecider } from '../../command
 import type { ClientId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
 import { type ClientRow, findClientOf, listClients } from '../../projections/clients.ts'
+import { projectionNames } from '../../projections/names.ts'
 import { findTenant } from '../../projections/tenants.ts'
-import { type ApiDependencies, readModels } from '../dependencies.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { createExecuteCommand, newTurnId } from '../execute-command.ts'
 import { parseClientId, parseTenantId } from '../ids.ts'
@@ -30,7 +31,7 @@ const newSecret = () => randomBytes(32).toString('base64url')
 export function createClientRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const { pool, keyring, now } = deps
   const executeCommand = createExecuteCommand(deps)
-  const readModel = readModels.tenants
+  const readModel = projectionNames.tenants
   const tag = 'Tenants'
   const credentials = 'bearer'
   const scope = 'admin'

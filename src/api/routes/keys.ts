@@ -6,8 +6,9 @@ import { type Key, type KeyField, type KeyScope, keyFields } from '../../events/
 import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
 import { keyVersions, listKeysAsOf } from '../../projections/key-versions.ts'
+import { projectionNames } from '../../projections/names.ts'
 import { parseAsOf, requireAuditScope, stateAt } from '../as-of.ts'
-import { type ApiDependencies, readModels } from '../dependencies.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { etagHeader } from '../etag.ts'
 import { createExecuteCommand, newTurnId } from '../execute-command.ts'
@@ -43,7 +44,7 @@ function mayGive(caller: Caller, scopes: readonly KeyScope[] | undefined): void 
 
 export function createKeyRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const executeCommand = createExecuteCommand(deps)
-  const readModel = readModels.keys
+  const readModel = projectionNames.keys
   const tag = 'Keys'
   return [
     guardedRoute({

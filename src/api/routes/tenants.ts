@@ -1,8 +1,9 @@
 import { type TenantCommand, type TenantState, tenantDecider } from '../../commands/tenant.ts'
 import type { TenantId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
+import { projectionNames } from '../../projections/names.ts'
 import { findTenant, listTenants, type TenantRow } from '../../projections/tenants.ts'
-import { type ApiDependencies, readModels } from '../dependencies.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { etagHeader } from '../etag.ts'
 import { createExecuteCommand, newTurnId } from '../execute-command.ts'
@@ -32,7 +33,7 @@ export const within = <A extends Identity>(request: A, tenant: TenantId): A => (
 
 export function createTenantRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
   const executeCommand = createExecuteCommand(deps)
-  const readModel = readModels.tenants
+  const readModel = projectionNames.tenants
   const tag = 'Tenants'
   const credentials = 'bearer'
   const scope = 'admin'

@@ -1,8 +1,9 @@
 import { webhookDecider } from '../../commands/webhook.ts'
 import { pick } from '../../events/fields.ts'
 import { webhookStream } from '../../events/streams.ts'
+import { projectionNames } from '../../projections/names.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
-import { type ApiDependencies, readModels } from '../dependencies.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import { notFound, webhookInactive } from '../errors.ts'
 import { createExecuteCommand, newTurnId } from '../execute-command.ts'
 import { parseMessageId, parseWebhookId } from '../ids.ts'
@@ -54,7 +55,7 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
           webhookStream(id),
           { type: 'RotateWebhookSecret', secret, previous_secret_until: overlapEnd(request.body, now()) },
           request,
-          { readModel: readModels.webhooks, turnId: planned.turnId },
+          { readModel: projectionNames.webhooks, turnId: planned.turnId },
         )
         const row = await findWebhook(deps, ownerOf(request), id)
         return {

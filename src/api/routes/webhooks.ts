@@ -3,10 +3,11 @@ import { defaultsOf } from '../../events/fields.ts'
 import type { WebhookId } from '../../events/ids.ts'
 import { webhookStream } from '../../events/streams.ts'
 import { webhookFields } from '../../events/webhook.ts'
+import { projectionNames } from '../../projections/names.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { parseAsOf, requireAuditScope, stateAt } from '../as-of.ts'
-import { type ApiDependencies, readModels } from '../dependencies.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { etagHeader } from '../etag.ts'
 import { createExecuteCommand, newTurnId } from '../execute-command.ts'
@@ -27,7 +28,7 @@ export function createWebhookRoutes(deps: ApiDependencies & { newUlid(): string 
   const executeCommand = createExecuteCommand(deps)
   const { settings } = deps
   const check = createWebhookChecks(deps)
-  const readModel = readModels.webhooks
+  const readModel = projectionNames.webhooks
   const tag = 'Webhooks'
   const credentials = 'bearer-or-key'
 

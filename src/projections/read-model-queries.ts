@@ -1,19 +1,19 @@
 import type { Pool } from 'pg'
 import type { Keyring } from '../lib/keyring.ts'
 
-/** What queries need that open sealed fields. */
-export interface ReadDeps {
+/** The dependencies of queries that open sealed fields. */
+export interface ReadModelDependencies {
   readonly pool: Pool
   readonly keyring: Keyring
 }
 export interface Page<T> {
   readonly rows: T[]
-  /** Of all that match, on whatever page. */
+  /** The number of matching rows on all pages. */
   readonly total: number
 }
-/** A row beside the total of all that match, both from one snapshot; past the end there is one row with the total alone (id null). */
+/** A row with the number of all matching rows, both from one snapshot. A page beyond the end is one row with only the total (id null). */
 export type Counted<T extends { readonly id: string }> = Omit<T, 'id'> & { readonly id: T['id'] | null; readonly total: bigint }
-/** The page that such rows make; `open` opens the sealed fields of each. */
+/** Returns the page for such rows. @param open opens the sealed fields of a row */
 export const pageOf = async <T extends { readonly id: string }>(
   rows: readonly Counted<T>[],
   open: (row: T) => T | Promise<T>,

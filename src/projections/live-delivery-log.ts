@@ -1,37 +1,38 @@
 import type { Pool } from 'pg'
 import type { BodyArchive, DeliveryLog, DeliveryReads } from '../ports/delivery-log.ts'
+import { projectionNames } from './names.ts'
 
-/** The delivery log for readers and dispatchers: one history, which may be built anew meanwhile. */
+/** The delivery log for readers and dispatchers: one history, which may be built again at the same time. */
 export type LiveDeliveryLog = BodyArchive & DeliveryReads
 
 /**
  * Reads the history's live build, whose number is that of the live build of the projection `deliveries`.
  *
- * Each call reads the build that was live last and asks Postgres for the live build at the same time, so that the question costs no
+ * Each call reads the build that was live last and asks Postgres for the live build at the same time, so that this query costs no
  * extra wait. The result is used only when that build was still live after the call had begun: a caller that has waited for the
  * projection thus finds what it waited for.
  */
 export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {
   let lastLive: number | undefined
-  const askLive = async (): Promise<number> => {
+  const queryLiveBuild = async (): Promise<number> => {
     const { rows } = await pool.query<{ build: number }>({
       name: 'deliveries-live-build',
-      text: `select build from projections where name = 'deliveries' and is_live`,
+      text: `select build from projections where name = '${projectionNames.deliveries}' and is_live`,
     })
     if (rows[0] === undefined) throw new Error('the projection `deliveries` has no live build: install the projections first')
     lastLive = rows[0].build
     return lastLive
   }
-  const read = async <T>(work: (history: DeliveryReads) => Promise<T>): Promise<T> => {
-    const build = lastLive ?? (await askLive())
-    const [live, result] = await Promise.allSettled([askLive(), work(log.historyOf(build))])
+  const read = async <T>(query: (history: DeliveryReads) => Promise<T>): Promise<T> => {
+    const build = lastLive ?? (await queryLiveBuild())
+    const [live, result] = await Promise.allSettled([queryLiveBuild(), query(log.historyOf(build))])
     if (live.status === 'rejected') throw live.reason
-    if (live.value !== build) return work(log.historyOf(live.value))
+    if (live.value !== build) return query(log.historyOf(live.value))
     if (result.status === 'fulfilled') return result.value
     // The build may have been dropped while it was read.
-    const newLive = await askLive()
+    const newLive = await queryLiveBuild()
     if (newLive === build) throw result.reason
-    return work(log.historyOf(newLive))
+    return query(log.historyOf(newLive))
   }
   return {
     archive: (bodies) => log.archive(bodies),

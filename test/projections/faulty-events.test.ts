@@ -7,12 +7,12 @@ import { KeyDestroyed } from '../../src/lib/keyring.ts'
 import { SealBroken } from '../../src/lib/seal.ts'
 import { FactRefused } from '../../src/ports/delivery-log.ts'
 import { StoreUnavailable } from '../../src/ports/event-store.ts'
-import { isEngineError, isEventError, isolate } from '../../src/projections/faults.ts'
+import { isEngineError, isEventError, isolateFaulty } from '../../src/projections/faulty-events.ts'
 import { byType } from '../../src/projections/projection.ts'
 
 const withCode = (code: string, message = 'x') => Object.assign(new Error(message), { code })
 
-/** Events of the streams named, in the order of their positions. */
+/** Returns events of the named streams, in the order of their positions. */
 function eventsOf(streams: readonly string[]): RecordedEvent[] {
   const revisions = new Map<string, number>()
   return streams.map((name, i) => {
@@ -30,17 +30,17 @@ function eventsOf(streams: readonly string[]): RecordedEvent[] {
   })
 }
 
-describe('isolating a poison event', () => {
+describe('isolating a faulty event', () => {
   const batches = fc
     .array(fc.constantFrom('a', 'b', 'c', 'd'), { maxLength: 40 })
     .chain((streams) => fc.tuple(fc.constant(eventsOf(streams)), fc.subarray(streams.map((_, i) => `event ${i}`))))
 
   for (const named of [false, true])
-    it(`does the work for every event but the poison and what follows it in its stream, each once and in order${named ? ', when errors name their event' : ''}`, async () => {
+    it(`does the work for all events except a faulty one and those after it in its stream, each once and in order${named ? ', when errors name their event' : ''}`, async () => {
       await fc.assert(
         fc.asyncProperty(batches, async ([events, poison]) => {
           const done: RecordedEvent[] = []
-          const poisons = await isolate(
+          const poisons = await isolateFaulty(
             async (some) => {
               const bad = some.find((event) => poison.includes(event.id))
               if (bad !== undefined) throw named ? new FactRefused(bad.id, null) : new Error(`choked on ${bad.id}`)
@@ -57,8 +57,8 @@ describe('isolating a poison event', () => {
         }),
       )
     })
-  it('throws what is no event’s fault', async () => {
-    const failing = isolate(
+  it('throws an error that is not the fault of an event', async () => {
+    const failing = isolateFaulty(
       async () => Promise.reject(withCode('57P01', 'gone')),
       eventsOf(['a', 'b']),
       (error) => !isEngineError(error),
@@ -67,8 +67,8 @@ describe('isolating a poison event', () => {
   })
 })
 
-describe('whose fault it is', () => {
-  it('in the transaction: the engine’s by SQLSTATE class or network code, all else an event’s', () => {
+describe('the cause of an error', () => {
+  it('is, in the transaction, the engine for known SQLSTATE classes and network codes, and else an event', () => {
     for (const code of [
       '08006',
       '25006',
@@ -92,7 +92,7 @@ describe('whose fault it is', () => {
     for (const error of [new TypeError('x'), new SealBroken('x'), new KeyDestroyed('t'), 'a string', undefined])
       expect(isEngineError(error)).to.equal(false)
   })
-  it('before it: an event’s when it is known for one, all else the store’s', () => {
+  it('is, in prepare, an event for known codes, and else the store', () => {
     for (const error of [
       new FactRefused('e' as EventId, null),
       withCode('22021'),
@@ -112,7 +112,7 @@ describe('whose fault it is', () => {
 })
 
 describe('handlers by type', () => {
-  it('are called one after another in the order of the events, and other types are passed over', async () => {
+  it('are called in the order of the events, and not for other types', async () => {
     const heard: string[] = []
     const { apply } = byType<RecordedEvent<'Happened', object> | RecordedEvent<'Other', object>>({
       Happened: async (_, event) => {

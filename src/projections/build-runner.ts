@@ -1,0 +1,231 @@
+import type { Checkpoint } from '../events/envelope.ts'
+import { codeOf, describeError } from '../lib/errors.ts'
+import { orIdle } from '../lib/or-idle.ts'
+import { createBackoff, keepRunning, pause } from '../lib/retry.ts'
+import type { EventBatch } from '../ports/event-store.ts'
+import { applyBatch, BuildMoved, type BuildState, readState } from './apply-batch.ts'
+import { isEngineError } from './faulty-events.ts'
+import { goLive } from './go-live.ts'
+import type { Projection } from './projection.ts'
+import type { RunnerDependencies } from './runner-dependencies.ts'
+
+/** Keeps one build of a projection up to date while this process has the lease for it. */
+export interface BuildRunner {
+  /** The state of the build, or null while another process has the lease. */
+  readonly state: BuildState | null
+  /** Code of the last error, or null since the last success. */
+  readonly error: string | null
+  lagSeconds(): number
+  stop(): Promise<void>
+}
+
+export const startBuildRunner = (deps: RunnerDependencies, projection: Projection, build: number): BuildRunner =>
+  new LeasedBuildRunner(deps, projection, build)
+
+/** A batch that failed this often for another cause than the engine is applied event by event, to find the faulty ones. */
+const failuresBeforeIsolation = 2
+/** A batch with fewer events counts as small: the runner then waits, so that the next one is larger. */
+const smallBatch = 100
+/** How long the checkpoint may stay unsaved while no event concerns the projection. */
+const unsavedMs = 250
+/** The longest time for which the live build stands still while a new one catches up with it. */
+const catchUpMs = 2_000
+
+class LeasedBuildRunner implements BuildRunner {
+  state: BuildState | null = null
+  error: string | null = null
+  /** Time of the first event that is not committed, or null. */
+  #behindSince: number | null = null
+  readonly #deps: RunnerDependencies
+  readonly #projection: Projection
+  readonly #build: number
+  readonly #stopping = new AbortController()
+  readonly #running: Promise<void>
+
+  constructor(deps: RunnerDependencies, projection: Projection, build: number) {
+    this.#deps = deps
+    this.#projection = projection
+    this.#build = build
+    this.#running = keepRunning(() => this.#runWithLease(), {
+      signal: this.#stopping.signal,
+      onError: (cause, delayMs) => this.#reportFailure(cause, delayMs),
+    })
+  }
+
+  lagSeconds(): number {
+    return this.#behindSince === null ? 0 : Math.max(0, Date.now() - this.#behindSince) / 1_000
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+  }
+
+  /** Takes the lease and follows the events until the lease is lost, the build is moved by another process, or the runner stops. */
+  async #runWithLease(): Promise<void> {
+    const { leases, progress, log, refreshMs = 1_000 } = this.#deps
+    const { name } = this.#projection
+    const lease = await leases.take(`projection/${name}/${this.#build}`)
+    if (lease === null) {
+      this.error = null
+      return pause(refreshMs, this.#stopping.signal)
+    }
+    try {
+      await this.#follow(AbortSignal.any([this.#stopping.signal, lease.lost]))
+    } catch (cause) {
+      if (!(cause instanceof BuildMoved)) throw cause
+      log.debug({ projection: name, build: this.#build }, 'projection.moved') // The next call reads the state again.
+    } finally {
+      this.state = null
+      progress.forget(name, this.#build)
+      await lease.release()
+    }
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { store, pool, batchSize: batch = 500 } = this.#deps
+    const { name, families, gatherMs = 0 } = this.#projection
+    const initial = await readState(pool, name, this.#build)
+    if (initial === null) return this.#stopping.abort() // The projection's runner removes this one at its next refresh.
+    let follower: Follower = { state: initial, goal: initial.is_live ? null : await store.head(families) }
+    follower = await this.#settle(follower, initial, signal)
+    let savedAt = performance.now()
+    /** A batch without events of concern, whose checkpoint is not saved yet. */
+    let unsaved: EventBatch | null = null
+    const subscription = store.subscribe({ families, after: follower.state.checkpoint, signal, batch })
+    for await (const read of orIdle(subscription, unsavedMs)) {
+      const next: EventBatch | null = read === null ? unsaved : this.#select(read, follower.state)
+      // While it took the place of the live build, this one may have passed the batch already.
+      if (next === null || next.checkpoint <= (follower.state.checkpoint ?? '')) continue
+      const canWait = next.events.length === 0 && follower.state.is_live
+      if (read !== null && canWait && performance.now() - savedAt < unsavedMs) {
+        unsaved = next
+        continue
+      }
+      unsaved = null
+      savedAt = performance.now()
+      const firstEvent = next.events[0]
+      // Another application's event in the store may have no time.
+      if (firstEvent !== undefined) this.#behindSince = Date.parse(firstEvent.metadata.time) || null
+      const applied = await this.#applyUntilDone(follower.state, next, signal)
+      if (applied === null) return
+      follower = await this.#settle(follower, applied, signal)
+      if (gatherMs > 0 && next.events.length < smallBatch) await pause(gatherMs, signal)
+    }
+  }
+
+  /** Publishes the state after a batch. Makes the build live when it has reached its goal, and stops when a newer one is live. */
+  async #settle({ state: previous, goal }: Follower, applied: BuildState, signal: AbortSignal): Promise<Follower> {
+    const { store, progress } = this.#deps
+    const { name, families } = this.#projection
+    let follower: Follower = { state: applied, goal }
+    if (previous.is_live && !applied.is_live) this.#stopping.abort()
+    else if (!applied.is_live && (applied.checkpoint ?? '') >= (goal ?? '')) {
+      const promoted = await this.#promote(applied, signal)
+      follower = { state: promoted, goal: promoted.is_live ? goal : await store.head(families) }
+    }
+    this.state = follower.state
+    this.error = null
+    this.#behindSince = null
+    if (follower.state.is_live) progress.report(name, follower.state)
+    return follower
+  }
+
+  /** Tries to make the build live until it succeeds. It fails, for instance, while readers lock the views. */
+  async #promote(initial: BuildState, signal: AbortSignal): Promise<BuildState> {
+    const { pool, log } = this.#deps
+    const { name, version, externalBuilds } = this.#projection
+    let state = initial
+    const catchUp = (liveCheckpoint: Checkpoint | null): Promise<boolean> =>
+      this.#catchUp(state, liveCheckpoint, signal, (applied) => {
+        state = applied
+      })
+    for (const delays = createBackoff(); !signal.aborted; )
+      try {
+        const is_live = await goLive(pool, this.#projection, this.#build, catchUp)
+        if (is_live) log.info({ projection: name, build: this.#build, version }, 'projection.switched')
+        // The build continues at the checkpoint of the former live one, so its state must be read again.
+        if (is_live && externalBuilds !== undefined) throw new BuildMoved(name, this.#build)
+        return { ...state, is_live }
+      } catch (cause) {
+        if (!isEngineError(cause)) throw cause
+        const delayMs = delays.next()
+        this.#reportFailure(cause, delayMs)
+        await pause(delayMs, signal)
+      }
+    return state
+  }
+
+  /**
+   * Applies the events up to the checkpoint of the live build, which stands still meanwhile. Returns false when that took longer
+   * than `catchUpMs`. @param onApplied gets the state after each batch
+   */
+  async #catchUp(
+    initial: BuildState,
+    liveCheckpoint: Checkpoint | null,
+    signal: AbortSignal,
+    onApplied: (state: BuildState) => void,
+  ): Promise<boolean> {
+    const { store, batchSize: batch = 500 } = this.#deps
+    const { families, externalBuilds } = this.#projection
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(catchUpMs)])
+    // The external rows of the live build may be a batch ahead of its checkpoint.
+    const goal = (externalBuilds === undefined ? liveCheckpoint : await store.head(families)) ?? ''
+    let state = initial
+    if ((state.checkpoint ?? '') >= goal) return true
+    for await (const read of store.subscribe({ families, after: state.checkpoint, signal: limited, batch })) {
+      const applied = await this.#applyUntilDone(state, this.#select(read, state), limited)
+      if (applied === null) return false
+      state = applied
+      onApplied(state)
+      if (read.checkpoint >= goal) return true
+    }
+    return false
+  }
+
+  /** Retries the batch until it is applied. Returns null when the signal aborts first. */
+  async #applyUntilDone(state: BuildState, batch: EventBatch, signal: AbortSignal): Promise<BuildState | null> {
+    const { pool, log } = this.#deps
+    const { name } = this.#projection
+    const delays = createBackoff()
+    for (let failures = 0; !signal.aborted; )
+      try {
+        const applied = await applyBatch(pool, this.#projection, state, batch, failures >= failuresBeforeIsolation)
+        this.#projection.afterCommit?.()
+        for (const { event, error } of applied.faulty)
+          log.error(
+            { projection: name, build: this.#build, stream: event.stream, event: event.id, type: event.type, why: describeError(error) },
+            'projection.quarantined',
+          )
+        this.error = null
+        return applied.state
+      } catch (cause) {
+        if (cause instanceof BuildMoved) throw cause
+        if (!isEngineError(cause)) failures++
+        const delayMs = delays.next()
+        this.#reportFailure(cause, delayMs)
+        await pause(delayMs, signal)
+      }
+    return null
+  }
+
+  /** Returns the batch with only those events that are new to the build and concern its projection. */
+  #select({ events, checkpoint }: EventBatch, state: BuildState): EventBatch {
+    const { concerns } = this.#projection
+    const isSelected = (event: EventBatch['events'][number]) =>
+      event.position > (state.checkpoint ?? '') && (concerns === undefined || concerns.call(this.#projection, event))
+    return { events: events.filter(isSelected), checkpoint }
+  }
+
+  #reportFailure(cause: unknown, delayMs: number): void {
+    this.error = codeOf(cause) ?? 'error'
+    this.#deps.log.warn({ projection: this.#projection.name, build: this.#build, error: cause, delayMs }, 'projection.failed')
+  }
+}
+
+/** What a runner remembers from batch to batch. */
+interface Follower {
+  readonly state: BuildState
+  /** A build that is not live tries to go live when it has reached this checkpoint. Null: at once. */
+  readonly goal: Checkpoint | null
+}
