@@ -10,6 +10,9 @@ import { awaitProjection } from './projection-lag.ts'
 import type { RawRequest } from './route.ts'
 
 const appendsAtOnce = 100
+/** Another request may have started the same chain within these milliseconds, and the history does not show it yet: this one joins it. */
+const joinedMs = 600_000
+const latestOf = (a: string, b: string): string => (a > b ? a : b)
 
 /** A delivery to replay, and the present revision of its webhook. */
 export interface Replayable {
@@ -38,7 +41,8 @@ export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter
     const start = async ({ delivery, webhookRevision }: Replayable) => {
       const chain = chainOf.get(delivery.delivery) ?? delivery.chain + 1
       const { stream, event } = replay(delivery, { chain, caller, webhookRevision, now: time })
-      const { position } = await step('replay.append', () => deps.store.append(stream, [event], 'any'))
+      const since = latestOf(delivery.time, new Date(Date.parse(time) - joinedMs).toISOString())
+      const { position } = await step('replay.append', () => deps.store.append(stream, [event], 'any', { since }))
       replayed.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, next_attempt_at: null })
       return { position, stream }
     }

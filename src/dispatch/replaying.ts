@@ -164,7 +164,7 @@ class Replaying {
     const replayable = known.filter((_, i) => bodies[i] != null)
     await mapBounded(replayable, pageSize, ({ delivery, chain }) => {
       const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time })
-      return step('replay.append', () => store.append(stream, [event], 'any', { patient: true }))
+      return step('replay.append', () => store.append(stream, [event], 'any', { patient: true, since: time }))
     })
     const counts = { replayed: replayable.length, skipped: deliveries.length - replayable.length }
     if (await this.jobs.done(job, counts)) this.replayed.inc(counts.replayed)

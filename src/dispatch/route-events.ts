@@ -22,24 +22,41 @@ export interface RoutedFrom {
   readonly place: Place
 }
 
-/** Appends the MessageRouted events of a message: one for each part of 5,000 webhooks, the last part last. Retries until it works. */
-export async function appendRouted(deps: RouteEventsDeps, from: RoutedFrom, { webhooks, matched_at }: IndexedMessage): Promise<void> {
+/**
+ * Appends the MessageRouted events of a message: one for each part of 5,000 webhooks, the last part last. Retries until it works.
+ * @param isRedelivered whether another process may have appended them before it died
+ */
+export async function appendRouted(
+  deps: RouteEventsDeps,
+  from: RoutedFrom,
+  { webhooks, matched_at }: IndexedMessage,
+  isRedelivered: boolean,
+): Promise<void> {
   const { record, message, place } = from
+  const since = isRedelivered ? record.accepted_at : undefined
   const parts = Math.max(1, Math.ceil(webhooks.length / webhooksPerPart))
   for (let part = 0; part < parts; part++)
-    await append(deps, from, routedId(record.tenant, message.id, place, part), 'MessageRouted', {
-      source: message.source,
-      event_time: message.event_time,
-      webhooks: webhooks.slice(part * webhooksPerPart, (part + 1) * webhooksPerPart),
-      part,
-      parts,
-      matched_at,
-    })
+    await append(
+      deps,
+      from,
+      routedId(record.tenant, message.id, place, part),
+      'MessageRouted',
+      {
+        source: message.source,
+        event_time: message.event_time,
+        webhooks: webhooks.slice(part * webhooksPerPart, (part + 1) * webhooksPerPart),
+        part,
+        parts,
+        matched_at,
+      },
+      since,
+    )
 }
 
 /** Appends the event of a message whose id is in use with other content. Retries until it works. */
 export async function appendRejected(deps: RouteEventsDeps, from: RoutedFrom): Promise<void> {
-  await append(deps, from, rejectedId(from.place), 'MessageRejected', { reason: 'content_differs' })
+  // Whether a rejected message was delivered before is not known: the index has the place of another.
+  await append(deps, from, rejectedId(from.place), 'MessageRejected', { reason: 'content_differs' }, from.record.accepted_at)
 }
 
 const points = { MessageRouted: 'route.append', MessageRejected: 'route.reject' } as const
@@ -50,13 +67,15 @@ async function append<T extends keyof typeof points>(
   id: EventId,
   type: T,
   facts: Omit<DeliveryEvents[T], keyof ReturnType<typeof recordedRef>>,
+  since: string | undefined,
 ): Promise<void> {
   const { tenant, accepted_at, correlation_id } = record
   const time = new Date(now()).toISOString()
   const metadata = { actor: 'system:dispatcher', tenant, time, $correlationId: correlation_id, $causationId: null } as const
   const stream = routingStream(tenant, accepted_at)
   const event = sealEvent(null, stream, { id, type, data: { ...recordedRef(record, message, place), ...facts }, metadata })
-  await untilDone(() => step(points[type], () => store.append(stream, [event], 'any', { patient: true })), {
+  const options = { patient: true, ...(since === undefined ? {} : { since }) }
+  await untilDone(() => step(points[type], () => store.append(stream, [event], 'any', options)), {
     onError: (error, delayMs) => log.warn({ error, delayMs, message: message.id }, 'routing.append_failed'),
   })
 }

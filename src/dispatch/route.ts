@@ -106,7 +106,7 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
     deps.metrics.routed.inc({ result: kind })
     if (kind === 'duplicate') incoming.settle(true)
     else if (kind === 'rejected') void reject(deps, incoming)
-    else startDeliveries(deps, incoming, row, finished)
+    else startDeliveries(deps, incoming, row, finished, kind === 'redelivered')
   }
 }
 
@@ -189,7 +189,13 @@ const firstAttempts = ({ record }: Incoming, row: IndexedMessage) =>
   row.webhooks.map((webhook) => firstAttempt(row, webhook, record.correlation_id))
 
 /** Starts the deliveries of a message. It is done when MessageRouted is appended and each delivery is attempted or parked. */
-function startDeliveries(deps: RouteDeps, incoming: Incoming, row: IndexedMessage, finished: ReadonlySet<string>): void {
+function startDeliveries(
+  deps: RouteDeps,
+  incoming: Incoming,
+  row: IndexedMessage,
+  finished: ReadonlySet<string>,
+  isRedelivered: boolean,
+): void {
   const { deliver, stageHealth } = deps
   const { message } = incoming
   const deliveries = firstAttempts(incoming, row).filter(({ delivery }) => !finished.has(delivery))
@@ -201,7 +207,7 @@ function startDeliveries(deps: RouteDeps, incoming: Incoming, row: IndexedMessag
   }
   // The requests go first, because receivers wait for them.
   setImmediate(() => {
-    appendRouted(deps, incoming, row).then(() => countdown.end(), failed) // mutation: done-without-routed
+    appendRouted(deps, incoming, row, isRedelivered).then(() => countdown.end(), failed) // mutation: done-without-routed
   })
   const origin = {
     fromTable: false,
