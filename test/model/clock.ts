@@ -41,12 +41,12 @@ const real = {
 type Callback = (...args: unknown[]) => void
 
 function arm(callback: Callback, ms: number, args: unknown[], isRepeated: boolean): VirtualTimer {
-  const of = context.getStore()!
-  const { simulation } = of
+  const caller = context.getStore()!
+  const { simulation } = caller
   const timer = new VirtualTimer()
   const next = () => {
     timer.event = simulation.at(simulation.now + Math.max(0, ms), () =>
-      simulation.resume(of, () => {
+      simulation.resume(caller, () => {
         if (timer.isCancelled) return
         if (isRepeated) next()
         callback(...args)
@@ -77,10 +77,10 @@ function sleep(ms = 1, value?: unknown, options: { signal?: AbortSignal } = {}):
   })
 }
 const uuid = () => {
-  const of = context.getStore()
-  if (of === undefined) return real.uuid()
+  const caller = context.getStore()
+  if (caller === undefined) return real.uuid()
   const word = () =>
-    Math.floor(of.simulation.random.next() * 2 ** 32)
+    Math.floor(caller.simulation.random.next() * 2 ** 32)
       .toString(16)
       .padStart(8, '0')
   return `${word()}-${word().slice(4)}-4${word().slice(5)}-8${word().slice(5)}-${word()}${word().slice(4)}`
@@ -109,8 +109,8 @@ export function installClock(): () => void {
     clearInterval: cancelOr(real.clearInterval),
   })
   Date.now = () => {
-    const of = context.getStore()
-    return of === undefined ? real.now() : Math.floor(epochOf(of.simulation) + of.simulation.now + of.life.skewMs)
+    const caller = context.getStore()
+    return caller === undefined ? real.now() : Math.floor(epochOf(caller.simulation) + caller.simulation.now + caller.life.skewMs)
   }
   Object.defineProperty(performance, 'now', {
     configurable: true,

@@ -57,7 +57,7 @@ const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) =>
   answer({ receivers }, { hook, mode }) {
     receivers.modes.set(hostOf(hook), mode)
   },
-  stopReaders: ({ events }, { of, ms }) => events.stopReaders(of, ms),
+  stopReaders: ({ events }, { family, ms }) => events.stopReaders(family, ms),
   outage({ simulation }, { engine, ms }) {
     simulation.downUntil.set(engine, simulation.now + ms)
   },

@@ -15,8 +15,8 @@ import { retry_delays, type World } from './world.ts'
 
 const sameAttempt = (a: { chain: number; attempt: number }, b: { chain: number; attempt: number }) =>
   a.chain === b.chain && a.attempt === b.attempt
-const nameOf = (of: { message: MessageId; webhook: WebhookId; chain: number; attempt: number }) =>
-  `${of.message} > ${of.webhook.at(-1)} ${of.chain}.${of.attempt}`
+const nameOf = (ref: { message: MessageId; webhook: WebhookId; chain: number; attempt: number }) =>
+  `${ref.message} > ${ref.webhook.at(-1)} ${ref.chain}.${ref.attempt}`
 
 /** Checks the invariants of a world, while it runs and at its end. */
 export class Invariants {
@@ -33,8 +33,8 @@ export class Invariants {
     world.onSaved = (partition, offset) => this.saved(partition, offset)
     world.receivers.onPost = (post) => this.posted(post)
   }
-  private bad(of: string, text: string): void {
-    this.world.violate(of, text)
+  private bad(invariant: string, text: string): void {
+    this.world.violate(invariant, text)
   }
   private stored(event: RecordedEvent): void {
     const { place } = event.data as { place?: string }
@@ -94,28 +94,28 @@ export class Invariants {
   }
   /** 5, `early` and 7, at each request. */
   private posted(post: Post): void {
-    const { owed, at } = post
+    const { ref, at } = post
     const { log, truth, tables } = this.world
-    const posts = [...(this.posts.get(owed.delivery) ?? []), post]
-    this.posts.set(owed.delivery, posts)
-    const name = nameOf(owed)
-    const row = tables.index.get(indexKey(owed.tenant, owed.message))
-    if (post.body !== bodyOf(owed.message, row?.fingerprint ?? '') || post.id !== owed.message)
+    const posts = [...(this.posts.get(ref.delivery) ?? []), post]
+    this.posts.set(ref.delivery, posts)
+    const name = nameOf(ref)
+    const row = tables.index.get(indexKey(ref.tenant, ref.message))
+    if (post.body !== bodyOf(ref.message, row?.fingerprint ?? '') || post.id !== ref.message)
       this.bad('7', `${name}: the receiver saw ${post.body}, accepted was ${row?.fingerprint}`)
-    if (owed.attempt > retry_delays.length + 1 || post.attempt !== owed.attempt) this.bad('5', `${name} is beyond the schedule`)
-    if (owed.attempt > 1) {
-      const before = { chain: owed.chain, attempt: owed.attempt - 1 }
-      const facts = this.facts.get(owed.delivery) ?? []
+    if (ref.attempt > retry_delays.length + 1 || post.attempt !== ref.attempt) this.bad('5', `${name} is beyond the schedule`)
+    if (ref.attempt > 1) {
+      const before = { chain: ref.chain, attempt: ref.attempt - 1 }
+      const facts = this.facts.get(ref.delivery) ?? []
       if (!facts.some((fact) => fact.type === 'DeliveryFailed' && sameAttempt(fact, before)))
         this.bad('5', `${name} without a failure before it`)
-      const earliest = Math.min(...posts.filter((other) => sameAttempt(other.owed, before)).map((other) => other.at))
+      const earliest = Math.min(...posts.filter((other) => sameAttempt(other.ref, before)).map((other) => other.at))
       const due = earliest + retry_delays[before.attempt - 1]! * 800
       if (at < due) this.bad('early', `${name} came ${Math.round(due - at)} ms too early`)
     }
-    if (owed.chain > 1 && !(this.facts.get(owed.delivery) ?? []).some((f) => f.type === 'DeliveryReplayed' && f.chain === owed.chain))
+    if (ref.chain > 1 && !(this.facts.get(ref.delivery) ?? []).some((f) => f.type === 'DeliveryReplayed' && f.chain === ref.chain))
       this.bad('5', `${name}: a chain that was not requested`)
-    const looked = log.looked.get(lookKey(post.life, owed.delivery, post.fromTable)) ?? 0
-    if ((truth.ended.get(owed.delivery) ?? []).some((end) => end.chain >= owed.chain && end.at < looked))
+    const looked = log.looked.get(lookKey(post.life, ref.delivery, post.fromTable)) ?? 0
+    if ((truth.ended.get(ref.delivery) ?? []).some((end) => end.chain >= ref.chain && end.at < looked))
       this.bad('5', `${name} was sent although its end was known before`)
   }
 
@@ -207,7 +207,7 @@ export class Invariants {
     if (!endsChain(state.type) && !(row !== undefined && this.mayWait(row))) this.bad('1', `${name} stays ${state.type} for ever`)
     for (const fact of facts) {
       if (fact.attempt > 0 && !log.facts.get(id)?.has(fact.event_id)) this.bad('2', `${name}: attempt ${fact.event_id} is not in the log`)
-      if (fact.type === 'DeliverySucceeded' && !posts.some((post) => post.code === 200 && sameAttempt(post.owed, fact)))
+      if (fact.type === 'DeliverySucceeded' && !posts.some((post) => post.code === 200 && sameAttempt(post.ref, fact)))
         this.bad('2', `${name}: a success that the receiver has not seen`)
       if (fact.type === 'DeliveryDiscarded' && !this.wasChanged(webhook, '~')) this.bad('1', `${name}: discarded without a reason`)
       if (fact.type === 'DeliveryDeadLettered' && fact.code !== 410 && fact.attempt <= retry_delays.length)
@@ -216,7 +216,7 @@ export class Invariants {
     const sent = facts.filter((fact) => ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fact.type))
     for (const fact of sent) {
       const recorded = new Set(sent.filter((other) => sameAttempt(other, fact)).map((other) => other.event_id)).size
-      if (recorded > posts.filter((post) => sameAttempt(post.owed, fact)).length)
+      if (recorded > posts.filter((post) => sameAttempt(post.ref, fact)).length)
         this.bad('2', `${name}: attempt ${fact.chain}.${fact.attempt} is recorded more often than it was sent`)
     }
   }
@@ -236,7 +236,7 @@ export class Invariants {
     for (const row of tables.scheduled.values()) if (!this.mayWait(row)) this.bad('6', `a row is left: ${nameOf(row)}`)
     for (const stream of tables.quarantinedStreams) this.bad('quarantine', stream)
     const times = new Map<string, number>()
-    for (const { owed } of receivers.posts) times.set(nameOf(owed), (times.get(nameOf(owed)) ?? 0) + 1)
+    for (const { ref } of receivers.posts) times.set(nameOf(ref), (times.get(nameOf(ref)) ?? 0) + 1)
     const repeated = [...times].filter(([, count]) => count > 1)
     if (isStill && repeated.length > 0) this.bad('3', `sent twice without a crash: ${repeated.map(([name]) => name).join(', ')}`)
     return { posts: receivers.posts.length, repeated: repeated.reduce((sum, [, count]) => sum + count - 1, 0) }

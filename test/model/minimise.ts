@@ -2,9 +2,10 @@ import type { Step } from './plan.ts'
 import { type Play, play } from './play.ts'
 
 /** Removes each step of a plan without which the same invariant still breaks. Returns the remaining plan. */
-export async function minimise(of: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<Step[]> {
-  const breaks = async (plan: readonly Step[]) => (await play({ ...of, plan, isTracing: false })).violations.some((v) => v.of === invariant)
-  let plan = [...of.plan]
+export async function minimise(run: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<Step[]> {
+  const breaks = async (plan: readonly Step[]) =>
+    (await play({ ...run, plan, isTracing: false })).violations.some((violation) => violation.invariant === invariant)
+  let plan = [...run.plan]
   for (let isSmaller = true; isSmaller; ) {
     isSmaller = false
     for (let i = plan.length - 1; i >= 0; i--) {

@@ -18,7 +18,7 @@ export type Step = { readonly at: number } & (
     }
   | { readonly kind: 'replay'; readonly message: string; readonly hook: Hook }
   | { readonly kind: 'answer'; readonly hook: Hook; readonly mode: Mode }
-  | { readonly kind: 'stopReaders'; readonly of: 'webhook' | 'attempts'; readonly ms: number }
+  | { readonly kind: 'stopReaders'; readonly family: 'webhook' | 'attempts'; readonly ms: number }
   | { readonly kind: 'outage'; readonly engine: Engine; readonly ms: number }
   | { readonly kind: 'calls'; readonly probability: number; readonly ms: number }
   | { readonly kind: 'kill' | 'freeze' | 'stop'; readonly process: string; readonly ms: number }
@@ -83,7 +83,7 @@ function faults(random: Random, profile: Profile, add: Add): void {
   const dispatchers = ['dispatcher1', 'dispatcher2']
   const processes = ['api', ...dispatchers, ...dispatchers, 'projector1', 'projector2']
   for (let i = int(0, 2); i > 0; i--)
-    add(int(100, 3_600), { kind: 'stopReaders', of: pick(['webhook', 'attempts']), ms: int(100, 2_500) } as never)
+    add(int(100, 3_600), { kind: 'stopReaders', family: pick(['webhook', 'attempts']), ms: int(100, 2_500) } as never)
   for (let i = int(0, 2); i > 0; i--) {
     const engine = pick(['postgres', 'events', 'bus', 'log'] as const)
     const most = isFaulty ? 3_000 : engine === 'postgres' || engine === 'bus' ? 600 : 2_500

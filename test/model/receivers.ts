@@ -9,7 +9,7 @@ export const requestMs = 800
 /** A request as its receiver saw it. */
 export interface Post {
   readonly at: number
-  readonly owed: DeliveryRef
+  readonly ref: DeliveryRef
   readonly fromTable: boolean
   readonly life: string
   readonly url: string
@@ -45,17 +45,17 @@ export class Receivers {
   readonly sender: Sender = {
     post: (url, headers, body) =>
       new Promise<ReceiverResponse>((resolve) => {
-        const of = context.getStore()!
+        const caller = context.getStore()!
         const { simulation } = this
-        const { owed, fromTable } = of.delivery!
+        const { ref, fromTable } = caller.delivery!
         this.open++
         simulation.at(simulation.now + simulation.random.next() * 3, () => {
           const { code, ms, heard } = answers[this.modes.get(new URL(url).hostname) ?? 'ok'](url)
           const post: Post = {
             at: simulation.now,
-            owed,
+            ref,
             fromTable,
-            life: of.life.id,
+            life: caller.life.id,
             url,
             id: headers['webhook-id']!,
             attempt: Number(headers['kolbak-attempt']),
@@ -63,12 +63,12 @@ export class Receivers {
             code,
           }
           this.posts.push(post)
-          simulation.note(() => `${of.life.id} POST ${owed.message} > ${url} ${owed.chain}.${owed.attempt} = ${code}`)
+          simulation.note(() => `${caller.life.id} POST ${ref.message} > ${url} ${ref.chain}.${ref.attempt} = ${code}`)
           this.onPost(post)
           simulation.at(simulation.now + ms, () => {
             this.open--
             const heardAs = { code: heard ? code : null, reason: heard ? null : ('timeout' as const) }
-            simulation.resume(of, () => resolve({ ...heardAs, duration_ms: ms, body: Buffer.alloc(0), retryAfter: undefined }))
+            simulation.resume(caller, () => resolve({ ...heardAs, duration_ms: ms, body: Buffer.alloc(0), retryAfter: undefined }))
           })
         })
       }),

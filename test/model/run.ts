@@ -23,35 +23,37 @@ if (what === 'random') {
       sum.repeated += played.repeated
       sum.steps += played.steps
       const [first] = played.violations
-      if (first !== undefined && failed++ < 15) console.log(`seed ${seed} ${profile}: [${first.of}] ${first.text}`)
+      if (first !== undefined && failed++ < 15) console.log(`seed ${seed} ${profile}: [${first.invariant}] ${first.text}`)
     }
   console.log(runs, 'runs', failed, 'failed', sum, `${((performance.now() - started) / runs).toFixed(1)} ms each`)
 } else if (what === 'seed') {
   const [seed = '1', profile = 'faulty'] = args as [string, Profile]
-  const of = { seed: Number(seed), profile, code, plan: planOf(Number(seed), profile) }
-  const first = (await play(of)).violations[0]
-  console.log(first === undefined ? (await play({ ...of, isTracing: true })).trace.join('\n') : await explain(of, first.of))
+  const playing = { seed: Number(seed), profile, code, plan: planOf(Number(seed), profile) }
+  const first = (await play(playing)).violations[0]
+  console.log(
+    first === undefined ? (await play({ ...playing, isTracing: true })).trace.join('\n') : await explain(playing, first.invariant),
+  )
 } else if (what === 'mutate') {
-  const [most = '300', wanted = ''] = args
-  for (const mutation of mutations.filter(({ name }) => name.includes(wanted))) {
-    const mistaken = await mutant(mutation)
+  const [most = '300', part = ''] = args
+  for (const mutation of mutations.filter(({ name }) => name.includes(part))) {
+    const mutantCode = await mutant(mutation)
     const begun = process.cpuUsage()
     let runs = 0
-    let found = ''
+    let caught = ''
     const others = new Set<string>()
-    for (let { from: seed = 1 } = mutation, end = seed + Number(most); seed < end && found === ''; seed++)
+    for (let { from: seed = 1 } = mutation, end = seed + Number(most); seed < end && caught === ''; seed++)
       for (const profile of ['benign', 'faulty'] as const) {
         runs++
-        const { violations } = await play({ seed, profile, code: mistaken })
-        const right = violations.find(({ of }) => mutation.breaks.includes(of))
+        const { violations } = await play({ seed, profile, code: mutantCode })
+        const right = violations.find(({ invariant }) => mutation.breaks.includes(invariant))
         if (right !== undefined) {
-          found = `seed ${seed} ${profile}: [${right.of}] ${right.text}`
+          caught = `seed ${seed} ${profile}: [${right.invariant}] ${right.text}`
           break
         }
-        for (const other of violations) others.add(other.of)
+        for (const other of violations) others.add(other.invariant)
       }
     console.log(
-      `${found === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mutation.name} (${Math.round(process.cpuUsage(begun).user / 1e3)} ms); ${found} ${[...others].map((of) => `other: ${of}`).join(' ')}`,
+      `${caught === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mutation.name} (${Math.round(process.cpuUsage(begun).user / 1e3)} ms); ${caught} ${[...others].map((invariant) => `other: ${invariant}`).join(' ')}`,
     )
   }
 }

@@ -84,7 +84,7 @@ export const scheduleStatements: readonly (readonly [name: string, run: Run])[] 
   [
     'schedule-park',
     (tables, { text, values, now }) => {
-      for (const owed of refsOf(values)) upsert(tables, text, { ...owed, dueAt: null, parked_at: now, claimedBy: null, claimedUntil: null })
+      for (const ref of refsOf(values)) upsert(tables, text, { ...ref, dueAt: null, parked_at: now, claimedBy: null, claimedUntil: null })
       return []
     },
   ],
@@ -112,8 +112,8 @@ export const scheduleStatements: readonly (readonly [name: string, run: Run])[] 
     'retries-schedule',
     (tables, { text, values, now }) => {
       const delays = values[11] as unknown as number[]
-      refsOf(values).forEach((owed, i) => {
-        upsert(tables, text, { ...owed, dueAt: now + delays[i]! * 1_000, parked_at: null, claimedBy: null, claimedUntil: null })
+      refsOf(values).forEach((ref, i) => {
+        upsert(tables, text, { ...ref, dueAt: now + delays[i]! * 1_000, parked_at: null, claimedBy: null, claimedUntil: null })
       })
       return []
     },

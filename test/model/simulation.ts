@@ -24,7 +24,7 @@ export interface Context {
   /** Enters the context again, which is cheaper than a new `run` for every event. */
   enter?: <T>(work: () => T) => T
   /** The delivery in progress, if there is one. */
-  readonly delivery?: { readonly owed: DeliveryRef; readonly fromTable: boolean }
+  readonly delivery?: { readonly ref: DeliveryRef; readonly fromTable: boolean }
 }
 export const context = new AsyncLocalStorage<Context>()
 /** Kills or freezes a process at one of its calls: before the call is sent, or after its effect and before its result arrives. */
@@ -87,12 +87,12 @@ export class Simulation {
     return event
   }
   /** Runs `work` in the context, now or when its process is no longer frozen, unless the process has ended. */
-  resume(of: Context, work: () => void): void {
-    if (!of.life.alive) return
-    if (this.now < of.life.frozenUntil) this.at(of.life.frozenUntil, () => this.resume(of, work))
+  resume(caller: Context, work: () => void): void {
+    if (!caller.life.alive) return
+    if (this.now < caller.life.frozenUntil) this.at(caller.life.frozenUntil, () => this.resume(caller, work))
     else {
-      of.enter ??= context.run(of, () => AsyncLocalStorage.snapshot())
-      of.enter(work)
+      caller.enter ??= context.run(caller, () => AsyncLocalStorage.snapshot())
+      caller.enter(work)
     }
   }
   /** Runs until the time, or until `isOver` returns true. Returns whether it did. */
@@ -173,22 +173,22 @@ export class Simulation {
   /** A call of the running process to an engine. It may fail before or after its effect, come late, or be cut off by a crash. */
   call<T>(call: Call<T>): Promise<T> {
     const { random } = this
-    const of = context.getStore()
-    if (of === undefined) throw new Error(`${call.name} was called by no process`)
-    const { life } = of
+    const caller = context.getStore()
+    if (caller === undefined) throw new Error(`${call.name} was called by no process`)
+    const { life } = caller
     const nth = ++life.calls
     return new Promise<T>((resolve, reject) => {
       if (!life.alive || this.isHit(life, 'before', nth, call.name)) return
       const slow = random.chance(0.03) ? random.int(5, 150) : 0
       const hear = (delay: number, settle: () => void) => {
-        if (delay === 0) this.resume(of, settle)
-        else this.at(this.now + delay, () => this.resume(of, settle))
+        if (delay === 0) this.resume(caller, settle)
+        else this.at(this.now + delay, () => this.resume(caller, settle))
       }
       const back = () => (random.chance(0.6) ? 0 : random.next() * 3)
       const happen = (isHeard: boolean) => {
-        let came: T | Later<T>
+        let result: T | Later<T>
         try {
-          came = call.effect()
+          result = call.effect()
         } catch (error) {
           if (isHeard) hear(back(), () => reject(error))
           return
@@ -197,8 +197,8 @@ export class Simulation {
           if (!call.quiet) this.note(() => `${life.id} ${call.engine} ${call.name}${show(value)}${isHeard ? '' : ' (unheard)'}`)
           if (isHeard && life.alive && !this.isHit(life, 'after', nth, call.name)) hear(back(), () => resolve(value))
         }
-        if (came instanceof Later) came.start(answer)
-        else answer(came)
+        if (result instanceof Later) result.start(answer)
+        else answer(result)
       }
       this.at(this.now + random.next() * 3 + slow, () => {
         const fail = () => hear(random.int(1, 30), () => reject(this.errorOf(call.engine)))

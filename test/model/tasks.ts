@@ -32,7 +32,7 @@ async function codeOf(name: string | undefined): Promise<{ code: Code; breaks: r
     own ??= loadCode()
     return { code: await own, breaks: null }
   }
-  const mutation = mutations.find((one) => one.name === name)
+  const mutation = mutations.find((mutation) => mutation.name === name)
   if (mutation === undefined) throw new Error(`there is no mutation ${name}`)
   return { code: await mutant(mutation), breaks: mutation.breaks }
 }
@@ -55,26 +55,26 @@ export async function perform(task: Task): Promise<Outcome> {
     for (const profile of task.profiles)
       for (const crash of crashesOf(task)) {
         const plan = task.crashes === undefined ? planOf(seed, profile) : smallPlan
-        const of = { seed, profile, code, plan, ...(crash === undefined ? {} : { crash }) }
-        const { violations, posts, repeated, crashed } = await play(of)
+        const run = { seed, profile, code, plan, ...(crash === undefined ? {} : { crash }) }
+        const { violations, posts, repeated, crashed } = await play(run)
         sum.runs++
         sum.posts += posts
         sum.repeated += repeated
         if (crashed) sum.crashes++
-        const first = breaks === null ? violations[0] : violations.find((violation) => breaks.includes(violation.of))
+        const first = breaks === null ? violations[0] : violations.find((violation) => breaks.includes(violation.invariant))
         if (first === undefined) continue
-        const text = breaks === null ? await explain(of, first.of) : `[${first.of}] ${first.text}`
+        const text = breaks === null ? await explain(run, first.invariant) : `[${first.invariant}] ${first.text}`
         return { ...sum, broken: { seed, profile, text } }
       }
   return { ...sum, broken: null }
 }
 
 /** Returns the smallest plan that breaks the invariant, and its trace. */
-export async function explain(of: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<string> {
-  const plan = await minimise(of, invariant)
-  const { violations, trace } = await play({ ...of, plan, isTracing: true })
-  const told = violations.map((violation) => `[${violation.of}] ${violation.text}`)
-  const crash = of.crash === undefined ? [] : [JSON.stringify(of.crash)]
+export async function explain(run: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<string> {
+  const plan = await minimise(run, invariant)
+  const { violations, trace } = await play({ ...run, plan, isTracing: true })
+  const broken = violations.map((violation) => `[${violation.invariant}] ${violation.text}`)
+  const crash = run.crash === undefined ? [] : [JSON.stringify(run.crash)]
   const steps = plan.map((step) => JSON.stringify(step))
-  return [`seed ${of.seed} ${of.profile}`, ...told, 'least plan:', ...crash, ...steps, 'what happens:', ...trace].join('\n')
+  return [`seed ${run.seed} ${run.profile}`, ...broken, 'least plan:', ...crash, ...steps, 'what happens:', ...trace].join('\n')
 }

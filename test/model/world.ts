@@ -26,7 +26,7 @@ export const retry_delays = [0.3, 1, 2]
 const claimMs = 2_500
 export interface Violation {
   /** The name of the invariant. */
-  readonly of: string
+  readonly invariant: string
   readonly text: string
 }
 /** What callers were told and what has happened, for the invariants. */
@@ -133,9 +133,9 @@ export class World {
     for (let i = 1; i <= options.dispatchers; i++) simulation.start(`dispatcher${i}`, (life) => this.dispatcher(life))
     for (let i = 1; i <= options.projectors; i++) simulation.start(`projector${i}`, (life) => this.projector(life))
   }
-  violate(of: string, text: string): void {
-    this.simulation.note(() => `VIOLATION ${of}: ${text}`)
-    this.violations.push({ of, text })
+  violate(invariant: string, text: string): void {
+    this.simulation.note(() => `VIOLATION ${invariant}: ${text}`)
+    this.violations.push({ invariant, text })
   }
 
   /** Returns a log that writes warnings and errors to the trace. */
@@ -186,8 +186,8 @@ export class World {
       random,
     })
     // A request does not show its chain, so the receivers of the model get it from the context.
-    const deliver: typeof real = (owed, origin) =>
-      context.run({ simulation: this.simulation, life, delivery: { owed, fromTable: origin.fromTable } }, () => real(owed, origin))
+    const deliver: typeof real = (ref, origin) =>
+      context.run({ simulation: this.simulation, life, delivery: { ref, fromTable: origin.fromTable } }, () => real(ref, origin))
     const gate = code.gate.createRoutingGate({
       head: () => store.head(webhookModel.families),
       async reached() {
