@@ -9,6 +9,7 @@ import {
   UnavailableError,
   WrongExpectedVersionError,
 } from '@eventstore/db-client'
+import { isProgrammingError } from '../../lib/errors.ts'
 import { EventRefused, EventTooLarge, StoreUnavailable } from '../../ports/event-store.ts'
 
 /** gRPC's status codes that mean more than "it failed". */
@@ -40,8 +41,8 @@ export function toPortError(error: unknown, stream: string): unknown {
     return new StoreDenied('EventStoreDB does not accept the user and password in EVENTSTOREDB_URL', { cause: error })
   if (codeOf(error) === grpcStatus.invalidArgument)
     return new EventRefused(`stream ${stream}: EventStoreDB cannot do this with it`, { cause: error })
-  // Sockets, deadlines and streams fail with many errors. These three are mistakes in code.
-  if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) return error
+  // Sockets, deadlines and streams fail with many errors. A programming error is none of these.
+  if (isProgrammingError(error)) return error
   return new StoreUnavailable(reasonOf(error), { cause: error })
 }
 

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import type { StreamName } from '../../events/streams.ts'
+import { isProgrammingError } from '../../lib/errors.ts'
 import { isDataError } from '../../lib/group-commit.ts'
 import { EventRefused, StoreUnavailable } from '../../ports/event-store.ts'
 
@@ -12,8 +13,8 @@ const unavailable = /^(08|40|53|57|58|XX|25006|55P03)/
 
 const isUnavailable = (error: unknown): boolean => {
   if (error instanceof pg.DatabaseError) return error.code !== undefined && unavailable.test(error.code)
-  // Sockets, time-outs and pools fail with plain errors. These three are mistakes in code.
-  return error instanceof Error && !(error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError)
+  // Sockets, time-outs and pools fail with plain errors. A programming error is none of these.
+  return error instanceof Error && !isProgrammingError(error)
 }
 
 /** Returns the error of the port that stands for an error of Postgres. */
