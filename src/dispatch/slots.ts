@@ -18,7 +18,7 @@ export interface Slots {
   markParked(webhook: WebhookId, tenant: TenantId): void
   /** Replaces the set of webhooks that have parked rows. */
   setParkedWebhooks(webhooks: ReadonlySet<WebhookId>): void
-  /** Slots in use. */
+  /** Requests without a response. */
   readonly inFlight: number
   /** Deliveries that wait for a slot in memory. */
   readonly waiting: number
@@ -28,11 +28,11 @@ export interface Slots {
   stop(): void
 }
 export interface Slot {
-  /** Records the response. It frees the shares of the webhook, the tenant and the slow webhooks, but not the place in the pool. */
+  /** Records the response, and frees the slot for other requests. The attempt counts as unrecorded from now on. */
   responded(response: ResponseSample): void
   /**
-   * Frees the whole slot, after the attempt has been appended. An attempt that is not recorded yet keeps its place in the pool, so that
-   * the pool bounds how many requests go unrecorded while the event store is unavailable (decision 9).
+   * Ends the slot, after the attempt has been appended. Deliveries go on while the event store is unavailable, until too many
+   * attempts are unrecorded: a crash repeats these (decision 9).
    */
   release(): void
 }
@@ -44,6 +44,8 @@ export interface SlotLimits {
   readonly perHighThroughputWebhook: number
   /** Live dispatchers, this one included. */
   dispatchers(): number
+  /** Most attempts that have a response and no event yet. Default: 20 for each slot. */
+  readonly unrecorded?: number
   /** Most waiting deliveries of one webhook. */
   readonly queue?: number
   readonly queueMs?: number
@@ -72,8 +74,8 @@ export const createSlots = (limits: SlotLimits, now: () => number = () => perfor
 class SlotPool implements Slots {
   /** `closed` from the beginning of shutdown. */
   private mode: 'open' | 'closed' = 'open'
-  /** Slots in use: requests without a response, and attempts that are not recorded yet. */
-  private slotsInUse = 0
+  /** Attempts that have a response and are not recorded yet. */
+  private unrecorded = 0
   /** Requests without a response: all, those of each tenant, and those to slow webhooks. */
   private openRequests = 0
   private readonly openByTenant = new Map<TenantId, number>()
@@ -90,13 +92,13 @@ class SlotPool implements Slots {
   private readonly timer = setInterval(() => this.sweep(), sweepMs)
 
   constructor(limits: SlotLimits, now: () => number) {
-    this.limits = { queue: 500, queueMs: 2_000, ...limits }
+    this.limits = { queue: 500, queueMs: 2_000, unrecorded: limits.total * 20, ...limits }
     this.perTenant = Math.max(1, Math.floor(limits.total / 4))
     this.forSlow = Math.max(1, Math.floor(limits.total / 2))
     this.now = now
   }
   get inFlight(): number {
-    return this.slotsInUse
+    return this.openRequests
   }
   get waiting(): number {
     return this.waitingDeliveries
@@ -116,7 +118,7 @@ class SlotPool implements Slots {
   claimableRows(webhook: WebhookId, tenant: TenantId): number {
     if (this.mode === 'closed') return 0
     const endpoint = this.endpointOf(webhook, tenant)
-    const startable = Math.min(this.shareLeft(endpoint), this.limits.total - this.slotsInUse)
+    const startable = Math.min(this.shareLeft(endpoint), this.freeSlots)
     const mostAhead = endpoint.health.rowsToClaimAhead(this.ownLimit(endpoint), this.now())
     // Rows claimed ahead are refilled once half of them have started, so that claims come in batches.
     const ahead = endpoint.waiting.length * 2 <= mostAhead ? mostAhead : 0
@@ -139,14 +141,15 @@ class SlotPool implements Slots {
   /** Called by a slot when its response has come. */
   onResponse(endpoint: Endpoint, request: OpenRequest, response: ResponseSample): void {
     const freed = this.endRequest(endpoint, request)
+    this.unrecorded++
     endpoint.health.recordResponse(response)
     this.reevaluate(endpoint, this.assess(endpoint) ? 'any' : freed)
   }
   /** Called by a slot when its attempt is recorded, or will never be made. @param request the open request, or null after its response */
   onRelease(endpoint: Endpoint, request: OpenRequest | null): void {
+    const wasFull = this.unrecorded >= this.limits.unrecorded
     const freed = request === null ? 0 : this.endRequest(endpoint, request)
-    const wasFull = this.slotsInUse >= this.limits.total
-    this.slotsInUse--
+    if (request === null) this.unrecorded--
     this.reevaluate(endpoint, wasFull || freed > 0 ? 'any' : 0)
   }
 
@@ -175,12 +178,15 @@ class SlotPool implements Slots {
       endpoint.health.isFast ? Number.POSITIVE_INFINITY : this.forSlow - this.openToSlow,
     )
   }
+  /** Slots that may be given; none while too many attempts are unrecorded. */
+  private get freeSlots(): number {
+    return this.unrecorded < this.limits.unrecorded ? this.limits.total - this.openRequests : 0
+  }
   private canStart(endpoint: Endpoint): boolean {
-    return this.slotsInUse < this.limits.total && this.shareLeft(endpoint) > 0
+    return this.freeSlots > 0 && this.shareLeft(endpoint) > 0
   }
   private start(endpoint: Endpoint): Slot {
     const request = endpoint.health.start(this.now())
-    this.slotsInUse++
     this.openRequests++
     if (!endpoint.health.isFast) this.openToSlow++
     this.openByTenant.set(endpoint.tenant, this.openOf(endpoint.tenant) + 1)
@@ -189,7 +195,10 @@ class SlotPool implements Slots {
   /** Frees the shares of a request. Returns how many full shared limits it was under: so many requests of other webhooks may start instead. */
   private endRequest({ tenant, health }: Endpoint, request: OpenRequest): number {
     const open = this.openOf(tenant)
-    const freed = (open >= this.perTenant ? 1 : 0) + (!health.isFast && this.openToSlow >= this.forSlow ? 1 : 0)
+    const freed =
+      (open >= this.perTenant ? 1 : 0) +
+      (!health.isFast && this.openToSlow >= this.forSlow ? 1 : 0) +
+      (this.openRequests >= this.limits.total ? 1 : 0)
     health.end(request)
     this.openRequests--
     if (!health.isFast) this.openToSlow--
@@ -214,7 +223,7 @@ class SlotPool implements Slots {
   }
   /** Gives at most `most` free slots to waiting deliveries, in the fair order. */
   private serve(most: number): void {
-    for (let started = 0; started < most && this.slotsInUse < this.limits.total; started++) {
+    for (let started = 0; started < most && this.freeSlots > 0; started++) {
       const endpoint = this.fairQueue.next(this.fairQueueRules)
       if (endpoint === undefined) return
       this.startNext(endpoint)

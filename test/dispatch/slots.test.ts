@@ -43,17 +43,20 @@ describe('the slots', () => {
     expect(await fifth).to.not.equal('parked')
     expect(slots.inFlight).to.equal(4)
   })
-  it('free the share of a webhook at its response, and the place in the pool when the attempt is recorded', async () => {
-    const slots = startSlots({ total: 8, perWebhook: 2, queueMs: 10_000 })
+  it('free a slot at its response, and give none while too many attempts are not recorded', async () => {
+    const slots = startSlots({ total: 8, perWebhook: 2, unrecorded: 2, queueMs: 10_000 })
     for (const t of ['a', 'b', 'c', 'd']) await makeFast(slots, t, t)
-    const [first] = await Promise.all(['a', 'a', 'b', 'b', 'c', 'c', 'd'].map((t) => take(slots, t, t)))
-    first?.responded({ ok: true, duration_ms: 1 })
-    expect(await isSettled(slots.acquire(hook('a'), tenant('a')))).to.equal(true)
-    const next = slots.acquire(hook('d'), tenant('d'))
+    const held = await Promise.all(['a', 'a', 'b', 'b', 'c', 'c', 'd', 'd'].map((t) => take(slots, t, t)))
+    const next = slots.acquire(hook('a'), tenant('a'))
     expect(await isSettled(next)).to.equal(false)
-    first?.release()
+    held[0]!.responded({ ok: true, duration_ms: 1 })
     expect(await isSettled(next)).to.equal(true)
-    first?.release()
+    held[2]!.responded({ ok: true, duration_ms: 1 }) // two attempts are unrecorded now
+    const last = slots.acquire(hook('b'), tenant('b'))
+    expect(await isSettled(last)).to.equal(false)
+    held[0]!.release()
+    expect(await isSettled(last)).to.equal(true)
+    held[0]!.release() // a second time: it counts once
     expect(slots.inFlight).to.equal(8)
   })
   it('let rows be claimed ahead by the speed of a healthy webhook, and give them back when it stalls', async () => {
