@@ -10,3 +10,5 @@ export const configTable = (): string =>
       return `| \`${name}\` | ${variable.doc} | ${initial === '' ? '' : `\`${initial}\``} |`
     }),
   ].join('\n')
+
+if (import.meta.main) console.log(configTable())

@@ -35,7 +35,9 @@ describe('every shape that an event was ever stored in', () => {
       expect(fixture.metadata.schema).to.equal(schema)
       const { data, metadata } = openEvent(fixtureVault, fixture.stream, upcast(fixture))
       expect(metadata.schema).to.equal(eventTypes[type].schema)
-      expect(data).to.have.all.keys(Object.keys(sampleData[type]))
+      // An event of changes holds the changed fields alone, so an older one may lack a field of today.
+      if (type.endsWith('Changed')) expect(Object.keys(sampleData[type])).to.include.members(Object.keys(data))
+      else expect(data).to.have.all.keys(Object.keys(sampleData[type]))
       if (schema === eventTypes[type].schema) expect(data).to.deep.equal(sampleData[type])
     })
   for (const level of levels) {
