@@ -29,6 +29,35 @@ const allowed: Record<string, readonly string[]> = {
   cli: ['config', 'lib', 'operator'],
 }
 
+/**
+ * Finds the functions of a formatted file by their indentation: a function ends at the next line that is indented as its first one and
+ * opens nothing again.
+ */
+function functionsOf(lines: readonly string[]): { name: string; first: number; last: number }[] {
+  const start =
+    /^ *(?!(?:if|for|while|switch|catch|return|await|else|do|try)\b)(?:.*\bfunction\b.*|.*=> \(?\{|.*= (?:async )?\(|(?:async |static |get |set |override |\*)*[#\w]+(?:<.*>)?\(.*)$/
+  const indentOf = (line: string) => line.length - line.trimStart().length
+  return lines.flatMap((line, first) => {
+    if (!start.test(line) || !/[{(]$/.test(line)) return []
+    const isEnd = (other: string) => other !== '' && indentOf(other) <= indentOf(line)
+    let last = first
+    do last = lines.findIndex((other, i) => i > last && isEnd(other))
+    while (/[{(]$/.test(lines[last] ?? ''))
+    return last < 0
+      ? []
+      : [
+          {
+            name: line
+              .trim()
+              .replace(/[(<=].*$/, '')
+              .trim(),
+            first,
+            last,
+          },
+        ]
+  })
+}
+
 describe('the structure', () => {
   it('has a rule for every room', () => {
     expect([...new Set(files.map(roomOf))].filter((room) => !(room in allowed))).to.deep.equal([])
@@ -47,6 +76,38 @@ describe('the structure', () => {
       .filter((file) => roomOf(file) === 'adapters')
       .flatMap((file) => importsOf(file).filter((imported) => roomOf(imported) === 'adapters' && engine(imported) !== engine(file)))
     expect(wrong).to.deep.equal([])
+  })
+  it('has no circle of imports, also not of types alone', () => {
+    const imports = new Map(files.map((file) => [file, importsOf(file)]))
+    /** Follows imports from a file. Returns the path to a file that is on the path already. */
+    const circleFrom = (file: string, path: readonly string[], done: Set<string>): readonly string[] | undefined => {
+      if (path.includes(file)) return [...path.slice(path.indexOf(file)), file]
+      if (done.has(file)) return undefined
+      for (const imported of imports.get(file) ?? []) {
+        const circle = circleFrom(imported, [...path, file], done)
+        if (circle !== undefined) return circle
+      }
+      done.add(file)
+      return undefined
+    }
+    const done = new Set<string>()
+    for (const file of files) expect(circleFrom(file, [], done)?.join(' > ')).to.equal(undefined)
+  })
+  it('has only main.ts and folders at the top of src', () => {
+    expect(files.filter((file) => file.split('/').length === 2)).to.deep.equal(['src/main.ts'])
+  })
+  it('has no function of more than 100 lines, but for tables of routes', () => {
+    const long = files.flatMap((file) =>
+      functionsOf(readFileSync(join(root, file), 'utf8').split('\n'))
+        .filter(({ first, last }) => last - first + 1 > 100)
+        .map(({ name }) => `${file}: ${name}`),
+    )
+    expect(long.sort()).to.deep.equal([
+      'src/api/routes/clients.ts: export function createClientRoutes',
+      'src/api/routes/keys.ts: export function createKeyRoutes',
+      'src/api/routes/tenants.ts: export function createTenantRoutes',
+      'src/api/routes/webhooks.ts: export function createWebhookRoutes',
+    ])
   })
   it('reads the environment in config/config.ts alone, but for the command line', () => {
     const readers = files.filter((file) => /process\.env|from 'node:process'/.test(readFileSync(join(root, file), 'utf8')))

@@ -1,23 +1,6 @@
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
-import type { MessageBus } from '../ports/message-bus.ts'
 import { InHand } from './in-hand.ts'
-import type { Offsets } from './offsets.ts'
-import { PartitionConsumer } from './partition-consumer.ts'
-import type { QuarantineDeps } from './quarantine-record.ts'
-import type { Router } from './route.ts'
-import type { StageHealth } from './stage-health.ts'
-
-export interface ConsumeDeps extends QuarantineDeps {
-  readonly bus: MessageBus
-  readonly offsets: Pick<Offsets, 'startAt' | 'save'>
-  readonly router: Router
-  readonly stageHealth: StageHealth
-  /** Most messages and deliveries that are not done, over all partitions. */
-  readonly maxInHand?: number
-  /** Most bytes of records that are not done. */
-  readonly maxBytesInHand?: number
-  readonly saveEveryMs?: number
-}
+import { type ConsumeDeps, PartitionConsumer } from './partition-consumer.ts'
 
 /** Takes messages from the bus, and saves the offset of the first record of each partition that is not done. Runs until the signal aborts. */
 export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<void> {

@@ -1,12 +1,24 @@
 import type { Place } from '../events/ids.ts'
 import { decodeRecord, type Message, type MessageRecord, placeOf } from '../events/message-record.ts'
 import { Countdown } from '../lib/countdown.ts'
-import type { BusRecord, OwnedPartition } from '../ports/message-bus.ts'
-import type { ConsumeDeps } from './consume.ts'
+import type { BusRecord, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
 import type { InHand } from './in-hand.ts'
-import { createOffsetTracker, type OffsetTracker } from './offsets.ts'
-import { quarantineRecord } from './quarantine-record.ts'
-import type { Incoming } from './route.ts'
+import { createOffsetTracker, type Offsets, type OffsetTracker } from './offsets.ts'
+import { type QuarantineDeps, quarantineRecord } from './quarantine-record.ts'
+import type { Incoming, Router } from './route.ts'
+import type { StageHealth } from './stage-health.ts'
+
+export interface ConsumeDeps extends QuarantineDeps {
+  readonly bus: MessageBus
+  readonly offsets: Pick<Offsets, 'startAt' | 'save'>
+  readonly router: Router
+  readonly stageHealth: StageHealth
+  /** Most messages and deliveries that are not done, over all partitions. */
+  readonly maxInHand?: number
+  /** Most bytes of records that are not done. */
+  readonly maxBytesInHand?: number
+  readonly saveEveryMs?: number
+}
 
 /** Consumes one partition while this process owns it. */
 export class PartitionConsumer {

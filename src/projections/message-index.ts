@@ -149,21 +149,23 @@ export function createMessageIndex(pool: Pool): MessageIndex {
       })
       return rows.map((row) => ({ place: row.place, fingerprint: row.fingerprint, accepted_at: row.accepted_at }))
     },
-    async expire(before) {
-      let deleted = 0
-      for (const [table, key] of [
-        ['message_index', 'tenant, message'],
-        ['message_rejections', 'tenant, message, place'],
-      ] as const)
-        for (;;) {
-          const { rowCount } = await pool.query(
-            `delete from ${table} where (${key}) in (select ${key} from ${table} where accepted_at < $1 limit ${batch})`,
-            [before],
-          )
-          deleted += rowCount ?? 0
-          if ((rowCount ?? 0) < batch) break
-        }
-      return deleted
-    },
+    expire: (before) => expire(pool, before),
   }
+}
+
+async function expire(pool: Pool, before: string): Promise<number> {
+  let deleted = 0
+  for (const [table, key] of [
+    ['message_index', 'tenant, message'],
+    ['message_rejections', 'tenant, message, place'],
+  ] as const)
+    for (;;) {
+      const { rowCount } = await pool.query(
+        `delete from ${table} where (${key}) in (select ${key} from ${table} where accepted_at < $1 limit ${batch})`,
+        [before],
+      )
+      deleted += rowCount ?? 0
+      if ((rowCount ?? 0) < batch) break
+    }
+  return deleted
 }

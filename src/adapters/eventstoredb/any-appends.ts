@@ -32,6 +32,7 @@ const maxStreams = 20_000
  */
 export function createAnyAppends(options: { engine: Engine; appender: Appender; maxAgeSeconds: number; now(): number }) {
   const { engine, appender, maxAgeSeconds, now } = options
+  const { writeFresh, writeDoubtful } = createWriter(options)
   const streams = new LRUCache<StreamName, UsedStream>({ max: maxStreams })
   /** Appends of this process with an unknown outcome, because the engine did not answer. The key is their first event id. */
   const doubts = new LRUCache<EventId, Doubt>({ max: 50_000 })
@@ -84,40 +85,6 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     }
     return entries.map((entry) => outcomes.get(entry)!)
   }
-  const writeDoubtful = (entries: readonly Entry[], end: number): Promise<Outcome[]> | Outcome[] => {
-    const doubtful = entries.flatMap((item) => (item.doubt === null ? [] : [{ item, doubt: item.doubt }]))
-    return doubtful.length === 0 ? [] : appendOnce(engine, appender, doubtful, end)
-  }
-  const alone = (items: readonly AppendItem[], end: number): Promise<Outcome[]> =>
-    Promise.allSettled(items.map((item) => appender.append(item, { end })))
-  const writeFresh = async (items: readonly Entry[], end: number): Promise<Outcome[]> => {
-    const [first] = items
-    if (first === undefined) return []
-    const newestBefore = appender.newest
-    const above = appender.revisionOf(first.stream)
-    const since = new Date(now()).toISOString()
-    let last: Appended
-    try {
-      last = await appender.append(joinItems(items, first.expected).item, { end })
-    } catch (error) {
-      // If it is unknown whether it happened, the events are looked for. If it was refused, each append gets its own answer.
-      if (error instanceof StoreUnavailable)
-        return writeDoubtful(
-          items.map((item) => ({ ...item, doubt: { since, above } })),
-          end,
-        )
-      return items.length === 1 ? [{ status: 'rejected', reason: error }] : alone(items, end)
-    }
-    // A position that existed before means that all of it repeats earlier appends, which were sent separately then.
-    if (items.length > 1 && last.position <= newestBefore) return alone(items, end)
-    let revision = last.revision - items.reduce((sum, { ids }) => sum + ids.length, 0)
-    return items.map(({ ids }) => {
-      revision += ids.length
-      // EventStoreDB returns the position of the last event only. A reader who has reached it has seen this item too.
-      return { status: 'fulfilled', value: { revision, position: last.position } }
-    })
-  }
-
   /** Sends the append alone, because in one append with `any` ones it would not be checked. The stream exists, so it has its age limit. */
   const appendSome = async (entry: Entry): Promise<Outcome> => {
     const end = performance.now() + engine.timeoutMs
@@ -153,4 +120,42 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
       }
     },
   }
+}
+
+/** Sends appends to one stream that expect `any` or `some`. Each gets its own outcome. */
+function createWriter({ engine, appender, now }: { engine: Engine; appender: Appender; now(): number }) {
+  const writeDoubtful = (entries: readonly Entry[], end: number): Promise<Outcome[]> | Outcome[] => {
+    const doubtful = entries.flatMap((item) => (item.doubt === null ? [] : [{ item, doubt: item.doubt }]))
+    return doubtful.length === 0 ? [] : appendOnce(engine, appender, doubtful, end)
+  }
+  const alone = (items: readonly AppendItem[], end: number): Promise<Outcome[]> =>
+    Promise.allSettled(items.map((item) => appender.append(item, { end })))
+  const writeFresh = async (items: readonly Entry[], end: number): Promise<Outcome[]> => {
+    const [first] = items
+    if (first === undefined) return []
+    const newestBefore = appender.newest
+    const above = appender.revisionOf(first.stream)
+    const since = new Date(now()).toISOString()
+    let last: Appended
+    try {
+      last = await appender.append(joinItems(items, first.expected).item, { end })
+    } catch (error) {
+      // If it is unknown whether it happened, the events are looked for. If it was refused, each append gets its own answer.
+      if (error instanceof StoreUnavailable)
+        return writeDoubtful(
+          items.map((item) => ({ ...item, doubt: { since, above } })),
+          end,
+        )
+      return items.length === 1 ? [{ status: 'rejected', reason: error }] : alone(items, end)
+    }
+    // A position that existed before means that all of it repeats earlier appends, which were sent separately then.
+    if (items.length > 1 && last.position <= newestBefore) return alone(items, end)
+    let revision = last.revision - items.reduce((sum, { ids }) => sum + ids.length, 0)
+    return items.map(({ ids }) => {
+      revision += ids.length
+      // EventStoreDB returns the position of the last event only. A reader who has reached it has seen this item too.
+      return { status: 'fulfilled', value: { revision, position: last.position } }
+    })
+  }
+  return { writeFresh, writeDoubtful }
 }
