@@ -107,10 +107,10 @@ export function createCredentials(
 
 function createClientCache({ pool }: Pick<ApiDependencies, 'pool'>) {
   const queries = createGroupCommit({
-    write: (ids: readonly ClientOfTenant['id'][]) => findClients(pool, ids),
+    write: (ids: readonly ClientOfTenant['client_id'][]) => findClients(pool, ids),
     lingerMs: refreshLingerMs,
   })
-  return createRefreshingCache(async (id: ClientOfTenant['id'], isRefresh): Promise<CachedClient | null> => {
+  return createRefreshingCache(async (id: ClientOfTenant['client_id'], isRefresh): Promise<CachedClient | null> => {
     const client = await queries.add(id, { patient: isRefresh })
     return client === null ? null : { client, identities: new Map() }
   })
@@ -134,7 +134,7 @@ function identityOf({ client, identities }: CachedClient, claims: TokenClaims): 
   if (cached !== undefined) return cached
   const scopes = new Set(client.scopes.filter((scope) => claims.scopes.has(scope)))
   const identity: Identity = {
-    caller: { tenant: client.tenant, actor: `client:${client.id}`, scopes, key_id: null },
+    caller: { tenant: client.tenant, actor: `client:${client.client_id}`, scopes, key_id: null },
     limits: client.limits,
   }
   identities.set(tokenScopes, identity)

@@ -1,41 +1,21 @@
 import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import { type ClientId, defaultTenant, type TenantId } from '../events/ids.ts'
-import type { LimitsChange, RecordedTenantEvent, Scope, TenantEvents, TenantLimits } from '../events/tenant.ts'
+import type { Client, LimitsChange, RecordedTenantEvent, Tenant, TenantEvents, TenantLimits } from '../events/tenant.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Decider } from './handler.ts'
 
-export interface ClientState {
-  readonly id: ClientId
-  readonly name: string
-  readonly scopes: readonly Scope[]
-  readonly secret_hmac: string
-  readonly previous_hmac: string | null
-  readonly previous_until: string | null
-  /** Raised by rotation and revocation: tokens of lower generations stop working. From 1. */
-  readonly generation: number
-  readonly revoked: boolean
-  readonly created_at: string
-  readonly updated_at: string
-}
-export interface TenantState {
-  readonly id: TenantId
-  readonly name: string
-  readonly limits: TenantLimits
-  readonly suspended: boolean
-  readonly clients: ReadonlyMap<ClientId, ClientState>
-  readonly created_at: string
-  readonly updated_at: string
-}
+/** A tenant and its clients as their events make them. */
+export type TenantState = Tenant & { readonly clients: ReadonlyMap<ClientId, Client> }
 export type TenantCommand =
   | { type: 'RegisterTenant'; id: TenantId; name: string; limits?: LimitsChange }
   | { type: 'ChangeTenantSettings'; limits: LimitsChange }
   | { type: 'SuspendTenant' }
   | { type: 'ResumeTenant' }
-  | { type: 'IssueClient'; client_id: ClientId; name: string; scopes: readonly Scope[]; secret_hmac: string }
-  | { type: 'RotateClientSecret'; client_id: ClientId; secret_hmac: string; previous_until: string | null }
+  | ({ type: 'IssueClient' } & Omit<TenantEvents['ClientIssued'], 'id'>)
+  | ({ type: 'RotateClientSecret' } & Omit<TenantEvents['ClientSecretRotated'], 'id' | 'generation'>)
   | { type: 'RevokeClient'; client_id: ClientId }
 
-const liveClient = (state: TenantState, id: ClientId): ClientState => {
+const liveClient = (state: TenantState, id: ClientId): Client => {
   const client = state.clients.get(id)
   if (client === undefined || client.revoked) throw new KolbakError('not_found', 'There is no such client.')
   return client
@@ -44,9 +24,9 @@ const liveClient = (state: TenantState, id: ClientId): ClientState => {
 const changedLimits = (limits: TenantLimits, change: LimitsChange): TenantLimits =>
   Object.fromEntries(Object.entries({ ...limits, ...change }).filter(([, limit]) => typeof limit === 'number'))
 
-const isLastAdmin = (state: TenantState, { id, scopes }: ClientState): boolean =>
+const isLastAdmin = (state: TenantState, { client_id, scopes }: Client): boolean =>
   scopes.includes('admin') &&
-  ![...state.clients.values()].some((other) => other.id !== id && !other.revoked && other.scopes.includes('admin'))
+  ![...state.clients.values()].some((other) => other.client_id !== client_id && !other.revoked && other.scopes.includes('admin'))
 
 function decide(command: TenantCommand, state: TenantState | null): DecidedEvent<TenantEvents>[] {
   if (command.type === 'RegisterTenant') {
@@ -65,9 +45,9 @@ function decide(command: TenantCommand, state: TenantState | null): DecidedEvent
     case 'SuspendTenant':
       if (id === defaultTenant)
         throw new KolbakError('default_tenant', 'The tenant `default` cannot be suspended: its admins could not resume it.')
-      return state.suspended ? [] : [{ type: 'TenantSuspended', data: { id } }]
+      return state.is_suspended ? [] : [{ type: 'TenantSuspended', data: { id } }]
     case 'ResumeTenant':
-      return state.suspended ? [{ type: 'TenantResumed', data: { id } }] : []
+      return state.is_suspended ? [{ type: 'TenantResumed', data: { id } }] : []
     case 'IssueClient': {
       if (state.clients.has(command.client_id)) throw new KolbakError('already_exists', 'A client of this id exists already.')
       const { client_id, name, scopes, secret_hmac } = command
@@ -79,15 +59,17 @@ function decide(command: TenantCommand, state: TenantState | null): DecidedEvent
     }
     case 'RotateClientSecret': {
       const client = liveClient(state, command.client_id)
-      const { client_id, secret_hmac, previous_until } = command
+      const { client_id, secret_hmac, previous_secret_until } = command
       if (client.secret_hmac === secret_hmac) return []
-      return [{ type: 'ClientSecretRotated', data: { id, client_id, secret_hmac, previous_until, generation: client.generation + 1 } }]
+      return [
+        { type: 'ClientSecretRotated', data: { id, client_id, secret_hmac, previous_secret_until, generation: client.generation + 1 } },
+      ]
     }
     case 'RevokeClient': {
       const client = liveClient(state, command.client_id)
       if (isLastAdmin(state, client))
         throw new KolbakError('last_admin', 'This is the last client with scope admin: issue another one first.')
-      return [{ type: 'ClientRevoked', data: { id, client_id: client.id, generation: client.generation + 1 } }]
+      return [{ type: 'ClientRevoked', data: { id, client_id: client.client_id, generation: client.generation + 1 } }]
     }
   }
 }
@@ -97,10 +79,10 @@ function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState
   const { time } = event.metadata
   if (event.type === 'TenantRegistered') {
     const { id, name } = event.data
-    return { id, name, limits: {}, suspended: false, clients: new Map(), created_at: time, updated_at: time }
+    return { id, name, limits: {}, is_suspended: false, clients: new Map(), created_at: time, updated_at: time }
   }
   if (state === null) return null
-  const withClient = (id: ClientId, change: Partial<ClientState>): TenantState => {
+  const withClient = (id: ClientId, change: Partial<Client>): TenantState => {
     const client = state.clients.get(id)
     if (client === undefined) return state
     return { ...state, clients: new Map(state.clients).set(id, { ...client, ...change, updated_at: time }) }
@@ -109,34 +91,18 @@ function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState
     case 'TenantSettingsChanged':
       return { ...state, limits: event.data.limits, updated_at: time }
     case 'TenantSuspended':
-      return { ...state, suspended: true, updated_at: time }
+      return { ...state, is_suspended: true, updated_at: time }
     case 'TenantResumed':
-      return { ...state, suspended: false, updated_at: time }
+      return { ...state, is_suspended: false, updated_at: time }
     case 'ClientIssued': {
-      const { client_id, name, scopes, secret_hmac } = event.data
-      const client: ClientState = {
-        id: client_id,
-        name,
-        scopes,
-        secret_hmac,
-        previous_hmac: null,
-        previous_until: null,
-        generation: 1,
-        revoked: false,
-        created_at: time,
-        updated_at: time,
-      }
-      return { ...state, clients: new Map(state.clients).set(client_id, client) }
+      const { id, ...issued } = event.data
+      const fresh = { previous_hmac: null, previous_secret_until: null, generation: 1, revoked: false, created_at: time, updated_at: time }
+      return { ...state, clients: new Map(state.clients).set(issued.client_id, { ...issued, ...fresh }) }
     }
     case 'ClientSecretRotated': {
-      const { client_id, secret_hmac, previous_until, generation } = event.data
-      const former = state.clients.get(client_id)?.secret_hmac ?? null
-      return withClient(client_id, {
-        secret_hmac,
-        previous_hmac: previous_until === null ? null : former,
-        previous_until,
-        generation,
-      })
+      const { id, ...rotated } = event.data
+      const former = state.clients.get(rotated.client_id)?.secret_hmac ?? null
+      return withClient(rotated.client_id, { ...rotated, previous_hmac: rotated.previous_secret_until === null ? null : former })
     }
     case 'ClientRevoked':
       return withClient(event.data.client_id, { revoked: true, generation: event.data.generation })

@@ -43,7 +43,7 @@ export const eventTypes = {
   TenantSuspended: shape(tenantEventFields),
   TenantResumed: shape(tenantEventFields),
   ClientIssued: shape(tenantEventFields),
-  ClientSecretRotated: shape(tenantEventFields),
+  ClientSecretRotated: shape(tenantEventFields, renamed('previous_until', 'previous_secret_until')),
   ClientRevoked: shape(tenantEventFields),
   KeyCreated: shape(keyEventFields),
   KeyChanged: shape(keyEventFields),

@@ -1,5 +1,5 @@
 import type { RecordedEvent } from './envelope.ts'
-import type { FieldsOf } from './fields.ts'
+import { type FieldsOf, type FieldTable, type FieldThatIs, type FieldTrait, storageOf } from './fields.ts'
 import type { ClientId, TenantId } from './ids.ts'
 
 export const bearerScopes = [
@@ -26,25 +26,67 @@ export interface TenantLimits {
 /** A change of limits: null takes one away, so that the service's default holds again. */
 export type LimitsChange = { readonly [L in keyof TenantLimits]?: number | null }
 
+/** The fields of a tenant. They have these names in events, states, columns and responses. */
+export interface Tenant {
+  readonly id: TenantId
+  readonly name: string
+  readonly limits: TenantLimits
+  readonly is_suspended: boolean
+  readonly created_at: string
+  readonly updated_at: string
+}
+export const tenantFields = {
+  id: { stored: 'clear', column: 'text collate "C" not null', is: ['chosen', 'shown'] },
+  name: { stored: 'clear', column: 'text not null', is: ['given', 'shown'] },
+  // It is not changeable, because TenantSettingsChanged holds all limits.
+  limits: { stored: 'clear', column: 'jsonb not null', is: ['shown'] },
+  is_suspended: { stored: 'clear', column: 'boolean not null', is: ['shown'] },
+  created_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
+  updated_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
+} as const satisfies FieldTable<Tenant>
+/** The names of the fields of a tenant that have a trait. */
+export type TenantField<Trait extends FieldTrait> = FieldThatIs<typeof tenantFields, Trait>
+
+/** The fields of a client of a tenant. They have these names in events, states, columns and responses. */
+export interface Client {
+  readonly client_id: ClientId
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  readonly secret_hmac: string
+  readonly previous_hmac: string | null
+  /** RFC 3339 time until which the previous secret works too, or null. */
+  readonly previous_secret_until: string | null
+  /** Raised by rotation and revocation, from 1. Tokens of lower generations do not work any more. */
+  readonly generation: number
+  readonly revoked: boolean
+  readonly created_at: string
+  readonly updated_at: string
+}
+export const clientFields = {
+  client_id: { stored: 'clear', column: 'text collate "C" not null', is: ['chosen', 'shown'] },
+  name: { stored: 'clear', column: 'text not null', is: ['given', 'shown'] },
+  scopes: { stored: 'clear', column: 'jsonb not null', is: ['given', 'shown'] },
+  secret_hmac: { stored: 'clear', column: 'text not null', is: ['chosen', 'secret'] },
+  previous_hmac: { stored: 'clear', column: 'text', is: ['secret'] },
+  previous_secret_until: { stored: 'clear', column: 'timestamptz', is: ['shown'] },
+  generation: { stored: 'clear', column: 'integer not null', is: [] },
+  revoked: { stored: 'clear', column: 'boolean not null', is: [] },
+  created_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
+  updated_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
+} as const satisfies FieldTable<Client>
+/** The names of the fields of a client that have a trait. */
+export type ClientField<Trait extends FieldTrait> = FieldThatIs<typeof clientFields, Trait>
+
 export interface TenantEvents {
-  TenantRegistered: { id: TenantId; name: string }
-  TenantSettingsChanged: { id: TenantId; limits: TenantLimits }
-  TenantSuspended: { id: TenantId }
-  TenantResumed: { id: TenantId }
-  ClientIssued: { id: TenantId; client_id: ClientId; name: string; scopes: Scope[]; secret_hmac: string }
-  /** The former secret works until `previous_until` (RFC 3339), or not at all when null. Tokens of lower generations stop working. */
-  ClientSecretRotated: { id: TenantId; client_id: ClientId; secret_hmac: string; previous_until: string | null; generation: number }
-  ClientRevoked: { id: TenantId; client_id: ClientId; generation: number }
+  TenantRegistered: Pick<Tenant, TenantField<'chosen' | 'given'>>
+  TenantSettingsChanged: Pick<Tenant, 'id' | 'limits'>
+  TenantSuspended: Pick<Tenant, 'id'>
+  TenantResumed: Pick<Tenant, 'id'>
+  ClientIssued: Pick<Tenant, 'id'> & Pick<Client, ClientField<'chosen' | 'given'>>
+  /** The previous secret works until `previous_secret_until`, or not at all when it is null. */
+  ClientSecretRotated: Pick<Tenant, 'id'> & Pick<Client, 'client_id' | 'secret_hmac' | 'previous_secret_until' | 'generation'>
+  ClientRevoked: Pick<Tenant, 'id'> & Pick<Client, 'client_id' | 'generation'>
 }
 export type RecordedTenantEvent = { [T in keyof TenantEvents]: RecordedEvent<T, TenantEvents[T]> }[keyof TenantEvents]
 
-export const tenantEventFields = {
-  id: 'clear',
-  name: 'clear',
-  limits: 'clear',
-  client_id: 'clear',
-  scopes: 'clear',
-  secret_hmac: 'clear',
-  previous_until: 'clear',
-  generation: 'clear',
-} as const satisfies FieldsOf<TenantEvents>
+export const tenantEventFields = { ...storageOf(tenantFields), ...storageOf(clientFields) } as const satisfies FieldsOf<TenantEvents>

@@ -112,7 +112,7 @@ export async function findKeyByValue(
 ): Promise<KeyCredential | null> {
   const hmac = keyring.lookup('api-key', value)
   const [row] = await sqlOn(pool)<KeyCredential>`
-    select k.id, k.tenant, k.scopes, t.suspended as tenant_suspended, t.limits
+    select k.id, k.tenant, k.scopes, t.is_suspended as tenant_suspended, t.limits
     from api_keys k join tenants t on t.id = k.tenant
     where k.deleted_at is null and (k.lookup_hmac = ${hmac} or (k.previous_hmac = ${hmac} and k.previous_key_until > ${now}))`
   return row ?? null

@@ -1,24 +1,12 @@
 import type { Pool } from 'pg'
 import type { ClientId, TenantId } from '../events/ids.ts'
-import type { Scope, TenantLimits } from '../events/tenant.ts'
+import { type Client, clientFields, type TenantLimits } from '../events/tenant.ts'
 import { sqlOn } from '../lib/sql.ts'
+import { columnList, columnsOf } from './columns.ts'
 import type { Page } from './read-model-queries.ts'
 
 /** A client of a tenant, from the projection `tenants`. */
-export interface ClientRow {
-  readonly id: ClientId
-  readonly tenant: TenantId
-  readonly name: string
-  readonly scopes: readonly Scope[]
-  readonly secret_hmac: string
-  readonly previous_hmac: string | null
-  readonly previous_until: string | null
-  /** Tokens of lower generations do not work any more. */
-  readonly generation: number
-  readonly revoked: boolean
-  readonly created_at: string
-  readonly updated_at: string
-}
+export type ClientRow = Client & { readonly tenant: TenantId }
 /** A client with the state of its tenant. */
 export interface ClientOfTenant extends ClientRow {
   readonly tenant_suspended: boolean
@@ -28,10 +16,9 @@ export interface ClientOfTenant extends ClientRow {
 /** Clients with the states of their tenants, revoked ones included (their `revoked` says so), in the order of the ids; or null. */
 export async function findClients(pool: Pool, ids: readonly ClientId[]): Promise<(ClientOfTenant | null)[]> {
   const rows = await sqlOn(pool)<ClientOfTenant>`
-    select c.id, c.tenant, c.name, c.scopes, c.secret_hmac, c.previous_hmac, c.previous_until,
-      c.generation, c.revoked, c.created_at, c.updated_at, t.suspended as tenant_suspended, t.limits
-    from clients c join tenants t on t.id = c.tenant where c.id = any(${ids}::text[])`
-  const byId = new Map(rows.map((row) => [row.id, row]))
+    select ${columnList([...columnsOf(clientFields), 'tenant'].map((column) => `c.${column}`))}, t.is_suspended as tenant_suspended, t.limits
+    from clients c join tenants t on t.id = c.tenant where c.client_id = any(${ids}::text[])`
+  const byId = new Map(rows.map((row) => [row.client_id, row]))
   return ids.map((id) => byId.get(id) ?? null)
 }
 
@@ -52,9 +39,8 @@ export async function listClients(
   const sql = sqlOn(pool)
   const [count] = await sql<{ total: bigint }>`select count(*) as total from clients where tenant = ${tenant} and not revoked`
   const rows = await sql<ClientRow>`
-    select id, tenant, name, scopes, secret_hmac, previous_hmac, previous_until,
-      generation, revoked, created_at, updated_at
+    select ${columnList(columnsOf(clientFields))}, tenant
     from clients where tenant = ${tenant} and not revoked
-    order by created_at desc, id desc limit ${limit} offset ${offset}`
+    order by created_at desc, client_id desc limit ${limit} offset ${offset}`
   return { rows, total: Number(count?.total ?? 0n) }
 }

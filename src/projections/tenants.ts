@@ -1,86 +1,77 @@
 import type { Pool } from 'pg'
 import type { TenantId } from '../events/ids.ts'
-import type { RecordedTenantEvent, TenantLimits } from '../events/tenant.ts'
-import { sqlOn } from '../lib/sql.ts'
+import { clientFields, type RecordedTenantEvent, type Tenant, tenantFields } from '../events/tenant.ts'
+import { type Sql, sqlOn, sqlText } from '../lib/sql.ts'
+import { assignments, columnDefinitions, columnList, columnsOf, insertion, type Row, toRow } from './columns.ts'
 import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
 import type { Page } from './read-model-queries.ts'
 
-export interface TenantRow {
-  readonly id: TenantId
-  readonly name: string
-  readonly limits: TenantLimits
-  readonly suspended: boolean
-  readonly created_at: string
-  readonly updated_at: string
-  readonly revision: number
+export type TenantRow = Tenant & { readonly revision: number }
+
+/** Writes what an event changes of a tenant. */
+const updateTenant = (sql: Sql, { data, metadata: { time }, revision }: RecordedTenantEvent, changes: Row) =>
+  sql`update tenants set ${assignments({ ...changes, updated_at: time, revision })} where id = ${data.id}`
+/** Writes what an event changes of a client. Its tenant gets the revision alone. */
+async function updateClient(
+  sql: Sql,
+  { data, metadata: { time }, revision }: Extract<RecordedTenantEvent, { type: 'ClientSecretRotated' | 'ClientRevoked' }>,
+  changes: Row,
+) {
+  await sql`update clients set ${assignments({ ...changes, updated_at: time })} where client_id = ${data.client_id} and tenant = ${data.id}`
+  await sql`update tenants set revision = ${revision} where id = ${data.id}`
 }
+
 /** Tenants and their clients: one stream, so one projection (queries of clients: clients.ts). */
 export const tenants: Projection = {
   name: projectionNames.tenants,
-  version: 1,
+  version: 2,
   families: ['tenant'],
   views: ['tenants', 'clients'],
   tables: `
-    create table tenants (
-      id text collate "C" primary key,
-      name text not null,
-      limits jsonb not null,
-      suspended boolean not null,
-      created_at timestamptz not null,
-      updated_at timestamptz not null,
-      revision integer not null
-    );
-    create table clients (
-      id text collate "C" primary key, -- also the look-up at /v1/auth
-      tenant text collate "C" not null,
-      name text not null,
-      scopes jsonb not null,
-      secret_hmac text not null,
-      previous_hmac text,
-      previous_until timestamptz,
-      generation integer not null,
-      revoked boolean not null,
-      created_at timestamptz not null,
-      updated_at timestamptz not null
-    );
-    create index clients_of_tenant on clients (tenant); -- listClients`,
+  create table tenants (
+    ${columnDefinitions(tenantFields)}
+    revision integer not null,
+    primary key (id)
+  );
+  create table clients (
+    ${columnDefinitions(clientFields)}
+    tenant text collate "C" not null,
+    primary key (client_id) -- also the look-up at /v1/auth
+  );
+  create index clients_of_tenant on clients (tenant); -- listClients`,
   ...byType<RecordedTenantEvent>({
     TenantRegistered: (sql, { data, metadata: { time }, revision }) =>
-      sql`insert into tenants (id, name, limits, suspended, created_at, updated_at, revision)
-          values (${data.id}, ${data.name}, '{}', false, ${time}, ${time}, ${revision})`,
-    TenantSettingsChanged: (sql, { data, metadata: { time }, revision }) =>
-      sql`update tenants set limits = ${JSON.stringify(data.limits)}, updated_at = ${time}, revision = ${revision} where id = ${data.id}`,
-    TenantSuspended: (sql, { data, metadata: { time }, revision }) =>
-      sql`update tenants set suspended = true, updated_at = ${time}, revision = ${revision} where id = ${data.id}`,
-    TenantResumed: (sql, { data, metadata: { time }, revision }) =>
-      sql`update tenants set suspended = false, updated_at = ${time}, revision = ${revision} where id = ${data.id}`,
-    // Client ids are unique over all tenants: whoever had it first keeps it.
+      sql`insert into tenants ${insertion({
+        ...toRow(tenantFields, { ...data, limits: {} }),
+        ...{ is_suspended: false, created_at: time, updated_at: time, revision },
+      })}`,
+    TenantSettingsChanged: (sql, event) => updateTenant(sql, event, toRow(tenantFields, event.data)),
+    TenantSuspended: (sql, event) => updateTenant(sql, event, { is_suspended: true }),
+    TenantResumed: (sql, event) => updateTenant(sql, event, { is_suspended: false }),
     ClientIssued: async (sql, { data, metadata: { time }, revision }) => {
-      await sql`insert into clients (id, tenant, name, scopes, secret_hmac, generation, revoked, created_at, updated_at)
-                values (${data.client_id}, ${data.id}, ${data.name}, ${JSON.stringify(data.scopes)}, ${data.secret_hmac}, 1, false, ${time}, ${time})
-                on conflict (id) do nothing`
-      await sql`update tenants set revision = ${revision} where id = ${data.id}`
+      const { id: tenant, ...issued } = data
+      const fresh = { generation: 1, revoked: false, created_at: time, updated_at: time }
+      // A client id that another tenant has already stays with that tenant.
+      await sql`insert into clients ${insertion({ ...toRow(clientFields, issued), ...fresh, tenant })} on conflict (client_id) do nothing`
+      await sql`update tenants set revision = ${revision} where id = ${tenant}`
     },
-    ClientSecretRotated: async (sql, { data, metadata: { time }, revision }) => {
-      await sql`update clients set
-                  previous_hmac = case when ${data.previous_until}::timestamptz is null then null else secret_hmac end,
-                  previous_until = ${data.previous_until}, secret_hmac = ${data.secret_hmac}, generation = ${data.generation}, updated_at = ${time}
-                where id = ${data.client_id} and tenant = ${data.id}`
-      await sql`update tenants set revision = ${revision} where id = ${data.id}`
+    ClientSecretRotated: (sql, event) => {
+      // Postgres takes the previous HMAC from the row before the update.
+      const previous_hmac = event.data.previous_secret_until === null ? null : sqlText('secret_hmac')
+      return updateClient(sql, event, { ...toRow(clientFields, event.data), previous_hmac })
     },
-    ClientRevoked: async (sql, { data, metadata: { time }, revision }) => {
-      await sql`update clients set revoked = true, generation = ${data.generation}, updated_at = ${time}
-                where id = ${data.client_id} and tenant = ${data.id}`
-      await sql`update tenants set revision = ${revision} where id = ${data.id}`
-    },
+    ClientRevoked: (sql, event) => updateClient(sql, event, { ...toRow(clientFields, event.data), revoked: true }),
   }),
 }
+
+/** The columns of a TenantRow. */
+const rowColumns = columnList([...columnsOf(tenantFields), 'revision'])
 
 /** A tenant, or null. */
 export async function findTenant(pool: Pool, id: TenantId): Promise<TenantRow | null> {
   const [row] = await sqlOn(pool)<TenantRow>`
-    select id, name, limits, suspended, created_at, updated_at, revision from tenants where id = ${id}`
+    select ${rowColumns} from tenants where id = ${id}`
   return row ?? null
 }
 
@@ -89,7 +80,7 @@ export async function listTenants(pool: Pool, { limit, offset }: { limit: number
   const sql = sqlOn(pool)
   const [count] = await sql<{ total: bigint }>`select count(*) as total from tenants`
   const rows = await sql<TenantRow>`
-    select id, name, limits, suspended, created_at, updated_at, revision from tenants
+    select ${rowColumns} from tenants
     order by created_at desc, id desc limit ${limit} offset ${offset}`
   return { rows, total: Number(count?.total ?? 0n) }
 }

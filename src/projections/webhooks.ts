@@ -26,7 +26,7 @@ const tables = `
   create index webhook_subscriptions_changed on webhook_subscriptions (position); -- changedSince
   create table webhook_tenants (
     tenant text collate "C" primary key,
-    suspended boolean not null,
+    is_suspended boolean not null,
     position text collate "C" not null
   );
   create index webhook_tenants_changed on webhook_tenants (position); -- changedSince`
@@ -64,11 +64,11 @@ export const webhooks: Projection = {
     WebhookDeactivated: (sql, event) => update(sql, event, { is_active: false, deactivation_reason: event.data.reason }),
     WebhookDeleted: (sql, event) => update(sql, event, { is_active: false, deleted_at: event.metadata.time }),
     TenantRegistered: (sql, { data, position }) =>
-      sql`insert into webhook_tenants (tenant, suspended, position) values (${data.id}, false, ${position})`,
+      sql`insert into webhook_tenants (tenant, is_suspended, position) values (${data.id}, false, ${position})`,
     TenantSuspended: (sql, { data, position }) =>
-      sql`update webhook_tenants set suspended = true, position = ${position} where tenant = ${data.id}`,
+      sql`update webhook_tenants set is_suspended = true, position = ${position} where tenant = ${data.id}`,
     TenantResumed: (sql, { data, position }) =>
-      sql`update webhook_tenants set suspended = false, position = ${position} where tenant = ${data.id}`,
+      sql`update webhook_tenants set is_suspended = false, position = ${position} where tenant = ${data.id}`,
   }),
 }
 
@@ -189,7 +189,7 @@ export async function changedSince(pool: Pool, since: ChangeCursor | null): Prom
       select 'webhook' as kind, ${columnList(dispatched)}, deleted_at is not null as is_deleted, revision, null::boolean as is_suspended
       from webhook_subscriptions where position > (select position from after)
       union all
-      select 'tenant', ${columnList(dispatched.map((column) => (column === 'tenant' ? column : 'null')))}, null, null, suspended
+      select 'tenant', ${columnList(dispatched.map((column) => (column === 'tenant' ? column : 'null')))}, null, null, is_suspended
       from webhook_tenants where position > (select position from after)
     ) changed on true`
   const [first] = rows

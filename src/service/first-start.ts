@@ -147,14 +147,14 @@ function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): Default
         type: 'RotateClientSecret',
         client_id: clientId as ClientId,
         secret_hmac: hmac(secret),
-        previous_until: null,
+        previous_secret_until: null,
       } as const
       return (await command(rotation)).changed
     },
     async findAdmin() {
       // A change that changes nothing reads the tenant's state.
       const { state } = await command({ type: 'ChangeTenantSettings', limits: {} })
-      return [...state.clients.values()].find((client) => !client.revoked && client.scopes.includes('admin'))?.id
+      return [...state.clients.values()].find((client) => !client.revoked && client.scopes.includes('admin'))?.client_id
     },
     get position() {
       return position

@@ -184,13 +184,13 @@ describe('POST /v1/auth', () => {
   })
 
   describe('rotation and revocation', () => {
-    const rotate = async (of: TestClient, previous_until: string | null) => {
+    const rotate = async (of: TestClient, previous_secret_until: string | null) => {
       const secret = keep(`another-secret-${of.clientId}`)
       await api.command(of.tenant, {
         type: 'RotateClientSecret',
         client_id: of.clientId,
         secret_hmac: api.deps.keyring.lookup('client-secret', secret),
-        previous_until,
+        previous_secret_until,
       })
       return secret
     }

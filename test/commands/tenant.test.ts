@@ -1,7 +1,7 @@
 import { expect } from 'chai'
-import { type ClientState, type TenantState, tenantDecider } from '../../src/commands/tenant.ts'
+import { type TenantState, tenantDecider } from '../../src/commands/tenant.ts'
 import { type ClientId, defaultTenant } from '../../src/events/ids.ts'
-import type { TenantEvents } from '../../src/events/tenant.ts'
+import type { Client, TenantEvents } from '../../src/events/tenant.ts'
 import { tenantId as id, specificationOf, timeAt } from './specification.ts'
 
 const given = specificationOf(tenantDecider)
@@ -11,7 +11,7 @@ const client_id = 'shop' as ClientId
 const registered = fact('TenantRegistered', { id, name: 'Acme' })
 const issued = fact('ClientIssued', { id, client_id, name: 'Shop', scopes: ['write:events'], secret_hmac: 'aa' })
 const revoked = fact('ClientRevoked', { id, client_id, generation: 2 })
-const clientOf = (state: TenantState | null): ClientState | undefined => state?.clients.get(client_id)
+const clientOf = (state: TenantState | null): Client | undefined => state?.clients.get(client_id)
 
 describe('tenants', () => {
   it('are registered', () => {
@@ -22,7 +22,7 @@ describe('tenants', () => {
       id,
       name: 'Acme',
       limits: {},
-      suspended: false,
+      is_suspended: false,
       clients: new Map(),
       created_at: timeAt(0),
       updated_at: timeAt(0),
@@ -74,7 +74,7 @@ describe('tenants', () => {
     given(registered).when({ type: 'ResumeTenant' }).then()
     given(registered, suspended)
       .when({ type: 'ResumeTenant' })
-      .thenState({ suspended: false, updated_at: timeAt(2) })
+      .thenState({ is_suspended: false, updated_at: timeAt(2) })
   })
 })
 
@@ -84,12 +84,12 @@ describe('clients', () => {
       .when({ type: 'IssueClient', client_id, name: 'Shop', scopes: ['write:events'], secret_hmac: 'aa' })
       .then(issued)
     expect(clientOf(given(registered, issued).state())).to.deep.equal({
-      id: client_id,
+      client_id,
       name: 'Shop',
       scopes: ['write:events'],
       secret_hmac: 'aa',
       previous_hmac: null,
-      previous_until: null,
+      previous_secret_until: null,
       generation: 1,
       revoked: false,
       created_at: timeAt(1),
@@ -110,20 +110,20 @@ describe('clients', () => {
   })
   it('get a new secret and the next generation, the former secret living on as long as is said', () => {
     const until = '2026-02-01T00:00:00.000Z'
-    const rotated = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'bb', previous_until: until, generation: 2 })
-    given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_until: until }).then(rotated)
+    const rotated = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'bb', previous_secret_until: until, generation: 2 })
+    given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_secret_until: until }).then(rotated)
     expect(clientOf(given(registered, issued, rotated).state())).to.include({
       secret_hmac: 'bb',
       previous_hmac: 'aa',
-      previous_until: until,
+      previous_secret_until: until,
       generation: 2,
       updated_at: timeAt(2),
     })
-    const at_once = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'cc', previous_until: null, generation: 3 })
+    const at_once = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'cc', previous_secret_until: null, generation: 3 })
     expect(clientOf(given(registered, issued, rotated, at_once).state())).to.include({ secret_hmac: 'cc', previous_hmac: null })
   })
   it('are not rotated to the secret they have', () => {
-    given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'aa', previous_until: null }).then()
+    given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'aa', previous_secret_until: null }).then()
   })
   it('are revoked, which raises the generation', () => {
     given(registered, issued).when({ type: 'RevokeClient', client_id }).then(revoked)
@@ -142,7 +142,7 @@ describe('clients', () => {
       .then(fact('ClientRevoked', { id: defaultTenant, client_id: 'one' as ClientId, generation: 2 }))
   })
   it('cannot be changed when unknown or revoked', () => {
-    const rotate = { type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_until: null } as const
+    const rotate = { type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_secret_until: null } as const
     given(registered).when(rotate).thenRefused('not_found')
     given(registered, issued, revoked).when(rotate).thenRefused('not_found')
     given(registered).when({ type: 'RevokeClient', client_id }).thenRefused('not_found')

@@ -44,13 +44,13 @@ describe('every shape that an event was ever stored in', () => {
     it(`makes the state that it made when it was stored: tenant, of schema ${level} at most`, () => {
       const events = openedStream(fixturesUpTo(level), 'TenantRegistered')
       const state = events.reduce<TenantState | null>(tenantDecider.evolve, null)
-      expect(state).to.deep.include({ name: 'Tenant of samples', limits: sampleData.TenantSettingsChanged.limits, suspended: false })
+      expect(state).to.deep.include({ name: 'Tenant of samples', limits: sampleData.TenantSettingsChanged.limits, is_suspended: false })
       expect(state?.clients.get('client_of_samples' as ClientId)).to.deep.include({
         name: 'Client of samples',
         scopes: ['read:events', 'read:audit'],
         secret_hmac: 'b'.repeat(64),
         previous_hmac: 'a'.repeat(64),
-        previous_until: '2026-03-02T08:00:00.000Z',
+        previous_secret_until: '2026-03-02T08:00:00.000Z',
         generation: 3,
         revoked: true,
       })

@@ -21,7 +21,7 @@ describe('the read model of tenants and clients', () => {
       id,
       name: 'Acme',
       limits: {},
-      suspended: false,
+      is_suspended: false,
       created_at: now,
       updated_at: now,
       revision: 0,
@@ -31,13 +31,13 @@ describe('the read model of tenants and clients', () => {
     await world.tenant(id, { type: 'SuspendTenant' }, { now: later })
     expect(await findTenant(world.db.pool, id)).to.deep.include({
       limits: { webhooks: 3, events_per_second: 10 },
-      suspended: true,
+      is_suspended: true,
       created_at: now,
       updated_at: later,
       revision: 2,
     })
     await world.tenant(id, { type: 'ResumeTenant' })
-    expect(await findTenant(world.db.pool, id)).to.include({ suspended: false, revision: 3 })
+    expect(await findTenant(world.db.pool, id)).to.include({ is_suspended: false, revision: 3 })
     expect(await findTenant(world.db.pool, ulid() as TenantId)).to.equal(null)
   })
   it('lists tenants, newest first', async () => {
@@ -67,13 +67,13 @@ describe('the read model of tenants and clients', () => {
     const time = issued.state.clients.get(id)?.created_at
     expect(time && time >= now).to.equal(true)
     expect(await findClient(world.db.pool, id)).to.deep.equal({
-      id,
+      client_id: id,
       tenant,
       name: 'Shop',
       scopes: ['write:events', 'read:events'],
       secret_hmac: 'aa',
       previous_hmac: null,
-      previous_until: null,
+      previous_secret_until: null,
       generation: 1,
       revoked: false,
       created_at: time,
@@ -90,16 +90,21 @@ describe('the read model of tenants and clients', () => {
     const id = clientId()
     const until = '2026-04-01T00:00:00.000Z'
     await world.tenant(tenant, { type: 'IssueClient', client_id: id, name: 'Shop', scopes: [], secret_hmac: 'aa' })
-    await world.tenant(tenant, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'bb', previous_until: until })
+    await world.tenant(tenant, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'bb', previous_secret_until: until })
     expect(await findClient(world.db.pool, id)).to.include({
       secret_hmac: 'bb',
       previous_hmac: 'aa',
-      previous_until: until,
+      previous_secret_until: until,
       generation: 2,
       revoked: false,
     })
-    await world.tenant(tenant, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'cc', previous_until: null })
-    expect(await findClient(world.db.pool, id)).to.include({ secret_hmac: 'cc', previous_hmac: null, previous_until: null, generation: 3 })
+    await world.tenant(tenant, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'cc', previous_secret_until: null })
+    expect(await findClient(world.db.pool, id)).to.include({
+      secret_hmac: 'cc',
+      previous_hmac: null,
+      previous_secret_until: null,
+      generation: 3,
+    })
     await world.tenant(tenant, { type: 'RevokeClient', client_id: id })
     expect(await findClient(world.db.pool, id)).to.include({ revoked: true, generation: 4 })
     expect(await findTenant(world.db.pool, tenant)).to.include({ revision: 4 })
@@ -114,7 +119,7 @@ describe('the read model of tenants and clients', () => {
         { now: new Date(Date.now() + i * 1_000).toISOString() },
       )
     const page = (of: TenantId, limit = 10, offset = 0) => listClients(world.db.pool, { tenant: of, limit, offset })
-    const listed = async (...asked: Parameters<typeof page>) => (await page(...asked)).rows.map((client) => client.id)
+    const listed = async (...asked: Parameters<typeof page>) => (await page(...asked)).rows.map((client) => client.client_id)
     expect(await listed(tenant)).to.deep.equal([...ids].reverse())
     expect(await listed(tenant, 1, 1)).to.deep.equal([ids.at(-2)])
     expect(await page(other)).to.deep.equal({ rows: [], total: 0 })
@@ -126,7 +131,7 @@ describe('the read model of tenants and clients', () => {
     const id = clientId()
     await world.tenant(first, { type: 'IssueClient', client_id: id, name: 'Mine', scopes: [], secret_hmac: 'aa' })
     await world.tenant(second, { type: 'IssueClient', client_id: id, name: 'Theirs', scopes: ['write:events'], secret_hmac: 'bb' })
-    await world.tenant(second, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'cc', previous_until: null })
+    await world.tenant(second, { type: 'RotateClientSecret', client_id: id, secret_hmac: 'cc', previous_secret_until: null })
     await world.tenant(second, { type: 'RevokeClient', client_id: id })
     expect(await findClient(world.db.pool, id)).to.deep.include({ tenant: first, secret_hmac: 'aa', scopes: [], revoked: false })
   })

@@ -33,7 +33,7 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   TenantSuspended: { id: tenant },
   TenantResumed: { id: tenant },
   ClientIssued: { id: tenant, client_id, name: 'Client of samples', scopes: ['read:events', 'read:audit'], secret_hmac: 'a'.repeat(64) },
-  ClientSecretRotated: { id: tenant, client_id, secret_hmac: 'b'.repeat(64), previous_until: until, generation: 2 },
+  ClientSecretRotated: { id: tenant, client_id, secret_hmac: 'b'.repeat(64), previous_secret_until: until, generation: 2 },
   ClientRevoked: { id: tenant, client_id, generation: 3 },
   KeyCreated: { id: key, tenant, key: 'KEYVALUE0001', name: 'Key name', description: 'Key description', scopes: ['read:webhooks'] },
   KeyChanged: { id: key, name: 'Other key name', description: 'Other key description', scopes: ['read:webhooks', 'write:webhooks'] },

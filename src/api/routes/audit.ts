@@ -1,6 +1,10 @@
 import type { NewEvent } from '../../events/envelope.ts'
+import { type AnyFieldTable, fieldsThatAre } from '../../events/fields.ts'
+import { keyFields } from '../../events/key.ts'
 import { upcast } from '../../events/schema.ts'
 import { openEvent } from '../../events/sealed-fields.ts'
+import { clientFields } from '../../events/tenant.ts'
+import { webhookFields } from '../../events/webhook.ts'
 import type { Vault } from '../../lib/seal.ts'
 import { type AuditedEvent, audit, auditedEvents } from '../../projections/audit.ts'
 import { createActorNames, type NamedActor } from '../actor-names.ts'
@@ -13,7 +17,7 @@ import { parseTimeRange } from '../time-range.ts'
 
 const ndjson = 'application/x-ndjson'
 /** No caller may see the values of these fields, not even the HMAC of a secret. */
-const secretFields = ['secret', 'key', 'secret_hmac']
+const secretFields = [webhookFields, keyFields, clientFields].flatMap((table: AnyFieldTable) => fieldsThatAre(table, 'secret'))
 
 export function createAuditRoutes(deps: ApiDependencies): Route[] {
   return [

@@ -64,7 +64,7 @@ export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedC
         status: 200,
         headers,
         body: {
-          access_token: tokens.issue({ clientId: client.id, generation: client.generation, scopes }),
+          access_token: tokens.issue({ clientId: client.client_id, generation: client.generation, scopes }),
           token_type: 'Bearer',
           expires_in: deps.settings.tokenTtlSeconds,
           scope: scopes.join(' '),
@@ -149,7 +149,7 @@ async function authenticate(
   // Computed even if there is no such client, so that the response time does not tell which clients exist.
   const hmac = keyring.lookup('client-secret', secret)
   if (client !== null && !client.revoked) {
-    const isPreviousValid = client.previous_until !== null && now() < Date.parse(client.previous_until)
+    const isPreviousValid = client.previous_secret_until !== null && now() < Date.parse(client.previous_secret_until)
     if (
       sameSecret(hmac, client.secret_hmac) ||
       (isPreviousValid && client.previous_hmac !== null && sameSecret(hmac, client.previous_hmac))

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { type ClientState, type TenantState, tenantDecider } from '../../commands/tenant.ts'
+import { type TenantState, tenantDecider } from '../../commands/tenant.ts'
+import { fieldsThatAre, pick } from '../../events/fields.ts'
 import type { ClientId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
-import { type ClientRow, findClientOf, listClients } from '../../projections/clients.ts'
+import { type Client, clientFields } from '../../events/tenant.ts'
+import { findClientOf, listClients } from '../../projections/clients.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { findTenant } from '../../projections/tenants.ts'
 import type { ApiDependencies } from '../dependencies.ts'
@@ -17,14 +19,11 @@ import { overlapEnd, rotation } from '../schemas/rotation.ts'
 import { client, clientWithSecret, issueClient, listTenantsQuery } from '../schemas/tenant.ts'
 import { storable, within } from './tenants.ts'
 
-const view = ({ id, name, scopes, previous_until, created_at, updated_at }: ClientState | ClientRow, now: number) => ({
-  client_id: id,
-  name,
-  scopes,
-  previous_secret_until: previous_until !== null && Date.parse(previous_until) > now ? previous_until : null,
-  created_at,
-  updated_at,
-})
+const shownFields = fieldsThatAre(clientFields, 'shown')
+const view = (client: Client, now: number) => {
+  const { previous_secret_until: until } = client
+  return { ...pick(client, shownFields), previous_secret_until: until !== null && Date.parse(until) > now ? until : null }
+}
 /** Generated, so that its HMAC alone need be kept: 256 bits are not guessed. */
 const newSecret = () => randomBytes(32).toString('base64url')
 
@@ -36,7 +35,7 @@ export function createClientRoutes(deps: ApiDependencies & { newUlid(): string }
   const credentials = 'bearer'
   const scope = 'admin'
 
-  const stateOf = (state: TenantState, id: ClientId): ClientState => {
+  const stateOf = (state: TenantState, id: ClientId): Client => {
     const found = state.clients.get(id)
     if (found === undefined) throw new Error('the client that was just changed is not in its tenant')
     return found
@@ -147,7 +146,7 @@ export function createClientRoutes(deps: ApiDependencies & { newUlid(): string }
             type: 'RotateClientSecret',
             client_id: id,
             secret_hmac: keyring.lookup('client-secret', secret),
-            previous_until: overlapEnd(body, now()),
+            previous_secret_until: overlapEnd(body, now()),
           },
           within(request, tenant),
           { readModel, turnId },

@@ -1,8 +1,10 @@
-import { type TenantCommand, type TenantState, tenantDecider } from '../../commands/tenant.ts'
+import { type TenantCommand, tenantDecider } from '../../commands/tenant.ts'
+import { fieldsThatAre, pick } from '../../events/fields.ts'
 import type { TenantId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
+import { type Tenant, type TenantLimits, tenantFields } from '../../events/tenant.ts'
 import { projectionNames } from '../../projections/names.ts'
-import { findTenant, listTenants, type TenantRow } from '../../projections/tenants.ts'
+import { findTenant, listTenants } from '../../projections/tenants.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { etagHeader } from '../etag.ts'
@@ -15,18 +17,9 @@ import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/com
 import { changeHeaders, creationHeaders, ifMatch, stateHeaders } from '../schemas/headers.ts'
 import { changeTenant, createTenant, listTenantsQuery, tenant } from '../schemas/tenant.ts'
 
-const view = ({ id, name, limits, suspended, created_at, updated_at }: TenantState | TenantRow) => ({
-  id,
-  name,
-  limits: {
-    webhooks: limits.webhooks ?? null,
-    events_per_second: limits.events_per_second ?? null,
-    requests_per_second: limits.requests_per_second ?? null,
-  },
-  is_suspended: suspended,
-  created_at,
-  updated_at,
-})
+const shownFields = fieldsThatAre(tenantFields, 'shown')
+const noLimits = { webhooks: null, events_per_second: null, requests_per_second: null } satisfies Record<keyof TenantLimits, null>
+const view = (tenant: Tenant) => ({ ...pick(tenant, shownFields), limits: { ...noLimits, ...tenant.limits } })
 
 /** An admin's command on a tenant: carried out in that tenant, under the admin's name. */
 export const within = <A extends Identity>(request: A, tenant: TenantId): A => ({ ...request, caller: { ...request.caller, tenant } })

@@ -1,4 +1,5 @@
-import { bearerScopes, type LimitsChange, type Scope } from '../../events/tenant.ts'
+import { fieldsThatAre, pick } from '../../events/fields.ts'
+import { bearerScopes, type Client, type ClientField, clientFields, type LimitsChange, type TenantField } from '../../events/tenant.ts'
 import { limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
@@ -25,42 +26,38 @@ export interface ChangeTenant {
 }
 export const changeTenant = named<ChangeTenant>('ChangeTenant', object({ limits: limitsChange }, ['limits']))
 
-export const tenant = named(
-  'Tenant',
-  object({
-    id: ulid,
-    name,
-    limits: named('Limits', object(limits)),
-    is_suspended: { type: 'boolean', description: 'Nothing is accepted for it; what is owed to its webhooks waits.' },
-    created_at: timestamp,
-    updated_at: timestamp,
-  }),
-)
-
-const clientId: JsonSchema = { type: 'string', pattern: '^[A-Za-z0-9_.-]{1,255}$', examples: ['client_01JQNV4T0M2ZB7V6RWKD5YQ3XE'] }
-const scopes: JsonSchema = {
-  type: 'array',
-  minItems: 1,
-  maxItems: bearerScopes.length,
-  uniqueItems: true,
-  items: { type: 'string', enum: bearerScopes }, // as for keys
-  description: '`admin` only in the tenant `default`.',
-  examples: [['write:events', 'read:events']],
-}
-export interface IssueClient {
-  readonly name: string
-  readonly scopes: readonly Scope[]
-}
-export const issueClient = named<IssueClient>('IssueClient', object({ name, scopes }))
-
-const shown: Readonly<Record<string, JsonSchema>> = {
-  client_id: clientId,
+/** Describes each field of a tenant that responses show. */
+const shownOfTenant = {
+  id: ulid,
   name,
-  scopes,
+  limits: named('Limits', object(limits)),
+  is_suspended: { type: 'boolean', description: 'Nothing is accepted for it; what is owed to its webhooks waits.' },
+  created_at: timestamp,
+  updated_at: timestamp,
+} satisfies Record<TenantField<'shown'>, JsonSchema>
+export const tenant = named('Tenant', object(shownOfTenant))
+
+/** Describes each field of a client, for requests and responses alike. */
+const clientSchemas = {
+  client_id: { type: 'string', pattern: '^[A-Za-z0-9_.-]{1,255}$', examples: ['client_01JQNV4T0M2ZB7V6RWKD5YQ3XE'] },
+  name,
+  scopes: {
+    type: 'array',
+    minItems: 1,
+    maxItems: bearerScopes.length,
+    uniqueItems: true,
+    items: { type: 'string', enum: bearerScopes }, // The type makes ajv find duplicates by look-up, as for keys.
+    description: '`admin` only in the tenant `default`.',
+    examples: [['write:events', 'read:events']],
+  },
   previous_secret_until: nullable({ ...timestamp, description: 'Until then the former secret gets tokens too.' }),
   created_at: timestamp,
   updated_at: timestamp,
-}
+} satisfies Record<ClientField<'given' | 'shown'>, JsonSchema>
+export type IssueClient = Pick<Client, ClientField<'given'>>
+export const issueClient = named<IssueClient>('IssueClient', object(pick(clientSchemas, fieldsThatAre(clientFields, 'given'))))
+
+const shown = pick(clientSchemas, fieldsThatAre(clientFields, 'shown'))
 export const client = named('Client', object(shown))
 export const clientWithSecret = named(
   'ClientWithSecret',
