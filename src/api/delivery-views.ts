@@ -1,5 +1,6 @@
 import { isRequest } from '../events/delivery.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
+import { msPerDay } from '../lib/days.ts'
 import type { Vault } from '../lib/seal.ts'
 import type { Attempt, Delivery, DeliveryKey, ListedDelivery } from '../ports/delivery-log.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
@@ -18,7 +19,7 @@ type ViewedDelivery = Pick<
 /** Makes the form in which responses show deliveries, with their attempts. */
 export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
   const { deliveryLog, keyring, settings, log } = deps
-  const expiresAt = (accepted_at: string) => new Date(Date.parse(accepted_at) + settings.retentionDays * 86_400_000).toISOString()
+  const expiresAt = (accepted_at: string) => new Date(Date.parse(accepted_at) + settings.retentionDays * msPerDay).toISOString()
 
   const responseOf = (vault: Vault, tenant: string, delivery: string, { response, event_id }: Attempt) => {
     if (response === null) return { response_body: null, response_truncated: false }

@@ -10,14 +10,14 @@ import { awaitProjection } from './projection-lag.ts'
 import type { RawRequest } from './route.ts'
 
 /** The parts of a request that a command needs. */
-export type CommandRequest = Identity & Pick<RawRequest, 'requestId' | 'headers'>
+type CommandRequest = Identity & Pick<RawRequest, 'requestId' | 'headers'>
 
 /**
  * Carries out a command for a request: on behalf of its caller, with its `If-Match`, and with a wait for the read model. The
  * returned headers are the new `ETag` and, if the read model was not up to date in time, `Projection-Lag`.
  * Throws what the command handler throws.
  */
-export type ExecuteCommand = <State, Command, Event extends DecidedEvent>(
+type ExecuteCommand = <State, Command, Event extends DecidedEvent>(
   decider: Decider<State, Command, Event>,
   stream: StreamName,
   command: Command,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Pool } from 'pg'
+import { msPerDay } from '../lib/days.ts'
 import { sqlOn } from '../lib/sql.ts'
 
 /** A request with an `Idempotency-Key`, in the terms that identify it. */
@@ -46,7 +47,7 @@ interface Row {
   readonly answer: Buffer | null
 }
 
-const lifeMs = 86_400_000
+const lifeMs = msPerDay
 /** Longer than a request usually takes. If one takes longer, two run at the same time, which does no harm because both have the same plan. */
 const claimMs = 10_000
 

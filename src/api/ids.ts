@@ -8,6 +8,7 @@ import {
   type TenantId,
   type WebhookId,
 } from '../events/ids.ts'
+import { isUuid } from '../events/uuid.ts'
 import { notFound } from './errors.ts'
 
 const isKeyId = (text: string): text is KeyId => isUlid(text)
@@ -15,7 +16,7 @@ const isWebhookId = (text: string): text is WebhookId => isUlid(text)
 const isJobId = (text: string): text is JobId => isUlid(text)
 const isTenantId = (text: string): text is TenantId => isUlid(text)
 export const isClientId = (text: string): text is ClientId => /^[A-Za-z0-9_.-]{1,255}$/.test(text)
-const isDeliveryId = (text: string): text is DeliveryId => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
+const isDeliveryId = (text: string): text is DeliveryId => isUuid(text)
 const isMessageId = (text: string): text is MessageId => /^[A-Za-z0-9_:-]{1,255}$/.test(text)
 
 /** Returns a function that returns a text as an id. It throws not_found when the text cannot be an id, because then no resource has it. */

@@ -9,7 +9,7 @@ const closeBracket = 0x5d
 
 const isSpace = (byte: number) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 
-export interface ByteRange {
+interface ByteRange {
   readonly start: number
   /** Exclusive. */
   readonly end: number

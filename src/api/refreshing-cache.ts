@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 /** A cache whose entries are at most `maxAgeMs` old, so that a hot path need not query the database for every request. */
-export interface RefreshingCache<K, V> {
+interface RefreshingCache<K, V> {
   /** Returns the value if it is fresh. When it has passed half of its life, a new one is loaded in the background. */
   peek(key: K): V | undefined
   /** Returns the fresh value, or loads it. Null means that there is no such thing, which is not cached. */

@@ -19,7 +19,7 @@ export const deliveryKeyOf = ({ tenant, message, place, accepted_at }: IndexedMe
   delivery: deliveryId(tenant, message, place, webhook),
 })
 
-export type DeliveryCounts = { readonly total: number } & Readonly<Record<DeliveryStatus, number>>
+type DeliveryCounts = { readonly total: number } & Readonly<Record<DeliveryStatus, number>>
 
 /** Reads messages of the index, and the states of their deliveries. */
 export function createRoutedMessages({ messages, deliveryLog, settings }: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'settings'>) {

@@ -1,4 +1,5 @@
 import { longestChain } from '../events/retry-chain.ts'
+import { secondsPerDay } from '../lib/days.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { checkCallbackUrl } from './callback-url.ts'
 import type { ApiDependencies } from './dependencies.ts'
@@ -6,7 +7,7 @@ import type { Detail } from './errors.ts'
 
 /** What no schema can say of a webhook: whether its URL may be called, and whether its retries end before payloads expire. */
 export function createWebhookChecks({ addressPolicy, settings }: Pick<ApiDependencies, 'addressPolicy' | 'settings'>) {
-  const retentionSeconds = settings.retentionDays * 86_400
+  const retentionSeconds = settings.retentionDays * secondsPerDay
   return async (body: Readonly<Record<string, unknown>>, faulty: ReadonlySet<string>): Promise<Detail[]> => {
     const details: Detail[] = []
     const { callback_url: url, retry_delays: delays } = body

@@ -7,7 +7,7 @@ import { sqlOn } from '../lib/sql.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
 
 /** A request to replay the deliveries of a webhook that were accepted in a range and have a status: once each, newest first. */
-export interface ReplayRequest {
+interface ReplayRequest {
   readonly id: JobId
   readonly tenant: TenantId
   readonly webhook: WebhookId
@@ -21,7 +21,7 @@ export interface ReplayRequest {
   /** Null means both `failed` and `discarded`. */
   readonly delivery_status: DeliveryStatus | null
 }
-export type JobStatus = 'running' | 'completed' | 'cancelled' | 'failed'
+type JobStatus = 'running' | 'completed' | 'cancelled' | 'failed'
 export interface ReplayJob extends ReplayRequest {
   readonly status: JobStatus
   /** Why the job failed, or null. */

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { longestChain } from '../events/retry-chain.ts'
 import { parseSubnet, type Subnet } from '../lib/addresses.ts'
+import { secondsPerDay } from '../lib/days.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { flag, integer, invalid, key, list, minLength, oneOf, text, textOr, type Variable } from './variable.ts'
 
@@ -271,7 +272,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
       fault('KAFKA_MIN_INSYNC_REPLICAS', 'must not be above KAFKA_REPLICATION_FACTOR: nothing could be accepted')
     if ((config.KOLBAK_ADMIN_CLIENT_ID === undefined) !== (config.KOLBAK_ADMIN_CLIENT_SECRET === undefined))
       fault('KOLBAK_ADMIN_CLIENT_SECRET', 'goes together with KOLBAK_ADMIN_CLIENT_ID: set both or neither')
-    if (longestChain(config.KOLBAK_RETRY_DELAYS, config.KOLBAK_REQUEST_TIMEOUT_MS / 1_000) >= config.KOLBAK_RETENTION_DAYS * 86_400)
+    if (longestChain(config.KOLBAK_RETRY_DELAYS, config.KOLBAK_REQUEST_TIMEOUT_MS / 1_000) >= config.KOLBAK_RETENTION_DAYS * secondsPerDay)
       fault('KOLBAK_RETRY_DELAYS', 'takes longer than KOLBAK_RETENTION_DAYS keeps the payload')
     if (config.KOLBAK_CLAIM_MS <= config.KOLBAK_REQUEST_TIMEOUT_MS + config.KOLBAK_CONNECT_TIMEOUT_MS)
       fault('KOLBAK_CLAIM_MS', 'must be longer than KOLBAK_CONNECT_TIMEOUT_MS and KOLBAK_REQUEST_TIMEOUT_MS together')

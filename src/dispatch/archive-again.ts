@@ -5,7 +5,7 @@ import type { BodyArchive } from '../ports/delivery-log.ts'
 import type { BusRecord, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
 import type { Offsets } from './offsets.ts'
 
-export interface ArchiveAgainDeps {
+interface ArchiveAgainDeps {
   readonly bus: MessageBus
   readonly offsets: Pick<Offsets, 'startAt'>
   readonly archive: Pick<BodyArchive, 'archive'>

@@ -15,7 +15,7 @@ import type { Slot, Slots } from './slots.ts'
 import type { CachedWebhook, WebhookCache } from './webhook-cache.ts'
 
 /** Where a delivery comes from. */
-export interface Origin {
+interface Origin {
   /** True for a row of `scheduled_deliveries` that this process has claimed, false for a message of the bus. */
   readonly fromTable: boolean
   /** When it was parked (RFC 3339), or null. */
@@ -26,11 +26,11 @@ export interface Origin {
   isOwned(): boolean
 }
 /** `done`: attempted, ended or parked, durably. `lost`: another process goes on with it. */
-export type DeliverResult = 'done' | 'lost'
+type DeliverResult = 'done' | 'lost'
 /** Takes one delivery as far as it can go now. */
 export type Deliver = (ref: DeliveryRef, origin: Origin) => Promise<DeliverResult>
 
-export interface DeliverDeps extends RecordAttemptDeps {
+interface DeliverDeps extends RecordAttemptDeps {
   readonly keyring: Pick<Keyring, 'cached' | 'vault'>
   readonly webhookCache: WebhookCache
   readonly slots: Slots

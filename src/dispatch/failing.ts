@@ -1,13 +1,14 @@
 import type { Pool } from 'pg'
 import type { RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
+import { msPerDay } from '../lib/days.ts'
 import { projectionNames } from '../projections/names.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { type Failure, failingWebhooks, isFailure } from '../projections/webhook-health.ts'
 import { type DeactivationDeps, deactivate } from './deactivation.ts'
 
 /** A webhook is failing after this time without a success and with at least this many failed requests. */
-const failingMs = 5 * 86_400_000
+const failingMs = 5 * msPerDay
 const minFailures = 10
 const healthWaitMs = 5_000
 

@@ -19,7 +19,7 @@ const isDeactivation = (event: RecordedEvent): event is KeyDeleted =>
 const isCreation = (event: RecordedEvent): event is WebhookCreated =>
   event.type === 'WebhookCreated' && (event as WebhookCreated).data.key_id !== null
 
-export interface KeyDeletedDeps extends DeactivationDeps {
+interface KeyDeletedDeps extends DeactivationDeps {
   /** Returns the active webhooks that the key created before this call. Throws if the read model is behind. */
   webhooksOf(owner: { tenant: TenantId; key_id: KeyId }): Promise<readonly WebhookId[]>
 }

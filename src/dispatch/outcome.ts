@@ -1,5 +1,5 @@
 /** How an attempt ended. Only a transient failure is retried. */
-export type AttemptOutcome = 'success' | 'permanent' | 'transient'
+type AttemptOutcome = 'success' | 'permanent' | 'transient'
 
 /**
  * Status codes that no repetition changes. 401, 403 and 404 are not among them, because a minute of a faulty deployment must not

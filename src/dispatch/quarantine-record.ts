@@ -10,7 +10,7 @@ export interface QuarantineDeps {
   readonly log: Log
 }
 /** Names a record of one bus. */
-export interface RecordRef {
+interface RecordRef {
   readonly bus: string
   readonly partition: number
   readonly offset: bigint

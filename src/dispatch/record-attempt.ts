@@ -25,7 +25,7 @@ export interface AttemptIdentity {
 export const newAttempt = (now: number): AttemptIdentity => ({ id: randomUUID() as EventId, time: new Date(now).toISOString() })
 
 /** What the event of an attempt says beside the delivery itself. */
-export type AttemptFacts<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof DeliveryRef>
+type AttemptFacts<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof DeliveryRef>
 export interface Attempt<T extends AttemptEventType = AttemptEventType> {
   readonly ref: DeliveryRef
   readonly identity: AttemptIdentity

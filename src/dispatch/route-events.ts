@@ -16,7 +16,7 @@ export interface RouteEventsDeps {
   now(): number
 }
 /** A message of the bus, as the events of its routing show it. */
-export interface RoutedFrom {
+interface RoutedFrom {
   readonly record: MessageRecord
   readonly message: Message
   readonly place: Place

@@ -37,7 +37,7 @@ export interface Router {
   /** Resolves when the message is in the index and its deliveries have started, or when it is quarantined. */
   route(incoming: Incoming): Promise<void>
 }
-export interface RouteDeps extends RouteEventsDeps {
+interface RouteDeps extends RouteEventsDeps {
   readonly gate: RoutingGate
   readonly webhookCache: WebhookCache
   readonly index: Pick<MessageIndex, 'claim' | 'stored'>

@@ -7,7 +7,7 @@ import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 
 /** A message as the events of its routing show it: its row of the message index, and the first attempts of its deliveries. */
-export interface RoutedMessage extends IndexedMessage {
+interface RoutedMessage extends IndexedMessage {
   readonly deliveries: readonly DeliveryRef[]
 }
 type MessageRouted = Extract<RecordedDeliveryEvent, { type: 'MessageRouted' }>

@@ -16,7 +16,7 @@ export interface ReceiverResponse {
   readonly body: Buffer
   readonly retryAfter: string | undefined
 }
-export type SendFailure =
+type SendFailure =
   | 'address_refused'
   | 'connect_timeout'
   | 'connection_refused'

@@ -8,7 +8,7 @@ const stages = {
   delivering: { message: 'delivery.failed', sentence: 'Sending or recording deliveries' },
   claiming: { message: 'due.failed', sentence: 'Claiming scheduled deliveries' },
 } as const
-export type Stage = keyof typeof stages
+type Stage = keyof typeof stages
 
 interface Failing {
   readonly since: number

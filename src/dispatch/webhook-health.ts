@@ -78,7 +78,7 @@ export interface ResponseSample {
   readonly duration_ms: number
 }
 /** Concurrency limits of one webhook over all dispatchers. */
-export interface WebhookLimits {
+interface WebhookLimits {
   readonly normal: number
   /** The most that a high-throughput webhook can earn. */
   readonly highThroughput: number

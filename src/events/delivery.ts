@@ -64,7 +64,7 @@ export const deliveryEventFields = {
   response: 'sealed',
   delay_seconds: 'clear',
 } as const satisfies FieldsOf<DeliveryEvents>
-export type RoutingEventType = 'MessageRouted' | 'MessageRejected'
+type RoutingEventType = 'MessageRouted' | 'MessageRejected'
 export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>
 export type RecordedDeliveryEvent = { [T in keyof DeliveryEvents]: RecordedEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
 

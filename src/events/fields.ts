@@ -33,7 +33,7 @@ export type FieldTrait =
   | 'dispatched'
 
 /** The declaration of one field of an aggregate. Events, decider, columns, responses and history follow from it. */
-export interface FieldRules<Value = unknown> {
+interface FieldRules<Value = unknown> {
   readonly stored: StoredAs
   readonly is: readonly FieldTrait[]
   /** The type of the field's column in read models. A field without it has no column. */

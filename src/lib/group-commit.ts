@@ -10,7 +10,7 @@ export interface GroupCommit<I, R> {
   /** Resolves when no item waits or is being written. */
   idle(): Promise<void>
 }
-export interface GroupCommitOptions<I, R> {
+interface GroupCommitOptions<I, R> {
   /** Writes all items together, and returns one result for each item in their order. */
   write(items: readonly I[]): Promise<readonly R[]>
   /** Bytes of an item. A group has at most `maxBytes` (1 MiB) and `maxCount` (500) items, and at least one. */

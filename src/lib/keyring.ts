@@ -33,7 +33,7 @@ export class KeyDestroyed extends Error {
 const service = 'service'
 const cacheMs = 60_000
 
-export function wrap(master: Buffer, owner: string, purpose: string, key: Buffer): Buffer {
+function wrap(master: Buffer, owner: string, purpose: string, key: Buffer): Buffer {
   const iv = randomBytes(12)
   const cipher = createCipheriv('aes-256-gcm', master, iv)
   cipher.setAAD(Buffer.from(`${owner}\u0000${purpose}`))

@@ -13,7 +13,7 @@ interface Owned<R> extends Source<R> {
   held(): boolean
 }
 /** The steps of one run, in the order in which they are called. */
-export interface RunSteps<R, S extends Source<R>> {
+interface RunSteps<R, S extends Source<R>> {
   /** Finds the offset to start at, and opens what the consumer reads from. */
   open(lost: AbortSignal): Promise<S>
   /** Told in the moment in which `sourceOf` begins to return the source. */
@@ -29,7 +29,7 @@ export interface RunSteps<R, S extends Source<R>> {
  * The partitions that this process owns. A run of a partition begins with `start` and ends when its consumer has returned,
  * which it does soon after the partition was lost. So a partition that is lost and given again is not consumed twice at once.
  */
-export interface PartitionRuns<R, S extends Source<R>> {
+interface PartitionRuns<R, S extends Source<R>> {
   /** Starts the run of a partition that has none. Returns how to lose it. */
   start(partition: number, steps: RunSteps<R, S>): () => void
   /** Whether the partition has a run, lost or not. */

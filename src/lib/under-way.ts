@@ -1,5 +1,5 @@
 /** Remembers calls until they have ended, so that a close can wait for them. */
-export interface UnderWay {
+interface UnderWay {
   track<T>(call: Promise<T>): Promise<T>
   /** Resolves when all calls that are in flight now have ended, successfully or not. */
   ended(): Promise<void>

@@ -18,7 +18,7 @@ import { closing } from '../service/engines/postgres.ts'
 import { chooseEngines, type Engines, type PortName, postgresEngines, spoken, variablesOf } from '../service/engines/table.ts'
 import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
 
-export interface Moved {
+interface Moved {
   readonly port: PortName
   /** Identities of the engines. */
   readonly from: string

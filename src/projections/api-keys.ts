@@ -11,7 +11,7 @@ import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
 import type { Page, ReadModelDependencies } from './read-model-queries.ts'
 
-export type KeyRow = Omit<Key, 'deleted'> & { readonly revision: number }
+type KeyRow = Omit<Key, 'deleted'> & { readonly revision: number }
 /** For whom a key speaks. */
 export interface KeyCredential {
   readonly id: KeyId

@@ -61,7 +61,7 @@ export interface AuditedEvent {
   /** JSON of that schema as it is stored, sealed values included. */
   readonly data: string
 }
-export interface AuditQuery {
+interface AuditQuery {
   readonly tenant: TenantId
   /** Inclusive; RFC 3339. */
   readonly since?: string

@@ -48,7 +48,7 @@ export const keyVersions: Projection = {
 }
 
 /** A key as it was at a time. */
-export type KeyVersion = Pick<Key, KeyField<'versioned'>> & { readonly revision: number }
+type KeyVersion = Pick<Key, KeyField<'versioned'>> & { readonly revision: number }
 
 /** The tenant's keys that there were at a moment (RFC 3339), as they were then, newest first. */
 export async function listKeysAsOf(

@@ -13,13 +13,13 @@ export interface IndexedMessage extends MessageRef {
   readonly matched_at: Checkpoint
 }
 /** Another content that was posted under an id that was taken. */
-export type Rejection = Pick<MessageRef, 'place' | 'fingerprint' | 'accepted_at'>
+type Rejection = Pick<MessageRef, 'place' | 'fingerprint' | 'accepted_at'>
 
 export interface MessageCursor {
   readonly at: string
   readonly message: MessageId
 }
-export interface MessageQuery {
+interface MessageQuery {
   readonly tenant: TenantId
   /** Lowest accepted_at (RFC 3339), inclusive. */
   readonly since?: string

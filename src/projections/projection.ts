@@ -73,7 +73,7 @@ export const readable = ({ reads }: Pick<Projection, 'reads'>, events: readonly 
   events.map((event) => (reads === undefined || reads.has(event.type) || shapeOf(event.type) === undefined ? upcast(event) : event))
 
 type Handler<E> = (sql: Sql, event: E) => Promise<unknown>
-export type Handlers<E extends RecordedEvent> = { readonly [T in E['type']]?: Handler<Extract<E, { readonly type: T }>> }
+type Handlers<E extends RecordedEvent> = { readonly [T in E['type']]?: Handler<Extract<E, { readonly type: T }>> }
 
 /** Makes `apply` of one handler for each event type that the projection reads. Events of other types are passed over. */
 export function byType<E extends RecordedEvent>(handlers: Handlers<E>) {

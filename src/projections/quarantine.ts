@@ -21,7 +21,7 @@ export interface QuarantinedStream {
   readonly error: string
   readonly since: string
 }
-export interface LiftDependencies {
+interface LiftDependencies {
   readonly pool: Pool
   readonly store: Pick<EventStore, 'read'>
   readonly log: Log

@@ -55,7 +55,7 @@ export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): 
     on conflict (webhook, revision) do update set failures = mine.failures + excluded.failures`
 }
 
-export interface FailingWebhook {
+interface FailingWebhook {
   readonly webhook: WebhookId
   /** Of the first failure since the last success or activation. */
   readonly failing_since: string

@@ -51,7 +51,7 @@ export const webhookVersions: Projection = {
 }
 
 /** A webhook as it was at a time. No past secrets are kept. */
-export type WebhookVersion = Pick<Webhook, WebhookField<'versioned'>> & { readonly revision: number }
+type WebhookVersion = Pick<Webhook, WebhookField<'versioned'>> & { readonly revision: number }
 
 /** The webhooks that there were at a moment (RFC 3339), as they were then, newest first; the filters compare what was then. */
 export async function listWebhooksAsOf(

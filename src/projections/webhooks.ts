@@ -11,7 +11,7 @@ import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
 import { type Counted, type Page, pageOf, type ReadModelDependencies } from './read-model-queries.ts'
 
-export type WebhookRow = Omit<Webhook, 'deleted'> & { readonly revision: number }
+type WebhookRow = Omit<Webhook, 'deleted'> & { readonly revision: number }
 
 const tables = `
   create table webhook_subscriptions (
@@ -80,7 +80,7 @@ const rowColumns = sqlText(`${columnsOf(webhookFields).join(', ')}, revision,
       (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as failing_since`)
 
 /** Whose webhooks: the tenant's, or of them only those that a key created. */
-export interface WebhookOwner {
+interface WebhookOwner {
   readonly tenant: TenantId
   readonly key_id?: KeyId
 }

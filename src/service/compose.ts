@@ -21,14 +21,14 @@ import type { Supervised } from './supervised.ts'
 import { startSweeps } from './sweeps.ts'
 import { version } from './version.ts'
 
-export interface Service {
+interface Service {
   /** Where it listens. A process without the role `api` serves only its health and metrics there. */
   readonly url: string
   readonly operator: Operator
   /** Drains, in the order API, dispatcher, process managers, projections, stores. */
   stop(): Promise<void>
 }
-export interface ComposeOptions {
+interface ComposeOptions {
   /** Ends the waiting for engines: what was started is stopped, and the signal's reason is thrown. */
   readonly signal?: AbortSignal
   /** What the supervisor does for a worker. */

@@ -15,7 +15,7 @@ export type PoolName = keyof typeof poolSizes
 /** Connections of the embedded Postgres for each process: those of its pools, and some for operators and backups. */
 const connectionsPerProcess = Object.values<number>(poolSizes).reduce((sum, size) => sum + size, 6)
 
-export interface Database {
+interface Database {
   readonly isEmbedded: boolean
   readonly url: string
   /** Opens a pool of connections, which the caller ends. */

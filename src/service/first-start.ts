@@ -48,7 +48,7 @@ export interface AdminClient {
   /** The last position of the tenant's stream. A read model that has reached it knows the client. Null when nothing was read or stored. */
   readonly position: Checkpoint | null
 }
-export interface AdminDeps {
+interface AdminDeps {
   readonly streams: CommandStreams
   readonly keyring: Pick<Keyring, 'lookup'>
   readonly config: Pick<Config, 'KOLBAK_DATA_DIR' | 'KOLBAK_ADMIN_CLIENT_ID' | 'KOLBAK_ADMIN_CLIENT_SECRET'>

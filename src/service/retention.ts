@@ -1,3 +1,4 @@
+import { dayOf, msPerDay } from '../lib/days.ts'
 import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
@@ -27,7 +28,7 @@ export function startRetention(options: {
     if (lease !== null)
       try {
         // One day is added, because a day is dropped when its last moment has passed the retention.
-        const day = new Date(now() - (retentionDays + 1) * 86_400_000).toISOString().slice(0, 10)
+        const day = dayOf(now() - (retentionDays + 1) * msPerDay)
         for (const sweep of sweeps)
           try {
             const dropped = await sweep.run(day)

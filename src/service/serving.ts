@@ -9,7 +9,7 @@ import { createMessageIndex } from '../projections/message-index.ts'
 import type { Shared } from './shared.ts'
 import { version } from './version.ts'
 
-export interface ServingOptions {
+interface ServingOptions {
   /** Listens already. */
   readonly server: HttpServer
   readonly policy: AddressPolicy

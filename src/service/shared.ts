@@ -19,7 +19,7 @@ import type { Patience } from './patience.ts'
 import { releaseDeadOwners } from './release-dead-owners.ts'
 import type { Assignment } from './supervised.ts'
 
-export interface SharedOptions {
+interface SharedOptions {
   readonly config: Config
   readonly log: Log
   readonly engines: Engines

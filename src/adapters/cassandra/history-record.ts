@@ -1,6 +1,7 @@
 import { finality, isGreaterFact, statusOf } from '../../events/delivery.ts'
 import { deliveryRefFields } from '../../events/refs.ts'
 import { step } from '../../events/steps.ts'
+import { isUuid } from '../../events/uuid.ts'
 import { mapBounded } from '../../lib/bounded.ts'
 import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import type { HistoryTables } from './migrations.ts'
@@ -121,7 +122,6 @@ function batches(writes: readonly Write[]): Write[][] {
   return all
 }
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const isTime = (text: string): boolean => {
   const ms = Date.parse(text)
   return !Number.isNaN(ms) && new Date(ms).toISOString() === text
@@ -133,7 +133,7 @@ function checkStorable(fact: DeliveryFact): void {
   const keys = [fact.webhook, fact.tenant, fact.message]
   const texts = [...keys, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.reason ?? '', fact.response ?? '']
   const problem =
-    !uuid.test(fact.delivery) || !uuid.test(fact.event_id)
+    !isUuid(fact.delivery) || !isUuid(fact.event_id)
       ? 'an id is not a UUID in lower case'
       : !isTime(fact.accepted_at) || !isTime(fact.time)
         ? 'a time is not RFC 3339 with milliseconds in UTC'

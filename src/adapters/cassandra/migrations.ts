@@ -1,3 +1,4 @@
+import { secondsPerDay } from '../../lib/days.ts'
 /** One numbered step of the schema. Its statements change nothing when they have run before. */
 export interface Migration {
   readonly name: string
@@ -31,7 +32,7 @@ export function historyTables(keyspace: string, build: number): HistoryTables {
  */
 const expiring = (retentionSeconds: number): string =>
   `compaction = {'class': 'TimeWindowCompactionStrategy', 'compaction_window_unit': 'DAYS',
-     'compaction_window_size': ${Math.max(1, Math.ceil(retentionSeconds / 86_400 / 30))}}
+     'compaction_window_size': ${Math.max(1, Math.ceil(retentionSeconds / secondsPerDay / 30))}}
    and default_time_to_live = ${retentionSeconds} and gc_grace_seconds = 10800`
 
 /** The tables that no rebuild touches: the identity and the bodies. */

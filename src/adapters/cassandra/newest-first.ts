@@ -1,3 +1,4 @@
+import { dayOf, msPerDay } from '../../lib/days.ts'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Delivery } from '../../ports/delivery-log.ts'
 
@@ -12,7 +13,6 @@ export interface Range {
   readonly before: Position
 }
 
-const dayMs = 86_400_000
 /** The most rows in one query. A list with many rows that do not count any more is read in growing chunks. */
 const maxChunk = 1_000
 /** The most rows that one page reads (some ten seconds of one node's time). */
@@ -62,9 +62,9 @@ export async function newestFirst<R extends Position>(options: {
 function* groupsOfDays({ since, before }: Range): Generator<string[]> {
   let group: string[] = []
   let size = 2
-  const oldest = Math.floor(since / dayMs)
-  for (let day = Math.floor(before.at / dayMs); day >= oldest; day--) {
-    group.push(new Date(day * dayMs).toISOString().slice(0, 10))
+  const oldest = Math.floor(since / msPerDay)
+  for (let day = Math.floor(before.at / msPerDay); day >= oldest; day--) {
+    group.push(dayOf(day * msPerDay))
     if (group.length < size) continue
     yield group
     group = []
@@ -81,7 +81,7 @@ export function rangeOf(
   query: { since?: string; until?: string; after?: { at: string; delivery: string } },
   { oldest, now = Date.now() }: { oldest: number; now?: number },
 ): Range {
-  const ends: Position[] = [{ at: now + dayMs, delivery: '' }]
+  const ends: Position[] = [{ at: now + msPerDay, delivery: '' }]
   if (query.until !== undefined) ends.push({ at: timeOf(query.until), delivery: '' }) // '' is less than every id
   if (query.after !== undefined) ends.push({ at: timeOf(query.after.at), delivery: query.after.delivery })
   const before = ends.reduce((a, b) => (b.at < a.at || (b.at === a.at && b.delivery < a.delivery) ? b : a))

@@ -18,7 +18,7 @@ const grpcStatus = { invalidArgument: 3, deadlineExceeded: 4, unauthenticated: 1
 /** A call got no answer in time. The node may be frozen. */
 export class NotAnswered extends StoreUnavailable {}
 /** The engine refuses this user. No retry helps until somebody has changed something. */
-export class StoreDenied extends StoreUnavailable {}
+class StoreDenied extends StoreUnavailable {}
 
 /**
  * Returns the error of the port that stands for an error of the client. WrongExpectedVersionError is returned as it is, because its

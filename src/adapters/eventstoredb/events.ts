@@ -2,6 +2,7 @@ import { type RecordedEvent as ClientEvent, type EventData, type JSONType, jsonE
 import { type Checkpoint, type NewEvent, objectOf, type RecordedEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import type { StreamName } from '../../events/streams.ts'
+import { isUuid } from '../../events/uuid.ts'
 import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
 
 /** One append, encoded. */
@@ -18,7 +19,6 @@ export interface AppendItem {
 export const maxAppendBytes = 1 << 20
 /** Bytes that count for an event beside its texts, as in the adapter of Postgres, so that an append holds at most 8,192 events. */
 const eventOverhead = 128
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /**
  * Returns the checkpoint of a commit position. It has leading zeros, so that checkpoints compare as texts: 20 digits hold every unsigned
@@ -32,7 +32,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   if (typeof expected === 'number' && (!Number.isInteger(expected) || expected < -1)) throw new RangeError(`not a revision: ${expected}`)
   const ids = events.map((event) => event.id)
   if (new Set(ids).size < ids.length) throw new EventRefused(`stream ${stream}: one append holds an event id twice`)
-  if (!ids.every((id) => uuid.test(id))) throw new EventRefused(`stream ${stream}: an event id that is not a UUID`)
+  if (!ids.every((id) => isUuid(id))) throw new EventRefused(`stream ${stream}: an event id that is not a UUID`)
   if (![stream, ...events.map((event) => event.type)].every((name) => name.isWellFormed()))
     throw new EventRefused(`stream ${stream}: a name holds a lone surrogate`)
   let bytes = 0

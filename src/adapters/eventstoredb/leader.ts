@@ -5,7 +5,7 @@ import { Metadata } from '@grpc/grpc-js'
 import { type Endpoint, isSameEndpoint, type Target } from './connection-string.ts'
 
 /** Finds the node of a cluster that leads, by asking all nodes at once. */
-export interface LeaderFinder {
+interface LeaderFinder {
   /**
    * Returns the node that reports itself as the leader, or null when none does so in time. The reports of other nodes are not enough,
    * because they name a frozen leader until they have noticed. Never rejects.

@@ -11,7 +11,7 @@ export interface Fetching {
   /** The next fetch of the partition begins at this offset. */
   from(partition: number, offset: bigint): void
 }
-export interface AssignedPartitionsOptions {
+interface AssignedPartitionsOptions {
   readonly consume: Parameters<MessageBus['consume']>[0]
   readonly fetching: Fetching
   /** Whether membership of the group is certain now. */

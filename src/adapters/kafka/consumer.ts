@@ -19,7 +19,7 @@ export interface ConsumerOptions {
   readonly bounds: (partition: number) => Promise<{ low: bigint; high: bigint }>
   readonly log: Log
 }
-export interface GroupConsumer {
+interface GroupConsumer {
   consume: MessageBus['consume']
   /** Partitions that this process reads now. */
   owned(): readonly number[]

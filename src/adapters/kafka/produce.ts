@@ -3,7 +3,7 @@ import { createGroupCommit } from '../../lib/group-commit.ts'
 import { BusFull, BusUnavailable, RecordTooLarge } from '../../ports/message-bus.ts'
 import { protocolErrorOf } from './client.ts'
 
-export interface WriterOptions {
+interface WriterOptions {
   /** A producer that is not connected yet. */
   readonly producer: Producer
   readonly topic: string

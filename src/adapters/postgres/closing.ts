@@ -7,7 +7,7 @@ import type { Port } from './engines.ts'
  * writers in flight and lets no other begin. `shut` removes what a write needs, so that a writer which waited behind the lock fails. The
  * data stay.
  */
-export interface Closing {
+interface Closing {
   lock(sql: Sql): Promise<unknown>
   shut(sql: Sql): Promise<unknown>
 }

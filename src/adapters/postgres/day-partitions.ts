@@ -1,4 +1,5 @@
 import type { ClientBase, Pool } from 'pg'
+import { dayOf, msPerDay } from '../../lib/days.ts'
 import { codeOf } from '../../lib/errors.ts'
 import { transaction } from '../../lib/sql.ts'
 import { advisoryLocks } from './advisory-locks.ts'
@@ -26,7 +27,7 @@ export interface DayPartitions {
   dropBefore(day: string, mayDrop?: (client: ClientBase, partition: string) => Promise<boolean>): Promise<string[]>
 }
 
-export class InvalidDay extends Error {
+class InvalidDay extends Error {
   /** The SQLSTATE with which Postgres refuses such a day. It marks the error as the item's own fault. */
   readonly code = '22007'
 }
@@ -120,8 +121,8 @@ async function partitionsBefore(pool: Pool, table: string, day: string): Promise
 /** Checks a day, because it becomes a part of statements. Throws InvalidDay. */
 function checkedDay(day: string): string {
   const time = Date.parse(`${day}T00:00:00.000Z`)
-  if (!/^[12]\d{3}-\d\d-\d\d$/.test(day) || Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== day)
+  if (!/^[12]\d{3}-\d\d-\d\d$/.test(day) || Number.isNaN(time) || dayOf(time) !== day)
     throw new InvalidDay(`not a day: ${JSON.stringify(day.slice(0, 40))}`)
   return day
 }
-const dayAfter = (day: string): string => new Date(Date.parse(`${day}T00:00:00.000Z`) + 86_400_000).toISOString().slice(0, 10)
+const dayAfter = (day: string): string => dayOf(Date.parse(`${day}T00:00:00.000Z`) + msPerDay)

@@ -11,7 +11,7 @@ interface HistoryBuild {
   readonly history: DeliveryHistory
 }
 /** The builds of the history. Each has its tables and its function in a schema of its own. */
-export interface HistoryBuilds {
+interface HistoryBuilds {
   open(build: number): DeliveryHistory
   make(build: number): Promise<void>
   drop(build: number): Promise<void>

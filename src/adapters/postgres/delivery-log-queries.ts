@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import type { Pool, QueryResultRow } from 'pg'
 import { isRequest } from '../../events/delivery.ts'
 import { deliveryRefFields } from '../../events/refs.ts'
+import { isUuid } from '../../events/uuid.ts'
+import { msPerDay } from '../../lib/days.ts'
 import {
   type Attempt,
   type Delivery,
@@ -13,7 +15,6 @@ import {
 
 /** The most attempts of one delivery that are returned (the newest). */
 const maxAttempts = 100
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 const deliveryColumns = [...deliveryRefFields, 'type', 'status', 'time', 'code', 'reason', 'next_attempt_at']
   .map((column) => `d.${column}`)
@@ -41,7 +42,7 @@ const valuesOf = (keys: readonly DeliveryKey[]) => {
 /** A list is read with one of these limits, so that few statements are prepared: pages of 20, 50 and 100 rows, and one row that shows whether there are more. */
 const limits = [21, 51, 101]
 /** A page is looked for in these newest days first. */
-const nearMs = 2 * 86_400_000
+const nearMs = 2 * msPerDay
 
 /**
  * Makes the readers of one build of the history. All statements are prepared; a list has one for each set of conditions. They are
@@ -104,7 +105,7 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
       return keys.map(({ delivery }) => (attemptsOf.get(delivery) ?? []).slice(-maxAttempts))
     },
     async find(tenant, delivery) {
-      if (!uuid.test(delivery)) return null
+      if (!isUuid(delivery)) return null
       const rows = await query<Delivery>(`select ${deliveryColumns} from ${schema}.deliveries d where delivery = $1 and tenant = $2`, [
         delivery,
         tenant,

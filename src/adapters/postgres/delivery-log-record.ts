@@ -1,5 +1,6 @@
 import type { Pool } from 'pg'
 import { finality, isGreaterFact, isRequest, statusOf } from '../../events/delivery.ts'
+import { isUuid } from '../../events/uuid.ts'
 import { isDataError } from '../../lib/group-commit.ts'
 import { deliveryRefArrays } from '../../lib/ref-columns.ts'
 import { joinTexts, separator } from '../../lib/sql.ts'
@@ -78,14 +79,13 @@ function* groups(rows: readonly Row[]): Generator<Row[]> {
   if (next.length > 0) yield next
 }
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 /** Throws FactRefused for a value that Postgres would refuse, or that would be read as something else in the joined parameters. */
 function checkStorable(fact: DeliveryFact): void {
   const texts = [fact.webhook, fact.tenant, fact.message, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.type]
   const problem =
-    !uuid.test(fact.delivery) || !uuid.test(fact.event_id)
+    !isUuid(fact.delivery) || !isUuid(fact.event_id)
       ? 'an id is not a UUID in lower case'
       : !time.test(fact.accepted_at) || !time.test(fact.time)
         ? 'a time is not RFC 3339 with milliseconds in UTC'

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg'
+import { dayOf } from '../../lib/days.ts'
 import type { Log } from '../../lib/log.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
 import type { BodyArchive, DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
@@ -7,7 +8,7 @@ import { createDayPartitions } from './day-partitions.ts'
 import { createArchive } from './delivery-log-bodies.ts'
 import { createHistoryBuilds } from './delivery-log-builds.ts'
 
-export interface PostgresDeliveryLogOptions {
+interface PostgresDeliveryLogOptions {
   readonly pool: Pool
   /** The pool for the queries of the history. It should force generic plans. */
   readonly readers: Pool
@@ -30,7 +31,7 @@ export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOpti
     tables: bus.readBodies === undefined ? ['sealed_bodies'] : [],
     onError: (error) => log.warn({ error }, 'delivery_log.day_not_made_ahead'),
   })
-  await bodyDays.ensure([new Date().toISOString().slice(0, 10)])
+  await bodyDays.ensure([dayOf(Date.now())])
   const archive: BodyArchive = bus.readBodies === undefined ? createArchive(pool, bodyDays) : { async archive() {}, bodies: bus.readBodies }
   const calls = createUnderWay()
   return {

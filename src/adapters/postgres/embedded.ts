@@ -13,7 +13,7 @@ export interface EmbeddedPostgres {
   readonly started: boolean
   stop(): Promise<void>
 }
-export interface EmbeddedPostgresOptions {
+interface EmbeddedPostgresOptions {
   readonly dataDir: string
   readonly log: Log
   /** Further settings, as `name=value`. */

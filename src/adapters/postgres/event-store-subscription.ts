@@ -14,7 +14,7 @@ interface BarePosition {
   readonly data: null
 }
 /** The parameters of read_events and events_head: which tables are read, and which of their families (null: all). */
-export interface FamilyFilter {
+interface FamilyFilter {
   readonly commands: boolean
   readonly days: boolean
   readonly only: readonly Family[] | null

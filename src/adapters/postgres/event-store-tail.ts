@@ -7,7 +7,7 @@ import type { Ask } from './event-store-query.ts'
 import { type EventRow, type SizedEvent, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
 
 /** A part of the newest events, as a subscription of some families gets it. */
-export interface TailPart {
+interface TailPart {
   /** Events of the families, in order. */
   readonly events: readonly RecordedEvent[]
   /** The last position that was read, of whatever family. */

@@ -19,7 +19,7 @@ export interface ConsumerOptions {
   /** A fetch that finds nothing returns after this time. */
   readonly fetchWaitMs: number
 }
-export interface MessageConsumer {
+interface MessageConsumer {
   consume: MessageBus['consume']
   /** Partitions that this process reads now. */
   owned(): readonly number[]

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { Place } from '../../events/ids.ts'
 import { type MessageRecord, placeOf, rememberRecord } from '../../events/message-record.ts'
+import { dayOf } from '../../lib/days.ts'
 import { KolbakError } from '../../lib/errors.ts'
 import { createGroupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { LeaseKeeper } from '../../lib/leases.ts'
@@ -13,7 +14,7 @@ import { createBodyReader } from './message-bus-bodies.ts'
 import { createMessageConsumer } from './message-bus-consumer.ts'
 import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
 
-export interface PostgresMessageBusOptions {
+interface PostgresMessageBusOptions {
   readonly pool: Pool
   /** Pool for reading bodies back, so that retries do not take the connections of new messages. Default: `pool`. */
   readonly readers?: Pool
@@ -60,7 +61,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     tables: ['messages'],
     onError: (error) => log.warn({ error }, 'bus.day_not_made_ahead'),
   })
-  await days.ensure([new Date().toISOString().slice(0, 10)])
+  await days.ensure([dayOf(Date.now())])
   const consumer = createMessageConsumer({ ...options, balanceMs: options.balanceMs ?? 250, fetchWaitMs: options.fetchWaitMs ?? 1_000 })
 
   // Random, because processes without partitions of their own would all begin with the same one and wait for its lock.

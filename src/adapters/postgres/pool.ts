@@ -15,7 +15,7 @@ function timeOf(text: string): string {
   return `${known[1]}T${known[2]}.${(known[3] ?? '').slice(0, 3).padEnd(3, '0')}Z`
 }
 
-export interface PoolOptions {
+interface PoolOptions {
   readonly url: string
   /** Shown in pg_stat_activity as `kolbak <name>`. */
   readonly name: string

@@ -18,7 +18,7 @@ export const auditedEvent = named(
   }),
 )
 
-export interface AuditFilter {
+interface AuditFilter {
   readonly since?: string
   readonly until?: string
   readonly family?: AuditedFamily

@@ -47,7 +47,7 @@ export interface CursorQuery {
 }
 export const listQuery = object<CursorQuery>({ cursor, limit }, ['cursor', 'limit'])
 
-export interface ListHistory extends CursorQuery {
+interface ListHistory extends CursorQuery {
   readonly status?: DeliveryStatus
   readonly since?: string
   readonly until?: string
@@ -63,7 +63,7 @@ export const listHistoryQuery = object<ListHistory>(
   ['status', 'since', 'until', 'cursor', 'limit'],
 )
 
-export interface ListDeadLetters extends CursorQuery {
+interface ListDeadLetters extends CursorQuery {
   readonly webhook?: WebhookId
   readonly since?: string
 }

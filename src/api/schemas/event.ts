@@ -34,7 +34,7 @@ export const postEvent = named<PostEvent>(
 )
 /** The most messages in one batch. */
 const batchSize = 1_000
-export interface PostEvents {
+interface PostEvents {
   readonly events: readonly PostEvent[]
 }
 export const postEvents = named<PostEvents>(
@@ -93,7 +93,7 @@ export const listedEvent = named(
     expires_at: timestamp,
   }),
 )
-export interface ListEvents extends CursorQuery {
+interface ListEvents extends CursorQuery {
   readonly since?: string
   readonly until?: string
   readonly event?: string
@@ -118,7 +118,7 @@ export const listEventsQuery = object<ListEvents>(
   ['since', 'until', 'event', 'status', 'cursor', 'limit'],
 )
 
-export interface ReplayEvent {
+interface ReplayEvent {
   readonly webhook_id?: WebhookId
 }
 export const replayEvent = named<ReplayEvent>(

@@ -3,7 +3,7 @@ import { eventName, messageId, timestamp, ulid } from './common.ts'
 import { delivery } from './delivery.ts'
 import { named, nullable, object } from './json-schema.ts'
 
-export interface ExplainQuery {
+interface ExplainQuery {
   readonly webhook: WebhookId
 }
 export const explainQuery = object<ExplainQuery>({ webhook: ulid })

@@ -51,7 +51,7 @@ export const rotatedKey = named(
   }),
 )
 
-export interface ListKeys extends Offset {
+interface ListKeys extends Offset {
   readonly as_of?: string
 }
 export const listKeysQuery = object<ListKeys>({ as_of: asOf, limit, offset }, ['as_of', 'limit', 'offset'])

@@ -1,3 +1,4 @@
+import { secondsPerDay } from '../../lib/days.ts'
 import { type JsonSchema, named, object } from './json-schema.ts'
 
 /** Says how long a rotated secret or key still works beside its successor. */
@@ -8,11 +9,11 @@ export const overlap: JsonSchema = {
   type: 'integer',
   minimum: 0,
   maximum: 604_800,
-  default: 86_400,
+  default: secondsPerDay,
   description: 'The seconds for which the former one still works. With 0 it ends at once.',
 }
 export const rotation = named<Rotation>('Rotation', object({ overlap_seconds: overlap }, ['overlap_seconds']))
 
 /** Returns the RFC 3339 time until which the former one works, or null when it ends at once. @param now milliseconds */
-export const overlapEnd = ({ overlap_seconds: seconds = 86_400 }: Rotation, now: number): string | null =>
+export const overlapEnd = ({ overlap_seconds: seconds = secondsPerDay }: Rotation, now: number): string | null =>
   seconds === 0 ? null : new Date(now + seconds * 1_000).toISOString()

@@ -16,12 +16,12 @@ const limits: Readonly<Record<string, JsonSchema>> = {
 }
 const limitsChange = named<LimitsChange>('LimitsChange', object(limits, Object.keys(limits)))
 
-export interface CreateTenant {
+interface CreateTenant {
   readonly name: string
   readonly limits?: LimitsChange
 }
 export const createTenant = named<CreateTenant>('CreateTenant', object({ name, limits: limitsChange }, ['limits']))
-export interface ChangeTenant {
+interface ChangeTenant {
   readonly limits?: LimitsChange
 }
 export const changeTenant = named<ChangeTenant>('ChangeTenant', object({ limits: limitsChange }, ['limits']))

@@ -66,7 +66,7 @@ export const createdWebhook = named(
   object({ ...shown, secret: { ...secret, description: 'Shown this once: it verifies the signatures.' } }),
 )
 
-export interface RotateSecret extends Rotation {
+interface RotateSecret extends Rotation {
   readonly secret?: string
 }
 export const rotateSecret = named<RotateSecret>(
@@ -82,7 +82,7 @@ export const rotatedWebhook = named(
   }),
 )
 
-export interface ListWebhooks extends Offset {
+interface ListWebhooks extends Offset {
   readonly ids?: readonly WebhookId[]
   readonly events?: readonly string[]
   readonly is_active?: boolean

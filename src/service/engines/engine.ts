@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { Config } from '../../config/config.ts'
 import type { Checkpoint } from '../../events/envelope.ts'
+import { secondsPerDay } from '../../lib/days.ts'
 import type { LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
 import type { DeliveryLog } from '../../ports/delivery-log.ts'
@@ -59,4 +60,4 @@ export type DeliveryLogEngine = Engine<EngineDeps & { readonly bus: MessageBus }
 
 /** For engines that expire what they hold by themselves. */
 export const expiresByItself = async (): Promise<number> => 0
-export const secondsKept = (config: Config): number => config.KOLBAK_RETENTION_DAYS * 86_400
+export const secondsKept = (config: Config): number => config.KOLBAK_RETENTION_DAYS * secondsPerDay
