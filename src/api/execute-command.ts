@@ -2,7 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { type CommandContext, type Decider, type Handled, handle } from '../commands/handler.ts'
 import type { DecidedEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
+import { step } from '../events/steps.ts'
 import type { StreamName } from '../events/streams.ts'
+import { noteAcknowledgedChange } from '../projections/acknowledged-changes.ts'
+import { projectionNames } from '../projections/names.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { etagHeader, parseIfMatch } from './etag.ts'
 import type { Identity } from './identity.ts'
@@ -28,7 +31,7 @@ type ExecuteCommand = <State, Command, Event extends DecidedEvent>(
 /** Chosen by `plan`, so that a request that is repeated under its `Idempotency-Key` repeats the same command. */
 export const newTurnId = (): EventId => randomUUID() as EventId
 
-export function createExecuteCommand(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now' | 'settings'>): ExecuteCommand {
+export function createExecuteCommand(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now' | 'settings' | 'pool'>): ExecuteCommand {
   return async (decider, stream, command, { caller, requestId, headers }, { readModel, create = false, turnId }) => {
     const ifMatch = parseIfMatch(headers['if-match'])
     const context: CommandContext = {
@@ -41,6 +44,8 @@ export function createExecuteCommand(deps: Pick<ApiDependencies, 'streams' | 'wa
     const handled = await handle(deps.streams, decider, stream, command, context)
     const { changed, position, revision } = handled
     const lag = changed && position !== null ? await awaitProjection(deps, readModel, position, stream) : {}
+    if (position !== null && 'projection-lag' in lag && readModel === projectionNames.webhooks)
+      await step('command.note', () => noteAcknowledgedChange(deps.pool, position))
     return { ...handled, headers: { ...etagHeader(revision), ...lag } }
   }
 }

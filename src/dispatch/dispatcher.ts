@@ -83,14 +83,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     retryDelays: deps.retryDelays,
     random: Math.random,
   })
-  const gate = createRoutingGate({
-    head: () => store.head(webhooks.families),
-    async reached() {
-      await webhookCache.refresh()
-      return webhookCache.checkpoint
-    },
-    log,
-  })
+  const gate = createRoutingGate({ head: () => store.head(webhooks.families), webhookCache, log })
   const router = createRouter({ gate, webhookCache, index, deliveryLog, schedule, store, deliver, metrics, stageHealth, log, now })
   const stopping = new AbortController()
   const { signal } = stopping

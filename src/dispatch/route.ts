@@ -91,11 +91,16 @@ async function routeUntilDone(deps: RouteDeps, batch: readonly Incoming[]): Prom
 
 async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<void> {
   if (!(await deps.gate.open())) {
-    // The process stops while the read model is behind: the messages stay on the bus.
+    // The process stops before routing could start: the messages stay on the bus.
     for (const incoming of batch) incoming.settle(false)
     return
   }
-  const { rows, isNew } = await claimBatch(deps, batch)
+  const claimed = await claimBatch(deps, batch)
+  if (claimed === null) {
+    for (const incoming of batch) incoming.settle(false)
+    return
+  }
+  const { rows, isNew } = claimed
   const storedRows = await storedRowsOf(deps, rows, isNew)
   const messages = rows.map((row, i) => ({ incoming: batch[i]!, ...classify(row, storedRows.get(row) ?? null) }))
   // This look-up happens only after a crash or a rebalance.
@@ -113,12 +118,13 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
 /**
  * Matches a batch and writes it to the index. A webhook whose 201 came before a message's 202 must be matched by the message. So
  * the rows are written only if the cache that matched them is still current for that statement, which starts after the batch was fetched.
+ * Returns null when the process stops while the read model of webhooks is behind.
  */
 async function claimBatch(
-  { webhookCache, index, deliveryLog }: RouteDeps,
+  { gate, webhookCache, index, deliveryLog }: RouteDeps,
   batch: readonly Incoming[],
-): Promise<{ rows: IndexedMessage[]; isNew: boolean[] }> {
-  if (webhookCache.cursor === null) await webhookCache.refresh()
+): Promise<{ rows: IndexedMessage[]; isNew: boolean[] } | null> {
+  if ((webhookCache.cursor === null || webhookCache.isBehind) && !(await gate.refresh())) return null
   const rows = batch.map((incoming) => match(webhookCache, incoming))
   const cursor = webhookCache.cursor! // mutation: cursor-read-later
   await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, sealedBody: batch[i]!.message.sealedBody })))) // mutation: not-archived
@@ -128,7 +134,7 @@ async function claimBatch(
     webhookCache.confirm(cursor, claimedAt)
     return { rows, isNew }
   }
-  await webhookCache.refresh() // mutation: stale-match-written
+  if (!(await gate.refresh())) return null // mutation: stale-match-written
   const rematchedRows = batch.map((incoming) => match(webhookCache, incoming))
   return { rows: rematchedRows, isNew: await step('route.index', () => index.claim(rematchedRows)) }
 }

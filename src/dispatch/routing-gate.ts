@@ -1,72 +1,90 @@
 import type { Checkpoint } from '../events/envelope.ts'
 import type { Log } from '../lib/log.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
+import type { WebhookCache } from './webhook-cache.ts'
 
 /**
- * Routing waits while the read model `webhooks` is behind, because a webhook that it does not have yet would get no message. It waits at
- * the start, until the read model has reached the head of the store, and later while the read model has been behind for more than a second.
+ * Holds routing back while a message could miss a webhook.
+ *
+ * A message has to meet the webhooks as they were acknowledged before its 202. The API acknowledges a change once the read model
+ * `webhooks` has it, or else notes the change first (`projections/acknowledged-changes`). So routing needs no event store: it
+ * waits only while a noted change is missing. At the start of a process the gate also waits until the read model has reached the
+ * head of the store, because the database may have been restored from a backup.
  */
 export interface RoutingGate {
-  /** Resolves with true when routing may go on, and with false when the gate was stopped while it was closed. */
+  /** Resolves with true once the read model has reached the head of the start, or with false when the gate was stopped before. */
   open(): Promise<boolean>
+  /** Refreshes the webhook cache until it has every acknowledged change. Resolves with false when the gate was stopped before. */
+  refresh(): Promise<boolean>
+  /** False while routing waits for the read model: at the start, or for more than a second. */
   readonly isOpen: boolean
   stop(): Promise<void>
 }
 
-const checkMs = 500
-const closedCheckMs = 20
-const toleratedLagMs = 1_000
+const checkMs = 20
+/** Milliseconds that routing waits before it says so. */
+const toleratedWaitMs = 1_000
 
 export function createRoutingGate(deps: {
+  /** Returns the head of the store for the families of `webhooks`. */
   head(): Promise<Checkpoint | null>
-  reached(): Promise<Checkpoint | null>
+  webhookCache: Pick<WebhookCache, 'refresh' | 'checkpoint' | 'isBehind'>
   log: Log
 }): RoutingGate {
-  const { head, reached, log } = deps
+  const { webhookCache, log } = deps
   const stopping = new AbortController()
-  let isOpen = false
-  let behindSince: number | null = null
-  const waiters: ((isOpen: boolean) => void)[] = []
-  /** The head to be reached. It is read again only once it is reached, because reading it can itself append an event (EventStoreDB). */
-  let target: Checkpoint | null | undefined
+  const { signal } = stopping
+  const reachedHead = new AbortController()
+  let waitsSince: number | null = null
 
-  const check = async () => {
-    target ??= await head()
-    const checkpoint = await reached()
-    if (target === null || (checkpoint !== null && checkpoint >= target)) {
-      target = undefined
-      behindSince = null
-      if (!isOpen) log.info({}, 'routing.open')
-      isOpen = true
-      for (const resolve of waiters.splice(0)) resolve(true)
-    } else {
-      behindSince ??= performance.now()
-      if (isOpen && performance.now() - behindSince > toleratedLagMs) {
-        isOpen = false
-        log.warn({ wanted: target, reached: checkpoint }, 'routing.waits_for_webhooks')
+  const reachHead = async () => {
+    const head = await deps.head()
+    while (!signal.aborted) {
+      await webhookCache.refresh()
+      const { checkpoint } = webhookCache
+      if (head === null || (checkpoint !== null && checkpoint >= head)) {
+        log.info({}, 'routing.open')
+        reachedHead.abort()
+        return
       }
+      await pause(checkMs, signal)
     }
-    await pause(isOpen ? checkMs : closedCheckMs, stopping.signal)
   }
-  const checks = keepRunning(check, {
-    signal: stopping.signal,
+  const opening = keepRunning(reachHead, {
+    signal: AbortSignal.any([signal, reachedHead.signal]),
     onError: (error, delayMs) => log.warn({ error, delayMs }, 'routing.gate_failed'),
   })
+  const waitsLong = () => waitsSince !== null && performance.now() - waitsSince > toleratedWaitMs
   return {
     get isOpen() {
-      return isOpen
+      return reachedHead.signal.aborted && !waitsLong()
     },
     async open() {
-      if (isOpen) return true // mutation: gate-always-open
-      if (stopping.signal.aborted) return false
-      return new Promise<boolean>((resolve) => {
-        waiters.push(resolve)
-      })
+      if (reachedHead.signal.aborted) return true // mutation: gate-always-open
+      await opening
+      return reachedHead.signal.aborted
+    },
+    async refresh() {
+      let wasLong = false
+      try {
+        for (;;) {
+          await webhookCache.refresh()
+          if (!webhookCache.isBehind) return true // mutation: acknowledged-not-awaited
+          if (signal.aborted) return false
+          waitsSince ??= performance.now()
+          if (waitsLong() && !wasLong) {
+            wasLong = true
+            log.warn({ checkpoint: webhookCache.checkpoint }, 'routing.waits_for_webhooks')
+          }
+          await pause(checkMs, signal)
+        }
+      } finally {
+        waitsSince = null
+      }
     },
     async stop() {
       stopping.abort()
-      await checks
-      for (const resolve of waiters.splice(0)) resolve(false)
+      await opening
     },
   }
 }

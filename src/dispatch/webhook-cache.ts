@@ -30,6 +30,8 @@ export interface WebhookCache {
   readonly cursor: ChangeCursor | null
   /** The checkpoint of the read model at the last refresh, or null before the first one. */
   readonly checkpoint: Checkpoint | null
+  /** Whether a change was acknowledged that the last refresh did not have, because the read model did not have it. */
+  readonly isBehind: boolean
   /** Notes that the read model still stood at the cursor. @param at when that was asked, by `performance.now()` */
   confirm(cursor: ChangeCursor, at: number): void
   /** Returns the active webhooks of the tenant whose patterns match the event name. */
@@ -51,6 +53,7 @@ export function createWebhookCache(deps: {
   const suspended = new Set<TenantId>()
   let checkpoint: Checkpoint | null = null
   let cursor: ChangeCursor | null = null
+  let isBehind = false
   let refreshedAt = Number.NEGATIVE_INFINITY
 
   const patternsOf = (tenant: TenantId): PatternIndex<WebhookId> => {
@@ -95,6 +98,7 @@ export function createWebhookCache(deps: {
       else suspended.delete(tenant)
     checkpoint = changed.checkpoint
     cursor = changed.cursor
+    isBehind = changed.is_behind
     refreshedAt = startedAt
   }
   const refresh = createSerialRefresh(readChanges)
@@ -108,6 +112,9 @@ export function createWebhookCache(deps: {
     },
     get checkpoint() {
       return checkpoint
+    },
+    get isBehind() {
+      return isBehind
     },
     confirm(seen, at) {
       if (seen === cursor) refreshedAt = Math.max(refreshedAt, at)

@@ -10,6 +10,7 @@ export const points = [
   'message.produce',
   'batch.produce',
   'command.append',
+  'command.note',
   'replay.append',
   'job.begin',
   // Routing

@@ -128,6 +128,7 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
       for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
       await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
       await sql`update projections set checkpoint = ${head}`
+      await sql`delete from acknowledged_changes` // positions of the former engine; the projections have reached them
       await translateMatches(sql, copy.places)
     })
     return { to: target.identity, copied: { events: copy.events } }

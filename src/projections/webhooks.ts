@@ -148,43 +148,51 @@ export type ChangedWebhook = Pick<Webhook, WebhookField<'dispatched'>> & { reado
 export interface WebhookChanges {
   readonly webhooks: readonly ChangedWebhook[]
   readonly tenants: readonly { readonly tenant: TenantId; readonly is_suspended: boolean }[]
-  /** The read model's own: the answer holds all that it has. Null when it has nothing. */
+  /** Checkpoint of the read model: the result has everything up to it. Null while the read model has nothing. */
   readonly checkpoint: Checkpoint | null
-  /** For the next question. */
+  /** Whether a change was acknowledged that the read model does not have yet. */
+  readonly is_behind: boolean
+  /** Where to go on. */
   readonly cursor: ChangeCursor
 }
 
-type ChangedRow = { readonly generation: string; readonly checkpoint: Checkpoint | null } & (
-  | ({ readonly kind: 'webhook'; readonly is_suspended: null } & ChangedWebhook)
-  | { readonly kind: 'tenant'; readonly tenant: TenantId; readonly is_suspended: boolean }
-  | { readonly kind: null }
-)
+type ChangedRow = Pick<WebhookChanges, 'cursor' | 'checkpoint' | 'is_behind'> &
+  (
+    | ({ readonly kind: 'webhook'; readonly is_suspended: null } & ChangedWebhook)
+    | { readonly kind: 'tenant'; readonly tenant: TenantId; readonly is_suspended: boolean }
+    | { readonly kind: null }
+  )
 
-/** As SQL: the cursor of whoever has seen all that the read model has by now. */
-export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesce(checkpoint, '') as cursor, checkpoint
-  from projections where name = '${projectionNames.webhooks}' and is_live`
+/**
+ * SQL of one row: the cursor of a reader that has everything, the checkpoint, and whether the read model is behind an
+ * acknowledged change. The cursor says so too: no reader is up to date with a read model that is behind.
+ */
+export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesce(checkpoint, '') || case when noted.position is null then '' else '<' || noted.position end as cursor,
+    checkpoint, noted.position is not null as is_behind
+  from projections left join acknowledged_changes noted on projection = name and position > coalesce(checkpoint, '')
+  where name = '${projectionNames.webhooks}' and is_live`
 
 /**
  * What changed since the cursor (null: everything), from one snapshot. A cursor from another build of the read model,
- * or from before a quarantine was lifted, answers everything: rows may then have changed behind its checkpoint.
+ * or from before a quarantine was lifted, returns everything: rows may then have changed behind its checkpoint.
  */
 export async function changedSince(pool: Pool, since: ChangeCursor | null): Promise<WebhookChanges> {
   if (since !== null) {
     // Mostly nothing has changed: 0.13 ms, prepared, instead of 0.8 for the whole.
-    const { rows } = await pool.query<{ cursor: ChangeCursor; checkpoint: Checkpoint | null }>({
+    const { rows } = await pool.query<Pick<WebhookChanges, 'cursor' | 'checkpoint' | 'is_behind'>>({
       name: 'webhooks-cursor',
       text: liveChangeCursor,
     })
     if (rows[0]?.cursor === since) return { webhooks: [], tenants: [], ...rows[0] }
   }
-  const [generation = '', position = ''] = since?.split('@') ?? []
+  const [build = '', position = ''] = since?.split(/[@<]/) ?? []
   const rows = await sqlOn(pool)<ChangedRow>`
     with live as (
-      select build || '.' || lifted as generation, checkpoint from projections where name = ${projectionNames.webhooks} and is_live
+      select split_part(cursor, '@', 1) as build, cursor, checkpoint, is_behind from (${sqlText(liveChangeCursor)}) as live
     ), after as (
-      select coalesce((select ${position} from live where generation = ${generation}), '') collate "C" as position
+      select coalesce((select ${position} from live where build = ${build}), '') collate "C" as position
     )
-    select live.generation, live.checkpoint, changed.*
+    select live.cursor, live.checkpoint, live.is_behind, changed.*
     from live left join (
       select 'webhook' as kind, ${columnList(dispatched)}, deleted_at is not null as is_deleted, revision, null::boolean as is_suspended
       from webhook_subscriptions where position > (select position from after)
@@ -197,9 +205,10 @@ export async function changedSince(pool: Pool, since: ChangeCursor | null): Prom
   return {
     webhooks: rows
       .filter((row) => row.kind === 'webhook')
-      .map(({ generation: _, checkpoint: __, kind: ___, is_suspended: ____, ...webhook }) => webhook),
+      .map(({ cursor: _, checkpoint: __, is_behind: ___, kind: ____, is_suspended: _____, ...webhook }) => webhook),
     tenants: rows.filter((row) => row.kind === 'tenant').map(({ tenant, is_suspended }) => ({ tenant, is_suspended })),
     checkpoint: first.checkpoint,
-    cursor: `${first.generation}@${first.checkpoint ?? ''}` as ChangeCursor,
+    is_behind: first.is_behind,
+    cursor: first.cursor,
   }
 }

@@ -7,70 +7,80 @@ import { waitFor } from '../support/wait-for.ts'
 const at = (n: number) => String(n).padStart(19, '0') as Checkpoint
 
 describe('the routing gate', () => {
-  it('opens once the read model of webhooks has reached the head', async () => {
-    let reached: Checkpoint | null = null
-    const looks: number[] = []
-    const gate = createRoutingGate({
-      head: async () => at(5),
-      reached: async () => {
-        looks.push(1)
-        return reached
+  /** A webhook cache whose read model stands where it is put. */
+  const standing = (checkpoint: Checkpoint | null = null) => {
+    const readModel = { checkpoint, isBehind: false, refreshes: 0 }
+    const cache = {
+      checkpoint: null as Checkpoint | null,
+      isBehind: false,
+      async refresh() {
+        readModel.refreshes++
+        cache.checkpoint = readModel.checkpoint
+        cache.isBehind = readModel.isBehind
       },
-      log: silentLog,
-    })
-    let passed = false
-    const through = gate.open().then(() => {
-      passed = true
-    })
-    await waitFor(() => looks.length > 3)
-    reached = at(4)
-    await waitFor(() => looks.length > 6)
-    expect(passed).to.equal(false)
-    reached = at(5)
-    await through
+    }
+    return { readModel, cache }
+  }
+  const settledSoon = (promise: Promise<unknown>) =>
+    Promise.race([promise.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 100))])
+
+  it('opens once the read model of webhooks has reached the head of the start, and never asks for the head again', async () => {
+    const { readModel, cache } = standing()
+    let asked = 0
+    const head = async () => {
+      asked++
+      return at(5)
+    }
+    const gate = createRoutingGate({ head, webhookCache: cache, log: silentLog })
+    const opened = gate.open()
+    readModel.checkpoint = at(4)
+    const before = readModel.refreshes
+    await waitFor(() => readModel.refreshes > before + 2)
+    expect(await settledSoon(opened)).to.equal(false)
+    expect(gate.isOpen).to.equal(false)
+    readModel.checkpoint = at(5)
+    expect(await opened).to.equal(true)
     expect(gate.isOpen).to.equal(true)
+    await gate.refresh()
+    expect(asked).to.equal(1)
     await gate.stop()
   })
   it('opens for an empty store', async () => {
-    const gate = createRoutingGate({ head: async () => null, reached: async () => null, log: silentLog })
+    const gate = createRoutingGate({ head: async () => null, webhookCache: standing().cache, log: silentLog })
     expect(await gate.open()).to.equal(true)
     await gate.stop()
   })
-  it('closes while the read model stays behind, and opens when it has caught up', async () => {
-    let head = at(1)
-    let reached = at(1)
-    const gate = createRoutingGate({ head: async () => head, reached: async () => reached, log: silentLog })
+  it('refreshes until the read model has every acknowledged change, and says that it waits', async () => {
+    const { readModel, cache } = standing(at(1))
+    const gate = createRoutingGate({ head: async () => at(1), webhookCache: cache, log: silentLog })
     await gate.open()
-    head = at(9)
+    expect(await gate.refresh()).to.equal(true)
+    readModel.isBehind = true
+    const refreshed = gate.refresh()
+    expect(await settledSoon(refreshed)).to.equal(false)
     await waitFor(() => !gate.isOpen)
-    let passed = false
-    const through = gate.open().then(() => {
-      passed = true
-    })
-    expect(passed).to.equal(false)
-    reached = at(9)
-    await through
+    readModel.isBehind = false
+    expect(await refreshed).to.equal(true)
+    expect(gate.isOpen).to.equal(true)
     await gate.stop()
   })
   it('resolves with false for those who wait when it is stopped', async () => {
-    const gate = createRoutingGate({ head: async () => at(1), reached: async () => null, log: silentLog })
-    const waiting = gate.open()
+    const { readModel, cache } = standing()
+    const gate = createRoutingGate({ head: async () => at(1), webhookCache: cache, log: silentLog })
+    readModel.isBehind = true
+    const waiting = [gate.open(), gate.refresh()]
     await gate.stop()
-    expect(await waiting).to.equal(false)
+    expect(await Promise.all(waiting)).to.deep.equal([false, false])
     expect(await gate.open()).to.equal(false)
   })
-  it('goes on checking when the store fails', async () => {
+  it('goes on when the store fails to say where its head is', async () => {
     let fails = 2
-    const gate = createRoutingGate({
-      head: async () => {
-        if (fails-- > 0) throw new Error('away')
-        return null
-      },
-      reached: async () => null,
-      log: silentLog,
-    })
-    await gate.open()
-    expect(fails).to.be.lessThan(1)
+    const head = async () => {
+      if (fails-- > 0) throw new Error('away')
+      return null
+    }
+    const gate = createRoutingGate({ head, webhookCache: standing().cache, log: silentLog })
+    expect(await gate.open()).to.equal(true)
     await gate.stop()
   })
 })

@@ -28,7 +28,12 @@ describe('the webhook cache', () => {
     const snapshot = pending
     pending = { webhooks: [], tenants: [] }
     await beforeResult?.()
-    return { ...snapshot, checkpoint: String(cursors.length).padStart(19, '0') as Checkpoint, cursor: `c${cursors.length}` as ChangeCursor }
+    return {
+      ...snapshot,
+      checkpoint: String(cursors.length).padStart(19, '0') as Checkpoint,
+      cursor: `c${cursors.length}` as ChangeCursor,
+      is_behind: false,
+    }
   }
   const create = () => createWebhookCache({ changes, keyring, log: silentLog })
   const row = async (id: string, change: Partial<ChangedWebhook> = {}): Promise<ChangedWebhook> => {

@@ -3,6 +3,7 @@ import { pathToFileURL } from 'node:url'
 
 /** The modules under test: those of src, or those of a mutant. */
 export interface Code {
+  readonly acknowledged: typeof import('../../src/projections/acknowledged-changes.ts')
   readonly commandStreams: typeof import('../../src/commands/command-streams.ts')
   readonly handler: typeof import('../../src/commands/handler.ts')
   readonly webhookCommands: typeof import('../../src/commands/webhook.ts')
@@ -28,6 +29,7 @@ export interface Code {
   readonly messageBus: typeof import('../../src/ports/message-bus.ts')
 }
 const paths: Readonly<Record<keyof Code, string>> = {
+  acknowledged: 'projections/acknowledged-changes.ts',
   commandStreams: 'commands/command-streams.ts',
   handler: 'commands/handler.ts',
   webhookCommands: 'commands/webhook.ts',

@@ -175,6 +175,12 @@ export const mutations: readonly Mutation[] = [
     breaks: ['1'],
   },
   {
+    name: 'routing does not wait for an acknowledged change',
+    file: 'dispatch/routing-gate.ts',
+    changes: [onLine('acknowledged-not-awaited', /if \(.*\) return true/, 'return true')],
+    breaks: ['1'],
+  },
+  {
     name: 'a message that was lost is not taken again',
     file: 'dispatch/partition-consumer.ts',
     changes: [withoutLine('lost-message-ignored')],

@@ -37,20 +37,21 @@ const saveOffsets: Run = ({ offsets }, { text, values, onSaved }) => {
   })
   return []
 }
-const liveCursor = ({ projections }: Tables) => {
+const liveCursor = ({ projections, acknowledged }: Tables) => {
   const { build, lifted, checkpoint } = projections.get('webhooks')!
-  return { generation: `${build}.${lifted}`, cursor: `${build}.${lifted}@${checkpoint ?? ''}`, checkpoint }
+  const is_behind = acknowledged !== null && acknowledged > (checkpoint ?? '')
+  return { cursor: `${build}.${lifted}@${checkpoint ?? ''}${is_behind ? `<${acknowledged}` : ''}`, checkpoint, is_behind }
 }
 const changed: Run = (tables, { values }) => {
-  const [after, ofGeneration] = values as unknown as [string, string]
-  const { generation, checkpoint } = liveCursor(tables)
-  const position = ofGeneration === generation ? after : ''
+  const [after, ofBuild] = values as unknown as [string, string]
+  const live = liveCursor(tables)
+  const position = ofBuild === live.cursor.split('@')[0] ? after : ''
   const webhooks = [...tables.webhooks.values()].filter((row) => row.position > position).map((row) => ({ kind: 'webhook', ...row }))
   const tenants = [...tables.tenants]
     .filter(([, row]) => row.position > position)
     .map(([tenant, { is_suspended }]) => ({ kind: 'tenant', tenant, is_suspended }))
   const rows = [...webhooks, ...tenants]
-  return (rows.length === 0 ? [{ kind: null }] : rows).map((row) => ({ ...row, generation, checkpoint }))
+  return (rows.length === 0 ? [{ kind: null }] : rows).map((row) => ({ ...row, ...live }))
 }
 
 /** What each statement does, by its name or by the beginning of its text. */
@@ -75,6 +76,14 @@ const statements: readonly (readonly [name: string, run: Run])[] = [
   ],
   ['webhooks-cursor', (tables) => [liveCursor(tables)]],
   ['with live as (', changed],
+  [
+    'insert into acknowledged_changes',
+    (tables, { values }) => {
+      const position = values[1] as unknown as Checkpoint
+      if (tables.acknowledged === null || tables.acknowledged < position) tables.acknowledged = position
+      return []
+    },
+  ],
   ['deliveries-live-build', () => [{ build: 1 }]],
   ['select build, is_live, checkpoint, lifted', ({ projections }, { values }) => [{ ...projections.get(values[0]!)!, streams: [] }]],
   ['select checkpoint, lifted, is_live from projections', ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }]],

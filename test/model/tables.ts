@@ -30,6 +30,8 @@ export interface Tables {
   readonly quarantinedRecords: Set<string>
   readonly rejections: Set<string>
   readonly projections: Map<string, BuildRow>
+  /** Position of the last change of a webhook that was acknowledged before the read model had it. */
+  acknowledged: Checkpoint | null
   readonly webhooks: Map<WebhookId, WebhookModelRow>
   readonly tenants: Map<TenantId, { is_suspended: boolean; position: Checkpoint }>
   readonly quarantinedStreams: string[]
@@ -41,6 +43,7 @@ export const emptyTables = (): Tables => ({
   offsets: new Map(),
   quarantinedRecords: new Set(),
   rejections: new Set(),
+  acknowledged: null,
   projections: new Map(['webhooks', 'deliveries', 'endpoint_manager'].map((name) => [name, build()])),
   webhooks: new Map(),
   tenants: new Map(),

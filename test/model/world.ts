@@ -188,14 +188,7 @@ export class World {
     // A request does not show its chain, so the receivers of the model get it from the context.
     const deliver: typeof real = (ref, origin) =>
       context.run({ simulation: this.simulation, life, delivery: { ref, fromTable: origin.fromTable } }, () => real(ref, origin))
-    const gate = code.gate.createRoutingGate({
-      head: () => store.head(webhookModel.families),
-      async reached() {
-        await webhookCache.refresh()
-        return webhookCache.checkpoint
-      },
-      log,
-    })
+    const gate = code.gate.createRoutingGate({ head: () => store.head(webhookModel.families), webhookCache, log })
     const index = code.messageIndex.createMessageIndex(pool)
     const router = code.route.createRouter({
       gate,

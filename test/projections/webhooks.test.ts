@@ -1,8 +1,10 @@
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import type { WebhookCommand } from '../../src/commands/webhook.ts'
+import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
+import { noteAcknowledgedChange } from '../../src/projections/acknowledged-changes.ts'
 import { type ChangeCursor, changedSince, countWebhooks, findWebhook, listWebhooks } from '../../src/projections/webhooks.ts'
 import { projectionWorld, type World } from './world.ts'
 
@@ -157,7 +159,7 @@ describe('the read model of webhooks', () => {
       await world.newWebhook(tenant)
       const first = await changes(null)
       const none = await changes(first.cursor)
-      expect(none).to.deep.equal({ webhooks: [], tenants: [], checkpoint: first.checkpoint, cursor: first.cursor })
+      expect(none).to.deep.equal({ webhooks: [], tenants: [], checkpoint: first.checkpoint, is_behind: false, cursor: first.cursor })
       const { position } = await world.webhook(tenant, id, { type: 'ChangeWebhook', event: 'x' })
       const next = await changes(none.cursor)
       expect(next.webhooks.map((one) => [one.id, one.event, one.revision])).to.deep.equal([[id, 'x', 1]])
@@ -167,6 +169,21 @@ describe('the read model of webhooks', () => {
       const last = await changes(next.cursor)
       expect(last.webhooks).to.deep.equal([])
       expect(last.tenants).to.deep.equal([{ tenant, is_suspended: true }])
+    })
+    it('say that the read model is behind an acknowledged change, until it has it', async () => {
+      const tenant = await world.newTenant()
+      await world.newWebhook(tenant)
+      const before = await changes(null)
+      const ahead = String(BigInt(before.checkpoint!) + 1n).padStart(before.checkpoint!.length, '0') as Checkpoint
+      await noteAcknowledgedChange(world.db.pool, ahead)
+      const behind = await changes(before.cursor)
+      expect(behind).to.include({ is_behind: true, checkpoint: before.checkpoint })
+      expect(behind.cursor).to.not.equal(before.cursor)
+      expect(await changes(behind.cursor)).to.deep.include({ is_behind: true, webhooks: [] })
+      const { id } = await world.newWebhook(tenant)
+      const current = await changes(behind.cursor)
+      expect(current.is_behind).to.equal(false)
+      expect(current.webhooks.map((webhook) => webhook.id)).to.deep.equal([id])
     })
     it('are all seen by a reader that repeats its query while others write', async () => {
       const tenant = await world.newTenant()

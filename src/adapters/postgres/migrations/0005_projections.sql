@@ -30,6 +30,13 @@ create table quarantined_streams (
   primary key (projection, build, stream) -- serves the quarantined streams of a build
 );
 
+-- The last change of a projection's aggregates that the API has acknowledged before the read model had it. Routing waits until
+-- the live build of `webhooks` has reached it.
+create table acknowledged_changes (
+  projection text primary key,
+  position text collate "C" not null -- position of the change's event
+);
+
 -- Drops the tables of a build whose event store was moved to another engine. A runner that still works on the build then fails.
 create function drop_projection_tables(projection text, build integer) returns void language plpgsql as $$
 begin
