@@ -1,5 +1,6 @@
-// npm run bench:adapters [-- --seconds 3]: what each adapter of each port does alone, on servers that are started for it.
-// Postgres with fsync; Kafka and Cassandra of one node, fetched as for the tests; EventStoreDB by its double, or EVENTSTOREDB_URL.
+// Usage: npm run bench:adapters [-- --seconds 3]
+// Measures each adapter of each port alone, on servers that it starts. Postgres runs with fsync. Kafka and Cassandra have one node, and
+// are fetched like for the tests. EventStoreDB is the double of the tests, or the server at EVENTSTOREDB_URL.
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -33,50 +34,54 @@ const seconds = Number(options.seconds)
 const retentionSeconds = 30 * 86_400
 const now = () => new Date().toISOString()
 
-/** What so many callers get done, one call after another each; `per` things a call. */
-async function rate(callers: number, per: number, call: (caller: number) => Promise<unknown>) {
+/** Returns the rate of concurrent callers, each of which makes one call after another. @param perCall the number of items in a call */
+async function rate(callers: number, perCall: number, call: (caller: number) => Promise<unknown>) {
   const times: number[] = []
   const end = performance.now() + seconds * 1_000
   const begun = performance.now()
   await Promise.all(
     Array.from({ length: callers }, async (_, caller) => {
       while (performance.now() < end) {
-        const asked = performance.now()
+        const callStart = performance.now()
         await call(caller)
-        times.push(performance.now() - asked)
+        times.push(performance.now() - callStart)
       }
     }),
   )
   times.sort((a, b) => a - b)
-  const at = (share: number) => Number((times[Math.floor(times.length * share)] ?? 0).toFixed(1))
-  return { perSecond: Math.round((times.length * per) / ((performance.now() - begun) / 1_000)), p50: at(0.5), p99: at(0.99) }
+  const percentile = (share: number) => Number((times[Math.floor(times.length * share)] ?? 0).toFixed(1))
+  return {
+    perSecond: Math.round((times.length * perCall) / ((performance.now() - begun) / 1_000)),
+    p50: percentile(0.5),
+    p99: percentile(0.99),
+  }
 }
 const rows: Record<string, { perSecond: number; p50: number; p99: number }> = {}
-const measure = async (name: string, callers: number, per: number, call: (caller: number) => Promise<unknown>) => {
-  rows[`${name}, ${callers} caller${callers === 1 ? '' : 's'}`] = await rate(callers, per, call)
+const measure = async (name: string, callers: number, perCall: number, call: (caller: number) => Promise<unknown>) => {
+  rows[`${name}, ${callers} caller${callers === 1 ? '' : 's'}`] = await rate(callers, perCall, call)
 }
 
-async function events(name: string, store: EventStore) {
+async function measureEventStore(name: string, store: EventStore) {
   const webhooks = Array.from({ length: 64 }, () => attemptsStream(ulid() as WebhookId, now()))
   for (const callers of [1, 64]) await measure(`${name}: append`, callers, 1, (i) => store.append(webhooks[i]!, someEvents(1), 'any'))
-  const reached = new AbortController()
+  const headReached = new AbortController()
   const head = (await store.head(['attempts'])) ?? ''
   const begun = performance.now()
   let read = 0
-  for await (const batch of store.subscribe({ families: ['attempts'], after: null, signal: reached.signal })) {
+  for await (const batch of store.subscribe({ families: ['attempts'], after: null, signal: headReached.signal })) {
     read += batch.events.length
-    if (batch.checkpoint >= head) reached.abort()
+    if (batch.checkpoint >= head) headReached.abort()
   }
   rows[`${name}: subscribe`] = { perSecond: Math.round(read / ((performance.now() - begun) / 1_000)), p50: 0, p99: 0 }
 }
-async function messages(name: string, bus: MessageBus) {
+async function measureMessageBus(name: string, bus: MessageBus) {
   const sealedBody = Buffer.alloc(600, 1)
   const message = { event: 'order.created', event_time: null, source: null, fingerprint: 'f'.repeat(64), sealedBody }
-  const one = (): MessageRecord => ({
+  const createRecord = (): MessageRecord => ({
     ...{ tenant: ulid() as TenantId, accepted_at: now(), correlation_id: 'bench' },
     messages: [{ id: ulid() as MessageId, ...message }],
   })
-  for (const callers of [1, 32, 256]) await measure(`${name}: produce`, callers, 1, () => bus.produce(one()))
+  for (const callers of [1, 32, 256]) await measure(`${name}: produce`, callers, 1, () => bus.produce(createRecord()))
   const total = [...(await bus.ends()).values()].reduce((sum, end) => sum + end, 0n)
   const done = new AbortController()
   let consumed = 0n
@@ -95,7 +100,7 @@ async function messages(name: string, bus: MessageBus) {
   })
   rows[`${name}: consume`] = { perSecond: Math.round(Number(total) / ((performance.now() - begun) / 1_000)), p50: 0, p99: 0 }
 }
-async function history(name: string, log: DeliveryHistory) {
+async function measureDeliveryHistory(name: string, log: DeliveryHistory) {
   const tenant = ulid() as TenantId
   const webhook = ulid() as WebhookId
   const fact = (): DeliveryFact => ({
@@ -115,16 +120,16 @@ try {
   const pool = createPool({ url: postgres.url, name: 'bench', max: 10, log: silentLog })
   const readers = createPool({ url: postgres.url, name: 'bench readers', max: 6, log: silentLog, plansOnce: true })
   const store = createPostgresEventStore({ pool, log: silentLog, identity: 'bench', dayStreamMaxAgeSeconds: retentionSeconds })
-  await events('Postgres', store)
+  await measureEventStore('Postgres', store)
   await store.close()
   const leases = createLeaseKeeper({ pool, owner: 'bench', leaseMs: 10_000, onError: console.error })
   const bus = await createPostgresMessageBus({ pool, identity: 'bench', partitions: 4, leases, consumers: () => 1, log: silentLog })
-  await messages('Postgres', bus)
+  await measureMessageBus('Postgres', bus)
   await bus.close()
   await leases.close()
   const log = await createPostgresDeliveryLog({ pool, readers, identity: 'bench', bus, log: silentLog })
   await log.makeBuild(1)
-  await history('Postgres', log.historyOf(1))
+  await measureDeliveryHistory('Postgres', log.historyOf(1))
   await log.close()
   await Promise.all([pool.end(), readers.end()])
 } finally {
@@ -132,23 +137,27 @@ try {
   await rm(folder, { recursive: true, force: true })
 }
 
-const given = process.env.EVENTSTOREDB_URL
-const double = given === undefined ? await startEventStoreDb() : null
-const store = await createEventStoreDbStore({ url: given ?? double?.url ?? '', dayStreamMaxAgeSeconds: retentionSeconds, log: silentLog })
-await events(given === undefined ? 'EventStoreDB (double)' : 'EventStoreDB', store)
+const externalUrl = process.env.EVENTSTOREDB_URL
+const double = externalUrl === undefined ? await startEventStoreDb() : null
+const store = await createEventStoreDbStore({
+  url: externalUrl ?? double?.url ?? '',
+  dayStreamMaxAgeSeconds: retentionSeconds,
+  log: silentLog,
+})
+await measureEventStore(externalUrl === undefined ? 'EventStoreDB (double)' : 'EventStoreDB', store)
 await store.close()
 await double?.stop()
 
 const kafka = await kafkaBusMember({ brokers: (await startKafka()).brokers, topic: freshTopic(), sessionTimeoutMs: 10_000 })
-await messages('Kafka', kafka.bus)
+await measureMessageBus('Kafka', kafka.bus)
 await kafka.close()
 await stopKafka()
 
 const cassandra = await startCassandra()
 const opened = await openCassandraLog({ cassandra })
-await history('Cassandra', opened.history)
+await measureDeliveryHistory('Cassandra', opened.history)
 await opened.drop()
 await cassandra.stop()
 
 console.table(rows)
-process.exit(0) // gRPC and kafkajs keep timers
+process.exit(0) // gRPC and kafkajs keep timers that would prevent the end of the process.

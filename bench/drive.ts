@@ -15,21 +15,22 @@ export interface Result {
   readonly lost: number
   readonly duplicated: number
   readonly failures: Produced['failures']
-  /** µs of CPU for each event, of the process and of its Postgres. */
+  /** µs of CPU per event, of the processes of the target. */
   readonly cpuMicros: number
+  /** µs of CPU per event, of Postgres. */
   readonly postgresCpuMicros: number
-  /** Bytes written to disk for each event, by both. */
+  /** Bytes written to disk per event, by the target and by Postgres. */
   readonly writtenBytes: number
   readonly peakMiB: number
   readonly commitsPerEvent: number | null
 }
-/** What a load is driven at. */
+/** The service that gets a load: Kolbak or the floor. */
 export interface Target {
   readonly url: string
   readonly dataDir: string
-  /** Its processes, without Postgres's. */
+  /** Returns the ids of its processes, without those of Postgres. */
   pids(): Promise<number[]>
-  /** So far; -1 where they are not counted. */
+  /** Returns the number of commits so far, or -1 if they are not counted. */
   commits(): Promise<number>
 }
 export const targetOf = ({ url, dataDir, pids, database }: Kolbak): Target => ({
@@ -41,47 +42,47 @@ export const targetOf = ({ url, dataDir, pids, database }: Kolbak): Target => ({
   },
 })
 
-/** Drives one load at a target until what is due has arrived, or nothing more does for a while. */
-export async function drive(target: Target, receiverUrl: string, work: Omit<Work, 'url'>, copies: number): Promise<Result> {
+/** Sends a load to a target. Waits until all deliveries have arrived, or none has arrived for 10 s. */
+export async function drive(target: Target, receiverUrl: string, work: Omit<Work, 'url'>, deliveriesPerEvent: number): Promise<Result> {
   await json(`${receiverUrl}/reset?settling=${settlingMs(work)}`)
-  const costs = async () => ({
+  const readCosts = async () => ({
     own: await costOf(await target.pids()),
     pg: await costOf(await postgresPids(target.dataDir)),
     commits: await target.commits(),
   })
-  const before = await costs()
+  const before = await readCosts()
   const began = performance.now()
   const load: Work = { ...work, url: target.url }
   const produced = await lineOf(start('producers.ts', [JSON.stringify(load)]), (line) => JSON.parse(line) as Produced)
-  const due = produced.accepted * copies
+  const expected = produced.accepted * deliveriesPerEvent
   let received = await json<Received>(receiverUrl)
   let lastChange = performance.now()
-  let took = lastChange - began
-  while (received.messages < due && performance.now() - lastChange < 10_000) {
+  let tookMs = lastChange - began
+  while (received.messages < expected && performance.now() - lastChange < 10_000) {
     await pause(20)
-    const now = await json<Received>(receiverUrl)
-    if (now.messages > received.messages) {
+    const latest = await json<Received>(receiverUrl)
+    if (latest.messages > received.messages) {
       lastChange = performance.now()
-      took = lastChange - began
+      tookMs = lastChange - began
     }
-    received = now
+    received = latest
   }
-  const after = await costs()
-  const each = (of: number) => of / produced.accepted
+  const after = await readCosts()
+  const perEvent = (total: number) => total / produced.accepted
   return {
     accepted: produced.accepted,
     acceptedPerSecond: produced.perSecond,
     delivered: received.messages,
-    deliveredPerSecond: received.messages / (took / 1_000),
+    deliveredPerSecond: received.messages / (tookMs / 1_000),
     acceptMs: [produced.p50, produced.p95, produced.p99],
     endToEndMs: [received.p50, received.p95, received.p99],
-    lost: Math.max(0, due - received.messages),
+    lost: Math.max(0, expected - received.messages),
     duplicated: received.deliveries - received.messages,
     failures: produced.failures,
-    cpuMicros: each((after.own.cpu - before.own.cpu) * 1e6),
-    postgresCpuMicros: each((after.pg.cpu - before.pg.cpu) * 1e6),
-    writtenBytes: each(after.own.written - before.own.written + after.pg.written - before.pg.written),
+    cpuMicros: perEvent((after.own.cpu - before.own.cpu) * 1e6),
+    postgresCpuMicros: perEvent((after.pg.cpu - before.pg.cpu) * 1e6),
+    writtenBytes: perEvent(after.own.written - before.own.written + after.pg.written - before.pg.written),
     peakMiB: after.own.peak / 2 ** 20,
-    commitsPerEvent: after.commits < 0 ? null : each(after.commits - before.commits),
+    commitsPerEvent: after.commits < 0 ? null : perEvent(after.commits - before.commits),
   }
 }

@@ -1,6 +1,6 @@
-// The cheapest program that could do the job on this machine: node:http accepts, one fsynced insert for all that wait, one POST
-// by undici. No token, no routing, no signature, no history, no retry. What Kolbak reaches is told as a share of what this does.
-// node bench/floor.ts <receiver url> <data folder>
+// Usage: node bench/floor.ts <receiver url> <data folder>
+// The cheapest program that could do the job on this machine. node:http accepts events, one fsynced insert stores all that wait, and
+// undici sends one POST for each. There is no token, routing, signature, history or retry. The results of Kolbak are compared with it.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import pg from 'pg'
@@ -17,7 +17,7 @@ const receiver = new Pool(new URL(receiverUrl).origin, { connections: 64, pipeli
 
 interface Waiting {
   readonly body: Buffer
-  done(): void
+  respond(): void
 }
 let waiting: Waiting[] = []
 let isWriting = false
@@ -31,7 +31,7 @@ const write = async () => {
     text: 'insert into accepted (body) select * from unnest($1::bytea[])',
     values: [group.map(({ body }) => body)],
   })
-  for (const { done } of group) done()
+  for (const { respond } of group) respond()
   isWriting = false
   void write()
 }
@@ -42,12 +42,12 @@ const server = createServer((request, response) => {
     const body = Buffer.concat(chunks)
     waiting.push({
       body,
-      done() {
+      respond() {
         response.writeHead(202, { 'content-type': 'application/json' }).end('{"message":"Event accepted for processing."}')
         const { id } = JSON.parse(body.toString()) as { id: string }
         void receiver
           .request({ path: '/hook', method: 'POST', headers: { 'content-type': 'application/json', 'webhook-id': id }, body })
-          .then((answer) => answer.body.dump())
+          .then((received) => received.body.dump())
       },
     })
     void write()

@@ -1,6 +1,6 @@
-// npm run bench:history [-- --attempts 100000,10000000]
-// How long the API takes to answer what is asked of the history of deliveries, and whether that grows with the history:
-// 100 webhooks, 30 days, one delivery in a hundred failed, at its fifth attempt. Rows are written by SQL; what is measured goes over HTTP.
+// Usage: npm run bench:history [-- --attempts 100000,10000000]
+// Measures the queries of the delivery history, and whether their time grows with the history. There are 100 webhooks and 30 days. One
+// delivery in a hundred failed at its fifth attempt. The rows are written by SQL; the measured requests go over HTTP.
 import { parseArgs } from 'node:util'
 import { Client } from 'undici'
 import { json, startKolbak } from './kolbak.ts'
@@ -34,28 +34,28 @@ try {
         `create table if not exists ${table}_${day(back).replaceAll('-', '')} partition of ${table} for values from ('${day(back)}') to ('${day(back - 1)}')`,
       )
 
-  const ask = async (pathOf: () => string): Promise<{ p50: number; p99: number }> => {
-    const took: number[] = []
+  const measure = async (pathOf: () => string): Promise<{ p50: number; p99: number }> => {
+    const times: number[] = []
     for (let n = 0; n < samples; n++) {
       const path = pathOf()
       const began = performance.now()
       const { statusCode, body } = await client.request({ path, method: 'GET', headers })
       const text = await body.text()
-      took.push(performance.now() - began)
-      if (statusCode !== 200 || (JSON.parse(text) as Page).data.length === 0) throw new Error(`nothing came of ${path}: ${text}`)
+      times.push(performance.now() - began)
+      if (statusCode !== 200 || (JSON.parse(text) as Page).data.length === 0) throw new Error(`${path} returned no rows: ${text}`)
     }
-    took.sort((a, b) => a - b)
-    return { p50: took[samples >> 1]!, p99: took[Math.floor(samples * 0.99)]! }
+    times.sort((a, b) => a - b)
+    return { p50: times[samples >> 1]!, p99: times[Math.floor(samples * 0.99)]! }
   }
-  const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)]!
+  const randomOf = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)]!
   const table: Record<string, Record<string, string>> = {}
-  let there = 0
+  let written = 0
   for (const size of sizes) {
     const began = performance.now()
-    // A part at a time, so that no transaction is as large as the history.
-    for (const part = 250_000; there < size; there = Math.min(size, there + part))
+    // The rows are written in parts, so that no transaction is as large as the history.
+    for (const part = 250_000; written < size; written = Math.min(size, written + part))
       await database.query(
-        `with made as (insert into deliveries (accepted_at, time, died_at, duration_ms, delivery, event_id, chain, attempt, code, finality, webhook,
+        `with inserted as (insert into deliveries (accepted_at, time, died_at, duration_ms, delivery, event_id, chain, attempt, code, finality, webhook,
            tenant, message, place, fingerprint, event, correlation_id, type, status, reason)
          select at, at, case when failed then at end, 12, gen_random_uuid(), gen_random_uuid(), 1, case when failed then 5 else 1 end, case when failed then 400 else 200 end,
            3, ($1::text[])[1 + n % $2], $3, 'evt_' || n, 'bench-0-' || n || '-0', md5(n::text), 'bench.posted', 'bench',
@@ -67,33 +67,33 @@ try {
          returning accepted_at, delivery, status)
          insert into attempts (accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason)
            select accepted_at, accepted_at - n * interval '1 minute', 12, delivery, gen_random_uuid(), 1, 5 - n, 503, 'DeliveryFailed', 'http_503'
-           from made, generate_series(1, 4) n where status = 'failed'`,
-        [ids, webhooks, rows[0]!.tenant, day(days), there, Math.min(size, there + part) - 1],
+           from inserted, generate_series(1, 4) n where status = 'failed'`,
+        [ids, webhooks, rows[0]!.tenant, day(days), written, Math.min(size, written + part) - 1],
       )
     await database.query('vacuum analyze deliveries')
     await database.query('vacuum analyze attempts')
-    const filled = (performance.now() - began) / 1_000
-    const deep = await Promise.all(
+    const fillSeconds = (performance.now() - began) / 1_000
+    const deepCursors = await Promise.all(
       ids.slice(0, 20).map(async (id) => ({
         id,
         cursor: (await get<Page>(`/v1/webhooks/${id}/deliveries?limit=50&until=${day(days - 3)}T00:00:00.000Z`)).pagination.next_cursor,
       })),
     )
-    const asked = {
-      'first page of 50': () => `/v1/webhooks/${any(ids)}/deliveries?limit=50`,
+    const queries = {
+      'first page of 50': () => `/v1/webhooks/${randomOf(ids)}/deliveries?limit=50`,
       'deep page of 50': () => {
-        const { id, cursor } = any(deep.filter((page) => page.cursor !== null))
+        const { id, cursor } = randomOf(deepCursors.filter((page) => page.cursor !== null))
         return `/v1/webhooks/${id}/deliveries?limit=50&cursor=${encodeURIComponent(cursor!)}`
       },
-      'failed ones': () => `/v1/webhooks/${any(ids)}/deliveries?limit=50&status=failed`,
-      'dead letters of all': () => '/v1/dead-letters?limit=50',
+      'failed deliveries': () => `/v1/webhooks/${randomOf(ids)}/deliveries?limit=50&status=failed`,
+      'dead letters of all webhooks': () => '/v1/dead-letters?limit=50',
     }
-    for (const [what, pathOf] of Object.entries(asked)) {
-      await ask(pathOf) // warm
-      const { p50, p99 } = await ask(pathOf)
-      table[what] = { ...table[what], [`${size.toLocaleString('en')}: p50 / p99 ms`]: `${p50.toFixed(1)} / ${p99.toFixed(1)}` }
+    for (const [query, pathOf] of Object.entries(queries)) {
+      await measure(pathOf) // The first run only warms the caches.
+      const { p50, p99 } = await measure(pathOf)
+      table[query] = { ...table[query], [`${size.toLocaleString('en')}: p50 / p99 ms`]: `${p50.toFixed(1)} / ${p99.toFixed(1)}` }
     }
-    console.log(`${size.toLocaleString('en')} attempts, filled in ${Math.round(filled)} s`)
+    console.log(`${size.toLocaleString('en')} attempts, written in ${Math.round(fillSeconds)} s`)
   }
   console.table(table)
 } finally {

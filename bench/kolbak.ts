@@ -13,36 +13,36 @@ export const json = async <T>(url: string, init: RequestInit = {}): Promise<T> =
   return (await response.json()) as T
 }
 
-/** Kolbak as a user runs it, in a process of its own on the embedded default, with a scenario's tenants and webhooks. */
+/** Kolbak as a user runs it, in its own process, with the tenants and webhooks of a scenario. */
 export interface Kolbak {
   readonly url: string
   readonly pid: number
-  /** It and its workers, without Postgres. */
+  /** Returns the ids of its processes, without those of Postgres. */
   pids(): Promise<number[]>
   readonly dataDir: string
-  /** Of an admin. */
+  /** A token of an admin. */
   readonly admin: string
-  /** One for each tenant. */
+  /** One token for each tenant. */
   readonly tokens: readonly string[]
-  /** Names to post, in turn. */
+  /** The event names to post, in turn. */
   readonly events: readonly string[]
-  /** How often each event comes to an endpoint that answers, on average. */
-  readonly copies: number
+  /** How many deliveries of an event reach an endpoint that responds, on average. */
+  readonly deliveriesPerEvent: number
   readonly database: pg.Client
-  /** Ends it and removes its data. */
+  /** Stops it and removes its data. */
   stop(): Promise<void>
 }
 
-/** Of node, by `npm start`. */
+/** The flags of node in `npm start`. */
 const startFlags = packageJson.scripts.start.split(' ').filter((word) => word.startsWith('--'))
 
 /**
- * @param profile a folder for a CPU profile, written when it ends
- * @param variables of engines behind its ports; default none, the embedded Postgres
+ * @param profile the folder for a CPU profile, which is written at the end
+ * @param variables the variables of engines; without any, Kolbak uses the embedded Postgres
  */
 export async function startKolbak(
   receiverUrl: string,
-  { tenants, webhooksPerTenant, fanout, paths }: Omit<Scenario, 'what' | 'work' | 'floor'>,
+  { tenants, webhooksPerTenant, fanout, paths }: Omit<Scenario, 'description' | 'work' | 'floor'>,
   { profile, variables = {} }: { profile?: string | undefined; variables?: Record<string, string> } = {},
 ): Promise<Kolbak> {
   const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-bench-'))
@@ -87,7 +87,7 @@ export async function startKolbak(
       })
     const admin = await tokenOf('bench', secret)
     const tokens: string[] = []
-    const makeTenant = async (t: number) => {
+    const createTenant = async (t: number) => {
       const tenant = (await post<{ data: { id: string } }>(admin, '/v1/tenants', { name: `Tenant ${t}` })).data.id
       const scopes = ['write:events', 'write:webhooks', 'read:webhooks']
       const client = await post<{ data: { client_id: string; client_secret: string } }>(admin, `/v1/tenants/${tenant}/clients`, {
@@ -96,8 +96,8 @@ export async function startKolbak(
       })
       return tokenOf(client.data.client_id, client.data.client_secret)
     }
-    const make = async (t: number) => {
-      const token = tenants === 1 ? admin : await makeTenant(t)
+    const createWebhooks = async (t: number) => {
+      const token = tenants === 1 ? admin : await createTenant(t)
       tokens[t] = token
       for (let w = 0; w < webhooksPerTenant; w++)
         await post(token, '/v1/webhooks', {
@@ -106,17 +106,17 @@ export async function startKolbak(
         })
     }
     let next = 0
-    const maker = async () => {
-      while (next < tenants) await make(next++)
+    const createRemaining = async () => {
+      while (next < tenants) await createWebhooks(next++)
     }
-    await Promise.all(Array.from({ length: 8 }, maker))
+    await Promise.all(Array.from({ length: 8 }, createRemaining))
     database = new pg.Client((await embeddedPostgres(dataDir)).url)
     await database.connect()
     const events = Array.from({ length: webhooksPerTenant }, (_, w) => (fanout ? 'bench.posted' : `bench.w${w}`))
-    const hanging = paths.filter((path) => path === '/hanging').length / paths.length
-    const copies = fanout ? webhooksPerTenant : 1 - hanging
+    const hangingShare = paths.filter((path) => path === '/hanging').length / paths.length
+    const deliveriesPerEvent = fanout ? webhooksPerTenant : 1 - hangingShare
     const pid = service.pid ?? 0
-    return { url, pid, pids: () => familyOf(pid), dataDir, admin, tokens, events, copies, database, stop: end }
+    return { url, pid, pids: () => familyOf(pid), dataDir, admin, tokens, events, deliveriesPerEvent, database, stop: end }
   } catch (error) {
     await end()
     throw error

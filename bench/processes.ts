@@ -6,7 +6,7 @@ import { embeddedPostgres } from '../test/support/embedded-postgres.ts'
 
 const children: ChildProcess[] = []
 
-/** Starts a file of this folder as a process of its own; its standard output is read by `lineOf`. */
+/** Starts a file of this folder as a separate process. Its standard output is read by `lineOf`. */
 export function start(
   file: string,
   args: readonly string[],
@@ -30,13 +30,13 @@ export async function stop(child: ChildProcess): Promise<void> {
   await exited
 }
 
-/** What the test answers for the first line for which it answers something. */
-export async function lineOf<T>(child: ChildProcess, test: (line: string) => T | undefined): Promise<T> {
+/** Reads lines until `parse` returns a value, and returns that value. */
+export async function lineOf<T>(child: ChildProcess, parse: (line: string) => T | undefined): Promise<T> {
   for await (const line of createInterface({ input: child.stdout! })) {
-    const found = test(line)
-    if (found === undefined) continue
+    const value = parse(line)
+    if (value === undefined) continue
     child.stdout?.resume()
-    return found
+    return value
   }
   throw new Error('a process of the benchmark ended early')
 }
@@ -49,27 +49,27 @@ export interface Cost {
   /** Peak resident memory, bytes. */
   readonly peak: number
 }
-/** What these processes have cost so far, with those of their children that have ended. Linux; elsewhere 0. */
+/** Returns the cost of the processes so far, including that of their ended children. Works on Linux; elsewhere returns 0. */
 export async function costOf(pids: readonly number[]): Promise<Cost> {
-  const costs = await Promise.all(pids.map(ofOne))
-  const sum = (of: (cost: Cost) => number) => costs.reduce((all, cost) => all + of(cost), 0)
+  const costs = await Promise.all(pids.map(costOfProcess))
+  const sum = (part: (cost: Cost) => number) => costs.reduce((total, cost) => total + part(cost), 0)
   return { cpu: sum((cost) => cost.cpu), written: sum((cost) => cost.written), peak: sum((cost) => cost.peak) }
 }
-async function ofOne(pid: number): Promise<Cost> {
+async function costOfProcess(pid: number): Promise<Cost> {
   const read = (file: string) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')
   const [stat, io, status] = await Promise.all([read('stat'), read('io'), read('status')])
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const number = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? 0)
   return {
-    // With what its children that have ended have cost.
+    // Fields 13 and 14 are the times of ended children.
     cpu: (Number(fields[11] ?? 0) + Number(fields[12] ?? 0) + Number(fields[13] ?? 0) + Number(fields[14] ?? 0)) / 100,
     written: number(io, /write_bytes: (\d+)/),
     peak: number(status, /VmHWM:\s+(\d+)/) * 1_024,
   }
 }
-/** A postmaster and its backends. */
+/** Returns the ids of the postmaster and its backends. */
 export const postgresPids = async (dataDir: string): Promise<number[]> => familyOf((await embeddedPostgres(dataDir)).pid)
-/** A process and its children. */
+/** Returns the ids of a process and its children. */
 export async function familyOf(parent: number): Promise<number[]> {
   const pids = [parent]
   for (const name of await readdir('/proc').catch(() => [])) {

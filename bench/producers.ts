@@ -1,26 +1,26 @@
-// Producers in a process of their own: node bench/producers.ts '<JSON of Work>'. Prints one line of JSON.
+// Runs producers in a separate process: node bench/producers.ts '<JSON of Work>'. Prints the result as one line of JSON.
 import { Pool } from 'undici'
 import { settlingMs } from './scenarios.ts'
 
 export interface Work {
   readonly url: string
-  /** Posts are spread over these clients. */
+  /** The tokens of the clients that post, in turn. */
   readonly tokens: readonly string[]
-  /** Names of events, in turn; each of them with every token. */
+  /** The event names to post, in turn. Each is posted with every token. */
   readonly events: readonly string[]
   readonly seconds: number
   readonly bytes: number
-  /** Events in one request; 1 posts to /v1/events. */
+  /** Events in one request. With 1, the requests go to /v1/events. */
   readonly batch: number
-  /** Closed loop: so many, each posts again when it was answered. */
+  /** The number of producers in a closed loop. Each waits for the response before its next request. */
   readonly producers: number
-  /** Open loop: so many requests a second whatever the answers, so that waiting is not hidden. 0: closed. */
+  /** Requests per second in an open loop, which does not wait for responses, so that slow ones do not lower the load. 0 for a closed loop. */
   readonly perSecond: number
 }
 export interface Produced {
   readonly accepted: number
   readonly perSecond: number
-  /** Of answers 202, in ms; in an open loop from when the request was due. */
+  /** Percentiles of the response time in ms, for responses with 202. In an open loop, it counts from the time at which the request was due. */
   readonly p50: number
   readonly p95: number
   readonly p99: number
@@ -35,7 +35,7 @@ const failures = new Map<string, number>()
 let accepted = 0
 let next = 0
 
-/** The time stands in the id, in µs, so that the receiver needs to parse nothing. */
+/** The id contains the time in µs, so that the receiver need not parse the body. */
 const eventOf = (n: number, at: number): string =>
   `{"id":"evt_${Math.round((performance.timeOrigin + at) * 1_000)}_${n}","event":"${work.events[Math.floor(n / work.tokens.length) % work.events.length]}","payload":{"n":${n},"filler":"${filler}"}}`
 
@@ -52,23 +52,23 @@ async function post(due: number): Promise<void> {
     await body.dump()
     if (statusCode !== 202) throw new Error(String(statusCode))
     accepted += work.batch
-    if (due >= settled) latencies.push(performance.now() - due)
+    if (due >= settledAt) latencies.push(performance.now() - due)
   } catch (error) {
-    const why = (error as Error).message
-    failures.set(why, (failures.get(why) ?? 0) + 1)
+    const { message } = error as Error
+    failures.set(message, (failures.get(message) ?? 0) + 1)
   }
 }
 
 const began = performance.now()
 const end = began + work.seconds * 1_000
-const settled = began + settlingMs(work)
+const settledAt = began + settlingMs(work)
 if (work.perSecond > 0) {
   const posts: Promise<void>[] = []
   for (let n = 0; ; n++) {
     const due = began + (n * 1_000) / work.perSecond
     if (due > end) break
-    const early = due - performance.now()
-    if (early > 0.5) await new Promise((resolve) => setTimeout(resolve, early))
+    const waitMs = due - performance.now()
+    if (waitMs > 0.5) await new Promise((resolve) => setTimeout(resolve, waitMs))
     posts.push(post(due))
   }
   await Promise.all(posts)
@@ -78,13 +78,13 @@ if (work.perSecond > 0) {
       while (performance.now() < end) await post(performance.now())
     }),
   )
-const took = (performance.now() - began) / 1_000
+const tookSeconds = (performance.now() - began) / 1_000
 latencies.sort((a, b) => a - b)
-const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0
+const percentile = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0
 const produced: Produced = {
   accepted,
-  perSecond: accepted / took,
-  ...{ p50: at(0.5), p95: at(0.95), p99: at(0.99) },
+  perSecond: accepted / tookSeconds,
+  ...{ p50: percentile(0.5), p95: percentile(0.95), p99: percentile(0.99) },
   failures: Object.fromEntries(failures),
 }
 console.log(JSON.stringify(produced))

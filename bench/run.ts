@@ -1,6 +1,6 @@
-// npm run bench [-- --scenarios single,batch,latency --seconds 6 --profile <folder> --engines kafka,cassandra]
-// Kolbak as a user runs it (its own process, the embedded default, fsync on), a generator and a receiver in processes of their
-// own, and beside it, in the same run, the floor: the cheapest program that could do the job. Prints tables, writes JSON.
+// Usage: npm run bench [-- --scenarios single,batch,latency --seconds 6 --profile <folder> --engines kafka,cassandra]
+// Measures Kolbak as a user runs it: one process, embedded Postgres, fsync on. Producers and receiver are separate processes. The same
+// run also measures the floor (floor.ts), which is the cheapest program that could do the job. Prints a table and writes JSON.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,35 +18,35 @@ const { values: options } = parseArgs({
     scenarios: { type: 'string', default: Object.keys(scenarios).join(',') },
     seconds: { type: 'string', default: '6' },
     bytes: { type: 'string', default: '512' },
-    /** A folder for a CPU profile of the service. */
+    /** The folder for a CPU profile of the service. */
     profile: { type: 'string' },
-    /** Each scenario once more with these behind the ports (EventStoreDB: its double of the tests, which says little). */
+    /** Repeats each scenario on these engines. EventStoreDB is the double of the tests, whose figures mean little. */
     engines: { type: 'string', default: '' },
   },
 })
-const chosen = options.scenarios.split(',').map((name) => {
+const chosenScenarios = options.scenarios.split(',').map((name) => {
   if (name in scenarios) return name as ScenarioName
-  throw new Error(`no scenario ${name}: ${Object.keys(scenarios).join(', ')}`)
+  throw new Error(`there is no scenario ${name}; choose of ${Object.keys(scenarios).join(', ')}`)
 })
 const seconds = Number(options.seconds)
 const bytes = Number(options.bytes)
 const engines = options.engines.split(',').filter((name) => name !== '') as Engine[]
-/** Of either, whatever is measured then: code that has run a few hundred times is not yet what it is after a minute. */
+/** The load before each measurement. Code that has run a few hundred times is slower than after a minute. */
 const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: 10 }
 
-async function onKolbak(receiverUrl: string, scenario: Scenario, variables: Record<string, string> = {}): Promise<Result> {
+async function measureKolbak(receiverUrl: string, scenario: Scenario, variables: Record<string, string> = {}): Promise<Result> {
   const kolbak = await startKolbak(receiverUrl, scenario, { profile: options.profile, variables })
   try {
     const target = targetOf(kolbak)
-    const { tokens, events, copies } = kolbak
-    await drive(target, receiverUrl, { ...warmUp, tokens, events, bytes }, copies)
-    return await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds, bytes }, copies)
+    const { tokens, events, deliveriesPerEvent } = kolbak
+    await drive(target, receiverUrl, { ...warmUp, tokens, events, bytes }, deliveriesPerEvent)
+    return await drive(target, receiverUrl, { ...scenario.work, tokens, events, seconds, bytes }, deliveriesPerEvent)
   } finally {
     await kolbak.stop()
   }
 }
 
-async function onFloor(receiverUrl: string, work: Scenario['work']): Promise<Result> {
+async function measureFloor(receiverUrl: string, work: Scenario['work']): Promise<Result> {
   const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-floor-'))
   const floor = start('floor.ts', [receiverUrl, dataDir])
   try {
@@ -63,56 +63,56 @@ async function onFloor(receiverUrl: string, work: Scenario['work']): Promise<Res
   }
 }
 
-// A tenth of the answers of one scenario is a 503: soon tried again, so that all has arrived at the end.
+// In one scenario, a tenth of the responses is 503. Short retry delays let all events arrive before the end.
 process.env.KOLBAK_RETRY_DELAYS ??= '1,1,1,1,1,1,1,1'
 const results: Record<string, Result & { shareOfFloor?: number; p50OfFloor?: number; p99OfFloor?: number }> = {}
 try {
   const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)
-  const floors = new Set<'single' | 'latency'>(chosen.map((name) => scenarios[name].floor))
-  for (const name of floors) results[`floor: ${name}`] = await onFloor(receiverUrl, scenarios[name].work)
-  for (const name of chosen) {
+  const floors = new Set<'single' | 'latency'>(chosenScenarios.map((name) => scenarios[name].floor))
+  for (const name of floors) results[`floor: ${name}`] = await measureFloor(receiverUrl, scenarios[name].work)
+  for (const name of chosenScenarios) {
     const scenario: Scenario = scenarios[name]
     const floor = results[`floor: ${scenario.floor}`]!
-    const compared = (result: Result) => ({
+    const withShares = (result: Result) => ({
       ...result,
       shareOfFloor: result.deliveredPerSecond / floor.deliveredPerSecond,
       p50OfFloor: result.endToEndMs[0] / floor.endToEndMs[0],
       p99OfFloor: result.endToEndMs[2] / floor.endToEndMs[2],
     })
-    results[name] = compared(await onKolbak(receiverUrl, scenario))
+    results[name] = withShares(await measureKolbak(receiverUrl, scenario))
     if (engines.length === 0) continue
     await useEngines(engines)
-    results[`${name}, on ${options.engines}`] = compared(await onKolbak(receiverUrl, scenario, await enginesFor(name)))
+    results[`${name}, on ${options.engines}`] = withShares(await measureKolbak(receiverUrl, scenario, await enginesFor(name)))
     await endEngines()
   }
 } finally {
   killAll()
   await Promise.all([stopKafka(), stopCassandra()])
 }
-const short = (value: number | undefined | null) => (value == null ? '' : value >= 100 ? String(Math.round(value)) : value.toFixed(2))
+const format = (value: number | undefined | null) => (value == null ? '' : value >= 100 ? String(Math.round(value)) : value.toFixed(2))
 console.table(
   Object.fromEntries(
-    Object.entries(results).map(([name, r]) => [
+    Object.entries(results).map(([name, result]) => [
       name,
       {
-        'accepted/s': short(r.acceptedPerSecond),
-        'delivered/s': short(r.deliveredPerSecond),
-        'of floor': short(r.shareOfFloor),
-        'accept p50/p99': `${short(r.acceptMs[0])} / ${short(r.acceptMs[2])}`,
-        'end to end p50/p99': `${short(r.endToEndMs[0])} / ${short(r.endToEndMs[2])}`,
-        'of floor p50/p99': r.p50OfFloor === undefined ? '' : `${short(r.p50OfFloor)} / ${short(r.p99OfFloor)}`,
-        'lost/dup': `${r.lost} / ${r.duplicated}`,
-        'cpu µs node/pg': `${short(r.cpuMicros)} / ${short(r.postgresCpuMicros)}`,
-        'written B': short(r.writtenBytes),
-        'peak MiB': short(r.peakMiB),
-        commits: short(r.commitsPerEvent),
+        'accepted/s': format(result.acceptedPerSecond),
+        'delivered/s': format(result.deliveredPerSecond),
+        'of floor': format(result.shareOfFloor),
+        'accept p50/p99': `${format(result.acceptMs[0])} / ${format(result.acceptMs[2])}`,
+        'end to end p50/p99': `${format(result.endToEndMs[0])} / ${format(result.endToEndMs[2])}`,
+        'of floor p50/p99': result.p50OfFloor === undefined ? '' : `${format(result.p50OfFloor)} / ${format(result.p99OfFloor)}`,
+        'lost/repeated': `${result.lost} / ${result.duplicated}`,
+        'cpu µs node/pg': `${format(result.cpuMicros)} / ${format(result.postgresCpuMicros)}`,
+        'written B': format(result.writtenBytes),
+        'peak MiB': format(result.peakMiB),
+        commits: format(result.commitsPerEvent),
       },
     ]),
   ),
 )
 for (const [name, { failures }] of Object.entries(results))
-  if (Object.keys(failures).length > 0) console.log(`${name}: not accepted: ${JSON.stringify(failures)}`)
+  if (Object.keys(failures).length > 0) console.log(`${name}: requests that were not accepted: ${JSON.stringify(failures)}`)
 const file = join(import.meta.dirname, 'results', `${new Date().toISOString().replaceAll(':', '-')}.json`)
 await mkdir(join(import.meta.dirname, 'results'), { recursive: true })
 await writeFile(file, `${JSON.stringify({ options, results }, null, 2)}\n`)
-console.log(file)
+console.log(`The results are in ${file}.`)

@@ -1,37 +1,48 @@
 import type { Work } from './producers.ts'
 
-/** So much of a load has no part in its percentiles, in ms: the producers are a process of their own, whose code is cold at first. */
+/** The first milliseconds of a load, which its percentiles leave out because the new process of the producers is slow at first. */
 export const settlingMs = ({ seconds }: Pick<Work, 'seconds'>): number => Math.min(3_000, seconds * 250)
 
-/** A load, and who gets it. */
+/** A load, and the tenants and webhooks that receive it. */
 export interface Scenario {
-  readonly what: string
+  readonly description: string
   readonly tenants: number
-  /** Each event goes to one webhook of its tenant, in turn; with `fanout` to all of the tenant's. */
+  /** Each event goes to one webhook of its tenant, in turn. With `fanout` it goes to all of them. */
   readonly webhooksPerTenant: number
   readonly fanout: boolean
-  /** Paths of the receiver, in turn over the webhooks. Those that hang are not waited for. */
+  /** Paths of the receiver, distributed over the webhooks in turn. Deliveries to paths that hang are not awaited. */
   readonly paths: readonly string[]
   readonly work: Pick<Work, 'producers' | 'perSecond' | 'batch'>
-  /** The floor's scenario that it is compared with. */
+  /** The scenario of the floor with which it is compared. */
   readonly floor: 'single' | 'latency'
 }
-const one = { tenants: 1, webhooksPerTenant: 1, fanout: false, paths: ['/hook'], floor: 'single' } as const
-const closed = { producers: 32, perSecond: 0, batch: 1 }
+const oneWebhook = { tenants: 1, webhooksPerTenant: 1, fanout: false, paths: ['/hook'], floor: 'single' } as const
+const closedLoop = { producers: 32, perSecond: 0, batch: 1 }
 
 export const scenarios = {
-  single: { ...one, what: 'single posts, one webhook', work: closed },
-  batch: { ...one, what: 'batches of 100, one webhook', work: { ...closed, producers: 8, batch: 100 } },
-  latency: { ...one, what: '200 posts a second, open loop', work: { producers: 0, perSecond: 200, batch: 1 }, floor: 'latency' },
-  webhooks: { ...one, what: '1,000 webhooks of 100 tenants', tenants: 100, webhooksPerTenant: 10, work: closed },
-  fanout: { ...one, what: 'each event to 20 webhooks', webhooksPerTenant: 20, fanout: true, work: { ...closed, producers: 8 } },
-  failing: { ...one, what: 'a tenth of the answers is 503', paths: ['/failing'], work: closed },
+  single: { ...oneWebhook, description: 'single posts, one webhook', work: closedLoop },
+  batch: { ...oneWebhook, description: 'batches of 100, one webhook', work: { ...closedLoop, producers: 8, batch: 100 } },
+  latency: {
+    ...oneWebhook,
+    description: '200 posts a second, open loop',
+    work: { producers: 0, perSecond: 200, batch: 1 },
+    floor: 'latency',
+  },
+  webhooks: { ...oneWebhook, description: '1,000 webhooks of 100 tenants', tenants: 100, webhooksPerTenant: 10, work: closedLoop },
+  fanout: {
+    ...oneWebhook,
+    description: 'each event to 20 webhooks',
+    webhooksPerTenant: 20,
+    fanout: true,
+    work: { ...closedLoop, producers: 8 },
+  },
+  failing: { ...oneWebhook, description: 'a tenth of the responses is 503', paths: ['/failing'], work: closedLoop },
   hanging: {
-    ...one,
-    what: 'half of the events to an endpoint that hangs',
+    ...oneWebhook,
+    description: 'half of the events to an endpoint that hangs',
     webhooksPerTenant: 2,
     paths: ['/hook', '/hanging'],
-    work: closed,
+    work: closedLoop,
   },
 } satisfies Record<string, Scenario>
 export type ScenarioName = keyof typeof scenarios
