@@ -5,6 +5,7 @@ import { step } from '../events/steps.ts'
 import type { StreamName } from '../events/streams.ts'
 import { uuidV5 } from '../events/uuid.ts'
 import { KolbakError } from '../lib/errors.ts'
+import { pause } from '../lib/retry.ts'
 import { RevisionConflict, StoreUnavailable } from '../ports/event-store.ts'
 import type { Caller } from './caller.ts'
 import type { CommandStreams, PastEvents } from './command-streams.ts'
@@ -42,6 +43,8 @@ export interface Handled<State> {
 }
 
 const conflictRetries = 3
+/** Milliseconds, on average, before the first repetition after a conflict. Each further pause is twice as long. */
+const firstPauseMs = 5
 const unavailableRetries = 2
 
 const notFound = () => new KolbakError('not_found', 'There is no such resource, or it is not yours.')
@@ -118,6 +121,8 @@ export async function handle<State, Command, Event extends DecidedEvent>(
         )
       if (conflicts >= conflictRetries)
         throw new KolbakError('conflict', 'Others keep changing this resource: try again.', { cause: error })
+      // The pause differs between those who lost the same race, so that they do not meet again.
+      await pause(firstPauseMs * 2 ** conflicts * (0.5 + Math.random()))
     }
   }
 }

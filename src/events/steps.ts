@@ -44,6 +44,8 @@ export const points = [
   'cassandra.places',
 ] as const
 export type Point = (typeof points)[number]
+/** Steps that are taken only after something else has failed: a read model that is behind, an append without an answer. */
+export const rarePoints: ReadonlySet<Point> = new Set(['command.note', 'eventstoredb.repeat'])
 
 /** Publishes the start and the end of each step, with `{ point }`, and `error` when the step has failed. */
 export const steps = tracingChannel<unknown, { point: Point; error?: unknown }>('kolbak.step')

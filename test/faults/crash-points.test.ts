@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { type Point, points } from '../../src/events/steps.ts'
+import { type Point, points, rarePoints } from '../../src/events/steps.ts'
 import { describeOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 import { type Receiver, startReceiver } from '../support/receiver.ts'
@@ -13,7 +13,9 @@ import { traffic } from './crash-traffic.ts'
 /** All points, on all engines, takes half an hour: `npm run test:full`. By default it is some of them. */
 const moments = ['before', 'after'] as const
 const ofOneEngine = /^(eventstoredb|cassandra)\./
-const onPostgres = points.filter((point) => !ofOneEngine.test(point))
+/** The model kills processes at the rare ones (test/model), and test/faults/eventstoredb-cluster.test.ts at repeats. */
+const common = points.filter((point) => !rarePoints.has(point))
+const onPostgres = common.filter((point) => !ofOneEngine.test(point))
 
 function suite(title: string, start: () => Promise<Processes>, passed: readonly Point[], sampled = passed.length * 2) {
   describe(title, () => {
@@ -56,7 +58,7 @@ suite(`a kill at each step (seed ${seed})`, oneProcess, onPostgres, isFull ? und
 if (isFull) {
   suite(`a kill at each step, roles apart (seed ${seed})`, () => apartFromOneAnother(roles), onPostgres)
   describeOn('on other engines', ['eventstoredb', 'kafka', 'cassandra'], () => {
-    suite(`a kill at each step (seed ${seed})`, oneProcess, points)
-    suite(`a kill at each step, roles apart (seed ${seed})`, () => apartFromOneAnother(roles), points)
+    suite(`a kill at each step (seed ${seed})`, oneProcess, common)
+    suite(`a kill at each step, roles apart (seed ${seed})`, () => apartFromOneAnother(roles), common)
   })
 }

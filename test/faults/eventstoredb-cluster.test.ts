@@ -2,7 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { EventStoreDBClient } from '@eventstore/db-client'
 import { expect } from 'chai'
 import { cluster } from '../support/cluster.ts'
-import { type EventStoreDbCluster, type EventStoreDbProcess, startEventStoreDbCluster } from '../support/eventstoredb/index.ts'
+import {
+  type EventStoreDbCluster,
+  type EventStoreDbProcess,
+  startEventStoreDb,
+  startEventStoreDbCluster,
+} from '../support/eventstoredb/index.ts'
 import { isFull } from '../support/is-full.ts'
 import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
@@ -120,6 +125,22 @@ describe('two processes on a cluster of EventStoreDB', () => {
         expect(commandMs, 'milliseconds until a command is taken after another node leads').to.be.below(Math.max(6_000, 15 * usualGapMs))
         await waitFor(async () => (await repeatedIds(store.url)).length === 0, { what: 'no id to be stored twice in a stream' })
       })
+})
+
+describe('processes that start first on a new EventStoreDB', () => {
+  const processes = cluster()
+  it('all become ready, however many start at the same moment', async () => {
+    const server = await startEventStoreDb()
+    try {
+      const started = await Promise.all([1, 2, 3, 4].map(() => processes.start({ EVENTSTOREDB_URL: server.url })))
+      for (const { url, child } of started) {
+        await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, { what: `${url} to be ready` })
+        expect(child.exitCode).to.equal(null)
+      }
+    } finally {
+      await server.stop()
+    }
+  })
 })
 
 /** Changes the webhook until that is answered with 200. Returns how long after `since` that was. */
