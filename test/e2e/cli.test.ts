@@ -5,12 +5,12 @@ import { expect } from 'chai'
 import { inherited, runProgram } from '../support/programs.ts'
 import { admin } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 const kolbak = join(import.meta.dirname, '../../src/cli/kolbak.ts')
 
 describe('the command line', () => {
-  const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.2' })
+  const { service, receiver } = withService({ variables: { KOLBAK_RETRY_DELAYS: '0.2' } })
   const environment = () => ({ KOLBAK_URL: service.url, KOLBAK_CLIENT_ID: admin.id, KOLBAK_CLIENT_SECRET: admin.secret })
   const run = (...args: string[]) => runProgram('cli/kolbak.ts', args, environment())
   const ok = async (...args: string[]): Promise<string> => {

@@ -3,7 +3,7 @@ import { OpenAPIClientAxios } from 'openapi-client-axios'
 import * as oauth from 'openid-client'
 import { admin } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 describe('clients that nobody wrote for Kolbak', () => {
   const { service, receiver } = withService()

@@ -3,13 +3,13 @@ import { machineTimeOf, soonTimedOut } from '../support/patience.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
 import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 /** Quick retries and time-outs; otherwise the service as a user starts it. */
 const quick = { ...soonTimedOut, KOLBAK_RETRY_DELAYS: '0.2,0.3,0.4' }
 
 describe('delivery, end to end', () => {
-  const { service, receiver } = withService(quick)
+  const { service, receiver } = withService({ variables: quick })
   let api: Client
   let secure: Receiver
   let events = 0

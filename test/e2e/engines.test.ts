@@ -1,37 +1,19 @@
 import { expect } from 'chai'
 import pg from 'pg'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, enginesFor, eventStoreOf } from '../support/engine-sets.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
 import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () => {
-  let dataDir: string
-  let db: TestDatabase
-  let receiver: Receiver
-  let service: RunningService | undefined
-  const variables = () => ({ DATABASE_URL: db.url, ...givenKeys })
-  beforeEach(async () => {
-    ;[dataDir, db, receiver] = await Promise.all([temporaryFolder(), freshDatabase(), startReceiver()])
-    service = undefined
-  })
-  afterEach(async () => {
-    await endService(service, dataDir)
-    await receiver.close()
-    await db.drop()
-  })
-  const failedStart = async (more: Record<string, string>) => {
-    const { errors, exited } = spawnService(dataDir, { ...(await enginesFor(db.url)), ...variables(), ...more })
-    return { code: await exited, said: errors.join('\n') }
-  }
+  const services = withServices({ each: true, givenDatabase: true })
+  const { start, spawn, failToStart } = services
 
   it('are waited for: a process whose engines are down lives, is not ready, and is once they are there', async () => {
-    const engines = await enginesFor(db.url)
-    const store = await eventStoreOf(db.url)
+    await enginesFor(services.db.url)
+    const store = await eventStoreOf(services.db.url)
     await store.kill()
-    const { child, facts, exited } = spawnService(dataDir, { ...engines, ...variables() })
+    const { child, facts, exited } = await spawn()
     try {
       const { url } = await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.listening'))
       await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable' && fact.engine === 'eventstoredb'))
@@ -50,7 +32,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
     }
   })
   it('that never come do not keep a process from being stopped', async () => {
-    const { child, facts, exited } = spawnService(dataDir, { ...variables(), EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
+    const { child, facts, exited } = await spawn({ EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
     await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable'))
     child.kill('SIGTERM')
     expect(await exited).to.equal(0)
@@ -68,13 +50,13 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       [{ KAFKA_SSL: 'true', KAFKA_SSL_CA: '/no/such/file.pem' }, 'KAFKA_SSL_CA: /no/such/file.pem cannot be read'],
     ]
     for (const [more, sentence] of cases) {
-      const { code, said } = await failedStart(more)
+      const { code, said } = await failToStart(more)
       expect(code, said).to.equal(78)
       expect(said).to.include(sentence)
     }
   })
   it('that are others than last time are refused, whichever it is', async () => {
-    service = await startService(dataDir, variables())
+    const service = await start()
     await service.kill('SIGTERM')
     const others: [Record<string, string>, RegExp][] = [
       [{ EVENTSTOREDB_URL: '' }, /event store was eventstoredb-\S+ the last time, and is postgres now/],
@@ -82,26 +64,26 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       [{ CASSANDRA_KEYSPACE: 'another' }, /delivery log was cassandra-\S+ the last time/],
     ]
     for (const [more, sentence] of others) {
-      const { code, said } = await failedStart(more)
+      const { code, said } = await failToStart(more)
       expect(code, said).to.equal(78)
       expect(said).to.match(sentence).and.to.include('kolbak move')
     }
   })
   it('that end before what was read of them are refused', async () => {
-    service = await startService(dataDir, variables())
+    const service = await start()
     await service.kill('SIGTERM')
-    const client = new pg.Client({ connectionString: db.url })
+    const client = new pg.Client({ connectionString: services.db.url })
     await client.connect()
     try {
       await client.query(
         "insert into bus_offsets (bus, partition, next_offset) select identity, 0, 7 from engines where port = 'message_bus'",
       )
-      const bus = await failedStart({})
+      const bus = await failToStart({})
       expect(bus.code, bus.said).to.equal(78)
       expect(bus.said).to.match(/Partition 0 of the message bus .* ends at 0, but messages up to 7 are done/)
       await client.query('delete from bus_offsets')
       await client.query("update projections set checkpoint = repeat('9', 20) where name = 'tenants'")
-      const store = await failedStart({})
+      const store = await failToStart({})
       expect(store.code, store.said).to.equal(78)
       expect(store.said).to.match(/event store ends at .*projection tenants has read up to 9+/)
     } finally {

@@ -1,9 +1,6 @@
 import { expect } from 'chai'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { describeOn, type Engine, enginesFor, useEngines } from '../support/engine-sets.ts'
 import { runProgram } from '../support/programs.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
 import {
   type Answer,
   allDeliveries,
@@ -14,38 +11,24 @@ import {
   type WebhookAnswer,
 } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 const ports: Record<Engine, string> = { eventstoredb: 'event_store', kafka: 'message_bus', cassandra: 'delivery_log' }
 
 for (const [engine, port] of Object.entries(ports) as [Engine, string][])
   describeOn(`kolbak move ${port}`, [engine], () => {
-    let dataDir: string
-    let db: TestDatabase
-    let receiver: Receiver
-    let service: RunningService | undefined
-    const variables = () => ({
-      DATABASE_URL: db.url,
-      ...givenKeys,
-      // Two minutes of retries: what is owed is still owed after the move on a slow machine.
-      KOLBAK_RETRY_DELAYS: Array(20).fill(6).join(),
-    })
-    const begin = async () => {
-      ;[dataDir, db, receiver] = await Promise.all([temporaryFolder(), freshDatabase(), startReceiver()])
-    }
-    const end = async () => {
-      await endService(service, dataDir)
-      await receiver.close()
-      await db.drop()
-    }
-    before(begin)
-    after(end)
-    const move = (more: Record<string, string>) =>
-      runProgram('cli/kolbak.ts', ['move', port], {
-        KOLBAK_DATA_DIR: dataDir,
+    const services = withServices({
+      each: true,
+      givenDatabase: true,
+      variables: {
         KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
-        ...variables(),
-        ...more,
-      })
+        // Retries go on for two minutes, so that on a slow machine the delivery is still owed after the move.
+        KOLBAK_RETRY_DELAYS: Array(20).fill(6).join(),
+      },
+    })
+    const { receiver, start } = services
+    const move = (more: Record<string, string>) =>
+      runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...more }))
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
     const settled = (api: Client, id: string, status: string) =>
       waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/events/${id}/deliveries`))[0]?.status === status)
@@ -68,14 +51,8 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     }
 
     it('takes all that must be kept, and the service goes on with it', async () => {
-      if (service !== undefined) {
-        // Tried again: what has been moved cannot be moved once more.
-        await end()
-        await begin()
-      }
       await useEngines([])
-      const onPostgres = { ...(await enginesFor(`${db.url} on Postgres`)) }
-      service = await startService(dataDir, { ...variables(), ...onPostgres })
+      let service = await start()
       let api = await clientOf(service.url)
       receiver.answer('/down', (_request, response) => response.writeHead(503).end())
       const webhooks = [
@@ -99,16 +76,16 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       expect(refused.err).to.match(/Set (EVENTSTOREDB_URL|KAFKA_BROKERS|CASSANDRA_CONTACT_POINTS)/)
 
       await useEngines([engine])
-      const engines = await enginesFor(`${db.url} moved`)
-      const unmoved = spawnService(dataDir, { ...variables(), ...engines })
-      expect(await unmoved.exited).to.equal(78)
-      expect(unmoved.errors.join()).to.include(`kolbak move ${port}`)
+      const engines = await enginesFor(`${services.db.url} moved`)
+      const unmoved = await services.failToStart(engines)
+      expect(unmoved.code).to.equal(78)
+      expect(unmoved.said).to.include(`kolbak move ${port}`)
 
       const moved = await move(engines)
       expect(moved.code, moved.err).to.equal(0)
       expect(JSON.parse(moved.out)).to.include({ port })
 
-      service = await startService(dataDir, { ...variables(), ...engines })
+      service = await start(engines)
       api = await clientOf(service.url)
       expect(await everything(api, webhooks)).to.deep.equal(before)
 
@@ -130,7 +107,10 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     })
 
     it('refuses to move what is not in Postgres any more', async () => {
-      const { code, err } = await move(await enginesFor(`${db.url} moved`))
+      await useEngines([engine])
+      const service = await start()
+      await service.kill('SIGTERM')
+      const { code, err } = await move(await enginesFor(services.db.url))
       expect(code).to.equal(1)
       expect(err).to.match(/only what is in Postgres can be moved/)
     })

@@ -2,36 +2,21 @@ import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
-import { createPool } from '../../src/adapters/postgres/pool.ts'
 import type { EventId, KeyId } from '../../src/events/ids.ts'
 import { keyStream } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { runProgram } from '../support/programs.ts'
-import { startReceiver } from '../support/receiver.ts'
-import { endService, givenKeys, type RunningService, startService, temporaryFolder } from '../support/service.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-services.ts'
 
 describe('operating beside a running service', () => {
-  let db: TestDatabase
-  let dataDir: string
-  let service: RunningService
+  const { service, receiver, services } = withService({ givenDatabase: true })
   let api: Client
-  const variables = () => ({
-    DATABASE_URL: db.url,
-    ...givenKeys,
-  })
   before(async () => {
-    ;[db, dataDir] = await Promise.all([freshDatabase(), temporaryFolder()])
-    service = await startService(dataDir, variables())
     api = await clientOf(service.url)
   })
-  after(async () => {
-    await endService(service, dataDir)
-    await db.drop()
-  })
-  const operate = (...args: string[]) => runProgram('operator/operate.ts', args, { KOLBAK_DATA_DIR: dataDir, ...variables() })
+  const operate = (...args: string[]) => runProgram('operator/operate.ts', args, services.variables({ KOLBAK_DATA_DIR: services.dataDir }))
   const answer = async <T>(...args: string[]): Promise<T> => {
     const { out, err, code } = await operate(...args)
     expect(code, err).to.equal(0)
@@ -40,8 +25,7 @@ describe('operating beside a running service', () => {
 
   it('shows a stream that was set aside, refuses to lift it while the cause is there, and goes on without the event when told to', async () => {
     const id = ulid() as KeyId
-    const pool = createPool({ url: db.url, name: 'test', max: 2, log: silentLog })
-    const store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
+    const store = createPostgresEventStore({ pool: services.db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
     const tenant = '00000000000000000000000000'
     // Its value is not sealed, as by a fault of a writer: no read model can take it.
     const data = { id, tenant, key: 'INTHECLEAR00', name: 'x', description: null, scopes: ['read:webhooks'] }
@@ -55,7 +39,6 @@ describe('operating beside a running service', () => {
     } as const
     await store.append(keyStream(id), [{ id: randomUUID() as EventId, type: 'KeyCreated', data, metadata }], 'none')
     await store.close()
-    await pool.end()
 
     const [held] = await waitFor(async () => {
       const all = await answer<{ projection: string; stream: string }[]>('quarantined')
@@ -80,25 +63,20 @@ describe('operating beside a running service', () => {
     expect((await api.get<{ pagination: { total: number } }>('/v1/keys')).pagination.total).to.equal(before.pagination.total)
   })
   it('has the history of deliveries built anew, while the API answers from it and sends', async () => {
-    const receiver = await startReceiver()
-    try {
-      const { id } = await api.post<{ id: string }>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'rebuilt.*' })
-      const history = async () => (await api.get<{ data: object[] }>(`/v1/webhooks/${id}/deliveries?status=success&limit=100`)).data
-      const post = () => api.post('/v1/events', { event: 'rebuilt.event', payload: {} })
-      for (let i = 0; i < 5; i++) await post()
-      await waitFor(async () => (await history()).length === 5)
-      const before = await history()
-      expect(await answer('rebuild', 'deliveries')).to.deep.equal({ build: 2 })
-      const isSwitched = () => service.facts.some((fact) => fact.msg === 'projection.switched' && fact.projection === 'deliveries')
-      while (!isSwitched()) expect(await history()).to.deep.equal(before)
-      await waitFor(() => service.facts.some((fact) => fact.msg === 'projection.dropped' && fact.projection === 'deliveries'))
-      expect(await history()).to.deep.equal(before)
-      await post()
-      await waitFor(async () => (await history()).length === 6)
-      expect(receiver.received('/hook')).to.have.length(6)
-    } finally {
-      await receiver.close()
-    }
+    const { id } = await api.post<{ id: string }>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'rebuilt.*' })
+    const history = async () => (await api.get<{ data: object[] }>(`/v1/webhooks/${id}/deliveries?status=success&limit=100`)).data
+    const post = () => api.post('/v1/events', { event: 'rebuilt.event', payload: {} })
+    for (let i = 0; i < 5; i++) await post()
+    await waitFor(async () => (await history()).length === 5)
+    const before = await history()
+    expect(await answer('rebuild', 'deliveries')).to.deep.equal({ build: 2 })
+    const isSwitched = () => service.facts.some((fact) => fact.msg === 'projection.switched' && fact.projection === 'deliveries')
+    while (!isSwitched()) expect(await history()).to.deep.equal(before)
+    await waitFor(() => service.facts.some((fact) => fact.msg === 'projection.dropped' && fact.projection === 'deliveries'))
+    expect(await history()).to.deep.equal(before)
+    await post()
+    await waitFor(async () => (await history()).length === 6)
+    expect(receiver.received('/hook')).to.have.length(6)
   })
   it('says in a sentence what it cannot do', async () => {
     expect((await operate('rebuild', 'nothing')).err).to.match(/There is no projection nothing: tenants, .*unknown_projection/)

@@ -4,35 +4,24 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { type Load, startLoad } from '../support/load.ts'
-import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
-import { endService, type RunningService, spawnService, startService, temporaryFolder } from '../support/service.ts'
+import { failures } from '../support/receiver.ts'
+import type { RunningService } from '../support/service.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 describe('several processes under a supervisor', () => {
-  let dataDir: string
-  let receiver: Receiver
-  let service: RunningService | undefined
-  beforeEach(async () => {
-    dataDir = await temporaryFolder()
-    receiver = await startReceiver()
-    service = undefined
-  })
-  afterEach(async () => {
-    await endService(service, dataDir)
-    await receiver.close()
-  })
-
-  const start = async () => {
-    // What the dead held is freed, and not waited for.
-    service = await startService(dataDir, {
+  const services = withServices({
+    each: true,
+    variables: {
       KOLBAK_PROCESSES: '2',
+      // Longer than the test, because a new worker frees the leases of the dead one and does not wait for their end.
       KOLBAK_LEASE_MS: '600000',
       KOLBAK_REQUEST_TIMEOUT_MS: '50000',
       KOLBAK_DRAIN_TIMEOUT_MS: '120000',
-    })
-    return service
-  }
+    },
+  })
+  const { receiver, start } = services
   const said = ({ facts }: RunningService, msg: string) => facts.filter((fact) => fact.msg === msg)
   const workersOf = (running: RunningService) => said(running, 'worker.ready').map(({ worker }) => Number(worker))
   const subscribe = (api: Client) => api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
@@ -41,7 +30,7 @@ describe('several processes under a supervisor', () => {
   const haveArrived = (loads: readonly Load[]) =>
     waitFor(() => loads.every(({ accepted }) => receiver.hasAll('/hook', accepted)), { what: 'all to arrive' })
   const postgresRuns = () =>
-    stat(join(dataDir, 'postgres', 'postmaster.pid')).then(
+    stat(join(services.dataDir, 'postgres', 'postmaster.pid')).then(
       () => true,
       () => false,
     )
@@ -126,11 +115,11 @@ describe('several processes under a supervisor', () => {
     const taken = createServer().listen(0, '127.0.0.1')
     await once(taken, 'listening')
     const PORT = String((taken.address() as AddressInfo).port)
-    const { errors, exited } = spawnService(dataDir, { KOLBAK_PROCESSES: '2', PORT })
-    expect(await exited).to.equal(78)
+    const { code, said } = await services.failToStart({ PORT })
+    expect(code).to.equal(78)
     taken.close()
-    expect(errors.filter((line) => line.startsWith('kolbak: '))).to.have.length(1)
-    expect(errors[0]).to.include(`127.0.0.1:${PORT} cannot be listened on`)
+    expect(said.split('\n').filter((line) => line.startsWith('kolbak: '))).to.have.length(1)
+    expect(said).to.include(`127.0.0.1:${PORT} cannot be listened on`)
     expect(await postgresRuns()).to.equal(false)
   })
 })

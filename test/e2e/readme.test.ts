@@ -6,9 +6,8 @@ import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { Webhook } from 'standardwebhooks'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
-import { endService, type RunningService, startService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withService } from '../support/with-services.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
@@ -17,21 +16,10 @@ const block = (marker: string): string => new RegExp(`<!-- ${marker} -->\\n\`\`\
 
 describe('the README', () => {
   describe('walks through the API with curl', () => {
-    let dataDir: string
-    let service: RunningService
-    let receiver: Receiver
-    before(async () => {
-      dataDir = await temporaryFolder()
-      const [, id, secret] = /KOLBAK_ADMIN_CLIENT_ID=(\S+) KOLBAK_ADMIN_CLIENT_SECRET=(\S+)/.exec(readme) ?? []
-      const [, subnets] = /KOLBAK_ALLOWED_SUBNETS=(\S+)/.exec(readme) ?? []
-      ;[service, receiver] = await Promise.all([
-        startService(dataDir, { KOLBAK_ADMIN_CLIENT_ID: id!, KOLBAK_ADMIN_CLIENT_SECRET: secret!, KOLBAK_ALLOWED_SUBNETS: subnets! }),
-        startReceiver(),
-      ])
-    })
-    after(async () => {
-      await receiver.close()
-      await endService(service, dataDir)
+    const [, id, secret] = /KOLBAK_ADMIN_CLIENT_ID=(\S+) KOLBAK_ADMIN_CLIENT_SECRET=(\S+)/.exec(readme) ?? []
+    const [, subnets] = /KOLBAK_ALLOWED_SUBNETS=(\S+)/.exec(readme) ?? []
+    const { service, receiver } = withService({
+      variables: { KOLBAK_ADMIN_CLIENT_ID: id!, KOLBAK_ADMIN_CLIENT_SECRET: secret!, KOLBAK_ALLOWED_SUBNETS: subnets! },
     })
 
     it('and each call returns what the README promises', async () => {

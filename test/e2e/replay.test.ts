@@ -1,7 +1,7 @@
 import { expect } from 'chai'
-import { cluster } from '../support/cluster.ts'
 import { allDeliveries, type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 interface JobAnswer {
   data: { id: string; status: string; replayed: number; skipped: number }
@@ -9,7 +9,7 @@ interface JobAnswer {
 const count = 250
 
 describe('a replay of what a webhook missed', () => {
-  const processes = cluster()
+  const processes = withServices({ each: true, givenDatabase: true })
   const { start, subscribe } = processes
 
   /** A webhook whose endpoint refuses all that is sent, and what it got. */

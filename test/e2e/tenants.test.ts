@@ -1,14 +1,14 @@
 import { expect } from 'chai'
-import { cluster } from '../support/cluster.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 interface Issued {
   data: { client_id: string; client_secret: string }
 }
 
 describe('tenants, end to end', () => {
-  const processes = cluster()
+  const processes = withServices({ each: true, givenDatabase: true })
   const { start } = processes
   /** A tenant of its own, with a client. */
   const tenantOf = async (admin: Client, url: string) => {

@@ -1,12 +1,12 @@
 import { expect } from 'chai'
-import { cluster } from '../support/cluster.ts'
 import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 describe('two processes on one database', () => {
-  const processes = cluster({ ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' })
+  const processes = withServices({ each: true, givenDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
   const { start, ids, subscribe } = processes
 
   it('share the work, deliver each message once, and take tokens and changes of one another', async () => {

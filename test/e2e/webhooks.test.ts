@@ -3,7 +3,7 @@ import { Webhook } from 'standardwebhooks'
 import type { Received } from '../support/receiver.ts'
 import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 /** Whether the official library takes the request, for a consumer who knows this secret alone. */
 function verifies(secret: string, { raw, headers }: Received): boolean {

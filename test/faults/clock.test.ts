@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { cluster } from '../support/cluster.ts'
 import { type Load, startLoad } from '../support/load.ts'
 import { allDeliveries, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 const preload = `--import ${join(import.meta.dirname, '../support/moved-clock.mjs')}`
 const wrongBy = (...minutes: number[]) => ({
@@ -13,7 +13,11 @@ const wrongBy = (...minutes: number[]) => ({
 const delay_seconds = 2
 
 describe('clocks that are wrong', () => {
-  const processes = cluster({ KOLBAK_RETRY_DELAYS: `${delay_seconds},${delay_seconds}` })
+  const processes = withServices({
+    each: true,
+    givenDatabase: true,
+    variables: { KOLBAK_RETRY_DELAYS: `${delay_seconds},${delay_seconds}` },
+  })
   const { start, subscribe } = processes
 
   /** Each event's first request is answered with a 503, and its second with a 200. @returns the milliseconds between the two, by event */

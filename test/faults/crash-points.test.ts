@@ -2,8 +2,8 @@ import { expect } from 'chai'
 import { type Point, points, rarePoints } from '../../src/events/steps.ts'
 import { describeOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withReceiver } from '../support/with-services.ts'
 import { agreement } from './crash-checks.ts'
 import { crash } from './crash-points.ts'
 import { apartFromOneAnother, oneProcess, type Processes } from './crash-processes.ts'
@@ -20,15 +20,14 @@ const onPostgres = common.filter((point) => !ofOneEngine.test(point))
 function suite(title: string, start: () => Promise<Processes>, passed: readonly Point[], sampled = passed.length * 2) {
   describe(title, () => {
     const random = seeded(seed)
+    const receiver = withReceiver()
     let processes: Processes
-    let receiver: Receiver
     let round = 0
     before(async () => {
-      ;[processes, receiver] = await Promise.all([start(), startReceiver()])
+      processes = await start()
       await processes.ready()
     })
     after(async () => {
-      await receiver.close()
       await processes.stop()
     })
 

@@ -6,13 +6,13 @@ import { startKafka } from '../support/engines/kafka.ts'
 import { clientOf } from '../support/service-client.ts'
 import { survives } from '../support/survives.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 describe('engines failing under load', () => {
   const durable = withDurableCassandra()
 
   describeOn('that come back', ['eventstoredb', 'kafka', 'cassandra'], () => {
-    const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' }, { each: true })
+    const { service, receiver } = withService({ each: true, variables: { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
     const breaking = async (fault: () => Promise<void>) => {
       const { accepted, refused, repeated } = await survives(service, receiver, fault, { perSecond: 60 })
       console.log(`      ${accepted} accepted, ${refused} refused or unanswered, ${repeated} requests repeated`)

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EventStoreDBClient } from '@eventstore/db-client'
 import { expect } from 'chai'
-import { cluster } from '../support/cluster.ts'
 import {
   type EventStoreDbCluster,
   type EventStoreDbProcess,
@@ -13,6 +12,7 @@ import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 /** What happens to the nodes. */
 interface Fault {
@@ -79,7 +79,7 @@ const faults: readonly Fault[] = [
 ]
 
 describe('two processes on a cluster of EventStoreDB', () => {
-  const processes = cluster({ ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' })
+  const processes = withServices({ each: true, givenDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
   let store: EventStoreDbCluster
   beforeEach(async () => {
     store = await startEventStoreDbCluster()

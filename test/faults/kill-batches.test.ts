@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 const size = 40
 

@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { type Crash, writePlan } from '../support/crash-at.ts'
 import { allDeliveries, clientOf, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 const count = 250
 const planFile = join(tmpdir(), `kolbak-kill-replay-${process.pid}.json`)
@@ -13,8 +13,10 @@ const plan = (crashes: readonly Crash[]) => writePlan(planFile, crashes)
 describe('a kill -9 in the middle of a replay job', () => {
   before(() => plan([]))
   const { service, receiver } = withService({
-    NODE_OPTIONS: `--import ${join(import.meta.dirname, '../support/crash-at.ts')}`,
-    CRASH_PLAN: planFile,
+    variables: {
+      NODE_OPTIONS: `--import ${join(import.meta.dirname, '../support/crash-at.ts')}`,
+      CRASH_PLAN: planFile,
+    },
   })
 
   it('begins one chain of each delivery, at whatever step it comes', async () => {

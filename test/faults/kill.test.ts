@@ -2,13 +2,13 @@ import { expect } from 'chai'
 import { startLoad } from '../support/load.ts'
 import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 const perSecond = 200
 const variables = { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3' }
 
 describe('a kill -9 under load', () => {
-  const { service, receiver } = withService(variables, { each: true })
+  const { service, receiver } = withService({ each: true, variables })
 
   const tokenOf = async (url: string) => `Bearer ${(await clientOf(url)).token}`
 

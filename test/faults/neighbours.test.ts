@@ -4,7 +4,7 @@ import { freePort } from '../support/free-ports.ts'
 import { isFull } from '../support/is-full.ts'
 import { failures } from '../support/receiver.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 /** Seconds of traffic that one p99 (or p90) is taken of. */
 const seconds = isFull ? 8 : 3
@@ -25,7 +25,7 @@ interface Post {
 }
 
 describe('a good endpoint beside bad ones', () => {
-  const { service, receiver } = withService({}, { each: true })
+  const { service, receiver } = withService({ each: true })
   let refused: number
   let good: Client
   beforeEach(async () => {

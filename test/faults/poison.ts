@@ -3,20 +3,18 @@ import { Kafka, logLevel, type Producer } from 'kafkajs'
 import type { Pool } from 'pg'
 import { createEventStoreDbStore } from '../../src/adapters/eventstoredb/event-store.ts'
 import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
-import { createPool } from '../../src/adapters/postgres/pool.ts'
 import type { NewEvent } from '../../src/events/envelope.ts'
 import { defaultTenant, type EventId } from '../../src/events/ids.ts'
 import type { StreamName } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import type { Appended, EventStore } from '../../src/ports/event-store.ts'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { soonTimedOut } from '../support/patience.ts'
 import type { Receiver } from '../support/receiver.ts'
-import { givenKeys, type RunningService } from '../support/service.ts'
+import type { RunningService } from '../support/service.ts'
 import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 export const partitions = 4
 /** Quick retries and time-outs; otherwise the service as a user starts it. */
@@ -56,7 +54,6 @@ export interface Poisoned {
 
 /** To be called in a suite's body: it registers what begins and ends the suite. */
 export function poisoned(): Poisoned {
-  let db: TestDatabase
   let engines: Record<string, string>
   let api: Client
   let pool: Pool
@@ -64,14 +61,17 @@ export function poisoned(): Poisoned {
   let kafka: Producer | undefined
   let events = 0
 
-  before(async () => {
-    db = await freshDatabase()
+  // Registered before the services are, so that it runs before their database is dropped.
+  after(async () => {
+    await kafka?.disconnect()
+    await store.close()
   })
-  const { service, receiver } = withService(() => ({ DATABASE_URL: db.url, ...givenKeys, ...quick }))
+  const { service, receiver, services } = withService({ givenDatabase: true, variables: quick })
   before(async () => {
+    const { db } = services
     engines = await enginesFor(db.url)
     api = await clientOf(service.url)
-    pool = createPool({ url: db.url, name: 'poison', max: 2, log: silentLog })
+    pool = db.pool
     const common = { log: silentLog, dayStreamMaxAgeSeconds: 86_400 * 30 }
     const { EVENTSTOREDB_URL: url, KAFKA_BROKERS: brokers } = engines
     store =
@@ -85,12 +85,6 @@ export function poisoned(): Poisoned {
         message.partition ?? 0
     kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).producer({ createPartitioner })
     await kafka.connect()
-  })
-  after(async () => {
-    await kafka?.disconnect()
-    await store.close()
-    await pool.end()
-    await db.drop()
   })
 
   const subscribe: Poisoned['subscribe'] = (at, event, of = api) =>

@@ -4,7 +4,7 @@ import { embeddedPostgres } from '../support/embedded-postgres.ts'
 import type { Load } from '../support/load.ts'
 import { survives } from '../support/survives.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 /** Every statement that would write answers as on a full disk. */
 const onWrite = (body: string) =>
@@ -19,7 +19,7 @@ const fullDisk = [
 ]
 
 describe('Postgres failing under load', () => {
-  const { service, receiver } = withService({ KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' }, { each: true })
+  const { service, receiver } = withService({ each: true, variables: { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
   const onDatabase = async <T>(work: (client: pg.Client) => Promise<T>): Promise<T> => {
     const client = new pg.Client((await embeddedPostgres(service.dataDir)).url)
     await client.connect()

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { describeOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
-import { type Receiver, startReceiver } from '../support/receiver.ts'
+import { withReceiver } from '../support/with-services.ts'
 import { agreement } from './crash-checks.ts'
 import { apartFromOneAnother, maxInFlight, type Processes } from './crash-processes.ts'
 import { seed, seeded } from './crash-seed.ts'
@@ -14,14 +14,13 @@ const frozenMs = { min: 6_000, max: 12_000 }
 
 function suite() {
   describe(`two processes of each role, killed and frozen at random (seed ${seed})`, () => {
+    const receiver = withReceiver({ each: true })
     let processes: Processes
-    let receiver: Receiver
     beforeEach(async () => {
-      ;[processes, receiver] = await Promise.all([apartFromOneAnother(roles), startReceiver()])
+      processes = await apartFromOneAnother(roles)
       await processes.ready()
     })
     afterEach(async () => {
-      await receiver.close()
       await processes.stop()
     })
 

@@ -8,10 +8,11 @@ import { describeOn, type Engine, enginesFor } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { runProgram } from '../support/programs.ts'
-import { failures, type Received, type Receiver, startReceiver } from '../support/receiver.ts'
-import { endService, givenKeys, type RunningService, startService, temporaryFolder } from '../support/service.ts'
+import { failures, type Received } from '../support/receiver.ts'
+import { givenKeys, type RunningService } from '../support/service.ts'
 import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
 
 interface Case {
   readonly title: string
@@ -27,39 +28,39 @@ const cases: readonly Case[] = [
 
 for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
   describeOn(`Postgres ${title}`, engines, () => {
-    let dataDir: string
     let database: Lost
-    let receiver: Receiver
     let service: RunningService | undefined
     let api: Client
+    before(async () => {
+      database = await losable()
+    })
     const variables = () => ({
       DATABASE_URL: database.url,
       ...givenKeys,
-      KOLBAK_RETRY_DELAYS: '0.1,600,600,600',
+      KOLBAK_RETRY_DELAYS: '0.1,3600,3600,3600',
       KOLBAK_LEASE_MS: soonTakenOver.KOLBAK_LEASE_MS,
       KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: '1',
       KOLBAK_REQUEST_TIMEOUT_MS: '100000',
       KOLBAK_CLAIM_MS: '120000',
     })
+    const services = withServices({ variables })
+    const { receiver } = services
+    after(() => database.drop())
     const start = async () => {
-      service = await startService(dataDir, variables())
+      service = await services.start()
       api = await clientOf(service.url)
     }
     const operate = async () =>
-      runProgram('operator/operate.ts', ['refill'], { KOLBAK_DATA_DIR: dataDir, ...variables(), ...(await enginesFor(database.url)) })
+      runProgram(
+        'operator/operate.ts',
+        ['refill'],
+        services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...(await enginesFor(database.url)) }),
+      )
     const refilled = async (): Promise<Refilled> => {
       const { code, out, err } = await operate()
       expect(code, err).to.equal(0)
       return JSON.parse(out) as Refilled
     }
-    before(async () => {
-      ;[dataDir, database, receiver] = await Promise.all([temporaryFolder(), losable(), startReceiver()])
-    })
-    after(async () => {
-      await endService(service, dataDir)
-      await receiver.close()
-      await database.drop()
-    })
 
     const subscribe = (path: string, event: string) =>
       api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event, description: `at ${path}` })

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { expect } from 'chai'
 import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-service.ts'
+import { withService } from '../support/with-services.ts'
 
 interface Refused {
   error: { code: string; details?: { path: string }[] }
