@@ -108,7 +108,9 @@ describe('several processes under a supervisor', () => {
     await waitFor(() => said(second, 'kolbak.draining').length === 3)
     expect(await second.kill('SIGTERM')).to.equal(1)
     await closed
-    expect(said(second, 'kolbak.stopped')).to.deep.equal([])
+    // The worker without a request may have stopped between the two signals. The other one and the supervisor were cut off.
+    const stopped = said(second, 'kolbak.stopped').map(({ worker }) => worker)
+    expect(stopped).to.have.length.at.most(1).and.not.include(undefined)
   })
 
   it('end with 78 and one sentence when they cannot start as configured', async () => {

@@ -4,7 +4,7 @@ import { execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { endService, startService, temporaryFolder } from '../support/service.ts'
+import { removeFolder, startService, temporaryFolder } from '../support/service.ts'
 import { clientOf } from '../support/service-client.ts'
 
 /** With these an admin takes away its own rate or token, and the rest of the run would be refused: 429, 401. Tested by hand. */
@@ -44,6 +44,7 @@ try {
   for (const fault of faults) console.error(JSON.stringify(fault))
   if (faults.length > 0) code = 1
 } finally {
-  await endService(service, dataDir)
+  await service.kill('SIGTERM')
+  await removeFolder(dataDir)
 }
 process.exit(code ?? 1)

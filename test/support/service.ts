@@ -114,8 +114,7 @@ export async function startService(dataDir: string, variables: Record<string, st
   }
 }
 
-/** Ends a service and whatever Postgres it has left behind, and removes its folder. */
-export async function endService(service: RunningService | undefined, dataDir: string): Promise<void> {
-  if (service !== undefined && service.child.exitCode === null && service.child.signalCode === null) await service.kill('SIGTERM')
-  await rm(dataDir, { recursive: true, force: true })
-}
+export const isRunning = ({ child }: RunningService): boolean => child.exitCode === null && child.signalCode === null
+
+/** Removes a data folder. A Postgres that a killed service has left behind may write into it for a moment. It ends by itself then. */
+export const removeFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })

@@ -1,8 +1,7 @@
-import { rm } from 'node:fs/promises'
 import { freshDatabase, type TestDatabase } from './database.ts'
 import { enginesFor } from './engine-sets.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
-import { endService, givenKeys, type RunningService, spawnService, startService, temporaryFolder } from './service.ts'
+import { givenKeys, isRunning, type RunningService, removeFolder, spawnService, startService, temporaryFolder } from './service.ts'
 import type { Client, WebhookAnswer } from './service-client.ts'
 
 /*
@@ -61,18 +60,20 @@ export function withServices({ each = false, givenDatabase = false, variables = 
   const receiver = withReceiver({ each })
   let dataDir: string
   let db: TestDatabase | undefined
-  let started: { service: RunningService; folder: string }[]
+  let started: RunningService[]
+  let folders: string[]
   let isDataDirTaken: () => boolean
   const [begin, end] = hooks(each)
   begin(async () => {
     started = []
     isDataDirTaken = () => false
     dataDir = await temporaryFolder()
+    folders = [dataDir]
     db = givenDatabase ? await freshDatabase() : undefined
   })
   end(async () => {
-    await Promise.all(started.map(({ service, folder }) => endService(service, folder)))
-    await rm(dataDir, { recursive: true, force: true })
+    await Promise.all(started.filter(isRunning).map((service) => service.kill('SIGTERM')))
+    await Promise.all(folders.map(removeFolder))
     await db?.drop()
   })
   const all: Services['variables'] = (more = {}) => ({
@@ -84,7 +85,6 @@ export function withServices({ each = false, givenDatabase = false, variables = 
     const own = all(more)
     return spawnService(dataDir, { ...(await enginesFor(own.DATABASE_URL ?? dataDir)), ...own })
   }
-  const isRunning = ({ child }: RunningService) => child.exitCode === null && child.signalCode === null
   return {
     receiver,
     get db() {
@@ -96,12 +96,20 @@ export function withServices({ each = false, givenDatabase = false, variables = 
     },
     variables: all,
     async start(more) {
-      const isAlone = !isDataDirTaken()
-      if (isAlone) isDataDirTaken = () => true
-      const folder = isAlone ? dataDir : await temporaryFolder()
-      const service = await startService(folder, all(more))
-      if (isAlone) isDataDirTaken = () => isRunning(service)
-      started.push({ service, folder })
+      if (isDataDirTaken()) {
+        const folder = await temporaryFolder()
+        folders.push(folder)
+        const beside = await startService(folder, all(more))
+        started.push(beside)
+        return beside
+      }
+      isDataDirTaken = () => true
+      const starting = startService(dataDir, all(more))
+      const service = await starting.finally(() => {
+        isDataDirTaken = () => false
+      })
+      isDataDirTaken = () => isRunning(service)
+      started.push(service)
       return service
     },
     spawn,
