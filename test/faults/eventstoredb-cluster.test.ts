@@ -128,7 +128,7 @@ describe('two processes on a cluster of EventStoreDB', () => {
 })
 
 describe('processes that start first on a new EventStoreDB', () => {
-  const processes = cluster()
+  const processes = withServices({ each: true, givenDatabase: true })
   it('all become ready, however many start at the same moment', async () => {
     const server = await startEventStoreDb()
     try {
