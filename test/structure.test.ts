@@ -26,7 +26,7 @@ const allowed: Record<string, readonly string[]> = {
   service: ['adapters', 'api', 'commands', 'config', 'dispatch', 'events', 'lib', 'ports', 'projections'],
   operator: ['config', 'dispatch', 'events', 'lib', 'ports', 'projections', 'service'],
   'main.ts': ['config', 'lib', 'process', 'service'],
-  cli: ['config', 'lib', 'operator'],
+  cli: ['config', 'events', 'lib', 'operator'],
 }
 
 /**

@@ -1,4 +1,6 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { fieldsThatAre } from '../events/fields.ts'
+import { type WebhookField, webhookFields } from '../events/webhook.ts'
 import { formatJob, type Job } from './jobs.ts'
 import { table, withSession } from './session.ts'
 
@@ -20,6 +22,41 @@ const formatWebhooks = (webhooks: readonly Webhook[]) =>
     ]),
     ['id', 'event', 'state', 'callback_url'],
   )
+
+interface FieldOption {
+  readonly flags: string
+  readonly description: string
+  /** Makes the value of the field from the text of the option. A text without it is the value. */
+  readonly parse?: (text: string) => unknown
+}
+/** The option of each field that a caller can give or change. */
+const fieldOptions = {
+  callback_url: { flags: '--callback-url <url>', description: 'the new callback URL' },
+  event: { flags: '--event <event>', description: "an exact name, a prefix such as 'order.*', or '*'" },
+  description: { flags: '--description <text>', description: 'a note for people' },
+  is_active: { flags: '--active <true|false>', description: 'activate or deactivate the webhook', parse: (text) => text === 'true' },
+  retry_delays: {
+    flags: '--retry-delays <seconds>',
+    description: 'seconds from each failed attempt to the next, such as 5,300,1800',
+    parse: (text) => text.split(',').map(Number),
+  },
+  secret: { flags: '--secret <secret>', description: 'whsec_ and the base64 of 24-64 bytes (default: a random one)' },
+} satisfies Readonly<Record<WebhookField<'given' | 'changeable'>, FieldOption>>
+type Field = keyof typeof fieldOptions
+// `create` takes the URL and the event as arguments, and `--inactive`.
+const optionsOfCreate = fieldsThatAre(webhookFields, 'given').filter((field) => !['callback_url', 'event', 'is_active'].includes(field))
+const optionsOfUpdate: readonly Field[] = [...fieldsThatAre(webhookFields, 'changeable'), 'is_active']
+
+const optionOf = (field: Field) => {
+  const { flags, description, parse = (text: string) => text }: FieldOption = fieldOptions[field]
+  return new Option(flags, description).argParser(parse)
+}
+const addFieldOptions = (command: Command, fields: readonly Field[]): Command =>
+  fields.reduce((withOptions, field) => withOptions.addOption(optionOf(field)), command)
+/** Returns the fields whose options were given. */
+const fieldsOf = (options: Readonly<Record<string, unknown>>, fields: readonly Field[]) =>
+  Object.fromEntries(fields.map((field) => [field, options[optionOf(field).attributeName()]]))
+
 const pathOf = (id: string) => `/v1/webhooks/${encodeURIComponent(id)}`
 
 export function webhooksCommand(program: Command) {
@@ -49,36 +86,24 @@ function addReadCommands(webhooks: Command) {
 }
 
 function addChangeCommands(webhooks: Command) {
-  webhooks
+  const create = webhooks
     .command('create <callback_url> <event>')
     .description("create a webhook; <event> is an exact name, a prefix such as 'order.*', or '*'. The secret is shown only now")
-    .option('--description <text>', 'a note for people')
     .option('--inactive', 'create it inactive: nothing is delivered until it is activated')
-    .action(
-      withSession(async (session, url: string, event: string, { description, inactive }: { description?: string; inactive?: boolean }) => {
-        const body = { callback_url: url, event, description, is_active: !inactive }
-        const created = await session.call<Webhook>('POST', '/v1/webhooks', body)
-        session.show(created, (webhook) => `${formatWebhooks([webhook])}\nsecret  ${webhook.secret}`)
-      }),
-    )
-  webhooks
-    .command('update <id>')
-    .description('change a webhook; fields without an option stay as they are')
-    .option('--callback-url <url>', 'the new callback URL')
-    .option('--event <event>', "an exact name, a prefix such as 'order.*', or '*'")
-    .option('--description <text>', 'a note for people')
-    .option('--active <true|false>', 'activate or deactivate the webhook')
-    .action(
-      withSession(async (session, id: string, options: { callbackUrl?: string; event?: string; description?: string; active?: string }) => {
-        const change = {
-          callback_url: options.callbackUrl,
-          event: options.event,
-          description: options.description,
-          is_active: options.active === undefined ? undefined : options.active === 'true',
-        }
-        session.show(await session.call<Webhook>('PATCH', pathOf(id), change), (webhook) => formatWebhooks([webhook]))
-      }),
-    )
+  addFieldOptions(create, optionsOfCreate).action(
+    withSession(async (session, callback_url: string, event: string, options: Readonly<Record<string, unknown>>) => {
+      const body = { callback_url, event, ...fieldsOf(options, optionsOfCreate), is_active: options.inactive !== true }
+      const created = await session.call<Webhook>('POST', '/v1/webhooks', body)
+      session.show(created, (webhook) => `${formatWebhooks([webhook])}\nsecret  ${webhook.secret}`)
+    }),
+  )
+  const update = webhooks.command('update <id>').description('change a webhook; fields without an option stay as they are')
+  addFieldOptions(update, optionsOfUpdate).action(
+    withSession(async (session, id: string, options: Readonly<Record<string, unknown>>) => {
+      const changed = await session.call<Webhook>('PATCH', pathOf(id), fieldsOf(options, optionsOfUpdate))
+      session.show(changed, (webhook) => formatWebhooks([webhook]))
+    }),
+  )
   webhooks
     .command('delete <id>')
     .description('delete a webhook; its pending deliveries are discarded')

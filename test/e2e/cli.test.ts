@@ -83,6 +83,17 @@ describe('the command line', () => {
     expect(await ok('webhooks')).to.include(webhook.id)
     await ok('webhooks', 'delete', webhook.id)
   })
+  it('gives and changes every field of a webhook', async () => {
+    const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+    const given = ['--description', 'of the test', '--retry-delays', '5,0.5', '--secret', secret, '--inactive']
+    const created = await json<{ id: string }>('webhooks', 'create', receiver.url('/fields'), 'fields', ...given)
+    expect(created).to.deep.include({ description: 'of the test', retry_delays: [5, 0.5], secret, is_active: false })
+    const change = ['--event', 'fields.*', '--description', 'changed', '--retry-delays', '9', '--active', 'true']
+    const changed = await json('webhooks', 'update', created.id, ...change)
+    expect(changed).to.deep.include({ event: 'fields.*', description: 'changed', retry_delays: [9], is_active: true })
+    expect(await ok('history', 'webhook', created.id)).to.include('retry_delays: [5,0.5] → [9]')
+    await ok('webhooks', 'delete', created.id)
+  })
   it('lists dead letters and replays them', async () => {
     receiver.answer('/dead', 400)
     const webhook = await json<{ id: string }>('webhooks', 'create', receiver.url('/dead'), 'dead')
