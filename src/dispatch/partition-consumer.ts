@@ -63,7 +63,7 @@ export class PartitionConsumer {
     log.debug({ partition, offset: String(this.nextOffset) }, 'partition.left')
   }
   isOwned(): boolean {
-    return this.partition.held()
+    return this.partition.isHeld()
   }
   /** Called by a message that has been settled. */
   onSettled(isDone: boolean): void {

@@ -57,7 +57,7 @@ export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
     const lease = (await replaying.hasJobs()) ? await leases.take('replay jobs') : null
     if (lease !== null)
       try {
-        const mayGoOn = () => lease.held() && !signal.aborted
+        const mayGoOn = () => lease.isHeld() && !signal.aborted
         while (mayGoOn() && (await replaying.replayPages(mayGoOn)));
       } finally {
         await lease.release()

@@ -10,7 +10,7 @@ export interface Lease {
   /**
    * Whether the lease certainly still runs, by this process's monotonic clock, counted from the moment before the last renewal was sent.
    */
-  held(): boolean
+  isHeld(): boolean
   /** Gives the lease back, so that another process need not wait for its end. */
   release(): Promise<void>
 }
@@ -21,66 +21,78 @@ export interface LeaseKeeper {
   close(): Promise<void>
 }
 
+interface OwnLease extends Lease {
+  /** Time of this process's monotonic clock up to which the lease certainly runs. */
+  until: number
+  lose(): void
+}
+
 /**
  * Keeps the leases of this process, renewed together at a third of their length.
  * @param owner unique to this start of the process
  */
 export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs: number; onError(error: unknown): void }): LeaseKeeper {
   const { pool, owner, leaseMs, onError } = options
-  interface Held extends Lease {
-    until: number
-    lose(): void
-  }
-  const held = new Map<string, Held>()
-  // Takes and releases of a name go one after another, because a release would delete the row of a lease that is taken again meanwhile.
-  const turns = new Map<string, Promise<unknown>>()
-  const inTurn = <T>(name: string, work: () => Promise<T>): Promise<T> => {
-    const mine = (turns.get(name) ?? Promise.resolve()).then(work, work)
-    const done = () => {
-      if (turns.get(name) === mine) turns.delete(name)
-    }
-    mine.then(done, done)
-    turns.set(name, mine)
-    return mine
-  }
+  const leases = new Map<string, OwnLease>()
+  const inOrder = createOrder()
   const stop = new AbortController()
   // A tenth of the lease stays unused, because the rates of the clocks may differ and a request needs a moment to leave.
-  const usable = leaseMs * 0.9
+  const usableMs = leaseMs * 0.9
 
   const renew = async () => {
     await pause(leaseMs / 3, stop.signal)
-    if (held.size === 0 || stop.signal.aborted) return
-    const asked = performance.now()
-    const leases = [...held.values()]
+    if (leases.size === 0 || stop.signal.aborted) return
+    const sentAt = performance.now()
+    const sent = [...leases.values()]
     const statement = {
       name: 'leases-renew',
       text: `update leases set until = clock_timestamp() + $3 * interval '1 ms'
              where owner = $1 and name = any ($2) returning name`,
-      values: [owner, leases.map((lease) => lease.name), leaseMs],
+      values: [owner, sent.map((lease) => lease.name), leaseMs],
     }
     const { rows } = await step('leases.renew', () => pool.query<{ name: string }>(statement))
     const renewed = new Set(rows.map((row) => row.name))
-    for (const lease of leases) {
-      if (held.get(lease.name) !== lease) continue // released meanwhile, and perhaps taken again
-      if (renewed.has(lease.name)) lease.until = asked + usable
+    for (const lease of sent) {
+      if (leases.get(lease.name) !== lease) continue // released meanwhile, and perhaps taken again
+      if (renewed.has(lease.name)) lease.until = sentAt + usableMs
       else lease.lose()
     }
   }
   // A lease that was not renewed in time is lost here, whatever its row says, because another process may have it by now.
-  const watch = async () => {
+  const loseExpired = async () => {
     await pause(leaseMs / 10, stop.signal)
-    for (const lease of held.values()) if (performance.now() > lease.until) lease.lose()
+    for (const lease of leases.values()) if (performance.now() > lease.until) lease.lose()
   }
-  const onLoopError = (error: unknown) => onError(error)
   const loops = Promise.all([
-    keepRunning(renew, { signal: stop.signal, onError: onLoopError }),
-    keepRunning(watch, { signal: stop.signal, onError: onLoopError }),
+    keepRunning(renew, { signal: stop.signal, onError }),
+    keepRunning(loseExpired, { signal: stop.signal, onError }),
   ])
 
+  const createLease = (name: string, until: number): OwnLease => {
+    const loss = new AbortController()
+    const lease: OwnLease = {
+      name,
+      lost: loss.signal,
+      until,
+      isHeld: () => !loss.signal.aborted && performance.now() <= lease.until,
+      lose() {
+        if (leases.get(name) === lease) leases.delete(name)
+        loss.abort()
+      },
+      release: () =>
+        inOrder(name, async () => {
+          const isSucceeded = leases.has(name) && leases.get(name) !== lease
+          lease.lose()
+          // When the lease was taken again, the row belongs to its successor.
+          if (!isSucceeded) await pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
+        }),
+    }
+    return lease
+  }
   return {
     take: (name) =>
-      inTurn(name, async () => {
-        const asked = performance.now()
+      inOrder(name, async () => {
+        const sentAt = performance.now()
         const statement = {
           name: 'leases-take',
           text: `insert into leases (name, owner, until) values ($1, $2, clock_timestamp() + $3 * interval '1 ms')
@@ -90,32 +102,32 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
         }
         const { rowCount } = await step('leases.take', () => pool.query(statement))
         if (rowCount !== 1 || stop.signal.aborted) return null
-        const ended = new AbortController()
-        const lease: Held = {
-          name,
-          lost: ended.signal,
-          until: asked + usable,
-          held: () => !ended.signal.aborted && performance.now() <= lease.until,
-          lose() {
-            if (held.get(name) === lease) held.delete(name)
-            ended.abort()
-          },
-          release: () =>
-            inTurn(name, async () => {
-              const isSucceeded = held.has(name) && held.get(name) !== lease
-              lease.lose()
-              // When the lease was taken again, the row belongs to its successor.
-              if (!isSucceeded) await pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
-            }),
-        }
-        held.get(name)?.lose()
-        held.set(name, lease)
+        const lease = createLease(name, sentAt + usableMs)
+        leases.get(name)?.lose()
+        leases.set(name, lease)
         return lease
       }),
     async close() {
       stop.abort()
       await loops
-      for (const lease of [...held.values()]) await lease.release()
+      for (const lease of [...leases.values()]) await lease.release()
     },
+  }
+}
+
+/**
+ * Runs the takes and releases of one name one after another. Otherwise a release could delete the row of a lease that is taken again
+ * meanwhile.
+ */
+function createOrder() {
+  const last = new Map<string, Promise<unknown>>()
+  return <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    const result = (last.get(name) ?? Promise.resolve()).then(work, work)
+    const done = () => {
+      if (last.get(name) === result) last.delete(name)
+    }
+    result.then(done, done)
+    last.set(name, result)
+    return result
   }
 }

@@ -10,7 +10,7 @@ interface Owned<R> extends Source<R> {
   readonly partition: number
   /** Aborts when the partition is lost. */
   readonly lost: AbortSignal
-  held(): boolean
+  isHeld(): boolean
 }
 /** The steps of one run, in the order in which they are called. */
 interface RunSteps<R, S extends Source<R>> {
@@ -21,7 +21,7 @@ interface RunSteps<R, S extends Source<R>> {
   /** The consumer: returns when it has let go of the partition. */
   own(partition: Owned<R>): Promise<void>
   /** Whether ownership is certain now, by this process's monotonic clock. */
-  held(): boolean
+  isHeld(): boolean
   /** Runs after the consumer has returned or failed, and must not throw. The partition can be started again only after this. */
   finish?(): Promise<void>
 }
@@ -78,7 +78,7 @@ export function createPartitionRuns<R, S extends Source<R>>(options: {
     run.source = source
     steps.opened?.(source)
     log.info({ partition }, 'bus.partition_taken')
-    await steps.own({ partition, lost, held: () => !lost.aborted && steps.held(), fetch: (max) => source.fetch(max) })
+    await steps.own({ partition, lost, isHeld: () => !lost.aborted && steps.isHeld(), fetch: (max) => source.fetch(max) })
   }
   return {
     start(partition, steps) {

@@ -14,7 +14,7 @@ export interface OwnedPartition {
   /** Aborts when the partition is lost: nothing of it may be started any more, what is in flight finishes. */
   readonly lost: AbortSignal
   /** Whether ownership is certain now, by this process's own monotonic clock. Checked before each request. */
-  held(): boolean
+  isHeld(): boolean
   /** Returns the next records in the order of their offsets, at most `max`. Waits for some, and returns [] when lost or after a while. */
   fetch(max: number): Promise<BusRecord[]>
 }

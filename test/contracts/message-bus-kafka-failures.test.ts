@@ -105,7 +105,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     await waitFor(() => collector.seen.length === 20)
     const owned = [...collector.owned.values()]
     await kafka().halt()
-    await waitFor(() => owned.every((partition) => partition.lost.aborted && !partition.held()))
+    await waitFor(() => owned.every((partition) => partition.lost.aborted && !partition.isHeld()))
     await waitFor(() => log.lines.some((line) => line.includes('bus.consume_failed')), { what: 'the consumer to give up' })
     await kafka().start()
     await waitFor(() => collector.owned.size === 4, { what: 'the partitions to come back' })
@@ -145,7 +145,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     const two = collecting(second.bus, saved)
     await waitFor(() => one.owned.size === 2 && two.owned.size === 2)
     const retained = [...one.owned.values()]
-    expect(retained.every((partition) => before.get(partition.partition) === partition && partition.held())).to.equal(true)
+    expect(retained.every((partition) => before.get(partition.partition) === partition && partition.isHeld())).to.equal(true)
     const seen = one.seen.length
     await waitFor(() => one.seen.length > seen + 200 && two.seen.length > 100)
     await two.stop()

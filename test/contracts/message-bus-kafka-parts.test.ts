@@ -62,12 +62,12 @@ describe('the hold of a session', () => {
   it('ends by itself, counted from when the heartbeat was sent', async () => {
     let lapses = 0
     const hold = createSessionLease({ sessionTimeoutMs: 2_000, onLapse: () => lapses++ })
-    expect(hold.held()).to.equal(false)
+    expect(hold.isHeld()).to.equal(false)
     const sentAt = performance.now() - 1_000
     hold.renew(sentAt)
-    expect(hold.held()).to.equal(true)
+    expect(hold.isHeld()).to.equal(true)
     await waitFor(() => lapses === 1)
-    expect(hold.held()).to.equal(false)
+    expect(hold.isHeld()).to.equal(false)
     expect(performance.now() - sentAt).to.be.at.least(1_750)
   })
 
@@ -77,12 +77,12 @@ describe('the hold of a session', () => {
     hold.renew(performance.now())
     const until = performance.now() + 550
     while (performance.now() < until); // the process is busy: no timer can run
-    expect(hold.held()).to.equal(false)
+    expect(hold.isHeld()).to.equal(false)
     hold.renew(performance.now())
     expect(lapses).to.equal(1)
-    expect(hold.held()).to.equal(true)
+    expect(hold.isHeld()).to.equal(true)
     hold.end()
-    expect(hold.held()).to.equal(false)
+    expect(hold.isHeld()).to.equal(false)
   })
 
   it('lapses at once when the answer comes too late', () => {
@@ -90,6 +90,6 @@ describe('the hold of a session', () => {
     const hold = createSessionLease({ sessionTimeoutMs: 500, onLapse: () => lapses++ })
     hold.renew(performance.now() - 600)
     expect(lapses).to.equal(1)
-    expect(hold.held()).to.equal(false)
+    expect(hold.isHeld()).to.equal(false)
   })
 })

@@ -213,9 +213,9 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       const collector = collect(bus)
       await waitFor(() => collector.owned.size === harness.partitions)
       const owned = [...collector.owned.values()]
-      expect(owned.every((partition) => partition.held() && !partition.lost.aborted)).to.equal(true)
+      expect(owned.every((partition) => partition.isHeld() && !partition.lost.aborted)).to.equal(true)
       await crash()
-      await waitFor(() => owned.every((partition) => !partition.held() && partition.lost.aborted))
+      await waitFor(() => owned.every((partition) => !partition.isHeld() && partition.lost.aborted))
       await waitFor(() => collector.owned.size === 0, { what: 'every fetch to end' })
       await collector.stop()
     })
@@ -226,7 +226,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await waitFor(() => collector.owned.size === harness.partitions)
       const [partition] = collector.owned.values()
       await collector.stop()
-      expect(partition!.held()).to.equal(false)
+      expect(partition!.isHeld()).to.equal(false)
       expect(await partition!.fetch(10)).to.deep.equal([])
     })
 

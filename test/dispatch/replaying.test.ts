@@ -9,7 +9,7 @@ import { waitFor } from '../support/wait-for.ts'
 
 /** A lease that every process gets, as if each had lost it without noticing. */
 const leaseForAll: ReplayingDeps['leases'] = {
-  take: async (name): Promise<Lease> => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
+  take: async (name): Promise<Lease> => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
 }
 
 describe('replay jobs', () => {

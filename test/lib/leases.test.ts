@@ -46,16 +46,16 @@ describe('leases', () => {
     const [first, second] = await Promise.all([a.take('x'), b.take('x')])
     expect([first, second].filter((lease) => lease !== null)).to.have.length(1)
     const other = await (first === null ? b : a).take('y')
-    expect(other?.held()).to.equal(true)
+    expect(other?.isHeld()).to.equal(true)
   })
   it('are free again once released', async () => {
     const [a, b] = [keeperOf('a'), keeperOf('b')]
     const mine = await a.take('x')
     expect(await b.take('x')).to.equal(null)
     await mine?.release()
-    expect(mine?.held()).to.equal(false)
+    expect(mine?.isHeld()).to.equal(false)
     expect(mine?.lost.aborted).to.equal(true)
-    expect((await b.take('x'))?.held()).to.equal(true)
+    expect((await b.take('x'))?.isHeld()).to.equal(true)
   })
   it('are renewed for as long as their process lives', async () => {
     const [a, b] = [keeperOf('a', 1_000), keeperOf('b', 1_000)]
@@ -65,7 +65,7 @@ describe('leases', () => {
       expect(await b.take('x')).to.equal(null)
       return performance.now() > end
     })
-    expect(mine?.held()).to.equal(true)
+    expect(mine?.isHeld()).to.equal(true)
     expect(errors).to.deep.equal([])
   })
   it('are lost, by the own clock and before they run out, when they cannot be renewed', async () => {
@@ -78,11 +78,11 @@ describe('leases', () => {
     // Whoever takes it over finds that the former owner knows.
     const theirs = await waitFor(async () => {
       const lease = await b.take('x')
-      if (lease !== null) expect(mine.held()).to.equal(false)
+      if (lease !== null) expect(mine.isHeld()).to.equal(false)
       return lease
     })
     await waitFor(() => mine.lost.aborted)
-    expect(theirs.held()).to.equal(true)
+    expect(theirs.isHeld()).to.equal(true)
     expect(errors.length).to.be.greaterThan(0)
   })
   it('are taken over from a process that died, as soon as they run out', async () => {
@@ -90,14 +90,14 @@ describe('leases', () => {
     const b = keeperOf('b')
     expect(await b.take('x')).to.equal(null)
     await db.pool.query('update leases set until = clock_timestamp()')
-    expect((await b.take('x'))?.held()).to.equal(true)
+    expect((await b.take('x'))?.isHeld()).to.equal(true)
   })
   it('are lost when another has taken them over meanwhile', async () => {
     const a = keeperOf('a', 200)
     const mine = (await a.take('x'))!
     await db.pool.query(`update leases set owner = 'b', until = clock_timestamp() + interval '1 hour' where name = 'x'`)
     await waitFor(() => mine.lost.aborted)
-    expect(mine.held()).to.equal(false)
+    expect(mine.isHeld()).to.equal(false)
     expect(await a.take('x')).to.equal(null)
   })
   it('can be taken again at once by the process that lost them to its own clock', async () => {
@@ -108,8 +108,8 @@ describe('leases', () => {
     await waitFor(() => former.lost.aborted)
     mend()
     const again = (await a.take('x'))!
-    expect(again.held()).to.equal(true)
-    expect(former.held()).to.equal(false)
+    expect(again.isHeld()).to.equal(true)
+    expect(former.isHeld()).to.equal(false)
   })
   it('keep what was taken again while the release was under way', async () => {
     const a = keeperOf('a', 60_000)
@@ -117,8 +117,8 @@ describe('leases', () => {
     let former = (await a.take('x'))!
     for (let i = 0; i < 20; i++) {
       const [again] = await Promise.all(i % 2 === 0 ? [a.take('x'), former.release()] : [former.release().then(() => a.take('x'))])
-      expect(former.held()).to.equal(false)
-      expect(again?.held()).to.equal(true)
+      expect(former.isHeld()).to.equal(false)
+      expect(again?.isHeld()).to.equal(true)
       expect(await b.take('x')).to.equal(null)
       await former.release()
       expect(await b.take('x')).to.equal(null)
@@ -130,7 +130,7 @@ describe('leases', () => {
     const mine = await a.take('x')
     await a.close()
     expect(mine?.lost.aborted).to.equal(true)
-    expect((await keeperOf('b').take('x'))?.held()).to.equal(true)
+    expect((await keeperOf('b').take('x'))?.isHeld()).to.equal(true)
     expect(await a.take('y')).to.equal(null)
   })
 })

@@ -146,7 +146,7 @@ export class ModelBus {
     return {
       partition,
       lost,
-      held: () => !lost.aborted && simulation.now <= tenure.until,
+      isHeld: () => !lost.aborted && simulation.now <= tenure.until,
       fetch: async (max) => {
         const from = next
         const count = Math.min(max, simulation.random.int(1, 4))

@@ -75,7 +75,7 @@ function failingOn(event: string, cache: WebhookCache): WebhookCache {
 
 /** Gives every runner every lease, so that two run at once and only the compare-and-set of the checkpoint protects the rows. */
 const everyLease: LeaseKeeper = {
-  take: async (name) => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
+  take: async (name) => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
   close: async () => {},
 }
 

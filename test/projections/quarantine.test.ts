@@ -233,7 +233,7 @@ describe('quarantine', () => {
   it('does not depend on the lease: two runners that both believe to have it write every event once', async () => {
     const streams = Array.from({ length: 4 }, aTenant)
     const deluded = (): LeaseKeeper => ({
-      take: async (name) => ({ name, lost: new AbortController().signal, held: () => true, release: async () => {} }),
+      take: async (name) => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
       close: async () => {},
     })
     run(deluded())

@@ -37,7 +37,7 @@ export function handDrivenBus(): HandDrivenBus {
         await own({
           partition: 0,
           lost: end,
-          held: () => self.holds && !end.aborted,
+          isHeld: () => self.holds && !end.aborted,
           async fetch(max) {
             while (next >= records.length && !end.aborted)
               await new Promise<void>((resolve) => {

@@ -15,7 +15,7 @@ interface AssignedPartitionsOptions {
   readonly consume: Parameters<MessageBus['consume']>[0]
   readonly fetching: Fetching
   /** Whether membership of the group is certain now. */
-  readonly held: () => boolean
+  readonly isHeld: () => boolean
   /** Returns the offsets of the first record of a partition and after its last one. */
   readonly bounds: (partition: number) => Promise<{ low: bigint; high: bigint }>
   readonly fetchWaitMs: number
@@ -42,10 +42,10 @@ export interface AssignedPartitions {
 }
 
 export function createAssignedPartitions(options: AssignedPartitionsOptions): AssignedPartitions {
-  const { consume, fetching, held, fetchWaitMs, full, retryMs, log } = options
+  const { consume, fetching, isHeld, fetchWaitMs, full, retryMs, log } = options
   let assigned: readonly number[] = []
   const startMissing = () => {
-    if (consume.signal.aborted || !held()) return
+    if (consume.signal.aborted || !isHeld()) return
     for (const partition of assigned) if (!runs.has(partition)) start(partition)
   }
   const runs = createPartitionRuns<BusRecord, Intake>({
@@ -66,7 +66,7 @@ export function createAssignedPartitions(options: AssignedPartitionsOptions): As
         fetching.resume(partition)
       },
       own: consume.own,
-      held,
+      isHeld,
     })
   }
   return {

@@ -80,7 +80,7 @@ export function createGroupConsumer(options: ConsumerOptions): GroupConsumer {
       const lease = createSessionLease({ sessionTimeoutMs, onLapse })
       const assigned = createAssignedPartitions({
         ...{ consume, fetching, bounds, fetchWaitMs, full, log },
-        held: lease.held,
+        isHeld: lease.isHeld,
         retryMs: sessionTimeoutMs,
       })
       partitions = assigned

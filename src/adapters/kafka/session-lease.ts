@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks'
 export interface SessionLease {
   /** The group's coordinator has answered a request that was sent at this time (`performance.now()`). */
   renew(sentAt: number): void
-  held(): boolean
+  isHeld(): boolean
   /** Ends the lease without calling `onLapse`. */
   end(): void
 }
@@ -39,7 +39,7 @@ export function createSessionLease(options: { sessionTimeoutMs: number; onLapse(
       clearTimeout(timer)
       check()
     },
-    held: () => isRunning && performance.now() <= until,
+    isHeld: () => isRunning && performance.now() <= until,
     end() {
       isRunning = false
       until = Number.NEGATIVE_INFINITY

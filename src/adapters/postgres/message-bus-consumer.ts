@@ -46,7 +46,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
     const lose = runs.start(partition, {
       open: async (lost) => createPartitionView({ startAt: await startAt(partition), lost, waitMs: fetchWaitMs, reader }),
       own,
-      held: lease.held,
+      isHeld: lease.isHeld,
       async finish() {
         // A lost lease is not released, because another process may hold its name by now.
         if (!lease.lost.aborted) await lease.release().catch((error: unknown) => log.warn({ error, partition }, 'bus.lease_not_released'))
