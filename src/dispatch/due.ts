@@ -71,8 +71,9 @@ const keyOf = ({ delivery, chain, attempt }: DeliveryRef) => `${delivery}/${chai
 
 class DueRounds {
   private readonly claims = new Map<string, Claim>()
-  /** Webhooks with parked rows, by the last pass over all webhooks and by the pass under way. */
+  /** Webhooks with parked rows, as the last complete pass over all webhooks found them. */
   private parkedWebhooks = new Set<WebhookId>()
+  /** The same for the pass in progress. */
   private parkedInThisPass = new Set<WebhookId>()
   /** The webhook after which the next round goes on; empty at the start of a pass. */
   private cursor = ''
@@ -122,7 +123,7 @@ class DueRounds {
     this.cursor = areAllRead && isEndOfPass ? '' : last
     const startedAt = performance.now()
     const claimed = await step('schedule.claim', () => schedule.claim(allotments))
-    // A row of ours whose claim had run out can be claimed again. Its first delivery goes on.
+    // A row that this process still delivers is claimed again if its claim has run out. The first delivery goes on.
     const rows = claimed.filter((row) => !this.claims.has(keyOf(row)))
     if (rows.length === 0) return
     this.rowsOfLastClaim = rows.length

@@ -192,7 +192,7 @@ class SlotPool implements Slots {
     this.openByTenant.set(endpoint.tenant, this.openOf(endpoint.tenant) + 1)
     return new PoolSlot(this, endpoint, request)
   }
-  /** Frees the shares of a request. Returns how many full shared limits it was under: so many requests of other webhooks may start instead. */
+  /** Frees the shares of a request. Returns how many requests of other webhooks can start instead: one for each shared limit that was full. */
   private endRequest({ tenant, health }: Endpoint, request: OpenRequest): number {
     const open = this.openOf(tenant)
     const freed =
