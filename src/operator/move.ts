@@ -31,7 +31,7 @@ interface Moved {
  * Moves a port from Postgres to the engine that is configured for it now, while no process runs: drains what is unread, copies what
  * must be kept, and records the new engine last. So a move that was cut off is simply begun again.
  *
- * Throws KolbakError: `not_configured`, `already_moved`, `still_running`, `set_aside` and `rebuilding`.
+ * Throws KolbakError: `not_configured`, `already_moved`, `still_running`, `quarantined` and `rebuilding`.
  */
 export async function move(port: PortName, config: Config, log: Log): Promise<Moved> {
   const engines = chooseEngines(config)
@@ -80,7 +80,7 @@ async function checkWhole(sql: Sql): Promise<void> {
   const [quarantined] = await sql<{ stream: string }>`select stream from quarantined_streams limit 1`
   if (quarantined !== undefined)
     throw new KolbakError(
-      'set_aside',
+      'quarantined',
       `The stream ${quarantined.stream} is quarantined: lift it first (operate quarantined shows all of them).`,
     )
   const [building] = await sql<{ name: string }>`select name from projections where not is_live limit 1`

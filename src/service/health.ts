@@ -39,7 +39,7 @@ function ofProjection({ name, state, error, quarantined, lagSeconds }: Projectio
   const facts = [
     error === null ? state : `${state}: ${error}`,
     ...(lagSeconds === null ? [] : [`${lagSeconds} s behind`]),
-    `${quarantined} streams set aside`,
+    `${quarantined} streams quarantined`,
   ]
   // With `newer_version` a newer process runs the projection. A quarantined stream holds up no other stream.
   return { name: `projection ${name}`, ok: state !== 'failed' || error === 'newer_version', message: facts.join(', ') }

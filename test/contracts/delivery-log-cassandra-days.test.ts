@@ -32,20 +32,20 @@ describe('a list by days', () => {
   const range = { since: noon - 30 * dayMs, before: { at: noon, delivery: '' } }
   const rows = Array.from({ length: 40 }, (_, i) => ({ at: noon - 1 - i * 1_000, delivery: String(i) }))
 
-  it('asks no further than the first days when those fill the page', async () => {
+  it('reads only the first days when those fill the page', async () => {
     const { asked, ...source } = list(rows)
     expect(await newestFirst({ range, limit: 10, ...source })).to.have.length(10)
     expect(asked.map(({ day }) => day)).to.deep.equal(['2026-03-10', '2026-03-09'])
   })
 
-  it('asks for each day of the range once when there is nothing', async () => {
+  it('reads each day of the range once when there are no rows', async () => {
     const { asked, ...source } = list([])
     expect(await newestFirst({ range, limit: 10, ...source })).to.deep.equal([])
     expect(asked).to.have.length(31)
     expect(new Set(asked.map(({ day }) => day))).to.have.property('size', 31)
   })
 
-  it('goes on in growing chunks past rows that do not count', async () => {
+  it('reads past rows that do not count in growing chunks', async () => {
     const many = Array.from({ length: 5_000 }, (_, i) => ({ at: noon - 1 - i, delivery: String(i) }))
     const { asked, ...source } = list(many, (row) => row.delivery === '4999')
     expect((await newestFirst({ range, limit: 10, ...source })).map((one) => one.delivery)).to.deep.equal(['4999'])
@@ -53,7 +53,7 @@ describe('a list by days', () => {
     expect(asked.length).to.be.below(50)
   })
 
-  it('gives up, and says how to ask for less, when nearly nothing counts', async () => {
+  it('gives up when nearly no row counts, and says how to narrow the query', async () => {
     const endless: Parameters<typeof newestFirst>[0]['read'] = async (_day, { before }, limit) =>
       Array.from({ length: limit }, (_, i) => ({ at: before.at, delivery: `${before.delivery}${i}`.slice(-8) }))
     const failure = await newestFirst({ range, limit: 10, read: endless, check: async () => [] }).then(
@@ -63,7 +63,7 @@ describe('a list by days', () => {
     expect(codeOf(failure)).to.equal('history_too_wide')
   })
 
-  it('begins at the earliest of the cursor, the end of the range and tomorrow, and ends with the retention', () => {
+  it('begins at the earliest of the cursor, the end of the range and tomorrow, and ends at the retention', () => {
     const limits = { oldest: noon - 30 * dayMs, now: noon }
     const at = (ms: number): string => new Date(ms).toISOString()
     expect(rangeOf({}, limits)).to.deep.equal({ since: limits.oldest, before: { at: noon + dayMs, delivery: '' } })

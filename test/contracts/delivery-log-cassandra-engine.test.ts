@@ -24,7 +24,7 @@ const succeeded = (routed: DeliveryFact): DeliveryFact => ({
 })
 
 describeWithCassandra('the schema of the delivery log on Cassandra', () => {
-  it('is made once, however many open it at the same time', async () => {
+  it('makes its schema once when many open it at the same time', async () => {
     const cassandra = await sharedCassandra()
     const migrated: object[] = []
     const note = (fields: object, message: string) => void (message === 'cassandra.migrated' && migrated.push(fields))
@@ -41,7 +41,7 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
     await cassandra.query(`drop keyspace ${options.keyspace}`)
   })
 
-  it('holds builds of the history that know nothing of one another, beside one archive', async () => {
+  it('has builds of the history that share nothing, and one archive', async () => {
     const { log, history: first, drop } = await openCassandraLog()
     const second = log.historyOf(2)
     const one = fact({ type: 'MessageRouted' })
@@ -65,7 +65,7 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
     await drop()
   })
 
-  it('finishes what is under way before it closes', async () => {
+  it('finishes the calls in flight before it closes', async () => {
     const { log, history, options, cassandra } = await openCassandraLog()
     const many = Array.from({ length: 500 }, () => fact({ type: 'MessageRouted' }))
     const recording = history.record(many)
@@ -78,7 +78,7 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
     await cassandra.query(`drop keyspace ${options.keyspace}`)
   })
 
-  it('is not opened where nobody answers, where the data centre is unknown, or under a name that is none', async () => {
+  it('fails to open when no node answers, when the data centre is unknown, and under an invalid name', async () => {
     const options = optionsOn(await sharedCassandra())
     const nobody = await failureOf(createCassandraDeliveryLog({ ...options, contactPoints: ['127.0.0.1:1'] }))
     expect(nobody).to.not.be.instanceOf(KolbakError) // to be waited for
@@ -96,7 +96,7 @@ describeWithCassandra('a Cassandra of its own under the delivery log', () => {
   })
   after(() => cassandra?.stop())
 
-  it('lets in who has the password, and what may not be done says so', async () => {
+  it('accepts the right password, and reports a missing right', async () => {
     const { options, log } = await openCassandraLog({ cassandra })
     await log.close()
     const wrong = await failureOf(createCassandraDeliveryLog({ ...options, credentials: { username: 'cassandra', password: 'wrong' } }))
@@ -116,7 +116,7 @@ describeWithCassandra('a Cassandra of its own under the delivery log', () => {
     await opened.close()
   })
 
-  it('is not spoken to in the clear, nor when its certificate is from nobody we trust', async () => {
+  it('is refused without TLS, and with a certificate of an unknown authority', async () => {
     const { ssl: _, ...clear } = optionsOn(cassandra)
     for (const options of [clear, { ...clear, ssl: {} }])
       expect(codeOf(await failureOf(createCassandraDeliveryLog(options)))).to.equal('delivery_log_unavailable')

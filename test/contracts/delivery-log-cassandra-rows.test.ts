@@ -23,7 +23,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
   after(() => opened?.drop())
   const allRows = (table: string, columns: string) => opened.cassandra.query(`select ${columns} from ${opened.keyspace}.${table}`)
 
-  it('keep what is left of the retention, however late they are written', async () => {
+  it('live for the rest of the retention, however late they are written', async () => {
     const { log, history } = opened
     const late = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(20), time: daysAgo(1) })
     const key = { tenant: late.tenant, message: late.message, fingerprint: 'late', event: late.event, place: placeOf('kafka', 0, 0n, 0) }
@@ -38,7 +38,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     for (const seconds of ends) expect(seconds).to.be.within(10 * 86_400 - 20, 10 * 86_400)
   })
 
-  it('are not written once the retention is over', async () => {
+  it('are not written after the retention', async () => {
     const gone = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(30.01) })
     const there = fact({ ...own(), type: 'DeliveryDeadLettered' })
     const place = placeOf('kafka', 0, 0n, 0)
@@ -52,7 +52,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     expect((await allRows('sealed_bodies', 'fingerprint')).map(({ fingerprint }) => fingerprint)).to.not.include('gone')
   })
 
-  it('leave out what is null, instead of writing tombstones', async () => {
+  it('leave out null values instead of writing tombstones', async () => {
     const full = fact({ ...own(), type: 'DeliveryFailed', code: 500, reason: 'http_500', response: 'sealed', delay_seconds: 5 })
     await opened.history.record([full])
     // The same row once more: a null that was written would erase what stands there.
@@ -61,7 +61,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     expect(attempt).to.include({ code: 500, duration_ms: full.duration_ms, reason: 'http_500', response: 'sealed' })
   })
 
-  it('of the history are few: for a delivery that is done in one batch no row points to a state that has passed', async () => {
+  it('of the history are few: for a delivery that is done in one batch no row leads to an earlier state', async () => {
     const routed = fact({ ...own(), type: 'MessageRouted' })
     const succeeded: DeliveryFact = { ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId }
     await opened.history.record([succeeded, routed, routed])
@@ -69,7 +69,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     expect(statuses.map(({ status }) => status)).to.deep.equal(['success'])
   })
 
-  it('are found over many days, also where most of them are empty', async () => {
+  it('are found over many days, most of which are empty', async () => {
     const webhook = own()
     const offsets = [0, 0.001, 1, 1.5, 2, 9, 9.0001, 9.0002, 17, 25, 29.5, 29.9]
     const facts = offsets.flatMap((days) =>
@@ -97,7 +97,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     )
   })
 
-  it('are found behind thousands that point to a state that has passed', async () => {
+  it('are found behind thousands of rows that lead to an earlier state', async () => {
     const webhook = own()
     const routed = Array.from({ length: 3_000 }, (_, i) => fact({ ...webhook, type: 'MessageRouted', accepted_at: daysAgo(1, i) }))
     await opened.history.record(routed)
@@ -112,7 +112,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     expect(second.map(({ delivery }) => delivery)).to.deep.equal([routed[0]!.delivery])
   })
 
-  it('of dead letters of many webhooks are found as those of few are', async () => {
+  it('of dead letters are found for many webhooks as for few', async () => {
     const { tenant } = own()
     const webhooks = Array.from({ length: 20 }, () => ulid() as WebhookId)
     const dead = webhooks.map((webhook, i) =>
@@ -126,7 +126,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     }
   })
 
-  it('refuses by name what cannot be stored, wherever it stands in a batch', async () => {
+  it('refuses by name a fact that cannot be stored, wherever it is in a batch', async () => {
     const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
     const bad = [
       fact({ type: 'DeliverySucceeded', accepted_at: '2026-02-30T00:00:00.000Z' }),

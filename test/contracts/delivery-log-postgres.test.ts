@@ -109,7 +109,7 @@ describe('delivery log on Postgres', () => {
     ])
   })
 
-  it('goes on beside a record that cannot be decoded', async () => {
+  it('returns the other bodies beside a record that cannot be decoded', async () => {
     const { bus } = busMember
     const log = await open()
     const { tenant } = fact({ type: 'MessageRouted' })
@@ -129,7 +129,7 @@ describe('delivery log on Postgres', () => {
     expect(await log.bodies(kept)).to.deep.equal([null, Buffer.from('b')])
   })
 
-  it('refuses by name what Postgres cannot hold, wherever it stands in a batch', async () => {
+  it('refuses by name a fact that Postgres cannot store, wherever it is in a batch', async () => {
     const log = await open()
     const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
     const bad = [
@@ -170,7 +170,7 @@ describe('delivery log on Postgres', () => {
     expect(rows).to.deep.equal([{ deliveries: 1n, attempts: 0n }])
   })
 
-  it('says so when Postgres is gone, and refuses no fact for it', async () => {
+  it('reports a Postgres that is gone, and refuses no fact because of it', async () => {
     const other = await freshDatabase()
     const log = await createPostgresDeliveryLog({ ...other, identity: 'pg', bus: {}, log: silentLog })
     await other.drop()
@@ -184,7 +184,7 @@ describe('delivery log on Postgres', () => {
     expect(failure).to.be.instanceOf(Error).and.not.instanceOf(FactRefused)
   })
 
-  it('drops whole days, and goes on with a day that others have dropped', async () => {
+  it('drops whole days, and writes again to a day that another process has dropped', async () => {
     const log = await open({})
     const other = await open({})
     const on = (day: string) => fact({ type: 'MessageRouted', accepted_at: `${day}T12:00:00.000Z` })
@@ -203,7 +203,7 @@ describe('delivery log on Postgres', () => {
     expect(rows).to.deep.equal([{ partition: 'deliveries_20200101' }, { partition: 'deliveries_20200102' }])
   })
 
-  it('keeps builds of the history apart, the first like all others', async () => {
+  it('keeps builds of the history apart, the first one too', async () => {
     const log = await open()
     const other = await open()
     await Promise.all([log.makeBuild(2), other.makeBuild(2)])
@@ -238,7 +238,7 @@ describe('delivery log on Postgres', () => {
     expect(() => log.historyOf(0)).to.throw(RangeError)
   })
 
-  it('stores sealed answers as they are, in every build', async () => {
+  it('stores sealed responses unchanged, in every build', async () => {
     const log = await open()
     await log.makeBuild(2)
     await log.historyOf(2).record([fact({ type: 'DeliverySucceeded' })])
@@ -250,7 +250,7 @@ describe('delivery log on Postgres', () => {
     expect(rows.every(({ attstorage }) => attstorage === 'e')).to.equal(true)
   })
 
-  it('gives up dropping a build that is in use, instead of standing in the way', async () => {
+  it('gives up dropping a build that is in use, instead of blocking others', async () => {
     const log = await open()
     const reader = await database.pool.connect()
     try {

@@ -164,7 +164,7 @@ export function deliveryLogContract(
     const attemptsOf = async (key: DeliveryKey) => (await log.attempts([keyOf(key)]))[0]!
 
     describe('facts', () => {
-      it('come to one state and one list of attempts in any order, repeated, split into any batches, and at once', async () => {
+      it('lead to one state and one list of attempts in any order, repeated, in any batches, and concurrently', async () => {
         const plan = fc.record({
           deliveries: fc.array(factsOfOne, { minLength: 1, maxLength: 4 }),
           seed: fc.infiniteStream(fc.nat()),
@@ -189,7 +189,7 @@ export function deliveryLogContract(
         )
       })
 
-      it('of success absorb within their chain, whatever comes late', async () => {
+      it('of success decide their chain, whatever facts come late', async () => {
         const routed = fact({ type: 'MessageRouted' })
         const own = { ...keyOf(routed), tenant: routed.tenant }
         await log.record([fact({ ...own, type: 'DeliverySucceeded', attempt: 1 })])
@@ -202,7 +202,7 @@ export function deliveryLogContract(
         expect(await attemptsOf(own)).to.have.length(3)
       })
 
-      it('of a later chain win over every fact of an earlier one', async () => {
+      it('of a later chain win over every fact of an earlier chain', async () => {
         const succeeded = fact({ type: 'DeliverySucceeded', attempt: 3 })
         const own = { ...keyOf(succeeded), tenant: succeeded.tenant }
         await log.record([succeeded])
@@ -254,14 +254,14 @@ export function deliveryLogContract(
         expect(await stateOf(midnight)).to.deep.equal(folded([midnight]).state)
       })
 
-      it('come in thousands', async () => {
+      it('are stored in thousands', async () => {
         const many = Array.from({ length: 2_500 }, (_, i) => fact({ type: 'MessageRouted', accepted_at: at(i) }))
         await log.record(many)
         expect(await log.states(many.map(keyOf))).to.deep.equal(many.map((f) => folded([f]).state))
         await log.record([])
       })
 
-      it('that cannot be stored are refused by name, and do not stop the others once they are left out', async () => {
+      it('that cannot be stored are refused by name, and the others are stored without them', async () => {
         const good = Array.from({ length: 9 }, () => fact({ type: 'DeliverySucceeded' }))
         const bad = fact({ type: 'DeliverySucceeded', chain: 2 ** 31 })
         const failure = await log.record([...good.slice(0, 4), bad, ...good.slice(4)]).then(
@@ -277,7 +277,7 @@ export function deliveryLogContract(
     })
 
     describe('states and attempts', () => {
-      it('are answered in the order of the keys, and unknown ones as null and none', async () => {
+      it('are returned in the order of the keys; an unknown delivery has null and no attempts', async () => {
         const known = [fact({ type: 'DeliverySucceeded' }), fact({ type: 'DeliveryFailed' })]
         await log.record(known)
         const unknown = fact({ type: 'MessageRouted' })
@@ -288,7 +288,7 @@ export function deliveryLogContract(
         expect(await log.attempts([])).to.deep.equal([])
       })
 
-      it('show at most the newest 100 attempts, oldest first', async () => {
+      it('include at most the newest 100 attempts, oldest first', async () => {
         const own = { webhook: newWebhook(), delivery: newDelivery(), tenant: newTenant() }
         const many = Array.from({ length: 130 }, (_, i) => fact({ ...own, type: 'DeliveryFailed', attempt: i + 1, time: at(i) }))
         await log.record(many)
@@ -296,7 +296,7 @@ export function deliveryLogContract(
         expect(listed.map((attempt) => attempt.attempt)).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 31))
       })
 
-      it('find one delivery by its id alone, for its tenant only', async () => {
+      it('include a search by id alone, for the tenant only', async () => {
         const one = fact({ type: 'DeliveryFailed' })
         await log.record([one])
         expect(await log.find(one.tenant, one.delivery)).to.deep.equal(folded([one]).state)
@@ -336,7 +336,7 @@ export function deliveryLogContract(
         expect(statesOf(await log.history(webhook, { tenant, limit: 100 }))).to.deep.equal(newestFirst.map((f) => folded([f]).state))
       })
 
-      it('goes on after a cursor, without loss or repeat where times are equal', async () => {
+      it('continues after a cursor without loss or repetition when times are equal', async () => {
         for (const limit of [1, 3, 7, 40]) expect(statesOf(await pages({}, limit))).to.deep.equal(newestFirst.map((f) => folded([f]).state))
       })
 
@@ -354,7 +354,7 @@ export function deliveryLogContract(
         expect(statesOf(await pages({ since: at(2), until: at(5) }, 4))).to.deep.equal(expected.map((f) => folded([f]).state))
       })
 
-      it('goes through weeks, whether a day holds many deliveries or none', async () => {
+      it('covers weeks, with days of many deliveries and of none', async () => {
         const quiet = newWebhook()
         const daysBack = [0, 0, 0, 1, 3, 3, 4, 12, 27]
         const over = daysBack.map((days, i) =>
@@ -381,7 +381,7 @@ export function deliveryLogContract(
         expect(between.map(({ delivery }) => delivery)).to.deep.equal(over.slice(6, 8).map(({ delivery }) => delivery))
       })
 
-      it('lists the same attempts for what it shows as for its keys', async () => {
+      it('lists the same attempts for listed deliveries as for their keys', async () => {
         const own = { webhook: newWebhook(), tenant: newTenant() }
         const made = Array.from({ length: 10 }, (_, i) => {
           const one = { ...own, delivery: newDelivery(), accepted_at: at(i) }
@@ -438,7 +438,7 @@ export function deliveryLogContract(
         expect(await log.deadLetters({ tenant: newTenant(), webhooks, limit: 100 })).to.deep.equal([])
       })
 
-      it('are none any more once they are replayed, whatever comes late, until they die again', async () => {
+      it('leave the list when they are replayed, whatever facts come late, until they die again', async () => {
         const dead = fact({ type: 'DeliveryDeadLettered', attempt: 8 })
         const own = { ...keyOf(dead), tenant: dead.tenant }
         const ids = async () => (await log.deadLetters({ tenant: dead.tenant, limit: 10 })).map((d) => `${d.delivery}/${d.chain}`)
@@ -484,7 +484,7 @@ export function deliveryLogContract(
         expect(await log.bodies([])).to.deep.equal([])
       })
 
-      it('are found by content: other content under the same id never takes their place', async () => {
+      it('are found by content, so that other content under the same id never replaces them', async () => {
         const tenant = newTenant()
         const first = bodyWith({ tenant, sealedBody: Buffer.from('first') })
         const other = bodyWith({ tenant, sealedBody: Buffer.from('other') })
@@ -494,7 +494,7 @@ export function deliveryLogContract(
         expect(await log.bodies([{ ...keys[0]!, message: 'm2' as MessageId }])).to.deep.equal([null])
       })
 
-      it('may be archived again, and an archive of nothing is nothing', async () => {
+      it('may be archived again, and an empty list may be archived', async () => {
         const one = bodyWith({ sealedBody: Buffer.from('again') })
         const [key] = await harness.keep([one])
         await log.archive([
@@ -505,7 +505,7 @@ export function deliveryLogContract(
         expect(await log.bodies([key!])).to.deep.equal([one.sealedBody])
       })
 
-      it('and deliveries expire with the retention, those of later days stay', async () => {
+      it('expire with the retention, as deliveries do, and those of later days stay', async () => {
         const day = (n: number) => `2020-05-0${n}T12:00:00.000Z`
         const { log, ...expiring } = expiry.expires === 'by itself' ? await expiry.untilSoonAfter(day(2)) : harness
         const bodies = [1, 2, 3].map((n) => bodyWith({ accepted_at: day(n), sealedBody: Buffer.from(`day ${n}`) }))

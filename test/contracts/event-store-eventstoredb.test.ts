@@ -55,15 +55,15 @@ if (realUrl === undefined)
     }
 
     describe('opening', () => {
-      it('fails when no server is there', async () => {
+      it('fails when there is no server', async () => {
         await server.kill()
         expect(await errorOf(open())).to.be.instanceOf(StoreUnavailable)
       })
-      it('fails when a connection with TLS names no user, and says how one is named', async () => {
+      it('fails when a connection with TLS names no user, and says how to name one', async () => {
         const error = await errorOf(open({ url: 'esdb://localhost:2113' }))
         expect(error).to.have.property('message').that.includes('user:password@')
       })
-      it('fails for what is no connection string, without telling the password in it', async () => {
+      it('fails for an invalid connection string, without showing its password', async () => {
         for (const url of [
           'esdb://user:secret@host:no-port?tls=false',
           'http://user:secret@host',
@@ -79,7 +79,7 @@ if (realUrl === undefined)
         const error = await errorOf(open())
         expect(error).to.be.instanceOf(StoreUnavailable).and.to.have.property('message').that.includes('$admins')
       })
-      it('gives each engine a name of its own, which stays when it is started again', async () => {
+      it('gives each engine an identity of its own, which survives a restart', async () => {
         await server.restart()
         expect((await open()).identity).to.equal(store.identity)
         const other = await startEventStoreDb()
@@ -87,7 +87,7 @@ if (realUrl === undefined)
         await opened.pop()?.close()
         await other.stop()
       })
-      it('agrees on the name when many come first at once', async () => {
+      it('agrees on the identity when many first starts happen at once', async () => {
         const empty = await startEventStoreDb()
         const stores = await Promise.all(upTo(8).map(() => open({ url: empty.url })))
         expect(new Set(stores.map((each) => each.identity)).size).to.equal(1)
@@ -97,7 +97,7 @@ if (realUrl === undefined)
     })
 
     describe('appends to one day stream', () => {
-      it('are merged, and each is answered with its own revision', async () => {
+      it('are merged, and each gets its own revision', async () => {
         const stream = anAttempts()
         await store.append(stream, someEvents(1), 'any')
         const lists = upTo(100).map((i) => someEvents(1 + (i % 3)))
@@ -115,13 +115,13 @@ if (realUrl === undefined)
         })
         expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(200))
       })
-      it('are cut below the limit of one append', async () => {
+      it('are divided below the limit of one append', async () => {
         const stream = anAttempts()
         const big = () => [anEvent({ data: { text: 'x'.repeat(300_000) } })]
         await Promise.all(upTo(12).map(() => store.append(stream, big(), 'any')))
         expect(await store.read(stream)).to.have.length(12)
       })
-      it('are taken apart when some of them are known: each then has its own answer', async () => {
+      it('are sent separately when some of them are stored, so that each gets its own result', async () => {
         const stream = anAttempts()
         const [known, other] = [someEvents(2), someEvents(1)]
         const first = await store.append(stream, known, 'any')
@@ -135,7 +135,7 @@ if (realUrl === undefined)
         expect(fresh).to.have.property('value').that.includes({ revision: 2 })
         expect((await store.read(stream)).map((event) => event.id)).to.deep.equal([...known, ...other].map((event) => event.id))
       })
-      it('that repeat others, far apart, are answered as those were', async () => {
+      it('that repeat much earlier ones get the same results', async () => {
         const stream = anAttempts()
         const lists = upTo(4).map((i) => someEvents(i + 1))
         const answers: unknown[] = []
@@ -146,7 +146,7 @@ if (realUrl === undefined)
         expect(repeated).to.deep.equal(pick.map((i) => answers[i]))
         expect(await store.read(stream)).to.have.length(10)
       })
-      it('are stored once when two at a time have the same ids', async () => {
+      it('are stored once when two concurrent ones have the same ids', async () => {
         const stream = anAttempts()
         const events = someEvents(2)
         const [one, two] = await Promise.all([store.append(stream, events, 'any'), store.append(stream, events, 'any')])
@@ -173,7 +173,7 @@ if (realUrl === undefined)
       await client.dispose()
     })
 
-    it('lets no command stand behind many appends to day streams', async () => {
+    it('lets no command wait behind many appends to day streams', async () => {
       let answered = 0
       await server.fail({ delayMs: 100 })
       const days = Promise.all(
@@ -190,7 +190,7 @@ if (realUrl === undefined)
     })
 
     describe('an engine that fails', () => {
-      it('is asked again: a failure or two are not seen', async () => {
+      it('is asked again, so that callers do not notice one or two failures', async () => {
         const stream = aTenant()
         await server.fail({ failNext: 2 })
         expect((await store.append(stream, someEvents(1), 'none')).revision).to.equal(0)
@@ -209,7 +209,7 @@ if (realUrl === undefined)
           expect(error).to.be.instanceOf(StoreUnavailable).and.to.have.property('cause').that.is.instanceOf(Error)
         }
       })
-      it('that loses an answer has stored the append once, and the same call says so', async () => {
+      it('that loses an answer has stored the append once, and the same call returns its result', async () => {
         const hasty = await open({ appendTimeoutMs: 3_000 })
         for (const [stream, expected] of [
           [aTenant(), 0],
@@ -250,7 +250,7 @@ if (realUrl === undefined)
         expect((await appending).revision).to.equal(4)
         expect(idsOf(await store.read(stream)).slice(3)).to.deep.equal(idsOf(events))
       })
-      it('has stored once what a process appended that died, where the next one says since when that may be', async () => {
+      it('has stored once what a dead process appended, when the next process says since when that may be', async () => {
         const stream = anAttempts()
         const since = new Date().toISOString()
         const [events, others] = [someEvents(2), someEvents(1)]
@@ -266,7 +266,7 @@ if (realUrl === undefined)
         expect(idsOf(await store.read(stream)).filter((id) => idsOf(events).includes(id))).to.deep.equal(idsOf(events))
         expect(await store.read(stream)).to.have.length(4)
       })
-      it('does not end a subscription when connections are cut: it goes on where it was', async () => {
+      it('does not end a subscription when connections are cut: it continues where it was', async () => {
         const stream = aWebhook()
         const subscriber = await open()
         const live = collect(subscriber, { families: everyFamily, until: (events) => events.length === 400, batch: 7 })
@@ -276,7 +276,7 @@ if (realUrl === undefined)
         }
         expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(400))
       })
-      it('does not end a subscription when it ends in good order, or is away for a while', async () => {
+      it('does not end a subscription when it is stopped in good order or is unavailable for a while', async () => {
         const stream = aWebhook()
         const batches: Checkpoint[] = []
         const live = collect(store, {
@@ -294,7 +294,7 @@ if (realUrl === undefined)
         expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(30))
         expect(batches).to.deep.equal([...new Set(batches)].sort())
       })
-      it('loses and doubles nothing of many writers when it is killed under them', async () => {
+      it('loses and repeats no event of many writers when it is killed', async () => {
         const streams = [aTenant(), aWebhook(), anAttempts(), anAttempts(), aRouting()]
         const writers = [store, await open({ appendTimeoutMs: 2_000 }), await open()]
         const appended = new Map<StreamName, NewEvent[]>(streams.map((stream) => [stream, []]))
@@ -334,7 +334,7 @@ if (realUrl === undefined)
     })
 
     describe('the head', () => {
-      it('is reached by a live subscription of a family that nothing happens to', async () => {
+      it('is reached by a live subscription of a family without new events', async () => {
         let reached = ''
         const stop = new AbortController()
         const live = (async () => {
@@ -366,10 +366,10 @@ if (realUrl === undefined)
         isOver = true
         await traffic
       })
-      it('costs one append for all that ask at once', async () => {
+      it('costs one append for all concurrent calls', async () => {
         expect(await appendsDuring(() => Promise.all(upTo(200).map(() => store.head(everyFamily))))).to.be.at.most(2)
       })
-      it('leaves one marker to read, however often it is asked for', async () => {
+      it('leaves one marker to read after any number of calls', async () => {
         const client = EventStoreDBClient.connectionString(server.url)
         for (let i = 0; i < 5; i++) await store.head(everyFamily)
         let markers = 0
@@ -379,7 +379,7 @@ if (realUrl === undefined)
       })
     })
 
-    it('hands over checkpoints in their order, each once', async () => {
+    it('yields checkpoints in order, each once', async () => {
       const attempts = anAttempts()
       const seen: Checkpoint[] = []
       const live = collect(store, {
@@ -392,7 +392,7 @@ if (realUrl === undefined)
       expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(1_200))
       expect(seen).to.deep.equal([...new Set(seen)].sort())
     })
-    it('leaves the age limit that a stream has', async () => {
+    it('keeps the age limit that a stream has', async () => {
       const client = EventStoreDBClient.connectionString(server.url)
       const day = anAttempts()
       await store.append(day, someEvents(1), 'any')
@@ -401,7 +401,7 @@ if (realUrl === undefined)
       await client.dispose()
     })
 
-    it('tells how far a subscription has come while nothing passes its filter', async () => {
+    it('reports the progress of a subscription while no event passes its filter', async () => {
       const attempts = anAttempts()
       const stop = new AbortController()
       const checkpoints: Checkpoint[] = []

@@ -53,7 +53,7 @@ describe('the event store on Postgres, beyond the contract', () => {
   }
 
   describe('ids', () => {
-    it('are unique over all command streams: one that is used elsewhere is refused', async () => {
+    it('are unique in all command streams: an id that another stream uses is refused', async () => {
       const [here, there] = [aWebhook(), aTenant()]
       const [used] = someEvents(1) as [NewEvent]
       await store.append(there, [used], 'none')
@@ -61,14 +61,14 @@ describe('the event store on Postgres, beyond the contract', () => {
         expect(await errorOf(store.append(here, events, 'any'))).to.be.instanceOf(EventRefused)
       expect(await store.read(here)).to.deep.equal([])
     })
-    it('are unique over all streams of a day, and may come again on another', async () => {
+    it('are unique in all streams of a day, and may be used again on another day', async () => {
       const [used] = someEvents(1) as [NewEvent]
       await store.append(attemptsOn('2026-11-20'), [used], 'none')
       const error = await errorOf(store.append(aRouting('2026-11-20T23:59:59.999Z'), [used], 'none'))
       expect(error).to.be.instanceOf(EventRefused)
       expect((await store.append(attemptsOn('2026-11-21'), [used], 'none')).revision).to.equal(0)
     })
-    it('are refused twice in one append, and so are names that Postgres would change', async () => {
+    it('are refused when one append has them twice, as are names that Postgres would change', async () => {
       const event = anEvent()
       for (const events of [
         [event, event],
@@ -81,7 +81,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     })
   })
 
-  it('hands over what this process appends as it is stored: of a repeat what came first', async () => {
+  it('yields what this process appends as it is stored, and for a repeat what was stored first', async () => {
     const other = storeOn(database.pool)
     const stream = anAttempts()
     const live = collect(store, { families: dayFamilies, after: null, until: (events) => events.length === 60 })
@@ -96,7 +96,7 @@ describe('the event store on Postgres, beyond the contract', () => {
   })
 
   describe('a group', () => {
-    it('is one commit, however many append', async () => {
+    it('is one commit for any number of appends', async () => {
       await store.append(anAttempts(), someEvents(1), 'any') // makes the day
       await Promise.all(
         Array.from({ length: 400 }, (_, i) => store.append(i % 2 ? aWebhook() : anAttempts(), someEvents(1), 'any', { patient: true })),
@@ -107,7 +107,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       )
       expect(rows[0]?.commits).to.be.at.most(4)
     })
-    it('lets its items see those before them', async () => {
+    it('lets each append see those before it', async () => {
       for (const stream of [aWebhook(), anAttempts()]) {
         const appends = (['none', 0, 1, 1, 'some', 3] as const).map((expected) => store.append(stream, someEvents(1), expected))
         const results = await Promise.allSettled(appends)
@@ -117,7 +117,7 @@ describe('the event store on Postgres, beyond the contract', () => {
         expect(results[3]).to.have.property('reason').that.is.instanceOf(RevisionConflict)
       }
     })
-    it('answers every item by the rules, whatever is repeated, reordered or unknown', async () => {
+    it('gives every append its result by the rules, whatever is repeated, reordered or unknown', async () => {
       // An oracle: the rules of the port, one append after the other, on streams that are lists of ids.
       const oracle = () => {
         const streams = new Map<StreamName, EventId[]>()
@@ -187,7 +187,7 @@ describe('the event store on Postgres, beyond the contract', () => {
   })
 
   describe('remembered revisions', () => {
-    it('spare an append all looking up, once its stream is known', async () => {
+    it('spare an append every look-up once its stream is known', async () => {
       const [stream, events] = [anAttempts(), someEvents(4) as [NewEvent, ...NewEvent[]]]
       await store.append(stream, [events[0]], 'any') // makes the day
       const asked: (string | undefined)[] = []
@@ -202,7 +202,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       }
       expect(asked).to.deep.equal(['event-store-day-heads', ...Array<string>(3).fill('event-store-append-at-revisions')])
     })
-    it('give way to what another process has appended, and to ids that are stored', async () => {
+    it('are corrected when another process has appended, or an id is stored', async () => {
       const other = storeOn(database.pool)
       const [first, second] = [anAttempts(), anAttempts()]
       const stored = someEvents(2)
@@ -220,7 +220,7 @@ describe('the event store on Postgres, beyond the contract', () => {
         expect((await store.read(stream)).map((event) => event.revision)).to.deep.equal(Array.from({ length }, (_, i) => i))
       await Promise.all([other.close(), later.close()])
     })
-    it('that are forgotten within one group are asked for', async () => {
+    it('are read again when they are forgotten within one group', async () => {
       const remembered = 50_000
       const heads = new Map<string, number>()
       const asked: string[] = []
@@ -241,7 +241,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       await appends([stream(0), ...Array.from({ length: 5 }, (_, k) => stream(remembered + k))])
       expect(asked.slice(-2)).to.deep.equal(['event-store-day-heads 5', 'event-store-append-at-revisions 6'])
     })
-    it('are of one start of the server: another may have been put back to an older state', async () => {
+    it('are valid for one start of the server, because a restarted one may have an older state', async () => {
       const error = await errorOf(
         database.pool.query(
           `select append_at_revisions('yesterday', 'attempts-x-2026-11-20', '{2026-11-20}', '{1}', '{7}', '{${anId()}}', 'T', '{}', '{}')`,
@@ -259,7 +259,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       )
       return rows.map((row) => row.name)
     }
-    it('are found by a reader at any place, also those that hardly get an event', async () => {
+    it('are found by a reader at any position, also when they have few events', async () => {
       // More positions than a mark covers (8,192) between two events of the rare days.
       const rare = ['2026-10-01', '2026-11-19']
       const wanted: EventId[] = []
@@ -283,7 +283,7 @@ describe('the event store on Postgres, beyond the contract', () => {
         expect(last).to.equal(rows[0]?.n)
       }
     })
-    it('are dropped once they are old and every subscriber has passed them', async () => {
+    it('are dropped when they are old and every reader has passed them', async () => {
       const old = await store.append(attemptsOn('2026-10-01'), someEvents(2), 'any')
       const later = await store.append(attemptsOn('2026-10-02'), someEvents(2), 'any')
       const kept = someEvents(2)
@@ -303,7 +303,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       expect(await store.dropDaysBefore('2026-11-01', position)).to.not.include('day_events_20261001')
       expect(await store.head(dayFamilies)).to.equal(position)
     })
-    it('stay while someone reads them, and nobody waits for that', async () => {
+    it('stay while a reader uses them, and no other call waits for that', async () => {
       await store.append(attemptsOn('2026-10-01'), someEvents(1), 'any')
       const { position } = await store.append(attemptsOn('2026-11-20'), someEvents(1), 'any')
       const backup = await database.pool.connect()
@@ -314,7 +314,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       backup.release()
       expect(await store.dropDaysBefore('2026-11-01', position)).to.include('day_events_20261001')
     })
-    it('are made again for an append to one that another process has dropped', async () => {
+    it('are made again for an append after another process has dropped them', async () => {
       await store.append(attemptsOn('2026-10-01'), someEvents(1), 'any')
       const { position } = await store.append(attemptsOn('2026-11-20'), someEvents(1), 'any')
       const other = storeOn(database.pool)
@@ -327,7 +327,7 @@ describe('the event store on Postgres, beyond the contract', () => {
   })
 
   describe('an engine that fails', () => {
-    it('makes an append unavailable when it does not answer in time; repeated, it has happened once', async () => {
+    it('makes an append unavailable when it does not answer in time, and a repeat finds it stored once', async () => {
       const hasty = storeOn(database.pool, { statementTimeoutMs: 2_000 })
       const stream = aWebhook()
       const events = someEvents(2)
@@ -341,7 +341,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       expect(await hasty.read(stream)).to.have.length(2)
       await hasty.close()
     })
-    it('makes every call unavailable when it is not there', async () => {
+    it('makes every call unavailable when it is gone', async () => {
       const pool = new pg.Pool({ host: '127.0.0.1', port: 1 })
       const nowhere = storeOn(pool)
       for (const call of [
@@ -354,7 +354,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       await nowhere.close()
       await pool.end()
     })
-    it('does not end a subscription: it goes on where it was', async () => {
+    it('does not end a subscription, which continues where it was', async () => {
       const pool = createPool({ url: database.url, name: 'subscriber', max: 2, log: silentLog })
       const subscriber = storeOn(pool)
       const stream = aWebhook()
@@ -370,7 +370,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       await subscriber.close()
       await pool.end()
     })
-    it('refuses to append under an isolation level that would miss the newest events', async () => {
+    it('refuses an append under an isolation level that would miss the newest events', async () => {
       const pool = new pg.Pool({ connectionString: database.url, options: '-c default_transaction_isolation=serializable' })
       pool.on('error', () => {}) // its connection may still be ending when the database is dropped
       const strict = storeOn(pool)
@@ -380,7 +380,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     })
   })
 
-  it('hands over a batch of large events in parts of 4 MiB', async () => {
+  it('yields a batch of large events in parts of 4 MiB', async () => {
     const stream = anAttempts()
     const text = 'x'.repeat(900_000)
     for (let i = 0; i < 12; i++) await store.append(stream, [anEvent({ data: { text } })], 'any')
@@ -390,7 +390,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     expect(sizes).to.deep.equal([5, 5, 2])
   })
 
-  it('misses nothing and shows no stream backwards under 16 writers in 4 processes, one of them killed', async () => {
+  it('misses no event and yields no stream out of order under 16 writers in 4 processes, one of them killed', async () => {
     const { pool, url } = database
     const streams = [aTenant(), aWebhook(), aWebhook(), anAttempts(), anAttempts(), aRouting(), attemptsOn('2026-11-01')]
 

@@ -66,34 +66,34 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
 
     for (const [kind, aStream] of kinds)
       describe(`appending to ${kind}`, () => {
-        it('numbers events from 0 and answers with the last revision', async () => {
+        it('numbers events from 0 and returns the last revision', async () => {
           const stream = aStream()
           expect((await store.append(stream, someEvents(3), 'none')).revision).to.equal(2)
           expect((await store.append(stream, someEvents(2), 2)).revision).to.equal(4)
           expect((await store.read(stream)).map((event) => event.revision)).to.deep.equal([0, 1, 2, 3, 4])
         })
-        it('answers with the position that the last event is read at', async () => {
+        it('returns the position of the last event', async () => {
           const stream = aStream()
           const { position } = await store.append(stream, someEvents(3), 'any')
           expect((await store.read(stream)).at(-1)?.position).to.equal(position)
         })
-        it('takes `none` only for a stream that does not exist', async () => {
+        it('accepts `none` only for a stream that does not exist', async () => {
           const stream = aStream()
           await store.append(stream, someEvents(2), 'none')
           expect(await conflictOf(stream, someEvents(1), 'none')).to.equal(1)
         })
-        it('takes `some` only for a stream that exists', async () => {
+        it('accepts `some` only for a stream that exists', async () => {
           const stream = aStream()
           expect(await conflictOf(stream, someEvents(1), 'some')).to.equal(-1)
           await store.append(stream, someEvents(1), 'none')
           expect((await store.append(stream, someEvents(1), 'some')).revision).to.equal(1)
         })
-        it('takes `any` whether the stream exists or not', async () => {
+        it('accepts `any` whether the stream exists or not', async () => {
           const stream = aStream()
           expect((await store.append(stream, someEvents(1), 'any')).revision).to.equal(0)
           expect((await store.append(stream, someEvents(1), 'any')).revision).to.equal(1)
         })
-        it('takes an exact revision only when it is the last, and says which that is', async () => {
+        it('accepts an exact revision only when it is the last, and otherwise names the last', async () => {
           const stream = aStream()
           expect(await conflictOf(stream, someEvents(1), 0)).to.equal(-1)
           await store.append(stream, someEvents(3), 'none')
@@ -108,7 +108,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           await conflictOf(stream, someEvents(3), 0)
           expect(await idsIn(stream)).to.deep.equal(kept.map((event) => event.id))
         })
-        it('lets one of many win a race for a revision, and tells the others where the stream is', async () => {
+        it('lets one of many win a race for a revision, and tells the others the last revision', async () => {
           const stream = aStream()
           await store.append(stream, someEvents(1), 'none')
           const results = await Promise.allSettled(Array.from({ length: 12 }, () => store.append(stream, someEvents(1), 0)))
@@ -136,7 +136,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
     for (const [kind, aStream] of kinds)
       describe(`repeating an append to ${kind}`, () => {
         for (const expected of ['none', 'any'] as const)
-          it(`answers as the first time, expecting ${expected}, and stores nothing twice`, async () => {
+          it(`returns the same result as the first time, expecting ${expected}, and stores nothing twice`, async () => {
             const stream = aStream()
             const events = someEvents(3)
             const first = await store.append(stream, events, expected)
@@ -146,7 +146,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
             expect(await store.read(stream)).to.have.length(4)
           })
         for (const expected of [1, 'some'] as const)
-          it(`answers as the first time, expecting ${expected} of a stream that goes on`, async () => {
+          it(`returns the same result as the first time, expecting ${expected} of a stream with later events`, async () => {
             const stream = aStream()
             await store.append(stream, someEvents(2), 'none')
             const events = someEvents(2)
@@ -155,13 +155,13 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
             expect(await store.append(stream, events, expected)).to.deep.equal(first)
             expect(await store.read(stream)).to.have.length(7)
           })
-        it('answers so whichever store it comes from', async () => {
+        it('returns the same result in another store on the engine', async () => {
           const stream = aStream()
           const events = someEvents(2)
           const first = await store.append(stream, events, 'any')
           expect(await (await open()).append(stream, events, 'any')).to.deep.equal(first)
         })
-        it('appends once when the repeat comes while the first is under way', async () => {
+        it('appends once when the repeat comes while the first append is in flight', async () => {
           const stream = aStream()
           const events = someEvents(2)
           const answers = await Promise.all([1, 2, 3].map(() => store.append(stream, events, 'none')))
@@ -169,7 +169,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(answers[2]).to.deep.equal(answers[0])
           expect(await idsIn(stream)).to.deep.equal(events.map((event) => event.id))
         })
-        it('answers the beginning of an earlier append as a success of its own', async () => {
+        it('succeeds for the beginning of an earlier append', async () => {
           const stream = aStream()
           const events = someEvents(3)
           await store.append(stream, events, 'none')
@@ -177,7 +177,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect((await store.append(stream, events.slice(0, 2), 'any')).revision).to.equal(1)
         })
         for (const expected of ['none', 'any', 'some'] as const)
-          it(`conflicts, expecting ${expected}, when the first event is known and a later one is not`, async () => {
+          it(`conflicts, expecting ${expected}, when the first event is stored and a later one is not`, async () => {
             const stream = aStream()
             const events = someEvents(2)
             await store.append(stream, events, 'none')
@@ -192,7 +192,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(await conflictOf(stream, [events[1]!, events[3]!], 0)).to.equal(3)
           expect((await store.append(stream, events.slice(2), 1)).revision).to.equal(3)
         })
-        it('conflicts when the expected revision is beyond the last, known or not', async () => {
+        it('conflicts when the expected revision is beyond the last, with stored events or new ones', async () => {
           const stream = aStream()
           const events = someEvents(2)
           await store.append(stream, events, 'none')
@@ -217,11 +217,11 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(await revisions({ backwards: true, from: 8, limit: 2 })).to.deep.equal([8, 7])
           expect(await revisions({ backwards: true, limit: 1 })).to.deep.equal([9])
         })
-        it(`finds nothing in ${kind} that does not exist`, async () => {
+        it(`returns no events of ${kind} that does not exist`, async () => {
           expect(await store.read(aStream())).to.deep.equal([])
           expect(await store.read(aStream(), { backwards: true, limit: 1 })).to.deep.equal([])
         })
-        it(`gives back what was appended to ${kind}`, async () => {
+        it(`returns what was appended to ${kind}`, async () => {
           const stream = aStream()
           const event = anEvent({ type: 'ThingHappened', data: { a: 1, b: [null, true, 'x'], c: { d: 'é€😀' } } })
           const { position } = await store.append(stream, [event], 'none')
@@ -238,11 +238,11 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         expect(JSON.stringify(subscribed?.data)).to.equal(JSON.stringify(read?.data))
         return JSON.stringify(read?.data)
       }
-      it('keep the order of keys, and numbers as they were', async () => {
+      it('keep the order of keys, and all numbers', async () => {
         const data = { zebra: 1, alpha: 2, nested: { y: 1e21, b: -0.1, a: 1.5e-9 }, '10': 'x', '2': 'y', list: [3, 1, 2] }
         expect(await roundTrip(data)).to.equal(JSON.stringify(data))
       })
-      it('keep NUL, control characters and the separators of any framing', async () => {
+      it('keep NUL, control characters and separators', async () => {
         const data = { text: 'a\u0000b\u0001c\u001e\u001f\u007f\u2028\u2029\\u0000"\'', '\u0000key\u001e': '' }
         expect(await roundTrip(data)).to.equal(JSON.stringify(data))
       })
@@ -280,7 +280,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
     })
 
     describe('an append that cannot be stored', () => {
-      it('is too large above 1 MiB, in one event or in all of it', async () => {
+      it('is too large above 1 MiB, in one event or in all events together', async () => {
         const stream = aWebhook()
         const one = await errorOf(store.append(stream, [anEvent({ data: { big: 'x'.repeat(1 << 20) } })], 'none'))
         expect(one).to.be.instanceOf(EventTooLarge).and.to.include({ code: 'event_too_large' })
@@ -289,7 +289,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         expect((await store.append(stream, [half()], 'none')).revision).to.equal(0)
       })
       for (const [kind, aStream] of kinds)
-        it(`fails alone among those that are written with it, in ${kind}`, async () => {
+        it(`fails alone among the appends that are written with it, in ${kind}`, async () => {
           const poison = [3, 17].map(() => store.append(aStream(), [anEvent({ id: 'not-a-uuid' as EventId })], 'any'))
           const streams = Array.from({ length: 30 }, aStream)
           const good = streams.map((stream) => store.append(stream, someEvents(2), 'none'))
@@ -299,7 +299,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
               .and.to.include({ code: 'event_refused' })
           for (const each of good) expect((await each).revision).to.equal(1)
         })
-      it('fails alone when it conflicts, among those that are written with it', async () => {
+      it('fails alone when it conflicts, among the appends that are written with it', async () => {
         const streams = Array.from({ length: 20 }, aTenant)
         const results = await Promise.allSettled(streams.map((stream, i) => store.append(stream, someEvents(1), i % 2 === 0 ? 'none' : 3)))
         results.forEach((result, i) => {
@@ -323,7 +323,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
     })
 
     describe('a subscription', () => {
-      it('hands over the events of its families, in the order of positions, and no others', async () => {
+      it('yields the events of its families, in the order of positions, and no others', async () => {
         const before = await store.head(everyFamily)
         const streams = [aTenant(), aWebhook(), anAttempts(), aRouting()] as const
         const [tenant, webhook, attempts, routing] = streams
@@ -353,7 +353,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         expect(await order(['routing', 'attempts'])).to.deep.equal(['2.0', '2.1', '3.0', '3.1', '2.2', '2.3'])
         expect(await order(['tenant', 'attempts'])).to.deep.equal(['0.0', '0.1', '2.0', '2.1', '0.2', '0.3', '2.2', '2.3'])
       })
-      it('hands over batches no larger than asked for, each with the checkpoint it has reached', async () => {
+      it('yields batches of at most the requested size, each with the checkpoint that it has reached', async () => {
         const before = await store.head(everyFamily)
         const stream = aWebhook()
         await store.append(stream, someEvents(25), 'none')
@@ -371,7 +371,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         })
         expect(Math.max(...sizes)).to.be.at.most(7)
       })
-      it('goes on from any checkpoint without loss or repeat', async () => {
+      it('continues after any checkpoint without loss or repetition', async () => {
         const before = await store.head(everyFamily)
         const streams = [aTenant(), anAttempts(), aRouting(), aWebhook()]
         for (let i = 0; i < 12; i++) await store.append(streams[i % 4]!, someEvents(1 + (i % 5)), 'any')
@@ -395,7 +395,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(rest.map((event) => event.id)).to.deep.equal(ids.slice(count))
         }
       })
-      it('is live: it hands over what is appended later, here or by another process', async () => {
+      it('is live: it yields what is appended later, here or by another process', async () => {
         const other = await open()
         const [here, there] = [anAttempts(), aWebhook()]
         const live = collect(store, {
@@ -410,7 +410,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         }
         expect((await live).events.map((event) => event.stream)).to.deep.equal([here, there, here, there, here, there])
       })
-      it('never shows a stream backwards, nor a position twice, while many append', async () => {
+      it('never yields a stream out of order, nor a position twice, while many append', async () => {
         const streams = [aTenant(), anAttempts(), aWebhook(), anAttempts()]
         const stores = [store, await open(), await open()]
         const live = collect(store, {
@@ -435,7 +435,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           return event
         })
       })
-      it('ends when its signal aborts, in the middle of a wait as well as before it began', async () => {
+      it('ends when its signal aborts, during a wait or before its start', async () => {
         const stop = new AbortController()
         let isDone = false
         const waiting = (async () => {
@@ -449,7 +449,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         for await (const _ of store.subscribe({ families: everyFamily, after: null, signal: AbortSignal.abort() }))
           throw new Error('a batch')
       })
-      it('can be left at any batch', async () => {
+      it('can be ended by its reader at any batch', async () => {
         const stream = aTenant()
         const before = await store.head(everyFamily)
         await store.append(stream, someEvents(10), 'none')
@@ -469,7 +469,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
     })
 
     describe('the head', () => {
-      it('is reached by a subscription of these families exactly when that has seen all appended before', async () => {
+      it('is reached by a subscription of these families exactly when it has yielded everything appended before', async () => {
         for (const families of [everyFamily, ['webhook'], ['attempts', 'routing'], ['key', 'attempts']] as const) {
           const streams = [aWebhook(), anAttempts(), aRouting()]
           for (const stream of streams) await store.append(stream, someEvents(2), 'none')
@@ -479,7 +479,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(events.map((event) => event.stream)).to.deep.equal(expected)
         }
       })
-      it('grows with each append, and is no less than its position', async () => {
+      it('grows with each append, and is at least its position', async () => {
         let last = ''
         for (const stream of [aWebhook(), anAttempts(), aTenant()]) {
           const { position } = await store.append(stream, someEvents(1), 'none')
@@ -491,7 +491,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
       })
     })
 
-    it('leaves out events of day streams that are older than its age limit, and keeps command streams for ever', async () => {
+    it('reads no events of day streams that are older than its age limit, and keeps command streams for ever', async () => {
       const brief = await open(5)
       const [day, command] = [anAttempts(), aWebhook()]
       await brief.append(day, someEvents(2), 'none')
@@ -505,7 +505,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
       expect((await brief.read(day)).map((event) => event.revision)).to.deep.equal([2])
     })
 
-    it('names its engine, the same for every store on it', async () => {
+    it('has one identity for every store on its engine', async () => {
       expect(store.identity)
         .to.equal((await open()).identity)
         .and.not.to.equal('')
@@ -515,7 +515,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
       expect(await errorOf(store.append(aTenant(), [], 'any'))).to.be.instanceOf(EventRefused)
     })
 
-    it('finishes what is under way when it closes, ends its subscriptions, and takes no more', async () => {
+    it('finishes the calls in flight when it closes, ends its subscriptions, and refuses new calls', async () => {
       const closing = await open()
       const stream = anAttempts()
       const subscription = collect(closing, { families: ['attempts'], after: await closing.head(['attempts']), until: () => false })

@@ -96,7 +96,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
       await expectNothingLost(collector, bus, producing.stored)
     })
 
-  it('makes its consumer anew when that has given up, and goes on where it was saved', async () => {
+  it('replaces a consumer that has given up, and goes on at the saved offset', async () => {
     const log = capturingLog()
     const { bus } = await member({ log })
     const saved = new Map<number, bigint>()
@@ -132,7 +132,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
       await waitFor(async () => (await bus.ends()).size === 4)
     })
 
-  it('keeps the partitions that it retains, without a gap or a repetition, while another member comes and goes', async () => {
+  it('reads retained partitions without a gap or a repetition while another member comes and goes', async () => {
     // The third one has no partitions that it would produce to first.
     const [first, second, third] = [await member(), await member(), await member()]
     const saved = new Map<number, bigint>()
@@ -163,7 +163,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     expect([...producing.stored.keys()].filter((id) => !ids.has(id))).to.deep.equal([])
   })
 
-  it('hands over at once when it ends of its own accord', async () => {
+  it('hands its partitions over at once when it stops as planned', async () => {
     const [first, second] = [await member({ sessionTimeoutMs: 20_000 }), await member({ sessionTimeoutMs: 20_000 })]
     const one = collecting(first.bus)
     await waitFor(() => one.owned.size === 4)
@@ -172,7 +172,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     await waitFor(() => two.owned.size === 4, { within: 10_000 })
   })
 
-  it('answers BusUnavailable within its time when the broker is away, and stores again when it is back', async () => {
+  it('throws BusUnavailable in time while the broker is unavailable, and stores again afterwards', async () => {
     const { bus } = await member({ produceTimeoutMs: 1_000 })
     await bus.produce(record(message('before')))
     await kafka().halt()

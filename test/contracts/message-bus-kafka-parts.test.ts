@@ -8,8 +8,8 @@ import { waitFor } from '../support/wait-for.ts'
 
 const recordAt = (offset: number): BusRecord => ({ offset: BigInt(offset), bytes: Buffer.from('12345678') })
 
-describe('what has been fetched of a partition', () => {
-  it('is handed out once and in order, whatever the client fetches again', async () => {
+describe('the intake of a partition', () => {
+  it('returns each record once and in order, whatever the client fetches again', async () => {
     const step = fc.record({ back: fc.nat(8), count: fc.nat(12), fetch: fc.nat(9) })
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(5), async (steps, startAt) => {
@@ -46,7 +46,7 @@ describe('what has been fetched of a partition', () => {
     )
   })
 
-  it('takes nothing that leaves a gap, and hands nothing out once it is lost', async () => {
+  it('takes no records after a gap, and returns none after the partition is lost', async () => {
     const lost = new AbortController()
     const taken = createIntake({ startAt: 5n, lost: lost.signal, waitMs: 5_000, full: { records: 10, bytes: 1_000 }, onRoom() {} })
     expect(taken.add(6n, [recordAt(6)])).to.equal(false)
@@ -58,7 +58,7 @@ describe('what has been fetched of a partition', () => {
   })
 })
 
-describe('the hold of a session', () => {
+describe('the lease of a session', () => {
   it('ends by itself, counted from when the heartbeat was sent', async () => {
     let lapses = 0
     const hold = createSessionLease({ sessionTimeoutMs: 2_000, onLapse: () => lapses++ })
@@ -71,7 +71,7 @@ describe('the hold of a session', () => {
     expect(performance.now() - sentAt).to.be.at.least(1_750)
   })
 
-  it('has lapsed for good before it is held again, even when nobody has noticed', () => {
+  it('has lapsed for good before it is held again, even when no timer has run', () => {
     let lapses = 0
     const hold = createSessionLease({ sessionTimeoutMs: 500, onLapse: () => lapses++ })
     hold.renew(performance.now())

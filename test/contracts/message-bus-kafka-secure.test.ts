@@ -37,7 +37,7 @@ describeWithKafka('message bus on Kafka, over TLS and with a login', () => {
   }
 
   for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512'] as const)
-    it(`carries records for who logs in by ${mechanism}`, async () => {
+    it(`carries records after a login by ${mechanism}`, async () => {
       const all = options()
       const bus = await createKafkaMessageBus({ ...all, sasl: { ...all.sasl, mechanism } })
       const collector = collect(bus)
@@ -48,18 +48,18 @@ describeWithKafka('message bus on Kafka, over TLS and with a login', () => {
       expect(all.log.lines.join()).to.not.include(all.sasl.password)
     })
 
-  it('says that the login is refused', async () => {
+  it('reports that the login is refused', async () => {
     for (const mechanism of ['plain', 'scram-sha-256'] as const) {
       const error = await failure({ sasl: { mechanism, username: 'alice', password: 'wrong' } })
       expect(codeOf(error)).to.equal('kafka_login_refused')
     }
   })
 
-  it('says that the certificate is not trusted', async () => {
+  it('reports that the certificate is not trusted', async () => {
     expect(codeOf(await failure({ ssl: true }))).to.equal('kafka_certificate_refused')
   })
 
-  it('says that nobody answers as it should when TLS is forgotten', async () => {
+  it('reports that no broker answers as it should when TLS is not configured', async () => {
     expect(codeOf(await failure({ ssl: undefined }))).to.equal('kafka_unreachable')
   })
 })

@@ -38,7 +38,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     await Promise.all(members.map((one) => one.close()))
   })
 
-  it('is made as it must be, by several processes at once, and grows', async () => {
+  it('is made with the right settings by several processes at once, and grows', async () => {
     await Promise.all([member({ partitions: 2 }), member({ partitions: 2 }), member({ partitions: 2 })])
     const { resources } = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: 2, name: topic }] })
     const settings = Object.fromEntries(resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]))
@@ -54,7 +54,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(places.every(({ partition }) => partition < 5)).to.equal(true)
   })
 
-  it('gives partitions that were added to members that were there before', async () => {
+  it('assigns added partitions to existing members', async () => {
     const before = await member({ partitions: 2 })
     const one = collect(before.bus)
     await waitFor(() => one.owned.size === 2)
@@ -64,7 +64,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     await Promise.all([one.stop(), two.stop()])
   })
 
-  it('is refused with fewer partitions than it has, with more copies than brokers, too small, and under no name', async () => {
+  it('is refused with fewer partitions than it has, with more copies than brokers, with too small messages, and without a valid name', async () => {
     await member({ partitions: 3 })
     expect(await failure({ partitions: 2 })).to.equal('partitions_shrunk')
     expect(await failure({ topic: freshTopic(), replicationFactor: 3, minInSyncReplicas: 2 })).to.equal('kafka_topic_refused')
@@ -74,7 +74,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(await failure({ topic: small })).to.equal('kafka_topic_unfit')
   })
 
-  it('tells what is set otherwise in a topic that was made by others', async () => {
+  it('logs the settings that differ in a topic that others have made', async () => {
     const configEntries = [
       { name: 'max.message.bytes', value: String(4 << 20) },
       { name: 'retention.ms', value: '-1' },
@@ -86,7 +86,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(differing.some((line) => line.includes('message.timestamp.type'))).to.equal(true)
   })
 
-  it('is not taken where what nobody has read would be dropped by its age', async () => {
+  it('is refused when Kafka would drop unread records by their age', async () => {
     const aged = freshTopic()
     const configEntries = [
       { name: 'max.message.bytes', value: String(4 << 20) },
@@ -96,11 +96,11 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(await failure({ topic: aged })).to.equal('kafka_topic_unfit')
   })
 
-  it('cannot be opened where no broker answers, and says so in time', async () => {
+  it('fails to open in time when no broker answers', async () => {
     expect(await failure({ brokers: ['127.0.0.1:1'] })).to.equal('kafka_unreachable')
   })
 
-  it('lets go of what is older than the retention and read, and of nothing else', async () => {
+  it('deletes the records that are older than the retention and read, and no others', async () => {
     const { bus } = await member({ partitions: 3, retentionMs: 0 })
     const places = await Promise.all(Array.from({ length: 60 }, async (_, i) => parsePlace(await bus.produce(record(message(`m${i}`))))))
     for (let i = 0; new Set(places.map(({ partition }) => partition)).size < 3; i++)
@@ -140,7 +140,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     return new Map(offsets.map(({ partition, low }) => [partition, BigInt(low)] as const).sort(([a], [b]) => a - b))
   }
 
-  it('goes on at the first record there is, loudly, when unread ones are gone', async () => {
+  it('goes on at the first existing record, and logs an error, when unread records are gone', async () => {
     const log = capturingLog()
     const { bus } = await member({ partitions: 1, log })
     for (let i = 0; i < 10; i++) await bus.produce(record(message(`m${i}`)))
@@ -153,7 +153,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(log.lines.filter((line) => line.includes('bus.unread_records_missing')).length).to.equal(1)
   })
 
-  it('does not go on, loudly, where the saved offset lies beyond the end', async () => {
+  it('does not go on, and logs an error, when the saved offset lies beyond the end', async () => {
     const log = capturingLog()
     const { bus } = await member({ partitions: 1, log })
     await bus.produce(record(message('m')))
@@ -168,7 +168,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(collector.ids()).to.deep.equal(['next'])
   })
 
-  it('does not let small records of one partition hold back a large one of another', async () => {
+  it('fetches a large record of one partition beside small records of another', async () => {
     const { bus } = await member()
     const collector = collect(bus)
     let going = true
@@ -184,7 +184,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     await collector.stop()
   })
 
-  it('pauses what is not fetched, in bounded memory, and goes on with all of it in order', async () => {
+  it('pauses a partition that is not read, in bounded memory, and then goes on in order', async () => {
     const log = capturingLog()
     const { bus } = await member({ partitions: 1, log })
     const count = 12_000
@@ -209,7 +209,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(offsets).to.deep.equal(Array.from({ length: count }, (_, i) => BigInt(i)))
   })
 
-  it("tells Kafka's own tools how far its group has come", async () => {
+  it("shows Kafka's own tools how far its group has come", async () => {
     const { bus } = await member({ partitions: 1 })
     for (let i = 0; i < 5; i++) await bus.produce(record(message(`m${i}`)))
     const collector = collect(bus)

@@ -92,7 +92,7 @@ describe('the view of an owned partition', () => {
     lost.abort()
   }
 
-  it('hands out every record once and in order, however they come', async () => {
+  it('returns every record once and in order, however records come', async () => {
     const steps = fc.array(fc.oneof(own, foreign, gap, pace), { maxLength: 30 })
     await fc.assert(
       fc.asyncProperty(steps, fc.nat(4), fc.integer({ min: 1, max: 8 }), failures, (s, startAt, readLimit, failing) =>
@@ -102,7 +102,7 @@ describe('the view of an owned partition', () => {
     )
   })
 
-  it('needs no poll for what this process has produced itself, nor for what was there before', async () => {
+  it('needs no poll for records that this process has produced, nor for those that existed before', async () => {
     const steps = fc.array(
       fc.oneof(
         own.map((step) => ({ ...step, polled: false })),

@@ -55,7 +55,7 @@ describe('message bus on Postgres', () => {
     await database.drop()
   })
 
-  it('hands over in memory what this process has produced, without reading it back', async () => {
+  it('hands over in memory the records that this process has produced, without reading them back', async () => {
     const { bus, statements } = await member()
     const collector = collect(bus)
     await waitFor(() => collector.owned.size === 4)
@@ -73,7 +73,7 @@ describe('message bus on Postgres', () => {
     expect(new Set(collector.ids()).size).to.equal(1_001)
   })
 
-  it('produces to partitions of its own while it has some', async () => {
+  it('produces to partitions that it owns while it owns some', async () => {
     const [one, two] = [await member({ consumers: () => 2 }), await member({ consumers: () => 2 })]
     const collector = collect(one.bus)
     const other = collect(two.bus)
@@ -85,7 +85,7 @@ describe('message bus on Postgres', () => {
     await other.stop()
   })
 
-  it('forgets what a slow consumer leaves lying, and reads it back in its turn', async () => {
+  it('drops from memory what a slow consumer does not fetch, and reads it back later', async () => {
     const { bus } = await member({ partitions: 1 })
     const stopping = new AbortController()
     const ids: string[] = []
@@ -114,7 +114,7 @@ describe('message bus on Postgres', () => {
     expect(ids).to.deep.equal(Array.from({ length: 9_000 }, (_, i) => String(i)))
   })
 
-  it('gets over gaps that rollbacks leave, wherever they are', async () => {
+  it('passes gaps that rollbacks leave, wherever they are', async () => {
     const { bus, statements } = await member({ partitions: 1 })
     const collector = collect(bus)
     await waitFor(() => collector.owned.size === 1)
@@ -146,7 +146,7 @@ describe('message bus on Postgres', () => {
     await collector.stop()
   })
 
-  it('misses nothing of several producing processes, one of them killed, beside rollbacks and an old snapshot', async () => {
+  it('misses no record of several producing processes, one of them killed, beside rollbacks and an old snapshot', async () => {
     const { bus } = await member()
     const collector = collect(bus)
     const snapshot = await database.pool.connect()
@@ -201,7 +201,7 @@ describe('message bus on Postgres', () => {
     expect(acknowledged.filter((place) => !places.has(place))).to.deep.equal([])
   })
 
-  it('makes the partition of whatever day a record names, and lets a record without a day fail alone', async () => {
+  it('makes the partition of the day of each record, and lets a record without a day fail alone', async () => {
     const { bus } = await member()
     const on = (accepted_at: string) => bus.produce({ ...record(message(accepted_at)), accepted_at })
     const answers = await Promise.allSettled([
@@ -220,7 +220,7 @@ describe('message bus on Postgres', () => {
     ])
   })
 
-  it('goes on when others have dropped a day that it knows', async () => {
+  it('goes on after another process has dropped a day that it knows', async () => {
     const { bus } = await member()
     const old = { ...record(message('m')), accepted_at: '2020-01-01T00:00:00.000Z' }
     await bus.produce(old)
@@ -228,7 +228,7 @@ describe('message bus on Postgres', () => {
     await bus.produce(old)
   })
 
-  it('drops whole days, but none that holds something unread', async () => {
+  it('drops whole days, but none with an unread record', async () => {
     const { bus } = await member({ partitions: 2 })
     const on = async (day: string) => parsePlace(await bus.produce({ ...record(message(day)), accepted_at: `${day}T12:00:00.000Z` }))
     const places = []
@@ -249,7 +249,7 @@ describe('message bus on Postgres', () => {
     expect(rows).to.deep.equal([{ day: '2020-01-03' }])
   })
 
-  it('leaves a day that a reader holds for later, instead of standing in everybody’s way', async () => {
+  it('leaves a day that a reader uses for later, instead of blocking others', async () => {
     const { bus } = await member()
     await bus.produce({ ...record(message('old')), accepted_at: '2020-01-01T00:00:00.000Z' })
     const reader = await database.pool.connect()
@@ -263,7 +263,7 @@ describe('message bus on Postgres', () => {
     expect(await bus.dropDaysBefore('2020-01-02', all)).to.deep.equal(['messages_20200101'])
   })
 
-  it('counts what is not done, gaps left out', async () => {
+  it('counts the records that are not done, without gaps', async () => {
     const { bus } = await member({ partitions: 1 })
     expect(await bus.lag(new Map())).to.deep.equal(new Map([[0, 0]]))
     await Promise.all(Array.from({ length: 5 }, (_, i) => bus.produce(record(message(`m${i}`)))))
@@ -287,7 +287,7 @@ describe('message bus on Postgres', () => {
     expect(String(refusal)).to.include('KOLBAK_PARTITIONS to 6')
   })
 
-  it('bounds the bytes that wait as well', async () => {
+  it('limits the waiting bytes too', async () => {
     const { bus } = await member({ maxWaitingBytes: 1_000_000 })
     const large = Buffer.alloc(300_000)
     const answers = await Promise.allSettled(Array.from({ length: 5 }, (_, i) => bus.produce(record(message(`m${i}`, large)))))
@@ -295,7 +295,7 @@ describe('message bus on Postgres', () => {
     expect(answers.some((answer) => answer.status === 'rejected' && answer.reason instanceof BusFull)).to.equal(true)
   })
 
-  it('says BusUnavailable when Postgres is gone, and when it has been closed', async () => {
+  it('throws BusUnavailable when Postgres is gone, and when the bus is closed', async () => {
     const first = await member()
     await first.crash()
     const second = await member()

@@ -86,7 +86,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
     })
     afterEach(() => harness.drop())
 
-    it('answers the place where a consumer then finds the record', async () => {
+    it('returns the place at which a consumer then finds the record', async () => {
       const { bus } = await harness.member()
       const collector = collect(bus)
       const place = await bus.produce(record(message('m1')))
@@ -98,7 +98,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(bus.identity).to.not.include('/')
     })
 
-    it('carries every byte as it was, and everything else of a record', async () => {
+    it('carries every byte and every field of a record unchanged', async () => {
       const { bus } = await harness.member()
       const collector = collect(bus)
       const everyByte = Buffer.from(Array.from({ length: 512 }, (_, i) => i % 256))
@@ -120,7 +120,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(decodeRecord(Buffer.from(collector.seen[0]!.record.bytes))).to.deep.equal(sent)
     })
 
-    it('loses and repeats nothing of many concurrent producers, and keeps the order within each partition', async () => {
+    it('loses and repeats no record of many concurrent producers, and keeps the order within each partition', async () => {
       const { bus } = await harness.member()
       const other = await harness.member()
       const collector = collect(bus)
@@ -138,7 +138,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       }
     })
 
-    it('reads on, after a restart, exactly where it was saved', async () => {
+    it('goes on after a restart exactly at the saved offset', async () => {
       const first = await harness.member()
       const saved = new Map<number, bigint>()
       const before = collect(first.bus, saved, 7)
@@ -160,7 +160,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(after.places(second.bus.identity).sort()).to.deep.equal(expected.sort())
     })
 
-    it('tells where each partition ends, so that a saved offset beyond it is known for another bus', async () => {
+    it('returns the end of each partition, so that a saved offset beyond it reveals another bus', async () => {
       const { bus } = await harness.member()
       expect([...(await bus.ends())].sort(([a], [b]) => a - b)).to.deep.equal([0, 1, 2, 3].map((partition) => [partition, 0n]))
       const places = await Promise.all(Array.from({ length: 40 }, (_, i) => bus.produce(record(message(`m${i}`)))))
@@ -179,7 +179,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(new Set(collector.ids()).size).to.equal(50)
     })
 
-    it('shares the partitions among its members, and one takes over what another gives back', async () => {
+    it('divides the partitions among its members, and one member takes over what another gives back', async () => {
       const [first, second] = [await harness.member(), await harness.member()]
       const one = collect(first.bus)
       const two = collect(second.bus)
@@ -191,7 +191,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await one.stop()
     })
 
-    it('hands the partitions of a member that dies to the others, with all that it had not saved', async () => {
+    it('gives the partitions of a dead member to the others, with every record that was not saved', async () => {
       const [first, second] = [await harness.member(), await harness.member()]
       const one = collect(first.bus)
       const two = collect(second.bus)
@@ -208,7 +208,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await two.stop()
     })
 
-    it('tells its owner when a partition cannot be held any more', async () => {
+    it('tells the owner when a partition is lost', async () => {
       const { bus, crash } = await harness.member()
       const collector = collect(bus)
       await waitFor(() => collector.owned.size === harness.partitions)
@@ -220,7 +220,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await collector.stop()
     })
 
-    it('ends a waiting fetch when consuming ends, and starts nothing more', async () => {
+    it('ends a waiting fetch when consuming ends, and starts no more work', async () => {
       const { bus } = await harness.member()
       const collector = collect(bus)
       await waitFor(() => collector.owned.size === harness.partitions)
@@ -230,7 +230,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(await partition!.fetch(10)).to.deep.equal([])
     })
 
-    it('answers an empty fetch after a while, and gives at most as many records as asked for', async () => {
+    it('returns from an empty fetch after a while, and returns at most the requested number of records', async () => {
       const { bus } = await harness.member()
       const stopping = new AbortController()
       const sizes: number[] = []
@@ -250,7 +250,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await done
     })
 
-    it('refuses a record above 2 MiB, and takes those beside it', async () => {
+    it('refuses a record above 2 MiB, and stores those beside it', async () => {
       const { bus } = await harness.member()
       const answers = await Promise.allSettled([
         bus.produce(record(message('a'))),
@@ -261,7 +261,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect((answers[1] as PromiseRejectedResult).reason).to.be.instanceOf(RecordTooLarge)
     })
 
-    it('says BusFull when more waits to be written than it may hold, and stores what it took', async () => {
+    it('throws BusFull beyond its limit of waiting records, and stores the records that it accepted', async () => {
       const { bus } = await harness.member({ maxWaiting: 20 })
       const collector = collect(bus)
       const answers = await Promise.allSettled(Array.from({ length: 200 }, (_, i) => bus.produce(record(message(`m${i}`)))))

@@ -9,7 +9,7 @@ describe('times of Postgres', () => {
   })
   after(() => database.drop())
 
-  it('come back as they were sent, in any century', async () => {
+  it('are read as they were sent, in any century', async () => {
     const time = fc.date({ min: new Date('0001-01-01T00:00:00.000Z'), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true })
     await fc.assert(
       fc.asyncProperty(fc.array(time, { minLength: 1, maxLength: 50 }), async (times) => {

@@ -48,7 +48,7 @@ describe('operating beside a running service', () => {
     const { checks } = (await api.get<{ data: { checks: { name: string; ok: boolean; message: string }[] } }>('/health/ready')).data
     const ofKeys = checks.find(({ name }) => name === 'projection api_keys')
     expect(ofKeys).to.include({ ok: true })
-    expect(ofKeys?.message).to.include(' 1 streams set aside')
+    expect(ofKeys?.message).to.include(' 1 streams quarantined')
     expect(checks.map(({ name }) => name)).to.include.members(['dispatcher', 'projection webhooks', 'projection deliveries'])
     // All other streams go on.
     await api.post('/v1/keys', { name: 'another', scopes: ['read:webhooks'] })

@@ -98,7 +98,7 @@ describe('events in streams', () => {
       return ['deliveries', 'endpoint_manager'].every((name) => rows.some(({ projection }) => projection === name)) ? rows : undefined
     })
     for (const { error } of aside) expect(error).to.not.equal('')
-    expect((await checks()).find(({ name }) => name === 'projection deliveries')?.message).to.match(/ [1-9]\d* streams set aside/)
+    expect((await checks()).find(({ name }) => name === 'projection deliveries')?.message).to.match(/ [1-9]\d* streams quarantined/)
     expect(service.facts.some((fact) => fact.msg === 'projection.quarantined' && fact.stream === stream)).to.equal(true)
     // Both are delivered; the history of the other shows it, and a receiver that is gone still ends its webhook.
     receiver.answer('/gone', 410)

@@ -27,7 +27,7 @@ const refused = {
     '64:ff9b:1:7f00:0:100:808:808',
   ],
   '6to4 of such': ['2002:7f00:1::', '2002:a00:1::1', '2002:a9fe:a9fe::1'],
-  // The client's address stands at the end, its bits turned over.
+  // A Teredo address ends with the client's address, whose bits are inverted.
   'Teredo of such': ['2001:0:4136:e378:8000:63bf:80ff:fffe', '2001:0:808:808::5601:5601'],
   'site-local': ['fec0::1'],
   'not an address': ['', 'localhost', 'example.com', '1.2.3.4.5', '::g'],
@@ -67,18 +67,18 @@ describe('the address policy', () => {
       { numRuns: 500 },
     )
   })
-  it('allows the subnets that were named, in every form, and no others', () => {
+  it('allows the configured subnets, in every form, and no others', () => {
     for (const address of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1']) expect(local.allows(address), address).to.equal(true)
     for (const address of ['10.0.0.1', '169.254.169.254', '::2', '::ffff:10.0.0.1']) expect(local.allows(address), address).to.equal(false)
   })
-  it('lets plain http go to the subnets that were named, or anywhere when that is allowed', () => {
+  it('lets plain http go to the configured subnets, or everywhere when that is configured', () => {
     expect(local.allowsPlainHttp('127.0.0.1')).to.equal(true)
     expect(local.allowsPlainHttp('8.8.8.8')).to.equal(false)
     const open = createAddressPolicy({ allowedSubnets: [], allowHttp: true })
     expect(open.allowsPlainHttp('8.8.8.8')).to.equal(true)
     expect(open.allows('127.0.0.1')).to.equal(false)
   })
-  it('takes no subnet that is none', () => {
+  it('refuses a text that is not a subnet', () => {
     for (const text of ['', '127.0.0.1', '127.0.0.0/33', 'localhost/8', '::1/129'])
       expect(() => parseSubnet(text), text)
         .to.throw()

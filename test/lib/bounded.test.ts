@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { createLimiter, mapBounded } from '../../src/lib/bounded.ts'
 
 describe('bounded work', () => {
-  it('runs at most so many at once and answers in order', async () => {
+  it('runs at most the given number at once, and returns the results in order', async () => {
     let running = 0
     let most = 0
     const results = await mapBounded(
@@ -19,7 +19,7 @@ describe('bounded work', () => {
     expect(results).to.deep.equal(Array.from({ length: 50 }, (_, i) => i * 2))
   })
 
-  it('begins nothing more after a failure, and throws it once the rest has ended', async () => {
+  it('begins no more work after a failure, and throws it once the work in flight has ended', async () => {
     let begun = 0
     let ended = 0
     const work = mapBounded(
@@ -41,7 +41,7 @@ describe('bounded work', () => {
     expect(ended).to.equal(begun)
   })
 
-  it('gives each slot to whoever has waited longest', async () => {
+  it('gives each free place to the work that has waited longest', async () => {
     const inSlot = createLimiter(2)
     const order: number[] = []
     await Promise.all(

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { createGroupCommit, isDataError } from '../../src/lib/group-commit.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** A write that the test lets finish, one at a time. */
+/** A write that ends when the test says so, one at a time. */
 function heldWrites() {
   const groups: number[][] = []
   const gates: ((error?: Error) => void)[] = []
@@ -29,7 +29,7 @@ const outcomeOf = (work: Promise<number>) =>
   )
 
 describe('group commit', () => {
-  it('writes together what is added together, and answers each its own result', async () => {
+  it('writes items together that are added together, and returns to each its own result', async () => {
     const groups: number[][] = []
     const group = createGroupCommit<number, number>({
       async write(items) {
@@ -40,7 +40,7 @@ describe('group commit', () => {
     expect(await Promise.all([3, 1, 2].map((item) => group.add(item)))).to.deep.equal([30, 10, 20])
     expect(groups).to.deep.equal([[3, 1, 2]])
   })
-  it('gathers what arrives while a write is under way, and has one under way at a time', async () => {
+  it('gathers the items that arrive during a write, and has one write in flight at a time', async () => {
     const held = heldWrites()
     const group = createGroupCommit<number, number>({ write: held.write })
     const first = group.add(1)
@@ -82,7 +82,7 @@ describe('group commit', () => {
     await Promise.all([4, 6, 1, 25, 10].map((item) => group.add(item)))
     expect(groups).to.deep.equal([[4, 6], [1], [25], [10]])
   })
-  it('refuses more than may wait, with the error of the caller', async () => {
+  it('refuses an item beyond the limit of waiting items, with the error of the caller', async () => {
     const held = heldWrites()
     const group = createGroupCommit<number, number>({ write: held.write, maxWaiting: 2, full: () => new Error('full') })
     const taken = [group.add(1)]
@@ -93,7 +93,7 @@ describe('group commit', () => {
     await held.finish()
     expect(await Promise.all(taken)).to.deep.equal([10, 20, 30])
   })
-  it('lets a faulty item fail alone, wherever it stands', async () => {
+  it('lets a faulty item fail alone, wherever it is in the group', async () => {
     for (let poison = 0; poison < 7; poison++) {
       const written: number[] = []
       const group = createGroupCommit<number, number>({
@@ -110,7 +110,7 @@ describe('group commit', () => {
       expect(written.sort()).to.deep.equal([0, 1, 2, 3, 4, 5, 6].filter((item) => item !== poison))
     }
   })
-  it('fails the whole group on what is no item’s fault, and goes on with the next', async () => {
+  it('fails the whole group for an error that is no item’s fault, and goes on with the next group', async () => {
     const held = heldWrites()
     const group = createGroupCommit<number, number>({ write: held.write, isItemFault: isDataError })
     const lost = [1, 2].map((item) => outcomeOf(group.add(item)))
@@ -121,13 +121,13 @@ describe('group commit', () => {
     await held.finish()
     expect(await next).to.equal(30)
   })
-  it('takes no missing answer for one', async () => {
+  it('fails when a write returns fewer results than items', async () => {
     const group = createGroupCommit<number, number>({ write: async () => [1] })
     expect(await Promise.all([1, 2].map((item) => outcomeOf(group.add(item))))).to.deep.equal(
       Array(2).fill('2 items were written, but there are 1 results'),
     )
   })
-  it('answers a patient item only after it has lingered, together with its company', async () => {
+  it('writes a patient item only after the linger time, together with others', async () => {
     const groups: number[][] = []
     const group = createGroupCommit<number, number>({
       lingerMs: 50,
@@ -144,7 +144,7 @@ describe('group commit', () => {
     expect(performance.now() - started).to.be.greaterThan(45)
     expect(groups).to.deep.equal([[1, 2]])
   })
-  it('does not linger when one item that waits is not patient', async () => {
+  it('does not linger when one waiting item is not patient', async () => {
     const groups: number[][] = []
     const group = createGroupCommit<number, number>({
       lingerMs: 60_000,
@@ -167,7 +167,7 @@ describe('group commit', () => {
     const byBytes = createGroupCommit<number, number>({ lingerMs: 60_000, maxBytes: 5, bytesOf: (n) => n, write: async (items) => items })
     expect(await byBytes.add(9, { patient: true })).to.equal(9)
   })
-  it('is idle when all that was added has been written', async () => {
+  it('is idle when every item has been written', async () => {
     const held = heldWrites()
     const group = createGroupCommit<number, number>({ write: held.write, maxCount: 1 })
     await group.idle()
@@ -184,7 +184,7 @@ describe('group commit', () => {
     await idle
     expect(await Promise.all(added)).to.deep.equal([10, 20])
   })
-  it('knows the errors that are an item’s own fault by their SQLSTATE', () => {
+  it('recognises an error that is an item’s own fault by its SQLSTATE', () => {
     const withCode = (code: string) => Object.assign(new Error('x'), { code })
     for (const code of ['22021', '23505', '54000']) expect(isDataError(withCode(code)), code).to.equal(true)
     for (const code of ['08006', '40P01', '57014', '53300', 'ECONNRESET']) expect(isDataError(withCode(code)), code).to.equal(false)

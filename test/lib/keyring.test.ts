@@ -18,7 +18,7 @@ describe('the keyring', () => {
     }
   }
 
-  it('opens after a restart what it sealed before', async () => {
+  it('opens after a restart the values that it sealed before', async () => {
     const sealed = (await (await openKeyring(db.pool, master)).vault('a')).sealText(['x'], 'content')
     const restarted = await openKeyring(db.pool, master)
     expect((await restarted.vault('a')).openText(['x'], sealed)).to.equal('content')
@@ -30,27 +30,27 @@ describe('the keyring', () => {
     expect(() => stranger.openText(['x'], sealed)).to.throw()
     expect(stranger.fingerprint(['x'])).to.not.equal((await keyring.vault('a')).fingerprint(['x']))
   })
-  it('holds a vault in memory once it was asked for', async () => {
+  it('keeps a vault in memory after the first use', async () => {
     const keyring = await openKeyring(db.pool, master)
     expect(keyring.cached('c')).to.equal(undefined)
     const vault = await keyring.vault('c')
     expect(keyring.cached('c')).to.equal(vault)
     expect(await keyring.vault('c')).to.equal(vault)
   })
-  it('refuses a wrong master key, and another again after that', async () => {
+  it('refuses a wrong master key, again and again', async () => {
     await openKeyring(db.pool, master)
     expect(await failureOf(openKeyring(db.pool, randomBytes(32)))).to.be.instanceOf(WrongMasterKey)
     expect(await failureOf(openKeyring(db.pool, randomBytes(32)))).to.be.instanceOf(WrongMasterKey)
     expect((await openKeyring(db.pool, master)).lookup('api-key', 'x')).to.be.a('string')
   })
-  it('stores keys wrapped only', async () => {
+  it('stores keys only wrapped', async () => {
     const keyring = await openKeyring(db.pool, master)
     await keyring.vault('d')
     const { rows } = await db.pool.query<{ wrapped: Buffer }>('select wrapped from data_keys')
     expect(rows.length).to.be.greaterThan(4)
     for (const { wrapped } of rows) expect(wrapped.length).to.equal(12 + 16 + 32)
   })
-  it('does not take one key for another: a wrapped key that was moved does not unwrap', async () => {
+  it('does not unwrap a key that was moved to another row', async () => {
     const keyring = await openKeyring(db.pool, master)
     await keyring.vault('e')
     await keyring.vault('f')
@@ -59,7 +59,7 @@ describe('the keyring', () => {
     )
     expect(await failureOf((await openKeyring(db.pool, master)).vault('f'))).to.be.instanceOf(WrongMasterKey)
   })
-  it('agrees with another process that makes the same keys at once', async () => {
+  it('agrees with another process that makes the same keys at the same time', async () => {
     const other = await freshDatabase()
     try {
       const [one, two] = await Promise.all([openKeyring(other.pool, master), openKeyring(other.pool, master)])
@@ -73,14 +73,14 @@ describe('the keyring', () => {
       await other.drop()
     }
   })
-  it('makes keys once for many who ask at once', async () => {
+  it('makes keys once for many concurrent calls', async () => {
     const keyring = await openKeyring(db.pool, master)
     const vaults = await Promise.all(Array.from({ length: 20 }, () => keyring.vault('g')))
     expect(new Set(vaults).size).to.equal(1)
     const { rows } = await db.pool.query(`select purpose from data_keys where owner = 'g' order by purpose`)
     expect(rows).to.deep.equal([{ purpose: 'fingerprint' }, { purpose: 'seal' }])
   })
-  it('says so when an owner has been erased, and makes no new key', async () => {
+  it('reports an owner that has been erased, and makes no new key', async () => {
     await (await openKeyring(db.pool, master)).vault('h')
     await db.pool.query(`update data_keys set wrapped = null where owner = 'h'`)
     const keyring = await openKeyring(db.pool, master)
@@ -88,7 +88,7 @@ describe('the keyring', () => {
     expect(await failureOf(keyring.vault('h'))).to.be.instanceOf(KeyDestroyed)
     expect(keyring.cached('h')).to.equal(undefined)
   })
-  it('looks up by purpose, the same for ever', async () => {
+  it('computes look-ups by purpose, which never change', async () => {
     const keyring = await openKeyring(db.pool, master)
     const hmac = keyring.lookup('api-key', 'XDHJEUU00110')
     expect(hmac).to.match(/^[0-9a-f]{64}$/)

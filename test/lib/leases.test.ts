@@ -22,7 +22,7 @@ describe('leases', () => {
     keepers.push(keeper)
     return keeper
   }
-  /** A pool of a process that has lost its database: from `cut` on its queries fail. */
+  /** The pool of a process that loses its database: after `cut` its queries fail. */
   const cuttable = () => {
     let isCut = false
     return {
@@ -41,14 +41,14 @@ describe('leases', () => {
     }
   }
 
-  it('are had by one process at a time', async () => {
+  it('belong to one process at a time', async () => {
     const [a, b] = [keeperOf('a'), keeperOf('b')]
     const [first, second] = await Promise.all([a.take('x'), b.take('x')])
     expect([first, second].filter((lease) => lease !== null)).to.have.length(1)
     const other = await (first === null ? b : a).take('y')
     expect(other?.isHeld()).to.equal(true)
   })
-  it('are free again once released', async () => {
+  it('are free again after their release', async () => {
     const [a, b] = [keeperOf('a'), keeperOf('b')]
     const mine = await a.take('x')
     expect(await b.take('x')).to.equal(null)
@@ -68,14 +68,14 @@ describe('leases', () => {
     expect(mine?.isHeld()).to.equal(true)
     expect(errors).to.deep.equal([])
   })
-  it('are lost, by the own clock and before they run out, when they cannot be renewed', async () => {
+  it('are lost by the clock of their process, before they end, when they cannot be renewed', async () => {
     const leaseMs = 400
     const { pool, cut } = cuttable()
     const a = keeperOf('a', leaseMs, pool)
     const mine = (await a.take('x'))!
     cut()
     const b = keeperOf('b', leaseMs)
-    // Whoever takes it over finds that the former owner knows.
+    // The former owner knows of the loss before another process can take the lease over.
     const theirs = await waitFor(async () => {
       const lease = await b.take('x')
       if (lease !== null) expect(mine.isHeld()).to.equal(false)
@@ -85,14 +85,14 @@ describe('leases', () => {
     expect(theirs.isHeld()).to.equal(true)
     expect(errors.length).to.be.greaterThan(0)
   })
-  it('are taken over from a process that died, as soon as they run out', async () => {
+  it('are taken over from a dead process as soon as they end', async () => {
     await db.pool.query(`insert into leases (name, owner, until) values ('x', 'dead', clock_timestamp() + interval '1 hour')`)
     const b = keeperOf('b')
     expect(await b.take('x')).to.equal(null)
     await db.pool.query('update leases set until = clock_timestamp()')
     expect((await b.take('x'))?.isHeld()).to.equal(true)
   })
-  it('are lost when another has taken them over meanwhile', async () => {
+  it('are lost when another process has taken them over meanwhile', async () => {
     const a = keeperOf('a', 200)
     const mine = (await a.take('x'))!
     await db.pool.query(`update leases set owner = 'b', until = clock_timestamp() + interval '1 hour' where name = 'x'`)
@@ -111,7 +111,7 @@ describe('leases', () => {
     expect(again.isHeld()).to.equal(true)
     expect(former.isHeld()).to.equal(false)
   })
-  it('keep what was taken again while the release was under way', async () => {
+  it('are kept when they are taken again during their release', async () => {
     const a = keeperOf('a', 60_000)
     const b = keeperOf('b')
     let former = (await a.take('x'))!
@@ -125,7 +125,7 @@ describe('leases', () => {
       former = again!
     }
   })
-  it('are given back when their keeper closes', async () => {
+  it('are released when their keeper closes', async () => {
     const a = keeperOf('a', 60_000)
     const mine = await a.take('x')
     await a.close()

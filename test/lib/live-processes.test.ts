@@ -28,7 +28,7 @@ describe('live processes', () => {
     return one
   }
 
-  it('are counted by role, each counting itself from the first moment', async () => {
+  it('are counted by role, and each process counts itself from the start', async () => {
     const a = await start('a', ['api', 'dispatcher'])
     expect(a.count('api')).to.equal(1)
     const b = await start('b', ['dispatcher'])
@@ -37,11 +37,11 @@ describe('live processes', () => {
     await waitFor(() => a.count('dispatcher') === 2)
     expect(a.count('api')).to.equal(1)
   })
-  it('are at least one, so that a limit can be divided by them', async () => {
+  it('number at least one, so that a limit can be divided by them', async () => {
     const a = await start('a', ['api'])
     expect(a.count('dispatcher')).to.equal(1)
   })
-  it('are not counted once they have closed, or fallen silent', async () => {
+  it('are not counted after they have closed or stopped sending heartbeats', async () => {
     const a = await start('a', ['api'])
     const b = await start('b', ['api'])
     await db.pool.query(`insert into live_processes (id, roles, seen_at) values ('dead', '{api}', clock_timestamp())`)

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import { orIdle } from '../../src/lib/or-idle.ts'
 
-describe('a source that falls silent', () => {
-  it('yields all of its items, and null once for each silence after one of them', async () => {
+describe('a source that becomes silent', () => {
+  it('yields all of its items, and null once for each silence after an item', async () => {
     let speak = () => {}
     let closed = false
     async function* source() {
@@ -25,7 +25,7 @@ describe('a source that falls silent', () => {
     expect(seen).to.deep.equal([1, 2, null, 3])
     expect(closed).to.equal(true)
   })
-  it('closes the source when its reader leaves, and hands on what it throws', async () => {
+  it('is closed when its reader leaves, and its error is passed on', async () => {
     let closed = false
     async function* source() {
       try {

@@ -5,7 +5,7 @@ import { createWake } from '../../src/lib/wake.ts'
 const anHour = 3_600_000
 
 describe('pause', () => {
-  it('ends at once, without an error, when its signal aborts or has aborted', async () => {
+  it('ends at once and without an error when its signal aborts or has aborted', async () => {
     const stop = new AbortController()
     const paused = pause(anHour, stop.signal)
     stop.abort()
@@ -15,7 +15,7 @@ describe('pause', () => {
 })
 
 describe('backoff', () => {
-  it('doubles up to its bound and begins anew when reset', () => {
+  it('doubles up to its maximum, and begins again after a reset', () => {
     const delays = createBackoff(10, 50)
     expect(Array.from({ length: 5 }, () => delays.next())).to.deep.equal([10, 20, 40, 50, 50])
     delays.reset()
@@ -24,7 +24,7 @@ describe('backoff', () => {
 })
 
 describe('untilDone', () => {
-  it('repeats what fails until it succeeds, telling each failure', async () => {
+  it('repeats failing work until it succeeds, and reports each failure', async () => {
     let tries = 0
     const told: string[] = []
     const result = await untilDone(
@@ -37,7 +37,7 @@ describe('untilDone', () => {
     expect(result).to.equal('done')
     expect(told).to.deep.equal(['failure 1', 'failure 2'])
   })
-  it('throws a final error, or the last one when its signal has aborted', async () => {
+  it('throws a final error, or the last error when its signal has aborted', async () => {
     const failing = (signal?: AbortSignal, final = false) =>
       untilDone(() => Promise.reject(new Error('failure')), {
         ...(signal === undefined ? {} : { signal }),
@@ -50,7 +50,7 @@ describe('untilDone', () => {
 })
 
 describe('keepRunning', () => {
-  it('runs its body again after it returned, and after it failed, until its signal aborts', async () => {
+  it('runs its body again after it returned and after it failed, until its signal aborts', async () => {
     const stop = new AbortController()
     const told: number[] = []
     let runs = 0
@@ -64,7 +64,7 @@ describe('keepRunning', () => {
     expect(runs).to.equal(5)
     expect(told).to.deep.equal([50, 100])
   })
-  it('does not report what fails because of the abort', async () => {
+  it('does not report a failure that the abort causes', async () => {
     const stop = new AbortController()
     const told: unknown[] = []
     await keepRunning(
@@ -79,13 +79,13 @@ describe('keepRunning', () => {
 })
 
 describe('a wake', () => {
-  it('wakes whoever waits, at once', async () => {
+  it('wakes a waiter at once', async () => {
     const latch = createWake()
     const waiting = latch.wait(anHour)
     latch.notify()
     await waiting
   })
-  it('keeps a notice for the next who waits, and only for one', async () => {
+  it('keeps a notice for the next waiter, and only for one', async () => {
     const latch = createWake()
     latch.notify()
     latch.notify()
@@ -94,7 +94,7 @@ describe('a wake', () => {
     await latch.wait(20)
     expect(performance.now() - started).to.be.greaterThan(15)
   })
-  it('ends with the time or the signal in any case', async () => {
+  it('ends at the latest with the time or the signal', async () => {
     const latch = createWake()
     await latch.wait(1)
     const stop = new AbortController()

@@ -11,9 +11,9 @@ const guesses = {
   'wrong in all of them': randomBytes(32).toString('hex'),
   'a little shorter': kept.slice(0, -1),
   'a little longer': `${kept}0`,
-  right: [...kept].join(''), // not the same string, which would be known without a look
+  right: [...kept].join(''), // an equal text in another string object, because the same object needs no comparison
 }
-/** Each of them many times over: a clock cannot see one comparison. */
+/** Each comparison is repeated many times, because a clock cannot measure a single one. */
 const comparing = (same: (given: string, kept: string) => boolean) =>
   Object.fromEntries(
     Object.entries(guesses).map(([name, guess]) => [
@@ -27,11 +27,11 @@ const comparing = (same: (given: string, kept: string) => boolean) =>
   )
 
 describe('two secrets', () => {
-  it('are the same when they are', () => {
+  it('are the same when their texts are equal', () => {
     for (const [name, guess] of Object.entries(guesses)) expect(sameSecret(guess, kept), name).to.equal(name === 'right')
   })
   it('take the same time to compare, wherever they differ', () => expectSameTime(comparing(sameSecret)))
-  it('would not, compared character by character: such a difference is seen', async () => {
+  it('would take different times if they were compared character by character, as this test can measure', async () => {
     const naive = (given: string, kept: string) => {
       let i = 0
       while (i < kept.length && given.charCodeAt(i) === kept.charCodeAt(i)) i++

@@ -13,7 +13,7 @@ const aad = fc.array(fc.string({ maxLength: 8, unit: 'binary' }), { maxLength: 4
 
 describe('sealed values', () => {
   const sealer = make()
-  it('open to what was sealed, in another process too', () => {
+  it('open to the value that was sealed, in another process too', () => {
     fc.assert(
       fc.property(aad, bytes, (place, plain) => {
         const sealed = sealer.seal(place, plain)
@@ -22,7 +22,7 @@ describe('sealed values', () => {
       }),
     )
   })
-  it('open in no other place, however its parts are cut', () => {
+  it('open in no other place, however the parts of the place are divided', () => {
     fc.assert(
       fc.property(aad, aad, bytes, (place, other, plain) => {
         fc.pre(JSON.stringify(place) !== JSON.stringify(other))
@@ -41,18 +41,18 @@ describe('sealed values', () => {
       expect(() => sealer.open(['a'], changed), `byte ${i}`).to.throw(SealBroken)
     }
   })
-  it('do not open when they were cut off or lengthened', () => {
+  it('do not open when bytes are missing or added', () => {
     const sealed = sealer.seal(['a'], Buffer.from('some content'))
     for (let length = 0; length < sealed.length; length++)
       expect(() => sealer.open(['a'], sealed.subarray(0, length)), `${length} bytes`).to.throw(SealBroken)
     expect(() => sealer.open(['a'], Buffer.concat([sealed, Buffer.of(0)]))).to.throw(SealBroken)
   })
-  it('do not open under another key, nor without theirs', () => {
+  it('do not open under another key, nor without their key', () => {
     const sealed = sealer.seal(['a'], Buffer.from('x'))
     expect(() => make({ keyOf: () => randomBytes(32) }).open(['a'], sealed)).to.throw(SealBroken)
     expect(() => make({ keyOf: () => undefined }).open(['a'], sealed)).to.throw(SealBroken, 'data key 7')
   })
-  it('never come out the same twice', () => {
+  it('differ each time the same value is sealed', () => {
     const seen = new Set(Array.from({ length: 1_000 }, () => sealer.seal(['a'], Buffer.from('x')).toString('hex')))
     expect(seen.size).to.equal(1_000)
   })
@@ -75,7 +75,7 @@ describe('sealed values', () => {
 
 describe('sealed texts', () => {
   const sealer = make()
-  it('open to what was sealed', () => {
+  it('open to the text that was sealed', () => {
     fc.assert(
       fc.property(aad, fc.string({ unit: 'binary', maxLength: 100 }), (place, plain) => {
         const sealed = sealer.sealText(place, plain)
@@ -84,7 +84,7 @@ describe('sealed texts', () => {
       }),
     )
   })
-  it('are told from texts that are not sealed', () => {
+  it('can be distinguished from texts that are not sealed', () => {
     expect(isSealedText('https://example.com')).to.equal(false)
     expect(() => sealer.openText(['a'], 'https://example.com')).to.throw(SealBroken)
     expect(() => sealer.openText(['a'], 'sealed:')).to.throw(SealBroken)
@@ -92,7 +92,7 @@ describe('sealed texts', () => {
 })
 
 describe('fingerprints', () => {
-  it('are the same for the same content under the same key, and tell nothing without it', () => {
+  it('are equal for equal content under the same key, and reveal nothing without the key', () => {
     const one = make().fingerprint(['a', Buffer.from('b')])
     expect(one).to.match(/^[0-9a-f]{64}$/)
     expect(make().fingerprint(['a', Buffer.from('b')])).to.equal(one)

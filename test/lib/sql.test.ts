@@ -27,7 +27,7 @@ describe('tagged SQL', () => {
   })
 
   describe('a transaction', () => {
-    it('is committed when its work is done, and answers what the work answers', async () => {
+    it('is committed when its work is done, and returns the result of the work', async () => {
       const answer = await transaction(db.pool, async (client) => {
         await client.query(`insert into things values (1, 'a')`)
         expect(await count()).to.equal(0n)
@@ -36,7 +36,7 @@ describe('tagged SQL', () => {
       expect(answer).to.equal('done')
       expect(await count()).to.equal(1n)
     })
-    it('leaves nothing when its work fails, and throws what the work threw', async () => {
+    it('leaves nothing behind when its work fails, and throws the error of the work', async () => {
       const failing = transaction(db.pool, async (client) => {
         await client.query(`insert into things values (1, 'a')`)
         throw new Error('no further')
@@ -44,7 +44,7 @@ describe('tagged SQL', () => {
       expect(await failureOf(failing)).to.equal('no further')
       expect(await count()).to.equal(0n)
     })
-    it('does not call a commit done that was a rollback, because a failure inside was caught', async () => {
+    it('fails when its commit was a rollback, because the work has caught a failure', async () => {
       const failing = transaction(db.pool, async (client) => {
         await client.query(`insert into things values (1, 'a')`)
         await client.query('select 1/0').catch(() => undefined)
@@ -52,7 +52,7 @@ describe('tagged SQL', () => {
       expect(await failureOf(failing)).to.contain('rolled back at its commit')
       expect(await count()).to.equal(0n)
     })
-    it('survives that Postgres ends its connection between two statements, and the pool goes on', async () => {
+    it('fails without an end of the process when Postgres ends its connection between two statements, and the pool goes on', async () => {
       const failing = transaction(db.pool, async (client) => {
         const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
         const ended = new Promise<void>((resolve) => client.once('end', resolve))
@@ -63,7 +63,7 @@ describe('tagged SQL', () => {
       expect(await failureOf(failing)).to.match(/connection error|terminat/i)
       await Promise.all(Array.from({ length: 30 }, count))
     })
-    it('survives that Postgres ends its connection at the very end of its work', async () => {
+    it('fails without an end of the process when Postgres ends its connection at the end of the work', async () => {
       await failureOf(
         transaction(db.pool, async (client) => {
           const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
@@ -72,7 +72,7 @@ describe('tagged SQL', () => {
       )
       await waitFor(async () => (await Promise.all(Array.from({ length: 30 }, count))).every((n) => n === 0n))
     })
-    it('gives its connection back, however it ended', async () => {
+    it('gives its connection back, whether it succeeded or failed', async () => {
       for (let i = 0; i < db.pool.options.max + 5; i++) {
         await transaction(db.pool, async () => i)
         await failureOf(transaction(db.pool, () => Promise.reject(new Error('x'))))

@@ -30,7 +30,7 @@ describe('the admin client given by configuration', () => {
         handle(streams, tenantDecider, tenantStream(defaultTenant), command, { caller, correlation_id: 'c', now: now() }),
     }
   }
-  it('is issued once, and rotated when it is given with another secret', async () => {
+  it('is issued once, and rotated when the configured secret changes', async () => {
     const { start, types } = world()
     await start('first', secret)
     await start('first', secret)
@@ -38,7 +38,7 @@ describe('the admin client given by configuration', () => {
     await start('first', `${secret}-another`)
     expect(types()).to.deep.equal(['TenantRegistered', 'ClientIssued', 'ClientSecretRotated'])
   })
-  it('is refused with a sentence when it has been revoked', async () => {
+  it('is refused with a sentence after it was revoked', async () => {
     const { start, command } = world()
     await start('first', secret)
     await start('second', secret)

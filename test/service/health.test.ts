@@ -14,26 +14,26 @@ describe('the health of a process', () => {
     ...change,
   })
   for (const [title, change, ready, message] of [
-    ['runs', {}, true, 'running, 0 s behind, 0 streams set aside'],
-    ['is run elsewhere', { state: 'waiting', lagSeconds: null }, true, 'waiting, 0 streams set aside'],
-    ['has a stream set aside', { quarantined: 2 }, true, 'running, 0 s behind, 2 streams set aside'],
+    ['runs', {}, true, 'running, 0 s behind, 0 streams quarantined'],
+    ['is run elsewhere', { state: 'waiting', lagSeconds: null }, true, 'waiting, 0 streams quarantined'],
+    ['has quarantined streams', { quarantined: 2 }, true, 'running, 0 s behind, 2 streams quarantined'],
     [
       'fails',
       { state: 'failed', error: 'ECONNREFUSED', lagSeconds: 3.5 },
       false,
-      'failed: ECONNREFUSED, 3.5 s behind, 0 streams set aside',
+      'failed: ECONNREFUSED, 3.5 s behind, 0 streams quarantined',
     ],
     [
       'is newer than this code',
       { state: 'failed', error: 'newer_version' },
       true,
-      'failed: newer_version, 0 s behind, 0 streams set aside',
+      'failed: newer_version, 0 s behind, 0 streams quarantined',
     ],
   ] as const)
     it(`is ${ready ? 'ready' : 'not ready'} when a projection ${title}`, () => {
       expect(healthReport(null, [status(change)])).to.deep.equal({ ready, checks: [{ name: 'projection tenants', ok: ready, message }] })
     })
-  it('is not ready when the dispatcher is not, and ready with no part at all', () => {
+  it('is not ready while the dispatcher has a problem, and is ready without any part', () => {
     expect(healthReport({ problem: 'Routing has failed for 12 s.' }, [status({})])).to.deep.include({ ready: false })
     expect(healthReport({ problem: null }, [status({})]).checks.map(({ name }) => name)).to.deep.equal(['dispatcher', 'projection tenants'])
     expect(healthReport(null, [])).to.deep.equal({ ready: true, checks: [] })
