@@ -3,6 +3,8 @@ import { ApiError } from './errors.ts'
 /** The entity tag of a resource is its revision. */
 export const etagHeader = (revision: number): Record<string, string> => ({ etag: `"${revision}"` })
 
+export const withoutEtag = ({ etag: _, ...headers }: Readonly<Record<string, string>>): Record<string, string> => headers
+
 const entityTag = /^\s*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*$/
 
 /**

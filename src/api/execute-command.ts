@@ -13,7 +13,7 @@ import { awaitProjection } from './projection-lag.ts'
 import type { RawRequest } from './route.ts'
 
 /** The parts of a request that a command needs. */
-type CommandRequest = Identity & Pick<RawRequest, 'requestId' | 'headers'>
+export type CommandRequest = Identity & Pick<RawRequest, 'requestId' | 'headers'>
 
 /**
  * Carries out a command for a request: on behalf of its caller, with its `If-Match`, and with a wait for the read model. The
@@ -25,20 +25,20 @@ type ExecuteCommand = <State, Command, Event extends DecidedEvent>(
   stream: StreamName,
   command: Command,
   request: CommandRequest,
-  options: { readModel: string; create?: boolean; turnId?: EventId },
+  options: { readModel: string; create?: boolean; commandId?: EventId },
 ) => Promise<Handled<State> & { headers: Record<string, string> }>
 
 /** Chosen by `plan`, so that a request that is repeated under its `Idempotency-Key` repeats the same command. */
-export const newTurnId = (): EventId => randomUUID() as EventId
+export const newCommandId = (): EventId => randomUUID() as EventId
 
 export function createExecuteCommand(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now' | 'settings' | 'pool'>): ExecuteCommand {
-  return async (decider, stream, command, { caller, requestId, headers }, { readModel, create = false, turnId }) => {
+  return async (decider, stream, command, { caller, requestId, headers }, { readModel, create = false, commandId }) => {
     const ifMatch = parseIfMatch(headers['if-match'])
     const context: CommandContext = {
       caller,
       correlation_id: requestId,
       now: new Date(deps.now()).toISOString(),
-      ...(turnId === undefined ? {} : { turnId }),
+      ...(commandId === undefined ? {} : { commandId }),
       ...(create ? { create } : ifMatch === undefined ? {} : { ifMatch }),
     }
     const handled = await handle(deps.streams, decider, stream, command, context)

@@ -5,13 +5,13 @@ import { checkCallbackUrl } from './callback-url.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Detail } from './errors.ts'
 
-/** What no schema can say of a webhook: whether its URL may be called, and whether its retries end before payloads expire. */
+/** Returns the checks of a webhook that no schema can express: whether its URL may be called, and whether its retries end before payloads expire. */
 export function createWebhookChecks({ addressPolicy, settings }: Pick<ApiDependencies, 'addressPolicy' | 'settings'>) {
   const retentionSeconds = settings.retentionDays * secondsPerDay
-  return async (body: Readonly<Record<string, unknown>>, faulty: ReadonlySet<string>): Promise<Detail[]> => {
+  return async (body: Readonly<Record<string, unknown>>, faultyPaths: ReadonlySet<string>): Promise<Detail[]> => {
     const details: Detail[] = []
     const { callback_url: url, retry_delays: delays } = body
-    if (typeof url === 'string' && !faulty.has('callback_url'))
+    if (typeof url === 'string' && !faultyPaths.has('callback_url'))
       try {
         await checkCallbackUrl(url, addressPolicy)
       } catch (error) {
@@ -22,7 +22,7 @@ export function createWebhookChecks({ addressPolicy, settings }: Pick<ApiDepende
     if (numbers.length <= 20 && longestChain(numbers, settings.requestTimeoutMs / 1_000) >= retentionSeconds)
       details.push({
         path: 'retry_delays',
-        message: `must end before the payload expires: together they take longer than ${settings.retentionDays} days`,
+        message: `must end before the payload expires, but together they take longer than ${settings.retentionDays} days`,
       })
     return details
   }

@@ -11,8 +11,8 @@ export const webhookView = (webhook: Omit<ShownWebhook, 'failing_since'>, failin
   pick({ ...webhook, failing_since }, shownFields)
 export const webhookRowView = (row: ShownWebhook): ShownWebhook => pick(row, shownFields)
 
-/** Returns whose webhooks a caller sees: those of its tenant, or only those that it created when it is a key. */
+/** Returns the filter for the webhooks that a caller sees: all of its tenant, or for a key only those that it created. */
 export const ownerOf = ({ caller }: Identity) => ({ tenant: caller.tenant, ...(caller.key_id === null ? {} : { key_id: caller.key_id }) })
 
-/** `whsec_` and the base64 of 32 random bytes. */
+/** Returns `whsec_` and the base64 of 32 random bytes. */
 export const newWebhookSecret = (): string => `whsec_${randomBytes(32).toString('base64')}`

@@ -25,8 +25,8 @@ export interface CommandContext {
   readonly correlation_id: string
   /** The event that caused the command, for process managers: event ids then follow from it, so that a repeated turn appends once. */
   readonly causationId?: EventId
-  /** Names the turn where nothing caused it: event ids follow from it likewise. */
-  readonly turnId?: EventId
+  /** The id of a command that no event caused. Event ids follow from it in the same way. */
+  readonly commandId?: EventId
   /** RFC 3339, milliseconds. */
   readonly now: string
   /** Revisions that the caller accepts (`If-Match`); `*` any existing. Then a conflict is not retried. */
@@ -63,7 +63,7 @@ export async function handle<State, Command, Event extends DecidedEvent>(
   context: CommandContext,
 ): Promise<Handled<State>> {
   const { caller, ifMatch } = context
-  const named = context.causationId ?? context.turnId
+  const named = context.causationId ?? context.commandId
   const fold = (events: readonly RecordedEvent[], from = decider.initial) =>
     events.reduce<State | null>((folded, event) => decider.evolve(folded, event), from)
   const eventIds: EventId[] = []

@@ -242,13 +242,13 @@ describe('the command handler', () => {
   })
 
   describe('a turn with a name', () => {
-    const turnId = '0197a000-0000-7000-8000-000000000003' as EventId
+    const commandId = '0197a000-0000-7000-8000-000000000003' as EventId
     it('happens once: asked for again it answers as the first time, whatever came after it', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first', is_active: false }
-      const first = await turn(id, command, { turnId })
+      const first = await turn(id, command, { commandId })
       await turn(id, { type: 'ChangeWebhook', event: 'later' })
-      const again = await turn(id, command, { turnId })
+      const again = await turn(id, command, { commandId })
       expect(again).to.deep.equal(first)
       expect(again).to.include({ revision: 2, changed: true })
       expect(again.state).to.include({ event: 'first', is_active: false })
@@ -257,22 +257,22 @@ describe('the command handler', () => {
     it('answers as the first time also where If-Match named the revision before', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first' }
-      const first = await turn(id, command, { turnId, ifMatch: [0] })
-      expect(await turn(id, command, { turnId, ifMatch: [0] })).to.deep.equal(first)
+      const first = await turn(id, command, { commandId, ifMatch: [0] })
+      expect(await turn(id, command, { commandId, ifMatch: [0] })).to.deep.equal(first)
     })
     it('creates once, and is no cause of what it stores', async () => {
       const id = ulid() as WebhookId
-      const first = await turn(id, create(id), { create: true, turnId })
+      const first = await turn(id, create(id), { create: true, commandId })
       await turn(id, { type: 'ChangeWebhook', event: 'later' })
-      expect(await turn(id, create(id), { create: true, turnId })).to.deep.equal(first)
+      expect(await turn(id, create(id), { create: true, commandId })).to.deep.equal(first)
       expect(store.events).to.have.length(2)
       expect(store.events[0]?.metadata.$causationId).to.equal(null)
     })
     it('is not for others to learn of', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first' }
-      await turn(id, command, { turnId })
-      expect(await codeOfFailure(turn(id, command, { turnId, caller: callerOf(ulid() as TenantId) }))).to.equal('not_found')
+      await turn(id, command, { commandId })
+      expect(await codeOfFailure(turn(id, command, { commandId, caller: callerOf(ulid() as TenantId) }))).to.equal('not_found')
     })
   })
 

@@ -29,7 +29,7 @@ async function change(world: World, hook: Hook, command: WebhookCommand, turn: s
   const context = {
     caller: { tenant: tenantOf(hook), actor: 'client:model' as const, scopes: new Set<never>(), key_id: null },
     correlation_id: turn,
-    turnId: turn as EventId,
+    commandId: turn as EventId,
     now: timestamp(),
     ...(isCreation ? { create: true } : {}),
   }

@@ -20,79 +20,74 @@ import { envelopeResult } from '../route-results.ts'
 import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
 import { type ListVersions, listVersionsQuery, version } from '../schemas/history.ts'
 
-const sealed = '[sealed]'
-
-/** Returns each field whose value an event changed, with the values before and after it. The values of secret fields are masked. */
-function changesOf(table: AnyFieldTable, before: object | null, after: object | null) {
-  const changed: Record<string, { from: unknown; to: unknown }> = {}
-  const secrets = fieldsThatAre(table, 'secret')
-  for (const field of fieldsThatAre(table, 'in_history')) {
-    const valueIn = (state: Readonly<Record<string, unknown>>) => state[field] ?? null
-    const [from, to] = [valueIn({ ...before }), valueIn({ ...after })]
-    if (isDeepStrictEqual(from, to) || (before === null && (to === null || to === false))) continue
-    const shown = (value: unknown) => (value !== null && secrets.includes(field) ? sealed : value)
-    changed[field] = { from: shown(from), to: shown(to) }
-  }
-  return changed
-}
-
 export function createHistoryRoutes(deps: ApiDependencies): Route[] {
-  const tag = 'Audit'
   const spec = {
     method: 'GET',
-    tag,
+    tag: 'Audit',
     credentials: 'bearer',
     scope: 'read:audit',
     query: listVersionsQuery,
     errors: ['invalid_cursor', 'event_not_readable'],
-    responses: { 200: { description: 'A page of events, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
+    responses: { 200: { description: 'A page of changes, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
   } as const
-
-  const page = async <State extends object, Event extends DecidedEvent>(
-    decider: Decider<State, never, Event>,
-    tenantOf: (state: State) => TenantId,
-    stream: StreamName,
-    table: AnyFieldTable,
-    { caller, query }: Identity & { query: ListVersions },
-  ) => {
-    const { limit = defaultLimit, cursor } = query
-    const from = cursor === undefined ? 0 : readRevisionCursor(cursor) + 1
-    const { events } = await deps.streams.read(stream)
-    const states = statesOf(decider, events)
-    const first = states[0]
-    // Of deleted ones too: whose it was is said by its first event.
-    if (first === undefined || first === null || tenantOf(first) !== caller.tenant) throw notFound()
-    const wanted = events.filter((event) => event.revision >= from).slice(0, limit)
-    const actorOf = createActorNames(deps, caller.tenant)
-    const shown = await Promise.all(
-      wanted.map(async ({ revision, type, metadata: { actor, time, $correlationId } }) => ({
-        revision,
-        type,
-        time,
-        actor: await actorOf(actor),
-        correlation_id: $correlationId,
-        changes: changesOf(table, states[revision - 1] ?? null, states[revision] ?? null),
-      })),
-    )
-    const last = wanted.at(-1)
-    const more = last !== undefined && last.revision < (events.at(-1)?.revision ?? 0)
-    return envelopeResult(200, shown, {}, { limit, next_cursor: more ? writeRevisionCursor(last.revision) : null })
-  }
   return [
     guardedRoute({
       ...spec,
       path: '/v1/webhooks/:id/history',
       operationId: 'listWebhookHistory',
-      summary: 'Every change of a webhook, oldest first: when, by whom, from what to what; of a deleted one too',
-      handler: (request) =>
-        page(webhookDecider, (state) => state.tenant, webhookStream(parseWebhookId(request.params.id)), webhookFields, request),
+      summary: 'List every change of a webhook, even a deleted one, oldest first: its time, its author, the former and the new values',
+      handler: (request) => pageOf(deps, webhookDecider, webhookStream(parseWebhookId(request.params.id)), webhookFields, request),
     }),
     guardedRoute({
       ...spec,
       path: '/v1/keys/:id/history',
       operationId: 'listKeyHistory',
-      summary: 'Every change of an API key, oldest first: when, by whom, from what to what; of a deleted one too',
-      handler: (request) => page(keyDecider, (state) => state.tenant, keyStream(parseKeyId(request.params.id)), keyFields, request),
+      summary: 'List every change of an API key, even a deleted one, oldest first: its time, its author, the former and the new values',
+      handler: (request) => pageOf(deps, keyDecider, keyStream(parseKeyId(request.params.id)), keyFields, request),
     }),
   ]
+}
+
+async function pageOf<State extends { readonly tenant: TenantId }, Event extends DecidedEvent>(
+  deps: ApiDependencies,
+  decider: Decider<State, never, Event>,
+  stream: StreamName,
+  table: AnyFieldTable,
+  { caller, query }: Identity & { query: ListVersions },
+) {
+  const { limit = defaultLimit, cursor } = query
+  const firstRevision = cursor === undefined ? 0 : readRevisionCursor(cursor) + 1
+  const { events } = await deps.streams.read(stream)
+  const states = statesOf(decider, events)
+  // The first state tells the tenant even of a deleted resource.
+  if (states[0]?.tenant !== caller.tenant) throw notFound()
+  const page = events.filter((event) => event.revision >= firstRevision).slice(0, limit)
+  const nameActor = createActorNames(deps, caller.tenant)
+  const versions = await Promise.all(
+    page.map(async ({ revision, type, metadata: { actor, time, $correlationId } }) => ({
+      revision,
+      type,
+      time,
+      actor: await nameActor(actor),
+      correlation_id: $correlationId,
+      changes: changesOf(table, states[revision - 1] ?? null, states[revision] ?? null),
+    })),
+  )
+  const lastEvent = page.at(-1)
+  const hasNext = lastEvent !== undefined && lastEvent.revision < (events.at(-1)?.revision ?? 0)
+  return envelopeResult(200, versions, {}, { limit, next_cursor: hasNext ? writeRevisionCursor(lastEvent.revision) : null })
+}
+
+/** Returns each field whose value an event changed, with the values before and after it. The values of secret fields are masked. */
+function changesOf(table: AnyFieldTable, before: object | null, after: object | null) {
+  const changes: Record<string, { from: unknown; to: unknown }> = {}
+  const secretFields = fieldsThatAre(table, 'secret')
+  for (const field of fieldsThatAre(table, 'in_history')) {
+    const valueIn = (state: Readonly<Record<string, unknown>>) => state[field] ?? null
+    const [from, to] = [valueIn({ ...before }), valueIn({ ...after })]
+    if (isDeepStrictEqual(from, to) || (before === null && (to === null || to === false))) continue
+    const mask = (value: unknown) => (value !== null && secretFields.includes(field) ? '[sealed]' : value)
+    changes[field] = { from: mask(from), to: mask(to) }
+  }
+  return changes
 }

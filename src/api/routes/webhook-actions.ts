@@ -5,7 +5,7 @@ import { projectionNames } from '../../projections/names.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound, webhookInactive } from '../errors.ts'
-import { createExecuteCommand, newTurnId } from '../execute-command.ts'
+import { createExecuteCommand, newCommandId } from '../execute-command.ts'
 import { parseMessageId, parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noStore } from '../route-results.ts'
@@ -48,14 +48,14 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
       },
       async handler(request) {
         const id = parseWebhookId(request.params.id)
-        const planned = await request.plan(() => ({ secret: newWebhookSecret(), turnId: newTurnId() }))
+        const planned = await request.plan(() => ({ secret: newWebhookSecret(), commandId: newCommandId() }))
         const { secret = planned.secret } = request.body
         const { state, headers } = await executeCommand(
           webhookDecider,
           webhookStream(id),
           { type: 'RotateWebhookSecret', secret, previous_secret_until: overlapEnd(request.body, now()) },
           request,
-          { readModel: projectionNames.webhooks, turnId: planned.turnId },
+          { readModel: projectionNames.webhooks, commandId: planned.commandId },
         )
         const row = await findWebhook(deps, ownerOf(request), id)
         return {

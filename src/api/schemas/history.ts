@@ -1,4 +1,4 @@
-import { cursor, instant, limit, timestamp } from './common.ts'
+import { correlation_id, cursor, instant, limit, timestamp } from './common.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
 export const shownActor = named(
@@ -6,7 +6,7 @@ export const shownActor = named(
   object({
     kind: { enum: ['client', 'key', 'system'] },
     id: { type: 'string' },
-    name: nullable({ type: 'string', description: 'Null for parts of Kolbak itself.' }),
+    name: nullable({ type: 'string', description: 'The name of the client or key, or null for parts of Kolbak itself.' }),
   }),
 )
 export const version = named(
@@ -16,13 +16,10 @@ export const version = named(
     type: { type: 'string', examples: ['WebhookChanged'] },
     time: timestamp,
     actor: shownActor,
-    correlation_id: {
-      type: 'string',
-      description: 'The `x-request-id` of the request that caused it, or what a process manager carried on.',
-    },
+    correlation_id,
     changes: {
       type: 'object',
-      description: 'Field by field, from what to what. Secrets and key values show as `[sealed]`.',
+      description: 'The former and the new value of each changed field. Secrets and key values are shown as `[sealed]`.',
       additionalProperties: object({ from: {}, to: {} }),
     },
   }),
@@ -34,16 +31,21 @@ export interface ListVersions {
 }
 export const listVersionsQuery = object<ListVersions>({ limit, cursor }, ['limit', 'cursor'])
 
-/** Which state of a resource is asked for; needs `read:audit`. */
+/** The past state to read: the one at a time, or the one at a revision. */
 export interface AtMoment {
   readonly as_of?: string
   readonly revision?: number
 }
-export const asOf: JsonSchema = { ...instant, description: 'The state at that moment; needs `read:audit`.' }
+export const asOf: JsonSchema = { ...instant, description: 'Returns the state at this time. It needs the scope `read:audit`.' }
 export const atMomentQuery = object<AtMoment>(
   {
     as_of: asOf,
-    revision: { type: 'integer', minimum: 0, maximum: 2_147_483_647, description: 'The state at that revision; needs `read:audit`.' },
+    revision: {
+      type: 'integer',
+      minimum: 0,
+      maximum: 2_147_483_647,
+      description: 'Returns the state at this revision. It needs the scope `read:audit`.',
+    },
   },
   ['as_of', 'revision'],
 )

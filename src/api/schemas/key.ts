@@ -10,7 +10,7 @@ const fields = {
   key: {
     type: 'string',
     pattern: '^[A-Z0-9]{4}(?:[A-Z0-9]{8}|\\*{8})$',
-    description: 'The value for `x-api-key`; masked after four characters for callers who do not hold all its scopes.',
+    description: 'The value for `x-api-key`. It is masked after four characters for callers who lack one of its scopes.',
     examples: ['XDHJEUU00110'],
   },
   name,
@@ -23,7 +23,10 @@ const fields = {
     items: { type: 'string', enum: keyScopes }, // With a type, ajv finds duplicates by look-up. Without, it would compare deep values.
     examples: [keyScopes],
   },
-  last_accessed_at: nullable({ ...timestamp, description: 'Null until its first use; written within about a second.' }),
+  last_accessed_at: nullable({
+    ...timestamp,
+    description: 'The time of the last use, or null before the first. It is stored within about a second.',
+  }),
   created_at: timestamp,
   updated_at: timestamp,
 } satisfies Record<KeyField<'given' | 'changeable' | 'shown'>, JsonSchema>
@@ -47,7 +50,10 @@ export const rotatedKey = named(
   'RotatedKey',
   object({
     ...shown,
-    previous_key_until: nullable({ ...timestamp, description: 'Until then the former value works too; null when it does no more.' }),
+    previous_key_until: nullable({
+      ...timestamp,
+      description: 'The time until which the former value also works, or null when it does not.',
+    }),
   }),
 )
 
@@ -64,7 +70,8 @@ export const deleteKeyQuery = object<DeleteKey>(
     webhooks: {
       enum: ['keep', 'deactivate'],
       default: 'keep',
-      description: 'What becomes of the webhooks that the key created: deactivated ones show the reason `key_deleted`, moments later.',
+      description:
+        'Whether the webhooks that the key created stay, or are deactivated. Deactivated ones show the reason `key_deleted` a moment later.',
     },
   },
   ['webhooks'],

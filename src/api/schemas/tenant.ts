@@ -3,16 +3,16 @@ import { bearerScopes, type Client, type ClientField, clientFields, type LimitsC
 import { limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
-const ofLimit = (description: string): JsonSchema => ({
+const limitSchema = (description: string): JsonSchema => ({
   type: ['integer', 'null'],
   minimum: 1,
   maximum: 1_000_000_000,
-  description: `${description} Null: the service's default.`,
+  description: `${description} Null stands for the service's default.`,
 })
 const limits: Readonly<Record<string, JsonSchema>> = {
-  webhooks: ofLimit('Webhooks that are not deleted.'),
-  events_per_second: ofLimit('Events a second for each client, on the routes that take events.'),
-  requests_per_second: ofLimit('Requests a second for each client and key, on all other routes.'),
+  webhooks: limitSchema('The most webhooks that are not deleted.'),
+  events_per_second: limitSchema('The events per second of each client, on the routes that accept events.'),
+  requests_per_second: limitSchema('The requests per second of each client and key, on all other routes.'),
 }
 const limitsChange = named<LimitsChange>('LimitsChange', object(limits, Object.keys(limits)))
 
@@ -31,7 +31,7 @@ const shownOfTenant = {
   id: ulid,
   name,
   limits: named('Limits', object(limits)),
-  is_suspended: { type: 'boolean', description: 'Nothing is accepted for it; what is owed to its webhooks waits.' },
+  is_suspended: { type: 'boolean', description: 'While a tenant is suspended, nothing is accepted for it, and its deliveries wait.' },
   created_at: timestamp,
   updated_at: timestamp,
 } satisfies Record<TenantField<'shown'>, JsonSchema>
@@ -47,10 +47,10 @@ const clientSchemas = {
     maxItems: bearerScopes.length,
     uniqueItems: true,
     items: { type: 'string', enum: bearerScopes }, // The type makes ajv find duplicates by look-up, as for keys.
-    description: '`admin` only in the tenant `default`.',
+    description: 'The scope `admin` is possible only in the tenant `default`.',
     examples: [['write:events', 'read:events']],
   },
-  previous_secret_until: nullable({ ...timestamp, description: 'Until then the former secret gets tokens too.' }),
+  previous_secret_until: nullable({ ...timestamp, description: 'The time until which the former secret also gets tokens, or null.' }),
   created_at: timestamp,
   updated_at: timestamp,
 } satisfies Record<ClientField<'given' | 'shown'>, JsonSchema>
@@ -61,6 +61,6 @@ const shown = pick(clientSchemas, fieldsThatAre(clientFields, 'shown'))
 export const client = named('Client', object(shown))
 export const clientWithSecret = named(
   'ClientWithSecret',
-  object({ ...shown, client_secret: { type: 'string', description: 'Shown this once.' } }),
+  object({ ...shown, client_secret: { type: 'string', description: 'The secret. It is shown only in this response.' } }),
 )
 export const listTenantsQuery = object<Offset>({ limit, offset }, ['limit', 'offset'])

@@ -24,16 +24,22 @@ const fields = {
   },
   description,
   is_active: { type: 'boolean' },
-  key_id: nullable({ ...ulid, description: 'The key that created it; null when a client did.' }),
+  key_id: nullable({ ...ulid, description: 'The key that created the webhook, or null when a client created it.' }),
   retry_delays: {
     type: ['array', 'null'],
     maxItems: 20,
     items: { type: 'number', exclusiveMinimum: 0, maximum: 604_800 },
-    description: "Seconds from each failed attempt to the next; null for the service's own list.",
+    description: "The seconds from each failed attempt to the next one. Null stands for the service's own list.",
     examples: [[5, 300, 1800]],
   },
-  deactivation_reason: { enum: ['requested', 'gone', 'failing', 'key_deleted', null], description: 'Null while it is active.' },
-  failing_since: nullable({ ...timestamp, description: 'Of the first failure since the last success; null when there is none.' }),
+  deactivation_reason: {
+    enum: ['requested', 'gone', 'failing', 'key_deleted', null],
+    description: 'Why the webhook is inactive, or null while it is active.',
+  },
+  failing_since: nullable({
+    ...timestamp,
+    description: 'The time of the first failure since the last success, or null when there is none.',
+  }),
   created_at: timestamp,
   updated_at: timestamp,
   secret: {
@@ -63,7 +69,7 @@ const shown = pick(fields, fieldsThatAre(webhookFields, 'shown'))
 export const webhook = named('Webhook', object(shown))
 export const createdWebhook = named(
   'CreatedWebhook',
-  object({ ...shown, secret: { ...secret, description: 'Shown this once: it verifies the signatures.' } }),
+  object({ ...shown, secret: { ...secret, description: 'The key that verifies signatures. It is shown only in this response.' } }),
 )
 
 interface RotateSecret extends Rotation {
@@ -71,14 +77,20 @@ interface RotateSecret extends Rotation {
 }
 export const rotateSecret = named<RotateSecret>(
   'RotateSecret',
-  object({ overlap_seconds: overlap, secret: { ...secret, description: 'The new one; made when absent.' } }, ['overlap_seconds', 'secret']),
+  object({ overlap_seconds: overlap, secret: { ...secret, description: 'The new secret. Without it, the service generates one.' } }, [
+    'overlap_seconds',
+    'secret',
+  ]),
 )
 export const rotatedWebhook = named(
   'RotatedWebhook',
   object({
     ...shown,
-    secret: { ...secret, description: 'The new one, shown this once.' },
-    previous_secret_until: nullable({ ...timestamp, description: 'Until then the former secret signs too; null when it does no more.' }),
+    secret: { ...secret, description: 'The new secret. It is shown only in this response.' },
+    previous_secret_until: nullable({
+      ...timestamp,
+      description: 'The time until which the former secret also signs, or null when it does not.',
+    }),
   }),
 )
 
@@ -92,9 +104,9 @@ interface ListWebhooks extends Offset {
 export const listWebhooksQuery = object<ListWebhooks>(
   {
     ids: { type: 'array', maxItems: 100, items: ulid },
-    events: { type: 'array', maxItems: 100, items: fields.event, description: 'Compared with the stored patterns literally.' },
+    events: { type: 'array', maxItems: 100, items: fields.event, description: 'Patterns, compared literally with the stored ones.' },
     is_active: { type: 'boolean' },
-    key_id: { ...ulid, description: 'Created by this key.' },
+    key_id: { ...ulid, description: 'Only webhooks that this key created.' },
     as_of: asOf,
     limit,
     offset,
