@@ -5,8 +5,10 @@ import { createCommandStreams, hashOf } from '../../src/commands/command-streams
 import { type CommandContext, handle } from '../../src/commands/handler.ts'
 import { type KeyCommand, keyDecider } from '../../src/commands/key.ts'
 import { type WebhookCommand, webhookDecider } from '../../src/commands/webhook.ts'
+import { defaultsOf } from '../../src/events/fields.ts'
 import type { EventId, KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { keyStream, webhookStream } from '../../src/events/streams.ts'
+import { webhookFields } from '../../src/events/webhook.ts'
 import { codeOf } from '../../src/lib/errors.ts'
 import { StoreUnavailable } from '../../src/ports/event-store.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
@@ -26,6 +28,7 @@ const context = (more: Partial<CommandContext> = {}): CommandContext => ({
   ...more,
 })
 const create = (id: WebhookId, key_id: KeyId | null = null): WebhookCommand => ({
+  ...defaultsOf(webhookFields),
   type: 'CreateWebhook',
   id,
   tenant,
@@ -33,9 +36,7 @@ const create = (id: WebhookId, key_id: KeyId | null = null): WebhookCommand => (
   callback_url: 'https://example.com/secret-path',
   event: 'order.created',
   description: 'for the books',
-  is_active: true,
   secret: 'whsec_topsecret',
-  retry_delays: null,
 })
 async function codeOfFailure(work: Promise<unknown>): Promise<string | undefined> {
   try {

@@ -64,9 +64,9 @@ describe('sealed fields', () => {
   it('are never left in the clear for want of a declaration or a vault', () => {
     const created: UnsealedEvent = sampleEvent('WebhookCreated')
     const seal = (event: UnsealedEvent, by: typeof vault | null = vault) => sealEvent(by, streamOf('WebhookCreated'), event)
-    expect(() => seal({ ...created, data: { ...created.data, custom_headers: 'x' } })).to.throw(
+    expect(() => seal({ ...created, data: { ...created.data, colour: 'x' } })).to.throw(
       TypeError,
-      'WebhookCreated.custom_headers is declared neither sealed nor clear',
+      'WebhookCreated.colour is declared neither sealed nor clear',
     )
     expect(() => seal({ ...created, type: 'WebhookPainted' })).to.throw(TypeError, 'the event type WebhookPainted is not declared')
     expect(() => seal({ ...created, data: { ...created.data, description: { an: 'object' } } })).to.throw(TypeError, 'is no text')

@@ -2,9 +2,11 @@ import { replay } from '../../src/commands/replay.ts'
 import type { WebhookCommand } from '../../src/commands/webhook.ts'
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
+import { defaultsOf } from '../../src/events/fields.ts'
 import type { EventId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { tenantStream, webhookStream } from '../../src/events/streams.ts'
+import { webhookFields } from '../../src/events/webhook.ts'
 import { untilDone } from '../../src/lib/retry.ts'
 import type { Hook, Step } from './plan.ts'
 import { indexKey } from './tables.ts'
@@ -47,7 +49,7 @@ export async function create(world: World, step: Extract<Step, { kind: 'create' 
   const { hook } = step
   const [id, tenant] = [webhookOf(hook), tenantOf(hook)]
   const callback_url = `https://${hostOf(hook)}/old`
-  const rest = { key_id: null, callback_url, event: 'order.*', description: null, is_active: true, secret, retry_delays: null }
+  const rest = { key_id: null, callback_url, event: 'order.*', secret, ...defaultsOf(webhookFields) }
   const position = await change(world, hook, { type: 'CreateWebhook', id, tenant, ...rest }, `create-${hook}`)
   if (position === null) return
   const effect = () => world.tables.webhooks.has(id)

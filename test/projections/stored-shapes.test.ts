@@ -9,7 +9,8 @@ import { webhookDecider } from '../../src/commands/webhook.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import type { NewEvent } from '../../src/events/envelope.ts'
 import type { EventId, TenantId, WebhookId } from '../../src/events/ids.ts'
-import { type EventType, eventTypes } from '../../src/events/schema.ts'
+import { type EventType, eventTypes, upcast } from '../../src/events/schema.ts'
+import { openEvent } from '../../src/events/sealed-fields.ts'
 import { type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
 import { codeOf } from '../../src/lib/errors.ts'
 import { createLeaseKeeper } from '../../src/lib/leases.ts'
@@ -27,7 +28,7 @@ import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../src/projections/webhook-versions.ts'
 import { webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
-import { fixtureKeyring, fixturesUpTo } from '../support/event-fixtures.ts'
+import { fixtureKeyring, fixturesUpTo, fixtureVault } from '../support/event-fixtures.ts'
 import { sampleData, sampleEvent, sampleTypes, streamOf } from '../support/sample-events.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -90,14 +91,19 @@ describe('the read models of stored events', () => {
         const deps = { pool: db.pool, keyring: fixtureKeyring }
         const page = { tenant, limit: 10, offset: 0 }
         const webhooksAt = async (type: EventType) => (await listWebhooksAsOf(deps, { ...page, asOf: timeOf(type) })).rows
-        const { secret, ...created } = sampleData.WebhookCreated
+        /** The data of the fixture as today's code reads it: a field that came later has the value that its lift gave it. */
+        const dataOf = (type: EventType) => {
+          const fixture = fixtures.find((event) => event.type === type)!
+          return openEvent(fixtureVault, fixture.stream, upcast(fixture)).data
+        }
+        const { secret, ...created } = { secret: null, ...dataOf('WebhookCreated') }
         expect((await webhooksAt('WebhookCreated'))[0]).to.deep.include(created)
-        expect((await webhooksAt('WebhookSecretRotated'))[0]).to.deep.include({ ...sampleData.WebhookChanged, key_id })
+        expect((await webhooksAt('WebhookSecretRotated'))[0]).to.deep.include({ ...dataOf('WebhookChanged'), key_id })
         expect((await webhooksAt('WebhookDeactivated'))[0]).to.include({ is_active: false, deactivation_reason: 'failing' })
         expect(await webhooksAt('WebhookDeleted')).to.deep.equal([])
         const keysAt = async (type: EventType) => (await listKeysAsOf(deps, { ...page, asOf: timeOf(type) })).rows
-        expect((await keysAt('KeyCreated'))[0]).to.deep.include(sampleData.KeyCreated)
-        expect((await keysAt('KeyRotated'))[0]).to.deep.include({ ...sampleData.KeyChanged, key: sampleData.KeyRotated.key })
+        expect((await keysAt('KeyCreated'))[0]).to.deep.include(dataOf('KeyCreated'))
+        expect((await keysAt('KeyRotated'))[0]).to.deep.include({ ...dataOf('KeyChanged'), key: sampleData.KeyRotated.key })
         const { rows } = await db.pool.query('select type, schema from audit_events order by position')
         expect(rows).to.deep.equal(
           sampleTypes.filter((type) => !/^(Message|Delivery)/.test(type)).map((type) => ({ type, schema: eventTypes[type].schema })),

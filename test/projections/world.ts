@@ -6,8 +6,10 @@ import { type CommandContext, type Handled, handle } from '../../src/commands/ha
 import { type KeyCommand, type KeyState, keyDecider } from '../../src/commands/key.ts'
 import { type TenantCommand, type TenantState, tenantDecider } from '../../src/commands/tenant.ts'
 import { type WebhookCommand, type WebhookState, webhookDecider } from '../../src/commands/webhook.ts'
+import { defaultsOf } from '../../src/events/fields.ts'
 import type { KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { keyStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
+import { webhookFields } from '../../src/events/webhook.ts'
 import { type Keyring, openKeyring } from '../../src/lib/keyring.ts'
 import { createLeaseKeeper, type LeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
@@ -105,6 +107,7 @@ export async function projectionWorld(): Promise<World> {
     async newWebhook(tenant, with_ = {}, now = new Date().toISOString()) {
       const id = with_.id ?? (ulid() as WebhookId)
       const command: WebhookCommand = {
+        ...defaultsOf(webhookFields),
         type: 'CreateWebhook',
         id,
         tenant,
@@ -112,9 +115,7 @@ export async function projectionWorld(): Promise<World> {
         callback_url: 'https://consumer.example.com/webhook-receiver',
         event: 'order.created',
         description: 'Webhook for processing order updates',
-        is_active: true,
         secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
-        retry_delays: null,
         ...with_,
       }
       return (await self.webhook(tenant, id, command, { create: true, now })).state
