@@ -1,11 +1,11 @@
 import type { Checkpoint, NewEvent, RecordedEvent } from '../events/envelope.ts'
 import type { Family, StreamName } from '../events/streams.ts'
 
-/** What the writer believes of the stream: `none` (does not exist), `some` (exists), `any`, or its exact revision. */
+/** What the writer expects of the stream: `none` (it does not exist), `some` (it exists), `any`, or its exact revision. */
 export type ExpectedRevision = 'none' | 'some' | 'any' | number
 
 export interface Appended {
-  /** Of the last event of the append. */
+  /** Revision of the last event of the append. */
   readonly revision: number
   readonly position: Checkpoint
 }
@@ -13,50 +13,58 @@ interface AppendOptions {
   /** The append may wait up to 10 ms to be written together with others: for writers whose caller does not wait. */
   readonly patient?: boolean
   /**
-   * RFC 3339: another process may have appended these events since then, and died before it could say so. The store looks
-   * for them first. Without it, a store that forgets ids (EventStoreDB after a restart) may store an `any` append of
-   * another process a second time.
+   * RFC 3339. A process that died may have appended these events since this time. The store then looks for them first. Without it, a
+   * store that forgets ids (EventStoreDB after a restart) may store an `any` append of another process a second time.
    */
   readonly since?: string
 }
 export interface EventBatch {
-  /** In the order of positions; within a stream that of revisions. May be empty when only the checkpoint moved. */
+  /** Events in the order of positions, which within a stream is that of revisions. Empty when only the checkpoint moved. */
   readonly events: readonly RecordedEvent[]
-  /** Everything of the subscribed families up to here has been handed over. */
+  /** All events of the subscribed families up to this position have been yielded. */
   readonly checkpoint: Checkpoint
 }
 
 /**
  * The streams of events.
  *
- * Order: positions are the order of commit; a subscription misses nothing and never sees a stream backwards.
+ * Order: positions are the order of commit. A subscription misses nothing, and yields the events of a stream in the order of revisions.
  * Durability: an append that has resolved survives a crash of any process and of the engine.
- * Idempotence: an append whose first event id its stream already holds answers as the first time. A store may forget ids
- * of `any` appends after a while, so readers of day streams tolerate an event twice.
- * Grouping: concurrent appends are written together; one that fails does not fail the others.
+ * Idempotence: an append whose first event id is stored in its stream already returns the same result as the first time. A store may
+ *   forget ids of `any` appends after a while, so that readers of day streams must tolerate an event twice.
+ * Grouping: concurrent appends are written together. One that fails does not fail the others.
  * Age: events of day streams (`isDayStream`) are not read once they are older than the store's age limit.
  */
 export interface EventStore {
-  /** Names adapter and engine; it changes when another engine is put in its place. */
+  /** Names the adapter and the engine. It is another one when the engine is replaced. */
   readonly identity: string
   /**
-   * Appends all events or none. Throws RevisionConflict (with the true revision: a read that begins later sees it), EventTooLarge,
-   * EventRefused, or StoreUnavailable (it may have happened: repeat it under the same ids; the store then has them once).
+   * Appends all events or none. Throws RevisionConflict (with the actual revision, which a read that begins later sees), EventTooLarge,
+   * EventRefused, or StoreUnavailable (it may have happened: repeat it with the same ids, and the store has them once).
    */
   append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision, options?: AppendOptions): Promise<Appended>
-  /** Events of one stream: from `from` (inclusive; default its start, backwards its end), at most `limit`. A stream that does not exist is empty. */
+  /**
+   * Returns events of one stream: from `from` (inclusive; default its start, or its end when backwards), at most `limit`. A stream that
+   * does not exist is empty.
+   */
   read(stream: StreamName, options?: { from?: number; limit?: number; backwards?: boolean }): Promise<RecordedEvent[]>
-  /** Live: everything of the families after the checkpoint (null: from the beginning), until the signal aborts. Survives failures of the engine by trying again with back-off. */
+  /**
+   * Yields the events of the families after the checkpoint (null: from the beginning) as they are stored, until the signal aborts. When
+   * the engine fails, it retries with back-off.
+   */
   subscribe(options: {
     families: readonly Family[]
     after: Checkpoint | null
     signal: AbortSignal
-    /** Events in one batch at the most; default 500. */
+    /** Most events of one batch. Default 500. */
     batch?: number
   }): AsyncIterable<EventBatch>
-  /** A checkpoint such that a subscription of these families that has reached it has handed over all that was appended before this call; null may be answered when there is nothing. */
+  /**
+   * Returns a checkpoint. A subscription of these families that has reached it has yielded everything that was appended before this call.
+   * Null may be returned when there are no events.
+   */
   head(families: readonly Family[]): Promise<Checkpoint | null>
-  /** Finishes what is under way and lets go of the engine. */
+  /** Waits for the calls in flight and disconnects. */
   close(): Promise<void>
 }
 
@@ -73,15 +81,15 @@ export class RevisionConflict extends Error {
     this.actual = actual
   }
 }
-/** An append beyond the limit of every adapter (1 MiB). */
+/** The append exceeds the limit of every adapter (1 MiB). */
 export class EventTooLarge extends Error {
   readonly code = 'event_too_large'
 }
-/** Why an event cannot be stored whoever tries (an id used in another stream, bytes the engine refuses). */
+/** The event can never be stored, because another stream uses its id or the engine refuses its bytes. */
 export class EventRefused extends Error {
   readonly code = 'event_refused'
 }
-/** The engine did not answer, or not in time: whether the append happened is unknown. */
+/** The engine did not answer, or not in time. Whether the append happened is unknown. */
 export class StoreUnavailable extends Error {
   readonly code = 'store_unavailable'
 }

@@ -10,7 +10,7 @@ const dayOf = (at: number): string => new Date(at).toISOString().slice(0, 10)
 const { duration_ms: _, response: __, delay_seconds: ___, event_id: ____, ...base } = fact({ type: 'MessageRouted' })
 const delivery = { ...base, status: 'pending', next_attempt_at: null } as const
 
-/** A list that lies in memory, and counts how it is asked. */
+/** A list in memory that counts how often it is read. */
 function list(rows: readonly Position[], counts: (row: Position) => boolean = () => true) {
   const asked: { day: string; limit: number }[] = []
   return {

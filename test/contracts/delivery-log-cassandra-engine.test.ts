@@ -81,7 +81,7 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
   it('fails to open when no node answers, when the data centre is unknown, and under an invalid name', async () => {
     const options = optionsOn(await sharedCassandra())
     const nobody = await failureOf(createCassandraDeliveryLog({ ...options, contactPoints: ['127.0.0.1:1'] }))
-    expect(nobody).to.not.be.instanceOf(KolbakError) // to be waited for
+    expect(nobody).to.not.be.instanceOf(KolbakError) // so that a start waits for it
     expect(codeOf(nobody)).to.equal('delivery_log_unavailable')
     const elsewhere = await failureOf(createCassandraDeliveryLog({ ...options, localDataCenter: 'nowhere' }))
     expect(elsewhere).to.be.instanceOf(KolbakError).and.include({ code: 'invalid_config' })
@@ -109,7 +109,7 @@ describeWithCassandra('a Cassandra of its own under the delivery log', () => {
     const app = { ...options, credentials: { username: 'app', password: 'secret' } }
     const missing = await failureOf(createCassandraDeliveryLog({ ...app, keyspace: cassandra.newKeyspace() }))
     expect(codeOf(missing)).to.equal('invalid_config')
-    // Whose keyspace is made for it needs no right to make others.
+    // A login needs no right to make keyspaces when its keyspace exists.
     await cassandra.query(`grant all on keyspace ${options.keyspace} to app`)
     const opened = await createCassandraDeliveryLog(app)
     await opened.makeBuild(2)
@@ -122,7 +122,7 @@ describeWithCassandra('a Cassandra of its own under the delivery log', () => {
       expect(codeOf(await failureOf(createCassandraDeliveryLog(options)))).to.equal('delivery_log_unavailable')
   })
 
-  // By default `test/faults/engines.test.ts` alone kills one, under the whole service.
+  // By default only `test/faults/engines.test.ts` kills a Cassandra, under the whole service.
   const itInFull = (title: string, test: Mocha.AsyncFunc) => void (isFull && it(title, test))
   itInFull('may be killed under writes: nothing that resolved is lost, and it goes on by itself', async () => {
     const { log, history } = await openCassandraLog({ cassandra, readTimeoutMs: 2_000 })
@@ -132,7 +132,7 @@ describeWithCassandra('a Cassandra of its own under the delivery log', () => {
     const writer = async () => {
       while (!stopped) {
         const facts = Array.from({ length: 20 }, () => fact({ type: 'DeliveryFailed' }))
-        // As the projector does: the same batch until it is there.
+        // The same batch is repeated until it is stored, as the projector does.
         await waitFor(
           () =>
             history.record(facts).then(

@@ -55,7 +55,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
   it('leave out null values instead of writing tombstones', async () => {
     const full = fact({ ...own(), type: 'DeliveryFailed', code: 500, reason: 'http_500', response: 'sealed', delay_seconds: 5 })
     await opened.history.record([full])
-    // The same row once more: a null that was written would erase what stands there.
+    // The same row is written again: a null would erase the stored value.
     await opened.history.record([{ ...full, code: null, duration_ms: null, reason: null, response: null, delay_seconds: null }])
     const [attempt] = (await opened.history.attempts([full]))[0] ?? []
     expect(attempt).to.include({ code: 500, duration_ms: full.duration_ms, reason: 'http_500', response: 'sealed' })

@@ -21,7 +21,7 @@ const harness = async (retentionSeconds = 30 * day): Promise<DeliveryLogHarness>
       return keys
     },
     async expireBefore(firstDay) {
-      // Cassandra's clock cannot be put forward: what was accepted at noon of the day before goes within seconds.
+      // Cassandra's clock cannot be moved. A message that was accepted at noon of the day before expires within seconds.
       const noon = Date.parse(`${firstDay}T12:00:00.000Z`) - day * 1_000
       await waitFor(() => Date.now() > noon + retentionSeconds * 1_000 + 1_100, { what: 'the retention to pass' })
     },
@@ -31,7 +31,7 @@ const harness = async (retentionSeconds = 30 * day): Promise<DeliveryLogHarness>
 describeWithCassandra('delivery log on Cassandra', () => {
   deliveryLogContract('Cassandra', () => harness(), {
     expires: 'by itself',
-    /** So long that the noon of this day, years ago, is within it for a few seconds more. */
+    /** The retention that keeps the noon of this day, years ago, for a few seconds more. */
     untilSoonAfter: (noon) => harness(Math.ceil((Date.now() - Date.parse(noon)) / 1_000) + 12),
   })
 })

@@ -223,7 +223,7 @@ describe('delivery log on Postgres', () => {
     ])
     expect(await codeOfFailure(old.record([failed]))).to.equal('42883')
     expect(await codeOfFailure(old.states([failed]))).to.equal('42P01')
-    // What is made once the first is gone is like it all the same.
+    // A build that is made after the first was dropped equals the others too.
     await log.makeBuild(3)
     await log.makeBuild(3)
     const indexes = async (schema: string) =>

@@ -20,9 +20,9 @@ import {
 export interface DeliveryLogHarness {
   /** The archive, and one build of the history. */
   readonly log: BodyArchive & DeliveryHistory
-  /** Puts bodies where this log finds them: into its archive, or onto the bus whose rows are the archive. */
+  /** Stores bodies where this log finds them: in its archive, or on the bus whose rows are the archive. */
   keep(bodies: readonly TestBody[]): Promise<MessageRef[]>
-  /** Lets all that was accepted before this day (`yyyy-mm-dd`) expire. */
+  /** Lets everything expire that was accepted before this day (`yyyy-mm-dd`). */
   expireBefore(day: string): Promise<void>
   drop(): Promise<void>
 }
@@ -40,7 +40,7 @@ const newDelivery = () => randomUUID() as DeliveryId
 const today = new Date().toISOString().slice(0, 10)
 const at = (ms: number): string => new Date(Date.parse(`${today}T10:00:00.000Z`) + ms).toISOString()
 
-/** A fact of a delivery of its own, unless the given fields say otherwise. */
+/** Returns a fact of a new delivery, unless the given fields say otherwise. */
 export function fact(fields: Partial<DeliveryFact> & { type: FactType }): DeliveryFact {
   const isRequest = ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fields.type)
   return {
@@ -72,7 +72,7 @@ const compare = (a: readonly (number | string)[], b: readonly (number | string)[
   const i = a.findIndex((value, n) => value !== b[n])
   return i < 0 ? 0 : a[i]! < b[i]! ? -1 : 1
 }
-/** What the facts of one delivery come to, by the rules of the design. */
+/** Returns the state to which the facts of one delivery lead, by the rules of the design. */
 function folded(facts: readonly DeliveryFact[]): { state: Delivery; attempts: Attempt[] } {
   const greatest = facts.reduce((a, b) => (compare(rank(b), rank(a)) > 0 ? b : a))
   const { tenant, message, place, fingerprint, event, correlation_id, type, chain, attempt, time, code, reason, delay_seconds } = greatest
@@ -92,7 +92,7 @@ function folded(facts: readonly DeliveryFact[]): { state: Delivery; attempts: At
   }
 }
 
-/** Random facts of one delivery: chains, retries, ends, replays and twins, some of which never happen. */
+/** Random facts of one delivery: chains, retries, ends, replays and twins, some of which never happen in operation. */
 const factsOfOne = fc
   .array(
     fc.record({
@@ -134,16 +134,16 @@ const factsOfOne = fc
     ]
   })
 
-/** How things expire: by a sweep, for which the harness asks, or by themselves, their time to live being over. */
+/** How data expires: by a sweep that the harness starts, or by itself when its time to live is over. */
 export type Expiry =
   | { readonly expires: 'by a sweep' }
   | {
       readonly expires: 'by itself'
-      /** A harness whose retention ends, for what was accepted at this time, within seconds. */
+      /** Returns a harness whose retention ends within seconds for what was accepted at this time. */
       untilSoonAfter(accepted_at: string): Promise<DeliveryLogHarness>
     }
 
-/** What every delivery log must do. */
+/** The behaviour of every delivery log. */
 export function deliveryLogContract(
   name: string,
   make: () => Promise<DeliveryLogHarness>,
@@ -159,7 +159,7 @@ export function deliveryLogContract(
     after(() => harness.drop())
 
     const stateOf = async (key: DeliveryKey) => (await log.states([keyOf(key)]))[0] ?? null
-    /** Without what an engine may say of the last request. */
+    /** Returns a delivery without the request that some engines add. */
     const statesOf = (list: readonly ListedDelivery[]) => list.map(({ request: _, ...state }) => state)
     const attemptsOf = async (key: DeliveryKey) => (await log.attempts([keyOf(key)]))[0]!
 
@@ -313,7 +313,7 @@ export function deliveryLogContract(
       let facts: DeliveryFact[]
       let newestFirst: DeliveryFact[]
       before(async () => {
-        // Five deliveries at each time: the order among them is that of their ids.
+        // Five deliveries have each time, so that their ids decide the order among them.
         facts = Array.from({ length: 40 }, (_, i) =>
           fact({ tenant, webhook, type: types[i % 5]!, accepted_at: at(Math.floor(i / 5)), time: at(1_000 + i) }),
         )
@@ -393,7 +393,7 @@ export function deliveryLogContract(
         const listed = await log.attempts(shown)
         expect(listed).to.deep.equal(made.map((facts) => folded(facts).attempts).reverse())
         expect(await log.attempts(shown.map(keyOf))).to.deep.equal(listed)
-        // What was its last request when it was shown may not be that any more.
+        // The last request of the list may not be the last any more.
         await log.record(made.map(([one], i) => fact({ ...own, ...keyOf(one!), type: 'DeliverySucceeded', chain: 2, time: at(3_000 + i) })))
         const later = await log.attempts(shown)
         expect(later.map((attempts) => attempts.filter(({ chain }) => chain === 1))).to.deep.equal(listed)
@@ -519,7 +519,7 @@ export function deliveryLogContract(
         expect(await log.states(facts.map(keyOf))).to.deep.equal([null, null, folded([facts[2]!]).state])
         expect(await log.history(webhook, { tenant, limit: 10 })).to.have.length(1)
         expect(await log.deadLetters({ tenant, limit: 10 })).to.have.length(1)
-        // A fact that comes after that is stored all the same and expires with the next sweep; or it is not stored.
+        // A fact that comes later is stored and expires with the next sweep, or is not stored.
         await log.record(facts.slice(0, 1))
         const [late] = await log.states([keyOf(facts[0]!)])
         expect(late?.status ?? null).to.equal(expiry.expires === 'by itself' ? null : 'failed')

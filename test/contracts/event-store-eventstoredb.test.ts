@@ -13,7 +13,7 @@ import { type EventStoreDbProcess, startEventStoreDb } from '../support/eventsto
 import { waitFor } from '../support/wait-for.ts'
 import { eventStoreContract } from './event-store.contract.ts'
 
-/** A real server to test against; without it the double is. */
+/** A real server to test on. Without it the double is used. */
 const realUrl = env.EVENTSTOREDB_URL
 
 eventStoreContract(realUrl === undefined ? "EventStoreDB's double" : 'EventStoreDB', async () => {
@@ -255,7 +255,7 @@ if (realUrl === undefined)
         const since = new Date().toISOString()
         const [events, others] = [someEvents(2), someEvents(1)]
         await store.append(stream, events, 'any')
-        await server.restart() // it has forgotten the ids
+        await server.restart() // a restarted server has forgotten the ids
         const next = await open()
         const answers = await Promise.all([
           next.append(stream, events, 'any', { since }),
@@ -344,7 +344,7 @@ if (realUrl === undefined)
           }
         })()
         await waitFor(() => reached !== '', { what: 'the subscription to be live' })
-        // Too few for the server to tell of by itself.
+        // The server reports no progress for so few events.
         await store.append(anAttempts(), someEvents(20), 'any')
         const head = (await store.head(['key'])) ?? '?'
         await waitFor(() => reached >= head, { what: 'the head' })

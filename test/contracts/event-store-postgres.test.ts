@@ -118,7 +118,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       }
     })
     it('gives every append its result by the rules, whatever is repeated, reordered or unknown', async () => {
-      // An oracle: the rules of the port, one append after the other, on streams that are lists of ids.
+      // An oracle applies the rules of the port, one append after another, to streams that are lists of ids.
       const oracle = () => {
         const streams = new Map<StreamName, EventId[]>()
         return (stream: StreamName, ids: EventId[], expected: ExpectedRevision): string => {
@@ -145,7 +145,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       }
       const append = fc.record({
         stream: fc.nat(2),
-        // Slices of a few ids: repeats, overlaps, gaps and other orders all come up.
+        // Appends are slices of a few ids, so that repeats, overlaps, gaps and other orders occur.
         ids: fc.oneof(
           fc.tuple(fc.nat(9), fc.integer({ min: 1, max: 3 })).map(([from, count]) => Array.from({ length: count }, (_, i) => from + i)),
           fc.uniqueArray(fc.nat(9), { minLength: 1, maxLength: 3 }),
@@ -260,7 +260,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       return rows.map((row) => row.name)
     }
     it('are found by a reader at any position, also when they have few events', async () => {
-      // More positions than a mark covers (8,192) between two events of the rare days.
+      // There are more positions than a mark covers (8,192) between two events of the rare days.
       const rare = ['2026-10-01', '2026-11-19']
       const wanted: EventId[] = []
       const checkpoints: Checkpoint[] = []
@@ -372,7 +372,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     })
     it('refuses an append under an isolation level that would miss the newest events', async () => {
       const pool = new pg.Pool({ connectionString: database.url, options: '-c default_transaction_isolation=serializable' })
-      pool.on('error', () => {}) // its connection may still be ending when the database is dropped
+      pool.on('error', () => {}) // its connection may end after the database was dropped
       const strict = storeOn(pool)
       expect(await errorOf(strict.append(aWebhook(), someEvents(1), 'any'))).to.have.property('code', '25000')
       await strict.close()
@@ -394,7 +394,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     const { pool, url } = database
     const streams = [aTenant(), aWebhook(), aWebhook(), anAttempts(), anAttempts(), aRouting(), attemptsOn('2026-11-01')]
 
-    // What a backup does: it sees nothing of what follows, and holds back every clean-up.
+    // A backup works like this: it sees nothing of what follows, and holds back every clean-up.
     const snapshot = await pool.connect()
     await snapshot.query('begin isolation level repeatable read')
     await snapshot.query('select count(*) from command_events')
@@ -445,7 +445,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       return rows.length === 0
     })
     caughtUp.head = await store.head(everyFamily)
-    // A batch more for each, so that who is at the head already finds out.
+    // Each subscription gets one more batch, so that a subscription at the head notices it.
     for (const stream of [aTenant(), anAttempts()]) await store.append(stream, someEvents(1), 'none')
     const [{ events, checkpoint }, slowly] = await Promise.all([live, slow])
     await snapshot.query('commit')
@@ -468,7 +468,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     for (const id of acked) expect(ids.has(id)).to.equal(true)
     const wanted = upTo(slowly.checkpoint).filter((row) => !row.stream.startsWith('routing-'))
     expect(slowly.events.map((event) => event.id)).to.deep.equal(wanted.map((row) => row.id))
-    // It was what it says: appends failed in both ways meanwhile.
+    // Appends really failed in both ways meanwhile.
     expect(counts.conflicts).to.be.greaterThan(0)
     expect(counts.refused).to.be.greaterThan(0)
   })

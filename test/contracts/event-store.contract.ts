@@ -14,11 +14,11 @@ import {
 import { anAttempts, anEvent, anId, aRouting, aTenant, aWebhook, collect, errorOf, someEvents } from '../support/event-store-events.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** An engine to run the suite on. It may hold events of others: the suite looks only at streams that it has made. */
+/** An engine to run the suite on. It may hold other events, because the suite looks only at streams that it has made. */
 export interface EventStoreEngine {
-  /** A store on the engine, as a process of its own would have one. */
+  /** Opens a store on the engine, as another process would. */
   open(options: { dayStreamMaxAgeSeconds: number }): EventStore | Promise<EventStore>
-  /** Stops what `makeEngine` started, after the stores are closed. */
+  /** Stops the engine after the stores are closed. */
   drop(): Promise<void>
 }
 
@@ -29,7 +29,7 @@ const kinds = [
   ['a day stream', () => anAttempts()],
 ] as const
 
-/** What every adapter of the port EventStore must do. */
+/** The behaviour of every adapter of the port EventStore. */
 export function eventStoreContract(adapter: string, makeEngine: () => Promise<EventStoreEngine>): void {
   describe(`the event store on ${adapter}`, () => {
     let engine: EventStoreEngine
@@ -56,7 +56,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
       return error.actual
     }
     const idsIn = async (stream: StreamName) => (await store.read(stream)).map((event) => event.id)
-    /** Everything of the given streams after a checkpoint, by a subscription that ends at the head. */
+    /** Reads the events of the given streams after a checkpoint, by a subscription that ends at the head. */
     const allAfter = async (after: Checkpoint | null, families: readonly Family[], streams: readonly StreamName[], batch?: number) => {
       const head = await store.head(families)
       if (head === null) return []
@@ -460,7 +460,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           batch: 3,
         })) {
           if (events.length === 0) continue
-          // A batch is as large as asked for at the most: a store may hand over less when no more has come yet.
+          // A batch has at most the requested size. A store may yield less when no more events have come yet.
           expect([0, 1, 2].slice(0, events.length)).to.deep.equal(events.map((event) => event.revision))
           break
         }
@@ -500,7 +500,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
       await waitFor(async () => (await brief.read(day)).length === 0, { what: 'the day stream to age' })
       expect(await brief.read(day, { backwards: true, limit: 1 })).to.deep.equal([])
       expect(await brief.read(command)).to.have.length(2)
-      // The numbering goes on.
+      // The revisions go on.
       expect((await brief.append(day, someEvents(1), 1)).revision).to.equal(2)
       expect((await brief.read(day)).map((event) => event.revision)).to.deep.equal([2])
     })

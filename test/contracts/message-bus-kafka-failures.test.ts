@@ -8,7 +8,7 @@ import { machineTimeOf } from '../support/patience.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { type Collector, collect, message, record } from './message-bus.contract.ts'
 
-/** Produces one record after another in several lanes until told to stop; answers the place of each by its id. */
+/** Produces records one after another in several lanes until it is stopped. Returns the place of each message by its id. */
 function load(bus: MessageBus, lanes = 8) {
   const stored = new Map<string, string>()
   const failures: unknown[] = []
@@ -66,7 +66,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     await Promise.all(members.map((one) => one.close()))
   })
 
-  /** Every record that was answered is found at the place that was answered, and each place once. */
+  /** Checks that every stored record is found at its place, and that each place is used once. */
   const expectNothingLost = async (collector: Collector, bus: MessageBus, stored: ReadonlyMap<string, string>) => {
     const isMissing = () => {
       const seen = new Set(collector.ids())
@@ -133,7 +133,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     })
 
   it('reads retained partitions without a gap or a repetition while another member comes and goes', async () => {
-    // The third one has no partitions that it would produce to first.
+    // The third member owns no partitions that it would prefer.
     const [first, second, third] = [await member(), await member(), await member()]
     const saved = new Map<number, bigint>()
     const one = collecting(first.bus, saved)
@@ -141,7 +141,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     const before = new Map(one.owned)
     const producing = loading(third.bus)
     await waitFor(() => one.seen.length > 300)
-    // What is read by the other is saved where the first one begins again, as in Postgres.
+    // What the other member reads is saved where the first one starts again, as in Postgres.
     const two = collecting(second.bus, saved)
     await waitFor(() => one.owned.size === 2 && two.owned.size === 2)
     const retained = [...one.owned.values()]

@@ -76,7 +76,7 @@ describe('the lease of a session', () => {
     const hold = createSessionLease({ sessionTimeoutMs: 500, onLapse: () => lapses++ })
     hold.renew(performance.now())
     const until = performance.now() + 550
-    while (performance.now() < until); // the process is busy: no timer can run
+    while (performance.now() < until); // the process is busy, so that no timer can run
     expect(hold.isHeld()).to.equal(false)
     hold.renew(performance.now())
     expect(lapses).to.equal(1)

@@ -110,7 +110,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
       [0, 1n],
       [1, ends.get(1)!],
     ])
-    // Not at once: a record that came in this very millisecond is not older than it.
+    // A moment later, because a record of this millisecond is not older than it.
     await waitFor(async () => {
       await bus.expire(unread)
       return (await lows()).get(1) === ends.get(1)
@@ -200,7 +200,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
         while (!partition.lost.aborted) for (const { offset } of await partition.fetch(64)) offsets.push(offset)
       },
     })
-    // Once before it begins, and once because nobody fetches.
+    // It was paused once before it began, and once because nothing fetched.
     await waitFor(() => log.lines.filter((line) => line.includes('Pausing fetching')).length === 2)
     gate.resolve()
     await waitFor(() => offsets.length >= count)

@@ -7,11 +7,11 @@ import type { BusRecord } from '../../src/ports/message-bus.ts'
 interface Step {
   kind: 'own' | 'foreign' | 'gap' | 'fetch' | 'turns'
   count: number
-  /** Whether a poll sees it at once. */
+  /** Whether a poll sees it immediately. */
   polled: boolean
 }
 
-/** A log in memory: what is committed, and the last offset given out. */
+/** A log in memory: the committed records, and the last offset that was given out. */
 function memoryLog(options: { readLimit: number; failures: readonly boolean[] }) {
   const records: BusRecord[] = []
   let last = -1n
@@ -27,7 +27,7 @@ function memoryLog(options: { readLimit: number; failures: readonly boolean[] })
       last += BigInt(count)
       return added
     },
-    /** Offsets that a rollback has used up. */
+    /** Skips offsets, as a rollback does. */
     skip(count: number) {
       last += BigInt(count)
     },

@@ -131,7 +131,7 @@ describe('message bus on Postgres', () => {
     }
     await waitFor(() => collector.seen.length === 5)
     expect(collector.ids()).to.deep.equal(['m0', 'm1', 'm2', 'm3', 'm4'])
-    // A gap at the end is passed once and not read again and again.
+    // A gap at the end is passed once, and not read again and again.
     await rollBack()
     await waitFor(() => statements.includes('messages-settled'))
     const polls = () => statements.filter((name) => name === 'messages-newest').length
@@ -169,7 +169,7 @@ describe('message bus on Postgres', () => {
         child.on('close', (code, signal) => resolve(signal ?? code))
       })
     let producing = true
-    // Slow ones, every other of which fails: whoever did not wait for them would get ahead of them.
+    // Slow transactions, half of which fail. A reader that did not wait for them would miss their records.
     const slow = async () => {
       const client = await database.pool.connect()
       for (let i = 0; producing; i++) {
@@ -234,7 +234,7 @@ describe('message bus on Postgres', () => {
     const places = []
     for (const day of ['2020-01-01', '2020-01-01', '2020-01-02', '2020-01-02', '2020-01-03', '2020-01-03']) places.push(await on(day))
     const next = places.find((place) => place.offset === 1n)!
-    const days = (names: string[]) => names.filter((name) => !name.endsWith('0104')) // made ahead, empty
+    const days = (names: string[]) => names.filter((name) => !name.endsWith('0104')) // made in advance and empty
     expect(days(await bus.dropDaysBefore('2020-01-03', new Map()))).to.deep.equal([])
     expect(days(await bus.dropDaysBefore('2020-01-03', new Map([[next.partition, 1n]])))).to.deep.equal([])
     const unread = new Map([

@@ -5,17 +5,17 @@ import { decodeRecord, type Message, type MessageRecord, parsePlace, placeOf } f
 import { BusFull, type BusRecord, type MessageBus, type OwnedPartition, RecordTooLarge } from '../../src/ports/message-bus.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** One member of the group, as another process would be: with connections and leases of its own. */
+/** One member of the group, with connections and leases of its own, as another process has. */
 export interface BusMember {
   readonly bus: MessageBus
-  /** Ends as by kill -9: it gives nothing back and renews nothing. */
+  /** Ends like a kill -9: it releases nothing and renews nothing. */
   crash(): Promise<void>
   close(): Promise<void>
 }
-/** A bus of 4 partitions, whose members are believed dead after less than two seconds. */
+/** A bus of 4 partitions, whose members count as dead after less than two seconds. */
 export interface BusHarness {
   readonly partitions: number
-  /** @param maxWaiting how many records may wait to be written */
+  /** @param maxWaiting most records that wait to be written */
   member(options?: { maxWaiting?: number }): Promise<BusMember>
   drop(): Promise<void>
 }
@@ -38,16 +38,18 @@ export const record = (...messages: Message[]): MessageRecord => ({
 export const idsOf = (bytes: Buffer): string[] => decodeRecord(bytes).messages.map((m) => m.id)
 
 export interface Collector {
-  /** In the order in which they came. */
+  /** Records in the order in which they came. */
   readonly seen: readonly { partition: number; record: BusRecord }[]
-  /** Ids of all messages, in the order in which they came. */
+  /** Ids of all messages in the order in which they came. */
   ids(): string[]
   places(identity: string): string[]
-  /** Partitions held now. */
+  /** Partitions that are owned now. */
   readonly owned: ReadonlyMap<number, OwnedPartition>
   stop(): Promise<void>
 }
-/** Consumes all partitions that are given to this member. @param saved where each partition begins; written after each fetch */
+/**
+ * Consumes all partitions that are given to this member. @param saved the offset at which each partition starts; written after each fetch
+ */
 export function collect(bus: MessageBus, saved = new Map<number, bigint>(), max = 100): Collector {
   const stopping = new AbortController()
   const seen: { partition: number; record: BusRecord }[] = []
@@ -77,7 +79,7 @@ export function collect(bus: MessageBus, saved = new Map<number, bigint>(), max 
   }
 }
 
-/** What every message bus must do. */
+/** The behaviour of every message bus. */
 export function messageBusContract(name: string, make: () => Promise<BusHarness>): void {
   describe(`message bus contract: ${name}`, () => {
     let harness: BusHarness
@@ -149,7 +151,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
 
       const second = await harness.member()
       const late = await Promise.all(Array.from({ length: 30 }, (_, i) => second.bus.produce(record(message(`late-${i}`)))))
-      // One partition is taken up again from the middle of what had been read.
+      // One partition is read again from the middle of the records that were read.
       const again = parsePlace(early[20]!)
       saved.set(again.partition, again.offset)
       const repeated = early.map(parsePlace).filter((place) => place.partition === again.partition && place.offset >= again.offset)

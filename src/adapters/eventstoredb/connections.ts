@@ -14,18 +14,18 @@ export interface Connection {
 }
 
 /**
- * The connection to the node that leads.
+ * The connection to the leader.
  *
- * The client library looks for a cluster's leader by itself, and this does not let it: when it finds none within ten
- * attempts, a promise that nobody awaits rejects and ends the process (`handleError` in its `Client/index.js` awaits the
- * channel that is being looked for), and it stays with a leader that accepts connections and does not answer (its
- * `shouldReconnect` knows no deadline). Each client here is one of a single node, for which the library never looks.
+ * The client library would search for a cluster's leader by itself. This does not let it, for two reasons. When it finds none within ten
+ * attempts, a promise that nothing awaits rejects and ends the process (`handleError` in its `Client/index.js` awaits the channel that is
+ * being opened). And it stays with a leader that accepts connections and does not answer (its `shouldReconnect` knows no deadline). So
+ * each client here is one of a single node, for which the library never searches.
  * https://github.com/kurrent-io/KurrentDB-Client-NodeJS/issues
  */
 export interface Connections {
   /** Resolves with the connection as soon as there is a leader; rejects only when closed. */
   current(): Promise<Connection>
-  /** Gives the node up, and looks for the leader again. Does so only in a cluster, because a single node has no replacement. */
+  /** Gives the node up, and searches for the leader again. Does so only in a cluster, because a single node has no replacement. */
   giveUp(connection: Connection, error: unknown): void
   /** Why there is no connection, or null when there is one or nothing has gone wrong. */
   readonly problem: unknown

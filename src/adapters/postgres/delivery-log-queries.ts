@@ -41,7 +41,7 @@ const valuesOf = (keys: readonly DeliveryKey[]) => {
 }
 /** A list is read with one of these limits, so that few statements are prepared: pages of 20, 50 and 100 rows, and one row that shows whether there are more. */
 const limits = [21, 51, 101]
-/** A page is looked for in these newest days first. */
+/** A page is searched in these newest days first. */
 const nearMs = 2 * msPerDay
 
 /**

@@ -1,6 +1,6 @@
 import { type Checkpoint, objectOf, type RecordedEvent } from '../../events/envelope.ts'
 
-/** An event as it stands in its table. */
+/** An event as its table stores it. */
 export interface EventRow {
   readonly position: bigint | string
   readonly id: string

@@ -43,7 +43,7 @@ export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['
     return refs.map((ref) => {
       const { partition, offset, index } = parsePlace(ref.place)
       const message = records.get(`${partition}/${offset}`)?.messages[index]
-      // The place may be one of another bus. Then another message stands here.
+      // The place may be one of another bus. Then another message has this place here.
       if (message === undefined || message.id !== ref.message || message.fingerprint !== ref.fingerprint) return null
       return Buffer.from(message.sealedBody) // a copy, because a view would keep the whole record in memory
     })
