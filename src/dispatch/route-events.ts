@@ -33,7 +33,7 @@ export async function appendRouted(
   isRedelivered: boolean,
 ): Promise<void> {
   const { record, message, place } = from
-  const since = isRedelivered ? record.accepted_at : undefined
+  const since = isRedelivered ? record.accepted_at : undefined // mutation: repeat-not-looked-for
   const parts = Math.max(1, Math.ceil(webhooks.length / webhooksPerPart))
   for (let part = 0; part < parts; part++)
     await append(

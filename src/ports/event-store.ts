@@ -9,7 +9,7 @@ export interface Appended {
   readonly revision: number
   readonly position: Checkpoint
 }
-interface AppendOptions {
+export interface AppendOptions {
   /** The append may wait up to 10 ms to be written together with others: for writers whose caller does not wait. */
   readonly patient?: boolean
   /**

@@ -129,6 +129,6 @@ export async function replayDelivery(world: World, step: Extract<Step, { kind: '
   const chain = state.chain + 1
   const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), key_id: null }
   const { stream, event } = replay(state, { chain, caller, webhookRevision: 0, now: timestamp() })
-  await untilHeard(() => world.events.append(stream, [event], 'any'))
+  await untilHeard(() => world.events.append(stream, [event], 'any', { since: state.time }))
   world.truth.replays.push({ delivery, chain })
 }

@@ -1,14 +1,17 @@
 import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
 import { type Family, familyOf, isDayStream, type StreamName } from '../../src/events/streams.ts'
-import type { EventStore, ExpectedRevision } from '../../src/ports/event-store.ts'
+import type { AppendOptions, EventStore, ExpectedRevision } from '../../src/ports/event-store.ts'
 import type { Code } from './code.ts'
-import { Later, type Simulation } from './simulation.ts'
+import { context, Later, type Life, type Simulation } from './simulation.ts'
 
 const checkpointAt = (position: number) => String(position).padStart(20, '0') as Checkpoint
 /** The delay before a failed read is retried. */
 const againMs = 50
 
-/** The event store, with the guarantees of its port and no more: it may forget the ids of `any` appends. */
+/**
+ * The event store, with the guarantees of its port and no more. It may forget the ids of `any` appends. Then it recognises a repeat
+ * only if the same process repeats it, or if the caller says since when another process may have appended the events.
+ */
 export class ModelEvents implements EventStore {
   readonly identity = 'model'
   readonly all: RecordedEvent[] = []
@@ -18,6 +21,13 @@ export class ModelEvents implements EventStore {
   private readonly code: Code
   private readonly streams = new Map<StreamName, RecordedEvent[]>()
   private readonly ids = new Map<string, RecordedEvent>()
+  /** The same, of all events: what a search in the stream would find. */
+  private readonly everyId = new Map<string, RecordedEvent>()
+  /** Appends of each process so far, by the stream and the last id. */
+  private readonly tried = new WeakMap<Life, Set<string>>()
+  private readonly storedBy = new Map<string, Life>()
+  /** Called when a stream has an event id twice, though the process that appended it was never frozen. */
+  onTwice: (event: NewEvent) => void = () => {}
   /** Families whose readers get no events until a time. */
   private readonly stopped = new Map<Family, number>()
   private readonly waiting = new Set<() => boolean>()
@@ -26,9 +36,27 @@ export class ModelEvents implements EventStore {
     this.simulation = simulation
     this.code = code
   }
-  append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
+  append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision, options: AppendOptions = {}) {
     const name = `append ${stream.slice(0, 8)} ${events.map((event) => `${event.type} ${event.id.slice(0, 8)}`).join(', ')}`
-    return this.simulation.call({ engine: 'events', name, effect: () => this.write(stream, events, expected) })
+    const { life } = context.getStore()!
+    const tried = this.tried.get(life) ?? new Set()
+    this.tried.set(life, tried)
+    const key = `${stream}/${events.at(-1)?.id}`
+    const isLookedFor = options.since !== undefined || tried.has(key)
+    tried.add(key)
+    return this.simulation.call({
+      engine: 'events',
+      name,
+      effect: () => {
+        const stored = this.everyId.get(key)
+        // A try that comes late finds what a later try of the same process has stored: the server has not restarted meanwhile.
+        const isOwn = this.storedBy.get(key) === life
+        if (stored !== undefined && (isLookedFor || isOwn)) return { revision: stored.revision, position: stored.position }
+        if (stored !== undefined && !this.ids.has(key) && expected === 'any' && !life.wasFrozen) this.onTwice(stored)
+        this.storedBy.set(key, life)
+        return this.write(stream, events, expected)
+      },
+    })
   }
   /** Stores events at once, without a call of a process. */
   write(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
@@ -42,6 +70,7 @@ export class ModelEvents implements EventStore {
       past.push(stored)
       this.all.push(stored)
       this.ids.set(`${stream}/${event.id}`, stored)
+      this.everyId.set(`${stream}/${event.id}`, stored)
       this.onStored(stored)
     }
     this.streams.set(stream, past)

@@ -30,6 +30,7 @@ export class Invariants {
   constructor(world: World) {
     this.world = world
     world.events.onStored = (event) => this.stored(event)
+    world.events.onTwice = (event) => this.bad('twice', `${event.type} ${event.id} would be stored a second time`)
     world.onSaved = (partition, offset) => this.saved(partition, offset)
     world.receivers.onPost = (post) => this.posted(post)
   }

@@ -181,6 +181,13 @@ export const mutations: readonly Mutation[] = [
     breaks: ['1'],
   },
   {
+    name: 'the routing of a redelivered message is appended as if it were new',
+    file: 'dispatch/route-events.ts',
+    changes: [onLine('repeat-not-looked-for', /isRedelivered \? .* : /, '')],
+    breaks: ['twice'],
+    profiles: ['faulty'],
+  },
+  {
     name: 'a message that was lost is not taken again',
     file: 'dispatch/partition-consumer.ts',
     changes: [withoutLine('lost-message-ignored')],

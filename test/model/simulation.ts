@@ -13,6 +13,8 @@ export interface Life {
   alive: boolean
   /** The process runs nothing before this time. Calls that it has sent go on. */
   frozenUntil: number
+  /** Whether it was ever frozen: then another process may have done its work meanwhile. */
+  wasFrozen: boolean
   /** How far its wall clock is ahead. */
   readonly skewMs: number
   calls: number
@@ -131,7 +133,7 @@ export class Simulation {
   }
   private begin(name: string, main: (life: Life) => void, starts: number): void {
     const skewMs = this.random.chance(0.3) ? this.random.int(-3_000, 3_000) : 0
-    const life: Life = { name, id: `${name}.${starts + 1}`, alive: true, frozenUntil: 0, skewMs, calls: 0 }
+    const life: Life = { name, id: `${name}.${starts + 1}`, alive: true, frozenUntil: 0, wasFrozen: false, skewMs, calls: 0 }
     this.processes.set(name, { main, life, starts: starts + 1 })
     this.note(() => `START ${life.id}`)
     context.run({ simulation: this, life }, () => main(life))
@@ -158,6 +160,7 @@ export class Simulation {
     if (!life?.alive) return
     this.note(() => `FREEZE ${life.id} ${ms}`)
     life.frozenUntil = Math.max(life.frozenUntil, this.now + ms)
+    life.wasFrozen = true
   }
   private isHit(life: Life, phase: Crash['phase'], nth: number, call: string): boolean {
     const at = this.crashes.findIndex((crash) => crash.process === life.name && crash.phase === phase && crash.call === nth)
