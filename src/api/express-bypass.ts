@@ -36,7 +36,7 @@ export function createExpressBypass(routes: readonly Route[], serve: (route: Rou
 
 /**
  * Returns the caller's address by Express's rules for "trust proxy" and `X-Forwarded-For`, or an empty text. Express defines `ip`
- * on the prototype of its requests, which a request that skipped Express does not have: a stand-in with that prototype is asked.
+ * on the prototype of its requests, which a request that skipped Express does not have: so this reads it from a stand-in.
  */
 export function addressOf(app: Express, { headers, socket }: IncomingMessage): string {
   const standIn: Request = Object.create(app.request, { headers: { value: headers }, socket: { value: socket } })

@@ -10,7 +10,7 @@ export interface KeyedRequest {
   readonly route: string
   readonly key: string
 }
-/** The right to carry out the request. `plan` holds the values that an earlier try chose, if it came that far. */
+/** The right to carry out the request. `plan` holds the values that an earlier try has chosen, or null. */
 export interface Claim {
   readonly id: string
   readonly plan: Buffer | null

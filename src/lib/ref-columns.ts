@@ -1,15 +1,15 @@
 import { type DeliveryRef, deliveryRefFields, type MessageRef, messageRefFields } from '../events/refs.ts'
-import { joinTexts, SqlPart } from './sql.ts'
+import { joinTexts, splitTexts } from './joined-texts.ts'
+import { SqlPart } from './sql.ts'
 
 /** The columns of a MessageRef, as every table and statement spells and orders them. */
 export const messageRefColumns = messageRefFields.join(', ')
 /** The columns of a DeliveryRef. */
 export const deliveryRefColumns = deliveryRefFields.join(', ')
 
-const text = (parameter: number) => `string_to_array($${parameter}, e'\\x1e')`
 const typed = (type: string) => (parameter: number) => `$${parameter}::${type}[]`
-const messageParameters = [text, text, text, text, text, typed('timestamptz')]
-const deliveryParameters = [...messageParameters, text, typed('uuid'), text, typed('integer'), typed('integer')]
+const messageParameters = [splitTexts, splitTexts, splitTexts, splitTexts, splitTexts, typed('timestamptz')]
+const deliveryParameters = [...messageParameters, splitTexts, typed('uuid'), splitTexts, typed('integer'), typed('integer')]
 const parametersOf = (parameters: readonly ((parameter: number) => string)[]) => (first: number) =>
   parameters.map((parameter, i) => parameter(first + i)).join(', ')
 
@@ -19,8 +19,7 @@ export const messageRefParameters = parametersOf(messageParameters)
 export const deliveryRefParameters = parametersOf(deliveryParameters)
 
 /**
- * The columns of these refs as one parameter each. Texts are joined, because arrays of text cost twice as much: none holds the
- * separator, since names, ids and times are checked when they come in. At least one ref.
+ * Returns the columns of these refs as one parameter each, of which texts are joined. There must be at least one ref.
  */
 export const messageRefArrays = (refs: readonly MessageRef[]): string[] => [
   joined(refs, (ref) => ref.tenant),

@@ -31,15 +31,6 @@ export class SqlPart {
 /** A constant text of ours in tagged SQL, such as a list of columns. */
 export const sqlText = (text: string): SqlPart => new SqlPart(() => text, [])
 
-/** Separates texts that are joined to one parameter, which costs half of an array; `string_to_array(..., e'\x1e')` splits it. JSON never holds it unescaped. */
-export const separator = '\u001e'
-
-/**
- * Joins texts by the separator. A single empty text would split into no element at all: it becomes two, so that the second row of
- * an `unnest` has nothing else.
- */
-export const joinTexts = (texts: readonly string[]): string => texts.join(separator) || separator
-
 /** Runs `work` in one transaction, on a connection of its own. */
 export async function transaction<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
   const client = await pool.connect()

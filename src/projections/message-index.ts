@@ -2,8 +2,8 @@ import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../events/ids.ts'
 import { type MessageRef, messageRefOf } from '../events/refs.ts'
+import { splitTexts, textSeparator } from '../lib/joined-texts.ts'
 import { messageRefArrays, messageRefColumns, messageRefParameters } from '../lib/ref-columns.ts'
-import { separator } from '../lib/sql.ts'
 import { type ChangeCursor, liveChangeCursor } from './webhooks.ts'
 
 /** A message that was routed, and the webhooks that it is owed to. */
@@ -89,7 +89,7 @@ export function createMessageIndex(pool: Pool): MessageIndex {
              ), claimed as (
                insert into message_index (${columns})
                select ${messageRefColumns}, string_to_array(coalesce(webhooks, ''), ','), matched_at
-               from unnest(${messageRefParameters(1)}, string_to_array($7, e'\\x1e'), string_to_array($8, e'\\x1e')) as new (${columns})
+               from unnest(${messageRefParameters(1)}, ${splitTexts(7)}, ${splitTexts(8)}) as new (${columns})
                where (select is_current from webhooks)
                on conflict (tenant, message) do nothing
                returning place
@@ -98,8 +98,8 @@ export function createMessageIndex(pool: Pool): MessageIndex {
       values: [
         ...messageRefArrays(sorted),
         // A single message without webhooks makes an empty text, which splits into no element: hence the `coalesce`.
-        sorted.map(({ webhooks }) => webhooks.join(',')).join(separator),
-        sorted.map((message) => message.matched_at).join(separator),
+        sorted.map(({ webhooks }) => webhooks.join(',')).join(textSeparator),
+        sorted.map((message) => message.matched_at).join(textSeparator),
         matched_at,
       ],
     })

@@ -1,5 +1,5 @@
 import type { DeliveryId } from '../../src/events/ids.ts'
-import { separator } from '../../src/lib/sql.ts'
+import { textSeparator } from '../../src/lib/joined-texts.ts'
 import type { Tables } from './tables.ts'
 
 /** One run of a statement: its text, its values, and Postgres's clock in virtual milliseconds. */
@@ -29,7 +29,7 @@ export const hasGuard = (text: string, guard: RegExp): boolean => guard.test(tex
 export function rowsOf<F extends string>(fields: readonly F[], values: readonly never[]): Record<F, string>[] {
   const columns = fields.map((_, i) => {
     const column = String(values[i])
-    return column.startsWith('{') ? column.slice(1, -1).split(',') : column.split(separator)
+    return column.startsWith('{') ? column.slice(1, -1).split(',') : column.split(textSeparator)
   })
   return columns[0]!.map((_, row) => Object.fromEntries(fields.map((field, i) => [field, columns[i]![row]])) as Record<F, string>)
 }

@@ -2,8 +2,8 @@ import type { Pool } from 'pg'
 import { finality, isGreaterFact, isRequest, statusOf } from '../../events/delivery.ts'
 import { isUuid } from '../../events/uuid.ts'
 import { isDataError } from '../../lib/group-commit.ts'
+import { hasTextSeparator, joinTexts, nullText } from '../../lib/joined-texts.ts'
 import { deliveryRefArrays } from '../../lib/ref-columns.ts'
-import { joinTexts, separator } from '../../lib/sql.ts'
 import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
@@ -15,7 +15,6 @@ interface Row {
 
 /** The most that one statement writes. */
 const group = { rows: 1_000, bytes: 4 << 20 }
-const nullMark = '\u001d'
 
 /**
  * Makes the writer of one build of the history. It folds a batch in memory first, so that a delivery is written once for all its
@@ -91,14 +90,14 @@ function checkStorable(fact: DeliveryFact): void {
         ? 'a time is not RFC 3339 with milliseconds in UTC'
         : [fact.chain, fact.attempt, fact.code ?? 0].some((number) => !Number.isInteger(number))
           ? 'a number is not whole'
-          : [...texts, fact.reason, fact.response].some((text) => text !== null && (text.includes(separator) || text.includes(nullMark)))
+          : [...texts, fact.reason, fact.response].some((text) => text !== null && hasTextSeparator(text))
             ? 'a text holds a control character'
             : null
   if (problem !== null) throw new FactRefused(fact.event_id, new Error(problem))
 }
 
 const texts = (rows: readonly Row[], of: (fact: DeliveryFact) => string | null): string =>
-  joinTexts(rows.map(({ fact }) => of(fact) ?? nullMark))
+  joinTexts(rows.map(({ fact }) => of(fact) ?? nullText))
 const literal = (rows: readonly Row[], of: (fact: DeliveryFact) => string | number | boolean | null): string =>
   `{${rows.map(({ fact }) => of(fact)).join(',')}}`
 

@@ -1,7 +1,7 @@
 import type { Checkpoint, NewEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import { dayOfStream, isDayStream, type StreamName } from '../../events/streams.ts'
-import { separator } from '../../lib/sql.ts'
+import { textSeparator } from '../../lib/joined-texts.ts'
 import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
 import type { Ask } from './event-store-query.ts'
 import { type SizedEvent, toCheckpoint } from './event-store-rows.ts'
@@ -43,7 +43,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   if (new Set(events.map((event) => event.id)).size < events.length)
     throw new EventRefused(`stream ${stream}: one append holds an event id twice`)
   for (const text of [stream, ...events.map((event) => event.type)])
-    if (text.includes(separator) || !text.isWellFormed())
+    if (text.includes(textSeparator) || !text.isWellFormed())
       throw new EventRefused(`stream ${stream}: a name holds a separator or a lone surrogate`)
   // A text of Postgres can hold neither NUL nor lone surrogates. JSON.stringify writes both as ASCII escapes.
   const data = events.map((event) => JSON.stringify(event.data))
@@ -67,7 +67,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
 /** Returns the literal of an array. pg would escape each element, at ten times the cost (5.6 + 7.1 us a row). */
 export const arrayLiteral = (values: readonly (string | number)[]) => `{${values.join()}}`
 const joined = (items: readonly AppendItem[], textsOf: (item: AppendItem) => readonly string[]) =>
-  items.map((item) => textsOf(item).join(separator)).join(separator)
+  items.map((item) => textsOf(item).join(textSeparator)).join(textSeparator)
 
 /** Returns the ids, types, data and metadata of all events, as parameters of the two SQL functions that append. */
 export const eventParameters = (items: readonly AppendItem[]) => [
@@ -100,7 +100,7 @@ export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Prom
     name: 'event-store-append',
     text: 'select append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as outcomes',
     values: [
-      names.join(separator),
+      names.join(textSeparator),
       days.length === 0 ? null : arrayLiteral(days),
       arrayLiteral(itemStreams),
       arrayLiteral(items.map((item) => item.expected)),

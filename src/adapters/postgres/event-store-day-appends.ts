@@ -14,7 +14,7 @@
 import { LRUCache } from 'lru-cache'
 import pg from 'pg'
 import type { StreamName } from '../../events/streams.ts'
-import { separator } from '../../lib/sql.ts'
+import { textSeparator } from '../../lib/joined-texts.ts'
 import {
   type AppendItem,
   type AppendOutcome,
@@ -58,7 +58,7 @@ export function createDayAppends(
       text: 'select append_at_revisions($1, $2, $3, $4, $5, $6, $7, $8, $9) as first',
       values: [
         serverStart,
-        names.join(separator),
+        names.join(textSeparator),
         arrayLiteral(days),
         arrayLiteral(eventStreams),
         arrayLiteral(eventRevisions),
@@ -109,7 +109,7 @@ function createRevisions(ask: Ask) {
       const [row] = await ask<{ started: string; heads: number[] }>({
         name: 'event-store-day-heads',
         text: 'select * from day_heads($1, $2)',
-        values: [unknown.map((i) => names[i]!).join(separator), arrayLiteral(unknown.map((i) => days[i]!))],
+        values: [unknown.map((i) => names[i]!).join(textSeparator), arrayLiteral(unknown.map((i) => days[i]!))],
       })
       if (serverStart !== undefined && row!.started !== serverStart) {
         forget()

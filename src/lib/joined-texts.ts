@@ -1,0 +1,21 @@
+/*
+ * Texts that go to Postgres as one parameter. Joined texts cost about half of an array of texts (measured). The separators are
+ * control characters that no text contains: the adapters refuse them in stream names and in facts about deliveries, ids and
+ * times are checked when they come in, and JSON escapes control characters. Functions of the migrations split by the same characters.
+ */
+
+export const textSeparator = '\u001e'
+/** Stands for null among the texts. */
+export const nullText = '\u001d'
+
+/**
+ * Joins texts to one parameter. A single empty text would split into no element at all. It becomes two empty texts, and the second
+ * row of an `unnest` then has nothing else.
+ */
+export const joinTexts = (texts: readonly string[]): string => texts.join(textSeparator) || textSeparator
+
+/** Returns the SQL that splits a parameter of joined texts into an array. */
+export const splitTexts = (parameter: number): string => `string_to_array($${parameter}, e'\\x1e')`
+
+/** Returns whether a text cannot be joined, because it contains a separator. */
+export const hasTextSeparator = (text: string): boolean => text.includes(textSeparator) || text.includes(nullText)
