@@ -2,11 +2,11 @@ import type { Actor } from '../events/envelope.ts'
 import type { KeyId, TenantId } from '../events/ids.ts'
 import type { Scope } from '../events/tenant.ts'
 
-/** For whom a command is carried out. */
+/** The client, key or part of Kolbak for which a command is carried out. */
 export interface Caller {
   readonly tenant: TenantId
   readonly actor: Actor
   readonly scopes: ReadonlySet<Scope>
-  /** Set when a key speaks: it sees and changes only the webhooks that it created. */
+  /** Set when the caller is a key. A key sees and changes only the webhooks that it created. */
   readonly key_id: KeyId | null
 }

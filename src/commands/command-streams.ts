@@ -6,9 +6,9 @@ import type { StreamName } from '../events/streams.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { EventStore, ExpectedRevision } from '../ports/event-store.ts'
 
-/** The codec at the store's edge: events are opened when read and sealed, timed and chained when appended. */
+/** Command streams with their events in the clear. Events are opened when they are read, and sealed, timed and chained when they are appended. */
 export interface CommandStreams {
-  /** All events of a stream, opened and lifted to their present schemas. Throws EventNotReadable, so that nothing is decided on a state that is half understood. */
+  /** Returns all events of a stream, lifted to their present schemas and opened. Throws EventNotReadable: nothing is decided on half of a state. */
   read(stream: StreamName): Promise<PastEvents>
   /** Appends decided events after `past`. Throws what `EventStore.append` throws. */
   append(
@@ -24,10 +24,10 @@ export interface PastEvents {
   /** -1 when the stream does not exist. */
   readonly revision: number
   readonly position: Checkpoint | null
-  /** What the next event carries as `prev`. */
+  /** The `prev` of the stream's next event, or null for its first. */
   readonly hash: string | null
 }
-/** The hash that the stream's next event carries as `prev`. */
+/** Returns the hash that the stream's next event has as `prev`. */
 export const hashOf = (stored: Pick<NewEvent, 'type' | 'data' | 'metadata'>): string =>
   createHash('sha256')
     .update(JSON.stringify([stored.type, stored.data, stored.metadata]))
@@ -49,7 +49,7 @@ export function createCommandStreams(store: EventStore, keyring: Keyring): Comma
     },
     async append(stream, decided, expected, past, by) {
       const vault = await keyring.vault(by.tenant)
-      // Streams never run backwards: `as_of` compares these times.
+      // The times of a stream never decrease, because `as_of` compares them.
       const before = past.events.at(-1)?.metadata.time ?? ''
       const time = by.time > before ? by.time : before
       let prev = past.hash

@@ -10,34 +10,34 @@ import { RevisionConflict, StoreUnavailable } from '../ports/event-store.ts'
 import type { Caller } from './caller.ts'
 import type { CommandStreams, PastEvents } from './command-streams.ts'
 
-/** Pure: what a command makes of a state, and what an event makes of it. Time, ids and randomness come in with the command. */
+/** Decides commands and derives states for one kind of aggregate. It is pure: time, ids and randomness come in with the command. */
 export interface Decider<State, Command, Event extends DecidedEvent> {
   readonly initial: State | null
-  /** The events to append; none when nothing changes. Throws KolbakError when the command is refused. */
+  /** Returns the events to append, or none when nothing changes. Throws KolbakError when the command is refused. */
   decide(command: Command, state: State | null): Event[]
   evolve(state: State | null, event: RecordedEvent): State | null
-  /** Whose the aggregate is; null when it is not there (any more), so that it is not found. */
+  /** Returns the owner of the aggregate, or null when it does not exist any more. */
   ownerOf(state: State): { tenant: TenantId; key_id: KeyId | null } | null
 }
 
 export interface CommandContext {
   readonly caller: Caller
   readonly correlation_id: string
-  /** The event that caused the command, for process managers: event ids then follow from it, so that a repeated turn appends once. */
+  /** The event that made a process manager give the command. Event ids follow from it, so that a repeated command appends once. */
   readonly causationId?: EventId
   /** The id of a command that no event caused. Event ids follow from it in the same way. */
   readonly commandId?: EventId
   /** RFC 3339, milliseconds. */
   readonly now: string
-  /** Revisions that the caller accepts (`If-Match`); `*` any existing. Then a conflict is not retried. */
+  /** The revisions that the caller accepts (`If-Match`); `*` means any. With it, the command is not repeated after a conflict. */
   readonly ifMatch?: '*' | readonly number[]
-  /** The stream must not exist. */
+  /** Whether the command creates the aggregate. Its stream must then not exist. */
   readonly create?: boolean
 }
 export interface Handled<State> {
   readonly state: State
   readonly revision: number
-  /** Null when nothing was appended in this turn and none was known. */
+  /** The position of the stream's last event, or null when the store does not tell it and nothing was appended. */
   readonly position: Checkpoint | null
   readonly changed: boolean
 }
@@ -47,13 +47,15 @@ const conflictRetries = 3
 const firstPauseMs = 5
 const unavailableRetries = 2
 
+const preconditionFailed = (revision: number) =>
+  new KolbakError('precondition_failed', `The resource is at revision ${revision}, which If-Match does not name: read it again.`)
 const notFound = () => new KolbakError('not_found', 'There is no such resource, or it is not yours.')
 
 /**
- * One turn, for every family: read, fold, check the owner, compare `If-Match`, decide, append at the revision read; a
- * conflict repeats the whole turn three times, except when the caller sent `If-Match`.
+ * Carries out a command on an aggregate of any family: reads its stream, derives the state, checks the owner and `If-Match`, decides,
+ * and appends at the revision that it read. After a conflict it repeats all of this three times, except with `If-Match`.
  *
- * Throws not_found, precondition_failed, conflict, already_exists, what the decider throws, or StoreUnavailable.
+ * Throws not_found, precondition_failed, conflict, already_exists, what the decider throws, EventNotReadable or StoreUnavailable.
  */
 export async function handle<State, Command, Event extends DecidedEvent>(
   streams: CommandStreams,
@@ -63,17 +65,17 @@ export async function handle<State, Command, Event extends DecidedEvent>(
   context: CommandContext,
 ): Promise<Handled<State>> {
   const { caller, ifMatch } = context
-  const named = context.causationId ?? context.commandId
+  const origin = context.causationId ?? context.commandId
   const fold = (events: readonly RecordedEvent[], from = decider.initial) =>
     events.reduce<State | null>((folded, event) => decider.evolve(folded, event), from)
   const eventIds: EventId[] = []
-  // Kept through retries of the turn: an append that happened, though nobody heard, is answered as the first time.
+  // The ids are kept through repetitions, so that an append whose response was lost is recognised as the same one.
   const eventId = (index: number): EventId => {
-    eventIds[index] ??= (named === undefined ? randomUUID() : uuidV5('command', named, stream, String(index))) as EventId
+    eventIds[index] ??= (origin === undefined ? randomUUID() : uuidV5('command', origin, stream, String(index))) as EventId
     return eventIds[index]
   }
-  /** What a former turn of the same name has come to, or null. */
-  const formerTurn = (past: PastEvents): Handled<State> | null => {
+  /** Returns the result of an earlier execution of the same command, or null. */
+  const earlierResult = (past: PastEvents): Handled<State> | null => {
     const first = past.events.findIndex((event) => event.id === eventId(0))
     if (first === -1) return null
     let end = first + 1
@@ -86,18 +88,14 @@ export async function handle<State, Command, Event extends DecidedEvent>(
     const past = await streams.read(stream)
     const state = fold(past.events)
     const owner = state === null ? null : decider.ownerOf(state)
-    const former = formerTurn(past)
+    const earlier = earlierResult(past)
     if (context.create) {
-      if (past.revision >= 0 && former === null) throw new KolbakError('already_exists', 'It exists already.')
+      if (past.revision >= 0 && earlier === null) throw new KolbakError('already_exists', 'It exists already.')
     } else if (owner === null || owner.tenant !== caller.tenant || (caller.key_id !== null && owner.key_id !== caller.key_id))
       throw notFound()
-    if (former !== null) return former
-    // Before deciding, so that a change that changes nothing does not hide it.
-    if (ifMatch !== undefined && ifMatch !== '*' && !ifMatch.includes(past.revision))
-      throw new KolbakError(
-        'precondition_failed',
-        `The resource is at revision ${past.revision}, which If-Match does not name: read it again.`,
-      )
+    if (earlier !== null) return earlier
+    // This comes before the decision, because a command that changes nothing would hide the failed precondition.
+    if (ifMatch !== undefined && ifMatch !== '*' && !ifMatch.includes(past.revision)) throw preconditionFailed(past.revision)
     const decided = decider.decide(command, state)
     if (decided.length === 0) return { state: state!, revision: past.revision, position: past.position, changed: false }
     const by = {
@@ -114,14 +112,10 @@ export async function handle<State, Command, Event extends DecidedEvent>(
       return { state: fold(appended.events, state)!, revision: appended.revision, position: appended.position, changed: true }
     } catch (error) {
       if (!(error instanceof RevisionConflict)) throw error
-      if (ifMatch !== undefined && ifMatch !== '*')
-        throw new KolbakError(
-          'precondition_failed',
-          `The resource is at revision ${error.actual}, which If-Match does not name: read it again.`,
-        )
+      if (ifMatch !== undefined && ifMatch !== '*') throw preconditionFailed(error.actual)
       if (conflicts >= conflictRetries)
         throw new KolbakError('conflict', 'Others keep changing this resource: try again.', { cause: error })
-      // The pause differs between those who lost the same race, so that they do not meet again.
+      // The pause is random, so that callers that lost the same race do not meet again.
       await pause(firstPauseMs * 2 ** conflicts * (0.5 + Math.random()))
     }
   }

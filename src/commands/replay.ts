@@ -8,9 +8,9 @@ import type { Delivery } from '../ports/delivery-log.ts'
 import type { Caller } from './caller.ts'
 
 /**
- * The event that begins a chain of a delivery, mostly the one after its last, whether the one before has ended or not. Its id follows from
- * delivery and chain: a second request before the history shows the first joins it, as it appends the same event.
- * To be appended under `any`.
+ * Returns the event that begins a chain of a delivery, mostly the chain after its last one, whether that has ended or not. The id of
+ * the event follows from delivery and chain. So a second request before the history shows the first one appends the same event.
+ * The event is appended with the expected revision `any`.
  * @param by `now` in RFC 3339
  */
 export function replay(

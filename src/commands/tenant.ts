@@ -20,7 +20,7 @@ const liveClient = (state: TenantState, id: ClientId): Client => {
   if (client === undefined || client.revoked) throw new KolbakError('not_found', 'There is no such client.')
   return client
 }
-/** The limits after a change; what is null has gone. */
+/** Returns the limits after a change. A limit that the change sets to null is removed. */
 const changedLimits = (limits: TenantLimits, change: LimitsChange): TenantLimits =>
   Object.fromEntries(Object.entries({ ...limits, ...change }).filter(([, limit]) => typeof limit === 'number'))
 

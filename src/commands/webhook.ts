@@ -17,7 +17,7 @@ export type WebhookCommand =
   | ({ type: 'CreateWebhook' } & WebhookEvents['WebhookCreated'])
   | ({ type: 'ChangeWebhook' } & WebhookFieldChanges & Partial<Pick<Webhook, 'is_active'>>)
   | ({ type: 'RotateWebhookSecret' } & Omit<WebhookEvents['WebhookSecretRotated'], 'id'>)
-  /** Of a process manager. */
+  /** A command of process managers alone. */
   | { type: 'DeactivateWebhook'; reason: Exclude<DeactivationReason, 'requested'> }
   | { type: 'DeleteWebhook' }
 

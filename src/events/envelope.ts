@@ -1,19 +1,19 @@
 import type { EventId } from './ids.ts'
 import type { StreamName } from './streams.ts'
 
-/** Who caused an event: `client:<client id>`, `key:<key id>` or `system:<what>`. */
+/** The author of an event: `client:<client id>`, `key:<key id>` or `system:<part of Kolbak>`. */
 export type Actor = `client:${string}` | `key:${string}` | `system:${string}`
 
 export interface Metadata {
-  /** The number of the data's shape; `upcast` lifts older ones. */
+  /** The number of the shape of the data. `upcast` lifts older shapes (events/schema.ts). */
   readonly schema: number
   readonly actor: Actor
   readonly tenant: string
-  /** RFC 3339, UTC, milliseconds. On command streams never before the previous event's. */
+  /** RFC 3339, UTC, milliseconds. On a command stream it is never before the time of the previous event. */
   readonly time: string
   readonly $correlationId: string
   readonly $causationId: string | null
-  /** Command streams only: SHA-256 (hex) of `JSON.stringify([type, data, metadata])` of the stream's previous event as stored; null at revision 0. */
+  /** On command streams alone: SHA-256 (hex) of `JSON.stringify([type, data, metadata])` of the previous event as it is stored, or null at revision 0. */
   readonly prev?: string | null
 }
 
@@ -22,7 +22,7 @@ export type DecidedEvent<Events extends object = Readonly<Record<string, object>
   [T in keyof Events & string]: { readonly type: T; readonly data: Events[T] }
 }[keyof Events & string]
 
-/** A fact that has not been stored yet. Its data is flat JSON. */
+/** An event that has not been stored yet. Its data is JSON. */
 export interface NewEvent<T extends string = string, D = object> {
   readonly id: EventId
   readonly type: T
@@ -30,15 +30,15 @@ export interface NewEvent<T extends string = string, D = object> {
   readonly metadata: Metadata
 }
 
-/** A reader's place in the order of all events: opaque, fixed width, compares with `<`. */
+/** A position in the order of all events. It is opaque, of fixed width, and can be compared with `<`. */
 export type Checkpoint = string & { readonly checkpoint: true }
 
-/** Data or metadata as a store has read it: an object, as ours are, though whoever may write to a store may have written anything. */
+/** Returns data or metadata of a stored event as an object. Ours are objects, but other applications may write anything to a shared store. */
 export const objectOf = (value: unknown): object => (typeof value === 'object' && value !== null ? value : {})
 
 export interface RecordedEvent<T extends string = string, D = object> extends NewEvent<T, D> {
   readonly stream: StreamName
-  /** From 0 in every adapter. */
+  /** Counts from 0 in every adapter. */
   readonly revision: number
   readonly position: Checkpoint
 }

@@ -14,16 +14,16 @@ export const bearerScopes = [
 ] as const
 export type Scope = (typeof bearerScopes)[number]
 
-/** Limits of a tenant; what is absent has the service's default. */
+/** The limits of a tenant. A limit that is absent has the default of the service. */
 export interface TenantLimits {
-  /** Webhooks that are not deleted. */
+  /** The largest number of webhooks that are not deleted. */
   readonly webhooks?: number
-  /** Messages a second, per client, on `/v1/events`. */
+  /** Messages per second and client on `/v1/events`. */
   readonly events_per_second?: number
-  /** Requests a second, per client or key, elsewhere. */
+  /** Requests per second and client or key on all other routes. */
   readonly requests_per_second?: number
 }
-/** A change of limits: null takes one away, so that the service's default holds again. */
+/** A change of limits. Null removes a limit, so that the default of the service applies again. */
 export type LimitsChange = { readonly [L in keyof TenantLimits]?: number | null }
 
 /** The fields of a tenant. They have these names in events, states, columns and responses. */
@@ -56,7 +56,7 @@ export interface Client {
   readonly previous_hmac: string | null
   /** RFC 3339 time until which the previous secret works too, or null. */
   readonly previous_secret_until: string | null
-  /** Raised by rotation and revocation, from 1. Tokens of lower generations do not work any more. */
+  /** Counts from 1. Rotation and revocation raise it, and tokens of lower generations stop working. */
   readonly generation: number
   readonly revoked: boolean
   readonly created_at: string

@@ -12,7 +12,7 @@ import { byType, type Projection } from './projection.ts'
 import type { Page, ReadModelDependencies } from './read-model-queries.ts'
 
 type KeyRow = Omit<Key, 'deleted'> & { readonly revision: number }
-/** For whom a key speaks. */
+/** A key with the state of its tenant, for authentication. */
 export interface KeyCredential {
   readonly id: KeyId
   readonly tenant: TenantId
@@ -38,14 +38,14 @@ const tables = `
 const update = (sql: Sql, { data, metadata: { time }, revision }: RecordedKeyEvent, changes: Row) =>
   sql`update api_keys set ${assignments({ ...changes, updated_at: time, revision })} where id = ${data.id}`
 
-/** API keys. A key's value is looked up by an HMAC that exists only here, so applying a value opens it. */
+/** The read model of API keys. Keys are found by an HMAC of their value, which no event holds. So this projection opens each value to compute it. */
 export function apiKeys(keyring: Keyring): Projection {
   const lookupOf = async (event: RecordedEvent, id: string, sealed: string): Promise<string | null> => {
     const { tenant } = event.metadata
     try {
       return keyring.lookup('api-key', (await keyring.vault(tenant)).openText(fieldAad(tenant, id, 'key'), sealed))
     } catch (error) {
-      if (error instanceof KeyDestroyed) return null // an erased tenant's keys can be found by nobody any more
+      if (error instanceof KeyDestroyed) return null // so that the keys of an erased tenant are never found again
       throw error
     }
   }
@@ -80,7 +80,7 @@ const openKey = async (keyring: Keyring, row: KeyRow): Promise<KeyRow> => openRo
 /** The columns of a KeyRow. */
 const rowColumns = sqlText(`${columnsOf(keyFields).join(', ')}, last_accessed_at, revision`)
 
-/** A key of the tenant that is not deleted, or null. */
+/** Returns a key of the tenant that is not deleted, or null. */
 export async function findKey({ pool, keyring }: ReadModelDependencies, tenant: TenantId, id: KeyId): Promise<KeyRow | null> {
   const [row] = await sqlOn(pool)<KeyRow>`
     select ${rowColumns}
@@ -89,7 +89,7 @@ export async function findKey({ pool, keyring }: ReadModelDependencies, tenant: 
   return row === undefined ? null : openKey(keyring, row)
 }
 
-/** The tenant's keys, newest first. */
+/** Returns the keys of the tenant that are not deleted, newest first. */
 export async function listKeys(
   { pool, keyring }: ReadModelDependencies,
   { tenant, limit, offset }: { tenant: TenantId; limit: number; offset: number },
@@ -104,7 +104,7 @@ export async function listKeys(
   return { rows: await Promise.all(rows.map((row) => openKey(keyring, row))), total: Number(count?.total ?? 0n) }
 }
 
-/** Whose an `x-api-key` is, or null. A rotated value is found until its time is up. @param now RFC 3339 */
+/** Returns the key with this value for `x-api-key`, or null. A previous value is found until the end of its overlap. @param now RFC 3339 */
 export async function findKeyByValue(
   { pool, keyring }: { pool: Pool; keyring: Pick<Keyring, 'lookup'> },
   value: string,

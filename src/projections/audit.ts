@@ -10,8 +10,8 @@ export const auditedFamilies = ['tenant', 'key', 'webhook'] as const satisfies r
 export type AuditedFamily = (typeof auditedFamilies)[number]
 
 /**
- * All that commands have decided, by tenant and time: no event store can be asked for that. Data stay as they are stored,
- * sealed values included.
+ * The read model of all events that commands have appended, by tenant and time, because event stores can only be read by stream or
+ * position. Sealed values stay sealed.
  */
 export const audit: Projection = {
   name: projectionNames.audit,
@@ -73,7 +73,7 @@ interface AuditQuery {
 
 const batchSize = 500
 
-/** A tenant's events by time, in batches of a statement each: however many there are, a few are in memory. */
+/** Yields the events of a tenant by time, in batches of at most 500, so that memory is bounded. */
 export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenerator<AuditedEvent[]> {
   const { tenant, since = null, until = null, family = null, actor = null } = query
   let after: AuditedEvent | undefined

@@ -13,7 +13,7 @@ export interface ClientOfTenant extends ClientRow {
   readonly limits: TenantLimits
 }
 
-/** Clients with the states of their tenants, revoked ones included (their `revoked` says so), in the order of the ids; or null. */
+/** Returns the clients with these ids, in the order of the ids, and null for an unknown id. Revoked clients are included. */
 export async function findClients(pool: Pool, ids: readonly ClientId[]): Promise<(ClientOfTenant | null)[]> {
   const rows = await sqlOn(pool)<ClientOfTenant>`
     select ${columnList([...columnsOf(clientFields), 'tenant'].map((column) => `c.${column}`))}, t.is_suspended as tenant_suspended, t.limits
@@ -22,16 +22,16 @@ export async function findClients(pool: Pool, ids: readonly ClientId[]): Promise
   return ids.map((id) => byId.get(id) ?? null)
 }
 
-/** One of them. */
+/** Returns one client, which may be revoked, or null. */
 export const findClient = async (pool: Pool, id: ClientId): Promise<ClientOfTenant | null> => (await findClients(pool, [id]))[0] ?? null
 
-/** A client of the tenant that is not revoked, or null. */
+/** Returns a client of the tenant that is not revoked, or null. */
 export async function findClientOf(pool: Pool, tenant: TenantId, id: ClientId): Promise<ClientRow | null> {
   const found = await findClient(pool, id)
   return found === null || found.tenant !== tenant || found.revoked ? null : found
 }
 
-/** A tenant's clients that are not revoked, newest first. */
+/** Returns the clients of the tenant that are not revoked, newest first. */
 export async function listClients(
   pool: Pool,
   { tenant, limit, offset }: { tenant: TenantId; limit: number; offset: number },

@@ -2,15 +2,15 @@ import type { Pool } from 'pg'
 import type { KeyId } from '../events/ids.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 
-/** When keys were last used: outside the projections, since no event says it. */
+/** Records when keys were last used. It is no projection, because no event says it. */
 export interface KeyUsage {
-  /** Remembers a use; it is written within about a second. @param time RFC 3339 */
+  /** Remembers a use, which is written within about a second. @param time RFC 3339 */
   touch(key: KeyId, time: string): void
-  /** Writes what is still in memory. */
+  /** Writes the uses that are still in memory, and stops. */
   close(): Promise<void>
 }
 
-/** Collects uses in memory and writes them in one statement every `everyMs`; the latest time wins, whoever writes last. */
+/** Collects uses in memory and writes them in one statement every `everyMs`. The latest time of a key wins, also between processes. */
 export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(error: unknown): void }): KeyUsage {
   const { pool, everyMs = 1_000, onError } = options
   let used = new Map<KeyId, string>()
@@ -21,7 +21,7 @@ export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(
     if (used.size === 0) return
     const batch = used
     used = new Map()
-    // Sorted, since several processes write the same rows: statements that lock them in different orders deadlock.
+    // The keys are sorted, because several processes write the same rows, and different orders of locks cause deadlocks.
     const keys = [...batch.keys()].sort()
     try {
       await pool.query({
@@ -32,7 +32,7 @@ export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(
         values: [keys, keys.map((key) => batch.get(key))],
       })
     } catch (error) {
-      for (const [key, time] of batch) remember(key, time) // with the next write
+      for (const [key, time] of batch) remember(key, time) // for the next write
       throw error
     }
   }

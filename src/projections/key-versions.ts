@@ -50,7 +50,7 @@ export const keyVersions: Projection = {
 /** A key as it was at a time. */
 type KeyVersion = Pick<Key, KeyField<'versioned'>> & { readonly revision: number }
 
-/** The tenant's keys that there were at a moment (RFC 3339), as they were then, newest first. */
+/** Returns the keys of the tenant that existed at a time (RFC 3339), as they were then, newest first. */
 export async function listKeysAsOf(
   { pool, keyring }: ReadModelDependencies,
   { tenant, asOf, limit, offset }: { tenant: TenantId; asOf: string; limit: number; offset: number },

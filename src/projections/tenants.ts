@@ -22,7 +22,7 @@ async function updateClient(
   await sql`update tenants set revision = ${revision} where id = ${data.id}`
 }
 
-/** Tenants and their clients: one stream, so one projection (queries of clients: clients.ts). */
+/** The read model of tenants and their clients, whose events are in one stream. The queries of clients are in clients.ts. */
 export const tenants: Projection = {
   name: projectionNames.tenants,
   version: 2,
@@ -68,14 +68,14 @@ export const tenants: Projection = {
 /** The columns of a TenantRow. */
 const rowColumns = columnList([...columnsOf(tenantFields), 'revision'])
 
-/** A tenant, or null. */
+/** Returns a tenant, or null. */
 export async function findTenant(pool: Pool, id: TenantId): Promise<TenantRow | null> {
   const [row] = await sqlOn(pool)<TenantRow>`
     select ${rowColumns} from tenants where id = ${id}`
   return row ?? null
 }
 
-/** All tenants, newest first. */
+/** Returns all tenants, newest first. */
 export async function listTenants(pool: Pool, { limit, offset }: { limit: number; offset: number }): Promise<Page<TenantRow>> {
   const sql = sqlOn(pool)
   const [count] = await sql<{ total: bigint }>`select count(*) as total from tenants`

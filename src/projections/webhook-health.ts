@@ -5,10 +5,10 @@ import type { WebhookId } from '../events/ids.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 
 type Failed = Extract<RecordedDeliveryEvent, { type: 'DeliveryFailed' | 'DeliveryDeadLettered' }>
-/** Ends of a delivery for which no request was made: they say nothing of the endpoint. */
+/** Reasons of deliveries that ended without a request. They say nothing about the endpoint. */
 const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
 
-/** A failed request. */
+/** The event of a failed request. */
 export type Failure = Failed & { data: { webhook_revision: number } }
 /** Whether an event says that a webhook's endpoint has failed. */
 export function isFailure(event: RecordedEvent): event is Failure {
@@ -27,9 +27,9 @@ interface Failing {
 }
 
 /**
- * Keeps `webhook_health`: a success removes the webhook's rows, a failure makes or counts one. Called in the transaction of
- * the projection that also writes the history, whose batches are read anyway: a batch of successes costs one more look-up
- * in a table that is mostly empty.
+ * Updates `webhook_health`: a success deletes the rows of the webhook, and a failure inserts a row or counts in it. It is called in the
+ * transaction of the projection that writes the history, which reads these events anyway. A batch of successes then costs one
+ * look-up in a table that is mostly empty.
  */
 export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): Promise<void> {
   const well = new Set<WebhookId>()
@@ -57,12 +57,12 @@ export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): 
 
 interface FailingWebhook {
   readonly webhook: WebhookId
-  /** Of the first failure since the last success or activation. */
+  /** RFC 3339 time of the first failure since the last success or activation. */
   readonly failing_since: string
   readonly failures: number
 }
 
-/** Of these webhooks those that are active and have failed so often since their last success or activation. */
+/** Returns the active ones of these webhooks that have at least `failures` failures since their last success or activation. */
 export const failingWebhooks = (pool: Pool, webhooks: readonly WebhookId[], failures: number): Promise<FailingWebhook[]> =>
   sqlOn(pool)<FailingWebhook>`
     select h.webhook, min(h.failing_since) as failing_since, sum(h.failures)::int as failures

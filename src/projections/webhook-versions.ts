@@ -53,7 +53,7 @@ export const webhookVersions: Projection = {
 /** A webhook as it was at a time. No past secrets are kept. */
 type WebhookVersion = Pick<Webhook, WebhookField<'versioned'>> & { readonly revision: number }
 
-/** The webhooks that there were at a moment (RFC 3339), as they were then, newest first; the filters compare what was then. */
+/** Returns the webhooks that existed at a time (RFC 3339), as they were then, newest first. The filters compare the values of that time. */
 export async function listWebhooksAsOf(
   { pool, keyring }: ReadModelDependencies,
   filter: WebhookFilter & { readonly asOf: string },

@@ -35,7 +35,7 @@ const tables = `
 const update = (sql: Sql, { data, metadata: { time }, revision, position }: RecordedWebhookEvent, changes: Row) =>
   sql`update webhook_subscriptions set ${assignments({ ...changes, updated_at: time, revision, position })} where id = ${data.id}`
 
-/** Webhooks, and beside them the state of their tenants, so that a dispatcher has both at one checkpoint. */
+/** The read model of webhooks and of the suspension of their tenants, so that a dispatcher reads both at one checkpoint. */
 export const webhooks: Projection = {
   name: projectionNames.webhooks,
   version: 3,
@@ -79,13 +79,13 @@ const openWebhook = async <R extends { readonly id: WebhookId; readonly tenant: 
 const rowColumns = sqlText(`${columnsOf(webhookFields).join(', ')}, revision,
       (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as failing_since`)
 
-/** Whose webhooks: the tenant's, or of them only those that a key created. */
+/** The owner of webhooks: a tenant, or a key of the tenant, which owns the webhooks that it created. */
 interface WebhookOwner {
   readonly tenant: TenantId
   readonly key_id?: KeyId
 }
 
-/** A webhook that is not deleted and belongs to the owner, or null. */
+/** Returns a webhook of the owner that is not deleted, or null. */
 export async function findWebhook(
   { pool, keyring }: ReadModelDependencies,
   owner: WebhookOwner,
@@ -107,7 +107,7 @@ export interface WebhookFilter extends WebhookOwner {
   readonly offset: number
 }
 
-/** The owner's webhooks that match every filter given, newest first. */
+/** Returns the webhooks of the owner that match every given filter, newest first. */
 export async function listWebhooks({ pool, keyring }: ReadModelDependencies, filter: WebhookFilter): Promise<Page<WebhookRow>> {
   const { tenant, key_id = null, ids = null, events = null, is_active = null, limit, offset } = filter
   const rows = await sqlOn(pool)<Counted<WebhookRow>>`
@@ -126,21 +126,21 @@ export async function listWebhooks({ pool, keyring }: ReadModelDependencies, fil
   return pageOf<WebhookRow>(rows, (row) => openWebhook(keyring, row))
 }
 
-/** The active webhooks that a key created. */
+/** Returns the active webhooks that a key created. */
 export async function activeWebhooksOfKey(pool: Pool, { tenant, key_id }: { tenant: TenantId; key_id: KeyId }): Promise<WebhookId[]> {
   const rows = await sqlOn(pool)<{ id: WebhookId }>`
     select id from webhook_subscriptions where tenant = ${tenant} and key_id = ${key_id} and is_active and deleted_at is null order by id`
   return rows.map((row) => row.id)
 }
 
-/** How many webhooks the tenant has that are not deleted, beside one that may be among them: for its limit. */
+/** Returns the number of webhooks of the tenant that are not deleted, without `beside`. It is compared with the tenant's limit. */
 export async function countWebhooks(pool: Pool, tenant: TenantId, beside: WebhookId | null = null): Promise<number> {
   const [row] = await sqlOn(pool)<{ n: bigint }>`
     select count(*) as n from webhook_subscriptions where tenant = ${tenant} and deleted_at is null and id is distinct from ${beside}`
   return Number(row?.n ?? 0n)
 }
 
-/** Where a reader of changes stands: opaque. */
+/** An opaque mark of how far a reader of changes has read. */
 export type ChangeCursor = Brand<string, 'ChangeCursor'>
 const dispatched = fieldsThatAre(webhookFields, 'dispatched')
 /** A webhook as dispatchers need it. Its sealed values are as they are stored. Deleted webhooks are included. */
@@ -173,12 +173,12 @@ export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesc
   where name = '${projectionNames.webhooks}' and is_live`
 
 /**
- * What changed since the cursor (null: everything), from one snapshot. A cursor from another build of the read model,
- * or from before a quarantine was lifted, returns everything: rows may then have changed behind its checkpoint.
+ * Returns the changes since the cursor, or everything for null, from one snapshot. It also returns everything for a cursor of another
+ * build of the read model, or from before a quarantine was lifted, because rows may then have changed before its checkpoint.
  */
 export async function changedSince(pool: Pool, since: ChangeCursor | null): Promise<WebhookChanges> {
   if (since !== null) {
-    // Mostly nothing has changed: 0.13 ms, prepared, instead of 0.8 for the whole.
+    // Mostly nothing has changed. This prepared statement takes 0.13 ms, and the whole below 0.8 ms.
     const { rows } = await pool.query<Pick<WebhookChanges, 'cursor' | 'checkpoint' | 'is_behind'>>({
       name: 'webhooks-cursor',
       text: liveChangeCursor,
