@@ -78,7 +78,7 @@ export const variables = {
       max: 10_000,
     },
   ),
-  KOLBAK_MAX_IN_FLIGHT_PER_QUICK_WEBHOOK: integer(
+  KOLBAK_MAX_IN_FLIGHT_PER_HIGH_THROUGHPUT_WEBHOOK: integer(
     'Maximum number of requests in flight to one webhook that keeps responding within 100 ms, over all dispatchers.',
     32,
     {

@@ -24,7 +24,7 @@ export function startDispatching(
     retryDelays: config.KOLBAK_RETRY_DELAYS,
     maxInFlight: config.KOLBAK_MAX_IN_FLIGHT,
     maxInFlightPerWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK,
-    maxInFlightPerHighThroughputWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_QUICK_WEBHOOK,
+    maxInFlightPerHighThroughputWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_HIGH_THROUGHPUT_WEBHOOK,
     connectTimeoutMs: config.KOLBAK_CONNECT_TIMEOUT_MS,
     requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
     claimMs: config.KOLBAK_CLAIM_MS,
