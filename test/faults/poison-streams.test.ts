@@ -12,23 +12,35 @@ describe('events in streams', () => {
   const running = poisoned()
   const { append, subscribe, post, ids, deliveriesOf, checks, quarantined, goesOn } = running
 
-  it('of an unknown type quarantine their stream: commands on it are refused with a sentence, and everything else goes on', async () => {
-    const { api } = running
+  it('of an unknown type quarantine their stream where it is read, and commands on it are refused; all else goes on', async () => {
+    const { service, api } = running
     const webhook = await subscribe('/future', 'future.*')
     const id = webhook.id as WebhookId
     const now = new Date().toISOString()
     await append(webhookStream(id), 'WebhookFromTheFuture', { id, callback_url: 7, event: null })
+    await append(tenantStream(ulid() as TenantId), 'TenantFromTheFuture', {})
     await append(routingStream(defaultTenant, now), 'MessageFromTheFuture', { webhooks: 5 })
     await append(attemptsStream('01JZ0000000000000000000001' as WebhookId, now), 'DeliveryFromTheFuture', { delivery: 5 })
+    await waitFor(async () => {
+      const rows = (await quarantined()).filter(({ stream }) => stream === webhookStream(id))
+      return ['webhooks', 'webhook_versions', 'audit'].every((name) => rows.some(({ projection }) => projection === name))
+    })
+    for (const { error } of await quarantined()) expect(error).to.match(/^event_not_readable: /)
+    // The webhook works as it was before the event that this version cannot read.
     const first = await post('future.now')
     await waitFor(() => ids('/future').includes(first))
-    const refused = await api.call<{ error: { code: string } }>('PATCH', `/v1/webhooks/${id}`, { description: 'changed after it' })
-    expect([refused.status, refused.body.error.code]).to.deep.equal([503, 'event_not_readable'])
-    const shown = await api.get<{ description: string | null }>(`/v1/webhooks/${id}`)
-    expect(shown.description).to.equal(null)
-    await waitFor(async () => (await quarantined()).some(({ stream }) => stream === webhookStream(id)), {
-      what: 'the stream to be quarantined',
-    })
+    expect(await api.get<{ callback_url: string }>(`/v1/webhooks/${id}`)).to.include({ callback_url: webhook.callback_url })
+    const refused = [
+      await api.call<{ error: { code: string } }>('PATCH', `/v1/webhooks/${id}`, { description: 'changed after it' }),
+      await api.call<{ error: { code: string } }>('GET', `/v1/webhooks/${id}/history`),
+    ]
+    expect(refused.map(({ status, body }) => `${status} ${body.error.code}`)).to.deep.equal(Array(2).fill('503 event_not_readable'))
+    const audit = await fetch(`${service.url}/v1/audit`, { headers: { authorization: `Bearer ${api.token}` } })
+    expect(await audit.text())
+      .to.include(id)
+      .and.to.not.include('WebhookFromTheFuture')
+    const other = await subscribe('/present', 'present.*')
+    await api.patch(`/v1/webhooks/${other.id}`, { description: 'changed' })
     await goesOn()
   })
 
