@@ -15,11 +15,12 @@ const roomOf = (file: string): string => file.split('/')[1]!
 const allowed: Record<string, readonly string[]> = {
   events: [],
   lib: ['events'],
+  'http-client': ['lib'],
   config: ['events', 'lib'],
   ports: ['events'],
   commands: ['ports', 'events', 'lib'],
   projections: ['ports', 'events', 'lib'],
-  dispatch: ['commands', 'projections', 'ports', 'events', 'lib'],
+  dispatch: ['commands', 'projections', 'ports', 'events', 'lib', 'http-client'],
   api: ['commands', 'projections', 'ports', 'events', 'lib'],
   adapters: ['ports', 'events', 'lib'],
   process: ['config', 'lib', 'service'],

@@ -13,13 +13,12 @@ const resolveMs = 3_000
  */
 async function resolveInTime(host: string): Promise<string[]> {
   const stop = new AbortController()
-  const late = sleep(resolveMs, [], { signal: stop.signal }).catch(() => [])
-  const addresses = resolveName(host).then(
-    (entries) => entries.map((entry) => entry.address),
-    () => [],
-  )
+  const timeIsUp = sleep(resolveMs, [], { signal: stop.signal }).catch(() => [])
+  const resolution = resolveName(host).catch(() => ({ addresses: [], late: undefined }))
   try {
-    return await Promise.race([addresses, late])
+    const addresses = await Promise.race([resolution.then((resolved) => resolved.addresses), timeIsUp])
+    const lateAddresses = await Promise.race([resolution.then(({ late }) => late ?? []), timeIsUp])
+    return [...addresses, ...lateAddresses].map(({ address }) => address)
   } finally {
     stop.abort()
   }

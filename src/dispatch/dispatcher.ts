@@ -74,7 +74,6 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     policy: deps.policy,
     connectTimeoutMs: deps.connectTimeoutMs,
     requestTimeoutMs,
-    maxConnections: deps.maxInFlight,
     userAgent: deps.userAgent,
   })
   const { now } = Date

@@ -1,6 +1,10 @@
 import ipaddr from 'ipaddr.js'
 import { KolbakError } from './errors.ts'
 
+export interface Address {
+  readonly address: string
+  readonly family: 4 | 6
+}
 /**
  * Tells which addresses requests may go to. The check at the creation of a webhook and the connector of each request use the same policy.
  */

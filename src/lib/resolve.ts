@@ -1,48 +1,85 @@
 import { lookup, Resolver } from 'node:dns/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
+import type { Address } from './addresses.ts'
+import { codeOf } from './errors.ts'
+import { createHostsFile } from './hosts-file.ts'
 
-export interface Address {
-  readonly address: string
-  readonly family: 4 | 6
+export interface Resolution {
+  readonly addresses: readonly Address[]
+  /** The addresses of the other family while its answer is still out, else undefined. It never rejects. */
+  readonly late?: Promise<readonly Address[]>
 }
-/** Returns all addresses of a name. Throws an error with the code `ENOTFOUND` (there are none) or `EAI_AGAIN` (no answer in time). */
-export type Resolve = (host: string) => Promise<readonly Address[]>
+/** Returns the addresses of a name. Throws an error with the code `ENOTFOUND` (there are none) or `EAI_AGAIN` (no answer in time). */
+export type Resolve = (host: string) => Promise<Resolution>
 
 const cacheMs = 10_000
-const timeoutMs = 1_500
+/** The second try waits twice as long, so that 3 s are the most. */
+const timeoutMs = 1_000
 const tries = 2
+/** How long the answer of one family waits for that of the other (RFC 8305, 3: the Resolution Delay). */
+const otherFamilyMs = 50
+
+interface Answer {
+  readonly addresses: readonly Address[]
+  /** The code of the error if there are no addresses. */
+  readonly code?: string | undefined
+}
 
 /**
- * Resolves names without `getaddrinfo`, which occupies one of libuv's four threads until it ends: two names whose servers do not answer
- * would stop every other name, and the file system with them. Only names unknown to DNS go to getaddrinfo, for those of /etc/hosts.
- * Results are cached for ten seconds, failures for one.
+ * Resolves names without `getaddrinfo`, which holds one of libuv's four threads until it ends: two names whose servers do not answer
+ * would stop every other name, and the file system too. /etc/hosts comes first, so that an override there works. A name that DNS
+ * does not know is asked of `getaddrinfo`, which also knows search domains. Results are kept for 10 s, failures for 1 s.
+ * @param options for tests
  */
-export function createNameResolver(): Resolve {
+export function createNameResolver(options: { readonly hostsFile?: string; readonly nameServers?: readonly string[] } = {}): Resolve {
   const dns = new Resolver({ timeout: timeoutMs, tries })
-  const cache = new LRUCache<string, Promise<readonly Address[]>>({ max: 10_000, ttl: cacheMs })
-  const failure = (code: 'ENOTFOUND' | 'EAI_AGAIN', cause: unknown) =>
-    Object.assign(new Error('the name does not resolve', { cause }), { code })
-  const ask = async (host: string): Promise<readonly Address[]> => {
-    const [four, six] = await Promise.allSettled([dns.resolve4(host), dns.resolve6(host)])
-    const found = [
-      ...(four.status === 'fulfilled' ? four.value.map((address): Address => ({ address, family: 4 })) : []),
-      ...(six.status === 'fulfilled' ? six.value.map((address): Address => ({ address, family: 6 })) : []),
-    ]
-    if (found.length > 0) return found
-    const cause: unknown = four.status === 'rejected' ? four.reason : six.status === 'rejected' ? six.reason : undefined
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ETIMEOUT') throw failure('EAI_AGAIN', cause)
+  if (options.nameServers !== undefined) dns.setServers(options.nameServers)
+  const inHostsFile = createHostsFile(options.hostsFile)
+  const cache = new LRUCache<string, Promise<Resolution>>({ max: 10_000, ttl: cacheMs })
+
+  const ask = async (host: string, family: 4 | 6): Promise<Answer> => {
     try {
-      return (await lookup(host, { all: true })).map(({ address, family }): Address => ({ address, family: family === 6 ? 6 : 4 }))
+      const texts = family === 4 ? await dns.resolve4(host) : await dns.resolve6(host)
+      return { addresses: texts.map((address) => ({ address, family })) }
     } catch (error) {
-      throw failure('ENOTFOUND', error)
+      return { addresses: [], code: codeOf(error) }
+    }
+  }
+  const askDns = async (host: string): Promise<Resolution & Answer> => {
+    const four = ask(host, 4)
+    const six = ask(host, 6)
+    const first = await Promise.race([four, six])
+    const other = Promise.all([four, six]).then(([a, b]) => (first === a ? b : a))
+    if (first.addresses.length === 0) return first.code === 'ENOTFOUND' ? first : other
+    const stop = new AbortController()
+    const second = await Promise.race([other, sleep(otherFamilyMs, undefined, { signal: stop.signal })])
+    stop.abort()
+    if (second === undefined) return { addresses: first.addresses, late: other.then(({ addresses }) => addresses) }
+    return { addresses: [...first.addresses, ...second.addresses] }
+  }
+  const resolve = async (host: string): Promise<Resolution> => {
+    const overrides = await inHostsFile(host)
+    if (overrides.length > 0) return { addresses: overrides }
+    const { code, ...resolution } = await askDns(host)
+    if (resolution.addresses.length > 0) return resolution
+    if (code === 'ETIMEOUT') throw unresolved('EAI_AGAIN')
+    try {
+      const entries = await lookup(host, { all: true })
+      return { addresses: entries.map(({ address, family }) => ({ address, family: family === 6 ? 6 : 4 })) }
+    } catch (error) {
+      throw unresolved(codeOf(error) === 'EAI_AGAIN' ? 'EAI_AGAIN' : 'ENOTFOUND', error)
     }
   }
   return (host) => {
-    const known = cache.get(host)
-    if (known !== undefined) return known
-    const asked = ask(host)
-    cache.set(host, asked)
-    asked.catch(() => cache.set(host, asked, { ttl: 1_000 })) // the caller gets the error
-    return asked
+    const cached = cache.get(host)
+    if (cached !== undefined) return cached
+    const resolution = resolve(host)
+    cache.set(host, resolution)
+    resolution.catch(() => cache.set(host, resolution, { ttl: 1_000 })) // every caller handles the error
+    return resolution
   }
 }
+
+const unresolved = (code: 'ENOTFOUND' | 'EAI_AGAIN', cause?: unknown) =>
+  Object.assign(new Error('the name does not resolve', { cause }), { code })

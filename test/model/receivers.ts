@@ -67,7 +67,7 @@ export class Receivers {
           this.onPost(post)
           simulation.at(simulation.now + ms, () => {
             this.open--
-            const heardAs = { code: heard ? code : null, reason: heard ? null : ('timeout' as const) }
+            const heardAs = { code: heard ? code : null, reason: heard ? null : ('timeout' as const), reason_detail: null }
             simulation.resume(caller, () => resolve({ ...heardAs, duration_ms: ms, body: Buffer.alloc(0), retryAfter: undefined }))
           })
         })

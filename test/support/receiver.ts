@@ -118,6 +118,8 @@ function untrustedCertificate(): { key: string; cert: string } {
 export const failures = {
   /** Never answers. */
   hangs: (() => {}) satisfies Behaviour,
+  /** Keeps no connection. */
+  closesAfterwards: ((_request, response) => response.writeHead(200, { connection: 'close' }).end()) satisfies Behaviour,
   resetBeforeAnswer: ((_request, _response, socket) => socket.resetAndDestroy()) satisfies Behaviour,
   resetMidBody: ((_request, response, socket) => {
     response.writeHead(200, { 'content-length': '1000' })

@@ -1,0 +1,66 @@
+import type { Transform } from 'node:stream'
+import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, createZstdDecompress } from 'node:zlib'
+
+/** The most that is kept of a body, before and after it was decompressed. */
+const keptBytes = 4 * 1024
+
+/**
+ * Returns the beginning of a response body as text in UTF-8, if its headers say that it is compressed or has another charset. Bytes
+ * that are not what the headers say stay as they are.
+ * @param body the first 4 KiB as they came
+ */
+export function readableBody(body: Buffer, contentType: string | undefined, contentEncoding: string | undefined): Buffer | Promise<Buffer> {
+  if (body.length === 0) return body
+  const decompressor = contentEncoding === undefined ? undefined : decompressors[contentEncoding.toLowerCase()]?.(body)
+  if (decompressor === undefined) return inUtf8(body, contentType)
+  return decompress(body, decompressor).then((bytes) => (bytes === null ? body : inUtf8(bytes, contentType)))
+}
+
+const options = { chunkSize: keptBytes }
+const decompressors: Readonly<Record<string, (body: Buffer) => Transform>> = {
+  gzip: () => createGunzip(options),
+  'x-gzip': () => createGunzip(options),
+  // Some senders leave out the header of zlib, which begins with 8 in the lower half of its first byte.
+  deflate: (body) => (((body[0] ?? 0) & 0x0f) === 8 ? createInflate(options) : createInflateRaw(options)),
+  br: () => createBrotliDecompress(options),
+  zstd: () => createZstdDecompress(options),
+}
+
+/** Returns the first 4 KiB of the text, or null if there are none. The input may be cut, and may expand to any size. */
+function decompress(body: Buffer, decompressor: Transform): Promise<Buffer | null> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const finish = () => {
+      decompressor.destroy()
+      resolve(size === 0 ? null : Buffer.concat(chunks).subarray(0, keptBytes))
+    }
+    decompressor.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      size += chunk.length
+      if (size >= keptBytes) finish()
+    })
+    decompressor.on('end', finish)
+    decompressor.on('error', finish) // the input was cut, or is no such data
+    decompressor.end(body)
+  })
+}
+
+/** Returns the text in UTF-8 if its type names another charset. A type without one, or with one that nobody knows, changes nothing. */
+function inUtf8(body: Buffer, contentType: string | undefined): Buffer {
+  const charset = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(contentType ?? '')?.[1]
+  if (charset === undefined || /^utf-?8$/i.test(charset)) return body
+  try {
+    const text = Buffer.from(new TextDecoder(charset).decode(body))
+    return text.length <= keptBytes ? text : wholeCharacters(text)
+  } catch {
+    return body
+  }
+}
+
+/** Cuts UTF-8 to 4 KiB, between two characters. */
+function wholeCharacters(text: Buffer): Buffer {
+  let end = keptBytes
+  while (end > 0 && (text[end]! & 0xc0) === 0x80) end--
+  return text.subarray(0, end)
+}

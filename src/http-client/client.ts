@@ -1,0 +1,73 @@
+import type { AddressPolicy } from '../lib/addresses.ts'
+import type { Resolve } from '../lib/resolve.ts'
+import { createConnector } from './connect.ts'
+import { createConnections } from './connections.ts'
+import { Exchange, type ExchangeResult } from './exchange.ts'
+import type { Failure } from './failure.ts'
+import { createTargetCache, requestOf } from './request.ts'
+
+export interface HttpClientOptions {
+  readonly policy: AddressPolicy
+  readonly resolve: Resolve
+  /** For names, the connection and the TLS handshake together. */
+  readonly connectTimeoutMs: number
+  /** For the connection and the whole response together. */
+  readonly requestTimeoutMs: number
+  /** Headers of every request. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Most connections that wait for their next request. */
+  readonly maxIdle?: number
+  /** Certificates of authorities in PEM to trust instead of the public ones. */
+  readonly ca?: string | undefined
+}
+export interface HttpClient {
+  /** POSTs the body; never throws. */
+  post(url: string, headers: Readonly<Record<string, string>>, body: Buffer): Promise<ExchangeResult>
+  /** Waits for the requests in flight. */
+  close(): Promise<void>
+}
+
+const failedAtOnce = (failure: Failure): ExchangeResult => ({
+  code: null,
+  duration_ms: 0,
+  failure,
+  body: Buffer.alloc(0),
+  retryAfter: undefined,
+  contentType: undefined,
+  contentEncoding: undefined,
+})
+
+/**
+ * A client of HTTP/1.1 that only sends POSTs. It follows no redirect, knows no proxy and no cookie, and accepts every response whose
+ * status line can be read.
+ */
+export function createHttpClient(options: HttpClientOptions): HttpClient {
+  const { policy, resolve, connectTimeoutMs, requestTimeoutMs, maxIdle = 1_024, ca } = options
+  const connections = createConnections(createConnector({ policy, resolve, timeoutMs: connectTimeoutMs, ca }), { maxIdle })
+  const targetOf = createTargetCache(options.headers)
+  let inFlight = 0
+  let onLastEnd: (() => void) | undefined
+  return {
+    async post(url, headers, body) {
+      const target = targetOf(url)
+      if (target === null) return failedAtOnce({ reason: 'invalid_url', detail: 'The callback URL is not an http: or https: URL.' })
+      const request = requestOf(target, headers, body)
+      if (request === null)
+        return failedAtOnce({ reason: 'network_error', detail: 'A header of the request has a character that HTTP forbids.' })
+      inFlight++
+      try {
+        return await new Exchange(connections, target.endpoint, request, requestTimeoutMs).run()
+      } finally {
+        inFlight--
+        if (inFlight === 0) onLastEnd?.()
+      }
+    },
+    async close() {
+      if (inFlight > 0)
+        await new Promise<void>((resolve) => {
+          onLastEnd = resolve
+        })
+      connections.close()
+    },
+  }
+}

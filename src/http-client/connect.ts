@@ -1,0 +1,134 @@
+import { isIP, type Socket } from 'node:net'
+import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls'
+import { LRUCache } from 'lru-cache'
+import type { Address, AddressPolicy } from '../lib/addresses.ts'
+import { codeOf } from '../lib/errors.ts'
+import type { Resolution, Resolve } from '../lib/resolve.ts'
+import { failureOf, RequestFailed } from './failure.ts'
+import { inTurn, startRace } from './race.ts'
+
+/** Where a connection leads to. */
+export interface Endpoint {
+  /** As in a URL: it identifies the endpoint. */
+  readonly origin: string
+  readonly isTls: boolean
+  /** A name, or a literal address without brackets. */
+  readonly host: string
+  readonly port: number
+}
+/** Returns a connected socket, which is paused and has a listener for errors. Throws RequestFailed. */
+export type Connect = (endpoint: Endpoint) => Promise<Socket>
+
+const refused = new RequestFailed({
+  reason: 'address_refused',
+  detail:
+    'The host has an address that is not public and not in KOLBAK_ALLOWED_SUBNETS, or plain http: is not allowed to it. Nothing was sent.',
+})
+
+/**
+ * Returns a connector that refuses addresses by the policy. It checks literal addresses, every resolved address, and the address of
+ * the socket. A check before connecting would not be enough, because a name may resolve to another address then.
+ */
+export function createConnector(options: {
+  readonly policy: AddressPolicy
+  readonly resolve: Resolve
+  /** For names, the connection and the TLS handshake together. */
+  readonly timeoutMs: number
+  /** Certificates of authorities in PEM to trust instead of the public ones. */
+  readonly ca?: string | undefined
+}): Connect {
+  const { policy, resolve, timeoutMs, ca } = options
+  // One context for all connections, because making one reads all certificates of the public authorities.
+  let secureContext: SecureContext | undefined
+  const sessions = new LRUCache<string, Buffer>({ max: 2_000 })
+  const lastAddresses = new LRUCache<string, string>({ max: 10_000 })
+
+  const connectTcp = async (endpoint: Endpoint, signal: AbortSignal, onResolved: () => void): Promise<Socket> => {
+    const { host, port, isTls } = endpoint
+    const allowed = ({ address }: Address) => policy.allows(address) && (isTls || policy.allowsPlainHttp(address))
+    const family = isIP(host)
+    const { addresses, late }: Resolution =
+      family === 0 ? await resolve(host) : { addresses: [{ address: host, family: family === 4 ? 4 : 6 }] }
+    if (!addresses.every(allowed)) throw refused
+    signal.throwIfAborted()
+    onResolved()
+    const race = startRace(port)
+    signal.addEventListener('abort', race.stop)
+    race.add(inTurn(addresses, lastAddresses.get(host)))
+    if (late === undefined) race.complete()
+    else
+      void late.then((lateAddresses) => {
+        race.add(lateAddresses.filter(allowed))
+        race.complete()
+      })
+    const socket = await race.winner
+    const { remoteAddress = '' } = socket
+    if (!allowed({ address: remoteAddress, family: 4 })) {
+      socket.destroy()
+      throw refused
+    }
+    if (addresses.length > 1 || late !== undefined) lastAddresses.set(host, remoteAddress)
+    return socket
+  }
+
+  const startTls = (socket: Socket, { host, port }: Endpoint): Promise<Socket> => {
+    // A trailing dot is no part of the name in SNI (RFC 6066, 3) nor in certificates.
+    const name = host.replace(/\.$/, '')
+    const isName = isIP(host) === 0
+    const key = `${name}:${port}`
+    const session = sessions.get(key)
+    secureContext ??= createSecureContext(ca === undefined ? {} : { ca })
+    const { promise, resolve: succeed, reject } = Promise.withResolvers<Socket>()
+    const secure = connectTls({
+      socket,
+      host: name,
+      secureContext,
+      ALPNProtocols: ['http/1.1'],
+      rejectUnauthorized: true, // whatever NODE_TLS_REJECT_UNAUTHORIZED says
+      ...(isName ? { servername: name } : {}),
+      ...(session === undefined ? {} : { session }),
+    })
+    secure.on('session', (newSession: Buffer) => sessions.set(key, newSession))
+    secure.once('secureConnect', () => succeed(secure))
+    secure.on('error', (error) => {
+      const failure = failureOf(error)
+      if (failure.reason !== 'connection_reset') reject(error)
+      else reject(new RequestFailed({ ...failure, detail: 'The host closed the connection during the TLS handshake.' }, { cause: error }))
+    })
+    return promise
+  }
+
+  return async (endpoint) => {
+    const stopping = new AbortController()
+    let tcp: Socket | undefined
+    let missing = 'The name of the host did not resolve'
+    const timer = setTimeout(() => {
+      stopping.abort(new RequestFailed({ reason: 'connect_timeout', detail: `${missing} within ${timeoutMs / 1_000} s.` }))
+    }, timeoutMs)
+    const timedOut = new Promise<never>((_, reject) => {
+      stopping.signal.addEventListener('abort', () => reject(stopping.signal.reason))
+    })
+    const connecting = async () => {
+      tcp = await connectTcp(endpoint, stopping.signal, () => {
+        missing = 'The host did not accept the connection'
+      })
+      missing = 'The TLS handshake did not end'
+      return endpoint.isTls ? await startTls(tcp, endpoint) : tcp
+    }
+    try {
+      return await Promise.race([connecting(), timedOut])
+    } catch (error) {
+      tcp?.destroy()
+      throw error instanceof RequestFailed ? error : new RequestFailed(failureOf(tellingError(error)), { cause: error })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** Of the errors of several addresses, one that is not about a family that this machine has no network for. */
+function tellingError(error: unknown): unknown {
+  if (!(error instanceof AggregateError)) return error
+  return error.errors.find((one) => !noNetwork.has(codeOf(one) ?? '')) ?? error.errors[0]
+}
+const noNetwork = new Set(['ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT'])

@@ -1,0 +1,91 @@
+import type { Connect, Endpoint } from './connect.ts'
+import { Connection } from './connection.ts'
+
+/** How long a connection waits for its next request when the receiver does not say how long it waits, and the most in any case. */
+const idleMs = 4_000
+const maxIdleMs = 60_000
+/** Receivers that announce a time-out close then. A request that leaves just before would cross that. */
+const idleMarginMs = 1_000
+/** A connection is replaced after this time, because a name may lead elsewhere by then. */
+const maxAgeMs = 5 * 60_000
+
+export interface Connections {
+  /** Returns the connection to the endpoint that was used last, if one is idle. */
+  takeIdle(endpoint: Endpoint): Connection | undefined
+  /** Throws RequestFailed. */
+  open(endpoint: Endpoint): Promise<Connection>
+  /** Keeps a connection for the next request. @param keepAlive the header Keep-Alive of its last response */
+  keep(endpoint: Endpoint, connection: Connection, keepAlive: string | undefined): void
+  /** Closes what is idle now or later. */
+  close(): void
+}
+
+/** Keeps idle connections for the next request to the same origin. */
+export function createConnections(connect: Connect, options: { readonly maxIdle: number }): Connections {
+  /** By origin. */
+  const idle = new Map<string, Connection[]>()
+  let idleCount = 0
+  let isClosed = false
+
+  /** Closes what has been idle for too long. The oldest connections of an endpoint come first. */
+  const sweep = () => {
+    const now = performance.now()
+    for (const [origin, connections] of idle) {
+      const kept = connections.filter((connection) => {
+        const isKept = connection.isOpen && connection.idleUntil > now
+        if (!isKept) connection.destroy()
+        return isKept
+      })
+      idleCount -= connections.length - kept.length
+      if (kept.length === 0) idle.delete(origin)
+      else idle.set(origin, kept)
+    }
+  }
+  const sweeper = setInterval(sweep, 1_000).unref()
+
+  const closeOldest = () => {
+    const [origin, connections] = idle.entries().next().value!
+    connections.shift()!.destroy()
+    idleCount--
+    if (connections.length === 0) idle.delete(origin)
+  }
+  return {
+    takeIdle({ origin }) {
+      const connections = idle.get(origin)
+      if (connections === undefined) return undefined
+      const now = performance.now()
+      while (connections.length > 0) {
+        const connection = connections.pop()!
+        idleCount--
+        if (connection.isOpen && connection.idleUntil > now) return connection
+        connection.destroy()
+      }
+      return undefined
+    },
+    async open(endpoint) {
+      return new Connection(await connect(endpoint))
+    },
+    keep({ origin }, connection, keepAlive) {
+      const now = performance.now()
+      const seconds = /(?:^|[,;\s])timeout=(\d{1,6})/i.exec(keepAlive ?? '')?.[1]
+      const ms = seconds === undefined ? idleMs : Math.min(Number(seconds) * 1_000 - idleMarginMs, maxIdleMs)
+      connection.idleUntil = Math.min(now + ms, connection.openedAt + maxAgeMs)
+      if (isClosed || !connection.isOpen || connection.idleUntil <= now) {
+        connection.destroy()
+        return
+      }
+      connection.release()
+      if (idleCount >= options.maxIdle) closeOldest()
+      const connections = idle.get(origin)
+      if (connections === undefined) idle.set(origin, [connection])
+      else connections.push(connection)
+      idleCount++
+    },
+    close() {
+      isClosed = true
+      clearInterval(sweeper)
+      for (const connections of idle.values()) for (const connection of connections) connection.destroy()
+      idle.clear()
+    },
+  }
+}

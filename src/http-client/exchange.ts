@@ -1,0 +1,150 @@
+import type { Endpoint } from './connect.ts'
+import type { Connection, ConnectionUser } from './connection.ts'
+import type { Connections } from './connections.ts'
+import { type Failure, failureOf } from './failure.ts'
+import { ResponseParser, type ResponseSink } from './response-parser.ts'
+
+/** What came of one request. A failure is data, not an exception. */
+export interface ExchangeResult {
+  /** The status, or null when none could be read. The status line alone decides, because the rest may be cut, by us or on the way. */
+  readonly code: number | null
+  readonly duration_ms: number
+  /** Null exactly if there is a status. */
+  readonly failure: Failure | null
+  /** The first 4 KiB of the body, as they came. */
+  readonly body: Buffer
+  readonly retryAfter: string | undefined
+  readonly contentType: string | undefined
+  readonly contentEncoding: string | undefined
+}
+
+/** The part of a response body that is read before the response is cut, and the part that is kept. */
+const readBytes = 64 * 1024
+const keptBytes = 4 * 1024
+/** How long the rest of a response may take after its status, because a body that never ends must not hold its slot. */
+const settleMs = 1_000
+
+const noBytes = Buffer.alloc(0)
+
+/** One request and its response. It is over when the response has ended or was cut, or when the time is up. */
+export class Exchange implements ConnectionUser, ResponseSink {
+  private readonly connections: Connections
+  private readonly endpoint: Endpoint
+  private readonly request: Buffer
+  private readonly timeoutMs: number
+  private readonly startedAt = performance.now()
+  private readonly timer: NodeJS.Timeout
+  private settleTimer: NodeJS.Timeout | undefined
+  private resolve: (result: ExchangeResult) => void = () => {}
+  private connection: Connection | null = null
+  private parser: ResponseParser = new ResponseParser(this)
+  private isRepeated = false
+  private isOver = false
+  private bytesRead = 0
+  private bytesKept = 0
+  private chunks: Buffer[] = []
+
+  constructor(connections: Connections, endpoint: Endpoint, request: Buffer, timeoutMs: number) {
+    this.connections = connections
+    this.endpoint = endpoint
+    this.request = request
+    this.timeoutMs = timeoutMs
+    this.timer = setTimeout(() => this.onTimeout(), timeoutMs)
+  }
+
+  run(): Promise<ExchangeResult> {
+    return new Promise((resolve) => {
+      this.resolve = resolve
+      const idle = this.connections.takeIdle(this.endpoint)
+      if (idle === undefined) void this.sendOnFresh()
+      else this.sendOn(idle)
+    })
+  }
+
+  onData(bytes: Buffer): void {
+    this.parser.feed(bytes)
+    if (!this.isOver && this.parser.code !== null) this.settleTimer ??= setTimeout(() => this.finish(null), settleMs)
+  }
+  onBody(part: Buffer): void {
+    if (this.bytesKept < keptBytes) {
+      const kept = part.subarray(0, keptBytes - this.bytesKept)
+      this.chunks.push(kept)
+      this.bytesKept += kept.length
+    }
+    this.bytesRead += part.length
+    if (this.bytesRead > readBytes) this.finish(null)
+  }
+  onEnd(): void {
+    const { problem } = this.parser
+    this.finish(problem === null ? null : { reason: 'invalid_response', detail: problem })
+  }
+  onLost(failure: Failure): void {
+    const { connection, parser } = this
+    if (connection?.isReused && !parser.hasBytes && this.repeat()) return
+    parser.close()
+    this.finish(parser.problem === null ? failure : { reason: 'invalid_response', detail: parser.problem })
+  }
+
+  private onTimeout(): void {
+    const what = this.connection === null ? 'The connection was not there' : 'The receiver sent no status'
+    this.parser.close() // a status that can be read counts
+    this.finish({ reason: 'timeout', detail: `${what} within ${this.timeoutMs / 1_000} s.` })
+  }
+
+  private async sendOnFresh(): Promise<void> {
+    try {
+      const connection = await this.connections.open(this.endpoint)
+      if (this.isOver) this.connections.keep(this.endpoint, connection, undefined)
+      else this.sendOn(connection)
+    } catch (error) {
+      this.finish(failureOf(error))
+    }
+  }
+  private sendOn(connection: Connection): void {
+    this.connection = connection
+    connection.send(this.request, this)
+  }
+  /**
+   * Sends the request once more on a fresh connection, because its receiver closed the reused one and did not see the request
+   * (RFC 9112, 9.3.1). Returns false if it has been repeated before.
+   */
+  private repeat(): boolean {
+    if (this.isRepeated) return false
+    this.isRepeated = true
+    this.connection = null
+    this.parser = new ResponseParser(this)
+    this.chunks = []
+    this.bytesRead = 0
+    this.bytesKept = 0
+    clearTimeout(this.settleTimer)
+    this.settleTimer = undefined
+    void this.sendOnFresh()
+    return true
+  }
+
+  /** @param failure used only if no status has come */
+  private finish(failure: Failure | null): void {
+    if (this.isOver) return
+    const { connection, parser } = this
+    const { code } = parser
+    parser.stop()
+    if (connection !== null) {
+      if (parser.isReusable) this.connections.keep(this.endpoint, connection, parser.field('keep-alive'))
+      else connection.destroy()
+      // A receiver that closes an idle connection may send a 408 first (RFC 9110, 15.5.9), which is not about this request.
+      if (code === 408 && connection.isReused && this.repeat()) return
+    }
+    this.isOver = true
+    clearTimeout(this.timer)
+    clearTimeout(this.settleTimer)
+    this.resolve({
+      code,
+      duration_ms: Math.round(performance.now() - this.startedAt),
+      failure: code === null ? failure : null,
+      body: this.chunks.length === 0 ? noBytes : Buffer.concat(this.chunks),
+      retryAfter: parser.field('retry-after'),
+      contentType: parser.field('content-type'),
+      contentEncoding: parser.field('content-encoding'),
+    })
+  }
+}

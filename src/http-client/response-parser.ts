@@ -1,0 +1,245 @@
+import { describeNoStatus } from './no-status.ts'
+
+/** Receives what a parser reads. */
+export interface ResponseSink {
+  /** A part of the body. Its memory is used again after the call. */
+  onBody(part: Buffer): void
+  /** The response is complete, or can be read no further. */
+  onEnd(): void
+}
+
+/** The header fields that are kept. A field that comes twice is joined with a comma, as RFC 9110 (5.3) says. */
+const keptFields = new Set([
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'keep-alive',
+  'retry-after',
+  'transfer-encoding',
+])
+/** Most bytes of all lines of a response: its heads, informational ones included, and the lines between the chunks of its body. */
+const maxLineBytes = 64 * 1024
+
+const lf = 10
+type State = 'status' | 'fields' | 'length' | 'until_close' | 'chunk_size' | 'chunk' | 'chunk_end' | 'trailers' | 'done'
+
+/**
+ * Parses one response of HTTP/1.x, with its informational responses before it. It is as liberal as browsers and curl are: the
+ * status line decides, and a fault after it never hides the status. Folded fields (RFC 9112, 5.2), bare LF as line end (2.2), equal
+ * Content-Length fields (6.3) and lines that are no fields are accepted.
+ */
+export class ResponseParser {
+  /** The final status, as soon as its line was read. */
+  code: number | null = null
+  /** Why no status can be read: a sentence without bytes of the response. Null as long as one can be expected. */
+  problem: string | null = null
+  hasBytes = false
+  /** Whether the next request can use the connection. It is known when the response has ended. */
+  isReusable = false
+  private readonly sink: ResponseSink
+  private readonly fields = new Map<string, string>()
+  private state: State = 'status'
+  private isStopped = false
+  private isHttp11 = false
+  /** The field that a folded line continues, if it is kept. */
+  private lastField: string | undefined
+  private lineBytes = 0
+  /** The bytes that are left of the body or of the chunk. */
+  private remaining = 0
+  /** The beginning of a line whose end has not come. */
+  private lineParts: string[] = []
+
+  constructor(sink: ResponseSink) {
+    this.sink = sink
+  }
+
+  field(name: string): string | undefined {
+    return this.fields.get(name)
+  }
+
+  feed(bytes: Buffer): void {
+    this.hasBytes = true
+    let at = 0
+    while (at < bytes.length && this.state !== 'done') at = this.step(bytes, at)
+    if (this.state !== 'done' || this.isStopped) return
+    if (at < bytes.length) this.isReusable = false // because no request asked for these bytes
+    this.stop()
+    this.sink.onEnd()
+  }
+
+  /** Nothing more is read. */
+  stop(): void {
+    this.isStopped = true
+    this.state = 'done'
+  }
+
+  /** Nothing more will come. A status that can be read counts, even if the rest of its line is missing. */
+  close(): void {
+    if (this.isStopped) return
+    this.cut(null)
+    this.stop()
+  }
+
+  /** Returns the place of the first byte that was not read. */
+  private step(bytes: Buffer, at: number): number {
+    switch (this.state) {
+      case 'length':
+      case 'chunk':
+      case 'until_close':
+        return this.readBody(bytes, at)
+      default: {
+        const end = bytes.indexOf(lf, at)
+        const next = end === -1 ? bytes.length : end + 1
+        this.lineBytes += next - at
+        if (end === -1) this.keepPart(bytes.toString('latin1', at))
+        else this.readLine(this.wholeLine(bytes, at, end))
+        if (this.lineBytes > maxLineBytes) this.cut('The head of the response is larger than 64 KiB.')
+        return next
+      }
+    }
+  }
+
+  /** Ends what is too long or was cut off. @param problem if no status can be read */
+  private cut(problem: string | null): void {
+    if (this.state === 'done') return
+    const beginning = this.lineParts.join('')
+    if (this.state === 'status' && beginning !== '') this.readStatus(beginning)
+    if (this.code === null) this.problem ??= problem
+    this.end(false)
+  }
+
+  private keepPart(part: string): void {
+    this.lineParts.push(part)
+    if (this.state !== 'status' || this.lineParts.length > 16) return
+    // What is not HTTP may never send the end of a line.
+    const beginning = this.lineParts.join('').trimStart()
+    if (beginning.length >= 5 && !/^HTTP\//i.test(beginning)) this.malformed(describeNoStatus(beginning))
+  }
+
+  private wholeLine(bytes: Buffer, at: number, lineEnd: number): string {
+    const end = lineEnd > at && bytes[lineEnd - 1] === 13 ? lineEnd - 1 : lineEnd
+    const last = bytes.toString('latin1', at, end)
+    if (this.lineParts.length === 0) return last
+    const line = this.lineParts.join('') + last
+    this.lineParts = []
+    return line.endsWith('\r') ? line.slice(0, -1) : line
+  }
+
+  private readLine(line: string): void {
+    switch (this.state) {
+      case 'status':
+        if (line !== '') this.readStatus(line)
+        break
+      case 'fields':
+        if (line === '') this.endHead()
+        else this.readField(line)
+        break
+      case 'chunk_size':
+        this.readChunkSize(line)
+        break
+      case 'chunk_end':
+        if (line === '') this.state = 'chunk_size'
+        else this.end(false)
+        break
+      case 'trailers':
+        if (line === '') this.end(this.mayReuse())
+        break
+    }
+  }
+
+  private readStatus(line: string): void {
+    const match = /^\s*HTTP\/(\d+)(?:\.(\d+))? +(\d{3})(?!\d)/i.exec(line)
+    const code = Number(match?.[3])
+    if (match === null || code < 100) {
+      this.malformed(describeNoStatus(line))
+      return
+    }
+    this.isHttp11 = match[1] !== '0' && !(match[1] === '1' && match[2] === '0')
+    // A client must accept informational responses that it did not ask for (RFC 9110, 15.2). 101 ends HTTP on the connection.
+    if (code >= 200 || code === 101) this.code = code
+    this.state = 'fields'
+  }
+
+  private readField(line: string): void {
+    if (line.startsWith(' ') || line.startsWith('\t')) {
+      if (this.lastField !== undefined) this.fields.set(this.lastField, `${this.fields.get(this.lastField)} ${line.trim()}`)
+      return
+    }
+    const colon = line.indexOf(':')
+    const name = colon === -1 ? '' : line.slice(0, colon).trimEnd().toLowerCase()
+    this.lastField = keptFields.has(name) ? name : undefined
+    if (this.lastField === undefined) return
+    const value = line.slice(colon + 1).trim()
+    const existing = this.fields.get(name)
+    this.fields.set(name, existing === undefined ? value : `${existing}, ${value}`)
+  }
+
+  /** Finds out how long the body is (RFC 9112, 6.3). */
+  private endHead(): void {
+    const { code } = this
+    this.lastField = undefined
+    if (code === null) {
+      this.fields.clear()
+      this.state = 'status'
+      return
+    }
+    const coding = this.fields.get('transfer-encoding')?.toLowerCase()
+    const length = contentLength(this.fields.get('content-length'))
+    if (code === 101 || code === 204 || code === 304) this.end(code !== 101 && this.mayReuse())
+    else if (coding !== undefined && coding !== 'identity') this.state = /(?:^|[,\s])chunked$/.test(coding) ? 'chunk_size' : 'until_close'
+    else if (length === 0) this.end(this.mayReuse())
+    else if (length !== undefined) {
+      this.remaining = length
+      this.state = 'length'
+    } else this.state = 'until_close'
+  }
+
+  private mayReuse(): boolean {
+    const options = this.fields.get('connection')?.toLowerCase() ?? ''
+    if (/(?:^|[,\s])close(?:$|[,\s])/.test(options)) return false
+    // Two ways to tell the length may be an attempt to smuggle a second response.
+    if (this.fields.has('transfer-encoding') && this.fields.has('content-length')) return false
+    return this.isHttp11 || /(?:^|[,\s])keep-alive(?:$|[,\s])/.test(options)
+  }
+
+  private readBody(bytes: Buffer, at: number): number {
+    const length = bytes.length - at
+    const taken = this.state === 'until_close' || this.remaining > length ? length : this.remaining
+    const next = at + taken
+    const isLast = this.state !== 'until_close' && taken === this.remaining
+    this.remaining -= taken
+    this.sink.onBody(at === 0 && taken === bytes.length ? bytes : bytes.subarray(at, next))
+    if (!isLast || this.isStopped) return next
+    if (this.state === 'chunk') this.state = 'chunk_end'
+    else this.end(this.mayReuse())
+    return next
+  }
+
+  private readChunkSize(line: string): void {
+    const digits = /^\s*([0-9a-f]{1,8})\s*(?:;.*)?$/i.exec(line)?.[1]
+    if (digits === undefined) {
+      this.end(false)
+      return
+    }
+    this.remaining = Number.parseInt(digits, 16)
+    this.state = this.remaining === 0 ? 'trailers' : 'chunk'
+  }
+
+  private end(isReusable: boolean): void {
+    this.isReusable = isReusable
+    this.state = 'done'
+  }
+  private malformed(problem: string): void {
+    this.problem = problem
+    this.state = 'done'
+  }
+}
+
+/** Returns undefined for a field that is absent or says different lengths. */
+function contentLength(field: string | undefined): number | undefined {
+  if (field === undefined) return undefined
+  if (/^\d{1,15}$/.test(field)) return Number(field)
+  const [first, ...others] = field.split(',').map((value) => value.trim())
+  return first !== undefined && /^\d{1,15}$/.test(first) && others.every((value) => value === first) ? Number(first) : undefined
+}

@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { codeOf } from '../../src/lib/errors.ts'
+import { createNameResolver, type Resolve } from '../../src/lib/resolve.ts'
+import { type NameServer, startNameServer } from '../support/name-server.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const six = '2606:4700:0:0:0:0:0:1111'
+
+describe('resolving a name', () => {
+  let folder: string
+  let hostsFile: string
+  let server: NameServer
+  let resolve: Resolve
+  const newResolver = () => createNameResolver({ hostsFile, nameServers: [server.address] })
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'kolbak-hosts-'))
+    hostsFile = join(folder, 'hosts')
+    writeFileSync(hostsFile, '# a comment\n10.1.2.3\toverride.test Other.test # another\nfd00::1 other.test\nrubbish override.test\n')
+    server = await startNameServer({
+      'both.test': { A: ['8.8.8.8', '8.8.4.4'], AAAA: [six] },
+      'four.test': { A: ['8.8.8.8'] },
+      'six.test': { AAAA: [six] },
+      'half.test': { A: ['8.8.8.8'], AAAA: 'silence' },
+      'other-half.test': { A: 'silence', AAAA: [six] },
+      'late.test': { A: ['8.8.8.8'], AAAA: { after: 300, addresses: [six] } },
+      'silent.test': { A: 'silence', AAAA: 'silence' },
+      'override.test': { A: ['8.8.8.8'] },
+    })
+  })
+  beforeEach(() => {
+    resolve = newResolver()
+  })
+  after(async () => {
+    await server.close()
+    rmSync(folder, { recursive: true })
+  })
+  const textsOf = async (name: string) => (await resolve(name)).addresses.map(({ address }) => address).sort()
+
+  it('returns the addresses of both families', async () => {
+    expect(await textsOf('both.test')).to.deep.equal(['2606:4700::1111', '8.8.4.4', '8.8.8.8'])
+    expect(await textsOf('four.test')).to.deep.equal(['8.8.8.8'])
+    expect(await textsOf('six.test')).to.deep.equal(['2606:4700::1111'])
+  })
+  for (const name of ['half.test', 'other-half.test'])
+    it(`does not wait for a family whose question is never answered (${name})`, async () => {
+      const startedAt = performance.now()
+      const { addresses, late } = await resolve(name)
+      expect(performance.now() - startedAt).to.be.lessThan(1_000)
+      expect(addresses).to.have.length(1)
+      expect(await late).to.deep.equal([])
+    })
+  it('hands on the addresses of a family whose answer is late', async () => {
+    const { addresses, late } = await resolve('late.test')
+    expect(addresses.map(({ address }) => address)).to.deep.equal(['8.8.8.8'])
+    expect((await late)?.map(({ address }) => address)).to.deep.equal(['2606:4700::1111'])
+  })
+  it('takes the entries of the hosts file before those of DNS, whatever their case', async () => {
+    for (const name of ['override.test', 'OVERRIDE.test', 'override.test.']) expect(await textsOf(name), name).to.deep.equal(['10.1.2.3'])
+    expect(await textsOf('other.test')).to.deep.equal(['10.1.2.3', 'fd00::1'])
+    expect(server.questions).to.not.include('A override.test')
+  })
+  it('reads the hosts file again after a change', async () => {
+    writeFileSync(hostsFile, '10.1.2.4 override.test\n')
+    await waitFor(async () => {
+      resolve = newResolver()
+      return (await textsOf('override.test'))[0] === '10.1.2.4'
+    })
+  })
+  it('says ENOTFOUND of a name that does not exist, and EAI_AGAIN of one whose servers are silent', async () => {
+    expect(await resolve('no-such-name.invalid').catch(codeOf)).to.equal('ENOTFOUND')
+    expect(await resolve('silent.test').catch(codeOf)).to.equal('EAI_AGAIN')
+  })
+  it('asks once for many at the same time', async () => {
+    const before = server.questions.length
+    await Promise.all(Array.from({ length: 20 }, () => resolve('four.test')))
+    expect(server.questions.slice(before).sort()).to.deep.equal(['A four.test', 'AAAA four.test'])
+  })
+})

@@ -1,0 +1,60 @@
+import { connect, type Socket } from 'node:net'
+import { Worker } from 'node:worker_threads'
+
+export interface DeafHost {
+  readonly port: number
+  /** From now on it accepts. A connection attempt that was not heard is repeated by TCP after about a second. */
+  listen(): void
+  close(): Promise<void>
+}
+
+/** Its thread listens and then sleeps, so that nothing is accepted. Once awake it sends the answer to whatever comes. */
+const program = `
+const { createServer } = require('node:net')
+const { parentPort, workerData } = require('node:worker_threads')
+const { host, port, awake, answer } = workerData
+const server = createServer((socket) => {
+  socket.on('error', () => undefined)
+  socket.on('data', () => socket.end(answer))
+})
+server.listen({ host, port, backlog: 1 }, () => {
+  parentPort.postMessage(server.address().port)
+  setTimeout(() => Atomics.wait(new Int32Array(awake), 0, 0), 10)
+})
+`
+
+/** A host whose port is open, and that does not react to connection attempts, as behind a firewall that drops packets. */
+export async function startDeafHost(host: string, port = 0): Promise<DeafHost> {
+  const awake = new SharedArrayBuffer(4)
+  const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'
+  const worker = new Worker(program, { eval: true, workerData: { host, port, awake, answer } })
+  const actualPort = await new Promise<number>((resolve, reject) => {
+    worker.once('message', resolve)
+    worker.once('error', reject)
+  })
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  // The queue of the kernel holds two connections. What comes then is dropped.
+  const fillers: Socket[] = []
+  const wake = () => {
+    Atomics.store(new Int32Array(awake), 0, 1)
+    Atomics.notify(new Int32Array(awake), 0)
+  }
+  for (let i = 0; i < 4; i++) {
+    const socket = connect({ host, port: actualPort })
+    socket.on('error', () => undefined)
+    fillers.push(socket)
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  return {
+    port: actualPort,
+    listen() {
+      for (const socket of fillers) socket.destroy()
+      wake()
+    },
+    async close() {
+      for (const socket of fillers) socket.destroy()
+      wake()
+      await worker.terminate()
+    },
+  }
+}

@@ -1,0 +1,66 @@
+import { createSocket } from 'node:dgram'
+
+type Records = Readonly<Record<string, { readonly A?: RecordAnswer; readonly AAAA?: RecordAnswer }>>
+/** Addresses (IPv6 without `::`), or an answer that never comes, or one that comes after the time. */
+type RecordAnswer = readonly string[] | 'silence' | { readonly after: number; readonly addresses: readonly string[] }
+
+export interface NameServer {
+  /** As `dns.setServers` takes it. */
+  readonly address: string
+  /** The questions that have come, such as `A good.test`. */
+  readonly questions: readonly string[]
+  close(): Promise<void>
+}
+
+/** A name server of these records. Other names do not exist (NXDOMAIN); a record that is left out is empty. */
+export async function startNameServer(records: Records): Promise<NameServer> {
+  const socket = createSocket('udp4')
+  const questions: string[] = []
+  socket.on('message', (query, { port, address }) => {
+    const labels: string[] = []
+    let at = 12
+    while (query[at] !== 0) {
+      const length = query[at]!
+      labels.push(query.toString('latin1', at + 1, at + 1 + length))
+      at += 1 + length
+    }
+    const question = query.subarray(12, at + 5)
+    const type = query.readUInt16BE(at + 1) === 1 ? 'A' : 'AAAA'
+    const name = labels.join('.').toLowerCase()
+    questions.push(`${type} ${name}`)
+    const answer = records[name] === undefined ? undefined : (records[name][type] ?? [])
+    if (answer === 'silence') return
+    const addresses = answer === undefined ? [] : 'after' in answer ? answer.addresses : answer
+    const head = Buffer.from(query.subarray(0, 12))
+    head.writeUInt16BE(answer === undefined ? 0x8183 : 0x8180, 2)
+    head.writeUInt16BE(addresses.length, 6)
+    head.writeUInt32BE(0, 8)
+    const entries = addresses.map((text) => {
+      const bytes =
+        type === 'A'
+          ? Buffer.from(text.split('.').map(Number))
+          : Buffer.from(
+              text
+                .split(':')
+                .map((group) => group.padStart(4, '0'))
+                .join(''),
+              'hex',
+            )
+      const entry = Buffer.alloc(12)
+      entry.writeUInt16BE(0xc00c, 0)
+      entry.writeUInt16BE(type === 'A' ? 1 : 28, 2)
+      entry.writeUInt16BE(1, 4)
+      entry.writeUInt32BE(60, 6)
+      entry.writeUInt16BE(bytes.length, 10)
+      return Buffer.concat([entry, bytes])
+    })
+    const reply = Buffer.concat([head, question, ...entries])
+    setTimeout(() => socket.send(reply, port, address), answer !== undefined && 'after' in answer ? answer.after : 0)
+  })
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+  return {
+    address: `127.0.0.1:${socket.address().port}`,
+    questions,
+    close: () => new Promise((resolve) => socket.close(() => resolve())),
+  }
+}
