@@ -4,11 +4,11 @@ import type { Slots } from './slots.ts'
 import type { WebhookCache } from './webhook-cache.ts'
 
 /**
- * Most claimed rows in memory. They are split evenly between the waiting tenants, and each tenant's share between its
- * webhooks, so that none delays another (decision 31).
+ * The most claimed rows in memory. They are split evenly between the waiting tenants. The share of a tenant is split evenly
+ * between its webhooks. So no tenant or webhook delays another (decision 31).
  */
 export const maxClaimedRows = 2_000
-/** Most claimed rows of one tenant, even if no other tenant waits. */
+/** The most claimed rows of one tenant, even if no other tenant waits. */
 const maxRowsPerTenant = 500
 const maxRowsPerRound = 500
 

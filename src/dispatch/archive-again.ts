@@ -10,7 +10,7 @@ interface ArchiveAgainDeps {
   readonly offsets: Pick<Offsets, 'startAt'>
   readonly archive: Pick<BodyArchive, 'archive'>
   readonly log: Log
-  /** A partition that returns nothing for this long has expired its last records: there is nothing left to read. Default 10,000 ms. */
+  /** Milliseconds without a record after which a partition counts as read, because its last records have expired. Default 10,000. */
   readonly silentMs?: number
 }
 const recordsPerFetch = 50
@@ -32,7 +32,7 @@ export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_0
     try {
       record = decodeRecord(bytes)
     } catch (error) {
-      // The dispatcher quarantines it later.
+      // The dispatcher quarantines the record later.
       log.warn({ error, partition, offset: String(offset) }, 'record.undecodable')
       return
     }
@@ -61,7 +61,7 @@ export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_0
       if (owned.lost.aborted) return
       unread.delete(owned.partition)
       if (unread.size === 0) finished.abort()
-      // The partition is kept until the end, because otherwise it would be given to this process again.
+      // This process keeps the partition until the end, because the bus would otherwise assign the partition to it again.
       if (!owned.lost.aborted) await once(owned.lost, 'abort')
     },
     signal: finished.signal,

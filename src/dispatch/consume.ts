@@ -36,7 +36,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
         consumers.set(partition, consumer)
         await consumer.run()
         await untilDone(save, { onError: onSaveError })
-        // The partition may have been given to this process again meanwhile.
+        // Meanwhile the bus may have assigned the partition to this process again.
         if (consumers.get(partition) === consumer) consumers.delete(partition)
       },
       signal,

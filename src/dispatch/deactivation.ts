@@ -13,15 +13,15 @@ export interface DeactivationDeps {
   /** RFC 3339. */
   now(): string
 }
-/** The process manager that deactivates for each reason. */
+/** The process manager that deactivates webhooks for each reason. */
 const actors = { gone: 'system:gone-manager', failing: 'system:failing-manager', key_deleted: 'system:key-manager' } as const
 
-/** Codes of a command that has nothing left to do: the webhook is deleted, or has changed since the cause. */
+/** Error codes which mean that nothing is left to do: the webhook is deleted, or has changed since the cause. */
 const codesOfNothingToDo = new Set(['not_found', 'precondition_failed'])
 
 /**
  * Deactivates a webhook of the tenant whose event is the cause. A repetition with the same cause changes nothing.
- * @param revision deactivates the webhook only at this revision; without it, at any
+ * @param revision the only revision at which the webhook is deactivated; without it, any revision
  */
 export async function deactivate(
   deps: DeactivationDeps,

@@ -14,20 +14,20 @@ import { signatureHeaders } from './sign.ts'
 import type { Slot, Slots } from './slots.ts'
 import type { CachedWebhook, WebhookCache } from './webhook-cache.ts'
 
-/** Where a delivery comes from. */
+/** The source of a delivery. */
 interface Origin {
   /** True for a row of `scheduled_deliveries` that this process has claimed, false for a message of the bus. */
   readonly fromTable: boolean
-  /** When it was parked (RFC 3339), or null. */
+  /** RFC 3339 time of parking, or null. */
   readonly parked_at: string | null
   /** The sealed body, or null after it has expired. */
   readonly sealedBody: Buffer | null
-  /** Whether this process still has the lease or the claim. Called just before the request is sent. */
+  /** Returns whether this process still has the lease or the claim. It is called just before the request is sent. */
   isOwned(): boolean
 }
-/** `done`: attempted, ended or parked, durably. `lost`: another process goes on with it. */
+/** `done`: the delivery was attempted, ended or parked, and this is stored durably. `lost`: another process continues the delivery. */
 type DeliverResult = 'done' | 'lost'
-/** Takes one delivery as far as it can go now. */
+/** Sends one delivery, ends it without a request, or parks it. */
 export type Deliver = (ref: DeliveryRef, origin: Origin) => Promise<DeliverResult>
 
 interface DeliverDeps extends RecordAttemptDeps {
@@ -36,28 +36,28 @@ interface DeliverDeps extends RecordAttemptDeps {
   readonly slots: Slots
   readonly schedule: Schedule
   readonly sender: Sender
-  /** Seconds, for webhooks without a list of their own. */
+  /** Seconds between the attempts of webhooks that have no list of their own. */
   readonly retryDelays: readonly number[]
   readonly metrics: DispatchMetrics
   /** Milliseconds since 1970. */
   now(): number
-  /** Between 0 and 1. */
+  /** Returns a random number in [0, 1). */
   random(): number
 }
 
-/** Steps 5 and 6 of a message's way: a slot, the request, and the record of the attempt. */
+/** Creates the function for steps 5 and 6 of the way of a message: it acquires a slot, sends the request and records the attempt. */
 export const createDeliverer =
   (deps: DeliverDeps): Deliver =>
   async (ref, origin) => {
     const { webhookCache, slots } = deps
-    // A consumer often repairs the webhook just before a replay. So a replay goes to the webhook as it is now.
+    // A consumer often repairs the webhook just before a replay. So the first attempt of a replay uses the present state of the webhook.
     if (ref.chain > 1 && ref.attempt === 1) await webhookCache.refresh()
     else await webhookCache.refreshIfOld()
     if (knownWebhook(deps, ref) === null) return park(deps, ref, origin)
     const slot = await slots.acquire(ref.webhook, ref.tenant, origin)
     if (slot === 'parked') return park(deps, ref, origin)
     try {
-      await webhookCache.refreshIfOld() // because waiting for the slot may have taken long
+      await webhookCache.refreshIfOld() // The wait for the slot may have been long.
       const webhook = knownWebhook(deps, ref)
       return await (webhook === null ? park(deps, ref, origin) : sendOrEnd(deps, { ref, origin, webhook }, slot))
     } finally {
@@ -78,7 +78,7 @@ function knownWebhook({ webhookCache }: DeliverDeps, ref: DeliveryRef): CachedWe
   return webhook === undefined || webhookCache.isSuspended(ref.tenant) ? null : webhook
 }
 
-/** Parks a delivery of the bus. A row of the table is parked already: its claim is given back. */
+/** Parks a delivery of the bus. A row of the table is parked already, so only its claim is released. */
 async function park({ schedule, slots, metrics, log }: DeliverDeps, ref: DeliveryRef, origin: Origin): Promise<DeliverResult> {
   if (origin.fromTable) {
     await schedule.release([ref])
@@ -112,13 +112,13 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   return 'done'
 }
 
-/** Whether it stayed parked for longer than all its retries would have taken. */
+/** Returns whether the delivery stayed parked for longer than all its retries would have taken. */
 function hasExpired({ retryDelays, now }: DeliverDeps, { origin, webhook }: Delivery): boolean {
   if (origin.parked_at === null) return false
   return now() - Date.parse(origin.parked_at) > parkingTime(webhook.retry_delays ?? retryDelays) * 1_000
 }
 
-/** Returns the body as the receiver gets it, or null (with a log line) if the tenant's key is destroyed or the sealed bytes were changed. */
+/** Returns the body that the receiver gets, or null (with a log line) if the tenant's key is destroyed or the sealed bytes were changed. */
 async function open(
   { keyring, log }: DeliverDeps,
   { tenant, message, delivery }: DeliveryRef,
@@ -142,7 +142,7 @@ async function discard(deps: DeliverDeps, { ref, origin, webhook }: Delivery): P
   return 'done'
 }
 
-/** Ends a delivery in failure without a request. */
+/** Ends a delivery as a dead letter, without a request. */
 async function deadLetter(deps: DeliverDeps, { ref, origin, webhook }: Delivery, reason: string): Promise<DeliverResult> {
   deps.metrics.attempts.inc({ outcome: 'DeliveryDeadLettered' })
   deps.log.info({ delivery: ref.delivery, webhook: ref.webhook, reason }, 'delivery.dead_lettered')

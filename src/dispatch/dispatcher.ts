@@ -35,7 +35,7 @@ export interface DispatcherDeps {
   readonly policy: AddressPolicy
   readonly registry: Registry
   readonly log: Log
-  /** Unique to this start of the process. */
+  /** An id that is unique to this start of the process. */
   readonly processId: string
   /** Notified when rows were written that are due at once. */
   readonly dueWake: Wake
@@ -47,7 +47,7 @@ export interface DispatcherDeps {
   readonly requestTimeoutMs: number
   readonly claimMs: number
   readonly userAgent: string
-  /** How long a stage must fail without a success to be a problem. Default 10,000 ms. */
+  /** Milliseconds of failures without a success after which a stage is a problem. Default 10,000. */
   readonly lastingFailureMs?: number
 }
 export interface Dispatcher {
@@ -93,7 +93,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     gate.open().then(() => deliverScheduled({ ...dueDeps, requestMs: requestTimeoutMs, wake: deps.dueWake }, signal)),
   ])
   let hasFailed = false
-  // An error that nothing handles before stop() would end the process without a log line.
+  // Without this handler, an error before stop() would end the process without a log line.
   running.catch((error: unknown) => {
     hasFailed = true
     log.error({ error }, 'dispatcher.failed')

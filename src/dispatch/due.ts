@@ -22,23 +22,23 @@ export interface DueDeps {
   readonly stageHealth: StageHealth
   readonly log: Log
   readonly claimMs: number
-  /** The longest time of one request: a claim that ends sooner is not used. */
+  /** The longest time of one request. No request is sent under a claim that ends sooner. */
   readonly requestMs: number
   /** Notified when rows were written that are due at once. */
   readonly wake: Wake
   readonly pollMs?: number
 }
 
-/** Webhooks that one round reads. The next round goes on after the last of them. */
+/** The number of webhooks that one round reads. The next round continues after the last of them. */
 const webhooksPerRound = 500
 
-/** Whether the state of a delivery shows that the attempt of a claimed row is over. */
+/** Returns whether the state of a delivery shows that the attempt of a claimed row is over. */
 export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | null, row: { chain: number; attempt: number }): boolean =>
   state !== null && (state.chain > row.chain || (state.chain === row.chain && (endsChain(state.type) || state.attempt >= row.attempt)))
 
 /**
- * Step 9 of a message's way: claims rows that are due, or parked with a slot free, and delivers them.
- * Runs until the signal aborts, then finishes the rows that it has claimed.
+ * Does step 9 of the way of a message: claims rows that are due, and parked rows for which a slot is free, and delivers them. It
+ * runs until the signal aborts, and then finishes the rows that it has claimed.
  */
 export async function deliverScheduled(deps: DueDeps, signal: AbortSignal): Promise<void> {
   const { stageHealth, log, claimMs } = deps
@@ -64,7 +64,7 @@ export async function deliverScheduled(deps: DueDeps, signal: AbortSignal): Prom
 
 interface Claim {
   readonly row: ClaimedRow
-  /** By this process's monotonic clock, counted from before the claim or its renewal was requested. */
+  /** The end of the claim, by the monotonic clock of this process. It is counted from just before the claim or its renewal was requested. */
   until: number
 }
 const keyOf = ({ delivery, chain, attempt }: DeliveryRef) => `${delivery}/${chain}/${attempt}`
@@ -73,9 +73,9 @@ class DueRounds {
   private readonly claims = new Map<string, Claim>()
   /** Webhooks with parked rows, as the last complete pass over all webhooks found them. */
   private parkedWebhooks = new Set<WebhookId>()
-  /** The same for the pass in progress. */
+  /** Webhooks with parked rows that the pass in progress has found so far. */
   private parkedInThisPass = new Set<WebhookId>()
-  /** The webhook after which the next round goes on; empty at the start of a pass. */
+  /** The webhook after which the next round continues. It is empty at the start of a pass. */
   private cursor = ''
   private rowsOfLastClaim = 0
   private readonly deps: DueDeps
@@ -88,7 +88,7 @@ class DueRounds {
   get claimedRows(): number {
     return this.claims.size
   }
-  /** Claims and starts what the next webhooks may have. Waits for more at the end of a pass, and while no more rows may be claimed. */
+  /** Claims rows of the next webhooks and starts their deliveries. Waits at the end of a pass, and while no more rows may be claimed. */
   async next(): Promise<void> {
     const { wake, pollMs = 200 } = this.deps
     if (this.claims.size < maxClaimedRows) {
@@ -123,7 +123,7 @@ class DueRounds {
     this.cursor = areAllRead && isEndOfPass ? '' : last
     const startedAt = performance.now()
     const claimed = await step('schedule.claim', () => schedule.claim(allotments))
-    // A row that this process still delivers is claimed again if its claim has run out. The first delivery goes on.
+    // A row whose claim has run out is claimed again, even while this process still delivers it. The delivery in progress then continues.
     const rows = claimed.filter((row) => !this.claims.has(keyOf(row)))
     if (rows.length === 0) return
     this.rowsOfLastClaim = rows.length
@@ -135,7 +135,7 @@ class DueRounds {
     const { webhookCache, deliveryLog } = this.deps
     const rows = claims.map(({ row }) => row)
     try {
-      // Another process may have parked a row with a newer webhook than our cache has. So the refresh starts after the claim.
+      // Another process may have parked a row with a newer webhook than the cache has. So the refresh starts after the claim.
       const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.bodies(rows), webhookCache.refresh()])
       claims.forEach((claim, i) => void this.deliverRow(claim, states[i] ?? null, bodies[i] ?? null))
     } catch (error) {
@@ -143,7 +143,7 @@ class DueRounds {
       throw error
     }
   }
-  /** Retries until it works, because the rows would else lie idle until their claims run out. */
+  /** Releases the claims of rows. Retries until it works, because the rows would otherwise wait until their claims run out. */
   private async giveBack(rows: readonly ClaimedRow[]): Promise<void> {
     const { schedule, log } = this.deps
     for (const row of rows) this.claims.delete(keyOf(row))

@@ -5,8 +5,8 @@ import { deactivateFailing, type FailingDeps } from './failing.ts'
 import { deactivateGone } from './gone.ts'
 
 /**
- * The process manager of endpoints that fail. It is one reader of the attempts for all that follows from failures, because every attempt
- * costs each reader. Successes are skipped without a commit.
+ * The process manager of endpoints that fail. It handles all consequences of failures, because each further reader of the
+ * attempts would cost time for every attempt. Successes are skipped without a commit.
  */
 export const createEndpointManager = (deps: FailingDeps): Projection => ({
   name: projectionNames.endpointManager,
@@ -18,6 +18,6 @@ export const createEndpointManager = (deps: FailingDeps): Projection => ({
     await deactivateFailing(deps, events)
   },
   async apply() {
-    // The commands were appended in `prepare`: only the checkpoint moves.
+    // `prepare` has appended the commands, so only the checkpoint moves.
   },
 })

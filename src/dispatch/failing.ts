@@ -7,7 +7,7 @@ import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { type Failure, failingWebhooks, isFailure } from '../projections/webhook-health.ts'
 import { type DeactivationDeps, deactivate } from './deactivation.ts'
 
-/** A webhook is failing after this time without a success and with at least this many failed requests. */
+/** A webhook is failing after `failingMs` without a success, with at least `minFailures` failed requests. */
 const failingMs = 5 * msPerDay
 const minFailures = 10
 const healthWaitMs = 5_000

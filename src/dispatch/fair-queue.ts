@@ -5,7 +5,7 @@ import type { TenantId } from '../events/ids.ts'
  * a tenant round robin over its webhooks (decision 24). So neither a long queue nor many webhooks of one tenant delay another tenant.
  */
 export class FairQueue<W extends { readonly tenant: TenantId }> {
-  /** Both maps and sets keep the order of insertion: their first entry is the next. */
+  /** The map and its sets keep the order of insertion, so the first entry is the next one. */
   private readonly webhooksByTenant = new Map<TenantId, Set<W>>()
 
   /** Adds a webhook as the last of its tenant, unless it is there already. */

@@ -2,13 +2,13 @@ import { createWake } from '../lib/wake.ts'
 
 const maxRecordsPerFetch = 500
 
-/** What this process has taken from the bus and not finished, over all partitions. While it is full, nothing is fetched. */
+/** The work that this process has taken from the bus and not finished, over all partitions. While it is full, no record is fetched. */
 export class InHand {
   /** Messages and their deliveries. */
   private count = 0
   /** Bytes of records. */
   private bytes = 0
-  /** Messages in a record, as the last fetch had them: a record holds 1 to 1,000. */
+  /** The mean number of messages in a record (1 to 1,000) in the last fetch. */
   private messagesPerRecord = 100
   private readonly maxCount: number
   private readonly maxBytes: number
@@ -21,11 +21,11 @@ export class InHand {
   get isFull(): boolean {
     return this.count >= this.maxCount || this.bytes >= this.maxBytes
   }
-  /** How many records to fetch next. */
+  /** The number of records to fetch next. */
   get recordsToFetch(): number {
     return Math.max(1, Math.min(maxRecordsPerFetch, Math.floor((this.maxCount - this.count) / this.messagesPerRecord)))
   }
-  /** Learns from a fetch how many messages a record holds. */
+  /** Computes the mean number of messages in a record from a fetch. */
   noteFetch(records: number, messages: number): void {
     this.messagesPerRecord = Math.max(1, messages / records)
   }
@@ -36,7 +36,7 @@ export class InHand {
   addBytes(change: number): void {
     this.bytes += change
   }
-  /** Tells the partition that waits in `changed` that it may go on. */
+  /** Wakes the partition that waits in `changed`. */
   notify(): void {
     this.room.notify()
   }

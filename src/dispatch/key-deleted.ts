@@ -25,7 +25,7 @@ interface KeyDeletedDeps extends DeactivationDeps {
 }
 
 const catchUpMs = 5_000
-/** Reads `webhooksOf` from the read model, once that has every webhook that was created before the call. */
+/** Creates `webhooksOf`, which reads the read model once it contains every webhook that was created before the call. */
 export const webhooksOfKey =
   (deps: { store: Pick<EventStore, 'head'>; waiter: ProjectionWaiter; pool: Pool }): KeyDeletedDeps['webhooksOf'] =>
   async (owner) => {
@@ -38,9 +38,9 @@ export const webhooksOfKey =
 /**
  * The process manager of keys that are deleted with `webhooks=deactivate`. It deactivates the webhooks that the key created.
  *
- * Webhooks created before the deletion are found in the read model. A process that does not know of the deletion yet may let
- * the key create more webhooks for up to a second, so each webhook that a key creates is checked too. Both ways
- * append the same event, because its id follows from that of the deletion. So a webhook that is activated again stays active.
+ * The read model contains the webhooks that were created before the deletion. A process that does not know of the deletion yet
+ * may let the key create more webhooks for up to a second, so each webhook that a key creates is checked too. Both ways append
+ * the same event, because its id follows from that of the deletion. So a webhook that is activated again stays active.
  */
 export function createKeyDeletedManager(deps: KeyDeletedDeps): Projection {
   const { streams, webhooksOf } = deps
@@ -64,7 +64,7 @@ export function createKeyDeletedManager(deps: KeyDeletedDeps): Projection {
         }
     },
     async apply() {
-      // The commands were appended in `prepare`: only the checkpoint moves.
+      // `prepare` has appended the commands, so only the checkpoint moves.
     },
   }
 }

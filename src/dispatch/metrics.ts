@@ -34,7 +34,7 @@ export function createDispatchMetrics(registry: Registry, slots: Pick<Slots, 'in
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15],
       registers,
     }),
-    parked: new Counter({ name: 'kolbak_deliveries_parked_total', help: 'Deliveries parked for want of a slot.', registers }),
+    parked: new Counter({ name: 'kolbak_deliveries_parked_total', help: 'Deliveries parked because no slot was free.', registers }),
     quarantined: new Counter({ name: 'kolbak_records_quarantined_total', help: 'Records of the bus that were quarantined.', registers }),
   }
 }

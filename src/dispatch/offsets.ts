@@ -5,7 +5,7 @@ import { step } from '../events/steps.ts'
 export interface Offsets {
   /** Returns the offset to start a partition at: the saved one, or 0. It is never the latest, because that would skip accepted messages. */
   startAt(partition: number): Promise<bigint>
-  /** Saves offsets. A lower one changes nothing, because a save that timed out may land late. */
+  /** Saves offsets. A lower one changes nothing, because a save that timed out may take effect late. */
   save(next: ReadonlyMap<number, bigint>): Promise<void>
   /** Returns all saved offsets of this bus. */
   saved(): Promise<Map<number, bigint>>

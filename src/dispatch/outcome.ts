@@ -2,12 +2,13 @@
 type AttemptOutcome = 'success' | 'permanent' | 'transient'
 
 /**
- * Status codes that no repetition changes. 401, 403 and 404 are not among them, because a minute of a faulty deployment must not
- * dead-letter a day of deliveries. Redirects are not followed and count as transient.
+ * Status codes that a repetition does not change. 401, 403 and 404 are not among them, because a receiver may return them during
+ * a faulty deployment, and its deliveries must not become dead letters for that. Redirects are not followed and count as
+ * transient.
  */
 const permanentCodes = new Set([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
 
-/** Returns the outcome of a request. @param code the HTTP status, or null if no head of a response came */
+/** Returns the outcome of a request. @param code the HTTP status, or null if no response head arrived */
 export function outcomeOf(code: number | null): AttemptOutcome {
   if (code === null) return 'transient'
   if (code >= 200 && code < 300) return 'success'

@@ -13,9 +13,9 @@ export interface ConsumeDeps extends QuarantineDeps {
   readonly offsets: Pick<Offsets, 'startAt' | 'save'>
   readonly router: Router
   readonly stageHealth: StageHealth
-  /** Most messages and deliveries that are not done, over all partitions. */
+  /** The most messages and deliveries that are not done, over all partitions. */
   readonly maxInHand?: number
-  /** Most bytes of records that are not done. */
+  /** The most bytes of records that are not done. */
   readonly maxBytesInHand?: number
   readonly saveEveryMs?: number
 }
@@ -47,7 +47,7 @@ export class PartitionConsumer {
   get nextOffset(): bigint {
     return this.tracker.next
   }
-  /** Takes records until the partition or a message is lost. Resolves when no message of it is in progress. */
+  /** Takes records until the partition or a message is lost. Resolves when no message of the partition is in progress. */
   async run(): Promise<void> {
     const { log, stageHealth } = this.deps
     const { partition } = this.partition
@@ -58,14 +58,14 @@ export class PartitionConsumer {
       stageHealth.failed('consuming', error, { partition })
       throw error
     }
-    // Work in progress is finished and recorded. Its offsets are right, whichever process saves them.
+    // Work in progress is finished and recorded. Its offsets stay correct even if another process saves them.
     while (this.unsettled > 0) await this.inHand.changed()
     log.debug({ partition, offset: String(this.nextOffset) }, 'partition.left')
   }
   isOwned(): boolean {
     return this.partition.isHeld()
   }
-  /** Called by a message that has been settled. */
+  /** Called when a message is settled. */
   onSettled(isDone: boolean): void {
     this.unsettled--
     if (!isDone) this.hasLostMessage = true // mutation: lost-message-ignored
@@ -128,7 +128,7 @@ class IncomingMessage implements Incoming {
   readonly message: Message
   readonly place: Place
   private readonly offset: bigint
-  /** The message and its deliveries. */
+  /** Open parts of the message: its routing, and each of its deliveries. */
   private count = 1
   private isSettled = false
   private readonly consumer: PartitionConsumer

@@ -9,7 +9,7 @@ export interface QuarantineDeps {
   readonly metrics: Pick<DispatchMetrics, 'quarantined'>
   readonly log: Log
 }
-/** Names a record of one bus. */
+/** Identifies a record of one bus. */
 interface RecordRef {
   readonly bus: string
   readonly partition: number

@@ -24,7 +24,7 @@ export interface AttemptIdentity {
 }
 export const newAttempt = (now: number): AttemptIdentity => ({ id: randomUUID() as EventId, time: new Date(now).toISOString() })
 
-/** What the event of an attempt says beside the delivery itself. */
+/** The data of an attempt's event, without the fields that identify the delivery. */
 type AttemptFacts<T extends AttemptEventType> = Omit<DeliveryEvents[T], keyof DeliveryRef>
 export interface Attempt<T extends AttemptEventType = AttemptEventType> {
   readonly ref: DeliveryRef

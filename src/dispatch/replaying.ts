@@ -31,22 +31,22 @@ export interface ReplayingDeps {
   now(): number
 }
 
-/** Deliveries of one page. */
+/** The number of deliveries on one page. */
 const pageSize = 100
 /** A job waits while its webhook has more scheduled deliveries than this, due or parked. */
 const maxScheduled = 1_000
 const idleMs = 500
 const endedInFailure: readonly DeliveryStatus[] = ['failed', 'discarded']
-/** Errors that no later try repairs: the job fails with the code as its reason. */
+/** Codes of errors that a later try cannot repair. The job then fails, with the code as its reason. */
 const finalCodes: ReadonlySet<string | undefined> = new Set(['history_too_wide', 'key_destroyed'])
 
 /**
- * Carries out replay jobs, in one process at a time, one page of each job after another.
+ * Carries out replay jobs, in one process at a time. It carries out one page of each job, then the next page of each, and so on.
  *
- * A page names deliveries and the chains that begin. It is stored before its first event is appended, so that a process which finds the
- * page after a crash appends the same events, whatever the history shows by then. The next page starts after the last delivery of the previous one,
- * in an order that does not depend on the status, and only once the history has all appended events. So each delivery is considered
- * once, with the status of that moment.
+ * A page lists deliveries and the chains that begin. It is stored before its first event is appended, so that a process which
+ * finds the page after a crash appends the same events, whatever the history shows by then. The next page starts after the last
+ * delivery of the previous one, in an order that does not depend on the status, and only once the history has all appended
+ * events. So each delivery is considered once, with the status of that moment.
  */
 export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
   const { leases, log } = deps

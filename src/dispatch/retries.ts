@@ -8,7 +8,7 @@ import { type Sql, sqlText } from '../lib/sql.ts'
 const refColumns = sqlText(deliveryRefColumns)
 type Scheduling = Extract<RecordedDeliveryEvent, { data: { delivery: DeliveryId } }>
 
-/** The attempt that follows a failed one, or that a replay asks for. */
+/** Returns the attempt that follows a failed one, or that a replay asks for. */
 const nextAttempt = ({ type, data, metadata }: Scheduling): DeliveryRef => ({
   ...deliveryRefOf({ ...data, correlation_id: metadata.$correlationId }),
   attempt: type === 'DeliveryFailed' ? data.attempt + 1 : 1,
@@ -19,15 +19,16 @@ const delayOf = (event: Scheduling): number => (event.type === 'DeliveryFailed' 
  * The retry manager. It turns the events of attempts into rows of `scheduled_deliveries`, in the transaction that moves the
  * checkpoint, and after the delivery log has the same events.
  *
- * A failed attempt or a replay writes the row of the next attempt, unless the row is of that attempt or a later one. The end of a
- * chain deletes the rows of that chain and of earlier ones. A due time is the clock of Postgres plus the delay, so that no
- * other clock makes an attempt come early.
+ * A failed attempt or a replay writes the row of the next attempt, unless the stored row is for that attempt or a later one. The
+ * end of a chain deletes the rows of that chain and of earlier ones. A due time is the time of Postgres plus the delay, so that
+ * no other clock can make an attempt come early.
  * @returns whether a row is due within a second, so that the dispatcher can be woken
  */
 export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]): Promise<boolean> {
   const { next, ended } = decide(events as readonly RecordedDeliveryEvent[])
   const endedDeliveries = [...ended.keys()].sort()
-  // Each statement of this table locks its rows in the order of their ids. So two statements of one transaction first lock all their rows.
+  // Each statement on this table locks its rows in the order of their ids. Two statements in one transaction would break that
+  // order, so all their rows are locked first.
   if (next.length > 0 && endedDeliveries.length > 0) {
     const deliveries = [...next.map(({ data }) => data.delivery), ...endedDeliveries]
     await sql`/* retries-lock */ select delivery from scheduled_deliveries where delivery = any (${deliveries}::uuid[]) order by delivery for update`

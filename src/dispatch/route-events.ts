@@ -15,7 +15,7 @@ export interface RouteEventsDeps {
   readonly log: Log
   now(): number
 }
-/** A message of the bus, as the events of its routing show it. */
+/** A message of the bus, with the values that the events of its routing contain. */
 interface RoutedFrom {
   readonly record: MessageRecord
   readonly message: Message
@@ -23,7 +23,8 @@ interface RoutedFrom {
 }
 
 /**
- * Appends the MessageRouted events of a message: one for each part of 5,000 webhooks, the last part last. Retries until it works.
+ * Appends the MessageRouted events of a message: one for each part of 5,000 webhooks, in the order of the parts. Retries until it
+ * works.
  * @param isRedelivered whether another process may have appended them before it died
  */
 export async function appendRouted(
@@ -55,7 +56,7 @@ export async function appendRouted(
 
 /** Appends the event of a message whose id is in use with other content. Retries until it works. */
 export async function appendRejected(deps: RouteEventsDeps, from: RoutedFrom): Promise<void> {
-  // Whether a rejected message was delivered before is not known: the index has the place of another.
+  // This message may have come before, which the index cannot tell, because it has the place of the first message with this id.
   await append(deps, from, rejectedId(from.place), 'MessageRejected', { reason: 'content_differs' }, from.record.accepted_at)
 }
 

@@ -21,15 +21,16 @@ export interface Incoming {
   readonly record: MessageRecord
   readonly message: Message
   readonly place: Place
-  /** Whether this process still owns its partition. */
+  /** Returns whether this process still owns the partition of the message. */
   isOwned(): boolean
-  /** Counts the deliveries of the message, because they bound how much this process has in hand. */
+  /** Counts the deliveries of the message, because the work in hand is limited. */
   addDeliveries(count: number): void
   /** Quarantines its record, because no process can route the message. Resolves when that is durable. */
   quarantine(error: unknown): Promise<unknown>
   /**
    * Called once, when nothing of the message is in progress any more.
-   * @param isDone whether it is routed, and each of its deliveries is attempted or parked, durably. Else it comes again.
+   * @param isDone whether it is routed, and each of its deliveries is attempted or parked, durably. Otherwise the bus delivers
+   * the message again.
    */
   settle(isDone: boolean): void
 }
@@ -48,16 +49,19 @@ interface RouteDeps extends RouteEventsDeps {
   readonly stageHealth: StageHealth
 }
 
-/** Tries of a message that fails alone by a programming error, before it is quarantined. A driver may throw such an error once, for example when a connection breaks. */
+/**
+ * Tries of a message that fails alone with a programming error, before it is quarantined. A driver may throw such an error once,
+ * for example when a connection breaks.
+ */
 const triesOfFaultyMessage = 3
 
-/** Step 3 of a message's way: matches it, archives its body, writes the message index and starts its deliveries. */
+/** Creates the router for step 3 of the way of a message: it matches the message, archives its body, writes the message index and starts the deliveries. */
 export function createRouter(deps: RouteDeps): Router {
   const batches = createGroupCommit<Incoming, undefined>({
     write: (batch) => routeUntilDone(deps, batch),
     // A batch with a faulty message is halved until that message fails alone, so that the others go on.
     isItemFault: isFaultOfMessage,
-    // The consumer bounds how many messages are in hand.
+    // The consumer already limits the messages in hand.
     maxWaiting: Number.POSITIVE_INFINITY,
   })
   return {
@@ -72,10 +76,10 @@ export function createRouter(deps: RouteDeps): Router {
   }
 }
 
-/** Whether an error is the fault of one message: the database refuses its data, or our code fails on it. All other errors are retried. */
+/** Returns whether an error is the fault of one message: the database refuses its data, or our code fails on it. All other errors are retried. */
 const isFaultOfMessage = (error: unknown): boolean => isDataError(error) || isProgrammingError(error) // mutation: faulty-message-retried
 
-/** Retries until the batch is routed, because an accepted message is never left out. Throws only what is the fault of a message. */
+/** Retries until the batch is routed, because no accepted message may be left out. Throws only errors that are the fault of a message. */
 async function routeUntilDone(deps: RouteDeps, batch: readonly Incoming[]): Promise<undefined[]> {
   let tries = 0
   await untilDone(() => routeBatch(deps, batch), {
@@ -91,7 +95,7 @@ async function routeUntilDone(deps: RouteDeps, batch: readonly Incoming[]): Prom
 
 async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<void> {
   if (!(await deps.gate.open())) {
-    // The process stops before routing could start: the messages stay on the bus.
+    // The process stops before routing could start. The messages stay on the bus.
     for (const incoming of batch) incoming.settle(false)
     return
   }
@@ -106,7 +110,7 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
   // This look-up happens only after a crash or a rebalance.
   const redelivered = messages.filter(({ kind }) => kind === 'redelivered')
   const finished = redelivered.length === 0 ? new Set<string>() : await finishedDeliveries(deps, redelivered) // mutation: redelivered-sent-again
-  // Nothing below waits or fails the batch, so nothing is started twice.
+  // Nothing below waits or makes the batch fail, so no delivery is started twice.
   for (const { incoming, kind, row } of messages) {
     deps.metrics.routed.inc({ result: kind })
     if (kind === 'duplicate') incoming.settle(true)
@@ -116,9 +120,9 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
 }
 
 /**
- * Matches a batch and writes it to the index. A webhook whose 201 came before a message's 202 must be matched by the message. So
- * the rows are written only if the cache that matched them is still current for that statement, which starts after the batch was fetched.
- * Returns null when the process stops while the read model of webhooks is behind.
+ * Matches a batch and writes it to the index. A message must be matched with every webhook whose 201 came before the 202 of the
+ * message. So the rows are written only if the cache that matched them is still current for that statement, which starts after
+ * the batch was fetched. Returns null when the process stops while the read model of webhooks is behind.
  */
 async function claimBatch(
   { gate, webhookCache, index, deliveryLog }: RouteDeps,
@@ -161,8 +165,8 @@ async function storedRowsOf(
 }
 
 /**
- * Says what a message is by its row and by the row that the index already had, or null if it had none. A redelivered message
- * (same place) goes on with the webhooks that are stored, whatever matches today.
+ * Classifies a message by its row and by the row that the index already had, or null if it had none. A redelivered message (same
+ * place) continues with the stored webhooks, whatever matches today.
  */
 export function classify(
   row: IndexedMessage,

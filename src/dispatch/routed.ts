@@ -6,7 +6,7 @@ import { upcast } from '../events/schema.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 
-/** A message as the events of its routing show it: its row of the message index, and the first attempts of its deliveries. */
+/** A message, read from the events of its routing: its row of the message index, and the first attempts of its deliveries. */
 interface RoutedMessage extends IndexedMessage {
   readonly deliveries: readonly DeliveryRef[]
 }

@@ -6,13 +6,13 @@ import type { WebhookCache } from './webhook-cache.ts'
 /**
  * Holds routing back while a message could miss a webhook.
  *
- * A message has to meet the webhooks as they were acknowledged before its 202. The API acknowledges a change once the read model
- * `webhooks` has it, or else notes the change first (`projections/acknowledged-changes`). So routing needs no event store: it
- * waits only while a noted change is missing. At the start of a process the gate also waits until the read model has reached the
- * head of the store, because the database may have been restored from a backup.
+ * A message must be matched with the webhooks as they were acknowledged before its 202. The API acknowledges a change once the
+ * read model `webhooks` has it, or else notes the change first (`projections/acknowledged-changes`). So routing needs no event
+ * store: it waits only while a noted change is missing. At the start of a process the gate also waits until the read model has
+ * reached the head of the store, because the database may have been restored from a backup.
  */
 export interface RoutingGate {
-  /** Resolves with true once the read model has reached the head of the start, or with false when the gate was stopped before. */
+  /** Resolves with true once the read model has reached the head that the store had at the start, or with false when the gate was stopped before. */
   open(): Promise<boolean>
   /** Refreshes the webhook cache until it has every acknowledged change. Resolves with false when the gate was stopped before. */
   refresh(): Promise<boolean>
@@ -22,7 +22,7 @@ export interface RoutingGate {
 }
 
 const checkMs = 20
-/** Milliseconds that routing waits before it says so. */
+/** Milliseconds of waiting after which routing logs a warning and the gate counts as closed. */
 const toleratedWaitMs = 1_000
 
 export function createRoutingGate(deps: {

@@ -6,10 +6,10 @@ import { deliveryRefArrays, deliveryRefColumns, deliveryRefParameters } from '..
 
 /** A row of `scheduled_deliveries` that this process has claimed. */
 export interface ClaimedRow extends DeliveryRef {
-  /** When it was parked, or null if it had a due time. */
+  /** RFC 3339 time of parking, or null for a row with a due time. */
   readonly parked_at: string | null
 }
-/** How many rows of a webhook to claim. */
+/** The number of rows to claim of one webhook. */
 export interface Allotment {
   readonly webhook: WebhookId
   readonly count: number
@@ -17,9 +17,9 @@ export interface Allotment {
 /** A webhook with rows that are due or parked. */
 export interface WaitingWebhook {
   readonly webhook: WebhookId
-  /** Whether a row of it can be claimed now. */
+  /** Whether a row of the webhook can be claimed now. */
   readonly claimable: boolean
-  /** Whether a row of it is parked. */
+  /** Whether a row of the webhook is parked. */
   readonly parked: boolean
 }
 
@@ -35,7 +35,7 @@ export interface Schedule {
   existing(deliveries: readonly DeliveryId[]): Promise<Set<DeliveryId>>
   /** Renews claims. Returns for each row whether it is still claimed by this process. */
   renew(refs: readonly DeliveryRef[]): Promise<boolean[]>
-  /** Gives claims back before they run out. */
+  /** Releases claims before they run out. */
   release(refs: readonly DeliveryRef[]): Promise<void>
   /** Deletes the row of an attempt that is recorded or over. A row for a later attempt stays. */
   done(ref: DeliveryRef): Promise<void>
@@ -123,7 +123,7 @@ const doneStatement = {
            where stored.delivery = over.delivery and (stored.chain, stored.attempt) <= (over.chain, over.attempt)`,
 }
 
-/** The rows of these keys that the owner ($4) has claimed. */
+/** SQL for the rows with these keys ($1 to $3) that the owner ($4) has claimed. */
 const ownClaims = `from unnest($1::uuid[], $2::int[], $3::int[]) as key (delivery, chain, attempt)
            where stored.delivery = key.delivery and stored.chain = key.chain and stored.attempt = key.attempt and stored.claimed_by = $4`
 
@@ -172,7 +172,7 @@ const waitingStatement = {
          ) waiting group by webhook order by webhook limit $2`,
 }
 
-/** Rows are updated by ctid: the planner does not know the limits and would otherwise join with the whole table (25 ms at 25,000 rows, decision 29). */
+/** Rows are updated by ctid, because the planner does not know the limits and would otherwise join with the whole table (25 ms at 25,000 rows, decision 29). */
 const claimStatement = {
   name: 'schedule-claim',
   text: `with found as (

@@ -10,19 +10,22 @@ import { type OpenRequest, type ResponseSample, WebhookHealth } from './webhook-
  * in its webhook's bounded queue. It is parked if that queue is full, or after `queueMs`, unless only the whole pool is full.
  */
 export interface Slots {
-  /** Resolves with a slot, or with `parked` when the delivery has to wait in the table. A delivery from the table may pass the parked rows of its webhook. */
+  /**
+   * Resolves with a slot, or with `parked` when the delivery has to wait in the table. A delivery from the table does not wait
+   * behind the parked rows of its webhook.
+   */
   acquire(webhook: WebhookId, tenant: TenantId, options?: { fromTable: boolean }): Promise<Slot | 'parked'>
-  /** How many rows of the webhook may be claimed: as many as could start at once, and some ahead for a healthy webhook. */
+  /** Returns how many rows of the webhook may be claimed: those that could start at once, and for a healthy webhook some more ahead of its slots. */
   claimableRows(webhook: WebhookId, tenant: TenantId): number
-  /** Notes that the webhook has parked rows. While it has, new deliveries are parked behind them. */
+  /** Notes that the webhook has parked rows. While it has any, new deliveries are parked behind them. */
   markParked(webhook: WebhookId, tenant: TenantId): void
   /** Replaces the set of webhooks that have parked rows. */
   setParkedWebhooks(webhooks: ReadonlySet<WebhookId>): void
-  /** Requests without a response. */
+  /** The number of requests without a response. */
   readonly inFlight: number
-  /** Deliveries that wait for a slot in memory. */
+  /** The number of deliveries that wait for a slot in memory. */
   readonly waiting: number
-  /** For shutdown: every waiting delivery is parked, and no slot is given any more. */
+  /** Called at shutdown: parks every waiting delivery, and grants no more slots. */
   close(): void
   /** Ends the timer. */
   stop(): void
@@ -32,28 +35,28 @@ export interface Slot {
   responded(response: ResponseSample): void
   /**
    * Ends the slot, after the attempt has been appended. Deliveries go on while the event store is unavailable, until too many
-   * attempts are unrecorded: a crash repeats these (decision 9).
+   * attempts are unrecorded, because a crash repeats these attempts (decision 9).
    */
   release(): void
 }
 export interface SlotLimits {
   readonly total: number
-  /** Per webhook over all dispatchers. */
+  /** The concurrency limit of a webhook over all dispatchers. */
   readonly perWebhook: number
-  /** The same of a high-throughput webhook. */
+  /** The concurrency limit of a high-throughput webhook over all dispatchers. */
   readonly perHighThroughputWebhook: number
   /** Live dispatchers, this one included. */
   dispatchers(): number
-  /** Most attempts that have a response and no event yet. Default: 20 for each slot. */
+  /** The most attempts that have a response and no event yet. Default: 20 for each slot. */
   readonly unrecorded?: number
-  /** Most waiting deliveries of one webhook. */
+  /** The most waiting deliveries of one webhook. */
   readonly queue?: number
   readonly queueMs?: number
 }
 
 interface WaitingDelivery {
   readonly since: number
-  /** It has a row in the table: parking it gives its claim back. */
+  /** Whether the delivery has a row in the table. To park it then only releases its claim. */
   readonly fromTable: boolean
   resolve(result: Slot | 'parked'): void
 }
@@ -166,11 +169,11 @@ class SlotPool implements Slots {
   }
   /** The webhook's concurrency limit in this process. */
   private ownLimit({ tenant, health }: Endpoint): number {
-    // Endpoints often hang together. So the part above the normal limit is given only while tenant and pool have plenty of slots left.
+    // Endpoints often hang together. So the part above the normal limit is granted only while tenant and pool have plenty of free slots.
     const mayExceedNormal = this.openRequests < Math.floor(this.limits.total / 4) && this.openOf(tenant) < Math.floor(this.perTenant / 2)
     return Math.max(1, Math.floor(health.concurrencyLimit(mayExceedNormal) / this.limits.dispatchers()))
   }
-  /** How many more requests all limits but that of the whole pool allow. */
+  /** Returns how many more requests all limits allow, except the limit of the whole pool. */
   private shareLeft(endpoint: Endpoint): number {
     return Math.min(
       this.ownLimit(endpoint) - endpoint.health.inFlight,
@@ -178,7 +181,7 @@ class SlotPool implements Slots {
       endpoint.health.isFast ? Number.POSITIVE_INFINITY : this.forSlow - this.openToSlow,
     )
   }
-  /** Slots that may be given; none while too many attempts are unrecorded. */
+  /** The number of slots that may be granted. It is 0 while too many attempts are unrecorded. */
   private get freeSlots(): number {
     return this.unrecorded < this.limits.unrecorded ? this.limits.total - this.openRequests : 0
   }
@@ -248,14 +251,15 @@ class SlotPool implements Slots {
     this.waitingDeliveries -= parked.length
     for (const delivery of parked) delivery.resolve('parked')
   }
-  /** Does what only time brings about: webhooks become slow or stall, and deliveries have waited too long. */
+  /** Handles the changes that come with time alone: webhooks become slow or stall, and deliveries have waited too long. */
   private sweep(): void {
     const now = this.now()
     for (const endpoint of this.endpoints.values()) {
       const { health } = endpoint
       if (health.inFlight > 0) this.assess(endpoint)
       if (endpoint.waiting.length > 0) {
-        // Rows that were claimed ahead of a webhook which is not healthy any more would take the place of others' rows.
+        // Rows that were claimed ahead for a webhook are parked when it is no longer healthy, because they would take the place
+        // of rows of other webhooks.
         if (!health.isFast || health.breaker === 'open' || health.isStalled(now)) this.park(endpoint, ({ fromTable }) => fromTable)
         if (this.shareLeft(endpoint) <= 0) this.park(endpoint, ({ fromTable, since }) => !fromTable && now - since >= this.limits.queueMs)
       } else if (this.endpoints.size > maxIdleEndpoints && health.inFlight === 0 && !endpoint.hasParkedRows)

@@ -1,7 +1,7 @@
 import { codeOf } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 
-/** What can fail again and again, with the log line of a failure. */
+/** The stages of the dispatcher, each with the log message of a failure and the beginning of a sentence about it. */
 const stages = {
   consuming: { message: 'consume.failed', sentence: 'Taking messages from the bus' },
   routing: { message: 'routing.failed', sentence: 'Routing' },
@@ -15,8 +15,8 @@ interface Failing {
   cause: string
 }
 /**
- * Tells a stage that fails once from one that keeps failing. A failure is logged as a warning. After 10 s of failures without a
- * success it is logged as an error, and the process is not ready until the stage succeeds.
+ * Distinguishes a stage that fails once from one that keeps failing. A failure is logged as a warning. After 10 s of failures
+ * without a success it is logged as an error, and the process is not ready until the stage succeeds.
  */
 export class StageHealth {
   private readonly failing = new Map<Stage, Failing>()
@@ -25,7 +25,8 @@ export class StageHealth {
   private readonly now: () => number
 
   /**
-   * @param lastingMs how long a stage must fail without a success to be a problem. Back-off makes about eight tries in 10 s.
+   * @param lastingMs milliseconds of failures without a success after which a stage is a problem. Back-off allows about eight
+   * tries in 10 s.
    * @param now milliseconds of a monotonic clock
    */
   constructor(log: Log, { lastingMs = 10_000, now = () => performance.now() }: { lastingMs?: number; now?: () => number } = {}) {

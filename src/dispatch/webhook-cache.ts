@@ -26,13 +26,13 @@ export interface WebhookCache {
   refresh(): Promise<void>
   /** Refreshes if the last refresh is older than a second. */
   refreshIfOld(): Promise<void>
-  /** Where the read model stood at the last refresh, or null before the first one. */
+  /** The cursor of the read model at the last refresh, or null before the first one. */
   readonly cursor: ChangeCursor | null
   /** The checkpoint of the read model at the last refresh, or null before the first one. */
   readonly checkpoint: Checkpoint | null
   /** Whether a change was acknowledged that the last refresh did not have, because the read model did not have it. */
   readonly isBehind: boolean
-  /** Notes that the read model still stood at the cursor. @param at when that was asked, by `performance.now()` */
+  /** Notes that the read model was still at the cursor. @param at the time of the query that showed it, by `performance.now()` */
   confirm(cursor: ChangeCursor, at: number): void
   /** Returns the active webhooks of the tenant whose patterns match the event name. */
   match(tenant: TenantId, event: string): WebhookId[]
@@ -154,7 +154,7 @@ function createSerialRefresh(work: () => Promise<void>): () => Promise<void> {
     if (next !== undefined) return next
     if (running === undefined) return start()
     next = running
-      .catch(() => undefined) // the callers of that run receive its error
+      .catch(() => undefined) // The callers of that run receive its error.
       .then(() => {
         next = undefined
         return start()

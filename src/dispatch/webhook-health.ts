@@ -1,5 +1,5 @@
 /**
- * How one webhook responds, and how many requests it may therefore have in flight.
+ * Tracks how one webhook responds, and derives how many requests it may have in flight.
  *
  * A webhook is slow until its first response. It is fast while the median of its recent durations is at most 1 s. It has high
  * throughput while that median is at most 100 ms: its concurrency limit then grows (decision 20). Its circuit breaker opens after
@@ -52,18 +52,18 @@ export class WebhookHealth {
     this.isFast = isFast
     return true
   }
-  /** Whether at least half of the open requests are older than 1 s. It detects a stall before the median of past durations does. */
+  /** Returns whether at least half of the open requests are older than 1 s. It detects a stall before the median of past durations does. */
   isStalled(now: number): boolean {
     let long = 0
     for (const { startedAt } of this.openRequests) if (now - startedAt > slowMs) long++
     return long > 0 && long * 2 >= this.openRequests.size
   }
-  /** The most requests that the webhook may have in flight over all dispatchers. @param mayExceedNormal whether there is room for the high-throughput limit */
+  /** Returns how many requests the webhook may have in flight over all dispatchers. @param mayExceedNormal whether there is room for the high-throughput limit */
   concurrencyLimit(mayExceedNormal: boolean): number {
     if (this.breaker === 'open') return 1
     return mayExceedNormal ? this.earnedLimit : this.limits.normal
   }
-  /** How many parked rows to claim beyond the free slots: none for a webhook that is slow, failing or stalled. */
+  /** Returns how many parked rows to claim beyond the free slots: none for a webhook that is slow, failing or stalled. */
   rowsToClaimAhead(concurrencyLimit: number, now: number): number {
     const isHealthy = this.isFast && this.consecutiveFailures === 0 && !this.isStalled(now)
     return isHealthy ? rowsCompletedSoon(concurrencyLimit, median(this.durations)) : 0
@@ -89,7 +89,10 @@ const failuresThatOpenBreaker = 5
 const samples = 9
 const slowMs = 1_000
 const quickMs = 100
-/** A response that is not quick lowers the earned limit by this much, and a quick one raises it by 1. So one failure in ten leaves it high, and one in two does not. */
+/**
+ * A response that is not quick lowers the earned limit by this number, and a quick one raises it by 1. So one failure in ten
+ * leaves it high, and one in two does not.
+ */
 const lossOfLimit = 4
 /** A webhook may have as many rows claimed ahead as it completes in `ms`, at most `rows`. */
 const claimAhead = { ms: 100, rows: 300 }
@@ -98,12 +101,12 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
 }
 
-/** The high-throughput limit after one more response. */
+/** Returns the high-throughput limit after one more response. */
 export function nextEarnedLimit(limit: number, isQuick: boolean, { normal, highThroughput }: WebhookLimits): number {
   return Math.max(normal, Math.min(limit + (isQuick ? 1 : -lossOfLimit), highThroughput))
 }
 
-/** The number of rows that a webhook completes in `claimAhead.ms` at its present speed, within bounds. */
+/** Returns the number of rows that a webhook completes in `claimAhead.ms` at its present speed, within bounds. */
 function rowsCompletedSoon(concurrencyLimit: number, medianMs: number): number {
   return Math.min(claimAhead.rows, Math.ceil((concurrencyLimit * claimAhead.ms) / Math.max(1, medianMs)))
 }

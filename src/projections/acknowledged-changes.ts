@@ -6,7 +6,7 @@ import { projectionNames } from './names.ts'
 /**
  * Notes that the API is about to acknowledge a change of a webhook which the read model `webhooks` does not have yet (the
  * response carries `Projection-Lag`). Routing then waits until the read model has it, so that a message accepted after the
- * response meets the webhook as it was acknowledged. A change that the read model has needs no note.
+ * response is matched with the webhook as it was acknowledged. A change that the read model has needs no note.
  * @param position of the change's event
  */
 export async function noteAcknowledgedChange(pool: Pool, position: Checkpoint): Promise<void> {

@@ -38,14 +38,14 @@ const tables = `
 const update = (sql: Sql, { data, metadata: { time }, revision }: RecordedKeyEvent, changes: Row) =>
   sql`update api_keys set ${assignments({ ...changes, updated_at: time, revision })} where id = ${data.id}`
 
-/** The read model of API keys. Keys are found by an HMAC of their value, which no event holds. So this projection opens each value to compute it. */
+/** The read model of API keys. Keys are found by an HMAC of their value. No event contains the HMAC, so this projection opens each value to compute it. */
 export function apiKeys(keyring: Keyring): Projection {
   const lookupOf = async (event: RecordedEvent, id: string, sealed: string): Promise<string | null> => {
     const { tenant } = event.metadata
     try {
       return keyring.lookup('api-key', (await keyring.vault(tenant)).openText(fieldAad(tenant, id, 'key'), sealed))
     } catch (error) {
-      if (error instanceof KeyDestroyed) return null // so that the keys of an erased tenant are never found again
+      if (error instanceof KeyDestroyed) return null // The keys of an erased tenant must never be found again.
       throw error
     }
   }
@@ -65,7 +65,7 @@ export function apiKeys(keyring: Keyring): Projection {
       KeyChanged: (sql, event) => update(sql, event, toRow(keyFields, event.data)),
       KeyRotated: async (sql, event) => {
         const { id, key, previous_key_until } = event.data
-        // Postgres takes these from the row before the update.
+        // Postgres takes these values from the row before the update.
         const kept = { previous_key: sqlText('key'), previous_hmac: sqlText('lookup_hmac') }
         const previous = previous_key_until === null ? { previous_key: null, previous_hmac: null } : kept
         await update(sql, event, { ...previous, previous_key_until, key, lookup_hmac: await lookupOf(event, id, key) })

@@ -20,7 +20,10 @@ export interface BuildState {
   readonly quarantined: ReadonlySet<StreamName>
 }
 
-/** The row of a build differs from the known state: another runner moved it, an operator lifted a quarantine, or it was dropped. The state must be read again. */
+/**
+ * Thrown when the row of a build differs from the state that the runner knows: another runner moved it, an operator lifted a
+ * quarantine, or it was dropped. The state must be read again.
+ */
 export class BuildMoved extends Error {
   readonly code = 'build_moved'
   constructor(name: string, build: number) {
@@ -74,7 +77,7 @@ interface AppliedBatch {
 /**
  * Processes one batch: `prepare`, then rows, quarantine and checkpoint in one transaction. Throws BuildMoved, or an error of the
  * engine; then nothing was written to Postgres.
- * @param isolating an event that fails quarantines its stream, and all others are applied; without it, the event fails the batch
+ * @param isolating true: an event that fails quarantines its stream, and all others are applied; false: it makes the batch fail
  */
 export async function applyBatch(
   pool: Pool,

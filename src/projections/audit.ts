@@ -58,7 +58,7 @@ export interface AuditedEvent {
   readonly actor: Actor
   readonly correlation_id: string
   readonly schema: number
-  /** JSON of that schema as it is stored, sealed values included. */
+  /** The data as JSON of that schema, as it is stored, with sealed values. */
   readonly data: string
 }
 interface AuditQuery {
@@ -73,7 +73,7 @@ interface AuditQuery {
 
 const batchSize = 500
 
-/** Yields the events of a tenant by time, in batches of at most 500, so that memory is bounded. */
+/** Yields the events of a tenant in the order of time, in batches of at most 500, so that memory is bounded. */
 export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenerator<AuditedEvent[]> {
   const { tenant, since = null, until = null, family = null, actor = null } = query
   let after: AuditedEvent | undefined

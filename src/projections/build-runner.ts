@@ -22,13 +22,13 @@ export interface BuildRunner {
 export const startBuildRunner = (deps: RunnerDependencies, projection: Projection, build: number): BuildRunner =>
   new LeasedBuildRunner(deps, projection, build)
 
-/** A batch that failed this often for another cause than the engine is applied event by event, to find the faulty ones. */
+/** After this number of failures that are not the fault of the engine, a batch is divided to find the faulty events. */
 const failuresBeforeIsolation = 2
 /** A batch with fewer events counts as small: the runner then waits, so that the next one is larger. */
 const smallBatch = 100
-/** How long the checkpoint may stay unsaved while no event concerns the projection. */
+/** Milliseconds for which the checkpoint may stay unsaved while no event concerns the projection. */
 const unsavedMs = 250
-/** The longest time for which the live build stands still while a new one catches up with it. */
+/** The most milliseconds for which the live build stands still while a new one catches up with it. */
 const catchUpMs = 2_000
 
 class LeasedBuildRunner implements BuildRunner {
@@ -86,16 +86,16 @@ class LeasedBuildRunner implements BuildRunner {
     const { store, pool, batchSize: batch = 500 } = this.#deps
     const { name, families, gatherMs = 0 } = this.#projection
     const initial = await readState(pool, name, this.#build)
-    if (initial === null) return this.#stopping.abort() // The projection's runner removes this one at its next refresh.
+    if (initial === null) return this.#stopping.abort() // The runner of the projection removes this build runner at its next refresh.
     let follower: Follower = { state: initial, goal: initial.is_live ? null : await store.head(families) }
     follower = await this.#settle(follower, initial, signal)
     let savedAt = performance.now()
-    /** A batch without events of concern, whose checkpoint is not saved yet. */
+    /** The last batch without events for the projection, if its checkpoint is not saved yet. */
     let unsaved: EventBatch | null = null
     const subscription = store.subscribe({ families, after: follower.state.checkpoint, signal, batch })
     for await (const read of orIdle(subscription, unsavedMs)) {
       const next: EventBatch | null = read === null ? unsaved : this.#select(read, follower.state)
-      // While it took the place of the live build, this one may have passed the batch already.
+      // This build may have applied the batch already, while it took the place of the live one.
       if (next === null || next.checkpoint <= (follower.state.checkpoint ?? '')) continue
       const canWait = next.events.length === 0 && follower.state.is_live
       if (read !== null && canWait && performance.now() - savedAt < unsavedMs) {
@@ -105,7 +105,7 @@ class LeasedBuildRunner implements BuildRunner {
       unsaved = null
       savedAt = performance.now()
       const firstEvent = next.events[0]
-      // Another application's event in the store may have no time.
+      // An event of another application in the same store may have no time.
       if (firstEvent !== undefined) this.#behindSince = Date.parse(firstEvent.metadata.time) || null
       const applied = await this.#applyUntilDone(follower.state, next, signal)
       if (applied === null) return
@@ -223,9 +223,9 @@ class LeasedBuildRunner implements BuildRunner {
   }
 }
 
-/** What a runner remembers from batch to batch. */
+/** The state that a runner keeps from one batch to the next. */
 interface Follower {
   readonly state: BuildState
-  /** A build that is not live tries to go live when it has reached this checkpoint. Null: at once. */
+  /** A build that is not live tries to go live when it has reached this checkpoint. Null means at once. */
   readonly goal: Checkpoint | null
 }

@@ -35,7 +35,7 @@ export const listBuilds = (client: ClientBase | Pool, name: string): Promise<Bui
       (select count(*)::int from quarantined_streams q where q.projection = p.name and q.build = p.build) as quarantined
     from projections p where name = ${name} order by build`
 
-/** Takes the right to create, drop or switch builds of a projection, until the end of the transaction. One process has it at a time. */
+/** Takes the lock under which builds of a projection are created, dropped or switched, until the end of the transaction. */
 export const lockBuilds = (client: ClientBase, name: string) =>
   client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [lockName(name)])
 export const lockName = (name: string): string => `kolbak/projections/${name}`
@@ -65,7 +65,7 @@ export async function showViews(client: ClientBase, { views = [] }: Projection, 
     const definition = `public.${view} as select * from ${schema}.${view}`
     await client.query('savepoint replacing')
     try {
-      // Replacing the view, where that is possible, keeps its grants and the objects that operators have built on it.
+      // The view is replaced if possible, because that keeps its grants and the objects that operators have built on it.
       await client.query(`create or replace view ${definition}`)
     } catch (error) {
       if (codeOf(error) !== '42P16') throw error // 42P16: the new view has other columns.
@@ -118,7 +118,7 @@ export async function rebuild(pool: Pool, projection: Projection): Promise<numbe
 /** Drops the builds before the live one and returns their numbers. Waits 200 ms for readers that still use their tables, then fails (55P03). */
 export async function dropSuperseded(pool: Pool, projection: Projection): Promise<number[]> {
   if (projection.externalBuilds !== undefined) {
-    // External builds are dropped before their rows in `projections`, so that the next call repeats it after a crash.
+    // External builds are dropped before their rows in `projections`, so that the next call drops them again after a crash.
     const builds = await listBuilds(pool, projection.name)
     const live = builds.find((build) => build.is_live)?.build ?? 0
     for (const { build } of builds) if (build < live) await projection.externalBuilds.drop(build)
@@ -126,7 +126,7 @@ export async function dropSuperseded(pool: Pool, projection: Projection): Promis
   return transaction(pool, async (client) => {
     await client.query(`set local lock_timeout = '200ms'`)
     await lockBuilds(client, projection.name)
-    // The rows of `projections` go first. A runner locks its row before it writes, and then finds that its build is gone.
+    // The rows of `projections` are deleted first. A runner locks its row before it writes, and then finds that its build is gone.
     const rows = await sqlOn(client)<{ build: number }>`
       delete from projections where name = ${projection.name}
         and build < (select build from projections where name = ${projection.name} and is_live)

@@ -3,14 +3,14 @@ import { fieldAad, openValue } from '../events/sealed-fields.ts'
 import type { Vault } from '../lib/seal.ts'
 import { SqlPart, sqlText } from '../lib/sql.ts'
 
-// The parts of SQL statements that follow from the declared fields of an aggregate (events/webhook.ts, events/key.ts).
+// This module derives parts of SQL statements from the declared fields of an aggregate (events/webhook.ts, events/key.ts).
 
 /** Values by column. A value that `sqlText` made is written into the statement. */
 export type Row = Readonly<Record<string, unknown>>
 
 /** Returns the names of the fields that have columns. */
 export const columnsOf = (table: AnyFieldTable): string[] => Object.keys(table).filter((field) => table[field]?.column !== undefined)
-/** Returns the names of the columns whose every value is kept. */
+/** Returns the names of the columns whose past values are kept. */
 export const versionedColumnsOf = (table: AnyFieldTable): string[] => fieldsThatAre(table, 'versioned')
 /** Returns the definitions of columns for `create table`, one a line: `id text not null,` and so on. */
 export const columnDefinitions = (table: AnyFieldTable, columns = columnsOf(table)): string =>
@@ -32,14 +32,14 @@ export function openRow<R extends { readonly id: string; readonly tenant: string
   return Object.fromEntries(opened) as R
 }
 
-/** `a, b` */
+/** Returns the SQL `a, b` for the columns a and b. */
 export const columnList = (columns: readonly string[]): SqlPart => sqlText(columns.join(', '))
-/** `(a, b) values ($1, $2)` */
+/** Returns the SQL `(a, b) values ($1, $2)` for a row with the columns a and b. */
 export const insertion = (row: Row): SqlPart => cells(row, (columns, values) => `(${columns.join(', ')}) values (${values.join(', ')})`)
-/** `a = $1, b = $2` */
+/** Returns the SQL `a = $1, b = $2` for a row with the columns a and b. */
 export const assignments = (row: Row): SqlPart =>
   cells(row, (columns, values) => columns.map((column, i) => `${column} = ${values[i]}`).join(', '))
-/** `a, $1, c`: the columns, with the values of the row in place of those that it has. */
+/** Returns the SQL `a, $1, c` for the columns a, b and c, and a row that has only b: its value stands in place of the column. */
 export const selection = (columns: readonly string[], row: Row): SqlPart =>
   cells(Object.fromEntries(columns.map((column) => [column, column in row ? row[column] : sqlText(column)])), (_, values) =>
     values.join(', '),

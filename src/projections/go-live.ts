@@ -5,13 +5,14 @@ import { type Build, lockBuilds, lockName, schemaOf, showViews } from './builds.
 import type { Projection } from './projection.ts'
 
 /**
- * Makes a build the live one: it switches views and `is_live` in one transaction. The live build is locked meanwhile, and `catchUp`
- * brings the new one to the same checkpoint, so that no reader sees less than before. Without the lock, a busy live build would
- * always be ahead. Returns false when catching up did not succeed, or when the build was dropped or is older than the live one.
+ * Makes a build the live one: it switches views and `is_live` in one transaction. The live build is locked meanwhile, and
+ * `catchUp` brings the new one to the same checkpoint, so that no reader sees less than before. Without the lock, a busy live
+ * build would always be ahead. Returns false when catching up did not succeed, or when the build was dropped or is older than the
+ * live one.
  *
- * With `externalBuilds`, the build then continues at the checkpoint of the former live build, even if it was ahead, and takes over
- * its quarantined streams: events that the former build has not applied must still be applied. `catchUp` is then always called,
- * because the rows of the live build may contain more than its checkpoint says. It goes to the head of the store
+ * With `externalBuilds`, the build then continues at the checkpoint of the former live build, even if the new build was ahead,
+ * and takes over its quarantined streams: events that the former build has not applied must still be applied. `catchUp` is then
+ * always called, because the rows of the live build may contain more than its checkpoint says. It goes to the head of the store
  * (see `isLiveAfterSwitching`).
  *
  * The wait for locks on views is shorter than Postgres's `deadlock_timeout`. A reader of two views and this switch can block each

@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { KeyId } from '../events/ids.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 
-/** Records when keys were last used. It is no projection, because no event says it. */
+/** Records when keys were last used. It is not a projection, because no event records the use of a key. */
 export interface KeyUsage {
   /** Remembers a use, which is written within about a second. @param time RFC 3339 */
   touch(key: KeyId, time: string): void
@@ -32,7 +32,7 @@ export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(
         values: [keys, keys.map((key) => batch.get(key))],
       })
     } catch (error) {
-      for (const [key, time] of batch) remember(key, time) // for the next write
+      for (const [key, time] of batch) remember(key, time) // The next write includes them.
       throw error
     }
   }

@@ -25,7 +25,7 @@ const next = (sql: Sql, { data, metadata: { time }, revision }: RecordedKeyEvent
   insert into key_versions (${columnList(columns)}, revision)
   select ${selection(columns, { ...changes, updated_at: time })}, ${revision} from ended`
 
-/** Every version that a key ever had, with the time for which it stood. Lists of a past moment are read from it. */
+/** Every version that a key ever had, with the time for which it was valid. Lists of a past moment are read from this table. */
 export const keyVersions: Projection = {
   name: projectionNames.keyVersions,
   version: 1,

@@ -12,7 +12,7 @@ export interface IndexedMessage extends MessageRef {
   /** The checkpoint of the projection `webhooks` at which the message was matched. */
   readonly matched_at: Checkpoint
 }
-/** Another content that was posted under an id that was taken. */
+/** Other content that was posted under an id in use. */
 type Rejection = Pick<MessageRef, 'place' | 'fingerprint' | 'accepted_at'>
 
 export interface MessageCursor {
@@ -31,7 +31,7 @@ interface MessageQuery {
   readonly matched?: boolean
   readonly after?: MessageCursor
   readonly limit: number
-  /** Rows that one call reads at most. Default 10,000 (some 20 ms). */
+  /** The most rows that one call reads. Default 10,000 (some 20 ms). */
   readonly scan?: number
 }
 
@@ -39,14 +39,15 @@ interface MessageQuery {
 export interface MessageIndex {
   /** Writes the messages whose (tenant, id) is free, as one statement. Returns for each whether it was written. */
   claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
-  /** Does the same if the read model `webhooks` is still at this cursor when the statement begins; else writes nothing and returns null. */
+  /** Writes the messages only if the read model `webhooks` is still at this cursor when the statement begins. Otherwise returns null. */
   claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
-  /** Returns the rows of these messages, in their order. It is a separate statement, because that of `claim` may not see a concurrent row. */
+  /** Returns the rows of these messages, in their order. It is a separate statement, because the statement of `claim` may not see a concurrent row. */
   stored(messages: readonly Pick<MessageRef, 'tenant' | 'message'>[]): Promise<(IndexedMessage | null)[]>
   find(tenant: TenantId, message: MessageId): Promise<IndexedMessage | null>
   /**
-   * Returns a tenant's messages, newest first: at most `limit` of those among the next `scan` rows that pass the filters. A page may be
-   * short or empty, so that a filter that seldom matches does not read a month. `next` is the cursor of the next page, or null at the end.
+   * Returns a tenant's messages, newest first: at most `limit` of those among the next `scan` rows that pass the filters. A page
+   * may be short or empty, so that one call with a filter that seldom matches does not read a month of messages. `next` is the
+   * cursor of the next page, or null at the end.
    */
   list(query: MessageQuery): Promise<{ messages: IndexedMessage[]; next: MessageCursor | null }>
   /** Returns the first 100 rejections of the message. */

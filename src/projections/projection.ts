@@ -17,7 +17,7 @@ export interface BuildContext {
 export interface Projection {
   /** Lower-case letters and `_`. */
   readonly name: string
-  /** To be raised when the tables or the reading of events change. The projection is then built again beside the old build. */
+  /** The version of the code. It is raised when the tables or the reading of events change. The projection is then built again beside the old build. */
   readonly version: number
   readonly families: readonly Family[]
   /**
@@ -61,7 +61,7 @@ export interface Projection {
   prepare?(events: readonly RecordedEvent[], context: BuildContext): Promise<void>
   /** Called in the transaction that also moves the checkpoint. A batch may come whole or in parts, but always in order. */
   apply(sql: Sql, events: readonly RecordedEvent[], context: BuildContext): Promise<void>
-  /** Called after each commit, for what must not happen before it, such as waking a reader of the rows. */
+  /** Called after each commit, for effects that must not come before it, such as waking a reader of the rows. */
   afterCommit?(): void
 }
 

@@ -26,7 +26,7 @@ interface LiftDependencies {
   readonly store: Pick<EventStore, 'read'>
   readonly log: Log
 }
-/** Whether the quarantine was lifted, and if not, the event that is faulty now. */
+/** The result of an attempt to lift a quarantine. If it was not lifted, the result names the event that is faulty now. */
 export type LiftResult =
   | { readonly lifted: true }
   | { readonly lifted: false; readonly revision: number; readonly event_id: EventId; readonly error: string }
@@ -46,7 +46,7 @@ export const listQuarantined = (pool: Pool): Promise<QuarantinedStream[]> =>
 export const retryQuarantined = (deps: LiftDependencies, projection: Projection, stream: StreamName): Promise<LiftResult> =>
   lift(deps, projection, stream, false)
 
-/** Does the same without the faulty event, which is left out of this build for good. */
+/** Lifts the quarantine as `retryQuarantined` does, but leaves the faulty event out of this build for good. */
 export const skipQuarantined = (deps: LiftDependencies, projection: Projection, stream: StreamName): Promise<LiftResult> =>
   lift(deps, projection, stream, true)
 

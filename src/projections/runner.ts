@@ -14,7 +14,7 @@ export interface ProjectionStatus {
   readonly error: string | null
   /** The checkpoint of the live build. */
   readonly checkpoint: Checkpoint | null
-  /** Age of the first event that is not committed yet. 0 when there is none, null when another process runs the projection. */
+  /** Age of the first event that is not committed yet: 0 when there is none, null when another process runs the projection. */
   readonly lagSeconds: number | null
   /** The number of quarantined streams. */
   readonly quarantined: number

@@ -12,7 +12,7 @@ export type TenantRow = Tenant & { readonly revision: number }
 /** Writes what an event changes of a tenant. */
 const updateTenant = (sql: Sql, { data, metadata: { time }, revision }: RecordedTenantEvent, changes: Row) =>
   sql`update tenants set ${assignments({ ...changes, updated_at: time, revision })} where id = ${data.id}`
-/** Writes what an event changes of a client. Its tenant gets the revision alone. */
+/** Writes what an event changes of a client. In the row of its tenant, only the revision changes. */
 async function updateClient(
   sql: Sql,
   { data, metadata: { time }, revision }: Extract<RecordedTenantEvent, { type: 'ClientSecretRotated' | 'ClientRevoked' }>,

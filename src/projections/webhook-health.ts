@@ -27,9 +27,9 @@ interface Failing {
 }
 
 /**
- * Updates `webhook_health`: a success deletes the rows of the webhook, and a failure inserts a row or counts in it. It is called in the
- * transaction of the projection that writes the history, which reads these events anyway. A batch of successes then costs one
- * look-up in a table that is mostly empty.
+ * Updates `webhook_health`: a success deletes the rows of the webhook, and a failure inserts a row or raises its count. It is
+ * called in the transaction of the projection that writes the history, which reads these events anyway. A batch of successes then
+ * costs one look-up in a table that is mostly empty.
  */
 export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): Promise<void> {
   const well = new Set<WebhookId>()

@@ -133,7 +133,7 @@ export async function activeWebhooksOfKey(pool: Pool, { tenant, key_id }: { tena
   return rows.map((row) => row.id)
 }
 
-/** Returns the number of webhooks of the tenant that are not deleted, without `beside`. It is compared with the tenant's limit. */
+/** Returns the number of webhooks of the tenant that are not deleted, without the webhook `beside`. It is compared with the tenant's limit. */
 export async function countWebhooks(pool: Pool, tenant: TenantId, beside: WebhookId | null = null): Promise<number> {
   const [row] = await sqlOn(pool)<{ n: bigint }>`
     select count(*) as n from webhook_subscriptions where tenant = ${tenant} and deleted_at is null and id is distinct from ${beside}`
@@ -152,7 +152,7 @@ export interface WebhookChanges {
   readonly checkpoint: Checkpoint | null
   /** Whether a change was acknowledged that the read model does not have yet. */
   readonly is_behind: boolean
-  /** Where to go on. */
+  /** The cursor for the next call. */
   readonly cursor: ChangeCursor
 }
 
@@ -165,7 +165,8 @@ type ChangedRow = Pick<WebhookChanges, 'cursor' | 'checkpoint' | 'is_behind'> &
 
 /**
  * SQL of one row: the cursor of a reader that has everything, the checkpoint, and whether the read model is behind an
- * acknowledged change. The cursor says so too: no reader is up to date with a read model that is behind.
+ * acknowledged change. The cursor also contains the last of these, so that no reader counts as up to date while the read model is
+ * behind.
  */
 export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesce(checkpoint, '') || case when noted.position is null then '' else '<' || noted.position end as cursor,
     checkpoint, noted.position is not null as is_behind
@@ -178,7 +179,7 @@ export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesc
  */
 export async function changedSince(pool: Pool, since: ChangeCursor | null): Promise<WebhookChanges> {
   if (since !== null) {
-    // Mostly nothing has changed. This prepared statement takes 0.13 ms, and the whole below 0.8 ms.
+    // Mostly nothing has changed. This prepared statement takes 0.13 ms, and the full query below takes 0.8 ms.
     const { rows } = await pool.query<Pick<WebhookChanges, 'cursor' | 'checkpoint' | 'is_behind'>>({
       name: 'webhooks-cursor',
       text: liveChangeCursor,
