@@ -42,7 +42,7 @@ export async function checkCallbackUrl(text: string, policy: AddressPolicy, reso
   const host = url.hostname.replace(/^\[|\]$/g, '')
   const addresses = ipaddr.isValid(host) ? [host] : await resolve(host)
   if (!addresses.every((address) => policy.allows(address))) throw refused(notPublic)
-  // A name without addresses passes as plain http only where every address would.
+  // A name without addresses is accepted for plain http only if the policy accepts plain http for every address.
   const isPlain = url.protocol === 'http:'
   if (isPlain && !(addresses.length === 0 ? ['0.0.0.0'] : addresses).every((address) => policy.allowsPlainHttp(address)))
     throw refused(plainHttp)

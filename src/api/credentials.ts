@@ -14,8 +14,8 @@ import type { TokenClaims, Tokens } from './tokens.ts'
 /** Identifies the caller from the headers of a request. */
 export interface Credentials {
   /**
-   * Throws ambiguous_credentials, unauthorized, tenant_suspended, or too_many_failed_credentials.
-   * Returns without a promise when the caller's state is cached, as it is on the hot path.
+   * Throws ambiguous_credentials, unauthorized, tenant_suspended, or too_many_failed_credentials. Returns a value and no promise
+   * when the state of the caller is cached, as on the hot path.
    */
   identify(headers: IncomingHttpHeaders, accepted: 'bearer' | 'bearer-or-key', address: () => string): Identity | Promise<Identity>
   /** Returns whether the caller is an operator: it has a token with scope `admin`, or the metrics token. */
@@ -28,7 +28,7 @@ const unauthorized = (message: string, error?: string) =>
   })
 const suspended = () => new ApiError('tenant_suspended', 'This account is suspended: nothing is accepted for it.')
 
-/** Refreshes of clients that begin within this time are one query. */
+/** Refreshes of clients that begin within these milliseconds share one query. */
 const refreshLingerMs = 50
 const bearerPattern = /^Bearer +([^ ]+) *$/i
 const keyPattern = /^[A-Z0-9]{12}$/
@@ -75,7 +75,7 @@ export function createCredentials(
     return (client === null ? null : identityOf(client, claims)) ?? refuseToken(address)
   }
   const identifyKey = async (value: string, address: () => string): Promise<Identity> => {
-    // A key that is in use stays usable while somebody else guesses keys from the same address.
+    // A key that is in use stays usable while other callers guess keys from the same address.
     if (!keys.has(value)) await failedCredentials.guard(address())
     const cached = keyPattern.test(value) ? await keys.get(value) : null
     if (cached === null) return refuse(address, 'The API key is wrong or no longer valid.')

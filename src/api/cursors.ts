@@ -16,7 +16,7 @@ function read(cursor: string, count: number): string[] {
     const parts: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
     if (Array.isArray(parts) && parts.length === count && parts.every((part) => typeof part === 'string')) return parts
   } catch {
-    // It is not JSON. It is refused below, like every text that this service did not write.
+    // The text is not JSON. It is refused below, like every text that this service did not write.
   }
   throw invalidCursor()
 }
@@ -29,24 +29,24 @@ function parseId<T>(parse: (text: string) => T, text: string): T {
   }
 }
 
-/** The cursor of a delivery history. Cursors are opaque to callers and are checked when they come back. */
+/** Returns the cursor of a delivery history. Cursors are opaque to callers, and are checked when a caller sends them. */
 export const writeCursor = ({ at, delivery }: HistoryCursor): string => write(at, delivery)
 export function readCursor(cursor: string): HistoryCursor {
   const [at = '', delivery = ''] = read(cursor, 2)
   if (toUtc(at) !== at) throw invalidCursor()
   return { at, delivery: parseId<DeliveryId>(parseDeliveryId, delivery) }
 }
-/** The cursor of the list of events. */
+/** Returns the cursor of the list of events. */
 export const writeMessageCursor = ({ at, message }: MessageCursor): string => write(at, message)
 export function readMessageCursor(cursor: string): MessageCursor {
   const [at = '', message = ''] = read(cursor, 2)
   if (toUtc(at) !== at) throw invalidCursor()
   return { at, message: parseId<MessageId>(parseMessageId, message) }
 }
-/** The cursor of the deliveries of an event. */
+/** Returns the cursor of the deliveries of an event. */
 export const writeWebhookCursor = (webhook: WebhookId): string => write(webhook)
 export const readWebhookCursor = (cursor: string): WebhookId => parseId(parseWebhookId, read(cursor, 1)[0] ?? '')
-/** The cursor of the history of a resource. */
+/** Returns the cursor of the history of a resource. */
 export const writeRevisionCursor = (revision: number): string => write(String(revision))
 export function readRevisionCursor(cursor: string): number {
   const [revision = ''] = read(cursor, 1)

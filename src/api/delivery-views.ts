@@ -16,7 +16,7 @@ type ViewedDelivery = Pick<
 > &
   Pick<ListedDelivery, 'request'>
 
-/** Makes the form in which responses show deliveries, with their attempts. */
+/** Creates the functions that return deliveries and their attempts in the form of API responses. */
 export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
   const { deliveryLog, keyring, settings, log } = deps
   const expiresAt = (accepted_at: string) => new Date(Date.parse(accepted_at) + settings.retentionDays * msPerDay).toISOString()

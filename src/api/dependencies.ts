@@ -36,11 +36,11 @@ export interface ApiSettings {
   readonly requestsPerSecond: number
   /** Wrong credentials that one address may send per minute before it gets 429. Default 100. */
   readonly failedCredentialsPerMinute?: number
-  /** The time in which a whole request must arrive. Default 30 s. */
+  /** The milliseconds in which a whole request must arrive. Default 30,000. */
   readonly slowRequestMs?: number
-  /** How long `GET /v1/events/:id` waits for the message to be routed. Default 2 s. */
+  /** The most milliseconds that `GET /v1/events/:id` waits for the routing of the message. Default 2,000. */
   readonly routingWaitMs?: number
-  /** How long a change waits for its read model. Default 1 s. */
+  /** The most milliseconds that a change waits for its read model. Default 1,000. */
   readonly projectionWaitMs?: number
 }
 
@@ -55,7 +55,7 @@ export interface ApiDependencies {
   readonly waiter: ProjectionWaiter
   readonly usage: Pick<KeyUsage, 'touch'>
   readonly addressPolicy: AddressPolicy
-  /** How many processes run the API and share its limits. At least 1. */
+  /** Returns how many processes run the API and share its limits. At least 1. */
   readonly processes: () => number
   readonly health: () => HealthReport | Promise<HealthReport>
   /** The registry in which requests are counted. */
@@ -63,7 +63,7 @@ export interface ApiDependencies {
   /** Returns the text for `/metrics`. */
   readonly scrape: () => Promise<string>
   readonly log: Log
-  /** Milliseconds. */
+  /** Returns milliseconds since 1970. */
   readonly now: () => number
   readonly settings: ApiSettings
 }

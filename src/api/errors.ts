@@ -1,6 +1,6 @@
 import { codeOf, KolbakError } from '../lib/errors.ts'
 
-/** One fault of a request: its path, and the rule that the value breaks. */
+/** A fault of a request: its path, and the rule that the value breaks. */
 export interface Detail {
   /** Names joined by dots (`scopes.0`, `limit`); empty for the body as a whole. */
   readonly path: string

@@ -18,7 +18,7 @@ export interface HttpServer {
 
 /** Longer than the usual idle time of clients and load balancers, so that they close first and never send into a closed connection. */
 const keepAliveMs = 65_000
-/** How long a refused caller may keep its side open, in which it can still read the response. */
+/** Milliseconds for which a refused caller may keep its side open, so that it can still read the response. */
 const lingerMs = 1_000
 
 /**
@@ -57,7 +57,7 @@ const refuseWhileStarting: RequestListener = (req, res) => {
 
 /** Creates a server that refuses ambiguous and broken requests, and closes their connections. */
 function createStrictServer(listener: RequestListener, slowRequestMs: number): Server {
-  /** The latest response of each connection, which tells whether a broken request can still be answered. */
+  /** The latest response of each connection, which shows whether a broken request can still get a response. */
   const responses = new WeakMap<Duplex, ServerResponse>()
   /** Connections on which a request was refused. Their further requests are ignored. */
   const refused = new WeakSet<Duplex>()

@@ -3,7 +3,7 @@ import type { Pool } from 'pg'
 import { msPerDay } from '../lib/days.ts'
 import { sqlOn } from '../lib/sql.ts'
 
-/** A request with an `Idempotency-Key`, in the terms that identify it. */
+/** The values that identify a request with an `Idempotency-Key`. */
 export interface KeyedRequest {
   readonly tenant: string
   readonly caller: string
@@ -31,9 +31,9 @@ export interface IdempotencyKeys {
   storePlan(request: KeyedRequest, claim: Claim, plan: Buffer): Promise<boolean>
   /** Stores the response, which repetitions of the request then get. */
   storeAnswer(request: KeyedRequest, claim: Claim, answer: Buffer): Promise<void>
-  /** Deletes the row. For a request that was refused, so that nothing was stored. */
+  /** Deletes the row of a request that was refused and therefore stored nothing. */
   forget(request: KeyedRequest, claim: Claim): Promise<void>
-  /** Ends the claim but keeps the plan. For a request whose outcome is unknown: the next one continues with the same plan. */
+  /** Ends the claim of a request whose outcome is unknown. The plan is kept, and the next try continues with it. */
   release(request: KeyedRequest, claim: Claim): Promise<void>
   /** Deletes expired rows and returns their number. */
   expire(): Promise<number>
@@ -48,10 +48,13 @@ interface Row {
 }
 
 const lifeMs = msPerDay
-/** Longer than a request usually takes. If one takes longer, two run at the same time, which does no harm because both have the same plan. */
+/**
+ * Milliseconds of a claim: longer than a request usually takes. If a request takes longer, a repetition runs at the same time.
+ * This does no harm, because both have the same plan.
+ */
 const claimMs = 10_000
 
-/** @param now milliseconds; clock skew between processes does no harm, for the same reason */
+/** @param now returns milliseconds since 1970; clock skew between processes does no harm, because repetitions have the same plan */
 export function createIdempotencyKeys(options: { pool: Pool; now(): number }): IdempotencyKeys {
   const { pool, now } = options
   const sql = sqlOn(pool)

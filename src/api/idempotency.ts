@@ -19,7 +19,10 @@ export function createIdempotency(deps: { keys: IdempotencyKeys; keyring: Keyrin
   const { keys, keyring, log } = deps
   const aad = ({ tenant, caller, route, key }: KeyedRequest, field: 'plan' | 'answer') => ['idempotency', tenant, caller, route, key, field]
 
-  /** Covers everything that must be the same in a repetition. Scopes count too, because a response may hold values that a lesser token must not see. */
+  /**
+   * Returns an HMAC of everything that must be the same in a repetition. It includes the scopes, because a response may contain
+   * values that a token with fewer scopes must not see.
+   */
   const hmacOf = ({ params, search, rawBody }: RawRequest, { caller }: Identity) =>
     keyring.lookup(
       'idempotency',

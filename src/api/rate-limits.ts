@@ -15,11 +15,11 @@ export type RateHeaders = Readonly<Record<string, string>>
  * whole again (`t`).
  */
 export interface RateLimits {
-  /** Takes one. Throws rate_limited, with `Retry-After`, when nothing is left. */
+  /** Counts one request or event. Throws rate_limited, with `Retry-After`, when nothing is left. */
   take(identity: Identity, quota: Quota): Promise<RateHeaders>
   /**
-   * Takes `count` more for a request that was let in. The request is not refused: an excess is taken from the seconds that
-   * follow. So a batch that is larger than one second's share can still be sent.
+   * Counts `count` further events of a request that was accepted. The request is not refused: an excess is taken from the
+   * following seconds. So a batch that is larger than one second's share can still be sent.
    */
   takeMore(identity: Identity, quota: Quota, count: number): Promise<RateHeaders>
 }
@@ -29,7 +29,7 @@ interface Share {
   readonly windowSeconds: number
   readonly perSecond: number
 }
-/** Returns this process's share of a limit. A share below 1 a second becomes one every 1/share seconds. */
+/** Returns this process's share of a limit. A share below 1 per second becomes one request or event every 1/share seconds. */
 function shareOf(limitPerSecond: number, processes: number): Share {
   const share = limitPerSecond / processes
   return share >= 1
@@ -38,9 +38,9 @@ function shareOf(limitPerSecond: number, processes: number): Share {
 }
 
 export function createRateLimits(options: {
-  /** The limit of tenants that have none of their own. */
+  /** The limit for clients and keys of tenants that have no limit of their own. */
   eventsPerSecond: number
-  /** The limit of tenants that have none of their own. */
+  /** The limit for clients and keys of tenants that have no limit of their own. */
   requestsPerSecond: number
   /** Returns how many processes share the limits. */
   processes(): number

@@ -2,9 +2,9 @@ import { LRUCache } from 'lru-cache'
 
 /** A cache whose entries are at most `maxAgeMs` old, so that a hot path need not query the database for every request. */
 interface RefreshingCache<K, V> {
-  /** Returns the value if it is fresh. When it has passed half of its life, a new one is loaded in the background. */
+  /** Returns the value if it is fresh. After half of `maxAgeMs`, the next value is loaded in the background. */
   peek(key: K): V | undefined
-  /** Returns the fresh value, or loads it. Null means that there is no such thing, which is not cached. */
+  /** Returns the fresh value, or loads it. Null means that no value exists, and is not cached. */
   get(key: K): Promise<V | null>
   /** Loads the value even if the cached one is fresh. */
   reload(key: K): Promise<V | null>
@@ -14,7 +14,7 @@ interface RefreshingCache<K, V> {
 
 interface Entry<V> {
   value: V
-  /** When the load began, so that a value that took long to load counts as old. */
+  /** The time at which the load began, so that a value that took long to load counts as old. */
   loadedAt: number
 }
 

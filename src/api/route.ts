@@ -9,7 +9,7 @@ import { parseJson } from './request-body.ts'
 import type { JsonSchema } from './schemas/json-schema.ts'
 import { createValidator } from './validation.ts'
 
-/** A request as the pipeline hands it to a route: the caller is known, the body is read but not yet parsed. */
+/** A request as a route gets it from the pipeline: the caller is known, and the body is read but not yet parsed. */
 export interface RawRequest {
   readonly params: Readonly<Record<string, string | undefined>>
   readonly search: URLSearchParams
@@ -23,7 +23,7 @@ export interface RawRequest {
   readonly headers: IncomingHttpHeaders
   /**
    * Returns the ids and secrets that a change needs, chosen before anything is stored. A request that is repeated under its
-   * `Idempotency-Key` gets the values that the first one chose. They must be plain JSON. At most one call a request.
+   * `Idempotency-Key` gets the values that the first one chose. They must be plain JSON. A request may call it at most once.
    */
   plan<T>(choose: () => T): Promise<T>
   /** Counts `count` further events against the caller's limit, beyond the one that was counted when the request was let in. */
@@ -31,7 +31,7 @@ export interface RawRequest {
   /** Returns a signal that aborts when the caller hangs up. */
   gone(): AbortSignal
 }
-/** What a handler returns: the response in one of three forms. */
+/** The result of a handler: the response in one of three forms. */
 export interface RouteResult {
   readonly status: number
   readonly headers?: Readonly<Record<string, string>>

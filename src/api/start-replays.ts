@@ -10,7 +10,7 @@ import { awaitProjection } from './projection-lag.ts'
 import type { RawRequest } from './route.ts'
 
 const appendsAtOnce = 100
-/** Another request may have started the same chain within these milliseconds, and the history does not show it yet: this one joins it. */
+/** A request joins a chain that another request started within these milliseconds, because the history may not show that chain yet. */
 const joinedMs = 600_000
 const latestOf = (a: string, b: string): string => (a > b ? a : b)
 

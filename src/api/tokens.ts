@@ -10,7 +10,7 @@ export interface TokenClaims {
   /** The generation of the client's secret when the token was issued. */
   readonly generation: number
   readonly scopes: ReadonlySet<Scope>
-  /** Milliseconds. */
+  /** Milliseconds since 1970. */
   readonly expiresAt: number
 }
 export interface Tokens {
@@ -50,7 +50,7 @@ export function createTokens(options: { secret: Buffer; ttlSeconds: number; now:
         complete: true,
       })
     } catch (error) {
-      if (error instanceof jwt.JsonWebTokenError) return null // Also thrown for a token that has expired or is not valid yet.
+      if (error instanceof jwt.JsonWebTokenError) return null // The library also throws it for a token that has expired or is not valid yet.
       throw error
     }
     const { header, payload } = decoded

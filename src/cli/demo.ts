@@ -143,7 +143,7 @@ async function waitUntil<T>(probe: () => Promise<T>, isDone: (value: T) => boole
     if (isDone(value)) return value
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  throw new Error('the demo did not get there within 30 s')
+  throw new Error('the demo did not reach its next step within 30 s')
 }
 
 async function startReceiver() {

@@ -2,10 +2,10 @@ import { Argument, type Command } from 'commander'
 import { readConfig } from '../config/config.ts'
 import { createLog } from '../lib/log.ts'
 
-// Repeated here, because importing the list from move.ts would load the whole service for every other command.
+// The list is repeated here, because an import of move.ts would load the whole service for every other command.
 const ports = ['event_store', 'message_bus', 'delivery_log'] as const
 
-/** Moves a port to another engine. It works on the engines themselves, with the environment of the service, while the service is stopped. */
+/** Moves a port to another engine. It works on the engines themselves, with the environment of the service, while no process of the service runs. */
 export const moveCommand = (program: Command): Command =>
   program
     .command('move')

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { env } from 'node:process'
 import type { Command } from 'commander'
 
-/** What a command needs: the connection to the API, and the printing of results. */
+/** The connection of a command to the API, and the printing of its results. */
 export interface Session {
   readonly url: string
   readonly json: boolean
@@ -73,7 +73,7 @@ function createSession(command: Command): Session {
     try {
       response = await fetch(new URL(path, url), { method, headers, ...(body === undefined ? {} : { body }) })
     } catch (cause) {
-      throw new CommandError(`Nothing answers on ${url}: start Kolbak (npm start) or give --url.`, { cause })
+      throw new CommandError(`No server responds on ${url}: start Kolbak (npm start) or give --url.`, { cause })
     }
     const text = await response.text()
     const responseBody: unknown = text === '' ? null : JSON.parse(text)

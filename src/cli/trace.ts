@@ -26,7 +26,7 @@ export const traceCommand = (program: Command) =>
   program
     .command('trace <event-id>')
     .description('show the deliveries of an event and their attempts; with --webhook, why the event was or was not sent to that webhook')
-    .option('--webhook <id>', 'explain for this webhook (needs the scope read:audit)')
+    .option('--webhook <id>', 'explain whether this webhook got the event (needs the scope read:audit)')
     .action(
       withSession(async (session, id: string, { webhook }: { webhook?: string }) => {
         const path = `/v1/events/${encodeURIComponent(id)}`

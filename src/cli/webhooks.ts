@@ -26,7 +26,7 @@ const formatWebhooks = (webhooks: readonly Webhook[]) =>
 interface FieldOption {
   readonly flags: string
   readonly description: string
-  /** Makes the value of the field from the text of the option. A text without it is the value. */
+  /** Returns the value of the field for the text of the option. Without it, the text itself is the value. */
   readonly parse?: (text: string) => unknown
 }
 /** The option of each field that a caller can give or change. */
@@ -139,7 +139,7 @@ function addActionCommands(webhooks: Command) {
     )
   webhooks
     .command('replay <id>')
-    .description('deliver again what failed, to the present URL and signed with the present secret')
+    .description('send failed deliveries again, to the present URL and signed with the present secret')
     .requiredOption('--since <time>', 'events that were accepted at this RFC 3339 time or later')
     .option('--until <time>', 'events that were accepted before this time (default: now)')
     .option('--status <status>', 'pending, retrying, success, failed or discarded (default: failed and discarded deliveries)')

@@ -159,7 +159,7 @@ describe('the command line', () => {
       .and.to.include('event: ')
     expect((await run('send', 'x', '{not json')).code).to.equal(1)
     const unreachable = await run('--url', 'http://127.0.0.1:1', 'keys')
-    expect(unreachable.err).to.include('Nothing answers on http://127.0.0.1:1')
+    expect(unreachable.err).to.include('No server responds on http://127.0.0.1:1')
     expect((await run('--client-secret', 'wrong', 'keys')).err).to.include('401 invalid_client')
     expect((await run('nonsense')).code).to.equal(1)
   })

@@ -146,7 +146,7 @@ async function authenticate(
 ): Promise<ClientOfTenant> {
   await failedCredentials.guard(address)
   const client = isClientId(id) ? await findClient(pool, id) : null
-  // Computed even if there is no such client, so that the response time does not tell which clients exist.
+  // The HMAC is computed even if there is no such client, so that the response time does not tell which clients exist.
   const hmac = keyring.lookup('client-secret', secret)
   if (client !== null && !client.revoked) {
     const isPreviousValid = client.previous_secret_until !== null && now() < Date.parse(client.previous_secret_until)

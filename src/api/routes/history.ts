@@ -59,7 +59,7 @@ async function pageOf<State extends { readonly tenant: TenantId }, Event extends
   const firstRevision = cursor === undefined ? 0 : readRevisionCursor(cursor) + 1
   const { events } = await deps.streams.read(stream)
   const states = statesOf(decider, events)
-  // The first state tells the tenant even of a deleted resource.
+  // The first state contains the tenant, even of a deleted resource.
   if (states[0]?.tenant !== caller.tenant) throw notFound()
   const page = events.filter((event) => event.revision >= firstRevision).slice(0, limit)
   const nameActor = createActorNames(deps, caller.tenant)

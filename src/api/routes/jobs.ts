@@ -30,7 +30,7 @@ export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): 
       path: '/v1/webhooks/:id/replay',
       operationId: 'replayWebhook',
       idempotent: true,
-      summary: 'Deliver again what a webhook missed, with the same event ids, to the present URL, signed with the present secret',
+      summary: 'Replay the deliveries that a webhook missed, with the same event ids, to the present URL, signed with the present secret',
       tag,
       credentials,
       scope: 'write:webhooks',

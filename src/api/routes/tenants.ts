@@ -146,7 +146,7 @@ const shownFields = fieldsThatAre(tenantFields, 'shown')
 const noLimits = { webhooks: null, events_per_second: null, requests_per_second: null } satisfies Record<keyof TenantLimits, null>
 const tenantView = (row: Tenant) => ({ ...pick(row, shownFields), limits: { ...noLimits, ...row.limits } })
 
-/** Returns the request with the caller in that tenant. An admin's command is carried out there, with the admin as its actor. */
+/** Returns the request with its caller in the given tenant. The command of an admin is carried out in that tenant, with the admin as its actor. */
 export const onBehalfOf = <A extends Identity>(request: A, tenant: TenantId): A => ({ ...request, caller: { ...request.caller, tenant } })
 
 /** Returns a name that Postgres can store. Names of tenants and clients are unsealed columns, which cannot contain NUL. */

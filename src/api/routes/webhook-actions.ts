@@ -35,7 +35,7 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
       operationId: 'rotateWebhookSecret',
       idempotent: true,
       summary:
-        'Give a webhook a new secret. Both secrets sign during the overlap, so that receivers can change over. An older former secret ends at once',
+        'Give a webhook a new secret. Both secrets sign during the overlap, so that receivers can change over. A still older secret stops signing at once',
       tag,
       credentials,
       scope,

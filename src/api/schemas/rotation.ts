@@ -10,10 +10,10 @@ export const overlap: JsonSchema = {
   minimum: 0,
   maximum: 604_800,
   default: secondsPerDay,
-  description: 'The seconds for which the former one still works. With 0 it ends at once.',
+  description: 'The seconds for which the former secret or key still works. With 0 it ends at once.',
 }
 export const rotation = named<Rotation>('Rotation', object({ overlap_seconds: overlap }, ['overlap_seconds']))
 
-/** Returns the RFC 3339 time until which the former one works, or null when it ends at once. @param now milliseconds */
+/** Returns the RFC 3339 time until which the former secret or key works, or null when it ends at once. @param now milliseconds */
 export const overlapEnd = ({ overlap_seconds: seconds = secondsPerDay }: Rotation, now: number): string | null =>
   seconds === 0 ? null : new Date(now + seconds * 1_000).toISOString()
