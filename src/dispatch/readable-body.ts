@@ -1,30 +1,30 @@
 import type { Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, createZstdDecompress } from 'node:zlib'
 
-/** The most that is kept of a body, before and after it was decompressed. */
+/** The most that is kept of a body, in bytes of the readable text. */
 const keptBytes = 4 * 1024
 
 /**
- * Returns the beginning of a response body as text in UTF-8, if its headers say that it is compressed or has another charset. Bytes
+ * Returns the first 4 KiB of a response body, as text in UTF-8 if its headers say that it is compressed or has another charset. Bytes
  * that are not what the headers say stay as they are.
- * @param body the first 4 KiB as they came
+ * @param body the beginning of the body as it came
  */
 export function readableBody(body: Buffer, contentType: string | undefined, contentEncoding: string | undefined): Buffer | Promise<Buffer> {
   if (body.length === 0) return body
-  const decompressor = contentEncoding === undefined ? undefined : decompressors[contentEncoding.toLowerCase()]?.(body)
-  if (decompressor === undefined) return inUtf8(body, contentType)
-  return decompress(body, decompressor).then((bytes) => (bytes === null ? body : inUtf8(bytes, contentType)))
+  const decompressor = contentEncoding === undefined ? undefined : decompressors.get(contentEncoding.toLowerCase())?.(body)
+  if (decompressor === undefined) return inUtf8(body.subarray(0, keptBytes), contentType)
+  return decompress(body, decompressor).then((bytes) => (bytes === null ? body.subarray(0, keptBytes) : inUtf8(bytes, contentType)))
 }
 
 const options = { chunkSize: keptBytes }
-const decompressors: Readonly<Record<string, (body: Buffer) => Transform>> = {
-  gzip: () => createGunzip(options),
-  'x-gzip': () => createGunzip(options),
+const decompressors = new Map<string, (body: Buffer) => Transform>([
+  ['gzip', () => createGunzip(options)],
+  ['x-gzip', () => createGunzip(options)],
   // Some senders leave out the header of zlib, which begins with 8 in the lower half of its first byte.
-  deflate: (body) => (((body[0] ?? 0) & 0x0f) === 8 ? createInflate(options) : createInflateRaw(options)),
-  br: () => createBrotliDecompress(options),
-  zstd: () => createZstdDecompress(options),
-}
+  ['deflate', (body) => ((body[0]! & 0x0f) === 8 ? createInflate(options) : createInflateRaw(options))],
+  ['br', () => createBrotliDecompress(options)],
+  ['zstd', () => createZstdDecompress(options)],
+])
 
 /** Returns the first 4 KiB of the text, or null if there are none. The input may be cut, and may expand to any size. */
 function decompress(body: Buffer, decompressor: Transform): Promise<Buffer | null> {

@@ -11,7 +11,7 @@ export interface ExchangeResult {
   readonly duration_ms: number
   /** Null exactly if there is a status. */
   readonly failure: Failure | null
-  /** The first 4 KiB of the body, as they came. */
+  /** The first 4 KiB of the body as they came, or the first 64 KiB of a compressed one. */
   readonly body: Buffer
   readonly retryAfter: string | undefined
   readonly contentType: string | undefined
@@ -66,8 +66,10 @@ export class Exchange implements ConnectionUser, ResponseSink {
     if (!this.isOver && this.parser.code !== null) this.settleTimer ??= setTimeout(() => this.finish(null), settleMs)
   }
   onBody(part: Buffer): void {
-    if (this.bytesKept < keptBytes) {
-      const kept = part.subarray(0, keptBytes - this.bytesKept)
+    // A compressed block can only be read as a whole.
+    const limit = this.parser.field('content-encoding') === undefined ? keptBytes : readBytes
+    if (this.bytesKept < limit) {
+      const kept = part.subarray(0, limit - this.bytesKept)
       this.chunks.push(kept)
       this.bytesKept += kept.length
     }

@@ -54,6 +54,7 @@ export async function startRawReceiver(
     socket.setNoDelay(true)
     options.onConnection?.(socket)
     socket.on('data', (bytes: Buffer) => {
+      if (socket.writableEnded) return // a server that has closed its side reads no more
       text += bytes.toString('latin1')
       const headLength = text.indexOf('\r\n\r\n') + 4
       const bodyLength = Number(/^content-length: (\d+)/im.exec(text)?.[1])

@@ -1,11 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
+import { selfSigned } from './certificates.ts'
 
 /** A request as the receiver saw it. */
 export interface Received {
@@ -60,7 +57,7 @@ export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
       else behaviour(received, response, request.socket)
     })
   }
-  const server = tls ? createHttpsServer(untrustedCertificate(), listener) : createHttpServer(listener)
+  const server = tls ? createHttpsServer(selfSigned(), listener) : createHttpServer(listener)
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
@@ -94,23 +91,6 @@ function isSigned(secret: string, raw: string, headers: IncomingMessage['headers
     return true
   } catch {
     return false
-  }
-}
-
-function untrustedCertificate(): { key: string; cert: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'kolbak-tls-'))
-  try {
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-    execFileSync(
-      'openssl',
-      ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=127.0.0.1', '-keyout', key, '-out', cert],
-      {
-        stdio: 'ignore',
-      },
-    )
-    return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
-  } finally {
-    rmSync(folder, { recursive: true })
   }
 }
 
