@@ -13,6 +13,8 @@ await scenariosOn(
   all,
   scenariosOf([
     './delivery.test.ts',
+    './failing-receivers.test.ts',
+    './limits.test.ts',
     './two-of-every-role.test.ts',
     '../faults/kill.test.ts',
     ...[everyday, poison].flatMap((some) => sample(some, isFull ? some.length : 1, seeded(seed))),

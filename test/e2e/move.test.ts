@@ -1,15 +1,8 @@
 import { expect } from 'chai'
 import { describeOn, type Engine, enginesFor, useEngines } from '../support/engine-sets.ts'
+import { expectDeliveries, expectDelivery } from '../support/expectations.ts'
 import { runProgram } from '../support/programs.ts'
-import {
-  type Answer,
-  allDeliveries,
-  type Client,
-  clientOf,
-  type DeliveryAnswer,
-  type Page,
-  type WebhookAnswer,
-} from '../support/service-client.ts'
+import { type Answer, type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
@@ -30,8 +23,6 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     const move = (more: Record<string, string>) =>
       runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...more }))
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
-    const settled = (api: Client, id: string, status: string) =>
-      waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/events/${id}/deliveries`))[0]?.status === status)
     /** What the API says of all that there is. */
     const everything = async (api: Client, webhooks: readonly WebhookAnswer[]) => {
       const paths = [
@@ -64,8 +55,8 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       for (let i = 0; i < 20; i++) await api.post('/v1/events', { id: `evt_${i}`, event: 'order.created', payload: { i } })
       await api.post('/v1/events', { id: 'evt_late', event: 'order.late', payload: { total: 1 } })
       // All of them: what is pending now will not be when it is compared.
-      await waitFor(async () => (await allDeliveries(api, webhooks[0]!.id, 'success')).length === 21)
-      await waitFor(async () => (await page<DeliveryAnswer>(api, `/v1/webhooks/${webhooks[1]?.id}/deliveries`))[0]?.status === 'retrying')
+      await expectDeliveries(api, webhooks[0]!.id, 'success', 21)
+      await expectDeliveries(api, webhooks[1]!.id, 'retrying', 1)
       await waitFor(async () => (await api.get<WebhookAnswer>(`/v1/webhooks/${webhooks[1]?.id}`)).failing_since !== null)
       const before = await everything(api, webhooks)
       expect(before.map(({ status }) => status)).to.deep.equal(before.map(() => 200))
@@ -102,7 +93,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await api.post('/v1/events', { id: 'evt_5', event: 'order.created', payload: { i: 5 } })
       await api.post('/v1/events', { id: 'evt_new', event: 'order.created', payload: {} })
       await waitFor(() => receiver.received('/up').some((request) => request.headers['webhook-id'] === 'evt_new'))
-      await settled(api, 'evt_new', 'success')
+      await expectDelivery(api, 'evt_new', 'success')
       expect(receiver.received('/up').filter((request) => request.headers['webhook-id'] === 'evt_5')).to.have.length(1)
     })
 

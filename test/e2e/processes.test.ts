@@ -3,7 +3,8 @@ import { stat } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { type Load, startLoad } from '../support/load.ts'
+import { expectArrival } from '../support/expectations.ts'
+import { startLoad } from '../support/load.ts'
 import { failures } from '../support/receiver.ts'
 import type { RunningService } from '../support/service.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
@@ -27,8 +28,6 @@ describe('several processes under a supervisor', () => {
   const subscribe = (api: Client) => api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
   const post = (api: Client, url: string, from = 0) => startLoad(url, `Bearer ${api.token}`, { perSecond: 100, from })
   const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
-  const haveArrived = (loads: readonly Load[]) =>
-    waitFor(() => loads.every(({ accepted }) => receiver.hasAll('/hook', accepted)), { what: 'all to arrive' })
   const postgresRuns = () =>
     stat(join(services.dataDir, 'postgres', 'postmaster.pid')).then(
       () => true,
@@ -45,7 +44,7 @@ describe('several processes under a supervisor', () => {
     const posting = post(api, running.url)
     await waitFor(() => posting.accepted.length > 100)
     await posting.stop()
-    await haveArrived([posting])
+    await expectArrival(receiver, '/hook', posting.accepted)
     const answered = new Set(said(running, 'http.request').map(({ worker }) => worker))
     expect([...answered]).to.have.members(workers)
     expect(ids()).to.have.length(new Set(ids()).size)
@@ -96,7 +95,11 @@ describe('several processes under a supervisor', () => {
     loads.push(post(api, second.url, 10_000))
     await waitFor(() => loads[1]!.accepted.length > 20)
     await loads[1]!.stop()
-    await haveArrived(loads)
+    await expectArrival(
+      receiver,
+      '/hook',
+      loads.flatMap(({ accepted }) => accepted),
+    )
 
     receiver.answer('/hook', failures.hangs)
     const seen = receiver.received('/hook').length

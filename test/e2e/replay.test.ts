@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import { allDeliveries, type Client, clientOf } from '../support/service-client.ts'
+import { expectDeliveries } from '../support/expectations.ts'
+import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
@@ -19,7 +20,7 @@ describe('a replay of what a webhook missed', () => {
     processes.receiver.verify('/down', webhook.secret)
     const ids = Array.from({ length: count }, (_, i) => `missed_${i}`)
     await api.post('/v1/events/batch', { events: ids.map((id) => ({ id, event: 'load.posted', payload: { id } })) })
-    await waitFor(async () => (await allDeliveries(api, webhook.id, 'failed')).length === count, { what: 'all to have failed' })
+    await expectDeliveries(api, webhook.id, 'failed', count)
     processes.receiver.answer('/down', 200)
     return { webhook: webhook.id, ids }
   }
@@ -38,10 +39,10 @@ describe('a replay of what a webhook missed', () => {
       { what: 'the job to end' },
     )
     expect(job).to.include({ replayed: count, skipped: 0 })
-    await waitFor(async () => (await allDeliveries(api, webhook, 'success')).length === count, { what: 'all to have arrived' })
-    expect((await allDeliveries(api, webhook, 'success')).every(({ chain }) => chain === 2)).to.equal(true)
+    const delivered = await expectDeliveries(api, webhook, 'success', count)
+    expect(delivered.every(({ chain }) => chain === 2)).to.equal(true)
     const requests = processes.receiver.received('/down')
-    expect(processes.ids('/down').sort()).to.deep.equal([...ids, ...ids].sort())
+    expect(processes.receiver.ids('/down').sort()).to.deep.equal([...ids, ...ids].sort())
     expect(requests.every(({ verified }) => verified)).to.equal(true)
   })
 })

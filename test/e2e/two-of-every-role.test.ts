@@ -1,4 +1,4 @@
-import { expect } from 'chai'
+import { expectArrival, expectDelivery, expectNoRepetition } from '../support/expectations.ts'
 import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { clientOf } from '../support/service-client.ts'
@@ -7,7 +7,7 @@ import { withServices } from '../support/with-services.ts'
 
 describe('two processes of every role', () => {
   const processes = withServices({ each: true, givenDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
-  const { start, ids, subscribe } = processes
+  const { receiver, start, subscribe } = processes
 
   it('share the work without doing it twice, and go on when one of each dies', async () => {
     const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
@@ -20,17 +20,14 @@ describe('two processes of every role', () => {
     await waitFor(() => loads.every((l) => l.accepted.length > 80))
     const posted = () => loads.flatMap((l) => l.accepted)
     const early = posted()
-    await waitFor(() => processes.receiver.hasAll('/many', early), { what: 'the first to arrive' })
-    expect(ids('/many')).to.have.length(new Set(ids('/many')).size)
+    await expectArrival(receiver, '/many', early)
+    expectNoRepetition(receiver, '/many')
     // One of each role: those who are left have all to do.
     await Promise.all(['projector', 'dispatcher', 'api'].map((role) => of(role)[1]!.kill('SIGKILL')))
     const before = loads[0]!.accepted.length
     await waitFor(() => loads[0]!.accepted.length > before + 80)
     await Promise.all(loads.map((l) => l.stop()))
-    await waitFor(() => processes.receiver.hasAll('/many', posted()), { what: 'all to arrive' })
-    const last = loads[0]!.accepted.at(-1)
-    const isDone = async () =>
-      (await api.get<{ data: { status: string }[] }>(`/v1/events/${last}/deliveries`)).data[0]?.status === 'success'
-    await waitFor(isDone, { what: 'the history to go on' })
+    await expectArrival(receiver, '/many', posted())
+    await expectDelivery(api, loads[0]!.accepted.at(-1)!, 'success')
   })
 })

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { expectArrival, expectDelivery, expectNoRepetition, expectSuccessOfAll } from '../support/expectations.ts'
 import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { clientOf } from '../support/service-client.ts'
@@ -7,7 +8,7 @@ import { withServices } from '../support/with-services.ts'
 
 describe('two processes on one database', () => {
   const processes = withServices({ each: true, givenDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
-  const { start, ids, subscribe } = processes
+  const { receiver, start, subscribe } = processes
 
   it('share the work, deliver each message once, and take tokens and changes of one another', async () => {
     const [one, two] = await Promise.all([start(), start()])
@@ -23,8 +24,8 @@ describe('two processes on one database', () => {
     await waitFor(() => loads.every((l) => l.accepted.length > 120))
     await Promise.all(loads.map((l) => l.stop()))
     const accepted = loads.flatMap((l) => l.accepted)
-    await waitFor(() => processes.receiver.hasAll('/shared', accepted), { what: 'all to arrive' })
-    expect(ids('/shared')).to.have.length(new Set(ids('/shared')).size)
+    await expectArrival(receiver, '/shared', accepted)
+    expectNoRepetition(receiver, '/shared')
     for (const { url } of [one, two]) {
       const metrics = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })
       const routed = /kolbak_messages_routed_total{result="routed"} (\d+)/.exec(await metrics.text())
@@ -44,12 +45,12 @@ describe('two processes on one database', () => {
     await waitFor(() => loads[0]!.accepted.length > 240)
     await Promise.all(loads.map((l) => l.stop()))
     const accepted = loads.flatMap((l) => l.accepted)
-    await waitFor(() => processes.receiver.hasAll('/left', accepted), { what: 'all to arrive' })
+    await expectArrival(receiver, '/left', accepted)
   })
   it('leave to others what a frozen one held, and do no harm when it wakes', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
-    processes.receiver.answer('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
+    receiver.answer('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
     const webhook = await subscribe(api, '/frozen')
     const posting = startLoad(one.url, `Bearer ${api.token}`, { perSecond: 80 })
     await waitFor(() => posting.accepted.length > 80)
@@ -60,17 +61,10 @@ describe('two processes on one database', () => {
     await waitFor(() => posting.accepted.length > before + 80, { what: 'a second of load without the frozen process' })
     two.child.kill('SIGCONT')
     await posting.stop()
-    await waitFor(() => processes.receiver.hasAll('/frozen', posting.accepted), { what: 'all to arrive' })
-    await waitFor(
-      async () => {
-        for (const status of ['pending', 'retrying', 'failed', 'discarded'])
-          if ((await api.get<{ data: unknown[] }>(`/v1/webhooks/${webhook.id}/deliveries?status=${status}`)).data.length > 0) return false
-        return true
-      },
-      { what: 'the history to say success of all' },
-    )
+    await expectArrival(receiver, '/frozen', posting.accepted)
+    await expectSuccessOfAll(api, webhook.id)
     // What was under way when it froze may have come twice, and no more than that.
-    expect(ids('/frozen').length - new Set(ids('/frozen')).size).to.be.lessThan(20)
+    expect(receiver.ids('/frozen').length - new Set(receiver.ids('/frozen')).size).to.be.lessThan(20)
   })
   it('split by role: an api, a dispatcher and a projector make one service', async () => {
     const projector = start({ KOLBAK_ROLES: 'projector' })
@@ -78,9 +72,7 @@ describe('two processes on one database', () => {
     const client = await waitFor(() => clientOf(api.url))
     await subscribe(client, '/roles')
     await client.post('/v1/events', { id: 'evt_roles', event: 'load.posted', payload: {} })
-    await waitFor(() => ids('/roles').length === 1)
-    await waitFor(
-      async () => (await client.get<{ data: { status: string }[] }>('/v1/events/evt_roles/deliveries')).data[0]?.status === 'success',
-    )
+    await waitFor(() => receiver.ids('/roles').length === 1)
+    await expectDelivery(client, 'evt_roles', 'success')
   })
 })

@@ -127,4 +127,22 @@ describe('what consumers do with their webhooks, end to end', () => {
     const listed = await api.get<Page<{ id: string }>>('/v1/events?event=batched.7')
     expect(listed.data.map((event) => event.id)).to.deep.equal(['batched_7'])
   })
+  it('deactivates the webhooks of a key that is deleted with webhooks=deactivate', async () => {
+    const { data } = await api.post<{ data: { id: string; key: string } }>('/v1/keys', {
+      name: 'Consumer',
+      scopes: ['read:webhooks', 'write:webhooks'],
+    })
+    const created = await fetch(`${service.url}/v1/webhooks`, {
+      method: 'POST',
+      headers: { 'x-api-key': data.key, 'content-type': 'application/json' },
+      body: JSON.stringify({ callback_url: receiver.url('/of-a-key'), event: 'order.created' }),
+    })
+    const { id } = (await created.json()) as WebhookAnswer
+    await api.call('DELETE', `/v1/keys/${data.id}?webhooks=deactivate`)
+    const webhook = await waitFor(async () => {
+      const found = await api.get<WebhookAnswer>(`/v1/webhooks/${id}`)
+      return found.is_active ? undefined : found
+    })
+    expect(webhook.deactivation_reason).to.equal('key_deleted')
+  })
 })

@@ -14,7 +14,7 @@ export interface Tally {
  * Waits until a service and what its callers and its receiver saw agree, and deletes the webhook. Throws with what they do
  * not agree on when that lasts too long.
  */
-export async function agreement(url: string, traffic: Traffic): Promise<Tally> {
+export async function expectAgreement(url: string, traffic: Traffic): Promise<Tally> {
   const end = performance.now() + giveUpAfterMs
   for (;;) {
     const { problems, tally } = await look(url, traffic).catch((error: unknown) => ({ problems: [String(error)], tally: null }))

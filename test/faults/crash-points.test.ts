@@ -4,7 +4,7 @@ import { describeOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withReceiver } from '../support/with-services.ts'
-import { agreement } from './crash-checks.ts'
+import { expectAgreement } from './crash-checks.ts'
 import { crash } from './crash-points.ts'
 import { apartFromOneAnother, oneProcess, type Processes } from './crash-processes.ts'
 import { sample, seed, seeded } from './crash-seed.ts'
@@ -37,7 +37,7 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
       const missing = () => passed.filter((point) => !facts().some((fact) => fact.msg === 'point.passed' && fact.point === point))
       await waitFor(() => missing().length === 0).catch(() => expect(missing(), 'points not passed').to.deep.equal([]))
       await load.stop()
-      const { accepted, requests, duplicates } = await agreement(processes.urls[0]!, load)
+      const { accepted, requests, duplicates } = await expectAgreement(processes.urls[0]!, load)
       console.log(`      ${accepted} accepted, ${requests} requests`)
       const complaints = facts().filter(({ level }) => Number(level) >= 40)
       expect(duplicates, JSON.stringify(complaints)).to.deep.equal([])

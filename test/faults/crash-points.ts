@@ -2,7 +2,7 @@ import type { Point } from '../../src/events/steps.ts'
 import type { Crash } from '../support/crash-at.ts'
 import type { Receiver } from '../support/receiver.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { agreement, type Tally } from './crash-checks.ts'
+import { expectAgreement, type Tally } from './crash-checks.ts'
 import { maxInFlight, type Processes } from './crash-processes.ts'
 import { traffic } from './crash-traffic.ts'
 
@@ -45,7 +45,7 @@ export async function crash(
     await processes.plan([])
   }
   await processes.ready()
-  const tally = await agreement(url, load)
+  const tally = await expectAgreement(url, load)
   const deaths = processes.deaths - before
   const failures = processes.failures.splice(0)
   if (failures.length > 0) throw new Error(failures.join('\n'))

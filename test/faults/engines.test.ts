@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { describeOn, eventStoreOf, withDurableCassandra } from '../support/engine-sets.ts'
 import { startKafka } from '../support/engines/kafka.ts'
+import { expectSurvival } from '../support/expect-survival.ts'
 import { clientOf } from '../support/service-client.ts'
-import { survives } from '../support/survives.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
@@ -14,7 +14,7 @@ describe('engines failing under load', () => {
   describeOn('that come back', ['eventstoredb', 'kafka', 'cassandra'], () => {
     const { service, receiver } = withService({ each: true, variables: { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
     const breaking = async (fault: () => Promise<void>) => {
-      const { accepted, refused, repeated } = await survives(service, receiver, fault, { perSecond: 60 })
+      const { accepted, refused, repeated } = await expectSurvival(service, receiver, fault, { perSecond: 60 })
       console.log(`      ${accepted} accepted, ${refused} refused or unanswered, ${repeated} requests repeated`)
     }
 

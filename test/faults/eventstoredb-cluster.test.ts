@@ -7,6 +7,7 @@ import {
   startEventStoreDb,
   startEventStoreDbCluster,
 } from '../support/eventstoredb/index.ts'
+import { expectArrival } from '../support/expectations.ts'
 import { isFull } from '../support/is-full.ts'
 import { startLoad } from '../support/load.ts'
 import { soonTakenOver } from '../support/patience.ts'
@@ -109,7 +110,7 @@ describe('two processes on a cluster of EventStoreDB', () => {
         await waitFor(() => accepted().length > before + 240)
         await Promise.all(loads.map((load) => load.stop()))
 
-        await waitFor(() => processes.receiver.hasAll('/all', accepted()), { what: 'all events to arrive' })
+        await expectArrival(processes.receiver, '/all', accepted())
         const statuses = [...new Set(loads.flatMap((load) => [...load.answers.keys()]))]
         const standStillMs = longestGap(
           processes.receiver

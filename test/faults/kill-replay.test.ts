@@ -2,7 +2,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { type Crash, writePlan } from '../support/crash-at.ts'
-import { allDeliveries, clientOf, type WebhookAnswer } from '../support/service-client.ts'
+import { expectDeliveries } from '../support/expectations.ts'
+import { clientOf, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
@@ -25,7 +26,7 @@ describe('a kill -9 in the middle of a replay job', () => {
     const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/down'), event: '*' })
     const ids = Array.from({ length: count }, (_, i) => `missed_${i}`)
     await api.post('/v1/events/batch', { events: ids.map((id) => ({ id, event: 'load.posted', payload: {} })) })
-    await waitFor(async () => (await allDeliveries(api, webhook.id, 'failed')).length === count, { what: 'all to have failed' })
+    await expectDeliveries(api, webhook.id, 'failed', count)
     receiver.answer('/down', 200)
 
     await plan([
@@ -46,13 +47,7 @@ describe('a kill -9 in the middle of a replay job', () => {
     api = await clientOf(service.url)
     const { data: ended } = await api.get<{ data: object }>(`/v1/jobs/${job.id}`)
     expect(ended).to.include({ status: 'completed', replayed: count, skipped: 0 })
-    const delivered = await waitFor(
-      async () => {
-        const found = await allDeliveries(api, webhook.id, 'success')
-        return found.length === count ? found : null
-      },
-      { what: 'all to have arrived' },
-    )
+    const delivered = await expectDeliveries(api, webhook.id, 'success', count)
     expect(delivered.filter(({ chain }) => chain !== 2)).to.deep.equal([])
     expect(new Set(receiver.received('/down').map(({ headers }) => String(headers['webhook-id'])))).to.deep.equal(new Set(ids))
   })

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { expectArrival, expectNoRepetition, expectSuccessOfAll } from '../support/expectations.ts'
 import { startLoad } from '../support/load.ts'
 import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -29,19 +30,10 @@ describe('a kill -9 under load', () => {
       accepted.push(...posting.accepted)
       await service.restart()
     }
-    await waitFor(() => receiver.hasAll('/hook', accepted), { what: 'all accepted events to arrive' })
+    await expectArrival(receiver, '/hook', accepted)
 
     const history = await clientOf(service.url)
-    await waitFor(
-      async () => {
-        for (const status of ['pending', 'retrying', 'failed', 'discarded']) {
-          const { data } = await history.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook.id}/deliveries?status=${status}`)
-          if (data.length > 0) return false
-        }
-        return true
-      },
-      { what: 'the history to say success of all' },
-    )
+    await expectSuccessOfAll(history, webhook.id)
     const requests = receiver.received('/hook')
     expect(requests.every((request) => request.verified)).to.equal(true)
     expect(accepted.length).to.be.greaterThan(3 * perSecond)
@@ -59,8 +51,7 @@ describe('a kill -9 under load', () => {
     await posting.stop()
     expect(await stopped).to.equal(0)
     await service.restart()
-    const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
-    await waitFor(() => new Set(ids()).size >= posting.accepted.length)
+    await expectArrival(receiver, '/hook', posting.accepted)
     const restarted = await clientOf(service.url)
     await waitFor(async () => {
       for (const status of ['pending', 'retrying']) {
@@ -71,6 +62,6 @@ describe('a kill -9 under load', () => {
       }
       return true
     })
-    expect(ids()).to.have.length(new Set(ids()).size)
+    expectNoRepetition(receiver, '/hook')
   })
 })

@@ -61,7 +61,7 @@ const answers: Record<string, readonly [answer: string, outcome: string]> = {
 
 describe('answers of receivers', () => {
   const running = poisoned()
-  const { subscribe, post, ids, deliveriesOf, goesOn } = running
+  const { subscribe, post, ids, deliveriesOf, expectGoingOn } = running
   let rubbish: Server
   const sockets = new Set<Socket>()
   let tries = 0
@@ -123,6 +123,6 @@ describe('answers of receivers', () => {
     const wait = Date.parse(asked?.next_attempt_at ?? '') - Date.now()
     expect(wait, 'a day at the most').to.be.within(85_000_000, 86_400_000)
     for (const [webhook] of what) await api.call('DELETE', `/v1/webhooks/${webhook}`)
-    await goesOn()
+    await expectGoingOn()
   })
 })

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { TenantId } from '../../src/events/ids.ts'
+import { expectArrival } from '../support/expectations.ts'
 import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { partitions, poisoned } from './poison.ts'
@@ -7,7 +8,7 @@ import { good, noRecords } from './poison-records.ts'
 
 describe('records of the bus', () => {
   const running = poisoned()
-  const { produce, subscribe, post, ids, figure, goesOn } = running
+  const { produce, subscribe, post, ids, figure, expectGoingOn } = running
 
   it('that are none are set aside in a table, the log and a metric; what stands before and behind them is delivered', async () => {
     const { service, pool } = running
@@ -22,7 +23,7 @@ describe('records of the bus', () => {
       await produce(bytes, partition++ % partitions)
     }
     for (let i = 0; i < 2 * partitions; i++) posted.push(await post('bus.behind'))
-    await waitFor(() => running.receiver.hasAll('/bus', posted), { what: 'all good events' })
+    await expectArrival(running.receiver, '/bus', posted)
     const expected = Object.keys(noRecords).length
     await waitFor(async () => (await figure('kolbak_records_unread')) === 0, { what: 'nothing unread' })
     const { rows } = await pool.query<{ error: string }>('select error from quarantined_records')
@@ -33,7 +34,7 @@ describe('records of the bus', () => {
     expect(said).to.have.length(expected)
     expect(said[0]).to.include.keys('partition', 'offset', 'error')
     expect(new Set(ids('/bus').slice(arrived))).to.deep.equal(new Set(posted))
-    await goesOn()
+    await expectGoingOn()
   })
 
   it('that were sealed by nobody end as a dead letter that the API shows', async () => {
@@ -47,7 +48,7 @@ describe('records of the bus', () => {
     })
     expect(dead).to.include({ event_id: id, last_reason: 'payload_unreadable', status: 'failed' })
     expect(receiver.received('/unsealed')).to.deep.equal([])
-    await goesOn()
+    await expectGoingOn()
   })
 
   it('of a tenant whose key is gone, or who is suspended, wait or are refused, visibly; other tenants go on', async () => {
@@ -94,11 +95,11 @@ describe('records of the bus', () => {
     })
     expect([refused.status, refused.body.error.code]).to.deep.equal([403, 'key_destroyed'])
     for (const path of ['/erased', '/suspended']) expect(receiver.received(path), path).to.have.length(1)
-    await goesOn()
+    await expectGoingOn()
     // Once it may have it again, what waited ends where it can be seen: it was sealed by nobody.
     await running.api.call('POST', `/v1/tenants/${suspended.id}/resume`)
     const resumed = await waitFor(() => suspended.client())
     await waitFor(async () => (await resumed.get<Page<DeliveryAnswer>>('/v1/dead-letters')).data[0]?.event_id === 'suspended_1')
-    await goesOn()
+    await expectGoingOn()
   })
 })

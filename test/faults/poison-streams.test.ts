@@ -4,13 +4,14 @@ import { ulid } from 'ulid'
 import { defaultTenant, type KeyId, type TenantId, type WebhookId } from '../../src/events/ids.ts'
 import { attemptsStream, keyStream, routingStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
 import type { Appended } from '../../src/ports/event-store.ts'
+import { expectDelivery } from '../support/expectations.ts'
 import type { WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { poisoned } from './poison.ts'
 
 describe('events in streams', () => {
   const running = poisoned()
-  const { append, subscribe, post, ids, deliveriesOf, checks, quarantined, goesOn } = running
+  const { append, subscribe, post, ids, checks, quarantined, expectGoingOn } = running
 
   it('of an unknown type quarantine their stream where it is read, and commands on it are refused; all else goes on', async () => {
     const { service, api } = running
@@ -41,7 +42,7 @@ describe('events in streams', () => {
       .and.to.not.include('WebhookFromTheFuture')
     const other = await subscribe('/present', 'present.*')
     await api.patch(`/v1/webhooks/${other.id}`, { description: 'changed' })
-    await goesOn()
+    await expectGoingOn()
   })
 
   it('that have no data or metadata of ours hold up no projection: what it cannot take is set aside', async () => {
@@ -90,7 +91,7 @@ describe('events in streams', () => {
       },
       { what: 'every projection to have passed it' },
     )
-    await goesOn()
+    await expectGoingOn()
     const aside = (await quarantined()).map(({ stream }) => stream)
     expect(strange.filter((stream) => !aside.includes(stream))).to.deep.equal([])
   })
@@ -114,8 +115,8 @@ describe('events in streams', () => {
     const gone = await subscribe('/gone', 'thrown.gone')
     const id = await post('thrown.gone')
     await waitFor(() => ids('/bad').includes(id) && ids('/other').includes(id))
-    await waitFor(async () => (await deliveriesOf(id)).find((one) => one.webhook_id === other.id)?.status === 'success')
+    await expectDelivery(api, id, 'success', other.id)
     await waitFor(async () => (await api.get<WebhookAnswer>(`/v1/webhooks/${gone.id}`)).deactivation_reason === 'gone')
-    await goesOn()
+    await expectGoingOn()
   })
 })

@@ -9,6 +9,7 @@ import type { StreamName } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import type { Appended, EventStore } from '../../src/ports/event-store.ts'
 import { enginesFor } from '../support/engine-sets.ts'
+import { expectDelivery } from '../support/expectations.ts'
 import { soonTimedOut } from '../support/patience.ts'
 import type { Receiver } from '../support/receiver.ts'
 import type { RunningService } from '../support/service.ts'
@@ -49,7 +50,7 @@ export interface Poisoned {
   checks(): Promise<{ name: string; ok: boolean; message: string }[]>
   quarantined(): Promise<{ projection: string; stream: string; error: string }[]>
   /** A new webhook gets a new event, the history shows it, and nothing has failed. */
-  goesOn(): Promise<void>
+  expectGoingOn(): Promise<void>
 }
 
 /** To be called in a suite's body: it registers what begins and ends the suite. */
@@ -137,12 +138,12 @@ export function poisoned(): Poisoned {
     },
     checks,
     quarantined: async () => (await pool.query('select projection, stream, error from quarantined_streams')).rows,
-    async goesOn() {
+    async expectGoingOn() {
       const path = `/goes-on-${++events}`
       await subscribe(path, `goes.on${events}`)
       const id = await post(`goes.on${events}`)
       await waitFor(() => ids(path).includes(id), { what: 'an event after the poison' })
-      await waitFor(async () => (await deliveriesOf(id))[0]?.status === 'success', { what: 'the history of an event after the poison' })
+      await expectDelivery(api, id, 'success')
       const failed = (await checks()).filter(({ ok }) => !ok)
       if (failed.length > 0) throw new Error(`not well after the poison: ${JSON.stringify(failed)}`)
     },

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import pg from 'pg'
 import { embeddedPostgres } from '../support/embedded-postgres.ts'
+import { expectSurvival } from '../support/expect-survival.ts'
 import type { Load } from '../support/load.ts'
-import { survives } from '../support/survives.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
@@ -30,7 +30,7 @@ describe('Postgres failing under load', () => {
     }
   }
   it('loses nothing when all of its connections are ended, again and again', async () => {
-    await survives(service, receiver, async () => {
+    await expectSurvival(service, receiver, async () => {
       const ours = "from pg_stat_activity where application_name like 'kolbak %' and application_name <> 'kolbak owner'"
       for (let i = 0; i < 3; i++)
         await onDatabase(async (client) => {
@@ -48,16 +48,16 @@ describe('Postgres failing under load', () => {
     const refusals = () => posting.answers.get(503) ?? 0
     const [refused, said] = [refusals(), service.facts.length]
     await query(begin)
-    // Posts under way when the fault began may still be accepted. After 100 refusals they have all been answered.
-    await waitFor(() => refusals() > refused + 100, { what: 'posts to be refused' })
+    // Posts under way when the fault began may still be accepted. After 50 refusals they have all been answered.
+    await waitFor(() => refusals() > refused + 50, { what: 'posts to be refused' })
     const accepted = posting.accepted.length
-    await waitFor(() => refusals() - refused > 500, { what: 'more posts to be refused' })
+    await waitFor(() => refusals() - refused > 250, { what: 'more posts to be refused' })
     expect(posting.accepted.length - accepted, 'accepted meanwhile').to.be.lessThan(10)
     expect(service.facts.length - said, 'lines that it logged meanwhile').to.be.lessThan(3 * (refusals() - refused))
     await query(end)
   }
   it('loses nothing when it can only be read for a while', async () => {
-    await survives(service, receiver, async (posting) => {
+    await expectSurvival(service, receiver, async (posting) => {
       const reload = 'select pg_reload_conf()'
       await refuses(
         posting,
@@ -67,12 +67,12 @@ describe('Postgres failing under load', () => {
     })
   })
   it('loses nothing when its disk is full for a while', async () => {
-    await survives(service, receiver, async (posting) => {
+    await expectSurvival(service, receiver, async (posting) => {
       await refuses(posting, fullDisk, [onWrite('return null')])
     })
   })
   it('starts it again when it is killed, and loses nothing', async () => {
-    await survives(service, receiver, async () => {
+    await expectSurvival(service, receiver, async () => {
       const { pid } = await embeddedPostgres(service.dataDir)
       process.kill(pid, 'SIGKILL')
       await waitFor(() => service.facts.some((fact) => fact.msg === 'postgres.back'), { what: 'Postgres to be back' })

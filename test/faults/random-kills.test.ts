@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { describeOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 import { withReceiver } from '../support/with-services.ts'
-import { agreement } from './crash-checks.ts'
+import { expectAgreement } from './crash-checks.ts'
 import { apartFromOneAnother, maxInFlight, type Processes } from './crash-processes.ts'
 import { seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
@@ -51,7 +51,7 @@ function suite() {
       await Promise.all(thaws)
       await processes.ready()
       await load.stop()
-      const { accepted, requests, duplicates } = await agreement(processes.urls[0]!, load)
+      const { accepted, requests, duplicates } = await expectAgreement(processes.urls[0]!, load)
       console.log(`      ${JSON.stringify(done)}: ${accepted} accepted, ${requests} requests, ${duplicates.length} repeated`)
       expect(processes.failures).to.deep.equal([])
       expect(duplicates.length).to.be.at.most((done.kills + done.drains + done.freezes) * maxInFlight)

@@ -68,7 +68,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
     const deliveriesOf = async (webhook: WebhookAnswer) =>
       (await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook.id}/deliveries?limit=100`)).data
     const sent = (path: string) => receiver.received(path).map(({ headers }) => `${headers['webhook-id']}/${headers['kolbak-attempt']}`)
-    const become = (webhook: WebhookAnswer, expected: Record<string, string>) =>
+    const expectStatuses = (webhook: WebhookAnswer, expected: Record<string, string>) =>
       waitFor(
         async () => {
           const found = (await deliveriesOf(webhook)).map((d) => [d.event_id, `${d.status} ${d.chain}.${d.attempt_count}`])
@@ -101,12 +101,12 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await post('s0', 'slow.made')
       await waitFor(() => receiver.received('/hangs').length === 1) // in hand
       await post('s1', 'slow.made')
-      await become(up, { a0: 'success 1.1', a1: 'success 1.1' })
-      await become(bad, { a0: 'failed 1.1', a1: 'failed 1.1' })
-      await become(down, { a0: 'retrying 1.2', a1: 'retrying 1.2' })
-      await become(flaky, { f0: 'retrying 1.2' })
-      await become(moved, { m0: 'retrying 1.2' })
-      await become(hangs, { s0: 'pending 1.0', s1: 'pending 1.0' })
+      await expectStatuses(up, { a0: 'success 1.1', a1: 'success 1.1' })
+      await expectStatuses(bad, { a0: 'failed 1.1', a1: 'failed 1.1' })
+      await expectStatuses(down, { a0: 'retrying 1.2', a1: 'retrying 1.2' })
+      await expectStatuses(flaky, { f0: 'retrying 1.2' })
+      await expectStatuses(moved, { m0: 'retrying 1.2' })
+      await expectStatuses(hangs, { s0: 'pending 1.0', s1: 'pending 1.0' })
       await waitFor(async () => (await database.rows(`select from scheduled_deliveries where due_at is null`)).length === 1)
       await service?.kill('SIGKILL')
       if (hasBackup) await database.backUp()
@@ -115,23 +115,23 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await start()
       receiver.answer('/flaky', 200)
       await database.bringForward(flaky)
-      await become(flaky, { f0: 'success 1.3' })
+      await expectStatuses(flaky, { f0: 'success 1.3' })
       await api.patch(`/v1/webhooks/${moved.id}`, { callback_url: receiver.url('/moved') })
       await database.bringForward(down)
-      await become(down, { a0: 'retrying 1.3', a1: 'retrying 1.3' })
+      await expectStatuses(down, { a0: 'retrying 1.3', a1: 'retrying 1.3' })
       const young = await subscribe('/young', 'order.*')
       for (const id of ['b0', 'b1', 'b2']) await post(id, 'order.made')
       for (const id of ['s2', 's3']) await post(id, 'slow.made')
       await post('a1', 'order.made', { other: 'content' })
-      for (const id of ['b0', 'b1', 'b2']) for (const webhook of [up, young]) await become(webhook, { [id]: 'success 1.1' })
+      for (const id of ['b0', 'b1', 'b2']) for (const webhook of [up, young]) await expectStatuses(webhook, { [id]: 'success 1.1' })
       await database.bringForward(moved) // dispatchers have heard of its new URL by now: they ask before each batch
-      await become(moved, { m0: 'success 1.3' })
+      await expectStatuses(moved, { m0: 'success 1.3' })
       await replay(up, 'b0')
       await replay(bad, 'b1')
-      await become(up, { b0: 'success 2.1' })
-      await become(bad, { b0: 'failed 1.1', b1: 'failed 2.1', b2: 'failed 1.1' })
-      await become(down, { b0: 'retrying 1.2', b1: 'retrying 1.2', b2: 'retrying 1.2' })
-      await become(hangs, { s2: 'pending 1.0', s3: 'pending 1.0' })
+      await expectStatuses(up, { b0: 'success 2.1' })
+      await expectStatuses(bad, { b0: 'failed 1.1', b1: 'failed 2.1', b2: 'failed 1.1' })
+      await expectStatuses(down, { b0: 'retrying 1.2', b1: 'retrying 1.2', b2: 'retrying 1.2' })
+      await expectStatuses(hangs, { s2: 'pending 1.0', s3: 'pending 1.0' })
       await waitFor(async () => (await database.rows(`select from scheduled_deliveries where due_at is null`)).length >= 3)
       const rejections = async () => (await api.get<{ data: { rejections: unknown[] } }>('/v1/events/a1')).data.rejections
       await waitFor(async () => (await rejections()).length === 1)
@@ -163,13 +163,13 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       receiver.answer('/hangs', 200)
       await start()
       await waitFor(async () => (await deliveriesOf(hangs)).every(({ status }) => status === 'success'))
-      await become(down, { a0: 'success 1.4', a1: 'success 1.4', b0: 'success 1.3', b1: 'success 1.3', b2: 'success 1.3' })
+      await expectStatuses(down, { a0: 'success 1.4', a1: 'success 1.4', b0: 'success 1.3', b1: 'success 1.3', b2: 'success 1.3' })
       expect({ history: await history(), rejections: await rejections() }).to.deep.equal(told)
 
       // The ids of the lost time are known.
       await post('b2', 'order.made')
       await post('z0', 'order.made')
-      for (const webhook of [up, young, down]) await become(webhook, { z0: 'success 1.1' })
+      for (const webhook of [up, young, down]) await expectStatuses(webhook, { z0: 'success 1.1' })
       await waitFor(async () => (await database.rows('select from scheduled_deliveries')).length === 0)
       const since = receiver.received().slice(before.received)
       // What had been parked is taken from the table while its record comes again from Kafka: it may be sent twice, as after a crash.
@@ -227,7 +227,7 @@ async function losable() {
       backup = `${name}_backup`
       await copy(name, backup)
     },
-    /** Retries of the webhook become due now. */
+    /** Retries of the webhook expectStatuses due now. */
     bringForward: (webhook: WebhookAnswer) =>
       rows(`update scheduled_deliveries set due_at = clock_timestamp() where webhook = '${webhook.id}' and due_at is not null`),
     /** With the data keys that it has now; and the backup is an old one: no process of its time is alive. */

@@ -19,7 +19,7 @@ describe('strangers before a running service', () => {
     secret = webhook.secret
     receiver.verify('/all', secret)
   })
-  const arrived = (id: string) => waitFor(() => receiver.received('/all').find((request) => request.body.id === id))
+  const expectRequest = (id: string) => waitFor(() => receiver.received('/all').find((request) => request.body.id === id))
   const post = (body: string | object) => api.call<Refused>('POST', '/v1/events', body)
 
   /** Sends bytes as they are and reads until the service closes. */
@@ -78,7 +78,7 @@ describe('strangers before a running service', () => {
         expect(made.status, JSON.stringify(url)).to.be.oneOf([201, 422])
       }
       await post({ id: 'url_1', event, payload: {} })
-      await arrived('url_1')
+      await expectRequest('url_1')
       const deliveries = await waitFor(async () => {
         const { data } = await api.get<Page<DeliveryAnswer>>('/v1/events/url_1/deliveries?limit=100')
         return data.length > 1 && data.every(({ status }) => status === 'success') ? data : undefined
@@ -117,7 +117,7 @@ describe('strangers before a running service', () => {
       }
     const payload = `{${names.map((name) => `"${name}":{"polluted":1}`).join(',')},"__proto__":{"scopes":["admin"]}}`
     expect((await post(`{"id":"proto_1","event":"polluted","payload":${payload}}`)).status).to.equal(202)
-    const request = await arrived('proto_1')
+    const request = await expectRequest('proto_1')
     expect(request.raw.endsWith(`"payload":${payload}}`)).to.equal(true)
     expect(request.verified).to.equal(true)
     const { data } = await api.get<{ data: object }>('/v1/events/proto_1')
@@ -130,7 +130,7 @@ describe('strangers before a running service', () => {
     const batch = await api.call('POST', '/v1/events/batch', `{"events":[{"id":"deep_2","event":"deep","payload":{"a":${deep}}}]}`)
     expect(batch.status).to.equal(202)
     for (const id of ['deep_1', 'deep_2']) {
-      const request = await arrived(id)
+      const request = await expectRequest(id)
       expect(request.raw.endsWith(`"payload":{"a":${deep}}}`), id).to.equal(true)
       const read = await fetch(`${service.url}/v1/events/${id}`, { headers: { authorization: `Bearer ${api.token}` } })
       expect(read.status).to.equal(200)
@@ -165,7 +165,7 @@ describe('strangers before a running service', () => {
     const many = `{"event":"many","payload":{${Array.from({ length: 20_000 }, (_, i) => `"k${i}":0`).join(',')}}}`
     expect((await post(many)).status).to.equal(202)
     await post({ id: 'after_1', event: 'after', payload: {} })
-    await arrived('after_1')
+    await expectRequest('after_1')
     expect(service.facts.filter((fact) => fact.level === 50).map((fact) => fact.msg)).to.deep.equal([])
     expect(service.child.exitCode).to.equal(null)
   })

@@ -25,8 +25,8 @@ export interface Receiver {
   /** Checks the signatures of what comes to the path with the official library. */
   verify(path: string, secret: string): void
   received(path?: string): readonly Received[]
-  /** Whether each of these webhook-ids has come to the path. */
-  hasAll(path: string, ids: readonly string[]): boolean
+  /** The webhook-ids that have come to the path, in order. */
+  ids(path: string): string[]
   close(): Promise<void>
 }
 
@@ -73,10 +73,7 @@ export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
     answer: (path, behaviour) => behaviours.set(path, behaviour),
     verify: (path, secret) => secrets.set(path, [...(secrets.get(path) ?? []), secret]),
     received,
-    hasAll(path, ids) {
-      const came = new Set(received(path).map(({ headers }) => headers['webhook-id']))
-      return ids.every((id) => came.has(id))
-    },
+    ids: (path) => received(path).map(({ headers }) => String(headers['webhook-id'])),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())

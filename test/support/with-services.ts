@@ -25,11 +25,11 @@ const later = <T extends object>(current: () => T): T => new Proxy({} as T, { ge
 const hooks = (each: boolean) => (each ? ([beforeEach, afterEach] as const) : ([before, after] as const))
 
 /** A receiver. It closes before the services end, so that requests under way do not hold them up. */
-export function withReceiver({ each = false } = {}): Receiver {
+export function withReceiver({ each = false, tls = false } = {}): Receiver {
   let receiver: Receiver
   const [begin, end] = hooks(each)
   begin(async () => {
-    receiver = await startReceiver()
+    receiver = await startReceiver({ tls })
   })
   end(() => receiver.close())
   return later(() => receiver)
@@ -47,8 +47,6 @@ export interface Services {
   start(more?: Variables): Promise<RunningService>
   /** Starts a process and does not wait for it. The caller ends it. */
   spawn(more?: Variables): Promise<ReturnType<typeof spawnService>>
-  /** The webhook-ids that have come to a path of the receiver, in order. */
-  ids(path: string): string[]
   /** Subscribes a path of the receiver to the events that `startLoad` posts. */
   subscribe(api: Client, path: string): Promise<WebhookAnswer>
   /** Starts a process that cannot run as configured. Returns its exit code and what it wrote to stderr. */
@@ -113,7 +111,6 @@ export function withServices({ each = false, givenDatabase = false, variables = 
       return service
     },
     spawn,
-    ids: (path) => receiver.received(path).map(({ headers }) => String(headers['webhook-id'])),
     subscribe: (api, path) => api.post('/v1/webhooks', { callback_url: receiver.url(path), event: 'load.*' }),
     async failToStart(more) {
       const { errors, exited } = await spawn(more)

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { expectArrival } from './expectations.ts'
 import { type Load, startLoad } from './load.ts'
 import type { Receiver } from './receiver.ts'
 import type { RunningService } from './service.ts'
@@ -9,7 +10,7 @@ import { waitFor } from './wait-for.ts'
  * Load before, during and after a fault; then everything that got a 202 has arrived, repeats with the same webhook-id alone,
  * and the service is well without a restart. Answers how many events were accepted, refused and repeated.
  */
-export async function survives(
+export async function expectSurvival(
   service: RunningService,
   receiver: Receiver,
   fault: (posting: Load) => Promise<void>,
@@ -26,13 +27,12 @@ export async function survives(
     throw new Error(`answers ${JSON.stringify([...posting.answers])}; the service said last:\n${last.join('\n')}`, { cause: error })
   })
   await posting.stop()
-  const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
-  await waitFor(() => receiver.hasAll('/hook', posting.accepted), { what: 'all accepted events to arrive' })
+  await expectArrival(receiver, '/hook', posting.accepted)
   await waitFor(async () => (await fetch(`${service.url}/health/ready`)).status === 200, { what: 'the service to be ready' })
   // What came while the engine was away is unknown to its producer, or refused: never anything else.
   expect([...posting.answers.keys()].filter((answer) => answer !== 202 && answer !== 503 && answer !== 'none')).to.deep.equal([])
   expect(service.child.exitCode).to.equal(null)
   const accepted = posting.accepted.length
   const refused = (posting.answers.get(503) ?? 0) + (posting.answers.get('none') ?? 0)
-  return { accepted, refused, repeated: ids().length - new Set(ids()).size }
+  return { accepted, refused, repeated: receiver.ids('/hook').length - new Set(receiver.ids('/hook')).size }
 }

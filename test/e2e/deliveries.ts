@@ -1,0 +1,65 @@
+import { expectDelivery } from '../support/expectations.ts'
+import { soonTimedOut } from '../support/patience.ts'
+import type { Behaviour, Receiver } from '../support/receiver.ts'
+import type { RunningService } from '../support/service.ts'
+import { type Client, clientOf, type DeliveryAnswer, type WebhookAnswer } from '../support/service-client.ts'
+import { withService } from '../support/with-services.ts'
+
+/** A running service and its receiver, with webhooks and events that no other test of the suite has. */
+export interface Deliveries {
+  readonly service: RunningService
+  readonly receiver: Receiver
+  readonly api: Client
+  /** A path of the receiver that no other test uses. */
+  path(): string
+  /** Subscribes a path of the receiver, or a URL. The receiver checks the signatures of what comes to the path. */
+  subscribe(at: string, event: string, more?: object): Promise<WebhookAnswer>
+  /** Posts an event with an id of its own. Returns the id. */
+  post(event: string, more?: object): Promise<string>
+  /** Sends an event to a receiver of this behaviour, and waits until the delivery has the status. @param more of the webhook */
+  expectOutcome(behaviour: Behaviour, status: string, more?: object): Promise<{ at: string; delivery: DeliveryAnswer }>
+}
+
+/** Retries come each second for 20 s. A test that waits for the status `retrying` then sees it on a slow machine too. */
+const retryDelays = Array(20).fill(1).join()
+
+/** To be called in the body of a suite. Retries come soon and requests time out soon. The rest is as a user starts the service. */
+export function withDeliveries(): Deliveries {
+  const { service, receiver } = withService({ variables: { ...soonTimedOut, KOLBAK_RETRY_DELAYS: retryDelays } })
+  let api: Client
+  let events = 0
+  let paths = 0
+  before(async () => {
+    api = await clientOf(service.url)
+  })
+  const path = () => `/hook-${++paths}`
+  const subscribe: Deliveries['subscribe'] = async (at, event, more = {}) => {
+    const isPath = at.startsWith('/')
+    const callback_url = isPath ? receiver.url(at) : at
+    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url, event, ...more })
+    if (isPath) receiver.verify(at, webhook.secret)
+    return webhook
+  }
+  const post: Deliveries['post'] = async (event, more = {}) => {
+    const id = `evt_${++events}`
+    await api.post('/v1/events', { id, event, payload: { n: events }, ...more })
+    return id
+  }
+  return {
+    service,
+    receiver,
+    get api() {
+      return api
+    },
+    path,
+    subscribe,
+    post,
+    async expectOutcome(behaviour, status, more) {
+      const at = path()
+      const event = `case.${paths}`
+      receiver.answer(at, behaviour)
+      await subscribe(at, event, more)
+      return { at, delivery: await expectDelivery(api, await post(event), status) }
+    },
+  }
+}

@@ -1,0 +1,56 @@
+import { expect } from 'chai'
+import { expectDelivery } from '../support/expectations.ts'
+import { machineTimeOf } from '../support/patience.ts'
+import { failures } from '../support/receiver.ts'
+import type { DeliveryAnswer, Page } from '../support/service-client.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { withDeliveries } from './deliveries.ts'
+
+describe('one webhook beside others, end to end', () => {
+  const deliveries = withDeliveries()
+  const { receiver, path, subscribe, post } = deliveries
+
+  for (const [pace, answersInMs, share] of [
+    ['quickly', 20, 32],
+    ['slowly', 200, 10],
+  ] as const)
+    it(`lets one webhook that answers ${pace} have no more than its share at once, and delivers all the same`, async () => {
+      const at = path()
+      let now = 0
+      let most = 0
+      receiver.answer(at, (_request, response) => {
+        most = Math.max(most, ++now)
+        setTimeout(() => {
+          now--
+          response.end()
+        }, answersInMs)
+      })
+      const webhook = await subscribe(at, `burst.${pace}`)
+      await Promise.all(Array.from({ length: 200 }, () => post(`burst.${pace}`)))
+      await waitFor(() => new Set(receiver.received(at).map((r) => r.body.id)).size === 200)
+      expect(most).to.be.within(2, share)
+      // A busy machine may let one time out, which is then tried again: each attempt is made once.
+      const attempts = receiver.received(at).map((r) => `${r.body.id} ${r.headers['kolbak-attempt']}`)
+      expect(new Set(attempts).size).to.equal(attempts.length)
+      await waitFor(
+        async () =>
+          (await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook.id}/deliveries?status=success&limit=100`)).data.length ===
+          100,
+      )
+    })
+
+  it('parks what a hanging webhook cannot take, and delivers to others beside it', async () => {
+    const [hanging, good] = [path(), path()]
+    receiver.answer(hanging, failures.hangs)
+    const stuck = await subscribe(hanging, 'park.hang')
+    await subscribe(good, 'park.good')
+    await Promise.all(Array.from({ length: 60 }, () => post('park.hang')))
+    const tookMs = await machineTimeOf(async () => expectDelivery(deliveries.api, await post('park.good'), 'success'))
+    expect(tookMs, 'less than one time-out of the hanging receiver').to.be.lessThan(3_000)
+    receiver.answer(hanging, 200)
+    await waitFor(
+      async () =>
+        (await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${stuck.id}/deliveries?status=success&limit=100`)).data.length === 60,
+    )
+  })
+})
