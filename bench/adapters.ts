@@ -1,6 +1,6 @@
-// Usage: npm run bench:adapters [-- --seconds 3]
-// Measures each adapter of each port alone, on servers that it starts. Postgres runs with fsync. Kafka and Cassandra have one node, and
-// are fetched like for the tests. EventStoreDB is the double of the tests, or the server at EVENTSTOREDB_URL.
+// Usage: npm run bench:adapters [-- --seconds 3] Measures each adapter of each port alone, on servers that it starts. Postgres
+// runs with fsync. Kafka and Cassandra have one node, and their programs are downloaded as for the tests. EventStoreDB is the
+// double of the tests, or the server at EVENTSTOREDB_URL.
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -160,4 +160,4 @@ await opened.drop()
 await cassandra.stop()
 
 console.table(rows)
-process.exit(0) // gRPC and kafkajs keep timers that would prevent the end of the process.
+process.exit(0) // This is needed because gRPC and kafkajs keep timers that would prevent the end of the process.

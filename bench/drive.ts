@@ -15,9 +15,9 @@ export interface Result {
   readonly lost: number
   readonly duplicated: number
   readonly failures: Produced['failures']
-  /** µs of CPU per event, of the processes of the target. */
+  /** CPU time of the target's processes per event, in µs. */
   readonly cpuMicros: number
-  /** µs of CPU per event, of Postgres. */
+  /** CPU time of Postgres per event, in µs. */
   readonly postgresCpuMicros: number
   /** Bytes written to disk per event, by the target and by Postgres. */
   readonly writtenBytes: number
@@ -28,7 +28,7 @@ export interface Result {
 export interface Target {
   readonly url: string
   readonly dataDir: string
-  /** Returns the ids of its processes, without those of Postgres. */
+  /** Returns the ids of the target's processes, without those of Postgres. */
   pids(): Promise<number[]>
   /** Returns the number of commits so far, or -1 if they are not counted. */
   commits(): Promise<number>

@@ -19,7 +19,7 @@ const seconds = Number(options.seconds)
 const table: Record<string, Record<string, string>> = {}
 const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)
 
-/** Runs Kolbak with that many webhooks, ten for each of at most 100 tenants. */
+/** Runs Kolbak with the given number of webhooks, ten for each of at most 100 tenants. */
 const withWebhooks = async (webhooks: number, work: (kolbak: Kolbak) => Promise<void>, variables: Record<string, string> = {}) => {
   const tenants = Math.max(1, Math.min(100, webhooks / 10))
   const shape = { tenants, webhooksPerTenant: webhooks / tenants, fanout: false, paths: ['/hook'] }
@@ -49,7 +49,10 @@ const measure = async (title: string, kolbak: Kolbak) => {
   console.log(title, JSON.stringify(table[title]))
 }
 
-/** Writes messages `from` to `to` of today, routed and delivered. Their places, positions and revisions are negative: before all that is read. */
+/**
+ * Writes messages `from` to `to` of today, routed and delivered. Their places, positions and revisions are negative, so they come
+ * before everything that the service reads.
+ */
 async function store({ database }: Kolbak, from: number, to: number): Promise<void> {
   const { rows } = await database.query<{ webhooks: string[]; tenant: string }>(
     'select array_agg(id order by id) as webhooks, min(tenant) as tenant from webhook_subscriptions',

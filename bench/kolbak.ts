@@ -17,7 +17,7 @@ export const json = async <T>(url: string, init: RequestInit = {}): Promise<T> =
 export interface Kolbak {
   readonly url: string
   readonly pid: number
-  /** Returns the ids of its processes, without those of Postgres. */
+  /** Returns the ids of Kolbak's processes, without those of Postgres. */
   pids(): Promise<number[]>
   readonly dataDir: string
   /** A token of an admin. */
@@ -26,10 +26,10 @@ export interface Kolbak {
   readonly tokens: readonly string[]
   /** The event names to post, in turn. */
   readonly events: readonly string[]
-  /** How many deliveries of an event reach an endpoint that responds, on average. */
+  /** The mean number of deliveries of an event to endpoints that respond. */
   readonly deliveriesPerEvent: number
   readonly database: pg.Client
-  /** Stops it and removes its data. */
+  /** Stops Kolbak and removes its data. */
   stop(): Promise<void>
 }
 

@@ -26,12 +26,12 @@ const { values: options } = parseArgs({
 })
 const chosenScenarios = options.scenarios.split(',').map((name) => {
   if (name in scenarios) return name as ScenarioName
-  throw new Error(`there is no scenario ${name}; choose of ${Object.keys(scenarios).join(', ')}`)
+  throw new Error(`there is no scenario ${name}; choose from ${Object.keys(scenarios).join(', ')}`)
 })
 const seconds = Number(options.seconds)
 const bytes = Number(options.bytes)
 const engines = options.engines.split(',').filter((name) => name !== '') as Engine[]
-/** The load before each measurement. Code that has run a few hundred times is slower than after a minute. */
+/** The load before each measurement. Code that has run only a few hundred times is slower than code that has run for a minute. */
 const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: 10 }
 
 async function measureKolbak(receiverUrl: string, scenario: Scenario, variables: Record<string, string> = {}): Promise<Result> {

@@ -41,7 +41,7 @@ try {
   const { url, pid, dataDir, admin, tokens, events, database } = kolbak
   const common = { url, tokens, events, bytes: 512, batch: 1 }
   const warm = await produce({ ...common, seconds: 5, producers: 32, perSecond: 0 })
-  /** Waits until that many messages have arrived since the last reset, at most 60 s. */
+  /** Waits until `count` messages have arrived since the last reset, at most 60 s. */
   const waitForArrival = async (count: number): Promise<Received> => {
     for (let waited = 0; ; waited += 100) {
       const received = await json<Received>(receiverUrl)

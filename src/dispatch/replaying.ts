@@ -159,9 +159,9 @@ class Replaying {
   private async carryOut(job: ActiveJob, { time, webhookRevision, deliveries }: ReplayPage): Promise<void> {
     const { store, deliveryLog } = this.deps
     const states = await deliveryLog.states(deliveries.map((delivery) => ({ ...delivery, webhook: job.webhook })))
-    const known = states.flatMap((delivery, i) => (delivery === null ? [] : [{ delivery, chain: deliveries[i]!.chain }]))
-    const bodies = await deliveryLog.bodies(known.map(({ delivery }) => delivery))
-    const replayable = known.filter((_, i) => bodies[i] != null)
+    const chainsInHistory = states.flatMap((delivery, i) => (delivery === null ? [] : [{ delivery, chain: deliveries[i]!.chain }]))
+    const bodies = await deliveryLog.bodies(chainsInHistory.map(({ delivery }) => delivery))
+    const replayable = chainsInHistory.filter((_, i) => bodies[i] != null)
     await mapBounded(replayable, pageSize, ({ delivery, chain }) => {
       const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time })
       return step('replay.append', () => store.append(stream, [event], 'any', { patient: true, since: time }))

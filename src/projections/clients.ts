@@ -27,8 +27,8 @@ export const findClient = async (pool: Pool, id: ClientId): Promise<ClientOfTena
 
 /** Returns a client of the tenant that is not revoked, or null. */
 export async function findClientOf(pool: Pool, tenant: TenantId, id: ClientId): Promise<ClientRow | null> {
-  const found = await findClient(pool, id)
-  return found === null || found.tenant !== tenant || found.revoked ? null : found
+  const client = await findClient(pool, id)
+  return client === null || client.tenant !== tenant || client.revoked ? null : client
 }
 
 /** Returns the clients of the tenant that are not revoked, newest first. */

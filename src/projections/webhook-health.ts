@@ -41,9 +41,9 @@ export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): 
     } else if (isFailure(event)) {
       const { webhook, webhook_revision: revision } = event.data
       const byRevision = failing.get(webhook) ?? new Map<number, Failing>()
-      const known = byRevision.get(revision)
-      if (known === undefined) byRevision.set(revision, { webhook, revision, since: event.metadata.time, failures: 1 })
-      else known.failures++
+      const counted = byRevision.get(revision)
+      if (counted === undefined) byRevision.set(revision, { webhook, revision, since: event.metadata.time, failures: 1 })
+      else counted.failures++
       failing.set(webhook, byRevision)
     }
   if (well.size > 0) await sql`delete from webhook_health where webhook = any (${[...well]}::text[])`

@@ -22,7 +22,7 @@ const times = [
   ...[time, time, time, '2026-01-01T23:59:60Z', '9999-12-31T23:59:59.9999999Z', '9999-12-31T23:59:59-00:01'],
   ...['0000-01-01T00:00:00Z', '0001-01-01T00:00:00+00:01', '2026-02-29T00:00:00Z', '2026-01-01t00:00:00z'],
 ]
-/** Values for fields whose schema says too little. Each URL is an address, or invalid, so that no name is looked up. */
+/** Values for fields whose schema does not describe all valid values. Each URL is an address, or invalid, so that no name is looked up. */
 const knownValues = {
   callback_url: [
     ...[localUrl, localUrl, localUrl, localUrl, `${localUrl}\0`, `${localUrl}\ud800`, 'https://127.0.0.1', 'http://127.0.0.1/'],
@@ -58,7 +58,7 @@ const knownValues = {
 const runs = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? 260)
 /** The seed of this run, which is printed. */
 const seed = Number(process.env.KOLBAK_TEST_SEED ?? Date.now() % 1_000_000)
-/** Whether a route takes more than a credential from its callers. */
+/** Returns whether a route takes more than a credential from its callers. */
 const takesInput = ({ body, query, path }: Route) => body !== undefined || query !== undefined || path.includes(':')
 
 describe('bad input', () => {
@@ -213,7 +213,7 @@ describe('bad input', () => {
     const { store, waiter, keyring } = api.deps
     for (const { name, families } of [tenants, apiKeys(keyring), webhooks, keyVersions, webhookVersions, audit]) {
       const head = await store.head(families)
-      expect(head !== null && (await waiter.waitFor(name, head, 20_000)), `${name} has come to the end`).to.equal(true)
+      expect(head !== null && (await waiter.waitFor(name, head, 20_000)), `${name} has reached the head`).to.equal(true)
     }
     expect((await api.db.pool.query('select projection, stream, error from quarantined_streams')).rows).to.deep.equal([])
   })

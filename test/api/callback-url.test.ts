@@ -16,7 +16,7 @@ describe('a callback URL', () => {
       (error: unknown) => codeOf(error),
     )
 
-  it('is accepted when all it resolves to is public, or when it does not resolve yet', async () => {
+  it('is accepted when all addresses of its name are public, or when the name does not resolve yet', async () => {
     for (const url of ['https://good.test/hook?a=1', 'https://8.8.8.8:8443/', 'https://[2606:4700::1]/', 'https://not-yet.test/'])
       expect(await codeFor(url), url).to.equal('accepted')
   })
@@ -58,7 +58,7 @@ describe('a callback URL', () => {
     for (const url of ['https://user:pass@good.test/', 'https://user@good.test/', 'https://:pass@good.test/'])
       expect(await codeFor(url), url).to.equal('invalid_url')
   })
-  it('may be plain http only where that is allowed', async () => {
+  it('may be plain http only for addresses for which that is allowed', async () => {
     expect(await codeFor('http://good.test/')).to.equal('address_refused')
     expect(await codeFor('http://not-yet.test/')).to.equal('address_refused')
     expect(await codeFor('http://127.0.0.1:3000/', local)).to.equal('accepted')

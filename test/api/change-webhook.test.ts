@@ -82,10 +82,10 @@ describe('PATCH /v1/webhooks/:id', () => {
       expect(created.headers.get('projection-lag')).to.equal('webhooks')
       const path = `/v1/webhooks/${created.get('id')}`
       const changed = await lagging.call('PATCH', path, { as: client, body: { event: 'b' } })
-      expect(changed.get('event'), 'answered from the events, not from the read model').to.equal('b')
+      expect(changed.get('event'), 'the response comes from the events, not from the read model').to.equal('b')
       expect(changed.headers.get('projection-lag')).to.equal('webhooks')
       const same = await lagging.call('PATCH', path, { as: client, body: {} })
-      expect(same.headers.get('projection-lag'), 'nothing to wait for').to.equal(null)
+      expect(same.headers.get('projection-lag'), 'there is no change to wait for').to.equal(null)
     } finally {
       await lagging.stop()
     }

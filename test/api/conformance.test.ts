@@ -38,7 +38,7 @@ describe('the check of responses against /openapi.json', () => {
     ['a wrong type', 200, { ...good, data: { n: '1' } }, json, undefined],
     ['a field that is missing', 200, { ...good, data: {} }, json, undefined],
     ['a field that is not documented', 200, { ...good, data: { n: 1, m: 2 } }, json, undefined],
-    ['an response without its envelope', 200, { n: 1 }, json, undefined],
+    ['a response without its envelope', 200, { n: 1 }, json, undefined],
     ['a body where none is documented', 204, good, json, undefined],
     ['an error without a code', 404, { ...notFound, error: { message: 'x' } }, json, undefined],
     ['another media type', 200, good, { ...json, 'content-type': 'text/html' }, undefined],

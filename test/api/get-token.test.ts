@@ -236,7 +236,7 @@ describe('POST /v1/auth', () => {
       for (let i = 0; i < 7; i++) statuses.push((await strict.call('POST', '/v1/auth', { body: wrong })).status)
       expect(statuses).to.deep.equal([401, 401, 401, 401, 401, 429, 429])
       const right = await strict.call('POST', '/v1/auth', { body: { ...wrong, client_secret: client.secret } })
-      expect(right.status, 'whoever guesses right now learns nothing').to.equal(429)
+      expect(right.status, 'a right guess reveals nothing now').to.equal(429)
       expect(Number(right.headers.get('retry-after'))).to.be.within(1, 60)
       expect((await strict.call('GET', '/v1/webhooks', { as: { key: 'AAAABBBBCCCC' } })).status).to.equal(429)
       expect((await strict.call('GET', '/v1/webhooks', { as: { token: 'wrong' } })).status).to.equal(429)
@@ -246,7 +246,7 @@ describe('POST /v1/auth', () => {
       await strict.stop()
     }
   })
-  it('counts wrong credentials by the address from a trusted proxy, and trusts no other proxy', async () => {
+  it('counts wrong credentials by the address that a trusted proxy reports, and ignores what any other proxy reports', async () => {
     const wrong = { ...grant, client_id: 'nobody', client_secret: 'wrong' }
     const statusFrom = async (of: TestApi, address: string) =>
       (await of.call('POST', '/v1/auth', { body: wrong, headers: { 'x-forwarded-for': address } })).status

@@ -230,9 +230,9 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       ])
         await api.call('PATCH', `/v1/webhooks/${id}`, { as: auditor, body })
       for (const time of await timesOf(`/v1/webhooks/${id}`, 'webhook_versions', id, 7)) {
-        const one = await api.call('GET', `/v1/webhooks/${id}?as_of=${time}`, { as: auditor })
+        const single = await api.call('GET', `/v1/webhooks/${id}?as_of=${time}`, { as: auditor })
         const { data } = await listed(`/v1/webhooks?as_of=${time}&ids=${id}`)
-        expect(data, time).to.deep.equal([one.body])
+        expect(data, time).to.deep.equal([single.body])
       }
     })
     it('returns 200 with keys as they were', async () => {

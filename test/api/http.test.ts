@@ -26,7 +26,7 @@ describe('the HTTP server', () => {
       socket.on('close', () => resolve(response))
       for (const part of parts) socket.write(part)
     })
-  /** Sends a beginning, then drops, even after the server has ended its side. Reads until the server closes the connection. */
+  /** Sends a beginning, then single drops of data, even after the server has ended its side. Reads until the server closes the connection. */
   const sendStubbornly = (beginning: string, drop: string): Promise<string> =>
     new Promise((resolve) => {
       const socket = connect({ port: api.port, host: '127.0.0.1', allowHalfOpen: true })
@@ -39,7 +39,7 @@ describe('the HTTP server', () => {
         isOver = true
       })
       socket.write(beginning)
-      // A write to a connection that the server has destroyed is answered with a reset.
+      // The server responds with a reset to a write on a connection that it has destroyed.
       const drip = setInterval(() => socket.write(isOver && drop === '' ? ' ' : drop), 50)
       socket.on('error', () => undefined)
       socket.on('close', () => {
@@ -352,7 +352,7 @@ describe('the HTTP server', () => {
       'a path with a space': 'POST /v1/events x HTTP/1.1\r\nhost: x',
     }))
       it(title, () => expectRefused(chunked, chunks, line))
-    it('no two clear requests, which shows that the tests above can fail', async () => {
+    it('no two unambiguous requests, which shows that the tests above can fail', async () => {
       const produced = api.produced.length
       const head = `POST /v1/events HTTP/1.1\r\nhost: x\r\n${credential()}`
       const closing = second().replace('host: x', 'host: x\r\nconnection: close')

@@ -14,7 +14,7 @@ describe('Idempotency-Key', () => {
   let api: TestApi
   let admin: TestClient
   let operator: TestClient
-  /** How far the clock of the API is ahead, in milliseconds. */
+  /** Milliseconds by which the clock of the API is ahead. */
   let ahead = 0
   /** Makes the next `times` matching statements fail. */
   let trip: { statement: RegExp; times: number } | null = null
@@ -109,7 +109,7 @@ describe('Idempotency-Key', () => {
       it(`${title}, even when the process dies between its append and its response`, async () => {
         const [path, as, k1] = [await real(template), await who(), ulid()]
         const before = await api.events()
-        trip = { statement: /update idempotency_keys set (answer|claimed_until)/, times: 2 } // Neither the answer nor the release of the claim is stored.
+        trip = { statement: /update idempotency_keys set (answer|claimed_until)/, times: 2 } // Neither the response nor the release of the claim is stored.
         expect((await post(path, body, k1, as)).status).to.equal(503)
         expect(trip.times).to.equal(0)
         const appended = await api.events()
@@ -122,7 +122,7 @@ describe('Idempotency-Key', () => {
         expectSame(again, await post(path, body, k1, as))
       })
     }
-    it('returns a working secret after such a death', async () => {
+    it('returns a working secret after the process died between its append and its response', async () => {
       const { tenant } = await api.tenant()
       const path = `/v1/tenants/${tenant}/clients`
       const body = { name: 'Shop', scopes: ['read:webhooks'] }

@@ -103,7 +103,7 @@ describe('POST /v1/events/batch', () => {
         ['events.1.event', 'events.1.payload', 'events.3.event', 'events.3.x'],
       ],
       [
-        'an id that stands there twice',
+        'an id that occurs twice',
         {
           events: [
             { ...good, id: 'a' },

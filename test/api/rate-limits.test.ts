@@ -23,7 +23,7 @@ describe('rate limits', () => {
       return { headers: (error as { headers: RateHeaders }).headers, refused: true }
     }
   }
-  /** Returns how many of `times` concurrent requests are allowed. */
+  /** Returns how many of `tries` concurrent requests are allowed. */
   const letIn = async (limits: ReturnType<typeof limiter>, who: Identity, tries: number) => {
     const all = await Promise.all(Array.from({ length: tries }, () => outcome(limits.take(who, 'events'))))
     return all.filter(({ refused }) => !refused).length

@@ -49,7 +49,7 @@ describe('a refreshing cache', () => {
     expect(cache.peek('a')).to.equal(undefined)
     expect(await cache.get('a')).to.deep.equal({ version: 2 })
   })
-  it('refreshes a value in the background when it has passed half of its life', async () => {
+  it('refreshes a value in the background after half of its maximum age', async () => {
     const { cache, loads, at, change } = createWorld()
     await cache.get('a')
     change()

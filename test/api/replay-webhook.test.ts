@@ -69,9 +69,9 @@ describe('POST /v1/webhooks/:id/replay', () => {
   ] as const)
     it(`returns 202 for the status ${status}, and replays only deliveries with it`, async () => {
       const webhook = await api.webhook(admin)
-      const [wanted] = await ended(api, { as: admin, webhook, type })
+      const [selected] = await ended(api, { as: admin, webhook, type })
       await ended(api, { as: admin, webhook })
-      expect(await replayed(webhook, { since, status })).to.deep.equal([wanted?.id])
+      expect(await replayed(webhook, { since, status })).to.deep.equal([selected?.id])
     })
   it('returns 202 for a range that includes since and excludes until', async () => {
     const webhook = await api.webhook(admin)

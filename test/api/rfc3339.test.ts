@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { parseTime, toUtc } from '../../src/api/rfc3339.ts'
 
 describe('RFC 3339 times', () => {
-  it('are parsed like JavaScript parses those that it can', () => {
+  it('are parsed as JavaScript parses them, if it can parse them', () => {
     fc.assert(
       fc.property(
         fc.date({ min: new Date('0001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59Z'), noInvalidDate: true }),

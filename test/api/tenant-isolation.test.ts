@@ -84,7 +84,7 @@ describe('tenant isolation', () => {
   const each = async (takes: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
     const before = { events: await api.events(), produced: api.produced.length, attempts: await attempts(), jobs: await jobs() }
     const taken = routes.filter(takes)
-    expect(taken.length, 'routes that this is about').to.be.greaterThan(2)
+    expect(taken.length, 'the number of selected routes').to.be.greaterThan(2)
     for (const route of taken) await check(route)
     expect({ events: await api.events(), produced: api.produced.length, attempts: await attempts(), jobs: await jobs() }).to.deep.equal(
       before,

@@ -15,8 +15,8 @@ describe('tokens', () => {
   const partsOf = (token: string) => token.split('.').map((part) => Buffer.from(part, 'base64url').toString())
 
   it('contain what was issued', () => {
-    const found = ours().verify(ours().issue(claims))
-    expect(found).to.deep.equal({ clientId, generation: 3, scopes: new Set(claims.scopes), expiresAt: time + 3_600_000 })
+    const verified = ours().verify(ours().issue(claims))
+    expect(verified).to.deep.equal({ clientId, generation: 3, scopes: new Set(claims.scopes), expiresAt: time + 3_600_000 })
   })
   it('contain no secret, and have fixed HS256, kid, iss and aud', () => {
     const [header = '', payload = ''] = partsOf(ours().issue(claims))
@@ -24,11 +24,11 @@ describe('tokens', () => {
     expect(JSON.parse(payload)).to.include({ iss: 'kolbak', aud: 'kolbak', sub: clientId, gen: 3, scope: 'read:keys write:events' })
   })
   it('expire, even if they were verified before', () => {
-    const mine = ours()
-    const token = mine.issue(claims)
-    expect(mine.verify(token)).to.not.equal(null)
+    const tokens = ours()
+    const token = tokens.issue(claims)
+    expect(tokens.verify(token)).to.not.equal(null)
     time += 3_600_000
-    expect(mine.verify(token)).to.equal(null)
+    expect(tokens.verify(token)).to.equal(null)
     expect(ours().verify(token)).to.equal(null)
     time -= 3_600_000
   })

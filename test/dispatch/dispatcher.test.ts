@@ -43,7 +43,7 @@ describe('the dispatcher', () => {
   /** The tenant whose keys are destroyed. */
   let erased: TenantId | null
   let dispatcher: Dispatcher
-  /** Called before rows are written to the message index: what it throws fails the statement. */
+  /** Called before rows are written to the message index. An error that it throws makes the statement fail. */
   let beforeClaim: (rows: readonly IndexedMessage[]) => void
 
   const start = async () => {
@@ -93,7 +93,7 @@ describe('the dispatcher', () => {
     stops = [() => dispatcher.stop(), () => live.close(), () => runner.stop(), () => log.close()]
   }
   const stop = async () => {
-    for (const one of stops.splice(0)) await one()
+    for (const stop of stops.splice(0)) await stop()
   }
   beforeEach(async () => {
     ;[world, receiver] = await Promise.all([projectionWorld(), startReceiver()])
@@ -145,7 +145,7 @@ describe('the dispatcher', () => {
     expect(await types('routing-%')).to.deep.equal(['MessageRouted'])
     expect(await types('attempts-%')).to.deep.equal(['DeliverySucceeded'])
   })
-  it('quarantines a record that it cannot decode, and goes on', async () => {
+  it('quarantines a record that it cannot decode, and continues', async () => {
     await start()
     await subscribe('/a')
     bus.putBytes(Buffer.from([0, 0, 0, 9, 1, 2, 3]))
@@ -164,13 +164,13 @@ describe('the dispatcher', () => {
     await done(1n)
     await waitFor(async () => (await deliveryLog.history(webhook.id, { tenant, limit: 10 }))[0]?.status === 'success')
     await stop()
-    await world.db.pool.query('update bus_offsets set next_offset = 0') // like a crash before the save
+    await world.db.pool.query('update bus_offsets set next_offset = 0') // This is the state after a crash before the save.
     await start()
     await done(1n)
     expect(ids('/a')).to.deep.equal(['one'])
     expect(await types('routing-%')).to.deep.equal(['MessageRouted'])
   })
-  it('delivers a redelivered record to the stored webhooks, whatever matches today', async () => {
+  it('delivers a redelivered record to the stored webhooks, even if other webhooks match now', async () => {
     await start()
     await subscribe('/a')
     bus.put(await record({ id: 'one' }))
@@ -234,7 +234,7 @@ describe('the dispatcher', () => {
     await world.tenant(tenant, { type: 'ResumeTenant' })
     await waitFor(() => ids('/a').length === 1)
   })
-  it('makes a dead letter of a message whose body does not open, and goes on', async () => {
+  it('makes a dead letter of a delivery whose body cannot be opened, and continues', async () => {
     await start()
     const webhook = await subscribe('/a')
     const broken = await record({ id: 'broken' })
@@ -278,7 +278,7 @@ describe('the dispatcher', () => {
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
     expect(receiver.received('/slow')).to.have.length(60)
   })
-  it('works off a backlog of batches of 200 messages', async () => {
+  it('delivers a backlog of batches of 200 messages', async () => {
     for (let i = 0; i < 30; i++) {
       const many = await Promise.all(Array.from({ length: 200 }, () => record({ event: 'nobody.wants' })))
       bus.put({ ...many[0]!, messages: many.flatMap((one) => one.messages) })
@@ -348,7 +348,7 @@ describe('the dispatcher', () => {
     expect(await types('attempts-%')).to.deep.equal(['DeliveryFailed', 'DeliveryFailed', 'DeliveryDeadLettered'])
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
   })
-  it('sends a replay to the webhook as it is now, and not as it was a second ago', async () => {
+  it('sends a replay by the present state of the webhook, and not by its state of a second ago', async () => {
     await start()
     receiver.answer('/old', 400)
     const webhook = await subscribe('/old')

@@ -42,7 +42,7 @@ describe('claiming scheduled deliveries', () => {
       [...Array.from({ length: 600 }, () => many), ...others].map((webhook) => schedule.park(owed({ webhook, tenant: tenantOf(webhook) }))),
     )
 
-    const told: ReadonlySet<WebhookId>[] = []
+    const parkedSets: ReadonlySet<WebhookId>[] = []
     const delivered = new Map<WebhookId, number>()
     let firstCountOfMany: number | undefined
     const stop = new AbortController()
@@ -60,7 +60,7 @@ describe('claiming scheduled deliveries', () => {
         slots: {
           claimableRows: () => 1_000,
           setParkedWebhooks(webhooks: ReadonlySet<WebhookId>) {
-            told.push(new Set(webhooks))
+            parkedSets.push(new Set(webhooks))
             if (delivered.size === 3) firstCountOfMany ??= delivered.get(many)
           },
         } as Partial<Slots> as Slots,
@@ -73,14 +73,14 @@ describe('claiming scheduled deliveries', () => {
       stop.signal,
     )
     try {
-      await waitFor(() => told.length >= 3 && firstCountOfMany !== undefined)
+      await waitFor(() => parkedSets.length >= 3 && firstCountOfMany !== undefined)
     } finally {
       stop.abort()
       await running
     }
     // A tenant at its limit leaves the rest to other tenants.
     expect(firstCountOfMany).to.equal(500)
-    for (const webhooks of told) expect([...webhooks].sort()).to.deep.equal([many, ...others])
+    for (const webhooks of parkedSets) expect([...webhooks].sort()).to.deep.equal([many, ...others])
   })
 
   it('gives each webhook of a tenant its share, and delivers nothing before a refresh that started after the claim', async () => {

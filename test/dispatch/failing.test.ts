@@ -58,7 +58,7 @@ describe('the deactivation of failing webhooks', () => {
     return (await api.deps.store.append(attemptsStream(id, time), [event], 'any')).position
   }
   const fails = (webhook: string, ms: number, data: object = {}) => attempt(webhook, ms, 'DeliveryFailed', data)
-  /** Waits until the projection of webhook health and the process manager have passed the position. */
+  /** Waits until the projection of webhook health and the process manager have reached the position. */
   const passed = async (position: Checkpoint) => {
     for (const projection of ['deliveries', 'endpoint_manager'])
       expect(await api.deps.waiter.waitFor(projection, position, 10_000), projection).to.equal(true)
@@ -89,7 +89,7 @@ describe('the deactivation of failing webhooks', () => {
     await settle()
     expect((await shown(webhook)).failing_since).to.equal(at(3 * hour))
   })
-  it('comes after five days and ten failures, and has a reason', async () => {
+  it('happens after five days and ten failures, and has a reason', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 10; i++) await fails(webhook, i * 12 * hour)
     await settle()
@@ -100,7 +100,7 @@ describe('the deactivation of failing webhooks', () => {
     expect(history.get('data.1.type')).to.equal('WebhookDeactivated')
     expect(history.get('data.1.changes.deactivation_reason.to')).to.equal('failing')
   })
-  it('comes after the tenth failure in five days, and not after the ninth', async () => {
+  it('happens after the tenth failure in five days, and not after the ninth', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 9; i++) await fails(webhook, i * day)
     await settle()
@@ -123,7 +123,7 @@ describe('the deactivation of failing webhooks', () => {
     await settle()
     expect(await shown(webhook)).to.include({ is_active: true, failing_since: null })
   })
-  it('is cleared by an activation: the reason and failing_since are gone, and the time counts from then', async () => {
+  it('is cleared by an activation: the reason and failing_since are null, and the time counts from the activation', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 11; i++) await fails(webhook, i * day)
     await deactivated(webhook)
@@ -141,7 +141,7 @@ describe('the deactivation of failing webhooks', () => {
     await fails(webhook, 17 * day, { webhook_revision: 2 })
     expect((await deactivated(webhook)).failing_since).to.equal(at(12 * day))
   })
-  it('does not come for a webhook that was changed since: its next failure decides', async () => {
+  it('does not happen for a webhook that was changed after the failure: its next failure decides', async () => {
     const webhook = await api.webhook(admin)
     await api.call('PATCH', `/v1/webhooks/${webhook}`, { as: admin, body: { description: 'mended' } })
     for (let i = 0; i < 12; i++) await fails(webhook, i * day)
@@ -150,7 +150,7 @@ describe('the deactivation of failing webhooks', () => {
     await fails(webhook, 12 * day, { webhook_revision: 1 })
     expect((await deactivated(webhook)).failing_since).to.equal(at(0))
   })
-  it('comes at once on 410', async () => {
+  it('happens at once on 410', async () => {
     const webhook = await api.webhook(admin)
     await attempt(webhook, 0, 'DeliveryDeadLettered', { code: 410, reason: 'http_410' })
     expect((await deactivated(webhook)).deactivation_reason).to.equal('gone')

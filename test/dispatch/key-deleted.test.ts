@@ -27,7 +27,7 @@ describe('the manager of deleted keys', () => {
       now: () => new Date().toISOString(),
     })
   }
-  /** All events that it reads, from the beginning, as after a crash before its first checkpoint. */
+  /** Runs the manager over all events from the beginning, as after a crash before its first checkpoint. */
   const run = async () => {
     const { prepare, concerns, families } = manager()
     const head = await world.store.head(families)
@@ -48,11 +48,11 @@ describe('the manager of deleted keys', () => {
 
   it('deactivates the webhooks that the key created, with the reason and the cause', async () => {
     const [key, other] = [await world.newKey(tenant), await world.newKey(tenant)]
-    const mine = [await world.newWebhook(tenant, { key_id: key.id }), await world.newWebhook(tenant, { key_id: key.id })]
+    const ownWebhooks = [await world.newWebhook(tenant, { key_id: key.id }), await world.newWebhook(tenant, { key_id: key.id })]
     const others = [await world.newWebhook(tenant, { key_id: other.id }), await world.newWebhook(tenant)]
     const deleted = await remove(key.id, 'deactivate')
     await run()
-    for (const { id } of mine) {
+    for (const { id } of ownWebhooks) {
       const event = await last(id)
       expect(event?.data).to.deep.equal({ id, reason: 'key_deleted' })
       expect(event?.metadata).to.include({ actor: 'system:key-manager', tenant, $correlationId: 'test' })
@@ -99,8 +99,8 @@ describe('the manager of deleted keys', () => {
   it('waits for a read model that is behind', async () => {
     const { store, db } = world
     const owner = { tenant, key_id: (await world.newKey(tenant)).id }
-    const found = webhooksOfKey({ store, waiter: { waitFor: async () => false }, pool: db.pool })(owner)
-    const error = await found.then(
+    const webhooks = webhooksOfKey({ store, waiter: { waitFor: async () => false }, pool: db.pool })(owner)
+    const error = await webhooks.then(
       () => null,
       (reason: unknown) => reason,
     )

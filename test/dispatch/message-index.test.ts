@@ -26,13 +26,13 @@ describe('the message index', () => {
     ...change,
   })
 
-  it('gives an id to the first message, and returns the stored row for a second one', async () => {
+  it('stores the first message with an id, and returns the stored row for a second one', async () => {
     const first = message('a', 'b/0/1/0')
     expect(await index.claim([first])).to.deep.equal([true])
     expect(await index.claim([message('a', 'b/0/2/0', { fingerprint: 'f2' })])).to.deep.equal([false])
     expect(await index.find(first.tenant, first.message)).to.deep.equal(first)
   })
-  it('gives an id that is twice in a batch to the first place', async () => {
+  it('stores an id that occurs twice in a batch with its first place', async () => {
     expect(await index.claim([message('twice', 'b/0/3/0'), message('other', 'b/0/3/1'), message('twice', 'b/0/3/2')])).to.deep.equal([
       true,
       true,
@@ -53,7 +53,7 @@ describe('the message index', () => {
     expect(none?.webhooks).to.deep.equal([])
     expect(many?.webhooks).to.deep.equal(wanted)
   })
-  it('gives each id once in concurrent claims in any order, without a deadlock', async () => {
+  it('stores each id once for concurrent claims in any order, without a deadlock', async () => {
     const ids = Array.from({ length: 50 }, (_, i) => `c${i}`)
     const claims = await Promise.all(
       Array.from({ length: 8 }, (_, k) => index.claim([...ids].sort(() => (k % 2 ? 1 : -1)).map((id, i) => message(id, `b/${k}/${i}/0`)))),
@@ -78,7 +78,7 @@ describe('the message index', () => {
     expect(await index.find(message('old', '').tenant, 'old' as MessageId)).to.equal(null)
     expect(await index.find(message('a', '').tenant, 'a' as MessageId)).to.not.equal(null)
   })
-  it('lists by filters in bounded steps: a page may be short or empty, and says where to go on', async () => {
+  it('lists by filters in bounded steps: a page may be short or empty, and has the cursor of the next page', async () => {
     const tenant = '01ARZ3NDEKTSV4RRFFQ69G5FAY' as TenantId
     const listed = Array.from({ length: 10 }, (_, i) =>
       message(`l${i}`, `b/0/7/${i}`, {

@@ -49,7 +49,7 @@ describe('saved offsets', () => {
   it('start at 0, and never at the latest', async () => {
     expect(await createOffsets(db.pool, 'a').startAt(3)).to.equal(0n)
   })
-  it('only go forwards: a save that lands late changes nothing', async () => {
+  it('never decrease: a save that takes effect late changes nothing', async () => {
     const saved = createOffsets(db.pool, 'b')
     await saved.save(
       new Map([

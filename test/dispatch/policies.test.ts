@@ -9,7 +9,7 @@ describe('the outcome of a response', () => {
   it('is a success for every 2xx', () => {
     for (let code = 200; code < 300; code++) expect(outcomeOf(code), String(code)).to.equal('success')
   })
-  it('is permanent for the codes that no repetition changes, and for no others', () => {
+  it('is permanent for the codes that a repetition does not change, and for no others', () => {
     const permanent = Array.from({ length: 400 }, (_, i) => 300 + i - 0).filter((code) => outcomeOf(code) === 'permanent')
     expect(permanent).to.deep.equal([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
   })
@@ -74,7 +74,7 @@ describe('a claimed row', () => {
     chain: number,
     attempt: number,
   ) => ({ type, chain, attempt })
-  it('goes on when the history has nothing, or only earlier attempts', () => {
+  it('is sent when the history has nothing, or only earlier attempts', () => {
     expect(isOver(null, { chain: 1, attempt: 1 })).to.equal(false)
     expect(isOver(state('MessageRouted', 1, 0), { chain: 1, attempt: 1 })).to.equal(false)
     expect(isOver(state('DeliveryFailed', 1, 1), { chain: 1, attempt: 2 })).to.equal(false)

@@ -7,7 +7,7 @@ import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { chainsBegun, ended } from '../support/dead.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** A lease that every process gets, as if each had lost it without noticing. */
+/** A lease that every process gets at the same time, as if each had lost it without noticing. */
 const leaseForAll: ReplayingDeps['leases'] = {
   take: async (name): Promise<Lease> => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
 }
@@ -87,7 +87,7 @@ describe('replay jobs', () => {
     expect(await completed(id)).to.include({ replayed: 250 })
     await expectOnce(webhook, ids)
   })
-  it('accept neither a page nor an end from a process that is too late', async () => {
+  it('accept neither a page nor an end from a process whose job has ended or whose page is outdated', async () => {
     await begin(await api.webhook(admin))
     const jobs = createReplayJobs(api.db.pool)
     const [seen] = await jobs.active()
@@ -150,8 +150,8 @@ describe('replay jobs', () => {
     })
     expect(await completed(id)).to.include({ replayed: 219 })
     const begun = (await chainsBegun(api, webhook)).map(({ data }) => `${data.delivery} ${data.chain}`)
-    const wanted = deliveries.slice(1).map((one, i) => `${one.id} ${i === 0 ? 3 : 2}`)
-    expect(begun.sort()).to.deep.equal(wanted.sort())
+    const expected = deliveries.slice(1).map((one, i) => `${one.id} ${i === 0 ? 3 : 2}`)
+    expect(begun.sort()).to.deep.equal(expected.sort())
   })
   it('wait while their webhook has many scheduled deliveries, and let other jobs go on', async () => {
     const [greedy, other] = [await api.webhook(admin), await api.webhook(admin)]
@@ -173,7 +173,7 @@ describe('replay jobs', () => {
     )
     expect(await completed(waiting)).to.include({ replayed: 1 })
   })
-  it('fail with a reason if no retry can help, and are retried after any other failure', async () => {
+  it('fail with a reason after an error that a retry cannot repair, and are retried after any other error', async () => {
     const [wide, shaky] = [await api.webhook(admin), await api.webhook(admin)]
     await ended(api, { as: admin, webhook: shaky })
     const [failing, trying] = [await begin(wide), await begin(shaky)]

@@ -50,7 +50,7 @@ describe('routed messages, read from events', () => {
       })),
     )
   })
-  it('are left out while a part is missing, because their record comes again', async () => {
+  it('are left out while a part is missing, because the bus delivers their record again', async () => {
     expect(await routedIn(store, await last([routed('2', 0, 3), routed('2', 1, 3)]))).to.deep.equal([])
     expect(await routedIn(store, await last([routed('3', 1, 2)]))).to.deep.equal([])
   })

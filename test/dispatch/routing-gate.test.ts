@@ -7,7 +7,7 @@ import { waitFor } from '../support/wait-for.ts'
 const at = (n: number) => String(n).padStart(19, '0') as Checkpoint
 
 describe('the routing gate', () => {
-  /** A webhook cache whose read model stands where it is put. */
+  /** Returns a webhook cache whose checkpoint the test sets. */
   const standing = (checkpoint: Checkpoint | null = null) => {
     const readModel = { checkpoint, isBehind: false, refreshes: 0 }
     const cache = {
@@ -24,11 +24,11 @@ describe('the routing gate', () => {
   const settledSoon = (promise: Promise<unknown>) =>
     Promise.race([promise.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 100))])
 
-  it('opens once the read model of webhooks has reached the head of the start, and never asks for the head again', async () => {
+  it('opens once the read model of webhooks has reached the head that the store had at the start, and never queries the head again', async () => {
     const { readModel, cache } = standing()
-    let asked = 0
+    let headQueries = 0
     const head = async () => {
-      asked++
+      headQueries++
       return at(5)
     }
     const gate = createRoutingGate({ head, webhookCache: cache, log: silentLog })
@@ -42,7 +42,7 @@ describe('the routing gate', () => {
     expect(await opened).to.equal(true)
     expect(gate.isOpen).to.equal(true)
     await gate.refresh()
-    expect(asked).to.equal(1)
+    expect(headQueries).to.equal(1)
     await gate.stop()
   })
   it('opens for an empty store', async () => {
@@ -50,7 +50,7 @@ describe('the routing gate', () => {
     expect(await gate.open()).to.equal(true)
     await gate.stop()
   })
-  it('refreshes until the read model has every acknowledged change, and says that it waits', async () => {
+  it('refreshes until the read model has every acknowledged change, and is not open while it waits', async () => {
     const { readModel, cache } = standing(at(1))
     const gate = createRoutingGate({ head: async () => at(1), webhookCache: cache, log: silentLog })
     await gate.open()
@@ -64,7 +64,7 @@ describe('the routing gate', () => {
     expect(gate.isOpen).to.equal(true)
     await gate.stop()
   })
-  it('resolves with false for those who wait when it is stopped', async () => {
+  it('resolves waiting calls with false when it is stopped', async () => {
     const { readModel, cache } = standing()
     const gate = createRoutingGate({ head: async () => at(1), webhookCache: cache, log: silentLog })
     readModel.isBehind = true
@@ -73,7 +73,7 @@ describe('the routing gate', () => {
     expect(await Promise.all(waiting)).to.deep.equal([false, false])
     expect(await gate.open()).to.equal(false)
   })
-  it('goes on when the store fails to say where its head is', async () => {
+  it('continues after a failed query of the head of the store', async () => {
     let fails = 2
     const head = async () => {
       if (fails-- > 0) throw new Error('away')

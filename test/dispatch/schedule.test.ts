@@ -11,10 +11,10 @@ import { waitFor } from '../support/wait-for.ts'
 
 describe('scheduled deliveries', () => {
   let db: TestDatabase
-  let mine: Schedule
+  let schedule: Schedule
   before(async () => {
     db = await freshDatabase()
-    mine = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+    schedule = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
   })
   after(() => db.drop())
   beforeEach(() => db.pool.query('truncate scheduled_deliveries'))
@@ -24,14 +24,14 @@ describe('scheduled deliveries', () => {
     attemptEvent(of, 'DeliveryFailed', { code: 503, duration_ms: 1, reason: 'http_503', response: null, delay_seconds })
   const succeeded = (of: DeliveryRef) => attemptEvent(of, 'DeliverySucceeded', { code: 200, duration_ms: 1, reason: null, response: null })
   const rows = async () => {
-    const found = await db.pool.query<{
+    const result = await db.pool.query<{
       delivery: string
       chain: number
       attempt: number
       due_at: string | null
       claimed_by: string | null
     }>('select delivery, chain, attempt, due_at, claimed_by from scheduled_deliveries order by delivery')
-    return found.rows
+    return result.rows
   }
   const at = async () => (await rows()).map((r) => [r.chain, r.attempt])
   const room = (count: number, ...webhooks: WebhookId[]) =>
@@ -45,7 +45,7 @@ describe('scheduled deliveries', () => {
         "select due_at - clock_timestamp() > interval '59 minutes' as later from scheduled_deliveries",
       )
       expect(due[0].later).to.equal(true)
-      expect(await mine.claim(room(10))).to.deep.equal([])
+      expect(await schedule.claim(room(10))).to.deep.equal([])
     })
     it('never lets an earlier attempt overwrite a later one, in one batch or in another', async () => {
       const first = owed()
@@ -63,11 +63,11 @@ describe('scheduled deliveries', () => {
       await project(attemptEvent({ ...a, chain: 2, attempt: 0 }, 'DeliveryReplayed'))
       await project(succeeded(a))
       expect(await at()).to.deep.equal([[2, 1]])
-      expect(await mine.claim(room(10))).to.have.length(1)
+      expect(await schedule.claim(room(10))).to.have.length(1)
     })
     it('locks the rows that it changes in the order of all other statements, so that no deadlock arises', async () => {
       const [low, high] = [owed(), owed()].sort((a, b) => (a.delivery < b.delivery ? -1 : 1)) as [DeliveryRef, DeliveryRef]
-      await Promise.all([mine.park(low), mine.park(high)])
+      await Promise.all([schedule.park(low), schedule.park(high)])
       const client = await db.pool.connect()
       try {
         await client.query('begin')
@@ -75,7 +75,7 @@ describe('scheduled deliveries', () => {
         // After its first statement another transaction deletes both rows, and waits.
         const sql: Sql = async (text, ...values) => {
           const answer = await sqlOn(client)<never>(text, ...values)
-          done ??= Promise.all([mine.done(low), mine.done(high)])
+          done ??= Promise.all([schedule.done(low), schedule.done(high)])
           await waitFor(async () => (await db.pool.query('select from pg_locks where not granted')).rows.length > 0)
           return answer
         }
@@ -87,7 +87,7 @@ describe('scheduled deliveries', () => {
       }
       expect(await at()).to.deep.equal([[1, 2]])
     })
-    it('makes nothing of an ended chain due when it reads its events again', async () => {
+    it('writes no row for a chain that has ended when it reads its events again', async () => {
       const a = owed()
       const events = [failed(a), succeeded({ ...a, attempt: 2 })]
       await project(...events)
@@ -99,8 +99,8 @@ describe('scheduled deliveries', () => {
   describe('parking', () => {
     it('writes rows without a due time, which are claimed oldest first', async () => {
       const all = [owed(), owed(), owed()]
-      for (const one of all) await mine.park(one)
-      const claimed = await mine.claim(room(2))
+      for (const ref of all) await schedule.park(ref)
+      const claimed = await schedule.claim(room(2))
       expect(claimed.map((c) => c.delivery)).to.have.members(all.slice(0, 2).map((o) => o.delivery))
       expect(claimed[0]).to.deep.include({ ...all.find((o) => o.delivery === claimed[0]?.delivery) })
       expect(claimed[0]?.parked_at).to.be.a('string')
@@ -108,14 +108,14 @@ describe('scheduled deliveries', () => {
     it('leaves a row for the same or a later attempt as it is', async () => {
       const a = owed()
       await project(failed({ ...a, attempt: 2 }, 3_600))
-      await mine.park(a)
-      await mine.park({ ...a, attempt: 3 })
+      await schedule.park(a)
+      await schedule.park({ ...a, attempt: 3 })
       expect((await rows())[0]).to.include({ attempt: 3 })
       expect((await rows())[0]?.due_at).to.not.equal(null)
     })
     it('writes deliveries that are parked together in one statement, with the latest attempt of each', async () => {
       const a = owed()
-      await Promise.all([mine.park(a), mine.park({ ...a, attempt: 2 }), mine.park(owed())])
+      await Promise.all([schedule.park(a), schedule.park({ ...a, attempt: 2 }), schedule.park(owed())])
       expect((await at()).sort()).to.deep.equal([
         [1, 1],
         [1, 2],
@@ -128,15 +128,15 @@ describe('scheduled deliveries', () => {
     const w2 = '01AAAAAAAAAAAAAAAAAAAAAAA2' as WebhookId
 
     it('belong to one process at a time', async () => {
-      await Promise.all(Array.from({ length: 20 }, () => mine.park(owed())))
+      await Promise.all(Array.from({ length: 20 }, () => schedule.park(owed())))
       const other = createSchedule({ pool: db.pool, owner: 'other', claimMs: 60_000 })
-      const [a, b] = await Promise.all([mine.claim(room(10)), other.claim(room(10))])
+      const [a, b] = await Promise.all([schedule.claim(room(10)), other.claim(room(10))])
       expect(new Set([...a, ...b].map((r) => r.delivery)).size).to.equal(a.length + b.length)
-      expect(await mine.claim(room(20))).to.have.length(20 - a.length - b.length)
+      expect(await schedule.claim(room(20))).to.have.length(20 - a.length - b.length)
     })
     it('take at most the allotted rows of each webhook', async () => {
-      await Promise.all(Array.from({ length: 30 }, (_, i) => mine.park(owed({ webhook: i % 3 === 0 ? w1 : w2 }))))
-      const claimed = await mine.claim([
+      await Promise.all(Array.from({ length: 30 }, (_, i) => schedule.park(owed({ webhook: i % 3 === 0 ? w1 : w2 }))))
+      const claimed = await schedule.claim([
         { webhook: w1, count: 3 },
         { webhook: w2, count: 1 },
       ])
@@ -146,44 +146,44 @@ describe('scheduled deliveries', () => {
     it('run out if they are not renewed, and last if they are', async () => {
       const brief = createSchedule({ pool: db.pool, owner: 'brief', claimMs: 30 })
       const one = owed()
-      await mine.park(one)
+      await schedule.park(one)
       expect(await brief.claim(room(1))).to.have.length(1)
-      await waitFor(async () => (await mine.claim(room(1))).length === 1)
-      expect(await brief.renew([one]), 'it is not its any more').to.deep.equal([false])
+      await waitFor(async () => (await schedule.claim(room(1))).length === 1)
+      expect(await brief.renew([one]), 'the claim belongs to another process now').to.deep.equal([false])
       expect((await rows())[0]?.claimed_by).to.equal('me')
-      expect(await mine.renew([one])).to.deep.equal([true])
+      expect(await schedule.renew([one])).to.deep.equal([true])
       expect(await brief.claim(room(1))).to.deep.equal([])
     })
-    it('are given back only by their owner', async () => {
+    it('are released only by their owner', async () => {
       const one = owed()
-      await mine.park(one)
-      await mine.claim(room(1))
-      await mine.release([one])
-      expect(await mine.claim(room(1))).to.have.length(1)
+      await schedule.park(one)
+      await schedule.claim(room(1))
+      await schedule.release([one])
+      expect(await schedule.claim(room(1))).to.have.length(1)
     })
-    it('end with their row when the attempt is recorded, unless the row is for a later attempt by then', async () => {
+    it('end when the attempt is recorded and the row is deleted, unless the row is for a later attempt by then', async () => {
       const [a, b] = [owed(), owed()]
-      await Promise.all([mine.park(a), mine.park(b)])
+      await Promise.all([schedule.park(a), schedule.park(b)])
       await project(failed(a, 3_600))
-      await Promise.all([mine.done(a), mine.done(b)])
+      await Promise.all([schedule.done(a), schedule.done(b)])
       expect(await at()).to.deep.equal([[1, 2]])
     })
   })
 
-  it('lists the webhooks that wait, page by page, and says which have parked rows', async () => {
+  it('lists the waiting webhooks page by page, and shows which have parked rows', async () => {
     const ids = Array.from({ length: 5 }, (_, i) => `01AAAAAAAAAAAAAAAAAAAAAAA${i}` as WebhookId)
-    await Promise.all(ids.slice(0, 3).map((webhook) => mine.park(owed({ webhook }))))
+    await Promise.all(ids.slice(0, 3).map((webhook) => schedule.park(owed({ webhook }))))
     await project(failed(owed({ webhook: ids[2]! })), failed(owed({ webhook: ids[3]! })), failed(owed({ webhook: ids[4]! }), 3_600))
-    expect(await mine.waiting('', 10)).to.deep.equal([
+    expect(await schedule.waiting('', 10)).to.deep.equal([
       { webhook: ids[0], claimable: true, parked: true },
       { webhook: ids[1], claimable: true, parked: true },
       { webhook: ids[2], claimable: true, parked: true },
       { webhook: ids[3], claimable: true, parked: false },
     ])
-    await mine.claim([{ webhook: ids[0]!, count: 1 }])
-    expect((await mine.waiting('', 1))[0]).to.deep.equal({ webhook: ids[0], claimable: false, parked: true })
-    expect((await mine.waiting('', 2)).map((w) => w.webhook)).to.deep.equal(ids.slice(0, 2))
-    expect((await mine.waiting(ids[1]!, 2)).map((w) => w.webhook)).to.deep.equal(ids.slice(2, 4))
-    expect(await mine.existing([owed().delivery])).to.deep.equal(new Set())
+    await schedule.claim([{ webhook: ids[0]!, count: 1 }])
+    expect((await schedule.waiting('', 1))[0]).to.deep.equal({ webhook: ids[0], claimable: false, parked: true })
+    expect((await schedule.waiting('', 2)).map((w) => w.webhook)).to.deep.equal(ids.slice(0, 2))
+    expect((await schedule.waiting(ids[1]!, 2)).map((w) => w.webhook)).to.deep.equal(ids.slice(2, 4))
+    expect(await schedule.existing([owed().delivery])).to.deep.equal(new Set())
   })
 })

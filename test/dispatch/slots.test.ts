@@ -51,15 +51,15 @@ describe('the slots', () => {
     expect(await isSettled(next)).to.equal(false)
     held[0]!.responded({ ok: true, duration_ms: 1 })
     expect(await isSettled(next)).to.equal(true)
-    held[2]!.responded({ ok: true, duration_ms: 1 }) // two attempts are unrecorded now
+    held[2]!.responded({ ok: true, duration_ms: 1 }) // Two attempts are unrecorded now.
     const last = slots.acquire(hook('b'), tenant('b'))
     expect(await isSettled(last)).to.equal(false)
     held[0]!.release()
     expect(await isSettled(last)).to.equal(true)
-    held[0]!.release() // a second time: it counts once
+    held[0]!.release() // A second release has no effect.
     expect(slots.inFlight).to.equal(8)
   })
-  it('let rows be claimed ahead by the speed of a healthy webhook, and give them back when it stalls', async () => {
+  it('let rows be claimed ahead by the speed of a healthy webhook, and park them when it stalls', async () => {
     let at = 0
     const slots = startSlots({ total: 64, perWebhook: 4, queue: 500 }, () => at)
     const answering = async (webhook: string, duration_ms: number) => {
@@ -72,8 +72,8 @@ describe('the slots', () => {
     const ahead = Array.from({ length: 24 }, () => slots.acquire(hook('usual'), tenant('usual'), { fromTable: true }))
     const begun = await Promise.all(ahead.slice(0, 4))
     expect(slots.claimableRows(hook('usual'), tenant('usual')), 'more than half of them wait').to.equal(0)
-    at = 1_500 // none of the four has been answered
-    for (const one of ahead.slice(4)) expect(await one).to.equal('parked')
+    at = 1_500 // None of the four requests has a response.
+    for (const acquired of ahead.slice(4)) expect(await acquired).to.equal('parked')
     expect(slots.claimableRows(hook('usual'), tenant('usual'))).to.equal(0)
     for (const slot of begun) end(slot as Slot, { ok: false, duration_ms: 1_500 })
   })
@@ -91,7 +91,7 @@ describe('the slots', () => {
         }
       }
     }
-    it('become more while it does, and fall back to the normal limit once it takes longer', async () => {
+    it('become more while it does, and return to the normal limit once it takes longer', async () => {
       const slots = startSlots({ total: 200, perHighThroughputWebhook: 8, queueMs: 10_000 })
       for (const most of [4, 8, 8]) {
         const held = await begin(slots)
@@ -101,7 +101,7 @@ describe('the slots', () => {
       for (let i = 0; i < 9; i++) end(await take(slots, 'w'), { ok: true, duration_ms: 500 })
       expect(await begin(slots)).to.have.length(4)
     })
-    it('stay many when it refuses one request in ten, and do not when it refuses half', async () => {
+    it('stay above the normal limit when it refuses one request in ten, and not when it refuses half', async () => {
       for (const [everyNth, min, max] of [
         [10, 8, 16],
         [2, 4, 7],
@@ -113,12 +113,12 @@ describe('the slots', () => {
         expect((await begin(slots)).length).to.be.within(min, max)
       }
     })
-    it('do not exceed the normal limit while its tenant or the pool is busy, so that webhooks which hang together leave enough to the others', async () => {
-      const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, queueMs: 10_000 }) // a tenant has 50
-      const known = ['w1', 'w2', 'w3'].flatMap((webhook) => ['a', 'b', 'c'].map((of) => [`${webhook}-${of}`, of] as const))
-      for (const [webhook, of] of known) for (let i = 0; i < 20; i++) end(await take(slots, webhook, of), quick)
+    it('do not exceed the normal limit while its tenant or the pool is busy, so that webhooks which hang together leave slots for the others', async () => {
+      const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, queueMs: 10_000 }) // A tenant may use 50 slots.
+      const webhooks = ['w1', 'w2', 'w3'].flatMap((webhook) => ['a', 'b', 'c'].map((of) => [`${webhook}-${of}`, of] as const))
+      for (const [webhook, of] of webhooks) for (let i = 0; i < 20; i++) end(await take(slots, webhook, of), quick)
       const begun = new Map<string, number>()
-      for (const [webhook, of] of known) begun.set(webhook, (await begin(slots, webhook, of)).length)
+      for (const [webhook, of] of webhooks) begun.set(webhook, (await begin(slots, webhook, of)).length)
       expect([...begun.values()]).to.deep.equal([16, 16, 16, 4, 4, 4, 4, 4, 4])
     })
   })
@@ -141,7 +141,7 @@ describe('the slots', () => {
     expect(await isSettled(slots.acquire(hook('hanging-c'), tenant('c')))).to.equal(false)
     expect(await isSettled(slots.acquire(hook('good'), tenant('z')))).to.equal(true)
   })
-  it('count a webhook as slow as soon as its open requests have lasted long', async () => {
+  it('count a webhook as slow as soon as its open requests have lasted for more than a second', async () => {
     let now = 0
     const slots = startSlots({ queueMs: 10_000 }, () => now)
     for (const t of ['a', 'b', 'c']) await makeFast(slots, `w-${t}`, t)
@@ -180,7 +180,7 @@ describe('the slots', () => {
     const fifth = slots.acquire(hook('e'), tenant('e'))
     now = 600
     const sixth = slots.acquire(hook('e'), tenant('e'))
-    await new Promise((resolve) => setTimeout(resolve, 250)) // two sweeps pass
+    await new Promise((resolve) => setTimeout(resolve, 250)) // Two sweeps pass in this time.
     expect(await isSettled(fifth)).to.equal(false)
     end(held[0]!, { ok: true, duration_ms: 1 })
     expect(await fifth).to.have.property('release')

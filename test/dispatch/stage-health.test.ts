@@ -35,7 +35,7 @@ describe('the health of the stages', () => {
     health.succeeded('routing')
     expect(health.problem).to.equal(null)
     health.failed('routing', away)
-    expect(health.problem, 'failing counts from the first failure after the success').to.equal(null)
+    expect(health.problem, 'the time counts from the first failure after the success').to.equal(null)
   })
   it('keeps the stages apart', () => {
     const { clock, health } = watched()

@@ -83,12 +83,12 @@ describe('the webhook cache', () => {
     expect(cache.get('w2' as WebhookId)?.state).to.equal('deleted')
     expect(cache.get('w4' as WebhookId)).to.equal(undefined)
   })
-  it('gives calls during a refresh one more refresh, which starts after them', async () => {
+  it('runs one more refresh for all calls during a refresh, which starts after these calls', async () => {
     const cache = create()
     let release = () => {}
     beforeResult = () => new Promise((resolve) => (release = resolve))
     const first = cache.refresh()
-    pending.webhooks = [await row('new')] // created after the snapshot of the first refresh
+    pending.webhooks = [await row('new')] // The webhook was created after the snapshot of the first refresh.
     const second = cache.refresh()
     const third = cache.refresh()
     beforeResult = undefined
@@ -148,7 +148,7 @@ describe('the webhook cache', () => {
     new Webhook(secrets[0]).verify('{}', headers)
     expect(() => new Webhook(secrets[1]).verify('{}', headers)).to.throw()
   })
-  it("has only the origin of a webhook's URL for logs", async () => {
+  it("provides only the origin of a webhook's URL for logs", async () => {
     const cache = create()
     pending.webhooks = [await row('w1')]
     await cache.refresh()

@@ -50,7 +50,7 @@ describe('the health of a webhook', () => {
     expect(broken.breaker).to.equal('closed')
     expect(broken.concurrencyLimit(false)).to.equal(4)
   })
-  it('earns a higher limit by quick responses, which holds only while it may exceed the normal one', () => {
+  it('earns a higher limit by quick responses, which applies only while it may exceed the normal limit', () => {
     const health = healthAfter(...times(3, { ms: 100 }))
     expect(health.concurrencyLimit(true)).to.equal(7)
     expect(health.concurrencyLimit(false)).to.equal(4)

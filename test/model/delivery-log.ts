@@ -42,7 +42,7 @@ export class ModelDeliveryLog implements DeliveryLog {
       engine: 'log',
       name: 'archive',
       effect: () => {
-        for (const one of bodies) this.archived.set(bodyKey(one), one.sealedBody)
+        for (const body of bodies) this.archived.set(bodyKey(body), body.sealedBody)
       },
     })
   }

@@ -112,9 +112,9 @@ export class ModelEvents implements EventStore {
         effect: () =>
           new Later<RecordedEvent[]>((answer) => {
             const look = () => {
-              const found = this.after(families, after, most)
-              if (found.length === 0 && !signal.aborted) return false
-              answer(found)
+              const events = this.after(families, after, most)
+              if (events.length === 0 && !signal.aborted) return false
+              answer(events)
               return true
             }
             if (look()) return
@@ -129,13 +129,13 @@ export class ModelEvents implements EventStore {
   }
   private after(families: readonly Family[], after: string, most: number): RecordedEvent[] {
     if (families.some((family) => (this.stopped.get(family) ?? 0) > this.simulation.now)) return []
-    const found: RecordedEvent[] = []
-    for (let i = Number(after); i < this.all.length && found.length < most; i++)
-      if (families.includes(familyOf(this.all[i]!.stream))) found.push(this.all[i]!)
-    return found
+    const events: RecordedEvent[] = []
+    for (let i = Number(after); i < this.all.length && events.length < most; i++)
+      if (families.includes(familyOf(this.all[i]!.stream))) events.push(this.all[i]!)
+    return events
   }
   private look(): void {
-    for (const one of this.waiting) if (one()) this.waiting.delete(one)
+    for (const tryRead of this.waiting) if (tryRead()) this.waiting.delete(tryRead)
   }
   stopReaders(family: Family, ms: number): void {
     this.stopped.set(family, this.simulation.now + ms)

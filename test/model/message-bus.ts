@@ -104,7 +104,7 @@ export class ModelBus {
         .catch(() => undefined) // then its lease runs out
     }
     while (!signal.aborted) {
-      const asked = simulation.now
+      const startedAt = simulation.now
       const owned = [...running.keys()]
       const active = owned.filter((partition) => !running.get(partition)!.letGo.signal.aborted)
       try {
@@ -112,12 +112,12 @@ export class ModelBus {
         const { kept, taken, over } = await simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
         for (const partition of owned)
           if (!kept.includes(partition) || over.includes(partition)) running.get(partition)?.letGo.abort()
-          else Object.assign(running.get(partition) ?? {}, { until: asked + leaseMs * 0.9 })
+          else Object.assign(running.get(partition) ?? {}, { until: startedAt + leaseMs * 0.9 })
         for (const partition of taken) {
-          const tenure: Tenure = { letGo: new AbortController(), until: asked + leaseMs * 0.9 }
-          const mine = { ...tenure, done: Promise.resolve() }
-          running.set(partition, mine)
-          mine.done = run(partition, mine)
+          const tenure: Tenure = { letGo: new AbortController(), until: startedAt + leaseMs * 0.9 }
+          const entry = { ...tenure, done: Promise.resolve() }
+          running.set(partition, entry)
+          entry.done = run(partition, entry)
         }
       } catch {
         // The next heartbeat tries again. A lease that is not renewed in time is lost below.

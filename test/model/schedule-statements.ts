@@ -35,15 +35,15 @@ const toAnswer = (row: ScheduledRow, iso: Statement['iso']) => ({
 
 const waiting: Run = ({ scheduled }, { values, now }) => {
   const [after, limit] = values as unknown as [string, number]
-  const found = new Map<WebhookId, { webhook: WebhookId; claimable: boolean; parked: boolean }>()
+  const webhooks = new Map<WebhookId, { webhook: WebhookId; claimable: boolean; parked: boolean }>()
   for (const row of scheduled.values()) {
     if (row.webhook <= after || (row.dueAt !== null && row.dueAt > now)) continue
-    const of = found.get(row.webhook) ?? { webhook: row.webhook, claimable: false, parked: false }
+    const of = webhooks.get(row.webhook) ?? { webhook: row.webhook, claimable: false, parked: false }
     of.claimable ||= isFree(row, now)
     of.parked ||= row.dueAt === null
-    found.set(row.webhook, of)
+    webhooks.set(row.webhook, of)
   }
-  return [...found.values()].sort((a, b) => (a.webhook < b.webhook ? -1 : 1)).slice(0, limit)
+  return [...webhooks.values()].sort((a, b) => (a.webhook < b.webhook ? -1 : 1)).slice(0, limit)
 }
 const claim: Run = ({ scheduled }, { values, now, iso }) => {
   const [webhooks, counts, owner, claimMs] = values as unknown as [WebhookId[], string, string, number]

@@ -24,10 +24,10 @@ export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
     }
     try {
       for (let performed = 0; performed < tasksOfThread && next < tasks.length; performed++) {
-        const mine = next++
-        const answer = await ask(tasks[mine]!)
+        const index = next++
+        const answer = await ask(tasks[index]!)
         if ('error' in answer) throw new Error(answer.error)
-        outcomes[mine] = answer.outcome
+        outcomes[index] = answer.outcome
       }
     } finally {
       await worker.terminate()

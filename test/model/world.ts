@@ -56,9 +56,9 @@ export const keyring: Keyring = { cached: () => oneVault, vault: async () => one
 
 /** Returns the metrics that all runs share, because they are not read, and creating them costs a tenth of a run. */
 const metricsOf = (code: Code): DispatchMetrics => {
-  const known = metrics.get(code) ?? code.metrics.createDispatchMetrics(new Registry(), { inFlight: 0, waiting: 0 })
-  metrics.set(code, known)
-  return known
+  const ofCode = metrics.get(code) ?? code.metrics.createDispatchMetrics(new Registry(), { inFlight: 0, waiting: 0 })
+  metrics.set(code, ofCode)
+  return ofCode
 }
 const metrics = new WeakMap<Code, DispatchMetrics>()
 

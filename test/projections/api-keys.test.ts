@@ -107,7 +107,7 @@ describe('the read model of API keys', () => {
       expect(await findKeyByValue(deps, key, '2026-05-01T00:00:00.000Z')).to.equal(null)
       expect(await findKeyByValue(deps, former, '2026-05-01T00:00:00.000Z')).to.equal(null)
     })
-    it('finds nothing by a former value after the key is deleted', async () => {
+    it('finds no key by its former value after the key is deleted', async () => {
       const tenant = await world.newTenant()
       const { id, key: former } = await world.newKey(tenant)
       await world.key(tenant, id, { type: 'RotateKey', key: keyValue(), previous_key_until: '2099-01-01T00:00:00.000Z' })
@@ -116,7 +116,7 @@ describe('the read model of API keys', () => {
     })
   })
 
-  it('continues after the keys of an erased tenant, which cannot be used any more', async () => {
+  it('skips the keys of an erased tenant, which cannot be used any more, and continues', async () => {
     const [erased, tenant] = [await world.newTenant(), await world.newTenant()]
     const keys = [await world.newKey(erased), await world.newKey(tenant)]
     const events = (await Promise.all(keys.map(({ id }) => world.store.read(keyStream(id))))).flat()
@@ -128,14 +128,14 @@ describe('the read model of API keys', () => {
       },
     }
     const projection = apiKeys(keyring)
-    const found = await transaction(world.db.pool, async (client) => {
+    const rows = await transaction(world.db.pool, async (client) => {
       await client.query('create schema anew; set local search_path to anew, public')
       await client.query(projection.tables ?? '')
       await projection.apply(sqlOn(client), events, { build: 1, is_live: true })
       return sqlOn(client)`select id, lookup_hmac from api_keys order by created_at, id`
     })
     const lookup = world.keyring.lookup('api-key', keys[1]!.key)
-    expect(found).to.have.deep.members([
+    expect(rows).to.have.deep.members([
       { id: keys[0]!.id, lookup_hmac: null },
       { id: keys[1]!.id, lookup_hmac: lookup },
     ])
@@ -159,9 +159,9 @@ describe('key usage', () => {
   it('is shown with the key', async () => {
     const tenant = await world.newTenant()
     const { id } = await world.newKey(tenant)
-    const one = usage()
-    one.touch(id, '2026-01-01T00:00:00.000Z')
-    await one.close()
+    const keyUsage = usage()
+    keyUsage.touch(id, '2026-01-01T00:00:00.000Z')
+    await keyUsage.close()
     expect(await findKey(deps, tenant, id)).to.include({ last_accessed_at: '2026-01-01T00:00:00.000Z', revision: 0 })
     expect((await listKeys(deps, { tenant, limit: 1, offset: 0 })).rows[0]).to.include({ last_accessed_at: '2026-01-01T00:00:00.000Z' })
   })

@@ -27,7 +27,7 @@ const counted = (more: Partial<Projection> = {}): Projection => ({
   ...more,
 })
 const manager = (version: number): Projection => ({ name: 'manager', version, families: ['tenant'], apply: async () => {} })
-/** A catchUp that never succeeds. */
+/** A `catchUp` that never succeeds. */
 const never = async () => false
 const codeOfFailure = (work: Promise<unknown>): Promise<string | undefined> => work.then(() => 'nothing failed', codeOf)
 
@@ -158,7 +158,7 @@ describe('builds of a projection', () => {
   })
 })
 
-describe('the read models during repeated rebuilds with readers and writers', () => {
+describe('the read models, rebuilt repeatedly with readers and writers at work,', () => {
   let world: World
   before(async () => {
     world = await projectionWorld()
@@ -185,12 +185,12 @@ describe('the read models during repeated rebuilds with readers and writers', ()
     const revisions = new Map<WebhookId, number>()
     let cursor: ChangeCursor | null = null
     const look = async () => {
-      const found = await changedSince(pool, cursor)
-      for (const one of found.webhooks) {
+      const changes = await changedSince(pool, cursor)
+      for (const one of changes.webhooks) {
         expect(one.revision, one.id).to.be.at.least(revisions.get(one.id) ?? 0)
         revisions.set(one.id, one.revision)
       }
-      cursor = found.cursor
+      cursor = changes.cursor
     }
     const readers = [
       repeat(async () => {
@@ -210,12 +210,12 @@ describe('the read models during repeated rebuilds with readers and writers', ()
       }),
       repeat(look),
     ]
-    const made: WebhookId[] = [old.id]
+    const created: WebhookId[] = [old.id]
     const writer = (async () => {
-      for (let i = 0; !isDone && made.length < 80; i++) {
+      for (let i = 0; !isDone && created.length < 80; i++) {
         // Each webhook is read right after its command returned. The read model must have it, even during a rebuild.
         const { id } = await world.newWebhook(tenant)
-        made.push(id)
+        created.push(id)
         expect(await findWebhook(deps, { tenant }, id)).to.include({ revision: 0 })
         const { revision: changed } = await world.webhook(tenant, old.id, { type: 'ChangeWebhook', description: `change ${i}` })
         expect(await findWebhook(deps, { tenant }, old.id)).to.include({ revision: changed })
@@ -230,14 +230,14 @@ describe('the read models during repeated rebuilds with readers and writers', ()
     await look()
     expect(reads.count).to.be.greaterThan(50)
     const { rows } = await listWebhooks(deps, { tenant, limit: 100, offset: 0 })
-    expect(rows.map((row) => row.id)).to.have.members(made)
-    expect([...revisions.keys()]).to.have.members(made)
+    expect(rows.map((row) => row.id)).to.have.members(created)
+    expect([...revisions.keys()]).to.have.members(created)
     expect(revisions.get(old.id)).to.equal((await world.store.read(`webhook-${old.id}`)).at(-1)?.revision)
     await waitFor(async () => (await listBuilds(pool, 'webhooks')).length === 1)
     const schemas = await pool.query(`select nspname from pg_namespace where nspname like 'projection_webhooks%'`)
     expect(schemas.rows).to.deep.equal([{ nspname: `projection_webhooks_${rounds + 1}` }])
   })
-  it('give a reader of changes everything again, because rows before its checkpoint may have changed', async () => {
+  it('return all rows again to a reader of changes, because rows before its checkpoint may have changed', async () => {
     const { pool } = world.db
     const tenant = await world.newTenant()
     const { id } = await world.newWebhook(tenant)

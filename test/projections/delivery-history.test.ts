@@ -44,7 +44,7 @@ describe('the delivery history during a rebuild', () => {
   }
   const switched = async (build: number) => {
     await waitFor(async () => (await live())?.build === build, { what: `build ${build}` })
-    await waitFor(async () => (await listBuilds(db.pool, 'deliveries')).length === 1, { what: 'the end of the build before' })
+    await waitFor(async () => (await listBuilds(db.pool, 'deliveries')).length === 1, { what: 'the removal of the former build' })
   }
   const rowsOf = async (text: string) => (await db.pool.query<Record<string, unknown>>(text)).rows
   const schedule = () => rowsOf('select * from scheduled_deliveries order by delivery')
@@ -53,18 +53,18 @@ describe('the delivery history during a rebuild', () => {
     (await rowsOf(`select relnamespace::regnamespace::text as schema from pg_class where relname = 'deliveries' order by 1`)).map(
       ({ schema }) => schema,
     )
-  /** Returns every delivery of the webhooks with its attempts, read page by page like the API does. */
+  /** Returns every delivery of the webhooks with its attempts, read page by page as the API does. */
   const everything = async (webhooks: readonly WebhookId[]) => {
-    const found: Delivery[] = []
+    const deliveries: Delivery[] = []
     for (const webhook of webhooks)
       for (let last: Delivery | undefined; ; ) {
         const after = last === undefined ? {} : { after: { at: last.accepted_at, delivery: last.delivery } }
         const page: Delivery[] = await readers.history(webhook, { tenant, limit: 1_000, ...after })
-        found.push(...page)
+        deliveries.push(...page)
         last = page.at(-1)
         if (last === undefined) break
       }
-    return { states: found, attempts: await readers.attempts(found), dead: await readers.deadLetters({ tenant, limit: 1_000 }) }
+    return { states: deliveries, attempts: await readers.attempts(deliveries), dead: await readers.deadLetters({ tenant, limit: 1_000 }) }
   }
   /** Gives a delivery an outcome by its number. A hundred deliveries have outcomes of all kinds. */
   const happen = (of: TestDelivery, n: number) => {
@@ -141,7 +141,7 @@ describe('the delivery history during a rebuild', () => {
         const seen = await readers.history(busy, { tenant, limit: 1_000 })
         const ids = new Set(seen.map(({ delivery }) => delivery as string))
         for (const [id, attempt] of watched) {
-          expect(ids, 'a delivery that was shown').to.include(id)
+          expect(ids, 'a delivery that was shown before').to.include(id)
           expect(seen.find(({ delivery }) => delivery === id)?.attempt).to.be.at.least(attempt)
         }
         for (const { delivery, attempt } of seen) watched.set(delivery, attempt)
@@ -227,7 +227,7 @@ describe('the delivery history during a rebuild', () => {
     const owed = await schedule()
     await Promise.all(running.splice(0).map((runner) => runner.stop()))
 
-    // The runner ends after its third batch is written and before the checkpoint is.
+    // The runner ends after it has written its third batch, and before it writes the checkpoint.
     let batches = 0
     const dies: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'> = {
       ...deliveryLog,
@@ -331,15 +331,15 @@ describe('the live delivery log', () => {
 
   it('reads the next build when the present one is dropped during the read', async () => {
     await install()
-    const asked: number[] = []
+    const builds: number[] = []
     const log: DeliveryLog = {
       ...deliveryLog,
       historyOf: (build) => ({
         ...deliveryLog.historyOf(build),
         async history(...args) {
-          asked.push(build)
+          builds.push(build)
           // This happens after the concurrent query of the live build.
-          if (build === 1 && asked.length > 1) await waitFor(async () => (await db.pool.query('select 1')).rowCount === 1).then(change)
+          if (build === 1 && builds.length > 1) await waitFor(async () => (await db.pool.query('select 1')).rowCount === 1).then(change)
           return deliveryLog.historyOf(build).history(...args)
         },
       }),
@@ -347,9 +347,9 @@ describe('the live delivery log', () => {
     const readers = createLiveDeliveryLog({ log, pool: db.pool })
     expect(await readers.history(webhook, query)).to.deep.equal([])
     expect(await readers.history(webhook, query)).to.deep.equal([])
-    expect(asked).to.deep.equal([1, 1, 2])
+    expect(builds).to.deep.equal([1, 1, 2])
     expect(await readers.history(webhook, query)).to.deep.equal([])
-    expect(asked).to.deep.equal([1, 1, 2, 2])
+    expect(builds).to.deep.equal([1, 1, 2, 2])
   })
   it('returns the rows of the new build after a switch that it has not seen yet', async () => {
     await install()
@@ -362,7 +362,7 @@ describe('the live delivery log', () => {
     expect(await others.states([])).to.deep.equal([])
     expect(await mine.deadLetters(query)).to.deep.equal([])
   })
-  it('throws when the live build fails, or there is none', async () => {
+  it('throws when the read of the live build fails, or there is no live build', async () => {
     const readers = createLiveDeliveryLog({ log: deliveryLog, pool: db.pool })
     expect(await failureOf(readers.history(webhook, query))).to.match(/has no live build/)
     await install()

@@ -68,7 +68,7 @@ describe('isolating a faulty event', () => {
 })
 
 describe('the cause of an error', () => {
-  it('is, in the transaction, the engine for known SQLSTATE classes and network codes, and else an event', () => {
+  it('is the engine in the transaction for known SQLSTATE classes and network codes, and otherwise an event', () => {
     for (const code of [
       '08006',
       '25006',
@@ -92,7 +92,7 @@ describe('the cause of an error', () => {
     for (const error of [new TypeError('x'), new SealBroken('x'), new KeyDestroyed('t'), 'a string', undefined])
       expect(isEngineError(error)).to.equal(false)
   })
-  it('is, in prepare, an event for known codes, and else the store', () => {
+  it('is an event in prepare for known codes, and otherwise the store', () => {
     for (const error of [
       new FactRefused('e' as EventId, null),
       withCode('22021'),

@@ -200,7 +200,7 @@ describe('quarantine', () => {
     expect((await db.pool.query('select stream from deferring')).rows).to.deep.equal([{ stream: first }])
   })
 
-  it('is not caused by connections that Postgres ends: no event is lost or applied twice', async () => {
+  it('is not caused by a connection that Postgres ends, and no event is lost or applied twice', async () => {
     const streams = Array.from({ length: 4 }, aTenant)
     let isDone = false
     run()
@@ -230,7 +230,7 @@ describe('quarantine', () => {
         if (codeOf(error) !== 'store_unavailable') throw error
       }
   }
-  it('does not depend on the lease: two runners that both believe to have it write every event once', async () => {
+  it('does not depend on the lease: two runners that both act as its holder write every event once', async () => {
     const streams = Array.from({ length: 4 }, aTenant)
     const deluded = (): LeaseKeeper => ({
       take: async (name) => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
@@ -243,17 +243,17 @@ describe('quarantine', () => {
     for (const stream of streams) expect(await revisions(stream)).to.deep.equal(upTo(30))
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
-  it('waits for the lease of a process that died until it expires, and not longer', async () => {
+  it('waits until the lease of a dead process expires, and not longer', async () => {
     await db.pool.query(`insert into leases values ('projection/noted/1', 'dead', clock_timestamp() + interval '1 hour')`)
     const stream = aTenant()
     await store.append(stream, [anEvent()], 'any')
-    const one = run()
-    await waitFor(() => one.status().checkpoint === null && one.status().state === 'waiting')
+    const runner = run()
+    await waitFor(() => runner.status().checkpoint === null && runner.status().state === 'waiting')
     expect(await revisions(stream)).to.deep.equal([])
     await db.pool.query('update leases set until = clock_timestamp()')
     await waitFor(async () => (await revisions(stream)).length === 1, { within: 5_000 })
-    await waitFor(() => one.status().state === 'running')
-    expect(one.status()).to.include({ lagSeconds: 0, quarantined: 0, error: null, building: null })
+    await waitFor(() => runner.status().state === 'running')
+    expect(runner.status()).to.include({ lagSeconds: 0, quarantined: 0, error: null, building: null })
   })
 })
 

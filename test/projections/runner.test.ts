@@ -139,11 +139,11 @@ describe('the projection runner', () => {
     beforeEach(async () => {
       choke = true
       tries = 0
-      const one = await run(choking())
+      const runner = await run(choking())
       await append(good, 2)
       await append(bad, 4)
       await reached(await append(good, 3))
-      await waitFor(() => one.status().quarantined === 1)
+      await waitFor(() => runner.status().quarantined === 1)
     })
     it('quarantines its stream visibly after three tries, and continues with all others', async () => {
       expect(tries).to.be.at.least(3)

@@ -13,7 +13,7 @@ const hashOf = (tables = '') =>
   createHash('sha256').update(tables.replaceAll(/--.*$/gm, '').replaceAll(/\s+/g, ' ')).digest('hex').slice(0, 8)
 
 describe('the versions of read models', () => {
-  // The tables follow from declared fields (events/webhook.ts and others), so that a change there can change them unseen.
+  // The tables follow from declared fields (events/webhook.ts and others), so a change there can change the tables unnoticed.
   it('are raised when their tables change', () => {
     expect(projections.map(({ name, version, tables }) => `${name} ${version}: ${hashOf(tables)}`)).to.deep.equal([
       'api_keys 2: 0728ab5c',

@@ -13,20 +13,20 @@ const aMinute = 60_000
 
 describe('waiting for a projection', () => {
   let db: TestDatabase
-  let asked: number
+  let queries: number
   let pool: Pool
   before(async () => {
     db = await freshDatabase()
     pool = new Proxy(db.pool, {
       get(target, name) {
-        if (name === 'query') asked++
+        if (name === 'query') queries++
         return Reflect.get(target, name).bind(target)
       },
     })
   })
   after(() => db.drop())
   beforeEach(async () => {
-    asked = 0
+    queries = 0
     await db.pool.query('truncate projections, quarantined_streams')
     await db.pool.query(
       `insert into projections (name, build, version, checkpoint, is_live) values ('shown', 2, 1, $1, true), ('shown', 3, 1, $2, false)`,
@@ -51,13 +51,13 @@ describe('waiting for a projection', () => {
     const waiting = waiter.waitFor('shown', at(8), aMinute, free)
     progress.report('shown', reached(8))
     expect(await waiting).to.equal(true)
-    expect(asked).to.equal(0)
+    expect(queries).to.equal(0)
   })
   it('queries the database in any other process, where only the live build counts', async () => {
     const waiter = createProjectionWaiter({ pool, progress: createProjectionProgress() })
     expect(await waiter.waitFor('shown', at(5), aMinute, free)).to.equal(true)
     const waiting = waiter.waitFor('shown', at(6), aMinute)
-    await waitFor(() => asked > 4)
+    await waitFor(() => queries > 4)
     await db.pool.query(`update projections set checkpoint = $1 where build = 2`, [at(6)])
     expect(await waiting).to.equal(true)
   })
@@ -69,7 +69,7 @@ describe('waiting for a projection', () => {
     expect(progress.stateOf('shown')?.checkpoint).to.equal(at(7))
     progress.forget('shown', 2)
     expect(await waiter.waitFor('shown', at(7), 20)).to.equal(false)
-    expect(asked).to.be.greaterThan(0)
+    expect(queries).to.be.greaterThan(0)
   })
   it('fails at once for a stream that is quarantined in the live build', async () => {
     for (const isHere of [true, false]) {

@@ -109,10 +109,10 @@ describe('the read model of webhooks', () => {
     })
     it('break ties of time by id', async () => {
       const other = await world.newTenant()
-      const made: WebhookId[] = []
-      for (let i = 0; i < 4; i++) made.push((await world.newWebhook(other, {}, '2026-01-01T00:00:00.000Z')).id)
+      const created: WebhookId[] = []
+      for (let i = 0; i < 4; i++) created.push((await world.newWebhook(other, {}, '2026-01-01T00:00:00.000Z')).id)
       const { rows } = await listWebhooks(deps, { tenant: other, limit: 10, offset: 0 })
-      expect(rows.map((row) => row.id)).to.deep.equal(made.sort().reverse())
+      expect(rows.map((row) => row.id)).to.deep.equal(created.sort().reverse())
     })
     it('are filtered by ids', async () => {
       expect(await list({ ids: [ids[1]!, ids[3]!, ulid() as WebhookId] })).to.deep.equal({ places: [3, 1], total: 2 })
@@ -170,7 +170,7 @@ describe('the read model of webhooks', () => {
       expect(last.webhooks).to.deep.equal([])
       expect(last.tenants).to.deep.equal([{ tenant, is_suspended: true }])
     })
-    it('say that the read model is behind an acknowledged change, until it has it', async () => {
+    it('show that the read model is behind an acknowledged change, until it has that change', async () => {
       const tenant = await world.newTenant()
       await world.newWebhook(tenant)
       const before = await changes(null)

@@ -27,7 +27,7 @@ export interface World {
   readonly store: PostgresEventStore
   readonly keyring: Keyring
   readonly leases: LeaseKeeper
-  /** Carries out commands like the API does. Each returns when every read model has the change. */
+  /** Carries out a command as the API does. Returns when every read model has the change. */
   tenant(id: TenantId, command: TenantCommand, more?: Partial<CommandContext>): Promise<Handled<TenantState>>
   key(tenant: TenantId, id: KeyId, command: KeyCommand, more?: Partial<CommandContext>): Promise<Handled<KeyState>>
   webhook(tenant: TenantId, id: WebhookId, command: WebhookCommand, more?: Partial<CommandContext>): Promise<Handled<WebhookState>>
@@ -42,7 +42,7 @@ export const keyValue = (): string => {
   return [...randomBytes(12)].map((byte) => letters[byte % letters.length]).join('')
 }
 
-/** The read models, with the real store and commands, on a database of their own. */
+/** Creates the read models, with the real store and commands, on a database of their own. */
 export async function projectionWorld(): Promise<World> {
   const db = await freshDatabase()
   const { pool } = db
@@ -121,7 +121,7 @@ export async function projectionWorld(): Promise<World> {
       return (await self.webhook(tenant, id, command, { create: true, now })).state
     },
     async stop() {
-      for (const one of running) await one.stop()
+      for (const runner of running) await runner.stop()
       await leases.close()
       await store.close()
       await db.drop()
