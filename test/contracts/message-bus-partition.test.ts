@@ -78,7 +78,7 @@ describe('the view of an owned partition', () => {
         if (step.kind === 'gap') log.skip(step.count)
         else {
           const added = log.commit(step.count)
-          if (step.kind === 'own') view.handOver(previous, added)
+          if (step.kind === 'own') view.passOn(previous, added)
         }
         if (step.polled) view.seen(log.last)
       }

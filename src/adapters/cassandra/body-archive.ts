@@ -3,7 +3,7 @@ import type { BodyArchive } from '../../ports/delivery-log.ts'
 import type { Retention } from './retention.ts'
 import type { Session } from './session.ts'
 
-/** Writes in flight at once for one call. Bodies may be large, so that these are some megabytes. */
+/** Number of writes in flight at once for one call. Bodies may be large, so these writes hold some megabytes. */
 const atOnce = 32
 
 /** Sealed bodies by message and content. A repeated write changes nothing, and another content gets a row of its own. */

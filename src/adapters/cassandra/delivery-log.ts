@@ -11,21 +11,22 @@ import { dropHistory, ensureKeyspace, migrate, type Replication } from './schema
 import { openSession, type Session, type SessionOptions } from './session.ts'
 
 export interface CassandraDeliveryLogOptions extends SessionOptions {
-  /** 1-48 characters of `a-z 0-9 _`, beginning with a letter. The keyspace is made when it is missing. */
+  /** 1-48 characters of `a-z 0-9 _`, beginning with a letter. The keyspace is created when it is missing. */
   readonly keyspace: string
-  /** Replication of the keyspace when it is made. */
+  /** Replication of the keyspace. It is used when the keyspace is created. */
   readonly replication: Replication
-  /** Rows expire this time after their message was accepted, however late they are written. At most 20 years. */
+  /** Seconds for which rows are kept after their message was accepted, even if they are written late. At most 20 years. */
   readonly retentionSeconds: number
 }
 export type CassandraDeliveryLog = DeliveryLog
 
 /**
- * Body archive and delivery history as tables of Cassandra, one table for each kind of query. Connects, and brings the schema up to
- * date. Throws DeliveryLogUnavailable for a failure that may pass, and KolbakError `invalid_config` for one that will not.
+ * Body archive and delivery history as tables of Cassandra, one table for each kind of query. Connects, and brings the schema up to date.
+ * Throws DeliveryLogUnavailable for a failure that may pass, and KolbakError `invalid_config` for one that will not.
  *
- * A resolved write is as durable as its nodes make it. By default a node syncs its commit log every ten seconds, and loses what came
- * since when it is killed (measured). Durability therefore needs three copies and quorums, or `commitlog_sync: group` on one node.
+ * A resolved write is as durable as its nodes make it. By default a node syncs its commit log every ten seconds. A node that is killed
+ * loses the writes since its last sync (measured). Durability therefore needs three copies and quorums, or `commitlog_sync: group` on one
+ * node.
  */
 export async function createCassandraDeliveryLog(options: CassandraDeliveryLogOptions): Promise<CassandraDeliveryLog> {
   const { keyspace, replication, retentionSeconds, log } = options

@@ -1,7 +1,10 @@
 import { errors, types } from 'cassandra-driver'
 import { KolbakError } from '../../lib/errors.ts'
 
-/** Cassandra did not answer as it should: unreachable, too slow, too few replicas, overloaded. A later call may succeed. */
+/**
+ * Error of a call that Cassandra did not answer as it should: unreachable, too slow, too few replicas, overloaded. A later call may
+ * succeed.
+ */
 export class DeliveryLogUnavailable extends Error {
   readonly code = 'delivery_log_unavailable'
   constructor(cause: unknown) {
@@ -9,7 +12,7 @@ export class DeliveryLogUnavailable extends Error {
   }
 }
 
-/** Returns the error that this adapter throws for a failed call. Our own mistakes (TypeError and such) are returned as they are. */
+/** Returns the error that this adapter throws for a failed call. Programming errors (such as TypeError) are returned as they are. */
 export const asUnavailable = (error: unknown): unknown =>
   error instanceof TypeError || error instanceof RangeError || error instanceof KolbakError || error instanceof DeliveryLogUnavailable
     ? error
@@ -17,15 +20,15 @@ export const asUnavailable = (error: unknown): unknown =>
 
 const refusals = new Set<number>([types.responseErrorCodes.badCredentials, types.responseErrorCodes.unauthorized])
 
-/** Returns the reason for which Cassandra refuses us as configured, so that waiting does not help; or null. */
+/** Returns an error when Cassandra refuses to work as configured, so that waiting does not help. Returns null otherwise. */
 export function refusalOf(error: unknown): KolbakError | null {
   const inner = error instanceof errors.NoHostAvailableError ? Object.values(error.innerErrors) : []
   const all = [error, ...inner]
   const refusal = all.find(
-    (one) =>
-      one instanceof errors.AuthenticationError ||
-      one instanceof errors.ArgumentError || // an unknown data centre, or invalid contact points
-      (one instanceof errors.ResponseError && refusals.has(one.code)),
+    (cause) =>
+      cause instanceof errors.AuthenticationError ||
+      cause instanceof errors.ArgumentError || // an unknown data centre, or invalid contact points
+      (cause instanceof errors.ResponseError && refusals.has(cause.code)),
   )
   return refusal instanceof Error
     ? new KolbakError('invalid_config', `Cassandra cannot be used as CASSANDRA_* say: ${refusal.message}`, { cause: error })

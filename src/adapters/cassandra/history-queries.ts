@@ -9,13 +9,13 @@ import { newestFirst, type Position, type Range, rangeOf } from './newest-first.
 import type { Retention } from './retention.ts'
 import type { Row, Session } from './session.ts'
 
-/** The most attempts of one delivery that are returned (the newest). */
+/** Number of attempts of one delivery that are returned (the newest). */
 const maxAttempts = 100
-/** The most facts of one delivery that are read. A delivery has a handful, unless it was replayed for days. */
+/** Limits of the facts that are read of one delivery. A delivery has few facts, unless it was replayed for days. */
 const maxFacts = { pages: 20, rows: 100 }
-/** Requests in flight at once for one call. */
+/** Number of requests in flight at once for one call. */
 const atOnce = 128
-/** Dead letters of more webhooks than this are filtered from the tenant's list instead of read by webhook. */
+/** Number of webhooks up to which dead letters are read webhook by webhook. For more, the tenant's list is read and filtered. */
 const maxLists = 8
 
 const stateColumns = `${deliveryRefColumns}, type, time, code, reason, next_attempt_at`
@@ -52,7 +52,7 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
     const { rows } = await session.read({ cql: state, params: [delivery] }, 1)
     return rows[0] === undefined ? null : deliveryOf(rows[0])
   }
-  /** Returns the states of these deliveries that pass the filter, in their order. */
+  /** Returns the states that pass the filter, in the order of the rows. */
   const statesThat = async <R extends Position>(rows: readonly R[], passes: (state: Delivery, row: R) => boolean): Promise<Delivery[]> => {
     const states = await mapBounded(rows, atOnce, (row) => stateOf(row.delivery))
     return states.filter((delivery, i): delivery is Delivery => delivery !== null && passes(delivery, rows[i]!))
@@ -68,7 +68,7 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
     }
     return newest
   }
-  /** Makes the reader of a list that has a partition for each day. It reads the rows of one day in a range. */
+  /** Makes the reader of a list that has a partition for each day. The reader returns the rows of one day in a range. */
   const listed = (table: string, key: readonly string[], at: string) => {
     const cql = `select ${at} as at, delivery${key.includes('tenant') ? ', webhook' : ''} from ${table}
       where ${[...key, 'day'].map((column) => `${column} = ?`).join(' and ')}
@@ -127,7 +127,7 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
         check: (rows) =>
           statesThat(
             rows.filter((row) => only === undefined || row.webhook === undefined || only.has(row.webhook)),
-            // The delivery may have been replayed since, and have died again. That death has its own row.
+            // The delivery may have been replayed and may have died again since. The second death has its own row.
             (stored, row) => stored.tenant === tenant && stored.type === 'DeliveryDeadLettered' && Date.parse(stored.time) === row.at,
           ),
       })

@@ -8,13 +8,13 @@ import type { HistoryTables } from './migrations.ts'
 import type { Retention } from './retention.ts'
 import type { Session, Statement } from './session.ts'
 
-/** Requests in flight at once for one call. With more, one node does not get faster (measured). */
+/** Number of requests in flight at once for one call. More do not make one node faster (measured). */
 const atOnce = 128
-/** The most rows and bytes of one partition in one write. */
+/** Limits of one write to one partition. */
 const batch = { rows: 50, bytes: 64 << 10 }
-/** The most UTF-16 units in all texts of a fact, far below Cassandra's limit of one write (16 MiB). */
+/** UTF-16 units of all texts of a fact at most, far below Cassandra's limit of one write (16 MiB). */
 const maxLength = 1 << 20
-/** Cassandra's limit for a part of a key is 64 KiB. */
+/** UTF-16 units of one key at most. Cassandra's limit for a part of a key is 64 KiB. */
 const maxKeyLength = 4_096
 
 interface Write extends Statement {
@@ -138,7 +138,7 @@ function checkStorable(fact: DeliveryFact): void {
       : !isTime(fact.accepted_at) || !isTime(fact.time)
         ? 'a time is not RFC 3339 with milliseconds in UTC'
         : ![fact.chain, fact.attempt, fact.code ?? 0].every(isInteger)
-          ? 'a number is not a whole one of 32 bits'
+          ? 'a number is not a whole number of 32 bits'
           : ![fact.duration_ms ?? 0, fact.delay_seconds ?? 0].every(Number.isFinite) || (fact.delay_seconds ?? 0) > 1e9
             ? 'a duration is not a finite number'
             : keys.some((key) => key.length > maxKeyLength) || texts.reduce((sum, text) => sum + text.length, 0) > maxLength

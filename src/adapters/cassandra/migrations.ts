@@ -26,9 +26,9 @@ export function historyTables(keyspace: string, build: number): HistoryTables {
 }
 
 /**
- * Options of a table whose rows all expire in the order of time. Whole files are dropped once all their rows have expired; this
- * compaction works best with some 30 windows over the retention. Each row has its own TTL; the table's is for rows written by hand.
- * No row is ever deleted, so the grace time may be short (it keeps a replica that was away from bringing deleted rows back).
+ * Options of a table whose rows all expire in the order of time. Whole files are dropped once all their rows have expired, which works best
+ * with about 30 windows over the retention. Each row has its own TTL; the table's TTL is for rows that are written by hand. No row is ever
+ * deleted, so the grace time may be short. (The grace time keeps a replica that was away from bringing deleted rows back.)
  */
 const expiring = (retentionSeconds: number): string =>
   `compaction = {'class': 'TimeWindowCompactionStrategy', 'compaction_window_unit': 'DAYS',
@@ -50,8 +50,8 @@ export const archiveMigrations = (keyspace: string, retentionSeconds: number): M
 ]
 
 /**
- * The history has a row for each fact, ordered as `isGreaterFact` orders them: the first row of a delivery is its state, and its
- * requests are its attempts. The other tables are indexes. Their rows are never deleted; a reader checks each against the state.
+ * The history has a row for each fact, ordered as `isGreaterFact` orders them: the first row of a delivery is its state, and its requests
+ * are its attempts. The other tables are indexes. Their rows are never deleted. A reader checks each of them against the state.
  */
 export function historyMigrations(keyspace: string, build: number, retentionSeconds: number): Migration[] {
   const tables = historyTables(keyspace, build)

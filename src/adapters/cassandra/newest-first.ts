@@ -13,9 +13,9 @@ export interface Range {
   readonly before: Position
 }
 
-/** The most rows in one query. A list with many rows that do not count any more is read in growing chunks. */
+/** Number of rows in one query at most. A list with many rows that no longer count is read in growing chunks. */
 const maxChunk = 1_000
-/** The most rows that one page reads (some ten seconds of one node's time). */
+/** Number of rows that one page reads at most (about ten seconds of one node's time). */
 const maxRead = 50_000
 
 /**
@@ -44,7 +44,7 @@ export async function newestFirst<R extends Position>(options: {
         if (rowsRead > maxRead + limit)
           throw new KolbakError(
             'history_too_wide',
-            'Too few of the deliveries in this range are of that kind: narrow it by `since` and `until`.',
+            'Too few of the deliveries in this range are of that kind: narrow the range by `since` and `until`.',
           )
         deliveries.push(...(await check(rows)))
         if (deliveries.length >= limit) return deliveries.slice(0, limit)

@@ -1,7 +1,10 @@
 /** How long rows are kept after their message was accepted. */
 export interface Retention {
   readonly seconds: number
-  /** Returns the TTL of a row in seconds, or null when it has expired. All rows of a delivery expire together, however late they are written. */
+  /**
+   * Returns the TTL of a row in seconds, or null when it has expired. All rows of a delivery expire together, even those that are written
+   * late.
+   */
   left(accepted_at: string): number | null
   /** Returns the oldest accepted_at (ms since 1970) whose rows may still exist. */
   oldest(): number

@@ -11,18 +11,18 @@ import type { Session } from './session.ts'
  */
 export type Replication = Readonly<Record<string, string | number>>
 
-/** How long the lock of the schema lasts. The process that changes the schema renews it before each statement. */
+/** Seconds for which the lock of the schema lasts. The process that changes the schema renews it before each statement. */
 const lockSeconds = 120
-/** How long to wait for the lock: another process may make all of its changes first. */
+/** Milliseconds to wait for the lock. Another process may make all of its changes in that time. */
 const lockWaitMs = 180_000
 
 const quoted = (text: string | number): string => `'${String(text).replaceAll("'", "''")}'`
 
-/** Makes the keyspace when it is missing. Throws when the login may not make one. */
+/** Creates the keyspace when it is missing. Throws when the user may not create one. */
 export async function ensureKeyspace(session: Session, keyspace: string, replication: Replication): Promise<void> {
   if (!/^[a-z][a-z0-9_]{0,47}$/.test(keyspace)) throw new RangeError(`not a keyspace's name: ${JSON.stringify(keyspace)}`)
-  const known = { cql: 'select keyspace_name from system_schema.keyspaces where keyspace_name = ?', params: [keyspace] }
-  if ((await session.read(known, 1)).rows.length > 0) return // checked first, because a login without the right to make keyspaces is enough for an existing one
+  const query = { cql: 'select keyspace_name from system_schema.keyspaces where keyspace_name = ?', params: [keyspace] }
+  if ((await session.read(query, 1)).rows.length > 0) return // checked first, because a login without the right to make keyspaces is enough for an existing one
   const options = Object.entries(replication).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`)
   await session.change(`create keyspace if not exists ${keyspace} with replication = {${options.join(', ')}}`)
 }
@@ -67,7 +67,7 @@ export async function dropHistory(session: Session, keyspace: string, build: num
 /** Does the work while no other process changes this schema. Throws DeliveryLogUnavailable when others hold the lock for too long. */
 async function withLock(session: Session, keyspace: string, work: (change: Session['change']) => Promise<void>): Promise<void> {
   const table = `${keyspace}.schema_lock`
-  // The table of the lock is made without a lock. Two processes choose the same table id, so that both make the same table.
+  // The table of the lock is created without a lock. Two processes choose the same table id, so that both create the same table.
   await session.change(
     `create table if not exists ${table} (name text primary key, owner text) with id = ${uuidV5('cassandra', keyspace, 'schema_lock')}`,
   )

@@ -6,18 +6,20 @@ import { asUnavailable, DeliveryLogUnavailable, refusalOf } from './errors.ts'
 
 export type Consistency = 'one' | 'local_one' | 'quorum' | 'local_quorum' | 'each_quorum' | 'all'
 export interface SessionOptions {
-  /** `host` or `host:port`. One that answers is enough. */
+  /** Nodes to connect to first, as `host` or `host:port`. One that answers is enough. */
   readonly contactPoints: readonly string[]
   readonly localDataCenter: string
   readonly credentials?: { readonly username: string; readonly password: string }
   /** TLS. The server's certificate is checked, unless these options say otherwise. */
   readonly ssl?: ConnectionOptions
   readonly log: Log
-  /** How many replicas answer each read and write. Default `local_quorum`, with which a read finds what was written before. */
+  /**
+   * The number of replicas that must answer each read and write. Default `local_quorum`, with which a read finds what was written before.
+   */
   readonly consistency?: Consistency
-  /** A request that takes longer fails. Default 5 s. */
+  /** Milliseconds after which a request fails. Default 5,000. */
   readonly readTimeoutMs?: number
-  /** Most reads, and most writes, in flight at once. The others wait. Default 256 each. */
+  /** Number of reads, and of writes, that may be in flight at once. The others wait. Default 256 each. */
   readonly maxInFlight?: number
 }
 export type Row = Readonly<Record<string, unknown>>
@@ -72,7 +74,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     queryOptions: { consistency: consistencies[options.consistency ?? 'local_quorum'], prepare: true, isIdempotent: true },
     monitorReporting: { enabled: false },
   })
-  // The driver's messages, without its details, which may hold parameters of queries.
+  // Only the driver's messages are logged. Its details may hold parameters of queries.
   client.on('log', (level: string, source: string, message: string) => {
     const fields = { source, text: message }
     if (level === 'warning' || level === 'error') log.warn(fields, 'cassandra.driver')
@@ -84,7 +86,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     await client.shutdown()
     throw refusalOf(error) ?? asUnavailable(error)
   }
-  // Two limits, so that a page of history does not wait for thousands of writes.
+  // Reads and writes have a limit each, so that a page of history does not wait for thousands of writes.
   const reading = createLimiter(maxInFlight)
   const writing = createLimiter(maxInFlight)
   const thrown = (error: unknown): never => {

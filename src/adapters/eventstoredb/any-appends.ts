@@ -10,7 +10,7 @@ import { type AppendItem, joinItems, maxAppendBytes } from './events.ts'
 import { appendOnce, type Doubt } from './repeats.ts'
 
 type Outcome = PromiseSettledResult<Appended>
-/** An append, and the reason for which it may have happened already. Null: it is new. */
+/** An append, and the reason for which it may be stored already (null when it is new). */
 interface Entry extends AppendItem {
   readonly doubt: Doubt | null
 }
@@ -23,7 +23,7 @@ interface UsedStream {
 
 /** Milliseconds that a patient append waits for others to be sent with it. */
 const lingerMs = 10
-/** Streams that are remembered. For a day stream that was forgotten the age limit is set once more. */
+/** Number of streams that are remembered. The age limit of a day stream that was forgotten is set once more. */
 const maxStreams = 20_000
 
 /**
@@ -54,7 +54,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     }
     return stream
   }
-  /** Sets the age limit of a day stream before its first event, because events that are there already could outlive it. */
+  /** Sets the age limit of a day stream before its first event, because events that are stored before the limit could outlive it. */
   const limit = async (name: StreamName): Promise<void> => {
     if (!isDayStream(name)) return
     const stream = streamOf(name)
@@ -74,7 +74,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     const keep = (written: readonly Entry[], results: readonly Outcome[]) => {
       for (const [i, entry] of written.entries()) outcomes.set(entry, results[i]!)
     }
-    // In one append, an event and its repeat would both be stored.
+    // An event and its repeat must not be in one append, because the server would store both.
     for (const round of roundsOf(entries)) {
       const fresh = round.filter((entry) => entry.doubt === null)
       keep(fresh, await writeFresh(fresh, end))
@@ -85,7 +85,10 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     }
     return entries.map((entry) => outcomes.get(entry)!)
   }
-  /** Sends the append alone, because in one append with `any` ones it would not be checked. The stream exists, so it has its age limit. */
+  /**
+   * Sends an append that expects `some`. It is sent alone, because together with `any` appends the server would not check it. The stream
+   * exists, so it has its age limit.
+   */
   const appendSome = async (entry: Entry): Promise<Outcome> => {
     const end = performance.now() + engine.timeoutMs
     const [outcome] = entry.doubt === null ? await writeFresh([entry], end) : await writeDoubtful([entry], end)
@@ -94,7 +97,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
 
   return {
     /**
-     * Throws what the port says.
+     * Throws the errors of the port.
      * @param since RFC 3339: a process that died may have appended the events since this time; undefined when they are new
      */
     async append(item: AppendItem, patient: boolean, since?: string): Promise<Appended> {
@@ -140,7 +143,8 @@ function createWriter({ engine, appender, now }: { engine: Engine; appender: App
     try {
       last = await appender.append(joinItems(items, first.expected).item, { end })
     } catch (error) {
-      // If it is unknown whether it happened, the events are looked for. If it was refused, each append gets its own answer.
+      // When it is unknown whether the append happened, its events are searched for in the stream. When it was refused, each append is sent
+      // alone and gets its own outcome.
       if (error instanceof StoreUnavailable)
         return writeDoubtful(
           items.map((item) => ({ ...item, doubt: { since, above } })),
@@ -148,7 +152,7 @@ function createWriter({ engine, appender, now }: { engine: Engine; appender: App
         )
       return items.length === 1 ? [{ status: 'rejected', reason: error }] : alone(items, end)
     }
-    // A position that existed before means that all of it repeats earlier appends, which were sent separately then.
+    // A position that existed before means that the server took all events for repeats of earlier appends, which were sent separately then.
     if (items.length > 1 && last.position <= newestBefore) return alone(items, end)
     let revision = last.revision - items.reduce((sum, { ids }) => sum + ids.length, 0)
     return items.map(({ ids }) => {

@@ -12,24 +12,27 @@ import { readStream } from './read.ts'
 
 export interface Appender {
   /**
-   * Appends now, or as soon as one of the appends in flight has ended. With an exact revision or `none` it repeats the append while the
-   * engine is unavailable, because the server compares the ids with its log. With `any` or `some` it tries once, unless the events do no
-   * harm when they are stored twice. Throws what the port says.
+   * Appends now, or as soon as one of the appends in flight has ended. With an exact revision or `none`, the append is repeated while the
+   * engine is unavailable, because the server compares the ids with its log. With `any` or `some` it is tried once, unless storing the
+   * events twice does no harm. Throws the errors of the port.
    */
   append(item: AppendItem, options?: { end?: number; harmlessTwice?: boolean }): Promise<Appended>
-  /** Sets the metadata of a stream that has none. A stream that has some keeps them. */
+  /** Sets the metadata of a stream that has none. A stream with metadata keeps them. */
   describe(stream: StreamName, metadata: { maxAge?: number; maxCount?: number }): Promise<void>
-  /** No append that begins now gets this position or a lower one. */
+  /** The newest known position. No append that begins now gets this position or a lower one. */
   readonly newest: Checkpoint
   /** Returns the revision of the last event that this process has appended to the stream, if it is still remembered. */
   revisionOf(stream: StreamName): number | undefined
 }
 
-/** Most appends in flight. There are two limits, so that a caller who waits for a command's event does not wait behind the attempts. */
+/**
+ * Number of appends in flight at once. There are two limits, so that a caller who waits for a command's event does not wait behind the
+ * attempts.
+ */
 const maxInFlight = { command: 32, day: 96 }
-/** Streams whose last revision is remembered. */
+/** Number of streams whose last revision is remembered. */
 const maxRevisions = 20_000
-/** Milliseconds that a conflict waits until the event that caused it can be read (up to 11 in a real cluster). */
+/** Milliseconds that a conflict waits until the event that caused it can be read (at most 11 ms were measured in a real cluster). */
 export const readableMs = 2_000
 
 const expectedOf = (expected: ExpectedRevision): AppendExpectedRevision =>
@@ -49,7 +52,8 @@ export function createAppender(engine: Engine): Appender {
         once: !harmlessTwice && (expected === 'any' || expected === 'some'),
         ...(end === undefined ? {} : { end }),
       })
-      if (result.position === undefined) throw new Error('the event store needs EventStoreDB 22.6 or later: this one tells no positions')
+      if (result.position === undefined)
+        throw new Error('the event store needs EventStoreDB 22.6 or later: this server returns no positions')
       const position = toCheckpoint(result.position.commit)
       if (position > newest) newest = position
       const revision = Number(result.nextExpectedRevision)
@@ -57,8 +61,8 @@ export function createAppender(engine: Engine): Appender {
       return { revision, position }
     } catch (error) {
       if (!(error instanceof WrongExpectedVersionError)) throw error
-      const told = error.actualVersion === 'no_stream' ? -1 : Number(error.actualVersion)
-      throw new RevisionConflict(stream, expected, await readableRevision(engine, stream, expected, told))
+      const reported = error.actualVersion === 'no_stream' ? -1 : Number(error.actualVersion)
+      throw new RevisionConflict(stream, expected, await readableRevision(engine, stream, expected, reported))
     }
   }
   return {
@@ -80,22 +84,22 @@ export function createAppender(engine: Engine): Appender {
 }
 
 /**
- * Returns the revision that an append met instead of the expected one, once a read shows it. The server refuses by what it has taken in,
- * while reads show what is replicated and indexed. Without this wait, a caller that reads again would not see the event that caused the
- * conflict. Throws StoreUnavailable when the event cannot be read within 2 s.
+ * Returns the revision that the stream has instead of the expected one, once a read shows it. The server checks an append against all
+ * events that it has received, while reads show only those that are replicated and indexed. Without this wait, a caller that reads again
+ * would not see the event that caused the conflict. Throws StoreUnavailable when the event cannot be read within 2 s.
  */
-async function readableRevision(engine: Engine, stream: StreamName, expected: ExpectedRevision, told: number): Promise<number> {
+async function readableRevision(engine: Engine, stream: StreamName, expected: ExpectedRevision, reported: number): Promise<number> {
   // "Expected 3, found 3" is a contradiction: the revision was read at another moment.
-  const isContradiction = expected !== 'any' && expected !== 'some' && meets(expected, told)
-  if (!isContradiction && told < 0) return told
+  const isContradiction = expected !== 'any' && expected !== 'some' && meets(expected, reported)
+  if (!isContradiction && reported < 0) return reported
   const end = performance.now() + readableMs
   for (let delayMs = 1; performance.now() < end; delayMs = Math.min(delayMs * 2, 20)) {
     const [last] = await readStream(engine, stream, { backwards: true, limit: 1 })
     const revision = last?.revision ?? -1
-    if (isContradiction ? !meets(expected, revision) : revision >= told) return revision
+    if (isContradiction ? !meets(expected, revision) : revision >= reported) return revision
     await pause(delayMs * (0.5 + Math.random()))
   }
   // The events of a day stream may be past their age limit. Then no read ever shows them.
-  if (isDayStream(stream)) return told
-  throw new StoreUnavailable(`stream ${stream}: revision ${told} conflicts with what was expected, and cannot be read yet`)
+  if (isDayStream(stream)) return reported
+  throw new StoreUnavailable(`stream ${stream}: revision ${reported} conflicts with what was expected, and cannot be read yet`)
 }

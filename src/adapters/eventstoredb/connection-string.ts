@@ -13,11 +13,11 @@ export const isSameEndpoint = (a: Endpoint, b: Endpoint): boolean => a.host === 
 
 /** The content of EVENTSTOREDB_URL. */
 export interface Target {
-  /** The nodes that the string names, or the one name that leads to them. */
+  /** The nodes that the string names, or the one DNS name that stands for them. */
   readonly endpoints: readonly Endpoint[]
-  /** True: the leader is found by gossip. False: the one node is the whole engine. */
+  /** If true, the leader is found by gossip. If false, the one node is the whole engine. */
   readonly isCluster: boolean
-  /** Sent with each call. Without TLS the client sends none, whatever it is given. */
+  /** The credentials of each call. Without TLS the client never sends them. */
   readonly user: { readonly username: string; readonly password: string }
   /** Returns a client of this one node. */
   clientOf(endpoint: Endpoint): EventStoreDBClient
@@ -41,14 +41,13 @@ export function parseConnectionString(url: string): Target {
     try {
       return EventStoreDBClient.connectionString(`esdb://${userInfo}${endpoint.host}:${endpoint.port}${query}`)
     } catch (error) {
-      // The client's error for a string that it cannot parse holds the whole string, with the password. So it is not passed on as the
-      // cause.
+      // The client's error for an invalid string contains the whole string with the password. So it is not passed on as the cause.
       const reason = error instanceof Error && !('connectionString' in error) ? `: ${error.message}` : ''
-      throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is no connection string such as ${example}${reason}.`)
+      throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is not a connection string such as ${example}${reason}.`)
     }
   }
   if (endpoints[0]?.host === '' || endpoints[0] === undefined || endpoints.some(({ host }) => /[:\s]/.test(host)))
-    throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is no connection string such as ${example}.`)
+    throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is not a connection string such as ${example}.`)
   clientOf(endpoints[0]) // throws for a setting that the client does not know
   if (!isPlain && username === undefined)
     throw new KolbakError('invalid_config', `EVENTSTOREDB_URL needs a user because it speaks TLS: ${example} (without TLS: ?tls=false).`)

@@ -16,10 +16,10 @@ export interface Connection {
 /**
  * The connection to the leader.
  *
- * The client library would search for a cluster's leader by itself. This does not let it, for two reasons. When it finds none within ten
+ * The client library can search for a cluster's leader, but it is not used for this, for two reasons. When it finds no leader within ten
  * attempts, a promise that nothing awaits rejects and ends the process (`handleError` in its `Client/index.js` awaits the channel that is
- * being opened). And it stays with a leader that accepts connections and does not answer (its `shouldReconnect` knows no deadline). So
- * each client here is one of a single node, for which the library never searches.
+ * being opened). It also stays with a leader that accepts connections and does not answer (its `shouldReconnect` knows no deadline). So
+ * each client here is for a single node, and the library never searches for such a client.
  * https://github.com/kurrent-io/KurrentDB-Client-NodeJS/issues
  */
 export interface Connections {
@@ -27,9 +27,11 @@ export interface Connections {
   current(): Promise<Connection>
   /** Gives the node up, and searches for the leader again. Does so only in a cluster, because a single node has no replacement. */
   giveUp(connection: Connection, error: unknown): void
-  /** Why there is no connection, or null when there is one or nothing has gone wrong. */
+  /** The reason for which there is no connection. Null when there is one, and before the first failure. */
   readonly problem: unknown
-  /** Notices another leader without a call that fails, until the signal aborts. For readers that only wait. */
+  /**
+   * Checks until the signal aborts whether another node leads. Readers need this, because they only wait and make no call that would fail.
+   */
   watch(signal: AbortSignal): void
   close(): Promise<void>
 }
@@ -119,7 +121,7 @@ export function createConnections(target: Target, log: Log): Connections {
   }
 }
 
-/** Ends a client's calls and its channel. `dispose` of the library leaves the channel open, which goes on pinging the node. */
+/** Ends a client's calls and its channel. The library's `dispose` leaves the channel open, which then goes on pinging the node. */
 async function closeClient(client: EventStoreDBClient): Promise<void> {
   const { getChannel } = client as unknown as { getChannel(): Promise<{ close(): void }> }
   await client.dispose()

@@ -14,9 +14,9 @@ export interface Engine {
   /** Milliseconds that a call may take, with its retries. */
   readonly timeoutMs: number
   /**
-   * Makes a call up to eight times while the engine is unavailable, until `end` (of `performance.now()`; default `timeoutMs` from now).
-   * Then the signal aborts. With `once` the call is made one time only, because a repeat would not be safe. Throws the port's errors, or
-   * WrongExpectedVersionError.
+   * Makes a call, up to eight times while the engine is unavailable, until `end` (a time of `performance.now()`; default `timeoutMs` from
+   * now). At `end` the signal aborts. With `once` the call is made only one time, because a repeat would not be safe. Throws the port's
+   * errors, or WrongExpectedVersionError.
    */
   ask<T>(
     stream: string,
@@ -27,15 +27,15 @@ export interface Engine {
 
 const maxTries = 8
 /**
- * Milliseconds after which one try of a call ends, at most a third of the whole time. A node of a cluster without an answer by then is
- * given up: the server answers a write within 2 s or reports that it cannot, and the election of another leader takes about 2 s.
+ * Milliseconds after which one try of a call ends. A try also ends after a third of `timeoutMs`. A node of a cluster that has not answered
+ * by then is given up: the server answers a write within 2 s or reports that it cannot, and the election of another leader takes about 2 s.
  */
 const longestTryMs = 3_000
 
 /**
- * Every append is given credentials of its own, because only then the client uses the RPC Append. Otherwise the client 6.2.1 uses
- * BatchAppend, which knows no deadline and keeps the appends in flight in one map of the whole module: a fault of one connection then
- * fails the appends of all (KurrentDB-Client-NodeJS#523). Throws KolbakError `invalid_config` when the connection string cannot be used.
+ * Every append has credentials of its own, because the client uses the RPC Append only for such appends. Otherwise the client 6.2.1 uses
+ * BatchAppend, which knows no deadline and keeps the appends in flight in one map of the whole module: a fault of one connection then fails
+ * the appends of all (KurrentDB-Client-NodeJS#523). Throws KolbakError `invalid_config` when the connection string cannot be used.
  */
 export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
   const target = parseConnectionString(url)
@@ -53,7 +53,7 @@ export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
   }
   return {
     connections,
-    // Only the leader of a cluster certainly has what was just appended.
+    // In a cluster, only the leader certainly has the events that were just appended.
     callOptions: { credentials: target.user, requiresLeader: true, deadline: tryMs },
     timeoutMs,
     async ask(stream, call, { end = performance.now() + timeoutMs, once = false } = {}) {
@@ -87,7 +87,7 @@ async function connectedBefore(connections: Connections, end: number): Promise<C
   }
 }
 
-/** Ends a call that takes too long, or whose connection is given up. The client's own deadlines do not cover every kind of call. */
+/** Ends a call that takes too long or whose connection is given up. The client's own deadlines do not cover every kind of call. */
 async function within<T>(ms: number, lost: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const ending = new AbortController()
   let end: (error: Error) => void = () => {}

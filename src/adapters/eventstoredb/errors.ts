@@ -15,13 +15,13 @@ import { EventRefused, EventTooLarge, StoreUnavailable } from '../../ports/event
 /** gRPC's status codes that mean more than "it failed". */
 const grpcStatus = { invalidArgument: 3, deadlineExceeded: 4, unauthenticated: 16 } as const
 
-/** A call got no answer in time. The node may be frozen. */
+/** Error of a call that got no answer in time. The node may be frozen. */
 export class NotAnswered extends StoreUnavailable {}
-/** The engine refuses this user. No retry helps until somebody has changed something. */
+/** Error of a call that the engine refuses to this user. A retry cannot help before the user or its rights are changed. */
 class StoreDenied extends StoreUnavailable {}
 
 /**
- * Returns the error of the port that stands for an error of the client. WrongExpectedVersionError is returned as it is, because its
+ * Returns the error of the port that stands for an error of the client. WrongExpectedVersionError is returned unchanged, because its
  * meaning depends on the expected revision.
  */
 export function toPortError(error: unknown, stream: string): unknown {
@@ -49,7 +49,7 @@ export function toPortError(error: unknown, stream: string): unknown {
 /** Whether the same call may succeed a moment later, because the engine is unavailable or slow. */
 export const isPassing = (error: unknown): boolean => error instanceof StoreUnavailable && !(error instanceof StoreDenied)
 
-/** Whether the error means that the node does not lead, or does not answer. Another node may. */
+/** Whether the error means that the node does not lead or does not answer. Another node may succeed. */
 export const isLeaderless = (error: unknown): boolean =>
   error instanceof NotLeaderError ||
   error instanceof UnavailableError ||
@@ -61,7 +61,7 @@ export const isLeaderless = (error: unknown): boolean =>
 const codeOf = (error: unknown): number | undefined =>
   error instanceof Error && (isCommandError(error) || 'code' in error) ? Number((error as { code?: unknown }).code) : undefined
 
-/** What the text of a failed connection means, and what to do. The first entry that matches is used. */
+/** Says for the text of a failed connection what is wrong and what to do. The first entry that matches is used. */
 const reasons: readonly [RegExp, string][] = [
   [/certificate has expired|CERT_HAS_EXPIRED/, 'the certificate of EventStoreDB has expired: renew it on the server'],
   [

@@ -13,15 +13,15 @@ import { subscribe } from './subscription.ts'
 export interface EventStoreDbOptions {
   /** A connection string, such as `esdb://user:password@host:2113`, or `esdb://host:2113?tls=false` without TLS. */
   readonly url: string
-  /** Events of day streams are not read once EventStoreDB has had them for longer. Set on streams that are new. */
+  /** Seconds for which events of day streams can be read after EventStoreDB has stored them. The limit is set on each new stream. */
   readonly dayStreamMaxAgeSeconds: number
   readonly log: Log
-  /** A call that takes longer, with its retries, counts as not answered. Default 10 s. */
+  /** Milliseconds that an append may take with its retries. Default 10,000. */
   readonly appendTimeoutMs?: number
 }
 
 const isExact = (expected: ExpectedRevision): boolean => expected === 'none' || typeof expected === 'number'
-/** Most bytes of appends in flight or waiting. Beyond them an append is refused. */
+/** Bytes of appends that may be in flight or waiting. Beyond them an append is refused. */
 const maxUnderWayBytes = 256 << 20
 
 /**
@@ -45,7 +45,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
   try {
     await tryReadingAll(engine)
     await appends.describe(headStream, { maxCount: 1 })
-    await heads.mark() // shows that it takes writes, and tells repeats of older events from new events from now on
+    await heads.mark() // shows that the store accepts writes; its position separates repeats of older events from new events
     const identity = `eventstoredb-${await engineIdOf(engine, appends)}`
     return {
       identity,
@@ -62,13 +62,13 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
           underWayBytes -= item.bytes
         }
       },
-      async read(stream, wanted) {
+      async read(stream, range) {
         ensureOpen()
-        return calls.track(readStream(engine, stream, wanted))
+        return calls.track(readStream(engine, stream, range))
       },
       subscribe: ({ families, after, signal, batch = 500 }) =>
         subscribe({ engine, log, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
-      // It is not cheap to find out whether there are events of the families, so there is always a head.
+      // There is always a head, because it would cost much to find out whether the families have events.
       async head() {
         ensureOpen()
         return calls.track(heads.mark())

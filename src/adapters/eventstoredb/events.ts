@@ -11,13 +11,16 @@ export interface AppendItem {
   readonly expected: ExpectedRevision
   readonly ids: readonly EventId[]
   readonly events: readonly EventData[]
-  /** The bytes that the server counts, and a little more for each event. */
+  /** Bytes that the server counts, and a fixed number for each event. */
   readonly bytes: number
 }
 
 /** The server's default limit for one append. */
 export const maxAppendBytes = 1 << 20
-/** Bytes that count for an event beside its texts, as in the adapter of Postgres, so that an append holds at most 8,192 events. */
+/**
+ * Bytes that each event counts for besides its texts, so that an append holds at most 8,192 events. The adapter of Postgres has the same
+ * number.
+ */
 const eventOverhead = 128
 
 /**
@@ -38,7 +41,8 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   let bytes = 0
   for (const { type, data, metadata } of events)
     bytes += Buffer.byteLength(JSON.stringify(data)) + Buffer.byteLength(JSON.stringify(metadata)) + 2 * type.length + eventOverhead
-  if (bytes > maxAppendBytes) throw new EventTooLarge(`stream ${stream}: an append of ${bytes} bytes, which is more than ${maxAppendBytes}`)
+  if (bytes > maxAppendBytes)
+    throw new EventTooLarge(`stream ${stream}: an append of ${bytes} bytes is larger than the limit of ${maxAppendBytes}`)
   return {
     stream,
     expected,
@@ -51,7 +55,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   }
 }
 
-/** Joins the first items into one append, as many as it may hold. `count` is their number. */
+/** Joins the first items into one append, as many as fit. `count` is their number. */
 export function joinItems(items: readonly AppendItem[], expected: ExpectedRevision): { item: AppendItem; count: number } {
   const [first] = items as [AppendItem]
   let bytes = 0
@@ -69,7 +73,7 @@ export function joinItems(items: readonly AppendItem[], expected: ExpectedRevisi
 }
 
 export function toRecordedEvent(event: ClientEvent): RecordedEvent {
-  if (event.position === undefined) throw new Error('the event store needs EventStoreDB 22.6 or later: this one tells no positions')
+  if (event.position === undefined) throw new Error('the event store needs EventStoreDB 22.6 or later: this server returns no positions')
   return {
     id: event.id,
     type: event.type,

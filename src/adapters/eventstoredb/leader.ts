@@ -11,14 +11,14 @@ interface LeaderFinder {
    * because they name a frozen leader until they have noticed. Never rejects.
    */
   find(): Promise<Endpoint | null>
-  /** The reason for which the last node that was asked could not answer. Null: all of them answered. */
+  /** The reason for which a node could not answer at the last search, or null when all nodes answered. */
   readonly lastError: unknown
   close(): void
 }
 
-/** Milliseconds that a node has to answer a question about its cluster. */
+/** Milliseconds that a node has to answer the question who leads its cluster. */
 const gossipMs = 1_000
-/** Most nodes that are remembered, beside those of the connection string. */
+/** Number of nodes that are remembered besides those of the connection string. */
 const maxMembers = 16
 
 export function createLeaderFinder({ endpoints, channelCredentials }: Target): LeaderFinder {
@@ -28,13 +28,13 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
   const add = (endpoint: Endpoint) => {
     const address = `${endpoint.host}:${endpoint.port}`
     if (clients.has(address) || clients.size >= endpoints.length + maxMembers) return
-    // A node that comes back is asked at once, and not after gRPC's usual back-off of up to two minutes.
+    // A node that comes back is connected within 0.5 s, and not after gRPC's usual back-off of up to two minutes.
     const options = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 500 }
     clients.set(address, { endpoint, client: new gossipClients.GossipClient(address, channelCredentials, options) })
   }
   for (const endpoint of endpoints) add(endpoint)
 
-  /** Returns the node that leads according to the asked node, or null. */
+  /** Returns the leader that this node reports, or null. */
   const ask = (client: GossipClient): Promise<Endpoint | null> =>
     new Promise((resolve, reject) => {
       client.read(new shared.Empty(), new Metadata(), { deadline: Date.now() + gossipMs }, (error, cluster) => {

@@ -9,9 +9,9 @@ import type { Engine } from './engine.ts'
 import { encodeAppend } from './events.ts'
 import { readStream } from './read.ts'
 
-// Streams of the adapter itself. No family has their names.
+// These are streams of the adapter itself. No family has their names.
 const engineStream = 'kolbak-engine' as StreamName
-/** Its events mark heads. Every subscription includes this stream, and yields only the positions of its events. */
+/** The events of this stream mark heads. Every subscription includes the stream, and yields only the positions of its events. */
 export const headStream = 'kolbak-head' as StreamName
 
 const anEvent = (type: string, data: object) => ({
@@ -29,8 +29,8 @@ const anEvent = (type: string, data: object) => ({
 })
 
 /**
- * Returns the identity of the data. EventStoreDB has none to ask for, so it is the first event of a stream of ours, which the first
- * process appends.
+ * Returns the identity of the data. EventStoreDB has no identity of its own. So the first process appends one, as the first event of a
+ * stream of the adapter.
  */
 export async function engineIdOf(engine: Engine, { append }: Appender): Promise<string> {
   const named = anEvent('EngineNamed', { id: randomUUID() })
@@ -40,7 +40,8 @@ export async function engineIdOf(engine: Engine, { append }: Appender): Promise<
     if (!(error instanceof RevisionConflict)) throw error
   }
   const [first] = await readStream(engine, engineStream, { limit: 1 })
-  if (first === undefined || !('id' in first.data)) throw new StoreUnavailable(`stream ${engineStream} has no name of the engine`)
+  if (first === undefined || !('id' in first.data))
+    throw new StoreUnavailable(`stream ${engineStream} does not begin with the identity of the engine`)
   return String(first.data.id)
 }
 
@@ -59,7 +60,7 @@ export function createHead({ append }: Appender): Head {
       return callers.map(() => position)
     },
     maxCount: 100_000,
-    full: () => new StoreUnavailable('too many wait for the head of the event store'),
+    full: () => new StoreUnavailable('too many callers are waiting for the head of the event store'),
   })
   return { mark: () => group.add(null) }
 }

@@ -4,13 +4,13 @@ import type { EventStore } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
 import { toRecordedEvent } from './events.ts'
 
-/** Events of one request. */
+/** Number of events in one request. */
 const pageSize = 250
 
 /**
  * Returns events of a stream. A stream that does not exist has none.
- * @param stream may be one of the adapter's own, which is no stream of the port's
- * @param options `end`, of `performance.now()`, is when to give up
+ * @param stream may be one of the adapter's own, which the port does not know
+ * @param options `end` is the time of `performance.now()` at which the read fails
  */
 export async function readStream(
   engine: Engine,
@@ -57,13 +57,13 @@ async function readPage(
   }
 }
 
-/** Throws unless $all can be read. Subscriptions need it, and not every user has the right. */
+/** Throws unless $all can be read. Subscriptions need it, and not every user has that right. */
 export const tryReadingAll = (engine: Engine): Promise<void> =>
   engine.ask('$all', async (client, signal) => {
     for await (const _ of consume(client.readAll({ ...readOptions(engine), maxCount: 1 }), signal));
   })
 
-/** The client has no deadline for reads. The signal of `ask` ends them. */
+/** Returns the options of reads. The client has no deadline for reads, so the signal of `ask` ends them. */
 const readOptions = ({ callOptions: { credentials, requiresLeader } }: Engine) => ({ credentials, requiresLeader })
 
 /** Reads to the end, or until the signal aborts and it throws. It releases the call in any case. */

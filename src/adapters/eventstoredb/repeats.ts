@@ -9,27 +9,28 @@ import type { Engine } from './engine.ts'
 import { type AppendItem, joinItems } from './events.ts'
 import { readStream } from './read.ts'
 
-/** Why an append may be in its stream already, and where to look for it. */
+/** The reason for which an append may be in its stream already, and the part of the stream to search. */
 export interface Doubt {
-  /** RFC 3339: it was not appended before this time. */
+  /** RFC 3339 time before which it was not appended. */
   readonly since: string
-  /** It was appended after this revision, if that is known. */
+  /** Revision after which it was appended, if that is known. */
   readonly above?: number | undefined
 }
 
-/** How far the clocks of processes may differ, in milliseconds. A stream is read this much further back than the time of a doubt. */
+/** Milliseconds by which the clocks of processes may differ. A stream is read this much further back than the time of a doubt. */
 const clockSkewMs = 60_000
 const pageSize = 250
 
 /**
- * Appends once what may be in the stream already: looks for the ids at the end of the stream, and appends the others at the exact
- * revision that it has seen there. An event of another writer in between is a conflict, and it looks again.
+ * Appends events that may be in the stream already, so that each is stored once. It searches the end of the stream for their ids, and
+ * appends the missing events at the exact revision that it has seen there. If another writer appends in between, there is a conflict, and
+ * it searches again.
  *
  * The server itself recognises a repeat of an `any` append only while a cache in its leader's memory holds the ids. After a restart or a
  * change of leader it stores the events a second time (10 of 10 on a real cluster).
  *
  * @param items appends to one stream that expect `any` or `some`, each with its doubt
- * @param end when to give up, of `performance.now()`
+ * @param end the time of `performance.now()` at which it gives up
  * @returns one outcome for each item
  */
 export async function appendOnce(
@@ -39,14 +40,14 @@ export async function appendOnce(
   end: number,
 ): Promise<PromiseSettledResult<Appended>[]> {
   const stream = items[0]!.item.stream
-  const known = new Map<EventId, RecordedEvent>()
-  const wanted = new Set(items.flatMap(({ item }) => item.ids))
+  const storedEvents = new Map<EventId, RecordedEvent>()
+  const ids = new Set(items.flatMap(({ item }) => item.ids))
   const remember = (events: readonly RecordedEvent[]) => {
-    for (const event of events) if (wanted.has(event.id)) known.set(event.id, event)
+    for (const event of events) if (ids.has(event.id)) storedEvents.set(event.id, event)
   }
   const outcomes = new Map<AppendItem, PromiseSettledResult<Appended>>()
   let seen: number | null = null
-  /** The revision that the last conflict reported, and until when reads may lag behind it. */
+  /** The revision that the last conflict reported, and the time until which reads may lag behind it. */
   let conflict = { revision: -1, readableBy: 0 }
   try {
     for (;;) {
@@ -62,7 +63,7 @@ export async function appendOnce(
       const missing: AppendItem[] = []
       for (const { item } of items) {
         if (outcomes.has(item)) continue
-        const last = known.get(item.ids.at(-1)!)
+        const last = storedEvents.get(item.ids.at(-1)!)
         if (last !== undefined) outcomes.set(item, fulfilled({ revision: last.revision, position: last.position }))
         else if (item.expected === 'some' && seen < 0)
           outcomes.set(item, { status: 'rejected', reason: new RevisionConflict(stream, 'some', -1) })
@@ -100,7 +101,7 @@ export async function appendOnce(
 
 const fulfilled = (value: Appended): PromiseSettledResult<Appended> => ({ status: 'fulfilled', value })
 
-/** Reads backwards as far as the doubts reach. Returns the last revision of the stream, or -1 when it is empty. */
+/** Reads backwards as far as the doubts require. Returns the last revision of the stream, or -1 when it is empty. */
 async function readTail(
   engine: Engine,
   stream: StreamName,

@@ -10,9 +10,9 @@ import { isLeaderless } from './errors.ts'
 import { toCheckpoint, toRecordedEvent } from './events.ts'
 import { headStream } from './own-streams.ts'
 
-/** Events that the server checks between two checkpoints when few or none pass the filter. */
+/** Number of events that the server checks between two checkpoints when few or none pass the filter. */
 const window = 500
-/** Events read from the connection ahead of the reader. gRPC holds back the others. */
+/** Number of events that are read from the connection ahead of the reader. gRPC holds back the others. */
 const ahead = 100
 
 /**
@@ -32,7 +32,7 @@ export async function* subscribe(options: {
   engine.connections.watch(signal)
   let checkpoint = options.after
   while (!signal.aborted) {
-    let error: unknown = 'the server ended it'
+    let error: unknown = 'the server ended the subscription'
     try {
       for await (const batch of connection({ ...options, after: checkpoint })) {
         checkpoint = batch.checkpoint
@@ -85,7 +85,7 @@ async function* connection(options: {
     let hasMoved = false
     for await (const item of source as AsyncIterable<AllStreamResolvedEvent | Passed>) {
       const reached = toCheckpoint('passed' in item ? item.passed.commit : (item.event?.position.commit ?? 0n))
-      // The passed position may be that of the event before it.
+      // The server may have passed no more than the previous event, whose checkpoint was yielded already.
       if (checkpoint === null || reached > checkpoint) {
         checkpoint = reached
         hasMoved = true

@@ -14,26 +14,29 @@ export interface Fetching {
 interface AssignedPartitionsOptions {
   readonly consume: Parameters<MessageBus['consume']>[0]
   readonly fetching: Fetching
-  /** Whether membership of the group is certain now. */
+  /** Returns whether this process is certainly a member of the group now. */
   readonly isHeld: () => boolean
   /** Returns the offsets of the first record of a partition and after its last one. */
   readonly bounds: (partition: number) => Promise<{ low: bigint; high: bigint }>
   readonly fetchWaitMs: number
   readonly full: { records: number; bytes: number }
-  /** How long a partition that could not be started, or whose consumer failed, waits for the next try. */
+  /** Milliseconds before the next try of a partition that could not be started or whose consumer failed. */
   readonly retryMs: number
   readonly log: Log
 }
 
 /** The partitions that the group assigns to this process, and their runs. */
 export interface AssignedPartitions {
-  /** The group assigns these now. A partition that was assigned before keeps its work, and its fetches go on where they were. */
+  /**
+   * Takes the partitions that the group assigns now. A partition that was assigned before keeps its work, and its fetches go on where they
+   * were.
+   */
   assign(partitions: readonly number[]): void
   /** Starts every assigned partition that does not run, because its consumer ended or the session had lapsed. */
   startMissing(): void
-  /** Membership is not certain any more: all partitions are lost, until `startMissing` or `assign` starts them again. */
+  /** Loses all partitions, because membership is not certain any more. `startMissing` or `assign` starts them again. */
   lapse(): void
-  /** Takes what a fetch that began at `from` has brought. @param end the offset after the last record that the partition has */
+  /** Takes the records of a fetch that began at `from`. @param end the offset after the last record that the partition has */
   add(partition: number, from: bigint, records: readonly BusRecord[], end: bigint): void
   /** Partitions whose consumer reads. */
   owned(): number[]
@@ -75,7 +78,7 @@ export function createAssignedPartitions(options: AssignedPartitionsOptions): As
       for (const partition of runs.running()) {
         const intake = runs.sourceOf(partition)
         if (!partitions.includes(partition)) runs.lose(partition)
-        // The client has forgotten its position, and would begin at the offset that the group has committed.
+        // The client has forgotten its position. Without this call it would begin at the offset that the group has committed.
         else if (intake !== undefined) fetching.from(partition, intake.next)
         else fetching.pause(partition)
       }

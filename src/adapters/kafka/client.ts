@@ -8,22 +8,22 @@ import { createTrackedSockets } from './sockets.ts'
 export interface KafkaConnection {
   /** `host:port` of some brokers, which name the others. */
   readonly brokers: readonly string[]
-  /** The name of this process in Kafka's logs and quotas. Default kolbak. */
+  /** The name of this process in Kafka's logs and quotas. Default `kolbak`. */
   readonly clientId?: string
   readonly ssl?: ConnectionOptions | boolean | undefined
   readonly sasl?:
     | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string }
     | undefined
-  /** Time after which a request without an answer fails. Default 5 s. */
+  /** Milliseconds after which a request without an answer fails. Default 5,000. */
   readonly requestTimeoutMs?: number
-  /** Makes the connections. For tests that cut them. */
+  /** Makes the connections. Tests use it to cut them. */
   readonly socketFactory?: ISocketFactory
   readonly log: Log
 }
 
 export const defaultRequestTimeoutMs = 5_000
 
-/** Bounded, so that an unreachable broker is an error within seconds: 100, 200, 400, 800, 1,000 ms. */
+/** Delays of 100, 200, 400, 800 and 1,000 ms. They are bounded, so that an unreachable broker is an error within seconds. */
 const retry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 }
 
 /** Makes producers, consumers and admins, each with connections of its own. A connection that gets no answer is broken off and replaced. */
@@ -82,8 +82,8 @@ function createClient(options: KafkaConnection, socketFactory: ISocketFactory): 
  * Logs what kafkajs reports. Only these fields are logged, because others could hold bytes of a record. The level is one lower, because
  * kafkajs reports an error before it repeats the request.
  */
-function tell(log: Log, { level, namespace, log: said }: LogEntry): void {
-  const { message, broker, groupId, memberId, topic, partition, retryCount, error } = said
+function tell(log: Log, { level, namespace, log: entry }: LogEntry): void {
+  const { message, broker, groupId, memberId, topic, partition, retryCount, error } = entry
   const fields = { client: namespace, said: message, broker, groupId, memberId, topic, partition, retryCount }
   const text = typeof error === 'string' ? { ...fields, cause: error } : fields
   if (level === logLevel.ERROR) log.warn(text, 'kafka.client')
@@ -93,18 +93,18 @@ function tell(log: Log, { level, namespace, log: said }: LogEntry): void {
 
 /** Returns the protocol's name of an error (`MESSAGE_TOO_LARGE`), from the error or one of its causes. */
 export function protocolErrorOf(error: unknown): string | undefined {
-  return find(error, (one) => ('type' in one && typeof one.type === 'string' ? one.type : undefined))
+  return find(error, (cause) => ('type' in cause && typeof cause.type === 'string' ? cause.type : undefined))
 }
 
 /** Returns the error of a failed connection, with a sentence that says what to check. */
 export function connectError(error: unknown, brokers: readonly string[]): KolbakError {
   const where = brokers.join(', ')
-  const isLogin = find(error, (one) => (one.name === 'KafkaJSSASLAuthenticationError' ? true : undefined))
+  const isLogin = find(error, (cause) => (cause.name === 'KafkaJSSASLAuthenticationError' ? true : undefined))
   if (isLogin)
     return new KolbakError('kafka_login_refused', `Kafka (${where}) refuses the login: check the mechanism, name and password.`, {
       cause: error,
     })
-  const isCertificate = find(error, (one) => (/certificate|self.signed/i.test(one.message) ? true : undefined))
+  const isCertificate = find(error, (cause) => (/certificate|self.signed/i.test(cause.message) ? true : undefined))
   if (isCertificate)
     return new KolbakError(
       'kafka_certificate_refused',
@@ -119,9 +119,9 @@ export function connectError(error: unknown, brokers: readonly string[]): Kolbak
 }
 
 function find<T>(error: unknown, probe: (error: Error) => T | undefined): T | undefined {
-  for (let one = error; one instanceof Error; one = one.cause) {
-    const found = probe(one)
-    if (found !== undefined) return found
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const result = probe(cause)
+    if (result !== undefined) return result
   }
   return undefined
 }

@@ -14,7 +14,7 @@ export interface ConsumerOptions {
   readonly topic: string
   readonly groupId: string
   readonly sessionTimeoutMs: number
-  /** A fetch of the port that finds nothing returns after this time. */
+  /** Milliseconds after which a fetch of the port without records returns. */
   readonly fetchWaitMs: number
   readonly bounds: (partition: number) => Promise<{ low: bigint; high: bigint }>
   readonly log: Log
@@ -23,22 +23,22 @@ interface GroupConsumer {
   consume: MessageBus['consume']
   /** Partitions that this process reads now. */
   owned(): readonly number[]
-  /** Tells the group, for Kafka's own tools, which offsets are done. Partitions that this process does not own are left out. */
+  /** Reports done offsets to the group, for Kafka's own tools. Partitions that this process does not own are left out. */
   commit(offsets: ReadonlyMap<number, bigint>): Promise<void>
 }
 
-/** kafkajs has this property, its types do not. */
+/** kafkajs has this property, but its types do not. */
 type FetchedBatch = Batch & { readonly fetchedOffset: string }
 
-/** Wait of a fetch that finds nothing. Heartbeats are sent between fetches, and resumed partitions join the next fetch. */
+/** Milliseconds that a fetch without records waits. Heartbeats are sent between fetches, and resumed partitions join the next fetch. */
 const maxWaitTimeInMs = 200
-/** What may wait in memory for one partition, beside the batch that comes last. */
+/** Limits of the records that wait in memory for one partition. The batch that comes last may exceed them. */
 const full = { records: 2_000, bytes: 4 << 20 }
-/** Limit of one fetch of all partitions of a broker. Decoding more would block other work of the process for too long. */
+/** Bytes of one fetch of all partitions of a broker. Decoding more would block other work of the process for too long. */
 const maxFetchBytes = 8 << 20
-/** How long leaving the group may take. After that the broker finds out by itself. */
+/** Milliseconds that leaving the group may take. After that the broker notices the missing member by itself. */
 const leaveMs = 5_000
-/** Session time-outs without a sign of life after which the consumer is replaced. */
+/** Number of session time-outs without a sign of life after which the consumer is replaced. */
 const silentSessions = 3
 
 /**
@@ -50,7 +50,7 @@ export function createGroupConsumer(options: ConsumerOptions): GroupConsumer {
   let member: Consumer | null = null
   let partitions: AssignedPartitions | null = null
 
-  /** A consumer that is going down refuses to be steered. It fetches nothing any more, so that is no loss. */
+  /** Steers the consumer. A consumer that is going down refuses to be steered, which is no loss because it fetches nothing any more. */
   const steer = (how: (consumer: Consumer) => void) => {
     try {
       if (member !== null) how(member)
@@ -104,7 +104,7 @@ interface MemberOptions extends ConsumerOptions {
   readonly signal: AbortSignal
   readonly assigned: AssignedPartitions
   readonly lease: SessionLease
-  /** Told the consumer that is the member now, or null when there is none. */
+  /** Called with the consumer that is the member now, or with null when there is none. */
   onMember(consumer: Consumer | null): void
 }
 
@@ -167,7 +167,7 @@ const createConsumer = ({ clients, groupId, sessionTimeoutMs }: ConsumerOptions)
   clients.consumer({
     groupId,
     sessionTimeout: sessionTimeoutMs,
-    // No member works inside a batch, so all of them join soon. One that does not is removed, as when its session ends.
+    // No member works inside a batch, so all members join soon. A member that does not join is removed, as if its session had ended.
     rebalanceTimeout: sessionTimeoutMs,
     heartbeatInterval: Math.min(1_000, Math.ceil(sessionTimeoutMs / 5)),
     maxWaitTimeInMs,
@@ -175,11 +175,11 @@ const createConsumer = ({ clients, groupId, sessionTimeoutMs }: ConsumerOptions)
     maxBytesPerPartition: maxBatchBytes,
     maxBytes: maxFetchBytes,
     allowAutoTopicCreation: false,
-    // The consumer is replaced here instead, in the same way after every kind of failure.
+    // The member is replaced by `createGroupConsumer` instead, in the same way after every kind of failure.
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5, restartOnFailure: async () => false },
   })
 
-/** The events of a member. Times are those of this process's monotonic clock. */
+/** Reactions to the events of a member. Times are those of this process's monotonic clock. */
 interface MemberListener {
   alive(sentAt: number): void
   joined(sentAt: number, partitions: readonly number[], memberId: string): void
@@ -188,7 +188,7 @@ interface MemberListener {
 
 function watch(consumer: Consumer, listener: MemberListener): void {
   const { GROUP_JOIN, HEARTBEAT, REQUEST, CRASH } = consumer.events
-  /** When the last answered request of each kind was sent. Its event comes just before that of the heartbeat or the join. */
+  /** The time at which the last answered request of each kind was sent. Its event comes just before that of the heartbeat or the join. */
   const sent = new Map<string, number>()
   const sentAt = (api: string) => sent.get(api) ?? Number.NEGATIVE_INFINITY
   consumer.on(REQUEST, ({ payload: { apiName, duration } }) => {

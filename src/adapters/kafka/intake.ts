@@ -1,13 +1,13 @@
 import { createWake } from '../../lib/wake.ts'
 import type { BusRecord } from '../../ports/message-bus.ts'
 
-/** The records that were fetched from one partition and not handed out yet: each once, in order. */
+/** The records that were fetched from one partition and not taken from here yet, each once and in order. */
 export interface Intake {
   /** The offset after the last record that was added. Fetches go on here, whatever position the client has. */
   readonly next: bigint
   /**
-   * Adds what a fetch that began at `from` has brought. Records that were added before are skipped. Returns false when the fetch began
-   * beyond `next`: then records are missing, and none is added.
+   * Adds the records of a fetch that began at `from`. Records that were added before are skipped. When the fetch began beyond `next`,
+   * records are missing: then none is added, and false is returned.
    */
   add(from: bigint, records: readonly BusRecord[]): boolean
   /** Whether enough records wait. Fetches should pause until `onRoom`. */
@@ -18,10 +18,10 @@ export interface Intake {
 export function createIntake(options: {
   startAt: bigint
   lost: AbortSignal
-  /** A fetch that finds nothing returns after this time. */
+  /** Milliseconds after which a fetch without records returns. */
   waitMs: number
   full: { records: number; bytes: number }
-  /** Told when it was full and half of it has been handed out. */
+  /** Called when the intake was full and half of it has been taken. */
   onRoom(): void
 }): Intake {
   const { startAt, lost, waitMs, full, onRoom } = options
@@ -66,10 +66,10 @@ export function createIntake(options: {
       return true
     },
     fetch(max) {
-      // One fetch after another, because the latch serves one waiter.
-      const mine = turn.then(() => fetchNow(max))
-      turn = mine.catch(() => undefined) // the caller of that fetch gets its error
-      return mine
+      // Fetches run one after another, because the latch serves one waiter.
+      const fetched = turn.then(() => fetchNow(max))
+      turn = fetched.catch(() => undefined) // the caller of that fetch gets its error
+      return fetched
     },
   }
 }

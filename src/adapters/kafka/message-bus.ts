@@ -9,38 +9,38 @@ import { busBounds, expireRecords } from './retention.ts'
 import { ensureTopic, type TopicOptions } from './topic.ts'
 
 export interface KafkaMessageBusOptions extends KafkaConnection, TopicOptions {
-  /** The group, which is the same for all processes. Its members divide the partitions. */
+  /** Name of the consumer group, the same for all processes. Its members divide the partitions among them. */
   readonly groupId: string
-  /** How long records that were read are kept (`expire`). */
+  /** Milliseconds for which records that were read are kept (see `expire`). */
   readonly retentionMs: number
-  /** A member that is silent for this time loses its partitions. Default 30 s. The brokers bound it (6 s to 30 min). */
+  /** Milliseconds of silence after which a member loses its partitions. Default 30,000. The brokers limit it (6 s to 30 min). */
   readonly sessionTimeoutMs?: number
-  /** Most unanswered records before BusFull. Default 20,000. */
+  /** Number of unanswered records beyond which `produce` throws BusFull. Default 20,000. */
   readonly maxWaiting?: number
-  /** Most bytes of unanswered records. Default 64 MiB. */
+  /** Bytes of unanswered records beyond which `produce` throws BusFull. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** A record without an answer after this time is BusUnavailable. Default 10 s. */
+  /** Milliseconds after which a record without an answer fails with BusUnavailable. Default 10,000. */
   readonly produceTimeoutMs?: number
-  /** A fetch that finds nothing returns after this time. Default 1 s. */
+  /** Milliseconds after which a fetch without records returns. Default 1,000. */
   readonly fetchWaitMs?: number
 }
 export interface KafkaMessageBus extends MessageBus {
   /**
-   * Deletes records older than the retention, but no unread ones. Returns how many.
-   * @param unread for each partition the first offset that is not done; a partition that is missing is all unread
+   * Deletes records older than the retention, but no unread ones. Returns the number of deleted records.
+   * @param unread for each partition the first offset that is not done; a partition that is missing counts as unread
    */
   expire(unread: ReadonlyMap<number, bigint>): Promise<number>
   /**
-   * Shows Kafka's own tools how far the group has come, after offsets were saved. Nothing depends on it, so the caller may ignore errors.
+   * Reports the done offsets to Kafka's own tools, after they were saved. Nothing depends on it, so the caller may ignore errors.
    * @param saved for each partition the first offset that is not done
    */
   committed(saved: ReadonlyMap<number, bigint>): Promise<void>
 }
 
 /**
- * The bus as a topic of Kafka, which is made or grown if needed. Throws KolbakError: `kafka_unreachable`, `kafka_login_refused` and
- * `kafka_certificate_refused` within seconds; `partitions_shrunk` when the topic has more partitions than configured;
- * `kafka_topic_refused` and `kafka_topic_unfit`.
+ * Creates the bus as a topic of Kafka, which is created or extended if needed. Throws KolbakError `kafka_unreachable`,
+ * `kafka_login_refused` and `kafka_certificate_refused` within seconds, `partitions_shrunk` when the topic has more partitions than
+ * configured, `kafka_topic_refused` and `kafka_topic_unfit`.
  */
 export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Promise<KafkaMessageBus> {
   const { topic, partitions, retentionMs, groupId, log } = options
@@ -72,9 +72,9 @@ export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Pr
     sessionTimeoutMs: options.sessionTimeoutMs ?? 30_000,
     fetchWaitMs: options.fetchWaitMs ?? 1_000,
     async bounds(partition) {
-      const found = (await busBounds(admin, topic)).get(partition)
-      if (found === undefined) throw new Error(`Kafka does not know partition ${partition} of ${topic}`)
-      return found
+      const bound = (await busBounds(admin, topic)).get(partition)
+      if (bound === undefined) throw new Error(`Kafka does not know partition ${partition} of ${topic}`)
+      return bound
     },
     log,
   })
@@ -123,6 +123,6 @@ async function connect(admin: Admin, { topic, brokers }: KafkaMessageBusOptions)
   }
   const identity = `kafka-${clusterId}-${topic}`
   if (!/^[\w.-]+$/.test(identity))
-    throw new KolbakError('kafka_topic_refused', `"${topic}" cannot be the name of a topic: letters, digits, ".", "_" and "-" are.`)
+    throw new KolbakError('kafka_topic_refused', `"${topic}" cannot be the name of a topic: use only letters, digits, ".", "_" and "-".`)
   return identity
 }

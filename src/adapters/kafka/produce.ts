@@ -8,15 +8,18 @@ interface WriterOptions {
   readonly producer: Producer
   readonly topic: string
   readonly partitions: number
-  /** Partitions that this process owns. They are preferred, because it then delivers what it has accepted. */
+  /**
+   * Returns the partitions that this process owns. They are preferred, because this process then delivers the messages that it has
+   * accepted.
+   */
   readonly owned: () => readonly number[]
-  /** Most unanswered records before BusFull. */
+  /** Number of unanswered records beyond which `write` throws BusFull. */
   readonly maxWaiting: number
-  /** Most bytes of unanswered records. */
+  /** Bytes of unanswered records beyond which `write` throws BusFull. */
   readonly maxWaitingBytes: number
-  /** A record without an answer after this time is BusUnavailable. */
+  /** Milliseconds after which a record without an answer fails with BusUnavailable. */
   readonly produceTimeoutMs: number
-  /** A connection without an answer for this time is broken off. */
+  /** Milliseconds without an answer after which a connection is broken off. */
   readonly requestTimeoutMs: number
 }
 export interface Writer {
@@ -28,7 +31,7 @@ export interface Writer {
 
 interface Item {
   readonly bytes: Buffer
-  /** Its caller was told that it took too long, so it is not sent any more. */
+  /** True once `write` has failed because it took too long. The record is not sent any more. */
   givenUp: boolean
 }
 interface Written {
@@ -37,21 +40,20 @@ interface Written {
 }
 
 /**
- * Batches in flight at once, each to one partition. With one, a slow broker delays everything; more make the batches smaller. Measured on
- * a busy machine of 2 cores, with 600-byte records and one local broker: 1.8 k/s from 1 caller, 20 k/s from 32, 38 k/s from 256 and 46
- * k/s from 1,000 (with one lane 1.1, 29, 40 and 20; with four 1.9, 15, 44 and 50).
+ * Number of batches in flight at once, each to one partition. With one, a slow broker delays everything; with more, the batches get
+ * smaller. Measured on a busy machine of 2 cores, with 600-byte records and one local broker: 1.8 k/s from 1 caller, 20 k/s from 32, 38 k/s
+ * from 256 and 46 k/s from 1,000 (with one lane 1.1, 29, 40 and 20; with four 1.9, 15, 44 and 50).
  */
 const lanes = 2
 const batch = { maxCount: 1_000, maxBytes: 1 << 20 }
-/** Time for which a partition that has failed is avoided while there are others. */
+/** Milliseconds for which a partition that has failed is avoided while there are others. */
 const avoidMs = 3_000
 /** The errors with which a broker refuses a record for ever. */
 const faulty = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD', 'INVALID_TIMESTAMP', 'CORRUPT_MESSAGE'])
 
 /**
- * Writes records in batches, because kafkajs has no batching of its own. The producer is not idempotent in Kafka's sense, because
- * kafkajs's idempotent producer never gives up. So a repeated send may store a record twice, at two places. The message index drops the
- * second.
+ * Writes records in batches, because kafkajs has no batching of its own. The producer is not idempotent in Kafka's sense, because kafkajs's
+ * idempotent producer never gives up. So a repeated send may store a record twice, at two places. The message index drops the second one.
  */
 export async function createRecordWriter(options: WriterOptions): Promise<Writer> {
   const { producer, topic, partitions, owned, maxWaiting, maxWaitingBytes, produceTimeoutMs, requestTimeoutMs } = options
@@ -63,7 +65,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
     const now = performance.now()
     const isGood = (partition: number) => (avoided.get(partition) ?? 0) < now
     const all = Array.from({ length: partitions }, (_, partition) => partition)
-    const choices = [owned().filter(isGood), all.filter(isGood), all].find((some) => some.length > 0)!
+    const choices = [owned().filter(isGood), all.filter(isGood), all].find((choice) => choice.length > 0)!
     return choices[groups++ % choices.length]!
   }
   const send = async (items: readonly Item[]): Promise<(Written | null)[]> => {
@@ -101,7 +103,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
   const unanswered = new Set<Promise<unknown>>()
   let unansweredBytes = 0
   const add = async (bytes: Buffer): Promise<Written> => {
-    const lane = groupsOf.reduce((least, one) => (one.size < least.size ? one : least))
+    const lane = groupsOf.reduce((least, next) => (next.size < least.size ? next : least))
     const item: Item = { bytes, givenUp: false }
     const late = Promise.withResolvers<null>()
     const timer = setTimeout(() => {
@@ -115,7 +117,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
     } catch (error) {
       if (protocolErrorOf(error) === 'MESSAGE_TOO_LARGE')
         throw new RecordTooLarge(`Kafka does not take a record of ${bytes.length} bytes`, { cause: error })
-      throw new BusUnavailable('Kafka did not answer as it should: whether the message was stored is unknown', { cause: error })
+      throw new BusUnavailable('Kafka did not answer as it should, so it is unknown whether the message was stored', { cause: error })
     } finally {
       clearTimeout(timer)
     }

@@ -5,8 +5,8 @@ import { untilDone } from '../../lib/retry.ts'
 const mostTries = 6
 
 /**
- * Retries errors that kafkajs calls retriable and its admin client does not retry, such as a partition with a new leader. Throws the last
- * error.
+ * Repeats the work after errors that kafkajs calls retriable but does not retry in its admin client, such as a partition with a new leader.
+ * Throws the last error.
  */
 async function patiently<T>(work: () => Promise<T>): Promise<T> {
   let tries = 0
@@ -22,18 +22,19 @@ export async function busBounds(admin: Admin, topic: string): Promise<Map<number
 
 /**
  * Deletes records that were stored before the time (milliseconds), but none at or after the first unread one of its partition. The topic
- * has no retention of Kafka's own, because that does not know what is unread. Returns how many were deleted.
- * @param unread for each partition the first offset that is not done; a partition that is missing is all unread
+ * has no retention of Kafka's own, because Kafka does not know which records are unread. Returns the number of deleted records.
+ * @param unread for each partition the first offset that is not done; a partition that is missing counts as unread
  */
 export async function expireRecords(admin: Admin, topic: string, before: number, unread: ReadonlyMap<number, bigint>): Promise<number> {
-  // Read first, so that records which are stored meanwhile lie beyond it. A partition without a younger record is deleted up to here.
+  // The bounds are read first, so that records which are stored meanwhile lie beyond them. A partition without a younger record is deleted
+  // up to its bound.
   const bounds = await busBounds(admin, topic)
   const younger = await patiently(() => admin.fetchTopicOffsetsByTimestamp(topic, before))
   const deleted = younger.flatMap(({ partition, offset }) => {
-    const found = bounds.get(partition)
-    if (found === undefined) return []
-    const through = smallest(BigInt(offset), found.high, unread.get(partition) ?? 0n)
-    return through > found.low ? [{ partition, offset: through, count: through - found.low }] : []
+    const bound = bounds.get(partition)
+    if (bound === undefined) return []
+    const through = smallest(BigInt(offset), bound.high, unread.get(partition) ?? 0n)
+    return through > bound.low ? [{ partition, offset: through, count: through - bound.low }] : []
   })
   if (deleted.length === 0) return 0
   await admin.deleteTopicRecords({

@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks'
 
-/** Tells whether this process is certainly still a member of its group, by its own monotonic clock. */
+/** Measures by this process's own monotonic clock whether it is certainly still a member of its group. */
 export interface SessionLease {
-  /** The group's coordinator has answered a request that was sent at this time (`performance.now()`). */
+  /** Call it when the group's coordinator has answered a request. @param sentAt when the request was sent (`performance.now()`) */
   renew(sentAt: number): void
   isHeld(): boolean
   /** Ends the lease without calling `onLapse`. */
@@ -10,10 +10,9 @@ export interface SessionLease {
 }
 
 /**
- * The coordinator counts the session time-out from the moment it receives a heartbeat, which is after the heartbeat was sent. So
- * the lease counts from the sending. A tenth of the time-out is kept back, because a request needs a moment to leave.
- * `onLapse` runs before the lease can be held again: a partition that was once reported as not held is lost, and does not wait
- * for a lease that comes back.
+ * The coordinator counts the session time-out from the moment it receives a heartbeat, which is after the heartbeat was sent. So the lease
+ * counts from the sending. A tenth of the time-out is kept back, because a request needs a moment to leave. `onLapse` runs before the lease
+ * can be held again, so that partitions which were reported as not held are lost even if the lease comes back.
  */
 export function createSessionLease(options: { sessionTimeoutMs: number; onLapse(): void }): SessionLease {
   const usableMs = options.sessionTimeoutMs * 0.9

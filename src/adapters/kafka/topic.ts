@@ -6,12 +6,12 @@ import { protocolErrorOf } from './client.ts'
 
 export interface TopicOptions {
   readonly topic: string
-  /** May grow from one start to the next, and never shrink. */
+  /** Number of partitions. It may grow from one start to the next, and never shrinks. */
   readonly partitions: number
-  /** These three are used when the topic is made. Later they are the operator's to change. */
+  /** These three are used when the topic is created. Later the operator may change them. */
   readonly replicationFactor: number
   readonly minInSyncReplicas: number
-  /** Must have room for a record of 2 MiB and what surrounds it. */
+  /** Bytes. The limit must leave room for a record of 2 MiB and the batch around it. */
   readonly maxMessageBytes: number
 }
 
@@ -20,22 +20,22 @@ export const maxBatchBytes = maxRecordBytes + (64 << 10)
 
 const timeout = 10_000
 
-/** The settings of a topic that loses nothing unread. */
+/** Returns the settings of a topic that loses nothing unread. */
 const settingsOf = (options: TopicOptions): Record<string, string> => ({
-  // We delete what was read (`expire`), because Kafka does not know what is unread.
+  // Kolbak deletes what was read (`expire`), because Kafka does not know what is unread.
   'retention.ms': '-1',
   'retention.bytes': '-1',
   'cleanup.policy': 'delete',
   'min.insync.replicas': String(options.minInSyncReplicas),
   'unclean.leader.election.enable': 'false',
   'max.message.bytes': String(options.maxMessageBytes),
-  // The age of a record is told by the clock of the brokers, not by that of each producer.
+  // The clock of the brokers decides how old a record is, and not that of each producer.
   'message.timestamp.type': 'LogAppendTime',
 })
 
 /**
- * Makes the topic if it is missing, and adds partitions if it has too few. Throws KolbakError `partitions_shrunk` when it has more than
- * configured, because nobody would read the records in them, and `kafka_topic_unfit` when it could lose records.
+ * Creates the topic if it is missing, and adds partitions if it has too few. Throws KolbakError `partitions_shrunk` when it has more than
+ * configured, because no process would read the records in them. Throws `kafka_topic_unfit` when the topic could lose records.
  */
 export async function ensureTopic(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
   const { topic, partitions } = options
@@ -45,7 +45,7 @@ export async function ensureTopic(admin: Admin, options: TopicOptions, log: Log)
   if (count > partitions)
     throw new KolbakError(
       'partitions_shrunk',
-      `The topic ${topic} has ${count} partitions, and what is in them must be read: set KOLBAK_PARTITIONS to ${count} or more, not ${partitions}.`,
+      `The topic ${topic} has ${count} partitions, and their records must be read: set KOLBAK_PARTITIONS to ${count} or more, not ${partitions}.`,
     )
   if (count === partitions) return
   try {
@@ -82,32 +82,32 @@ async function create(admin: Admin, options: TopicOptions, log: Log): Promise<vo
 /** Checks a topic that others have made or changed. Settings that lose records are refused, other differences are logged. */
 async function check(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
   const { topic } = options
-  let found: Map<string, string>
+  let settings: Map<string, string>
   try {
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
       resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic }],
     })
-    found = new Map(resources.flatMap(({ configEntries }) => configEntries.map((entry) => [entry.configName, entry.configValue])))
+    settings = new Map(resources.flatMap(({ configEntries }) => configEntries.map((entry) => [entry.configName, entry.configValue])))
   } catch (error) {
     // A login may lack the right to read settings.
     log.warn({ error, topic }, 'bus.topic_unchecked')
     return
   }
-  const largest = Number(found.get('max.message.bytes') ?? maxBatchBytes)
-  if (largest < maxBatchBytes || (found.get('cleanup.policy') ?? 'delete') !== 'delete')
+  const largest = Number(settings.get('max.message.bytes') ?? maxBatchBytes)
+  if (largest < maxBatchBytes || (settings.get('cleanup.policy') ?? 'delete') !== 'delete')
     throw new KolbakError(
       'kafka_topic_unfit',
       `The topic ${topic} cannot keep every record: its max.message.bytes must be ${maxBatchBytes} or more, and its cleanup.policy "delete".`,
     )
-  const bounds = ['retention.ms', 'retention.bytes'].filter((name) => (found.get(name) ?? '-1') !== '-1')
-  if (bounds.length > 0 || found.get('unclean.leader.election.enable') === 'true')
+  const bounds = ['retention.ms', 'retention.bytes'].filter((name) => (settings.get(name) ?? '-1') !== '-1')
+  if (bounds.length > 0 || settings.get('unclean.leader.election.enable') === 'true')
     throw new KolbakError(
       'kafka_topic_unfit',
       `The topic ${topic} would lose messages that nobody has read: set its retention.ms and retention.bytes to -1 (Kolbak deletes what is done, after KAFKA_RETENTION_HOURS), and its unclean.leader.election.enable to false.`,
     )
   for (const [name, wanted] of Object.entries(settingsOf(options))) {
-    const value = found.get(name)
+    const value = settings.get(name)
     if (value !== undefined && value !== wanted && name !== 'max.message.bytes')
       log.warn({ topic, setting: name, value, wanted }, 'bus.topic_setting_differs')
   }

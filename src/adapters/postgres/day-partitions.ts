@@ -10,19 +10,20 @@ import { advisoryLocks } from './advisory-locks.ts'
  */
 export interface DayPartitions {
   /**
-   * Resolves when there are partitions for these days, at once for known days. The caller awaits it before the statement that writes to
-   * them. The partition of the following day is made in the background, so that midnight finds it. Throws InvalidDay.
+   * Resolves when there are partitions for these days, and at once for days that are known to have them. The caller awaits it before the
+   * statement that writes to them. The partition of the following day is made in the background, so that it exists at midnight. Throws
+   * InvalidDay.
    */
   ensure(days: Iterable<string>): Promise<void>
   /**
-   * Forgets which days have partitions, because another process has dropped some. To be called after an error that `isMissingPartition`,
-   * before `ensure` and one more try.
+   * Forgets which days have partitions, because another process has dropped some. Call it after an error for which `isMissingPartition` is
+   * true. Then call `ensure` and try once more.
    */
   forget(): void
   /**
-   * Drops the partitions before the day. `mayDrop` is asked for each, in the dropping transaction and under its lock. A partition that is
-   * in use for longer than 0.2 s is left for the next call, because waiting for its lock would stall everybody else. Returns the names of
-   * the dropped partitions.
+   * Drops the partitions before the day. `mayDrop` is called for each one, in the dropping transaction and under its lock. A partition that
+   * is in use for longer than 0.2 s is left for the next call, because other statements would stall behind one that waits for its lock.
+   * Returns the names of the dropped partitions.
    */
   dropBefore(day: string, mayDrop?: (client: ClientBase, partition: string) => Promise<boolean>): Promise<string[]>
 }
@@ -41,17 +42,17 @@ const inUse = (error: unknown): boolean => ['55P03', '40P01'].includes(codeOf(er
 
 export function createDayPartitions(options: {
   pool: Pool
-  /** Names, with their schema where it is not that of the connection. */
+  /** Names of the tables, with their schema if it is not that of the connection. */
   tables: readonly string[]
-  /** Told when the partition of the following day could not be made in the background. It is made when it is needed then. */
+  /** Called when the partition of the following day could not be made in the background. It is then made when it is first needed. */
   onError(error: unknown): void
 }): DayPartitions {
   const { pool, tables, onError } = options
-  const known = new Set<string>()
+  const existingDays = new Set<string>()
   const making = new Map<string, Promise<void>>()
 
-  // A partition is attached and not created in place (`partition of`). That would lock the whole table: it would wait for the oldest
-  // reader, and everybody else would wait behind it.
+  // A partition is made first and then attached. Making it in place (`partition of`) would lock the whole table: that statement would wait
+  // for the oldest reader, and all other statements would wait behind it.
   const make = (day: string) =>
     transaction(pool, async (client) => {
       await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.dayPartitions])
@@ -64,7 +65,7 @@ export function createDayPartitions(options: {
           `alter table ${table} attach partition ${partition} for values from ('${day} 00:00:00+00') to ('${dayAfter(day)} 00:00:00+00')`,
         )
       }
-      known.add(day)
+      existingDays.add(day)
     })
   const ensureDay = async (day: string): Promise<void> => {
     const pending = making.get(day) ?? make(checkedDay(day)).finally(() => making.delete(day))
@@ -76,13 +77,13 @@ export function createDayPartitions(options: {
     async ensure(days) {
       const needed = new Set(days)
       for (const day of needed) {
-        if (!known.has(day)) await ensureDay(day)
+        if (!existingDays.has(day)) await ensureDay(day)
         const next = dayAfter(day)
-        if (!known.has(next)) void ensureDay(next).catch(onError)
+        if (!existingDays.has(next)) void ensureDay(next).catch(onError)
       }
     },
     forget() {
-      known.clear()
+      existingDays.clear()
     },
     async dropBefore(day, mayDrop = async () => true) {
       const dropped: string[] = []
@@ -100,7 +101,7 @@ export function createDayPartitions(options: {
           } catch (error) {
             if (!inUse(error)) throw error
           }
-      if (dropped.length > 0) known.clear()
+      if (dropped.length > 0) existingDays.clear()
       return dropped
     },
   }
@@ -108,7 +109,7 @@ export function createDayPartitions(options: {
 
 const partitionName = (table: string, day: string): string => `${table}_${day.replaceAll('-', '')}`
 
-/** Returns a table's partitions for days before this one, oldest first, as statements may name them. */
+/** Returns a table's partitions for days before this one, oldest first. Statements can use the names as they are. */
 async function partitionsBefore(pool: Pool, table: string, day: string): Promise<string[]> {
   const { rows } = await pool.query<{ name: string }>(
     `select child.oid::regclass::text as name from pg_inherits join pg_class child on child.oid = inhrelid

@@ -4,10 +4,10 @@ import type { ArchivedBody, BodyArchive } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
 const dayOf = (key: MessageRef): string => key.accepted_at.slice(0, 10)
-/** The most that one statement writes. */
+/** Limits of one statement. */
 const group = { rows: 500, bytes: 4 << 20 }
 
-/** The archive of a bus that cannot read a record again by its place. */
+/** Creates the archive for a bus that cannot read a record again by its place. */
 export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
   const insert = async (bodies: readonly ArchivedBody[], isRetry = false): Promise<void> => {
     await days.ensure(bodies.map(dayOf))
@@ -43,7 +43,7 @@ export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
   }
   return {
     async archive(bodies) {
-      // All writers use the order of keys, because two that touch keys in different orders would deadlock.
+      // All writers use the order of keys, because two writers that touch keys in different orders would deadlock.
       const sorted = bodies
         .map((body) => ({ body, key: `${body.tenant} ${body.message} ${body.fingerprint} ${dayOf(body)}` }))
         .sort((a, b) => (a.key < b.key ? -1 : 1))

@@ -13,7 +13,7 @@ import {
   oldestFirst,
 } from '../../ports/delivery-log.ts'
 
-/** The most attempts of one delivery that are returned (the newest). */
+/** Number of attempts of one delivery that are returned (the newest). */
 const maxAttempts = 100
 
 const deliveryColumns = [...deliveryRefFields, 'type', 'status', 'time', 'code', 'reason', 'next_attempt_at']
@@ -28,7 +28,10 @@ const listed = ({ event_id, duration_ms, response, ...delivery }: ListRow): List
   return { ...delivery, request: isRequest(type) ? { event_id, chain, attempt, type, time, code, duration_ms, reason, response } : null }
 }
 
-/** Returns the keys as arrays ($1 to $3), and the first and last time ($4 and $5), by which Postgres skips the other days. */
+/**
+ * Returns the keys as arrays ($1 to $3), and their first and last accepted_at ($4 and $5). Postgres uses these two times to skip other
+ * days.
+ */
 const valuesOf = (keys: readonly DeliveryKey[]) => {
   const times = keys.map((key) => key.accepted_at).sort()
   return [
@@ -39,9 +42,12 @@ const valuesOf = (keys: readonly DeliveryKey[]) => {
     times.at(-1),
   ]
 }
-/** A list is read with one of these limits, so that few statements are prepared: pages of 20, 50 and 100 rows, and one row that shows whether there are more. */
+/**
+ * A list is read with one of these limits, so that few statements are prepared. Pages have 20, 50 or 100 rows; one more row shows whether
+ * there are more.
+ */
 const limits = [21, 51, 101]
-/** A page is searched in these newest days first. */
+/** Milliseconds before the end of the range that a page is searched in first. */
 const nearMs = 2 * msPerDay
 
 /**
@@ -55,7 +61,7 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
     return rows
   }
   const list = async ({ where, values, order, limit }: ListQuery): Promise<ListedDelivery[]> => {
-    // The limit is a literal, because Postgres would expect a tenth of all rows of a parameter.
+    // The limit is a literal. For a parameter, Postgres would plan for a tenth of all rows.
     const read = limits.find((prepared) => prepared >= limit) ?? limit
     const rows = await query<ListRow>(
       `select ${listColumns} from ${schema}.deliveries d where ${where} order by ${order} limit ${read}`,
@@ -98,7 +104,7 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
       const attemptsOf = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
       for (const { delivery, ...attempt } of rows) {
         const list = attemptsOf.get(delivery)
-        // The request of the list may be among the rows, because another fact may have replaced it as the state since.
+        // The rows may also have the request that came with the key, because another fact may have replaced it as the state since.
         if (list?.every(({ event_id }) => event_id !== attempt.event_id)) list.push(attempt)
       }
       for (const list of attemptsOf.values()) list.sort(oldestFirst)
@@ -115,11 +121,11 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
     async history(webhook, { tenant, status, since, until, after, limit }) {
       const page = async (from: string | undefined) => {
         const where = conditions({ webhook, tenant })
-        // The status is a literal, so that the plan may use the partial index. It is one of our own words.
+        // The status is a literal, so that the plan may use the partial index. It is a fixed word and never input.
         if (status !== undefined) where.add(`status = '${status}'`)
         if (from !== undefined) where.add('accepted_at >= ?', from)
         if (until !== undefined) where.add('accepted_at < ?', until)
-        // The row comparison alone would not let Postgres skip days; the bound on accepted_at does.
+        // The row comparison alone would not let Postgres skip days. The bound on accepted_at does.
         if (after !== undefined)
           where.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
         return list(where.query('accepted_at desc, delivery desc', limit))

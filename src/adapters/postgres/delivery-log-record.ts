@@ -7,13 +7,13 @@ import { deliveryRefArrays } from '../../lib/ref-columns.ts'
 import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
-/** A fact to be written: as the state of its delivery if it is the greatest of the batch, else as an attempt. */
+/** A fact to be written. The greatest fact of a delivery in the batch is written as its state, any other one as an attempt. */
 interface Row {
   readonly fact: DeliveryFact
   readonly isState: boolean
 }
 
-/** The most that one statement writes. */
+/** Limits of one statement. */
 const group = { rows: 1_000, bytes: 4 << 20 }
 
 /**

@@ -18,7 +18,7 @@ interface PostgresDeliveryLogOptions {
   readonly log: Log
 }
 export interface PostgresDeliveryLog extends DeliveryLog {
-  /** Drops the days of accepted_at before this one (`yyyy-mm-dd`), of every build. Returns the names of the dropped partitions. */
+  /** Drops the partitions of the days before `day` (`yyyy-mm-dd`, by accepted_at) in every build. Returns their names. */
   dropDaysBefore(day: string): Promise<string[]>
 }
 

@@ -19,7 +19,7 @@ export interface Cluster {
   start(port: number, settings: readonly string[]): Promise<void>
   /** Stops the server, without waiting for its clients. */
   stop(): Promise<void>
-  /** Where the server logs. */
+  /** Path of the file to which the server logs. */
   readonly logFile: string
 }
 
@@ -34,7 +34,7 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
   const programs = await binaries()
   await mkdir(dataDir, { recursive: true, mode: 0o755 })
   const user = await unprivilegedUser()
-  // The user can pass through the folder, and sees nothing else in it.
+  // With mode 711 the user postgres can pass through the folder to its cluster, but cannot list the folder.
   if (user !== null) await chmod(dataDir, 0o711)
   const spawnOptions = { ...user, cwd: pgData, env: { LC_ALL: 'C', TZ: 'UTC' } }
   const password = await storedPassword(join(dataDir, 'postgres-password'))
@@ -63,8 +63,8 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
 type User = { readonly uid: number; readonly gid: number }
 
 /**
- * Makes a cluster beside its place and then moves it there whole, because an initdb of a killed start may still be at work on its own
- * folder.
+ * Initialises a cluster in a temporary folder, and then renames that folder. The initdb of a start that was killed may still write to a
+ * temporary folder of its own.
  */
 async function initialise(dataDir: string, pgData: string, user: User | null, init: (folder: string) => Promise<void>, log: Log) {
   const folder = join(dataDir, `${unfinished}${randomBytes(6).toString('hex')}`)
@@ -72,7 +72,7 @@ async function initialise(dataDir: string, pgData: string, user: User | null, in
   if (user !== null) await chown(folder, user.uid, user.gid)
   await init(folder)
   await rename(folder, pgData).catch((error: unknown) => log.debug({ error }, 'postgres.initialised_by_another'))
-  // A folder that is still written to cannot always be removed. The next start that initialises a cluster tries again.
+  // A folder to which another initdb still writes cannot always be removed. The next start that initialises a cluster tries again.
   for (const name of await readdir(dataDir))
     if (name.startsWith(unfinished))
       await rm(join(dataDir, name), { recursive: true, force: true }).catch((error: unknown) => log.debug({ error }, 'postgres.left_over'))
@@ -100,7 +100,7 @@ const exists = (path: string): Promise<boolean> =>
   )
 
 /**
- * Returns the user `postgres`, which is made when it is missing, or null when this process is not root. Postgres refuses to run as root.
+ * Returns the user `postgres`, or null when this process is not root. Creates the user when it is missing. Postgres refuses to run as root.
  */
 async function unprivilegedUser(): Promise<User | null> {
   if (userInfo().uid !== 0) return null
@@ -114,7 +114,7 @@ async function unprivilegedUser(): Promise<User | null> {
   return { uid: await idOf('-u'), gid: await idOf('-g') }
 }
 
-/** Returns the password of the cluster. It is made once, however many processes start at the same time. */
+/** Returns the password of the cluster. Only one password is created, even when several processes start at the same time. */
 async function storedPassword(path: string): Promise<string> {
   const read = async () => (await readFile(path, 'utf8')).trim()
   if (await exists(path)) return read()
@@ -128,7 +128,8 @@ async function storedPassword(path: string): Promise<string> {
     return password
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    // Another start makes it at this moment, or one was killed in the middle. The file is complete in a moment, or is made again.
+    // Another start is writing the file now, or was killed while it wrote the file. After a pause the file is complete, or it is written
+    // again.
     await pause(200)
     if (!(await exists(path))) await rm(`${path}.new`, { force: true })
     return storedPassword(path)
@@ -169,7 +170,7 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
       await client.connect()
       return port
     } catch (cause) {
-      // It recovers or stops. Both end after a while.
+      // Postgres is recovering or stopping. Both end after a while.
       if (tries >= 120)
         throw new KolbakError('embedded_postgres', `A Postgres runs on ${pgData} (pid ${pid}) but does not answer.`, { cause })
     } finally {
@@ -182,7 +183,7 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
 /** Whether the process with this id is a Postgres. Ids are used again after a reboot or in a new container. */
 async function isPostgres(pid: number): Promise<boolean> {
   const command =
-    // Only Linux has /proc. Elsewhere `ps` tells, and fails when there is no such process.
+    // Only Linux has /proc. Other systems have `ps`, which fails when there is no such process.
     (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null)) ??
     (await run('ps', ['-o', 'command=', '-p', String(pid)]).then(
       ({ stdout }) => stdout,

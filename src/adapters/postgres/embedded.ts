@@ -9,7 +9,7 @@ import { type Cluster, openCluster } from './embedded-cluster.ts'
 
 export interface EmbeddedPostgres {
   readonly url: string
-  /** False when a Postgres that still ran was taken over. */
+  /** False when this start took over a Postgres that was already running. */
   readonly started: boolean
   stop(): Promise<void>
 }
@@ -18,7 +18,7 @@ interface EmbeddedPostgresOptions {
   readonly log: Log
   /** Further settings, as `name=value`. */
   readonly settings?: readonly string[]
-  /** Uses the Postgres that already runs for another process, if one does, and leaves it running. */
+  /** If a Postgres already runs for another process, uses it and leaves it running. */
   readonly join?: boolean
   /** Connections that the service opens. Postgres allows at least 200. */
   readonly connections?: number
@@ -61,8 +61,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   if (rowCount === 0) await ownership.client.query(`create database ${database}`)
   const stopping = new AbortController()
   const aborted = new Promise<void>((done) => stopping.signal.addEventListener('abort', () => done(), { once: true }))
-  // When the connection of the owner ends (a crash of Postgres, a kill), Postgres is started again on the same port. No supervisor
-  // outside would restart this process for it.
+  // The connection that holds the lock ends when Postgres crashes or is killed. Postgres is then started again on the same port, because no
+  // supervisor outside this process would restart it.
   const supervised = keepRunning(
     async () => {
       await Promise.race([ownership.lost, aborted])
@@ -118,8 +118,8 @@ async function takeOwnership(url: string, dataDir: string): Promise<Ownership> {
   await client.connect()
   // A killed owner's connection may take a moment to end.
   for (let tries = 0; tries < 20; tries++) {
-    const { rows } = await client.query<{ mine: boolean }>('select pg_try_advisory_lock($1) as mine', [advisoryLocks.dataFolder])
-    if (rows[0]?.mine) return { client, lost }
+    const { rows } = await client.query<{ locked: boolean }>('select pg_try_advisory_lock($1) as locked', [advisoryLocks.dataFolder])
+    if (rows[0]?.locked) return { client, lost }
     await pause(100)
   }
   await client.end()

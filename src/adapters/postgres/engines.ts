@@ -19,7 +19,7 @@ export async function recordEngine(pool: Pool, port: Port, adapter: string, own:
     throw new KolbakError(
       'engine_changed',
       `The ${port.replaceAll('_', ' ')} was ${recorded} the last time, and is ${own === null ? adapter : identity} now. ` +
-        'What the former one holds is not in the other: configure it again, or take it along with ' +
+        'The data of the former engine are not in the new one: configure the former engine again, or move its data with ' +
         `\`kolbak move ${port}\` (see docs/operations.md).`,
     )
   return recorded

@@ -24,9 +24,9 @@ export type AppendOutcome =
   | { readonly kind: 'conflict'; readonly actual: number }
   | { readonly kind: 'refused' }
 
-/** The limit of every adapter, which is that of EventStoreDB for one append. */
+/** Bytes of one append at most. Every adapter has this limit, which is that of EventStoreDB. */
 export const maxAppendBytes = 1 << 20
-/** Bytes that count for an event beside its texts, so that an append holds at most 8,192 events. */
+/** Bytes that each event counts for besides its texts, so that an append holds at most 8,192 events. */
 const eventOverhead = 128
 /** The codes of the SQL function append_events. */
 export const expectedCodes = { none: -1, any: -2, some: -3 } as const
@@ -51,7 +51,8 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   let bytes = 0
   for (const text of data) bytes += Buffer.byteLength(text) + eventOverhead
   for (const text of metadata) bytes += Buffer.byteLength(text)
-  if (bytes > maxAppendBytes) throw new EventTooLarge(`stream ${stream}: an append of ${bytes} bytes, which is more than ${maxAppendBytes}`)
+  if (bytes > maxAppendBytes)
+    throw new EventTooLarge(`stream ${stream}: an append of ${bytes} bytes is larger than the limit of ${maxAppendBytes}`)
   return {
     stream,
     day: isDayStream(stream) ? dayOfStream(stream) : null,
@@ -64,7 +65,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   }
 }
 
-/** Returns the literal of an array. pg would escape each element, at ten times the cost (5.6 + 7.1 us a row). */
+/** Returns an array literal. pg would escape each element, which costs ten times as much (5.6 + 7.1 us a row). */
 export const arrayLiteral = (values: readonly (string | number)[]) => `{${values.join()}}`
 const joined = (items: readonly AppendItem[], textsOf: (item: AppendItem) => readonly string[]) =>
   items.map((item) => textsOf(item).join(textSeparator)).join(textSeparator)

@@ -1,14 +1,14 @@
 /**
  * Fast appends to day streams.
  *
- * The attempts of deliveries are most of the events. `writeAppends` looks up the last revision of each stream and every event id
- * before it inserts, which is half of its cost (108 us of Postgres an event). Here the process remembers the last revisions and inserts
- * at once (58 us). If it is wrong, because another process has appended to the stream or an event is a repeat, a unique index refuses
- * the insert. Then nothing is stored, the revisions are forgotten, and `writeAppends` decides.
+ * The attempts of deliveries are most of the events. `writeAppends` looks up the last revision of each stream and every event id before it
+ * inserts, which is half of its cost (108 us of Postgres an event). Here the process remembers the last revisions and inserts at once (58
+ * us). A remembered revision is wrong if another process has appended to the stream, and an event may be a repeat. In both cases a unique
+ * index refuses the insert. Then nothing is stored, the revisions are forgotten, and `writeAppends` decides.
  *
  * Two rules keep this safe and cheap:
- * - The revisions are those of one start of the server. A server restored to an older state would get a gap in a stream, so the
- *   statement fails when the server was restarted since.
+ * - The revisions hold for one start of the server, and the statement fails when the server was restarted since. Otherwise a server that
+ *   was restored to an older state would get a gap in a stream.
  * - After a refusal all appends take the slow way for a minute, because another process probably appends to the same streams.
  */
 import { LRUCache } from 'lru-cache'
@@ -27,9 +27,9 @@ import {
 import type { Ask } from './event-store-query.ts'
 import { toCheckpoint } from './event-store-rows.ts'
 
-/** Streams whose last revision a process remembers. */
+/** Number of streams whose last revision a process remembers. */
 const maxStreams = 50_000
-/** How long appends take the slow way after a refusal. */
+/** Milliseconds for which appends take the slow way after a refusal. */
 const cautiousMs = 60_000
 
 /** @param now milliseconds of a clock that never goes back */
@@ -90,33 +90,33 @@ export function createDayAppends(
 /** Whether the error is a unique violation, or says that the server was restarted. */
 const isRefusal = (error: unknown) => error instanceof pg.DatabaseError && (error.code === '23505' || error.code === '55000')
 
-/** The last revisions of day streams, since one start of the server. */
+/** Remembers the last revisions of day streams, for one start of the server. */
 function createRevisions(ask: Ask) {
-  const known = new LRUCache<StreamName, number>({ max: maxStreams })
+  const remembered = new LRUCache<StreamName, number>({ max: maxStreams })
   let serverStart: string | undefined
   const forget = () => {
-    known.clear()
+    remembered.clear()
     serverStart = undefined
   }
-  /** Returns the last revision of each stream, -1 for one without events. Asks the database for those that are not remembered. */
+  /** Returns the last revision of each stream, or -1 for one without events. Reads those that are not remembered from the database. */
   const of = async (
     names: readonly StreamName[],
     days: readonly string[],
   ): Promise<{ heads: number[]; serverStart: string | undefined }> => {
-    const heads = names.map((name) => (serverStart === undefined ? undefined : known.get(name)))
-    const unknown = names.flatMap((_, i) => (heads[i] === undefined ? [i] : []))
-    if (unknown.length > 0) {
+    const heads = names.map((name) => (serverStart === undefined ? undefined : remembered.get(name)))
+    const unremembered = names.flatMap((_, i) => (heads[i] === undefined ? [i] : []))
+    if (unremembered.length > 0) {
       const [row] = await ask<{ started: string; heads: number[] }>({
         name: 'event-store-day-heads',
         text: 'select * from day_heads($1, $2)',
-        values: [unknown.map((i) => names[i]!).join(textSeparator), arrayLiteral(unknown.map((i) => days[i]!))],
+        values: [unremembered.map((i) => names[i]!).join(textSeparator), arrayLiteral(unremembered.map((i) => days[i]!))],
       })
       if (serverStart !== undefined && row!.started !== serverStart) {
         forget()
         return of(names, days)
       }
       serverStart = row!.started
-      for (const [k, i] of unknown.entries()) heads[i] = row!.heads[k]!
+      for (const [k, i] of unremembered.entries()) heads[i] = row!.heads[k]!
     }
     return { heads: heads as number[], serverStart }
   }
@@ -124,7 +124,7 @@ function createRevisions(ask: Ask) {
     of,
     forget,
     remember(names: readonly StreamName[], heads: readonly number[]) {
-      for (const [i, name] of names.entries()) known.set(name, heads[i]!)
+      for (const [i, name] of names.entries()) remembered.set(name, heads[i]!)
     },
   }
 }

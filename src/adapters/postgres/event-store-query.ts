@@ -1,6 +1,6 @@
 import pg, { type Pool, type QueryConfig, type QueryResultRow } from 'pg'
 
-/** Runs one statement and returns its rows. A statement that gets no answer in time fails, and its connection is given up. */
+/** Runs one statement and returns its rows. A statement that gets no answer in time fails, and its connection is closed. */
 export type Ask = <R extends QueryResultRow>(query: QueryConfig) => Promise<R[]>
 
 /** Unlike `pool.query`, this keeps a connection on which Postgres has refused a statement, because a group with a faulty item costs many refusals. */

@@ -10,7 +10,7 @@ export interface EventRow {
   readonly data: string
   readonly metadata: string
 }
-/** An event, and the bytes that it takes. */
+/** An event and its size in bytes. */
 export interface SizedEvent {
   readonly event: RecordedEvent
   readonly bytes: number

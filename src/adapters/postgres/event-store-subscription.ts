@@ -8,12 +8,12 @@ import type { Ask } from './event-store-query.ts'
 import { type EventRow, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
 import type { Tail } from './event-store-tail.ts'
 
-/** A position that was read and belongs to no chosen family. */
+/** Position of an event that belongs to none of the chosen families. */
 interface BarePosition {
   readonly position: bigint | string
   readonly data: null
 }
-/** The parameters of read_events and events_head: which tables are read, and which of their families (null: all). */
+/** The parameters of read_events and events_head: the tables to read, and the families to read from them (null for all). */
 interface FamilyFilter {
   readonly commands: boolean
   readonly days: boolean
@@ -29,12 +29,12 @@ export function filterOf(chosen: readonly Family[]): FamilyFilter {
 }
 
 const isEvent = (row: EventRow | BarePosition): row is EventRow => row.data !== null
-/** The tail tells when there are events. This wait only bounds the harm of a call that was missed. */
+/** The tail wakes this reader when there are events. This wait only limits the delay after a missed wake-up. */
 const longestWaitMs = 1_000
 
 /**
- * Yields batches of events as they are stored. It reads for itself until it has reached the end, and from then on takes events from the
- * tail. After a failure it goes on from its checkpoint, with back-off.
+ * Yields batches of events as they are stored. The subscription reads the database until it has reached the end. From then on it takes
+ * events from the tail. After a failure it goes on from its checkpoint, with back-off.
  */
 export async function* subscribe(options: {
   ask: Ask
@@ -83,7 +83,7 @@ export async function* subscribe(options: {
         reached = toCheckpoint(last.position)
         yield { events: rows.filter(isEvent).map(toRecordedEvent), checkpoint: reached }
       } else if (tailHead === undefined) await latch.wait(longestWaitMs, signal)
-      // The tail had read up to here before this read began. So this read would have found events of the chosen families.
+      // The tail had read up to here before this read began, so this read would have found any events of the chosen families.
       else if (tailHead > reached) reached = tailHead
     }
   } finally {

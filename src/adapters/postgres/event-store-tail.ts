@@ -6,36 +6,36 @@ import { createWake, type Wake } from '../../lib/wake.ts'
 import type { Ask } from './event-store-query.ts'
 import { type EventRow, type SizedEvent, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
 
-/** A part of the newest events, as a subscription of some families gets it. */
+/** A part of the newest events, filtered for a subscription of some families. */
 interface TailPart {
   /** Events of the families, in order. */
   readonly events: readonly RecordedEvent[]
-  /** The last position that was read, of whatever family. */
+  /** Position of the last event that was read, whatever its family. */
   readonly through: Checkpoint
-  /** The last position of an event of the same kind (command or day) as one of the families. Null when there was none. */
+  /** Position of the last event of the same kind (command or day) as one of the families, or null when there was none. */
   readonly last: Checkpoint | null
 }
 /**
- * The newest events, read once for all subscriptions of this process. A subscription that is further behind than the tail remembers
- * reads for itself.
+ * The newest events, read once for all subscriptions of this process. A subscription that is further behind than these events reads the
+ * database itself.
  */
 export interface Tail {
-  /** Returns what was stored after a position, at most `max` events. Undefined: it is not remembered. */
+  /** Returns the events after a position, at most `max`. Returns undefined when the tail does not remember that position. */
   since(after: Checkpoint, chosen: readonly Family[], max: number): TailPart | undefined
-  /** The position up to which the tail has read. Undefined before it has begun. */
+  /** Position up to which the tail has read. Undefined before it has begun. */
   readonly through: Checkpoint | undefined
   /**
-   * Takes events that this process has appended. Events that follow directly what was read so far need no reading: events become
+   * Takes events that this process has appended. Events that directly follow the last read position need no read, because events become
    * visible in the order of their positions, so that nothing can come between. Otherwise the tail reads at once.
    */
   appended(recorded: readonly SizedEvent[]): void
-  /** Adds a subscription. Its latch is raised whenever there are new events. Returns how to leave. */
+  /** Adds a subscription. The tail raises its latch whenever there are new events. The returned function removes the subscription. */
   join(latch: Wake): () => void
 }
 
-/** Delays between two polls for events of other processes, in milliseconds. Those of this process are handed over. */
+/** Delays between two polls for events of other processes, in milliseconds. Events of this process come through `appended`. */
 const pollMs = { min: 10, max: 50 }
-/** How many events are remembered, and how many bytes of them. */
+/** Limits of the events in memory. */
 const limit = { events: 5_000, bytes: 8 << 20 }
 const readAtOnce = 1_000
 
@@ -46,7 +46,7 @@ interface Item extends SizedEvent {
 /** The events between two positions, the newest at most `limit`. */
 class Memory {
   items: readonly Item[] = []
-  /** All events after this position up to `through` are among the items. Undefined before `begin`. */
+  /** All events after this position and up to `through` are in memory. Undefined before `begin`. */
   start: Checkpoint | undefined
   through: Checkpoint | undefined
   #bytes = 0
@@ -55,11 +55,11 @@ class Memory {
     this.start = position
     this.through = position
   }
-  /** Adds events. Those that are known are skipped, because events that this process appended may have been read too. */
+  /** Adds events. Those in memory are skipped, because events that this process appended may have been read too. */
   add(recorded: readonly SizedEvent[]): void {
-    const known = this.through ?? ''
+    const end = this.through ?? ''
     const added = recorded
-      .filter(({ event }) => event.position > known)
+      .filter(({ event }) => event.position > end)
       .map(({ event, bytes }): Item => ({ event, bytes, family: familyOf(event.stream) }))
     this.items = this.items.concat(added)
     for (const item of added) this.#bytes += item.bytes
@@ -83,8 +83,11 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
   const awake = createWake()
   const members = new Set<Wake>()
   let isRunning = false
-  /** Since the last read, events were handed over that followed directly. Events of others would show as a gap before the next ones. */
-  let isHandedOver = false
+  /**
+   * True when events were appended since the last read that followed directly. Events of other processes would show as a gap before the
+   * next ones.
+   */
+  let hasAppended = false
 
   const begin = async () => {
     const [row] = await ask<{ head: bigint | string | null }>({
@@ -116,8 +119,8 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
         delays.reset()
         if (count > 0 || isFirst) for (const member of members) member.notify()
         if (count === readAtOnce) continue
-        delay = isHandedOver ? pollMs.max : count > 0 ? pollMs.min : Math.min(pollMs.max, delay * 2)
-        isHandedOver = false
+        delay = hasAppended ? pollMs.max : count > 0 ? pollMs.min : Math.min(pollMs.max, delay * 2)
+        hasAppended = false
         await awake.wait(delay, signal)
       } catch (error) {
         const delayMs = delays.next()
@@ -125,7 +128,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
         await pause(delayMs, signal)
       }
     isRunning = false
-    // Nothing reads from now on, so that the end of memory falls behind.
+    // Nothing reads from now on, so that the events in memory would no longer be the newest.
     memory.clear()
   }
 
@@ -156,7 +159,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
         return
       }
       memory.add(recorded)
-      isHandedOver = true
+      hasAppended = true
       for (const member of members) member.notify()
     },
     join(latch) {

@@ -16,29 +16,29 @@ import { createTail, type Tail } from './event-store-tail.ts'
 
 export interface PostgresEventStore extends EventStore {
   /**
-   * Drops the days before `day` (`yyyy-mm-dd`) whose events are all at or before `passed`, the checkpoint that every reader of day
-   * streams has passed. Returns the names of the dropped partitions. A day that is in use, as by a backup, is left for the next call.
-   * The day of the newest event stays, so that the head never goes back.
+   * Drops the partitions of the days before `day` (`yyyy-mm-dd`) whose events are all at or before `passed`, the checkpoint that every
+   * reader of day streams has passed. Returns their names. A day that is in use, for example by a backup, is left for the next call. The
+   * day of the newest event stays, so that the head never goes back.
    */
   dropDaysBefore(day: string, passed: Checkpoint): Promise<string[]>
 }
 export interface PostgresEventStoreOptions {
-  /** The caller ends it, after `close`. */
+  /** The caller ends the pool after it has closed the store. */
   readonly pool: Pool
   readonly log: Log
   readonly identity: string
-  /** Events of day streams are not read once Postgres has had them for longer. */
+  /** Seconds for which events of day streams can be read after Postgres has stored them. */
   readonly dayStreamMaxAgeSeconds: number
-  /** A statement that takes longer counts as not answered. Default 10 s. */
+  /** Milliseconds after which a statement counts as not answered. Default 10,000. */
   readonly statementTimeoutMs?: number
 }
 
-/** How long a patient append waits for others to be written with it. */
+/** Milliseconds that a patient append waits for others to be written with it. */
 const lingerMs = 10
 
 /**
- * The event store on Postgres: one log of two tables (see the migration). There are two lanes of group commit, each with one statement
- * in flight, so that a caller who waits for a command's event does not wait behind the attempts.
+ * The event store on Postgres: one log of two tables (see the migration). Command streams and day streams have a lane of group commit each,
+ * with one statement in flight. So a caller who waits for a command's event does not wait behind the attempts.
  */
 export function createPostgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
   const { pool, log, identity, dayStreamMaxAgeSeconds, statementTimeoutMs = 10_000 } = options
@@ -110,7 +110,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
   }
 }
 
-/** Writes appends in groups, and hands what was written to the tail. */
+/** Writes appends in groups, and gives the written events to the tail. */
 const createLane = (
   tail: Tail,
   linger: number,
@@ -138,7 +138,7 @@ function createDayWriter(ask: Ask, days: DayPartitions): (items: readonly Append
   const append = createDayAppends(ask)
   return async (items) => {
     const write = async () => {
-      // Before the statement and never inside it, because making a partition takes locks that appends must not wait for.
+      // This happens before the statement and never inside it, because making a partition takes locks that appends must not wait for.
       await days.ensure(items.map((item) => item.day!))
       return append(items)
     }
@@ -152,7 +152,7 @@ function createDayWriter(ask: Ask, days: DayPartitions): (items: readonly Append
   }
 }
 
-/** Whether every reader has passed the events of a day's partition. The marks of a day that is dropped are deleted with it. */
+/** Whether every reader has passed the events of a day's partition. The head marks of a dropped day are deleted with it. */
 async function mayDrop(client: ClientBase, partition: string, passed: Checkpoint): Promise<boolean> {
   const { rows } = await client.query<{ may: boolean }>(
     `with newest as (select max(position) as position from ${partition})

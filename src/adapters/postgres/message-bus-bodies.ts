@@ -6,7 +6,10 @@ import type { MessageBus } from '../../ports/message-bus.ts'
 
 /** The rows of the bus are also the archive of bodies: nothing is written twice, and both expire together. */
 export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['readBodies']> {
-  /** Returns the records at these places by `partition/offset`, each once, because the messages of a batch share one. */
+  /**
+   * Returns the records at these places, under the keys `partition/offset`. Each is read once, because the messages of a batch share a
+   * record.
+   */
   const recordsAt = async (refs: readonly MessageRef[]): Promise<Map<string, MessageRecord>> => {
     const places = new Map<string, { partition: number; offset: bigint; day: string }>()
     for (const { place, accepted_at } of refs) {
@@ -43,7 +46,7 @@ export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['
     return refs.map((ref) => {
       const { partition, offset, index } = parsePlace(ref.place)
       const message = records.get(`${partition}/${offset}`)?.messages[index]
-      // The place may be one of another bus. Then another message has this place here.
+      // The place may belong to another bus. Then this bus has another message at that place.
       if (message === undefined || message.id !== ref.message || message.fingerprint !== ref.fingerprint) return null
       return Buffer.from(message.sealedBody) // a copy, because a view would keep the whole record in memory
     })

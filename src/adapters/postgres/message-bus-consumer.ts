@@ -11,12 +11,12 @@ export interface ConsumerOptions {
   readonly identity: string
   readonly partitions: number
   readonly leases: LeaseKeeper
-  /** Counts the live consumers, this one included. */
+  /** Returns the number of live consumers, including this one. */
   readonly consumers: () => number
   readonly log: Log
-  /** How often leases are taken and given back, in milliseconds. */
+  /** Milliseconds between two rounds of taking and releasing leases. */
   readonly balanceMs: number
-  /** A fetch that finds nothing returns after this time. */
+  /** Milliseconds after which a fetch without records returns. */
   readonly fetchWaitMs: number
 }
 interface MessageConsumer {
@@ -26,13 +26,16 @@ interface MessageConsumer {
   /** Announces that this process is about to produce to a partition. The returned function ends that. */
   producing(partition: number): () => void
   /** Passes on records that this process has just committed to a partition. They follow the offset `previous`. */
-  handOver(partition: number, previous: bigint, records: readonly BusRecord[]): void
+  passOn(partition: number, previous: bigint, records: readonly BusRecord[]): void
 }
 type ConsumeOptions = Parameters<MessageBus['consume']>[0]
 
-/** Delays between two polls for records of other processes, in milliseconds: short after a poll found some, else growing. */
+/**
+ * Delays between two polls for records of other processes, in milliseconds. After a poll that found records the delay is `min`; otherwise
+ * it grows up to `max`.
+ */
 const poll = { min: 2, max: 50 }
-/** The most that one read brings. */
+/** Limits of one read. */
 const readLimit = { records: 500, bytes: 4 << 20 }
 const maxOffset = 9_223_372_036_854_775_807n
 
@@ -48,14 +51,14 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
       own,
       isHeld: lease.isHeld,
       async finish() {
-        // A lost lease is not released, because another process may hold its name by now.
+        // A lost lease is not released, because another process may have the lease of this name by now.
         if (!lease.lost.aborted) await lease.release().catch((error: unknown) => log.warn({ error, partition }, 'bus.lease_not_released'))
       },
     })
     lease.lost.addEventListener('abort', lose, { once: true })
     if (lease.lost.aborted || signal.aborted) lose()
   }
-  /** Takes free partitions up to this process's share, and gives back what exceeds it. */
+  /** Takes free partitions up to this process's share, and releases those beyond it. */
   const balance = async (consumeOptions: ConsumeOptions) => {
     const share = Math.ceil(partitions / Math.max(1, consumers()))
     const kept = runs.kept()
@@ -103,7 +106,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
   return {
     owned: runs.owned,
     producing: (partition) => runs.sourceOf(partition)?.producing() ?? (() => {}),
-    handOver: (partition, previous, records) => runs.sourceOf(partition)?.handOver(previous, records),
+    passOn: (partition, previous, records) => runs.sourceOf(partition)?.passOn(previous, records),
     async consume(consumeOptions) {
       const { signal } = consumeOptions
       if (runs.running().length > 0) throw new Error('this bus is being consumed already')

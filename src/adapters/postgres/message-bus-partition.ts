@@ -5,41 +5,46 @@ import type { BusRecord } from '../../ports/message-bus.ts'
 
 /** The queries of one partition. */
 export interface PartitionReader {
-  /** Reads the records after the offset `known`, in order, up to and including `through` if it is given. `complete`: there were no more. */
+  /**
+   * Reads the records after the offset `known`, in order, up to and including `through` if it is not null. `complete` means that there were
+   * no more.
+   */
   read(known: bigint, through: bigint | null): Promise<{ records: BusRecord[]; complete: boolean }>
-  /** Returns an offset up to which no produce is in flight any more, or null when no offset was ever given out. */
+  /** Returns an offset up to which no produce is in flight any more, or null when no offset was ever assigned. */
   settled(): Promise<bigint | null>
   onError(error: unknown, delayMs: number): void
 }
-/** One owned partition as its consumer reads it: every record once and in order, from memory where this process produced it. */
+/**
+ * One owned partition, as its consumer reads it. Every record comes once and in order. Records that this process produced come from memory.
+ */
 export interface PartitionView {
   /** Announces a produce of this process, so that a poll which sees its offsets starts no read. The returned function ends that. */
   producing(): () => void
   /** Takes records that this process has just committed. They follow the offset `previous` without a gap. */
-  handOver(previous: bigint, records: readonly BusRecord[]): void
-  /** Takes the newest offset that a poll has seen. Returns whether it tells of records not known here. */
+  passOn(previous: bigint, records: readonly BusRecord[]): void
+  /** Takes the newest offset that a poll has seen. Returns whether it means that there are records which are unknown here. */
   seen(offset: bigint): boolean
-  /** Whether a fetch waits for records. Only then a poll is worth its query. */
+  /** Whether a fetch waits for records. Without such a fetch, a poll is not worth its query. */
   readonly isWaiting: boolean
   fetch(max: number): Promise<BusRecord[]>
 }
 
 /**
- * Where the records after those in memory come from.
- * - `handingOver`: this process hands over what it produces, and polls tell of what others produce. The database holds nothing else.
- * - `unread`: the database may hold more (at the start, or because a poll has seen it). The next fetch reads once memory is empty.
- *   Records that are handed over are kept in memory behind what is read.
- * - `readingBack`: memory overflowed, or a read did not reach the end. Records that are handed over are ignored, and read from the
- *   database later, until one read reaches the end.
+ * The source of the records after those in memory.
+ * - `passing`: this process passes on what it produces, and polls report what others produce. The database holds nothing else.
+ * - `unread`: the database may hold more (at the start, or because a poll has seen it). The next fetch reads once memory is empty. Records
+ *   that are passed on are kept in memory behind what is read.
+ * - `readingBack`: memory overflowed, or a read did not reach the end. Records that are passed on are ignored, and read from the database
+ *   later, until one read reaches the end.
  */
-type Mode = 'handingOver' | 'unread' | 'readingBack'
+type Mode = 'passing' | 'unread' | 'readingBack'
 
-/** Records in memory. Every record between the offsets `previous` and `through` is among them. */
+/** A run of records in memory. It has every record between the offsets `previous` and `through`. */
 interface Run {
   readonly previous: bigint
   readonly through: bigint
   readonly records: readonly BusRecord[]
-  /** Index of the first record that is not handed out. */
+  /** Index of the first record that no fetch has returned. */
   next: number
 }
 
@@ -92,9 +97,9 @@ interface PartitionViewOptions {
   readonly startAt: bigint
   readonly reader: PartitionReader
   readonly lost: AbortSignal
-  /** A fetch that finds nothing returns after this time. */
+  /** Milliseconds after which a fetch without records returns. */
   readonly waitMs: number
-  /** Beyond these, the records in memory are dropped and read from the database later. */
+  /** Limits of the records in memory. Beyond them, the records are dropped and read from the database later. */
   readonly maxHeld?: { records: number; bytes: number }
 }
 
@@ -107,14 +112,14 @@ class View implements PartitionView {
   readonly #memory: Memory
   readonly #awake = createWake()
   readonly #failures = createBackoff()
-  /** Every record up to this offset was handed out. */
+  /** Every record up to this offset was returned by a fetch. */
   #known: bigint
   #mode: Mode = 'unread'
-  /** While reading back: something came since the last read began, so that the read may not have seen it. */
+  /** While reading back: true when records came after the last read began, so that the read may have missed them. */
   #hasMissed = false
   #isWaiting = false
   #producing = 0
-  /** Settles with the last fetch. Two fetches at once would hand out the same records. */
+  /** Settles with the last fetch. Two fetches at once would return the same records. */
   #lastFetch: Promise<unknown> = Promise.resolve()
 
   constructor({ startAt, reader, lost, waitMs, maxHeld = { records: 5_000, bytes: 16 << 20 } }: PartitionViewOptions) {
@@ -134,7 +139,7 @@ class View implements PartitionView {
       this.#producing--
     }
   }
-  handOver(previous: bigint, records: readonly BusRecord[]): void {
+  passOn(previous: bigint, records: readonly BusRecord[]): void {
     if (this.#mode === 'readingBack') {
       this.#hasMissed = true
       return
@@ -148,10 +153,10 @@ class View implements PartitionView {
     this.#awake.notify()
   }
   seen(offset: bigint): boolean {
-    // What others produce meanwhile is found by the gap before the next records that are handed over, or by the next poll.
+    // Records that others produce meanwhile are found by the gap before the next records that are passed on, or by the next poll.
     if (offset <= this.#known || this.#memory.first !== undefined || this.#producing > 0) return false
     if (this.#mode === 'readingBack') this.#hasMissed = true
-    if (this.#mode !== 'handingOver') return false
+    if (this.#mode !== 'passing') return false
     this.#mode = 'unread'
     this.#awake.notify()
     return true
@@ -172,7 +177,7 @@ class View implements PartitionView {
       const nextRun = this.#memory.first
       try {
         if (nextRun !== undefined) await this.#readUpTo(nextRun.previous)
-        else if (this.#mode !== 'handingOver') await this.#readOn()
+        else if (this.#mode !== 'passing') await this.#readOn()
         else {
           this.#isWaiting = true
           await this.#awake.wait(remaining, this.#lost)
@@ -194,7 +199,7 @@ class View implements PartitionView {
     for (let run = this.#memory.first; run !== undefined && run.previous <= this.#known && taken.length < max; run = this.#memory.first) {
       while (run.next < run.records.length && taken.length < max) {
         const record = this.#memory.next(run)
-        if (record.offset <= this.#known) continue // it was handed over and read too
+        if (record.offset <= this.#known) continue // it was passed on and read too
         taken.push(record)
         this.#known = record.offset
       }
@@ -211,25 +216,25 @@ class View implements PartitionView {
     if (!complete) this.#markUnread()
     this.#memory.prepend({ previous, through: complete ? through : (records.at(-1)?.offset ?? previous), records, next: 0 })
   }
-  /** Reads on at the end of what is known. */
+  /** Reads on after the last known record. */
   async #readOn(): Promise<void> {
     this.#beginReading()
     const previous = this.#known
     const { records, complete } = await this.#reader.read(previous, null)
     const isAtEnd = complete && !this.#hasMissed && this.#mode !== 'unread'
-    this.#mode = isAtEnd ? 'handingOver' : 'readingBack'
+    this.#mode = isAtEnd ? 'passing' : 'readingBack'
     const last = records.at(-1)
     if (last !== undefined) return this.#memory.prepend({ previous, through: last.offset, records, next: 0 })
-    // The read found nothing although offsets were given out. A produce is in flight, or a rollback has left a gap: the gap is passed here.
+    // The read found nothing although offsets were assigned. A produce is in flight, or a rollback has left a gap, which is passed here.
     const settled = await this.#reader.settled()
     if (settled !== null && settled > this.#known) await this.#readUpTo(settled)
   }
   #beginReading(): void {
     this.#hasMissed = false
-    // Assumed until the read returns, so that what is handed over meanwhile is kept.
-    if (this.#mode === 'unread') this.#mode = 'handingOver'
+    // This is assumed until the read returns, so that records which are passed on meanwhile are kept.
+    if (this.#mode === 'unread') this.#mode = 'passing'
   }
   #markUnread(): void {
-    if (this.#mode === 'handingOver') this.#mode = 'unread'
+    if (this.#mode === 'passing') this.#mode = 'unread'
   }
 }

@@ -1,7 +1,8 @@
 import type { ClientBase, Pool } from 'pg'
 
 /**
- * From this lag on, offsets are subtracted instead of counting rows. Rollbacks and crashes leave gaps in them, so the result is a bound.
+ * From this lag on, the lag is the difference of two offsets, and rows are not counted. Rollbacks and crashes leave gaps in the offsets, so
+ * this lag is an upper bound.
  */
 const exactUpTo = 10_000
 
@@ -27,7 +28,7 @@ export async function busLag(pool: Pool, partitions: number, saved: ReadonlyMap<
   return new Map(rows.map((row) => [row.partition, Number(row.lag)]))
 }
 
-/** Returns for each partition the offset after the last one that was given out. */
+/** Returns for each partition the offset after the last one that was assigned. */
 export async function busEnds(pool: Pool, partitions: number): Promise<Map<number, bigint>> {
   const { rows } = await pool.query<{ partition: number; end: bigint }>({
     name: 'messages-ends',
@@ -41,7 +42,7 @@ export async function busEnds(pool: Pool, partitions: number): Promise<Map<numbe
 /** Whether a day's partition has no record at or after the first offset that is not done of its bus partition. */
 export async function holdsNothingUnread(client: ClientBase, dayPartition: string, unread: ReadonlyMap<number, bigint>): Promise<boolean> {
   const { rows } = await client.query<{ unread: boolean }>(
-    // Bus partitions are numbered from 0, so the highest one of the day bounds them, even if this process is configured with fewer.
+    // Bus partitions are numbered from 0. The query covers every number up to the highest one of the day, even if fewer are configured now.
     `select exists (
        select from generate_series(0, (select max(partition) from ${dayPartition})) as number
        left join unnest($1::integer[], $2::bigint[]) as saved (partition, next) on saved.partition = number

@@ -19,26 +19,26 @@ interface PostgresMessageBusOptions {
   /** Pool for reading bodies back, so that retries do not take the connections of new messages. Default: `pool`. */
   readonly readers?: Pool
   readonly identity: string
-  /** May grow from one start to the next, and never shrink. */
+  /** Number of partitions. It may grow from one start to the next, and never shrinks. */
   readonly partitions: number
   readonly leases: LeaseKeeper
-  /** Counts the live processes that consume, this one included if it does. */
+  /** Returns the number of live processes that consume, including this one if it consumes. */
   readonly consumers: () => number
   readonly log: Log
-  /** Most records that wait to be written before BusFull. Default 20,000. */
+  /** Number of records that may wait to be written. Beyond it `produce` throws BusFull. Default 20,000. */
   readonly maxWaiting?: number
-  /** Most bytes of records that wait. Default 64 MiB. */
+  /** Number of bytes that the waiting records may have together. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** How often partitions are divided again among the processes, in milliseconds. Default 250. */
+  /** Milliseconds between two divisions of the partitions among the processes. Default 250. */
   readonly balanceMs?: number
-  /** A fetch that finds nothing returns after this time. Default 1 s. */
+  /** Milliseconds after which a fetch without records returns. Default 1,000. */
   readonly fetchWaitMs?: number
 }
 export interface PostgresMessageBus extends MessageBus {
   readBodies: NonNullable<MessageBus['readBodies']>
   /**
-   * Drops the days before this one (`yyyy-mm-dd`) that hold nothing unread. Returns the names of the dropped partitions.
-   * @param unread for each bus partition the first offset that is not done; a partition that is missing is all unread
+   * Drops the partitions of the days before `day` (`yyyy-mm-dd`) that hold nothing unread. Returns their names.
+   * @param unread for each bus partition the first offset that is not done; a bus partition that is missing counts as unread
    */
   dropDaysBefore(day: string, unread: ReadonlyMap<number, bigint>): Promise<string[]>
 }
@@ -50,8 +50,8 @@ interface Item {
 }
 
 /**
- * The bus as a table of Postgres. Makes the sequences of its partitions. Throws KolbakError `partitions_shrunk` when there are more
- * partitions than configured, because nobody would read the records in them.
+ * Creates the bus as a table of Postgres, with a sequence for each partition. Throws KolbakError `partitions_shrunk` when the bus has more
+ * partitions than configured, because no process would read the records in them.
  */
 export async function createPostgresMessageBus(options: PostgresMessageBusOptions): Promise<PostgresMessageBus> {
   const { pool, identity, partitions, log, maxWaiting = 20_000, maxWaitingBytes = 64 << 20 } = options
@@ -64,9 +64,13 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
   await days.ensure([dayOf(Date.now())])
   const consumer = createMessageConsumer({ ...options, balanceMs: options.balanceMs ?? 250, fetchWaitMs: options.fetchWaitMs ?? 1_000 })
 
-  // Random, because processes without partitions of their own would all begin with the same one and wait for its lock.
+  // The first partition is random. Otherwise all processes without partitions of their own would begin with the same one and wait for its
+  // lock.
   let groups = Math.floor(Math.random() * partitions)
-  /** Returns the next of the partitions that this process owns, because their records go on in memory, or else any partition. */
+  /**
+   * Returns the partition for the next group. Partitions that this process owns come first, because it then delivers their records from
+   * memory.
+   */
   const nextPartition = (): number => {
     const owned = consumer.owned()
     return owned[groups++ % owned.length] ?? groups % partitions
@@ -78,7 +82,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     try {
       first = await append(partition, items)
       for (const { bytes, record } of items) rememberRecord(bytes, record)
-      consumer.handOver(
+      consumer.passOn(
         partition,
         first - 1n,
         items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes })),
@@ -120,7 +124,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
         return await group.add({ day: record.accepted_at.slice(0, 10), bytes, record })
       } catch (error) {
         if (error instanceof BusFull || isDataError(error)) throw error
-        throw new BusUnavailable('Postgres did not answer as it should: whether the message was stored is unknown', { cause: error })
+        throw new BusUnavailable('Postgres did not answer as it should, so it is unknown whether the message was stored', { cause: error })
       } finally {
         waitingBytes -= bytes.length
       }
@@ -161,7 +165,7 @@ async function insert(pool: Pool, partition: number, items: readonly Item[]): Pr
 
 async function makeSequences(pool: Pool, partitions: number): Promise<void> {
   await transaction(pool, async (client) => {
-    // One process at a time, because `if not exists` alone fails when two processes make the same sequence at once.
+    // One process at a time does this, because `if not exists` alone fails when two processes make the same sequence at once.
     await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.busSequences])
     const { rows } = await client.query<{ name: string }>(
       String.raw`select relname as name from pg_class where relkind = 'S' and relname ~ '^messages_offset_\d+$' and pg_table_is_visible(oid)`,
@@ -170,7 +174,7 @@ async function makeSequences(pool: Pool, partitions: number): Promise<void> {
     if (there.size > partitions)
       throw new KolbakError(
         'partitions_shrunk',
-        `The bus has ${there.size} partitions, and what is in them must be read: set KOLBAK_PARTITIONS to ${there.size} or more, not ${partitions}.`,
+        `The bus has ${there.size} partitions, and their records must be read: set KOLBAK_PARTITIONS to ${there.size} or more, not ${partitions}.`,
       )
     for (let partition = 0; partition < partitions; partition++)
       if (!there.has(`messages_offset_${partition}`))

@@ -7,12 +7,13 @@ pg.types.setTypeParser(pg.types.builtins.INT8, BigInt)
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, timeOf)
 
 /**
- * Reads the format of Postgres in a UTC session, `0013-01-01 00:00:00[.123456]+00`. V8 would read that as another century, or not at all.
+ * Parses a time as Postgres writes it in a UTC session, `0013-01-01 00:00:00[.123456]+00`. `Date` would read such a text as a time in
+ * another century, or not at all.
  */
 function timeOf(text: string): string {
-  const known = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?\+00$/.exec(text)
-  if (known === null) return new Date(text).toISOString()
-  return `${known[1]}T${known[2]}.${(known[3] ?? '').slice(0, 3).padEnd(3, '0')}Z`
+  const match = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?\+00$/.exec(text)
+  if (match === null) return new Date(text).toISOString()
+  return `${match[1]}T${match[2]}.${(match[3] ?? '').slice(0, 3).padEnd(3, '0')}Z`
 }
 
 interface PoolOptions {
@@ -24,8 +25,8 @@ interface PoolOptions {
   /** A statement that takes longer is cancelled. Default 30 s. */
   readonly statementTimeoutMs?: number
   /**
-   * Named statements are planned once for all values, as index look-ups whatever the statistics say at that moment. For statements that
-   * need no other plan and touch many partitions, where planning takes longer than running. Default false.
+   * Plans each named statement once for all values, with index look-ups whatever the statistics say at that moment. This suits statements
+   * that need no other plan and touch many partitions, because planning them takes longer than running them. Default false.
    */
   readonly plansOnce?: boolean
 }
@@ -54,8 +55,8 @@ export function createPool({ url, name, max, log, statementTimeoutMs = 30_000, p
       .map((setting) => `-c ${setting}`)
       .join(' '),
   })
-  // The pool replaces a connection that breaks, as at a restart of Postgres. Its error event would end the process if nobody listened.
-  // The pool listens while the connection is idle. While a transaction uses it, the listener below does.
+  // The pool replaces a connection that breaks, for example at a restart of Postgres. Its error event would end the process if it had no
+  // listener. The pool listens while the connection is idle. While a transaction uses it, the listener below does.
   const onError = (error: Error) => log.warn({ error, pool: name }, 'postgres.connection_lost')
   pool.on('error', onError)
   pool.on('connect', (client) => {
