@@ -19,30 +19,30 @@ export const hostOf = (hook: Hook): string => `${hook.toLowerCase()}.test`
 const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 const timestamp = () => new Date(Date.now()).toISOString()
-const untilHeard = <T>(work: () => Promise<T>) => untilDone(work, { onError() {} })
-/** The ids of a record's messages in one tenant. All tenants post the same messages, so the ids differ by tenant. */
+const untilSuccess = <T>(work: () => Promise<T>) => untilDone(work, { onError() {} })
+/** Returns the ids of a record's messages in one tenant. All tenants post the same messages, so each id contains its tenant. */
 const messagesOf = (tenant: TenantId, ids: readonly string[]) => ids.map((id) => `${id}_${tenant.at(-1)}` as MessageId)
 export const bodyOf = (message: string, content: string) => JSON.stringify({ id: message, payload: content })
 
 /** Carries out a command on a webhook through the real handler, then waits as the API does before its 201. */
-async function change(world: World, hook: Hook, command: WebhookCommand, turn: string): Promise<Checkpoint | null> {
+async function change(world: World, hook: Hook, command: WebhookCommand, commandId: string): Promise<Checkpoint | null> {
   const { code, events } = world
   const isCreation = command.type === 'CreateWebhook'
   const context = {
     caller: { tenant: tenantOf(hook), actor: 'client:model' as const, scopes: new Set<never>(), key_id: null },
-    correlation_id: turn,
-    commandId: turn as EventId,
+    correlation_id: commandId,
+    commandId: commandId as EventId,
     now: timestamp(),
     ...(isCreation ? { create: true } : {}),
   }
   const streams = code.commandStreams.createCommandStreams(events, keyring)
   try {
-    const turnOnce = () =>
+    const handleOnce = () =>
       code.handler.handle(streams, code.webhookCommands.webhookDecider, webhookStream(webhookOf(hook)), command, context)
-    const handled = await untilDone(turnOnce, { onError() {}, isFinal: (error) => (error as { code?: string }).code === 'not_found' })
+    const handled = await untilDone(handleOnce, { onError() {}, isFinal: (error) => (error as { code?: string }).code === 'not_found' })
     return isCreation ? handled.position : null
   } catch {
-    return null // there was nothing to change (any more)
+    return null // The webhook does not exist, or is deleted.
   }
 }
 export async function create(world: World, step: Extract<Step, { kind: 'create' }>): Promise<void> {
@@ -53,14 +53,14 @@ export async function create(world: World, step: Extract<Step, { kind: 'create' 
   const position = await change(world, hook, { type: 'CreateWebhook', id, tenant, ...rest }, `create-${hook}`)
   if (position === null) return
   const effect = () => world.tables.webhooks.has(id)
-  const hasIt = () => untilHeard(() => world.simulation.call({ engine: 'postgres', name: 'webhook?', quiet: true, effect }))
+  const hasIt = () => untilSuccess(() => world.simulation.call({ engine: 'postgres', name: 'webhook?', quiet: true, effect }))
   let isThere = await hasIt()
   for (let tries = 0; tries < 4 && !isThere; tries++) {
     await sleep(50)
     isThere = await hasIt()
   }
-  // A 201 that says that the read model is behind: the change is noted before.
-  if (!isThere) await untilHeard(() => world.code.acknowledged.noteAcknowledgedChange(world.postgres.pool(), position))
+  // The 201 will show that the read model is behind, so the change is noted first.
+  if (!isThere) await untilSuccess(() => world.code.acknowledged.noteAcknowledgedChange(world.postgres.pool(), position))
   world.truth.created.set(id, { tenant, at: world.simulation.now })
   if (step.thenPost !== undefined) await post(world, { at: 0, kind: 'post', messages: [step.thenPost], content: 'x' })
 }
@@ -124,11 +124,11 @@ export async function replayDelivery(world: World, step: Extract<Step, { kind: '
   const row = world.tables.index.get(indexKey(tenant, message))
   if (!row?.webhooks.includes(webhook)) return
   const delivery = deliveryId(tenant, message, row.place, webhook)
-  const [state] = await untilHeard(() => world.log.historyOf().states([{ delivery, webhook, accepted_at: row.accepted_at }]))
+  const [state] = await untilSuccess(() => world.log.historyOf().states([{ delivery, webhook, accepted_at: row.accepted_at }]))
   if (state === null || state === undefined) return
   const chain = state.chain + 1
   const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), key_id: null }
   const { stream, event } = replay(state, { chain, caller, webhookRevision: 0, now: timestamp() })
-  await untilHeard(() => world.events.append(stream, [event], 'any', { since: state.time }))
+  await untilSuccess(() => world.events.append(stream, [event], 'any', { since: state.time }))
   world.truth.replays.push({ delivery, chain })
 }

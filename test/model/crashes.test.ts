@@ -4,9 +4,9 @@ import type { Task } from './tasks.ts'
 import { inWorkers } from './workers.ts'
 
 const processes = ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2']
-/** Calls of one process that one task crashes at. */
+/** The number of calls of one process at which one task crashes it. */
 const span = 16
-/** No process makes more calls in the small plan. */
+/** The most calls that a process makes in the small plan. */
 const most = isFull ? 600 : 16
 
 describe('a crash at each call', function () {
@@ -21,6 +21,6 @@ describe('a crash at each call', function () {
     const outcomes = await inWorkers(tasks)
     expect(outcomes.flatMap(({ broken }) => (broken === null ? [] : [broken.text])).join('\n\n')).to.equal('')
     const fired = outcomes.reduce((sum, { crashes }) => sum + crashes, 0)
-    expect(fired).to.be.greaterThan(most * 4) // some processes make fewer calls
+    expect(fired).to.be.greaterThan(most * 4) // Some processes make fewer calls.
   })
 })

@@ -18,13 +18,13 @@ export const greatest = (facts: readonly DeliveryFact[]): DeliveryFact | undefin
   facts.reduce<DeliveryFact | undefined>((best, fact) => (best === undefined || isGreater(fact, best) ? fact : best), undefined)
 const nobody = () => Promise.reject(new Error('the model does not read this'))
 
-/** The delivery history and the archive. A call with many facts may take effect in part. */
+/** The delivery history and the archive. A call with many facts may have only a part of its effect. */
 export class ModelDeliveryLog implements DeliveryLog {
   readonly identity = 'model'
   readonly facts = new Map<DeliveryId, Map<string, DeliveryFact>>()
   readonly archived = new Map<string, Buffer>()
-  /** When a process last read the state of a delivery before it decided to send, by `<life>/<delivery>/<from table>`. */
-  readonly looked = new Map<string, number>()
+  /** The time at which a process last read the state of a delivery before a decision to send, by `<life>/<delivery>/<from table>`. */
+  readonly stateReadAt = new Map<string, number>()
   private readonly simulation: Simulation
   constructor(simulation: Simulation) {
     this.simulation = simulation
@@ -57,7 +57,7 @@ export class ModelDeliveryLog implements DeliveryLog {
       name: 'states',
       effect: () =>
         keys.map((key) => {
-          this.looked.set(lookKey(life.id, key.delivery, 'parked_at' in key), this.simulation.now)
+          this.stateReadAt.set(stateReadKey(life.id, key.delivery, 'parked_at' in key), this.simulation.now)
           const fact = this.stateOf(key.delivery)
           return fact === undefined ? null : ({ ...fact, status: statusOf[fact.type], next_attempt_at: null } as Delivery)
         }),
@@ -93,4 +93,4 @@ export class ModelDeliveryLog implements DeliveryLog {
   async dropBuild() {}
   async close() {}
 }
-export const lookKey = (life: string, delivery: DeliveryId, fromTable: boolean) => `${life}/${delivery}/${fromTable}`
+export const stateReadKey = (life: string, delivery: DeliveryId, fromTable: boolean) => `${life}/${delivery}/${fromTable}`

@@ -5,12 +5,13 @@ import type { Code } from './code.ts'
 import { context, Later, type Life, type Simulation } from './simulation.ts'
 
 const checkpointAt = (position: number) => String(position).padStart(20, '0') as Checkpoint
-/** The delay before a failed read is retried. */
+/** Milliseconds before a failed read is retried. */
 const againMs = 50
 
 /**
- * The event store, with the guarantees of its port and no more. It may forget the ids of `any` appends. Then it recognises a repeat
- * only if the same process repeats it, or if the caller says since when another process may have appended the events.
+ * The event store, with the guarantees of its port and no more. It may forget the ids of `any` appends. Then it recognises a
+ * repeated append only if the same process repeats it, or if `since` names the time from which another process may have appended
+ * the events.
  */
 export class ModelEvents implements EventStore {
   readonly identity = 'model'
@@ -21,14 +22,14 @@ export class ModelEvents implements EventStore {
   private readonly code: Code
   private readonly streams = new Map<StreamName, RecordedEvent[]>()
   private readonly ids = new Map<string, RecordedEvent>()
-  /** The same, of all events: what a search in the stream would find. */
+  /** All events by their ids, as a search in the stream would find them. */
   private readonly everyId = new Map<string, RecordedEvent>()
-  /** Appends of each process so far, by the stream and the last id. */
+  /** The appends of each process so far, by stream and last event id. */
   private readonly tried = new WeakMap<Life, Set<string>>()
   private readonly storedBy = new Map<string, Life>()
-  /** Called when a stream has an event id twice, though the process that appended it was never frozen. */
+  /** Called when an event id is stored twice in a stream, although the process that appended it was never frozen. */
   onTwice: (event: NewEvent) => void = () => {}
-  /** Families whose readers get no events until a time. */
+  /** The families whose readers get no events, each with the time at which that ends. */
   private readonly stopped = new Map<Family, number>()
   private readonly waiting = new Set<() => boolean>()
 
@@ -49,7 +50,7 @@ export class ModelEvents implements EventStore {
       name,
       effect: () => {
         const stored = this.everyId.get(key)
-        // A try that comes late finds what a later try of the same process has stored: the server has not restarted meanwhile.
+        // A delayed try recognises the events of a later try of the same process, because the server has not restarted meanwhile.
         const isOwn = this.storedBy.get(key) === life
         if (stored !== undefined && (isLookedFor || isOwn)) return { revision: stored.revision, position: stored.position }
         if (stored !== undefined && !this.ids.has(key) && expected === 'any' && !life.wasFrozen) this.onTwice(stored)
@@ -74,7 +75,7 @@ export class ModelEvents implements EventStore {
       this.onStored(stored)
     }
     this.streams.set(stream, past)
-    this.look()
+    this.wakeReaders()
     return { revision: past.length - 1, position: checkpointAt(this.all.length) }
   }
   read(stream: StreamName) {
@@ -111,20 +112,20 @@ export class ModelEvents implements EventStore {
         quiet: true,
         effect: () =>
           new Later<RecordedEvent[]>((answer) => {
-            const look = () => {
+            const tryRead = () => {
               const events = this.after(families, after, most)
               if (events.length === 0 && !signal.aborted) return false
               answer(events)
               return true
             }
-            if (look()) return
-            this.waiting.add(look)
-            signal.addEventListener('abort', () => this.waiting.delete(look) && answer([]), { once: true })
+            if (tryRead()) return
+            this.waiting.add(tryRead)
+            signal.addEventListener('abort', () => this.waiting.delete(tryRead) && answer([]), { once: true })
           }),
       })
     } catch {
       await new Promise((resolve) => setTimeout(resolve, againMs))
-      return [] // a subscription survives failures of the engine
+      return [] // A subscription survives failures of the engine.
     }
   }
   private after(families: readonly Family[], after: string, most: number): RecordedEvent[] {
@@ -134,12 +135,12 @@ export class ModelEvents implements EventStore {
       if (families.includes(familyOf(this.all[i]!.stream))) events.push(this.all[i]!)
     return events
   }
-  private look(): void {
+  private wakeReaders(): void {
     for (const tryRead of this.waiting) if (tryRead()) this.waiting.delete(tryRead)
   }
   stopReaders(family: Family, ms: number): void {
     this.stopped.set(family, this.simulation.now + ms)
-    this.simulation.at(this.simulation.now + ms, () => this.look())
+    this.simulation.at(this.simulation.now + ms, () => this.wakeReaders())
   }
   /** Forgets the ids of events in day streams, as a store with a bounded memory does. */
   forget(): void {

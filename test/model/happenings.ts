@@ -4,7 +4,7 @@ import { command, create, hostOf, post, replayDelivery, suspend, tenantOf } from
 import type { Step } from './plan.ts'
 import { faultyEvent, type World } from './world.ts'
 
-/** Lets the process of the API do something, once it runs. */
+/** Does the work in the process of the API, once that process runs. */
 function byApi(world: World, work: () => Promise<void>): void {
   const { simulation } = world
   const life = simulation.lifeOf('api')!
@@ -34,7 +34,7 @@ const faultyRecord: MessageRecord = {
   ],
 }
 
-/** What each kind of step does to the world. */
+/** The effect of each kind of step on the world. */
 const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) => void } = {
   create: (world, step) => byApi(world, () => create(world, step)),
   change: byOwner,

@@ -7,7 +7,7 @@ import { webhookStream } from '../../src/events/streams.ts'
 import type { DeliveryFact } from '../../src/ports/delivery-log.ts'
 import { factsOf } from '../../src/projections/deliveries.ts'
 import { bodyOf } from './callers.ts'
-import { greatest, lookKey } from './delivery-log.ts'
+import { greatest, stateReadKey } from './delivery-log.ts'
 import type { Post } from './receivers.ts'
 import { emptyTables, indexKey, type ScheduledRow } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
@@ -88,7 +88,7 @@ export class Invariants {
         for (const webhook of row.webhooks) {
           const id = deliveryId(record.tenant, message.id, place, webhook)
           const isBegun = (this.facts.get(id) ?? []).some((fact) => fact.attempt > 0 || fact.chain > 1)
-          if (!isBegun && !tables.scheduled.has(id)) past(`${webhook.at(-1)} neither attempted nor parked`)
+          if (!isBegun && !tables.scheduled.has(id)) past(`the delivery to ${webhook.at(-1)} is neither attempted nor parked`)
         }
       })
     }
@@ -102,30 +102,30 @@ export class Invariants {
     const name = nameOf(ref)
     const row = tables.index.get(indexKey(ref.tenant, ref.message))
     if (post.body !== bodyOf(ref.message, row?.fingerprint ?? '') || post.id !== ref.message)
-      this.bad('7', `${name}: the receiver saw ${post.body}, accepted was ${row?.fingerprint}`)
+      this.bad('7', `${name}: the receiver got ${post.body} instead of ${row?.fingerprint}`)
     if (ref.attempt > retry_delays.length + 1 || post.attempt !== ref.attempt) this.bad('5', `${name} is beyond the schedule`)
     if (ref.attempt > 1) {
       const before = { chain: ref.chain, attempt: ref.attempt - 1 }
       const facts = this.facts.get(ref.delivery) ?? []
       if (!facts.some((fact) => fact.type === 'DeliveryFailed' && sameAttempt(fact, before)))
-        this.bad('5', `${name} without a failure before it`)
+        this.bad('5', `${name} has no failure before it`)
       const earliest = Math.min(...posts.filter((other) => sameAttempt(other.ref, before)).map((other) => other.at))
       const due = earliest + retry_delays[before.attempt - 1]! * 800
       if (at < due) this.bad('early', `${name} came ${Math.round(due - at)} ms too early`)
     }
     if (ref.chain > 1 && !(this.facts.get(ref.delivery) ?? []).some((f) => f.type === 'DeliveryReplayed' && f.chain === ref.chain))
-      this.bad('5', `${name}: a chain that was not requested`)
-    const looked = log.looked.get(lookKey(post.life, ref.delivery, post.fromTable)) ?? 0
-    if ((truth.ended.get(ref.delivery) ?? []).some((end) => end.chain >= ref.chain && end.at < looked))
+      this.bad('5', `${name} is in a chain that was not requested`)
+    const readAt = log.stateReadAt.get(stateReadKey(post.life, ref.delivery, post.fromTable)) ?? 0
+    if ((truth.ended.get(ref.delivery) ?? []).some((end) => end.chain >= ref.chain && end.at < readAt))
       this.bad('5', `${name} was sent although its end was known before`)
   }
 
-  /** Whether a row may wait for ever, because its webhook is unknown or its tenant suspended. */
+  /** Returns whether a row may wait for ever, because its webhook is unknown or its tenant is suspended. */
   private mayWait(row: ScheduledRow): boolean {
     const { webhooks, tenants } = this.world.tables
     return !webhooks.has(row.webhook) || tenants.get(row.tenant)?.is_suspended === true
   }
-  /** Returns why the world is not at rest; empty if it is. */
+  /** Returns the reasons why the world is not at rest. The list is empty if it is at rest. */
   unrest(): string[] {
     const { tables, events, bus, receivers } = this.world
     const why: string[] = []
@@ -178,7 +178,7 @@ export class Invariants {
           const place = placeOf('bus', p, BigInt(offset), i)
           const row = tables.index.get(indexKey(record.tenant, message.id))
           if (row !== undefined && row.fingerprint !== message.fingerprint && !this.rejected.has(place))
-            this.bad('7', `${message.id} at ${place}: other content, and no rejection`)
+            this.bad('7', `${message.id} at ${place} has other content and no rejection`)
         })
       }
   }
@@ -189,7 +189,7 @@ export class Invariants {
     for (const event of events.all) if (/^(webhook|tenant)-/.test(event.stream)) applyWebhookEvent({ webhooks, tenants }, event)
     for (const [id, row] of webhooks)
       if (tables.webhooks.get(id)?.position !== row.position)
-        this.bad('2', `the read model of webhooks is not what the events say of ${id.at(-1)}`)
+        this.bad('2', `the read model of webhooks differs from the events of ${id.at(-1)}`)
   }
   private judgeDelivery(message: MessageId, id: DeliveryId, webhook: WebhookId): void {
     const { log, tables } = this.world
@@ -199,20 +199,20 @@ export class Invariants {
     const state = log.stateOf(id)
     const row = tables.scheduled.get(id)
     if (state === undefined) {
-      this.bad('1', `${name}: not in the delivery log`)
+      this.bad('1', `${name} is not in the delivery log`)
       return
     }
     const best = greatest(facts)!
     if (best.event_id !== state.event_id)
-      this.bad('2', `${name}: the log says ${state.type} ${nameOf(state)}, the events ${best.type} ${nameOf(best)}`)
+      this.bad('2', `${name} has ${state.type} ${nameOf(state)} in the log, and ${best.type} ${nameOf(best)} in the events`)
     if (!endsChain(state.type) && !(row !== undefined && this.mayWait(row))) this.bad('1', `${name} stays ${state.type} for ever`)
     for (const fact of facts) {
       if (fact.attempt > 0 && !log.facts.get(id)?.has(fact.event_id)) this.bad('2', `${name}: attempt ${fact.event_id} is not in the log`)
       if (fact.type === 'DeliverySucceeded' && !posts.some((post) => post.code === 200 && sameAttempt(post.ref, fact)))
-        this.bad('2', `${name}: a success that the receiver has not seen`)
-      if (fact.type === 'DeliveryDiscarded' && !this.wasChanged(webhook, '~')) this.bad('1', `${name}: discarded without a reason`)
+        this.bad('2', `${name} has a success that the receiver did not send`)
+      if (fact.type === 'DeliveryDiscarded' && !this.wasChanged(webhook, '~')) this.bad('1', `${name} was discarded without a reason`)
       if (fact.type === 'DeliveryDeadLettered' && fact.code !== 410 && fact.attempt <= retry_delays.length)
-        this.bad('1', `${name}: a dead letter without a reason (${fact.reason})`)
+        this.bad('1', `${name} became a dead letter too early (${fact.reason})`)
     }
     const sent = facts.filter((fact) => ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fact.type))
     for (const fact of sent) {
@@ -221,7 +221,10 @@ export class Invariants {
         this.bad('2', `${name}: attempt ${fact.chain}.${fact.attempt} is recorded more often than it was sent`)
     }
   }
-  /** Checks the state at the end. Returns the number of requests and of repeated ones. @param isStill whether nothing happened that may repeat a request */
+  /**
+   * Checks the state at the end. Returns the number of requests, and the number of repeated requests. @param isStill true if
+   * nothing happened that may repeat a request
+   */
   judge(isStill: boolean): { posts: number; repeated: number } {
     const { tables, truth, log, receivers } = this.world
     this.judgeAccepted()

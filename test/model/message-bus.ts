@@ -17,7 +17,7 @@ const renewMs = 500
 const fetchWaitMs = 1_000
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
-/** A bus whose partitions have one owner at a time, by leases. A lease is renewed, runs out, is given back, or is taken away by the group. */
+/** A bus whose partitions have one owner at a time, by leases. A lease is renewed, runs out, is released by its owner, or is taken away by the group. */
 export class ModelBus {
   readonly identity = 'bus'
   readonly partitions: Partition[] = []
@@ -32,12 +32,12 @@ export class ModelBus {
   addPartition(): void {
     this.partitions.push({ records: [], owner: null, until: 0 })
   }
-  /** Stores a record; twice if the client's own retry has stored it again. */
+  /** Stores a record. With `isTwice` it is stored twice, as by a retry of the client library. */
   store(partition: number, bytes: Buffer, isTwice: boolean): Place {
     const { records } = this.partitions[partition]!
     const offset = records.length
     records.push(...(isTwice ? [bytes, bytes] : [bytes]))
-    for (const look of this.waiting) if (look()) this.waiting.delete(look)
+    for (const tryRead of this.waiting) if (tryRead()) this.waiting.delete(tryRead)
     return placeOf(this.identity, partition, BigInt(offset), 0)
   }
   produce(record: MessageRecord, isTwice = false): Promise<Place> {
@@ -67,9 +67,9 @@ export class ModelBus {
     return Math.ceil(this.partitions.length / Math.max(1, live))
   }
   /**
-   * Renews the leases of a process, also those of partitions that it is giving up, and takes free partitions up to its share.
-   * @param running the partitions that it has not given back
-   * @param active those of them that it goes on with
+   * Renews the leases of a process, also for partitions that it is about to release, and takes free partitions up to its share.
+   * @param running the partitions that it has not released
+   * @param active the running partitions that it continues to consume
    */
   private heartbeat(life: Life, running: readonly number[], active: readonly number[], isStopping = false) {
     const { now } = this.simulation
@@ -96,12 +96,12 @@ export class ModelBus {
       await simulation
         .call({
           engine: 'bus',
-          name: `give back ${partition}`,
+          name: `release ${partition}`,
           effect: () => {
             if (this.partitions[partition]!.owner === life && !running.has(partition)) this.takeAway(partition)
           },
         })
-        .catch(() => undefined) // then its lease runs out
+        .catch(() => undefined) // If this fails, the lease runs out.
     }
     while (!signal.aborted) {
       const startedAt = simulation.now
@@ -134,7 +134,7 @@ export class ModelBus {
     while (!isOver) {
       const effect = () => this.heartbeat(life, [...running.keys()], [], true)
       const beat = simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
-      await beat.catch(() => undefined) // the next heartbeat tries again
+      await beat.catch(() => undefined) // The next heartbeat tries again.
       await Promise.race([all, sleep(renewMs)])
     }
     this.members.delete(life)
@@ -169,17 +169,17 @@ export class ModelBus {
       isOver = true
       answer(all.slice(from, from + count).map((bytes, i) => ({ offset: BigInt(from + i), bytes })))
     }
-    const look = () => {
+    const tryRead = () => {
       if (isOver) return true
       if (from >= all.length) return false
       give()
       return true
     }
-    if (look()) return
-    this.waiting.add(look)
+    if (tryRead()) return
+    this.waiting.add(tryRead)
     const end = () => {
       if (isOver) return
-      this.waiting.delete(look)
+      this.waiting.delete(tryRead)
       isOver = true
       answer([])
     }

@@ -17,7 +17,7 @@ describe(`the way of a message, in ${2 * seeds} schedules`, function () {
     expect(outcomes.flatMap(({ broken }) => (broken === null ? [] : [broken.text])).join('\n\n')).to.equal('')
     const requests = outcomes.reduce((sum, { posts }) => sum + posts, 0)
     const repeated = outcomes.reduce((sum, { repeated: some }) => sum + some, 0)
-    // Otherwise the schedules test too little.
+    // With fewer requests, the schedules would test too little.
     expect(requests).to.be.greaterThan(10 * seeds)
     expect(repeated).to.be.greaterThan(seeds / 50)
   })

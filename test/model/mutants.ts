@@ -21,7 +21,7 @@ registerHooks({
   },
 })
 
-/** Loads the code with a mistake planted. Throws if the text to change is not there. */
+/** Loads the code with a planted mistake. Throws if the text to change does not exist. */
 export function mutant({ name, file, changes }: Mutation): Promise<Code> {
   const query = `?mutant=${++mutants}`
   const path = join(src, file)

@@ -15,9 +15,9 @@ export interface Mutation {
   readonly changes: readonly Change[]
   /** The invariants of which at least one must break. */
   readonly breaks: readonly string[]
-  /** The seed that is tried first. Default 1. It is given if the first seed that finds the mistake is far from 1. */
+  /** The seed that is tried first. Default 1. It is set if the first seed that finds the mistake is far from 1. */
   readonly from?: number
-  /** Default: both. */
+  /** The profiles in which the mistake can be found. Default: both. */
   readonly profiles?: readonly Profile[]
 }
 
@@ -34,13 +34,13 @@ export const mutations: readonly Mutation[] = [
     breaks: ['4'],
   },
   {
-    name: 'a message is done without MessageRouted',
+    name: 'a message counts as done without MessageRouted',
     file: 'dispatch/route.ts',
     changes: [onLine('done-without-routed', /(\S+\(.*\))\.then\((\(\) => .*), \w+\)/, 'void $1; ($2)()')],
     breaks: ['4'],
   },
   {
-    name: 'a message is done without MessageRejected',
+    name: 'a message counts as done without MessageRejected',
     file: 'dispatch/route.ts',
     changes: [onLine('done-without-rejected', ...notAwaited)],
     breaks: ['4'],
@@ -52,13 +52,13 @@ export const mutations: readonly Mutation[] = [
     breaks: ['1', '4'],
   },
   {
-    name: 'a faulty message is retried and stops the others',
+    name: 'a faulty message is retried for ever and stops the others',
     file: 'dispatch/route.ts',
     changes: [onLine('faulty-message-retried', / \|\| .*/, '')],
     breaks: ['1', 'stuck'],
   },
   {
-    name: 'a partition starts at its end',
+    name: 'a partition is read from its end',
     file: 'dispatch/consume.ts',
     changes: [onLine('start-at-end', /await .*\((\w+)\)$/, '(await deps.bus.ends()).get($1) ?? 0n')],
     breaks: ['1', '4', 'stuck'],
@@ -106,13 +106,13 @@ export const mutations: readonly Mutation[] = [
     from: 426,
   },
   {
-    name: 'webhooks are refreshed by time alone',
+    name: 'the webhook cache is refreshed by time alone',
     file: 'dispatch/route.ts',
     changes: [onLine('cache-by-time-alone', /claim\((\w+), \w+\)/, 'claim($1)')],
     breaks: ['1'],
   },
   {
-    name: 'the cursor is that of a later refresh than the match',
+    name: 'the cursor is taken from a later refresh than the match',
     file: 'dispatch/route.ts',
     changes: [afterNextLine('cursor-read-later')],
     breaks: ['1'],
@@ -125,7 +125,7 @@ export const mutations: readonly Mutation[] = [
     breaks: ['1'],
   },
   {
-    name: 'webhooks are read once',
+    name: 'the webhook cache is filled only once',
     file: 'dispatch/webhook-cache.ts',
     changes: [onLine('read-once', /await (\w+)(\(\w+\))/, '($1 as { first?: WebhookChanges } & typeof $1).first ??= await $1$2')],
     breaks: ['1'],
@@ -150,13 +150,13 @@ export const mutations: readonly Mutation[] = [
     breaks: ['gone'],
   },
   {
-    name: 'an unknown webhook discards',
+    name: 'a delivery to an unknown webhook is discarded',
     file: 'dispatch/deliver.ts',
     changes: [onLine('unknown-webhook-discards', /$/, " ?? ({ state: 'deleted', revision: 0 } as CachedWebhook)")],
     breaks: ['1'],
   },
   {
-    name: 'an append that is retried makes another event',
+    name: 'a retried append stores another event',
     file: 'dispatch/record-attempt.ts',
     changes: [onLine('new-event-per-try', /\[(\w+)\]/, '[{ ...$1, id: crypto.randomUUID() as EventId }]')],
     breaks: ['2'],
@@ -188,7 +188,7 @@ export const mutations: readonly Mutation[] = [
     profiles: ['faulty'],
   },
   {
-    name: 'a message that was lost is not taken again',
+    name: 'a partition is not opened again after a message was dropped',
     file: 'dispatch/partition-consumer.ts',
     changes: [withoutLine('lost-message-ignored')],
     breaks: ['stuck'],
@@ -202,7 +202,7 @@ export const mutations: readonly Mutation[] = [
     from: 165,
   },
   {
-    name: 'a record is done with the first of its messages',
+    name: 'a record counts as done with the first of its messages',
     file: 'dispatch/partition-consumer.ts',
     changes: [onLine('record-done-with-first-message', /\w+\.length/, '1')],
     breaks: ['4'],
@@ -214,7 +214,7 @@ export const mutations: readonly Mutation[] = [
     breaks: ['1'],
   },
   {
-    name: 'a slot is not given back',
+    name: 'a slot is not released',
     file: 'dispatch/deliver.ts',
     changes: [withoutLine('slot-not-released')],
     breaks: ['stuck', '1'],

@@ -3,7 +3,7 @@ import type { Mode } from './receivers.ts'
 import type { Engine } from './simulation.ts'
 
 export type Hook = 'A' | 'B' | 'C' | 'D' | 'Z'
-/** A thing that happens, and when (virtual milliseconds). */
+/** A step of a plan, and the virtual milliseconds at which it happens. */
 export type Step = { readonly at: number } & (
   | { readonly kind: 'create'; readonly hook: Hook; readonly thenPost?: string }
   | { readonly kind: 'change' | 'activate' | 'deactivate' | 'delete'; readonly hook: Hook }
@@ -31,10 +31,10 @@ export type Step = { readonly at: number } & (
     }
   | { readonly kind: 'takeAway'; readonly partition: number }
 )
-/** `benign` has no fault that may repeat a request. */
+/** The profile `benign` has no fault that may repeat a request. */
 export type Profile = 'benign' | 'faulty'
 
-/** Until this time things happen and fail. After it the world must come to rest. */
+/** The virtual time after which no step and no failure happens, and the world must come to rest. */
 export const calmAt = 4_000
 
 type Add = (at: number, step: Omit<Step, 'at'> & { kind: Step['kind'] }) => void
@@ -107,7 +107,7 @@ function faults(random: Random, profile: Profile, add: Add): void {
   for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'takeAway', partition: int(0, 1) } as never)
   for (let i = int(0, 2); i > 0; i--)
     add(int(100, 3_500), { kind: 'calls', probability: pick([0.05, 0.2, 0.5]), ms: int(100, 1_500) } as never)
-  // A lease of a partition lapses and is renewed. A projector that was frozen goes on with events that it had read before.
+  // A lease of a partition lapses and is renewed. A projector that was frozen continues with events that it had read before.
   if (chance(0.3)) add(int(300, 3_500), { kind: 'freeze', process: pick(dispatchers), ms: int(2_200, 3_000) } as never)
   const projector = { process: pick(['projector1', 'projector2']), phase: 'before', freezeMs: int(300, 3_000) }
   if (chance(0.3)) add(int(100, 3_500), { kind: 'hit', calls: int(1, 30), ...projector } as never)

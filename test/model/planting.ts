@@ -13,7 +13,7 @@ function markedLine(source: string, marker: string): { lines: string[]; at: numb
   if (marked.length !== 1) throw new Error(`the marker "${marker}" is on ${marked.length} lines instead of one`)
   return { lines, at: marked[0]! }
 }
-/** All markers of a text. */
+/** Returns all markers in a text. */
 export const markersIn = (text: string): string[] =>
   [...text.matchAll(/\/\/ mutation: ([a-z-]+(?:, [a-z-]+)*)$/gm)].flatMap(([, names]) => names!.split(', '))
 

@@ -6,7 +6,7 @@ import { calmAt, type Profile, planOf, type Step } from './plan.ts'
 import { type Crash, Simulation } from './simulation.ts'
 import { type Violation, World } from './world.ts'
 
-/** A world that is not at rest at this virtual time is stuck. */
+/** A world counts as stuck if it is not at rest at this virtual time. */
 const endAt = 90_000
 const lookMs = 250
 
@@ -14,7 +14,7 @@ export interface Play {
   readonly seed: number
   readonly profile: Profile
   readonly code: Code
-  /** Default: the plan of the seed and profile. */
+  /** The plan to play. Default: the plan of the seed and profile. */
   readonly plan?: readonly Step[]
   readonly crash?: Crash
   readonly isTracing?: boolean
@@ -52,7 +52,7 @@ export async function play({ seed, profile, code, plan = planOf(seed, profile), 
   })
   let next = calmAt + 1_000
   const { stackTraceLimit } = Error
-  Error.stackTraceLimit = 0 // because errors are many here, and their stacks are not used
+  Error.stackTraceLimit = 0 // Errors are many here, and their stacks are not used.
   const isResting = () => {
     if (simulation.now < next) return false
     next = simulation.now + lookMs

@@ -5,7 +5,7 @@ import { statementOf } from './statements.ts'
 import type { Tables } from './tables.ts'
 
 type Query = string | { name?: string; text: string; values?: readonly unknown[] }
-export type Observer = Pick<Statement, 'iso' | 'onSaved' | 'onEnded' | 'onLooked'>
+export type Observer = Pick<Statement, 'iso' | 'onSaved' | 'onEnded' | 'onStateRead'>
 
 /** The server ends a transaction that is idle for this long (idle_in_transaction_session_timeout). */
 const idleMs = 2_000
@@ -16,7 +16,7 @@ class Transaction {
   readonly writes: (() => void)[] = []
   readonly locks = new Set<string>()
   state: 'open' | 'committed' | 'broken' = 'open'
-  /** The commit has been sent, so the client cannot change the outcome any more. */
+  /** True after the commit was sent: then the client cannot change the outcome any more. */
   isCommitting = false
   constructor(life: Life) {
     this.life = life
@@ -116,7 +116,7 @@ export class Postgres {
           )
         }
         transaction.writes.push(() => run(this.tables, statement))
-        // Only the result of the checkpoint's compare-and-set is used. Under the lock it is the same now as at the commit.
+        // Only the result of the compare-and-set of the checkpoint is used. Because of the lock, it is the same now as at the commit.
         if (!label.startsWith('update public.projections')) return answered([])
         const row = this.tables.projections.get(String(values[1]))!
         return answered(!text.includes('is not distinct from') || row.checkpoint === values[3] ? [{ build: 1 }] : [])

@@ -1,4 +1,4 @@
-/** Something that will happen. */
+/** Work that happens at a virtual time. */
 export interface Event {
   cancelled: boolean
 }

@@ -1,8 +1,8 @@
 /** Random numbers that depend on a seed alone, so that a run can be repeated exactly. */
 export interface Random {
-  /** In [0, 1). */
+  /** Returns a number in [0, 1). */
   next(): number
-  /** A whole number, both ends included. */
+  /** Returns a whole number between the two, which are included. */
   int(from: number, to: number): number
   chance(probability: number): boolean
   pick<T>(items: readonly T[]): T

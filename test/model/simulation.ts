@@ -11,11 +11,11 @@ export interface Life {
   readonly name: string
   readonly id: string
   alive: boolean
-  /** The process runs nothing before this time. Calls that it has sent go on. */
+  /** The process runs nothing before this time. Calls that it has already sent still take effect. */
   frozenUntil: number
-  /** Whether it was ever frozen: then another process may have done its work meanwhile. */
+  /** Whether the process was ever frozen, so that another process may have done its work meanwhile. */
   wasFrozen: boolean
-  /** How far its wall clock is ahead. */
+  /** Milliseconds by which its wall clock is ahead. */
   readonly skewMs: number
   calls: number
 }
@@ -37,7 +37,7 @@ export interface Crash {
   readonly freezeMs?: number
   readonly restartMs: number
 }
-/** The effect of a call whose result comes when something else has happened. */
+/** The effect of a call whose result comes only after another event. */
 export class Later<T> {
   readonly start: (answer: (value: T) => void) => void
   constructor(start: (answer: (value: T) => void) => void) {
@@ -47,24 +47,24 @@ export class Later<T> {
 export interface Call<T> {
   readonly engine: Engine
   readonly name: string
-  /** Runs once in the engine, whatever happens to the caller. The caller gets what it throws. */
+  /** Runs once in the engine, even if the caller ends. The caller gets the error that it throws. */
   effect(): T | Later<T>
   /** Leaves the call out of the trace. */
   readonly quiet?: boolean
-  /** The call has no effect if its result does not arrive, as a statement of a transaction. */
+  /** The call has no effect if its result does not arrive, like a statement of a transaction. */
   readonly neverLate?: boolean
 }
 const realImmediate = setImmediate
 /** Events between two rounds of the real event loop. Microtasks run after each event. */
 const burst = 64
 
-/** Virtual time, processes, and calls that can fail in every way. All that happens is an event in one queue. */
+/** Simulates time, processes, and calls that can fail in every way. Everything that happens is an event in one queue. */
 export class Simulation {
   now = 0
   readonly random: Random
   readonly trace: string[] = []
   readonly downUntil = new Map<Engine, number>()
-  /** Until `until`, each call fails with the probability. */
+  /** Each call before the time `until` fails with this probability. */
   failing = { until: 0, probability: 0 }
   readonly crashes: Crash[] = []
   readonly fired: Crash[] = []
@@ -97,7 +97,7 @@ export class Simulation {
       caller.enter(work)
     }
   }
-  /** Runs until the time, or until `isOver` returns true. Returns whether it did. */
+  /** Runs until the time, or until `isOver` returns true. Returns whether `isOver` returned true. */
   async run(until: number, isOver: () => boolean): Promise<boolean> {
     let over = false
     let failure: { error: unknown } | undefined
@@ -148,7 +148,7 @@ export class Simulation {
     this.note(() => `KILL ${process.life.id}`)
     this.end(name, restartMs)
   }
-  /** Starts a process again that has ended by itself. */
+  /** Restarts a process that has ended by itself. */
   end(name: string, restartMs: number): void {
     const process = this.processes.get(name)!
     process.life.alive = false

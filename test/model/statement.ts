@@ -8,13 +8,13 @@ export interface Statement {
   // The types of the values depend on the statement.
   readonly values: readonly never[]
   readonly now: number
-  /** RFC 3339 of a virtual time. */
+  /** Returns a virtual time in the form of RFC 3339. */
   iso(time: number): string
-  /** Called with an offset before it is saved, and with chains whose ends the retry manager has read. */
+  /** Called with an offset before it is saved. */
   onSaved(partition: number, offset: bigint): void
   onEnded(delivery: DeliveryId, chain: number): void
   /** Called with the deliveries of a redelivered message, when a process reads its stored row. */
-  onLooked(life: string, delivery: DeliveryId): void
+  onStateRead(life: string, delivery: DeliveryId): void
   /** The process that runs the statement. */
   readonly life: string
 }
@@ -22,7 +22,7 @@ export type Rows = object[]
 /** Applies a statement to the tables, and returns its rows. */
 export type Run = (tables: Tables, statement: Statement) => Rows
 
-/** Whether the text of a statement has a guard. A statement that loses one (by a mutation) loses it in the model too. */
+/** Returns whether the text of a statement has a guard. A statement that loses one (by a mutation) loses it in the model too. */
 export const hasGuard = (text: string, guard: RegExp): boolean => guard.test(text.replaceAll(/\s+/g, ' '))
 
 /** Returns the rows of columns that are one parameter each: joined texts, or the literal of an array. */

@@ -19,11 +19,11 @@ const claimIndex: Run = (tables, { values }) => {
   })
   return [{ is_current: true, places }]
 }
-const storedIndex: Run = ({ index }, { values, onLooked, life }) => {
+const storedIndex: Run = ({ index }, { values, onStateRead, life }) => {
   const [tenants, messages] = values as unknown as [string[], string[]]
   return tenants.flatMap((tenant, i) => {
     const row = index.get(indexKey(tenant, messages[i]!))
-    for (const webhook of row?.webhooks ?? []) onLooked(life, deliveryId(row!.tenant, row!.message, row!.place, webhook))
+    for (const webhook of row?.webhooks ?? []) onStateRead(life, deliveryId(row!.tenant, row!.message, row!.place, webhook))
     return row === undefined ? [] : [{ ...row, accepted_at: row.accepted_at, matched_at: row.matched_at }]
   })
 }
@@ -54,7 +54,7 @@ const changed: Run = (tables, { values }) => {
   return (rows.length === 0 ? [{ kind: null }] : rows).map((row) => ({ ...row, ...live }))
 }
 
-/** What each statement does, by its name or by the beginning of its text. */
+/** The effect of each statement, by its name or by the beginning of its text. */
 const statements: readonly (readonly [name: string, run: Run])[] = [
   ...scheduleStatements,
   ['message-index-claim', claimIndex],
@@ -126,8 +126,9 @@ const statements: readonly (readonly [name: string, run: Run])[] = [
 
 const cache = new Map<string, { run: Run; label: string }>()
 /**
- * Returns what a statement does. Its name is that of the prepared statement, or stands in a comment before its text. A statement without a
- * name is found by the beginning of its text. Throws if the model does not know the statement: then add it above.
+ * Returns the effect of a statement. Its name is that of the prepared statement, or is in a comment before its text. A statement
+ * without a name is found by the beginning of its text. Throws if the model does not know the statement: then the statement must
+ * be added above.
  */
 export function statementOf(name: string | undefined, text: string): { run: Run; label: string } {
   const cached = cache.get(name ?? text)

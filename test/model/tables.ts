@@ -30,7 +30,7 @@ export interface Tables {
   readonly quarantinedRecords: Set<string>
   readonly rejections: Set<string>
   readonly projections: Map<string, BuildRow>
-  /** Position of the last change of a webhook that was acknowledged before the read model had it. */
+  /** The position of the last change of a webhook that was acknowledged before the read model had it, or null. */
   acknowledged: Checkpoint | null
   readonly webhooks: Map<WebhookId, WebhookModelRow>
   readonly tenants: Map<TenantId, { is_suspended: boolean; position: Checkpoint }>

@@ -11,9 +11,9 @@ export interface Task {
   /** The first and the last seed. */
   readonly seeds: readonly [from: number, to: number]
   readonly profiles: readonly Profile[]
-  /** The name of a mistake to plant. Then only the invariants that it must break count. */
+  /** The name of a mistake to plant. With it, only the invariants that the mistake must break count. */
   readonly mutation?: string
-  /** Plays the small plan instead, with a crash at each of these calls: before and after it, killed and frozen. */
+  /** If set, the small plan is played instead, with crashes before and after each of these calls. In one run the process is killed, and in another it is frozen. */
   readonly crashes?: { readonly process: string; readonly calls: readonly [from: number, to: number] }
 }
 export interface Outcome {

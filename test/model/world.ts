@@ -12,7 +12,7 @@ import { createWake } from '../../src/lib/wake.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { epochOf } from './clock.ts'
 import type { Code } from './code.ts'
-import { lookKey, ModelDeliveryLog } from './delivery-log.ts'
+import { ModelDeliveryLog, stateReadKey } from './delivery-log.ts'
 import { ModelEvents } from './event-store.ts'
 import { ModelBus } from './message-bus.ts'
 import { Postgres } from './postgres.ts'
@@ -29,9 +29,9 @@ export interface Violation {
   readonly invariant: string
   readonly text: string
 }
-/** What callers were told and what has happened, for the invariants. */
+/** The responses that callers got and the events that happened, for the invariants. */
 export interface Truth {
-  /** When a message was posted first, by `indexKey`. A post may be stored although its caller got no response, and then it counts. */
+  /** The time of the first post of each message, by `indexKey`. A post without a response counts too, because it may be stored. */
   readonly firstPosted: Map<string, number>
   readonly accepted: {
     tenant: TenantId
@@ -40,13 +40,13 @@ export interface Truth {
     fingerprint: string
     target: WebhookId | null
   }[]
-  /** When a webhook's 201 came without `Projection-Lag`. */
+  /** The tenant of each created webhook, and the time of its 201. */
   readonly created: Map<WebhookId, { tenant: TenantId; at: number }>
   readonly replays: { delivery: DeliveryId; chain: number }[]
   readonly garbage: Set<string>
-  /** Records with a message whose matching throws, as `partition/offset`. */
+  /** The records with a message whose matching throws, as `partition/offset`. */
   readonly faulty: Set<string>
-  /** When the retry manager had read the ends of chains. */
+  /** The ends of chains that the retry manager has read, each with the time of that read. */
   readonly ended: Map<DeliveryId, { chain: number; at: number }[]>
 }
 
@@ -101,10 +101,10 @@ export class World {
   }
   /** Called with an offset before it is saved. */
   onSaved: (partition: number, offset: bigint) => void = () => {}
-  /** Stops a dispatcher, by its name. */
+  /** Functions that stop the dispatchers, by the names of the dispatchers. */
   readonly stops = new Map<string, () => void>()
   readonly dispatchers: number
-  /** Slots of one dispatcher. They are few, so that much is parked. */
+  /** The slots of one dispatcher. They are few, so that many deliveries are parked. */
   private readonly slots: number
 
   constructor(simulation: Simulation, code: Code, options: { dispatchers: number; projectors: number; partitions: number; slots: number }) {
@@ -118,7 +118,7 @@ export class World {
     this.receivers = new Receivers(simulation)
     this.postgres = new Postgres(simulation, this.tables, {
       iso: (time) => new Date(Math.floor(epochOf(simulation) + time)).toISOString(),
-      onLooked: (life, delivery) => this.log.looked.set(lookKey(life, delivery, false), simulation.now),
+      onStateRead: (life, delivery) => this.log.stateReadAt.set(stateReadKey(life, delivery, false), simulation.now),
       onSaved: (partition, offset) => this.onSaved(partition, offset),
       onEnded: (delivery, chain) =>
         this.truth.ended.set(delivery, [...(this.truth.ended.get(delivery) ?? []), { chain, at: simulation.now }]),
@@ -128,7 +128,7 @@ export class World {
         ? new code.eventStore.StoreUnavailable('no answer')
         : engine === 'bus'
           ? new code.messageBus.BusUnavailable('no answer')
-          : Object.assign(new Error(`${engine} did not answer`), { code: engine === 'postgres' ? '08006' : 'delivery_log_unavailable' })
+          : Object.assign(new Error(`${engine} did not respond`), { code: engine === 'postgres' ? '08006' : 'delivery_log_unavailable' })
     simulation.start('api', () => {})
     for (let i = 1; i <= options.dispatchers; i++) simulation.start(`dispatcher${i}`, (life) => this.dispatcher(life))
     for (let i = 1; i <= options.projectors; i++) simulation.start(`projector${i}`, (life) => this.projector(life))
