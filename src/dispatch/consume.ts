@@ -4,7 +4,7 @@ import { type ConsumeDeps, PartitionConsumer } from './partition-consumer.ts'
 
 /** Takes messages from the bus, and saves the offset of the first record of each partition that is not done. Runs until the signal aborts. */
 export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<void> {
-  const { bus, offsets, log, maxInHand = 2_000, maxBytesInHand = 64 << 20, saveEveryMs = 200 } = deps
+  const { bus, offsets, log, maxInHand = 6_000, maxBytesInHand = 64 << 20, saveEveryMs = 200 } = deps
   const inHand = new InHand(maxInHand, maxBytesInHand)
   const consumers = new Map<number, PartitionConsumer>()
   const starts = new Map<number, bigint>()
