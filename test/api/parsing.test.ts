@@ -116,8 +116,8 @@ describe('the body of a message', () => {
         expect(print(a, pa) === print(b, pb)).to.equal(same)
       }),
     )
-    const one = { event: 'a', source: null, event_time: null }
-    expect(print({ ...one, source: '\ud800' }, Buffer.from('{}'))).to.not.equal(print({ ...one, source: '\ufffd' }, Buffer.from('{}')))
-    expect(print({ ...one, source: 'x' }, Buffer.from('{}'))).to.not.equal(print({ ...one, event_time: 'x' }, Buffer.from('{}')))
+    const base = { event: 'a', source: null, event_time: null }
+    expect(print({ ...base, source: '\ud800' }, Buffer.from('{}'))).to.not.equal(print({ ...base, source: '\ufffd' }, Buffer.from('{}')))
+    expect(print({ ...base, source: 'x' }, Buffer.from('{}'))).to.not.equal(print({ ...base, event_time: 'x' }, Buffer.from('{}')))
   })
 })

@@ -23,7 +23,7 @@ describe('POST /v1/events/batch', () => {
     const vault = await api.deps.keyring.vault(tenant)
     return messages.map((message) => vault.open(bodyAad(tenant, message.id), message.sealedBody).toString())
   }
-  const some = (n: number) => Array.from({ length: n }, (_, i) => ({ event: `e.${i}`, payload: { i } }))
+  const eventsOf = (n: number) => Array.from({ length: n }, (_, i) => ({ event: `e.${i}`, payload: { i } }))
 
   it('returns 202 with the ids in the order sent, and stores all messages as one record', async () => {
     const before = api.produced.length
@@ -68,7 +68,7 @@ describe('POST /v1/events/batch', () => {
     expect(last().messages[0]?.fingerprint).to.equal(inBatch?.fingerprint)
   })
   it('returns 202 for 1,000 events, and for 1 MiB', async () => {
-    expect((await post({ events: some(1_000) })).status).to.equal(202)
+    expect((await post({ events: eventsOf(1_000) })).status).to.equal(202)
     expect(new Set(last().messages.map((message) => message.id)).size).to.equal(1_000)
     const head = '{"events":[{"event":"a","payload":{"x":"'
     const full = `${head}${'x'.repeat(1024 * 1024 - head.length - 5)}"}}]}`
@@ -93,7 +93,7 @@ describe('POST /v1/events/batch', () => {
     for (const [title, body, paths] of [
       ['a body without events', {}, ['events']],
       ['an empty list', { events: [] }, ['events']],
-      ['more than 1,000', { events: some(1_001) }, ['events']],
+      ['more than 1,000', { events: eventsOf(1_001) }, ['events']],
       ['events that are not a list', { events: good }, ['events']],
       ['an event alone', good, ['event', 'events', 'payload']],
       ['an element that is not an object', { events: [good, null, 7] }, ['events.1', 'events.2']],
@@ -135,7 +135,7 @@ describe('POST /v1/events/batch', () => {
       }),
     })
     try {
-      const refused = await broken.call('POST', '/v1/events/batch', { as: await broken.tenant(), body: { events: some(2) } })
+      const refused = await broken.call('POST', '/v1/events/batch', { as: await broken.tenant(), body: { events: eventsOf(2) } })
       expect([refused.status, refused.get('error.code')]).to.deep.equal([503, 'bus_unavailable'])
     } finally {
       await broken.stop()

@@ -44,9 +44,9 @@ describe('rate limits', () => {
   })
   it('count each caller separately, and events separately from requests', async () => {
     const limits = limiter(1)
-    const [one, two] = [someone(), someone()]
-    expect([await letIn(limits, one, 5), await letIn(limits, two, 5)]).to.deep.equal([1, 1])
-    expect((await outcome(limits.take(one, 'requests'))).headers['ratelimit-policy']).to.equal('"requests";q=2;w=1')
+    const [first, second] = [someone(), someone()]
+    expect([await letIn(limits, first, 5), await letIn(limits, second, 5)]).to.deep.equal([1, 1])
+    expect((await outcome(limits.take(first, 'requests'))).headers['ratelimit-policy']).to.equal('"requests";q=2;w=1')
   })
   it("use a tenant's own limits if it has any", async () => {
     const limits = limiter(1)

@@ -38,11 +38,11 @@ describe('POST /v1/webhooks/:id/replay', () => {
 
   it('returns 202 with a job, which replays each delivery that ended in failure, and no other', async () => {
     const webhook = await api.webhook(admin)
-    const of = { as: admin, webhook }
-    const failed = [...(await ended(api, { ...of, count: 2 })), ...(await ended(api, { ...of, type: 'DeliveryDiscarded' }))]
-    await ended(api, { ...of, type: 'DeliverySucceeded' })
-    await ended(api, { ...of, type: 'DeliveryFailed' })
-    await ended(api, { ...of, type: 'MessageRouted' })
+    const target = { as: admin, webhook }
+    const failed = [...(await ended(api, { ...target, count: 2 })), ...(await ended(api, { ...target, type: 'DeliveryDiscarded' }))]
+    await ended(api, { ...target, type: 'DeliverySucceeded' })
+    await ended(api, { ...target, type: 'DeliveryFailed' })
+    await ended(api, { ...target, type: 'MessageRouted' })
     const begun = await replay(webhook)
     expect(begun.status).to.equal(202)
     expect(begun.headers.get('location')).to.equal(`/v1/jobs/${begun.get('data.id')}`)
@@ -117,9 +117,9 @@ describe('POST /v1/webhooks/:id/replay', () => {
   it('returns 202 with the same job for the same Idempotency-Key', async () => {
     const webhook = await api.webhook(admin)
     const headers = { 'idempotency-key': randomUUID() }
-    const [one, two] = [await replay(webhook, { since }, { headers }), await replay(webhook, { since }, { headers })]
-    expect([one.status, two.status]).to.deep.equal([202, 202])
-    expect(two.text).to.equal(one.text)
+    const [first, second] = [await replay(webhook, { since }, { headers }), await replay(webhook, { since }, { headers })]
+    expect([first.status, second.status]).to.deep.equal([202, 202])
+    expect(second.text).to.equal(first.text)
   })
   it('returns 202 to the key that created the webhook, which is the actor, and 404 to any other key or tenant', async () => {
     const key = await api.key(admin)

@@ -12,9 +12,9 @@ describe('GET /docs', () => {
     const page = await fetch(`${api.origin}/docs/`)
     expect(page.status).to.equal(200)
     const html = await page.text()
-    const wanted = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path!)
-    expect(wanted).to.include('/docs/assets/swagger-ui-bundle.js')
-    for (const path of wanted) {
+    const assetPaths = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path!)
+    expect(assetPaths).to.include('/docs/assets/swagger-ui-bundle.js')
+    for (const path of assetPaths) {
       expect(path).to.match(/^\/docs\//)
       const asset = await fetch(api.origin + path)
       expect(asset.status, path).to.equal(200)

@@ -118,13 +118,13 @@ describe('/v1/tenants', () => {
       const key = await api.key(client)
       const suspended = await api.call('POST', `/v1/tenants/${client.tenant}/suspend`, { as: operator })
       expect([suspended.status, suspended.get('data.is_suspended')]).to.deep.equal([200, 'true'])
-      const asked: [string, string, object][] = [
+      const requests: [string, string, object][] = [
         ['GET', '/v1/webhooks', { as: client }],
         ['GET', '/v1/webhooks', { as: key }],
         ['GET', '/v1/keys', { as: client }],
         ['POST', '/v1/events', { as: client, body: { event: 'a', payload: {} } }],
       ]
-      for (const [method, path, as] of asked) {
+      for (const [method, path, as] of requests) {
         const refused = await waitFor(
           async () => {
             const response = await api.call(method, path, as)
@@ -141,7 +141,8 @@ describe('/v1/tenants', () => {
 
       const resumed = await api.call('POST', `/v1/tenants/${client.tenant}/resume`, { as: operator })
       expect([resumed.status, resumed.get('data.is_suspended')]).to.deep.equal([200, 'false'])
-      for (const [method, path, as] of asked) await waitFor(async () => (await api.call(method, path, as)).status < 300, { within: 3_000 })
+      for (const [method, path, as] of requests)
+        await waitFor(async () => (await api.call(method, path, as)).status < 300, { within: 3_000 })
     })
     it('return 200 a second time, without another event', async () => {
       const id = await newTenant()

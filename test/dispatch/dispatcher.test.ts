@@ -159,8 +159,8 @@ describe('the dispatcher', () => {
   it('does not repeat a delivery with an outcome when its record is redelivered', async () => {
     await start()
     const webhook = await subscribe('/a')
-    const one = await record({ id: 'one' })
-    bus.put(one)
+    const firstRecord = await record({ id: 'one' })
+    bus.put(firstRecord)
     await done(1n)
     await waitFor(async () => (await deliveryLog.history(webhook.id, { tenant, limit: 10 }))[0]?.status === 'success')
     await stop()
@@ -188,13 +188,13 @@ describe('the dispatcher', () => {
     await start()
     await subscribe('/a')
     await stop()
-    const one = await record({ id: 'one' })
-    bus.put(one)
+    const firstRecord = await record({ id: 'one' })
+    bus.put(firstRecord)
     const { rows } = await world.db.pool.query<{ id: string }>('select id from webhook_subscriptions')
     await world.db.pool.query(
       `insert into message_index (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
        values ($1, 'one', $2, 'hand/0/0/0', 'order.created', $3, $4, '0')`,
-      [tenant, one.messages[0]?.fingerprint, one.accepted_at, rows.map((row) => row.id)],
+      [tenant, firstRecord.messages[0]?.fingerprint, firstRecord.accepted_at, rows.map((row) => row.id)],
     )
     await start()
     await done(1n)
@@ -243,8 +243,8 @@ describe('the dispatcher', () => {
     await done(2n)
     expect(ids('/a')).to.deep.equal(['good'])
     const [dead] = await waitFor(async () => {
-      const found = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
-      return found.length > 0 ? found : null
+      const deadLetters = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
+      return deadLetters.length > 0 ? deadLetters : null
     })
     expect(dead).to.include({ message: 'broken', reason: 'payload_unreadable' })
   })
@@ -255,16 +255,16 @@ describe('the dispatcher', () => {
     await world.newWebhook(other, { callback_url: receiver.url('/other'), event: 'order.*' })
     bus.put(await record({ id: 'before' }))
     await done(1n)
-    const [mine, theirs] = [await record({ id: 'after' }), await record({ id: 'theirs', of: other })]
+    const [own, theirs] = [await record({ id: 'after' }), await record({ id: 'theirs', of: other })]
     erased = tenant
-    bus.put(mine)
+    bus.put(own)
     bus.put(theirs)
     await done(3n)
     expect(ids('/a')).to.deep.equal(['before'])
     expect(ids('/other')).to.deep.equal(['theirs'])
     const [dead] = await waitFor(async () => {
-      const found = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
-      return found.length > 0 ? found : null
+      const deadLetters = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
+      return deadLetters.length > 0 ? deadLetters : null
     })
     expect(dead).to.include({ message: 'after', reason: 'payload_unreadable' })
   })
@@ -355,8 +355,8 @@ describe('the dispatcher', () => {
     bus.put(await record({ id: 'one' }))
     await done(1n)
     const [dead] = await waitFor(async () => {
-      const found = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
-      return found.length > 0 ? found : null
+      const deadLetters = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
+      return deadLetters.length > 0 ? deadLetters : null
     })
     await world.webhook(tenant, webhook.id, { type: 'ChangeWebhook', callback_url: receiver.url('/new') })
     const caller = { tenant, actor: 'client:test', scopes: new Set<never>(), key_id: null } as const

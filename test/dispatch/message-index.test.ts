@@ -45,13 +45,13 @@ describe('the message index', () => {
     expect(await index.stored([message('shared', ''), message('none', ''), message('shared', '', { tenant: other })])).to.have.length(3)
   })
   it('stores a message for no webhook, and one for thousands', async () => {
-    const wanted = Array.from({ length: 3_000 }, (_, i) => String(i).padStart(26, '0') as WebhookId)
-    await index.claim([message('none', 'b/0/5/0', { webhooks: [] }), message('many', 'b/0/5/1', { webhooks: wanted })])
+    const manyWebhooks = Array.from({ length: 3_000 }, (_, i) => String(i).padStart(26, '0') as WebhookId)
+    await index.claim([message('none', 'b/0/5/0', { webhooks: [] }), message('many', 'b/0/5/1', { webhooks: manyWebhooks })])
     await index.claim([message('lone', 'b/0/6/0', { webhooks: [] })])
     expect((await index.stored([message('lone', '')]))[0]?.webhooks).to.deep.equal([])
     const [none, many] = await index.stored([message('none', ''), message('many', '')])
     expect(none?.webhooks).to.deep.equal([])
-    expect(many?.webhooks).to.deep.equal(wanted)
+    expect(many?.webhooks).to.deep.equal(manyWebhooks)
   })
   it('stores each id once for concurrent claims in any order, without a deadlock', async () => {
     const ids = Array.from({ length: 50 }, (_, i) => `c${i}`)

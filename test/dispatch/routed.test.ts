@@ -27,10 +27,10 @@ describe('routed messages, read from events', () => {
     await db.drop()
   })
   const routed = (message: string, part: number, parts: number, some = webhooks.slice(part * 2, part * 2 + 2)): NewEvent => {
-    const rest = { source: null, event_time: null, webhooks: some, part, parts, matched_at: '7' }
+    const common = { source: null, event_time: null, webhooks: some, part, parts, matched_at: '7' }
     const facts = { tenant, message, place: `bus/0/${message}/0`, fingerprint: 'f', event: 'a.b', accepted_at }
     const metadata = { schema: 1, actor: 'system:test', tenant, time: accepted_at, $correlationId: 'c', $causationId: null } as const
-    return { id: randomUUID() as EventId, type: 'MessageRouted', data: { ...facts, ...rest }, metadata }
+    return { id: randomUUID() as EventId, type: 'MessageRouted', data: { ...facts, ...common }, metadata }
   }
   /** Appends the events one by one, and returns what a reader gets for the last one. */
   const last = async (events: readonly NewEvent[]): Promise<RecordedEvent[]> => {

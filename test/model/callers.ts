@@ -49,8 +49,8 @@ export async function create(world: World, step: Extract<Step, { kind: 'create' 
   const { hook } = step
   const [id, tenant] = [webhookOf(hook), tenantOf(hook)]
   const callback_url = `https://${hostOf(hook)}/old`
-  const rest = { key_id: null, callback_url, event: 'order.*', secret, ...defaultsOf(webhookFields) }
-  const position = await change(world, hook, { type: 'CreateWebhook', id, tenant, ...rest }, `create-${hook}`)
+  const fields = { key_id: null, callback_url, event: 'order.*', secret, ...defaultsOf(webhookFields) }
+  const position = await change(world, hook, { type: 'CreateWebhook', id, tenant, ...fields }, `create-${hook}`)
   if (position === null) return
   const effect = () => world.tables.webhooks.has(id)
   const hasIt = () => untilSuccess(() => world.simulation.call({ engine: 'postgres', name: 'webhook?', quiet: true, effect }))

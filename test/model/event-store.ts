@@ -62,8 +62,8 @@ export class ModelEvents implements EventStore {
   /** Stores events at once, without a call of a process. */
   write(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
     const past = this.streams.get(stream) ?? []
-    const known = this.ids.get(`${stream}/${events.at(-1)?.id}`)
-    if (known !== undefined) return { revision: known.revision, position: known.position }
+    const earlier = this.ids.get(`${stream}/${events.at(-1)?.id}`)
+    if (earlier !== undefined) return { revision: earlier.revision, position: earlier.position }
     const actual = past.length - 1
     if (!this.code.eventStore.meets(expected, actual)) throw new this.code.eventStore.RevisionConflict(stream, expected, actual)
     for (const event of events) {

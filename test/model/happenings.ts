@@ -77,6 +77,6 @@ const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) =>
 }
 export function happen(world: World, step: Step): void {
   world.simulation.note(() => JSON.stringify(step))
-  const one: (world: World, step: never) => void = happenings[step.kind]
-  one(world, step as never)
+  const happen: (world: World, step: never) => void = happenings[step.kind]
+  happen(world, step as never)
 }

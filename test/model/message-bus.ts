@@ -76,11 +76,11 @@ export class ModelBus {
     this.members.set(life, now)
     const kept = running.filter((i) => this.partitions[i]!.owner === life)
     for (const i of kept) this.partitions[i]!.until = now + leaseMs
-    const mine = kept.filter((i) => active.includes(i))
+    const consumed = kept.filter((i) => active.includes(i))
     const free = this.partitions.flatMap((partition, i) => (partition.until < now && !running.includes(i) ? [i] : []))
-    const taken = isStopping ? [] : free.slice(0, Math.max(0, this.share() - mine.length))
+    const taken = isStopping ? [] : free.slice(0, Math.max(0, this.share() - consumed.length))
     for (const i of taken) Object.assign(this.partitions[i]!, { owner: life, until: now + leaseMs })
-    return { kept, taken, over: mine.slice(this.share()) }
+    return { kept, taken, over: consumed.slice(this.share()) }
   }
   private async consume(life: Life, { startAt, own, signal }: Parameters<MessageBus['consume']>[0]): Promise<void> {
     const { simulation } = this

@@ -38,10 +38,10 @@ const waiting: Run = ({ scheduled }, { values, now }) => {
   const webhooks = new Map<WebhookId, { webhook: WebhookId; claimable: boolean; parked: boolean }>()
   for (const row of scheduled.values()) {
     if (row.webhook <= after || (row.dueAt !== null && row.dueAt > now)) continue
-    const of = webhooks.get(row.webhook) ?? { webhook: row.webhook, claimable: false, parked: false }
-    of.claimable ||= isFree(row, now)
-    of.parked ||= row.dueAt === null
-    webhooks.set(row.webhook, of)
+    const entry = webhooks.get(row.webhook) ?? { webhook: row.webhook, claimable: false, parked: false }
+    entry.claimable ||= isFree(row, now)
+    entry.parked ||= row.dueAt === null
+    webhooks.set(row.webhook, entry)
   }
   return [...webhooks.values()].sort((a, b) => (a.webhook < b.webhook ? -1 : 1)).slice(0, limit)
 }

@@ -167,13 +167,13 @@ describe('key usage', () => {
   })
   it('keeps the latest time, whatever the order and the process of the writes', async () => {
     const id = ulid() as KeyId
-    const [one, two] = [usage(), usage()]
-    one.touch(id, '2026-01-03T00:00:00.000Z')
-    one.touch(id, '2026-01-01T00:00:00.000Z')
-    two.touch(id, '2026-01-02T00:00:00.000Z')
-    await one.close()
+    const [first, second] = [usage(), usage()]
+    first.touch(id, '2026-01-03T00:00:00.000Z')
+    first.touch(id, '2026-01-01T00:00:00.000Z')
+    second.touch(id, '2026-01-02T00:00:00.000Z')
+    await first.close()
     expect(await lastUse(id)).to.equal('2026-01-03T00:00:00.000Z')
-    await two.close()
+    await second.close()
     expect(await lastUse(id)).to.equal('2026-01-03T00:00:00.000Z')
   })
   it('writes many uses in one statement', async () => {
@@ -184,10 +184,10 @@ describe('key usage', () => {
         return Reflect.get(target, name).bind(target)
       },
     })
-    const one = createKeyUsage({ pool, everyMs: 60_000, onError() {} })
+    const keyUsage = createKeyUsage({ pool, everyMs: 60_000, onError() {} })
     const ids = Array.from({ length: 50 }, () => ulid() as KeyId)
-    for (let i = 0; i < 1_000; i++) one.touch(ids[i % 50]!, `2026-01-01T00:00:00.${String(i).padStart(3, '0')}Z`)
-    await one.close()
+    for (let i = 0; i < 1_000; i++) keyUsage.touch(ids[i % 50]!, `2026-01-01T00:00:00.${String(i).padStart(3, '0')}Z`)
+    await keyUsage.close()
     expect(statements).to.equal(1)
     expect(await lastUse(ids[49]!)).to.equal('2026-01-01T00:00:00.999Z')
   })
@@ -195,11 +195,11 @@ describe('key usage', () => {
     const id = ulid() as KeyId
     await world.db.pool.query('alter table key_usage rename to key_usage_away')
     const errors: unknown[] = []
-    const one = createKeyUsage({ pool: world.db.pool, everyMs: 10, onError: (error) => errors.push(error) })
-    one.touch(id, '2026-01-01T00:00:00.000Z')
+    const keyUsage = createKeyUsage({ pool: world.db.pool, everyMs: 10, onError: (error) => errors.push(error) })
+    keyUsage.touch(id, '2026-01-01T00:00:00.000Z')
     await waitFor(() => errors.length > 0)
     await world.db.pool.query('alter table key_usage_away rename to key_usage')
-    await one.close()
+    await keyUsage.close()
     expect(await lastUse(id)).to.equal('2026-01-01T00:00:00.000Z')
   })
 })

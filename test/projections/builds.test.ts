@@ -186,9 +186,9 @@ describe('the read models, rebuilt repeatedly with readers and writers at work,'
     let cursor: ChangeCursor | null = null
     const look = async () => {
       const changes = await changedSince(pool, cursor)
-      for (const one of changes.webhooks) {
-        expect(one.revision, one.id).to.be.at.least(revisions.get(one.id) ?? 0)
-        revisions.set(one.id, one.revision)
+      for (const webhook of changes.webhooks) {
+        expect(webhook.revision, webhook.id).to.be.at.least(revisions.get(webhook.id) ?? 0)
+        revisions.set(webhook.id, webhook.revision)
       }
       cursor = changes.cursor
     }

@@ -182,7 +182,7 @@ describe('the delivery history during a rebuild', () => {
   it('is not written any more after another build went live, even by a batch that waited for the switch', async () => {
     const webhook = ulid() as WebhookId
     const written: number[] = []
-    const told = (build: number) => {
+    const recordingHistoryOf = (build: number) => {
       const history = deliveryLog.historyOf(build)
       return {
         ...history,
@@ -192,7 +192,7 @@ describe('the delivery history during a rebuild', () => {
         },
       }
     }
-    run(over({ ...deliveryLog, historyOf: told }))
+    run(over({ ...deliveryLog, historyOf: recordingHistoryOf }))
     await reached()
     const client = await db.pool.connect()
     try {

@@ -63,12 +63,12 @@ describe('quarantine', () => {
   const run = (keeper = leases, projection = noted): RunningProjection => {
     failures = 0
     const log: Log = { ...silentLog, warn: (_, message) => void (message === 'projection.failed' && failures++) }
-    const one = startProjection(
+    const runner = startProjection(
       { store, pool: db.pool, leases: keeper, progress: createProjectionProgress(), log, refreshMs: 30 },
       projection,
     )
-    running.push(one)
-    return one
+    running.push(runner)
+    return runner
   }
   const revisions = async (stream: StreamName) =>
     (await db.pool.query<{ revision: number }>('select revision from noted where stream = $1 order by revision', [stream])).rows.map(

@@ -58,12 +58,12 @@ describe('the projection runner', () => {
   })
   const run = async (projection: Projection, keeper = leases) => {
     await installProjections(db.pool, [projection])
-    const one = startProjection(
+    const runner = startProjection(
       { store, pool: db.pool, leases: keeper, progress, log: silentLog, refreshMs: 50, batchSize: 10 },
       projection,
     )
-    running.push(one)
-    return one
+    running.push(runner)
+    return runner
   }
   const append = async (stream: StreamName, count: number): Promise<Checkpoint> => {
     let position = '' as Checkpoint
@@ -110,7 +110,7 @@ describe('the projection runner', () => {
   it('retries for ever when the engine fails', async () => {
     const stream = aTenant()
     let failures = 5
-    const one = await run(
+    const runner = await run(
       kept({
         onApply: () => {
           if (failures-- > 0) throw withCode('57P01')
@@ -118,9 +118,9 @@ describe('the projection runner', () => {
       }),
     )
     await append(stream, 1)
-    await waitFor(() => one.status().state === 'failed')
+    await waitFor(() => runner.status().state === 'failed')
     await waitFor(async () => (await revisions(stream)).length === 1)
-    await waitFor(() => one.status().state === 'running')
+    await waitFor(() => runner.status().state === 'running')
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
 

@@ -71,16 +71,16 @@ describe('the read model of webhooks', () => {
   })
   it('shows nothing to another tenant, and to a key only its own webhooks', async () => {
     const [tenant, other] = [await world.newTenant(), await world.newTenant()]
-    const [mine, theirs] = [ulid() as KeyId, ulid() as KeyId]
-    const a = await world.newWebhook(tenant, { key_id: mine })
-    const b = await world.newWebhook(tenant, { key_id: theirs })
+    const [key, otherKey] = [ulid() as KeyId, ulid() as KeyId]
+    const a = await world.newWebhook(tenant, { key_id: key })
+    const b = await world.newWebhook(tenant, { key_id: otherKey })
     const c = await world.newWebhook(tenant)
     expect(await findWebhook(deps, { tenant: other }, a.id)).to.equal(null)
     expect((await listWebhooks(deps, { tenant: other, limit: 10, offset: 0 })).total).to.equal(0)
-    expect(await findWebhook(deps, { tenant, key_id: mine }, a.id)).to.include({ id: a.id })
-    expect(await findWebhook(deps, { tenant, key_id: mine }, b.id)).to.equal(null)
-    expect(await findWebhook(deps, { tenant, key_id: mine }, c.id)).to.equal(null)
-    const list = await listWebhooks(deps, { tenant, key_id: mine, limit: 10, offset: 0 })
+    expect(await findWebhook(deps, { tenant, key_id: key }, a.id)).to.include({ id: a.id })
+    expect(await findWebhook(deps, { tenant, key_id: key }, b.id)).to.equal(null)
+    expect(await findWebhook(deps, { tenant, key_id: key }, c.id)).to.equal(null)
+    const list = await listWebhooks(deps, { tenant, key_id: key, limit: 10, offset: 0 })
     expect(list.rows.map((row) => row.id)).to.deep.equal([a.id])
     expect(list.total).to.equal(1)
     expect((await listWebhooks(deps, { tenant, limit: 10, offset: 0 })).total).to.equal(3)
@@ -193,9 +193,9 @@ describe('the read model of webhooks', () => {
       const reading = (async () => {
         for (let last = false; !last; ) {
           last = isDone
-          const found = await changes(cursor)
-          cursor = found.cursor
-          for (const one of found.webhooks) copy.set(one.id, one.revision)
+          const read = await changes(cursor)
+          cursor = read.cursor
+          for (const webhook of read.webhooks) copy.set(webhook.id, webhook.revision)
         }
       })()
       const made = await Promise.all(
