@@ -24,7 +24,7 @@ export interface Kolbak {
   readonly admin: string
   /** One token for each tenant. */
   readonly tokens: readonly string[]
-  /** The event names to post, in turn. */
+  /** The event names, which the producers post round robin. */
   readonly events: readonly string[]
   /** The mean number of deliveries of an event to endpoints that respond. */
   readonly deliveriesPerEvent: number

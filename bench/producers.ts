@@ -4,9 +4,9 @@ import { settlingMs } from './scenarios.ts'
 
 export interface Work {
   readonly url: string
-  /** The tokens of the clients that post, in turn. */
+  /** The tokens of the clients, which post round robin. */
   readonly tokens: readonly string[]
-  /** The event names to post, in turn. Each is posted with every token. */
+  /** The event names, which are posted round robin. Each is posted with every token. */
   readonly events: readonly string[]
   readonly seconds: number
   readonly bytes: number

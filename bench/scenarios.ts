@@ -7,10 +7,10 @@ export const settlingMs = ({ seconds }: Pick<Work, 'seconds'>): number => Math.m
 export interface Scenario {
   readonly description: string
   readonly tenants: number
-  /** Each event goes to one webhook of its tenant, in turn. With `fanout` it goes to all of them. */
+  /** Each event goes to one webhook of its tenant, round robin. With `fanout` it goes to all of them. */
   readonly webhooksPerTenant: number
   readonly fanout: boolean
-  /** Paths of the receiver, distributed over the webhooks in turn. Deliveries to paths that hang are not awaited. */
+  /** Paths of the receiver, distributed round robin over the webhooks. Deliveries to paths that hang are not awaited. */
   readonly paths: readonly string[]
   readonly work: Pick<Work, 'producers' | 'perSecond' | 'batch'>
   /** The scenario of the floor with which it is compared. */

@@ -8,8 +8,8 @@ const resolveName = createNameResolver()
 const resolveMs = 3_000
 
 /**
- * Returns the addresses of a name, or none when it does not resolve or its servers are slow. It may resolve when the first message
- * comes, and each request checks its address again.
+ * Returns the addresses of a name. Returns none when the name does not resolve, or its name servers are slow: it may resolve by
+ * the first message, and each request checks its address again.
  */
 async function resolveInTime(host: string): Promise<string[]> {
   const stop = new AbortController()

@@ -17,7 +17,7 @@ export interface Claim {
 }
 type ClaimResult =
   | { readonly kind: 'claimed'; readonly claim: Claim }
-  /** The request was carried out before. */
+  /** The request was carried out before, and has a stored response. */
   | { readonly kind: 'answered'; readonly answer: Buffer }
   /** The key was used for another request. */
   | { readonly kind: 'other_request' }

@@ -139,12 +139,12 @@ class DueRounds {
       const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.bodies(rows), webhookCache.refresh()])
       claims.forEach((claim, i) => void this.deliverRow(claim, states[i] ?? null, bodies[i] ?? null))
     } catch (error) {
-      await this.giveBack(rows)
+      await this.releaseClaims(rows)
       throw error
     }
   }
   /** Releases the claims of rows. Retries until it works, because the rows would otherwise wait until their claims run out. */
-  private async giveBack(rows: readonly ClaimedRow[]): Promise<void> {
+  private async releaseClaims(rows: readonly ClaimedRow[]): Promise<void> {
     const { schedule, log } = this.deps
     for (const row of rows) this.claims.delete(keyOf(row))
     await untilDone(() => schedule.release(rows), {

@@ -107,7 +107,7 @@ class Replaying {
     const head = await store.head(['routing', 'attempts'])
     return head === null || waiter.waitFor(projectionNames.deliveries, head, 1_000)
   }
-  /** Returns whether the job may have another page now. A failure is logged and returns false, so that the other jobs go on. */
+  /** Returns whether the job may have another page now. A failure is logged and returns false, so that the other jobs continue. */
   private async replayPage(job: ActiveJob): Promise<boolean> {
     try {
       const page = job.page ?? (await this.planPage(job))

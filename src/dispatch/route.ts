@@ -59,7 +59,7 @@ const triesOfFaultyMessage = 3
 export function createRouter(deps: RouteDeps): Router {
   const batches = createGroupCommit<Incoming, undefined>({
     write: (batch) => routeUntilDone(deps, batch),
-    // A batch with a faulty message is halved until that message fails alone, so that the others go on.
+    // A batch with a faulty message is halved until that message fails alone, so that the others are routed.
     isItemFault: isFaultOfMessage,
     // The consumer already limits the messages in hand.
     maxWaiting: Number.POSITIVE_INFINITY,

@@ -34,7 +34,7 @@ export interface Slot {
   /** Records the response, and frees the slot for other requests. The attempt counts as unrecorded from now on. */
   responded(response: ResponseSample): void
   /**
-   * Ends the slot, after the attempt has been appended. Deliveries go on while the event store is unavailable, until too many
+   * Ends the slot, after the attempt has been appended. Deliveries continue while the event store is unavailable, until too many
    * attempts are unrecorded, because a crash repeats these attempts (decision 9).
    */
   release(): void

@@ -30,7 +30,7 @@ export interface WebhookCache {
   readonly cursor: ChangeCursor | null
   /** The checkpoint of the read model at the last refresh, or null before the first one. */
   readonly checkpoint: Checkpoint | null
-  /** Whether a change was acknowledged that the last refresh did not have, because the read model did not have it. */
+  /** Whether the read model lacked an acknowledged change at the last refresh. */
   readonly isBehind: boolean
   /** Notes that the read model was still at the cursor. @param at the time of the query that showed it, by `performance.now()` */
   confirm(cursor: ChangeCursor, at: number): void
@@ -75,7 +75,7 @@ export function createWebhookCache(deps: {
     if (webhook?.state === 'active') patternsOf(webhook.tenant).remove(webhook.event, id)
     webhooks.delete(id)
   }
-  /** Returns null if the key of its tenant is destroyed. The webhook then becomes unknown, and the messages of other tenants go on. */
+  /** Returns null if the key of its tenant is destroyed. The webhook then becomes unknown, and the messages of other tenants are still delivered. */
   const openOrNull = async (row: ChangedWebhook): Promise<CachedWebhook | null> => {
     try {
       return await openWebhook(keyring, row)

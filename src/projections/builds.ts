@@ -6,7 +6,7 @@ import type { Projection } from './projection.ts'
 
 /**
  * One building of a projection's rows: its own tables (or its own rows in another store) and its own checkpoint. Readers see the
- * live build. A new build is made beside it, and becomes live when it has caught up.
+ * live build. A new build is made at the same time, and becomes live when it has caught up.
  */
 export interface Build {
   readonly name: string

@@ -10,7 +10,7 @@ const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadabl
 
 /** The event of a failed request. */
 export type Failure = Failed & { data: { webhook_revision: number } }
-/** Whether an event says that a webhook's endpoint has failed. */
+/** Returns whether an event says that a webhook's endpoint has failed. */
 export function isFailure(event: RecordedEvent): event is Failure {
   if (event.type !== 'DeliveryFailed' && event.type !== 'DeliveryDeadLettered') return false
   const { reason, webhook_revision: revision } = (event as Failed).data

@@ -150,7 +150,7 @@ export interface WebhookChanges {
   readonly tenants: readonly { readonly tenant: TenantId; readonly is_suspended: boolean }[]
   /** Checkpoint of the read model: the result has everything up to it. Null while the read model has nothing. */
   readonly checkpoint: Checkpoint | null
-  /** Whether a change was acknowledged that the read model does not have yet. */
+  /** Whether the read model lacks an acknowledged change. */
   readonly is_behind: boolean
   /** The cursor for the next call. */
   readonly cursor: ChangeCursor

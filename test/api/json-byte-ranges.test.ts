@@ -20,7 +20,7 @@ const writtenObject = fc
   .map((members) => `{${members.map(([name, value, a, b, c, d]) => `${a}${name}${b}:${c}${value}${d}`).join(',')}}`)
 
 describe('memberRange', () => {
-  it('finds the value that JSON.parse would return, whatever the JSON looks like', () => {
+  it('finds the value that JSON.parse would return, for any form of JSON', () => {
     fc.assert(
       fc.property(writtenObject, spacing, spacing, (object, before, after) => {
         const json = before + object + after

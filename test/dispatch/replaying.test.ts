@@ -153,7 +153,7 @@ describe('replay jobs', () => {
     const expected = deliveries.slice(1).map((one, i) => `${one.id} ${i === 0 ? 3 : 2}`)
     expect(begun.sort()).to.deep.equal(expected.sort())
   })
-  it('wait while their webhook has many scheduled deliveries, and let other jobs go on', async () => {
+  it('wait while their webhook has many scheduled deliveries, and let other jobs continue', async () => {
     const [greedy, other] = [await api.webhook(admin), await api.webhook(admin)]
     await ended(api, { as: admin, webhook: greedy, count: 1 })
     const [wanted] = await ended(api, { as: admin, webhook: other })

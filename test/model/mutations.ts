@@ -131,7 +131,7 @@ export const mutations: readonly Mutation[] = [
     breaks: ['1'],
   },
   {
-    name: 'a redelivered message is matched anew',
+    name: 'a redelivered message is matched again',
     file: 'dispatch/route.ts',
     changes: [onLine('redelivered-matched-anew', /(\w+)(\.place\) .*row: )\w+/, '$1$2$1')],
     breaks: ['1', '4'],

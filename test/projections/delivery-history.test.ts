@@ -112,7 +112,7 @@ describe('the delivery history during a rebuild', () => {
     await reached()
     const before = await everything(webhooks)
     expect(before.states).to.have.length(12_000)
-    // Some rows are deleted, as if dispatchers had made the attempts. A row that comes back would be sent twice.
+    // Some rows are deleted, as if dispatchers had made the attempts. A row that is written again would be sent twice.
     await db.pool.query(`delete from scheduled_deliveries where delivery::text < '8'`)
     const [owed, failing] = [await schedule(), await health()]
     expect(owed.length).to.be.greaterThan(300)

@@ -1,7 +1,7 @@
 import { secondsPerDay } from '../../lib/days.ts'
 import { type JsonSchema, named, object } from './json-schema.ts'
 
-/** Says how long a rotated secret or key still works beside its successor. */
+/** The time for which a rotated secret or key still works together with its successor. */
 export interface Rotation {
   readonly overlap_seconds?: number
 }
