@@ -5,8 +5,8 @@ import { createLog } from './lib/log.ts'
 import { createSupervised } from './process/worker.ts'
 
 /**
- * Runs the service as one process; or, for several processes, as their supervisor or as one of its workers. Exit codes: 0 drained, 1
- * failed in operation or while draining, 78 (EX_CONFIG) cannot start as configured.
+ * Runs the service as one process, or as the supervisor or a worker of several processes. Exit codes: 0 drained, 1 failed in operation or
+ * while draining, 78 (EX_CONFIG) cannot start as configured.
  */
 async function main(): Promise<void> {
   const config = readConfig()
@@ -29,9 +29,9 @@ async function main(): Promise<void> {
   let stop = async (): Promise<void> => {}
   const onSignal = (signal: NodeJS.Signals) => {
     if (!stopping) return drain({ signal })
-    // Ctrl-C reaches the workers too, and so does the signal of their supervisor. The supervisor kills them when it is asked twice.
+    // A worker also gets Ctrl-C and the signal of its supervisor. The supervisor kills its workers when it gets a second signal.
     if (isWorker) return
-    // Asked twice, it stops at once. What is in flight is repeated after the next start.
+    // A second signal ends the process at once. Work in flight is repeated after the next start.
     log.warn({ signal }, 'kolbak.killed')
     process.exit(1)
   }
@@ -77,12 +77,12 @@ async function main(): Promise<void> {
   await service
 }
 
-/** The reason of a start that was stopped while it waited for an engine. */
+/** The reason with which a start ends that was stopped while it waited for an engine. */
 const stoppedEarly = new Error('stopped while starting')
 
 main().catch((error: unknown) => {
   if (error === stoppedEarly) return // the handler of the signal ends the process
-  // An error that an operator can mend is printed as one sentence with a code of ours. Any other error is printed with its stack.
+  // An error that an operator can correct is printed as one sentence with its code. Any other error is printed with its stack.
   const code = codeOf(error)
   const cause = error instanceof Error && error.cause instanceof Error ? `\n  caused by: ${error.cause.message}` : ''
   console.error(code === undefined ? error : `kolbak: ${(error as Error).message} (${code})${cause}`)

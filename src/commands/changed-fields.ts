@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type AnyFieldTable, type FieldThatIs, fieldsThatAre } from '../events/fields.ts'
 
-/** Returns the changeable fields to which a command gives another value than the state has. */
+/** Returns the changeable fields for which a command gives another value than the state has. */
 export function changedFields<Table extends AnyFieldTable, State extends Readonly<Record<FieldThatIs<Table, 'changeable'>, unknown>>>(
   table: Table,
   state: State,

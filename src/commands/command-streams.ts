@@ -8,9 +8,12 @@ import type { EventStore, ExpectedRevision } from '../ports/event-store.ts'
 
 /** Command streams with their events in the clear. Events are opened when they are read, and sealed, timed and chained when they are appended. */
 export interface CommandStreams {
-  /** Returns all events of a stream, lifted to their present schemas and opened. Throws EventNotReadable: nothing is decided on half of a state. */
+  /**
+   * Returns all events of a stream, lifted to their present schemas and opened. Throws EventNotReadable, because no command may be decided
+   * on a part of the past.
+   */
   read(stream: StreamName): Promise<PastEvents>
-  /** Appends decided events after `past`. Throws what `EventStore.append` throws. */
+  /** Appends decided events after `past`. Throws the errors of `EventStore.append`. */
   append(
     stream: StreamName,
     decided: readonly Omit<NewEvent, 'metadata'>[],
@@ -21,7 +24,7 @@ export interface CommandStreams {
 }
 export interface PastEvents {
   readonly events: readonly RecordedEvent[]
-  /** -1 when the stream does not exist. */
+  /** Revision of the last event, or -1 when the stream does not exist. */
   readonly revision: number
   readonly position: Checkpoint | null
   /** The `prev` of the stream's next event, or null for its first. */

@@ -23,7 +23,7 @@ export interface Decider<State, Command, Event extends DecidedEvent> {
 export interface CommandContext {
   readonly caller: Caller
   readonly correlation_id: string
-  /** The event that made a process manager give the command. Event ids follow from it, so that a repeated command appends once. */
+  /** The event for which a process manager gave the command. Event ids follow from it, so that a repeated command appends once. */
   readonly causationId?: EventId
   /** The id of a command that no event caused. Event ids follow from it in the same way. */
   readonly commandId?: EventId
@@ -37,13 +37,13 @@ export interface CommandContext {
 export interface Handled<State> {
   readonly state: State
   readonly revision: number
-  /** The position of the stream's last event, or null when the store does not tell it and nothing was appended. */
+  /** The position of the stream's last event. Null when the store does not report it and nothing was appended. */
   readonly position: Checkpoint | null
   readonly changed: boolean
 }
 
 const conflictRetries = 3
-/** Milliseconds, on average, before the first repetition after a conflict. Each further pause is twice as long. */
+/** Milliseconds of the average pause before the first repetition after a conflict. Each further pause is twice as long. */
 const firstPauseMs = 5
 const unavailableRetries = 2
 
@@ -52,10 +52,10 @@ const preconditionFailed = (revision: number) =>
 const notFound = () => new KolbakError('not_found', 'There is no such resource, or it is not yours.')
 
 /**
- * Carries out a command on an aggregate of any family: reads its stream, derives the state, checks the owner and `If-Match`, decides,
- * and appends at the revision that it read. After a conflict it repeats all of this three times, except with `If-Match`.
+ * Carries out a command on an aggregate of any family: reads its stream, derives the state, checks the owner and `If-Match`, decides, and
+ * appends at the revision that it read. After a conflict it repeats all of this up to three times, except with `If-Match`.
  *
- * Throws not_found, precondition_failed, conflict, already_exists, what the decider throws, EventNotReadable or StoreUnavailable.
+ * Throws not_found, precondition_failed, conflict, already_exists, the errors of the decider, EventNotReadable or StoreUnavailable.
  */
 export async function handle<State, Command, Event extends DecidedEvent>(
   streams: CommandStreams,
@@ -69,7 +69,7 @@ export async function handle<State, Command, Event extends DecidedEvent>(
   const fold = (events: readonly RecordedEvent[], from = decider.initial) =>
     events.reduce<State | null>((folded, event) => decider.evolve(folded, event), from)
   const eventIds: EventId[] = []
-  // The ids are kept through repetitions, so that an append whose response was lost is recognised as the same one.
+  // The ids stay the same in repetitions, so that the store recognises an append whose response was lost.
   const eventId = (index: number): EventId => {
     eventIds[index] ??= (origin === undefined ? randomUUID() : uuidV5('command', origin, stream, String(index))) as EventId
     return eventIds[index]
@@ -114,7 +114,7 @@ export async function handle<State, Command, Event extends DecidedEvent>(
       if (!(error instanceof RevisionConflict)) throw error
       if (ifMatch !== undefined && ifMatch !== '*') throw preconditionFailed(error.actual)
       if (conflicts >= conflictRetries)
-        throw new KolbakError('conflict', 'Others keep changing this resource: try again.', { cause: error })
+        throw new KolbakError('conflict', 'Other requests keep changing this resource: try again.', { cause: error })
       // The pause is random, so that callers that lost the same race do not meet again.
       await pause(firstPauseMs * 2 ** conflicts * (0.5 + Math.random()))
     }

@@ -4,7 +4,7 @@ import { KolbakError } from '../lib/errors.ts'
 import { changedFields } from './changed-fields.ts'
 import type { Decider } from './handler.ts'
 
-/** A key as its events make it. */
+/** A key, as its events define it. */
 export type KeyState = Omit<Key, 'last_accessed_at'>
 export type KeyCommand =
   | ({ type: 'CreateKey' } & KeyEvents['KeyCreated'])
@@ -24,7 +24,7 @@ function decide(command: KeyCommand, state: KeyState | null): DecidedEvent<KeyEv
   switch (command.type) {
     case 'ChangeKey': {
       const { scopes = state.scopes } = command
-      // Another order of the same scopes is no change.
+      // The same scopes in another order are no change.
       const changed = changedFields(keyFields, state, { ...command, scopes: sameScopes(scopes, state.scopes) ? state.scopes : scopes })
       return Object.keys(changed).length === 0 ? [] : [{ type: 'KeyChanged', data: { id, ...changed } }]
     }

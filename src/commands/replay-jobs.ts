@@ -6,7 +6,10 @@ import { step } from '../events/steps.ts'
 import { sqlOn } from '../lib/sql.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
 
-/** A request to replay the deliveries of a webhook that were accepted in a range and have a status: once each, newest first. */
+/**
+ * A request to replay the deliveries of a webhook that were accepted in a range of time and have a status. Each is replayed once, newest
+ * first.
+ */
 interface ReplayRequest {
   readonly id: JobId
   readonly tenant: TenantId
@@ -14,17 +17,17 @@ interface ReplayRequest {
   /** The key that created the webhook, or null. */
   readonly key_id: KeyId | null
   readonly actor: Actor
-  /** Inclusive; RFC 3339. */
+  /** Start of the range (inclusive), RFC 3339. */
   readonly since: string
-  /** Exclusive. */
+  /** End of the range (exclusive), RFC 3339. */
   readonly until: string
-  /** Null means both `failed` and `discarded`. */
+  /** The status of the deliveries to replay. Null means `failed` and `discarded`. */
   readonly delivery_status: DeliveryStatus | null
 }
 type JobStatus = 'running' | 'completed' | 'cancelled' | 'failed'
 export interface ReplayJob extends ReplayRequest {
   readonly status: JobStatus
-  /** Why the job failed, or null. */
+  /** The reason of the failure, or null. */
   readonly reason: string | null
   readonly replayed: number
   /** Deliveries that were skipped because their payload had expired. */
@@ -41,7 +44,7 @@ export interface ReplayPage {
   readonly deliveries: readonly { readonly accepted_at: string; readonly delivery: DeliveryId; readonly chain: number }[]
 }
 export interface ActiveJob extends ReplayJob {
-  /** Pages completed. */
+  /** Number of completed pages. */
   readonly pages: number
   /** The last delivery of the last page. */
   readonly cursor: HistoryCursor | null
@@ -54,19 +57,22 @@ export interface ActiveJob extends ReplayJob {
  * meanwhile, so that the counts are true. When two processes work on one job, the slower one writes nothing.
  */
 export interface ReplayJobs {
-  /** Stores a job; durable once it has resolved. Returns the stored job when its id exists, or null while another job of the webhook runs. */
+  /**
+   * Stores a job, which is durable once this has resolved. Returns the stored job when its id exists, or null while another job of the
+   * webhook runs.
+   */
   begin(request: ReplayRequest): Promise<ReplayJob | null>
   /** Returns a job of the tenant, or null. A key finds only jobs of webhooks that it created. */
   find(owner: { readonly tenant: TenantId; readonly key_id?: KeyId }, id: JobId): Promise<ReplayJob | null>
-  /** Returns false when the job is not running any more. */
+  /** Cancels the job. Returns false when it does not run any more. */
   cancel(id: JobId): Promise<boolean>
-  /** Returns the jobs that run or have a page left, oldest first. */
+  /** Returns the jobs that run or still have a page, oldest first. */
   active(): Promise<ActiveJob[]>
-  /** Stores the next page. Returns false when the job is not running any more, or another process has stored one. */
+  /** Stores the next page. Returns false when the job does not run any more, or when another process has stored a page. */
   plan(job: ActiveJob, page: ReplayPage): Promise<boolean>
   /** Counts the page as completed. Returns false when another process has completed it. */
   done(job: ActiveJob, counts: { readonly replayed: number; readonly skipped: number }): Promise<boolean>
-  /** Ends the job. Returns false when it is not running any more, or another process has stored a page. */
+  /** Ends the job. Returns false when it does not run any more, or when another process has stored a page. */
   end(job: ActiveJob, as: { readonly status: 'completed' | 'failed'; readonly reason: string | null }): Promise<boolean>
   /** Deletes the jobs that finished before the day (`yyyy-mm-dd`, UTC). Returns their number. */
   expire(day: string): Promise<number>

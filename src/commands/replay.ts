@@ -8,8 +8,8 @@ import type { Delivery } from '../ports/delivery-log.ts'
 import type { Caller } from './caller.ts'
 
 /**
- * Returns the event that begins a chain of a delivery, mostly the chain after its last one, whether that has ended or not. The id of
- * the event follows from delivery and chain. So a second request before the history shows the first one appends the same event.
+ * Returns the event that begins a chain of a delivery. It is mostly the chain after the last one, whether or not that one has ended. The id
+ * of the event follows from delivery and chain. So a second request, sent before the history shows the first one, appends the same event.
  * The event is appended with the expected revision `any`.
  * @param by `now` in RFC 3339
  */

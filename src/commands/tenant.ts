@@ -4,7 +4,7 @@ import type { Client, LimitsChange, RecordedTenantEvent, Tenant, TenantEvents, T
 import { KolbakError } from '../lib/errors.ts'
 import type { Decider } from './handler.ts'
 
-/** A tenant and its clients as their events make them. */
+/** A tenant and its clients, as their events define them. */
 export type TenantState = Tenant & { readonly clients: ReadonlyMap<ClientId, Client> }
 export type TenantCommand =
   | { type: 'RegisterTenant'; id: TenantId; name: string; limits?: LimitsChange }

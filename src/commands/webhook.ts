@@ -11,13 +11,13 @@ import { KolbakError } from '../lib/errors.ts'
 import { changedFields } from './changed-fields.ts'
 import type { Decider } from './handler.ts'
 
-/** A webhook as its events make it. */
+/** A webhook, as its events define it. */
 export type WebhookState = Omit<Webhook, 'failing_since'>
 export type WebhookCommand =
   | ({ type: 'CreateWebhook' } & WebhookEvents['WebhookCreated'])
   | ({ type: 'ChangeWebhook' } & WebhookFieldChanges & Partial<Pick<Webhook, 'is_active'>>)
   | ({ type: 'RotateWebhookSecret' } & Omit<WebhookEvents['WebhookSecretRotated'], 'id'>)
-  /** A command of process managers alone. */
+  /** A command that only process managers give. */
   | { type: 'DeactivateWebhook'; reason: Exclude<DeactivationReason, 'requested'> }
   | { type: 'DeleteWebhook' }
 

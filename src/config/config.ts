@@ -8,7 +8,7 @@ import { flag, integer, invalid, key, list, minLength, oneOf, text, textOr, type
 export const roles = ['api', 'dispatcher', 'projector'] as const
 export type Role = (typeof roles)[number]
 
-/** Every variable that Kolbak reads. The table in the documents is made from this. */
+/** All variables that Kolbak reads. The table in docs/configuration.md is made from them. */
 export const variables = {
   PORT: integer('Port of the HTTP API. 0 chooses a free port.', 3000, { max: 65535 }),
   HOST: textOr('Address on which the HTTP API listens.', '127.0.0.1'),
@@ -189,7 +189,8 @@ export const variables = {
     doc: 'Copies in each data centre (`dc1:3,dc2:3`), or copies in the data centre of this process (`3`). Used when the keyspace is created.',
     initial: '3',
     parse(value: string) {
-      if (!/^(\d+|[A-Za-z0-9_.-]+:\d+(,\s*[A-Za-z0-9_.-]+:\d+)*)$/.test(value)) throw invalid('must be a number, or such as dc1:3,dc2:3')
+      if (!/^(\d+|[A-Za-z0-9_.-]+:\d+(,\s*[A-Za-z0-9_.-]+:\d+)*)$/.test(value))
+        throw invalid('must be a number, or a list such as dc1:3,dc2:3')
       return value
     },
   },
@@ -226,15 +227,15 @@ const requiredWith: Partial<Record<keyof Variables, readonly (keyof Variables)[]
   KAFKA_SSL_KEY: ['KAFKA_SSL_CERT'],
 }
 
-/** Variables that only the command line `kolbak` reads. They may be set in the same environment. */
+/** Variables that only the command line `kolbak` reads. They may be set in the same environment as the service. */
 const commandLineVariables = new Set(['KOLBAK_URL', 'KOLBAK_CLIENT_ID', 'KOLBAK_CLIENT_SECRET', 'KOLBAK_API_KEY'])
 
 type Variables = typeof variables
 export type Config = { readonly [N in keyof Variables]: ReturnType<Variables[N]['parse']> | Variables[N]['initial'] }
 
 /**
- * Reads and validates the environment, once. Throws KolbakError `invalid_config`, whose details name every faulty variable. A variable
- * that begins with KOLBAK_ and is unknown is faulty too.
+ * Reads and validates the environment once. Throws KolbakError `invalid_config`, whose details name every faulty variable. An unknown
+ * variable that begins with KOLBAK_ is also faulty.
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
   const details: { path: string; message: string }[] = []
@@ -263,15 +264,15 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
           fault(name, `is required with ${engine}`)
     if (config.KAFKA_SSL === false)
       for (const name of ['KAFKA_SSL_CA', 'KAFKA_SSL_CERT', 'KAFKA_SSL_KEY'] as const)
-        if (config[name] !== undefined) fault(name, 'means something only with KAFKA_SSL=true')
+        if (config[name] !== undefined) fault(name, 'has an effect only with KAFKA_SSL=true')
     if (config.CASSANDRA_SSL === false && config.CASSANDRA_SSL_CA !== undefined)
-      fault('CASSANDRA_SSL_CA', 'means something only with CASSANDRA_SSL=true')
+      fault('CASSANDRA_SSL_CA', 'has an effect only with CASSANDRA_SSL=true')
     if (/^(local_)?one$/.test(config.CASSANDRA_CONSISTENCY) && config.CASSANDRA_REPLICATION !== '1')
       fault('CASSANDRA_CONSISTENCY', 'of one copy cannot be read back where CASSANDRA_REPLICATION is above 1: use local_quorum')
     if (config.KAFKA_MIN_INSYNC_REPLICAS > config.KAFKA_REPLICATION_FACTOR)
       fault('KAFKA_MIN_INSYNC_REPLICAS', 'must not be above KAFKA_REPLICATION_FACTOR: nothing could be accepted')
     if ((config.KOLBAK_ADMIN_CLIENT_ID === undefined) !== (config.KOLBAK_ADMIN_CLIENT_SECRET === undefined))
-      fault('KOLBAK_ADMIN_CLIENT_SECRET', 'goes together with KOLBAK_ADMIN_CLIENT_ID: set both or neither')
+      fault('KOLBAK_ADMIN_CLIENT_SECRET', 'needs KOLBAK_ADMIN_CLIENT_ID: set both or neither')
     if (longestChain(config.KOLBAK_RETRY_DELAYS, config.KOLBAK_REQUEST_TIMEOUT_MS / 1_000) >= config.KOLBAK_RETENTION_DAYS * secondsPerDay)
       fault('KOLBAK_RETRY_DELAYS', 'takes longer than KOLBAK_RETENTION_DAYS keeps the payload')
     if (config.KOLBAK_CLAIM_MS <= config.KOLBAK_REQUEST_TIMEOUT_MS + config.KOLBAK_CONNECT_TIMEOUT_MS)
@@ -283,8 +284,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
 }
 
 /**
- * Returns the number of processes to run. `auto` is one for every two cores, because a process keeps about one core busy and Postgres
- * the other. With DATABASE_URL it is one, because Kolbak does not know how many connections that Postgres has.
+ * Returns the number of processes to run. `auto` means one process for every two cores, because a process keeps about one core busy and
+ * Postgres the other. With DATABASE_URL it means one, because Kolbak does not know how many connections that Postgres allows.
  */
 export const processCount = ({ KOLBAK_PROCESSES: configured, DATABASE_URL }: Config, cores = availableParallelism()): number =>
   configured !== 'auto' ? configured : DATABASE_URL === undefined ? Math.max(1, Math.floor(cores / 2)) : 1

@@ -3,7 +3,7 @@ export interface Variable<T> {
   /** Description for docs/configuration.md. */
   readonly doc: string
   readonly initial: T
-  /** Text of the initial value in the docs, if `String(initial)` does not fit. */
+  /** Text for the initial value in the docs, when `String(initial)` is not readable. */
   readonly initialDoc?: string
   readonly secret?: boolean
   /** Returns the value of a text. Throws an Error whose message follows the variable's name: `must be ...`. */

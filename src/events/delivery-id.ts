@@ -5,7 +5,7 @@ import { uuidV5 } from './uuid.ts'
 export const deliveryId = (tenant: TenantId, message: MessageId, place: Place, webhook: WebhookId): DeliveryId =>
   uuidV5('delivery', tenant, message, place, webhook) as DeliveryId
 
-/** Returns the event id of a part of MessageRouted. It is fixed, so that a repeated routing stores the event once. */
+/** Returns the event id of one part of a MessageRouted. It is fixed, so that a repeated routing stores the event once. */
 export const routedId = (tenant: TenantId, message: MessageId, place: Place, part: number): EventId =>
   uuidV5('routed', tenant, message, place, String(part)) as EventId
 

@@ -13,14 +13,14 @@ export interface Outcome {
   /** The HTTP status, or null when no complete response head came. */
   code: number | null
   duration_ms: number
-  /** A stable word for why the attempt failed, or null. */
+  /** A stable word for the reason of the failure, or null. */
   reason: string | null
-  /** The first 4 KiB of the response in base64 (sealed when stored), or null without one. */
+  /** The first 4 KiB of the response in base64 (sealed when stored), or null without a response. */
   response: string | null
 }
 
 export interface DeliveryEvents {
-  /** The webhooks come in parts of 5,000, numbered from 0. A message that matched nothing has one part without webhooks. */
+  /** The webhooks come in parts of 5,000, numbered from 0. A message that matched no webhook has one part without webhooks. */
   MessageRouted: MessageRef & {
     source: string | null
     event_time: string | null
@@ -30,7 +30,7 @@ export interface DeliveryEvents {
     /** The checkpoint of the projection `webhooks` at which the message was matched. */
     matched_at: string
   }
-  /** Another content had been posted under the message's id before. */
+  /** A message with the same id and other content had been posted before. */
   MessageRejected: MessageRef & { reason: 'content_differs' }
   DeliverySucceeded: DeliveryData & Outcome
   /** A failed attempt carries a delay instead of a time. The retry manager adds it to Postgres's clock when it writes the row. */
@@ -68,12 +68,12 @@ type RoutingEventType = 'MessageRouted' | 'MessageRejected'
 export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>
 export type RecordedDeliveryEvent = { [T in keyof DeliveryEvents]: RecordedEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
 
-/** The most webhooks in one MessageRouted. A larger fan-out is appended in parts. */
+/** Number of webhooks in one MessageRouted at most. A larger fan-out is appended in parts. */
 export const webhooksPerPart = 5_000
 
 /**
- * The facts of one delivery are ordered by chain, then finality, then attempt. The greatest fact gives the delivery its status,
- * in whatever order the facts arrive: within a chain a success wins over everything.
+ * The facts of one delivery are ordered by chain, then finality, then attempt. The greatest fact gives the delivery its status, whatever
+ * the order in which facts arrive. So within a chain, a success wins over every other fact.
  */
 export const finality = {
   MessageRouted: 0,
@@ -93,7 +93,7 @@ export const statusOf = {
   DeliverySucceeded: 'success',
 } as const satisfies Record<FactType, string>
 export type DeliveryStatus = (typeof statusOf)[FactType]
-/** Whether a fact tells of a request, or of its refusal. The history lists these facts as attempts. */
+/** Whether a fact is about a request or the refusal of a request. The history lists these facts as attempts. */
 export const isRequest = (type: FactType): boolean =>
   type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
 /** Compares two facts of one delivery. Two requests of one chain and attempt are ordered by event id, so that the order is total. */

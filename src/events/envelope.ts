@@ -5,7 +5,7 @@ import type { StreamName } from './streams.ts'
 export type Actor = `client:${string}` | `key:${string}` | `system:${string}`
 
 export interface Metadata {
-  /** The number of the shape of the data. `upcast` lifts older shapes (events/schema.ts). */
+  /** Number of the shape of the data. `upcast` lifts older shapes (events/schema.ts). */
   readonly schema: number
   readonly actor: Actor
   readonly tenant: string
@@ -13,7 +13,10 @@ export interface Metadata {
   readonly time: string
   readonly $correlationId: string
   readonly $causationId: string | null
-  /** On command streams alone: SHA-256 (hex) of `JSON.stringify([type, data, metadata])` of the previous event as it is stored, or null at revision 0. */
+  /**
+   * Only on command streams: SHA-256 (hex) of `JSON.stringify([type, data, metadata])` of the previous event as it is stored, or null at
+   * revision 0.
+   */
   readonly prev?: string | null
 }
 
@@ -33,7 +36,10 @@ export interface NewEvent<T extends string = string, D = object> {
 /** A position in the order of all events. It is opaque, of fixed width, and can be compared with `<`. */
 export type Checkpoint = string & { readonly checkpoint: true }
 
-/** Returns data or metadata of a stored event as an object. Ours are objects, but other applications may write anything to a shared store. */
+/**
+ * Returns data or metadata of a stored event as an object. Kolbak's data are objects, but other applications may write any JSON to a shared
+ * store.
+ */
 export const objectOf = (value: unknown): object => (typeof value === 'object' && value !== null ? value : {})
 
 export interface RecordedEvent<T extends string = string, D = object> extends NewEvent<T, D> {

@@ -1,6 +1,6 @@
 /**
- * How the value of an event's field is stored: readable, or sealed under the tenant's data key, as a text or as JSON.
- * Destroying that key erases the sealed values everywhere, backups included.
+ * Says how the value of an event's field is stored: readable, or sealed under the tenant's data key as a text or as JSON. Destroying that
+ * key erases the sealed values everywhere, including backups.
  */
 export type StoredAs = 'clear' | 'sealed' | 'sealed_json'
 export type SealedAs = Exclude<StoredAs, 'clear'>
@@ -13,7 +13,7 @@ type ValueOf<Events, F> = { [T in keyof Events]: F extends keyof Events[T] ? Eve
 /** Declares each field of a family's events once. A field that is declared neither sealed nor clear does not compile. */
 export type FieldsOf<Events> = { readonly [F in FieldOf<Events>]: StorageOf<Exclude<ValueOf<Events, F>, undefined>> }
 
-/** What is done with a field of an aggregate. */
+/** Says how Kolbak uses a field of an aggregate. */
 export type FieldTrait =
   /** The event that creates the aggregate holds it. Kolbak chooses its value. */
   | 'chosen'
@@ -23,13 +23,13 @@ export type FieldTrait =
   | 'changeable'
   /** Responses show it. */
   | 'shown'
-  /** The history of changes shows it: its values, or only that it changed where it is secret. */
+  /** The history of changes shows its values. For a secret field it shows only that the field changed. */
   | 'in_history'
   /** The history of changes and the audit log hide its value. */
   | 'secret'
-  /** Each of its values is kept, for reads of a past moment. */
+  /** Each of its values is kept, so that the state at a past time can be read. */
   | 'versioned'
-  /** Dispatchers have it in their cache. */
+  /** Dispatchers have it in their webhook cache. */
   | 'dispatched'
 
 /** The declaration of one field of an aggregate. Events, decider, columns, responses and history follow from it. */
@@ -38,9 +38,9 @@ interface FieldRules<Value = unknown> {
   readonly is: readonly FieldTrait[]
   /** The type of the field's column in read models. A field without it has no column. */
   readonly column?: string
-  /** The field whose name a sealed value is bound to, where that is another field. */
+  /** The field whose name a sealed value is bound to, if it is another field. */
   readonly boundTo?: string
-  /** The value of a given field that the caller leaves out. */
+  /** The value of a `given` field when the caller leaves it out. */
   readonly default?: Value
 }
 /** Declares every field of an aggregate. */
@@ -65,12 +65,12 @@ type FieldWithDefault<Table extends AnyFieldTable> = {
   [F in keyof Table]: Table[F] extends { readonly default: unknown } ? F : never
 }[keyof Table] &
   string
-/** Returns the values of the given fields that a caller may leave out. */
+/** Returns the values that `given` fields have when a caller leaves them out. */
 export const defaultsOf = <Table extends AnyFieldTable>(table: Table) =>
   Object.fromEntries(Object.entries(table).flatMap(([field, rules]) => ('default' in rules ? [[field, rules.default]] : []))) as {
     readonly [F in FieldWithDefault<Table>]: Table[F]['default']
   }
 
-/** Returns an object of these members alone. */
+/** Returns an object with these members only. */
 export const pick = <T extends object, F extends keyof T>(from: T, fields: readonly F[]): Pick<T, F> =>
   Object.fromEntries(fields.map((field) => [field, from[field]])) as Pick<T, F>

@@ -2,7 +2,10 @@
 declare const brand: unique symbol
 export type Brand<T, B extends string> = T & { readonly [brand]: B }
 
-/** Ids of tenants, keys, webhooks and jobs are ULIDs (26 characters of Crockford's base 32), made before the command that creates the thing. */
+/**
+ * Ids of tenants, keys, webhooks and jobs are ULIDs (26 characters of Crockford's base 32). They are chosen before the command that creates
+ * the object.
+ */
 export type TenantId = Brand<string, 'TenantId'>
 export type KeyId = Brand<string, 'KeyId'>
 export type WebhookId = Brand<string, 'WebhookId'>
@@ -13,7 +16,7 @@ export type ClientId = Brand<string, 'ClientId'>
 export type MessageId = Brand<string, 'MessageId'>
 /** Identifies one message owed to one webhook: UUIDv5(tenant, message, place, webhook). */
 export type DeliveryId = Brand<string, 'DeliveryId'>
-/** A UUID that is made before the append and kept through its retries, so that a repeated append stores the event once. */
+/** A UUID that is chosen before the append and kept through its retries, so that a repeated append stores the event once. */
 export type EventId = Brand<string, 'EventId'>
 /** The place of a message on the bus: `<bus>/<partition>/<offset>/<index in the record>`. */
 export type Place = Brand<string, 'Place'>
@@ -21,5 +24,8 @@ export type Place = Brand<string, 'Place'>
 const ulidPattern = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 export const isUlid = (text: string): boolean => ulidPattern.test(text)
 
-/** The tenant that the first start makes. Only its clients can hold the scope `admin`. Its ULID is fixed, so that two processes cannot make two. */
+/**
+ * The tenant that the first start registers. Only its clients can have the scope `admin`. Its ULID is fixed, so that two processes cannot
+ * register two tenants.
+ */
 export const defaultTenant = '00000000000000000000000000' as TenantId

@@ -9,12 +9,12 @@ export type KeyScope = (typeof keyScopes)[number]
 export interface Key {
   readonly id: KeyId
   readonly tenant: TenantId
-  /** The value for `x-api-key`: 12 of `[A-Z0-9]`. */
+  /** The value for `x-api-key`: 12 characters of `[A-Z0-9]`. */
   readonly key: string
   readonly name: string
   readonly description: string | null
   readonly scopes: readonly KeyScope[]
-  /** RFC 3339, or null until its first use. It is read from `key_usage`. */
+  /** RFC 3339 time of the latest use, or null before the first. It is read from `key_usage`. */
   readonly last_accessed_at: string | null
   readonly previous_key: string | null
   /** RFC 3339 time until which the previous value works too, or null. */

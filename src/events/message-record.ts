@@ -2,7 +2,7 @@ import { isUlid, type MessageId, type Place, type TenantId, type WebhookId } fro
 import type { MessageRef } from './refs.ts'
 import { recordSchema } from './schema.ts'
 
-/** One message as it travels on the bus: its body was sealed when it was accepted and stays so. */
+/** One message on the bus. Its body was sealed when the message was accepted, and stays sealed. */
 export interface Message {
   readonly id: MessageId
   readonly event: string
@@ -20,7 +20,7 @@ export interface MessageRecord {
   readonly accepted_at: string
   readonly correlation_id: string
   readonly messages: readonly Message[]
-  /** The only webhook that gets the messages (of a test), instead of those that match. */
+  /** The only webhook that gets the messages, for test messages. Without it, all matching webhooks get them. */
   readonly target?: WebhookId
 }
 
@@ -50,14 +50,14 @@ export function encodeRecord(record: MessageRecord): Buffer {
   return Buffer.concat([size, json, ...record.messages.map((m) => m.sealedBody)])
 }
 
-/** The records that this process has encoded itself and still has in memory: it need not decode them. */
+/** Records that this process has encoded itself and that are still in memory. They need not be decoded. */
 const ownRecords = new WeakMap<Buffer, MessageRecord>()
 /** Makes `decodeRecord` return this record for these bytes, which must be those of `encodeRecord`. */
 export const rememberRecord = (bytes: Buffer, record: MessageRecord): void => void ownRecords.set(bytes, record)
 
 /**
- * Throws when the bytes are not a record of a known schema; the consumer then quarantines them. Every field is checked, because
- * anything may have been written to the bus: a value of another type would fail later, in the middle of a batch, again and again.
+ * Decodes a record. Throws when the bytes are not a record of a known schema; the consumer then quarantines them. Every field is checked,
+ * because any bytes may have been written to the bus. A value of another type would fail later, in the middle of a batch, again and again.
  */
 export function decodeRecord(bytes: Buffer): MessageRecord {
   const ownRecord = ownRecords.get(bytes)
@@ -65,7 +65,9 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
   const headEnd = 4 + bytes.readUInt32BE(0)
   const head: unknown = JSON.parse(bytes.toString('utf8', 4, headEnd))
   if (!isObject(head) || head.schema !== recordSchema)
-    throw new Error(`message record of schema ${isObject(head) ? JSON.stringify(head.schema) : 'none'}: this version knows ${recordSchema}`)
+    throw new Error(
+      `message record of schema ${isObject(head) ? JSON.stringify(head.schema) : 'none'}: this version reads schema ${recordSchema} only`,
+    )
   const { tenant, accepted_at, correlation_id, target, messages: heads } = head
   if (!isUlidText(tenant) || !isTime(accepted_at)) throw new Error('message record without a tenant or a time')
   if (!isName(correlation_id)) throw new Error('message record without a correlation id')
@@ -91,10 +93,10 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null
 const isUlidText = (value: unknown): value is string => typeof value === 'string' && isUlid(value)
-/** Accepts what `toISOString` writes, because the first ten characters are used as the day. */
+/** Accepts only the format of `toISOString`, because the first ten characters are used as the day. */
 const isTime = (value: unknown): value is string =>
   typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) && !Number.isNaN(Date.parse(value))
-/** Accepts a text that fits into an HTTP header, into a key of every engine, and many times into one event. */
+/** Accepts only a text that fits into an HTTP header, into a key of every engine, and many times into one event. */
 const isName = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
 const isShortOrNull = (value: unknown): value is string | null => value === null || (typeof value === 'string' && value.length <= 1_000)
 function isMessageHead(value: unknown): value is MessageHead {
@@ -104,7 +106,7 @@ function isMessageHead(value: unknown): value is MessageHead {
   return areTexts && Number.isSafeInteger(size) && Number(size) >= 0
 }
 
-/** Makes the reference of a message in a record. */
+/** Returns the reference of a message in a record. */
 export const recordedRef = ({ tenant, accepted_at }: MessageRecord, { id, fingerprint, event }: Message, place: Place): MessageRef => ({
   tenant,
   message: id,

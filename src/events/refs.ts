@@ -18,12 +18,12 @@ export interface DeliveryRef extends MessageRef {
   readonly webhook: WebhookId
   readonly delivery: DeliveryId
   readonly correlation_id: string
-  /** From 1; a replay begins the next. */
+  /** Counts from 1. A replay begins the next chain. */
   readonly chain: number
-  /** From 1 within its chain; 0 where no request was made (a message just routed, a replay). */
+  /** Counts from 1 within its chain. It is 0 if no request was made (for a message just routed, or a replay). */
   readonly attempt: number
 }
-/** What the data of an event about a delivery carries: its correlation id is part of the metadata. */
+/** The fields of a DeliveryRef that the data of an event holds. The correlation id is in the metadata instead. */
 export type DeliveryEventRef = Omit<DeliveryRef, 'correlation_id'>
 
 /** The fields of a MessageRef in the order of its columns. */
@@ -51,7 +51,7 @@ export const deliveryEventRefOf = (ref: DeliveryEventRef): DeliveryEventRef => {
   return { tenant, message, place, fingerprint, event, accepted_at, webhook, delivery, chain, attempt }
 }
 
-/** The first attempt of the delivery that a routed message owes to a webhook. */
+/** Returns the first attempt of the delivery that a routed message owes to a webhook. */
 export const firstAttempt = (ref: MessageRef, webhook: WebhookId, correlation_id: string): DeliveryRef => {
   const { tenant, message, place, fingerprint, event, accepted_at } = ref
   const delivery = deliveryId(tenant, message, place, webhook)

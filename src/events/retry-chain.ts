@@ -2,7 +2,8 @@
 export const jitter = 0.2
 
 /**
- * Returns the longest time (seconds) that a whole chain can take: every delay with its jitter, and `attemptSeconds` for the attempt before it.
+ * Returns the longest time (seconds) that a whole chain can take. Each delay counts with its jitter and with `attemptSeconds` for the
+ * attempt before it.
  * @param delays seconds
  */
 export const longestChain = (delays: readonly number[], attemptSeconds = 0): number =>

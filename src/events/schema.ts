@@ -10,8 +10,8 @@ export interface Events extends TenantEvents, KeyEvents, WebhookEvents, Delivery
 export type EventType = keyof Events
 
 /**
- * Makes the data of the next schema out of the data of one. It sees values as they are stored: a sealed value is a text that
- * opens under its field's name only, so that a sealed field keeps its name.
+ * Turns the data of one schema into the data of the next. It gets values as they are stored. A sealed value is a text that opens under its
+ * field's name only, so a sealed field must keep its name.
  */
 type Lift = (data: Readonly<Record<string, unknown>>) => object
 interface StoredShape {
@@ -31,12 +31,12 @@ const shape = <F extends StoredShape['fields']>(fields: F, ...lifts: readonly Li
   lifts,
 })
 
-/** Gives a field another name. A sealed field keeps its name. */
+/** Renames a field. A sealed field must keep its name. */
 const renamed =
   (from: string, to: string): Lift =>
   ({ [from]: value, ...data }) => ({ ...data, [to]: value })
 
-/** The one list of all event types: how the fields of each are stored, its schema number, and how older shapes are lifted. */
+/** The only list of all event types: how their fields are stored, their schema numbers, and how older shapes are lifted. */
 export const eventTypes = {
   TenantRegistered: shape(tenantEventFields),
   TenantSettingsChanged: shape(tenantEventFields),
@@ -65,13 +65,13 @@ export const eventTypes = {
 } satisfies { [T in EventType]: StoredShape & { fields: { [F in keyof Events[T]]-?: StoredAs } } }
 
 const shapes: ReadonlyMap<string, StoredShape> = new Map(Object.entries(eventTypes))
-/** The shape of an event type, or undefined when this version does not know the type. */
+/** Returns the shape of an event type, or undefined when this version does not know the type. */
 export const shapeOf = (type: string): StoredShape | undefined => shapes.get(type)
 
 /** The number in the head of each record on the bus. `decodeRecord` refuses any other. */
 export const recordSchema = 1
 
-/** An event of an unknown type or a newer schema. To skip it would make a state of half of what happened. */
+/** Error of an event with an unknown type or a newer schema. Skipping the event would give a state from only a part of the past. */
 export class EventNotReadable extends Error {
   readonly code = 'event_not_readable'
 }
@@ -79,16 +79,16 @@ export class EventNotReadable extends Error {
 /** Lifts an event to the present schema of its type. Throws EventNotReadable. */
 export function upcast<E extends NewEvent>(event: E): E {
   const { type, metadata } = event
-  const known = shapes.get(type)
-  if (known === undefined)
+  const typeShape = shapes.get(type)
+  if (typeShape === undefined)
     throw new EventNotReadable(`this version knows no event of type ${JSON.stringify(type.slice(0, 100))}: run the version that stored it`)
   const { schema } = metadata
-  if (schema === known.schema) return event
-  if (!Number.isInteger(schema) || schema < 1 || schema > known.schema)
+  if (schema === typeShape.schema) return event
+  if (!Number.isInteger(schema) || schema < 1 || schema > typeShape.schema)
     throw new EventNotReadable(
-      `a ${type} has the schema ${JSON.stringify(schema)}, and this version reads up to ${known.schema}: run the version that stored it`,
+      `a ${type} has the schema ${JSON.stringify(schema)}, and this version reads up to ${typeShape.schema}: run the version that stored it`,
     )
   let { data } = event as NewEvent
-  for (const lift of known.lifts.slice(schema - 1)) data = lift({ ...data })
-  return { ...event, data, metadata: { ...metadata, schema: known.schema } }
+  for (const lift of typeShape.lifts.slice(schema - 1)) data = lift({ ...data })
+  return { ...event, data, metadata: { ...metadata, schema: typeShape.schema } }
 }

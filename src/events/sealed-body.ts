@@ -6,7 +6,7 @@ interface BodySeal {
   open(aad: readonly string[], sealed: Buffer): Buffer
 }
 
-/** The bodies that this process has sealed itself and still has in memory: it need not decrypt them to send them. */
+/** Bodies that this process has sealed itself and that are still in memory. They need not be decrypted before they are sent. */
 const ownBodies = new WeakMap<Buffer, Buffer>()
 
 /** Seals the body of a message. */
@@ -16,6 +16,6 @@ export function sealBody(vault: BodySeal, tenant: TenantId, message: MessageId, 
   return sealedBody
 }
 
-/** Opens the sealed body of a message. Throws what the vault throws when the bytes are not what was sealed. */
+/** Opens the sealed body of a message. Throws the error of the vault when the bytes are not those that were sealed. */
 export const openBody = (vault: BodySeal, tenant: TenantId, message: MessageId, sealedBody: Buffer): Buffer =>
   ownBodies.get(sealedBody) ?? vault.open(bodyAad(tenant, message), sealedBody)

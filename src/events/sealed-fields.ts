@@ -3,44 +3,48 @@ import type { SealedAs } from './fields.ts'
 import { shapeOf } from './schema.ts'
 import type { StreamName } from './streams.ts'
 
-/** The AAD of a sealed field, in its event and in every read model that it is copied to. */
+/** Returns the AAD of a sealed field, in its event and in every read model that it is copied to. */
 export const fieldAad = (tenant: string, aggregate: string, field: string): string[] => ['event', tenant, aggregate, field]
-/** The AAD of a message's sealed body, on the bus and in the archive. Its first word is stored in every seal and never changes. */
+/**
+ * Returns the AAD of a message's sealed body, on the bus and in the archive. Its first word is part of every sealed body and never changes.
+ */
 export const bodyAad = (tenant: string, message: string): string[] => ['payload', tenant, message]
 
 interface TextSeal {
   sealText(aad: readonly string[], plain: string): string
   openText(aad: readonly string[], sealed: string): string
 }
-/** An event before it is stored: `sealEvent` adds the number of its schema. */
+/** An event before it is stored. `sealEvent` adds the number of its schema. */
 export interface UnsealedEvent<T extends string = string, D extends object = object> extends Omit<NewEvent<T, D>, 'metadata'> {
   readonly metadata: Omit<Metadata, 'schema'>
 }
 
-/** The AAD of a delivery's events names the delivery, that of a command stream's events its aggregate. */
+/**
+ * Returns the aggregate in the AAD: the delivery for a delivery's events, and the aggregate of the stream for events of a command stream.
+ */
 function aggregateOf(data: { readonly delivery?: unknown }, stream: StreamName): string {
   return typeof data.delivery === 'string' ? data.delivery : stream.slice(stream.indexOf('-') + 1)
 }
 
-/** Seals a value that has a field of its own, in the way that the field is declared. */
+/** Seals one value in the way that its field is declared. */
 export function sealValue(vault: TextSeal, aad: readonly string[], as: SealedAs, value: unknown): string {
   if (as === 'sealed_json') return vault.sealText(aad, JSON.stringify(value))
-  if (typeof value !== 'string') throw new TypeError(`${aad.at(-1)} is declared as a sealed text and is no text`)
+  if (typeof value !== 'string') throw new TypeError(`${aad.at(-1)} is declared as a sealed text and is not a text`)
   return vault.sealText(aad, value)
 }
-/** Opens what `sealValue` sealed. Throws SealBroken, or TypeError for what is no text. */
+/** Opens a value that `sealValue` has sealed. Throws SealBroken, or TypeError for a value that is not a text. */
 export function openValue(vault: TextSeal, aad: readonly string[], as: SealedAs, sealed: unknown): unknown {
-  // A TypeError counts as a fault of the event, and not of its store.
-  if (typeof sealed !== 'string') throw new TypeError(`${aad.at(-1)} is declared as sealed and is no text`)
+  // This is a TypeError, because it counts as a fault of the event and not of its store.
+  if (typeof sealed !== 'string') throw new TypeError(`${aad.at(-1)} is declared as sealed and is not a text`)
   const plain = vault.openText(aad, sealed)
   return as === 'sealed_json' ? JSON.parse(plain) : plain
 }
 
 /**
- * Makes the event that is stored: gives it the number of its schema, and seals the fields that are declared sealed, unless they are
- * absent or null. Every event passes here before it is appended.
- * @param vault may be null when the event holds no value to seal
- * Throws TypeError for an undeclared event type or field, which would be stored in the clear otherwise.
+ * Makes the event that is stored. It adds the number of the schema, and seals the fields that are declared sealed, unless they are absent
+ * or null. Every event passes here before it is appended. Throws TypeError for an undeclared event type or field, which would otherwise be
+ * stored in the clear.
+ * @param vault may be null when the event has no value to seal
  */
 export function sealEvent<T extends string, D extends object>(
   vault: TextSeal | null,
@@ -59,13 +63,13 @@ export function sealEvent<T extends string, D extends object>(
   return { ...event, data, metadata: { schema: shape.schema, ...event.metadata } }
 }
 
-/** Opens what `sealEvent` sealed, in an event of the present schema. Throws SealBroken. */
+/** Opens the fields that `sealEvent` has sealed, in an event of the present schema. Throws SealBroken. */
 export const openEvent = <E extends NewEvent>(vault: TextSeal, stream: StreamName, event: E): E => ({
   ...event,
   data: mapSealedFields(event, stream, (aad, as, value) => openValue(vault, aad, as, value)),
 })
 
-/** The event's data with every sealed field converted that has a value. */
+/** Returns the event's data in which every sealed field that has a value is converted. */
 function mapSealedFields<D extends object>(
   event: { readonly type: string; readonly data: D; readonly metadata: Pick<Metadata, 'tenant'> },
   stream: StreamName,

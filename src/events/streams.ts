@@ -13,7 +13,7 @@ export const everyFamily = Object.keys(families) as Family[]
 export type StreamName = `${Family}-${string}`
 
 const idOf = (id: string): string => {
-  // A TypeError, because projections count that as a fault of the event and not of the store.
+  // This is a TypeError, because projections count a TypeError as a fault of the event and not of the store.
   if (!isUlid(id)) throw new TypeError(`not a ULID: ${JSON.stringify(id.slice(0, 40))}`)
   return id
 }
@@ -23,13 +23,18 @@ const dayOf = (time: string): string => time.slice(0, 10).replaceAll('-', '')
 export const tenantStream = (id: TenantId): StreamName => `tenant-${idOf(id)}`
 export const keyStream = (id: KeyId): StreamName => `key-${idOf(id)}`
 export const webhookStream = (id: WebhookId): StreamName => `webhook-${idOf(id)}`
-/** The stream has the day of the message's acceptance, so that a repeated routing writes to the same stream. */
+/**
+ * Returns the name of a routing stream. It has the day of the message's acceptance, so that a repeated routing writes to the same stream.
+ */
 export const routingStream = (tenant: TenantId, accepted_at: string): StreamName => `routing-${idOf(tenant)}-${dayOf(accepted_at)}`
-/** The stream has the day of the attempt, which is fixed together with the event's id before the request is sent. */
+/**
+ * Returns the name of an attempts stream. It has the day of the attempt, which is fixed together with the event's id before the request is
+ * sent.
+ */
 export const attemptsStream = (webhook: WebhookId, time: string): StreamName => `attempts-${idOf(webhook)}-${dayOf(time)}`
 
 const names = /^((tenant|key|webhook)-[0-9A-Z]{26}|(routing|attempts)-[0-9A-Z]{26}-\d{8})$/
-/** Whether the name has the form of our streams. In a shared store, another application's names may begin in the same way. */
+/** Whether the name has the form of Kolbak's streams. In a shared store, another application's names may begin in the same way. */
 export const isStreamName = (name: string): name is StreamName => names.test(name)
 export const familyOf = (stream: StreamName): Family => stream.slice(0, stream.indexOf('-')) as Family
 export const isDayStream = (stream: StreamName): boolean => families[familyOf(stream)] === 'day'

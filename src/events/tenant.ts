@@ -14,9 +14,9 @@ export const bearerScopes = [
 ] as const
 export type Scope = (typeof bearerScopes)[number]
 
-/** The limits of a tenant. A limit that is absent has the default of the service. */
+/** The limits of a tenant. For an absent limit the default of the service applies. */
 export interface TenantLimits {
-  /** The largest number of webhooks that are not deleted. */
+  /** Number of webhooks at most that are not deleted. */
   readonly webhooks?: number
   /** Messages per second and client on `/v1/events`. */
   readonly events_per_second?: number
@@ -56,7 +56,7 @@ export interface Client {
   readonly previous_hmac: string | null
   /** RFC 3339 time until which the previous secret works too, or null. */
   readonly previous_secret_until: string | null
-  /** Counts from 1. Rotation and revocation raise it, and tokens of lower generations stop working. */
+  /** Counts from 1. Rotation and revocation raise it. Tokens of lower generations then stop working. */
   readonly generation: number
   readonly revoked: boolean
   readonly created_at: string

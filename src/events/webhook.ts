@@ -15,7 +15,7 @@ export interface Webhook {
   readonly is_active: boolean
   /** The key that created it, or null when a client did. */
   readonly key_id: KeyId | null
-  /** Seconds to each further attempt, or null for the service's list. */
+  /** Seconds from each failed attempt to the next, or null for the delays of the service. */
   readonly retry_delays: readonly number[] | null
   readonly deactivation_reason: DeactivationReason | null
   /** RFC 3339 time of the first failure since the last success or activation, or null. It is read from `webhook_health`. */
@@ -23,7 +23,7 @@ export interface Webhook {
   /** `whsec_` + base64 of 24-64 bytes. */
   readonly secret: string
   readonly previous_secret: string | null
-  /** RFC 3339 time until which the previous secret signs too, or null. */
+  /** RFC 3339 time until which the previous secret also signs, or null. */
   readonly previous_secret_until: string | null
   readonly deleted: boolean
   readonly created_at: string

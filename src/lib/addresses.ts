@@ -6,7 +6,7 @@ export interface Address {
   readonly family: 4 | 6
 }
 /**
- * Tells which addresses requests may go to. The check at the creation of a webhook and the connector of each request use the same policy.
+ * Decides to which addresses requests may go. The check at the creation of a webhook and the connector of each request use the same policy.
  */
 export interface AddressPolicy {
   /** Whether the address is public (`unicast` after unwrapping every form that embeds an IPv4 address) or lies in an allowed subnet. */
@@ -61,11 +61,11 @@ function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
 }
 
 /**
- * The addresses that IANA has given out as global unicast. ipaddr.js calls every other IPv6 address without a name `unicast` too, such as
+ * The addresses that IANA has assigned as global unicast. ipaddr.js calls every other IPv6 address without a name `unicast` too, such as
  * ::169.254.169.254 (IPv4-compatible, RFC 4291).
  */
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3')
-/** Azure's WireServer. Its address is public, but it gives every virtual machine there its configuration. */
+/** Address of Azure's WireServer. It is public, but the server returns the configuration of every virtual machine there. */
 const wireServer = '168.63.129.16'
 const isPublic = (address: ipaddr.IPv4 | ipaddr.IPv6): boolean =>
   address.range() === 'unicast' && (address instanceof ipaddr.IPv6 ? address.match(globalUnicast) : address.toString() !== wireServer)

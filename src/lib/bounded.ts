@@ -31,7 +31,7 @@ export function createLimiter(count: number): <R>(work: () => Promise<R>) => Pro
     try {
       return await work()
     } finally {
-      // The right to run is handed on and not given back, so that new work cannot overtake work that waits.
+      // The right to run goes directly to the next waiting work, so that new work cannot overtake it.
       const go = waiting.shift()
       if (go === undefined) free++
       else go()

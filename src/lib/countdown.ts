@@ -1,4 +1,4 @@
-/** Calls `onEnd` once, when all parts have ended: at once for 0 parts. */
+/** Calls `onEnd` once, when all parts have ended. With 0 parts it does so at once. */
 export class Countdown {
   private left: number
   private allDone = true

@@ -1,7 +1,7 @@
 /** Exit code of a process that cannot start as configured (EX_CONFIG). */
 export const cannotStart = 78
 
-/** An error of the domain: a stable code, and a sentence that says what to do. What status it has over HTTP is the API's table to say. */
+/** An error of the domain: a stable code, and a sentence that says what to do. A table of the API maps the code to an HTTP status. */
 export class KolbakError extends Error {
   readonly code: string
   readonly details: readonly { path: string; message: string }[] | undefined
@@ -14,10 +14,10 @@ export class KolbakError extends Error {
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 
-/** Whether the code failed, and not an engine: on the same input it fails again. */
+/** Whether the error is a fault of the code and not of an engine, so that the same input fails again. */
 export const isProgrammingError = (error: unknown): boolean =>
   error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError
-/** Returns code and message for logs and tables, at most 500 characters. It leaves out the `detail` of pg, because that quotes rows. */
+/** Returns code and message for logs and tables, at most 500 characters. The `detail` of pg is left out, because it quotes rows. */
 export function describeError(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error)
   return `${codeOf(error) ?? 'error'}: ${message}`.replaceAll('\u0000', '').slice(0, 500)

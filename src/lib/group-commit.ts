@@ -11,14 +11,14 @@ export interface GroupCommit<I, R> {
   idle(): Promise<void>
 }
 interface GroupCommitOptions<I, R> {
-  /** Writes all items together, and returns one result for each item in their order. */
+  /** Writes all items together. Returns one result for each item, in their order. */
   write(items: readonly I[]): Promise<readonly R[]>
-  /** Bytes of an item. A group has at most `maxBytes` (1 MiB) and `maxCount` (500) items, and at least one. */
+  /** Returns the bytes of an item. A group has at most `maxBytes` (1 MiB) and `maxCount` (500) items, and at least one. */
   bytesOf?(item: I): number
   maxBytes?: number
   maxCount?: number
   lingerMs?: number
-  /** Most waiting items: beyond it `add` rejects with `full()`. Default 100,000. */
+  /** Number of waiting items beyond which `add` rejects with `full()`. Default 100,000. */
   maxWaiting?: number
   full?(): Error
   /** Whether an error is the fault of one item. The group is then halved until the faulty item fails alone. */
@@ -43,7 +43,7 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
     maxWaiting = 100_000,
     isItemFault = () => false,
   } = options
-  const full = options.full ?? (() => new Error('Too many items wait to be written.'))
+  const full = options.full ?? (() => new Error('Too many items are waiting to be written.'))
   let waiting: Waiting<I, R>[] = []
   let writing = 0
   let waitingBytes = 0

@@ -5,12 +5,12 @@
  */
 
 export const textSeparator = '\u001e'
-/** Stands for null among the texts. */
+/** The text that stands for null among joined texts. */
 export const nullText = '\u001d'
 
 /**
- * Joins texts to one parameter. A single empty text would split into no element at all. It becomes two empty texts, and the second
- * row of an `unnest` then has nothing else.
+ * Joins texts to one parameter. A single empty text would split into no element at all, so it becomes two empty texts. The second row of an
+ * `unnest` then has nothing in its other columns.
  */
 export const joinTexts = (texts: readonly string[]): string => texts.join(textSeparator) || textSeparator
 

@@ -5,13 +5,14 @@ import { type LookupPurpose, lookupPurposes } from '../events/lookup-purposes.ts
 import { createVault, type Vault } from './seal.ts'
 
 /**
- * Random data keys, which the master key wraps in the table `data_keys`. Each owner has one that seals its values and one for
- * fingerprints. The owner `service` has one for each HMAC look-up. Destroying an owner's keys erases what they sealed.
+ * Random data keys, which the master key wraps in the table `data_keys`. Each owner has one key that seals its values and one for
+ * fingerprints. The owner `service` has one key for each HMAC look-up. Destroying an owner's keys erases everything that was sealed under
+ * them.
  */
 export interface Keyring {
-  /** Returns the owner's vault. Its keys are made when it has none yet. Throws KeyDestroyed. */
+  /** Returns the owner's vault. Its keys are created if it has none. Throws KeyDestroyed. */
   vault(owner: string): Promise<Vault>
-  /** Returns the vault if it is in memory, for hot paths. Otherwise await `vault`. */
+  /** Returns the vault if it is in memory, for code that runs often. Otherwise use `vault`. */
   cached(owner: string): Vault | undefined
   /** Returns the HMAC-SHA-256 (hex) under the service's own key for this purpose, which never changes. */
   lookup(purpose: LookupPurpose, value: string): string
@@ -20,7 +21,7 @@ export interface Keyring {
 export class WrongMasterKey extends Error {
   readonly code = 'wrong_master_key'
   constructor() {
-    super('KOLBAK_MASTER_KEY is not the key that this database was sealed with: give the former one')
+    super('KOLBAK_MASTER_KEY is not the key under which this database was sealed: set the former key')
   }
 }
 export class KeyDestroyed extends Error {
@@ -48,7 +49,7 @@ export function unwrap(master: Buffer, owner: string, purpose: string, wrapped: 
   try {
     decipher.final()
   } catch {
-    throw new WrongMasterKey() // an authentication failure has this one cause, and its own text says nothing more
+    throw new WrongMasterKey() // an authentication failure has only this cause, and its own text does not say so
   }
   return key
 }
@@ -56,7 +57,7 @@ export function unwrap(master: Buffer, owner: string, purpose: string, wrapped: 
 /** Opens the keyring. Throws WrongMasterKey when the service's own keys do not unwrap. @param master 32 bytes */
 export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> {
   const keysOf = async (owner: string, purposes: readonly string[]) => {
-    // Two processes may make keys at the same time. Both read the keys of the first.
+    // Two processes may create keys at the same time. Both then read the keys of the first.
     await pool.query(
       `insert into data_keys (owner, purpose, wrapped)
        select $1, purpose, wrapped from unnest($2::text[], $3::bytea[]) as made (purpose, wrapped)
@@ -74,7 +75,7 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> 
     return new Map(rows.map((row) => [row.purpose, { id: row.id, key: unwrap(master, owner, row.purpose, row.wrapped!) }]))
   }
   const need = <T>(value: T | undefined): T => {
-    if (value === undefined) throw new Error('a data key that was just made is missing')
+    if (value === undefined) throw new Error('a data key that was just created is missing')
     return value
   }
 
@@ -96,8 +97,8 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> 
   return {
     cached: (owner) => vaults.get(owner),
     async vault(owner) {
-      const known = vaults.get(owner)
-      if (known !== undefined) return known
+      const cached = vaults.get(owner)
+      if (cached !== undefined) return cached
       const pending = loading.get(owner) ?? load(owner).finally(() => loading.delete(owner))
       loading.set(owner, pending)
       const fresh = await pending

@@ -8,14 +8,14 @@ export interface Lease {
   /** Aborts when the lease is lost or released. */
   readonly lost: AbortSignal
   /**
-   * Whether the lease certainly still runs, by this process's monotonic clock, counted from the moment before the last renewal was sent.
+   * Whether the lease certainly still runs, by this process's monotonic clock. The time counts from just before the last renewal was sent.
    */
   isHeld(): boolean
-  /** Gives the lease back, so that another process need not wait for its end. */
+  /** Releases the lease, so that another process need not wait for its end. */
   release(): Promise<void>
 }
 export interface LeaseKeeper {
-  /** Takes a lease that no process has. Returns null when another process has it. */
+  /** Takes a lease that no other process has. Returns null when another process has it. */
   take(name: string): Promise<Lease | null>
   /** Releases all leases and stops renewing. */
   close(): Promise<void>
@@ -58,7 +58,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
       else lease.lose()
     }
   }
-  // A lease that was not renewed in time is lost here, whatever its row says, because another process may have it by now.
+  // A lease that was not renewed in time is lost here, even if its row still names this process, because another process may take it now.
   const loseExpired = async () => {
     await pause(leaseMs / 10, stop.signal)
     for (const lease of leases.values()) if (performance.now() > lease.until) lease.lose()
@@ -83,7 +83,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
         inOrder(name, async () => {
           const isSucceeded = leases.has(name) && leases.get(name) !== lease
           lease.lose()
-          // When the lease was taken again, the row belongs to its successor.
+          // If the lease was taken again, the row belongs to the new lease.
           if (!isSucceeded) await pool.query('delete from leases where name = $1 and owner = $2', [name, owner])
         }),
     }
@@ -116,8 +116,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
 }
 
 /**
- * Runs the takes and releases of one name one after another. Otherwise a release could delete the row of a lease that is taken again
- * meanwhile.
+ * Runs the takes and releases of one name in sequence. Otherwise a release could delete the row of a lease that is taken again meanwhile.
  */
 function createOrder() {
   const last = new Map<string, Promise<unknown>>()

@@ -1,6 +1,6 @@
 import { destination, pino, stdTimeFunctions } from 'pino'
 
-/** Logs one JSON line for each fact. The message of a fact never changes, the fields do. */
+/** Logs one JSON line for each fact. The message of a fact never changes; only the fields do. */
 export interface Log {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -10,8 +10,8 @@ export interface Log {
 }
 
 /**
- * Returns what may be logged of an error: its name, code, message and stack. The detail of a Postgres error is left out, because it
- * quotes rows.
+ * Returns the parts of an error that may be logged: its name, code, message and stack. The detail of a Postgres error is left out, because
+ * it quotes rows.
  */
 function errorFields(error: unknown): object {
   if (!(error instanceof Error)) return { message: String(error) }
@@ -25,7 +25,7 @@ function errorFields(error: unknown): object {
   }
 }
 
-/** @param fd where lines go: 1 (standard output), or 2 for commands that print a result */
+/** Creates a log. @param fd where the lines go: 1 (standard output), or 2 for commands that print a result */
 export const createLog = (level: string, fd: 1 | 2 = 1): Log =>
   pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } }, destination({ fd, sync: true }))
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }

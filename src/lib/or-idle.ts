@@ -1,4 +1,4 @@
-/** Yields what the source yields. Yields null once when the source has been silent for `ms` after an item. */
+/** Yields the items of the source, and null once when the source has been silent for `ms` after an item. */
 export async function* orIdle<T>(source: AsyncIterable<T>, ms: number): AsyncGenerator<T | null> {
   const items = source[Symbol.asyncIterator]()
   let timer: NodeJS.Timeout | undefined

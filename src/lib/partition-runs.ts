@@ -1,11 +1,11 @@
 import type { Log } from './log.ts'
 import { pause } from './retry.ts'
 
-/** What a consumer reads a partition from. */
+/** The source from which a consumer reads a partition. */
 interface Source<R> {
   fetch(max: number): Promise<R[]>
 }
-/** A partition as its consumer sees it while this process owns it. */
+/** A partition, as its consumer sees it while this process owns it. */
 interface Owned<R> extends Source<R> {
   readonly partition: number
   /** Aborts when the partition is lost. */
@@ -14,11 +14,11 @@ interface Owned<R> extends Source<R> {
 }
 /** The steps of one run, in the order in which they are called. */
 interface RunSteps<R, S extends Source<R>> {
-  /** Finds the offset to start at, and opens what the consumer reads from. */
+  /** Finds the offset to start at, and opens the source. */
   open(lost: AbortSignal): Promise<S>
-  /** Told in the moment in which `sourceOf` begins to return the source. */
+  /** Called at the moment from which `sourceOf` returns the source. */
   opened?(source: S): void
-  /** The consumer: returns when it has let go of the partition. */
+  /** The consumer. It returns when it has stopped working on the partition. */
   own(partition: Owned<R>): Promise<void>
   /** Whether ownership is certain now, by this process's monotonic clock. */
   isHeld(): boolean
@@ -26,15 +26,15 @@ interface RunSteps<R, S extends Source<R>> {
   finish?(): Promise<void>
 }
 /**
- * The partitions that this process owns. A run of a partition begins with `start` and ends when its consumer has returned,
- * which it does soon after the partition was lost. So a partition that is lost and given again is not consumed twice at once.
+ * The partitions that this process owns. A run of a partition begins with `start` and ends when its consumer has returned, soon after the
+ * partition was lost. So a partition that is lost and assigned again is not consumed twice at once.
  */
 interface PartitionRuns<R, S extends Source<R>> {
-  /** Starts the run of a partition that has none. Returns how to lose it. */
+  /** Starts the run of a partition that has none. The returned function loses the partition. */
   start(partition: number, steps: RunSteps<R, S>): () => void
   /** Whether the partition has a run, lost or not. */
   has(partition: number): boolean
-  /** The source of a partition whose consumer reads from it; undefined before it is open and after the partition is lost. */
+  /** Returns the source of a partition whose consumer reads from it. Undefined before it is open and after the partition is lost. */
   sourceOf(partition: number): S | undefined
   /** Partitions that have a run. */
   running(): number[]
@@ -55,11 +55,11 @@ interface Run<S> {
 
 export function createPartitionRuns<R, S extends Source<R>>(options: {
   log: Log
-  /** Told once for each run, when its partition is lost or its consumer has ended. */
+  /** Called once for each run, when its partition is lost or its consumer has ended. */
   onLost?(partition: number): void
-  /** Told when a run has ended. */
+  /** Called when a run has ended. */
   onEnded?(partition: number): void
-  /** How long a partition whose consumer has failed stays without a run. Default 0. */
+  /** Milliseconds for which a partition stays without a run after its consumer has failed. Default 0. */
   failurePause?: { readonly ms: number; readonly signal: AbortSignal }
 }): PartitionRuns<R, S> {
   const { log, onLost, onEnded, failurePause } = options

@@ -2,7 +2,7 @@ import { type DeliveryRef, deliveryRefFields, type MessageRef, messageRefFields 
 import { joinTexts, splitTexts } from './joined-texts.ts'
 import { SqlPart } from './sql.ts'
 
-/** The columns of a MessageRef, as every table and statement spells and orders them. */
+/** The columns of a MessageRef, in the spelling and order of every table and statement. */
 export const messageRefColumns = messageRefFields.join(', ')
 /** The columns of a DeliveryRef. */
 export const deliveryRefColumns = deliveryRefFields.join(', ')
@@ -18,9 +18,7 @@ export const messageRefParameters = parametersOf(messageParameters)
 /** The arguments of an `unnest` that returns `deliveryRefColumns`, for the values of `deliveryRefArrays` from parameter `first` on. */
 export const deliveryRefParameters = parametersOf(deliveryParameters)
 
-/**
- * Returns the columns of these refs as one parameter each, of which texts are joined. There must be at least one ref.
- */
+/** Returns each column of these refs as one parameter. A column of texts becomes one joined text. There must be at least one ref. */
 export const messageRefArrays = (refs: readonly MessageRef[]): string[] => [
   joined(refs, (ref) => ref.tenant),
   joined(refs, (ref) => ref.message),

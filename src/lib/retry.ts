@@ -25,8 +25,9 @@ export function createBackoff(min = 50, max = 5_000): { next(): number; reset():
 }
 
 /**
- * Repeats `work` until it succeeds. Throws the last error when the signal aborts, and any error that is final. It is for work that must
- * happen, such as the record of an attempt. An earlier try may have happened without a response, so `work` must be idempotent.
+ * Repeats `work` until it succeeds. Throws the last error when the signal aborts, and throws any error that is final at once. It is for
+ * work that must happen, such as the record of an attempt. An earlier try may have happened without a response, so `work` must be
+ * idempotent.
  */
 export async function untilDone<T>(
   work: () => Promise<T>,
@@ -46,8 +47,8 @@ export async function untilDone<T>(
 }
 
 /**
- * Calls `body` again and again until the signal aborts: at once after it returns, and after a back-off when it throws.
- * `onError` is told of each error.
+ * Calls `body` again and again until the signal aborts. It calls `body` at once after a return, and after a back-off when `body` throws.
+ * `onError` is called with each error.
  */
 export async function keepRunning(
   body: () => Promise<void>,

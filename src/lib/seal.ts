@@ -2,8 +2,9 @@ import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hkdfSync
 import { LRUCache } from 'lru-cache'
 
 /**
- * AES-256-GCM under HKDF(data key, random salt). One salt serves a process for an hour, so that a value costs no derivation. Nonces under
- * it are a counter. The bytes: version (1), key id (4), salt (16), nonce (12), tag (16), ciphertext.
+ * The version of the format. A value is sealed by AES-256-GCM under HKDF(data key, random salt). A process uses one salt for an hour, so
+ * that sealing a value needs no derivation. The nonces under a salt are a counter. The bytes are: version (1), key id (4), salt (16), nonce
+ * (12), tag (16), ciphertext.
  */
 const version = 1
 const overhead = 1 + 4 + 16 + 12 + 16
@@ -11,7 +12,8 @@ const saltLifeMs = 3_600_000
 const textPrefix = 'sealed:'
 
 /**
- * Seals and opens the values of one owner. The AAD (purpose, owner, id, field) binds a value to its place, so that it opens nowhere else.
+ * Seals and opens the values of one owner. The AAD (purpose, owner, id, field) binds a value to its place, so that it cannot be opened as
+ * another value.
  */
 export interface Vault {
   seal(aad: readonly string[], plain: Buffer): Buffer
@@ -30,8 +32,8 @@ export class SealBroken extends Error {
 export const isSealedText = (value: string): boolean => value.startsWith(textPrefix)
 
 /**
- * @param dataKey the newest key, which seals
- * @param keyOf returns the key that an older value was sealed under
+ * @param dataKey the newest key, under which values are sealed
+ * @param keyOf returns the key under which an older value was sealed
  */
 export function createVault(options: {
   key_id: number
@@ -41,7 +43,7 @@ export function createVault(options: {
   now?: () => number
 }): Vault {
   const { key_id, dataKey, keyOf, fingerprintKey, now = Date.now } = options
-  // Key objects are made once. A cipher or HMAC that is given bytes makes one each time, which costs more than the rest (15 of 20 µs).
+  // Key objects are created once. A cipher or HMAC that gets bytes creates a key object each time, which takes 15 of its 20 µs.
   const derive = (key: Buffer, withSalt: Buffer) => createSecretKey(Buffer.from(hkdfSync('sha256', key, withSalt, 'kolbak/seal', 32)))
   const hmacKey = createSecretKey(fingerprintKey)
   const derived = new LRUCache<string, KeyObject>({ max: 1_000 })
@@ -59,15 +61,15 @@ export function createVault(options: {
   const keyFor = (sealed: Buffer): KeyObject => {
     const id = sealed.readUInt32BE(1)
     const name = sealed.toString('latin1', 1, 21)
-    const known = derived.get(name)
-    if (known !== undefined) return known
+    const cached = derived.get(name)
+    if (cached !== undefined) return cached
     const key = keyOf(id)
-    if (key === undefined) throw new SealBroken(`no data key ${id}: the value was sealed under a key that is not there`)
+    if (key === undefined) throw new SealBroken(`no data key ${id}: the key under which the value was sealed is missing`)
     const fresh = derive(key, sealed.subarray(5, 21))
     derived.set(name, fresh)
     return fresh
   }
-  // The parts are encoded as JSON, which separates them whatever they hold.
+  // The parts are encoded as JSON, which separates them whatever their content is.
   const associated = (aad: readonly string[]) => Buffer.from(JSON.stringify(aad))
 
   const self: Vault = {
@@ -95,7 +97,7 @@ export function createVault(options: {
       try {
         decipher.final()
       } catch (cause) {
-        throw new SealBroken('a sealed value does not open: it was changed, or stands in another place', { cause })
+        throw new SealBroken('a sealed value does not open: it was changed, or it belongs to another place', { cause })
       }
       return plain
     },

@@ -28,7 +28,7 @@ export class SqlPart {
     this.values = values
   }
 }
-/** A constant text of ours in tagged SQL, such as a list of columns. */
+/** Puts a constant text into tagged SQL, such as a list of columns. It must never be input. */
 export const sqlText = (text: string): SqlPart => new SqlPart(() => text, [])
 
 /** Runs `work` in one transaction, on a connection of its own. */
@@ -43,7 +43,7 @@ export async function transaction<T>(pool: Pool, work: (client: ClientBase) => P
   try {
     await client.query('begin')
     const result = await work(client)
-    // When a failed statement was caught inside, Postgres answers the commit with ROLLBACK and no error.
+    // When a failed statement was caught inside, Postgres responds to the commit with ROLLBACK and no error.
     const { command } = await client.query('commit')
     if (command !== 'COMMIT') throw new Error('the transaction had failed inside and was rolled back at its commit')
     return result

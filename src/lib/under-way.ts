@@ -1,4 +1,4 @@
-/** Remembers calls until they have ended, so that a close can wait for them. */
+/** Tracks calls until they have ended, so that a close can wait for them. */
 interface UnderWay {
   track<T>(call: Promise<T>): Promise<T>
   /** Resolves when all calls that are in flight now have ended, successfully or not. */

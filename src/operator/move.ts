@@ -23,31 +23,31 @@ interface Moved {
   /** Identities of the engines. */
   readonly from: string
   readonly to: string
-  /** How many events, bodies and facts were copied. */
+  /** Numbers of the events, bodies and facts that were copied. */
   readonly copied: Readonly<Record<string, number>>
 }
 
 /**
- * Moves a port from Postgres to the engine that is configured for it now, while no process runs: drains what is unread, copies what
- * must be kept, and records the new engine last. So a move that was cut off is simply begun again.
+ * Moves a port from Postgres to the engine that is configured for it now, while no process runs. It drains the unread data, copies the data
+ * that must be kept, and records the new engine last. So a move that was cut off can simply be started again.
  *
  * Throws KolbakError: `not_configured`, `already_moved`, `still_running`, `quarantined` and `rebuilding`.
  */
 export async function move(port: PortName, config: Config, log: Log): Promise<Moved> {
   const engines = chooseEngines(config)
   if (engines[port] === postgresEngines[port])
-    throw new KolbakError('not_configured', `Set ${variablesOf(port).join(' or ')} to the engine that is to have the ${spoken(port)}.`)
+    throw new KolbakError('not_configured', `Set ${variablesOf(port).join(' or ')} to the engine that the ${spoken(port)} moves to.`)
   const withOld = <T>(work: (old: Old) => Promise<T>): Promise<T> =>
     workOffline(config, log, async (deps, pool) => {
       const [row] = await sqlOn(pool)<{ identity: string }>`select identity from engines where port = ${port}`
       return work({ port, engines, deps, pool, from: row?.identity ?? '' })
     })
   await withOld(checkMovable)
-  // The old engine is read until nothing is left there. The role `api` does not run, so that nothing new comes.
+  // The old engine is read until it has nothing left. The role `api` does not run, so nothing new comes.
   const drainingRoles: Role[] = port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector']
   await runUntilDrained(config, drainingRoles, log, { ...engines, [port]: postgresEngines[port] })
   const moved = await withOld(async (old) => ({ port, from: old.from, ...(await movers[port](old)) }))
-  // Read models that are built again are complete before the first reader comes.
+  // Read models that are built again are complete before the service starts.
   if (port === 'event_store') await runUntilDrained(config, ['projector'], log)
   return moved
 }
@@ -55,11 +55,11 @@ export async function move(port: PortName, config: Config, log: Log): Promise<Mo
 /** The state before the port is moved. */
 interface Old {
   readonly port: PortName
-  /** The engines that are configured, the port's new one among them. */
+  /** The configured engines, including the port's new one. */
   readonly engines: Engines
   readonly deps: OpenDeps
   readonly pool: Pool
-  /** Identity of the engine that the port has. */
+  /** Identity of the port's present engine. */
   readonly from: string
 }
 
@@ -68,14 +68,14 @@ async function checkMovable({ port, pool, from }: Old): Promise<void> {
     throw new KolbakError(
       'already_moved',
       from === ''
-        ? 'Nothing was ever stored here: start the service with the new engine, there is nothing to move.'
+        ? 'Nothing was ever stored here, so there is nothing to move: start the service with the new engine.'
         : `The ${spoken(port)} is ${from}, and only what is in Postgres can be moved.`,
     )
   await checkOffline(pool)
   await checkWhole(sqlOn(pool))
 }
 
-/** Throws while a stream is quarantined or a read model is built, because its progress cannot be translated to the new engine. */
+/** Throws while a stream is quarantined or a read model is being built, because its progress cannot be translated to the new engine. */
 async function checkWhole(sql: Sql): Promise<void> {
   const [quarantined] = await sql<{ stream: string }>`select stream from quarantined_streams limit 1`
   if (quarantined !== undefined)
@@ -85,12 +85,15 @@ async function checkWhole(sql: Sql): Promise<void> {
     )
   const [building] = await sql<{ name: string }>`select name from projections where not is_live limit 1`
   if (building !== undefined)
-    throw new KolbakError('rebuilding', `The read model ${building.name} is being built anew: start the service, and let it end.`)
+    throw new KolbakError(
+      'rebuilding',
+      `The read model ${building.name} is being built again: start the service, and wait until the build is live.`,
+    )
 }
 
 /**
- * Records the new engine, in the transaction that shuts writers out of the old one. A process that was not stopped (it slept, or was
- * started meanwhile) cannot write to the old engine after that. What it has written before is found here: then nothing is moved.
+ * Records the new engine, in the transaction that shuts writers out of the old one. A process that was not stopped (because it slept, or
+ * was started meanwhile) cannot write to the old engine after that. If it has written before, this throws and nothing is moved.
  */
 const recordNew = (
   { pool, port }: Old,
@@ -105,7 +108,7 @@ const recordNew = (
     if (!(await isComplete(sql)))
       throw new KolbakError(
         'still_running',
-        'A process of Kolbak has written to the old engine meanwhile: stop all of them, and begin again.',
+        'A process of Kolbak has written to the old engine meanwhile: stop all processes, and start the move again.',
       )
     await checkWhole(sql)
     await also(sql)
@@ -113,7 +116,7 @@ const recordNew = (
     await sql`update engines set identity = ${identity}, since = clock_timestamp() where port = ${port}`
   })
 
-/** Copies what must be kept. Returns the new engine's identity, and how much was copied. */
+/** Functions that copy the data that must be kept. Each returns the new engine's identity, and the numbers of what was copied. */
 const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'>>> = {
   async event_store(old) {
     const { adapter: source } = await connectEngine('event_store', postgresEngines.event_store, old.deps)
@@ -139,7 +142,7 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
     const { adapter: source } = await connectEngine('message_bus', postgresEngines.message_bus, deps)
     const { adapter: target } = await connectEngine('message_bus', engines.message_bus, deps)
     let bodies = { copied: 0, expired: 0 }
-    // The rows of the old bus were the archive. The delivery log keeps its own from now on.
+    // The rows of the old bus were the archive. From now on the delivery log has an archive of its own.
     if (engines.delivery_log === postgresEngines.delivery_log) {
       const archived = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: source })
       const archive = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: target })
@@ -184,14 +187,15 @@ async function* everyEvent(
 
 interface EventCopy {
   readonly events: number
-  /** The head of the old store when copying began. */
+  /** The head of the old store when copying started. */
   readonly head: Checkpoint | null
   /** The positions of the events of command streams in both stores, in order. */
   readonly places: readonly { readonly old: Checkpoint; readonly new: Checkpoint }[]
 }
 /**
- * Copies every event under its own id, so that a repeated move is harmless. Events of command streams keep their order among all
- * events. Those of day streams keep their order within the stream. Their revisions begin at 0 again when retention has dropped the first ones.
+ * Copies every event under its own id, so that a repeated move is harmless. Events of command streams keep their order among all events.
+ * Events of day streams keep their order within the stream. The revisions of a day stream begin at 0 again if retention has dropped its
+ * first events.
  */
 async function copyEvents(source: EventStore, target: EventStore): Promise<EventCopy> {
   const places: { old: Checkpoint; new: Checkpoint }[] = []
@@ -216,7 +220,7 @@ async function appendAll(target: EventStore, stream: StreamName, events: readonl
     try {
       await target.append(stream, chunk, 'any')
     } catch (error) {
-      // They are too large together, or a move that was cut off has copied a part of them: then one by one.
+      // Either the events are too large together, or a move that was cut off has copied some of them. They are then appended one by one.
       if (!(error instanceof RevisionConflict || error instanceof EventTooLarge)) throw error
       for (const event of chunk) await target.append(stream, [event], 'any')
     }
@@ -249,14 +253,14 @@ async function copyBodies(pool: Pool, source: BodyArchive, target: BodyArchive):
     if (last === undefined) return { copied, expired }
     after = last
     const bodies = await source.bodies(keys)
-    const found = keys.flatMap((key, i) => (bodies[i] == null ? [] : [{ ...key, sealedBody: bodies[i] }]))
-    await target.archive(found)
-    copied += found.length
-    expired += keys.length - found.length
+    const stored = keys.flatMap((key, i) => (bodies[i] == null ? [] : [{ ...key, sealedBody: bodies[i] }]))
+    await target.archive(stored)
+    copied += stored.length
+    expired += keys.length - stored.length
   }
 }
 
-/** Records the history again from its events, in the build that readers will look for. */
+/** Records the history again from its events, in the build that readers will use. */
 async function copyHistory(store: EventStore, target: DeliveryLog, build: number): Promise<number> {
   await target.makeBuild(build)
   const history = target.historyOf(build)

@@ -7,7 +7,7 @@ import type { Operator } from '../service/operator.ts'
 import { withOperator } from './online.ts'
 import { refill } from './refill.ts'
 
-/** Works beside a service that runs with the same environment, and prints the result. */
+/** Runs the work beside a service that runs with the same environment, and prints the result. */
 async function print(work: (operator: Operator) => Promise<unknown>): Promise<void> {
   console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', 2), work), null, 2))
 }
@@ -35,7 +35,7 @@ program
   .action(() => print((operator) => operator.backlog()))
 program
   .command('refill')
-  .description('restore in an older backup of Postgres what EventStoreDB knows; the service must be stopped')
+  .description('bring a Postgres that was restored from an older backup up to the events in EventStoreDB; the service must be stopped')
   .action(async () => console.log(JSON.stringify(await refill(readConfig(), createLog('info', 2)), null, 2)))
 
 program.parseAsync().catch((error: unknown) => {

@@ -31,7 +31,7 @@ export interface Refilled {
   readonly events: number
   /** Messages that were missing in the message index. */
   readonly messages: number
-  /** Deliveries that were routed and never attempted, and had no row: parked. */
+  /** Deliveries that were parked because they were routed, never attempted, and had no row. */
   readonly parked: number
   /** Messages whose body was archived again, because the archive is in this Postgres and the bus still has them. */
   readonly bodies: number
@@ -40,19 +40,19 @@ export interface Refilled {
 }
 
 /**
- * Brings a Postgres that was restored from an older backup (or is empty, except for its `data_keys`) up to an event store that went
- * on, while no process of the service runs. The events after the backup are exactly those that the projection `deliveries` has not
- * read. So this runs that projection up to the head, with its retries as always. Beside each batch it restores what no projection
- * restores: rows of the message index, and deliveries that were parked or claimed. The other read models follow, so that nothing is
- * sent to a webhook as it was at the backup.
+ * Brings a Postgres that was restored from an older backup up to the event store, which went on after the backup. The Postgres may also be
+ * empty, except for its `data_keys`. No process of the service runs meanwhile. The events after the backup are exactly those that the
+ * projection `deliveries` has not read. So this runs that projection up to the head, with its retries as always. Beside each batch it
+ * restores what no projection restores: rows of the message index, and deliveries that were parked or claimed. The other read models are
+ * brought up to date after that, so that no message is sent with a webhook's settings at the time of the backup.
  *
- * Each batch is committed with its checkpoint, so that a refill which was cut off is simply begun again.
+ * Each batch is committed with its checkpoint, so that a refill that was cut off can simply be started again.
  * Throws KolbakError `nothing_to_refill`, `still_running` and `engine_behind`.
  */
 export async function refill(config: Config, log: Log): Promise<Refilled> {
   const engines = chooseEngines(config)
   if (engines.event_store === postgresEngines.event_store)
-    throw new KolbakError('nothing_to_refill', 'The events are in this Postgres too, and were put back with it: just start the service.')
+    throw new KolbakError('nothing_to_refill', 'The events are in this Postgres too and were restored with it: start the service.')
   const refilled = await workOffline(config, log, async (deps, pool) => {
     await checkOffline(pool)
     const opened = await openEngines(engines, deps)
@@ -74,7 +74,7 @@ interface ReadDeps {
   readonly leases: LeaseKeeper
   readonly log: Log
 }
-/** Runs the projection `deliveries` up to the head, and restores beside it what no projection restores. */
+/** Runs the projection `deliveries` up to the head. Beside it, restores what no projection restores. */
 async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): Promise<Omit<Refilled, 'bodies'>> {
   const restored = { events: 0, messages: 0, parked: 0 }
   const index = createMessageIndex(pool)
@@ -90,7 +90,7 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
   const usual = deliveries(deliveryLog, scheduleRetries)
   const projection: Projection = {
     ...usual,
-    // Restored here and not in the transaction, because the history has these events by then, and tells what became of each delivery.
+    // This happens here and not in the transaction, because here the history has these events already and shows the state of each delivery.
     async prepare(events, of) {
       await usual.prepare?.(events, of)
       if (of.is_live) await restore(events, deliveryLog.historyOf(of.build))
@@ -119,11 +119,11 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
 }
 
 /**
- * Parks the deliveries that were routed and never attempted. A later event that tells of an attempt removes the row again. Returns how
- * many had no row before.
+ * Parks the deliveries that were routed and never attempted. A later event about an attempt removes the row again. Returns how many
+ * deliveries had no row before.
  */
 async function parkUntouched(schedule: Schedule, owed: readonly DeliveryRef[], history: DeliveryReads): Promise<number> {
-  // A delivery that the history does not know has expired there, and its body in the archive.
+  // A delivery that is missing in the history has expired there, and so has its body in the archive.
   const states = await history.states(owed)
   const untouched = owed.filter((_, i) => states[i]?.type === 'MessageRouted')
   if (untouched.length === 0) return 0

@@ -29,7 +29,7 @@ export interface Attempt {
   readonly reason: string | null
   readonly response: string | null
 }
-/** Compares ids or times by their characters alone, whatever the locale is. */
+/** Compares ids or times by their characters alone, independently of the locale. */
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 /** Compares attempts in the order in which they are listed. */
 export const oldestFirst = (a: Attempt, b: Attempt): number =>
@@ -48,7 +48,9 @@ export interface Delivery extends DeliveryRef {
 }
 /** A delivery in a list. */
 export interface ListedDelivery extends Delivery {
-  /** The request that brought the delivery into its state, or null when that was no request. Engines that would need a query for it leave it out. */
+  /**
+   * The request that brought the delivery into its state, or null when no request did. Absent on engines that would need a query for it.
+   */
   readonly request?: Attempt | null
 }
 /** The key of the last row of a page. The history is ordered by (accepted_at, delivery), newest first. */
@@ -72,16 +74,16 @@ export interface ArchivedBody extends MessageRef {
   readonly sealedBody: Buffer
 }
 /**
- * The bodies of messages, sealed as `Message.sealedBody` is: a source of truth for the retention time, never rebuilt. The
- * fingerprint is part of the key, so that other content under the same id never overwrites what retries send.
+ * The bodies of messages, sealed as `Message.sealedBody` is. They are a source of truth for the retention time and are never rebuilt. The
+ * fingerprint is part of the key, so that other content under the same id never overwrites the body that retries send.
  */
 export interface BodyArchive {
-  /** Idempotent; durable once it has resolved. It does nothing where the rows of the bus are the archive. */
+  /** Archives bodies. It is idempotent, and durable once it has resolved. It does nothing if the rows of the bus are the archive. */
   archive(bodies: readonly ArchivedBody[]): Promise<void>
   /** Returns the sealed bodies in the order of the messages; null for one that has expired. */
   bodies(messages: readonly MessageRef[]): Promise<(Buffer | null)[]>
 }
-/** The queries of the history of deliveries. They may be behind the events, never ahead of them. */
+/** The queries of the history of deliveries. Their results may be behind the events, and never ahead of them. */
 export interface DeliveryReads {
   /** Returns the states in the order of the keys; null for an unknown delivery. */
   states(keys: readonly DeliveryKey[]): Promise<(Delivery | null)[]>
@@ -95,8 +97,8 @@ export interface DeliveryReads {
   /** Returns a webhook's deliveries, newest first. */
   history(webhook: WebhookId, query: HistoryQuery): Promise<ListedDelivery[]>
   /**
-   * Returns the deliveries of the tenant, or of these webhooks of it, whose state is a dead letter. They are ordered by the time they
-   * died, newest first; `since` and the cursor's `at` mean that time.
+   * Returns the deliveries of the tenant, or of these webhooks of it, whose state is a dead letter. They are ordered by time of death,
+   * newest first; `since` and the cursor's `at` mean that time.
    */
   deadLetters(query: {
     tenant: TenantId
@@ -106,30 +108,28 @@ export interface DeliveryReads {
     limit: number
   }): Promise<ListedDelivery[]>
 }
-/**
- * The history of deliveries. It is made of facts, which may come in any order, late or twice, always with the same result.
- */
+/** The history of deliveries. It is made of facts. Facts may come in any order, late or twice, and the result is always the same. */
 export interface DeliveryHistory extends DeliveryReads {
-  /** Writes a batch of facts; durable once it has resolved. Throws FactRefused, which names a fact that cannot be stored. */
+  /** Writes a batch of facts. They are durable once it has resolved. Throws FactRefused, which names a fact that cannot be stored. */
   record(facts: readonly DeliveryFact[]): Promise<void>
 }
 
 /**
  * Body archive and delivery history. Everything expires with the retention.
  *
- * The history can be built anew beside the one that is read. Its builds are numbered from 1 and share nothing. The archive belongs
- * to no build.
+ * The history can be built again beside the one that is read. Its builds are numbered from 1 and share nothing. The archive belongs to no
+ * build.
  */
 export interface DeliveryLog extends BodyArchive {
   readonly identity: string
   /**
-   * Returns a build of the history, without asking whether it exists. The calls of one that was never made, or was dropped, fail: an
-   * empty result would look like a history without deliveries.
+   * Returns a build of the history, without checking whether it exists. The calls of a build that was never made or was dropped fail,
+   * because an empty result would look like a history without deliveries.
    */
   historyOf(build: number): DeliveryHistory
   /** Makes an empty build, or leaves an existing one as it is. The number of a dropped build is never used again. */
   makeBuild(build: number): Promise<void>
-  /** Drops a build with all its rows; idempotent. It may fail while the build is in use; then call it again. */
+  /** Drops a build with all its rows. It is idempotent. It may fail while the build is in use; then call it again. */
   dropBuild(build: number): Promise<void>
   /** Waits for the calls in flight. */
   close(): Promise<void>

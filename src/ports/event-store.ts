@@ -1,7 +1,7 @@
 import type { Checkpoint, NewEvent, RecordedEvent } from '../events/envelope.ts'
 import type { Family, StreamName } from '../events/streams.ts'
 
-/** What the writer expects of the stream: `none` (it does not exist), `some` (it exists), `any`, or its exact revision. */
+/** The state of the stream that the writer expects: `none` (it does not exist), `some` (it exists), `any`, or its exact revision. */
 export type ExpectedRevision = 'none' | 'some' | 'any' | number
 
 export interface Appended {
@@ -10,16 +10,16 @@ export interface Appended {
   readonly position: Checkpoint
 }
 export interface AppendOptions {
-  /** The append may wait up to 10 ms to be written together with others: for writers whose caller does not wait. */
+  /** The append may wait up to 10 ms to be written together with others. Writers set it when their caller does not wait. */
   readonly patient?: boolean
   /**
-   * RFC 3339. A process that died may have appended these events since this time. The store then looks for them first. Without it, a
+   * RFC 3339. A process that died may have appended these events since this time. The store then searches for them first. Without it, a
    * store that forgets ids (EventStoreDB after a restart) may store an `any` append of another process a second time.
    */
   readonly since?: string
 }
 export interface EventBatch {
-  /** Events in the order of positions, which within a stream is that of revisions. Empty when only the checkpoint moved. */
+  /** Events in the order of positions, which within a stream is the order of revisions. Empty when only the checkpoint moved. */
   readonly events: readonly RecordedEvent[]
   /** All events of the subscribed families up to this position have been yielded. */
   readonly checkpoint: Checkpoint
@@ -36,16 +36,17 @@ export interface EventBatch {
  * Age: events of day streams (`isDayStream`) are not read once they are older than the store's age limit.
  */
 export interface EventStore {
-  /** Names the adapter and the engine. It is another one when the engine is replaced. */
+  /** Identifies the adapter and the engine. It changes when the engine is replaced. */
   readonly identity: string
   /**
    * Appends all events or none. Throws RevisionConflict (with the actual revision, which a read that begins later sees), EventTooLarge,
-   * EventRefused, or StoreUnavailable (it may have happened: repeat it with the same ids, and the store has them once).
+   * EventRefused, or StoreUnavailable. After StoreUnavailable the append may have happened: a repeat with the same ids stores the events
+   * only once.
    */
   append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision, options?: AppendOptions): Promise<Appended>
   /**
-   * Returns events of one stream: from `from` (inclusive; default its start, or its end when backwards), at most `limit`. A stream that
-   * does not exist is empty.
+   * Returns events of one stream in order, at most `limit`. `from` is inclusive; by default it is the start of the stream, or its end when
+   * reading backwards. A stream that does not exist is empty.
    */
   read(stream: StreamName, options?: { from?: number; limit?: number; backwards?: boolean }): Promise<RecordedEvent[]>
   /**
@@ -56,12 +57,12 @@ export interface EventStore {
     families: readonly Family[]
     after: Checkpoint | null
     signal: AbortSignal
-    /** Most events of one batch. Default 500. */
+    /** Number of events in one batch at most. Default 500. */
     batch?: number
   }): AsyncIterable<EventBatch>
   /**
    * Returns a checkpoint. A subscription of these families that has reached it has yielded everything that was appended before this call.
-   * Null may be returned when there are no events.
+   * The result may be null when there are no events.
    */
   head(families: readonly Family[]): Promise<Checkpoint | null>
   /** Waits for the calls in flight and disconnects. */
@@ -72,7 +73,7 @@ export class RevisionConflict extends Error {
   readonly code = 'revision_conflict'
   readonly stream: StreamName
   readonly expected: ExpectedRevision
-  /** -1 when the stream does not exist. */
+  /** The stream's revision, or -1 when the stream does not exist. */
   readonly actual: number
   constructor(stream: StreamName, expected: ExpectedRevision, actual: number) {
     super(`stream ${stream}: expected revision ${expected}, found ${actual}`)
@@ -81,15 +82,15 @@ export class RevisionConflict extends Error {
     this.actual = actual
   }
 }
-/** The append exceeds the limit of every adapter (1 MiB). */
+/** Error of an append that exceeds the limit of every adapter (1 MiB). */
 export class EventTooLarge extends Error {
   readonly code = 'event_too_large'
 }
-/** The event can never be stored, because another stream uses its id or the engine refuses its bytes. */
+/** Error of an event that can never be stored, because another stream uses its id or the engine refuses its bytes. */
 export class EventRefused extends Error {
   readonly code = 'event_refused'
 }
-/** The engine did not answer, or not in time. Whether the append happened is unknown. */
+/** Error when the engine did not answer, or not in time. It is unknown whether the append happened. */
 export class StoreUnavailable extends Error {
   readonly code = 'store_unavailable'
 }

@@ -4,18 +4,21 @@ import type { MessageRef } from '../events/refs.ts'
 
 export interface BusRecord {
   readonly offset: bigint
-  /** An encoded MessageRecord. The consumer decodes it, and quarantines what it cannot decode. */
+  /** An encoded MessageRecord. The consumer decodes it, and quarantines a record that it cannot decode. */
   readonly bytes: Buffer
 }
 
 /** A partition while this process owns it. */
 export interface OwnedPartition {
   readonly partition: number
-  /** Aborts when the partition is lost: nothing of it may be started any more, what is in flight finishes. */
+  /** Aborts when the partition is lost. Nothing of it may be started any more; work in flight finishes. */
   readonly lost: AbortSignal
-  /** Whether ownership is certain now, by this process's own monotonic clock. Checked before each request. */
+  /** Whether ownership is certain now, by this process's own monotonic clock. The owner checks it before each request. */
   isHeld(): boolean
-  /** Returns the next records in the order of their offsets, at most `max`. Waits for some, and returns [] when lost or after a while. */
+  /**
+   * Returns the next records in the order of their offsets, at most `max`. Waits for records, and returns [] when the partition is lost or
+   * none come for a while.
+   */
   fetch(max: number): Promise<BusRecord[]>
 }
 
@@ -23,16 +26,16 @@ export interface OwnedPartition {
  * The queue of accepted messages: partitions of records.
  *
  * Durability: a produce that has resolved survives a crash of any process and of the engine.
- * Offsets: within a partition they grow in the order of the records, from 0 or later. They may have gaps. The consumer starts again
- * at the last done offset + 1, whether or not a record has it.
- * Order: between partitions, and of messages, no order is promised. `produce` chooses the partition.
- * Ownership: the adapter divides the partitions among the processes that consume (`KOLBAK_PARTITIONS` of them, numbered from 0), so
- * that one process owns a partition at a time. Leases (`lib/leases`) do this for an engine that has no groups of its own.
+ * Offsets: within a partition they grow in the order of the records, from 0 or later. They may have gaps. The consumer starts again at the
+ * last done offset + 1, whether or not a record has that offset.
+ * Order: no order is promised between partitions or between messages. `produce` chooses the partition.
+ * Ownership: the adapter divides the partitions among the processes that consume (`KOLBAK_PARTITIONS` of them, numbered from 0), so that
+ * one process owns a partition at a time. Leases (`lib/leases`) do this for an engine that has no groups of its own.
  * At-least-once: a new owner starts at the saved offset, so that records come again.
- * Saved offsets are not kept here: the consumer saves them (`dispatch/offsets`) and is asked for them.
+ * Saved offsets are not kept here: the consumer saves them (`dispatch/offsets`) and returns them through `startAt`.
  */
 export interface MessageBus {
-  /** Names the engine, and begins every place. Holds no `/`. */
+  /** Identifies the engine. Every place begins with it. It has no `/`. */
   readonly identity: string
   /**
    * Stores a record, and returns its place (with index 0) once it is durable. Concurrent records are written together.
@@ -40,7 +43,7 @@ export interface MessageBus {
    */
   produce(record: MessageRecord): Promise<Place>
   /**
-   * Joins the group of consumers. Calls `own` for each partition that this process is given. `own` returns when it has let go of the
+   * Joins the group of consumers. Calls `own` for each partition that this process gets. `own` returns when it has stopped working on the
    * partition, soon after `lost`. `startAt` returns the saved offset to start at, or 0. Resolves when the signal has aborted and every
    * `own` has returned.
    */
@@ -49,35 +52,38 @@ export interface MessageBus {
     own(partition: OwnedPartition): Promise<void>
     signal: AbortSignal
   }): Promise<void>
-  /** Returns for each partition how many records are not done. @param saved the first offset not done of each partition, else 0 */
+  /**
+   * Returns for each partition the number of records that are not done. @param saved for each partition the first offset not done, or 0 if
+   * absent
+   */
   lag(saved: ReadonlyMap<number, bigint>): Promise<ReadonlyMap<number, number>>
   /** Returns for each partition the offset after its last record. A saved offset never lies beyond it. */
   ends(): Promise<ReadonlyMap<number, bigint>>
   /**
-   * Reads the sealed bodies of messages from the records at their places, in the order of the refs. Null: the record has expired.
-   * A bus has this function only if it keeps its records for the whole retention time and finds each by its place: then a delivery log
-   * on Postgres uses it instead of an archive of its own. Without it, that log archives every body.
+   * Reads the sealed bodies of messages from the records at their places, in the order of the refs. The body is null when the record has
+   * expired. A bus has this function only if it keeps its records for the whole retention time and finds each one by its place. A delivery
+   * log on Postgres then uses it instead of an archive of its own. Without it, that log archives every body.
    */
   readBodies?(refs: readonly MessageRef[]): Promise<(Buffer | null)[]>
   close(): Promise<void>
 }
 
-/** More records wait to be written than the bound allows. */
+/** Error when more records wait to be written than the limit allows. */
 export class BusFull extends Error {
   readonly code = 'bus_full'
 }
-/** The record exceeds the limit of every adapter. */
+/** Error of a record that exceeds the limit of every adapter. */
 export class RecordTooLarge extends Error {
   readonly code = 'record_too_large'
 }
 export const maxRecordBytes = 2 << 20
-/** Returns the bytes of a record as every bus carries them. Throws RecordTooLarge. */
+/** Returns the bytes of a record, which are the same on every bus. Throws RecordTooLarge. */
 export function bytesOfRecord(record: MessageRecord): Buffer {
   const bytes = encodeRecord(record)
   if (bytes.length > maxRecordBytes) throw new RecordTooLarge(`a record of ${bytes.length} bytes: at most ${maxRecordBytes} are allowed`)
   return bytes
 }
-/** The engine did not answer as it should: whether the record was stored is unknown. */
+/** Error when the engine did not answer as it should. It is unknown whether the record was stored. */
 export class BusUnavailable extends Error {
   readonly code = 'bus_unavailable'
 }

@@ -10,12 +10,12 @@ import type { DeadOwners } from '../service/release-dead-owners.ts'
 import type { Measurements, ToSupervisor, ToWorker } from './worker.ts'
 
 /**
- * Runs the service in several processes of this program, its workers, which share one port. The supervisor does none of their work: it
- * keeps the embedded Postgres, replaces workers that die, and adds up their metrics.
+ * Runs the service in several processes of this program, its workers, which share one port. The supervisor does none of their work: it runs
+ * the embedded Postgres, replaces workers that die, and adds up their metrics.
  *
- * The first worker creates what is created once (keys, the admin client). The others start when it is ready. When a worker says that it
- * cannot start as configured, all are stopped and `onUnfit` is called.
- * @param signal ends the start: what runs is stopped, and the signal's reason is thrown
+ * The first worker creates everything that is created only once (keys, the admin client). The others start when it is ready. When a worker
+ * reports that it cannot start as configured, all are stopped and `onUnfit` is called.
+ * @param signal ends the start: everything that runs is stopped, and the signal's reason is thrown
  */
 export async function supervise(options: {
   config: Config
@@ -27,16 +27,16 @@ export async function supervise(options: {
   const { config, processes, log, signal, onUnfit } = options
   signal.throwIfAborted()
   cluster.setupPrimary({ serialization: 'advanced' }) // JSON has no NaN, which stands for a failed measurement
-  process.once('exit', () => signalAll('SIGKILL')) // for workers that are left after a second Ctrl-C or a failure
+  process.once('exit', () => signalAll('SIGKILL')) // for workers that remain after a second Ctrl-C or a failure
   const stopping = new AbortController()
   const places: Promise<void>[] = []
   const ready = new Set<Worker>()
   let haveDrained = true
 
-  // Opened while the first worker starts, so that the worker already listens and is seen to live.
+  // The database opens while the first worker starts, so that the worker already listens and its health can be read.
   const database = config.DATABASE_URL === undefined ? openDatabase(config, { log, signal, waits: true }, { processes }) : undefined
 
-  /** Runs one worker after another at one place. Resolves with the facts of the first that is ready. */
+  /** Runs workers at one place, each after the end of the one before it. Resolves with the facts of the first worker that is ready. */
   const keepWorker = (deadAtStart: DeadOwners) =>
     new Promise<object>((resolve) => {
       let dead = deadAtStart
@@ -61,12 +61,12 @@ export async function supervise(options: {
         const exit = await exitOf(worker)
         const wasReady = ready.delete(worker)
         if (wasReady) dead = { owner: processId }
-        // A worker that SIGTERM itself ended had not begun to work.
+        // A worker that ended by SIGTERM itself had not begun to work.
         if (stopping.signal.aborted) haveDrained &&= exit.code === 0 || exit.signal === 'SIGTERM'
         else if (exit.code === cannotStart) end().finally(onUnfit)
         else {
           log.error({ worker: pid, ...exit }, 'worker.died')
-          if (!wasReady) throw new Error('A worker has died before it was ready.')
+          if (!wasReady) throw new Error('A worker died before it was ready.')
         }
       }
       const onError = (error: unknown, delayMs: number) => log.warn({ error, delayMs }, 'worker.delayed')
@@ -99,7 +99,7 @@ export async function supervise(options: {
   return {
     async stop() {
       await end()
-      if (!haveDrained) throw new Error('A worker has ended before it had drained.')
+      if (!haveDrained) throw new Error('A worker ended before it had drained.')
     },
   }
 }
@@ -107,7 +107,7 @@ export async function supervise(options: {
 function signalAll(signal: NodeJS.Signals): void {
   for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill(signal)
 }
-/** Sends a message to a worker. An error is passed over, because the exit of a dead worker is seen elsewhere. */
+/** Sends a message to a worker. Errors are ignored, because the exit of a dead worker is handled elsewhere. */
 function tell(worker: Worker, message: ToWorker): void {
   if (worker.isConnected()) worker.send(message, undefined, undefined, () => {})
 }
@@ -120,11 +120,11 @@ const exitOf = (worker: Worker) =>
     })
   })
 
-/** Returns the metrics of these workers, each aggregated as it says (a sum by default). */
+/** Returns the metrics of these workers. Each metric says how it is aggregated (a sum by default). */
 async function scrape(workers: Iterable<Worker>): Promise<string> {
   return AggregatorRegistry.aggregate(await Promise.all([...workers].map(measurementsOf))).metrics()
 }
-/** Asks a worker for its measurements. A worker that dies meanwhile has none. */
+/** Asks a worker for its measurements. Returns none for a worker that dies meanwhile. */
 const measurementsOf = (worker: Worker) =>
   new Promise<Measurements>((resolve) => {
     const take = (message: ToSupervisor) => {

@@ -4,7 +4,7 @@ import type { MetricObjectWithValues, MetricValue } from 'prom-client'
 import type { Assignment, Supervised } from '../service/supervised.ts'
 
 export type Measurements = MetricObjectWithValues<MetricValue<string>>[]
-/** What a worker asks its supervisor for. The reply has the same name. */
+/** The questions of a worker to its supervisor, with the types of the replies. A reply has the name of its question. */
 export interface Answers {
   readonly assignment: Assignment
   /** The metrics of all workers in Prometheus' text format. */
@@ -13,7 +13,7 @@ export interface Answers {
 export type ToSupervisor = { readonly ask: keyof Answers } | { readonly ready: object } | { readonly measured: Measurements }
 export type ToWorker = Pick<Answers, 'assignment'> | Pick<Answers, 'scrape'> | { readonly measure: true }
 
-/** @param onLost told when the supervisor is gone, so that nobody starts this worker again */
+/** @param onLost called when the supervisor is gone, so that no process starts this worker again */
 export function createSupervised(onLost: () => void): Supervised {
   const { worker } = cluster
   worker?.once('disconnect', () => {
@@ -36,11 +36,11 @@ export function createSupervised(onLost: () => void): Supervised {
   }
 }
 
-/** Sends a message to the supervisor. An error is passed over, because a supervisor that is gone needs no message. */
+/** Sends a message to the supervisor. Errors are ignored, because a supervisor that is gone needs no message. */
 function tell(message: ToSupervisor): void {
   process.send?.(message, undefined, undefined, () => {})
 }
-/** Asks the supervisor and returns its reply. The worker asks, because Node drops a message that comes before a listener. */
+/** Asks the supervisor and returns its reply. The worker asks first, because Node drops a message that comes before there is a listener. */
 async function ask<N extends keyof Answers>(name: N, signal: AbortSignal): Promise<Answers[N]> {
   const messages = on(process, 'message', { signal })
   tell({ ask: name })

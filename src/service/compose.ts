@@ -22,22 +22,22 @@ import { startSweeps } from './sweeps.ts'
 import { version } from './version.ts'
 
 interface Service {
-  /** Where it listens. A process without the role `api` serves only its health and metrics there. */
+  /** The URL on which the server listens. A process without the role `api` serves only its health and metrics there. */
   readonly url: string
   readonly operator: Operator
-  /** Drains, in the order API, dispatcher, process managers, projections, stores. */
+  /** Drains and stops the parts in this order: API, dispatcher, process managers, projections, stores. */
   stop(): Promise<void>
 }
 interface ComposeOptions {
-  /** Ends the waiting for engines: what was started is stopped, and the signal's reason is thrown. */
+  /** Ends the waiting for engines. Everything that was started is then stopped, and the signal's reason is thrown. */
   readonly signal?: AbortSignal
-  /** What the supervisor does for a worker. */
+  /** The supervisor of this worker, if there is one. */
   readonly supervised?: Supervised | undefined
-  /** Default: those that the configuration chooses. */
+  /** Default: the engines that the configuration chooses. */
   readonly engines?: Engines
 }
 
-/** Puts the service together as configured. It listens first, and then waits for engines that do not answer yet. */
+/** Composes the service as configured and starts it. It listens first, and then waits for engines that do not answer yet. */
 export async function compose(config: Config, log: Log, options: ComposeOptions = {}): Promise<Service> {
   const server = createHttpServer(undefined, (error) => log.error({ error }, 'http.server_failed'))
   const parts = createParts(log)
@@ -74,7 +74,7 @@ async function start(
   const statuses = startProjections(shared, has('projector') ? projections : [])
   await whenAvailable('engines', () => checkEngines({ store, bus, pool: pools.reads }), patience)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
-  // Waited for, so that a client can get a token as soon as the service calls itself ready.
+  // The start waits for this, so that a client can get a token as soon as the service reports that it is ready.
   if (admin.position !== null && has('projector')) await waiter.waitFor(projectionNames.tenants, admin.position, 10_000)
 
   const registry = new Registry()
@@ -92,15 +92,15 @@ async function start(
   return { url, operator: createOperator(shared, projections) }
 }
 
-/** Returns the URL. Throws KolbakError `cannot_listen`. */
+/** Listens, and returns the URL. Throws KolbakError `cannot_listen`. */
 async function listen(server: HttpServer, { HOST: host, PORT: port }: Config): Promise<string> {
   const listened = await server.listen(port, host).catch((cause: Error) => {
-    throw new KolbakError('cannot_listen', `${host}:${port} cannot be listened on: set PORT or HOST to another.`, { cause })
+    throw new KolbakError('cannot_listen', `${host}:${port} cannot be used to listen: set PORT or HOST to another value.`, { cause })
   })
   return `http://${host.includes(':') ? `[${host}]` : host}:${listened}`
 }
 
-/** Says that the service is ready. A generated secret goes to a terminal only. */
+/** Reports that the service is ready. A generated secret is written to a terminal only. */
 function announce(
   { config, log }: Shared,
   { url, admin, registry, supervised }: { url: string; admin: AdminClient; registry: Registry; supervised: Supervised | undefined },

@@ -7,12 +7,12 @@ import { codeOf, KolbakError } from '../lib/errors.ts'
 import { type Patience, whenAvailable } from './patience.ts'
 
 /**
- * The most connections of each pool of a process. Writers, schedulers and readers have pools of their own, so that none waits for
+ * Number of connections of each pool of a process at most. Writers, schedulers and readers have pools of their own, so that none waits for
  * the connections of another.
  */
 export const poolSizes = { reads: 10, writes: 6, dispatch: 10, projections: 8, history: 6 } as const
 export type PoolName = keyof typeof poolSizes
-/** Connections of the embedded Postgres for each process: those of its pools, and some for operators and backups. */
+/** Number of connections of the embedded Postgres for each process: those of its pools, and 6 for operators and backups. */
 const connectionsPerProcess = Object.values<number>(poolSizes).reduce((sum, size) => sum + size, 6)
 
 interface Database {
@@ -20,16 +20,16 @@ interface Database {
   readonly url: string
   /** Opens a pool of connections, which the caller ends. */
   pool(name: PoolName): Pool
-  /** Opens a pool for a command that runs by hand. */
+  /** Opens a pool for a command that an operator runs. */
   operatorPool(): Pool
-  /** Stops the embedded Postgres. A Postgres that was given by configuration goes on. */
+  /** Stops the embedded Postgres. A Postgres from DATABASE_URL keeps running. */
   stop(): Promise<void>
 }
 
 /**
- * Opens the Postgres of this process and migrates it: the one that is configured, or an embedded one.
+ * Opens and migrates the Postgres of this process, either the configured one or an embedded one.
  * @param join uses an embedded Postgres that already runs for another process, and leaves it running
- * @param processes how many processes are to have connections
+ * @param processes number of processes that need connections
  */
 export async function openDatabase(
   config: Config,
@@ -59,10 +59,15 @@ export async function openDatabase(
   }
 }
 
-/** Throws KolbakError `invalid_config` when Postgres refuses us, so that waiting does not help (SQLSTATE classes of authorisation, catalogue and access). */
+/**
+ * Throws KolbakError `invalid_config` when Postgres refuses the connection for a reason that waiting does not remove (SQLSTATE classes of
+ * authorisation, catalogue and access).
+ */
 function throwRefusal(cause: unknown): never {
   const code = codeOf(cause) ?? ''
   if (/^(28|3D|42501|ERR_INVALID_URL$)/.test(code))
-    throw new KolbakError('invalid_config', `DATABASE_URL leads to no database that we may use: ${(cause as Error).message}.`, { cause })
+    throw new KolbakError('invalid_config', `DATABASE_URL does not lead to a database that Kolbak may use: ${(cause as Error).message}.`, {
+      cause,
+    })
   throw cause
 }

@@ -39,7 +39,7 @@ export function startDispatching(
   return dispatcher
 }
 
-/** Offsets that are shown to the bus's own tools after each save. */
+/** Creates offsets that also report each saved offset to the bus's own tools. */
 function createCommittingOffsets({ bus, pools, engines }: Shared): Offsets {
   const offsets = createOffsets(pools.dispatch, bus.identity)
   return {

@@ -15,16 +15,21 @@ interface EngineReaders {
   readonly pool: Pool
 }
 
-/** Returns how many records of the bus are not done. */
+/** Returns the number of records of the bus that are not done. */
 export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>): Promise<number> {
   const lag = await bus.lag(await createOffsets(pool, bus.identity).saved())
   return [...lag.values()].reduce((sum, records) => sum + records, 0)
 }
 
-/** Asking EventStoreDB for its head may append a marker. A projection gets this long to reach it before it counts as behind. */
+/**
+ * Milliseconds that a projection gets to reach the head before it counts as behind, because reading the head of EventStoreDB may append a
+ * marker.
+ */
 const reachMs = 2_000
 
-/** Returns how many records are not done, and the projections whose live builds have not read all events that were stored before. */
+/**
+ * Returns the number of records that are not done, and the projections whose live builds have not read all events that were stored before.
+ */
 export async function backlog(
   { store, bus, pool }: EngineReaders,
   projections: readonly Pick<Projection, 'name' | 'families'>[],
@@ -40,11 +45,11 @@ export async function backlog(
 }
 
 /**
- * Throws KolbakError `engine_behind` when something that was read lies beyond the end of an engine. Then the engine was restored to an
- * older state or emptied, and what it gets from now on would be taken for read.
+ * Throws KolbakError `engine_behind` when a checkpoint or saved offset lies beyond the end of its engine. Then the engine was emptied or
+ * restored to an older state, and its new events or records would count as read already.
  */
 export async function checkEngines({ store, bus, pool }: EngineReaders): Promise<void> {
-  // Checkpoints are read before heads, because other processes may be at work, and heads only grow.
+  // Checkpoints are read before heads, because other processes may be working, and heads only grow.
   const [read] = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint }>`
     select name, checkpoint from projections where checkpoint is not null order by checkpoint desc limit 1`
   const done = await createOffsets(pool, bus.identity).saved()
@@ -54,7 +59,7 @@ export async function checkEngines({ store, bus, pool }: EngineReaders): Promise
       throw new KolbakError(
         'engine_behind',
         `The event store ends at ${head || 'nothing'}, but the projection ${read.name} has read up to ${read.checkpoint}: ` +
-          'events are missing, as after an older backup was put back. Put back the newest state of the event store, or the backup of Postgres ' +
+          'events are missing, for example because an older backup was restored. Restore the newest state of the event store, or the backup of Postgres ' +
           'that belongs to this one (see docs/operations.md).',
       )
   }
@@ -65,7 +70,7 @@ export async function checkEngines({ store, bus, pool }: EngineReaders): Promise
       throw new KolbakError(
         'engine_behind',
         `Partition ${partition} of the message bus ${bus.identity} ends at ${end}, but messages up to ${offset} are done: messages are missing, ` +
-          'as after the topic was emptied or made anew. What it gets now would be taken for done: use another topic, or put back the former state ' +
+          'for example because the topic was emptied or created again. New messages would count as done: use another topic, or restore the former state ' +
           '(see docs/operations.md).',
       )
   }

@@ -16,7 +16,7 @@ import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 
 export interface Keys {
-  /** 32 bytes. */
+  /** The master key, of 32 bytes. */
   readonly masterKey: Buffer
   readonly jwtSecret: Buffer
 }
@@ -41,11 +41,13 @@ export async function readKeys(config: KeyConfig, log: Log): Promise<Keys> {
 
 export interface AdminClient {
   readonly clientId: string
-  /** The file that holds its generated secret, or null when the secret was given by configuration. */
+  /** The file that holds the client's generated secret, or null when the secret is configured. */
   readonly file: string | null
-  /** The secret that this start has generated, for a terminal only. Null when it has generated none. */
+  /** The secret that this start has generated, or null when it has generated none. It is shown on a terminal only. */
   readonly newSecret: string | null
-  /** The last position of the tenant's stream. A read model that has reached it knows the client. Null when nothing was read or stored. */
+  /**
+   * The last position of the tenant's stream, or null when nothing was read or stored. A read model that has reached it knows the client.
+   */
   readonly position: Checkpoint | null
 }
 interface AdminDeps {
@@ -57,8 +59,8 @@ interface AdminDeps {
 }
 
 /**
- * Registers the tenant `default` and issues its admin client, once, however many processes start together.
- * Throws KolbakError `invalid_config` when the configured client has been revoked.
+ * Registers the tenant `default` and issues its admin client. Both happen once, even when several processes start together. Throws
+ * KolbakError `invalid_config` when the configured client has been revoked.
  */
 export async function ensureAdmin(deps: AdminDeps): Promise<AdminClient> {
   const { KOLBAK_ADMIN_CLIENT_ID: clientId, KOLBAK_ADMIN_CLIENT_SECRET: clientSecret } = deps.config
@@ -71,7 +73,7 @@ export async function ensureAdmin(deps: AdminDeps): Promise<AdminClient> {
   return { ...client, position: tenant.position }
 }
 
-/** Issues the configured client. A client that exists already gets the configured secret. */
+/** Issues the configured client. If the client exists already, it gets the configured secret. */
 async function ensureConfiguredClient(tenant: DefaultTenant, clientId: string, secret: string, { log }: AdminDeps) {
   if (!(await tenant.issueAdmin(clientId, secret)))
     try {
@@ -85,8 +87,8 @@ async function ensureConfiguredClient(tenant: DefaultTenant, clientId: string, s
 }
 
 /**
- * Issues a generated client. Its secret is written to `admin-client.json` (0600) before the client is issued, so that the next start
- * completes a start that was cut off between the two.
+ * Issues a generated client. Its secret is written to `admin-client.json` (0600) before the client is issued. So the next start completes a
+ * start that was killed between the two.
  */
 async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_DATA_DIR: dataDir }, log }: AdminDeps) {
   await mkdir(dataDir, { recursive: true })
@@ -103,7 +105,7 @@ async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_D
   return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null }
 }
 
-/** The commands of a start. Each returns false when another process has done the same before. */
+/** The commands of a start. Each returns false when another process has already had the same effect. */
 interface DefaultTenant {
   register(): Promise<boolean>
   issueAdmin(clientId: string, secret: string): Promise<boolean>
@@ -152,7 +154,7 @@ function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): Default
       return (await command(rotation)).changed
     },
     async findAdmin() {
-      // A change that changes nothing reads the tenant's state.
+      // A command that changes nothing is the way to read the tenant's state.
       const { state } = await command({ type: 'ChangeTenantSettings', limits: {} })
       return [...state.clients.values()].find((client) => !client.revoked && client.scopes.includes('admin'))?.client_id
     },
@@ -162,7 +164,7 @@ function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): Default
   }
 }
 
-/** Reads a file of the data folder. A file that does not exist is created (0600), and is on disk before this returns. */
+/** Reads a file of the data folder. A missing file is created (0600), and is on disk before this returns. */
 async function readOrCreate<T extends object>(path: string, create: () => T): Promise<{ value: T; isNew: boolean }> {
   try {
     return { value: JSON.parse(await readFile(path, 'utf8')) as T, isNew: false }

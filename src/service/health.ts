@@ -10,7 +10,7 @@ export function healthReport(dispatcher: Pick<Dispatcher, 'problem'> | null, pro
   return { ready: checks.every((check) => check.ok), checks }
 }
 
-/** Registers how far this process's projections are behind, and how many records are not done. */
+/** Registers two metrics: how far this process's projections are behind, and how many records of the bus are not done. */
 export function backlogMetrics(registry: Registry, unread: () => Promise<number>, projections: () => readonly ProjectionStatus[]): void {
   new Gauge({
     name: 'kolbak_records_unread',
@@ -24,7 +24,7 @@ export function backlogMetrics(registry: Registry, unread: () => Promise<number>
   })
   new Gauge({
     name: 'kolbak_projection_lag_seconds',
-    help: 'Age of the first event that is in hand and not committed, for the projections that this process runs.',
+    help: 'Age of the first event that was read and is not committed, for the projections that this process runs.',
     labelNames: ['projection'],
     registers: [registry],
     aggregator: 'max',

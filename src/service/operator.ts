@@ -6,21 +6,21 @@ import { type LiftResult, listQuarantined, type QuarantinedStream, retryQuaranti
 import { backlog } from './engine-checks.ts'
 import type { Shared } from './shared.ts'
 
-/** What an operator does by hand. */
+/** The commands that an operator runs. */
 export interface Operator {
   /** Returns the quarantined streams, oldest first. */
   quarantined(): Promise<QuarantinedStream[]>
   /**
-   * Ends a stream's quarantine: the projection goes on at the event that failed, or with `skip` after it.
-   * Throws KolbakError `not_quarantined` or `unknown_projection`.
+   * Ends a stream's quarantine. The projection goes on at the event that failed, or with `skip` after it. Throws KolbakError
+   * `not_quarantined` or `unknown_projection`.
    */
   lift(projection: string, stream: StreamName, skip: boolean): Promise<LiftResult>
   /**
-   * Orders a new build of a projection beside the live one. The process that runs the projection makes it. Returns its number.
+   * Orders a new build of a projection beside the live one, and returns its number. The process that runs the projection makes the build.
    * Throws KolbakError `not_rebuildable` or `unknown_projection`.
    */
   rebuild(projection: string): Promise<number>
-  /** Returns how many messages are not done, and the projections whose live builds have not read all events. */
+  /** Returns the number of messages that are not done, and the projections whose live builds have not read all events. */
   backlog(): Promise<{ messages: number; projections: string[] }>
 }
 

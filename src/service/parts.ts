@@ -1,9 +1,9 @@
 import type { Log } from '../lib/log.ts'
 
-/** What has been started, to be stopped in the opposite order, also when a start fails half way. */
+/** The started parts of the service. They are stopped in the opposite order, even when a start fails half way. */
 export interface Parts {
   add(name: string, stop: () => Promise<unknown>): void
-  /** Stops every part. A part that fails to stop is logged, and the others are stopped all the same. */
+  /** Stops every part. When a part fails to stop, the error is logged and the other parts are still stopped. */
   stop(): Promise<void>
 }
 

@@ -2,12 +2,12 @@ import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { untilDone } from '../lib/retry.ts'
 
-/** How a start treats engines that do not answer yet. */
+/** Says how a start treats engines that do not answer yet. */
 export interface Patience {
   readonly log: Log
-  /** Ends the waiting: the last error is thrown. */
+  /** Ends the waiting. The last error is then thrown. */
   readonly signal: AbortSignal
-  /** False: the first failure is thrown, as a command that runs by hand needs it. */
+  /** If false, the first failure is thrown. Commands that an operator runs need this. */
   readonly waits: boolean
 }
 

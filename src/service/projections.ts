@@ -36,7 +36,7 @@ export async function openProjections(
   return projections
 }
 
-/** Runs projections in this process. Returns what tells their states. */
+/** Runs projections in this process. Returns a function that returns their states. */
 export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
   const { store, pools, leases, progress, parts, log } = shared
   const running = projections.map((projection) => {

@@ -1,9 +1,9 @@
 import type { Pool } from 'pg'
 
-/** Which processes are certainly dead: `all` when no other process can use this database. `owner` is the id of one process. */
+/** The processes that are certainly dead: `all` when no other process can use this database, or `owner` for the id of one process. */
 export type DeadOwners = 'none' | 'all' | { readonly owner: string }
 
-/** Releases at once what dead processes still hold: leases, claims and their share of limits. Otherwise each ends with its time. */
+/** Releases leases, claims and shares of limits that dead processes still hold. Without this, each would end when its time is over. */
 export async function releaseDeadOwners(pool: Pool, dead: DeadOwners): Promise<void> {
   if (dead === 'none') return
   const isAll = dead === 'all'

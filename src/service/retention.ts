@@ -6,11 +6,11 @@ import { keepRunning, pause } from '../lib/retry.ts'
 /** One kind of data that is dropped day by day after the retention. */
 export interface Sweep {
   readonly name: string
-  /** Drops what is older than the day (`yyyy-mm-dd`, UTC) and not needed any more. Returns how much was dropped. */
+  /** Drops data older than the day (`yyyy-mm-dd`, UTC) that are not needed any more. Returns how many rows or parts were dropped. */
   run(day: string): Promise<number>
 }
 
-/** Sweeps in the background, in one process at a time: soon after the start, and then every hour. */
+/** Runs the sweeps in the background, in one process at a time: soon after the start, and then every hour. */
 export function startRetention(options: {
   sweeps: readonly Sweep[]
   retentionDays: number
@@ -27,7 +27,7 @@ export function startRetention(options: {
     const lease = await leases.take('retention')
     if (lease !== null)
       try {
-        // One day is added, because a day is dropped when its last moment has passed the retention.
+        // One day is added. A day is dropped only when its last moment is older than the retention.
         const day = dayOf(now() - (retentionDays + 1) * msPerDay)
         for (const sweep of sweeps)
           try {

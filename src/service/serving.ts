@@ -10,11 +10,11 @@ import type { Shared } from './shared.ts'
 import { version } from './version.ts'
 
 interface ServingOptions {
-  /** Listens already. */
+  /** The server, which already listens. */
   readonly server: HttpServer
   readonly policy: AddressPolicy
   readonly registry: Registry
-  /** Serves health and metrics alone, in a process without the role `api`. */
+  /** True in a process without the role `api`, which serves health and metrics alone. */
   readonly operationOnly: boolean
   health(): HealthReport
   /** Returns the metrics in Prometheus' text format. */

@@ -24,15 +24,15 @@ interface SharedOptions {
   readonly log: Log
   readonly engines: Engines
   readonly patience: Patience
-  /** Takes everything that is opened. */
+  /** Everything that is opened is added here, so that it gets closed. */
   readonly parts: Parts
   readonly roles: readonly Role[]
-  /** What the supervisor gives, if there is one. */
+  /** The assignment from the supervisor, if there is one. */
   readonly assignment?: Assignment | undefined
-  /** Whether the service runs already: an embedded Postgres is shared with it, and nothing of it is released. */
+  /** True for a command beside a running service. It shares an embedded Postgres with the service, and releases nothing of the service. */
   readonly besideService?: boolean
 }
-/** What the other parts of the service are made of. */
+/** The parts from which the rest of the service is made. */
 export interface Shared {
   readonly config: Config
   readonly log: Log
@@ -67,7 +67,7 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
     return opened
   }
   const pools = Object.fromEntries(Object.keys(poolSizes).map((name) => [name, pool(name as PoolName)])) as Record<PoolName, Pool>
-  // Nobody else can use a Postgres of our own, so that everything a killed process still holds can be released.
+  // No other service can use an embedded Postgres. So everything that a killed process still holds can be released.
   await releaseDeadOwners(pools.reads, database.isEmbedded && !besideService ? 'all' : dead)
 
   const onError = (what: string) => (error: unknown) => log.warn({ error }, what)

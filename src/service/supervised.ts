@@ -1,13 +1,16 @@
 import type { Registry } from 'prom-client'
 import type { DeadOwners } from './release-dead-owners.ts'
 
-/** What the supervisor gives each of its workers. */
+/** The values that the supervisor gives to each of its workers. */
 export interface Assignment {
   /** URL of the embedded Postgres that the supervisor started. Undefined when DATABASE_URL is configured. */
   readonly databaseUrl: string | undefined
   /** Unique to this start of the worker. */
   readonly processId: string
-  /** Whose leases and claims are released at the start: all at the first start, those of the dead worker that is replaced, or none. */
+  /**
+   * The dead processes whose leases and claims are released at the start: all at the first start, the dead worker that is replaced, or
+   * none.
+   */
   readonly dead: DeadOwners
 }
 

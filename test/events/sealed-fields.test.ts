@@ -58,8 +58,14 @@ describe('sealed fields', () => {
     const sealed = sealValue(vault, aad, 'sealed_json', headers)
     expect(sealed).to.be.a('string').and.to.not.contain('hunter2')
     expect(openValue(vault, aad, 'sealed_json', sealed)).to.deep.equal(headers)
-    expect(() => sealValue(vault, aad, 'sealed', headers)).to.throw(TypeError, 'custom_headers is declared as a sealed text and is no text')
-    expect(() => openValue(vault, aad, 'sealed_json', headers)).to.throw(TypeError, 'custom_headers is declared as sealed and is no text')
+    expect(() => sealValue(vault, aad, 'sealed', headers)).to.throw(
+      TypeError,
+      'custom_headers is declared as a sealed text and is not a text',
+    )
+    expect(() => openValue(vault, aad, 'sealed_json', headers)).to.throw(
+      TypeError,
+      'custom_headers is declared as sealed and is not a text',
+    )
   })
   it('are never left in the clear for want of a declaration or a vault', () => {
     const created: UnsealedEvent = sampleEvent('WebhookCreated')

@@ -10,22 +10,22 @@ import type { MessageBus } from '../../ports/message-bus.ts'
 
 export interface OpenEventStore {
   readonly adapter: EventStore
-  /** Drops events of days before `day` (`yyyy-mm-dd`) that every reader has passed. Returns how many parts were dropped. */
+  /** Drops events of days before `day` (`yyyy-mm-dd`) that every reader has passed. Returns the number of dropped parts. */
   expire(day: string, passed: Checkpoint): Promise<number>
 }
 export interface OpenMessageBus {
   readonly adapter: MessageBus
   /**
-   * Drops records of days before `day` that are done. Returns how many parts were dropped.
-   * @param unread for each partition the first offset that is not done; a partition that is missing is all unread
+   * Drops records of days before `day` that are done. Returns the number of dropped parts.
+   * @param unread for each partition the first offset that is not done; a partition that is missing counts as unread
    */
   expire(day: string, unread: ReadonlyMap<number, bigint>): Promise<number>
-  /** Shows the bus's own tools which records are done. Nothing depends on it. */
+  /** Reports to the bus's own tools which records are done. Nothing depends on it. */
   committed?(offsets: ReadonlyMap<number, bigint>): void
 }
 export interface OpenDeliveryLog {
   readonly adapter: DeliveryLog
-  /** Drops the history and bodies of days before `day`. Returns how many parts were dropped. */
+  /** Drops the history and bodies of days before `day`. Returns the number of dropped parts. */
   expire(day: string): Promise<number>
 }
 
@@ -33,31 +33,31 @@ export interface EngineDeps {
   readonly config: Config
   readonly log: Log
   readonly leases: LeaseKeeper
-  /** Counts the live processes that consume. */
+  /** Returns the number of live processes that consume. */
   readonly consumers: () => number
-  /** Pools of the database, for what they are named after. */
+  /** Pools of the database. Each is named after its use. */
   readonly pools: { readonly reads: Pool; readonly writes: Pool; readonly projections: Pool; readonly history: Pool }
 }
 
 /**
- * One engine behind a port. To add an engine: its adapter in `src/adapters/<engine>/`, its variables in `src/config/config.ts`,
- * an `Engine` in this folder that makes the one from the other, and a line in `table.ts`.
+ * One engine behind a port. A new engine needs an adapter in `src/adapters/<engine>/`, variables in `src/config/config.ts`, an `Engine` in
+ * this folder that creates the adapter from the variables, and a line in `table.ts`.
  */
 export interface Engine<Deps, Open> {
-  /** Begins the identity of the engine, which Postgres records at the first start. */
+  /** The identity of the engine begins with this name. Postgres records the identity at the first start. */
   readonly name: string
-  /** The variable that chooses this engine. Null: the engine is chosen when no other one is. */
+  /** The variable that chooses this engine. Null for the engine that is chosen when no variable chooses another one. */
   readonly chosenBy: keyof Config | null
   /** Codes of KolbakErrors of `connect` that say only that the engine does not answer yet. */
   readonly unavailable?: readonly string[]
-  /** Connects once. Its client library is loaded here, because only one of the engines of a port is used, and the clients are large. */
+  /** Connects once. The client library is loaded here, because a service uses only one engine of a port and the libraries are large. */
   connect(deps: Deps): Promise<Open>
 }
 export type EventStoreEngine = Engine<EngineDeps, OpenEventStore>
 export type MessageBusEngine = Engine<EngineDeps, OpenMessageBus>
-/** Made after the bus, which may keep the bodies that the log is asked for. */
+/** The delivery log is opened after the bus, because the bus may keep the bodies for it. */
 export type DeliveryLogEngine = Engine<EngineDeps & { readonly bus: MessageBus }, OpenDeliveryLog>
 
-/** For engines that expire what they hold by themselves. */
+/** The `expire` of an engine that drops old data by itself. */
 export const expiresByItself = async (): Promise<number> => 0
 export const secondsKept = (config: Config): number => config.KOLBAK_RETENTION_DAYS * secondsPerDay

@@ -1,6 +1,6 @@
 import { type EventStoreEngine, expiresByItself, secondsKept } from './engine.ts'
 
-/** Events of day streams expire by `$maxAge`. */
+/** Opens EventStoreDB as the event store. The engine drops the events of day streams itself, by `$maxAge`. */
 export const eventStoreDb: EventStoreEngine = {
   name: 'eventstoredb',
   chosenBy: 'EVENTSTOREDB_URL',

@@ -9,12 +9,15 @@ import { type Engines, type PortName, spoken } from './table.ts'
 
 export interface OpenDeps extends EngineDeps {
   readonly patience: Patience
-  /** Takes the opened engines, to close them. */
+  /** The engines are added here when they are opened, so that they get closed. */
   readonly parts: Parts
 }
 type Adapter = EventStore | MessageBus | DeliveryLog
 
-/** Connects to an engine, and waits for it as the patience says. For a move, which looks itself at what the port had before. */
+/**
+ * Connects to an engine, and waits for it if `patience` says so. A move uses this, because it compares the engine with the former one
+ * itself.
+ */
 export async function connectEngine<Deps, O extends { readonly adapter: Adapter }>(
   port: PortName,
   engine: Engine<Deps, O>,
@@ -25,7 +28,7 @@ export async function connectEngine<Deps, O extends { readonly adapter: Adapter 
   return opened
 }
 
-/** Connects to an engine. Throws KolbakError `engine_changed` when the port had another one at the last start. */
+/** Connects to an engine. Throws KolbakError `engine_changed` when the port had another engine at the last start. */
 export async function openEngine<Deps, O extends { readonly adapter: Adapter }>(
   port: PortName,
   engine: Engine<Deps, O>,

@@ -6,7 +6,7 @@ type PemVariable = 'KAFKA_SSL_CA' | 'KAFKA_SSL_CERT' | 'KAFKA_SSL_KEY' | 'CASSAN
 
 /**
  * Reads the PEM files that variables name. Throws KolbakError `invalid_config`.
- * @param files the variable of each TLS option
+ * @param files the name of the variable for each TLS option
  */
 export function readPemFiles(config: Config, files: Record<string, PemVariable>): Record<string, string> {
   const contents: Record<string, string> = {}

@@ -7,7 +7,7 @@ import { type DeliveryLogEngine, type EventStoreEngine, type MessageBusEngine, s
 
 const name = 'postgres'
 
-/** How a port is closed that moves away from Postgres. */
+/** Closes a port that moves away from Postgres. */
 export { closing }
 
 export const postgresEventStore: EventStoreEngine = {

@@ -14,7 +14,7 @@ export interface Engines {
 }
 export type PortName = keyof Engines
 
-/** Every engine that a port can have. The first of each line is the default. */
+/** All engines that a port can have. The first one of each line is the default. */
 const engineTable: { readonly [P in PortName]: readonly Engines[P][] } = {
   event_store: [postgresEventStore, eventStoreDb],
   message_bus: [postgresMessageBus, kafka],
@@ -28,7 +28,9 @@ export const postgresEngines: Engines = {
   delivery_log: postgresDeliveryLog,
 }
 
-/** Returns the engine of each port that the configuration chooses. Throws KolbakError `invalid_config` when it chooses two for a port. */
+/**
+ * Returns the engine that the configuration chooses for each port. Throws KolbakError `invalid_config` when it chooses two for one port.
+ */
 export const chooseEngines = (config: Config): Engines => ({
   event_store: chosen('event_store', engineTable.event_store, config),
   message_bus: chosen('message_bus', engineTable.message_bus, config),

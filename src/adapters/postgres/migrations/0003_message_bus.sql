@@ -36,8 +36,8 @@ begin
 end
 $$;
 
--- Returns the last offset given out, or null before the first. It waits for the produces under way, so a reader that reads
--- after this call sees every record there will ever be up to that offset.
+-- Returns the last assigned offset, or null before the first. It waits for the produces under way, so a reader that reads
+-- after this call sees every record that will ever exist up to that offset.
 create function settled_offset(bus_partition integer) returns bigint language plpgsql volatile as $$
 begin
   perform pg_advisory_xact_lock_shared(7003, bus_partition);

@@ -47,7 +47,7 @@ create table quarantined_records (
   primary key (bus, partition, record_offset)
 );
 
--- Deliveries owed later, one row each: their next attempt. A row is due when it has a due time, or parked when it waits for a slot.
+-- Deliveries with an attempt still to make, one row for each. A row is due when it has a due time, or parked when it waits for a slot.
 create table scheduled_deliveries (
   delivery uuid primary key, -- serves parking, renewing, finishing a delivery
   tenant text not null,
