@@ -5,7 +5,7 @@
  */
 
 /** How long a test waits for a condition before it fails. The longest wait of an idle machine takes about 20 s. */
-export const giveUpAfterMs = 180_000
+export const giveUpAfterMs = 300_000
 
 /**
  * Variables of a service whose work is taken over soon after it is killed or frozen. The times are short enough to wait for, and
