@@ -10,11 +10,11 @@ export interface Call {
   readonly headers?: Readonly<Record<string, string>>
 }
 export interface Reply extends Answered {
-  /** Parsed, when it is JSON. */
+  /** The parsed body, when it is JSON. */
   readonly body: unknown
-  /** The value at a path such as `data.id`, as text; throws when there is none. */
+  /** Returns the value at a path such as `data.id` as text. Throws when there is none. */
   get(path: string): string
-  /** Whether there is something at the path (null included). */
+  /** Whether the body has a value at the path. Null counts as a value. */
   has(path: string): boolean
 }
 export type Client = (method: string, path: string, call?: Call) => Promise<Reply>
@@ -27,7 +27,7 @@ function valueAt(body: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((value, step) => (isObject(value) && Object.hasOwn(value, step) ? value[step] : undefined), body)
 }
 
-/** Calls the API and has every answer checked. */
+/** Returns a client of the API that has every response checked. */
 export function client(origin: string, check: (answered: Answered) => void): Client {
   return async (method, path, { as, body, raw, headers = {} } = {}) => {
     const content = raw ?? (body === undefined ? undefined : JSON.stringify(body))

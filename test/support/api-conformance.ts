@@ -1,7 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formatsPlugin from 'ajv-formats'
 
-/** What this check reads of an OpenAPI document. */
+/** The parts of an OpenAPI document that this check reads. */
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
   readonly components: { readonly schemas: Readonly<Record<string, object>> }
@@ -18,7 +18,7 @@ export interface Answered {
   readonly text: string
 }
 
-/** Checks answers against `/openapi.json`: an undocumented status, or a body that does not fit its schema, throws. */
+/** Returns a check of responses against `/openapi.json`. It throws at an undocumented status and at a body that does not fit its schema. */
 export function conformance(document: Document): (answered: Answered) => void {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   formatsPlugin.default(ajv)
@@ -32,7 +32,7 @@ export function conformance(document: Document): (answered: Answered) => void {
   }
   return ({ method, path, status, headers, text }) => {
     const pathname = path.split('?')[0] ?? ''
-    // A literal path stands above one with a parameter.
+    // A literal path comes before one with a parameter.
     const template = templates.find((t) => t.path === pathname) ?? templates.find(({ pattern }) => pattern.test(pathname))
     const operation = document.paths[template?.path ?? '']?.[method === 'HEAD' ? 'get' : method.toLowerCase()]
     const name = `${method} ${template?.path ?? pathname} ${status}`

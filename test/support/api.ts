@@ -46,7 +46,7 @@ export interface TestClient {
   readonly token: string
   readonly scopes: readonly Scope[]
 }
-/** A message as the bus got it, and where it stands there. */
+/** A record as the bus got it, and its place there. */
 export interface Produced {
   readonly record: MessageRecord
   readonly place: Place
@@ -59,38 +59,38 @@ export interface TestApi {
   readonly origin: string
   readonly port: number
   readonly call: Client
-  /** Everything that was produced. */
+  /** Every record that was produced. */
   readonly produced: readonly Produced[]
-  /** A tenant of its own with a client of these scopes (default all but admin), and a token of it. */
+  /** Creates a tenant with a client of these scopes, and gets a token. The default is every scope except `admin`. */
   tenant(scopes?: readonly Scope[]): Promise<TestClient>
-  /** An admin, who is a client of the tenant `default`. */
+  /** Creates an admin, which is a client of the tenant `default`. */
   operator(): Promise<TestClient>
-  /** Another client of the same tenant. */
+  /** Creates another client of the same tenant. */
   sibling(of: TestClient, scopes: readonly Scope[]): Promise<TestClient>
-  /** A command on the tenant's stream, waited for. */
+  /** Runs a command on the tenant's stream, and waits until the read models have it. */
   command(tenant: TenantId, command: TenantCommand): Promise<void>
-  /** A key made over the API. */
+  /** Creates a key over the API. */
   key(of: Credential, scopes?: readonly string[]): Promise<{ id: string; key: string }>
-  /** A webhook made over the API; answers its id. */
+  /** Creates a webhook over the API. Returns its id. */
   webhook(of: Credential, body?: object): Promise<string>
-  /** Carries out replay jobs, until everything is stopped; `replace` as of the API. */
+  /** Carries out replay jobs until everything is stopped. `replace` replaces dependencies. */
   replaying(replace?: Partial<ReplayingDeps>): { stop(): Promise<void> }
-  /** How many events there are in all command streams: what was refused has added none. */
+  /** Returns the number of events in all command streams. A refused command adds none. */
   events(): Promise<number>
-  /** Values that no log line may hold; what the helpers make is among them. */
+  /** Values that no log line may hold. The helpers add the secrets that they create. */
   readonly secrets: Set<string>
-  /** Stops everything, after a look at the log for secrets. */
+  /** Stops everything, and throws when the log holds a secret or a failure in the background. */
   stop(): Promise<void>
 }
 export interface TestApiOptions {
   readonly settings?: Partial<ApiSettings>
-  /** Replaces dependencies by others that, for instance, fail. */
+  /** Replaces dependencies, for example by some that fail. */
   readonly replace?: (deps: ApiDependencies) => Partial<ApiDependencies>
 }
 
 export const localUrl = 'https://127.0.0.1:9999/hook?token=in-the-url'
 
-/** The API with everything real around it but a dispatcher: Postgres, store, bus, delivery log, projections. */
+/** Starts the API with a real Postgres, event store, bus, delivery log and projections. Only the dispatcher is missing. */
 export async function startApi({ settings = {}, replace = () => ({}) }: TestApiOptions = {}): Promise<TestApi> {
   const db = await freshDatabase()
   const { pool } = db
@@ -133,7 +133,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
         return place
       },
     },
-    // With `record`, for tests that write the history of deliveries nobody made.
+    // `record` is for tests that write the history of deliveries which no dispatcher made.
     deliveryLog: {
       ...createLiveDeliveryLog({ log: deliveryLog, pool }),
       record: deliveryLog.historyOf(1).record,
@@ -157,7 +157,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       retentionDays: 30,
       requestTimeoutMs: 15_000,
       maxWebhooksPerTenant: 1_000,
-      // Tests ask more often than a client may; those of the limits set their own.
+      // Tests call more often than a client may. The tests of the limits set limits of their own.
       eventsPerSecond: 1_000_000,
       requestsPerSecond: 1_000_000,
       failedCredentialsPerMinute: 10_000,

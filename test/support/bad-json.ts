@@ -2,16 +2,16 @@ import fc from 'fast-check'
 import type { JsonSchema } from '../../src/api/schemas/json-schema.ts'
 import { nastyTexts, objectOf, propertiesOf, scalarOf } from './schema-values.ts'
 
-/** By name: values that take the place of those made of a schema, good ones and bad. */
+/** Good and bad values by the name of a member. They replace the values that a schema gives. */
 export type KnownValues = Readonly<Record<string, readonly unknown[]>>
 
-// Bodies are made as text: what JSON.stringify cannot write (a name twice, 1e999, depth without end) is sent too.
+// Bodies are made as text, because JSON.stringify cannot write some of them (a name twice, 1e999, endless depth).
 const bytes = (text: string) => Buffer.from(text)
 const write = (value: unknown): string => JSON.stringify(value)
 const member = (name: string, value: string) => `${write(name)}:${value}`
 const deep = (open: string, close: string, depth: number) => open.repeat(depth) + close.repeat(depth)
 
-/** Values of any type, and numbers and depths that nobody sends in good faith. */
+/** Values of any type, with numbers and depths that no honest client sends. */
 const strays: fc.Arbitrary<string> = fc.oneof(
   fc.constantFrom(
     ...[
@@ -47,7 +47,7 @@ function values(schema: JsonSchema, known: KnownValues): fc.Arbitrary<string> {
     if (one === 'object') return members(schema, known)
     const items = objectOf(schema.items)
     if (one !== 'array' || items === undefined) return scalarOf({ ...schema, type: one }).map(write)
-    // Now and then of another length than is allowed, or with the same twice.
+    // Some lists have a forbidden length, or hold the same item twice.
     return fc.array(values(items, known), { minLength: 0, maxLength: 3 }).map((all) => `[${all.join(',')}]`)
   })
   return fc.oneof({ weight: 8, arbitrary: fc.oneof(...good) }, { weight: 1, arbitrary: strays })
@@ -78,7 +78,7 @@ function members(schema: JsonSchema, known: KnownValues): fc.Arbitrary<string> {
     .map((all) => `{${all.flat().join(',')}}`)
 }
 
-/** Not JSON, not UTF-8, or not all of it. */
+/** Bodies that are not JSON, not UTF-8, or cut off. */
 const broken: fc.Arbitrary<(text: string) => Buffer> = fc.oneof(
   fc.nat({ max: 1_000 }).map((at) => (text: string) => Buffer.from(text).subarray(0, at % (text.length + 1))),
   fc.constantFrom(',', '}', '\0', 'x', '{}').map((more) => (text: string) => Buffer.from(text + more)),
@@ -90,7 +90,7 @@ const broken: fc.Arbitrary<(text: string) => Buffer> = fc.oneof(
   fc.constantFrom('nul', 'NaN', '{"a"}', '[1,]', '{,}', '"\\x"', '"\n"', '01', '+1', '{"a":1,}').map((bad) => () => Buffer.from(bad)),
 )
 
-/** Bodies for a schema, from good ones to what is no JSON at all. @param known values of members, by name, where the schema says too little */
+/** Bodies for a schema, from good ones to text that is not JSON. @param known values of members by name, where the schema says too little */
 export function badBodies(schema: JsonSchema, known: KnownValues): fc.Arbitrary<Buffer> {
   const whole = members(schema, known)
   const cut = fc.tuple(whole, broken).map(([text, breakIt]) => breakIt(text))

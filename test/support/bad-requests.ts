@@ -11,16 +11,16 @@ export interface Sent {
   readonly body?: Buffer
 }
 
-/** One in `n` is of the second kind. */
+/** One value in `n` is of the second kind. */
 export const seldom = <A, B>(n: number, usual: fc.Arbitrary<A>, odd: fc.Arbitrary<B>): fc.Arbitrary<A | B> =>
   fc.oneof({ weight: n - 1, arbitrary: usual }, { weight: 1, arbitrary: odd })
 
-/** Every byte escaped that is not a letter or a digit; unlike encodeURIComponent it takes lone surrogates (as U+FFFD). */
+/** Escapes every byte that is not a letter or a digit. Unlike encodeURIComponent it takes lone surrogates (as U+FFFD). */
 const escaped = (text: string): string =>
   [...Buffer.from(text)].map((byte) => (/[\w.-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${hex(byte)}`)).join('')
 const hex = (byte: number) => byte.toString(16).padStart(2, '0')
 
-/** As they stand in a URL: no UTF-8, no escape, a path that goes elsewhere, what other query parsers make objects of. */
+/** Bad values as they stand in a URL: not UTF-8, not an escape, another path, or syntax that other query parsers turn into objects. */
 const brokenEscapes = fc.constantFrom(
   '%',
   '%z',
@@ -43,7 +43,7 @@ const strayPairs = fc.constantFrom(
   ...['__proto__[polluted]=1', 'constructor.prototype.polluted=1', 'constructor[prototype][polluted]=1', '__proto__=1', 'toString=1'],
   ...['&', '=', '[]=', '%=%', '%zz=1', 'x', '?limit=1', 'limit[]=3', 'limit[a]=3', 'limit=1;offset=2', '%00=%00', 'ids[]', 'cursor=%ff'],
 )
-/** A parameter as the schema would have it, or not, once or more often. */
+/** A query with the parameter, good or bad, once or more often. */
 function pairsOf(name: string, schema: JsonSchema, given: readonly string[] | undefined): fc.Arbitrary<string[]> {
   const items = schema.type === 'array' ? objectOf(schema.items) : undefined
   const usual = given === undefined ? textOf(items ?? schema) : fc.constantFrom(...given)
@@ -75,7 +75,7 @@ const mediaTypes = fc.constantFrom(
   'a',
   'application/json, text/html',
 )
-/** Legal in a header, and otherwise nothing that one expects. */
+/** Header values that are legal and unexpected. */
 const strayHeaders = fc.constantFrom(
   '',
   '*',
@@ -95,9 +95,9 @@ const headersOf = ({ requestHeaders = {}, idempotent = false }: Route) => {
 }
 
 /**
- * Requests of a route, made from its own schemas: about a third of them good, the rest with one fault or more.
- * @param good a path that names what there is
- * @param values of members and parameters by name, where the schema says too little of them, such as of a URL that may be called
+ * Requests of a route, made from its schemas. About a third of them is good. Each other one has at least one fault.
+ * @param good a path that names an existing resource
+ * @param values of members and parameters by name, where the schema says too little (such as which URLs may be called)
  */
 export function badRequests(route: Route, good: Readonly<Record<string, string>>, values: KnownValues): fc.Arbitrary<Sent> {
   const steps = route.path.split('/').map((step) => (step.startsWith(':') ? params(good[step.slice(1)] ?? '') : fc.constant(step)))

@@ -1,11 +1,11 @@
 import type { Log } from '../../src/lib/log.ts'
 
 export interface CapturingLog extends Log {
-  /** Every line so far, as JSON with all that errors say of themselves. */
+  /** Every line so far as JSON, with every property of the errors in it. */
   readonly lines: readonly string[]
 }
 
-/** An error with its causes and whatever its class adds: more than the real log shows, so that nothing can hide in it. */
+/** An error with its causes and every property of its class. The real log shows less. Here no secret can hide in an error. */
 function plain(value: unknown): unknown {
   if (!(value instanceof Error)) return value
   return { ...value, name: value.name, message: value.message, stack: value.stack, cause: plain(value.cause) }

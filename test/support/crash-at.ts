@@ -3,30 +3,31 @@ import { rename, writeFile } from 'node:fs/promises'
 import { env, kill, pid } from 'node:process'
 import { type Point, steps } from '../../src/events/steps.ts'
 
-/** A death that is to come: just before or just after the count-th passing of a point. */
+/** A planned death, just before or just after a point is passed for the count-th time. */
 export interface Crash {
   readonly point: Point
   readonly moment: 'before' | 'after'
   readonly count: number
-  /** Counted from SIGUSR2 on, or from the start of a process that starts while this crash is the next. */
+  /** Whether counting begins at SIGUSR2, or at the start of a process that starts while this crash is the next. */
   readonly from: 'signal' | 'start'
 }
 
-/** Written whole, then moved: a process may read it at any moment. */
+/** Writes the plan to another file and then renames it, because a process may read the plan at any moment. */
 export async function writePlan(file: string, crashes: readonly Crash[]): Promise<void> {
   await writeFile(`${file}.new`, JSON.stringify(crashes))
   await rename(`${file}.new`, file)
 }
 
 /*
- * Loaded into processes of the service (`node --import`), it kills them with SIGKILL as the file CRASH_PLAN says: the crashes
- * of its list one after another, each in whichever process comes to it first. Each point is said once, as a line of the log.
+ * Processes of the service load this module by `node --import`. It kills them with SIGKILL as the file CRASH_PLAN says. The
+ * crashes of the list happen one after another, each in the process that reaches it first. The log gets one line for each point
+ * that is passed.
  */
 const path = env.CRASH_PLAN
 
 const read = (from: string): Crash[] => JSON.parse(readFileSync(from, 'utf8')) as Crash[]
 const aMoment = new Int32Array(new SharedArrayBuffer(4))
-/** The plan; it is away for a moment while a process takes its crash out of it. */
+/** Reads the plan. The file is absent for a moment while a process takes its crash out of it. */
 const planned = (file: string): Crash[] => {
   for (let tries = 0; ; tries++)
     try {
@@ -36,13 +37,13 @@ const planned = (file: string): Crash[] => {
       Atomics.wait(aMoment, 0, 0, 1)
     }
 }
-/** The crash is this process's: the list is moved away, which only one process can do. */
+/** Takes the crash out of the plan. Returns whether this process is the one to die: only one process can move the file away. */
 const take = (file: string, crash: Crash): boolean => {
   const mine = `${file}.${pid}`
   try {
     renameSync(file, mine)
   } catch {
-    return false // another one is dying of it
+    return false // another process has taken the crash
   }
   const [first, ...rest] = read(mine)
   const isMine = JSON.stringify(first) === JSON.stringify(crash)

@@ -10,7 +10,7 @@ import { silentLog } from '../../src/lib/log.ts'
 export interface TestDatabase {
   readonly url: string
   readonly pool: pg.Pool
-  /** One that plans once, as the service has it for what is asked of the history. */
+  /** A pool with generic plans, as the service has it for queries of the history. */
   readonly readers: pg.Pool
   drop(): Promise<void>
 }
@@ -19,7 +19,7 @@ const template = 'kolbak_template'
 let server: Promise<{ postgres: EmbeddedPostgres; dataDir: string }> | undefined
 let made = 0
 
-/** One Postgres for the whole run, without fsync: it starts in a second and nothing of it outlives the run. */
+/** Starts one Postgres for the whole run, without fsync. It starts in a second, and its data does not outlive the run. */
 const start = async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-test-'))
   const postgres = await startEmbeddedPostgres({
@@ -47,7 +47,7 @@ const withAdmin = async (url: string, work: (admin: pg.Client) => Promise<unknow
   }
 }
 
-/** A migrated database of the caller's own. */
+/** Creates a migrated database for the caller alone. */
 export async function freshDatabase(): Promise<TestDatabase> {
   server ??= start()
   const { postgres } = await server
@@ -67,9 +67,9 @@ export async function freshDatabase(): Promise<TestDatabase> {
   }
 }
 
-/** Of the run's end: see hooks.ts. */
+/** Stops the Postgres of the run. hooks.ts calls it at the end. */
 export async function stopDatabases(): Promise<void> {
-  const started = await server?.catch(() => undefined) // its own caller was told why it did not start
+  const started = await server?.catch(() => undefined) // the test that started it has the error
   if (started === undefined) return
   const { postgres, dataDir } = started
   await postgres.stop()

@@ -7,7 +7,7 @@ import { type RoutedDelivery, route } from './routed.ts'
 
 let next = 0
 
-/** Deliveries of a webhook that ended as is said; default as dead letters. */
+/** Creates deliveries of a webhook that have ended with an event of this type. The default is a dead letter. */
 export async function ended(
   api: TestApi,
   { as, webhook, count = 1, type = 'DeliveryDeadLettered' }: { as: TestClient; webhook: string; count?: number; type?: FactType },
@@ -25,7 +25,7 @@ export async function ended(
   return all
 }
 
-/** The chains that were begun today, by event. */
+/** Returns the events that began the webhook's chains today. */
 export async function chainsBegun(api: TestApi, webhook: string): Promise<RecordedEvent<'DeliveryReplayed', DeliveryData>[]> {
   const today = new Date().toISOString().slice(0, 10).replaceAll('-', '')
   const events = await (api.deps.store as EventStore).read(`attempts-${webhook}-${today}` as StreamName)

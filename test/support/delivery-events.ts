@@ -7,7 +7,7 @@ import type { MessageRef } from '../../src/events/refs.ts'
 import { attemptsStream, routingStream, type StreamName } from '../../src/events/streams.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
 
-/** A delivery as the tests name it. */
+/** The fields that identify a delivery in the tests. */
 export interface TestDelivery {
   readonly tenant: TenantId
   readonly webhook: WebhookId
@@ -15,7 +15,7 @@ export interface TestDelivery {
   readonly message: MessageRef
 }
 
-/** Appends what routing and dispatching would, without doing either: histories of any size in a moment. */
+/** Appends the events that routing and dispatching would append. A history of any size is there in a moment. */
 export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: TenantId) {
   let messages = 0
   let pending = new Map<StreamName, NewEvent[]>()
@@ -30,7 +30,7 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
     ...{ webhook, delivery, chain, attempt, webhook_revision: 0 },
   })
   return {
-    /** A message that these webhooks are owed. */
+    /** Adds a message with a delivery to each of these webhooks. */
     routed(webhooks: readonly WebhookId[]): TestDelivery[] {
       const n = messages++
       const accepted_at = new Date().toISOString()
@@ -59,7 +59,7 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
     replayed(of: TestDelivery, chain: number) {
       add(attemptsStream(of.webhook, of.message.accepted_at), 'DeliveryReplayed', facts(of, chain, 0))
     },
-    /** Stores all of the above, stream by stream. */
+    /** Appends all added events, stream by stream. */
     async flush() {
       const streams = pending
       pending = new Map()

@@ -12,13 +12,13 @@ export interface OpenedLog {
   readonly keyspace: string
   readonly options: CassandraDeliveryLogOptions
   readonly log: CassandraDeliveryLog
-  /** Its build 1. */
+  /** Build 1 of the history. */
   readonly history: DeliveryHistory
   /** Closes the log and drops its keyspace. */
   drop(): Promise<void>
 }
 
-/** How the log is opened on this server, in a keyspace of its own. */
+/** Returns the options that open the log on this server, in a new keyspace. */
 export const optionsOn = (cassandra: Cassandra): CassandraDeliveryLogOptions => ({
   contactPoints: cassandra.contactPoints,
   localDataCenter: cassandra.localDataCenter,
@@ -30,7 +30,7 @@ export const optionsOn = (cassandra: Cassandra): CassandraDeliveryLogOptions => 
   log: silentLog,
 })
 
-/** A log in a keyspace of its own, with build 1; on the Cassandra that all tests share, unless another is given. */
+/** Opens a log in a new keyspace, with build 1. The default server is the Cassandra that all tests share. */
 export async function openCassandraLog(given: Partial<CassandraDeliveryLogOptions> & { cassandra?: Cassandra } = {}): Promise<OpenedLog> {
   const { cassandra = await sharedCassandra(), ...fields } = given
   const options = { ...optionsOn(cassandra), ...fields }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/** The Postgres that a service has started for itself in its folder: its first process, and where it takes connections. */
+/** Returns the process id and the URL of the Postgres that a service has started in its data folder. */
 export async function embeddedPostgres(dataDir: string): Promise<{ pid: number; url: string }> {
   const [pid, , , port] = (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')
   const password = (await readFile(join(dataDir, 'postgres-password'), 'utf8')).trim()

@@ -4,20 +4,20 @@ import { needsEngines } from './engines/jars.ts'
 import { startKafka } from './engines/kafka.ts'
 import { type EventStoreDbProcess, startEventStoreDb } from './eventstoredb/index.ts'
 
-/** The one that all suites share, or one of a suite that kills it. */
+/** Returns the Cassandra that all suites share, or the one of a suite that kills it. */
 let cassandra: () => Promise<Cassandra> = sharedCassandra
 
 export type Engine = 'eventstoredb' | 'kafka' | 'cassandra'
 type Variables = Record<string, string>
 
-/** What services started from now on have behind their ports; those not named are on Postgres. */
+/** The engines behind the ports of services that start from now on. The other ports are on Postgres. */
 let current: readonly Engine[] = []
-/** By the service's database: processes that share one share the engines too. */
+/** Variables by the service's database, because processes that share a database share the engines too. */
 const given = new Map<string, Promise<Variables>>()
 const stores = new Map<string, Promise<EventStoreDbProcess>>()
 const keyspaces: string[] = []
 
-/** The variables that give a service the engines of the moment, each with a part of its own there. */
+/** Returns the variables that give a service the current engines. The service has a topic, keyspace or store of its own there. */
 export function enginesFor(database: string): Promise<Variables> {
   const known = given.get(database)
   if (known !== undefined) return known
@@ -56,7 +56,7 @@ async function giveEngines(database: string, engines: readonly Engine[]): Promis
   }
   return variables
 }
-/** The event store of a service that was started on EventStoreDB, to be broken. */
+/** Returns the EventStoreDB of a service that was started on one, so that a test can break it. */
 export const eventStoreOf = (database: string): Promise<EventStoreDbProcess> =>
   stores.get(database) ?? Promise.reject(new Error('this service has no EventStoreDB of its own'))
 
@@ -64,13 +64,13 @@ export async function useEngines(engines: readonly Engine[]): Promise<void> {
   current = engines
   await Promise.all([engines.includes('kafka') ? startKafka() : null, engines.includes('cassandra') ? cassandra() : null])
 }
-/** Back to Postgres alone; what was given to services ends. */
+/** Returns to Postgres alone, and ends the engines that services were given. */
 export async function endEngines(): Promise<void> {
   current = []
   for (const starting of stores.values())
     await starting.then(
       (store) => store.stop(),
-      () => undefined, // whoever started it was told
+      () => undefined, // the test that started it has the error
     )
   stores.clear()
   given.clear()
@@ -80,8 +80,8 @@ export async function endEngines(): Promise<void> {
 }
 
 /**
- * Has a Cassandra of its own, which keeps what it has answered through a kill (the shared one need not: it is faster).
- * To be called in the body of a suite around those on the engines; answers it once the suite runs.
+ * Gives a suite a Cassandra of its own that keeps acknowledged writes through a kill. The shared one does not, which is faster.
+ * To be called in the body of a suite around the suites on the engines. The result returns the server once the suite runs.
  */
 export function withDurableCassandra(): () => Promise<Cassandra> {
   let own: Promise<Cassandra> | undefined
@@ -92,14 +92,14 @@ export function withDurableCassandra(): () => Promise<Cassandra> {
     await own
   })
   after(async () => {
-    await endEngines() // its keyspaces are there
+    await endEngines() // their keyspaces are on this server
     cassandra = sharedCassandra
     await (await own)?.stop()
   })
   return () => cassandra()
 }
 
-/** A suite whose services have these engines behind their ports. Skipped, aloud, where they cannot be started. */
+/** A suite whose services have these engines behind their ports. It is skipped aloud where an engine cannot be started. */
 export function describeOn(title: string, engines: readonly Engine[], define: (this: Mocha.Suite) => void, register = describe): void {
   register(`${title} (on ${engines.join(', ')})`, function () {
     before(async function () {
@@ -111,11 +111,11 @@ export function describeOn(title: string, engines: readonly Engine[], define: (t
   })
 }
 
-/** Registers the suites of test files once more, on these engines: the files are the same, and know nothing of it. */
+/** Registers the suites of test files once more, on these engines. The files need not know of it. */
 export async function scenariosOn(engines: readonly Engine[], files: readonly URL[]): Promise<void> {
   const original = globalThis.describe
   const twice = (title: string, define: (this: Mocha.Suite) => void) => {
-    globalThis.describe = original // for what is inside
+    globalThis.describe = original // for nested suites
     try {
       describeOn(title, engines, define, original)
     } finally {
@@ -124,7 +124,7 @@ export async function scenariosOn(engines: readonly Engine[], files: readonly UR
   }
   globalThis.describe = Object.assign(twice, original)
   try {
-    // A module of another address is evaluated anew.
+    // A module with another URL is evaluated again.
     for (const file of files) await import(`${file.href}?on=${engines.join('-')}`)
   } finally {
     globalThis.describe = original

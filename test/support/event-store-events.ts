@@ -28,7 +28,7 @@ export const anEvent = (over: Partial<NewEvent> = {}): NewEvent => ({
 })
 export const someEvents = (count: number): NewEvent[] => Array.from({ length: count }, () => anEvent())
 
-/** Reads a subscription until the events of it that are wanted are enough; answers those, and the last checkpoint. */
+/** Reads a subscription until `until` returns true. Returns the events of the chosen streams, and the last checkpoint. */
 export async function collect(
   store: EventStore,
   options: {
@@ -58,7 +58,7 @@ export async function collect(
   return { events, checkpoint: last }
 }
 
-/** The error that a promise rejects with. */
+/** Returns the error that a promise rejects with. */
 export async function errorOf(promise: Promise<unknown>): Promise<unknown> {
   try {
     await promise

@@ -1,4 +1,4 @@
-// A process that appends until it is told to stop: forked by the test of the log under concurrent writers.
+// This process appends until it is told to stop. The test of the event store under concurrent writers forks it.
 
 import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
@@ -9,9 +9,9 @@ import { silentLog } from '../../src/lib/log.ts'
 import { type Appended, EventRefused, RevisionConflict } from '../../src/ports/event-store.ts'
 import { someEvents } from './event-store-events.ts'
 
-/** What a writer tells its parent: ids of an append that was answered, or at its end what was refused. */
+/** A writer's message to its parent: the ids of an acknowledged append, or at its end how many appends were refused. */
 export type WriterMessage = { readonly acked: readonly EventId[] } | { readonly conflicts: number; readonly refused: number }
-/** How many appends it has under way at once. */
+/** How many appends a writer has under way at once. */
 export const loopsPerWriter = 4
 
 const [url, name, ...streams] = process.argv.slice(2) as [string, string, ...StreamName[]]
@@ -33,7 +33,7 @@ async function write(): Promise<void> {
       const events = someEvents(1 + (i % 3))
       try {
         if (i % 8 === 5) {
-          // Loops and processes read the same revision: all but one conflict.
+          // Loops and processes read the same revision. All appends except one conflict.
           const revision = (await store.read(stream, { backwards: true, limit: 1 })).at(0)?.revision ?? 'none'
           await store.append(stream, events, revision)
         } else if (i % 8 === 6) {

@@ -7,8 +7,8 @@ import { clientOf } from './service-client.ts'
 import { waitFor } from './wait-for.ts'
 
 /**
- * Load before, during and after a fault; then everything that got a 202 has arrived, repeats with the same webhook-id alone,
- * and the service is well without a restart. Answers how many events were accepted, refused and repeated.
+ * Posts events before, during and after a fault. Expects that every event with a 202 arrives, and that the service is ready again
+ * without a restart. Returns how many events were accepted, refused and repeated.
  */
 export async function expectSurvival(
   service: RunningService,
@@ -29,7 +29,7 @@ export async function expectSurvival(
   await posting.stop()
   await expectArrival(receiver, '/hook', posting.accepted)
   await waitFor(async () => (await fetch(`${service.url}/health/ready`)).status === 200, { what: 'the service to be ready' })
-  // What came while the engine was away is unknown to its producer, or refused: never anything else.
+  // A post while the engine is away is refused or gets no answer. No other status is allowed.
   expect([...posting.answers.keys()].filter((answer) => answer !== 202 && answer !== 503 && answer !== 'none')).to.deep.equal([])
   expect(service.child.exitCode).to.equal(null)
   const accepted = posting.accepted.length

@@ -2,11 +2,11 @@ import type { Place } from '../../src/events/ids.ts'
 import { encodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
 import type { BusRecord, MessageBus } from '../../src/ports/message-bus.ts'
 
-/** A bus of one partition that a test moves by hand: it takes the partition away, hands out a record again, or hands out rubbish. */
+/** A bus of one partition that a test drives by hand. It can revoke the partition, and hand out a record again or rubbish. */
 export interface HandDrivenBus extends MessageBus {
   put(record: MessageRecord): bigint
   putBytes(bytes: Buffer): bigint
-  /** The owner loses the partition, and whoever owns it next begins at the saved offset. */
+  /** Revokes the partition. The next owner begins at the saved offset. */
   rebalance(): void
   /** Whether the owner's lease still runs, as it sees it. */
   holds: boolean

@@ -3,12 +3,12 @@ import { familyOf, type StreamName } from '../../src/events/streams.ts'
 import { createWake } from '../../src/lib/wake.ts'
 import { type EventStore, type ExpectedRevision, meets, RevisionConflict } from '../../src/ports/event-store.ts'
 
-/** An event store whose content is plain to see, and whose appends a test can trip: for what needs no engine. */
+/** An event store in memory, for tests that need no engine. A test sees its content and can make appends fail. */
 export interface MemoryEventStore extends EventStore {
   readonly events: RecordedEvent[]
-  /** Runs before each append; what it throws is the append's failure. */
+  /** Runs before each append. When it throws, the append fails with that error. */
   beforeAppend: (stream: StreamName, events: readonly NewEvent[]) => void | Promise<void>
-  /** Runs after each append has happened; what it throws, the writer hears instead of the answer. */
+  /** Runs after each append. When it throws, the writer gets that error although the append has happened. */
   afterAppend: (stream: StreamName) => void | Promise<void>
 }
 

@@ -2,7 +2,7 @@ import { createHmac, randomBytes } from 'node:crypto'
 import type { Keyring } from '../../src/lib/keyring.ts'
 import { createVault, type Vault } from '../../src/lib/seal.ts'
 
-/** A keyring that forgets: for what needs vaults and no database. */
+/** A keyring in memory, for tests that need vaults and no database. */
 export function memoryKeyring(): Keyring {
   const vaults = new Map<string, Vault>()
   const lookupKey = randomBytes(32)

@@ -1,4 +1,5 @@
-// A process that produces one record after another, in several lanes, and says each place once it is durable: `node message-bus-producer.ts <url> <name> <records>`.
+// This process produces records in several lanes, and prints each place once the record is durable.
+// Usage: node message-bus-producer.ts <url> <name> <records>
 import { writeSync } from 'node:fs'
 import { message, record } from '../contracts/message-bus.contract.ts'
 import { postgresBusMember } from './message-bus.ts'

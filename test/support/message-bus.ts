@@ -6,13 +6,13 @@ import { silentLog } from '../../src/lib/log.ts'
 
 export interface PostgresBusMember {
   readonly bus: PostgresMessageBus
-  /** Names of the statements that its pool has run. */
+  /** Names of the statements that the bus's pool has run. */
   readonly statements: readonly string[]
   crash(): Promise<void>
   close(): Promise<void>
 }
 
-/** A bus with connections and leases of its own, as another process has them. */
+/** Opens a bus with connections and leases of its own, as another process would. */
 export async function postgresBusMember(options: {
   url: string
   consumers: () => number

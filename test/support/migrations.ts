@@ -1,6 +1,6 @@
 import pg from 'pg'
 
-/** Records a migration as a Kolbak of another version would. */
+/** Records a migration in the database, as another version of Kolbak would. */
 export const recordMigration = async (url: string, name: string) => {
   const client = new pg.Client({ connectionString: url })
   await client.connect()

@@ -1,5 +1,6 @@
-// For processes of the tests, by `--import`: their wall clock is wrong by the first of TEST_CLOCK_MS (numbers with commas
-// between), and at each SIGUSR2 by the next. Timers and the monotonic clock stay right, as on a machine whose clock is set.
+// Processes of the service load this module by `--import`. Their wall clock is then wrong by the first number of TEST_CLOCK_MS
+// (milliseconds, separated by commas), and from each SIGUSR2 on by the next number. Timers and the monotonic clock stay right, as
+// on a machine whose clock is set.
 import { env } from 'node:process'
 
 const offsets = (env.TEST_CLOCK_MS ?? '0').split(',').map(Number)

@@ -4,7 +4,7 @@ import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { type DeliveryRef, deliveryEventRefOf } from '../../src/events/refs.ts'
 
-/** A delivery that is owed, with whatever a test wants to say of it. */
+/** Returns an owed delivery, with the fields that a test changes. */
 export const owed = (change: Partial<DeliveryRef> = {}): DeliveryRef => ({
   tenant: '01ARZ3NDEKTSV4RRFFQ69G5FAV' as TenantId,
   webhook: '01ARZ3NDEKTSV4RRFFQ69G5FAW' as WebhookId,
@@ -20,7 +20,7 @@ export const owed = (change: Partial<DeliveryRef> = {}): DeliveryRef => ({
   ...change,
 })
 
-/** The event of an attempt, as it is read from the store. */
+/** Returns the event of an attempt as it is read from the store. */
 export const attemptEvent = (of: DeliveryRef, type: AttemptEventType, rest: object = {}): RecordedEvent => {
   const { tenant, webhook } = of
   return {

@@ -7,10 +7,10 @@ export interface Ended {
   readonly out: string
   readonly err: string
 }
-/** What a program needs of this one's environment, and where the code that it compiles stays for the next. */
+/** The variables that a program needs from this process: the search path, and the folder for compiled code. */
 export const inherited = Object.fromEntries(Object.entries(env).filter(([name]) => ['PATH', 'NODE_COMPILE_CACHE'].includes(name)))
 
-/** Runs a program of ours to its end, such as `operate.ts`, with these variables and no others. */
+/** Runs a program of src/ such as `operate.ts` to its end. It gets these variables and no others. */
 export const runProgram = (file: string, args: readonly string[], variables: Record<string, string>): Promise<Ended> =>
   new Promise((resolve) => {
     const path = join(import.meta.dirname, '../../src', file)

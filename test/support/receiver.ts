@@ -10,19 +10,19 @@ export interface Received {
   readonly headers: IncomingMessage['headers']
   readonly raw: string
   readonly body: { id: string; event: string; event_time: string | null; source: string | null; payload: Record<string, unknown> }
-  /** By the official library, under the secrets given; null when none was given for the path. */
+  /** Whether the official library accepts the signature under a secret of the path. Null when the path has no secret. */
   readonly verified: boolean | null
   readonly at: number
 }
-/** How a path answers: a status, or whatever it does with the response. */
+/** How a path responds: with a status, or as a function does. */
 export type Behaviour = number | ((request: Received, response: ServerResponse, socket: Socket) => void)
 
 export interface Receiver {
   readonly origin: string
   url(path: string): string
-  /** From now on. Default 200. */
+  /** Sets how the path responds from now on. The default is 200. */
   answer(path: string, behaviour: Behaviour): void
-  /** Checks the signatures of what comes to the path with the official library. */
+  /** Has the official library check the signatures of requests to the path. */
   verify(path: string, secret: string): void
   received(path?: string): readonly Received[]
   /** The webhook-ids that have come to the path, in order. */
@@ -30,7 +30,7 @@ export interface Receiver {
   close(): Promise<void>
 }
 
-/** A real receiver on 127.0.0.1 that answers as it is told. @param tls with a certificate that nobody trusts */
+/** Starts a real receiver on 127.0.0.1. @param tls whether it speaks TLS, with a certificate that no client trusts */
 export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
   const behaviours = new Map<string, Behaviour>()
   const secrets = new Map<string, string[]>()
@@ -91,7 +91,7 @@ function isSigned(secret: string, raw: string, headers: IncomingMessage['headers
   }
 }
 
-/** What receivers do to their senders. */
+/** Bad behaviours of receivers. */
 export const failures = {
   /** Never answers. */
   hangs: (() => {}) satisfies Behaviour,
@@ -102,13 +102,13 @@ export const failures = {
     response.writeHead(200, { 'content-length': '1000' })
     response.write('half', () => socket.resetAndDestroy())
   }) satisfies Behaviour,
-  /** A byte of the body a second. */
+  /** Sends a byte of the body a second, without end. */
   drips: ((_request, response) => {
     response.writeHead(200).flushHeaders()
     const timer = setInterval(() => response.write('.'), 1_000)
     response.on('close', () => clearInterval(timer))
   }) satisfies Behaviour,
-  /** 64 MB. */
+  /** Sends a body of 64 MB. */
   floods: ((_request, response) => {
     response.writeHead(200)
     const chunk = Buffer.alloc(1 << 20, 'x')

@@ -17,18 +17,18 @@ export interface Outcome {
   readonly code?: number | null
   readonly duration_ms?: number | null
   readonly reason?: string | null
-  /** The receiver's bytes, as yet unsealed. */
+  /** The receiver's bytes before they are sealed. */
   readonly response?: Buffer | null
   readonly delay_seconds?: number | null
 }
 export interface RoutedDelivery {
   readonly id: DeliveryId
   readonly webhook: WebhookId
-  /** Records what came of it. */
+  /** Records the outcome of an attempt. */
   record(...outcomes: Outcome[]): Promise<void>
 }
 
-/** Does what a dispatcher does with a message that was produced, through the ports: index, then facts in the history. */
+/** Routes a produced message as a dispatcher does: writes the message index, then the facts of the history. */
 export async function route(api: TestApi, { record, place }: Produced, webhooks: readonly string[]): Promise<RoutedDelivery[]> {
   const [message] = record.messages
   if (message === undefined) throw new Error('an empty record')

@@ -8,7 +8,7 @@ export const propertiesOf = ({ properties }: JsonSchema): [string, JsonSchema][]
   Object.entries(objectOf(properties) ?? {}).map(([name, property]) => [name, objectOf(property) ?? {}])
 const numberIn = (value: unknown, otherwise: number) => (typeof value === 'number' ? value : otherwise)
 
-/** Text that breaks careless readers. Not above 1,500 characters: escaped in a URL it must still fit into Node's headers. */
+/** Texts that break careless readers. They have at most 1,500 characters, so that they fit into Node's limit of headers when escaped in a URL. */
 export const nastyTexts: fc.Arbitrary<string> = fc.oneof(
   fc.constantFrom(
     ...[
@@ -44,12 +44,12 @@ export const nastyTexts: fc.Arbitrary<string> = fc.oneof(
   fc.string({ maxLength: 40 }),
 )
 
-/** Text that the schema of a scalar takes, as it would stand in a query. */
+/** Texts that the schema of a scalar accepts, as they stand in a query. */
 export function textOf(schema: JsonSchema): fc.Arbitrary<string> {
   return scalarOf(schema).map((value) => String(value))
 }
 
-/** What the schema of a scalar takes: its examples, where a rule is more than a type and bounds. */
+/** Values that the schema of a scalar accepts. They are its examples where a rule is more than a type and bounds. */
 export function scalarOf(schema: JsonSchema): fc.Arbitrary<unknown> {
   const { type, examples, pattern } = schema
   if (schema.const !== undefined) return fc.constant(schema.const)

@@ -34,7 +34,7 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
     if (answer.headers.has('projection-lag')) await untilReadable(method, path, answer)
     return answer
   }
-  /** The API answers a change after a second even when its read model is behind. On a busy machine it is, so the test waits longer. */
+  /** Waits until a change can be read. After a second the API answers although its read model is behind, as it is on a busy machine. */
   const untilReadable = async (method: string, path: string, { headers, body }: Answer): Promise<void> => {
     const { id, data } = (body ?? {}) as { id?: string; data?: { id?: string } }
     const created = id ?? data?.id
@@ -67,7 +67,7 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
       const startedAt = performance.now()
       for (;;) {
         const answer = await call<T>('GET', path)
-        // An event that is not routed yet.
+        // The event is not routed yet.
         const isTooEarly = answer.status === 404 && answer.headers.has('retry-after')
         if (!isTooEarly || performance.now() - startedAt > giveUpAfterMs) return expectSuccess('GET', path, answer)
         await sleep(100)
@@ -78,7 +78,7 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
   }
 }
 
-/** What the tests read of the API's answers. */
+/** The fields of the API's responses that the tests read. */
 export interface WebhookAnswer {
   id: string
   callback_url: string
@@ -116,7 +116,7 @@ export interface Page<T> {
   pagination: { limit: number; next_cursor: string | null }
 }
 
-/** All of a webhook's deliveries, of one status or of any. */
+/** Returns all deliveries of a webhook, or those of one status. */
 export async function allDeliveries(api: Client, webhook: string, status?: string): Promise<DeliveryAnswer[]> {
   const all: DeliveryAnswer[] = []
   for (let cursor: string | null = ''; cursor !== null; ) {

@@ -14,7 +14,7 @@ import { waitFor } from './wait-for.ts'
 
 export const admin = { id: 'admin', secret: 'a-secret-of-the-tests-that-is-long-enough' }
 
-/** For services on a Postgres that is given: all that share one have these. */
+/** The keys of services on a Postgres that is given. Processes that share a database share them. */
 export const givenKeys = {
   KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
   KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
@@ -24,11 +24,11 @@ export interface Fact {
   readonly msg: string
   readonly [field: string]: unknown
 }
-/** The service as a user runs it: a process of its own. */
+/** A service that runs in a process of its own, as for a user. */
 export interface RunningService {
   readonly url: string
   readonly child: ChildProcess
-  /** What it has logged, in order. */
+  /** The lines of its log, in order. */
   readonly facts: readonly Fact[]
   kill(signal: NodeJS.Signals): Promise<number | null>
 }
@@ -38,7 +38,7 @@ const main = join(import.meta.dirname, '../../src/main.ts')
 export const temporaryFolder = () => mkdtemp(join(tmpdir(), 'kolbak-e2e-'))
 
 let initialised: Promise<string> | undefined
-/** A Postgres that was initialised and migrated once: those of the services are copies, which takes a tenth of the time. */
+/** Initialises and migrates a Postgres once. The services get copies, which takes a tenth of the time. */
 const initialise = async (): Promise<string> => {
   const folder = await temporaryFolder()
   const postgres = await startEmbeddedPostgres({ dataDir: folder, log: silentLog })
@@ -50,7 +50,7 @@ export const removeInitialised = async (): Promise<void> => {
   if (initialised !== undefined) await rm(await initialised, { recursive: true, force: true })
 }
 
-/** Starts a process of the service and collects what it logs; does not wait for it. */
+/** Starts a process of the service and collects its log. Does not wait until the process is ready. */
 export function spawnService(dataDir: string, variables: Record<string, string> = {}) {
   const inherited = Object.fromEntries(
     Object.entries(env).filter(([name]) => !/^(KOLBAK_|KAFKA_|CASSANDRA_|EVENTSTOREDB_|DATABASE_URL|PORT$|HOST$)/.test(name)),
@@ -60,12 +60,12 @@ export function spawnService(dataDir: string, variables: Record<string, string> 
     env: {
       ...inherited,
       PORT: '0',
-      KOLBAK_PROCESSES: '1', // whatever the machine has
+      KOLBAK_PROCESSES: '1', // however many processors the machine has
       KOLBAK_DATA_DIR: dataDir,
       KOLBAK_ADMIN_CLIENT_ID: admin.id,
       KOLBAK_ADMIN_CLIENT_SECRET: admin.secret,
       KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
-      KOLBAK_REQUESTS_PER_SECOND: '100000', // tests look again every 10 ms
+      KOLBAK_REQUESTS_PER_SECOND: '100000', // waitFor probes every 10 ms
       ...variables,
     },
   })
@@ -85,12 +85,12 @@ export function spawnService(dataDir: string, variables: Record<string, string> 
   return { child, facts, errors, exited }
 }
 
-/** Starts the service and waits until it says that it is ready. */
+/** Starts the service and waits until it logs that it is ready. */
 export async function startService(dataDir: string, variables: Record<string, string> = {}): Promise<RunningService> {
   const engines = await enginesFor(variables.DATABASE_URL ?? dataDir)
   if (variables.DATABASE_URL === undefined && !existsSync(join(dataDir, 'postgres'))) {
     initialised ??= initialise()
-    await promisify(execFile)('cp', ['-a', `${await initialised}/.`, dataDir]) // with the owner that Postgres runs as
+    await promisify(execFile)('cp', ['-a', `${await initialised}/.`, dataDir]) // -a keeps the owner, as whom Postgres runs
   }
   const { child, facts, errors, exited } = spawnService(dataDir, { ...engines, ...variables })
   const ready = await waitFor(
@@ -116,5 +116,5 @@ export async function startService(dataDir: string, variables: Record<string, st
 
 export const isRunning = ({ child }: RunningService): boolean => child.exitCode === null && child.signalCode === null
 
-/** Removes a data folder. A Postgres that a killed service has left behind may write into it for a moment. It ends by itself then. */
+/** Removes a data folder. The Postgres of a killed service may still write into it. It ends by itself when its folder is gone. */
 export const removeFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })

@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { giveUpAfterMs, startStopwatch } from './patience.ts'
 
 export interface WaitOptions {
-  /** What is waited for, as the error names it. */
+  /** The condition, as the error names it. */
   readonly what?: string
-  /** Asserts speed: the most milliseconds of machine time that it may take. Without it the wait is generous. */
+  /** Asserts speed: at most this many milliseconds of machine time may pass. Without it the wait is generous. */
   readonly within?: number
 }
 

@@ -13,32 +13,32 @@ import { makeCertificate } from './kafka/certificate.ts'
 export interface Cassandra {
   readonly contactPoints: string[]
   readonly localDataCenter: string
-  /** Of the server's own superuser, when it asks for passwords. */
+  /** The login of the server's superuser, when it asks for passwords. */
   readonly credentials: { readonly username: string; readonly password: string } | undefined
-  /** What a client has to trust, as PEM, when it speaks TLS. */
+  /** The certificate that a client has to trust, as PEM, when the server speaks TLS. */
   readonly ca: string | undefined
-  /** A keyspace's name that nobody else has; it is not made. */
+  /** Returns a keyspace's name that no other test has. Does not create the keyspace. */
   newKeyspace(): string
   /** Runs one statement as the superuser. */
   query(cql: string, params?: unknown[]): Promise<Record<string, unknown>[]>
-  /** Ends the process without a goodbye (SIGKILL). */
+  /** Kills the process (SIGKILL). */
   kill(): Promise<void>
-  /** Starts the process again, on the same ports and data; resolves when it answers. */
+  /** Starts the process again on the same ports and data. Resolves when it answers. */
   restart(): Promise<void>
   /** Ends the process and removes its data. */
   stop(): Promise<void>
 }
 
 export interface CassandraServerOptions {
-  /** Default false: anybody may do anything. */
+  /** Whether it asks for passwords. Default false. */
   readonly withPasswords?: boolean
-  /** Default false: it speaks no TLS. */
+  /** Whether it speaks TLS. Default false. */
   readonly withTls?: boolean
   /** Whether it still knows its tables after `kill` and `restart`. Default true. */
   readonly isDurable?: boolean
 }
 
-/** A real Cassandra of one node. It takes some 10 seconds to answer, and is the caller's to stop. */
+/** Starts a real Cassandra of one node, which takes about 10 s. The caller stops it. */
 export async function startCassandra(options: CassandraServerOptions = {}): Promise<Cassandra> {
   const { withPasswords = false, withTls = false, isDurable = true } = options
   const jars = await jarsOf('cassandra')
@@ -80,7 +80,7 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
         said = (said + chunk).slice(-8_192)
       })
     const givenUp = performance.now() + giveUpAfterMs
-    // An open port is not enough: with passwords the superuser comes later.
+    // An open port is not enough, because with passwords the superuser is created later.
     for (let last: unknown; client === undefined; ) {
       if (started.exitCode !== null || started.signalCode !== null) throw new Error(`Cassandra ended by itself:\n${said}`)
       if (performance.now() > givenUp) throw new Error(`Cassandra did not answer in ${giveUpAfterMs} ms:\n${said}`, { cause: last })
@@ -96,7 +96,7 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
     }
   }
   const stop = async () => {
-    await end('SIGKILL') // nothing of it is needed any more
+    await end('SIGKILL') // its data is not needed any more
     await rm(folder, { recursive: true, force: true })
   }
   try {
@@ -126,15 +126,15 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
 
 let shared: Promise<Cassandra> | undefined
 
-/** The one Cassandra of this run, started when it is first asked for. It is not to be killed. */
+/** Returns the Cassandra that all tests of a run share. The first call starts it. No test may kill it. */
 export const sharedCassandra = (): Promise<Cassandra> => {
   shared ??= startCassandra({ isDurable: false })
   return shared
 }
 
-/** Of the run's end: see hooks.ts. */
+/** Stops the shared Cassandra. hooks.ts calls it at the end of the run. */
 export async function stopCassandra(): Promise<void> {
-  const started = await shared?.catch(() => undefined) // its own caller was told why it did not start
+  const started = await shared?.catch(() => undefined) // the test that started it has the error
   await started?.stop()
 }
 

@@ -3,20 +3,20 @@ import { type KafkaServer, startKafkaServer } from './kafka/server.ts'
 
 let shared: Promise<KafkaServer> | null = null
 
-/** The Kafka that all tests of a run share; each test has topics and groups of its own. Started by whoever asks first. */
+/** Returns the Kafka that all tests of a run share. The first call starts it. Each test has topics and groups of its own. */
 export function startKafka(): Promise<KafkaServer> {
   shared ??= startKafkaServer()
   return shared
 }
 
-/** One that speaks TLS and asks for a login too; the caller stops it. */
+/** Starts a Kafka that speaks TLS and asks for a login too. The caller stops it. */
 export const startSecureKafka = (): Promise<KafkaServer> => startKafkaServer({ secure: true })
 
-/** Ends the shared one, if there is one. */
+/** Stops the shared Kafka if it was started. */
 export async function stopKafka(): Promise<void> {
   const server = shared
   shared = null
-  // One that did not start has told whoever started it.
+  // If it did not start, the test that started it has the error.
   await server?.then(
     (running) => running.stop(),
     () => undefined,

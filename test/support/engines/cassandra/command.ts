@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Certificate } from '../kafka/certificate.ts'
 
-/** What Cassandra's own start script opens of the JDK's modules; without these it does not start on Java 17. */
+/** The packages of the JDK that Cassandra's own start script opens. Without them it does not start on Java 17. */
 const exported = [
   ...['java.base/jdk.internal.misc', 'java.base/java.lang.ref', 'java.management.rmi/com.sun.jmx.remote.internal.rmi'],
   ...['java.management/com.sun.jmx.remote.security', 'java.rmi/sun.rmi.registry', 'java.rmi/sun.rmi.server', 'java.sql/java.sql'],
@@ -18,13 +18,13 @@ const opened = [
 export interface CassandraFiles {
   /** The folder of its jars. */
   readonly jars: string
-  /** Where its configuration is, and all its data goes. */
+  /** The folder of its configuration and all its data. */
   readonly folder: string
-  /** As in CassandraSettings. */
+  /** Whether a killed process keeps what it has acknowledged. */
   readonly isDurable: boolean
 }
 
-/** The arguments of `java` for one small node that nothing outside this machine hears. */
+/** Returns the arguments of `java` for one small node that listens on this machine alone. */
 export function javaArguments({ jars, folder, isDurable }: CassandraFiles): string[] {
   const agent = readdirSync(jars).find((name) => /^jamm-.*\.jar$/.test(name))
   if (agent === undefined) throw new Error(`there is no jamm in ${jars}: it measures memtables, and Cassandra does not start without it`)
@@ -34,13 +34,13 @@ export function javaArguments({ jars, folder, isDurable }: CassandraFiles): stri
     'cassandra.logdir': `${folder}/log`,
     'cassandra-foreground': 'yes',
     'cassandra.libjemalloc': '-',
-    // One node has nobody to wait for.
+    // One node need not wait for others.
     'cassandra.ring_delay_ms': '100',
     'cassandra.skip_wait_for_gossip_to_settle': '0',
     'cassandra.shutdown_announce_in_ms': '0',
     'cassandra.superuser_setup_delay_ms': '0',
-    // Unless changes of the schema are forced to the disk a killed server does not know its tables when it is back. That costs
-    // hundreds of milliseconds a change.
+    // With `true` changes of the schema are not forced to the disk, which saves hundreds of milliseconds a change. A killed server
+    // has then lost its tables.
     'cassandra.unsafesystem': String(!isDurable),
     'logback.configurationFile': `file://${join(import.meta.dirname, 'logback.xml')}`,
     'jdk.attach.allowAttachSelf': 'true',
@@ -61,7 +61,7 @@ export interface CassandraSettings {
   readonly cqlPort: number
   readonly storagePort: number
   readonly withPasswords: boolean
-  /** Whether all that was answered outlives a killed process. */
+  /** Whether a killed process keeps what it has acknowledged. */
   readonly isDurable: boolean
   /** Its certificate, when it speaks TLS and nothing else. */
   readonly certificate: Certificate | undefined
@@ -97,12 +97,12 @@ export const configuration = (options: CassandraSettings): string =>
     seed_provider: [
       { class_name: 'org.apache.cassandra.locator.SimpleSeedProvider', parameters: [{ seeds: `127.0.0.1:${options.storagePort}` }] },
     ],
-    // Synced now and then, which is Cassandra's default, a killed process loses what it answered in the last seconds.
+    // With `periodic`, which is Cassandra's default, a killed process loses the writes of its last seconds.
     ...(options.isDurable ? { commitlog_sync: 'batch' } : { commitlog_sync: 'periodic', commitlog_sync_period: '10000ms' }),
     commitlog_segment_size: '32MiB',
     disk_access_mode: 'standard',
     memtable_allocation_type: 'heap_buffers',
-    // Dropping a keyspace would copy it first.
+    // Otherwise Cassandra would copy a keyspace before it drops it.
     auto_snapshot: false,
     incremental_backups: false,
     cdc_enabled: false,

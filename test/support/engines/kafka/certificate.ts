@@ -9,11 +9,11 @@ export interface Certificate {
   /** A PKCS#12 store with the key and the certificate. */
   readonly keystore: string
   readonly password: string
-  /** What a client has to trust, as PEM. */
+  /** The certificate that a client has to trust, as PEM. */
   readonly ca: string
 }
 
-/** A self-signed certificate for localhost, made with Java's own keytool: no other program is needed. */
+/** Makes a self-signed certificate for localhost with Java's keytool. No other program is needed. */
 export async function makeCertificate(folder: string): Promise<Certificate> {
   const keystore = join(folder, 'server.p12')
   const pem = join(folder, 'ca.pem')

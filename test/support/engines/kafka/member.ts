@@ -5,16 +5,16 @@ import { silentLog } from '../../../../src/lib/log.ts'
 
 export interface KafkaBusMember {
   readonly bus: KafkaMessageBus
-  /** Ends as by kill -9: its connections are cut, and it makes no new ones. */
+  /** Ends as a killed process does: its connections are cut, and it makes no new ones. */
   crash(): Promise<void>
-  /** Resets its connections; it may make new ones. */
+  /** Resets its connections. It may make new ones. */
   cut(): void
-  /** Its connections look well, but nothing goes out and nothing comes in any more; new ones work. */
+  /** Silences its connections: they stay open, and no byte passes in either direction. New connections work. */
   deafen(): void
   close(): Promise<void>
 }
 
-/** A bus with connections of its own, as another process has them, believed dead after 5 seconds. */
+/** Opens a bus with connections of its own, as another process would. Its session ends after 5 s of silence. */
 export async function kafkaBusMember(
   options: { brokers: readonly string[]; topic: string } & Partial<KafkaMessageBusOptions>,
 ): Promise<KafkaBusMember> {
@@ -61,5 +61,5 @@ export async function kafkaBusMember(
   }
 }
 
-/** A name that no other test has. */
+/** Returns a topic's name that no other test has. */
 export const freshTopic = (): string => `messages-${randomUUID()}`

@@ -15,15 +15,15 @@ import { logging, settings, user } from './settings.ts'
 export interface KafkaServer {
   /** `host:port` */
   readonly brokers: readonly string[]
-  /** Where it asks for TLS and a login, if it was started with `secure`. */
+  /** The listener with TLS and a login, if the server was started with `secure`. */
   readonly secure: { readonly brokers: readonly string[]; readonly ca: string; readonly username: string; readonly password: string } | null
   readonly logDir: string
-  /** Ends it as an operator would. `start` brings it back with what it had. */
+  /** Stops the broker as an operator would. `start` starts it again on the same data. */
   halt(): Promise<void>
-  /** Ends it at once, as a crash would. */
+  /** Kills the broker, as a crash would. */
   kill(): Promise<void>
   start(): Promise<void>
-  /** Ends it for good and removes its files. */
+  /** Ends the broker for good and removes its files. */
   stop(): Promise<void>
 }
 
@@ -31,7 +31,7 @@ const run = promisify(execFile)
 const jvm = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Djava.awt.headless=true']
 const outputKept = 8_000
 
-/** A real Kafka of one node, on free ports and with a folder of its own. Answers once it serves. */
+/** Starts a real Kafka of one node, on free ports and in a folder of its own. Resolves when it serves. */
 export async function startKafkaServer(options: { secure?: boolean } = {}): Promise<KafkaServer> {
   const jars = await jarsOf('kafka')
   const folder = await mkdtemp(join(tmpdir(), 'kolbak-kafka-'))
@@ -95,7 +95,7 @@ export async function startKafkaServer(options: { secure?: boolean } = {}): Prom
 
 const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
-/** Whether it answers as a leader that can be written to, not only as an open port. */
+/** Whether the broker answers as a leader that takes writes. An open port is not enough. */
 async function answers(brokers: string[]): Promise<boolean> {
   const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING, retry: { retries: 0 } }).admin()
   try {
