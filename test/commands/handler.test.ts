@@ -58,7 +58,7 @@ describe('the command handler', () => {
     streams = createCommandStreams(store, memoryKeyring())
     turn = handleWebhook
   })
-  /** Another writer's change, behind the handler's back. */
+  /** A change by another writer, which the handler does not know of. */
   const intrude = async (id: WebhookId, description: string) => {
     const { beforeAppend, afterAppend } = store
     store.beforeAppend = () => {}
@@ -72,7 +72,7 @@ describe('the command handler', () => {
     return id
   }
 
-  it('answers the state after the command, its revision and its position', async () => {
+  it('returns the state after the command, its revision and its position', async () => {
     const id = ulid() as WebhookId
     const made = await turn(id, create(id), { create: true })
     expect(made).to.include({ revision: 0, changed: true, position: store.events.at(-1)?.position })
@@ -81,7 +81,7 @@ describe('the command handler', () => {
     expect(changed).to.include({ revision: 2, changed: true })
     expect(changed.state).to.include({ event: 'order.*', is_active: false, callback_url: 'https://example.com/secret-path' })
   })
-  it('appends nothing for a command that changes nothing, and answers where the stream stands', async () => {
+  it('appends nothing for a command that changes nothing, and returns the present revision of the stream', async () => {
     const id = await created()
     const position = store.events.at(-1)?.position
     const same = await turn(id, { type: 'ChangeWebhook', event: 'order.created' })
@@ -97,27 +97,27 @@ describe('the command handler', () => {
       expect(store.events).to.have.length(1)
     })
     it('does not find a webhook that another key, or a client, created', async () => {
-      const [mine, other] = [ulid() as KeyId, ulid() as KeyId]
-      const caller = callerOf(tenant, mine)
-      for (const id of [await created(other), await created()])
+      const [ownKey, otherKey] = [ulid() as KeyId, ulid() as KeyId]
+      const caller = callerOf(tenant, ownKey)
+      for (const id of [await created(otherKey), await created()])
         expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }, { caller }))).to.equal('not_found')
-      const own = await created(mine)
+      const own = await created(ownKey)
       expect(await turn(own, { type: 'ChangeWebhook', event: 'x' }, { caller })).to.include({ revision: 1 })
     })
-    it('does not find keys for a key', async () => {
+    it('does not find any key when the caller is a key', async () => {
       const id = ulid() as KeyId
       const make: KeyCommand = { type: 'CreateKey', id, tenant, key: 'AAAA00000001', name: 'k', description: null, scopes: [] }
       await handle(streams, keyDecider, keyStream(id), make, context({ create: true }))
       const byKey = context({ caller: callerOf(tenant, id) })
       expect(await codeOfFailure(handle(streams, keyDecider, keyStream(id), { type: 'ChangeKey', name: 'x' }, byKey))).to.equal('not_found')
     })
-    it('does not find what never was, or was deleted', async () => {
+    it('does not find an aggregate that never existed or was deleted', async () => {
       expect(await codeOfFailure(turn(ulid() as WebhookId, { type: 'DeleteWebhook' }))).to.equal('not_found')
       const id = await created()
       await turn(id, { type: 'DeleteWebhook' })
       expect(await codeOfFailure(turn(id, { type: 'DeleteWebhook' }))).to.equal('not_found')
     })
-    it('says not found before it compares revisions', async () => {
+    it('reports not_found before it compares revisions', async () => {
       const id = await created()
       const stranger = { caller: callerOf(ulid() as TenantId), ifMatch: [99] }
       expect(await codeOfFailure(turn(id, { type: 'DeleteWebhook' }, stranger))).to.equal('not_found')
@@ -125,17 +125,17 @@ describe('the command handler', () => {
   })
 
   describe('If-Match', () => {
-    it('is compared before deciding: a change that changes nothing does not hide it', async () => {
+    it('is compared before the decision, so that a command without a change does not hide the failure', async () => {
       const id = await created()
       expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook' }, { ifMatch: [7] }))).to.equal('precondition_failed')
     })
-    it('accepts any revision of a list, and * any that there is', async () => {
+    it('accepts any revision of a list, and with * any revision of an existing stream', async () => {
       const id = await created()
       expect(await turn(id, { type: 'ChangeWebhook', event: 'a' }, { ifMatch: [5, 0] })).to.include({ revision: 1 })
       expect(await turn(id, { type: 'ChangeWebhook', event: 'b' }, { ifMatch: '*' })).to.include({ revision: 2 })
       expect(await codeOfFailure(turn(ulid() as WebhookId, { type: 'ChangeWebhook' }, { ifMatch: '*' }))).to.equal('not_found')
     })
-    it('turns a conflict into a failed precondition, without another try', async () => {
+    it('makes a conflict a failed precondition, without another try', async () => {
       const id = await created()
       let tries = 0
       store.beforeAppend = async () => {
@@ -145,7 +145,7 @@ describe('the command handler', () => {
       expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }, { ifMatch: [0] }))).to.equal('precondition_failed')
       expect(tries).to.equal(1)
     })
-    it('lets * try again after a conflict', async () => {
+    it('is tried again after a conflict when it is *', async () => {
       const id = await created()
       store.beforeAppend = async () => {
         store.beforeAppend = () => {}
@@ -156,7 +156,7 @@ describe('the command handler', () => {
   })
 
   describe('conflicts', () => {
-    it('repeat the whole turn on what the other writer left', async () => {
+    it('repeat the whole unit of work on the state that the other writer left', async () => {
       const id = await created()
       store.beforeAppend = async () => {
         store.beforeAppend = () => {}
@@ -166,7 +166,7 @@ describe('the command handler', () => {
       expect(revision).to.equal(2)
       expect(state).to.include({ event: 'x', description: 'quicker' })
     })
-    it('are given up after three repeated turns', async () => {
+    it('are given up after three repetitions', async () => {
       const id = await created()
       let tries = 0
       store.beforeAppend = async () => intrude(id, `quicker ${++tries}`)
@@ -174,7 +174,7 @@ describe('the command handler', () => {
       expect(tries).to.equal(4)
       expect(store.events.some((event) => 'event' in event.data && event.data.event === 'x')).to.equal(false)
     })
-    it('keep the ids of the events through the turns', async () => {
+    it('keep the ids of the events in every repetition', async () => {
       const id = await created()
       const seen = new Set<EventId>()
       let tries = 0
@@ -188,8 +188,8 @@ describe('the command handler', () => {
     })
   })
 
-  describe('an append whose answer was lost', () => {
-    it('is repeated under the same ids and answered as the first time', async () => {
+  describe('an append whose response was lost', () => {
+    it('is repeated under the same ids, with the same result as the first time', async () => {
       const id = await created()
       let lost = 0
       store.afterAppend = () => {
@@ -198,7 +198,7 @@ describe('the command handler', () => {
       expect(await turn(id, { type: 'ChangeWebhook', event: 'x' })).to.include({ revision: 1, changed: true })
       expect(store.events).to.have.length(2)
     })
-    it('is told to the caller when the store stays silent', async () => {
+    it('is an error for the caller when the store stays silent', async () => {
       const id = await created()
       store.beforeAppend = () => {
         throw new StoreUnavailable('no answer')
@@ -208,12 +208,12 @@ describe('the command handler', () => {
   })
 
   describe('creation', () => {
-    it('expects that there is nothing', async () => {
+    it('expects that the stream does not exist', async () => {
       const id = await created()
       expect(await codeOfFailure(turn(id, create(id), { create: true }))).to.equal('already_exists')
       expect(store.events).to.have.length(1)
     })
-    it('loses to whoever creates the same at once', async () => {
+    it('is refused when another process creates the same aggregate at the same time', async () => {
       const id = ulid() as WebhookId
       store.beforeAppend = async () => {
         store.beforeAppend = () => {}
@@ -226,7 +226,7 @@ describe('the command handler', () => {
 
   describe('a process manager', () => {
     const causationId = '0197a000-0000-7000-8000-000000000001' as EventId
-    it('appends once for one cause, however often its turn is repeated', async () => {
+    it('appends once for one cause, even when its command is repeated', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'RotateWebhookSecret', secret: 'whsec_new', previous_secret_until: null }
       await turn(id, command, { causationId })
@@ -234,7 +234,7 @@ describe('the command handler', () => {
       expect(store.events).to.have.length(2)
       expect(again).to.include({ revision: 1 })
     })
-    it('creates once for one cause, and is answered as the first time', async () => {
+    it('creates once for one cause, and gets the same result as the first time', async () => {
       const id = ulid() as WebhookId
       await turn(id, create(id), { create: true, causationId })
       expect(await turn(id, create(id), { create: true, causationId })).to.include({ revision: 0 })
@@ -242,9 +242,9 @@ describe('the command handler', () => {
     })
   })
 
-  describe('a turn with a name', () => {
+  describe('a command with an id', () => {
     const commandId = '0197a000-0000-7000-8000-000000000003' as EventId
-    it('happens once: asked for again it answers as the first time, whatever came after it', async () => {
+    it('happens once: a repeated command returns the first result, whatever happened since', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first', is_active: false }
       const first = await turn(id, command, { commandId })
@@ -255,13 +255,13 @@ describe('the command handler', () => {
       expect(again.state).to.include({ event: 'first', is_active: false })
       expect(store.events).to.have.length(4)
     })
-    it('answers as the first time also where If-Match named the revision before', async () => {
+    it('returns the first result also when If-Match has the revision before the command', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first' }
       const first = await turn(id, command, { commandId, ifMatch: [0] })
       expect(await turn(id, command, { commandId, ifMatch: [0] })).to.deep.equal(first)
     })
-    it('creates once, and is no cause of what it stores', async () => {
+    it('creates once, and is not recorded as the cause of its events', async () => {
       const id = ulid() as WebhookId
       const first = await turn(id, create(id), { create: true, commandId })
       await turn(id, { type: 'ChangeWebhook', event: 'later' })
@@ -269,7 +269,7 @@ describe('the command handler', () => {
       expect(store.events).to.have.length(2)
       expect(store.events[0]?.metadata.$causationId).to.equal(null)
     })
-    it('is not for others to learn of', async () => {
+    it('does not reveal its result to another caller', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first' }
       await turn(id, command, { commandId })
@@ -277,8 +277,8 @@ describe('the command handler', () => {
     })
   })
 
-  describe('what is stored', () => {
-    it('says who, for whom, why and when', async () => {
+  describe('a stored event', () => {
+    it('has its author, tenant, cause and time', async () => {
       const key_id = ulid() as KeyId
       const id = await created(key_id)
       const causationId = '0197a000-0000-7000-8000-000000000002' as EventId
@@ -292,7 +292,7 @@ describe('the command handler', () => {
         $causationId: causationId,
       })
     })
-    it('is chained: each event carries the hash of the one before as stored', async () => {
+    it('has the hash of the previous event as it is stored', async () => {
       const id = await created()
       await turn(id, { type: 'ChangeWebhook', description: 'new', is_active: false })
       await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_secret_until: null })
@@ -304,7 +304,7 @@ describe('the command handler', () => {
       Object.assign(forged.data, { description: 'sealed:forged' })
       expect(hashOf(forged)).to.not.equal(stored[2]?.metadata.prev)
     })
-    it('never runs backwards in time', async () => {
+    it('never has an earlier time than the previous event', async () => {
       const id = await created()
       const { state } = await turn(id, { type: 'ChangeWebhook', event: 'x' }, { now: '2025-06-01T00:00:00.000Z' })
       expect(store.events.map((event) => event.metadata.time)).to.deep.equal(['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z'])
@@ -349,7 +349,7 @@ describe('the command handler', () => {
       for (const text of hidden) expect(all).to.not.contain(text)
       expect(all).to.contain('order.created')
     })
-    it('opens again in its own stream only', async () => {
+    it('can be opened only in its own stream', async () => {
       const [id, other] = [await created(), await created()]
       expect((await streams.read(webhookStream(id))).events[0]?.data).to.include({ secret: 'whsec_topsecret' })
       const [mine, theirs] = [id, other].map((one) => store.events.find((event) => event.stream === webhookStream(one))!)

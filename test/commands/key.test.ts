@@ -31,7 +31,7 @@ describe('keys', () => {
       updated_at: timeAt(0),
     })
   })
-  it('say only what changed', () => {
+  it('record only the changed fields', () => {
     given(created)
       .when({ type: 'ChangeKey', name: 'Key 2', description: 'First', scopes: ['read:webhooks'] })
       .then(fact('KeyChanged', { id, name: 'Key 2' }))
@@ -48,13 +48,13 @@ describe('keys', () => {
       .then(fact('KeyChanged', { id, description: null }))
     given(created).when({ type: 'ChangeKey', description: null }).thenState({ description: null })
   })
-  it('are not changed by what they have, nor by nothing', () => {
+  it('are not changed by the values that they have already, or by an empty command', () => {
     given(created).when({ type: 'ChangeKey' }).then()
     given(created, fact('KeyChanged', { id, scopes: ['read:webhooks', 'write:webhooks'] }))
       .when({ type: 'ChangeKey', name: 'Key 1', scopes: ['write:webhooks', 'read:webhooks'] })
       .then()
   })
-  it('get a new value, the former one living on as long as is said', () => {
+  it('get a new value, while the former one works until the given time', () => {
     const until = '2026-02-01T00:00:00.000Z'
     const rotated = fact('KeyRotated', { id, key: 'BBBB00000002', previous_key_until: until })
     given(created).when({ type: 'RotateKey', key: 'BBBB00000002', previous_key_until: until }).then(rotated)
@@ -65,13 +65,13 @@ describe('keys', () => {
       .when({ type: 'RotateKey', key: 'CCCC00000003', previous_key_until: null })
       .thenState({ key: 'CCCC00000003', previous_key: null, previous_key_until: null })
   })
-  it('are deleted, saying what becomes of their webhooks', () => {
+  it('are deleted with a choice to keep or deactivate their webhooks', () => {
     given(created)
       .when({ type: 'DeleteKey', webhooks: 'deactivate' })
       .then(fact('KeyDeleted', { id, webhooks: 'deactivate' }))
     given(created).when({ type: 'DeleteKey', webhooks: 'keep' }).thenState({ deleted: true })
   })
-  it('are not found once deleted, or when they never were', () => {
+  it('are not found after they were deleted, or if they never existed', () => {
     for (const past of [[], [created, deleted]]) {
       given(...past)
         .when({ type: 'ChangeKey', name: 'x' })

@@ -5,7 +5,7 @@ import type { Checkpoint, DecidedEvent, RecordedEvent } from '../../src/events/e
 import type { EventId, KeyId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { KolbakError } from '../../src/lib/errors.ts'
 
-/** The event's time in specs: a second for each revision. */
+/** Returns the event's time in specifications: one second for each revision. */
 export const timeAt = (revision: number): string => new Date(Date.UTC(2026, 0, 1) + revision * 1_000).toISOString()
 
 export const tenantId = '01JZZZZZZZZZZZZZZZZZZZZZT1' as TenantId
@@ -22,7 +22,10 @@ const record = (fact: DecidedEvent, revision: number): RecordedEvent => ({
   position: String(revision) as Checkpoint,
 })
 
-/** `given(past events).when(command).then(events)`, or `.thenRefused(code)`, or `.thenState(part of the state after it)`. */
+/**
+ * Writes a specification: `given(past events).when(command).then(events)`, or `.thenRefused(code)`, or `.thenState(part of the state after
+ * it)`.
+ */
 export function specificationOf<State, Command, Event extends DecidedEvent>(decider: Decider<State, Command, Event>) {
   const fold = (facts: readonly DecidedEvent[]) =>
     facts.map(record).reduce<State | null>((state, event) => decider.evolve(state, event), decider.initial)

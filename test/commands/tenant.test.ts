@@ -28,23 +28,23 @@ describe('tenants', () => {
       updated_at: timeAt(0),
     })
   })
-  it('have to be there for any other command', () => {
+  it('must exist before any other command', () => {
     given().when({ type: 'ChangeTenantSettings', limits: {} }).thenRefused('not_found')
     given().when({ type: 'SuspendTenant' }).thenRefused('not_found')
     given().when({ type: 'ResumeTenant' }).thenRefused('not_found')
     given().when({ type: 'RevokeClient', client_id }).thenRefused('not_found')
   })
-  it('keep the limits that a change does not name', () => {
+  it('keep the limits that a change leaves out', () => {
     given(registered, fact('TenantSettingsChanged', { id, limits: { webhooks: 5 } }))
       .when({ type: 'ChangeTenantSettings', limits: { events_per_second: 100 } })
       .then(fact('TenantSettingsChanged', { id, limits: { webhooks: 5, events_per_second: 100 } }))
   })
-  it('are not changed by the limits they have', () => {
+  it('are not changed by the limits that they have already', () => {
     given(registered, fact('TenantSettingsChanged', { id, limits: { webhooks: 5, events_per_second: 1 } }))
       .when({ type: 'ChangeTenantSettings', limits: { events_per_second: 1, webhooks: 5 } })
       .then()
   })
-  it('are registered with limits, where any are given', () => {
+  it('are registered with the limits that are given', () => {
     given()
       .when({ type: 'RegisterTenant', id, name: 'Acme', limits: { webhooks: 5, events_per_second: null } })
       .then(registered, fact('TenantSettingsChanged', { id, limits: { webhooks: 5 } }))
@@ -52,7 +52,7 @@ describe('tenants', () => {
       .when({ type: 'RegisterTenant', id, name: 'Acme', limits: { webhooks: null } })
       .then(registered)
   })
-  it('lose a limit that a change makes null', () => {
+  it('lose a limit that a change sets to null', () => {
     const limited = fact('TenantSettingsChanged', { id, limits: { webhooks: 5, events_per_second: 100 } })
     given(registered, limited)
       .when({ type: 'ChangeTenantSettings', limits: { webhooks: null } })
@@ -61,7 +61,7 @@ describe('tenants', () => {
       .when({ type: 'ChangeTenantSettings', limits: { webhooks: null } })
       .then()
   })
-  it('are never suspended when it is the tenant `default`, whose admins could not resume it', () => {
+  it('cannot be suspended when they are the tenant `default`, whose admins could not resume it', () => {
     given(fact('TenantRegistered', { id: defaultTenant, name: 'default' }))
       .when({ type: 'SuspendTenant' })
       .thenRefused('default_tenant')
@@ -96,19 +96,19 @@ describe('clients', () => {
       updated_at: timeAt(1),
     })
   })
-  it('are issued once, whether revoked since or not', () => {
+  it('are issued once, even after they were revoked', () => {
     const again = { type: 'IssueClient', client_id, name: 'Other', scopes: [], secret_hmac: 'bb' } as const
     given(registered, issued).when(again).thenRefused('already_exists')
     given(registered, issued, revoked).when(again).thenRefused('already_exists')
   })
-  it('are admins in the tenant `default` alone', () => {
+  it('are admins only in the tenant `default`', () => {
     const admin = { type: 'IssueClient', client_id, name: 'Admin', scopes: ['admin'], secret_hmac: 'aa' } as const
     given(registered).when(admin).thenRefused('validation_failed')
     given(fact('TenantRegistered', { id: defaultTenant, name: 'default' }))
       .when(admin)
       .then(fact('ClientIssued', { id: defaultTenant, client_id, name: 'Admin', scopes: ['admin'], secret_hmac: 'aa' }))
   })
-  it('get a new secret and the next generation, the former secret living on as long as is said', () => {
+  it('get a new secret and the next generation, while the former secret works until the given time', () => {
     const until = '2026-02-01T00:00:00.000Z'
     const rotated = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'bb', previous_secret_until: until, generation: 2 })
     given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'bb', previous_secret_until: until }).then(rotated)
@@ -122,14 +122,14 @@ describe('clients', () => {
     const at_once = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'cc', previous_secret_until: null, generation: 3 })
     expect(clientOf(given(registered, issued, rotated, at_once).state())).to.include({ secret_hmac: 'cc', previous_hmac: null })
   })
-  it('are not rotated to the secret they have', () => {
+  it('are not rotated to the secret that they have already', () => {
     given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'aa', previous_secret_until: null }).then()
   })
   it('are revoked, which raises the generation', () => {
     given(registered, issued).when({ type: 'RevokeClient', client_id }).then(revoked)
     expect(clientOf(given(registered, issued, revoked).state())).to.include({ revoked: true, generation: 2 })
   })
-  it('are not revoked when no other admin is left', () => {
+  it('are not revoked when they are the last admin', () => {
     const admin = (name: string) =>
       fact('ClientIssued', { id: defaultTenant, client_id: name as ClientId, name, scopes: ['admin'], secret_hmac: 'aa' })
     const theirs = fact('TenantRegistered', { id: defaultTenant, name: 'default' })

@@ -6,7 +6,7 @@ import { webhookId as id, key_id, specificationOf, tenantId as tenant, timeAt } 
 const given = specificationOf(webhookDecider)
 const fact = <T extends keyof WebhookEvents>(type: T, data: WebhookEvents[T]) => ({ type, data })
 
-const asked: WebhookEvents['WebhookCreated'] = {
+const request: WebhookEvents['WebhookCreated'] = {
   id,
   tenant,
   key_id,
@@ -17,14 +17,14 @@ const asked: WebhookEvents['WebhookCreated'] = {
   secret: 'whsec_one',
   retry_delays: null,
 }
-const created = fact('WebhookCreated', asked)
+const created = fact('WebhookCreated', request)
 const deactivated = fact('WebhookDeactivated', { id, reason: 'requested' })
 const deleted = fact('WebhookDeleted', { id })
 
 describe('webhooks', () => {
   it('are created', () => {
     given()
-      .when({ type: 'CreateWebhook', ...asked })
+      .when({ type: 'CreateWebhook', ...request })
       .then(created)
     expect(given(created).state()).to.deep.equal({
       id,
@@ -44,12 +44,12 @@ describe('webhooks', () => {
       updated_at: timeAt(0),
     })
   })
-  it('may be created inactive, as requested', () => {
+  it('may be created inactive', () => {
     given()
-      .when({ type: 'CreateWebhook', ...asked, is_active: false })
+      .when({ type: 'CreateWebhook', ...request, is_active: false })
       .thenState({ is_active: false, deactivation_reason: 'requested' })
   })
-  it('say only what changed', () => {
+  it('record only the changed fields', () => {
     given(created)
       .when({ type: 'ChangeWebhook', callback_url: 'https://example.com/b', event: 'order.created', description: 'Orders' })
       .then(fact('WebhookChanged', { id, callback_url: 'https://example.com/b' }))
@@ -60,7 +60,7 @@ describe('webhooks', () => {
       .when({ type: 'ChangeWebhook', event: 'order.*' })
       .thenState({ event: 'order.*', callback_url: 'https://example.com/a', description: 'Orders', updated_at: timeAt(1) })
   })
-  it('lose description and retry delays when those are cleared', () => {
+  it('lose their description and retry delays when these are cleared', () => {
     const changed = fact('WebhookChanged', { id, retry_delays: [1] })
     given(created, changed)
       .when({ type: 'ChangeWebhook', description: null, retry_delays: null })
@@ -69,18 +69,18 @@ describe('webhooks', () => {
       .when({ type: 'ChangeWebhook', description: null, retry_delays: null })
       .thenState({ description: null, retry_delays: null })
   })
-  it('are not changed by what they have, nor by nothing', () => {
+  it('are not changed by the values that they have already, or by an empty command', () => {
     given(created).when({ type: 'ChangeWebhook' }).then()
     given(created).when({ type: 'ChangeWebhook', event: 'order.created', is_active: true, retry_delays: null }).then()
   })
-  it('change and turn on or off in one append', () => {
+  it('are changed and activated or deactivated in one append', () => {
     given(created)
       .when({ type: 'ChangeWebhook', description: 'x', is_active: false })
       .then(fact('WebhookChanged', { id, description: 'x' }), deactivated)
     given(created, deactivated).when({ type: 'ChangeWebhook', is_active: true }).then(fact('WebhookActivated', { id }))
     given(created, deactivated).when({ type: 'ChangeWebhook', is_active: true }).thenState({ is_active: true, deactivation_reason: null })
   })
-  it('get a new secret, both signing as long as is said', () => {
+  it('get a new secret, while both secrets sign until the given time', () => {
     const until = '2026-02-01T00:00:00.000Z'
     const rotated = fact('WebhookSecretRotated', { id, secret: 'whsec_two', previous_secret_until: until })
     given(created).when({ type: 'RotateWebhookSecret', secret: 'whsec_two', previous_secret_until: until }).then(rotated)
@@ -94,7 +94,7 @@ describe('webhooks', () => {
       .when({ type: 'RotateWebhookSecret', secret: 'whsec_three', previous_secret_until: null })
       .thenState({ secret: 'whsec_three', previous_secret: null, previous_secret_until: null })
   })
-  it('are deactivated by a process manager, with its reason, when they are active', () => {
+  it('are deactivated by a process manager with its reason, if they are active', () => {
     given(created)
       .when({ type: 'DeactivateWebhook', reason: 'gone' })
       .then(fact('WebhookDeactivated', { id, reason: 'gone' }))
@@ -105,7 +105,7 @@ describe('webhooks', () => {
     given(created).when({ type: 'DeleteWebhook' }).then(deleted)
     given(created).when({ type: 'DeleteWebhook' }).thenState({ deleted: true, is_active: false })
   })
-  it('are not found once deleted, or when they never were', () => {
+  it('are not found after they were deleted, or if they never existed', () => {
     for (const past of [[], [created, deleted]]) {
       given(...past)
         .when({ type: 'ChangeWebhook', event: 'x' })

@@ -6,7 +6,7 @@ import { advisoryLocks } from '../../src/adapters/postgres/advisory-locks.ts'
 const root = new URL('../../src', import.meta.url).pathname
 const register = 'adapters/postgres/advisory-locks.ts'
 
-/** The first argument of each call that takes an advisory lock, with the file that it is in. */
+/** Returns the first argument of each call that takes an advisory lock, with its file. */
 async function locksIn(extension: string): Promise<{ file: string; text: string; key: string }[]> {
   const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(extension) && file !== register)
   const texts = await Promise.all(files.map(async (file) => ({ file, text: await readFile(join(root, file), 'utf8') })))
@@ -21,7 +21,7 @@ describe('the register of advisory locks', () => {
     expect(new Set(numbers).size).to.equal(numbers.length)
   })
 
-  it('has the number of each lock that a migration takes, which names the lock in a comment', async () => {
+  it('has the number of each lock that a migration takes, and the migration names the lock in a comment', async () => {
     const locks = await locksIn('.sql')
     expect(locks.map(({ key }) => Number(key))).to.include.members([advisoryLocks.eventLog, advisoryLocks.busPartition])
     for (const { file, text, key } of locks) {
@@ -31,7 +31,7 @@ describe('the register of advisory locks', () => {
     }
   })
 
-  it('is where TypeScript gets its numbers', async () => {
+  it('is the only source of the numbers in TypeScript', async () => {
     const locks = await locksIn('.ts')
     expect(locks).to.not.be.empty
     for (const { file, key } of locks)

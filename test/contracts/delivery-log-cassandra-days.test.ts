@@ -53,7 +53,7 @@ describe('a list by days', () => {
     expect(asked.length).to.be.below(50)
   })
 
-  it('gives up when nearly no row counts, and says how to narrow the query', async () => {
+  it('fails when nearly no row counts, and says how to narrow the query', async () => {
     const endless: Parameters<typeof newestFirst>[0]['read'] = async (_day, { before }, limit) =>
       Array.from({ length: limit }, (_, i) => ({ at: before.at, delivery: `${before.delivery}${i}`.slice(-8) }))
     const failure = await newestFirst({ range, limit: 10, read: endless, check: async () => [] }).then(

@@ -13,7 +13,7 @@ import { fact } from './delivery-log.contract.ts'
 
 const failureOf = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
-    () => expect.fail('it was to fail'),
+    () => expect.fail('it should have failed'),
     (error: unknown) => error,
   )
 const succeeded = (routed: DeliveryFact): DeliveryFact => ({
@@ -89,7 +89,7 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
   })
 })
 
-describeWithCassandra('a Cassandra of its own under the delivery log', () => {
+describeWithCassandra('the delivery log on a Cassandra of its own', () => {
   let cassandra: Cassandra
   before(async () => {
     cassandra = await startCassandra({ withPasswords: true, withTls: true })
@@ -109,7 +109,7 @@ describeWithCassandra('a Cassandra of its own under the delivery log', () => {
     const app = { ...options, credentials: { username: 'app', password: 'secret' } }
     const missing = await failureOf(createCassandraDeliveryLog({ ...app, keyspace: cassandra.newKeyspace() }))
     expect(codeOf(missing)).to.equal('invalid_config')
-    // A login needs no right to make keyspaces when its keyspace exists.
+    // A user needs no right to create keyspaces when the keyspace exists.
     await cassandra.query(`grant all on keyspace ${options.keyspace} to app`)
     const opened = await createCassandraDeliveryLog(app)
     await opened.makeBuild(2)
@@ -124,7 +124,7 @@ describeWithCassandra('a Cassandra of its own under the delivery log', () => {
 
   // By default only `test/faults/engines.test.ts` kills a Cassandra, under the whole service.
   const itInFull = (title: string, test: Mocha.AsyncFunc) => void (isFull && it(title, test))
-  itInFull('may be killed under writes: nothing that resolved is lost, and it goes on by itself', async () => {
+  itInFull('survives a kill of Cassandra during writes: no resolved write is lost, and it continues by itself', async () => {
     const { log, history } = await openCassandraLog({ cassandra, readTimeoutMs: 2_000 })
     const stored: DeliveryFact[] = []
     const failures: unknown[] = []

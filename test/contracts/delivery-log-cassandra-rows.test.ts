@@ -23,7 +23,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
   after(() => opened?.drop())
   const allRows = (table: string, columns: string) => opened.cassandra.query(`select ${columns} from ${opened.keyspace}.${table}`)
 
-  it('live for the rest of the retention, however late they are written', async () => {
+  it('are kept for the rest of the retention, even when they are written late', async () => {
     const { log, history } = opened
     const late = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(20), time: daysAgo(1) })
     const key = { tenant: late.tenant, message: late.message, fingerprint: 'late', event: late.event, place: placeOf('kafka', 0, 0n, 0) }
@@ -61,7 +61,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     expect(attempt).to.include({ code: 500, duration_ms: full.duration_ms, reason: 'http_500', response: 'sealed' })
   })
 
-  it('of the history are few: for a delivery that is done in one batch no row leads to an earlier state', async () => {
+  it('are few: a delivery that ends within one batch has no row for an earlier state', async () => {
     const routed = fact({ ...own(), type: 'MessageRouted' })
     const succeeded: DeliveryFact = { ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId }
     await opened.history.record([succeeded, routed, routed])
@@ -112,7 +112,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     expect(second.map(({ delivery }) => delivery)).to.deep.equal([routed[0]!.delivery])
   })
 
-  it('of dead letters are found for many webhooks as for few', async () => {
+  it('are found when they are dead letters, for many webhooks as for few', async () => {
     const { tenant } = own()
     const webhooks = Array.from({ length: 20 }, () => ulid() as WebhookId)
     const dead = webhooks.map((webhook, i) =>
@@ -126,7 +126,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     }
   })
 
-  it('refuses by name a fact that cannot be stored, wherever it is in a batch', async () => {
+  it('do not include a fact that cannot be stored, which is named wherever it is in a batch', async () => {
     const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
     const bad = [
       fact({ type: 'DeliverySucceeded', accepted_at: '2026-02-30T00:00:00.000Z' }),

@@ -31,7 +31,7 @@ const harness = async (retentionSeconds = 30 * day): Promise<DeliveryLogHarness>
 describeWithCassandra('delivery log on Cassandra', () => {
   deliveryLogContract('Cassandra', () => harness(), {
     expires: 'by itself',
-    /** The retention that keeps the noon of this day, years ago, for a few seconds more. */
+    /** Returns a harness with a retention that keeps the noon of this past day for a few seconds more. */
     untilSoonAfter: (noon) => harness(Math.ceil((Date.now() - Date.parse(noon)) / 1_000) + 12),
   })
 })

@@ -89,7 +89,7 @@ describe('delivery log on Postgres', () => {
   const open = (bus: Pick<MessageBus, 'readBodies'> = busMember.bus) =>
     createPostgresDeliveryLog({ ...database, identity: 'pg', bus, log: silentLog })
 
-  it('finds the bodies of a batch at the places within its record', async () => {
+  it('finds each body of a batch by its place in the record', async () => {
     const { bus } = busMember
     const log = await open()
     const { tenant } = fact({ type: 'MessageRouted' })
@@ -109,7 +109,7 @@ describe('delivery log on Postgres', () => {
     ])
   })
 
-  it('returns the other bodies beside a record that cannot be decoded', async () => {
+  it('returns the other bodies when one record cannot be decoded', async () => {
     const { bus } = busMember
     const log = await open()
     const { tenant } = fact({ type: 'MessageRouted' })
@@ -129,7 +129,7 @@ describe('delivery log on Postgres', () => {
     expect(await log.bodies(kept)).to.deep.equal([null, Buffer.from('b')])
   })
 
-  it('refuses by name a fact that Postgres cannot store, wherever it is in a batch', async () => {
+  it('names the fact that Postgres cannot store, wherever it is in a batch', async () => {
     const log = await open()
     const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
     const bad = [
@@ -170,7 +170,7 @@ describe('delivery log on Postgres', () => {
     expect(rows).to.deep.equal([{ deliveries: 1n, attempts: 0n }])
   })
 
-  it('reports a Postgres that is gone, and refuses no fact because of it', async () => {
+  it('reports that Postgres is gone, and refuses no fact because of it', async () => {
     const other = await freshDatabase()
     const log = await createPostgresDeliveryLog({ ...other, identity: 'pg', bus: {}, log: silentLog })
     await other.drop()
@@ -203,7 +203,7 @@ describe('delivery log on Postgres', () => {
     expect(rows).to.deep.equal([{ partition: 'deliveries_20200101' }, { partition: 'deliveries_20200102' }])
   })
 
-  it('keeps builds of the history apart, the first one too', async () => {
+  it('keeps the builds of the history apart, including the first one', async () => {
     const log = await open()
     const other = await open()
     await Promise.all([log.makeBuild(2), other.makeBuild(2)])
@@ -223,7 +223,7 @@ describe('delivery log on Postgres', () => {
     ])
     expect(await codeOfFailure(old.record([failed]))).to.equal('42883')
     expect(await codeOfFailure(old.states([failed]))).to.equal('42P01')
-    // A build that is made after the first was dropped equals the others too.
+    // A build that was made after the first one was dropped equals the others too.
     await log.makeBuild(3)
     await log.makeBuild(3)
     const indexes = async (schema: string) =>

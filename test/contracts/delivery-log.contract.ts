@@ -20,9 +20,9 @@ import {
 export interface DeliveryLogHarness {
   /** The archive, and one build of the history. */
   readonly log: BodyArchive & DeliveryHistory
-  /** Stores bodies where this log finds them: in its archive, or on the bus whose rows are the archive. */
+  /** Stores bodies in the archive of this log, or on the bus whose rows are its archive. */
   keep(bodies: readonly TestBody[]): Promise<MessageRef[]>
-  /** Lets everything expire that was accepted before this day (`yyyy-mm-dd`). */
+  /** Makes everything expire that was accepted before this day (`yyyy-mm-dd`). */
   expireBefore(day: string): Promise<void>
   drop(): Promise<void>
 }
@@ -134,12 +134,12 @@ const factsOfOne = fc
     ]
   })
 
-/** How data expires: by a sweep that the harness starts, or by itself when its time to live is over. */
+/** The way in which data expire: by a sweep that the harness starts, or by themselves when their time to live is over. */
 export type Expiry =
   | { readonly expires: 'by a sweep' }
   | {
       readonly expires: 'by itself'
-      /** Returns a harness whose retention ends within seconds for what was accepted at this time. */
+      /** Returns a harness whose retention ends within seconds for a message that was accepted at this time. */
       untilSoonAfter(accepted_at: string): Promise<DeliveryLogHarness>
     }
 
@@ -164,7 +164,7 @@ export function deliveryLogContract(
     const attemptsOf = async (key: DeliveryKey) => (await log.attempts([keyOf(key)]))[0]!
 
     describe('facts', () => {
-      it('lead to one state and one list of attempts in any order, repeated, in any batches, and concurrently', async () => {
+      it('lead to the same state and list of attempts in any order and in any batches, repeated or concurrent', async () => {
         const plan = fc.record({
           deliveries: fc.array(factsOfOne, { minLength: 1, maxLength: 4 }),
           seed: fc.infiniteStream(fc.nat()),
@@ -189,7 +189,7 @@ export function deliveryLogContract(
         )
       })
 
-      it('of success decide their chain, whatever facts come late', async () => {
+      it('of success decide their chain, even when other facts come late', async () => {
         const routed = fact({ type: 'MessageRouted' })
         const own = { ...keyOf(routed), tenant: routed.tenant }
         await log.record([fact({ ...own, type: 'DeliverySucceeded', attempt: 1 })])
@@ -214,7 +214,7 @@ export function deliveryLogContract(
         expect(await stateOf(own)).to.include({ status: 'retrying' })
       })
 
-      it('of twins, two requests of one chain and attempt, are both listed', async () => {
+      it('of two requests with the same chain and attempt are both listed', async () => {
         const first = fact({ type: 'DeliveryFailed', time: at(10), reason: 'timeout', code: null })
         const twin = { ...first, event_id: randomUUID() as EventId, time: at(20), reason: null, code: 500 }
         for (const order of [
@@ -261,7 +261,7 @@ export function deliveryLogContract(
         await log.record([])
       })
 
-      it('that cannot be stored are refused by name, and the others are stored without them', async () => {
+      it('that cannot be stored are named in the error, and the others are stored without them', async () => {
         const good = Array.from({ length: 9 }, () => fact({ type: 'DeliverySucceeded' }))
         const bad = fact({ type: 'DeliverySucceeded', chain: 2 ** 31 })
         const failure = await log.record([...good.slice(0, 4), bad, ...good.slice(4)]).then(
@@ -277,7 +277,7 @@ export function deliveryLogContract(
     })
 
     describe('states and attempts', () => {
-      it('are returned in the order of the keys; an unknown delivery has null and no attempts', async () => {
+      it('are returned in the order of the keys, with null and no attempts for an unknown delivery', async () => {
         const known = [fact({ type: 'DeliverySucceeded' }), fact({ type: 'DeliveryFailed' })]
         await log.record(known)
         const unknown = fact({ type: 'MessageRouted' })
@@ -296,7 +296,7 @@ export function deliveryLogContract(
         expect(listed.map((attempt) => attempt.attempt)).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 31))
       })
 
-      it('include a search by id alone, for the tenant only', async () => {
+      it('can be found by id alone, for the tenant only', async () => {
         const one = fact({ type: 'DeliveryFailed' })
         await log.record([one])
         expect(await log.find(one.tenant, one.delivery)).to.deep.equal(folded([one]).state)
@@ -348,7 +348,7 @@ export function deliveryLogContract(
         }
       })
 
-      it('takes since inclusively and until exclusively', async () => {
+      it('includes the time `since` and excludes the time `until`', async () => {
         const expected = newestFirst.filter((f) => f.accepted_at >= at(2) && f.accepted_at < at(5))
         expect(expected).to.have.length(15)
         expect(statesOf(await pages({ since: at(2), until: at(5) }, 4))).to.deep.equal(expected.map((f) => folded([f]).state))
@@ -393,7 +393,7 @@ export function deliveryLogContract(
         const listed = await log.attempts(shown)
         expect(listed).to.deep.equal(made.map((facts) => folded(facts).attempts).reverse())
         expect(await log.attempts(shown.map(keyOf))).to.deep.equal(listed)
-        // The last request of the list may not be the last any more.
+        // The last request in the list may no longer be the last one of the delivery.
         await log.record(made.map(([one], i) => fact({ ...own, ...keyOf(one!), type: 'DeliverySucceeded', chain: 2, time: at(3_000 + i) })))
         const later = await log.attempts(shown)
         expect(later.map((attempts) => attempts.filter(({ chain }) => chain === 1))).to.deep.equal(listed)
@@ -438,7 +438,7 @@ export function deliveryLogContract(
         expect(await log.deadLetters({ tenant: newTenant(), webhooks, limit: 100 })).to.deep.equal([])
       })
 
-      it('leave the list when they are replayed, whatever facts come late, until they die again', async () => {
+      it('leave the list when they are replayed, even when facts come late, until they die again', async () => {
         const dead = fact({ type: 'DeliveryDeadLettered', attempt: 8 })
         const own = { ...keyOf(dead), tenant: dead.tenant }
         const ids = async () => (await log.deadLetters({ tenant: dead.tenant, limit: 10 })).map((d) => `${d.delivery}/${d.chain}`)
@@ -467,7 +467,7 @@ export function deliveryLogContract(
         ...fields,
       })
 
-      it('come back byte by byte, in the order of the keys', async () => {
+      it('are returned unchanged, in the order of the keys', async () => {
         const everyByte = Buffer.from(Array.from({ length: 1_024 }, (_, i) => (i * 7) % 256))
         const bodies = [
           Buffer.alloc(0),
@@ -505,7 +505,7 @@ export function deliveryLogContract(
         expect(await log.bodies([key!])).to.deep.equal([one.sealedBody])
       })
 
-      it('expire with the retention, as deliveries do, and those of later days stay', async () => {
+      it('expire with the retention, as deliveries do, and bodies of later days stay', async () => {
         const day = (n: number) => `2020-05-0${n}T12:00:00.000Z`
         const { log, ...expiring } = expiry.expires === 'by itself' ? await expiry.untilSoonAfter(day(2)) : harness
         const bodies = [1, 2, 3].map((n) => bodyWith({ accepted_at: day(n), sealedBody: Buffer.from(`day ${n}`) }))

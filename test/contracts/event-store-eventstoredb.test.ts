@@ -13,7 +13,7 @@ import { type EventStoreDbProcess, startEventStoreDb } from '../support/eventsto
 import { waitFor } from '../support/wait-for.ts'
 import { eventStoreContract } from './event-store.contract.ts'
 
-/** A real server to test on. Without it the double is used. */
+/** URL of a real server for the tests. Without it the double is used. */
 const realUrl = env.EVENTSTOREDB_URL
 
 eventStoreContract(realUrl === undefined ? "EventStoreDB's double" : 'EventStoreDB', async () => {
@@ -135,7 +135,7 @@ if (realUrl === undefined)
         expect(fresh).to.have.property('value').that.includes({ revision: 2 })
         expect((await store.read(stream)).map((event) => event.id)).to.deep.equal([...known, ...other].map((event) => event.id))
       })
-      it('that repeat much earlier ones get the same results', async () => {
+      it('get the same results as much earlier appends that they repeat', async () => {
         const stream = anAttempts()
         const lists = upTo(4).map((i) => someEvents(i + 1))
         const answers: unknown[] = []
@@ -190,14 +190,14 @@ if (realUrl === undefined)
     })
 
     describe('an engine that fails', () => {
-      it('is asked again, so that callers do not notice one or two failures', async () => {
+      it('gets the call again, so that callers do not notice one or two failures', async () => {
         const stream = aTenant()
         await server.fail({ failNext: 2 })
         expect((await store.append(stream, someEvents(1), 'none')).revision).to.equal(0)
         await server.fail({ failNext: 2 })
         expect(await store.read(stream)).to.have.length(1)
       })
-      it('makes every call unavailable in the end, with the cause', async () => {
+      it('makes every call fail as unavailable in the end, with the cause', async () => {
         await server.fail({ failNext: 1_000 })
         for (const call of [
           () => store.append(aTenant(), someEvents(1), 'none'),
@@ -209,7 +209,7 @@ if (realUrl === undefined)
           expect(error).to.be.instanceOf(StoreUnavailable).and.to.have.property('cause').that.is.instanceOf(Error)
         }
       })
-      it('that loses an answer has stored the append once, and the same call returns its result', async () => {
+      it('has stored an append once when its answer is lost, and the same call returns the result', async () => {
         const hasty = await open({ appendTimeoutMs: 3_000 })
         for (const [stream, expected] of [
           [aTenant(), 0],
@@ -226,7 +226,7 @@ if (realUrl === undefined)
           expect(idsOf(await store.read(stream))).to.deep.equal(idsOf([...before, ...events]))
         }
       })
-      it('that answers too late has stored the append once, also behind others', async () => {
+      it('has stored an append once when its answer comes too late, also behind others', async () => {
         const hasty = await open({ appendTimeoutMs: 3_000 })
         const stream = anAttempts()
         await hasty.append(stream, someEvents(1), 'any')
@@ -238,7 +238,7 @@ if (realUrl === undefined)
         for (const [i, events] of lists.entries())
           expect(stored.find((event) => event.id === events.at(-1)?.id)?.revision).to.equal(answers[i]?.revision)
       })
-      it('that is killed before it answers, and has forgotten the ids, has stored the append once', async () => {
+      it('has stored an append once when it was killed before it answered and has forgotten the ids', async () => {
         const stream = anAttempts()
         await store.append(stream, someEvents(3), 'any')
         const events = someEvents(2)
@@ -250,7 +250,7 @@ if (realUrl === undefined)
         expect((await appending).revision).to.equal(4)
         expect(idsOf(await store.read(stream)).slice(3)).to.deep.equal(idsOf(events))
       })
-      it('has stored once what a dead process appended, when the next process says since when that may be', async () => {
+      it('has stored once the append of a dead process that the next process repeats with `since`', async () => {
         const stream = anAttempts()
         const since = new Date().toISOString()
         const [events, others] = [someEvents(2), someEvents(1)]
@@ -266,7 +266,7 @@ if (realUrl === undefined)
         expect(idsOf(await store.read(stream)).filter((id) => idsOf(events).includes(id))).to.deep.equal(idsOf(events))
         expect(await store.read(stream)).to.have.length(4)
       })
-      it('does not end a subscription when connections are cut: it continues where it was', async () => {
+      it('does not end a subscription when connections are cut, and the subscription continues from its checkpoint', async () => {
         const stream = aWebhook()
         const subscriber = await open()
         const live = collect(subscriber, { families: everyFamily, until: (events) => events.length === 400, batch: 7 })
@@ -276,7 +276,7 @@ if (realUrl === undefined)
         }
         expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(400))
       })
-      it('does not end a subscription when it is stopped in good order or is unavailable for a while', async () => {
+      it('does not end a subscription when it is stopped normally or is unavailable for a while', async () => {
         const stream = aWebhook()
         const batches: Checkpoint[] = []
         const live = collect(store, {

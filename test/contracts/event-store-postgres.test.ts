@@ -81,7 +81,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     })
   })
 
-  it('yields what this process appends as it is stored, and for a repeat what was stored first', async () => {
+  it('yields the appends of this process as they are stored, and for a repeat the events that were stored first', async () => {
     const other = storeOn(database.pool)
     const stream = anAttempts()
     const live = collect(store, { families: dayFamilies, after: null, until: (events) => events.length === 60 })
@@ -107,7 +107,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       )
       expect(rows[0]?.commits).to.be.at.most(4)
     })
-    it('lets each append see those before it', async () => {
+    it('lets each append see the appends before it', async () => {
       for (const stream of [aWebhook(), anAttempts()]) {
         const appends = (['none', 0, 1, 1, 'some', 3] as const).map((expected) => store.append(stream, someEvents(1), expected))
         const results = await Promise.allSettled(appends)
@@ -117,7 +117,7 @@ describe('the event store on Postgres, beyond the contract', () => {
         expect(results[3]).to.have.property('reason').that.is.instanceOf(RevisionConflict)
       }
     })
-    it('gives every append its result by the rules, whatever is repeated, reordered or unknown', async () => {
+    it('gives every append the result that the rules of the port define, whatever is repeated, reordered or unknown', async () => {
       // An oracle applies the rules of the port, one append after another, to streams that are lists of ids.
       const oracle = () => {
         const streams = new Map<StreamName, EventId[]>()
@@ -187,7 +187,7 @@ describe('the event store on Postgres, beyond the contract', () => {
   })
 
   describe('remembered revisions', () => {
-    it('spare an append every look-up once its stream is known', async () => {
+    it('save an append every look-up once its stream is remembered', async () => {
       const [stream, events] = [anAttempts(), someEvents(4) as [NewEvent, ...NewEvent[]]]
       await store.append(stream, [events[0]], 'any') // makes the day
       const asked: (string | undefined)[] = []
@@ -241,7 +241,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       await appends([stream(0), ...Array.from({ length: 5 }, (_, k) => stream(remembered + k))])
       expect(asked.slice(-2)).to.deep.equal(['event-store-day-heads 5', 'event-store-append-at-revisions 6'])
     })
-    it('are valid for one start of the server, because a restarted one may have an older state', async () => {
+    it('are valid for one start of the server, because a restarted server may have an older state', async () => {
       const error = await errorOf(
         database.pool.query(
           `select append_at_revisions('yesterday', 'attempts-x-2026-11-20', '{2026-11-20}', '{1}', '{7}', '{${anId()}}', 'T', '{}', '{}')`,
@@ -354,7 +354,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       await nowhere.close()
       await pool.end()
     })
-    it('does not end a subscription, which continues where it was', async () => {
+    it('does not end a subscription, which continues from its checkpoint', async () => {
       const pool = createPool({ url: database.url, name: 'subscriber', max: 2, log: silentLog })
       const subscriber = storeOn(pool)
       const stream = aWebhook()
@@ -394,7 +394,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     const { pool, url } = database
     const streams = [aTenant(), aWebhook(), aWebhook(), anAttempts(), anAttempts(), aRouting(), attemptsOn('2026-11-01')]
 
-    // A backup works like this: it sees nothing of what follows, and holds back every clean-up.
+    // This snapshot works like a backup: it sees no later changes, and delays every vacuum.
     const snapshot = await pool.connect()
     await snapshot.query('begin isolation level repeatable read')
     await snapshot.query('select count(*) from command_events')
@@ -468,7 +468,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     for (const id of acked) expect(ids.has(id)).to.equal(true)
     const wanted = upTo(slowly.checkpoint).filter((row) => !row.stream.startsWith('routing-'))
     expect(slowly.events.map((event) => event.id)).to.deep.equal(wanted.map((row) => row.id))
-    // Appends really failed in both ways meanwhile.
+    // Appends have really failed in both ways meanwhile.
     expect(counts.conflicts).to.be.greaterThan(0)
     expect(counts.refused).to.be.greaterThan(0)
   })

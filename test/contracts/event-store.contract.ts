@@ -14,7 +14,7 @@ import {
 import { anAttempts, anEvent, anId, aRouting, aTenant, aWebhook, collect, errorOf, someEvents } from '../support/event-store-events.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** An engine to run the suite on. It may hold other events, because the suite looks only at streams that it has made. */
+/** An engine for the suite. It may hold other events, because the suite checks only streams that it has made. */
 export interface EventStoreEngine {
   /** Opens a store on the engine, as another process would. */
   open(options: { dayStreamMaxAgeSeconds: number }): EventStore | Promise<EventStore>
@@ -108,7 +108,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           await conflictOf(stream, someEvents(3), 0)
           expect(await idsIn(stream)).to.deep.equal(kept.map((event) => event.id))
         })
-        it('lets one of many win a race for a revision, and tells the others the last revision', async () => {
+        it('lets one of many appends win a race for a revision, and returns the last revision to the others', async () => {
           const stream = aStream()
           await store.append(stream, someEvents(1), 'none')
           const results = await Promise.allSettled(Array.from({ length: 12 }, () => store.append(stream, someEvents(1), 0)))
@@ -124,11 +124,11 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
               Array.from({ length: 4 }, () =>
                 store.append(stream, someEvents(1), revision).then(
                   () => null,
-                  async (error: RevisionConflict) => ({ told: error.actual, read: (await store.read(stream)).at(-1)?.revision ?? -1 }),
+                  async (error: RevisionConflict) => ({ reported: error.actual, read: (await store.read(stream)).at(-1)?.revision ?? -1 }),
                 ),
               ),
             )
-            for (const seen of seenByLosers) if (seen !== null) expect(seen.read).to.be.at.least(seen.told)
+            for (const seen of seenByLosers) if (seen !== null) expect(seen.read).to.be.at.least(seen.reported)
           }
         })
       })
@@ -202,7 +202,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
 
     describe('reading a stream', () => {
       for (const [kind, aStream] of kinds) {
-        it(`goes forwards and backwards, from a revision, up to a limit, in ${kind}`, async () => {
+        it(`goes forwards or backwards, from a revision, up to a limit, in ${kind}`, async () => {
           const stream = aStream()
           await store.append(stream, someEvents(10), 'none')
           const revisions = async (options: Parameters<EventStore['read']>[1]) =>
@@ -500,7 +500,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
       await waitFor(async () => (await brief.read(day)).length === 0, { what: 'the day stream to age' })
       expect(await brief.read(day, { backwards: true, limit: 1 })).to.deep.equal([])
       expect(await brief.read(command)).to.have.length(2)
-      // The revisions go on.
+      // The revisions continue.
       expect((await brief.append(day, someEvents(1), 1)).revision).to.equal(2)
       expect((await brief.read(day)).map((event) => event.revision)).to.deep.equal([2])
     })

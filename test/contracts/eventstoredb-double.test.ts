@@ -25,7 +25,7 @@ import { errorOf } from '../support/event-store-events.ts'
 import { type EventStoreDbDouble, serveEventStoreDb } from '../support/eventstoredb/server.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** Given with a call, the client appends by the RPC Append, else by BatchAppend. */
+/** With these credentials in a call, the client appends by the RPC Append. Without them, it appends by BatchAppend. */
 const credentials = { username: 'none', password: 'none' }
 const some = (count: number) => Array.from({ length: count }, () => jsonEvent({ id: randomUUID(), type: 'Tested', data: { n: 1 } }))
 const aStream = () => `webhook-${randomUUID()}`
@@ -56,7 +56,7 @@ describe("EventStoreDB's double", () => {
     for await (const { event } of client.readStream(stream, options)) revisions.push(Number(event?.revision))
     return revisions
   }
-  /** What $all holds after a position, as `stream@revision`, up to the stream's given revision. */
+  /** Returns the events of $all after a position, as `stream@revision`, up to the given event. */
   const follow = async (until: string, options: Parameters<EventStoreDBClient['subscribeToAll']>[0] = {}) => {
     const seen: string[] = []
     const positions: Position[] = []
@@ -83,14 +83,14 @@ describe("EventStoreDB's double", () => {
         if (!(error instanceof WrongExpectedVersionError)) throw error
         return error.actualVersion
       }
-      it('goes by that RPC', async () => {
+      it('uses that RPC', async () => {
         const name = rpc === 'Append' ? 'append' : 'batchAppend'
         const before = server.faults.calls[name]
         await append(aStream(), some(1), ANY)
         // One call of BatchAppend serves many appends.
         expect(server.faults.calls[name]).to.be.at.least(rpc === 'Append' ? before + 1 : 1)
       })
-      it('takes what is expected of a stream only when it is so', async () => {
+      it('accepts an append only when the stream is as expected', async () => {
         const stream = aStream()
         expect(await wrong(stream, some(1), STREAM_EXISTS)).to.equal('no_stream')
         expect(await wrong(stream, some(1), 0n)).to.equal('no_stream')
@@ -102,13 +102,13 @@ describe("EventStoreDB's double", () => {
         expect((await append(stream, some(1), STREAM_EXISTS)).nextExpectedRevision).to.equal(4n)
         expect((await append(stream, some(1), ANY)).nextExpectedRevision).to.equal(5n)
       })
-      it('takes a stream that has only metadata for one that exists', async () => {
+      it('treats a stream that has only metadata as existing', async () => {
         const stream = aStream()
         await client.setStreamMetadata(stream, { maxAge: 60 }, options)
         expect((await append(stream, some(1), STREAM_EXISTS)).nextExpectedRevision).to.equal(0n)
       })
       for (const expected of [ANY, STREAM_EXISTS, NO_STREAM, 1n] as const)
-        it(`answers a repeat as the first time, expecting ${expected}`, async () => {
+        it(`returns the first result for a repeat, expecting ${expected}`, async () => {
           const stream = aStream()
           if (expected !== NO_STREAM) await append(stream, some(2), NO_STREAM)
           const events = some(3)
@@ -117,20 +117,20 @@ describe("EventStoreDB's double", () => {
           expect(await append(stream, events, expected)).to.deep.equal(first)
           expect(await read(stream)).to.have.length(expected === NO_STREAM ? 5 : 7)
         })
-      it('refuses, whatever is expected, when the first id is known and a later one is not', async () => {
+      it('refuses an append whose first id is stored and a later one is not, whatever is expected', async () => {
         const stream = aStream()
         const events = some(2)
         await append(stream, events, NO_STREAM)
         for (const expected of [ANY, STREAM_EXISTS, NO_STREAM] as const)
           expect(await wrong(stream, [...events, ...some(1)], expected)).to.equal(1n)
       })
-      it('appends, expecting any, when the first id is not known, whatever follows', async () => {
+      it('appends with `any` when the first id is not stored, whatever follows', async () => {
         const stream = aStream()
         const events = some(1)
         await append(stream, events, NO_STREAM)
         expect((await append(stream, [...some(1), ...events], ANY)).nextExpectedRevision).to.equal(2n)
       })
-      it('looks for ids in that stream alone, and for an exact revision at that place alone', async () => {
+      it('searches ids only in that stream, and with an exact revision only after that revision', async () => {
         const [stream, other] = [aStream(), aStream()]
         const events = some(3)
         await append(stream, events, NO_STREAM)
@@ -156,7 +156,7 @@ describe("EventStoreDB's double", () => {
     })
 
   describe('reading a stream', () => {
-    it('goes both ways from a revision, inclusive', async () => {
+    it('goes forwards and backwards from a revision, inclusive', async () => {
       const stream = aStream()
       await client.appendToStream(stream, some(5))
       expect(await read(stream, { fromRevision: 2n })).to.deep.equal([2, 3, 4])
@@ -165,10 +165,10 @@ describe("EventStoreDB's double", () => {
       expect(await read(stream, { fromRevision: END, direction: FORWARDS })).to.deep.equal([])
       expect(await read(stream, { fromRevision: START, direction: BACKWARDS })).to.deep.equal([0])
     })
-    it('says of a stream that does not exist that it does not', async () => {
+    it('reports that a stream does not exist', async () => {
       expect(await errorOf(read(aStream()))).to.be.instanceOf(StreamNotFoundError)
     })
-    it('hides what metadata says; only the last metadata count', async () => {
+    it('hides events as the last metadata of the stream require', async () => {
       const stream = aStream()
       await client.appendToStream(stream, some(6))
       await client.setStreamMetadata(stream, { maxCount: 2 })
@@ -178,7 +178,7 @@ describe("EventStoreDB's double", () => {
       await client.setStreamMetadata(stream, {})
       expect(await read(stream)).to.deep.equal([0, 1, 2, 3, 4, 5])
     })
-    it('hides events beyond their age: a stream of such alone is empty, and $all has them still', async () => {
+    it('hides events that are too old: a stream with only such events is empty, and $all still has them', async () => {
       const stream = aStream()
       await client.setStreamMetadata(stream, { maxAge: 5 })
       await client.appendToStream(stream, some(2))
@@ -192,7 +192,7 @@ describe("EventStoreDB's double", () => {
   })
 
   describe('a deleted stream', () => {
-    it('is not there to read, and goes on with its numbering when it is written again', async () => {
+    it('cannot be read, and continues its revisions when it is written again', async () => {
       const stream = aStream()
       await client.setStreamMetadata(stream, { maxAge: 3_600 })
       await client.appendToStream(stream, some(3))
@@ -204,11 +204,11 @@ describe("EventStoreDB's double", () => {
       expect((await client.appendToStream(stream, some(2), { expectedRevision: NO_STREAM })).nextExpectedRevision).to.equal(4n)
       expect(await read(stream)).to.deep.equal([3, 4])
       expect((await client.getStreamMetadata(stream)).metadata).to.deep.equal({ truncateBefore: 3 })
-      // The metadata that revive it come after the events.
+      // The metadata that bring the stream back come after the events.
       const { seen } = await follow(`$$${stream}@2`)
       expect(seen.slice(-3)).to.deep.equal([`${stream}@3`, `${stream}@4`, `$$${stream}@2`])
     })
-    it('lives again when it is given metadata, without what it had', async () => {
+    it('exists again when it gets metadata, without its earlier events', async () => {
       const stream = aStream()
       await client.appendToStream(stream, some(2))
       await client.deleteStream(stream)
@@ -217,7 +217,7 @@ describe("EventStoreDB's double", () => {
       expect(await read(stream)).to.deep.equal([])
       expect((await client.appendToStream(stream, some(1))).nextExpectedRevision).to.equal(2n)
     })
-    it('must be there, and at the revision expected', async () => {
+    it('must exist, and have the expected revision', async () => {
       const stream = aStream()
       expect(await errorOf(client.deleteStream(stream))).to.be.instanceOf(WrongExpectedVersionError)
       await client.appendToStream(stream, some(2))
@@ -228,7 +228,7 @@ describe("EventStoreDB's double", () => {
   })
 
   describe('$all', () => {
-    it('has one order for all readers under concurrent appends: that of the positions answered', async () => {
+    it('has one order for all readers under concurrent appends, which is that of the returned positions', async () => {
       const streams = Array.from({ length: 8 }, aStream)
       const other = EventStoreDBClient.connectionString(server.url)
       const answers = await Promise.all(
@@ -252,7 +252,7 @@ describe("EventStoreDB's double", () => {
       for (const stream of streams)
         expect(one.seen.filter((name) => name.startsWith(stream))).to.deep.equal(Array.from({ length: 40 }, (_, i) => `${stream}@${i}`))
     })
-    it('goes on after any position without gap or repeat', async () => {
+    it('continues after any position without gap or repeat', async () => {
       const [stream, end] = [aStream(), aStream()]
       for (let i = 0; i < 5; i++) await client.appendToStream(stream, some(1 + (i % 3)))
       await client.appendToStream(end, some(1))
@@ -260,10 +260,10 @@ describe("EventStoreDB's double", () => {
       for (const at of [0, 5, seen.length - 6, seen.length - 2])
         expect((await follow(`${end}@0`, { fromPosition: positions[at]! })).seen).to.deep.equal(seen.slice(at + 1))
     })
-    it('tells in a filtered subscription how far it is: after each window, and at the end of what was there', async () => {
+    it('reports the progress of a filtered subscription after each window, and at the end of the stored events', async () => {
       const prefix = `wanted-${randomUUID()}`
       const { position: from } = await client.appendToStream(aStream(), some(1))
-      const told: string[] = []
+      const reported: string[] = []
       await client.appendToStream(`${prefix}-1`, some(2))
       const { position: last } = await client.appendToStream(aStream(), some(23))
       const subscription = client.subscribeToAll({
@@ -273,30 +273,30 @@ describe("EventStoreDB's double", () => {
           maxSearchWindow: 10,
           checkpointInterval: 1,
           async checkpointReached(_, { commit }) {
-            told.push(`checkpoint ${commit <= (last?.commit ?? 0n)}`)
+            reported.push(`checkpoint ${commit <= (last?.commit ?? 0n)}`)
           },
         }),
       })
-      subscription.on('confirmation', () => told.push('confirmation'))
-      subscription.on('caughtUp', () => told.push('caught up'))
-      subscription.on('data', ({ event }) => told.push(`event ${event?.revision}`))
-      await waitFor(() => told.includes('caught up'))
-      // 25 events: two windows, and the rest.
-      expect(told.filter((what) => !what.startsWith('event'))).to.deep.equal([
+      subscription.on('confirmation', () => reported.push('confirmation'))
+      subscription.on('caughtUp', () => reported.push('caught up'))
+      subscription.on('data', ({ event }) => reported.push(`event ${event?.revision}`))
+      await waitFor(() => reported.includes('caught up'))
+      // There are 25 events: two full windows, and some more.
+      expect(reported.filter((what) => !what.startsWith('event'))).to.deep.equal([
         'confirmation',
         ...Array.from({ length: 3 }, () => 'checkpoint true'),
         'caught up',
       ])
       await client.appendToStream(aStream(), some(5)) // the third window is full
-      await waitFor(() => told.at(-1) === 'checkpoint false')
+      await waitFor(() => reported.at(-1) === 'checkpoint false')
       await client.appendToStream(`${prefix}-1`, some(1))
-      await waitFor(() => told.at(-1) === 'event 2')
+      await waitFor(() => reported.at(-1) === 'event 2')
       await subscription.unsubscribe()
     })
   })
 
   describe('a conflict', () => {
-    it('is answered before the event that caused it can be read, in some of many races, and never for long', async () => {
+    it('is returned before the event that caused it can be read, in some of many races and only for a moment', async () => {
       let unseen = 0
       for (let race = 0; race < 60; race++) {
         const stream = aStream()
@@ -316,7 +316,7 @@ describe("EventStoreDB's double", () => {
   })
 
   describe('a scavenge', () => {
-    it('removes from $all, for good, what the settings of a stream hide', async () => {
+    it('removes from $all for ever the events that the settings of their stream hide', async () => {
       const stream = aStream()
       await client.setStreamMetadata(stream, { maxCount: 1 })
       await client.appendToStream(stream, some(3), { credentials })
@@ -333,8 +333,8 @@ describe("EventStoreDB's double", () => {
     })
   })
 
-  describe('started again', () => {
-    it('has all that it answered, and the same ids, revisions, positions and settings', async () => {
+  describe('after a restart', () => {
+    it('has every event that it confirmed, with the same ids, revisions, positions and settings', async () => {
       const [stream, deleted, dead] = [aStream(), aStream(), aStream()]
       const events = some(3)
       const first = await client.appendToStream(stream, events, { credentials, expectedRevision: NO_STREAM })
@@ -371,7 +371,7 @@ describe("EventStoreDB's double", () => {
       await start()
       expect(await repeat(STREAM_EXISTS)).to.equal(2n)
     })
-    it('leaves out a write that a crash cut off in the middle', async () => {
+    it('leaves out a write that a crash interrupted', async () => {
       const stream = aStream()
       await client.appendToStream(stream, some(1))
       await stop()

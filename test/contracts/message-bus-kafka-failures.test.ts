@@ -82,7 +82,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
   }
 
   for (const how of ['halt', 'kill'] as const)
-    it(`loses nothing that was answered when the broker is ${how === 'halt' ? 'restarted' : 'killed'} under load`, async () => {
+    it(`loses no accepted record when the broker is ${how === 'halt' ? 'restarted' : 'killed'} under load`, async () => {
       const { bus } = await member()
       const collector = collecting(bus)
       const producing = loading(bus)
@@ -133,7 +133,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     })
 
   it('reads retained partitions without a gap or a repetition while another member comes and goes', async () => {
-    // The third member owns no partitions that it would prefer.
+    // The third member owns no partitions, so it has none to prefer.
     const [first, second, third] = [await member(), await member(), await member()]
     const saved = new Map<number, bigint>()
     const one = collecting(first.bus, saved)
@@ -141,7 +141,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     const before = new Map(one.owned)
     const producing = loading(third.bus)
     await waitFor(() => one.seen.length > 300)
-    // What the other member reads is saved where the first one starts again, as in Postgres.
+    // What the other member reads is saved at the offsets at which the first one starts again, as in Postgres.
     const two = collecting(second.bus, saved)
     await waitFor(() => one.owned.size === 2 && two.owned.size === 2)
     const retained = [...one.owned.values()]
@@ -163,7 +163,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     expect([...producing.stored.keys()].filter((id) => !ids.has(id))).to.deep.equal([])
   })
 
-  it('hands its partitions over at once when it stops as planned', async () => {
+  it('releases its partitions at once when it stops as planned', async () => {
     const [first, second] = [await member({ sessionTimeoutMs: 20_000 }), await member({ sessionTimeoutMs: 20_000 })]
     const one = collecting(first.bus)
     await waitFor(() => one.owned.size === 4)

@@ -59,7 +59,7 @@ describe('the intake of a partition', () => {
 })
 
 describe('the lease of a session', () => {
-  it('ends by itself, counted from when the heartbeat was sent', async () => {
+  it('ends by itself, counted from the sending of the heartbeat', async () => {
     let lapses = 0
     const hold = createSessionLease({ sessionTimeoutMs: 2_000, onLapse: () => lapses++ })
     expect(hold.isHeld()).to.equal(false)

@@ -110,7 +110,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
       [0, 1n],
       [1, ends.get(1)!],
     ])
-    // A moment later, because a record of this millisecond is not older than it.
+    // The test waits for a moment, because a record of this millisecond is not older than it.
     await waitFor(async () => {
       await bus.expire(unread)
       return (await lows()).get(1) === ends.get(1)
@@ -144,7 +144,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     const log = capturingLog()
     const { bus } = await member({ partitions: 1, log })
     for (let i = 0; i < 10; i++) await bus.produce(record(message(`m${i}`)))
-    await lows() // kafkajs deletes only in topics that it knows
+    await lows() // This call is needed because kafkajs deletes only in topics that it knows.
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '6' }] })
     const collector = collect(bus, new Map([[0, 3n]]))
     await waitFor(() => collector.seen.length === 4)
@@ -200,7 +200,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
         while (!partition.lost.aborted) for (const { offset } of await partition.fetch(64)) offsets.push(offset)
       },
     })
-    // It was paused once before it began, and once because nothing fetched.
+    // The partition was paused once before it began, and once because no record was fetched.
     await waitFor(() => log.lines.filter((line) => line.includes('Pausing fetching')).length === 2)
     gate.resolve()
     await waitFor(() => offsets.length >= count)
@@ -209,7 +209,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(offsets).to.deep.equal(Array.from({ length: count }, (_, i) => BigInt(i)))
   })
 
-  it("shows Kafka's own tools how far its group has come", async () => {
+  it("reports the done offsets to Kafka's own tools", async () => {
     const { bus } = await member({ partitions: 1 })
     for (let i = 0; i < 5; i++) await bus.produce(record(message(`m${i}`)))
     const collector = collect(bus)

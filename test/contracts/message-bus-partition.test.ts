@@ -7,11 +7,11 @@ import type { BusRecord } from '../../src/ports/message-bus.ts'
 interface Step {
   kind: 'own' | 'foreign' | 'gap' | 'fetch' | 'turns'
   count: number
-  /** Whether a poll sees it immediately. */
+  /** Whether a poll sees the records immediately. */
   polled: boolean
 }
 
-/** A log in memory: the committed records, and the last offset that was given out. */
+/** A log in memory: the committed records, and the last assigned offset. */
 function memoryLog(options: { readLimit: number; failures: readonly boolean[] }) {
   const records: BusRecord[] = []
   let last = -1n

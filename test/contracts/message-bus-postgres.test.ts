@@ -55,7 +55,7 @@ describe('message bus on Postgres', () => {
     await database.drop()
   })
 
-  it('hands over in memory the records that this process has produced, without reading them back', async () => {
+  it('passes on from memory the records that this process has produced, without reading them back', async () => {
     const { bus, statements } = await member()
     const collector = collect(bus)
     await waitFor(() => collector.owned.size === 4)
@@ -73,7 +73,7 @@ describe('message bus on Postgres', () => {
     expect(new Set(collector.ids()).size).to.equal(1_001)
   })
 
-  it('produces to partitions that it owns while it owns some', async () => {
+  it('prefers partitions that it owns when it produces', async () => {
     const [one, two] = [await member({ consumers: () => 2 }), await member({ consumers: () => 2 })]
     const collector = collect(one.bus)
     const other = collect(two.bus)
@@ -114,7 +114,7 @@ describe('message bus on Postgres', () => {
     expect(ids).to.deep.equal(Array.from({ length: 9_000 }, (_, i) => String(i)))
   })
 
-  it('passes gaps that rollbacks leave, wherever they are', async () => {
+  it('reads past the gaps that rollbacks leave, wherever they are', async () => {
     const { bus, statements } = await member({ partitions: 1 })
     const collector = collect(bus)
     await waitFor(() => collector.owned.size === 1)
@@ -131,7 +131,7 @@ describe('message bus on Postgres', () => {
     }
     await waitFor(() => collector.seen.length === 5)
     expect(collector.ids()).to.deep.equal(['m0', 'm1', 'm2', 'm3', 'm4'])
-    // A gap at the end is passed once, and not read again and again.
+    // A gap at the end is passed once, and is not read again.
     await rollBack()
     await waitFor(() => statements.includes('messages-settled'))
     const polls = () => statements.filter((name) => name === 'messages-newest').length
@@ -169,7 +169,7 @@ describe('message bus on Postgres', () => {
         child.on('close', (code, signal) => resolve(signal ?? code))
       })
     let producing = true
-    // Slow transactions, half of which fail. A reader that did not wait for them would miss their records.
+    // These are slow transactions, half of which fail. A reader that did not wait for them would miss their records.
     const slow = async () => {
       const client = await database.pool.connect()
       for (let i = 0; producing; i++) {
@@ -220,7 +220,7 @@ describe('message bus on Postgres', () => {
     ])
   })
 
-  it('goes on after another process has dropped a day that it knows', async () => {
+  it('goes on after another process has dropped a day that it has written to', async () => {
     const { bus } = await member()
     const old = { ...record(message('m')), accepted_at: '2020-01-01T00:00:00.000Z' }
     await bus.produce(old)
@@ -249,7 +249,7 @@ describe('message bus on Postgres', () => {
     expect(rows).to.deep.equal([{ day: '2020-01-03' }])
   })
 
-  it('leaves a day that a reader uses for later, instead of blocking others', async () => {
+  it('leaves a day that a reader is using for the next call, instead of blocking others', async () => {
     const { bus } = await member()
     await bus.produce({ ...record(message('old')), accepted_at: '2020-01-01T00:00:00.000Z' })
     const reader = await database.pool.connect()
@@ -287,7 +287,7 @@ describe('message bus on Postgres', () => {
     expect(String(refusal)).to.include('KOLBAK_PARTITIONS to 6')
   })
 
-  it('limits the waiting bytes too', async () => {
+  it('also limits the waiting bytes', async () => {
     const { bus } = await member({ maxWaitingBytes: 1_000_000 })
     const large = Buffer.alloc(300_000)
     const answers = await Promise.allSettled(Array.from({ length: 5 }, (_, i) => bus.produce(record(message(`m${i}`, large)))))

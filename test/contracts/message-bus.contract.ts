@@ -8,14 +8,14 @@ import { waitFor } from '../support/wait-for.ts'
 /** One member of the group, with connections and leases of its own, as another process has. */
 export interface BusMember {
   readonly bus: MessageBus
-  /** Ends like a kill -9: it releases nothing and renews nothing. */
+  /** Ends the member like a kill -9. It releases and renews nothing. */
   crash(): Promise<void>
   close(): Promise<void>
 }
 /** A bus of 4 partitions, whose members count as dead after less than two seconds. */
 export interface BusHarness {
   readonly partitions: number
-  /** @param maxWaiting most records that wait to be written */
+  /** @param maxWaiting number of records that may wait to be written */
   member(options?: { maxWaiting?: number }): Promise<BusMember>
   drop(): Promise<void>
 }
@@ -48,7 +48,8 @@ export interface Collector {
   stop(): Promise<void>
 }
 /**
- * Consumes all partitions that are given to this member. @param saved the offset at which each partition starts; written after each fetch
+ * Consumes all partitions that this member gets.
+ * @param saved the offset at which each partition starts; it is updated after each fetch
  */
 export function collect(bus: MessageBus, saved = new Map<number, bigint>(), max = 100): Collector {
   const stopping = new AbortController()
@@ -171,7 +172,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(new Map(await bus.ends())).to.deep.equal(ends)
     })
 
-    it('begins at the first record when nothing was saved', async () => {
+    it('begins at the first record when no offset was saved', async () => {
       const producer = await harness.member()
       await Promise.all(Array.from({ length: 50 }, (_, i) => producer.bus.produce(record(message(`m${i}`)))))
       await producer.close()
@@ -181,7 +182,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(new Set(collector.ids()).size).to.equal(50)
     })
 
-    it('divides the partitions among its members, and one member takes over what another gives back', async () => {
+    it('divides the partitions among its members, and one member takes over the partitions that another releases', async () => {
       const [first, second] = [await harness.member(), await harness.member()]
       const one = collect(first.bus)
       const two = collect(second.bus)

@@ -16,7 +16,7 @@ describe('the sealed body of a message', () => {
   it('is bound to its message under an AAD that never changes, because stored bodies could not be opened any more', () => {
     expect(sealBody(vault, tenant, message, Buffer.from('body')).toString()).to.equal('payload/tenant/message body')
   })
-  it('is opened with the vault, except where this process has sealed it', () => {
+  it('is opened with the vault, unless this process has sealed it', () => {
     const body = Buffer.from('body')
     const sealedBody = sealBody(vault, tenant, message, body)
     expect(openBody(vault, tenant, message, sealedBody)).to.equal(body)

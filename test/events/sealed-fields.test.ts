@@ -44,7 +44,7 @@ describe('sealed fields', () => {
       await drop()
     }
   })
-  it('open to what was sealed', () => {
+  it('open to the values that were sealed', () => {
     for (const type of sampleTypes) {
       const sample = sampleEvent(type)
       const sealed = sealEvent(vault, streamOf(type), sample)
@@ -67,7 +67,7 @@ describe('sealed fields', () => {
       'custom_headers is declared as sealed and is not a text',
     )
   })
-  it('are never left in the clear for want of a declaration or a vault', () => {
+  it('are never stored in the clear when a declaration or a vault is missing', () => {
     const created: UnsealedEvent = sampleEvent('WebhookCreated')
     const seal = (event: UnsealedEvent, by: typeof vault | null = vault) => sealEvent(by, streamOf('WebhookCreated'), event)
     expect(() => seal({ ...created, data: { ...created.data, colour: 'x' } })).to.throw(
@@ -78,7 +78,7 @@ describe('sealed fields', () => {
     expect(() => seal({ ...created, data: { ...created.data, description: { an: 'object' } } })).to.throw(TypeError, 'is no text')
     expect(() => seal(created, null)).to.throw(TypeError, 'there is no vault to seal it')
   })
-  it('must be declared before the code compiles, and in the way that fits their type', () => {
+  it('must be declared in the way that fits their type, otherwise the code does not compile', () => {
     interface Painted {
       Painted: { id: string; colours: { wall: string } | null }
     }

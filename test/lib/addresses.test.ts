@@ -28,7 +28,7 @@ const refused = {
   ],
   '6to4 of such': ['2002:7f00:1::', '2002:a00:1::1', '2002:a9fe:a9fe::1'],
   // A Teredo address ends with the client's address, whose bits are inverted.
-  'Teredo of such': ['2001:0:4136:e378:8000:63bf:80ff:fffe', '2001:0:808:808::5601:5601'],
+  'Teredo with a private address': ['2001:0:4136:e378:8000:63bf:80ff:fffe', '2001:0:808:808::5601:5601'],
   'site-local': ['fec0::1'],
   'not an address': ['', 'localhost', 'example.com', '1.2.3.4.5', '::g'],
 }
@@ -47,7 +47,7 @@ describe('the address policy', () => {
     it(`allows ${what}`, () => {
       for (const address of addresses) expect(strict.allows(address), address).to.equal(true)
     })
-  it('judges an IPv4 address the same in every form that embeds it', () => {
+  it('treats an IPv4 address in the same way in every form that embeds it', () => {
     const byte = fc.integer({ min: 0, max: 255 })
     const hex = (...bytes: number[]) => Buffer.from(bytes).toString('hex')
     fc.assert(
@@ -71,7 +71,7 @@ describe('the address policy', () => {
     for (const address of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1']) expect(local.allows(address), address).to.equal(true)
     for (const address of ['10.0.0.1', '169.254.169.254', '::2', '::ffff:10.0.0.1']) expect(local.allows(address), address).to.equal(false)
   })
-  it('lets plain http go to the configured subnets, or everywhere when that is configured', () => {
+  it('allows plain http to the configured subnets, or everywhere if so configured', () => {
     expect(local.allowsPlainHttp('127.0.0.1')).to.equal(true)
     expect(local.allowsPlainHttp('8.8.8.8')).to.equal(false)
     const open = createAddressPolicy({ allowedSubnets: [], allowHttp: true })

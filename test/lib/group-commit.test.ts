@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { createGroupCommit, isDataError } from '../../src/lib/group-commit.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** A write that ends when the test says so, one at a time. */
+/** Returns a write that ends when the test says so. One write runs at a time. */
 function heldWrites() {
   const groups: number[][] = []
   const gates: ((error?: Error) => void)[] = []
@@ -40,7 +40,7 @@ describe('group commit', () => {
     expect(await Promise.all([3, 1, 2].map((item) => group.add(item)))).to.deep.equal([30, 10, 20])
     expect(groups).to.deep.equal([[3, 1, 2]])
   })
-  it('gathers the items that arrive during a write, and has one write in flight at a time', async () => {
+  it('collects the items that arrive during a write, and has one write in flight at a time', async () => {
     const held = heldWrites()
     const group = createGroupCommit<number, number>({ write: held.write })
     const first = group.add(1)

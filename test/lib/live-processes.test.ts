@@ -11,11 +11,11 @@ describe('live processes', () => {
   })
   after(() => db.drop())
   afterEach(async () => {
-    for (const one of started.splice(0)) await one.close()
+    for (const processes of started.splice(0)) await processes.close()
     await db.pool.query('delete from live_processes')
   })
   const start = async (id: string, roles: string[]) => {
-    const one = await joinLiveProcesses({
+    const processes = await joinLiveProcesses({
       pool: db.pool,
       id,
       roles,
@@ -24,8 +24,8 @@ describe('live processes', () => {
         throw error
       },
     })
-    started.push(one)
-    return one
+    started.push(processes)
+    return processes
   }
 
   it('are counted by role, and each process counts itself from the start', async () => {

@@ -45,14 +45,14 @@ describe('resolving a name', () => {
     expect(await textsOf('six.test')).to.deep.equal(['2606:4700::1111'])
   })
   for (const name of ['half.test', 'other-half.test'])
-    it(`does not wait for a family whose question is never answered (${name})`, async () => {
+    it(`does not wait for a family whose query gets no answer (${name})`, async () => {
       const startedAt = performance.now()
       const { addresses, late } = await resolve(name)
       expect(performance.now() - startedAt).to.be.lessThan(1_000)
       expect(addresses).to.have.length(1)
       expect(await late).to.deep.equal([])
     })
-  it('hands on the addresses of a family whose answer is late', async () => {
+  it('passes on the addresses of a family whose answer is late', async () => {
     const { addresses, late } = await resolve('late.test')
     expect(addresses.map(({ address }) => address)).to.deep.equal(['8.8.8.8'])
     expect((await late)?.map(({ address }) => address)).to.deep.equal(['2606:4700::1111'])
@@ -69,11 +69,11 @@ describe('resolving a name', () => {
       return (await textsOf('override.test'))[0] === '10.1.2.4'
     })
   })
-  it('says ENOTFOUND of a name that does not exist, and EAI_AGAIN of one whose servers are silent', async () => {
+  it('fails with ENOTFOUND for a name that does not exist, and with EAI_AGAIN when the servers are silent', async () => {
     expect(await resolve('no-such-name.invalid').catch(codeOf)).to.equal('ENOTFOUND')
     expect(await resolve('silent.test').catch(codeOf)).to.equal('EAI_AGAIN')
   })
-  it('asks once for many at the same time', async () => {
+  it('sends one query for many calls at the same time', async () => {
     const before = server.questions.length
     await Promise.all(Array.from({ length: 20 }, () => resolve('four.test')))
     expect(server.questions.slice(before).sort()).to.deep.equal(['A four.test', 'AAAA four.test'])

@@ -15,7 +15,7 @@ describe('pause', () => {
 })
 
 describe('backoff', () => {
-  it('doubles up to its maximum, and begins again after a reset', () => {
+  it('doubles up to its maximum, and starts again at its minimum after a reset', () => {
     const delays = createBackoff(10, 50)
     expect(Array.from({ length: 5 }, () => delays.next())).to.deep.equal([10, 20, 40, 50, 50])
     delays.reset()
@@ -26,16 +26,16 @@ describe('backoff', () => {
 describe('untilDone', () => {
   it('repeats failing work until it succeeds, and reports each failure', async () => {
     let tries = 0
-    const told: string[] = []
+    const reported: string[] = []
     const result = await untilDone(
       async () => {
         if (++tries < 3) throw new Error(`failure ${tries}`)
         return 'done'
       },
-      { onError: (error) => told.push((error as Error).message) },
+      { onError: (error) => reported.push((error as Error).message) },
     )
     expect(result).to.equal('done')
-    expect(told).to.deep.equal(['failure 1', 'failure 2'])
+    expect(reported).to.deep.equal(['failure 1', 'failure 2'])
   })
   it('throws a final error, or the last error when its signal has aborted', async () => {
     const failing = (signal?: AbortSignal, final = false) =>
@@ -52,29 +52,29 @@ describe('untilDone', () => {
 describe('keepRunning', () => {
   it('runs its body again after it returned and after it failed, until its signal aborts', async () => {
     const stop = new AbortController()
-    const told: number[] = []
+    const reported: number[] = []
     let runs = 0
     await keepRunning(
       async () => {
         if (++runs === 5) stop.abort()
         if (runs === 2 || runs === 3) throw new Error('failure')
       },
-      { signal: stop.signal, onError: (_, delayMs) => told.push(delayMs) },
+      { signal: stop.signal, onError: (_, delayMs) => reported.push(delayMs) },
     )
     expect(runs).to.equal(5)
-    expect(told).to.deep.equal([50, 100])
+    expect(reported).to.deep.equal([50, 100])
   })
   it('does not report a failure that the abort causes', async () => {
     const stop = new AbortController()
-    const told: unknown[] = []
+    const reported: unknown[] = []
     await keepRunning(
       async () => {
         stop.abort()
         throw new Error('aborted')
       },
-      { signal: stop.signal, onError: (error) => told.push(error) },
+      { signal: stop.signal, onError: (error) => reported.push(error) },
     )
-    expect(told).to.deep.equal([])
+    expect(reported).to.deep.equal([])
   })
 })
 
@@ -94,7 +94,7 @@ describe('a wake', () => {
     await latch.wait(20)
     expect(performance.now() - started).to.be.greaterThan(15)
   })
-  it('ends at the latest with the time or the signal', async () => {
+  it('ends at the latest when its time is over or its signal aborts', async () => {
     const latch = createWake()
     await latch.wait(1)
     const stop = new AbortController()

@@ -22,7 +22,7 @@ describe('sealed values', () => {
       }),
     )
   })
-  it('open in no other place, however the parts of the place are divided', () => {
+  it('cannot be opened as another value, however the parts of the AAD are divided', () => {
     fc.assert(
       fc.property(aad, aad, bytes, (place, other, plain) => {
         fc.pre(JSON.stringify(place) !== JSON.stringify(other))
@@ -47,7 +47,7 @@ describe('sealed values', () => {
       expect(() => sealer.open(['a'], sealed.subarray(0, length)), `${length} bytes`).to.throw(SealBroken)
     expect(() => sealer.open(['a'], Buffer.concat([sealed, Buffer.of(0)]))).to.throw(SealBroken)
   })
-  it('do not open under another key, nor without their key', () => {
+  it('do not open under another key, or when their key is missing', () => {
     const sealed = sealer.seal(['a'], Buffer.from('x'))
     expect(() => make({ keyOf: () => randomBytes(32) }).open(['a'], sealed)).to.throw(SealBroken)
     expect(() => make({ keyOf: () => undefined }).open(['a'], sealed)).to.throw(SealBroken, 'data key 7')
@@ -56,7 +56,7 @@ describe('sealed values', () => {
     const seen = new Set(Array.from({ length: 1_000 }, () => sealer.seal(['a'], Buffer.from('x')).toString('hex')))
     expect(seen.size).to.equal(1_000)
   })
-  it('never use one nonce twice under one salt', () => {
+  it('never use a nonce twice under one salt', () => {
     const seen = new Set(Array.from({ length: 1_000 }, () => sealer.seal(['a'], Buffer.from('x')).toString('hex', 5, 33)))
     expect(seen.size).to.equal(1_000)
   })

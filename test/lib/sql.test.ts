@@ -36,7 +36,7 @@ describe('tagged SQL', () => {
       expect(answer).to.equal('done')
       expect(await count()).to.equal(1n)
     })
-    it('leaves nothing behind when its work fails, and throws the error of the work', async () => {
+    it('is rolled back when its work fails, and throws the error of the work', async () => {
       const failing = transaction(db.pool, async (client) => {
         await client.query(`insert into things values (1, 'a')`)
         throw new Error('no further')
@@ -72,7 +72,7 @@ describe('tagged SQL', () => {
       )
       await waitFor(async () => (await Promise.all(Array.from({ length: 30 }, count))).every((n) => n === 0n))
     })
-    it('gives its connection back, whether it succeeded or failed', async () => {
+    it('returns its connection to the pool, whether it succeeded or failed', async () => {
       for (let i = 0; i < db.pool.options.max + 5; i++) {
         await transaction(db.pool, async () => i)
         await failureOf(transaction(db.pool, () => Promise.reject(new Error('x'))))

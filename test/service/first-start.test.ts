@@ -11,7 +11,7 @@ import { ensureAdmin } from '../../src/service/first-start.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 import { memoryKeyring } from '../support/memory-keyring.ts'
 
-describe('the admin client given by configuration', () => {
+describe('the configured admin client', () => {
   const secret = 'a-secret-of-the-tests-that-is-long-enough'
   const world = () => {
     const store = memoryEventStore()
@@ -38,7 +38,7 @@ describe('the admin client given by configuration', () => {
     await start('first', `${secret}-another`)
     expect(types()).to.deep.equal(['TenantRegistered', 'ClientIssued', 'ClientSecretRotated'])
   })
-  it('is refused with a sentence after it was revoked', async () => {
+  it('is refused with a readable error after it was revoked', async () => {
     const { start, command } = world()
     await start('first', secret)
     await start('second', secret)

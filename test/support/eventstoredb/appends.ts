@@ -38,7 +38,7 @@ export function writing(node: DoubleNode) {
       else events.push(event)
     })
     call.on('error', () => {
-      isOver = true // the caller has gone in the middle of its request: nothing is appended
+      isOver = true // the caller has gone in the middle of its request, so nothing is appended
     })
     call.on('end', async () => {
       if (refusal !== null) return answer(refusal)
@@ -46,7 +46,7 @@ export function writing(node: DoubleNode) {
       const stream = streamOf(options.getStreamIdentifier())
       const expected = expectedOf(options, options.getRevision())
       const done = await node.log.append(stream, expected, events).catch(() => null)
-      if (done === null) return answer(failures.unavailable()) // this node was deposed: whether it happened is unknown
+      if (done === null) return answer(failures.unavailable()) // this node was deposed, so it is unknown whether the append happened
       if (!(await faults.beforeAnswer(true))) return
       if (done.kind === 'deleted') answer(failures.deleted(stream))
       else answer(null, appended(done, expected))

@@ -17,7 +17,7 @@ interface Pending {
 }
 type Respond = (fill: (response: BatchAppendResp) => void) => void
 
-/** An error inside an answer: here `google.protobuf.Empty` stands where the messages of Append have one of EventStoreDB's own. */
+/** Makes an error for an answer. Its empty fields have the type `google.protobuf.Empty`, while Append uses a type of EventStoreDB. */
 function problem(name: string, code: status, message: { serializeBinary(): Uint8Array }) {
   const details = new anyMessages.Any()
   details.pack(message.serializeBinary(), `event_store.client.${name}`)
@@ -38,7 +38,9 @@ function wrongVersion(expected: Expected, current: number) {
   return problem('WrongExpectedVersion', status.ALREADY_EXISTS, message)
 }
 
-/** The RPC BatchAppend: many appends over one stream of requests, each in parts under its correlation id, answered in any order. */
+/**
+ * The RPC BatchAppend. One stream of requests carries many appends, each in parts under its correlation id. They are answered in any order.
+ */
 export function batchAppending(node: DoubleNode): handleBidiStreamingCall<BatchAppendReq, BatchAppendResp> {
   const { faults } = node
   const finish = async ({ stream, expected, events, size }: Pending, respond: Respond) => {
@@ -92,7 +94,7 @@ export function batchAppending(node: DoubleNode): handleBidiStreamingCall<BatchA
         if (!call.cancelled) call.write(response)
       }).catch(() => call.emit('error', failures.unavailable())) // this node was deposed
     })
-    call.on('error', () => pending.clear()) // the caller has gone: what it had not finished is not appended
+    call.on('error', () => pending.clear()) // the caller has gone, so its unfinished appends are dropped
     call.on('end', () => call.end())
   }
 }

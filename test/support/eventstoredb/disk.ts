@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { createGroupCommit } from '../../../src/lib/group-commit.ts'
 import type { Stored } from './stored.ts'
 
-/** Where writes are kept; each is a list of events that stands or falls together. */
+/** The place where writes are kept. The events of one write are kept together or not at all. */
 export interface Disk {
-  /** What was written before, in order. */
+  /** The earlier writes, in order. */
   readonly writes: readonly (readonly Stored[])[]
-  /** Resolves, in the order of the calls, once the events survive a crash. */
+  /** Resolves once the events survive a crash. Calls resolve in their order. */
   write(events: readonly Stored[]): Promise<void>
   close(): Promise<void>
 }
@@ -16,7 +16,7 @@ export interface Disk {
 export const noDisk: Disk = { writes: [], async write() {}, async close() {} }
 
 type Line = [string, number, number, string, string, string, number, string, string][]
-/** One write as a line of JSON. */
+/** Returns one write as a line of JSON. */
 export const toLine = (events: readonly Stored[]): string => {
   const line: Line = events.map((e) => [
     e.stream,
@@ -44,7 +44,10 @@ export const fromLine = (text: string): Stored[] =>
     metadata: Buffer.from(metadata, 'base64'),
   }))
 
-/** One file, a line for each write, appended and synchronised in groups. A last line that a crash cut off was never answered, and goes. */
+/**
+ * Opens one file with a line for each write. Writes are appended and synchronised in groups. A last line that a crash cut off was never
+ * confirmed, and is removed.
+ */
 export async function openDisk(folder: string): Promise<Disk> {
   await mkdir(folder, { recursive: true })
   const path = join(folder, 'events.jsonl')

@@ -22,53 +22,53 @@ export type ReadAnswer =
   | { readonly kind: 'not_found' }
   | { readonly kind: 'deleted' }
 
-/** What the log does as a real server was seen to do, though a reader of its documents would not expect it. */
+/** Settings for behaviour that a real server has shown although its documents do not mention it. */
 export interface LogSettings {
   /**
-   * Longest time in milliseconds between the decision about an append and the moment at which its events can be read. A
-   * conflict with such an append is answered at once (a real 23.10.6: up to 9 ms on one node, 11 ms in a cluster).
+   * Longest time in milliseconds between the decision about an append and the moment at which its events can be read. A conflict with such
+   * an append is returned at once (a real 23.10.6: up to 9 ms on one node, 11 ms in a cluster).
    */
   readonly readableAfterMs: number
-  /** One of this many appends becomes readable late, and the others as soon as they are durable. */
+  /** One of this number of appends becomes readable late. The others become readable as soon as they are durable. */
   readonly lateOneIn: number
   /** Seed of the random delays. */
   readonly seed: number
-  /** False: ids survive a restart, as the documents promise. True: only ids of appends since the start are known. */
+  /** If false, ids survive a restart, as the documents promise. If true, only ids of appends since the start are known. */
   readonly forgetsIds: boolean
 }
 export const realisticLog: LogSettings = { readableAfterMs: 12, lateOneIn: 4, seed: 1, forgetsIds: true }
 
-/** The log of all streams, as EventStoreDB keeps it. No success is answered, and nothing can be read, before it is durable. */
+/** The log of all streams, as EventStoreDB keeps it. An append succeeds, and its events can be read, only once they are durable. */
 export interface EventLog {
   append(stream: string, expected: Expected, events: readonly Proposed[]): Promise<Answer>
-  /** Soft delete: the events are no longer read, and a later append goes on with the numbering. */
+  /** Soft delete. The events can no longer be read, and a later append continues the revisions. */
   delete(stream: string, expected: Expected): Promise<Answer>
-  /** After this the stream can never be written again. */
+  /** Tombstones a stream. It can never be written again. */
   tombstone(stream: string, expected: Expected): Promise<Answer>
   /** Returns the events of a stream, without those that its settings hide. */
   read(stream: string): ReadAnswer
-  /** How many places of $all can be read. */
+  /** Number of places of $all that can be read. */
   readonly size: number
-  /** Returns the event at a place of $all, also one that settings hide; undefined when a scavenge has removed it. */
+  /** Returns the event at a place of $all, even if settings hide it. Returns undefined when a scavenge has removed it. */
   at(index: number): Stored | undefined
   /** Calls the listener whenever there is more to read. Returns the function that ends this. */
   onMore(listener: () => void): () => void
-  /** Removes from $all, for good, what the settings of its stream hide. Returns how many events it removed. */
+  /** Removes from $all for ever the events that the settings of their stream hide. Returns the number of removed events. */
   scavenge(): Promise<number>
-  /** Takes events that the leader has decided about, in order: they can be read at once. */
+  /** Takes events that the leader has decided about, in order. They can be read at once. */
   follow(events: readonly Stored[]): void
-  /** Forgets the ids of earlier appends, as a node does that becomes the leader. */
+  /** Forgets the ids of earlier appends, as a node does when it becomes the leader. */
   forgetIds(): void
 }
 
 interface StreamOfLog {
-  /** By revision; undefined where a scavenge has removed the event. */
+  /** Events by revision. Undefined if a scavenge has removed the event. */
   readonly events: (Stored | undefined)[]
-  /** Cache of recent ids, looked up for `any` and `stream_exists` alone. */
+  /** Cache of recent ids, which is used only for `any` and `stream_exists`. */
   readonly ids: Map<string, Stored>
   isTombstoned: boolean
 }
-/** Written by a scavenge: its data is the JSON array of the positions that it removed. */
+/** Stream of the events that a scavenge writes. Their data is the JSON array of the positions that the scavenge removed. */
 const scavengeStream = '$scavenges'
 
 export function createEventLog(disk: Disk, settings: LogSettings = realisticLog): EventLog {
@@ -78,7 +78,7 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
   const random = createRandom(settings.seed)
   let position = 1
   let readable = 0
-  /** Resolves when everything that was decided so far can be read; rejects when a write has failed. */
+  /** Resolves when all events that were decided so far can be read. Rejects when a write has failed. */
   let allReadable: Promise<unknown> = Promise.resolve()
 
   const take = (event: Stored, remembersId: boolean) => {
@@ -140,13 +140,13 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
     data: Buffer.from(data),
     metadata: Buffer.alloc(0),
   })
-  /** Makes a soft-deleted stream live again from the revision `next` on; its other settings stay. */
+  /** Makes a soft-deleted stream exist again from the revision `next` on. Its other settings stay. */
   const revive = (stream: string, next: number) =>
     place(metaStreamOf(stream), metadata(JSON.stringify({ ...settingsOf(stream), $tb: next })))
 
   const lateness = () => (random() * settings.lateOneIn < 1 ? random() * settings.readableAfterMs : 0)
 
-  /** Decides at once, in the order of the calls. A success is answered when it can be read, a refusal at once. */
+  /** Decides at once, in the order of the calls. A success is returned when the events can be read, a refusal at once. */
   const commit = async (stream: string, expected: Expected, ids: readonly string[], write: (state: StreamState) => Stored | undefined) => {
     const state = stateOf(stream)
     const decision = decide(state, expected, ids)
@@ -160,7 +160,7 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
       const lateMs = lateness()
       const written = disk.write(all.slice(before).filter((event) => event !== undefined))
       allReadable = Promise.all([allReadable, lateMs === 0 ? written : written.then(() => pause(lateMs))]).then(() => makeReadable(size))
-      allReadable.catch(() => {}) // told to every caller that awaits it below
+      allReadable.catch(() => {}) // every caller awaits it below and gets the error
     } else answer = { kind: 'done', revision: decision.last.revision, position: decision.last.position }
     await allReadable
     return answer
@@ -204,7 +204,7 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
       const kept = streams.get(stream)
       if (kept?.isTombstoned) return { kind: 'deleted' }
       const limit = lastReadable()
-      // A stream whose events a scavenge has all removed was there: it is empty, and not "not found".
+      // A stream whose events were all removed by a scavenge did exist: it is empty, and not "not found".
       const isThere = kept?.events.some((event) => event === undefined || event.position <= limit) ?? false
       if (!isThere || isSoftDelete(settingsOf(stream))) return { kind: 'not_found' }
       return { kind: 'events', events: visible(stream) }
@@ -238,7 +238,7 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
   }
 }
 
-/** Returns a generator of numbers in [0, 1) (mulberry32), so that the delays of a run can be had again by its seed. */
+/** Returns a generator of numbers in [0, 1) (mulberry32). The same seed gives the same delays again. */
 function createRandom(seed: number): () => number {
   let state = seed
   return () => {

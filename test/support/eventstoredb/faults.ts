@@ -1,28 +1,28 @@
 import { pause } from '../../../src/lib/retry.ts'
 
-/** What the double does wrong; set at any time. */
+/** The faults of the double. They can be set at any time. */
 export interface FaultSettings {
-  /** Every answer is held back so long, in milliseconds. */
+  /** Milliseconds by which every answer is delayed. */
   delayMs: number
-  /** The next so many calls fail with UNAVAILABLE, and do nothing. */
+  /** Number of the next calls that fail with UNAVAILABLE and have no effect. */
   failNext: number
-  /** The next so many appends are done and never answered. */
+  /** Number of the next appends that are stored and never answered. */
   loseNext: number
-  /** The next so many appends are done at once and answered after `lateMs`. */
+  /** Number of the next appends that are stored at once and answered after `lateMs`. */
   lateNext: number
   lateMs: number
-  /** $all may not be read, as by a user who is not in $admins. */
+  /** If true, $all may not be read, as for a user who is not in $admins. */
   denyAll: boolean
 }
 export type Method = 'append' | 'batchAppend' | 'delete' | 'tombstone' | 'read' | 'subscribe'
 
 export interface Faults {
   readonly settings: FaultSettings
-  /** How many calls of each method have begun. */
+  /** Number of calls of each method that have begun. */
   readonly calls: Record<Method, number>
-  /** Counts a call; answers whether it is to fail. */
+  /** Counts a call. Returns true if the call must fail. */
   enter(method: Method): boolean
-  /** Waits as long as the answer is held back; answers whether it is to be given. */
+  /** Waits until the answer may be sent. Returns false if the answer must not be sent at all. */
   beforeAnswer(isAppend: boolean): Promise<boolean>
 }
 

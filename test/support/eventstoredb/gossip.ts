@@ -10,7 +10,7 @@ const stateOf: Record<Role, number> = {
   unknown: MemberInfo.VNodeState.UNKNOWN,
 }
 
-/** The RPC `Gossip/Read`: the nodes of the cluster as this node sees them. */
+/** The RPC `Gossip/Read`. It returns the nodes of the cluster as this node sees them. */
 export const gossiping =
   (members: () => readonly MemberState[]) =>
   (_: unknown, callback: sendUnaryData<InstanceType<typeof gossipMessages.ClusterInfo>>): void => {

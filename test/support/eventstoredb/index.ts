@@ -13,13 +13,13 @@ import type { DoubleOptions } from './server.ts'
 
 /** EventStoreDB's double as a process of its own. */
 export interface EventStoreDbProcess {
-  /** Stays the same over restarts. */
+  /** The URL, which stays the same over restarts. */
   readonly url: string
-  /** Ends it in good order, and removes its data when it made the folder. */
+  /** Stops it normally, and removes its data if it made the folder itself. */
   stop(): Promise<void>
-  /** Ends it by `kill -9`; the data stay. */
+  /** Ends it by `kill -9`. The data stay. */
   kill(): Promise<void>
-  /** Starts it again on the same port with the same data; ends it before if it runs. */
+  /** Starts it again on the same port with the same data. If it still runs, it is stopped first. */
   restart(): Promise<void>
   /** Stops the process as SIGSTOP does: it accepts connections and never answers. */
   freeze(): void
@@ -27,17 +27,17 @@ export interface EventStoreDbProcess {
   thaw(): void
   /** Cuts all connections. */
   drop(): Promise<void>
-  /** Sets what it does wrong from now on. */
+  /** Sets its faults from now on. */
   fail(settings: Partial<FaultSettings>): Promise<void>
   /** Removes expired events from $all. */
   scavenge(): Promise<void>
-  /** How many calls of each method have begun since it started. */
+  /** Returns the number of calls of each method since it was started. */
   calls(): Promise<Record<Method, number>>
-  /** Its role in the cluster; a node that does not answer has none. */
+  /** Returns its role in the cluster, or null when the node does not answer. */
   role(): Promise<Role | null>
 }
 
-/** @param options `data` is kept when given, else the double makes a folder of its own */
+/** @param options `data` is a folder that is kept; without it the double makes a folder of its own */
 export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): Promise<EventStoreDbProcess> {
   const data = options.data ?? (await mkdtemp(join(tmpdir(), 'kolbak-eventstoredb-')))
   let child: ChildProcess | undefined
@@ -60,7 +60,7 @@ export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): P
     if (child === undefined || !isRunning()) return
     const exited = once(child, 'exit')
     child.kill(signal)
-    child.kill('SIGCONT') // a frozen one could not end
+    child.kill('SIGCONT') // a frozen process could not end
     await exited
   }
   const command = async (path: string, body?: object, signal?: AbortSignal) => {
@@ -105,17 +105,17 @@ export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): P
       if (!isRunning()) return null
       return command('/state', {}, AbortSignal.timeout(500)).then(
         ({ role }) => role,
-        () => null, // it is frozen, or ends at this moment
+        () => null, // it is frozen, or it is ending now
       )
     },
   }
 }
 
 export interface EventStoreDbCluster {
-  /** Names all three nodes. */
+  /** The URL that names all three nodes. */
   readonly url: string
   readonly nodes: readonly EventStoreDbProcess[]
-  /** Returns the node that leads, once there is one; `than` is not taken for it. */
+  /** Returns the node that leads, once there is one. The node `than` does not count as the leader. */
   leader(than?: EventStoreDbProcess): Promise<EventStoreDbProcess>
   stop(): Promise<void>
 }

@@ -4,8 +4,8 @@ import { argv, exit, stdin, stdout } from 'node:process'
 import type { FaultSettings } from './faults.ts'
 import { type DoubleOptions, serveEventStoreDb } from './server.ts'
 
-// The double as a process of its own: `node main.ts '<JSON of DoubleOptions>'` prints `{"port": n, "control": n}` once it answers.
-// Commands are POSTs to the control port: `/drop`, `/scavenge`, `/faults` (JSON of what is to change); each tells its state.
+// Runs the double as a process of its own. `node main.ts '<JSON of DoubleOptions>'` prints `{"port": n, "control": n}` once it serves.
+// Commands are POSTs to the control port: `/drop`, `/scavenge`, `/faults` (JSON of the changes). Each returns the state of the double.
 const double = await serveEventStoreDb(JSON.parse(argv[2] ?? '{}') as DoubleOptions)
 
 const control = createServer(async (request, response) => {
@@ -29,5 +29,5 @@ const stop = async () => {
   exit(0)
 }
 process.once('SIGTERM', () => void stop())
-// Whoever started it holds the other end: it goes when that goes, however that went.
+// The process that started the double holds the other end. The double stops when that process ends, for whatever reason.
 stdin.resume().once('end', () => void stop())

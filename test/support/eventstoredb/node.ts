@@ -4,13 +4,13 @@ import type { Faults } from './faults.ts'
 import { failures } from './messages.ts'
 import type { Replication } from './replication.ts'
 
-/** Users that a server knows, by their names. Only admins may read $all. */
+/** Users of a server by their names. Only admins may read $all. */
 export type Users = Readonly<Record<string, { readonly password: string; readonly isAdmin: boolean }>>
 
 /** One server, as the RPCs see it. */
 export interface DoubleNode {
   readonly faults: Faults
-  /** Another log after the node was deposed: what the former one held beyond the majority is void. */
+  /** The log. It is another one after the node was deposed, because events of the former log beyond the majority are void. */
   readonly log: EventLog
   /** Returns the failure with which a call is refused before it does anything, or null. */
   refusal(metadata: Metadata, call: { isWrite?: boolean; readsAll?: boolean }): ServiceError | null

@@ -1,7 +1,7 @@
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
 import type { Stored } from './stored.ts'
 
-/** Where a read or a subscription begins: a revision of a stream, or a commit position of $all. */
+/** Returns the start of a read or a subscription: a revision of a stream, or a commit position of $all. */
 export function startOf(options: ReadReq.Options): 'start' | 'end' | number {
   const stream = options.getStream()
   if (stream !== undefined) return stream.hasStart() ? 'start' : stream.hasEnd() ? 'end' : Number(stream.getRevision())
@@ -12,7 +12,7 @@ export function startOf(options: ReadReq.Options): 'start' | 'end' | number {
 
 export interface Filter {
   passes(event: Stored): boolean
-  /** After so many events considered there is a checkpoint; null without a filter. */
+  /** Number of examined events after which there is a checkpoint, or null without a filter. */
   readonly window: number | null
 }
 export function filterOf(options: ReadReq.Options): Filter {

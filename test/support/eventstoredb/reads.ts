@@ -10,10 +10,10 @@ import type { Stored } from './stored.ts'
 
 type Call = ServerWritableStream<ReadReq, ReadResp>
 
-/** The RPC Read: a number of events of a stream or of $all, or a subscription to either. */
+/** The RPC Read. It returns a number of events of a stream or of $all, or subscribes to either. */
 export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, ReadResp> {
   const { faults } = node
-  /** With `resolveLinkTos`: the event that a link (`$>`, `<revision>@<stream>`) leads to, and the link. */
+  /** Returns an event and its link. With `resolveLinkTos` a link (`$>`, `<revision>@<stream>`) is followed to its event. */
   const messageOf = (log: EventLog, event: Stored, resolves: boolean): ReadResp => {
     if (!resolves || event.type !== '$>') return eventMessage(event, undefined)
     const [, revision, stream] = /^(\d+)@(.*)$/s.exec(event.data.toString()) ?? []
@@ -45,7 +45,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
       }
       events = [...found.events]
     } else events = [...all(log)].filter(passes)
-    // A revision is inclusive both ways; a position backwards is exclusive.
+    // A revision is inclusive in both directions. A position is exclusive when reading backwards.
     if (start === 'start') events = isBackwards ? events.filter((e) => options.hasStream() && place(e) === 0) : events
     else if (start === 'end') events = isBackwards ? events : []
     else if (isBackwards) events = events.filter((e) => (options.hasStream() ? place(e) <= start : place(e) < start))
@@ -55,7 +55,9 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
       await send(call, messageOf(log, event, options.getResolveLinks()), gone)
   }
 
-  /** From after its start on, for ever: confirmation, what is there, a checkpoint, "caught up", and what comes. */
+  /**
+   * Sends a subscription, without end: the confirmation, the stored events after its start, a checkpoint, "caught up", and then new events.
+   */
   async function subscribe(call: Call, options: ReadReq.Options, gone: AbortSignal): Promise<void> {
     const { log } = node
     const stream = options.hasStream() ? streamOf(options.getStream()?.getStreamIdentifier()) : null
@@ -76,7 +78,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
     let last = -1
     let lastCheckpoint = -1
     const checkpoint = async () => {
-      if (last === lastCheckpoint) return // never twice at one place
+      if (last === lastCheckpoint) return // there are never two checkpoints at one place
       lastCheckpoint = last
       await send(call, checkpointMessage(last), gone)
     }
@@ -95,7 +97,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
       if (event === undefined) continue // scavenged
       last = event.position
       if (wants(event)) await send(call, messageOf(log, event, options.getResolveLinks()), gone)
-      // Events that the filter leaves out count too.
+      // Events that the filter leaves out also count for the window.
       if (filter.window !== null && ++considered % filter.window === 0) await checkpoint()
     }
   }
@@ -119,7 +121,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
   }
 }
 
-/** Writes, and waits while the reader does not keep up. */
+/** Writes a message, and waits while the reader does not keep up. */
 async function send(call: Call, message: ReadResp, gone: AbortSignal): Promise<void> {
   if (gone.aborted || call.write(message)) return
   await once(call, 'drain', { signal: gone })

@@ -25,23 +25,26 @@ export type Role = 'leader' | 'follower' | 'unknown'
  * whose peer was elected meanwhile can no longer write, however long it was frozen.
  */
 export interface Replication {
-  /** Writes of this node while it leads. It has no `writes` of before: the listeners hand them over. */
+  /** Takes the writes of this node while it leads. It has no earlier `writes`, because the listeners get them. */
   readonly disk: Disk
   readonly role: Role
-  /** The node that leads as far as this node knows, or null. */
+  /** The node that leads according to this node, or null. */
   readonly leader: Member | null
-  /** All nodes, this one included, as this node sees them. */
+  /** Returns all nodes, including this one, as this node sees them. */
   members(): MemberState[]
   close(): Promise<void>
 }
 
-/** What the node's log is told. */
+/** The notices to the node's log. */
 interface Listeners {
-  /** Events of another leader that a majority has: they follow those of before. */
+  /** Called with events of another leader that a majority has. They follow the events before them. */
   committed(events: readonly Stored[]): void
-  /** This node leads and takes writes from now on. `events` follow those of before: now it has all that was ever durable. */
+  /**
+   * Called when this node begins to lead and to take writes. `events` follow the events before them, so the log now has every durable
+   * event.
+   */
   elected(events: readonly Stored[]): void
-  /** This node no longer leads. What it decided and no majority has is void: `events` are all that stand. */
+  /** Called when this node no longer leads. Events that it decided and no majority has are void. `events` are all valid events. */
   deposed(events: readonly Stored[]): void
 }
 
@@ -67,7 +70,7 @@ interface Vote {
 interface Peer {
   readonly index: number
   readonly member: Member
-  /** Length of its log as far as this leader knows. */
+  /** Length of the peer's log as far as this leader knows. */
   matched: number
   next: number
   heardAt: number
@@ -75,11 +78,14 @@ interface Peer {
 }
 
 const heartbeatMs = 100
-/** A follower that hears nothing from the leader for this time, plus up to as much again, asks to be elected. */
+/**
+ * Milliseconds without a message from the leader after which a follower asks to be elected. A random time of up to the same length is
+ * added.
+ */
 const electionMs = 700
-/** A leader that hears from no majority for this time steps down. */
+/** Milliseconds without an answer of a majority after which a leader steps down. */
 const quorumMs = 1_500
-/** A node that was not heard for this time counts as dead in gossip. */
+/** Milliseconds of silence after which a node counts as dead in gossip. */
 const aliveMs = 1_000
 
 /** @param own index of this node among the members @param folder where this node keeps its log */
@@ -107,21 +113,21 @@ export async function startReplication(
   let heardLeaderAt = performance.now()
   let patienceMs = electionMs * (1 + Math.random())
   let isClosed = false
-  /** A leader serves once an entry of its epoch has a majority. */
+  /** True once an entry of this leader's epoch has a majority. Only then it serves. */
   let isServing = false
   const now = () => performance.now()
   const majority = Math.floor(members.length / 2) + 1
   const peers: Peer[] = members.flatMap((member, index) =>
     index === own ? [] : [{ index, member, matched: 0, next: entries.length, heardAt: Number.NEGATIVE_INFINITY, role: 'unknown' as Role }],
   )
-  /** Writes of this leader that no majority has yet, by the length of the log that holds them. */
+  /** Writes of this leader that no majority has yet, with the length of the log up to each of them. */
   let pending: { length: number; resolve(): void; reject(error: Error): void }[] = []
 
   const ownRole = (): Role => (role === 'leader' && !isServing ? 'unknown' : role)
   const eventsOf = (some: readonly Entry[]) => some.flatMap((entry) => fromLine(entry.line))
   const saveVote = () => writeFileSync(votePath, JSON.stringify({ epoch, votedFor }), { flush: true })
   const epochAt = (length: number) => (length === 0 ? 0 : entries[length - 1]!.epoch)
-  /** Appends and synchronises in groups; each resolves in order. */
+  /** Appends and synchronises entries in groups. They resolve in order. */
   const writing = createGroupCommit<string, void>({
     async write(lines) {
       await file.appendFile(lines.join(''))
@@ -166,7 +172,7 @@ export async function startReplication(
   const settle = () => {
     const lengths = [ownDurable, ...peers.map((peer) => peer.matched)].sort((a, b) => b - a)
     const length = lengths[majority - 1]!
-    // Only an entry of its own epoch tells a leader that everything before it is durable for good (Raft 5.4.2).
+    // Only an entry of the leader's own epoch proves that everything before it is durable (Raft 5.4.2).
     if (length > committed && epochAt(length) === epoch) committed = length
     const done = pending.filter((write) => write.length <= committed)
     pending = pending.filter((write) => write.length > committed)
@@ -179,7 +185,7 @@ export async function startReplication(
     listeners.committed(events)
   }
 
-  /** Sends a peer what it lacks, one request after another, while this node leads in the given epoch. */
+  /** Sends a peer the entries that it lacks, one request after another, while this node leads in the given epoch. */
   const lead = async (peer: Peer, term: number) => {
     peer.next = entries.length
     peer.matched = 0
@@ -246,7 +252,7 @@ export async function startReplication(
         for (const peer of peers) peer.heardAt = now()
         const events = eventsOf(entries.slice(handedOver))
         handedOver = entries.length
-        // An empty entry of its own epoch makes everything before it durable for good.
+        // An empty entry of the leader's own epoch makes everything before it durable.
         store([{ epoch: term, line: toLine([]).trim() }]).then(() => {
           settle()
           wakePeers()
@@ -287,7 +293,7 @@ export async function startReplication(
     return { ok: true, epoch, length: entries.length }
   }
   const onVote = (vote: Vote) => {
-    // A node that hears a leader votes for nobody else: one that thaws must not depose it.
+    // A node that hears a leader votes for no other node, because a node that was frozen must not depose the leader.
     const hearsLeader = role === 'leader' || (leader !== null && now() - heardLeaderAt < electionMs)
     if (hearsLeader && vote.epoch > epoch) return { granted: false, epoch }
     if (vote.epoch > epoch) stepDown(vote.epoch)

@@ -1,8 +1,8 @@
 import type { Expected, Stored } from './stored.ts'
 
-/** What the decision needs to know of a stream. */
+/** The state of a stream that the decision needs. */
 export interface StreamState {
-  /** Of the last event; -1 when there is none. */
+  /** Revision of the last event, or -1 when there is none. */
   readonly current: number
   readonly isTombstoned: boolean
   readonly isSoftDeleted: boolean
@@ -12,14 +12,14 @@ export interface StreamState {
 }
 export type Decision =
   | { readonly kind: 'append' }
-  /** All of it has happened before; `last` is the last event of then. */
+  /** The whole append has happened before. `last` is its last event. */
   | { readonly kind: 'repeat'; readonly last: Stored }
   | { readonly kind: 'wrong'; readonly current: number }
   | { readonly kind: 'deleted' }
 
 /**
- * What EventStoreDB's index writer decides of an append (CheckCommit). Ids are looked for in this stream alone. That
- * the first event is known and a later one is not ("corrupted idempotency") is answered as a wrong version too.
+ * Returns the decision of EventStoreDB's index writer about an append (CheckCommit). Ids are searched only in this stream. If the first
+ * event is stored and a later one is not ("corrupted idempotency"), the result is also a wrong version.
  */
 export function decide(stream: StreamState, expected: Expected, ids: readonly string[]): Decision {
   const wrong: Decision = { kind: 'wrong', current: stream.current }
@@ -48,7 +48,7 @@ export function decide(stream: StreamState, expected: Expected, ids: readonly st
   )
 }
 
-/** @param known for each event of the append the one that it repeats */
+/** @param known for each event of the append the stored event that it repeats */
 function compare(known: readonly (Stored | undefined)[], firstUnknown: Decision, laterUnknown: Decision): Decision {
   const unknown = known.indexOf(undefined)
   if (unknown > 0) return laterUnknown

@@ -16,29 +16,29 @@ import { createNode, type Users } from './node.ts'
 import { reading } from './reads.ts'
 import { type Member, type Replication, type Role, startReplication } from './replication.ts'
 
-/** A server that speaks as EventStoreDB 23.10 does with its client 6.2, on 127.0.0.1. */
+/** A server on 127.0.0.1 that behaves like EventStoreDB 23.10 towards the client 6.2. */
 export interface EventStoreDbDouble {
   readonly url: string
   readonly port: number
   readonly faults: Faults
   readonly role: Role
-  /** Cuts all connections, as a network does. */
+  /** Cuts all connections, as a network fault does. */
   drop(): void
-  /** Removes expired events from $all. Returns how many. */
+  /** Removes expired events from $all. Returns the number of removed events. */
   scavenge(): Promise<number>
   close(): Promise<void>
 }
 
 export interface DoubleOptions {
-  /** Folder that keeps the events; null: they go with the process. */
+  /** Folder that keeps the events. If null, the events are lost with the process. */
   readonly data: string | null
   readonly port?: number
   readonly log?: Partial<LogSettings>
-  /** The nodes of the cluster, and which of them this one is. */
+  /** The nodes of the cluster, and the index of this node among them. */
   readonly cluster?: { readonly members: readonly Member[]; readonly own: number }
-  /** PEM of the server's key and certificate: TLS is spoken. */
+  /** The server's key and certificate in PEM. With them the server uses TLS. */
   readonly tls?: { readonly key: string; readonly certificate: string }
-  /** With users each call needs a name and password; without, none is asked for. */
+  /** With users, each call needs a name and password. Without users, none is required. */
   readonly users?: Users
 }
 
@@ -54,7 +54,7 @@ export async function serveEventStoreDb(options: DoubleOptions): Promise<EventSt
   let replication: Replication | null = null
   let disk: Disk = noDisk
   if (cluster === undefined) disk = data === null ? noDisk : await openDisk(data)
-  // In a cluster the disk is that of the replication, which needs the log first.
+  // In a cluster the disk belongs to the replication, which needs the log first.
   const lateDisk: Disk = { writes: [], write: (events) => disk.write(events), close: () => disk.close() }
   let log = createEventLog(cluster === undefined ? disk : lateDisk, logSettings)
   if (cluster !== undefined && data !== null) {
@@ -85,7 +85,7 @@ export async function serveEventStoreDb(options: DoubleOptions): Promise<EventSt
     read: gossiping(() => replication?.members() ?? [{ port: bound, internal: 0, isAlive: true, role: 'leader' }]),
   } as unknown as UntypedServiceImplementation)
 
-  // Our own listener stands in front, so that connections can be cut.
+  // This listener comes before that of gRPC, so that connections can be cut.
   const injector = server.createConnectionInjector(
     tls === undefined
       ? ServerCredentials.createInsecure()
@@ -94,7 +94,7 @@ export async function serveEventStoreDb(options: DoubleOptions): Promise<EventSt
   const listener = createNetServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
-    socket.on('error', () => {}) // the other side has cut it: gRPC tells its calls
+    socket.on('error', () => {}) // the other side has cut the connection, and gRPC reports this to its calls
     injector.injectConnection(socket)
   })
   listener.listen(port, '127.0.0.1')
