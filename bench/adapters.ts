@@ -107,7 +107,7 @@ async function measureDeliveryHistory(name: string, log: DeliveryHistory) {
     ...{ tenant, webhook, accepted_at: now(), delivery: randomUUID() as DeliveryId, message: ulid() as MessageId },
     ...{ place: 'bus/0/1/0' as Place, fingerprint: 'f'.repeat(64), event: 'order.created', correlation_id: 'bench', chain: 1, attempt: 1 },
     ...{ type: 'DeliverySucceeded' as const, event_id: randomUUID() as EventId, time: now(), code: 200, duration_ms: 12, reason: null },
-    ...{ response: null, delay_seconds: null },
+    ...{ reason_detail: null, response: null, delay_seconds: null },
   })
   for (const callers of [1, 8]) await measure(`${name}: record (500)`, callers, 500, () => log.record(Array.from({ length: 500 }, fact)))
   await measure(`${name}: first page`, 1, 1, () => log.history(webhook, { tenant, limit: 50 }))

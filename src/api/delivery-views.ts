@@ -59,6 +59,7 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
           response_code: attempt.code,
           duration_ms: attempt.duration_ms,
           reason: attempt.reason,
+          reason_detail: attempt.reason_detail,
           ...responseOf(vault, tenant, delivery.delivery, attempt),
         })),
       }

@@ -9,6 +9,7 @@ interface Attempt {
   response_code: number | null
   duration_ms: number | null
   reason: string | null
+  reason_detail: string | null
 }
 export interface Delivery {
   id: string

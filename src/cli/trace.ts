@@ -13,9 +13,10 @@ function formatTrace(event: Event, deliveries: readonly Delivery[]): string {
   const lines = [`${event.accepted_at}  ${event.id}  ${event.event}  accepted, ${event.status}`]
   for (const delivery of deliveries) {
     lines.push(`└ webhook ${delivery.webhook_id}: ${delivery.status}`)
-    for (const { at, chain, number, status, response_code, reason, duration_ms } of delivery.attempts ?? []) {
+    for (const { at, chain, number, status, response_code, reason, reason_detail, duration_ms } of delivery.attempts ?? []) {
       const replay = chain > 1 ? `replay ${chain - 1}, ` : ''
       lines.push(`    ${at}  ${replay}attempt ${number}  ${status} ${response_code ?? reason ?? ''}  ${duration_ms} ms`)
+      if (reason_detail !== null) lines.push(`      ${reason_detail}`)
     }
     if (delivery.next_attempt_at !== null) lines.push(`    ${delivery.next_attempt_at}  next attempt`)
   }

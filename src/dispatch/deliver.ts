@@ -167,7 +167,8 @@ async function recordResponse(
   const delay_seconds = outcome === 'transient' ? nextDelay(webhook.retry_delays ?? retryDelays, ref.attempt, retryAfter, random()) : null
   const reason = isSuccess ? null : (response.reason ?? `http_${code}`)
   const responseBytes = response.body.length === 0 ? null : response.body.toString('base64')
-  const facts = { webhook_revision: webhook.revision, code, duration_ms, reason, response: responseBytes }
+  const detail = response.reason_detail === null ? {} : { reason_detail: response.reason_detail }
+  const facts = { webhook_revision: webhook.revision, code, duration_ms, reason, ...detail, response: responseBytes }
   const attempt = { ref, identity, vault }
   const type = isSuccess ? 'DeliverySucceeded' : delay_seconds === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
   if (type === 'DeliveryFailed') await recordAttempt(deps, { ...attempt, type, facts: { ...facts, delay_seconds: delay_seconds! } }, origin)
@@ -176,5 +177,5 @@ async function recordResponse(
   metrics.duration.observe(duration_ms / 1_000)
   const { delivery, message, webhook: id, chain, attempt: number } = ref
   const place = { delivery, message, webhook: id, origin: webhook.origin, chain, attempt: number }
-  log[isSuccess ? 'debug' : 'info']({ ...place, outcome: type, code, reason, duration_ms, delay_seconds }, 'delivery.attempted')
+  log[isSuccess ? 'debug' : 'info']({ ...place, outcome: type, code, reason, ...detail, duration_ms, delay_seconds }, 'delivery.attempted')
 }

@@ -10,11 +10,13 @@ export interface DeliveryData extends DeliveryEventRef {
 }
 /** How one attempt of a delivery ended. */
 export interface Outcome {
-  /** The HTTP status, or null when no complete response head came. */
+  /** The HTTP status, or null when none could be read. */
   code: number | null
   duration_ms: number
   /** A stable word for the reason of the failure, or null. */
   reason: string | null
+  /** What was wrong, in a sentence of our own, when there is no status. It never quotes a response, because responses are sealed. */
+  reason_detail?: string
   /** The first 4 KiB of the response in base64 (sealed when stored), or null without a response. */
   response: string | null
 }
@@ -61,6 +63,7 @@ export const deliveryEventFields = {
   code: 'clear',
   duration_ms: 'clear',
   reason: 'clear',
+  reason_detail: 'clear',
   response: 'sealed',
   delay_seconds: 'clear',
 } as const satisfies FieldsOf<DeliveryEvents>

@@ -13,6 +13,8 @@ export interface DeliveryFact extends DeliveryRef {
   readonly code: number | null
   readonly duration_ms: number | null
   readonly reason: string | null
+  /** What was wrong, in a sentence, or null. */
+  readonly reason_detail: string | null
   /** The beginning of the response as sealed text, or null. */
   readonly response: string | null
   /** Seconds until the next attempt, on DeliveryFailed. */
@@ -27,6 +29,7 @@ export interface Attempt {
   readonly code: number | null
   readonly duration_ms: number | null
   readonly reason: string | null
+  readonly reason_detail: string | null
   readonly response: string | null
 }
 /** Compares ids or times by their characters alone, independently of the locale. */

@@ -9,7 +9,7 @@ import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
 
-const noOutcome = { code: null, duration_ms: null, reason: null, response: null, delay_seconds: null }
+const noOutcome = { code: null, duration_ms: null, reason: null, reason_detail: null, response: null, delay_seconds: null }
 
 /** Returns the facts that an event tells about deliveries: one for each webhook of a MessageRouted, else one. */
 export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
@@ -22,10 +22,9 @@ export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
   const fact = { ...deliveryRefOf({ ...event.data, correlation_id }), ...common }
   if (event.type === 'DeliveryDiscarded') return [{ ...fact, reason: event.data.reason }]
   if (event.type === 'DeliveryReplayed') return [fact]
-  const { code, duration_ms, reason, response } = event.data
-  return [
-    { ...fact, code, duration_ms, reason, response, delay_seconds: event.type === 'DeliveryFailed' ? event.data.delay_seconds : null },
-  ]
+  const { code, duration_ms, reason, reason_detail = null, response } = event.data
+  const delay_seconds = event.type === 'DeliveryFailed' ? event.data.delay_seconds : null
+  return [{ ...fact, code, duration_ms, reason, reason_detail, response, delay_seconds }]
 }
 
 /**

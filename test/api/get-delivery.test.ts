@@ -39,7 +39,15 @@ describe('GET /v1/deliveries/:id', () => {
         delay_seconds: 5,
         time: time(2),
       },
-      { type: 'DeliveryDeadLettered', attempt: 3, code: null, duration_ms: 0, reason: 'dns_failed', time: time(3) },
+      {
+        type: 'DeliveryDeadLettered',
+        attempt: 3,
+        code: null,
+        duration_ms: 0,
+        reason: 'dns_failed',
+        reason_detail: 'The name of the host does not resolve.',
+        time: time(3),
+      },
       { type: 'DeliveryReplayed', chain: 2, attempt: 0, time: time(4) },
       { type: 'DeliverySucceeded', chain: 2, attempt: 1, code: 200, duration_ms: 9, response: Buffer.from('ü'), time: time(5) },
     )
@@ -67,12 +75,14 @@ describe('GET /v1/deliveries/:id', () => {
       response_code: 500,
       duration_ms: 12,
       reason: 'http_500',
+      reason_detail: null,
       response_body: 'broken \u0000 and \ufffd',
       response_truncated: false,
     })
     expect(second.response_truncated).to.equal(true)
     expect(second.response_body.length).to.equal(4_096)
     expect(third).to.include({ response_code: null, reason: 'dns_failed', response_body: null })
+    expect(third.reason_detail).to.equal('The name of the host does not resolve.')
     expect(fourth.response_body).to.equal('ü')
   })
   it('returns 200 with all other fields when a stored response cannot be opened, and logs the error', async () => {

@@ -74,6 +74,7 @@ describe('GET /v1/webhooks/:id/deliveries', () => {
           response_code: null,
           duration_ms: 15_000,
           reason: 'timeout',
+          reason_detail: null,
           response_body: null,
           response_truncated: false,
         },

@@ -60,6 +60,7 @@ export function fact(fields: Partial<DeliveryFact> & { type: FactType }): Delive
     code: isRequest ? 200 : null,
     duration_ms: isRequest ? 12 : null,
     reason: null,
+    reason_detail: null,
     response: null,
     delay_seconds: fields.type === 'DeliveryFailed' ? 5 : null,
     ...fields,
@@ -85,8 +86,8 @@ function folded(facts: readonly DeliveryFact[]): { state: Delivery; attempts: At
       next_attempt_at: delay_seconds === null ? null : new Date(Date.parse(time) + delay_seconds * 1_000).toISOString(),
     },
     attempts: distinct
-      .map(({ event_id, chain, attempt, type, time, code, duration_ms, reason, response }) => ({
-        ...{ event_id, chain, attempt, type, time, code, duration_ms, reason, response },
+      .map(({ event_id, chain, attempt, type, time, code, duration_ms, reason, reason_detail, response }) => ({
+        ...{ event_id, chain, attempt, type, time, code, duration_ms, reason, reason_detail, response },
       }))
       .sort((a, b) => compare([a.time, a.chain, a.attempt, a.event_id], [b.time, b.chain, b.attempt, b.event_id])),
   }
@@ -102,6 +103,7 @@ const factsOfOne = fc
       ms: fc.integer({ min: 1, max: 20 }),
       code: fc.option(fc.integer({ min: 100, max: 599 })),
       reason: fc.option(fc.constantFrom('timeout', 'http_500', '')),
+      reason_detail: fc.option(fc.constantFrom('A sentence, with "quotes" and {braces}.', '')),
       response: fc.option(fc.base64String()),
       delay_seconds: fc.double({ min: 0.001, max: 86_400, noNaN: true }).map((seconds) => Math.round(seconds * 1_000) / 1_000),
       event_id: fc.uuid(),
@@ -241,6 +243,7 @@ export function deliveryLogContract(
           event: 'order.created/üñí',
           correlation_id: '"quoted", {braced} \\ NULL \t \n',
           reason: 'NULL',
+          reason_detail: 'NULL, "quoted" {braces} \\ \n',
           response: `sealed:${'A_-'.repeat(2_100)}`,
           duration_ms: 12.345,
           code: null,

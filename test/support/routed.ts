@@ -17,6 +17,7 @@ export interface Outcome {
   readonly code?: number | null
   readonly duration_ms?: number | null
   readonly reason?: string | null
+  readonly reason_detail?: string | null
   /** The receiver's bytes before they are sealed. */
   readonly response?: Buffer | null
   readonly delay_seconds?: number | null
@@ -62,6 +63,7 @@ export async function route(api: TestApi, { record, place }: Produced, webhooks:
             code: rest.code ?? null,
             duration_ms: rest.duration_ms ?? null,
             reason: rest.reason ?? null,
+            reason_detail: rest.reason_detail ?? null,
             response: response === null ? null : vault.sealText(fieldAad(tenant, delivery, 'response'), response.toString('base64')),
             delay_seconds: rest.delay_seconds ?? null,
           })),

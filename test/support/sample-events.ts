@@ -24,7 +24,7 @@ const delivery = {
   chain: 1,
   attempt: 1,
 }
-const outcome = { code: 503, duration_ms: 12.5, reason: 'http_503', response: 'cmVjZWl2ZXIgYW5zd2VyZWQ=' }
+const outcome = { code: 503, duration_ms: 12.5, reason: 'http_503', reason_detail: 'A sentence.', response: 'cmVjZWl2ZXIgYW5zd2VyZWQ=' }
 
 /** The data of one event of every type, with a value in every field. In this order the events of a stream tell a whole life. */
 export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {

@@ -19,7 +19,7 @@ const atOnce = 128
 const maxLists = 8
 
 const stateColumns = `${deliveryRefColumns}, type, time, code, reason, next_attempt_at`
-const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, response'
+const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, reason_detail, response'
 
 const timeText = (value: unknown): string => (value as Date).toISOString()
 const deliveryOf = (row: Row): Delivery => ({
@@ -40,6 +40,7 @@ const attemptOf = (row: Row): Attempt => ({
   code: row.code as number | null,
   duration_ms: row.duration_ms as number | null,
   reason: row.reason as string | null,
+  reason_detail: row.reason_detail as string | null,
   response: row.response as string | null,
 })
 const newerFirst = (a: Position, b: Position): number => b.at - a.at || byText(b.delivery, a.delivery)

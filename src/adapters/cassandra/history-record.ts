@@ -59,7 +59,7 @@ function statementsOf(tables: HistoryTables) {
     `insert into ${table} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')}) using ttl ?`
   const facts = insert(tables.facts, [
     ...[...deliveryRefFields, 'finality', 'event_id', 'type', 'time'],
-    ...['code', 'duration_ms', 'reason', 'response', 'next_attempt_at'],
+    ...['code', 'duration_ms', 'reason', 'reason_detail', 'response', 'next_attempt_at'],
   ])
   const byWebhook = insert(tables.byWebhook, ['webhook', 'day', 'accepted_at', 'delivery'])
   const byStatus = insert(tables.byStatus, ['webhook', 'status', 'day', 'accepted_at', 'delivery'])
@@ -76,7 +76,8 @@ function statementsOf(tables: HistoryTables) {
           ...deliveryRefFields.map((field) => (field === 'accepted_at' ? new Date(fact.accepted_at) : fact[field])),
           ...[finality[fact.type], fact.event_id, fact.type, new Date(fact.time)],
           // Undefined leaves a column out, because null would write a tombstone.
-          ...[fact.code ?? undefined, fact.duration_ms ?? undefined, fact.reason ?? undefined, fact.response ?? undefined, next],
+          ...[fact.code ?? undefined, fact.duration_ms ?? undefined, fact.reason ?? undefined],
+          ...[fact.reason_detail ?? undefined, fact.response ?? undefined, next],
           ttl,
         ],
       }
@@ -131,7 +132,8 @@ const isInteger = (value: number): boolean => Number.isInteger(value) && value >
 /** Throws FactRefused for a value that Cassandra would refuse or change. */
 function checkStorable(fact: DeliveryFact): void {
   const keys = [fact.webhook, fact.tenant, fact.message]
-  const texts = [...keys, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.reason ?? '', fact.response ?? '']
+  const outcome = [fact.reason ?? '', fact.reason_detail ?? '', fact.response ?? '']
+  const texts = [...keys, fact.place, fact.fingerprint, fact.event, fact.correlation_id, ...outcome]
   const problem =
     !isUuid(fact.delivery) || !isUuid(fact.event_id)
       ? 'an id is not a UUID in lower case'

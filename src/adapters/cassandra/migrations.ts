@@ -63,7 +63,8 @@ export function historyMigrations(keyspace: string, build: number, retentionSeco
         `create table if not exists ${tables.facts} (
            delivery text, chain int, finality int, attempt int, event_id text,
            webhook text, accepted_at timestamp, tenant text, message text, place text, fingerprint text, event text, correlation_id text,
-           type text, time timestamp, code int, duration_ms double, reason text, response text, next_attempt_at timestamp,
+           type text, time timestamp, code int, duration_ms double, reason text, reason_detail text, response text,
+           next_attempt_at timestamp,
            primary key (delivery, chain, finality, attempt, event_id)
          ) with clustering order by (chain desc, finality desc, attempt desc, event_id desc) and ${expiring(retentionSeconds)}`,
         `create table if not exists ${tables.byWebhook} (

@@ -19,13 +19,14 @@ const maxAttempts = 100
 const deliveryColumns = [...deliveryRefFields, 'type', 'status', 'time', 'code', 'reason', 'next_attempt_at']
   .map((column) => `d.${column}`)
   .join(', ')
-const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, response'
+const attemptColumns = 'event_id, chain, attempt, type, time, code, duration_ms, reason, reason_detail, response'
 
-type ListRow = Delivery & Pick<Attempt, 'event_id' | 'duration_ms' | 'response'>
-const listColumns = `${deliveryColumns}, d.event_id, d.duration_ms, d.response`
-const listed = ({ event_id, duration_ms, response, ...delivery }: ListRow): ListedDelivery => {
+type ListRow = Delivery & Pick<Attempt, 'event_id' | 'duration_ms' | 'reason_detail' | 'response'>
+const listColumns = `${deliveryColumns}, d.event_id, d.duration_ms, d.reason_detail, d.response`
+const listed = ({ event_id, duration_ms, reason_detail, response, ...delivery }: ListRow): ListedDelivery => {
   const { chain, attempt, type, time, code, reason } = delivery
-  return { ...delivery, request: isRequest(type) ? { event_id, chain, attempt, type, time, code, duration_ms, reason, response } : null }
+  const request = { event_id, chain, attempt, type, time, code, duration_ms, reason, reason_detail, response }
+  return { ...delivery, request: isRequest(type) ? request : null }
 }
 
 /**

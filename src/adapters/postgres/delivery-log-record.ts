@@ -90,7 +90,7 @@ function checkStorable(fact: DeliveryFact): void {
         ? 'a time is not RFC 3339 with milliseconds in UTC'
         : [fact.chain, fact.attempt, fact.code ?? 0].some((number) => !Number.isInteger(number))
           ? 'a number is not whole'
-          : [...texts, fact.reason, fact.response].some((text) => text !== null && hasTextSeparator(text))
+          : [...texts, fact.reason, fact.reason_detail, fact.response].some((text) => text !== null && hasTextSeparator(text))
             ? 'a text holds a control character'
             : null
   if (problem !== null) throw new FactRefused(fact.event_id, new Error(problem))
@@ -105,7 +105,7 @@ const next_attempt_at = (fact: DeliveryFact): string | null =>
   fact.delay_seconds === null ? null : new Date(Date.parse(fact.time) + fact.delay_seconds * 1_000).toISOString()
 
 /** The parameters of `record_facts`: those of the delivery refs first. */
-const parameters = Array.from({ length: 24 }, (_, i) => `$${i + 1}`).join(', ')
+const parameters = Array.from({ length: 25 }, (_, i) => `$${i + 1}`).join(', ')
 
 async function insert(pool: Pool, schema: string, rows: readonly Row[]): Promise<void> {
   await pool.query({
@@ -123,6 +123,7 @@ async function insert(pool: Pool, schema: string, rows: readonly Row[]): Promise
       literal(rows, (fact) => fact.code ?? 'NULL'),
       literal(rows, (fact) => fact.duration_ms ?? 'NULL'),
       texts(rows, (fact) => fact.reason),
+      texts(rows, (fact) => fact.reason_detail),
       texts(rows, (fact) => fact.response),
       literal(rows, (fact) => next_attempt_at(fact) ?? 'NULL'),
       literal(rows, (fact) => (fact.type === 'DeliveryDeadLettered' ? fact.time : 'NULL')),

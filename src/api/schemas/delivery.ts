@@ -7,6 +7,11 @@ export const deliveryStatuses: readonly DeliveryStatus[] = ['pending', 'retrying
 const count: JsonSchema = { type: 'integer', minimum: 0 }
 const code = nullable({ type: 'integer', description: 'The HTTP status of the response, or null when there was none.' })
 const reason = nullable({ type: 'string', description: 'A stable word for the cause of the failure.', examples: ['timeout'] })
+const reason_detail = nullable({
+  type: 'string',
+  description: 'What was wrong, in a sentence, when the receiver sent no readable status; else null.',
+  examples: ['The receiver sent no status within 15 s.'],
+})
 
 const attempt = named(
   'Attempt',
@@ -18,6 +23,7 @@ const attempt = named(
     response_code: code,
     duration_ms: nullable(count),
     reason,
+    reason_detail,
     response_body: nullable({ type: 'string', description: 'The first 4 KiB of the response, as UTF-8.' }),
     response_truncated: { type: 'boolean' },
   }),

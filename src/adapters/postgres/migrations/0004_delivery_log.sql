@@ -26,6 +26,7 @@ create table deliveries (
   type text not null, -- type of the fact's event
   status text not null, -- the delivery's status in the API
   reason text, -- why the attempt or the delivery failed
+  reason_detail text, -- the same as a sentence, or null
   response text, -- beginning of the response, sealed
   primary key (webhook, accepted_at, delivery) -- serves a webhook's history with its cursor, and one delivery by its whole key
 ) partition by range (accepted_at);
@@ -50,6 +51,7 @@ create table attempts (
   code integer,
   type text not null,
   reason text,
+  reason_detail text,
   response text,
   primary key (delivery, event_id, accepted_at) -- serves the attempts of a delivery
 ) partition by range (accepted_at);
@@ -78,7 +80,7 @@ create function record_facts(
   tenants text, messages text, places text, fingerprints text, events text, accepted timestamptz[], webhooks text,
   delivery_ids uuid[], correlations text, chains integer[], attempt_numbers integer[],
   states boolean[], types text, statuses text, requests boolean[], finalities smallint[], event_ids uuid[], times timestamptz[],
-  codes integer[], durations double precision[], reasons text, responses text, next_attempts timestamptz[], deaths timestamptz[]
+  codes integer[], durations double precision[], reasons text, details text, responses text, next_attempts timestamptz[], deaths timestamptz[]
 ) returns void language plpgsql volatile
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
@@ -94,16 +96,18 @@ begin
       string_to_array(messages, e'\x1e'), string_to_array(places, e'\x1e'), string_to_array(fingerprints, e'\x1e'),
       string_to_array(events, e'\x1e'), string_to_array(correlations, e'\x1e'), string_to_array(types, e'\x1e'),
       string_to_array(statuses, e'\x1e'), requests, chains, finalities, attempt_numbers, event_ids, times, codes, durations,
-      string_to_array(reasons, e'\x1e', e'\x1d'), string_to_array(responses, e'\x1e', e'\x1d'), next_attempts, deaths
+      string_to_array(reasons, e'\x1e', e'\x1d'), string_to_array(details, e'\x1e', e'\x1d'),
+      string_to_array(responses, e'\x1e', e'\x1d'), next_attempts, deaths
     ) as f (
       is_state, webhook, accepted_at, delivery, tenant, message, place, fingerprint, event, correlation_id, type, status,
-      is_request, chain, finality, attempt, event_id, time, code, duration_ms, reason, response, next_attempt_at, died_at
+      is_request, chain, finality, attempt, event_id, time, code, duration_ms, reason, reason_detail, response,
+      next_attempt_at, died_at
     )
   ),
   -- Those that meet another stored fact, and whether they are greater than it.
   compared as materialized (
     select f.is_request, f.delivery, f.accepted_at, f.chain, f.attempt, f.event_id, f.type, f.time, f.code, f.duration_ms, f.reason,
-           f.response, stored,
+           f.reason_detail, f.response, stored,
            (stored.chain, stored.finality, stored.attempt, stored.event_id) < (f.chain, f.finality, f.attempt, f.event_id) as is_greater
     from fact f cross join lateral (
       select d.* from deliveries d
@@ -114,30 +118,31 @@ begin
   ),
   -- The requests that are not, or no longer, the greatest fact.
   written_attempts as (
-    insert into attempts (accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, response)
-      select accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, response
+    insert into attempts (accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, reason_detail, response)
+      select accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, reason_detail, response
       from fact where not is_state and is_request
     union all
-      select accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, response
+      select accepted_at, time, duration_ms, delivery, event_id, chain, attempt, code, type, reason, reason_detail, response
       from compared where is_request and not is_greater
     union all
       select (stored).accepted_at, (stored).time, (stored).duration_ms, (stored).delivery, (stored).event_id, (stored).chain,
-             (stored).attempt, (stored).code, (stored).type, (stored).reason, (stored).response
+             (stored).attempt, (stored).code, (stored).type, (stored).reason, (stored).reason_detail,
+             (stored).response
       from compared where is_greater and (stored).type = any ('{DeliverySucceeded,DeliveryFailed,DeliveryDeadLettered}')
     on conflict do nothing
   )
   insert into deliveries as d (
     accepted_at, time, next_attempt_at, died_at, duration_ms, delivery, event_id, chain, attempt, code, finality, webhook,
-    tenant, message, place, fingerprint, event, correlation_id, type, status, reason, response
+    tenant, message, place, fingerprint, event, correlation_id, type, status, reason, reason_detail, response
   )
   select accepted_at, time, next_attempt_at, died_at, duration_ms, delivery, event_id, chain, attempt, code, finality, webhook,
-         tenant, message, place, fingerprint, event, correlation_id, type, status, reason, response
+         tenant, message, place, fingerprint, event, correlation_id, type, status, reason, reason_detail, response
   from fact where is_state
   on conflict (webhook, accepted_at, delivery) do update set
     time = excluded.time, next_attempt_at = excluded.next_attempt_at, died_at = excluded.died_at, duration_ms = excluded.duration_ms,
     event_id = excluded.event_id, chain = excluded.chain, attempt = excluded.attempt, code = excluded.code,
     finality = excluded.finality, correlation_id = excluded.correlation_id, type = excluded.type, status = excluded.status,
-    reason = excluded.reason, response = excluded.response
+    reason = excluded.reason, reason_detail = excluded.reason_detail, response = excluded.response
   where (d.chain, d.finality, d.attempt, d.event_id) < (excluded.chain, excluded.finality, excluded.attempt, excluded.event_id);
 end
 $$;
