@@ -96,6 +96,7 @@ export interface AttemptAnswer {
   response_code: number | null
   duration_ms: number | null
   reason: string | null
+  reason_detail: string | null
   response_body: string | null
   response_truncated: boolean
 }
