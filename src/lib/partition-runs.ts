@@ -12,29 +12,29 @@ interface Owned<R> extends Source<R> {
   readonly lost: AbortSignal
   isHeld(): boolean
 }
-/** The steps of one run, in the order in which they are called. */
+/** The functions of one run, in the order in which they are called. `isHeld` is called at any time. */
 interface RunSteps<R, S extends Source<R>> {
   /** Finds the offset to start at, and opens the source. */
   open(lost: AbortSignal): Promise<S>
-  /** Called at the moment from which `sourceOf` returns the source. */
+  /** Called when `sourceOf` begins to return the source. */
   opened?(source: S): void
   /** The consumer. It returns when it has stopped working on the partition. */
   own(partition: Owned<R>): Promise<void>
   /** Whether ownership is certain now, by this process's monotonic clock. */
   isHeld(): boolean
-  /** Runs after the consumer has returned or failed, and must not throw. The partition can be started again only after this. */
+  /** Called after the consumer has returned or failed. Must not throw. The partition can be started again only after this call. */
   finish?(): Promise<void>
 }
 /**
  * The partitions that this process owns. A run of a partition begins with `start` and ends when its consumer has returned, soon after the
- * partition was lost. So a partition that is lost and assigned again is not consumed twice at once.
+ * partition was lost. So a partition that is lost and assigned again is never consumed twice at the same time.
  */
 interface PartitionRuns<R, S extends Source<R>> {
-  /** Starts the run of a partition that has none. The returned function loses the partition. */
+  /** Starts the run of a partition that has none. Returns a function that ends its ownership. */
   start(partition: number, steps: RunSteps<R, S>): () => void
-  /** Whether the partition has a run, lost or not. */
+  /** Whether the partition has a run, also while a lost partition waits for its consumer to return. */
   has(partition: number): boolean
-  /** Returns the source of a partition whose consumer reads from it. Undefined before it is open and after the partition is lost. */
+  /** Returns the source from which the consumer of a partition reads. Undefined before the source is open and after the partition is lost. */
   sourceOf(partition: number): S | undefined
   /** Partitions that have a run. */
   running(): number[]
@@ -42,6 +42,7 @@ interface PartitionRuns<R, S extends Source<R>> {
   kept(): number[]
   /** Partitions whose consumer reads. */
   owned(): number[]
+  /** Ends the ownership of a partition. */
   lose(partition: number): void
   /** Resolves when every run has ended. */
   ended(): Promise<void>

@@ -14,10 +14,10 @@ import { webhooks } from '../projections/webhooks.ts'
 import { whenAvailable } from './patience.ts'
 import type { Shared } from './shared.ts'
 
-/** Creates every projection and process manager, and installs the tables of those that have none yet. Runs none of them. */
+/** Makes every projection and process manager, and installs the tables that are missing. Starts none of them. */
 export async function openProjections(
   { store, deliveryLog, streams, keyring, waiter, pools, patience, log }: Shared,
-  /** Called after a commit that has scheduled a delivery for the next second. */
+  /** Called after a commit that has scheduled a delivery that is due within a second. */
   onDueSoon?: () => void,
 ): Promise<readonly Projection[]> {
   const now = () => new Date().toISOString()
@@ -36,7 +36,7 @@ export async function openProjections(
   return projections
 }
 
-/** Runs projections in this process. Returns a function that returns their states. */
+/** Runs projections in this process. Returns a function that reports their states. */
 export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
   const { store, pools, leases, progress, parts, log } = shared
   const running = projections.map((projection) => {

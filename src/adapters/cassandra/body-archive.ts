@@ -3,10 +3,10 @@ import type { BodyArchive } from '../../ports/delivery-log.ts'
 import type { Retention } from './retention.ts'
 import type { Session } from './session.ts'
 
-/** Number of writes in flight at once for one call. Bodies may be large, so these writes hold some megabytes. */
+/** The most writes in flight at once for one call. Bodies may be large, so this is some megabytes. */
 const atOnce = 32
 
-/** Sealed bodies by message and content. A repeated write changes nothing, and another content gets a row of its own. */
+/** Stores sealed bodies by message and fingerprint. A repeated write changes nothing, and a body with another fingerprint gets another row. */
 export function createBodyArchive(session: Session, keyspace: string, kept: Retention): BodyArchive {
   const insert = `insert into ${keyspace}.sealed_bodies (tenant, message, fingerprint, sealed_body) values (?, ?, ?, ?) using ttl ?`
   const select = `select sealed_body from ${keyspace}.sealed_bodies where tenant = ? and message = ? and fingerprint = ?`

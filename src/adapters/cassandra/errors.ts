@@ -2,7 +2,7 @@ import { errors, types } from 'cassandra-driver'
 import { KolbakError } from '../../lib/errors.ts'
 
 /**
- * Error of a call that Cassandra did not answer as it should: unreachable, too slow, too few replicas, overloaded. A later call may
+ * The error of a call that failed because Cassandra was unreachable, too slow or overloaded, or had too few replicas. A later call may
  * succeed.
  */
 export class DeliveryLogUnavailable extends Error {
@@ -20,7 +20,7 @@ export const asUnavailable = (error: unknown): unknown =>
 
 const refusals = new Set<number>([types.responseErrorCodes.badCredentials, types.responseErrorCodes.unauthorized])
 
-/** Returns an error when Cassandra refuses to work as configured, so that waiting does not help. Returns null otherwise. */
+/** Returns the error if Cassandra refuses the configuration, so that waiting does not help, or else null. */
 export function refusalOf(error: unknown): KolbakError | null {
   const inner = error instanceof errors.NoHostAvailableError ? Object.values(error.innerErrors) : []
   const all = [error, ...inner]
@@ -31,6 +31,6 @@ export function refusalOf(error: unknown): KolbakError | null {
       (cause instanceof errors.ResponseError && refusals.has(cause.code)),
   )
   return refusal instanceof Error
-    ? new KolbakError('invalid_config', `Cassandra cannot be used as CASSANDRA_* say: ${refusal.message}`, { cause: error })
+    ? new KolbakError('invalid_config', `Cassandra refuses the values of CASSANDRA_*: ${refusal.message}`, { cause: error })
     : null
 }

@@ -10,7 +10,7 @@ import { type AppendItem, joinItems, maxAppendBytes } from './events.ts'
 import { appendOnce, type Doubt } from './repeats.ts'
 
 type Outcome = PromiseSettledResult<Appended>
-/** An append, and the reason for which it may be stored already (null when it is new). */
+/** An append, and why it may have been stored already, or null if it is new. */
 interface Entry extends AppendItem {
   readonly doubt: Doubt | null
 }
@@ -23,12 +23,12 @@ interface UsedStream {
 
 /** Milliseconds that a patient append waits for others to be sent with it. */
 const lingerMs = 10
-/** Number of streams that are remembered. The age limit of a day stream that was forgotten is set once more. */
+/** The most streams that are remembered. The age limit of a forgotten day stream is set again. */
 const maxStreams = 20_000
 
 /**
- * Appends that expect no exact revision, and all appends to day streams. `any` appends to one stream that come together are
- * sent as one, because an append of many events costs the server little more than one of a single event.
+ * Makes the appends that expect no exact revision, and all appends to day streams. Appends to one stream that expect `any` and arrive
+ * together are sent as one, because the server needs little more time for many events than for a single event.
  */
 export function createAnyAppends(options: { engine: Engine; appender: Appender; maxAgeSeconds: number; now(): number }) {
   const { engine, appender, maxAgeSeconds, now } = options
@@ -54,7 +54,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     }
     return stream
   }
-  /** Sets the age limit of a day stream before its first event, because events that are stored before the limit could outlive it. */
+  /** Sets the age limit of a day stream before its first event, because the limit might not apply to events that were stored before it. */
   const limit = async (name: StreamName): Promise<void> => {
     if (!isDayStream(name)) return
     const stream = streamOf(name)
@@ -74,7 +74,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     const keep = (written: readonly Entry[], results: readonly Outcome[]) => {
       for (const [i, entry] of written.entries()) outcomes.set(entry, results[i]!)
     }
-    // An event and its repeat must not be in one append, because the server would store both.
+    // If one append held an event and its repeat, both would be stored.
     for (const round of roundsOf(entries)) {
       const fresh = round.filter((entry) => entry.doubt === null)
       keep(fresh, await writeFresh(fresh, end))
@@ -86,10 +86,10 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     return entries.map((entry) => outcomes.get(entry)!)
   }
   /**
-   * Sends an append that expects `some`. It is sent alone, because together with `any` appends the server would not check it. The stream
-   * exists, so it has its age limit.
+   * Sends an append that expects `some` alone: together with `any` appends its expectation would not be checked. The stream exists, so it
+   * has its age limit.
    */
-  const appendSome = async (entry: Entry): Promise<Outcome> => {
+  const appendToExisting = async (entry: Entry): Promise<Outcome> => {
     const end = performance.now() + engine.timeoutMs
     const [outcome] = entry.doubt === null ? await writeFresh([entry], end) : await writeDoubtful([entry], end)
     return outcome!
@@ -97,8 +97,8 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
 
   return {
     /**
-     * Throws the errors of the port.
-     * @param since RFC 3339: a process that died may have appended the events since this time; undefined when they are new
+     * Throws the errors that the port names.
+     * @param since RFC 3339 time, or undefined when the events are new. A process that died may have appended them after this time.
      */
     async append(item: AppendItem, patient: boolean, since?: string): Promise<Appended> {
       const [id] = item.ids as [EventId]
@@ -112,7 +112,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
         }
         const outcome =
           item.expected === 'some'
-            ? await appendSome({ ...item, doubt })
+            ? await appendToExisting({ ...item, doubt })
             : await streamOf(item.stream).lane.add({ ...item, doubt }, { patient })
         if (outcome.status === 'rejected') throw outcome.reason
         doubts.delete(id)
@@ -125,7 +125,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
   }
 }
 
-/** Sends appends to one stream that expect `any` or `some`. Each gets its own outcome. */
+/** Sends appends that expect `any` or `some`, all to one stream. Returns an outcome for each append. */
 function createWriter({ engine, appender, now }: { engine: Engine; appender: Appender; now(): number }) {
   const writeDoubtful = (entries: readonly Entry[], end: number): Promise<Outcome[]> | Outcome[] => {
     const doubtful = entries.flatMap((item) => (item.doubt === null ? [] : [{ item, doubt: item.doubt }]))
@@ -143,8 +143,8 @@ function createWriter({ engine, appender, now }: { engine: Engine; appender: App
     try {
       last = await appender.append(joinItems(items, first.expected).item, { end })
     } catch (error) {
-      // When it is unknown whether the append happened, its events are searched for in the stream. When it was refused, each append is sent
-      // alone and gets its own outcome.
+      // If it is unknown whether the append was stored, its events are searched for in the stream. If the append was refused, each item is
+      // sent alone to get its own outcome.
       if (error instanceof StoreUnavailable)
         return writeDoubtful(
           items.map((item) => ({ ...item, doubt: { since, above } })),
@@ -152,7 +152,8 @@ function createWriter({ engine, appender, now }: { engine: Engine; appender: App
         )
       return items.length === 1 ? [{ status: 'rejected', reason: error }] : alone(items, end)
     }
-    // A position that existed before means that the server took all events for repeats of earlier appends, which were sent separately then.
+    // A position that is not newer means that every item repeats an earlier append. Those were separate, so each item is sent alone to get its
+    // own result.
     if (items.length > 1 && last.position <= newestBefore) return alone(items, end)
     let revision = last.revision - items.reduce((sum, { ids }) => sum + ids.length, 0)
     return items.map(({ ids }) => {

@@ -13,24 +13,21 @@ import { readStream } from './read.ts'
 export interface Appender {
   /**
    * Appends now, or as soon as one of the appends in flight has ended. With an exact revision or `none`, the append is repeated while the
-   * engine is unavailable, because the server compares the ids with its log. With `any` or `some` it is tried once, unless storing the
-   * events twice does no harm. Throws the errors of the port.
+   * engine is unavailable, because the server compares the ids with its log. With `any` or `some` the append is tried once, unless storing
+   * the events twice does no harm. Throws the errors that the port names.
    */
   append(item: AppendItem, options?: { end?: number; harmlessTwice?: boolean }): Promise<Appended>
-  /** Sets the metadata of a stream that has none. A stream with metadata keeps them. */
+  /** Sets the metadata of a stream without metadata. A stream with metadata keeps it. */
   describe(stream: StreamName, metadata: { maxAge?: number; maxCount?: number }): Promise<void>
   /** The newest known position. No append that begins now gets this position or a lower one. */
   readonly newest: Checkpoint
-  /** Returns the revision of the last event that this process has appended to the stream, if it is still remembered. */
+  /** Returns the revision of the last event that this process has appended to the stream, or undefined if the revision is forgotten. */
   revisionOf(stream: StreamName): number | undefined
 }
 
-/**
- * Number of appends in flight at once. There are two limits, so that a caller who waits for a command's event does not wait behind the
- * attempts.
- */
+/** The most appends in flight at once. There are two limits, so that the event of a command never waits behind the events of attempts. */
 const maxInFlight = { command: 32, day: 96 }
-/** Number of streams whose last revision is remembered. */
+/** The most streams whose last revision is remembered. */
 const maxRevisions = 20_000
 /** Milliseconds that a conflict waits until the event that caused it can be read (at most 11 ms were measured in a real cluster). */
 export const readableMs = 2_000
@@ -101,5 +98,5 @@ async function readableRevision(engine: Engine, stream: StreamName, expected: Ex
   }
   // The events of a day stream may be past their age limit. Then no read ever shows them.
   if (isDayStream(stream)) return reported
-  throw new StoreUnavailable(`stream ${stream}: revision ${reported} conflicts with what was expected, and cannot be read yet`)
+  throw new StoreUnavailable(`stream ${stream}: revision ${reported} conflicts with what was expected, and cannot be read yet: try again`)
 }

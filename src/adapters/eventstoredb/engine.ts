@@ -15,8 +15,8 @@ export interface Engine {
   readonly timeoutMs: number
   /**
    * Makes a call, up to eight times while the engine is unavailable, until `end` (a time of `performance.now()`; default `timeoutMs` from
-   * now). At `end` the signal aborts. With `once` the call is made only one time, because a repeat would not be safe. Throws the port's
-   * errors, or WrongExpectedVersionError.
+   * now). At `end` the signal aborts. With `once` the call is made only one time, because a repeat would not be safe. Throws the errors
+   * that the port names, or WrongExpectedVersionError.
    */
   ask<T>(
     stream: string,
@@ -28,14 +28,16 @@ export interface Engine {
 const maxTries = 8
 /**
  * Milliseconds after which one try of a call ends. A try also ends after a third of `timeoutMs`. A node of a cluster that has not answered
- * by then is given up: the server answers a write within 2 s or reports that it cannot, and the election of another leader takes about 2 s.
+ * by then is given up, because a healthy server answers a write within 2 s. The election of another leader takes about 2 s.
  */
 const longestTryMs = 3_000
 
 /**
- * Every append has credentials of its own, because the client uses the RPC Append only for such appends. Otherwise the client 6.2.1 uses
- * BatchAppend, which knows no deadline and keeps the appends in flight in one map of the whole module: a fault of one connection then fails
- * the appends of all (KurrentDB-Client-NodeJS#523). Throws KolbakError `invalid_config` when the connection string cannot be used.
+ * Makes the connection to EventStoreDB. Throws KolbakError `invalid_config` when the connection string cannot be used.
+ *
+ * Every append has credentials of its own, because the client uses the RPC Append only for such appends. For other appends the client
+ * 6.2.1 uses BatchAppend. BatchAppend has no deadline, and it keeps all appends in flight in one map of the module, so a fault of one
+ * connection fails the appends of all connections (KurrentDB-Client-NodeJS#523).
  */
 export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
   const target = parseConnectionString(url)
@@ -71,7 +73,7 @@ export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
   }
 }
 
-/** Waits for a connection until `end`. Throws StoreUnavailable, which gives the reason. */
+/** Waits for a connection until `end`. Throws StoreUnavailable with the reason when there is none by then. */
 async function connectedBefore(connections: Connections, end: number): Promise<Connection> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {

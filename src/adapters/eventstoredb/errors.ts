@@ -15,9 +15,9 @@ import { EventRefused, EventTooLarge, StoreUnavailable } from '../../ports/event
 /** gRPC's status codes that mean more than "it failed". */
 const grpcStatus = { invalidArgument: 3, deadlineExceeded: 4, unauthenticated: 16 } as const
 
-/** Error of a call that got no answer in time. The node may be frozen. */
+/** The error of a call that got no answer in time. The node may be frozen. */
 export class NotAnswered extends StoreUnavailable {}
-/** Error of a call that the engine refuses to this user. A retry cannot help before the user or its rights are changed. */
+/** The error of a call that the engine refuses to this user. A retry cannot help before the user or its rights are changed. */
 class StoreDenied extends StoreUnavailable {}
 
 /**
@@ -27,11 +27,14 @@ class StoreDenied extends StoreUnavailable {}
 export function toPortError(error: unknown, stream: string): unknown {
   if (error === null || error instanceof StoreUnavailable || error instanceof WrongExpectedVersionError) return error
   if (error instanceof MaxAppendSizeExceededError)
-    return new EventTooLarge(`stream ${stream}: an append beyond the ${error.maxAppendSize} bytes that this EventStoreDB takes`, {
-      cause: error,
-    })
+    return new EventTooLarge(
+      `stream ${stream}: the append is larger than the ${error.maxAppendSize} bytes that this EventStoreDB accepts`,
+      {
+        cause: error,
+      },
+    )
   if (error instanceof StreamDeletedError)
-    return new EventRefused(`stream ${stream}: it was tombstoned in EventStoreDB and cannot be used again`, { cause: error })
+    return new EventRefused(`stream ${stream}: the stream was tombstoned in EventStoreDB and cannot be used again`, { cause: error })
   if (error instanceof AccessDeniedError)
     return new StoreDenied(
       'EventStoreDB denies access: the user in its connection string must be able to write, and to read $all (by default, be in $admins)',
@@ -40,7 +43,7 @@ export function toPortError(error: unknown, stream: string): unknown {
   if (codeOf(error) === grpcStatus.unauthenticated)
     return new StoreDenied('EventStoreDB does not accept the user and password in EVENTSTOREDB_URL', { cause: error })
   if (codeOf(error) === grpcStatus.invalidArgument)
-    return new EventRefused(`stream ${stream}: EventStoreDB cannot do this with it`, { cause: error })
+    return new EventRefused(`stream ${stream}: EventStoreDB refuses the request as invalid`, { cause: error })
   // Sockets, deadlines and streams fail with many errors. A programming error is none of these.
   if (isProgrammingError(error)) return error
   return new StoreUnavailable(reasonOf(error), { cause: error })
@@ -61,16 +64,16 @@ export const isLeaderless = (error: unknown): boolean =>
 const codeOf = (error: unknown): number | undefined =>
   error instanceof Error && (isCommandError(error) || 'code' in error) ? Number((error as { code?: unknown }).code) : undefined
 
-/** Says for the text of a failed connection what is wrong and what to do. The first entry that matches is used. */
+/** Patterns for the text of a failed connection, each with a sentence that says what is wrong and what to do. The first match is used. */
 const reasons: readonly [RegExp, string][] = [
   [/certificate has expired|CERT_HAS_EXPIRED/, 'the certificate of EventStoreDB has expired: renew it on the server'],
   [
     /does not match certificate's altnames|ERR_TLS_CERT_ALTNAME_INVALID/,
-    'the certificate of EventStoreDB is for another name than the host in EVENTSTOREDB_URL: use the name that it was made for',
+    'the certificate of EventStoreDB is for another name than the host in EVENTSTOREDB_URL: use the name in the certificate',
   ],
   [
     /self-signed certificate|unable to (?:verify the first|get (?:local )?issuer) certificate/,
-    'the certificate of EventStoreDB is from an authority that is not known here: name its certificate with tlsCAFile in EVENTSTOREDB_URL',
+    'the certificate of EventStoreDB is from an unknown authority: name the certificate of the authority with tlsCAFile in EVENTSTOREDB_URL',
   ],
   [
     /wrong version number|packet length too long|EPROTO|ERR_SSL/,
@@ -80,10 +83,10 @@ const reasons: readonly [RegExp, string][] = [
   [/ECONNREFUSED/, 'nothing listens at the host and port in EVENTSTOREDB_URL'],
   [
     /Connection dropped|ECONNRESET|Protocol error|Parse Error/,
-    'EventStoreDB ends the connection at once: where it speaks TLS, take ?tls=false out of EVENTSTOREDB_URL',
+    'EventStoreDB ends the connection at once: if the server speaks TLS, remove ?tls=false from EVENTSTOREDB_URL',
   ],
 ]
 function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error)
-  return reasons.find(([pattern]) => pattern.test(text))?.[1] ?? 'the event store did not answer, or not in time'
+  return reasons.find(([pattern]) => pattern.test(text))?.[1] ?? 'the event store did not answer in time'
 }

@@ -13,7 +13,7 @@ import { subscribe } from './subscription.ts'
 export interface EventStoreDbOptions {
   /** A connection string, such as `esdb://user:password@host:2113`, or `esdb://host:2113?tls=false` without TLS. */
   readonly url: string
-  /** Seconds for which events of day streams can be read after EventStoreDB has stored them. The limit is set on each new stream. */
+  /** Seconds after which stored events of day streams are no longer read. Only new streams get the limit. */
   readonly dayStreamMaxAgeSeconds: number
   readonly log: Log
   /** Milliseconds that an append may take with its retries. Default 10,000. */
@@ -25,8 +25,8 @@ const isExact = (expected: ExpectedRevision): boolean => expected === 'none' || 
 const maxUnderWayBytes = 256 << 20
 
 /**
- * The event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when it does not answer, and KolbakError `invalid_config` when
- * the connection string cannot be used.
+ * Makes the event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when the server does not answer, and KolbakError
+ * `invalid_config` when the connection string cannot be used.
  */
 export async function createEventStoreDbStore(options: EventStoreDbOptions): Promise<EventStore> {
   const { url, dayStreamMaxAgeSeconds, log, appendTimeoutMs = 10_000 } = options
@@ -45,7 +45,8 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
   try {
     await tryReadingAll(engine)
     await appends.describe(headStream, { maxCount: 1 })
-    await heads.mark() // shows that the store accepts writes; its position separates repeats of older events from new events
+    // The mark shows that the store accepts writes. Its position separates older events from newer ones, so that repeats are recognised.
+    await heads.mark()
     const identity = `eventstoredb-${await engineIdOf(engine, appends)}`
     return {
       identity,
@@ -68,7 +69,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
       },
       subscribe: ({ families, after, signal, batch = 500 }) =>
         subscribe({ engine, log, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
-      // There is always a head, because it would cost much to find out whether the families have events.
+      // A head is always returned, because it would cost much to find out whether the families have events.
       async head() {
         ensureOpen()
         return calls.track(heads.mark())

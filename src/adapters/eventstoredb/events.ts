@@ -11,38 +11,37 @@ export interface AppendItem {
   readonly expected: ExpectedRevision
   readonly ids: readonly EventId[]
   readonly events: readonly EventData[]
-  /** Bytes that the server counts, and a fixed number for each event. */
+  /** The bytes that the server counts, plus `eventOverhead` for each event. */
   readonly bytes: number
 }
 
 /** The server's default limit for one append. */
 export const maxAppendBytes = 1 << 20
 /**
- * Bytes that each event counts for besides its texts, so that an append holds at most 8,192 events. The adapter of Postgres has the same
- * number.
+ * Bytes that each event counts for in addition to its texts, so that an append holds at most 8,192 events. The adapter of Postgres uses
+ * the same number.
  */
 const eventOverhead = 128
 
 /**
- * Returns the checkpoint of a commit position. It has leading zeros, so that checkpoints compare as texts: 20 digits hold every unsigned
- * 64-bit number.
+ * Returns the checkpoint of a commit position. The checkpoint has leading zeros, so that checkpoints compare as texts: 20 digits hold every
+ * unsigned 64-bit number.
  */
 export const toCheckpoint = (commit: bigint): Checkpoint => String(commit).padStart(20, '0') as Checkpoint
 
 /** Checks and encodes an append. Throws EventTooLarge, or EventRefused for an event that the server would refuse or change. */
 export function encodeAppend(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision): AppendItem {
-  if (events.length === 0) throw new EventRefused(`stream ${stream}: an append without events`)
+  if (events.length === 0) throw new EventRefused(`stream ${stream}: the append has no events`)
   if (typeof expected === 'number' && (!Number.isInteger(expected) || expected < -1)) throw new RangeError(`not a revision: ${expected}`)
   const ids = events.map((event) => event.id)
-  if (new Set(ids).size < ids.length) throw new EventRefused(`stream ${stream}: one append holds an event id twice`)
-  if (!ids.every((id) => isUuid(id))) throw new EventRefused(`stream ${stream}: an event id that is not a UUID`)
+  if (new Set(ids).size < ids.length) throw new EventRefused(`stream ${stream}: the append holds an event id twice`)
+  if (!ids.every((id) => isUuid(id))) throw new EventRefused(`stream ${stream}: an event id is not a UUID`)
   if (![stream, ...events.map((event) => event.type)].every((name) => name.isWellFormed()))
     throw new EventRefused(`stream ${stream}: a name holds a lone surrogate`)
   let bytes = 0
   for (const { type, data, metadata } of events)
     bytes += Buffer.byteLength(JSON.stringify(data)) + Buffer.byteLength(JSON.stringify(metadata)) + 2 * type.length + eventOverhead
-  if (bytes > maxAppendBytes)
-    throw new EventTooLarge(`stream ${stream}: an append of ${bytes} bytes is larger than the limit of ${maxAppendBytes}`)
+  if (bytes > maxAppendBytes) throw new EventTooLarge(`stream ${stream}: the append has ${bytes} bytes, and the limit is ${maxAppendBytes}`)
   return {
     stream,
     expected,
@@ -55,7 +54,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   }
 }
 
-/** Joins the first items into one append, as many as fit. `count` is their number. */
+/** Joins as many items as fit into one append, beginning with the first. `count` is the number of joined items. */
 export function joinItems(items: readonly AppendItem[], expected: ExpectedRevision): { item: AppendItem; count: number } {
   const [first] = items as [AppendItem]
   let bytes = 0

@@ -7,18 +7,18 @@ import { type Endpoint, isSameEndpoint, type Target } from './connection-string.
 /** Finds the node of a cluster that leads, by asking all nodes at once. */
 interface LeaderFinder {
   /**
-   * Returns the node that reports itself as the leader, or null when none does so in time. The reports of other nodes are not enough,
-   * because they name a frozen leader until they have noticed. Never rejects.
+   * Returns the node that reports itself as the leader, or null when no node does so in time. The reports of other nodes are not enough,
+   * because a node names a frozen leader until it has noticed the freeze. Never rejects.
    */
   find(): Promise<Endpoint | null>
-  /** The reason for which a node could not answer at the last search, or null when all nodes answered. */
+  /** Why a node could not answer at the last search, or null when all nodes answered. */
   readonly lastError: unknown
   close(): void
 }
 
-/** Milliseconds that a node has to answer the question who leads its cluster. */
+/** Milliseconds within which a node must report the leader of its cluster. */
 const gossipMs = 1_000
-/** Number of nodes that are remembered besides those of the connection string. */
+/** The most nodes that are remembered in addition to the nodes of the connection string. */
 const maxMembers = 16
 
 export function createLeaderFinder({ endpoints, channelCredentials }: Target): LeaderFinder {

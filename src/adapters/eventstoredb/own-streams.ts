@@ -29,8 +29,8 @@ const anEvent = (type: string, data: object) => ({
 })
 
 /**
- * Returns the identity of the data. EventStoreDB has no identity of its own. So the first process appends one, as the first event of a
- * stream of the adapter.
+ * Returns the identity of the data. EventStoreDB gives its data no identity. So the first process appends an identity as the first event of
+ * a stream of the adapter.
  */
 export async function engineIdOf(engine: Engine, { append }: Appender): Promise<string> {
   const named = anEvent('EngineNamed', { id: randomUUID() })
@@ -46,12 +46,13 @@ export async function engineIdOf(engine: Engine, { append }: Appender): Promise<
 }
 
 export interface Head {
-  /** Returns the position of a marker that is appended after this call began. Concurrent calls share one. */
+  /** Appends a marker and returns its position. Concurrent calls share one marker. */
   mark(): Promise<Checkpoint>
 }
 /**
- * A filtered subscription reports its progress only with an event that passes the filter, or after a whole window without one. So it may
- * never report the position of the last event of the store. It always reports that of a marker.
+ * Makes the markers of the head. A filtered subscription reports its progress only with an event that passes the filter, or after a whole
+ * window without such an event. So the subscription may never report the position of the last event of the store, but it always reports
+ * the position of a marker.
  */
 export function createHead({ append }: Appender): Head {
   const group = createGroupCommit<null, Checkpoint>({

@@ -4,12 +4,12 @@ import type { EventStore } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
 import { toRecordedEvent } from './events.ts'
 
-/** Number of events in one request. */
+/** The most events in one request. */
 const pageSize = 250
 
 /**
  * Returns events of a stream. A stream that does not exist has none.
- * @param stream may be one of the adapter's own, which the port does not know
+ * @param stream may be a stream of the adapter itself, which the port does not know
  * @param options `end` is the time of `performance.now()` at which the read fails
  */
 export async function readStream(
@@ -57,7 +57,7 @@ async function readPage(
   }
 }
 
-/** Throws unless $all can be read. Subscriptions need it, and not every user has that right. */
+/** Throws unless $all can be read. Subscriptions read $all, and not every user has the right to do so. */
 export const tryReadingAll = (engine: Engine): Promise<void> =>
   engine.ask('$all', async (client, signal) => {
     for await (const _ of consume(client.readAll({ ...readOptions(engine), maxCount: 1 }), signal));
@@ -66,9 +66,9 @@ export const tryReadingAll = (engine: Engine): Promise<void> =>
 /** Returns the options of reads. The client has no deadline for reads, so the signal of `ask` ends them. */
 const readOptions = ({ callOptions: { credentials, requiresLeader } }: Engine) => ({ credentials, requiresLeader })
 
-/** Reads to the end, or until the signal aborts and it throws. It releases the call in any case. */
+/** Reads to the end. Throws when the signal aborts. Releases the call in any case. */
 async function* consume<T>(source: StreamingRead<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
-  source.on('error', () => {}) // the loop below throws it; an error after the end must not end the process
+  source.on('error', () => {}) // the loop below throws the error; an error after the end must not end the process
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
   try {

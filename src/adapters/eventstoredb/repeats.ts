@@ -9,28 +9,28 @@ import type { Engine } from './engine.ts'
 import { type AppendItem, joinItems } from './events.ts'
 import { readStream } from './read.ts'
 
-/** The reason for which an append may be in its stream already, and the part of the stream to search. */
+/** Why an append may have been stored already, and the part of the stream to search. */
 export interface Doubt {
-  /** RFC 3339 time before which it was not appended. */
+  /** RFC 3339 time before which the append was not stored. */
   readonly since: string
-  /** Revision after which it was appended, if that is known. */
+  /** The revision after which the append was stored, or undefined if this is unknown. */
   readonly above?: number | undefined
 }
 
-/** Milliseconds by which the clocks of processes may differ. A stream is read this much further back than the time of a doubt. */
+/** Milliseconds by which the clocks of processes may differ. The search in a stream begins this long before the time of a doubt. */
 const clockSkewMs = 60_000
 const pageSize = 250
 
 /**
- * Appends events that may be in the stream already, so that each is stored once. It searches the end of the stream for their ids, and
- * appends the missing events at the exact revision that it has seen there. If another writer appends in between, there is a conflict, and
- * it searches again.
+ * Appends events that may be in the stream already, so that each event is stored once. The end of the stream is searched for the ids of
+ * the events, and the missing events are appended at the exact revision that the search has seen. If another writer appends in between,
+ * there is a conflict, and the search is repeated.
  *
- * The server itself recognises a repeat of an `any` append only while a cache in its leader's memory holds the ids. After a restart or a
- * change of leader it stores the events a second time (10 of 10 on a real cluster).
+ * The server itself recognises a repeat of an `any` append only while a cache in the memory of its leader holds the ids. After a restart or
+ * a change of leader the server stores the events a second time (in 10 of 10 tries on a real cluster).
  *
  * @param items appends to one stream that expect `any` or `some`, each with its doubt
- * @param end the time of `performance.now()` at which it gives up
+ * @param end the time of `performance.now()` at which the appends fail
  * @returns one outcome for each item
  */
 export async function appendOnce(
@@ -47,7 +47,7 @@ export async function appendOnce(
   }
   const outcomes = new Map<AppendItem, PromiseSettledResult<Appended>>()
   let seen: number | null = null
-  /** The revision that the last conflict reported, and the time until which reads may lag behind it. */
+  /** The revision that the last conflict reported, and the time until which reads may not show it yet. */
   let conflict = { revision: -1, readableBy: 0 }
   try {
     for (;;) {
@@ -88,7 +88,8 @@ export async function appendOnce(
         seen = last.revision
       } catch (error) {
         if (!(error instanceof RevisionConflict)) throw error
-        if (performance.now() > end) throw new StoreUnavailable('others kept appending to the stream', { cause: error })
+        if (performance.now() > end)
+          throw new StoreUnavailable('other writers appended to the stream at every try: try again', { cause: error })
         conflict = { revision: error.actual, readableBy: performance.now() + readableMs }
         await pause(2 + Math.random() * 10)
       }

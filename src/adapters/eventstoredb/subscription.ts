@@ -10,14 +10,14 @@ import { isLeaderless } from './errors.ts'
 import { toCheckpoint, toRecordedEvent } from './events.ts'
 import { headStream } from './own-streams.ts'
 
-/** Number of events that the server checks between two checkpoints when few or none pass the filter. */
+/** Number of events that the server checks between two checkpoints when no event passes the filter. */
 const window = 500
-/** Number of events that are read from the connection ahead of the reader. gRPC holds back the others. */
+/** The most events that are read from the connection ahead of the reader. gRPC holds back the others. */
 const ahead = 100
 
 /**
- * Yields batches of events as they are stored. Whenever the server ends the subscription, it subscribes again at its checkpoint, with
- * back-off until events come.
+ * Yields batches of events as they are stored. Whenever the server ends the subscription, a new subscription begins at the last
+ * checkpoint. Further tries back off until events arrive.
  */
 export async function* subscribe(options: {
   engine: Engine
@@ -50,12 +50,12 @@ export async function* subscribe(options: {
   }
 }
 
-/** A position that the server has passed. It goes through the same queue as the events. */
+/** A position that the server has passed. The position goes through the same queue as the events. */
 interface Passed {
   readonly passed: Position
 }
 
-/** One subscription of the server, until it ends. */
+/** Yields the batches of one subscription until the server ends it. */
 async function* connection(options: {
   engine: Engine
   families: readonly Family[]
@@ -75,7 +75,7 @@ async function* connection(options: {
   const { credentials } = engine.callOptions
   const node = await engine.connections.current()
   const source = node.client.subscribeToAll({ credentials, fromPosition: position, filter }, { highWaterMark: ahead })
-  source.on('error', () => {}) // the loop below throws it; an error after the end must not end the process
+  source.on('error', () => {}) // the loop below throws the error; an error after the end must not end the process
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
   node.lost.addEventListener('abort', stop, { once: true })
@@ -85,7 +85,7 @@ async function* connection(options: {
     let hasMoved = false
     for await (const item of source as AsyncIterable<AllStreamResolvedEvent | Passed>) {
       const reached = toCheckpoint('passed' in item ? item.passed.commit : (item.event?.position.commit ?? 0n))
-      // The server may have passed no more than the previous event, whose checkpoint was yielded already.
+      // The passed position may be that of the previous event, whose checkpoint was yielded already.
       if (checkpoint === null || reached > checkpoint) {
         checkpoint = reached
         hasMoved = true

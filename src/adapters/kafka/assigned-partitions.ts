@@ -20,7 +20,7 @@ interface AssignedPartitionsOptions {
   readonly bounds: (partition: number) => Promise<{ low: bigint; high: bigint }>
   readonly fetchWaitMs: number
   readonly full: { records: number; bytes: number }
-  /** Milliseconds before the next try of a partition that could not be started or whose consumer failed. */
+  /** The pause before a partition is started again after a failure, in milliseconds. */
   readonly retryMs: number
   readonly log: Log
 }
@@ -28,15 +28,15 @@ interface AssignedPartitionsOptions {
 /** The partitions that the group assigns to this process, and their runs. */
 export interface AssignedPartitions {
   /**
-   * Takes the partitions that the group assigns now. A partition that was assigned before keeps its work, and its fetches go on where they
-   * were.
+   * Takes the partitions that the group assigns now. A partition that was assigned before goes on: its consumer keeps its work, and its
+   * fetches continue at the same offset.
    */
   assign(partitions: readonly number[]): void
-  /** Starts every assigned partition that does not run, because its consumer ended or the session had lapsed. */
+  /** Starts every assigned partition that has no run, because its consumer ended or the session had lapsed. */
   startMissing(): void
-  /** Loses all partitions, because membership is not certain any more. `startMissing` or `assign` starts them again. */
+  /** Ends the ownership of all partitions, because membership is no longer certain. `startMissing` or `assign` starts them again. */
   lapse(): void
-  /** Takes the records of a fetch that began at `from`. @param end the offset after the last record that the partition has */
+  /** Takes the records of a fetch that began at `from`. @param end the offset after the last record of the partition */
   add(partition: number, from: bigint, records: readonly BusRecord[], end: bigint): void
   /** Partitions whose consumer reads. */
   owned(): number[]
@@ -78,7 +78,7 @@ export function createAssignedPartitions(options: AssignedPartitionsOptions): As
       for (const partition of runs.running()) {
         const intake = runs.sourceOf(partition)
         if (!partitions.includes(partition)) runs.lose(partition)
-        // The client has forgotten its position. Without this call it would begin at the offset that the group has committed.
+        // The client has forgotten its position. Without this call the client would begin at the offset that the group has committed.
         else if (intake !== undefined) fetching.from(partition, intake.next)
         else fetching.pause(partition)
       }
@@ -102,14 +102,14 @@ export function createAssignedPartitions(options: AssignedPartitionsOptions): As
   }
 }
 
-/** Returns the saved offset, or that of the first record that still exists when the saved one was deleted. */
+/** Returns the saved offset. If the record at this offset was deleted, returns the offset of the first record that still exists. */
 async function startOffset(partition: number, { consume, bounds, log }: AssignedPartitionsOptions): Promise<bigint> {
   const saved = await consume.startAt(partition)
   const { low, high } = await bounds(partition)
   if (saved > high)
     throw new KolbakError(
       'offset_beyond_end',
-      `Offset ${saved} was saved for partition ${partition}, which ends at ${high}: Kafka has lost records, or this is another topic than before.`,
+      `Offset ${saved} is saved for partition ${partition}, but the partition ends at ${high}. Either Kafka has lost records, or this is not the topic of the saved offsets: restore the topic, or set KAFKA_TOPIC to the right one.`,
     )
   if (saved >= low) return saved
   log.error({ partition, saved: String(saved), first: String(low) }, 'bus.unread_records_missing')

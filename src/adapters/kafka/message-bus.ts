@@ -11,34 +11,37 @@ import { ensureTopic, type TopicOptions } from './topic.ts'
 export interface KafkaMessageBusOptions extends KafkaConnection, TopicOptions {
   /** Name of the consumer group, the same for all processes. Its members divide the partitions among them. */
   readonly groupId: string
-  /** Milliseconds for which records that were read are kept (see `expire`). */
+  /** Milliseconds for which records are kept after they were produced (see `expire`). */
   readonly retentionMs: number
-  /** Milliseconds of silence after which a member loses its partitions. Default 30,000. The brokers limit it (6 s to 30 min). */
+  /**
+   * Milliseconds of silence after which a member loses its partitions. The brokers allow 6 s to 30 min. Default of this adapter: 30,000.
+   * The service passes KAFKA_SESSION_TIMEOUT_MS (default 10,000).
+   */
   readonly sessionTimeoutMs?: number
-  /** Number of unanswered records beyond which `produce` throws BusFull. Default 20,000. */
+  /** The most records that may wait for the brokers. Beyond them `produce` throws BusFull. Default 20,000. */
   readonly maxWaiting?: number
-  /** Bytes of unanswered records beyond which `produce` throws BusFull. Default 64 MiB. */
+  /** The most bytes of records that may wait for the brokers. Beyond them `produce` throws BusFull. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** Milliseconds after which a record without an answer fails with BusUnavailable. Default 10,000. */
+  /** Milliseconds after which a record that still waits for the brokers fails with BusUnavailable. Default 10,000. */
   readonly produceTimeoutMs?: number
   /** Milliseconds after which a fetch without records returns. Default 1,000. */
   readonly fetchWaitMs?: number
 }
 export interface KafkaMessageBus extends MessageBus {
   /**
-   * Deletes records older than the retention, but no unread ones. Returns the number of deleted records.
-   * @param unread for each partition the first offset that is not done; a partition that is missing counts as unread
+   * Deletes the records that are older than `retentionMs` and were read. Returns the number of deleted records.
+   * @param unread the first offset of each partition that is not done; nothing of a missing partition is deleted
    */
   expire(unread: ReadonlyMap<number, bigint>): Promise<number>
   /**
-   * Reports the done offsets to Kafka's own tools, after they were saved. Nothing depends on it, so the caller may ignore errors.
-   * @param saved for each partition the first offset that is not done
+   * Reports saved offsets to the tools of Kafka. Nothing else depends on the report, so the caller may ignore errors.
+   * @param saved the first offset of each partition that is not done
    */
   committed(saved: ReadonlyMap<number, bigint>): Promise<void>
 }
 
 /**
- * Creates the bus as a topic of Kafka, which is created or extended if needed. Throws KolbakError `kafka_unreachable`,
+ * Makes a bus whose records are in a topic of Kafka. The topic is created or extended if needed. Throws KolbakError `kafka_unreachable`,
  * `kafka_login_refused` and `kafka_certificate_refused` within seconds, `partitions_shrunk` when the topic has more partitions than
  * configured, `kafka_topic_refused` and `kafka_topic_unfit`.
  */
@@ -112,7 +115,7 @@ export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Pr
   }
 }
 
-/** Returns the bus's identity. The cluster is a part of it, because another cluster has other records. */
+/** Returns the identity of the bus. The cluster is a part of the identity, because another cluster has other records. */
 async function connect(admin: Admin, { topic, brokers }: KafkaMessageBusOptions): Promise<string> {
   let clusterId: string
   try {
