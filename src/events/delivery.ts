@@ -8,7 +8,7 @@ export interface DeliveryData extends DeliveryEventRef {
   /** The webhook's revision in the dispatcher's cache at the moment of the attempt, or null when the cache had none. */
   readonly webhook_revision: number | null
 }
-/** How one attempt of a delivery ended. */
+/** The end of one attempt of a delivery. */
 export interface Outcome {
   /** The HTTP status, or null when none could be read. */
   code: number | null

@@ -15,7 +15,7 @@ export type EventType = keyof Events
  */
 type Lift = (data: Readonly<Record<string, unknown>>) => object
 interface StoredShape {
-  /** How each field of the family's events is stored. */
+  /** The way in which each field of the family's events is stored. */
   readonly fields: Readonly<Record<string, StoredAs>>
   /** The fields that are not stored in the clear. */
   readonly sealed: readonly (readonly [field: string, as: SealedAs])[]

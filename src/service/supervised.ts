@@ -18,7 +18,7 @@ export interface Assignment {
 export interface Supervised {
   /** Resolves when the database runs. Rejects when the signal aborts. */
   assignment(signal: AbortSignal): Promise<Assignment>
-  /** Tells the supervisor that the service is ready, and adds its registry to the metrics of all workers. */
+  /** Reports to the supervisor that the service is ready, and adds its registry to the metrics of all workers. */
   ready(facts: object, registry: Registry): void
   /** Returns the metrics of all workers in Prometheus' text format. Rejects when a worker does not reply within 10 s. */
   scrape(): Promise<string>

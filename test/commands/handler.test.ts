@@ -49,42 +49,42 @@ async function codeOfFailure(work: Promise<unknown>): Promise<string | undefined
 
 describe('the command handler', () => {
   let store: ReturnType<typeof memoryEventStore>
-  let turn: (id: WebhookId, command: WebhookCommand, more?: Partial<CommandContext>) => ReturnType<typeof handleWebhook>
+  let execute: (id: WebhookId, command: WebhookCommand, more?: Partial<CommandContext>) => ReturnType<typeof handleWebhook>
   let streams: ReturnType<typeof createCommandStreams>
   const handleWebhook = (id: WebhookId, command: WebhookCommand, more: Partial<CommandContext> = {}) =>
     handle(streams, webhookDecider, webhookStream(id), command, context(more))
   beforeEach(() => {
     store = memoryEventStore()
     streams = createCommandStreams(store, memoryKeyring())
-    turn = handleWebhook
+    execute = handleWebhook
   })
   /** A change by another writer, which the handler does not know of. */
   const intrude = async (id: WebhookId, description: string) => {
     const { beforeAppend, afterAppend } = store
     store.beforeAppend = () => {}
     store.afterAppend = () => {}
-    await turn(id, { type: 'ChangeWebhook', description })
+    await execute(id, { type: 'ChangeWebhook', description })
     Object.assign(store, { beforeAppend, afterAppend })
   }
   const created = async (key_id: KeyId | null = null) => {
     const id = ulid() as WebhookId
-    await turn(id, create(id, key_id), { create: true })
+    await execute(id, create(id, key_id), { create: true })
     return id
   }
 
   it('returns the state after the command, its revision and its position', async () => {
     const id = ulid() as WebhookId
-    const made = await turn(id, create(id), { create: true })
+    const made = await execute(id, create(id), { create: true })
     expect(made).to.include({ revision: 0, changed: true, position: store.events.at(-1)?.position })
     expect(made.state).to.include({ id, secret: 'whsec_topsecret', created_at: '2026-01-01T00:00:00.000Z' })
-    const changed = await turn(id, { type: 'ChangeWebhook', event: 'order.*', is_active: false })
+    const changed = await execute(id, { type: 'ChangeWebhook', event: 'order.*', is_active: false })
     expect(changed).to.include({ revision: 2, changed: true })
     expect(changed.state).to.include({ event: 'order.*', is_active: false, callback_url: 'https://example.com/secret-path' })
   })
   it('appends nothing for a command that changes nothing, and returns the present revision of the stream', async () => {
     const id = await created()
     const position = store.events.at(-1)?.position
-    const same = await turn(id, { type: 'ChangeWebhook', event: 'order.created' })
+    const same = await execute(id, { type: 'ChangeWebhook', event: 'order.created' })
     expect(same).to.include({ revision: 0, changed: false, position })
     expect(store.events).to.have.length(1)
   })
@@ -93,16 +93,16 @@ describe('the command handler', () => {
     it("does not find another tenant's webhook", async () => {
       const id = await created()
       const caller = callerOf(ulid() as TenantId)
-      expect(await codeOfFailure(turn(id, { type: 'DeleteWebhook' }, { caller }))).to.equal('not_found')
+      expect(await codeOfFailure(execute(id, { type: 'DeleteWebhook' }, { caller }))).to.equal('not_found')
       expect(store.events).to.have.length(1)
     })
     it('does not find a webhook that another key, or a client, created', async () => {
       const [ownKey, otherKey] = [ulid() as KeyId, ulid() as KeyId]
       const caller = callerOf(tenant, ownKey)
       for (const id of [await created(otherKey), await created()])
-        expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }, { caller }))).to.equal('not_found')
+        expect(await codeOfFailure(execute(id, { type: 'ChangeWebhook', event: 'x' }, { caller }))).to.equal('not_found')
       const own = await created(ownKey)
-      expect(await turn(own, { type: 'ChangeWebhook', event: 'x' }, { caller })).to.include({ revision: 1 })
+      expect(await execute(own, { type: 'ChangeWebhook', event: 'x' }, { caller })).to.include({ revision: 1 })
     })
     it('does not find any key when the caller is a key', async () => {
       const id = ulid() as KeyId
@@ -112,28 +112,28 @@ describe('the command handler', () => {
       expect(await codeOfFailure(handle(streams, keyDecider, keyStream(id), { type: 'ChangeKey', name: 'x' }, byKey))).to.equal('not_found')
     })
     it('does not find an aggregate that never existed or was deleted', async () => {
-      expect(await codeOfFailure(turn(ulid() as WebhookId, { type: 'DeleteWebhook' }))).to.equal('not_found')
+      expect(await codeOfFailure(execute(ulid() as WebhookId, { type: 'DeleteWebhook' }))).to.equal('not_found')
       const id = await created()
-      await turn(id, { type: 'DeleteWebhook' })
-      expect(await codeOfFailure(turn(id, { type: 'DeleteWebhook' }))).to.equal('not_found')
+      await execute(id, { type: 'DeleteWebhook' })
+      expect(await codeOfFailure(execute(id, { type: 'DeleteWebhook' }))).to.equal('not_found')
     })
     it('reports not_found before it compares revisions', async () => {
       const id = await created()
       const stranger = { caller: callerOf(ulid() as TenantId), ifMatch: [99] }
-      expect(await codeOfFailure(turn(id, { type: 'DeleteWebhook' }, stranger))).to.equal('not_found')
+      expect(await codeOfFailure(execute(id, { type: 'DeleteWebhook' }, stranger))).to.equal('not_found')
     })
   })
 
   describe('If-Match', () => {
     it('is compared before the decision, so that a command without a change does not hide the failure', async () => {
       const id = await created()
-      expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook' }, { ifMatch: [7] }))).to.equal('precondition_failed')
+      expect(await codeOfFailure(execute(id, { type: 'ChangeWebhook' }, { ifMatch: [7] }))).to.equal('precondition_failed')
     })
     it('accepts any revision of a list, and with * any revision of an existing stream', async () => {
       const id = await created()
-      expect(await turn(id, { type: 'ChangeWebhook', event: 'a' }, { ifMatch: [5, 0] })).to.include({ revision: 1 })
-      expect(await turn(id, { type: 'ChangeWebhook', event: 'b' }, { ifMatch: '*' })).to.include({ revision: 2 })
-      expect(await codeOfFailure(turn(ulid() as WebhookId, { type: 'ChangeWebhook' }, { ifMatch: '*' }))).to.equal('not_found')
+      expect(await execute(id, { type: 'ChangeWebhook', event: 'a' }, { ifMatch: [5, 0] })).to.include({ revision: 1 })
+      expect(await execute(id, { type: 'ChangeWebhook', event: 'b' }, { ifMatch: '*' })).to.include({ revision: 2 })
+      expect(await codeOfFailure(execute(ulid() as WebhookId, { type: 'ChangeWebhook' }, { ifMatch: '*' }))).to.equal('not_found')
     })
     it('makes a conflict a failed precondition, without another try', async () => {
       const id = await created()
@@ -142,7 +142,7 @@ describe('the command handler', () => {
         tries++
         await intrude(id, 'quicker')
       }
-      expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }, { ifMatch: [0] }))).to.equal('precondition_failed')
+      expect(await codeOfFailure(execute(id, { type: 'ChangeWebhook', event: 'x' }, { ifMatch: [0] }))).to.equal('precondition_failed')
       expect(tries).to.equal(1)
     })
     it('is tried again after a conflict when it is *', async () => {
@@ -151,7 +151,7 @@ describe('the command handler', () => {
         store.beforeAppend = () => {}
         await intrude(id, 'quicker')
       }
-      expect(await turn(id, { type: 'ChangeWebhook', event: 'x' }, { ifMatch: '*' })).to.include({ revision: 2 })
+      expect(await execute(id, { type: 'ChangeWebhook', event: 'x' }, { ifMatch: '*' })).to.include({ revision: 2 })
     })
   })
 
@@ -162,7 +162,7 @@ describe('the command handler', () => {
         store.beforeAppend = () => {}
         await intrude(id, 'quicker')
       }
-      const { state, revision } = await turn(id, { type: 'ChangeWebhook', event: 'x' })
+      const { state, revision } = await execute(id, { type: 'ChangeWebhook', event: 'x' })
       expect(revision).to.equal(2)
       expect(state).to.include({ event: 'x', description: 'quicker' })
     })
@@ -170,7 +170,7 @@ describe('the command handler', () => {
       const id = await created()
       let tries = 0
       store.beforeAppend = async () => intrude(id, `quicker ${++tries}`)
-      expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }))).to.equal('conflict')
+      expect(await codeOfFailure(execute(id, { type: 'ChangeWebhook', event: 'x' }))).to.equal('conflict')
       expect(tries).to.equal(4)
       expect(store.events.some((event) => 'event' in event.data && event.data.event === 'x')).to.equal(false)
     })
@@ -182,7 +182,7 @@ describe('the command handler', () => {
         if (event !== undefined) seen.add(event.id)
         if (++tries < 3) await intrude(id, `quicker ${tries}`)
       }
-      await turn(id, { type: 'ChangeWebhook', event: 'x' })
+      await execute(id, { type: 'ChangeWebhook', event: 'x' })
       expect(tries).to.equal(3)
       expect(seen.size).to.equal(1)
     })
@@ -195,7 +195,7 @@ describe('the command handler', () => {
       store.afterAppend = () => {
         if (lost++ < 2) throw new StoreUnavailable('no answer')
       }
-      expect(await turn(id, { type: 'ChangeWebhook', event: 'x' })).to.include({ revision: 1, changed: true })
+      expect(await execute(id, { type: 'ChangeWebhook', event: 'x' })).to.include({ revision: 1, changed: true })
       expect(store.events).to.have.length(2)
     })
     it('is an error for the caller when the store stays silent', async () => {
@@ -203,23 +203,23 @@ describe('the command handler', () => {
       store.beforeAppend = () => {
         throw new StoreUnavailable('no answer')
       }
-      expect(await codeOfFailure(turn(id, { type: 'ChangeWebhook', event: 'x' }))).to.equal('store_unavailable')
+      expect(await codeOfFailure(execute(id, { type: 'ChangeWebhook', event: 'x' }))).to.equal('store_unavailable')
     })
   })
 
   describe('creation', () => {
     it('expects that the stream does not exist', async () => {
       const id = await created()
-      expect(await codeOfFailure(turn(id, create(id), { create: true }))).to.equal('already_exists')
+      expect(await codeOfFailure(execute(id, create(id), { create: true }))).to.equal('already_exists')
       expect(store.events).to.have.length(1)
     })
     it('is refused when another process creates the same aggregate at the same time', async () => {
       const id = ulid() as WebhookId
       store.beforeAppend = async () => {
         store.beforeAppend = () => {}
-        await turn(id, create(id), { create: true })
+        await execute(id, create(id), { create: true })
       }
-      expect(await codeOfFailure(turn(id, create(id), { create: true }))).to.equal('already_exists')
+      expect(await codeOfFailure(execute(id, create(id), { create: true }))).to.equal('already_exists')
       expect(store.events).to.have.length(1)
     })
   })
@@ -229,15 +229,15 @@ describe('the command handler', () => {
     it('appends once for one cause, even when its command is repeated', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'RotateWebhookSecret', secret: 'whsec_new', previous_secret_until: null }
-      await turn(id, command, { causationId })
-      const again = await turn(id, command, { causationId })
+      await execute(id, command, { causationId })
+      const again = await execute(id, command, { causationId })
       expect(store.events).to.have.length(2)
       expect(again).to.include({ revision: 1 })
     })
     it('creates once for one cause, and gets the same result as the first time', async () => {
       const id = ulid() as WebhookId
-      await turn(id, create(id), { create: true, causationId })
-      expect(await turn(id, create(id), { create: true, causationId })).to.include({ revision: 0 })
+      await execute(id, create(id), { create: true, causationId })
+      expect(await execute(id, create(id), { create: true, causationId })).to.include({ revision: 0 })
       expect(store.events).to.have.length(1)
     })
   })
@@ -247,9 +247,9 @@ describe('the command handler', () => {
     it('happens once: a repeated command returns the first result, whatever happened since', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first', is_active: false }
-      const first = await turn(id, command, { commandId })
-      await turn(id, { type: 'ChangeWebhook', event: 'later' })
-      const again = await turn(id, command, { commandId })
+      const first = await execute(id, command, { commandId })
+      await execute(id, { type: 'ChangeWebhook', event: 'later' })
+      const again = await execute(id, command, { commandId })
       expect(again).to.deep.equal(first)
       expect(again).to.include({ revision: 2, changed: true })
       expect(again.state).to.include({ event: 'first', is_active: false })
@@ -258,22 +258,22 @@ describe('the command handler', () => {
     it('returns the first result also when If-Match has the revision before the command', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first' }
-      const first = await turn(id, command, { commandId, ifMatch: [0] })
-      expect(await turn(id, command, { commandId, ifMatch: [0] })).to.deep.equal(first)
+      const first = await execute(id, command, { commandId, ifMatch: [0] })
+      expect(await execute(id, command, { commandId, ifMatch: [0] })).to.deep.equal(first)
     })
     it('creates once, and is not recorded as the cause of its events', async () => {
       const id = ulid() as WebhookId
-      const first = await turn(id, create(id), { create: true, commandId })
-      await turn(id, { type: 'ChangeWebhook', event: 'later' })
-      expect(await turn(id, create(id), { create: true, commandId })).to.deep.equal(first)
+      const first = await execute(id, create(id), { create: true, commandId })
+      await execute(id, { type: 'ChangeWebhook', event: 'later' })
+      expect(await execute(id, create(id), { create: true, commandId })).to.deep.equal(first)
       expect(store.events).to.have.length(2)
       expect(store.events[0]?.metadata.$causationId).to.equal(null)
     })
     it('does not reveal its result to another caller', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first' }
-      await turn(id, command, { commandId })
-      expect(await codeOfFailure(turn(id, command, { commandId, caller: callerOf(ulid() as TenantId) }))).to.equal('not_found')
+      await execute(id, command, { commandId })
+      expect(await codeOfFailure(execute(id, command, { commandId, caller: callerOf(ulid() as TenantId) }))).to.equal('not_found')
     })
   })
 
@@ -282,7 +282,7 @@ describe('the command handler', () => {
       const key_id = ulid() as KeyId
       const id = await created(key_id)
       const causationId = '0197a000-0000-7000-8000-000000000002' as EventId
-      await turn(id, { type: 'DeleteWebhook' }, { caller: callerOf(tenant, key_id), correlation_id: 'c2', causationId })
+      await execute(id, { type: 'DeleteWebhook' }, { caller: callerOf(tenant, key_id), correlation_id: 'c2', causationId })
       expect(store.events.at(-1)?.metadata).to.deep.include({
         schema: 1,
         actor: `key:${key_id}`,
@@ -294,8 +294,8 @@ describe('the command handler', () => {
     })
     it('has the hash of the previous event as it is stored', async () => {
       const id = await created()
-      await turn(id, { type: 'ChangeWebhook', description: 'new', is_active: false })
-      await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_secret_until: null })
+      await execute(id, { type: 'ChangeWebhook', description: 'new', is_active: false })
+      await execute(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_secret_until: null })
       const stored = await store.read(webhookStream(id))
       expect(stored).to.have.length(4)
       expect(stored[0]?.metadata.prev).to.equal(null)
@@ -306,16 +306,16 @@ describe('the command handler', () => {
     })
     it('never has an earlier time than the previous event', async () => {
       const id = await created()
-      const { state } = await turn(id, { type: 'ChangeWebhook', event: 'x' }, { now: '2025-06-01T00:00:00.000Z' })
+      const { state } = await execute(id, { type: 'ChangeWebhook', event: 'x' }, { now: '2025-06-01T00:00:00.000Z' })
       expect(store.events.map((event) => event.metadata.time)).to.deep.equal(['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z'])
       expect(state.updated_at).to.equal('2026-01-01T00:00:00.000Z')
-      await turn(id, { type: 'ChangeWebhook', event: 'y' }, { now: '2026-02-01T00:00:00.000Z' })
+      await execute(id, { type: 'ChangeWebhook', event: 'y' }, { now: '2026-02-01T00:00:00.000Z' })
       expect(store.events.at(-1)?.metadata.time).to.equal('2026-02-01T00:00:00.000Z')
     })
     it('does not show sealed fields', async () => {
       const id = await created()
-      await turn(id, { type: 'ChangeWebhook', callback_url: 'https://example.com/second-path', description: 'for the tax' })
-      await turn(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_secret_until: null })
+      await execute(id, { type: 'ChangeWebhook', callback_url: 'https://example.com/second-path', description: 'for the tax' })
+      await execute(id, { type: 'RotateWebhookSecret', secret: 'whsec_next', previous_secret_until: null })
       const key_id = ulid() as KeyId
       const make: KeyCommand = {
         type: 'CreateKey',
@@ -352,8 +352,8 @@ describe('the command handler', () => {
     it('can be opened only in its own stream', async () => {
       const [id, other] = [await created(), await created()]
       expect((await streams.read(webhookStream(id))).events[0]?.data).to.include({ secret: 'whsec_topsecret' })
-      const [mine, theirs] = [id, other].map((one) => store.events.find((event) => event.stream === webhookStream(one))!)
-      Object.assign(mine!.data, { secret: (theirs!.data as { secret: string }).secret })
+      const [ownEvent, otherEvent] = [id, other].map((one) => store.events.find((event) => event.stream === webhookStream(one))!)
+      Object.assign(ownEvent!.data, { secret: (otherEvent!.data as { secret: string }).secret })
       expect(await codeOfFailure(streams.read(webhookStream(id)))).to.equal('seal_broken')
     })
   })

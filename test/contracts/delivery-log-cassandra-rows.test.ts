@@ -78,14 +78,14 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     await opened.history.record(facts)
     const expected = [...facts].sort(newestFirst).map(({ delivery }) => delivery)
     for (const limit of [1, 4, 100]) {
-      const found: Delivery[] = []
-      for (let last: Delivery | undefined; ; last = found.at(-1)) {
+      const listed: Delivery[] = []
+      for (let last: Delivery | undefined; ; last = listed.at(-1)) {
         const after = last && { after: { at: last.accepted_at, delivery: last.delivery } }
         const page = await opened.history.history(webhook.webhook, { tenant: webhook.tenant, status: 'success', limit, ...after })
         if (page.length === 0) break
-        found.push(...page)
+        listed.push(...page)
       }
-      expect(found.map(({ delivery }) => delivery)).to.deep.equal(expected)
+      expect(listed.map(({ delivery }) => delivery)).to.deep.equal(expected)
     }
     const between = { since: daysAgo(17.5), until: daysAgo(8.5) }
     const some = await opened.history.history(webhook.webhook, { tenant: webhook.tenant, limit: 100, ...between })
@@ -104,11 +104,11 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     await opened.history.record(
       routed.slice(3).map((f): DeliveryFact => ({ ...f, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId })),
     )
-    const asked = { tenant: webhook.tenant, status: 'pending', limit: 2 } as const
-    const first = await opened.history.history(webhook.webhook, asked)
+    const query = { tenant: webhook.tenant, status: 'pending', limit: 2 } as const
+    const first = await opened.history.history(webhook.webhook, query)
     expect(first.map(({ delivery }) => delivery)).to.deep.equal([routed[2]!.delivery, routed[1]!.delivery])
     const last = first.at(-1)!
-    const second = await opened.history.history(webhook.webhook, { ...asked, after: { at: last.accepted_at, delivery: last.delivery } })
+    const second = await opened.history.history(webhook.webhook, { ...query, after: { at: last.accepted_at, delivery: last.delivery } })
     expect(second.map(({ delivery }) => delivery)).to.deep.equal([routed[0]!.delivery])
   })
 
@@ -120,9 +120,9 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     )
     await opened.history.record(dead)
     for (const count of [1, 5, 19]) {
-      const wanted = webhooks.slice(0, count)
-      const found = await opened.history.deadLetters({ tenant, webhooks: wanted, limit: 100 })
-      expect(found.map(({ webhook }) => webhook)).to.deep.equal([...wanted].reverse())
+      const selected = webhooks.slice(0, count)
+      const listed = await opened.history.deadLetters({ tenant, webhooks: selected, limit: 100 })
+      expect(listed.map(({ webhook }) => webhook)).to.deep.equal([...selected].reverse())
     }
   })
 

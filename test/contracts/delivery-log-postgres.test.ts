@@ -250,7 +250,7 @@ describe('delivery log on Postgres', () => {
     expect(rows.every(({ attstorage }) => attstorage === 'e')).to.equal(true)
   })
 
-  it('gives up dropping a build that is in use, instead of blocking others', async () => {
+  it('fails to drop a build that is in use, instead of blocking others', async () => {
     const log = await open()
     const reader = await database.pool.connect()
     try {

@@ -324,14 +324,14 @@ export function deliveryLogContract(
         newestFirst = [...facts].sort((a, b) => -compare([a.accepted_at, a.delivery], [b.accepted_at, b.delivery]))
       })
       const pages = async (query: Omit<HistoryQuery, 'limit' | 'tenant'>, limit: number) => {
-        const found: ListedDelivery[] = []
+        const listed: ListedDelivery[] = []
         for (;;) {
-          const last = found.at(-1)
+          const last = listed.at(-1)
           const after = last === undefined ? {} : { after: { at: last.accepted_at, delivery: last.delivery } }
           const page = await log.history(webhook, { ...query, ...after, tenant, limit })
           expect(page.length).to.be.at.most(limit)
-          if (page.length === 0) return found
-          found.push(...page)
+          if (page.length === 0) return listed
+          listed.push(...page)
         }
       }
 
@@ -371,13 +371,13 @@ export function deliveryLogContract(
         await log.record(over)
         const expected = [...over].sort((a, b) => (a.accepted_at < b.accepted_at ? 1 : -1)).map(({ delivery }) => delivery)
         for (const limit of [1, 2, 4, 9]) {
-          const found: Delivery[] = []
+          const listed: Delivery[] = []
           for (let page = await log.history(quiet, { tenant, limit }); page.length > 0; ) {
-            found.push(...page)
-            const last = found.at(-1)!
+            listed.push(...page)
+            const last = listed.at(-1)!
             page = await log.history(quiet, { tenant, limit, after: { at: last.accepted_at, delivery: last.delivery } })
           }
-          expect(found.map(({ delivery }) => delivery)).to.deep.equal(expected)
+          expect(listed.map(({ delivery }) => delivery)).to.deep.equal(expected)
         }
         const [until, since] = [over[4]!.accepted_at, over[7]!.accepted_at]
         const between = await log.history(quiet, { tenant, limit: 9, since, until })
@@ -433,9 +433,9 @@ export function deliveryLogContract(
           paged.push(...page)
         }
         expect(statesOf(paged)).to.deep.equal(states(newestFirst))
-        const some = webhooks.slice(0, 2)
-        expect(statesOf(await log.deadLetters({ tenant, webhooks: some, since: at(1_001), limit: 100 }))).to.deep.equal(
-          states(newestFirst.filter((f) => some.includes(f.webhook) && f.time >= at(1_001))),
+        const firstTwo = webhooks.slice(0, 2)
+        expect(statesOf(await log.deadLetters({ tenant, webhooks: firstTwo, since: at(1_001), limit: 100 }))).to.deep.equal(
+          states(newestFirst.filter((f) => firstTwo.includes(f.webhook) && f.time >= at(1_001))),
         )
         expect(await log.deadLetters({ tenant, webhooks: [], limit: 100 })).to.deep.equal([])
         expect(await log.deadLetters({ tenant: newTenant(), webhooks, limit: 100 })).to.deep.equal([])

@@ -123,17 +123,17 @@ if (realUrl === undefined)
       })
       it('are sent separately when some of them are stored, so that each gets its own result', async () => {
         const stream = anAttempts()
-        const [known, other] = [someEvents(2), someEvents(1)]
-        const first = await store.append(stream, known, 'any')
+        const [stored, other] = [someEvents(2), someEvents(1)]
+        const first = await store.append(stream, stored, 'any')
         const [again, mixed, fresh] = await Promise.allSettled([
-          store.append(stream, known, 'any'),
-          store.append(stream, [known[0]!, anEvent()], 'any'),
+          store.append(stream, stored, 'any'),
+          store.append(stream, [stored[0]!, anEvent()], 'any'),
           store.append(stream, other, 'any'),
         ])
         expect(again).to.have.property('value').that.deep.equals(first)
         expect(mixed).to.have.property('reason').that.is.instanceOf(RevisionConflict)
         expect(fresh).to.have.property('value').that.includes({ revision: 2 })
-        expect((await store.read(stream)).map((event) => event.id)).to.deep.equal([...known, ...other].map((event) => event.id))
+        expect((await store.read(stream)).map((event) => event.id)).to.deep.equal([...stored, ...other].map((event) => event.id))
       })
       it('get the same results as much earlier appends that they repeat', async () => {
         const stream = anAttempts()

@@ -190,17 +190,17 @@ describe('the event store on Postgres, beyond the contract', () => {
     it('save an append every look-up once its stream is remembered', async () => {
       const [stream, events] = [anAttempts(), someEvents(4) as [NewEvent, ...NewEvent[]]]
       await store.append(stream, [events[0]], 'any') // makes the day
-      const asked: (string | undefined)[] = []
+      const statements: (string | undefined)[] = []
       const ask = askWithin(database.pool, 10_000)
       const appends = createDayAppends((query) => {
-        asked.push(query.name)
+        statements.push(query.name)
         return ask(query)
       })
       for (const [i, event] of events.slice(1).entries()) {
         const [outcome] = await appends([encodeAppend(stream, [event], 'any')])
         expect(outcome).to.include({ kind: 'appended', revision: i + 1, isRepeat: false })
       }
-      expect(asked).to.deep.equal(['event-store-day-heads', ...Array<string>(3).fill('event-store-append-at-revisions')])
+      expect(statements).to.deep.equal(['event-store-day-heads', ...Array<string>(3).fill('event-store-append-at-revisions')])
     })
     it('are corrected when another process has appended, or an id is stored', async () => {
       const other = storeOn(database.pool)
@@ -208,8 +208,8 @@ describe('the event store on Postgres, beyond the contract', () => {
       const stored = someEvents(2)
       expect((await store.append(first, stored, 'any')).revision).to.equal(1)
       expect((await other.append(first, someEvents(1), 'any')).revision).to.equal(2)
-      const mine = await Promise.all([store.append(first, someEvents(2), 'any'), store.append(second, someEvents(1), 'any')])
-      expect(mine.map(({ revision }) => revision)).to.deep.equal([4, 0])
+      const appended = await Promise.all([store.append(first, someEvents(2), 'any'), store.append(second, someEvents(1), 'any')])
+      expect(appended.map(({ revision }) => revision)).to.deep.equal([4, 0])
       const later = storeOn(database.pool)
       expect((await later.append(second, someEvents(1), 'any')).revision).to.equal(1)
       expect((await later.append(first, stored, 'any')).revision).to.equal(1)
@@ -223,10 +223,10 @@ describe('the event store on Postgres, beyond the contract', () => {
     it('are read again when they are forgotten within one group', async () => {
       const remembered = 50_000
       const heads = new Map<string, number>()
-      const asked: string[] = []
+      const statements: string[] = []
       const appends = createDayAppends(async <R extends QueryResultRow>({ name, values }: QueryConfig) => {
         const names = String(values![name === 'event-store-day-heads' ? 0 : 1]).split('\u001e')
-        asked.push(`${name} ${names.length}`)
+        statements.push(`${name} ${names.length}`)
         if (name === 'event-store-day-heads') return [{ started: 'once', heads: names.map((of) => heads.get(of) ?? -1) }] as unknown as R[]
         const revisions = String(values![4]).slice(1, -1).split(',').map(Number)
         names.forEach((of, i) => {
@@ -239,7 +239,7 @@ describe('the event store on Postgres, beyond the contract', () => {
         encodeAppend(attemptsStream(`01JD${String(i).padStart(22, '0')}` as WebhookId, '2026-11-20T00:00:00.000Z'), someEvents(1), 'any')
       for (let i = 0; i < remembered; i += 500) await appends(Array.from({ length: 500 }, (_, k) => stream(i + k)))
       await appends([stream(0), ...Array.from({ length: 5 }, (_, k) => stream(remembered + k))])
-      expect(asked.slice(-2)).to.deep.equal(['event-store-day-heads 5', 'event-store-append-at-revisions 6'])
+      expect(statements.slice(-2)).to.deep.equal(['event-store-day-heads 5', 'event-store-append-at-revisions 6'])
     })
     it('are valid for one start of the server, because a restarted server may have an older state', async () => {
       const error = await errorOf(
@@ -262,12 +262,12 @@ describe('the event store on Postgres, beyond the contract', () => {
     it('are found by a reader at any position, also when they have few events', async () => {
       // There are more positions than a mark covers (8,192) between two events of the rare days.
       const rare = ['2026-10-01', '2026-11-19']
-      const wanted: EventId[] = []
+      const rareIds: EventId[] = []
       const checkpoints: Checkpoint[] = []
       const append = async (day: string, count: number) => {
         const events = someEvents(count)
         checkpoints.push((await store.append(attemptsOn(day), events, 'any')).position)
-        wanted.push(...events.map((event) => event.id))
+        rareIds.push(...events.map((event) => event.id))
       }
       for (const day of rare) await append(day, 1)
       for (let i = 0; i < 9; i++) await append('2026-11-20', 1_000)
@@ -276,7 +276,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       await append(rare[0]!, 1)
       for (const checkpoint of checkpoints) {
         const last = (await idsAfter(checkpoint, dayFamilies, 5_000)).length
-        expect(await idsAfter(checkpoint, dayFamilies, 5_000)).to.deep.equal(wanted.slice(wanted.length - last))
+        expect(await idsAfter(checkpoint, dayFamilies, 5_000)).to.deep.equal(rareIds.slice(rareIds.length - last))
         const { rows } = await database.pool.query<{ n: number }>('select count(*)::integer as n from day_events where position > $1', [
           checkpoint,
         ])
@@ -466,8 +466,8 @@ describe('the event store on Postgres, beyond the contract', () => {
     const ids = new Set(stored.map((row) => row.id))
     expect(ids.size).to.equal(stored.length)
     for (const id of acked) expect(ids.has(id)).to.equal(true)
-    const wanted = upTo(slowly.checkpoint).filter((row) => !row.stream.startsWith('routing-'))
-    expect(slowly.events.map((event) => event.id)).to.deep.equal(wanted.map((row) => row.id))
+    const expectedRows = upTo(slowly.checkpoint).filter((row) => !row.stream.startsWith('routing-'))
+    expect(slowly.events.map((event) => event.id)).to.deep.equal(expectedRows.map((row) => row.id))
     // Appends have really failed in both ways meanwhile.
     expect(counts.conflicts).to.be.greaterThan(0)
     expect(counts.refused).to.be.greaterThan(0)

@@ -121,12 +121,12 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
       const collector = collecting(bus)
       const producing = loading(bus, 4)
       for (let i = 1; i <= 4; i++) {
-        const wanted = producing.stored.size + 200
-        await waitFor(() => producing.stored.size > wanted, { what: `producing to go on, time ${i}` })
+        const target = producing.stored.size + 200
+        await waitFor(() => producing.stored.size > target, { what: `producing to go on, time ${i}` })
         one[how]()
       }
-      const wanted = producing.stored.size + 200
-      await waitFor(() => producing.stored.size > wanted)
+      const target = producing.stored.size + 200
+      await waitFor(() => producing.stored.size > target)
       await producing.stop()
       await expectNothingLost(collector, bus, producing.stored)
       await waitFor(async () => (await bus.ends()).size === 4)
@@ -141,7 +141,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     const before = new Map(one.owned)
     const producing = loading(third.bus)
     await waitFor(() => one.seen.length > 300)
-    // What the other member reads is saved at the offsets at which the first one starts again, as in Postgres.
+    // Both members save their offsets in the same map, as in Postgres.
     const two = collecting(second.bus, saved)
     await waitFor(() => one.owned.size === 2 && two.owned.size === 2)
     const retained = [...one.owned.values()]
@@ -156,8 +156,8 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     const kept = new Set(retained.map(({ partition }) => partition))
     const offsets = [...one.seen, ...two.seen].filter(({ partition }) => kept.has(partition))
     for (const partition of kept) {
-      const mine = offsets.filter((s) => s.partition === partition).map((s) => s.record.offset)
-      expect(mine).to.deep.equal(mine.map((_, i) => BigInt(i)))
+      const partitionOffsets = offsets.filter((s) => s.partition === partition).map((s) => s.record.offset)
+      expect(partitionOffsets).to.deep.equal(partitionOffsets.map((_, i) => BigInt(i)))
     }
     const ids = new Set([...one.ids(), ...two.ids()])
     expect([...producing.stored.keys()].filter((id) => !ids.has(id))).to.deep.equal([])

@@ -141,7 +141,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       }
     })
 
-    it('goes on after a restart exactly at the saved offset', async () => {
+    it('continues after a restart exactly at the saved offset', async () => {
       const first = await harness.member()
       const saved = new Map<number, bigint>()
       const before = collect(first.bus, saved, 7)
@@ -184,34 +184,34 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
 
     it('divides the partitions among its members, and one member takes over the partitions that another releases', async () => {
       const [first, second] = [await harness.member(), await harness.member()]
-      const one = collect(first.bus)
-      const two = collect(second.bus)
-      await waitFor(() => one.owned.size === harness.partitions / 2 && two.owned.size === harness.partitions / 2)
-      expect(new Set([...one.owned.keys(), ...two.owned.keys()]).size).to.equal(harness.partitions)
-      await two.stop()
+      const firstCollector = collect(first.bus)
+      const secondCollector = collect(second.bus)
+      await waitFor(() => firstCollector.owned.size === harness.partitions / 2 && secondCollector.owned.size === harness.partitions / 2)
+      expect(new Set([...firstCollector.owned.keys(), ...secondCollector.owned.keys()]).size).to.equal(harness.partitions)
+      await secondCollector.stop()
       await second.close()
-      await waitFor(() => one.owned.size === harness.partitions)
-      await one.stop()
+      await waitFor(() => firstCollector.owned.size === harness.partitions)
+      await firstCollector.stop()
     })
 
     it('gives the partitions of a dead member to the others, with every record that was not saved', async () => {
       const [first, second] = [await harness.member(), await harness.member()]
-      const one = collect(first.bus)
-      const two = collect(second.bus)
-      await waitFor(() => one.owned.size === harness.partitions / 2 && two.owned.size === harness.partitions / 2)
-      for (let i = 0; two.seen.length < 3; i++) await second.bus.produce(record(message(`m${i}`)))
-      const unsaved = two.ids()
+      const firstCollector = collect(first.bus)
+      const secondCollector = collect(second.bus)
+      await waitFor(() => firstCollector.owned.size === harness.partitions / 2 && secondCollector.owned.size === harness.partitions / 2)
+      for (let i = 0; secondCollector.seen.length < 3; i++) await second.bus.produce(record(message(`m${i}`)))
+      const unsaved = secondCollector.ids()
       await second.crash()
-      await waitFor(() => one.owned.size === harness.partitions)
-      await waitFor(() => unsaved.every((id) => one.ids().includes(id)))
+      await waitFor(() => firstCollector.owned.size === harness.partitions)
+      await waitFor(() => unsaved.every((id) => firstCollector.ids().includes(id)))
       await first.bus.produce(record(message('after')))
-      await waitFor(() => one.ids().includes('after'))
-      expect(new Set(one.ids()).size).to.equal(one.seen.length)
-      await one.stop()
-      await two.stop()
+      await waitFor(() => firstCollector.ids().includes('after'))
+      expect(new Set(firstCollector.ids()).size).to.equal(firstCollector.seen.length)
+      await firstCollector.stop()
+      await secondCollector.stop()
     })
 
-    it('tells the owner when a partition is lost', async () => {
+    it('notifies the owner when a partition is lost', async () => {
       const { bus, crash } = await harness.member()
       const collector = collect(bus)
       await waitFor(() => collector.owned.size === harness.partitions)

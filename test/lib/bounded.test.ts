@@ -41,7 +41,7 @@ describe('bounded work', () => {
     expect(ended).to.equal(begun)
   })
 
-  it('gives each free place to the work that has waited longest', async () => {
+  it('runs next the work that has waited longest', async () => {
     const inSlot = createLimiter(2)
     const order: number[] = []
     await Promise.all(

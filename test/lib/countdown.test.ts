@@ -14,7 +14,7 @@ describe('a countdown', () => {
     countdown.end()
     expect(ends).to.deep.equal([true])
   })
-  it('tells whether all parts ended as they should', () => {
+  it('reports whether all parts ended as they should', () => {
     const { ends, countdown } = started(3)
     countdown.end()
     countdown.end(false)

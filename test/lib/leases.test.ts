@@ -50,38 +50,38 @@ describe('leases', () => {
   })
   it('are free again after their release', async () => {
     const [a, b] = [keeperOf('a'), keeperOf('b')]
-    const mine = await a.take('x')
+    const ownLease = await a.take('x')
     expect(await b.take('x')).to.equal(null)
-    await mine?.release()
-    expect(mine?.isHeld()).to.equal(false)
-    expect(mine?.lost.aborted).to.equal(true)
+    await ownLease?.release()
+    expect(ownLease?.isHeld()).to.equal(false)
+    expect(ownLease?.lost.aborted).to.equal(true)
     expect((await b.take('x'))?.isHeld()).to.equal(true)
   })
   it('are renewed for as long as their process lives', async () => {
     const [a, b] = [keeperOf('a', 1_000), keeperOf('b', 1_000)]
-    const mine = await a.take('x')
+    const ownLease = await a.take('x')
     const end = performance.now() + 3_000
     await waitFor(async () => {
       expect(await b.take('x')).to.equal(null)
       return performance.now() > end
     })
-    expect(mine?.isHeld()).to.equal(true)
+    expect(ownLease?.isHeld()).to.equal(true)
     expect(errors).to.deep.equal([])
   })
   it('are lost by the clock of their process, before they end, when they cannot be renewed', async () => {
     const leaseMs = 400
     const { pool, cut } = cuttable()
     const a = keeperOf('a', leaseMs, pool)
-    const mine = (await a.take('x'))!
+    const ownLease = (await a.take('x'))!
     cut()
     const b = keeperOf('b', leaseMs)
     // The former owner knows of the loss before another process can take the lease over.
     const theirs = await waitFor(async () => {
       const lease = await b.take('x')
-      if (lease !== null) expect(mine.isHeld()).to.equal(false)
+      if (lease !== null) expect(ownLease.isHeld()).to.equal(false)
       return lease
     })
-    await waitFor(() => mine.lost.aborted)
+    await waitFor(() => ownLease.lost.aborted)
     expect(theirs.isHeld()).to.equal(true)
     expect(errors.length).to.be.greaterThan(0)
   })
@@ -94,10 +94,10 @@ describe('leases', () => {
   })
   it('are lost when another process has taken them over meanwhile', async () => {
     const a = keeperOf('a', 200)
-    const mine = (await a.take('x'))!
+    const ownLease = (await a.take('x'))!
     await db.pool.query(`update leases set owner = 'b', until = clock_timestamp() + interval '1 hour' where name = 'x'`)
-    await waitFor(() => mine.lost.aborted)
-    expect(mine.isHeld()).to.equal(false)
+    await waitFor(() => ownLease.lost.aborted)
+    expect(ownLease.isHeld()).to.equal(false)
     expect(await a.take('x')).to.equal(null)
   })
   it('can be taken again at once by the process that lost them to its own clock', async () => {
@@ -127,9 +127,9 @@ describe('leases', () => {
   })
   it('are released when their keeper closes', async () => {
     const a = keeperOf('a', 60_000)
-    const mine = await a.take('x')
+    const ownLease = await a.take('x')
     await a.close()
-    expect(mine?.lost.aborted).to.equal(true)
+    expect(ownLease?.lost.aborted).to.equal(true)
     expect((await keeperOf('b').take('x'))?.isHeld()).to.equal(true)
     expect(await a.take('y')).to.equal(null)
   })

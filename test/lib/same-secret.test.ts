@@ -19,9 +19,9 @@ const comparing = (same: (given: string, kept: string) => boolean) =>
     Object.entries(guesses).map(([name, guess]) => [
       name,
       () => {
-        let found = 0
-        for (let i = 0; i < 40; i++) if (same(guess, kept)) found++
-        return found
+        let matches = 0
+        for (let i = 0; i < 40; i++) if (same(guess, kept)) matches++
+        return matches
       },
     ]),
   )

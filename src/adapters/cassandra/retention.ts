@@ -1,4 +1,4 @@
-/** How long rows are kept after their message was accepted. */
+/** The time for which rows are kept after their message was accepted. */
 export interface Retention {
   readonly seconds: number
   /**

@@ -59,7 +59,10 @@ class RetryOnce extends policies.retry.RetryPolicy {
   }
 }
 
-/** Connects. Throws KolbakError `invalid_config` when Cassandra refuses us, and DeliveryLogUnavailable when no node answers. */
+/**
+ * Connects. Throws KolbakError `invalid_config` when Cassandra refuses to work as configured, and DeliveryLogUnavailable when no node
+ * answers.
+ */
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { contactPoints, localDataCenter, credentials, ssl, log, readTimeoutMs = 5_000, maxInFlight = 256 } = options
   const client = new Client({

@@ -27,7 +27,7 @@ export const kafka: MessageBusEngine = {
       expire: (_day, unread) => bus.expire(unread),
       committed(offsets) {
         // An error does no harm. Kolbak reads its offsets from Postgres, and the next call commits all of them again.
-        bus.committed(offsets).catch((error: unknown) => log.debug({ error }, 'bus.offsets_not_told'))
+        bus.committed(offsets).catch((error: unknown) => log.debug({ error }, 'bus.offsets_not_reported'))
       },
     }
   },

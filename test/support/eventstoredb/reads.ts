@@ -37,13 +37,13 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
     let events: Stored[]
     if (options.hasStream()) {
       const stream = streamOf(options.getStream()?.getStreamIdentifier())
-      const found = log.read(stream)
-      if (found.kind === 'deleted') throw failures.deleted(stream)
-      if (found.kind === 'not_found') {
+      const result = log.read(stream)
+      if (result.kind === 'deleted') throw failures.deleted(stream)
+      if (result.kind === 'not_found') {
         call.write(notFoundMessage(stream))
         return
       }
-      events = [...found.events]
+      events = [...result.events]
     } else events = [...all(log)].filter(passes)
     // A revision is inclusive in both directions. A position is exclusive when reading backwards.
     if (start === 'start') events = isBackwards ? events.filter((e) => options.hasStream() && place(e) === 0) : events

@@ -242,8 +242,8 @@ export async function startReplication(
     const vote: Vote = { epoch: term, candidate: own, length: entries.length, lastEpoch: epochAt(entries.length) }
     const replies = peers.map((peer) => call<{ granted: boolean; epoch: number }>(peer.member, '/vote', vote, 500))
     let granted = 1
-    for (const asked of replies)
-      void asked.then((reply) => {
+    for (const reply of replies)
+      void reply.then((reply) => {
         if (reply === null || epoch !== term || role === 'leader') return
         if (reply.epoch > epoch) return stepDown(reply.epoch)
         if (!reply.granted || ++granted < majority) return
