@@ -95,7 +95,7 @@ async function start(
 /** Listens, and returns the URL. Throws KolbakError `cannot_listen`. */
 async function listen(server: HttpServer, { HOST: host, PORT: port }: Config): Promise<string> {
   const listened = await server.listen(port, host).catch((cause: Error) => {
-    throw new KolbakError('cannot_listen', `${host}:${port} cannot be used to listen: set PORT or HOST to another value.`, { cause })
+    throw new KolbakError('cannot_listen', `Kolbak cannot listen on ${host}:${port}: set PORT or HOST to another value.`, { cause })
   })
   return `http://${host.includes(':') ? `[${host}]` : host}:${listened}`
 }

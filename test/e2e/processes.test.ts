@@ -124,7 +124,7 @@ describe('several processes under a supervisor', () => {
     expect(code).to.equal(78)
     taken.close()
     expect(said.split('\n').filter((line) => line.startsWith('kolbak: '))).to.have.length(1)
-    expect(said).to.include(`127.0.0.1:${PORT} cannot be listened on`)
+    expect(said).to.include(`cannot listen on 127.0.0.1:${PORT}`)
     expect(await postgresRuns()).to.equal(false)
   })
 })
