@@ -85,7 +85,7 @@ try {
   step('Deliveries arrive; those to /flaky fail and are retried after 1 s, 2 s and 3 s (each ± 20 %)')
   await receiver.waitFor('/orders', 3)
   await receiver.waitFor('/flaky', 3)
-  step('The flaky endpoint recovers')
+  step('The flaky receiver recovers')
   receiver.recover('/flaky')
   await receiver.waitFor('/flaky', 3, true)
 

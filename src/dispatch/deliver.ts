@@ -45,7 +45,7 @@ interface DeliverDeps extends RecordAttemptDeps {
   random(): number
 }
 
-/** Creates the function for steps 5 and 6 of the way of a message: it acquires a slot, sends the request and records the attempt. */
+/** Creates the function for steps 4 and 5 of the way of a message: it acquires a slot, sends the request and records the attempt. */
 export const createDeliverer =
   (deps: DeliverDeps): Deliver =>
   async (ref, origin) => {

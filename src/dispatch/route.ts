@@ -55,7 +55,7 @@ interface RouteDeps extends RouteEventsDeps {
  */
 const triesOfFaultyMessage = 3
 
-/** Creates the router for step 3 of the way of a message: it matches the message, archives its body, writes the message index and starts the deliveries. */
+/** Creates the router for steps 3 and 6 of the way of a message: it matches, archives and indexes the message, starts its deliveries and appends MessageRouted. */
 export function createRouter(deps: RouteDeps): Router {
   const batches = createGroupCommit<Incoming, undefined>({
     write: (batch) => routeUntilDone(deps, batch),

@@ -1,4 +1,7 @@
-/** The names of all projections. They identify rows of the table `projections`, and appear in logs, metrics and `Projection-Lag`. */
+/**
+ * The names of the projections, in the table `projections`, logs, metrics and `Projection-Lag`. The process manager `key_deleted_manager`
+ * is missing here, because no other file refers to it (dispatch/key-deleted.ts).
+ */
 export const projectionNames = {
   tenants: 'tenants',
   keys: 'api_keys',
