@@ -8,7 +8,7 @@ const read = (page: string): string => readFileSync(join(root, page), 'utf8')
 const decisions = globSync('docs/decisions/0*.md', { cwd: root }).sort()
 const pages = [...globSync('*.md', { cwd: root }), ...globSync('docs/*.md', { cwd: root }), 'docs/decisions/README.md', ...decisions].sort()
 
-/** The anchors of a page's headings, as GitHub makes them. */
+/** Returns the anchors of a page's headings, as GitHub makes them. */
 const anchorsOf = (page: string): string[] =>
   [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
     heading!

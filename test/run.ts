@@ -17,7 +17,7 @@ const files = globSync('test/**/*.test.ts', { cwd: root })
   .filter((file) => !isFull || matrix.test(file))
 interface Lane {
   readonly files: RegExp
-  /** Whether it leaves the processors to the others, because it computes and waits for nothing. */
+  /** Whether the lane leaves the processors to the others. It only computes, and would slow down those that measure time. */
   readonly yields?: boolean
 }
 /**
@@ -74,7 +74,7 @@ const counts = ended.map(({ output, code }) => {
   const failed = Number(line[2])
   return { passed: Number(line[1]), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: Number(line[3] ?? 0) }
 })
-// The end repeats what failed, was tried again or was skipped, because the report of a CI often shows only the end.
+// The end repeats the tests that failed, were tried again or were skipped, because a CI often shows only the end of its log.
 for (const { output } of ended) {
   const failures = /^ +\d+ failing$[\s\S]*?(?=^\d+ passed, )/m.exec(output)
   if (failures !== null) console.log(`\n${failures[0].trimEnd()}\n`)

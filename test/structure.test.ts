@@ -8,7 +8,7 @@ const importsOf = (file: string): string[] =>
   [...readFileSync(join(root, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, path]) =>
     relative(root, join(root, dirname(file), path!)),
   )
-/** The folder of a file below src, or the file itself for `main.ts`. */
+/** Returns the folder of a file below src, or the file itself for `main.ts`. */
 const roomOf = (file: string): string => file.split('/')[1]!
 
 /** The folders that each folder may import from, beside itself. */
@@ -60,10 +60,10 @@ function functionsOf(lines: readonly string[]): { name: string; first: number; l
 }
 
 describe('the structure', () => {
-  it('has a rule for every room', () => {
+  it('has an import rule for every folder of src', () => {
     expect([...new Set(files.map(roomOf))].filter((room) => !(room in allowed))).to.deep.equal([])
   })
-  it('imports in one direction only', () => {
+  it('imports only what the rules allow, so that no two folders import each other', () => {
     const wrong = files.flatMap((file) =>
       importsOf(file)
         .filter((imported) => roomOf(imported) !== roomOf(file) && !allowed[roomOf(file)]?.includes(roomOf(imported)))
@@ -78,9 +78,9 @@ describe('the structure', () => {
       .flatMap((file) => importsOf(file).filter((imported) => roomOf(imported) === 'adapters' && engine(imported) !== engine(file)))
     expect(wrong).to.deep.equal([])
   })
-  it('has no circle of imports, also not of types alone', () => {
+  it('has no circular imports, not even of types', () => {
     const imports = new Map(files.map((file) => [file, importsOf(file)]))
-    /** Follows imports from a file. Returns the path to a file that is on the path already. */
+    /** Follows the imports of a file. Returns the first path that comes back to a file on it, or undefined. */
     const circleFrom = (file: string, path: readonly string[], done: Set<string>): readonly string[] | undefined => {
       if (path.includes(file)) return [...path.slice(path.indexOf(file)), file]
       if (done.has(file)) return undefined
@@ -94,7 +94,7 @@ describe('the structure', () => {
     const done = new Set<string>()
     for (const file of files) expect(circleFrom(file, [], done)?.join(' > ')).to.equal(undefined)
   })
-  it('has only main.ts and folders at the top of src', () => {
+  it('has nothing but main.ts and folders at the top of src', () => {
     expect(files.filter((file) => file.split('/').length === 2)).to.deep.equal(['src/main.ts'])
   })
   it('has no function of more than 100 lines', () => {
@@ -105,11 +105,11 @@ describe('the structure', () => {
     )
     expect(long).to.deep.equal([])
   })
-  it('reads the environment in config/config.ts alone, but for the command line', () => {
+  it('reads the environment only in config/config.ts and in the command line', () => {
     const readers = files.filter((file) => /process\.env|from 'node:process'/.test(readFileSync(join(root, file), 'utf8')))
     expect(readers.filter((file) => !file.startsWith('src/cli/'))).to.deep.equal(['src/config/config.ts'])
   })
-  it('compares secrets in one place, in a time that says nothing of them', () => {
+  it('compares secrets in one place, in constant time', () => {
     const sourceOf = (file: string) => readFileSync(join(root, file), 'utf8')
     expect(files.filter((file) => sourceOf(file).includes('timingSafeEqual'))).to.deep.equal(['src/lib/same-secret.ts'])
     expect(files.filter((file) => sourceOf(file).includes('sameSecret(')).sort()).to.deep.equal([
@@ -117,7 +117,7 @@ describe('the structure', () => {
       'src/api/routes/auth.ts', // client secrets
       'src/lib/same-secret.ts',
     ])
-    // All that is looked for by a value that callers send is found by its HMAC.
+    // Whatever a caller's value identifies is looked up by the HMAC of that value.
     expect(files.filter((file) => /\.lookup\(\s*'/.test(sourceOf(file))).sort()).to.deep.equal([
       'src/api/idempotency.ts',
       'src/api/routes/auth.ts',
@@ -133,7 +133,7 @@ describe('the structure', () => {
     const found = files.flatMap((file) =>
       [...sourceOf(file).matchAll(new RegExp(comparison, 'gim'))].map(([match]) => `${file}: ${match.replace(/^[^\w]/, '')}`),
     )
-    // Of two HMACs under a key of ours, both made here: no caller can choose one, so their times say nothing.
+    // These places compare two HMACs under a key of ours. No caller can choose either one, so the time reveals nothing.
     expect(found.sort()).to.deep.equal([
       'src/adapters/postgres/message-bus-bodies.ts: message.fingerprint !== ref.fingerprint',
       'src/api/idempotency-keys.ts: row.request_hmac !== hmac',

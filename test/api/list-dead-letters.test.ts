@@ -60,12 +60,12 @@ describe('GET /v1/dead-letters', () => {
     }
     expect(seen).to.deep.equal(['e0', 'e1', 'e2', 'e3', 'e4'])
   })
-  it('returns 200 filtered by webhook and by the time of failure', async () => {
+  it('returns 200 with the dead letters of one webhook, or of a range of failure times', async () => {
     expect((await list(`?webhook=${keyWebhook}`)).messages).to.deep.equal(['e0', 'e2', 'e4'])
     expect((await list(`?since=${failedAt(8)}`)).messages).to.deep.equal(['e0', 'e1'])
     expect((await list('?webhook=01ARZ3NDEKTSV4RRFFQ69G5FAV')).messages).to.deep.equal([])
   })
-  it('returns 200 to a key with its own webhooks only, and never with those of another tenant', async () => {
+  it('returns 200 to a key with the dead letters of its own webhooks only, and never with those of another tenant', async () => {
     expect((await list('', key)).messages).to.deep.equal(['e0', 'e2', 'e4'])
     expect((await list(`?webhook=${clientWebhook}`, key)).messages).to.deep.equal([])
     expect((await list('', await api.key(admin))).messages).to.deep.equal([])
@@ -86,6 +86,7 @@ describe('GET /v1/dead-letters', () => {
       expect(refused.status).to.equal(422)
       expect(refused.get('error.details.0.path')).to.equal(path)
     }
-    expect((await api.call('GET', '/v1/dead-letters?cursor=e30', { as: admin })).get('error.code')).to.equal('invalid_cursor')
+    const refused = await api.call('GET', '/v1/dead-letters?cursor=e30', { as: admin })
+    expect([refused.status, refused.get('error.code')]).to.deep.equal([422, 'invalid_cursor'])
   })
 })

@@ -23,7 +23,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     { as = admin, headers = {} }: { as?: Credential; headers?: Record<string, string> } = {},
   ) => api.call('POST', `/v1/webhooks/${webhook}/replay`, { as, body, headers })
   const job = (id: string) => api.call('GET', `/v1/jobs/${id}`, { as: admin })
-  const over = (id: string) =>
+  const untilJobEnds = (id: string) =>
     waitFor(async () => {
       const found = await job(id)
       return found.get('data.status') === 'running' ? null : found
@@ -32,7 +32,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
   const replayed = async (webhook: string, body: object = { since }): Promise<string[]> => {
     const begun = await replay(webhook, body)
     expect(begun.status, begun.text).to.equal(202)
-    expect((await over(begun.get('data.id'))).get('data.status')).to.equal('completed')
+    expect((await untilJobEnds(begun.get('data.id'))).get('data.status')).to.equal('completed')
     return (await chainsBegun(api, webhook)).map(({ data }) => data.delivery)
   }
 
@@ -49,7 +49,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     const { data } = begun.body as { data: Record<string, unknown> }
     expect(data).to.include({ type: 'replay', webhook_id: webhook, since: '2026-01-01T00:00:00.000Z', delivery_status: null })
     expect(data).to.include({ status: 'running', replayed: 0, skipped: 0, finished_at: null, reason: null })
-    const done = (await over(begun.get('data.id'))).body as { data: Record<string, unknown> }
+    const done = (await untilJobEnds(begun.get('data.id'))).body as { data: Record<string, unknown> }
     expect(done.data).to.include({ status: 'completed', replayed: 3, skipped: 0, reason: null })
     const events = await chainsBegun(api, webhook)
     expect(events.map(({ data }) => data.delivery)).to.have.members(failed.map(({ id }) => id))
@@ -100,7 +100,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     ]) {
       const begun = await replay(webhook, { since: from, until })
       expect(begun.status, begun.text).to.equal(202)
-      const done = await over(begun.get('data.id'))
+      const done = await untilJobEnds(begun.get('data.id'))
       expect(done.get('data')).to.include({ status: 'completed', since: from, until, replayed: 0 })
     }
   })
@@ -110,7 +110,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     await api.db.pool.query('delete from messages')
     const [kept] = await ended(api, { as: admin, webhook })
     const begun = await replay(webhook)
-    const { data } = (await over(begun.get('data.id'))).body as { data: object }
+    const { data } = (await untilJobEnds(begun.get('data.id'))).body as { data: object }
     expect(data).to.include({ status: 'completed', replayed: 1, skipped: 1 })
     expect((await chainsBegun(api, webhook)).map((event) => event.data.delivery)).to.deep.equal([kept?.id])
   })
@@ -121,7 +121,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     expect([first.status, second.status]).to.deep.equal([202, 202])
     expect(second.text).to.equal(first.text)
   })
-  it('returns 202 to the key that created the webhook, which is the actor, and 404 to any other key or tenant', async () => {
+  it('returns 202 to the key that created the webhook and records it as the actor; returns 404 to any other key or tenant', async () => {
     const key = await api.key(admin)
     const webhook = await api.webhook(key)
     await ended(api, { as: admin, webhook })
@@ -129,10 +129,10 @@ describe('POST /v1/webhooks/:id/replay', () => {
     expect((await replay(webhook, { since }, { as: await api.tenant() })).status).to.equal(404)
     const begun = await replay(webhook, { since }, { as: key })
     expect(begun.status).to.equal(202)
-    await over(begun.get('data.id'))
+    await untilJobEnds(begun.get('data.id'))
     expect((await chainsBegun(api, webhook)).map(({ metadata }) => metadata.actor)).to.deep.equal([`key:${key.id}`])
   })
-  it('starts a job that fails with a reason when the webhook is deactivated or deleted in the meantime', async () => {
+  it('starts a job that fails with a reason if the webhook is deactivated or deleted before the job runs', async () => {
     const idle = await startApi()
     try {
       const owner = await idle.tenant()
@@ -180,7 +180,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
       const refused = await replay(webhook, body)
       expect([refused.status, refused.get('error.details.0.path')], JSON.stringify(body)).to.deep.equal([422, path])
     }
-    expect((await replay(webhook)).status, 'nothing runs that was refused').to.equal(202)
+    expect((await replay(webhook)).status, 'a refused replay starts no job').to.equal(202)
   })
 
   describe('while another job of the webhook runs', () => {

@@ -12,7 +12,7 @@ describe('the health of the stages', () => {
   }
   const away = Object.assign(new Error('no connection'), { code: 'ECONNREFUSED' })
 
-  it('has no problem with a stage that fails for less than ten seconds, and logs warnings', () => {
+  it('reports no problem while a stage has failed for less than ten seconds, and logs warnings', () => {
     const { clock, lines, health } = watched()
     health.failed('routing', away)
     clock.now = 9_999
@@ -20,7 +20,7 @@ describe('the health of the stages', () => {
     expect(health.problem).to.equal(null)
     expect(lines).to.deep.equal(['warn routing.failed', 'warn routing.failed'])
   })
-  it('names a stage that has failed for ten seconds, and logs errors', () => {
+  it('reports a stage that has failed for ten seconds, and logs errors', () => {
     const { clock, lines, health } = watched()
     health.failed('routing', away)
     clock.now = 12_000
@@ -28,7 +28,7 @@ describe('the health of the stages', () => {
     expect(health.problem).to.equal('Routing has failed for 12 s (ECONNREFUSED): see routing.failed in the log.')
     expect(lines).to.deep.equal(['warn routing.failed', 'error routing.failed'])
   })
-  it('has no problem any more once the stage succeeds', () => {
+  it('reports no problem once the stage succeeds', () => {
     const { clock, health } = watched()
     health.failed('routing', away)
     clock.now = 12_000
@@ -37,7 +37,7 @@ describe('the health of the stages', () => {
     health.failed('routing', away)
     expect(health.problem, 'the time counts from the first failure after the success').to.equal(null)
   })
-  it('keeps the stages apart', () => {
+  it('measures each stage by itself', () => {
     const { clock, health } = watched()
     health.failed('routing', away)
     health.failed('claiming', new TypeError('a bug'))

@@ -83,7 +83,7 @@ describe('the webhook cache', () => {
     expect(cache.get('w2' as WebhookId)?.state).to.equal('deleted')
     expect(cache.get('w4' as WebhookId)).to.equal(undefined)
   })
-  it('runs one more refresh for all calls during a refresh, which starts after these calls', async () => {
+  it('runs one more refresh, which starts later, for all calls during a refresh', async () => {
     const cache = create()
     let release = () => {}
     beforeResult = () => new Promise((resolve) => (release = resolve))
@@ -134,7 +134,7 @@ describe('the webhook cache', () => {
     await cache.refresh()
     expect(cursors).to.deep.equal([null, 'c1', 'c1'])
   })
-  it('signs with both secrets until the previous one runs out', async () => {
+  it('signs with both secrets until the previous one expires', async () => {
     const cache = create()
     const vault = await sealing.vault(tenant)
     const previous_secret = vault.sealText(fieldAad(tenant, 'w1', 'secret'), secrets[1])
@@ -148,7 +148,7 @@ describe('the webhook cache', () => {
     new Webhook(secrets[0]).verify('{}', headers)
     expect(() => new Webhook(secrets[1]).verify('{}', headers)).to.throw()
   })
-  it("provides only the origin of a webhook's URL for logs", async () => {
+  it("gives logs only the origin of a webhook's URL", async () => {
     const cache = create()
     pending.webhooks = [await row('w1')]
     await cache.refresh()

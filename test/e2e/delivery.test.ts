@@ -146,7 +146,7 @@ describe('delivery, end to end', () => {
     receiver.answer(at, 500)
     await deliveries.api.post('/v1/events', { id: 'secretive_1', event: 'secretive', payload: { card: 'payload-that-is-a-secret' } })
     await expectDelivery(deliveries.api, 'secretive_1', 'retrying')
-    const log = JSON.stringify(deliveries.service.facts)
+    const log = JSON.stringify(deliveries.service.logLines)
     expect(log).to.include('secretive_1')
     for (const secret of ['payload-that-is-a-secret', at, webhook.secret, 'a-secret-of-the-tests']) expect(log).to.not.include(secret)
   })

@@ -13,17 +13,17 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
     await enginesFor(services.db.url)
     const store = await eventStoreOf(services.db.url)
     await store.kill()
-    const { child, facts, exited } = await spawn()
+    const { child, logLines, exited } = await spawn()
     try {
-      const { url } = await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.listening'))
-      await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable' && fact.engine === 'eventstoredb'))
+      const { url } = await waitFor(() => logLines.find((line) => line.msg === 'kolbak.listening'))
+      await waitFor(() => logLines.find((line) => line.msg === 'engine.unavailable' && line.engine === 'eventstoredb'))
       expect((await fetch(`${url}/health/live`)).status).to.equal(200)
       expect((await fetch(`${url}/health/ready`)).status).to.equal(503)
       const refused = await fetch(`${url}/v1/events`, { method: 'POST', body: '{}' })
       expect(refused.status).to.equal(503)
       expect(await refused.json()).to.have.nested.property('error.code', 'not_ready')
       await store.restart()
-      await waitFor(() => facts.find((fact) => fact.msg === 'kolbak.ready'))
+      await waitFor(() => logLines.find((line) => line.msg === 'kolbak.ready'))
       await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200)
       await clientOf(String(url))
     } finally {
@@ -32,8 +32,8 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
     }
   })
   it('that never come do not keep a process from being stopped', async () => {
-    const { child, facts, exited } = await spawn({ EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
-    await waitFor(() => facts.find((fact) => fact.msg === 'engine.unavailable'))
+    const { child, logLines, exited } = await spawn({ EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
+    await waitFor(() => logLines.find((line) => line.msg === 'engine.unavailable'))
     child.kill('SIGTERM')
     expect(await exited).to.equal(0)
   })

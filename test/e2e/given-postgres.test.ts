@@ -6,11 +6,11 @@ import { recordMigration } from '../support/migrations.ts'
 import { clientOf } from '../support/service-client.ts'
 import { withServices } from '../support/with-services.ts'
 
-describe('a service on a Postgres that is given', () => {
+describe('a service with DATABASE_URL', () => {
   const services = withServices({ each: true, givenDatabase: true })
   const { start } = services
 
-  it('uses it, with the keys that are given', async () => {
+  it('uses that database, with the keys of its variables', async () => {
     const first = await start()
     await clientOf(first.url)
     expect(await stat(join(services.dataDir, 'postgres')).catch(() => null)).to.equal(null)
@@ -44,7 +44,7 @@ describe('a service on a Postgres that is given', () => {
     }
   })
 
-  it('refuses to take another adapter for the one of last time', async () => {
+  it('refuses to start with another engine than at the last start', async () => {
     const client = new pg.Client({ connectionString: services.db.url })
     await client.connect()
     await client.query("insert into engines (port, identity) values ('event_store', 'eventstoredb-x')")

@@ -59,7 +59,7 @@ describe('operating beside a running service', () => {
   it('has a read model built anew, while the API answers from it', async () => {
     const before = await api.get<{ pagination: { total: number } }>('/v1/keys')
     await answer('rebuild', 'tenants')
-    await waitFor(() => service.facts.some((fact) => fact.msg === 'projection.switched' && fact.projection === 'tenants'))
+    await waitFor(() => service.logLines.some((line) => line.msg === 'projection.switched' && line.projection === 'tenants'))
     expect((await api.get<{ pagination: { total: number } }>('/v1/keys')).pagination.total).to.equal(before.pagination.total)
   })
   it('has the history of deliveries built anew, while the API answers from it and sends', async () => {
@@ -70,9 +70,9 @@ describe('operating beside a running service', () => {
     await waitFor(async () => (await history()).length === 5)
     const before = await history()
     expect(await answer('rebuild', 'deliveries')).to.deep.equal({ build: 2 })
-    const isSwitched = () => service.facts.some((fact) => fact.msg === 'projection.switched' && fact.projection === 'deliveries')
+    const isSwitched = () => service.logLines.some((line) => line.msg === 'projection.switched' && line.projection === 'deliveries')
     while (!isSwitched()) expect(await history()).to.deep.equal(before)
-    await waitFor(() => service.facts.some((fact) => fact.msg === 'projection.dropped' && fact.projection === 'deliveries'))
+    await waitFor(() => service.logLines.some((line) => line.msg === 'projection.dropped' && line.projection === 'deliveries'))
     expect(await history()).to.deep.equal(before)
     await post()
     await waitFor(async () => (await history()).length === 6)

@@ -26,7 +26,7 @@ describe('a service with a Postgres of its own', () => {
     const first = await start()
     await first.kill('SIGKILL')
     const second = await start()
-    expect(second.facts.find((fact) => fact.msg === 'postgres.started')).to.include({ tookOver: true })
+    expect(second.logLines.find((line) => line.msg === 'postgres.started')).to.include({ tookOver: true })
     expect((await fetch(`${second.url}/health/ready`)).status).to.be.oneOf([200, 503])
     await waitFor(async () => (await fetch(`${second.url}/health/ready`)).status === 200)
   })
@@ -40,7 +40,7 @@ describe('a service with a Postgres of its own', () => {
     await waitFor(() => hasEnded(Number(lines[0])))
     await writeFile(pidFile, [String(process.pid), ...lines.slice(1)].join('\n'))
     const second = await start()
-    expect(second.facts.find((fact) => fact.msg === 'postgres.started')).to.include({ tookOver: false })
+    expect(second.logLines.find((line) => line.msg === 'postgres.started')).to.include({ tookOver: false })
     await clientOf(second.url)
   })
 

@@ -23,7 +23,7 @@ describe('several processes under a supervisor', () => {
     },
   })
   const { receiver, start } = services
-  const said = ({ facts }: RunningService, msg: string) => facts.filter((fact) => fact.msg === msg)
+  const said = ({ logLines }: RunningService, msg: string) => logLines.filter((line) => line.msg === msg)
   const workersOf = (running: RunningService) => said(running, 'worker.ready').map(({ worker }) => Number(worker))
   const subscribe = (api: Client) => api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
   const post = (api: Client, url: string, from = 0) => startLoad(url, `Bearer ${api.token}`, { perSecond: 100, from })

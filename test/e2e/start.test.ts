@@ -13,7 +13,7 @@ describe('starting', () => {
 
   it('makes keys, the tenant and its admin client at the first start only, says so, and keeps secrets in files of its own', async () => {
     const first = await start(own)
-    const said = first.facts.map((fact) => fact.msg)
+    const said = first.logLines.map((line) => line.msg)
     expect(said).to.include.members(['keys.generated', 'tenant.registered', 'admin_client.issued'])
     for (const file of ['keys.json', 'admin-client.json', 'postgres-password'])
       expect((await stat(join(services.dataDir, file))).mode & 0o777, file).to.equal(0o600)
@@ -22,14 +22,14 @@ describe('starting', () => {
       client_secret: string
     }
     const keys = JSON.parse(await readFile(join(services.dataDir, 'keys.json'), 'utf8')) as Record<string, string>
-    const log = JSON.stringify(first.facts)
+    const log = JSON.stringify(first.logLines)
     for (const secret of [made.client_secret, ...Object.values(keys)]) expect(log).to.not.include(secret)
 
     const { token } = await clientOf(first.url, { id: made.client_id, secret: made.client_secret })
     expect(await first.kill('SIGTERM')).to.equal(0)
 
     const second = await start(own)
-    expect(second.facts.map((fact) => fact.msg)).to.not.include.members(['keys.generated'])
+    expect(second.logLines.map((line) => line.msg)).to.not.include.members(['keys.generated'])
     const answer = await fetch(`${second.url}/v1/webhooks`, { headers: { authorization: `Bearer ${token}` } })
     expect(answer.status, 'a token of before the restart').to.equal(200)
   })

@@ -69,7 +69,7 @@ describe('clocks that are wrong', () => {
     for (const jumps of [0, 1, 2]) {
       if (jumps > 0) {
         service.child.kill('SIGUSR2')
-        await waitFor(() => service.facts.filter((fact) => fact.msg === 'clock.moved').length === jumps)
+        await waitFor(() => service.logLines.filter((line) => line.msg === 'clock.moved').length === jumps)
       }
       // A token's time is the clock's: after a jump ahead of it callers fetch a new one, as clients do.
       const { token } = await clientOf(service.url)

@@ -33,13 +33,13 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
 
     it('passes each of them when nothing fails, and repeats no request', async () => {
       const load = await traffic(processes.urls, receiver, ++round, random)
-      const facts = () => processes.all.flatMap((process) => process.facts)
-      const missing = () => passed.filter((point) => !facts().some((fact) => fact.msg === 'point.passed' && fact.point === point))
+      const logLines = () => processes.all.flatMap((process) => process.logLines)
+      const missing = () => passed.filter((point) => !logLines().some((line) => line.msg === 'point.passed' && line.point === point))
       await waitFor(() => missing().length === 0).catch(() => expect(missing(), 'points not passed').to.deep.equal([]))
       await load.stop()
       const { accepted, requests, duplicates } = await expectAgreement(processes.urls[0]!, load)
       console.log(`      ${accepted} accepted, ${requests} requests`)
-      const complaints = facts().filter(({ level }) => Number(level) >= 40)
+      const complaints = logLines().filter(({ level }) => Number(level) >= 40)
       expect(duplicates, JSON.stringify(complaints)).to.deep.equal([])
     })
 

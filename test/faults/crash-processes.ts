@@ -6,7 +6,7 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { freePort } from '../support/free-ports.ts'
 import { soonTakenOver } from '../support/patience.ts'
-import { type Fact, givenKeys, spawnService, temporaryFolder } from '../support/service.ts'
+import { givenKeys, type LogLine, spawnService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 type Child = ReturnType<typeof spawnService>
@@ -16,7 +16,7 @@ export interface Supervised {
   readonly roles: string
   readonly url: string
   /** All that it has logged, through all its starts. */
-  readonly facts: readonly Fact[]
+  readonly logLines: readonly LogLine[]
   /** How often it has died so far. */
   readonly deaths: number
   signal(signal: NodeJS.Signals): void
@@ -107,16 +107,16 @@ async function supervised(
 }
 
 function supervise(roles: string, url: string, start: () => Child, onFailure: (why: string) => void): Supervised {
-  const facts: Fact[] = []
+  const logLines: LogLine[] = []
   let stopped = false
   let deaths = 0
   const watch = (): Child => {
     const started = start()
     started.child.once('exit', (code, signal) => {
-      facts.push(...started.facts)
+      logLines.push(...started.logLines)
       // Killed, or drained because it was asked to, or asked to twice; all else is its own failure.
-      if (signal === null && code !== 0 && !started.facts.some(({ msg }) => msg === 'kolbak.killed')) {
-        const last = started.facts.slice(-10).map((fact) => JSON.stringify(fact))
+      if (signal === null && code !== 0 && !started.logLines.some(({ msg }) => msg === 'kolbak.killed')) {
+        const last = started.logLines.slice(-10).map((line) => JSON.stringify(line))
         onFailure(`ended with ${code}: ${[...started.errors, ...last].join('\n')}`)
       }
       if (stopped) return
@@ -129,15 +129,15 @@ function supervise(roles: string, url: string, start: () => Child, onFailure: (w
   return {
     roles,
     url,
-    get facts() {
-      return [...facts, ...now.facts]
+    get logLines() {
+      return [...logLines, ...now.logLines]
     },
     get deaths() {
       return deaths
     },
     signal: (signal) => now.child.kill(signal),
     async ready() {
-      await waitFor(() => now.facts.some(({ msg }) => msg === 'kolbak.ready'), { what: `${roles} to be ready` })
+      await waitFor(() => now.logLines.some(({ msg }) => msg === 'kolbak.ready'), { what: `${roles} to be ready` })
     },
     async stop() {
       stopped = true

@@ -15,7 +15,7 @@ describe('records of the bus', () => {
     await subscribe('/bus', 'bus.*')
     // Where this is tried again, something of the first try is there.
     await pool.query('delete from quarantined_records')
-    const [counted, logged, arrived] = [await figure('kolbak_records_quarantined_total'), service.facts.length, ids('/bus').length]
+    const [counted, logged, arrived] = [await figure('kolbak_records_quarantined_total'), service.logLines.length, ids('/bus').length]
     const posted: string[] = []
     let partition = 0
     for (const bytes of Object.values(noRecords)) {
@@ -30,7 +30,7 @@ describe('records of the bus', () => {
     expect(rows).to.have.length(expected)
     expect(rows.every(({ error }) => error.length > 10)).to.equal(true)
     expect(await figure('kolbak_records_quarantined_total')).to.equal(counted + expected)
-    const said = service.facts.slice(logged).filter((fact) => fact.msg === 'record.quarantined')
+    const said = service.logLines.slice(logged).filter((line) => line.msg === 'record.quarantined')
     expect(said).to.have.length(expected)
     expect(said[0]).to.include.keys('partition', 'offset', 'error')
     expect(new Set(ids('/bus').slice(arrived))).to.deep.equal(new Set(posted))
@@ -83,7 +83,7 @@ describe('records of the bus', () => {
     })
     expect(row.webhooks).to.deep.equal([])
     const { service, receiver } = running
-    await waitFor(() => service.facts.some((fact) => fact.msg === 'webhook.unreadable' && fact.webhook === webhooks.get('/erased')?.id))
+    await waitFor(() => service.logLines.some((line) => line.msg === 'webhook.unreadable' && line.webhook === webhooks.get('/erased')?.id))
     const parked = await waitFor(async () => {
       const { rows } = await pool.query('select due_at, tenant from scheduled_deliveries where message = $1', ['suspended_1'])
       return rows[0]

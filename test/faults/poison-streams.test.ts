@@ -109,7 +109,7 @@ describe('events in streams', () => {
     })
     for (const { error } of aside) expect(error).to.not.equal('')
     expect((await checks()).find(({ name }) => name === 'projection deliveries')?.message).to.match(/ [1-9]\d* streams quarantined/)
-    expect(service.facts.some((fact) => fact.msg === 'projection.quarantined' && fact.stream === stream)).to.equal(true)
+    expect(service.logLines.some((line) => line.msg === 'projection.quarantined' && line.stream === stream)).to.equal(true)
     // Both are delivered; the history of the other shows it, and a receiver that is gone still ends its webhook.
     receiver.answer('/gone', 410)
     const gone = await subscribe('/gone', 'thrown.gone')

@@ -46,14 +46,14 @@ describe('Postgres failing under load', () => {
         for (const statement of statements) await client.query(statement)
       })
     const refusals = () => posting.answers.get(503) ?? 0
-    const [refused, said] = [refusals(), service.facts.length]
+    const [refused, said] = [refusals(), service.logLines.length]
     await query(begin)
     // Posts under way when the fault began may still be accepted. After 50 refusals they have all been answered.
     await waitFor(() => refusals() > refused + 50, { what: 'posts to be refused' })
     const accepted = posting.accepted.length
     await waitFor(() => refusals() - refused > 250, { what: 'more posts to be refused' })
     expect(posting.accepted.length - accepted, 'accepted meanwhile').to.be.lessThan(10)
-    expect(service.facts.length - said, 'lines that it logged meanwhile').to.be.lessThan(3 * (refusals() - refused))
+    expect(service.logLines.length - said, 'lines that it logged meanwhile').to.be.lessThan(3 * (refusals() - refused))
     await query(end)
   }
   it('loses nothing when it can only be read for a while', async () => {
@@ -75,7 +75,7 @@ describe('Postgres failing under load', () => {
     await expectSurvival(service, receiver, async () => {
       const { pid } = await embeddedPostgres(service.dataDir)
       process.kill(pid, 'SIGKILL')
-      await waitFor(() => service.facts.some((fact) => fact.msg === 'postgres.back'), { what: 'Postgres to be back' })
+      await waitFor(() => service.logLines.some((line) => line.msg === 'postgres.back'), { what: 'Postgres to be back' })
     })
   })
 })

@@ -166,7 +166,7 @@ describe('strangers before a running service', () => {
     expect((await post(many)).status).to.equal(202)
     await post({ id: 'after_1', event: 'after', payload: {} })
     await expectRequest('after_1')
-    expect(service.facts.filter((fact) => fact.level === 50).map((fact) => fact.msg)).to.deep.equal([])
+    expect(service.logLines.filter((line) => line.level === 50).map((line) => line.msg)).to.deep.equal([])
     expect(service.child.exitCode).to.equal(null)
   })
 

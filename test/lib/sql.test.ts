@@ -44,7 +44,7 @@ describe('tagged SQL', () => {
       expect(await failureOf(failing)).to.equal('no further')
       expect(await count()).to.equal(0n)
     })
-    it('fails when its commit was a rollback, because the work has caught a failure', async () => {
+    it('fails when Postgres rolls back at the commit, because the work swallowed an error', async () => {
       const failing = transaction(db.pool, async (client) => {
         await client.query(`insert into things values (1, 'a')`)
         await client.query('select 1/0').catch(() => undefined)
@@ -52,7 +52,7 @@ describe('tagged SQL', () => {
       expect(await failureOf(failing)).to.contain('rolled back at its commit')
       expect(await count()).to.equal(0n)
     })
-    it('fails without an end of the process when Postgres ends its connection between two statements, and the pool goes on', async () => {
+    it('fails, and does not end the process, when Postgres ends its connection between two statements; the pool still works', async () => {
       const failing = transaction(db.pool, async (client) => {
         const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
         const ended = new Promise<void>((resolve) => client.once('end', resolve))
@@ -63,7 +63,7 @@ describe('tagged SQL', () => {
       expect(await failureOf(failing)).to.match(/connection error|terminat/i)
       await Promise.all(Array.from({ length: 30 }, count))
     })
-    it('fails without an end of the process when Postgres ends its connection at the end of the work', async () => {
+    it('fails, and does not end the process, when Postgres ends its connection after the last statement', async () => {
       await failureOf(
         transaction(db.pool, async (client) => {
           const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')

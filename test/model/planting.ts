@@ -1,8 +1,8 @@
-/** A change of the source of one file. */
+/** A change of one file's source that plants a mistake. */
 export interface Change {
   /** The marker of the line that is changed. */
   readonly marker?: string
-  /** Throws if the source has nothing to change, or more than one place. */
+  /** Returns the changed source. Throws unless exactly one place in the source fits. */
   apply(source: string): string
 }
 
@@ -31,7 +31,7 @@ export const onLine = (marker: string, find: RegExp, put: string): Change => ({
     return lines.with(at, replaceOnce(code, find, put) + comment).join('\n')
   },
 })
-/** Leaves out the marked line. */
+/** Removes the marked line. */
 export const withoutLine = (marker: string): Change => ({
   marker,
   apply(source) {

@@ -96,7 +96,7 @@ describe('the delivery history during a rebuild', () => {
     await db.drop()
   })
 
-  it('has the same rows at the end; readers see no error and never less; scheduled deliveries and failing webhooks stay; traffic continues', async () => {
+  it('ends with the same rows, while readers see no error and no missing row, the dispatcher keeps its rows and traffic continues', async () => {
     run()
     const webhooks = Array.from({ length: 5 }, () => ulid() as WebhookId)
     const made: TestDelivery[] = []
@@ -179,7 +179,7 @@ describe('the delivery history during a rebuild', () => {
     expect(await builds()).to.deep.equal(['delivery_history', 'delivery_history_3'])
   })
 
-  it('is not written any more after another build went live, even by a batch that waited for the switch', async () => {
+  it('is no longer written after another build went live, not even by a batch that waited for the switch', async () => {
     const webhook = ulid() as WebhookId
     const written: number[] = []
     const recordingHistoryOf = (build: number) => {

@@ -40,7 +40,7 @@ try {
   code = await new Promise<number | null>((resolve) => {
     child.once('exit', resolve)
   })
-  const faults = service.facts.filter((fact) => Number(fact.level) >= 50)
+  const faults = service.logLines.filter((line) => Number(line.level) >= 50)
   for (const fault of faults) console.error(JSON.stringify(fault))
   if (faults.length > 0) code = 1
 } finally {

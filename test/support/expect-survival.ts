@@ -23,7 +23,7 @@ export async function expectSurvival(
   await fault(posting)
   const before = posting.accepted.length
   await waitFor(() => posting.accepted.length > before + perSecond, { what: 'events to be accepted again' }).catch((error: unknown) => {
-    const last = service.facts.slice(-20).map((fact) => JSON.stringify(fact))
+    const last = service.logLines.slice(-20).map((line) => JSON.stringify(line))
     throw new Error(`answers ${JSON.stringify([...posting.answers])}; the service said last:\n${last.join('\n')}`, { cause: error })
   })
   await posting.stop()

@@ -20,7 +20,7 @@ export const givenKeys = {
   KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
 }
 
-export interface Fact {
+export interface LogLine {
   readonly msg: string
   readonly [field: string]: unknown
 }
@@ -29,7 +29,7 @@ export interface RunningService {
   readonly url: string
   readonly child: ChildProcess
   /** The lines of its log, in order. */
-  readonly facts: readonly Fact[]
+  readonly logLines: readonly LogLine[]
   kill(signal: NodeJS.Signals): Promise<number | null>
 }
 
@@ -69,20 +69,20 @@ export function spawnService(dataDir: string, variables: Record<string, string> 
       ...variables,
     },
   })
-  const facts: Fact[] = []
+  const logLines: LogLine[] = []
   const errors: string[] = []
   createInterface({ input: child.stdout }).on('line', (line) => {
     try {
-      facts.push(JSON.parse(line) as Fact)
+      logLines.push(JSON.parse(line) as LogLine)
     } catch {
-      facts.push({ msg: line })
+      logLines.push({ msg: line })
     }
   })
   createInterface({ input: child.stderr }).on('line', (line) => errors.push(line))
   const exited = new Promise<number | null>((resolve) => {
     child.once('exit', (code) => resolve(code))
   })
-  return { child, facts, errors, exited }
+  return { child, logLines, errors, exited }
 }
 
 /** Starts the service and waits until it logs that it is ready. */
@@ -92,11 +92,11 @@ export async function startService(dataDir: string, variables: Record<string, st
     initialised ??= initialise()
     await promisify(execFile)('cp', ['-a', `${await initialised}/.`, dataDir]) // -a keeps the owner, as whom Postgres runs
   }
-  const { child, facts, errors, exited } = spawnService(dataDir, { ...engines, ...variables })
+  const { child, logLines, errors, exited } = spawnService(dataDir, { ...engines, ...variables })
   const ready = await waitFor(
     () => {
       if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${errors.join('\n')}`)
-      return facts.find((fact) => fact.msg === 'kolbak.ready')
+      return logLines.find((line) => line.msg === 'kolbak.ready')
     },
     { what: 'the service to be ready' },
   ).catch((error: unknown) => {
@@ -106,7 +106,7 @@ export async function startService(dataDir: string, variables: Record<string, st
   return {
     url: String(ready.url),
     child,
-    facts,
+    logLines,
     async kill(signal) {
       child.kill(signal)
       return exited

@@ -19,26 +19,26 @@ export interface Timing {
 export async function timings(works: Readonly<Record<string, Work>>, { rounds = 150 } = {}): Promise<Map<string, Timing>> {
   const [[, first] = [], ...others] = Object.entries(works)
   const all = [first!, first!, ...others.map(([, work]) => work)]
-  const taken = all.map((): number[] => [])
+  const times = all.map((): number[] => [])
   for (let round = -(rounds >> 2); round < rounds; round++)
     for (let i = 0; i < all.length; i++) {
-      const one = (Math.abs(round) + i) % all.length
+      const next = (Math.abs(round) + i) % all.length
       const start = performance.now()
-      const answer = all[one]!()
-      if (answer instanceof Promise) await answer
-      if (round >= 0) taken[one]!.push(performance.now() - start) // earlier rounds warm the code up
+      const result = all[next]!()
+      if (result instanceof Promise) await result
+      if (round >= 0) times[next]!.push(performance.now() - start) // earlier rounds warm the code up
     }
-  const [standard = [], itself = []] = taken
-  const against = (of: readonly number[]) => of.map((time, round) => time - standard[round]!)
-  const same = against(itself)
-  const spread = 1.4826 * median(same.map((difference) => Math.abs(difference - median(same))))
+  const [first1 = [], first2 = []] = times
+  const minusFirst = (workTimes: readonly number[]) => workTimes.map((time, round) => time - first1[round]!)
+  const pureNoise = minusFirst(first2)
+  const spread = 1.4826 * median(pureNoise.map((difference) => Math.abs(difference - median(pureNoise))))
   // Six standard errors of the median, and 2 % because the places of code and data in memory cause differences too.
-  const noise = (6 * 1.2533 * spread) / Math.sqrt(rounds) + 0.02 * median(standard)
-  return new Map(others.map(([name], i) => [name, { difference: median(against(taken[i + 2]!)), noise }]))
+  const noise = (6 * 1.2533 * spread) / Math.sqrt(rounds) + 0.02 * median(first1)
+  return new Map(others.map(([name], i) => [name, { difference: median(minusFirst(times[i + 2]!)), noise }]))
 }
 
 /** Expects that all works take as long as the first. */
 export async function expectSameTime(works: Readonly<Record<string, Work>>, options?: { rounds?: number }): Promise<void> {
   for (const [name, { difference, noise }] of await timings(works, options))
-    expect(Math.abs(difference), `${name}: ${difference} ms, of which noise could make ${noise}`).to.be.at.most(noise)
+    expect(Math.abs(difference), `${name} differs by ${difference} ms; noise explains at most ${noise} ms`).to.be.at.most(noise)
 }

@@ -5,26 +5,26 @@ import { givenKeys, isRunning, type RunningService, removeFolder, spawnService, 
 import type { Client, WebhookAnswer } from './service-client.ts'
 
 /*
- * Everything here begins and ends what the tests of a suite use. It is called in the body of a suite, because it registers hooks.
+ * These functions start and stop what the tests of a suite use. Call them in the body of a suite, because they register hooks.
  */
 
 type Variables = Record<string, string>
 
 export interface Surroundings {
-  /** Whether everything is new for each test. By default it is new for the suite. */
+  /** Whether each test gets new services and receivers. By default all tests of the suite share them. */
   readonly each?: boolean
-  /** Whether the processes share a database that is given to them. By default a process starts a Postgres of its own. */
+  /** Whether the processes get a DATABASE_URL, the same for all. By default a process starts a Postgres of its own. */
   readonly givenDatabase?: boolean
-  /** Variables of all processes. A function is called at each start. */
+  /** The variables of all processes. A function is called at each start of a process. */
   readonly variables?: Variables | (() => Variables)
 }
 
-/** Returns an object under a name for the whole body of a suite. It exists once the suite runs. */
+/** Returns a stand-in for an object that a hook makes later, so that the body of a suite can already refer to it. */
 const later = <T extends object>(current: () => T): T => new Proxy({} as T, { get: (_, name) => Reflect.get(current(), name) })
 
 const hooks = (each: boolean) => (each ? ([beforeEach, afterEach] as const) : ([before, after] as const))
 
-/** A receiver. It closes before the services end, so that requests under way do not hold them up. */
+/** Starts a receiver for the suite. It closes before the services stop, so that its open requests do not delay them. */
 export function withReceiver({ each = false, tls = false } = {}): Receiver {
   let receiver: Receiver
   const [begin, end] = hooks(each)
@@ -37,15 +37,15 @@ export function withReceiver({ each = false, tls = false } = {}): Receiver {
 
 export interface Services {
   readonly receiver: Receiver
-  /** The database that is given to the processes. */
+  /** The database in the processes' DATABASE_URL. Throws if they have none. */
   readonly db: TestDatabase
-  /** The data folder of the process that runs alone. A process beside another one has a folder of its own. */
+  /** The data folder of the first process. A process that starts while another one runs has a folder of its own. */
   readonly dataDir: string
-  /** The variables of a process, for programs that run beside it or after it. */
+  /** Returns the variables of a process, for a program that runs beside it or after it. */
   variables(more?: Variables): Variables
   /** Starts a process and waits until it is ready. */
   start(more?: Variables): Promise<RunningService>
-  /** Starts a process and does not wait for it. The caller ends it. */
+  /** Starts a process and does not wait until it is ready. The caller ends the process. */
   spawn(more?: Variables): Promise<ReturnType<typeof spawnService>>
   /** Subscribes a path of the receiver to the events that `startLoad` posts. */
   subscribe(api: Client, path: string): Promise<WebhookAnswer>
@@ -53,7 +53,7 @@ export interface Services {
   failToStart(more?: Variables): Promise<{ code: number | null; said: string }>
 }
 
-/** A receiver and processes of the service, which each test starts. */
+/** Starts a receiver for the suite. The tests start the processes of the service themselves. */
 export function withServices({ each = false, givenDatabase = false, variables = {} }: Surroundings = {}): Services {
   const receiver = withReceiver({ each })
   let dataDir: string
@@ -86,7 +86,7 @@ export function withServices({ each = false, givenDatabase = false, variables = 
   return {
     receiver,
     get db() {
-      if (db === undefined) throw new Error('these services have no database that is given')
+      if (db === undefined) throw new Error('these services have no DATABASE_URL')
       return db
     },
     get dataDir() {
@@ -125,7 +125,7 @@ export interface Restartable extends RunningService {
   restart(more?: Variables): Promise<void>
 }
 
-/** A receiver and one process of the service, which runs when a test begins. `services` starts others beside it. */
+/** Starts a receiver and one process of the service for the suite. `services` starts other processes beside it. */
 export function withService(surroundings: Surroundings = {}): {
   readonly service: Restartable
   readonly receiver: Receiver
