@@ -6,7 +6,7 @@ import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
 describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () => {
-  const services = withServices({ each: true, givenDatabase: true })
+  const services = withServices({ each: true, sharedDatabase: true })
   const { start, spawn, failToStart } = services
 
   it('are waited for: a process whose engines are down lives, is not ready, and is once they are there', async () => {

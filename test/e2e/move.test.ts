@@ -12,7 +12,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
   describeOn(`kolbak move ${port}`, [engine], () => {
     const services = withServices({
       each: true,
-      givenDatabase: true,
+      sharedDatabase: true,
       variables: {
         KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
         // Retries go on for two minutes, so that on a slow machine the delivery is still owed after the move.

@@ -11,7 +11,7 @@ import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
 describe('operating beside a running service', () => {
-  const { service, receiver, services } = withService({ givenDatabase: true })
+  const { service, receiver, services } = withService({ sharedDatabase: true })
   let api: Client
   before(async () => {
     api = await clientOf(service.url)

@@ -10,7 +10,7 @@ interface JobAnswer {
 const count = 250
 
 describe('a replay of what a webhook missed', () => {
-  const processes = withServices({ each: true, givenDatabase: true })
+  const processes = withServices({ each: true, sharedDatabase: true })
   const { start, subscribe } = processes
 
   /** A webhook whose endpoint refuses all that is sent, and what it got. */

@@ -8,7 +8,7 @@ interface Issued {
 }
 
 describe('tenants, end to end', () => {
-  const processes = withServices({ each: true, givenDatabase: true })
+  const processes = withServices({ each: true, sharedDatabase: true })
   const { start } = processes
   /** A tenant of its own, with a client. */
   const tenantOf = async (admin: Client, url: string) => {

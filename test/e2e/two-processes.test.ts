@@ -7,7 +7,7 @@ import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
 describe('two processes on one database', () => {
-  const processes = withServices({ each: true, givenDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
+  const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
   const { receiver, start, subscribe } = processes
 
   it('share the work, deliver each message once, and take tokens and changes of one another', async () => {

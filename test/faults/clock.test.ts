@@ -15,7 +15,7 @@ const delay_seconds = 2
 describe('clocks that are wrong', () => {
   const processes = withServices({
     each: true,
-    givenDatabase: true,
+    sharedDatabase: true,
     // With the last delay the schedule is longer than the jumps (4 h), because a parked delivery expires by its process's clock.
     variables: { KOLBAK_RETRY_DELAYS: `${delay_seconds},${delay_seconds},20000` },
   })

@@ -6,7 +6,7 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { freePort } from '../support/free-ports.ts'
 import { soonTakenOver } from '../support/patience.ts'
-import { givenKeys, type LogLine, spawnService, temporaryFolder } from '../support/service.ts'
+import { fixedKeys, type LogLine, spawnService, temporaryFolder } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 type Child = ReturnType<typeof spawnService>
@@ -59,7 +59,7 @@ export async function apartFromOneAnother(roles: readonly string[]): Promise<Pro
   const folders = await Promise.all(roles.map(temporaryFolder))
   const variables = {
     DATABASE_URL: db.url,
-    ...givenKeys,
+    ...fixedKeys,
   }
   const starts = roles.map((role, i) => ({ roles: role, dataDir: folders[i]! }))
   return supervised(starts, variables, db.url, async () => {

@@ -80,7 +80,7 @@ const faults: readonly Fault[] = [
 ]
 
 describe('two processes on a cluster of EventStoreDB', () => {
-  const processes = withServices({ each: true, givenDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
+  const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
   let store: EventStoreDbCluster
   beforeEach(async () => {
     store = await startEventStoreDbCluster()
@@ -129,7 +129,7 @@ describe('two processes on a cluster of EventStoreDB', () => {
 })
 
 describe('processes that start first on a new EventStoreDB', () => {
-  const processes = withServices({ each: true, givenDatabase: true })
+  const processes = withServices({ each: true, sharedDatabase: true })
   it('all become ready, however many start at the same moment', async () => {
     const server = await startEventStoreDb()
     try {

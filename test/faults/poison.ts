@@ -67,7 +67,7 @@ export function poisoned(): Poisoned {
     await kafka?.disconnect()
     await store.close()
   })
-  const { service, receiver, services } = withService({ givenDatabase: true, variables: quick })
+  const { service, receiver, services } = withService({ sharedDatabase: true, variables: quick })
   before(async () => {
     const { db } = services
     engines = await enginesFor(db.url)

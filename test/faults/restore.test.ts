@@ -9,7 +9,7 @@ import { isFull } from '../support/is-full.ts'
 import { soonTakenOver } from '../support/patience.ts'
 import { runProgram } from '../support/programs.ts'
 import { failures, type Received } from '../support/receiver.ts'
-import { givenKeys, type RunningService } from '../support/service.ts'
+import { fixedKeys, type RunningService } from '../support/service.ts'
 import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
@@ -36,7 +36,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
     })
     const variables = () => ({
       DATABASE_URL: database.url,
-      ...givenKeys,
+      ...fixedKeys,
       KOLBAK_RETRY_DELAYS: '0.1,3600,3600,3600',
       KOLBAK_LEASE_MS: soonTakenOver.KOLBAK_LEASE_MS,
       KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: '1',

@@ -14,8 +14,8 @@ import { waitFor } from './wait-for.ts'
 
 export const admin = { id: 'admin', secret: 'a-secret-of-the-tests-that-is-long-enough' }
 
-/** The keys of services on a Postgres that is given. Processes that share a database share them. */
-export const givenKeys = {
+/** The keys of services with DATABASE_URL. Services on one database have the same keys. */
+export const fixedKeys = {
   KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
   KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
 }
@@ -24,7 +24,7 @@ export interface LogLine {
   readonly msg: string
   readonly [field: string]: unknown
 }
-/** A service that runs in a process of its own, as for a user. */
+/** The service as a user runs it, in a process of its own. */
 export interface RunningService {
   readonly url: string
   readonly child: ChildProcess
@@ -38,7 +38,7 @@ const main = join(import.meta.dirname, '../../src/main.ts')
 export const temporaryFolder = () => mkdtemp(join(tmpdir(), 'kolbak-e2e-'))
 
 let initialised: Promise<string> | undefined
-/** Initialises and migrates a Postgres once. The services get copies, which takes a tenth of the time. */
+/** Initialises and migrates a Postgres once. Each service gets a copy of it, which takes a tenth of the time. */
 const initialise = async (): Promise<string> => {
   const folder = await temporaryFolder()
   const postgres = await startEmbeddedPostgres({ dataDir: folder, log: silentLog })
@@ -60,12 +60,12 @@ export function spawnService(dataDir: string, variables: Record<string, string> 
     env: {
       ...inherited,
       PORT: '0',
-      KOLBAK_PROCESSES: '1', // however many processors the machine has
+      KOLBAK_PROCESSES: '1', // because the default depends on the number of cores
       KOLBAK_DATA_DIR: dataDir,
       KOLBAK_ADMIN_CLIENT_ID: admin.id,
       KOLBAK_ADMIN_CLIENT_SECRET: admin.secret,
       KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
-      KOLBAK_REQUESTS_PER_SECOND: '100000', // waitFor probes every 10 ms
+      KOLBAK_REQUESTS_PER_SECOND: '100000', // because tests poll every 10 ms
       ...variables,
     },
   })
@@ -90,7 +90,7 @@ export async function startService(dataDir: string, variables: Record<string, st
   const engines = await enginesFor(variables.DATABASE_URL ?? dataDir)
   if (variables.DATABASE_URL === undefined && !existsSync(join(dataDir, 'postgres'))) {
     initialised ??= initialise()
-    await promisify(execFile)('cp', ['-a', `${await initialised}/.`, dataDir]) // -a keeps the owner, as whom Postgres runs
+    await promisify(execFile)('cp', ['-a', `${await initialised}/.`, dataDir]) // -a keeps the owner, because Postgres runs as that user
   }
   const { child, logLines, errors, exited } = spawnService(dataDir, { ...engines, ...variables })
   const ready = await waitFor(

@@ -7,14 +7,14 @@ type Work = () => unknown
 const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]!
 
 export interface Timing {
-  /** The median over all rounds of this work's time minus the first work's time, in milliseconds. */
+  /** The median, over all rounds, of this work's time minus the first work's, in milliseconds. */
   readonly difference: number
-  /** The difference that noise alone can cause, in milliseconds. It comes from timing the first work twice in each round. */
+  /** The difference that noise alone can cause, in milliseconds. It is measured by running the first work twice in each round. */
   readonly noise: number
 }
 /**
- * Times each work against the first. A round runs every work once, and the first one twice. Each round begins with another work,
- * so that a machine that is slow for a while slows all of them.
+ * Compares the time of each work with that of the first one. Each round runs every work once, and the first one twice. Rounds
+ * begin at different works, so that a slow phase of the machine affects all.
  */
 export async function timings(works: Readonly<Record<string, Work>>, { rounds = 150 } = {}): Promise<Map<string, Timing>> {
   const [[, first] = [], ...others] = Object.entries(works)
@@ -26,13 +26,13 @@ export async function timings(works: Readonly<Record<string, Work>>, { rounds = 
       const start = performance.now()
       const result = all[next]!()
       if (result instanceof Promise) await result
-      if (round >= 0) times[next]!.push(performance.now() - start) // earlier rounds warm the code up
+      if (round >= 0) times[next]!.push(performance.now() - start) // the rounds below 0 warm up the code
     }
   const [first1 = [], first2 = []] = times
   const minusFirst = (workTimes: readonly number[]) => workTimes.map((time, round) => time - first1[round]!)
   const pureNoise = minusFirst(first2)
   const spread = 1.4826 * median(pureNoise.map((difference) => Math.abs(difference - median(pureNoise))))
-  // Six standard errors of the median, and 2 % because the places of code and data in memory cause differences too.
+  // Six standard errors of the median, plus 2 % for the layout of code and data in memory, which is not random between rounds.
   const noise = (6 * 1.2533 * spread) / Math.sqrt(rounds) + 0.02 * median(first1)
   return new Map(others.map(([name], i) => [name, { difference: median(minusFirst(times[i + 2]!)), noise }]))
 }

@@ -1,7 +1,7 @@
 import { freshDatabase, type TestDatabase } from './database.ts'
 import { enginesFor } from './engine-sets.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
-import { givenKeys, isRunning, type RunningService, removeFolder, spawnService, startService, temporaryFolder } from './service.ts'
+import { fixedKeys, isRunning, type RunningService, removeFolder, spawnService, startService, temporaryFolder } from './service.ts'
 import type { Client, WebhookAnswer } from './service-client.ts'
 
 /*
@@ -14,7 +14,7 @@ export interface Surroundings {
   /** Whether each test gets new services and receivers. By default all tests of the suite share them. */
   readonly each?: boolean
   /** Whether the processes get a DATABASE_URL, the same for all. By default a process starts a Postgres of its own. */
-  readonly givenDatabase?: boolean
+  readonly sharedDatabase?: boolean
   /** The variables of all processes. A function is called at each start of a process. */
   readonly variables?: Variables | (() => Variables)
 }
@@ -54,7 +54,7 @@ export interface Services {
 }
 
 /** Starts a receiver for the suite. The tests start the processes of the service themselves. */
-export function withServices({ each = false, givenDatabase = false, variables = {} }: Surroundings = {}): Services {
+export function withServices({ each = false, sharedDatabase = false, variables = {} }: Surroundings = {}): Services {
   const receiver = withReceiver({ each })
   let dataDir: string
   let db: TestDatabase | undefined
@@ -67,7 +67,7 @@ export function withServices({ each = false, givenDatabase = false, variables = 
     isDataDirTaken = () => false
     dataDir = await temporaryFolder()
     folders = [dataDir]
-    db = givenDatabase ? await freshDatabase() : undefined
+    db = sharedDatabase ? await freshDatabase() : undefined
   })
   end(async () => {
     await Promise.all(started.filter(isRunning).map((service) => service.kill('SIGTERM')))
@@ -75,7 +75,7 @@ export function withServices({ each = false, givenDatabase = false, variables = 
     await db?.drop()
   })
   const all: Services['variables'] = (more = {}) => ({
-    ...(db === undefined ? {} : { DATABASE_URL: db.url, ...givenKeys }),
+    ...(db === undefined ? {} : { DATABASE_URL: db.url, ...fixedKeys }),
     ...(typeof variables === 'function' ? variables() : variables),
     ...more,
   })

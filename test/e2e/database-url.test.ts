@@ -7,7 +7,7 @@ import { clientOf } from '../support/service-client.ts'
 import { withServices } from '../support/with-services.ts'
 
 describe('a service with DATABASE_URL', () => {
-  const services = withServices({ each: true, givenDatabase: true })
+  const services = withServices({ each: true, sharedDatabase: true })
   const { start } = services
 
   it('uses that database, with the keys of its variables', async () => {
