@@ -28,7 +28,7 @@ const unauthorized = (message: string, error?: string) =>
   })
 const suspended = () => new ApiError('tenant_suspended', 'This account is suspended: nothing is accepted for it.')
 
-/** Refreshes of clients that begin within these milliseconds share one query. */
+/** Refreshes of clients that begin within this many milliseconds are combined into one query. */
 const refreshLingerMs = 50
 const bearerPattern = /^Bearer +([^ ]+) *$/i
 const keyPattern = /^[A-Z0-9]{12}$/
@@ -65,7 +65,7 @@ export function createCredentials(
     const claims = token === undefined ? null : tokens.verify(token)
     if (claims === null) return refuseToken(address)
     const cached = clients.peek(claims.clientId)
-    // Generations only rise. A token older than the cached client is invalid; a newer one means that the cached client is old.
+    // Each rotation raises the generation of a client. A token of an older generation is invalid. A newer one means that the cached client is out of date.
     if (cached === undefined || claims.generation > cached.client.generation) return identifyByDatabase(claims, address)
     return identityOf(cached, claims) ?? refuseToken(address)
   }
@@ -91,7 +91,9 @@ export function createCredentials(
       if (authorization !== undefined) return identifyBearer(authorization, address)
       if (key === undefined || accepted === 'bearer')
         throw unauthorized(
-          accepted === 'bearer' ? 'This needs a bearer token: get one from /v1/auth.' : 'This needs a bearer token or x-api-key.',
+          accepted === 'bearer'
+            ? 'This request needs a bearer token: get one from /v1/auth.'
+            : 'This request needs a bearer token or the header x-api-key.',
         )
       return identifyKey(String(key), address)
     },

@@ -16,7 +16,7 @@ type ViewedDelivery = Pick<
 > &
   Pick<ListedDelivery, 'request'>
 
-/** Creates the functions that return deliveries and their attempts in the form of API responses. */
+/** Makes the functions that turn deliveries and their attempts into API responses. */
 export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 'keyring' | 'settings' | 'log'>) {
   const { deliveryLog, keyring, settings, log } = deps
   const expiresAt = (accepted_at: string) => new Date(Date.parse(accepted_at) + settings.retentionDays * msPerDay).toISOString()

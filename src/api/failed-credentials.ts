@@ -4,7 +4,7 @@ import { ApiError } from './errors.ts'
 
 /** Limits the wrong credentials that one address may try in a minute, so that guessing is hopeless and cannot overload the database. */
 export interface FailedCredentials {
-  /** Throws too_many_failed_credentials when the limit is reached. It is called before an unknown credential is looked up. */
+  /** Throws too_many_failed_credentials when the limit is reached. Call it before an unknown credential is looked up. */
   guard(address: string): Promise<void>
   /** Counts one wrong credential. */
   count(address: string): Promise<void>

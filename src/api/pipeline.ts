@@ -19,7 +19,7 @@ const noSearch = new URLSearchParams()
 /** The status in metrics and logs when the caller hung up before the response, as nginx writes it. */
 const callerGoneStatus = 499
 
-/** Serves one request and never rejects for an error of the route. @param params the parameters of the path */
+/** Serves one request: an error of the route becomes a response. @param params the parameters of the path */
 export type Serve = (req: IncomingMessage, res: ServerResponse, params: Readonly<Record<string, string>>) => Promise<void>
 
 interface PipelineDependencies extends Pick<ApiDependencies, 'log' | 'metrics'> {
@@ -106,7 +106,7 @@ function createRequestMeters(metrics: Registry) {
   }
 }
 
-/** Identifies the caller, takes from the rate limit, checks the scope, reads the body, and runs the handler. */
+/** Identifies the caller, counts the request against the rate limit, checks the scope, reads the body, and runs the handler. */
 async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exchange): Promise<RouteResult> {
   const { rateLimits } = deps
   const { req, res } = exchange
@@ -146,7 +146,7 @@ async function identify(deps: PipelineDependencies, { credentials: accepted }: R
   if (accepted === 'none' || accepted === 'client') return null
   if (accepted !== 'operator') return deps.credentials.identify(req.headers, accepted, address)
   if (req.headers.authorization === undefined)
-    throw new ApiError('unauthorized', 'This needs a bearer token with the scope admin, or KOLBAK_METRICS_TOKEN.', {
+    throw new ApiError('unauthorized', 'This request needs a bearer token with the scope admin, or KOLBAK_METRICS_TOKEN as the token.', {
       headers: { 'www-authenticate': 'Bearer realm="kolbak"' },
     })
   if (!(await deps.credentials.isOperator(req.headers, address))) throw lacksScope('admin')

@@ -23,15 +23,15 @@ export interface Decider<State, Command, Event extends DecidedEvent> {
 export interface CommandContext {
   readonly caller: Caller
   readonly correlation_id: string
-  /** The event for which a process manager gave the command. Event ids follow from it, so that a repeated command appends once. */
+  /** The event for which a process manager gave the command. Event ids are derived from it, so that a repeated command appends once. */
   readonly causationId?: EventId
-  /** The id of a command that no event caused. Event ids follow from it in the same way. */
+  /** The id of a command that no event caused. Event ids are derived from it in the same way. */
   readonly commandId?: EventId
   /** RFC 3339, milliseconds. */
   readonly now: string
-  /** The revisions that the caller accepts (`If-Match`); `*` means any. With it, the command is not repeated after a conflict. */
+  /** The revisions that the caller accepts (`If-Match`); `*` means any. With `ifMatch`, the command is not retried after a conflict. */
   readonly ifMatch?: '*' | readonly number[]
-  /** Whether the command creates the aggregate. Its stream must then not exist. */
+  /** Whether the command creates the aggregate, so that its stream must not exist yet. */
   readonly create?: boolean
 }
 export interface Handled<State> {
@@ -43,7 +43,7 @@ export interface Handled<State> {
 }
 
 const conflictRetries = 3
-/** Milliseconds of the average pause before the first repetition after a conflict. Each further pause is twice as long. */
+/** Milliseconds of the average pause before the first retry after a conflict. Each further pause is twice as long. */
 const firstPauseMs = 5
 const unavailableRetries = 2
 
@@ -53,7 +53,7 @@ const notFound = () => new KolbakError('not_found', 'There is no such resource, 
 
 /**
  * Carries out a command on an aggregate of any family: reads its stream, derives the state, checks the owner and `If-Match`, decides, and
- * appends at the revision that it read. After a conflict it repeats all of this up to three times, except with `If-Match`.
+ * appends at the revision that it read. After a conflict it retries all these steps up to three times, except with `If-Match`.
  *
  * Throws not_found, precondition_failed, conflict, already_exists, the errors of the decider, EventNotReadable or StoreUnavailable.
  */
@@ -69,12 +69,12 @@ export async function handle<State, Command, Event extends DecidedEvent>(
   const fold = (events: readonly RecordedEvent[], from = decider.initial) =>
     events.reduce<State | null>((folded, event) => decider.evolve(folded, event), from)
   const eventIds: EventId[] = []
-  // The ids stay the same in repetitions, so that the store recognises an append whose response was lost.
+  // A retry uses the same ids, so that the store recognises an append whose response was lost.
   const eventId = (index: number): EventId => {
     eventIds[index] ??= (origin === undefined ? randomUUID() : uuidV5('command', origin, stream, String(index))) as EventId
     return eventIds[index]
   }
-  /** Returns the result of an earlier execution of the same command, or null. */
+  /** Returns the result with which this command was carried out before, or null. The past contains its events if it was. */
   const earlierResult = (past: PastEvents): Handled<State> | null => {
     const first = past.events.findIndex((event) => event.id === eventId(0))
     if (first === -1) return null

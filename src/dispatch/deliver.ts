@@ -25,7 +25,10 @@ interface Origin {
   /** Returns whether this process still has the lease or the claim. It is called just before the request is sent. */
   isOwned(): boolean
 }
-/** `done`: the delivery was attempted, ended or parked, and this is stored durably. `lost`: another process continues the delivery. */
+/**
+ * `done`: the delivery was attempted, ended or parked, and this is stored durably. `lost`: this process no longer has the delivery. Either
+ * another process goes on with it, or this process gave its claim back.
+ */
 type DeliverResult = 'done' | 'lost'
 /** Sends one delivery, ends it without a request, or parks it. */
 export type Deliver = (ref: DeliveryRef, origin: Origin) => Promise<DeliverResult>
@@ -176,6 +179,9 @@ async function recordResponse(
   metrics.attempts.inc({ outcome: type })
   metrics.duration.observe(duration_ms / 1_000)
   const { delivery, message, webhook: id, chain, attempt: number } = ref
-  const place = { delivery, message, webhook: id, origin: webhook.origin, chain, attempt: number }
-  log[isSuccess ? 'debug' : 'info']({ ...place, outcome: type, code, reason, ...detail, duration_ms, delay_seconds }, 'delivery.attempted')
+  const logFields = { delivery, message, webhook: id, origin: webhook.origin, chain, attempt: number }
+  log[isSuccess ? 'debug' : 'info'](
+    { ...logFields, outcome: type, code, reason, ...detail, duration_ms, delay_seconds },
+    'delivery.attempted',
+  )
 }

@@ -18,9 +18,9 @@ export interface FailingDeps extends DeactivationDeps {
 }
 
 /**
- * Deactivates webhooks that have had only failures for five days, by the times recorded with the requests. It decides at each
- * failure, once `webhook_health` has that failure and therefore every success before it. If that takes more than 5 s, the next failure
- * decides.
+ * Deactivates webhooks that have had only failures for five days, by the times recorded with the requests. Waits first until
+ * `webhook_health` has the newest failure, and therefore every success before it. If this takes more than 5 s, nothing is decided until the
+ * next failure.
  */
 export async function deactivateFailing(deps: FailingDeps, events: readonly RecordedEvent[]): Promise<void> {
   const last = new Map<WebhookId, Failure>()

@@ -96,7 +96,7 @@ export const statusOf = {
   DeliverySucceeded: 'success',
 } as const satisfies Record<FactType, string>
 export type DeliveryStatus = (typeof statusOf)[FactType]
-/** Whether a fact is about a request or the refusal of a request. The history lists these facts as attempts. */
+/** Whether the history lists a fact as an attempt. Every dead letter counts as one, also a dead letter without a request. */
 export const isRequest = (type: FactType): boolean =>
   type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
 /** Compares two facts of one delivery. Two requests of one chain and attempt are ordered by event id, so that the order is total. */

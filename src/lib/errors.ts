@@ -1,7 +1,7 @@
 /** Exit code of a process that cannot start as configured (EX_CONFIG). */
 export const cannotStart = 78
 
-/** An error of the domain: a stable code, and a sentence that says what to do. A table of the API maps the code to an HTTP status. */
+/** An error of the domain: a stable code, and a sentence that says what to do. The API's table maps codes to statuses. */
 export class KolbakError extends Error {
   readonly code: string
   readonly details: readonly { path: string; message: string }[] | undefined

@@ -92,8 +92,8 @@ async function checkWhole(sql: Sql): Promise<void> {
 }
 
 /**
- * Records the new engine, in the transaction that shuts writers out of the old one. A process that was not stopped (because it slept, or
- * was started meanwhile) cannot write to the old engine after that. If it has written before, this throws and nothing is moved.
+ * Records the new engine in the same transaction that shuts writers out of the old engine. After it, a process that was not stopped or was
+ * started meanwhile cannot write to the old engine. If such a process has written before, this function throws, and nothing is moved.
  */
 const recordNew = (
   { pool, port }: Old,

@@ -10,7 +10,7 @@ export const auditedFamilies = ['tenant', 'key', 'webhook'] as const satisfies r
 export type AuditedFamily = (typeof auditedFamilies)[number]
 
 /**
- * The read model of all events that commands have appended, by tenant and time, because event stores can only be read by stream or
+ * The read model of all events that commands have appended, by tenant and time. An event store itself can be read only by stream or
  * position. Sealed values stay sealed.
  */
 export const audit: Projection = {
@@ -58,14 +58,14 @@ export interface AuditedEvent {
   readonly actor: Actor
   readonly correlation_id: string
   readonly schema: number
-  /** The data as JSON of that schema, as it is stored, with sealed values. */
+  /** The data as JSON, in the form that `schema` numbers. Sealed values stay sealed. */
   readonly data: string
 }
 interface AuditQuery {
   readonly tenant: TenantId
-  /** Inclusive; RFC 3339. */
+  /** Lowest time (RFC 3339), inclusive. */
   readonly since?: string
-  /** Exclusive. */
+  /** Highest time (RFC 3339), exclusive. */
   readonly until?: string
   readonly family?: AuditedFamily
   readonly actor?: string
@@ -73,7 +73,7 @@ interface AuditQuery {
 
 const batchSize = 500
 
-/** Yields the events of a tenant in the order of time, in batches of at most 500, so that memory is bounded. */
+/** Yields the events of a tenant in the order of their times. A batch has at most 500 events, so that they need little memory. */
 export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenerator<AuditedEvent[]> {
   const { tenant, since = null, until = null, family = null, actor = null } = query
   let after: AuditedEvent | undefined

@@ -13,7 +13,7 @@ import type { RunnerDependencies } from './runner-dependencies.ts'
 export interface BuildRunner {
   /** The state of the build, or null while another process has the lease. */
   readonly state: BuildState | null
-  /** Code of the last error, or null since the last success. */
+  /** Code of the last error, or null if the build has succeeded after it. */
   readonly error: string | null
   lagSeconds(): number
   stop(): Promise<void>
@@ -22,13 +22,13 @@ export interface BuildRunner {
 export const startBuildRunner = (deps: RunnerDependencies, projection: Projection, build: number): BuildRunner =>
   new LeasedBuildRunner(deps, projection, build)
 
-/** After this number of failures that are not the fault of the engine, a batch is divided to find the faulty events. */
+/** After this many failures that are not the engine's, a batch is applied event by event to find the faulty events. */
 const failuresBeforeIsolation = 2
-/** A batch with fewer events counts as small: the runner then waits, so that the next one is larger. */
+/** A batch with fewer events is small. After a small batch the runner waits, so that the next batch is larger. */
 const smallBatch = 100
-/** Milliseconds for which the checkpoint may stay unsaved while no event concerns the projection. */
+/** Milliseconds for which a checkpoint may stay unsaved while no event concerns the projection. */
 const unsavedMs = 250
-/** The most milliseconds for which the live build stands still while a new one catches up with it. */
+/** The most milliseconds for which the live build stands still while a new build catches up with it. */
 const catchUpMs = 2_000
 
 class LeasedBuildRunner implements BuildRunner {
@@ -61,7 +61,7 @@ class LeasedBuildRunner implements BuildRunner {
     await this.#running
   }
 
-  /** Takes the lease and follows the events until the lease is lost, the build is moved by another process, or the runner stops. */
+  /** Takes the lease and applies events until the lease is lost, another process moves the build, or the runner stops. */
   async #runWithLease(): Promise<void> {
     const { leases, progress, log, refreshMs = 1_000 } = this.#deps
     const { name } = this.#projection
@@ -90,12 +90,12 @@ class LeasedBuildRunner implements BuildRunner {
     let follower: Follower = { state: initial, goal: initial.is_live ? null : await store.head(families) }
     follower = await this.#settle(follower, initial, signal)
     let savedAt = performance.now()
-    /** The last batch without events for the projection, if its checkpoint is not saved yet. */
+    /** A batch without events for this projection, whose checkpoint is not saved yet. */
     let unsaved: EventBatch | null = null
     const subscription = store.subscribe({ families, after: follower.state.checkpoint, signal, batch })
     for await (const read of orIdle(subscription, unsavedMs)) {
       const next: EventBatch | null = read === null ? unsaved : this.#select(read, follower.state)
-      // This build may have applied the batch already, while it took the place of the live one.
+      // This build may have passed the batch already when it went live.
       if (next === null || next.checkpoint <= (follower.state.checkpoint ?? '')) continue
       const canWait = next.events.length === 0 && follower.state.is_live
       if (read !== null && canWait && performance.now() - savedAt < unsavedMs) {
@@ -114,7 +114,7 @@ class LeasedBuildRunner implements BuildRunner {
     }
   }
 
-  /** Publishes the state after a batch. Makes the build live when it has reached its goal, and stops when a newer one is live. */
+  /** Publishes the state after a batch. Makes the build live when it has reached its goal. Stops when a newer build is live. */
   async #settle({ state: previous, goal }: Follower, applied: BuildState, signal: AbortSignal): Promise<Follower> {
     const { store, progress } = this.#deps
     const { name, families } = this.#projection
@@ -131,7 +131,7 @@ class LeasedBuildRunner implements BuildRunner {
     return follower
   }
 
-  /** Tries to make the build live until it succeeds. It fails, for instance, while readers lock the views. */
+  /** Retries until the build is live. A try fails, for instance, while readers lock the views. */
   async #promote(initial: BuildState, signal: AbortSignal): Promise<BuildState> {
     const { pool, log } = this.#deps
     const { name, version, externalBuilds } = this.#projection
@@ -144,7 +144,7 @@ class LeasedBuildRunner implements BuildRunner {
       try {
         const is_live = await goLive(pool, this.#projection, this.#build, catchUp)
         if (is_live) log.info({ projection: name, build: this.#build, version }, 'projection.switched')
-        // The build continues at the checkpoint of the former live one, so its state must be read again.
+        // The build continues at the checkpoint of the former live build, so its state must be read again.
         if (is_live && externalBuilds !== undefined) throw new BuildMoved(name, this.#build)
         return { ...state, is_live }
       } catch (cause) {
@@ -157,7 +157,7 @@ class LeasedBuildRunner implements BuildRunner {
   }
 
   /**
-   * Applies the events up to the checkpoint of the live build, which stands still meanwhile. Returns false when that took longer
+   * Applies the events up to the checkpoint of the live build, while the live build stands still. Returns false when this takes longer
    * than `catchUpMs`. @param onApplied gets the state after each batch
    */
   async #catchUp(
@@ -169,7 +169,7 @@ class LeasedBuildRunner implements BuildRunner {
     const { store, batchSize: batch = 500 } = this.#deps
     const { families, externalBuilds } = this.#projection
     const limited = AbortSignal.any([signal, AbortSignal.timeout(catchUpMs)])
-    // The external rows of the live build may be a batch ahead of its checkpoint.
+    // The rows that the live build has in the other store may be a batch ahead of its checkpoint.
     const goal = (externalBuilds === undefined ? liveCheckpoint : await store.head(families)) ?? ''
     let state = initial
     if ((state.checkpoint ?? '') >= goal) return true
@@ -226,6 +226,6 @@ class LeasedBuildRunner implements BuildRunner {
 /** The state that a runner keeps from one batch to the next. */
 interface Follower {
   readonly state: BuildState
-  /** A build that is not live tries to go live when it has reached this checkpoint. Null means at once. */
+  /** The checkpoint at which a build that is not live tries to go live. Null means at once. */
   readonly goal: Checkpoint | null
 }

@@ -6,13 +6,13 @@ import { splitTexts, textSeparator } from '../lib/joined-texts.ts'
 import { messageRefArrays, messageRefColumns, messageRefParameters } from '../lib/ref-columns.ts'
 import { type ChangeCursor, liveChangeCursor } from './webhooks.ts'
 
-/** A message that was routed, and the webhooks that it is owed to. */
+/** A message that was routed, and the webhooks that it must be delivered to. */
 export interface IndexedMessage extends MessageRef {
   readonly webhooks: readonly WebhookId[]
   /** The checkpoint of the projection `webhooks` at which the message was matched. */
   readonly matched_at: Checkpoint
 }
-/** Other content that was posted under an id in use. */
+/** A message that was rejected, because its id was in use for other content. */
 type Rejection = Pick<MessageRef, 'place' | 'fingerprint' | 'accepted_at'>
 
 export interface MessageCursor {
@@ -31,23 +31,26 @@ interface MessageQuery {
   readonly matched?: boolean
   readonly after?: MessageCursor
   readonly limit: number
-  /** The most rows that one call reads. Default 10,000 (some 20 ms). */
+  /** The most rows that one call reads. Default 10,000, which takes about 20 ms. */
   readonly scan?: number
 }
 
 /** The message index: a source of truth for the retention time. It is in Postgres with every combination of adapters. */
 export interface MessageIndex {
-  /** Writes the messages whose (tenant, id) is free, as one statement. Returns for each whether it was written. */
+  /** Writes the messages whose (tenant, id) is free, in one statement. Returns for each message whether it was written. */
   claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
-  /** Writes the messages only if the read model `webhooks` is still at this cursor when the statement begins. Otherwise returns null. */
+  /** Does the same only if the read model `webhooks` is still at this cursor when the statement begins. Otherwise returns null. */
   claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
-  /** Returns the rows of these messages, in their order. It is a separate statement, because the statement of `claim` may not see a concurrent row. */
+  /**
+   * Returns the rows of these messages, in the order of the messages. This is a separate statement, because the statement of `claim` may
+   * not see a row that another process inserts at the same time.
+   */
   stored(messages: readonly Pick<MessageRef, 'tenant' | 'message'>[]): Promise<(IndexedMessage | null)[]>
   find(tenant: TenantId, message: MessageId): Promise<IndexedMessage | null>
   /**
-   * Returns a tenant's messages, newest first: at most `limit` of those among the next `scan` rows that pass the filters. A page
-   * may be short or empty, so that one call with a filter that seldom matches does not read a month of messages. `next` is the
-   * cursor of the next page, or null at the end.
+   * Returns messages of a tenant, newest first. With a filter, the call reads the next `scan` rows and returns at most `limit` rows that
+   * pass. So a page may be short or empty, but a filter that seldom matches does not read a month of messages. `next` is the cursor of the
+   * next page, or null at the end.
    */
   list(query: MessageQuery): Promise<{ messages: IndexedMessage[]; next: MessageCursor | null }>
   /** Returns the first 100 rejections of the message. */
@@ -63,7 +66,7 @@ const fromRow = (row: IndexedMessage): IndexedMessage => ({
 })
 const keyOf = (m: Pick<MessageRef, 'tenant' | 'message'>) => `${m.tenant}/${m.message}`
 const columns = `${messageRefColumns}, webhooks, matched_at`
-const batch = 1_000
+const batchSize = 1_000
 
 export function createMessageIndex(pool: Pool): MessageIndex {
   const stored: MessageIndex['stored'] = async (messages) => {
@@ -98,7 +101,7 @@ export function createMessageIndex(pool: Pool): MessageIndex {
              select is_current, array(select place from claimed) as places from webhooks`,
       values: [
         ...messageRefArrays(sorted),
-        // A single message without webhooks makes an empty text, which splits into no element: hence the `coalesce`.
+        // A single message without webhooks makes an empty text. An empty text splits into no element, so the statement uses `coalesce`.
         sorted.map(({ webhooks }) => webhooks.join(',')).join(textSeparator),
         sorted.map((message) => message.matched_at).join(textSeparator),
         matched_at,
@@ -162,11 +165,11 @@ async function expire(pool: Pool, before: string): Promise<number> {
   ] as const)
     for (;;) {
       const { rowCount } = await pool.query(
-        `delete from ${table} where (${key}) in (select ${key} from ${table} where accepted_at < $1 limit ${batch})`,
+        `delete from ${table} where (${key}) in (select ${key} from ${table} where accepted_at < $1 limit ${batchSize})`,
         [before],
       )
       deleted += rowCount ?? 0
-      if ((rowCount ?? 0) < batch) break
+      if ((rowCount ?? 0) < batchSize) break
     }
   return deleted
 }

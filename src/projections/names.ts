@@ -12,4 +12,3 @@ export const projectionNames = {
   deliveries: 'deliveries',
   endpointManager: 'endpoint_manager',
 } as const
-export type ProjectionName = (typeof projectionNames)[keyof typeof projectionNames]

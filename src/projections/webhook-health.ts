@@ -5,12 +5,12 @@ import type { WebhookId } from '../events/ids.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 
 type Failed = Extract<RecordedDeliveryEvent, { type: 'DeliveryFailed' | 'DeliveryDeadLettered' }>
-/** Reasons of deliveries that ended without a request. They say nothing about the endpoint. */
+/** Reasons of deliveries that ended without a request. These reasons say nothing about the endpoint. */
 const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
 
 /** The event of a failed request. */
 export type Failure = Failed & { data: { webhook_revision: number } }
-/** Returns whether an event says that a webhook's endpoint has failed. */
+/** Whether the event says that a request to a webhook's endpoint failed. */
 export function isFailure(event: RecordedEvent): event is Failure {
   if (event.type !== 'DeliveryFailed' && event.type !== 'DeliveryDeadLettered') return false
   const { reason, webhook_revision: revision } = (event as Failed).data
@@ -27,16 +27,16 @@ interface Failing {
 }
 
 /**
- * Updates `webhook_health`: a success deletes the rows of the webhook, and a failure inserts a row or raises its count. It is
- * called in the transaction of the projection that writes the history, which reads these events anyway. A batch of successes then
- * costs one look-up in a table that is mostly empty.
+ * Updates `webhook_health`: a success deletes the rows of the webhook, and a failure inserts a row or raises its count. The projection that
+ * writes the history calls this function in its transaction, because it reads these events anyway. A batch without failures costs only one
+ * look-up in a table that is mostly empty.
  */
 export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): Promise<void> {
-  const well = new Set<WebhookId>()
+  const healthy = new Set<WebhookId>()
   const failing = new Map<WebhookId, Map<number, Failing>>()
   for (const event of events)
     if (isSuccess(event)) {
-      well.add(event.data.webhook)
+      healthy.add(event.data.webhook)
       failing.delete(event.data.webhook)
     } else if (isFailure(event)) {
       const { webhook, webhook_revision: revision } = event.data
@@ -46,7 +46,7 @@ export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): 
       else counted.failures++
       failing.set(webhook, byRevision)
     }
-  if (well.size > 0) await sql`delete from webhook_health where webhook = any (${[...well]}::text[])`
+  if (healthy.size > 0) await sql`delete from webhook_health where webhook = any (${[...healthy]}::text[])`
   const rows = [...failing.values()].flatMap((byRevision) => [...byRevision.values()])
   if (rows.length === 0) return
   await sql`insert into webhook_health as mine (webhook, revision, failing_since, failures)
@@ -59,13 +59,12 @@ interface FailingWebhook {
   readonly webhook: WebhookId
   /** RFC 3339 time of the first failure since the last success or activation. */
   readonly failing_since: string
-  readonly failures: number
 }
 
-/** Returns the active ones of these webhooks that have at least `failures` failures since their last success or activation. */
-export const failingWebhooks = (pool: Pool, webhooks: readonly WebhookId[], failures: number): Promise<FailingWebhook[]> =>
+/** Returns the active webhooks among `webhooks` with at least `minFailures` failures since their last success or activation. */
+export const failingWebhooks = (pool: Pool, webhooks: readonly WebhookId[], minFailures: number): Promise<FailingWebhook[]> =>
   sqlOn(pool)<FailingWebhook>`
-    select h.webhook, min(h.failing_since) as failing_since, sum(h.failures)::int as failures
+    select h.webhook, min(h.failing_since) as failing_since
     from webhook_health h join webhook_subscriptions w on w.id = h.webhook
     where h.webhook = any (${webhooks}::text[]) and w.is_active and h.revision >= w.activated_revision
-    group by h.webhook having sum(h.failures) >= ${failures}`
+    group by h.webhook having sum(h.failures) >= ${minFailures}`

@@ -92,7 +92,7 @@ async function start(
   return { url, operator: createOperator(shared, projections) }
 }
 
-/** Listens, and returns the URL. Throws KolbakError `cannot_listen`. */
+/** Makes the server listen, and returns its URL. Throws KolbakError `cannot_listen`. */
 async function listen(server: HttpServer, { HOST: host, PORT: port }: Config): Promise<string> {
   const listened = await server.listen(port, host).catch((cause: Error) => {
     throw new KolbakError('cannot_listen', `Kolbak cannot listen on ${host}:${port}: set PORT or HOST to another value.`, { cause })

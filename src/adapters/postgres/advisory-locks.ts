@@ -1,24 +1,24 @@
 /**
- * The numbers of all advisory locks. A lock is kept to the end of the transaction, unless its comment says otherwise. SQL functions of the
- * migrations use the numbers 7001, 7003, 7006 and 7007 as they are, and name the lock in a comment. Projections lock the names of their
- * builds by a hash instead (see projections/builds.ts), which needs no number.
+ * The numbers of all advisory locks. Each is held until the transaction ends, unless its comment says otherwise. SQL functions of the
+ * migrations contain the numbers 7001, 7003, 7006 and 7007 as literals, and name the lock in a comment. Projections need no number, because
+ * they lock a hash of the name of a build (see projections/builds.ts).
  */
 export const advisoryLocks = {
   /**
-   * The data folder of an embedded Postgres. The process that owns the folder keeps the lock until its connection ends, which a kill -9
-   * also does.
+   * The data folder of an embedded Postgres. The process that owns the folder holds the lock until its connection is closed, as it is after
+   * a kill -9.
    */
   dataFolder: 7_000,
-  /** The end of the event log: one append at a time draws positions and commits. */
+  /** The end of the event store. One append at a time takes positions and commits. */
   eventLog: 7_001,
-  /** The end of one partition of the bus; the second key is the partition. Produces exclude one another, and readers wait for them. */
+  /** The end of one partition of the bus. The second key is the partition. One process at a time produces to it, and readers wait. */
   busPartition: 7_003,
-  /** The making of day partitions. One process at a time makes them, for all tables. */
+  /** Creating day partitions, of whatever table: one process at a time. */
   dayPartitions: 7_004,
-  /** The making of the sequences that number the bus's records: one process at a time. */
+  /** Creating the sequences that number the records of the bus: one process at a time. */
   busSequences: 7_005,
-  /** The delivery history: one writer at a time compares facts with the stored ones and writes them. */
+  /** The delivery history. One writer at a time compares facts with the stored facts and writes them. */
   deliveryFacts: 7_006,
-  /** The making of a build of the delivery history: one process at a time. */
+  /** Creating a build of the delivery history: one process at a time. */
   deliveryHistoryBuilds: 7_007,
 } as const

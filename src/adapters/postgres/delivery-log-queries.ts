@@ -13,7 +13,7 @@ import {
   oldestFirst,
 } from '../../ports/delivery-log.ts'
 
-/** Number of attempts of one delivery that are returned (the newest). */
+/** The most attempts of one delivery that are returned. They are the newest. */
 const maxAttempts = 100
 
 const deliveryColumns = [...deliveryRefFields, 'type', 'status', 'time', 'code', 'reason', 'next_attempt_at']
@@ -30,8 +30,8 @@ const listed = ({ event_id, duration_ms, reason_detail, response, ...delivery }:
 }
 
 /**
- * Returns the keys as arrays ($1 to $3), and their first and last accepted_at ($4 and $5). Postgres uses these two times to skip other
- * days.
+ * Returns the keys as arrays ($1 to $3), and their lowest and highest accepted_at ($4 and $5). With these two times Postgres skips all
+ * other days.
  */
 const valuesOf = (keys: readonly DeliveryKey[]) => {
   const times = keys.map((key) => key.accepted_at).sort()
@@ -44,16 +44,16 @@ const valuesOf = (keys: readonly DeliveryKey[]) => {
   ]
 }
 /**
- * A list is read with one of these limits, so that few statements are prepared. Pages have 20, 50 or 100 rows; one more row shows whether
- * there are more.
+ * A list is read with one of these limits, so that few statements are prepared. They are the page sizes 20, 50 and 100, plus one row that
+ * shows whether more follow.
  */
 const limits = [21, 51, 101]
-/** Milliseconds before the end of the range that a page is searched in first. */
+/** A page is first looked for within this time before its end, in milliseconds. */
 const nearMs = 2 * msPerDay
 
 /**
- * Makes the readers of one build of the history. All statements are prepared; a list has one for each set of conditions. They are
- * written so that one plan serves all values: an index probe for each key, and bounds on accepted_at that skip days at run time.
+ * Makes the readers of one build of the history. All statements are prepared; a list has one statement for each set of conditions. One plan
+ * serves all values: it probes an index for each key, and bounds on accepted_at skip days at run time.
  */
 export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads {
   const query = async <R extends QueryResultRow>(text: string, values: readonly unknown[]): Promise<R[]> => {
@@ -62,7 +62,7 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
     return rows
   }
   const list = async ({ where, values, order, limit }: ListQuery): Promise<ListedDelivery[]> => {
-    // The limit is a literal. For a parameter, Postgres would plan for a tenth of all rows.
+    // The limit is a literal, because with a parameter Postgres plans for a tenth of all rows.
     const read = limits.find((prepared) => prepared >= limit) ?? limit
     const rows = await query<ListRow>(
       `select ${listColumns} from ${schema}.deliveries d where ${where} order by ${order} limit ${read}`,
@@ -73,7 +73,7 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
   return {
     async states(keys) {
       if (keys.length === 0) return []
-      // Lateral with a limit is one index probe for each key. No plan can turn it into a join that reads whole days.
+      // `cross join lateral` with a limit probes the index once for each key. No plan can turn it into a join that reads whole days.
       const rows = await query<Delivery & { nth: bigint }>(
         `select k.nth, ${deliveryColumns}
          from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
@@ -105,7 +105,7 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
       const attemptsOf = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
       for (const { delivery, ...attempt } of rows) {
         const list = attemptsOf.get(delivery)
-        // The rows may also have the request that came with the key, because another fact may have replaced it as the state since.
+        // The rows may include the request of the key, because a later fact may have moved that request from the state to the attempts.
         if (list?.every(({ event_id }) => event_id !== attempt.event_id)) list.push(attempt)
       }
       for (const list of attemptsOf.values()) list.sort(oldestFirst)
@@ -122,11 +122,11 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
     async history(webhook, { tenant, status, since, until, after, limit }) {
       const page = async (from: string | undefined) => {
         const where = conditions({ webhook, tenant })
-        // The status is a literal, so that the plan may use the partial index. It is a fixed word and never input.
+        // The status is a literal, so that the plan may use the partial index. It is one of our statuses, and never the caller's text.
         if (status !== undefined) where.add(`status = '${status}'`)
         if (from !== undefined) where.add('accepted_at >= ?', from)
         if (until !== undefined) where.add('accepted_at < ?', until)
-        // The row comparison alone would not let Postgres skip days. The bound on accepted_at does.
+        // The bound on accepted_at lets Postgres skip days. The comparison of rows alone would not.
         if (after !== undefined)
           where.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
         return list(where.query('accepted_at desc, delivery desc', limit))
@@ -156,7 +156,7 @@ interface ListQuery {
   readonly limit: number
 }
 
-/** Builds one text for each set of conditions. A single statement with `$3 is null or ...` would hide which index serves it. */
+/** Builds one text for each set of conditions, because the plan of `$3 is null or ...` would not use the index of a condition. */
 function conditions(equal: Readonly<Record<string, unknown>>) {
   const values: unknown[] = []
   const numbered = (text: string, more: readonly unknown[]) => {

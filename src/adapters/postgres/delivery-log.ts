@@ -10,19 +10,19 @@ import { createHistoryBuilds } from './delivery-log-builds.ts'
 
 interface PostgresDeliveryLogOptions {
   readonly pool: Pool
-  /** The pool for the queries of the history. It should force generic plans. */
+  /** The pool for the queries of the history. Its connections should force generic plans. */
   readonly readers: Pool
   readonly identity: string
-  /** A bus that can read bodies is the archive. For any other bus this log has an archive of its own. */
+  /** A bus that can read bodies is the archive. For any other bus this log makes its own archive. */
   readonly bus: Pick<MessageBus, 'readBodies'>
   readonly log: Log
 }
 export interface PostgresDeliveryLog extends DeliveryLog {
-  /** Drops the partitions of the days before `day` (`yyyy-mm-dd`, by accepted_at) in every build. Returns their names. */
+  /** Drops, in every build, the partitions whose accepted_at is before this day (`yyyy-mm-dd`). Returns their names. */
   dropDaysBefore(day: string): Promise<string[]>
 }
 
-/** Body archive and delivery history as tables of Postgres, partitioned by the day on which the message was accepted. */
+/** Makes a delivery log whose archive and history are tables of Postgres, partitioned by the day on which a message was accepted. */
 export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
   const { pool, readers, identity, bus, log } = options
   const builds = createHistoryBuilds({ pool, readers, log })

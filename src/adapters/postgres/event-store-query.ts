@@ -1,9 +1,12 @@
 import pg, { type Pool, type QueryConfig, type QueryResultRow } from 'pg'
 
-/** Runs one statement and returns its rows. A statement that gets no answer in time fails, and its connection is closed. */
+/** Runs one statement and returns its rows. If no result arrives in time, the statement fails and its connection is closed. */
 export type Ask = <R extends QueryResultRow>(query: QueryConfig) => Promise<R[]>
 
-/** Unlike `pool.query`, this keeps a connection on which Postgres has refused a statement, because a group with a faulty item costs many refusals. */
+/**
+ * Makes an `Ask`. Unlike `pool.query`, it keeps a connection on which Postgres has refused a statement, because a group with a faulty item is
+ * refused many times, and each refusal would cost a new connection.
+ */
 export const askWithin =
   (pool: Pool, timeoutMs: number): Ask =>
   async <R extends QueryResultRow>(query: QueryConfig) => {

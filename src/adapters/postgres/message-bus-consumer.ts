@@ -23,16 +23,16 @@ interface MessageConsumer {
   consume: MessageBus['consume']
   /** Partitions that this process reads now. */
   owned(): readonly number[]
-  /** Announces that this process is about to produce to a partition. The returned function ends that. */
+  /** Announces that this process is about to produce to a partition. Call the returned function when the record is written. */
   producing(partition: number): () => void
-  /** Passes on records that this process has just committed to a partition. They follow the offset `previous`. */
+  /** Hands records that this process has just committed to the partition's consumer. They follow the offset `previous`. */
   passOn(partition: number, previous: bigint, records: readonly BusRecord[]): void
 }
 type ConsumeOptions = Parameters<MessageBus['consume']>[0]
 
 /**
- * Delays between two polls for records of other processes, in milliseconds. After a poll that found records the delay is `min`; otherwise
- * it grows up to `max`.
+ * Milliseconds between two polls for records of other processes. After a poll that finds records the delay is `min`. Otherwise it doubles, up
+ * to `max`.
  */
 const poll = { min: 2, max: 50 }
 /** Limits of one read. */
@@ -58,7 +58,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
     lease.lost.addEventListener('abort', lose, { once: true })
     if (lease.lost.aborted || signal.aborted) lose()
   }
-  /** Takes free partitions up to this process's share, and releases those beyond it. */
+  /** Takes free partitions up to the share of this process, and gives up partitions beyond the share. */
   const balance = async (consumeOptions: ConsumeOptions) => {
     const share = Math.ceil(partitions / Math.max(1, consumers()))
     const kept = runs.kept()

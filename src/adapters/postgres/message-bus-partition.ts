@@ -10,7 +10,7 @@ export interface PartitionReader {
    * no more.
    */
   read(known: bigint, through: bigint | null): Promise<{ records: BusRecord[]; complete: boolean }>
-  /** Returns an offset up to which no produce is in flight any more, or null when no offset was ever assigned. */
+  /** Returns the offset up to which no further record can appear, or null when no offset was ever assigned. */
   settled(): Promise<bigint | null>
   onError(error: unknown, delayMs: number): void
 }

@@ -126,7 +126,8 @@ function replayDeliveryRoute(deps: ApiDependencies): Route {
     async handler(request) {
       const row = await findDelivery(deps, request, parseDeliveryId(request.params.id))
       const [webhook, [sealedBody]] = await Promise.all([findWebhook(deps, ownerOf(request), row.webhook), deps.deliveryLog.bodies([row])])
-      if (webhook === null) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
+      if (webhook === null)
+        throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is no endpoint to deliver the event to.')
       if (!webhook.is_active) throw webhookInactive()
       if (sealedBody === undefined || sealedBody === null)
         throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')

@@ -176,7 +176,11 @@ function replayEventRoute(deps: ApiDependencies): Route {
         deliveryLog.bodies([message]),
         routedMessages.deliveryStates(targets.map((webhook) => deliveryKeyOf(message, webhook))),
       ])
-      if (webhooks.length === 0) throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is nowhere to deliver to.')
+      if (webhooks.length === 0)
+        throw new ApiError(
+          'webhook_deleted',
+          'Every webhook that the event was routed to has been deleted: there is no endpoint to deliver the event to.',
+        )
       const active = webhooks.filter((webhook) => webhook.is_active)
       if (active.length === 0)
         throw new ApiError('webhook_inactive', 'No webhook that the event was routed to is active: set is_active to true first.')

@@ -69,7 +69,7 @@ const shown = pick(fields, fieldsThatAre(webhookFields, 'shown'))
 export const webhook = named('Webhook', object(shown))
 export const createdWebhook = named(
   'CreatedWebhook',
-  object({ ...shown, secret: { ...secret, description: 'The key that verifies signatures. It is shown only in this response.' } }),
+  object({ ...shown, secret: { ...secret, description: 'The secret that verifies signatures. It is shown only in this response.' } }),
 )
 
 interface RotateSecret extends Rotation {

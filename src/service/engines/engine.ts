@@ -16,11 +16,11 @@ export interface OpenEventStore {
 export interface OpenMessageBus {
   readonly adapter: MessageBus
   /**
-   * Drops records of days before `day` that are done. Returns the number of dropped parts.
-   * @param unread for each partition the first offset that is not done; a partition that is missing counts as unread
+   * Drops the records of days before `day` that are done. Returns the number of dropped parts.
+   * @param unread the first offset of each partition that is not done; nothing of a missing partition is dropped
    */
   expire(day: string, unread: ReadonlyMap<number, bigint>): Promise<number>
-  /** Reports to the bus's own tools which records are done. Nothing depends on it. */
+  /** Reports to the tools of the bus which records are done. Nothing else depends on this report. */
   committed?(offsets: ReadonlyMap<number, bigint>): void
 }
 export interface OpenDeliveryLog {
@@ -33,24 +33,24 @@ export interface EngineDeps {
   readonly config: Config
   readonly log: Log
   readonly leases: LeaseKeeper
-  /** Returns the number of live processes that consume. */
+  /** Returns the number of live processes that consume the bus. */
   readonly consumers: () => number
-  /** Pools of the database. Each is named after its use. */
+  /** Pools of the database. Each pool is named after its use. */
   readonly pools: { readonly reads: Pool; readonly writes: Pool; readonly projections: Pool; readonly history: Pool }
 }
 
 /**
  * One engine behind a port. A new engine needs an adapter in `src/adapters/<engine>/`, variables in `src/config/config.ts`, an `Engine` in
- * this folder that creates the adapter from the variables, and a line in `table.ts`.
+ * this folder that makes the adapter from the variables, and a line in `table.ts`.
  */
 export interface Engine<Deps, Open> {
   /** The identity of the engine begins with this name. Postgres records the identity at the first start. */
   readonly name: string
-  /** The variable that chooses this engine. Null for the engine that is chosen when no variable chooses another one. */
+  /** The variable that chooses this engine, or null for the default engine. */
   readonly chosenBy: keyof Config | null
-  /** Codes of KolbakErrors of `connect` that say only that the engine does not answer yet. */
+  /** Codes of the KolbakErrors with which `connect` reports that the engine does not answer yet. */
   readonly unavailable?: readonly string[]
-  /** Connects once. The client library is loaded here, because a service uses only one engine of a port and the libraries are large. */
+  /** Connects to the engine. Loads its client library only now, because the libraries are large and a service uses one engine for each port. */
   connect(deps: Deps): Promise<Open>
 }
 export type EventStoreEngine = Engine<EngineDeps, OpenEventStore>

@@ -9,14 +9,14 @@ import { type Engines, type PortName, spoken } from './table.ts'
 
 export interface OpenDeps extends EngineDeps {
   readonly patience: Patience
-  /** The engines are added here when they are opened, so that they get closed. */
+  /** Each opened engine is added here, so that it is closed when the service stops. */
   readonly parts: Parts
 }
 type Adapter = EventStore | MessageBus | DeliveryLog
 
 /**
- * Connects to an engine, and waits for it if `patience` says so. A move uses this, because it compares the engine with the former one
- * itself.
+ * Connects to an engine, and waits for the engine if `patience` says so. Does not check that the engine is the recorded one. The command
+ * `move` needs this, because it records a new engine.
  */
 export async function connectEngine<Deps, O extends { readonly adapter: Adapter }>(
   port: PortName,
