@@ -26,7 +26,7 @@ export interface Kolbak {
   readonly tokens: readonly string[]
   /** The event names, which the producers post round robin. */
   readonly events: readonly string[]
-  /** The mean number of deliveries of an event to endpoints that respond. */
+  /** The mean number of deliveries of an event to receivers that respond. */
   readonly deliveriesPerEvent: number
   readonly database: pg.Client
   /** Stops Kolbak and removes its data. */

@@ -39,7 +39,7 @@ export const scenarios = {
   failing: { ...oneWebhook, description: 'a tenth of the responses is 503', paths: ['/failing'], work: closedLoop },
   hanging: {
     ...oneWebhook,
-    description: 'half of the events to an endpoint that hangs',
+    description: 'half of the events to a receiver that hangs',
     webhooksPerTenant: 2,
     paths: ['/hook', '/hanging'],
     work: closedLoop,

@@ -32,7 +32,7 @@ const anonymousMiB = async (pids: readonly number[]) => {
 }
 const produce = (work: Work) => lineOf(start('producers.ts', [JSON.stringify(work)]), (line) => JSON.parse(line) as Produced)
 
-// One endpoint responds to a tenth of the requests with 503. Short retry delays let all events arrive before the end.
+// One receiver responds to a tenth of the requests with 503. Short retry delays let all events arrive before the end.
 process.env.KOLBAK_RETRY_DELAYS ??= '1,1,1,1,1,1,1,1'
 let kolbak: Awaited<ReturnType<typeof startKolbak>> | undefined
 try {
