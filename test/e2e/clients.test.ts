@@ -5,7 +5,7 @@ import { admin } from '../support/service.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
-describe('clients that nobody wrote for Kolbak', () => {
+describe('clients that were not written for Kolbak', () => {
   const { service, receiver } = withService()
 
   for (const [way, authentication] of [
@@ -30,7 +30,7 @@ describe('clients that nobody wrote for Kolbak', () => {
       expect(refused).to.be.instanceOf(Error).and.to.have.property('status', 401)
     })
 
-  it('a client generated from /openapi.json does the whole round: token, webhook, event, delivery', async () => {
+  it('a client generated from /openapi.json gets a token, creates a webhook, posts an event and lists its delivery', async () => {
     const generator = new OpenAPIClientAxios({ definition: `${service.url}/openapi.json`, withServer: { url: service.url } })
     const client = await generator.init()
     const operation =

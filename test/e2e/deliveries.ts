@@ -16,7 +16,7 @@ export interface Deliveries {
   subscribe(at: string, event: string, more?: object): Promise<WebhookAnswer>
   /** Posts an event with an id of its own. Returns the id. */
   post(event: string, more?: object): Promise<string>
-  /** Sends an event to a receiver of this behaviour, and waits until the delivery has the status. @param more of the webhook */
+  /** Sends an event to a receiver of this behaviour, and waits until the delivery has the status. @param more members of the webhook */
   expectOutcome(behaviour: Behaviour, status: string, more?: object): Promise<{ at: string; delivery: DeliveryAnswer }>
 }
 

@@ -73,7 +73,7 @@ describe('delivery, end to end', () => {
     ).to.deep.equal([{ n: 1 }])
   })
 
-  it('tries a failing receiver again under the same webhook-id until it recovers', async () => {
+  it('tries again under the same webhook-id until the receiver recovers', async () => {
     const at = path()
     receiver.answer(at, ({ headers }, response) =>
       headers['kolbak-attempt'] === '3' ? response.writeHead(202).end('taken') : response.writeHead(503).end(),
@@ -113,7 +113,7 @@ describe('delivery, end to end', () => {
     expect((await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/dead-letters?webhook=${delivery.webhook_id}`)).data).to.deep.equal([])
   })
 
-  it('discards what is owed to a webhook that was deactivated or deleted meanwhile', async () => {
+  it('discards the owed deliveries of a webhook that is deactivated or deleted', async () => {
     for (const end of ['deactivated', 'deleted']) {
       const at = path()
       receiver.answer(at, 503)

@@ -2,9 +2,9 @@ import { sample, seed, seeded } from '../faults/crash-seed.ts'
 import { scenariosOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 
-/** What is the same on any engine but for what it is made of: by default one of them a run. */
+/** These files hardly depend on the engine. By default a run takes one of them. */
 const everyday = ['./webhooks.test.ts', './clients.test.ts', './tenants.test.ts', './cli.test.ts', './replay.test.ts']
-/** What cannot be read or taken, wherever it comes from: also one of them. */
+/** These files send data that cannot be read. By default a run takes one of them. */
 const poison = ['../faults/poison-records.test.ts', '../faults/poison-answers.test.ts', '../faults/poison-streams.test.ts']
 const all = ['eventstoredb', 'kafka', 'cassandra'] as const
 const scenariosOf = (files: readonly string[]) => files.map((file) => new URL(file, import.meta.url))
@@ -22,6 +22,6 @@ await scenariosOn(
 )
 if (isFull) {
   await scenariosOn(all, scenariosOf(['./two-processes.test.ts', '../faults/kill-batches.test.ts', '../faults/kill-replay.test.ts']))
-  // Each port alone on its engine, in the file in which processes share all three.
+  // Each port alone is on its engine.
   for (const engine of all) await scenariosOn([engine], scenariosOf(['./two-of-every-role.test.ts']))
 }

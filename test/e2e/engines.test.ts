@@ -9,7 +9,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
   const services = withServices({ each: true, sharedDatabase: true })
   const { start, spawn, failToStart } = services
 
-  it('are waited for: a process whose engines are down lives, is not ready, and is once they are there', async () => {
+  it('are waited for: a process lives without them, and is ready once they are there', async () => {
     await enginesFor(services.db.url)
     const store = await eventStoreOf(services.db.url)
     await store.kill()
@@ -31,7 +31,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       await exited
     }
   })
-  it('that never come do not keep a process from being stopped', async () => {
+  it('do not keep a process from being stopped when they never come', async () => {
     const { child, logLines, exited } = await spawn({ EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
     await waitFor(() => logLines.find((line) => line.msg === 'engine.unavailable'))
     child.kill('SIGTERM')
@@ -55,7 +55,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       expect(said).to.include(sentence)
     }
   })
-  it('that are others than last time are refused, whichever it is', async () => {
+  it('are refused when they are others than last time', async () => {
     const service = await start()
     await service.kill('SIGTERM')
     const others: [Record<string, string>, RegExp][] = [
@@ -69,7 +69,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       expect(said).to.match(sentence).and.to.include('kolbak move')
     }
   })
-  it('that end before what was read of them are refused', async () => {
+  it('are refused when they end before the place up to which they were read', async () => {
     const service = await start()
     await service.kill('SIGTERM')
     const client = new pg.Client({ connectionString: services.db.url })

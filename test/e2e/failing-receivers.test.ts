@@ -65,12 +65,12 @@ describe('delivery to receivers that fail', () => {
     const { delivery } = await expectOutcome(failures.retryAfter(date, 503), 'retrying')
     expect(Date.parse(delivery.next_attempt_at!)).to.be.within(Date.parse(date) - 50, Date.parse(date) + 60_000)
   })
-  it('tries a receiver again that nobody trusts the certificate of', async () => {
+  it('tries a receiver again whose certificate is not trusted', async () => {
     await subscribe(secure.url('/tls'), 'tls')
     const { attempts } = await expectDelivery(deliveries.api, await post('tls'), 'retrying')
     expect(attempts[0]).to.include({ response_code: null, reason: 'tls_failed' })
   })
-  it('tries one again that refuses connections', async () => {
+  it('tries a receiver again that refuses connections', async () => {
     await subscribe('http://127.0.0.1:1/', 'refused')
     const { attempts } = await expectDelivery(deliveries.api, await post('refused'), 'retrying')
     expect(attempts[0]?.reason).to.equal('connection_refused')

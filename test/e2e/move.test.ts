@@ -23,7 +23,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     const move = (more: Record<string, string>) =>
       runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...more }))
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
-    /** What the API says of all that there is. */
+    /** The API's responses about everything that the test has created. */
     const everything = async (api: Client, webhooks: readonly WebhookAnswer[]) => {
       const paths = [
         '/v1/keys',
@@ -41,7 +41,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       return answers.map(({ status, body }, i) => ({ path: paths[i], status, body }))
     }
 
-    it('takes all that must be kept, and the service goes on with it', async () => {
+    it('moves everything that must be kept, and the service goes on with it', async () => {
       await useEngines([])
       let service = await start()
       let api = await clientOf(service.url)
@@ -54,7 +54,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await api.post('/v1/keys', { name: 'a consumer', scopes: ['read:webhooks'] })
       for (let i = 0; i < 20; i++) await api.post('/v1/events', { id: `evt_${i}`, event: 'order.created', payload: { i } })
       await api.post('/v1/events', { id: 'evt_late', event: 'order.late', payload: { total: 1 } })
-      // All of them: what is pending now will not be when it is compared.
+      // No delivery may be pending, because its status would change before it is compared.
       await expectDeliveries(api, webhooks[0]!.id, 'success', 21)
       await expectDeliveries(api, webhooks[1]!.id, 'retrying', 1)
       await waitFor(async () => (await api.get<WebhookAnswer>(`/v1/webhooks/${webhooks[1]?.id}`)).failing_since !== null)
@@ -80,7 +80,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       api = await clientOf(service.url)
       expect(await everything(api, webhooks)).to.deep.equal(before)
 
-      // What was owed is still owed, and what was delivered can be sent again.
+      // An owed delivery is still owed, and a delivered one can be sent again.
       receiver.answer('/down', (_request, response) => response.end())
       await waitFor(() => receiver.received('/down').some((request) => Number(request.headers['kolbak-attempt']) > 1))
       const [delivered] = await page<DeliveryAnswer>(api, '/v1/events/evt_3/deliveries')
@@ -89,7 +89,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await waitFor(() => receiver.received('/up').length > earlier)
       expect(receiver.received('/up').at(-1)?.body).to.deep.include({ id: 'evt_3', payload: { i: 3 } })
 
-      // The same id is still known, and new events go on.
+      // The id of an earlier event is still known, and new events are delivered.
       await api.post('/v1/events', { id: 'evt_5', event: 'order.created', payload: { i: 5 } })
       await api.post('/v1/events', { id: 'evt_new', event: 'order.created', payload: {} })
       await waitFor(() => receiver.received('/up').some((request) => request.headers['webhook-id'] === 'evt_new'))
@@ -97,7 +97,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       expect(receiver.received('/up').filter((request) => request.headers['webhook-id'] === 'evt_5')).to.have.length(1)
     })
 
-    it('refuses to move what is not in Postgres any more', async () => {
+    it('refuses to move data that is not in Postgres', async () => {
       await useEngines([engine])
       const service = await start()
       await service.kill('SIGTERM')

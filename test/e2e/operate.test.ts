@@ -23,11 +23,11 @@ describe('operating beside a running service', () => {
     return JSON.parse(out) as T
   }
 
-  it('shows a stream that was set aside, refuses to lift it while the cause is there, and goes on without the event when told to', async () => {
+  it('shows a quarantined stream, refuses to lift the quarantine while the cause is there, and skips the event on command', async () => {
     const id = ulid() as KeyId
     const store = createPostgresEventStore({ pool: services.db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
     const tenant = '00000000000000000000000000'
-    // Its value is not sealed, as by a fault of a writer: no read model can take it.
+    // The key is not sealed, as if a writer were faulty. No read model can take the event.
     const data = { id, tenant, key: 'INTHECLEAR00', name: 'x', description: null, scopes: ['read:webhooks'] }
     const metadata = {
       schema: 1,
@@ -50,19 +50,19 @@ describe('operating beside a running service', () => {
     expect(ofKeys).to.include({ ok: true })
     expect(ofKeys?.message).to.include(' 1 streams quarantined')
     expect(checks.map(({ name }) => name)).to.include.members(['dispatcher', 'projection webhooks', 'projection deliveries'])
-    // All other streams go on.
+    // Events of all other streams are still read.
     await api.post('/v1/keys', { name: 'another', scopes: ['read:webhooks'] })
     expect(await answer('retry', 'api_keys', keyStream(id))).to.include({ lifted: false, revision: 0 })
     expect(await answer('skip', 'api_keys', keyStream(id))).to.deep.equal({ lifted: true })
     expect(await answer('quarantined')).to.deep.equal([])
   })
-  it('has a read model built anew, while the API answers from it', async () => {
+  it('rebuilds a read model while the API answers from it', async () => {
     const before = await api.get<{ pagination: { total: number } }>('/v1/keys')
     await answer('rebuild', 'tenants')
     await waitFor(() => service.logLines.some((line) => line.msg === 'projection.switched' && line.projection === 'tenants'))
     expect((await api.get<{ pagination: { total: number } }>('/v1/keys')).pagination.total).to.equal(before.pagination.total)
   })
-  it('has the history of deliveries built anew, while the API answers from it and sends', async () => {
+  it('rebuilds the history of deliveries while the API answers from it and Kolbak delivers', async () => {
     const { id } = await api.post<{ id: string }>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'rebuilt.*' })
     const history = async () => (await api.get<{ data: object[] }>(`/v1/webhooks/${id}/deliveries?status=success&limit=100`)).data
     const post = () => api.post('/v1/events', { event: 'rebuilt.event', payload: {} })
@@ -78,7 +78,7 @@ describe('operating beside a running service', () => {
     await waitFor(async () => (await history()).length === 6)
     expect(receiver.received('/hook')).to.have.length(6)
   })
-  it('says in a sentence what it cannot do', async () => {
+  it('prints one sentence for a command that cannot be done', async () => {
     expect((await operate('rebuild', 'nothing')).err).to.match(/There is no projection nothing: tenants, .*unknown_projection/)
     expect((await operate('rebuild', 'endpoint_manager')).err).to.include('not_rebuildable')
     expect((await operate('retry', 'webhooks', 'webhook-none')).err).to.include('not_quarantined')

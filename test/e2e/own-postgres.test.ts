@@ -10,7 +10,7 @@ import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
-/** Whether a process has ended. One that its parent does not reap keeps its id as a zombie (state Z). */
+/** Whether a process has ended. A process that its parent does not reap keeps its id as a zombie (state Z). */
 const hasEnded = (pid: number): boolean =>
   /^Z|^$/.test(
     spawnSync('ps', ['-o', 'stat=', '-p', String(pid)])
@@ -44,7 +44,7 @@ describe('a service with a Postgres of its own', () => {
     await clientOf(second.url)
   })
 
-  it('completes a first start that was cut off while Postgres was being initialised', async () => {
+  it('completes a first start that was killed while it initialised Postgres', async () => {
     const { child, exited } = await services.spawn()
     await waitFor(async () => (await readdir(services.dataDir)).some((name) => name.startsWith('postgres.new-')))
     child.kill('SIGKILL')

@@ -34,7 +34,7 @@ describe('several processes under a supervisor', () => {
       () => false,
     )
 
-  it('answer on one port, deliver each message once, are measured as one, and drain together', async () => {
+  it('answer on one port, deliver each message once, report common metrics, and drain together', async () => {
     const running = await start()
     expect(said(running, 'kolbak.ready')).to.have.length(1)
     expect(said(running, 'kolbak.ready')[0]).to.include({ pid: running.child.pid, processes: 2 })
@@ -53,7 +53,7 @@ describe('several processes under a supervisor', () => {
     const sums = [
       `kolbak_messages_routed_total{result="routed"} ${count}`,
       `kolbak_attempts_total{outcome="DeliverySucceeded"} ${count}`,
-      'kolbak_records_unread 0', // what each counts for all
+      'kolbak_records_unread 0', // each process counts it for all
     ]
     const measured = async () => (await fetch(`${running.url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })).text()
     await waitFor(async () => {
@@ -61,7 +61,7 @@ describe('several processes under a supervisor', () => {
       return sums.every((line) => lines.includes(line))
     })
 
-    // As Ctrl-C does: it comes to all of them.
+    // Ctrl-C in a terminal sends the signal to all processes.
     for (const pid of workers) process.kill(pid, 'SIGINT')
     expect(await running.kill('SIGINT')).to.equal(0)
     expect(said(running, 'kolbak.stopped').map(({ worker }) => worker)).to.have.members([...workers, undefined])
@@ -69,7 +69,7 @@ describe('several processes under a supervisor', () => {
     expect(await postgresRuns()).to.equal(false)
   })
 
-  it('lose nothing when one is killed, which is started again, nor when the supervisor is, and end at once when asked twice', async () => {
+  it('lose nothing when a worker or the supervisor is killed, and end at once on a second signal', async () => {
     const first = await start()
     const api = await clientOf(first.url)
     await subscribe(api)
@@ -85,7 +85,7 @@ describe('several processes under a supervisor', () => {
 
     await first.kill('SIGKILL')
     await loads[0]!.stop()
-    // Nobody would start them again, nor mend their Postgres.
+    // Without a supervisor no process would start a dead worker again, nor their Postgres.
     const orphans = workersOf(first).slice(1)
     await waitFor(() => said(first, 'kolbak.stopped').length === 2)
     expect(said(first, 'kolbak.stopped').map(({ worker }) => worker)).to.have.members(orphans)
@@ -106,7 +106,7 @@ describe('several processes under a supervisor', () => {
     const again = await clientOf(second.url)
     await again.post('/v1/events', { event: 'load.posted', payload: {} })
     await waitFor(() => receiver.received('/hook').length > seen)
-    const closed = once(second.child, 'close') // all that write to its output have ended
+    const closed = once(second.child, 'close') // it resolves when all processes that write to the output have ended
     second.child.kill('SIGTERM')
     await waitFor(() => said(second, 'kolbak.draining').length === 3)
     expect(await second.kill('SIGTERM')).to.equal(1)

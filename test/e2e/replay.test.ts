@@ -13,7 +13,7 @@ describe('a replay of what a webhook missed', () => {
   const processes = withServices({ each: true, sharedDatabase: true })
   const { start, subscribe } = processes
 
-  /** A webhook whose endpoint refuses all that is sent, and what it got. */
+  /** Creates a webhook whose receiver refuses every request, and posts events to it. */
   const outage = async (api: Client) => {
     processes.receiver.answer('/down', 400)
     const webhook = await subscribe(api, '/down')
@@ -26,7 +26,7 @@ describe('a replay of what a webhook missed', () => {
   }
   const replay = (api: Client, webhook: string) => api.post<JobAnswer>(`/v1/webhooks/${webhook}/replay`, { since: '2026-01-01T00:00:00Z' })
 
-  it('sends each event again, under its own webhook-id, once, whichever of two processes does it', async () => {
+  it('sends each event again once, under its own webhook-id, beside a second process', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
     const { webhook, ids } = await outage(api)

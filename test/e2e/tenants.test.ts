@@ -10,20 +10,20 @@ interface Issued {
 describe('tenants, end to end', () => {
   const processes = withServices({ each: true, sharedDatabase: true })
   const { start } = processes
-  /** A tenant of its own, with a client. */
+  /** Creates a tenant with a client. */
   const tenantOf = async (admin: Client, url: string) => {
     const id = (await admin.post<{ data: { id: string } }>('/v1/tenants', { name: 'Acme' })).data.id
     const scopes = ['read:webhooks', 'write:webhooks', 'read:events', 'write:events']
     const { client_id, client_secret } = (await admin.post<Issued>(`/v1/tenants/${id}/clients`, { name: 'Shop', scopes })).data
     return { id, clientId: client_id, client: await clientOf(url, { id: client_id, secret: client_secret }) }
   }
-  it('a suspended one gets nothing delivered: what is owed to it is parked, and comes when it is resumed', async () => {
+  it('parks the deliveries of a suspended tenant, and sends them when the tenant is resumed', async () => {
     const { url } = await start({ KOLBAK_ROLES: 'api,projector' })
     const admin = await clientOf(url)
     const { id, client } = await tenantOf(admin, url)
     await client.post('/v1/webhooks', { callback_url: processes.receiver.url('/theirs'), event: '*' })
     await admin.post('/v1/webhooks', { callback_url: processes.receiver.url('/others'), event: '*' })
-    // Accepted while there is no dispatcher; once there is one, the tenant has been suspended.
+    // The events are accepted while no dispatcher runs. When one starts, the tenant is suspended.
     await client.post('/v1/events', { id: 'evt_theirs', event: 'a', payload: {} })
     await admin.post('/v1/events', { id: 'evt_others', event: 'a', payload: {} })
     await admin.call('POST', `/v1/tenants/${id}/suspend`)
@@ -40,7 +40,7 @@ describe('tenants, end to end', () => {
     expect(processes.receiver.received('/theirs')[0]?.body.id).to.equal('evt_theirs')
     await waitFor(async () => (await parked()) === 0)
   })
-  it("a revoked client's tokens stop working within a second in every process, the busy ones too", async () => {
+  it("ends a revoked client's tokens within a second in every process", async () => {
     const [one, two] = await Promise.all([start(), start({ KOLBAK_ROLES: 'api' })])
     const admin = await clientOf(one.url)
     const { id, clientId, client } = await tenantOf(admin, one.url)
@@ -55,7 +55,7 @@ describe('tenants, end to end', () => {
       waitFor(async () => (await ask(url)) === 401, { what: `${url} to refuse the token`, within: 3_000 })
     await Promise.all([refuses(one), refuses(two)])
   })
-  it('limits hold over all processes: each lets in its share', async () => {
+  it('shares the limits between the processes', async () => {
     const limit = { KOLBAK_REQUESTS_PER_SECOND: '10' }
     const [one, two] = await Promise.all([start(limit), start({ KOLBAK_ROLES: 'api', ...limit })])
     const { token } = await clientOf(one.url)
@@ -65,7 +65,7 @@ describe('tenants, end to end', () => {
       await Promise.all(answers.map((answer) => answer.arrayBuffer()))
       return answers.filter((answer) => answer.status === 200).length
     }
-    // They hear of one another with the next heartbeat; each question asked meanwhile has a window of its own.
+    // The processes hear of one another with the next heartbeat. Each probe until then has a window of its own.
     for (const { url } of [one, two]) await waitFor(async () => (await letIn(url)) === 5, { what: `${url} to let in half` })
   })
 })

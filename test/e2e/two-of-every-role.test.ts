@@ -22,7 +22,7 @@ describe('two processes of every role', () => {
     const early = posted()
     await expectArrival(receiver, '/many', early)
     expectNoRepetition(receiver, '/many')
-    // One of each role: those who are left have all to do.
+    // One process of each role is killed. The others have to do all the work.
     await Promise.all(['projector', 'dispatcher', 'api'].map((role) => of(role)[1]!.kill('SIGKILL')))
     const before = loads[0]!.accepted.length
     await waitFor(() => loads[0]!.accepted.length > before + 80)

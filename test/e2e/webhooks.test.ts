@@ -5,7 +5,7 @@ import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnsw
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
-/** Whether the official library takes the request, for a consumer who knows this secret alone. */
+/** Whether the official library accepts the request for a consumer who knows this secret alone. */
 function verifies(secret: string, { raw, headers }: Received): boolean {
   try {
     new Webhook(secret).verify(raw, headers as Record<string, string>)
@@ -29,7 +29,7 @@ describe('what consumers do with their webhooks, end to end', () => {
     const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
     return { path, webhook }
   }
-  /** Posts an event and answers the request that came of it. */
+  /** Posts an event and returns the request that comes of it. */
   const sent = async (path: string, event: string): Promise<Received> => {
     const before = receiver.received(path).length
     await api.post('/v1/events', { event, payload: {} })
@@ -84,7 +84,7 @@ describe('what consumers do with their webhooks, end to end', () => {
     })
     expect(delivery.attempts.map((attempt) => attempt.number)).to.deep.equal([1, 2, 3])
     const at = receiver.received(path).map((request) => request.at)
-    // Each 20 % less at the least.
+    // At least 80 % of 0.1 s and of 0.2 s.
     expect(at[1]! - at[0]!).to.be.greaterThan(80)
     expect(at[2]! - at[1]!).to.be.greaterThan(160)
   })

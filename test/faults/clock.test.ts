@@ -21,7 +21,7 @@ describe('clocks that are wrong', () => {
   })
   const { start, subscribe } = processes
 
-  /** Each event's first request is answered with a 503, and its second with a 200. @returns the milliseconds between the two, by event */
+  /** Answers each event's first request with a 503 and its second with a 200. Returns the milliseconds between the two, by event. */
   const refusingOnce = (path: string) => {
     const first = new Map<string, number>()
     const waited = new Map<string, number>()
@@ -38,14 +38,14 @@ describe('clocks that are wrong', () => {
     await Promise.all(loads.map((one) => one.stop()))
     const accepted = loads.flatMap((one) => one.accepted)
     await waitFor(() => accepted.every((id) => waited.has(id)), { what: 'all retries to arrive' })
-    // 20 % of jitter; and a receiver that is late for the first request shortens what it sees.
+    // The jitter is 20 %. A receiver that is late for the first request sees a shorter time (200 ms are allowed).
     const early = [...waited].filter(([, ms]) => ms < delay_seconds * 800 - 200)
     expect(early, 'retries before their time').to.deep.equal([])
     expect(processes.receiver.received(path), 'requests').to.have.length(2 * accepted.length)
     for (const one of loads) expect([...one.answers.keys()]).to.deep.equal([202])
   }
 
-  it('between processes: no retry is early, none is lost, none is repeated', async () => {
+  it('and differ between processes make no retry early, and lose and repeat none', async () => {
     const [behind, ahead] = await Promise.all([start(wrongBy(-30)), start(wrongBy(30))])
     const api = await clientOf(behind.url)
     await subscribe(api, '/skewed')
@@ -59,7 +59,7 @@ describe('clocks that are wrong', () => {
     await all('/skewed', loads, waited)
   })
 
-  it('that are set back, and ahead, under load: no retry is early, none is lost, and the history says success', async () => {
+  it('and are set back and ahead under load make no retry early, and lose none', async () => {
     const service = await start(wrongBy(0, -180, 60))
     const api = await clientOf(service.url)
     const webhook = await subscribe(api, '/jumping')
@@ -71,7 +71,7 @@ describe('clocks that are wrong', () => {
         service.child.kill('SIGUSR2')
         await waitFor(() => service.logLines.filter((line) => line.msg === 'clock.moved').length === jumps)
       }
-      // A token's time is the clock's: after a jump ahead of it callers fetch a new one, as clients do.
+      // Tokens expire by the clock. After a jump ahead the test fetches a new one, as clients do.
       const { token } = await clientOf(service.url)
       const posting = startLoad(service.url, `Bearer ${token}`, { perSecond: 40, from })
       loads.push(posting)

@@ -6,13 +6,13 @@ import type { Traffic } from './crash-traffic.ts'
 export interface Tally {
   readonly accepted: number
   readonly requests: number
-  /** Requests answered 200 beyond one for each chain of a delivery, and one for each attempt that timed out: what is known of each. */
+  /** One text for each repeated request: a 200 beyond one for each chain of a delivery and one for each attempt that timed out. */
   readonly duplicates: readonly string[]
 }
 
 /**
- * Waits until a service and what its callers and its receiver saw agree, and deletes the webhook. Throws with what they do
- * not agree on when that lasts too long.
+ * Waits until the service agrees with what its callers and its receiver saw, and then deletes the webhook. Throws the differences
+ * when they last too long.
  */
 export async function expectAgreement(url: string, traffic: Traffic): Promise<Tally> {
   const end = performance.now() + giveUpAfterMs
@@ -33,7 +33,7 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
   const api = await clientOf(url)
   const { webhook, seen } = traffic
   const missing = traffic.accepted().filter((id) => !seen.has(id))
-  // Most of the waiting is for these; all pages are read once there is hope.
+  // Most waits are for these. All pages are read only when there are none left.
   if (missing.length > 0) return { problems: missing.map((id) => `${id} was accepted, and has not arrived`), tally: null }
   for (const status of ['pending', 'retrying']) {
     const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook}/deliveries?status=${status}&limit=10`)
@@ -75,7 +75,7 @@ function ofDeliveries(deliveries: readonly DeliveryAnswer[], traffic: Traffic): 
     if (successes > seen.ok) problems.push(`${id} has ${successes} successes, of which the receiver saw ${seen.ok}`)
     if (status === 'success' && successes === 0) problems.push(`${id} is a success without an attempt that was one`)
     if (status === 'failed' && attempts.length === 0) problems.push(`${id} has failed without an attempt`)
-    // One that brought no answer may never have come.
+    // The request of an attempt without a response may never have come.
     const answered = attempts.filter(({ response_code }) => response_code !== null)
     for (const number of new Set(answered.map((attempt) => attempt.number))) {
       const recorded = answered.filter((attempt) => attempt.number === number).length
@@ -94,7 +94,7 @@ function ofDeliveries(deliveries: readonly DeliveryAnswer[], traffic: Traffic): 
   return problems
 }
 
-/** Those of which nobody knows are whole, or not there. */
+/** Batches without a response must be whole or absent. */
 const ofBatches = ({ batches, seen }: Traffic): string[] =>
   batches.unknown.flatMap((ids) => {
     const came = ids.filter((id) => seen.has(id)).length

@@ -10,10 +10,10 @@ import { apartFromOneAnother, oneProcess, type Processes } from './crash-process
 import { sample, seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
-/** All points, on all engines, takes half an hour: `npm run test:full`. By default it is some of them. */
+/** All points on all engines take half an hour (`npm run test:full`). By default a run takes some of them. */
 const moments = ['before', 'after'] as const
 const ofOneEngine = /^(eventstoredb|cassandra)\./
-/** The model kills processes at the rare ones (test/model), and test/faults/eventstoredb-cluster.test.ts at repeats. */
+/** Other tests kill processes at the rare points: the model (test/model) and test/faults/eventstoredb-cluster.test.ts. */
 const common = points.filter((point) => !rarePoints.has(point))
 const onPostgres = common.filter((point) => !ofOneEngine.test(point))
 
@@ -31,7 +31,7 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
       await processes.stop()
     })
 
-    it('passes each of them when nothing fails, and repeats no request', async () => {
+    it('passes each point when nothing fails, and repeats no request', async () => {
       const load = await traffic(processes.urls, receiver, ++round, random)
       const logLines = () => processes.all.flatMap((process) => process.logLines)
       const missing = () => passed.filter((point) => !logLines().some((line) => line.msg === 'point.passed' && line.point === point))
@@ -45,7 +45,7 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
 
     const all = passed.flatMap((point) => moments.map((moment) => ({ point, moment })))
     for (const { point, moment } of sample(all, sampled, random))
-      it(`comes right after a kill -9 ${moment} ${point}`, async () => {
+      it(`recovers from a kill -9 ${moment} ${point}`, async () => {
         const { accepted, requests, duplicates, deaths } = await crash(processes, receiver, { point, moment, round: ++round, random })
         console.log(`      ${deaths} deaths, ${accepted} accepted, ${requests} requests, ${duplicates.length} repeated`)
       })

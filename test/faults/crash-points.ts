@@ -10,8 +10,8 @@ import { traffic } from './crash-traffic.ts'
 const atStart: ReadonlySet<Point> = new Set(['leases.take'])
 
 /**
- * Under load, has a process die at a point, and once more at the same point while it recovers; then all has come right.
- * Answers what came of the load, and how many deaths it took.
+ * Kills a process at a point under load, and once more at the same point while it recovers. Then expects that everything is right.
+ * Returns the tally of the load, and how many processes died.
  */
 export async function crash(
   processes: Processes,
@@ -41,7 +41,7 @@ export async function crash(
     await grown(30)
   } finally {
     await load.stop()
-    // What it did not come to again while it recovered.
+    // The second crash is taken back if the process did not pass the point again.
     await processes.plan([])
   }
   await processes.ready()

@@ -11,11 +11,11 @@ import { waitFor } from '../support/wait-for.ts'
 
 type Child = ReturnType<typeof spawnService>
 
-/** A process of the service that is started again whenever it dies, at the same address, as by a supervisor. */
+/** A process of the service that is started again at the same address whenever it dies, as a supervisor does. */
 export interface Supervised {
   readonly roles: string
   readonly url: string
-  /** All that it has logged, through all its starts. */
+  /** The lines of its log through all its starts. */
   readonly logLines: readonly LogLine[]
   /** How often it has died so far. */
   readonly deaths: number
@@ -26,19 +26,19 @@ export interface Supervised {
 }
 export interface Processes {
   readonly all: readonly Supervised[]
-  /** Where the API is. */
+  /** The URLs of the API. */
   readonly urls: readonly string[]
   readonly deaths: number
-  /** Ends of processes that were no kills: a start or a drain that failed. */
+  /** Descriptions of starts and drains that failed. A kill is no failure. */
   readonly failures: string[]
   ready(): Promise<void>
-  /** Has processes die one after another as the list says (see support/crash-at.ts); an empty one takes back what has not come. */
+  /** Plans deaths, which happen one after another (see support/crash-at.ts). An empty list takes back those that have not happened. */
   plan(crashes: readonly Crash[]): Promise<void>
   stop(): Promise<void>
 }
 
 const preloaded = join(import.meta.dirname, '../support/crash-at.ts')
-/** Requests that a process may have under way: as many may be repeated after its death. */
+/** How many requests a process may have under way. As many may be repeated after its death. */
 export const maxInFlight = 64
 const variablesOfAll = {
   NODE_OPTIONS: `--import ${preloaded}`,
@@ -47,13 +47,13 @@ const variablesOfAll = {
   KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3,0.3',
 }
 
-/** All roles in one process, on a Postgres of its own. */
+/** Starts all roles in one process, on a Postgres of its own. */
 export async function oneProcess(): Promise<Processes> {
   const dataDir = await temporaryFolder()
   return supervised([{ roles: 'api,dispatcher,projector', dataDir }], {}, dataDir, () => rm(dataDir, { recursive: true, force: true }))
 }
 
-/** A process for each of these roles, on one database. */
+/** Starts a process for each of these roles, on one database. */
 export async function apartFromOneAnother(roles: readonly string[]): Promise<Processes> {
   const db: TestDatabase = await freshDatabase()
   const folders = await Promise.all(roles.map(temporaryFolder))
@@ -114,7 +114,7 @@ function supervise(roles: string, url: string, start: () => Child, onFailure: (w
     const started = start()
     started.child.once('exit', (code, signal) => {
       logLines.push(...started.logLines)
-      // Killed, or drained because it was asked to, or asked to twice; all else is its own failure.
+      // A process may be killed, drain on a signal, or end at once on a second signal. Every other end is a failure.
       if (signal === null && code !== 0 && !started.logLines.some(({ msg }) => msg === 'kolbak.killed')) {
         const last = started.logLines.slice(-10).map((line) => JSON.stringify(line))
         onFailure(`ended with ${code}: ${[...started.errors, ...last].join('\n')}`)

@@ -1,9 +1,9 @@
 import { env } from 'node:process'
 
-/** The seed of this run's random choices: KOLBAK_TEST_SEED, or one of the moment. To be printed by whoever uses it. */
+/** The seed of this run's random choices: KOLBAK_TEST_SEED, or one from the clock. A test that uses it prints it. */
 export const seed = Number(env.KOLBAK_TEST_SEED ?? Date.now() % 1_000_000)
 
-/** Numbers from 0 to 1 that are the same for the same seed (mulberry32). */
+/** Returns a source of numbers from 0 to 1 that are the same for the same seed (mulberry32). */
 export function seeded(from: number): () => number {
   let state = from >>> 0
   return () => {
@@ -13,7 +13,7 @@ export function seeded(from: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }
-/** Some of them, in random order. */
+/** Returns at most `count` items in random order. */
 export function sample<T>(items: readonly T[], count: number, random: () => number): T[] {
   const left = [...items]
   return Array.from({ length: Math.min(count, left.length) }, () => left.splice(Math.floor(random() * left.length), 1)[0]!)

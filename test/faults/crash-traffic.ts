@@ -3,45 +3,46 @@ import { startLoad } from '../support/load.ts'
 import type { Receiver } from '../support/receiver.ts'
 import { type Client, clientOf, type WebhookAnswer } from '../support/service-client.ts'
 
-/** What one event's requests came to at the receiver. */
+/** The requests of one event at the receiver. */
 export interface Seen {
   requests: number
-  /** Answered 200. */
+  /** How many were answered 200. */
   ok: number
-  /** By the number of the attempt. */
+  /** How many came of each attempt, by its number. */
   readonly attempts: Map<number, number>
 }
-/** All that a service does, for one webhook of its own, and what its callers were told. */
+/** A load of every kind on one webhook, and the responses that its callers got. */
 export interface Traffic {
   readonly webhook: string
   /** Ids of events that got a 202, alone or in a batch. */
   accepted(): string[]
-  /** Whether an event of this id may be there, answered or not. */
+  /** Whether an event of this id was posted, with or without a response. */
   mayBe(id: string): boolean
-  /** Batches by their ids: those that got a 202, and those that may be there or not. */
+  /** Batches as lists of ids: those with a 202, and those without a response. */
   readonly batches: { readonly accepted: string[][]; readonly unknown: string[][] }
-  /** Ids that were accepted once more with other content. */
+  /** Ids that got a 202 again with other content. */
   readonly clashes: ReadonlySet<string>
   /** Deliveries whose replay got a 202. */
   readonly replayed: ReadonlySet<string>
-  /** Descriptions are numbers that rise: the last that got a 200, and the last that was sent. */
+  /** The webhook's descriptions are rising numbers. These are the last one with a 200 and the last one sent. */
   readonly described: { readonly answered: number; readonly sent: number }
-  /** By webhook-id. */
+  /** The requests by webhook-id. */
   readonly seen: ReadonlyMap<string, Seen>
-  /** Requests whose signature was wrong. */
+  /** Returns how many requests had a wrong signature. */
   unsigned(): number
   stop(): Promise<void>
 }
 
-/** Events a second at each API, beside the batches. */
+/** How many events a second are posted to each API, beside the batches. */
 const perSecond = 40
-/** More than a webhook's slots and its queue hold: the rest is parked. */
+/** More events than a webhook's slots and queue hold, so that some are parked. */
 const batchSize = 540
 
 /**
- * Begins a mixed load: events, batches, the same events again with the same and with other content, changes of the webhook,
- * replays of one delivery and of all that failed. A tenth of the requests is answered 503, some 400, which ends a delivery. Whatever cannot reach the service goes on trying.
- * @param round makes ids of its own
+ * Starts a mixed load: events, batches, events again with the same and with other content, changes of the webhook, replays of one
+ * delivery and of all failed ones. A tenth of the requests is answered 503. Some are answered 400, which ends a delivery. A caller
+ * that cannot reach the service tries again.
+ * @param round a number that makes the ids of this load its own
  */
 export async function traffic(urls: readonly string[], receiver: Receiver, round: number, random: () => number): Promise<Traffic> {
   const api = await clientOf(urls[0]!)
@@ -73,7 +74,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   const alone = () => loads.flatMap((one) => one.accepted)
   const recent = () => loads.flatMap((one) => one.accepted.slice(-20))
   let turn = 0
-  /** A request to one of the APIs; null when its answer did not come. */
+  /** Sends a request to one of the APIs. Rejects when no response comes. */
   const call = async <T>(...[method, at, body]: Parameters<Client['call']>) => {
     const response = await fetch(`${urls[turn++ % urls.length]}${at}`, {
       method,
@@ -87,7 +88,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   let running = true
   const again = async (everyMs: number, work: () => Promise<void>) => {
     while (running) {
-      await work().catch(() => undefined) // nobody answered: what it did is unknown to its caller
+      await work().catch(() => undefined) // no response came, so that the effect is unknown to the caller
       await sleep(everyMs)
     }
   }
@@ -129,7 +130,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     again(1_000, async () => {
       await call('POST', `/v1/webhooks/${webhook}/replay`, { since: begunAt })
     }),
-    // A webhook that comes and goes, with one event of its own: what is first in a stream is written under kills too.
+    // A webhook is created and deleted, with one event of its own, so that the first events of streams are written under kills too.
     again(1_000, async () => {
       const event = `round_${round}.other`
       const { status, body } = await call<WebhookAnswer>('POST', '/v1/webhooks', { callback_url: receiver.url('/other'), event })

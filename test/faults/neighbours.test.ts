@@ -6,7 +6,7 @@ import { failures } from '../support/receiver.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
 import { withService } from '../support/with-services.ts'
 
-/** Seconds of traffic that one p99 (or p90) is taken of. */
+/** Seconds of traffic for one percentile. */
 const seconds = isFull ? 8 : 3
 const runs = isFull ? 3 : 1
 /**
@@ -37,7 +37,7 @@ describe('a good endpoint beside bad ones', () => {
     await subscribe(good, receiver.url('/good'), 'load.good')
   })
 
-  /** A client of a tenant of its own. */
+  /** Creates a tenant, and returns a client of it. */
   const tenant = async (name: string): Promise<Client> => {
     const admin = await clientOf(service.url)
     const { data } = await admin.post<{ data: { id: string } }>('/v1/tenants', { name })
@@ -49,7 +49,7 @@ describe('a good endpoint beside bad ones', () => {
   }
   const subscribe = (api: Client, url: string, event: string) => api.post('/v1/webhooks', { callback_url: url, event })
 
-  /** Posts at fixed rates for a while. @returns end to end milliseconds of what came to `/good`, ascending */
+  /** Posts at fixed rates for `seconds`. Returns the milliseconds from post to arrival at `/good`, ascending. */
   const latencies = async (posts: readonly Post[]): Promise<number[]> => {
     const postedAt = new Map<string, number>()
     const under: Promise<unknown>[] = []
@@ -80,7 +80,7 @@ describe('a good endpoint beside bad ones', () => {
     await Promise.all(posts.map(at))
     await Promise.all(under)
     const arrived = () => receiver.received('/good').slice(seen)
-    // What has not come after ten more seconds counts as ten.
+    // An event that has not come after 10 s more counts as 10 s.
     for (let i = 0; i < 1_000 && arrived().length < postedAt.size; i++) await sleep(10)
     const came = new Map(arrived().map((request) => [String(request.headers['webhook-id']), request.at]))
     return [...postedAt].map(([id, posted]) => (came.get(id) ?? posted + 10_000) - posted).sort((a, b) => a - b)
@@ -88,19 +88,19 @@ describe('a good endpoint beside bad ones', () => {
   const latest = (sorted: readonly number[]) => sorted[Math.floor(sorted.length * share)]!
   const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
-  /** With well-behaved neighbours and then with bad ones, at the same rates: what differs is how they behave. The medians of the runs. */
+  /** Measures beside good neighbours and then beside bad ones at the same rates, and compares the medians of the runs. */
   const compare = async (wellBehaved: readonly Post[], bad: readonly Post[], perSecond = 40) => {
     const mine: Post = { token: good.token, event: 'load.good', perSecond }
-    await latencies([mine, ...wellBehaved]) // warm
+    await latencies([mine, ...wellBehaved]) // the first run warms everything up
     const beside: { well: number[]; bad: number[] } = { well: [], bad: [] }
-    // The bad ones last: what hangs of them would still be there beside the good ones.
+    // The bad neighbours come last, because their hanging requests would still be there beside the good ones.
     for (let run = 0; run < runs; run++) beside.well.push(latest(await latencies([mine, ...wellBehaved])))
     for (let run = 0; run < runs; run++) beside.bad.push(latest(await latencies([mine, ...bad])))
     const round = (values: readonly number[]) => values.map((ms) => Math.round(ms)).join(', ')
     console.log(`      p${100 * share} beside good neighbours ${round(beside.well)} ms, beside bad ones ${round(beside.bad)} ms`)
     expect(median(beside.bad)).to.be.at.most(bound(median(beside.well)))
   }
-  /** Posts at the same rates to an endpoint that is well. */
+  /** Returns the same posts to a healthy endpoint. */
   const well = (posts: readonly Post[]) => posts.map((post) => ({ ...post, event: 'load.well' }))
   const withWell = async (name: string): Promise<Client> => {
     const api = await tenant(name)
@@ -108,7 +108,7 @@ describe('a good endpoint beside bad ones', () => {
     return api
   }
 
-  it('keeps its p99 while one hangs with half of all traffic, one answers in 10 s, one refuses', async () => {
+  it('keeps its latency while one hangs with half of all traffic, one answers in 10 s, and one refuses', async () => {
     const bad = await withWell('Bad')
     await subscribe(bad, receiver.url('/hangs'), 'load.hangs')
     await subscribe(bad, receiver.url('/ten'), 'load.ten')
@@ -120,7 +120,7 @@ describe('a good endpoint beside bad ones', () => {
     ]
     await compare(well(posts), posts)
   })
-  it('keeps its p99 while they are its own tenant’s', async () => {
+  it('keeps its latency while the bad ones belong to its own tenant', async () => {
     await subscribe(good, receiver.url('/well'), 'load.well')
     await subscribe(good, receiver.url('/hangs'), 'load.hangs')
     await subscribe(good, receiver.url('/ten'), 'load.ten')
@@ -130,7 +130,7 @@ describe('a good endpoint beside bad ones', () => {
     ]
     await compare(well(posts), posts)
   })
-  it('keeps its p99 while 26 endpoints of many tenants answer 200 after 14 s', async () => {
+  it('keeps its latency while 26 endpoints of many tenants answer 200 after 14 s', async () => {
     const posts: Post[] = []
     for (let n = 0; n < 13; n++) {
       const slow = await withWell(`Slow${n}`)
@@ -141,7 +141,7 @@ describe('a good endpoint beside bad ones', () => {
     }
     await compare(well(posts), posts)
   })
-  it('keeps its p99 while one tenant posts fifty times as much, as it does beside ten who post five times as much', async () => {
+  it('keeps its latency while one tenant posts as much as ten others together', async () => {
     const greedy = await tenant('Greedy')
     const others: Post[] = []
     for (let n = 0; n < 10; n++) {

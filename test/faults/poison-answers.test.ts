@@ -2,13 +2,13 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { expect } from 'chai'
 import type { DeliveryAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { poisoned } from './poison.ts'
+import { withPoison } from './poison.ts'
 
-/** The status line decides, so that nothing after it may hide it. */
+/** The status line decides. Nothing after it may hide it. */
 const failed = 'HTTP/1.1 500 x\r\n'
 const later = (value: string) => `HTTP/1.1 503 Later\r\nretry-after: ${value}\r\ncontent-length: 0\r\n\r\n`
 const giant = 'x'.repeat(1 << 20)
-/** What they answer, in Latin-1, and what becomes of it. */
+/** The receivers' bytes in Latin-1, and the outcome of the attempt. */
 const answers: Record<string, readonly [answer: string, outcome: string]> = {
   'NUL bytes': ['\0'.repeat(1_000), 'invalid_response'],
   'broken UTF-8': ['\xff\xfe\xc3\x28\r\n\r\n', 'invalid_response'],
@@ -60,7 +60,7 @@ const answers: Record<string, readonly [answer: string, outcome: string]> = {
 }
 
 describe('answers of receivers', () => {
-  const running = poisoned()
+  const running = withPoison()
   const { subscribe, post, ids, deliveriesOf, expectGoingOn } = running
   let rubbish: Server
   const sockets = new Set<Socket>()
@@ -90,7 +90,7 @@ describe('answers of receivers', () => {
     rubbish.close()
   })
 
-  it('that are rubbish are a failed attempt that the history shows, in bounded time; the others get theirs', async () => {
+  it('are failed attempts in the history, in bounded time, when they are rubbish; other receivers get their requests', async () => {
     const { api } = running
     const { port } = rubbish.address() as AddressInfo
     const names = Object.keys(answers)

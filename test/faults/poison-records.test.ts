@@ -3,17 +3,17 @@ import type { TenantId } from '../../src/events/ids.ts'
 import { expectArrival } from '../support/expectations.ts'
 import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { partitions, poisoned } from './poison.ts'
+import { partitions, withPoison } from './poison.ts'
 import { good, noRecords } from './poison-records.ts'
 
-describe('records of the bus', () => {
-  const running = poisoned()
+describe('poison records of the bus', () => {
+  const running = withPoison()
   const { produce, subscribe, post, ids, figure, expectGoingOn } = running
 
-  it('that are none are set aside in a table, the log and a metric; what stands before and behind them is delivered', async () => {
+  it('are quarantined in a table, the log and a metric, and the records around them are delivered', async () => {
     const { service, pool } = running
     await subscribe('/bus', 'bus.*')
-    // Where this is tried again, something of the first try is there.
+    // A second try of this test finds rows of the first.
     await pool.query('delete from quarantined_records')
     const [counted, logged, arrived] = [await figure('kolbak_records_quarantined_total'), service.logLines.length, ids('/bus').length]
     const posted: string[] = []
@@ -37,7 +37,7 @@ describe('records of the bus', () => {
     await expectGoingOn()
   })
 
-  it('that were sealed by nobody end as a dead letter that the API shows', async () => {
+  it('end as a dead letter that the API shows when their body was never sealed', async () => {
     const { api, receiver } = running
     const webhook = await subscribe('/unsealed', 'unsealed.*')
     const id = `unsealed_${Date.now()}`
@@ -51,7 +51,7 @@ describe('records of the bus', () => {
     await expectGoingOn()
   })
 
-  it('of a tenant whose key is gone, or who is suspended, wait or are refused, visibly; other tenants go on', async () => {
+  it('wait or are refused visibly when their tenant is suspended or has no key, and other tenants go on', async () => {
     const { pool } = running
     const tenantOf = async (name: string) => {
       const { data } = await running.api.post<{ data: { id: TenantId } }>('/v1/tenants', { name })
@@ -76,7 +76,7 @@ describe('records of the bus', () => {
 
     await produce(good({ tenant: erased.id, id: 'erased_1', event: 'gone.now' }))
     await produce(good({ tenant: suspended.id, id: 'suspended_1', event: 'gone.now' }))
-    // What was accepted of them is in the index, and is said, or waits in a row; nobody gets it.
+    // The accepted messages are in the index. One is logged, the other one is parked, and neither is sent.
     const row = await waitFor(async () => {
       const { rows } = await pool.query('select webhooks from message_index where message = $1', ['erased_1'])
       return rows[0]
@@ -96,7 +96,7 @@ describe('records of the bus', () => {
     expect([refused.status, refused.body.error.code]).to.deep.equal([403, 'key_destroyed'])
     for (const path of ['/erased', '/suspended']) expect(receiver.received(path), path).to.have.length(1)
     await expectGoingOn()
-    // Once it may have it again, what waited ends where it can be seen: it was sealed by nobody.
+    // After the tenant is resumed, the parked delivery ends as a dead letter, because its body was never sealed.
     await running.api.call('POST', `/v1/tenants/${suspended.id}/resume`)
     const resumed = await waitFor(() => suspended.client())
     await waitFor(async () => (await resumed.get<Page<DeliveryAnswer>>('/v1/dead-letters')).data[0]?.event_id === 'suspended_1')

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { defaultTenant, type MessageId, type TenantId } from '../../src/events/ids.ts'
 import { encodeRecord } from '../../src/events/message-record.ts'
 
-/** A good record, to be spoilt. */
+/** Returns a good record. */
 export const good = (change: { tenant?: TenantId; id?: string; event?: string } = {}) => {
   const { tenant = defaultTenant, id = `poison_${randomUUID()}`, event = 'poison.record' } = change
   return encodeRecord({
@@ -21,7 +21,7 @@ const framed = (head: string, rest: Buffer = randomBytes(100)): Buffer => {
   size.writeUInt32BE(Buffer.byteLength(head))
   return Buffer.concat([size, Buffer.from(head), rest])
 }
-/** The record with another head. */
+/** Returns a record with a spoilt head. */
 const spoilt = (spoil: (head: Head) => unknown): Buffer => {
   const bytes = good()
   const head = JSON.parse(bytes.toString('utf8', 4, 4 + bytes.readUInt32BE(0))) as Head
@@ -33,7 +33,7 @@ export const withFirst = (index: number, value: unknown) =>
   })
 export const withField = (name: string, value: unknown) => spoilt((head) => ({ ...head, [name]: value }))
 
-/** What is on the bus, and is no record. */
+/** Bytes on the bus that are no record. */
 export const noRecords: Record<string, Buffer | null> = {
   'no value': null,
   'no bytes': Buffer.alloc(0),

@@ -7,13 +7,13 @@ import type { Appended } from '../../src/ports/event-store.ts'
 import { expectDelivery } from '../support/expectations.ts'
 import type { WebhookAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { poisoned } from './poison.ts'
+import { withPoison } from './poison.ts'
 
-describe('events in streams', () => {
-  const running = poisoned()
+describe('poison events', () => {
+  const running = withPoison()
   const { append, subscribe, post, ids, checks, quarantined, expectGoingOn } = running
 
-  it('of an unknown type quarantine their stream where it is read, and commands on it are refused; all else goes on', async () => {
+  it('of an unknown type quarantine their stream, and commands on it are refused; everything else goes on', async () => {
     const { service, api } = running
     const webhook = await subscribe('/future', 'future.*')
     const id = webhook.id as WebhookId
@@ -45,7 +45,7 @@ describe('events in streams', () => {
     await expectGoingOn()
   })
 
-  it('that have no data or metadata of ours hold up no projection: what it cannot take is set aside', async () => {
+  it('without readable data or metadata quarantine their stream, and hold up no projection', async () => {
     const { pool, eventStoreDbUrl } = running
     const now = new Date().toISOString()
     const streamsOf = (id: string) => [
@@ -56,7 +56,7 @@ describe('events in streams', () => {
       attemptsStream(id as WebhookId, now),
     ]
     const types = ['TenantSuspended', 'KeyDeleted', 'WebhookDeleted', 'MessageRouted', 'DeliveryFailed']
-    /** In a stream of each family of its own; answers their names. */
+    /** Runs `make` on a new stream of each family. Returns the streams' names. */
     const everywhere = async (make: (stream: StreamName, type: string) => Promise<unknown>): Promise<StreamName[]> => {
       const streams = streamsOf(ulid())
       for (const [i, stream] of streams.entries()) await make(stream, types[i]!)
@@ -76,12 +76,12 @@ describe('events in streams', () => {
         (type: string) => jsonEvent({ type, data: {} }),
       ])
         strange.push(...(await everywhere((stream, type) => client.appendToStream(stream, make(type)))))
-      // Another application's, in an EventStoreDB that is shared.
+      // Another application may write to the same EventStoreDB.
       for (const name of ['webhook-', 'attempts-\0', 'routing-of-another-application', `tenant-${'x'.repeat(4_000)}`])
         await client.appendToStream(name, jsonEvent({ type: 'WebhookDeleted', data: {} }))
       await client.dispose()
     }
-    // What comes behind it, in every family: each projection has some of it to read.
+    // An event of every family follows, so that each projection has something to read.
     const behind: Appended[] = []
     for (const stream of streamsOf(ulid())) behind.push(await append(stream, 'MarkFromTheFuture', { id: stream, webhooks: [] }))
     await waitFor(
@@ -96,7 +96,7 @@ describe('events in streams', () => {
     expect(strange.filter((stream) => !aside.includes(stream))).to.deep.equal([])
   })
 
-  it('that make a projection throw set their stream aside in table, health and log; other streams go on', async () => {
+  it('that make a projection throw quarantine their stream in table, health and log; other streams go on', async () => {
     const { service, api, receiver } = running
     const [bad, other] = [await subscribe('/bad', 'thrown.*'), await subscribe('/other', 'thrown.*')]
     const now = new Date().toISOString()
@@ -110,7 +110,7 @@ describe('events in streams', () => {
     for (const { error } of aside) expect(error).to.not.equal('')
     expect((await checks()).find(({ name }) => name === 'projection deliveries')?.message).to.match(/ [1-9]\d* streams quarantined/)
     expect(service.logLines.some((line) => line.msg === 'projection.quarantined' && line.stream === stream)).to.equal(true)
-    // Both are delivered; the history of the other shows it, and a receiver that is gone still ends its webhook.
+    // Both webhooks get the event. The history shows the other one, and a receiver that is gone still deactivates its webhook.
     receiver.answer('/gone', 410)
     const gone = await subscribe('/gone', 'thrown.gone')
     const id = await post('thrown.gone')

@@ -18,43 +18,43 @@ import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
 export const partitions = 4
-/** Quick retries and time-outs; otherwise the service as a user starts it. */
+/** Retries come soon and requests time out soon. The rest is as a user starts the service. */
 const quick = {
   KOLBAK_PARTITIONS: String(partitions),
   KOLBAK_RETRY_DELAYS: '0.2',
   ...soonTimedOut,
 }
 
-/** A running service and its receiver, and the ways past its API: straight onto its bus, into its event store and its Postgres. */
+/** A running service and its receiver, with ways past its API: onto its bus, into its event store and into its Postgres. */
 export interface Poisoned {
   readonly service: RunningService
   readonly api: Client
   readonly receiver: Receiver
   readonly pool: Pool
-  /** Of the service's EventStoreDB, when it has one. */
+  /** The URL of the service's EventStoreDB, when it has one. */
   readonly eventStoreDbUrl: string | undefined
-  /** Ends the process, and starts another one. */
+  /** Ends the process and starts another one. */
   restart(): Promise<void>
-  /** Writes bytes to the bus, as a record; null: a record of Kafka without a value. */
+  /** Writes bytes to the bus as a record. Null makes a record of Kafka without a value. */
   produce(bytes: Buffer | null, partition?: number): Promise<unknown>
-  /** Appends an event that no code of ours decides. */
+  /** Appends an event that no command decides. */
   append(stream: StreamName, type: string, data: unknown, metadata?: unknown): Promise<Appended>
   subscribe(at: string, event: string, of?: Client): Promise<WebhookAnswer>
-  /** Posts an event, and answers its id. */
+  /** Posts an event. Returns its id. */
   post(event: string, of?: Client): Promise<string>
-  /** Of the events that have come to a path, in order. */
+  /** Returns the ids of the events that have come to a path, in order. */
   ids(path: string): string[]
   deliveriesOf(id: string): Promise<DeliveryAnswer[]>
-  /** A figure of /metrics. */
+  /** Returns the value of a metric. */
   figure(name: string): Promise<number>
   checks(): Promise<{ name: string; ok: boolean; message: string }[]>
   quarantined(): Promise<{ projection: string; stream: string; error: string }[]>
-  /** A new webhook gets a new event, the history shows it, and nothing has failed. */
+  /** Expects that a new webhook gets a new event, that the history shows it, and that every health check is ok. */
   expectGoingOn(): Promise<void>
 }
 
-/** To be called in a suite's body: it registers what begins and ends the suite. */
-export function poisoned(): Poisoned {
+/** To be called in the body of a suite, because it registers hooks. */
+export function withPoison(): Poisoned {
   let engines: Record<string, string>
   let api: Client
   let pool: Pool

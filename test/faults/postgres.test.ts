@@ -6,7 +6,7 @@ import type { Load } from '../support/load.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
-/** Every statement that would write answers as on a full disk. */
+/** Makes every statement that writes fail as on a full disk. */
 const onWrite = (body: string) =>
   `create or replace function public.disk_is_full() returns trigger language plpgsql as $$ begin ${body}; end $$`
 const fullDisk = [
@@ -39,7 +39,7 @@ describe('Postgres failing under load', () => {
         })
     })
   })
-  /** While a fault lasts: hundreds of posts are refused, reads go on, nothing loops without a pause. */
+  /** Expects that posts are refused during a fault, and that no loop runs without a pause, which the number of log lines shows. */
   const refuses = async (posting: Load, begin: readonly string[], end: readonly string[]) => {
     const query = (statements: readonly string[]) =>
       onDatabase(async (client) => {

@@ -9,7 +9,7 @@ import { seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
 const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
-/** Longer than a lease (5 s) and mostly longer than a claim (10 s). */
+/** A freeze is longer than a lease (5 s), and mostly longer than a claim (10 s). */
 const frozenMs = { min: 6_000, max: 12_000 }
 
 function suite() {
@@ -24,7 +24,7 @@ function suite() {
       await processes.stop()
     })
 
-    it('loses nothing that got a 202, and the history says what the receiver saw', async () => {
+    it('loses no event with a 202, and the history says what the receiver saw', async () => {
       const random = seeded(seed)
       const between = ({ min, max }: { min: number; max: number }) => min + random() * (max - min)
       const done = { kills: 0, drains: 0, freezes: 0 }
@@ -44,7 +44,7 @@ function suite() {
         } else {
           one.signal('SIGSTOP')
           done.freezes++
-          // To whoever runs by then: one that was killed meanwhile is another process.
+          // The process may have been killed meanwhile. The signal then goes to the one that runs in its place.
           thaws.push(sleep(between(frozenMs)).then(() => one.signal('SIGCONT')))
         }
       }

@@ -17,7 +17,7 @@ import { withServices } from '../support/with-services.ts'
 interface Case {
   readonly title: string
   readonly engines: readonly Engine[]
-  /** Whether there is an older backup; else a new database gets `data_keys` alone. */
+  /** Whether there is an older backup. Otherwise a new database gets `data_keys` alone. */
   readonly hasBackup: boolean
 }
 const cases: readonly Case[] = [
@@ -82,7 +82,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await api.post(`/v1/deliveries/${delivery?.id}/replay`, {})
     }
 
-    it('owes what it owed, sends nothing again that had ended, and goes on as before', async () => {
+    it('still owes what it owed, sends no ended delivery again, and goes on as before', async () => {
       await start()
       receiver.answer('/down', 503)
       receiver.answer('/flaky', 503)
@@ -99,7 +99,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await post('f0', 'flaky.made')
       await post('m0', 'moved.made')
       await post('s0', 'slow.made')
-      await waitFor(() => receiver.received('/hangs').length === 1) // in hand
+      await waitFor(() => receiver.received('/hangs').length === 1) // under way
       await post('s1', 'slow.made')
       await expectStatuses(up, { a0: 'success 1.1', a1: 'success 1.1' })
       await expectStatuses(bad, { a0: 'failed 1.1', a1: 'failed 1.1' })
@@ -111,7 +111,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await service?.kill('SIGKILL')
       if (hasBackup) await database.backUp()
 
-      // What comes now is in no backup.
+      // Everything from here on is in no backup.
       await start()
       receiver.answer('/flaky', 200)
       await database.bringForward(flaky)
@@ -124,7 +124,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       for (const id of ['s2', 's3']) await post(id, 'slow.made')
       await post('a1', 'order.made', { other: 'content' })
       for (const id of ['b0', 'b1', 'b2']) for (const webhook of [up, young]) await expectStatuses(webhook, { [id]: 'success 1.1' })
-      await database.bringForward(moved) // dispatchers have heard of its new URL by now: they ask before each batch
+      await database.bringForward(moved) // dispatchers know its new URL by now, because they ask before each batch
       await expectStatuses(moved, { m0: 'success 1.3' })
       await replay(up, 'b0')
       await replay(bad, 'b1')
@@ -147,14 +147,14 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       const first = await refilled()
       console.log(`      ${JSON.stringify(first)}`)
       const withoutFirst = (state: typeof stood) => ({ ...state, scheduled: state.scheduled.filter(({ message }) => message !== 's0') })
-      // The message that was in hand at the backup comes again from Kafka, if its routing was read by then: it has no row.
+      // The message that was under way at the backup comes again from Kafka if its routing was read by then. Therefore it has no row.
       expect(withoutFirst(await database.state())).to.deep.equal(withoutFirst(stood))
       expect(first.messages).to.equal(hasBackup ? 5 : 11)
       const once = await database.state()
       expect(await refilled()).to.deep.include({ events: 0, messages: 0, parked: 0, owed: first.owed })
       expect(await database.state()).to.deep.equal(once)
 
-      // Everything owed arrives, when it is due and with its next number; nothing else.
+      // Every owed delivery arrives when it is due, with the number of its next attempt. No other request comes.
       const [due] = await database.rows<{ early: number }>(`
         select count(*)::int as early from scheduled_deliveries where due_at < clock_timestamp() + interval '6 minutes'`)
       expect(due?.early).to.equal(0)
@@ -166,13 +166,13 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await expectStatuses(down, { a0: 'success 1.4', a1: 'success 1.4', b0: 'success 1.3', b1: 'success 1.3', b2: 'success 1.3' })
       expect({ history: await history(), rejections: await rejections() }).to.deep.equal(told)
 
-      // The ids of the lost time are known.
+      // The ids of the lost time are still known.
       await post('b2', 'order.made')
       await post('z0', 'order.made')
       for (const webhook of [up, young, down]) await expectStatuses(webhook, { z0: 'success 1.1' })
       await waitFor(async () => (await database.rows('select from scheduled_deliveries')).length === 0)
       const since = receiver.received().slice(before.received)
-      // What had been parked is taken from the table while its record comes again from Kafka: it may be sent twice, as after a crash.
+      // A parked delivery is claimed from the table while its record comes again from Kafka. It may be sent twice, as after a crash.
       const isFirst = (name: string, i: number, all: readonly string[]) => !name.startsWith('/hangs') || all.indexOf(name) === i
       expect(since.map(nameOf).filter(isFirst).sort()).to.deep.equal(
         [
@@ -194,7 +194,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
   })
 
 describe('refill', () => {
-  it('refuses where the events were put back together with the rest', async () => {
+  it('refuses when the events are in the restored database too', async () => {
     const refused = await refill(readConfig({}), silentLog).catch((error: unknown) => error)
     expect(refused).to.include({ code: 'nothing_to_refill' })
   })
@@ -202,7 +202,7 @@ describe('refill', () => {
 
 const nameOf = ({ path, headers }: Received) => `${path} ${headers['webhook-id']}/${headers['kolbak-attempt']}`
 
-/** A database that can be put back to how it was, or lost. */
+/** Creates a database that a test can restore from a backup, or lose. */
 async function losable() {
   const db: TestDatabase = await freshDatabase()
   const name = new URL(db.url).pathname.slice(1)
@@ -217,7 +217,7 @@ async function losable() {
   }
   let backup: string | null = null
   const rows = <R extends pg.QueryResultRow>(text: string) => on(name, async (client) => (await client.query<R>(text)).rows)
-  /** Of a killed process the server finds out a moment later: a database that is in use is no template. */
+  /** Copies a database. Postgres notices a moment later that a process was killed, and copies no database that is in use. */
   const copy = (from: string, to: string) =>
     waitFor(() => on('postgres', async (admin) => (await admin.query(`create database ${to} template ${from}`)) && true))
   return {
@@ -227,10 +227,10 @@ async function losable() {
       backup = `${name}_backup`
       await copy(name, backup)
     },
-    /** Retries of the webhook expectStatuses due now. */
+    /** Makes the webhook's retries due now. */
     bringForward: (webhook: WebhookAnswer) =>
       rows(`update scheduled_deliveries set due_at = clock_timestamp() where webhook = '${webhook.id}' and due_at is not null`),
-    /** With the data keys that it has now; and the backup is an old one: no process of its time is alive. */
+    /** Restores the backup with the present data keys. The processes of the backup's time are not alive any more. */
     async putBack() {
       const keys = await rows<{ id: number; owner: string; purpose: string; wrapped: Buffer }>('select * from data_keys')
       await on('postgres', (admin) => admin.query(`drop database ${name} with (force)`))
@@ -245,7 +245,7 @@ async function losable() {
         await client.query(`select setval(pg_get_serial_sequence('data_keys', 'id'), (select max(id) from data_keys))`)
       })
     },
-    /** What a loss must not change, of what no projection with tables of its own has. */
+    /** The rows outside the projections that a loss must not change. */
     async state() {
       const [index, rejections, health, scheduled] = await Promise.all([
         rows('select * from message_index order by tenant, message'),

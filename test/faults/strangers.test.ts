@@ -37,7 +37,7 @@ describe('strangers before a running service', () => {
       socket.write(Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'))
     })
 
-  describe('write no header of ours', () => {
+  describe('cannot write a header', () => {
     for (const ends of ['\r\nx-evil: 1', '\n', '\r', '\0', '\u2028', '\u560d\u560ax-evil: 1', '\t', ' ', '\u00ff', '\u2603'])
       it(`by an event's id with ${JSON.stringify(ends)}`, async () => {
         const refused = await post({ id: `a${ends}`, event: 'header.id', payload: {} })
@@ -46,7 +46,7 @@ describe('strangers before a running service', () => {
         const batch = await api.call<Refused>('POST', '/v1/events/batch', { events: [{ id: `a${ends}`, event: 'header.id', payload: {} }] })
         expect(batch.status).to.equal(422)
       })
-    it('by what is echoed: request ids, idempotency keys, origins', async () => {
+    it('by a request id, an idempotency key or an origin', async () => {
       for (const header of [
         'x-request-id: a\rx-evil: 1',
         'x-request-id: a\0b',
@@ -70,7 +70,7 @@ describe('strangers before a running service', () => {
         expect([refused.status, refused.body.error.code], JSON.stringify(key)).to.deep.equal([400, 'invalid_request'])
       }
     })
-    it('by a callback URL: what would end a line is gone or escaped, and the receiver gets one request with our headers alone', async () => {
+    it('by a callback URL, in which line breaks are removed or escaped', async () => {
       const urls = ['/line\r\nx-evil: 1', '/line%0d%0ax-evil:%201', '/line?a=%0D%0A%0D%0APOST%20/evil', '/line\u560d\u560ax-evil: 1']
       const event = 'header.url'
       for (const url of urls) {
@@ -93,7 +93,7 @@ describe('strangers before a running service', () => {
     })
   })
 
-  it('pollute no prototype: names such as __proto__ are unknown fields, and arrive in a payload as they were', async () => {
+  it('pollute no prototype: names such as __proto__ are unknown fields, and arrive unchanged in a payload', async () => {
     const names = ['__proto__', 'constructor', 'prototype', 'hasOwnProperty', 'toString', 'toJSON', 'then']
     for (const name of names)
       for (const value of ['{"polluted":1}', '{"prototype":{"polluted":1}}', '[]', 'null', '1']) {
@@ -124,7 +124,7 @@ describe('strangers before a running service', () => {
     expect(Object.keys(data)).to.include('payload').and.not.include('polluted')
   })
 
-  it('nest as deep as they like: 100,000 levels are delivered byte for byte, and are refused where they are no payload', async () => {
+  it('may nest 100,000 levels in a payload, which arrive byte for byte, and nowhere else', async () => {
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
     expect((await post(`{"id":"deep_1","event":"deep","payload":{"a":${deep}}}`)).status).to.equal(202)
     const batch = await api.call('POST', '/v1/events/batch', `{"events":[{"id":"deep_2","event":"deep","payload":{"a":${deep}}}]}`)
@@ -150,15 +150,15 @@ describe('strangers before a running service', () => {
         const refused = await api.call('POST', path, body, path === '/v1/auth' ? { authorization: '' } : {})
         expect(refused.status, `${path} ${body.slice(0, 40)}`).to.be.within(400, 422)
       }
-    // Two deep values that are the same: whoever compares them for uniqueness goes down into both.
+    // Two deep values are equal. A check for uniqueness has to compare them to the bottom.
     const twice = `${'['.repeat(15_000)}${']'.repeat(15_000)}`
     expect((await api.call('POST', '/v1/keys', `{"name":"x","scopes":[${twice},${twice}]}`)).status).to.equal(422)
   })
 
-  it('send more than is taken: they are told so, and the service goes on', async () => {
+  it('get a 413 for a body that is too large, and the service goes on', async () => {
     const large = 'x'.repeat(8 << 20)
     for (const path of ['/v1/events', '/v1/events/batch', '/v1/keys', '/v1/webhooks', '/v1/auth']) {
-      // The service need not read to the end what it refuses.
+      // The service need not read a request to its end before it refuses it.
       const refused = await api.call('POST', path, `{"name":"${large}"}`).catch(() => null)
       if (refused !== null) expect(refused.status, path).to.equal(413)
     }
@@ -170,7 +170,7 @@ describe('strangers before a running service', () => {
     expect(service.child.exitCode).to.equal(null)
   })
 
-  it('call our own addresses in no form: each is refused at creation and at change', async () => {
+  it('cannot name an address that is not public, in any form, neither at creation nor at change', async () => {
     const { id } = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/mine'), event: 'none' })
     for (const host of [
       ...['10.0.0.1', '172.16.0.1', '192.168.0.1', '169.254.169.254', '100.64.0.1', '224.0.0.1', '255.255.255.255', '0.0.0.0', '0'],
