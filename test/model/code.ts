@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-/** The modules under test: those of src, or those of a mutant. */
+/** The modules under test: those of src, or those with a planted mistake. */
 export interface Code {
   readonly acknowledged: typeof import('../../src/projections/acknowledged-changes.ts')
   readonly commandStreams: typeof import('../../src/commands/command-streams.ts')

@@ -1,8 +1,8 @@
 import { installClock } from './clock.ts'
 import { loadCode } from './code.ts'
-import { mutant } from './mutants.ts'
-import { mutations } from './mutations.ts'
+import { codeWithMistake } from './code-with-mistake.ts'
 import { type Profile, planOf } from './plan.ts'
+import { plantedMistakes } from './planted-mistakes.ts'
 import { play } from './play.ts'
 import { explain } from './tasks.ts'
 
@@ -35,17 +35,17 @@ if (what === 'random') {
   )
 } else if (what === 'mutate') {
   const [most = '300', part = ''] = args
-  for (const mutation of mutations.filter(({ name }) => name.includes(part))) {
-    const mutantCode = await mutant(mutation)
+  for (const mistake of plantedMistakes.filter(({ name }) => name.includes(part))) {
+    const mistakenCode = await codeWithMistake(mistake)
     const begun = process.cpuUsage()
     let runs = 0
     let caught = ''
     const others = new Set<string>()
-    for (let { from: seed = 1 } = mutation, end = seed + Number(most); seed < end && caught === ''; seed++)
+    for (let { from: seed = 1 } = mistake, end = seed + Number(most); seed < end && caught === ''; seed++)
       for (const profile of ['benign', 'faulty'] as const) {
         runs++
-        const { violations } = await play({ seed, profile, code: mutantCode })
-        const right = violations.find(({ invariant }) => mutation.breaks.includes(invariant))
+        const { violations } = await play({ seed, profile, code: mistakenCode })
+        const right = violations.find(({ invariant }) => mistake.breaks.includes(invariant))
         if (right !== undefined) {
           caught = `seed ${seed} ${profile}: [${right.invariant}] ${right.text}`
           break
@@ -53,7 +53,7 @@ if (what === 'random') {
         for (const other of violations) others.add(other.invariant)
       }
     console.log(
-      `${caught === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mutation.name} (${Math.round(process.cpuUsage(begun).user / 1e3)} ms); ${caught} ${[...others].map((invariant) => `other: ${invariant}`).join(' ')}`,
+      `${caught === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mistake.name} (${Math.round(process.cpuUsage(begun).user / 1e3)} ms); ${caught} ${[...others].map((invariant) => `other: ${invariant}`).join(' ')}`,
     )
   }
 }

@@ -22,7 +22,7 @@ export type Rows = object[]
 /** Applies a statement to the tables, and returns its rows. */
 export type Run = (tables: Tables, statement: Statement) => Rows
 
-/** Returns whether the text of a statement has a guard. A statement that loses one (by a mutation) loses it in the model too. */
+/** Returns whether the text of a statement has a guard. A statement that loses a guard by a planted mistake loses it in the model too. */
 export const hasGuard = (text: string, guard: RegExp): boolean => guard.test(text.replaceAll(/\s+/g, ' '))
 
 /** Returns the rows of columns that are one parameter each: joined texts, or the literal of an array. */

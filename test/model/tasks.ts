@@ -1,8 +1,8 @@
 import { type Code, loadCode } from './code.ts'
+import { codeWithMistake } from './code-with-mistake.ts'
 import { minimise } from './minimise.ts'
-import { mutant } from './mutants.ts'
-import { mutations } from './mutations.ts'
 import { type Profile, planOf, type Step, smallPlan } from './plan.ts'
+import { plantedMistakes } from './planted-mistakes.ts'
 import { type Play, play } from './play.ts'
 import type { Crash } from './simulation.ts'
 
@@ -12,7 +12,7 @@ export interface Task {
   readonly seeds: readonly [from: number, to: number]
   readonly profiles: readonly Profile[]
   /** The name of a mistake to plant. With it, only the invariants that the mistake must break count. */
-  readonly mutation?: string
+  readonly mistake?: string
   /** If set, the small plan is played instead, with crashes before and after each of these calls. In one run the process is killed, and in another it is frozen. */
   readonly crashes?: { readonly process: string; readonly calls: readonly [from: number, to: number] }
 }
@@ -32,9 +32,9 @@ async function codeOf(name: string | undefined): Promise<{ code: Code; breaks: r
     own ??= loadCode()
     return { code: await own, breaks: null }
   }
-  const mutation = mutations.find((mutation) => mutation.name === name)
-  if (mutation === undefined) throw new Error(`there is no mutation ${name}`)
-  return { code: await mutant(mutation), breaks: mutation.breaks }
+  const mistake = plantedMistakes.find((mistake) => mistake.name === name)
+  if (mistake === undefined) throw new Error(`no planted mistake is called ${name}`)
+  return { code: await codeWithMistake(mistake), breaks: mistake.breaks }
 }
 
 const crashesOf = ({ crashes }: Task): (Crash | undefined)[] => {
@@ -49,7 +49,7 @@ const crashesOf = ({ crashes }: Task): (Crash | undefined)[] => {
 
 /** Plays the schedules of a task. The clock must be installed. */
 export async function perform(task: Task): Promise<Outcome> {
-  const { code, breaks } = await codeOf(task.mutation)
+  const { code, breaks } = await codeOf(task.mistake)
   const sum = { runs: 0, posts: 0, repeated: 0, crashes: 0 }
   for (let seed = task.seeds[0]; seed <= task.seeds[1]; seed++)
     for (const profile of task.profiles)

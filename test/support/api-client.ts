@@ -3,9 +3,9 @@ import type { Answered } from './api-conformance.ts'
 export type Credential = { readonly token: string } | { readonly key: string }
 export interface Call {
   readonly as?: Credential | undefined
-  /** Sent as JSON. */
+  /** A body that is sent as JSON. */
   readonly body?: unknown
-  /** Sent as it is. */
+  /** A body that is sent unchanged. */
   readonly raw?: string | Buffer
   readonly headers?: Readonly<Record<string, string>>
 }

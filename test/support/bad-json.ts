@@ -90,7 +90,7 @@ const broken: fc.Arbitrary<(text: string) => Buffer> = fc.oneof(
   fc.constantFrom('nul', 'NaN', '{"a"}', '[1,]', '{,}', '"\\x"', '"\n"', '01', '+1', '{"a":1,}').map((bad) => () => Buffer.from(bad)),
 )
 
-/** Bodies for a schema, from good ones to text that is not JSON. @param known values of members by name, where the schema says too little */
+/** Generates bodies for a schema, from good ones to text that is not JSON. @param known values of members by name, where the schema says too little */
 export function badBodies(schema: JsonSchema, known: KnownValues): fc.Arbitrary<Buffer> {
   const whole = members(schema, known)
   const cut = fc.tuple(whole, broken).map(([text, breakIt]) => breakIt(text))

@@ -11,7 +11,7 @@ export interface Sent {
   readonly body?: Buffer
 }
 
-/** One value in `n` is of the second kind. */
+/** Generates values of which one in `n` is of the second kind. */
 export const seldom = <A, B>(n: number, usual: fc.Arbitrary<A>, odd: fc.Arbitrary<B>): fc.Arbitrary<A | B> =>
   fc.oneof({ weight: n - 1, arbitrary: usual }, { weight: 1, arbitrary: odd })
 
@@ -43,7 +43,7 @@ const strayPairs = fc.constantFrom(
   ...['__proto__[polluted]=1', 'constructor.prototype.polluted=1', 'constructor[prototype][polluted]=1', '__proto__=1', 'toString=1'],
   ...['&', '=', '[]=', '%=%', '%zz=1', 'x', '?limit=1', 'limit[]=3', 'limit[a]=3', 'limit=1;offset=2', '%00=%00', 'ids[]', 'cursor=%ff'],
 )
-/** A query with the parameter, good or bad, once or more often. */
+/** Generates a query with the parameter once or more often, with good or bad values. */
 function pairsOf(name: string, schema: JsonSchema, given: readonly string[] | undefined): fc.Arbitrary<string[]> {
   const items = schema.type === 'array' ? objectOf(schema.items) : undefined
   const usual = given === undefined ? textOf(items ?? schema) : fc.constantFrom(...given)
@@ -95,7 +95,7 @@ const headersOf = ({ requestHeaders = {}, idempotent = false }: Route) => {
 }
 
 /**
- * Requests of a route, made from its schemas. About a third of them is good. Each other one has at least one fault.
+ * Generates requests of a route from its schemas. About a third of them is good. Each other one has at least one fault.
  * @param good a path that names an existing resource
  * @param values of members and parameters by name, where the schema says too little (such as which URLs may be called)
  */

@@ -5,7 +5,7 @@ export interface CapturingLog extends Log {
   readonly lines: readonly string[]
 }
 
-/** An error with its causes and every property of its class. The real log shows less. Here no secret can hide in an error. */
+/** Returns an error as an object with its causes and all of its properties. The real log shows less, but here no secret may hide. */
 function plain(value: unknown): unknown {
   if (!(value instanceof Error)) return value
   return { ...value, name: value.name, message: value.message, stack: value.stack, cause: plain(value.cause) }

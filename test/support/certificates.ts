@@ -9,11 +9,11 @@ export interface Certificate {
   readonly cert: string
 }
 export interface Authority {
-  /** Its own certificate, to be trusted. */
+  /** The authority's own certificate, which a client has to trust. */
   readonly cert: string
   /** Issues a certificate for names or addresses, such as `DNS:good.test` and `IP:127.0.0.1`. @param days of validity, negative for an expired one */
   issue(names: readonly string[], days?: number): Certificate
-  /** Issues the certificate of an authority below this one. Certificates of that contain the whole chain. */
+  /** Issues the certificate of an authority below this one. The certificates that it issues contain the whole chain. */
   issueAuthority(): Authority
 }
 
@@ -56,7 +56,7 @@ const authorityOf = (cert: string, key: string, chain: string): Authority => {
   }
 }
 
-/** A new authority that certifies itself. */
+/** Creates an authority that certifies itself. */
 export function createAuthority(): Authority {
   const [key, cert] = openssl(
     {},
@@ -66,7 +66,7 @@ export function createAuthority(): Authority {
   return authorityOf(cert!, key!, '')
 }
 
-/** A certificate that certifies itself, for 127.0.0.1. */
+/** Creates a self-signed certificate for 127.0.0.1. */
 export function selfSigned(): Certificate {
   const command = `req -x509 ${newKey} -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem`
   const [key, cert] = openssl({}, [command], ['key.pem', 'cert.pem'])

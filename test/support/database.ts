@@ -10,7 +10,7 @@ import { silentLog } from '../../src/lib/log.ts'
 export interface TestDatabase {
   readonly url: string
   readonly pool: pg.Pool
-  /** A pool with generic plans, as the service has it for queries of the history. */
+  /** A pool that uses generic plans, like the service's pool for queries of the history. */
   readonly readers: pg.Pool
   drop(): Promise<void>
 }

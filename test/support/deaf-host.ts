@@ -3,12 +3,12 @@ import { Worker } from 'node:worker_threads'
 
 export interface DeafHost {
   readonly port: number
-  /** From now on it accepts. A connection attempt that was not heard is repeated by TCP after about a second. */
+  /** Makes the host accept connections from now on. TCP repeats an unanswered connection attempt after about a second. */
   listen(): void
   close(): Promise<void>
 }
 
-/** Its thread listens and then sleeps, so that nothing is accepted. Once awake it sends the answer to whatever comes. */
+/** The program of the host's thread. It listens and then sleeps, so that it accepts no connection. Once awake it answers every connection. */
 const program = `
 const { createServer } = require('node:net')
 const { parentPort, workerData } = require('node:worker_threads')
@@ -23,7 +23,7 @@ server.listen({ host, port, backlog: 1 }, () => {
 })
 `
 
-/** A host whose port is open, and that does not react to connection attempts, as behind a firewall that drops packets. */
+/** Starts a host whose port is open but which ignores connection attempts, as behind a firewall that drops packets. */
 export async function startDeafHost(host: string, port = 0): Promise<DeafHost> {
   const awake = new SharedArrayBuffer(4)
   const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'
@@ -33,7 +33,7 @@ export async function startDeafHost(host: string, port = 0): Promise<DeafHost> {
     worker.once('error', reject)
   })
   await new Promise((resolve) => setTimeout(resolve, 50))
-  // The queue of the kernel holds two connections. What comes then is dropped.
+  // The queue of the kernel holds two connections. It drops every further attempt.
   const fillers: Socket[] = []
   const wake = () => {
     Atomics.store(new Int32Array(awake), 0, 1)

@@ -13,19 +13,17 @@ type Variables = Record<string, string>
 /** The engines behind the ports of services that start from now on. The other ports are on Postgres. */
 let current: readonly Engine[] = []
 /** Variables by the service's database, because processes that share a database share the engines too. */
-const given = new Map<string, Promise<Variables>>()
+const variablesByDatabase = new Map<string, Promise<Variables>>()
 const stores = new Map<string, Promise<EventStoreDbProcess>>()
 const keyspaces: string[] = []
 
 /** Returns the variables that give a service the current engines. The service has a topic, keyspace or store of its own there. */
 export function enginesFor(database: string): Promise<Variables> {
-  const known = given.get(database)
-  if (known !== undefined) return known
-  const made = giveEngines(database, current)
-  given.set(database, made)
-  return made
+  const variables = variablesByDatabase.get(database) ?? startEngines(database, current)
+  variablesByDatabase.set(database, variables)
+  return variables
 }
-async function giveEngines(database: string, engines: readonly Engine[]): Promise<Variables> {
+async function startEngines(database: string, engines: readonly Engine[]): Promise<Variables> {
   const name = `e2e_${createHash('sha256').update(database).digest('hex').slice(0, 12)}`
   const variables: Variables = {}
   if (engines.includes('eventstoredb')) {
@@ -64,7 +62,7 @@ export async function useEngines(engines: readonly Engine[]): Promise<void> {
   current = engines
   await Promise.all([engines.includes('kafka') ? startKafka() : null, engines.includes('cassandra') ? cassandra() : null])
 }
-/** Returns to Postgres alone, and ends the engines that services were given. */
+/** Puts every port of later services back on Postgres, and ends the engines of earlier ones. */
 export async function endEngines(): Promise<void> {
   current = []
   for (const starting of stores.values())
@@ -73,7 +71,7 @@ export async function endEngines(): Promise<void> {
       () => undefined, // the test that started it has the error
     )
   stores.clear()
-  given.clear()
+  variablesByDatabase.clear()
   if (keyspaces.length === 0) return
   const server = await cassandra()
   for (const keyspace of keyspaces.splice(0)) await server.query(`drop keyspace if exists ${keyspace}`)
@@ -81,7 +79,7 @@ export async function endEngines(): Promise<void> {
 
 /**
  * Gives a suite a Cassandra of its own that keeps acknowledged writes through a kill. The shared one does not, which is faster.
- * To be called in the body of a suite around the suites on the engines. The result returns the server once the suite runs.
+ * Call it in the body of the suite that contains the suites on the engines. The returned function returns the server once the suite runs.
  */
 export function withDurableCassandra(): () => Promise<Cassandra> {
   let own: Promise<Cassandra> | undefined
@@ -99,7 +97,7 @@ export function withDurableCassandra(): () => Promise<Cassandra> {
   return () => cassandra()
 }
 
-/** A suite whose services have these engines behind their ports. It is skipped aloud where an engine cannot be started. */
+/** Defines a suite whose services have these engines behind their ports. It is skipped, with the reason, if an engine cannot be started. */
 export function describeOn(title: string, engines: readonly Engine[], define: (this: Mocha.Suite) => void, register = describe): void {
   register(`${title} (on ${engines.join(', ')})`, function () {
     before(async function () {
@@ -111,7 +109,7 @@ export function describeOn(title: string, engines: readonly Engine[], define: (t
   })
 }
 
-/** Registers the suites of test files once more, on these engines. The files need not know of it. */
+/** Registers the suites of test files once more, on these engines. The files need no change for it. */
 export async function scenariosOn(engines: readonly Engine[], files: readonly URL[]): Promise<void> {
   const original = globalThis.describe
   const twice = (title: string, define: (this: Mocha.Suite) => void) => {

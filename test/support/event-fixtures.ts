@@ -19,7 +19,7 @@ export const fixtureKeyring: Keyring = {
   lookup: (purpose, value) => fixtureVault.fingerprint([purpose, value]),
 }
 
-/** An event as it was stored once. */
+/** An event in a shape that was stored at some time. */
 export interface EventFixture extends NewEvent {
   readonly stream: StreamName
 }
@@ -29,13 +29,13 @@ export const fixtureOf = (type: EventType, schema: number): EventFixture => JSON
 export const fixtureFiles = (): string[] => readdirSync(folder).sort()
 
 /**
- * The whole life of every aggregate as it was stored when no event had a higher schema than `level`, in the order of the samples: one
- * event of each type.
+ * Returns one event of each type, in the order of the samples, as it was stored when no event had a higher schema than `level`.
+ * Together they are the whole life of every aggregate.
  */
 export const fixturesUpTo = (level: number): EventFixture[] =>
   sampleTypes.map((type) => fixtureOf(type, Math.min(level, eventTypes[type].schema)))
 
-/** Writes the fixture of every present shape that has none. A fixture that exists is never changed. */
+/** Writes a fixture for every present shape that has none. It never changes an existing fixture. */
 function writeMissing(): void {
   mkdirSync(folder, { recursive: true })
   const hashes = new Map<StreamName, string | null>()

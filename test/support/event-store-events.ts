@@ -21,7 +21,7 @@ const metadata: Metadata = {
 }
 export const anEvent = (over: Partial<NewEvent> = {}): NewEvent => ({
   id: anId(),
-  type: 'TenantSettingsChanged', // projections take no event of an unknown type
+  type: 'TenantSettingsChanged', // a known type, because projections quarantine events of unknown types
   data: { number: randomInt(1_000_000) },
   metadata,
   ...over,

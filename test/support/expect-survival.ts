@@ -24,7 +24,9 @@ export async function expectSurvival(
   const before = posting.accepted.length
   await waitFor(() => posting.accepted.length > before + perSecond, { what: 'events to be accepted again' }).catch((error: unknown) => {
     const last = service.logLines.slice(-20).map((line) => JSON.stringify(line))
-    throw new Error(`answers ${JSON.stringify([...posting.answers])}; the service said last:\n${last.join('\n')}`, { cause: error })
+    throw new Error(`the statuses were ${JSON.stringify([...posting.answers])}; the service logged last:\n${last.join('\n')}`, {
+      cause: error,
+    })
   })
   await posting.stop()
   await expectArrival(receiver, '/hook', posting.accepted)

@@ -12,7 +12,7 @@ export async function expectArrival(receiver: Receiver, path: string, ids: reado
   await waitFor(() => missing().length === 0).catch(() => expect(missing(), 'events that have not arrived').to.deep.equal([]))
 }
 
-/** No event has come to the path twice. */
+/** Expects that no event has come to the path twice. */
 export function expectNoRepetition(receiver: Receiver, path: string): void {
   const ids = receiver.ids(path)
   expect(

@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { giveUpAfterMs } from './patience.ts'
 
-/** Events that are posted at a fixed rate, or slower where the service is. */
+/** A load of events that are posted at a fixed rate, or more slowly if the service is slower. */
 export interface Load {
   /** Ids of the events that got a 202 so far. */
   readonly accepted: readonly string[]
-  /** How often each status came. `none` counts the posts whose connection broke. Nothing was promised for those. */
+  /** The number of responses by status. `none` counts the posts whose connection broke, which promise nothing. */
   readonly answers: ReadonlyMap<number | 'none', number>
   stop(): Promise<void>
 }
 
 /**
- * Posts events `load.posted` until it is stopped, whatever the service answers. At most a second of posts waits for an answer,
- * because a backlog that grows would keep a slow machine busy long after the test has what it needs.
+ * Posts events `load.posted` until it is stopped, also when the service refuses them. At most the posts of one second wait for a
+ * response, because a growing backlog would keep a slow machine busy long after the test is done.
  * @param authorization `Bearer ...`
  */
 export function startLoad(url: string, authorization: string, { perSecond, from = 0 }: { perSecond: number; from?: number }): Load {

@@ -1,18 +1,18 @@
 import { createSocket } from 'node:dgram'
 
 type Records = Readonly<Record<string, { readonly A?: RecordAnswer; readonly AAAA?: RecordAnswer }>>
-/** Addresses (IPv6 without `::`), or an answer that never comes, or one that comes after the time. */
+/** The answer for one record: addresses (IPv6 without `::`), silence, or addresses after some milliseconds. */
 type RecordAnswer = readonly string[] | 'silence' | { readonly after: number; readonly addresses: readonly string[] }
 
 export interface NameServer {
-  /** As `dns.setServers` takes it. */
+  /** The server's address in the format of `dns.setServers`. */
   readonly address: string
-  /** The questions that have come, such as `A good.test`. */
+  /** The questions that it has received, such as `A good.test`. */
   readonly questions: readonly string[]
   close(): Promise<void>
 }
 
-/** A name server of these records. Other names do not exist (NXDOMAIN); a record that is left out is empty. */
+/** Starts a name server with these records. Other names do not exist (NXDOMAIN). A missing record of a name has an empty answer. */
 export async function startNameServer(records: Records): Promise<NameServer> {
   const socket = createSocket('udp4')
   const questions: string[] = []

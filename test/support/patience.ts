@@ -4,7 +4,7 @@
  * 2. A limit that asserts speed. It is measured in machine time, which runs slower on a busy machine than the clock does.
  */
 
-/** How long a test waits for a condition before it fails. The longest wait of an idle machine takes about 20 s. */
+/** Milliseconds that a test waits for a condition before it fails. The longest wait on an idle machine is about 20 s. */
 export const giveUpAfterMs = 300_000
 
 /**
@@ -17,16 +17,16 @@ export const soonTakenOver = {
   KOLBAK_REQUEST_TIMEOUT_MS: '5000',
   KOLBAK_CLAIM_MS: '10000',
 } as const
-/** The same for a service whose receivers hang: its requests time out soon. */
+/** The same variables for a service whose receivers hang, with a short request time-out. */
 export const soonTimedOut = { ...soonTakenOver, KOLBAK_REQUEST_TIMEOUT_MS: '4000' } as const
 
-/** How often the stopwatch ticks, in milliseconds. */
+/** Milliseconds between two ticks of the stopwatch. */
 const tickMs = 10
 /** Machine time never runs slower than this fraction of the clock, so that a blocked process cannot pass as a busy machine. */
 const slowestRate = 1 / 20
 
 export interface Stopwatch {
-  /** Milliseconds of machine time since the start. */
+  /** Returns the milliseconds of machine time since the start. */
   elapsed(): number
   stop(): void
 }

@@ -7,7 +7,7 @@ export interface RawRequest {
   readonly text: string
   readonly path: string
   readonly socket: Socket
-  /** The number of its connection, from 0, and its own number on that, from 0. */
+  /** The number of its connection, and its own number on that connection. Both count from 0. */
   readonly connection: number
   readonly index: number
 }
@@ -15,19 +15,19 @@ export interface RawReceiver {
   readonly port: number
   readonly origin: string
   readonly requests: readonly RawRequest[]
-  /** How many connections were accepted. */
+  /** The number of accepted connections. */
   readonly connections: number
   close(): Promise<void>
 }
-/** What a receiver does with a request. A text or bytes are sent as they are (a text in Latin-1), and the connection stays open. */
+/** The reaction to a request: a function, or bytes to send (a text is sent in Latin-1). After these the connection stays open. */
 export type RawAnswer = string | Buffer | ((request: RawRequest) => void)
 
-/** Sends the bytes (a text in Latin-1), then a FIN. */
+/** Returns a reaction that sends the bytes (a text in Latin-1) and then a FIN. */
 export const thenFin =
   (bytes: string): RawAnswer =>
   ({ socket }) =>
     socket.end(Buffer.from(bytes, 'latin1'))
-/** Sends the bytes one by one. */
+/** Returns a reaction that sends the bytes one by one. */
 export const byteByByte =
   (bytes: string): RawAnswer =>
   ({ socket }) => {
@@ -39,7 +39,7 @@ export const byteByByte =
     next()
   }
 
-/** A receiver that sends exactly the bytes that it is given. */
+/** Starts a receiver that sends exactly the bytes of its caller. */
 export async function startRawReceiver(
   answer: (request: RawRequest) => RawAnswer,
   options: { host?: string; port?: number; tls?: TlsOptions; onConnection?: (socket: Socket) => void } = {},

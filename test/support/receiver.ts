@@ -25,7 +25,7 @@ export interface Receiver {
   /** Has the official library check the signatures of requests to the path. */
   verify(path: string, secret: string): void
   received(path?: string): readonly Received[]
-  /** The webhook-ids that have come to the path, in order. */
+  /** Returns the webhook-ids that have come to the path, in order. */
   ids(path: string): string[]
   close(): Promise<void>
 }
@@ -93,9 +93,9 @@ function isSigned(secret: string, raw: string, headers: IncomingMessage['headers
 
 /** Bad behaviours of receivers. */
 export const failures = {
-  /** Never answers. */
+  /** Never sends a response. */
   hangs: (() => {}) satisfies Behaviour,
-  /** Keeps no connection. */
+  /** Closes the connection after each response. */
   closesAfterwards: ((_request, response) => response.writeHead(200, { connection: 'close' }).end()) satisfies Behaviour,
   resetBeforeAnswer: ((_request, _response, socket) => socket.resetAndDestroy()) satisfies Behaviour,
   resetMidBody: ((_request, response, socket) => {

@@ -3,7 +3,7 @@ import type { JsonSchema } from '../../src/api/schemas/json-schema.ts'
 
 const isSchema = (value: unknown): value is JsonSchema => typeof value === 'object' && value !== null && !Array.isArray(value)
 export const objectOf = (value: unknown): JsonSchema | undefined => (isSchema(value) ? value : undefined)
-/** The members that an object's schema names. */
+/** Returns the members that an object's schema names, each with its schema. */
 export const propertiesOf = ({ properties }: JsonSchema): [string, JsonSchema][] =>
   Object.entries(objectOf(properties) ?? {}).map(([name, property]) => [name, objectOf(property) ?? {}])
 const numberIn = (value: unknown, otherwise: number) => (typeof value === 'number' ? value : otherwise)
@@ -44,12 +44,12 @@ export const nastyTexts: fc.Arbitrary<string> = fc.oneof(
   fc.string({ maxLength: 40 }),
 )
 
-/** Texts that the schema of a scalar accepts, as they stand in a query. */
+/** Generates texts that the schema of a scalar accepts, as they stand in a query. */
 export function textOf(schema: JsonSchema): fc.Arbitrary<string> {
   return scalarOf(schema).map((value) => String(value))
 }
 
-/** Values that the schema of a scalar accepts. They are its examples where a rule is more than a type and bounds. */
+/** Generates values that the schema of a scalar accepts. They are the schema's examples if it has a rule beyond type and bounds. */
 export function scalarOf(schema: JsonSchema): fc.Arbitrary<unknown> {
   const { type, examples, pattern } = schema
   if (schema.const !== undefined) return fc.constant(schema.const)
@@ -72,6 +72,6 @@ export function scalarOf(schema: JsonSchema): fc.Arbitrary<unknown> {
       return fc.string(lengths)
     }
     default:
-      throw new Error(`no values are made of ${JSON.stringify(schema)}`)
+      throw new Error(`scalarOf cannot generate values for ${JSON.stringify(schema)}`)
   }
 }

@@ -34,7 +34,7 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
     if (answer.headers.has('projection-lag')) await untilReadable(method, path, answer)
     return answer
   }
-  /** Waits until a change can be read. After a second the API answers although its read model is behind, as it is on a busy machine. */
+  /** Waits until a change can be read. The API responds after a second even if its read model is behind, as happens on a busy machine. */
   const untilReadable = async (method: string, path: string, { headers, body }: Answer): Promise<void> => {
     const { id, data } = (body ?? {}) as { id?: string; data?: { id?: string } }
     const created = id ?? data?.id

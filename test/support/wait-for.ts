@@ -28,7 +28,7 @@ export async function waitFor<T>(
       const waitedMs = performance.now() - startedAt
       if (within === undefined ? waitedMs > giveUpAfterMs : stopwatch.elapsed() > within)
         throw new Error(`waited ${Math.round(waitedMs)} ms in vain for ${what}`, { cause: lastError })
-      // A tenth of the time waited so far, because a probe may be expensive and many probes delay what is waited for.
+      // A tenth of the time waited so far, because many expensive probes would delay the condition itself.
       await sleep(Math.min(Math.max(10, waitedMs / 10), 250))
     }
   } finally {

@@ -19,7 +19,7 @@ export interface Surroundings {
   readonly variables?: Variables | (() => Variables)
 }
 
-/** Returns a stand-in for an object that a hook makes later, so that the body of a suite can already refer to it. */
+/** Returns a stand-in for an object that a hook creates later, so that the body of a suite can already refer to it. */
 const later = <T extends object>(current: () => T): T => new Proxy({} as T, { get: (_, name) => Reflect.get(current(), name) })
 
 const hooks = (each: boolean) => (each ? ([beforeEach, afterEach] as const) : ([before, after] as const))

@@ -138,7 +138,7 @@ export async function stopCassandra(): Promise<void> {
   await started?.stop()
 }
 
-/** A suite that needs a real Cassandra. */
+/** Defines a suite that needs a real Cassandra. */
 export function describeWithCassandra(title: string, define: () => void): void {
   describe(title, () => {
     before(function () {

@@ -17,7 +17,7 @@ const oldestJava = 17
 
 /**
  * Returns the folder with the jars that the engine's `pom.xml` names. It fetches them once: they stay in a cache outside the
- * checkout, in one folder for each content of the pom. Throws a sentence when they cannot be fetched.
+ * checkout, in one folder for each content of the pom. Throws an error with a whole sentence when they cannot be fetched.
  */
 export async function jarsOf(engine: JavaEngine): Promise<string> {
   const pom = join(import.meta.dirname, engine, 'pom.xml')
@@ -42,7 +42,7 @@ export async function jarsOf(engine: JavaEngine): Promise<string> {
   return folder
 }
 
-/** The first error that mvn printed, which names the cause; else the error itself. */
+/** Returns the first error that mvn printed, because it names the cause. Without one it returns the error's own message. */
 function firstErrorOf(error: unknown): string {
   const { code, stdout = '', message } = error as { code?: unknown; stdout?: string; message: string }
   if (code === 'ENOENT') return 'mvn is not on this machine'
@@ -57,7 +57,7 @@ async function whyNoJava(): Promise<string | null> {
   return major < oldestJava ? `java is version ${major}, and version ${oldestJava} is needed` : null
 }
 
-/** Why each engine cannot be started here. An engine that can be started is absent. */
+/** The reason why an engine cannot be started here, by engine. An engine that can be started is absent. */
 export type Missing = Partial<Record<JavaEngine, string>>
 
 /** Finds out which engines cannot be started here, and fetches the jars of the others. The first time this takes a minute. */
@@ -76,7 +76,7 @@ export async function findMissing(engines: readonly JavaEngine[] = javaEngines):
   return missing
 }
 
-/** What `test/run.ts` has found out for all of its processes, as JSON of `Missing`. Else each process finds it out by itself. */
+/** The variable in which `test/run.ts` hands `Missing` to all of its processes, as JSON. Without it each process finds it out by itself. */
 const missingVariable = 'KOLBAK_TEST_MISSING'
 export const tellMissing = (missing: Missing): Record<string, string> => ({ [missingVariable]: JSON.stringify(missing) })
 
@@ -91,7 +91,7 @@ const whyMissing = (engine: JavaEngine): Promise<string | undefined> => {
 /** Whether an engine that cannot be started fails the tests that need it. Otherwise they are skipped. */
 export const enginesAreRequired = env.KOLBAK_TEST_REQUIRE_ENGINES === 'true' || (env.CI ?? 'false') !== 'false'
 
-/** For a `before` hook of a suite: skips the suite and says why when one of the engines cannot be started, or fails it where engines are required. */
+/** Call it in a `before` hook. It skips the suite, with the reason, if an engine cannot be started. It fails the suite if engines are required. */
 export async function needsEngines(context: Mocha.Context, engines: readonly string[]): Promise<void> {
   for (const engine of javaEngines.filter((name) => engines.includes(name))) {
     const why = await whyMissing(engine)

@@ -23,7 +23,7 @@ export async function stopKafka(): Promise<void> {
   )
 }
 
-/** A suite that needs a real Kafka. */
+/** Defines a suite that needs a real Kafka. */
 export function describeWithKafka(name: string, suite: (kafka: () => KafkaServer) => void): void {
   describe(name, () => {
     let server: KafkaServer

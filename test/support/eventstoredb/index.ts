@@ -11,7 +11,7 @@ import type { FaultSettings, Method } from './faults.ts'
 import type { Role } from './replication.ts'
 import type { DoubleOptions } from './server.ts'
 
-/** EventStoreDB's double as a process of its own. */
+/** A double of EventStoreDB that runs in a process of its own. */
 export interface EventStoreDbProcess {
   /** The URL, which stays the same over restarts. */
   readonly url: string

@@ -29,5 +29,5 @@ const stop = async () => {
   exit(0)
 }
 process.once('SIGTERM', () => void stop())
-// The process that started the double holds the other end. The double stops when that process ends, for whatever reason.
+// The process that started the double holds the other end. The double stops when that process ends for any reason.
 stdin.resume().once('end', () => void stop())

@@ -35,7 +35,7 @@ export interface Replication {
   close(): Promise<void>
 }
 
-/** The notices to the node's log. */
+/** Callbacks that keep the node's log up to date. */
 interface Listeners {
   /** Called with events of another leader that a majority has. They follow the events before them. */
   committed(events: readonly Stored[]): void
@@ -113,7 +113,7 @@ export async function startReplication(
   let heardLeaderAt = performance.now()
   let patienceMs = electionMs * (1 + Math.random())
   let isClosed = false
-  /** True once an entry of this leader's epoch has a majority. Only then it serves. */
+  /** True once an entry of this leader's epoch has a majority. It serves from then on. */
   let isServing = false
   const now = () => performance.now()
   const majority = Math.floor(members.length / 2) + 1

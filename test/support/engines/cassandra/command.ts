@@ -67,7 +67,7 @@ export interface CassandraSettings {
   readonly certificate: Certificate | undefined
 }
 
-/** `cassandra.yaml` (JSON is YAML). */
+/** Returns the content of `cassandra.yaml` as JSON, because JSON is YAML. */
 export const configuration = (options: CassandraSettings): string =>
   JSON.stringify({
     cluster_name: 'kolbak tests',

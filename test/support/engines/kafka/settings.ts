@@ -3,7 +3,7 @@ import type { Certificate } from './certificate.ts'
 export const user = { username: 'alice', password: 'alice-secret' }
 
 /**
- * One node is broker and controller. Kafka's defaults for fsync stay: the operating system writes to the disk, so that a killed
+ * Returns the settings of one node that is broker and controller. Kafka's defaults for fsync stay: the operating system writes to the disk, so that a killed
  * broker loses nothing that it has acknowledged.
  */
 export function settings(options: {

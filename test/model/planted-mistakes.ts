@@ -6,10 +6,10 @@ import { afterNextLine, type Change, inSql, onLine, withoutLine } from './planti
  * the broken invariants.
  *
  * A comment at the end of a line of src marks what a mistake changes: `// mutation: offset-before-attempts`. The change
- * of the line is a pattern without variable names, so that a rename in src breaks no mutation. A clause of SQL needs no marker: it is
- * found by its columns. A change that finds nothing to change fails the test, and so does a marker that no mutation uses.
+ * of the line is a pattern without variable names, so that a rename in src does not break it. A clause of SQL needs no marker: it is
+ * found by its columns. A change that finds nothing to change fails the test, and so does a marker without a mistake.
  */
-export interface Mutation {
+export interface PlantedMistake {
   readonly name: string
   readonly file: string
   readonly changes: readonly Change[]
@@ -26,7 +26,7 @@ const isHigher = /where \(\w+\.chain, \w+\.attempt\) < \(excluded\.chain, exclud
 const neverTrue = [/if \(.*\) return/, 'if (false as boolean) return'] as const
 const notAwaited = [/await /, 'void '] as const
 
-export const mutations: readonly Mutation[] = [
+export const plantedMistakes: readonly PlantedMistake[] = [
   {
     name: 'an offset is saved before the attempts',
     file: 'dispatch/route.ts',

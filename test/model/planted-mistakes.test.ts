@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { isFull } from '../support/is-full.ts'
 import { src } from './code.ts'
-import { mutations } from './mutations.ts'
+import { plantedMistakes } from './planted-mistakes.ts'
 import { markersIn } from './planting.ts'
 import { inWorkers } from './workers.ts'
 
@@ -13,19 +13,18 @@ const maxSeeds = isFull ? 2_500 : 500
 describe('the model', function () {
   this.timeout(isFull ? 3_600_000 : 900_000)
 
-  it(`finds ${mutations.length} planted mistakes, each by an invariant that it breaks`, async () => {
+  it(`finds ${plantedMistakes.length} planted mistakes, each by an invariant that it breaks`, async () => {
     const outcomes = await inWorkers(
-      mutations.map(
-        ({ name, from = 1, profiles = ['benign', 'faulty'] }) =>
-          ({ seeds: [from, from + maxSeeds - 1], profiles, mutation: name }) as const,
+      plantedMistakes.map(
+        ({ name, from = 1, profiles = ['benign', 'faulty'] }) => ({ seeds: [from, from + maxSeeds - 1], profiles, mistake: name }) as const,
       ),
     )
-    const missed = mutations.filter((_, i) => outcomes[i]?.broken === null).map(({ name }) => name)
+    const missed = plantedMistakes.filter((_, i) => outcomes[i]?.broken === null).map(({ name }) => name)
     expect(missed).to.deep.equal([])
   })
-  it('plants a mistake at every line of src that is marked for one', () => {
+  it('has a planted mistake for every marked line of src', () => {
     const marked = globSync('**/*.ts', { cwd: src }).flatMap((file) => markersIn(readFileSync(join(src, file), 'utf8')))
-    const used = mutations.flatMap(({ changes }) => changes.flatMap(({ marker = [] }) => marker))
+    const used = plantedMistakes.flatMap(({ changes }) => changes.flatMap(({ marker = [] }) => marker))
     expect(marked.sort()).to.deep.equal(used.sort())
   })
 })
