@@ -3,9 +3,9 @@ import { advisoryLocks } from './advisory-locks.ts'
 import type { Port } from './engines.ts'
 
 /**
- * Shuts writers out of the data that a port leaves in Postgres, in the transaction that records its new engine. `lock` waits for the
- * writers in flight and lets no other begin. `shut` removes what a write needs, so that a writer which waited for the lock fails. The data
- * stay.
+ * Shuts writers out of the data that a port leaves in Postgres, in the transaction that records the new engine of the port. `lock` waits for
+ * writers in flight, and no other writer can begin after it. `shut` removes what a write needs, so that a writer that waited for the lock
+ * fails. The data stay.
  */
 interface Closing {
   lock(sql: Sql): Promise<unknown>
@@ -26,8 +26,7 @@ export const closing: Record<Port, Closing> = {
   delivery_log: {
     async lock(sql) {
       await sql`select pg_advisory_xact_lock(${advisoryLocks.deliveryFacts})`
-      // The change makes the commit of a projector fail that is in the middle of a batch. Later batches fail because `record_facts` is
-      // gone.
+      // After this change, a projector in the middle of a batch cannot commit it. Later batches fail because `record_facts` no longer exists.
       await sql`update projections set lifted = lifted + 1 where name = 'deliveries'`
     },
     shut: (sql) => sql`select drop_record_facts()`,

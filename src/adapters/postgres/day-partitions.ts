@@ -10,26 +10,25 @@ import { advisoryLocks } from './advisory-locks.ts'
  */
 export interface DayPartitions {
   /**
-   * Resolves when there are partitions for these days, and at once for days that are known to have them. The caller awaits it before the
-   * statement that writes to them. The partition of the following day is made in the background, so that it exists at midnight. Throws
-   * InvalidDay.
+   * Resolves when these days have partitions. Await it before a statement that writes to the partitions. The partition of the following day
+   * is made in the background, so that it exists at midnight. Throws InvalidDay.
    */
   ensure(days: Iterable<string>): Promise<void>
   /**
-   * Forgets which days have partitions, because another process has dropped some. Call it after an error for which `isMissingPartition` is
-   * true. Then call `ensure` and try once more.
+   * Forgets which days have partitions, because another process may have dropped some. Call it after an error for which
+   * `isMissingPartition` is true, and then call `ensure` again.
    */
   forget(): void
   /**
-   * Drops the partitions before the day. `mayDrop` is called for each one, in the dropping transaction and under its lock. A partition that
-   * is in use for longer than 0.2 s is left for the next call, because other statements would stall behind one that waits for its lock.
+   * Drops the partitions before the day. `mayDrop` is called for each partition while the partition is locked, in the transaction that drops
+   * it. A partition that cannot be locked within 0.2 s is left for the next call, because other statements would wait behind the lock.
    * Returns the names of the dropped partitions.
    */
   dropBefore(day: string, mayDrop?: (client: ClientBase, partition: string) => Promise<boolean>): Promise<string[]>
 }
 
 class InvalidDay extends Error {
-  /** The SQLSTATE with which Postgres refuses such a day. It marks the error as the item's own fault. */
+  /** The SQLSTATE with which Postgres refuses such a day. It shows that the item is at fault and not the engine. */
   readonly code = '22007'
 }
 
@@ -42,9 +41,9 @@ const inUse = (error: unknown): boolean => ['55P03', '40P01'].includes(codeOf(er
 
 export function createDayPartitions(options: {
   pool: Pool
-  /** Names of the tables, with their schema if it is not that of the connection. */
+  /** Names of the tables. A table outside the schema of the connection is named with its schema. */
   tables: readonly string[]
-  /** Called when the partition of the following day could not be made in the background. It is then made when it is first needed. */
+  /** Called when the partition of the following day could not be made in the background. `ensure` then makes it when it is needed. */
   onError(error: unknown): void
 }): DayPartitions {
   const { pool, tables, onError } = options

@@ -3,14 +3,14 @@ import type { MessageRef } from '../../events/refs.ts'
 import type { ArchivedBody, BodyArchive } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
-const dayOf = (key: MessageRef): string => key.accepted_at.slice(0, 10)
+const acceptedDayOf = (message: MessageRef): string => message.accepted_at.slice(0, 10)
 /** Limits of one statement. */
 const group = { rows: 500, bytes: 4 << 20 }
 
-/** Creates the archive for a bus that cannot read a record again by its place. */
+/** Makes the archive for a bus that cannot read a record again by its place. */
 export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
   const insert = async (bodies: readonly ArchivedBody[], isRetry = false): Promise<void> => {
-    await days.ensure(bodies.map(dayOf))
+    await days.ensure(bodies.map(acceptedDayOf))
     const starts: number[] = []
     let end = 1
     for (const { sealedBody } of bodies) {
@@ -26,7 +26,7 @@ export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
                  as p (day, tenant, message, fingerprint, start, size)
                on conflict do nothing`,
         values: [
-          bodies.map(dayOf),
+          bodies.map(acceptedDayOf),
           bodies.map((key) => key.tenant),
           bodies.map((key) => key.message),
           bodies.map((key) => key.fingerprint),
@@ -43,9 +43,9 @@ export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
   }
   return {
     async archive(bodies) {
-      // All writers use the order of keys, because two writers that touch keys in different orders would deadlock.
+      // All writers sort by key, because two writers that write the same keys in different orders would deadlock.
       const sorted = bodies
-        .map((body) => ({ body, key: `${body.tenant} ${body.message} ${body.fingerprint} ${dayOf(body)}` }))
+        .map((body) => ({ body, key: `${body.tenant} ${body.message} ${body.fingerprint} ${acceptedDayOf(body)}` }))
         .sort((a, b) => (a.key < b.key ? -1 : 1))
         .map(({ body }) => body)
       for (const bodyGroup of groups(sorted)) await insert(bodyGroup)
@@ -59,7 +59,7 @@ export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
            select sealed_body from sealed_bodies where tenant = k.tenant and message = k.message and fingerprint = k.fingerprint and day = k.day limit 1
          ) as b on true
          order by k.place`,
-        [keys.map(dayOf), keys.map((key) => key.tenant), keys.map((key) => key.message), keys.map((key) => key.fingerprint)],
+        [keys.map(acceptedDayOf), keys.map((key) => key.tenant), keys.map((key) => key.message), keys.map((key) => key.fingerprint)],
       )
       return rows.map((row) => row.sealed_body)
     },

@@ -10,12 +10,12 @@ interface HistoryBuild {
   readonly days: DayPartitions
   readonly history: DeliveryHistory
 }
-/** Manages the builds of the history. Each build has its tables and its function in a schema of its own. */
+/** The builds of the history. Each build has its tables and its function in a separate schema. */
 interface HistoryBuilds {
   open(build: number): DeliveryHistory
   make(build: number): Promise<void>
   drop(build: number): Promise<void>
-  /** Drops the partitions of the days before `day` in every build. Returns their names. */
+  /** Drops, in every build, the partitions whose accepted_at is before this day. Returns their names. */
   dropDaysBefore(day: string): Promise<string[]>
 }
 
@@ -55,7 +55,7 @@ export function createHistoryBuilds({ pool, readers, log }: { pool: Pool; reader
     async drop(build) {
       const schema = schemaOf(build)
       await transaction(pool, async (client) => {
-        // The time-out is shorter than Postgres's deadlock_timeout. So in a deadlock this statement fails, and not a reader.
+        // The time-out is shorter than Postgres's deadlock_timeout. So in a deadlock this statement fails, and not the statement of a reader.
         await client.query(`set local lock_timeout = '200ms'`)
         if (build > 1) await client.query(`drop schema if exists ${schema} cascade`)
         else await client.query('drop table if exists public.deliveries, public.attempts; drop function if exists public.record_facts')

@@ -7,7 +7,7 @@ import { deliveryRefArrays } from '../../lib/ref-columns.ts'
 import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
-/** A fact to be written. The greatest fact of a delivery in the batch is written as its state, any other one as an attempt. */
+/** A fact to be written. The greatest fact of a delivery in the batch is written as its state, and any other fact as an attempt. */
 interface Row {
   readonly fact: DeliveryFact
   readonly isState: boolean
@@ -17,8 +17,8 @@ interface Row {
 const group = { rows: 1_000, bytes: 4 << 20 }
 
 /**
- * Makes the writer of one build of the history. It folds a batch in memory first, so that a delivery is written once for all its
- * facts in the batch. Throws FactRefused, or the error of a database that cannot be reached.
+ * Makes the writer of one build of the history. The writer folds a batch in memory first, so that a delivery is written once for all its
+ * facts in the batch. The writer throws FactRefused, or the error of a database that cannot be reached.
  */
 export function createFactWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly DeliveryFact[]) => Promise<void> {
   const write = async (rows: readonly Row[], isRetry = false): Promise<void> => {
@@ -32,7 +32,7 @@ export function createFactWriter(pool: Pool, schema: string, days: DayPartitions
       }
       if (!isDataError(error)) throw error
       if (rows.length === 1) throw new FactRefused(rows[0]!.fact.event_id, error)
-      // One row is at fault. The batch is halved until that row is alone.
+      // A row is at fault. The batch is halved until the faulty row is alone.
       const middle = rows.length >> 1
       await write(rows.slice(0, middle))
       await write(rows.slice(middle))
@@ -80,7 +80,7 @@ function* groups(rows: readonly Row[]): Generator<Row[]> {
 
 const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
-/** Throws FactRefused for a value that Postgres would refuse, or that would be read as something else in the joined parameters. */
+/** Throws FactRefused for a value that Postgres would refuse, or that would change in the joined parameters. */
 function checkStorable(fact: DeliveryFact): void {
   const texts = [fact.webhook, fact.tenant, fact.message, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.type]
   const problem =
@@ -104,7 +104,7 @@ const literal = (rows: readonly Row[], of: (fact: DeliveryFact) => string | numb
 const next_attempt_at = (fact: DeliveryFact): string | null =>
   fact.delay_seconds === null ? null : new Date(Date.parse(fact.time) + fact.delay_seconds * 1_000).toISOString()
 
-/** The parameters of `record_facts`: those of the delivery refs first. */
+/** The parameters of `record_facts`. The parameters for the delivery refs come first. */
 const parameters = Array.from({ length: 25 }, (_, i) => `$${i + 1}`).join(', ')
 
 async function insert(pool: Pool, schema: string, rows: readonly Row[]): Promise<void> {

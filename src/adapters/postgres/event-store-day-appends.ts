@@ -1,15 +1,15 @@
 /**
  * Fast appends to day streams.
  *
- * The attempts of deliveries are most of the events. `writeAppends` looks up the last revision of each stream and every event id before it
- * inserts, which is half of its cost (108 us of Postgres an event). Here the process remembers the last revisions and inserts at once (58
- * us). A remembered revision is wrong if another process has appended to the stream, and an event may be a repeat. In both cases a unique
+ * Most events record attempts. `writeAppends` looks up the last revision of each stream and every event id before it inserts, and these
+ * look-ups are half of its cost (Postgres needs 108 us for each event). Here the process remembers the last revisions and inserts at once
+ * (58 us). A remembered revision is wrong if another process has appended to the stream, and an event may be a repeat. In both cases a unique
  * index refuses the insert. Then nothing is stored, the revisions are forgotten, and `writeAppends` decides.
  *
  * Two rules keep this safe and cheap:
- * - The revisions hold for one start of the server, and the statement fails when the server was restarted since. Otherwise a server that
- *   was restored to an older state would get a gap in a stream.
- * - After a refusal all appends take the slow way for a minute, because another process probably appends to the same streams.
+ * - The revisions are valid only until the server restarts, and the statement fails after a restart. Otherwise a server that was restored
+ *   to an older state would get a gap in a stream.
+ * - After a refusal, `writeAppends` writes all appends for a minute, because another process probably appends to the same streams.
  */
 import { LRUCache } from 'lru-cache'
 import pg from 'pg'
@@ -27,9 +27,9 @@ import {
 import type { Ask } from './event-store-query.ts'
 import { toCheckpoint } from './event-store-rows.ts'
 
-/** Number of streams whose last revision a process remembers. */
+/** The most streams whose last revision a process remembers. */
 const maxStreams = 50_000
-/** Milliseconds for which appends take the slow way after a refusal. */
+/** Milliseconds after a refusal for which `writeAppends` writes all appends. */
 const cautiousMs = 60_000
 
 /** @param now milliseconds of a clock that never goes back */
@@ -98,7 +98,7 @@ function createRevisions(ask: Ask) {
     remembered.clear()
     serverStart = undefined
   }
-  /** Returns the last revision of each stream, or -1 for one without events. Reads those that are not remembered from the database. */
+  /** Returns the last revision of each stream, or -1 for a stream without events. Reads the revisions that are not remembered. */
   const of = async (
     names: readonly StreamName[],
     days: readonly string[],

@@ -7,13 +7,13 @@ import { EventRefused, StoreUnavailable } from '../../ports/event-store.ts'
 /**
  * SQLSTATEs that say that the engine cannot answer now: connection (08), rollback such as a deadlock (40), resources (53), an
  * operator or a crash (57), the system (58), an internal fault (XX), read-only after a failover (25006), a lock that was not
- * available in time (55P03). Any other error, such as a missing function, is a fault that a retry does not mend.
+ * available in time (55P03). Any other error, such as a missing function, would happen again at a retry.
  */
 const unavailable = /^(08|40|53|57|58|XX|25006|55P03)/
 
 const isUnavailable = (error: unknown): boolean => {
   if (error instanceof pg.DatabaseError) return error.code !== undefined && unavailable.test(error.code)
-  // Sockets, time-outs and pools fail with plain errors. A programming error is none of these.
+  // Sockets, time-outs and pools fail with plain errors. A programming error says nothing about the engine.
   return error instanceof Error && !isProgrammingError(error)
 }
 
@@ -22,6 +22,6 @@ export function toPortError(error: unknown, stream: StreamName | undefined): unk
   if (error instanceof EventRefused || error instanceof StoreUnavailable) return error
   if (stream !== undefined && isDataError(error))
     return new EventRefused(`stream ${stream}: Postgres cannot store an event of this append`, { cause: error })
-  if (isUnavailable(error)) return new StoreUnavailable('the event store did not answer, or not in time', { cause: error })
+  if (isUnavailable(error)) return new StoreUnavailable('the event store did not answer in time', { cause: error })
   return error
 }

@@ -8,7 +8,7 @@ import type { Ask } from './event-store-query.ts'
 import { type EventRow, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
 import type { Tail } from './event-store-tail.ts'
 
-/** Position of an event that belongs to none of the chosen families. */
+/** The position of an event that belongs to none of the chosen families. */
 interface BarePosition {
   readonly position: bigint | string
   readonly data: null
@@ -29,12 +29,12 @@ export function filterOf(chosen: readonly Family[]): FamilyFilter {
 }
 
 const isEvent = (row: EventRow | BarePosition): row is EventRow => row.data !== null
-/** The tail wakes this reader when there are events. This wait only limits the delay after a missed wake-up. */
+/** Milliseconds after which a reader looks for events although the tail has not woken it. This limits the delay after a missed wake-up. */
 const longestWaitMs = 1_000
 
 /**
  * Yields batches of events as they are stored. The subscription reads the database until it has reached the end. From then on it takes
- * events from the tail. After a failure it goes on from its checkpoint, with back-off.
+ * events from the tail. After a failure the subscription continues at its checkpoint, with back-off.
  */
 export async function* subscribe(options: {
   ask: Ask
@@ -56,7 +56,7 @@ export async function* subscribe(options: {
     while (!signal.aborted) {
       const part = tail.since(reached, chosen, batch)
       if (part !== undefined) {
-        if (part.through > reached) reached = part.through // this reader may be ahead of the tail
+        if (part.through > reached) reached = part.through // because this reader may be ahead of the tail
         if (part.last === null) await latch.wait(longestWaitMs, signal)
         else yield { events: part.events, checkpoint: part.last }
         continue
@@ -83,7 +83,7 @@ export async function* subscribe(options: {
         reached = toCheckpoint(last.position)
         yield { events: rows.filter(isEvent).map(toRecordedEvent), checkpoint: reached }
       } else if (tailHead === undefined) await latch.wait(longestWaitMs, signal)
-      // The tail had read up to here before this read began, so this read would have found any events of the chosen families.
+      // The tail had read up to `tailHead` before this read began. So the read would have returned any event of the chosen families up to it.
       else if (tailHead > reached) reached = tailHead
     }
   } finally {

@@ -10,9 +10,9 @@ import { type EventRow, type SizedEvent, toCheckpoint, toRecordedEvent } from '.
 interface TailPart {
   /** Events of the families, in order. */
   readonly events: readonly RecordedEvent[]
-  /** Position of the last event that was read, whatever its family. */
+  /** The position of the last event that was read, of whatever family. */
   readonly through: Checkpoint
-  /** Position of the last event of the same kind (command or day) as one of the families, or null when there was none. */
+  /** The position of the last event of the same kind (command or day) as one of the families, or null when there was none. */
   readonly last: Checkpoint | null
 }
 /**
@@ -25,15 +25,15 @@ export interface Tail {
   /** Position up to which the tail has read. Undefined before it has begun. */
   readonly through: Checkpoint | undefined
   /**
-   * Takes events that this process has appended. Events that directly follow the last read position need no read, because events become
-   * visible in the order of their positions, so that nothing can come between. Otherwise the tail reads at once.
+   * Takes events that this process has appended. If they directly follow the last read position, the tail need not read them, because events
+   * become visible in the order of their positions. Otherwise the tail reads at once.
    */
   appended(recorded: readonly SizedEvent[]): void
-  /** Adds a subscription. The tail raises its latch whenever there are new events. The returned function removes the subscription. */
+  /** Adds a subscription, and raises its latch whenever there are new events. Returns a function that removes the subscription. */
   join(latch: Wake): () => void
 }
 
-/** Delays between two polls for events of other processes, in milliseconds. Events of this process come through `appended`. */
+/** Milliseconds between two polls for events of other processes. Events of this process arrive through `appended`. */
 const pollMs = { min: 10, max: 50 }
 /** Limits of the events in memory. */
 const limit = { events: 5_000, bytes: 8 << 20 }
@@ -43,7 +43,7 @@ interface Item extends SizedEvent {
   readonly family: Family
 }
 
-/** The events between two positions, the newest at most `limit`. */
+/** The newest events, at most `limit`. */
 class Memory {
   items: readonly Item[] = []
   /** All events after this position and up to `through` are in memory. Undefined before `begin`. */
@@ -55,7 +55,7 @@ class Memory {
     this.start = position
     this.through = position
   }
-  /** Adds events. Those in memory are skipped, because events that this process appended may have been read too. */
+  /** Adds events. Events that are in memory already are skipped, because the tail may read events that this process has appended. */
   add(recorded: readonly SizedEvent[]): void {
     const end = this.through ?? ''
     const added = recorded
@@ -84,8 +84,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
   const members = new Set<Wake>()
   let isRunning = false
   /**
-   * True when events were appended since the last read that followed directly. Events of other processes would show as a gap before the
-   * next ones.
+   * True when this process has appended events without a gap since the last read. Events of other processes would have left a gap.
    */
   let hasAppended = false
 
@@ -97,7 +96,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
     })
     memory.begin(toCheckpoint(row?.head ?? '0'))
   }
-  /** Reads the next events. Returns how many there were. */
+  /** Reads the next events and returns their number. */
   const read = async (): Promise<number> => {
     if (memory.through === undefined) await begin()
     const rows = await ask<EventRow>({
@@ -128,7 +127,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
         await pause(delayMs, signal)
       }
     isRunning = false
-    // Nothing reads from now on, so that the events in memory would no longer be the newest.
+    // The tail no longer reads, so the events in memory would not stay the newest.
     memory.clear()
   }
 
@@ -166,7 +165,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
       members.add(latch)
       if (!isRunning) {
         isRunning = true
-        void run() // it catches every error
+        void run() // `run` catches every error
       }
       return () => members.delete(latch)
     },

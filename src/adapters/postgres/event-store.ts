@@ -16,20 +16,20 @@ import { createTail, type Tail } from './event-store-tail.ts'
 
 export interface PostgresEventStore extends EventStore {
   /**
-   * Drops the partitions of the days before `day` (`yyyy-mm-dd`) whose events are all at or before `passed`, the checkpoint that every
-   * reader of day streams has passed. Returns their names. A day that is in use, for example by a backup, is left for the next call. The
-   * day of the newest event stays, so that the head never goes back.
+   * Drops the partitions of the days before `day` (`yyyy-mm-dd`) whose events every reader of day streams has passed. Returns their names. A
+   * day that is in use, for example by a backup, is left for the next call. The day of the newest event stays, so that the head never goes
+   * back. @param passed the checkpoint that every reader of day streams has passed
    */
   dropDaysBefore(day: string, passed: Checkpoint): Promise<string[]>
 }
 export interface PostgresEventStoreOptions {
-  /** The caller ends the pool after it has closed the store. */
+  /** The pool, which the caller ends after it has closed the store. */
   readonly pool: Pool
   readonly log: Log
   readonly identity: string
-  /** Seconds for which events of day streams can be read after Postgres has stored them. */
+  /** Seconds after which stored events of day streams are no longer read. */
   readonly dayStreamMaxAgeSeconds: number
-  /** Milliseconds after which a statement counts as not answered. Default 10,000. */
+  /** Milliseconds after which a statement without a result fails. Default 10,000. */
   readonly statementTimeoutMs?: number
 }
 
@@ -37,8 +37,8 @@ export interface PostgresEventStoreOptions {
 const lingerMs = 10
 
 /**
- * The event store on Postgres: one log of two tables (see the migration). Command streams and day streams have a lane of group commit each,
- * with one statement in flight. So a caller who waits for a command's event does not wait behind the attempts.
+ * Makes the event store on Postgres: one log of two tables (see the migration). Command streams and day streams each have a lane of group
+ * commit with one statement in flight. So the event of a command never waits behind the events of attempts.
  */
 export function createPostgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
   const { pool, log, identity, dayStreamMaxAgeSeconds, statementTimeoutMs = 10_000 } = options
@@ -72,7 +72,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
         throw toPortError(error, stream)
       }
       if (outcome.kind === 'conflict') throw new RevisionConflict(stream, expected, outcome.actual)
-      if (outcome.kind === 'refused') throw new EventRefused(`stream ${stream}: an event elsewhere has an id of this append`)
+      if (outcome.kind === 'refused') throw new EventRefused(`stream ${stream}: another stream has an event with an id of this append`)
       return { revision: outcome.revision, position: outcome.position }
     },
     async read(stream, { from, limit, backwards = false } = {}) {
@@ -138,7 +138,7 @@ function createDayWriter(ask: Ask, days: DayPartitions): (items: readonly Append
   const append = createDayAppends(ask)
   return async (items) => {
     const write = async () => {
-      // This happens before the statement and never inside it, because making a partition takes locks that appends must not wait for.
+      // Partitions are made before the statement and never inside it, because making a partition takes locks for which appends must not wait.
       await days.ensure(items.map((item) => item.day!))
       return append(items)
     }

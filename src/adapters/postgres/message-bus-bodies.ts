@@ -4,11 +4,10 @@ import type { MessageRef } from '../../events/refs.ts'
 import type { Log } from '../../lib/log.ts'
 import type { MessageBus } from '../../ports/message-bus.ts'
 
-/** The rows of the bus are also the archive of bodies: nothing is written twice, and both expire together. */
+/** Makes the reader of bodies for a bus whose records are also the archive. So bodies are not written twice, and expire with the records. */
 export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['readBodies']> {
   /**
-   * Returns the records at these places, under the keys `partition/offset`. Each is read once, because the messages of a batch share a
-   * record.
+   * Returns the records at these places, under the keys `partition/offset`. A record that several messages share is read once.
    */
   const recordsAt = async (refs: readonly MessageRef[]): Promise<Map<string, MessageRecord>> => {
     const places = new Map<string, { partition: number; offset: bigint; day: string }>()
@@ -18,7 +17,7 @@ export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['
     }
     const distinct = [...places.values()]
     const { rows } = await pool.query<{ partition: number; offset: bigint; record: Buffer }>(
-      // Lateral with a limit is one index probe for each place. No plan can turn it into a join that reads whole days.
+      // `cross join lateral` with a limit probes the index once for each place. No plan can turn it into a join that reads whole days.
       `select k.partition, k."offset", m.record
        from unnest($1::integer[], $2::bigint[], $3::date[]) as k (partition, "offset", day)
        cross join lateral (
@@ -35,7 +34,7 @@ export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['
       try {
         records.set(`${partition}/${offset}`, decodeRecord(record))
       } catch (error) {
-        // The messages of this record count as expired. Those of the other records are still returned.
+        // The messages of this record count as expired. The messages of the other records are still returned.
         log.error({ error, partition, offset: String(offset) }, 'delivery_log.body_unreadable')
       }
     return records
@@ -46,7 +45,7 @@ export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['
     return refs.map((ref) => {
       const { partition, offset, index } = parsePlace(ref.place)
       const message = records.get(`${partition}/${offset}`)?.messages[index]
-      // The place may belong to another bus. Then this bus has another message at that place.
+      // If the place belongs to another bus, this bus has another message at the place.
       if (message === undefined || message.id !== ref.message || message.fingerprint !== ref.fingerprint) return null
       return Buffer.from(message.sealedBody) // a copy, because a view would keep the whole record in memory
     })

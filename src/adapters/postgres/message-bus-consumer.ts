@@ -14,7 +14,7 @@ export interface ConsumerOptions {
   /** Returns the number of live consumers, including this one. */
   readonly consumers: () => number
   readonly log: Log
-  /** Milliseconds between two rounds of taking and releasing leases. */
+  /** Milliseconds between two divisions of the partitions among the processes. */
   readonly balanceMs: number
   /** Milliseconds after which a fetch without records returns. */
   readonly fetchWaitMs: number
@@ -51,7 +51,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
       own,
       isHeld: lease.isHeld,
       async finish() {
-        // A lost lease is not released, because another process may have the lease of this name by now.
+        // A lost lease is not released, because another process may hold it by now.
         if (!lease.lost.aborted) await lease.release().catch((error: unknown) => log.warn({ error, partition }, 'bus.lease_not_released'))
       },
     })

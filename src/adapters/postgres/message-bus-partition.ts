@@ -6,8 +6,8 @@ import type { BusRecord } from '../../ports/message-bus.ts'
 /** The queries of one partition. */
 export interface PartitionReader {
   /**
-   * Reads the records after the offset `known`, in order, up to and including `through` if it is not null. `complete` means that there were
-   * no more.
+   * Reads the records after the offset `known`, in order, up to and including `through` if it is not null. `complete` means that these are
+   * all such records.
    */
   read(known: bigint, through: bigint | null): Promise<{ records: BusRecord[]; complete: boolean }>
   /** Returns the offset up to which no further record can appear, or null when no offset was ever assigned. */
@@ -15,27 +15,32 @@ export interface PartitionReader {
   onError(error: unknown, delayMs: number): void
 }
 /**
- * One owned partition, as its consumer reads it. Every record comes once and in order. Records that this process produced come from memory.
+ * One owned partition, as its consumer reads it. Every record is returned once and in order. Records that this process has produced are
+ * returned from memory.
  */
 export interface PartitionView {
-  /** Announces a produce of this process, so that a poll which sees its offsets starts no read. The returned function ends that. */
+  /**
+   * Announces a produce of this process, so that a poll that sees its offsets starts no read. Call the returned function when the record is
+   * written.
+   */
   producing(): () => void
   /** Takes records that this process has just committed. They follow the offset `previous` without a gap. */
   passOn(previous: bigint, records: readonly BusRecord[]): void
-  /** Takes the newest offset that a poll has seen. Returns whether it means that there are records which are unknown here. */
+  /** Takes the newest offset that a poll has seen. Returns whether the database therefore has records that are not in memory. */
   seen(offset: bigint): boolean
-  /** Whether a fetch waits for records. Without such a fetch, a poll is not worth its query. */
+  /** Whether a fetch waits for records. A poll is needed only while a fetch waits. */
   readonly isWaiting: boolean
   fetch(max: number): Promise<BusRecord[]>
 }
 
 /**
- * The source of the records after those in memory.
- * - `passing`: this process passes on what it produces, and polls report what others produce. The database holds nothing else.
- * - `unread`: the database may hold more (at the start, or because a poll has seen it). The next fetch reads once memory is empty. Records
- *   that are passed on are kept in memory behind what is read.
- * - `readingBack`: memory overflowed, or a read did not reach the end. Records that are passed on are ignored, and read from the database
- *   later, until one read reaches the end.
+ * Where the records that follow the memory come from.
+ * - `passing`: `passOn` hands over the records that this process produces, and polls report the records of other processes. The database has
+ *   no other records.
+ * - `unread`: the database may have more records (at the start, or because a poll has seen them). The next fetch reads them when memory is
+ *   empty. Records that are passed on meanwhile are kept in memory behind the records that are read.
+ * - `readingBack`: memory overflowed, or a read did not reach the end. Records that are passed on are ignored and read from the database
+ *   later, until a read reaches the end.
  */
 type Mode = 'passing' | 'unread' | 'readingBack'
 
@@ -77,7 +82,7 @@ class Memory {
     this.#records = 0
     this.#bytes = 0
   }
-  /** Takes the next record of a run that has one left. */
+  /** Returns the next record of a run. The run must have one left. */
   next(run: Run): BusRecord {
     const record = run.records[run.next++]!
     this.#records--
@@ -115,11 +120,11 @@ class View implements PartitionView {
   /** Every record up to this offset was returned by a fetch. */
   #known: bigint
   #mode: Mode = 'unread'
-  /** While reading back: true when records came after the last read began, so that the read may have missed them. */
+  /** In mode `readingBack`: true when records were passed on after the last read began, so that the read may have missed them. */
   #hasMissed = false
   #isWaiting = false
   #producing = 0
-  /** Settles with the last fetch. Two fetches at once would return the same records. */
+  /** Settles with the last fetch. The next fetch waits for it, because two fetches at the same time would return the same records. */
   #lastFetch: Promise<unknown> = Promise.resolve()
 
   constructor({ startAt, reader, lost, waitMs, maxHeld = { records: 5_000, bytes: 16 << 20 } }: PartitionViewOptions) {
@@ -153,7 +158,7 @@ class View implements PartitionView {
     this.#awake.notify()
   }
   seen(offset: bigint): boolean {
-    // Records that others produce meanwhile are found by the gap before the next records that are passed on, or by the next poll.
+    // If other processes produce records meanwhile, a gap before the next records shows it, or the next poll does.
     if (offset <= this.#known || this.#memory.first !== undefined || this.#producing > 0) return false
     if (this.#mode === 'readingBack') this.#hasMissed = true
     if (this.#mode !== 'passing') return false
@@ -163,7 +168,7 @@ class View implements PartitionView {
   }
   fetch(max: number): Promise<BusRecord[]> {
     const records = this.#lastFetch.then(() => this.#fetchNext(max))
-    this.#lastFetch = records.catch(() => undefined) // the caller of that fetch gets its error
+    this.#lastFetch = records.catch(() => undefined) // the caller of that fetch gets the error
     return records
   }
 
@@ -216,7 +221,7 @@ class View implements PartitionView {
     if (!complete) this.#markUnread()
     this.#memory.prepend({ previous, through: complete ? through : (records.at(-1)?.offset ?? previous), records, next: 0 })
   }
-  /** Reads on after the last known record. */
+  /** Reads the records after the last known record. */
   async #readOn(): Promise<void> {
     this.#beginReading()
     const previous = this.#known
@@ -225,13 +230,13 @@ class View implements PartitionView {
     this.#mode = isAtEnd ? 'passing' : 'readingBack'
     const last = records.at(-1)
     if (last !== undefined) return this.#memory.prepend({ previous, through: last.offset, records, next: 0 })
-    // The read found nothing although offsets were assigned. A produce is in flight, or a rollback has left a gap, which is passed here.
+    // The read returned nothing although offsets were assigned. A produce is in flight, or a rollback has left a gap. A gap is passed here.
     const settled = await this.#reader.settled()
     if (settled !== null && settled > this.#known) await this.#readUpTo(settled)
   }
   #beginReading(): void {
     this.#hasMissed = false
-    // This is assumed until the read returns, so that records which are passed on meanwhile are kept.
+    // The mode is set before the read returns, so that records that are passed on meanwhile are kept.
     if (this.#mode === 'unread') this.#mode = 'passing'
   }
   #markUnread(): void {

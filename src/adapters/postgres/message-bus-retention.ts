@@ -1,8 +1,8 @@
 import type { ClientBase, Pool } from 'pg'
 
 /**
- * From this lag on, the lag is the difference of two offsets, and rows are not counted. Rollbacks and crashes leave gaps in the offsets, so
- * this lag is an upper bound.
+ * A larger lag is the difference of two offsets, because counting the rows would take too long. Rollbacks and crashes leave gaps in the
+ * offsets, so such a lag is an upper bound.
  */
 const exactUpTo = 10_000
 
@@ -39,10 +39,10 @@ export async function busEnds(pool: Pool, partitions: number): Promise<Map<numbe
   return new Map(rows.map(({ partition, end }) => [partition, end]))
 }
 
-/** Whether a day's partition has no record at or after the first offset that is not done of its bus partition. */
+/** Whether all records of a day's partition are done: each is before the first offset of its bus partition that is not done. */
 export async function holdsNothingUnread(client: ClientBase, dayPartition: string, unread: ReadonlyMap<number, bigint>): Promise<boolean> {
   const { rows } = await client.query<{ unread: boolean }>(
-    // Bus partitions are numbered from 0. The query covers every number up to the highest one of the day, even if fewer are configured now.
+    // Bus partitions are numbered from 0. The query checks every number up to the highest of the day, even if fewer are configured now.
     `select exists (
        select from generate_series(0, (select max(partition) from ${dayPartition})) as number
        left join unnest($1::integer[], $2::bigint[]) as saved (partition, next) on saved.partition = number

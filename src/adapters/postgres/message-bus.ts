@@ -16,18 +16,18 @@ import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
 
 interface PostgresMessageBusOptions {
   readonly pool: Pool
-  /** Pool for reading bodies back, so that retries do not take the connections of new messages. Default: `pool`. */
+  /** The pool for reading bodies, so that retries do not take the connections of new messages. Default: `pool`. */
   readonly readers?: Pool
   readonly identity: string
-  /** Number of partitions. It may grow from one start to the next, and never shrinks. */
+  /** Number of partitions. It may be higher than at the last start, but never lower. */
   readonly partitions: number
   readonly leases: LeaseKeeper
   /** Returns the number of live processes that consume, including this one if it consumes. */
   readonly consumers: () => number
   readonly log: Log
-  /** Number of records that may wait to be written. Beyond it `produce` throws BusFull. Default 20,000. */
+  /** The most records that may wait to be written. Beyond them `produce` throws BusFull. Default 20,000. */
   readonly maxWaiting?: number
-  /** Number of bytes that the waiting records may have together. Default 64 MiB. */
+  /** The most bytes of records that may wait to be written. Default 64 MiB. */
   readonly maxWaitingBytes?: number
   /** Milliseconds between two divisions of the partitions among the processes. Default 250. */
   readonly balanceMs?: number
@@ -38,7 +38,7 @@ export interface PostgresMessageBus extends MessageBus {
   readBodies: NonNullable<MessageBus['readBodies']>
   /**
    * Drops the partitions of the days before `day` (`yyyy-mm-dd`) that hold nothing unread. Returns their names.
-   * @param unread for each bus partition the first offset that is not done; a bus partition that is missing counts as unread
+   * @param unread the first offset of each bus partition that is not done; nothing of a missing bus partition is dropped
    */
   dropDaysBefore(day: string, unread: ReadonlyMap<number, bigint>): Promise<string[]>
 }
@@ -50,8 +50,8 @@ interface Item {
 }
 
 /**
- * Creates the bus as a table of Postgres, with a sequence for each partition. Throws KolbakError `partitions_shrunk` when the bus has more
- * partitions than configured, because no process would read the records in them.
+ * Makes a bus whose records are in a table of Postgres, with a sequence for each partition. Throws KolbakError `partitions_shrunk` when the
+ * bus has more partitions than configured, because no process would read the records in them.
  */
 export async function createPostgresMessageBus(options: PostgresMessageBusOptions): Promise<PostgresMessageBus> {
   const { pool, identity, partitions, log, maxWaiting = 20_000, maxWaitingBytes = 64 << 20 } = options
@@ -64,12 +64,11 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
   await days.ensure([dayOf(Date.now())])
   const consumer = createMessageConsumer({ ...options, balanceMs: options.balanceMs ?? 250, fetchWaitMs: options.fetchWaitMs ?? 1_000 })
 
-  // The first partition is random. Otherwise all processes without partitions of their own would begin with the same one and wait for its
-  // lock.
+  // The first partition is random. Otherwise all processes that own no partition would begin with the same partition and wait for its lock.
   let groups = Math.floor(Math.random() * partitions)
   /**
-   * Returns the partition for the next group. Partitions that this process owns come first, because it then delivers their records from
-   * memory.
+   * Returns the partition for the next group. A partition that this process owns is preferred, because the process then delivers the records
+   * from memory.
    */
   const nextPartition = (): number => {
     const owned = consumer.owned()
@@ -124,7 +123,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
         return await group.add({ day: record.accepted_at.slice(0, 10), bytes, record })
       } catch (error) {
         if (error instanceof BusFull || isDataError(error)) throw error
-        throw new BusUnavailable('Postgres did not answer as it should, so it is unknown whether the message was stored', { cause: error })
+        throw new BusUnavailable('Postgres did not confirm the message, so it is unknown whether the message was stored', { cause: error })
       } finally {
         waitingBytes -= bytes.length
       }
@@ -141,7 +140,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
   }
 }
 
-/** Inserts records with one statement and one commit. Returns the offset of the first. */
+/** Inserts records with one statement and one commit. Returns the offset of the first record. */
 async function insert(pool: Pool, partition: number, items: readonly Item[]): Promise<bigint> {
   const starts: number[] = []
   let end = 1
@@ -165,7 +164,7 @@ async function insert(pool: Pool, partition: number, items: readonly Item[]): Pr
 
 async function makeSequences(pool: Pool, partitions: number): Promise<void> {
   await transaction(pool, async (client) => {
-    // One process at a time does this, because `if not exists` alone fails when two processes make the same sequence at once.
+    // One process at a time creates sequences, because `if not exists` alone fails when two processes create the same sequence at once.
     await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.busSequences])
     const { rows } = await client.query<{ name: string }>(
       String.raw`select relname as name from pg_class where relkind = 'S' and relname ~ '^messages_offset_\d+$' and pg_table_is_visible(oid)`,

@@ -8,11 +8,11 @@ const folder = fileURLToPath(new URL('./migrations', import.meta.url))
 const table = 'schema_migrations'
 
 /**
- * Runs the migrations that the database has not run yet, in the order of their numbers, each in a transaction of its own. One
- * process at a time does so; the others wait. Returns the names of the migrations that it has run.
+ * Runs the migrations that the database has not run yet, in the order of their numbers, each in a separate transaction. One process at a
+ * time runs migrations; other processes wait. Returns the names of the migrations that this call has run.
  *
- * Throws KolbakError `database_of_older_version` or `database_of_newer_version`, before it changes anything, for a database
- * that this version cannot use.
+ * Throws KolbakError `database_of_older_version` or `database_of_newer_version` for a database that this version cannot use, before anything
+ * is changed.
  */
 export async function migrate(url: string): Promise<string[]> {
   const client = new pg.Client({ connectionString: url, application_name: 'kolbak migrate', connectionTimeoutMillis: 10_000 })
@@ -35,7 +35,7 @@ export async function migrate(url: string): Promise<string[]> {
   }
 }
 
-/** Throws unless the migrations that the database has run are the first ones of this version's. */
+/** Throws unless the database has run the first migrations of this version, and no others. */
 async function checkVersion(client: pg.Client): Promise<void> {
   const exists = await client.query<{ exists: boolean }>('select to_regclass($1) is not null as exists', [table])
   if (!exists.rows[0]?.exists) return

@@ -1,9 +1,9 @@
 import pg from 'pg'
 import type { Log } from '../../lib/log.ts'
 
-// A bigint column holds a position or a count. As a text it would invite a comparison of strings.
+// A bigint column holds a position or a count. As texts, such values could be compared wrongly (`'10' < '9'`).
 pg.types.setTypeParser(pg.types.builtins.INT8, BigInt)
-// Times cross as RFC 3339 UTC text with milliseconds, because all events and views hold them so.
+// Times are read as RFC 3339 UTC text with milliseconds, because all events and views hold them in this form.
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, timeOf)
 
 /**
@@ -22,16 +22,16 @@ interface PoolOptions {
   readonly name: string
   readonly max: number
   readonly log: Log
-  /** A statement that takes longer is cancelled. Default 30 s. */
+  /** Milliseconds after which a statement is cancelled. Default 30,000. */
   readonly statementTimeoutMs?: number
   /**
-   * Plans each named statement once for all values, with index look-ups whatever the statistics say at that moment. This suits statements
-   * that need no other plan and touch many partitions, because planning them takes longer than running them. Default false.
+   * Whether each named statement is planned once for all values, always with index look-ups. This suits statements that touch many
+   * partitions and need no other plan, because planning them takes longer than running them. Default false.
    */
   readonly plansOnce?: boolean
 }
 
-/** Creates a pool whose connections commit durably and whose transactions end when their client is lost. */
+/** Makes a pool whose connections commit durably and whose transactions end when their client is lost. */
 export function createPool({ url, name, max, log, statementTimeoutMs = 30_000, plansOnce = false }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
@@ -55,8 +55,8 @@ export function createPool({ url, name, max, log, statementTimeoutMs = 30_000, p
       .map((setting) => `-c ${setting}`)
       .join(' '),
   })
-  // The pool replaces a connection that breaks, for example at a restart of Postgres. Its error event would end the process if it had no
-  // listener. The pool listens while the connection is idle. While a transaction uses it, the listener below does.
+  // The pool replaces a connection that breaks, for example at a restart of Postgres. An error event without a listener would end the process.
+  // The pool listens while the connection is idle, and the listener below while a transaction uses the connection.
   const onError = (error: Error) => log.warn({ error, pool: name }, 'postgres.connection_lost')
   pool.on('error', onError)
   pool.on('connect', (client) => {
