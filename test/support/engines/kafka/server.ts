@@ -97,7 +97,13 @@ const ended = (child: ChildProcess): boolean => child.exitCode !== null || child
 
 /** Whether the broker answers as a leader that takes writes. An open port is not enough. */
 async function answers(brokers: string[]): Promise<boolean> {
-  const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING, retry: { retries: 0 } }).admin()
+  const admin = new Kafka({
+    brokers,
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 30_000,
+    requestTimeout: 60_000,
+    retry: { retries: 0 },
+  }).admin()
   try {
     await admin.connect()
     return (await admin.describeCluster()).brokers.length > 0
