@@ -6,14 +6,14 @@ import type { StreamName } from '../events/streams.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { EventStore, ExpectedRevision } from '../ports/event-store.ts'
 
-/** Command streams with their events in the clear. Events are opened when they are read, and sealed, timed and chained when they are appended. */
+/** Command streams with unsealed events. Events are opened when they are read. They are sealed, timed and chained when they are appended. */
 export interface CommandStreams {
   /**
-   * Returns all events of a stream, lifted to their present schemas and opened. Throws EventNotReadable, because no command may be decided
-   * on a part of the past.
+   * Returns all events of a stream, lifted to their present schemas and opened. Throws EventNotReadable if this is impossible for an
+   * event, because a decision needs all events.
    */
   read(stream: StreamName): Promise<PastEvents>
-  /** Appends decided events after `past`. Throws the errors of `EventStore.append`. */
+  /** Appends decided events after `past`. Throws the errors that `EventStore.append` names. */
   append(
     stream: StreamName,
     decided: readonly Omit<NewEvent, 'metadata'>[],
@@ -27,7 +27,7 @@ export interface PastEvents {
   /** Revision of the last event, or -1 when the stream does not exist. */
   readonly revision: number
   readonly position: Checkpoint | null
-  /** The `prev` of the stream's next event, or null for its first. */
+  /** The `prev` of the stream's next event, or null for the first event. */
   readonly hash: string | null
 }
 /** Returns the hash that the stream's next event has as `prev`. */

@@ -7,8 +7,8 @@ import { sqlOn } from '../lib/sql.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
 
 /**
- * A request to replay the deliveries of a webhook that were accepted in a range of time and have a status. Each is replayed once, newest
- * first.
+ * A request to replay the deliveries of a webhook whose messages were accepted in a range of time and that have a status. Each delivery is
+ * replayed once, newest first.
  */
 interface ReplayRequest {
   readonly id: JobId
@@ -36,9 +36,9 @@ export interface ReplayJob extends ReplayRequest {
   readonly updated_at: string
   readonly finished_at: string | null
 }
-/** The next deliveries to replay. A page is stored before its first event is appended, so that a process which repeats it appends the same events. */
+/** The next deliveries to replay. A page is stored before its events are appended, so that a process that repeats it appends the same events. */
 export interface ReplayPage {
-  /** Time of the page's events, which selects the day of their stream. */
+  /** The time of the page's events. It decides the day of their stream. */
   readonly time: string
   readonly webhookRevision: number
   readonly deliveries: readonly { readonly accepted_at: string; readonly delivery: DeliveryId; readonly chain: number }[]
@@ -54,11 +54,11 @@ export interface ActiveJob extends ReplayJob {
 
 /**
  * The table `replay_jobs`. A webhook has one running job at a time. A stored page is completed even when the job is cancelled
- * meanwhile, so that the counts are true. When two processes work on one job, the slower one writes nothing.
+ * meanwhile, so that the counts are correct. When two processes work on one job, the slower process writes nothing.
  */
 export interface ReplayJobs {
   /**
-   * Stores a job, which is durable once this has resolved. Returns the stored job when its id exists, or null while another job of the
+   * Stores a job, which is durable when this resolves. Returns the stored job when its id exists, or null while another job of the
    * webhook runs.
    */
   begin(request: ReplayRequest): Promise<ReplayJob | null>

@@ -49,7 +49,7 @@ function decide(command: TenantCommand, state: TenantState | null): DecidedEvent
     case 'ResumeTenant':
       return state.is_suspended ? [{ type: 'TenantResumed', data: { id } }] : []
     case 'IssueClient': {
-      if (state.clients.has(command.client_id)) throw new KolbakError('already_exists', 'A client of this id exists already.')
+      if (state.clients.has(command.client_id)) throw new KolbakError('already_exists', 'A client with this id exists already.')
       const { client_id, name, scopes, secret_hmac } = command
       if (scopes.includes('admin') && id !== defaultTenant)
         throw new KolbakError('validation_failed', 'Only clients of the tenant `default` can be admins.', {

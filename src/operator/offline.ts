@@ -12,7 +12,7 @@ import type { OpenDeps } from '../service/engines/open.ts'
 import { chooseEngines, type Engines } from '../service/engines/table.ts'
 import { createParts } from '../service/parts.ts'
 
-/** Runs work on the database and its engines while no process of the service runs. Closes everything that it has opened. */
+/** Runs `work` on the database and its engines while no process of the service runs. Closes everything that was opened for the work. */
 export async function workOffline<T>(config: Config, log: Log, work: (deps: OpenDeps, pool: Pool) => Promise<T>): Promise<T> {
   const patience = { log, signal: new AbortController().signal, waits: false }
   const database = await openDatabase(config, patience)

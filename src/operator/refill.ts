@@ -27,26 +27,26 @@ import { chooseEngines, postgresEngines } from '../service/engines/table.ts'
 import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
 
 export interface Refilled {
-  /** Events of routing and attempts that this Postgres had not read. */
+  /** Number of events of routing and attempts that this Postgres had not read. */
   readonly events: number
-  /** Messages that were missing in the message index. */
+  /** Number of messages that were missing in the message index. */
   readonly messages: number
-  /** Deliveries that were parked because they were routed, never attempted, and had no row. */
+  /** Number of deliveries that were parked because they were routed, never attempted, and had no row. */
   readonly parked: number
-  /** Messages whose body was archived again, because the archive is in this Postgres and the bus still has them. */
+  /** Number of messages whose body was archived again, because the archive is in this Postgres and the bus still has the messages. */
   readonly bodies: number
-  /** Deliveries that are owed now, parked ones included. */
+  /** Deliveries that have not ended now, including parked deliveries. */
   readonly owed: number
 }
 
 /**
  * Brings a Postgres that was restored from an older backup up to the event store, which went on after the backup. The Postgres may also be
  * empty, except for its `data_keys`. No process of the service runs meanwhile. The events after the backup are exactly those that the
- * projection `deliveries` has not read. So this runs that projection up to the head, with its retries as always. Beside each batch it
- * restores what no projection restores: rows of the message index, and deliveries that were parked or claimed. The other read models are
- * brought up to date after that, so that no message is sent with a webhook's settings at the time of the backup.
+ * projection `deliveries` has not read. So the refill runs that projection up to the head, with its usual retries. With each batch it also
+ * restores rows that no projection restores: rows of the message index, and deliveries that were parked or claimed. Then the other read
+ * models are brought up to date, so that no message is sent with the settings that a webhook had at the time of the backup.
  *
- * Each batch is committed with its checkpoint, so that a refill that was cut off can simply be started again.
+ * Each batch is committed with its checkpoint, so that an interrupted refill can be started again.
  * Throws KolbakError `nothing_to_refill`, `still_running` and `engine_behind`.
  */
 export async function refill(config: Config, log: Log): Promise<Refilled> {
@@ -74,7 +74,7 @@ interface ReadDeps {
   readonly leases: LeaseKeeper
   readonly log: Log
 }
-/** Runs the projection `deliveries` up to the head. Beside it, restores what no projection restores. */
+/** Runs the projection `deliveries` up to the head. Also restores the rows that no projection restores. */
 async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): Promise<Omit<Refilled, 'bodies'>> {
   const restored = { events: 0, messages: 0, parked: 0 }
   const index = createMessageIndex(pool)
@@ -90,7 +90,7 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
   const usual = deliveries(deliveryLog, scheduleRetries)
   const projection: Projection = {
     ...usual,
-    // This happens here and not in the transaction, because here the history has these events already and shows the state of each delivery.
+    // The rows are restored here and not in the transaction, because here the history already shows the state of each delivery.
     async prepare(events, of) {
       await usual.prepare?.(events, of)
       if (of.is_live) await restore(events, deliveryLog.historyOf(of.build))
@@ -123,7 +123,7 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
  * deliveries had no row before.
  */
 async function parkUntouched(schedule: Schedule, owed: readonly DeliveryRef[], history: DeliveryReads): Promise<number> {
-  // A delivery that is missing in the history has expired there, and so has its body in the archive.
+  // A delivery that is missing in the history has expired, and so has its body in the archive.
   const states = await history.states(owed)
   const untouched = owed.filter((_, i) => states[i]?.type === 'MessageRouted')
   if (untouched.length === 0) return 0

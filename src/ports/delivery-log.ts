@@ -13,7 +13,7 @@ export interface DeliveryFact extends DeliveryRef {
   readonly code: number | null
   readonly duration_ms: number | null
   readonly reason: string | null
-  /** What was wrong, in a sentence, or null. */
+  /** A sentence that says what was wrong, or null. */
   readonly reason_detail: string | null
   /** The beginning of the response as sealed text, or null. */
   readonly response: string | null
@@ -38,7 +38,7 @@ export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 
 export const oldestFirst = (a: Attempt, b: Attempt): number =>
   byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.event_id, b.event_id)
 
-/** The state of a delivery, given by the greatest of its facts (`isGreaterFact`). */
+/** The state of a delivery. Its greatest fact (`isGreaterFact`) decides the state. */
 export interface Delivery extends DeliveryRef {
   readonly type: FactType
   readonly status: DeliveryStatus
@@ -46,7 +46,7 @@ export interface Delivery extends DeliveryRef {
   readonly time: string
   readonly code: number | null
   readonly reason: string | null
-  /** The fact's time plus its delay while the delivery is retrying, else null. */
+  /** The time of the fact plus its delay while the delivery is retrying, or else null. */
   readonly next_attempt_at: string | null
 }
 /** A delivery in a list. */
@@ -72,7 +72,7 @@ export interface HistoryQuery {
   readonly limit: number
 }
 
-/** The sealed body of a message, and the reference that it is archived under. */
+/** The sealed body of a message, and the reference under which it is archived. */
 export interface ArchivedBody extends MessageRef {
   readonly sealedBody: Buffer
 }
@@ -81,14 +81,14 @@ export interface ArchivedBody extends MessageRef {
  * fingerprint is part of the key, so that other content under the same id never overwrites the body that retries send.
  */
 export interface BodyArchive {
-  /** Archives bodies. It is idempotent, and durable once it has resolved. It does nothing if the rows of the bus are the archive. */
+  /** Archives bodies, which are durable when this resolves. Idempotent. Does nothing if the rows of the bus are the archive. */
   archive(bodies: readonly ArchivedBody[]): Promise<void>
-  /** Returns the sealed bodies in the order of the messages; null for one that has expired. */
+  /** Returns the sealed bodies in the order of the messages, with null for a body that has expired. */
   bodies(messages: readonly MessageRef[]): Promise<(Buffer | null)[]>
 }
-/** The queries of the history of deliveries. Their results may be behind the events, and never ahead of them. */
+/** The queries of the history of deliveries. Their results may be behind the events, but never ahead of them. */
 export interface DeliveryReads {
-  /** Returns the states in the order of the keys; null for an unknown delivery. */
+  /** Returns the states in the order of the keys, with null for an unknown delivery. */
   states(keys: readonly DeliveryKey[]): Promise<(Delivery | null)[]>
   /** Returns a delivery of the tenant by its id alone, or null. */
   find(tenant: TenantId, delivery: DeliveryId): Promise<Delivery | null>
@@ -100,8 +100,8 @@ export interface DeliveryReads {
   /** Returns a webhook's deliveries, newest first. */
   history(webhook: WebhookId, query: HistoryQuery): Promise<ListedDelivery[]>
   /**
-   * Returns the deliveries of the tenant, or of these webhooks of it, whose state is a dead letter. They are ordered by time of death,
-   * newest first; `since` and the cursor's `at` mean that time.
+   * Returns the dead letters of the tenant, or of these webhooks of the tenant. They are ordered by the time at which the delivery became a
+   * dead letter, newest first. `since` and `at` of the cursor are such times.
    */
   deadLetters(query: {
     tenant: TenantId
@@ -111,16 +111,16 @@ export interface DeliveryReads {
     limit: number
   }): Promise<ListedDelivery[]>
 }
-/** The history of deliveries. It is made of facts. Facts may come in any order, late or twice, and the result is always the same. */
+/** The history of deliveries, which is built from facts. Facts may arrive in any order, late or twice, and the result is always the same. */
 export interface DeliveryHistory extends DeliveryReads {
-  /** Writes a batch of facts. They are durable once it has resolved. Throws FactRefused, which names a fact that cannot be stored. */
+  /** Writes a batch of facts, which are durable when this resolves. Throws FactRefused, which names a fact that cannot be stored. */
   record(facts: readonly DeliveryFact[]): Promise<void>
 }
 
 /**
  * Body archive and delivery history. Everything expires with the retention.
  *
- * The history can be built again beside the one that is read. Its builds are numbered from 1 and share nothing. The archive belongs to no
+ * The history can be built again while readers use the live build. Its builds are numbered from 1 and share nothing. The archive belongs to no
  * build.
  */
 export interface DeliveryLog extends BodyArchive {

@@ -10,16 +10,16 @@ export interface Appended {
   readonly position: Checkpoint
 }
 export interface AppendOptions {
-  /** The append may wait up to 10 ms to be written together with others. Writers set it when their caller does not wait. */
+  /** Whether the append may wait up to 10 ms to be written together with others. Writers set this when no caller waits for them. */
   readonly patient?: boolean
   /**
-   * RFC 3339. A process that died may have appended these events since this time. The store then searches for them first. Without it, a
-   * store that forgets ids (EventStoreDB after a restart) may store an `any` append of another process a second time.
+   * RFC 3339 time after which a process that died may have appended these events. The store then searches for them first. Without this time,
+   * a store that forgets ids (EventStoreDB after a restart) may store an `any` append of another process a second time.
    */
   readonly since?: string
 }
 export interface EventBatch {
-  /** Events in the order of positions, which within a stream is the order of revisions. Empty when only the checkpoint moved. */
+  /** Events in the order of their positions, and so of their revisions within a stream. Empty when only the checkpoint has moved. */
   readonly events: readonly RecordedEvent[]
   /** All events of the subscribed families up to this position have been yielded. */
   readonly checkpoint: Checkpoint
@@ -32,16 +32,16 @@ export interface EventBatch {
  * Durability: an append that has resolved survives a crash of any process and of the engine.
  * Idempotence: an append whose first event id is stored in its stream already returns the same result as the first time. A store may
  *   forget ids of `any` appends after a while, so that readers of day streams must tolerate an event twice.
- * Grouping: concurrent appends are written together. One that fails does not fail the others.
+ * Grouping: concurrent appends are written together. An append that fails does not fail the others.
  * Age: events of day streams (`isDayStream`) are not read once they are older than the store's age limit.
  */
 export interface EventStore {
   /** Identifies the adapter and the engine. It changes when the engine is replaced. */
   readonly identity: string
   /**
-   * Appends all events or none. Throws RevisionConflict (with the actual revision, which a read that begins later sees), EventTooLarge,
-   * EventRefused, or StoreUnavailable. After StoreUnavailable the append may have happened: a repeat with the same ids stores the events
-   * only once.
+   * Appends all events or none. Throws RevisionConflict with the actual revision, and a later read returns that revision. Also throws
+   * EventTooLarge, EventRefused and StoreUnavailable. After StoreUnavailable the append may have been stored: a repeat with the same ids
+   * stores the events only once.
    */
   append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision, options?: AppendOptions): Promise<Appended>
   /**
@@ -57,7 +57,7 @@ export interface EventStore {
     families: readonly Family[]
     after: Checkpoint | null
     signal: AbortSignal
-    /** Number of events in one batch at most. Default 500. */
+    /** The most events in one batch. Default 500. */
     batch?: number
   }): AsyncIterable<EventBatch>
   /**
@@ -82,15 +82,15 @@ export class RevisionConflict extends Error {
     this.actual = actual
   }
 }
-/** Error of an append that exceeds the limit of every adapter (1 MiB). */
+/** The error of an append that is larger than 1 MiB, the limit of every adapter. */
 export class EventTooLarge extends Error {
   readonly code = 'event_too_large'
 }
-/** Error of an event that can never be stored, because another stream uses its id or the engine refuses its bytes. */
+/** The error of an event that can never be stored, because another stream uses its id or the engine refuses its bytes. */
 export class EventRefused extends Error {
   readonly code = 'event_refused'
 }
-/** Error when the engine did not answer, or not in time. It is unknown whether the append happened. */
+/** The error when the engine does not answer in time. It is unknown whether the append was stored. */
 export class StoreUnavailable extends Error {
   readonly code = 'store_unavailable'
 }

@@ -11,13 +11,13 @@ export interface BusRecord {
 /** A partition while this process owns it. */
 export interface OwnedPartition {
   readonly partition: number
-  /** Aborts when the partition is lost. Nothing of it may be started any more; work in flight finishes. */
+  /** Aborts when the partition is lost. The owner must then start no further work on it, but finishes the work in flight. */
   readonly lost: AbortSignal
   /** Whether ownership is certain now, by this process's own monotonic clock. The owner checks it before each request. */
   isHeld(): boolean
   /**
-   * Returns the next records in the order of their offsets, at most `max`. Waits for records, and returns [] when the partition is lost or
-   * none come for a while.
+   * Returns the next records in the order of their offsets, at most `max`. Waits for records. Returns [] when the partition is lost
+   * or no record arrives for a while.
    */
   fetch(max: number): Promise<BusRecord[]>
 }
@@ -26,20 +26,20 @@ export interface OwnedPartition {
  * The queue of accepted messages: partitions of records.
  *
  * Durability: a produce that has resolved survives a crash of any process and of the engine.
- * Offsets: within a partition they grow in the order of the records, from 0 or later. They may have gaps. The consumer starts again at the
+ * Offsets: within a partition, offsets rise in the order of the records, from 0 or a higher number. They may have gaps. The consumer starts again at the
  * last done offset + 1, whether or not a record has that offset.
  * Order: no order is promised between partitions or between messages. `produce` chooses the partition.
  * Ownership: the adapter divides the partitions among the processes that consume (`KOLBAK_PARTITIONS` of them, numbered from 0), so that
- * one process owns a partition at a time. Leases (`lib/leases`) do this for an engine that has no groups of its own.
- * At-least-once: a new owner starts at the saved offset, so that records come again.
- * Saved offsets are not kept here: the consumer saves them (`dispatch/offsets`) and returns them through `startAt`.
+ * one process owns a partition at a time. An engine without consumer groups uses leases (`lib/leases`) for this.
+ * At-least-once: a new owner starts at the saved offset, so a record may be read again.
+ * Saved offsets: the bus does not store them. The consumer saves them (`dispatch/offsets`) and returns them through `startAt`.
  */
 export interface MessageBus {
   /** Identifies the engine. Every place begins with it. It has no `/`. */
   readonly identity: string
   /**
    * Stores a record, and returns its place (with index 0) once it is durable. Concurrent records are written together.
-   * Throws BusFull (try again later), RecordTooLarge, or BusUnavailable (whether it was stored is unknown).
+   * Throws BusFull (try again later), RecordTooLarge, or BusUnavailable (it is unknown whether the record was stored).
    */
   produce(record: MessageRecord): Promise<Place>
   /**
@@ -53,8 +53,8 @@ export interface MessageBus {
     signal: AbortSignal
   }): Promise<void>
   /**
-   * Returns for each partition the number of records that are not done. @param saved for each partition the first offset not done, or 0 if
-   * absent
+   * Returns for each partition the number of records that are not done. @param saved the first offset of each partition that is not done; 0
+   * for a missing partition
    */
   lag(saved: ReadonlyMap<number, bigint>): Promise<ReadonlyMap<number, number>>
   /** Returns for each partition the offset after its last record. A saved offset never lies beyond it. */
@@ -62,28 +62,28 @@ export interface MessageBus {
   /**
    * Reads the sealed bodies of messages from the records at their places, in the order of the refs. The body is null when the record has
    * expired. A bus has this function only if it keeps its records for the whole retention time and finds each one by its place. A delivery
-   * log on Postgres then uses it instead of an archive of its own. Without it, that log archives every body.
+   * log on Postgres then uses this function instead of a separate archive. Without this function, the delivery log archives every body.
    */
   readBodies?(refs: readonly MessageRef[]): Promise<(Buffer | null)[]>
   close(): Promise<void>
 }
 
-/** Error when more records wait to be written than the limit allows. */
+/** The error when more records wait to be written than the limit allows. */
 export class BusFull extends Error {
   readonly code = 'bus_full'
 }
-/** Error of a record that exceeds the limit of every adapter. */
+/** The error of a record that exceeds the limit of every adapter. */
 export class RecordTooLarge extends Error {
   readonly code = 'record_too_large'
 }
 export const maxRecordBytes = 2 << 20
-/** Returns the bytes of a record, which are the same on every bus. Throws RecordTooLarge. */
+/** Returns the encoded bytes of a record, which are the same on every bus. Throws RecordTooLarge. */
 export function bytesOfRecord(record: MessageRecord): Buffer {
   const bytes = encodeRecord(record)
   if (bytes.length > maxRecordBytes) throw new RecordTooLarge(`a record of ${bytes.length} bytes: at most ${maxRecordBytes} are allowed`)
   return bytes
 }
-/** Error when the engine did not answer as it should. It is unknown whether the record was stored. */
+/** The error when the engine does not confirm a record. It is unknown whether the record was stored. */
 export class BusUnavailable extends Error {
   readonly code = 'bus_unavailable'
 }

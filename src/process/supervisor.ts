@@ -10,11 +10,11 @@ import type { DeadOwners } from '../service/release-dead-owners.ts'
 import type { Measurements, ToSupervisor, ToWorker } from './worker.ts'
 
 /**
- * Runs the service in several processes of this program, its workers, which share one port. The supervisor does none of their work: it runs
- * the embedded Postgres, replaces workers that die, and adds up their metrics.
+ * Runs the service in several worker processes that share one port. The supervisor does none of their work: it runs the embedded
+ * Postgres, replaces workers that die, and adds up the metrics of the workers.
  *
- * The first worker creates everything that is created only once (keys, the admin client). The others start when it is ready. When a worker
- * reports that it cannot start as configured, all are stopped and `onUnfit` is called.
+ * The first worker creates everything that is created only once (keys, the admin client). The other workers start when it is
+ * ready. When a worker reports that it cannot start as configured, all workers are stopped and `onUnfit` is called.
  * @param signal ends the start: everything that runs is stopped, and the signal's reason is thrown
  */
 export async function supervise(options: {
@@ -36,7 +36,7 @@ export async function supervise(options: {
   // The database opens while the first worker starts, so that the worker already listens and its health can be read.
   const database = config.DATABASE_URL === undefined ? openDatabase(config, { log, signal, waits: true }, { processes }) : undefined
 
-  /** Runs workers at one place, each after the end of the one before it. Resolves with the facts of the first worker that is ready. */
+  /** Runs one worker, and starts another worker whenever it ends. Resolves with the facts of the first worker that is ready. */
   const keepWorker = (deadAtStart: DeadOwners) =>
     new Promise<object>((resolve) => {
       let dead = deadAtStart
@@ -79,7 +79,7 @@ export async function supervise(options: {
       stopping.abort()
       signalAll('SIGTERM')
       await Promise.all(places)
-      const opened = await database?.catch(() => undefined) // its error is thrown below
+      const opened = await database?.catch(() => undefined) // the error is thrown below
       await opened?.stop()
     })()
     return ending

@@ -34,11 +34,14 @@ const tables = `
   create index api_keys_by_previous_value on api_keys (previous_hmac) where deleted_at is null and previous_hmac is not null; -- findKeyByValue
   create index api_keys_of_tenant on api_keys (tenant, created_at desc, id desc) where deleted_at is null; -- listKeys`
 
-/** Writes what an event changes of a key. */
+/** Writes the changes of an event to the row of its key. */
 const update = (sql: Sql, { data, metadata: { time }, revision }: RecordedKeyEvent, changes: Row) =>
   sql`update api_keys set ${assignments({ ...changes, updated_at: time, revision })} where id = ${data.id}`
 
-/** The read model of API keys. Keys are found by an HMAC of their value. No event contains the HMAC, so this projection opens each value to compute it. */
+/**
+ * Makes the read model of API keys. A key is found by an HMAC of its value. Events contain no HMAC, so the projection opens each value to
+ * compute the HMAC.
+ */
 export function apiKeys(keyring: Keyring): Projection {
   const lookupOf = async (event: RecordedEvent, id: string, sealed: string): Promise<string | null> => {
     const { tenant } = event.metadata

@@ -10,7 +10,7 @@ import { type FaultyEvent, isEngineError, isEventError, isolateFaulty, withoutFa
 import { isLiveAfterSwitching } from './go-live.ts'
 import { type BuildContext, type Projection, readable } from './projection.ts'
 
-/** The state of a build as its runner knows it. It is compared with the row before anything is written. */
+/** The state of a build as its runner knows it. The runner compares the state with the row before it writes anything. */
 export interface BuildState {
   readonly build: number
   readonly is_live: boolean
@@ -22,7 +22,7 @@ export interface BuildState {
 
 /**
  * Thrown when the row of a build differs from the state that the runner knows: another runner moved it, an operator lifted a
- * quarantine, or it was dropped. The state must be read again.
+ * quarantine, or the build was dropped. The runner must read the state again.
  */
 export class BuildMoved extends Error {
   readonly code = 'build_moved'
@@ -54,7 +54,7 @@ export async function lockBuild(client: ClientBase, name: string, build: number)
 export async function useSchemaOf(client: ClientBase, projection: Projection, build: number): Promise<void> {
   await client.query(`set local search_path to ${schemaOf(projection, build)}, public; set constraints all immediate`)
 }
-/** Returns an `apply` for `isolateFaulty`, which leaves nothing behind when it fails. */
+/** Returns an `apply` for `isolateFaulty`. An `apply` that fails leaves nothing behind. */
 export const applyWithSavepoint =
   (client: ClientBase, projection: Projection, context: BuildContext) =>
   async (events: readonly RecordedEvent[]): Promise<void> => {
@@ -75,9 +75,9 @@ interface AppliedBatch {
 }
 
 /**
- * Processes one batch: `prepare`, then rows, quarantine and checkpoint in one transaction. Throws BuildMoved, or an error of the
- * engine; then nothing was written to Postgres.
- * @param isolating true: an event that fails quarantines its stream, and all others are applied; false: it makes the batch fail
+ * Processes one batch: `prepare`, then rows, quarantine and checkpoint in one transaction. Throws BuildMoved or an error of
+ * the engine, and then nothing is written to Postgres.
+ * @param isolating whether a faulty event quarantines its stream while all other streams are applied, or else fails the whole batch
  */
 export async function applyBatch(
   pool: Pool,
@@ -118,7 +118,7 @@ export async function applyBatch(
   return step('projection.transaction', () => transaction(pool, apply))
 }
 
-/** Calls `prepare` for the events. Returns the faulty ones, which there are only with `isolating`. */
+/** Calls `prepare` for the events. Returns the faulty events if `isolating`, or else throws their error. */
 async function prepareBatch(
   pool: Pool,
   projection: Projection,

@@ -10,7 +10,7 @@ import type { Projection } from './projection.ts'
  */
 export interface Build {
   readonly name: string
-  /** The number of the build. The newest has the highest. */
+  /** The number of the build. The newest build has the highest number. */
   readonly build: number
   /** The version of the projection that makes the build. */
   readonly version: number
@@ -21,7 +21,7 @@ export interface Build {
   readonly quarantined: number
 }
 
-/** Returns the schema of a build's tables. A projection without tables works in `public`. */
+/** Returns the schema of the tables of a build, which is `public` for a projection without tables. */
 export const schemaOf = ({ name, tables }: Pick<Projection, 'name' | 'tables'>, build: number): string => {
   if (!/^[a-z][a-z_]{0,40}$/.test(name))
     throw new Error(`the name of a projection may only have lower-case letters and _: ${JSON.stringify(name)}`)
@@ -35,7 +35,7 @@ export const listBuilds = (client: ClientBase | Pool, name: string): Promise<Bui
       (select count(*)::int from quarantined_streams q where q.projection = p.name and q.build = p.build) as quarantined
     from projections p where name = ${name} order by build`
 
-/** Takes the lock under which builds of a projection are created, dropped or switched, until the end of the transaction. */
+/** Takes the lock for creating, dropping and switching builds of a projection. It is held until the transaction ends. */
 export const lockBuilds = (client: ClientBase, name: string) =>
   client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [lockName(name)])
 export const lockName = (name: string): string => `kolbak/projections/${name}`
@@ -65,7 +65,7 @@ export async function showViews(client: ClientBase, { views = [] }: Projection, 
     const definition = `public.${view} as select * from ${schema}.${view}`
     await client.query('savepoint replacing')
     try {
-      // The view is replaced if possible, because that keeps its grants and the objects that operators have built on it.
+      // The view is replaced if possible, because a replaced view keeps its grants and the objects of operators that depend on it.
       await client.query(`create or replace view ${definition}`)
     } catch (error) {
       if (codeOf(error) !== '42P16') throw error // 42P16: the new view has other columns.
@@ -77,8 +77,8 @@ export async function showViews(client: ClientBase, { views = [] }: Projection, 
 }
 
 /**
- * Creates the missing builds of the projections: a first build, which is live at once, or a new one if the version of the code is
- * higher than that of every build. It is idempotent. Every process calls it at its start, so that readers find the views.
+ * Creates the missing builds of the projections. A first build is live at once. A new build is created if the version of the code is higher
+ * than the version of every build. Idempotent: every process calls this function at its start, so that readers find the views.
  */
 export async function installProjections(pool: Pool, projections: readonly Projection[]): Promise<void> {
   for (const projection of projections)
@@ -89,7 +89,7 @@ export async function installProjections(pool: Pool, projections: readonly Proje
       const newest = builds.at(-1)
       if (newest === undefined) return createBuild(client, projection, 1, true)
       if (builds.some((build) => build.version >= version)) return
-      // A projection without rows cannot be built again. Its effects stay, so the new version continues at the checkpoint.
+      // A projection without rows cannot be built again, because its effects stay. So the new version continues at the checkpoint.
       if (!isRebuildable(projection))
         await client.query('update projections set version = $2 where name = $1 and version < $2', [name, version])
       else await createBuild(client, projection, newest.build + 1, false)
@@ -102,7 +102,7 @@ export async function installProjections(pool: Pool, projections: readonly Proje
  */
 export async function rebuild(pool: Pool, projection: Projection): Promise<number> {
   if (!isRebuildable(projection))
-    throw new KolbakError('not_rebuildable', `${projection.name} has no rows of its own, so there is nothing to build again.`)
+    throw new KolbakError('not_rebuildable', `${projection.name} has no rows, so there is nothing to build again.`)
   return transaction(pool, async (client) => {
     await lockBuilds(client, projection.name)
     const builds = await listBuilds(client, projection.name)
@@ -115,7 +115,7 @@ export async function rebuild(pool: Pool, projection: Projection): Promise<numbe
   })
 }
 
-/** Drops the builds before the live one and returns their numbers. Waits 200 ms for readers that still use their tables, then fails (55P03). */
+/** Drops the builds before the live build and returns their numbers. Fails with 55P03 if readers use the tables for longer than 200 ms. */
 export async function dropSuperseded(pool: Pool, projection: Projection): Promise<number[]> {
   if (projection.externalBuilds !== undefined) {
     // External builds are dropped before their rows in `projections`, so that the next call drops them again after a crash.
@@ -139,7 +139,7 @@ export async function dropSuperseded(pool: Pool, projection: Projection): Promis
   })
 }
 
-/** Returns the checkpoint that every build of these projections has reached, or null if one has none. No build needs events before it. */
+/** Returns the checkpoint that every build of these projections has reached, so that none needs earlier events. Null if a build has none. */
 export async function commonCheckpoint(pool: Pool, projections: readonly Pick<Projection, 'name'>[]): Promise<Checkpoint | null> {
   const [row] = await sqlOn(pool)<{ lowest: Checkpoint | null }>`
     select case when bool_and(checkpoint is not null) then min(checkpoint) end as lowest

@@ -5,25 +5,25 @@ import { SqlPart, sqlText } from '../lib/sql.ts'
 
 // This module derives parts of SQL statements from the declared fields of an aggregate (events/webhook.ts, events/key.ts).
 
-/** Values by column. A value that `sqlText` made is written into the statement. */
+/** Values by column. A value made by `sqlText` becomes text of the statement. */
 export type Row = Readonly<Record<string, unknown>>
 
 /** Returns the names of the fields that have columns. */
 export const columnsOf = (table: AnyFieldTable): string[] => Object.keys(table).filter((field) => table[field]?.column !== undefined)
 /** Returns the names of the columns whose past values are kept. */
 export const versionedColumnsOf = (table: AnyFieldTable): string[] => fieldsThatAre(table, 'versioned')
-/** Returns the definitions of columns for `create table`, one a line: `id text not null,` and so on. */
+/** Returns the definitions of columns for `create table`, each on a line, such as `id text not null,`. */
 export const columnDefinitions = (table: AnyFieldTable, columns = columnsOf(table)): string =>
   columns.map((column) => `${column} ${table[column]?.column},`).join('\n    ')
 
-/** Returns fields as their columns hold them: values of jsonb columns as JSON. */
+/** Returns the row for an object with these fields. Values of jsonb columns become JSON. */
 export const toRow = (table: AnyFieldTable, fields: object): Row =>
   Object.fromEntries(
     Object.entries(fields)
       .filter(([field]) => table[field]?.column !== undefined)
       .map(([field, value]) => [field, table[field]?.column?.startsWith('jsonb') ? JSON.stringify(value) : value]),
   )
-/** Returns the row with its sealed columns opened. They hold the text of the event, bound to tenant, aggregate and field. */
+/** Returns the row with its sealed columns opened. Such a column holds the sealed text of the event, bound to tenant, aggregate and field. */
 export function openRow<R extends { readonly id: string; readonly tenant: string }>(vault: Vault, table: AnyFieldTable, row: R): R {
   const opened = Object.entries(row).map(([column, value]) => {
     const { stored = 'clear', boundTo = column } = table[column] ?? {}
@@ -39,13 +39,13 @@ export const insertion = (row: Row): SqlPart => cells(row, (columns, values) => 
 /** Returns the SQL `a = $1, b = $2` for a row with the columns a and b. */
 export const assignments = (row: Row): SqlPart =>
   cells(row, (columns, values) => columns.map((column, i) => `${column} = ${values[i]}`).join(', '))
-/** Returns the SQL `a, $1, c` for the columns a, b and c, and a row that has only b: its value stands in place of the column. */
+/** Returns the SQL `a, $1, c` for the columns a, b and c and a row with only b. The value of b takes the place of the column. */
 export const selection = (columns: readonly string[], row: Row): SqlPart =>
   cells(Object.fromEntries(columns.map((column) => [column, column in row ? row[column] : sqlText(column)])), (_, values) =>
     values.join(', '),
   )
 
-/** Makes SQL of the columns of a row and its values: each a parameter, or the text that `sqlText` made. */
+/** Makes SQL from the columns and values of a row. A value becomes a parameter, unless `sqlText` made it. */
 function cells(row: Row, write: (columns: readonly string[], values: readonly string[]) => string): SqlPart {
   const isText = (value: unknown): value is SqlPart => value instanceof SqlPart
   return new SqlPart(

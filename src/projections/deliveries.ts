@@ -11,7 +11,7 @@ import { recordHealth } from './webhook-health.ts'
 
 const noOutcome = { code: null, duration_ms: null, reason: null, reason_detail: null, response: null, delay_seconds: null }
 
-/** Returns the facts that an event tells about deliveries: one for each webhook of a MessageRouted, else one. */
+/** Returns the facts of an event: one fact for each webhook of a MessageRouted, or else one fact. */
 export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
   const event = recorded as RecordedDeliveryEvent
   if (event.type === 'MessageRejected') return []
@@ -28,9 +28,9 @@ export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
 }
 
 /**
- * The projection of routing and attempts. It writes the facts to the delivery log first. Then it writes in the transaction of the
- * checkpoint: the rejected messages of the index, which webhooks are failing, and the next attempts (the retry manager).
- * A build that is not live only writes a history of its own.
+ * Makes the projection of routing and attempts. It writes the facts to the delivery log first. In the transaction of the checkpoint it then
+ * writes the rejected messages of the index, the failing webhooks, and the next attempts (the retry manager). A build that is not live writes
+ * only its own history.
  */
 export const deliveries = (
   deliveryLog: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>,

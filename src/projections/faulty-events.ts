@@ -3,10 +3,13 @@ import { codeOf, isProgrammingError } from '../lib/errors.ts'
 import { isDataError } from '../lib/group-commit.ts'
 import { FactRefused } from '../ports/delivery-log.ts'
 
-/** SQLSTATE classes of engine errors: connection, session state (a standby is read-only), authorisation, serialization, resources, locks, operator, system. */
+/**
+ * SQLSTATE classes of engine errors: connection, session state (a standby is read-only), authorisation, serialization, resources, locks,
+ * operator, system.
+ */
 const engineClasses = /^(08|25|28|3D|40|53|55|57|58)...$/
 const networkCodes = /^(E(?!RR_)[A-Z_]+|UND_ERR_\w+)$/
-/** Codes of our own ports and commands that mean that the same call may succeed later. */
+/** Error codes of our ports and commands. After such an error the same call may succeed later. */
 const retryableCodes = new Set([
   'store_unavailable',
   'bus_unavailable',
@@ -15,10 +18,10 @@ const retryableCodes = new Set([
   'conflict',
   'revision_conflict',
 ])
-/** Messages of pg for connections that end or cannot be opened. These errors have no code. */
+/** Messages of pg for connections that are closed or cannot be opened. These errors have no code. */
 const connectionMessages = /connection terminated|connection error|timeout exceeded when trying to connect|query read timeout/i
 
-/** Returns whether an error in the transaction is the engine's fault, so that the same batch can succeed later. All others are faults of events. */
+/** Whether an error in the transaction is the engine's fault, so that the batch can succeed later. Others are faults of events. */
 export function isEngineError(error: unknown): boolean {
   const code = codeOf(error)
   if (code === undefined) return error instanceof Error && connectionMessages.test(error.message)
@@ -27,8 +30,8 @@ export function isEngineError(error: unknown): boolean {
 
 const codesOfEvents = new Set(['fact_refused', 'seal_broken', 'key_destroyed', 'event_too_large', 'event_refused', 'event_not_readable'])
 /**
- * Returns whether an error in `prepare` is the fault of an event. Here the rule is the opposite one: each store has its own
- * errors, so an error counts as the store's unless it is known to be an event's.
+ * Whether an error in `prepare` is the fault of an event. Each store has its own errors. So in `prepare` an error is the fault of the store
+ * unless it is certainly the fault of an event.
  */
 export const isEventError = (error: unknown): boolean =>
   isDataError(error) || codesOfEvents.has(codeOf(error) ?? '') || isProgrammingError(error)
@@ -39,15 +42,15 @@ export interface FaultyEvent {
   readonly error: unknown
 }
 
-/** Returns the events without the faulty ones and without those that follow them in their streams. */
+/** Returns the events without the faulty events and without the events that follow a faulty event in its stream. */
 export const withoutFaulty = (events: readonly RecordedEvent[], faulty: readonly FaultyEvent[]): RecordedEvent[] => {
   const firstFaultyRevision = new Map(faulty.map(({ event }) => [event.stream, event.revision]))
   return events.filter((event) => event.revision < (firstFaultyRevision.get(event.stream) ?? Number.POSITIVE_INFINITY))
 }
 
 /**
- * Does the work for all events except the faulty ones and those that follow them in their streams. It halves the batch until a
- * faulty event fails alone. Returns the faulty events, and throws an error that is not the fault of an event.
+ * Does the work for all events except the faulty events and the events that follow a faulty event in its stream. Halves the batch until a
+ * faulty event fails alone. Returns the faulty events. Throws an error that is not the fault of an event.
  * @param work leaves nothing behind when it fails
  */
 export async function isolateFaulty(

@@ -5,15 +5,14 @@ import { type Build, lockBuilds, lockName, schemaOf, showViews } from './builds.
 import type { Projection } from './projection.ts'
 
 /**
- * Makes a build the live one: it switches views and `is_live` in one transaction. The live build is locked meanwhile, and
- * `catchUp` brings the new one to the same checkpoint, so that no reader sees less than before. Without the lock, a busy live
- * build would always be ahead. Returns false when catching up did not succeed, or when the build was dropped or is older than the
- * live one.
+ * Makes a build the live build by switching views and `is_live` in one transaction. Meanwhile the old live build is locked, and `catchUp`
+ * brings the new build to the same checkpoint, so that no reader sees less than before. Without the lock, a busy live build would always be
+ * ahead. Returns false when `catchUp` does not succeed, or when the build was dropped or is older than the live build.
  *
  * With `externalBuilds`, the build then continues at the checkpoint of the former live build, even if the new build was ahead,
  * and takes over its quarantined streams: events that the former build has not applied must still be applied. `catchUp` is then
- * always called, because the rows of the live build may contain more than its checkpoint says. It goes to the head of the store
- * (see `isLiveAfterSwitching`).
+ * always called, and reads to the head of the store, because the rows of the live build may be ahead of its checkpoint (see
+ * `isLiveAfterSwitching`).
  *
  * The wait for locks on views is shorter than Postgres's `deadlock_timeout`. A reader of two views and this switch can block each
  * other. Then the switch must fail (55P03, tried again), and not the reader.
@@ -34,7 +33,7 @@ export async function goLive(
     const readBuild = async () =>
       (await sql<{ checkpoint: Checkpoint | null }>`select checkpoint from projections where name = ${name} and build = ${build}`)[0]
     const candidate = await readBuild()
-    // A former live build still runs until it is dropped. It must not take its place back from the newer one.
+    // A former live build still runs until it is dropped. It must not become live again in place of the newer build.
     if (candidate === undefined || (live !== undefined && live.build > build)) return false
     if (live?.build === build) return true
     const liveCheckpoint = live?.checkpoint ?? null
@@ -63,14 +62,14 @@ export async function goLive(
 }
 
 /**
- * Waits for a switch that is under way, and returns whether this build is still the live one. The runner of a live build calls it
- * before it writes a batch to its external rows. The batch was then read before any later switch began, so the next build has it at
- * the end of that switch. A batch that was read during a switch must not be written to the former build: a reader that saw it there
- * could find less afterwards in the new build.
+ * Waits for a switch that is under way, and returns whether this build is still the live build. The runner of a live build calls this
+ * function before it writes a batch to its external rows. So the batch was read before any later switch begins, and the new build has the
+ * batch at the end of that switch. A batch that is read during a switch must not be written to the former build, because a reader of the
+ * batch could then see less in the new build.
  */
 export async function isLiveAfterSwitching(pool: Pool, name: string, build: number): Promise<boolean> {
   await pool.query('select pg_advisory_xact_lock_shared(hashtextextended($1, 0))', [lockName(name)])
-  // This is a second statement, because the snapshot of the first one is older than its lock.
+  // This is a second statement, because the snapshot of the first statement is older than its lock.
   const [row] = await sqlOn(pool)<Pick<Build, 'is_live'>>`select is_live from projections where name = ${name} and build = ${build}`
   return row?.is_live === true
 }

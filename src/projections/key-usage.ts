@@ -4,13 +4,13 @@ import { keepRunning, pause } from '../lib/retry.ts'
 
 /** Records when keys were last used. It is not a projection, because no event records the use of a key. */
 export interface KeyUsage {
-  /** Remembers a use, which is written within about a second. @param time RFC 3339 */
+  /** Remembers a use. It is written within about a second. @param time RFC 3339 */
   touch(key: KeyId, time: string): void
   /** Writes the uses that are still in memory, and stops. */
   close(): Promise<void>
 }
 
-/** Collects uses in memory and writes them in one statement every `everyMs`. The latest time of a key wins, also between processes. */
+/** Makes a recorder that collects uses in memory and writes them in one statement every `everyMs`. The latest use of a key is kept. */
 export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(error: unknown): void }): KeyUsage {
   const { pool, everyMs = 1_000, onError } = options
   let used = new Map<KeyId, string>()

@@ -6,11 +6,11 @@ import { projectionNames } from './names.ts'
 export type LiveDeliveryLog = BodyArchive & DeliveryReads
 
 /**
- * Reads the history's live build, whose number is that of the live build of the projection `deliveries`.
+ * Makes the reader of the live build of the history. Its number is the number of the live build of the projection `deliveries`.
  *
- * Each call reads the build that was live last and asks Postgres for the live build at the same time, so that this query costs no
- * extra wait. The result is used only when that build was still live after the call had begun: so a caller that has waited for
- * the projection gets the rows for which it waited.
+ * Each call reads the last known live build and, at the same time, asks Postgres which build is live, so that this query costs no extra
+ * wait. The result is used only when Postgres names the same build. So a caller that has waited for the projection gets the rows for which it
+ * waited.
  */
 export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {
   let lastLive: number | undefined

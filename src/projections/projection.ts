@@ -6,7 +6,7 @@ import type { Sql } from '../lib/sql.ts'
 /** The build of a projection for which events are prepared or applied. */
 export interface BuildContext {
   readonly build: number
-  /** Whether readers see the build. In `apply` this is exact. In `prepare` it may be a moment old, unless the projection has `externalBuilds`. */
+  /** Whether readers see the build. Exact in `apply`. In `prepare` it may be out of date, unless the projection has `externalBuilds`. */
   readonly is_live: boolean
 }
 
@@ -17,7 +17,7 @@ export interface BuildContext {
 export interface Projection {
   /** Lower-case letters and `_`. */
   readonly name: string
-  /** The version of the code. It is raised when the tables or the reading of events change. The projection is then built again beside the old build. */
+  /** The version of the code. Raise it when the tables or the handling of events change. A new build is then made beside the old build. */
   readonly version: number
   readonly families: readonly Family[]
   /**
@@ -28,23 +28,23 @@ export interface Projection {
   /** The tables that readers see, as views of the same names in `public`. */
   readonly views?: readonly string[]
   /**
-   * Returns whether the projection needs an event; by default it needs all. The runner passes over other events, and while only
-   * those arrive it saves the checkpoint rarely. So a process manager that needs one event of a million costs no commit per batch.
+   * Whether the projection needs an event. By default it needs all. The runner skips other events, and saves the checkpoint rarely while only
+   * such events arrive. So a process manager that needs one event of a million costs no commit for each batch.
    */
   concerns?(event: RecordedEvent): boolean
   /**
-   * The event types that `prepare` and `apply` read; by default all of the families. An event of another type that this version
-   * knows is passed over, whatever its schema is. `byType` fills it in.
+   * The event types that `prepare` and `apply` read. By default they read all types of the families. An event of another known type is
+   * skipped, whatever its schema is. `byType` sets this field.
    */
   readonly reads?: ReadonlySet<string>
   /**
-   * Milliseconds to wait after a small batch, so that the next one is larger; default 0. Each batch costs a transaction. This is
-   * for projections that no caller waits for. The first event after a silence is never delayed.
+   * Milliseconds to wait after a small batch, so that the next batch is larger. Default 0. This saves transactions for a
+   * projection that no caller waits for. The first event after a pause is never delayed.
    */
   readonly gatherMs?: number
   /**
-   * Set when the rows of each build are in a store that shares no transaction with Postgres. Such a projection is built again like
-   * one with tables. `prepare` writes the rows of the build, and `apply` makes things happen only for the live build. A build that
+   * Set when the rows of each build are in a store that shares no transaction with Postgres. Such a projection is built again like a
+   * projection with tables. `prepare` writes the rows of the build, and `apply` makes things happen only for the live build. A build that
    * goes live continues at the checkpoint of the former live build. So each event is applied exactly once to a live build, and
    * events that the new build has already prepared are prepared again.
    */
@@ -55,18 +55,18 @@ export interface Projection {
     drop(build: number): Promise<void>
   }
   /**
-   * Called before the transaction, for a store that shares none with Postgres. It must be idempotent, because it is repeated when
-   * the transaction fails. A FactRefused names the faulty event.
+   * Called before the transaction, to write to a store that shares no transaction with Postgres. It must be idempotent, because it is called
+   * again when the transaction fails. Throws FactRefused, which names the faulty event.
    */
   prepare?(events: readonly RecordedEvent[], context: BuildContext): Promise<void>
-  /** Called in the transaction that also moves the checkpoint. A batch may come whole or in parts, but always in order. */
+  /** Called in the transaction that also moves the checkpoint. A batch may be passed whole or in parts, but always in order. */
   apply(sql: Sql, events: readonly RecordedEvent[], context: BuildContext): Promise<void>
-  /** Called after each commit, for effects that must not come before it, such as waking a reader of the rows. */
+  /** Called after each commit, for effects that must follow the commit, such as waking a reader of the rows. */
   afterCommit?(): void
 }
 
 /**
- * Returns the events as a projection gets them, lifted to the present schemas of their types. Throws EventNotReadable for an event
+ * Returns the events for a projection, lifted to the present schemas of their types. Throws EventNotReadable for an event
  * that the projection reads and this version cannot read, because its schema is newer or its type is unknown.
  */
 export const readable = ({ reads }: Pick<Projection, 'reads'>, events: readonly RecordedEvent[]): readonly RecordedEvent[] =>
@@ -75,7 +75,7 @@ export const readable = ({ reads }: Pick<Projection, 'reads'>, events: readonly 
 type Handler<E> = (sql: Sql, event: E) => Promise<unknown>
 type Handlers<E extends RecordedEvent> = { readonly [T in E['type']]?: Handler<Extract<E, { readonly type: T }>> }
 
-/** Makes `apply` of one handler for each event type that the projection reads. Events of other types are passed over. */
+/** Makes `apply` from one handler for each event type that the projection reads. Events of other types are skipped. */
 export function byType<E extends RecordedEvent>(handlers: Handlers<E>) {
   const handlerOf = new Map<string, Handler<never>>(Object.entries(handlers))
   return {

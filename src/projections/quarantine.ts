@@ -39,14 +39,14 @@ export const listQuarantined = (pool: Pool): Promise<QuarantinedStream[]> =>
     select projection, build, stream, revision, event_id, error, since from quarantined_streams order by since, projection, build, stream`
 
 /**
- * Applies the events of a stream again, from the faulty one up to the checkpoint of the build, in one transaction. The runner
- * applies the later ones as usual. If an event is still faulty, or another one is, the stream stays quarantined at that event.
+ * Applies the events of a stream again, from the faulty event up to the checkpoint of the build, in one transaction. The runner applies
+ * later events as usual. If this event or a later event is faulty now, the stream stays quarantined at that event.
  * Throws KolbakError `not_quarantined`.
  */
 export const retryQuarantined = (deps: LiftDependencies, projection: Projection, stream: StreamName): Promise<LiftResult> =>
   lift(deps, projection, stream, false)
 
-/** Lifts the quarantine as `retryQuarantined` does, but leaves the faulty event out of this build for good. */
+/** Lifts the quarantine like `retryQuarantined`, but never applies the faulty event to this build. */
 export const skipQuarantined = (deps: LiftDependencies, projection: Projection, stream: StreamName): Promise<LiftResult> =>
   lift(deps, projection, stream, true)
 
@@ -68,7 +68,7 @@ interface Quarantine extends BuildContext {
   readonly event_id: EventId
 }
 
-/** Locks the build in which the stream is quarantined, so that its runner waits and the checkpoint stands still. */
+/** Locks the build in which the stream is quarantined, so that its runner waits and its checkpoint does not change. */
 async function lockQuarantine(client: ClientBase, { name, version }: Projection, stream: StreamName): Promise<Quarantine> {
   const sql = sqlOn(client)
   const notQuarantined = () => new KolbakError('not_quarantined', `${stream} is not quarantined in the projection ${name}.`)
@@ -84,7 +84,7 @@ async function lockQuarantine(client: ClientBase, { name, version }: Projection,
   return { build, is_live: locked.is_live, checkpoint: locked.checkpoint, ...quarantined }
 }
 
-/** Applies the events from the faulty one up to the checkpoint. Returns the first event that is faulty now, or undefined. */
+/** Applies the events from the faulty event up to the checkpoint. Returns the first event that is faulty now, or undefined. */
 async function applyAgain(
   { store }: LiftDependencies,
   client: ClientBase,

@@ -11,9 +11,9 @@ export interface Page<T> {
   /** The number of matching rows on all pages. */
   readonly total: number
 }
-/** A row with the number of all matching rows, both from one snapshot. A page beyond the end is one row with only the total (id null). */
+/** A row and the number of all matching rows, from one snapshot. A page beyond the end is a single row with only `total` (its id is null). */
 export type Counted<T extends { readonly id: string }> = Omit<T, 'id'> & { readonly id: T['id'] | null; readonly total: bigint }
-/** Returns the page for such rows. @param open opens the sealed fields of a row */
+/** Returns the page that these rows make. @param open opens the sealed fields of a row */
 export const pageOf = async <T extends { readonly id: string }>(
   rows: readonly Counted<T>[],
   open: (row: T) => T | Promise<T>,

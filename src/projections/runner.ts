@@ -8,17 +8,17 @@ import type { RunnerDependencies } from './runner-dependencies.ts'
 
 export interface ProjectionStatus {
   readonly name: string
-  /** `waiting`: another process runs it. `failed`: the last try failed and will be repeated. */
+  /** `waiting`: another process runs the projection. `failed`: the last try failed and will be repeated. */
   readonly state: 'running' | 'waiting' | 'failed'
-  /** Code of the last error while failed, or `newer_version` when newer code has made the live build. */
+  /** The code of the last error in state `failed`, `newer_version` when newer code has made the live build, or null. */
   readonly error: string | null
   /** The checkpoint of the live build. */
   readonly checkpoint: Checkpoint | null
-  /** Age of the first event that is not committed yet: 0 when there is none, null when another process runs the projection. */
+  /** Age of the first event that is not committed yet. 0 when there is none, and null when another process runs the projection. */
   readonly lagSeconds: number | null
   /** The number of quarantined streams. */
   readonly quarantined: number
-  /** The build that will take the place of the live one, or null. */
+  /** The build that will become the live build, or null. */
   readonly building: { readonly build: number; readonly checkpoint: Checkpoint | null } | null
 }
 export interface RunningProjection {
@@ -28,8 +28,8 @@ export interface RunningProjection {
 }
 
 /**
- * Keeps a projection up to date: its live build, and beside it a newer build until that takes its place. One process at a time runs
- * a build, by a lease. Two runners of one build would fence each other by the compare-and-set on the checkpoint.
+ * Keeps the live build of a projection up to date, and a newer build until it becomes the live build. A lease lets one process at a time run
+ * a build. If two runners ran one build, the compare-and-set on the checkpoint would let only one of them commit a batch.
  *
  * A batch that fails because of the engine is retried for ever. A batch that fails because of an event quarantines the stream of
  * the event after three tries.

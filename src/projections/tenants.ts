@@ -9,10 +9,10 @@ import type { Page } from './read-model-queries.ts'
 
 export type TenantRow = Tenant & { readonly revision: number }
 
-/** Writes what an event changes of a tenant. */
+/** Writes the changes of an event to the row of its tenant. */
 const updateTenant = (sql: Sql, { data, metadata: { time }, revision }: RecordedTenantEvent, changes: Row) =>
   sql`update tenants set ${assignments({ ...changes, updated_at: time, revision })} where id = ${data.id}`
-/** Writes what an event changes of a client. In the row of its tenant, only the revision changes. */
+/** Writes the changes of an event to the row of its client. In the row of the tenant, only the revision changes. */
 async function updateClient(
   sql: Sql,
   { data, metadata: { time }, revision }: Extract<RecordedTenantEvent, { type: 'ClientSecretRotated' | 'ClientRevoked' }>,
@@ -52,7 +52,7 @@ export const tenants: Projection = {
     ClientIssued: async (sql, { data, metadata: { time }, revision }) => {
       const { id: tenant, ...issued } = data
       const fresh = { generation: 1, revoked: false, created_at: time, updated_at: time }
-      // A client id that another tenant has already stays with that tenant.
+      // If another tenant has a client with this id already, the id stays with that tenant.
       await sql`insert into clients ${insertion({ ...toRow(clientFields, issued), ...fresh, tenant })} on conflict (client_id) do nothing`
       await sql`update tenants set revision = ${revision} where id = ${tenant}`
     },

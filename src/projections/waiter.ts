@@ -9,13 +9,13 @@ interface LiveState {
   readonly checkpoint: Checkpoint | null
   readonly quarantined: ReadonlySet<StreamName>
 }
-/** The latest committed states of the live builds that run in this process. They save waiters of the same process a query. */
+/** The latest committed states of the live builds that run in this process, so that waiters of this process need no query. */
 export interface ProjectionProgress {
   report(name: string, state: LiveState): void
   /** Removes the state of a build that this process no longer runs, because another process may run it now. */
   forget(name: string, build: number): void
   stateOf(name: string): LiveState | undefined
-  /** Calls `listener` after each report. Returns a function that ends this. */
+  /** Calls `listener` after each report. Returns a function that removes the listener. */
   onReport(name: string, listener: () => void): () => void
 }
 
@@ -42,7 +42,7 @@ export function createProjectionProgress(): ProjectionProgress {
 export interface ProjectionWaiter {
   /**
    * Returns whether the live build of a projection reaches the position within `ms`. Returns false at once when the stream is
-   * quarantined there. A runner in this process wakes the wait; the state of another process's runner is polled every 2 to 50 ms.
+   * quarantined there. A runner in this process wakes the waiting caller. The state of another process's runner is polled every 2 to 50 ms.
    */
   waitFor(name: string, position: Checkpoint, ms: number, stream?: StreamName): Promise<boolean>
 }

@@ -17,7 +17,7 @@ const tables = `
   );
   create index webhook_versions_of_tenant on webhook_versions (tenant, updated_at); -- listWebhooksAsOf`
 
-/** Ends the present version and begins the next with what an event changes. */
+/** Ends the present version, and begins the next version with the changes of an event. */
 const next = (sql: Sql, { data, metadata: { time }, revision }: RecordedWebhookEvent, changes: Row = {}) => sql`
   with ended as (
     update webhook_versions set until = ${time} where id = ${data.id} and until is null returning *
@@ -25,7 +25,7 @@ const next = (sql: Sql, { data, metadata: { time }, revision }: RecordedWebhookE
   insert into webhook_versions (${columnList(columns)}, revision)
   select ${selection(columns, { ...changes, updated_at: time })}, ${revision} from ended`
 
-/** Every version that a webhook ever had, with the time for which it was valid. Lists of a past moment are read from this table. */
+/** The read model of every version of a webhook, with the time for which the version was valid. Lists of a past moment are read from it. */
 export const webhookVersions: Projection = {
   name: projectionNames.webhookVersions,
   version: 1,

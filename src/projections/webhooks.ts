@@ -31,7 +31,7 @@ const tables = `
   );
   create index webhook_tenants_changed on webhook_tenants (position); -- changedSince`
 
-/** Writes what an event changes of a webhook. */
+/** Writes the changes of an event to the row of its webhook. */
 const update = (sql: Sql, { data, metadata: { time }, revision, position }: RecordedWebhookEvent, changes: Row) =>
   sql`update webhook_subscriptions set ${assignments({ ...changes, updated_at: time, revision, position })} where id = ${data.id}`
 
@@ -79,7 +79,7 @@ const openWebhook = async <R extends { readonly id: WebhookId; readonly tenant: 
 const rowColumns = sqlText(`${columnsOf(webhookFields).join(', ')}, revision,
       (select min(h.failing_since) from webhook_health h where h.webhook = id and h.revision >= activated_revision) as failing_since`)
 
-/** The owner of webhooks: a tenant, or a key of the tenant, which owns the webhooks that it created. */
+/** The owner of webhooks: a tenant, or a key of the tenant. A key owns the webhooks that it created. */
 interface WebhookOwner {
   readonly tenant: TenantId
   readonly key_id?: KeyId
@@ -100,7 +100,7 @@ export async function findWebhook(
 
 export interface WebhookFilter extends WebhookOwner {
   readonly ids?: readonly WebhookId[]
-  /** Stored patterns, compared literally. */
+  /** Patterns to compare literally with the stored patterns. */
   readonly events?: readonly string[]
   readonly is_active?: boolean
   readonly limit: number
@@ -140,7 +140,7 @@ export async function countWebhooks(pool: Pool, tenant: TenantId, beside: Webhoo
   return Number(row?.n ?? 0n)
 }
 
-/** An opaque mark of how far a reader of changes has read. */
+/** An opaque value that says how far a reader of changes has read. */
 export type ChangeCursor = Brand<string, 'ChangeCursor'>
 const dispatched = fieldsThatAre(webhookFields, 'dispatched')
 /** The fields of a webhook that dispatchers need. Sealed values stay sealed. The webhook may be deleted. */

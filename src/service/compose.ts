@@ -29,7 +29,7 @@ interface Service {
   stop(): Promise<void>
 }
 interface ComposeOptions {
-  /** Ends the waiting for engines. Everything that was started is then stopped, and the signal's reason is thrown. */
+  /** Ends the wait for engines. Everything that was started is then stopped, and the reason of the signal is thrown. */
   readonly signal?: AbortSignal
   /** The supervisor of this worker, if there is one. */
   readonly supervised?: Supervised | undefined
@@ -37,7 +37,7 @@ interface ComposeOptions {
   readonly engines?: Engines
 }
 
-/** Composes the service as configured and starts it. It listens first, and then waits for engines that do not answer yet. */
+/** Composes the service as configured and starts it. The service listens first, and then waits for engines that do not answer yet. */
 export async function compose(config: Config, log: Log, options: ComposeOptions = {}): Promise<Service> {
   const server = createHttpServer(undefined, (error) => log.error({ error }, 'http.server_failed'))
   const parts = createParts(log)
@@ -74,7 +74,7 @@ async function start(
   const statuses = startProjections(shared, has('projector') ? projections : [])
   await whenAvailable('engines', () => checkEngines({ store, bus, pool: pools.reads }), patience)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
-  // The start waits for this, so that a client can get a token as soon as the service reports that it is ready.
+  // The start waits until the read model knows the admin client, so that this client can get a token as soon as the service is ready.
   if (admin.position !== null && has('projector')) await waiter.waitFor(projectionNames.tenants, admin.position, 10_000)
 
   const registry = new Registry()

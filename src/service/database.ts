@@ -7,12 +7,12 @@ import { codeOf, KolbakError } from '../lib/errors.ts'
 import { type Patience, whenAvailable } from './patience.ts'
 
 /**
- * Number of connections of each pool of a process at most. Writers, schedulers and readers have pools of their own, so that none waits for
- * the connections of another.
+ * The most connections of each pool of a process. Writers, schedulers and readers have separate pools, so that none of them waits for the
+ * connections of another.
  */
 export const poolSizes = { reads: 10, writes: 6, dispatch: 10, projections: 8, history: 6 } as const
 export type PoolName = keyof typeof poolSizes
-/** Number of connections of the embedded Postgres for each process: those of its pools, and 6 for operators and backups. */
+/** The connections that the embedded Postgres allows for each process: the connections of its pools, and 6 for operators and backups. */
 const connectionsPerProcess = Object.values<number>(poolSizes).reduce((sum, size) => sum + size, 6)
 
 interface Database {
@@ -27,8 +27,8 @@ interface Database {
 }
 
 /**
- * Opens and migrates the Postgres of this process, either the configured one or an embedded one.
- * @param join uses an embedded Postgres that already runs for another process, and leaves it running
+ * Opens and migrates the Postgres of this process, which is configured or embedded.
+ * @param join whether to use an embedded Postgres that already runs for another process, and to leave it running
  * @param processes number of processes that need connections
  */
 export async function openDatabase(

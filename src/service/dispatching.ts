@@ -39,7 +39,7 @@ export function startDispatching(
   return dispatcher
 }
 
-/** Creates offsets that also report each saved offset to the bus's own tools. */
+/** Makes offsets that also report each saved offset to the tools of the bus. */
 function createCommittingOffsets({ bus, pools, engines }: Shared): Offsets {
   const offsets = createOffsets(pools.dispatch, bus.identity)
   return {

@@ -22,8 +22,8 @@ export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>)
 }
 
 /**
- * Milliseconds that a projection gets to reach the head before it counts as behind, because reading the head of EventStoreDB may append a
- * marker.
+ * Milliseconds within which a projection must reach the head, or else it counts as behind. The time is needed because reading the head of
+ * EventStoreDB may append a marker.
  */
 const reachMs = 2_000
 
@@ -45,11 +45,11 @@ export async function backlog(
 }
 
 /**
- * Throws KolbakError `engine_behind` when a checkpoint or saved offset lies beyond the end of its engine. Then the engine was emptied or
- * restored to an older state, and its new events or records would count as read already.
+ * Throws KolbakError `engine_behind` when a checkpoint or saved offset lies beyond the end of its engine. In that case the engine was emptied
+ * or restored to an older state, and its new events or records would count as read already.
  */
 export async function checkEngines({ store, bus, pool }: EngineReaders): Promise<void> {
-  // Checkpoints are read before heads, because other processes may be working, and heads only grow.
+  // Checkpoints are read before heads. Other processes may be working, and heads only grow, so a head is never read too low.
   const [read] = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint }>`
     select name, checkpoint from projections where checkpoint is not null order by checkpoint desc limit 1`
   const done = await createOffsets(pool, bus.identity).saved()

@@ -105,7 +105,7 @@ async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_D
   return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null }
 }
 
-/** The commands of a start. Each returns false when another process has already had the same effect. */
+/** The commands of a start. A command returns false when another process has already had the same effect. */
 interface DefaultTenant {
   register(): Promise<boolean>
   issueAdmin(clientId: string, secret: string): Promise<boolean>

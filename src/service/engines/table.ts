@@ -14,7 +14,7 @@ export interface Engines {
 }
 export type PortName = keyof Engines
 
-/** All engines that a port can have. The first one of each line is the default. */
+/** All engines that a port can have. The first engine of each line is the default. */
 const engineTable: { readonly [P in PortName]: readonly Engines[P][] } = {
   event_store: [postgresEventStore, eventStoreDb],
   message_bus: [postgresMessageBus, kafka],
