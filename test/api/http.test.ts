@@ -270,7 +270,7 @@ describe('the HTTP server', () => {
     })
   })
 
-  describe('one 400, without carrying out anything in or after the request, for', () => {
+  describe('a single 400, with neither this request nor the next one carried out, is returned for', () => {
     const event = (id: string) => JSON.stringify({ id, event: 'smuggled', payload: {} })
     const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
     const first = event('first')
@@ -352,7 +352,7 @@ describe('the HTTP server', () => {
       'a path with a space': 'POST /v1/events x HTTP/1.1\r\nhost: x',
     }))
       it(title, () => expectRefused(chunked, chunks, line))
-    it('no two unambiguous requests, which shows that the tests above can fail', async () => {
+    it('none of two unambiguous requests, which shows that the tests above can fail', async () => {
       const produced = api.produced.length
       const head = `POST /v1/events HTTP/1.1\r\nhost: x\r\n${credential()}`
       const closing = second().replace('host: x', 'host: x\r\nconnection: close')
@@ -360,7 +360,7 @@ describe('the HTTP server', () => {
       expect(response.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 202', 'HTTP/1.1 202', 'HTTP/1.1 202'])
       expect(api.produced.slice(produced).map(({ record }) => record.messages[0]?.id)).to.deep.equal(['first', 'first', 'second'])
     })
-    it('no request that ends the connection or asks for a tunnel, after which nothing is carried out either', async () => {
+    it('no request that ends the connection or asks for a tunnel, but the next request is not carried out either', async () => {
       const produced = api.produced.length
       const last = await raw(`GET /v1/keys HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n${second()}`)
       expect(last.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 401'])

@@ -83,7 +83,7 @@ describe('the command line', () => {
     expect(await ok('webhooks')).to.include(webhook.id)
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('gives and changes every field of a webhook', async () => {
+  it('sets and changes every field of a webhook', async () => {
     const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
     const given = ['--description', 'of the test', '--retry-delays', '5,0.5', '--secret', secret, '--inactive']
     const created = await json<{ id: string }>('webhooks', 'create', receiver.url('/fields'), 'fields', ...given)
@@ -107,7 +107,7 @@ describe('the command line', () => {
     await waitFor(async () => (await json<{ status: string }[]>('deliveries', webhook.id))[0]?.status === 'success')
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('replays what a webhook missed, shows the job, and refuses to cancel a finished one', async () => {
+  it('replays the deliveries that a webhook missed, shows the job, and refuses to cancel a finished job', async () => {
     receiver.answer('/missed', 400)
     const webhook = await json<{ id: string }>('webhooks', 'create', receiver.url('/missed'), 'missed')
     await ok('send', 'missed', '--id', 'missed_1')
@@ -121,7 +121,7 @@ describe('the command line', () => {
     expect(await ok('webhooks', 'replay', webhook.id, ...range)).to.match(/running[\s\S]*to see its progress: kolbak jobs show /)
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('lists events, shows the history of a webhook, explains, tests, and rotates the secret', async () => {
+  it('lists events, shows the history of a webhook, explains a match, sends a test event, and rotates the secret', async () => {
     const webhook = await json<{ id: string; secret: string }>('webhooks', 'create', receiver.url('/audit'), 'audit.*')
     await ok('webhooks', 'update', webhook.id, '--event', 'audited.*')
     await ok('send', 'audit.sent', '--id', 'audit_1')
@@ -134,7 +134,7 @@ describe('the command line', () => {
     expect(await ok('webhooks', 'rotate-secret', webhook.id, '--overlap', '0')).to.match(/^secret {2}whsec_/)
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('listens: creates a webhook, verifies and prints each request, and deletes the webhook at its end', async () => {
+  it('with `listen` creates a webhook, verifies and prints each request, and deletes the webhook at the end', async () => {
     const child = spawn(process.execPath, [kolbak, 'listen', 'heard.*', '--json'], {
       env: { ...inherited, ...environment() },
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -19,28 +19,28 @@ describe('a service with DATABASE_URL', () => {
       KOLBAK_MASTER_KEY: Buffer.alloc(32, 9).toString('base64'),
     })
     expect(wrong.code).to.equal(78)
-    expect(wrong.said).to.include('KOLBAK_MASTER_KEY is not the key')
+    expect(wrong.stderr).to.include('KOLBAK_MASTER_KEY is not the key')
   })
 
-  it('names the keys that are missing, and every other faulty variable, in one sentence each', async () => {
-    const { code, said } = await services.failToStart({
+  it('names each missing key and each faulty variable in one sentence', async () => {
+    const { code, stderr } = await services.failToStart({
       DATABASE_URL: 'postgres://127.0.0.1:1/none',
       PORT: 'many',
       KOLBAK_RETENTION: '3',
       KOLBAK_ALLOWED_SUBNETS: 'localhost',
     })
     expect(code).to.equal(78)
-    for (const name of ['PORT', 'KOLBAK_RETENTION', 'KOLBAK_ALLOWED_SUBNETS']) expect(said).to.include(name)
+    for (const name of ['PORT', 'KOLBAK_RETENTION', 'KOLBAK_ALLOWED_SUBNETS']) expect(stderr).to.include(name)
     const keysMissing = await services.failToStart({ KOLBAK_MASTER_KEY: '', KOLBAK_JWT_SECRET: '' })
-    expect(keysMissing.said).to.include('KOLBAK_MASTER_KEY').and.to.include('KOLBAK_JWT_SECRET')
+    expect(keysMissing.stderr).to.include('KOLBAK_MASTER_KEY').and.to.include('KOLBAK_JWT_SECRET')
   })
 
-  it('refuses a database that a newer version has changed, with one sentence, also when it has several processes', async () => {
+  it('refuses a database that a newer version has changed, with one sentence even if it has several processes', async () => {
     await recordMigration(services.db.url, '9001_of_the_future')
     for (const processes of ['1', '2']) {
-      const { code, said } = await services.failToStart({ KOLBAK_PROCESSES: processes })
+      const { code, stderr } = await services.failToStart({ KOLBAK_PROCESSES: processes })
       expect(code).to.equal(78)
-      expect(said).to.match(/^kolbak: The database was changed by a newer version of Kolbak.*\(database_of_newer_version\)$/)
+      expect(stderr).to.match(/^kolbak: The database was changed by a newer version of Kolbak.*\(database_of_newer_version\)$/)
     }
   })
 
@@ -49,8 +49,8 @@ describe('a service with DATABASE_URL', () => {
     await client.connect()
     await client.query("insert into engines (port, identity) values ('event_store', 'eventstoredb-x')")
     await client.end()
-    const { code, said } = await services.failToStart()
+    const { code, stderr } = await services.failToStart()
     expect(code).to.equal(78)
-    expect(said).to.include('event store was eventstoredb-x the last time')
+    expect(stderr).to.include('event store was eventstoredb-x the last time')
   })
 })

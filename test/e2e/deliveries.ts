@@ -10,9 +10,9 @@ export interface Deliveries {
   readonly service: RunningService
   readonly receiver: Receiver
   readonly api: Client
-  /** A path of the receiver that no other test uses. */
+  /** Returns a path of the receiver that no other test uses. */
   path(): string
-  /** Subscribes a path of the receiver, or a URL. The receiver checks the signatures of what comes to the path. */
+  /** Subscribes a path of the receiver, or a URL. The receiver checks the signature of every request to the path. */
   subscribe(at: string, event: string, more?: object): Promise<WebhookAnswer>
   /** Posts an event with an id of its own. Returns the id. */
   post(event: string, more?: object): Promise<string>
@@ -20,10 +20,10 @@ export interface Deliveries {
   expectOutcome(behaviour: Behaviour, status: string, more?: object): Promise<{ at: string; delivery: DeliveryAnswer }>
 }
 
-/** Retries come each second for 20 s. A test that waits for the status `retrying` then sees it on a slow machine too. */
+/** The service retries each second for 20 s, so that a test can see the status `retrying` on a slow machine too. */
 const retryDelays = Array(20).fill(1).join()
 
-/** To be called in the body of a suite. Retries come soon and requests time out soon. The rest is as a user starts the service. */
+/** Call it in the body of a suite, because it registers hooks. Retry delays and time-outs are short. All other variables have their defaults. */
 export function withDeliveries(): Deliveries {
   const { service, receiver } = withService({ variables: { ...soonTimedOut, KOLBAK_RETRY_DELAYS: retryDelays } })
   let api: Client

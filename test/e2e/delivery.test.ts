@@ -24,7 +24,7 @@ describe('delivery, end to end', () => {
     expect(request?.headers['user-agent']).to.match(/^Kolbak\/\d/)
   })
 
-  it('gives an event without an id one of its own, and event_time and source as null', async () => {
+  it('gives an event an id if it has none, and sends a missing event_time or source as null', async () => {
     const at = path()
     await subscribe(at, 'bare')
     const answer = await deliveries.api.post<{ data: { id: string } }>('/v1/events', { event: 'bare', payload: {} })
@@ -50,7 +50,7 @@ describe('delivery, end to end', () => {
     await deliveries.api.call('DELETE', `/v1/webhooks/${star.id}`)
   })
 
-  it('shows an event that nothing matched as unmatched', async () => {
+  it('shows an event that matches no webhook as unmatched', async () => {
     const id = await post('nobody.cares')
     const { data } = await deliveries.api.get<{ data: { status: string; deliveries: { total: number } } }>(`/v1/events/${id}`)
     expect(data.status).to.equal('unmatched')
@@ -93,7 +93,7 @@ describe('delivery, end to end', () => {
     expect(new Set(requests.map((r) => r.headers['webhook-id']))).to.deep.equal(new Set([id]))
     expect(requests.map((r) => r.headers['kolbak-attempt'])).to.deep.equal(['1', '2', '3'])
     expect(requests.every((r) => r.verified)).to.equal(true)
-    // At least 80 % of 0.2 s and of 2 s.
+    // The jitter is 20 %, so the delays are at least 80 % of 0.2 s and of 2 s.
     expect(requests[1]!.at - requests[0]!.at).to.be.greaterThan(160)
     expect(requests[2]!.at - requests[1]!.at).to.be.greaterThan(1_600)
   })
@@ -128,7 +128,7 @@ describe('delivery, end to end', () => {
     }
   })
 
-  it('sends retries to the URL as it is now', async () => {
+  it('sends retries to the present URL of the webhook', async () => {
     const [before, after] = [path(), path()]
     receiver.answer(before, 503)
     const webhook = await subscribe(before, 'moved')
@@ -140,7 +140,7 @@ describe('delivery, end to end', () => {
     expect(receiver.received(after).map((r) => r.verified)).to.deep.equal([true])
   })
 
-  it('writes no payload, secret, path of a callback or header into its log', async () => {
+  it('writes no payload, secret, callback path or header into its log', async () => {
     const at = '/path-that-is-a-credential'
     const webhook = await subscribe(at, 'secretive')
     receiver.answer(at, 500)

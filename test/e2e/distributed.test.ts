@@ -22,6 +22,6 @@ await scenariosOn(
 )
 if (isFull) {
   await scenariosOn(all, scenariosOf(['./two-processes.test.ts', '../faults/kill-batches.test.ts', '../faults/kill-replay.test.ts']))
-  // Each port alone is on its engine.
+  // Here only one port uses its engine. The other ports use Postgres.
   for (const engine of all) await scenariosOn([engine], scenariosOf(['./two-of-every-role.test.ts']))
 }

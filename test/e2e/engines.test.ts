@@ -9,7 +9,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
   const services = withServices({ each: true, sharedDatabase: true })
   const { start, spawn, failToStart } = services
 
-  it('are waited for: a process lives without them, and is ready once they are there', async () => {
+  it('may be absent: a process runs without them, and becomes ready once they are there', async () => {
     await enginesFor(services.db.url)
     const store = await eventStoreOf(services.db.url)
     await store.kill()
@@ -31,13 +31,13 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       await exited
     }
   })
-  it('do not keep a process from being stopped when they never come', async () => {
+  it('do not prevent a stop of the process when they never come', async () => {
     const { child, logLines, exited } = await spawn({ EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
     await waitFor(() => logLines.find((line) => line.msg === 'engine.unavailable'))
     child.kill('SIGTERM')
     expect(await exited).to.equal(0)
   })
-  it('are named by a sentence when a variable is missing or faulty', async () => {
+  it('are named in a sentence when one of their variables is missing or faulty', async () => {
     const cases: [Record<string, string>, string][] = [
       [
         { CASSANDRA_CONTACT_POINTS: 'localhost', CASSANDRA_DATACENTER: '' },
@@ -50,12 +50,12 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       [{ KAFKA_SSL: 'true', KAFKA_SSL_CA: '/no/such/file.pem' }, 'KAFKA_SSL_CA: /no/such/file.pem cannot be read'],
     ]
     for (const [more, sentence] of cases) {
-      const { code, said } = await failToStart(more)
-      expect(code, said).to.equal(78)
-      expect(said).to.include(sentence)
+      const { code, stderr } = await failToStart(more)
+      expect(code, stderr).to.equal(78)
+      expect(stderr).to.include(sentence)
     }
   })
-  it('are refused when they are others than last time', async () => {
+  it('are refused when they are not the same as at the last start', async () => {
     const service = await start()
     await service.kill('SIGTERM')
     const others: [Record<string, string>, RegExp][] = [
@@ -64,9 +64,9 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       [{ CASSANDRA_KEYSPACE: 'another' }, /delivery log was cassandra-\S+ the last time/],
     ]
     for (const [more, sentence] of others) {
-      const { code, said } = await failToStart(more)
-      expect(code, said).to.equal(78)
-      expect(said).to.match(sentence).and.to.include('kolbak move')
+      const { code, stderr } = await failToStart(more)
+      expect(code, stderr).to.equal(78)
+      expect(stderr).to.match(sentence).and.to.include('kolbak move')
     }
   })
   it('are refused when they end before the place up to which they were read', async () => {
@@ -79,13 +79,13 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
         "insert into bus_offsets (bus, partition, next_offset) select identity, 0, 7 from engines where port = 'message_bus'",
       )
       const bus = await failToStart({})
-      expect(bus.code, bus.said).to.equal(78)
-      expect(bus.said).to.match(/Partition 0 of the message bus .* ends at 0, but messages up to 7 are done/)
+      expect(bus.code, bus.stderr).to.equal(78)
+      expect(bus.stderr).to.match(/Partition 0 of the message bus .* ends at 0, but messages up to 7 are done/)
       await client.query('delete from bus_offsets')
       await client.query("update projections set checkpoint = repeat('9', 20) where name = 'tenants'")
       const store = await failToStart({})
-      expect(store.code, store.said).to.equal(78)
-      expect(store.said).to.match(/event store ends at .*projection tenants has read up to 9+/)
+      expect(store.code, store.stderr).to.equal(78)
+      expect(store.stderr).to.match(/event store ends at .*projection tenants has read up to 9+/)
     } finally {
       await client.end()
     }

@@ -16,7 +16,7 @@ describe('delivery to receivers that fail', () => {
       const { delivery } = await expectOutcome(code, 'failed')
       expect(delivery.attempts.map((a) => a.response_code)).to.deep.equal([code])
     })
-  it('deactivates the webhook on 410, and says why', async () => {
+  it('deactivates the webhook on 410, with the reason', async () => {
     const { delivery } = await expectOutcome(410, 'failed')
     const webhook = await waitFor(async () => {
       const found = await deliveries.api.get<WebhookAnswer>(`/v1/webhooks/${delivery.webhook_id}`)
@@ -32,7 +32,7 @@ describe('delivery to receivers that fail', () => {
     ['refuse credentials', 401, 401, 'http_401'],
     ['are not there for a minute', 404, 404, 'http_404'],
   ] as const)
-    it(`tries those again that ${what}`, async () => {
+    it(`sends again to receivers that ${what}`, async () => {
       const { delivery } = await expectOutcome(behaviour, 'retrying')
       expect(delivery.attempts[0]).to.include({ response_code: code, reason, status: 'failed' })
     })
@@ -41,16 +41,16 @@ describe('delivery to receivers that fail', () => {
     ['flood 64 MB', failures.floods],
     ['break off in the body', failures.resetMidBody],
   ] as const)
-    it(`takes the 200 of those that ${what}, in bounded time`, async () => {
+    it(`accepts, in bounded time, the 200 of receivers that ${what}`, async () => {
       const { delivery } = await expectOutcome(behaviour, 'success')
       expect(delivery.attempts[0]?.duration_ms).to.be.lessThan(30_000)
     })
-  it('keeps 4 KiB of a long answer and says that it was cut', async () => {
+  it('keeps 4 KiB of a long response and shows that it was cut', async () => {
     const { delivery } = await expectOutcome(failures.floods, 'success')
     expect(delivery.attempts[0]?.response_body).to.equal('x'.repeat(4096))
     expect(delivery.attempts[0]?.response_truncated).to.equal(true)
   })
-  it('records an answer of NUL bytes and broken UTF-8', async () => {
+  it('records a response of NUL bytes and broken UTF-8', async () => {
     const { delivery } = await expectOutcome(failures.brokenText, 'retrying')
     expect(delivery.attempts[0]?.response_body).to.satisfy((text: string) => text.startsWith('ok\u0000\ufffd'))
   })
@@ -65,12 +65,12 @@ describe('delivery to receivers that fail', () => {
     const { delivery } = await expectOutcome(failures.retryAfter(date, 503), 'retrying')
     expect(Date.parse(delivery.next_attempt_at!)).to.be.within(Date.parse(date) - 50, Date.parse(date) + 60_000)
   })
-  it('tries a receiver again whose certificate is not trusted', async () => {
+  it('sends again to a receiver whose certificate is not trusted', async () => {
     await subscribe(secure.url('/tls'), 'tls')
     const { attempts } = await expectDelivery(deliveries.api, await post('tls'), 'retrying')
     expect(attempts[0]).to.include({ response_code: null, reason: 'tls_failed' })
   })
-  it('tries a receiver again that refuses connections', async () => {
+  it('sends again to a receiver that refuses connections', async () => {
     await subscribe('http://127.0.0.1:1/', 'refused')
     const { attempts } = await expectDelivery(deliveries.api, await post('refused'), 'retrying')
     expect(attempts[0]?.reason).to.equal('connection_refused')

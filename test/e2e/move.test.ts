@@ -70,7 +70,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       const engines = await enginesFor(`${services.db.url} moved`)
       const unmoved = await services.failToStart(engines)
       expect(unmoved.code).to.equal(78)
-      expect(unmoved.said).to.include(`kolbak move ${port}`)
+      expect(unmoved.stderr).to.include(`kolbak move ${port}`)
 
       const moved = await move(engines)
       expect(moved.code, moved.err).to.equal(0)

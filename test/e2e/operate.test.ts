@@ -10,7 +10,7 @@ import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
-describe('operating beside a running service', () => {
+describe('the operator commands beside a running service', () => {
   const { service, receiver, services } = withService({ sharedDatabase: true })
   let api: Client
   before(async () => {
@@ -23,7 +23,7 @@ describe('operating beside a running service', () => {
     return JSON.parse(out) as T
   }
 
-  it('shows a quarantined stream, refuses to lift the quarantine while the cause is there, and skips the event on command', async () => {
+  it('show a quarantined stream, refuse to lift the quarantine while the cause remains, and skip the event', async () => {
     const id = ulid() as KeyId
     const store = createPostgresEventStore({ pool: services.db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
     const tenant = '00000000000000000000000000'
@@ -56,13 +56,13 @@ describe('operating beside a running service', () => {
     expect(await answer('skip', 'api_keys', keyStream(id))).to.deep.equal({ lifted: true })
     expect(await answer('quarantined')).to.deep.equal([])
   })
-  it('rebuilds a read model while the API answers from it', async () => {
+  it('rebuild a read model while the API reads it', async () => {
     const before = await api.get<{ pagination: { total: number } }>('/v1/keys')
     await answer('rebuild', 'tenants')
     await waitFor(() => service.logLines.some((line) => line.msg === 'projection.switched' && line.projection === 'tenants'))
     expect((await api.get<{ pagination: { total: number } }>('/v1/keys')).pagination.total).to.equal(before.pagination.total)
   })
-  it('rebuilds the history of deliveries while the API answers from it and Kolbak delivers', async () => {
+  it('rebuild the delivery history while the API reads it and deliveries go on', async () => {
     const { id } = await api.post<{ id: string }>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'rebuilt.*' })
     const history = async () => (await api.get<{ data: object[] }>(`/v1/webhooks/${id}/deliveries?status=success&limit=100`)).data
     const post = () => api.post('/v1/events', { event: 'rebuilt.event', payload: {} })
@@ -78,7 +78,7 @@ describe('operating beside a running service', () => {
     await waitFor(async () => (await history()).length === 6)
     expect(receiver.received('/hook')).to.have.length(6)
   })
-  it('prints one sentence for a command that cannot be done', async () => {
+  it('print one sentence when they cannot be done', async () => {
     expect((await operate('rebuild', 'nothing')).err).to.match(/There is no projection nothing: tenants, .*unknown_projection/)
     expect((await operate('rebuild', 'endpoint_manager')).err).to.include('not_rebuildable')
     expect((await operate('retry', 'webhooks', 'webhook-none')).err).to.include('not_quarantined')

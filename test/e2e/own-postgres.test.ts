@@ -31,7 +31,7 @@ describe('a service with a Postgres of its own', () => {
     await waitFor(async () => (await fetch(`${second.url}/health/ready`)).status === 200)
   })
 
-  it('starts when Postgres was killed with it, and with a pid file that names another process', async () => {
+  it('starts after Postgres was killed with it, even if the pid file names another process', async () => {
     const first = await start()
     const pidFile = join(services.dataDir, 'postgres', 'postmaster.pid')
     const lines = (await readFile(pidFile, 'utf8')).split('\n')
@@ -53,23 +53,23 @@ describe('a service with a Postgres of its own', () => {
     await clientOf(second.url)
   })
 
-  it('refuses a data folder that another Kolbak has, and says what to do', async () => {
+  it('refuses a data folder that another Kolbak uses, and prints what to do', async () => {
     await start()
-    const { code, said } = await services.failToStart()
+    const { code, stderr } = await services.failToStart()
     expect(code).to.equal(78)
-    expect(said).to.match(/Another Kolbak runs on .*KOLBAK_DATA_DIR/)
+    expect(stderr).to.match(/Another Kolbak runs on .*KOLBAK_DATA_DIR/)
   })
 
-  it('refuses the data folder of version 0.1.0 with one sentence, also when it has several processes', async () => {
+  it('refuses the data folder of version 0.1.0 with one sentence, even if it has several processes', async () => {
     const postgres = await startEmbeddedPostgres({ dataDir: services.dataDir, log: silentLog })
     await recordMigration(postgres.url, '0001_foundation')
     await postgres.stop()
-    const { code, said } = await services.failToStart({ KOLBAK_PROCESSES: '2' })
+    const { code, stderr } = await services.failToStart({ KOLBAK_PROCESSES: '2' })
     expect(code).to.equal(78)
-    expect(said).to.match(/^kolbak: The database was made by Kolbak 0\.1\.0.*KOLBAK_DATA_DIR.*\(database_of_older_version\)$/)
+    expect(stderr).to.match(/^kolbak: The database was made by Kolbak 0\.1\.0.*KOLBAK_DATA_DIR.*\(database_of_older_version\)$/)
   })
 
-  it('stops its Postgres with itself', async () => {
+  it('stops its Postgres when it stops', async () => {
     const first = await start()
     const { pid } = await embeddedPostgres(services.dataDir)
     expect(pid).to.be.greaterThan(0)

@@ -16,15 +16,15 @@ describe('several processes under a supervisor', () => {
     each: true,
     variables: {
       KOLBAK_PROCESSES: '2',
-      // Longer than the test, because a new worker frees the leases of the dead one and does not wait for their end.
+      // Leases last longer than the test. A new worker frees the leases of the dead one and does not wait for their end.
       KOLBAK_LEASE_MS: '600000',
       KOLBAK_REQUEST_TIMEOUT_MS: '50000',
       KOLBAK_DRAIN_TIMEOUT_MS: '120000',
     },
   })
   const { receiver, start } = services
-  const said = ({ logLines }: RunningService, msg: string) => logLines.filter((line) => line.msg === msg)
-  const workersOf = (running: RunningService) => said(running, 'worker.ready').map(({ worker }) => Number(worker))
+  const linesOf = ({ logLines }: RunningService, msg: string) => logLines.filter((line) => line.msg === msg)
+  const workersOf = (running: RunningService) => linesOf(running, 'worker.ready').map(({ worker }) => Number(worker))
   const subscribe = (api: Client) => api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
   const post = (api: Client, url: string, from = 0) => startLoad(url, `Bearer ${api.token}`, { perSecond: 100, from })
   const ids = () => receiver.received('/hook').map((request) => String(request.headers['webhook-id']))
@@ -36,8 +36,8 @@ describe('several processes under a supervisor', () => {
 
   it('answer on one port, deliver each message once, report common metrics, and drain together', async () => {
     const running = await start()
-    expect(said(running, 'kolbak.ready')).to.have.length(1)
-    expect(said(running, 'kolbak.ready')[0]).to.include({ pid: running.child.pid, processes: 2 })
+    expect(linesOf(running, 'kolbak.ready')).to.have.length(1)
+    expect(linesOf(running, 'kolbak.ready')[0]).to.include({ pid: running.child.pid, processes: 2 })
     const workers = workersOf(running)
     const api = await clientOf(running.url)
     await subscribe(api)
@@ -45,7 +45,7 @@ describe('several processes under a supervisor', () => {
     await waitFor(() => posting.accepted.length > 100)
     await posting.stop()
     await expectArrival(receiver, '/hook', posting.accepted)
-    const answered = new Set(said(running, 'http.request').map(({ worker }) => worker))
+    const answered = new Set(linesOf(running, 'http.request').map(({ worker }) => worker))
     expect([...answered]).to.have.members(workers)
     expect(ids()).to.have.length(new Set(ids()).size)
 
@@ -64,8 +64,8 @@ describe('several processes under a supervisor', () => {
     // Ctrl-C in a terminal sends the signal to all processes.
     for (const pid of workers) process.kill(pid, 'SIGINT')
     expect(await running.kill('SIGINT')).to.equal(0)
-    expect(said(running, 'kolbak.stopped').map(({ worker }) => worker)).to.have.members([...workers, undefined])
-    expect(said(running, 'worker.died')).to.deep.equal([])
+    expect(linesOf(running, 'kolbak.stopped').map(({ worker }) => worker)).to.have.members([...workers, undefined])
+    expect(linesOf(running, 'worker.died')).to.deep.equal([])
     expect(await postgresRuns()).to.equal(false)
   })
 
@@ -78,20 +78,20 @@ describe('several processes under a supervisor', () => {
     const [victim] = workersOf(first)
     process.kill(victim!, 'SIGKILL')
     await waitFor(() => workersOf(first).length === 3, { what: 'another worker' })
-    expect(said(first, 'worker.died')).to.have.length(1)
-    expect(said(first, 'worker.died')[0]).to.include({ worker: victim, signal: 'SIGKILL' })
+    expect(linesOf(first, 'worker.died')).to.have.length(1)
+    expect(linesOf(first, 'worker.died')[0]).to.include({ worker: victim, signal: 'SIGKILL' })
     const before = loads[0]!.accepted.length
     await waitFor(() => loads[0]!.accepted.length > before + 50)
 
     await first.kill('SIGKILL')
     await loads[0]!.stop()
-    // Without a supervisor no process would start a dead worker again, nor their Postgres.
+    // The workers must end too, because without a supervisor a dead worker or Postgres would never be started again.
     const orphans = workersOf(first).slice(1)
-    await waitFor(() => said(first, 'kolbak.stopped').length === 2)
-    expect(said(first, 'kolbak.stopped').map(({ worker }) => worker)).to.have.members(orphans)
+    await waitFor(() => linesOf(first, 'kolbak.stopped').length === 2)
+    expect(linesOf(first, 'kolbak.stopped').map(({ worker }) => worker)).to.have.members(orphans)
 
     const second = await start()
-    expect(said(second, 'postgres.started')[0]).to.include({ tookOver: true })
+    expect(linesOf(second, 'postgres.started')[0]).to.include({ tookOver: true })
     loads.push(post(api, second.url, 10_000))
     await waitFor(() => loads[1]!.accepted.length > 20)
     await loads[1]!.stop()
@@ -108,11 +108,11 @@ describe('several processes under a supervisor', () => {
     await waitFor(() => receiver.received('/hook').length > seen)
     const closed = once(second.child, 'close') // it resolves when all processes that write to the output have ended
     second.child.kill('SIGTERM')
-    await waitFor(() => said(second, 'kolbak.draining').length === 3)
+    await waitFor(() => linesOf(second, 'kolbak.draining').length === 3)
     expect(await second.kill('SIGTERM')).to.equal(1)
     await closed
     // The worker without a request may have stopped between the two signals. The other one and the supervisor were cut off.
-    const stopped = said(second, 'kolbak.stopped').map(({ worker }) => worker)
+    const stopped = linesOf(second, 'kolbak.stopped').map(({ worker }) => worker)
     expect(stopped).to.have.length.at.most(1).and.not.include(undefined)
   })
 
@@ -120,11 +120,11 @@ describe('several processes under a supervisor', () => {
     const taken = createServer().listen(0, '127.0.0.1')
     await once(taken, 'listening')
     const PORT = String((taken.address() as AddressInfo).port)
-    const { code, said } = await services.failToStart({ PORT })
+    const { code, stderr } = await services.failToStart({ PORT })
     expect(code).to.equal(78)
     taken.close()
-    expect(said.split('\n').filter((line) => line.startsWith('kolbak: '))).to.have.length(1)
-    expect(said).to.include(`cannot listen on 127.0.0.1:${PORT}`)
+    expect(stderr.split('\n').filter((line) => line.startsWith('kolbak: '))).to.have.length(1)
+    expect(stderr).to.include(`cannot listen on 127.0.0.1:${PORT}`)
     expect(await postgresRuns()).to.equal(false)
   })
 })

@@ -22,7 +22,7 @@ describe('the README', () => {
       variables: { KOLBAK_ADMIN_CLIENT_ID: id!, KOLBAK_ADMIN_CLIENT_SECRET: secret!, KOLBAK_ALLOWED_SUBNETS: subnets! },
     })
 
-    it('and each call returns what the README promises', async () => {
+    it('in calls that return what the README promises', async () => {
       const script = block('walk-through')
         .replace('http://127.0.0.1:3000', service.url)
         .replace('http://127.0.0.1:4000', receiver.origin)
@@ -78,7 +78,7 @@ describe('the README', () => {
     }
   })
 
-  it('shows the steps that the demo prints', async () => {
+  it('lists the steps that the demo prints', async () => {
     const { stdout } = await run(process.execPath, [join(root, 'src/cli/demo.ts')], { cwd: root })
     const steps = (text: string) => text.split('\n').filter((line) => line.startsWith('▸'))
     expect(steps(stdout)).to.deep.equal(steps(block('demo')))

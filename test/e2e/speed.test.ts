@@ -7,9 +7,9 @@ import { expect } from 'chai'
 
 const root = join(import.meta.dirname, '../..')
 
-describe('speed', () => {
+describe('the speed of delivery', () => {
   // Times mean little beside other tests. Therefore the floor is measured beside the same tests, and the bound is generous.
-  it('is at least 8 % of the floor that is measured in the same run, and nothing is lost', async () => {
+  it('is at least 8 % of the floor that the same run measures, and no event is lost', async () => {
     const args = [join(root, 'bench/run.ts'), '--scenarios', 'single', '--seconds', '3']
     // The service refuses the variables of the tests.
     const clean = Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('KOLBAK_')))

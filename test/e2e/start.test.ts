@@ -13,8 +13,8 @@ describe('starting', () => {
 
   it('creates keys, the tenant and its admin client at the first start only, logs that, and keeps secrets in private files', async () => {
     const first = await start(own)
-    const said = first.logLines.map((line) => line.msg)
-    expect(said).to.include.members(['keys.generated', 'tenant.registered', 'admin_client.issued'])
+    const messages = first.logLines.map((line) => line.msg)
+    expect(messages).to.include.members(['keys.generated', 'tenant.registered', 'admin_client.issued'])
     for (const file of ['keys.json', 'admin-client.json', 'postgres-password'])
       expect((await stat(join(services.dataDir, file))).mode & 0o777, file).to.equal(0o600)
     const made = JSON.parse(await readFile(join(services.dataDir, 'admin-client.json'), 'utf8')) as {

@@ -36,7 +36,7 @@ describe('tenants, end to end', () => {
     expect(processes.receiver.received('/theirs')).to.have.length(0)
 
     await admin.call('POST', `/v1/tenants/${id}/resume`)
-    await waitFor(() => processes.receiver.received('/theirs').length === 1, { what: 'what was parked to arrive' })
+    await waitFor(() => processes.receiver.received('/theirs').length === 1, { what: 'the parked delivery to arrive' })
     expect(processes.receiver.received('/theirs')[0]?.body.id).to.equal('evt_theirs')
     await waitFor(async () => (await parked()) === 0)
   })

@@ -10,7 +10,7 @@ describe('two processes on one database', () => {
   const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
   const { receiver, start, subscribe } = processes
 
-  it('share the work, deliver each message once, and take tokens and changes of one another', async () => {
+  it('share the work, deliver each message once, and accept one another’s tokens and changes', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
     const webhook = await subscribe(api, '/shared')
@@ -32,7 +32,7 @@ describe('two processes on one database', () => {
       expect(Number(routed?.[1]), 'messages that this process has routed').to.be.greaterThan(20)
     }
   })
-  it('take over from one another when one is killed: nothing that got a 202 is lost', async () => {
+  it('take over from one another when one is killed, and lose no event with a 202', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
     await subscribe(api, '/left')

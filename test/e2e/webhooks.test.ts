@@ -16,7 +16,7 @@ function verifies(secret: string, { raw, headers }: Received): boolean {
 }
 const signatures = ({ headers }: Received) => String(headers['webhook-signature']).split(' ').length
 
-describe('what consumers do with their webhooks, end to end', () => {
+describe('webhooks, end to end', () => {
   const { service, receiver } = withService()
   let api: Client
   let paths = 0
@@ -62,7 +62,7 @@ describe('what consumers do with their webhooks, end to end', () => {
     expect([verifies(secret, alone.request), signatures(alone.request)]).to.deep.equal([true, 1])
     expect(alone.at).to.be.greaterThanOrEqual(Date.parse(until ?? ''))
   })
-  it('signs with the new secret alone at once when there is to be no overlap', async () => {
+  it('signs with the new secret alone at once after a rotation without overlap', async () => {
     const { path, webhook } = await subscribe('replaced')
     const { secret } = await rotate(webhook.id, { overlap_seconds: 0 })
     const request = await sent(path, 'replaced')
@@ -74,7 +74,7 @@ describe('what consumers do with their webhooks, end to end', () => {
     expect(webhook.secret).to.equal(own)
     expect(verifies(own, await sent(path, 'owned'))).to.equal(true)
   })
-  it("tries again after a webhook's own delays, and no further", async () => {
+  it('retries after the delays of the webhook itself, and not more often', async () => {
     const { path, webhook } = await subscribe('own.delays', { retry_delays: [0.1, 0.2] })
     receiver.answer(path, 500)
     await sent(path, 'own.delays')
@@ -84,11 +84,11 @@ describe('what consumers do with their webhooks, end to end', () => {
     })
     expect(delivery.attempts.map((attempt) => attempt.number)).to.deep.equal([1, 2, 3])
     const at = receiver.received(path).map((request) => request.at)
-    // At least 80 % of 0.1 s and of 0.2 s.
+    // The jitter is 20 %, so the delays are at least 80 % of 0.1 s and of 0.2 s.
     expect(at[1]! - at[0]!).to.be.greaterThan(80)
     expect(at[2]! - at[1]!).to.be.greaterThan(160)
   })
-  it('sends a test to one webhook alone, signed, whatever events it wants', async () => {
+  it('sends a signed test event to one webhook alone, whatever its pattern is', async () => {
     const all = await subscribe('*')
     const reserved = await subscribe('kolbak.*')
     const { path, webhook } = await subscribe('order.created')

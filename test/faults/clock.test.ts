@@ -12,7 +12,7 @@ const wrongBy = (...minutes: number[]) => ({
 })
 const delay_seconds = 2
 
-describe('clocks that are wrong', () => {
+describe('wrong clocks', () => {
   const processes = withServices({
     each: true,
     sharedDatabase: true,
@@ -45,7 +45,7 @@ describe('clocks that are wrong', () => {
     for (const one of loads) expect([...one.answers.keys()]).to.deep.equal([202])
   }
 
-  it('and differ between processes make no retry early, and lose and repeat none', async () => {
+  it('that differ between processes make no retry early, and lose and repeat none', async () => {
     const [behind, ahead] = await Promise.all([start(wrongBy(-30)), start(wrongBy(30))])
     const api = await clientOf(behind.url)
     await subscribe(api, '/skewed')
@@ -59,7 +59,7 @@ describe('clocks that are wrong', () => {
     await all('/skewed', loads, waited)
   })
 
-  it('and are set back and ahead under load make no retry early, and lose none', async () => {
+  it('that are set back and ahead under load make no retry early, and lose none', async () => {
     const service = await start(wrongBy(0, -180, 60))
     const api = await clientOf(service.url)
     const webhook = await subscribe(api, '/jumping')
@@ -84,6 +84,6 @@ describe('clocks that are wrong', () => {
     const history = await clientOf(service.url)
     const succeeded = async () => new Set((await allDeliveries(history, webhook.id, 'success')).map((delivery) => delivery.event_id))
     const accepted = loads.flatMap((one) => one.accepted)
-    await waitFor(async () => (await succeeded()).size === accepted.length, { what: 'the history to say success of all' })
+    await waitFor(async () => (await succeeded()).size === accepted.length, { what: 'every delivery to be a success in the history' })
   })
 })

@@ -6,13 +6,13 @@ import type { Traffic } from './crash-traffic.ts'
 export interface Tally {
   readonly accepted: number
   readonly requests: number
-  /** One text for each repeated request: a 200 beyond one for each chain of a delivery and one for each attempt that timed out. */
+  /** One text for each repeated request. A delivery may get one 200 for each chain and for each timed-out attempt. Every further 200 is repeated. */
   readonly duplicates: readonly string[]
 }
 
 /**
- * Waits until the service agrees with what its callers and its receiver saw, and then deletes the webhook. Throws the differences
- * when they last too long.
+ * Waits until the service agrees with what its callers and its receiver saw, and then deletes the webhook. Throws an error with the
+ * differences that remain after `giveUpAfterMs`.
  */
 export async function expectAgreement(url: string, traffic: Traffic): Promise<Tally> {
   const end = performance.now() + giveUpAfterMs
@@ -33,7 +33,7 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
   const api = await clientOf(url)
   const { webhook, seen } = traffic
   const missing = traffic.accepted().filter((id) => !seen.has(id))
-  // Most waits are for these. All pages are read only when there are none left.
+  // Most waits are for missing events. All pages are read only when no event is missing.
   if (missing.length > 0) return { problems: missing.map((id) => `${id} was accepted, and has not arrived`), tally: null }
   for (const status of ['pending', 'retrying']) {
     const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook}/deliveries?status=${status}&limit=10`)

@@ -6,7 +6,7 @@ import { expectAgreement, type Tally } from './crash-checks.ts'
 import { maxInFlight, type Processes } from './crash-processes.ts'
 import { traffic } from './crash-traffic.ts'
 
-/** Points that are passed when a process starts, and seldom later. */
+/** Points that a process passes at its start, and seldom later. */
 const atStart: ReadonlySet<Point> = new Set(['leases.take'])
 
 /**

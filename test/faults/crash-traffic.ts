@@ -6,9 +6,9 @@ import { type Client, clientOf, type WebhookAnswer } from '../support/service-cl
 /** The requests of one event at the receiver. */
 export interface Seen {
   requests: number
-  /** How many were answered 200. */
+  /** The number of requests that were answered with 200. */
   ok: number
-  /** How many came of each attempt, by its number. */
+  /** The number of requests of each attempt, by the number of the attempt. */
   readonly attempts: Map<number, number>
 }
 /** A load of every kind on one webhook, and the responses that its callers got. */
@@ -40,7 +40,7 @@ const batchSize = 540
 
 /**
  * Starts a mixed load: events, batches, events again with the same and with other content, changes of the webhook, replays of one
- * delivery and of all failed ones. A tenth of the requests is answered 503. Some are answered 400, which ends a delivery. A caller
+ * delivery and of all failed ones. The receiver answers a tenth of the requests with 503, and some with 400, which ends a delivery. A caller
  * that cannot reach the service tries again.
  * @param round a number that makes the ids of this load its own
  */
@@ -88,7 +88,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   let running = true
   const again = async (everyMs: number, work: () => Promise<void>) => {
     while (running) {
-      await work().catch(() => undefined) // no response came, so that the effect is unknown to the caller
+      await work().catch(() => undefined) // no response came, so the caller does not know the effect
       await sleep(everyMs)
     }
   }

@@ -11,35 +11,35 @@ import { withService } from '../support/with-services.ts'
 describe('engines failing under load', () => {
   const durable = withDurableCassandra()
 
-  describeOn('that come back', ['eventstoredb', 'kafka', 'cassandra'], () => {
+  describeOn('and coming back', ['eventstoredb', 'kafka', 'cassandra'], () => {
     const { service, receiver } = withService({ each: true, variables: { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
     const breaking = async (fault: () => Promise<void>) => {
       const { accepted, refused, repeated } = await expectSurvival(service, receiver, fault, { perSecond: 60 })
       console.log(`      ${accepted} accepted, ${refused} refused or unanswered, ${repeated} requests repeated`)
     }
 
-    it('loses nothing when Kafka is killed and comes back', async () => {
+    it('lose no accepted event when Kafka is killed and comes back', async () => {
       const kafka = await startKafka()
       await breaking(async () => {
         await kafka.kill()
         await kafka.start()
       })
     })
-    it('loses nothing when Kafka is restarted as an operator would', async () => {
+    it('lose no accepted event when Kafka is restarted as an operator would', async () => {
       const kafka = await startKafka()
       await breaking(async () => {
         await kafka.halt()
         await kafka.start()
       })
     })
-    it('loses nothing when Cassandra is killed and comes back', async () => {
+    it('lose no accepted event when Cassandra is killed and comes back', async () => {
       const cassandra = await durable()
       await breaking(async () => {
         await cassandra.kill()
         await cassandra.restart()
       })
     })
-    it('loses nothing when EventStoreDB drops its connections, is slow, answers too late, and is killed', async () => {
+    it('lose no accepted event when EventStoreDB drops its connections, is slow, answers too late, and is killed', async () => {
       const store = await eventStoreOf(service.dataDir)
       await breaking(async () => {
         await store.drop()
@@ -51,7 +51,7 @@ describe('engines failing under load', () => {
       })
     })
 
-    it('leaves nothing of a payload that can be read in Kafka’s files', async () => {
+    it('leave no readable payload in Kafka’s files', async () => {
       const { logDir } = await startKafka()
       const api = await clientOf(service.url)
       await api.post('/v1/webhooks', { callback_url: receiver.url('/sealed'), event: '*' })

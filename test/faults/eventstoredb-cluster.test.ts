@@ -15,12 +15,12 @@ import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
-/** What happens to the nodes. */
+/** A fault of the cluster's nodes. */
 interface Fault {
   readonly name: string
-  /** Resolves when another node leads, or the same one again. */
+  /** Causes the fault. Resolves when a node leads again, which may be the same one. */
   run(store: EventStoreDbCluster, leader: EventStoreDbProcess): Promise<unknown>
-  /** It runs by default, and not in the whole matrix alone. */
+  /** Whether the fault is tested by default too. The others are tested only in the whole matrix. */
   readonly isCommon?: boolean
 }
 const faults: readonly Fault[] = [
@@ -121,16 +121,16 @@ describe('two processes on a cluster of EventStoreDB', () => {
         console.log(`      stood still ${Math.round(standStillMs)} ms, commands after ${Math.round(commandMs)} ms`)
         expect(statuses, 'statuses of all posts').to.deep.equal([202])
         expect([one, two].map(({ child }) => child.exitCode)).to.deep.equal([null, null])
-        // On a busy machine gaps are long without any fault.
+        // On a busy machine gaps between deliveries are long even without a fault.
         expect(standStillMs, 'milliseconds without a delivery').to.be.below(Math.max(2_000, 5 * usualGapMs))
         expect(commandMs, 'milliseconds until a command is taken after another node leads').to.be.below(Math.max(6_000, 15 * usualGapMs))
-        await waitFor(async () => (await repeatedIds(store.url)).length === 0, { what: 'no id to be stored twice in a stream' })
+        await waitFor(async () => (await repeatedIds(store.url)).length === 0, { what: 'every id to be stored once in its stream' })
       })
 })
 
 describe('processes that start first on a new EventStoreDB', () => {
   const processes = withServices({ each: true, sharedDatabase: true })
-  it('all become ready, however many start at the same moment', async () => {
+  it('all become ready when many start at the same moment', async () => {
     const server = await startEventStoreDb()
     try {
       const started = await Promise.all([1, 2, 3, 4].map(() => processes.start({ EVENTSTOREDB_URL: server.url })))
@@ -144,7 +144,7 @@ describe('processes that start first on a new EventStoreDB', () => {
   })
 })
 
-/** Changes the webhook until that is answered with 200. Returns how long after `since` that was. */
+/** Tries to change the webhook until the response is a 200. Returns the milliseconds from `since` to that response. */
 async function untilChanged(api: Client, webhook: string, since: number): Promise<number> {
   let n = 0
   await waitFor(async () => (await api.call('PATCH', `/v1/webhooks/${webhook}`, { description: `change ${n++}` })).status === 200)
@@ -153,7 +153,7 @@ async function untilChanged(api: Client, webhook: string, since: number): Promis
 
 const longestGap = (times: readonly number[]): number => Math.max(0, ...times.map((time, i) => (i === 0 ? 0 : time - times[i - 1]!)))
 
-/** Reads everything there is. Returns `stream id` of each event that its stream holds twice. */
+/** Reads all events. Returns `<stream> <id>` of each event that its stream holds twice. */
 async function repeatedIds(url: string): Promise<string[]> {
   const client = EventStoreDBClient.connectionString(`${url}&maxDiscoverAttempts=100`)
   try {

@@ -43,7 +43,7 @@ describe('a kill -9 while batches arrive', () => {
       },
       { what: 'all accepted batches to arrive' },
     )
-    // A batch that was stored without a response arrives too, and whole.
+    // A batch that was stored without a response also arrives as a whole.
     await waitFor(
       () => {
         const ids = arrived()

@@ -10,8 +10,8 @@ import { withService } from '../support/with-services.ts'
 const seconds = isFull ? 8 : 3
 const runs = isFull ? 3 : 1
 /**
- * The full run holds the p99 to the promise. The short one shares a busy machine with other tests. It compares the p90 and only
- * shows that no message waits for a slow endpoint, which takes 10 s or more.
+ * The full run compares the p99 with the promised bound. The short run shares a busy machine with other tests. Therefore it compares
+ * the p90, and only shows that no message waits for a slow endpoint, which takes 10 s or more.
  */
 const share = isFull ? 0.99 : 0.9
 const bound = (alone: number) => (isFull ? Math.max(2 * alone, alone + 20) : Math.max(3 * alone, alone + 1_000))

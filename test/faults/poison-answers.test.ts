@@ -4,7 +4,7 @@ import type { DeliveryAnswer } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withPoison } from './poison.ts'
 
-/** The status line decides. Nothing after it may hide it. */
+/** The status line decides the outcome. No later byte may hide it. */
 const failed = 'HTTP/1.1 500 x\r\n'
 const later = (value: string) => `HTTP/1.1 503 Later\r\nretry-after: ${value}\r\ncontent-length: 0\r\n\r\n`
 const giant = 'x'.repeat(1 << 20)
@@ -90,7 +90,7 @@ describe('answers of receivers', () => {
     rubbish.close()
   })
 
-  it('are failed attempts in the history, in bounded time, when they are rubbish; other receivers get their requests', async () => {
+  it('that are rubbish become failed attempts in the history in bounded time, and other receivers get their requests', async () => {
     const { api } = running
     const { port } = rubbish.address() as AddressInfo
     const names = Object.keys(answers)

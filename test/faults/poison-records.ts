@@ -33,7 +33,7 @@ export const withFirst = (index: number, value: unknown) =>
   })
 export const withField = (name: string, value: unknown) => spoilt((head) => ({ ...head, [name]: value }))
 
-/** Bytes on the bus that are no record. */
+/** Bytes that cannot be decoded as a record, by what is wrong with them. */
 export const noRecords: Record<string, Buffer | null> = {
   'no value': null,
   'no bytes': Buffer.alloc(0),

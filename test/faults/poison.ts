@@ -18,7 +18,7 @@ import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
 export const partitions = 4
-/** Retries come soon and requests time out soon. The rest is as a user starts the service. */
+/** Variables with short retry delays and time-outs. All others have their defaults, as for a user. */
 const quick = {
   KOLBAK_PARTITIONS: String(partitions),
   KOLBAK_RETRY_DELAYS: '0.2',
@@ -53,7 +53,7 @@ export interface Poisoned {
   expectGoingOn(): Promise<void>
 }
 
-/** To be called in the body of a suite, because it registers hooks. */
+/** Call it in the body of a suite, because it registers hooks. */
 export function withPoison(): Poisoned {
   let engines: Record<string, string>
   let api: Client
@@ -62,7 +62,7 @@ export function withPoison(): Poisoned {
   let kafka: Producer | undefined
   let events = 0
 
-  // Registered before the services are, so that it runs before their database is dropped.
+  // This hook is registered before those of the services, so that it runs before their database is dropped.
   after(async () => {
     await kafka?.disconnect()
     await store.close()

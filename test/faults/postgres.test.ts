@@ -29,12 +29,12 @@ describe('Postgres failing under load', () => {
       await client.end()
     }
   }
-  it('loses nothing when all of its connections are ended, again and again', async () => {
+  it('loses no accepted event when all of its connections are ended again and again', async () => {
     await expectSurvival(service, receiver, async () => {
       const ours = "from pg_stat_activity where application_name like 'kolbak %' and application_name <> 'kolbak owner'"
       for (let i = 0; i < 3; i++)
         await onDatabase(async (client) => {
-          await waitFor(async () => ((await client.query(`select ${ours}`)).rowCount ?? 0) > 2, { what: 'it to have connected' })
+          await waitFor(async () => ((await client.query(`select ${ours}`)).rowCount ?? 0) > 2, { what: 'the service to have connected' })
           await client.query(`select pg_terminate_backend(pid) ${ours}`)
         })
     })
@@ -46,17 +46,17 @@ describe('Postgres failing under load', () => {
         for (const statement of statements) await client.query(statement)
       })
     const refusals = () => posting.answers.get(503) ?? 0
-    const [refused, said] = [refusals(), service.logLines.length]
+    const [refusedBefore, logLinesBefore] = [refusals(), service.logLines.length]
     await query(begin)
     // Posts under way when the fault began may still be accepted. After 50 refusals they have all been answered.
-    await waitFor(() => refusals() > refused + 50, { what: 'posts to be refused' })
+    await waitFor(() => refusals() > refusedBefore + 50, { what: 'posts to be refused' })
     const accepted = posting.accepted.length
-    await waitFor(() => refusals() - refused > 250, { what: 'more posts to be refused' })
+    await waitFor(() => refusals() - refusedBefore > 250, { what: 'more posts to be refused' })
     expect(posting.accepted.length - accepted, 'accepted meanwhile').to.be.lessThan(10)
-    expect(service.logLines.length - said, 'lines that it logged meanwhile').to.be.lessThan(3 * (refusals() - refused))
+    expect(service.logLines.length - logLinesBefore, 'lines that it logged meanwhile').to.be.lessThan(3 * (refusals() - refusedBefore))
     await query(end)
   }
-  it('loses nothing when it can only be read for a while', async () => {
+  it('loses no accepted event when it is read-only for a while', async () => {
     await expectSurvival(service, receiver, async (posting) => {
       const reload = 'select pg_reload_conf()'
       await refuses(
@@ -66,12 +66,12 @@ describe('Postgres failing under load', () => {
       )
     })
   })
-  it('loses nothing when its disk is full for a while', async () => {
+  it('loses no accepted event when its disk is full for a while', async () => {
     await expectSurvival(service, receiver, async (posting) => {
       await refuses(posting, fullDisk, [onWrite('return null')])
     })
   })
-  it('starts it again when it is killed, and loses nothing', async () => {
+  it('is started again when it is killed, and loses no accepted event', async () => {
     await expectSurvival(service, receiver, async () => {
       const { pid } = await embeddedPostgres(service.dataDir)
       process.kill(pid, 'SIGKILL')

@@ -82,7 +82,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await api.post(`/v1/deliveries/${delivery?.id}/replay`, {})
     }
 
-    it('still owes what it owed, sends no ended delivery again, and goes on as before', async () => {
+    it('still owes the same deliveries, sends no ended delivery again, and goes on as before', async () => {
       await start()
       receiver.answer('/down', 503)
       receiver.answer('/flaky', 503)
@@ -124,7 +124,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       for (const id of ['s2', 's3']) await post(id, 'slow.made')
       await post('a1', 'order.made', { other: 'content' })
       for (const id of ['b0', 'b1', 'b2']) for (const webhook of [up, young]) await expectStatuses(webhook, { [id]: 'success 1.1' })
-      await database.bringForward(moved) // dispatchers know its new URL by now, because they ask before each batch
+      await database.bringForward(moved) // dispatchers know its new URL by now, because they refresh their webhook cache before each batch
       await expectStatuses(moved, { m0: 'success 1.3' })
       await replay(up, 'b0')
       await replay(bad, 'b1')
@@ -193,8 +193,8 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
     })
   })
 
-describe('refill', () => {
-  it('refuses when the events are in the restored database too', async () => {
+describe('kolbak refill', () => {
+  it('refuses to run when the events are in the restored database too', async () => {
     const refused = await refill(readConfig({}), silentLog).catch((error: unknown) => error)
     expect(refused).to.include({ code: 'nothing_to_refill' })
   })
@@ -230,7 +230,7 @@ async function losable() {
     /** Makes the webhook's retries due now. */
     bringForward: (webhook: WebhookAnswer) =>
       rows(`update scheduled_deliveries set due_at = clock_timestamp() where webhook = '${webhook.id}' and due_at is not null`),
-    /** Restores the backup with the present data keys. The processes of the backup's time are not alive any more. */
+    /** Restores the backup with the present data keys. The processes from the time of the backup have ended. */
     async putBack() {
       const keys = await rows<{ id: number; owner: string; purpose: string; wrapped: Buffer }>('select * from data_keys')
       await on('postgres', (admin) => admin.query(`drop database ${name} with (force)`))

@@ -8,7 +8,7 @@ interface Refused {
   error: { code: string; details?: { path: string }[] }
 }
 
-describe('strangers before a running service', () => {
+describe('strangers who call a running service', () => {
   const { service, receiver } = withService()
   let api: Client
   let secret: string
@@ -22,7 +22,7 @@ describe('strangers before a running service', () => {
   const expectRequest = (id: string) => waitFor(() => receiver.received('/all').find((request) => request.body.id === id))
   const post = (body: string | object) => api.call<Refused>('POST', '/v1/events', body)
 
-  /** Sends bytes as they are and reads until the service closes. */
+  /** Sends the bytes unchanged, and reads until the service closes the connection. */
   const raw = (...headers: readonly string[]): Promise<string> =>
     new Promise((resolve, reject) => {
       const { port } = new URL(service.url)
@@ -124,7 +124,7 @@ describe('strangers before a running service', () => {
     expect(Object.keys(data)).to.include('payload').and.not.include('polluted')
   })
 
-  it('may nest 100,000 levels in a payload, which arrive byte for byte, and nowhere else', async () => {
+  it('can nest 100,000 levels in a payload, which arrive byte for byte, and in no other place', async () => {
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
     expect((await post(`{"id":"deep_1","event":"deep","payload":{"a":${deep}}}`)).status).to.equal(202)
     const batch = await api.call('POST', '/v1/events/batch', `{"events":[{"id":"deep_2","event":"deep","payload":{"a":${deep}}}]}`)
@@ -150,7 +150,7 @@ describe('strangers before a running service', () => {
         const refused = await api.call('POST', path, body, path === '/v1/auth' ? { authorization: '' } : {})
         expect(refused.status, `${path} ${body.slice(0, 40)}`).to.be.within(400, 422)
       }
-    // Two deep values are equal. A check for uniqueness has to compare them to the bottom.
+    // These are two equal deep values. A check for uniqueness has to compare them at all levels.
     const twice = `${'['.repeat(15_000)}${']'.repeat(15_000)}`
     expect((await api.call('POST', '/v1/keys', `{"name":"x","scopes":[${twice},${twice}]}`)).status).to.equal(422)
   })

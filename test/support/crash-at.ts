@@ -64,11 +64,11 @@ if (path !== undefined) {
   arm('start')
   process.on('SIGUSR2', () => arm('signal'))
 
-  const said = new Set<Point>()
+  const loggedPoints = new Set<Point>()
   const passing = (point: Point, moment: Crash['moment']) => {
     if (next?.point === point && next.moment === moment && --left === 0 && take(path, next)) kill(pid, 'SIGKILL')
-    if (moment === 'before' || said.has(point)) return
-    said.add(point)
+    if (moment === 'before' || loggedPoints.has(point)) return
+    loggedPoints.add(point)
     process.stdout.write(`${JSON.stringify({ msg: 'point.passed', point })}\n`)
   }
   steps.start.subscribe((context) => passing((context as { point: Point }).point, 'before'))

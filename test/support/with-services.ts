@@ -50,7 +50,7 @@ export interface Services {
   /** Subscribes a path of the receiver to the events that `startLoad` posts. */
   subscribe(api: Client, path: string): Promise<WebhookAnswer>
   /** Starts a process that cannot run as configured. Returns its exit code and what it wrote to stderr. */
-  failToStart(more?: Variables): Promise<{ code: number | null; said: string }>
+  failToStart(more?: Variables): Promise<{ code: number | null; stderr: string }>
 }
 
 /** Starts a receiver for the suite. The tests start the processes of the service themselves. */
@@ -114,7 +114,7 @@ export function withServices({ each = false, sharedDatabase = false, variables =
     subscribe: (api, path) => api.post('/v1/webhooks', { callback_url: receiver.url(path), event: 'load.*' }),
     async failToStart(more) {
       const { errors, exited } = await spawn(more)
-      return { code: await exited, said: errors.join('\n') }
+      return { code: await exited, stderr: errors.join('\n') }
     },
   }
 }

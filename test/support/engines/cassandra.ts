@@ -74,16 +74,16 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
     const started = spawn('java', javaArguments({ jars, folder, isDurable }), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
     child = started
     process.once('exit', () => started.kill('SIGKILL'))
-    let said = ''
+    let output = ''
     for (const stream of [started.stdout, started.stderr])
       stream.on('data', (chunk: Buffer) => {
-        said = (said + chunk).slice(-8_192)
+        output = (output + chunk).slice(-8_192)
       })
     const givenUp = performance.now() + giveUpAfterMs
     // An open port is not enough, because with passwords the superuser is created later.
     for (let last: unknown; client === undefined; ) {
-      if (started.exitCode !== null || started.signalCode !== null) throw new Error(`Cassandra ended by itself:\n${said}`)
-      if (performance.now() > givenUp) throw new Error(`Cassandra did not answer in ${giveUpAfterMs} ms:\n${said}`, { cause: last })
+      if (started.exitCode !== null || started.signalCode !== null) throw new Error(`Cassandra ended by itself:\n${output}`)
+      if (performance.now() > givenUp) throw new Error(`Cassandra did not answer in ${giveUpAfterMs} ms:\n${output}`, { cause: last })
       const trying = newClient()
       try {
         await trying.connect()
