@@ -36,7 +36,7 @@ export interface ReplayJob extends ReplayRequest {
   readonly updated_at: string
   readonly finished_at: string | null
 }
-/** The next deliveries to replay. A page is stored before its events are appended, so that a process that repeats it appends the same events. */
+/** The next deliveries to replay. A page is stored before its events are appended, so that a repetition appends the same events. */
 export interface ReplayPage {
   /** The time of the page's events. It decides the day of their stream. */
   readonly time: string

@@ -30,8 +30,7 @@ const embeddedAt = (address: ipaddr.IPv6, byte: number): ipaddr.IPv4 =>
   new ipaddr.IPv4(address.toByteArray().slice(byte, byte + 4)) as ipaddr.IPv4
 
 /**
- * The prefix of local NAT64 (RFC 8215). Its own network decides where the IPv4 address is in it and where it leads, so it is not
- * unwrapped.
+ * The prefix of local NAT64 (RFC 8215). Each network decides how such an address embeds an IPv4 address, so the address is not unwrapped.
  */
 const localNat64 = ipaddr.IPv6.parseCIDR('64:ff9b:1::/48')
 

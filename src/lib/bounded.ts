@@ -1,6 +1,6 @@
 /**
- * Does the work for every item, for at most `atOnce` items at a time. Returns the results in the order of the items. After a failure it
- * begins no more work, waits for the work in flight, and throws the first error.
+ * Does the work for every item, for at most `atOnce` items at a time. Returns the results in the order of the items. After a failure no
+ * further work begins. The function then waits for the work in flight and throws the first error.
  */
 export async function mapBounded<T, R>(items: readonly T[], atOnce: number, work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = new Array(items.length)
@@ -21,7 +21,7 @@ export async function mapBounded<T, R>(items: readonly T[], atOnce: number, work
   return results
 }
 
-/** Creates a limit: at most `count` pieces of work run at once. The others wait in the order in which they came. */
+/** Makes a limit: at most `count` pieces of work run at once. Further work waits, first come, first served. */
 export function createLimiter(count: number): <R>(work: () => Promise<R>) => Promise<R> {
   let free = count
   const waiting: (() => void)[] = []

@@ -9,7 +9,7 @@ export class Countdown {
     this.onEnd = onEnd
     if (parts === 0) onEnd(true)
   }
-  /** Ends one part. @param isDone whether it has ended as it should */
+  /** Ends one part. @param isDone whether the part has succeeded */
   end(isDone = true): void {
     this.allDone &&= isDone
     this.left--

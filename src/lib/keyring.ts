@@ -57,7 +57,7 @@ export function unwrap(master: Buffer, owner: string, purpose: string, wrapped: 
 /** Opens the keyring. Throws WrongMasterKey when the service's own keys do not unwrap. @param master 32 bytes */
 export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> {
   const keysOf = async (owner: string, purposes: readonly string[]) => {
-    // Two processes may create keys at the same time. Both then read the keys of the first.
+    // Two processes may create keys at the same time. Both then read the keys of the first process.
     await pool.query(
       `insert into data_keys (owner, purpose, wrapped)
        select $1, purpose, wrapped from unnest($2::text[], $3::bytea[]) as made (purpose, wrapped)

@@ -8,10 +8,10 @@ export interface Lease {
   /** Aborts when the lease is lost or released. */
   readonly lost: AbortSignal
   /**
-   * Whether the lease certainly still runs, by this process's monotonic clock. The time counts from just before the last renewal was sent.
+   * Whether this process certainly has the lease, by its monotonic clock. The time counts from just before the last renewal was sent.
    */
   isHeld(): boolean
-  /** Releases the lease, so that another process need not wait for its end. */
+  /** Releases the lease, so that another process need not wait until the lease expires. */
   release(): Promise<void>
 }
 export interface LeaseKeeper {
@@ -28,7 +28,7 @@ interface OwnLease extends Lease {
 }
 
 /**
- * Keeps the leases of this process, renewed together at a third of their length.
+ * Makes the keeper of the leases of this process. It renews them together, after a third of their length.
  * @param owner unique to this start of the process
  */
 export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs: number; onError(error: unknown): void }): LeaseKeeper {

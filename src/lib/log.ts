@@ -25,7 +25,7 @@ function errorFields(error: unknown): object {
   }
 }
 
-/** Creates a log. @param fd where the lines go: 1 (standard output), or 2 for commands that print a result */
+/** Makes a log. @param fd where the lines go: 1 (standard output), or 2 for commands that print a result */
 export const createLog = (level: string, fd: 1 | 2 = 1): Log =>
   pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } }, destination({ fd, sync: true }))
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }

@@ -7,7 +7,7 @@ import { createHostsFile } from './hosts-file.ts'
 
 export interface Resolution {
   readonly addresses: readonly Address[]
-  /** The addresses of the other family, if their answer has not come yet. The promise never rejects. */
+  /** The addresses of the other family, if DNS has not answered for it yet. The promise never rejects. */
   readonly late?: Promise<readonly Address[]>
 }
 /** Returns the addresses of a name. Throws an error with the code `ENOTFOUND` (there are none) or `EAI_AGAIN` (no answer in time). */
@@ -17,7 +17,7 @@ const cacheMs = 10_000
 /** Milliseconds of the first try. The second try waits twice as long, so a query ends after at most 3 s. */
 const timeoutMs = 1_000
 const tries = 2
-/** Milliseconds that the answer of one family waits for that of the other (RFC 8305, 3: the Resolution Delay). */
+/** Milliseconds that the answer for one family waits for the answer for the other family (the Resolution Delay of RFC 8305, section 3). */
 const otherFamilyMs = 50
 
 interface Answer {

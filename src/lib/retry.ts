@@ -25,9 +25,8 @@ export function createBackoff(min = 50, max = 5_000): { next(): number; reset():
 }
 
 /**
- * Repeats `work` until it succeeds. Throws the last error when the signal aborts, and throws any error that is final at once. It is for
- * work that must happen, such as the record of an attempt. An earlier try may have happened without a response, so `work` must be
- * idempotent.
+ * Repeats `work` until it succeeds. Throws the last error when the signal aborts, and throws any error that is final at once. Use it
+ * for work that must be done, such as recording an attempt. A failed try may have taken effect, so `work` must be idempotent.
  */
 export async function untilDone<T>(
   work: () => Promise<T>,
@@ -47,7 +46,7 @@ export async function untilDone<T>(
 }
 
 /**
- * Calls `body` again and again until the signal aborts. It calls `body` at once after a return, and after a back-off when `body` throws.
+ * Calls `body` again and again until the signal aborts: at once after `body` returns, and with back-off after `body` throws.
  * `onError` is called with each error.
  */
 export async function keepRunning(

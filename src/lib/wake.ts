@@ -1,6 +1,6 @@
 /**
- * A latch. `notify` wakes the present waiter, or the next one if no one waits. A wait ends after `ms` in any case. One latch serves one
- * waiter, because one of two waiters could consume the wake of the other.
+ * A latch. `notify` wakes the present waiter, or else the next waiter. A wait ends after `ms` in any case. One latch serves one waiter,
+ * because one of two waiters could consume the call of `notify` that was meant for the other.
  */
 export interface Wake {
   notify(): void

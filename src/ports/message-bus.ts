@@ -26,7 +26,7 @@ export interface OwnedPartition {
  * The queue of accepted messages: partitions of records.
  *
  * Durability: a produce that has resolved survives a crash of any process and of the engine.
- * Offsets: within a partition, offsets rise in the order of the records, from 0 or a higher number. They may have gaps. The consumer starts again at the
+ * Offsets: within a partition, offsets rise in the order of the records, and may have gaps. The consumer starts again at the
  * last done offset + 1, whether or not a record has that offset.
  * Order: no order is promised between partitions or between messages. `produce` chooses the partition.
  * Ownership: the adapter divides the partitions among the processes that consume (`KOLBAK_PARTITIONS` of them, numbered from 0), so that

@@ -40,7 +40,7 @@ export function createSupervised(onLost: () => void): Supervised {
 function tell(message: ToSupervisor): void {
   process.send?.(message, undefined, undefined, () => {})
 }
-/** Asks the supervisor and returns the reply. The worker must ask first, because Node drops a message that arrives before a listener is added. */
+/** Asks the supervisor and returns the reply. The worker asks first, because Node drops a message that has no listener yet. */
 async function ask<N extends keyof Answers>(name: N, signal: AbortSignal): Promise<Answers[N]> {
   const messages = on(process, 'message', { signal })
   tell({ ask: name })

@@ -13,7 +13,7 @@ import { openSession, type Session, type SessionOptions } from './session.ts'
 export interface CassandraDeliveryLogOptions extends SessionOptions {
   /** 1-48 characters of `a-z 0-9 _`, beginning with a letter. The keyspace is created when it is missing. */
   readonly keyspace: string
-  /** Replication of the keyspace. It is used when the keyspace is created. */
+  /** The replication of the keyspace, which is used only when the keyspace is created. */
   readonly replication: Replication
   /** Seconds for which rows are kept after their message was accepted, even if they are written late. At most 20 years. */
   readonly retentionSeconds: number
@@ -21,10 +21,10 @@ export interface CassandraDeliveryLogOptions extends SessionOptions {
 export type CassandraDeliveryLog = DeliveryLog
 
 /**
- * Body archive and delivery history as tables of Cassandra, one table for each kind of query. Connects, and brings the schema up to date.
- * Throws DeliveryLogUnavailable for a failure that may pass, and KolbakError `invalid_config` for one that will not.
+ * Makes a delivery log whose archive and history are tables of Cassandra, one table for each kind of query. Connects, and brings the schema
+ * up to date. Throws DeliveryLogUnavailable for a failure that may pass, and KolbakError `invalid_config` for a failure that will not pass.
  *
- * A resolved write is as durable as its nodes make it. By default a node syncs its commit log every ten seconds. A node that is killed
+ * The nodes decide how durable a resolved write is. By default a node syncs its commit log every ten seconds. A node that is killed
  * loses the writes since its last sync (measured). Durability therefore needs three copies and quorums, or `commitlog_sync: group` on one
  * node.
  */

@@ -9,13 +9,13 @@ import { newestFirst, type Position, type Range, rangeOf } from './newest-first.
 import type { Retention } from './retention.ts'
 import type { Row, Session } from './session.ts'
 
-/** Number of attempts of one delivery that are returned (the newest). */
+/** The most attempts of one delivery that are returned. They are the newest. */
 const maxAttempts = 100
 /** Limits of the facts that are read of one delivery. A delivery has few facts, unless it was replayed for days. */
 const maxFacts = { pages: 20, rows: 100 }
-/** Number of requests in flight at once for one call. */
+/** The most requests in flight at once for one call. */
 const atOnce = 128
-/** Number of webhooks up to which dead letters are read webhook by webhook. For more, the tenant's list is read and filtered. */
+/** Dead letters of up to this many webhooks are read from the list of each webhook. For more webhooks, the tenant's list is filtered. */
 const maxLists = 8
 
 const stateColumns = `${deliveryRefColumns}, type, time, code, reason, next_attempt_at`

@@ -8,13 +8,13 @@ import type { HistoryTables } from './migrations.ts'
 import type { Retention } from './retention.ts'
 import type { Session, Statement } from './session.ts'
 
-/** Number of requests in flight at once for one call. More do not make one node faster (measured). */
+/** The most requests in flight at once for one call. More requests do not make one node faster (measured). */
 const atOnce = 128
 /** Limits of one write to one partition. */
 const batch = { rows: 50, bytes: 64 << 10 }
-/** UTF-16 units of all texts of a fact at most, far below Cassandra's limit of one write (16 MiB). */
+/** The most UTF-16 units of all texts of a fact. This is far below Cassandra's limit for one write (16 MiB). */
 const maxLength = 1 << 20
-/** UTF-16 units of one key at most. Cassandra's limit for a part of a key is 64 KiB. */
+/** The most UTF-16 units of one key. Cassandra's limit for a part of a key is 64 KiB. */
 const maxKeyLength = 4_096
 
 interface Write extends Statement {
@@ -23,7 +23,7 @@ interface Write extends Statement {
 }
 
 /**
- * Makes the writer of one build of the history. It writes the facts first and then the rows of the indexes, so that an index never
+ * Makes the writer of one build of the history. The writer stores the facts first and then the rows of the indexes, so that an index never
  * points to a missing fact. Every row has a deterministic key: writes that are repeated, late or in another order give the same rows.
  * Throws FactRefused, or DeliveryLogUnavailable.
  */
@@ -105,7 +105,7 @@ function statementsOf(tables: HistoryTables) {
   }
 }
 
-/** Groups the rows of each partition in bounded batches, because the server takes a batch of one partition as one write. */
+/** Groups the rows of each partition in bounded batches, because the server handles a batch of one partition as one write. */
 function batches(writes: readonly Write[]): Write[][] {
   const all: Write[][] = []
   const open = new Map<string, { rows: Write[]; bytes: number }>()

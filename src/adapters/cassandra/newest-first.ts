@@ -13,16 +13,16 @@ export interface Range {
   readonly before: Position
 }
 
-/** Number of rows in one query at most. A list with many rows that no longer count is read in growing chunks. */
+/** The most rows in one query. A list with many rows that no longer count is read in growing chunks. */
 const maxChunk = 1_000
-/** Number of rows that one page reads at most (about ten seconds of one node's time). */
+/** The most rows that are read for one page, which takes one node about ten seconds. */
 const maxRead = 50_000
 
 /**
- * Reads one page of a list that has a partition for each day. It goes through the days backwards and stops when the page is full.
+ * Reads one page of a list that has a partition for each day. Reads the newest day first, and stops when the page is full.
  * Several days are read at once, because most may be empty and each costs a round trip.
  * Throws KolbakError `history_too_wide` when it would have to read more than `maxRead` rows.
- * @param read returns at most `limit` rows of one day before a position, newest first; fewer mean that the day has no more
+ * @param read returns at most `limit` rows of one day before a position, newest first; fewer rows mean that the day has no more
  * @param check returns the deliveries of the rows that count, in their order
  */
 export async function newestFirst<R extends Position>(options: {

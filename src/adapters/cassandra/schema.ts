@@ -18,7 +18,7 @@ const lockWaitMs = 180_000
 
 const quoted = (text: string | number): string => `'${String(text).replaceAll("'", "''")}'`
 
-/** Creates the keyspace when it is missing. Throws when the user may not create one. */
+/** Creates the keyspace if it is missing. Throws when the user may not create a keyspace. */
 export async function ensureKeyspace(session: Session, keyspace: string, replication: Replication): Promise<void> {
   if (!/^[a-z][a-z0-9_]{0,47}$/.test(keyspace)) throw new RangeError(`not a keyspace's name: ${JSON.stringify(keyspace)}`)
   const query = { cql: 'select keyspace_name from system_schema.keyspaces where keyspace_name = ?', params: [keyspace] }
@@ -75,7 +75,7 @@ async function withLock(session: Session, keyspace: string, work: (change: Sessi
   const take = async (): Promise<boolean> => {
     const cql = `insert into ${table} (name, owner) values ('schema', ?) if not exists using ttl ${lockSeconds}`
     const { applied, row } = await session.compareAndSet({ cql, params: [owner] })
-    return applied || row?.owner === owner // a retried request finds its own first try
+    return applied || row?.owner === owner // the first try of a retried request may have taken the lock
   }
   const delays = createBackoff(20, 1_000)
   for (const end = performance.now() + lockWaitMs; !(await take()); await pause(delays.next()))
@@ -89,7 +89,7 @@ async function withLock(session: Session, keyspace: string, work: (change: Sessi
     })
   } finally {
     const release = { cql: `delete from ${table} where name = 'schema' if owner = ?`, params: [owner] }
-    // A lock that is not released ends by itself. The error of the work is the one to throw.
+    // A lock that is not released expires. The error of the work matters more than an error of the release.
     await session.compareAndSet(release).catch(() => undefined)
   }
 }

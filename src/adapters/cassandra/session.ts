@@ -14,12 +14,12 @@ export interface SessionOptions {
   readonly ssl?: ConnectionOptions
   readonly log: Log
   /**
-   * The number of replicas that must answer each read and write. Default `local_quorum`, with which a read finds what was written before.
+   * The number of replicas that must answer each read and write. Default `local_quorum`, with which a read sees every earlier write.
    */
   readonly consistency?: Consistency
   /** Milliseconds after which a request fails. Default 5,000. */
   readonly readTimeoutMs?: number
-  /** Number of reads, and of writes, that may be in flight at once. The others wait. Default 256 each. */
+  /** The most reads in flight at once, and the most writes. Further calls wait. Default 256 each. */
   readonly maxInFlight?: number
 }
 export type Row = Readonly<Record<string, unknown>>
@@ -60,7 +60,7 @@ class RetryOnce extends policies.retry.RetryPolicy {
 }
 
 /**
- * Connects. Throws KolbakError `invalid_config` when Cassandra refuses to work as configured, and DeliveryLogUnavailable when no node
+ * Connects. Throws KolbakError `invalid_config` when Cassandra refuses the configuration, and DeliveryLogUnavailable when no node
  * answers.
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
@@ -89,7 +89,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     await client.shutdown()
     throw refusalOf(error) ?? asUnavailable(error)
   }
-  // Reads and writes have a limit each, so that a page of history does not wait for thousands of writes.
+  // Reads and writes have separate limits, so that a page of history does not wait for thousands of writes.
   const reading = createLimiter(maxInFlight)
   const writing = createLimiter(maxInFlight)
   const thrown = (error: unknown): never => {

@@ -16,7 +16,7 @@ export interface KafkaConnection {
     | undefined
   /** Milliseconds after which a request without an answer fails. Default 5,000. */
   readonly requestTimeoutMs?: number
-  /** Makes the connections. Tests use it to cut them. */
+  /** Makes the connections. Tests pass a factory that can cut them. */
   readonly socketFactory?: ISocketFactory
   readonly log: Log
 }
@@ -26,7 +26,7 @@ export const defaultRequestTimeoutMs = 5_000
 /** Delays of 100, 200, 400, 800 and 1,000 ms. They are bounded, so that an unreachable broker is an error within seconds. */
 const retry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 }
 
-/** Makes producers, consumers and admins, each with connections of its own. A connection that gets no answer is broken off and replaced. */
+/** Makes producers, consumers and admins, each with its own connections. A connection that gets no answer is closed and replaced. */
 export interface Clients {
   admin(): Admin
   producer(): Producer

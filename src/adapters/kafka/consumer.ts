@@ -23,7 +23,7 @@ interface GroupConsumer {
   consume: MessageBus['consume']
   /** Partitions that this process reads now. */
   owned(): readonly number[]
-  /** Reports done offsets to the group, for Kafka's own tools. Partitions that this process does not own are left out. */
+  /** Reports done offsets to the group, for the tools of Kafka. Leaves out partitions that this process does not own. */
   commit(offsets: ReadonlyMap<number, bigint>): Promise<void>
 }
 
@@ -32,7 +32,7 @@ type FetchedBatch = Batch & { readonly fetchedOffset: string }
 
 /** Milliseconds that a fetch without records waits. Heartbeats are sent between fetches, and resumed partitions join the next fetch. */
 const maxWaitTimeInMs = 200
-/** Limits of the records that wait in memory for one partition. The batch that comes last may exceed them. */
+/** Limits of the records that wait in memory for one partition. The last batch may exceed them. */
 const full = { records: 2_000, bytes: 4 << 20 }
 /** Bytes of one fetch of all partitions of a broker. Decoding more would block other work of the process for too long. */
 const maxFetchBytes = 8 << 20
@@ -42,15 +42,15 @@ const leaveMs = 5_000
 const silentSessions = 3
 
 /**
- * One member of the group, replaced whenever it crashes. kafkajs fetches all partitions of a broker in one request, and fetches
- * again only after that batch was handled. So a batch is only stored here, and handled elsewhere.
+ * Makes one member of the group, which is replaced whenever it crashes. kafkajs fetches all partitions of a broker in one request, and does
+ * not fetch again before the batch is handled. So this code only stores a batch, and other code handles its records.
  */
 export function createGroupConsumer(options: ConsumerOptions): GroupConsumer {
   const { topic, groupId, sessionTimeoutMs, fetchWaitMs, bounds, log } = options
   let member: Consumer | null = null
   let partitions: AssignedPartitions | null = null
 
-  /** Steers the consumer. A consumer that is going down refuses to be steered, which is no loss because it fetches nothing any more. */
+  /** Pauses, resumes or seeks. A consumer that is stopping refuses this, which does no harm because it no longer fetches. */
   const steer = (how: (consumer: Consumer) => void) => {
     try {
       if (member !== null) how(member)

@@ -1,13 +1,13 @@
 import { createWake } from '../../lib/wake.ts'
 import type { BusRecord } from '../../ports/message-bus.ts'
 
-/** The records that were fetched from one partition and not taken from here yet, each once and in order. */
+/** The records of one partition that were fetched and that the consumer has not taken yet. Each record is held once, in order. */
 export interface Intake {
   /** The offset after the last record that was added. Fetches go on here, whatever position the client has. */
   readonly next: bigint
   /**
-   * Adds the records of a fetch that began at `from`. Records that were added before are skipped. When the fetch began beyond `next`,
-   * records are missing: then none is added, and false is returned.
+   * Adds the records of a fetch that began at `from`, and skips records that were added before. If the fetch began beyond `next`, records are
+   * missing. In that case no record is added, and false is returned.
    */
   add(from: bigint, records: readonly BusRecord[]): boolean
   /** Whether enough records wait. Fetches should pause until `onRoom`. */

@@ -9,21 +9,20 @@ interface WriterOptions {
   readonly topic: string
   readonly partitions: number
   /**
-   * Returns the partitions that this process owns. They are preferred, because this process then delivers the messages that it has
-   * accepted.
+   * Returns the partitions that this process owns. The writer prefers them, so that this process delivers the messages that it has accepted.
    */
   readonly owned: () => readonly number[]
-  /** Number of unanswered records beyond which `write` throws BusFull. */
+  /** The most records that may wait for the brokers. Beyond them `write` throws BusFull. */
   readonly maxWaiting: number
-  /** Bytes of unanswered records beyond which `write` throws BusFull. */
+  /** The most bytes of records that may wait for the brokers. Beyond them `write` throws BusFull. */
   readonly maxWaitingBytes: number
-  /** Milliseconds after which a record without an answer fails with BusUnavailable. */
+  /** Milliseconds after which a record that still waits for the brokers fails with BusUnavailable. */
   readonly produceTimeoutMs: number
-  /** Milliseconds without an answer after which a connection is broken off. */
+  /** Milliseconds without an answer after which a connection is closed. */
   readonly requestTimeoutMs: number
 }
 export interface Writer {
-  /** Returns the record's place once all in-sync replicas have it. Throws what MessageBus.produce throws. */
+  /** Returns the record's place once all in-sync replicas have it. Throws the errors that `MessageBus.produce` names. */
   write(bytes: Buffer): Promise<{ partition: number; offset: bigint }>
   /** Waits for unanswered records, then disconnects. */
   close(): Promise<void>
@@ -31,7 +30,7 @@ export interface Writer {
 
 interface Item {
   readonly bytes: Buffer
-  /** True once `write` has failed because it took too long. The record is not sent any more. */
+  /** True when `write` has failed because it took too long. The record is then no longer sent. */
   givenUp: boolean
 }
 interface Written {
@@ -40,20 +39,20 @@ interface Written {
 }
 
 /**
- * Number of batches in flight at once, each to one partition. With one, a slow broker delays everything; with more, the batches get
+ * Number of batches in flight at once, each to one partition. With one lane, a slow broker delays everything. With more lanes, batches are
  * smaller. Measured on a busy machine of 2 cores, with 600-byte records and one local broker: 1.8 k/s from 1 caller, 20 k/s from 32, 38 k/s
  * from 256 and 46 k/s from 1,000 (with one lane 1.1, 29, 40 and 20; with four 1.9, 15, 44 and 50).
  */
 const lanes = 2
 const batch = { maxCount: 1_000, maxBytes: 1 << 20 }
-/** Milliseconds for which a partition that has failed is avoided while there are others. */
+/** Milliseconds for which a partition that has failed is avoided while other partitions work. */
 const avoidMs = 3_000
 /** The errors with which a broker refuses a record for ever. */
 const faulty = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD', 'INVALID_TIMESTAMP', 'CORRUPT_MESSAGE'])
 
 /**
- * Writes records in batches, because kafkajs has no batching of its own. The producer is not idempotent in Kafka's sense, because kafkajs's
- * idempotent producer never gives up. So a repeated send may store a record twice, at two places. The message index drops the second one.
+ * Makes a writer that sends records in batches, because kafkajs does not batch. The writer does not use the idempotent producer of kafkajs,
+ * because that producer never gives up. So a repeated send may store a record at two places. The message index drops the second record.
  */
 export async function createRecordWriter(options: WriterOptions): Promise<Writer> {
   const { producer, topic, partitions, owned, maxWaiting, maxWaitingBytes, produceTimeoutMs, requestTimeoutMs } = options
@@ -117,7 +116,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
     } catch (error) {
       if (protocolErrorOf(error) === 'MESSAGE_TOO_LARGE')
         throw new RecordTooLarge(`Kafka does not take a record of ${bytes.length} bytes`, { cause: error })
-      throw new BusUnavailable('Kafka did not answer as it should, so it is unknown whether the message was stored', { cause: error })
+      throw new BusUnavailable('Kafka did not confirm the message, so it is unknown whether the message was stored', { cause: error })
     } finally {
       clearTimeout(timer)
     }

@@ -1,7 +1,7 @@
 import type { Admin } from 'kafkajs'
 import { untilDone } from '../../lib/retry.ts'
 
-/** With the back-off of `untilDone` these tries take 1.5 s, which is as long as an election of leaders. */
+/** With the back-off of `untilDone` these tries take 1.5 s, about as long as the election of a leader. */
 const mostTries = 6
 
 /**
@@ -14,20 +14,20 @@ async function patiently<T>(work: () => Promise<T>): Promise<T> {
   return untilDone(work, { isFinal, onError() {} })
 }
 
-/** Returns for each partition the offset of its first record (low) and the offset after its last one (high). */
+/** Returns for each partition the offset of its first record (low) and the offset after its last record (high). */
 export async function busBounds(admin: Admin, topic: string): Promise<Map<number, { low: bigint; high: bigint }>> {
   const partitions = await patiently(() => admin.fetchTopicOffsets(topic))
   return new Map(partitions.map(({ partition, low, high }) => [partition, { low: BigInt(low), high: BigInt(high) }]))
 }
 
 /**
- * Deletes records that were stored before the time (milliseconds), but none at or after the first unread one of its partition. The topic
- * has no retention of Kafka's own, because Kafka does not know which records are unread. Returns the number of deleted records.
- * @param unread for each partition the first offset that is not done; a partition that is missing counts as unread
+ * Deletes the records that are done and were stored before the time (milliseconds). Kafka's retention is off for the topic, because Kafka does
+ * not know which records are unread. Returns the number of deleted records.
+ * @param unread the first offset of each partition that is not done; nothing of a missing partition is deleted
  */
 export async function expireRecords(admin: Admin, topic: string, before: number, unread: ReadonlyMap<number, bigint>): Promise<number> {
-  // The bounds are read first, so that records which are stored meanwhile lie beyond them. A partition without a younger record is deleted
-  // up to its bound.
+  // The bounds are read first, so that records that are stored meanwhile lie beyond them. If a partition has no younger record, its records
+  // are deleted up to the bound.
   const bounds = await busBounds(admin, topic)
   const younger = await patiently(() => admin.fetchTopicOffsetsByTimestamp(topic, before))
   const deleted = younger.flatMap(({ partition, offset }) => {

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 
-/** Measures by this process's own monotonic clock whether it is certainly still a member of its group. */
+/** Says whether this process is certainly a member of its group, by the monotonic clock of the process. */
 export interface SessionLease {
   /** Call it when the group's coordinator has answered a request. @param sentAt when the request was sent (`performance.now()`) */
   renew(sentAt: number): void
@@ -10,9 +10,9 @@ export interface SessionLease {
 }
 
 /**
- * The coordinator counts the session time-out from the moment it receives a heartbeat, which is after the heartbeat was sent. So the lease
- * counts from the sending. A tenth of the time-out is kept back, because a request needs a moment to leave. `onLapse` runs before the lease
- * can be held again, so that partitions which were reported as not held are lost even if the lease comes back.
+ * Makes the lease of a session. The coordinator counts the session time-out from the moment at which it receives a heartbeat. The lease
+ * counts from the earlier moment at which the heartbeat was sent. A tenth of the time-out stays unused, because a request needs a moment to
+ * leave. `onLapse` is called before the lease can be held again, so that partitions reported as not held are lost even if the lease returns.
  */
 export function createSessionLease(options: { sessionTimeoutMs: number; onLapse(): void }): SessionLease {
   const usableMs = options.sessionTimeoutMs * 0.9

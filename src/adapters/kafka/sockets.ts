@@ -10,7 +10,7 @@ export interface Sockets {
 
 const keepAliveMs = 60_000
 
-/** Connects as kafkajs does by default: by TCP, or by TLS under the broker's own name. */
+/** Connects as kafkajs does by default: by TCP, or by TLS with the name of the broker. */
 const plainOrTls: ISocketFactory = ({ host, port, ssl, onConnect }) => {
   const name = isIP(host) ? {} : { servername: host }
   const socket = ssl ? connectTls({ host, port, ...name, ...ssl }, onConnect) : connect({ host, port }, onConnect)
@@ -19,8 +19,8 @@ const plainOrTls: ISocketFactory = ({ host, port, ssl, onConnect }) => {
 }
 
 /**
- * Tracks the connections of one client. kafkajs goes on writing to a connection without answers until the operating system gives it up,
- * which takes a quarter of an hour when the other side has vanished.
+ * Tracks the connections of one client. When a broker vanishes, kafkajs writes to its connection until the operating system closes the
+ * connection, which takes a quarter of an hour.
  */
 export function createTrackedSockets(make: ISocketFactory = plainOrTls): Sockets {
   const open = new Map<Socket, string>()
@@ -32,7 +32,7 @@ export function createTrackedSockets(make: ISocketFactory = plainOrTls): Sockets
       return socket
     },
     breakOff(broker) {
-      for (const [socket, to] of open) if (to === broker) socket.destroy(new Error('nothing came back in time'))
+      for (const [socket, to] of open) if (to === broker) socket.destroy(new Error('the broker did not answer in time'))
     },
   }
 }

@@ -6,7 +6,7 @@ import { protocolErrorOf } from './client.ts'
 
 export interface TopicOptions {
   readonly topic: string
-  /** Number of partitions. It may grow from one start to the next, and never shrinks. */
+  /** Number of partitions. It may be higher than at the last start, but never lower. */
   readonly partitions: number
   /** These three are used when the topic is created. Later the operator may change them. */
   readonly replicationFactor: number
@@ -15,27 +15,27 @@ export interface TopicOptions {
   readonly maxMessageBytes: number
 }
 
-/** The largest record, with room for what Kafka's batch adds to it. */
+/** The bytes of the largest record and of the batch of Kafka around it. */
 export const maxBatchBytes = maxRecordBytes + (64 << 10)
 
 const timeout = 10_000
 
 /** Returns the settings of a topic that loses nothing unread. */
 const settingsOf = (options: TopicOptions): Record<string, string> => ({
-  // Kolbak deletes what was read (`expire`), because Kafka does not know what is unread.
+  // Kolbak deletes the records that were read (`expire`), because Kafka does not know which records are unread.
   'retention.ms': '-1',
   'retention.bytes': '-1',
   'cleanup.policy': 'delete',
   'min.insync.replicas': String(options.minInSyncReplicas),
   'unclean.leader.election.enable': 'false',
   'max.message.bytes': String(options.maxMessageBytes),
-  // The clock of the brokers decides how old a record is, and not that of each producer.
+  // The clock of the brokers decides how old a record is, and not the clock of each producer.
   'message.timestamp.type': 'LogAppendTime',
 })
 
 /**
- * Creates the topic if it is missing, and adds partitions if it has too few. Throws KolbakError `partitions_shrunk` when it has more than
- * configured, because no process would read the records in them. Throws `kafka_topic_unfit` when the topic could lose records.
+ * Creates the topic if it is missing, and adds partitions if it has too few. Throws KolbakError `partitions_shrunk` when it has more
+ * partitions than configured, because no process would read the records in them. Throws `kafka_topic_unfit` when the topic could lose records.
  */
 export async function ensureTopic(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
   const { topic, partitions } = options
@@ -52,7 +52,7 @@ export async function ensureTopic(admin: Admin, options: TopicOptions, log: Log)
     await admin.createPartitions({ topicPartitions: [{ topic, count: partitions }], timeout })
     log.info({ topic, partitions, before: count }, 'bus.partitions_added')
   } catch (error) {
-    // Another process that starts at the same time may have added them.
+    // Another process that starts at the same time may have added the partitions.
     if ((await partitionCount(admin, topic)) !== partitions) throw error
   }
 }
@@ -66,7 +66,7 @@ async function create(admin: Admin, options: TopicOptions, log: Log): Promise<vo
   const { topic, partitions, replicationFactor } = options
   const configEntries = Object.entries(settingsOf(options)).map(([name, value]) => ({ name, value }))
   try {
-    // It returns false when another process has made the topic meanwhile.
+    // `createTopics` returns false when another process has created the topic meanwhile.
     const isNew = await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }], timeout })
     if (isNew) log.info({ topic, partitions, replicationFactor }, 'bus.topic_made')
   } catch (error) {
@@ -79,7 +79,7 @@ async function create(admin: Admin, options: TopicOptions, log: Log): Promise<vo
   }
 }
 
-/** Checks a topic that others have made or changed. Settings that lose records are refused, other differences are logged. */
+/** Checks a topic that an operator may have created or changed. Throws if its settings can lose records, and logs other differences. */
 async function check(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
   const { topic } = options
   let settings: Map<string, string>
