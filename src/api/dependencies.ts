@@ -30,6 +30,8 @@ export interface ApiSettings {
   /** The time limit of a request to a receiver. It counts when a chain of retries is compared with the retention. */
   readonly requestTimeoutMs: number
   readonly maxWebhooksPerTenant: number
+  /** The most levels of objects and arrays in a payload. */
+  readonly maxPayloadDepth: number
   /** Events that a client may post per second, in all processes together. A tenant may have its own limit. */
   readonly eventsPerSecond: number
   /** Requests that a client or key may make per second on the other routes. A tenant may have its own limit. */

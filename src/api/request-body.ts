@@ -50,9 +50,13 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
   })
 }
 
+const byteOrderMark = Buffer.from('\ufeff')
+
 /** Returns the parsed body. Throws invalid_json when it is not JSON in UTF-8. */
 export function parseJson(raw: Buffer): unknown {
   if (raw.length === 0) throw new ApiError('invalid_json', 'The body is empty: it must be JSON.')
+  if (raw.subarray(0, byteOrderMark.length).equals(byteOrderMark))
+    throw new ApiError('invalid_json', 'The body begins with a byte order mark (EF BB BF): send it without these three bytes.')
   if (!isUtf8(raw)) throw new ApiError('invalid_json', 'The body is not UTF-8.')
   try {
     return JSON.parse(raw.toString())
@@ -72,7 +76,7 @@ export function mediaType(headers: IncomingMessage['headers'], accepted: readonl
   const encoding = headers['content-encoding']
   if (!accepted.includes(type)) throw new ApiError('unsupported_media_type', `The body must be ${accepted.join(' or ')}.`)
   if (charset !== undefined && !/^"?utf-?8"?$/.test(charset)) throw new ApiError('unsupported_media_type', 'The body must be in UTF-8.')
-  if (encoding !== undefined && encoding !== 'identity')
+  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity')
     throw new ApiError('unsupported_media_type', 'The body must not be compressed: send it without Content-Encoding.')
   return type
 }

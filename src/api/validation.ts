@@ -16,6 +16,12 @@ function createAjv(): Ajv2020 {
   // The plugin's format accepts offsets without a colon. This one accepts exactly what the service can read.
   ajv.addFormat('date-time', { type: 'string', validate: (text: string) => toUtc(text) !== null })
   ajv.addKeyword({ keyword: 'x-rule', schemaType: 'string' })
+  ajv.addKeyword({
+    keyword: 'x-well-formed',
+    type: 'string',
+    schemaType: 'boolean',
+    validate: (_: boolean, text: string) => text.isWellFormed(),
+  })
   return ajv
 }
 const ajv = createAjv()
@@ -81,6 +87,8 @@ function messageOf({ keyword, params, parentSchema, message = 'is not accepted' 
   const rule: unknown = parentSchema?.['x-rule']
   if (typeof rule === 'string' && ['minLength', 'maxLength', 'pattern', 'format'].includes(keyword)) return `must be ${rule}`
   switch (keyword) {
+    case 'x-well-formed':
+      return 'must not contain half of a surrogate pair, which cannot be stored as UTF-8'
     case 'required':
       return 'is required'
     case 'additionalProperties':

@@ -44,6 +44,7 @@ export function serveApi(shared: Shared, { server, policy, registry, operationOn
         retentionDays: config.KOLBAK_RETENTION_DAYS,
         requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
         maxWebhooksPerTenant: config.KOLBAK_MAX_WEBHOOKS_PER_TENANT,
+        maxPayloadDepth: config.KOLBAK_MAX_PAYLOAD_DEPTH,
         eventsPerSecond: config.KOLBAK_EVENTS_PER_SECOND,
         requestsPerSecond: config.KOLBAK_REQUESTS_PER_SECOND,
       },

@@ -40,12 +40,20 @@ describe('POST /v1/keys', () => {
     expect(created.status).to.equal(201)
     expect(created.text).to.contain('"description":null')
   })
-  it('returns 201 and keeps NUL, quotes and other scripts in names; a lone surrogate becomes a replacement character', async () => {
-    const raw = '{"name":"a\\u0000\\"b\' ü 漢 \\ud800","scopes":["read:webhooks"]}'
+  it('returns 201 and keeps NUL, quotes, emoji and other scripts in names', async () => {
+    const raw = '{"name":"a\\u0000\\"b\' ü 漢 \\ud83d\\ude00","scopes":["read:webhooks"]}'
     const created = await api.call('POST', '/v1/keys', { as: admin, raw })
-    expect(created.get('data.name')).to.equal('a\u0000"b\' ü 漢 \ufffd')
+    expect(created.get('data.name')).to.equal('a\u0000"b\' ü 漢 😀')
     const read = await api.call('GET', `/v1/keys/${created.get('data.id')}`, { as: admin })
-    expect(read.get('data.name')).to.equal('a\u0000"b\' ü 漢 \ufffd')
+    expect(read.get('data.name')).to.equal('a\u0000"b\' ü 漢 😀')
+  })
+  it('returns 422 for half of a surrogate pair in a name or description', async () => {
+    const raw = '{"name":"a\\ud800","description":"\\udc00\\ud800","scopes":["read:webhooks"]}'
+    const refused = await api.call('POST', '/v1/keys', { as: admin, raw })
+    expect(refused.status).to.equal(422)
+    const details: { path: string; message: string }[] = JSON.parse(refused.text).error.details
+    expect(details.map(({ path }) => path).sort()).to.deep.equal(['description', 'name'])
+    expect(details[0]?.message).to.contain('surrogate')
   })
   it('returns 201 with Projection-Lag when the read model is not up to date in time', async () => {
     const lagging = await startApi({ replace: () => ({ waiter: { waitFor: async () => false } }) })

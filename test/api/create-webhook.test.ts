@@ -86,8 +86,36 @@ describe('POST /v1/webhooks', () => {
       expect(created.get('callback_url')).to.equal(url)
     })
 
+  it('returns 201 with the URL in the spelling that is called', async () => {
+    for (const [given, stored] of [
+      ['https://0x7f000001/x', 'https://127.0.0.1/x'],
+      ['https://127.1/ü?q=ü', 'https://127.0.0.1/%C3%BC?q=%C3%BC'],
+      ['https://１２７.0.0.1/', 'https://127.0.0.1/'],
+      ['https://%31%32%37.0.0.1/a|b', 'https://127.0.0.1/a|b'],
+      ['https://127.0.0.1/{id}?a="b"', 'https://127.0.0.1/%7Bid%7D?a=%22b%22'],
+      ['HTTPS://127.0.0.1:443/a/../b', 'HTTPS://127.0.0.1:443/a/../b'],
+      ['https://127.0.0.1', 'https://127.0.0.1'],
+    ] as const) {
+      const created = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, callback_url: given } })
+      expect(created.get('callback_url'), given).to.equal(stored)
+      const changed = await api.call('PATCH', `/v1/webhooks/${created.get('id')}`, { as: admin, body: { callback_url: given } })
+      expect(changed.get('callback_url'), given).to.equal(stored)
+    }
+  })
+
   describe('returns 422 with the field callback_url, and stores nothing, for', () => {
     for (const [url, says] of [
+      ['https://1.1.1.1/a b', 'spaces'],
+      [' https://1.1.1.1/', 'spaces'],
+      ['https://1.1.1.1/\n', 'spaces'],
+      ['https://1.1.1.1/a\tb', 'spaces'],
+      ['https://1.1.1.1\\a', 'backslashes'],
+      ['https://1.1.1.1/\u0000', 'control characters'],
+      ['https://1.1.1.1/\ud800', 'surrogate'],
+      ['https:1.1.1.1/', 'two slashes'],
+      ['https://1.1.1.1:0/', 'Port 0'],
+      [`https://1.1.1.1/${'ü'.repeat(500)}`, 'at most 2048'],
+      ['http://there-is-no-such-name.invalid/', 'does not resolve'],
       ['http://1.1.1.1/', 'KOLBAK_ALLOW_HTTP'],
       ['https://10.0.0.1/', 'KOLBAK_ALLOWED_SUBNETS'],
       ['https://169.254.169.254/latest/meta-data', 'KOLBAK_ALLOWED_SUBNETS'],
@@ -144,6 +172,9 @@ describe('POST /v1/webhooks', () => {
     ['without its prefix', Buffer.alloc(32).toString('base64')],
     ['of base64url', `whsec_${'-_'.repeat(16)}`],
     ['of broken base64', `whsec_${'A'.repeat(33)}`],
+    ['with stray bits after its last byte', `whsec_${Buffer.alloc(25).toString('base64').replace('A==', 'B==')}`],
+    ['with stray bits after its last two bytes', `whsec_${Buffer.alloc(26).toString('base64').replace('A=', 'B=')}`],
+    ['with stray bits after its 64 bytes', `whsec_${Buffer.alloc(64).toString('base64').replace('A==', 'P==')}`],
   ])
     it(`returns 422 for a secret ${title}`, async () => {
       const refused = await api.call('POST', '/v1/webhooks', { as: admin, body: { ...body, secret } })

@@ -120,6 +120,10 @@ describe('the HTTP server', () => {
       const response = await api.call('POST', '/v1/events', { as: admin, raw: '{}', headers: { 'content-encoding': 'gzip' } })
       expect(response.status).to.equal(415)
     })
+    it('is not returned for a body that says that it is not compressed', async () => {
+      for (const coding of ['identity', 'Identity', ' IDENTITY'])
+        expect((await api.call('POST', '/v1/keys', { as: admin, raw: '{}', headers: { 'content-encoding': coding } })).status).to.equal(422)
+    })
     it('is not returned for other spellings of JSON in UTF-8', async () => {
       for (const type of ['application/json;charset=UTF-8', 'Application/JSON; charset="utf-8"', 'application/json; charset=utf8'])
         expect((await api.call('POST', '/v1/keys', { as: admin, raw: '{}', headers: { 'content-type': type } })).status).to.equal(422)

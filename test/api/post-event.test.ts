@@ -84,9 +84,26 @@ describe('POST /v1/events', () => {
     await postRaw('{"event":"a","payload":{"n":1},"p\\u0061yload":{"n":2},"id":"twice"}')
     expect(await opened()).to.contain('"payload":{"n":2}}')
   })
-  it('returns 202 for a payload of any depth, and for a body of 256 KiB', async () => {
-    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
-    expect((await postRaw(`{"event":"a","payload":{"deep":${deep}}}`)).status).to.equal(202)
+  it('returns 202 for a payload of 128 levels, and 422 for one of more, because the parsers of many receivers refuse it', async () => {
+    const nested = (levels: number, [open, close] = ['[', ']']) => `{"deep":${open!.repeat(levels - 1)}${close!.repeat(levels - 1)}}`
+    for (const [levels, status] of [
+      [128, 202],
+      [129, 422],
+      [5_000, 422],
+      [100_000, 422],
+    ] as const) {
+      const answer = await postRaw(`{"event":"a","payload":${nested(levels)}}`)
+      expect(answer.status, `${levels} levels`).to.equal(status)
+      if (status === 202) continue
+      expect(answer.get('error.details.0.path')).to.equal('payload')
+      expect(answer.get('error.details.0.message')).to.contain('128 levels')
+    }
+    const inObjects = `${'{"a":'.repeat(129)}1${'}'.repeat(129)}`
+    expect((await postRaw(`{"event":"a","payload":${inObjects}}`)).status).to.equal(422)
+    const wide = JSON.stringify(Array.from({ length: 1_000 }, () => ({ a: ['[[[[', '{{{{'] })))
+    expect((await postRaw(`{"event":"a","payload":{"wide":${wide}}}`)).status).to.equal(202)
+  })
+  it('returns 202 for a body of 256 KiB', async () => {
     const head = '{"event":"a","payload":{"x":"'
     const full = `${head}${'x'.repeat(256 * 1024 - head.length - 3)}"}}`
     expect(full.length).to.equal(256 * 1024)
@@ -160,6 +177,7 @@ describe('POST /v1/events', () => {
         const refused = await postRaw(raw)
         expect(refused.status).to.equal(400)
         expect(refused.get('error.code')).to.equal('invalid_json')
+        if (title === 'a byte order mark') expect(refused.get('error.message')).to.contain('byte order mark')
         expect(api.produced.length).to.equal(before)
       })
   })
@@ -171,6 +189,7 @@ describe('POST /v1/events', () => {
       ['a string', 'x', ['']],
       ['null', null, ['']],
       ['wrong types', { id: 1, event: 2, event_time: 3, source: 4, payload: 5 }, ['event', 'event_time', 'id', 'payload', 'source']],
+      ['half of a surrogate pair in its source', { ...good, source: 'a\ud800' }, ['source']],
       ['a payload that is an array', { ...good, payload: [] }, ['payload']],
       ['a payload that is null', { ...good, payload: null }, ['payload']],
       ['an id that is null', { ...good, id: null }, ['id']],

@@ -67,6 +67,17 @@ describe('POST /v1/events/batch', () => {
     await api.call('POST', '/v1/events', { as: producer, body: event })
     expect(last().messages[0]?.fingerprint).to.equal(inBatch?.fingerprint)
   })
+  it('returns 422 with each payload of more than 128 levels', async () => {
+    const nested = (levels: number) => `{"deep":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`
+    const raw = `{"events":[${[128, 129, 1, 5_000].map((levels) => `{"event":"a","payload":${nested(levels)}}`).join(',')}]}`.replace(
+      '{"deep":}',
+      '{}',
+    )
+    const refused = await postRaw(raw)
+    expect(refused.status).to.equal(422)
+    const details: { path: string }[] = JSON.parse(refused.text).error.details
+    expect(details.map(({ path }) => path)).to.deep.equal(['events.1.payload', 'events.3.payload'])
+  })
   it('returns 202 for 1,000 events, and for 1 MiB', async () => {
     expect((await post({ events: eventsOf(1_000) })).status).to.equal(202)
     expect(new Set(last().messages.map((message) => message.id)).size).to.equal(1_000)

@@ -157,6 +157,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       retentionDays: 30,
       requestTimeoutMs: 15_000,
       maxWebhooksPerTenant: 1_000,
+      maxPayloadDepth: 128,
       // Tests call more often than a client may. The tests of the limits set limits of their own.
       eventsPerSecond: 1_000_000,
       requestsPerSecond: 1_000_000,

@@ -21,7 +21,6 @@ import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, s
 import { atMomentQuery } from '../schemas/history.ts'
 import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
-import { wellFormed } from '../well-formed.ts'
 
 const tag = 'Keys'
 const credentials = 'bearer'
@@ -112,7 +111,7 @@ function createKeyRoute(deps: ApiDependencies & { newUlid(): string }): Route {
       const { state, headers } = await executeCommand(
         keyDecider,
         keyStream(id),
-        { ...defaultsOf(keyFields), ...wellFormed(body), ...{ type: 'CreateKey', id, tenant: caller.tenant, key: value } },
+        { ...defaultsOf(keyFields), ...body, ...{ type: 'CreateKey', id, tenant: caller.tenant, key: value } },
         request,
         { readModel, create: true, commandId },
       )
@@ -139,7 +138,7 @@ function changeKeyRoute(deps: ApiDependencies): Route {
       const { caller, body, params } = request
       requireScopes(caller, body.scopes)
       const id = parseKeyId(params.id)
-      const command = { type: 'ChangeKey', ...wellFormed(body) } as const
+      const command = { type: 'ChangeKey', ...body } as const
       const { state, headers } = await executeCommand(keyDecider, keyStream(id), command, request, { readModel })
       const row = await findKey(deps, caller.tenant, id)
       return envelopeResult(200, keyView(state, row?.last_accessed_at ?? null, caller), { ...headers, ...noStore })

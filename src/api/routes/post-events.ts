@@ -1,9 +1,11 @@
 import type { MessageId } from '../../events/ids.ts'
 import { step } from '../../events/steps.ts'
+import { isObject } from '../../lib/is-object.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import type { Detail } from '../errors.ts'
 import { parseMessageId } from '../ids.ts'
 import { elementRanges, memberRange } from '../json-byte-ranges.ts'
+import { depthFault } from '../payload-depth.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeTextResult } from '../route-results.ts'
 import { envelope, listOf } from '../schemas/common.ts'
@@ -28,6 +30,10 @@ const postEventRoute = (deps: PostDependencies): Route =>
     bodyLimit: 256 * 1024,
     quota: 'events',
     quiet: true,
+    async check(event) {
+      const message = depthFault(event, deps.settings.maxPayloadDepth)
+      return message === undefined ? [] : [{ path: 'payload', message }]
+    },
     errors: ['bus_full', 'bus_unavailable', 'key_destroyed'],
     responses: { 202: { description: 'The event is stored durably.', schema: envelope(acceptedEvent) } },
     async handler({ body, rawBody, caller, requestId }) {
@@ -59,7 +65,7 @@ const postEventsRoute = (deps: PostDependencies): Route =>
     bodyLimit: 1024 * 1024,
     quota: 'events',
     quiet: true,
-    check: checkRepeatedIds,
+    check: async ({ events }) => batchFaults(Array.isArray(events) ? events : [], deps.settings.maxPayloadDepth),
     errors: ['bus_full', 'bus_unavailable', 'key_destroyed', 'record_too_large'],
     responses: {
       202: {
@@ -94,16 +100,19 @@ function payloadBytes(json: Buffer): Buffer {
   return json.subarray(range.start, range.end)
 }
 
-/** Refuses ids that occur twice in a batch: the second message would be a duplicate, or be rejected later without a response. */
-async function checkRepeatedIds({ events }: Readonly<Record<string, unknown>>): Promise<Detail[]> {
-  const firstIndexOf = new Map<unknown, number>()
+/** Returns the faults of payloads, and of ids that occur twice: the second message would be a duplicate, or be rejected later without a response. */
+function batchFaults(events: readonly unknown[], maxDepth: number): Detail[] {
+  const firstIndexOf = new Map<string, number>()
   const details: Detail[] = []
-  for (const [i, event] of (Array.isArray(events) ? events : []).entries()) {
-    const id: unknown = event?.id
+  for (const [i, event] of events.entries()) {
+    if (details.length >= 100) break
+    const fault = depthFault(event, maxDepth)
+    if (fault !== undefined) details.push({ path: `events.${i}.payload`, message: fault })
+    const id = isObject(event) ? event.id : undefined
     if (typeof id !== 'string') continue
     const firstIndex = firstIndexOf.get(id)
     if (firstIndex === undefined) firstIndexOf.set(id, i)
-    else if (details.length < 100) details.push({ path: `events.${i}.id`, message: `is also the id of events.${firstIndex}` })
+    else details.push({ path: `events.${i}.id`, message: `is also the id of events.${firstIndex}` })
   }
   return details
 }

@@ -7,6 +7,7 @@ import { projectionNames } from '../../projections/names.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
 import { parseAsOf, requireAuditScope, stateAt } from '../as-of.ts'
+import { normalUrl } from '../callback-url.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { etagHeader, withoutEtag } from '../etag.ts'
@@ -22,7 +23,6 @@ import { atMomentQuery } from '../schemas/history.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
 import { createWebhookChecks } from '../webhook-checks.ts'
 import { newWebhookSecret, ownerOf, webhookRowView, webhookView } from '../webhook-views.ts'
-import { wellFormed } from '../well-formed.ts'
 
 const tag = 'Webhooks'
 const credentials = 'bearer-or-key'
@@ -130,7 +130,7 @@ function createWebhookRoute(deps: ApiDependencies & { newUlid(): string }): Rout
         webhookStream(id),
         {
           ...defaultsOf(webhookFields),
-          ...{ secret, ...wellFormed(body) },
+          ...{ secret, ...body, callback_url: normalUrl(body.callback_url) },
           ...{ type: 'CreateWebhook', id, tenant: caller.tenant, key_id: caller.key_id },
         },
         request,
@@ -172,7 +172,9 @@ function changeWebhookRoute(deps: ApiDependencies): Route {
     responses: { 200: { description: 'The changed webhook.', schema: webhook, headers: changeHeaders } },
     async handler(request) {
       const id = parseWebhookId(request.params.id)
-      const command = { type: 'ChangeWebhook', ...wellFormed(request.body) } as const
+      const { callback_url, ...changes } = request.body
+      const url = callback_url === undefined ? {} : { callback_url: normalUrl(callback_url) }
+      const command = { type: 'ChangeWebhook', ...changes, ...url } as const
       const { state, headers } = await executeCommand(webhookDecider, webhookStream(id), command, request, { readModel })
       const row = await findWebhook(deps, ownerOf(request), id)
       return { status: 200, headers, body: webhookView(state, row?.failing_since ?? null) }

@@ -40,8 +40,9 @@ export const eventName: JsonSchema = {
   'x-rule': '1-255 of A-Z a-z 0-9 _ . : / -, not beginning with kolbak. (which is reserved)',
   examples: ['order.created'],
 }
-export const name: JsonSchema = { type: 'string', minLength: 1, maxLength: 255 }
-export const description: JsonSchema = { type: ['string', 'null'], maxLength: 2000 }
+/** `x-well-formed` refuses lone surrogates. */
+export const name: JsonSchema = { type: 'string', minLength: 1, maxLength: 255, 'x-well-formed': true }
+export const description: JsonSchema = { type: ['string', 'null'], maxLength: 2000, 'x-well-formed': true }
 
 export interface Offset {
   readonly limit?: number

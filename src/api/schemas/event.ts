@@ -15,7 +15,7 @@ const payload: JsonSchema = {
   description: 'Delivered byte for byte, including key order, `1.10` and integers of 20 digits.',
 }
 const event_time = nullable({ ...instant, description: 'When the event happened. It is delivered exactly as sent.' })
-const source: JsonSchema = { type: ['string', 'null'], maxLength: 255, examples: ['order-service'] }
+const source: JsonSchema = { type: ['string', 'null'], maxLength: 255, 'x-well-formed': true, examples: ['order-service'] }
 export const postEvent = named<PostEvent>(
   'PostEvent',
   object(

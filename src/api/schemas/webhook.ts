@@ -1,19 +1,26 @@
 import { fieldsThatAre, pick } from '../../events/fields.ts'
 import type { KeyId, WebhookId } from '../../events/ids.ts'
 import { type Webhook, type WebhookField, type WebhookFieldChanges, webhookFields } from '../../events/webhook.ts'
+import { maxUrlLength } from '../callback-url.ts'
 import { description, limit, type Offset, offset, timestamp, ulid } from './common.ts'
 import { asOf } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 import { overlap, type Rotation } from './rotation.ts'
 
-/** The pattern of a secret: 8 to 21 whole groups are 24 to 63 bytes. The rest is 1 or 2 bytes, so that there are at most 64 bytes. */
+/**
+ * The pattern of a secret: 8 to 21 whole groups are 24 to 63 bytes. The rest is 1 or 2 bytes, so that there are at most 64 bytes.
+ * The last letter of the rest carries 4 or 2 bits. Its other bits must be 0 (RFC 4648, 3.5), because libraries of some languages
+ * refuse a secret that has others.
+ */
 const group = '[A-Za-z0-9+/]'
-const secretPattern = `^whsec_(?:(?:${group}{4}){8,20}(?:${group}{2}==|${group}{3}=)?|(?:${group}{4}){21}(?:${group}{2}==)?)$`
+const oneByte = `${group}[AQgw]==`
+const twoBytes = `${group}{2}[AEIMQUYcgkosw048]=`
+const secretPattern = `^whsec_(?:(?:${group}{4}){8,20}(?:${oneByte}|${twoBytes})?|(?:${group}{4}){21}(?:${oneByte})?)$`
 
 /** Describes each field of a webhook, for requests and responses alike. */
 const fields = {
   id: ulid,
-  callback_url: { type: 'string', minLength: 1, maxLength: 2048, examples: ['https://consumer.example.com/webhook-receiver'] },
+  callback_url: { type: 'string', minLength: 1, maxLength: maxUrlLength, examples: ['https://consumer.example.com/webhook-receiver'] },
   event: {
     type: 'string',
     minLength: 1,
@@ -45,7 +52,7 @@ const fields = {
   secret: {
     type: 'string',
     pattern: secretPattern,
-    'x-rule': 'whsec_ and the base64 of 24-64 bytes',
+    'x-rule': 'whsec_ and the base64 of 24-64 bytes, without stray bits at its end',
     examples: ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='],
   },
 } satisfies Record<WebhookField<'given' | 'changeable' | 'shown'>, JsonSchema>
