@@ -15,15 +15,6 @@ export function nextDelay(delays: readonly number[], attempt: number, retryAfter
   return Math.round(1_000 * Math.max(spread, Math.min(retryAfterSeconds ?? 0, maxRetryAfterSeconds))) / 1_000
 }
 
-/** Returns the seconds of a Retry-After header (RFC 9110, 10.2.3), given in seconds or as an HTTP date; null if it is neither. @param now milliseconds since 1970 */
-export function parseRetryAfter(value: string | undefined, now: number): number | null {
-  if (value === undefined) return null
-  const text = value.trim()
-  if (/^\d+$/.test(text)) return Number(text) // `nextDelay` limits it to a day
-  const time = /^[A-Z][a-z]{2,8},? .*GMT$/.test(text) ? Date.parse(text) : Number.NaN
-  return Number.isNaN(time) ? null : Math.max(0, (time - now) / 1_000)
-}
-
 const minParkingSeconds = 3_600
 
 /**

@@ -8,16 +8,9 @@ export interface ResponseSink {
   onEnd(): void
 }
 
-/** The header fields that are kept. A field that comes twice is joined with a comma, as RFC 9110 (5.3) says. */
-const keptFields = new Set([
-  'connection',
-  'content-encoding',
-  'content-length',
-  'content-type',
-  'keep-alive',
-  'retry-after',
-  'transfer-encoding',
-])
+/** The header fields that are kept. A list that comes twice is joined with a comma (RFC 9110, 5.3). Of other fields the first one counts. */
+const listFields = new Set(['connection', 'content-encoding', 'content-length', 'keep-alive', 'transfer-encoding'])
+const singleFields = new Set(['content-type', 'retry-after'])
 /** Most bytes of all lines of a response: its heads, informational ones included, and the lines between the chunks of its body. */
 const maxLineBytes = 64 * 1024
 
@@ -163,15 +156,16 @@ export class ResponseParser {
 
   private readField(line: string): void {
     if (line.startsWith(' ') || line.startsWith('\t')) {
-      if (this.lastField !== undefined) this.fields.set(this.lastField, `${this.fields.get(this.lastField)} ${line.trim()}`)
+      if (this.lastField !== undefined) this.fields.set(this.lastField, `${this.fields.get(this.lastField)} ${line.trim()}`.trim())
       return
     }
     const colon = line.indexOf(':')
     const name = colon === -1 ? '' : line.slice(0, colon).trimEnd().toLowerCase()
-    this.lastField = keptFields.has(name) ? name : undefined
-    if (this.lastField === undefined) return
-    const value = line.slice(colon + 1).trim()
     const existing = this.fields.get(name)
+    const isKept = listFields.has(name) || (singleFields.has(name) && existing === undefined)
+    this.lastField = isKept ? name : undefined
+    if (!isKept) return
+    const value = line.slice(colon + 1).trim()
     this.fields.set(name, existing === undefined ? value : `${existing}, ${value}`)
   }
 

@@ -2,7 +2,8 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { isOver } from '../../src/dispatch/due.ts'
 import { outcomeOf } from '../../src/dispatch/outcome.ts'
-import { nextDelay, parkingTime, parseRetryAfter } from '../../src/dispatch/retry-policy.ts'
+import { parseRetryAfter } from '../../src/dispatch/retry-after.ts'
+import { nextDelay, parkingTime } from '../../src/dispatch/retry-policy.ts'
 import { longestChain } from '../../src/events/retry-chain.ts'
 
 describe('the outcome of a response', () => {
@@ -56,10 +57,32 @@ describe('Retry-After', () => {
     [' 0 ', 0],
     ['Thu, 01 Jan 2026 00:01:30 GMT', 90],
     ['Thursday, 01-Jan-26 00:01:30 GMT', 90],
+    ['Thu Jan  1 00:01:30 2026', 90],
+    ['Thu Jan 01 00:01:30 2026', 90],
+    ['Sat Jan 10 00:00:00 2026', 777_600],
+    ['thu, 1 jan 2026 00:01:30 utc', 90],
     ['Wed, 31 Dec 2025 23:59:00 GMT', 0],
+    ['Sunday, 06-Nov-94 08:49:37 GMT', 0],
+    ['Wednesday, 01-Jan-75 00:00:00 GMT', 1_546_300_800],
+    ['Monday, 01-Jan-77 00:00:00 GMT', 0],
+    ['Thu, 32 Jan 2026 00:00:00 GMT', null],
+    ['Thu, 30 Feb 2026 00:00:00 GMT', null],
+    ['Thu, 01 Foo 2026 00:00:00 GMT', null],
+    ['Thu, 01 Jan 2026 24:00:00 GMT', null],
+    ['Thu, 01 Jan 2026 00:01:30 CET', null],
+    ['2026-01-01', null],
+    ['1767225690', 90], // Unix times
+    ['1767225690.2', 91],
+    ['1767225690000', 90],
+    ['1000000000', 0],
+    ['31536000', 31_536_000], // a year
+    ['1e9', null],
+    ['+5', null],
     ['soon', null],
     ['-5', null],
-    ['1.5', null],
+    ['1.5', 2],
+    ['0.001', 1],
+    ['3.0', 3],
     ['', null],
     [undefined, null],
   ] as const)

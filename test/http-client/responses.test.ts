@@ -135,6 +135,10 @@ describe('the response of a receiver', () => {
       expect({ code, reason }).to.deep.equal({ code: null, reason: expectedReason })
       expect(reason_detail).to.match(detail).and.not.contain('secret')
     })
+  it('has the Retry-After that comes first, folded or not', async () => {
+    for (const fields of ['retry-after: 7\r\nretry-after: 9\r\n', 'Retry-After:\r\n\t7 \r\nx: y\r\n'])
+      expect((await get(`HTTP/1.1 503 x\r\n${fields}${two}`)).retryAfter).to.equal('7')
+  })
   it('is known not to be HTTP before its connection ends', async () => {
     for (const bytes of ['SSH-2.0-OpenSSH_9.6\r\n', '\x15\x03\x01\x00\x02\x02\x46', 'no line end']) {
       const { reason, duration_ms } = await get(bytes)
