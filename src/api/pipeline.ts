@@ -165,11 +165,14 @@ function goneSignal(res: ServerResponse): AbortSignal {
   return gone.signal
 }
 
-/** Turns an error into a result in the route's form of errors. Logs it when it is not the caller's fault. */
+/**
+ * Turns an error into a result in the route's form of errors. Logs it when it is not the caller's fault. What makes a process unready has
+ * its own log lines.
+ */
 function failed({ log }: PipelineDependencies, route: Route, exchange: Exchange, error: unknown): RouteResult {
   const problem = problemOf(error)
   exchange.errorCode = problem.code
-  if (problem.status >= 500)
+  if (problem.status >= 500 && problem.code !== 'not_ready')
     log[problem.status === 500 ? 'error' : 'warn']({ error, request_id: exchange.requestId, operation: route.operationId }, 'http.failed')
   const { errorBody = errorEnvelope } = route
   return { status: problem.status, headers: { ...noStore, ...problem.headers }, body: errorBody(problem) }

@@ -39,6 +39,11 @@ export interface EventStore {
   /** Identifies the adapter and the engine. It changes when the engine is replaced. */
   readonly identity: string
   /**
+   * A sentence for the operator about why appends or subscriptions have been failing for seconds, or null. It may always be null for a
+   * store whose failures other checks report.
+   */
+  readonly problem: string | null
+  /**
    * Appends all events or none. Throws RevisionConflict with the actual revision, and a later read returns that revision. Also throws
    * EventTooLarge, EventRefused and StoreUnavailable. After StoreUnavailable the append may have been stored: a repeat with the same ids
    * stores the events only once.

@@ -85,7 +85,7 @@ async function start(
   backlogMetrics(registry, () => unread({ bus, pool: pools.reads }), statuses)
   serveApi(shared, {
     ...{ server, policy, registry, operationOnly: !has('api') },
-    health: () => healthReport(dispatcher, statuses()),
+    health: () => healthReport(store, dispatcher, statuses()),
     scrape: () => supervised?.scrape() ?? registry.metrics(),
   })
   announce(shared, { url, admin, registry, supervised })

@@ -1,12 +1,20 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { HealthReport } from '../api/dependencies.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import type { EventStore } from '../ports/event-store.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
 
-/** Reports the states of the parts that this process runs. A failed part makes the process unready. */
-export function healthReport(dispatcher: Pick<Dispatcher, 'problem'> | null, projections: readonly ProjectionStatus[]): HealthReport {
-  const checks = projections.map(ofProjection)
-  if (dispatcher !== null) checks.unshift({ name: 'dispatcher', ok: dispatcher.problem === null, message: dispatcher.problem ?? 'routes' })
+/** Reports the states of the event store and of the parts that this process runs. A failed one makes the process unready. */
+export function healthReport(
+  store: Pick<EventStore, 'problem'>,
+  dispatcher: Pick<Dispatcher, 'problem'> | null,
+  projections: readonly ProjectionStatus[],
+): HealthReport {
+  const checks = [
+    { name: 'event store', ok: store.problem === null, message: store.problem ?? 'takes commands' },
+    ...(dispatcher === null ? [] : [{ name: 'dispatcher', ok: dispatcher.problem === null, message: dispatcher.problem ?? 'routes' }]),
+    ...projections.map(ofProjection),
+  ]
   return { ready: checks.every((check) => check.ok), checks }
 }
 

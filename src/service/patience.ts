@@ -1,4 +1,4 @@
-import { KolbakError } from '../lib/errors.ts'
+import { describeError, KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { untilDone } from '../lib/retry.ts'
 
@@ -12,18 +12,27 @@ export interface Patience {
 }
 
 /**
- * Repeats work that needs an engine until the engine answers. A KolbakError is thrown at once, because it is a fault of the
- * configuration, which waiting does not mend.
+ * Repeats work that needs an engine until the engine answers. Logs each reason once, and then that the engine is there. A KolbakError is
+ * thrown at once, because it is a fault of the configuration, which waiting does not mend.
  * @param unavailable codes of KolbakErrors that say only that the engine does not answer
  */
-export const whenAvailable = <T>(
+export async function whenAvailable<T>(
   engine: string,
   work: () => Promise<T>,
   { log, signal, waits }: Patience,
   unavailable: readonly string[] = [],
-): Promise<T> =>
-  untilDone(work, {
+): Promise<T> {
+  const reasons = new Set<string>()
+  const result = await untilDone(work, {
     signal,
-    onError: (error, delayMs) => log.warn({ engine, error, delayMs }, 'engine.unavailable'),
+    onError(error) {
+      const reason = describeError(error)
+      if (reasons.has(reason)) return
+      reasons.add(reason)
+      log.warn({ engine, error }, 'engine.unavailable')
+    },
     isFinal: (error) => !waits || (error instanceof KolbakError && !unavailable.includes(error.code)),
   })
+  if (reasons.size > 0) log.info({ engine }, 'engine.available')
+  return result
+}

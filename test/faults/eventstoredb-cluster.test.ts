@@ -15,6 +15,8 @@ import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
+const metricsToken = 'a-metrics-token-of-the-tests'
+
 /** A fault of the cluster's nodes. */
 interface Fault {
   readonly name: string
@@ -126,6 +128,51 @@ describe('two processes on a cluster of EventStoreDB', () => {
         expect(commandMs, 'milliseconds until a command is taken after another node leads').to.be.below(Math.max(6_000, 15 * usualGapMs))
         await waitFor(async () => (await repeatedIds(store.url)).length === 0, { what: 'every id to be stored once in its stream' })
       })
+})
+
+describe('processes whose cluster of EventStoreDB has no leader', () => {
+  const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_METRICS_TOKEN: metricsToken } })
+  let store: EventStoreDbCluster
+  beforeEach(async () => {
+    store = await startEventStoreDbCluster()
+  })
+  afterEach(() => store.stop())
+
+  /** Returns the checks of a process that fail. None: it is ready. */
+  const failedChecks = async ({ url }: { url: string }) => {
+    const response = await fetch(`${url}/health/ready`, { headers: { authorization: `Bearer ${metricsToken}` } })
+    const { error } = (await response.json()) as { error: { details: { path: string; message: string }[] } | null }
+    expect(response.status).to.equal(error === null ? 200 : 503)
+    return error?.details ?? []
+  }
+
+  it('are not ready, name the reason, log it once and take messages; they are ready again with a leader', async () => {
+    const variables = { EVENTSTOREDB_URL: store.url }
+    const [whole, apiOnly] = [await processes.start(variables), await processes.start({ ...variables, KOLBAK_ROLES: 'api' })]
+    const areReady = async () => (await Promise.all([whole, apiOnly].map(failedChecks))).every(({ length }) => length === 0)
+    await waitFor(areReady)
+    const api = await clientOf(apiOnly.url)
+    const leader = await store.leader()
+    const others = store.nodes.filter((node) => node !== leader)
+    await Promise.all(others.map((node) => node.kill()))
+    for (const service of [whole, apiOnly])
+      await waitFor(async () => {
+        const check = (await failedChecks(service)).find(({ path }) => path === 'event store')
+        return check?.message === 'the cluster of EventStoreDB has no leader: more than half of its nodes must run and reach each other'
+      })
+    expect((await api.call('POST', '/v1/events', { event: 'a.b', payload: {} })).status).to.equal(202)
+    expect((await api.call('POST', '/v1/webhooks', { callback_url: processes.receiver.url('/'), event: '*' })).status).to.equal(503)
+    await others[0]!.restart()
+    await waitFor(areReady, { what: 'the processes to be ready' })
+    await processes.subscribe(api, '/')
+    for (const { logLines } of [whole, apiOnly]) {
+      const reasons = logLines.filter(({ msg }) => msg === 'event_store.unavailable').map(({ error }) => (error as Error).message)
+      expect(reasons[0]).to.include('has no leader')
+      expect(new Set(reasons).size, reasons.join('; ')).to.equal(reasons.length)
+      expect(logLines.filter(({ msg }) => msg === 'event_store.available')).to.have.length(1)
+      expect(logLines.filter(({ msg }) => msg === 'http.failed')).to.have.length.at.most(1)
+    }
+  })
 })
 
 describe('processes that start first on a new EventStoreDB', () => {

@@ -15,6 +15,7 @@ const againMs = 50
  */
 export class ModelEvents implements EventStore {
   readonly identity = 'model'
+  readonly problem = null
   readonly all: RecordedEvent[] = []
   /** Called with each event as it is stored. */
   onStored: (event: RecordedEvent) => void = () => {}

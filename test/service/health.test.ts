@@ -2,6 +2,9 @@ import { expect } from 'chai'
 import type { ProjectionStatus } from '../../src/projections/runner.ts'
 import { healthReport } from '../../src/service/health.ts'
 
+const working = { problem: null }
+const storeCheck = { name: 'event store', ok: true, message: 'takes commands' }
+
 describe('the health of a process', () => {
   const status = (change: Partial<ProjectionStatus>): ProjectionStatus => ({
     name: 'tenants',
@@ -31,11 +34,18 @@ describe('the health of a process', () => {
     ],
   ] as const)
     it(`is ${ready ? 'ready' : 'not ready'} when a projection ${title}`, () => {
-      expect(healthReport(null, [status(change)])).to.deep.equal({ ready, checks: [{ name: 'projection tenants', ok: ready, message }] })
+      const checks = [storeCheck, { name: 'projection tenants', ok: ready, message }]
+      expect(healthReport(working, null, [status(change)])).to.deep.equal({ ready, checks })
     })
   it('is not ready while the dispatcher has a problem, and is ready without any part', () => {
-    expect(healthReport({ problem: 'Routing has failed for 12 s.' }, [status({})])).to.deep.include({ ready: false })
-    expect(healthReport({ problem: null }, [status({})]).checks.map(({ name }) => name)).to.deep.equal(['dispatcher', 'projection tenants'])
-    expect(healthReport(null, [])).to.deep.equal({ ready: true, checks: [] })
+    expect(healthReport(working, { problem: 'Routing has failed for 12 s.' }, [status({})])).to.deep.include({ ready: false })
+    const names = healthReport(working, { problem: null }, [status({})]).checks.map(({ name }) => name)
+    expect(names).to.deep.equal(['event store', 'dispatcher', 'projection tenants'])
+    expect(healthReport(working, null, [])).to.deep.equal({ ready: true, checks: [storeCheck] })
+  })
+  it('is not ready while the event store has a problem, and gives its reason', () => {
+    const problem = 'the cluster has no leader'
+    const checks = [{ name: 'event store', ok: false, message: problem }]
+    expect(healthReport({ problem }, null, [])).to.deep.equal({ ready: false, checks })
   })
 })

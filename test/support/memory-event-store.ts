@@ -32,6 +32,7 @@ export function memoryEventStore(): MemoryEventStore {
   }
   const self: MemoryEventStore = {
     identity: 'memory',
+    problem: null,
     events,
     beforeAppend() {},
     afterAppend() {},

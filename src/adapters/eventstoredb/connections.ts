@@ -3,6 +3,7 @@ import type { Log } from '../../lib/log.ts'
 import { createBackoff, pause } from '../../lib/retry.ts'
 import { StoreUnavailable } from '../../ports/event-store.ts'
 import { type Endpoint, isSameEndpoint, type Target } from './connection-string.ts'
+import type { StoreHealth } from './health.ts'
 import { createLeaderFinder } from './leader.ts'
 
 /** A client of one node, until that node is given up. */
@@ -29,24 +30,22 @@ export interface Connections {
   giveUp(connection: Connection, error: unknown): void
   /** The reason for which there is no connection. Null when there is one, and before the first failure. */
   readonly problem: unknown
-  /**
-   * Checks until the signal aborts whether another node leads. Readers need this, because they only wait and make no call that would fail.
-   */
-  watch(signal: AbortSignal): void
+  /** Checks each second that the leader still leads and answers. Readers need this, because they make no call that would fail. */
+  watch(): void
   close(): Promise<void>
 }
 
-/** Milliseconds between two checks of who leads, while readers wait. */
+/** Milliseconds between two checks of who leads. */
 const watchMs = 1_000
 
-export function createConnections(target: Target, log: Log): Connections {
-  const finder = target.isCluster ? createLeaderFinder(target) : null
+export function createConnections(target: Target, log: Log, health: StoreHealth): Connections {
+  const finder = createLeaderFinder(target)
+  const leadership = health.source({ explains: true })
   const closing = new AbortController()
   let opening: Promise<Connection> | null = null
   let open: { connection: Connection; lost: AbortController } | null = null
   let hasGivenUp = false
   let problem: unknown = null
-  let watchers = 0
   const disposals = new Set<Promise<void>>()
 
   const connect = (endpoint: Endpoint): Connection => {
@@ -57,65 +56,76 @@ export function createConnections(target: Target, log: Log): Connections {
     return connection
   }
   const look = async (): Promise<Connection> => {
-    if (finder === null) return connect(target.endpoints[0]!)
+    if (!target.isCluster) return connect(target.endpoints[0]!)
     const delays = createBackoff(50, 500)
     while (!closing.signal.aborted) {
-      const leader = await finder.find()
+      const search = await finder.find()
       if (closing.signal.aborted) break
+      const { leader } = search
       if (leader !== null) {
+        leadership.succeeded()
         if (hasGivenUp) log.info({ leader: `${leader.host}:${leader.port}` }, 'event_store.leader_found')
         return connect(leader)
       }
-      problem = finder.lastError
+      problem = search.problem
+      leadership.failed(problem)
       await pause(delays.next(), closing.signal)
     }
     throw new StoreUnavailable('the event store is closed')
+  }
+  const current = () => {
+    opening ??= look()
+    opening.catch(() => {}) // every caller awaits it; later it may be rejected while nothing awaits it
+    return opening
   }
   const dispose = ({ client }: Connection) => {
     const disposal = closeClient(client).finally(() => disposals.delete(disposal))
     disposals.add(disposal)
   }
+  const check = async (watched: Connection) => {
+    if (!target.isCluster) {
+      const silence = await finder.silence()
+      if (silence === null) leadership.succeeded()
+      else leadership.failed(silence)
+      return
+    }
+    const search = await finder.find()
+    if (search.leader === null) leadership.failed(search.problem)
+    else if (isSameEndpoint(search.leader, watched.endpoint)) leadership.succeeded()
+    else giveUp(watched, 'another node leads')
+  }
   const watching = async () => {
-    while (watchers > 0 && !closing.signal.aborted) {
+    while (!closing.signal.aborted) {
       await pause(watchMs, closing.signal)
-      const watched = open?.connection
-      if (watched === undefined || finder === null || closing.signal.aborted) continue
-      const leader = await finder.find()
-      if (leader !== null && !isSameEndpoint(leader, watched.endpoint)) giveUp(watched, 'another node leads')
+      const watched = await current().catch(() => null) // it rejects only when closed
+      if (watched !== null && !closing.signal.aborted) await check(watched)
     }
   }
   const giveUp = (connection: Connection, error: unknown) => {
-    if (finder === null || open?.connection !== connection) return
+    if (!target.isCluster || open?.connection !== connection) return
     const { lost } = open
     log.warn({ node: `${connection.endpoint.host}:${connection.endpoint.port}`, error }, 'event_store.node_given_up')
     hasGivenUp = true
-    problem = error
+    problem = null
     open = null
     opening = null
     lost.abort()
     dispose(connection)
   }
   return {
-    current() {
-      opening ??= look()
-      opening.catch(() => {}) // every caller awaits it; later it may be rejected while nothing awaits it
-      return opening
-    },
+    current,
     giveUp,
     get problem() {
       return open === null ? problem : null
     },
-    watch(signal) {
-      if (finder === null || signal.aborted) return
-      watchers++
-      signal.addEventListener('abort', () => watchers--, { once: true })
-      if (watchers === 1) void watching()
+    watch() {
+      void watching()
     },
     async close() {
       closing.abort()
       if (open !== null) dispose(open.connection)
       open?.lost.abort()
-      finder?.close()
+      finder.close()
       await Promise.all(disposals)
     },
   }

@@ -5,10 +5,14 @@ import { StoreUnavailable } from '../../ports/event-store.ts'
 import { parseConnectionString } from './connection-string.ts'
 import { type Connection, type Connections, createConnections } from './connections.ts'
 import { isLeaderless, isPassing, NotAnswered, toPortError } from './errors.ts'
+import type { StoreHealth } from './health.ts'
 
 /** The connection to EventStoreDB that the rest of this folder uses. */
 export interface Engine {
   readonly connections: Connections
+  readonly health: StoreHealth
+  /** Whether the last call failed because the engine is unavailable, or refuses the user. */
+  readonly isFailing: boolean
   /** Options of every append and every read. */
   readonly callOptions: Required<Pick<BaseOptions, 'credentials' | 'requiresLeader' | 'deadline'>>
   /** Milliseconds that a call may take, with its retries. */
@@ -39,9 +43,17 @@ const longestTryMs = 3_000
  * 6.2.1 uses BatchAppend. BatchAppend has no deadline, and it keeps all appends in flight in one map of the module, so a fault of one
  * connection fails the appends of all connections (KurrentDB-Client-NodeJS#523).
  */
-export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
+export function createEngine(url: string, timeoutMs: number, log: Log, health: StoreHealth): Engine {
   const target = parseConnectionString(url)
-  const connections = createConnections(target, log)
+  const connections = createConnections(target, log, health)
+  const calls = health.source()
+  let isFailing = false
+  /** Notes the outcome of a try for the health. A call that the server refuses for its content was answered. */
+  const note = (failure: unknown) => {
+    isFailing = failure instanceof StoreUnavailable
+    if (isFailing) calls.failed(failure)
+    else calls.succeeded()
+  }
   const tryMs = Math.min(longestTryMs, timeoutMs / 3)
 
   const tryOnce = async <T>(call: (client: EventStoreDBClient, signal: AbortSignal) => Promise<T>, end: number): Promise<T> => {
@@ -55,6 +67,10 @@ export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
   }
   return {
     connections,
+    health,
+    get isFailing() {
+      return isFailing
+    },
     // In a cluster, only the leader certainly has the events that were just appended.
     callOptions: { credentials: target.user, requiresLeader: true, deadline: tryMs },
     timeoutMs,
@@ -62,9 +78,12 @@ export function createEngine(url: string, timeoutMs: number, log: Log): Engine {
       const delays = createBackoff(50, 1_000)
       for (let tries = 1; ; tries++)
         try {
-          return await tryOnce(call, end)
+          const result = await tryOnce(call, end)
+          note(null)
+          return result
         } catch (error) {
           const failure = toPortError(error, stream)
+          note(failure)
           const delay = delays.next()
           if (once || !isPassing(failure) || tries === maxTries || performance.now() + delay > end) throw failure
           await pause(delay)
@@ -78,7 +97,7 @@ async function connectedBefore(connections: Connections, end: number): Promise<C
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
-      () => reject(toPortError(connections.problem, '') ?? new StoreUnavailable('EventStoreDB has no leader at this moment')),
+      () => reject(connections.problem ?? new StoreUnavailable('no leader of EventStoreDB was found in time')),
       Math.max(0, end - performance.now()),
     )
   })

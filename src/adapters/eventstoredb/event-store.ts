@@ -1,11 +1,13 @@
 import { isDayStream } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
+import { pause } from '../../lib/retry.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
 import { type EventStore, type ExpectedRevision, StoreUnavailable } from '../../ports/event-store.ts'
 import { createAnyAppends } from './any-appends.ts'
 import { createAppender } from './append.ts'
 import { createEngine } from './engine.ts'
 import { encodeAppend } from './events.ts'
+import { createStoreHealth } from './health.ts'
 import { createHead, engineIdOf, headStream } from './own-streams.ts'
 import { readStream, tryReadingAll } from './read.ts'
 import { subscribe } from './subscription.ts'
@@ -23,6 +25,8 @@ export interface EventStoreDbOptions {
 const isExact = (expected: ExpectedRevision): boolean => expected === 'none' || typeof expected === 'number'
 /** Bytes of appends that may be in flight or waiting. Beyond them an append is refused. */
 const maxUnderWayBytes = 256 << 20
+/** Milliseconds between two looks whether a call has failed, and the next one has to be made without a caller. */
+const probeMs = 1_000
 
 /**
  * Makes the event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when the server does not answer, and KolbakError
@@ -30,7 +34,8 @@ const maxUnderWayBytes = 256 << 20
  */
 export async function createEventStoreDbStore(options: EventStoreDbOptions): Promise<EventStore> {
   const { url, dayStreamMaxAgeSeconds, log, appendTimeoutMs = 10_000 } = options
-  const engine = createEngine(url, appendTimeoutMs, log)
+  const health = createStoreHealth(log)
+  const engine = createEngine(url, appendTimeoutMs, log, health)
   const appends = createAppender(engine)
   const anyAppends = createAnyAppends({ engine, appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds, now: Date.now })
   const heads = createHead(appends)
@@ -42,14 +47,28 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
     if (closing.signal.aborted) throw new StoreUnavailable('the event store is closed')
   }
 
+  /** Appends a marker after calls have failed. A process without requests would not notice otherwise that they succeed again. */
+  const probeWhileFailing = async () => {
+    while (!closing.signal.aborted) {
+      await pause(probeMs, closing.signal)
+      if (engine.isFailing && !closing.signal.aborted) await calls.track(heads.mark()).catch(() => {}) // the health notes it
+    }
+  }
+
   try {
     await tryReadingAll(engine)
     await appends.describe(headStream, { maxCount: 1 })
     // The mark shows that the store accepts writes. Its position separates older events from newer ones, so that repeats are recognised.
     await heads.mark()
     const identity = `eventstoredb-${await engineIdOf(engine, appends)}`
+    health.begin()
+    engine.connections.watch()
+    void probeWhileFailing()
     return {
       identity,
+      get problem() {
+        return health.problem
+      },
       async append(stream, events, expected, { patient = false, since } = {}) {
         ensureOpen()
         const item = encodeAppend(stream, events, expected)
@@ -76,11 +95,13 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
       },
       async close() {
         closing.abort()
+        health.close()
         await calls.ended()
         await engine.connections.close()
       },
     }
   } catch (error) {
+    health.close()
     await engine.connections.close()
     throw error
   }

@@ -1,18 +1,23 @@
 import gossipClients, { type GossipClient } from '@eventstore/db-client/generated/gossip_grpc_pb.js'
 import gossip from '@eventstore/db-client/generated/gossip_pb.js'
 import shared from '@eventstore/db-client/generated/shared_pb.js'
-import { Metadata } from '@grpc/grpc-js'
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { StoreUnavailable } from '../../ports/event-store.ts'
 import { type Endpoint, isSameEndpoint, type Target } from './connection-string.ts'
+import { mostTelling, toPortError } from './errors.ts'
 
-/** Finds the node of a cluster that leads, by asking all nodes at once. */
+/** The node that leads. Null with the reason for which none was found, as an error of the port. */
+type Search = { readonly leader: Endpoint } | { readonly leader: null; readonly problem: unknown }
+
+/** Asks nodes about their cluster, all of them at once. */
 interface LeaderFinder {
   /**
    * Returns the node that reports itself as the leader, or null when no node does so in time. The reports of other nodes are not enough,
    * because a node names a frozen leader until it has noticed the freeze. Never rejects.
    */
-  find(): Promise<Endpoint | null>
-  /** Why a node could not answer at the last search, or null when all nodes answered. */
-  readonly lastError: unknown
+  find(): Promise<Search>
+  /** Returns the reason for which no node answers, as an error of the port, or null when one does. Never rejects. */
+  silence(): Promise<unknown>
   close(): void
 }
 
@@ -21,9 +26,21 @@ const gossipMs = 1_000
 /** The most nodes that are remembered in addition to the nodes of the connection string. */
 const maxMembers = 16
 
+/** Status codes with which a call ends that no node has answered. */
+const silent: readonly number[] = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED]
+/** Stands for a stream in an error about missing rights. */
+const gossipStream = 'the gossip of its nodes'
+
+interface Answer {
+  readonly endpoint: Endpoint
+  /** The node that leads, as this one sees it. */
+  readonly leader: Endpoint | null
+  /** Why the node did not answer, or null. */
+  readonly error: ServiceError | null
+}
+
 export function createLeaderFinder({ endpoints, channelCredentials }: Target): LeaderFinder {
   const clients = new Map<string, { endpoint: Endpoint; client: GossipClient }>()
-  let lastError: unknown = null
 
   const add = (endpoint: Endpoint) => {
     const address = `${endpoint.host}:${endpoint.port}`
@@ -34,48 +51,57 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
   }
   for (const endpoint of endpoints) add(endpoint)
 
-  /** Returns the leader that this node reports, or null. */
-  const ask = (client: GossipClient): Promise<Endpoint | null> =>
-    new Promise((resolve, reject) => {
+  /** Asks one node. Never rejects. */
+  const ask = ({ endpoint, client }: { endpoint: Endpoint; client: GossipClient }): Promise<Answer> =>
+    new Promise((resolve) => {
       client.read(new shared.Empty(), new Metadata(), { deadline: Date.now() + gossipMs }, (error, cluster) => {
-        if (error) return reject(error)
+        if (error) return resolve({ endpoint, leader: null, error })
         let leader: Endpoint | null = null
         for (const member of cluster.getMembersList()) {
           const http = member.getHttpEndPoint()
           if (http === undefined) continue
-          const endpoint = { host: http.getAddress(), port: http.getPort() }
-          add(endpoint)
-          if (member.getIsAlive() && member.getState() === gossip.MemberInfo.VNodeState.LEADER) leader = endpoint
+          const address = { host: http.getAddress(), port: http.getPort() }
+          add(address)
+          if (member.getIsAlive() && member.getState() === gossip.MemberInfo.VNodeState.LEADER) leader = address
         }
-        resolve(leader)
+        resolve({ endpoint, leader, error: null })
       })
     })
 
   return {
     find: () =>
       new Promise((resolve) => {
-        let unanswered = clients.size
-        const settle = () => {
-          if (--unanswered === 0) resolve(null)
-        }
-        lastError = null
-        for (const { endpoint, client } of [...clients.values()])
-          ask(client)
-            .then(
-              (leader) => {
-                if (leader !== null && isSameEndpoint(leader, endpoint)) resolve(leader)
-              },
-              (error: unknown) => {
-                lastError = error
-              },
-            )
-            .finally(settle)
+        const asked = [...clients.values()].map(async (node) => {
+          const answer = await ask(node)
+          const { leader } = answer
+          if (leader !== null && isSameEndpoint(leader, node.endpoint)) resolve({ leader })
+          return answer
+        })
+        void Promise.all(asked).then((answers) => resolve({ leader: null, problem: whyNoLeader(answers) }))
       }),
-    get lastError() {
-      return lastError
+    async silence() {
+      const answers = await Promise.all([...clients.values()].map(ask))
+      const errors = answers.map(({ error }) => error)
+      // A node that refuses the question is there.
+      return errors.every((error) => error !== null && silent.includes(error.code)) ? toPortError(mostTelling(errors), gossipStream) : null
     },
     close() {
       for (const { client } of clients.values()) client.close()
     },
   }
+}
+
+function whyNoLeader(answers: readonly Answer[]): unknown {
+  const errors = answers.flatMap(({ error }) => error ?? [])
+  if (errors.length === answers.length) return toPortError(mostTelling(errors), gossipStream)
+  const named = answers.find(({ leader }) => leader !== null)?.leader
+  const leading = answers.find(({ endpoint }) => named && isSameEndpoint(endpoint, named))
+  if (leading?.error) {
+    const { host, port } = leading.endpoint
+    const reason = (toPortError(leading.error, gossipStream) as Error).message
+    return new StoreUnavailable(`${host}:${port} leads the cluster of EventStoreDB and cannot be reached: ${reason}`, {
+      cause: leading.error,
+    })
+  }
+  return new StoreUnavailable('the cluster of EventStoreDB has no leader: more than half of its nodes must run and reach each other')
 }

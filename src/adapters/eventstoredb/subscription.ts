@@ -4,9 +4,9 @@ import type { Checkpoint, RecordedEvent } from '../../events/envelope.ts'
 import { type Family, isStreamName } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import { createBackoff, pause } from '../../lib/retry.ts'
-import type { EventBatch } from '../../ports/event-store.ts'
+import { type EventBatch, StoreUnavailable } from '../../ports/event-store.ts'
 import type { Engine } from './engine.ts'
-import { isLeaderless } from './errors.ts'
+import { isLeaderless, toPortError } from './errors.ts'
 import { toCheckpoint, toRecordedEvent } from './events.ts'
 import { headStream } from './own-streams.ts'
 
@@ -29,24 +29,30 @@ export async function* subscribe(options: {
 }): AsyncGenerator<EventBatch, void, void> {
   const { log, signal, engine } = options
   const delays = createBackoff()
-  engine.connections.watch(signal)
+  const health = engine.health.source()
   let checkpoint = options.after
-  while (!signal.aborted) {
-    let error: unknown = 'the server ended the subscription'
-    try {
-      for await (const batch of connection({ ...options, after: checkpoint })) {
-        checkpoint = batch.checkpoint
-        delays.reset()
-        yield batch
-        if (signal.aborted) return
+  try {
+    while (!signal.aborted) {
+      let error: unknown = new StoreUnavailable('EventStoreDB ended a subscription')
+      try {
+        for await (const batch of connection({ ...options, after: checkpoint, onConfirmed: health.succeeded })) {
+          checkpoint = batch.checkpoint
+          delays.reset()
+          yield batch
+          if (signal.aborted) return
+        }
+      } catch (cause) {
+        error = toPortError(cause, '$all')
       }
-    } catch (cause) {
-      error = cause
+      if (signal.aborted) return
+      health.failed(error)
+      const delayMs = delays.next()
+      // The health reports an engine that is unavailable, once for all subscriptions.
+      log[error instanceof StoreUnavailable ? 'debug' : 'warn']({ error, delayMs }, 'event_store.subscription_failed')
+      await pause(delayMs, signal)
     }
-    if (signal.aborted) return
-    const delayMs = delays.next()
-    log.warn({ error, delayMs }, 'event_store.subscription_failed')
-    await pause(delayMs, signal)
+  } finally {
+    health.end()
   }
 }
 
@@ -62,8 +68,10 @@ async function* connection(options: {
   after: Checkpoint | null
   batch: number
   signal: AbortSignal
+  /** Called when the server has accepted the subscription. */
+  onConfirmed(): void
 }): AsyncGenerator<EventBatch, void, void> {
-  const { engine, families, after, batch, signal } = options
+  const { engine, families, after, batch, signal, onConfirmed } = options
   const position = after === null ? START : { commit: BigInt(after), prepare: BigInt(after) }
   const filter = streamNameFilter({
     prefixes: [...families.map((family) => `${family}-`), headStream],
@@ -76,6 +84,7 @@ async function* connection(options: {
   const node = await engine.connections.current()
   const source = node.client.subscribeToAll({ credentials, fromPosition: position, filter }, { highWaterMark: ahead })
   source.on('error', () => {}) // the loop below throws the error; an error after the end must not end the process
+  source.once('confirmation', onConfirmed)
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
   node.lost.addEventListener('abort', stop, { once: true })

@@ -62,6 +62,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
 
   return {
     identity,
+    problem: null, // everything else in a process needs this database too, and reports it
     async append(stream, events, expected, { patient = false } = {}) {
       if (closing.signal.aborted) throw new StoreUnavailable('the event store is closed')
       const item = encodeAppend(stream, events, expected)
