@@ -14,7 +14,7 @@ describe('the speed of delivery', () => {
     // The service refuses the variables of the tests.
     const clean = Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('KOLBAK_')))
     const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, env: clean })
-    const file = stdout.trimEnd().split('\n').at(-1)!
+    const file = /^The results are in (.+)\.$/m.exec(stdout)![1]!
     const { results } = JSON.parse(await readFile(file, 'utf8')) as { results: Record<string, { shareOfFloor: number; lost: number }> }
     const { shareOfFloor, lost } = results.single!
     console.log(`      ${shareOfFloor.toFixed(2)} of the floor`)
