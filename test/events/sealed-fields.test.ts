@@ -75,7 +75,7 @@ describe('sealed fields', () => {
       'WebhookCreated.colour is declared neither sealed nor clear',
     )
     expect(() => seal({ ...created, type: 'WebhookPainted' })).to.throw(TypeError, 'the event type WebhookPainted is not declared')
-    expect(() => seal({ ...created, data: { ...created.data, description: { an: 'object' } } })).to.throw(TypeError, 'is no text')
+    expect(() => seal({ ...created, data: { ...created.data, description: { an: 'object' } } })).to.throw(TypeError, 'is not a text')
     expect(() => seal(created, null)).to.throw(TypeError, 'there is no vault to seal it')
   })
   it('must be declared in the way that fits their type, otherwise the code does not compile', () => {
