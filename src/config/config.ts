@@ -95,7 +95,7 @@ export const variables = {
     },
   ),
   KOLBAK_MAX_WEBHOOKS_PER_TENANT: integer('Maximum number of webhooks of a tenant without a limit of its own.', 1_000, { min: 1 }),
-  KOLBAK_MAX_PAYLOAD_DEPTH: integer('Maximum number of levels of objects and arrays in a payload.', 128, { min: 1, max: 100_000 }),
+  KOLBAK_MAX_PAYLOAD_DEPTH: integer('Maximum number of levels of objects and arrays in a payload.', 128, { min: 1, max: 1_000 }),
   KOLBAK_EVENTS_PER_SECOND: integer(
     'Events a second that a client may post, over all processes. A tenant can have its own limit.',
     20_000,
