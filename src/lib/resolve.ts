@@ -51,7 +51,8 @@ export function createNameResolver(options: { readonly hostsFile?: string; reado
     const six = ask(host, 6)
     const first = await Promise.race([four, six])
     const other = Promise.all([four, six]).then(([a, b]) => (first === a ? b : a))
-    if (first.addresses.length === 0) return first.code === 'ENOTFOUND' ? first : other
+    // Some name servers deny the name itself when it has no addresses of one family (RFC 4074, 4.2).
+    if (first.addresses.length === 0) return other
     const stop = new AbortController()
     const second = await Promise.race([other, sleep(otherFamilyMs, undefined, { signal: stop.signal })])
     stop.abort()
