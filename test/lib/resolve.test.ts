@@ -26,6 +26,8 @@ describe('resolving a name', () => {
       'half.test': { A: ['8.8.8.8'], AAAA: 'silence' },
       'other-half.test': { A: 'silence', AAAA: [six] },
       'late.test': { A: ['8.8.8.8'], AAAA: { after: 300, addresses: [six] } },
+      'denies-six.test': { A: { after: 100, addresses: ['8.8.8.8'] }, AAAA: 'denial' },
+      'denies-four.test': { A: 'denial', AAAA: { after: 100, addresses: [six] } },
       'silent.test': { A: 'silence', AAAA: 'silence' },
       'override.test': { A: ['8.8.8.8'] },
     })
@@ -56,6 +58,10 @@ describe('resolving a name', () => {
     const { addresses, late } = await resolve('late.test')
     expect(addresses.map(({ address }) => address)).to.deep.equal(['8.8.8.8'])
     expect((await late)?.map(({ address }) => address)).to.deep.equal(['2606:4700::1111'])
+  })
+  it('returns the addresses of one family though the server denies the name when asked for the other (RFC 4074, 4.2)', async () => {
+    expect(await textsOf('denies-six.test')).to.deep.equal(['8.8.8.8'])
+    expect(await textsOf('denies-four.test')).to.deep.equal(['2606:4700::1111'])
   })
   it('takes the entries of the hosts file before those of DNS, whatever their case', async () => {
     for (const name of ['override.test', 'OVERRIDE.test', 'override.test.']) expect(await textsOf(name), name).to.deep.equal(['10.1.2.3'])

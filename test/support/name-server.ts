@@ -1,8 +1,8 @@
 import { createSocket } from 'node:dgram'
 
 type Records = Readonly<Record<string, { readonly A?: RecordAnswer; readonly AAAA?: RecordAnswer }>>
-/** The answer for one record: addresses (IPv6 without `::`), silence, or addresses after some milliseconds. */
-type RecordAnswer = readonly string[] | 'silence' | { readonly after: number; readonly addresses: readonly string[] }
+/** The answer for one record: addresses (IPv6 without `::`), silence, the denial of the whole name, or addresses after some milliseconds. */
+type RecordAnswer = readonly string[] | 'silence' | 'denial' | { readonly after: number; readonly addresses: readonly string[] }
 
 export interface NameServer {
   /** The server's address in the format of `dns.setServers`. */
@@ -28,8 +28,9 @@ export async function startNameServer(records: Records): Promise<NameServer> {
     const type = query.readUInt16BE(at + 1) === 1 ? 'A' : 'AAAA'
     const name = labels.join('.').toLowerCase()
     questions.push(`${type} ${name}`)
-    const answer = records[name] === undefined ? undefined : (records[name][type] ?? [])
-    if (answer === 'silence') return
+    const recorded = records[name] === undefined ? 'denial' : (records[name][type] ?? [])
+    if (recorded === 'silence') return
+    const answer = recorded === 'denial' ? undefined : recorded
     const addresses = answer === undefined ? [] : 'after' in answer ? answer.addresses : answer
     const head = Buffer.from(query.subarray(0, 12))
     head.writeUInt16BE(answer === undefined ? 0x8183 : 0x8180, 2)
