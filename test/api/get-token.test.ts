@@ -1,5 +1,7 @@
 import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
+import { ulid } from 'ulid'
+import { parseClientId } from '../../src/api/ids.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -53,6 +55,44 @@ describe('POST /v1/auth', () => {
     const response = await asForm({ ...grant, client_id: client.clientId }, basic(client.clientId, client.secret))
     expect(response.status).to.equal(200)
     keep(response.get('access_token'))
+  })
+  describe('with a secret of HTTP Basic that holds + or %', () => {
+    const issue = async (secret: string): Promise<string> => {
+      const client_id = parseClientId(`client_${ulid()}`)
+      const secret_hmac = api.deps.keyring.lookup('client-secret', secret)
+      await api.command(client.tenant, { type: 'IssueClient', client_id, name: 'x', scopes: ['read:keys'], secret_hmac })
+      return client_id
+    }
+    const header = (userPass: string) => ({ authorization: `Basic ${Buffer.from(userPass).toString('base64')}` })
+    const formEncoded = (text: string) => new URLSearchParams({ '': text }).toString().slice(1)
+
+    for (const secret of ['a+b/c==', '100%', 'a%2Bb+%zz', 'one two+three', 'p%C3%A4ss&a=b:c'])
+      it(`returns 200 for ${secret} as curl -u sends it, and form-encoded as RFC 6749 says`, async () => {
+        const id = await issue(secret)
+        for (const userPass of [
+          `${id}:${secret}`,
+          `${id}:${formEncoded(secret)}`,
+          `${id.replace('_', '%5F')}:${encodeURIComponent(secret)}`,
+        ]) {
+          const response = await asForm(grant, header(userPass))
+          expect(response.status, userPass).to.equal(200)
+          keep(response.get('access_token'))
+        }
+        for (const wrong of [`${secret}+`, secret.replace(/[+%]/, '%25%32%42'), ''])
+          expect((await asForm(grant, header(`${id}:${wrong}`))).status, wrong).to.equal(401)
+      })
+    it('counts a wrong secret with two readings once', async () => {
+      const strict = await startApi({ settings: { failedCredentialsPerMinute: 2 } })
+      try {
+        const { clientId } = await strict.tenant()
+        const headers = header(`${clientId}:a+b`)
+        const statuses: number[] = []
+        for (let i = 0; i < 3; i++) statuses.push((await strict.call('POST', '/v1/auth', { body: grant, headers })).status)
+        expect(statuses).to.deep.equal([401, 401, 429])
+      } finally {
+        await strict.stop()
+      }
+    })
   })
   it('returns 200 and ignores unknown parameters', async () => {
     const response = await json({ ...validRequest(), audience: 'x', resource: [1] })

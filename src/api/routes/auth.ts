@@ -112,23 +112,29 @@ function parseForm(raw: Buffer): Record<string, string> {
 
 interface ClientCredentials {
   readonly id: string
-  readonly secret: string
+  /** The possible readings of the secret. */
+  readonly secrets: readonly string[]
 }
 
-/** Parses HTTP Basic, in which id and secret are form-encoded (RFC 6749, 2.3.1). Returns null when the header is not HTTP Basic. */
+/**
+ * Parses HTTP Basic. Returns null when the header is not HTTP Basic. RFC 6749, 2.3.1 wants id and secret form-encoded, but `curl -u`
+ * and most HTTP clients send them as they are. So a secret with `+` or `%` has two readings. Only one reading of the id can be an id,
+ * because ids contain neither character.
+ */
 function basicCredentials(header: string): ClientCredentials | null {
   const encoded = /^Basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(header)?.[1]
-  const decoded = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString()
-  const colon = decoded.indexOf(':')
+  const userPass = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString()
+  const colon = userPass.indexOf(':')
   if (colon < 1) return null
   const decode = (text: string) => new URLSearchParams(`v=${text.replaceAll('&', '%26')}`).get('v') ?? ''
-  return { id: decode(decoded.slice(0, colon)), secret: decode(decoded.slice(colon + 1)) }
+  const [id, secret] = [userPass.slice(0, colon), userPass.slice(colon + 1)]
+  return { id: isClientId(id) ? id : decode(id), secrets: [secret, decode(secret)] }
 }
 function clientCredentials(body: TokenRequest, { authorization }: IncomingHttpHeaders): ClientCredentials {
   if (authorization === undefined) {
     if (body.client_id === undefined || body.client_secret === undefined)
       throw new TokenError('invalid_client', 'client_id and client_secret are missing: send them in the body or by HTTP Basic.')
-    return { id: body.client_id, secret: body.client_secret }
+    return { id: body.client_id, secrets: [body.client_secret] }
   }
   const basic = basicCredentials(authorization)
   if (basic === null) throw new TokenError('invalid_client', 'The Authorization header must be HTTP Basic.')
@@ -141,21 +147,21 @@ function clientCredentials(body: TokenRequest, { authorization }: IncomingHttpHe
 async function authenticate(
   { pool, keyring, now }: AuthDependencies,
   failedCredentials: FailedCredentials,
-  { id, secret }: ClientCredentials,
+  { id, secrets }: ClientCredentials,
   address: string,
 ): Promise<ClientOfTenant> {
   await failedCredentials.guard(address)
   const client = isClientId(id) ? await findClient(pool, id) : null
-  // The HMAC is computed even if there is no such client, so that the response time does not tell which clients exist.
-  const hmac = keyring.lookup('client-secret', secret)
+  // The HMACs are computed even if there is no such client, so that the response time does not tell which clients exist.
+  const hmacs = secrets.map((secret) => keyring.lookup('client-secret', secret))
   if (client !== null && !client.revoked) {
     const isPreviousValid = client.previous_secret_until !== null && now() < Date.parse(client.previous_secret_until)
-    if (
-      sameSecret(hmac, client.secret_hmac) ||
-      (isPreviousValid && client.previous_hmac !== null && sameSecret(hmac, client.previous_hmac))
-    )
-      return client
+    const valid = [client.secret_hmac, ...(isPreviousValid && client.previous_hmac !== null ? [client.previous_hmac] : [])]
+    // Every pair is compared, so that the response time does not tell which reading or which secret was right.
+    const matches = hmacs.flatMap((hmac) => valid.map((validHmac) => sameSecret(hmac, validHmac)))
+    if (matches.includes(true)) return client
   }
+  // A request counts once, however many readings its secret has.
   await failedCredentials.count(address)
   throw new TokenError('invalid_client', 'The client does not exist, or its secret is wrong.')
 }
