@@ -2,8 +2,12 @@ import { isObject } from '../lib/is-object.ts'
 import type { Detail } from './errors.ts'
 import type { JsonSchema } from './schemas/json-schema.ts'
 
-/** Converts a text to the type in the schema. A text that does not have that form stays as it is, and the schema then refuses it. */
-function convert(type: unknown, text: string): unknown {
+/**
+ * Converts a text to the type in the schema. A text that does not have that form stays as it is, and the schema then refuses it. The
+ * `+` of an offset (`+02:00`) means a space in a query string unless it is written `%2B`. A space there can only have been a plus.
+ */
+function convert({ type, format }: JsonSchema, text: string): unknown {
+  if (format === 'date-time') return text.replace(/ (?=\d\d:\d\d$)/, '+')
   if (type === 'integer' && /^-?\d{1,15}$/.test(text)) return Number(text)
   if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
   return text
@@ -14,10 +18,10 @@ function convert(type: unknown, text: string): unknown {
  * separated by commas. Any other parameter that is repeated is a fault. Unknown parameters are kept, so that the schema refuses them.
  */
 export function createQueryReader(schema: JsonSchema): (search: URLSearchParams) => { values: object; details: Detail[] } {
-  const types = new Map<string, unknown>()
+  const properties = new Map<string, JsonSchema>()
   if (isObject(schema.properties))
-    for (const [name, property] of Object.entries(schema.properties)) if (isObject(property)) types.set(name, property.type)
-  const isList = (name: string) => types.get(name) === 'array'
+    for (const [name, property] of Object.entries(schema.properties)) if (isObject(property)) properties.set(name, property)
+  const isList = (name: string) => properties.get(name)?.type === 'array'
   return (search) => {
     const values = new Map<string, unknown>()
     const details: Detail[] = []
@@ -29,7 +33,7 @@ export function createQueryReader(schema: JsonSchema): (search: URLSearchParams)
         values.set(name, [...(Array.isArray(earlier) ? earlier : []), ...texts.flatMap((text) => text.split(','))])
       } else {
         if (texts.length > 1) details.push({ path: name, message: 'is given more than once' })
-        values.set(name, convert(types.get(name), texts[0] ?? ''))
+        values.set(name, convert(properties.get(name) ?? {}, texts[0] ?? ''))
       }
     }
     return { values: Object.fromEntries(values), details }

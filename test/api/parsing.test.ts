@@ -42,6 +42,15 @@ describe('a query string', () => {
     expect(values('limit=2e1&is_active=1&limit[]=3')).to.deep.equal({ limit: '2e1', is_active: '1', 'limit[]': '3' })
     expect(values('limit=&x=1')).to.deep.equal({ limit: '', x: '1' })
   })
+  it('reads the space before the offset of a time as the plus that it was', () => {
+    const times = createQueryReader({ properties: { since: { type: 'string', format: 'date-time' }, name: { type: 'string' } } })
+    const since = (text: string) => times(new URLSearchParams(`since=${text}&name=a+02:00`)).values
+    for (const text of ['2026-03-31T00:42:50+02:00', '2026-03-31T00:42:50%2B02:00', '2026-03-31T00:42:50%2002:00'])
+      expect(since(text)).to.deep.equal({ since: '2026-03-31T00:42:50+02:00', name: 'a 02:00' })
+    for (const text of ['2026-03-31T00:42:50-02:00', '2026-03-31T00:42:50Z'])
+      expect(since(text)).to.deep.equal({ since: text, name: 'a 02:00' })
+    for (const text of ['2026-03-31 00:42:50', '2026-03-31T00:42:50 2:00', ' 02:00x']) expect(since(text)).to.include({ since: text })
+  })
   it('names a parameter that is given twice', () => {
     expect(read(new URLSearchParams('limit=1&limit=2')).details).to.deep.equal([{ path: 'limit', message: 'is given more than once' }])
   })
