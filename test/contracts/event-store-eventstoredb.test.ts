@@ -333,6 +333,20 @@ if (realUrl === undefined)
       })
     })
 
+    it('closes although reads were given up before all of their events had arrived', async () => {
+      const stream = aWebhook()
+      for (let i = 0; i < 10; i++)
+        await store.append(
+          stream,
+          Array.from({ length: 25 }, () => anEvent({ data: { text: 'x'.repeat(20_000) } })),
+          'any',
+        )
+      const hasty = await open({ appendTimeoutMs: 150 })
+      const reads = await Promise.allSettled(upTo(60).map(() => hasty.read(stream)))
+      expect(reads.map(({ status }) => status)).to.include('rejected')
+      await hasty.close()
+    })
+
     describe('the head', () => {
       it('is reached by a live subscription of a family without new events', async () => {
         let reached = ''

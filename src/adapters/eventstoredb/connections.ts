@@ -131,10 +131,16 @@ export function createConnections(target: Target, log: Log, health: StoreHealth)
   }
 }
 
-/** Ends a client's calls and its channel. The library's `dispose` leaves the channel open, which then goes on pinging the node. */
+/**
+ * Ends a client's calls and its channel. The library's `dispose` is not used, for two reasons. It waits for each stream to end, and a
+ * stream that was given up with events still unread never ends. It also leaves the channel open, which then goes on pinging the node.
+ */
 async function closeClient(client: EventStoreDBClient): Promise<void> {
-  const { getChannel } = client as unknown as { getChannel(): Promise<{ close(): void }> }
-  await client.dispose()
+  const { getChannel, disposableStreams } = client as unknown as {
+    getChannel(): Promise<{ close(): void }>
+    disposableStreams: ReadonlySet<{ cancel(): void }>
+  }
+  for (const stream of disposableStreams) stream.cancel()
   const channel = await getChannel()
   channel.close()
 }

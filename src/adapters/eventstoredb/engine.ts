@@ -59,7 +59,9 @@ export function createEngine(url: string, timeoutMs: number, log: Log, health: S
   const tryOnce = async <T>(call: (client: EventStoreDBClient, signal: AbortSignal) => Promise<T>, end: number): Promise<T> => {
     const connection = await connectedBefore(connections, end)
     try {
-      return await within(Math.min(tryMs, end - performance.now()), connection.lost, (signal) => call(connection.client, signal))
+      return await within(Math.max(0, Math.min(tryMs, end - performance.now())), connection.lost, (signal) =>
+        call(connection.client, signal),
+      )
     } catch (error) {
       if (isLeaderless(error)) connections.giveUp(connection, error)
       throw error

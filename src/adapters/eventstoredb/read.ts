@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import { BACKWARDS, END, type EventStoreDBClient, FORWARDS, START, type StreamingRead, StreamNotFoundError } from '@eventstore/db-client'
 import type { RecordedEvent } from '../../events/envelope.ts'
 import type { EventStore } from '../../ports/event-store.ts'
@@ -69,6 +70,8 @@ const readOptions = ({ callOptions: { credentials, requiresLeader } }: Engine) =
 /** Reads to the end. Throws when the signal aborts. Releases the call in any case. */
 async function* consume<T>(source: StreamingRead<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
   source.on('error', () => {}) // the loop below throws the error; an error after the end must not end the process
+  // The library keeps a call until all of it was read, so what arrives after the reader has stopped is read and dropped.
+  source.on('unpipe', (call) => (call as Readable).resume())
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
   try {
