@@ -109,6 +109,11 @@ describe('the structure', () => {
     const readers = files.filter((file) => /process\.env|from 'node:process'/.test(readFileSync(join(root, file), 'utf8')))
     expect(readers.filter((file) => !file.startsWith('src/cli/'))).to.deep.equal(['src/config/config.ts'])
   })
+  it('gives every connection to Postgres its settings in one place', () => {
+    const connecting = files.filter((file) => /new pg\.(Client|Pool)\b/.test(readFileSync(join(root, file), 'utf8')))
+    expect(connecting).to.deep.equal(['src/adapters/postgres/pool.ts', 'src/adapters/postgres/session.ts'])
+    for (const file of connecting) expect(readFileSync(join(root, file), 'utf8'), file).to.include('prepareSession(client')
+  })
   it('compares secrets in one place, in constant time', () => {
     const sourceOf = (file: string) => readFileSync(join(root, file), 'utf8')
     expect(files.filter((file) => sourceOf(file).includes('timingSafeEqual'))).to.deep.equal(['src/lib/same-secret.ts'])

@@ -2,8 +2,8 @@ import { availableParallelism } from 'node:os'
 import { longestChain } from '../events/retry-chain.ts'
 import { parseSubnet, type Subnet } from '../lib/addresses.ts'
 import { secondsPerDay } from '../lib/days.ts'
-import { KolbakError } from '../lib/errors.ts'
-import { flag, integer, invalid, key, list, minLength, oneOf, text, textOr, type Variable } from './variable.ts'
+import { KolbakError, withFullStop } from '../lib/errors.ts'
+import { flag, integer, invalid, key, list, minLength, oneOf, postgresUrl, text, textOr, type Variable } from './variable.ts'
 
 export const roles = ['api', 'dispatcher', 'projector'] as const
 export type Role = (typeof roles)[number]
@@ -12,7 +12,7 @@ export type Role = (typeof roles)[number]
 export const variables = {
   PORT: integer('Port of the HTTP API. 0 chooses a free port.', 3000, { max: 65535 }),
   HOST: textOr('Address on which the HTTP API listens.', '127.0.0.1'),
-  DATABASE_URL: text('URL of a Postgres (16 or newer) to use instead of the embedded one.', undefined, true),
+  DATABASE_URL: postgresUrl('URL of a Postgres (16 or newer) to use instead of the embedded one.'),
   KOLBAK_DATA_DIR: textOr('Folder of the embedded Postgres and of the generated keys.', '.kolbak'),
   KOLBAK_ROLES: {
     doc: 'Roles of this process, comma-separated: `api`, `dispatcher`, `projector`.',
@@ -280,7 +280,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
       fault('KOLBAK_CLAIM_MS', 'must be longer than KOLBAK_CONNECT_TIMEOUT_MS and KOLBAK_REQUEST_TIMEOUT_MS together')
   }
   if (details.length > 0)
-    throw new KolbakError('invalid_config', details.map(({ path, message }) => `${path} ${message}.`).join(' '), { details })
+    throw new KolbakError('invalid_config', details.map(({ path, message }) => withFullStop(`${path} ${message}`)).join(' '), { details })
   return config
 }
 

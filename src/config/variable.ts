@@ -72,3 +72,20 @@ export const minLength = (variable: Variable<string | undefined>, length: number
     return value
   },
 })
+const sslModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify']
+/** A URL of a Postgres. pg would read another text as the name of a database, and connect without TLS if it does not know the `sslmode`. */
+export const postgresUrl = (doc: string): Variable<string | undefined> => ({
+  doc,
+  initial: undefined,
+  secret: true,
+  parse(value) {
+    const example = 'postgres://user:password@host:5432/database'
+    // A URL of a Unix socket has no host: postgres://user@/database?host=/run/postgresql.
+    const withHost = value.replace(/^(postgres(?:ql)?:\/\/(?:[^/?#]*@)?)(?=[/?#]|$)/, '$1localhost')
+    if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(withHost))
+      throw invalid(`must be the URL of a database, such as ${example}, with other characters of user and password percent-encoded`)
+    const sslMode = new URL(withHost).searchParams.get('sslmode')
+    if (sslMode !== null && !sslModes.includes(sslMode)) throw invalid(`must have one of these values as sslmode: ${sslModes.join(', ')}`)
+    return value
+  },
+})

@@ -11,6 +11,9 @@ export class KolbakError extends Error {
     this.details = options.details
   }
 }
+/** Ends a text of another program with one full stop, so that it can end a sentence. */
+export const withFullStop = (text: string): string => `${text.trimEnd().replace(/\.+$/, '')}.`
+
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 

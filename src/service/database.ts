@@ -2,8 +2,9 @@ import type { Pool } from 'pg'
 import { startEmbeddedPostgres } from '../adapters/postgres/embedded.ts'
 import { migrate } from '../adapters/postgres/migrate.ts'
 import { createPool } from '../adapters/postgres/pool.ts'
+import { checkServer } from '../adapters/postgres/server-checks.ts'
 import type { Config } from '../config/config.ts'
-import { codeOf, KolbakError } from '../lib/errors.ts'
+import { codeOf, KolbakError, withFullStop } from '../lib/errors.ts'
 import { type Patience, whenAvailable } from './patience.ts'
 
 /**
@@ -43,6 +44,8 @@ export async function openDatabase(
   if (embedded !== null) log.info({ dataDir, tookOver: !embedded.started }, 'postgres.started')
   const url = config.DATABASE_URL ?? embedded?.url ?? ''
   try {
+    const risks = await whenAvailable('postgres', () => checkServer(url).catch(throwRefusal), patience)
+    if (risks.length > 0) log.warn({ risks }, 'postgres.not_durable')
     const migrated = await whenAvailable('postgres', () => migrate(url).catch(throwRefusal), patience)
     if (migrated.length > 0) log.info({ migrations: migrated }, 'postgres.migrated')
   } catch (error) {
@@ -60,14 +63,19 @@ export async function openDatabase(
 }
 
 /**
- * Throws KolbakError `invalid_config` when Postgres refuses the connection for a reason that waiting does not remove (SQLSTATE classes of
- * authorisation, catalogue and access).
+ * Throws KolbakError `invalid_config` for an error that waiting does not remove: Postgres refuses the login, the database, a parameter of
+ * the URL or the rights; a file of the URL cannot be read; or the server's certificate or its lack of TLS does not fit the URL.
  */
 function throwRefusal(cause: unknown): never {
+  if (cause instanceof KolbakError || !(cause instanceof Error)) throw cause
   const code = codeOf(cause) ?? ''
-  if (/^(28|3D|42501|ERR_INVALID_URL$)/.test(code))
-    throw new KolbakError('invalid_config', `DATABASE_URL does not lead to a database that Kolbak may use: ${(cause as Error).message}.`, {
-      cause,
-    })
-  throw cause
+  const { severity, syscall } = cause as { severity?: string; syscall?: string }
+  const isRefusal =
+    /^(28|3D|42501$|ERR_INVALID_URL$|ERR_TLS)|CERT|UNABLE_TO_/.test(code) ||
+    (severity === 'FATAL' && /^(22|42|08P01$)/.test(code)) ||
+    syscall === 'open' ||
+    /does not support SSL/.test(cause.message)
+  if (!isRefusal) throw cause
+  const sentence = withFullStop(`DATABASE_URL does not lead to a database that Kolbak may use: ${cause.message}`)
+  throw new KolbakError('invalid_config', sentence, { cause })
 }

@@ -35,6 +35,56 @@ describe('a service with DATABASE_URL', () => {
     expect(keysMissing.stderr).to.include('KOLBAK_MASTER_KEY').and.to.include('KOLBAK_JWT_SECRET')
   })
 
+  it('serves with a URL whose options would drop its guarantees, and says that the server itself is not durable', async () => {
+    const url = new URL(services.db.url)
+    url.searchParams.set('options', '-c synchronous_commit=off -c timezone=Asia/Kolkata -c statement_timeout=1s')
+    const service = await start({ DATABASE_URL: url.href })
+    const { rows } = await services.db.pool.query<{ unset: string }>(
+      `select count(*)::text as unset from pg_stat_activity where datname = current_database() and application_name not like 'kolbak %'`,
+    )
+    expect(rows).to.deep.equal([{ unset: '0' }])
+    const warning = service.logLines.find((line) => line.msg === 'postgres.not_durable')
+    expect(JSON.stringify(warning?.risks)).to.include('fsync=off')
+    const api = await clientOf(service.url)
+    expect((await api.call('POST', '/v1/events', { event: 'a.b', payload: {} })).status).to.equal(202)
+  })
+
+  for (const [what, url, sentence] of [
+    [
+      'a name instead of a URL',
+      'foo',
+      /^kolbak: DATABASE_URL must be the URL of a database, such as postgres:\/\/\S+, with other characters/,
+    ],
+    ['the URL of another program', 'mysql://root@localhost/kolbak', /^kolbak: DATABASE_URL must be the URL of a database/],
+    ['a URL with several hosts', 'postgres://u:p@one:5432,two:5432/kolbak', /^kolbak: DATABASE_URL must be the URL of a database/],
+    [
+      'a URL with a misspelt sslmode',
+      'postgres://u:p@127.0.0.1/kolbak?sslmode=requre',
+      /^kolbak: DATABASE_URL must have one of these values/,
+    ],
+    ['a URL with a missing file', 'postgres://u:p@127.0.0.1/k?sslrootcert=/none.pem', /^kolbak: DATABASE_URL does not lead.*none\.pem/],
+  ] as const)
+    it(`refuses ${what} with one sentence`, async () => {
+      const { code, stderr } = await services.failToStart({ DATABASE_URL: url })
+      expect(stderr).to.match(sentence).and.not.include('..')
+      expect(code).to.equal(78)
+    })
+  for (const [what, parameters, sentence] of [
+    [
+      'options that Postgres does not know',
+      { options: '-c no_such_setting=1' },
+      /unrecognized configuration parameter "no_such_setting"\. /,
+    ],
+    ['TLS that the server does not speak', { sslmode: 'require' }, /does not support SSL connections\. /],
+  ] as const)
+    it(`refuses a URL with ${what} with one sentence`, async () => {
+      const url = new URL(services.db.url)
+      for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+      const { code, stderr } = await services.failToStart({ DATABASE_URL: url.href })
+      expect(stderr).to.match(sentence)
+      expect(code).to.equal(78)
+    })
+
   it('refuses a database that a newer version has changed, with one sentence even if it has several processes', async () => {
     await recordMigration(services.db.url, '9001_of_the_future')
     for (const processes of ['1', '2']) {

@@ -22,6 +22,11 @@ describe('a service with a Postgres of its own', () => {
   const services = withServices({ each: true })
   const { start } = services
 
+  it('is not reached by the variables of libpq, which are meant for other databases', async () => {
+    const service = await start({ PGSSLMODE: 'require', PGOPTIONS: '-c no_such_setting=1', PGHOST: 'elsewhere', KOLBAK_PROCESSES: '2' })
+    await clientOf(service.url)
+  })
+
   it('takes over the Postgres that a kill -9 has left running', async () => {
     const first = await start()
     await first.kill('SIGKILL')

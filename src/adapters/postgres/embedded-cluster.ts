@@ -4,10 +4,10 @@ import { access, chmod, chown, mkdir, open, readdir, readFile, rename, rm, write
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import pg from 'pg'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import { pause } from '../../lib/retry.ts'
+import { connect, embeddedUrl } from './session.ts'
 
 /** The files of an embedded Postgres, and the server that runs on them. */
 export interface Cluster {
@@ -42,7 +42,7 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
     for (const program of Object.values(programs)) await chmod(program, 0o755)
     await initialise(dataDir, pgData, user, (folder) => initdb(programs.initdb, folder, password, { ...spawnOptions, cwd: folder }), log)
   }
-  const urlFor = (port: number, database: string) => `postgres://kolbak:${password}@127.0.0.1:${port}/${database}`
+  const urlFor = (port: number, database: string) => embeddedUrl(password, port, database)
   return {
     logFile,
     urlFor,
@@ -164,10 +164,9 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
       return null
     }
     const port = Number(lines[3])
-    const client = new pg.Client({ connectionString: urlFor(port), connectionTimeoutMillis: 2_000 })
-    client.on('error', (error) => log.debug({ error }, 'postgres.connection_lost'))
+    const onLost = (error: Error) => log.debug({ error }, 'postgres.connection_lost')
     try {
-      await client.connect()
+      await (await connect(urlFor(port), { name: 'start', statementTimeoutMs: 2_000, connectTimeoutMs: 2_000 }, onLost)).end()
       return port
     } catch (cause) {
       // Postgres is recovering or stopping, which ends after a while.
@@ -177,8 +176,6 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
           `A Postgres runs on ${pgData} (pid ${pid}) but does not answer: stop this process, and start Kolbak again.`,
           { cause },
         )
-    } finally {
-      await client.end().catch((error: unknown) => log.debug({ error }, 'postgres.connection_lost'))
     }
     await pause(250)
   }

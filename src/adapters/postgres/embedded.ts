@@ -1,11 +1,12 @@
 import { createServer } from 'node:net'
 import { resolve } from 'node:path'
-import pg from 'pg'
+import type pg from 'pg'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import { keepRunning, pause } from '../../lib/retry.ts'
 import { advisoryLocks } from './advisory-locks.ts'
 import { type Cluster, openCluster } from './embedded-cluster.ts'
+import { connect } from './session.ts'
 
 export interface EmbeddedPostgres {
   readonly url: string
@@ -110,12 +111,8 @@ interface Ownership {
 
 /** Takes the lock of the data folder on a separate connection. Throws KolbakError `data_dir_in_use`. */
 async function takeOwnership(url: string, dataDir: string): Promise<Ownership> {
-  const client = new pg.Client({ connectionString: url, application_name: 'kolbak owner', keepAlive: true })
-  const lost = new Promise<void>((done) => {
-    client.once('end', done)
-    client.on('error', () => done()) // the event `end` follows; an error without a listener would end the process
-  })
-  await client.connect()
+  const client = await connect(url, { name: 'owner', statementTimeoutMs: 0 })
+  const lost = new Promise<void>((done) => client.once('end', done))
   // After an owner is killed, its connection may stay open for a moment.
   for (let tries = 0; tries < 20; tries++) {
     const { rows } = await client.query<{ locked: boolean }>('select pg_try_advisory_lock($1) as locked', [advisoryLocks.dataFolder])

@@ -1,8 +1,9 @@
 import { readdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { runner } from 'node-pg-migrate'
-import pg from 'pg'
+import type pg from 'pg'
 import { KolbakError } from '../../lib/errors.ts'
+import { connect } from './session.ts'
 
 const folder = fileURLToPath(new URL('./migrations', import.meta.url))
 const table = 'schema_migrations'
@@ -15,10 +16,8 @@ const table = 'schema_migrations'
  * is changed.
  */
 export async function migrate(url: string): Promise<string[]> {
-  const client = new pg.Client({ connectionString: url, application_name: 'kolbak migrate', connectionTimeoutMillis: 10_000 })
-  // A lost connection also fails the running statement. Without a listener the event would end the process.
-  client.on('error', () => {})
-  await client.connect()
+  // A migration may take as long as it needs, so it has no time limits.
+  const client = await connect(url, { name: 'migrate', statementTimeoutMs: 0, idleInTransactionMs: 0 })
   try {
     await checkVersion(client)
     const migrations = await runner({
