@@ -1,4 +1,4 @@
-import { isRequest } from '../events/delivery.ts'
+import { isListedAttempt } from '../events/delivery.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
 import { msPerDay } from '../lib/days.ts'
 import type { Vault } from '../lib/seal.ts'
@@ -37,7 +37,7 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
     if (deliveries.length === 0) return []
     const [vault, attempts] = await Promise.all([keyring.vault(tenant), deliveryLog.attempts(deliveries)])
     return deliveries.map((delivery, i) => {
-      const requests = (attempts[i] ?? []).filter(({ type }) => isRequest(type))
+      const requests = (attempts[i] ?? []).filter(({ type }) => isListedAttempt(type))
       return {
         id: delivery.delivery,
         event_id: delivery.message,

@@ -7,6 +7,6 @@ export interface Caller {
   readonly tenant: TenantId
   readonly actor: Actor
   readonly scopes: ReadonlySet<Scope>
-  /** Set when the caller is a key. A key sees and changes only the webhooks that it created. */
+  /** The key, if the caller is a key, or else null. A key sees and changes only the webhooks that it created. */
   readonly key_id: KeyId | null
 }

@@ -16,16 +16,16 @@ export interface Decider<State, Command, Event extends DecidedEvent> {
   /** Returns the events to append, or none when nothing changes. Throws KolbakError when the command is refused. */
   decide(command: Command, state: State | null): Event[]
   evolve(state: State | null, event: RecordedEvent): State | null
-  /** Returns the owner of the aggregate, or null when it does not exist any more. */
+  /** Returns the owner of the aggregate, or null when the aggregate was deleted. */
   ownerOf(state: State): { tenant: TenantId; key_id: KeyId | null } | null
 }
 
 export interface CommandContext {
   readonly caller: Caller
   readonly correlation_id: string
-  /** The event for which a process manager gave the command. Event ids are derived from it, so that a repeated command appends once. */
+  /** The event for which a process manager gave the command. Event ids are derived from its id, so that a repeated command appends once. */
   readonly causationId?: EventId
-  /** The id of a command that no event caused. Event ids are derived from it in the same way. */
+  /** The id of a command that no event caused. Event ids are derived from this id, so that a repeated command appends once. */
   readonly commandId?: EventId
   /** RFC 3339, milliseconds. */
   readonly now: string
@@ -43,7 +43,7 @@ export interface Handled<State> {
 }
 
 const conflictRetries = 3
-/** Milliseconds of the average pause before the first retry after a conflict. Each further pause is twice as long. */
+/** The average pause (ms) before the first retry after a conflict. Each further pause is twice as long. */
 const firstPauseMs = 5
 const unavailableRetries = 2
 
@@ -65,16 +65,16 @@ export async function handle<State, Command, Event extends DecidedEvent>(
   context: CommandContext,
 ): Promise<Handled<State>> {
   const { caller, ifMatch } = context
-  const origin = context.causationId ?? context.commandId
+  const cause = context.causationId ?? context.commandId
   const fold = (events: readonly RecordedEvent[], from = decider.initial) =>
     events.reduce<State | null>((folded, event) => decider.evolve(folded, event), from)
   const eventIds: EventId[] = []
   // A retry uses the same ids, so that the store recognises an append whose response was lost.
   const eventId = (index: number): EventId => {
-    eventIds[index] ??= (origin === undefined ? randomUUID() : uuidV5('command', origin, stream, String(index))) as EventId
+    eventIds[index] ??= (cause === undefined ? randomUUID() : uuidV5('command', cause, stream, String(index))) as EventId
     return eventIds[index]
   }
-  /** Returns the result with which this command was carried out before, or null. The past contains its events if it was. */
+  /** Returns the result of this command if it was carried out before, or else null. The past then contains its events. */
   const earlierResult = (past: PastEvents): Handled<State> | null => {
     const first = past.events.findIndex((event) => event.id === eventId(0))
     if (first === -1) return null
@@ -90,11 +90,11 @@ export async function handle<State, Command, Event extends DecidedEvent>(
     const owner = state === null ? null : decider.ownerOf(state)
     const earlier = earlierResult(past)
     if (context.create) {
-      if (past.revision >= 0 && earlier === null) throw new KolbakError('already_exists', 'It exists already.')
+      if (past.revision >= 0 && earlier === null) throw new KolbakError('already_exists', 'The resource exists already.')
     } else if (owner === null || owner.tenant !== caller.tenant || (caller.key_id !== null && owner.key_id !== caller.key_id))
       throw notFound()
     if (earlier !== null) return earlier
-    // This comes before the decision, because a command that changes nothing would hide the failed precondition.
+    // `If-Match` is checked before the decision, because a command that changes nothing would otherwise hide the failed precondition.
     if (ifMatch !== undefined && ifMatch !== '*' && !ifMatch.includes(past.revision)) throw preconditionFailed(past.revision)
     const decided = decider.decide(command, state)
     if (decided.length === 0) return { state: state!, revision: past.revision, position: past.position, changed: false }
@@ -115,7 +115,7 @@ export async function handle<State, Command, Event extends DecidedEvent>(
       if (ifMatch !== undefined && ifMatch !== '*') throw preconditionFailed(error.actual)
       if (conflicts >= conflictRetries)
         throw new KolbakError('conflict', 'Other requests keep changing this resource: try again.', { cause: error })
-      // The pause is random, so that callers that lost the same race do not meet again.
+      // The pause is random, so that callers with the same conflict do not collide again.
       await pause(firstPauseMs * 2 ** conflicts * (0.5 + Math.random()))
     }
   }

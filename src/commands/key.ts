@@ -24,7 +24,7 @@ function decide(command: KeyCommand, state: KeyState | null): DecidedEvent<KeyEv
   switch (command.type) {
     case 'ChangeKey': {
       const { scopes = state.scopes } = command
-      // The same scopes in another order are no change.
+      // The same scopes in another order do not count as a change.
       const changed = changedFields(keyFields, state, { ...command, scopes: sameScopes(scopes, state.scopes) ? state.scopes : scopes })
       return Object.keys(changed).length === 0 ? [] : [{ type: 'KeyChanged', data: { id, ...changed } }]
     }

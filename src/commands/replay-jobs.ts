@@ -36,9 +36,9 @@ export interface ReplayJob extends ReplayRequest {
   readonly updated_at: string
   readonly finished_at: string | null
 }
-/** The next deliveries to replay. A page is stored before its events are appended, so that a repetition appends the same events. */
+/** The next deliveries to replay. A page is stored before its events are appended, so that a repetition after a crash appends the same events. */
 export interface ReplayPage {
-  /** The time of the page's events. It decides the day of their stream. */
+  /** The time of the page's events. Their stream is the one of this day. */
   readonly time: string
   readonly webhookRevision: number
   readonly deliveries: readonly { readonly accepted_at: string; readonly delivery: DeliveryId; readonly chain: number }[]
@@ -64,15 +64,15 @@ export interface ReplayJobs {
   begin(request: ReplayRequest): Promise<ReplayJob | null>
   /** Returns a job of the tenant, or null. A key finds only jobs of webhooks that it created. */
   find(owner: { readonly tenant: TenantId; readonly key_id?: KeyId }, id: JobId): Promise<ReplayJob | null>
-  /** Cancels the job. Returns false when it does not run any more. */
+  /** Cancels the job. Returns false when the job has ended already. */
   cancel(id: JobId): Promise<boolean>
   /** Returns the jobs that run or still have a page, oldest first. */
   active(): Promise<ActiveJob[]>
-  /** Stores the next page. Returns false when the job does not run any more, or when another process has stored a page. */
+  /** Stores the next page. Returns false when the job has ended, or when another process has stored a page. */
   plan(job: ActiveJob, page: ReplayPage): Promise<boolean>
-  /** Counts the page as completed. Returns false when another process has completed it. */
+  /** Counts the page as completed. Returns false when another process has counted it. */
   done(job: ActiveJob, counts: { readonly replayed: number; readonly skipped: number }): Promise<boolean>
-  /** Ends the job. Returns false when it does not run any more, or when another process has stored a page. */
+  /** Ends the job. Returns false when the job has ended already, or when another process has stored a page. */
   end(job: ActiveJob, as: { readonly status: 'completed' | 'failed'; readonly reason: string | null }): Promise<boolean>
   /** Deletes the jobs that finished before the day (`yyyy-mm-dd`, UTC). Returns their number. */
   expire(day: string): Promise<number>

@@ -8,9 +8,9 @@ import type { Delivery } from '../ports/delivery-log.ts'
 import type { Caller } from './caller.ts'
 
 /**
- * Returns the event that begins a chain of a delivery, usually the chain after its last chain, which need not have ended. The id of the event
- * is derived from the delivery and the chain. So a second request before the history shows the first request appends the same event. The
- * event is appended with the expected revision `any`.
+ * Returns the event that begins a chain of a delivery. This is usually the chain after its last one, which need not have ended. The id of the event
+ * is derived from the delivery and the chain, so two requests for the same chain append one event. The event is appended with the expected revision
+ * `any`.
  * @param by `now` in RFC 3339
  */
 export function replay(

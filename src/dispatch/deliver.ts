@@ -180,7 +180,7 @@ async function recordResponse(
   metrics.attempts.inc({ outcome: type })
   metrics.duration.observe(duration_ms / 1_000)
   const { delivery, message, webhook: id, chain, attempt: number } = ref
-  const logFields = { delivery, message, webhook: id, origin: webhook.origin, chain, attempt: number }
+  const logFields = { delivery, message, webhook: id, origin: webhook.urlOrigin, chain, attempt: number }
   log[isSuccess ? 'debug' : 'info'](
     { ...logFields, outcome: type, code, reason, ...detail, duration_ms, delay_seconds },
     'delivery.attempted',

@@ -41,7 +41,7 @@ export interface Router {
 interface RouteDeps extends RouteEventsDeps {
   readonly gate: RoutingGate
   readonly webhookCache: WebhookCache
-  readonly index: Pick<MessageIndex, 'claim' | 'stored'>
+  readonly index: Pick<MessageIndex, 'insertNew' | 'stored'>
   readonly deliveryLog: Pick<BodyArchive, 'archive'> & Pick<DeliveryReads, 'states'>
   readonly schedule: Pick<Schedule, 'existing'>
   readonly deliver: Deliver
@@ -99,12 +99,12 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
     for (const incoming of batch) incoming.settle(false)
     return
   }
-  const claimed = await claimBatch(deps, batch)
-  if (claimed === null) {
+  const indexed = await indexBatch(deps, batch)
+  if (indexed === null) {
     for (const incoming of batch) incoming.settle(false)
     return
   }
-  const { rows, isNew } = claimed
+  const { rows, isNew } = indexed
   const storedRows = await storedRowsOf(deps, rows, isNew)
   const messages = rows.map((row, i) => ({ incoming: batch[i]!, ...classify(row, storedRows.get(row) ?? null) }))
   // This look-up happens only after a crash or a rebalance.
@@ -124,7 +124,7 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
  * message. So the rows are written only if the cache that matched them is still current for that statement, which starts after
  * the batch was fetched. Returns null when the process stops while the read model of webhooks is behind.
  */
-async function claimBatch(
+async function indexBatch(
   { gate, webhookCache, index, deliveryLog }: RouteDeps,
   batch: readonly Incoming[],
 ): Promise<{ rows: IndexedMessage[]; isNew: boolean[] } | null> {
@@ -132,15 +132,15 @@ async function claimBatch(
   const rows = batch.map((incoming) => match(webhookCache, incoming))
   const cursor = webhookCache.cursor! // mutation: cursor-read-later
   await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, sealedBody: batch[i]!.message.sealedBody })))) // mutation: not-archived
-  const claimedAt = performance.now()
-  const isNew = await step('route.index', () => index.claim(rows, cursor)) // mutation: cache-by-time-alone
+  const insertedAt = performance.now()
+  const isNew = await step('route.index', () => index.insertNew(rows, cursor)) // mutation: cache-by-time-alone
   if (isNew !== null) {
-    webhookCache.confirm(cursor, claimedAt)
+    webhookCache.confirm(cursor, insertedAt)
     return { rows, isNew }
   }
   if (!(await gate.refresh())) return null // mutation: stale-match-written
   const rematchedRows = batch.map((incoming) => match(webhookCache, incoming))
-  return { rows: rematchedRows, isNew: await step('route.index', () => index.claim(rematchedRows)) }
+  return { rows: rematchedRows, isNew: await step('route.index', () => index.insertNew(rematchedRows)) }
 }
 
 function match(webhookCache: WebhookCache, { record, message, place }: Incoming): IndexedMessage {

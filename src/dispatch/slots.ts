@@ -6,7 +6,7 @@ import { type OpenRequest, type ResponseSample, WebhookHealth } from './webhook-
  * The slots of this process: each is the right to have one request in flight.
  *
  * Four limits hold: all slots of the process; a quarter of them per tenant; the concurrency limit of the webhook; and half of them for
- * all slow webhooks together, so that endpoints which hang never take the whole pool (decision 4). A delivery over one of these limits waits
+ * all slow webhooks together, so that receivers that hang never take the whole pool (decision 4). A delivery over one of these limits waits
  * in its webhook's bounded queue. It is parked if that queue is full, or after `queueMs`, unless only the whole pool is full.
  */
 export interface Slots {
@@ -15,7 +15,7 @@ export interface Slots {
    * behind the parked rows of its webhook.
    */
   acquire(webhook: WebhookId, tenant: TenantId, options?: { fromTable: boolean }): Promise<Slot | 'parked'>
-  /** Returns how many rows of the webhook may be claimed: those that could start at once, and for a healthy webhook some more ahead of its slots. */
+  /** Returns how many rows of the webhook may be claimed: as many as could start at once, and more for a healthy webhook, ahead of its slots. */
   claimableRows(webhook: WebhookId, tenant: TenantId): number
   /** Notes that the webhook has parked rows. While it has any, new deliveries are parked behind them. */
   markParked(webhook: WebhookId, tenant: TenantId): void
@@ -60,7 +60,8 @@ interface WaitingDelivery {
   readonly fromTable: boolean
   resolve(result: Slot | 'parked'): void
 }
-interface Endpoint {
+/** The load of one webhook on this process: its requests in flight, its waiting deliveries and its recent response times. */
+interface WebhookLoad {
   readonly webhook: WebhookId
   readonly tenant: TenantId
   readonly health: WebhookHealth
@@ -69,7 +70,7 @@ interface Endpoint {
 }
 
 const sweepMs = 100
-const maxIdleEndpoints = 50_000
+const maxIdleLoads = 50_000
 
 /** @param now milliseconds of a monotonic clock */
 export const createSlots = (limits: SlotLimits, now: () => number = () => performance.now()): Slots => new SlotPool(limits, now)
@@ -84,9 +85,9 @@ class SlotPool implements Slots {
   private readonly openByTenant = new Map<TenantId, number>()
   private openToSlow = 0
   private waitingDeliveries = 0
-  private readonly endpoints = new Map<WebhookId, Endpoint>()
-  /** The endpoints that have deliveries waiting. */
-  private readonly fairQueue = new FairQueue<Endpoint>()
+  private readonly loads = new Map<WebhookId, WebhookLoad>()
+  /** The webhooks that have deliveries waiting. */
+  private readonly fairQueue = new FairQueue<WebhookLoad>()
 
   private readonly limits: Required<SlotLimits>
   private readonly perTenant: number
@@ -108,95 +109,95 @@ class SlotPool implements Slots {
   }
 
   acquire(webhook: WebhookId, tenant: TenantId, { fromTable } = { fromTable: false }): Promise<Slot | 'parked'> {
-    const endpoint = this.endpointOf(webhook, tenant)
-    if (this.mode === 'closed' || (endpoint.hasParkedRows && !fromTable)) return Promise.resolve('parked')
-    if (endpoint.waiting.length === 0 && this.canStart(endpoint)) return Promise.resolve(this.start(endpoint))
-    if (endpoint.waiting.length >= this.limits.queue) return Promise.resolve('parked')
+    const load = this.loadOf(webhook, tenant)
+    if (this.mode === 'closed' || (load.hasParkedRows && !fromTable)) return Promise.resolve('parked')
+    if (load.waiting.length === 0 && this.canStart(load)) return Promise.resolve(this.start(load))
+    if (load.waiting.length >= this.limits.queue) return Promise.resolve('parked')
     return new Promise((resolve) => {
-      endpoint.waiting.push({ since: this.now(), fromTable, resolve })
+      load.waiting.push({ since: this.now(), fromTable, resolve })
       this.waitingDeliveries++
-      this.fairQueue.add(endpoint)
+      this.fairQueue.add(load)
     })
   }
   claimableRows(webhook: WebhookId, tenant: TenantId): number {
     if (this.mode === 'closed') return 0
-    const endpoint = this.endpointOf(webhook, tenant)
-    const startable = Math.min(this.shareLeft(endpoint), this.freeSlots)
-    const mostAhead = endpoint.health.rowsToClaimAhead(this.ownLimit(endpoint), this.now())
+    const load = this.loadOf(webhook, tenant)
+    const startable = Math.min(this.shareLeft(load), this.freeSlots)
+    const mostAhead = load.health.rowsToClaimAhead(this.ownLimit(load), this.now())
     // Rows claimed ahead are refilled once half of them have started, so that claims come in batches.
-    const ahead = endpoint.waiting.length * 2 <= mostAhead ? mostAhead : 0
-    return Math.max(0, startable + ahead - endpoint.waiting.length)
+    const ahead = load.waiting.length * 2 <= mostAhead ? mostAhead : 0
+    return Math.max(0, startable + ahead - load.waiting.length)
   }
   markParked(webhook: WebhookId, tenant: TenantId): void {
-    this.endpointOf(webhook, tenant).hasParkedRows = true
+    this.loadOf(webhook, tenant).hasParkedRows = true
   }
   setParkedWebhooks(webhooks: ReadonlySet<WebhookId>): void {
-    for (const endpoint of this.endpoints.values()) endpoint.hasParkedRows = webhooks.has(endpoint.webhook)
+    for (const load of this.loads.values()) load.hasParkedRows = webhooks.has(load.webhook)
   }
   close(): void {
     this.mode = 'closed'
-    for (const endpoint of this.endpoints.values()) this.park(endpoint, () => true)
+    for (const load of this.loads.values()) this.park(load, () => true)
   }
   stop(): void {
     clearInterval(this.timer)
   }
 
   /** Called by a slot when its response has come. */
-  onResponse(endpoint: Endpoint, request: OpenRequest, response: ResponseSample): void {
-    const freed = this.endRequest(endpoint, request)
+  onResponse(load: WebhookLoad, request: OpenRequest, response: ResponseSample): void {
+    const freed = this.endRequest(load, request)
     this.unrecorded++
-    endpoint.health.recordResponse(response)
-    this.reevaluate(endpoint, this.assess(endpoint) ? 'any' : freed)
+    load.health.recordResponse(response)
+    this.reevaluate(load, this.assess(load) ? 'any' : freed)
   }
-  /** Called by a slot when its attempt is recorded, or will never be made. @param request the open request, or null after its response */
-  onRelease(endpoint: Endpoint, request: OpenRequest | null): void {
+  /** Called by a slot when its attempt is recorded, or when no request will be made. @param request the open request, or null after its response */
+  onRelease(load: WebhookLoad, request: OpenRequest | null): void {
     const wasFull = this.unrecorded >= this.limits.unrecorded
-    const freed = request === null ? 0 : this.endRequest(endpoint, request)
+    const freed = request === null ? 0 : this.endRequest(load, request)
     if (request === null) this.unrecorded--
-    this.reevaluate(endpoint, wasFull || freed > 0 ? 'any' : 0)
+    this.reevaluate(load, wasFull || freed > 0 ? 'any' : 0)
   }
 
-  private endpointOf(webhook: WebhookId, tenant: TenantId): Endpoint {
-    const existing = this.endpoints.get(webhook)
+  private loadOf(webhook: WebhookId, tenant: TenantId): WebhookLoad {
+    const existing = this.loads.get(webhook)
     if (existing !== undefined) return existing
     const health = new WebhookHealth({ normal: this.limits.perWebhook, highThroughput: this.limits.perHighThroughputWebhook })
-    const endpoint: Endpoint = { webhook, tenant, health, waiting: [], hasParkedRows: false }
-    this.endpoints.set(webhook, endpoint)
-    return endpoint
+    const load: WebhookLoad = { webhook, tenant, health, waiting: [], hasParkedRows: false }
+    this.loads.set(webhook, load)
+    return load
   }
   private openOf(tenant: TenantId): number {
     return this.openByTenant.get(tenant) ?? 0
   }
   /** The webhook's concurrency limit in this process. */
-  private ownLimit({ tenant, health }: Endpoint): number {
-    // Endpoints often hang together. So the part above the normal limit is granted only while tenant and pool have plenty of free slots.
+  private ownLimit({ tenant, health }: WebhookLoad): number {
+    // Receivers often hang together. So the part above the normal limit is granted only while tenant and pool have plenty of free slots.
     const mayExceedNormal = this.openRequests < Math.floor(this.limits.total / 4) && this.openOf(tenant) < Math.floor(this.perTenant / 2)
     return Math.max(1, Math.floor(health.concurrencyLimit(mayExceedNormal) / this.limits.dispatchers()))
   }
-  /** Returns how many more requests all limits allow, except the limit of the whole pool. */
-  private shareLeft(endpoint: Endpoint): number {
+  /** Returns how many more requests the webhook may start by every limit except that of the whole pool. */
+  private shareLeft(load: WebhookLoad): number {
     return Math.min(
-      this.ownLimit(endpoint) - endpoint.health.inFlight,
-      this.perTenant - this.openOf(endpoint.tenant),
-      endpoint.health.isFast ? Number.POSITIVE_INFINITY : this.forSlow - this.openToSlow,
+      this.ownLimit(load) - load.health.inFlight,
+      this.perTenant - this.openOf(load.tenant),
+      load.health.isFast ? Number.POSITIVE_INFINITY : this.forSlow - this.openToSlow,
     )
   }
   /** The number of slots that may be granted. It is 0 while too many attempts are unrecorded. */
   private get freeSlots(): number {
     return this.unrecorded < this.limits.unrecorded ? this.limits.total - this.openRequests : 0
   }
-  private canStart(endpoint: Endpoint): boolean {
-    return this.freeSlots > 0 && this.shareLeft(endpoint) > 0
+  private canStart(load: WebhookLoad): boolean {
+    return this.freeSlots > 0 && this.shareLeft(load) > 0
   }
-  private start(endpoint: Endpoint): Slot {
-    const request = endpoint.health.start(this.now())
+  private start(load: WebhookLoad): Slot {
+    const request = load.health.start(this.now())
     this.openRequests++
-    if (!endpoint.health.isFast) this.openToSlow++
-    this.openByTenant.set(endpoint.tenant, this.openOf(endpoint.tenant) + 1)
-    return new PoolSlot(this, endpoint, request)
+    if (!load.health.isFast) this.openToSlow++
+    this.openByTenant.set(load.tenant, this.openOf(load.tenant) + 1)
+    return new PoolSlot(this, load, request)
   }
   /** Frees the shares of a request. Returns how many requests of other webhooks can start instead: one for each shared limit that was full. */
-  private endRequest({ tenant, health }: Endpoint, request: OpenRequest): number {
+  private endRequest({ tenant, health }: WebhookLoad, request: OpenRequest): number {
     const open = this.openOf(tenant)
     const freed =
       (open >= this.perTenant ? 1 : 0) +
@@ -209,8 +210,8 @@ class SlotPool implements Slots {
     else this.openByTenant.set(tenant, open - 1)
     return freed
   }
-  /** Updates whether a webhook is fast, and the count of requests to slow webhooks with it. Returns whether it changed. */
-  private assess({ health }: Endpoint): boolean {
+  /** Updates whether a webhook is fast, and the count of requests to slow webhooks. Returns whether `isFast` changed. */
+  private assess({ health }: WebhookLoad): boolean {
     if (!health.assess(this.now())) return false
     this.openToSlow += health.isFast ? -health.inFlight : health.inFlight
     return true
@@ -218,52 +219,51 @@ class SlotPool implements Slots {
 
   /**
    * Starts waiting deliveries after a change of one webhook.
-   * @param others how many deliveries of other webhooks the change can have unblocked: 0 if no shared limit was full
+   * @param others how many deliveries of other webhooks the change may have unblocked; 0 if no shared limit was full
    */
-  private reevaluate(endpoint: Endpoint, others: number | 'any'): void {
-    if (others === 0) while (endpoint.waiting.length > 0 && this.canStart(endpoint)) this.startNext(endpoint)
+  private reevaluate(load: WebhookLoad, others: number | 'any'): void {
+    if (others === 0) while (load.waiting.length > 0 && this.canStart(load)) this.startNext(load)
     else this.serve(others === 'any' ? this.limits.total : others)
   }
   /** Gives at most `most` free slots to waiting deliveries, in the fair order. */
   private serve(most: number): void {
     for (let started = 0; started < most && this.freeSlots > 0; started++) {
-      const endpoint = this.fairQueue.next(this.fairQueueRules)
-      if (endpoint === undefined) return
-      this.startNext(endpoint)
+      const load = this.fairQueue.next(this.fairQueueRules)
+      if (load === undefined) return
+      this.startNext(load)
     }
   }
   private readonly fairQueueRules = {
     tenantStart: (tenant: TenantId) => this.openOf(tenant) < this.perTenant,
-    webhookStart: (endpoint: Endpoint) => this.shareLeft(endpoint) > 0,
+    webhookStart: (load: WebhookLoad) => this.shareLeft(load) > 0,
   }
-  private startNext(endpoint: Endpoint): void {
-    const delivery = endpoint.waiting.shift()
-    if (endpoint.waiting.length === 0) this.fairQueue.remove(endpoint)
+  private startNext(load: WebhookLoad): void {
+    const delivery = load.waiting.shift()
+    if (load.waiting.length === 0) this.fairQueue.remove(load)
     if (delivery === undefined) return
     this.waitingDeliveries--
-    delivery.resolve(this.start(endpoint))
+    delivery.resolve(this.start(load))
   }
-  private park(endpoint: Endpoint, isToPark: (delivery: WaitingDelivery) => boolean): void {
-    const parked = endpoint.waiting.filter(isToPark)
+  private park(load: WebhookLoad, isToPark: (delivery: WaitingDelivery) => boolean): void {
+    const parked = load.waiting.filter(isToPark)
     if (parked.length === 0) return
-    endpoint.waiting = endpoint.waiting.filter((delivery) => !isToPark(delivery))
-    if (endpoint.waiting.length === 0) this.fairQueue.remove(endpoint)
+    load.waiting = load.waiting.filter((delivery) => !isToPark(delivery))
+    if (load.waiting.length === 0) this.fairQueue.remove(load)
     this.waitingDeliveries -= parked.length
     for (const delivery of parked) delivery.resolve('parked')
   }
-  /** Handles the changes that come with time alone: webhooks become slow or stall, and deliveries have waited too long. */
+  /** Handles what changes with time alone: webhooks become slow or stall, and deliveries exceed `queueMs`. */
   private sweep(): void {
     const now = this.now()
-    for (const endpoint of this.endpoints.values()) {
-      const { health } = endpoint
-      if (health.inFlight > 0) this.assess(endpoint)
-      if (endpoint.waiting.length > 0) {
+    for (const load of this.loads.values()) {
+      const { health } = load
+      if (health.inFlight > 0) this.assess(load)
+      if (load.waiting.length > 0) {
         // Rows that were claimed ahead for a webhook are parked when it is no longer healthy, because they would take the place
         // of rows of other webhooks.
-        if (!health.isFast || health.breaker === 'open' || health.isStalled(now)) this.park(endpoint, ({ fromTable }) => fromTable)
-        if (this.shareLeft(endpoint) <= 0) this.park(endpoint, ({ fromTable, since }) => !fromTable && now - since >= this.limits.queueMs)
-      } else if (this.endpoints.size > maxIdleEndpoints && health.inFlight === 0 && !endpoint.hasParkedRows)
-        this.endpoints.delete(endpoint.webhook)
+        if (!health.isFast || health.breaker === 'open' || health.isStalled(now)) this.park(load, ({ fromTable }) => fromTable)
+        if (this.shareLeft(load) <= 0) this.park(load, ({ fromTable, since }) => !fromTable && now - since >= this.limits.queueMs)
+      } else if (this.loads.size > maxIdleLoads && health.inFlight === 0 && !load.hasParkedRows) this.loads.delete(load.webhook)
     }
     this.serve(this.limits.total)
   }
@@ -273,23 +273,23 @@ class PoolSlot implements Slot {
   /** `requesting` until the response has come, then `recording` until the attempt is appended. */
   private mode: 'requesting' | 'recording' | 'released' = 'requesting'
   private readonly pool: SlotPool
-  private readonly endpoint: Endpoint
+  private readonly load: WebhookLoad
   private readonly request: OpenRequest
 
-  constructor(pool: SlotPool, endpoint: Endpoint, request: OpenRequest) {
+  constructor(pool: SlotPool, load: WebhookLoad, request: OpenRequest) {
     this.pool = pool
-    this.endpoint = endpoint
+    this.load = load
     this.request = request
   }
   responded(response: ResponseSample): void {
     if (this.mode !== 'requesting') return
     this.mode = 'recording'
-    this.pool.onResponse(this.endpoint, this.request, response)
+    this.pool.onResponse(this.load, this.request, response)
   }
   release(): void {
     if (this.mode === 'released') return
     const request = this.mode === 'requesting' ? this.request : null
     this.mode = 'released'
-    this.pool.onRelease(this.endpoint, request)
+    this.pool.onRelease(this.load, request)
   }
 }

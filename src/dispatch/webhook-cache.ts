@@ -14,7 +14,7 @@ import { signingKey } from './sign.ts'
 export interface CachedWebhook extends Omit<ChangedWebhook, SecretField | 'is_active' | 'is_deleted'> {
   readonly state: 'active' | 'inactive' | 'deleted'
   /** The origin of the callback URL, for logs, because a path can be a credential. */
-  readonly origin: string
+  readonly urlOrigin: string
   /** Returns one key for each secret that is valid at the time (milliseconds since 1970). */
   signingKeys(now: number): KeyObject[]
 }
@@ -134,7 +134,7 @@ async function openWebhook(keyring: Keyring, row: ChangedWebhook): Promise<Cache
   return {
     ...webhook,
     state: is_deleted ? 'deleted' : is_active ? 'active' : 'inactive',
-    origin: URL.canParse(webhook.callback_url) ? new URL(webhook.callback_url).origin : 'invalid',
+    urlOrigin: URL.canParse(webhook.callback_url) ? new URL(webhook.callback_url).origin : 'invalid',
     signingKeys: (now) => (previousKey !== null && now < previousUntil ? [key, previousKey] : [key]),
   }
 }

@@ -15,7 +15,7 @@ export interface Outcome {
   duration_ms: number
   /** A stable word for the reason of the failure, or null. */
   reason: string | null
-  /** What was wrong, in a sentence of our own, when there is no status. It never quotes a response, because responses are sealed. */
+  /** A sentence by Kolbak that says what was wrong, if there is no status. It never quotes a response, because responses are sealed. */
   reason_detail?: string
   /** The first 4 KiB of the response in base64 (sealed when stored), or null without a response. */
   response: string | null
@@ -75,8 +75,8 @@ export type RecordedDeliveryEvent = { [T in keyof DeliveryEvents]: RecordedEvent
 export const webhooksPerPart = 5_000
 
 /**
- * The facts of one delivery are ordered by chain, then finality, then attempt. The greatest fact gives the delivery its status, whatever
- * the order in which facts arrive. So within a chain, a success wins over every other fact.
+ * The facts of one delivery are ordered by chain, then finality, then attempt. The greatest fact gives the delivery its status, in whatever order the
+ * facts arrive. So within a chain, a success wins over every other fact.
  */
 export const finality = {
   MessageRouted: 0,
@@ -96,10 +96,10 @@ export const statusOf = {
   DeliverySucceeded: 'success',
 } as const satisfies Record<FactType, string>
 export type DeliveryStatus = (typeof statusOf)[FactType]
-/** Whether the history lists a fact as an attempt. Every dead letter counts as one, also a dead letter without a request. */
-export const isRequest = (type: FactType): boolean =>
+/** Whether the history lists a fact as an attempt. A dead letter is listed even if it ended without a request. */
+export const isListedAttempt = (type: FactType): boolean =>
   type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
-/** Compares two facts of one delivery. Two requests of one chain and attempt are ordered by event id, so that the order is total. */
+/** Compares two facts of one delivery. If the same attempt was made twice, the event ids decide, so that the order is total. */
 export function isGreaterFact(a: FactOrder, b: FactOrder): boolean {
   if (a.chain !== b.chain) return a.chain > b.chain
   if (finality[a.type] !== finality[b.type]) return finality[a.type] > finality[b.type]

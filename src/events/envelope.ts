@@ -5,11 +5,11 @@ import type { StreamName } from './streams.ts'
 export type Actor = `client:${string}` | `key:${string}` | `system:${string}`
 
 export interface Metadata {
-  /** Number of the shape of the data. `upcast` lifts older shapes (events/schema.ts). */
+  /** The schema number of the data. `upcast` lifts data of lower numbers (events/schema.ts). */
   readonly schema: number
   readonly actor: Actor
   readonly tenant: string
-  /** RFC 3339, UTC, milliseconds. On a command stream it is never before the time of the previous event. */
+  /** RFC 3339, UTC, milliseconds. On a command stream, no event has an earlier time than the event before it. */
   readonly time: string
   readonly $correlationId: string
   readonly $causationId: string | null

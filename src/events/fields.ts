@@ -4,7 +4,7 @@
  */
 export type StoredAs = 'clear' | 'sealed' | 'sealed_json'
 export type SealedAs = Exclude<StoredAs, 'clear'>
-/** A text is sealed as it is; any other value is sealed as JSON. */
+/** A text is sealed as it is. Any other value is sealed as JSON. */
 type StorageOf<Value> = 'clear' | ([Value] extends [string | null] ? 'sealed' : 'sealed_json')
 
 type FieldOf<Events> = { [T in keyof Events]: keyof Events[T] }[keyof Events] & string
@@ -15,21 +15,21 @@ export type FieldsOf<Events> = { readonly [F in FieldOf<Events>]: StorageOf<Excl
 
 /** Says how Kolbak uses a field of an aggregate. */
 export type FieldTrait =
-  /** The event that creates the aggregate holds it. Kolbak chooses its value. */
+  /** The event that creates the aggregate holds the field. Kolbak chooses the value. */
   | 'chosen'
-  /** The event that creates the aggregate holds it. The caller gives its value. */
+  /** The event that creates the aggregate holds the field. The caller gives the value. */
   | 'given'
-  /** A command can change it, and the aggregate's `...Changed` event then holds it. */
+  /** A command can change the field. The `...Changed` event of the aggregate then holds the new value. */
   | 'changeable'
-  /** Responses show it. */
+  /** Responses show the field. */
   | 'shown'
-  /** The history of changes shows its values. For a secret field it shows only that the field changed. */
+  /** The history of changes shows the values of the field. For a secret field it shows only that the field changed. */
   | 'in_history'
-  /** The history of changes and the audit log hide its value. */
+  /** The history of changes and the audit log hide the value. */
   | 'secret'
-  /** Each of its values is kept, so that the state at a past time can be read. */
+  /** All past values of the field are kept, so that the state at a past time can be read. */
   | 'versioned'
-  /** Dispatchers have it in their webhook cache. */
+  /** The webhook cache of the dispatchers holds the field. */
   | 'dispatched'
 
 /** The declaration of one field of an aggregate. Events, decider, columns, responses and history follow from it. */
@@ -38,7 +38,7 @@ interface FieldRules<Value = unknown> {
   readonly is: readonly FieldTrait[]
   /** The type of the field's column in read models. A field without it has no column. */
   readonly column?: string
-  /** The field whose name a sealed value is bound to, if it is another field. */
+  /** The name to which the sealed value is bound, if it is the name of another field. */
   readonly boundTo?: string
   /** The value of a `given` field when the caller leaves it out. */
   readonly default?: Value
@@ -71,6 +71,6 @@ export const defaultsOf = <Table extends AnyFieldTable>(table: Table) =>
     readonly [F in FieldWithDefault<Table>]: Table[F]['default']
   }
 
-/** Returns an object with these members only. */
+/** Returns an object that has only these fields of `from`. */
 export const pick = <T extends object, F extends keyof T>(from: T, fields: readonly F[]): Pick<T, F> =>
   Object.fromEntries(fields.map((field) => [field, from[field]])) as Pick<T, F>

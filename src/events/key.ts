@@ -14,10 +14,10 @@ export interface Key {
   readonly name: string
   readonly description: string | null
   readonly scopes: readonly KeyScope[]
-  /** RFC 3339 time of the latest use, or null before the first. It is read from `key_usage`. */
+  /** RFC 3339 time of the latest use of the key, or null before its first use. The table `key_usage` holds it. */
   readonly last_accessed_at: string | null
   readonly previous_key: string | null
-  /** RFC 3339 time until which the previous value works too, or null. */
+  /** RFC 3339 time until which the key's previous value works too, or null. */
   readonly previous_key_until: string | null
   readonly deleted: boolean
   readonly created_at: string
@@ -42,11 +42,11 @@ export type KeyField<Trait extends FieldTrait> = FieldThatIs<typeof keyFields, T
 
 export interface KeyEvents {
   KeyCreated: Pick<Key, KeyField<'chosen' | 'given'>>
-  /** It holds the changed fields alone. */
+  /** The event holds only the fields that changed. */
   KeyChanged: Pick<Key, 'id'> & KeyFieldChanges
   /** The previous value works until `previous_key_until`, or not at all when it is null. */
   KeyRotated: Pick<Key, 'id' | 'key' | 'previous_key_until'>
-  /** With `deactivate` a process manager deactivates the webhooks that the key created. */
+  /** With `deactivate`, a process manager deactivates the webhooks that the key created. */
   KeyDeleted: Pick<Key, 'id'> & { readonly webhooks: 'keep' | 'deactivate' }
 }
 export type KeyFieldChanges = Partial<Pick<Key, KeyField<'changeable'>>>

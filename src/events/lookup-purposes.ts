@@ -1,3 +1,3 @@
-/** The kinds of values that are found by an HMAC under a key of the service, and are never stored themselves. */
+/** The kinds of values that the service finds by their HMAC. The values themselves are never stored. */
 export const lookupPurposes = ['api-key', 'client-secret', 'idempotency'] as const
 export type LookupPurpose = (typeof lookupPurposes)[number]

@@ -6,11 +6,11 @@ import { recordSchema } from './schema.ts'
 export interface Message {
   readonly id: MessageId
   readonly event: string
-  /** The text that the producer sent, or null. */
+  /** The `event_time` that the producer sent, as text, or null. */
   readonly event_time: string | null
   readonly source: string | null
   readonly fingerprint: string
-  /** The body of the request that every receiver gets, sealed by `sealBody`. */
+  /** The request body for the receivers, sealed by `sealBody`. */
   readonly sealedBody: Buffer
 }
 
@@ -50,13 +50,13 @@ export function encodeRecord(record: MessageRecord): Buffer {
   return Buffer.concat([size, json, ...record.messages.map((m) => m.sealedBody)])
 }
 
-/** Records that this process has encoded itself and that are still in memory. They need not be decoded. */
+/** Records that this process has encoded itself and still has in memory, by their bytes. They need not be decoded. */
 const ownRecords = new WeakMap<Buffer, MessageRecord>()
-/** Makes `decodeRecord` return this record for these bytes, which must be those of `encodeRecord`. */
+/** Makes `decodeRecord` return this record for these bytes, which `encodeRecord` must have returned for it. */
 export const rememberRecord = (bytes: Buffer, record: MessageRecord): void => void ownRecords.set(bytes, record)
 
 /**
- * Decodes a record. Throws when the bytes are not a record of a known schema; the consumer then quarantines them. Every field is checked,
+ * Decodes a record. Throws when the bytes are not a record of a known schema, and the consumer then quarantines the record. Every field is checked,
  * because any bytes may have been written to the bus. A value of another type would fail later, in the middle of a batch, again and again.
  */
 export function decodeRecord(bytes: Buffer): MessageRecord {

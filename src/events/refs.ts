@@ -20,10 +20,10 @@ export interface DeliveryRef extends MessageRef {
   readonly correlation_id: string
   /** Counts from 1. A replay begins the next chain. */
   readonly chain: number
-  /** Counts from 1 within its chain. It is 0 if no request was made (for a message just routed, or a replay). */
+  /** Counts from 1 within its chain. It is 0 as long as the chain has no request (after routing, or after a replay). */
   readonly attempt: number
 }
-/** The fields of a DeliveryRef that the data of an event holds. The correlation id is in the metadata instead. */
+/** The fields of a DeliveryRef that the data of an event holds. The correlation id is in the event's metadata. */
 export type DeliveryEventRef = Omit<DeliveryRef, 'correlation_id'>
 
 /** The fields of a MessageRef in the order of its columns. */

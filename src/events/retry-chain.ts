@@ -2,8 +2,8 @@
 export const jitter = 0.2
 
 /**
- * Returns the longest time (seconds) that a whole chain can take. Each delay counts with its jitter and with `attemptSeconds` for the
- * attempt before it.
+ * Returns the longest time (seconds) that a whole chain can take. Each delay counts with the highest jitter, and `attemptSeconds` is added for each
+ * attempt.
  * @param delays seconds
  */
 export const longestChain = (delays: readonly number[], attemptSeconds = 0): number =>

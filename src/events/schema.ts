@@ -10,8 +10,8 @@ export interface Events extends TenantEvents, KeyEvents, WebhookEvents, Delivery
 export type EventType = keyof Events
 
 /**
- * Turns the data of one schema into the data of the next. It gets values as they are stored. A sealed value is a text that opens under its
- * field's name only, so a sealed field must keep its name.
+ * Turns the data of one schema into the data of the next. It gets the values as they are stored. A sealed value opens only under the name of its
+ * field, so a sealed field must keep its name.
  */
 type Lift = (data: Readonly<Record<string, unknown>>) => object
 interface StoredShape {
@@ -36,7 +36,7 @@ const renamed =
   (from: string, to: string): Lift =>
   ({ [from]: value, ...data }) => ({ ...data, [to]: value })
 
-/** The only list of all event types: how their fields are stored, their schema numbers, and how older shapes are lifted. */
+/** The only list of all event types. It says how their fields are stored, gives the schema numbers, and lifts older shapes. */
 export const eventTypes = {
   TenantRegistered: shape(tenantEventFields),
   TenantSettingsChanged: shape(tenantEventFields),
@@ -68,15 +68,18 @@ const shapes: ReadonlyMap<string, StoredShape> = new Map(Object.entries(eventTyp
 /** Returns the shape of an event type, or undefined when this version does not know the type. */
 export const shapeOf = (type: string): StoredShape | undefined => shapes.get(type)
 
-/** The number in the head of each record on the bus. `decodeRecord` refuses any other. */
+/** The schema number in the head of each record on the bus. `decodeRecord` refuses any other number. */
 export const recordSchema = 1
 
-/** Error of an event with an unknown type or a newer schema. Skipping the event would give a state from only a part of the past. */
+/**
+ * The error for an event with an unknown type or a newer schema. Such an event is never skipped, because the state would then lack a part of the
+ * past.
+ */
 export class EventNotReadable extends Error {
   readonly code = 'event_not_readable'
 }
 
-/** Lifts an event to the present schema of its type. Throws EventNotReadable. */
+/** Lifts an event to the present schema of its type. Throws EventNotReadable if this version does not know the type or the schema. */
 export function upcast<E extends NewEvent>(event: E): E {
   const { type, metadata } = event
   const typeShape = shapes.get(type)

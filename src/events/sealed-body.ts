@@ -6,7 +6,7 @@ interface BodySeal {
   open(aad: readonly string[], sealed: Buffer): Buffer
 }
 
-/** Bodies that this process has sealed itself and that are still in memory. They need not be decrypted before they are sent. */
+/** Bodies that this process has sealed itself and still has in memory, by their sealed bytes. They need not be decrypted before they are sent. */
 const ownBodies = new WeakMap<Buffer, Buffer>()
 
 /** Seals the body of a message. */
@@ -16,6 +16,6 @@ export function sealBody(vault: BodySeal, tenant: TenantId, message: MessageId, 
   return sealedBody
 }
 
-/** Opens the sealed body of a message. Throws the error of the vault when the bytes are not those that were sealed. */
+/** Opens the sealed body of a message. Throws SealBroken when the bytes were changed or belong to another message. */
 export const openBody = (vault: BodySeal, tenant: TenantId, message: MessageId, sealedBody: Buffer): Buffer =>
   ownBodies.get(sealedBody) ?? vault.open(bodyAad(tenant, message), sealedBody)

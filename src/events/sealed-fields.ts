@@ -3,10 +3,11 @@ import type { SealedAs } from './fields.ts'
 import { shapeOf } from './schema.ts'
 import type { StreamName } from './streams.ts'
 
-/** Returns the AAD of a sealed field, in its event and in every read model that it is copied to. */
+/** Returns the AAD of a sealed field. It is the same in the event and in every read model that has a copy of the value. */
 export const fieldAad = (tenant: string, aggregate: string, field: string): string[] => ['event', tenant, aggregate, field]
 /**
- * Returns the AAD of a message's sealed body, on the bus and in the archive. Its first word is part of every sealed body and never changes.
+ * Returns the AAD of a message's sealed body, on the bus and in the archive. Its first word must never change, because every sealed body is bound to
+ * it.
  */
 export const bodyAad = (tenant: string, message: string): string[] => ['payload', tenant, message]
 
@@ -20,7 +21,7 @@ export interface UnsealedEvent<T extends string = string, D extends object = obj
 }
 
 /**
- * Returns the aggregate in the AAD: the delivery for a delivery's events, and the aggregate of the stream for events of a command stream.
+ * Returns the id to which sealed values of an event are bound: the delivery for its events, or else the aggregate of the command stream.
  */
 function aggregateOf(data: { readonly delivery?: unknown }, stream: StreamName): string {
   return typeof data.delivery === 'string' ? data.delivery : stream.slice(stream.indexOf('-') + 1)
@@ -34,7 +35,7 @@ export function sealValue(vault: TextSeal, aad: readonly string[], as: SealedAs,
 }
 /** Opens a value that `sealValue` has sealed. Throws SealBroken, or TypeError for a value that is not a text. */
 export function openValue(vault: TextSeal, aad: readonly string[], as: SealedAs, sealed: unknown): unknown {
-  // This is a TypeError, because it counts as a fault of the event and not of its store.
+  // The error is a TypeError, because projections count a TypeError as a fault of the event and not of the store.
   if (typeof sealed !== 'string') throw new TypeError(`${aad.at(-1)} is declared as sealed and is not a text`)
   const plain = vault.openText(aad, sealed)
   return as === 'sealed_json' ? JSON.parse(plain) : plain

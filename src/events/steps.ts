@@ -44,7 +44,7 @@ export const points = [
   'cassandra.places',
 ] as const
 export type Point = (typeof points)[number]
-/** Steps that run only after something else has failed: a read model that is behind, or an append without an answer. */
+/** Steps that run only after something else has failed: a read model that is behind, or an append whose result is unknown. */
 export const rarePoints: ReadonlySet<Point> = new Set(['command.note', 'eventstoredb.repeat'])
 
 /** Publishes the start and the end of each step with `{ point }`, and also `error` when the step has failed. */

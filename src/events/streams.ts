@@ -13,7 +13,7 @@ export const everyFamily = Object.keys(families) as Family[]
 export type StreamName = `${Family}-${string}`
 
 const idOf = (id: string): string => {
-  // This is a TypeError, because projections count a TypeError as a fault of the event and not of the store.
+  // The error is a TypeError, because projections count a TypeError as a fault of the event and not of the store.
   if (!isUlid(id)) throw new TypeError(`not a ULID: ${JSON.stringify(id.slice(0, 40))}`)
   return id
 }
@@ -24,11 +24,11 @@ export const tenantStream = (id: TenantId): StreamName => `tenant-${idOf(id)}`
 export const keyStream = (id: KeyId): StreamName => `key-${idOf(id)}`
 export const webhookStream = (id: WebhookId): StreamName => `webhook-${idOf(id)}`
 /**
- * Returns the name of a routing stream. It has the day of the message's acceptance, so that a repeated routing writes to the same stream.
+ * Returns the name of a routing stream. The name contains the day of the message's acceptance, so that a repeated routing writes to the same stream.
  */
 export const routingStream = (tenant: TenantId, accepted_at: string): StreamName => `routing-${idOf(tenant)}-${dayOf(accepted_at)}`
 /**
- * Returns the name of an attempts stream. It has the day of the attempt, which is fixed together with the event's id before the request is
+ * Returns the name of an attempts stream. The name contains the day of the attempt, which is fixed together with the event's id before the request is
  * sent.
  */
 export const attemptsStream = (webhook: WebhookId, time: string): StreamName => `attempts-${idOf(webhook)}-${dayOf(time)}`

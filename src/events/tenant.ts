@@ -16,7 +16,7 @@ export type Scope = (typeof bearerScopes)[number]
 
 /** The limits of a tenant. For an absent limit the default of the service applies. */
 export interface TenantLimits {
-  /** Number of webhooks at most that are not deleted. */
+  /** The most webhooks that the tenant may have at a time. */
   readonly webhooks?: number
   /** Messages per second and client on `/v1/events`. */
   readonly events_per_second?: number
@@ -38,7 +38,7 @@ export interface Tenant {
 export const tenantFields = {
   id: { stored: 'clear', column: 'text collate "C" not null', is: ['chosen', 'shown'] },
   name: { stored: 'clear', column: 'text not null', is: ['given', 'shown'] },
-  // It is not changeable, because TenantSettingsChanged holds all limits.
+  // `limits` is not changeable, because TenantSettingsChanged holds all limits.
   limits: { stored: 'clear', column: 'jsonb not null', is: ['shown'] },
   is_suspended: { stored: 'clear', column: 'boolean not null', is: ['shown'] },
   created_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
@@ -56,7 +56,7 @@ export interface Client {
   readonly previous_hmac: string | null
   /** RFC 3339 time until which the previous secret works too, or null. */
   readonly previous_secret_until: string | null
-  /** Counts from 1. Rotation and revocation raise it. Tokens of lower generations then stop working. */
+  /** Counts from 1. Rotation and revocation raise the generation, and tokens of lower generations then stop working. */
   readonly generation: number
   readonly revoked: boolean
   readonly created_at: string

@@ -7,8 +7,8 @@ const namespace = Buffer.from('6ba1c8f0e5cb5d5f8d6c5a1f7c3e9b42', 'hex')
 export const uuidV5 = (...parts: readonly string[]): string => uuidV5In(namespace, parts.join('\n'))
 
 /**
- * Hashes the name space's 16 bytes and the name by SHA-1 (RFC 9562, 5.5). It calls `hash`, which takes a third of the time of a Hash
- * object, because each event needs three UUIDs.
+ * Hashes the name space's 16 bytes and the name by SHA-1 (RFC 9562, 5.5). The function `hash` takes a third of the time of a Hash object. The time
+ * matters, because each event needs three UUIDs.
  */
 export function uuidV5In(space: Buffer, name: string): string {
   const hex = hash('sha1', Buffer.concat([space, Buffer.from(name)]))

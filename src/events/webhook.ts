@@ -13,12 +13,12 @@ export interface Webhook {
   readonly event: string
   readonly description: string | null
   readonly is_active: boolean
-  /** The key that created it, or null when a client did. */
+  /** The key that created the webhook, or null if a client created it. */
   readonly key_id: KeyId | null
   /** Seconds from each failed attempt to the next, or null for the delays of the service. */
   readonly retry_delays: readonly number[] | null
   readonly deactivation_reason: DeactivationReason | null
-  /** RFC 3339 time of the first failure since the last success or activation, or null. It is read from `webhook_health`. */
+  /** RFC 3339 time of the first failure since the last success or activation, or null. The table `webhook_health` holds it. */
   readonly failing_since: string | null
   /** `whsec_` + base64 of 24-64 bytes. */
   readonly secret: string
@@ -39,7 +39,7 @@ export const webhookFields = {
   },
   event: { stored: 'clear', column: 'text not null', is: ['given', 'changeable', 'shown', 'in_history', 'versioned', 'dispatched'] },
   description: { stored: 'sealed', column: 'text', default: null, is: ['given', 'changeable', 'shown', 'in_history', 'versioned'] },
-  // It is not changeable, because activation and deactivation have events of their own.
+  // `is_active` is not changeable, because activation and deactivation have events of their own.
   is_active: {
     stored: 'clear',
     column: 'boolean not null',
@@ -67,7 +67,7 @@ export type WebhookField<Trait extends FieldTrait> = FieldThatIs<typeof webhookF
 
 export interface WebhookEvents {
   WebhookCreated: Pick<Webhook, WebhookField<'chosen' | 'given'>>
-  /** It holds the changed fields alone. */
+  /** The event holds only the fields that changed. */
   WebhookChanged: Pick<Webhook, 'id'> & WebhookFieldChanges
   /** Both secrets sign until `previous_secret_until`, or the new one alone when it is null. */
   WebhookSecretRotated: Pick<Webhook, 'id' | 'secret' | 'previous_secret_until'>

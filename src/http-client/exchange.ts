@@ -22,7 +22,7 @@ export interface ExchangeResult {
 const readBytes = 64 * 1024
 const keptBytes = 4 * 1024
 /** How long the rest of a response may take after its status, because a body that never ends must not hold its slot. */
-const settleMs = 1_000
+const bodyMs = 1_000
 
 const noBytes = Buffer.alloc(0)
 
@@ -34,7 +34,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
   private readonly timeoutMs: number
   private readonly startedAt = performance.now()
   private readonly timer: NodeJS.Timeout
-  private settleTimer: NodeJS.Timeout | undefined
+  private bodyTimer: NodeJS.Timeout | undefined
   private resolve: (result: ExchangeResult) => void = () => {}
   private connection: Connection | null = null
   private parser: ResponseParser = new ResponseParser(this)
@@ -63,7 +63,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
 
   onData(bytes: Buffer): void {
     this.parser.feed(bytes)
-    if (!this.isOver && this.parser.code !== null) this.settleTimer ??= setTimeout(() => this.finish(null), settleMs)
+    if (!this.isOver && this.parser.code !== null) this.bodyTimer ??= setTimeout(() => this.finish(null), bodyMs)
   }
   onBody(part: Buffer): void {
     // A compressed block can only be read as a whole.
@@ -118,8 +118,8 @@ export class Exchange implements ConnectionUser, ResponseSink {
     this.chunks = []
     this.bytesRead = 0
     this.bytesKept = 0
-    clearTimeout(this.settleTimer)
-    this.settleTimer = undefined
+    clearTimeout(this.bodyTimer)
+    this.bodyTimer = undefined
     void this.sendOnFresh()
     return true
   }
@@ -138,7 +138,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
     }
     this.isOver = true
     clearTimeout(this.timer)
-    clearTimeout(this.settleTimer)
+    clearTimeout(this.bodyTimer)
     this.resolve({
       code,
       duration_ms: Math.round(performance.now() - this.startedAt),

@@ -82,7 +82,7 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
   const restore = async (events: readonly RecordedEvent[], history: DeliveryReads) => {
     restored.events += events.length
     for (const messages of chunks(await routedIn(store, events), 500)) {
-      restored.messages += (await index.claim(messages)).filter((isNew) => isNew).length
+      restored.messages += (await index.insertNew(messages)).filter((isNew) => isNew).length
       const firstAttempts = messages.flatMap((message) => message.deliveries)
       for (const refs of chunks(firstAttempts, 1_000)) restored.parked += await parkUntouched(schedule, refs, history)
     }

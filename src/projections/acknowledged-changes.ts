@@ -4,9 +4,9 @@ import { sqlOn } from '../lib/sql.ts'
 import { projectionNames } from './names.ts'
 
 /**
- * Notes that the API is about to acknowledge a change of a webhook that the read model `webhooks` does not have yet (the response carries
- * `Projection-Lag`). Routing then waits until the read model has the change, so that a message accepted after the response is matched with
- * the changed webhook. A change that the read model has needs no note.
+ * Notes a change of a webhook that the API is about to acknowledge, if the read model `webhooks` does not have the change yet. (The response then
+ * carries `Projection-Lag`.) Routing waits until the read model has the change, so that a message accepted after the response is matched with the
+ * changed webhook.
  * @param position the position of the event of the change
  */
 export async function noteAcknowledgedChange(pool: Pool, position: Checkpoint): Promise<void> {

@@ -24,15 +24,15 @@ export interface KeyCredential {
 const tables = `
   create table api_keys (
     ${columnDefinitions(keyFields)}
-    lookup_hmac text, -- null when the tenant's data key has been destroyed
+    lookup_hmac text, -- is null after the tenant's data key was destroyed
     previous_hmac text,
     revision integer not null,
     deleted_at timestamptz,
     primary key (id)
   );
-  create unique index api_keys_by_value on api_keys (lookup_hmac) where deleted_at is null; -- findKeyByValue
-  create index api_keys_by_previous_value on api_keys (previous_hmac) where deleted_at is null and previous_hmac is not null; -- findKeyByValue
-  create index api_keys_of_tenant on api_keys (tenant, created_at desc, id desc) where deleted_at is null; -- listKeys`
+  create unique index api_keys_by_value on api_keys (lookup_hmac) where deleted_at is null; -- serves findKeyByValue
+  create index api_keys_by_previous_value on api_keys (previous_hmac) where deleted_at is null and previous_hmac is not null; -- serves findKeyByValue
+  create index api_keys_of_tenant on api_keys (tenant, created_at desc, id desc) where deleted_at is null; -- serves listKeys`
 
 /** Writes the changes of an event to the row of its key. */
 const update = (sql: Sql, { data, metadata: { time }, revision }: RecordedKeyEvent, changes: Row) =>
@@ -48,7 +48,7 @@ export function apiKeys(keyring: Keyring): Projection {
     try {
       return keyring.lookup('api-key', (await keyring.vault(tenant)).openText(fieldAad(tenant, id, 'key'), sealed))
     } catch (error) {
-      if (error instanceof KeyDestroyed) return null // The keys of an erased tenant must never be found again.
+      if (error instanceof KeyDestroyed) return null // A key of an erased tenant must never be found again.
       throw error
     }
   }
@@ -68,7 +68,7 @@ export function apiKeys(keyring: Keyring): Projection {
       KeyChanged: (sql, event) => update(sql, event, toRow(keyFields, event.data)),
       KeyRotated: async (sql, event) => {
         const { id, key, previous_key_until } = event.data
-        // Postgres takes these values from the row before the update.
+        // Postgres computes the right-hand sides from the row as it was before the update.
         const kept = { previous_key: sqlText('key'), previous_hmac: sqlText('lookup_hmac') }
         const previous = previous_key_until === null ? { previous_key: null, previous_hmac: null } : kept
         await update(sql, event, { ...previous, previous_key_until, key, lookup_hmac: await lookupOf(event, id, key) })

@@ -21,7 +21,7 @@ export interface BuildState {
 }
 
 /**
- * Thrown when the row of a build differs from the state that the runner knows: another runner moved it, an operator lifted a
+ * The error when the row of a build differs from the state that the runner knows. Another runner moved the checkpoint, an operator lifted a
  * quarantine, or the build was dropped. The runner must read the state again.
  */
 export class BuildMoved extends Error {
@@ -31,7 +31,7 @@ export class BuildMoved extends Error {
   }
 }
 
-/** Reads the state of a build in one snapshot. Returns null when it was dropped or a newer build is live. */
+/** Reads the state of a build in one snapshot. Returns null when the build was dropped or a newer build is live. */
 export async function readState(pool: Pool, name: string, build: number): Promise<BuildState | null> {
   const [row] = await sqlOn(pool)<Omit<BuildState, 'quarantined'> & { streams: StreamName[] }>`
     select build, is_live, checkpoint, lifted,
@@ -43,7 +43,7 @@ export async function readState(pool: Pool, name: string, build: number): Promis
   return { ...state, quarantined: new Set(streams) }
 }
 
-/** Locks the row of a build until the end of the transaction, and returns its newest version. */
+/** Locks the row of a build until the end of the transaction, and returns the row as it is then. */
 export async function lockBuild(client: ClientBase, name: string, build: number) {
   const [row] = await sqlOn(client)<{ checkpoint: Checkpoint | null; lifted: number; is_live: boolean }>`
     select checkpoint, lifted, is_live from projections where name = ${name} and build = ${build} for update`
@@ -54,7 +54,7 @@ export async function lockBuild(client: ClientBase, name: string, build: number)
 export async function useSchemaOf(client: ClientBase, projection: Projection, build: number): Promise<void> {
   await client.query(`set local search_path to ${schemaOf(projection, build)}, public; set constraints all immediate`)
 }
-/** Returns an `apply` for `isolateFaulty`. An `apply` that fails leaves nothing behind. */
+/** Returns a function for `isolateFaulty` that applies events. When it fails, it leaves nothing behind, because it rolls back to a savepoint. */
 export const applyWithSavepoint =
   (client: ClientBase, projection: Projection, context: BuildContext) =>
   async (events: readonly RecordedEvent[]): Promise<void> => {
@@ -68,16 +68,16 @@ export const applyWithSavepoint =
     await client.query('release savepoint events')
   }
 
-/** The outcome of a batch: the new state of the build, and the events whose streams were quarantined. */
+/** The result of a batch: the new state of the build, and the events whose streams were quarantined. */
 interface AppliedBatch {
   readonly state: BuildState
   readonly faulty: readonly FaultyEvent[]
 }
 
 /**
- * Processes one batch: `prepare`, then rows, quarantine and checkpoint in one transaction. Throws BuildMoved or an error of
- * the engine, and then nothing is written to Postgres.
- * @param isolating whether a faulty event quarantines its stream while all other streams are applied, or else fails the whole batch
+ * Processes one batch. Calls `prepare`, then writes rows, quarantine and checkpoint in one transaction. Throws BuildMoved or an error of the engine;
+ * nothing is then written to Postgres.
+ * @param isolating true: a faulty event quarantines its stream, and the other streams are applied; false: it fails the whole batch
  */
 export async function applyBatch(
   pool: Pool,
@@ -118,7 +118,7 @@ export async function applyBatch(
   return step('projection.transaction', () => transaction(pool, apply))
 }
 
-/** Calls `prepare` for the events. Returns the faulty events if `isolating`, or else throws their error. */
+/** Calls `prepare` for the events. With `isolating` it returns the faulty events. Otherwise it throws the first error. */
 async function prepareBatch(
   pool: Pool,
   projection: Projection,

@@ -10,7 +10,7 @@ export const auditedFamilies = ['tenant', 'key', 'webhook'] as const satisfies r
 export type AuditedFamily = (typeof auditedFamilies)[number]
 
 /**
- * The read model of all events that commands have appended, by tenant and time. An event store itself can be read only by stream or
+ * The read model of all events that commands have appended, by tenant and time. It is needed because an event store can be read only by stream or
  * position. Sealed values stay sealed.
  */
 export const audit: Projection = {
@@ -31,9 +31,9 @@ export const audit: Projection = {
       actor text not null,
       correlation_id text not null,
       schema integer not null,
-      data text not null -- JSON, of that schema
+      data text not null -- JSON in the shape that the column schema numbers
     );
-    create index audit_events_by_time on audit_events (tenant, time, position); -- auditedEvents`,
+    create index audit_events_by_time on audit_events (tenant, time, position); -- serves auditedEvents`,
   async apply(sql, events) {
     const column = (of: (event: RecordedEvent) => string) => events.map(of)
     await sql`
@@ -58,7 +58,7 @@ export interface AuditedEvent {
   readonly actor: Actor
   readonly correlation_id: string
   readonly schema: number
-  /** The data as JSON, in the form that `schema` numbers. Sealed values stay sealed. */
+  /** The data as JSON, in the shape of the schema number `schema`. Sealed values stay sealed. */
   readonly data: string
 }
 interface AuditQuery {
@@ -73,7 +73,7 @@ interface AuditQuery {
 
 const batchSize = 500
 
-/** Yields the events of a tenant in the order of their times. A batch has at most 500 events, so that they need little memory. */
+/** Yields the events of a tenant in the order of their times, in batches of at most 500 events. */
 export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenerator<AuditedEvent[]> {
   const { tenant, since = null, until = null, family = null, actor = null } = query
   let after: AuditedEvent | undefined

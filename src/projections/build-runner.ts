@@ -13,7 +13,7 @@ import type { RunnerDependencies } from './runner-dependencies.ts'
 export interface BuildRunner {
   /** The state of the build, or null while another process has the lease. */
   readonly state: BuildState | null
-  /** Code of the last error, or null if the build has succeeded after it. */
+  /** The code of the last error, or null if a batch has succeeded since then. */
   readonly error: string | null
   lagSeconds(): number
   stop(): Promise<void>
@@ -22,11 +22,11 @@ export interface BuildRunner {
 export const startBuildRunner = (deps: RunnerDependencies, projection: Projection, build: number): BuildRunner =>
   new LeasedBuildRunner(deps, projection, build)
 
-/** After this many failures that are not the engine's, a batch is applied event by event to find the faulty events. */
+/** When a batch has failed this often by a fault that is not the engine's, the runner searches for the faulty events in it. */
 const failuresBeforeIsolation = 2
 /** A batch with fewer events is small. After a small batch the runner waits, so that the next batch is larger. */
 const smallBatch = 100
-/** Milliseconds for which a checkpoint may stay unsaved while no event concerns the projection. */
+/** The most milliseconds for which a checkpoint stays unsaved while no event concerns the projection. */
 const unsavedMs = 250
 /** The most milliseconds for which the live build stands still while a new build catches up with it. */
 const catchUpMs = 2_000
@@ -74,7 +74,7 @@ class LeasedBuildRunner implements BuildRunner {
       await this.#follow(AbortSignal.any([this.#stopping.signal, lease.lost]))
     } catch (cause) {
       if (!(cause instanceof BuildMoved)) throw cause
-      log.debug({ projection: name, build: this.#build }, 'projection.moved') // The next call reads the state again.
+      log.debug({ projection: name, build: this.#build }, 'projection.moved') // The runner then reads the state again.
     } finally {
       this.state = null
       progress.forget(name, this.#build)
@@ -86,16 +86,16 @@ class LeasedBuildRunner implements BuildRunner {
     const { store, pool, batchSize: batch = 500 } = this.#deps
     const { name, families, gatherMs = 0 } = this.#projection
     const initial = await readState(pool, name, this.#build)
-    if (initial === null) return this.#stopping.abort() // The runner of the projection removes this build runner at its next refresh.
+    if (initial === null) return this.#stopping.abort() // The projection's runner then removes this build runner at its next refresh.
     let follower: Follower = { state: initial, goal: initial.is_live ? null : await store.head(families) }
-    follower = await this.#settle(follower, initial, signal)
+    follower = await this.#publish(follower, initial, signal)
     let savedAt = performance.now()
     /** A batch without events for this projection, whose checkpoint is not saved yet. */
     let unsaved: EventBatch | null = null
     const subscription = store.subscribe({ families, after: follower.state.checkpoint, signal, batch })
     for await (const read of orIdle(subscription, unsavedMs)) {
       const next: EventBatch | null = read === null ? unsaved : this.#select(read, follower.state)
-      // This build may have passed the batch already when it went live.
+      // This build may have applied the batch already, while it went live.
       if (next === null || next.checkpoint <= (follower.state.checkpoint ?? '')) continue
       const canWait = next.events.length === 0 && follower.state.is_live
       if (read !== null && canWait && performance.now() - savedAt < unsavedMs) {
@@ -109,13 +109,13 @@ class LeasedBuildRunner implements BuildRunner {
       if (firstEvent !== undefined) this.#behindSince = Date.parse(firstEvent.metadata.time) || null
       const applied = await this.#applyUntilDone(follower.state, next, signal)
       if (applied === null) return
-      follower = await this.#settle(follower, applied, signal)
+      follower = await this.#publish(follower, applied, signal)
       if (gatherMs > 0 && next.events.length < smallBatch) await pause(gatherMs, signal)
     }
   }
 
-  /** Publishes the state after a batch. Makes the build live when it has reached its goal. Stops when a newer build is live. */
-  async #settle({ state: previous, goal }: Follower, applied: BuildState, signal: AbortSignal): Promise<Follower> {
+  /** Publishes the state after a batch. Makes the build live when it has reached its goal. Stops the runner when a newer build is live. */
+  async #publish({ state: previous, goal }: Follower, applied: BuildState, signal: AbortSignal): Promise<Follower> {
     const { store, progress } = this.#deps
     const { name, families } = this.#projection
     let follower: Follower = { state: applied, goal }
@@ -131,7 +131,7 @@ class LeasedBuildRunner implements BuildRunner {
     return follower
   }
 
-  /** Retries until the build is live. A try fails, for instance, while readers lock the views. */
+  /** Makes the build live, and retries while the engine refuses, for instance because readers lock the views. */
   async #promote(initial: BuildState, signal: AbortSignal): Promise<BuildState> {
     const { pool, log } = this.#deps
     const { name, version, externalBuilds } = this.#projection
@@ -169,7 +169,7 @@ class LeasedBuildRunner implements BuildRunner {
     const { store, batchSize: batch = 500 } = this.#deps
     const { families, externalBuilds } = this.#projection
     const limited = AbortSignal.any([signal, AbortSignal.timeout(catchUpMs)])
-    // The rows that the live build has in the other store may be a batch ahead of its checkpoint.
+    // With external rows, the live build may have written one batch more than its checkpoint shows.
     const goal = (externalBuilds === undefined ? liveCheckpoint : await store.head(families)) ?? ''
     let state = initial
     if ((state.checkpoint ?? '') >= goal) return true

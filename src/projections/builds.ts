@@ -5,8 +5,8 @@ import { sqlOn, transaction } from '../lib/sql.ts'
 import type { Projection } from './projection.ts'
 
 /**
- * One building of a projection's rows: its own tables (or its own rows in another store) and its own checkpoint. Readers see the
- * live build. A new build is made at the same time, and becomes live when it has caught up.
+ * A build of a projection has its own tables (or its own rows in another store) and its own checkpoint. Readers see the live build. A new build is
+ * made beside it, and becomes live when it has caught up.
  */
 export interface Build {
   readonly name: string
@@ -14,7 +14,7 @@ export interface Build {
   readonly build: number
   /** The version of the projection that makes the build. */
   readonly version: number
-  /** Null until the first batch. */
+  /** The checkpoint, or null before the first batch. */
   readonly checkpoint: Checkpoint | null
   readonly is_live: boolean
   /** The number of quarantined streams. */
@@ -53,7 +53,7 @@ async function createBuild(client: ClientBase, projection: Projection, build: nu
     await client.query(`set local search_path to ${schema}, public`)
     await client.query(projection.tables)
   }
-  // If this transaction fails, the empty external build stays for the next try, which uses the same number.
+  // If this transaction fails, the empty external build remains. The next try uses the same number and finds it.
   await projection.externalBuilds?.create(build)
   if (is_live) await showViews(client, projection, schema)
 }
@@ -77,8 +77,8 @@ export async function showViews(client: ClientBase, { views = [] }: Projection, 
 }
 
 /**
- * Creates the missing builds of the projections. A first build is live at once. A new build is created if the version of the code is higher
- * than the version of every build. Idempotent: every process calls this function at its start, so that readers find the views.
+ * Creates the missing builds of the projections. A first build is live at once. A new build is created if the version of the code is higher than the
+ * version of every build. Every process calls this function at its start, so that readers find the views; a repetition changes nothing.
  */
 export async function installProjections(pool: Pool, projections: readonly Projection[]): Promise<void> {
   for (const projection of projections)
@@ -89,7 +89,7 @@ export async function installProjections(pool: Pool, projections: readonly Proje
       const newest = builds.at(-1)
       if (newest === undefined) return createBuild(client, projection, 1, true)
       if (builds.some((build) => build.version >= version)) return
-      // A projection without rows cannot be built again, because its effects stay. So the new version continues at the checkpoint.
+      // A projection without rows cannot be built again, because its effects cannot be undone. So the new version continues at the checkpoint.
       if (!isRebuildable(projection))
         await client.query('update projections set version = $2 where name = $1 and version < $2', [name, version])
       else await createBuild(client, projection, newest.build + 1, false)
@@ -97,8 +97,8 @@ export async function installProjections(pool: Pool, projections: readonly Proje
 }
 
 /**
- * Creates a new build beside the live one, which readers continue to see. A running projector fills the new build and makes it
- * live. Returns its number, or the number of a build that is already under way. Throws KolbakError `not_rebuildable`.
+ * Creates a new build beside the live one, which readers continue to see. A running projector fills the new build and makes it live. Returns the
+ * number of the new build, or of one that is already in progress. Throws KolbakError `not_rebuildable`.
  */
 export async function rebuild(pool: Pool, projection: Projection): Promise<number> {
   if (!isRebuildable(projection))
@@ -139,7 +139,10 @@ export async function dropSuperseded(pool: Pool, projection: Projection): Promis
   })
 }
 
-/** Returns the checkpoint that every build of these projections has reached, so that none needs earlier events. Null if a build has none. */
+/**
+ * Returns the checkpoint that every build of these projections has reached, so that no build needs earlier events. Returns null if a build has no
+ * checkpoint.
+ */
 export async function commonCheckpoint(pool: Pool, projections: readonly Pick<Projection, 'name'>[]): Promise<Checkpoint | null> {
   const [row] = await sqlOn(pool)<{ lowest: Checkpoint | null }>`
     select case when bool_and(checkpoint is not null) then min(checkpoint) end as lowest

@@ -23,7 +23,7 @@ export const toRow = (table: AnyFieldTable, fields: object): Row =>
       .filter(([field]) => table[field]?.column !== undefined)
       .map(([field, value]) => [field, table[field]?.column?.startsWith('jsonb') ? JSON.stringify(value) : value]),
   )
-/** Returns the row with its sealed columns opened. Such a column holds the sealed text of the event, bound to tenant, aggregate and field. */
+/** Returns the row with its sealed columns opened. A sealed column holds the sealed text of the event, bound to tenant, aggregate and field. */
 export function openRow<R extends { readonly id: string; readonly tenant: string }>(vault: Vault, table: AnyFieldTable, row: R): R {
   const opened = Object.entries(row).map(([column, value]) => {
     const { stored = 'clear', boundTo = column } = table[column] ?? {}
@@ -39,7 +39,7 @@ export const insertion = (row: Row): SqlPart => cells(row, (columns, values) => 
 /** Returns the SQL `a = $1, b = $2` for a row with the columns a and b. */
 export const assignments = (row: Row): SqlPart =>
   cells(row, (columns, values) => columns.map((column, i) => `${column} = ${values[i]}`).join(', '))
-/** Returns the SQL `a, $1, c` for the columns a, b and c and a row with only b. The value of b takes the place of the column. */
+/** Returns the SQL `a, $1, c` for the columns a, b and c and a row with only b: the value of the row replaces the column. */
 export const selection = (columns: readonly string[], row: Row): SqlPart =>
   cells(Object.fromEntries(columns.map((column) => [column, column in row ? row[column] : sqlText(column)])), (_, values) =>
     values.join(', '),

@@ -28,15 +28,14 @@ export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
 }
 
 /**
- * Makes the projection of routing and attempts. It writes the facts to the delivery log first. In the transaction of the checkpoint it then
- * writes the rejected messages of the index, the failing webhooks, and the next attempts (the retry manager). A build that is not live writes
- * only its own history.
+ * Makes the projection of routing and attempts. It first writes the facts to the delivery log. In the transaction of the checkpoint it then writes
+ * rejected messages, the health of webhooks, and the next attempts. A build that is not live writes only its own history.
  */
 export const deliveries = (
   deliveryLog: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>,
   /** Schedules the attempts that follow from the events. Returns whether one of them is due within a second. */
   scheduleRetries: (sql: Sql, events: readonly RecordedEvent[]) => Promise<boolean>,
-  /** Called after the commit of an attempt that is due within a second. */
+  /** Called after a commit that scheduled an attempt which is due within a second. */
   onDueSoon: () => void = () => {},
 ): Projection => {
   let isDueSoon = false

@@ -21,7 +21,7 @@ const retryableCodes = new Set([
 /** Messages of pg for connections that are closed or cannot be opened. These errors have no code. */
 const connectionMessages = /connection terminated|connection error|timeout exceeded when trying to connect|query read timeout/i
 
-/** Whether an error in the transaction is the engine's fault, so that the batch can succeed later. Others are faults of events. */
+/** Whether an error in the transaction is the engine's fault, so that the batch can succeed later. Every other error is the fault of an event. */
 export function isEngineError(error: unknown): boolean {
   const code = codeOf(error)
   if (code === undefined) return error instanceof Error && connectionMessages.test(error.message)
@@ -30,8 +30,8 @@ export function isEngineError(error: unknown): boolean {
 
 const codesOfEvents = new Set(['fact_refused', 'seal_broken', 'key_destroyed', 'event_too_large', 'event_refused', 'event_not_readable'])
 /**
- * Whether an error in `prepare` is the fault of an event. Each store has its own errors. So in `prepare` an error is the fault of the store
- * unless it is certainly the fault of an event.
+ * Whether an error in `prepare` is certainly the fault of an event. Each store has its own errors, so every other error counts as the fault of the
+ * store.
  */
 export const isEventError = (error: unknown): boolean =>
   isDataError(error) || codesOfEvents.has(codeOf(error) ?? '') || isProgrammingError(error)
@@ -42,15 +42,15 @@ export interface FaultyEvent {
   readonly error: unknown
 }
 
-/** Returns the events without the faulty events and without the events that follow a faulty event in its stream. */
+/** Returns the events without the faulty ones and without those that follow a faulty event in its stream. */
 export const withoutFaulty = (events: readonly RecordedEvent[], faulty: readonly FaultyEvent[]): RecordedEvent[] => {
   const firstFaultyRevision = new Map(faulty.map(({ event }) => [event.stream, event.revision]))
   return events.filter((event) => event.revision < (firstFaultyRevision.get(event.stream) ?? Number.POSITIVE_INFINITY))
 }
 
 /**
- * Does the work for all events except the faulty events and the events that follow a faulty event in its stream. Halves the batch until a
- * faulty event fails alone. Returns the faulty events. Throws an error that is not the fault of an event.
+ * Does the work for the events, but not for faulty events and the later events of their streams. It halves the batch until a faulty event fails
+ * alone. Returns the faulty events. Throws an error that is not the fault of an event.
  * @param work leaves nothing behind when it fails
  */
 export async function isolateFaulty(

@@ -9,13 +9,12 @@ import type { Projection } from './projection.ts'
  * brings the new build to the same checkpoint, so that no reader sees less than before. Without the lock, a busy live build would always be
  * ahead. Returns false when `catchUp` does not succeed, or when the build was dropped or is older than the live build.
  *
- * With `externalBuilds`, the build then continues at the checkpoint of the former live build, even if the new build was ahead,
- * and takes over its quarantined streams: events that the former build has not applied must still be applied. `catchUp` is then
- * always called, and reads to the head of the store, because the rows of the live build may be ahead of its checkpoint (see
- * `isLiveAfterSwitching`).
+ * With `externalBuilds`, the new build continues at the checkpoint of the former live build, even if it was ahead. It also takes over the quarantined
+ * streams of the former build. The reason: events that the former build has not applied must still be applied. `catchUp` is then always called, and
+ * reads to the head of the store, because the rows of the live build may be ahead of its checkpoint (see `isLiveAfterSwitching`).
  *
- * The wait for locks on views is shorter than Postgres's `deadlock_timeout`. A reader of two views and this switch can block each
- * other. Then the switch must fail (55P03, tried again), and not the reader.
+ * The wait for locks on views is shorter than Postgres's `deadlock_timeout`. A reader of two views and this switch can block each other. The switch
+ * must then fail (55P03) and be tried again, so that the reader does not fail.
  */
 export async function goLive(
   pool: Pool,
@@ -33,7 +32,7 @@ export async function goLive(
     const readBuild = async () =>
       (await sql<{ checkpoint: Checkpoint | null }>`select checkpoint from projections where name = ${name} and build = ${build}`)[0]
     const candidate = await readBuild()
-    // A former live build still runs until it is dropped. It must not become live again in place of the newer build.
+    // A former live build runs until it is dropped. It must not become live again in place of the newer build.
     if (candidate === undefined || (live !== undefined && live.build > build)) return false
     if (live?.build === build) return true
     const liveCheckpoint = live?.checkpoint ?? null
@@ -44,7 +43,7 @@ export async function goLive(
     }
     await client.query(`set local lock_timeout = '200ms'`)
     await showViews(client, projection, schemaOf(projection, build))
-    // The order matters, because only one build of a projection may be live at any moment.
+    // The old build loses `is_live` first, because an index allows only one live build of a projection.
     await sql`update projections set is_live = false where name = ${name} and is_live`
     await sql`update projections set is_live = true where name = ${name} and build = ${build}`
     if (hasExternalBuilds && live !== undefined) {
@@ -62,14 +61,13 @@ export async function goLive(
 }
 
 /**
- * Waits for a switch that is under way, and returns whether this build is still the live build. The runner of a live build calls this
- * function before it writes a batch to its external rows. So the batch was read before any later switch begins, and the new build has the
- * batch at the end of that switch. A batch that is read during a switch must not be written to the former build, because a reader of the
- * batch could then see less in the new build.
+ * Waits for a switch in progress, and returns whether this build is still the live build. The runner of a live build calls this function before it
+ * writes a batch to its external rows. So no batch that is read during a switch is written to the former build. Otherwise a reader who has seen the
+ * batch there could see less in the new build.
  */
 export async function isLiveAfterSwitching(pool: Pool, name: string, build: number): Promise<boolean> {
   await pool.query('select pg_advisory_xact_lock_shared(hashtextextended($1, 0))', [lockName(name)])
-  // This is a second statement, because the snapshot of the first statement is older than its lock.
+  // The state is read in a second statement, because the snapshot of the first statement is older than its lock.
   const [row] = await sqlOn(pool)<Pick<Build, 'is_live'>>`select is_live from projections where name = ${name} and build = ${build}`
   return row?.is_live === true
 }

@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { KeyId } from '../events/ids.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 
-/** Records when keys were last used. It is not a projection, because no event records the use of a key. */
+/** Records when keys were last used. The recorder is not a projection, because no event records the use of a key. */
 export interface KeyUsage {
   /** Remembers a use. It is written within about a second. @param time RFC 3339 */
   touch(key: KeyId, time: string): void
@@ -10,7 +10,7 @@ export interface KeyUsage {
   close(): Promise<void>
 }
 
-/** Makes a recorder that collects uses in memory and writes them in one statement every `everyMs`. The latest use of a key is kept. */
+/** Makes a recorder that collects uses in memory and writes the latest use of each key in one statement every `everyMs`. */
 export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(error: unknown): void }): KeyUsage {
   const { pool, everyMs = 1_000, onError } = options
   let used = new Map<KeyId, string>()
@@ -32,7 +32,7 @@ export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(
         values: [keys, keys.map((key) => batch.get(key))],
       })
     } catch (error) {
-      for (const [key, time] of batch) remember(key, time) // The next write includes them.
+      for (const [key, time] of batch) remember(key, time) // The next write includes the uses of this batch.
       throw error
     }
   }

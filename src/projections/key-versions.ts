@@ -12,10 +12,10 @@ const tables = `
   create table key_versions (
     ${columnDefinitions(keyFields, columns)}
     revision integer not null,
-    until timestamptz, -- when the next version, or the end, began; null for the present one
+    until timestamptz, -- the start of the next version or the time of deletion; null for the present version
     primary key (id, revision)
   );
-  create index key_versions_of_tenant on key_versions (tenant, updated_at); -- listKeysAsOf`
+  create index key_versions_of_tenant on key_versions (tenant, updated_at); -- serves listKeysAsOf`
 
 /** Ends the present version, and begins the next version with the changes of an event. */
 const next = (sql: Sql, { data, metadata: { time }, revision }: RecordedKeyEvent, changes: Row) => sql`

@@ -2,15 +2,14 @@ import type { Pool } from 'pg'
 import type { BodyArchive, DeliveryLog, DeliveryReads } from '../ports/delivery-log.ts'
 import { projectionNames } from './names.ts'
 
-/** The delivery log for readers and dispatchers: one history, which may be built again at the same time. */
+/** The delivery log for readers and dispatchers. It shows one history, even while a new one is built. */
 export type LiveDeliveryLog = BodyArchive & DeliveryReads
 
 /**
  * Makes the reader of the live build of the history. Its number is the number of the live build of the projection `deliveries`.
  *
- * Each call reads the last known live build and, at the same time, asks Postgres which build is live, so that this query costs no extra
- * wait. The result is used only when Postgres names the same build. So a caller that has waited for the projection gets the rows for which it
- * waited.
+ * Each call reads the last known live build and, at the same time, asks Postgres which build is live. So the question costs no extra wait. The result
+ * is used only when Postgres names the same build. So a caller that has waited for the projection gets the rows for which it waited.
  */
 export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {
   let lastLive: number | undefined

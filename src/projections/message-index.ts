@@ -12,7 +12,7 @@ export interface IndexedMessage extends MessageRef {
   /** The checkpoint of the projection `webhooks` at which the message was matched. */
   readonly matched_at: Checkpoint
 }
-/** A message that was rejected, because its id was in use for other content. */
+/** A message that was rejected, because another message with the same id and other content came first. */
 type Rejection = Pick<MessageRef, 'place' | 'fingerprint' | 'accepted_at'>
 
 export interface MessageCursor {
@@ -27,7 +27,7 @@ interface MessageQuery {
   readonly until?: string
   /** The message's event name, compared literally. */
   readonly event?: string
-  /** Whether any webhook matched. */
+  /** True: only messages that matched a webhook. False: only messages that matched none. */
   readonly matched?: boolean
   readonly after?: MessageCursor
   readonly limit: number
@@ -35,22 +35,22 @@ interface MessageQuery {
   readonly scan?: number
 }
 
-/** The message index: a source of truth for the retention time. It is in Postgres with every combination of adapters. */
+/** The message index is a source of truth for the retention time. It is in Postgres with every combination of adapters. */
 export interface MessageIndex {
-  /** Writes the messages whose (tenant, id) is free, in one statement. Returns for each message whether it was written. */
-  claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
-  /** Does the same only if the read model `webhooks` is still at this cursor when the statement begins. Otherwise returns null. */
-  claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
+  /** Inserts the messages whose (tenant, id) is not in the index, in one statement. Returns for each message whether it was inserted. */
+  insertNew(messages: readonly IndexedMessage[]): Promise<boolean[]>
+  /** Does the same, but only if the read model `webhooks` is still at this cursor when the statement begins. Otherwise returns null. */
+  insertNew(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
   /**
-   * Returns the rows of these messages, in the order of the messages. This is a separate statement, because the statement of `claim` may
+   * Returns the rows of these messages, in the order of the messages. This is a separate statement, because the statement of `insertNew` may
    * not see a row that another process inserts at the same time.
    */
   stored(messages: readonly Pick<MessageRef, 'tenant' | 'message'>[]): Promise<(IndexedMessage | null)[]>
   find(tenant: TenantId, message: MessageId): Promise<IndexedMessage | null>
   /**
-   * Returns messages of a tenant, newest first. With a filter, the call reads the next `scan` rows and returns at most `limit` rows that
-   * pass. So a page may be short or empty, but a filter that seldom matches does not read a month of messages. `next` is the cursor of the
-   * next page, or null at the end.
+   * Returns messages of a tenant, newest first. With a filter, the call reads the next `scan` rows and returns at most `limit` rows that pass. So a
+   * page may be short or empty, because a filter that seldom matches must not read a month of messages. `next` is the cursor of the next page, or
+   * null at the end.
    */
   list(query: MessageQuery): Promise<{ messages: IndexedMessage[]; next: MessageCursor | null }>
   /** Returns the first 100 rejections of the message. */
@@ -80,17 +80,17 @@ export function createMessageIndex(pool: Pool): MessageIndex {
     const byKey = new Map(rows.map((row) => [keyOf(row), fromRow(row)]))
     return messages.map((m) => byKey.get(keyOf(m)) ?? null)
   }
-  async function claim(messages: readonly IndexedMessage[]): Promise<boolean[]>
-  async function claim(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
-  async function claim(messages: readonly IndexedMessage[], matched_at?: ChangeCursor): Promise<boolean[] | null> {
+  async function insertNew(messages: readonly IndexedMessage[]): Promise<boolean[]>
+  async function insertNew(messages: readonly IndexedMessage[], matched_at: ChangeCursor): Promise<boolean[] | null>
+  async function insertNew(messages: readonly IndexedMessage[], matched_at?: ChangeCursor): Promise<boolean[] | null> {
     if (messages.length === 0) return []
-    // All writers use one order, because statements that touch the same keys in different orders deadlock.
+    // All writers sort in the same way, because statements that touch the same keys in different orders deadlock.
     const sorted = [...messages].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
     const { rows } = await pool.query<{ is_current: boolean; places: Place[] }>({
-      name: 'message-index-claim',
+      name: 'message-index-insert',
       text: `with webhooks as materialized (
                select $9::text is null or $9 = (select cursor from (${liveChangeCursor}) as live) as is_current
-             ), claimed as (
+             ), inserted as (
                insert into message_index (${columns})
                select ${messageRefColumns}, string_to_array(coalesce(webhooks, ''), ','), matched_at
                from unnest(${messageRefParameters(1)}, ${splitTexts(7)}, ${splitTexts(8)}) as new (${columns})
@@ -98,7 +98,7 @@ export function createMessageIndex(pool: Pool): MessageIndex {
                on conflict (tenant, message) do nothing
                returning place
              )
-             select is_current, array(select place from claimed) as places from webhooks`,
+             select is_current, array(select place from inserted) as places from webhooks`,
       values: [
         ...messageRefArrays(sorted),
         // A single message without webhooks makes an empty text. An empty text splits into no element, so the statement uses `coalesce`.
@@ -109,11 +109,11 @@ export function createMessageIndex(pool: Pool): MessageIndex {
     })
     const { is_current: isCurrent, places } = rows[0]!
     if (!isCurrent) return null
-    const claimed = new Set(places)
-    return messages.map((m) => claimed.has(m.place))
+    const inserted = new Set(places)
+    return messages.map((m) => inserted.has(m.place))
   }
   return {
-    claim,
+    insertNew,
     stored,
     find: async (tenant, message) => (await stored([{ tenant, message }]))[0] ?? null,
     async list({ tenant, since, until, event, matched, after, limit, scan = 10_000 }) {
@@ -140,7 +140,7 @@ export function createMessageIndex(pool: Pool): MessageIndex {
       const matches = rows.filter((row) => row.passes)
       const page = matches.slice(0, limit)
       const isFull = matches.length > limit
-      // When the page is not full, the next page begins after the last row that was read, unless the rows ended before.
+      // When the page is not full, the next page begins after the last row that was read. There is no next page if fewer rows than `scan` were left.
       const last = isFull ? page.at(-1) : isFiltered ? rows.find((row) => row.nth === BigInt(rowsToRead)) : undefined
       return { messages: page.map(fromRow), next: last === undefined ? null : { at: last.accepted_at, message: last.message } }
     },

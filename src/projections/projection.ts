@@ -11,25 +11,25 @@ export interface BuildContext {
 }
 
 /**
- * Code that turns events into a read model. The runner owns batches, transactions, checkpoints and lag. A projection only
- * defines what events do to its rows. It never sends anything.
+ * Code that turns events into a read model. The runner handles batches, transactions, checkpoints and lag. A projection only defines what events do
+ * to its rows. It never sends requests.
  */
 export interface Projection {
-  /** Lower-case letters and `_`. */
+  /** The name, in lower-case letters and `_`. */
   readonly name: string
-  /** The version of the code. Raise it when the tables or the handling of events change. A new build is then made beside the old build. */
+  /** The version of the code. Raise it when the tables or the handling of events change, and a new build is made beside the old one. */
   readonly version: number
   readonly families: readonly Family[]
   /**
-   * DDL of the tables, with unqualified names: each build has them in its own schema. A projection without tables and without
-   * `externalBuilds`, such as a process manager, is never built again: its new version continues at the checkpoint.
+   * DDL of the tables. The names are unqualified, because each build has the tables in its own schema. A projection without tables and without
+   * `externalBuilds`, such as a process manager, is never built again. Its new version continues at the checkpoint.
    */
   readonly tables?: string
   /** The tables that readers see, as views of the same names in `public`. */
   readonly views?: readonly string[]
   /**
-   * Whether the projection needs an event. By default it needs all. The runner skips other events, and saves the checkpoint rarely while only
-   * such events arrive. So a process manager that needs one event of a million costs no commit for each batch.
+   * Whether the projection needs an event. By default it needs all. The runner skips the others, and seldom saves the checkpoint while only such
+   * events arrive. So a process manager that needs one event in a million does not cost a commit for each batch.
    */
   concerns?(event: RecordedEvent): boolean
   /**
@@ -38,8 +38,8 @@ export interface Projection {
    */
   readonly reads?: ReadonlySet<string>
   /**
-   * Milliseconds to wait after a small batch, so that the next batch is larger. Default 0. This saves transactions for a
-   * projection that no caller waits for. The first event after a pause is never delayed.
+   * Milliseconds to wait after a small batch, so that the next batch is larger. Default 0. The wait saves transactions for a projection that no
+   * caller waits for. It does not delay the first event after a quiet time.
    */
   readonly gatherMs?: number
   /**
@@ -49,19 +49,19 @@ export interface Projection {
    * events that the new build has already prepared are prepared again.
    */
   readonly externalBuilds?: {
-    /** Creates an empty build; idempotent. */
+    /** Creates an empty build. A repetition changes nothing. */
     create(build: number): Promise<void>
-    /** Drops a build; idempotent. */
+    /** Drops a build. A repetition changes nothing. */
     drop(build: number): Promise<void>
   }
   /**
-   * Called before the transaction, to write to a store that shares no transaction with Postgres. It must be idempotent, because it is called
-   * again when the transaction fails. Throws FactRefused, which names the faulty event.
+   * Called before the transaction, to write to a store that shares no transaction with Postgres. The function must be idempotent, because it is
+   * called again when the transaction fails. Throws FactRefused, which names the faulty event.
    */
   prepare?(events: readonly RecordedEvent[], context: BuildContext): Promise<void>
   /** Called in the transaction that also moves the checkpoint. A batch may be passed whole or in parts, but always in order. */
   apply(sql: Sql, events: readonly RecordedEvent[], context: BuildContext): Promise<void>
-  /** Called after each commit, for effects that must follow the commit, such as waking a reader of the rows. */
+  /** Called after each commit, for what must follow the commit, such as waking a reader of the rows. */
   afterCommit?(): void
 }
 
@@ -81,7 +81,7 @@ export function byType<E extends RecordedEvent>(handlers: Handlers<E>) {
   return {
     reads: new Set(handlerOf.keys()),
     async apply(sql: Sql, events: readonly RecordedEvent[]): Promise<void> {
-      // An event of a type has the data of that type (events/schema.ts). TypeScript cannot follow the look-up.
+      // The cast is needed because TypeScript cannot see that the handler found by the event's type takes this event.
       for (const event of events) await handlerOf.get(event.type)?.(sql, event as never)
     },
   }

@@ -26,7 +26,7 @@ interface LiftDependencies {
   readonly store: Pick<EventStore, 'read'>
   readonly log: Log
 }
-/** The result of an attempt to lift a quarantine. If it was not lifted, the result names the event that is faulty now. */
+/** The result of an attempt to lift a quarantine. If the stream stays quarantined, the result names the event that is faulty now. */
 export type LiftResult =
   | { readonly lifted: true }
   | { readonly lifted: false; readonly revision: number; readonly event_id: EventId; readonly error: string }
@@ -46,7 +46,7 @@ export const listQuarantined = (pool: Pool): Promise<QuarantinedStream[]> =>
 export const retryQuarantined = (deps: LiftDependencies, projection: Projection, stream: StreamName): Promise<LiftResult> =>
   lift(deps, projection, stream, false)
 
-/** Lifts the quarantine like `retryQuarantined`, but never applies the faulty event to this build. */
+/** Lifts the quarantine like `retryQuarantined`, but leaves out the faulty event. */
 export const skipQuarantined = (deps: LiftDependencies, projection: Projection, stream: StreamName): Promise<LiftResult> =>
   lift(deps, projection, stream, true)
 

@@ -12,6 +12,6 @@ export interface RunnerDependencies {
   readonly log: Log
   /** The most events in one transaction. Default 500. */
   readonly batchSize?: number
-  /** Milliseconds between two checks for free leases and new builds. Default 1 s. */
+  /** Milliseconds between two checks for free leases and new builds. Default 1,000. */
   readonly refreshMs?: number
 }

@@ -14,7 +14,9 @@ export interface ProjectionStatus {
   readonly error: string | null
   /** The checkpoint of the live build. */
   readonly checkpoint: Checkpoint | null
-  /** Age of the first event that is not committed yet. 0 when there is none, and null when another process runs the projection. */
+  /**
+   * The age of the first event that is not committed yet. It is 0 when all events are committed, and null when another process runs the projection.
+   */
   readonly lagSeconds: number | null
   /** The number of quarantined streams. */
   readonly quarantined: number
@@ -28,8 +30,8 @@ export interface RunningProjection {
 }
 
 /**
- * Keeps the live build of a projection up to date, and a newer build until it becomes the live build. A lease lets one process at a time run
- * a build. If two runners ran one build, the compare-and-set on the checkpoint would let only one of them commit a batch.
+ * Keeps the live build of a projection up to date, and also a newer build until it becomes the live build. A lease lets only one process at a time
+ * run a build. Even if two processes ran it, only one of them could commit a batch, because of the compare-and-set on the checkpoint.
  *
  * A batch that fails because of the engine is retried for ever. A batch that fails because of an event quarantines the stream of
  * the event after three tries.
@@ -48,7 +50,7 @@ export function startProjection(deps: RunnerDependencies, projection: Projection
       await installProjections(pool, [projection])
       builds = await listBuilds(pool, name)
     }
-    // This version also runs an older live build with external rows, so that its effects do not wait for the new build.
+    // With external rows, this version also runs the older live build, so that its effects do not wait for the new build.
     const runsOlder = projection.externalBuilds !== undefined
     const runnable = builds.filter((build) => build.version === version || (runsOlder && build.is_live && build.version < version))
     for (const [build, runner] of runners)

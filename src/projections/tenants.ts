@@ -37,9 +37,9 @@ export const tenants: Projection = {
   create table clients (
     ${columnDefinitions(clientFields)}
     tenant text collate "C" not null,
-    primary key (client_id) -- also the look-up at /v1/auth
+    primary key (client_id) -- serves findClients, also at /v1/auth
   );
-  create index clients_of_tenant on clients (tenant); -- listClients`,
+  create index clients_of_tenant on clients (tenant); -- serves listClients`,
   ...byType<RecordedTenantEvent>({
     TenantRegistered: (sql, { data, metadata: { time }, revision }) =>
       sql`insert into tenants ${insertion({
@@ -52,12 +52,12 @@ export const tenants: Projection = {
     ClientIssued: async (sql, { data, metadata: { time }, revision }) => {
       const { id: tenant, ...issued } = data
       const fresh = { generation: 1, revoked: false, created_at: time, updated_at: time }
-      // If another tenant has a client with this id already, the id stays with that tenant.
+      // If another tenant has a client with this id already, that tenant keeps the id.
       await sql`insert into clients ${insertion({ ...toRow(clientFields, issued), ...fresh, tenant })} on conflict (client_id) do nothing`
       await sql`update tenants set revision = ${revision} where id = ${tenant}`
     },
     ClientSecretRotated: (sql, event) => {
-      // Postgres takes the previous HMAC from the row before the update.
+      // Postgres computes the previous HMAC from the row as it was before the update.
       const previous_hmac = event.data.previous_secret_until === null ? null : sqlText('secret_hmac')
       return updateClient(sql, event, { ...toRow(clientFields, event.data), previous_hmac })
     },

@@ -9,10 +9,10 @@ interface LiveState {
   readonly checkpoint: Checkpoint | null
   readonly quarantined: ReadonlySet<StreamName>
 }
-/** The latest committed states of the live builds that run in this process, so that waiters of this process need no query. */
+/** The latest committed states of the live builds that run in this process. Callers that wait in this process need no query. */
 export interface ProjectionProgress {
   report(name: string, state: LiveState): void
-  /** Removes the state of a build that this process no longer runs, because another process may run it now. */
+  /** Removes the state of a build that this process no longer runs. Another process may run the build now. */
   forget(name: string, build: number): void
   stateOf(name: string): LiveState | undefined
   /** Calls `listener` after each report. Returns a function that removes the listener. */
@@ -51,7 +51,7 @@ const firstPollMs = 2
 const longestPollMs = 50
 
 export function createProjectionWaiter({ pool, progress }: { pool: Pool; progress: ProjectionProgress }): ProjectionWaiter {
-  /** Returns undefined while the position is not reached. */
+  /** Returns true when the position is reached, false when the stream is quarantined there, and undefined while neither holds. */
   const queryReached = async (name: string, position: Checkpoint, stream: StreamName | undefined): Promise<boolean | undefined> => {
     const [row] = await sqlOn(pool)<{ reached: boolean; quarantined: boolean }>`
       select coalesce(checkpoint >= ${position}, false) as reached,
@@ -71,7 +71,7 @@ export function createProjectionWaiter({ pool, progress }: { pool: Pool; progres
           const local = progress.stateOf(name)
           const isQuarantined = stream !== undefined && local?.quarantined.has(stream) === true
           if (local?.checkpoint != null && local.checkpoint >= position && !isQuarantined) return true
-          // A runner of this process will probably report soon, so the first query comes only after a wait without a report.
+          // A runner of this process will probably report soon, so the first query is made only after a wait without a report.
           if (local === undefined || isQuarantined || !isFirst) {
             const reached = await queryReached(name, position, stream)
             if (reached !== undefined) return reached

@@ -5,12 +5,12 @@ import type { WebhookId } from '../events/ids.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 
 type Failed = Extract<RecordedDeliveryEvent, { type: 'DeliveryFailed' | 'DeliveryDeadLettered' }>
-/** Reasons of deliveries that ended without a request. These reasons say nothing about the endpoint. */
+/** Reasons of deliveries that ended without a request. These reasons say nothing about the receiver. */
 const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
 
 /** The event of a failed request. */
 export type Failure = Failed & { data: { webhook_revision: number } }
-/** Whether the event says that a request to a webhook's endpoint failed. */
+/** Whether the event says that a request to a receiver failed. */
 export function isFailure(event: RecordedEvent): event is Failure {
   if (event.type !== 'DeliveryFailed' && event.type !== 'DeliveryDeadLettered') return false
   const { reason, webhook_revision: revision } = (event as Failed).data
@@ -28,8 +28,8 @@ interface Failing {
 
 /**
  * Updates `webhook_health`: a success deletes the rows of the webhook, and a failure inserts a row or raises its count. The projection that
- * writes the history calls this function in its transaction, because it reads these events anyway. A batch without failures costs only one
- * look-up in a table that is mostly empty.
+ * writes the history calls this function in its transaction, because it reads these events anyway. A batch without failures costs only one query of a
+ * table that is mostly empty.
  */
 export async function recordHealth(sql: Sql, events: readonly RecordedEvent[]): Promise<void> {
   const healthy = new Set<WebhookId>()

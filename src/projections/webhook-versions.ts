@@ -12,10 +12,10 @@ const tables = `
   create table webhook_versions (
     ${columnDefinitions(webhookFields, columns)}
     revision integer not null,
-    until timestamptz, -- when the next version, or the end, began; null for the present one
+    until timestamptz, -- the start of the next version or the time of deletion; null for the present version
     primary key (id, revision)
   );
-  create index webhook_versions_of_tenant on webhook_versions (tenant, updated_at); -- listWebhooksAsOf`
+  create index webhook_versions_of_tenant on webhook_versions (tenant, updated_at); -- serves listWebhooksAsOf`
 
 /** Ends the present version, and begins the next version with the changes of an event. */
 const next = (sql: Sql, { data, metadata: { time }, revision }: RecordedWebhookEvent, changes: Row = {}) => sql`

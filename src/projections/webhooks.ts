@@ -17,19 +17,19 @@ const tables = `
   create table webhook_subscriptions (
     ${columnDefinitions(webhookFields)}
     revision integer not null,
-    activated_revision integer not null, -- when it last became active: failures before it do not count
-    position text collate "C" not null, -- checkpoint of its last event
-    deleted_at timestamptz, -- kept as a tombstone: an unknown webhook and a deleted one are different things to a dispatcher
+    activated_revision integer not null, -- the revision at which the webhook last became active; earlier failures do not count
+    position text collate "C" not null, -- the position of the last event of the webhook
+    deleted_at timestamptz, -- a deleted row stays as a tombstone, because a dispatcher treats a deleted webhook and an unknown one differently
     primary key (id)
   );
-  create index webhook_subscriptions_of_tenant on webhook_subscriptions (tenant, created_at desc, id desc) where deleted_at is null; -- lists and counts
-  create index webhook_subscriptions_changed on webhook_subscriptions (position); -- changedSince
+  create index webhook_subscriptions_of_tenant on webhook_subscriptions (tenant, created_at desc, id desc) where deleted_at is null; -- serves listWebhooks
+  create index webhook_subscriptions_changed on webhook_subscriptions (position); -- serves changedSince
   create table webhook_tenants (
     tenant text collate "C" primary key,
     is_suspended boolean not null,
     position text collate "C" not null
   );
-  create index webhook_tenants_changed on webhook_tenants (position); -- changedSince`
+  create index webhook_tenants_changed on webhook_tenants (position); -- serves changedSince`
 
 /** Writes the changes of an event to the row of its webhook. */
 const update = (sql: Sql, { data, metadata: { time }, revision, position }: RecordedWebhookEvent, changes: Row) =>
@@ -55,7 +55,7 @@ export const webhooks: Projection = {
     },
     WebhookSecretRotated: (sql, event) => {
       const { secret, previous_secret_until } = event.data
-      // Postgres takes the right-hand side from the row before the update.
+      // Postgres computes the right-hand side from the row as it was before the update.
       const previous_secret = previous_secret_until === null ? null : sqlText('secret')
       return update(sql, event, { secret, previous_secret, previous_secret_until })
     },
@@ -100,7 +100,7 @@ export async function findWebhook(
 
 export interface WebhookFilter extends WebhookOwner {
   readonly ids?: readonly WebhookId[]
-  /** Patterns to compare literally with the stored patterns. */
+  /** Only webhooks whose pattern is literally one of these. */
   readonly events?: readonly string[]
   readonly is_active?: boolean
   readonly limit: number
@@ -140,7 +140,7 @@ export async function countWebhooks(pool: Pool, tenant: TenantId, beside: Webhoo
   return Number(row?.n ?? 0n)
 }
 
-/** An opaque value that says how far a reader of changes has read. */
+/** An opaque value that says up to which change a reader has read. */
 export type ChangeCursor = Brand<string, 'ChangeCursor'>
 const dispatched = fieldsThatAre(webhookFields, 'dispatched')
 /** The fields of a webhook that dispatchers need. Sealed values stay sealed. The webhook may be deleted. */
@@ -148,7 +148,7 @@ export type ChangedWebhook = Pick<Webhook, WebhookField<'dispatched'>> & { reado
 export interface WebhookChanges {
   readonly webhooks: readonly ChangedWebhook[]
   readonly tenants: readonly { readonly tenant: TenantId; readonly is_suspended: boolean }[]
-  /** Checkpoint of the read model. The result includes every event up to it. Null before the first event. */
+  /** The checkpoint of the read model, or null before the first event. The result includes every event up to the checkpoint. */
   readonly checkpoint: Checkpoint | null
   /** Whether the read model lacks an acknowledged change. */
   readonly is_behind: boolean
@@ -164,8 +164,8 @@ type ChangedRow = Pick<WebhookChanges, 'cursor' | 'checkpoint' | 'is_behind'> &
   )
 
 /**
- * SQL that returns one row: the cursor of a reader that is up to date, the checkpoint, and whether the read model lacks an acknowledged
- * change. The cursor names the acknowledged change that is missing, so that no reader counts as up to date before the read model has it.
+ * SQL that returns one row: the cursor of an up-to-date reader, the checkpoint, and whether the read model lacks an acknowledged change. The cursor
+ * names a missing acknowledged change, so that no reader counts as up to date before the read model has the change.
  */
 export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesce(checkpoint, '') || case when noted.position is null then '' else '<' || noted.position end as cursor,
     checkpoint, noted.position is not null as is_behind
@@ -173,8 +173,8 @@ export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesc
   where name = '${projectionNames.webhooks}' and is_live`
 
 /**
- * Returns the changes since the cursor from one snapshot. Returns everything if the cursor is null, belongs to another build of the read
- * model, or is older than the lifting of a quarantine. In the last two cases rows before the cursor may have changed.
+ * Returns the changes since the cursor from one snapshot. Returns all rows if the cursor is null, belongs to another build of the read model, or is
+ * older than the lifting of a quarantine. In the last two cases rows before the cursor may have changed.
  */
 export async function changedSince(pool: Pool, since: ChangeCursor | null): Promise<WebhookChanges> {
   if (since !== null) {

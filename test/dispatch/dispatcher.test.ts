@@ -44,7 +44,7 @@ describe('the dispatcher', () => {
   let erased: TenantId | null
   let dispatcher: Dispatcher
   /** Called before rows are written to the message index. An error that it throws makes the statement fail. */
-  let beforeClaim: (rows: readonly IndexedMessage[]) => void
+  let beforeInsert: (rows: readonly IndexedMessage[]) => void
 
   const start = async () => {
     const { db, store, leases } = world
@@ -62,15 +62,15 @@ describe('the dispatcher', () => {
     const live = await joinLiveProcesses({ pool: db.pool, id: `d${randomBytes(4).toString('hex')}`, roles: ['dispatcher'], onError })
     saved = createOffsets(db.pool, bus.identity)
     const index = createMessageIndex(db.pool)
-    const claim = async (rows: readonly IndexedMessage[], cursor?: ChangeCursor) => {
-      beforeClaim(rows)
-      return index.claim(rows, cursor as ChangeCursor)
+    const insertNew = async (rows: readonly IndexedMessage[], cursor?: ChangeCursor) => {
+      beforeInsert(rows)
+      return index.insertNew(rows, cursor as ChangeCursor)
     }
     dispatcher = startDispatcher({
       bus,
       store,
       deliveryLog,
-      index: { ...index, claim: claim as typeof index.claim },
+      index: { ...index, insertNew: insertNew as typeof index.insertNew },
       offsets: saved,
       pool: db.pool,
       keyring,
@@ -100,7 +100,7 @@ describe('the dispatcher', () => {
     bus = handDrivenBus()
     tenant = await world.newTenant()
     erased = null
-    beforeClaim = () => {}
+    beforeInsert = () => {}
     stops = []
   })
   afterEach(async () => {
@@ -298,7 +298,7 @@ describe('the dispatcher', () => {
     expect((await world.db.pool.query('select from quarantined_records')).rowCount).to.equal(1)
   })
   it('quarantines a message on which our own code fails, and routes the others', async () => {
-    beforeClaim = (rows) => {
+    beforeInsert = (rows) => {
       if (rows.some(({ event }) => event === 'order.faulty')) throw new TypeError('a bug')
     }
     await start()
@@ -313,7 +313,7 @@ describe('the dispatcher', () => {
   })
   it('routes a message on which our own code fails only once', async () => {
     let failures = 0
-    beforeClaim = () => {
+    beforeInsert = () => {
       if (failures++ === 0) throw new TypeError('a broken connection')
     }
     await start()
@@ -325,7 +325,7 @@ describe('the dispatcher', () => {
   })
   it('has a problem while routing keeps failing, and none once it succeeds', async () => {
     let isAway = true
-    beforeClaim = () => {
+    beforeInsert = () => {
       if (isAway) throw Object.assign(new Error('no connection'), { code: 'ECONNREFUSED' })
     }
     await start()

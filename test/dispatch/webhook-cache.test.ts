@@ -152,7 +152,7 @@ describe('the webhook cache', () => {
     const cache = create()
     pending.webhooks = [await row('w1')]
     await cache.refresh()
-    expect(cache.get('w1' as WebhookId)?.origin).to.equal('https://a.example')
+    expect(cache.get('w1' as WebhookId)?.urlOrigin).to.equal('https://a.example')
   })
   it('leaves out the webhooks of an erased tenant, and keeps all others', async () => {
     const cache = create()

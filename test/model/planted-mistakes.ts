@@ -108,7 +108,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   {
     name: 'the webhook cache is refreshed by time alone',
     file: 'dispatch/route.ts',
-    changes: [onLine('cache-by-time-alone', /claim\((\w+), \w+\)/, 'claim($1)')],
+    changes: [onLine('cache-by-time-alone', /insertNew\((\w+), \w+\)/, 'insertNew($1)')],
     breaks: ['1'],
   },
   {

@@ -7,7 +7,7 @@ import { hasGuard, type Run, rowsOf } from './statement.ts'
 import { indexKey, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
-const claimIndex: Run = (tables, { values }) => {
+const insertIndexRows: Run = (tables, { values }) => {
   const { index } = tables
   const matched_at = values[8] as unknown as string | undefined
   if (matched_at !== undefined && matched_at !== liveCursor(tables).cursor) return [{ is_current: false, places: [] }]
@@ -57,7 +57,7 @@ const changed: Run = (tables, { values }) => {
 /** The effect of each statement, by its name or by the beginning of its text. */
 const statements: readonly (readonly [name: string, run: Run])[] = [
   ...scheduleStatements,
-  ['message-index-claim', claimIndex],
+  ['message-index-insert', insertIndexRows],
   ['message-index-stored', storedIndex],
   ['offsets-save', saveOffsets],
   [

@@ -1,4 +1,4 @@
-import { type FactType, isRequest, statusOf } from '../../events/delivery.ts'
+import { type FactType, isListedAttempt, statusOf } from '../../events/delivery.ts'
 import type { EventId, WebhookId } from '../../events/ids.ts'
 import { type DeliveryRef, deliveryRefOf } from '../../events/refs.ts'
 import { mapBounded } from '../../lib/bounded.ts'
@@ -63,7 +63,7 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
     let from: string | undefined
     for (let page = 0; page < maxFacts.pages; page++) {
       const { rows, next } = await session.read({ cql: facts, params: [delivery] }, maxFacts.rows, from)
-      newest = [...newest, ...rows.map(attemptOf).filter(({ type }) => isRequest(type))].sort(oldestFirst).slice(-maxAttempts)
+      newest = [...newest, ...rows.map(attemptOf).filter(({ type }) => isListedAttempt(type))].sort(oldestFirst).slice(-maxAttempts)
       if (next === null) break
       from = next
     }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Pool, QueryResultRow } from 'pg'
-import { isRequest } from '../../events/delivery.ts'
+import { isListedAttempt } from '../../events/delivery.ts'
 import { deliveryRefFields } from '../../events/refs.ts'
 import { isUuid } from '../../events/uuid.ts'
 import { msPerDay } from '../../lib/days.ts'
@@ -26,7 +26,7 @@ const listColumns = `${deliveryColumns}, d.event_id, d.duration_ms, d.reason_det
 const listed = ({ event_id, duration_ms, reason_detail, response, ...delivery }: ListRow): ListedDelivery => {
   const { chain, attempt, type, time, code, reason } = delivery
   const request = { event_id, chain, attempt, type, time, code, duration_ms, reason, reason_detail, response }
-  return { ...delivery, request: isRequest(type) ? request : null }
+  return { ...delivery, request: isListedAttempt(type) ? request : null }
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import { finality, isGreaterFact, isRequest, statusOf } from '../../events/delivery.ts'
+import { finality, isGreaterFact, isListedAttempt, statusOf } from '../../events/delivery.ts'
 import { isUuid } from '../../events/uuid.ts'
 import { isDataError } from '../../lib/group-commit.ts'
 import { hasTextSeparator, joinTexts, nullText } from '../../lib/joined-texts.ts'
@@ -60,7 +60,7 @@ function fold(facts: readonly DeliveryFact[]): Row[] {
   const sorted = [...deliveries.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
   return sorted.flatMap(({ greatest, others }) => [
     { fact: greatest, isState: true },
-    ...others.filter((fact) => isRequest(fact.type)).map((fact) => ({ fact, isState: false })),
+    ...others.filter((fact) => isListedAttempt(fact.type)).map((fact) => ({ fact, isState: false })),
   ])
 }
 
@@ -116,7 +116,7 @@ async function insert(pool: Pool, schema: string, rows: readonly Row[]): Promise
       `{${rows.map((row) => row.isState).join(',')}}`,
       texts(rows, (fact) => fact.type),
       texts(rows, (fact) => statusOf[fact.type]),
-      literal(rows, (fact) => isRequest(fact.type)),
+      literal(rows, (fact) => isListedAttempt(fact.type)),
       literal(rows, (fact) => finality[fact.type]),
       literal(rows, (fact) => fact.event_id),
       literal(rows, (fact) => fact.time),
