@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { constants, setPriority } from 'node:os'
 import { join } from 'node:path'
 import { enginesAreRequired, findMissing, tellMissing } from './support/engines/jars.ts'
+import { realServer } from './support/event-store-server.ts'
 import { isFull } from './support/is-full.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -23,17 +24,18 @@ interface Lane {
 /**
  * A file belongs to the first lane that it matches. The lanes take about the same time. Each lane starts the engines that it
  * needs once. Therefore the files that need Kafka or Cassandra are together, except those that kill them. The full matrix is one
- * lane, because what it measures needs the whole machine.
+ * lane, because what it measures needs the whole machine. So are all tests on a real EventStoreDB, because there is only one.
  */
-const lanes: readonly Lane[] = isFull
-  ? [{ files: /./ }]
-  : [
-      { files: /^test\/(contracts\/.*(kafka|cassandra)|e2e\/(distributed|engines|move)\.)/ },
-      { files: /^test\/faults\// },
-      { files: /^test\/model\//, yields: true },
-      { files: /^test\/(e2e|dispatch|projections|commands)\// },
-      { files: /./ },
-    ]
+const lanes: readonly Lane[] =
+  isFull || realServer !== null
+    ? [{ files: /./ }]
+    : [
+        { files: /^test\/(contracts\/.*(kafka|cassandra)|e2e\/(distributed|engines|move)\.)/ },
+        { files: /^test\/faults\// },
+        { files: /^test\/model\//, yields: true },
+        { files: /^test\/(e2e|dispatch|projections|commands)\// },
+        { files: /./ },
+      ]
 const filesOf = (lane: Lane) => files.filter((file) => lanes.find((candidate) => candidate.files.test(file)) === lane)
 
 // No test waits for the fetch of the engines' jars, which takes a minute the first time.

@@ -4,6 +4,7 @@ import { expect } from 'chai'
 import { describeOn, eventStoreOf, withDurableCassandra } from '../support/engine-sets.ts'
 import { startKafka } from '../support/engines/kafka.ts'
 import { expectSurvival } from '../support/expect-survival.ts'
+import type { Load } from '../support/load.ts'
 import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
@@ -13,7 +14,7 @@ describe('engines failing under load', () => {
 
   describeOn('and coming back', ['eventstoredb', 'kafka', 'cassandra'], () => {
     const { service, receiver } = withService({ each: true, variables: { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
-    const breaking = async (fault: () => Promise<void>) => {
+    const breaking = async (fault: (posting: Load) => Promise<void>) => {
       const { accepted, refused, repeated } = await expectSurvival(service, receiver, fault, { perSecond: 60 })
       console.log(`      ${accepted} accepted, ${refused} refused or unanswered, ${repeated} requests repeated`)
     }
@@ -41,11 +42,12 @@ describe('engines failing under load', () => {
     })
     it('lose no accepted event when EventStoreDB drops its connections, is slow, answers too late, and is killed', async () => {
       const store = await eventStoreOf(service.dataDir)
-      await breaking(async () => {
+      await breaking(async (posting) => {
         await store.drop()
-        await store.fail({ delayMs: 300 })
-        await waitFor(async () => (await store.calls()).append > 20)
-        await store.fail({ delayMs: 0 })
+        await store.slow(300)
+        const before = posting.accepted.length
+        await waitFor(() => posting.accepted.length > before + 60)
+        await store.slow(0)
         await store.kill()
         await store.restart()
       })

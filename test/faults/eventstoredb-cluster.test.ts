@@ -1,12 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EventStoreDBClient } from '@eventstore/db-client'
 import { expect } from 'chai'
-import {
-  type EventStoreDbCluster,
-  type EventStoreDbProcess,
-  startEventStoreDb,
-  startEventStoreDbCluster,
-} from '../support/eventstoredb/index.ts'
+import { needsStoreCluster, type StoreCluster, type StoreNode, startStoreCluster, startStoreServer } from '../support/event-store-server.ts'
 import { expectArrival } from '../support/expectations.ts'
 import { isFull } from '../support/is-full.ts'
 import { startLoad } from '../support/load.ts'
@@ -21,7 +16,7 @@ const metricsToken = 'a-metrics-token-of-the-tests'
 interface Fault {
   readonly name: string
   /** Causes the fault. Resolves when a node leads again, which may be the same one. */
-  run(store: EventStoreDbCluster, leader: EventStoreDbProcess): Promise<unknown>
+  run(store: StoreCluster, leader: StoreNode): Promise<unknown>
   /** Whether the fault is tested by default too. The others are tested only in the whole matrix. */
   readonly isCommon?: boolean
 }
@@ -38,7 +33,7 @@ const faults: readonly Fault[] = [
     name: 'the leader is frozen',
     isCommon: true,
     async run(store, leader) {
-      leader.freeze()
+      await leader.freeze()
       await store.leader(leader)
       void sleep(isFull ? 25_000 : 8_000).then(() => leader.thaw())
     },
@@ -53,7 +48,7 @@ const faults: readonly Fault[] = [
   {
     name: 'two of three nodes are away for 15 s',
     async run(store, leader) {
-      const [first, second] = store.nodes.filter((node) => node !== leader) as [EventStoreDbProcess, EventStoreDbProcess]
+      const [first, second] = store.nodes.filter((node) => node !== leader) as [StoreNode, StoreNode]
       await Promise.all([first.kill(), second.kill()])
       await sleep(15_000)
       await Promise.all([first.restart(), second.restart()])
@@ -82,10 +77,11 @@ const faults: readonly Fault[] = [
 ]
 
 describe('two processes on a cluster of EventStoreDB', () => {
+  needsStoreCluster()
   const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
-  let store: EventStoreDbCluster
+  let store: StoreCluster
   beforeEach(async () => {
-    store = await startEventStoreDbCluster()
+    store = await startStoreCluster()
   })
   afterEach(() => store.stop())
 
@@ -131,10 +127,11 @@ describe('two processes on a cluster of EventStoreDB', () => {
 })
 
 describe('processes whose cluster of EventStoreDB has no leader', () => {
+  needsStoreCluster()
   const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_METRICS_TOKEN: metricsToken } })
-  let store: EventStoreDbCluster
+  let store: StoreCluster
   beforeEach(async () => {
-    store = await startEventStoreDbCluster()
+    store = await startStoreCluster()
   })
   afterEach(() => store.stop())
 
@@ -178,7 +175,7 @@ describe('processes whose cluster of EventStoreDB has no leader', () => {
 describe('processes that start first on a new EventStoreDB', () => {
   const processes = withServices({ each: true, sharedDatabase: true })
   it('all become ready when many start at the same moment', async () => {
-    const server = await startEventStoreDb()
+    const server = await startStoreServer({ isEmpty: true })
     try {
       const started = await Promise.all([1, 2, 3, 4].map(() => processes.start({ EVENTSTOREDB_URL: server.url })))
       for (const { url, child } of started) {
@@ -202,7 +199,7 @@ const longestGap = (times: readonly number[]): number => Math.max(0, ...times.ma
 
 /** Reads all events. Returns `<stream> <id>` of each event that its stream holds twice. */
 async function repeatedIds(url: string): Promise<string[]> {
-  const client = EventStoreDBClient.connectionString(`${url}&maxDiscoverAttempts=100`)
+  const client = EventStoreDBClient.connectionString(`${url}${url.includes('?') ? '&' : '?'}maxDiscoverAttempts=100`)
   try {
     const seen = new Set<string>()
     const repeated: string[] = []

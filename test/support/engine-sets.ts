@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type Cassandra, sharedCassandra, startCassandra } from './engines/cassandra.ts'
 import { needsEngines } from './engines/jars.ts'
 import { startKafka } from './engines/kafka.ts'
-import { type EventStoreDbProcess, startEventStoreDb } from './eventstoredb/index.ts'
+import { type StoreServer, startStoreServer } from './event-store-server.ts'
 
 /** Returns the Cassandra that all suites share, or the one of a suite that kills it. */
 let cassandra: () => Promise<Cassandra> = sharedCassandra
@@ -14,7 +14,7 @@ type Variables = Record<string, string>
 let current: readonly Engine[] = []
 /** Variables by the service's database, because processes that share a database share the engines too. */
 const variablesByDatabase = new Map<string, Promise<Variables>>()
-const stores = new Map<string, Promise<EventStoreDbProcess>>()
+const stores = new Map<string, Promise<StoreServer>>()
 const keyspaces: string[] = []
 
 /** Returns the variables that give a service the current engines. The service has a topic, keyspace or store of its own there. */
@@ -27,7 +27,7 @@ async function startEngines(database: string, engines: readonly Engine[]): Promi
   const name = `e2e_${createHash('sha256').update(database).digest('hex').slice(0, 12)}`
   const variables: Variables = {}
   if (engines.includes('eventstoredb')) {
-    const starting = startEventStoreDb()
+    const starting = startStoreServer({ isEmpty: true })
     stores.set(database, starting)
     variables.EVENTSTOREDB_URL = (await starting).url
   }
@@ -55,7 +55,7 @@ async function startEngines(database: string, engines: readonly Engine[]): Promi
   return variables
 }
 /** Returns the EventStoreDB of a service that was started on one, so that a test can break it. */
-export const eventStoreOf = (database: string): Promise<EventStoreDbProcess> =>
+export const eventStoreOf = (database: string): Promise<StoreServer> =>
   stores.get(database) ?? Promise.reject(new Error('this service has no EventStoreDB of its own'))
 
 export async function useEngines(engines: readonly Engine[]): Promise<void> {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execPath } from 'node:process'
 import { createInterface } from 'node:readline'
+import type { StoreCluster, StoreNode, StoreServer } from '../event-store-server.ts'
 import { freePorts } from '../free-ports.ts'
 import { waitFor } from '../wait-for.ts'
 import type { FaultSettings, Method } from './faults.ts'
@@ -12,21 +13,7 @@ import type { Role } from './replication.ts'
 import type { DoubleOptions } from './server.ts'
 
 /** A double of EventStoreDB that runs in a process of its own. */
-export interface EventStoreDbProcess {
-  /** The URL, which stays the same over restarts. */
-  readonly url: string
-  /** Stops it normally, and removes its data if it made the folder itself. */
-  stop(): Promise<void>
-  /** Ends it by `kill -9`. The data stay. */
-  kill(): Promise<void>
-  /** Starts it again on the same port with the same data. If it still runs, it is stopped first. */
-  restart(): Promise<void>
-  /** Stops the process as SIGSTOP does: it accepts connections and never answers. */
-  freeze(): void
-  /** Lets a frozen process go on. */
-  thaw(): void
-  /** Cuts all connections. */
-  drop(): Promise<void>
+export interface EventStoreDbProcess extends StoreServer {
   /** Sets its faults from now on. */
   fail(settings: Partial<FaultSettings>): Promise<void>
   /** Removes expired events from $all. */
@@ -97,6 +84,9 @@ export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): P
     async fail(settings) {
       await command('/faults', settings)
     },
+    async slow(delayMs) {
+      await command('/faults', { delayMs })
+    },
     async scavenge() {
       await command('/scavenge')
     },
@@ -111,13 +101,9 @@ export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): P
   }
 }
 
-export interface EventStoreDbCluster {
-  /** The URL that names all three nodes. */
-  readonly url: string
+export interface EventStoreDbCluster extends StoreCluster {
   readonly nodes: readonly EventStoreDbProcess[]
-  /** Returns the node that leads, once there is one. The node `than` does not count as the leader. */
-  leader(than?: EventStoreDbProcess): Promise<EventStoreDbProcess>
-  stop(): Promise<void>
+  leader(than?: StoreNode): Promise<EventStoreDbProcess>
 }
 
 /** Starts a cluster of three processes, and waits for its first leader. */
@@ -131,7 +117,7 @@ export async function startEventStoreDbCluster(
   const nodes = await Promise.all(
     members.map(({ port }, own) => startEventStoreDb({ ...rest, data: join(folder, String(own)), port, cluster: { members, own } })),
   )
-  const leader = async (than?: EventStoreDbProcess): Promise<EventStoreDbProcess> => {
+  const leader = async (than?: StoreNode): Promise<EventStoreDbProcess> => {
     let leading: EventStoreDbProcess | undefined
     await waitFor(async () => {
       const roles = await Promise.all(nodes.map((node) => (node === than ? null : node.role())))

@@ -4,7 +4,8 @@ import { argv, exit, stdin, stdout } from 'node:process'
 import type { FaultSettings } from './faults.ts'
 import { type DoubleOptions, serveEventStoreDb } from './server.ts'
 
-// Runs the double as a process of its own. `node main.ts '<JSON of DoubleOptions>'` prints `{"port": n, "control": n}` once it serves.
+// Runs the double as a process of its own. `node main.ts '<JSON of DoubleOptions>' [detached]` prints `{"port": n, "control": n}` once
+// it serves.
 // Commands are POSTs to the control port: `/drop`, `/scavenge`, `/faults` (JSON of the changes). Each returns the state of the double.
 const double = await serveEventStoreDb(JSON.parse(argv[2] ?? '{}') as DoubleOptions)
 
@@ -29,5 +30,5 @@ const stop = async () => {
   exit(0)
 }
 process.once('SIGTERM', () => void stop())
-// The process that started the double holds the other end. The double stops when that process ends for any reason.
-stdin.resume().once('end', () => void stop())
+// The process that started the double holds the other end. The double stops when that process ends for any reason, unless it is detached.
+if (argv[3] !== 'detached') stdin.resume().once('end', () => void stop())

@@ -1,0 +1,113 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { execPath } from 'node:process'
+import { expect } from 'chai'
+import { createEventStoreDbStore } from '../../src/adapters/eventstoredb/event-store.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { type EventStore, StoreUnavailable } from '../../src/ports/event-store.ts'
+import { aWebhook, errorOf, someEvents } from '../support/event-store-events.ts'
+import { openRealCluster, openRealServer, type RealServer } from '../support/event-store-server.ts'
+import { freePorts } from '../support/free-ports.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+// The tests reach a real EventStoreDB by a URL, and break it by a proxy and a command. Here the double takes the place of the real one.
+describe('the helpers of tests on a real EventStoreDB', () => {
+  let folder: string
+  const stores: EventStore[] = []
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'kolbak-real-'))
+  })
+  afterEach(async () => {
+    await Promise.all(stores.splice(0).map((store) => store.close()))
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+  })
+  const open = async (url: string, appendTimeoutMs = 10_000) => {
+    const store = await createEventStoreDbStore({ url, dayStreamMaxAgeSeconds: 3_600, log: silentLog, appendTimeoutMs })
+    stores.push(store)
+    return store
+  }
+  /** @param ports one port for a single node, or six for a cluster */
+  const realOn = async (ports: readonly number[]): Promise<RealServer> => {
+    const nodes = ports.length === 1 ? ports : ports.slice(0, 3)
+    const command = join(folder, 'control')
+    const script = join(import.meta.dirname, '../support/eventstoredb/control-double.ts')
+    const variables = `DOUBLE_PORTS=${ports} DOUBLE_FOLDER=${folder}`
+    await writeFile(command, `#!/bin/sh\n${variables} exec ${execPath} ${script} "$@"\n`, { mode: 0o755 })
+    return { url: `esdb://${nodes.map((port) => `127.0.0.1:${port}`).join(',')}?tls=false`, command }
+  }
+
+  it('break a single node by the proxy and by the command', async () => {
+    const real = await realOn(await freePorts(1))
+    const server = await openRealServer(real, { isEmpty: true })
+    try {
+      const store = await open(server.url, 1_000)
+      const stream = aWebhook()
+      await store.append(stream, someEvents(1), 'none')
+      await server.drop()
+      expect(await store.read(stream)).to.have.length(1)
+      await server.slow(200)
+      const startedAt = performance.now()
+      await store.read(stream)
+      expect(performance.now() - startedAt).to.be.at.least(190)
+      await server.slow(0)
+      for (const [fault, repair] of [
+        [() => server.kill(), () => server.restart()],
+        [() => server.freeze(), () => server.thaw()],
+      ] as const) {
+        await fault()
+        expect(await errorOf(store.read(stream))).to.be.instanceOf(StoreUnavailable)
+        await repair()
+        await waitFor(async () => (await store.read(stream)).length === 1)
+      }
+      const again = await openRealServer(real, { isEmpty: true })
+      expect(await (await open(again.url)).read(stream)).to.deep.equal([])
+      await again.stop()
+    } finally {
+      await server.kill()
+      await server.stop()
+    }
+  })
+  it('break a single node by the proxy alone when there is no command', async () => {
+    const real = await realOn(await freePorts(1))
+    const starter = await openRealServer(real, { isEmpty: true })
+    const server = await openRealServer({ url: real.url, command: undefined }, { isEmpty: false })
+    try {
+      const store = await open(server.url, 1_000)
+      const stream = aWebhook()
+      await store.append(stream, someEvents(1), 'none')
+      for (const [fault, repair] of [
+        [() => server.kill(), () => server.restart()],
+        [() => server.freeze(), () => server.thaw()],
+      ] as const) {
+        await fault()
+        expect(await errorOf(store.read(stream))).to.be.instanceOf(StoreUnavailable)
+        await repair()
+        await waitFor(async () => (await store.read(stream)).length === 1)
+      }
+    } finally {
+      await server.stop()
+      await starter.kill()
+      await starter.stop()
+    }
+  })
+  it('break the nodes of a cluster by the command', async () => {
+    const cluster = await openRealCluster(await realOn(await freePorts(6)))
+    try {
+      const store = await open(cluster.url)
+      const stream = aWebhook()
+      await store.append(stream, someEvents(1), 'none')
+      const first = await cluster.leader()
+      await first.freeze()
+      const second = await cluster.leader(first)
+      expect((await store.append(stream, someEvents(1), 0)).revision).to.equal(1)
+      await first.thaw()
+      await second.kill()
+      await cluster.leader(second)
+      expect((await store.append(stream, someEvents(1), 1)).revision).to.equal(2)
+    } finally {
+      await Promise.all(cluster.nodes.map((node) => node.kill()))
+      await cluster.stop()
+    }
+  })
+})
