@@ -1,13 +1,10 @@
-import { isListedAttempt } from '../events/delivery.ts'
+import { isListedAttempt, keptResponseBytes } from '../events/delivery.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
 import { msPerDay } from '../lib/days.ts'
 import type { Vault } from '../lib/seal.ts'
 import type { Attempt, Delivery, DeliveryKey, ListedDelivery } from '../ports/delivery-log.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 import type { ApiDependencies } from './dependencies.ts'
-
-/** The dispatcher keeps this many bytes of a receiver's response. */
-const keptBytes = 4 * 1024
 
 /** The fields of a delivery that a view needs. */
 type ViewedDelivery = Pick<
@@ -26,7 +23,7 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
     try {
       const bytes = Buffer.from(vault.openText(fieldAad(tenant, delivery, 'response'), response), 'base64')
       // Bytes that are not UTF-8 become replacement characters.
-      return { response_body: bytes.toString(), response_truncated: bytes.length >= keptBytes }
+      return { response_body: bytes.toString(), response_truncated: bytes.length >= keptResponseBytes }
     } catch (error) {
       // One response that cannot be opened must not hide the rest of the history.
       log.error({ error, delivery, event_id }, 'attempt.response_unreadable')

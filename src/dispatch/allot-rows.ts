@@ -4,8 +4,8 @@ import type { Slots } from './slots.ts'
 import type { WebhookCache } from './webhook-cache.ts'
 
 /**
- * The most claimed rows in memory. They are split evenly between the waiting tenants. The share of a tenant is split evenly
- * between its webhooks. So no tenant or webhook delays another (decision 31).
+ * The most claimed rows in memory. They are split evenly between the waiting tenants, and the share of a tenant evenly between its webhooks. So no
+ * tenant or webhook delays another (decision 31).
  */
 export const maxClaimedRows = 2_000
 /** The most claimed rows of one tenant, even if no other tenant waits. */

@@ -10,14 +10,16 @@ interface ArchiveAgainDeps {
   readonly offsets: Pick<Offsets, 'startAt'>
   readonly archive: Pick<BodyArchive, 'archive'>
   readonly log: Log
-  /** Milliseconds without a record after which a partition counts as read, because its last records have expired. Default 10,000. */
+  /**
+   * A partition counts as completely read after this many milliseconds without a record, because its last records may have expired. Default 10,000.
+   */
   readonly silentMs?: number
 }
 const recordsPerFetch = 50
 
 /**
- * Archives the sealed bodies of the records between the saved offsets and the ends of the bus, and does nothing else. The
- * records are routed later as usual. Returns the number of archived messages.
+ * Archives the sealed bodies of the records between the saved offsets and the ends of the bus. It does not route the records; the dispatcher does so
+ * later. Returns the number of archived messages.
  */
 export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_000 }: ArchiveAgainDeps): Promise<number> {
   const finished = new AbortController()
@@ -61,7 +63,7 @@ export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_0
       if (owned.lost.aborted) return
       unread.delete(owned.partition)
       if (unread.size === 0) finished.abort()
-      // This process keeps the partition until the end, because the bus would otherwise assign the partition to it again.
+      // The partition is kept until all are read, because the bus would otherwise assign it to this process again.
       if (!owned.lost.aborted) await once(owned.lost, 'abort')
     },
     signal: finished.signal,

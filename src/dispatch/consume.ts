@@ -2,7 +2,7 @@ import { keepRunning, pause, untilDone } from '../lib/retry.ts'
 import { InHand } from './in-hand.ts'
 import { type ConsumeDeps, PartitionConsumer } from './partition-consumer.ts'
 
-/** Takes messages from the bus, and saves the offset of the first record of each partition that is not done. Runs until the signal aborts. */
+/** Takes messages from the bus. Saves for each partition the offset of its first record that is not done. Runs until the signal aborts. */
 export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<void> {
   const { bus, offsets, log, maxInHand = 6_000, maxBytesInHand = 64 << 20, saveEveryMs = 200 } = deps
   const inHand = new InHand(maxInHand, maxBytesInHand)

@@ -10,17 +10,17 @@ import type { Log } from '../lib/log.ts'
 export interface DeactivationDeps {
   readonly streams: CommandStreams
   readonly log: Log
-  /** RFC 3339. */
+  /** The present time in RFC 3339. */
   now(): string
 }
-/** The process manager that deactivates webhooks for each reason. */
+/** The actor of the events, by the reason of the deactivation. */
 const actors = { gone: 'system:gone-manager', failing: 'system:failing-manager', key_deleted: 'system:key-manager' } as const
 
-/** Error codes which mean that nothing is left to do: the webhook is deleted, or has changed since the cause. */
+/** With these error codes there is nothing to do, because the webhook was deleted or has changed since the cause. */
 const codesOfNothingToDo = new Set(['not_found', 'precondition_failed'])
 
 /**
- * Deactivates a webhook of the tenant whose event is the cause. A repetition with the same cause changes nothing.
+ * Deactivates a webhook because of an event of its tenant, which is the cause. A repetition with the same cause changes nothing.
  * @param revision the only revision at which the webhook is deactivated; without it, any revision
  */
 export async function deactivate(

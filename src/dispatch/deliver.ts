@@ -15,20 +15,20 @@ import { signatureHeaders } from './sign.ts'
 import type { Slot, Slots } from './slots.ts'
 import type { CachedWebhook, WebhookCache } from './webhook-cache.ts'
 
-/** The source of a delivery. */
+/** The origin of a delivery: the bus, or a row of `scheduled_deliveries`. */
 interface Origin {
-  /** True for a row of `scheduled_deliveries` that this process has claimed, false for a message of the bus. */
+  /** True if this process has claimed the delivery's row, false if the message came from the bus. */
   readonly fromTable: boolean
-  /** RFC 3339 time of parking, or null. */
+  /** RFC 3339 time at which the delivery was parked, or null. */
   readonly parked_at: string | null
-  /** The sealed body, or null after it has expired. */
+  /** The sealed body, or null if it has expired. */
   readonly sealedBody: Buffer | null
   /** Returns whether this process still has the lease or the claim. It is called just before the request is sent. */
   isOwned(): boolean
 }
 /**
- * `done`: the delivery was attempted, ended or parked, and this is stored durably. `lost`: this process no longer has the delivery. Either
- * another process goes on with it, or this process gave its claim back.
+ * `done`: the delivery was attempted, ended or parked, and this is stored durably. `lost`: this process no longer has the delivery, because its lease
+ * or claim ran out or was released.
  */
 type DeliverResult = 'done' | 'lost'
 /** Sends one delivery, ends it without a request, or parks it. */
@@ -61,7 +61,7 @@ export const createDeliverer =
     const slot = await slots.acquire(ref.webhook, ref.tenant, origin)
     if (slot === 'parked') return park(deps, ref, origin)
     try {
-      await webhookCache.refreshIfOld() // The wait for the slot may have been long.
+      await webhookCache.refreshIfOld() // The cache may be old, because the wait for a slot can be long.
       const webhook = knownWebhook(deps, ref)
       return await (webhook === null ? park(deps, ref, origin) : sendOrEnd(deps, { ref, origin, webhook }, slot))
     } finally {
@@ -82,7 +82,7 @@ function knownWebhook({ webhookCache }: DeliverDeps, ref: DeliveryRef): CachedWe
   return webhook === undefined || webhookCache.isSuspended(ref.tenant) ? null : webhook
 }
 
-/** Parks a delivery of the bus. A row of the table is parked already, so only its claim is released. */
+/** Parks a delivery that came from the bus. A delivery from the table has a row already, so only its claim is released. */
 async function park({ schedule, slots, metrics, log }: DeliverDeps, ref: DeliveryRef, origin: Origin): Promise<DeliverResult> {
   if (origin.fromTable) {
     await schedule.release([ref])
@@ -105,7 +105,7 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   const opened = await open(deps, ref, origin.sealedBody)
   if (opened === null) return deadLetter(deps, delivery, 'payload_unreadable')
   const { vault, body } = opened
-  // The event's id and stream are fixed before the request, so that a request repeated after a crash is recorded as what it is.
+  // The event's id and stream are fixed before the request. So two requests (one of them repeated after a crash) are two events.
   const now = deps.now()
   const identity = newAttempt(now)
   const headers = { ...signatureHeaders(webhook.signingKeys(now), ref.message, body, now), 'kolbak-attempt': String(ref.attempt) }
@@ -116,7 +116,7 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   return 'done'
 }
 
-/** Returns whether the delivery stayed parked for longer than all its retries would have taken. */
+/** Returns whether the delivery was parked for longer than its `parkingTime`. */
 function hasExpired({ retryDelays, now }: DeliverDeps, { origin, webhook }: Delivery): boolean {
   if (origin.parked_at === null) return false
   return now() - Date.parse(origin.parked_at) > parkingTime(webhook.retry_delays ?? retryDelays) * 1_000
@@ -155,7 +155,7 @@ async function deadLetter(deps: DeliverDeps, { ref, origin, webhook }: Delivery,
   return 'done'
 }
 
-/** Decides what follows from a response, records the attempt, and reports it to metrics and log. */
+/** Decides from the response how the attempt ended, records the attempt, and reports it to metrics and log. */
 async function recordResponse(
   deps: DeliverDeps,
   { ref, origin, webhook }: Delivery,

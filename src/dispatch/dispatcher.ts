@@ -47,7 +47,7 @@ export interface DispatcherDeps {
   readonly requestTimeoutMs: number
   readonly claimMs: number
   readonly userAgent: string
-  /** Milliseconds of failures without a success after which a stage is a problem. Default 10,000. */
+  /** A stage that fails for this many milliseconds without a success counts as a problem. Default 10,000. */
   readonly lastingFailureMs?: number
 }
 export interface Dispatcher {
@@ -57,7 +57,7 @@ export interface Dispatcher {
   stop(): Promise<void>
 }
 
-/** Starts the parts that take a message from its 202 to its deliveries. */
+/** Starts the parts that bring an accepted message to its receivers. */
 export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const { bus, store, deliveryLog, index, offsets, pool, keyring, log, claimMs, requestTimeoutMs } = deps
   const stageHealth = new StageHealth(log, deps.lastingFailureMs === undefined ? {} : { lastingMs: deps.lastingFailureMs })
@@ -89,7 +89,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs }
   const running = Promise.all([
     consume({ bus, offsets, router, pool, metrics, stageHealth, log }, signal),
-    // Scheduled deliveries wait for the gate too, because a read model that is rebuilt shows webhooks as they once were.
+    // Scheduled deliveries wait for the gate too, because a read model that is behind shows webhooks in an old state.
     gate.open().then(() => deliverScheduled({ ...dueDeps, requestMs: requestTimeoutMs, wake: deps.dueWake }, signal)),
   ])
   let hasFailed = false

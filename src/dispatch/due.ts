@@ -22,14 +22,14 @@ export interface DueDeps {
   readonly stageHealth: StageHealth
   readonly log: Log
   readonly claimMs: number
-  /** The longest time of one request. No request is sent under a claim that ends sooner. */
+  /** The longest time of one request. A request is sent only if the claim lasts at least this long. */
   readonly requestMs: number
   /** Notified when rows were written that are due at once. */
   readonly wake: Wake
   readonly pollMs?: number
 }
 
-/** The number of webhooks that one round reads. The next round continues after the last of them. */
+/** The most webhooks that one round reads. The next round continues after the last of them. */
 const webhooksPerRound = 500
 
 /** Returns whether the state of a delivery shows that the attempt of a claimed row is over. */
@@ -37,8 +37,8 @@ export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | nul
   state !== null && (state.chain > row.chain || (state.chain === row.chain && (endsChain(state.type) || state.attempt >= row.attempt)))
 
 /**
- * Does step 9 of the way of a message: claims rows that are due, and parked rows for which a slot is free, and delivers them. It
- * runs until the signal aborts, and then finishes the rows that it has claimed.
+ * Delivers scheduled deliveries (step 9 of the way of a message). It claims due rows and parked rows when slots are free. It runs until the signal
+ * aborts, and then finishes the rows that it has claimed.
  */
 export async function deliverScheduled(deps: DueDeps, signal: AbortSignal): Promise<void> {
   const { stageHealth, log, claimMs } = deps
@@ -64,7 +64,7 @@ export async function deliverScheduled(deps: DueDeps, signal: AbortSignal): Prom
 
 interface Claim {
   readonly row: ClaimedRow
-  /** The end of the claim, by the monotonic clock of this process. It is counted from just before the claim or its renewal was requested. */
+  /** The end of the claim by the monotonic clock of this process. The time counts from just before the claim or its renewal was requested. */
   until: number
 }
 const keyOf = ({ delivery, chain, attempt }: DeliveryRef) => `${delivery}/${chain}/${attempt}`
@@ -75,7 +75,7 @@ class DueRounds {
   private parkedWebhooks = new Set<WebhookId>()
   /** Webhooks with parked rows that the pass in progress has found so far. */
   private parkedInThisPass = new Set<WebhookId>()
-  /** The webhook after which the next round continues. It is empty at the start of a pass. */
+  /** The webhook after which the next round continues, or '' at the start of a pass. */
   private cursor = ''
   private rowsOfLastClaim = 0
   private readonly deps: DueDeps
@@ -103,7 +103,7 @@ class DueRounds {
     const startedAt = performance.now()
     const renewed = await step('schedule.renew', () => schedule.renew(claims.map(({ row }) => row))) // mutation: claims-not-renewed
     claims.forEach((claim, i) => {
-      // A row whose claim was not renewed belongs to another process: it must not be sent here any more.
+      // A row whose claim was not renewed may belong to another process, so this process must not send it.
       claim.until = renewed[i] ? startedAt + claimMs : Number.NEGATIVE_INFINITY
     })
   }
@@ -123,7 +123,7 @@ class DueRounds {
     this.cursor = areAllRead && isEndOfPass ? '' : last
     const startedAt = performance.now()
     const claimed = await step('schedule.claim', () => schedule.claim(allotments))
-    // A row whose claim has run out is claimed again, even while this process still delivers it. The delivery in progress then continues.
+    // A row may be claimed again after its claim ran out, while this process still delivers it. It is then not started a second time.
     const rows = claimed.filter((row) => !this.claims.has(keyOf(row)))
     if (rows.length === 0) return
     this.rowsOfLastClaim = rows.length
@@ -135,7 +135,7 @@ class DueRounds {
     const { webhookCache, deliveryLog } = this.deps
     const rows = claims.map(({ row }) => row)
     try {
-      // Another process may have parked a row with a newer webhook than the cache has. So the refresh starts after the claim.
+      // Another process may have parked a row for a webhook that is newer than the cache. So the refresh starts after the claim.
       const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.bodies(rows), webhookCache.refresh()])
       claims.forEach((claim, i) => void this.deliverRow(claim, states[i] ?? null, bodies[i] ?? null))
     } catch (error) {
@@ -143,7 +143,7 @@ class DueRounds {
       throw error
     }
   }
-  /** Releases the claims of rows. Retries until it works, because the rows would otherwise wait until their claims run out. */
+  /** Releases the claims of rows. Retries until this succeeds, because the rows would otherwise wait until their claims run out. */
   private async releaseClaims(rows: readonly ClaimedRow[]): Promise<void> {
     const { schedule, log } = this.deps
     for (const row of rows) this.claims.delete(keyOf(row))
@@ -180,7 +180,7 @@ class DueRounds {
     const isHalfDone = this.claims.size * 2 <= this.rowsOfLastClaim
     if (isHalfDone || slots.claimableRows(webhook, tenant) * 2 >= this.rowsOfLastClaim) wake.notify()
   }
-  /** Tells the slots which webhooks have parked rows, at the end of each pass over all webhooks. */
+  /** Collects the webhooks with parked rows. At the end of a pass over all webhooks, tells the slots which these are. */
   private noteParked(waiting: readonly WaitingWebhook[], isEndOfPass: boolean): void {
     if (this.cursor === '') this.parkedInThisPass = new Set()
     for (const { webhook, parked } of waiting) if (parked) this.parkedInThisPass.add(webhook)

@@ -5,8 +5,8 @@ import { deactivateFailing, type FailingDeps } from './failing.ts'
 import { deactivateGone } from './gone.ts'
 
 /**
- * The process manager of endpoints that fail. It handles all consequences of failures, because each further reader of the
- * attempts would cost time for every attempt. Successes are skipped without a commit.
+ * The process manager that deactivates webhooks whose receivers fail or are gone. One projection does both, because each reader of the attempts costs
+ * time for every attempt. Successes are skipped without a commit.
  */
 export const createEndpointManager = (deps: FailingDeps): Projection => ({
   name: projectionNames.endpointManager,

@@ -7,7 +7,7 @@ import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { type Failure, failingWebhooks, isFailure } from '../projections/webhook-health.ts'
 import { type DeactivationDeps, deactivate } from './deactivation.ts'
 
-/** A webhook is failing after `failingMs` without a success, with at least `minFailures` failed requests. */
+/** A webhook counts as failing after `failingMs` without a success and with at least `minFailures` failed requests. */
 const failingMs = 5 * msPerDay
 const minFailures = 10
 const healthWaitMs = 5_000
@@ -18,9 +18,8 @@ export interface FailingDeps extends DeactivationDeps {
 }
 
 /**
- * Deactivates webhooks that have had only failures for five days, by the times recorded with the requests. Waits first until
- * `webhook_health` has the newest failure, and therefore every success before it. If this takes more than 5 s, nothing is decided until the
- * next failure.
+ * Deactivates webhooks that have had only failures for five days, by the recorded times of the requests. First it waits until `webhook_health` has
+ * the newest failure, and so every success before it. If this takes more than 5 s, it decides nothing until the next failure.
  */
 export async function deactivateFailing(deps: FailingDeps, events: readonly RecordedEvent[]): Promise<void> {
   const last = new Map<WebhookId, Failure>()

@@ -5,10 +5,10 @@ import type { TenantId } from '../events/ids.ts'
  * a tenant round robin over its webhooks (decision 24). So neither a long queue nor many webhooks of one tenant delay another tenant.
  */
 export class FairQueue<W extends { readonly tenant: TenantId }> {
-  /** The map and its sets keep the order of insertion, so the first entry is the next one. */
+  /** The tenants, each with its webhooks. Maps and sets keep the order of insertion, so the first entry is next. */
   private readonly webhooksByTenant = new Map<TenantId, Set<W>>()
 
-  /** Adds a webhook as the last of its tenant, unless it is there already. */
+  /** Adds a webhook behind the others of its tenant, unless it is in the queue already. */
   add(webhook: W): void {
     const webhooks = this.webhooksByTenant.get(webhook.tenant)
     if (webhooks === undefined) this.webhooksByTenant.set(webhook.tenant, new Set([webhook]))
@@ -18,7 +18,7 @@ export class FairQueue<W extends { readonly tenant: TenantId }> {
     const webhooks = this.webhooksByTenant.get(webhook.tenant)
     if (webhooks?.delete(webhook) && webhooks.size === 0) this.webhooksByTenant.delete(webhook.tenant)
   }
-  /** Returns the next webhook that can start a request, and moves it and its tenant to the end. The webhook stays until `remove`. */
+  /** Returns the next webhook that can start a request, and moves it and its tenant to the end. The webhook stays in the queue until `remove`. */
   next(can: { tenantStart(tenant: TenantId): boolean; webhookStart(webhook: W): boolean }): W | undefined {
     for (let left = this.webhooksByTenant.size; left > 0; left--) {
       const [first] = this.webhooksByTenant

@@ -4,9 +4,9 @@ const maxRecordsPerFetch = 500
 
 /** The work that this process has taken from the bus and not finished, over all partitions. While it is full, no record is fetched. */
 export class InHand {
-  /** Messages and their deliveries. */
+  /** The number of messages and of their deliveries. */
   private count = 0
-  /** Bytes of records. */
+  /** The bytes of their records. */
   private bytes = 0
   /** The mean number of messages in a record (1 to 1,000) in the last fetch. */
   private messagesPerRecord = 100
@@ -36,11 +36,11 @@ export class InHand {
   addBytes(change: number): void {
     this.bytes += change
   }
-  /** Wakes the partition that waits in `changed`. */
+  /** Wakes the partition consumer that waits in `changed`. */
   notify(): void {
     this.room.notify()
   }
-  /** Resolves after `notify`, after 100 ms, or when the signal aborts. */
+  /** Resolves after a call of `notify`, after 100 ms, or when the signal aborts. */
   async changed(signal?: AbortSignal): Promise<void> {
     await this.room.wait(100, signal)
   }

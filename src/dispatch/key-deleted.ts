@@ -38,14 +38,14 @@ export const webhooksOfKey =
 /**
  * The process manager of keys that are deleted with `webhooks=deactivate`. It deactivates the webhooks that the key created.
  *
- * The read model contains the webhooks that were created before the deletion. A process that does not know of the deletion yet
- * may let the key create more webhooks for up to a second, so each webhook that a key creates is checked too. Both ways append
- * the same event, because its id follows from that of the deletion. So a webhook that is activated again stays active.
+ * The read model contains the webhooks that were created before the deletion. For up to a second, a process that does not know of the deletion may
+ * let the key create more webhooks. So each webhook that a key creates is checked too. Both checks append the same event, because its id is derived
+ * from the event of the deletion. So a webhook that is activated again stays active.
  */
 export function createKeyDeletedManager(deps: KeyDeletedDeps): Projection {
   const { streams, webhooksOf } = deps
 
-  /** Returns the event that deleted the key, if its webhooks are to be deactivated. */
+  /** Returns the event that deleted the key, if it asks to deactivate the key's webhooks. */
   const deletionOf = async (key: KeyId): Promise<KeyDeleted | undefined> => (await streams.read(keyStream(key))).events.find(isDeactivation)
 
   return {

@@ -18,7 +18,7 @@ export function createDispatchMetrics(registry: Registry, slots: Pick<Slots, 'in
   return {
     routed: new Counter({
       name: 'kolbak_messages_routed_total',
-      help: 'Messages routed, by result.',
+      help: 'Messages that were routed, by result.',
       labelNames: ['result'] as const,
       registers,
     }),

@@ -1,11 +1,11 @@
 import type { Pool } from 'pg'
 import { step } from '../events/steps.ts'
 
-/** The saved offsets of one bus, in Postgres for every bus: for each partition, the offset of the first record that is not done. */
+/** The saved offsets of one bus: for each partition, the offset of the first record that is not done. They are in Postgres for every bus. */
 export interface Offsets {
-  /** Returns the offset to start a partition at: the saved one, or 0. It is never the latest, because that would skip accepted messages. */
+  /** Returns the offset to start a partition at: the saved one, or else 0. A start at the end of the partition would skip accepted messages. */
   startAt(partition: number): Promise<bigint>
-  /** Saves offsets. A lower one changes nothing, because a save that timed out may take effect late. */
+  /** Saves offsets. An offset lower than the saved one changes nothing, because a save that timed out may take effect late. */
   save(next: ReadonlyMap<number, bigint>): Promise<void>
   /** Returns all saved offsets of this bus. */
   saved(): Promise<Map<number, bigint>>

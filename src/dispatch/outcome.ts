@@ -2,9 +2,8 @@
 type AttemptOutcome = 'success' | 'permanent' | 'transient'
 
 /**
- * Status codes that a repetition does not change. 401, 403 and 404 are not among them, because a receiver may return them during
- * a faulty deployment, and its deliveries must not become dead letters for that. Redirects are not followed and count as
- * transient.
+ * Status codes for which a repetition is useless. 401, 403 and 404 are not among them: a receiver may return them during a faulty deployment, and its
+ * deliveries must not become dead letters because of it. Redirects are not followed and count as transient.
  */
 const permanentCodes = new Set([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
 

@@ -24,7 +24,7 @@ export interface ConsumeDeps extends QuarantineDeps {
 export class PartitionConsumer {
   /** The offset that was saved last. */
   savedOffset: bigint
-  /** Messages that are not settled. */
+  /** The number of messages that are not settled. */
   private unsettled = 0
   /**
    * True after a message was dropped because the lease had lapsed for a moment. The partition is then given up even if the lease is
@@ -58,7 +58,7 @@ export class PartitionConsumer {
       stageHealth.failed('consuming', error, { partition })
       throw error
     }
-    // Work in progress is finished and recorded. Its offsets stay correct even if another process saves them.
+    // Deliveries in progress are finished and recorded. The saved offset cannot go back, even if another process saves offsets too.
     while (this.unsettled > 0) await this.inHand.changed()
     log.debug({ partition, offset: String(this.nextOffset) }, 'partition.left')
   }
@@ -128,7 +128,7 @@ class IncomingMessage implements Incoming {
   readonly message: Message
   readonly place: Place
   private readonly offset: bigint
-  /** Open parts of the message: its routing, and each of its deliveries. */
+  /** The number of parts of the message that are not done: its routing, and each of its deliveries. */
   private count = 1
   private isSettled = false
   private readonly consumer: PartitionConsumer

@@ -16,7 +16,10 @@ interface RecordRef {
   readonly offset: bigint
 }
 
-/** Writes a record that cannot be decoded or routed to `quarantined_records`, with the error. Retries until it works; a second write of the same record changes nothing. */
+/**
+ * Writes a record that cannot be decoded or routed to `quarantined_records`, with the error. Retries until this succeeds. A second write of the same
+ * record changes nothing.
+ */
 export async function quarantineRecord({ pool, metrics, log }: QuarantineDeps, record: RecordRef, error: unknown): Promise<void> {
   const { bus, partition, offset } = record
   metrics.quarantined.inc()

@@ -1,22 +1,20 @@
 import type { Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, createZstdDecompress } from 'node:zlib'
-
-/** The most that is kept of a body, in bytes of the readable text. */
-const keptBytes = 4 * 1024
+import { keptResponseBytes } from '../events/delivery.ts'
 
 /**
- * Returns the first 4 KiB of a response body, as text in UTF-8 if its headers say that it is compressed or has another charset. Bytes
- * that are not what the headers say stay as they are.
- * @param body the beginning of the body as it came
+ * Returns the first 4 KiB of a response body. A body that is compressed or has another charset, by its headers, becomes text in UTF-8. Bytes for
+ * which the headers are wrong stay as they are.
+ * @param body the beginning of the body as the receiver sent it
  */
 export function readableBody(body: Buffer, contentType: string | undefined, contentEncoding: string | undefined): Buffer | Promise<Buffer> {
   if (body.length === 0) return body
   const decompressor = contentEncoding === undefined ? undefined : decompressors.get(contentEncoding.toLowerCase())?.(body)
-  if (decompressor === undefined) return inUtf8(body.subarray(0, keptBytes), contentType)
-  return decompress(body, decompressor).then((bytes) => (bytes === null ? body.subarray(0, keptBytes) : inUtf8(bytes, contentType)))
+  if (decompressor === undefined) return inUtf8(body.subarray(0, keptResponseBytes), contentType)
+  return decompress(body, decompressor).then((bytes) => (bytes === null ? body.subarray(0, keptResponseBytes) : inUtf8(bytes, contentType)))
 }
 
-const options = { chunkSize: keptBytes }
+const options = { chunkSize: keptResponseBytes }
 const decompressors = new Map<string, (body: Buffer) => Transform>([
   ['gzip', () => createGunzip(options)],
   ['x-gzip', () => createGunzip(options)],
@@ -26,33 +24,33 @@ const decompressors = new Map<string, (body: Buffer) => Transform>([
   ['zstd', () => createZstdDecompress(options)],
 ])
 
-/** Returns the first 4 KiB of the text, or null if there are none. The input may be cut, and may expand to any size. */
+/** Returns the first 4 KiB of the decompressed text, or null if there is none. The input may be cut, and may expand to any size. */
 function decompress(body: Buffer, decompressor: Transform): Promise<Buffer | null> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let size = 0
     const finish = () => {
       decompressor.destroy()
-      resolve(size === 0 ? null : Buffer.concat(chunks).subarray(0, keptBytes))
+      resolve(size === 0 ? null : Buffer.concat(chunks).subarray(0, keptResponseBytes))
     }
     decompressor.on('data', (chunk: Buffer) => {
       chunks.push(chunk)
       size += chunk.length
-      if (size >= keptBytes) finish()
+      if (size >= keptResponseBytes) finish()
     })
     decompressor.on('end', finish)
-    decompressor.on('error', finish) // the input was cut, or is no such data
+    decompressor.on('error', finish) // the input was cut, or is not compressed in this way
     decompressor.end(body)
   })
 }
 
-/** Returns the text in UTF-8 if its type names another charset. A type without one, or with one that nobody knows, changes nothing. */
+/** Returns the text in UTF-8. If the type names no charset, or an unknown one, the text stays as it is. */
 function inUtf8(body: Buffer, contentType: string | undefined): Buffer {
   const charset = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(contentType ?? '')?.[1]
   if (charset === undefined || /^utf-?8$/i.test(charset)) return body
   try {
     const text = Buffer.from(new TextDecoder(charset).decode(body))
-    return text.length <= keptBytes ? text : wholeCharacters(text)
+    return text.length <= keptResponseBytes ? text : wholeCharacters(text)
   } catch {
     return body
   }
@@ -60,7 +58,7 @@ function inUtf8(body: Buffer, contentType: string | undefined): Buffer {
 
 /** Cuts UTF-8 to 4 KiB, between two characters. */
 function wholeCharacters(text: Buffer): Buffer {
-  let end = keptBytes
+  let end = keptResponseBytes
   while (end > 0 && (text[end]! & 0xc0) === 0x80) end--
   return text.subarray(0, end)
 }

@@ -31,11 +31,11 @@ export interface Attempt<T extends AttemptEventType = AttemptEventType> {
   readonly identity: AttemptIdentity
   readonly type: T
   readonly facts: AttemptFacts<T>
-  /** Seals the response of the receiver; null if the event has none. */
+  /** The vault that seals the response of the receiver, or null if the event has no response. */
   readonly vault: Vault | null
 }
 
-/** Appends the event of an attempt, and then deletes the scheduled row that the attempt came from. Retries until both work. */
+/** Appends the event of an attempt, and then deletes the scheduled row of the attempt. Retries until both succeed. */
 export async function recordAttempt<T extends AttemptEventType>(
   deps: RecordAttemptDeps,
   attempt: Attempt<T>,
@@ -56,7 +56,7 @@ async function append<T extends AttemptEventType>({ store, log }: RecordAttemptD
   await untilDone(() => step('delivery.append', appendEvent), {
     onError(error, delayMs) {
       log.warn({ error, delayMs, delivery, chain, attempt: number }, 'attempt.append_failed')
-      // The receiver chooses the bytes of its response. They must never prevent the record of the attempt.
+      // The receiver chooses the bytes of its response. If the store refuses them, the attempt is recorded without them.
       if (error instanceof EventRefused || error instanceof EventTooLarge)
         event = sealEvent(null, stream, { ...unsealed, data: { ...data, response: null } })
     },

@@ -37,16 +37,15 @@ const pageSize = 100
 const maxScheduled = 1_000
 const idleMs = 500
 const endedInFailure: readonly DeliveryStatus[] = ['failed', 'discarded']
-/** Codes of errors that a later try cannot repair. The job then fails, with the code as its reason. */
+/** Codes of errors for which a later try is useless. The job then fails, with the code as its reason. */
 const finalCodes: ReadonlySet<string | undefined> = new Set(['history_too_wide', 'key_destroyed'])
 
 /**
- * Carries out replay jobs, in one process at a time. It carries out one page of each job, then the next page of each, and so on.
+ * Carries out replay jobs, in one process at a time: one page of each job, then the next page of each job, and so on.
  *
- * A page lists deliveries and the chains that begin. It is stored before its first event is appended, so that a process which
- * finds the page after a crash appends the same events, whatever the history shows by then. The next page starts after the last
- * delivery of the previous one, in an order that does not depend on the status, and only once the history has all appended
- * events. So each delivery is considered once, with the status of that moment.
+ * A page lists deliveries and their new chains. It is stored before its first event is appended, so that a process which finds it after a crash
+ * appends the same events. The next page starts after the last delivery of the previous one, in an order that does not depend on the status. It is
+ * chosen only once the history has all appended events. So each delivery is considered once, with its status at that moment.
  */
 export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
   const { leases, log } = deps
@@ -83,7 +82,7 @@ class Replaying {
     this.jobs = createReplayJobs(deps.pool)
     this.replayed = new Counter({
       name: 'kolbak_deliveries_replayed_total',
-      help: 'Deliveries that replay jobs have begun again.',
+      help: 'Deliveries that replay jobs have replayed.',
       registers: [deps.registry],
     })
   }

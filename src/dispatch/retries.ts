@@ -8,7 +8,7 @@ import { type Sql, sqlText } from '../lib/sql.ts'
 const refColumns = sqlText(deliveryRefColumns)
 type Scheduling = Extract<RecordedDeliveryEvent, { data: { delivery: DeliveryId } }>
 
-/** Returns the attempt that follows a failed one, or that a replay asks for. */
+/** Returns the next attempt after a failed attempt or a replay. */
 const nextAttempt = ({ type, data, metadata }: Scheduling): DeliveryRef => ({
   ...deliveryRefOf({ ...data, correlation_id: metadata.$correlationId }),
   attempt: type === 'DeliveryFailed' ? data.attempt + 1 : 1,
@@ -16,18 +16,18 @@ const nextAttempt = ({ type, data, metadata }: Scheduling): DeliveryRef => ({
 const delayOf = (event: Scheduling): number => (event.type === 'DeliveryFailed' ? event.data.delay_seconds : 0)
 
 /**
- * The retry manager. It turns the events of attempts into rows of `scheduled_deliveries`, in the transaction that moves the
- * checkpoint, and after the delivery log has the same events.
+ * Turns the events of attempts into rows of `scheduled_deliveries`. It runs in the transaction that moves the checkpoint, after the delivery log has
+ * the same events.
  *
- * A failed attempt or a replay writes the row of the next attempt, unless the stored row is for that attempt or a later one. The
- * end of a chain deletes the rows of that chain and of earlier ones. A due time is the time of Postgres plus the delay, so that
- * no other clock can make an attempt come early.
+ * A failed attempt or a replay writes the row of the next attempt, unless the stored row is for that attempt or a later one. The end of a chain
+ * deletes the rows of that chain and of earlier ones. A due time is the time of Postgres plus the delay, because the clocks of other machines may be
+ * wrong.
  * @returns whether a row is due within a second, so that the dispatcher can be woken
  */
 export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]): Promise<boolean> {
   const { next, ended } = decide(events as readonly RecordedDeliveryEvent[])
   const endedDeliveries = [...ended.keys()].sort()
-  // Each statement on this table locks its rows in the order of their ids. Two statements in one transaction would break that
+  // Each statement on this table locks its rows in the order of their ids, to avoid deadlocks. Two statements in one transaction would break that
   // order, so all their rows are locked first.
   if (next.length > 0 && endedDeliveries.length > 0) {
     const deliveries = [...next.map(({ data }) => data.delivery), ...endedDeliveries]
@@ -47,7 +47,7 @@ export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]
   return next.some((event) => delayOf(event) < 1)
 }
 
-/** Returns the last event of each delivery that asks for an attempt, in the order of ids, and the last chain of each delivery that has ended. */
+/** Returns for each delivery the last event that asks for an attempt (in the order of ids), and the last chain that has ended. */
 function decide(events: readonly RecordedDeliveryEvent[]): { next: Scheduling[]; ended: Map<DeliveryId, number> } {
   const last = new Map<DeliveryId, Scheduling>()
   const ended = new Map<DeliveryId, number>()

@@ -5,12 +5,12 @@ const dateForms = [
   new RegExp(String.raw`^[a-z]{3,9}, (?<day>\d\d?)[ -](?<month>[a-z]{3})[ -](?<year>\d{4}|\d\d) ${clock} (?:GMT|UTC)$`, 'i'),
   new RegExp(String.raw`^[a-z]{3} (?<month>[a-z]{3}) {1,2}(?<day>\d\d?) ${clock} (?<year>\d{4})$`, 'i'),
 ]
-/** Seconds since 1970 of the years 2001 and 2100. A delay of as many seconds would be 31 years or more. */
+/** A number in this range is a Unix time between the years 2001 and 2100. As a delay in seconds, it would be 31 years or more. */
 const unixTimes = { first: 1e9, end: 4.1e9 }
 
 /**
- * Returns the seconds to wait that a Retry-After header asks for (RFC 9110, 10.2.3), or null if it says no time. A number that can
- * only be a Unix time, in seconds or milliseconds, is one. Parts of a second count as a whole one. `nextDelay` limits the result.
+ * Returns the seconds that a Retry-After header asks to wait (RFC 9110, 10.2.3), or null if it names no time. A number that is too large for a delay
+ * is read as a Unix time in seconds or milliseconds. Parts of a second are rounded up. `nextDelay` limits the result.
  * @param now milliseconds since 1970
  */
 export function parseRetryAfter(value: string | undefined, now: number): number | null {

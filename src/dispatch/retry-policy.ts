@@ -3,8 +3,8 @@ import { jitter, longestChain } from '../events/retry-chain.ts'
 const maxRetryAfterSeconds = 24 * 3_600
 
 /**
- * Returns the seconds from a failed attempt to the next, or null after the last. It is the delay of the list +-20 %, or what the
- * receiver's Retry-After asks for (at most 24 h) if that is longer.
+ * Returns the seconds from a failed attempt to the next, or null after the last attempt. This is the delay of the list +-20 %, or the receiver's
+ * Retry-After (at most 24 h) if that is longer.
  * @param attempt the number of the failed attempt, from 1
  * @param random in [0, 1)
  */
@@ -18,7 +18,7 @@ export function nextDelay(delays: readonly number[], attempt: number, retryAfter
 const minParkingSeconds = 3_600
 
 /**
- * Returns the seconds after which a parked delivery expires: the time of the longest chain, and at least an hour. Otherwise short
- * retry delays or a restart of Kolbak could turn deliveries that wait for a slot into dead letters without an attempt (decision 8).
+ * Returns the seconds after which a parked delivery expires: the time of the longest chain, but at least an hour. With a shorter time, short retry
+ * delays or a restart of Kolbak could turn waiting deliveries into dead letters without an attempt (decision 8).
  */
 export const parkingTime = (delays: readonly number[]): number => Math.max(minParkingSeconds, longestChain(delays))

@@ -23,8 +23,7 @@ interface RoutedFrom {
 }
 
 /**
- * Appends the MessageRouted events of a message: one for each part of 5,000 webhooks, in the order of the parts. Retries until it
- * works.
+ * Appends the MessageRouted events of a message: one for each part of 5,000 webhooks, in the order of the parts. Retries until this succeeds.
  * @param isRedelivered whether another process may have appended them before it died
  */
 export async function appendRouted(
@@ -54,9 +53,10 @@ export async function appendRouted(
     )
 }
 
-/** Appends the event of a message whose id is in use with other content. Retries until it works. */
+/** Appends the event of a message whose id is in use with other content. Retries until this succeeds. */
 export async function appendRejected(deps: RouteEventsDeps, from: RoutedFrom): Promise<void> {
-  // This message may have come before, which the index cannot tell, because it has the place of the first message with this id.
+  // The event may exist already, because the index does not know whether this message has come before: it has only the place of the first message
+  // with this id.
   await append(deps, from, rejectedId(from.place), 'MessageRejected', { reason: 'content_differs' }, from.record.accepted_at)
 }
 

@@ -23,14 +23,14 @@ export interface Incoming {
   readonly place: Place
   /** Returns whether this process still owns the partition of the message. */
   isOwned(): boolean
-  /** Counts the deliveries of the message, because the work in hand is limited. */
+  /** Reports how many deliveries the message has, because the work in hand is limited. */
   addDeliveries(count: number): void
-  /** Quarantines its record, because no process can route the message. Resolves when that is durable. */
+  /** Quarantines the record of the message, because no process can route the message. Resolves when that is durable. */
   quarantine(error: unknown): Promise<unknown>
   /**
-   * Called once, when nothing of the message is in progress any more.
-   * @param isDone whether it is routed, and each of its deliveries is attempted or parked, durably. Otherwise the bus delivers
-   * the message again.
+   * Called once, when no work on the message is in progress any more.
+   * @param isDone whether the message is routed and each of its deliveries is attempted or parked, durably. Otherwise the bus delivers the message
+   * again.
    */
   settle(isDone: boolean): void
 }
@@ -50,12 +50,15 @@ interface RouteDeps extends RouteEventsDeps {
 }
 
 /**
- * Tries of a message that fails alone with a programming error, before it is quarantined. A driver may throw such an error once,
- * for example when a connection breaks.
+ * A message that fails alone with a programming error is tried this often before it is quarantined. One failure is not enough, because a driver may
+ * throw such an error when a connection breaks.
  */
 const triesOfFaultyMessage = 3
 
-/** Creates the router for steps 3 and 6 of the way of a message: it matches, archives and indexes the message, starts its deliveries and appends MessageRouted. */
+/**
+ * Creates the router (steps 3 and 6 of the way of a message). It matches, archives and indexes a message, starts its deliveries and appends
+ * MessageRouted.
+ */
 export function createRouter(deps: RouteDeps): Router {
   const batches = createGroupCommit<Incoming, undefined>({
     write: (batch) => routeUntilDone(deps, batch),
@@ -95,7 +98,7 @@ async function routeUntilDone(deps: RouteDeps, batch: readonly Incoming[]): Prom
 
 async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<void> {
   if (!(await deps.gate.open())) {
-    // The process stops before routing could start. The messages stay on the bus.
+    // The process stops before routing has started, so the messages stay on the bus.
     for (const incoming of batch) incoming.settle(false)
     return
   }
@@ -107,10 +110,10 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
   const { rows, isNew } = indexed
   const storedRows = await storedRowsOf(deps, rows, isNew)
   const messages = rows.map((row, i) => ({ incoming: batch[i]!, ...classify(row, storedRows.get(row) ?? null) }))
-  // This look-up happens only after a crash or a rebalance.
+  // Redelivered messages occur only after a crash or a rebalance, so this query is rare.
   const redelivered = messages.filter(({ kind }) => kind === 'redelivered')
   const finished = redelivered.length === 0 ? new Set<string>() : await finishedDeliveries(deps, redelivered) // mutation: redelivered-sent-again
-  // Nothing below waits or makes the batch fail, so no delivery is started twice.
+  // The loop neither waits nor throws. So the batch is not retried after a delivery has started.
   for (const { incoming, kind, row } of messages) {
     deps.metrics.routed.inc({ result: kind })
     if (kind === 'duplicate') incoming.settle(true)
@@ -120,9 +123,9 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
 }
 
 /**
- * Matches a batch and writes it to the index. A message must be matched with every webhook whose 201 came before the 202 of the
- * message. So the rows are written only if the cache that matched them is still current for that statement, which starts after
- * the batch was fetched. Returns null when the process stops while the read model of webhooks is behind.
+ * Matches a batch and writes it to the index. A message must be matched with every webhook whose 201 came before the 202 of the message. So the rows
+ * are written only if the cache that matched them is still current when the statement starts. Returns null when the process stops while the read
+ * model of webhooks is behind.
  */
 async function indexBatch(
   { gate, webhookCache, index, deliveryLog }: RouteDeps,
@@ -148,7 +151,7 @@ function match(webhookCache: WebhookCache, { record, message, place }: Incoming)
   return { ...recordedRef(record, message, place), webhooks, matched_at: webhookCache.checkpoint! }
 }
 
-/** Returns the rows that the index has for the messages that are not new, by the row that could not be written. */
+/** Returns the stored rows of the messages that are not new. The keys of the map are the rows that could not be written. */
 async function storedRowsOf(
   { index }: RouteDeps,
   rows: readonly IndexedMessage[],
@@ -165,8 +168,8 @@ async function storedRowsOf(
 }
 
 /**
- * Classifies a message by its row and by the row that the index already had, or null if it had none. A redelivered message (same
- * place) continues with the stored webhooks, whatever matches today.
+ * Classifies a message by its new row and by the stored row of the index (null if it had none). A redelivered message (same place) keeps the stored
+ * webhooks, even if others match now.
  */
 export function classify(
   row: IndexedMessage,
@@ -177,7 +180,7 @@ export function classify(
   return { kind: storedRow.fingerprint === row.fingerprint ? 'duplicate' : 'rejected', row }
 }
 
-/** Returns those deliveries of redelivered messages that need not start again: they have an attempt or a scheduled row. */
+/** Returns the deliveries of redelivered messages that need not start again, because they have an attempt or a scheduled row. */
 async function finishedDeliveries(
   { deliveryLog, schedule }: RouteDeps,
   redelivered: readonly { incoming: Incoming; row: IndexedMessage }[],
@@ -198,7 +201,7 @@ async function finishedDeliveries(
 const firstAttempts = ({ record }: Incoming, row: IndexedMessage) =>
   row.webhooks.map((webhook) => firstAttempt(row, webhook, record.correlation_id))
 
-/** Starts the deliveries of a message. It is done when MessageRouted is appended and each delivery is attempted or parked. */
+/** Starts the deliveries of a message. The message is done when MessageRouted is appended and each delivery is attempted or parked. */
 function startDeliveries(
   deps: RouteDeps,
   incoming: Incoming,
@@ -215,7 +218,7 @@ function startDeliveries(
     logFailure(deps, incoming, error)
     countdown.end(false)
   }
-  // The requests go first, because receivers wait for them.
+  // The append starts after the requests, because receivers wait for the requests.
   setImmediate(() => {
     appendRouted(deps, incoming, row, isRedelivered).then(() => countdown.end(), failed) // mutation: done-without-routed
   })
@@ -244,7 +247,7 @@ async function reject(deps: RouteDeps, incoming: Incoming): Promise<void> {
   }
 }
 
-/** Logs why a message is not done. Its offset is not saved, so it comes again. */
+/** Logs why a message is not done. Its offset is not saved, so the bus delivers it again. */
 function logFailure({ log }: RouteDeps, { message, place }: Incoming, error: unknown): void {
   log.error({ error, message: message.id, place }, 'message.failed')
 }

@@ -6,7 +6,7 @@ import { upcast } from '../events/schema.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 
-/** A message, read from the events of its routing: its row of the message index, and the first attempts of its deliveries. */
+/** A message as the events of its routing describe it: its row of the message index, and the first attempts of its deliveries. */
 interface RoutedMessage extends IndexedMessage {
   readonly deliveries: readonly DeliveryRef[]
 }
@@ -16,8 +16,8 @@ const isRouted = (event: RecordedEvent): event is MessageRouted => event.type ==
 const eventsPerRead = 20
 
 /**
- * Returns the messages whose last MessageRouted is among these events. A large fan-out has several parts, and the last part is
- * appended after all others. A message without its last part, or with a missing part, is left out, because it comes again from the bus.
+ * Returns the messages whose last MessageRouted is among these events. A large fan-out has several parts, which are appended in order. A message with
+ * a missing part is left out, because the bus delivers it again.
  */
 export async function routedIn(store: Pick<EventStore, 'read'>, events: readonly RecordedEvent[]): Promise<RoutedMessage[]> {
   const messages = new Map<string, RoutedMessage>()

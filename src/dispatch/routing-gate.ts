@@ -4,17 +4,17 @@ import { keepRunning, pause } from '../lib/retry.ts'
 import type { WebhookCache } from './webhook-cache.ts'
 
 /**
- * Holds routing back while a message could miss a webhook.
+ * Delays routing while a message could miss a webhook.
  *
- * A message must be matched with the webhooks as they were acknowledged before its 202. The API acknowledges a change once the
- * read model `webhooks` has it, or else notes the change first (`projections/acknowledged-changes`). So routing needs no event
- * store: it waits only while a noted change is missing. At the start of a process the gate also waits until the read model has
- * reached the head of the store, because the database may have been restored from a backup.
+ * A message must be matched with every change of webhooks that was acknowledged before its 202. The API acknowledges a change once the read model
+ * `webhooks` has it, or else notes the change first (`projections/acknowledged-changes`). So routing waits only while a noted change is missing, and
+ * needs no event store. At the start of a process the gate also waits until the read model has reached the head of the store, because the database
+ * may have been restored from a backup.
  */
 export interface RoutingGate {
-  /** Resolves with true once the read model has reached the head that the store had at the start, or with false when the gate was stopped before. */
+  /** Resolves with true once the read model has reached the head that the store had at the start, or with false when the gate was stopped earlier. */
   open(): Promise<boolean>
-  /** Refreshes the webhook cache until it has every acknowledged change. Resolves with false when the gate was stopped before. */
+  /** Refreshes the webhook cache until it has every acknowledged change. Resolves with false when the gate was stopped earlier. */
   refresh(): Promise<boolean>
   /** False while routing waits for the read model: at the start, or for more than a second. */
   readonly isOpen: boolean
@@ -22,7 +22,7 @@ export interface RoutingGate {
 }
 
 const checkMs = 20
-/** Milliseconds of waiting after which routing logs a warning and the gate counts as closed. */
+/** After waiting for this many milliseconds, the gate logs a warning and counts as closed. */
 const toleratedWaitMs = 1_000
 
 export function createRoutingGate(deps: {

@@ -23,13 +23,13 @@ export interface WaitingWebhook {
   readonly parked: boolean
 }
 
-/** The table `scheduled_deliveries`: one row for each delivery with a next attempt. A dispatcher claims a row for a minute. */
+/** The table `scheduled_deliveries` has one row for each delivery with a next attempt. A dispatcher claims a row for a minute. */
 export interface Schedule {
   /** Parks a delivery, without a due time. A row for the same or a later attempt stays as it is. */
   park(ref: DeliveryRef): Promise<void>
-  /** Returns the webhooks after the given id that have rows due or parked, in the order of their ids. */
+  /** Returns the webhooks with due or parked rows, in the order of their ids, from the first id after `after` on. */
   waiting(after: string, limit: number): Promise<WaitingWebhook[]>
-  /** Claims at most `count` due rows and `count` parked rows of each webhook, the oldest first. Skips rows that another process claims at the moment. */
+  /** Claims at most `count` due rows and `count` parked rows of each webhook, the oldest first. Skips rows that another process is claiming. */
   claim(allotments: readonly Allotment[]): Promise<ClaimedRow[]>
   /** Returns those of the deliveries that have a row. */
   existing(deliveries: readonly DeliveryId[]): Promise<Set<DeliveryId>>
@@ -82,7 +82,7 @@ export function createSchedule({ pool, owner, claimMs }: { pool: Pool; owner: st
   }
 }
 
-/** Statements write rows in this order, because statements that lock rows in different orders deadlock. */
+/** All statements write rows in the order of their ids, because statements that lock rows in different orders deadlock. */
 const byDelivery = (a: DeliveryRef, b: DeliveryRef) => (a.delivery < b.delivery ? -1 : 1)
 /** Returns the latest attempt of each delivery, because one statement cannot upsert a row twice. */
 function latestOfEach(refs: readonly DeliveryRef[]): DeliveryRef[] {
@@ -142,7 +142,7 @@ const existingStatement = {
   text: 'select delivery from scheduled_deliveries where delivery = any ($1)',
 }
 
-/** A loose index scan: it steps from webhook to webhook, and never reads all rows of one. */
+/** The statement is a loose index scan. It steps from webhook to webhook, and does not read all rows of a webhook. */
 const waitingStatement = {
   name: 'schedule-waiting',
   text: `with recursive
@@ -172,7 +172,10 @@ const waitingStatement = {
          ) waiting group by webhook order by webhook limit $2`,
 }
 
-/** Rows are updated by ctid, because the planner does not know the limits and would otherwise join with the whole table (25 ms at 25,000 rows, decision 29). */
+/**
+ * The statement updates rows by ctid. Otherwise the planner, which does not know the limits, would join with the whole table (25 ms at 25,000 rows,
+ * decision 29).
+ */
 const claimStatement = {
   name: 'schedule-claim',
   text: `with found as (

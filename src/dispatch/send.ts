@@ -4,22 +4,22 @@ import type { AddressPolicy } from '../lib/addresses.ts'
 import { createNameResolver, type Resolve } from '../lib/resolve.ts'
 import { readableBody } from './readable-body.ts'
 
-/** What the receiver sent back to one request, or why nothing came. A failure is data, not an exception. */
+/** The response of a receiver to one request, or the reason why there is none. A failure is data, not an exception. */
 export interface ReceiverResponse {
-  /** The status, or null when none could be read. The status line alone decides, because the rest may be cut, by us or on the way. */
+  /** The HTTP status, or null when none could be read. Only the status line decides, because Kolbak or the network may cut the rest. */
   readonly code: number | null
   readonly duration_ms: number
-  /** A stable word when there is no status, else null. It never shows an address. */
+  /** A stable word for the failure if there is no status, or else null. */
   readonly reason: FailureReason | null
-  /** What was wrong, in a sentence, when there is no status. It shows no address and quotes no byte of the response. */
+  /** A sentence that says what was wrong if there is no status, or else null. It shows no address and quotes no byte of the response. */
   readonly reason_detail: string | null
-  /** The first 4 KiB of the body, as text in UTF-8 if its headers say how to read it. */
+  /** The first 4 KiB of the response body, converted to UTF-8 as far as its headers allow. */
   readonly body: Buffer
   readonly retryAfter: string | undefined
 }
 
 export interface Sender {
-  /** POSTs the body; never throws. */
+  /** POSTs the body. It never throws. */
   post(url: string, headers: Record<string, string>, body: Buffer): Promise<ReceiverResponse>
   /** Waits for the requests in flight. */
   close(): Promise<void>
@@ -31,9 +31,9 @@ export function createSender(options: {
   connectTimeoutMs: number
   requestTimeoutMs: number
   userAgent: string
-  /** Default: /etc/hosts, then DNS. */
+  /** Resolves names. By default from /etc/hosts and then DNS. */
   resolve?: Resolve
-  /** Certificates of authorities in PEM to trust instead of the public ones. */
+  /** PEM certificates of the authorities to trust, instead of the public authorities. */
   ca?: string
 }): Sender {
   const { policy, connectTimeoutMs, requestTimeoutMs, userAgent, resolve = createNameResolver(), ca } = options

@@ -2,7 +2,7 @@ import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 
 const prefix = 'whsec_'
 
-/** Returns the key of a webhook's secret (`whsec_` + base64). It is made once for each secret, because that halves the cost of signing. */
+/** Returns the key object of a webhook's secret (`whsec_` + base64). Make it once for each secret, because this halves the cost of signing. */
 export const signingKey = (secret: string): KeyObject => createSecretKey(Buffer.from(secret.slice(prefix.length), 'base64'))
 
 /**

@@ -15,8 +15,8 @@ interface Failing {
   cause: string
 }
 /**
- * Distinguishes a stage that fails once from one that keeps failing. A failure is logged as a warning. After 10 s of failures
- * without a success it is logged as an error, and the process is not ready until the stage succeeds.
+ * Distinguishes a stage that fails once from one that keeps failing. A failure is logged as a warning. If a stage has failed for 10 s without a
+ * success, its failures are logged as errors, and the process is not ready until the stage succeeds.
  */
 export class StageHealth {
   private readonly failing = new Map<Stage, Failing>()
@@ -25,8 +25,8 @@ export class StageHealth {
   private readonly now: () => number
 
   /**
-   * @param lastingMs milliseconds of failures without a success after which a stage is a problem. Back-off allows about eight
-   * tries in 10 s.
+   * @param lastingMs a stage is a problem after it has failed for this many milliseconds without a success. Back-off allows about eight tries in 10
+   * s.
    * @param now milliseconds of a monotonic clock
    */
   constructor(log: Log, { lastingMs = 10_000, now = () => performance.now() }: { lastingMs?: number; now?: () => number } = {}) {

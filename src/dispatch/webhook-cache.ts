@@ -10,19 +10,19 @@ import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../projection
 import { createPatternIndex, type PatternIndex } from './pattern-index.ts'
 import { signingKey } from './sign.ts'
 
-/** A webhook as the dispatcher sees it, opened and at most a second old. */
+/** A webhook with opened values, as the last refresh read it. */
 export interface CachedWebhook extends Omit<ChangedWebhook, SecretField | 'is_active' | 'is_deleted'> {
   readonly state: 'active' | 'inactive' | 'deleted'
   /** The origin of the callback URL, for logs, because a path can be a credential. */
   readonly urlOrigin: string
-  /** Returns one key for each secret that is valid at the time (milliseconds since 1970). */
+  /** Returns one key for each secret that is valid at `now` (milliseconds since 1970). */
   signingKeys(now: number): KeyObject[]
 }
 type SecretField = 'secret' | 'previous_secret' | 'previous_secret_until'
 
-/** The webhooks read model in the memory of a dispatcher. A refresh reads only what has changed. */
+/** A dispatcher's copy of the read model `webhooks` in memory. A refresh reads only what has changed. */
 export interface WebhookCache {
-  /** Reads what has changed. The read starts after the call: a call during another refresh waits for a second one. */
+  /** Reads what has changed since the last refresh. The read starts after the call, so a call during a refresh waits for another one. */
   refresh(): Promise<void>
   /** Refreshes if the last refresh is older than a second. */
   refreshIfOld(): Promise<void>
@@ -32,7 +32,7 @@ export interface WebhookCache {
   readonly checkpoint: Checkpoint | null
   /** Whether the read model lacked an acknowledged change at the last refresh. */
   readonly isBehind: boolean
-  /** Notes that the read model was still at the cursor. @param at the time of the query that showed it, by `performance.now()` */
+  /** Notes that a query found the read model still at the cursor. @param at the time of that query, by `performance.now()` */
   confirm(cursor: ChangeCursor, at: number): void
   /** Returns the active webhooks of the tenant whose patterns match the event name. */
   match(tenant: TenantId, event: string): WebhookId[]
@@ -75,7 +75,10 @@ export function createWebhookCache(deps: {
     if (webhook?.state === 'active') patternsOf(webhook.tenant).remove(webhook.event, id)
     webhooks.delete(id)
   }
-  /** Returns null if the key of its tenant is destroyed. The webhook then becomes unknown, and the messages of other tenants are still delivered. */
+  /**
+   * Opens a webhook. Returns null if its tenant's key is destroyed. The webhook then becomes unknown, and messages of other tenants are still
+   * delivered.
+   */
   const openOrNull = async (row: ChangedWebhook): Promise<CachedWebhook | null> => {
     try {
       return await openWebhook(keyring, row)
@@ -139,7 +142,7 @@ async function openWebhook(keyring: Keyring, row: ChangedWebhook): Promise<Cache
   }
 }
 
-/** Returns a function that runs `work`, never twice at a time. Each call waits for a run that starts after the call; calls that wait share one run. */
+/** Returns a function that runs `work`, never twice at a time. Each call waits for a run that starts after the call. Waiting calls share one run. */
 function createSerialRefresh(work: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined
   let next: Promise<void> | undefined

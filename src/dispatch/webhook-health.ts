@@ -1,9 +1,9 @@
 /**
  * Tracks how one webhook responds, and derives how many requests it may have in flight.
  *
- * A webhook is slow until its first response. It is fast while the median of its recent durations is at most 1 s. It has high
- * throughput while that median is at most 100 ms: its concurrency limit then grows (decision 20). Its circuit breaker opens after
- * five failures in a row and closes after one success. All times are milliseconds of one monotonic clock.
+ * A webhook is slow until its first response. It is fast while the median of its recent durations is at most 1 s. While that median is at most 100
+ * ms, its concurrency limit grows (decision 20). Its circuit breaker opens after five failures in a row and closes after one success. All times are
+ * milliseconds of one monotonic clock.
  */
 export class WebhookHealth {
   isFast = false
@@ -22,7 +22,7 @@ export class WebhookHealth {
   get inFlight(): number {
     return this.openRequests.size
   }
-  /** While it is open, the webhook has one request in flight at a time. */
+  /** While the breaker is open, the webhook has one request in flight at a time. */
   get breaker(): 'closed' | 'open' {
     return this.consecutiveFailures >= failuresThatOpenBreaker ? 'open' : 'closed'
   }
@@ -43,7 +43,7 @@ export class WebhookHealth {
     const isQuick = ok && median(this.durations) <= quickMs
     this.earnedLimit = nextEarnedLimit(this.earnedLimit, isQuick, this.limits)
   }
-  /** Recomputes `isFast`. The age of an open request counts as a duration once it exceeds 1 s. Returns whether `isFast` changed. */
+  /** Recomputes `isFast`, and returns whether it changed. The age of an open request counts as a duration once it exceeds 1 s. */
   assess(now: number): boolean {
     const durations = this.durations.slice()
     for (const { startedAt } of this.openRequests) if (now - startedAt > slowMs) durations.push(now - startedAt)
@@ -52,7 +52,7 @@ export class WebhookHealth {
     this.isFast = isFast
     return true
   }
-  /** Returns whether at least half of the open requests are older than 1 s. It detects a stall before the median of past durations does. */
+  /** Returns whether at least half of the open requests are older than 1 s. This detects a stall before the median of past durations does. */
   isStalled(now: number): boolean {
     let long = 0
     for (const { startedAt } of this.openRequests) if (now - startedAt > slowMs) long++
@@ -85,16 +85,16 @@ interface WebhookLimits {
 }
 
 const failuresThatOpenBreaker = 5
-/** The number of past durations that count. */
+/** The number of past durations from which the median is taken. */
 const samples = 9
 const slowMs = 1_000
 const quickMs = 100
 /**
- * A response that is not quick lowers the earned limit by this number, and a quick one raises it by 1. So one failure in ten
- * leaves it high, and one in two does not.
+ * A response that is not quick lowers the earned limit by this number, and a quick response raises it by 1. So the limit stays high with one failure
+ * in ten, and does not with one in two.
  */
 const lossOfLimit = 4
-/** A webhook may have as many rows claimed ahead as it completes in `ms`, at most `rows`. */
+/** The rows claimed ahead for a webhook are those that it completes in `ms`, at most `rows`. */
 const claimAhead = { ms: 100, rows: 300 }
 
 function median(values: readonly number[]): number {
@@ -106,7 +106,7 @@ export function nextEarnedLimit(limit: number, isQuick: boolean, { normal, highT
   return Math.max(normal, Math.min(limit + (isQuick ? 1 : -lossOfLimit), highThroughput))
 }
 
-/** Returns the number of rows that a webhook completes in `claimAhead.ms` at its present speed, within bounds. */
+/** Returns the number of rows that a webhook completes in `claimAhead.ms` at its present speed, at most `claimAhead.rows`. */
 function rowsCompletedSoon(concurrencyLimit: number, medianMs: number): number {
   return Math.min(claimAhead.rows, Math.ceil((concurrencyLimit * claimAhead.ms) / Math.max(1, medianMs)))
 }

@@ -8,6 +8,8 @@ export interface DeliveryData extends DeliveryEventRef {
   /** The webhook's revision in the dispatcher's cache at the moment of the attempt, or null when the cache had none. */
   readonly webhook_revision: number | null
 }
+/** The most bytes of a response that an event keeps. */
+export const keptResponseBytes = 4 * 1024
 /** The end of one attempt of a delivery. */
 export interface Outcome {
   /** The HTTP status, or null when none could be read. */

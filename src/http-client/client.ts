@@ -9,19 +9,19 @@ import { createTargetCache, requestOf } from './request.ts'
 export interface HttpClientOptions {
   readonly policy: AddressPolicy
   readonly resolve: Resolve
-  /** For names, the connection and the TLS handshake together. */
+  /** The most milliseconds for resolving the name, connecting and the TLS handshake together. */
   readonly connectTimeoutMs: number
-  /** For the connection and the whole response together. */
+  /** The most milliseconds for connecting and the whole response together. */
   readonly requestTimeoutMs: number
-  /** Headers of every request. */
+  /** Headers that every request has. */
   readonly headers: Readonly<Record<string, string>>
-  /** Most connections that wait for their next request. */
+  /** The most connections that are kept idle for their next request. */
   readonly maxIdle?: number
-  /** Certificates of authorities in PEM to trust instead of the public ones. */
+  /** PEM certificates of the authorities to trust, instead of the public authorities. */
   readonly ca?: string | undefined
 }
 export interface HttpClient {
-  /** POSTs the body; never throws. */
+  /** POSTs the body. It never throws. */
   post(url: string, headers: Readonly<Record<string, string>>, body: Buffer): Promise<ExchangeResult>
   /** Waits for the requests in flight. */
   close(): Promise<void>
@@ -38,8 +38,8 @@ const failedAtOnce = (failure: Failure): ExchangeResult => ({
 })
 
 /**
- * A client of HTTP/1.1 that only sends POSTs. It follows no redirect, knows no proxy and no cookie, and accepts every response whose
- * status line can be read.
+ * Makes a client of HTTP/1.1 that only sends POSTs. It follows no redirects, uses no proxy and no cookies, and accepts every response whose status
+ * line can be read.
  */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { policy, resolve, connectTimeoutMs, requestTimeoutMs, maxIdle = 1_024, ca } = options

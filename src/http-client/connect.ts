@@ -7,16 +7,16 @@ import type { Resolution, Resolve } from '../lib/resolve.ts'
 import { failureOf, RequestFailed } from './failure.ts'
 import { inTurn, startRace } from './race.ts'
 
-/** Where a connection leads to. */
+/** The scheme, host and port to which a connection leads. */
 export interface Endpoint {
-  /** As in a URL: it identifies the endpoint. */
+  /** The origin of the URL. It identifies the endpoint. */
   readonly origin: string
   readonly isTls: boolean
-  /** A name, or a literal address without brackets. */
+  /** A name, or an IP address without brackets. */
   readonly host: string
   readonly port: number
 }
-/** Returns a connected socket, which is paused and has a listener for errors. Throws RequestFailed. */
+/** Opens a connection. Returns a paused socket that has a listener for errors. Throws RequestFailed. */
 export type Connect = (endpoint: Endpoint) => Promise<Socket>
 
 const refused = new RequestFailed({
@@ -26,19 +26,19 @@ const refused = new RequestFailed({
 })
 
 /**
- * Returns a connector that refuses addresses by the policy. It checks literal addresses, every resolved address, and the address of
- * the socket. A check before connecting would not be enough, because a name may resolve to another address then.
+ * Returns a function that connects, and refuses addresses by the policy. It checks an IP address in the URL, every resolved address, and the address
+ * of the connected socket. A check of the name alone would not be enough, because the name may resolve to another address a moment later.
  */
 export function createConnector(options: {
   readonly policy: AddressPolicy
   readonly resolve: Resolve
-  /** For names, the connection and the TLS handshake together. */
+  /** The most milliseconds for resolving the name, connecting and the TLS handshake together. */
   readonly timeoutMs: number
-  /** Certificates of authorities in PEM to trust instead of the public ones. */
+  /** PEM certificates of the authorities to trust, instead of the public authorities. */
   readonly ca?: string | undefined
 }): Connect {
   const { policy, resolve, timeoutMs, ca } = options
-  // One context for all connections, because making one reads all certificates of the public authorities.
+  // All connections share one context, because making a context reads the certificates of all public authorities.
   let secureContext: SecureContext | undefined
   const sessions = new LRUCache<string, Buffer>({ max: 2_000 })
   const lastAddresses = new LRUCache<string, string>({ max: 10_000 })
@@ -72,7 +72,7 @@ export function createConnector(options: {
   }
 
   const startTls = (socket: Socket, { host, port }: Endpoint): Promise<Socket> => {
-    // A trailing dot is no part of the name in SNI (RFC 6066, 3) nor in certificates.
+    // A trailing dot is part of the name neither in SNI (RFC 6066, 3) nor in certificates.
     const name = host.replace(/\.$/, '')
     const isName = isIP(host) === 0
     const key = `${name}:${port}`
@@ -84,7 +84,7 @@ export function createConnector(options: {
       host: name,
       secureContext,
       ALPNProtocols: ['http/1.1'],
-      rejectUnauthorized: true, // whatever NODE_TLS_REJECT_UNAUTHORIZED says
+      rejectUnauthorized: true, // overrides NODE_TLS_REJECT_UNAUTHORIZED
       ...(isName ? { servername: name } : {}),
       ...(session === undefined ? {} : { session }),
     })
@@ -126,7 +126,10 @@ export function createConnector(options: {
   }
 }
 
-/** Of the errors of several addresses, one that is not about a family that this machine has no network for. */
+/**
+ * Returns one error for all addresses. It prefers an error that is not about a missing network of a family (IPv4 or IPv6), because such an error says
+ * nothing about the host.
+ */
 function tellingError(error: unknown): unknown {
   if (!(error instanceof AggregateError)) return error
   return error.errors.find((one) => !noNetwork.has(codeOf(one) ?? '')) ?? error.errors[0]

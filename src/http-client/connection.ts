@@ -3,9 +3,9 @@ import { type Failure, failureOf } from './failure.ts'
 
 /** The request that a connection carries. */
 export interface ConnectionUser {
-  /** @param bytes may be kept */
+  /** Called with each part that arrives. @param bytes their memory is not used again */
   onData(bytes: Buffer): void
-  /** The connection is lost. */
+  /** Called when the connection is lost. */
   onLost(failure: Failure): void
 }
 
@@ -14,7 +14,7 @@ const reset = { reason: 'connection_reset', detail: 'The receiver reset the conn
 
 /** A kept-alive connection, which carries one request at a time. */
 export class Connection {
-  /** When it was opened, and until when it may wait for its next request (ms of `performance.now`). */
+  /** The time when the connection was opened, and the time until which it may be idle (both by `performance.now`). */
   readonly openedAt = performance.now()
   idleUntil = 0
   private readonly socket: Socket
@@ -26,7 +26,7 @@ export class Connection {
     socket.setKeepAlive(true, 60_000)
     socket.on('data', (bytes: Buffer) => {
       if (this.user !== null) this.user.onData(bytes)
-      else this.destroy() // no request asked for these bytes, such as a 408 before an idle connection is closed
+      else this.destroy() // no request is open: for example, a server sends 408 before it closes an idle connection
     })
     socket.on('error', (error) => {
       const failure = failureOf(error)
@@ -39,7 +39,7 @@ export class Connection {
   get isOpen(): boolean {
     return !this.socket.destroyed
   }
-  /** Whether the other side may have closed it while it was idle. */
+  /** Whether the connection has been idle before, so that the receiver may have closed it. */
   get isReused(): boolean {
     return this.requests > 1
   }
@@ -48,7 +48,7 @@ export class Connection {
     this.requests++
     this.socket.write(request)
   }
-  /** The response of the request is complete. */
+  /** Called when the response is complete. The connection is then idle. */
   release(): void {
     this.user = null
   }

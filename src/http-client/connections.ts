@@ -1,33 +1,36 @@
 import type { Connect, Endpoint } from './connect.ts'
 import { Connection } from './connection.ts'
 
-/** How long a connection waits for its next request when the receiver does not say how long it waits, and the most in any case. */
+/** Milliseconds for which an idle connection is kept: `idleMs` if the receiver announces no time, and `maxIdleMs` at most. */
 const idleMs = 4_000
 const maxIdleMs = 60_000
-/** Receivers that announce a time-out close then. A request that leaves just before would cross that. */
+/** A connection is given up this long before the announced time, because a request could otherwise cross the receiver's close. */
 const idleMarginMs = 1_000
-/** A connection is replaced after this time, because a name may lead elsewhere by then. */
+/** A connection is replaced after this time, because its name may resolve to another address by then. */
 const maxAgeMs = 5 * 60_000
 
 export interface Connections {
-  /** Returns the connection to the endpoint that was used last, if one is idle. */
+  /** Returns the idle connection to the endpoint that was used last, if there is one. */
   takeIdle(endpoint: Endpoint): Connection | undefined
-  /** Throws RequestFailed. */
+  /** Opens a new connection. Throws RequestFailed. */
   open(endpoint: Endpoint): Promise<Connection>
-  /** Keeps a connection for the next request. @param keepAlive the header Keep-Alive of its last response */
+  /**
+   * Keeps a connection idle for the next request, or closes it if it cannot be used again. @param keepAlive the header Keep-Alive of its last
+   * response
+   */
   keep(endpoint: Endpoint, connection: Connection, keepAlive: string | undefined): void
-  /** Closes what is idle now or later. */
+  /** Closes the idle connections, and from then on every connection that becomes idle. */
   close(): void
 }
 
 /** Keeps idle connections for the next request to the same origin. */
 export function createConnections(connect: Connect, options: { readonly maxIdle: number }): Connections {
-  /** By origin. */
+  /** The idle connections by origin. */
   const idle = new Map<string, Connection[]>()
   let idleCount = 0
   let isClosed = false
 
-  /** Closes what has been idle for too long. The oldest connections of an endpoint come first. */
+  /** Closes connections that have been idle for too long. */
   const sweep = () => {
     const now = performance.now()
     for (const [origin, connections] of idle) {

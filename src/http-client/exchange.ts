@@ -4,29 +4,29 @@ import type { Connections } from './connections.ts'
 import { type Failure, failureOf } from './failure.ts'
 import { ResponseParser, type ResponseSink } from './response-parser.ts'
 
-/** What came of one request. A failure is data, not an exception. */
+/** The result of one request. A failure is data, not an exception. */
 export interface ExchangeResult {
-  /** The status, or null when none could be read. The status line alone decides, because the rest may be cut, by us or on the way. */
+  /** The HTTP status, or null when none could be read. Only the status line decides, because the client or the network may cut the rest. */
   readonly code: number | null
   readonly duration_ms: number
-  /** Null exactly if there is a status. */
+  /** The reason why there is no status, or null if there is one. */
   readonly failure: Failure | null
-  /** The first 4 KiB of the body as they came, or the first 64 KiB of a compressed one. */
+  /** The first 4 KiB of the body as it was sent, or the first 64 KiB of a compressed body. */
   readonly body: Buffer
   readonly retryAfter: string | undefined
   readonly contentType: string | undefined
   readonly contentEncoding: string | undefined
 }
 
-/** The part of a response body that is read before the response is cut, and the part that is kept. */
+/** A response is cut after `readBytes` of its body. The first `keptBytes` are kept. */
 const readBytes = 64 * 1024
 const keptBytes = 4 * 1024
-/** How long the rest of a response may take after its status, because a body that never ends must not hold its slot. */
+/** The most milliseconds for the rest of a response after its status. It is short, because a body that never ends must not occupy a slot. */
 const bodyMs = 1_000
 
 const noBytes = Buffer.alloc(0)
 
-/** One request and its response. It is over when the response has ended or was cut, or when the time is up. */
+/** One request and its response. The exchange ends when the response has ended or was cut, or when the time is up. */
 export class Exchange implements ConnectionUser, ResponseSink {
   private readonly connections: Connections
   private readonly endpoint: Endpoint
@@ -66,7 +66,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
     if (!this.isOver && this.parser.code !== null) this.bodyTimer ??= setTimeout(() => this.finish(null), bodyMs)
   }
   onBody(part: Buffer): void {
-    // A compressed block can only be read as a whole.
+    // More of a compressed body is kept, because some formats can be decompressed only in large blocks.
     const limit = this.parser.field('content-encoding') === undefined ? keptBytes : readBytes
     if (this.bytesKept < limit) {
       const kept = part.subarray(0, limit - this.bytesKept)
@@ -88,8 +88,8 @@ export class Exchange implements ConnectionUser, ResponseSink {
   }
 
   private onTimeout(): void {
-    const what = this.connection === null ? 'The connection was not there' : 'The receiver sent no status'
-    this.parser.close() // a status that can be read counts
+    const what = this.connection === null ? 'The connection was not open' : 'The receiver sent no status'
+    this.parser.close() // a status line that has come in part may be readable
     this.finish({ reason: 'timeout', detail: `${what} within ${this.timeoutMs / 1_000} s.` })
   }
 
@@ -107,8 +107,8 @@ export class Exchange implements ConnectionUser, ResponseSink {
     connection.send(this.request, this)
   }
   /**
-   * Sends the request once more on a fresh connection, because its receiver closed the reused one and did not see the request
-   * (RFC 9112, 9.3.1). Returns false if it has been repeated before.
+   * Sends the request once more on a new connection, after the receiver has closed the reused one without seeing the request (RFC 9112, 9.3.1).
+   * Returns false if the request has been repeated before.
    */
   private repeat(): boolean {
     if (this.isRepeated) return false
@@ -124,7 +124,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
     return true
   }
 
-  /** @param failure used only if no status has come */
+  /** Ends the exchange with its result. @param failure is used only if no status has come */
   private finish(failure: Failure | null): void {
     if (this.isOver) return
     const { connection, parser } = this
@@ -133,7 +133,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
     if (connection !== null) {
       if (parser.isReusable) this.connections.keep(this.endpoint, connection, parser.field('keep-alive'))
       else connection.destroy()
-      // A receiver that closes an idle connection may send a 408 first (RFC 9110, 15.5.9), which is not about this request.
+      // A receiver may send a 408 before it closes an idle connection (RFC 9110, 15.5.9). Such a 408 is not a response to this request.
       if (code === 408 && connection.isReused && this.repeat()) return
     }
     this.isOver = true

@@ -1,7 +1,7 @@
 import { codeOf } from '../lib/errors.ts'
 import { tlsFault } from './tls-fault.ts'
 
-/** A stable word for why no status came. */
+/** A stable word for the reason why no status came. */
 export type FailureReason =
   | 'address_refused'
   | 'connect_timeout'
@@ -14,7 +14,7 @@ export type FailureReason =
   | 'timeout'
   | 'tls_failed'
 
-/** Why no status came. The detail is a sentence that shows no address and quotes no byte of a response. */
+/** The reason why no status came. The detail is a sentence that shows no address and quotes no byte of a response. */
 export interface Failure {
   readonly reason: FailureReason
   readonly detail: string
@@ -44,7 +44,7 @@ const byCode: Readonly<Record<string, Failure>> = {
   EAI_AGAIN: { reason: 'dns_failed', detail: 'The name servers of the host did not answer in time.' },
 }
 
-/** Returns what the history says of an error of a name, a socket or a TLS session. */
+/** Returns the failure for an error of a name, a socket or a TLS session. The history shows it. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof RequestFailed) return error.failure
   const code = codeOf(error) ?? ''

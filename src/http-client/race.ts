@@ -1,26 +1,26 @@
 import { connect, type Socket } from 'node:net'
 import type { Address } from '../lib/addresses.ts'
 
-/** How long an attempt to connect goes on alone before the next address is tried beside it (RFC 8305, 8). */
+/** After this many milliseconds without success, the next address is tried at the same time (RFC 8305, 8). */
 const attemptDelayMs = 250
 
 export interface Race {
-  /** The first socket that connects; rejects with the errors of all addresses when every one of them has failed. */
+  /** Resolves with the first socket that connects. Rejects with the errors of all addresses when all have failed. */
   readonly winner: Promise<Socket>
-  /** Adds addresses. */
+  /** Adds addresses to try. */
   add(addresses: readonly Address[]): void
-  /** No more addresses will be added. */
+  /** Says that no more addresses will be added. */
   complete(): void
   /** Closes all sockets that have not won. */
   stop(): void
 }
 
 /**
- * Connects to the first address that accepts, as RFC 8305 (5) says: each address has all the time there is, and a later one is
- * tried beside it after 250 ms, or at once when all before it have failed.
+ * Connects to the first address that accepts (RFC 8305, 5). The next address is tried after 250 ms, or at once when all earlier ones have failed.
+ * Earlier attempts continue meanwhile.
  *
- * Node's own `autoSelectFamily` gives up each address but the last after 250 ms, so that a good address that takes longer is never
- * reached (https://github.com/nodejs/node/issues/54359).
+ * Node's own `autoSelectFamily` is not used, because it gives up every address except the last after 250 ms. A good address that takes longer is then
+ * never reached (https://github.com/nodejs/node/issues/54359).
  */
 export function startRace(port: number): Race {
   const waiting: Address[] = []
@@ -28,7 +28,7 @@ export function startRace(port: number): Race {
   const errors: unknown[] = []
   let isComplete = false
   let isOver = false
-  /** Runs while the newest attempt goes on alone. */
+  /** The timer until the next address is tried. */
   let timer: NodeJS.Timeout | undefined
   const { promise: winner, resolve, reject } = Promise.withResolvers<Socket>()
   const stop = () => {
@@ -76,7 +76,10 @@ export function startRace(port: number): Race {
   }
 }
 
-/** Puts the families in turn (RFC 8305, 4), beginning with IPv4 because it is the one that works more often. @param preferred the address that connected last */
+/**
+ * Orders the addresses so that the families alternate (RFC 8305, 4). IPv4 comes first, because it works more often. @param preferred the address that
+ * connected last
+ */
 export function inTurn(addresses: readonly Address[], preferred: string | undefined): Address[] {
   const four = addresses.filter(({ family }) => family === 4)
   const six = addresses.filter(({ family }) => family === 6)

@@ -1,16 +1,16 @@
 import { LRUCache } from 'lru-cache'
 import type { Endpoint } from './connect.ts'
 
-/** What a URL means for a request. */
+/** The parts of a request that follow from its URL. */
 export interface Target {
   readonly endpoint: Endpoint
-  /** The request line and the headers that are the same for each request to the URL. */
+  /** The request line, and the headers that are the same for all requests to the URL. */
   readonly head: string
 }
 
 const maxCachedUrls = 10_000
 
-/** Returns a function that reads a URL, or returns null if it is invalid. Each URL is parsed once and not for each request. */
+/** Returns a function that parses a URL, or returns null for an invalid one. It keeps the results, so that a URL is not parsed for each request. */
 export function createTargetCache(headers: Readonly<Record<string, string>>): (url: string) => Target | null {
   const targets = new LRUCache<string, Target>({ max: maxCachedUrls })
   const commonHeaders = Object.entries(headers)
@@ -39,7 +39,7 @@ function parse(text: string, commonHeaders: string): Target | null {
   return { endpoint, head: `POST ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\nConnection: keep-alive\r\n${commonHeaders}` }
 }
 
-/** Returns the bytes of a request, or null if a header has a character that would end it or that has no byte. */
+/** Returns the bytes of a request, or null if a header has a character that HTTP forbids. */
 export function requestOf(target: Target, headers: Readonly<Record<string, string>>, body: Buffer): Buffer | null {
   let head = target.head
   for (const name in headers) {
@@ -48,7 +48,7 @@ export function requestOf(target: Target, headers: Readonly<Record<string, strin
     head += `${name}: ${value}\r\n`
   }
   head += `Content-Length: ${body.length}\r\n\r\n`
-  // One buffer is one write to the socket, and one record of TLS if it is small.
+  // The request is one buffer, so that it is one write to the socket, and one TLS record if it is small.
   const request = Buffer.allocUnsafe(head.length + body.length)
   request.write(head, 'latin1')
   body.copy(request, head.length)

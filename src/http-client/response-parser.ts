@@ -1,46 +1,46 @@
 import { describeNoStatus } from './no-status.ts'
 
-/** Receives what a parser reads. */
+/** Receives the body and the end of a response from the parser. */
 export interface ResponseSink {
-  /** A part of the body. Its memory is used again after the call. */
+  /** Called with each part of the body. The memory of the part is used again after the call. */
   onBody(part: Buffer): void
-  /** The response is complete, or can be read no further. */
+  /** Called when the response is complete, or cannot be read any further. */
   onEnd(): void
 }
 
-/** The header fields that are kept. A list that comes twice is joined with a comma (RFC 9110, 5.3). Of other fields the first one counts. */
+/** The header fields that are kept. List fields that occur twice are joined with a comma (RFC 9110, 5.3). For other fields, the first one counts. */
 const listFields = new Set(['connection', 'content-encoding', 'content-length', 'keep-alive', 'transfer-encoding'])
 const singleFields = new Set(['content-type', 'retry-after'])
-/** Most bytes of all lines of a response: its heads, informational ones included, and the lines between the chunks of its body. */
+/** The most bytes of all lines of a response. These are the heads (including informational responses) and the lines between chunks of the body. */
 const maxLineBytes = 64 * 1024
 
 const lf = 10
 type State = 'status' | 'fields' | 'length' | 'until_close' | 'chunk_size' | 'chunk' | 'chunk_end' | 'trailers' | 'done'
 
 /**
- * Parses one response of HTTP/1.x, with its informational responses before it. It is as liberal as browsers and curl are: the
- * status line decides, and a fault after it never hides the status. Folded fields (RFC 9112, 5.2), bare LF as line end (2.2), equal
- * Content-Length fields (6.3) and lines that are no fields are accepted.
+ * Parses one response of HTTP/1.x and the informational responses before it. It is as liberal as browsers and curl: a fault after the status line
+ * never hides the status. It accepts folded fields (RFC 9112, 5.2), a bare LF as line end (2.2), repeated equal Content-Length fields (6.3), and
+ * lines that are no fields.
  */
 export class ResponseParser {
-  /** The final status, as soon as its line was read. */
+  /** The final status, or null as long as its line has not been read. */
   code: number | null = null
-  /** Why no status can be read: a sentence without bytes of the response. Null as long as one can be expected. */
+  /** A sentence that says why no status can be read, or null. It quotes no bytes of the response. */
   problem: string | null = null
   hasBytes = false
-  /** Whether the next request can use the connection. It is known when the response has ended. */
+  /** Whether the next request can use the connection. This is known when the response has ended. */
   isReusable = false
   private readonly sink: ResponseSink
   private readonly fields = new Map<string, string>()
   private state: State = 'status'
   private isStopped = false
   private isHttp11 = false
-  /** The field that a folded line continues, if it is kept. */
+  /** The last field, if it is kept. A folded line would continue it. */
   private lastField: string | undefined
   private lineBytes = 0
-  /** The bytes that are left of the body or of the chunk. */
+  /** The number of bytes that are missing of the body or of the chunk. */
   private remaining = 0
-  /** The beginning of a line whose end has not come. */
+  /** The parts of a line whose end has not arrived. */
   private lineParts: string[] = []
 
   constructor(sink: ResponseSink) {
@@ -56,25 +56,25 @@ export class ResponseParser {
     let at = 0
     while (at < bytes.length && this.state !== 'done') at = this.step(bytes, at)
     if (this.state !== 'done' || this.isStopped) return
-    if (at < bytes.length) this.isReusable = false // because no request asked for these bytes
+    if (at < bytes.length) this.isReusable = false // no request asked for further bytes
     this.stop()
     this.sink.onEnd()
   }
 
-  /** Nothing more is read. */
+  /** Makes the parser ignore all further bytes. */
   stop(): void {
     this.isStopped = true
     this.state = 'done'
   }
 
-  /** Nothing more will come. A status that can be read counts, even if the rest of its line is missing. */
+  /** Called when no more bytes will come. A status that can be read counts, even if the rest of its line is missing. */
   close(): void {
     if (this.isStopped) return
     this.cut(null)
     this.stop()
   }
 
-  /** Returns the place of the first byte that was not read. */
+  /** Reads a line or a part of the body. Returns the index of the first byte that was not read. */
   private step(bytes: Buffer, at: number): number {
     switch (this.state) {
       case 'length':
@@ -93,7 +93,7 @@ export class ResponseParser {
     }
   }
 
-  /** Ends what is too long or was cut off. @param problem if no status can be read */
+  /** Ends a response that is too long or was cut off. @param problem the sentence to use if no status can be read */
   private cut(problem: string | null): void {
     if (this.state === 'done') return
     const beginning = this.lineParts.join('')
@@ -105,7 +105,7 @@ export class ResponseParser {
   private keepPart(part: string): void {
     this.lineParts.push(part)
     if (this.state !== 'status' || this.lineParts.length > 16) return
-    // What is not HTTP may never send the end of a line.
+    // A server of another protocol may never send the end of a line, so the first bytes are checked.
     const beginning = this.lineParts.join('').trimStart()
     if (beginning.length >= 5 && !/^HTTP\//i.test(beginning)) this.malformed(describeNoStatus(beginning))
   }
@@ -169,7 +169,7 @@ export class ResponseParser {
     this.fields.set(name, existing === undefined ? value : `${existing}, ${value}`)
   }
 
-  /** Finds out how long the body is (RFC 9112, 6.3). */
+  /** Ends the head, and determines the length of the body (RFC 9112, 6.3). */
   private endHead(): void {
     const { code } = this
     this.lastField = undefined
@@ -192,7 +192,7 @@ export class ResponseParser {
   private mayReuse(): boolean {
     const options = this.fields.get('connection')?.toLowerCase() ?? ''
     if (/(?:^|[,\s])close(?:$|[,\s])/.test(options)) return false
-    // Two ways to tell the length may be an attempt to smuggle a second response.
+    // A response with both fields may be an attempt to smuggle a second response.
     if (this.fields.has('transfer-encoding') && this.fields.has('content-length')) return false
     return this.isHttp11 || /(?:^|[,\s])keep-alive(?:$|[,\s])/.test(options)
   }
@@ -230,7 +230,7 @@ export class ResponseParser {
   }
 }
 
-/** Returns undefined for a field that is absent or says different lengths. */
+/** Returns the length in a Content-Length field, or undefined if the field is absent, invalid or names different lengths. */
 function contentLength(field: string | undefined): number | undefined {
   if (field === undefined) return undefined
   if (/^\d{1,15}$/.test(field)) return Number(field)

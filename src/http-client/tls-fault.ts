@@ -1,6 +1,6 @@
 import { codeOf } from '../lib/errors.ts'
 
-/** Codes of Node and OpenSSL, without the prefix `ERR_SSL_`, and what they mean to the owner of a receiver. */
+/** Codes of Node and OpenSSL (without the prefix `ERR_SSL_`), each with a sentence for the owner of the receiver. */
 const sentences: readonly (readonly [RegExp, string])[] = [
   [/^CERT_HAS_EXPIRED$/, 'The certificate of the host, or one in its chain, has expired.'],
   [/^CERT_NOT_YET_VALID$/, 'The certificate of the host, or one in its chain, is not valid yet.'],
@@ -48,6 +48,6 @@ export function tlsFault(error: unknown): string | null {
   const code = codeOf(error) ?? ''
   if (!isTlsCode.test(code)) return null
   const name = code.replace(/^ERR_SSL_/, '')
-  // The codes are words of OpenSSL and Node, and never bytes of the host.
+  // The sentence may show the code, because it is a word of OpenSSL or Node and never contains bytes from the host.
   return sentences.find(([pattern]) => pattern.test(name))?.[1] ?? `The TLS handshake failed (${code}).`
 }

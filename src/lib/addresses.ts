@@ -6,7 +6,7 @@ export interface Address {
   readonly family: 4 | 6
 }
 /**
- * Decides to which addresses requests may go. The check at the creation of a webhook and the connector of each request use the same policy.
+ * Decides to which addresses requests may go. The API checks new webhooks by this policy, and the HTTP client checks each connection by it.
  */
 export interface AddressPolicy {
   /** Whether the address is public (`unicast` after unwrapping every form that embeds an IPv4 address) or lies in an allowed subnet. */

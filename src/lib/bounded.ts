@@ -21,7 +21,7 @@ export async function mapBounded<T, R>(items: readonly T[], atOnce: number, work
   return results
 }
 
-/** Makes a limit: at most `count` pieces of work run at once. Further work waits, first come, first served. */
+/** Returns a function that runs `work`, at most `count` pieces of it at once. Further work waits, first come, first served. */
 export function createLimiter(count: number): <R>(work: () => Promise<R>) => Promise<R> {
   let free = count
   const waiting: (() => void)[] = []

@@ -1,4 +1,4 @@
-/** Calls `onEnd` once, when all parts have ended. With 0 parts it does so at once. */
+/** Calls `onEnd` once, when all parts have ended. With 0 parts it calls `onEnd` at once. */
 export class Countdown {
   private left: number
   private allDone = true

@@ -5,7 +5,7 @@
 export interface GroupCommit<I, R> {
   /** Resolves with the result of the item once its group is durable, or rejects with the error of the item. */
   add(item: I, options?: { patient?: boolean }): Promise<R>
-  /** Items that wait or are being written. */
+  /** The number of items that wait or are being written. */
   readonly size: number
   /** Resolves when no item waits or is being written. */
   idle(): Promise<void>
@@ -13,12 +13,12 @@ export interface GroupCommit<I, R> {
 interface GroupCommitOptions<I, R> {
   /** Writes all items together. Returns one result for each item, in their order. */
   write(items: readonly I[]): Promise<readonly R[]>
-  /** Returns the bytes of an item. A group has at most `maxBytes` (1 MiB) and `maxCount` (500) items, and at least one. */
+  /** Returns the size of an item. A group has at least one item, and at most `maxCount` (500) items with `maxBytes` (1 MiB). */
   bytesOf?(item: I): number
   maxBytes?: number
   maxCount?: number
   lingerMs?: number
-  /** Number of waiting items beyond which `add` rejects with `full()`. Default 100,000. */
+  /** The most waiting items. Beyond them, `add` rejects with `full()`. Default 100,000. */
   maxWaiting?: number
   full?(): Error
   /** Whether an error is the fault of one item. The group is then halved until the faulty item fails alone. */
@@ -110,7 +110,7 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
         if (!patient) impatient = true
         if (scheduled) return
         scheduled = true
-        // Items that are added together are written together. A lone item does not wait for the next event.
+        // The write starts in a microtask, so that items which are added in the same task are written together.
         queueMicrotask(() => {
           scheduled = false
           consider()

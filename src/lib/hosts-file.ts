@@ -21,7 +21,7 @@ export function createHostsFile(path = '/etc/hosts'): (host: string) => Promise<
     if (performance.now() - checkedAt > checkMs) {
       checkedAt = performance.now()
       checked = check().catch(() => {
-        names = Promise.resolve(new Map()) // there is no such file, as on some systems
+        names = Promise.resolve(new Map()) // the file does not exist on some systems
       })
     }
     await checked

@@ -1,7 +1,7 @@
 /*
- * Texts that go to Postgres as one parameter. Joined texts cost about half of an array of texts (measured). The separators are
- * control characters that no text contains: the adapters refuse them in stream names and in facts about deliveries, ids and
- * times are checked when they come in, and JSON escapes control characters. Functions of the migrations split by the same characters.
+ * Texts that go to Postgres as one parameter. Joined texts cost about half of an array of texts (measured). The separators are control characters
+ * that no text contains. The adapters refuse them in stream names and in delivery facts. Ids and times are checked when they are received, and JSON
+ * escapes control characters. Functions of the migrations split by the same characters.
  */
 
 export const textSeparator = '\u001e'
@@ -9,8 +9,8 @@ export const textSeparator = '\u001e'
 export const nullText = '\u001d'
 
 /**
- * Joins texts to one parameter. A single empty text would split into no element at all, so it becomes two empty texts. The second row of an
- * `unnest` then has nothing in its other columns.
+ * Joins texts to one parameter. A single empty text would split into no element, so it becomes two empty texts. The `unnest` then has a second row,
+ * whose other columns are null.
  */
 export const joinTexts = (texts: readonly string[]): string => texts.join(textSeparator) || textSeparator
 

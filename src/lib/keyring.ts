@@ -5,14 +5,14 @@ import { type LookupPurpose, lookupPurposes } from '../events/lookup-purposes.ts
 import { createVault, type Vault } from './seal.ts'
 
 /**
- * Random data keys, which the master key wraps in the table `data_keys`. Each owner has one key that seals its values and one for
- * fingerprints. The owner `service` has one key for each HMAC look-up. Destroying an owner's keys erases everything that was sealed under
- * them.
+ * The data keys. They are random, and stored in the table `data_keys`, wrapped by the master key. Each owner has one key that seals its values and
+ * one for fingerprints. The owner `service` has one key for each purpose of look-ups by HMAC. Destroying an owner's keys erases everything that was
+ * sealed under them.
  */
 export interface Keyring {
-  /** Returns the owner's vault. Its keys are created if it has none. Throws KeyDestroyed. */
+  /** Returns the owner's vault. If the owner has no keys, they are created. Throws KeyDestroyed. */
   vault(owner: string): Promise<Vault>
-  /** Returns the vault if it is in memory, for code that runs often. Otherwise use `vault`. */
+  /** Returns the vault if it is in memory, or else undefined. This is for code that runs often and cannot wait. */
   cached(owner: string): Vault | undefined
   /** Returns the HMAC-SHA-256 (hex) under the service's own key for this purpose, which never changes. */
   lookup(purpose: LookupPurpose, value: string): string
@@ -49,12 +49,12 @@ export function unwrap(master: Buffer, owner: string, purpose: string, wrapped: 
   try {
     decipher.final()
   } catch {
-    throw new WrongMasterKey() // an authentication failure has only this cause, and its own text does not say so
+    throw new WrongMasterKey() // an authentication failure can have no other cause
   }
   return key
 }
 
-/** Opens the keyring. Throws WrongMasterKey when the service's own keys do not unwrap. @param master 32 bytes */
+/** Opens the keyring. Throws WrongMasterKey when this master key does not unwrap the keys of the service. @param master 32 bytes */
 export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> {
   const keysOf = async (owner: string, purposes: readonly string[]) => {
     // Two processes may create keys at the same time. Both then read the keys of the first process.

@@ -2,13 +2,13 @@ import type { Pool } from 'pg'
 import { step } from '../events/steps.ts'
 import { keepRunning, pause } from './retry.ts'
 
-/** A named right that one process has at a time, by the clock of Postgres. */
+/** A right with a name, which only one process has at a time, by the clock of Postgres. */
 export interface Lease {
   readonly name: string
   /** Aborts when the lease is lost or released. */
   readonly lost: AbortSignal
   /**
-   * Whether this process certainly has the lease, by its monotonic clock. The time counts from just before the last renewal was sent.
+   * Whether this process certainly has the lease, by its monotonic clock. The lease counts from just before its last renewal was sent.
    */
   isHeld(): boolean
   /** Releases the lease, so that another process need not wait until the lease expires. */
@@ -22,13 +22,13 @@ export interface LeaseKeeper {
 }
 
 interface OwnLease extends Lease {
-  /** Time of this process's monotonic clock up to which the lease certainly runs. */
+  /** The time up to which this process certainly has the lease, by its monotonic clock. */
   until: number
   lose(): void
 }
 
 /**
- * Makes the keeper of the leases of this process. It renews them together, after a third of their length.
+ * Makes the keeper of this process's leases. It renews all of them together, whenever a third of `leaseMs` has passed.
  * @param owner unique to this start of the process
  */
 export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs: number; onError(error: unknown): void }): LeaseKeeper {
@@ -36,7 +36,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
   const leases = new Map<string, OwnLease>()
   const inOrder = createOrder()
   const stop = new AbortController()
-  // A tenth of the lease stays unused, because the rates of the clocks may differ and a request needs a moment to leave.
+  // The last tenth of a lease is not used, because clocks may run at different rates and a request needs a moment to be sent.
   const usableMs = leaseMs * 0.9
 
   const renew = async () => {
@@ -53,12 +53,12 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
     const { rows } = await step('leases.renew', () => pool.query<{ name: string }>(statement))
     const renewed = new Set(rows.map((row) => row.name))
     for (const lease of sent) {
-      if (leases.get(lease.name) !== lease) continue // released meanwhile, and perhaps taken again
+      if (leases.get(lease.name) !== lease) continue // the lease was released meanwhile, and perhaps taken again
       if (renewed.has(lease.name)) lease.until = sentAt + usableMs
       else lease.lose()
     }
   }
-  // A lease that was not renewed in time is lost here, even if its row still names this process, because another process may take it now.
+  // A lease that was not renewed in time is lost, even if its row still names this process, because another process may take it now.
   const loseExpired = async () => {
     await pause(leaseMs / 10, stop.signal)
     for (const lease of leases.values()) if (performance.now() > lease.until) lease.lose()

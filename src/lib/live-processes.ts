@@ -1,16 +1,16 @@
 import type { Pool } from 'pg'
 import { keepRunning, pause } from './retry.ts'
 
-/** Returns the number of live processes of a role, so that limits can be divided among them. */
+/** Counts the live processes of a role, so that limits can be divided among them. */
 export interface LiveProcesses {
-  /** Returns at least 1. */
+  /** Returns the number of live processes of the role, and at least 1. */
   count(role: string): number
   close(): Promise<void>
 }
 
 /**
- * Announces this process and counts the others, by heartbeats in Postgres every `everyMs`. A process that misses five heartbeats no longer
- * counts.
+ * Announces this process and counts the others, by heartbeats in Postgres every `everyMs`. A process that misses five heartbeats is no longer
+ * counted.
  */
 export async function joinLiveProcesses(options: {
   pool: Pool

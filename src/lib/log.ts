@@ -1,6 +1,6 @@
 import { destination, pino, stdTimeFunctions } from 'pino'
 
-/** Logs one JSON line for each thing that happened. Lines of one kind have the same message and differ only in their fields. */
+/** Logs one JSON line for each thing that happened. Lines of the same kind have the same message, and their fields differ. */
 export interface Log {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void

@@ -1,4 +1,4 @@
-/** Yields the items of the source, and null once when the source has been silent for `ms` after an item. */
+/** Yields the items of the source. When no item has come for `ms` after the last one, yields null once. */
 export async function* orIdle<T>(source: AsyncIterable<T>, ms: number): AsyncGenerator<T | null> {
   const items = source[Symbol.asyncIterator]()
   let timer: NodeJS.Timeout | undefined

@@ -26,15 +26,15 @@ interface RunSteps<R, S extends Source<R>> {
   finish?(): Promise<void>
 }
 /**
- * The partitions that this process owns. A run of a partition begins with `start` and ends when its consumer has returned, soon after the
- * partition was lost. So a partition that is lost and assigned again is never consumed twice at the same time.
+ * The partitions that this process owns. The run of a partition begins with `start`, and ends when its consumer has returned, soon after the
+ * partition was lost. So a partition that is lost and assigned again never has two consumers.
  */
 interface PartitionRuns<R, S extends Source<R>> {
-  /** Starts the run of a partition that has none. Returns a function that ends its ownership. */
+  /** Starts the run of a partition that has none. Returns a function that ends the ownership of the partition. */
   start(partition: number, steps: RunSteps<R, S>): () => void
   /** Whether the partition has a run, also while a lost partition waits for its consumer to return. */
   has(partition: number): boolean
-  /** Returns the source from which the consumer of a partition reads. Undefined before the source is open and after the partition is lost. */
+  /** Returns the source from which the consumer of a partition reads. Returns undefined before the source is open and after the partition is lost. */
   sourceOf(partition: number): S | undefined
   /** Partitions that have a run. */
   running(): number[]

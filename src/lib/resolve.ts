@@ -7,29 +7,29 @@ import { createHostsFile } from './hosts-file.ts'
 
 export interface Resolution {
   readonly addresses: readonly Address[]
-  /** The addresses of the other family, if DNS has not answered for it yet. The promise never rejects. */
+  /** The addresses of the other family (IPv4 or IPv6), if DNS has not responded for that family yet. The promise never rejects. */
   readonly late?: Promise<readonly Address[]>
 }
-/** Returns the addresses of a name. Throws an error with the code `ENOTFOUND` (there are none) or `EAI_AGAIN` (no answer in time). */
+/** Returns the addresses of a name. Throws an error with the code `ENOTFOUND` (the name has none) or `EAI_AGAIN` (DNS did not respond in time). */
 export type Resolve = (host: string) => Promise<Resolution>
 
 const cacheMs = 10_000
 /** Milliseconds of the first try. The second try waits twice as long, so a query ends after at most 3 s. */
 const timeoutMs = 1_000
 const tries = 2
-/** Milliseconds that the answer for one family waits for the answer for the other family (the Resolution Delay of RFC 8305, section 3). */
+/** After DNS has responded for one family, the resolver waits this many milliseconds for the other (RFC 8305, 3: Resolution Delay). */
 const otherFamilyMs = 50
 
 interface Answer {
   readonly addresses: readonly Address[]
-  /** The code of the error if there are no addresses. */
+  /** The code of the error, if there are no addresses. */
   readonly code?: string | undefined
 }
 
 /**
- * Resolves names without `getaddrinfo`, which holds one of libuv's four threads until it ends: two names whose servers do not answer
- * would stop every other name, and the file system too. /etc/hosts comes first, so that an override there works. A name that DNS
- * does not know is asked of `getaddrinfo`, which also knows search domains. Results are kept for 10 s, failures for 1 s.
+ * Resolves names without `getaddrinfo`, because each of its calls occupies one of libuv's four threads. A few names whose servers do not respond
+ * would block every other name, and the file system too. /etc/hosts is read first, so that an override there works. If DNS does not know a name,
+ * `getaddrinfo` is called, because it also knows search domains. Results are kept for 10 s, failures for 1 s.
  * @param options for tests
  */
 export function createNameResolver(options: { readonly hostsFile?: string; readonly nameServers?: readonly string[] } = {}): Resolve {

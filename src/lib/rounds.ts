@@ -1,6 +1,6 @@
 /**
- * Divides a group of items into rounds, so that no round has an id twice. So an item that repeats another item of the group is written in a
- * later round, when the first one is stored.
+ * Divides a group of items into rounds, so that no round has an id twice. An item that repeats another item of the group comes in a later round, when
+ * the first one has been stored.
  */
 export function roundsOf<T extends { readonly ids: readonly string[] }>(items: readonly T[]): T[][] {
   const rounds: T[][] = []

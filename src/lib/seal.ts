@@ -2,24 +2,24 @@ import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hkdfSync
 import { LRUCache } from 'lru-cache'
 
 /**
- * The version of the format. A value is sealed by AES-256-GCM under HKDF(data key, random salt). A process uses one salt for an hour, so
- * that sealing a value needs no derivation. The nonces under a salt are a counter. The bytes are: version (1), key id (4), salt (16), nonce
- * (12), tag (16), ciphertext.
+ * The number of the format, which is the first byte of a sealed value. A value is sealed by AES-256-GCM under HKDF(data key, random salt). A process
+ * uses one salt for an hour, so that sealing a value needs no derivation. The nonces under a salt are a counter. The bytes are: format (1), key id
+ * (4), salt (16), nonce (12), tag (16), ciphertext.
  */
-const version = 1
+const format = 1
 const overhead = 1 + 4 + 16 + 12 + 16
 const saltLifeMs = 3_600_000
 const textPrefix = 'sealed:'
 
 /**
- * Seals and opens the values of one owner. The AAD (purpose, owner, id, field) binds a value to its place, so that it cannot be opened as
- * another value.
+ * Seals and opens the values of one owner. The AAD (purpose, owner, id, field) binds a sealed value to its field, so that it cannot be copied to
+ * another one.
  */
 export interface Vault {
   seal(aad: readonly string[], plain: Buffer): Buffer
-  /** Opens a value. Throws SealBroken when the bytes or the AAD are not those that were sealed. */
+  /** Opens a value. Throws SealBroken when the bytes were changed, or when the value was sealed with another AAD. */
   open(aad: readonly string[], sealed: Buffer): Buffer
-  /** Seals a text as UTF-8. A lone surrogate comes back as U+FFFD. */
+  /** Seals a text as UTF-8. A lone surrogate becomes U+FFFD. */
   sealText(aad: readonly string[], plain: string): string
   openText(aad: readonly string[], sealed: string): string
   /** Returns the HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
@@ -43,7 +43,7 @@ export function createVault(options: {
   now?: () => number
 }): Vault {
   const { key_id, dataKey, keyOf, fingerprintKey, now = Date.now } = options
-  // Key objects are created once. A cipher or HMAC that gets bytes creates a key object each time, which takes 15 of its 20 µs.
+  // Key objects are created once. From bytes, a cipher or HMAC creates a key object each time, which takes 15 of its 20 µs.
   const derive = (key: Buffer, withSalt: Buffer) => createSecretKey(Buffer.from(hkdfSync('sha256', key, withSalt, 'kolbak/seal', 32)))
   const hmacKey = createSecretKey(fingerprintKey)
   const derived = new LRUCache<string, KeyObject>({ max: 1_000 })
@@ -69,7 +69,7 @@ export function createVault(options: {
     derived.set(name, fresh)
     return fresh
   }
-  // The parts are encoded as JSON, which separates them whatever their content is.
+  // The parts are encoded as JSON, because it separates them whatever they contain.
   const associated = (aad: readonly string[]) => Buffer.from(JSON.stringify(aad))
 
   const self: Vault = {
@@ -89,7 +89,7 @@ export function createVault(options: {
       return out
     },
     open(aad, sealed) {
-      if (sealed.length < overhead || sealed[0] !== version) throw new SealBroken('not a sealed value of a known version')
+      if (sealed.length < overhead || sealed[0] !== format) throw new SealBroken('not a sealed value of a known format')
       const decipher = createDecipheriv('aes-256-gcm', keyFor(sealed), sealed.subarray(21, 33))
       decipher.setAAD(associated(aad))
       decipher.setAuthTag(sealed.subarray(33, 49))
@@ -97,7 +97,7 @@ export function createVault(options: {
       try {
         decipher.final()
       } catch (cause) {
-        throw new SealBroken('a sealed value does not open: it was changed, or it belongs to another place', { cause })
+        throw new SealBroken('a sealed value does not open: it was changed, or it belongs to another field', { cause })
       }
       return plain
     },

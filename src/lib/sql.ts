@@ -1,8 +1,8 @@
 import type { ClientBase, Pool, QueryResultRow } from 'pg'
 
 /**
- * Tagged SQL: `await sql\`select ... where id = ${id}\``. Values travel as parameters, never in the text, except for the text of a
- * SqlPart. Returns the rows.
+ * Runs tagged SQL and returns the rows: `await sql\`select ... where id = ${id}\``. Values become parameters and never part of the text, except for
+ * the text of a SqlPart.
  */
 export type Sql = <R extends QueryResultRow = QueryResultRow>(text: TemplateStringsArray, ...values: readonly unknown[]) => Promise<R[]>
 
@@ -19,7 +19,7 @@ export const sqlOn =
     return rows
   }
 
-/** A part of tagged SQL with parameters of its own, which `textFrom` numbers from `first` on. */
+/** A part of tagged SQL with its own parameters. `textFrom` returns its text, with the parameters numbered from `first` on. */
 export class SqlPart {
   readonly textFrom: (first: number) => string
   readonly values: readonly unknown[]
@@ -28,14 +28,14 @@ export class SqlPart {
     this.values = values
   }
 }
-/** Puts a constant text into tagged SQL, such as a list of columns. It must never be input. */
+/** Puts a constant text into tagged SQL, such as a list of columns. The text must never come from input. */
 export const sqlText = (text: string): SqlPart => new SqlPart(() => text, [])
 
 /** Runs `work` in one transaction, on a connection of its own. */
 export async function transaction<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let broken: Error | undefined
-  // When Postgres ends the connection between two statements, pg emits `error`; without a listener that would end the process.
+  // When Postgres ends the connection between two statements, pg emits `error`. Without a listener, that would end the process.
   const onLost = (error: Error) => {
     broken = error
   }
@@ -43,13 +43,13 @@ export async function transaction<T>(pool: Pool, work: (client: ClientBase) => P
   try {
     await client.query('begin')
     const result = await work(client)
-    // When a failed statement was caught inside, Postgres responds to the commit with ROLLBACK and no error.
+    // If a statement of the transaction failed and `work` caught the error, Postgres responds to the commit with ROLLBACK and no error.
     const { command } = await client.query('commit')
-    if (command !== 'COMMIT') throw new Error('the transaction had failed inside and was rolled back at its commit')
+    if (command !== 'COMMIT') throw new Error('a statement of the transaction had failed, so it was rolled back at its commit')
     return result
   } catch (error) {
     await client.query('rollback').catch((cause: Error) => {
-      broken = cause // so that the pool drops the connection
+      broken = cause // an error makes the pool drop the connection
     })
     throw error
   } finally {

@@ -1,7 +1,7 @@
-/** Tracks calls until they have ended, so that a close can wait for them. */
+/** Tracks calls in progress, so that `close` can wait for their end. */
 interface UnderWay {
   track<T>(call: Promise<T>): Promise<T>
-  /** Resolves when all calls that are in flight now have ended, successfully or not. */
+  /** Resolves when all calls that are in progress now have ended, successfully or not. */
   ended(): Promise<void>
 }
 

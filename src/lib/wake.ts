@@ -1,6 +1,6 @@
 /**
- * A latch. `notify` wakes the present waiter, or else the next waiter. A wait ends after `ms` in any case. One latch serves one waiter,
- * because one of two waiters could consume the call of `notify` that was meant for the other.
+ * A latch for one waiter. `notify` wakes the present waiter, or else the next one. A wait ends after `ms` in any case. Two waiters must not share a
+ * latch, because one of them could consume the call of `notify` that was meant for the other.
  */
 export interface Wake {
   notify(): void

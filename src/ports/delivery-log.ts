@@ -13,9 +13,9 @@ export interface DeliveryFact extends DeliveryRef {
   readonly code: number | null
   readonly duration_ms: number | null
   readonly reason: string | null
-  /** A sentence that says what was wrong, or null. */
+  /** A sentence that says what was wrong with the attempt, or null. */
   readonly reason_detail: string | null
-  /** The beginning of the response as sealed text, or null. */
+  /** The beginning of the receiver's response as sealed text, or null. */
   readonly response: string | null
   /** Seconds until the next attempt, on DeliveryFailed. */
   readonly delay_seconds: number | null
@@ -32,7 +32,7 @@ export interface Attempt {
   readonly reason_detail: string | null
   readonly response: string | null
 }
-/** Compares ids or times by their characters alone, independently of the locale. */
+/** Compares ids or times by their characters, independently of the locale. */
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 /** Compares attempts in the order in which they are listed. */
 export const oldestFirst = (a: Attempt, b: Attempt): number =>
@@ -52,7 +52,8 @@ export interface Delivery extends DeliveryRef {
 /** A delivery in a list. */
 export interface ListedDelivery extends Delivery {
   /**
-   * The request that brought the delivery into its state, or null when no request did. Absent on engines that would need a query for it.
+   * The request that brought the delivery into its state, or null when no request did. The field is absent on engines that would need another query
+   * for it.
    */
   readonly request?: Attempt | null
 }
@@ -77,11 +78,14 @@ export interface ArchivedBody extends MessageRef {
   readonly sealedBody: Buffer
 }
 /**
- * The bodies of messages, sealed as `Message.sealedBody` is. They are a source of truth for the retention time and are never rebuilt. The
- * fingerprint is part of the key, so that other content under the same id never overwrites the body that retries send.
+ * The sealed bodies of messages (`Message.sealedBody`). They are a source of truth for the retention time and are never rebuilt. The fingerprint is
+ * part of the key, so that a message with the same id and other content never overwrites the body that retries send.
  */
 export interface BodyArchive {
-  /** Archives bodies, which are durable when this resolves. Idempotent. Does nothing if the rows of the bus are the archive. */
+  /**
+   * Archives bodies, which are durable when this resolves. A repetition changes nothing. On a bus that keeps its records, this does nothing, because
+   * its records are the archive.
+   */
   archive(bodies: readonly ArchivedBody[]): Promise<void>
   /** Returns the sealed bodies in the order of the messages, with null for a body that has expired. */
   bodies(messages: readonly MessageRef[]): Promise<(Buffer | null)[]>
@@ -100,8 +104,8 @@ export interface DeliveryReads {
   /** Returns a webhook's deliveries, newest first. */
   history(webhook: WebhookId, query: HistoryQuery): Promise<ListedDelivery[]>
   /**
-   * Returns the dead letters of the tenant, or of these webhooks of the tenant. They are ordered by the time at which the delivery became a
-   * dead letter, newest first. `since` and `at` of the cursor are such times.
+   * Returns the dead letters of the tenant, or only those of `webhooks`. They are ordered by the time at which the delivery became a dead letter,
+   * newest first. `since` and `at` of the cursor are such times.
    */
   deadLetters(query: {
     tenant: TenantId
@@ -118,21 +122,20 @@ export interface DeliveryHistory extends DeliveryReads {
 }
 
 /**
- * Body archive and delivery history. Everything expires with the retention.
+ * The body archive and the delivery history. Everything expires with the retention.
  *
- * The history can be built again while readers use the live build. Its builds are numbered from 1 and share nothing. The archive belongs to no
- * build.
+ * The history can be built again while readers use the live build. Its builds are numbered from 1 and share no rows. The archive belongs to no build.
  */
 export interface DeliveryLog extends BodyArchive {
   readonly identity: string
   /**
-   * Returns a build of the history, without checking whether it exists. The calls of a build that was never made or was dropped fail,
-   * because an empty result would look like a history without deliveries.
+   * Returns a build of the history, without checking whether it exists. If the build does not exist, its calls fail, because an empty result would
+   * look like a history without deliveries.
    */
   historyOf(build: number): DeliveryHistory
   /** Makes an empty build, or leaves an existing one as it is. The number of a dropped build is never used again. */
   makeBuild(build: number): Promise<void>
-  /** Drops a build with all its rows. It is idempotent. It may fail while the build is in use; then call it again. */
+  /** Drops a build with all its rows. A repetition changes nothing. The call may fail while the build is in use; call it again then. */
   dropBuild(build: number): Promise<void>
   /** Waits for the calls in flight. */
   close(): Promise<void>

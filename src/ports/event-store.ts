@@ -13,13 +13,13 @@ export interface AppendOptions {
   /** Whether the append may wait up to 10 ms to be written together with others. Writers set this when no caller waits for them. */
   readonly patient?: boolean
   /**
-   * RFC 3339 time after which a process that died may have appended these events. The store then searches for them first. Without this time,
-   * a store that forgets ids (EventStoreDB after a restart) may store an `any` append of another process a second time.
+   * RFC 3339 time since which another process may have appended these events and died. The store then searches for them first. Otherwise a store that
+   * forgets ids (EventStoreDB after a restart) may store an `any` append a second time.
    */
   readonly since?: string
 }
 export interface EventBatch {
-  /** Events in the order of their positions, and so of their revisions within a stream. Empty when only the checkpoint has moved. */
+  /** Events in the order of their positions, and so of their revisions within a stream. The list is empty when only the checkpoint has moved. */
   readonly events: readonly RecordedEvent[]
   /** All events of the subscribed families up to this position have been yielded. */
   readonly checkpoint: Checkpoint
@@ -36,22 +36,22 @@ export interface EventBatch {
  * Age: events of day streams (`isDayStream`) are not read once they are older than the store's age limit.
  */
 export interface EventStore {
-  /** Identifies the adapter and the engine. It changes when the engine is replaced. */
+  /** Identifies the adapter and the engine. It changes when another engine takes its place. */
   readonly identity: string
   /**
-   * A sentence for the operator about why appends or subscriptions have been failing for seconds, or null. It may always be null for a
-   * store whose failures other checks report.
+   * A sentence for the operator that says why appends or subscriptions have been failing for seconds, or null. It may always be null if other checks
+   * report the failures of the store.
    */
   readonly problem: string | null
   /**
-   * Appends all events or none. Throws RevisionConflict with the actual revision, and a later read returns that revision. Also throws
-   * EventTooLarge, EventRefused and StoreUnavailable. After StoreUnavailable the append may have been stored: a repeat with the same ids
-   * stores the events only once.
+   * Appends all events or none. Throws RevisionConflict with the actual revision; a later read returns at least that revision. Also throws
+   * EventTooLarge, EventRefused and StoreUnavailable. After StoreUnavailable the events may be stored or not, and a repeat with the same ids stores
+   * them only once.
    */
   append(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision, options?: AppendOptions): Promise<Appended>
   /**
-   * Returns events of one stream in order, at most `limit`. `from` is inclusive; by default it is the start of the stream, or its end when
-   * reading backwards. A stream that does not exist is empty.
+   * Returns at most `limit` events of one stream in order. `from` is inclusive. Its default is the start of the stream, or the end when reading
+   * backwards. A stream that does not exist is empty.
    */
   read(stream: StreamName, options?: { from?: number; limit?: number; backwards?: boolean }): Promise<RecordedEvent[]>
   /**
@@ -66,8 +66,8 @@ export interface EventStore {
     batch?: number
   }): AsyncIterable<EventBatch>
   /**
-   * Returns a checkpoint. A subscription of these families that has reached it has yielded everything that was appended before this call.
-   * The result may be null when there are no events.
+   * Returns a checkpoint. Once a subscription of these families has reached it, the subscription has yielded all events that were appended before
+   * this call. The result may be null when there are no events.
    */
   head(families: readonly Family[]): Promise<Checkpoint | null>
   /** Waits for the calls in flight and disconnects. */
@@ -87,15 +87,15 @@ export class RevisionConflict extends Error {
     this.actual = actual
   }
 }
-/** The error of an append that is larger than 1 MiB, the limit of every adapter. */
+/** The error for an append that is larger than 1 MiB, the limit of every adapter. */
 export class EventTooLarge extends Error {
   readonly code = 'event_too_large'
 }
-/** The error of an event that can never be stored, because another stream uses its id or the engine refuses its bytes. */
+/** The error for an event that can never be stored, because another stream uses its id or the engine refuses its bytes. */
 export class EventRefused extends Error {
   readonly code = 'event_refused'
 }
-/** The error when the engine does not answer in time. It is unknown whether the append was stored. */
+/** The error when the engine does not respond in time. It is unknown whether the append was stored. */
 export class StoreUnavailable extends Error {
   readonly code = 'store_unavailable'
 }

@@ -16,14 +16,14 @@ export interface OwnedPartition {
   /** Whether ownership is certain now, by this process's own monotonic clock. The owner checks it before each request. */
   isHeld(): boolean
   /**
-   * Returns the next records in the order of their offsets, at most `max`. Waits for records. Returns [] when the partition is lost
-   * or no record arrives for a while.
+   * Returns the next records in the order of their offsets, at most `max`. Waits for records. Returns [] when the partition is lost or no record
+   * arrives for a short time.
    */
   fetch(max: number): Promise<BusRecord[]>
 }
 
 /**
- * The queue of accepted messages: partitions of records.
+ * The queue of accepted messages, which consists of partitions of records.
  *
  * Durability: a produce that has resolved survives a crash of any process and of the engine.
  * Offsets: within a partition, offsets rise in the order of the records, and may have gaps. The consumer starts again at the
@@ -53,16 +53,15 @@ export interface MessageBus {
     signal: AbortSignal
   }): Promise<void>
   /**
-   * Returns for each partition the number of records that are not done. @param saved the first offset of each partition that is not done; 0
-   * for a missing partition
+   * Returns for each partition the number of records that are not done. @param saved the saved offset of each partition; 0 for a missing partition
    */
   lag(saved: ReadonlyMap<number, bigint>): Promise<ReadonlyMap<number, number>>
-  /** Returns for each partition the offset after its last record. A saved offset never lies beyond it. */
+  /** Returns for each partition the offset after its last record, which no saved offset exceeds. */
   ends(): Promise<ReadonlyMap<number, bigint>>
   /**
-   * Reads the sealed bodies of messages from the records at their places, in the order of the refs. The body is null when the record has
-   * expired. A bus has this function only if it keeps its records for the whole retention time and finds each one by its place. A delivery
-   * log on Postgres then uses this function instead of a separate archive. Without this function, the delivery log archives every body.
+   * Reads the sealed bodies of messages from the records at their places, in the order of the refs. The body is null when the record has expired. A
+   * bus has this function only if it keeps its records for the whole retention time and finds each one by its place. The delivery log on Postgres
+   * then needs no separate archive. Without this function, the delivery log archives every body.
    */
   readBodies?(refs: readonly MessageRef[]): Promise<(Buffer | null)[]>
   close(): Promise<void>
@@ -72,7 +71,7 @@ export interface MessageBus {
 export class BusFull extends Error {
   readonly code = 'bus_full'
 }
-/** The error of a record that exceeds the limit of every adapter. */
+/** The error for a record that exceeds the limit of every adapter. */
 export class RecordTooLarge extends Error {
   readonly code = 'record_too_large'
 }
