@@ -76,7 +76,7 @@ export function createVault(options: {
     seal(aad, plain) {
       if (now() >= saltUntil) freshSalt()
       const out = Buffer.allocUnsafe(overhead + plain.length)
-      out[0] = version
+      out[0] = format
       out.writeUInt32BE(key_id, 1)
       salt.copy(out, 5)
       out.writeUInt32BE(0, 21)
