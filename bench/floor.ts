@@ -1,6 +1,6 @@
 // Usage: node bench/floor.ts <receiver url> <data folder>
-// The cheapest program that could do the job on this machine. node:http accepts events, one fsynced insert stores all that wait, and
-// undici sends one POST for each. There is no token, routing, signature, history or retry. The results of Kolbak are compared with it.
+// The floor is the cheapest program that could do the job on this machine. The results of Kolbak are compared with it. node:http accepts events, one
+// fsynced insert stores all waiting events, and undici sends one POST for each. It has no tokens, routing, signatures, history or retries.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import pg from 'pg'

@@ -1,6 +1,6 @@
 // Usage: npm run bench:growth [-- --only stored,webhooks,processes --seconds 6]
-// Measures how the cost of an event grows with stored messages, with webhooks, and with processes. The loads are single posts of 32
-// producers, and 200 posts per second in an open loop. Stored messages are written by SQL, in the form in which the service writes them.
+// It measures how the cost of an event grows with stored messages, webhooks and processes. The loads are single posts of 32 producers, and 200 posts
+// per second in an open loop. Stored messages are written by SQL, in the form in which the service writes them.
 import { parseArgs } from 'node:util'
 import { drive, type Result, targetOf } from './drive.ts'
 import { type Kolbak, startKolbak } from './kolbak.ts'
@@ -50,8 +50,8 @@ const measure = async (title: string, kolbak: Kolbak) => {
 }
 
 /**
- * Writes messages `from` to `to` of today, routed and delivered. Their places, positions and revisions are negative, so they come
- * before everything that the service reads.
+ * Writes messages with the numbers `from` to `to`, as routed and delivered today. Their places, positions and revisions are negative, so they come
+ * before all that the service reads.
  */
 async function store({ database }: Kolbak, from: number, to: number): Promise<void> {
   const { rows } = await database.query<{ webhooks: string[]; tenant: string }>(
@@ -89,7 +89,7 @@ try {
     if (only === 'stored')
       await withWebhooks(10, async (kolbak) => {
         let written = 0
-        await measure('nothing stored', kolbak) // This also creates the partitions of the day.
+        await measure('nothing stored', kolbak) // The first measurement also creates the partitions of the day.
         for (const stored of options.stored.split(',').map(Number)) {
           // The rows are written in parts, so that no transaction becomes too large.
           for (const part = 100_000; written < stored; written = Math.min(stored, written + part))

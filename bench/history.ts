@@ -1,6 +1,6 @@
 // Usage: npm run bench:history [-- --attempts 100000,10000000]
-// Measures the queries of the delivery history, and whether their time grows with the history. There are 100 webhooks and 30 days. One
-// delivery in a hundred failed at its fifth attempt. The rows are written by SQL; the measured requests go over HTTP.
+// It measures the queries of the delivery history, and whether their time grows with the history. There are 100 webhooks and 30 days. One delivery in
+// a hundred failed at its fifth attempt. The rows are written by SQL, and the measured requests go over HTTP.
 import { parseArgs } from 'node:util'
 import { Client } from 'undici'
 import { json, startKolbak } from './kolbak.ts'

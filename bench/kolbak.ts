@@ -26,7 +26,7 @@ export interface Kolbak {
   readonly tokens: readonly string[]
   /** The event names, which the producers post round robin. */
   readonly events: readonly string[]
-  /** The mean number of deliveries of an event to receivers that respond. */
+  /** The mean number of deliveries of one event, without those to receivers that hang. */
   readonly deliveriesPerEvent: number
   readonly database: pg.Client
   /** Stops Kolbak and removes its data. */
@@ -38,7 +38,7 @@ const startFlags = packageJson.scripts.start.split(' ').filter((word) => word.st
 
 /**
  * @param profile the folder for a CPU profile, which is written at the end
- * @param variables the variables of engines; without any, Kolbak uses the embedded Postgres
+ * @param variables the variables that name engines; without them, Kolbak uses the embedded Postgres
  */
 export async function startKolbak(
   receiverUrl: string,

@@ -1,4 +1,4 @@
-// Runs producers in a separate process: node bench/producers.ts '<JSON of Work>'. Prints the result as one line of JSON.
+// Usage: node bench/producers.ts '<JSON of Work>'. The producers run in a separate process, which prints the result as one line of JSON.
 import { Pool } from 'undici'
 import { settlingMs } from './scenarios.ts'
 
@@ -14,13 +14,18 @@ export interface Work {
   readonly batch: number
   /** The number of producers in a closed loop. Each waits for the response before its next request. */
   readonly producers: number
-  /** Requests per second in an open loop, which does not wait for responses, so that slow ones do not lower the load. 0 for a closed loop. */
+  /**
+   * Requests per second in an open loop, or 0 for a closed loop. An open loop does not wait for responses, so that slow responses do not lower the
+   * load.
+   */
   readonly perSecond: number
 }
 export interface Produced {
   readonly accepted: number
   readonly perSecond: number
-  /** Percentiles of the response time in ms, for responses with 202. In an open loop, it counts from the time at which the request was due. */
+  /**
+   * Percentiles of the response time in ms, for responses with 202. In an open loop, the time counts from the moment at which the request was due.
+   */
   readonly p50: number
   readonly p95: number
   readonly p99: number

@@ -1,12 +1,12 @@
-// Runs a receiver in a separate process, and prints its origin as the first line. POST /hook responds with 200, /failing with 503 once in
-// ten, /hanging never. GET returns counts and percentiles. GET /reset?settling=<ms> also resets them; events that were sent less than
-// that time after the first one then do not count in the percentiles.
+// This program is a receiver in a separate process. It prints its origin as the first line. POST /hook responds with 200, /failing with 503 once in
+// ten requests, and /hanging never. GET returns counts and percentiles. GET /reset?settling=<ms> also resets them. The percentiles then leave out
+// events that are sent during that time after the first one.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 export interface Received {
   readonly deliveries: number
-  /** The number of different pairs of webhook-id and path. */
+  /** The number of different pairs of webhook-id and path that arrived. */
   readonly messages: number
   /** Percentiles of the time from sending (in the id) to the first arrival, in ms. */
   readonly p50: number

@@ -1,6 +1,6 @@
 // Usage: npm run bench [-- --scenarios single,batch,latency --seconds 6 --profile <folder> --engines kafka,cassandra]
-// Measures Kolbak as a user runs it: one process, embedded Postgres, fsync on. Producers and receiver are separate processes. The same
-// run also measures the floor (floor.ts), which is the cheapest program that could do the job. Prints a table and writes JSON.
+// It measures Kolbak as a user runs it: one process, embedded Postgres, fsync on. Producers and receiver are separate processes. The same run also
+// measures the floor (floor.ts), which is the cheapest program that could do the job. It prints a table and writes JSON.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,7 +20,7 @@ const { values: options } = parseArgs({
     bytes: { type: 'string', default: '512' },
     /** The folder for a CPU profile of the service. */
     profile: { type: 'string' },
-    /** Repeats each scenario on these engines. EventStoreDB is the double of the tests, whose figures mean little. */
+    /** Repeats each scenario on these engines. For EventStoreDB the double of the tests is used, so its figures mean little. */
     engines: { type: 'string', default: '' },
   },
 })
@@ -31,7 +31,9 @@ const chosenScenarios = options.scenarios.split(',').map((name) => {
 const seconds = Number(options.seconds)
 const bytes = Number(options.bytes)
 const engines = options.engines.split(',').filter((name) => name !== '') as Engine[]
-/** The load before each measurement. Code that has run only a few hundred times is slower than code that has run for a minute. */
+/**
+ * The load before each measurement. It is needed because code that has run only a few hundred times is slower than code that has run for a minute.
+ */
 const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: 10 }
 
 async function measureKolbak(receiverUrl: string, scenario: Scenario, variables: Record<string, string> = {}): Promise<Result> {

@@ -1,6 +1,6 @@
 import type { Work } from './producers.ts'
 
-/** The first milliseconds of a load, which its percentiles leave out because the new process of the producers is slow at first. */
+/** Milliseconds at the start of a load that its percentiles leave out, because the new process of the producers is slow at first. */
 export const settlingMs = ({ seconds }: Pick<Work, 'seconds'>): number => Math.min(3_000, seconds * 250)
 
 /** A load, and the tenants and webhooks that receive it. */

@@ -1,6 +1,6 @@
 // Usage: npm run soak [-- --minutes 5 --share 0.7]
-// Runs Kolbak for minutes at a share of its capacity, which is measured first. The exit code is 1 when an event was lost, or when a
-// value grows that should stay constant: memory, open files, timers and sockets, connections, unread records, projection lag.
+// It measures the capacity of Kolbak, and then runs Kolbak for minutes at a share of it. The exit code is 1 if an event was lost, or if a value grows
+// that should stay constant: memory, open files, timers and sockets, connections, unread records, projection lag.
 import { readdir, readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { json, startKolbak } from './kolbak.ts'

@@ -22,7 +22,7 @@ const times = [
   ...[time, time, time, '2026-01-01T23:59:60Z', '9999-12-31T23:59:59.9999999Z', '9999-12-31T23:59:59-00:01'],
   ...['0000-01-01T00:00:00Z', '0001-01-01T00:00:00+00:01', '2026-02-29T00:00:00Z', '2026-01-01t00:00:00z'],
 ]
-/** Values for fields whose schema does not describe all valid values. Each URL is an address, or invalid, so that no name is looked up. */
+/** Valid values for fields whose schema does not describe all valid values. Each URL has an IP address or is invalid, so that no name is resolved. */
 const knownValues = {
   callback_url: [
     ...[localUrl, localUrl, localUrl, localUrl, `${localUrl}\0`, `${localUrl}\ud800`, 'https://127.0.0.1', 'http://127.0.0.1/'],
@@ -32,7 +32,7 @@ const knownValues = {
   ],
   payload: [{}, { a: 1 }, JSON.parse('{"__proto__":{"polluted":1}}'), { '\ud800': '\0' }],
   grant_type: ['client_credentials'],
-  // The cursors of each list, and cursors with a part of the wrong kind.
+  // Valid cursors of each list, and cursors with a part of the wrong type.
   cursor: [
     ...[
       encodeCursor(time, uuid),
@@ -58,7 +58,7 @@ const knownValues = {
 const runs = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? 260)
 /** The seed of this run, which is printed. */
 const seed = Number(process.env.KOLBAK_TEST_SEED ?? Date.now() % 1_000_000)
-/** Returns whether a route takes more than a credential from its callers. */
+/** Returns whether a request to the route has more than a credential. */
 const takesInput = ({ body, query, path }: Route) => body !== undefined || query !== undefined || path.includes(':')
 
 describe('bad input', () => {
@@ -159,7 +159,7 @@ describe('bad input', () => {
   /** Expects that a 422 names a member or parameter that was sent or is missing, or the whole body. */
   function expectNamed(text: string, named: () => readonly string[]): void {
     const { error } = JSON.parse(text) as { error: { code: string; details?: { path: string }[] } }
-    if (error.code === 'idempotency_key_reused') return // This is a fault of a header, found before the body is read.
+    if (error.code === 'idempotency_key_reused') return // The fault is in a header, which is checked before the body is read.
     const names = named()
     expect(error.details, text).to.be.an('array').that.is.not.empty
     for (const { path } of error.details ?? [])
@@ -167,7 +167,7 @@ describe('bad input', () => {
         throw new Error(`${path} was not sent: ${text}`)
   }
 
-  /** Returns the smallest request of a route that fails, with its error, or null. */
+  /** Sends random requests to a route. Returns the smallest request that breaks a rule, with its error, or null if none does. */
   async function failureOf(route: Route, i: number): Promise<string | null> {
     const request = fc.tuple(badRequests(route, paramsOf(route), knownValues), fc.constantFrom(...credentialsOf(route)))
     const property = fc.asyncProperty(request, ([sentRequest, as]) => ask(route, sentRequest, as))
@@ -194,7 +194,7 @@ describe('bad input', () => {
   it('stores nothing when it is refused', async () => {
     const refused = Array.from({ length: sent }, (_, i) => `bad-${i + 1}`).filter((id) => !accepted.has(id))
     expect(await leftBehind(refused)).to.deep.equal([])
-    // This shows that the query can find stored events.
+    // This check shows that the query can find stored events.
     expect(await leftBehind([...accepted])).to.not.be.empty
   })
   it('can be read again when it is accepted', async () => {

@@ -7,7 +7,7 @@ const strict = createAddressPolicy({ allowedSubnets: [], allowHttp: false })
 const local = createAddressPolicy({ allowedSubnets: ['127.0.0.0/8', '::1/128'].map(parseSubnet), allowHttp: false })
 
 describe('a callback URL', () => {
-  /** The addresses of names in these tests, which do not use the network. */
+  /** The addresses that these names resolve to, because the tests do not use the network. */
   const names: Record<string, string[]> = { 'good.test': ['8.8.8.8', '2606:4700::1'], 'evil.test': ['8.8.8.8', '127.0.0.1'] }
   const check = (url: string, policy = strict) => checkCallbackUrl(url, policy, async (host) => names[host] ?? [])
   const codeFor = (url: string, policy = strict) =>

@@ -16,7 +16,7 @@ describe('DELETE /v1/jobs/:id', () => {
   const cancel = (id: string, as: TestClient | { key: string } = admin) => api.call('DELETE', `/v1/jobs/${id}`, { as })
   const get = (id: string) => api.call('GET', `/v1/jobs/${id}`, { as: admin })
 
-  it('returns 204 and replays nothing more; a second request gets 204; another job of the webhook can start', async () => {
+  it('returns 204 and replays nothing more; a second request gets 204 too, and another job of the webhook can start', async () => {
     const webhook = await api.webhook(admin)
     await ended(api, { as: admin, webhook })
     const id = (await begin(webhook)).get('data.id')

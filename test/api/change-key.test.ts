@@ -56,7 +56,7 @@ describe('PATCH /v1/keys/:id', () => {
     await api.call('PATCH', `/v1/keys/${created.get('data.id')}`, { as: admin, body: { scopes: ['read:webhooks'] } })
     await waitFor(async () => (await api.call('POST', '/v1/webhooks', { as: key, body: {} })).status === 403, { within: 3_000 })
   })
-  it('returns 200 with the time of the last use, as reading the key does', async () => {
+  it('returns 200 with the time of the last use, like GET', async () => {
     const created = await make()
     const path = `/v1/keys/${created.get('data.id')}`
     await api.call('GET', '/v1/webhooks', { as: { key: created.get('data.key') } })

@@ -55,7 +55,7 @@ describe('PATCH /v1/webhooks/:id', () => {
     }
     expect(await api.events()).to.equal(before)
   })
-  it('returns 503 for a webhook that a newer version has changed, also for its history; reads of its present state still work', async () => {
+  it('returns 503 for a webhook that a newer version of Kolbak has changed, and for its history; GET of the webhook still works', async () => {
     const id = parseWebhookId(await api.webhook(admin))
     const { events } = await api.deps.streams.read(webhookStream(id))
     const newer = { ...events[0]!, id: randomUUID() as EventId, type: 'WebhookPainted' }

@@ -140,7 +140,7 @@ describe('POST /v1/webhooks', () => {
         expect(await api.events()).to.equal(before)
       })
   })
-  it('returns 422 with every faulty field, those that the schema finds and those that it cannot find', async () => {
+  it('returns 422 with every faulty field, including faults that the schema cannot find', async () => {
     const before = await api.events()
     const refused = await api.call('POST', '/v1/webhooks', {
       as: admin,

@@ -21,7 +21,7 @@ describe('GET /v1/events/:id/explain', () => {
   }
   const explain = (id: string, webhook: string, as = auditor) => api.call('GET', `/v1/events/${id}/explain?webhook=${webhook}`, { as })
 
-  it('returns 200 with the match, each attempt, and the next step', async () => {
+  it('returns 200 with the matched pattern, each attempt, and the next step', async () => {
     const webhook = await api.webhook(auditor, { event: 'order.*' })
     const { id, deliveries } = await routed('order.created', [webhook])
     expect((await explain(id, webhook)).get('data.next')).to.match(/as soon as there is a slot/)

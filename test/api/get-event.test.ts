@@ -87,7 +87,7 @@ describe('GET /v1/events/:id', () => {
       await waiting.stop()
     }
   })
-  it('returns 404 with Retry-After when the message is not routed in time, or does not exist', async () => {
+  it('returns 404 with Retry-After when the message does not exist or is not routed in time', async () => {
     await post('{"id":"unrouted","event":"a","payload":{}}')
     for (const id of ['unrouted', 'never-seen']) {
       const missing = await read(id)

@@ -51,7 +51,7 @@ describe('POST /v1/auth', () => {
       expect(await works(keep(response.get('access_token')))).to.equal(true)
     }
   })
-  it('returns 200 when the body also has the client_id beside HTTP Basic, as some libraries send it', async () => {
+  it('returns 200 for HTTP Basic with the client_id in the body too, because some libraries send it', async () => {
     const response = await asForm({ ...grant, client_id: client.clientId }, basic(client.clientId, client.secret))
     expect(response.status).to.equal(200)
     keep(response.get('access_token'))

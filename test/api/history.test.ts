@@ -82,7 +82,7 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
     expect(versions[0]?.changes.key).to.deep.equal({ from: null, to: '[sealed]' })
     expect(versions[1]?.changes).to.deep.equal({ scopes: { from: ['read:webhooks', 'write:webhooks'], to: ['read:webhooks'] } })
   })
-  it('returns 200 with page after page', async () => {
+  it('returns 200 with pages that contain each change once', async () => {
     const id = await api.webhook(auditor)
     for (let i = 0; i < 4; i++) await api.call('PATCH', `/v1/webhooks/${id}`, { as: auditor, body: { description: `${i}` } })
     const seen: number[] = []
@@ -166,7 +166,7 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       expect(response.status).to.equal(200)
       return response.body as { data: Record<string, unknown>[]; pagination: { total: number } }
     }
-    /** Returns the recorded times of a resource's events after the projection of versions has processed them. */
+    /** Waits until the projection of versions has all events of a resource, and returns their times. */
     const timesOf = async (path: string, table: string, id: string, versions: number) => {
       await waitFor(async () => (await api.db.pool.query(`select from ${table} where id = $1`, [id])).rowCount === versions)
       return (await historyOf(path)).map((v) => v.time)

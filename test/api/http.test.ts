@@ -26,7 +26,7 @@ describe('the HTTP server', () => {
       socket.on('close', () => resolve(response))
       for (const part of parts) socket.write(part)
     })
-  /** Sends a beginning, then single drops of data, even after the server has ended its side. Reads until the server closes the connection. */
+  /** Sends a beginning and then many small pieces (drops), even after the server has ended its side. Reads until the server closes the connection. */
   const sendStubbornly = (beginning: string, drop: string): Promise<string> =>
     new Promise((resolve) => {
       const socket = connect({ port: api.port, host: '127.0.0.1', allowHalfOpen: true })
@@ -39,7 +39,7 @@ describe('the HTTP server', () => {
         isOver = true
       })
       socket.write(beginning)
-      // The server responds with a reset to a write on a connection that it has destroyed.
+      // A write on a connection that the server has destroyed causes a reset, so the client learns that it is closed.
       const drip = setInterval(() => socket.write(isOver && drop === '' ? ' ' : drop), 50)
       socket.on('error', () => undefined)
       socket.on('close', () => {
@@ -216,7 +216,7 @@ describe('the HTTP server', () => {
       socket.on('close', () => {
         closed = true
       })
-      socket.on('error', () => undefined) // The server may close while a drop is on its way.
+      socket.on('error', () => undefined) // The server may close the connection while a piece is being sent.
       socket.write(
         `POST /v1/keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n`,
       )
@@ -337,7 +337,7 @@ describe('the HTTP server', () => {
     const credential = () => `authorization: Bearer ${admin.token}\r\ncontent-type: application/json\r\n`
     const second = () =>
       `POST /v1/events HTTP/1.1\r\nhost: x\r\n${credential()}content-length: ${event('second').length}\r\n\r\n${event('second')}`
-    /** @param line the first line of the request and the line of its host */
+    /** @param line the request line and the header `host` */
     const expectRefused = async (head: string, body: string, line = 'POST /v1/events HTTP/1.1\r\nhost: x') => {
       const produced = api.produced.length
       const response = await raw(Buffer.from(`${line}\r\n${credential()}${head}\r\n\r\n${body}${second()}`, 'latin1'))
@@ -356,7 +356,7 @@ describe('the HTTP server', () => {
       'a path with a space': 'POST /v1/events x HTTP/1.1\r\nhost: x',
     }))
       it(title, () => expectRefused(chunked, chunks, line))
-    it('none of two unambiguous requests, which shows that the tests above can fail', async () => {
+    it('none of two unambiguous requests: this shows that the tests above can fail', async () => {
       const produced = api.produced.length
       const head = `POST /v1/events HTTP/1.1\r\nhost: x\r\n${credential()}`
       const closing = second().replace('host: x', 'host: x\r\nconnection: close')
@@ -364,7 +364,7 @@ describe('the HTTP server', () => {
       expect(response.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 202', 'HTTP/1.1 202', 'HTTP/1.1 202'])
       expect(api.produced.slice(produced).map(({ record }) => record.messages[0]?.id)).to.deep.equal(['first', 'first', 'second'])
     })
-    it('no request that ends the connection or asks for a tunnel, but the next request is not carried out either', async () => {
+    it('no request that ends the connection or asks for a tunnel; the request after it is not carried out', async () => {
       const produced = api.produced.length
       const last = await raw(`GET /v1/keys HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n${second()}`)
       expect(last.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 401'])
@@ -374,7 +374,7 @@ describe('the HTTP server', () => {
     })
   })
 
-  it('stores nothing for a caller who hangs up half way, and continues to serve', async () => {
+  it('stores nothing for a caller who hangs up during a request, and serves the next caller', async () => {
     const before = await api.events()
     const socket = connect(api.port, '127.0.0.1')
     socket.on('error', () => undefined)
@@ -394,7 +394,7 @@ describe('the HTTP server', () => {
     expect(event.headers.get('x-powered-by')).to.equal(null)
     expect(event.headers.get('x-content-type-options')).to.equal('nosniff')
   })
-  it('finishes requests under way on close, accepts no more, and cuts the rest after the limit', async () => {
+  it('finishes the requests in progress on close, accepts no more, and cuts off those that exceed the time limit', async () => {
     let release = (): void => undefined
     const held = new Promise<void>((resolve) => {
       release = resolve

@@ -14,11 +14,11 @@ describe('Idempotency-Key', () => {
   let api: TestApi
   let admin: TestClient
   let operator: TestClient
-  /** Milliseconds by which the clock of the API is ahead. */
+  /** The clock of the API is ahead by this many milliseconds. */
   let ahead = 0
-  /** Makes the next `times` matching statements fail. */
+  /** The next `times` statements that match `statement` fail. */
   let trip: { statement: RegExp; times: number } | null = null
-  /** Lets a test delay appends, or make them fail before or after they happen. */
+  /** Called for each append, so that a test can delay it, or make it fail before or after it happens. */
   let onAppend: (append: () => Promise<unknown>) => Promise<unknown>
 
   const tripping = (pool: Pool): Pool =>
@@ -109,7 +109,7 @@ describe('Idempotency-Key', () => {
       it(`${title}, even when the process dies between its append and its response`, async () => {
         const [path, as, k1] = [await real(template), await who(), ulid()]
         const before = await api.events()
-        trip = { statement: /update idempotency_keys set (answer|claimed_until)/, times: 2 } // Neither the response nor the release of the claim is stored.
+        trip = { statement: /update idempotency_keys set (answer|claimed_until)/, times: 2 } // Neither the response nor the release of the key is stored.
         expect((await post(path, body, k1, as)).status).to.equal(503)
         expect(trip.times).to.equal(0)
         const appended = await api.events()
@@ -195,7 +195,7 @@ describe('Idempotency-Key', () => {
     })
   })
 
-  it('creates one resource for concurrent requests, and tells the others to wait', async () => {
+  it('creates one resource for concurrent requests, and returns 409 to all but the first', async () => {
     const all = await Promise.all(Array.from({ length: 12 }, () => post('/v1/webhooks', webhook, 'k')))
     for (const reply of all) expect(reply.status).to.be.oneOf([201, 409])
     const created = all.filter((reply) => reply.status === 201)
@@ -203,7 +203,7 @@ describe('Idempotency-Key', () => {
     for (const reply of all.filter(({ status }) => status === 409)) expectCode(reply, 409, 'idempotency_key_in_use')
     expect(await webhooksOf(admin)).to.equal(1)
   })
-  it('returns 409 with Retry-After while the first request is under way', async () => {
+  it('returns 409 with Retry-After while the first request is in progress', async () => {
     const gate = Promise.withResolvers<void>()
     const reached = Promise.withResolvers<void>()
     onAppend = async (append) => {
@@ -219,7 +219,7 @@ describe('Idempotency-Key', () => {
     gate.resolve()
     expectSame(await first, await post('/v1/webhooks', webhook, 'k'))
   })
-  it('creates no second resource when a slow request is overtaken', async () => {
+  it('creates no second resource when a repetition overtakes a slow request', async () => {
     const gate = Promise.withResolvers<void>()
     const reached = Promise.withResolvers<void>()
     let appends = 0

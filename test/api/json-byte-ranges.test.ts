@@ -8,7 +8,7 @@ const spanText = (json: string, name: string) => {
   return span === null ? null : bytes.toString('utf8', span.start, span.end)
 }
 
-/** JSON in unusual forms: any spacing, escaped letters, repeated members. */
+/** These generate JSON in unusual forms: any spacing, escaped letters, repeated members. */
 const spacing = fc.stringMatching(/^[ \t\r\n]{0,3}$/)
 const writtenName = fc
   .tuple(fc.constantFrom('payload', 'event', 'pay', 'payload2', '', '"', '\\', 'ü', '__proto__'), fc.boolean())

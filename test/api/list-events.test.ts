@@ -53,7 +53,7 @@ describe('GET /v1/events', () => {
     expect(data[2]).to.include({ id: 'e3', status: 'unmatched' })
     expect(data[2]?.deliveries).to.include({ total: 0, pending: 0 })
   })
-  it('returns 200 with pages that contain each event once, although newer ones arrive', async () => {
+  it('returns 200 with pages that contain each event once, even while newer events arrive', async () => {
     const seen: string[] = []
     let cursor: string | null = ''
     for (let pages = 0; cursor !== null; pages++) {

@@ -84,7 +84,7 @@ describe('POST /v1/events', () => {
     await postRaw('{"event":"a","payload":{"n":1},"p\\u0061yload":{"n":2},"id":"twice"}')
     expect(await opened()).to.contain('"payload":{"n":2}}')
   })
-  it('returns 202 for a payload of 128 levels, and 422 for one of more, because the parsers of many receivers refuse it', async () => {
+  it('returns 202 for a payload of 128 levels, and 422 for a deeper one, because the parsers of many receivers would refuse it', async () => {
     const nested = (levels: number, [open, close] = ['[', ']']) => `{"deep":${open!.repeat(levels - 1)}${close!.repeat(levels - 1)}}`
     for (const [levels, status] of [
       [128, 202],

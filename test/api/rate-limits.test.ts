@@ -106,7 +106,7 @@ describe('rate limits', () => {
       expect(api.produced.filter(({ record }) => record.tenant === client.tenant)).to.have.length(20)
       await waitFor(async () => (await post()).status === 202, { within: 4_000 })
     })
-    it('are reported in every response to a caller, including refusals', async () => {
+    it('are reported in every response to a known caller, including refusals', async () => {
       const fine = await read()
       expect(fine.headers.get('ratelimit')).to.equal('"requests";r=3;t=1')
       const missing = await api.call('GET', '/v1/webhooks/x', { as: client })
@@ -132,7 +132,7 @@ describe('rate limits', () => {
       await api.command(client.tenant, { type: 'ChangeTenantSettings', limits: { requests_per_second: 100 } })
       await waitFor(async () => (await read()).headers.get('ratelimit-policy') === '"requests";q=100;w=1', { within: 3_000 })
     })
-    it('do not count requests for tokens and for operation', async () => {
+    it('do not count requests for tokens and the routes for operators', async () => {
       for (let i = 0; i < 6; i++) expect((await api.call('GET', '/health/live')).headers.get('ratelimit')).to.equal(null)
     })
   })

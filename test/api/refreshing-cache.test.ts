@@ -75,7 +75,7 @@ describe('a refreshing cache', () => {
     expect(loads()).to.equal(2)
     expect(cache.has('a')).to.equal(false)
   })
-  it('keeps a value after a failed refresh until it is too old, and then reports the error', async () => {
+  it('keeps a value after a failed refresh until the value is too old, and then reports the error', async () => {
     const { cache, at, fail } = createWorld()
     await cache.get('a')
     fail(true)

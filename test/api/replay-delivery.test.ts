@@ -38,7 +38,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
     expect(begun.status).to.equal(202)
     const { data } = JSON.parse(begun.text)
     expect(data).to.include({ id: delivery.id, status: 'pending', chain: 2, attempt_count: 0, last_response_code: null, last_reason: null })
-    expect(data.attempts.length, 'what was before stays visible').to.equal(1)
+    expect(data.attempts.length, 'the earlier attempts stay visible').to.equal(1)
     expect(begun.headers.get('projection-lag')).to.equal(null)
     const [event, ...more] = await replays(webhook)
     expect(more).to.deep.equal([])

@@ -36,7 +36,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     return (await chainsBegun(api, webhook)).map(({ data }) => data.delivery)
   }
 
-  it('returns 202 with a job, which replays each delivery that ended in failure, and no other', async () => {
+  it('returns 202 with a job that replays the deliveries that ended in failure, and no others', async () => {
     const webhook = await api.webhook(admin)
     const target = { as: admin, webhook }
     const failed = [...(await ended(api, { ...target, count: 2 })), ...(await ended(api, { ...target, type: 'DeliveryDiscarded' }))]
@@ -91,7 +91,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
     expect(begun.status).to.equal(202)
     expect(Date.parse(begun.get('data.until'))).to.be.at.most(Date.now())
   })
-  it('returns 202 for times of any century, and keeps them', async () => {
+  it('returns 202 for times of any century, and shows them in the job', async () => {
     const webhook = await api.webhook(admin)
     await ended(api, { as: admin, webhook })
     for (const [from, until] of [

@@ -51,7 +51,7 @@ describe('POST /v1/keys/:id/rotate', () => {
     expect(rotated.text).to.contain('"previous_key_until":null')
     await waitFor(async () => !(await opens(key)), { within: 3_000 })
   })
-  it('returns 200 a second time; of the former values, only the latest works', async () => {
+  it('returns 200 a second time; only the latest of the former values still works', async () => {
     const { id, key } = await api.key(admin)
     const second = (await rotate(id)).get('data.key')
     const third = (await rotate(id)).get('data.key')

@@ -102,7 +102,7 @@ describe('GET /v1/audit', () => {
     expect((await linesOf(`?since=${day}1:00Z&until=${day}2:00Z`)).map((line) => line.type)).to.deep.equal(['WebhookCreated'])
     expect(await linesOf('?since=2100-01-01T00:00:00Z')).to.deep.equal([])
   })
-  it('returns 200 with a change that was created just before', async () => {
+  it('returns 200 with a change that was acknowledged just before', async () => {
     const other = await api.tenant()
     for (let i = 0; i < 5; i++) {
       const created = await api.webhook(other)

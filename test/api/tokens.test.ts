@@ -40,7 +40,7 @@ describe('tokens', () => {
     const { key = secret, ...rest } = options
     return jwt.sign(payload, key, { algorithm: 'HS256', keyid: kid, ...rest })
   }
-  it('are accepted when signed by hand in the same way, which shows that the tests below can fail', () => {
+  it('are accepted when a test signs them in the same way, which shows that the tests below can fail', () => {
     expect(ours().verify(signed(good))).to.not.equal(null)
   })
   const without = (name: keyof typeof good) => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name))

@@ -21,7 +21,7 @@ describe('the validation of a list that is too long', () => {
       { path: 'names', message: 'must have at most 3 items' },
     ])
   })
-  it('examines as few items of a list of half a million as of a list of three', () => {
+  it('examines only the items within the limit, even of a list of half a million', () => {
     const value = { names: Array.from({ length: 500_000 }, () => 5), other: 1 }
     const times = Array.from({ length: 5 }, () => {
       const startedAt = performance.now()

@@ -58,7 +58,7 @@ describe('the command handler', () => {
     streams = createCommandStreams(store, memoryKeyring())
     execute = handleWebhook
   })
-  /** A change by another writer, which the handler does not know of. */
+  /** Appends a change by another writer while the handler works. */
   const intrude = async (id: WebhookId, description: string) => {
     const { beforeAppend, afterAppend } = store
     store.beforeAppend = () => {}
@@ -125,7 +125,7 @@ describe('the command handler', () => {
   })
 
   describe('If-Match', () => {
-    it('is compared before the decision, so that a command without a change does not hide the failure', async () => {
+    it('is checked before the decision, so that a command that changes nothing does not hide the failure', async () => {
       const id = await created()
       expect(await codeOfFailure(execute(id, { type: 'ChangeWebhook' }, { ifMatch: [7] }))).to.equal('precondition_failed')
     })
@@ -135,7 +135,7 @@ describe('the command handler', () => {
       expect(await execute(id, { type: 'ChangeWebhook', event: 'b' }, { ifMatch: '*' })).to.include({ revision: 2 })
       expect(await codeOfFailure(execute(ulid() as WebhookId, { type: 'ChangeWebhook' }, { ifMatch: '*' }))).to.equal('not_found')
     })
-    it('makes a conflict a failed precondition, without another try', async () => {
+    it('turns a conflict into a failed precondition, without another try', async () => {
       const id = await created()
       let tries = 0
       store.beforeAppend = async () => {
@@ -156,7 +156,7 @@ describe('the command handler', () => {
   })
 
   describe('conflicts', () => {
-    it('repeat the whole unit of work on the state that the other writer left', async () => {
+    it('repeat the whole unit of work on the new state', async () => {
       const id = await created()
       store.beforeAppend = async () => {
         store.beforeAppend = () => {}
@@ -198,7 +198,7 @@ describe('the command handler', () => {
       expect(await execute(id, { type: 'ChangeWebhook', event: 'x' })).to.include({ revision: 1, changed: true })
       expect(store.events).to.have.length(2)
     })
-    it('is an error for the caller when the store stays silent', async () => {
+    it('is an error for the caller when the store still does not respond', async () => {
       const id = await created()
       store.beforeAppend = () => {
         throw new StoreUnavailable('no answer')
@@ -226,7 +226,7 @@ describe('the command handler', () => {
 
   describe('a process manager', () => {
     const causationId = '0197a000-0000-7000-8000-000000000001' as EventId
-    it('appends once for one cause, even when its command is repeated', async () => {
+    it('appends once for one cause, even if it repeats the command', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'RotateWebhookSecret', secret: 'whsec_new', previous_secret_until: null }
       await execute(id, command, { causationId })
@@ -244,7 +244,7 @@ describe('the command handler', () => {
 
   describe('a command with an id', () => {
     const commandId = '0197a000-0000-7000-8000-000000000003' as EventId
-    it('happens once: a repeated command returns the first result, whatever happened since', async () => {
+    it('is carried out once: a repetition returns the first result, even if the state has changed since', async () => {
       const id = await created()
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first', is_active: false }
       const first = await execute(id, command, { commandId })

@@ -48,7 +48,7 @@ describe('keys', () => {
       .then(fact('KeyChanged', { id, description: null }))
     given(created).when({ type: 'ChangeKey', description: null }).thenState({ description: null })
   })
-  it('are not changed by the values that they have already, or by an empty command', () => {
+  it('are not changed by a command without fields or with the present values', () => {
     given(created).when({ type: 'ChangeKey' }).then()
     given(created, fact('KeyChanged', { id, scopes: ['read:webhooks', 'write:webhooks'] }))
       .when({ type: 'ChangeKey', name: 'Key 1', scopes: ['write:webhooks', 'read:webhooks'] })

@@ -23,15 +23,15 @@ const record = (fact: DecidedEvent, revision: number): RecordedEvent => ({
 })
 
 /**
- * Writes a specification: `given(past events).when(command).then(events)`, or `.thenRefused(code)`, or `.thenState(part of the state after
- * it)`.
+ * Returns `given`, with which a test writes a specification: `given(past events).when(command).then(events)`, `.thenRefused(code)`, or
+ * `.thenState(part of the next state)`.
  */
 export function specificationOf<State, Command, Event extends DecidedEvent>(decider: Decider<State, Command, Event>) {
   const fold = (facts: readonly DecidedEvent[]) =>
     facts.map(record).reduce<State | null>((state, event) => decider.evolve(state, event), decider.initial)
   return (...past: Event[]) => ({
     when: (command: Command) => ({
-      // biome-ignore lint/suspicious/noThenProperty: the word of given/when/then; nothing awaits this
+      // biome-ignore lint/suspicious/noThenProperty: given/when/then needs this name, and no code awaits the object
       then(...expected: Event[]) {
         expect(decider.decide(command, fold(past))).to.deep.equal(expected)
       },

@@ -39,7 +39,7 @@ describe('tenants', () => {
       .when({ type: 'ChangeTenantSettings', limits: { events_per_second: 100 } })
       .then(fact('TenantSettingsChanged', { id, limits: { webhooks: 5, events_per_second: 100 } }))
   })
-  it('are not changed by the limits that they have already', () => {
+  it('are not changed by a command with the present limits', () => {
     given(registered, fact('TenantSettingsChanged', { id, limits: { webhooks: 5, events_per_second: 1 } }))
       .when({ type: 'ChangeTenantSettings', limits: { events_per_second: 1, webhooks: 5 } })
       .then()
@@ -61,7 +61,7 @@ describe('tenants', () => {
       .when({ type: 'ChangeTenantSettings', limits: { webhooks: null } })
       .then()
   })
-  it('cannot be suspended when they are the tenant `default`, whose admins could not resume it', () => {
+  it('cannot be suspended in the case of `default`, because its admins could not resume it', () => {
     given(fact('TenantRegistered', { id: defaultTenant, name: 'default' }))
       .when({ type: 'SuspendTenant' })
       .thenRefused('default_tenant')
@@ -122,7 +122,7 @@ describe('clients', () => {
     const at_once = fact('ClientSecretRotated', { id, client_id, secret_hmac: 'cc', previous_secret_until: null, generation: 3 })
     expect(clientOf(given(registered, issued, rotated, at_once).state())).to.include({ secret_hmac: 'cc', previous_hmac: null })
   })
-  it('are not rotated to the secret that they have already', () => {
+  it('are not rotated to their present secret', () => {
     given(registered, issued).when({ type: 'RotateClientSecret', client_id, secret_hmac: 'aa', previous_secret_until: null }).then()
   })
   it('are revoked, which raises the generation', () => {

@@ -69,7 +69,7 @@ describe('webhooks', () => {
       .when({ type: 'ChangeWebhook', description: null, retry_delays: null })
       .thenState({ description: null, retry_delays: null })
   })
-  it('are not changed by the values that they have already, or by an empty command', () => {
+  it('are not changed by a command without fields or with the present values', () => {
     given(created).when({ type: 'ChangeWebhook' }).then()
     given(created).when({ type: 'ChangeWebhook', event: 'order.created', is_active: true, retry_delays: null }).then()
   })

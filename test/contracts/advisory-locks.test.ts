@@ -21,7 +21,7 @@ describe('the register of advisory locks', () => {
     expect(new Set(numbers).size).to.equal(numbers.length)
   })
 
-  it('has the number of each lock that a migration takes, and the migration names the lock in a comment', async () => {
+  it('contains the number of each lock that a migration takes, and the migration names the lock in a comment', async () => {
     const locks = await locksIn('.sql')
     expect(locks.map(({ key }) => Number(key))).to.include.members([advisoryLocks.eventLog, advisoryLocks.busPartition])
     for (const { file, text, key } of locks) {

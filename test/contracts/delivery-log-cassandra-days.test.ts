@@ -45,7 +45,7 @@ describe('a list by days', () => {
     expect(new Set(asked.map(({ day }) => day))).to.have.property('size', 31)
   })
 
-  it('reads past rows that do not count in growing chunks', async () => {
+  it('skips rows that do not count, in growing chunks', async () => {
     const many = Array.from({ length: 5_000 }, (_, i) => ({ at: noon - 1 - i, delivery: String(i) }))
     const { asked, ...source } = list(many, (row) => row.delivery === '4999')
     expect((await newestFirst({ range, limit: 10, ...source })).map((one) => one.delivery)).to.deep.equal(['4999'])
@@ -63,7 +63,7 @@ describe('a list by days', () => {
     expect(codeOf(failure)).to.equal('history_too_wide')
   })
 
-  it('begins at the earliest of the cursor, the end of the range and tomorrow, and ends at the retention', () => {
+  it('starts at the earliest of cursor, end of the range and tomorrow, and stops at the retention', () => {
     const limits = { oldest: noon - 30 * dayMs, now: noon }
     const at = (ms: number): string => new Date(ms).toISOString()
     expect(rangeOf({}, limits)).to.deep.equal({ since: limits.oldest, before: { at: noon + dayMs, delivery: '' } })

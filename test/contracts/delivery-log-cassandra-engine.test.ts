@@ -24,7 +24,7 @@ const succeeded = (routed: DeliveryFact): DeliveryFact => ({
 })
 
 describeWithCassandra('the schema of the delivery log on Cassandra', () => {
-  it('makes its schema once when many open it at the same time', async () => {
+  it('is created once when several processes open it at the same time', async () => {
     const cassandra = await sharedCassandra()
     const migrated: object[] = []
     const note = (fields: object, message: string) => void (message === 'cassandra.migrated' && migrated.push(fields))
@@ -41,7 +41,7 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
     await cassandra.query(`drop keyspace ${options.keyspace}`)
   })
 
-  it('has builds of the history that share nothing, and one archive', async () => {
+  it('has separate builds of the history, and one archive', async () => {
     const { log, history: first, drop } = await openCassandraLog()
     const second = log.historyOf(2)
     const one = fact({ type: 'MessageRouted' })
@@ -78,10 +78,10 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
     await cassandra.query(`drop keyspace ${options.keyspace}`)
   })
 
-  it('fails to open when no node answers, when the data centre is unknown, and under an invalid name', async () => {
+  it('fails to open when no node responds, when the data centre is unknown, and with an invalid name', async () => {
     const options = optionsOn(await sharedCassandra())
     const nobody = await failureOf(createCassandraDeliveryLog({ ...options, contactPoints: ['127.0.0.1:1'] }))
-    expect(nobody).to.not.be.instanceOf(KolbakError) // so that a start waits for it
+    expect(nobody).to.not.be.instanceOf(KolbakError) // a start waits and retries after such an error
     expect(codeOf(nobody)).to.equal('delivery_log_unavailable')
     const elsewhere = await failureOf(createCassandraDeliveryLog({ ...options, localDataCenter: 'nowhere' }))
     expect(elsewhere).to.be.instanceOf(KolbakError).and.include({ code: 'invalid_config' })
@@ -96,7 +96,7 @@ describeWithCassandra('the delivery log on a Cassandra of its own', () => {
   })
   after(() => cassandra?.stop())
 
-  it('accepts the right password, and reports a missing right', async () => {
+  it('accepts the right password, and reports a missing permission', async () => {
     const { options, log } = await openCassandraLog({ cassandra })
     await log.close()
     const wrong = await failureOf(createCassandraDeliveryLog({ ...options, credentials: { username: 'cassandra', password: 'wrong' } }))
@@ -109,7 +109,7 @@ describeWithCassandra('the delivery log on a Cassandra of its own', () => {
     const app = { ...options, credentials: { username: 'app', password: 'secret' } }
     const missing = await failureOf(createCassandraDeliveryLog({ ...app, keyspace: cassandra.newKeyspace() }))
     expect(codeOf(missing)).to.equal('invalid_config')
-    // A user needs no right to create keyspaces when the keyspace exists.
+    // A user needs no permission to create keyspaces if the keyspace exists.
     await cassandra.query(`grant all on keyspace ${options.keyspace} to app`)
     const opened = await createCassandraDeliveryLog(app)
     await opened.makeBuild(2)

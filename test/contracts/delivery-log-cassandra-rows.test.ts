@@ -61,7 +61,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     expect(attempt).to.include({ code: 500, duration_ms: full.duration_ms, reason: 'http_500', response: 'sealed' })
   })
 
-  it('are few: a delivery that ends within one batch has no row for an earlier state', async () => {
+  it('have no earlier state of a delivery that ends within one batch', async () => {
     const routed = fact({ ...own(), type: 'MessageRouted' })
     const succeeded: DeliveryFact = { ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId }
     await opened.history.record([succeeded, routed, routed])
@@ -112,7 +112,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     expect(second.map(({ delivery }) => delivery)).to.deep.equal([routed[0]!.delivery])
   })
 
-  it('are found when they are dead letters, for many webhooks as for few', async () => {
+  it('are found when they are dead letters, for many webhooks and for few', async () => {
     const { tenant } = own()
     const webhooks = Array.from({ length: 20 }, () => ulid() as WebhookId)
     const dead = webhooks.map((webhook, i) =>
@@ -126,7 +126,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     }
   })
 
-  it('do not include a fact that cannot be stored, which is named wherever it is in a batch', async () => {
+  it('do not include a fact that cannot be stored, and the error names it wherever it is in a batch', async () => {
     const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
     const bad = [
       fact({ type: 'DeliverySucceeded', accepted_at: '2026-02-30T00:00:00.000Z' }),

@@ -70,8 +70,8 @@ const withBodiesOnTheBus = async (): Promise<DeliveryLogHarness> => {
     },
   }
 }
-deliveryLogContract('Postgres, with bodies of its own', withOwnBodies)
-deliveryLogContract('Postgres, with the bodies on the bus', withBodiesOnTheBus)
+deliveryLogContract('Postgres, with its own archive', withOwnBodies)
+deliveryLogContract('Postgres, with the bus as the archive', withBodiesOnTheBus)
 
 const codeOfFailure = (work: Promise<unknown>): Promise<string | undefined> => work.then(() => 'nothing failed', codeOf)
 
@@ -158,7 +158,7 @@ describe('delivery log on Postgres', () => {
     await log.historyOf(1).record(good)
   })
 
-  it('needs one row for a delivery that is done after its first request', async () => {
+  it('needs one row for a delivery that ends with its first request', async () => {
     const log = await open()
     const routed = fact({ type: 'MessageRouted' })
     const own = { webhook: routed.webhook, delivery: routed.delivery, tenant: routed.tenant }
@@ -223,7 +223,7 @@ describe('delivery log on Postgres', () => {
     ])
     expect(await codeOfFailure(old.record([failed]))).to.equal('42883')
     expect(await codeOfFailure(old.states([failed]))).to.equal('42P01')
-    // A build that was made after the first one was dropped equals the others too.
+    // A build that is made after another one was dropped has the same indexes too.
     await log.makeBuild(3)
     await log.makeBuild(3)
     const indexes = async (schema: string) =>

@@ -18,9 +18,9 @@ import {
 } from '../../src/ports/delivery-log.ts'
 
 export interface DeliveryLogHarness {
-  /** The archive, and one build of the history. */
+  /** The archive together with one build of the history. */
   readonly log: BodyArchive & DeliveryHistory
-  /** Stores bodies in the archive of this log, or on the bus whose rows are its archive. */
+  /** Stores bodies in the archive of this log, or on the bus that is its archive. */
   keep(bodies: readonly TestBody[]): Promise<MessageRef[]>
   /** Makes everything expire that was accepted before this day (`yyyy-mm-dd`). */
   expireBefore(day: string): Promise<void>
@@ -73,7 +73,7 @@ const compare = (a: readonly (number | string)[], b: readonly (number | string)[
   const i = a.findIndex((value, n) => value !== b[n])
   return i < 0 ? 0 : a[i]! < b[i]! ? -1 : 1
 }
-/** Returns the state to which the facts of one delivery lead, by the rules of the design. */
+/** Returns the state and attempts that the facts of one delivery must lead to, computed independently of the adapters. */
 function folded(facts: readonly DeliveryFact[]): { state: Delivery; attempts: Attempt[] } {
   const greatest = facts.reduce((a, b) => (compare(rank(b), rank(a)) > 0 ? b : a))
   const { tenant, message, place, fingerprint, event, correlation_id, type, chain, attempt, time, code, reason, delay_seconds } = greatest
@@ -136,7 +136,7 @@ const factsOfOne = fc
     ]
   })
 
-/** The way in which data expire: by a sweep that the harness starts, or by themselves when their time to live is over. */
+/** Data expire by a sweep that the harness starts, or by themselves when their time to live has passed. */
 export type Expiry =
   | { readonly expires: 'by a sweep' }
   | {
@@ -191,7 +191,7 @@ export function deliveryLogContract(
         )
       })
 
-      it('of success decide their chain, even when other facts come late', async () => {
+      it('of success decide the state of their chain, even when other facts come later', async () => {
         const routed = fact({ type: 'MessageRouted' })
         const own = { ...keyOf(routed), tenant: routed.tenant }
         await log.record([fact({ ...own, type: 'DeliverySucceeded', attempt: 1 })])
@@ -257,14 +257,14 @@ export function deliveryLogContract(
         expect(await stateOf(midnight)).to.deep.equal(folded([midnight]).state)
       })
 
-      it('are stored in thousands', async () => {
+      it('are stored in batches of thousands', async () => {
         const many = Array.from({ length: 2_500 }, (_, i) => fact({ type: 'MessageRouted', accepted_at: at(i) }))
         await log.record(many)
         expect(await log.states(many.map(keyOf))).to.deep.equal(many.map((f) => folded([f]).state))
         await log.record([])
       })
 
-      it('that cannot be stored are named in the error, and the others are stored without them', async () => {
+      it('that cannot be stored are named in the error, and the others can be stored without them', async () => {
         const good = Array.from({ length: 9 }, () => fact({ type: 'DeliverySucceeded' }))
         const bad = fact({ type: 'DeliverySucceeded', chain: 2 ** 31 })
         const failure = await log.record([...good.slice(0, 4), bad, ...good.slice(4)]).then(
@@ -316,7 +316,7 @@ export function deliveryLogContract(
       let facts: DeliveryFact[]
       let newestFirst: DeliveryFact[]
       before(async () => {
-        // Five deliveries have each time, so that their ids decide the order among them.
+        // Five deliveries share each time, so that their ids decide the order.
         facts = Array.from({ length: 40 }, (_, i) =>
           fact({ tenant, webhook, type: types[i % 5]!, accepted_at: at(Math.floor(i / 5)), time: at(1_000 + i) }),
         )
