@@ -22,7 +22,7 @@ if (realServer === null) {
   eventStoreContract("EventStoreDB's double as a cluster of three", async () => onEngine(await startEventStoreDbCluster()))
 } else eventStoreContract('EventStoreDB', async () => onEngine({ url: realServer!.url, stop: async () => {} }))
 
-/** Defines a test that needs a second server, or a fault that only the double can be given. */
+/** Defines a test that needs a second server, or a fault that only the double can simulate. */
 const itOnDouble = (realServer === null ? it : it.skip) as Mocha.TestFunction
 
 const everyFamily: readonly Family[] = ['tenant', 'key', 'webhook', 'routing', 'attempts']
@@ -80,7 +80,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       const error = await errorOf(open())
       expect(error).to.be.instanceOf(StoreUnavailable).and.to.have.property('message').that.includes('$admins')
     })
-    itOnDouble('gives each engine an identity of its own, which survives a restart', async () => {
+    itOnDouble('gives each engine its own identity, which survives a restart', async () => {
       await server.restart()
       expect((await open()).identity).to.equal(store.identity)
       const other = await startEventStoreDb()
@@ -88,7 +88,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       await opened.pop()?.close()
       await other.stop()
     })
-    itOnDouble('agrees on the identity when many first starts happen at once', async () => {
+    itOnDouble('returns one identity when many processes start for the first time at once', async () => {
       const empty = await startEventStoreDb()
       const stores = await Promise.all(upTo(8).map(() => open({ url: empty.url })))
       expect(new Set(stores.map((each) => each.identity)).size).to.equal(1)
@@ -136,7 +136,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       expect(fresh).to.have.property('value').that.includes({ revision: 2 })
       expect((await store.read(stream)).map((event) => event.id)).to.deep.equal([...stored, ...other].map((event) => event.id))
     })
-    it('get the same results as much earlier appends that they repeat', async () => {
+    it('get the first results again when they repeat appends of long ago', async () => {
       const stream = anAttempts()
       const lists = upTo(4).map((i) => someEvents(i + 1))
       const answers: unknown[] = []
@@ -174,7 +174,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     await client.dispose()
   })
 
-  it('lets no command wait behind many appends to day streams', async () => {
+  it('does not make a command wait for many appends to day streams', async () => {
     let answered = 0
     await server.slow(100)
     const days = Promise.all(
@@ -183,7 +183,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
         answered++
       }),
     )
-    await waitFor(() => answered > 0, { what: 'the first of them' })
+    await waitFor(() => answered > 0, { what: 'the first append to end' })
     await store.append(aWebhook(), someEvents(1), 'none')
     expect(answered).to.be.lessThan(300)
     await server.slow(0)
@@ -191,7 +191,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
   })
 
   describe('an engine that fails', () => {
-    itOnDouble('gets the call again, so that callers do not notice one or two failures', async () => {
+    itOnDouble('gets the same call again, so that callers do not notice one or two failures', async () => {
       const stream = aTenant()
       await double().fail({ failNext: 2 })
       expect((await store.append(stream, someEvents(1), 'none')).revision).to.equal(0)
@@ -210,7 +210,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
         expect(error).to.be.instanceOf(StoreUnavailable).and.to.have.property('cause').that.is.instanceOf(Error)
       }
     })
-    itOnDouble('has stored an append once when its answer is lost, and the same call returns the result', async () => {
+    itOnDouble('has stored an append once when its response is lost, and the same call returns the result', async () => {
       const hasty = await open({ appendTimeoutMs: 3_000 })
       for (const [stream, expected] of [
         [aTenant(), 0],
@@ -227,7 +227,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
         expect(idsOf(await store.read(stream))).to.deep.equal(idsOf([...before, ...events]))
       }
     })
-    itOnDouble('has stored an append once when its answer comes too late, also behind others', async () => {
+    itOnDouble('has stored an append once when its response comes too late, also after other appends', async () => {
       const hasty = await open({ appendTimeoutMs: 3_000 })
       const stream = anAttempts()
       await hasty.append(stream, someEvents(1), 'any')
@@ -239,7 +239,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       for (const [i, events] of lists.entries())
         expect(stored.find((event) => event.id === events.at(-1)?.id)?.revision).to.equal(answers[i]?.revision)
     })
-    itOnDouble('has stored an append once when it was killed before it answered and has forgotten the ids', async () => {
+    itOnDouble('has stored an append once when it was killed before its response and has forgotten the ids', async () => {
       const stream = anAttempts()
       await store.append(stream, someEvents(3), 'any')
       const events = someEvents(2)
@@ -251,7 +251,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       expect((await appending).revision).to.equal(4)
       expect(idsOf(await store.read(stream)).slice(3)).to.deep.equal(idsOf(events))
     })
-    it('has stored once the append of a dead process that the next process repeats with `since`', async () => {
+    it('has stored an append once when its process died and another process repeats it with `since`', async () => {
       const stream = anAttempts()
       const since = new Date().toISOString()
       const [events, others] = [someEvents(2), someEvents(1)]
@@ -277,7 +277,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       }
       expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(400))
     })
-    it('does not end a subscription when it is stopped normally or is unavailable for a while', async () => {
+    it('does not end a subscription when it is stopped normally or is unavailable for some seconds', async () => {
       const stream = aWebhook()
       const batches: Checkpoint[] = []
       const live = collect(store, {
@@ -334,7 +334,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     })
   })
 
-  it('closes although reads were given up before all of their events had arrived', async () => {
+  it('closes even if readers stopped before all of their events had arrived', async () => {
     const stream = aWebhook()
     for (let i = 0; i < 10; i++)
       await store.append(
@@ -366,7 +366,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       stop.abort()
       await live
     })
-    it('is reached while others go on writing', async () => {
+    it('is reached while other writers continue', async () => {
       const attempts = anAttempts()
       for (let i = 0; i < 3; i++) await store.append(attempts, someEvents(150), 'any')
       let isOver = false
@@ -384,7 +384,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     itOnDouble('costs one append for all concurrent calls', async () => {
       expect(await appendsDuring(() => Promise.all(upTo(200).map(() => store.head(everyFamily))))).to.be.at.most(2)
     })
-    it('leaves one marker to read after any number of calls', async () => {
+    it('leaves only one marker in the store after any number of calls', async () => {
       const client = EventStoreDBClient.connectionString(server.url)
       for (let i = 0; i < 5; i++) await store.head(everyFamily)
       let markers = 0
@@ -407,7 +407,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(1_200))
     expect(seen).to.deep.equal([...new Set(seen)].sort())
   })
-  it('keeps the age limit that a stream has', async () => {
+  it('keeps the age limit of a stream', async () => {
     const client = EventStoreDBClient.connectionString(server.url)
     const day = anAttempts()
     await store.append(day, someEvents(1), 'any')
@@ -416,7 +416,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     await client.dispose()
   })
 
-  it('reports the progress of a subscription while no event passes its filter', async () => {
+  it('is reported to a subscription while no event passes its filter', async () => {
     const attempts = anAttempts()
     const stop = new AbortController()
     const checkpoints: Checkpoint[] = []

@@ -68,7 +68,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       expect(error).to.be.instanceOf(EventRefused)
       expect((await store.append(attemptsOn('2026-11-21'), [used], 'none')).revision).to.equal(0)
     })
-    it('are refused when one append has them twice, as are names that Postgres would change', async () => {
+    it('are refused when one append has an id twice; names that Postgres would change are refused too', async () => {
       const event = anEvent()
       for (const events of [
         [event, event],
@@ -81,7 +81,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     })
   })
 
-  it('yields the appends of this process as they are stored, and for a repeat the events that were stored first', async () => {
+  it('yields the appends of this process as they are stored, and for a repeat the first events', async () => {
     const other = storeOn(database.pool)
     const stream = anAttempts()
     const live = collect(store, { families: dayFamilies, after: null, until: (events) => events.length === 60 })
@@ -117,8 +117,8 @@ describe('the event store on Postgres, beyond the contract', () => {
         expect(results[3]).to.have.property('reason').that.is.instanceOf(RevisionConflict)
       }
     })
-    it('gives every append the result that the rules of the port define, whatever is repeated, reordered or unknown', async () => {
-      // An oracle applies the rules of the port, one append after another, to streams that are lists of ids.
+    it('gives every append the result that the rules of the port define, even for repeated, reordered or unknown ids', async () => {
+      // The oracle is a simple implementation of the rules of the port. It handles one append after another, and a stream is a list of ids.
       const oracle = () => {
         const streams = new Map<StreamName, EventId[]>()
         return (stream: StreamName, ids: EventId[], expected: ExpectedRevision): string => {
@@ -187,7 +187,7 @@ describe('the event store on Postgres, beyond the contract', () => {
   })
 
   describe('remembered revisions', () => {
-    it('save an append every look-up once its stream is remembered', async () => {
+    it('let an append read nothing once its stream is remembered', async () => {
       const [stream, events] = [anAttempts(), someEvents(4) as [NewEvent, ...NewEvent[]]]
       await store.append(stream, [events[0]], 'any') // makes the day
       const statements: (string | undefined)[] = []
@@ -220,7 +220,7 @@ describe('the event store on Postgres, beyond the contract', () => {
         expect((await store.read(stream)).map((event) => event.revision)).to.deep.equal(Array.from({ length }, (_, i) => i))
       await Promise.all([other.close(), later.close()])
     })
-    it('are read again when they are forgotten within one group', async () => {
+    it('are read again when they are forgotten between two appends of one group', async () => {
       const remembered = 50_000
       const heads = new Map<string, number>()
       const statements: string[] = []
@@ -241,7 +241,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       await appends([stream(0), ...Array.from({ length: 5 }, (_, k) => stream(remembered + k))])
       expect(statements.slice(-2)).to.deep.equal(['event-store-day-heads 5', 'event-store-append-at-revisions 6'])
     })
-    it('are valid for one start of the server, because a restarted server may have an older state', async () => {
+    it('are valid until the server restarts, because a restarted server may have an older state', async () => {
       const error = await errorOf(
         database.pool.query(
           `select append_at_revisions('yesterday', 'attempts-x-2026-11-20', '{2026-11-20}', '{1}', '{7}', '{${anId()}}', 'T', '{}', '{}')`,
@@ -260,7 +260,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       return rows.map((row) => row.name)
     }
     it('are found by a reader at any position, also when they have few events', async () => {
-      // There are more positions than a mark covers (8,192) between two events of the rare days.
+      // Between two events of the rare days there are more positions than one mark covers (8,192).
       const rare = ['2026-10-01', '2026-11-19']
       const rareIds: EventId[] = []
       const checkpoints: Checkpoint[] = []
@@ -303,7 +303,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       expect(await store.dropDaysBefore('2026-11-01', position)).to.not.include('day_events_20261001')
       expect(await store.head(dayFamilies)).to.equal(position)
     })
-    it('stay while a reader uses them, and no other call waits for that', async () => {
+    it('stay while a reader uses them, and no other call waits for the reader', async () => {
       await store.append(attemptsOn('2026-10-01'), someEvents(1), 'any')
       const { position } = await store.append(attemptsOn('2026-11-20'), someEvents(1), 'any')
       const backup = await database.pool.connect()
@@ -327,7 +327,7 @@ describe('the event store on Postgres, beyond the contract', () => {
   })
 
   describe('an engine that fails', () => {
-    it('makes an append unavailable when it does not answer in time, and a repeat finds it stored once', async () => {
+    it('makes an append fail as unavailable when it does not respond in time, and stores its repeat once', async () => {
       const hasty = storeOn(database.pool, { statementTimeoutMs: 2_000 })
       const stream = aWebhook()
       const events = someEvents(2)
@@ -341,7 +341,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       expect(await hasty.read(stream)).to.have.length(2)
       await hasty.close()
     })
-    it('makes every call unavailable when it is gone', async () => {
+    it('makes every call fail as unavailable when it is gone', async () => {
       const pool = new pg.Pool({ host: '127.0.0.1', port: 1 })
       const nowhere = storeOn(pool)
       for (const call of [
@@ -372,7 +372,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     })
     it('refuses an append under an isolation level that would miss the newest events', async () => {
       const pool = new pg.Pool({ connectionString: database.url, options: '-c default_transaction_isolation=serializable' })
-      pool.on('error', () => {}) // its connection may end after the database was dropped
+      pool.on('error', () => {}) // a connection of the pool may end after the database was dropped
       const strict = storeOn(pool)
       expect(await errorOf(strict.append(aWebhook(), someEvents(1), 'any'))).to.have.property('code', '25000')
       await strict.close()
@@ -390,11 +390,11 @@ describe('the event store on Postgres, beyond the contract', () => {
     expect(sizes).to.deep.equal([5, 5, 2])
   })
 
-  it('misses no event and yields no stream out of order under 16 writers in 4 processes, one of them killed', async () => {
+  it('misses no event and yields every stream in order under 16 writers in 4 processes, one of which is killed', async () => {
     const { pool, url } = database
     const streams = [aTenant(), aWebhook(), aWebhook(), anAttempts(), anAttempts(), aRouting(), attemptsOn('2026-11-01')]
 
-    // This snapshot works like a backup: it sees no later changes, and delays every vacuum.
+    // This snapshot works like a backup, which sees no later changes and delays every vacuum.
     const snapshot = await pool.connect()
     await snapshot.query('begin isolation level repeatable read')
     await snapshot.query('select count(*) from command_events')
@@ -445,7 +445,7 @@ describe('the event store on Postgres, beyond the contract', () => {
       return rows.length === 0
     })
     caughtUp.head = await store.head(everyFamily)
-    // Each subscription gets one more batch, so that a subscription at the head notices it.
+    // One more event is appended for each subscription, so that a subscription at the head ends.
     for (const stream of [aTenant(), anAttempts()]) await store.append(stream, someEvents(1), 'none')
     const [{ events, checkpoint }, slowly] = await Promise.all([live, slow])
     await snapshot.query('commit')
@@ -468,7 +468,7 @@ describe('the event store on Postgres, beyond the contract', () => {
     for (const id of acked) expect(ids.has(id)).to.equal(true)
     const expectedRows = upTo(slowly.checkpoint).filter((row) => !row.stream.startsWith('routing-'))
     expect(slowly.events.map((event) => event.id)).to.deep.equal(expectedRows.map((row) => row.id))
-    // Appends have really failed in both ways meanwhile.
+    // The test must have caused both kinds of failed appends.
     expect(counts.conflicts).to.be.greaterThan(0)
     expect(counts.refused).to.be.greaterThan(0)
   })

@@ -14,7 +14,7 @@ import {
 import { anAttempts, anEvent, anId, aRouting, aTenant, aWebhook, collect, errorOf, someEvents } from '../support/event-store-events.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** An engine for the suite. It may hold other events, because the suite checks only streams that it has made. */
+/** An engine for the suite. It may contain other events, because the suite checks only streams that it has created. */
 export interface EventStoreEngine {
   /** Opens a store on the engine, as another process would. */
   open(options: { dayStreamMaxAgeSeconds: number }): EventStore | Promise<EventStore>
@@ -93,7 +93,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect((await store.append(stream, someEvents(1), 'any')).revision).to.equal(0)
           expect((await store.append(stream, someEvents(1), 'any')).revision).to.equal(1)
         })
-        it('accepts an exact revision only when it is the last, and otherwise names the last', async () => {
+        it('accepts an exact revision only if it is the last, and otherwise names the last revision', async () => {
           const stream = aStream()
           expect(await conflictOf(stream, someEvents(1), 0)).to.equal(-1)
           await store.append(stream, someEvents(3), 'none')
@@ -116,7 +116,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(lost).to.have.length(11)
           for (const error of lost) expect(error).to.be.instanceOf(RevisionConflict).and.to.include({ actual: 1 })
         })
-        it('shows, to a read that begins after a conflict, the event that caused it', async () => {
+        it('shows the event that caused a conflict to every read that begins after the conflict', async () => {
           const stream = aStream()
           await store.append(stream, someEvents(1), 'none')
           for (let revision = 0; revision < 20; revision++) {
@@ -177,14 +177,14 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect((await store.append(stream, events.slice(0, 2), 'any')).revision).to.equal(1)
         })
         for (const expected of ['none', 'any', 'some'] as const)
-          it(`conflicts, expecting ${expected}, when the first event is stored and a later one is not`, async () => {
+          it(`conflicts, expecting ${expected}, if the first event is stored and a later one is not`, async () => {
             const stream = aStream()
             const events = someEvents(2)
             await store.append(stream, events, 'none')
             expect(await conflictOf(stream, [...events, anEvent()], expected)).to.equal(1)
             expect(await store.read(stream)).to.have.length(2)
           })
-        it('conflicts when an exact revision is not followed by these events', async () => {
+        it('conflicts when other events follow the exact revision', async () => {
           const stream = aStream()
           const events = someEvents(4)
           await store.append(stream, events, 'none')
@@ -192,7 +192,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(await conflictOf(stream, [events[1]!, events[3]!], 0)).to.equal(3)
           expect((await store.append(stream, events.slice(2), 1)).revision).to.equal(3)
         })
-        it('conflicts when the expected revision is beyond the last, with stored events or new ones', async () => {
+        it('conflicts when the expected revision is beyond the last one, for stored and for new events', async () => {
           const stream = aStream()
           const events = someEvents(2)
           await store.append(stream, events, 'none')
@@ -202,7 +202,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
 
     describe('reading a stream', () => {
       for (const [kind, aStream] of kinds) {
-        it(`goes forwards or backwards, from a revision, up to a limit, in ${kind}`, async () => {
+        it(`goes forwards or backwards from a revision, up to a limit, in ${kind}`, async () => {
           const stream = aStream()
           await store.append(stream, someEvents(10), 'none')
           const revisions = async (options: Parameters<EventStore['read']>[1]) =>
@@ -395,7 +395,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(rest.map((event) => event.id)).to.deep.equal(ids.slice(count))
         }
       })
-      it('is live: it yields what is appended later, here or by another process', async () => {
+      it('is live: it yields events that are appended later, by this process or another one', async () => {
         const other = await open()
         const [here, there] = [anAttempts(), aWebhook()]
         const live = collect(store, {
@@ -435,7 +435,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           return event
         })
       })
-      it('ends when its signal aborts, during a wait or before its start', async () => {
+      it('ends when its signal aborts, even before its start', async () => {
         const stop = new AbortController()
         let isDone = false
         const waiting = (async () => {
@@ -460,7 +460,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           batch: 3,
         })) {
           if (events.length === 0) continue
-          // A batch has at most the requested size. A store may yield less when no more events have come yet.
+          // A batch has at most the requested size. A store may yield fewer events if no more have arrived.
           expect([0, 1, 2].slice(0, events.length)).to.deep.equal(events.map((event) => event.revision))
           break
         }
@@ -469,7 +469,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
     })
 
     describe('the head', () => {
-      it('is reached by a subscription of these families exactly when it has yielded everything appended before', async () => {
+      it('is reached by a subscription of these families exactly when it has yielded all earlier events', async () => {
         for (const families of [everyFamily, ['webhook'], ['attempts', 'routing'], ['key', 'attempts']] as const) {
           const streams = [aWebhook(), anAttempts(), aRouting()]
           for (const stream of streams) await store.append(stream, someEvents(2), 'none')
@@ -479,7 +479,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
           expect(events.map((event) => event.stream)).to.deep.equal(expected)
         }
       })
-      it('grows with each append, and is at least its position', async () => {
+      it('grows with each append, and is at least the position of the append', async () => {
         let last = ''
         for (const stream of [aWebhook(), anAttempts(), aTenant()]) {
           const { position } = await store.append(stream, someEvents(1), 'none')
@@ -505,7 +505,7 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
       expect((await brief.read(day)).map((event) => event.revision)).to.deep.equal([2])
     })
 
-    it('has one identity for every store on its engine', async () => {
+    it('has the same identity as every store on its engine', async () => {
       expect(store.identity)
         .to.equal((await open()).identity)
         .and.not.to.equal('')

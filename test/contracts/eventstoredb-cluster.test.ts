@@ -16,7 +16,7 @@ describe("EventStoreDB's double as a cluster of three", () => {
   })
   afterEach(() => cluster.stop())
 
-  /** Calls a node with a client of its own, which asks for the leader as the adapter does. */
+  /** Calls a node with a new client, which requires the leader as the adapter does. */
   const at = async <T>(node: EventStoreDbProcess, call: (client: EventStoreDBClient) => Promise<T>): Promise<T> => {
     const client = EventStoreDBClient.connectionString(node.url)
     try {
@@ -50,7 +50,7 @@ describe("EventStoreDB's double as a cluster of three", () => {
     ['stopped in order', (node: EventStoreDbProcess) => node.stop()],
     ['frozen', async (node: EventStoreDbProcess) => node.freeze()],
   ] as const)
-    it(`elects another leader when the first is ${name}, which has every confirmed event`, async () => {
+    it(`elects another leader, which has every confirmed event, when the first is ${name}`, async () => {
       const stream = aStream()
       const first = await cluster.leader()
       for (let revision = 0; revision < 5; revision++) expect(await append(first, stream)).to.equal(revision)
@@ -58,7 +58,7 @@ describe("EventStoreDB's double as a cluster of three", () => {
       const second = await cluster.leader(first)
       expect(await read(second, stream)).to.deep.equal([0, 1, 2, 3, 4])
       expect(await append(second, stream)).to.equal(5)
-      // A leader that is unfrozen has missed the election. What it accepts is never stored beside the events of the new leader.
+      // A leader that was frozen has missed the election. Events that it accepts are never stored beside the events of the new leader.
       if (name === 'frozen') {
         first.thaw()
         await errorOf(append(first, stream))
@@ -66,7 +66,7 @@ describe("EventStoreDB's double as a cluster of three", () => {
         expect(await read(second, stream)).to.deep.equal([0, 1, 2, 3, 4, 5])
       }
     })
-  it('has no leader while two of three nodes are down, and the same events when one is back', async () => {
+  it('has no leader while two of three nodes are down, and has the same events when one is back', async () => {
     const stream = aStream()
     const leader = await cluster.leader()
     await append(leader, stream)
@@ -77,7 +77,7 @@ describe("EventStoreDB's double as a cluster of three", () => {
     await others[0]!.restart()
     expect(await read(await cluster.leader(), stream)).to.deep.equal([0])
   })
-  it('keeps its events when all three are killed and started again, and has forgotten the earlier ids', async () => {
+  it('keeps its events and forgets the ids when all three nodes are killed and started again', async () => {
     const stream = aStream()
     const event = anEvent()
     const appendIt = async (options: object) =>

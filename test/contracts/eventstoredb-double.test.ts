@@ -87,7 +87,7 @@ describe("EventStoreDB's double", () => {
         const name = rpc === 'Append' ? 'append' : 'batchAppend'
         const before = server.faults.calls[name]
         await append(aStream(), some(1), ANY)
-        // One call of BatchAppend serves many appends.
+        // One call of BatchAppend carries many appends.
         expect(server.faults.calls[name]).to.be.at.least(rpc === 'Append' ? before + 1 : 1)
       })
       it('accepts an append only when the stream is as expected', async () => {
@@ -117,14 +117,14 @@ describe("EventStoreDB's double", () => {
           expect(await append(stream, events, expected)).to.deep.equal(first)
           expect(await read(stream)).to.have.length(expected === NO_STREAM ? 5 : 7)
         })
-      it('refuses an append whose first id is stored and a later one is not, whatever is expected', async () => {
+      it('refuses an append whose first id is stored and a later one is not, with any expectation', async () => {
         const stream = aStream()
         const events = some(2)
         await append(stream, events, NO_STREAM)
         for (const expected of [ANY, STREAM_EXISTS, NO_STREAM] as const)
           expect(await wrong(stream, [...events, ...some(1)], expected)).to.equal(1n)
       })
-      it('appends with `any` when the first id is not stored, whatever follows', async () => {
+      it('appends with `any` if the first id is not stored, even if later ones are', async () => {
         const stream = aStream()
         const events = some(1)
         await append(stream, events, NO_STREAM)
@@ -145,7 +145,7 @@ describe("EventStoreDB's double", () => {
           .to.be.instanceOf(MaxAppendSizeExceededError)
           .and.to.include({ maxAppendSize: 1 << 20 })
       })
-      it('refuses a tombstoned stream, whatever is expected', async () => {
+      it('refuses a tombstoned stream, with any expectation', async () => {
         const stream = aStream()
         await append(stream, some(1), NO_STREAM)
         await client.tombstoneStream(stream)
@@ -168,7 +168,7 @@ describe("EventStoreDB's double", () => {
     it('reports that a stream does not exist', async () => {
       expect(await errorOf(read(aStream()))).to.be.instanceOf(StreamNotFoundError)
     })
-    it('hides events as the last metadata of the stream require', async () => {
+    it('hides events by the last metadata of the stream', async () => {
       const stream = aStream()
       await client.appendToStream(stream, some(6))
       await client.setStreamMetadata(stream, { maxCount: 2 })
@@ -204,7 +204,7 @@ describe("EventStoreDB's double", () => {
       expect((await client.appendToStream(stream, some(2), { expectedRevision: NO_STREAM })).nextExpectedRevision).to.equal(4n)
       expect(await read(stream)).to.deep.equal([3, 4])
       expect((await client.getStreamMetadata(stream)).metadata).to.deep.equal({ truncateBefore: 3 })
-      // The metadata that bring the stream back come after the events.
+      // The metadata that restore the stream come after the events.
       const { seen } = await follow(`$$${stream}@2`)
       expect(seen.slice(-3)).to.deep.equal([`${stream}@3`, `${stream}@4`, `$$${stream}@2`])
     })
@@ -228,7 +228,7 @@ describe("EventStoreDB's double", () => {
   })
 
   describe('$all', () => {
-    it('has one order for all readers under concurrent appends, which is that of the returned positions', async () => {
+    it('has the order of the returned positions for all readers under concurrent appends', async () => {
       const streams = Array.from({ length: 8 }, aStream)
       const other = EventStoreDBClient.connectionString(server.url)
       const answers = await Promise.all(
@@ -296,7 +296,7 @@ describe("EventStoreDB's double", () => {
   })
 
   describe('a conflict', () => {
-    it('is returned before the event that caused it can be read, in some of many races and only for a moment', async () => {
+    it('is returned, in some of many races, a moment before the event that caused it can be read', async () => {
       let unseen = 0
       for (let race = 0; race < 60; race++) {
         const stream = aStream()
@@ -316,7 +316,7 @@ describe("EventStoreDB's double", () => {
   })
 
   describe('a scavenge', () => {
-    it('removes from $all for ever the events that the settings of their stream hide', async () => {
+    it('removes the events that the settings of their stream hide from $all for ever', async () => {
       const stream = aStream()
       await client.setStreamMetadata(stream, { maxCount: 1 })
       await client.appendToStream(stream, some(3), { credentials })
@@ -356,7 +356,7 @@ describe("EventStoreDB's double", () => {
       const { position } = await client.appendToStream(end, some(1))
       expect((position?.commit ?? 0n) > (before.positions.at(-1)?.commit ?? 0n)).to.equal(true)
     })
-    it('has forgotten the ids of `any` and `stream_exists` appends, and compares those of exact ones with its log', async () => {
+    it('has forgotten the ids of `any` and `stream_exists` appends, and compares ids of exact appends with its log', async () => {
       const stream = aStream()
       const events = some(1)
       const repeat = async (expectedRevision: AppendExpectedRevision) =>

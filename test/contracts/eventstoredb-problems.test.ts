@@ -18,7 +18,7 @@ import {
 import { waitFor } from '../support/wait-for.ts'
 
 const users = { kolbak: { password: 'p@ss:word?&', isAdmin: true }, guest: { password: 'guest', isAdmin: false } }
-/** The names of a server of the tests. */
+/** The names in the certificate of a test server. */
 const own = ['IP:127.0.0.1', 'DNS:localhost']
 const tlsOf = ({ key, cert }: Certificate) => ({ key, certificate: cert })
 const login = `kolbak:${encodeURIComponent(users.kolbak.password)}`
@@ -49,7 +49,7 @@ describe('the event store on EventStoreDB names what is wrong', () => {
   })
 
   const open = (url: string) => createEventStoreDbStore({ url, dayStreamMaxAgeSeconds: 3_600, log: silentLog, appendTimeoutMs: 1_500 })
-  /** Returns the address of a server, with the login and the authority that its clients need. */
+  /** Returns the URL of a server, with the login and the authority that its clients need. */
   const urlOf = (server: { readonly url: string }, { as = login, ca = caFile, cluster = false, host = '127.0.0.1' } = {}) => {
     const isTls = server.url.includes('tls=true')
     const hosts = /\/\/(.*)\?/.exec(server.url)?.[1]?.replaceAll('127.0.0.1', host)
@@ -61,7 +61,7 @@ describe('the event store on EventStoreDB names what is wrong', () => {
     return (error as Error).message
   }
 
-  it('opens with TLS and a user of its own, whatever is in the password', async () => {
+  it('opens with TLS and a user, with any characters in the password', async () => {
     for (const options of [{}, { cluster: true }, { host: 'localhost' }]) {
       const store = await open(urlOf(secure, options))
       expect(store.problem).to.equal(null)
@@ -70,7 +70,7 @@ describe('the event store on EventStoreDB names what is wrong', () => {
   })
 
   describe('with the user', () => {
-    it('when the password is wrong, or nobody has this name', async () => {
+    it('when the password is wrong, or no user has this name', async () => {
       for (const as of ['kolbak:wrong', 'nobody:wrong'])
         for (const cluster of [false, true])
           expect(await problemOf(urlOf(secure, { as, cluster }))).to.equal(
@@ -84,7 +84,7 @@ describe('the event store on EventStoreDB names what is wrong', () => {
     })
   })
 
-  // One node is asked by the client library, and the nodes of a cluster by the search for the leader.
+  // For one node the client library connects. For a cluster the search for the leader connects first.
   for (const cluster of [false, true])
     describe(`with ${cluster ? 'the nodes of a cluster' : 'one node'}`, () => {
       it('when the authority of the certificate is unknown', async () => {
@@ -103,17 +103,17 @@ describe('the event store on EventStoreDB names what is wrong', () => {
         const server = await started(startEventStoreDb({ tls: tlsOf(authority.issue(['DNS:elsewhere.example'])) }))
         expect(await problemOf(urlOf(server, { cluster }))).to.include('is for another name')
       })
-      it('when TLS is spoken to a port without it', async () => {
+      it('when the client uses TLS and the port does not', async () => {
         const url = urlOf({ url: plain.url.replace('tls=false', 'tls=true') }, { cluster })
         expect(await problemOf(url))
           .to.include('does not speak TLS on this port')
           .and.to.include('?tls=false')
       })
-      it('when a port with TLS is spoken to without it', async () => {
+      it('when the port uses TLS and the client does not', async () => {
         const url = urlOf({ url: secure.url.replace('tls=true', 'tls=false') }, { cluster })
         expect(await problemOf(url)).to.include('if the server speaks TLS, remove ?tls=false')
       })
-      it('when the connection is closed or reset at once, as servers and proxies do that expect TLS', async () => {
+      it('when the connection is closed or reset at once, because some servers and proxies that expect TLS do so', async () => {
         for (const end of ['end', 'resetAndDestroy'] as const) {
           const server = createServer((socket) => {
             socket.on('error', () => {})
@@ -133,7 +133,7 @@ describe('the event store on EventStoreDB names what is wrong', () => {
       it('when nothing listens', async () => {
         expect(await problemOf(urlOf({ url: 'esdb://127.0.0.1:1?tls=false' }, { cluster }))).to.include('nothing listens')
       })
-      it('when it accepts connections and does not answer', async () => {
+      it('when it accepts connections and does not respond', async () => {
         const server = createServer((socket) => socket.on('error', () => {}))
         servers.push(await listening(server))
         const { port } = server.address() as { port: number }
@@ -158,7 +158,7 @@ describe('a cluster of EventStoreDB without a leader', () => {
   })
   const linesOf = (message: string) => log.lines.filter((line) => line.includes(`"message":"${message}"`))
 
-  it('is a problem of the store, without a call, until there is a leader; it is logged once, and its end too', async () => {
+  it('is reported as a problem of the store until there is a leader; its start and its end are logged once', async () => {
     const reading = new AbortController()
     const readers = ['webhook', 'key'] as const
     const ended = Promise.all(
@@ -182,7 +182,7 @@ describe('a cluster of EventStoreDB without a leader', () => {
     reading.abort()
     await ended
   })
-  it('whose leader moves at once is no problem', async () => {
+  it('is no problem if another node becomes the leader at once', async () => {
     const leader = await cluster.leader()
     await leader.kill()
     await cluster.leader(leader)

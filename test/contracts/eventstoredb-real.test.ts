@@ -11,7 +11,7 @@ import { openRealCluster, openRealServer, type RealServer } from '../support/eve
 import { freePorts } from '../support/free-ports.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-// The tests reach a real EventStoreDB by a URL, and break it by a proxy and a command. Here the double takes the place of the real one.
+// On a real EventStoreDB, the tests connect by a URL, and cause faults by a proxy and a command. Here the double takes the place of the real server.
 describe('the helpers of tests on a real EventStoreDB', () => {
   let folder: string
   const stores: EventStore[] = []
@@ -37,7 +37,7 @@ describe('the helpers of tests on a real EventStoreDB', () => {
     return { url: `esdb://${nodes.map((port) => `127.0.0.1:${port}`).join(',')}?tls=false`, command }
   }
 
-  it('break a single node by the proxy and by the command', async () => {
+  it('cause faults on a single node by the proxy and by the command', async () => {
     const real = await realOn(await freePorts(1))
     const server = await openRealServer(real, { isEmpty: true })
     try {
@@ -68,7 +68,7 @@ describe('the helpers of tests on a real EventStoreDB', () => {
       await server.stop()
     }
   })
-  it('break a single node by the proxy alone when there is no command', async () => {
+  it('cause faults on a single node by the proxy alone if there is no command', async () => {
     const real = await realOn(await freePorts(1))
     const starter = await openRealServer(real, { isEmpty: true })
     const server = await openRealServer({ url: real.url, command: undefined }, { isEmpty: false })
@@ -91,7 +91,7 @@ describe('the helpers of tests on a real EventStoreDB', () => {
       await starter.stop()
     }
   })
-  it('break the nodes of a cluster by the command', async () => {
+  it('cause faults on the nodes of a cluster by the command', async () => {
     const cluster = await openRealCluster(await realOn(await freePorts(6)))
     try {
       const store = await open(cluster.url)

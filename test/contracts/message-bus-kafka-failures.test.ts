@@ -8,7 +8,7 @@ import { machineTimeOf } from '../support/patience.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { type Collector, collect, message, record } from './message-bus.contract.ts'
 
-/** Produces records one after another in several lanes until it is stopped. Returns the place of each message by its id. */
+/** Runs several loops that produce records until they are stopped. Returns the place of each message by its id. */
 function load(bus: MessageBus, lanes = 8) {
   const stored = new Map<string, string>()
   const failures: unknown[] = []
@@ -73,7 +73,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
       return [...stored.keys()].some((id) => !seen.has(id))
     }
     await waitFor(() => collector.seen.length >= stored.size)
-    await waitFor(() => !isMissing(), { what: 'all that was stored to come' })
+    await waitFor(() => !isMissing(), { what: 'every stored record to arrive' })
     const places = collector.places(bus.identity)
     const ids = collector.ids()
     const idAt = new Map(places.map((place, i) => [place, ids[i]]))
@@ -96,7 +96,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
       await expectNothingLost(collector, bus, producing.stored)
     })
 
-  it('replaces a consumer that has given up, and goes on at the saved offset', async () => {
+  it('replaces a consumer that has given up, and continues at the saved offset', async () => {
     const log = capturingLog()
     const { bus } = await member({ log })
     const saved = new Map<number, bigint>()
@@ -115,14 +115,14 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
   })
 
   for (const how of ['cut', 'deafen'] as const)
-    it(`goes on when its connections are ${how === 'cut' ? 'cut' : 'silent'}, again and again`, async () => {
+    it(`continues when its connections are ${how === 'cut' ? 'cut' : 'silent'} repeatedly`, async () => {
       const one = await member({ requestTimeoutMs: 1_000 })
       const { bus } = one
       const collector = collecting(bus)
       const producing = loading(bus, 4)
       for (let i = 1; i <= 4; i++) {
         const target = producing.stored.size + 200
-        await waitFor(() => producing.stored.size > target, { what: `producing to go on, time ${i}` })
+        await waitFor(() => producing.stored.size > target, { what: `producing to continue after fault ${i}` })
         one[how]()
       }
       const target = producing.stored.size + 200
@@ -132,8 +132,8 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
       await waitFor(async () => (await bus.ends()).size === 4)
     })
 
-  it('reads retained partitions without a gap or a repetition while another member comes and goes', async () => {
-    // The third member owns no partitions, so it has none to prefer.
+  it('reads the partitions that it keeps without a gap or a repetition while another member joins and leaves', async () => {
+    // The third member only produces. It owns no partitions, so it distributes its records over all of them.
     const [first, second, third] = [await member(), await member(), await member()]
     const saved = new Map<number, bigint>()
     const one = collecting(first.bus, saved)

@@ -9,7 +9,7 @@ import { waitFor } from '../support/wait-for.ts'
 const recordAt = (offset: number): BusRecord => ({ offset: BigInt(offset), bytes: Buffer.from('12345678') })
 
 describe('the intake of a partition', () => {
-  it('returns each record once and in order, whatever the client fetches again', async () => {
+  it('returns each record once and in order, even if the client fetches records again', async () => {
     const step = fc.record({ back: fc.nat(8), count: fc.nat(12), fetch: fc.nat(9) })
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(5), async (steps, startAt) => {
@@ -59,7 +59,7 @@ describe('the intake of a partition', () => {
 })
 
 describe('the lease of a session', () => {
-  it('ends by itself, counted from the sending of the heartbeat', async () => {
+  it('ends by itself, and its time counts from the sending of the heartbeat', async () => {
     let lapses = 0
     const hold = createSessionLease({ sessionTimeoutMs: 2_000, onLapse: () => lapses++ })
     expect(hold.isHeld()).to.equal(false)
@@ -71,12 +71,12 @@ describe('the lease of a session', () => {
     expect(performance.now() - sentAt).to.be.at.least(1_750)
   })
 
-  it('has lapsed for good before it is held again, even when no timer has run', () => {
+  it('stays lost after it has lapsed, even if no timer has run before the next heartbeat', () => {
     let lapses = 0
     const hold = createSessionLease({ sessionTimeoutMs: 500, onLapse: () => lapses++ })
     hold.renew(performance.now())
     const until = performance.now() + 550
-    while (performance.now() < until); // the process is busy, so that no timer can run
+    while (performance.now() < until); // the loop keeps the process busy, so that no timer can run
     expect(hold.isHeld()).to.equal(false)
     hold.renew(performance.now())
     expect(lapses).to.equal(1)
@@ -85,7 +85,7 @@ describe('the lease of a session', () => {
     expect(hold.isHeld()).to.equal(false)
   })
 
-  it('lapses at once when the answer comes too late', () => {
+  it('lapses at once when the response to the heartbeat comes too late', () => {
     let lapses = 0
     const hold = createSessionLease({ sessionTimeoutMs: 500, onLapse: () => lapses++ })
     hold.renew(performance.now() - 600)

@@ -8,7 +8,7 @@ import { describeWithKafka, startSecureKafka } from '../support/engines/kafka.ts
 import { waitFor } from '../support/wait-for.ts'
 import { collect, message, record } from './message-bus.contract.ts'
 
-describeWithKafka('message bus on Kafka, over TLS and with a login', () => {
+describeWithKafka('message bus on Kafka with TLS and a login', () => {
   let server: KafkaServer
   before(async () => {
     server = await startSecureKafka()
@@ -59,7 +59,7 @@ describeWithKafka('message bus on Kafka, over TLS and with a login', () => {
     expect(codeOf(await failure({ ssl: true }))).to.equal('kafka_certificate_refused')
   })
 
-  it('reports that no broker answers as it should when TLS is not configured', async () => {
+  it('reports that no broker responds correctly when TLS is not configured', async () => {
     expect(codeOf(await failure({ ssl: undefined }))).to.equal('kafka_unreachable')
   })
 })

@@ -8,7 +8,7 @@ import { describeWithKafka } from '../support/engines/kafka.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { collect, message, record } from './message-bus.contract.ts'
 
-describeWithKafka('message bus on Kafka, its topic', (kafka) => {
+describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
   let topic: string
   let members: KafkaBusMember[]
   let admin: Admin
@@ -38,7 +38,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     await Promise.all(members.map((one) => one.close()))
   })
 
-  it('is made with the right settings by several processes at once, and grows', async () => {
+  it('is created with the right settings by several processes at once, and grows', async () => {
     await Promise.all([member({ partitions: 2 }), member({ partitions: 2 }), member({ partitions: 2 })])
     const { resources } = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: 2, name: topic }] })
     const settings = Object.fromEntries(resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]))
@@ -64,7 +64,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     await Promise.all([one.stop(), two.stop()])
   })
 
-  it('is refused with fewer partitions than it has, with more copies than brokers, with too small messages, and without a valid name', async () => {
+  it('is refused for fewer partitions than it has, more replicas than brokers, a too small message size, or an invalid name', async () => {
     await member({ partitions: 3 })
     expect(await failure({ partitions: 2 })).to.equal('partitions_shrunk')
     expect(await failure({ topic: freshTopic(), replicationFactor: 3, minInSyncReplicas: 2 })).to.equal('kafka_topic_refused')
@@ -74,7 +74,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(await failure({ topic: small })).to.equal('kafka_topic_unfit')
   })
 
-  it('logs the settings that differ in a topic that others have made', async () => {
+  it('logs the settings that differ in a topic that someone else created', async () => {
     const configEntries = [
       { name: 'max.message.bytes', value: String(4 << 20) },
       { name: 'retention.ms', value: '-1' },
@@ -96,11 +96,11 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(await failure({ topic: aged })).to.equal('kafka_topic_unfit')
   })
 
-  it('fails to open in time when no broker answers', async () => {
+  it('fails to open, in bounded time, when no broker responds', async () => {
     expect(await failure({ brokers: ['127.0.0.1:1'] })).to.equal('kafka_unreachable')
   })
 
-  it('deletes the records that are older than the retention and read, and no others', async () => {
+  it('deletes only records that are older than the retention and already read', async () => {
     const { bus } = await member({ partitions: 3, retentionMs: 0 })
     const places = await Promise.all(Array.from({ length: 60 }, async (_, i) => parsePlace(await bus.produce(record(message(`m${i}`))))))
     for (let i = 0; new Set(places.map(({ partition }) => partition)).size < 3; i++)
@@ -110,7 +110,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
       [0, 1n],
       [1, ends.get(1)!],
     ])
-    // The test waits for a moment, because a record of this millisecond is not older than it.
+    // The test waits, because a record of this millisecond is not older than the given time.
     await waitFor(async () => {
       await bus.expire(unread)
       return (await lows()).get(1) === ends.get(1)
@@ -140,11 +140,11 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     return new Map(offsets.map(({ partition, low }) => [partition, BigInt(low)] as const).sort(([a], [b]) => a - b))
   }
 
-  it('goes on at the first existing record, and logs an error, when unread records are gone', async () => {
+  it('continues at the first existing record, and logs an error, when unread records are gone', async () => {
     const log = capturingLog()
     const { bus } = await member({ partitions: 1, log })
     for (let i = 0; i < 10; i++) await bus.produce(record(message(`m${i}`)))
-    await lows() // This call is needed because kafkajs deletes only in topics that it knows.
+    await lows() // This call makes kafkajs load the topic, because it deletes only in topics that it knows.
     await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '6' }] })
     const collector = collect(bus, new Map([[0, 3n]]))
     await waitFor(() => collector.seen.length === 4)
@@ -153,7 +153,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(log.lines.filter((line) => line.includes('bus.unread_records_missing')).length).to.equal(1)
   })
 
-  it('does not go on, and logs an error, when the saved offset lies beyond the end', async () => {
+  it('stops, and logs an error, when the saved offset lies beyond the end', async () => {
     const log = capturingLog()
     const { bus } = await member({ partitions: 1, log })
     await bus.produce(record(message('m')))
@@ -168,7 +168,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     expect(collector.ids()).to.deep.equal(['next'])
   })
 
-  it('fetches a large record of one partition beside small records of another', async () => {
+  it('fetches a large record of one partition together with small records of another', async () => {
     const { bus } = await member()
     const collector = collect(bus)
     let going = true
@@ -184,7 +184,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
     await collector.stop()
   })
 
-  it('pauses a partition that is not read, in bounded memory, and then goes on in order', async () => {
+  it('pauses a partition that is not read, so that memory is bounded, and then continues in order', async () => {
     const log = capturingLog()
     const { bus } = await member({ partitions: 1, log })
     const count = 12_000
@@ -200,7 +200,7 @@ describeWithKafka('message bus on Kafka, its topic', (kafka) => {
         while (!partition.lost.aborted) for (const { offset } of await partition.fetch(64)) offsets.push(offset)
       },
     })
-    // The partition was paused once before it began, and once because no record was fetched.
+    // The partition was paused once before its consumer began, and once because no record was fetched.
     await waitFor(() => log.lines.filter((line) => line.includes('Pausing fetching')).length === 2)
     gate.resolve()
     await waitFor(() => offsets.length >= count)

@@ -7,7 +7,7 @@ import type { BusRecord } from '../../src/ports/message-bus.ts'
 interface Step {
   kind: 'own' | 'foreign' | 'gap' | 'fetch' | 'turns'
   count: number
-  /** Whether a poll sees the records immediately. */
+  /** Whether the next poll already returns the records. */
   polled: boolean
 }
 
@@ -27,7 +27,7 @@ function memoryLog(options: { readLimit: number; failures: readonly boolean[] })
       last += BigInt(count)
       return added
     },
-    /** Skips offsets, as a rollback does. */
+    /** Leaves a gap of offsets, as a rollback does. */
     skip(count: number) {
       last += BigInt(count)
     },
@@ -92,7 +92,7 @@ describe('the view of an owned partition', () => {
     lost.abort()
   }
 
-  it('returns every record once and in order, however records come', async () => {
+  it('returns every record once and in order, whether records are handed over or read', async () => {
     const steps = fc.array(fc.oneof(own, foreign, gap, pace), { maxLength: 30 })
     await fc.assert(
       fc.asyncProperty(steps, fc.nat(4), fc.integer({ min: 1, max: 8 }), failures, (s, startAt, readLimit, failing) =>
@@ -102,7 +102,7 @@ describe('the view of an owned partition', () => {
     )
   })
 
-  it('needs no poll for records that this process has produced, nor for those that existed before', async () => {
+  it('needs no poll for records that this process has produced or that existed at its start', async () => {
     const steps = fc.array(
       fc.oneof(
         own.map((step) => ({ ...step, polled: false })),

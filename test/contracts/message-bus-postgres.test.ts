@@ -55,7 +55,7 @@ describe('message bus on Postgres', () => {
     await database.drop()
   })
 
-  it('passes on from memory the records that this process has produced, without reading them back', async () => {
+  it('hands over from memory the records that this process has produced, without reading them from the database', async () => {
     const { bus, statements } = await member()
     const collector = collect(bus)
     await waitFor(() => collector.owned.size === 4)
@@ -85,7 +85,7 @@ describe('message bus on Postgres', () => {
     await other.stop()
   })
 
-  it('drops from memory what a slow consumer does not fetch, and reads it back later', async () => {
+  it('drops records that a slow consumer does not fetch from memory, and reads them from the database later', async () => {
     const { bus } = await member({ partitions: 1 })
     const stopping = new AbortController()
     const ids: string[] = []
@@ -114,7 +114,7 @@ describe('message bus on Postgres', () => {
     expect(ids).to.deep.equal(Array.from({ length: 9_000 }, (_, i) => String(i)))
   })
 
-  it('reads past the gaps that rollbacks leave, wherever they are', async () => {
+  it('skips the gaps that rollbacks leave, wherever they are', async () => {
     const { bus, statements } = await member({ partitions: 1 })
     const collector = collect(bus)
     await waitFor(() => collector.owned.size === 1)
@@ -131,7 +131,7 @@ describe('message bus on Postgres', () => {
     }
     await waitFor(() => collector.seen.length === 5)
     expect(collector.ids()).to.deep.equal(['m0', 'm1', 'm2', 'm3', 'm4'])
-    // A gap at the end is passed once, and is not read again.
+    // A gap at the end is skipped once, and is not read again.
     await rollBack()
     await waitFor(() => statements.includes('messages-settled'))
     const polls = () => statements.filter((name) => name === 'messages-newest').length
@@ -146,7 +146,7 @@ describe('message bus on Postgres', () => {
     await collector.stop()
   })
 
-  it('misses no record of several producing processes, one of them killed, beside rollbacks and an old snapshot', async () => {
+  it('misses no record of several producers, one of which is killed, despite rollbacks and an old snapshot', async () => {
     const { bus } = await member()
     const collector = collect(bus)
     const snapshot = await database.pool.connect()
@@ -169,7 +169,7 @@ describe('message bus on Postgres', () => {
         child.on('close', (code, signal) => resolve(signal ?? code))
       })
     let producing = true
-    // These are slow transactions, half of which fail. A reader that did not wait for them would miss their records.
+    // These transactions are slow, and half of them fail. A reader that did not wait for them would miss their records.
     const slow = async () => {
       const client = await database.pool.connect()
       for (let i = 0; producing; i++) {
@@ -201,7 +201,7 @@ describe('message bus on Postgres', () => {
     expect(acknowledged.filter((place) => !places.has(place))).to.deep.equal([])
   })
 
-  it('makes the partition of the day of each record, and lets a record without a day fail alone', async () => {
+  it('creates the day partition of each record, and lets a record without a valid day fail alone', async () => {
     const { bus } = await member()
     const on = (accepted_at: string) => bus.produce({ ...record(message(accepted_at)), accepted_at })
     const answers = await Promise.allSettled([
@@ -220,7 +220,7 @@ describe('message bus on Postgres', () => {
     ])
   })
 
-  it('goes on after another process has dropped a day that it has written to', async () => {
+  it('continues after another process has dropped a day partition that this process has written to', async () => {
     const { bus } = await member()
     const old = { ...record(message('m')), accepted_at: '2020-01-01T00:00:00.000Z' }
     await bus.produce(old)
@@ -228,13 +228,13 @@ describe('message bus on Postgres', () => {
     await bus.produce(old)
   })
 
-  it('drops whole days, but none with an unread record', async () => {
+  it('drops whole day partitions, but none with an unread record', async () => {
     const { bus } = await member({ partitions: 2 })
     const on = async (day: string) => parsePlace(await bus.produce({ ...record(message(day)), accepted_at: `${day}T12:00:00.000Z` }))
     const places = []
     for (const day of ['2020-01-01', '2020-01-01', '2020-01-02', '2020-01-02', '2020-01-03', '2020-01-03']) places.push(await on(day))
     const next = places.find((place) => place.offset === 1n)!
-    const days = (names: string[]) => names.filter((name) => !name.endsWith('0104')) // made in advance and empty
+    const days = (names: string[]) => names.filter((name) => !name.endsWith('0104')) // this partition is empty, because it was created in advance
     expect(days(await bus.dropDaysBefore('2020-01-03', new Map()))).to.deep.equal([])
     expect(days(await bus.dropDaysBefore('2020-01-03', new Map([[next.partition, 1n]])))).to.deep.equal([])
     const unread = new Map([
@@ -249,7 +249,7 @@ describe('message bus on Postgres', () => {
     expect(rows).to.deep.equal([{ day: '2020-01-03' }])
   })
 
-  it('leaves a day that a reader is using for the next call, instead of blocking others', async () => {
+  it('leaves a day partition that a reader uses to the next call, instead of blocking other readers', async () => {
     const { bus } = await member()
     await bus.produce({ ...record(message('old')), accepted_at: '2020-01-01T00:00:00.000Z' })
     const reader = await database.pool.connect()
@@ -273,7 +273,7 @@ describe('message bus on Postgres', () => {
     expect(await bus.lag(new Map([[0, 5n]]))).to.deep.equal(new Map([[0, 0]]))
   })
 
-  it('grows in partitions and refuses to shrink', async () => {
+  it('can get more partitions, and refuses to have fewer', async () => {
     await member({ partitions: 2 })
     const { bus } = await member({ partitions: 6 })
     const collector = collect(bus)
@@ -287,7 +287,7 @@ describe('message bus on Postgres', () => {
     expect(String(refusal)).to.include('KOLBAK_PARTITIONS to 6')
   })
 
-  it('also limits the waiting bytes', async () => {
+  it('limits the bytes of waiting records too', async () => {
     const { bus } = await member({ maxWaitingBytes: 1_000_000 })
     const large = Buffer.alloc(300_000)
     const answers = await Promise.allSettled(Array.from({ length: 5 }, (_, i) => bus.produce(record(message(`m${i}`, large)))))

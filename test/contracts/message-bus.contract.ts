@@ -5,14 +5,14 @@ import { decodeRecord, type Message, type MessageRecord, parsePlace, placeOf } f
 import { BusFull, type BusRecord, type MessageBus, type OwnedPartition, RecordTooLarge } from '../../src/ports/message-bus.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** One member of the group, with connections and leases of its own, as another process has. */
+/** One member of the group. It has its own connections and leases, like a separate process. */
 export interface BusMember {
   readonly bus: MessageBus
-  /** Ends the member like a kill -9. It releases and renews nothing. */
+  /** Ends the member like a kill -9, so that it neither releases nor renews its leases. */
   crash(): Promise<void>
   close(): Promise<void>
 }
-/** A bus of 4 partitions, whose members count as dead after less than two seconds. */
+/** A bus of 4 partitions. A silent member counts as dead after less than two seconds. */
 export interface BusHarness {
   readonly partitions: number
   /** @param maxWaiting number of records that may wait to be written */
@@ -49,7 +49,7 @@ export interface Collector {
 }
 /**
  * Consumes all partitions that this member gets.
- * @param saved the offset at which each partition starts; it is updated after each fetch
+ * @param saved the offset at which each partition starts; the map is updated after each fetch
  */
 export function collect(bus: MessageBus, saved = new Map<number, bigint>(), max = 100): Collector {
   const stopping = new AbortController()
@@ -89,7 +89,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
     })
     afterEach(() => harness.drop())
 
-    it('returns the place at which a consumer then finds the record', async () => {
+    it('returns the place at which a consumer finds the record', async () => {
       const { bus } = await harness.member()
       const collector = collect(bus)
       const place = await bus.produce(record(message('m1')))
@@ -152,7 +152,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
 
       const second = await harness.member()
       const late = await Promise.all(Array.from({ length: 30 }, (_, i) => second.bus.produce(record(message(`late-${i}`)))))
-      // One partition is read again from the middle of the records that were read.
+      // One partition is read again from the middle.
       const again = parsePlace(early[20]!)
       saved.set(again.partition, again.offset)
       const repeated = early.map(parsePlace).filter((place) => place.partition === again.partition && place.offset >= again.offset)
@@ -163,7 +163,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(after.places(second.bus.identity).sort()).to.deep.equal(expected.sort())
     })
 
-    it('returns the end of each partition, so that a saved offset beyond it reveals another bus', async () => {
+    it('returns the end of each partition, so that a saved offset beyond the end reveals another bus', async () => {
       const { bus } = await harness.member()
       expect([...(await bus.ends())].sort(([a], [b]) => a - b)).to.deep.equal([0, 1, 2, 3].map((partition) => [partition, 0n]))
       const places = await Promise.all(Array.from({ length: 40 }, (_, i) => bus.produce(record(message(`m${i}`)))))
@@ -194,7 +194,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await firstCollector.stop()
     })
 
-    it('gives the partitions of a dead member to the others, with every record that was not saved', async () => {
+    it('gives the partitions of a dead member to the others, which read every record after the saved offset', async () => {
       const [first, second] = [await harness.member(), await harness.member()]
       const firstCollector = collect(first.bus)
       const secondCollector = collect(second.bus)
@@ -223,7 +223,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await collector.stop()
     })
 
-    it('ends a waiting fetch when consuming ends, and starts no more work', async () => {
+    it('ends a waiting fetch when consuming ends, and then starts no more work', async () => {
       const { bus } = await harness.member()
       const collector = collect(bus)
       await waitFor(() => collector.owned.size === harness.partitions)
@@ -233,7 +233,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       expect(await partition!.fetch(10)).to.deep.equal([])
     })
 
-    it('returns from an empty fetch after a while, and returns at most the requested number of records', async () => {
+    it('ends a fetch without records after a time, and returns at most the requested number of records', async () => {
       const { bus } = await harness.member()
       const stopping = new AbortController()
       const sizes: number[] = []
@@ -253,7 +253,7 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       await done
     })
 
-    it('refuses a record above 2 MiB, and stores those beside it', async () => {
+    it('refuses a record above 2 MiB, and stores the others that are produced with it', async () => {
       const { bus } = await harness.member()
       const answers = await Promise.allSettled([
         bus.produce(record(message('a'))),

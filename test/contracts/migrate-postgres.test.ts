@@ -40,7 +40,7 @@ describe('the migrations of Postgres', () => {
     ['all migrations', ['0001_foundation', '0002_event_store', '0003_message_bus', '0004_delivery_log', '0005_dispatch', '0006_key_usage']],
     ['the first migration alone', ['0001_foundation']],
   ] as const)
-    it(`refuse a database that has ${what} of version 0.1.0, and do not change it`, async () => {
+    it(`refuse a database that has ${what} of version 0.1.0, and leave it unchanged`, async () => {
       await startOver()
       await db.pool.query('create table schema_migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)')
       await db.pool.query('insert into schema_migrations (name, run_on) select name, now() from unnest($1::text[]) as name', [names])
@@ -52,7 +52,7 @@ describe('the migrations of Postgres', () => {
       expect(rows).to.deep.equal([{ relname: 'schema_migrations' }])
     })
 
-  it('refuse a database that has a migration of a newer version, and do not change it', async () => {
+  it('refuse a database that has a migration of a newer version, and leave it unchanged', async () => {
     await db.pool.query(`insert into schema_migrations (name, run_on) values ('9001_of_the_future', now())`)
     const names = await recordedNames()
     const error = await refusal()

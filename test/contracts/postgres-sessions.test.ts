@@ -8,7 +8,7 @@ import { codeOf } from '../../src/lib/errors.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
-/** Settings that would break a promise of Kolbak, or a statement of it. */
+/** Settings with which Kolbak would lose data, or one of its statements would fail. */
 const harmful = {
   synchronous_commit: 'off',
   statement_timeout: '1s',
@@ -114,7 +114,7 @@ describe('the check of a database at the start', () => {
     )
 
   it('names the settings of the server with which acknowledged messages can be lost', async () => {
-    const risks = await checkServer(db.url) // the Postgres of the tests runs without them, to be fast
+    const risks = await checkServer(db.url) // the Postgres of the tests has these risky settings, because they make it fast
     expect(risks).to.have.length(2)
     expect(risks[0]).to.match(/fsync=off.*lose accepted messages/)
     expect(risks[1]).to.include('full_page_writes=off')
@@ -135,7 +135,7 @@ describe('the check of a database at the start', () => {
       await connect(db.url, { name: 'a', statementTimeoutMs: 0 }),
       await connect(db.url, { name: 'b', statementTimeoutMs: 0 }),
     ]
-    /** Connections to a pooler in transaction mode: a session belongs to a connection until its transaction ends. */
+    /** The free sessions of a pooler in transaction mode. A connection has a session only until its transaction ends. */
     const free = [...sessions]
     const pooled = () => {
       let held: (typeof sessions)[number] | undefined

@@ -40,10 +40,10 @@ describe('the dispatcher', () => {
   let saved: Offsets
   let stops: (() => Promise<void>)[]
   let messages = 0
-  /** The tenant whose keys are destroyed. */
+  /** The tenant whose keys the test has destroyed, or null. */
   let erased: TenantId | null
   let dispatcher: Dispatcher
-  /** Called before rows are written to the message index. An error that it throws makes the statement fail. */
+  /** Called before rows are inserted into the message index. If it throws, the statement fails. */
   let beforeInsert: (rows: readonly IndexedMessage[]) => void
 
   const start = async () => {
@@ -164,7 +164,7 @@ describe('the dispatcher', () => {
     await done(1n)
     await waitFor(async () => (await deliveryLog.history(webhook.id, { tenant, limit: 10 }))[0]?.status === 'success')
     await stop()
-    await world.db.pool.query('update bus_offsets set next_offset = 0') // This is the state after a crash before the save.
+    await world.db.pool.query('update bus_offsets set next_offset = 0') // The offset is now as after a crash before its save.
     await start()
     await done(1n)
     expect(ids('/a')).to.deep.equal(['one'])
@@ -234,7 +234,7 @@ describe('the dispatcher', () => {
     await world.tenant(tenant, { type: 'ResumeTenant' })
     await waitFor(() => ids('/a').length === 1)
   })
-  it('makes a dead letter of a delivery whose body cannot be opened, and continues', async () => {
+  it('ends a delivery whose body cannot be opened as a dead letter, and continues', async () => {
     await start()
     const webhook = await subscribe('/a')
     const broken = await record({ id: 'broken' })
@@ -248,7 +248,7 @@ describe('the dispatcher', () => {
     })
     expect(dead).to.include({ message: 'broken', reason: 'payload_unreadable' })
   })
-  it('makes dead letters of the deliveries of a tenant whose key was destroyed meanwhile, and delivers to other tenants', async () => {
+  it('ends deliveries of a tenant whose key was destroyed as dead letters, and delivers to other tenants', async () => {
     await start()
     const webhook = await subscribe('/a')
     const other = await world.newTenant()
@@ -297,7 +297,7 @@ describe('the dispatcher', () => {
     expect(ids('/a')).to.deep.equal(['good'])
     expect((await world.db.pool.query('select from quarantined_records')).rowCount).to.equal(1)
   })
-  it('quarantines a message on which our own code fails, and routes the others', async () => {
+  it('quarantines a message on which the code fails, and routes the others', async () => {
     beforeInsert = (rows) => {
       if (rows.some(({ event }) => event === 'order.faulty')) throw new TypeError('a bug')
     }
@@ -311,7 +311,7 @@ describe('the dispatcher', () => {
     const { rows } = await world.db.pool.query('select record_offset, error from quarantined_records')
     expect(rows).to.deep.equal([{ record_offset: 1n, error: 'error: a bug' }])
   })
-  it('routes a message on which our own code fails only once', async () => {
+  it('routes a message on which the code has failed only once', async () => {
     let failures = 0
     beforeInsert = () => {
       if (failures++ === 0) throw new TypeError('a broken connection')
@@ -348,7 +348,7 @@ describe('the dispatcher', () => {
     expect(await types('attempts-%')).to.deep.equal(['DeliveryFailed', 'DeliveryFailed', 'DeliveryDeadLettered'])
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 0)
   })
-  it('sends a replay by the present state of the webhook, and not by its state of a second ago', async () => {
+  it('sends a replay by the present state of the webhook, and not by an older state in the cache', async () => {
     await start()
     receiver.answer('/old', 400)
     const webhook = await subscribe('/old')

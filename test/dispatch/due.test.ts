@@ -11,7 +11,7 @@ import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { owed } from '../support/owed.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** Each webhook has a tenant of its own. */
+/** Returns the tenant of a webhook. Each webhook has its own tenant. */
 const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 
 /** The dependencies that all tests share. */
@@ -78,7 +78,7 @@ describe('claiming scheduled deliveries', () => {
       stop.abort()
       await running
     }
-    // A tenant at its limit leaves the rest to other tenants.
+    // A tenant at its limit leaves the remaining rows to other tenants.
     expect(firstCountOfMany).to.equal(500)
     for (const webhooks of parkedSets) expect([...webhooks].sort()).to.deep.equal([many, ...others])
   })

@@ -123,14 +123,14 @@ describe('the deactivation of failing webhooks', () => {
     await settle()
     expect(await shown(webhook)).to.include({ is_active: true, failing_since: null })
   })
-  it('is cleared by an activation: the reason and failing_since are null, and the time counts from the activation', async () => {
+  it('is undone by an activation: the reason and failing_since are null, and the five days begin again', async () => {
     const webhook = await api.webhook(admin)
     for (let i = 0; i < 11; i++) await fails(webhook, i * day)
     await deactivated(webhook)
     const activated = await api.call('PATCH', `/v1/webhooks/${webhook}`, { as: admin, body: { is_active: true } })
     expect(activated.body).to.include({ is_active: true, deactivation_reason: null, failing_since: null })
     expect(await shown(webhook)).to.include({ is_active: true, deactivation_reason: null, failing_since: null })
-    // A request from before the activation says nothing about the time since.
+    // A request that was sent before the activation does not count.
     await fails(webhook, 11 * day)
     await fails(webhook, 12 * day, { webhook_revision: 2 })
     await settle()
@@ -141,7 +141,7 @@ describe('the deactivation of failing webhooks', () => {
     await fails(webhook, 17 * day, { webhook_revision: 2 })
     expect((await deactivated(webhook)).failing_since).to.equal(at(12 * day))
   })
-  it('does not happen for a webhook that was changed after the failure: its next failure decides', async () => {
+  it('does not happen for a webhook that was changed after the failure, until its next failure', async () => {
     const webhook = await api.webhook(admin)
     await api.call('PATCH', `/v1/webhooks/${webhook}`, { as: admin, body: { description: 'mended' } })
     for (let i = 0; i < 12; i++) await fails(webhook, i * day)

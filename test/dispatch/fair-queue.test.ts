@@ -25,7 +25,7 @@ describe('the fair queue', () => {
     const can = { tenantStart: (tenant: TenantId) => tenant !== 'a', webhookStart: ({ name }: { name: string }) => name !== 'b1' }
     expect(take(queue, 4, can)).to.deep.equal(['b2', 'c1', 'b2', 'c1'])
   })
-  it('returns nothing when no webhook can start a request, or none waits', () => {
+  it('returns nothing when no webhook waits or can start a request', () => {
     const { queue, webhooks } = queueOf('a1', 'b1')
     expect(queue.next({ ...all, webhookStart: () => false })).to.equal(undefined)
     for (const entry of webhooks.values()) queue.remove(entry)

@@ -77,7 +77,7 @@ describe('the manager of deleted keys', () => {
     await run()
     expect((await last(id))?.data).to.deep.equal({ id, reason: 'key_deleted' })
   })
-  it('deactivates once: a webhook that is activated again stays active when events are read again', async () => {
+  it('deactivates a webhook once: if it is activated again, it stays active even when events are read again', async () => {
     const key = await world.newKey(tenant)
     const { id } = await world.newWebhook(tenant, { key_id: key.id })
     await remove(key.id, 'deactivate')

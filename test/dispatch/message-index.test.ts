@@ -56,7 +56,7 @@ describe('the message index', () => {
     expect(none?.webhooks).to.deep.equal([])
     expect(many?.webhooks).to.deep.equal(manyWebhooks)
   })
-  it('stores each id once for concurrent claims in any order, without a deadlock', async () => {
+  it('stores each id once for concurrent inserts in any order, without a deadlock', async () => {
     const ids = Array.from({ length: 50 }, (_, i) => `c${i}`)
     const claims = await Promise.all(
       Array.from({ length: 8 }, (_, k) =>
@@ -83,7 +83,7 @@ describe('the message index', () => {
     expect(await index.find(message('old', '').tenant, 'old' as MessageId)).to.equal(null)
     expect(await index.find(message('a', '').tenant, 'a' as MessageId)).to.not.equal(null)
   })
-  it('lists by filters in bounded steps: a page may be short or empty, and has the cursor of the next page', async () => {
+  it('lists by filters in bounded steps: a page may be short or empty, but has the cursor of the next page', async () => {
     const tenant = '01ARZ3NDEKTSV4RRFFQ69G5FAY' as TenantId
     const listed = Array.from({ length: 10 }, (_, i) =>
       message(`l${i}`, `b/0/7/${i}`, {

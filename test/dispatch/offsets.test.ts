@@ -4,7 +4,7 @@ import { createOffsets, createOffsetTracker } from '../../src/dispatch/offsets.t
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
 describe('the offset tracker', () => {
-  it('is at the first record that is not done, whatever the order in which records are done', () => {
+  it('is at the first record that is not done, in whatever order records are done', () => {
     const offsets = fc.uniqueArray(fc.bigInt({ min: 1n, max: 10_000n }), { maxLength: 30 })
     fc.assert(
       fc.property(offsets, fc.infiniteStream(fc.nat()), (unsorted, choices) => {
@@ -46,7 +46,7 @@ describe('saved offsets', () => {
   })
   after(() => db.drop())
 
-  it('start at 0, and never at the latest', async () => {
+  it('start at 0, and never at the end of the partition', async () => {
     expect(await createOffsets(db.pool, 'a').startAt(3)).to.equal(0n)
   })
   it('never decrease: a save that takes effect late changes nothing', async () => {

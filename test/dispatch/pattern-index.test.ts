@@ -39,7 +39,7 @@ describe('matching a pattern', () => {
     fc.assert(fc.property(pattern, name, (p, n) => matched(p, n) === patternTakes(p, n)))
   })
 
-  it('finds every webhook once, and no removed one', () => {
+  it('finds every webhook once, and no webhook that was removed', () => {
     const index = createPatternIndex<string>()
     index.add('a.b', 'exact')
     index.add('a.*', 'prefix')

@@ -10,7 +10,7 @@ describe('the outcome of a response', () => {
   it('is a success for every 2xx', () => {
     for (let code = 200; code < 300; code++) expect(outcomeOf(code), String(code)).to.equal('success')
   })
-  it('is permanent for the codes that a repetition does not change, and for no others', () => {
+  it('is permanent for the codes for which a repetition is useless, and for no others', () => {
     const permanent = Array.from({ length: 400 }, (_, i) => 300 + i - 0).filter((code) => outcomeOf(code) === 'permanent')
     expect(permanent).to.deep.equal([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
   })
@@ -40,10 +40,10 @@ describe('the delay to the next attempt', () => {
     expect(nextDelay(delays, 1, 1, 0.5)).to.equal(5)
     expect(nextDelay(delays, 1, 10_000_000, 0.5)).to.equal(86_400)
   })
-  it('makes the longest chain if each delay is 20 % longer', () => {
+  it('gives the longest chain if each delay is 20 % longer', () => {
     expect(longestChain(delays)).to.be.closeTo(2_526, 0.001)
   })
-  it('gives parked deliveries the time of the longest chain, and at least an hour', () => {
+  it('lets parked deliveries wait as long as the longest chain, and at least an hour', () => {
     expect(parkingTime(delays)).to.equal(3_600)
     expect(parkingTime([36_000])).to.be.closeTo(43_200, 0.001)
   })

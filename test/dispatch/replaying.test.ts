@@ -7,7 +7,7 @@ import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { chainsBegun, ended } from '../support/dead.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** A lease that every process gets at the same time, as if each had lost it without noticing. */
+/** A lease that every process gets at the same time, as if the former owners had not noticed their loss. */
 const leaseForAll: ReplayingDeps['leases'] = {
   take: async (name): Promise<Lease> => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
 }
@@ -29,7 +29,7 @@ describe('replay jobs', () => {
       const job = await get(id)
       return job.status === 'completed' ? job : null
     })
-  /** Expects that each delivery began its second chain once, and no third one. */
+  /** Expects that each delivery has begun its second chain once, and no third chain. */
   const expectOnce = async (webhook: string, ids: readonly string[]) => {
     const begun = (await chainsBegun(api, webhook)).map(({ data }) => `${data.delivery} ${data.chain}`)
     expect(begun.sort()).to.deep.equal(ids.map((id) => `${id} 2`).sort())
@@ -56,7 +56,7 @@ describe('replay jobs', () => {
   }
 
   for (const isShown of [true, false])
-    it(`begin no chain again after a crash, ${isShown ? 'if the history shows it by then' : 'if the history does not show it yet'}`, async () => {
+    it(`begin no chain twice after a crash, ${isShown ? 'if the history shows the chain by then' : 'if the history does not show the chain yet'}`, async () => {
       const webhook = await api.webhook(admin)
       const ids = (await ended(api, { as: admin, webhook, count: 150 })).map(({ id }) => id)
       const before = await api.deps.deliveryLog.history(webhook as never, { tenant: admin.tenant, limit: 200 })
@@ -107,7 +107,7 @@ describe('replay jobs', () => {
   it('start no page while the history is behind', async () => {
     const webhook = await api.webhook(admin)
     const [wanted] = await ended(api, { as: admin, webhook })
-    // The history can be behind this event.
+    // The history is said to be behind this event.
     const [other] = await ended(api, { as: admin, webhook: await api.webhook(admin) })
     await api.call('POST', `/v1/deliveries/${other?.id}/replay`, { as: admin })
     const id = await begin(webhook)
@@ -128,7 +128,7 @@ describe('replay jobs', () => {
     await completed(id)
     await expectOnce(webhook, [wanted?.id ?? ''])
   })
-  it('leave out no delivery when statuses change meanwhile: each counts with its status when its page is planned', async () => {
+  it('leave out no delivery when statuses change: its status at the planning of its page counts', async () => {
     const webhook = await api.webhook(admin)
     const deliveries = await ended(api, { as: admin, webhook, count: 220 })
     const id = await begin(webhook)
@@ -140,7 +140,7 @@ describe('replay jobs', () => {
         async append(...given) {
           if (isFirst) {
             isFirst = false
-            // On the last page, one delivery has succeeded meanwhile, and one was replayed by hand and has failed again.
+            // Two deliveries of the last page change: one succeeds, and the other is replayed by hand and fails again.
             await deliveries[0]?.record({ type: 'DeliverySucceeded', chain: 2 })
             await deliveries[1]?.record({ type: 'DeliveryDeadLettered', chain: 2 })
           }

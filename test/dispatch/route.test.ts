@@ -16,11 +16,11 @@ const row = (change: Partial<IndexedMessage> = {}): IndexedMessage => ({
 })
 
 describe('a message of the bus', () => {
-  it('is routed when the index has no row of it, or unmatched when no webhook takes it', () => {
+  it('is routed when the index has no row of it, or unmatched when no webhook matches', () => {
     expect(classify(row(), null)).to.deep.equal({ kind: 'routed', row: row() })
     expect(classify(row({ webhooks: [] }), null).kind).to.equal('unmatched')
   })
-  it('is redelivered when the index has it from the same place, and keeps the webhooks that are stored', () => {
+  it('is redelivered when the index has it from the same place, and keeps the stored webhooks', () => {
     const stored = row({ webhooks: ['w2' as WebhookId] })
     expect(classify(row(), stored)).to.deep.equal({ kind: 'redelivered', row: stored })
   })

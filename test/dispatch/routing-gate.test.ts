@@ -24,7 +24,7 @@ describe('the routing gate', () => {
   const settledSoon = (promise: Promise<unknown>) =>
     Promise.race([promise.then(() => true), new Promise((resolve) => setTimeout(() => resolve(false), 100))])
 
-  it('opens once the read model of webhooks has reached the head that the store had at the start, and never queries the head again', async () => {
+  it('opens once the read model of webhooks has reached the head of the start, and never queries the head again', async () => {
     const { readModel, cache } = standing()
     let headQueries = 0
     const head = async () => {

@@ -53,7 +53,7 @@ describe('scheduled deliveries', () => {
       await project(failed({ ...first, attempt: 2 }))
       expect(await at()).to.deep.equal([[1, 4]])
     })
-    it('deletes the row of a chain that has ended, whatever comes before or after the end in its batch', async () => {
+    it('deletes the row of a chain that has ended, even if its batch has other events of the chain', async () => {
       const [a, b] = [owed(), owed()]
       await project(failed(a), succeeded({ ...a, attempt: 2 }), succeeded({ ...b, attempt: 2 }), failed(b))
       expect(await rows()).to.deep.equal([])
@@ -65,14 +65,14 @@ describe('scheduled deliveries', () => {
       expect(await at()).to.deep.equal([[2, 1]])
       expect(await schedule.claim(room(10))).to.have.length(1)
     })
-    it('locks the rows that it changes in the order of all other statements, so that no deadlock arises', async () => {
+    it('locks the rows that it changes in the same order as all other statements, so that no deadlock arises', async () => {
       const [low, high] = [owed(), owed()].sort((a, b) => (a.delivery < b.delivery ? -1 : 1)) as [DeliveryRef, DeliveryRef]
       await Promise.all([schedule.park(low), schedule.park(high)])
       const client = await db.pool.connect()
       try {
         await client.query('begin')
         let done: Promise<unknown> | undefined
-        // After its first statement another transaction deletes both rows, and waits.
+        // After the first statement, another transaction tries to delete both rows, and waits.
         const sql: Sql = async (text, ...values) => {
           const answer = await sqlOn(client)<never>(text, ...values)
           done ??= Promise.all([schedule.done(low), schedule.done(high)])
@@ -161,7 +161,7 @@ describe('scheduled deliveries', () => {
       await schedule.release([ref])
       expect(await schedule.claim(room(1))).to.have.length(1)
     })
-    it('end when the attempt is recorded and the row is deleted, unless the row is for a later attempt by then', async () => {
+    it('end when the row of the recorded attempt is deleted, unless the row is for a later attempt by then', async () => {
       const [a, b] = [owed(), owed()]
       await Promise.all([schedule.park(a), schedule.park(b)])
       await project(failed(a, 3_600))

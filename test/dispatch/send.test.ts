@@ -48,7 +48,7 @@ describe('sending a request', () => {
     expect(answer).to.include({ code: null, reason: 'timeout' })
     expect(answer.duration_ms).to.be.within(1_900, 30_000)
   })
-  it('settles a second after the head of a body that drips; the status that came counts', async () => {
+  it('ends a second after the head when the body comes too slowly, with the status that has arrived', async () => {
     receiver.answer('/drip', failures.drips)
     const patient = createSender({ ...options, requestTimeoutMs: 60_000, policy: local })
     const answer = await patient.post(receiver.url('/drip'), {}, Buffer.from('{"id":"evt_1"}'))
@@ -78,7 +78,7 @@ describe('sending a request', () => {
       }
     expect(receiver.received('/secret')).to.have.length(0)
   })
-  it('lets no URL write a header or a second request', async () => {
+  it('sends no additional header or request, whatever the URL contains', async () => {
     const before = receiver.received().length
     for (const path of [
       '/crlf\r\nx-evil: 1',
@@ -96,7 +96,7 @@ describe('sending a request', () => {
       expect(headers.host).to.equal(new URL(receiver.origin).host)
     }
   })
-  it('lets no value write a header', async () => {
+  it('sends no additional header, whatever a header value contains', async () => {
     for (const id of ['a\r\nx-evil: 1', 'a\n', 'a\0', '\u2603', 'a\u560a']) {
       const before = receiver.received().length
       const answer = await send.post(receiver.url('/header'), { 'webhook-id': id }, Buffer.from('{}'))
@@ -110,8 +110,8 @@ describe('sending a request', () => {
     expect(await post(receiver.url('/later'))).to.include({ code: 429, retryAfter: '7' })
   })
   for (const [what, behaviour, reason] of [
-    ['a reset before the answer', failures.resetBeforeAnswer, 'connection_reset'],
-    ['an answer that is not HTTP', failures.notHttp, 'invalid_response'],
+    ['a reset before the response', failures.resetBeforeAnswer, 'connection_reset'],
+    ['a response that is not HTTP', failures.notHttp, 'invalid_response'],
   ] as const)
     it(`returns ${reason} for ${what}`, async () => {
       receiver.answer(`/${reason}`, behaviour)
@@ -193,7 +193,7 @@ describe('sending a request', () => {
     expect(answer.reason).to.equal('address_refused')
     await mixed.close()
   })
-  it('refuses a name that resolves to an address which it refuses as a literal', async () => {
+  it('refuses a name that resolves to an address that is refused in a URL', async () => {
     for (const [address, family] of [
       ['127.0.0.1', 4],
       ['169.254.169.254', 4],
@@ -218,8 +218,8 @@ describe('sending a request', () => {
       await named.close()
     }
   })
-  it('connects to the address that it has checked, however often a name changes (DNS rebinding)', async () => {
-    // The first look-up returns an allowed address, and every later one another address.
+  it('connects only to the address that was checked, even if a name changes (DNS rebinding)', async () => {
+    // The first query of the name returns an allowed address, and every later query another address.
     const asked: string[] = []
     const answers = ['127.0.0.1', '10.0.0.7', '127.0.0.1', '169.254.169.254']
     const rebound = createSender({
@@ -241,7 +241,7 @@ describe('sending a request', () => {
     expect(asked).to.have.length(4)
     await rebound.close()
   })
-  it('checks the address that a name resolves to at the request, and not an earlier one', async () => {
+  it('checks the address to which a name resolves at the time of the request', async () => {
     let address = '127.0.0.1'
     const changing = createSender({ ...options, policy: local, resolve: async () => ({ addresses: [{ address, family: 4 }] }) })
     receiver.answer('/named', failures.closesAfterwards)

@@ -43,7 +43,7 @@ describe('the slots', () => {
     expect(await fifth).to.not.equal('parked')
     expect(slots.inFlight).to.equal(4)
   })
-  it('free a slot at its response, and give none while too many attempts are not recorded', async () => {
+  it('free a slot at its response, and grant none while too many attempts are not recorded', async () => {
     const slots = startSlots({ total: 8, perWebhook: 2, unrecorded: 2, queueMs: 10_000 })
     for (const t of ['a', 'b', 'c', 'd']) await makeFast(slots, t, t)
     const held = await Promise.all(['a', 'a', 'b', 'b', 'c', 'c', 'd', 'd'].map((t) => take(slots, t, t)))
@@ -79,7 +79,7 @@ describe('the slots', () => {
   })
   describe('of a webhook that responds quickly', () => {
     const quick = { ok: true, duration_ms: 20 }
-    /** Starts as many requests as may start. One more waits, and ends as soon as it has started. */
+    /** Starts as many requests as may start. One more request waits, and ends as soon as it has started. */
     const begin = async (slots: Slots, webhook = 'w', owner = 'a'): Promise<Slot[]> => {
       const begun: Slot[] = []
       for (;;) {
@@ -91,7 +91,7 @@ describe('the slots', () => {
         }
       }
     }
-    it('become more while it does, and return to the normal limit once it takes longer', async () => {
+    it('increase while it responds quickly, and return to the normal limit once it takes longer', async () => {
       const slots = startSlots({ total: 200, perHighThroughputWebhook: 8, queueMs: 10_000 })
       for (const most of [4, 8, 8]) {
         const held = await begin(slots)
@@ -113,7 +113,7 @@ describe('the slots', () => {
         expect((await begin(slots)).length).to.be.within(min, max)
       }
     })
-    it('do not exceed the normal limit while its tenant or the pool is busy, so that webhooks which hang together leave slots for the others', async () => {
+    it('stay at the normal limit while its tenant or the pool is busy, so that hanging webhooks leave slots for others', async () => {
       const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, queueMs: 10_000 }) // A tenant may use 50 slots.
       const webhooks = ['w1', 'w2', 'w3'].flatMap((webhook) => ['a', 'b', 'c'].map((of) => [`${webhook}-${of}`, of] as const))
       for (const [webhook, of] of webhooks) for (let i = 0; i < 20; i++) end(await take(slots, webhook, of), quick)

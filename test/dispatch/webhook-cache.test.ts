@@ -97,7 +97,7 @@ describe('the webhook cache', () => {
     expect(cursors).to.have.length(2)
     expect(cache.match(tenant, 'order.created')).to.deep.equal(['new'])
   })
-  it('never runs two refreshes at a time, even when a call comes just as one ends', async () => {
+  it('never runs two refreshes at a time, even if a call comes just as a refresh ends', async () => {
     const cache = create()
     let running = 0
     let most = 0
@@ -112,7 +112,7 @@ describe('the webhook cache', () => {
     await Promise.all([cache.refresh(), second, cache.refresh()])
     expect(most).to.equal(1)
   })
-  it('keeps the newer of two versions of a webhook', async () => {
+  it('keeps the newer of two revisions of a webhook', async () => {
     const cache = create()
     pending.webhooks = [await row('w1', { revision: 3, event: 'new.*' })]
     await cache.refresh()

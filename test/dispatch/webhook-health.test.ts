@@ -61,7 +61,7 @@ describe('the health of a webhook', () => {
     expect(nextEarnedLimit(8, false, limits)).to.equal(4)
     expect(nextEarnedLimit(5, false, limits)).to.equal(4)
   })
-  it('lets as many rows be claimed ahead as it completes in 100 ms, at most 300, and none while it is unhealthy', () => {
+  it('may claim ahead the rows that it completes in 100 ms, at most 300, and none while it is unhealthy', () => {
     expect(healthAfter({ ms: 20 }).rowsToClaimAhead(4, 0)).to.equal(20)
     expect(healthAfter({ ms: 0 }).rowsToClaimAhead(32, 0)).to.equal(300)
     expect(healthAfter().rowsToClaimAhead(4, 0), 'no response yet').to.equal(0)

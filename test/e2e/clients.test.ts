@@ -12,7 +12,7 @@ describe('clients that were not written for Kolbak', () => {
     ['HTTP Basic', oauth.ClientSecretBasic],
     ['the body', oauth.ClientSecretPost],
   ] as const)
-    it(`a generic OAuth 2.0 client gets a token by client_credentials, its secret in ${way}`, async () => {
+    it(`a generic OAuth 2.0 client gets a token by client_credentials with its secret in ${way}`, async () => {
       const server = { issuer: service.url, token_endpoint: `${service.url}/v1/auth` }
       const configuration = new oauth.Configuration(server, admin.id, admin.secret, authentication(admin.secret))
       oauth.allowInsecureRequests(configuration)

@@ -10,7 +10,7 @@ describe('a service with DATABASE_URL', () => {
   const services = withServices({ each: true, sharedDatabase: true })
   const { start } = services
 
-  it('uses that database, with the keys of its variables', async () => {
+  it('uses that database, and the keys in its variables', async () => {
     const first = await start()
     await clientOf(first.url)
     expect(await stat(join(services.dataDir, 'postgres')).catch(() => null)).to.equal(null)
@@ -35,7 +35,7 @@ describe('a service with DATABASE_URL', () => {
     expect(keysMissing.stderr).to.include('KOLBAK_MASTER_KEY').and.to.include('KOLBAK_JWT_SECRET')
   })
 
-  it('serves with a URL whose options would drop its guarantees, and says that the server itself is not durable', async () => {
+  it('overrides options of the URL that would weaken its guarantees, and warns of a server that is not durable', async () => {
     const url = new URL(services.db.url)
     url.searchParams.set('options', '-c synchronous_commit=off -c timezone=Asia/Kolkata -c statement_timeout=1s')
     const service = await start({ DATABASE_URL: url.href })
@@ -75,7 +75,7 @@ describe('a service with DATABASE_URL', () => {
       { options: '-c no_such_setting=1' },
       /unrecognized configuration parameter "no_such_setting"\. /,
     ],
-    ['TLS that the server does not speak', { sslmode: 'require' }, /does not support SSL connections\. /],
+    ['TLS that the server does not support', { sslmode: 'require' }, /does not support SSL connections\. /],
   ] as const)
     it(`refuses a URL with ${what} with one sentence`, async () => {
       const url = new URL(services.db.url)

@@ -5,7 +5,7 @@ import type { RunningService } from '../support/service.ts'
 import { type Client, clientOf, type DeliveryAnswer, type WebhookAnswer } from '../support/service-client.ts'
 import { withService } from '../support/with-services.ts'
 
-/** A running service and its receiver, with webhooks and events that no other test of the suite has. */
+/** A running service and its receiver, with functions that create webhooks and events for one test alone. */
 export interface Deliveries {
   readonly service: RunningService
   readonly receiver: Receiver
@@ -16,14 +16,17 @@ export interface Deliveries {
   subscribe(at: string, event: string, more?: object): Promise<WebhookAnswer>
   /** Posts an event with an id of its own. Returns the id. */
   post(event: string, more?: object): Promise<string>
-  /** Sends an event to a receiver of this behaviour, and waits until the delivery has the status. @param more members of the webhook */
+  /** Sends an event to a receiver of this behaviour, and waits until the delivery has the status. @param more further fields of the webhook */
   expectOutcome(behaviour: Behaviour, status: string, more?: object): Promise<{ at: string; delivery: DeliveryAnswer }>
 }
 
 /** The service retries each second for 20 s, so that a test can see the status `retrying` on a slow machine too. */
 const retryDelays = Array(20).fill(1).join()
 
-/** Call it in the body of a suite, because it registers hooks. Retry delays and time-outs are short. All other variables have their defaults. */
+/**
+ * Starts a service and a receiver. Call this function in the body of a suite, because it registers hooks. Retry delays and time-outs are short. All
+ * other variables have their defaults.
+ */
 export function withDeliveries(): Deliveries {
   const { service, receiver } = withService({ variables: { ...soonTimedOut, KOLBAK_RETRY_DELAYS: retryDelays } })
   let api: Client

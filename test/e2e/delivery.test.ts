@@ -57,7 +57,7 @@ describe('delivery, end to end', () => {
     expect(data.deliveries.total).to.equal(0)
   })
 
-  it('drops the same event posted again, and shows other content under its id as a rejection', async () => {
+  it('drops an event that is posted again, and shows other content under the same id as a rejection', async () => {
     const at = path()
     await subscribe(at, 'twice')
     for (let i = 0; i < 3; i++) await deliveries.api.post('/v1/events', { id: 'twice_1', event: 'twice', payload: { n: 1 } })
@@ -73,7 +73,7 @@ describe('delivery, end to end', () => {
     ).to.deep.equal([{ n: 1 }])
   })
 
-  it('tries again under the same webhook-id until the receiver recovers', async () => {
+  it('repeats the request under the same webhook-id until the receiver recovers', async () => {
     const at = path()
     receiver.answer(at, ({ headers }, response) =>
       headers['kolbak-attempt'] === '3' ? response.writeHead(202).end('taken') : response.writeHead(503).end(),
@@ -98,7 +98,7 @@ describe('delivery, end to end', () => {
     expect(requests[2]!.at - requests[1]!.at).to.be.greaterThan(1_600)
   })
 
-  it('makes a dead letter after the last attempt, which a replay sends again', async () => {
+  it('ends a delivery as a dead letter after the last attempt, and sends it again on a replay', async () => {
     const { at, delivery } = await expectOutcome(500, 'failed', { retry_delays: [0.1, 0.2, 0.3] })
     expect(delivery.attempts).to.have.length(4)
     expect(delivery.last_reason).to.equal('http_500')
@@ -113,7 +113,7 @@ describe('delivery, end to end', () => {
     expect((await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/dead-letters?webhook=${delivery.webhook_id}`)).data).to.deep.equal([])
   })
 
-  it('discards the owed deliveries of a webhook that is deactivated or deleted', async () => {
+  it('discards the waiting deliveries of a webhook that is deactivated or deleted', async () => {
     for (const end of ['deactivated', 'deleted']) {
       const at = path()
       receiver.answer(at, 503)

@@ -9,7 +9,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
   const services = withServices({ each: true, sharedDatabase: true })
   const { start, spawn, failToStart } = services
 
-  it('may be absent: a process runs without them, and becomes ready once they are there', async () => {
+  it('may be unavailable at first: the process runs, and becomes ready once they are available', async () => {
     await enginesFor(services.db.url)
     const store = await eventStoreOf(services.db.url)
     await store.kill()
@@ -31,7 +31,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       await exited
     }
   })
-  it('do not prevent a stop of the process when they never come', async () => {
+  it('do not prevent the process from stopping when they stay unavailable', async () => {
     const { child, logLines, exited } = await spawn({ EVENTSTOREDB_URL: 'esdb://127.0.0.1:1?tls=false' })
     await waitFor(() => logLines.find((line) => line.msg === 'engine.unavailable'))
     child.kill('SIGTERM')
@@ -69,7 +69,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       expect(stderr).to.match(sentence).and.to.include('kolbak move')
     }
   })
-  it('are refused when they end before the place up to which they were read', async () => {
+  it('are refused when they contain less than was already read from them', async () => {
     const service = await start()
     await service.kill('SIGTERM')
     const client = new pg.Client({ connectionString: services.db.url })

@@ -30,7 +30,7 @@ describe('delivery to receivers that fail', () => {
     ['do not speak HTTP', failures.notHttp, null, 'invalid_response'],
     ['redirect', failures.redirects, 302, 'http_302'],
     ['refuse credentials', 401, 401, 'http_401'],
-    ['are not there for a minute', 404, 404, 'http_404'],
+    ['are missing for a moment', 404, 404, 'http_404'],
   ] as const)
     it(`sends again to receivers that ${what}`, async () => {
       const { delivery } = await expectOutcome(behaviour, 'retrying')
@@ -41,7 +41,7 @@ describe('delivery to receivers that fail', () => {
     ['flood 64 MB', failures.floods],
     ['break off in the body', failures.resetMidBody],
   ] as const)
-    it(`accepts, in bounded time, the 200 of receivers that ${what}`, async () => {
+    it(`counts the 200 as a success, in bounded time, for receivers that ${what}`, async () => {
       const { delivery } = await expectOutcome(behaviour, 'success')
       expect(delivery.attempts[0]?.duration_ms).to.be.lessThan(30_000)
     })

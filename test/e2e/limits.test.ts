@@ -14,7 +14,7 @@ describe('one webhook beside others, end to end', () => {
     ['quickly', 20, 32],
     ['slowly', 200, 10],
   ] as const)
-    it(`sends a webhook that answers ${pace} no more than its share at once, and delivers everything`, async () => {
+    it(`sends a webhook that responds ${pace} no more requests at once than its share, and delivers everything`, async () => {
       const at = path()
       let now = 0
       let most = 0
@@ -29,7 +29,7 @@ describe('one webhook beside others, end to end', () => {
       await Promise.all(Array.from({ length: 200 }, () => post(`burst.${pace}`)))
       await waitFor(() => new Set(receiver.received(at).map((r) => r.body.id)).size === 200)
       expect(most).to.be.within(2, share)
-      // On a busy machine a request may time out, and is then tried again. Each attempt is made once.
+      // On a busy machine a request may time out and be retried. So the test expects that each attempt is made once.
       const attempts = receiver.received(at).map((r) => `${r.body.id} ${r.headers['kolbak-attempt']}`)
       expect(new Set(attempts).size).to.equal(attempts.length)
       await waitFor(
@@ -39,7 +39,7 @@ describe('one webhook beside others, end to end', () => {
       )
     })
 
-  it('parks the deliveries of a hanging webhook, and delivers to another one beside it', async () => {
+  it('parks the deliveries of a hanging webhook, and delivers to another webhook meanwhile', async () => {
     const [hanging, good] = [path(), path()]
     receiver.answer(hanging, failures.hangs)
     const stuck = await subscribe(hanging, 'park.hang')

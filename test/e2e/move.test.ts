@@ -15,7 +15,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       sharedDatabase: true,
       variables: {
         KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
-        // Retries go on for two minutes, so that on a slow machine the delivery is still owed after the move.
+        // Retries go on for two minutes, so that the delivery still waits after the move, even on a slow machine.
         KOLBAK_RETRY_DELAYS: Array(20).fill(6).join(),
       },
     })
@@ -23,7 +23,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     const move = (more: Record<string, string>) =>
       runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...more }))
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
-    /** The API's responses about everything that the test has created. */
+    /** Returns the API's responses about everything that the test has created. */
     const everything = async (api: Client, webhooks: readonly WebhookAnswer[]) => {
       const paths = [
         '/v1/keys',
@@ -41,7 +41,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       return answers.map(({ status, body }, i) => ({ path: paths[i], status, body }))
     }
 
-    it('moves everything that must be kept, and the service goes on with it', async () => {
+    it('moves all data that must be kept, and the service continues with them', async () => {
       await useEngines([])
       let service = await start()
       let api = await clientOf(service.url)
@@ -80,7 +80,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       api = await clientOf(service.url)
       expect(await everything(api, webhooks)).to.deep.equal(before)
 
-      // An owed delivery is still owed, and a delivered one can be sent again.
+      // A delivery that waited for a retry is sent, and a delivery that has ended can be replayed.
       receiver.answer('/down', (_request, response) => response.end())
       await waitFor(() => receiver.received('/down').some((request) => Number(request.headers['kolbak-attempt']) > 1))
       const [delivered] = await page<DeliveryAnswer>(api, '/v1/events/evt_3/deliveries')
@@ -89,7 +89,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await waitFor(() => receiver.received('/up').length > earlier)
       expect(receiver.received('/up').at(-1)?.body).to.deep.include({ id: 'evt_3', payload: { i: 3 } })
 
-      // The id of an earlier event is still known, and new events are delivered.
+      // An event with an earlier id is dropped as a duplicate, and new events are delivered.
       await api.post('/v1/events', { id: 'evt_5', event: 'order.created', payload: { i: 5 } })
       await api.post('/v1/events', { id: 'evt_new', event: 'order.created', payload: {} })
       await waitFor(() => receiver.received('/up').some((request) => request.headers['webhook-id'] === 'evt_new'))

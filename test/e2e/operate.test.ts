@@ -23,11 +23,11 @@ describe('the operator commands beside a running service', () => {
     return JSON.parse(out) as T
   }
 
-  it('show a quarantined stream, refuse to lift the quarantine while the cause remains, and skip the event', async () => {
+  it('show a quarantined stream, keep the quarantine while the cause remains, and skip the event', async () => {
     const id = ulid() as KeyId
     const store = createPostgresEventStore({ pool: services.db.pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
     const tenant = '00000000000000000000000000'
-    // The key is not sealed, as if a writer were faulty. No read model can take the event.
+    // The value of the key is not sealed, as if a writer were faulty. No read model can apply the event.
     const data = { id, tenant, key: 'INTHECLEAR00', name: 'x', description: null, scopes: ['read:webhooks'] }
     const metadata = {
       schema: 1,
@@ -50,7 +50,7 @@ describe('the operator commands beside a running service', () => {
     expect(ofKeys).to.include({ ok: true })
     expect(ofKeys?.message).to.include(' 1 streams quarantined')
     expect(checks.map(({ name }) => name)).to.include.members(['dispatcher', 'projection webhooks', 'projection deliveries'])
-    // Events of all other streams are still read.
+    // Events of all other streams are still applied.
     await api.post('/v1/keys', { name: 'another', scopes: ['read:webhooks'] })
     expect(await answer('retry', 'api_keys', keyStream(id))).to.include({ lifted: false, revision: 0 })
     expect(await answer('skip', 'api_keys', keyStream(id))).to.deep.equal({ lifted: true })

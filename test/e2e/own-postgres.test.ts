@@ -10,7 +10,7 @@ import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
-/** Whether a process has ended. A process that its parent does not reap keeps its id as a zombie (state Z). */
+/** Whether a process has ended. A dead process keeps its id as a zombie (state Z) until its parent has read its exit code. */
 const hasEnded = (pid: number): boolean =>
   /^Z|^$/.test(
     spawnSync('ps', ['-o', 'stat=', '-p', String(pid)])
@@ -22,7 +22,7 @@ describe('a service with a Postgres of its own', () => {
   const services = withServices({ each: true })
   const { start } = services
 
-  it('is not reached by the variables of libpq, which are meant for other databases', async () => {
+  it('ignores the variables of libpq, which are meant for other databases', async () => {
     const service = await start({ PGSSLMODE: 'require', PGOPTIONS: '-c no_such_setting=1', PGHOST: 'elsewhere', KOLBAK_PROCESSES: '2' })
     await clientOf(service.url)
   })
@@ -36,7 +36,7 @@ describe('a service with a Postgres of its own', () => {
     await waitFor(async () => (await fetch(`${second.url}/health/ready`)).status === 200)
   })
 
-  it('starts after Postgres was killed with it, even if the pid file names another process', async () => {
+  it('starts after both it and Postgres were killed, even if the pid file names another process', async () => {
     const first = await start()
     const pidFile = join(services.dataDir, 'postgres', 'postmaster.pid')
     const lines = (await readFile(pidFile, 'utf8')).split('\n')

@@ -16,7 +16,7 @@ describe('several processes under a supervisor', () => {
     each: true,
     variables: {
       KOLBAK_PROCESSES: '2',
-      // Leases last longer than the test. A new worker frees the leases of the dead one and does not wait for their end.
+      // Leases last longer than the test. So a new worker must release the leases of the dead one instead of waiting for their end.
       KOLBAK_LEASE_MS: '600000',
       KOLBAK_REQUEST_TIMEOUT_MS: '50000',
       KOLBAK_DRAIN_TIMEOUT_MS: '120000',
@@ -34,7 +34,7 @@ describe('several processes under a supervisor', () => {
       () => false,
     )
 
-  it('answer on one port, deliver each message once, report common metrics, and drain together', async () => {
+  it('share one port, deliver each message once, report common metrics, and drain together', async () => {
     const running = await start()
     expect(linesOf(running, 'kolbak.ready')).to.have.length(1)
     expect(linesOf(running, 'kolbak.ready')[0]).to.include({ pid: running.child.pid, processes: 2 })
@@ -53,7 +53,7 @@ describe('several processes under a supervisor', () => {
     const sums = [
       `kolbak_messages_routed_total{result="routed"} ${count}`,
       `kolbak_attempts_total{outcome="DeliverySucceeded"} ${count}`,
-      'kolbak_records_unread 0', // each process counts it for all
+      'kolbak_records_unread 0', // each process counts the records of all processes
     ]
     const measured = async () => (await fetch(`${running.url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })).text()
     await waitFor(async () => {
@@ -106,12 +106,12 @@ describe('several processes under a supervisor', () => {
     const again = await clientOf(second.url)
     await again.post('/v1/events', { event: 'load.posted', payload: {} })
     await waitFor(() => receiver.received('/hook').length > seen)
-    const closed = once(second.child, 'close') // it resolves when all processes that write to the output have ended
+    const closed = once(second.child, 'close') // this resolves when all processes that write to the output have ended
     second.child.kill('SIGTERM')
     await waitFor(() => linesOf(second, 'kolbak.draining').length === 3)
     expect(await second.kill('SIGTERM')).to.equal(1)
     await closed
-    // The worker without a request may have stopped between the two signals. The other one and the supervisor were cut off.
+    // The worker without a request may have stopped between the two signals. The other worker and the supervisor ended at the second signal.
     const stopped = linesOf(second, 'kolbak.stopped').map(({ worker }) => worker)
     expect(stopped).to.have.length.at.most(1).and.not.include(undefined)
   })

@@ -15,7 +15,7 @@ const readme = readFileSync(join(root, 'README.md'), 'utf8')
 const block = (marker: string): string => new RegExp(`<!-- ${marker} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\\n\`\`\``).exec(readme)?.[1] ?? ''
 
 describe('the README', () => {
-  describe('walks through the API with curl', () => {
+  describe('shows how to use the API with curl', () => {
     const [, id, secret] = /KOLBAK_ADMIN_CLIENT_ID=(\S+) KOLBAK_ADMIN_CLIENT_SECRET=(\S+)/.exec(readme) ?? []
     const [, subnets] = /KOLBAK_ALLOWED_SUBNETS=(\S+)/.exec(readme) ?? []
     const { service, receiver } = withService({

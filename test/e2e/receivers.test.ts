@@ -11,13 +11,13 @@ const ok = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'
 const text = '{"error":"größer als erlaubt"}'
 const zipped = gzipSync(text)
 
-/** What receivers do that any mainstream client can talk to. Each gets its webhook once. `test/http-client` has the whole table. */
+/** Unusual responses that every common HTTP client accepts. `test/http-client` has the whole table. */
 const accepted: Record<string, RawAnswer> = {
-  'sends an unasked 100 Continue': `HTTP/1.1 100 Continue\r\n\r\n${ok}`,
+  'sends a 100 Continue that was not requested': `HTTP/1.1 100 Continue\r\n\r\n${ok}`,
   'folds a field': 'HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n',
-  'ends lines with LF alone': ok.replaceAll('\r\n', '\n'),
+  'ends lines with LF only': ok.replaceAll('\r\n', '\n'),
   'sends its length twice': 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncontent-length: 0\r\n\r\n',
-  'sends a line that is no field': 'HTTP/1.1 200 OK\r\nno field\r\ncontent-length: 0\r\n\r\n',
+  'sends a line that is not a header field': 'HTTP/1.1 200 OK\r\nno field\r\ncontent-length: 0\r\n\r\n',
   'never ends its body': 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nok',
   'closes the connection in the middle of its head': thenFin('HTTP/1.1 200 OK\r\ncontent-le'),
 }
@@ -40,14 +40,14 @@ describe('receivers, end to end', () => {
   }
 
   for (const [what, answer] of Object.entries(accepted))
-    it(`succeed at the first attempt, and get one request, when the receiver ${what}`, async () => {
+    it(`get one request, which succeeds, when the receiver ${what}`, async () => {
       const { at, delivery } = await deliver(answer, 'success')
       expect(delivery.attempts.map(({ response_code, reason, reason_detail }) => [response_code, reason, reason_detail])).to.deep.equal([
         [200, null, null],
       ])
       expect(requestsTo(at)).to.have.length(1)
     })
-  it('get a request again at once when they close a connection that was kept, which is no attempt of its own', async () => {
+  it('get a request again at once, within the same attempt, when they close an idle connection', async () => {
     const [first, second] = [path(), path()]
     answers.set(first, 'HTTP/1.1 200 OK\r\nkeep-alive: timeout=60\r\ncontent-length: 0\r\n\r\n')
     answers.set(second, ({ index, socket }) =>
@@ -60,7 +60,7 @@ describe('receivers, end to end', () => {
     expect(attempts).to.have.length(1)
     expect(requestsTo(second).map(({ index }) => index)).to.deep.equal([1, 0])
   })
-  it('are seen in the history with what was wrong, in a sentence', async () => {
+  it('appear in the history with a sentence about the failure', async () => {
     const greeting = await deliver(thenFin('SSH-2.0-OpenSSH_9.6\r\n'), 'retrying')
     expect(greeting.delivery.attempts[0]).to.include({
       response_code: null,
@@ -78,7 +78,7 @@ describe('receivers, end to end', () => {
     const trace = await runProgram('cli/kolbak.ts', ['trace', greeting.delivery.event_id], { KOLBAK_URL: service.url, ...credentials })
     expect(trace.out).to.match(/failed invalid_response .*\n +The receiver speaks SSH and not HTTP\./)
   })
-  it('are seen in the history with readable text, compressed or in another charset', async () => {
+  it('appear in the history with readable text, even if the response is compressed or has another charset', async () => {
     const head = (fields: string, length: number) => Buffer.from(`HTTP/1.1 500 x\r\n${fields}content-length: ${length}\r\n\r\n`)
     const latin1 = Buffer.from(text, 'latin1')
     for (const answer of [
@@ -89,7 +89,7 @@ describe('receivers, end to end', () => {
       expect(delivery.attempts[0]).to.include({ reason: 'http_500', reason_detail: null, response_body: text })
     }
   })
-  it('get requests with Accept, which firewalls ask for', async () => {
+  it('get requests with the header Accept, because some firewalls require it', async () => {
     const { at } = await deliver(ok, 'success')
     expect(requestsTo(at)[0]?.text).to.match(/^Accept: \*\/\*\r$/m)
   })

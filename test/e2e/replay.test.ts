@@ -9,7 +9,7 @@ interface JobAnswer {
 }
 const count = 250
 
-describe('a replay of what a webhook missed', () => {
+describe('a replay of the deliveries that a webhook missed', () => {
   const processes = withServices({ each: true, sharedDatabase: true })
   const { start, subscribe } = processes
 
@@ -26,7 +26,7 @@ describe('a replay of what a webhook missed', () => {
   }
   const replay = (api: Client, webhook: string) => api.post<JobAnswer>(`/v1/webhooks/${webhook}/replay`, { since: '2026-01-01T00:00:00Z' })
 
-  it('sends each event again once, under its own webhook-id, beside a second process', async () => {
+  it('sends each event again once, under its own webhook-id, even with a second process', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
     const { webhook, ids } = await outage(api)

@@ -11,7 +11,7 @@ describe('starting', () => {
   const services = withServices({ each: true })
   const { start } = services
 
-  it('creates keys, the tenant and its admin client at the first start only, logs that, and keeps secrets in private files', async () => {
+  it('creates and logs keys, tenant and admin client at the first start only, and keeps secrets in private files', async () => {
     const first = await start(own)
     const messages = first.logLines.map((line) => line.msg)
     expect(messages).to.include.members(['keys.generated', 'tenant.registered', 'admin_client.issued'])
@@ -34,7 +34,7 @@ describe('starting', () => {
     expect(answer.status, 'a token of before the restart').to.equal(200)
   })
 
-  it('rotates an admin client that is given with another secret, and ends the former secret', async () => {
+  it('rotates the admin client when its configured secret changes, and ends the former secret', async () => {
     const first = await start()
     const before = await clientOf(first.url)
     expect((await before.call('GET', '/v1/keys')).status).to.equal(200)

@@ -23,7 +23,7 @@ describe('tenants, end to end', () => {
     const { id, client } = await tenantOf(admin, url)
     await client.post('/v1/webhooks', { callback_url: processes.receiver.url('/theirs'), event: '*' })
     await admin.post('/v1/webhooks', { callback_url: processes.receiver.url('/others'), event: '*' })
-    // The events are accepted while no dispatcher runs. When one starts, the tenant is suspended.
+    // The events are accepted while no dispatcher runs. The tenant is suspended before a dispatcher starts.
     await client.post('/v1/events', { id: 'evt_theirs', event: 'a', payload: {} })
     await admin.post('/v1/events', { id: 'evt_others', event: 'a', payload: {} })
     await admin.call('POST', `/v1/tenants/${id}/suspend`)
@@ -65,7 +65,7 @@ describe('tenants, end to end', () => {
       await Promise.all(answers.map((answer) => answer.arrayBuffer()))
       return answers.filter((answer) => answer.status === 200).length
     }
-    // The processes hear of one another with the next heartbeat. Each probe until then has a window of its own.
-    for (const { url } of [one, two]) await waitFor(async () => (await letIn(url)) === 5, { what: `${url} to let in half` })
+    // The processes learn of one another by the next heartbeat. Until then, each try uses a new time window of the limit.
+    for (const { url } of [one, two]) await waitFor(async () => (await letIn(url)) === 5, { what: `${url} to allow half of the requests` })
   })
 })

@@ -9,7 +9,7 @@ describe('two processes of every role', () => {
   const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
   const { receiver, start, subscribe } = processes
 
-  it('share the work without doing it twice, and go on when one of each dies', async () => {
+  it('share the work without doing it twice, and continue when one process of each role dies', async () => {
     const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
     const all = await Promise.all(roles.map((role) => start({ KOLBAK_ROLES: role })))
     const of = (role: string) => all.filter((_, i) => roles[i] === role)
@@ -22,7 +22,7 @@ describe('two processes of every role', () => {
     const early = posted()
     await expectArrival(receiver, '/many', early)
     expectNoRepetition(receiver, '/many')
-    // One process of each role is killed. The others have to do all the work.
+    // One process of each role is killed, so the others have to do all the work.
     await Promise.all(['projector', 'dispatcher', 'api'].map((role) => of(role)[1]!.kill('SIGKILL')))
     const before = loads[0]!.accepted.length
     await waitFor(() => loads[0]!.accepted.length > before + 80)

@@ -16,7 +16,7 @@ describe('two processes on one database', () => {
     const webhook = await subscribe(api, '/shared')
     const other = await fetch(`${two.url}/v1/webhooks/${webhook.id}`, { headers: { authorization: `Bearer ${api.token}` } })
     expect(other.status).to.equal(200)
-    // A webhook that one process has answered with 201 is matched by events that are posted to the other.
+    // After one process has acknowledged a webhook, events that are posted to the other process must match it.
     const loads = [
       startLoad(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
       startLoad(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
@@ -32,7 +32,7 @@ describe('two processes on one database', () => {
       expect(Number(routed?.[1]), 'messages that this process has routed').to.be.greaterThan(20)
     }
   })
-  it('take over from one another when one is killed, and lose no event with a 202', async () => {
+  it('take over from each other when one is killed, and lose no event with a 202', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
     await subscribe(api, '/left')
@@ -47,7 +47,7 @@ describe('two processes on one database', () => {
     const accepted = loads.flatMap((l) => l.accepted)
     await expectArrival(receiver, '/left', accepted)
   })
-  it('take over the work of a frozen one, which does no harm when it wakes', async () => {
+  it('take over the work of a frozen process, which does no harm when it continues', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
     receiver.answer('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
@@ -63,10 +63,10 @@ describe('two processes on one database', () => {
     await posting.stop()
     await expectArrival(receiver, '/frozen', posting.accepted)
     await expectSuccessOfAll(api, webhook.id)
-    // Only the requests under way at the freeze may have come twice.
+    // Only requests that were in flight at the freeze may have been sent twice.
     expect(receiver.ids('/frozen').length - new Set(receiver.ids('/frozen')).size).to.be.lessThan(20)
   })
-  it('make one service when each has one role: api, dispatcher or projector', async () => {
+  it('form one service when each has one role: api, dispatcher or projector', async () => {
     const projector = start({ KOLBAK_ROLES: 'projector' })
     const [api] = await Promise.all([start({ KOLBAK_ROLES: 'api' }), start({ KOLBAK_ROLES: 'dispatcher' }), projector])
     const client = await waitFor(() => clientOf(api.url))

@@ -5,7 +5,7 @@ import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnsw
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
-/** Whether the official library accepts the request for a consumer who knows this secret alone. */
+/** Whether the official library accepts the request for a consumer who knows only this secret. */
 function verifies(secret: string, { raw, headers }: Received): boolean {
   try {
     new Webhook(secret).verify(raw, headers as Record<string, string>)
@@ -29,7 +29,7 @@ describe('webhooks, end to end', () => {
     const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
     return { path, webhook }
   }
-  /** Posts an event and returns the request that comes of it. */
+  /** Posts an event, and returns the request that the receiver gets. */
   const sent = async (path: string, event: string): Promise<Received> => {
     const before = receiver.received(path).length
     await api.post('/v1/events', { event, payload: {} })
@@ -49,7 +49,7 @@ describe('webhooks, end to end', () => {
     const after = await sent(path, 'rotated')
     expect([webhook.secret, secret, again.secret].map((each) => verifies(each, after))).to.deep.equal([false, true, true])
   })
-  it('signs with the new secret alone once the overlap is over', async () => {
+  it('signs with only the new secret once the overlap has ended', async () => {
     const { path, webhook } = await subscribe('overlapped')
     const { secret, previous_secret_until: until } = await rotate(webhook.id, { overlap_seconds: 1 })
     const alone = await waitFor(
@@ -62,19 +62,19 @@ describe('webhooks, end to end', () => {
     expect([verifies(secret, alone.request), signatures(alone.request)]).to.deep.equal([true, 1])
     expect(alone.at).to.be.greaterThanOrEqual(Date.parse(until ?? ''))
   })
-  it('signs with the new secret alone at once after a rotation without overlap', async () => {
+  it('signs with only the new secret at once after a rotation without overlap', async () => {
     const { path, webhook } = await subscribe('replaced')
     const { secret } = await rotate(webhook.id, { overlap_seconds: 0 })
     const request = await sent(path, 'replaced')
     expect([verifies(webhook.secret, request), verifies(secret, request), signatures(request)]).to.deep.equal([false, true, 1])
   })
-  it("signs with a secret of the consumer's own", async () => {
+  it('signs with a secret that the consumer chose', async () => {
     const own = `whsec_${Buffer.from('a secret that the consumer has already').toString('base64')}`
     const { path, webhook } = await subscribe('owned', { secret: own })
     expect(webhook.secret).to.equal(own)
     expect(verifies(own, await sent(path, 'owned'))).to.equal(true)
   })
-  it('retries after the delays of the webhook itself, and not more often', async () => {
+  it("retries after the webhook's own delays, and not more often", async () => {
     const { path, webhook } = await subscribe('own.delays', { retry_delays: [0.1, 0.2] })
     receiver.answer(path, 500)
     await sent(path, 'own.delays')
@@ -88,7 +88,7 @@ describe('webhooks, end to end', () => {
     expect(at[1]! - at[0]!).to.be.greaterThan(80)
     expect(at[2]! - at[1]!).to.be.greaterThan(160)
   })
-  it('sends a signed test event to one webhook alone, whatever its pattern is', async () => {
+  it('sends a signed test event to one webhook alone, with any pattern', async () => {
     const all = await subscribe('*')
     const reserved = await subscribe('kolbak.*')
     const { path, webhook } = await subscribe('order.created')

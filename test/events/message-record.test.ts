@@ -4,7 +4,7 @@ import { decodeRecord, rememberRecord } from '../../src/events/message-record.ts
 import { good, withField, withFirst } from '../faults/poison-records.ts'
 
 describe('a record of the bus', () => {
-  it('is read as it was written or refused, whatever its bytes are', () => {
+  it('is read as it was written, or is refused if its bytes are invalid', () => {
     const junk = fc.oneof(fc.jsonValue(), fc.constantFrom(null, -1, 1.5, 1e9, '', '\0', '\ud800', 'a\r\nb', [], {}))
     const check = (bytes: Buffer) => {
       let record: ReturnType<typeof decodeRecord>
@@ -39,7 +39,7 @@ describe('a record of the bus', () => {
     check(bytes)
     expect(decodeRecord(bytes).messages).to.have.length(1)
   })
-  it('is decoded only when its bytes come from an engine, and not when this process has encoded it', () => {
+  it('is decoded if its bytes come from an engine, and not if this process has encoded it', () => {
     const bytes = good()
     const record = decodeRecord(Buffer.from(bytes))
     rememberRecord(bytes, record)

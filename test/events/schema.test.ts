@@ -25,7 +25,7 @@ const openedStream = (fixtures: readonly EventFixture[], type: EventType): Recor
     }))
 
 describe('every shape in which an event was ever stored', () => {
-  it('has a fixture: `node test/support/event-fixtures.ts` writes those of new shapes', () => {
+  it('has a fixture: `node test/support/event-fixtures.ts` writes the fixtures of new shapes', () => {
     expect(allShapes.filter(([type, schema]) => !hasFixture(type, schema))).to.deep.equal([])
     expect(fixtureFiles()).to.deep.equal(allShapes.map(([type, schema]) => `${type}.${schema}.json`).sort())
   })
@@ -35,13 +35,13 @@ describe('every shape in which an event was ever stored', () => {
       expect(fixture.metadata.schema).to.equal(schema)
       const { data, metadata } = openEvent(fixtureVault, fixture.stream, upcast(fixture))
       expect(metadata.schema).to.equal(eventTypes[type].schema)
-      // A Changed event holds only the changed fields, so an older one may lack a present field.
+      // A Changed event holds only the changed fields, so the fixture may lack a present field.
       if (type.endsWith('Changed')) expect(Object.keys(sampleData[type])).to.include.members(Object.keys(data))
       else expect(data).to.have.all.keys(Object.keys(sampleData[type]))
       if (schema === eventTypes[type].schema) expect(data).to.deep.equal(sampleData[type])
     })
   for (const level of levels) {
-    it(`leads to the same state as when it was stored: tenant, of schema ${level} at most`, () => {
+    it(`leads to the same state as when it was stored: tenant, with schemas up to ${level}`, () => {
       const events = openedStream(fixturesUpTo(level), 'TenantRegistered')
       const state = events.reduce<TenantState | null>(tenantDecider.evolve, null)
       expect(state).to.deep.include({ name: 'Tenant of samples', limits: sampleData.TenantSettingsChanged.limits, is_suspended: false })
@@ -55,7 +55,7 @@ describe('every shape in which an event was ever stored', () => {
         revoked: true,
       })
     })
-    it(`leads to the same state as when it was stored: key, of schema ${level} at most`, () => {
+    it(`leads to the same state as when it was stored: key, with schemas up to ${level}`, () => {
       const events = openedStream(fixturesUpTo(level), 'KeyCreated')
       expect(events.reduce<KeyState | null>(keyDecider.evolve, null)).to.deep.include({
         tenant: sampleData.KeyCreated.tenant,
@@ -68,7 +68,7 @@ describe('every shape in which an event was ever stored', () => {
         deleted: true,
       })
     })
-    it(`leads to the same state as when it was stored: webhook, of schema ${level} at most`, () => {
+    it(`leads to the same state as when it was stored: webhook, with schemas up to ${level}`, () => {
       const events = openedStream(fixturesUpTo(level), 'WebhookCreated')
       expect(events.reduce<WebhookState | null>(webhookDecider.evolve, null)).to.deep.include({
         tenant: sampleData.WebhookCreated.tenant,
@@ -91,11 +91,11 @@ describe('an event that this version cannot read', () => {
     const sample = sampleEvent('WebhookCreated')
     return { ...sample, type, metadata: { ...sample.metadata, schema: schema as number } }
   }
-  it('is an event of a newer schema, or without a schema', () => {
+  it('has a newer schema, or no schema', () => {
     for (const schema of [eventTypes.WebhookCreated.schema + 1, 0, 1.5, '1', null, undefined])
       expect(() => upcast(event(schema)), String(schema)).to.throw(EventNotReadable, 'a WebhookCreated has the schema')
   })
-  it('is an event of a type that is not declared', () => {
+  it('has a type that is not declared', () => {
     for (const type of ['WebhookPainted', 'constructor', ''])
       expect(() => upcast(event(1, type)), type).to.throw(EventNotReadable, 'no event of type')
   })

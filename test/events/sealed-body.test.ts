@@ -13,7 +13,7 @@ describe('the sealed body of a message', () => {
     },
   }
 
-  it('is bound to its message under an AAD that never changes, because stored bodies could not be opened any more', () => {
+  it('is bound to its message by an AAD that must never change, because stored bodies could not be opened any more', () => {
     expect(sealBody(vault, tenant, message, Buffer.from('body')).toString()).to.equal('payload/tenant/message body')
   })
   it('is opened with the vault, unless this process has sealed it', () => {

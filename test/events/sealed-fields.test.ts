@@ -78,7 +78,7 @@ describe('sealed fields', () => {
     expect(() => seal({ ...created, data: { ...created.data, description: { an: 'object' } } })).to.throw(TypeError, 'is not a text')
     expect(() => seal(created, null)).to.throw(TypeError, 'there is no vault to seal it')
   })
-  it('must be declared in the way that fits their type, otherwise the code does not compile', () => {
+  it('do not compile if their declaration does not fit their type', () => {
     interface Painted {
       Painted: { id: string; colours: { wall: string } | null }
     }

@@ -9,7 +9,7 @@ describe('UUIDv5', () => {
   it('never changes for the same parts', () => {
     expect(uuidV5('tenant', 'message', 'place', 'webhook')).to.equal('6708a5b5-4081-5067-a601-278d56669133')
   })
-  it('is different when the same text is divided into other parts', () => {
+  it('differs if the same text is divided into other parts', () => {
     const ids = [uuidV5('a', 'bc'), uuidV5('ab', 'c'), uuidV5('abc'), uuidV5('a', 'b', 'c'), uuidV5('bc', 'a')]
     expect(new Set(ids).size).to.equal(ids.length)
   })
