@@ -7,52 +7,71 @@ export interface Detail {
   readonly message: string
 }
 
-/** Every error code of the API with its status. Only this table knows HTTP: the domain and the ports use the codes alone. */
-export const statuses = {
-  invalid_request: 400,
-  invalid_json: 400,
-  ambiguous_credentials: 400,
-  unauthorized: 401,
-  insufficient_scope: 403,
-  scope_exceeds_caller: 403,
-  tenant_suspended: 403,
-  key_destroyed: 403,
-  not_found: 404,
-  method_not_allowed: 405,
-  request_timeout: 408,
-  conflict: 409,
-  already_exists: 409,
-  webhook_limit_reached: 409,
-  webhook_deleted: 409,
-  webhook_inactive: 409,
-  replay_running: 409,
-  job_finished: 409,
-  idempotency_key_in_use: 409,
-  default_tenant: 409,
-  last_admin: 409,
-  payload_expired: 410,
-  precondition_failed: 412,
-  body_too_large: 413,
-  event_too_large: 413,
-  record_too_large: 413,
-  unsupported_media_type: 415,
-  validation_failed: 422,
-  invalid_cursor: 422,
-  history_too_wide: 422,
-  idempotency_key_reused: 422,
-  too_many_failed_credentials: 429,
-  rate_limited: 429,
-  headers_too_large: 431,
-  internal_error: 500,
-  bus_full: 503,
-  bus_unavailable: 503,
-  store_unavailable: 503,
-  event_not_readable: 503,
-  delivery_log_unavailable: 503,
-  database_unavailable: 503,
-  not_ready: 503,
-} as const
-export type ErrorCode = keyof typeof statuses
+interface ErrorSpec {
+  readonly status: number
+  /** The sentence of an error that brings none of its own, and the example in `/openapi.json`. */
+  readonly message: string
+}
+/** Every error code of the API. Only this table knows HTTP: the domain and the ports use the codes alone. */
+const errors = {
+  invalid_request: { status: 400, message: 'If-Match must hold ETags in double quotes, or *.' },
+  invalid_json: { status: 400, message: 'The body is not valid JSON.' },
+  ambiguous_credentials: { status: 400, message: 'Send either a bearer token or x-api-key, not both.' },
+  unauthorized: { status: 401, message: 'The bearer token is wrong or no longer valid: get a new one from /v1/auth.' },
+  insufficient_scope: { status: 403, message: 'This needs a scope that the credential does not have.' },
+  scope_exceeds_caller: { status: 403, message: 'A key cannot have a scope that your own token lacks.' },
+  tenant_suspended: { status: 403, message: 'This account is suspended: nothing is accepted for it.' },
+  key_destroyed: { status: 403, message: 'The data of this tenant has been erased.' },
+  not_found: { status: 404, message: 'There is no such resource, or it is not yours.' },
+  method_not_allowed: { status: 405, message: 'This path accepts only GET, HEAD.' },
+  request_timeout: { status: 408, message: 'The request took too long to arrive.' },
+  conflict: { status: 409, message: 'Others keep changing this resource: try again.' },
+  already_exists: { status: 409, message: 'It exists already.' },
+  webhook_limit_reached: { status: 409, message: 'This account has 1000 webhooks, which is its limit: delete one first.' },
+  webhook_deleted: { status: 409, message: 'The webhook has been deleted: there is no endpoint to deliver the event to.' },
+  webhook_inactive: { status: 409, message: 'The webhook is not active: set is_active to true first.' },
+  replay_running: { status: 409, message: 'A replay of this webhook is running: wait until it has ended, or cancel it.' },
+  job_finished: { status: 409, message: 'The job has already ended: there is nothing to cancel.' },
+  idempotency_key_in_use: { status: 409, message: 'The same request is being carried out: send it again in a moment to get its response.' },
+  default_tenant: { status: 409, message: 'The tenant `default` cannot be suspended: its admins could not resume it.' },
+  last_admin: { status: 409, message: 'This is the last client with scope admin: issue another one first.' },
+  payload_expired: { status: 410, message: 'The payload is no longer kept: the event cannot be delivered again.' },
+  precondition_failed: { status: 412, message: 'The resource is at revision 4, which If-Match does not name: read it again.' },
+  body_too_large: { status: 413, message: 'The body is larger than 65536 bytes, which is the limit of this route.' },
+  event_too_large: { status: 413, message: 'The change is too large to be stored.' },
+  record_too_large: { status: 413, message: 'The message is too large to be stored.' },
+  unsupported_media_type: { status: 415, message: 'The body must be application/json.' },
+  validation_failed: { status: 422, message: 'The request holds values that are not accepted: see details.' },
+  invalid_cursor: { status: 422, message: 'The cursor is not the next_cursor of a page.' },
+  history_too_wide: {
+    status: 422,
+    message: 'Too few of the deliveries in this range are of that kind: narrow the range by `since` and `until`.',
+  },
+  idempotency_key_reused: { status: 422, message: 'This Idempotency-Key was sent with another request: use a new key for this one.' },
+  too_many_failed_credentials: { status: 429, message: 'Too many wrong credentials came from this address: wait a minute.' },
+  rate_limited: { status: 429, message: 'The limit of 50 requests a second is exceeded: try again later.' },
+  headers_too_large: { status: 431, message: 'The headers are too large.' },
+  internal_error: { status: 500, message: 'Something went wrong on our side. The log has the details under the request id.' },
+  bus_full: { status: 503, message: 'Too many messages are waiting to be stored: try again.' },
+  bus_unavailable: {
+    status: 503,
+    message: 'The message store failed, and the message may or may not be stored: send it again under the same id.',
+  },
+  store_unavailable: {
+    status: 503,
+    message: 'The event store failed, and the change may or may not be stored: read the resource, then try again.',
+  },
+  event_not_readable: {
+    status: 503,
+    message: 'A newer version of Kolbak stored this resource, and this process cannot read it: try again, or tell the operator to upgrade.',
+  },
+  delivery_log_unavailable: { status: 503, message: 'The history of deliveries cannot be reached now: try again.' },
+  database_unavailable: { status: 503, message: 'The database cannot be reached now: try again.' },
+  not_ready: { status: 503, message: 'Not ready: try again.' },
+} as const satisfies Readonly<Record<string, ErrorSpec>>
+export type ErrorCode = keyof typeof errors
+export const errorCodes = Object.keys(errors) as readonly ErrorCode[]
+export const errorSpec = (code: ErrorCode): ErrorSpec => errors[code]
 
 /** An error of the API itself, with the headers that its status needs. */
 export class ApiError extends KolbakError {
@@ -88,34 +107,19 @@ export interface Problem {
 }
 
 const tryAgain = { 'retry-after': '1' }
-/** Messages of ports and libraries can reveal internals. Callers get these sentences instead. */
-const sentences: Partial<Record<ErrorCode, string>> = {
-  bus_full: 'Too many messages are waiting to be stored: try again.',
-  bus_unavailable: 'The message store failed, and the message may or may not be stored: send it again under the same id.',
-  store_unavailable: 'The event store failed, and the change may or may not be stored: read the resource, then try again.',
-  event_not_readable:
-    'A newer version of Kolbak stored this resource, and this process cannot read it: try again, or tell the operator to upgrade.',
-  delivery_log_unavailable: 'The history of deliveries cannot be reached now: try again.',
-  database_unavailable: 'The database cannot be reached now: try again.',
-  event_too_large: 'The change is too large to be stored.',
-  record_too_large: 'The message is too large to be stored.',
-  key_destroyed: 'The data of this tenant has been erased.',
-  conflict: 'Others keep changing this resource: try again.',
-}
-const isErrorCode = (code: string | undefined): code is ErrorCode => code !== undefined && Object.hasOwn(statuses, code)
+const isErrorCode = (code: string | undefined): code is ErrorCode => code !== undefined && Object.hasOwn(errors, code)
 
 /** Returns what the caller may see of an error. An unknown error becomes `internal_error` without any detail. */
 export function problemOf(error: unknown): Problem {
   const ownCode = codeOf(error)
   const code = isErrorCode(ownCode) ? ownCode : isEngineFailure(error) ? 'database_unavailable' : 'internal_error'
-  const status = statuses[code]
+  const { status, message } = errorSpec(code)
+  // Messages of ports and libraries can reveal internals. Callers get the sentence of the code instead.
   const isShown = error instanceof KolbakError && code !== 'internal_error'
   return {
     status,
     code,
-    message: isShown
-      ? error.message
-      : (sentences[code] ?? 'Something went wrong on our side. The log has the details under the request id.'),
+    message: isShown ? error.message : message,
     ...(isShown && error.details !== undefined ? { details: error.details } : {}),
     headers: error instanceof ApiError ? error.headers : status === 503 ? tryAgain : {},
   }

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { Duplex } from 'node:stream'
 import { codeOf } from '../lib/errors.ts'
 import { pause } from '../lib/retry.ts'
-import { ApiError, errorEnvelope, problemOf, statuses } from './errors.ts'
+import { ApiError, errorEnvelope, errorSpec, problemOf } from './errors.ts'
 import { requestIdOf, send } from './http-response.ts'
 import { envelopeResult } from './route-results.ts'
 
@@ -137,7 +137,7 @@ const notHttp = () => new ApiError('invalid_request', 'This is not a valid HTTP/
 
 /** Returns a whole error response as text, for a connection on which Node has no response object. */
 function rawResponse(error: ApiError): string {
-  const status = statuses[error.code]
+  const { status } = errorSpec(error.code)
   const body = JSON.stringify(errorEnvelope(problemOf(error)))
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

@@ -1,78 +1,32 @@
-import { bearerScopes } from '../events/tenant.ts'
 import { isObject } from '../lib/is-object.ts'
-import { type ErrorCode, statuses } from './errors.ts'
+import { responsesOf } from './openapi-responses.ts'
+import { receiverTag, webhookRequests } from './openapi-webhooks.ts'
 import type { Route } from './route.ts'
-import { errorBody } from './schemas/common.ts'
+import { scopeDescriptions } from './schemas/auth.ts'
 import { idempotencyKey } from './schemas/headers.ts'
-import { isNamed, type JsonSchema, schemaName } from './schemas/json-schema.ts'
-
-const isGuarded = ({ credentials }: Route): boolean => credentials === 'bearer' || credentials === 'bearer-or-key'
-
-/** Returns the errors that follow from the definition of a route, and those that it names itself. */
-function errorCodes(route: Route): ErrorCode[] {
-  const codes = new Set<ErrorCode>(['internal_error'])
-  const add = (...more: ErrorCode[]) => {
-    for (const code of more) codes.add(code)
-  }
-  if (isGuarded(route)) add('ambiguous_credentials', 'rate_limited', 'database_unavailable')
-  if (route.credentials !== 'none' && route.credentials !== 'client')
-    add('unauthorized', 'insufficient_scope', 'tenant_suspended', 'too_many_failed_credentials', 'database_unavailable')
-  if (route.credentials === 'client') add('database_unavailable')
-  if (route.path.includes(':')) add('invalid_request', 'not_found')
-  if (route.requestHeaders !== undefined) add('invalid_request')
-  if (route.idempotent) add('invalid_request', 'idempotency_key_in_use', 'idempotency_key_reused')
-  if (route.query !== undefined) add('validation_failed')
-  if (route.body !== undefined) add('invalid_json', 'request_timeout', 'body_too_large', 'unsupported_media_type')
-  if (route.body !== undefined && route.credentials !== 'client') add('validation_failed')
-  if (route.method !== 'GET' && route.credentials !== 'client') add('store_unavailable', 'event_not_readable')
-  add(...(route.errors ?? []))
-  return [...codes]
-}
-
-const requestIdHeader = {
-  'X-Request-Id': { schema: { type: 'string' }, description: 'The id that was sent, or a new one. The logs contain it too.' },
-}
-const rateLimitHeaders = {
-  'RateLimit-Policy': { schema: { type: 'string', examples: ['"requests";q=50;w=1'] }, description: 'The limit (q) per second.' },
-  RateLimit: {
-    schema: { type: 'string', examples: ['"requests";r=49;t=1'] },
-    description: 'The remainder of the limit in this process (r), and the seconds until it is whole again (t).',
-  },
-}
-const headersOf: Readonly<Record<number, Readonly<Record<string, { schema: JsonSchema; description?: string }>>>> = {
-  401: { 'WWW-Authenticate': { schema: { type: 'string' } } },
-  429: { 'Retry-After': { schema: { type: 'integer' }, description: 'Seconds.' } },
-  503: { 'Retry-After': { schema: { type: 'integer' }, description: 'Seconds.' } },
-}
-
-function responses(route: Route): Record<string, unknown> {
-  const responsesByStatus: Record<string, unknown> = {}
-  const codesByStatus = new Map<number, ErrorCode[]>()
-  const commonHeaders = { ...requestIdHeader, ...(isGuarded(route) ? rateLimitHeaders : {}) }
-  for (const code of errorCodes(route)) codesByStatus.set(statuses[code], [...(codesByStatus.get(statuses[code]) ?? []), code])
-  for (const [status, codes] of codesByStatus)
-    responsesByStatus[status] = {
-      description: `Refused: ${codes.map((code) => `\`${code}\``).join(', ')}.`,
-      headers: { ...commonHeaders, ...headersOf[status] },
-      content: { 'application/json': { schema: route.errorSchema ?? errorBody } },
-    }
-  for (const [status, { description, schema, headers = {}, type = 'application/json' }] of Object.entries(route.responses))
-    responsesByStatus[status] = {
-      description,
-      headers: { ...commonHeaders, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },
-      ...(schema === undefined ? {} : { content: { [type]: { schema } } }),
-    }
-  return responsesByStatus
-}
+import { exampleOf, isNamed, type JsonSchema, schemaName } from './schemas/json-schema.ts'
 
 function parameters(route: Route): unknown[] {
-  const inPath = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }))
+  const schemas: Readonly<Record<string, JsonSchema>> = route.params ?? {}
+  const inPath = [...route.path.matchAll(/:(\w+)/g)].map(([, name = '']) => {
+    const schema = schemas[name]
+    const parameter = { name, in: 'path', required: true, schema: schema ?? { type: 'string' } }
+    return schema === undefined ? parameter : { ...parameter, description: schema.description, example: exampleOf(schema) }
+  })
   const properties = isObject(route.query?.properties) ? route.query.properties : {}
-  const inQuery = Object.entries(properties).map(([name, schema]) => ({ name, in: 'query', required: false, schema }))
+  const required: unknown[] = Array.isArray(route.query?.required) ? route.query.required : []
+  const inQuery = Object.entries(properties).map(([name, schema]) => ({
+    name,
+    in: 'query',
+    required: required.includes(name),
+    ...(isObject(schema) ? { description: schema.description } : {}),
+    schema,
+  }))
   const inHeaders = Object.entries({ ...route.requestHeaders, ...(route.idempotent ? idempotencyKey : {}) }).map(([name, schema]) => ({
     name,
     in: 'header',
     required: false,
+    description: schema.description,
     schema,
   }))
   return [...inPath, ...inQuery, ...inHeaders]
@@ -93,17 +47,49 @@ function security({ credentials, scope }: Route): unknown[] {
   }
 }
 
+/** Returns what a caller needs, as a sentence. */
+function needs({ credentials, scope }: Route): string {
+  switch (credentials) {
+    case 'bearer':
+      return `It needs a bearer token with the scope \`${scope}\`.`
+    case 'bearer-or-key':
+      return `It needs a bearer token or an API key with the scope \`${scope}\`.`
+    case 'operator':
+      return 'It needs a bearer token with the scope `admin`, or `KOLBAK_METRICS_TOKEN` as the token.'
+    case 'client':
+      return 'It needs the credentials of a client.'
+    case 'none':
+      return 'It needs no credential.'
+  }
+}
+
 function operation(route: Route): Record<string, unknown> {
-  const content = Object.fromEntries((route.bodyTypes ?? ['application/json']).map((type) => [type, { schema: route.body }]))
+  const [type = 'application/json'] = route.bodyTypes ?? []
+  const content = { [type]: { schema: route.body, example: route.example } }
   return {
     operationId: route.operationId,
     summary: route.summary,
+    description: `${route.description} ${needs(route)}`,
     tags: [route.tag],
     security: security(route),
     parameters: parameters(route),
     ...(route.body === undefined ? {} : { requestBody: { required: route.bodyOptional !== true, content } }),
-    responses: responses(route),
+    responses: responsesOf(route),
   }
+}
+
+/** Says what each group of operations is about, in the order of `/docs`. */
+const tags: Readonly<Record<string, string>> = {
+  Auth: 'A client exchanges its credentials for a bearer token.',
+  Events: 'Producers post events, and read what became of them.',
+  Webhooks: 'A webhook subscribes a URL to events.',
+  Deliveries: 'A delivery is one event that is owed to one webhook, with the history of its attempts.',
+  Jobs: 'A job does work that takes longer than a request.',
+  Keys: 'An API key lets a consumer manage its own webhooks.',
+  Audit: 'Every change has an author and stays readable.',
+  Tenants: 'A tenant is an account that other accounts cannot see into. A client gets tokens for its tenant.',
+  Operation: 'Operators and their tools watch the service.',
+  [receiverTag]: 'A receiver is the server behind a callback URL. This is the request that it gets.',
 }
 
 /** Moves named schemas to `components`, and puts references in their place. */
@@ -126,6 +112,8 @@ export function createOpenApiDocument(routes: readonly Route[], version: string)
   }
   const components = new Map<string, unknown>()
   const extracted = extractSchemas(paths, components)
+  const pathItems = extractSchemas(webhookRequests, components)
+  const webhooks = Object.fromEntries(Object.keys(webhookRequests).map((name) => [name, { $ref: `#/components/pathItems/${name}` }]))
   return {
     openapi: '3.1.0',
     info: {
@@ -135,16 +123,20 @@ export function createOpenApiDocument(routes: readonly Route[], version: string)
         'A webhook service: producers post events, and Kolbak delivers each event, signed, to every webhook that subscribed to it.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    servers: [{ url: '/' }],
+    servers: [{ url: '/', description: 'The service that this document comes from.' }],
+    tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths: extracted,
+    webhooks,
     components: {
+      pathItems,
       schemas: Object.fromEntries([...components].sort(([a], [b]) => (a < b ? -1 : 1))),
       securitySchemes: {
         oauth2: {
           type: 'oauth2',
-          flows: { clientCredentials: { tokenUrl: '/v1/auth', scopes: Object.fromEntries(bearerScopes.map((scope) => [scope, scope])) } },
+          description: 'A bearer token of `/v1/auth`, for an hour by default.',
+          flows: { clientCredentials: { tokenUrl: '/v1/auth', scopes: scopeDescriptions } },
         },
-        apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+        apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key', description: 'The value of an API key.' },
         metricsToken: { type: 'http', scheme: 'bearer', description: 'KOLBAK_METRICS_TOKEN.' },
         clientBasic: { type: 'http', scheme: 'basic', description: 'client_id and client_secret.' },
       },

@@ -7,12 +7,11 @@ import { ApiError, type ErrorCode, errorEnvelope, lacksScope, problemOf } from '
 import { requestIdOf, send, sendStream, withFirstChunk } from './http-response.ts'
 import type { Identity } from './identity.ts'
 import type { RateHeaders, RateLimits } from './rate-limits.ts'
-import { CallerGone, mediaType, readBody } from './request-body.ts'
+import { CallerGone, defaultBodyLimit, mediaType, readBody } from './request-body.ts'
 import type { Route, RouteResult } from './route.ts'
 import { noStore } from './route-results.ts'
 
 const json = ['application/json']
-const defaultBodyLimit = 64 * 1024
 const noBody = Buffer.alloc(0)
 const emptyObject = Buffer.from('{}')
 const noSearch = new URLSearchParams()

@@ -7,7 +7,9 @@ export class CallerGone extends Error {
   readonly code = 'caller_gone'
 }
 
-const tooLarge = (limit: number) =>
+/** The largest body of a route that sets no limit, in bytes. */
+export const defaultBodyLimit = 64 * 1024
+export const bodyTooLarge = (limit: number) =>
   new ApiError('body_too_large', `The body is larger than ${limit} bytes, which is the limit of this route.`)
 
 /**
@@ -16,7 +18,7 @@ const tooLarge = (limit: number) =>
  */
 export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
   const announced = req.headers['content-length']
-  if (announced !== undefined && Number(announced) > limit) return Promise.reject(tooLarge(limit))
+  if (announced !== undefined && Number(announced) > limit) return Promise.reject(bodyTooLarge(limit))
   // The caller hung up while its credential was looked up. No event will be emitted for that any more.
   if (req.destroyed) return Promise.reject(new CallerGone('the caller hung up'))
   return new Promise((resolve, reject) => {
@@ -34,7 +36,7 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
       }
       stopListening()
       req.resume()
-      reject(tooLarge(limit))
+      reject(bodyTooLarge(limit))
     }
     const onEnd = () => {
       const whole = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size)

@@ -58,6 +58,10 @@ interface ValidRequest<Path extends string, Query, Body> extends Omit<RawRequest
 interface ResponseSpec {
   readonly description: string
   readonly schema?: JsonSchema
+  /** The example of the body in `/openapi.json`; default one made of the examples of the schema. */
+  readonly example?: unknown
+  /** The examples of the errors that only this route has, by their codes. */
+  readonly errorExamples?: Readonly<Record<string, unknown>>
   /** The media type; default JSON. */
   readonly type?: string
   readonly headers?: Readonly<Record<string, JsonSchema>>
@@ -67,10 +71,16 @@ interface RouteSpec<Path extends string, Query, Body> {
   readonly path: Path
   readonly operationId: string
   readonly summary: string
+  /** Says in whole sentences what a caller must know: when to use the operation, what it changes, and what it does not do. */
+  readonly description: string
   readonly tag: string
+  /** The schemas of the parameters in the path, for `/openapi.json`. The handler itself refuses what cannot be an id. */
+  readonly params?: Readonly<Record<ParamNames<Path>, JsonSchema>>
   readonly query?: JsonSchema<Query>
   readonly body?: JsonSchema<Body>
-  /** The media types that the body may have; default only JSON. */
+  /** The example of the body in `/openapi.json`. */
+  readonly example?: unknown
+  /** The media types that the body may have; default only JSON. The first one is in `/openapi.json`, because many generators of clients fail at two. */
   readonly bodyTypes?: readonly string[]
   /** A request without a body counts as one with the body `{}`. */
   readonly bodyOptional?: boolean

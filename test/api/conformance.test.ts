@@ -13,9 +13,13 @@ describe('the check of responses against /openapi.json', () => {
       path: '/things/:id',
       operationId: 'getThing',
       summary: 'A thing',
+      description: 'Returns a thing.',
       tag: 'Things',
       credentials: 'none',
-      responses: { 200: { description: 'It.', schema: envelope(object({ n: { type: 'integer' } })) }, 204: { description: 'Nothing.' } },
+      responses: {
+        200: { description: 'It.', schema: envelope(object({ n: { type: 'integer', examples: [1] } })) },
+        204: { description: 'Nothing.' },
+      },
       handler: async () => ({ status: 204 }),
     }),
   ]
@@ -40,6 +44,7 @@ describe('the check of responses against /openapi.json', () => {
     ['a field that is not documented', 200, { ...good, data: { n: 1, m: 2 } }, json, undefined],
     ['a response without its envelope', 200, { n: 1 }, json, undefined],
     ['a body where none is documented', 204, good, json, undefined],
+    ['an empty object where null is documented', 200, { ...good, error: {} }, json, undefined],
     ['an error without a code', 404, { ...notFound, error: { message: 'x' } }, json, undefined],
     ['another media type', 200, good, { ...json, 'content-type': 'text/html' }, undefined],
     ['no request id', 200, good, { 'content-type': 'application/json' }, undefined],

@@ -1,5 +1,6 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formatsPlugin from 'ajv-formats'
+import { isObject } from '../../src/lib/is-object.ts'
 
 /** The parts of an OpenAPI document that this check reads. */
 interface Document {
@@ -18,6 +19,8 @@ export interface Answered {
   readonly text: string
 }
 
+const isEmpty = (value: unknown) => isObject(value) && Object.keys(value).length === 0
+
 /** Returns a check of responses against `/openapi.json`. It throws at an undocumented status and at a body that does not fit its schema. */
 export function conformance(document: Document): (answered: Answered) => void {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
@@ -28,7 +31,11 @@ export function conformance(document: Document): (answered: Answered) => void {
   const check = (name: string, schema: object, text: string) => {
     const validate = validators.get(name) ?? ajv.compile({ ...schema, components: document.components })
     validators.set(name, validate)
-    if (!validate(JSON.parse(text))) throw new Error(`${name}: the body does not fit: ${ajv.errorsText(validate.errors)}\n${text}`)
+    const body: unknown = JSON.parse(text)
+    if (!validate(body)) throw new Error(`${name}: the body does not fit: ${ajv.errorsText(validate.errors)}\n${text}`)
+    // The schema of a member that is always null also accepts {}, because generators of clients cannot read the type null alone.
+    for (const member of ['data', 'error', 'pagination'])
+      if (isObject(body) && isEmpty(body[member])) throw new Error(`${name}: ${member} is {} instead of null\n${text}`)
   }
   return ({ method, path, status, headers, text }) => {
     const pathname = path.split('?')[0] ?? ''

@@ -11,7 +11,7 @@ import { createActorNames, type NamedActor } from '../actor-names.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
-import { auditedEvent, auditQuery } from '../schemas/audit.ts'
+import { auditLines, auditQuery } from '../schemas/audit.ts'
 import { pastReadHeaders } from '../schemas/headers.ts'
 import { parseTimeRange } from '../time-range.ts'
 
@@ -26,6 +26,8 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
       path: '/v1/audit',
       operationId: 'streamAudit',
       summary: 'Stream all changes of this account, oldest first, as one JSON object per line',
+      description:
+        'Streams every change of the account: who did what, when, and under which request. Each line of the response is one JSON object of the schema `AuditedEvent`. A stream can be long: read it line by line.',
       tag: 'Audit',
       credentials: 'bearer',
       scope: 'read:audit',
@@ -34,7 +36,7 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
       responses: {
         200: {
           description: 'Each line is one event. If the stream breaks off, its last line has no line feed.',
-          schema: auditedEvent,
+          schema: auditLines,
           type: ndjson,
           headers: pastReadHeaders,
         },

@@ -31,6 +31,16 @@ const tokenStatuses: Readonly<Record<TokenErrorCode, number>> = {
   invalid_scope: 400,
 }
 
+/** The sentences of the errors that `/openapi.json` shows. */
+const sentences = {
+  noGrantType: 'grant_type is missing: it must be client_credentials.',
+  otherGrantType: 'The only grant_type is client_credentials.',
+  scope: 'The client does not have all requested scopes.',
+  client: 'The client does not exist, or its secret is wrong.',
+  suspended: 'This account is suspended.',
+} as const
+const errorExample = (error: TokenErrorCode, error_description: string) => ({ [error]: { error, error_description } })
+
 type AuthDependencies = Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now'>
 
 export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedCredentials: FailedCredentials): Route[] {
@@ -39,26 +49,40 @@ export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedC
     path: '/v1/auth',
     operationId: 'getToken',
     summary: 'Exchange client credentials for a bearer token',
+    description:
+      'Gives a client a bearer token for the API (RFC 6749, client credentials). The credentials come in the body or by HTTP Basic. The body may also be `application/x-www-form-urlencoded`, as OAuth 2.0 libraries send it. A token cannot be renewed: get a new one before it ends.',
     tag: 'Auth',
     credentials: 'client',
     body: tokenRequest,
+    example: {
+      grant_type: 'client_credentials',
+      client_id: 'client_01JQNV4T0M2ZB7V6RWKD5YQ3XE',
+      client_secret: 'Xq3v0sJr5lq1k2nB8yCwTz7uHd4eFgMa9oPiRbVtLsE',
+      scope: 'read:events write:events',
+    },
     bodyTypes: ['application/json', form],
     parse: (raw, contentType) => (contentType === form ? parseForm(raw) : parseJson(raw)),
     errorBody: (problem) => ({ error: errorCodeOf(problem), error_description: errorDescriptionOf(problem) }),
     errorSchema: tokenError,
+    errors: ['too_many_failed_credentials'],
     responses: {
       200: { description: 'A token.', schema: tokenResponse },
-      400: { description: 'The request does not follow RFC 6749, or asks for a scope that the client lacks.', schema: tokenError },
-      401: { description: 'The credentials are wrong.', schema: tokenError },
-      403: { description: 'The account is suspended.', schema: tokenError },
-      429: { description: 'Too many wrong credentials came from this address.', schema: tokenError },
+      400: {
+        description: 'The request does not follow RFC 6749, or asks for a scope that the client lacks.',
+        errorExamples: {
+          ...errorExample('invalid_request', sentences.noGrantType),
+          ...errorExample('unsupported_grant_type', sentences.otherGrantType),
+          ...errorExample('invalid_scope', sentences.scope),
+        },
+      },
+      401: { description: 'The credentials are wrong.', errorExamples: errorExample('invalid_client', sentences.client) },
+      403: { description: 'The account is suspended.', errorExamples: errorExample('unauthorized_client', sentences.suspended) },
     },
     async handler({ body, headers: requestHeaders, address }) {
-      if (body.grant_type === undefined) throw new TokenError('invalid_request', 'grant_type is missing: it must be client_credentials.')
-      if (body.grant_type !== 'client_credentials')
-        throw new TokenError('unsupported_grant_type', 'The only grant_type is client_credentials.')
+      if (body.grant_type === undefined) throw new TokenError('invalid_request', sentences.noGrantType)
+      if (body.grant_type !== 'client_credentials') throw new TokenError('unsupported_grant_type', sentences.otherGrantType)
       const client = await authenticate(deps, failedCredentials, clientCredentials(body, requestHeaders), address())
-      if (client.tenant_suspended) throw new TokenError('unauthorized_client', 'This account is suspended.')
+      if (client.tenant_suspended) throw new TokenError('unauthorized_client', sentences.suspended)
       const scopes = grantedScopes(client, body.scope)
       return {
         status: 200,
@@ -163,14 +187,13 @@ async function authenticate(
   }
   // A request counts once, however many readings its secret has.
   await failedCredentials.count(address)
-  throw new TokenError('invalid_client', 'The client does not exist, or its secret is wrong.')
+  throw new TokenError('invalid_client', sentences.client)
 }
 
 /** Returns the requested scopes, by default all scopes of the client. Throws invalid_scope. */
 function grantedScopes(client: ClientOfTenant, requested: string | undefined) {
   if (requested === undefined || requested.trim() === '') return client.scopes
   const { scopes, unknown } = parseScopes(requested)
-  if (unknown.length > 0 || scopes.some((scope) => !client.scopes.includes(scope)))
-    throw new TokenError('invalid_scope', 'The client does not have all requested scopes.')
+  if (unknown.length > 0 || scopes.some((scope) => !client.scopes.includes(scope))) throw new TokenError('invalid_scope', sentences.scope)
   return scopes
 }

@@ -14,10 +14,11 @@ import { createExecuteCommand, newCommandId } from '../execute-command.ts'
 import { parseClientId, parseTenantId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
-import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
+import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
 import { lagHeaders } from '../schemas/headers.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
-import { client, clientWithSecret, issueClient, listTenantsQuery } from '../schemas/tenant.ts'
+import { client, clientId, clientWithSecret, issueClient, listTenantsQuery } from '../schemas/tenant.ts'
 import { onBehalfOf, storable } from './tenants.ts'
 
 const tag = 'Tenants'
@@ -39,6 +40,8 @@ const createReadRoutes = ({ pool, now }: ApiDependencies): Route[] => [
     path: '/v1/tenants/:id/clients',
     operationId: 'listClients',
     summary: 'List the clients of a tenant that are not revoked, newest first',
+    description: 'Returns the clients that can get tokens for a tenant. No response contains a secret of theirs.',
+    params: { id: idOf('tenant') },
     tag,
     credentials,
     scope,
@@ -58,6 +61,8 @@ const createReadRoutes = ({ pool, now }: ApiDependencies): Route[] => [
     path: '/v1/tenants/:id/clients/:client_id',
     operationId: 'getClient',
     summary: 'Read a client',
+    description: 'Returns the name and the scopes of a client. A revoked client is not found.',
+    params: { id: idOf('tenant'), client_id: { ...clientId, description: 'The id of the client.' } },
     tag,
     credentials,
     scope,
@@ -79,10 +84,14 @@ function issueClientRoute(deps: ApiDependencies & { newUlid(): string }): Route 
     operationId: 'issueClient',
     idempotent: true,
     summary: 'Issue a client: credentials that are exchanged for tokens of the tenant',
+    description:
+      'Creates a client with an id and a secret, with which a program gets tokens from `/v1/auth`. The secret is shown once, because only its hash is kept.',
+    params: { id: idOf('tenant') },
     tag,
     credentials,
     scope,
     body: issueClient,
+    example: { name: 'Billing', scopes: ['write:events', 'read:events'] },
     errors: ['conflict'],
     responses: { 201: { description: 'The client. Only this response contains the secret.', schema: envelope(clientWithSecret) } },
     async handler(request) {
@@ -121,13 +130,23 @@ function rotateClientSecretRoute(deps: ApiDependencies): Route {
     operationId: 'rotateClientSecret',
     idempotent: true,
     summary: 'Give a client a new secret. Its present tokens stop working, and both secrets get new tokens during the overlap',
+    description:
+      'Replaces the secret of a client. Tokens that the client already has stop working at once. The former secret still gets tokens until the overlap ends, so that programs can change over one by one.',
+    params: { id: idOf('tenant'), client_id: { ...clientId, description: 'The id of the client.' } },
     tag,
     credentials,
     scope,
     body: rotation,
+    example: { overlap_seconds: 86_400 },
     bodyOptional: true,
     errors: ['conflict'],
-    responses: { 200: { description: 'The client. Only this response contains the new secret.', schema: envelope(clientWithSecret) } },
+    responses: {
+      200: {
+        description: 'The client. Only this response contains the new secret.',
+        schema: envelope(clientWithSecret),
+        example: envelopeExample(exampleOf(clientWithSecret, { previous_secret_until: '2026-04-01T00:45:00.000Z' })),
+      },
+    },
     async handler(request) {
       const { body, params } = request
       const tenant = parseTenantId(params.id)
@@ -158,6 +177,9 @@ function revokeClientRoute(deps: ApiDependencies): Route {
     path: '/v1/tenants/:id/clients/:client_id',
     operationId: 'revokeClient',
     summary: 'Revoke a client; its tokens stop working within a second',
+    description:
+      'Ends a client for good: it gets no more tokens, and its tokens stop working. The last client with the scope `admin` cannot be revoked.',
+    params: { id: idOf('tenant'), client_id: { ...clientId, description: 'The id of the client.' } },
     tag,
     credentials,
     scope,

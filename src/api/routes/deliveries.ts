@@ -9,8 +9,16 @@ import type { Identity } from '../identity.ts'
 import { parseDeliveryId, parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route, type RouteResult } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
-import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
-import { type CursorQuery, delivery, listDeadLettersQuery, listHistoryQuery } from '../schemas/delivery.ts'
+import { cursorPagination, defaultLimit, envelope, envelopeExample, idOf, listOf, pageExample, uuid } from '../schemas/common.ts'
+import {
+  type CursorQuery,
+  deadLetterExample,
+  deliveredExample,
+  delivery,
+  listDeadLettersQuery,
+  listHistoryQuery,
+  replayedExample,
+} from '../schemas/delivery.ts'
 import { lagHeaders } from '../schemas/headers.ts'
 import { createStartReplays } from '../start-replays.ts'
 import { parseTimeRange } from '../time-range.ts'
@@ -35,12 +43,21 @@ function listWebhookDeliveriesRoute(deps: ApiDependencies): Route {
     path: '/v1/webhooks/:id/deliveries',
     operationId: 'listWebhookDeliveries',
     summary: 'List the deliveries of a webhook with their attempts, newest first',
+    description:
+      'Returns the history of one webhook: each event that was routed to it, with every attempt and what the receiver responded. The deliveries of the events that were accepted last come first.',
+    params: { id: idOf('webhook') },
     tag,
     credentials,
     scope: 'read:webhooks',
     query: listHistoryQuery,
-    errors: ['invalid_cursor'],
-    responses: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
+    errors: ['invalid_cursor', 'history_too_wide', 'delivery_log_unavailable'],
+    responses: {
+      200: {
+        description: 'A page of deliveries.',
+        schema: envelope(listOf(delivery), cursorPagination),
+        example: pageExample([deliveredExample]),
+      },
+    },
     async handler(request) {
       const { query, caller } = request
       const id = parseWebhookId(request.params.id)
@@ -66,9 +83,13 @@ function getDeliveryRoute(deps: ApiDependencies): Route {
     path: '/v1/deliveries/:id',
     operationId: 'getDelivery',
     summary: 'Read a delivery and its attempts',
+    description:
+      'Returns one delivery with every attempt: its time, the status and the start of the body of the response, or why there was none.',
+    params: { id: { ...uuid, description: 'The id of the delivery.' } },
     tag,
     credentials,
     scope: 'read:webhooks',
+    errors: ['delivery_log_unavailable'],
     responses: { 200: { description: 'The delivery.', schema: envelope(delivery) } },
     async handler(request) {
       const row = await findDelivery(deps, request, parseDeliveryId(request.params.id))
@@ -85,12 +106,20 @@ function listDeadLettersRoute(deps: ApiDependencies): Route {
     path: '/v1/dead-letters',
     operationId: 'listDeadLetters',
     summary: 'List deliveries that ended in failure; the latest failure comes first',
+    description:
+      'Returns the deliveries that are given up: the receiver refused them for good, the attempts are used up, or the event has expired. Each one can be replayed.',
     tag,
     credentials,
     scope: 'read:webhooks',
     query: listDeadLettersQuery,
-    errors: ['invalid_cursor'],
-    responses: { 200: { description: 'A page of dead letters.', schema: envelope(listOf(delivery), cursorPagination) } },
+    errors: ['invalid_cursor', 'history_too_wide', 'delivery_log_unavailable'],
+    responses: {
+      200: {
+        description: 'A page of dead letters.',
+        schema: envelope(listOf(delivery), cursorPagination),
+        example: pageExample([deadLetterExample]),
+      },
+    },
     async handler(request) {
       const { query, caller } = request
       const webhooks = await visibleWebhooks(deps, request, query.webhook)
@@ -116,12 +145,20 @@ function replayDeliveryRoute(deps: ApiDependencies): Route {
     operationId: 'replayDelivery',
     idempotent: true,
     summary: 'Deliver again, with the same event id, to the present URL, signed with the present secret',
+    description:
+      'Starts a new chain of attempts for one delivery, whatever its status is. The receiver gets the same event id again, so it can recognise an event that it already has.',
+    params: { id: { ...uuid, description: 'The id of the delivery.' } },
     tag,
     credentials,
     scope: 'write:webhooks',
-    errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive'],
+    errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive', 'delivery_log_unavailable'],
     responses: {
-      202: { description: 'The delivery, whose new chain of attempts starts now.', schema: envelope(delivery), headers: lagHeaders },
+      202: {
+        description: 'The delivery, whose new chain of attempts starts now.',
+        schema: envelope(delivery),
+        example: envelopeExample(replayedExample),
+        headers: lagHeaders,
+      },
     },
     async handler(request) {
       const row = await findDelivery(deps, request, parseDeliveryId(request.params.id))

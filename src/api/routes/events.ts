@@ -10,8 +10,8 @@ import { readMessageBody } from '../message-body.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, envelopeTextResult } from '../route-results.ts'
 import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
-import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
-import { delivery, listQuery } from '../schemas/delivery.ts'
+import { cursorPagination, defaultLimit, envelope, envelopeExample, listOf, messageId } from '../schemas/common.ts'
+import { delivery, listQuery, replayedExample } from '../schemas/delivery.ts'
 import { countedDeliveries, event, listEventsQuery, listedEvent, replayEvent } from '../schemas/event.ts'
 import { lagHeaders } from '../schemas/headers.ts'
 import { createStartReplays, type Replayable } from '../start-replays.ts'
@@ -37,11 +37,13 @@ function listEventsRoute(deps: ApiDependencies): Route {
     path: '/v1/events',
     operationId: 'listEvents',
     summary: 'List events, newest first',
+    description:
+      'Returns the events of the account, without their payloads. An event appears as soon as it is routed, which is a moment after it was accepted.',
     tag,
     credentials,
     scope,
     query: listEventsQuery,
-    errors: ['invalid_cursor'],
+    errors: ['invalid_cursor', 'delivery_log_unavailable'],
     responses: {
       200: {
         description:
@@ -83,9 +85,13 @@ function getEventRoute(deps: ApiDependencies): Route {
     path: '/v1/events/:id',
     operationId: 'getEvent',
     summary: 'Read an event and the state of its deliveries',
+    description:
+      'Returns an event with its payload exactly as it was sent, and how many of its deliveries succeeded. `has_rejections` says that other content was posted under the same id.',
+    params: { id: { ...messageId, description: 'The id of the event.' } },
     tag,
     credentials,
     scope,
+    errors: ['delivery_log_unavailable'],
     responses: {
       200: { description: 'The event. The response waits a short time for the routing of a new event.', schema: envelope(event) },
     },
@@ -118,11 +124,13 @@ function listEventDeliveriesRoute(deps: ApiDependencies): Route {
     path: '/v1/events/:id/deliveries',
     operationId: 'listEventDeliveries',
     summary: 'List the deliveries of an event; the one to the newest webhook comes first',
+    description: 'Returns what became of one event: a delivery for each webhook that matched it, with every attempt.',
+    params: { id: { ...messageId, description: 'The id of the event.' } },
     tag,
     credentials,
     scope,
     query: listQuery,
-    errors: ['invalid_cursor'],
+    errors: ['invalid_cursor', 'delivery_log_unavailable'],
     responses: { 200: { description: 'A page of deliveries.', schema: envelope(listOf(delivery), cursorPagination) } },
     async handler({ params, query, caller, gone }) {
       const { limit = defaultLimit } = query
@@ -151,17 +159,22 @@ function replayEventRoute(deps: ApiDependencies): Route {
     operationId: 'replayEvent',
     idempotent: true,
     summary: 'Deliver an event again, with the same event id, to the present URLs, signed with the present secrets',
+    description:
+      'Starts a new chain of attempts for the deliveries of one event, to all its webhooks or to one of them. Receivers get the same event id again.',
+    params: { id: { ...messageId, description: 'The id of the event.' } },
     tag,
     credentials,
     scope: 'write:events',
     body: replayEvent,
+    example: { webhook_id: '01JQNV4T0M2ZB7V6RWKD5YQ3XE' },
     bodyOptional: true,
-    errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive'],
+    errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive', 'delivery_log_unavailable'],
     responses: {
       202: {
         description:
           'The deliveries that start again. Webhooks that are now deleted or inactive are left out. So are deliveries that are not in the history yet, because they are still on their way.',
         schema: envelope(listOf(delivery)),
+        example: envelopeExample([replayedExample]),
         headers: lagHeaders,
       },
     },

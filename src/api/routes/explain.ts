@@ -10,7 +10,7 @@ import { parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
-import { envelope } from '../schemas/common.ts'
+import { envelope, messageId } from '../schemas/common.ts'
 import { explainQuery, explanation, type reasons } from '../schemas/explain.ts'
 
 type Reason = (typeof reasons)[number]
@@ -61,10 +61,14 @@ export function createExplainRoutes(deps: ApiDependencies): Route[] {
       path: '/v1/events/:id/explain',
       operationId: 'explainEvent',
       summary: 'Explain why an event did or did not reach a webhook: the webhook at that moment, every attempt, and the next step',
+      description:
+        'Answers the question why a webhook did or did not get an event. It compares the event with the webhook as it was when the event was matched, and not as it is now.',
+      params: { id: { ...messageId, description: 'The id of the event.' } },
       tag: 'Audit',
       credentials: 'bearer',
       scope: 'read:audit',
       query: explainQuery,
+      errors: ['delivery_log_unavailable'],
       responses: { 200: { description: 'The explanation.', schema: envelope(explanation) } },
       async handler({ params, query, caller, gone }) {
         const id = parseWebhookId(query.webhook)

@@ -17,8 +17,9 @@ import type { Identity } from '../identity.ts'
 import { parseKeyId, parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
-import { cursorPagination, defaultLimit, envelope, listOf } from '../schemas/common.ts'
+import { cursorPagination, defaultLimit, envelope, idOf, listOf, pageExample } from '../schemas/common.ts'
 import { type ListVersions, listVersionsQuery, version } from '../schemas/history.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 
 export function createHistoryRoutes(deps: ApiDependencies): Route[] {
   const spec = {
@@ -28,21 +29,35 @@ export function createHistoryRoutes(deps: ApiDependencies): Route[] {
     scope: 'read:audit',
     query: listVersionsQuery,
     errors: ['invalid_cursor', 'event_not_readable'],
-    responses: { 200: { description: 'A page of changes, oldest first.', schema: envelope(listOf(version), cursorPagination) } },
   } as const
+  const responses = (change: object) => ({
+    200: {
+      description: 'A page of changes, oldest first.',
+      schema: envelope(listOf(version), cursorPagination),
+      example: pageExample([exampleOf(version, change)]),
+    },
+  })
   return [
     guardedRoute({
       ...spec,
       path: '/v1/webhooks/:id/history',
       operationId: 'listWebhookHistory',
+      description:
+        'Returns the changes of a webhook from its creation on. The history of a deleted webhook stays readable. Secrets are masked.',
+      params: { id: idOf('webhook') },
       summary: 'List every change of a webhook, even a deleted one, oldest first: its time, its author, the former and the new values',
+      responses: responses({ type: 'WebhookChanged', changes: { event: { from: 'order.created', to: 'order.*' } } }),
       handler: (request) => pageOf(deps, webhookDecider, webhookStream(parseWebhookId(request.params.id)), webhookFields, request),
     }),
     guardedRoute({
       ...spec,
       path: '/v1/keys/:id/history',
       operationId: 'listKeyHistory',
+      description:
+        'Returns the changes of an API key from its creation on. The history of a deleted key stays readable. The values of keys are masked.',
+      params: { id: idOf('API key') },
       summary: 'List every change of an API key, even a deleted one, oldest first: its time, its author, the former and the new values',
+      responses: responses({ type: 'KeyChanged', changes: { name: { from: 'Shop', to: 'Shop (read only)' } } }),
       handler: (request) => pageOf(deps, keyDecider, keyStream(parseKeyId(request.params.id)), keyFields, request),
     }),
   ]

@@ -6,18 +6,20 @@ import type { Identity } from '../identity.ts'
 import { parseJobId, parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent } from '../route-results.ts'
-import { envelope } from '../schemas/common.ts'
+import { envelope, envelopeExample, idOf } from '../schemas/common.ts'
 import { jobHeaders } from '../schemas/headers.ts'
 import { job, type ReplayWebhook, replayWebhook } from '../schemas/job.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 import { parseUtc } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
+const tag = 'Jobs'
+const credentials = 'bearer-or-key'
+
 /** The routes for work that takes longer than a request. The API starts a job here, and a dispatcher carries it out. */
 export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
-  const { pool, log, now, newUlid } = deps
-  const jobs = createReplayJobs(pool)
-  const tag = 'Jobs'
-  const credentials = 'bearer-or-key'
+  const { log } = deps
+  const jobs = createReplayJobs(deps.pool)
   const findJob = async (request: Identity & { params: { id: string } }): Promise<ReplayJob> => {
     const row = await jobs.find(ownerOf(request), parseJobId(request.params.id))
     if (row === null) throw notFound()
@@ -25,58 +27,24 @@ export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): 
   }
 
   return [
-    guardedRoute({
-      method: 'POST',
-      path: '/v1/webhooks/:id/replay',
-      operationId: 'replayWebhook',
-      idempotent: true,
-      summary: 'Replay the deliveries that a webhook missed, with the same event ids, to the present URL, signed with the present secret',
-      tag,
-      credentials,
-      scope: 'write:webhooks',
-      body: replayWebhook,
-      errors: ['webhook_inactive', 'replay_running'],
-      responses: {
-        202: {
-          description: 'A job, which replays the deliveries. The newest events come first.',
-          schema: envelope(job),
-          headers: jobHeaders,
-        },
-      },
-      async handler(request) {
-        const { body, caller } = request
-        const { tenant, actor } = caller
-        const id = parseWebhookId(request.params.id)
-        const webhook = await findWebhook(deps, ownerOf(request), id)
-        if (webhook === null) throw notFound()
-        if (!webhook.is_active) throw webhookInactive()
-        const planned = await request.plan(() => ({ id: parseJobId(newUlid()), time: new Date(now()).toISOString() }))
-        const { since, until } = replayRange(body, planned.time)
-        const started = await jobs.begin({
-          id: planned.id,
-          tenant,
-          webhook: id,
-          key_id: webhook.key_id,
-          actor,
-          since,
-          until,
-          delivery_status: body.status ?? null,
-        })
-        if (started === null)
-          throw new ApiError('replay_running', 'A replay of this webhook is running: wait until it has ended, or cancel it.')
-        log.info({ job: started.id, tenant, webhook: id, since, until }, 'replay_job.begun')
-        return envelopeResult(202, jobView(started), { location: `/v1/jobs/${started.id}` })
-      },
-    }),
+    replayWebhookRoute(deps),
     guardedRoute({
       method: 'GET',
       path: '/v1/jobs/:id',
       operationId: 'getJob',
       summary: 'Read the progress of a job',
+      description: 'Returns how far a job is: how many deliveries it has replayed, and whether it still runs.',
+      params: { id: idOf('job') },
       tag,
       credentials,
       scope: 'read:webhooks',
-      responses: { 200: { description: 'The job.', schema: envelope(job) } },
+      responses: {
+        200: {
+          description: 'The job.',
+          schema: envelope(job),
+          example: envelopeExample(exampleOf(job, { status: 'completed', finished_at: '2026-03-31T12:30:02.000Z' })),
+        },
+      },
       handler: async (request) => envelopeResult(200, jobView(await findJob(request))),
     }),
     guardedRoute({
@@ -84,6 +52,9 @@ export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): 
       path: '/v1/jobs/:id',
       operationId: 'cancelJob',
       summary: 'Cancel a job; deliveries that it has already replayed continue',
+      description:
+        'Stops a job before it replays more deliveries. A job that is cancelled already stays cancelled, so the request can be repeated.',
+      params: { id: idOf('job') },
       tag,
       credentials,
       scope: 'write:webhooks',
@@ -98,6 +69,59 @@ export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): 
       },
     }),
   ]
+}
+
+function replayWebhookRoute(deps: ApiDependencies & { newUlid(): string }): Route {
+  const { log, now, newUlid } = deps
+  const jobs = createReplayJobs(deps.pool)
+  return guardedRoute({
+    method: 'POST',
+    path: '/v1/webhooks/:id/replay',
+    operationId: 'replayWebhook',
+    idempotent: true,
+    summary: 'Replay the deliveries that a webhook missed, with the same event ids, to the present URL, signed with the present secret',
+    description:
+      'Starts a job that replays what a webhook missed, for example after an outage of the receiver. It replays the deliveries of events that were accepted between two times. Only one job of a webhook can run at a time.',
+    params: { id: idOf('webhook') },
+    tag,
+    credentials,
+    scope: 'write:webhooks',
+    body: replayWebhook,
+    example: { since: '2026-03-31T00:00:00Z', until: '2026-03-31T12:00:00Z', status: 'failed' },
+    errors: ['webhook_inactive', 'replay_running'],
+    responses: {
+      202: {
+        description: 'A job, which replays the deliveries. The newest events come first.',
+        schema: envelope(job),
+        example: envelopeExample(exampleOf(job, { replayed: 0 })),
+        headers: jobHeaders,
+      },
+    },
+    async handler(request) {
+      const { body, caller } = request
+      const { tenant, actor } = caller
+      const id = parseWebhookId(request.params.id)
+      const webhook = await findWebhook(deps, ownerOf(request), id)
+      if (webhook === null) throw notFound()
+      if (!webhook.is_active) throw webhookInactive()
+      const planned = await request.plan(() => ({ id: parseJobId(newUlid()), time: new Date(now()).toISOString() }))
+      const { since, until } = replayRange(body, planned.time)
+      const started = await jobs.begin({
+        id: planned.id,
+        tenant,
+        webhook: id,
+        key_id: webhook.key_id,
+        actor,
+        since,
+        until,
+        delivery_status: body.status ?? null,
+      })
+      if (started === null)
+        throw new ApiError('replay_running', 'A replay of this webhook is running: wait until it has ended, or cancel it.')
+      log.info({ job: started.id, tenant, webhook: id, since, until }, 'replay_job.begun')
+      return envelopeResult(202, jobView(started), { location: `/v1/jobs/${started.id}` })
+    },
+  })
 }
 
 /** Returns the times between which events are replayed: no later than `now`, which is also the default end. */

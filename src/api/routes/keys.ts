@@ -16,9 +16,10 @@ import { parseKeyId } from '../ids.ts'
 import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
-import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
+import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
 import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, stateHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
 
@@ -41,6 +42,9 @@ const getKeyRoute = (deps: ApiDependencies): Route =>
     path: '/v1/keys/:id',
     operationId: 'getKey',
     summary: 'Read an API key',
+    description:
+      'Returns an API key as it is now, or as it was at a time or a revision. Its value is masked if the caller lacks one of its scopes.',
+    params: { id: idOf('API key') },
     tag,
     credentials,
     scope: 'read:keys',
@@ -65,6 +69,8 @@ const listKeysRoute = (deps: ApiDependencies): Route =>
     path: '/v1/keys',
     operationId: 'listKeys',
     summary: 'List API keys, newest first',
+    description:
+      'Returns the API keys of the account, as they are now or as they were at a time. The value of a key is masked if the caller lacks one of its scopes.',
     tag,
     credentials,
     scope: 'read:keys',
@@ -94,12 +100,22 @@ function createKeyRoute(deps: ApiDependencies & { newUlid(): string }): Route {
     operationId: 'createKey',
     idempotent: true,
     summary: 'Create an API key for a consumer',
+    description:
+      'Creates an API key that a consumer sends as `x-api-key`. A key sees and changes only the webhooks that it created. It can have only scopes that the caller has.',
     tag,
     credentials,
     scope: 'write:keys',
     body: createKey,
+    example: { name: 'Shop', description: 'For the developers of the shop.', scopes: ['read:webhooks', 'write:webhooks'] },
     errors: ['scope_exceeds_caller'],
-    responses: { 201: { description: 'The key.', schema: envelope(key), headers: creationHeaders } },
+    responses: {
+      201: {
+        description: 'The key.',
+        schema: envelope(key),
+        example: envelopeExample(exampleOf(key, { last_accessed_at: null })),
+        headers: creationHeaders,
+      },
+    },
     async handler(request) {
       const { caller, body } = request
       requireScopes(caller, body.scopes)
@@ -127,13 +143,23 @@ function changeKeyRoute(deps: ApiDependencies): Route {
     path: '/v1/keys/:id',
     operationId: 'changeKey',
     summary: 'Change an API key',
+    description: 'Changes the fields that the body has, and keeps all others. A scope that is taken away stops working within a second.',
+    params: { id: idOf('API key') },
     tag,
     credentials,
     scope: 'write:keys',
     body: changeKey,
+    example: { name: 'Shop (read only)', scopes: ['read:webhooks'] },
     requestHeaders: ifMatch,
     errors: ['scope_exceeds_caller', 'precondition_failed', 'conflict'],
-    responses: { 200: { description: 'The changed key.', schema: envelope(key), headers: changeHeaders } },
+    responses: {
+      200: {
+        description: 'The changed key.',
+        schema: envelope(key),
+        example: envelopeExample(exampleOf(key, { name: 'Shop (read only)', scopes: ['read:webhooks'] })),
+        headers: changeHeaders,
+      },
+    },
     async handler(request) {
       const { caller, body, params } = request
       requireScopes(caller, body.scopes)
@@ -153,6 +179,9 @@ function deleteKeyRoute(deps: ApiDependencies): Route {
     path: '/v1/keys/:id',
     operationId: 'deleteKey',
     summary: 'Delete an API key; the webhooks that it created stay, or are deactivated',
+    description:
+      'Deletes an API key, which stops working within a second. With `webhooks=deactivate`, the webhooks that it created get no more events.',
+    params: { id: idOf('API key') },
     tag,
     credentials,
     scope: 'write:keys',
@@ -177,10 +206,14 @@ function rotateKeyRoute(deps: ApiDependencies): Route {
     operationId: 'rotateKey',
     idempotent: true,
     summary: 'Give an API key a new value. Its id and its webhooks stay, and both values work during the overlap',
+    description:
+      'Replaces the value of an API key. The former value also works until the overlap ends, so that the consumer can change over.',
+    params: { id: idOf('API key') },
     tag,
     credentials,
     scope: 'write:keys',
     body: rotation,
+    example: { overlap_seconds: 3_600 },
     bodyOptional: true,
     requestHeaders: ifMatch,
     errors: ['scope_exceeds_caller', 'precondition_failed', 'conflict'],

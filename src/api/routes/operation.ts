@@ -21,6 +21,8 @@ export function createOperationRoutes(
       path: '/health/live',
       operationId: 'getLive',
       summary: 'Check whether the process runs',
+      description:
+        'Tells a supervisor whether to restart the process. It says nothing about databases, because a restart would not help them.',
       tag,
       credentials: 'none',
       quiet: true,
@@ -32,6 +34,8 @@ export function createOperationRoutes(
       path: '/health/ready',
       operationId: 'getReady',
       summary: 'Check whether the process can do its work; operators also see what is wrong',
+      description:
+        'Tells a load balancer whether to send requests here. It fails while the database or another engine cannot be reached, and during start and shutdown. Operators also see each check.',
       tag,
       credentials: 'none',
       quiet: true,
@@ -53,11 +57,16 @@ export function createOperationRoutes(
       path: '/metrics',
       operationId: 'getMetrics',
       summary: 'Read metrics in the format of Prometheus',
+      description: 'Returns counters and histograms of the API, the dispatcher and the projections in the text format of Prometheus.',
       tag,
       credentials: 'operator',
       quiet: true,
       responses: {
-        200: { description: 'The metrics of all processes that share the port.', type: 'text/plain', schema: { type: 'string' } },
+        200: {
+          description: 'The metrics of all processes that share the port.',
+          type: 'text/plain',
+          schema: { type: 'string', examples: ['kolbak_http_requests_total{operation="postEvent",status="202"} 1042\n'] },
+        },
       },
       handler: async () => ({ status: 200, text: { type: metrics.contentType, content: await scrape() } }),
     }),
@@ -66,9 +75,15 @@ export function createOperationRoutes(
       path: '/openapi.json',
       operationId: 'getOpenApi',
       summary: 'This document',
+      description: 'Returns this description, from which clients can be generated. `/docs` shows it to people.',
       tag,
       credentials: 'none',
-      responses: { 200: { description: 'The OpenAPI 3.1 description of this API.', schema: { type: 'object' } } },
+      responses: {
+        200: {
+          description: 'The OpenAPI 3.1 description of this API.',
+          schema: { type: 'object', additionalProperties: true, examples: [{ openapi: '3.1.0', info: { title: 'Kolbak' } }] },
+        },
+      },
       handler: async () => ({ status: 200, text: { type: jsonType, content: openApiDocument() } }),
     }),
   ]

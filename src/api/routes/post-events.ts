@@ -8,8 +8,9 @@ import { elementRanges, memberRange } from '../json-byte-ranges.ts'
 import { depthFault } from '../payload-depth.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeTextResult } from '../route-results.ts'
-import { envelope, listOf } from '../schemas/common.ts'
+import { envelope, envelopeExample, listOf } from '../schemas/common.ts'
 import { acceptedEvent, postEvent, postEvents } from '../schemas/event.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 import { sealMessage } from '../seal-message.ts'
 
 type PostDependencies = ApiDependencies & { newUlid(): string }
@@ -23,10 +24,19 @@ const postEventRoute = (deps: PostDependencies): Route =>
     path: '/v1/events',
     operationId: 'postEvent',
     summary: 'Send an event to every webhook that subscribed to it',
+    description:
+      'Accepts one event and stores it durably before it responds. The event is then delivered to every active webhook of the account whose pattern matches its name. Send your own `id`: then a repeated request after a time-out does no harm. The response says nothing about deliveries: read the event for that.',
     tag: 'Events',
     credentials: 'bearer',
     scope: 'write:events',
     body: postEvent,
+    example: {
+      id: 'evt_producer_unique_id_12345',
+      event: 'order.created',
+      event_time: '2026-03-31T00:42:50Z',
+      source: 'order-service',
+      payload: { order_id: 'ord_991', amount: 12.5 },
+    },
     bodyLimit: 256 * 1024,
     quota: 'events',
     quiet: true,
@@ -58,10 +68,18 @@ const postEventsRoute = (deps: PostDependencies): Route =>
     path: '/v1/events/batch',
     operationId: 'postEvents',
     summary: 'Send up to 1,000 events at once: either all of them are accepted, or none',
+    description:
+      'Accepts many events in one request, which is the fastest way to send them. Each event is delivered on its own, as if it had been posted alone.',
     tag: 'Events',
     credentials: 'bearer',
     scope: 'write:events',
     body: postEvents,
+    example: {
+      events: [
+        { id: 'evt_1', event: 'order.created', payload: { order_id: 'ord_991' } },
+        { id: 'evt_2', event: 'order.paid', source: 'payments', payload: { order_id: 'ord_991', amount: 12.5 } },
+      ],
+    },
     bodyLimit: 1024 * 1024,
     quota: 'events',
     quiet: true,
@@ -71,6 +89,7 @@ const postEventsRoute = (deps: PostDependencies): Route =>
       202: {
         description: 'All events are stored durably. The list has the order of the request.',
         schema: envelope(listOf(acceptedEvent)),
+        example: envelopeExample([exampleOf(acceptedEvent, { id: 'evt_1' }), exampleOf(acceptedEvent, { id: 'evt_2' })]),
       },
     },
     async handler({ body, rawBody, caller, requestId, countMore }) {

@@ -13,8 +13,9 @@ import type { Identity } from '../identity.ts'
 import { parseTenantId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
-import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
+import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
 import { changeHeaders, creationHeaders, ifMatch, stateHeaders } from '../schemas/headers.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 import { changeTenant, createTenant, listTenantsQuery, tenant } from '../schemas/tenant.ts'
 
 const tag = 'Tenants'
@@ -34,6 +35,8 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
     path: '/v1/tenants/:id',
     operationId: 'getTenant',
     summary: 'Read a tenant',
+    description: 'Returns the name of a tenant, its limits, and whether it is suspended.',
+    params: { id: idOf('tenant') },
     tag,
     credentials,
     scope,
@@ -49,6 +52,7 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
     path: '/v1/tenants',
     operationId: 'listTenants',
     summary: 'List tenants, newest first',
+    description: 'Returns the accounts of the service, with their limits.',
     tag,
     credentials,
     scope,
@@ -70,11 +74,20 @@ function createTenantRoute(deps: ApiDependencies & { newUlid(): string }): Route
     operationId: 'createTenant',
     idempotent: true,
     summary: 'Create a tenant: an account whose events, keys and webhooks no other account sees',
+    description: 'Creates an account of its own. It has no client yet: issue one next, so that somebody can get tokens for it.',
     tag,
     credentials,
     scope,
     body: createTenant,
-    responses: { 201: { description: 'The tenant.', schema: envelope(tenant), headers: creationHeaders } },
+    example: { name: 'Acme', limits: { webhooks: 500, events_per_second: null } },
+    responses: {
+      201: {
+        description: 'The tenant.',
+        schema: envelope(tenant),
+        example: envelopeExample(exampleOf(tenant, { limits: { webhooks: 500, events_per_second: null, requests_per_second: null } })),
+        headers: creationHeaders,
+      },
+    },
     async handler(request) {
       const { id, commandId } = await request.plan(() => ({ id: parseTenantId(deps.newUlid()), commandId: newCommandId() }))
       const { name, limits } = request.body
@@ -97,20 +110,30 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
     const { state, headers } = await executeCommand(tenantDecider, tenantStream(id), command, onBehalfOf(request, id), { readModel })
     return envelopeResult(200, tenantView(state), headers)
   }
-  const responses = { 200: { description: 'The changed tenant.', schema: envelope(tenant), headers: changeHeaders } }
+  const responses = (changed: object) => ({
+    200: {
+      description: 'The changed tenant.',
+      schema: envelope(tenant),
+      example: envelopeExample(exampleOf(tenant, changed)),
+      headers: changeHeaders,
+    },
+  })
   return [
     guardedRoute({
       method: 'PATCH',
       path: '/v1/tenants/:id',
       operationId: 'changeTenant',
       summary: "Change a tenant's limits; limits that are not given stay",
+      description: 'Changes the limits that the body has, and keeps all others. Null puts a limit back to the default of the service.',
+      params: { id: idOf('tenant') },
       tag,
       credentials,
       scope,
       body: changeTenant,
+      example: { limits: { events_per_second: 2_000 } },
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      responses,
+      responses: responses({ limits: { webhooks: null, events_per_second: 2_000, requests_per_second: null } }),
       handler: (request) => change(request, { type: 'ChangeTenantSettings', limits: request.body.limits ?? {} }),
     }),
     guardedRoute({
@@ -118,12 +141,15 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
       path: '/v1/tenants/:id/suspend',
       operationId: 'suspendTenant',
       summary: 'Suspend a tenant: its clients and keys get 403, and its deliveries wait',
+      description:
+        'Stops everything of a tenant without losing anything. Events that it already posted are kept, and their deliveries wait until it is resumed.',
+      params: { id: idOf('tenant') },
       tag,
       credentials,
       scope,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict', 'default_tenant'],
-      responses,
+      responses: responses({ is_suspended: true }),
       handler: (request) => change(request, { type: 'SuspendTenant' }),
     }),
     guardedRoute({
@@ -131,12 +157,14 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
       path: '/v1/tenants/:id/resume',
       operationId: 'resumeTenant',
       summary: 'End the suspension of a tenant: its waiting deliveries continue',
+      description: 'Lets a suspended tenant work again. The deliveries that waited go out now.',
+      params: { id: idOf('tenant') },
       tag,
       credentials,
       scope,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      responses,
+      responses: responses({ is_suspended: false }),
       handler: (request) => change(request, { type: 'ResumeTenant' }),
     }),
   ]

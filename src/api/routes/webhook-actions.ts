@@ -9,9 +9,10 @@ import { createExecuteCommand, newCommandId } from '../execute-command.ts'
 import { parseMessageId, parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noStore } from '../route-results.ts'
-import { envelope } from '../schemas/common.ts'
+import { envelope, envelopeExample, idOf } from '../schemas/common.ts'
 import { acceptedEvent } from '../schemas/event.ts'
 import { changeHeaders, ifMatch } from '../schemas/headers.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 import { overlapEnd } from '../schemas/rotation.ts'
 import { rotatedWebhook, rotateSecret } from '../schemas/webhook.ts'
 import { sealMessage } from '../seal-message.ts'
@@ -36,10 +37,14 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
       idempotent: true,
       summary:
         'Give a webhook a new secret. Both secrets sign during the overlap, so that receivers can change over. A still older secret stops signing at once',
+      description:
+        'Replaces the secret that signs requests. During the overlap each request has one signature of each secret, so a receiver accepts it with either.',
+      params: { id: idOf('webhook') },
       tag,
       credentials,
       scope,
       body: rotateSecret,
+      example: { overlap_seconds: 86_400 },
       bodyOptional: true,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
@@ -70,6 +75,9 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
       path: '/v1/webhooks/:id/test',
       operationId: 'testWebhook',
       summary: 'Send the event kolbak.test to this webhook alone, whatever its pattern is',
+      description:
+        'Sends an event to one webhook, so that its owner sees whether the receiver works. It is signed, delivered and recorded like any other event. Patterns do not match it.',
+      params: { id: idOf('webhook') },
       tag,
       credentials,
       scope,
@@ -78,6 +86,7 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
         202: {
           description: 'The event is stored. The list of the deliveries of the webhook shows its outcome.',
           schema: envelope(acceptedEvent),
+          example: envelopeExample(exampleOf(acceptedEvent, { id: 'evt_01JQNV4T0M2ZB7V6RWKD5YQ3XE' })),
         },
       },
       async handler(request) {

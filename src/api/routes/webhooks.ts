@@ -17,9 +17,10 @@ import { parseWebhookId } from '../ids.ts'
 import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
-import { defaultLimit, envelope, listOf, offsetPagination } from '../schemas/common.ts'
+import { defaultLimit, envelope, idOf, listOf, offsetPagination } from '../schemas/common.ts'
 import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, stateHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
 import { createWebhookChecks } from '../webhook-checks.ts'
 import { newWebhookSecret, ownerOf, webhookRowView, webhookView } from '../webhook-views.ts'
@@ -42,6 +43,8 @@ const getWebhookRoute = (deps: ApiDependencies): Route =>
     path: '/v1/webhooks/:id',
     operationId: 'getWebhook',
     summary: 'Read a webhook',
+    description: 'Returns a webhook as it is now, or as it was at a time or a revision. Its secret is never shown.',
+    params: { id: idOf('webhook') },
     tag,
     credentials,
     scope: 'read:webhooks',
@@ -67,6 +70,7 @@ const listWebhooksRoute = (deps: ApiDependencies): Route =>
     path: '/v1/webhooks',
     operationId: 'listWebhooks',
     summary: 'List webhooks, newest first',
+    description: 'Returns the webhooks of the account, or of the API key that asks, as they are now or as they were at a time.',
     tag,
     credentials,
     scope: 'read:webhooks',
@@ -108,14 +112,26 @@ function createWebhookRoute(deps: ApiDependencies & { newUlid(): string }): Rout
     operationId: 'createWebhook',
     idempotent: true,
     summary: 'Create a webhook: a callback URL and the events that are delivered to it',
+    description:
+      'Subscribes a URL to events. Every request to it is signed with the secret of the webhook, which is generated unless the body has one. Only events that are accepted after this response are delivered.',
     tag,
     credentials,
     scope: 'write:webhooks',
     body: createWebhook,
+    example: {
+      callback_url: 'https://consumer.example.com/webhook-receiver',
+      event: 'order.*',
+      description: 'Sends invoices to the bookkeeping.',
+    },
     check: createWebhookChecks(deps),
     errors: ['webhook_limit_reached'],
     responses: {
-      201: { description: 'The webhook. Only this response contains the secret.', schema: createdWebhook, headers: creationHeaders },
+      201: {
+        description: 'The webhook. Only this response contains the secret.',
+        schema: createdWebhook,
+        example: exampleOf(createdWebhook, { event: 'order.*', retry_delays: null }),
+        headers: creationHeaders,
+      },
     },
     async handler(request) {
       const { caller, body } = request
@@ -162,14 +178,25 @@ function changeWebhookRoute(deps: ApiDependencies): Route {
     path: '/v1/webhooks/:id',
     operationId: 'changeWebhook',
     summary: 'Change a webhook',
+    description:
+      'Changes the fields that the body has, and keeps all others. Attempts that are still to come use the new URL. An inactive webhook becomes active again with `is_active: true`.',
+    params: { id: idOf('webhook') },
     tag,
     credentials,
     scope: 'write:webhooks',
     body: changeWebhook,
+    example: { event: 'order.created', is_active: false },
     check: createWebhookChecks(deps),
     requestHeaders: ifMatch,
     errors: ['precondition_failed', 'conflict'],
-    responses: { 200: { description: 'The changed webhook.', schema: webhook, headers: changeHeaders } },
+    responses: {
+      200: {
+        description: 'The changed webhook.',
+        schema: webhook,
+        example: exampleOf(webhook, { is_active: false, deactivation_reason: 'requested' }),
+        headers: changeHeaders,
+      },
+    },
     async handler(request) {
       const id = parseWebhookId(request.params.id)
       const { callback_url, ...changes } = request.body
@@ -189,6 +216,8 @@ function deleteWebhookRoute(deps: ApiDependencies): Route {
     path: '/v1/webhooks/:id',
     operationId: 'deleteWebhook',
     summary: 'Delete a webhook; its pending deliveries are discarded',
+    description: 'Deletes a webhook for good. Its history stays readable. To pause a webhook, set `is_active` to false instead.',
+    params: { id: idOf('webhook') },
     tag,
     credentials,
     scope: 'write:webhooks',

@@ -8,7 +8,9 @@ export const ulid: JsonSchema = {
   'x-rule': 'a ULID',
   examples: ['01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
 }
-export const uuid: JsonSchema = { type: 'string', format: 'uuid' }
+/** Returns the schema of the id of a resource in a path. */
+export const idOf = (resource: string): JsonSchema => ({ ...ulid, description: `The id of the ${resource}.` })
+export const uuid: JsonSchema = { type: 'string', format: 'uuid', examples: ['0195d3a1-7a4b-5c6d-8e9f-001122334455'] }
 /** A time in a response: UTC, milliseconds. */
 export const timestamp: JsonSchema = { type: 'string', format: 'date-time', examples: ['2026-03-31T00:45:00.000Z'] }
 /** A time in a request: any offset. */
@@ -23,6 +25,7 @@ export const correlation_id: JsonSchema = {
   type: 'string',
   description:
     'The `x-request-id` of the request that caused the event. A process manager passes on the correlation id of the event that it reacts to.',
+  examples: ['7d0f6c1e-8a55-4a35-9f3e-0d9c1a3b5e77'],
 }
 export const messageId: JsonSchema = {
   type: 'string',
@@ -41,8 +44,21 @@ export const eventName: JsonSchema = {
   examples: ['order.created'],
 }
 /** `x-well-formed` refuses lone surrogates. */
-export const name: JsonSchema = { type: 'string', minLength: 1, maxLength: 255, 'x-well-formed': true }
-export const description: JsonSchema = { type: ['string', 'null'], maxLength: 2000, 'x-well-formed': true }
+export const name: JsonSchema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 255,
+  'x-well-formed': true,
+  description: 'A name for people.',
+  examples: ['Billing'],
+}
+export const description: JsonSchema = {
+  type: ['string', 'null'],
+  maxLength: 2000,
+  'x-well-formed': true,
+  description: 'A note for people.',
+  examples: ['Sends invoices to the bookkeeping.'],
+}
 
 export interface Offset {
   readonly limit?: number
@@ -60,37 +76,70 @@ export const cursor: JsonSchema = {
   type: 'string',
   minLength: 1,
   maxLength: 500,
-  description: 'The `next_cursor` of the page before.',
+  description: 'The `next_cursor` of the page before. Without it, the list begins at its first page.',
 }
 export const defaultLimit = 20
 
-const nothing: JsonSchema = { type: 'null' }
-export const offsetPagination = named('OffsetPagination', object({ limit, offset, total: { type: 'integer', minimum: 0 } }))
+/**
+ * A member that is always null. It is declared as an object or null, because many generators of clients cannot read the type `null`
+ * alone.
+ */
+const nothing = (what: string): JsonSchema => ({
+  type: ['object', 'null'],
+  description: `Always null${what}.`,
+  maxProperties: 0,
+  examples: [null],
+})
+export const offsetPagination = named(
+  'OffsetPagination',
+  object({ limit, offset, total: { type: 'integer', minimum: 0, description: 'The number of items on all pages.', examples: [1] } }),
+)
 export const cursorPagination = named(
   'CursorPagination',
-  object({ limit, next_cursor: nullable({ type: 'string', description: 'Null on the last page.' }) }),
+  object({
+    limit,
+    next_cursor: nullable({ type: 'string', description: 'The `cursor` of the next page. Null on the last page.', examples: [null] }),
+  }),
 )
 
 /** Returns the schema of a response in the envelope. */
-export const envelope = (data: JsonSchema, pagination: JsonSchema = nothing): JsonSchema => object({ data, error: nothing, pagination })
+export const envelope = (
+  data: JsonSchema,
+  pagination: JsonSchema = nothing(' here, because the response is no list with pages'),
+): JsonSchema => object({ data, error: nothing(' in a success'), pagination })
+/** Returns the example of the last page of a list with a cursor. */
+export const pageExample = (items: readonly unknown[]) => ({
+  data: items,
+  error: null,
+  pagination: { limit: defaultLimit, next_cursor: null },
+})
+/** Returns the example of a response in the envelope. */
+export const envelopeExample = (data: unknown) => ({ data, error: null, pagination: null })
 export const listOf = (items: JsonSchema): JsonSchema => ({ type: 'array', items })
 
 export const errorBody = named(
   'Error',
   object({
-    data: nothing,
+    data: nothing(' in an error'),
     error: object(
       {
         code: { type: 'string', description: 'A stable word for programs to compare.', examples: ['not_found'] },
-        message: { type: 'string', description: 'A sentence for people, which may change.' },
+        message: {
+          type: 'string',
+          description: 'A sentence for people, which may change.',
+          examples: ['There is no such resource, or it is not yours.'],
+        },
         details: {
           type: 'array',
           description: 'The faults of all fields.',
-          items: object({ path: { type: 'string', examples: ['callback_url'] }, message: { type: 'string' } }),
+          items: object({
+            path: { type: 'string', description: 'Names joined by dots. Empty for the body as a whole.', examples: ['callback_url'] },
+            message: { type: 'string', description: 'The rule that the value breaks.', examples: ['is required'] },
+          }),
         },
       },
       ['details'],
     ),
-    pagination: nothing,
+    pagination: nothing(' in an error'),
   }),
 )

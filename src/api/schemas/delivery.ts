@@ -1,16 +1,16 @@
 import type { DeliveryStatus } from '../../events/delivery.ts'
 import type { WebhookId } from '../../events/ids.ts'
 import { cursor, instant, limit, messageId, timestamp, ulid, uuid } from './common.ts'
-import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+import { exampleOf, type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
 
 export const deliveryStatuses: readonly DeliveryStatus[] = ['pending', 'retrying', 'success', 'failed', 'discarded']
-const count: JsonSchema = { type: 'integer', minimum: 0 }
-const code = nullable({ type: 'integer', description: 'The HTTP status of the response, or null when there was none.' })
-const reason = nullable({ type: 'string', description: 'A stable word for the cause of the failure.', examples: ['timeout'] })
+const count: JsonSchema = { type: 'integer', minimum: 0, examples: [1] }
+const code = nullable({ type: 'integer', description: 'The HTTP status of the response, or null when there was none.', examples: [503] })
+const reason = nullable({ type: 'string', description: 'A stable word for the cause of the failure.', examples: [null, 'timeout'] })
 const reason_detail = nullable({
   type: 'string',
   description: 'What was wrong, in a sentence, when the receiver sent no readable status; else null.',
-  examples: ['The receiver sent no status within 15 s.'],
+  examples: [null, 'The receiver sent no status within 15 s.'],
 })
 
 const attempt = named(
@@ -19,13 +19,17 @@ const attempt = named(
     number: { ...count, description: 'The number of the attempt within its chain, from 1.' },
     chain: { ...count, description: 'The number of the chain, from 1. Each replay starts the next chain.' },
     at: timestamp,
-    status: { enum: ['success', 'failed'] },
+    status: { ...oneOf(['success', 'failed']), examples: ['failed'], description: 'How the attempt ended.' },
     response_code: code,
-    duration_ms: nullable(count),
+    duration_ms: nullable({
+      ...count,
+      description: 'The milliseconds until the status arrived, or null when no request was made.',
+      examples: [42],
+    }),
     reason,
     reason_detail,
-    response_body: nullable({ type: 'string', description: 'The first 4 KiB of the response, as UTF-8.' }),
-    response_truncated: { type: 'boolean' },
+    response_body: nullable({ type: 'string', description: 'The first 4 KiB of the response, as UTF-8.', examples: ['try later'] }),
+    response_truncated: { type: 'boolean', description: 'Whether the response was longer than `response_body`.', examples: [false] },
   }),
 )
 export const delivery = named(
@@ -34,18 +38,50 @@ export const delivery = named(
     id: uuid,
     event_id: messageId,
     webhook_id: ulid,
-    event: { type: 'string' },
-    status: { enum: deliveryStatuses, description: '`failed` is a dead letter: there is no further attempt unless it is replayed.' },
-    chain: count,
+    event: { type: 'string', description: 'The name of the event.', examples: ['order.created'] },
+    status: {
+      ...oneOf(deliveryStatuses),
+      description: '`failed` is a dead letter: there is no further attempt unless it is replayed.',
+      examples: ['retrying'],
+    },
+    chain: { ...count, description: 'The number of the latest chain of attempts, from 1. Each replay starts the next chain.' },
     attempt_count: { ...count, description: 'The number of attempts in this chain.' },
-    next_attempt_at: nullable(timestamp),
+    next_attempt_at: nullable({
+      ...timestamp,
+      examples: ['2026-03-31T00:45:05.000Z'],
+      description: 'The time of the next attempt, or null when none is planned.',
+    }),
     last_response_code: code,
     last_reason: reason,
-    accepted_at: timestamp,
-    expires_at: { ...timestamp, description: 'The delivery can be replayed until this time.' },
+    accepted_at: { ...timestamp, examples: ['2026-03-31T00:42:50.123Z'], description: 'The time at which the event was accepted.' },
+    expires_at: { ...timestamp, examples: ['2026-04-30T00:42:50.000Z'], description: 'The delivery can be replayed until this time.' },
     attempts: { type: 'array', items: attempt, description: 'The attempts of all chains, oldest first. Only the newest 100 are shown.' },
   }),
 )
+
+/** The example of a delivery whose receiver took the event at once. */
+export const deliveredExample = exampleOf(delivery, {
+  status: 'success',
+  next_attempt_at: null,
+  last_response_code: 204,
+  attempts: [exampleOf(attempt, { status: 'success', response_code: 204, response_body: null })],
+})
+/** The example of a delivery that the receiver refused for good. */
+export const deadLetterExample = exampleOf(delivery, {
+  status: 'failed',
+  next_attempt_at: null,
+  last_response_code: 422,
+  attempts: [exampleOf(attempt, { response_code: 422, response_body: '{"error":"unknown order"}' })],
+})
+/** The example of a dead letter whose replay has begun. */
+export const replayedExample = exampleOf(delivery, {
+  status: 'pending',
+  chain: 2,
+  attempt_count: 0,
+  next_attempt_at: null,
+  last_response_code: null,
+  attempts: [exampleOf(attempt, { response_code: 422, response_body: '{"error":"unknown order"}' })],
+})
 
 export interface CursorQuery {
   readonly cursor?: string
@@ -60,7 +96,7 @@ interface ListHistory extends CursorQuery {
 }
 export const listHistoryQuery = object<ListHistory>(
   {
-    status: { enum: deliveryStatuses },
+    status: { ...oneOf(deliveryStatuses), description: 'Only deliveries with this status.' },
     since: { ...instant, description: 'Events that were accepted at this time or later.' },
     until: { ...instant, description: 'Events that were accepted before this time.' },
     cursor,
@@ -74,6 +110,11 @@ interface ListDeadLetters extends CursorQuery {
   readonly since?: string
 }
 export const listDeadLettersQuery = object<ListDeadLetters>(
-  { webhook: ulid, since: { ...instant, description: 'Deliveries that ended at this time or later.' }, cursor, limit },
+  {
+    webhook: { ...ulid, description: 'Only deliveries to this webhook.' },
+    since: { ...instant, description: 'Deliveries that ended at this time or later.' },
+    cursor,
+    limit,
+  },
   ['webhook', 'since', 'cursor', 'limit'],
 )

@@ -1,7 +1,7 @@
 import type { MessageId, WebhookId } from '../../events/ids.ts'
 import { cursor, eventName, instant, limit, messageId, timestamp, ulid } from './common.ts'
 import type { CursorQuery } from './delivery.ts'
-import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+import { type JsonSchema, named, nullable, object, oneOf, word } from './json-schema.ts'
 
 export interface PostEvent {
   readonly id?: MessageId
@@ -10,12 +10,20 @@ export interface PostEvent {
   readonly source?: string | null
   readonly payload: object
 }
-const payload: JsonSchema = {
+export const payload: JsonSchema = {
   type: 'object',
-  description: 'Delivered byte for byte, including key order, `1.10` and integers of 20 digits.',
+  additionalProperties: true,
+  description: 'Any JSON object. Delivered byte for byte, including key order, `1.10` and integers of 20 digits.',
+  examples: [{ order_id: 'ord_991', amount: 12.5 }],
 }
-const event_time = nullable({ ...instant, description: 'When the event happened. It is delivered exactly as sent.' })
-const source: JsonSchema = { type: ['string', 'null'], maxLength: 255, 'x-well-formed': true, examples: ['order-service'] }
+export const event_time = nullable({ ...instant, description: 'When the event happened. It is delivered exactly as sent.' })
+export const source: JsonSchema = {
+  type: ['string', 'null'],
+  maxLength: 255,
+  'x-well-formed': true,
+  description: 'The system that the event comes from.',
+  examples: ['order-service'],
+}
 export const postEvent = named<PostEvent>(
   'PostEvent',
   object(
@@ -49,30 +57,41 @@ export const postEvents = named<PostEvents>(
     },
   }),
 )
-export const acceptedEvent = named('AcceptedEvent', object({ id: messageId, message: { const: 'Event accepted for processing.' } }))
+export const acceptedEvent = named('AcceptedEvent', object({ id: messageId, message: word('Event accepted for processing.') }))
 
-const count: JsonSchema = { type: 'integer', minimum: 0 }
+const count: JsonSchema = { type: 'integer', minimum: 0, examples: [0] }
 const statuses = ['routed', 'unmatched'] as const
-const status: JsonSchema = { enum: statuses, description: 'Whether any webhook matched the event when it was routed.' }
-const deliveryCounts = object({ total: count, pending: count, retrying: count, success: count, failed: count, discarded: count })
+const status: JsonSchema = { ...oneOf(statuses), description: 'Whether any webhook matched the event when it was routed.' }
+const one = { ...count, examples: [1] }
+const deliveryCounts = object({ total: one, pending: count, retrying: count, success: one, failed: count, discarded: count })
 const rejections: JsonSchema = {
   type: 'array',
   description: 'The first 100 times that other content was posted under this id. That content was rejected.',
-  items: object({ accepted_at: timestamp, reason: { const: 'content_differs' } }),
+  items: object({ accepted_at: timestamp, reason: word('content_differs') }),
+  examples: [[]],
 }
+const shownName: JsonSchema = { type: 'string', description: 'The name of the event.', examples: ['order.created'] }
 export const event = named(
   'Event',
   object({
     id: messageId,
-    event: { type: 'string' },
-    event_time: nullable({ type: 'string' }),
-    source: nullable({ type: 'string' }),
+    event: shownName,
+    event_time: nullable({ type: 'string', description: 'When the event happened, as sent.', examples: ['2026-03-31T00:42:50Z'] }),
+    source: nullable({ type: 'string', description: 'The system that the event comes from.', examples: ['order-service'] }),
     status,
     deliveries: deliveryCounts,
-    has_rejections: { type: 'boolean', description: 'Whether other content was posted under this id, and rejected.' },
+    has_rejections: {
+      type: 'boolean',
+      description: 'Whether other content was posted under this id, and rejected.',
+      examples: [false],
+    },
     rejections,
-    accepted_at: timestamp,
-    expires_at: timestamp,
+    accepted_at: { ...timestamp, examples: ['2026-03-31T00:42:50.123Z'], description: 'The time at which the event was accepted.' },
+    expires_at: {
+      ...timestamp,
+      examples: ['2026-04-30T00:42:50.123Z'],
+      description: 'The event and its deliveries can be read and replayed until this time.',
+    },
     payload: { ...nullable(payload), description: 'The payload exactly as sent, or null after it has expired.' },
   }),
 )
@@ -83,14 +102,18 @@ export const listedEvent = named(
   'ListedEvent',
   object({
     id: messageId,
-    event: { type: 'string' },
+    event: shownName,
     status,
     deliveries: {
       ...nullable(deliveryCounts),
       description: `Null when there are more than ${countedDeliveries} deliveries. Reading the event itself shows their counts.`,
     },
-    accepted_at: timestamp,
-    expires_at: timestamp,
+    accepted_at: { ...timestamp, examples: ['2026-03-31T00:42:50.123Z'], description: 'The time at which the event was accepted.' },
+    expires_at: {
+      ...timestamp,
+      examples: ['2026-04-30T00:42:50.123Z'],
+      description: 'The event and its deliveries can be read and replayed until this time.',
+    },
   }),
 )
 interface ListEvents extends CursorQuery {
@@ -111,7 +134,7 @@ export const listEventsQuery = object<ListEvents>(
       'x-rule': '1-255 printable ASCII characters',
       description: 'The exact name of the event.',
     },
-    status: { enum: statuses },
+    status: { ...oneOf(statuses), description: 'Only events with this status.' },
     cursor,
     limit,
   },

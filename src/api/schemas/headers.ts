@@ -4,8 +4,13 @@ const etag: JsonSchema = { type: 'string', description: 'The revision of the res
 const projectionLag: JsonSchema = {
   type: 'string',
   description: 'The name of a read model, sent only when the change is stored but that read model does not show it yet.',
+  examples: ['webhooks'],
 }
-const location: JsonSchema = { type: 'string' }
+const location: JsonSchema = {
+  type: 'string',
+  description: 'The path of the new resource.',
+  examples: ['/v1/webhooks/01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
+}
 export const stateHeaders = { ETag: etag }
 export const changeHeaders = { ETag: etag, 'Projection-Lag': projectionLag }
 export const creationHeaders = { ...changeHeaders, Location: location }
@@ -14,6 +19,7 @@ export const pastReadHeaders = {
   'Projection-Lag': {
     type: 'string',
     description: 'The name of a read model, sent only when it is behind: the latest changes may be missing.',
+    examples: ['webhooks'],
   },
 }
 export const jobHeaders = { Location: location }

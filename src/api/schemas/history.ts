@@ -1,18 +1,26 @@
 import { correlation_id, cursor, instant, limit, timestamp } from './common.ts'
-import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+import { type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
 
 export const shownActor = named(
   'Actor',
   object({
-    kind: { enum: ['client', 'key', 'system'] },
-    id: { type: 'string' },
-    name: nullable({ type: 'string', description: 'The name of the client or key, or null for parts of Kolbak itself.' }),
+    kind: { ...oneOf(['client', 'key', 'system']), description: '`system` stands for a part of Kolbak itself.' },
+    id: {
+      type: 'string',
+      description: 'The id of the client or key, or the name of the part.',
+      examples: ['client_01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
+    },
+    name: nullable({
+      type: 'string',
+      description: 'The name of the client or key, or null for parts of Kolbak itself.',
+      examples: ['Billing'],
+    }),
   }),
 )
 export const version = named(
   'Version',
   object({
-    revision: { type: 'integer', minimum: 0 },
+    revision: { type: 'integer', minimum: 0, description: 'The revision that the change led to, from 0.', examples: [1] },
     type: { type: 'string', examples: ['WebhookChanged'] },
     time: timestamp,
     actor: shownActor,
@@ -20,7 +28,11 @@ export const version = named(
     changes: {
       type: 'object',
       description: 'The former and the new value of each changed field. Secrets and key values are shown as `[sealed]`.',
-      additionalProperties: object({ from: {}, to: {} }),
+      additionalProperties: object({
+        from: { description: 'Null when the field had no value.' },
+        to: { description: 'Null when the field has no value now.' },
+      }),
+      examples: [{ event: { from: 'order.created', to: 'order.*' } }],
     },
   }),
 )
@@ -45,6 +57,7 @@ export const atMomentQuery = object<AtMoment>(
       minimum: 0,
       maximum: 2_147_483_647,
       description: 'Returns the state at this revision. It needs the scope `read:audit`.',
+      examples: [0],
     },
   },
   ['as_of', 'revision'],

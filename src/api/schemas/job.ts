@@ -1,7 +1,7 @@
 import type { DeliveryStatus } from '../../events/delivery.ts'
 import { instant, timestamp, ulid } from './common.ts'
 import { deliveryStatuses } from './delivery.ts'
-import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+import { type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
 
 export interface ReplayWebhook {
   readonly since: string
@@ -18,7 +18,8 @@ export const replayWebhook = named<ReplayWebhook>(
         description: 'Events that were accepted before this time. Default, and at the latest: the time of the request.',
       },
       status: {
-        enum: deliveryStatuses,
+        ...oneOf(deliveryStatuses),
+        examples: ['failed'],
         description: 'Deliveries with this status. Default: those with `failed` or `discarded`.',
       },
     },
@@ -26,29 +27,34 @@ export const replayWebhook = named<ReplayWebhook>(
   ),
 )
 
-const count: JsonSchema = { type: 'integer', minimum: 0 }
+const count: JsonSchema = { type: 'integer', minimum: 0, examples: [120] }
 export const job = named(
   'Job',
   object({
     id: ulid,
-    type: { enum: ['replay'] },
+    type: { ...oneOf(['replay']), description: 'The kind of work.' },
     webhook_id: ulid,
-    status: { enum: ['running', 'completed', 'cancelled', 'failed'] },
+    status: { ...oneOf(['running', 'completed', 'cancelled', 'failed']), description: 'Only a job that is running can be cancelled.' },
     reason: nullable({
       type: 'string',
       description: 'A stable word for why the job failed. Deliveries that it had already replayed continue.',
-      examples: ['webhook_inactive'],
+      examples: [null, 'webhook_inactive'],
     }),
-    since: timestamp,
-    until: timestamp,
-    delivery_status: {
-      enum: [...deliveryStatuses, null],
+    since: { ...timestamp, examples: ['2026-03-31T00:00:00.000Z'] },
+    until: { ...timestamp, examples: ['2026-03-31T12:00:00.000Z'] },
+    delivery_status: nullable({
+      ...oneOf(deliveryStatuses),
       description: 'The status of the deliveries that the job replays. Null stands for `failed` and `discarded`.',
-    },
+      examples: ['failed'],
+    }),
     replayed: { ...count, description: 'The number of deliveries that the job has replayed.' },
-    skipped: { ...count, description: 'The number of deliveries that could not be replayed, because their payload has expired.' },
-    created_at: timestamp,
-    updated_at: timestamp,
-    finished_at: nullable(timestamp),
+    skipped: {
+      ...count,
+      examples: [0],
+      description: 'The number of deliveries that could not be replayed, because their payload has expired.',
+    },
+    created_at: { ...timestamp, examples: ['2026-03-31T12:30:00.000Z'] },
+    updated_at: { ...timestamp, examples: ['2026-03-31T12:30:02.000Z'] },
+    finished_at: nullable({ ...timestamp, description: 'The time at which the job ended, or null while it runs.', examples: [null] }),
   }),
 )

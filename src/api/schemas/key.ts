@@ -2,7 +2,7 @@ import { fieldsThatAre, pick } from '../../events/fields.ts'
 import { type Key, type KeyField, type KeyFieldChanges, keyFields, keyScopes } from '../../events/key.ts'
 import { description, limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
 import { asOf } from './history.ts'
-import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+import { type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
 
 /** Describes each field of a key, for requests and responses alike. */
 const fields = {
@@ -13,14 +13,15 @@ const fields = {
     description: 'The value for `x-api-key`. It is masked after four characters for callers who lack one of its scopes.',
     examples: ['XDHJEUU00110'],
   },
-  name,
-  description,
+  name: { ...name, examples: ['Shop'] },
+  description: { ...description, examples: ['For the developers of the shop.'] },
   scopes: {
     type: 'array',
     minItems: 1,
     maxItems: keyScopes.length,
     uniqueItems: true,
     items: { type: 'string', enum: keyScopes }, // With a type, ajv finds duplicates by look-up. Without, it would compare deep values.
+    description: 'What holders of the key may do.',
     examples: [keyScopes],
   },
   last_accessed_at: nullable({
@@ -53,6 +54,7 @@ export const rotatedKey = named(
     previous_key_until: nullable({
       ...timestamp,
       description: 'The time until which the former value also works, or null when it does not.',
+      examples: ['2026-03-31T01:45:00.000Z'],
     }),
   }),
 )
@@ -68,7 +70,7 @@ export interface DeleteKey {
 export const deleteKeyQuery = object<DeleteKey>(
   {
     webhooks: {
-      enum: ['keep', 'deactivate'],
+      ...oneOf(['keep', 'deactivate']),
       default: 'keep',
       description:
         'Whether the webhooks that the key created stay, or are deactivated. Deactivated ones show the reason `key_deleted` a moment later.',

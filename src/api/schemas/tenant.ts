@@ -7,6 +7,7 @@ const limitSchema = (description: string): JsonSchema => ({
   type: ['integer', 'null'],
   minimum: 1,
   maximum: 1_000_000_000,
+  examples: [null, 500],
   description: `${description} Null stands for the service's default.`,
 })
 const limits: Readonly<Record<string, JsonSchema>> = {
@@ -29,9 +30,13 @@ export const changeTenant = named<ChangeTenant>('ChangeTenant', object({ limits:
 /** Describes each field of a tenant that responses show. */
 const shownOfTenant = {
   id: ulid,
-  name,
+  name: { ...name, examples: ['Acme'] },
   limits: named('Limits', object(limits)),
-  is_suspended: { type: 'boolean', description: 'While a tenant is suspended, nothing is accepted for it, and its deliveries wait.' },
+  is_suspended: {
+    type: 'boolean',
+    description: 'While a tenant is suspended, nothing is accepted for it, and its deliveries wait.',
+    examples: [false],
+  },
   created_at: timestamp,
   updated_at: timestamp,
 } satisfies Record<TenantField<'shown'>, JsonSchema>
@@ -39,7 +44,12 @@ export const tenant = named('Tenant', object(shownOfTenant))
 
 /** Describes each field of a client, for requests and responses alike. */
 const clientSchemas = {
-  client_id: { type: 'string', pattern: '^[A-Za-z0-9_.-]{1,255}$', examples: ['client_01JQNV4T0M2ZB7V6RWKD5YQ3XE'] },
+  client_id: {
+    type: 'string',
+    pattern: '^[A-Za-z0-9_.-]{1,255}$',
+    description: 'The id with which the client gets tokens.',
+    examples: ['client_01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
+  },
   name,
   scopes: {
     type: 'array',
@@ -50,10 +60,15 @@ const clientSchemas = {
     description: 'The scope `admin` is possible only in the tenant `default`.',
     examples: [['write:events', 'read:events']],
   },
-  previous_secret_until: nullable({ ...timestamp, description: 'The time until which the former secret also gets tokens, or null.' }),
+  previous_secret_until: nullable({
+    ...timestamp,
+    description: 'The time until which the former secret also gets tokens, or null.',
+    examples: [null],
+  }),
   created_at: timestamp,
   updated_at: timestamp,
 } satisfies Record<ClientField<'given' | 'shown'>, JsonSchema>
+export const clientId: JsonSchema = clientSchemas.client_id
 export type IssueClient = Pick<Client, ClientField<'given'>>
 export const issueClient = named<IssueClient>('IssueClient', object(pick(clientSchemas, fieldsThatAre(clientFields, 'given'))))
 
@@ -61,6 +76,13 @@ const shown = pick(clientSchemas, fieldsThatAre(clientFields, 'shown'))
 export const client = named('Client', object(shown))
 export const clientWithSecret = named(
   'ClientWithSecret',
-  object({ ...shown, client_secret: { type: 'string', description: 'The secret. It is shown only in this response.' } }),
+  object({
+    ...shown,
+    client_secret: {
+      type: 'string',
+      description: 'The secret. It is shown only in this response.',
+      examples: ['Xq3v0sJr5lq1k2nB8yCwTz7uHd4eFgMa9oPiRbVtLsE'],
+    },
+  }),
 )
 export const listTenantsQuery = object<Offset>({ limit, offset }, ['limit', 'offset'])

@@ -4,7 +4,7 @@ import { type Webhook, type WebhookField, type WebhookFieldChanges, webhookField
 import { maxUrlLength } from '../callback-url.ts'
 import { description, limit, type Offset, offset, timestamp, ulid } from './common.ts'
 import { asOf } from './history.ts'
-import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+import { type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
 import { overlap, type Rotation } from './rotation.ts'
 
 /**
@@ -20,18 +20,25 @@ const secretPattern = `^whsec_(?:(?:${group}{4}){8,20}(?:${oneByte}|${twoBytes})
 /** Describes each field of a webhook, for requests and responses alike. */
 const fields = {
   id: ulid,
-  callback_url: { type: 'string', minLength: 1, maxLength: maxUrlLength, examples: ['https://consumer.example.com/webhook-receiver'] },
+  callback_url: {
+    type: 'string',
+    minLength: 1,
+    maxLength: maxUrlLength,
+    description: 'The URL that events are posted to.',
+    examples: ['https://consumer.example.com/webhook-receiver'],
+  },
   event: {
     type: 'string',
     minLength: 1,
     maxLength: 255,
     pattern: '^(?:\\*|[A-Za-z0-9_.:/-]+(?:\\.\\*)?)$',
     'x-rule': 'an event name (1-255 of A-Z a-z 0-9 _ . : / -), a prefix such as order.*, or *',
+    description: 'The pattern of the events that the webhook gets.',
     examples: ['order.created'],
   },
   description,
-  is_active: { type: 'boolean' },
-  key_id: nullable({ ...ulid, description: 'The key that created the webhook, or null when a client created it.' }),
+  is_active: { type: 'boolean', description: 'Events are delivered only while the webhook is active.' },
+  key_id: nullable({ ...ulid, description: 'The key that created the webhook, or null when a client created it.', examples: [null] }),
   retry_delays: {
     type: ['array', 'null'],
     maxItems: 20,
@@ -39,13 +46,15 @@ const fields = {
     description: "The seconds from each failed attempt to the next one. Null stands for the service's own list.",
     examples: [[5, 300, 1800]],
   },
-  deactivation_reason: {
-    enum: ['requested', 'gone', 'failing', 'key_deleted', null],
+  deactivation_reason: nullable({
+    ...oneOf(['requested', 'gone', 'failing', 'key_deleted']),
     description: 'Why the webhook is inactive, or null while it is active.',
-  },
+    examples: [null],
+  }),
   failing_since: nullable({
     ...timestamp,
     description: 'The time of the first failure since the last success, or null when there is none.',
+    examples: [null],
   }),
   created_at: timestamp,
   updated_at: timestamp,
@@ -97,6 +106,7 @@ export const rotatedWebhook = named(
     previous_secret_until: nullable({
       ...timestamp,
       description: 'The time until which the former secret also signs, or null when it does not.',
+      examples: ['2026-04-01T00:45:00.000Z'],
     }),
   }),
 )
@@ -110,9 +120,9 @@ interface ListWebhooks extends Offset {
 }
 export const listWebhooksQuery = object<ListWebhooks>(
   {
-    ids: { type: 'array', maxItems: 100, items: ulid },
+    ids: { type: 'array', maxItems: 100, items: ulid, description: 'Only webhooks with these ids.' },
     events: { type: 'array', maxItems: 100, items: fields.event, description: 'Patterns, compared literally with the stored ones.' },
-    is_active: { type: 'boolean' },
+    is_active: { type: 'boolean', description: 'Only active webhooks, or only inactive ones.' },
     key_id: { ...ulid, description: 'Only webhooks that this key created.' },
     as_of: asOf,
     limit,

@@ -1,0 +1,111 @@
+import { ApiError, type ErrorCode, errorEnvelope, errorSpec, lacksScope, type Problem, problemOf } from './errors.ts'
+import { bodyTooLarge, defaultBodyLimit } from './request-body.ts'
+import type { Route } from './route.ts'
+import { errorBody } from './schemas/common.ts'
+import { exampleOf, type JsonSchema } from './schemas/json-schema.ts'
+
+export const isGuarded = ({ credentials }: Route): boolean => credentials === 'bearer' || credentials === 'bearer-or-key'
+
+/** Returns the errors that follow from the definition of a route, and those that it names itself. */
+function errorCodesOf(route: Route): ErrorCode[] {
+  const codes = new Set<ErrorCode>(['internal_error'])
+  const add = (...more: ErrorCode[]) => {
+    for (const code of more) codes.add(code)
+  }
+  if (isGuarded(route)) add('ambiguous_credentials', 'rate_limited', 'database_unavailable')
+  if (route.credentials !== 'none' && route.credentials !== 'client')
+    add('unauthorized', 'insufficient_scope', 'tenant_suspended', 'too_many_failed_credentials', 'database_unavailable')
+  if (route.credentials === 'client') add('database_unavailable')
+  if (route.path.includes(':')) add('invalid_request', 'not_found')
+  if (route.requestHeaders !== undefined) add('invalid_request')
+  if (route.idempotent) add('invalid_request', 'idempotency_key_in_use', 'idempotency_key_reused')
+  if (route.query !== undefined) add('validation_failed')
+  if (route.body !== undefined) add('invalid_json', 'request_timeout', 'body_too_large', 'unsupported_media_type')
+  if (route.body !== undefined && route.credentials !== 'client') add('validation_failed')
+  if (route.method !== 'GET' && route.credentials !== 'client') add('store_unavailable', 'event_not_readable')
+  add(...(route.errors ?? []))
+  return [...codes]
+}
+
+/** Returns an error as this route could return it. */
+function exampleProblem(route: Route, code: ErrorCode): Problem {
+  switch (code) {
+    case 'insufficient_scope':
+      return problemOf(lacksScope(route.scope ?? 'admin'))
+    case 'body_too_large':
+      return problemOf(bodyTooLarge(route.bodyLimit ?? defaultBodyLimit))
+    case 'validation_failed':
+      return problemOf(new ApiError(code, errorSpec(code).message, { details: [exampleFault(route)] }))
+    default:
+      return problemOf(new ApiError(code, errorSpec(code).message))
+  }
+}
+function exampleFault({ body }: Route) {
+  const required: unknown = Array.isArray(body?.required) ? body.required[0] : undefined
+  return typeof required === 'string' ? { path: required, message: 'is required' } : { path: 'colour', message: 'is not a known field' }
+}
+
+interface HeaderSpec {
+  readonly schema: JsonSchema
+  readonly description?: string
+}
+const requestIdHeader = {
+  'X-Request-Id': {
+    schema: { type: 'string', examples: ['7d0f6c1e-8a55-4a35-9f3e-0d9c1a3b5e77'] },
+    description: 'The id that was sent, or a new one. The logs contain it too.',
+  },
+}
+const rateLimitHeaders = {
+  'RateLimit-Policy': { schema: { type: 'string', examples: ['"requests";q=50;w=1'] }, description: 'The limit (q) per second.' },
+  RateLimit: {
+    schema: { type: 'string', examples: ['"requests";r=49;t=1'] },
+    description: 'The remainder of the limit in this process (r), and the seconds until it is whole again (t).',
+  },
+}
+const retryAfter: HeaderSpec = { schema: { type: 'integer', examples: [1] }, description: 'Seconds.' }
+const headersOfStatus: Readonly<Record<number, Readonly<Record<string, HeaderSpec>>>> = {
+  401: {
+    'WWW-Authenticate': {
+      schema: { type: 'string', examples: ['Bearer realm="kolbak"'] },
+      description: 'The kind of credential that is needed.',
+    },
+  },
+  429: { 'Retry-After': retryAfter },
+  503: { 'Retry-After': retryAfter },
+}
+
+/** Returns the responses of a route for `/openapi.json`: its successes, and each error with an example. */
+export function responsesOf(route: Route): Record<string, unknown> {
+  const responses: Record<string, unknown> = {}
+  const commonHeaders = { ...requestIdHeader, ...(isGuarded(route) ? rateLimitHeaders : {}) }
+  const { errorBody: bodyOf = errorEnvelope, errorSchema = errorBody } = route
+  const errorExamples = new Map<number, Record<string, unknown>>()
+  for (const code of errorCodesOf(route)) {
+    const { status } = errorSpec(code)
+    errorExamples.set(status, { ...errorExamples.get(status), [code]: bodyOf(exampleProblem(route, code)) })
+  }
+  for (const [status, spec] of Object.entries(route.responses))
+    if (spec.errorExamples !== undefined) errorExamples.set(Number(status), { ...errorExamples.get(Number(status)), ...spec.errorExamples })
+  for (const [status, examples] of errorExamples) {
+    const codes = Object.keys(examples).map((code) => `\`${code}\``)
+    responses[status] = {
+      description: route.responses[status]?.description ?? `Refused: ${codes.join(', ')}.`,
+      headers: { ...commonHeaders, ...headersOfStatus[status] },
+      content: {
+        'application/json': {
+          schema: errorSchema,
+          examples: Object.fromEntries(Object.entries(examples).map(([code, value]) => [code, { value }])),
+        },
+      },
+    }
+  }
+  for (const [status, { description, schema, example, headers = {}, type = 'application/json' }] of Object.entries(route.responses)) {
+    if (errorExamples.has(Number(status))) continue
+    responses[status] = {
+      description,
+      headers: { ...commonHeaders, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },
+      ...(schema === undefined ? {} : { content: { [type]: { schema, example: example ?? exampleOf(schema) } } }),
+    }
+  }
+  return responses
+}
