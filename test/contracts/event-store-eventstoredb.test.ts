@@ -33,6 +33,8 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
   const double = () => server as EventStoreDbProcess
   let store: EventStore
   const opened: EventStore[] = []
+  /** A real server has events of earlier tests. Subscriptions begin after them. */
+  let before: Checkpoint | null
   const open = async (options: Partial<EventStoreDbOptions> = {}) => {
     const fresh = await createEventStoreDbStore({ url: server.url, dayStreamMaxAgeSeconds: 3_600, log: silentLog, ...options })
     opened.push(fresh)
@@ -41,6 +43,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
   beforeEach(async () => {
     server = await startStoreServer({ isEmpty: false })
     store = await open()
+    before = await store.head(everyFamily)
   })
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((each) => each.close()))
@@ -50,9 +53,9 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
   const reader = () => opened.at(-1) ?? store
   const upTo = (count: number) => Array.from({ length: count }, (_, i) => i)
   const appendsDuring = async (work: () => Promise<unknown>) => {
-    const before = (await double().calls()).append
+    const appends = (await double().calls()).append
     await work()
-    return (await double().calls()).append - before
+    return (await double().calls()).append - appends
   }
 
   describe('opening', () => {
@@ -102,7 +105,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       const stream = anAttempts()
       await store.append(stream, someEvents(1), 'any')
       const lists = upTo(100).map((i) => someEvents(1 + (i % 3)))
-      const live = collect(store, { families: ['attempts'], until: (events) => events.length === 200 })
+      const live = collect(store, { after: before, families: ['attempts'], until: (events) => events.length === 200 })
       let answers: Awaited<ReturnType<EventStore['append']>>[] = []
       const appends = await appendsDuring(async () => {
         answers = await Promise.all(lists.map((events) => store.append(stream, events, 'any')))
@@ -218,13 +221,13 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
         [aWebhook(), 'some'],
         [anAttempts(), 'any'],
       ] as const) {
-        const before = someEvents(1)
-        await hasty.append(stream, before, 'none')
+        const first = someEvents(1)
+        await hasty.append(stream, first, 'none')
         const events = someEvents(2)
         await double().fail({ loseNext: 1 })
         expect((await hasty.append(stream, events, expected)).revision).to.equal(2)
         expect((await hasty.append(stream, events, expected)).revision).to.equal(2)
-        expect(idsOf(await store.read(stream))).to.deep.equal(idsOf([...before, ...events]))
+        expect(idsOf(await store.read(stream))).to.deep.equal(idsOf([...first, ...events]))
       }
     })
     itOnDouble('has stored an append once when its response comes too late, also after other appends', async () => {
@@ -270,7 +273,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     it('does not end a subscription when connections are cut, and the subscription continues from its checkpoint', async () => {
       const stream = aWebhook()
       const subscriber = await open()
-      const live = collect(subscriber, { families: everyFamily, until: (events) => events.length === 400, batch: 7 })
+      const live = collect(subscriber, { after: before, families: everyFamily, until: (events) => events.length === 400, batch: 7 })
       for (let i = 0; i < 8; i++) {
         await store.append(stream, someEvents(50), 'any')
         await server.drop()
@@ -281,6 +284,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       const stream = aWebhook()
       const batches: Checkpoint[] = []
       const live = collect(store, {
+        after: before,
         families: ['webhook'],
         until: (events) => events.length === 30,
         onBatch: (_, checkpoint) => batches.push(checkpoint),
@@ -301,7 +305,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       const appended = new Map<StreamName, NewEvent[]>(streams.map((stream) => [stream, []]))
       let done = 0
       let failures = 0
-      const live = collect(writers[1]!, { families: everyFamily, until: (events) => events.length === 1_500 })
+      const live = collect(writers[1]!, { after: before, families: everyFamily, until: (events) => events.length === 1_500 })
       const writing = Promise.all(
         upTo(30).map(async (n) => {
           for (let i = 0; i < 25; i++) {
@@ -375,7 +379,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       })()
       for (const families of [['key'], ['attempts'], everyFamily] as const) {
         const head = (await store.head(families)) ?? ''
-        const { events } = await collect(store, { families, until: (_, checkpoint) => checkpoint >= head })
+        const { events } = await collect(store, { after: before, families, until: (_, checkpoint) => checkpoint >= head })
         expect(events.length >= 450).to.equal(families[0] !== 'key')
       }
       isOver = true
@@ -398,6 +402,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     const attempts = anAttempts()
     const seen: Checkpoint[] = []
     const live = collect(store, {
+      after: before,
       families: ['attempts'],
       batch: 1,
       until: (events) => events.length === 1_200,

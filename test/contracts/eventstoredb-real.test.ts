@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execPath } from 'node:process'
+import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { createEventStoreDbStore } from '../../src/adapters/eventstoredb/event-store.ts'
 import { silentLog } from '../../src/lib/log.ts'
@@ -37,6 +39,9 @@ describe('the helpers of tests on a real EventStoreDB', () => {
     return { url: `esdb://${nodes.map((port) => `127.0.0.1:${port}`).join(',')}?tls=false`, command }
   }
 
+  const end = (real: RealServer, nodes: number) =>
+    Promise.all(Array.from({ length: nodes }, (_, node) => promisify(execFile)(real.command!, ['kill', String(node)])))
+
   it('cause faults on a single node by the proxy and by the command', async () => {
     const real = await realOn(await freePorts(1))
     const server = await openRealServer(real, { isEmpty: true })
@@ -64,8 +69,8 @@ describe('the helpers of tests on a real EventStoreDB', () => {
       expect(await (await open(again.url)).read(stream)).to.deep.equal([])
       await again.stop()
     } finally {
-      await server.kill()
       await server.stop()
+      await end(real, 1)
     }
   })
   it('cause faults on a single node by the proxy alone if there is no command', async () => {
@@ -87,12 +92,13 @@ describe('the helpers of tests on a real EventStoreDB', () => {
       }
     } finally {
       await server.stop()
-      await starter.kill()
       await starter.stop()
+      await end(real, 1)
     }
   })
   it('cause faults on the nodes of a cluster by the command', async () => {
-    const cluster = await openRealCluster(await realOn(await freePorts(6)))
+    const real = await realOn(await freePorts(6))
+    const cluster = await openRealCluster(real)
     try {
       const store = await open(cluster.url)
       const stream = aWebhook()
@@ -106,8 +112,8 @@ describe('the helpers of tests on a real EventStoreDB', () => {
       await cluster.leader(second)
       expect((await store.append(stream, someEvents(1), 1)).revision).to.equal(2)
     } finally {
-      await Promise.all(cluster.nodes.map((node) => node.kill()))
       await cluster.stop()
+      await end(real, 3)
     }
   })
 })

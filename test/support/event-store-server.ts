@@ -68,22 +68,31 @@ export async function openRealServer(real: RealServer, { isEmpty }: { isEmpty: b
   if (isEmpty) await nodes.reset()
   const proxy = await startTcpProxy(nodes.leading)
   const hasCommand = real.command !== undefined
+  let isKilled = false
+  const start = async () => {
+    await nodes.all('start')
+    await nodes.answering()
+    isKilled = false
+  }
   return {
+    // With `stop` the tests let go of the server, and it goes on.
     url: real.url.replace(/^esdb(?:\+discover)?:\/\/(.*@)?[^/?]+/i, (_, user = '') => `esdb://${user}127.0.0.1:${proxy.port}`),
     async stop() {
       await proxy.close()
+      if (isKilled) await start()
       nodes.close()
     },
     async kill() {
       proxy.refuse()
-      if (hasCommand) await nodes.all('kill')
+      if (!hasCommand) return
+      await nodes.all('kill')
+      isKilled = true
     },
     async restart() {
       proxy.refuse()
       if (hasCommand) {
         await nodes.all('stop')
-        await nodes.all('start')
-        await nodes.answering()
+        await start()
       }
       proxy.allow()
     },
