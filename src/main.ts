@@ -1,5 +1,6 @@
 import cluster from 'node:cluster'
 import { describeConfig, processCount, readConfig } from './config/config.ts'
+import { onEndSignal } from './lib/end-signals.ts'
 import { cannotStart, codeOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
 import { createSupervised } from './process/worker.ts'
@@ -27,11 +28,10 @@ async function main(): Promise<void> {
   let stopping = false
   const starting = new AbortController()
   let stop = async (): Promise<void> => {}
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (!stopping) return drain({ signal })
-    // A worker also gets Ctrl-C and the signal of its supervisor. The supervisor kills its workers when it gets a second signal.
+  const endAtOnce = (signal: NodeJS.Signals) => {
+    // A worker also gets Ctrl-C and the signal of its supervisor. The supervisor kills its workers when it is asked again.
     if (isWorker) return
-    // A second signal ends the process at once. Work in flight is repeated after the next start.
+    // Work in flight is repeated after the next start.
     log.warn({ signal }, 'kolbak.killed')
     process.exit(1)
   }
@@ -72,8 +72,7 @@ async function main(): Promise<void> {
         if (error !== stoppedEarly) throw error // a start that was stopped early has stopped everything itself
       },
     )
-  process.on('SIGTERM', onSignal)
-  process.on('SIGINT', onSignal)
+  onEndSignal((signal) => drain({ signal }), endAtOnce)
   await service
 }
 

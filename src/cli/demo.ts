@@ -3,13 +3,17 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { env } from 'node:process'
 import { createInterface } from 'node:readline'
 import { Webhook } from 'standardwebhooks'
+import { onEndSignal } from '../lib/end-signals.ts'
 
-const say = (text: string) => console.log(text)
+let exitCode = 0
+const say = (text: string) => {
+  if (exitCode === 0) console.log(text)
+}
 const step = (text: string) => say(`\n▸ ${text}`)
 const sayJson = (value: unknown) => say(JSON.stringify(value, null, 2).replace(/^/gm, '    '))
 
@@ -34,6 +38,7 @@ const clientSecret = 'the-secret-of-the-demo-is-not-a-secret'
 const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-demo-'))
 const service = spawn(process.execPath, [join(import.meta.dirname, '../main.ts')], {
   stdio: ['ignore', 'pipe', 'inherit'],
+  detached: true, // Ctrl-C reaches the demo alone, which then stops the service
   env: {
     PATH: env.PATH ?? '',
     PORT: '0',
@@ -44,8 +49,31 @@ const service = spawn(process.execPath, [join(import.meta.dirname, '../main.ts')
     KOLBAK_RETRY_DELAYS: '1,2,3',
   },
 })
-let exitCode = 0
+const ended = new Promise((resolve) => service.once('exit', resolve))
+/** Ctrl-C ends the demo early. Its service and its folder are removed all the same. */
+const interrupted = new Promise<never>((_, reject) => {
+  const interrupt = (signal: NodeJS.Signals) => {
+    exitCode = 128 + constants.signals[signal]
+    reject(new Error('interrupted'))
+  }
+  onEndSignal(interrupt, () => service.kill('SIGKILL'))
+})
+process.stdout.on('error', () => {}) // a terminal that was closed takes no more lines
 try {
+  await Promise.race([demonstrate(), interrupted])
+} catch (error) {
+  if (exitCode === 0) {
+    exitCode = 1
+    console.error(error)
+  }
+} finally {
+  service.kill('SIGTERM')
+  await ended
+  await rm(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })
+}
+process.exit(exitCode)
+
+async function demonstrate(): Promise<void> {
   step('Starting Kolbak with an admin client, short retry delays, and permission to call localhost; everything else is default')
   const started = performance.now()
   const url = await serviceUrl()
@@ -101,15 +129,7 @@ try {
   }
   step('All signatures were valid. Every attempt of an event carried the same webhook-id.')
   await receiver.close()
-} catch (error) {
-  exitCode = 1
-  console.error(error)
-} finally {
-  service.kill('SIGTERM')
-  await new Promise((resolve) => service.once('exit', resolve))
-  await rm(dataDir, { recursive: true, force: true })
 }
-process.exit(exitCode)
 
 /** Returns the URL of the service once its log says that it is ready. */
 async function serviceUrl(): Promise<string> {

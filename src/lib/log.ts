@@ -26,6 +26,9 @@ function errorFields(error: unknown): object {
 }
 
 /** Makes a log. @param fd where the lines go: 1 (standard output), or 2 for commands that print a result */
-export const createLog = (level: string, fd: 1 | 2 = 1): Log =>
-  pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } }, destination({ fd, sync: true }))
+export function createLog(level: string, fd: 1 | 2 = 1): Log {
+  const output = destination({ fd, sync: true })
+  output.on('error', () => {}) // a terminal that was closed takes no more lines (EIO), and the work goes on to its orderly end
+  return pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } }, output)
+}
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }

@@ -1,9 +1,9 @@
-import { execFile } from 'node:child_process'
+import { type SpawnOptionsWithoutStdio, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { access, chmod, chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import { pause } from '../../lib/retry.ts'
@@ -19,11 +19,30 @@ export interface Cluster {
   start(port: number, settings: readonly string[]): Promise<void>
   /** Stops the server, without waiting for its clients. */
   stop(): Promise<void>
+  /** Asks the server to stop, without waiting for anything. It is for a process that is about to exit. */
+  stopAtExit(): void
   /** Path of the file to which the server logs. */
   readonly logFile: string
 }
 
-const run = promisify(execFile)
+/**
+ * Runs a program and returns its output. The program has a session of its own, because Ctrl-C in a terminal goes to all processes of the
+ * session's foreground, and must reach Kolbak alone.
+ */
+function run(file: string, args: readonly string[], options: SpawnOptionsWithoutStdio = {}): Promise<{ stdout: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { ...options, detached: true })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk))
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk))
+    child.once('error', reject)
+    child.once('close', (code, signal) => {
+      if (code === 0) resolve({ stdout })
+      else reject(new Error(`${file} ended with ${code ?? signal}: ${stderr.trim()}`))
+    })
+  })
+}
 /** Prefix of the folder of a cluster while it is initialised. */
 const unfinished = 'postgres.new-'
 
@@ -56,6 +75,13 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
     },
     async stop() {
       await run(programs.pg_ctl, ['stop', '-w', '-t', '60', '-m', 'fast', '-D', pgData], spawnOptions)
+    },
+    stopAtExit() {
+      try {
+        process.kill(Number.parseInt(readFileSync(pidFileIn(pgData), 'utf8'), 10), 'SIGINT') // a fast shutdown, as `stop` asks for
+      } catch (error) {
+        log.debug({ error }, 'postgres.not_running')
+      }
     },
   }
 }
@@ -152,9 +178,11 @@ async function initdb(program: string, pgData: string, password: string, spawnOp
   }
 }
 
+const pidFileIn = (pgData: string): string => join(pgData, 'postmaster.pid')
+
 /** Returns the port of a Postgres that still runs on this folder, or null. Removes a stale pid file. */
 async function runningPort(pgData: string, urlFor: (port: number) => string, log: Log): Promise<number | null> {
-  const pidFile = join(pgData, 'postmaster.pid')
+  const pidFile = pidFileIn(pgData)
   for (let tries = 0; ; tries++) {
     const lines = (await readFile(pidFile, 'utf8').catch(() => '')).split('\n')
     const pid = Number(lines[0])

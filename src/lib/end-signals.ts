@@ -1,0 +1,24 @@
+/** The signals that ask a process to end: Ctrl-C, the stop of a service manager, and the closing of the terminal. */
+const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+/**
+ * A signal within this time after the first one is the same request to end, in milliseconds. A terminal sends Ctrl-C to npm and to this
+ * process, and npm passes it on.
+ */
+const sameRequestMs = 1_000
+
+/**
+ * Calls `onEnd` when the process is asked to end, and `onAgain` when it is asked once more. Returns a function that takes the handlers away.
+ */
+export function onEndSignal(onEnd: (signal: NodeJS.Signals) => void, onAgain: (signal: NodeJS.Signals) => void): () => void {
+  let firstAt: number | undefined
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (firstAt === undefined) {
+      firstAt = performance.now()
+      onEnd(signal)
+    } else if (performance.now() - firstAt > sameRequestMs) onAgain(signal)
+  }
+  for (const signal of endSignals) process.on(signal, onSignal)
+  return () => {
+    for (const signal of endSignals) process.off(signal, onSignal)
+  }
+}

@@ -1,0 +1,147 @@
+import { chmod, mkdtemp, readdir, readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import type { Received } from '../support/receiver.ts'
+import { admin, removeFolder } from '../support/service.ts'
+import { allDeliveries, type Client, clientOf, type WebhookAnswer } from '../support/service-client.ts'
+import { closeTerminals, openTerminal, pseudoTerminals, type Terminal } from '../support/terminal.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { withReceiver } from '../support/with-services.ts'
+
+const root = join(import.meta.dirname, '../..')
+
+describe('in a terminal', () => {
+  before(function () {
+    if (pseudoTerminals === null) {
+      console.warn('Skipped: @lydell/node-pty has no binary for this platform.')
+      this.skip()
+    }
+  })
+  const receiver = withReceiver({ each: true })
+  let folder: string
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'kolbak-terminal-'))
+  })
+  afterEach(async () => {
+    closeTerminals()
+    await removeFolder(folder)
+  })
+  const npm = (script: string, variables: Record<string, string> = {}) =>
+    openTerminal('npm', ['run', script], {
+      cwd: root,
+      variables: {
+        PORT: '0',
+        KOLBAK_PROCESSES: '1',
+        KOLBAK_DATA_DIR: folder,
+        KOLBAK_ADMIN_CLIENT_ID: admin.id,
+        KOLBAK_ADMIN_CLIENT_SECRET: admin.secret,
+        KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
+        ...variables,
+      },
+    })
+  const urlOf = async (terminal: Terminal): Promise<string> => {
+    const [url] = await terminal.printed(/http:\/\/127\.0\.0\.1:\d+/)
+    await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, { what: `the service to be ready:\n${terminal.text()}` })
+    return url
+  }
+  const postgresPid = async (): Promise<number> => Number.parseInt(await readFile(join(folder, 'postgres/postmaster.pid'), 'utf8'), 10)
+  const isAlive = (pid: number): boolean => {
+    try {
+      process.kill(pid, 0)
+      return true
+    } catch {
+      return false
+    }
+  }
+  /** Brings 8 deliveries in flight. Their responses wait until `finish` is called. */
+  const bringInFlight = async (api: Client) => {
+    let finish = () => {}
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    receiver.answer('/slow', (_request: Received, response) => {
+      finished.then(() => response.writeHead(200).end())
+    })
+    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/slow'), event: 'slow' })
+    for (let i = 0; i < 8; i++) await api.post('/v1/events', { id: `evt_${i}`, event: 'slow', payload: {} })
+    await waitFor(() => receiver.received('/slow').length === 8)
+    return { webhook, finish }
+  }
+
+  for (const [script, processes, how, end] of [
+    ['start', '1', 'Ctrl-C', (terminal: Terminal) => terminal.pressCtrlC()],
+    ['start', '2', 'Ctrl-C', (terminal: Terminal) => terminal.pressCtrlC()],
+    ['start', '1', 'SIGTERM to the process group', (terminal: Terminal) => terminal.signalGroup('SIGTERM')],
+  ] as const)
+    it(`drains \`npm run ${script}\` with ${processes} process(es) at ${how}: nothing is sent twice, and Postgres stops`, async () => {
+      const variables = { KOLBAK_PROCESSES: processes }
+      const terminal = npm(script, variables)
+      const { webhook, finish } = await bringInFlight(await clientOf(await urlOf(terminal)))
+      const postgres = await postgresPid()
+      end(terminal)
+      await terminal.printed(/drain/i)
+      finish()
+      await terminal.ended
+      expect(terminal.text())
+        .to.match(/stopped/i)
+        .and.not.to.match(/killed|drain_failed/)
+      await waitFor(() => !isAlive(postgres), { what: 'Postgres to stop' })
+
+      const again = npm(script, variables)
+      const api = await clientOf(await urlOf(again))
+      const deliveries = await waitFor(async () => {
+        const rows = await allDeliveries(api, webhook.id, 'success')
+        return rows.length === 8 ? rows : null
+      })
+      expect(deliveries.map(({ attempts }) => attempts.length)).to.deep.equal(Array(8).fill(1))
+      expect(receiver.received('/slow')).to.have.length(8)
+      again.pressCtrlC()
+      await again.ended
+    })
+
+  it('ends at once when Ctrl-C is pressed again, and leaves no Postgres running', async () => {
+    const terminal = npm('start')
+    await bringInFlight(await clientOf(await urlOf(terminal)))
+    const postgres = await postgresPid()
+    terminal.pressCtrlC()
+    const drainingAt = performance.now()
+    await terminal.printed(/drain/i)
+    await waitFor(() => performance.now() - drainingAt > 1_500)
+    terminal.pressCtrlC()
+    await terminal.ended
+    expect(terminal.text()).to.match(/killed|at once/)
+    await waitFor(() => !isAlive(postgres), { what: 'Postgres to stop' })
+  })
+  it('drains when the window is closed', async () => {
+    const terminal = npm('start')
+    const url = await urlOf(terminal)
+    const { finish } = await bringInFlight(await clientOf(url))
+    const postgres = await postgresPid()
+    terminal.close()
+    await waitFor(
+      () =>
+        fetch(url).then(
+          () => false,
+          () => true,
+        ),
+      { what: 'the service to refuse requests' },
+    )
+    expect(isAlive(postgres), 'Postgres runs until the deliveries are done').to.equal(true)
+    finish()
+    await waitFor(() => !isAlive(postgres), { what: 'Postgres to stop' })
+    expect(receiver.received('/slow')).to.have.length(8)
+  })
+  for (const moment of [/Starting Kolbak/, /ready on/, /attempt 1/])
+    it(`ends \`npm run demo\` at Ctrl-C after ${moment.source}, and removes its folder and its Postgres`, async () => {
+      await chmod(folder, 0o711) // the user postgres passes through it
+      const terminal = npm('demo', { TMPDIR: folder })
+      await terminal.printed(moment)
+      const [dataDir = ''] = (await readdir(folder)).filter((name) => name.startsWith('kolbak-demo-'))
+      const pid = Number.parseInt(await readFile(join(folder, dataDir, 'postgres/postmaster.pid'), 'utf8').catch(() => ''), 10)
+      terminal.pressCtrlC()
+      await terminal.ended
+      expect((await readdir(folder)).filter((name) => name.startsWith('kolbak-demo-'))).to.deep.equal([])
+      if (pid > 0) await waitFor(() => !isAlive(pid), { what: 'Postgres to stop' })
+    })
+})
