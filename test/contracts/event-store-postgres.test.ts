@@ -371,7 +371,9 @@ describe('the event store on Postgres, beyond the contract', () => {
       await pool.end()
     })
     it('refuses an append under an isolation level that would miss the newest events', async () => {
-      const pool = new pg.Pool({ connectionString: database.url, options: '-c default_transaction_isolation=serializable' })
+      const url = new URL(database.url)
+      url.searchParams.set('options', '-c default_transaction_isolation=serializable')
+      const pool = new pg.Pool({ connectionString: url.href })
       pool.on('error', () => {}) // a connection of the pool may end after the database was dropped
       const strict = storeOn(pool)
       expect(await errorOf(strict.append(aWebhook(), someEvents(1), 'any'))).to.have.property('code', '25000')
