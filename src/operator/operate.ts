@@ -4,12 +4,20 @@ import type { StreamName } from '../events/streams.ts'
 import { codeOf } from '../lib/errors.ts'
 import { createLog } from '../lib/log.ts'
 import type { Operator } from '../service/operator.ts'
+import { backup, restore } from './backup.ts'
 import { withOperator } from './online.ts'
 import { refill } from './refill.ts'
 
 /** Runs the work beside a service that runs with the same environment, and prints the result. */
 async function print(work: (operator: Operator) => Promise<unknown>): Promise<void> {
   console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', 2), work), null, 2))
+}
+
+/** Makes or restores a backup, and prints facts about it. With `-` for the file, standard output may be the backup itself. */
+async function printFacts(work: typeof backup, file: string): Promise<void> {
+  const facts = await work(readConfig(), createLog('info', 2), file, (sentence) => console.error(sentence))
+  const print = file === '-' ? console.error : console.log
+  print(JSON.stringify(facts, null, 2))
 }
 
 const program = new Command('operate').description('What an operator does by hand; npm run -s operate -- <command>')
@@ -37,6 +45,15 @@ program
   .command('refill')
   .description('bring a Postgres that was restored from an older backup up to the events in EventStoreDB; the service must be stopped')
   .action(async () => console.log(JSON.stringify(await refill(readConfig(), createLog('info', 2)), null, 2)))
+
+program
+  .command('backup <file>')
+  .description('write a backup of the database to a new file, or to standard output for -; the service may run')
+  .action((file: string) => printFacts(backup, file))
+program
+  .command('restore <file>')
+  .description('restore a backup into an empty database, from a file, or from standard input for -; the service must be stopped')
+  .action((file: string) => printFacts(restore, file))
 
 program.parseAsync().catch((error: unknown) => {
   console.error(codeOf(error) === undefined ? error : `operate: ${(error as Error).message} (${codeOf(error)})`)

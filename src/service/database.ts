@@ -5,6 +5,7 @@ import { createPool } from '../adapters/postgres/pool.ts'
 import { checkServer } from '../adapters/postgres/server-checks.ts'
 import type { Config } from '../config/config.ts'
 import { codeOf, KolbakError, withFullStop } from '../lib/errors.ts'
+import type { Log } from '../lib/log.ts'
 import { type Patience, whenAvailable } from './patience.ts'
 
 /**
@@ -16,15 +17,29 @@ export type PoolName = keyof typeof poolSizes
 /** The connections that the embedded Postgres allows for each process: the connections of its pools, and 6 for operators and backups. */
 const connectionsPerProcess = Object.values<number>(poolSizes).reduce((sum, size) => sum + size, 6)
 
-interface Database {
-  readonly isEmbedded: boolean
-  readonly url: string
+interface Database extends OpenPostgres {
   /** Opens a pool of connections, which the caller ends. */
   pool(name: PoolName): Pool
   /** Opens a pool for a command that an operator runs. */
   operatorPool(): Pool
-  /** Stops the embedded Postgres. A Postgres from DATABASE_URL keeps running. */
+}
+
+interface OpenPostgres {
+  readonly isEmbedded: boolean
+  readonly url: string
+  /** Stops the embedded Postgres, unless it ran already and was joined. */
   stop(): Promise<void>
+}
+/** Opens the configured or embedded Postgres as it is, without migrating it. */
+export async function openPostgres(
+  { DATABASE_URL, KOLBAK_DATA_DIR: dataDir }: Pick<Config, 'DATABASE_URL' | 'KOLBAK_DATA_DIR'>,
+  log: Log,
+  { join = false, processes = 1 }: { join?: boolean; processes?: number } = {},
+): Promise<OpenPostgres> {
+  if (DATABASE_URL !== undefined) return { isEmbedded: false, url: DATABASE_URL, stop: async () => {} }
+  const embedded = await startEmbeddedPostgres({ dataDir, log, join, connections: connectionsPerProcess * processes })
+  log.info({ dataDir, tookOver: !embedded.started }, 'postgres.started')
+  return { isEmbedded: true, url: embedded.url, stop: embedded.stop }
 }
 
 /**
@@ -35,30 +50,25 @@ interface Database {
 export async function openDatabase(
   config: Config,
   patience: Patience,
-  { join = false, processes = 1 }: { join?: boolean; processes?: number } = {},
+  options: { join?: boolean; processes?: number } = {},
 ): Promise<Database> {
   const { log } = patience
-  const dataDir = config.KOLBAK_DATA_DIR
-  const connections = connectionsPerProcess * processes
-  const embedded = config.DATABASE_URL === undefined ? await startEmbeddedPostgres({ dataDir, log, join, connections }) : null
-  if (embedded !== null) log.info({ dataDir, tookOver: !embedded.started }, 'postgres.started')
-  const url = config.DATABASE_URL ?? embedded?.url ?? ''
+  const postgres = await openPostgres(config, log, options)
+  const { url } = postgres
   try {
     const risks = await whenAvailable('postgres', () => checkServer(url).catch(throwRefusal), patience)
     if (risks.length > 0) log.warn({ risks }, 'postgres.not_durable')
     const migrated = await whenAvailable('postgres', () => migrate(url).catch(throwRefusal), patience)
     if (migrated.length > 0) log.info({ migrations: migrated }, 'postgres.migrated')
   } catch (error) {
-    await embedded?.stop()
+    await postgres.stop()
     throw error
   }
   return {
-    isEmbedded: embedded !== null,
-    url,
+    ...postgres,
     // Statements of the history touch many partitions: planning them takes longer than running them.
     pool: (name) => createPool({ url, name, max: poolSizes[name], log, plansOnce: name === 'history' }),
     operatorPool: () => createPool({ url, name: 'operator', max: 10, log }),
-    stop: async () => embedded?.stop(),
   }
 }
 
@@ -66,7 +76,7 @@ export async function openDatabase(
  * Throws KolbakError `invalid_config` for an error that waiting does not remove: Postgres refuses the login, the database, a parameter of
  * the URL or the rights; a file of the URL cannot be read; or the server's certificate or its lack of TLS does not fit the URL.
  */
-function throwRefusal(cause: unknown): never {
+export function throwRefusal(cause: unknown): never {
   if (cause instanceof KolbakError || !(cause instanceof Error)) throw cause
   const code = codeOf(cause) ?? ''
   const { severity, syscall } = cause as { severity?: string; syscall?: string }

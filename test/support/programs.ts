@@ -10,11 +10,19 @@ export interface Ended {
 /** The variables that a program needs from this process: the search path, and the folder for compiled code. */
 export const inherited = Object.fromEntries(Object.entries(env).filter(([name]) => ['PATH', 'NODE_COMPILE_CACHE'].includes(name)))
 
-/** Runs a program of src/ such as `operate.ts` to its end. It gets these variables and no others. */
-export const runProgram = (file: string, args: readonly string[], variables: Record<string, string>): Promise<Ended> =>
+/**
+ * Runs a program of src/ such as `operate.ts` to its end. It gets these variables and no others.
+ * @param encoding `latin1` for a program whose output is not text
+ */
+export const runProgram = (
+  file: string,
+  args: readonly string[],
+  variables: Record<string, string>,
+  encoding: BufferEncoding = 'utf8',
+): Promise<Ended> =>
   new Promise((resolve) => {
     const path = join(import.meta.dirname, '../../src', file)
-    execFile(process.execPath, [path, ...args], { env: { ...inherited, ...variables } }, (error, out, err) =>
+    execFile(process.execPath, [path, ...args], { env: { ...inherited, ...variables }, encoding, maxBuffer: 64 << 20 }, (error, out, err) =>
       resolve({ code: error === null ? 0 : Number(error.code), out, err }),
     )
   })

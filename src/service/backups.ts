@@ -1,0 +1,96 @@
+import type { Readable, Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip, createGzip } from 'node:zlib'
+import { type DumpProgress, type DumpResult, dump } from '../adapters/postgres/backup/dump.ts'
+import { type BackupHeader, BackupReader, damaged, notABackup } from '../adapters/postgres/backup/format.ts'
+import { checkEmpty, checkHeader, load } from '../adapters/postgres/backup/load.ts'
+import { connect } from '../adapters/postgres/session.ts'
+import type { Config } from '../config/config.ts'
+import { codeOf } from '../lib/errors.ts'
+import type { Log } from '../lib/log.ts'
+import { openPostgres, throwRefusal } from './database.ts'
+import { version } from './version.ts'
+
+type DatabaseConfig = Pick<Config, 'DATABASE_URL' | 'KOLBAK_DATA_DIR'>
+
+/** A backup may take as long as it needs, so its session has no time limits. */
+const session = (name: string) => ({ name, statementTimeoutMs: 0, idleInTransactionMs: 0 })
+/** The fastest level. Most of a backup is sealed, and a higher level would not make it smaller. */
+const compression = { level: 1, chunkSize: 1 << 18 }
+
+/**
+ * Writes a backup of the database of a service, which may run meanwhile. The database is not migrated, so that a backup can be made before
+ * an upgrade with the new version. Resolves when everything was written. Throws KolbakError `nothing_to_back_up`.
+ */
+export async function writeBackup(
+  config: DatabaseConfig,
+  log: Log,
+  output: Writable,
+  onProgress: (progress: DumpProgress) => void,
+): Promise<DumpResult> {
+  const postgres = await openPostgres(config, log, { join: true })
+  try {
+    const client = await connect(postgres.url, session('backup')).catch(throwRefusal)
+    try {
+      let result: DumpResult | undefined
+      const text = async function* () {
+        result = yield* dump(client, version, onProgress)
+      }
+      await pipeline(text, createGzip(compression), output)
+      return result!
+    } finally {
+      await client.end()
+    }
+  } finally {
+    await postgres.stop()
+  }
+}
+
+export interface RestoreResult {
+  readonly header: BackupHeader
+  readonly rows: number
+  readonly sha256: string
+}
+
+/**
+ * Restores a backup into the empty database of a service that does not run. Either all of it is restored, or nothing.
+ *
+ * Throws KolbakError `not_a_backup`, `backup_damaged`, `database_not_empty`, and the errors of `checkHeader`, for a backup of another
+ * version.
+ */
+export async function restoreBackup(
+  config: DatabaseConfig,
+  log: Log,
+  input: Readable,
+  onProgress: (progress: { part: string; tablesDone: number; tables: number }) => void,
+): Promise<RestoreResult> {
+  const gunzip = createGunzip({ chunkSize: 1 << 18 })
+  const decompressed = pipeline(input, gunzip).catch((error: unknown) => void gunzip.destroy(error as Error))
+  const backup = new BackupReader(gunzip)
+  try {
+    const header = await backup.header()
+    await checkHeader(header)
+    const postgres = await openPostgres(config, log)
+    try {
+      const client = await connect(postgres.url, session('restore')).catch(throwRefusal)
+      try {
+        await checkEmpty(client)
+        const end = await load(client, backup, ({ part, tablesDone }) => onProgress({ part, tablesDone, tables: header.tables }))
+        await client.query('analyze') // because Postgres plans badly without statistics
+        return { header, ...end }
+      } finally {
+        await client.end()
+      }
+    } finally {
+      await postgres.stop()
+    }
+  } catch (error) {
+    if (/incorrect header check/.test((error as Error).message)) throw notABackup(error)
+    if (/^Z_|^ERR_STREAM_PREMATURE_CLOSE$/.test(codeOf(error) ?? '')) throw damaged((error as Error).message, error)
+    throw error
+  } finally {
+    input.destroy()
+    gunzip.destroy()
+    await decompressed
+  }
+}
