@@ -1,6 +1,6 @@
-// Runs all tests in five processes side by side. The output of the first process appears at once, that of the others when they
-// have ended. KOLBAK_TEST_FULL=true runs the whole matrix of the tests that break things, one after another. The last line is
-// plain, for any CI: `N passed, N failed[, N skipped]`.
+// Runs all tests in five processes side by side. The output of the first process appears at once, and that of the others when they have ended. With
+// KOLBAK_TEST_FULL=true, it runs the whole matrix of the tests that cause faults, one after another. The last line is `N passed, N failed[, N
+// skipped]`, for any CI.
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -18,13 +18,13 @@ const files = globSync('test/**/*.test.ts', { cwd: root })
   .filter((file) => !isFull || matrix.test(file))
 interface Lane {
   readonly files: RegExp
-  /** Whether the lane leaves the processors to the others. It only computes, and would slow down those that measure time. */
+  /** Whether the lane runs at a low priority, because it only computes and would slow down tests that measure time. */
   readonly yields?: boolean
 }
 /**
  * A file belongs to the first lane that it matches. The lanes take about the same time. Each lane starts the engines that it
- * needs once. Therefore the files that need Kafka or Cassandra are together, except those that kill them. The full matrix is one
- * lane, because what it measures needs the whole machine. So are all tests on a real EventStoreDB, because there is only one.
+ * needs once. Therefore the files that need Kafka or Cassandra are together, except those that kill them. The full matrix is one lane, because its
+ * measurements need the whole machine. On a real EventStoreDB all tests are one lane too, because there is only one server.
  */
 const lanes: readonly Lane[] =
   isFull || realServer !== null
@@ -38,7 +38,7 @@ const lanes: readonly Lane[] =
       ]
 const filesOf = (lane: Lane) => files.filter((file) => lanes.find((candidate) => candidate.files.test(file)) === lane)
 
-// No test waits for the fetch of the engines' jars, which takes a minute the first time.
+// The jars of the engines are fetched before the tests, because that takes a minute the first time.
 const missing = await findMissing()
 const said = Object.entries(missing).map(([engine, why]) => `${engine} cannot be started: ${why}`)
 const consequence = enginesAreRequired ? 'The tests that need it fail.' : 'The tests that need it are skipped.'
@@ -53,7 +53,7 @@ const run = (lane: Lane): Promise<Ended> =>
     const child = spawn(process.execPath, [mocha, '--retries', '1', ...filesOf(lane)], {
       cwd: root,
       stdio: ['ignore', 'pipe', 'inherit'],
-      // The service is started a hundred times. With the cache of compiled code it starts in half the time.
+      // The service is started a hundred times. With a cache of compiled code it starts in half the time.
       env: { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'), ...tellMissing(missing) },
     })
     if (lane.yields && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL)
@@ -71,12 +71,12 @@ const ended = await Promise.all(lanes.map(run))
 for (const { output } of ended.slice(1)) process.stdout.write(output)
 const counts = ended.map(({ output, code }) => {
   const line = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(output)
-  // A process that ended before it could count has failed.
+  // A process without a line of counts has ended early, which counts as a failure.
   if (line === null) return { passed: 0, failed: 1, skipped: 0 }
   const failed = Number(line[2])
   return { passed: Number(line[1]), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: Number(line[3] ?? 0) }
 })
-// The end repeats the tests that failed, were tried again or were skipped, because a CI often shows only the end of its log.
+// Tests that failed, were tried again or were skipped are printed again here, because a CI often shows only the end of its log.
 for (const { output } of ended) {
   const failures = /^ +\d+ failing$[\s\S]*?(?=^\d+ passed, )/m.exec(output)
   if (failures !== null) console.log(`\n${failures[0].trimEnd()}\n`)

@@ -11,7 +11,7 @@ const importsOf = (file: string): string[] =>
 /** Returns the folder of a file below src, or the file itself for `main.ts`. */
 const roomOf = (file: string): string => file.split('/')[1]!
 
-/** The folders that each folder may import from, beside itself. */
+/** The folders from which each folder may import, besides itself. */
 const allowed: Record<string, readonly string[]> = {
   events: [],
   lib: ['events'],
@@ -31,8 +31,8 @@ const allowed: Record<string, readonly string[]> = {
 }
 
 /**
- * Finds the functions of a formatted file by their indentation: a function ends at the next line that is indented as its first one and
- * opens nothing again.
+ * Finds the functions of a formatted file by their indentation. A function ends at the next line with the indentation of its first line, unless that
+ * line opens another bracket.
  */
 function functionsOf(lines: readonly string[]): { name: string; first: number; last: number }[] {
   const start =
@@ -122,7 +122,7 @@ describe('the structure', () => {
       'src/api/routes/auth.ts', // client secrets
       'src/lib/same-secret.ts',
     ])
-    // Whatever a caller's value identifies is looked up by the HMAC of that value.
+    // If a value of a caller identifies something, it is found by the HMAC of the value.
     expect(files.filter((file) => /\.lookup\(\s*'/.test(sourceOf(file))).sort()).to.deep.equal([
       'src/api/idempotency.ts',
       'src/api/routes/auth.ts',
@@ -138,7 +138,7 @@ describe('the structure', () => {
     const found = files.flatMap((file) =>
       [...sourceOf(file).matchAll(new RegExp(comparison, 'gim'))].map(([match]) => `${file}: ${match.replace(/^[^\w]/, '')}`),
     )
-    // These places compare two HMACs under a key of ours. No caller can choose either one, so the time reveals nothing.
+    // These places compare two HMACs under a key of the service. No caller can choose either HMAC, so the time reveals nothing.
     expect(found.sort()).to.deep.equal([
       'src/adapters/postgres/message-bus-bodies.ts: message.fingerprint !== ref.fingerprint',
       'src/api/idempotency-keys.ts: row.request_hmac !== hmac',

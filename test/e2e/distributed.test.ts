@@ -5,7 +5,7 @@ import { isFull } from '../support/is-full.ts'
 /** The tests of these files hardly depend on the engine. By default, a run uses one of the files. */
 const everyday = ['./webhooks.test.ts', './clients.test.ts', './tenants.test.ts', './cli.test.ts', './replay.test.ts']
 /** The tests of these files send data that cannot be read. By default, a run uses one of the files. */
-const poison = ['../faults/poison-records.test.ts', '../faults/poison-answers.test.ts', '../faults/poison-streams.test.ts']
+const poison = ['../faults/poison-records.test.ts', '../faults/poison-responses.test.ts', '../faults/poison-streams.test.ts']
 const all = ['eventstoredb', 'kafka', 'cassandra'] as const
 const scenariosOf = (files: readonly string[]) => files.map((file) => new URL(file, import.meta.url))
 

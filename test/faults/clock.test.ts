@@ -16,12 +16,14 @@ describe('wrong clocks', () => {
   const processes = withServices({
     each: true,
     sharedDatabase: true,
-    // With the last delay the schedule is longer than the jumps (4 h), because a parked delivery expires by its process's clock.
+    // The last delay makes the schedule longer than the jumps of the clock (4 h), because a parked delivery expires by the clock of its process.
     variables: { KOLBAK_RETRY_DELAYS: `${delay_seconds},${delay_seconds},20000` },
   })
   const { start, subscribe } = processes
 
-  /** Answers each event's first request with a 503 and its second with a 200. Returns the milliseconds between the two, by event. */
+  /**
+   * Makes the receiver respond to each event's first request with 503 and to the second with 200. Returns the milliseconds between both, by event.
+   */
   const refusingOnce = (path: string) => {
     const first = new Map<string, number>()
     const waited = new Map<string, number>()
@@ -38,14 +40,14 @@ describe('wrong clocks', () => {
     await Promise.all(loads.map((one) => one.stop()))
     const accepted = loads.flatMap((one) => one.accepted)
     await waitFor(() => accepted.every((id) => waited.has(id)), { what: 'all retries to arrive' })
-    // The jitter is 20 %. A receiver that is late for the first request sees a shorter time (200 ms are allowed).
+    // The jitter is 20 %. If the receiver handles the first request late, it measures a shorter time, so 200 ms are allowed.
     const early = [...waited].filter(([, ms]) => ms < delay_seconds * 800 - 200)
     expect(early, 'retries before their time').to.deep.equal([])
     expect(processes.receiver.received(path), 'requests').to.have.length(2 * accepted.length)
     for (const one of loads) expect([...one.answers.keys()]).to.deep.equal([202])
   }
 
-  it('that differ between processes make no retry early, and lose and repeat none', async () => {
+  it('that differ between processes make no retry early, and lose and repeat no delivery', async () => {
     const [behind, ahead] = await Promise.all([start(wrongBy(-30)), start(wrongBy(30))])
     const api = await clientOf(behind.url)
     await subscribe(api, '/skewed')
@@ -59,7 +61,7 @@ describe('wrong clocks', () => {
     await all('/skewed', loads, waited)
   })
 
-  it('that are set back and ahead under load make no retry early, and lose none', async () => {
+  it('that are set back and ahead under load make no retry early, and lose no delivery', async () => {
     const service = await start(wrongBy(0, -180, 60))
     const api = await clientOf(service.url)
     const webhook = await subscribe(api, '/jumping')
@@ -77,7 +79,7 @@ describe('wrong clocks', () => {
       loads.push(posting)
       from += 100_000
       await waitFor(() => posting.accepted.length > 60)
-      // The next jump comes while retries of this part are owed.
+      // The clock jumps again while retries of these events are still scheduled.
       await posting.stop()
     }
     await all('/jumping', loads, waited)

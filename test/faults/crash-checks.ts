@@ -6,13 +6,16 @@ import type { Traffic } from './crash-traffic.ts'
 export interface Tally {
   readonly accepted: number
   readonly requests: number
-  /** One text for each repeated request. A delivery may get one 200 for each chain and for each timed-out attempt. Every further 200 is repeated. */
+  /**
+   * One line for each repeated request. A delivery may get one 200 for each chain and for each timed-out attempt. Every further 200 counts as
+   * repeated.
+   */
   readonly duplicates: readonly string[]
 }
 
 /**
- * Waits until the service agrees with what its callers and its receiver saw, and then deletes the webhook. Throws an error with the
- * differences that remain after `giveUpAfterMs`.
+ * Waits until the service shows what its callers and its receiver saw, and then deletes the webhook. Throws an error with the differences that remain
+ * after `giveUpAfterMs`.
  */
 export async function expectAgreement(url: string, traffic: Traffic): Promise<Tally> {
   const end = performance.now() + giveUpAfterMs
@@ -24,7 +27,7 @@ export async function expectAgreement(url: string, traffic: Traffic): Promise<Ta
       return tally
     }
     if (performance.now() > end)
-      throw new Error(`after ${giveUpAfterMs} ms still ${problems.length} things that do not agree:\n${problems.slice(0, 20).join('\n')}`)
+      throw new Error(`${problems.length} differences remain after ${giveUpAfterMs} ms:\n${problems.slice(0, 20).join('\n')}`)
     await sleep(200)
   }
 }
@@ -33,8 +36,8 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
   const api = await clientOf(url)
   const { webhook, seen } = traffic
   const missing = traffic.accepted().filter((id) => !seen.has(id))
-  // Most waits are for missing events. All pages are read only when no event is missing.
-  if (missing.length > 0) return { problems: missing.map((id) => `${id} was accepted, and has not arrived`), tally: null }
+  // The pages of the API are read only when no event is missing, because that takes long.
+  if (missing.length > 0) return { problems: missing.map((id) => `${id} was accepted and has not arrived`), tally: null }
   for (const status of ['pending', 'retrying']) {
     const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook}/deliveries?status=${status}&limit=10`)
     if (data.length > 0) return { problems: data.map(({ event_id }) => `${event_id} is ${status}`), tally: null }
@@ -75,7 +78,7 @@ function ofDeliveries(deliveries: readonly DeliveryAnswer[], traffic: Traffic): 
     if (successes > seen.ok) problems.push(`${id} has ${successes} successes, of which the receiver saw ${seen.ok}`)
     if (status === 'success' && successes === 0) problems.push(`${id} is a success without an attempt that was one`)
     if (status === 'failed' && attempts.length === 0) problems.push(`${id} has failed without an attempt`)
-    // The request of an attempt without a response may never have come.
+    // An attempt without a response may have been made without its request reaching the receiver.
     const answered = attempts.filter(({ response_code }) => response_code !== null)
     for (const number of new Set(answered.map((attempt) => attempt.number))) {
       const recorded = answered.filter((attempt) => attempt.number === number).length

@@ -10,10 +10,10 @@ import { apartFromOneAnother, oneProcess, type Processes } from './crash-process
 import { sample, seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
-/** All points on all engines take half an hour (`npm run test:full`). By default a run takes some of them. */
+/** All points on all engines take half an hour (`npm run test:full`). By default, a run uses some of them. */
 const moments = ['before', 'after'] as const
 const ofOneEngine = /^(eventstoredb|cassandra)\./
-/** Other tests kill processes at the rare points: the model (test/model) and test/faults/eventstoredb-cluster.test.ts. */
+/** The rare points are left out here. The model (test/model) and test/faults/eventstoredb-cluster.test.ts kill processes at them. */
 const common = points.filter((point) => !rarePoints.has(point))
 const onPostgres = common.filter((point) => !ofOneEngine.test(point))
 
@@ -31,7 +31,7 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
       await processes.stop()
     })
 
-    it('passes each point when nothing fails, and repeats no request', async () => {
+    it('passes every point when nothing fails, and repeats no request', async () => {
       const load = await traffic(processes.urls, receiver, ++round, random)
       const logLines = () => processes.all.flatMap((process) => process.logLines)
       const missing = () => passed.filter((point) => !logLines().some((line) => line.msg === 'point.passed' && line.point === point))

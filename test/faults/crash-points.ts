@@ -6,11 +6,12 @@ import { expectAgreement, type Tally } from './crash-checks.ts'
 import { maxInFlight, type Processes } from './crash-processes.ts'
 import { traffic } from './crash-traffic.ts'
 
-/** Points that a process passes at its start, and seldom later. */
+/** Points that a process passes at its start, and only seldom later. */
 const atStart: ReadonlySet<Point> = new Set(['leases.take'])
 
 /**
- * Kills a process at a point under load, and once more at the same point while it recovers. Then expects that everything is right.
+ * Kills a process at a point under load, and once more at the same point while it recovers. Then expects that the service agrees with its callers and
+ * its receiver.
  * Returns the tally of the load, and how many processes died.
  */
 export async function crash(
@@ -41,7 +42,7 @@ export async function crash(
     await grown(30)
   } finally {
     await load.stop()
-    // The second crash is taken back if the process did not pass the point again.
+    // The second crash is cancelled if the process did not pass the point again.
     await processes.plan([])
   }
   await processes.ready()

@@ -15,9 +15,9 @@ type Child = ReturnType<typeof spawnService>
 export interface Supervised {
   readonly roles: string
   readonly url: string
-  /** The lines of its log through all its starts. */
+  /** The lines of its log since its first start. */
   readonly logLines: readonly LogLine[]
-  /** How often it has died so far. */
+  /** The number of its deaths so far. */
   readonly deaths: number
   signal(signal: NodeJS.Signals): void
   /** Resolves when the process that runs now is ready. */
@@ -32,13 +32,13 @@ export interface Processes {
   /** Descriptions of starts and drains that failed. A kill is no failure. */
   readonly failures: string[]
   ready(): Promise<void>
-  /** Plans deaths, which happen one after another (see support/crash-at.ts). An empty list takes back those that have not happened. */
+  /** Plans deaths, which happen one after another (support/crash-at.ts). An empty list cancels the deaths that have not happened. */
   plan(crashes: readonly Crash[]): Promise<void>
   stop(): Promise<void>
 }
 
 const preloaded = join(import.meta.dirname, '../support/crash-at.ts')
-/** How many requests a process may have under way. As many may be repeated after its death. */
+/** The most requests that a process has in flight. At its death, this many may be repeated. */
 export const maxInFlight = 64
 const variablesOfAll = {
   NODE_OPTIONS: `--import ${preloaded}`,
@@ -47,7 +47,7 @@ const variablesOfAll = {
   KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3,0.3',
 }
 
-/** Starts all roles in one process, on a Postgres of its own. */
+/** Starts one process with all roles and its own Postgres. */
 export async function oneProcess(): Promise<Processes> {
   const dataDir = await temporaryFolder()
   return supervised([{ roles: 'api,dispatcher,projector', dataDir }], {}, dataDir, () => rm(dataDir, { recursive: true, force: true }))
@@ -114,7 +114,7 @@ function supervise(roles: string, url: string, start: () => Child, onFailure: (w
     const started = start()
     started.child.once('exit', (code, signal) => {
       logLines.push(...started.logLines)
-      // A process may be killed, drain on a signal, or end at once on a second signal. Every other end is a failure.
+      // A process may be killed, drain on a signal, or end at once on a second signal. Any other end is a failure.
       if (signal === null && code !== 0 && !started.logLines.some(({ msg }) => msg === 'kolbak.killed')) {
         const last = started.logLines.slice(-10).map((line) => JSON.stringify(line))
         onFailure(`ended with ${code}: ${[...started.errors, ...last].join('\n')}`)

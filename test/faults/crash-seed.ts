@@ -1,6 +1,6 @@
 import { env } from 'node:process'
 
-/** The seed of this run's random choices: KOLBAK_TEST_SEED, or one from the clock. A test that uses it prints it. */
+/** The seed of this run's random choices. It is KOLBAK_TEST_SEED, or is taken from the clock. Tests that use it print it. */
 export const seed = Number(env.KOLBAK_TEST_SEED ?? Date.now() % 1_000_000)
 
 /** Returns a source of numbers from 0 to 1 that are the same for the same seed (mulberry32). */

@@ -6,25 +6,25 @@ import { type Client, clientOf, type WebhookAnswer } from '../support/service-cl
 /** The requests of one event at the receiver. */
 export interface Seen {
   requests: number
-  /** The number of requests that were answered with 200. */
+  /** The number of requests to which the receiver responded with 200. */
   ok: number
   /** The number of requests of each attempt, by the number of the attempt. */
   readonly attempts: Map<number, number>
 }
-/** A load of every kind on one webhook, and the responses that its callers got. */
+/** A mixed load on one webhook, and the responses that its callers got. */
 export interface Traffic {
   readonly webhook: string
   /** Ids of events that got a 202, alone or in a batch. */
   accepted(): string[]
-  /** Whether an event of this id was posted, with or without a response. */
+  /** Whether an event with this id was posted, with or without a response. */
   mayBe(id: string): boolean
   /** Batches as lists of ids: those with a 202, and those without a response. */
   readonly batches: { readonly accepted: string[][]; readonly unknown: string[][] }
-  /** Ids that got a 202 again with other content. */
+  /** Ids that got a 202 a second time, with other content. */
   readonly clashes: ReadonlySet<string>
   /** Deliveries whose replay got a 202. */
   readonly replayed: ReadonlySet<string>
-  /** The webhook's descriptions are rising numbers. These are the last one with a 200 and the last one sent. */
+  /** The descriptions of the webhook are rising numbers. These are the last number that got a 200 and the last number sent. */
   readonly described: { readonly answered: number; readonly sent: number }
   /** The requests by webhook-id. */
   readonly seen: ReadonlyMap<string, Seen>
@@ -35,14 +35,14 @@ export interface Traffic {
 
 /** How many events a second are posted to each API, beside the batches. */
 const perSecond = 40
-/** More events than a webhook's slots and queue hold, so that some are parked. */
+/** More events than a webhook has slots and places in its queue, so that some are parked. */
 const batchSize = 540
 
 /**
- * Starts a mixed load: events, batches, events again with the same and with other content, changes of the webhook, replays of one
- * delivery and of all failed ones. The receiver answers a tenth of the requests with 503, and some with 400, which ends a delivery. A caller
- * that cannot reach the service tries again.
- * @param round a number that makes the ids of this load its own
+ * Starts a mixed load: events, batches, repeated events with the same and with other content, changes of the webhook, and replays of one delivery and
+ * of all failed ones. The receiver responds to a tenth of the requests with 503, and to some with 400, which ends a delivery. A caller that cannot
+ * reach the service tries again.
+ * @param round a number that makes the ids of this load unique
  */
 export async function traffic(urls: readonly string[], receiver: Receiver, round: number, random: () => number): Promise<Traffic> {
   const api = await clientOf(urls[0]!)
@@ -130,7 +130,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     again(1_000, async () => {
       await call('POST', `/v1/webhooks/${webhook}/replay`, { since: begunAt })
     }),
-    // A webhook is created and deleted, with one event of its own, so that the first events of streams are written under kills too.
+    // Other webhooks are created and deleted, each with one event, so that the first events of streams are also written under kills.
     again(1_000, async () => {
       const event = `round_${round}.other`
       const { status, body } = await call<WebhookAnswer>('POST', '/v1/webhooks', { callback_url: receiver.url('/other'), event })

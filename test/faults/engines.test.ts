@@ -16,7 +16,7 @@ describe('engines failing under load', () => {
     const { service, receiver } = withService({ each: true, variables: { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
     const breaking = async (fault: (posting: Load) => Promise<void>) => {
       const { accepted, refused, repeated } = await expectSurvival(service, receiver, fault, { perSecond: 60 })
-      console.log(`      ${accepted} accepted, ${refused} refused or unanswered, ${repeated} requests repeated`)
+      console.log(`      ${accepted} accepted, ${refused} refused or without a response, ${repeated} requests repeated`)
     }
 
     it('lose no accepted event when Kafka is killed and comes back', async () => {
@@ -40,7 +40,7 @@ describe('engines failing under load', () => {
         await cassandra.restart()
       })
     })
-    it('lose no accepted event when EventStoreDB drops its connections, is slow, answers too late, and is killed', async () => {
+    it('lose no accepted event when EventStoreDB drops its connections, is slow, responds too late, and is killed', async () => {
       const store = await eventStoreOf(service.dataDir)
       await breaking(async (posting) => {
         await store.drop()

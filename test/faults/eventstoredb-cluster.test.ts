@@ -15,9 +15,9 @@ const metricsToken = 'a-metrics-token-of-the-tests'
 /** A fault of the cluster's nodes. */
 interface Fault {
   readonly name: string
-  /** Causes the fault. Resolves when a node leads again, which may be the same one. */
+  /** Causes the fault. Resolves when there is a leader again, which may be the same node. */
   run(store: StoreCluster, leader: StoreNode): Promise<unknown>
-  /** Whether the fault is tested by default too. The others are tested only in the whole matrix. */
+  /** Whether the fault is also tested by default. Other faults are tested only in the whole matrix. */
   readonly isCommon?: boolean
 }
 const faults: readonly Fault[] = [
@@ -87,7 +87,7 @@ describe('two processes on a cluster of EventStoreDB', () => {
 
   for (const { name, run } of faults.filter((fault) => isFull || fault.isCommon))
     for (const round of isFull ? [1, 2, 3] : [1])
-      it(`lose nothing, refuse no post and go on delivering when ${name} (run ${round})`, async () => {
+      it(`lose nothing, refuse no post and continue to deliver when ${name} (run ${round})`, async () => {
         const variables = { EVENTSTOREDB_URL: store.url }
         const [one, two] = await Promise.all([processes.start(variables), processes.start(variables)])
         const api = await clientOf(one.url)
@@ -119,7 +119,7 @@ describe('two processes on a cluster of EventStoreDB', () => {
         console.log(`      stood still ${Math.round(standStillMs)} ms, commands after ${Math.round(commandMs)} ms`)
         expect(statuses, 'statuses of all posts').to.deep.equal([202])
         expect([one, two].map(({ child }) => child.exitCode)).to.deep.equal([null, null])
-        // On a busy machine gaps between deliveries are long even without a fault.
+        // On a busy machine, the gaps between deliveries are long even without a fault.
         expect(standStillMs, 'milliseconds without a delivery').to.be.below(Math.max(2_000, 5 * usualGapMs))
         expect(commandMs, 'milliseconds until a command is taken after another node leads').to.be.below(Math.max(6_000, 15 * usualGapMs))
         await waitFor(async () => (await repeatedIds(store.url)).length === 0, { what: 'every id to be stored once in its stream' })
@@ -135,7 +135,7 @@ describe('processes whose cluster of EventStoreDB has no leader', () => {
   })
   afterEach(() => store.stop())
 
-  /** Returns the checks of a process that fail. None: it is ready. */
+  /** Returns the failed health checks of a process. The list is empty when it is ready. */
   const failedChecks = async ({ url }: { url: string }) => {
     const response = await fetch(`${url}/health/ready`, { headers: { authorization: `Bearer ${metricsToken}` } })
     const { error } = (await response.json()) as { error: { details: { path: string; message: string }[] } | null }
@@ -143,7 +143,7 @@ describe('processes whose cluster of EventStoreDB has no leader', () => {
     return error?.details ?? []
   }
 
-  it('are not ready, name the reason, log it once and take messages; they are ready again with a leader', async () => {
+  it('are not ready, name the reason, log it once and accept messages; they become ready when there is a leader', async () => {
     const variables = { EVENTSTOREDB_URL: store.url }
     const [whole, apiOnly] = [await processes.start(variables), await processes.start({ ...variables, KOLBAK_ROLES: 'api' })]
     const areReady = async () => (await Promise.all([whole, apiOnly].map(failedChecks))).every(({ length }) => length === 0)

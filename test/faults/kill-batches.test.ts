@@ -9,7 +9,7 @@ describe('a kill -9 while batches arrive', () => {
   const { service, receiver } = withService()
   const idsOf = (batch: number) => Array.from({ length: size }, (_, i) => `batch_${batch}_${i}`)
 
-  it('delivers each batch whole or not at all, and loses none with a 202', async () => {
+  it('delivers each batch as a whole or not at all, and loses no batch with a 202', async () => {
     const api = await clientOf(service.url)
     await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'batch.*' })
     const accepted = new Set<number>()
@@ -19,7 +19,7 @@ describe('a kill -9 while batches arrive', () => {
       while (!isDown) {
         const batch = posted++
         const events = idsOf(batch).map((id) => ({ id, event: 'batch.posted', payload: { batch } }))
-        const answer = await client.call('POST', '/v1/events/batch', { events }).catch(() => null) // the connection broke, and nothing was promised
+        const answer = await client.call('POST', '/v1/events/batch', { events }).catch(() => null) // the connection broke, so the batch was not acknowledged
         if (answer?.status === 202) accepted.add(batch)
         else isDown = true
       }

@@ -20,7 +20,7 @@ describe('a kill -9 in the middle of a replay job', () => {
     },
   })
 
-  it('begins one chain of each delivery, at every step of the job', async () => {
+  it('at any step of the job leaves one new chain for each delivery', async () => {
     receiver.answer('/down', 400)
     let api = await clientOf(service.url)
     const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/down'), event: '*' })

@@ -13,8 +13,8 @@ describe('a kill -9 under load', () => {
 
   const tokenOf = async (url: string) => `Bearer ${(await clientOf(url)).token}`
 
-  it('loses no event with a 202: all arrive after the restart, under the same webhook-ids', async () => {
-    // One response of ten is a 503, so that retries are under way too.
+  it('loses no event with a 202: after the restart all arrive, under the same webhook-ids', async () => {
+    // One response in ten is a 503, so that there are retries at the kill too.
     let answers = 0
     receiver.answer('/hook', (_request, response) => response.writeHead(++answers % 10 === 0 ? 503 : 200).end())
     const api = await clientOf(service.url)
@@ -41,7 +41,7 @@ describe('a kill -9 under load', () => {
     console.log(`      ${accepted.length} accepted over 3 kills, ${requests.length - attemptsSeen} requests repeated`)
   })
 
-  it('drains on SIGTERM: it finishes the requests under way, and the next start repeats none', async () => {
+  it('differs from SIGTERM, after which the requests in flight are finished and the next start repeats none', async () => {
     receiver.answer('/hook', (_request, response) => setTimeout(() => response.end(), 100))
     const api = await clientOf(service.url)
     await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })

@@ -10,8 +10,8 @@ import { withService } from '../support/with-services.ts'
 const seconds = isFull ? 8 : 3
 const runs = isFull ? 3 : 1
 /**
- * The full run compares the p99 with the promised bound. The short run shares a busy machine with other tests. Therefore it compares
- * the p90, and only shows that no message waits for a slow endpoint, which takes 10 s or more.
+ * The full run compares the p99 with the promised bound. The short run shares the machine with other tests, so it compares the p90. It only shows
+ * that no message waits for a slow receiver, which takes 10 s or more.
  */
 const share = isFull ? 0.99 : 0.9
 const bound = (alone: number) => (isFull ? Math.max(2 * alone, alone + 20) : Math.max(3 * alone, alone + 1_000))
@@ -24,7 +24,7 @@ interface Post {
   readonly batch?: number
 }
 
-describe('a good endpoint beside bad ones', () => {
+describe('a good receiver beside bad ones', () => {
   const { service, receiver } = withService({ each: true })
   let refused: number
   let good: Client
@@ -88,19 +88,19 @@ describe('a good endpoint beside bad ones', () => {
   const latest = (sorted: readonly number[]) => sorted[Math.floor(sorted.length * share)]!
   const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
-  /** Measures beside good neighbours and then beside bad ones at the same rates, and compares the medians of the runs. */
+  /** Measures the latency beside good neighbours and then beside bad ones, at the same rates. Compares the medians of the runs. */
   const compare = async (wellBehaved: readonly Post[], bad: readonly Post[], perSecond = 40) => {
     const mine: Post = { token: good.token, event: 'load.good', perSecond }
-    await latencies([mine, ...wellBehaved]) // the first run warms everything up
+    await latencies([mine, ...wellBehaved]) // the first run only warms up the code
     const beside: { well: number[]; bad: number[] } = { well: [], bad: [] }
-    // The bad neighbours come last, because their hanging requests would still be there beside the good ones.
+    // The bad neighbours come last, because their hanging requests would otherwise disturb the measurement beside good ones.
     for (let run = 0; run < runs; run++) beside.well.push(latest(await latencies([mine, ...wellBehaved])))
     for (let run = 0; run < runs; run++) beside.bad.push(latest(await latencies([mine, ...bad])))
     const round = (values: readonly number[]) => values.map((ms) => Math.round(ms)).join(', ')
     console.log(`      p${100 * share} beside good neighbours ${round(beside.well)} ms, beside bad ones ${round(beside.bad)} ms`)
     expect(median(beside.bad)).to.be.at.most(bound(median(beside.well)))
   }
-  /** Returns the same posts to a healthy endpoint. */
+  /** Returns the same posts, but to a healthy receiver. */
   const well = (posts: readonly Post[]) => posts.map((post) => ({ ...post, event: 'load.well' }))
   const withWell = async (name: string): Promise<Client> => {
     const api = await tenant(name)
@@ -108,7 +108,7 @@ describe('a good endpoint beside bad ones', () => {
     return api
   }
 
-  it('keeps its latency while one hangs with half of all traffic, one answers in 10 s, and one refuses', async () => {
+  it('keeps its latency while one hangs with half of all traffic, one responds after 10 s, and one refuses', async () => {
     const bad = await withWell('Bad')
     await subscribe(bad, receiver.url('/hangs'), 'load.hangs')
     await subscribe(bad, receiver.url('/ten'), 'load.ten')
@@ -120,7 +120,7 @@ describe('a good endpoint beside bad ones', () => {
     ]
     await compare(well(posts), posts)
   })
-  it('keeps its latency while the bad ones belong to its own tenant', async () => {
+  it('keeps its latency while bad receivers belong to its own tenant', async () => {
     await subscribe(good, receiver.url('/well'), 'load.well')
     await subscribe(good, receiver.url('/hangs'), 'load.hangs')
     await subscribe(good, receiver.url('/ten'), 'load.ten')
@@ -130,7 +130,7 @@ describe('a good endpoint beside bad ones', () => {
     ]
     await compare(well(posts), posts)
   })
-  it('keeps its latency while 26 endpoints of many tenants answer 200 after 14 s', async () => {
+  it('keeps its latency while 26 receivers of many tenants respond with 200 after 14 s', async () => {
     const posts: Post[] = []
     for (let n = 0; n < 13; n++) {
       const slow = await withWell(`Slow${n}`)

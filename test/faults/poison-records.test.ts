@@ -13,7 +13,7 @@ describe('poison records of the bus', () => {
   it('are quarantined in a table, the log and a metric, and the records around them are delivered', async () => {
     const { service, pool } = running
     await subscribe('/bus', 'bus.*')
-    // A second try of this test finds rows of the first.
+    // If this test is tried again, there are rows of its first try.
     await pool.query('delete from quarantined_records')
     const [counted, logged, arrived] = [await figure('kolbak_records_quarantined_total'), service.logLines.length, ids('/bus').length]
     const posted: string[] = []
@@ -51,7 +51,7 @@ describe('poison records of the bus', () => {
     await expectGoingOn()
   })
 
-  it('wait or are refused visibly when their tenant is suspended or has no key, and other tenants go on', async () => {
+  it('wait or are refused visibly when their tenant is suspended or has no key, and other tenants are not affected', async () => {
     const { pool } = running
     const tenantOf = async (name: string) => {
       const { data } = await running.api.post<{ data: { id: TenantId } }>('/v1/tenants', { name })
@@ -72,11 +72,11 @@ describe('poison records of the bus', () => {
     }
     await pool.query('update data_keys set wrapped = null where owner = $1', [erased.id])
     await running.api.call('POST', `/v1/tenants/${suspended.id}/suspend`)
-    await running.restart() // keys are kept in memory for a minute
+    await running.restart() // the process keeps keys in memory for a minute
 
     await produce(good({ tenant: erased.id, id: 'erased_1', event: 'gone.now' }))
     await produce(good({ tenant: suspended.id, id: 'suspended_1', event: 'gone.now' }))
-    // The accepted messages are in the index. One is logged, the other one is parked, and neither is sent.
+    // The accepted messages are in the index, and neither is sent: one is only logged, and the other is parked.
     const row = await waitFor(async () => {
       const { rows } = await pool.query('select webhooks from message_index where message = $1', ['erased_1'])
       return rows[0]

@@ -21,7 +21,7 @@ const framed = (head: string, rest: Buffer = randomBytes(100)): Buffer => {
   size.writeUInt32BE(Buffer.byteLength(head))
   return Buffer.concat([size, Buffer.from(head), rest])
 }
-/** Returns a record with a spoilt head. */
+/** Returns a record whose head is changed by `spoil`. */
 const spoilt = (spoil: (head: Head) => unknown): Buffer => {
   const bytes = good()
   const head = JSON.parse(bytes.toString('utf8', 4, 4 + bytes.readUInt32BE(0))) as Head
@@ -33,7 +33,7 @@ export const withFirst = (index: number, value: unknown) =>
   })
 export const withField = (name: string, value: unknown) => spoilt((head) => ({ ...head, [name]: value }))
 
-/** Bytes that cannot be decoded as a record, by what is wrong with them. */
+/** Bytes that cannot be decoded as a record. The key says what is wrong with them. */
 export const noRecords: Record<string, Buffer | null> = {
   'no value': null,
   'no bytes': Buffer.alloc(0),
@@ -48,24 +48,24 @@ export const noRecords: Record<string, Buffer | null> = {
   'JSON that is no object': framed('null'),
   'JSON that is a list': framed('[]'),
   'JSON of 100,000 levels': framed('['.repeat(100_000) + ']'.repeat(100_000)),
-  'a schema of the future': withField('schema', 2),
+  'a newer schema': withField('schema', 2),
   'a schema that is no number': withField('schema', { a: 1 }),
   'no tenant': withField('tenant', undefined),
-  'a tenant that is none': withField('tenant', '../../etc'),
-  'a time that is none': withField('accepted_at', 'yesterday'),
-  'a time in other words': withField('accepted_at', 'Jan 1 2026'),
-  'a time of another year count': withField('accepted_at', '+012026-01-01T00:00:00.000Z'),
+  'an invalid tenant id': withField('tenant', '../../etc'),
+  'an invalid time': withField('accepted_at', 'yesterday'),
+  'a time in another format': withField('accepted_at', 'Jan 1 2026'),
+  'a time with a year of six digits': withField('accepted_at', '+012026-01-01T00:00:00.000Z'),
   'a correlation id that is no text': withField('correlation_id', { a: 1 }),
   'a time of the year 0, which Postgres cannot store': withField('accepted_at', '0000-01-01T00:00:00.000Z'),
   'a correlation id of a megabyte': withField('correlation_id', 'x'.repeat(1 << 20)),
   'a correlation id that Postgres cannot store': withField('correlation_id', '\0'),
-  'a target that can be none': withField('target', 'x'),
+  'an invalid webhook id as the target': withField('target', 'x'),
   'no messages': withField('messages', []),
-  'messages that are none': withField('messages', [null, 1]),
-  'messages that are no list': withField('messages', { length: 1 }),
+  'messages that are not arrays': withField('messages', [null, 1]),
+  'messages that are not in a list': withField('messages', { length: 1 }),
   'an id that is no text': withFirst(0, 7),
-  'an id that would end a header': withFirst(0, 'a\r\nx-evil: 1'),
-  'an id that no header can hold': withFirst(0, '☃'),
+  'an id with a line break and a header': withFirst(0, 'a\r\nx-evil: 1'),
+  'an id with a character that headers forbid': withFirst(0, '☃'),
   'no event': withFirst(1, null),
   'an event that is a number': withFirst(1, 5),
   'an event that Postgres cannot store': withFirst(1, 'poison.\0'),

@@ -13,7 +13,7 @@ describe('poison events', () => {
   const running = withPoison()
   const { append, subscribe, post, ids, checks, quarantined, expectGoingOn } = running
 
-  it('of an unknown type quarantine their stream, and commands on it are refused; everything else goes on', async () => {
+  it('of an unknown type quarantine their stream, and commands on it are refused; other streams are not affected', async () => {
     const { service, api } = running
     const webhook = await subscribe('/future', 'future.*')
     const id = webhook.id as WebhookId
@@ -45,7 +45,7 @@ describe('poison events', () => {
     await expectGoingOn()
   })
 
-  it('without readable data or metadata quarantine their stream, and hold up no projection', async () => {
+  it('without readable data or metadata quarantine their stream, and delay no projection', async () => {
     const { pool, eventStoreDbUrl } = running
     const now = new Date().toISOString()
     const streamsOf = (id: string) => [
@@ -96,7 +96,7 @@ describe('poison events', () => {
     expect(strange.filter((stream) => !aside.includes(stream))).to.deep.equal([])
   })
 
-  it('that make a projection throw quarantine their stream in table, health and log; other streams go on', async () => {
+  it('that make a projection throw quarantine their stream in table, health and log; other streams are not affected', async () => {
     const { service, api, receiver } = running
     const [bad, other] = [await subscribe('/bad', 'thrown.*'), await subscribe('/other', 'thrown.*')]
     const now = new Date().toISOString()
@@ -110,7 +110,7 @@ describe('poison events', () => {
     for (const { error } of aside) expect(error).to.not.equal('')
     expect((await checks()).find(({ name }) => name === 'projection deliveries')?.message).to.match(/ [1-9]\d* streams quarantined/)
     expect(service.logLines.some((line) => line.msg === 'projection.quarantined' && line.stream === stream)).to.equal(true)
-    // Both webhooks get the event. The history shows the other one, and a receiver that is gone still deactivates its webhook.
+    // Both webhooks get the event. The history still shows the other webhook's delivery, and a 410 still deactivates a webhook.
     receiver.answer('/gone', 410)
     const gone = await subscribe('/gone', 'thrown.gone')
     const id = await post('thrown.gone')

@@ -18,14 +18,14 @@ import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
 export const partitions = 4
-/** Variables with short retry delays and time-outs. All others have their defaults, as for a user. */
+/** Variables with short retry delays and time-outs. All other variables have their defaults, as for a user. */
 const quick = {
   KOLBAK_PARTITIONS: String(partitions),
   KOLBAK_RETRY_DELAYS: '0.2',
   ...soonTimedOut,
 }
 
-/** A running service and its receiver, with ways past its API: onto its bus, into its event store and into its Postgres. */
+/** A running service and its receiver. A test can write to its bus, its event store and its Postgres directly, without its API. */
 export interface Poisoned {
   readonly service: RunningService
   readonly api: Client
@@ -35,9 +35,9 @@ export interface Poisoned {
   readonly eventStoreDbUrl: string | undefined
   /** Ends the process and starts another one. */
   restart(): Promise<void>
-  /** Writes bytes to the bus as a record. Null makes a record of Kafka without a value. */
+  /** Writes bytes to the bus as a record. Null means a Kafka record without a value. */
   produce(bytes: Buffer | null, partition?: number): Promise<unknown>
-  /** Appends an event that no command decides. */
+  /** Appends an event directly to the store, without a command. */
   append(stream: StreamName, type: string, data: unknown, metadata?: unknown): Promise<Appended>
   subscribe(at: string, event: string, of?: Client): Promise<WebhookAnswer>
   /** Posts an event. Returns its id. */
@@ -49,11 +49,11 @@ export interface Poisoned {
   figure(name: string): Promise<number>
   checks(): Promise<{ name: string; ok: boolean; message: string }[]>
   quarantined(): Promise<{ projection: string; stream: string; error: string }[]>
-  /** Expects that a new webhook gets a new event, that the history shows it, and that every health check is ok. */
+  /** Expects that a new webhook gets a new event, that the history shows the delivery, and that every health check is ok. */
   expectGoingOn(): Promise<void>
 }
 
-/** Call it in the body of a suite, because it registers hooks. */
+/** Starts such a service for a suite. Call this function in the body of the suite, because it registers hooks. */
 export function withPoison(): Poisoned {
   let engines: Record<string, string>
   let api: Client
@@ -145,7 +145,7 @@ export function withPoison(): Poisoned {
       await waitFor(() => ids(path).includes(id), { what: 'an event after the poison' })
       await expectDelivery(api, id, 'success')
       const failed = (await checks()).filter(({ ok }) => !ok)
-      if (failed.length > 0) throw new Error(`not well after the poison: ${JSON.stringify(failed)}`)
+      if (failed.length > 0) throw new Error(`health checks fail after the poison: ${JSON.stringify(failed)}`)
     },
   }
 }

@@ -6,7 +6,7 @@ import type { Load } from '../support/load.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
-/** Makes every statement that writes fail as on a full disk. */
+/** Returns SQL that defines the function of a trigger with this body. On a full disk, the trigger of every table fails. */
 const onWrite = (body: string) =>
   `create or replace function public.disk_is_full() returns trigger language plpgsql as $$ begin ${body}; end $$`
 const fullDisk = [
@@ -39,7 +39,7 @@ describe('Postgres failing under load', () => {
         })
     })
   })
-  /** Expects that posts are refused during a fault, and that no loop runs without a pause, which the number of log lines shows. */
+  /** Expects that posts are refused during a fault, and that no loop retries without a pause (by the number of log lines). */
   const refuses = async (posting: Load, begin: readonly string[], end: readonly string[]) => {
     const query = (statements: readonly string[]) =>
       onDatabase(async (client) => {
@@ -48,7 +48,7 @@ describe('Postgres failing under load', () => {
     const refusals = () => posting.answers.get(503) ?? 0
     const [refusedBefore, logLinesBefore] = [refusals(), service.logLines.length]
     await query(begin)
-    // Posts under way when the fault began may still be accepted. After 50 refusals they have all been answered.
+    // Posts in flight at the beginning of the fault may still be accepted. After 50 refusals they have all ended.
     await waitFor(() => refusals() > refusedBefore + 50, { what: 'posts to be refused' })
     const accepted = posting.accepted.length
     await waitFor(() => refusals() - refusedBefore > 250, { what: 'more posts to be refused' })
@@ -56,7 +56,7 @@ describe('Postgres failing under load', () => {
     expect(service.logLines.length - logLinesBefore, 'lines that it logged meanwhile').to.be.lessThan(3 * (refusals() - refusedBefore))
     await query(end)
   }
-  it('loses no accepted event when it is read-only for a while', async () => {
+  it('loses no accepted event when it is read-only for some seconds', async () => {
     await expectSurvival(service, receiver, async (posting) => {
       const reload = 'select pg_reload_conf()'
       await refuses(
@@ -66,7 +66,7 @@ describe('Postgres failing under load', () => {
       )
     })
   })
-  it('loses no accepted event when its disk is full for a while', async () => {
+  it('loses no accepted event when its disk is full for some seconds', async () => {
     await expectSurvival(service, receiver, async (posting) => {
       await refuses(posting, fullDisk, [onWrite('return null')])
     })

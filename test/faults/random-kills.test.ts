@@ -9,7 +9,7 @@ import { seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
 const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
-/** A freeze is longer than a lease (5 s), and mostly longer than a claim (10 s). */
+/** A freeze is longer than a lease (5 s), and often longer than a claim (10 s). */
 const frozenMs = { min: 6_000, max: 12_000 }
 
 function suite() {
@@ -24,7 +24,7 @@ function suite() {
       await processes.stop()
     })
 
-    it('loses no event with a 202, and the history says what the receiver saw', async () => {
+    it('lose no event with a 202, and the history agrees with the receiver', async () => {
       const random = seeded(seed)
       const between = ({ min, max }: { min: number; max: number }) => min + random() * (max - min)
       const done = { kills: 0, drains: 0, freezes: 0 }
@@ -44,7 +44,7 @@ function suite() {
         } else {
           one.signal('SIGSTOP')
           done.freezes++
-          // The process may have been killed meanwhile. The signal then goes to the one that runs in its place.
+          // If the process has been killed meanwhile, the signal goes to the process that replaced it.
           thaws.push(sleep(between(frozenMs)).then(() => one.signal('SIGCONT')))
         }
       }

@@ -17,7 +17,7 @@ import { withServices } from '../support/with-services.ts'
 interface Case {
   readonly title: string
   readonly engines: readonly Engine[]
-  /** Whether there is an older backup. Otherwise a new database gets `data_keys` alone. */
+  /** Whether there is an older backup. Otherwise a new database gets only the table `data_keys`. */
   readonly hasBackup: boolean
 }
 const cases: readonly Case[] = [
@@ -82,7 +82,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await api.post(`/v1/deliveries/${delivery?.id}/replay`, {})
     }
 
-    it('still owes the same deliveries, sends no ended delivery again, and goes on as before', async () => {
+    it('still sends the waiting deliveries, sends no ended delivery again, and continues as before', async () => {
       await start()
       receiver.answer('/down', 503)
       receiver.answer('/flaky', 503)
@@ -99,7 +99,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await post('f0', 'flaky.made')
       await post('m0', 'moved.made')
       await post('s0', 'slow.made')
-      await waitFor(() => receiver.received('/hangs').length === 1) // under way
+      await waitFor(() => receiver.received('/hangs').length === 1) // the request is in flight
       await post('s1', 'slow.made')
       await expectStatuses(up, { a0: 'success 1.1', a1: 'success 1.1' })
       await expectStatuses(bad, { a0: 'failed 1.1', a1: 'failed 1.1' })
@@ -111,7 +111,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await service?.kill('SIGKILL')
       if (hasBackup) await database.backUp()
 
-      // Everything from here on is in no backup.
+      // What follows is not in the backup.
       await start()
       receiver.answer('/flaky', 200)
       await database.bringForward(flaky)
@@ -124,7 +124,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       for (const id of ['s2', 's3']) await post(id, 'slow.made')
       await post('a1', 'order.made', { other: 'content' })
       for (const id of ['b0', 'b1', 'b2']) for (const webhook of [up, young]) await expectStatuses(webhook, { [id]: 'success 1.1' })
-      await database.bringForward(moved) // dispatchers know its new URL by now, because they refresh their webhook cache before each batch
+      await database.bringForward(moved) // dispatchers have the new URL, because they refresh their webhook cache before each batch
       await expectStatuses(moved, { m0: 'success 1.3' })
       await replay(up, 'b0')
       await replay(bad, 'b1')
@@ -147,14 +147,14 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       const first = await refilled()
       console.log(`      ${JSON.stringify(first)}`)
       const withoutFirst = (state: typeof stood) => ({ ...state, scheduled: state.scheduled.filter(({ message }) => message !== 's0') })
-      // The message that was under way at the backup comes again from Kafka if its routing was read by then. Therefore it has no row.
+      // A message that was in progress at the backup may come again from Kafka. So its row is left out of the comparison.
       expect(withoutFirst(await database.state())).to.deep.equal(withoutFirst(stood))
       expect(first.messages).to.equal(hasBackup ? 5 : 11)
       const once = await database.state()
       expect(await refilled()).to.deep.include({ events: 0, messages: 0, parked: 0, owed: first.owed })
       expect(await database.state()).to.deep.equal(once)
 
-      // Every owed delivery arrives when it is due, with the number of its next attempt. No other request comes.
+      // Every waiting delivery arrives when it is due, with the number of its next attempt. No other request arrives.
       const [due] = await database.rows<{ early: number }>(`
         select count(*)::int as early from scheduled_deliveries where due_at < clock_timestamp() + interval '6 minutes'`)
       expect(due?.early).to.equal(0)
@@ -166,13 +166,13 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await expectStatuses(down, { a0: 'success 1.4', a1: 'success 1.4', b0: 'success 1.3', b1: 'success 1.3', b2: 'success 1.3' })
       expect({ history: await history(), rejections: await rejections() }).to.deep.equal(told)
 
-      // The ids of the lost time are still known.
+      // The ids of messages after the backup are still known, so a repetition is dropped.
       await post('b2', 'order.made')
       await post('z0', 'order.made')
       for (const webhook of [up, young, down]) await expectStatuses(webhook, { z0: 'success 1.1' })
       await waitFor(async () => (await database.rows('select from scheduled_deliveries')).length === 0)
       const since = receiver.received().slice(before.received)
-      // A parked delivery is claimed from the table while its record comes again from Kafka. It may be sent twice, as after a crash.
+      // A parked delivery may be claimed from the table while its record comes again from Kafka. It may then be sent twice, as after a crash.
       const isFirst = (name: string, i: number, all: readonly string[]) => !name.startsWith('/hangs') || all.indexOf(name) === i
       expect(since.map(nameOf).filter(isFirst).sort()).to.deep.equal(
         [
@@ -217,7 +217,7 @@ async function losable() {
   }
   let backup: string | null = null
   const rows = <R extends pg.QueryResultRow>(text: string) => on(name, async (client) => (await client.query<R>(text)).rows)
-  /** Copies a database. Postgres notices a moment later that a process was killed, and copies no database that is in use. */
+  /** Copies a database. It retries, because Postgres copies no database that is in use, and notices the death of a process only after a moment. */
   const copy = (from: string, to: string) =>
     waitFor(() => on('postgres', async (admin) => (await admin.query(`create database ${to} template ${from}`)) && true))
   return {
@@ -230,7 +230,7 @@ async function losable() {
     /** Makes the webhook's retries due now. */
     bringForward: (webhook: WebhookAnswer) =>
       rows(`update scheduled_deliveries set due_at = clock_timestamp() where webhook = '${webhook.id}' and due_at is not null`),
-    /** Restores the backup with the present data keys. The processes from the time of the backup have ended. */
+    /** Restores the backup together with the present data keys. Its leases and claims are removed, because those processes have ended. */
     async putBack() {
       const keys = await rows<{ id: number; owner: string; purpose: string; wrapped: Buffer }>('select * from data_keys')
       await on('postgres', (admin) => admin.query(`drop database ${name} with (force)`))
@@ -245,7 +245,7 @@ async function losable() {
         await client.query(`select setval(pg_get_serial_sequence('data_keys', 'id'), (select max(id) from data_keys))`)
       })
     },
-    /** The rows outside the projections that a loss must not change. */
+    /** Returns the rows outside the projections that a restore must not change. */
     async state() {
       const [index, rejections, health, scheduled] = await Promise.all([
         rows('select * from message_index order by tenant, message'),

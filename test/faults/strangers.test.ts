@@ -8,7 +8,7 @@ interface Refused {
   error: { code: string; details?: { path: string }[] }
 }
 
-describe('strangers who call a running service', () => {
+describe('untrusted callers of a running service', () => {
   const { service, receiver } = withService()
   let api: Client
   let secret: string
@@ -37,7 +37,7 @@ describe('strangers who call a running service', () => {
       socket.write(Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'))
     })
 
-  describe('cannot write a header', () => {
+  describe('cannot add a header', () => {
     for (const ends of ['\r\nx-evil: 1', '\n', '\r', '\0', '\u2028', '\u560d\u560ax-evil: 1', '\t', ' ', '\u00ff', '\u2603'])
       it(`by an event's id with ${JSON.stringify(ends)}`, async () => {
         const refused = await post({ id: `a${ends}`, event: 'header.id', payload: {} })
@@ -93,7 +93,7 @@ describe('strangers who call a running service', () => {
     })
   })
 
-  it('pollute no prototype: names such as __proto__ are unknown fields, and arrive unchanged in a payload', async () => {
+  it('cannot change a prototype: names such as __proto__ are unknown fields, and arrive unchanged in a payload', async () => {
     const names = ['__proto__', 'constructor', 'prototype', 'hasOwnProperty', 'toString', 'toJSON', 'then']
     for (const name of names)
       for (const value of ['{"polluted":1}', '{"prototype":{"polluted":1}}', '[]', 'null', '1']) {
@@ -124,7 +124,7 @@ describe('strangers who call a running service', () => {
     expect(Object.keys(data)).to.include('payload').and.not.include('polluted')
   })
 
-  it('can nest 128 levels in a payload, which arrive byte for byte, and not 100,000 in any place', async () => {
+  it('can nest 128 levels in a payload, which arrive byte for byte, and cannot nest 100,000 levels anywhere', async () => {
     const nest = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`
     const [allowed, deep] = [nest(127), nest(100_000)]
     expect((await post(`{"id":"deep_1","event":"deep","payload":{"a":${allowed}}}`)).status).to.equal(202)
@@ -151,15 +151,15 @@ describe('strangers who call a running service', () => {
         const refused = await api.call('POST', path, body, path === '/v1/auth' ? { authorization: '' } : {})
         expect(refused.status, `${path} ${body.slice(0, 40)}`).to.be.within(400, 422)
       }
-    // These are two equal deep values. A check for uniqueness has to compare them at all levels.
+    // The list has two equal deep values, which a check for uniqueness must compare at all levels.
     const twice = `${'['.repeat(15_000)}${']'.repeat(15_000)}`
     expect((await api.call('POST', '/v1/keys', `{"name":"x","scopes":[${twice},${twice}]}`)).status).to.equal(422)
   })
 
-  it('get a 413 for a body that is too large, and the service goes on', async () => {
+  it('get a 413 for a body that is too large, and the service continues', async () => {
     const large = 'x'.repeat(8 << 20)
     for (const path of ['/v1/events', '/v1/events/batch', '/v1/keys', '/v1/webhooks', '/v1/auth']) {
-      // The service need not read a request to its end before it refuses it.
+      // The service may refuse a request before it has read it, so the connection may break.
       const refused = await api.call('POST', path, `{"name":"${large}"}`).catch(() => null)
       if (refused !== null) expect(refused.status, path).to.equal(413)
     }
@@ -171,7 +171,7 @@ describe('strangers who call a running service', () => {
     expect(service.child.exitCode).to.equal(null)
   })
 
-  it('cannot name an address that is not public, in any form, neither at creation nor at change', async () => {
+  it('cannot create or change a webhook with an address that is not public, in any form', async () => {
     const { id } = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/mine'), event: 'none' })
     for (const host of [
       ...['10.0.0.1', '172.16.0.1', '192.168.0.1', '169.254.169.254', '100.64.0.1', '224.0.0.1', '255.255.255.255', '0.0.0.0', '0'],

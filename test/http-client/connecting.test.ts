@@ -35,7 +35,7 @@ describe('connecting to a receiver', () => {
     await Promise.all(closers.splice(0).map((close) => close()))
   })
 
-  it('gives a good address all the time there is, though another one is dead (RFC 8305)', async () => {
+  it('gives a slow address the whole time, even if another address is dead (RFC 8305)', async () => {
     const slow = await deaf('127.0.0.1')
     await deaf('::1', slow.port)
     const answer = post({ addresses: [v6('::1'), v4('127.0.0.1')] }, slow.port)
@@ -47,7 +47,7 @@ describe('connecting to a receiver', () => {
     ['IPv4', '127.0.0.1', '::1'],
     ['IPv6', '::1', '127.0.0.1'],
   ] as const)
-    it(`tries the next address after a quarter of a second when ${what} is dead, and that first the next time`, async () => {
+    it(`tries the next address after 250 ms when ${what} is dead, and begins with it the next time`, async () => {
       const host = await deaf(dead)
       const { requests } = await receiver(good, host.port)
       const sender = senderTo(async () => ({ addresses: [v4('127.0.0.1'), v6('::1')] }))
@@ -58,13 +58,13 @@ describe('connecting to a receiver', () => {
       expect(requests.map(({ connection }) => connection)).to.deep.equal([0, 1, 2, 3, 4])
       expect(Math.min(...answers.map(({ duration_ms }) => duration_ms))).to.be.lessThan(240)
     })
-  it('tries the next address at once when one refuses', async () => {
+  it('tries the next address at once when an address refuses', async () => {
     const { port } = await receiver('127.0.0.1')
     const answer = await post({ addresses: [v6('::1'), v4('127.0.0.2'), v4('127.0.0.1')] }, port)
     expect(answer.code).to.equal(200)
     expect(answer.duration_ms).to.be.lessThan(240)
   })
-  it('says connect_timeout when no address accepts in time, and connection_refused when all refuse', async () => {
+  it('fails with connect_timeout when no address accepts in time, and with connection_refused when all refuse', async () => {
     const { port } = await deaf('127.0.0.1')
     const late = await post({ addresses: [v4('127.0.0.1'), v6('::1')] }, port, 600)
     expect(late).to.include({
@@ -76,12 +76,12 @@ describe('connecting to a receiver', () => {
     const refusing = await post({ addresses: [v4('127.0.0.1'), v6('::1')] }, 1)
     expect(refusing).to.include({ code: null, reason: 'connection_refused' })
   })
-  it('says connect_timeout of a name that does not resolve in time', async () => {
+  it('fails with connect_timeout when a name does not resolve in time', async () => {
     const sender = senderTo(() => new Promise(() => undefined), 300)
     const answer = await sender.post('https://slow.test/', {}, Buffer.from('{}'))
     expect(answer.reason_detail).to.equal('The name of the host did not resolve within 0.3 s.')
   })
-  it('adds the addresses of a family whose answer is late', async () => {
+  it('also tries the addresses of a family for which DNS responds late', async () => {
     const dead = await deaf('127.0.0.1')
     const good = await receiver('::1', dead.port)
     for (const first of [v4('127.0.0.1'), v4('127.0.0.3')]) {
@@ -89,12 +89,12 @@ describe('connecting to a receiver', () => {
       expect((await post({ addresses: [first], late }, good.port)).code).to.equal(200)
     }
   })
-  it('never connects to a late address that is not allowed', async () => {
+  it('does not connect to an address that comes late and is not allowed', async () => {
     const { port } = await deaf('127.0.0.1')
     const late = Promise.resolve([v6('fd00::1'), v4('169.254.169.254')])
     expect(await post({ addresses: [v4('127.0.0.1')], late }, port, 500)).to.include({ reason: 'connect_timeout' })
   })
-  it('takes no part in proxies', async () => {
+  it('uses no proxy', async () => {
     const { requests, origin } = await receiver('127.0.0.1')
     const proxy = await receiver('127.0.0.1')
     const before = { ...process.env }

@@ -13,10 +13,10 @@ const closes = (bytes: string) => thenFin(bytes)
 describe('a connection that is used again', () => {
   let receiver: RawReceiver
   let sender: Sender
-  /** What the receiver does with each request, in the order of their arrival. */
+  /** How the receiver reacts to each request, in the order of their arrival. */
   let script: RawAnswer[]
   const post = (body = '{}') => sender.post(`${receiver.origin}/`, {}, Buffer.from(body))
-  /** The connection that each request came on, and its number there. */
+  /** Returns for each request the number of its connection and its own number on that connection. */
   const places = () => receiver.requests.map(({ connection, index }) => `${connection}.${index}`)
   beforeEach(async () => {
     script = []
@@ -28,7 +28,7 @@ describe('a connection that is used again', () => {
     await receiver.close()
   })
 
-  it('carries one request after the other', async () => {
+  it('carries one request after another', async () => {
     for (let i = 0; i < 5; i++) expect((await post()).code).to.equal(200)
     expect(places()).to.deep.equal(['0.0', '0.1', '0.2', '0.3', '0.4'])
   })
@@ -47,7 +47,7 @@ describe('a connection that is used again', () => {
       expect(places()).to.deep.equal(['0.0', '0.1', '1.0'])
       expect(receiver.requests[2]?.text).to.equal(receiver.requests[1]?.text)
     })
-  it('is not used for a request after it ended while it was idle, with a 408 or without', async () => {
+  it('is not used after it ended while it was idle, with or without a 408', async () => {
     for (const end of ['', answered(408, 'connection: close\r\n')]) {
       script = [({ socket }) => socket.write(ok, () => setTimeout(() => socket.end(end), 30))]
       expect((await post()).code).to.equal(200)
@@ -57,7 +57,7 @@ describe('a connection that is used again', () => {
     }
     expect(receiver.requests).to.have.length(4)
   })
-  it('is not used after bytes that no request asked for', async () => {
+  it('is not used after bytes that belong to no request', async () => {
     for (const answer of [
       `${ok}${answered(500)}`,
       ({ socket }) => socket.write(ok, () => setTimeout(() => socket.write('x'), 30)),
@@ -69,7 +69,7 @@ describe('a connection that is used again', () => {
       expect((await post()).code).to.equal(200)
     }
   })
-  it('is not the reason for a second repetition', async () => {
+  it('causes no second repetition of a request', async () => {
     script = [ok, closes(''), closes('')]
     await post()
     expect(await post()).to.include({ code: null, reason: 'connection_reset' })
@@ -79,7 +79,7 @@ describe('a connection that is used again', () => {
     expect((await post()).code, 'a 408 on a fresh connection is about the request').to.equal(408)
     expect(receiver.requests).to.have.length(6)
   })
-  it('is not the reason for a repetition after a byte of a response', async () => {
+  it('causes no repetition after a byte of a response has arrived', async () => {
     for (const begun of ['H', 'HTTP/1.1 100 Continue\r\n\r\n']) {
       script = [ok, closes(begun)]
       await post()
@@ -88,14 +88,14 @@ describe('a connection that is used again', () => {
       expect(receiver.requests).to.have.length(before + 1)
     }
   })
-  it('is not the reason for a repetition when it is fresh', async () => {
+  it('causes no repetition if it is new', async () => {
     script = [closes('')]
     expect(await post()).to.include({ code: null, reason: 'connection_reset' })
     script = [closes(answered(408))]
     expect((await post()).code).to.equal(408)
     expect(receiver.requests).to.have.length(2)
   })
-  it('costs a repetition none of the time for the request', async () => {
+  it('leaves a repetition only the remaining time of the request', async () => {
     const impatient = createSender({ policy: local, connectTimeoutMs: 10_000, requestTimeoutMs: 400, userAgent: 'Kolbak/test' })
     const send = () => impatient.post(`${receiver.origin}/`, {}, Buffer.from('{}'))
     script = [ok, ({ socket }) => setTimeout(() => socket.end(), 200), '']
@@ -105,7 +105,7 @@ describe('a connection that is used again', () => {
     expect(duration_ms).to.be.within(390, 10_000)
     await impatient.close()
   })
-  it('is not kept when the receiver says or shows that it closes it', async () => {
+  it('is not kept when the receiver announces or shows that it closes the connection', async () => {
     for (const answer of [
       answered(200, 'connection: close\r\n'),
       answered(200, 'connection: x, Close\r\n'),
@@ -126,7 +126,7 @@ describe('a connection that is used again', () => {
     await post()
     expect(receiver.connections).to.equal(before)
   })
-  it('is closed when it has been idle for longer than the receiver says', async () => {
+  it('is closed when it has been idle for longer than the receiver allows', async () => {
     script = [answered(200, 'keep-alive: timeout=2, max=100\r\n')]
     await post()
     const { socket } = receiver.requests[0]!
@@ -134,7 +134,7 @@ describe('a connection that is used again', () => {
     expect((await post()).code).to.equal(200)
     expect(places()).to.deep.equal(['0.0', '1.0'])
   })
-  it('is one of a bounded number that wait', async () => {
+  it('is closed when too many connections are idle', async () => {
     const client = createHttpClient({
       policy: local,
       resolve: async () => ({ addresses: [] }),
@@ -149,7 +149,7 @@ describe('a connection that is used again', () => {
     await client.close()
     await waitFor(() => open() === 0, { what: 'no open connection' })
   })
-  it('waits for the requests in flight when the sender is closed, and ends then', async () => {
+  it('ends after its request when the client is closed', async () => {
     script = [({ socket }) => setTimeout(() => socket.write(ok), 200)]
     const response = post()
     await sender.close()
@@ -157,7 +157,7 @@ describe('a connection that is used again', () => {
     const { socket } = receiver.requests[0]!
     await waitFor(() => socket.destroyed, { what: 'the end of the connection' })
   })
-  it('brings requests that any firewall accepts', async () => {
+  it('carries requests with the headers that firewalls require', async () => {
     await sender.post(`${receiver.origin}/hook?a=b c#d`, { 'webhook-id': 'evt_1' }, Buffer.from('{"a":1}'))
     expect(receiver.requests[0]?.text).to.equal(
       [

@@ -11,18 +11,18 @@ const ok = 'HTTP/1.1 200 OK\r\n'
 const two = 'content-length: 2\r\n\r\nok'
 const chunked = `${ok}transfer-encoding: chunked\r\n`
 
-/** What receivers send, in Latin-1, whose status is 200 and whose body is `ok`. */
+/** Responses in Latin-1 that must be read as status 200 with the body `ok`. */
 const complete: Record<string, string> = {
-  'an unasked 100 Continue': `HTTP/1.1 100 Continue\r\n\r\n${ok}${two}`,
+  'a 100 Continue that was not requested': `HTTP/1.1 100 Continue\r\n\r\n${ok}${two}`,
   'several informational responses': `HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100\r\n\r\n${ok}${two}`,
   'a folded field': `${ok}x-signature: a\r\n b\r\n\tc\r\n${two}`,
   'a folded length': `${ok}content-length:\r\n 2\r\n\r\nok`,
   'a folded line before every field': `${ok} folded\r\n${two}`,
   'bare LF as line ends': `${ok}${two}`.replaceAll('\r\n', '\n'),
-  'bare LF at the end of the head alone': `${ok}content-length: 2\r\n\nok`,
+  'bare LF only at the end of the head': `${ok}content-length: 2\r\n\nok`,
   'the same length twice': `${ok}content-length: 2\r\nContent-Length: 2\r\n\r\nok`,
   'the same length twice in one field': `${ok}content-length: 2, 2\r\n\r\nok`,
-  'a line that is no field': `${ok}this is no field\r\n${two}`,
+  'a line that is not a field': `${ok}this is no field\r\n${two}`,
   'a field without a name': `${ok}: value\r\n${two}`,
   'a space before the colon': `${ok}content-length : 2\r\n\r\nok`,
   'a NUL and other control characters in a field': `${ok}x: a\0b\x01\x7f\r\n${two}`,
@@ -33,7 +33,7 @@ const complete: Record<string, string> = {
   'a protocol in lower case': `http/1.1 200 ok\r\n${two}`,
   'HTTP/1.0': `HTTP/1.0 200 OK\r\n${two}`,
   'another version': `HTTP/2 200\r\n${two}`,
-  'empty lines first': `\r\n\n\r\n${ok}${two}`,
+  'empty lines before the status line': `\r\n\n\r\n${ok}${two}`,
   chunks: `${chunked}\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n`,
   'chunks with extensions, spaces, zeros and trailers': `${chunked}\r\n01;a="b;c"\r\no\r\n001 \r\nk\r\n0\r\nx: y\r\n\r\n`,
   'chunks with bare LF': `${chunked}\r\n2\nok\n0\n\n`,
@@ -42,11 +42,11 @@ const complete: Record<string, string> = {
   'Transfer-Encoding twice': `${chunked}transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`,
   'more bytes than announced': `${ok}${two}!`,
 }
-/** Responses with status 200 whose end is the end of the connection, and the body that they have. */
+/** Responses with status 200 that end when the connection ends, each with its body. */
 const closing: Record<string, readonly [bytes: string, body: string]> = {
   'a body without a length': [`${ok}\r\nok`, 'ok'],
   'different lengths': [`${ok}content-length: 1\r\ncontent-length: 2\r\n\r\nok`, 'ok'],
-  'a length that is no number': [`${ok}content-length: -1\r\n\r\nok`, 'ok'],
+  'an invalid length': [`${ok}content-length: -1\r\n\r\nok`, 'ok'],
   'an unknown transfer coding': [`${ok}transfer-encoding: rot13\r\n\r\nok`, 'ok'],
   'a body that breaks off': [`${ok}content-length: 10\r\n\r\nok`, 'ok'],
   'chunks that break off': [`${chunked}\r\n2\r\nok\r\n`, 'ok'],
@@ -56,7 +56,7 @@ const closing: Record<string, readonly [bytes: string, body: string]> = {
   'a status line that breaks off': ['HTTP/1.1 200 O', ''],
   'a status line alone': [ok, ''],
 }
-/** What is no response, and what the history says of it. */
+/** Bytes that are not a response, each with the reason and the sentence for the history. */
 const unreadable: Record<string, readonly [bytes: string, reason: string, detail: RegExp]> = {
   nothing: ['', 'connection_reset', /closed the connection before it sent a status/],
   'a 100 Continue alone': ['HTTP/1.1 100 Continue\r\n\r\n', 'connection_reset', /closed the connection before it sent a status/],
@@ -118,7 +118,7 @@ describe('the response of a receiver', () => {
       const { code, reason, body } = await get(thenFin(bytes))
       expect({ code, reason, body: body.toString() }).to.deep.equal({ code: 200, reason: null, body: expectedBody })
     })
-  it('counts after the status when nothing more comes, a second later', async () => {
+  it('counts a second after its status, even if nothing more comes', async () => {
     for (const [bytes, body] of [
       [`${ok}content-length: 10\r\n\r\nok`, 'ok'],
       [`${ok}\r\n`, ''],
@@ -135,18 +135,18 @@ describe('the response of a receiver', () => {
       expect({ code, reason }).to.deep.equal({ code: null, reason: expectedReason })
       expect(reason_detail).to.match(detail).and.not.contain('secret')
     })
-  it('has the Retry-After that comes first, folded or not', async () => {
+  it('has the first Retry-After, whether it is folded or not', async () => {
     for (const fields of ['retry-after: 7\r\nretry-after: 9\r\n', 'Retry-After:\r\n\t7 \r\nx: y\r\n'])
       expect((await get(`HTTP/1.1 503 x\r\n${fields}${two}`)).retryAfter).to.equal('7')
   })
-  it('is known not to be HTTP before its connection ends', async () => {
+  it('is recognised as something other than HTTP before its connection ends', async () => {
     for (const bytes of ['SSH-2.0-OpenSSH_9.6\r\n', '\x15\x03\x01\x00\x02\x02\x46', 'no line end']) {
       const { reason, duration_ms } = await get(bytes)
       expect(reason).to.equal('invalid_response')
       expect(duration_ms).to.be.lessThan(10_000)
     }
   })
-  it('counts when it comes before the request was read, and the connection is reset then', async () => {
+  it('counts when it comes before the request was read and the connection is then reset', async () => {
     const early = await startRawReceiver(() => '', {
       onConnection: (socket) => {
         socket.pause()
@@ -202,7 +202,7 @@ describe('the response of a receiver', () => {
       const body = gzipSync(Buffer.from(text, 'latin1'))
       expect((await send('content-type: text/html;charset=latin1\r\ncontent-encoding: gzip\r\n', body)).toString()).to.equal(text)
     })
-    it('up to 4 KiB, whatever it expands to, and though the rest is missing', async () => {
+    it('up to 4 KiB, even if it expands to more or its rest is missing', async () => {
       const noise = Array.from({ length: 10_000 }, (_, i) => i * 7_919).join('é')
       for (const [coding, compress] of Object.entries({ gzip: gzipSync, br: brotliCompressSync, zstd: zstdCompressSync })) {
         const bomb = await send(`content-encoding: ${coding}\r\n`, compress(Buffer.alloc(50_000_000, 'a')))
@@ -213,7 +213,7 @@ describe('the response of a receiver', () => {
       const wide = await send('content-type: text/plain; charset=latin1\r\n', Buffer.alloc(4_096, 0xe9))
       expect(wide.toString()).to.equal('é'.repeat(2_048))
     })
-    it('as it came, when it is not what its fields say', async () => {
+    it('as it was sent, if it does not fit its header fields', async () => {
       const rubbish = Buffer.from([0x6f, 0x6b, 0x00, 0xff])
       for (const fields of [
         'content-encoding: gzip\r\n',
@@ -240,7 +240,7 @@ describe('the parser of responses', () => {
     const { code, problem, isReusable } = parser
     return { code, problem, body: Buffer.concat(body).toString('latin1'), ends, retryAfter: parser.field('retry-after'), isReusable }
   }
-  it('reads the same from the same bytes, however they are split', () => {
+  it('reads the same response from the same bytes, however they are split', () => {
     const all = [...Object.values(complete), ...[...Object.values(closing), ...Object.values(unreadable)].map(([bytes]) => bytes)]
     const samples = all.filter((bytes) => bytes.length < 1_000).map((bytes) => Buffer.from(bytes, 'latin1'))
     fc.assert(
@@ -249,13 +249,13 @@ describe('the parser of responses', () => {
         const { isReusable, ...whole } = parse(bytes, [])
         const { isReusable: isReusableInParts, ...inParts } = parse(bytes, cuts)
         expect(inParts).to.deep.equal(whole)
-        // What comes after the end is seen only in the same part. The connection sees it otherwise.
+        // The parser notices bytes after the end only in the same part. Otherwise the connection notices them.
         if (isReusable) expect(isReusableInParts).to.equal(true)
       }),
       { numRuns: 2_000 },
     )
   })
-  it('never throws, ends at most once, and finds no status below 100, whatever comes', () => {
+  it('never throws, ends at most once, and returns no status below 100, for any bytes', () => {
     const token = fc.constantFrom(
       'HTTP/1.1 ',
       '200',
@@ -286,7 +286,7 @@ describe('the parser of responses', () => {
       { numRuns: 3_000 },
     )
   })
-  it('takes a time that grows with the number of bytes, not with their square', () => {
+  it('needs time in proportion to the number of bytes', () => {
     const drip = Buffer.from(`${ok}x: ${'y'.repeat(60_000)}`)
     const startedAt = performance.now()
     const parser = new ResponseParser({ onBody: () => undefined, onEnd: () => undefined })

@@ -40,7 +40,7 @@ describe('TLS to a receiver', () => {
     await Promise.all(receivers.splice(0).map((receiver) => receiver.close()))
   })
 
-  it('names the host in SNI without a trailing dot, and an address not at all', async () => {
+  it('sends the name in SNI without a trailing dot, and sends no SNI for an address', async () => {
     const names: unknown[] = []
     const receiver = await start(good, (socket) => names.push((socket as TLSSocket).servername))
     for (const host of ['good.test', 'good.test.', 'GOOD.test', '127.0.0.1'])
@@ -53,7 +53,7 @@ describe('TLS to a receiver', () => {
       '127.0.0.1',
     ])
   })
-  it('resumes sessions, and uses a connection again', async () => {
+  it('resumes sessions, and reuses a connection', async () => {
     const resumed: boolean[] = []
     const receiver = await start(good, (socket) => resumed.push((socket as TLSSocket).isSessionReused()))
     for (let i = 0; i < 3; i++) expect((await post('good.test', receiver)).code).to.equal(200)
@@ -66,7 +66,7 @@ describe('TLS to a receiver', () => {
   const faults: Record<string, readonly [detail: RegExp, receiver: () => TlsOptions]> = {
     'an expired certificate': [/has expired/, () => authority.issue(['DNS:good.test'], -1)],
     'a certificate for another name': [/other names/, () => authority.issue(['DNS:other.test'])],
-    'a certificate that certifies itself': [/self-signed/, selfSigned],
+    'a self-signed certificate': [/self-signed/, selfSigned],
     'an unknown issuer': [/issuer of the certificate is unknown/, () => createAuthority().issueAuthority().issue(['DNS:good.test'])],
     'an unknown root that is sent too': [
       /issuer of the certificate is unknown/,
@@ -91,11 +91,11 @@ describe('TLS to a receiver', () => {
       /none of the offered ciphers/,
       () => ({ ...good, maxVersion: 'TLSv1.2', ciphers: 'NULL-SHA256:@SECLEVEL=0:ECDHE-ECDSA-NULL-SHA' }),
     ],
-    'a client certificate asked for (TLS 1.3)': [
+    'a request for a client certificate (TLS 1.3)': [
       clientCertificate,
       () => ({ ...good, requestCert: true, rejectUnauthorized: true, ca: authority.cert }),
     ],
-    'a client certificate asked for (TLS 1.2)': [
+    'a request for a client certificate (TLS 1.2)': [
       clientCertificate,
       () => ({ ...good, requestCert: true, rejectUnauthorized: true, ca: authority.cert, maxVersion: 'TLSv1.2' }),
     ],
@@ -108,12 +108,12 @@ describe('TLS to a receiver', () => {
       expect(reason_detail).to.match(detail).and.not.contain('127.0.0.1')
       expect(receiver.requests).to.have.length(0)
     })
-  it('fails with a port that speaks another protocol, and says so', async () => {
+  it('fails for a port with another protocol, and says so', async () => {
     const plain = await startRawReceiver(() => ok, { onConnection: (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n') })
     receivers.push(plain)
     expect(await post('good.test', plain)).to.include({ reason: 'tls_failed', reason_detail: 'The host does not speak TLS on this port.' })
   })
-  it('fails when the host closes the connection during the handshake, or never ends it', async () => {
+  it('fails when the host closes the connection during the handshake, or never completes the handshake', async () => {
     const sockets: Socket[] = []
     let answer = (socket: Socket) => void socket.destroy()
     const server = createServer((socket) => {
@@ -137,7 +137,7 @@ describe('TLS to a receiver', () => {
     for (const socket of sockets) socket.destroy()
     server.close()
   })
-  it('checks certificates whatever NODE_TLS_REJECT_UNAUTHORIZED says', async () => {
+  it('checks certificates even if NODE_TLS_REJECT_UNAUTHORIZED is 0', async () => {
     const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED
     process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
     try {

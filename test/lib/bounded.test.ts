@@ -19,7 +19,7 @@ describe('bounded work', () => {
     expect(results).to.deep.equal(Array.from({ length: 50 }, (_, i) => i * 2))
   })
 
-  it('begins no more work after a failure, and throws it once the work in flight has ended', async () => {
+  it('begins no more work after a failure, and throws the error once the work in flight has ended', async () => {
     let begun = 0
     let ended = 0
     const work = mapBounded(
@@ -41,7 +41,7 @@ describe('bounded work', () => {
     expect(ended).to.equal(begun)
   })
 
-  it('runs next the work that has waited longest', async () => {
+  it('runs waiting work in the order of its arrival', async () => {
     const inSlot = createLimiter(2)
     const order: number[] = []
     await Promise.all(

@@ -6,7 +6,7 @@ describe('a countdown', () => {
     const ends: boolean[] = []
     return { ends, countdown: new Countdown(parts, (allDone) => ends.push(allDone)) }
   }
-  it('ends once, with its last part', () => {
+  it('ends once, when its last part ends', () => {
     const { ends, countdown } = started(2)
     countdown.end()
     expect(ends).to.deep.equal([])
@@ -14,14 +14,14 @@ describe('a countdown', () => {
     countdown.end()
     expect(ends).to.deep.equal([true])
   })
-  it('reports whether all parts ended as they should', () => {
+  it('reports whether all parts have succeeded', () => {
     const { ends, countdown } = started(3)
     countdown.end()
     countdown.end(false)
     countdown.end()
     expect(ends).to.deep.equal([false])
   })
-  it('ends at once without parts', () => {
+  it('ends at once if it has no parts', () => {
     expect(started(0).ends).to.deep.equal([true])
   })
 })

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { createGroupCommit, isDataError } from '../../src/lib/group-commit.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** Returns a write that ends when the test says so. One write runs at a time. */
+/** Returns a write function whose calls end when the test allows it. One call runs at a time. */
 function heldWrites() {
   const groups: number[][] = []
   const gates: ((error?: Error) => void)[] = []
@@ -69,7 +69,7 @@ describe('group commit', () => {
     await Promise.all([1, 2, 3, 4, 5].map((item) => group.add(item)))
     expect(groups).to.deep.equal([[1, 2], [3, 4], [5]])
   })
-  it('bounds a group by bytes, but always takes one item', async () => {
+  it('bounds a group by bytes, but always writes at least one item', async () => {
     const groups: number[][] = []
     const group = createGroupCommit<number, number>({
       maxBytes: 10,
@@ -110,7 +110,7 @@ describe('group commit', () => {
       expect(written.sort()).to.deep.equal([0, 1, 2, 3, 4, 5, 6].filter((item) => item !== poison))
     }
   })
-  it('fails the whole group for an error that is no item’s fault, and goes on with the next group', async () => {
+  it('fails the whole group for an error that is no item’s fault, and continues with the next group', async () => {
     const held = heldWrites()
     const group = createGroupCommit<number, number>({ write: held.write, isItemFault: isDataError })
     const lost = [1, 2].map((item) => outcomeOf(group.add(item)))

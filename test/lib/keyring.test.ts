@@ -23,7 +23,7 @@ describe('the keyring', () => {
     const restarted = await openKeyring(db.pool, master)
     expect((await restarted.vault('a')).openText(['x'], sealed)).to.equal('content')
   })
-  it('gives each owner a key of its own', async () => {
+  it('gives each owner its own key', async () => {
     const keyring = await openKeyring(db.pool, master)
     const sealed = (await keyring.vault('a')).sealText(['x'], 'content')
     const stranger = await keyring.vault('b')
@@ -37,13 +37,13 @@ describe('the keyring', () => {
     expect(keyring.cached('c')).to.equal(vault)
     expect(await keyring.vault('c')).to.equal(vault)
   })
-  it('refuses a wrong master key, again and again', async () => {
+  it('refuses a wrong master key every time', async () => {
     await openKeyring(db.pool, master)
     expect(await failureOf(openKeyring(db.pool, randomBytes(32)))).to.be.instanceOf(WrongMasterKey)
     expect(await failureOf(openKeyring(db.pool, randomBytes(32)))).to.be.instanceOf(WrongMasterKey)
     expect((await openKeyring(db.pool, master)).lookup('api-key', 'x')).to.be.a('string')
   })
-  it('stores keys only wrapped', async () => {
+  it('stores only wrapped keys', async () => {
     const keyring = await openKeyring(db.pool, master)
     await keyring.vault('d')
     const { rows } = await db.pool.query<{ wrapped: Buffer }>('select wrapped from data_keys')
@@ -59,7 +59,7 @@ describe('the keyring', () => {
     )
     expect(await failureOf((await openKeyring(db.pool, master)).vault('f'))).to.be.instanceOf(WrongMasterKey)
   })
-  it('agrees with another process that makes the same keys at the same time', async () => {
+  it('has the same keys as another process that creates them at the same time', async () => {
     const other = await freshDatabase()
     try {
       const [one, two] = await Promise.all([openKeyring(other.pool, master), openKeyring(other.pool, master)])
@@ -88,7 +88,7 @@ describe('the keyring', () => {
     expect(await failureOf(keyring.vault('h'))).to.be.instanceOf(KeyDestroyed)
     expect(keyring.cached('h')).to.equal(undefined)
   })
-  it('computes look-ups by purpose, which never change', async () => {
+  it('computes a look-up HMAC that depends on the purpose and never changes', async () => {
     const keyring = await openKeyring(db.pool, master)
     const hmac = keyring.lookup('api-key', 'XDHJEUU00110')
     expect(hmac).to.match(/^[0-9a-f]{64}$/)

@@ -22,7 +22,7 @@ describe('leases', () => {
     keepers.push(keeper)
     return keeper
   }
-  /** The pool of a process that loses its database: after `cut` its queries fail. */
+  /** Returns a pool whose queries fail after `cut`, as if the process had lost its database. */
   const cuttable = () => {
     let isCut = false
     return {
@@ -68,14 +68,14 @@ describe('leases', () => {
     expect(ownLease?.isHeld()).to.equal(true)
     expect(errors).to.deep.equal([])
   })
-  it('are lost by the clock of their process, before they end, when they cannot be renewed', async () => {
+  it('are lost by the clock of their process before their end in Postgres, if they cannot be renewed', async () => {
     const leaseMs = 400
     const { pool, cut } = cuttable()
     const a = keeperOf('a', leaseMs, pool)
     const ownLease = (await a.take('x'))!
     cut()
     const b = keeperOf('b', leaseMs)
-    // The former owner knows of the loss before another process can take the lease over.
+    // The former owner notices the loss before another process can take over the lease.
     const theirs = await waitFor(async () => {
       const lease = await b.take('x')
       if (lease !== null) expect(ownLease.isHeld()).to.equal(false)
@@ -92,7 +92,7 @@ describe('leases', () => {
     await db.pool.query('update leases set until = clock_timestamp()')
     expect((await b.take('x'))?.isHeld()).to.equal(true)
   })
-  it('are lost when another process has taken them over meanwhile', async () => {
+  it('are lost when another process has taken them over', async () => {
     const a = keeperOf('a', 200)
     const ownLease = (await a.take('x'))!
     await db.pool.query(`update leases set owner = 'b', until = clock_timestamp() + interval '1 hour' where name = 'x'`)
@@ -100,7 +100,7 @@ describe('leases', () => {
     expect(ownLease.isHeld()).to.equal(false)
     expect(await a.take('x')).to.equal(null)
   })
-  it('can be taken again at once by the process that lost them to its own clock', async () => {
+  it('can be taken again at once by a process that lost them by its own clock', async () => {
     const { pool, cut, mend } = cuttable()
     const a = keeperOf('a', 2_000, pool)
     const former = (await a.take('x'))!

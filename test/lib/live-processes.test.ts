@@ -46,7 +46,7 @@ describe('live processes', () => {
     const b = await start('b', ['api'])
     await db.pool.query(`insert into live_processes (id, roles, seen_at) values ('dead', '{api}', clock_timestamp())`)
     await waitFor(() => a.count('api') === 3)
-    await waitFor(() => a.count('api') === 2, { what: 'the silent one to be forgotten' })
+    await waitFor(() => a.count('api') === 2, { what: 'the silent process to be forgotten' })
     await b.close()
     await waitFor(() => a.count('api') === 1)
   })

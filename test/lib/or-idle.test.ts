@@ -25,7 +25,7 @@ describe('a source that becomes silent', () => {
     expect(seen).to.deep.equal([1, 2, null, 3])
     expect(closed).to.equal(true)
   })
-  it('is closed when its reader stops, and its error is passed on', async () => {
+  it('is closed when its reader stops, and passes its error on to the reader', async () => {
     let closed = false
     async function* source() {
       try {

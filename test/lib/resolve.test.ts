@@ -47,23 +47,23 @@ describe('resolving a name', () => {
     expect(await textsOf('six.test')).to.deep.equal(['2606:4700::1111'])
   })
   for (const name of ['half.test', 'other-half.test'])
-    it(`does not wait for a family whose query gets no answer (${name})`, async () => {
+    it(`does not wait for a family whose query gets no response (${name})`, async () => {
       const startedAt = performance.now()
       const { addresses, late } = await resolve(name)
       expect(performance.now() - startedAt).to.be.lessThan(1_000)
       expect(addresses).to.have.length(1)
       expect(await late).to.deep.equal([])
     })
-  it('passes on the addresses of a family whose answer is late', async () => {
+  it('returns the addresses of a late family through `late`', async () => {
     const { addresses, late } = await resolve('late.test')
     expect(addresses.map(({ address }) => address)).to.deep.equal(['8.8.8.8'])
     expect((await late)?.map(({ address }) => address)).to.deep.equal(['2606:4700::1111'])
   })
-  it('returns the addresses of one family though the server denies the name when asked for the other (RFC 4074, 4.2)', async () => {
+  it('returns the addresses of one family even if the server denies the name for the other (RFC 4074, 4.2)', async () => {
     expect(await textsOf('denies-six.test')).to.deep.equal(['8.8.8.8'])
     expect(await textsOf('denies-four.test')).to.deep.equal(['2606:4700::1111'])
   })
-  it('takes the entries of the hosts file before those of DNS, whatever their case', async () => {
+  it('prefers entries of the hosts file to DNS, in upper or lower case', async () => {
     for (const name of ['override.test', 'OVERRIDE.test', 'override.test.']) expect(await textsOf(name), name).to.deep.equal(['10.1.2.3'])
     expect(await textsOf('other.test')).to.deep.equal(['10.1.2.3', 'fd00::1'])
     expect(server.questions).to.not.include('A override.test')

@@ -64,7 +64,7 @@ describe('keepRunning', () => {
     expect(runs).to.equal(5)
     expect(reported).to.deep.equal([50, 100])
   })
-  it('does not report a failure that the abort causes', async () => {
+  it('does not report a failure that is caused by the abort', async () => {
     const stop = new AbortController()
     const reported: unknown[] = []
     await keepRunning(
@@ -85,7 +85,7 @@ describe('a wake', () => {
     latch.notify()
     await waiting
   })
-  it('keeps a notice for the next waiter, and only for one', async () => {
+  it('keeps a notification for the next waiter, and only for that one', async () => {
     const latch = createWake()
     latch.notify()
     latch.notify()
@@ -94,7 +94,7 @@ describe('a wake', () => {
     await latch.wait(20)
     expect(performance.now() - started).to.be.greaterThan(15)
   })
-  it('ends at the latest when its time is over or its signal aborts', async () => {
+  it('ends no later than after its time or when its signal aborts', async () => {
     const latch = createWake()
     await latch.wait(1)
     const stop = new AbortController()

@@ -11,9 +11,9 @@ const guesses = {
   'wrong in all characters': randomBytes(32).toString('hex'),
   'a little shorter': kept.slice(0, -1),
   'a little longer': `${kept}0`,
-  right: [...kept].join(''), // an equal text in another string object, because the same object needs no comparison
+  right: [...kept].join(''), // this text is equal but another object, because the same object would need no comparison
 }
-/** Each comparison is repeated many times, because a clock cannot measure a single one. */
+/** Each comparison is repeated many times, because a single comparison is too short to measure. */
 const comparing = (same: (given: string, kept: string) => boolean) =>
   Object.fromEntries(
     Object.entries(guesses).map(([name, guess]) => [
@@ -30,8 +30,8 @@ describe('two secrets', () => {
   it('are the same when their texts are equal', () => {
     for (const [name, guess] of Object.entries(guesses)) expect(sameSecret(guess, kept), name).to.equal(name === 'right')
   })
-  it('take the same time to compare, wherever they are different', () => expectSameTime(comparing(sameSecret)))
-  it('would take different times if they were compared character by character, as this test can measure', async () => {
+  it('take the same time to compare, wherever they differ', () => expectSameTime(comparing(sameSecret)))
+  it('would take different times if they were compared character by character, which shows that the test can fail', async () => {
     const naive = (given: string, kept: string) => {
       let i = 0
       while (i < kept.length && given.charCodeAt(i) === kept.charCodeAt(i)) i++

@@ -13,7 +13,7 @@ const aad = fc.array(fc.string({ maxLength: 8, unit: 'binary' }), { maxLength: 4
 
 describe('sealed values', () => {
   const sealer = make()
-  it('open to the value that was sealed, in another process too', () => {
+  it('open to the value that was sealed, even in another process', () => {
     fc.assert(
       fc.property(aad, bytes, (place, plain) => {
         const sealed = sealer.seal(place, plain)

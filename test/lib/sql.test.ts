@@ -44,7 +44,7 @@ describe('tagged SQL', () => {
       expect(await failureOf(failing)).to.equal('no further')
       expect(await count()).to.equal(0n)
     })
-    it('fails when Postgres rolls back at the commit, because the work swallowed an error', async () => {
+    it('fails when Postgres rolls back at the commit because the work has caught an error', async () => {
       const failing = transaction(db.pool, async (client) => {
         await client.query(`insert into things values (1, 'a')`)
         await client.query('select 1/0').catch(() => undefined)

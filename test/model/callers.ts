@@ -20,7 +20,7 @@ const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 const timestamp = () => new Date(Date.now()).toISOString()
 const untilSuccess = <T>(work: () => Promise<T>) => untilDone(work, { onError() {} })
-/** Returns the ids of a record's messages in one tenant. All tenants post the same messages, so each id contains its tenant. */
+/** Returns the ids that a record's messages have in one tenant. All tenants post the same messages, so each id contains its tenant. */
 const messagesOf = (tenant: TenantId, ids: readonly string[]) => ids.map((id) => `${id}_${tenant.at(-1)}` as MessageId)
 export const bodyOf = (message: string, content: string) => JSON.stringify({ id: message, payload: content })
 
@@ -59,7 +59,7 @@ export async function create(world: World, step: Extract<Step, { kind: 'create' 
     await sleep(50)
     isThere = await hasIt()
   }
-  // The 201 will show that the read model is behind, so the change is noted first.
+  // The 201 is sent while the read model is behind, so the change is noted first.
   if (!isThere) await untilSuccess(() => world.code.acknowledged.noteAcknowledgedChange(world.postgres.pool(), position))
   world.truth.created.set(id, { tenant, at: world.simulation.now })
   if (step.thenPost !== undefined) await post(world, { at: 0, kind: 'post', messages: [step.thenPost], content: 'x' })
@@ -85,7 +85,7 @@ export function suspend(world: World, is_suspended: boolean): void {
     'any',
   )
 }
-/** `POST /v1/events` of one record, by each tenant. A caller gives up after its second try. */
+/** Simulates `POST /v1/events` of one record by each tenant. A caller gives up after its second try. */
 export async function post(world: World, step: Extract<Step, { kind: 'post' }>): Promise<void> {
   const tenants = step.target === undefined ? [tenantOf('A'), tenantOf('C')] : [tenantOf(step.target)]
   await Promise.all(tenants.map((tenant) => postOf(world, tenant, step)))
@@ -116,7 +116,7 @@ async function postOf(world: World, tenant: TenantId, step: Extract<Step, { kind
       await sleep(50)
     }
 }
-/** `POST /v1/deliveries/:id/replay`. */
+/** Simulates `POST /v1/deliveries/:id/replay`. */
 export async function replayDelivery(world: World, step: Extract<Step, { kind: 'replay' }>): Promise<void> {
   const { hook } = step
   const [tenant, webhook] = [tenantOf(hook), webhookOf(hook)]

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { type Code, loadCode, src } from './code.ts'
 import type { PlantedMistake } from './planted-mistakes.ts'
 
-/** The changed sources by their URL. Each planted mistake loads all modules of src again, under URLs with a query of its own. */
+/** The changed sources by their URL. For each planted mistake all modules of src are loaded again, under URLs with another query. */
 const changedSources = new Map<string, string>()
 let count = 0
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-/** The modules under test: those of src, or those with a planted mistake. */
+/** The modules under test: those of src, perhaps with a planted mistake. */
 export interface Code {
   readonly acknowledged: typeof import('../../src/projections/acknowledged-changes.ts')
   readonly commandStreams: typeof import('../../src/commands/command-streams.ts')
@@ -56,7 +56,7 @@ const paths: Readonly<Record<keyof Code, string>> = {
 }
 export const src = join(import.meta.dirname, '../../src')
 
-/** Loads the modules under test. @param query a part of their URLs: each query has modules of its own */
+/** Loads the modules under test. @param query a part of their URLs; modules of different queries are different */
 export async function loadCode(query = ''): Promise<Code> {
   const loaded = await Promise.all(
     Object.entries(paths).map(async ([name, path]) => [name, await import(pathToFileURL(join(src, path)).href + query)] as const),

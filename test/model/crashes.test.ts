@@ -4,9 +4,9 @@ import type { Task } from './tasks.ts'
 import { inWorkers } from './workers.ts'
 
 const processes = ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2']
-/** The number of calls of one process at which one task crashes it. */
+/** The number of calls at which one task crashes a process. */
 const span = 16
-/** The most calls that a process makes in the small plan. */
+/** The number of first calls at which each process is crashed. The small plan has at most 600 calls of a process. */
 const most = isFull ? 600 : 16
 
 describe('a crash at each call', function () {

@@ -5,13 +5,12 @@ import type { Code } from './code.ts'
 import { context, Later, type Life, type Simulation } from './simulation.ts'
 
 const checkpointAt = (position: number) => String(position).padStart(20, '0') as Checkpoint
-/** Milliseconds before a failed read is retried. */
+/** A failed read is retried after this many milliseconds. */
 const againMs = 50
 
 /**
- * The event store, with the guarantees of its port and no more. It may forget the ids of `any` appends. Then it recognises a
- * repeated append only if the same process repeats it, or if `since` names the time from which another process may have appended
- * the events.
+ * An event store that has the guarantees of its port and no more. It may forget the ids of `any` appends. Then it recognises a repeated append only
+ * if the same process repeats it, or if the append has a time `since`.
  */
 export class ModelEvents implements EventStore {
   readonly identity = 'model'
@@ -30,7 +29,7 @@ export class ModelEvents implements EventStore {
   private readonly storedBy = new Map<string, Life>()
   /** Called when an event id is stored twice in a stream, although the process that appended it was never frozen. */
   onTwice: (event: NewEvent) => void = () => {}
-  /** The families whose readers get no events, each with the time at which that ends. */
+  /** The families whose readers get no events at the moment, each with the time at which they get events again. */
   private readonly stopped = new Map<Family, number>()
   private readonly waiting = new Set<() => boolean>()
 
@@ -51,7 +50,7 @@ export class ModelEvents implements EventStore {
       name,
       effect: () => {
         const stored = this.everyId.get(key)
-        // A delayed try recognises the events of a later try of the same process, because the server has not restarted meanwhile.
+        // A delayed try recognises the events of a later try of the same process, because the server has not been restarted between them.
         const isOwn = this.storedBy.get(key) === life
         if (stored !== undefined && (isLookedFor || isOwn)) return { revision: stored.revision, position: stored.position }
         if (stored !== undefined && !this.ids.has(key) && expected === 'any' && !life.wasFrozen) this.onTwice(stored)
@@ -60,7 +59,7 @@ export class ModelEvents implements EventStore {
       },
     })
   }
-  /** Stores events at once, without a call of a process. */
+  /** Stores events at once, without a simulated call. */
   write(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
     const past = this.streams.get(stream) ?? []
     const earlier = this.ids.get(`${stream}/${events.at(-1)?.id}`)

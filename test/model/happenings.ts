@@ -4,7 +4,7 @@ import { command, create, hostOf, post, replayDelivery, suspend, tenantOf } from
 import type { Step } from './plan.ts'
 import { faultyEvent, type World } from './world.ts'
 
-/** Does the work in the process of the API, once that process runs. */
+/** Does the work in the process of the API, when that process runs. */
 function byApi(world: World, work: () => Promise<void>): void {
   const { simulation } = world
   const life = simulation.lifeOf('api')!
@@ -14,7 +14,7 @@ function byApi(world: World, work: () => Promise<void>): void {
 type Of<K extends Step['kind']> = Extract<Step, { kind: K }>
 const byOwner = (world: World, step: Of<'change' | 'activate' | 'deactivate' | 'delete'>) => byApi(world, () => command(world, step))
 
-/** Loses the read model of webhooks, which is then rebuilt from its events. Meanwhile a message must not be routed as if there were no webhooks. */
+/** Empties the read model of webhooks, which is then rebuilt from its events. Meanwhile no message may be routed as if there were no webhooks. */
 function rewind({ tables, simulation, dispatchers }: World): void {
   const row = tables.projections.get('webhooks')!
   row.checkpoint = null

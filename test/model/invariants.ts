@@ -45,7 +45,7 @@ export class Invariants {
       for (const fact of factsOf(event)) this.facts.set(fact.delivery, [...(this.facts.get(fact.delivery) ?? []), fact])
     if (event.type === 'WebhookDeactivated' && (event.data as { reason: string }).reason === 'gone') this.gone(event)
   }
-  /** `gone`: no webhook is deactivated because of a URL that it no longer has. */
+  /** Invariant `gone`: no webhook is deactivated because of a URL that it no longer has. */
   private gone(event: RecordedEvent): void {
     const { all } = this.world.events
     const cause = all.find(({ id }) => id === event.metadata.$causationId)
@@ -53,7 +53,7 @@ export class Invariants {
     if (all.some((other) => other.stream === event.stream && other.type === 'WebhookChanged' && other.revision > seen && other !== event))
       this.bad('gone', `${event.stream} was deactivated for its former URL`)
   }
-  /** 4: every message before a saved offset is done. */
+  /** Invariant 4: every message before a saved offset is done. */
   private saved(partition: number, offset: bigint): void {
     const { bus, tables } = this.world
     const { records } = bus.partitions[partition]!
@@ -93,7 +93,7 @@ export class Invariants {
       })
     }
   }
-  /** 5, `early` and 7, at each request. */
+  /** Checks the invariants 5, `early` and 7 at each request. */
   private posted(post: Post): void {
     const { ref, at } = post
     const { log, truth, tables } = this.world
@@ -125,7 +125,7 @@ export class Invariants {
     const { webhooks, tenants } = this.world.tables
     return !webhooks.has(row.webhook) || tenants.get(row.tenant)?.is_suspended === true
   }
-  /** Returns the reasons why the world is not at rest. The list is empty if it is at rest. */
+  /** Returns the reasons why the world is not at rest. The list is empty when the world is at rest. */
   unrest(): string[] {
     const { tables, events, bus, receivers } = this.world
     const why: string[] = []
@@ -146,7 +146,7 @@ export class Invariants {
       if (saved !== records.length) why.push(`partition ${i} is at ${saved} of ${records.length}`)
     })
     for (const row of tables.scheduled.values()) if (!this.mayWait(row)) why.push(`row ${nameOf(row)}`)
-    if (receivers.open > 0) why.push(`${receivers.open} requests under way`)
+    if (receivers.open > 0) why.push(`${receivers.open} requests in flight`)
     return why
   }
 
@@ -182,7 +182,7 @@ export class Invariants {
         })
       }
   }
-  /** 2: the read model of webhooks agrees with its events. */
+  /** Invariant 2: the read model of webhooks agrees with its events. */
   private judgeWebhooks(): void {
     const { tables, events } = this.world
     const { webhooks, tenants } = emptyTables()
@@ -222,8 +222,8 @@ export class Invariants {
     }
   }
   /**
-   * Checks the state at the end. Returns the number of requests, and the number of repeated requests. @param isStill true if
-   * nothing happened that may repeat a request
+   * Checks the state at the end. Returns the number of requests, and the number of repeated requests. @param isStill whether nothing happened that
+   * may repeat a request
    */
   judge(isStill: boolean): { posts: number; repeated: number } {
     const { tables, truth, log, receivers } = this.world

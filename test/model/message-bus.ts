@@ -17,7 +17,10 @@ const renewMs = 500
 const fetchWaitMs = 1_000
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
-/** A bus whose partitions have one owner at a time, by leases. A lease is renewed, runs out, is released by its owner, or is taken away by the group. */
+/**
+ * A bus whose partitions have one owner at a time, by leases. A lease may be renewed, run out, be released by its owner, or be taken away by the
+ * group.
+ */
 export class ModelBus {
   readonly identity = 'bus'
   readonly partitions: Partition[] = []
@@ -32,7 +35,7 @@ export class ModelBus {
   addPartition(): void {
     this.partitions.push({ records: [], owner: null, until: 0 })
   }
-  /** Stores a record. With `isTwice` it is stored twice, as by a retry of the client library. */
+  /** Stores a record. With `isTwice` the record is stored twice, as by a retry of the client library. */
   store(partition: number, bytes: Buffer, isTwice: boolean): Place {
     const { records } = this.partitions[partition]!
     const offset = records.length
@@ -46,12 +49,12 @@ export class ModelBus {
     const name = `produce ${record.messages.map((message) => message.id).join(', ')}`
     return this.simulation.call({ engine: 'bus', name, effect: () => this.store(partition, bytes, isTwice) })
   }
-  /** Gives a partition to another member of the group. Its owner notices when it renews its lease. */
+  /** Gives a partition to another member of the group. The former owner notices when it renews its lease. */
   takeAway(partition: number): void {
     const taken = this.partitions[partition]
     if (taken !== undefined) Object.assign(taken, { owner: null, until: 0 })
   }
-  /** Returns the bus of one process. */
+  /** Returns the bus as one process sees it. */
   of(life: Life): MessageBus {
     return {
       identity: this.identity,
@@ -101,7 +104,7 @@ export class ModelBus {
             if (this.partitions[partition]!.owner === life && !running.has(partition)) this.takeAway(partition)
           },
         })
-        .catch(() => undefined) // If this fails, the lease runs out.
+        .catch(() => undefined) // If the release fails, the lease runs out.
     }
     while (!signal.aborted) {
       const startedAt = simulation.now
@@ -120,7 +123,7 @@ export class ModelBus {
           entry.done = run(partition, entry)
         }
       } catch {
-        // The next heartbeat tries again. A lease that is not renewed in time is lost below.
+        // The next heartbeat tries again. Until then, a lease that is not renewed in time is lost.
       }
       for (const tenure of running.values()) if (simulation.now > tenure.until) tenure.letGo.abort()
       await sleep(renewMs)

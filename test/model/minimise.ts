@@ -1,7 +1,7 @@
 import type { Step } from './plan.ts'
 import { type Play, play } from './play.ts'
 
-/** Removes from a plan every step that is not needed to break the same invariant. Returns the remaining plan. */
+/** Removes the steps of a plan that are not needed to break the same invariant. Returns the remaining plan. */
 export async function minimise(run: Play & { readonly plan: readonly Step[] }, invariant: string): Promise<Step[]> {
   const breaks = async (plan: readonly Step[]) =>
     (await play({ ...run, plan, isTracing: false })).violations.some((violation) => violation.invariant === invariant)

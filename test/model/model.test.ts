@@ -3,7 +3,7 @@ import { isFull } from '../support/is-full.ts'
 import type { Task } from './tasks.ts'
 import { inWorkers } from './workers.ts'
 
-/** Each seed is played in two profiles: without and with faults that may repeat a request. */
+/** The number of seeds. Each is played in two profiles: without and with faults that may repeat a request. */
 const seeds = isFull ? 25_000 : 2_500
 const perTask = 250
 
@@ -21,7 +21,7 @@ describe(`the way of a message, in ${2 * seeds} schedules`, function () {
     expect(requests).to.be.greaterThan(10 * seeds)
     expect(repeated).to.be.greaterThan(seeds / 50)
   })
-  it('has the same result each time a seed is played', async () => {
+  it('has the same result every time for the same seed', async () => {
     const task: Task = { seeds: [1, 20], profiles: ['faulty'] }
     const [first, second] = await inWorkers([task, task])
     expect(first).to.deep.equal(second)

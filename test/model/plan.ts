@@ -34,7 +34,7 @@ export type Step = { readonly at: number } & (
 /** The profile `benign` has no fault that may repeat a request. */
 export type Profile = 'benign' | 'faulty'
 
-/** The virtual time after which no step and no failure happens, and the world must come to rest. */
+/** After this virtual time no step and no failure happens, so the world must come to rest. */
 export const calmAt = 4_000
 
 type Add = (at: number, step: Omit<Step, 'at'> & { kind: Step['kind'] }) => void
@@ -107,7 +107,7 @@ function faults(random: Random, profile: Profile, add: Add): void {
   for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'takeAway', partition: int(0, 1) } as never)
   for (let i = int(0, 2); i > 0; i--)
     add(int(100, 3_500), { kind: 'calls', probability: pick([0.05, 0.2, 0.5]), ms: int(100, 1_500) } as never)
-  // A lease of a partition lapses and is renewed. A projector that was frozen continues with events that it had read before.
+  // A freeze can make a lease of a partition lapse and be renewed. A frozen projector later continues with events that it had read before.
   if (chance(0.3)) add(int(300, 3_500), { kind: 'freeze', process: pick(dispatchers), ms: int(2_200, 3_000) } as never)
   const projector = { process: pick(['projector1', 'projector2']), phase: 'before', freezeMs: int(300, 3_000) }
   if (chance(0.3)) add(int(100, 3_500), { kind: 'hit', calls: int(1, 30), ...projector } as never)
@@ -122,13 +122,16 @@ export function planOf(seed: number, profile: Profile): Step[] {
   const add: Add = (at, step) => plan.push({ at, ...step } as Step)
   work(random, profile, add)
   faults(random, profile, add)
-  // Faulty messages have a generator of their own, so that the rest of each plan does not depend on them.
+  // Faulty messages come from a separate generator, so that they do not change the rest of the plan.
   const { chance, int } = randomFrom(seed + 2_000_000)
   if (chance(0.1)) add(int(500, 3_500), { kind: 'faulty' })
   return plan
 }
 
-/** A small fixed plan for crashes at each of its calls. It has a success, failures, a duplicate, a rejected message and a replay. */
+/**
+ * A small fixed plan, in which each process is crashed at each of its calls. The plan has a success, failures, a duplicate, a rejected message and a
+ * replay.
+ */
 export const smallPlan: readonly Step[] = [
   { at: 0, kind: 'create', hook: 'A' },
   { at: 0, kind: 'create', hook: 'B' },

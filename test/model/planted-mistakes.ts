@@ -2,8 +2,7 @@ import type { Profile } from './plan.ts'
 import { afterNextLine, type Change, inSql, onLine, withoutLine } from './planting.ts'
 
 /**
- * A mistake that a programmer could make. The model plants it in a file of src as it loads that file, and must then find one of
- * the broken invariants.
+ * A mistake that a programmer could make. The model puts it into a file of src while loading the file, and must then find a broken invariant.
  *
  * A comment at the end of a line of src marks what a mistake changes: `// mutation: offset-before-attempts`. The change
  * of the line is a pattern without variable names, so that a rename in src does not break it. A clause of SQL needs no marker: it is
@@ -15,7 +14,7 @@ export interface PlantedMistake {
   readonly changes: readonly Change[]
   /** The invariants of which at least one must break. */
   readonly breaks: readonly string[]
-  /** The seed that is tried first. Default 1. It is set if the first seed that finds the mistake is far from 1. */
+  /** The seed that is tried first. Default 1. A higher value saves time if the first seeds do not find the mistake. */
   readonly from?: number
   /** The profiles in which the mistake can be found. Default: both. */
   readonly profiles?: readonly Profile[]

@@ -6,7 +6,7 @@ export interface Change {
   apply(source: string): string
 }
 
-/** Finds the one line that ends in the comment `// mutation: <marker>`; a line may have several markers, separated by commas. */
+/** Finds the one line that ends in the comment `// mutation: <marker>`. A line may have several markers, separated by commas. */
 function markedLine(source: string, marker: string): { lines: string[]; at: number } {
   const lines = source.split('\n')
   const marked = lines.flatMap((line, i) => (markersIn(line).includes(marker) ? [i] : []))

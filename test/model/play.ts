@@ -6,7 +6,7 @@ import { calmAt, type Profile, planOf, type Step } from './plan.ts'
 import { type Crash, Simulation } from './simulation.ts'
 import { type Violation, World } from './world.ts'
 
-/** A world counts as stuck if it is not at rest at this virtual time. */
+/** If the world is not at rest at this virtual time, it counts as stuck. */
 const endAt = 90_000
 const lookMs = 250
 
@@ -25,7 +25,7 @@ export interface Played {
   readonly repeated: number
   readonly steps: number
   readonly trace: readonly string[]
-  /** The number of calls that each process made in its first life. */
+  /** The number of calls of each process before its first end. */
   readonly calls: ReadonlyMap<string, number>
   readonly crashed: boolean
 }
@@ -52,7 +52,7 @@ export async function play({ seed, profile, code, plan = planOf(seed, profile), 
   })
   let next = calmAt + 1_000
   const { stackTraceLimit } = Error
-  Error.stackTraceLimit = 0 // Errors are many here, and their stacks are not used.
+  Error.stackTraceLimit = 0 // There are many errors here, and their stacks are not used.
   const isResting = () => {
     if (simulation.now < next) return false
     next = simulation.now + lookMs

@@ -78,7 +78,7 @@ describe("the model's Postgres", () => {
       const random = randomFrom(seed)
       const tables = emptyTables()
       const pool = both(tables)
-      // The claims of the first owner last for an hour. The claims of the second owner have run out at once.
+      // The claims of the first owner last for an hour, and those of the second owner run out at once.
       const owners = [3_600_000, -1_000].map((claimMs, i) => createSchedule({ pool, owner: `owner${i}`, claimMs }))
       const messages = createMessageIndex(pool)
       const saved = createOffsets(pool, 'bus')

@@ -16,7 +16,7 @@ class Transaction {
   readonly writes: (() => void)[] = []
   readonly locks = new Set<string>()
   state: 'open' | 'committed' | 'broken' = 'open'
-  /** True after the commit was sent: then the client cannot change the outcome any more. */
+  /** Whether the commit has been sent, so that the client cannot change the result any more. */
   isCommitting = false
   constructor(life: Life) {
     this.life = life
@@ -116,7 +116,7 @@ export class Postgres {
           )
         }
         transaction.writes.push(() => run(this.tables, statement))
-        // Only the result of the compare-and-set of the checkpoint is used. Because of the lock, it is the same now as at the commit.
+        // Only the compare-and-set of the checkpoint needs a result now. Because of the row's lock, the result at the commit is the same.
         if (!label.startsWith('update public.projections')) return answered([])
         const row = this.tables.projections.get(String(values[1]))!
         return answered(!text.includes('is not distinct from') || row.checkpoint === values[3] ? [{ build: 1 }] : [])
@@ -149,7 +149,7 @@ export class Postgres {
   }
 }
 
-/** Statements that run again and again while nothing happens. They are not traced. */
+/** Statements that are repeated while nothing happens. They are left out of the trace. */
 const idle = new Set(['webhooks-cursor', 'schedule-waiting', 'deliveries-live-build', 'select build, is_live, checkpo'])
 const answered = (rows: object[]) => ({ rows, rowCount: rows.length, command: '' })
 function parsed(query: Query, values: readonly unknown[] | undefined) {

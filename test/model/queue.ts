@@ -1,4 +1,4 @@
-/** Work that happens at a virtual time. */
+/** Work that is done at a virtual time. */
 export interface Event {
   cancelled: boolean
 }
@@ -10,7 +10,7 @@ export interface Scheduled extends Event {
 }
 
 const isBefore = (a: Scheduled, b: Scheduled) => a.time < b.time || (a.time === b.time && a.nth < b.nth)
-/** Adds to a binary heap by time, then by order of arrival. */
+/** Adds an event to a binary heap, which is ordered by time and then by order of arrival. */
 export function push(heap: Scheduled[], event: Scheduled): void {
   let i = heap.push(event) - 1
   while (i > 0) {

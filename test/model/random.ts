@@ -1,8 +1,8 @@
-/** Random numbers that depend on a seed alone, so that a run can be repeated exactly. */
+/** Random numbers that depend only on a seed, so that a run can be repeated exactly. */
 export interface Random {
   /** Returns a number in [0, 1). */
   next(): number
-  /** Returns a whole number between the two, which are included. */
+  /** Returns a whole number from `from` to `to`, both included. */
   int(from: number, to: number): number
   chance(probability: number): boolean
   pick<T>(items: readonly T[]): T

@@ -2,7 +2,9 @@ import type { ReceiverResponse, Sender } from '../../src/dispatch/send.ts'
 import type { DeliveryRef } from '../../src/events/refs.ts'
 import { context, type Simulation } from './simulation.ts'
 
-/** How a receiver responds. `moved` responds with 410 at its first URL. `lost` takes the message, and its response never arrives. */
+/**
+ * How a receiver responds. A `moved` receiver responds with 410 at its first URL. A `lost` receiver gets the message, and its response never arrives.
+ */
 export type Mode = 'ok' | '503' | 'hang' | 'slow' | '410' | 'moved' | 'lost'
 export const requestMs = 800
 
@@ -18,7 +20,7 @@ export interface Post {
   /** The kolbak-attempt header. */
   readonly attempt: number
   readonly body: string
-  /** The status that the receiver sent, whether or not it arrived. */
+  /** The status that the receiver sent, even if it did not arrive. */
   readonly code: number
 }
 

@@ -7,7 +7,7 @@ const numbers = (value: string | readonly number[]): number[] =>
   typeof value === 'string' ? value.slice(1, -1).split(',').filter(Boolean).map(Number) : [...value]
 const isHigher = /\(\w+\.chain, \w+\.attempt\) < \(excluded\.chain, excluded\.attempt\)/
 
-/** Returns the refs that are in the parameters of `deliveryRefArrays`. */
+/** Returns the refs from the parameters that `deliveryRefArrays` made of them. */
 const refsOf = (values: readonly never[]): DeliveryRef[] =>
   rowsOf(deliveryRefFields, values).map(
     (row) => ({ ...row, chain: Number(row.chain), attempt: Number(row.attempt) }) as unknown as DeliveryRef,

@@ -6,30 +6,30 @@ import { type Random, randomFrom } from './random.ts'
 /** The engines of a process, which may fail. */
 export type Engine = 'postgres' | 'events' | 'bus' | 'log'
 
-/** One run of a process, from its start to its end. */
+/** The life of a process, from one start to its end. */
 export interface Life {
   readonly name: string
   readonly id: string
   alive: boolean
-  /** The process runs nothing before this time. Calls that it has already sent still take effect. */
+  /** The time until which the process is frozen. Calls that it has already sent still take effect. */
   frozenUntil: number
-  /** Whether the process was ever frozen, so that another process may have done its work meanwhile. */
+  /** Whether the process has been frozen, so that another process may have done its work. */
   wasFrozen: boolean
   /** Milliseconds by which its wall clock is ahead. */
   readonly skewMs: number
   calls: number
 }
-/** The process for which code runs. Timers and calls find it in the asynchronous context. */
+/** The process that runs the present code. Timers and calls find it in the asynchronous context. */
 export interface Context {
   readonly simulation: Simulation
   readonly life: Life
-  /** Enters the context again, which is cheaper than a new `run` for every event. */
+  /** Enters the context again. This is cheaper than a new `run` for every event. */
   enter?: <T>(work: () => T) => T
   /** The delivery in progress, if there is one. */
   readonly delivery?: { readonly ref: DeliveryRef; readonly fromTable: boolean }
 }
 export const context = new AsyncLocalStorage<Context>()
-/** Kills or freezes a process at one of its calls: before the call is sent, or after its effect and before its result arrives. */
+/** A planned kill or freeze of a process at one of its calls: before the call is sent, or between its effect and its result. */
 export interface Crash {
   readonly process: string
   readonly call: number
@@ -37,7 +37,7 @@ export interface Crash {
   readonly freezeMs?: number
   readonly restartMs: number
 }
-/** The effect of a call whose result comes only after another event. */
+/** The result of an effect that has to wait for another event. */
 export class Later<T> {
   readonly start: (answer: (value: T) => void) => void
   constructor(start: (answer: (value: T) => void) => void) {
@@ -47,24 +47,24 @@ export class Later<T> {
 export interface Call<T> {
   readonly engine: Engine
   readonly name: string
-  /** Runs once in the engine, even if the caller ends. The caller gets the error that it throws. */
+  /** The work of the engine. It is done once, even if the caller ends. The caller gets the error that it throws. */
   effect(): T | Later<T>
-  /** Leaves the call out of the trace. */
+  /** Whether the trace leaves out the call. */
   readonly quiet?: boolean
-  /** The call has no effect if its result does not arrive, like a statement of a transaction. */
+  /** Whether the call has no effect if its result does not arrive, like a statement of a transaction. */
   readonly neverLate?: boolean
 }
 const realImmediate = setImmediate
-/** Events between two rounds of the real event loop. Microtasks run after each event. */
+/** The number of events between two turns of the real event loop. Microtasks run after each event. */
 const burst = 64
 
-/** Simulates time, processes, and calls that can fail in every way. Everything that happens is an event in one queue. */
+/** Simulates time, processes, and calls that can fail in every way. All that happens is an event in one queue. */
 export class Simulation {
   now = 0
   readonly random: Random
   readonly trace: string[] = []
   readonly downUntil = new Map<Engine, number>()
-  /** Each call before the time `until` fails with this probability. */
+  /** Until the time `until`, each call fails with this probability. */
   failing = { until: 0, probability: 0 }
   readonly crashes: Crash[] = []
   readonly fired: Crash[] = []
@@ -88,7 +88,7 @@ export class Simulation {
     push(this.queue, event)
     return event
   }
-  /** Runs `work` in the context, now or when its process is no longer frozen, unless the process has ended. */
+  /** Runs `work` in the context now, or when its process is no longer frozen. Does nothing if the process has ended. */
   resume(caller: Context, work: () => void): void {
     if (!caller.life.alive) return
     if (this.now < caller.life.frozenUntil) this.at(caller.life.frozenUntil, () => this.resume(caller, work))
@@ -173,7 +173,7 @@ export class Simulation {
     return !life.alive
   }
 
-  /** A call of the running process to an engine. It may fail before or after its effect, come late, or be cut off by a crash. */
+  /** Calls an engine for the running process. The call may fail before or after its effect, be delayed, or be cut off by a crash. */
   call<T>(call: Call<T>): Promise<T> {
     const { random } = this
     const caller = context.getStore()

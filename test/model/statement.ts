@@ -8,12 +8,12 @@ export interface Statement {
   // The types of the values depend on the statement.
   readonly values: readonly never[]
   readonly now: number
-  /** Returns a virtual time in the form of RFC 3339. */
+  /** Converts a virtual time to RFC 3339. */
   iso(time: number): string
   /** Called with an offset before it is saved. */
   onSaved(partition: number, offset: bigint): void
   onEnded(delivery: DeliveryId, chain: number): void
-  /** Called with the deliveries of a redelivered message, when a process reads its stored row. */
+  /** Called with each delivery of a redelivered message, when a process reads the stored row of the message. */
   onStateRead(life: string, delivery: DeliveryId): void
   /** The process that runs the statement. */
   readonly life: string
@@ -22,10 +22,10 @@ export type Rows = object[]
 /** Applies a statement to the tables, and returns its rows. */
 export type Run = (tables: Tables, statement: Statement) => Rows
 
-/** Returns whether the text of a statement has a guard. A statement that loses a guard by a planted mistake loses it in the model too. */
+/** Returns whether the text of a statement has a guard (a condition). If a planted mistake removes the condition, the model ignores it too. */
 export const hasGuard = (text: string, guard: RegExp): boolean => guard.test(text.replaceAll(/\s+/g, ' '))
 
-/** Returns the rows of columns that are one parameter each: joined texts, or the literal of an array. */
+/** Returns rows from columns that are one parameter each: joined texts, or the literal of an array. */
 export function rowsOf<F extends string>(fields: readonly F[], values: readonly never[]): Record<F, string>[] {
   const columns = fields.map((_, i) => {
     const column = String(values[i])

@@ -126,9 +126,8 @@ const statements: readonly (readonly [name: string, run: Run])[] = [
 
 const cache = new Map<string, { run: Run; label: string }>()
 /**
- * Returns the effect of a statement. Its name is that of the prepared statement, or is in a comment before its text. A statement
- * without a name is found by the beginning of its text. Throws if the model does not know the statement: then the statement must
- * be added above.
+ * Returns the effect of a statement. Its name is that of the prepared statement, or is in a comment before its text. A statement without a name is
+ * found by the beginning of its text. Throws if the model does not know the statement, which must then be added above.
  */
 export function statementOf(name: string | undefined, text: string): { run: Run; label: string } {
   const cached = cache.get(name ?? text)

@@ -6,14 +6,17 @@ import { plantedMistakes } from './planted-mistakes.ts'
 import { type Play, play } from './play.ts'
 import type { Crash } from './simulation.ts'
 
-/** Schedules that are played one after another, until one breaks an invariant. */
+/** A number of schedules. They are played one after another, until one breaks an invariant. */
 export interface Task {
   /** The first and the last seed. */
   readonly seeds: readonly [from: number, to: number]
   readonly profiles: readonly Profile[]
-  /** The name of a mistake to plant. With it, only the invariants that the mistake must break count. */
+  /** The name of a mistake to plant. Then only the invariants that this mistake must break count. */
   readonly mistake?: string
-  /** If set, the small plan is played instead, with crashes before and after each of these calls. In one run the process is killed, and in another it is frozen. */
+  /**
+   * If set, the small plan is played instead, with a crash before and after each of these calls. The process is killed in one run and frozen in
+   * another.
+   */
   readonly crashes?: { readonly process: string; readonly calls: readonly [from: number, to: number] }
 }
 export interface Outcome {

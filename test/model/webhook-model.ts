@@ -37,7 +37,7 @@ export function applyWebhookEvent({ webhooks, tenants }: Pick<Tables, 'webhooks'
   }
 }
 
-/** Replaces the projection `webhooks`. The real runner runs it, and one statement writes its rows. */
+/** A projection that replaces `webhooks` in the model. The real runner runs it, and one statement writes its rows. */
 export const webhookModel: Projection = {
   name: 'webhooks',
   version: 1,

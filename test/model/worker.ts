@@ -2,7 +2,7 @@ import { parentPort } from 'node:worker_threads'
 import { installClock } from './clock.ts'
 import { perform, type Task } from './tasks.ts'
 
-// The model has a thread of its own, because no other code may run while the clock is replaced.
+// The model runs in a separate thread, because no other code may run while the clock is replaced.
 installClock()
 parentPort!.on('message', (task: Task) => {
   perform(task).then(

@@ -6,8 +6,8 @@ import type { Outcome, Task } from './tasks.ts'
 type Answer = { outcome: Outcome } | { error: string }
 
 /**
- * A thread ends after this number of tasks, and another thread continues, because that frees memory. A process that is killed
- * never aborts its signals, and Node keeps composed signals while they have listeners.
+ * After this number of tasks a thread ends and a new one continues, because that frees memory. A simulated process that is killed never aborts its
+ * signals, and Node keeps composed signals in memory while they have listeners.
  */
 const tasksOfThread = 4
 
@@ -19,7 +19,7 @@ export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
     const worker = new Worker(new URL('./worker.ts', import.meta.url))
     const ask = async (task: Task): Promise<Answer> => {
       worker.postMessage(task)
-      const [answer] = await once(worker, 'message') // This rejects with an error of the worker.
+      const [answer] = await once(worker, 'message') // This rejects if the worker fails.
       return answer
     }
     try {

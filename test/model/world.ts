@@ -21,7 +21,7 @@ import { context, type Life, type Simulation } from './simulation.ts'
 import { emptyTables } from './tables.ts'
 import { webhookModel } from './webhook-model.ts'
 
-/** Seconds before each further attempt. */
+/** Seconds before each retry. */
 export const retry_delays = [0.3, 1, 2]
 const claimMs = 2_500
 export interface Violation {
@@ -29,9 +29,9 @@ export interface Violation {
   readonly invariant: string
   readonly text: string
 }
-/** The responses that callers got and the events that happened, for the invariants. */
+/** What really happened in a run: the responses that callers got, and the events. The invariants are checked against it. */
 export interface Truth {
-  /** The time of the first post of each message, by `indexKey`. A post without a response counts too, because it may be stored. */
+  /** The time of the first post of each message, by `indexKey`. A post without a response counts too, because its message may be stored. */
   readonly firstPosted: Map<string, number>
   readonly accepted: {
     tenant: TenantId
@@ -73,7 +73,9 @@ function failingOn(event: string, cache: WebhookCache): WebhookCache {
   return Object.assign(Object.create(cache) as WebhookCache, { match })
 }
 
-/** Gives every runner every lease, so that two run at once and only the compare-and-set of the checkpoint protects the rows. */
+/**
+ * A keeper that grants every lease to every runner. Two runners then run at once, and only the compare-and-set of the checkpoint protects the rows.
+ */
 const everyLease: LeaseKeeper = {
   take: async (name) => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
   close: async () => {},
@@ -101,7 +103,7 @@ export class World {
   }
   /** Called with an offset before it is saved. */
   onSaved: (partition: number, offset: bigint) => void = () => {}
-  /** Functions that stop the dispatchers, by the names of the dispatchers. */
+  /** Functions that stop the dispatchers, by name. */
   readonly stops = new Map<string, () => void>()
   readonly dispatchers: number
   /** The slots of one dispatcher. They are few, so that many deliveries are parked. */
@@ -237,7 +239,7 @@ export class World {
       code.endpointManager.createEndpointManager({
         streams,
         pool,
-        // A run is too short for days of failures.
+        // No webhook can fail for days here, because a run is too short.
         waiter: { waitFor: async () => false },
         log,
         now: () => new Date(Date.now()).toISOString(),

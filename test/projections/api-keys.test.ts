@@ -116,7 +116,7 @@ describe('the read model of API keys', () => {
     })
   })
 
-  it('skips the keys of an erased tenant, which cannot be used any more, and continues', async () => {
+  it('skips the keys of an erased tenant, because they cannot be used any more, and continues', async () => {
     const [erased, tenant] = [await world.newTenant(), await world.newTenant()]
     const keys = [await world.newKey(erased), await world.newKey(tenant)]
     const events = (await Promise.all(keys.map(({ id }) => world.store.read(keyStream(id))))).flat()
@@ -165,7 +165,7 @@ describe('key usage', () => {
     expect(await findKey(deps, tenant, id)).to.include({ last_accessed_at: '2026-01-01T00:00:00.000Z', revision: 0 })
     expect((await listKeys(deps, { tenant, limit: 1, offset: 0 })).rows[0]).to.include({ last_accessed_at: '2026-01-01T00:00:00.000Z' })
   })
-  it('keeps the latest time, whatever the order and the process of the writes', async () => {
+  it('keeps the latest time, in whatever order processes write', async () => {
     const id = ulid() as KeyId
     const [first, second] = [usage(), usage()]
     first.touch(id, '2026-01-03T00:00:00.000Z')

@@ -51,7 +51,7 @@ describe('builds of a projection', () => {
     expect(await schemas()).to.deep.equal(['projection_counted_1'])
     expect((await db.pool.query('select * from counted')).rows).to.deep.equal([])
   })
-  it('are added for a higher version beside the live one, and not for a lower version', async () => {
+  it('are added beside the live build for a higher version, and not for a lower one', async () => {
     await installProjections(db.pool, [counted()])
     await installProjections(db.pool, [counted({ version: 2 })])
     await installProjections(db.pool, [counted({ version: 2 })])
@@ -70,14 +70,14 @@ describe('builds of a projection', () => {
     ])
     expect(await codeOfFailure(rebuild(db.pool, manager(2)))).to.equal('not_rebuildable')
   })
-  it('are started once: a rebuild that is under way is not started again', async () => {
+  it('are started once: a rebuild in progress is not started again', async () => {
     await installProjections(db.pool, [counted()])
     expect(await Promise.all([rebuild(db.pool, counted()), rebuild(db.pool, counted())])).to.deep.equal([2, 2])
     expect(await schemas()).to.deep.equal(['projection_counted_1', 'projection_counted_2'])
     await goLive(db.pool, counted(), 2, never)
     expect(await rebuild(db.pool, counted())).to.equal(3)
   })
-  it('go live only when they have caught up with the live one, which stands still meanwhile', async () => {
+  it('go live only when they have caught up with the live build, which stands still meanwhile', async () => {
     await installProjections(db.pool, [counted()])
     const build = await rebuild(db.pool, counted())
     await db.pool.query(`update projections set checkpoint = '5' where build = 1`)
@@ -97,7 +97,7 @@ describe('builds of a projection', () => {
     expect(await goLive(db.pool, counted(), build, caughtUp)).to.equal(true)
     expect((await numbers()).map(({ is_live }) => is_live)).to.deep.equal([false, true])
   })
-  it('do not go live when they are dropped, or are older than the live one', async () => {
+  it('do not go live when they are dropped or older than the live build', async () => {
     await installProjections(db.pool, [counted()])
     expect(await goLive(db.pool, counted(), 99, never)).to.equal(false)
     expect(await goLive(db.pool, counted(), await rebuild(db.pool, counted()), never)).to.equal(true)
@@ -117,7 +117,7 @@ describe('builds of a projection', () => {
       reader.release()
     }
   })
-  it('may have other columns than the former build; with the same columns, objects built on the view stay', async () => {
+  it('may have other columns than the former build; if the columns are the same, objects that depend on the view stay', async () => {
     await installProjections(db.pool, [counted()])
     await db.pool.query('create view of_an_operator as select count(*) from counted')
     expect(await goLive(db.pool, counted(), await rebuild(db.pool, counted()), never)).to.equal(true)
@@ -128,7 +128,7 @@ describe('builds of a projection', () => {
     expect(await goLive(db.pool, wider, 3, never)).to.equal(true)
     expect((await db.pool.query('select other, n from counted')).rows).to.deep.equal([])
   })
-  it('have the lowest of their checkpoints in common, and none while one of them has no checkpoint', async () => {
+  it('have their lowest checkpoint in common, or none while a build has no checkpoint', async () => {
     await installProjections(db.pool, [counted(), manager(1)])
     const passed = () => commonCheckpoint(db.pool, [counted(), manager(1)])
     await db.pool.query(`update projections set checkpoint = '7' where name = 'counted'`)
@@ -138,7 +138,7 @@ describe('builds of a projection', () => {
     await rebuild(db.pool, counted())
     expect(await passed()).to.equal(null)
   })
-  it('of newer code are not touched by older code, which reports it', async () => {
+  it('of newer code are not changed by older code, which reports them', async () => {
     await installProjections(db.pool, [counted({ version: 2 })])
     const store = memoryEventStore()
     const leases = createLeaseKeeper({ pool: db.pool, owner: 'old', leaseMs: 60_000, onError() {} })
@@ -237,7 +237,7 @@ describe('the read models, rebuilt repeatedly with readers and writers at work,'
     const schemas = await pool.query(`select nspname from pg_namespace where nspname like 'projection_webhooks%'`)
     expect(schemas.rows).to.deep.equal([{ nspname: `projection_webhooks_${rounds + 1}` }])
   })
-  it('return all rows again to a reader of changes, because rows before its checkpoint may have changed', async () => {
+  it('return all rows again to a reader of changes, because rows before its cursor may have changed', async () => {
     const { pool } = world.db
     const tenant = await world.newTenant()
     const { id } = await world.newWebhook(tenant)

@@ -66,7 +66,7 @@ describe('the delivery history during a rebuild', () => {
       }
     return { states: deliveries, attempts: await readers.attempts(deliveries), dead: await readers.deadLetters({ tenant, limit: 1_000 }) }
   }
-  /** Gives a delivery an outcome by its number. A hundred deliveries have outcomes of all kinds. */
+  /** Appends the events of a delivery, which depend on its number. A hundred deliveries end in all possible ways. */
   const happen = (of: TestDelivery, n: number) => {
     const kind = n % 10
     if (kind === 0) return // This delivery is never attempted.
@@ -96,7 +96,7 @@ describe('the delivery history during a rebuild', () => {
     await db.drop()
   })
 
-  it('ends with the same rows, while readers see no error and no missing row, the dispatcher keeps its rows and traffic continues', async () => {
+  it('ends with the same rows, and meanwhile readers miss no row, scheduled deliveries stay and traffic continues', async () => {
     run()
     const webhooks = Array.from({ length: 5 }, () => ulid() as WebhookId)
     const made: TestDelivery[] = []
@@ -112,7 +112,7 @@ describe('the delivery history during a rebuild', () => {
     await reached()
     const before = await everything(webhooks)
     expect(before.states).to.have.length(12_000)
-    // Some rows are deleted, as if dispatchers had made the attempts. A row that is written again would be sent twice.
+    // Some rows are deleted, as if dispatchers had made the attempts. If the rebuild wrote such a row again, it would be sent twice.
     await db.pool.query(`delete from scheduled_deliveries where delivery::text < '8'`)
     const [owed, failing] = [await schedule(), await health()]
     expect(owed.length).to.be.greaterThan(300)
@@ -171,7 +171,7 @@ describe('the delivery history during a rebuild', () => {
     expect(await everything(webhooks)).to.deep.equal(before)
     const scheduled = await schedule()
     expect(scheduled.filter((row) => row.webhook !== busy)).to.deep.equal(owed)
-    // Every failure made exactly one row and was counted exactly once, whichever build applied it.
+    // Every failure has written exactly one row and was counted exactly once, by one build or the other.
     expect(scheduled.filter((row) => row.webhook === busy)).to.have.length(sent)
     const well = await health()
     expect(well.filter((row) => row.webhook !== busy)).to.deep.equal(failing)
@@ -179,7 +179,7 @@ describe('the delivery history during a rebuild', () => {
     expect(await builds()).to.deep.equal(['delivery_history', 'delivery_history_3'])
   })
 
-  it('is no longer written after another build went live, not even by a batch that waited for the switch', async () => {
+  it('is not written to after another build went live, not even by a batch that waited for the switch', async () => {
     const webhook = ulid() as WebhookId
     const written: number[] = []
     const recordingHistoryOf = (build: number) => {
@@ -338,7 +338,7 @@ describe('the live delivery log', () => {
         ...deliveryLog.historyOf(build),
         async history(...args) {
           builds.push(build)
-          // This happens after the concurrent query of the live build.
+          // The change happens after the concurrent query of the live build.
           if (build === 1 && builds.length > 1) await waitFor(async () => (await db.pool.query('select 1')).rowCount === 1).then(change)
           return deliveryLog.historyOf(build).history(...args)
         },

@@ -75,7 +75,7 @@ describe('builds of a projection whose rows are in another store', () => {
     await installProjections(db.pool, [{ ...projection, version: 2 }])
     expect([...rowsOf.keys()]).to.deep.equal([1, 2, 3])
     await goLive(db.pool, projection, 2, async () => true)
-    // This is the state after a crash between the drop of the external rows and that of the build's row.
+    // The rows are dropped as after a crash between the drop of the external rows and that of the build's row.
     await projection.externalBuilds?.drop(1)
     expect(await dropSuperseded(db.pool, projection)).to.deep.equal([1])
     expect([...rowsOf.keys()]).to.deep.equal([2, 3])
@@ -98,7 +98,7 @@ describe('builds of a projection whose rows are in another store', () => {
     await waitFor(() => rowsOf.size === 1)
   })
 
-  it('go live at the checkpoint of the former live build even if they are ahead, and have all events appended before the switch', async () => {
+  it('go live at the checkpoint of the former live build even if they are ahead, with all events appended before the switch', async () => {
     const ids = await append(6)
     await db.pool.query(`update projections set checkpoint = $1`, [store.events[2]!.position])
     await rebuild(db.pool, projection)
@@ -129,7 +129,7 @@ describe('builds of a projection whose rows are in another store', () => {
     expect(applied).to.deep.equal([...ids.slice(3), ...late].map((id) => [id, 2]))
   })
 
-  it('write nothing to the external rows of the live build while another one takes its place', async () => {
+  it('write nothing to the external rows of the live build while another build takes its place', async () => {
     run()
     const [first] = await append(1)
     await waitFor(() => applied.length === 1)
@@ -139,7 +139,7 @@ describe('builds of a projection whose rows are in another store', () => {
     const is_live = await goLive(db.pool, projection, 2, async (to) => {
       run()
       ;[held] = await append(1)
-      // This waits for the runner of the live build. The other runner may wait to go live, but for a lock of another mode.
+      // The query finds the waiting runner of the live build. The other runner may wait too, but for a lock of another mode.
       const waiting = `select 1 from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and not granted`
       await waitFor(async () => (await db.pool.query(waiting)).rowCount === 1)
       expect([...rowsOf.get(1)!]).to.deep.equal([first])
@@ -154,7 +154,7 @@ describe('builds of a projection whose rows are in another store', () => {
     ])
   })
 
-  it('take over the quarantined streams of the former live build, whose effects are still to happen', async () => {
+  it('take over the quarantined streams of the former live build, because their effects are still missing', async () => {
     let isPoison = true
     const choosy: Projection = {
       ...projection,

@@ -36,7 +36,7 @@ describe('isolating a faulty event', () => {
     .chain((streams) => fc.tuple(fc.constant(eventsOf(streams)), fc.subarray(streams.map((_, i) => `event ${i}`))))
 
   for (const named of [false, true])
-    it(`does the work for all events except a faulty one and those after it in its stream, each once and in order${named ? ', when errors name their event' : ''}`, async () => {
+    it(`does the work once and in order for all events except faulty ones and those after them in their streams${named ? ', when errors name their event' : ''}`, async () => {
       await fc.assert(
         fc.asyncProperty(batches, async ([events, poison]) => {
           const done: RecordedEvent[] = []

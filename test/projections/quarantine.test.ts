@@ -22,7 +22,7 @@ describe('quarantine', () => {
   let store: PostgresEventStore
   let leases: LeaseKeeper
   const running: RunningProjection[] = []
-  /** Decides at which events `apply` and `prepare` fail. */
+  /** Decides for which events `apply` and `prepare` fail. */
   let poison: (event: RecordedEvent) => boolean
   let refused: (event: RecordedEvent) => boolean
   const noted: Projection = {
@@ -38,7 +38,7 @@ describe('quarantine', () => {
     async apply(sql, events) {
       for (const event of events) {
         await sql`insert into noted values (${event.stream}, ${event.revision})`
-        // This is a failure of Postgres itself, with which everything in the transaction is lost.
+        // The statement fails in Postgres itself, so that the whole transaction is lost.
         if (poison(event)) await sql`select 1 / 0`
       }
     },
@@ -96,7 +96,7 @@ describe('quarantine', () => {
     expect(held.find((one) => one.stream === streams[0])?.error).to.equal('22012: division by zero')
     expect(held.find((one) => one.stream === streams[1])?.error).to.match(/^fact_refused: /)
   })
-  it('is lifted while the stream is still written: every event is applied once and in order', async () => {
+  it('is lifted while new events of the stream arrive: every event is applied once and in order', async () => {
     const [bad, other] = [aTenant(), aTenant()]
     poison = ({ stream, revision }) => stream === bad && revision === 0
     await store.append(bad, someEvents(3), 'any')
@@ -120,7 +120,7 @@ describe('quarantine', () => {
     expect(await revisions(other)).to.deep.equal(upTo(count - 3))
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
-  it('applies a long stream in parts, and stops at the next faulty event, keeping the events before it', async () => {
+  it('applies a long stream in parts, stops at the next faulty event, and keeps the events before it', async () => {
     const bad = aTenant()
     poison = ({ revision }) => revision === 1
     for (let i = 0; i < 6; i++) await store.append(bad, someEvents(200), 'any')
@@ -153,7 +153,7 @@ describe('quarantine', () => {
     run()
     expect(await retryQuarantined(deps(), noted, aTenant()).catch(codeOf)).to.equal('not_quarantined')
   })
-  it('concerns one projection: others still apply the stream', async () => {
+  it('concerns one projection, and others still apply the stream', async () => {
     const bad = aTenant()
     poison = () => true
     await store.append(bad, [anEvent()], 'any')
@@ -177,7 +177,7 @@ describe('quarantine', () => {
     expect((await listQuarantined(db.pool)).map((one) => one.projection)).to.deep.equal(['noted'])
   })
 
-  it('finds an event that only a deferred constraint refuses, which would otherwise fail at the commit', async () => {
+  it('finds an event that only a deferred constraint refuses, instead of failing at the commit', async () => {
     const deferring: Projection = {
       name: 'deferring',
       version: 1,
@@ -230,7 +230,7 @@ describe('quarantine', () => {
         if (codeOf(error) !== 'store_unavailable') throw error
       }
   }
-  it('does not depend on the lease: two runners that both act as its holder write every event once', async () => {
+  it('does not depend on the lease: two runners that both act as its owner write every event once', async () => {
     const streams = Array.from({ length: 4 }, aTenant)
     const deluded = (): LeaseKeeper => ({
       take: async (name) => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
@@ -243,7 +243,7 @@ describe('quarantine', () => {
     for (const stream of streams) expect(await revisions(stream)).to.deep.equal(upTo(30))
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
-  it('waits until the lease of a dead process expires, and not longer', async () => {
+  it('continues as soon as the lease of a dead process expires', async () => {
     await db.pool.query(`insert into leases values ('projection/noted/1', 'dead', clock_timestamp() + interval '1 hour')`)
     const stream = aTenant()
     await store.append(stream, [anEvent()], 'any')

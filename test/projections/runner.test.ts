@@ -17,7 +17,7 @@ import { waitFor } from '../support/wait-for.ts'
 
 const aMinute = 60_000
 
-/** A projection that records its events in order. A test decides at which events it fails. */
+/** A projection that records its events in order. `onApply` can make it fail for some events. */
 const kept = (more: Partial<Projection> & { onApply?(event: RecordedEvent): void; mark?: string } = {}): Projection => {
   const { onApply = () => {}, mark = '', ...rest } = more
   return {
@@ -92,7 +92,7 @@ describe('the projection runner', () => {
     expect(await revisions(a)).to.deep.equal(upTo(32))
     expect(await revisions(b)).to.deep.equal(upTo(25))
   })
-  it('writes rows and checkpoint together or not at all: a batch that fails half way leaves nothing, and is applied again', async () => {
+  it('writes rows and checkpoint together or not at all: a batch that fails leaves nothing, and is applied again', async () => {
     const stream = aTenant()
     let failures = 2
     await append(stream, 5)
@@ -159,7 +159,7 @@ describe('the projection runner', () => {
       await reached(await append(good, 1))
       expect(await revisions(bad)).to.deep.equal([0])
     })
-    it('applies them all when an operator retries after the cause was fixed', async () => {
+    it('applies all events when an operator retries after the cause was fixed', async () => {
       choke = false
       expect(await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)).to.deep.equal({ lifted: true })
       await append(bad, 1)
@@ -201,7 +201,7 @@ describe('the projection runner', () => {
     await waitFor(async () => (await revisions(good)).length === 3)
     expect((await listQuarantined(db.pool)).map((q) => q.stream)).to.deep.equal([bad])
   })
-  it('runs in one process at a time; another takes over when that one ends or dies', async () => {
+  it('runs in one process at a time; another process takes over when that process ends or dies', async () => {
     const stream = aTenant()
     const other = createLeaseKeeper({ pool: db.pool, owner: 'two', leaseMs: 60_000, onError: () => {} })
     const first = await run(kept({ mark: 'first' }))
@@ -228,7 +228,7 @@ describe('the projection runner', () => {
         async prepare() {
           if (moved) return
           moved = true
-          // Another runner took over while this one was frozen, and has applied the events up to here.
+          // The update simulates another runner that took over while this one was frozen, and has applied the events up to here.
           await db.pool.query("update projections set checkpoint = $1 where name = 'kept'", [await store.head(['tenant'])])
         },
       }),
@@ -307,7 +307,7 @@ describe('the projection runner', () => {
   })
 
   describe('waiting for a position', () => {
-    it('ends when it is reached, in this process and in another', async () => {
+    it('ends when the position is reached, in this process and in another', async () => {
       await run(kept())
       const here = createProjectionWaiter({ pool: db.pool, progress })
       const elsewhere = createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() })

@@ -91,7 +91,7 @@ describe('the read models of stored events', () => {
         const deps = { pool: db.pool, keyring: fixtureKeyring }
         const page = { tenant, limit: 10, offset: 0 }
         const webhooksAt = async (type: EventType) => (await listWebhooksAsOf(deps, { ...page, asOf: timeOf(type) })).rows
-        /** Returns the data of the fixture as the present code reads it. A field that was added later has the value that its upcast sets. */
+        /** Returns the data of the fixture as the present code reads it. A field that was added later has the value that its lift sets. */
         const dataOf = (type: EventType) => {
           const fixture = fixtures.find((event) => event.type === type)!
           return openEvent(fixtureVault, fixture.stream, upcast(fixture)).data
@@ -128,7 +128,7 @@ describe('the read models of stored events', () => {
         })
         .sort()
 
-    it('quarantine streams whose events they need, and pass over the others', () =>
+    it('quarantine streams whose events they need, and skip the others', () =>
       withReadModels(async ({ db, store, caughtUp }) => {
         const [newShape, newType] = [webhookStream(ulid() as WebhookId), webhookStream(ulid() as WebhookId)]
         const clients = tenantStream(ulid() as TenantId)
@@ -142,7 +142,7 @@ describe('the read models of stored events', () => {
         expect(await quarantined(db, clients), 'webhooks reads no clients').to.deep.equal(['audit 1', 'tenants 1'])
         expect(await quarantined(db, streamOf('DeliverySucceeded'))).to.deep.equal(['deliveries 0'])
       }))
-    it('let no command decide on a state that cannot be read completely', () =>
+    it('make every command on a stream fail that cannot be read completely', () =>
       withReadModels(async ({ store }) => {
         const id = ulid() as WebhookId
         await store.append(webhookStream(id), [stored('WebhookActivated', { newer: true })], 'any')

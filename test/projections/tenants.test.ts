@@ -126,7 +126,7 @@ describe('the read model of tenants and clients', () => {
     await world.tenant(tenant, { type: 'RevokeClient', client_id: ids.at(-1)! })
     expect(await listed(tenant)).to.deep.equal([...ids].reverse().slice(1))
   })
-  it('keeps a client id with the tenant that had it first', async () => {
+  it('gives a client id only to the tenant that had it first', async () => {
     const [first, second] = [await world.newTenant(), await world.newTenant()]
     const id = clientId()
     await world.tenant(first, { type: 'IssueClient', client_id: id, name: 'Mine', scopes: [], secret_hmac: 'aa' })

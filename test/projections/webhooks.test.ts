@@ -101,7 +101,7 @@ describe('the read model of webhooks', () => {
       const { rows, total } = await listWebhooks(deps, { tenant, limit: 10, offset: 0, ...filter })
       return { places: rows.map((row) => ids.indexOf(row.id)), total }
     }
-    it('are newest first, in pages with the total of all', async () => {
+    it('are newest first, in pages with the total of all pages', async () => {
       expect(await list()).to.deep.equal({ places: [4, 3, 2, 1, 0], total: 5 })
       expect(await list({ limit: 2 })).to.deep.equal({ places: [4, 3], total: 5 })
       expect(await list({ limit: 2, offset: 3 })).to.deep.equal({ places: [1, 0], total: 5 })
@@ -135,7 +135,7 @@ describe('the read model of webhooks', () => {
 
   describe('changes', () => {
     const changes = (cursor: ChangeCursor | null) => changedSince(world.db.pool, cursor)
-    it('contain everything at first, sealed, including tombstones and tenants', async () => {
+    it('contain all rows at first, sealed, including tombstones and tenants', async () => {
       const tenant = await world.newTenant()
       const kept = await world.newWebhook(tenant, { retry_delays: [5], key_id: ulid() as KeyId })
       const gone = await world.newWebhook(tenant)
@@ -153,7 +153,7 @@ describe('the read model of webhooks', () => {
       const { rows } = await world.db.pool.query(`select checkpoint from projections where name = 'webhooks'`)
       expect(all.checkpoint).to.equal(rows[0]?.checkpoint)
     })
-    it('contain afterwards only what has changed since', async () => {
+    it('contain later only the rows that have changed since the cursor', async () => {
       const tenant = await world.newTenant()
       const { id } = await world.newWebhook(tenant)
       await world.newWebhook(tenant)
@@ -170,7 +170,7 @@ describe('the read model of webhooks', () => {
       expect(last.webhooks).to.deep.equal([])
       expect(last.tenants).to.deep.equal([{ tenant, is_suspended: true }])
     })
-    it('show that the read model is behind an acknowledged change, until it has that change', async () => {
+    it('show that the read model is behind an acknowledged change, until it has the change', async () => {
       const tenant = await world.newTenant()
       await world.newWebhook(tenant)
       const before = await changes(null)

@@ -42,7 +42,7 @@ export const keyValue = (): string => {
   return [...randomBytes(12)].map((byte) => letters[byte % letters.length]).join('')
 }
 
-/** Creates the read models, with the real store and commands, on a database of their own. */
+/** Creates the read models, with the real store and commands, on a separate database. */
 export async function projectionWorld(): Promise<World> {
   const db = await freshDatabase()
   const { pool } = db

@@ -1,5 +1,5 @@
-// npm run test:schemathesis [-- --seconds 60]: property-based tests of the whole API by schemathesis, from /openapi.json,
-// against a service that is started for it. Needs Python 3 (`python3 -m venv`) and its package registry; not in the default suite.
+// Usage: npm run test:schemathesis [-- --seconds 60]. It runs property-based tests of the whole API with schemathesis, which reads /openapi.json. It
+// starts a service for this. It needs Python 3 (`python3 -m venv`) and the Python package registry, so it is not part of the default suite.
 import { execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,10 @@ import { parseArgs, promisify } from 'node:util'
 import { removeFolder, startService, temporaryFolder } from '../support/service.ts'
 import { clientOf } from '../support/service-client.ts'
 
-/** With these an admin takes away its own rate or token, and the rest of the run would be refused: 429, 401. Tested by hand. */
+/**
+ * These operations are left out, because by them the client can take its own rights away. All later requests would then get 429 or 401. Other tests
+ * cover them.
+ */
 const ofItself = ['changeTenant', 'rotateClientSecret', 'revokeClient']
 const version = '4.32.5'
 const run = promisify(execFile)
@@ -26,9 +29,9 @@ try {
   const { token } = await clientOf(service.url)
   const args = ['run', `${service.url}/openapi.json`, '--header', `Authorization: Bearer ${token}`, '--max-time', values.seconds]
   args.push(...ofItself.flatMap((operation) => ['--exclude-operation-id', operation]))
-  // Left out: ignored_auth, since every call carries the header (strangers.test.ts tries each route without), and
-  // positive_data_acceptance, since rules that no schema can say refuse much of what is made up: If-Match of another
-  // revision, cursors that no page gave, both credentials at once, hosts that resolve to private addresses.
+  // Two checks are left out. `ignored_auth` is useless, because every call has the header; tenant-isolation.test.ts tries each route without it.
+  // `positive_data_acceptance` would fail, because rules that no schema can express refuse generated values, such as an If-Match of another revision,
+  // or a cursor that no page returned.
   const child = spawn(
     tool,
     [...args, '--seed', values.seed, '--exclude-checks', 'ignored_auth,positive_data_acceptance', '--continue-on-failure', '--no-color'],

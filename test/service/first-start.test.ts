@@ -38,7 +38,7 @@ describe('the configured admin client', () => {
     await start('first', `${secret}-another`)
     expect(types()).to.deep.equal(['TenantRegistered', 'ClientIssued', 'ClientSecretRotated'])
   })
-  it('is refused with a readable error after it was revoked', async () => {
+  it('is refused with an error that says what to do after it was revoked', async () => {
     const { start, command } = world()
     await start('first', secret)
     await start('second', secret)

@@ -37,7 +37,7 @@ describe('the health of a process', () => {
       const checks = [storeCheck, { name: 'projection tenants', ok: ready, message }]
       expect(healthReport(working, null, [status(change)])).to.deep.equal({ ready, checks })
     })
-  it('is not ready while the dispatcher has a problem, and is ready without any part', () => {
+  it('is not ready while the dispatcher has a problem, and is ready if it runs no part at all', () => {
     expect(healthReport(working, { problem: 'Routing has failed for 12 s.' }, [status({})])).to.deep.include({ ready: false })
     const names = healthReport(working, { problem: null }, [status({})]).checks.map(({ name }) => name)
     expect(names).to.deep.equal(['event store', 'dispatcher', 'projection tenants'])

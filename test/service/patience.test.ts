@@ -15,7 +15,7 @@ describe('waiting for an engine', () => {
       return calls
     }
   }
-  it('logs each reason once, however often it is met, and that it is over', async () => {
+  it('logs each reason once, even if it occurs often, and logs when the engine is available', async () => {
     const log = capturingLog()
     const [refused, denied] = [new Error('nothing listens'), new Error('wrong password')]
     const result = await whenAvailable('eventstoredb', failingWith([refused, refused, denied, refused]), { log, signal, waits: true })
@@ -27,18 +27,18 @@ describe('waiting for an engine', () => {
       ['engine.available', undefined],
     ])
   })
-  it('logs nothing for an engine that is there', async () => {
+  it('logs nothing for an engine that is available at once', async () => {
     const log = capturingLog()
     await whenAvailable('eventstoredb', failingWith([]), { log, signal, waits: true })
     expect(log.lines).to.deep.equal([])
   })
-  it('does not wait for a fault of the configuration, unless its code says that the engine does not answer', async () => {
+  it('does not wait after a fault of the configuration, unless its code says that the engine does not respond', async () => {
     const log = capturingLog()
     const fault = new KolbakError('kafka_unreachable', 'no broker answers')
     expect(await errorOf(whenAvailable('kafka', failingWith([fault]), { log, signal, waits: true }))).to.equal(fault)
     expect(await whenAvailable('kafka', failingWith([fault]), { log, signal, waits: true }, ['kafka_unreachable'])).to.equal(2)
   })
-  it('does not wait for a command that is run by hand', async () => {
+  it('does not wait in a command that is run by hand', async () => {
     const fault = new Error('nothing listens')
     expect(await errorOf(whenAvailable('kafka', failingWith([fault]), { log: capturingLog(), signal, waits: false }))).to.equal(fault)
   })

@@ -27,7 +27,7 @@ function valueAt(body: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((value, step) => (isObject(value) && Object.hasOwn(value, step) ? value[step] : undefined), body)
 }
 
-/** Returns a client of the API that has every response checked. */
+/** Returns a client of the API that passes every response to `check`. */
 export function client(origin: string, check: (answered: Answered) => void): Client {
   return async (method, path, { as, body, raw, headers = {} } = {}) => {
     const content = raw ?? (body === undefined ? undefined : JSON.stringify(body))

@@ -21,7 +21,7 @@ export interface Answered {
 
 const isEmpty = (value: unknown) => isObject(value) && Object.keys(value).length === 0
 
-/** Returns a check of responses against `/openapi.json`. It throws at an undocumented status and at a body that does not fit its schema. */
+/** Returns a check of responses against `/openapi.json`. It throws for an undocumented status and for a body that does not fit its schema. */
 export function conformance(document: Document): (answered: Answered) => void {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   formatsPlugin.default(ajv)
@@ -39,11 +39,11 @@ export function conformance(document: Document): (answered: Answered) => void {
   }
   return ({ method, path, status, headers, text }) => {
     const pathname = path.split('?')[0] ?? ''
-    // A literal path comes before one with a parameter.
+    // A literal path is preferred to a path with a parameter.
     const template = templates.find((t) => t.path === pathname) ?? templates.find(({ pattern }) => pattern.test(pathname))
     const operation = document.paths[template?.path ?? '']?.[method === 'HEAD' ? 'get' : method.toLowerCase()]
     const name = `${method} ${template?.path ?? pathname} ${status}`
-    if (headers.get('x-request-id') === null) throw new Error(`${name}: an answer without x-request-id`)
+    if (headers.get('x-request-id') === null) throw new Error(`${name}: a response without x-request-id`)
     if (operation === undefined) {
       if (status !== 404 && status !== 405 && status !== 400) throw new Error(`${name}: no such operation is documented`)
       if (method !== 'HEAD') check(name, { $ref: `#/components/schemas/${pathname === '/v1/auth' ? 'TokenError' : 'Error'}` }, text)

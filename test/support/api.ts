@@ -46,7 +46,7 @@ export interface TestClient {
   readonly token: string
   readonly scopes: readonly Scope[]
 }
-/** A record as the bus got it, and its place there. */
+/** A record that the API produced, and its place on the bus. */
 export interface Produced {
   readonly record: MessageRecord
   readonly place: Place
@@ -61,7 +61,7 @@ export interface TestApi {
   readonly call: Client
   /** Every record that was produced. */
   readonly produced: readonly Produced[]
-  /** Creates a tenant with a client of these scopes, and gets a token. The default is every scope except `admin`. */
+  /** Creates a tenant with a client of these scopes, and gets a token. By default the client has every scope except `admin`. */
   tenant(scopes?: readonly Scope[]): Promise<TestClient>
   /** Creates an admin, which is a client of the tenant `default`. */
   operator(): Promise<TestClient>
@@ -73,18 +73,18 @@ export interface TestApi {
   key(of: Credential, scopes?: readonly string[]): Promise<{ id: string; key: string }>
   /** Creates a webhook over the API. Returns its id. */
   webhook(of: Credential, body?: object): Promise<string>
-  /** Carries out replay jobs until everything is stopped. `replace` replaces dependencies. */
+  /** Carries out replay jobs until `stop`. `replace` replaces dependencies. */
   replaying(replace?: Partial<ReplayingDeps>): { stop(): Promise<void> }
   /** Returns the number of events in all command streams. A refused command adds none. */
   events(): Promise<number>
-  /** Values that no log line may hold. The helpers add the secrets that they create. */
+  /** Values that no log line may contain. The helpers add the secrets that they create. */
   readonly secrets: Set<string>
-  /** Stops everything, and throws when the log holds a secret or a failure in the background. */
+  /** Stops everything. Throws if the log contains a secret or a failure in the background. */
   stop(): Promise<void>
 }
 export interface TestApiOptions {
   readonly settings?: Partial<ApiSettings>
-  /** Replaces dependencies, for example by some that fail. */
+  /** Returns dependencies that replace the given ones, for example some that fail. */
   readonly replace?: (deps: ApiDependencies) => Partial<ApiDependencies>
 }
 
@@ -133,7 +133,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
         return place
       },
     },
-    // `record` is for tests that write the history of deliveries which no dispatcher made.
+    // Tests use `record` to write the history of deliveries without a dispatcher.
     deliveryLog: {
       ...createLiveDeliveryLog({ log: deliveryLog, pool }),
       record: deliveryLog.historyOf(1).record,
@@ -158,7 +158,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       requestTimeoutMs: 15_000,
       maxWebhooksPerTenant: 1_000,
       maxPayloadDepth: 128,
-      // Tests call more often than a client may. The tests of the limits set limits of their own.
+      // The limits are high, because tests send more requests than a client may. The tests of the limits set other values.
       eventsPerSecond: 1_000_000,
       requestsPerSecond: 1_000_000,
       failedCredentialsPerMinute: 10_000,
@@ -244,7 +244,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       await leases.close()
       await db.drop()
       const text = log.lines.join('\n')
-      for (const secret of secrets) if (text.includes(secret)) throw new Error(`a secret stands in the log: ${secret}`)
+      for (const secret of secrets) if (text.includes(secret)) throw new Error(`a secret is in the log: ${secret}`)
       if (text.includes('test.background_failed')) throw new Error(`something in the background failed: ${text}`)
     },
   }

@@ -8,7 +8,7 @@ import { withPoison } from './poison.ts'
 const failed = 'HTTP/1.1 500 x\r\n'
 const later = (value: string) => `HTTP/1.1 503 Later\r\nretry-after: ${value}\r\ncontent-length: 0\r\n\r\n`
 const giant = 'x'.repeat(1 << 20)
-/** The receivers' bytes in Latin-1, and the outcome of the attempt. */
+/** The bytes of each receiver in Latin-1, and the reason that the attempt must have (`*`: any). */
 const answers: Record<string, readonly [answer: string, outcome: string]> = {
   'NUL bytes': ['\0'.repeat(1_000), 'invalid_response'],
   'broken UTF-8': ['\xff\xfe\xc3\x28\r\n\r\n', 'invalid_response'],
@@ -21,8 +21,8 @@ const answers: Record<string, readonly [answer: string, outcome: string]> = {
   'status 999': ['HTTP/1.1 999 Denied\r\ncontent-length: 0\r\n\r\n', 'http_999'],
   'a reason of NUL and broken bytes': ['HTTP/1.1 500 \xff\xfe\r\ncontent-length: 0\r\n\r\n', 'http_500'],
   'another protocol': ['SIP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n', 'invalid_response'],
-  'a change of protocol': ['HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n', '*'],
-  'no end of provisional answers': ['HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n'.repeat(2_000), '*'],
+  'a switch to another protocol': ['HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n', '*'],
+  'informational responses without end': ['HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n'.repeat(2_000), '*'],
   'a header with a NUL byte': [`${failed}x: a\0b\r\n\r\n`, 'http_500'],
   'headers of broken UTF-8': [`HTTP/1.1 500 x\r\nx-\xff: \xff\xfe\xc3\x28\r\nretry-after: \xff\xfe\r\ncontent-length: 0\r\n\r\n`, '*'],
   'a header of a megabyte': [`${failed}x: ${giant}\r\n\r\n`, 'http_500'],
@@ -30,11 +30,11 @@ const answers: Record<string, readonly [answer: string, outcome: string]> = {
   'ten thousand headers': [`${failed}${'header: value\r\n'.repeat(10_000)}\r\n`, 'http_500'],
   'a status line of a megabyte': [`HTTP/1.1 500 ${giant}\r\n\r\n`, 'http_500'],
   'a header named __proto__': [`HTTP/1.1 500 x\r\n__proto__: a\r\n__proto__: b\r\ncontent-length: 0\r\n\r\n`, 'http_500'],
-  'headers of every object': [
+  'headers with the names of members of every object': [
     `HTTP/1.1 500 x\r\nconstructor: a\r\ntoString: b\r\nvalueof: c\r\nhasownproperty: d\r\nthen: e\r\ncontent-length: 0\r\n\r\n`,
     'http_500',
   ],
-  'trailers named like that': [
+  'trailers with the names of members of every object': [
     'HTTP/1.1 500 x\r\ntransfer-encoding: chunked\r\ntrailer: constructor\r\n\r\n1\r\na\r\n0\r\n__proto__: a\r\nconstructor: b\r\n\r\n',
     'http_500',
   ],
@@ -42,24 +42,24 @@ const answers: Record<string, readonly [answer: string, outcome: string]> = {
   'two lengths': [`${failed}content-length: 1\r\ncontent-length: 2\r\n\r\nab`, 'http_500'],
   'a length and chunks': [`${failed}content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n`, 'http_500'],
   'a negative length': [`${failed}content-length: -1\r\n\r\n`, 'http_500'],
-  'chunks of no size': ['HTTP/1.1 500 x\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n', 'http_500'],
+  'a chunk without a valid size': ['HTTP/1.1 500 x\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n', 'http_500'],
   'a body of NUL bytes and half characters': [`HTTP/1.1 500 x\r\ncontent-length: 5\r\n\r\n\0\xff\xc3\x28\xed`, 'http_500'],
-  'a body that is not what its headers say': [
+  'a body that does not fit its headers': [
     'HTTP/1.1 500 x\r\ncontent-encoding: gzip\r\ncontent-type: \xff\r\ncontent-length: 4\r\n\r\nrubb',
     'http_500',
   ],
-  'a second answer': [`HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n${failed}content-length: 0\r\n\r\n`, '*'],
+  'a second response': [`HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n${failed}content-length: 0\r\n\r\n`, '*'],
   'Retry-After without a value': [later(''), 'http_503'],
   'Retry-After of a thousand digits': [later('9'.repeat(1_000)), 'http_503'],
-  'Retry-After before now': [later('-5'), 'http_503'],
+  'Retry-After in the past': [later('-5'), 'http_503'],
   'Retry-After in words': [later('in a while'), 'http_503'],
-  'Retry-After on no day': [later('Mon, 99 Foo 9999 99:99:99 GMT'), 'http_503'],
+  'Retry-After on a day that does not exist': [later('Mon, 99 Foo 9999 99:99:99 GMT'), 'http_503'],
   'Retry-After of bytes': [later('\xff\xfe\xc3'), 'http_503'],
   'Retry-After twice': [later('x\r\nretry-after: 0'), 'http_503'],
   'Retry-After as a number of another kind': [later('1e9'), 'http_503'],
 }
 
-describe('answers of receivers', () => {
+describe('invalid responses of receivers', () => {
   const running = withPoison()
   const { subscribe, post, ids, deliveriesOf, expectGoingOn } = running
   let rubbish: Server
@@ -73,7 +73,7 @@ describe('answers of receivers', () => {
       let request = ''
       socket.on('data', (chunk) => {
         request += chunk.toString('latin1')
-        // The request's body ends with its only two closing braces.
+        // The body of the request ends with `}}`, which does not occur before.
         if (!request.endsWith('}}')) return
         const index = Number(/^POST \/(\d+) /.exec(request)?.[1])
         request = ''
@@ -90,7 +90,7 @@ describe('answers of receivers', () => {
     rubbish.close()
   })
 
-  it('that are rubbish become failed attempts in the history in bounded time, and other receivers get their requests', async () => {
+  it('become failed attempts in the history in bounded time, and other receivers get their requests', async () => {
     const { api } = running
     const { port } = rubbish.address() as AddressInfo
     const names = Object.keys(answers)
