@@ -92,11 +92,11 @@ describe('POST /v1/events', () => {
       [5_000, 422],
       [100_000, 422],
     ] as const) {
-      const answer = await postRaw(`{"event":"a","payload":${nested(levels)}}`)
-      expect(answer.status, `${levels} levels`).to.equal(status)
+      const reply = await postRaw(`{"event":"a","payload":${nested(levels)}}`)
+      expect(reply.status, `${levels} levels`).to.equal(status)
       if (status === 202) continue
-      expect(answer.get('error.details.0.path')).to.equal('payload')
-      expect(answer.get('error.details.0.message')).to.contain('128 levels')
+      expect(reply.get('error.details.0.path')).to.equal('payload')
+      expect(reply.get('error.details.0.message')).to.contain('128 levels')
     }
     const inObjects = `${'{"a":'.repeat(129)}1${'}'.repeat(129)}`
     expect((await postRaw(`{"event":"a","payload":${inObjects}}`)).status).to.equal(422)

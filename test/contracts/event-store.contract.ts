@@ -164,9 +164,9 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         it('appends once when the repeat comes while the first append is in flight', async () => {
           const stream = aStream()
           const events = someEvents(2)
-          const answers = await Promise.all([1, 2, 3].map(() => store.append(stream, events, 'none')))
-          expect(answers[1]).to.deep.equal(answers[0])
-          expect(answers[2]).to.deep.equal(answers[0])
+          const outcomes = await Promise.all([1, 2, 3].map(() => store.append(stream, events, 'none')))
+          expect(outcomes[1]).to.deep.equal(outcomes[0])
+          expect(outcomes[2]).to.deep.equal(outcomes[0])
           expect(await idsIn(stream)).to.deep.equal(events.map((event) => event.id))
         })
         it('succeeds for the beginning of an earlier append', async () => {
@@ -311,11 +311,11 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
     it('appends to hundreds of streams of every family at once', async () => {
       const streams = Array.from({ length: 600 }, (_, i) => [aWebhook, aTenant, () => anAttempts(), () => aRouting()][i % 4]!())
       const before = await store.head(everyFamily)
-      const answers = await Promise.all(
+      const outcomes = await Promise.all(
         streams.map((stream, i) => store.append(stream, someEvents(1 + (i % 3)), 'none', { patient: isDayStream(stream) && i % 3 === 0 })),
       )
-      answers.forEach((answer, i) => {
-        expect(answer.revision).to.equal(i % 3)
+      outcomes.forEach((outcome, i) => {
+        expect(outcome.revision).to.equal(i % 3)
       })
       const events = await allAfter(before, everyFamily, streams)
       expect(events).to.have.length(1200)

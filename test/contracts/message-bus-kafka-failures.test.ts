@@ -178,8 +178,8 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     await kafka().halt()
     try {
       const tookMs = await machineTimeOf(async () => {
-        const answers = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => bus.produce(record(message(`m${i}`)))))
-        expect(answers.every((answer) => answer.status === 'rejected' && answer.reason instanceof BusUnavailable)).to.equal(true)
+        const results = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => bus.produce(record(message(`m${i}`)))))
+        expect(results.every((result) => result.status === 'rejected' && result.reason instanceof BusUnavailable)).to.equal(true)
       })
       expect(tookMs).to.be.below(6_000)
     } finally {

@@ -204,14 +204,14 @@ describe('message bus on Postgres', () => {
   it('creates the day partition of each record, and lets a record without a valid day fail alone', async () => {
     const { bus } = await member()
     const on = (accepted_at: string) => bus.produce({ ...record(message(accepted_at)), accepted_at })
-    const answers = await Promise.allSettled([
+    const results = await Promise.allSettled([
       on('2031-12-31T23:59:59.999Z'),
       on('2032-01-01T00:00:00.000Z'),
       on('2032-02-30T00:00:00.000Z'),
       on('yesterday'),
       on('2020-02-29T12:00:00.000Z'),
     ])
-    expect(answers.map((answer) => answer.status)).to.deep.equal(['fulfilled', 'fulfilled', 'rejected', 'rejected', 'fulfilled'])
+    expect(results.map((result) => result.status)).to.deep.equal(['fulfilled', 'fulfilled', 'rejected', 'rejected', 'fulfilled'])
     const { rows } = await database.pool.query('select day::text as day, tableoid::regclass::text as partition from messages order by day')
     expect(rows).to.deep.equal([
       { day: '2020-02-29', partition: 'messages_20200229' },
@@ -290,9 +290,9 @@ describe('message bus on Postgres', () => {
   it('limits the bytes of waiting records too', async () => {
     const { bus } = await member({ maxWaitingBytes: 1_000_000 })
     const large = Buffer.alloc(300_000)
-    const answers = await Promise.allSettled(Array.from({ length: 5 }, (_, i) => bus.produce(record(message(`m${i}`, large)))))
-    expect(answers.filter((answer) => answer.status === 'fulfilled')).to.have.length(3)
-    expect(answers.some((answer) => answer.status === 'rejected' && answer.reason instanceof BusFull)).to.equal(true)
+    const results = await Promise.allSettled(Array.from({ length: 5 }, (_, i) => bus.produce(record(message(`m${i}`, large)))))
+    expect(results.filter((result) => result.status === 'fulfilled')).to.have.length(3)
+    expect(results.some((result) => result.status === 'rejected' && result.reason instanceof BusFull)).to.equal(true)
   })
 
   it('throws BusUnavailable when Postgres is gone, and when the bus is closed', async () => {

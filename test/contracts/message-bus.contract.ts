@@ -255,23 +255,23 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
 
     it('refuses a record above 2 MiB, and stores the others that are produced with it', async () => {
       const { bus } = await harness.member()
-      const answers = await Promise.allSettled([
+      const results = await Promise.allSettled([
         bus.produce(record(message('a'))),
         bus.produce(record(message('too-large', Buffer.alloc(2 << 20)))),
         bus.produce(record(message('b', Buffer.alloc((2 << 20) - 1_000)))),
       ])
-      expect(answers.map((answer) => answer.status)).to.deep.equal(['fulfilled', 'rejected', 'fulfilled'])
-      expect((answers[1] as PromiseRejectedResult).reason).to.be.instanceOf(RecordTooLarge)
+      expect(results.map((result) => result.status)).to.deep.equal(['fulfilled', 'rejected', 'fulfilled'])
+      expect((results[1] as PromiseRejectedResult).reason).to.be.instanceOf(RecordTooLarge)
     })
 
     it('throws BusFull beyond its limit of waiting records, and stores the records that it accepted', async () => {
       const { bus } = await harness.member({ maxWaiting: 20 })
       const collector = collect(bus)
-      const answers = await Promise.allSettled(Array.from({ length: 200 }, (_, i) => bus.produce(record(message(`m${i}`)))))
-      const refused = answers.filter((answer) => answer.status === 'rejected')
+      const results = await Promise.allSettled(Array.from({ length: 200 }, (_, i) => bus.produce(record(message(`m${i}`)))))
+      const refused = results.filter((result) => result.status === 'rejected')
       expect(refused.length).to.be.greaterThan(0)
-      expect(refused.every((answer) => answer.reason instanceof BusFull)).to.equal(true)
-      const taken = answers.flatMap((answer, i) => (answer.status === 'fulfilled' ? [`m${i}`] : []))
+      expect(refused.every((result) => result.reason instanceof BusFull)).to.equal(true)
+      const taken = results.flatMap((result, i) => (result.status === 'fulfilled' ? [`m${i}`] : []))
       await waitFor(() => collector.seen.length >= taken.length)
       await collector.stop()
       expect(collector.ids().sort()).to.deep.equal(taken.sort())

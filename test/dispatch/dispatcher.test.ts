@@ -339,7 +339,7 @@ describe('the dispatcher', () => {
   })
   it('retries a failing delivery by its schedule, and ends it in a dead letter', async () => {
     await start()
-    receiver.answer('/down', failures.resetBeforeAnswer)
+    receiver.answer('/down', failures.resetBeforeResponse)
     const webhook = await subscribe('/down')
     bus.put(await record({ id: 'one' }))
     await done(1n)
@@ -374,7 +374,7 @@ describe('the dispatcher', () => {
     await waitFor(() => open.length === 4)
     const stopped = stop()
     await waitFor(async () => (await world.db.pool.query('select from scheduled_deliveries')).rowCount === 3)
-    for (const answer of open) answer()
+    for (const respond of open) respond()
     await stopped
     expect(await saved.startAt(0)).to.equal(7n)
     expect(await types('attempts-%')).to.have.length(4)

@@ -23,37 +23,37 @@ describe('sending a request', () => {
 
   it('POSTs the bytes with their headers, and returns the status and the beginning of the response', async () => {
     receiver.answer('/ok', (_request, response) => response.writeHead(201).end('thanks'))
-    const answer = await post(receiver.url('/ok'))
-    expect(answer).to.include({ code: 201, reason: null })
-    expect(answer.body.toString()).to.equal('thanks')
+    const reply = await post(receiver.url('/ok'))
+    expect(reply).to.include({ code: 201, reason: null })
+    expect(reply.body.toString()).to.equal('thanks')
     const [request] = receiver.received('/ok')
     expect(request?.raw).to.equal('{"id":"evt_1"}')
     expect(request?.headers).to.include({ 'content-type': 'application/json', 'user-agent': 'Kolbak/test', 'webhook-id': 'evt_1' })
   })
   it('keeps 4 KiB of a response of 64 MB, and cuts the rest', async () => {
     receiver.answer('/flood', failures.floods)
-    const answer = await post(receiver.url('/flood'))
-    expect(answer.code).to.equal(200)
-    expect(answer.body).to.have.length(4096)
-    expect(answer.duration_ms).to.be.lessThan(options.requestTimeoutMs)
+    const reply = await post(receiver.url('/flood'))
+    expect(reply.code).to.equal(200)
+    expect(reply.body).to.have.length(4096)
+    expect(reply.duration_ms).to.be.lessThan(options.requestTimeoutMs)
   })
   it('keeps NUL bytes and broken UTF-8 unchanged', async () => {
     receiver.answer('/broken', failures.brokenText)
-    const answer = await post(receiver.url('/broken'))
-    expect(answer.body).to.deep.equal(Buffer.from([0x6f, 0x6b, 0x00, 0xff, 0xfe, 0xc3, 0x28, 0xed, 0xa0, 0x80]))
+    const reply = await post(receiver.url('/broken'))
+    expect(reply.body).to.deep.equal(Buffer.from([0x6f, 0x6b, 0x00, 0xff, 0xfe, 0xc3, 0x28, 0xed, 0xa0, 0x80]))
   })
   it('gives up on a receiver that hangs', async () => {
     receiver.answer('/hang', failures.hangs)
-    const answer = await post(receiver.url('/hang'))
-    expect(answer).to.include({ code: null, reason: 'timeout' })
-    expect(answer.duration_ms).to.be.within(1_900, 30_000)
+    const reply = await post(receiver.url('/hang'))
+    expect(reply).to.include({ code: null, reason: 'timeout' })
+    expect(reply.duration_ms).to.be.within(1_900, 30_000)
   })
   it('ends a second after the head when the body comes too slowly, with the status that has arrived', async () => {
     receiver.answer('/drip', failures.drips)
     const patient = createSender({ ...options, requestTimeoutMs: 60_000, policy: local })
-    const answer = await patient.post(receiver.url('/drip'), {}, Buffer.from('{"id":"evt_1"}'))
-    expect(answer.code).to.equal(200)
-    expect(answer.duration_ms).to.be.within(990, 30_000)
+    const reply = await patient.post(receiver.url('/drip'), {}, Buffer.from('{"id":"evt_1"}'))
+    expect(reply.code).to.equal(200)
+    expect(reply.duration_ms).to.be.within(990, 30_000)
     await patient.close()
   })
   it('counts the status of a response whose body is cut off', async () => {
@@ -99,8 +99,8 @@ describe('sending a request', () => {
   it('sends no additional header, whatever a header value contains', async () => {
     for (const id of ['a\r\nx-evil: 1', 'a\n', 'a\0', '\u2603', 'a\u560a']) {
       const before = receiver.received().length
-      const answer = await send.post(receiver.url('/header'), { 'webhook-id': id }, Buffer.from('{}'))
-      expect(answer.code, JSON.stringify(id)).to.equal(null)
+      const reply = await send.post(receiver.url('/header'), { 'webhook-id': id }, Buffer.from('{}'))
+      expect(reply.code, JSON.stringify(id)).to.equal(null)
       expect(receiver.received()).to.have.length(before)
     }
     expect((await post(receiver.url('/header'))).code).to.equal(200)
@@ -110,7 +110,7 @@ describe('sending a request', () => {
     expect(await post(receiver.url('/later'))).to.include({ code: 429, retryAfter: '7' })
   })
   for (const [what, behaviour, reason] of [
-    ['a reset before the response', failures.resetBeforeAnswer, 'connection_reset'],
+    ['a reset before the response', failures.resetBeforeResponse, 'connection_reset'],
     ['a response that is not HTTP', failures.notHttp, 'invalid_response'],
   ] as const)
     it(`returns ${reason} for ${what}`, async () => {
@@ -128,8 +128,8 @@ describe('sending a request', () => {
     expect(secure.received()).to.have.length(0)
   })
   it('returns tls_failed or invalid_response for https to a plain port', async () => {
-    const answer = await post(receiver.url('/plain').replace('http:', 'https:'))
-    expect(answer.reason).to.be.oneOf(['tls_failed', 'connection_reset'])
+    const reply = await post(receiver.url('/plain').replace('http:', 'https:'))
+    expect(reply.reason).to.be.oneOf(['tls_failed', 'connection_reset'])
   })
 
   describe('to addresses that are not public', () => {
@@ -173,8 +173,8 @@ describe('sending a request', () => {
     ])
       it(`refuses ${host} without a connection`, async () => {
         const before = receiver.received().length
-        const answer = await strict.post(`http://${host}:${port()}/ssrf`, {}, Buffer.from('{}'))
-        expect(answer).to.include({ code: null, reason: 'address_refused' })
+        const reply = await strict.post(`http://${host}:${port()}/ssrf`, {}, Buffer.from('{}'))
+        expect(reply).to.include({ code: null, reason: 'address_refused' })
         expect(receiver.received()).to.have.length(before)
       })
   })
@@ -189,8 +189,8 @@ describe('sending a request', () => {
         ],
       }),
     })
-    const answer = await mixed.post('http://mixed.example/', {}, Buffer.from('{}'))
-    expect(answer.reason).to.equal('address_refused')
+    const reply = await mixed.post('http://mixed.example/', {}, Buffer.from('{}'))
+    expect(reply.reason).to.equal('address_refused')
     await mixed.close()
   })
   it('refuses a name that resolves to an address that is refused in a URL', async () => {
@@ -221,21 +221,21 @@ describe('sending a request', () => {
   it('connects only to the address that was checked, even if a name changes (DNS rebinding)', async () => {
     // The first query of the name returns an allowed address, and every later query another address.
     const asked: string[] = []
-    const answers = ['127.0.0.1', '10.0.0.7', '127.0.0.1', '169.254.169.254']
+    const addresses = ['127.0.0.1', '10.0.0.7', '127.0.0.1', '169.254.169.254']
     const rebound = createSender({
       ...options,
       policy: local,
       resolve: async (host) => {
         asked.push(host)
-        return { addresses: [{ address: answers[(asked.length - 1) % answers.length] ?? '', family: 4 }] }
+        return { addresses: [{ address: addresses[(asked.length - 1) % addresses.length] ?? '', family: 4 }] }
       },
     })
     receiver.answer('/rebound', failures.closesAfterwards)
     const url = receiver.url('/rebound').replace('127.0.0.1', 'rebound.example')
     const outcomes: (number | string | null)[] = []
     for (let i = 0; i < 4; i++) {
-      const answer = await rebound.post(url, {}, Buffer.from('{}'))
-      outcomes.push(answer.code ?? answer.reason)
+      const reply = await rebound.post(url, {}, Buffer.from('{}'))
+      outcomes.push(reply.code ?? reply.reason)
     }
     expect(outcomes).to.deep.equal([200, 'address_refused', 200, 'address_refused'])
     expect(asked).to.have.length(4)
@@ -254,8 +254,8 @@ describe('sending a request', () => {
   })
   it('sends plain http only to allowed subnets, unless plain http is allowed everywhere', async () => {
     const publicOnly = createSender({ ...options, policy: { allows: () => true, allowsPlainHttp: () => false } })
-    const answer = await publicOnly.post(receiver.url('/http'), {}, Buffer.from('{}'))
-    expect(answer.reason).to.equal('address_refused')
+    const reply = await publicOnly.post(receiver.url('/http'), {}, Buffer.from('{}'))
+    expect(reply.reason).to.equal('address_refused')
     await publicOnly.close()
   })
 })

@@ -57,8 +57,8 @@ describe('clients that were not written for Kolbak', () => {
     expect(accepted.status).to.equal(202)
     await waitFor(() => receiver.received('/generated')[0]?.verified)
     const history = await waitFor(async () => {
-      const answer = await operation('listWebhookDeliveries')({ id: webhook.id, limit: 5 }, null, { headers })
-      const { data } = answer.data as { data: { status: string }[] }
+      const response = await operation('listWebhookDeliveries')({ id: webhook.id, limit: 5 }, null, { headers })
+      const { data } = response.data as { data: { status: string }[] }
       return data[0]?.status === 'success' ? data : null
     })
     expect(history).to.have.length(1)

@@ -2,7 +2,7 @@ import { expectDelivery } from '../support/expectations.ts'
 import { soonTimedOut } from '../support/patience.ts'
 import type { Behaviour, Receiver } from '../support/receiver.ts'
 import type { RunningService } from '../support/service.ts'
-import { type Client, clientOf, type DeliveryAnswer, type WebhookAnswer } from '../support/service-client.ts'
+import { type Client, clientOf, type DeliveryResponse, type WebhookResponse } from '../support/service-client.ts'
 import { withService } from '../support/with-services.ts'
 
 /** A running service and its receiver, with functions that create webhooks and events for one test alone. */
@@ -13,11 +13,11 @@ export interface Deliveries {
   /** Returns a path of the receiver that no other test uses. */
   path(): string
   /** Subscribes a path of the receiver, or a URL. The receiver checks the signature of every request to the path. */
-  subscribe(at: string, event: string, more?: object): Promise<WebhookAnswer>
+  subscribe(at: string, event: string, more?: object): Promise<WebhookResponse>
   /** Posts an event with an id of its own. Returns the id. */
   post(event: string, more?: object): Promise<string>
   /** Sends an event to a receiver of this behaviour, and waits until the delivery has the status. @param more further fields of the webhook */
-  expectOutcome(behaviour: Behaviour, status: string, more?: object): Promise<{ at: string; delivery: DeliveryAnswer }>
+  expectOutcome(behaviour: Behaviour, status: string, more?: object): Promise<{ at: string; delivery: DeliveryResponse }>
 }
 
 /** The service retries each second for 20 s, so that a test can see the status `retrying` on a slow machine too. */
@@ -39,7 +39,7 @@ export function withDeliveries(): Deliveries {
   const subscribe: Deliveries['subscribe'] = async (at, event, more = {}) => {
     const isPath = at.startsWith('/')
     const callback_url = isPath ? receiver.url(at) : at
-    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url, event, ...more })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url, event, ...more })
     if (isPath) receiver.verify(at, webhook.secret)
     return webhook
   }

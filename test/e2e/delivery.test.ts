@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { expectDelivery } from '../support/expectations.ts'
-import type { DeliveryAnswer, Page } from '../support/service-client.ts'
+import type { DeliveryResponse, Page } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withDeliveries } from './deliveries.ts'
 
@@ -27,10 +27,10 @@ describe('delivery, end to end', () => {
   it('gives an event an id if it has none, and sends a missing event_time or source as null', async () => {
     const at = path()
     await subscribe(at, 'bare')
-    const answer = await deliveries.api.post<{ data: { id: string } }>('/v1/events', { event: 'bare', payload: {} })
-    expect(answer.data.id).to.match(/^evt_[0-9A-HJKMNP-TV-Z]{26}$/)
-    await expectDelivery(deliveries.api, answer.data.id, 'success')
-    expect(receiver.received(at)[0]?.body).to.deep.equal({ id: answer.data.id, event: 'bare', event_time: null, source: null, payload: {} })
+    const reply = await deliveries.api.post<{ data: { id: string } }>('/v1/events', { event: 'bare', payload: {} })
+    expect(reply.data.id).to.match(/^evt_[0-9A-HJKMNP-TV-Z]{26}$/)
+    await expectDelivery(deliveries.api, reply.data.id, 'success')
+    expect(receiver.received(at)[0]?.body).to.deep.equal({ id: reply.data.id, event: 'bare', event_time: null, source: null, payload: {} })
   })
 
   it('sends to every webhook whose pattern takes the event, and to no other', async () => {
@@ -42,7 +42,7 @@ describe('delivery, end to end', () => {
     await subscribe(off, 'fan.out.now', { is_active: false })
     const id = await post('fan.out.now')
     await waitFor(async () => {
-      const all = (await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/events/${id}/deliveries`)).data
+      const all = (await deliveries.api.get<Page<DeliveryResponse>>(`/v1/events/${id}/deliveries`)).data
       return all.length === 3 && all.every((d) => d.status === 'success')
     })
     expect([exact, prefix, all].map((at) => receiver.received(at).length)).to.deep.equal([1, 1, 1])
@@ -102,7 +102,7 @@ describe('delivery, end to end', () => {
     const { at, delivery } = await expectOutcome(500, 'failed', { retry_delays: [0.1, 0.2, 0.3] })
     expect(delivery.attempts).to.have.length(4)
     expect(delivery.last_reason).to.equal('http_500')
-    const dead = await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/dead-letters?webhook=${delivery.webhook_id}`)
+    const dead = await deliveries.api.get<Page<DeliveryResponse>>(`/v1/dead-letters?webhook=${delivery.webhook_id}`)
     expect(dead.data.map((d) => d.id)).to.deep.equal([delivery.id])
     receiver.answer(at, 200)
     expect((await deliveries.api.call('POST', `/v1/deliveries/${delivery.id}/replay`)).status).to.equal(202)
@@ -110,7 +110,7 @@ describe('delivery, end to end', () => {
     expect(again).to.include({ id: delivery.id, chain: 2 })
     expect(again.attempts).to.have.length(5)
     expect(receiver.received(at).at(-1)?.headers['webhook-id']).to.equal(delivery.event_id)
-    expect((await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/dead-letters?webhook=${delivery.webhook_id}`)).data).to.deep.equal([])
+    expect((await deliveries.api.get<Page<DeliveryResponse>>(`/v1/dead-letters?webhook=${delivery.webhook_id}`)).data).to.deep.equal([])
   })
 
   it('discards the waiting deliveries of a webhook that is deactivated or deleted', async () => {

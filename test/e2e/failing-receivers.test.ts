@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { expectDelivery } from '../support/expectations.ts'
 import { failures } from '../support/receiver.ts'
-import type { WebhookAnswer } from '../support/service-client.ts'
+import type { WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withReceiver } from '../support/with-services.ts'
 import { withDeliveries } from './deliveries.ts'
@@ -19,14 +19,14 @@ describe('delivery to receivers that fail', () => {
   it('deactivates the webhook on 410, with the reason', async () => {
     const { delivery } = await expectOutcome(410, 'failed')
     const webhook = await waitFor(async () => {
-      const found = await deliveries.api.get<WebhookAnswer>(`/v1/webhooks/${delivery.webhook_id}`)
+      const found = await deliveries.api.get<WebhookResponse>(`/v1/webhooks/${delivery.webhook_id}`)
       return found.is_active ? undefined : found
     })
     expect(webhook.deactivation_reason).to.equal('gone')
   })
   for (const [what, behaviour, code, reason] of [
     ['hang', failures.hangs, null, 'timeout'],
-    ['reset the connection', failures.resetBeforeAnswer, null, 'connection_reset'],
+    ['reset the connection', failures.resetBeforeResponse, null, 'connection_reset'],
     ['do not speak HTTP', failures.notHttp, null, 'invalid_response'],
     ['redirect', failures.redirects, 302, 'http_302'],
     ['refuse credentials', 401, 401, 'http_401'],

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { expectDelivery } from '../support/expectations.ts'
 import { machineTimeOf } from '../support/patience.ts'
 import { failures } from '../support/receiver.ts'
-import type { DeliveryAnswer, Page } from '../support/service-client.ts'
+import type { DeliveryResponse, Page } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withDeliveries } from './deliveries.ts'
 
@@ -34,8 +34,8 @@ describe('one webhook beside others, end to end', () => {
       expect(new Set(attempts).size).to.equal(attempts.length)
       await waitFor(
         async () =>
-          (await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook.id}/deliveries?status=success&limit=100`)).data.length ===
-          100,
+          (await deliveries.api.get<Page<DeliveryResponse>>(`/v1/webhooks/${webhook.id}/deliveries?status=success&limit=100`)).data
+            .length === 100,
       )
     })
 
@@ -50,7 +50,8 @@ describe('one webhook beside others, end to end', () => {
     receiver.answer(hanging, 200)
     await waitFor(
       async () =>
-        (await deliveries.api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${stuck.id}/deliveries?status=success&limit=100`)).data.length === 60,
+        (await deliveries.api.get<Page<DeliveryResponse>>(`/v1/webhooks/${stuck.id}/deliveries?status=success&limit=100`)).data.length ===
+        60,
     )
   })
 })

@@ -2,7 +2,14 @@ import { expect } from 'chai'
 import { describeOn, type Engine, enginesFor, useEngines } from '../support/engine-sets.ts'
 import { expectDeliveries, expectDelivery } from '../support/expectations.ts'
 import { runProgram } from '../support/programs.ts'
-import { type Answer, type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import {
+  type ApiResponse,
+  type Client,
+  clientOf,
+  type DeliveryResponse,
+  type Page,
+  type WebhookResponse,
+} from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
@@ -24,7 +31,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...more }))
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
     /** Returns the API's responses about everything that the test has created. */
-    const everything = async (api: Client, webhooks: readonly WebhookAnswer[]) => {
+    const everything = async (api: Client, webhooks: readonly WebhookResponse[]) => {
       const paths = [
         '/v1/keys',
         '/v1/webhooks',
@@ -37,8 +44,8 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
         `/v1/events/evt_9/explain?webhook=${webhooks[0]?.id}`,
         '/v1/dead-letters',
       ]
-      const answers: Answer[] = await Promise.all(paths.map((path) => api.call('GET', path)))
-      return answers.map(({ status, body }, i) => ({ path: paths[i], status, body }))
+      const responses: ApiResponse[] = await Promise.all(paths.map((path) => api.call('GET', path)))
+      return responses.map(({ status, body }, i) => ({ path: paths[i], status, body }))
     }
 
     it('moves all data that must be kept, and the service continues with them', async () => {
@@ -47,8 +54,8 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       let api = await clientOf(service.url)
       receiver.answer('/down', (_request, response) => response.writeHead(503).end())
       const webhooks = [
-        await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/up'), event: 'order.*' }),
-        await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/down'), event: 'order.late' }),
+        await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/up'), event: 'order.*' }),
+        await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/down'), event: 'order.late' }),
       ]
       await api.patch(`/v1/webhooks/${webhooks[0]?.id}`, { description: 'changed once' })
       await api.post('/v1/keys', { name: 'a consumer', scopes: ['read:webhooks'] })
@@ -57,7 +64,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       // No delivery may be pending, because its status would change before it is compared.
       await expectDeliveries(api, webhooks[0]!.id, 'success', 21)
       await expectDeliveries(api, webhooks[1]!.id, 'retrying', 1)
-      await waitFor(async () => (await api.get<WebhookAnswer>(`/v1/webhooks/${webhooks[1]?.id}`)).failing_since !== null)
+      await waitFor(async () => (await api.get<WebhookResponse>(`/v1/webhooks/${webhooks[1]?.id}`)).failing_since !== null)
       const before = await everything(api, webhooks)
       expect(before.map(({ status }) => status)).to.deep.equal(before.map(() => 200))
       await service.kill('SIGTERM')
@@ -83,7 +90,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       // A delivery that waited for a retry is sent, and a delivery that has ended can be replayed.
       receiver.answer('/down', (_request, response) => response.end())
       await waitFor(() => receiver.received('/down').some((request) => Number(request.headers['kolbak-attempt']) > 1))
-      const [delivered] = await page<DeliveryAnswer>(api, '/v1/events/evt_3/deliveries')
+      const [delivered] = await page<DeliveryResponse>(api, '/v1/events/evt_3/deliveries')
       const earlier = receiver.received('/up').length
       await api.post(`/v1/deliveries/${delivered?.id}/replay`, {})
       await waitFor(() => receiver.received('/up').length > earlier)

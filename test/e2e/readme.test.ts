@@ -28,12 +28,12 @@ describe('the README', () => {
         .replace('http://127.0.0.1:4000', receiver.origin)
         .replaceAll('npx node', process.execPath)
       const { stdout } = await run('bash', ['-euc', script], { cwd: root, env: { PATH: env.PATH } })
-      const answers = stdout
+      const responses = stdout
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line) as Record<string, never>)
-      expect(answers).to.have.length(5)
-      const [webhook, accepted, event, deliveries, key] = answers as [Record<string, unknown>, ...Record<string, never>[]]
+      expect(responses).to.have.length(5)
+      const [webhook, accepted, event, deliveries, key] = responses as [Record<string, unknown>, ...Record<string, never>[]]
       expect(webhook.secret).to.match(/^whsec_/)
       expect(accepted!.data).to.include({ id: 'evt_1001' })
       expect(event!.data).to.include({ id: 'evt_1001', status: 'routed' })

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { selfSigned } from '../support/certificates.ts'
 import { expectDelivery } from '../support/expectations.ts'
 import { runProgram } from '../support/programs.ts'
-import { type RawAnswer, type RawReceiver, startRawReceiver, thenFin } from '../support/raw-receiver.ts'
+import { type RawReaction, type RawReceiver, startRawReceiver, thenFin } from '../support/raw-receiver.ts'
 import { admin } from '../support/service.ts'
 import { withDeliveries } from './deliveries.ts'
 
@@ -12,7 +12,7 @@ const text = '{"error":"größer als erlaubt"}'
 const zipped = gzipSync(text)
 
 /** Unusual responses that every common HTTP client accepts. `test/http-client` has the whole table. */
-const accepted: Record<string, RawAnswer> = {
+const accepted: Record<string, RawReaction> = {
   'sends a 100 Continue that was not requested': `HTTP/1.1 100 Continue\r\n\r\n${ok}`,
   'folds a field': 'HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n',
   'ends lines with LF only': ok.replaceAll('\r\n', '\n'),
@@ -25,23 +25,23 @@ const accepted: Record<string, RawAnswer> = {
 describe('receivers, end to end', () => {
   const deliveries = withDeliveries()
   const { service, path, subscribe, post } = deliveries
-  const answers = new Map<string, RawAnswer>()
+  const responses = new Map<string, RawReaction>()
   let receiver: RawReceiver
   before(async () => {
-    receiver = await startRawReceiver(({ path }) => answers.get(path) ?? ok)
+    receiver = await startRawReceiver(({ path }) => responses.get(path) ?? ok)
   })
   after(() => receiver.close())
   const requestsTo = (at: string) => receiver.requests.filter((request) => request.path === at)
-  const deliver = async (answer: RawAnswer, status: string, url = receiver.origin) => {
+  const deliver = async (response: RawReaction, status: string, url = receiver.origin) => {
     const at = path()
-    answers.set(at, answer)
+    responses.set(at, response)
     const webhook = await subscribe(`${url}${at}`, `case${at.replace('/', '.')}`, { retry_delays: [3_600] })
     return { at, webhook, delivery: await expectDelivery(deliveries.api, await post(webhook.event), status) }
   }
 
-  for (const [what, answer] of Object.entries(accepted))
+  for (const [what, response] of Object.entries(accepted))
     it(`get one request, which succeeds, when the receiver ${what}`, async () => {
-      const { at, delivery } = await deliver(answer, 'success')
+      const { at, delivery } = await deliver(response, 'success')
       expect(delivery.attempts.map(({ response_code, reason, reason_detail }) => [response_code, reason, reason_detail])).to.deep.equal([
         [200, null, null],
       ])
@@ -49,8 +49,8 @@ describe('receivers, end to end', () => {
     })
   it('get a request again at once, within the same attempt, when they close an idle connection', async () => {
     const [first, second] = [path(), path()]
-    answers.set(first, 'HTTP/1.1 200 OK\r\nkeep-alive: timeout=60\r\ncontent-length: 0\r\n\r\n')
-    answers.set(second, ({ index, socket }) =>
+    responses.set(first, 'HTTP/1.1 200 OK\r\nkeep-alive: timeout=60\r\ncontent-length: 0\r\n\r\n')
+    responses.set(second, ({ index, socket }) =>
       index === 0 ? socket.write(ok) : socket.end('HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n'),
     )
     await subscribe(receiver.origin + first, 'kept.first')
@@ -81,11 +81,11 @@ describe('receivers, end to end', () => {
   it('appear in the history with readable text, even if the response is compressed or has another charset', async () => {
     const head = (fields: string, length: number) => Buffer.from(`HTTP/1.1 500 x\r\n${fields}content-length: ${length}\r\n\r\n`)
     const latin1 = Buffer.from(text, 'latin1')
-    for (const answer of [
+    for (const response of [
       Buffer.concat([head('content-encoding: gzip\r\n', zipped.length), zipped]),
       Buffer.concat([head('content-type: application/json; charset=iso-8859-1\r\n', latin1.length), latin1]),
     ]) {
-      const { delivery } = await deliver(answer, 'retrying')
+      const { delivery } = await deliver(response, 'retrying')
       expect(delivery.attempts[0]).to.include({ reason: 'http_500', reason_detail: null, response_body: text })
     }
   })

@@ -4,7 +4,7 @@ import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
-interface JobAnswer {
+interface JobResponse {
   data: { id: string; status: string; replayed: number; skipped: number }
 }
 const count = 250
@@ -24,7 +24,8 @@ describe('a replay of the deliveries that a webhook missed', () => {
     processes.receiver.answer('/down', 200)
     return { webhook: webhook.id, ids }
   }
-  const replay = (api: Client, webhook: string) => api.post<JobAnswer>(`/v1/webhooks/${webhook}/replay`, { since: '2026-01-01T00:00:00Z' })
+  const replay = (api: Client, webhook: string) =>
+    api.post<JobResponse>(`/v1/webhooks/${webhook}/replay`, { since: '2026-01-01T00:00:00Z' })
 
   it('sends each event again once, under its own webhook-id, even with a second process', async () => {
     const [one, two] = await Promise.all([start(), start()])
@@ -33,7 +34,7 @@ describe('a replay of the deliveries that a webhook missed', () => {
     const { data: begun } = await replay(await clientOf(two.url), webhook)
     const job = await waitFor(
       async () => {
-        const { data } = await api.get<JobAnswer>(`/v1/jobs/${begun.id}`)
+        const { data } = await api.get<JobResponse>(`/v1/jobs/${begun.id}`)
         return data.status === 'completed' ? data : null
       },
       { what: 'the job to end' },

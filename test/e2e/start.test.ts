@@ -30,8 +30,8 @@ describe('starting', () => {
 
     const second = await start(own)
     expect(second.logLines.map((line) => line.msg)).to.not.include.members(['keys.generated'])
-    const answer = await fetch(`${second.url}/v1/webhooks`, { headers: { authorization: `Bearer ${token}` } })
-    expect(answer.status, 'a token of before the restart').to.equal(200)
+    const response = await fetch(`${second.url}/v1/webhooks`, { headers: { authorization: `Bearer ${token}` } })
+    expect(response.status, 'a token of before the restart').to.equal(200)
   })
 
   it('rotates the admin client when its configured secret changes, and ends the former secret', async () => {

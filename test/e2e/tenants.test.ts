@@ -61,9 +61,9 @@ describe('tenants, end to end', () => {
     const { token } = await clientOf(one.url)
     const letIn = async (url: string) => {
       const headers = { authorization: `Bearer ${token}` }
-      const answers = await Promise.all(Array.from({ length: 15 }, () => fetch(`${url}/v1/webhooks`, { headers })))
-      await Promise.all(answers.map((answer) => answer.arrayBuffer()))
-      return answers.filter((answer) => answer.status === 200).length
+      const responses = await Promise.all(Array.from({ length: 15 }, () => fetch(`${url}/v1/webhooks`, { headers })))
+      await Promise.all(responses.map((response) => response.arrayBuffer()))
+      return responses.filter((response) => response.status === 200).length
     }
     // The processes learn of one another by the next heartbeat. Until then, each try uses a new time window of the limit.
     for (const { url } of [one, two]) await waitFor(async () => (await letIn(url)) === 5, { what: `${url} to allow half of the requests` })

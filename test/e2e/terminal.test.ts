@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import type { Received } from '../support/receiver.ts'
 import { admin, removeFolder } from '../support/service.ts'
-import { allDeliveries, type Client, clientOf, type WebhookAnswer } from '../support/service-client.ts'
+import { allDeliveries, type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
 import { closeTerminals, openTerminal, pseudoTerminals, type Terminal } from '../support/terminal.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withReceiver } from '../support/with-services.ts'
@@ -63,7 +63,7 @@ describe('in a terminal', () => {
     receiver.answer('/slow', (_request: Received, response) => {
       finished.then(() => response.writeHead(200).end())
     })
-    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/slow'), event: 'slow' })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/slow'), event: 'slow' })
     for (let i = 0; i < 8; i++) await api.post('/v1/events', { id: `evt_${i}`, event: 'slow', payload: {} })
     await waitFor(() => receiver.received('/slow').length === 8)
     return { webhook, finish }

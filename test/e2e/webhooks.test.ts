@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { Webhook } from 'standardwebhooks'
 import type { Received } from '../support/receiver.ts'
-import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import { type Client, clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
@@ -26,7 +26,7 @@ describe('webhooks, end to end', () => {
   })
   const subscribe = async (event: string, more: object = {}) => {
     const path = `/consumer-${++paths}`
-    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
     return { path, webhook }
   }
   /** Posts an event, and returns the request that the receiver gets. */
@@ -79,7 +79,7 @@ describe('webhooks, end to end', () => {
     receiver.answer(path, 500)
     await sent(path, 'own.delays')
     const delivery = await waitFor(async () => {
-      const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook.id}/deliveries?status=failed`)
+      const { data } = await api.get<Page<DeliveryResponse>>(`/v1/webhooks/${webhook.id}/deliveries?status=failed`)
       return data[0]
     })
     expect(delivery.attempts.map((attempt) => attempt.number)).to.deep.equal([1, 2, 3])
@@ -97,7 +97,7 @@ describe('webhooks, end to end', () => {
     expect(request.body).to.include({ id: data.id, event: 'kolbak.test', source: 'kolbak' })
     expect(verifies(webhook.secret, request)).to.equal(true)
     const [delivery] = await waitFor(async () => {
-      const page = await api.get<Page<DeliveryAnswer>>(`/v1/events/${data.id}/deliveries`)
+      const page = await api.get<Page<DeliveryResponse>>(`/v1/events/${data.id}/deliveries`)
       return page.data.every((each) => each.status === 'success') ? page.data : undefined
     })
     expect(delivery?.webhook_id).to.equal(webhook.id)
@@ -109,7 +109,7 @@ describe('webhooks, end to end', () => {
     const two = await subscribe('again')
     await api.post('/v1/events', { id: 'again_1', event: 'again', payload: {} })
     await waitFor(() => receiver.received(one.path).length === 1 && receiver.received(two.path).length === 1)
-    await waitFor(async () => (await api.post<Page<DeliveryAnswer>>('/v1/events/again_1/replay', undefined)).data.length === 2)
+    await waitFor(async () => (await api.post<Page<DeliveryResponse>>('/v1/events/again_1/replay', undefined)).data.length === 2)
     await waitFor(() => receiver.received(one.path).length > 1 && receiver.received(two.path).length > 1)
     expect(receiver.received(one.path).every((request) => request.headers['webhook-id'] === 'again_1')).to.equal(true)
   })
@@ -137,10 +137,10 @@ describe('webhooks, end to end', () => {
       headers: { 'x-api-key': data.key, 'content-type': 'application/json' },
       body: JSON.stringify({ callback_url: receiver.url('/of-a-key'), event: 'order.created' }),
     })
-    const { id } = (await created.json()) as WebhookAnswer
+    const { id } = (await created.json()) as WebhookResponse
     await api.call('DELETE', `/v1/keys/${data.id}?webhooks=deactivate`)
     const webhook = await waitFor(async () => {
-      const found = await api.get<WebhookAnswer>(`/v1/webhooks/${id}`)
+      const found = await api.get<WebhookResponse>(`/v1/webhooks/${id}`)
       return found.is_active ? undefined : found
     })
     expect(webhook.deactivation_reason).to.equal('key_deleted')

@@ -44,7 +44,7 @@ describe('wrong clocks', () => {
     const early = [...waited].filter(([, ms]) => ms < delay_seconds * 800 - 200)
     expect(early, 'retries before their time').to.deep.equal([])
     expect(processes.receiver.received(path), 'requests').to.have.length(2 * accepted.length)
-    for (const one of loads) expect([...one.answers.keys()]).to.deep.equal([202])
+    for (const one of loads) expect([...one.responses.keys()]).to.deep.equal([202])
   }
 
   it('that differ between processes make no retry early, and lose and repeat no delivery', async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { giveUpAfterMs } from '../support/patience.ts'
-import { allDeliveries, type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import { allDeliveries, type Client, clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import type { Traffic } from './crash-traffic.ts'
 
 export interface Tally {
@@ -39,7 +39,7 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
   // The pages of the API are read only when no event is missing, because that takes long.
   if (missing.length > 0) return { problems: missing.map((id) => `${id} was accepted and has not arrived`), tally: null }
   for (const status of ['pending', 'retrying']) {
-    const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook}/deliveries?status=${status}&limit=10`)
+    const { data } = await api.get<Page<DeliveryResponse>>(`/v1/webhooks/${webhook}/deliveries?status=${status}&limit=10`)
     if (data.length > 0) return { problems: data.map(({ event_id }) => `${event_id} is ${status}`), tally: null }
   }
   const deliveries = await allDeliveries(api, webhook)
@@ -58,16 +58,16 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
   return { problems, tally }
 }
 
-function repeats({ event_id, chain, attempts }: DeliveryAnswer, ok: number): string[] {
+function repeats({ event_id, chain, attempts }: DeliveryResponse, ok: number): string[] {
   const unanswered = attempts.filter(({ response_code }) => response_code === null).length
   const recorded = attempts.map((one) => `${one.chain}.${one.number} ${one.response_code ?? one.reason} at ${one.at}`)
   const what = `${event_id} was answered 200 ${ok} times in ${chain} chains: ${recorded.join(', ')}`
   return Array.from({ length: Math.max(0, ok - chain - unanswered) }, () => what)
 }
 
-function ofDeliveries(deliveries: readonly DeliveryAnswer[], traffic: Traffic): string[] {
+function ofDeliveries(deliveries: readonly DeliveryResponse[], traffic: Traffic): string[] {
   const problems: string[] = []
-  const byEvent = new Map<string, DeliveryAnswer>()
+  const byEvent = new Map<string, DeliveryResponse>()
   for (const delivery of deliveries) {
     const { event_id: id, status, attempts } = delivery
     if (byEvent.has(id)) problems.push(`${id} was delivered as two deliveries`)
@@ -115,7 +115,7 @@ async function ofRejections(api: Client, { clashes }: Traffic): Promise<string[]
 }
 
 async function ofCommands(api: Client, { webhook, described }: Traffic): Promise<string[]> {
-  const { description } = await api.get<WebhookAnswer & { description: string | null }>(`/v1/webhooks/${webhook}`)
+  const { description } = await api.get<WebhookResponse & { description: string | null }>(`/v1/webhooks/${webhook}`)
   const is = Number(description ?? 0)
   return is >= described.answered && is <= described.sent
     ? []

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startLoad } from '../support/load.ts'
 import type { Receiver } from '../support/receiver.ts'
-import { type Client, clientOf, type WebhookAnswer } from '../support/service-client.ts'
+import { type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
 
 /** The requests of one event at the receiver. */
 export interface Seen {
@@ -60,7 +60,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     known.attempts.set(attempt, (known.attempts.get(attempt) ?? 0) + 1)
     response.writeHead(status).end()
   })
-  const { id: webhook, secret } = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event: '*' })
+  const { id: webhook, secret } = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event: '*' })
   receiver.verify(path, secret)
 
   const authorization = `Bearer ${api.token}`
@@ -133,7 +133,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     // Other webhooks are created and deleted, each with one event, so that the first events of streams are also written under kills.
     again(1_000, async () => {
       const event = `round_${round}.other`
-      const { status, body } = await call<WebhookAnswer>('POST', '/v1/webhooks', { callback_url: receiver.url('/other'), event })
+      const { status, body } = await call<WebhookResponse>('POST', '/v1/webhooks', { callback_url: receiver.url('/other'), event })
       if (status !== 201) return
       await call('POST', '/v1/events', { id: `batch_${round}_other_${others++}`, event, payload: {} })
       if (former !== null) await call('DELETE', `/v1/webhooks/${former}`)

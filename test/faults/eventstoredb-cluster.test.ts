@@ -109,7 +109,7 @@ describe('two processes on a cluster of EventStoreDB', () => {
         await Promise.all(loads.map((load) => load.stop()))
 
         await expectArrival(processes.receiver, '/all', accepted())
-        const statuses = [...new Set(loads.flatMap((load) => [...load.answers.keys()]))]
+        const statuses = [...new Set(loads.flatMap((load) => [...load.responses.keys()]))]
         const standStillMs = longestGap(
           processes.receiver
             .received('/all')

@@ -19,8 +19,8 @@ describe('a kill -9 while batches arrive', () => {
       while (!isDown) {
         const batch = posted++
         const events = idsOf(batch).map((id) => ({ id, event: 'batch.posted', payload: { batch } }))
-        const answer = await client.call('POST', '/v1/events/batch', { events }).catch(() => null) // the connection broke, so the batch was not acknowledged
-        if (answer?.status === 202) accepted.add(batch)
+        const response = await client.call('POST', '/v1/events/batch', { events }).catch(() => null) // the connection broke, so the batch was not acknowledged
+        if (response?.status === 202) accepted.add(batch)
         else isDown = true
       }
     }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { type Crash, writePlan } from '../support/crash-at.ts'
 import { expectDeliveries } from '../support/expectations.ts'
-import { clientOf, type WebhookAnswer } from '../support/service-client.ts'
+import { clientOf, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
@@ -23,7 +23,7 @@ describe('a kill -9 in the middle of a replay job', () => {
   it('at any step of the job leaves one new chain for each delivery', async () => {
     receiver.answer('/down', 400)
     let api = await clientOf(service.url)
-    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/down'), event: '*' })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/down'), event: '*' })
     const ids = Array.from({ length: count }, (_, i) => `missed_${i}`)
     await api.post('/v1/events/batch', { events: ids.map((id) => ({ id, event: 'load.posted', payload: {} })) })
     await expectDeliveries(api, webhook.id, 'failed', count)

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { expectArrival, expectNoRepetition, expectSuccessOfAll } from '../support/expectations.ts'
 import { startLoad } from '../support/load.ts'
-import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import { clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
@@ -15,10 +15,10 @@ describe('a kill -9 under load', () => {
 
   it('loses no event with a 202: after the restart all arrive, under the same webhook-ids', async () => {
     // One response in ten is a 503, so that there are retries at the kill too.
-    let answers = 0
-    receiver.answer('/hook', (_request, response) => response.writeHead(++answers % 10 === 0 ? 503 : 200).end())
+    let responses = 0
+    receiver.answer('/hook', (_request, response) => response.writeHead(++responses % 10 === 0 ? 503 : 200).end())
     const api = await clientOf(service.url)
-    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
     receiver.verify('/hook', webhook.secret)
 
     const accepted: string[] = []
@@ -56,7 +56,7 @@ describe('a kill -9 under load', () => {
     await waitFor(async () => {
       for (const status of ['pending', 'retrying']) {
         const all = await Promise.all(
-          posting.accepted.slice(-20).map((id) => restarted.get<Page<DeliveryAnswer>>(`/v1/events/${id}/deliveries`)),
+          posting.accepted.slice(-20).map((id) => restarted.get<Page<DeliveryResponse>>(`/v1/events/${id}/deliveries`)),
         )
         if (all.some(({ data }) => data.some((delivery) => delivery.status === status))) return false
       }

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { TenantId } from '../../src/events/ids.ts'
 import { expectArrival } from '../support/expectations.ts'
-import { clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import { clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { partitions, withPoison } from './poison.ts'
 import { good, noRecords } from './poison-records.ts'
@@ -43,7 +43,7 @@ describe('poison records of the bus', () => {
     const id = `unsealed_${Date.now()}`
     await produce(good({ id, event: 'unsealed.now' }))
     const dead = await waitFor(async () => {
-      const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/dead-letters?webhook=${webhook.id}`)
+      const { data } = await api.get<Page<DeliveryResponse>>(`/v1/dead-letters?webhook=${webhook.id}`)
       return data[0]
     })
     expect(dead).to.include({ event_id: id, last_reason: 'payload_unreadable', status: 'failed' })
@@ -63,7 +63,7 @@ describe('poison records of the bus', () => {
       return { id: data.id, client: () => clientOf(running.service.url, credentials) }
     }
     const [erased, suspended] = [await tenantOf('Erased'), await tenantOf('Suspended')]
-    const webhooks = new Map<string, WebhookAnswer>()
+    const webhooks = new Map<string, WebhookResponse>()
     for (const [path, { client }] of [['/erased', erased] as const, ['/suspended', suspended] as const]) {
       const as = await client()
       webhooks.set(path, await subscribe(path, 'gone.*', as))
@@ -99,7 +99,7 @@ describe('poison records of the bus', () => {
     // After the tenant is resumed, the parked delivery ends as a dead letter, because its body was never sealed.
     await running.api.call('POST', `/v1/tenants/${suspended.id}/resume`)
     const resumed = await waitFor(() => suspended.client())
-    await waitFor(async () => (await resumed.get<Page<DeliveryAnswer>>('/v1/dead-letters')).data[0]?.event_id === 'suspended_1')
+    await waitFor(async () => (await resumed.get<Page<DeliveryResponse>>('/v1/dead-letters')).data[0]?.event_id === 'suspended_1')
     await expectGoingOn()
   })
 })

@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { expect } from 'chai'
-import type { DeliveryAnswer } from '../support/service-client.ts'
+import type { DeliveryResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withPoison } from './poison.ts'
 
@@ -9,7 +9,7 @@ const failed = 'HTTP/1.1 500 x\r\n'
 const later = (value: string) => `HTTP/1.1 503 Later\r\nretry-after: ${value}\r\ncontent-length: 0\r\n\r\n`
 const giant = 'x'.repeat(1 << 20)
 /** The bytes of each receiver in Latin-1, and the reason that the attempt must have (`*`: any). */
-const answers: Record<string, readonly [answer: string, outcome: string]> = {
+const responses: Record<string, readonly [response: string, outcome: string]> = {
   'NUL bytes': ['\0'.repeat(1_000), 'invalid_response'],
   'broken UTF-8': ['\xff\xfe\xc3\x28\r\n\r\n', 'invalid_response'],
   'an empty line': ['\r\n\r\n', '*'],
@@ -66,7 +66,7 @@ describe('invalid responses of receivers', () => {
   const sockets = new Set<Socket>()
   let tries = 0
   before(async () => {
-    const all = Object.values(answers)
+    const all = Object.values(responses)
     rubbish = createServer((socket) => {
       sockets.add(socket)
       socket.on('error', () => undefined)
@@ -77,8 +77,8 @@ describe('invalid responses of receivers', () => {
         if (!request.endsWith('}}')) return
         const index = Number(/^POST \/(\d+) /.exec(request)?.[1])
         request = ''
-        const [answer = ''] = all[index] ?? []
-        socket.write(Buffer.from(answer, 'latin1'))
+        const [response = ''] = all[index] ?? []
+        socket.write(Buffer.from(response, 'latin1'))
       })
     })
     await new Promise<void>((resolve) => {
@@ -93,7 +93,7 @@ describe('invalid responses of receivers', () => {
   it('become failed attempts in the history in bounded time, and other receivers get their requests', async () => {
     const { api } = running
     const { port } = rubbish.address() as AddressInfo
-    const names = Object.keys(answers)
+    const names = Object.keys(responses)
     const what = new Map<string, string>()
     const event = `rubbish.${++tries}`
     for (const [i, name] of names.entries()) what.set((await subscribe(`http://127.0.0.1:${port}/${i}`, event)).id, name)
@@ -102,7 +102,7 @@ describe('invalid responses of receivers', () => {
     const found = await waitFor(
       async () => {
         const all = await deliveriesOf(id)
-        const isOver = ({ attempts, status, webhook_id }: DeliveryAnswer) =>
+        const isOver = ({ attempts, status, webhook_id }: DeliveryResponse) =>
           webhook_id === beside.id || (attempts.length > 0 && status !== 'pending')
         return all.length === names.length + 1 && all.every(isOver) ? all : undefined
       },
@@ -111,7 +111,7 @@ describe('invalid responses of receivers', () => {
     for (const delivery of found) {
       const name = what.get(delivery.webhook_id)
       if (name === undefined) continue
-      const [, outcome = ''] = answers[name] ?? []
+      const [, outcome = ''] = responses[name] ?? []
       const [attempt] = delivery.attempts
       expect(attempt?.status, name).to.equal('failed')
       if (outcome === '*') expect(attempt?.reason, name).to.be.a('string')

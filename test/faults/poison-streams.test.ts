@@ -5,7 +5,7 @@ import { defaultTenant, type KeyId, type TenantId, type WebhookId } from '../../
 import { attemptsStream, keyStream, routingStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
 import type { Appended } from '../../src/ports/event-store.ts'
 import { expectDelivery } from '../support/expectations.ts'
-import type { WebhookAnswer } from '../support/service-client.ts'
+import type { WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withPoison } from './poison.ts'
 
@@ -116,7 +116,7 @@ describe('poison events', () => {
     const id = await post('thrown.gone')
     await waitFor(() => ids('/bad').includes(id) && ids('/other').includes(id))
     await expectDelivery(api, id, 'success', other.id)
-    await waitFor(async () => (await api.get<WebhookAnswer>(`/v1/webhooks/${gone.id}`)).deactivation_reason === 'gone')
+    await waitFor(async () => (await api.get<WebhookResponse>(`/v1/webhooks/${gone.id}`)).deactivation_reason === 'gone')
     await expectGoingOn()
   })
 })

@@ -13,7 +13,7 @@ import { expectDelivery } from '../support/expectations.ts'
 import { soonTimedOut } from '../support/patience.ts'
 import type { Receiver } from '../support/receiver.ts'
 import type { RunningService } from '../support/service.ts'
-import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import { type Client, clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
@@ -39,12 +39,12 @@ export interface Poisoned {
   produce(bytes: Buffer | null, partition?: number): Promise<unknown>
   /** Appends an event directly to the store, without a command. */
   append(stream: StreamName, type: string, data: unknown, metadata?: unknown): Promise<Appended>
-  subscribe(at: string, event: string, of?: Client): Promise<WebhookAnswer>
+  subscribe(at: string, event: string, of?: Client): Promise<WebhookResponse>
   /** Posts an event. Returns its id. */
   post(event: string, of?: Client): Promise<string>
   /** Returns the ids of the events that have come to a path, in order. */
   ids(path: string): string[]
-  deliveriesOf(id: string): Promise<DeliveryAnswer[]>
+  deliveriesOf(id: string): Promise<DeliveryResponse[]>
   /** Returns the value of a metric. */
   figure(name: string): Promise<number>
   checks(): Promise<{ name: string; ok: boolean; message: string }[]>
@@ -96,7 +96,7 @@ export function withPoison(): Poisoned {
     return id
   }
   const ids = (path: string) => receiver.received(path).map((request) => request.body.id)
-  const deliveriesOf = async (id: string) => (await api.get<Page<DeliveryAnswer>>(`/v1/events/${id}/deliveries?limit=100`)).data
+  const deliveriesOf = async (id: string) => (await api.get<Page<DeliveryResponse>>(`/v1/events/${id}/deliveries?limit=100`)).data
   const checks: Poisoned['checks'] = async () =>
     (await api.get<{ data: { checks: Awaited<ReturnType<Poisoned['checks']>> } }>('/health/ready')).data.checks
   return {
@@ -133,8 +133,8 @@ export function withPoison(): Poisoned {
     ids,
     deliveriesOf,
     async figure(name) {
-      const answer = await fetch(`${service.url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })
-      return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await answer.text())?.[1])
+      const response = await fetch(`${service.url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })
+      return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await response.text())?.[1])
     },
     checks,
     quarantined: async () => (await pool.query('select projection, stream, error from quarantined_streams')).rows,

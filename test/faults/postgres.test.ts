@@ -45,7 +45,7 @@ describe('Postgres failing under load', () => {
       onDatabase(async (client) => {
         for (const statement of statements) await client.query(statement)
       })
-    const refusals = () => posting.answers.get(503) ?? 0
+    const refusals = () => posting.responses.get(503) ?? 0
     const [refusedBefore, logLinesBefore] = [refusals(), service.logLines.length]
     await query(begin)
     // Posts in flight at the beginning of the fault may still be accepted. After 50 refusals they have all ended.

@@ -10,7 +10,7 @@ import { soonTakenOver } from '../support/patience.ts'
 import { runProgram } from '../support/programs.ts'
 import { failures, type Received } from '../support/receiver.ts'
 import { fixedKeys, type RunningService } from '../support/service.ts'
-import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import { type Client, clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
@@ -63,12 +63,12 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
     }
 
     const subscribe = (path: string, event: string) =>
-      api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url(path), event, description: `at ${path}` })
+      api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, description: `at ${path}` })
     const post = (id: string, event: string, payload: object = { id }) => api.post('/v1/events', { id, event, payload })
-    const deliveriesOf = async (webhook: WebhookAnswer) =>
-      (await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook.id}/deliveries?limit=100`)).data
+    const deliveriesOf = async (webhook: WebhookResponse) =>
+      (await api.get<Page<DeliveryResponse>>(`/v1/webhooks/${webhook.id}/deliveries?limit=100`)).data
     const sent = (path: string) => receiver.received(path).map(({ headers }) => `${headers['webhook-id']}/${headers['kolbak-attempt']}`)
-    const expectStatuses = (webhook: WebhookAnswer, expected: Record<string, string>) =>
+    const expectStatuses = (webhook: WebhookResponse, expected: Record<string, string>) =>
       waitFor(
         async () => {
           const found = (await deliveriesOf(webhook)).map((d) => [d.event_id, `${d.status} ${d.chain}.${d.attempt_count}`])
@@ -77,7 +77,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
         },
         { what: JSON.stringify(expected) },
       )
-    const replay = async (webhook: WebhookAnswer, event: string) => {
+    const replay = async (webhook: WebhookResponse, event: string) => {
       const delivery = (await deliveriesOf(webhook)).find(({ event_id }) => event_id === event)
       await api.post(`/v1/deliveries/${delivery?.id}/replay`, {})
     }
@@ -228,7 +228,7 @@ async function losable() {
       await copy(name, backup)
     },
     /** Makes the webhook's retries due now. */
-    bringForward: (webhook: WebhookAnswer) =>
+    bringForward: (webhook: WebhookResponse) =>
       rows(`update scheduled_deliveries set due_at = clock_timestamp() where webhook = '${webhook.id}' and due_at is not null`),
     /** Restores the backup together with the present data keys. Its leases and claims are removed, because those processes have ended. */
     async putBack() {

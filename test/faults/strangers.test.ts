@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { expect } from 'chai'
-import { type Client, clientOf, type DeliveryAnswer, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import { type Client, clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
@@ -15,7 +15,7 @@ describe('untrusted callers of a running service', () => {
 
   before(async () => {
     api = await clientOf(service.url)
-    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/all'), event: '*' })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/all'), event: '*' })
     secret = webhook.secret
     receiver.verify('/all', secret)
   })
@@ -27,12 +27,12 @@ describe('untrusted callers of a running service', () => {
     new Promise((resolve, reject) => {
       const { port } = new URL(service.url)
       const socket = connect(Number(port), '127.0.0.1')
-      let answer = ''
+      let response = ''
       socket.on('data', (chunk) => {
-        answer += chunk.toString('latin1')
+        response += chunk.toString('latin1')
       })
       socket.on('error', reject)
-      socket.on('close', () => resolve(answer))
+      socket.on('close', () => resolve(response))
       const head = ['GET /v1/keys HTTP/1.1', 'host: x', 'connection: close', `authorization: Bearer ${api.token}`, ...headers]
       socket.write(Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'))
     })
@@ -74,13 +74,13 @@ describe('untrusted callers of a running service', () => {
       const urls = ['/line\r\nx-evil: 1', '/line%0d%0ax-evil:%201', '/line?a=%0D%0A%0D%0APOST%20/evil', '/line\u560d\u560ax-evil: 1']
       const event = 'header.url'
       for (const url of urls) {
-        const made = await api.call<WebhookAnswer>('POST', '/v1/webhooks', { callback_url: receiver.origin + url, event })
+        const made = await api.call<WebhookResponse>('POST', '/v1/webhooks', { callback_url: receiver.origin + url, event })
         expect(made.status, JSON.stringify(url)).to.be.oneOf([201, 422])
       }
       await post({ id: 'url_1', event, payload: {} })
       await expectRequest('url_1')
       const deliveries = await waitFor(async () => {
-        const { data } = await api.get<Page<DeliveryAnswer>>('/v1/events/url_1/deliveries?limit=100')
+        const { data } = await api.get<Page<DeliveryResponse>>('/v1/events/url_1/deliveries?limit=100')
         return data.length > 1 && data.every(({ status }) => status === 'success') ? data : undefined
       })
       const came = receiver.received().filter(({ body, path }) => body.id === 'url_1' && path !== '/all')
@@ -172,7 +172,7 @@ describe('untrusted callers of a running service', () => {
   })
 
   it('cannot create or change a webhook with an address that is not public, in any form', async () => {
-    const { id } = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/mine'), event: 'none' })
+    const { id } = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/mine'), event: 'none' })
     for (const host of [
       ...['10.0.0.1', '172.16.0.1', '192.168.0.1', '169.254.169.254', '100.64.0.1', '224.0.0.1', '255.255.255.255', '0.0.0.0', '0'],
       ...['2852039166', '0251.0376.0251.0376', '0xa9fea9fe', '169.254.43518', '[::]', '[fe80::1]', '[fc00::1]', '[ff02::1]'],
@@ -196,6 +196,6 @@ describe('untrusted callers of a running service', () => {
           expect(refused.body.error.details?.map(({ path }) => path)).to.deep.equal(['callback_url'])
         }
       }
-    expect((await api.get<WebhookAnswer>(`/v1/webhooks/${id}`)).callback_url).to.equal(receiver.url('/mine'))
+    expect((await api.get<WebhookResponse>(`/v1/webhooks/${id}`)).callback_url).to.equal(receiver.url('/mine'))
   })
 })

@@ -38,10 +38,10 @@ describe('connecting to a receiver', () => {
   it('gives a slow address the whole time, even if another address is dead (RFC 8305)', async () => {
     const slow = await deaf('127.0.0.1')
     await deaf('::1', slow.port)
-    const answer = post({ addresses: [v6('::1'), v4('127.0.0.1')] }, slow.port)
+    const response = post({ addresses: [v6('::1'), v4('127.0.0.1')] }, slow.port)
     setTimeout(slow.listen, 300)
-    expect(await answer).to.include({ code: 200, reason: null })
-    expect((await answer).duration_ms).to.be.greaterThan(300)
+    expect(await response).to.include({ code: 200, reason: null })
+    expect((await response).duration_ms).to.be.greaterThan(300)
   })
   for (const [what, dead, good] of [
     ['IPv4', '127.0.0.1', '::1'],
@@ -52,17 +52,17 @@ describe('connecting to a receiver', () => {
       const { requests } = await receiver(good, host.port)
       const sender = senderTo(async () => ({ addresses: [v4('127.0.0.1'), v6('::1')] }))
       const send = () => sender.post(`http://several.test:${host.port}/`, {}, Buffer.from('{}'))
-      const answers = []
-      for (let i = 0; i < 5; i++) answers.push(await send())
-      expect(answers.map(({ code }) => code)).to.deep.equal([200, 200, 200, 200, 200])
+      const responses = []
+      for (let i = 0; i < 5; i++) responses.push(await send())
+      expect(responses.map(({ code }) => code)).to.deep.equal([200, 200, 200, 200, 200])
       expect(requests.map(({ connection }) => connection)).to.deep.equal([0, 1, 2, 3, 4])
-      expect(Math.min(...answers.map(({ duration_ms }) => duration_ms))).to.be.lessThan(240)
+      expect(Math.min(...responses.map(({ duration_ms }) => duration_ms))).to.be.lessThan(240)
     })
   it('tries the next address at once when an address refuses', async () => {
     const { port } = await receiver('127.0.0.1')
-    const answer = await post({ addresses: [v6('::1'), v4('127.0.0.2'), v4('127.0.0.1')] }, port)
-    expect(answer.code).to.equal(200)
-    expect(answer.duration_ms).to.be.lessThan(240)
+    const response = await post({ addresses: [v6('::1'), v4('127.0.0.2'), v4('127.0.0.1')] }, port)
+    expect(response.code).to.equal(200)
+    expect(response.duration_ms).to.be.lessThan(240)
   })
   it('fails with connect_timeout when no address accepts in time, and with connection_refused when all refuse', async () => {
     const { port } = await deaf('127.0.0.1')
@@ -78,8 +78,8 @@ describe('connecting to a receiver', () => {
   })
   it('fails with connect_timeout when a name does not resolve in time', async () => {
     const sender = senderTo(() => new Promise(() => undefined), 300)
-    const answer = await sender.post('https://slow.test/', {}, Buffer.from('{}'))
-    expect(answer.reason_detail).to.equal('The name of the host did not resolve within 0.3 s.')
+    const response = await sender.post('https://slow.test/', {}, Buffer.from('{}'))
+    expect(response.reason_detail).to.equal('The name of the host did not resolve within 0.3 s.')
   })
   it('also tries the addresses of a family for which DNS responds late', async () => {
     const dead = await deaf('127.0.0.1')

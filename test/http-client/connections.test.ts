@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { createSender, type Sender } from '../../src/dispatch/send.ts'
 import { createHttpClient } from '../../src/http-client/client.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
-import { type RawAnswer, type RawReceiver, startRawReceiver, thenFin } from '../support/raw-receiver.ts'
+import { type RawReaction, type RawReceiver, startRawReceiver, thenFin } from '../support/raw-receiver.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const local = createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false })
@@ -14,7 +14,7 @@ describe('a connection that is used again', () => {
   let receiver: RawReceiver
   let sender: Sender
   /** How the receiver reacts to each request, in the order of their arrival. */
-  let script: RawAnswer[]
+  let script: RawReaction[]
   const post = (body = '{}') => sender.post(`${receiver.origin}/`, {}, Buffer.from(body))
   /** Returns for each request the number of its connection and its own number on that connection. */
   const places = () => receiver.requests.map(({ connection, index }) => `${connection}.${index}`)
@@ -58,11 +58,11 @@ describe('a connection that is used again', () => {
     expect(receiver.requests).to.have.length(4)
   })
   it('is not used after bytes that belong to no request', async () => {
-    for (const answer of [
+    for (const reply of [
       `${ok}${answered(500)}`,
       ({ socket }) => socket.write(ok, () => setTimeout(() => socket.write('x'), 30)),
-    ] as RawAnswer[]) {
-      script = [answer]
+    ] as RawReaction[]) {
+      script = [reply]
       expect((await post()).code).to.equal(200)
       const { socket } = receiver.requests.at(-1)!
       await waitFor(() => socket.destroyed, { what: 'the end of the connection' })
@@ -106,7 +106,7 @@ describe('a connection that is used again', () => {
     await impatient.close()
   })
   it('is not kept when the receiver announces or shows that it closes the connection', async () => {
-    for (const answer of [
+    for (const reply of [
       answered(200, 'connection: close\r\n'),
       answered(200, 'connection: x, Close\r\n'),
       answered(200, 'keep-alive: timeout=1\r\n'),
@@ -114,11 +114,11 @@ describe('a connection that is used again', () => {
       'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n',
       'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
     ]) {
-      script = [answer]
+      script = [reply]
       await post()
       const last = receiver.requests.at(-1)!
       await post()
-      expect(receiver.requests.at(-1)?.connection, answer).to.not.equal(last.connection)
+      expect(receiver.requests.at(-1)?.connection, reply).to.not.equal(last.connection)
     }
     script = ['HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n']
     const before = receiver.connections

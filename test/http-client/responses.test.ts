@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { createSender, type Sender } from '../../src/dispatch/send.ts'
 import { ResponseParser } from '../../src/http-client/response-parser.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
-import { byteByByte, type RawAnswer, type RawReceiver, startRawReceiver, thenFin } from '../support/raw-receiver.ts'
+import { byteByByte, type RawReaction, type RawReceiver, startRawReceiver, thenFin } from '../support/raw-receiver.ts'
 
 const local = createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false })
 const ok = 'HTTP/1.1 200 OK\r\n'
@@ -79,19 +79,19 @@ const unreadable: Record<string, readonly [bytes: string, reason: string, detail
 }
 
 describe('the response of a receiver', () => {
-  const answers = new Map<string, RawAnswer>()
+  const replies = new Map<string, RawReaction>()
   let receiver: RawReceiver
   let sender: Sender
   let paths = 0
-  const get = async (answer: RawAnswer) => {
+  const get = async (reply: RawReaction) => {
     const path = `/${paths++}`
-    answers.set(path, answer)
+    replies.set(path, reply)
     const response = await sender.post(receiver.origin + path, {}, Buffer.from('{}'))
     expect(receiver.requests.filter((request) => request.path === path)).to.have.length(1)
     return response
   }
   before(async () => {
-    receiver = await startRawReceiver(({ path }) => answers.get(path)!)
+    receiver = await startRawReceiver(({ path }) => replies.get(path)!)
     sender = createSender({ policy: local, connectTimeoutMs: 10_000, requestTimeoutMs: 15_000, userAgent: 'Kolbak/test' })
   })
   after(async () => {
@@ -102,8 +102,8 @@ describe('the response of a receiver', () => {
   for (const [what, bytes] of Object.entries(complete))
     it(`counts with ${what}`, async () => {
       const startedAt = performance.now()
-      for (const answer of [bytes, thenFin(bytes), byteByByte(bytes)]) {
-        const { code, reason, reason_detail, body } = await get(answer)
+      for (const reply of [bytes, thenFin(bytes), byteByByte(bytes)]) {
+        const { code, reason, reason_detail, body } = await get(reply)
         expect({ code, reason, reason_detail, body: body.toString() }).to.deep.equal({
           code: 200,
           reason: null,
@@ -162,7 +162,7 @@ describe('the response of a receiver', () => {
   it('is a failure with the number of seconds when no status comes in time', async () => {
     const impatient = createSender({ policy: local, connectTimeoutMs: 10_000, requestTimeoutMs: 300, userAgent: 'Kolbak/test' })
     for (const bytes of ['', 'HTTP/1.1 ', 'HTTP/1.1 100 Continue\r\n\r\n']) {
-      answers.set('/slow', bytes)
+      replies.set('/slow', bytes)
       const { code, reason, reason_detail } = await impatient.post(`${receiver.origin}/slow`, {}, Buffer.from('{}'))
       expect({ code, reason, reason_detail }).to.deep.equal({
         code: null,

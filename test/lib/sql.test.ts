@@ -28,12 +28,12 @@ describe('tagged SQL', () => {
 
   describe('a transaction', () => {
     it('is committed when its work is done, and returns the result of the work', async () => {
-      const answer = await transaction(db.pool, async (client) => {
+      const result = await transaction(db.pool, async (client) => {
         await client.query(`insert into things values (1, 'a')`)
         expect(await count()).to.equal(0n)
         return 'done'
       })
-      expect(answer).to.equal('done')
+      expect(result).to.equal('done')
       expect(await count()).to.equal(1n)
     })
     it('is rolled back when its work fails, and throws the error of the work', async () => {

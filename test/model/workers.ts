@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { Outcome, Task } from './tasks.ts'
 
-type Answer = { outcome: Outcome } | { error: string }
+type TaskResult = { outcome: Outcome } | { error: string }
 
 /**
  * After this number of tasks a thread ends and a new one continues, because that frees memory. A simulated process that is killed never aborts its
@@ -17,17 +17,17 @@ export async function inWorkers(tasks: readonly Task[]): Promise<Outcome[]> {
   let next = 0
   const workSome = async () => {
     const worker = new Worker(new URL('./worker.ts', import.meta.url))
-    const ask = async (task: Task): Promise<Answer> => {
+    const ask = async (task: Task): Promise<TaskResult> => {
       worker.postMessage(task)
-      const [answer] = await once(worker, 'message') // This rejects if the worker fails.
-      return answer
+      const [result] = await once(worker, 'message') // This rejects if the worker fails.
+      return result
     }
     try {
       for (let performed = 0; performed < tasksOfThread && next < tasks.length; performed++) {
         const index = next++
-        const answer = await ask(tasks[index]!)
-        if ('error' in answer) throw new Error(answer.error)
-        outcomes[index] = answer.outcome
+        const result = await ask(tasks[index]!)
+        if ('error' in result) throw new Error(result.error)
+        outcomes[index] = result.outcome
       }
     } finally {
       await worker.terminate()

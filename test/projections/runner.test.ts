@@ -168,8 +168,8 @@ describe('the projection runner', () => {
       expect(await listQuarantined(db.pool)).to.deep.equal([])
     })
     it('keeps the quarantine when the cause is still there', async () => {
-      const answer = await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)
-      expect(answer).to.deep.include({ lifted: false, revision: 1 })
+      const result = await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)
+      expect(result).to.deep.include({ lifted: false, revision: 1 })
       expect(await listQuarantined(db.pool)).to.have.length(1)
     })
     it('continues without the event when an operator skips it', async () => {

@@ -187,10 +187,10 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     secrets.add(secret)
     const secret_hmac = keyring.lookup('client-secret', secret)
     await command(tenant, { type: 'IssueClient', client_id: clientId, name: 'test', scopes, secret_hmac })
-    const answer = await call('POST', '/v1/auth', {
+    const response = await call('POST', '/v1/auth', {
       body: { grant_type: 'client_credentials', client_id: clientId, client_secret: secret },
     })
-    const token = answer.get('access_token')
+    const token = response.get('access_token')
     secrets.add(token)
     return { tenant, clientId, secret, token, scopes }
   }

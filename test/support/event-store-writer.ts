@@ -27,7 +27,7 @@ async function write(): Promise<void> {
   let conflicts = 0
   let refused = 0
   const loop = async (first: number) => {
-    let last: { stream: StreamName; events: NewEvent[]; answer: Appended } | undefined
+    let last: { stream: StreamName; events: NewEvent[]; result: Appended } | undefined
     for (let i = first; !isStopped; i++) {
       const stream = streams[i % streams.length]!
       const events = someEvents(1 + (i % 3))
@@ -40,9 +40,9 @@ async function write(): Promise<void> {
           await store.append(stream, [...events, ...someEvents(1).map((event) => ({ ...event, id: 'not-a-uuid' as EventId }))], 'any')
         } else if (i % 8 === 7 && last !== undefined) {
           const again = await store.append(last.stream, last.events, 'any')
-          if (again.position !== last.answer.position) throw new Error('a repeat was answered otherwise than the first time')
+          if (again.position !== last.result.position) throw new Error('a repeat was answered otherwise than the first time')
         } else {
-          last = { stream, events, answer: await store.append(stream, events, 'any', { patient: isDayStream(stream) }) }
+          last = { stream, events, result: await store.append(stream, events, 'any', { patient: isDayStream(stream) }) }
         }
         if (i % 8 !== 7) tell({ acked: events.map((event) => event.id) })
       } catch (error) {

@@ -24,17 +24,17 @@ export async function expectSurvival(
   const before = posting.accepted.length
   await waitFor(() => posting.accepted.length > before + perSecond, { what: 'events to be accepted again' }).catch((error: unknown) => {
     const last = service.logLines.slice(-20).map((line) => JSON.stringify(line))
-    throw new Error(`the statuses were ${JSON.stringify([...posting.answers])}; the service logged last:\n${last.join('\n')}`, {
+    throw new Error(`the statuses were ${JSON.stringify([...posting.responses])}; the service logged last:\n${last.join('\n')}`, {
       cause: error,
     })
   })
   await posting.stop()
   await expectArrival(receiver, '/hook', posting.accepted)
   await waitFor(async () => (await fetch(`${service.url}/health/ready`)).status === 200, { what: 'the service to be ready' })
-  // A post while the engine is away is refused or gets no answer. No other status is allowed.
-  expect([...posting.answers.keys()].filter((answer) => answer !== 202 && answer !== 503 && answer !== 'none')).to.deep.equal([])
+  // A post while the engine is away is refused or gets no response. No other status is allowed.
+  expect([...posting.responses.keys()].filter((response) => response !== 202 && response !== 503 && response !== 'none')).to.deep.equal([])
   expect(service.child.exitCode).to.equal(null)
   const accepted = posting.accepted.length
-  const refused = (posting.answers.get(503) ?? 0) + (posting.answers.get('none') ?? 0)
+  const refused = (posting.responses.get(503) ?? 0) + (posting.responses.get('none') ?? 0)
   return { accepted, refused, repeated: receiver.ids('/hook').length - new Set(receiver.ids('/hook')).size }
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Receiver } from './receiver.ts'
-import { allDeliveries, type Client, type DeliveryAnswer, type Page } from './service-client.ts'
+import { allDeliveries, type Client, type DeliveryResponse, type Page } from './service-client.ts'
 import { waitFor } from './wait-for.ts'
 
 /** Waits until a request for each of the events has come to the path. The error names the events that are missing. */
@@ -22,10 +22,10 @@ export function expectNoRepetition(receiver: Receiver, path: string): void {
 }
 
 /** Waits until the event's delivery has the status. Returns the delivery. @param webhook default: the event's first webhook */
-export const expectDelivery = (api: Client, event: string, status: string, webhook?: string): Promise<DeliveryAnswer> =>
+export const expectDelivery = (api: Client, event: string, status: string, webhook?: string): Promise<DeliveryResponse> =>
   waitFor(
     async () => {
-      const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/events/${event}/deliveries?limit=100`)
+      const { data } = await api.get<Page<DeliveryResponse>>(`/v1/events/${event}/deliveries?limit=100`)
       const delivery = webhook === undefined ? data[0] : data.find(({ webhook_id }) => webhook_id === webhook)
       return delivery?.status === status ? delivery : undefined
     },
@@ -33,7 +33,7 @@ export const expectDelivery = (api: Client, event: string, status: string, webho
   )
 
 /** Waits until the webhook has this many deliveries of the status. Returns them. */
-export const expectDeliveries = (api: Client, webhook: string, status: string, count: number): Promise<DeliveryAnswer[]> =>
+export const expectDeliveries = (api: Client, webhook: string, status: string, count: number): Promise<DeliveryResponse[]> =>
   waitFor(
     async () => {
       const deliveries = await allDeliveries(api, webhook, status)
@@ -47,7 +47,7 @@ export async function expectSuccessOfAll(api: Client, webhook: string): Promise<
   await waitFor(
     async () => {
       for (const status of ['pending', 'retrying', 'failed', 'discarded']) {
-        const { data } = await api.get<Page<DeliveryAnswer>>(`/v1/webhooks/${webhook}/deliveries?status=${status}`)
+        const { data } = await api.get<Page<DeliveryResponse>>(`/v1/webhooks/${webhook}/deliveries?status=${status}`)
         if (data.length > 0) return false
       }
       return true

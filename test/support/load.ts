@@ -6,7 +6,7 @@ export interface Load {
   /** Ids of the events that got a 202 so far. */
   readonly accepted: readonly string[]
   /** The number of responses by status. `none` counts the posts whose connection broke, which promise nothing. */
-  readonly answers: ReadonlyMap<number | 'none', number>
+  readonly responses: ReadonlyMap<number | 'none', number>
   stop(): Promise<void>
 }
 
@@ -17,8 +17,8 @@ export interface Load {
  */
 export function startLoad(url: string, authorization: string, { perSecond, from = 0 }: { perSecond: number; from?: number }): Load {
   const accepted: string[] = []
-  const answers = new Map<number | 'none', number>()
-  const count = (answer: number | 'none') => answers.set(answer, (answers.get(answer) ?? 0) + 1)
+  const responses = new Map<number | 'none', number>()
+  const count = (status: number | 'none') => responses.set(status, (responses.get(status) ?? 0) + 1)
   const unanswered = new Set<Promise<void>>()
   let isRunning = true
   const post = async (id: string) => {
@@ -46,7 +46,7 @@ export function startLoad(url: string, authorization: string, { perSecond, from 
   })()
   return {
     accepted,
-    answers,
+    responses,
     async stop() {
       isRunning = false
       await loop

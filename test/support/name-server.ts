@@ -1,8 +1,8 @@
 import { createSocket } from 'node:dgram'
 
-type Records = Readonly<Record<string, { readonly A?: RecordAnswer; readonly AAAA?: RecordAnswer }>>
+type Records = Readonly<Record<string, { readonly A?: RecordResponse; readonly AAAA?: RecordResponse }>>
 /** The answer for one record: addresses (IPv6 without `::`), silence, the denial of the whole name, or addresses after some milliseconds. */
-type RecordAnswer = readonly string[] | 'silence' | 'denial' | { readonly after: number; readonly addresses: readonly string[] }
+type RecordResponse = readonly string[] | 'silence' | 'denial' | { readonly after: number; readonly addresses: readonly string[] }
 
 export interface NameServer {
   /** The server's address in the format of `dns.setServers`. */

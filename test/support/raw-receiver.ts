@@ -20,16 +20,16 @@ export interface RawReceiver {
   close(): Promise<void>
 }
 /** The reaction to a request: a function, or bytes to send (a text is sent in Latin-1). After these the connection stays open. */
-export type RawAnswer = string | Buffer | ((request: RawRequest) => void)
+export type RawReaction = string | Buffer | ((request: RawRequest) => void)
 
 /** Returns a reaction that sends the bytes (a text in Latin-1) and then a FIN. */
 export const thenFin =
-  (bytes: string): RawAnswer =>
+  (bytes: string): RawReaction =>
   ({ socket }) =>
     socket.end(Buffer.from(bytes, 'latin1'))
 /** Returns a reaction that sends the bytes one by one. */
 export const byteByByte =
-  (bytes: string): RawAnswer =>
+  (bytes: string): RawReaction =>
   ({ socket }) => {
     let at = 0
     const next = () => {
@@ -41,7 +41,7 @@ export const byteByByte =
 
 /** Starts a receiver that sends exactly the bytes of its caller. */
 export async function startRawReceiver(
-  answer: (request: RawRequest) => RawAnswer,
+  answer: (request: RawRequest) => RawReaction,
   options: { host?: string; port?: number; tls?: TlsOptions; onConnection?: (socket: Socket) => void } = {},
 ): Promise<RawReceiver> {
   const requests: RawRequest[] = []

@@ -97,7 +97,7 @@ export const failures = {
   hangs: (() => {}) satisfies Behaviour,
   /** Closes the connection after each response. */
   closesAfterwards: ((_request, response) => response.writeHead(200, { connection: 'close' }).end()) satisfies Behaviour,
-  resetBeforeAnswer: ((_request, _response, socket) => socket.resetAndDestroy()) satisfies Behaviour,
+  resetBeforeResponse: ((_request, _response, socket) => socket.resetAndDestroy()) satisfies Behaviour,
   resetMidBody: ((_request, response, socket) => {
     response.writeHead(200, { 'content-length': '1000' })
     response.write('half', () => socket.resetAndDestroy())

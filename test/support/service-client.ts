@@ -3,7 +3,7 @@ import { giveUpAfterMs } from './patience.ts'
 import { admin } from './service.ts'
 import { waitFor } from './wait-for.ts'
 
-export interface Answer<T = unknown> {
+export interface ApiResponse<T = unknown> {
   readonly status: number
   readonly headers: Headers
   readonly body: T
@@ -11,7 +11,7 @@ export interface Answer<T = unknown> {
 /** A client of the API. */
 export interface Client {
   readonly token: string
-  call<T>(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer<T>>
+  call<T>(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<ApiResponse<T>>
   get<T>(path: string): Promise<T>
   post<T>(path: string, body: unknown): Promise<T>
   patch<T>(path: string, body: unknown): Promise<T>
@@ -19,7 +19,7 @@ export interface Client {
 
 export async function clientOf(url: string, credentials = admin): Promise<Client> {
   let token = ''
-  const call = async <T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer<T>> => {
+  const call = async <T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<ApiResponse<T>> => {
     const response = await fetch(url + path, {
       method,
       headers: {
@@ -30,12 +30,12 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
     const text = await response.text()
-    const answer = { status: response.status, headers: response.headers, body: (text === '' ? null : JSON.parse(text)) as T }
-    if (answer.headers.has('projection-lag')) await untilReadable(method, path, answer)
-    return answer
+    const reply = { status: response.status, headers: response.headers, body: (text === '' ? null : JSON.parse(text)) as T }
+    if (reply.headers.has('projection-lag')) await untilReadable(method, path, reply)
+    return reply
   }
   /** Waits until a change can be read. The API responds after a second even if its read model is behind, as happens on a busy machine. */
-  const untilReadable = async (method: string, path: string, { headers, body }: Answer): Promise<void> => {
+  const untilReadable = async (method: string, path: string, { headers, body }: ApiResponse): Promise<void> => {
     const { id, data } = (body ?? {}) as { id?: string; data?: { id?: string } }
     const created = id ?? data?.id
     if (method === 'POST' && created === undefined) return
@@ -48,9 +48,9 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
       { what: `${method} ${path} to be readable` },
     )
   }
-  const expectSuccess = <T>(method: string, path: string, answer: Answer<T>): T => {
-    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
-    return answer.body
+  const expectSuccess = <T>(method: string, path: string, reply: ApiResponse<T>): T => {
+    if (reply.status >= 300) throw new Error(`${method} ${path}: ${reply.status} ${JSON.stringify(reply.body)}`)
+    return reply.body
   }
   const must = async <T>(method: string, path: string, body?: unknown): Promise<T> =>
     expectSuccess(method, path, await call<T>(method, path, body))
@@ -66,10 +66,10 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
     async get<T>(path: string) {
       const startedAt = performance.now()
       for (;;) {
-        const answer = await call<T>('GET', path)
+        const reply = await call<T>('GET', path)
         // The event is not routed yet.
-        const isTooEarly = answer.status === 404 && answer.headers.has('retry-after')
-        if (!isTooEarly || performance.now() - startedAt > giveUpAfterMs) return expectSuccess('GET', path, answer)
+        const isTooEarly = reply.status === 404 && reply.headers.has('retry-after')
+        if (!isTooEarly || performance.now() - startedAt > giveUpAfterMs) return expectSuccess('GET', path, reply)
         await sleep(100)
       }
     },
@@ -79,7 +79,7 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
 }
 
 /** The fields of the API's responses that the tests read. */
-export interface WebhookAnswer {
+export interface WebhookResponse {
   id: string
   callback_url: string
   event: string
@@ -88,7 +88,7 @@ export interface WebhookAnswer {
   deactivation_reason: string | null
   failing_since: string | null
 }
-export interface AttemptAnswer {
+export interface AttemptResponse {
   number: number
   chain: number
   at: string
@@ -100,7 +100,7 @@ export interface AttemptAnswer {
   response_body: string | null
   response_truncated: boolean
 }
-export interface DeliveryAnswer {
+export interface DeliveryResponse {
   id: string
   event_id: string
   webhook_id: string
@@ -110,7 +110,7 @@ export interface DeliveryAnswer {
   next_attempt_at: string | null
   last_response_code: number | null
   last_reason: string | null
-  attempts: AttemptAnswer[]
+  attempts: AttemptResponse[]
 }
 export interface Page<T> {
   data: T[]
@@ -118,11 +118,11 @@ export interface Page<T> {
 }
 
 /** Returns all deliveries of a webhook, or those of one status. */
-export async function allDeliveries(api: Client, webhook: string, status?: string): Promise<DeliveryAnswer[]> {
-  const all: DeliveryAnswer[] = []
+export async function allDeliveries(api: Client, webhook: string, status?: string): Promise<DeliveryResponse[]> {
+  const all: DeliveryResponse[] = []
   for (let cursor: string | null = ''; cursor !== null; ) {
     const from: string = `${status === undefined ? '' : `&status=${status}`}${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
-    const page: Page<DeliveryAnswer> = await api.get(`/v1/webhooks/${webhook}/deliveries?limit=100${from}`)
+    const page: Page<DeliveryResponse> = await api.get(`/v1/webhooks/${webhook}/deliveries?limit=100${from}`)
     all.push(...page.data)
     cursor = page.pagination.next_cursor
   }

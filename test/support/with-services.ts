@@ -2,7 +2,7 @@ import { freshDatabase, type TestDatabase } from './database.ts'
 import { enginesFor } from './engine-sets.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
 import { fixedKeys, isRunning, type RunningService, removeFolder, spawnService, startService, temporaryFolder } from './service.ts'
-import type { Client, WebhookAnswer } from './service-client.ts'
+import type { Client, WebhookResponse } from './service-client.ts'
 
 /*
  * These functions start and stop what the tests of a suite use. Call them in the body of a suite, because they register hooks.
@@ -48,7 +48,7 @@ export interface Services {
   /** Starts a process and does not wait until it is ready. The caller ends the process. */
   spawn(more?: Variables): Promise<ReturnType<typeof spawnService>>
   /** Subscribes a path of the receiver to the events that `startLoad` posts. */
-  subscribe(api: Client, path: string): Promise<WebhookAnswer>
+  subscribe(api: Client, path: string): Promise<WebhookResponse>
   /** Starts a process that cannot run as configured. Returns its exit code and what it wrote to stderr. */
   failToStart(more?: Variables): Promise<{ code: number | null; stderr: string }>
 }
