@@ -9,7 +9,7 @@ import { embeddedPostgres } from '../support/embedded-postgres.ts'
 import { startLoad } from '../support/load.ts'
 import { type Ended, inherited, runProgram } from '../support/programs.ts'
 import { type RunningService, removeFolder, temporaryFolder } from '../support/service.ts'
-import { type Client, clientOf, type Page, type WebhookAnswer } from '../support/service-client.ts'
+import { type Client, clientOf, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
@@ -35,7 +35,7 @@ describe('a backup', () => {
   const operate = (dataDir: string, ...args: string[]): Promise<Ended> =>
     runProgram('operator/operate.ts', args, { KOLBAK_DATA_DIR: dataDir })
   /** Returns everything that the API shows of these events, and of the webhook. */
-  const historyOf = async (api: Client, webhook: WebhookAnswer, ids: readonly string[]) => ({
+  const historyOf = async (api: Client, webhook: WebhookResponse, ids: readonly string[]) => ({
     webhook: await api.get(`/v1/webhooks/${webhook.id}`),
     versions: await api.get(`/v1/webhooks/${webhook.id}/history`),
     keys: await api.get('/v1/keys'),
@@ -48,7 +48,7 @@ describe('a backup', () => {
   it('that was made under load brings back every event with its history, on another machine', async () => {
     const first = await start()
     const api = await clientOf(first.url)
-    const webhook = await api.post<WebhookAnswer>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
     await api.post('/v1/keys', { name: 'shop', scopes: ['read:webhooks'] })
     const early = Array.from({ length: 30 }, (_, n) => `evt_early_${n}`)
     for (const id of early) await api.post('/v1/events', { id, event: 'load.early', payload: { id, price: 12.5 } })
