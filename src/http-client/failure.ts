@@ -41,7 +41,7 @@ const byCode: Readonly<Record<string, Failure>> = {
   EHOSTUNREACH: unreachable,
   ENETUNREACH: unreachable,
   ENOTFOUND: { reason: 'dns_failed', detail: 'The name of the host does not resolve.' },
-  EAI_AGAIN: { reason: 'dns_failed', detail: 'The name servers of the host did not answer in time.' },
+  EAI_AGAIN: { reason: 'dns_failed', detail: 'The name servers of the host did not respond in time.' },
 }
 
 /** Returns the failure for an error of a name, a socket or a TLS session. The history shows it. */

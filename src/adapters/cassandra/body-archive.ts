@@ -3,7 +3,7 @@ import type { BodyArchive } from '../../ports/delivery-log.ts'
 import type { Retention } from './retention.ts'
 import type { Session } from './session.ts'
 
-/** The most writes in flight at once for one call. Bodies may be large, so this is some megabytes. */
+/** The most writes in flight at once for one call. The number is low, because bodies may be large. */
 const atOnce = 32
 
 /** Stores sealed bodies by message and fingerprint. A repeated write changes nothing, and a body with another fingerprint gets another row. */

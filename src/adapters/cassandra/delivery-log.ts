@@ -11,7 +11,7 @@ import { dropHistory, ensureKeyspace, migrate, type Replication } from './schema
 import { openSession, type Session, type SessionOptions } from './session.ts'
 
 export interface CassandraDeliveryLogOptions extends SessionOptions {
-  /** 1-48 characters of `a-z 0-9 _`, beginning with a letter. The keyspace is created when it is missing. */
+  /** The name of the keyspace: 1-48 characters of `a-z 0-9 _`, beginning with a letter. The keyspace is created if it is missing. */
   readonly keyspace: string
   /** The replication of the keyspace, which is used only when the keyspace is created. */
   readonly replication: Replication
@@ -21,8 +21,8 @@ export interface CassandraDeliveryLogOptions extends SessionOptions {
 export type CassandraDeliveryLog = DeliveryLog
 
 /**
- * Makes a delivery log whose archive and history are tables of Cassandra, one table for each kind of query. Connects, and brings the schema
- * up to date. Throws DeliveryLogUnavailable for a failure that may pass, and KolbakError `invalid_config` for a failure that will not pass.
+ * Makes a delivery log whose archive and history are tables of Cassandra, one table for each kind of query. It connects, and brings the schema up to
+ * date. Throws DeliveryLogUnavailable if a retry may help, and KolbakError `invalid_config` if the configuration is wrong.
  *
  * The nodes decide how durable a resolved write is. By default a node syncs its commit log every ten seconds. A node that is killed
  * loses the writes since its last sync (measured). Durability therefore needs three copies and quorums, or `commitlog_sync: group` on one

@@ -53,7 +53,7 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
     const { rows } = await session.read({ cql: state, params: [delivery] }, 1)
     return rows[0] === undefined ? null : deliveryOf(rows[0])
   }
-  /** Returns the states that pass the filter, in the order of the rows. */
+  /** Returns the states of the rows that pass the filter, in the order of the rows. */
   const statesThat = async <R extends Position>(rows: readonly R[], passes: (state: Delivery, row: R) => boolean): Promise<Delivery[]> => {
     const states = await mapBounded(rows, atOnce, (row) => stateOf(row.delivery))
     return states.filter((delivery, i): delivery is Delivery => delivery !== null && passes(delivery, rows[i]!))
@@ -96,7 +96,7 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
         return stored?.webhook === webhook && stored.accepted_at === accepted_at ? stored : null
       }),
     async find(tenant, delivery) {
-      if (delivery === '') return null // Cassandra refuses an empty partition key
+      if (delivery === '') return null // Cassandra would refuse an empty partition key
       const stored = await stateOf(delivery)
       return stored?.tenant === tenant ? stored : null
     },
@@ -128,7 +128,7 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
         check: (rows) =>
           statesThat(
             rows.filter((row) => only === undefined || row.webhook === undefined || only.has(row.webhook)),
-            // The delivery may have been replayed and may have died again since. The second death has its own row.
+            // The delivery may have been replayed and become a dead letter again. That second dead letter has its own row.
             (stored, row) => stored.tenant === tenant && stored.type === 'DeliveryDeadLettered' && Date.parse(stored.time) === row.at,
           ),
       })

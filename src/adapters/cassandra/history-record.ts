@@ -24,7 +24,7 @@ interface Write extends Statement {
 
 /**
  * Makes the writer of one build of the history. The writer stores the facts first and then the rows of the indexes, so that an index never
- * points to a missing fact. Every row has a deterministic key: writes that are repeated, late or in another order give the same rows.
+ * points to a missing fact. Every row has a deterministic key, so writes that are repeated, late or in another order give the same rows.
  * Throws FactRefused, or DeliveryLogUnavailable.
  */
 export function createFactWriter(
@@ -40,7 +40,7 @@ export function createFactWriter(
     for (const fact of facts) checkStorable(fact)
     const unexpired = facts.flatMap((fact) => {
       const ttl = kept.left(fact.accepted_at)
-      return ttl === null ? [] : [{ fact, ttl }] // an expired fact is not stored
+      return ttl === null ? [] : [{ fact, ttl }] // a fact whose retention has passed is not stored
     })
     const all = new Map(unexpired.map((entry) => [`${entry.fact.delivery} ${entry.fact.event_id}`, entry]))
     const greatest = new Map<string, { fact: DeliveryFact; ttl: number }>()

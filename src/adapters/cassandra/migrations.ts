@@ -35,7 +35,7 @@ const expiring = (retentionSeconds: number): string =>
      'compaction_window_size': ${Math.max(1, Math.ceil(retentionSeconds / secondsPerDay / 30))}}
    and default_time_to_live = ${retentionSeconds} and gc_grace_seconds = 10800`
 
-/** The tables that no rebuild touches: the identity and the bodies. */
+/** The migrations of the tables that no rebuild changes: the identity and the bodies. */
 export const archiveMigrations = (keyspace: string, retentionSeconds: number): Migration[] => [
   {
     name: '0001_archive',
@@ -50,8 +50,8 @@ export const archiveMigrations = (keyspace: string, retentionSeconds: number): M
 ]
 
 /**
- * The history has a row for each fact, ordered as `isGreaterFact` orders them: the first row of a delivery is its state, and its requests
- * are its attempts. The other tables are indexes. Their rows are never deleted. A reader checks each of them against the state.
+ * The history has a row for each fact, in the order of `isGreaterFact`. The first row of a delivery is its state, and the rows of requests are its
+ * attempts. The other tables are indexes, whose rows are never deleted. A reader compares each index row with the state.
  */
 export function historyMigrations(keyspace: string, build: number, retentionSeconds: number): Migration[] {
   const tables = historyTables(keyspace, build)

@@ -7,13 +7,13 @@ export interface Position {
   readonly at: number
   readonly delivery: string
 }
-/** The rows that are not older than `since` and come before `before` in the order of time. */
+/** Selects the rows that are not older than `since` and come before `before` in the order of time. */
 export interface Range {
   readonly since: number
   readonly before: Position
 }
 
-/** The most rows in one query. A list with many rows that no longer count is read in growing chunks. */
+/** The most rows in one query. A list with many outdated rows is read in growing chunks up to this size. */
 const maxChunk = 1_000
 /** The most rows that are read for one page, which takes one node about ten seconds. */
 const maxRead = 50_000

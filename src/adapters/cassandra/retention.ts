@@ -20,7 +20,7 @@ export function retention(seconds: number, now: () => number = Date.now): Retent
     seconds,
     left(accepted_at) {
       const left = Math.ceil((Date.parse(accepted_at) - now()) / 1_000) + seconds
-      return left < 1 ? null : Math.min(left, seconds) // another process's clock may be ahead
+      return left < 1 ? null : Math.min(left, seconds) // the clock of another process may be ahead
     },
     oldest: () => now() - seconds * 1_000,
   }

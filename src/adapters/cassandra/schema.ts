@@ -13,7 +13,7 @@ export type Replication = Readonly<Record<string, string | number>>
 
 /** Seconds for which the lock of the schema lasts. The process that changes the schema renews it before each statement. */
 const lockSeconds = 120
-/** Milliseconds to wait for the lock. Another process may make all of its changes in that time. */
+/** Milliseconds to wait for the lock. In this time another process can complete its changes. */
 const lockWaitMs = 180_000
 
 const quoted = (text: string | number): string => `'${String(text).replaceAll("'", "''")}'`
@@ -22,14 +22,14 @@ const quoted = (text: string | number): string => `'${String(text).replaceAll("'
 export async function ensureKeyspace(session: Session, keyspace: string, replication: Replication): Promise<void> {
   if (!/^[a-z][a-z0-9_]{0,47}$/.test(keyspace)) throw new RangeError(`not a keyspace's name: ${JSON.stringify(keyspace)}`)
   const query = { cql: 'select keyspace_name from system_schema.keyspaces where keyspace_name = ?', params: [keyspace] }
-  if ((await session.read(query, 1)).rows.length > 0) return // checked first, because a login without the right to make keyspaces is enough for an existing one
+  if ((await session.read(query, 1)).rows.length > 0) return // an existing keyspace needs no permission to create keyspaces
   const options = Object.entries(replication).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`)
   await session.change(`create keyspace if not exists ${keyspace} with replication = {${options.join(', ')}}`)
 }
 
 /**
- * Runs the migrations that this keyspace has not run, one process at a time, because two nodes that make the same table at the same time
- * would disagree about it.
+ * Runs the migrations that this keyspace has not run. Only one process at a time does so, because two nodes that create the same table at the same
+ * time would disagree about it.
  */
 export async function migrate(session: Session, keyspace: string, migrations: readonly Migration[], log: Log): Promise<void> {
   const pending = async (): Promise<Migration[]> => {
@@ -55,7 +55,7 @@ export async function migrate(session: Session, keyspace: string, migrations: re
   })
 }
 
-/** Drops the tables of one build. Idempotent. */
+/** Drops the tables of one build. A repetition changes nothing. */
 export async function dropHistory(session: Session, keyspace: string, build: number): Promise<void> {
   const tables = historyTables(keyspace, build)
   await withLock(session, keyspace, async (change) => {
@@ -64,7 +64,7 @@ export async function dropHistory(session: Session, keyspace: string, build: num
   })
 }
 
-/** Does the work while no other process changes this schema. Throws DeliveryLogUnavailable when others hold the lock for too long. */
+/** Does the work while no other process changes this schema. Throws DeliveryLogUnavailable if other processes hold the lock for too long. */
 async function withLock(session: Session, keyspace: string, work: (change: Session['change']) => Promise<void>): Promise<void> {
   const table = `${keyspace}.schema_lock`
   // The table of the lock is created without a lock. Two processes choose the same table id, so that both create the same table.

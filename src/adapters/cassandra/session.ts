@@ -6,15 +6,15 @@ import { asUnavailable, DeliveryLogUnavailable, refusalOf } from './errors.ts'
 
 export type Consistency = 'one' | 'local_one' | 'quorum' | 'local_quorum' | 'each_quorum' | 'all'
 export interface SessionOptions {
-  /** Nodes to connect to first, as `host` or `host:port`. One that answers is enough. */
+  /** Nodes to connect to first, as `host` or `host:port`. One node that responds is enough. */
   readonly contactPoints: readonly string[]
   readonly localDataCenter: string
   readonly credentials?: { readonly username: string; readonly password: string }
-  /** TLS. The server's certificate is checked, unless these options say otherwise. */
+  /** The options of TLS. The server's certificate is checked unless they say otherwise. */
   readonly ssl?: ConnectionOptions
   readonly log: Log
   /**
-   * The number of replicas that must answer each read and write. Default `local_quorum`, with which a read sees every earlier write.
+   * The replicas that must respond to each read and write. Default `local_quorum`, with which a read sees every earlier write.
    */
   readonly consistency?: Consistency
   /** Milliseconds after which a request fails. Default 5,000. */
@@ -60,8 +60,8 @@ class RetryOnce extends policies.retry.RetryPolicy {
 }
 
 /**
- * Connects. Throws KolbakError `invalid_config` when Cassandra refuses the configuration, and DeliveryLogUnavailable when no node
- * answers.
+ * Connects to Cassandra. Throws KolbakError `invalid_config` when Cassandra refuses the configuration, and DeliveryLogUnavailable when no node
+ * responds.
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { contactPoints, localDataCenter, credentials, ssl, log, readTimeoutMs = 5_000, maxInFlight = 256 } = options
@@ -77,7 +77,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     queryOptions: { consistency: consistencies[options.consistency ?? 'local_quorum'], prepare: true, isIdempotent: true },
     monitorReporting: { enabled: false },
   })
-  // Only the driver's messages are logged. Its details may hold parameters of queries.
+  // Only the messages of the driver are logged, because its details may contain parameters of queries.
   client.on('log', (level: string, source: string, message: string) => {
     const fields = { source, text: message }
     if (level === 'warning' || level === 'error') log.warn(fields, 'cassandra.driver')

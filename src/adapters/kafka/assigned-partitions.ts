@@ -4,11 +4,11 @@ import { createPartitionRuns } from '../../lib/partition-runs.ts'
 import type { BusRecord, MessageBus } from '../../ports/message-bus.ts'
 import { createIntake, type Intake } from './intake.ts'
 
-/** Steers the client's fetches. Calls have no effect while this process is not a member of the group. */
+/** Controls the client's fetches. Calls have no effect while this process is not a member of the group. */
 export interface Fetching {
   pause(partition: number): void
   resume(partition: number): void
-  /** The next fetch of the partition begins at this offset. */
+  /** Makes the next fetch of the partition begin at this offset. */
   from(partition: number, offset: bigint): void
 }
 interface AssignedPartitionsOptions {
@@ -28,15 +28,15 @@ interface AssignedPartitionsOptions {
 /** The partitions that the group assigns to this process, and their runs. */
 export interface AssignedPartitions {
   /**
-   * Takes the partitions that the group assigns now. A partition that was assigned before goes on: its consumer keeps its work, and its
-   * fetches continue at the same offset.
+   * Takes the partitions that the group assigns now. For a partition that was assigned before, the consumer keeps its work, and fetches continue at
+   * the same offset.
    */
   assign(partitions: readonly number[]): void
   /** Starts every assigned partition that has no run, because its consumer ended or the session had lapsed. */
   startMissing(): void
   /** Ends the ownership of all partitions, because membership is no longer certain. `startMissing` or `assign` starts them again. */
   lapse(): void
-  /** Takes the records of a fetch that began at `from`. @param end the offset after the last record of the partition */
+  /** Adds the records of a fetch that began at `from`. @param end the offset after the last record of the partition */
   add(partition: number, from: bigint, records: readonly BusRecord[], end: bigint): void
   /** Partitions whose consumer reads. */
   owned(): number[]
@@ -78,7 +78,7 @@ export function createAssignedPartitions(options: AssignedPartitionsOptions): As
       for (const partition of runs.running()) {
         const intake = runs.sourceOf(partition)
         if (!partitions.includes(partition)) runs.lose(partition)
-        // The client has forgotten its position. Without this call the client would begin at the offset that the group has committed.
+        // After a rebalance the client has forgotten its position. Without this call it would begin at the offset that the group has committed.
         else if (intake !== undefined) fetching.from(partition, intake.next)
         else fetching.pause(partition)
       }
@@ -92,7 +92,7 @@ export function createAssignedPartitions(options: AssignedPartitionsOptions): As
       const intake = runs.sourceOf(partition)
       if (intake === undefined) return
       if (end < intake.next || !intake.add(from, records)) {
-        // Records were deleted unread, or the partition is shorter than before. The next start finds out which, and reports it.
+        // Either records were deleted unread, or the partition has become shorter. The next start of the partition finds out which, and reports it.
         log.error({ partition, next: String(intake.next), from: String(from), end: String(end) }, 'bus.position_lost')
         runs.lose(partition)
       } else if (intake.isFull) fetching.pause(partition)

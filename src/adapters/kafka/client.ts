@@ -6,7 +6,7 @@ import './request-queue.ts'
 import { createTrackedSockets } from './sockets.ts'
 
 export interface KafkaConnection {
-  /** `host:port` of some brokers, which name the others. */
+  /** `host:port` of some brokers. The client learns the others from them. */
   readonly brokers: readonly string[]
   /** The name of this process in Kafka's logs and quotas. Default `kolbak`. */
   readonly clientId?: string
@@ -14,7 +14,7 @@ export interface KafkaConnection {
   readonly sasl?:
     | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string }
     | undefined
-  /** Milliseconds after which a request without an answer fails. Default 5,000. */
+  /** Milliseconds after which a request without a response fails. Default 5,000. */
   readonly requestTimeoutMs?: number
   /** Makes the connections. Tests pass a factory that can cut them. */
   readonly socketFactory?: ISocketFactory
@@ -26,7 +26,7 @@ export const defaultRequestTimeoutMs = 5_000
 /** Delays of 100, 200, 400, 800 and 1,000 ms. They are bounded, so that an unreachable broker is an error within seconds. */
 const retry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 }
 
-/** Makes producers, consumers and admins, each with its own connections. A connection that gets no answer is closed and replaced. */
+/** Makes producers, consumers and admins, each with its own connections. A connection that gets no response is closed and replaced. */
 export interface Clients {
   admin(): Admin
   producer(): Producer
@@ -38,7 +38,7 @@ export function createKafkaClients(options: KafkaConnection): Clients {
     const sockets = createTrackedSockets(options.socketFactory)
     const client = make(createClient(options, sockets.factory))
     const onTimeout = ({ payload: { broker } }: { payload: { broker: string } }) => sockets.breakOff(broker)
-    // The three clients have the same event under the same name, but types that have nothing in common.
+    // The cast is needed because the three kinds of client have the same event, but unrelated types.
     ;(client.on as (name: string, listener: typeof onTimeout) => void)(client.events.REQUEST_TIMEOUT, onTimeout)
     return client
   }
@@ -47,7 +47,7 @@ export function createKafkaClients(options: KafkaConnection): Clients {
     producer: () =>
       watched((client) =>
         client.producer({
-          // Each record names its partition.
+          // The partitioner does nothing, because each record names its partition.
           createPartitioner:
             () =>
             ({ message }) =>
@@ -72,15 +72,15 @@ function createClient(options: KafkaConnection, socketFactory: ISocketFactory): 
     logLevel: logLevel.INFO,
     logCreator: () => (entry) => tell(log, entry),
     ...(ssl === undefined ? {} : { ssl }),
-    // The type of kafkajs ties each mechanism to its own fields.
+    // The cast is needed because the types of kafkajs differ for each mechanism.
     ...(sasl === undefined ? {} : { sasl: sasl as { mechanism: 'plain'; username: string; password: string } }),
     socketFactory,
   })
 }
 
 /**
- * Logs what kafkajs reports. Only these fields are logged, because others could hold bytes of a record. The level is one lower, because
- * kafkajs reports an error before it repeats the request.
+ * Logs the reports of kafkajs. Only these fields are logged, because others could contain bytes of a record. The level is one lower, because kafkajs
+ * reports an error before it repeats the request.
  */
 function tell(log: Log, { level, namespace, log: entry }: LogEntry): void {
   const { message, broker, groupId, memberId, topic, partition, retryCount, error } = entry
@@ -91,7 +91,7 @@ function tell(log: Log, { level, namespace, log: entry }: LogEntry): void {
   else log.debug(text, 'kafka.client')
 }
 
-/** Returns the protocol's name of an error (`MESSAGE_TOO_LARGE`), from the error or one of its causes. */
+/** Returns the name of a protocol error, such as `MESSAGE_TOO_LARGE`, from the error or one of its causes. */
 export function protocolErrorOf(error: unknown): string | undefined {
   return find(error, (cause) => ('type' in cause && typeof cause.type === 'string' ? cause.type : undefined))
 }
@@ -108,12 +108,12 @@ export function connectError(error: unknown, brokers: readonly string[]): Kolbak
   if (isCertificate)
     return new KolbakError(
       'kafka_certificate_refused',
-      `The certificate of Kafka (${where}) is not trusted: name the file of its authority, and its brokers as the certificate does.`,
+      `The certificate of Kafka (${where}) is not trusted: set KAFKA_SSL_CA to the file of its authority, and name its brokers as the certificate does.`,
       { cause: error },
     )
   return new KolbakError(
     'kafka_unreachable',
-    `No broker of Kafka answers as it should (${where}): check that it runs, the addresses, and whether it speaks TLS.`,
+    `No broker of Kafka responds correctly (${where}): check that it runs, check the addresses, and check whether it uses TLS.`,
     { cause: error },
   )
 }

@@ -27,30 +27,33 @@ interface GroupConsumer {
   commit(offsets: ReadonlyMap<number, bigint>): Promise<void>
 }
 
-/** kafkajs has this property, but its types do not. */
+/** A batch of kafkajs with a property that its types lack. */
 type FetchedBatch = Batch & { readonly fetchedOffset: string }
 
-/** Milliseconds that a fetch without records waits. Heartbeats are sent between fetches, and resumed partitions join the next fetch. */
+/**
+ * Milliseconds that a fetch without records waits. The time is short, because heartbeats are sent between fetches, and resumed partitions join only
+ * the next fetch.
+ */
 const maxWaitTimeInMs = 200
 /** Limits of the records that wait in memory for one partition. The last batch may exceed them. */
 const full = { records: 2_000, bytes: 4 << 20 }
-/** Bytes of one fetch of all partitions of a broker. Decoding more would block other work of the process for too long. */
+/** The most bytes of one fetch of all partitions of a broker. Decoding more would block other work of the process for too long. */
 const maxFetchBytes = 8 << 20
-/** Milliseconds that leaving the group may take. After that the broker notices the missing member by itself. */
+/** The most milliseconds that leaving the group may take. After that, the broker itself notices the missing member. */
 const leaveMs = 5_000
-/** Number of session time-outs without a sign of life after which the consumer is replaced. */
+/** After this number of session time-outs without a successful heartbeat, the consumer is replaced. */
 const silentSessions = 3
 
 /**
- * Makes one member of the group, which is replaced whenever it crashes. kafkajs fetches all partitions of a broker in one request, and does
- * not fetch again before the batch is handled. So this code only stores a batch, and other code handles its records.
+ * Makes one member of the group, which is replaced whenever it crashes. kafkajs fetches all partitions of a broker in one request, and fetches again
+ * only after the batch has been handled. So this code only stores the batch, and other code handles its records.
  */
 export function createGroupConsumer(options: ConsumerOptions): GroupConsumer {
   const { topic, groupId, sessionTimeoutMs, fetchWaitMs, bounds, log } = options
   let member: Consumer | null = null
   let partitions: AssignedPartitions | null = null
 
-  /** Pauses, resumes or seeks. A consumer that is stopping refuses this, which does no harm because it no longer fetches. */
+  /** Pauses, resumes or seeks. A consumer that is stopping refuses this. That does no harm, because it no longer fetches. */
   const steer = (how: (consumer: Consumer) => void) => {
     try {
       if (member !== null) how(member)
@@ -113,7 +116,7 @@ async function runMember(options: MemberOptions): Promise<void> {
   const { topic, groupId, sessionTimeoutMs, signal, assigned, lease, onMember, log } = options
   const consumer = createConsumer(options)
   const ended = Promise.withResolvers<void>()
-  ended.promise.catch(() => undefined) // it may be rejected while nothing awaits it
+  ended.promise.catch(() => undefined) // the promise may be rejected while no code awaits it
   const end = () => ended.resolve()
   signal.addEventListener('abort', end, { once: true })
   let isMember = false
@@ -132,7 +135,7 @@ async function runMember(options: MemberOptions): Promise<void> {
     joined(sentAt, partitions, newMemberId) {
       if (!isAlive(sentAt)) return
       log.info({ groupId, memberId: newMemberId, partitions }, 'bus.group_joined')
-      // A new member id means that the group had removed this process: others may have owned the partitions meanwhile.
+      // A new member id means that the group had removed this process, so other processes may have owned the partitions meanwhile.
       if (memberId !== null && memberId !== newMemberId) assigned.lapse()
       memberId = newMemberId
       assigned.assign(partitions)
@@ -141,7 +144,7 @@ async function runMember(options: MemberOptions): Promise<void> {
   })
   const silence = setInterval(() => {
     if (performance.now() - lastSignOfLife > silentSessions * sessionTimeoutMs)
-      ended.reject(new Error('the group has not answered for several session time-outs'))
+      ended.reject(new Error('the group has not responded for several session time-outs'))
   }, sessionTimeoutMs)
   try {
     await consumer.connect()
@@ -154,7 +157,7 @@ async function runMember(options: MemberOptions): Promise<void> {
     clearInterval(silence)
     signal.removeEventListener('abort', end)
     assigned.assign([])
-    // On a planned stop the work in flight is finished before leaving, so that the next owner does not repeat it.
+    // On a planned stop, the work in flight is finished before the member leaves, so that the next owner does not repeat it.
     if (signal.aborted) await assigned.ended()
     isMember = false
     onMember(null)
@@ -167,15 +170,16 @@ const createConsumer = ({ clients, groupId, sessionTimeoutMs }: ConsumerOptions)
   clients.consumer({
     groupId,
     sessionTimeout: sessionTimeoutMs,
-    // No member works inside a batch, so all members join soon. A member that does not join is removed, as if its session had ended.
+    // All members can join quickly, because none of them works while it handles a batch. A member that does not join is removed, as if its session
+    // had ended.
     rebalanceTimeout: sessionTimeoutMs,
     heartbeatInterval: Math.min(1_000, Math.ceil(sessionTimeoutMs / 5)),
     maxWaitTimeInMs,
-    // The largest batch must fit, because Kafka leaves out what does not fit, except in the first partition of a response.
+    // The largest batch must fit. Kafka leaves out a batch that does not fit, except in the first partition of a response.
     maxBytesPerPartition: maxBatchBytes,
     maxBytes: maxFetchBytes,
     allowAutoTopicCreation: false,
-    // The member is replaced by `createGroupConsumer` instead, in the same way after every kind of failure.
+    // kafkajs does not restart the member. `createGroupConsumer` replaces it after every kind of failure.
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5, restartOnFailure: async () => false },
   })
 
@@ -188,7 +192,7 @@ interface MemberListener {
 
 function watch(consumer: Consumer, listener: MemberListener): void {
   const { GROUP_JOIN, HEARTBEAT, REQUEST, CRASH } = consumer.events
-  /** The time at which the last answered request of each kind was sent. Its event comes just before that of the heartbeat or the join. */
+  /** The time at which the last successful request of each kind was sent. The event of a request comes just before that of its heartbeat or join. */
   const sent = new Map<string, number>()
   const sentAt = (api: string) => sent.get(api) ?? Number.NEGATIVE_INFINITY
   consumer.on(REQUEST, ({ payload: { apiName, duration } }) => {
@@ -205,7 +209,7 @@ function takeIn(assigned: AssignedPartitions, batch: FetchedBatch): void {
   const records = batch.messages.map(
     ({ offset, value }): BusRecord => ({
       offset: BigInt(offset),
-      // A copy, because a slice would keep the whole response in memory, which is many times as large.
+      // The bytes are copied, because a slice would keep the whole response in memory, which is many times as large.
       bytes: value === null ? Buffer.alloc(0) : Buffer.from(value),
     }),
   )

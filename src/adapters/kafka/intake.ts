@@ -1,16 +1,16 @@
 import { createWake } from '../../lib/wake.ts'
 import type { BusRecord } from '../../ports/message-bus.ts'
 
-/** The records of one partition that were fetched and that the consumer has not taken yet. Each record is held once, in order. */
+/** The fetched records of one partition that the consumer has not taken yet. Each record is kept once, in order. */
 export interface Intake {
-  /** The offset after the last record that was added. Fetches go on here, whatever position the client has. */
+  /** The offset after the last record that was added. The next fetch must begin here, even if the client has another position. */
   readonly next: bigint
   /**
    * Adds the records of a fetch that began at `from`, and skips records that were added before. If the fetch began beyond `next`, records are
-   * missing. In that case no record is added, and false is returned.
+   * missing. The function then adds none and returns false.
    */
   add(from: bigint, records: readonly BusRecord[]): boolean
-  /** Whether enough records wait. Fetches should pause until `onRoom`. */
+  /** Whether enough records wait, so that fetches should pause until `onRoom`. */
   readonly isFull: boolean
   fetch(max: number): Promise<BusRecord[]>
 }
@@ -66,7 +66,7 @@ export function createIntake(options: {
       return true
     },
     fetch(max) {
-      // Fetches run one after another, because the latch serves one waiter.
+      // Fetches run one after another, because the latch serves only one waiter.
       const fetched = turn.then(() => fetchNow(max))
       turn = fetched.catch(() => undefined) // the caller of that fetch gets its error
       return fetched

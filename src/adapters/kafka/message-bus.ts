@@ -9,12 +9,12 @@ import { busBounds, expireRecords } from './retention.ts'
 import { ensureTopic, type TopicOptions } from './topic.ts'
 
 export interface KafkaMessageBusOptions extends KafkaConnection, TopicOptions {
-  /** Name of the consumer group, the same for all processes. Its members divide the partitions among them. */
+  /** Name of the consumer group, which is the same for all processes. The members divide the partitions among them. */
   readonly groupId: string
   /** Milliseconds for which records are kept after they were produced (see `expire`). */
   readonly retentionMs: number
   /**
-   * Milliseconds of silence after which a member loses its partitions. The brokers allow 6 s to 30 min. Default of this adapter: 30,000.
+   * A member loses its partitions after this many milliseconds of silence. The brokers allow 6 s to 30 min. Default of this adapter: 30,000.
    * The service passes KAFKA_SESSION_TIMEOUT_MS (default 10,000).
    */
   readonly sessionTimeoutMs?: number
@@ -30,12 +30,12 @@ export interface KafkaMessageBusOptions extends KafkaConnection, TopicOptions {
 export interface KafkaMessageBus extends MessageBus {
   /**
    * Deletes the records that are older than `retentionMs` and were read. Returns the number of deleted records.
-   * @param unread the first offset of each partition that is not done; nothing of a missing partition is deleted
+   * @param unread the saved offset of each partition; records of a missing partition are not deleted
    */
   expire(unread: ReadonlyMap<number, bigint>): Promise<number>
   /**
    * Reports saved offsets to the tools of Kafka. Nothing else depends on the report, so the caller may ignore errors.
-   * @param saved the first offset of each partition that is not done
+   * @param saved the saved offset of each partition
    */
   committed(saved: ReadonlyMap<number, bigint>): Promise<void>
 }
@@ -115,7 +115,7 @@ export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Pr
   }
 }
 
-/** Returns the identity of the bus. The cluster is a part of the identity, because another cluster has other records. */
+/** Returns the identity of the bus. The id of the cluster is a part of it, because another cluster has other records. */
 async function connect(admin: Admin, { topic, brokers }: KafkaMessageBusOptions): Promise<string> {
   let clusterId: string
   try {

@@ -18,19 +18,19 @@ interface WriterOptions {
   readonly maxWaitingBytes: number
   /** Milliseconds after which a record that still waits for the brokers fails with BusUnavailable. */
   readonly produceTimeoutMs: number
-  /** Milliseconds without an answer after which a connection is closed. */
+  /** A connection without a response for this many milliseconds is closed. */
   readonly requestTimeoutMs: number
 }
 export interface Writer {
   /** Returns the record's place once all in-sync replicas have it. Throws the errors that `MessageBus.produce` names. */
   write(bytes: Buffer): Promise<{ partition: number; offset: bigint }>
-  /** Waits for unanswered records, then disconnects. */
+  /** Waits for the records in flight, then disconnects. */
   close(): Promise<void>
 }
 
 interface Item {
   readonly bytes: Buffer
-  /** True when `write` has failed because it took too long. The record is then no longer sent. */
+  /** Whether `write` has failed because it took too long. The record is then no longer sent. */
   givenUp: boolean
 }
 interface Written {
@@ -51,8 +51,8 @@ const avoidMs = 3_000
 const faulty = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD', 'INVALID_TIMESTAMP', 'CORRUPT_MESSAGE'])
 
 /**
- * Makes a writer that sends records in batches, because kafkajs does not batch. The writer does not use the idempotent producer of kafkajs,
- * because that producer never gives up. So a repeated send may store a record at two places. The message index drops the second record.
+ * Makes a writer that sends records in batches, because kafkajs does not batch. It does not use the idempotent producer of kafkajs, because that
+ * producer never gives up. So a repeated send may store a record at two places. The message index then drops the second one.
  */
 export async function createRecordWriter(options: WriterOptions): Promise<Writer> {
   const { producer, topic, partitions, owned, maxWaiting, maxWaitingBytes, produceTimeoutMs, requestTimeoutMs } = options
@@ -76,7 +76,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
       const answers = await producer.send({
         topic,
         acks: -1,
-        // Shorter than the request time-out, so that the broker reports late replicas before the connection counts as dead.
+        // The time is shorter than the request time-out, so that the broker reports late replicas before the connection counts as dead.
         timeout: Math.ceil(requestTimeoutMs * 0.8),
         messages: [...sent].map(({ bytes }) => ({ value: bytes, partition })),
       })
@@ -95,7 +95,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
       bytesOf: (item) => item.bytes.length,
       ...batch,
       isItemFault: isFaulty,
-      maxWaiting: Number.POSITIVE_INFINITY, // bounded below for all lanes together
+      maxWaiting: Number.POSITIVE_INFINITY, // all lanes together are bounded below
     }),
   )
 
@@ -111,7 +111,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
     }, produceTimeoutMs)
     try {
       const written = await Promise.race([lane.add(item), late.promise])
-      if (written === null) throw new Error(`not answered for ${produceTimeoutMs} ms`)
+      if (written === null) throw new Error(`no response for ${produceTimeoutMs} ms`)
       return written
     } catch (error) {
       if (protocolErrorOf(error) === 'MESSAGE_TOO_LARGE')
@@ -149,8 +149,8 @@ const isFaulty = (error: unknown): boolean => faulty.has(protocolErrorOf(error) 
 function firstOffset(answers: readonly { partition: number; errorCode: number; baseOffset?: string }[], partition: number): bigint {
   const [answer] = answers
   if (answers.length !== 1 || answer?.partition !== partition || answer.errorCode !== 0 || answer.baseOffset === undefined)
-    throw new Error(`Kafka did not say where in partition ${partition} it has stored a batch`)
+    throw new Error(`Kafka did not report the offset of a batch in partition ${partition}`)
   const first = BigInt(answer.baseOffset)
-  if (first < 0n) throw new Error(`Kafka has stored a batch in partition ${partition}, but not at an offset`)
+  if (first < 0n) throw new Error(`Kafka has stored a batch in partition ${partition} without an offset`)
   return first
 }

@@ -9,8 +9,8 @@ const { prototype } = createRequire(import.meta.url)('kafkajs/src/network/reques
 const schedule = prototype.scheduleCheckPendingRequests
 
 /**
- * kafkajs 2.2.4 checks on every connection each millisecond, for ever, whether a request waits (tulios/kafkajs#1704). The check is needed
- * only while a request waits, and adding a request schedules the check.
+ * kafkajs 2.2.4 checks every connection each millisecond for waiting requests, for ever (tulios/kafkajs#1704). With this change it checks only while
+ * a request waits, because adding a request schedules the check.
  */
 prototype.scheduleCheckPendingRequests = function () {
   if (this.pending.length > 0) schedule.call(this)

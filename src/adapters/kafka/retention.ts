@@ -1,7 +1,7 @@
 import type { Admin } from 'kafkajs'
 import { untilDone } from '../../lib/retry.ts'
 
-/** With the back-off of `untilDone` these tries take 1.5 s, about as long as the election of a leader. */
+/** The most tries. With the back-off of `untilDone` they take 1.5 s, which is about as long as the election of a leader. */
 const mostTries = 6
 
 /**
@@ -23,11 +23,11 @@ export async function busBounds(admin: Admin, topic: string): Promise<Map<number
 /**
  * Deletes the records that are done and were stored before the time (milliseconds). Kafka's retention is off for the topic, because Kafka does
  * not know which records are unread. Returns the number of deleted records.
- * @param unread the first offset of each partition that is not done; nothing of a missing partition is deleted
+ * @param unread the saved offset of each partition; records of a missing partition are not deleted
  */
 export async function expireRecords(admin: Admin, topic: string, before: number, unread: ReadonlyMap<number, bigint>): Promise<number> {
-  // The bounds are read first, so that records that are stored meanwhile lie beyond them. If a partition has no younger record, its records
-  // are deleted up to the bound.
+  // The bounds are read first, so that records that are stored meanwhile lie beyond them. If a partition has no record younger than `before`, its
+  // records are deleted up to the bound.
   const bounds = await busBounds(admin, topic)
   const younger = await patiently(() => admin.fetchTopicOffsetsByTimestamp(topic, before))
   const deleted = younger.flatMap(({ partition, offset }) => {

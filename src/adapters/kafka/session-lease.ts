@@ -2,7 +2,10 @@ import { performance } from 'node:perf_hooks'
 
 /** Says whether this process is certainly a member of its group, by the monotonic clock of the process. */
 export interface SessionLease {
-  /** Call it when the group's coordinator has answered a request. @param sentAt when the request was sent (`performance.now()`) */
+  /**
+   * Renews the lease after the group's coordinator has responded to a request. @param sentAt the time at which the request was sent
+   * (`performance.now()`)
+   */
   renew(sentAt: number): void
   isHeld(): boolean
   /** Ends the lease without calling `onLapse`. */
@@ -11,8 +14,8 @@ export interface SessionLease {
 
 /**
  * Makes the lease of a session. The coordinator counts the session time-out from the moment at which it receives a heartbeat. The lease
- * counts from the earlier moment at which the heartbeat was sent. A tenth of the time-out stays unused, because a request needs a moment to
- * leave. `onLapse` is called before the lease can be held again, so that partitions reported as not held are lost even if the lease returns.
+ * counts from the earlier moment at which the heartbeat was sent. The last tenth of the time-out is not used, because a request needs a moment to be
+ * sent. `onLapse` is called before the lease can be held again. So partitions that were reported as not held are lost even if the lease returns.
  */
 export function createSessionLease(options: { sessionTimeoutMs: number; onLapse(): void }): SessionLease {
   const usableMs = options.sessionTimeoutMs * 0.9

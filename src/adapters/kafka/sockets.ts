@@ -4,7 +4,7 @@ import type { ISocketFactory } from 'kafkajs'
 
 export interface Sockets {
   readonly factory: ISocketFactory
-  /** Breaks the connections to a broker (`host:port`), so that the client makes new ones. */
+  /** Breaks the connections to a broker (`host:port`), so that the client opens new ones. */
   breakOff(broker: string): void
 }
 
@@ -32,7 +32,7 @@ export function createTrackedSockets(make: ISocketFactory = plainOrTls): Sockets
       return socket
     },
     breakOff(broker) {
-      for (const [socket, to] of open) if (to === broker) socket.destroy(new Error('the broker did not answer in time'))
+      for (const [socket, to] of open) if (to === broker) socket.destroy(new Error('the broker did not respond in time'))
     },
   }
 }

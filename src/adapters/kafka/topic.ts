@@ -8,7 +8,7 @@ export interface TopicOptions {
   readonly topic: string
   /** Number of partitions. It may be higher than at the last start, but never lower. */
   readonly partitions: number
-  /** These three are used when the topic is created. Later the operator may change them. */
+  /** This value and the next two are used when the topic is created. Later the operator may change them. */
   readonly replicationFactor: number
   readonly minInSyncReplicas: number
   /** Bytes. The limit must leave room for a record of 2 MiB and the batch around it. */
@@ -20,7 +20,7 @@ export const maxBatchBytes = maxRecordBytes + (64 << 10)
 
 const timeout = 10_000
 
-/** Returns the settings of a topic that loses nothing unread. */
+/** Returns settings with which the topic loses no unread record. */
 const settingsOf = (options: TopicOptions): Record<string, string> => ({
   // Kolbak deletes the records that were read (`expire`), because Kafka does not know which records are unread.
   'retention.ms': '-1',
@@ -90,7 +90,7 @@ async function check(admin: Admin, options: TopicOptions, log: Log): Promise<voi
     })
     settings = new Map(resources.flatMap(({ configEntries }) => configEntries.map((entry) => [entry.configName, entry.configValue])))
   } catch (error) {
-    // A login may lack the right to read settings.
+    // The login may have no permission to read settings.
     log.warn({ error, topic }, 'bus.topic_unchecked')
     return
   }
@@ -104,7 +104,7 @@ async function check(admin: Admin, options: TopicOptions, log: Log): Promise<voi
   if (bounds.length > 0 || settings.get('unclean.leader.election.enable') === 'true')
     throw new KolbakError(
       'kafka_topic_unfit',
-      `The topic ${topic} would lose messages that nobody has read: set its retention.ms and retention.bytes to -1 (Kolbak deletes what is done, after KAFKA_RETENTION_HOURS), and its unclean.leader.election.enable to false.`,
+      `The topic ${topic} would lose unread messages: set its retention.ms and retention.bytes to -1 (Kolbak deletes records that are done, after KAFKA_RETENTION_HOURS), and its unclean.leader.election.enable to false.`,
     )
   for (const [name, wanted] of Object.entries(settingsOf(options))) {
     const value = settings.get(name)

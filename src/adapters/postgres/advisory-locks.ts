@@ -9,16 +9,16 @@ export const advisoryLocks = {
    * a kill -9.
    */
   dataFolder: 7_000,
-  /** The end of the event store. One append at a time takes positions and commits. */
+  /** The end of the event store. One append at a time draws positions and commits. */
   eventLog: 7_001,
   /** The end of one partition of the bus. The second key is the partition. One process at a time produces to it, and readers wait. */
   busPartition: 7_003,
-  /** Creating day partitions, of whatever table: one process at a time. */
+  /** The creation of day partitions of any table, by one process at a time. */
   dayPartitions: 7_004,
-  /** Creating the sequences that number the records of the bus: one process at a time. */
+  /** The creation of the sequences that number the records of the bus, by one process at a time. */
   busSequences: 7_005,
   /** The delivery history. One writer at a time compares facts with the stored facts and writes them. */
   deliveryFacts: 7_006,
-  /** Creating a build of the delivery history: one process at a time. */
+  /** The creation of a build of the delivery history, by one process at a time. */
   deliveryHistoryBuilds: 7_007,
 } as const

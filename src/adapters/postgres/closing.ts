@@ -3,9 +3,9 @@ import { advisoryLocks } from './advisory-locks.ts'
 import type { Port } from './engines.ts'
 
 /**
- * Shuts writers out of the data that a port leaves in Postgres, in the transaction that records the new engine of the port. `lock` waits for
- * writers in flight, and no other writer can begin after it. `shut` removes what a write needs, so that a writer that waited for the lock
- * fails. The data stay.
+ * Keeps writers away from the data that a port leaves in Postgres, in the transaction that records the port's new engine. `lock` waits for writers in
+ * flight, and then no other writer can begin. `shut` removes functions that a write needs, so that a writer that waited for the lock fails. The data
+ * stay.
  */
 interface Closing {
   lock(sql: Sql): Promise<unknown>

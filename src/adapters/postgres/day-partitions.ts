@@ -5,8 +5,8 @@ import { transaction } from '../../lib/sql.ts'
 import { advisoryLocks } from './advisory-locks.ts'
 
 /**
- * The day partitions (`<table>_<yyyymmdd>`) of tables that expire together. Each table is partitioned by range of a date or a
- * timestamptz. Days are UTC, `yyyy-mm-dd`.
+ * The day partitions (`<table>_<yyyymmdd>`) of tables that expire together. Each table is partitioned by range of a date or a timestamptz. Days are
+ * in UTC, as `yyyy-mm-dd`.
  */
 export interface DayPartitions {
   /**
@@ -28,7 +28,7 @@ export interface DayPartitions {
 }
 
 class InvalidDay extends Error {
-  /** The SQLSTATE with which Postgres refuses such a day. It shows that the item is at fault and not the engine. */
+  /** The SQLSTATE with which Postgres refuses an invalid day. It shows that the item is at fault and not the engine. */
   readonly code = '22007'
 }
 
@@ -50,8 +50,8 @@ export function createDayPartitions(options: {
   const existingDays = new Set<string>()
   const making = new Map<string, Promise<void>>()
 
-  // A partition is made first and then attached. Making it in place (`partition of`) would lock the whole table: that statement would wait
-  // for the oldest reader, and all other statements would wait behind it.
+  // A partition is first created as a table and then attached. The statement `create table ... partition of` would lock the whole table. It would
+  // wait for the oldest reader, and all other statements would wait for it.
   const make = (day: string) =>
     transaction(pool, async (client) => {
       await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.dayPartitions])
@@ -108,7 +108,7 @@ export function createDayPartitions(options: {
 
 const partitionName = (table: string, day: string): string => `${table}_${day.replaceAll('-', '')}`
 
-/** Returns a table's partitions for days before this one, oldest first. Statements can use the names as they are. */
+/** Returns a table's partitions for days before `day`, oldest first. The names are quoted for use in statements. */
 async function partitionsBefore(pool: Pool, table: string, day: string): Promise<string[]> {
   const { rows } = await pool.query<{ name: string }>(
     `select child.oid::regclass::text as name from pg_inherits join pg_class child on child.oid = inhrelid
@@ -118,7 +118,7 @@ async function partitionsBefore(pool: Pool, table: string, day: string): Promise
   return rows.map((row) => row.name)
 }
 
-/** Checks a day, because it becomes a part of statements. Throws InvalidDay. */
+/** Checks a day, because the day becomes a part of statements. Throws InvalidDay. */
 function checkedDay(day: string): string {
   const time = Date.parse(`${day}T00:00:00.000Z`)
   if (!/^[12]\d{3}-\d\d-\d\d$/.test(day) || Number.isNaN(time) || dayOf(time) !== day)

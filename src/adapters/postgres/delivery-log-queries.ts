@@ -48,12 +48,12 @@ const valuesOf = (keys: readonly DeliveryKey[]) => {
  * shows whether more follow.
  */
 const limits = [21, 51, 101]
-/** A page is first looked for within this time before its end, in milliseconds. */
+/** A page is first searched in the days within this time (ms) before its end. */
 const nearMs = 2 * msPerDay
 
 /**
- * Makes the readers of one build of the history. All statements are prepared; a list has one statement for each set of conditions. One plan
- * serves all values: it probes an index for each key, and bounds on accepted_at skip days at run time.
+ * Makes the readers of one build of the history. All statements are prepared, and a list has one statement for each set of conditions. One plan
+ * serves all values: it probes an index for each key, and the bounds on accepted_at skip days at run time.
  */
 export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads {
   const query = async <R extends QueryResultRow>(text: string, values: readonly unknown[]): Promise<R[]> => {
@@ -105,7 +105,7 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
       const attemptsOf = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
       for (const { delivery, ...attempt } of rows) {
         const list = attemptsOf.get(delivery)
-        // The rows may include the request of the key, because a later fact may have moved that request from the state to the attempts.
+        // The rows may already include the request of the key, because a later fact may have moved it from the state to the attempts.
         if (list?.every(({ event_id }) => event_id !== attempt.event_id)) list.push(attempt)
       }
       for (const list of attemptsOf.values()) list.sort(oldestFirst)
@@ -122,11 +122,11 @@ export function createDeliveryQueries(pool: Pool, schema: string): DeliveryReads
     async history(webhook, { tenant, status, since, until, after, limit }) {
       const page = async (from: string | undefined) => {
         const where = conditions({ webhook, tenant })
-        // The status is a literal, so that the plan may use the partial index. It is one of our statuses, and never the caller's text.
+        // The status is a literal, so that the plan can use the partial index. It is always one of Kolbak's statuses, and never text of a caller.
         if (status !== undefined) where.add(`status = '${status}'`)
         if (from !== undefined) where.add('accepted_at >= ?', from)
         if (until !== undefined) where.add('accepted_at < ?', until)
-        // The bound on accepted_at lets Postgres skip days. The comparison of rows alone would not.
+        // The bound on accepted_at lets Postgres skip days, which the comparison of rows does not.
         if (after !== undefined)
           where.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
         return list(where.query('accepted_at desc, delivery desc', limit))
@@ -156,7 +156,7 @@ interface ListQuery {
   readonly limit: number
 }
 
-/** Builds one text for each set of conditions, because the plan of `$3 is null or ...` would not use the index of a condition. */
+/** Collects conditions, so that each set of them has its own text. The plan of `$3 is null or ...` would not use the index of a condition. */
 function conditions(equal: Readonly<Record<string, unknown>>) {
   const values: unknown[] = []
   const numbered = (text: string, more: readonly unknown[]) => {

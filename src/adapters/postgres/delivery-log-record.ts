@@ -17,8 +17,8 @@ interface Row {
 const group = { rows: 1_000, bytes: 4 << 20 }
 
 /**
- * Makes the writer of one build of the history. The writer folds a batch in memory first, so that a delivery is written once for all its
- * facts in the batch. The writer throws FactRefused, or the error of a database that cannot be reached.
+ * Makes the writer of one build of the history. The writer first folds a batch in memory, so that a delivery is written once for all its facts in the
+ * batch. It throws FactRefused, or the error of a database that cannot be reached.
  */
 export function createFactWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly DeliveryFact[]) => Promise<void> {
   const write = async (rows: readonly Row[], isRetry = false): Promise<void> => {
@@ -32,7 +32,7 @@ export function createFactWriter(pool: Pool, schema: string, days: DayPartitions
       }
       if (!isDataError(error)) throw error
       if (rows.length === 1) throw new FactRefused(rows[0]!.fact.event_id, error)
-      // A row is at fault. The batch is halved until the faulty row is alone.
+      // If a row is at fault, the batch is halved until the faulty row is alone.
       const middle = rows.length >> 1
       await write(rows.slice(0, middle))
       await write(rows.slice(middle))

@@ -13,7 +13,7 @@ interface PostgresDeliveryLogOptions {
   /** The pool for the queries of the history. Its connections should force generic plans. */
   readonly readers: Pool
   readonly identity: string
-  /** A bus that can read bodies is the archive. For any other bus this log makes its own archive. */
+  /** The bus. If it can read bodies, it is the archive. Otherwise this log has its own archive. */
   readonly bus: Pick<MessageBus, 'readBodies'>
   readonly log: Log
 }

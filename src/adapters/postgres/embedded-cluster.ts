@@ -19,15 +19,14 @@ export interface Cluster {
   start(port: number, settings: readonly string[]): Promise<void>
   /** Stops the server, without waiting for its clients. */
   stop(): Promise<void>
-  /** Asks the server to stop, without waiting for anything. It is for a process that is about to exit. */
+  /** Tells the server to stop, and does not wait. It is for a process that is about to exit. */
   stopAtExit(): void
   /** Path of the file to which the server logs. */
   readonly logFile: string
 }
 
 /**
- * Runs a program and returns its output. The program has a session of its own, because Ctrl-C in a terminal goes to all processes of the
- * session's foreground, and must reach Kolbak alone.
+ * Runs a program and returns its output. The program runs in a new session. Otherwise Ctrl-C in a terminal would reach it too, and not only Kolbak.
  */
 function run(file: string, args: readonly string[], options: SpawnOptionsWithoutStdio = {}): Promise<{ stdout: string }> {
   return new Promise((resolve, reject) => {
@@ -78,7 +77,7 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
     },
     stopAtExit() {
       try {
-        process.kill(Number.parseInt(readFileSync(pidFileIn(pgData), 'utf8'), 10), 'SIGINT') // a fast shutdown, as `stop` asks for
+        process.kill(Number.parseInt(readFileSync(pidFileIn(pgData), 'utf8'), 10), 'SIGINT') // SIGINT means a fast shutdown, like `stop`
       } catch (error) {
         log.debug({ error }, 'postgres.not_running')
       }
@@ -98,7 +97,7 @@ async function initialise(dataDir: string, pgData: string, user: User | null, in
   if (user !== null) await chown(folder, user.uid, user.gid)
   await init(folder)
   await rename(folder, pgData).catch((error: unknown) => log.debug({ error }, 'postgres.initialised_by_another'))
-  // A folder to which another initdb still writes cannot always be removed. The next start that initialises a cluster tries again.
+  // A folder to which another initdb still writes cannot always be removed. The next start that initialises a cluster removes it.
   for (const name of await readdir(dataDir))
     if (name.startsWith(unfinished))
       await rm(join(dataDir, name), { recursive: true, force: true }).catch((error: unknown) => log.debug({ error }, 'postgres.left_over'))
@@ -154,8 +153,7 @@ async function storedPassword(path: string): Promise<string> {
     return password
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    // Another start is writing the file now, or was killed while it wrote the file. After a pause the file is complete, or it is written
-    // again.
+    // Another start is writing the file now, or was killed while it wrote it. So after a pause the file is read again, or else written again.
     await pause(200)
     if (!(await exists(path))) await rm(`${path}.new`, { force: true })
     return storedPassword(path)
@@ -197,11 +195,11 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
       await (await connect(urlFor(port), { name: 'start', statementTimeoutMs: 2_000, connectTimeoutMs: 2_000 }, onLost)).end()
       return port
     } catch (cause) {
-      // Postgres is recovering or stopping, which ends after a while.
+      // Postgres is recovering or stopping, so another try may succeed.
       if (tries >= 120)
         throw new KolbakError(
           'embedded_postgres',
-          `A Postgres runs on ${pgData} (pid ${pid}) but does not answer: stop this process, and start Kolbak again.`,
+          `A Postgres runs on ${pgData} (pid ${pid}) but does not respond: stop this process, and start Kolbak again.`,
           { cause },
         )
     }

@@ -10,7 +10,7 @@ import { connect } from './session.ts'
 
 export interface EmbeddedPostgres {
   readonly url: string
-  /** False when Postgres was running already, so that it was only taken over. */
+  /** Whether this process has started Postgres. Otherwise it was running already and was taken over. */
   readonly started: boolean
   stop(): Promise<void>
 }
@@ -21,7 +21,7 @@ interface EmbeddedPostgresOptions {
   readonly settings?: readonly string[]
   /** Whether to use a Postgres that runs for another process already, and to leave it running. */
   readonly join?: boolean
-  /** Connections that the service opens. Postgres allows at least 200. */
+  /** The number of connections that the service opens. Postgres allows at least 200. */
   readonly connections?: number
 }
 
@@ -58,8 +58,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   if (options.join && !started) return { url, started, stop: async () => {} }
 
   const own = () => takeOwnership(cluster.urlFor(port, 'postgres'), dataDir)
-  // A process that ends without `stop`, as after a second Ctrl-C, does not leave its Postgres running. A Postgres that this process has not
-  // started may belong to another one, until this process owns it.
+  // If a process ends without `stop`, for example by a second Ctrl-C, its Postgres must not stay running. A Postgres that this process has not
+  // started is left alone, because it may belong to another process.
   if (started) process.once('exit', cluster.stopAtExit)
   let ownership = await own()
   if (!started) process.once('exit', cluster.stopAtExit)
@@ -67,8 +67,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   if (rowCount === 0) await ownership.client.query(`create database ${database}`)
   const stopping = new AbortController()
   const aborted = new Promise<void>((done) => stopping.signal.addEventListener('abort', () => done(), { once: true }))
-  // The connection that holds the lock is closed when Postgres crashes or is killed. Postgres is then started again on the same port, because
-  // no supervisor outside this process would restart it.
+  // When Postgres crashes or is killed, the connection that holds the lock is closed. This process then starts Postgres again on the same port,
+  // because no other supervisor would.
   const supervised = keepRunning(
     async () => {
       await Promise.race([ownership.lost, aborted])
@@ -111,7 +111,7 @@ async function ensureRunning(cluster: Cluster, freePort: number, settings: reado
 
 interface Ownership {
   readonly client: pg.Client
-  /** Resolves when the connection is closed, because the lock is then free. */
+  /** Resolves when the connection is closed. The lock is then free. */
   readonly lost: Promise<void>
 }
 

@@ -45,7 +45,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   for (const text of [stream, ...events.map((event) => event.type)])
     if (text.includes(textSeparator) || !text.isWellFormed())
       throw new EventRefused(`stream ${stream}: a name holds a separator or a lone surrogate`)
-  // A text of Postgres can hold neither NUL nor lone surrogates. JSON.stringify writes both as ASCII escapes.
+  // A text of Postgres can contain neither NUL nor lone surrogates, but JSON.stringify writes both as ASCII escapes.
   const data = events.map((event) => JSON.stringify(event.data))
   const metadata = events.map((event) => JSON.stringify(event.metadata))
   let bytes = 0
@@ -115,8 +115,8 @@ export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Prom
 }
 
 /**
- * Returns the events that one call has appended, as a reader would get them, with consecutive positions. Returns none if an item was refused
- * (its position stays empty) or repeats an earlier append (its events have earlier positions).
+ * Returns the events that one call has appended, as a reader would get them, with consecutive positions. Returns none if an item was refused (its
+ * positions stay empty) or repeats an earlier append (its events have earlier positions).
  */
 export function recordedEvents(items: readonly AppendItem[], outcomes: readonly AppendOutcome[]): SizedEvent[] {
   const recorded: SizedEvent[] = []

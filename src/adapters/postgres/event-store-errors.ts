@@ -5,9 +5,9 @@ import { isDataError } from '../../lib/group-commit.ts'
 import { EventRefused, StoreUnavailable } from '../../ports/event-store.ts'
 
 /**
- * SQLSTATEs that say that the engine cannot answer now: connection (08), rollback such as a deadlock (40), resources (53), an
+ * SQLSTATEs that say that the engine cannot work now: connection (08), rollback such as a deadlock (40), resources (53), an
  * operator or a crash (57), the system (58), an internal fault (XX), read-only after a failover (25006), a lock that was not
- * available in time (55P03). Any other error, such as a missing function, would happen again at a retry.
+ * available in time (55P03). Any other error, such as a missing function, would occur again at a retry.
  */
 const unavailable = /^(08|40|53|57|58|XX|25006|55P03)/
 
@@ -22,6 +22,6 @@ export function toPortError(error: unknown, stream: StreamName | undefined): unk
   if (error instanceof EventRefused || error instanceof StoreUnavailable) return error
   if (stream !== undefined && isDataError(error))
     return new EventRefused(`stream ${stream}: Postgres cannot store an event of this append`, { cause: error })
-  if (isUnavailable(error)) return new StoreUnavailable('the event store did not answer in time', { cause: error })
+  if (isUnavailable(error)) return new StoreUnavailable('the event store did not respond in time', { cause: error })
   return error
 }

@@ -16,7 +16,7 @@ export interface SizedEvent {
   readonly bytes: number
 }
 
-/** Returns the checkpoint of a position. Checkpoints have leading zeros, so that they compare as texts: 19 digits hold every bigint. */
+/** Returns the checkpoint of a position. It has 19 digits, enough for every bigint, with leading zeros, so that checkpoints compare as texts. */
 export const toCheckpoint = (position: bigint | string): Checkpoint => String(position).padStart(19, '0') as Checkpoint
 
 export const toRecordedEvent = (row: EventRow): RecordedEvent =>

@@ -29,7 +29,7 @@ export function filterOf(chosen: readonly Family[]): FamilyFilter {
 }
 
 const isEvent = (row: EventRow | BarePosition): row is EventRow => row.data !== null
-/** Milliseconds after which a reader looks for events although the tail has not woken it. This limits the delay after a missed wake-up. */
+/** A reader that the tail has not woken searches for events after this many milliseconds. This limits the delay after a missed wake-up. */
 const longestWaitMs = 1_000
 
 /**
@@ -49,14 +49,14 @@ export async function* subscribe(options: {
   const filter = filterOf(chosen)
   const latch = createWake()
   const delays = createBackoff()
-  /** Everything up to this position was yielded. */
+  /** All events up to this position have been yielded. */
   let reached = options.after ?? toCheckpoint('0')
   const leave = tail.join(latch)
   try {
     while (!signal.aborted) {
       const part = tail.since(reached, chosen, batch)
       if (part !== undefined) {
-        if (part.through > reached) reached = part.through // because this reader may be ahead of the tail
+        if (part.through > reached) reached = part.through // this reader may be ahead of the tail
         if (part.last === null) await latch.wait(longestWaitMs, signal)
         else yield { events: part.events, checkpoint: part.last }
         continue
@@ -83,7 +83,7 @@ export async function* subscribe(options: {
         reached = toCheckpoint(last.position)
         yield { events: rows.filter(isEvent).map(toRecordedEvent), checkpoint: reached }
       } else if (tailHead === undefined) await latch.wait(longestWaitMs, signal)
-      // The tail had read up to `tailHead` before this read began. So the read would have returned any event of the chosen families up to it.
+      // The tail had read up to `tailHead` before this read began. So this read has returned all events of the chosen families up to `tailHead`.
       else if (tailHead > reached) reached = tailHead
     }
   } finally {

@@ -10,7 +10,7 @@ import { type EventRow, type SizedEvent, toCheckpoint, toRecordedEvent } from '.
 interface TailPart {
   /** Events of the families, in order. */
   readonly events: readonly RecordedEvent[]
-  /** The position of the last event that was read, of whatever family. */
+  /** The position of the last event that was read, of any family. */
   readonly through: Checkpoint
   /** The position of the last event of the same kind (command or day) as one of the families, or null when there was none. */
   readonly last: Checkpoint | null
@@ -22,14 +22,14 @@ interface TailPart {
 export interface Tail {
   /** Returns the events after a position, at most `max`. Returns undefined when the tail does not remember that position. */
   since(after: Checkpoint, chosen: readonly Family[], max: number): TailPart | undefined
-  /** Position up to which the tail has read. Undefined before it has begun. */
+  /** The position up to which the tail has read, or undefined before its first read. */
   readonly through: Checkpoint | undefined
   /**
    * Takes events that this process has appended. If they directly follow the last read position, the tail need not read them, because events
    * become visible in the order of their positions. Otherwise the tail reads at once.
    */
   appended(recorded: readonly SizedEvent[]): void
-  /** Adds a subscription, and raises its latch whenever there are new events. Returns a function that removes the subscription. */
+  /** Adds a subscription, whose latch is notified of new events. Returns a function that removes the subscription. */
   join(latch: Wake): () => void
 }
 
@@ -46,7 +46,7 @@ interface Item extends SizedEvent {
 /** The newest events, at most `limit`. */
 class Memory {
   items: readonly Item[] = []
-  /** All events after this position and up to `through` are in memory. Undefined before `begin`. */
+  /** All events after this position and up to `through` are in memory. It is undefined before `begin`. */
   start: Checkpoint | undefined
   through: Checkpoint | undefined
   #bytes = 0
@@ -84,7 +84,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
   const members = new Set<Wake>()
   let isRunning = false
   /**
-   * True when this process has appended events without a gap since the last read. Events of other processes would have left a gap.
+   * Whether this process has appended events without a gap since the last read. Events of other processes would have left a gap.
    */
   let hasAppended = false
 
@@ -107,7 +107,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
     if (rows.length > 0) memory.add(rows.map((row) => ({ event: toRecordedEvent(row), bytes: row.data.length + row.metadata.length })))
     return rows.length
   }
-  /** Reads while there are subscriptions. */
+  /** Reads as long as there are subscriptions. */
   const run = async () => {
     const delays = createBackoff()
     let delay = pollMs.min
@@ -127,7 +127,7 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
         await pause(delayMs, signal)
       }
     isRunning = false
-    // The tail no longer reads, so the events in memory would not stay the newest.
+    // The memory is cleared, because without reading its events would not stay the newest.
     memory.clear()
   }
 

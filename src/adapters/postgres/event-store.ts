@@ -16,8 +16,8 @@ import { createTail, type Tail } from './event-store-tail.ts'
 
 export interface PostgresEventStore extends EventStore {
   /**
-   * Drops the partitions of the days before `day` (`yyyy-mm-dd`) whose events every reader of day streams has passed. Returns their names. A
-   * day that is in use, for example by a backup, is left for the next call. The day of the newest event stays, so that the head never goes
+   * Drops the partitions of the days before `day` (`yyyy-mm-dd`) whose events every reader of day streams has passed. Returns their names. A day
+   * partition that is in use, for example by a backup, is left for the next call. The day of the newest event stays, so that the head never goes
    * back. @param passed the checkpoint that every reader of day streams has passed
    */
   dropDaysBefore(day: string, passed: Checkpoint): Promise<string[]>
@@ -33,12 +33,12 @@ export interface PostgresEventStoreOptions {
   readonly statementTimeoutMs?: number
 }
 
-/** Milliseconds that a patient append waits for others to be written with it. */
+/** The most milliseconds that a patient append waits for others to be written with it. */
 const lingerMs = 10
 
 /**
- * Makes the event store on Postgres: one log of two tables (see the migration). Command streams and day streams each have a lane of group
- * commit with one statement in flight. So the event of a command never waits behind the events of attempts.
+ * Makes the event store on Postgres, which is one log in two tables (migration 0002). Command streams and day streams each have their own group
+ * commit with one statement in flight. So the event of a command does not wait for the events of attempts.
  */
 export function createPostgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
   const { pool, log, identity, dayStreamMaxAgeSeconds, statementTimeoutMs = 10_000 } = options
@@ -62,7 +62,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
 
   return {
     identity,
-    problem: null, // everything else in a process needs this database too, and reports it
+    problem: null, // other health checks report the database
     async append(stream, events, expected, { patient = false } = {}) {
       if (closing.signal.aborted) throw new StoreUnavailable('the event store is closed')
       const item = encodeAppend(stream, events, expected)
@@ -139,7 +139,7 @@ function createDayWriter(ask: Ask, days: DayPartitions): (items: readonly Append
   const append = createDayAppends(ask)
   return async (items) => {
     const write = async () => {
-      // Partitions are made before the statement and never inside it, because making a partition takes locks for which appends must not wait.
+      // Partitions are created before the statement and not inside it, because creating one takes locks for which appends must not wait.
       await days.ensure(items.map((item) => item.day!))
       return append(items)
     }

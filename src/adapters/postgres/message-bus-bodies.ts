@@ -4,7 +4,7 @@ import type { MessageRef } from '../../events/refs.ts'
 import type { Log } from '../../lib/log.ts'
 import type { MessageBus } from '../../ports/message-bus.ts'
 
-/** Makes the reader of bodies for a bus whose records are also the archive. So bodies are not written twice, and expire with the records. */
+/** Makes the reader of bodies for a bus whose records are also the archive. So bodies are not written twice, and they expire with the records. */
 export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['readBodies']> {
   /**
    * Returns the records at these places, under the keys `partition/offset`. A record that several messages share is read once.
@@ -47,7 +47,7 @@ export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['
       const message = records.get(`${partition}/${offset}`)?.messages[index]
       // If the place belongs to another bus, this bus has another message at the place.
       if (message === undefined || message.id !== ref.message || message.fingerprint !== ref.fingerprint) return null
-      return Buffer.from(message.sealedBody) // a copy, because a view would keep the whole record in memory
+      return Buffer.from(message.sealedBody) // the copy is needed because a view would keep the whole record in memory
     })
   }
 }

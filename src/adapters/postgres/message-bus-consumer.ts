@@ -31,8 +31,8 @@ interface MessageConsumer {
 type ConsumeOptions = Parameters<MessageBus['consume']>[0]
 
 /**
- * Milliseconds between two polls for records of other processes. After a poll that finds records the delay is `min`. Otherwise it doubles, up
- * to `max`.
+ * Milliseconds between two polls for records of other processes. The delay is `min` after a poll that finds records. Otherwise it doubles, up to
+ * `max`.
  */
 const poll = { min: 2, max: 50 }
 /** Limits of one read. */
@@ -51,7 +51,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
       own,
       isHeld: lease.isHeld,
       async finish() {
-        // A lost lease is not released, because another process may hold it by now.
+        // A lost lease is not released, because another process may have it by now.
         if (!lease.lost.aborted) await lease.release().catch((error: unknown) => log.warn({ error, partition }, 'bus.lease_not_released'))
       },
     })

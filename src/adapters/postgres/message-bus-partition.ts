@@ -20,13 +20,13 @@ export interface PartitionReader {
  */
 export interface PartitionView {
   /**
-   * Announces a produce of this process, so that a poll that sees its offsets starts no read. Call the returned function when the record is
-   * written.
+   * Announces that this process is about to produce, so that a poll that sees the new offsets starts no read. Call the returned function when the
+   * record is written.
    */
   producing(): () => void
   /** Takes records that this process has just committed. They follow the offset `previous` without a gap. */
   passOn(previous: bigint, records: readonly BusRecord[]): void
-  /** Takes the newest offset that a poll has seen. Returns whether the database therefore has records that are not in memory. */
+  /** Called with the newest offset that a poll has seen. Returns whether the database then has records that are not in memory. */
   seen(offset: bigint): boolean
   /** Whether a fetch waits for records. A poll is needed only while a fetch waits. */
   readonly isWaiting: boolean
@@ -34,7 +34,7 @@ export interface PartitionView {
 }
 
 /**
- * Where the records that follow the memory come from.
+ * The source of the records that follow those in memory.
  * - `passing`: `passOn` hands over the records that this process produces, and polls report the records of other processes. The database has
  *   no other records.
  * - `unread`: the database may have more records (at the start, or because a poll has seen them). The next fetch reads them when memory is
@@ -117,10 +117,10 @@ class View implements PartitionView {
   readonly #memory: Memory
   readonly #awake = createWake()
   readonly #failures = createBackoff()
-  /** Every record up to this offset was returned by a fetch. */
+  /** Fetches have returned every record up to this offset. */
   #known: bigint
   #mode: Mode = 'unread'
-  /** In mode `readingBack`: true when records were passed on after the last read began, so that the read may have missed them. */
+  /** Used in mode `readingBack`. It is true when records were passed on after the last read began, so that the read may have missed them. */
   #hasMissed = false
   #isWaiting = false
   #producing = 0
@@ -158,7 +158,7 @@ class View implements PartitionView {
     this.#awake.notify()
   }
   seen(offset: bigint): boolean {
-    // If other processes produce records meanwhile, a gap before the next records shows it, or the next poll does.
+    // Records that other processes produce meanwhile show as a gap before the next records, or in the next poll.
     if (offset <= this.#known || this.#memory.first !== undefined || this.#producing > 0) return false
     if (this.#mode === 'readingBack') this.#hasMissed = true
     if (this.#mode !== 'passing') return false
@@ -204,7 +204,7 @@ class View implements PartitionView {
     for (let run = this.#memory.first; run !== undefined && run.previous <= this.#known && taken.length < max; run = this.#memory.first) {
       while (run.next < run.records.length && taken.length < max) {
         const record = this.#memory.next(run)
-        if (record.offset <= this.#known) continue // it was passed on and read too
+        if (record.offset <= this.#known) continue // the record was passed on and also read
         taken.push(record)
         this.#known = record.offset
       }
@@ -214,7 +214,7 @@ class View implements PartitionView {
     }
     return taken
   }
-  /** Reads the gap up to `through`. No more records can come into it. */
+  /** Reads the gap up to `through`, in which no more records can appear. */
   async #readUpTo(through: bigint): Promise<void> {
     const previous = this.#known
     const { records, complete } = await this.#reader.read(previous, through)
@@ -230,7 +230,7 @@ class View implements PartitionView {
     this.#mode = isAtEnd ? 'passing' : 'readingBack'
     const last = records.at(-1)
     if (last !== undefined) return this.#memory.prepend({ previous, through: last.offset, records, next: 0 })
-    // The read returned nothing although offsets were assigned. A produce is in flight, or a rollback has left a gap. A gap is passed here.
+    // The read returned nothing although offsets were assigned: either a produce is in flight, or a rollback has left a gap. A gap is skipped here.
     const settled = await this.#reader.settled()
     if (settled !== null && settled > this.#known) await this.#readUpTo(settled)
   }

@@ -1,8 +1,8 @@
 import type { ClientBase, Pool } from 'pg'
 
 /**
- * A larger lag is the difference of two offsets, because counting the rows would take too long. Rollbacks and crashes leave gaps in the
- * offsets, so such a lag is an upper bound.
+ * A lag up to this number is counted exactly. A larger lag is the difference of two offsets, because counting the rows would take too long. It is
+ * then an upper bound, because rollbacks and crashes leave gaps in the offsets.
  */
 const exactUpTo = 10_000
 
@@ -39,7 +39,7 @@ export async function busEnds(pool: Pool, partitions: number): Promise<Map<numbe
   return new Map(rows.map(({ partition, end }) => [partition, end]))
 }
 
-/** Whether all records of a day's partition are done: each is before the first offset of its bus partition that is not done. */
+/** Whether all records of a day partition are done, because they are before the saved offset of their bus partition. */
 export async function holdsNothingUnread(client: ClientBase, dayPartition: string, unread: ReadonlyMap<number, bigint>): Promise<boolean> {
   const { rows } = await client.query<{ unread: boolean }>(
     // Bus partitions are numbered from 0. The query checks every number up to the highest of the day, even if fewer are configured now.

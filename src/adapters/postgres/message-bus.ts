@@ -37,8 +37,8 @@ interface PostgresMessageBusOptions {
 export interface PostgresMessageBus extends MessageBus {
   readBodies: NonNullable<MessageBus['readBodies']>
   /**
-   * Drops the partitions of the days before `day` (`yyyy-mm-dd`) that hold nothing unread. Returns their names.
-   * @param unread the first offset of each bus partition that is not done; nothing of a missing bus partition is dropped
+   * Drops the day partitions before `day` (`yyyy-mm-dd`) that have no unread record. Returns their names.
+   * @param unread the saved offset of each bus partition; records of a missing bus partition are not dropped
    */
   dropDaysBefore(day: string, unread: ReadonlyMap<number, bigint>): Promise<string[]>
 }
@@ -67,8 +67,8 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
   // The first partition is random. Otherwise all processes that own no partition would begin with the same partition and wait for its lock.
   let groups = Math.floor(Math.random() * partitions)
   /**
-   * Returns the partition for the next group. A partition that this process owns is preferred, because the process then delivers the records
-   * from memory.
+   * Returns the partition for the next group of records. A partition that this process owns is preferred, because the process then delivers the
+   * records from memory.
    */
   const nextPartition = (): number => {
     const owned = consumer.owned()

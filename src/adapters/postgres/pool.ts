@@ -37,8 +37,8 @@ export function createPool({ url, max, log, statementTimeoutMs = 30_000, ...sess
     keepAliveInitialDelayMillis: 10_000,
     onConnect: (client) => prepareSession(client, { ...session, statementTimeoutMs }),
   })
-  // The pool replaces a connection that breaks, for example at a restart of Postgres. An error event without a listener would end the process.
-  // The pool listens while the connection is idle, and the listener below while a transaction uses the connection.
+  // The pool replaces a connection that breaks, for example at a restart of Postgres. Without a listener, the error event would end the process. This
+  // listener is for idle connections, and the one below for connections that a transaction uses.
   const onError = (error: Error) => log.warn({ error, pool: name }, 'postgres.connection_lost')
   pool.on('error', onError)
   pool.on('connect', (client) => {

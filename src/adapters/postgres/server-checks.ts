@@ -3,7 +3,7 @@ import type pg from 'pg'
 import { KolbakError } from '../../lib/errors.ts'
 import { connect } from './session.ts'
 
-/** The settings of a server that no session can change, and what each puts at risk when it is off. */
+/** The settings of a server that no session can change, each with the data that can be lost when it is off. */
 const durability = {
   fsync: 'a crash of the machine can lose accepted messages and damage the whole database',
   full_page_writes: 'a crash of the machine can damage pages of the database',
@@ -11,8 +11,8 @@ const durability = {
 
 /**
  * Throws KolbakError `database_unfit` when Kolbak cannot work on this Postgres. Returns one sentence for each setting of the server with
- * which a crash of its machine can lose what was acknowledged. These are no reason to refuse, because databases of tests run with them and
- * some file systems make one of them safe.
+ * which a crash of its machine can lose what was acknowledged. Such a server is not refused, because databases of tests have these settings, and some
+ * file systems make one of them safe.
  */
 export async function checkServer(url: string): Promise<string[]> {
   const options = { name: 'start', statementTimeoutMs: 10_000 }

@@ -1,6 +1,6 @@
 import pg from 'pg'
 
-/** How a session of Kolbak differs from the other sessions of Kolbak. */
+/** The options in which the sessions of Kolbak differ. */
 export interface SessionOptions {
   /** Shown in pg_stat_activity as `kolbak <name>`. */
   readonly name: string
@@ -17,9 +17,9 @@ export interface SessionOptions {
 
 /** The settings on which Kolbak relies. Postgres keeps all others as its operator has set them. */
 const settingsOf = ({ name, statementTimeoutMs, idleInTransactionMs = 30_000, plansOnce = false }: SessionOptions) => ({
-  // A commit that was acknowledged must be on disk, because Kolbak then answers 202.
+  // An acknowledged commit must be on disk, because Kolbak then responds with 202.
   synchronous_commit: 'on',
-  // A transaction ends when its client is lost, and no statement or idle connection is ended that Kolbak still needs.
+  // A transaction must end when its client is lost. A statement or idle connection that Kolbak still needs must not be ended.
   idle_in_transaction_session_timeout: String(idleInTransactionMs),
   statement_timeout: String(statementTimeoutMs),
   tcp_keepalives_idle: '10',
@@ -28,7 +28,7 @@ const settingsOf = ({ name, statementTimeoutMs, idleInTransactionMs = 30_000, pl
   lock_timeout: '0',
   idle_session_timeout: '0',
   transaction_timeout: '0',
-  // Appends check and hold a lock at this level. `public` is where the tables and views are.
+  // Appends need this isolation level, and the tables and views are in the schema `public`.
   default_transaction_isolation: 'read committed',
   search_path: 'public',
   // Values are written and read in these formats.
@@ -46,9 +46,9 @@ const settingsOf = ({ name, statementTimeoutMs, idleInTransactionMs = 30_000, pl
 })
 
 /**
- * Gives a new connection the settings of Kolbak. They are set after the connection is made, so that they win over everything that came
- * before: parameters of the URL (`?options=`), PGOPTIONS, and the settings of the role and the database. A pooler that drops the options of
- * a connection passes them on too. Versions of Postgres without a setting (17 brought `transaction_timeout`) are left without it.
+ * Gives a new connection the settings of Kolbak. They are set after the connection is made, so that they override parameters of the URL
+ * (`?options=`), PGOPTIONS, and the settings of the role and the database. They also work through a pooler that drops the options of a connection. A
+ * setting that this version of Postgres does not have is left out (`transaction_timeout` is new in 17).
  */
 export async function prepareSession(client: pg.ClientBase, options: SessionOptions): Promise<void> {
   const settings = settingsOf(options)
@@ -60,7 +60,7 @@ export async function prepareSession(client: pg.ClientBase, options: SessionOpti
   } as pg.QueryConfig)
 }
 
-/** Opens one connection, which the caller ends. @param onLost called with the error when the connection breaks */
+/** Opens one connection, which the caller must end. @param onLost called with the error when the connection breaks */
 export async function connect(
   url: string,
   { connectTimeoutMs = 10_000, ...options }: SessionOptions & { readonly connectTimeoutMs?: number },
@@ -80,8 +80,8 @@ export async function connect(
 }
 
 /**
- * Returns the URL of a database of the embedded Postgres. Its parameters keep the variables of libpq (PGSSLMODE, PGOPTIONS,
- * PGCLIENT_ENCODING, PGREPLICATION) away from it, because those are meant for other databases.
+ * Returns the URL of a database of the embedded Postgres. The parameters of the URL override the variables of libpq (PGSSLMODE, PGOPTIONS,
+ * PGCLIENT_ENCODING, PGREPLICATION), because those are meant for other databases.
  */
 export const embeddedUrl = (password: string, port: number, database: string): string =>
   `postgres://kolbak:${password}@127.0.0.1:${port}/${database}?sslmode=disable&options=-cjit%3Doff&client_encoding=UTF8&replication=false`

@@ -16,7 +16,7 @@ export interface DumpResult {
   readonly header: BackupHeader
   readonly rows: number
   readonly sha256: string
-  /** What the backup leaves out because Kolbak has not made it. */
+  /** The objects that the backup leaves out because Kolbak has not created them. */
   readonly skipped: readonly string[]
 }
 
@@ -28,14 +28,14 @@ const settings = [
   "timezone = 'UTC'",
   "datestyle = 'ISO'",
   'check_function_bodies = off',
-  "search_path = ''", // because all names are written with their schemas
+  "search_path = ''", // all names are written with their schemas
 ]
   .map((setting) => `set local ${setting}`)
   .join(';\n')
 
 /**
- * Yields the text of a backup (see format.ts) of one snapshot of the database. The service may run meanwhile: its reads and writes wait for
- * nothing, and what expires stays until the backup has ended. Memory is bounded by the longest row.
+ * Yields the text of a backup (see format.ts) of one snapshot of the database. The service may run meanwhile, and its reads and writes do not wait.
+ * Expired data stay until the backup has ended. Memory is bounded by the longest row.
  *
  * Throws KolbakError `nothing_to_back_up` for a database without tables of Kolbak.
  */
@@ -70,7 +70,7 @@ export async function* dump(
       totalRows += rows
     }
     for (const statement of after) yield written(sqlPart(statement))
-    // A sequence belongs to no snapshot. It is read last, so that it is beyond every number of the rows.
+    // A sequence is not part of a snapshot. It is read last, so that its value is beyond every number in the rows.
     for (const { name, reference } of sequences) {
       const { rows } = await client.query<{ last: bigint; called: boolean }>(`select last_value as last, is_called as called from ${name}`)
       for (const { last, called } of rows) yield written(sqlPart(`select setval(${reference}, ${last}, ${called})`))
@@ -79,7 +79,7 @@ export async function* dump(
     yield Buffer.from(`--@ end ${JSON.stringify(end)}\n`)
     return { header, ...end, skipped }
   } finally {
-    await client.query('rollback').catch(() => {}) // the connection is lost, and with it the transaction
+    await client.query('rollback').catch(() => {}) // a lost connection ends the transaction too
   }
 }
 
@@ -99,7 +99,7 @@ async function beginSnapshot(client: pg.Client, version: string): Promise<{ sche
     const schema = await describeSchema(client)
     const migrations = await migrationsOf(client)
     if (migrations.length === 0)
-      throw new KolbakError('nothing_to_back_up', 'The database holds nothing of Kolbak, so there is nothing to back up.')
+      throw new KolbakError('nothing_to_back_up', 'The database has no tables of Kolbak, so there is nothing to back up.')
     try {
       await client.query(`lock table ${schema.tables.map(({ name }) => `only ${name}`).join(', ')} in access share mode`)
       const { postgres = '', now = '' } = rows[0] ?? {}
@@ -108,7 +108,7 @@ async function beginSnapshot(client: pg.Client, version: string): Promise<{ sche
         header: { format: backupFormat, kolbak: version, postgres, made_at: now, migrations, tables: schema.tables.length },
       }
     } catch (error) {
-      // A day or a build was dropped since the snapshot began (42P01, 3F000).
+      // These codes mean that a day partition or a build was dropped since the snapshot began.
       if (tries === 5 || !/^(42P01|3F000)$/.test(codeOf(error) ?? '')) throw error
       await client.query('rollback')
     }

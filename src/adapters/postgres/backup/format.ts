@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { KolbakError } from '../../../lib/errors.ts'
 
 /*
- * The text of a backup, which is compressed with gzip. It is a script that psql can run too, because what is not SQL is in comments:
+ * The text of a backup, which is compressed with gzip. It is a script that psql can also run, because all lines that are not SQL are comments:
  *
  *   --@ header {...}                 facts about the backup
  *   --@ sql <lines>                  the number of lines of SQL that follow
@@ -11,7 +11,7 @@ import { KolbakError } from '../../../lib/errors.ts'
  *   --@ end {"rows":..,"sha256":..}  all rows, and the SHA-256 of everything before this line
  */
 
-/** The number of the format. It rises when an older version of Kolbak could not read a backup. */
+/** The number of the format. Raise it when older versions of Kolbak cannot read the new backups. */
 export const backupFormat = 1
 
 export interface BackupHeader {
@@ -21,7 +21,7 @@ export interface BackupHeader {
   readonly postgres: string
   /** RFC 3339 time of the snapshot. */
   readonly made_at: string
-  /** The migrations that the database had run, in their order. */
+  /** The migrations that the database had run, in order. */
   readonly migrations: readonly string[]
   /** The number of tables whose rows follow. */
   readonly tables: number
@@ -47,8 +47,8 @@ export function linesIn(chunk: Buffer): number {
 }
 
 /**
- * Reads the text of a backup. Throws KolbakError `backup_damaged` as soon as it differs from what was written, at the latest at its end,
- * where its SHA-256 is compared.
+ * Reads the text of a backup. Throws KolbakError `backup_damaged` when the text is not as it was written, no later than at its end, where its SHA-256
+ * is compared.
  */
 export class BackupReader {
   readonly #chunks: AsyncIterator<Buffer>
@@ -66,7 +66,7 @@ export class BackupReader {
     return JSON.parse(line.slice('--@ header '.length)) as BackupHeader
   }
 
-  /** Yields the parts after the header. Returns after the end was checked. */
+  /** Yields the parts after the header. Returns when the end has been checked. */
   async *parts(): AsyncGenerator<BackupPart, { rows: number; sha256: string }> {
     for (;;) {
       const soFar = this.#hash.copy()

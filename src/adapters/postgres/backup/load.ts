@@ -36,7 +36,7 @@ export async function checkEmpty(client: pg.Client): Promise<void> {
 }
 
 /**
- * Restores the parts of a backup into an empty database, in one transaction: either all of it is there, or nothing. Throws KolbakError
+ * Restores the parts of a backup into an empty database, in one transaction, so that either all of it is restored or nothing. Throws KolbakError
  * `database_not_empty` or `backup_damaged`.
  */
 export async function load(
@@ -67,12 +67,12 @@ export async function load(
       }
     }
   } catch (error) {
-    await client.query('rollback').catch(() => {}) // the connection is lost, and with it the transaction
+    await client.query('rollback').catch(() => {}) // a lost connection ends the transaction too
     throw error
   }
 }
 
-/** A statement that Postgres refuses was altered. Errors of other kinds are not the fault of the backup. */
+/** Throws `backup_damaged` if Postgres has refused a statement, because then the statement was altered. Throws any other error unchanged. */
 function throwDamaged(error: unknown): never {
   if (error instanceof Error && 'severity' in error && /^(22|23|42)/.test(String((error as { code?: string }).code)))
     throw damaged(error.message, error)

@@ -1,6 +1,6 @@
 import type { ClientBase, QueryResultRow } from 'pg'
 
-/** A table whose rows are copied. Of a partitioned table these are its partitions. */
+/** A table whose rows are copied. For a partitioned table, each partition is such a table. */
 interface CopiedTable {
   /** The name with its schema, as statements can use it. */
   readonly name: string
@@ -8,22 +8,22 @@ interface CopiedTable {
   readonly columns: string
 }
 
-/** The statements that make the schema of a backup, and the tables whose rows are loaded in between. */
+/** The statements that create the schema of a backup, and the tables whose rows are loaded between them. */
 export interface BackupSchema {
-  /** Make the schemas, functions, sequences and tables. Rows are loaded faster while there are no indexes. */
+  /** Statements that create the schemas, functions, sequences and tables. Rows are loaded faster while there are no indexes. */
   readonly before: readonly string[]
   readonly tables: readonly CopiedTable[]
-  /** Make the constraints, indexes and views. */
+  /** Statements that create the constraints, indexes and views. */
   readonly after: readonly string[]
   /** The sequences, each with an expression that finds it in the restored database. */
   readonly sequences: readonly { readonly name: string; readonly reference: string }[]
-  /** What the backup leaves out because Kolbak has not made it: the kind and name of each. */
+  /** The kind and name of each object that the backup leaves out because Kolbak has not created it. */
   readonly skipped: readonly string[]
 }
 
 /** The schemas in which Kolbak has its tables. */
 const isOurs = `n.nspname = 'public' or n.nspname ~ '^(projection_|delivery_history(_|$))'`
-/** Whether an object belongs to an extension. The server of the restored database has its own extensions. */
+/** SQL that is true for an object of an extension. Such objects are left out, because the server of the restored database has its own extensions. */
 const isOfExtension = (catalogue: string, oid: string) =>
   `exists (select from pg_depend e where e.classid = '${catalogue}'::regclass and e.objid = ${oid} and e.deptype = 'e')`
 
@@ -33,8 +33,8 @@ const textsOf = async (client: ClientBase, text: string, values: unknown[] = [])
   (await rowsOf<{ text: string }>(client, text, values)).map((row) => row.text)
 
 /**
- * Describes everything that Kolbak has in a database, from the catalogues of Postgres. So a backup holds the schema as it is, with its
- * partitions and builds, and another version of Kolbak can restore it. The search_path of the transaction must be empty, because Postgres
+ * Describes all objects of Kolbak in a database, from the catalogues of Postgres. So a backup contains the schema as it is, with its partitions and
+ * builds, and another version of Kolbak can restore it. The search_path of the transaction must be empty, because Postgres
  * then writes each name with its schema.
  */
 export async function describeSchema(client: ClientBase): Promise<BackupSchema> {
@@ -106,9 +106,9 @@ interface Column {
   readonly name: string
   readonly definition: string
   readonly is_generated: boolean
-  /** How Postgres stores long values, or null for the way of the type. */
+  /** How Postgres stores long values, or null for the default of the type. */
   readonly storage: string | null
-  /** Whether the type belongs to Postgres itself. Kolbak uses no others. */
+  /** Whether the type belongs to Postgres itself. Kolbak uses only such types. */
   readonly is_built_in: boolean
 }
 const listColumns = (client: ClientBase): Promise<Column[]> =>
@@ -143,7 +143,7 @@ const createTable = ({ name, key, options }: Relation, columns: readonly Column[
 const createPartition = ({ name, parent, bound, key, options }: Relation): string =>
   `create table ${name} partition of ${parent} ${bound}${key === null ? '' : ` partition by ${key}`}${withOptions(options)}`
 
-/** The constraints and indexes of tables. Those of a partition come from the table that it belongs to. Foreign keys are last. */
+/** Returns the constraints and indexes of tables. Partitions get theirs from their partitioned table. Foreign keys are last. */
 const listConstraintsAndIndexes = (client: ClientBase, tables: readonly Relation[]): Promise<string[]> =>
   textsOf(
     client,
@@ -164,9 +164,9 @@ const listConstraintsAndIndexes = (client: ClientBase, tables: readonly Relation
 interface Sequence {
   readonly name: string
   readonly reference: string
-  /** Null for the sequence of an identity column, which its table makes. */
+  /** The statement that creates the sequence, or null for an identity column, whose table creates it. */
   readonly definition: string | null
-  /** Ties the sequence to the column that it was made for, or null. */
+  /** The statement that ties the sequence to its column, or null. */
   readonly owner: string | null
 }
 const listSequences = (client: ClientBase): Promise<Sequence[]> =>
@@ -190,7 +190,7 @@ interface Described {
   readonly definition: string
   readonly is_kept: boolean
 }
-/** Functions whose arguments and language belong to Postgres itself. Kolbak has no others. */
+/** Returns the functions whose arguments and language belong to Postgres itself. Kolbak has only such functions. */
 const listFunctions = (client: ClientBase): Promise<Described[]> =>
   rowsOf(
     client,
@@ -202,7 +202,7 @@ const listFunctions = (client: ClientBase): Promise<Described[]> =>
      from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
      where (${isOurs}) and not ${isOfExtension('pg_proc', 'p.oid')} order by 1`,
   )
-/** The views of Kolbak show one table of a projection's build. */
+/** Returns the views. Each view of Kolbak shows one table of a projection's build. */
 const listViews = (client: ClientBase): Promise<Described[]> =>
   rowsOf(
     client,
@@ -213,7 +213,7 @@ const listViews = (client: ClientBase): Promise<Described[]> =>
      from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where (${isOurs}) and c.relkind = 'v' and not ${isOfExtension('pg_class', 'c.oid')} order by c.oid`,
   )
-/** Triggers, policies and types. Kolbak has none. */
+/** Returns triggers, policies and types, which are left out because Kolbak has none. */
 const listOthers = (client: ClientBase): Promise<string[]> =>
   textsOf(
     client,
