@@ -6,8 +6,8 @@ import { createLog } from './lib/log.ts'
 import { createSupervised } from './process/worker.ts'
 
 /**
- * Runs the service as one process, or as the supervisor or a worker of several processes. Exit codes: 0 drained, 1 failed in operation or
- * while draining, 78 (EX_CONFIG) cannot start as configured.
+ * Runs the service as one process, or as the supervisor or a worker of several processes. Exit codes: 0 after draining, 1 after a failure in
+ * operation or while draining, 78 (EX_CONFIG) if it cannot start as configured.
  */
 async function main(): Promise<void> {
   const config = readConfig()
@@ -29,7 +29,8 @@ async function main(): Promise<void> {
   const starting = new AbortController()
   let stop = async (): Promise<void> => {}
   const endAtOnce = (signal: NodeJS.Signals) => {
-    // A worker also gets Ctrl-C and the signal of its supervisor. The supervisor kills its workers when it is asked again.
+    // A worker gets Ctrl-C and also the signal of its supervisor, so it ignores a second signal. The supervisor kills its workers at the second
+    // signal.
     if (isWorker) return
     // Work in flight is repeated after the next start.
     log.warn({ signal }, 'kolbak.killed')
@@ -58,7 +59,7 @@ async function main(): Promise<void> {
   const { signal } = starting
   const start = async (): Promise<{ stop(): Promise<void> }> => {
     if (!isWorker && processes > 1) {
-      const { supervise } = await import('./process/supervisor.ts') // loaded without the service, which would be a third of its memory
+      const { supervise } = await import('./process/supervisor.ts') // the supervisor does not load the service, which would take a third of its memory
       return supervise({ config, processes, log, signal, onUnfit: () => process.exit(cannotStart) })
     }
     const { compose } = await import('./service/compose.ts')
@@ -69,14 +70,14 @@ async function main(): Promise<void> {
     service.then(
       (running) => running.stop(),
       (error: unknown) => {
-        if (error !== stoppedEarly) throw error // a start that was stopped early has stopped everything itself
+        if (error !== stoppedEarly) throw error // a start that was stopped early has already stopped its parts
       },
     )
   onEndSignal((signal) => drain({ signal }), endAtOnce)
   await service
 }
 
-/** The reason with which a start ends that was stopped while it waited for an engine. */
+/** The reason of a start that was stopped while it waited for an engine. */
 const stoppedEarly = new Error('stopped while starting')
 
 main().catch((error: unknown) => {

@@ -38,7 +38,7 @@ const clientSecret = 'the-secret-of-the-demo-is-not-a-secret'
 const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-demo-'))
 const service = spawn(process.execPath, [join(import.meta.dirname, '../main.ts')], {
   stdio: ['ignore', 'pipe', 'inherit'],
-  detached: true, // Ctrl-C reaches the demo alone, which then stops the service
+  detached: true, // Ctrl-C reaches only the demo, which then stops the service
   env: {
     PATH: env.PATH ?? '',
     PORT: '0',
@@ -50,7 +50,7 @@ const service = spawn(process.execPath, [join(import.meta.dirname, '../main.ts')
   },
 })
 const ended = new Promise((resolve) => service.once('exit', resolve))
-/** Ctrl-C ends the demo early. Its service and its folder are removed all the same. */
+/** Rejects at Ctrl-C, which ends the demo early. The service is then stopped and its folder removed, as at the usual end. */
 const interrupted = new Promise<never>((_, reject) => {
   const interrupt = (signal: NodeJS.Signals) => {
     exitCode = 128 + constants.signals[signal]
@@ -58,7 +58,7 @@ const interrupted = new Promise<never>((_, reject) => {
   }
   onEndSignal(interrupt, () => service.kill('SIGKILL'))
 })
-process.stdout.on('error', () => {}) // a terminal that was closed takes no more lines
+process.stdout.on('error', () => {}) // writing to a closed terminal must not end the demo
 try {
   await Promise.race([demonstrate(), interrupted])
 } catch (error) {
@@ -175,7 +175,7 @@ async function startReceiver() {
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const path = request.url ?? '/'
-      // Throws when the signature is not valid, which ends the demo.
+      // If the signature is not valid, `verify` throws, which ends the demo.
       const event = new Webhook(secrets.get(path) ?? '').verify(
         Buffer.concat(chunks).toString(),
         request.headers as Record<string, string>,

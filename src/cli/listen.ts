@@ -41,7 +41,7 @@ export const listenCommand = (program: Command) =>
       }),
     )
 
-/** Verifies and prints each request; responds with `status`, or with 401 when the signature is not valid. */
+/** Verifies and prints each request. Responds with `status`, or with 401 if the signature is not valid. */
 const receiver =
   (session: Session, verifier: () => Webhook | undefined, status: number): RequestListener =>
   (request, response) => {

@@ -5,7 +5,10 @@ import { createLog } from '../lib/log.ts'
 // The list is repeated here, because an import of move.ts would load the whole service for every other command.
 const ports = ['event_store', 'message_bus', 'delivery_log'] as const
 
-/** Moves a port to another engine. It works on the engines themselves, with the environment of the service, while no process of the service runs. */
+/**
+ * Defines the command that moves a port to another engine. The command uses the engines directly, with the environment of the service, while no
+ * process of the service runs.
+ */
 export const moveCommand = (program: Command): Command =>
   program
     .command('move')

@@ -12,7 +12,7 @@ export const sendCommand = (program: Command) =>
       withSession(
         async (session, event: string, payload: string | undefined, options: { id?: string; source?: string; eventTime?: string }) => {
           const rawPayload = payload ?? '{}'
-          JSON.parse(rawPayload) // This reports a typing error before anything is sent.
+          JSON.parse(rawPayload) // `JSON.parse` throws for invalid JSON before anything is sent.
           const head = JSON.stringify({ id: options.id, event, source: options.source, event_time: options.eventTime })
           // The payload is sent as it was typed, so that 1.10 does not become 1.1.
           const body = `${head.slice(0, -1)},"payload":${rawPayload}}`

@@ -14,7 +14,7 @@ export interface Session {
   /** Returns a fresh bearer token. */
   token(): Promise<{ access_token: string; token_type: string; expires_in: number }>
   print(line: string): void
-  /** Prints the result as JSON when the option --json is set, else as the text that `format` returns. */
+  /** Prints the result as JSON if the option --json is set, and otherwise as the text that `format` returns. */
   show<T>(result: T, format: (result: T) => string): void
 }
 

@@ -26,7 +26,7 @@ const formatWebhooks = (webhooks: readonly Webhook[]) =>
 interface FieldOption {
   readonly flags: string
   readonly description: string
-  /** Returns the value of the field for the text of the option. Without it, the text itself is the value. */
+  /** Converts the text of the option to the value of the field. By default the text itself is the value. */
   readonly parse?: (text: string) => unknown
 }
 /** The option of each field that a caller can give or change. */

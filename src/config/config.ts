@@ -216,7 +216,7 @@ export const variables = {
   ] as const),
 } satisfies Record<string, Variable<unknown>>
 
-/** Variables that are required when the variable before them is set. */
+/** For each variable, the variables that are required if it is set. */
 const requiredWith: Partial<Record<keyof Variables, readonly (keyof Variables)[]>> = {
   CASSANDRA_CONTACT_POINTS: ['CASSANDRA_DATACENTER'],
   CASSANDRA_USERNAME: ['CASSANDRA_PASSWORD'],
@@ -285,8 +285,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
 }
 
 /**
- * Returns the number of processes to run. `auto` means one process for every two cores, because a process keeps about one core busy and
- * Postgres the other. With DATABASE_URL it means one, because Kolbak does not know how many connections that Postgres allows.
+ * Returns the number of processes to run. `auto` means one process for every two cores, because a process keeps about one core busy and Postgres the
+ * other. With DATABASE_URL, `auto` means one process, because Kolbak does not know how many connections that Postgres allows.
  */
 export const processCount = ({ KOLBAK_PROCESSES: configured, DATABASE_URL }: Config, cores = availableParallelism()): number =>
   configured !== 'auto' ? configured : DATABASE_URL === undefined ? Math.max(1, Math.floor(cores / 2)) : 1

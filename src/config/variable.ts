@@ -6,7 +6,7 @@ export interface Variable<T> {
   /** Text for the initial value in the docs, when `String(initial)` is not readable. */
   readonly initialDoc?: string
   readonly secret?: boolean
-  /** Returns the value of a text. Throws an Error whose message follows the variable's name: `must be ...`. */
+  /** Parses the text of the variable. Throws an Error whose message continues a sentence that begins with the variable's name: `must be ...`. */
   parse(text: string): T
 }
 export const invalid = (must: string) => new Error(must)
@@ -73,7 +73,10 @@ export const minLength = (variable: Variable<string | undefined>, length: number
   },
 })
 const sslModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify']
-/** A URL of a Postgres. pg would read another text as the name of a database, and connect without TLS if it does not know the `sslmode`. */
+/**
+ * A URL of a Postgres. It is checked, because pg would read another text as the name of a database, and would connect without TLS for an unknown
+ * `sslmode`.
+ */
 export const postgresUrl = (doc: string): Variable<string | undefined> => ({
   doc,
   initial: undefined,

@@ -6,7 +6,7 @@ import { codeOf, KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { restoreBackup, writeBackup } from '../service/backups.ts'
 
-/** Shows on a terminal how far a command is. Another output gets a line every 10 s. */
+/** Shows the progress of a command on a terminal. If the output is not a terminal, it gets a line every 10 s. */
 interface Progress {
   show(text: string): void
   /** Removes the text from the terminal. */
@@ -16,7 +16,7 @@ interface Progress {
 /** The name of standard output for `backup`, and of standard input for `restore`. */
 const standardStream = '-'
 
-/** Writes a backup to a new file, which appears only when it is complete. Returns facts about it. */
+/** Writes a backup to a new file, which appears only when it is complete. Returns facts about the backup. */
 export async function backup(config: Config, log: Log, file: string, say: (sentence: string) => void): Promise<object> {
   const progress = createProgress(log)
   const isStream = file === standardStream
@@ -24,7 +24,8 @@ export async function backup(config: Config, log: Log, file: string, say: (sente
   if (!isStream && (await exists(file)))
     throw new KolbakError('file_exists', `${file} exists already, and a backup overwrites nothing: name a new file.`)
   try {
-    // Nothing in a backup is readable without the master key, but who reads webhooks and when is in it. So only its owner may read it.
+    // Sealed values in a backup are unreadable without the master key, but other data, such as times and ids, are not sealed. So only the owner of
+    // the file may read it.
     const output = isStream ? process.stdout : (await open(partial, 'w', 0o600)).createWriteStream({ flush: true })
     const { header, rows, sha256, skipped } = await writeBackup(config, log, output, ({ table, tablesDone, tables, rows }) =>
       progress.show(`table ${tablesDone + 1} of ${tables}, ${rows.toLocaleString('en')} rows (${table})`),
@@ -44,7 +45,7 @@ export async function backup(config: Config, log: Log, file: string, say: (sente
   }
 }
 
-/** Restores a backup into an empty database. Returns facts about it. */
+/** Restores a backup into an empty database. Returns facts about the backup. */
 export async function restore(config: Config, log: Log, file: string, say: (sentence: string) => void): Promise<object> {
   const progress = createProgress(log)
   try {
@@ -96,7 +97,7 @@ function createProgress(log: Log): Progress {
   }
 }
 
-/** Says which file cannot be used, for the errors that an operator can mend. */
+/** Returns an error that names the file, for errors that an operator can correct. Returns any other error unchanged. */
 function fileError(error: unknown, file: string): unknown {
   const why = { ENOENT: 'does not exist', EACCES: 'may not be opened', EISDIR: 'is a folder', ENOSPC: 'does not fit on the disk' }[
     (error as NodeJS.ErrnoException).syscall === undefined ? '' : (codeOf(error) ?? '')

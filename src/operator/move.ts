@@ -20,7 +20,7 @@ import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
 
 interface Moved {
   readonly port: PortName
-  /** Identities of the engines. */
+  /** The identities of the old and the new engine. */
   readonly from: string
   readonly to: string
   /** Numbers of the events, bodies and facts that were copied. */
@@ -28,8 +28,8 @@ interface Moved {
 }
 
 /**
- * Moves a port from Postgres to the engine that is configured for it now, while no process runs. It drains the unread data, copies the data
- * that must be kept, and records the new engine last. So a move that was cut off can simply be started again.
+ * Moves a port from Postgres to the engine that is now configured for it, while no process of the service runs. It lets the service finish all unread
+ * data, copies the data that must be kept, and records the new engine last. So an interrupted move can simply be started again.
  *
  * Throws KolbakError: `not_configured`, `already_moved`, `still_running`, `quarantined` and `rebuilding`.
  */
@@ -43,11 +43,11 @@ export async function move(port: PortName, config: Config, log: Log): Promise<Mo
       return work({ port, engines, deps, pool, from: row?.identity ?? '' })
     })
   await withOld(checkMovable)
-  // The old engine is read until it has nothing left. The role `api` does not run, so nothing new comes.
+  // The old engine is read to its end. The role `api` does not run, so no new messages or commands arrive.
   const drainingRoles: Role[] = port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector']
   await runUntilDrained(config, drainingRoles, log, { ...engines, [port]: postgresEngines[port] })
   const moved = await withOld(async (old) => ({ port, from: old.from, ...(await movers[port](old)) }))
-  // Read models that are built again are complete before the service starts.
+  // Read models are rebuilt here, so that they are complete when the service starts.
   if (port === 'event_store') await runUntilDrained(config, ['projector'], log)
   return moved
 }
@@ -59,7 +59,7 @@ interface Old {
   readonly engines: Engines
   readonly deps: OpenDeps
   readonly pool: Pool
-  /** Identity of the port's present engine. */
+  /** The identity of the port's present engine. */
   readonly from: string
 }
 
@@ -75,7 +75,7 @@ async function checkMovable({ port, pool, from }: Old): Promise<void> {
   await checkWhole(sqlOn(pool))
 }
 
-/** Throws while a stream is quarantined or a read model is being built, because its progress cannot be translated to the new engine. */
+/** Throws if a stream is quarantined or a read model is being built, because their progress cannot be translated to the new engine. */
 async function checkWhole(sql: Sql): Promise<void> {
   const [quarantined] = await sql<{ stream: string }>`select stream from quarantined_streams limit 1`
   if (quarantined !== undefined)
@@ -92,8 +92,8 @@ async function checkWhole(sql: Sql): Promise<void> {
 }
 
 /**
- * Records the new engine in the same transaction that shuts writers out of the old engine. After it, a process that was not stopped or was
- * started meanwhile cannot write to the old engine. If such a process has written before, this function throws, and nothing is moved.
+ * Records the new engine, in the transaction that keeps writers away from the old engine. Later, a process that still runs or was started meanwhile
+ * cannot write to the old engine. If such a process has already written, this function throws, and nothing is moved.
  */
 const recordNew = (
   { pool, port }: Old,
@@ -116,7 +116,7 @@ const recordNew = (
     await sql`update engines set identity = ${identity}, since = clock_timestamp() where port = ${port}`
   })
 
-/** Functions that copy the data that must be kept. Each returns the new engine's identity, and the numbers of what was copied. */
+/** Functions that copy the data that must be kept. Each returns the identity of the new engine, and how much was copied. */
 const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'>>> = {
   async event_store(old) {
     const { adapter: source } = await connectEngine('event_store', postgresEngines.event_store, old.deps)
@@ -125,13 +125,13 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
     const head = await target.head(everyFamily)
     const isComplete = async () => (await source.head(everyFamily)) === copy.head
     await recordNew(old, target.identity, isComplete, async (sql) => {
-      // Read models with tables hold positions of the old store, so they are built again from the new one.
+      // Read models with tables contain positions of the old store, so they are built again from the new store.
       const built = await sql<{ name: string; build: number }>`
         select name, build from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
       for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
       await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
       await sql`update projections set checkpoint = ${head}`
-      await sql`delete from acknowledged_changes` // positions of the former engine; the projections have reached them
+      await sql`delete from acknowledged_changes` // these are positions of the old store, which the projections have reached
       await translateMatches(sql, copy.places)
     })
     return { to: target.identity, copied: { events: copy.events } }
@@ -142,7 +142,7 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
     const { adapter: source } = await connectEngine('message_bus', postgresEngines.message_bus, deps)
     const { adapter: target } = await connectEngine('message_bus', engines.message_bus, deps)
     let bodies = { copied: 0, expired: 0 }
-    // The rows of the old bus were the archive. From now on the delivery log has an archive of its own.
+    // The records of the old bus were the archive. From now on, the delivery log has its own archive.
     if (engines.delivery_log === postgresEngines.delivery_log) {
       const archived = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: source })
       const archive = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: target })
@@ -171,7 +171,7 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
   },
 }
 
-/** Yields every event of the families up to this head, batch by batch. */
+/** Yields every event of the families up to `head`, batch by batch. */
 async function* everyEvent(
   store: EventStore,
   families: readonly Family[],
@@ -187,15 +187,14 @@ async function* everyEvent(
 
 interface EventCopy {
   readonly events: number
-  /** The head of the old store when copying started. */
+  /** The head of the old store at the start of copying. */
   readonly head: Checkpoint | null
   /** The positions of the events of command streams in both stores, in order. */
   readonly places: readonly { readonly old: Checkpoint; readonly new: Checkpoint }[]
 }
 /**
- * Copies every event under its own id, so that a repeated move is harmless. Events of command streams keep their order among all events.
- * Events of day streams keep their order within the stream. The revisions of a day stream begin at 0 again if retention has dropped its
- * first events.
+ * Copies every event with its id, so that a repeated move stores no event twice. Events of command streams keep their order among all events. Events
+ * of day streams keep their order within the stream. If the retention has dropped the first events of a day stream, its revisions begin at 0 again.
  */
 async function copyEvents(source: EventStore, target: EventStore): Promise<EventCopy> {
   const places: { old: Checkpoint; new: Checkpoint }[] = []
@@ -226,7 +225,7 @@ async function appendAll(target: EventStore, stream: StreamName, events: readonl
     }
 }
 
-/** Replaces the position at which each message was matched (message index) by the position of the same moment in the new store. */
+/** Replaces the position at which each message was matched (`matched_at` in the message index) by the corresponding position in the new store. */
 async function translateMatches(sql: Sql, places: EventCopy['places']): Promise<void> {
   await sql`create temp table moved_places (old text collate "C" primary key, new text not null) on commit drop`
   for (const chunk of chunks(places, 10_000))
@@ -260,7 +259,7 @@ async function copyBodies(pool: Pool, source: BodyArchive, target: BodyArchive):
   }
 }
 
-/** Records the history again from its events, in the build that readers will use. */
+/** Writes the history again from its events, in the build that readers will use. */
 async function copyHistory(store: EventStore, target: DeliveryLog, build: number): Promise<number> {
   await target.makeBuild(build)
   const history = target.historyOf(build)

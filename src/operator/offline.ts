@@ -12,7 +12,7 @@ import type { OpenDeps } from '../service/engines/open.ts'
 import { chooseEngines, type Engines } from '../service/engines/table.ts'
 import { createParts } from '../service/parts.ts'
 
-/** Runs `work` on the database and its engines while no process of the service runs. Closes everything that was opened for the work. */
+/** Runs `work` on the database and its engines while no process of the service runs. Closes them at the end. */
 export async function workOffline<T>(config: Config, log: Log, work: (deps: OpenDeps, pool: Pool) => Promise<T>): Promise<T> {
   const patience = { log, signal: new AbortController().signal, waits: false }
   const database = await openDatabase(config, patience)
@@ -38,7 +38,7 @@ export async function checkOffline(pool: Pool): Promise<void> {
     throw new KolbakError('still_running', 'A process of Kolbak works on this database: stop all of them, wait ten seconds, and try again.')
 }
 
-/** Runs these roles of the service on a free local port until they have nothing left to read. */
+/** Runs these roles of the service on a free local port until they have read all messages and events. */
 export async function runUntilDrained(
   config: Config,
   roles: Config['KOLBAK_ROLES'],

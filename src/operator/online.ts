@@ -8,8 +8,8 @@ import { openProjections } from '../service/projections.ts'
 import { openShared } from '../service/shared.ts'
 
 /**
- * Runs an operator's work beside a running service. The process takes no role, does not listen, and does not wait for engines. It leaves an
- * embedded Postgres running.
+ * Runs an operator's work beside a running service. The process has no role, does not listen, and does not wait for engines. If the service uses an
+ * embedded Postgres, that Postgres stays running.
  */
 export async function withOperator<T>(config: Config, log: Log, work: (operator: Operator) => Promise<T>): Promise<T> {
   const parts = createParts(log)

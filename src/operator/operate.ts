@@ -8,12 +8,12 @@ import { backup, restore } from './backup.ts'
 import { withOperator } from './online.ts'
 import { refill } from './refill.ts'
 
-/** Runs the work beside a service that runs with the same environment, and prints the result. */
+/** Runs the work beside a service with the same environment, and prints the result. */
 async function print(work: (operator: Operator) => Promise<unknown>): Promise<void> {
   console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', 2), work), null, 2))
 }
 
-/** Makes or restores a backup, and prints facts about it. With `-` for the file, standard output may be the backup itself. */
+/** Makes or restores a backup, and prints facts about the backup. With the file `-`, standard output may be the backup itself. */
 async function printFacts(work: typeof backup, file: string): Promise<void> {
   const facts = await work(readConfig(), createLog('info', 2), file, (sentence) => console.error(sentence))
   const print = file === '-' ? console.error : console.log

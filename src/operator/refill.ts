@@ -27,24 +27,24 @@ import { chooseEngines, postgresEngines } from '../service/engines/table.ts'
 import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
 
 export interface Refilled {
-  /** Number of events of routing and attempts that this Postgres had not read. */
+  /** The number of events of routing and attempts that this Postgres had not read. */
   readonly events: number
-  /** Number of messages that were missing in the message index. */
+  /** The number of messages that were missing in the message index. */
   readonly messages: number
-  /** Number of deliveries that were parked because they were routed, never attempted, and had no row. */
+  /** The number of deliveries that were parked because they were routed, never attempted, and had no row. */
   readonly parked: number
-  /** Number of messages whose body was archived again, because the archive is in this Postgres and the bus still has the messages. */
+  /** The number of messages whose body was archived again, because the archive is in this Postgres and the bus still has the messages. */
   readonly bodies: number
-  /** Deliveries that have not ended now, including parked deliveries. */
+  /** The number of deliveries that have not ended, including parked deliveries. */
   readonly owed: number
 }
 
 /**
- * Brings a Postgres that was restored from an older backup up to the event store, which went on after the backup. The Postgres may also be
- * empty, except for its `data_keys`. No process of the service runs meanwhile. The events after the backup are exactly those that the
- * projection `deliveries` has not read. So the refill runs that projection up to the head, with its usual retries. With each batch it also
- * restores rows that no projection restores: rows of the message index, and deliveries that were parked or claimed. Then the other read
- * models are brought up to date, so that no message is sent with the settings that a webhook had at the time of the backup.
+ * Brings a Postgres that was restored from an older backup up to date with the event store, which has later events. The Postgres may also be empty,
+ * except for its `data_keys`. No process of the service may run meanwhile. The projection `deliveries` has not read exactly the events after the
+ * backup. So the refill runs this projection up to the head, with its usual retries. With each batch it also restores rows that no projection
+ * restores: rows of the message index, and deliveries that were parked or claimed. Then the other read models are brought up to date, so that no
+ * message is sent with the old settings of a webhook.
  *
  * Each batch is committed with its checkpoint, so that an interrupted refill can be started again.
  * Throws KolbakError `nothing_to_refill`, `still_running` and `engine_behind`.
@@ -58,7 +58,7 @@ export async function refill(config: Config, log: Log): Promise<Refilled> {
     const opened = await openEngines(engines, deps)
     const [store, bus, deliveryLog] = [opened.events.adapter, opened.messages.adapter, opened.history.adapter]
     await checkEngines({ store, bus, pool })
-    // Bodies come first. Otherwise a due retry would be dead-lettered as `payload_expired` before its record is redelivered.
+    // Bodies are restored first. Otherwise a due retry would end as a dead letter (`payload_expired`) before its record is redelivered.
     const isArchiveLost = engines.delivery_log === postgresEngines.delivery_log && bus.readBodies === undefined
     const bodies = isArchiveLost ? await archiveAgain({ bus, offsets: createOffsets(pool, bus.identity), archive: deliveryLog, log }) : 0
     return { ...(await readToHead({ store, deliveryLog, pool, leases: deps.leases, log })), bodies }
@@ -90,13 +90,13 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
   const usual = deliveries(deliveryLog, scheduleRetries)
   const projection: Projection = {
     ...usual,
-    // The rows are restored here and not in the transaction, because here the history already shows the state of each delivery.
+    // The rows are restored after the projection's own `prepare`, because the history then shows the state of each delivery.
     async prepare(events, of) {
       await usual.prepare?.(events, of)
       if (of.is_live) await restore(events, deliveryLog.historyOf(of.build))
     },
   }
-  // The build that was live at the backup may have been replaced and dropped since.
+  // The build that was live at the time of the backup may have been dropped since then, so it is created again.
   for (const { build } of await listBuilds(pool, projection.name)) await deliveryLog.makeBuild(build)
 
   const head = await store.head(projection.families)
@@ -123,7 +123,7 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
  * deliveries had no row before.
  */
 async function parkUntouched(schedule: Schedule, owed: readonly DeliveryRef[], history: DeliveryReads): Promise<number> {
-  // A delivery that is missing in the history has expired, and so has its body in the archive.
+  // A delivery that is missing in the history has expired, like its body in the archive.
   const states = await history.states(owed)
   const untouched = owed.filter((_, i) => states[i]?.type === 'MessageRouted')
   if (untouched.length === 0) return 0

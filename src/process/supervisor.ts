@@ -10,12 +10,12 @@ import type { DeadOwners } from '../service/release-dead-owners.ts'
 import type { Measurements, ToSupervisor, ToWorker } from './worker.ts'
 
 /**
- * Runs the service in several worker processes that share one port. The supervisor does none of their work: it runs the embedded
- * Postgres, replaces workers that die, and adds up the metrics of the workers.
+ * Runs the service in several worker processes that share one port. The supervisor does none of their work. It runs the embedded Postgres, replaces
+ * workers that die, and combines the metrics of the workers.
  *
- * The first worker creates everything that is created only once (keys, the admin client). The other workers start when it is
- * ready. When a worker reports that it cannot start as configured, all workers are stopped and `onUnfit` is called.
- * @param signal ends the start: everything that runs is stopped, and the signal's reason is thrown
+ * The first worker creates what is created only once (keys, the admin client). The other workers start when the first one is ready. When a worker
+ * reports that it cannot start as configured, all workers are stopped and `onUnfit` is called.
+ * @param signal ends the start: the workers are stopped, and the reason of the signal is thrown
  */
 export async function supervise(options: {
   config: Config
@@ -27,7 +27,7 @@ export async function supervise(options: {
   const { config, processes, log, signal, onUnfit } = options
   signal.throwIfAborted()
   cluster.setupPrimary({ serialization: 'advanced' }) // JSON has no NaN, which stands for a failed measurement
-  process.once('exit', () => signalAll('SIGKILL')) // for workers that remain after a second Ctrl-C or a failure
+  process.once('exit', () => signalAll('SIGKILL')) // workers must not remain after a second Ctrl-C or a failure
   const stopping = new AbortController()
   const places: Promise<void>[] = []
   const ready = new Set<Worker>()
@@ -61,7 +61,7 @@ export async function supervise(options: {
         const exit = await exitOf(worker)
         const wasReady = ready.delete(worker)
         if (wasReady) dead = { owner: processId }
-        // A worker that ended by SIGTERM itself had not begun to work.
+        // SIGTERM itself ends only a worker that has not begun to work.
         if (stopping.signal.aborted) haveDrained &&= exit.code === 0 || exit.signal === 'SIGTERM'
         else if (exit.code === cannotStart) end().finally(onUnfit)
         else {
@@ -87,7 +87,7 @@ export async function supervise(options: {
   const interrupted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
   })
-  interrupted.catch(() => {}) // it may be rejected while nothing awaits it
+  interrupted.catch(() => {}) // the promise may be rejected while no code awaits it
   try {
     const [facts] = await Promise.race([interrupted, Promise.all([keepWorker(database === undefined ? 'none' : 'all'), database])])
     await Promise.race([interrupted, Promise.all(Array.from({ length: processes - 1 }, () => keepWorker('none')))])
@@ -107,7 +107,7 @@ export async function supervise(options: {
 function signalAll(signal: NodeJS.Signals): void {
   for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill(signal)
 }
-/** Sends a message to a worker. Errors are ignored, because the exit of a dead worker is handled elsewhere. */
+/** Sends a message to a worker. Errors are ignored, because `keepWorker` handles the exit of a dead worker. */
 function tell(worker: Worker, message: ToWorker): void {
   if (worker.isConnected()) worker.send(message, undefined, undefined, () => {})
 }
@@ -120,7 +120,7 @@ const exitOf = (worker: Worker) =>
     })
   })
 
-/** Returns the metrics of these workers. Each metric says how it is aggregated (a sum by default). */
+/** Returns the combined metrics of these workers. Each metric says how it is aggregated (by default as a sum). */
 async function scrape(workers: Iterable<Worker>): Promise<string> {
   return AggregatorRegistry.aggregate(await Promise.all([...workers].map(measurementsOf))).metrics()
 }

@@ -4,7 +4,7 @@ import type { MetricObjectWithValues, MetricValue } from 'prom-client'
 import type { Assignment, Supervised } from '../service/supervised.ts'
 
 export type Measurements = MetricObjectWithValues<MetricValue<string>>[]
-/** The questions of a worker to its supervisor, with the types of the replies. A reply has the name of its question. */
+/** The questions of a worker to its supervisor, with the types of the replies. The message with a reply has the name of its question. */
 export interface Answers {
   readonly assignment: Assignment
   /** The metrics of all workers in Prometheus' text format. */
@@ -13,7 +13,7 @@ export interface Answers {
 export type ToSupervisor = { readonly ask: keyof Answers } | { readonly ready: object } | { readonly measured: Measurements }
 export type ToWorker = Pick<Answers, 'assignment'> | Pick<Answers, 'scrape'> | { readonly measure: true }
 
-/** @param onLost called when the supervisor is gone, so that no process starts this worker again */
+/** @param onLost called when the supervisor is gone, because no process would then replace this worker */
 export function createSupervised(onLost: () => void): Supervised {
   const { worker } = cluster
   worker?.once('disconnect', () => {
@@ -36,11 +36,13 @@ export function createSupervised(onLost: () => void): Supervised {
   }
 }
 
-/** Sends a message to the supervisor. Errors are ignored, because a supervisor that is gone needs no message. */
+/** Sends a message to the supervisor. Errors are ignored, because they mean that the supervisor is gone. */
 function tell(message: ToSupervisor): void {
   process.send?.(message, undefined, undefined, () => {})
 }
-/** Asks the supervisor and returns the reply. The worker asks first, because Node drops a message that has no listener yet. */
+/**
+ * Asks the supervisor a question and returns the reply. The supervisor sends nothing unasked, because Node drops a message that has no listener yet.
+ */
 async function ask<N extends keyof Answers>(name: N, signal: AbortSignal): Promise<Answers[N]> {
   const messages = on(process, 'message', { signal })
   tell({ ask: name })

@@ -19,8 +19,8 @@ const session = (name: string) => ({ name, statementTimeoutMs: 0, idleInTransact
 const compression = { level: 1, chunkSize: 1 << 18 }
 
 /**
- * Writes a backup of the database of a service, which may run meanwhile. The database is not migrated, so that a backup can be made before
- * an upgrade with the new version. Resolves when everything was written. Throws KolbakError `nothing_to_back_up`.
+ * Writes a backup of the database of a service, which may run meanwhile. The database is not migrated, so that the new version can make a backup
+ * before an upgrade. Resolves when the whole backup is written. Throws KolbakError `nothing_to_back_up`.
  */
 export async function writeBackup(
   config: DatabaseConfig,
@@ -53,10 +53,9 @@ export interface RestoreResult {
 }
 
 /**
- * Restores a backup into the empty database of a service that does not run. Either all of it is restored, or nothing.
+ * Restores a backup into the empty database of a service that does not run. Either the whole backup is restored, or nothing.
  *
- * Throws KolbakError `not_a_backup`, `backup_damaged`, `database_not_empty`, and the errors of `checkHeader`, for a backup of another
- * version.
+ * Throws KolbakError `not_a_backup`, `backup_damaged` or `database_not_empty`, and for a backup of another version the errors of `checkHeader`.
  */
 export async function restoreBackup(
   config: DatabaseConfig,
@@ -76,7 +75,7 @@ export async function restoreBackup(
       try {
         await checkEmpty(client)
         const end = await load(client, backup, ({ part, tablesDone }) => onProgress({ part, tablesDone, tables: header.tables }))
-        await client.query('analyze') // because Postgres plans badly without statistics
+        await client.query('analyze') // Postgres makes bad plans without statistics
         return { header, ...end }
       } finally {
         await client.end()

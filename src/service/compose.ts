@@ -29,20 +29,20 @@ interface Service {
   stop(): Promise<void>
 }
 interface ComposeOptions {
-  /** Ends the wait for engines. Everything that was started is then stopped, and the reason of the signal is thrown. */
+  /** Ends the wait for engines. The parts that were started are then stopped, and the reason of the signal is thrown. */
   readonly signal?: AbortSignal
   /** The supervisor of this worker, if there is one. */
   readonly supervised?: Supervised | undefined
-  /** Default: the engines that the configuration chooses. */
+  /** The engines of the ports. By default, those that the configuration chooses. */
   readonly engines?: Engines
 }
 
-/** Composes the service as configured and starts it. The service listens first, and then waits for engines that do not answer yet. */
+/** Composes the service as configured and starts it. The service listens first, and then waits for engines that do not respond yet. */
 export async function compose(config: Config, log: Log, options: ComposeOptions = {}): Promise<Service> {
   const server = createHttpServer(undefined, (error) => log.error({ error }, 'http.server_failed'))
   const parts = createParts(log)
   const stop = async () => {
-    await server.close(config.KOLBAK_DRAIN_TIMEOUT_MS / 2) // first, because requests need all other parts
+    await server.close(config.KOLBAK_DRAIN_TIMEOUT_MS / 2) // the API stops first, because requests need all other parts
     await parts.stop()
   }
   try {
@@ -74,7 +74,7 @@ async function start(
   const statuses = startProjections(shared, has('projector') ? projections : [])
   await whenAvailable('engines', () => checkEngines({ store, bus, pool: pools.reads }), patience)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
-  // The start waits until the read model knows the admin client, so that this client can get a token as soon as the service is ready.
+  // The start waits until the read model has the admin client, so that the client can get a token as soon as the service is ready.
   if (admin.position !== null && has('projector')) await waiter.waitFor(projectionNames.tenants, admin.position, 10_000)
 
   const registry = new Registry()
@@ -92,7 +92,7 @@ async function start(
   return { url, operator: createOperator(shared, projections) }
 }
 
-/** Makes the server listen, and returns its URL. Throws KolbakError `cannot_listen`. */
+/** Starts listening and returns the URL of the server. Throws KolbakError `cannot_listen`. */
 async function listen(server: HttpServer, { HOST: host, PORT: port }: Config): Promise<string> {
   const listened = await server.listen(port, host).catch((cause: Error) => {
     throw new KolbakError('cannot_listen', `Kolbak cannot listen on ${host}:${port}: set PORT or HOST to another value.`, { cause })

@@ -18,7 +18,7 @@ export type PoolName = keyof typeof poolSizes
 const connectionsPerProcess = Object.values<number>(poolSizes).reduce((sum, size) => sum + size, 6)
 
 interface Database extends OpenPostgres {
-  /** Opens a pool of connections, which the caller ends. */
+  /** Opens a pool of connections, which the caller must end. */
   pool(name: PoolName): Pool
   /** Opens a pool for a command that an operator runs. */
   operatorPool(): Pool
@@ -27,10 +27,10 @@ interface Database extends OpenPostgres {
 interface OpenPostgres {
   readonly isEmbedded: boolean
   readonly url: string
-  /** Stops the embedded Postgres, unless it ran already and was joined. */
+  /** Stops the embedded Postgres, unless it runs for another process too. */
   stop(): Promise<void>
 }
-/** Opens the configured or embedded Postgres as it is, without migrating it. */
+/** Opens the configured or embedded Postgres without migrating it. */
 export async function openPostgres(
   { DATABASE_URL, KOLBAK_DATA_DIR: dataDir }: Pick<Config, 'DATABASE_URL' | 'KOLBAK_DATA_DIR'>,
   log: Log,
@@ -66,15 +66,15 @@ export async function openDatabase(
   }
   return {
     ...postgres,
-    // Statements of the history touch many partitions: planning them takes longer than running them.
+    // Statements of the history touch many partitions, so that planning them takes longer than running them.
     pool: (name) => createPool({ url, name, max: poolSizes[name], log, plansOnce: name === 'history' }),
     operatorPool: () => createPool({ url, name: 'operator', max: 10, log }),
   }
 }
 
 /**
- * Throws KolbakError `invalid_config` for an error that waiting does not remove: Postgres refuses the login, the database, a parameter of
- * the URL or the rights; a file of the URL cannot be read; or the server's certificate or its lack of TLS does not fit the URL.
+ * Throws KolbakError `invalid_config` for an error that waiting does not remove. Postgres refuses the login, the database, a parameter of the URL or
+ * a permission; a file in the URL cannot be read; or the server's TLS or certificate does not fit the URL. Throws any other error unchanged.
  */
 export function throwRefusal(cause: unknown): never {
   if (cause instanceof KolbakError || !(cause instanceof Error)) throw cause

@@ -39,7 +39,7 @@ export function startDispatching(
   return dispatcher
 }
 
-/** Makes offsets that also report each saved offset to the tools of the bus. */
+/** Makes the store of saved offsets. It also reports each saved offset to the tools of the bus. */
 function createCommittingOffsets({ bus, pools, engines }: Shared): Offsets {
   const offsets = createOffsets(pools.dispatch, bus.identity)
   return {

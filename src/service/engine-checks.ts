@@ -22,13 +22,13 @@ export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>)
 }
 
 /**
- * Milliseconds within which a projection must reach the head, or else it counts as behind. The time is needed because reading the head of
+ * A projection that does not reach the head within this many milliseconds counts as behind. The time is needed because reading the head of
  * EventStoreDB may append a marker.
  */
 const reachMs = 2_000
 
 /**
- * Returns the number of records that are not done, and the projections whose live builds have not read all events that were stored before.
+ * Returns the number of records that are not done, and the projections whose live builds have not read all earlier events.
  */
 export async function backlog(
   { store, bus, pool }: EngineReaders,
@@ -45,11 +45,12 @@ export async function backlog(
 }
 
 /**
- * Throws KolbakError `engine_behind` when a checkpoint or saved offset lies beyond the end of its engine. In that case the engine was emptied
- * or restored to an older state, and its new events or records would count as read already.
+ * Throws KolbakError `engine_behind` when a checkpoint or saved offset lies beyond the end of its engine. The engine was then emptied or restored to
+ * an older state, and its new events or records would count as read already.
  */
 export async function checkEngines({ store, bus, pool }: EngineReaders): Promise<void> {
-  // Checkpoints are read before heads. Other processes may be working, and heads only grow, so a head is never read too low.
+  // Checkpoints are read before heads. Heads only grow, so a head cannot be below a checkpoint that was read before it, even while other processes
+  // work.
   const [read] = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint }>`
     select name, checkpoint from projections where checkpoint is not null order by checkpoint desc limit 1`
   const done = await createOffsets(pool, bus.identity).saved()

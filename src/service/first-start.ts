@@ -43,10 +43,10 @@ export interface AdminClient {
   readonly clientId: string
   /** The file that holds the client's generated secret, or null when the secret is configured. */
   readonly file: string | null
-  /** The secret that this start has generated, or null when it has generated none. It is shown on a terminal only. */
+  /** The secret that this start has generated, or null. It is shown only on a terminal. */
   readonly newSecret: string | null
   /**
-   * The last position of the tenant's stream, or null when nothing was read or stored. A read model that has reached it knows the client.
+   * The last position of the tenant's stream, or null when nothing was read or stored. A read model that has reached this position has the client.
    */
   readonly position: Checkpoint | null
 }
@@ -59,7 +59,7 @@ interface AdminDeps {
 }
 
 /**
- * Registers the tenant `default` and issues its admin client. Both happen once, even when several processes start together. Throws
+ * Registers the tenant `default` and issues its admin client. Both are done once, even when several processes start together. Throws
  * KolbakError `invalid_config` when the configured client has been revoked.
  */
 export async function ensureAdmin(deps: AdminDeps): Promise<AdminClient> {
@@ -87,13 +87,13 @@ async function ensureConfiguredClient(tenant: DefaultTenant, clientId: string, s
 }
 
 /**
- * Issues a generated client. Its secret is written to `admin-client.json` (0600) before the client is issued. So the next start completes a
- * start that was killed between the two.
+ * Issues a generated client. Its secret is written to `admin-client.json` (0600) before the client is issued. So if a start is killed between these
+ * two steps, the next start completes them.
  */
 async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_DATA_DIR: dataDir }, log }: AdminDeps) {
   await mkdir(dataDir, { recursive: true })
   const file = join(dataDir, 'admin-client.json')
-  // The first start on another machine may have issued a client, with the file in its own data folder.
+  // A first start on another machine may have issued a client already. The file is then in the data folder of that machine.
   const existing = await tenant.findAdmin()
   if (existing !== undefined && !(await exists(file))) return { clientId: existing, file: null, newSecret: null }
   const { value } = await readOrCreate(file, () => ({
@@ -105,7 +105,7 @@ async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_D
   return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null }
 }
 
-/** The commands of a start. A command returns false when another process has already had the same effect. */
+/** The commands of a start. A command returns false when nothing had to be changed, for example because another process has done it. */
 interface DefaultTenant {
   register(): Promise<boolean>
   issueAdmin(clientId: string, secret: string): Promise<boolean>
@@ -154,7 +154,7 @@ function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): Default
       return (await command(rotation)).changed
     },
     async findAdmin() {
-      // A command that changes nothing is the way to read the tenant's state.
+      // The command changes nothing. It is used to read the tenant's state.
       const { state } = await command({ type: 'ChangeTenantSettings', limits: {} })
       return [...state.clients.values()].find((client) => !client.revoked && client.scopes.includes('admin'))?.client_id
     },
@@ -164,7 +164,7 @@ function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): Default
   }
 }
 
-/** Reads a file of the data folder. A missing file is created (0600), and is on disk before this returns. */
+/** Reads a file of the data folder. A missing file is created (0600) and synced to disk. */
 async function readOrCreate<T extends object>(path: string, create: () => T): Promise<{ value: T; isNew: boolean }> {
   try {
     return { value: JSON.parse(await readFile(path, 'utf8')) as T, isNew: false }

@@ -4,7 +4,7 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
 
-/** Reports the states of the event store and of the parts that this process runs. A failed one makes the process unready. */
+/** Reports the states of the event store and of the parts that this process runs. The process is not ready if one of them has failed. */
 export function healthReport(
   store: Pick<EventStore, 'problem'>,
   dispatcher: Pick<Dispatcher, 'problem'> | null,
@@ -24,7 +24,7 @@ export function backlogMetrics(registry: Registry, unread: () => Promise<number>
     name: 'kolbak_records_unread',
     help: 'Records of the bus that are not done.',
     registers: [registry],
-    aggregator: 'max', // each process of a machine counts the records of all
+    aggregator: 'max', // each worker of a machine reports the same number
     async collect() {
       // An unavailable engine must not fail the other metrics.
       this.set(await unread().catch(() => Number.NaN))
@@ -49,6 +49,6 @@ function ofProjection({ name, state, error, quarantined, lagSeconds }: Projectio
     ...(lagSeconds === null ? [] : [`${lagSeconds} s behind`]),
     `${quarantined} streams quarantined`,
   ]
-  // With `newer_version` a newer process runs the projection. A quarantined stream holds up no other stream.
+  // With `newer_version`, a process with newer code runs the projection. Quarantined streams do not make it fail, because they delay no other stream.
   return { name: `projection ${name}`, ok: state !== 'failed' || error === 'newer_version', message: facts.join(', ') }
 }

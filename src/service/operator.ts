@@ -11,12 +11,13 @@ export interface Operator {
   /** Returns the quarantined streams, oldest first. */
   quarantined(): Promise<QuarantinedStream[]>
   /**
-   * Ends a stream's quarantine. The projection goes on at the event that failed, or with `skip` after it. Throws KolbakError
+   * Lifts a stream's quarantine. The projection continues at the faulty event, or with `skip` after it. Throws KolbakError
    * `not_quarantined` or `unknown_projection`.
    */
   lift(projection: string, stream: StreamName, skip: boolean): Promise<LiftResult>
   /**
-   * Orders a new build of a projection beside the live one, and returns its number. The process that runs the projection makes the build.
+   * Orders a new build of a projection beside the live one, and returns the number of the build. The process that runs the projection makes the
+   * build.
    * Throws KolbakError `not_rebuildable` or `unknown_projection`.
    */
   rebuild(projection: string): Promise<number>

@@ -1,6 +1,6 @@
 import type { Log } from '../lib/log.ts'
 
-/** The started parts of the service. They are stopped in the opposite order, even when a start fails half way. */
+/** The started parts of the service. They are stopped in the reverse order of their start, even when the start of a later part fails. */
 export interface Parts {
   add(name: string, stop: () => Promise<unknown>): void
   /** Stops every part. When a part fails to stop, the error is logged and the other parts are still stopped. */

@@ -2,7 +2,7 @@ import { describeError, KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { untilDone } from '../lib/retry.ts'
 
-/** Says how a start treats engines that do not answer yet. */
+/** Says how a start treats engines that do not respond yet. */
 export interface Patience {
   readonly log: Log
   /** Ends the waiting. The last error is then thrown. */
@@ -12,9 +12,9 @@ export interface Patience {
 }
 
 /**
- * Repeats work that needs an engine until the engine answers. Logs each reason once, and then that the engine is there. A KolbakError is
- * thrown at once, because it is a fault of the configuration, which waiting does not mend.
- * @param unavailable codes of KolbakErrors that say only that the engine does not answer
+ * Repeats work that needs an engine until the engine responds. Logs each reason once, and then that the engine is available. A KolbakError is thrown
+ * at once, because it is a fault of the configuration, for which waiting does not help.
+ * @param unavailable codes of KolbakErrors that only say that the engine does not respond
  */
 export async function whenAvailable<T>(
   engine: string,

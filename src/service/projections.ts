@@ -14,7 +14,7 @@ import { webhooks } from '../projections/webhooks.ts'
 import { whenAvailable } from './patience.ts'
 import type { Shared } from './shared.ts'
 
-/** Makes every projection and process manager, and installs the tables that are missing. Starts none of them. */
+/** Makes every projection and process manager, and installs missing tables. It does not start them. */
 export async function openProjections(
   { store, deliveryLog, streams, keyring, waiter, pools, patience, log }: Shared,
   /** Called after a commit that has scheduled a delivery that is due within a second. */

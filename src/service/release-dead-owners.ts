@@ -1,14 +1,14 @@
 import type { Pool } from 'pg'
 
-/** The processes that are certainly dead: `all` when no other process can use this database, or `owner` for the id of one process. */
+/** The processes that are certainly dead: `none`, `all` (no other process can use this database), or the one with the id `owner`. */
 export type DeadOwners = 'none' | 'all' | { readonly owner: string }
 
-/** Releases leases, claims and shares of limits that dead processes still hold. Without this, each would end when its time is over. */
+/** Releases the leases, claims and shares of limits of dead processes. Otherwise they would last until their time runs out. */
 export async function releaseDeadOwners(pool: Pool, dead: DeadOwners): Promise<void> {
   if (dead === 'none') return
   const isAll = dead === 'all'
   const owner = isAll ? '' : dead.owner
-  // Rows that another process has locked are skipped, because waiting for them could be a deadlock.
+  // Rows that another process has locked are skipped, because waiting for them could cause a deadlock.
   await pool.query(
     `with released as (
        delete from leases where $1 or owner = $2

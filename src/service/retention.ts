@@ -3,10 +3,10 @@ import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 
-/** One kind of data that is dropped day by day after the retention. */
+/** The removal of one kind of data, day by day after the retention. */
 export interface Sweep {
   readonly name: string
-  /** Drops data older than the day (`yyyy-mm-dd`, UTC) that are not needed any more. Returns how many rows or parts were dropped. */
+  /** Drops data from before the day (`yyyy-mm-dd`, UTC) that are not needed any more. Returns how many rows or partitions were dropped. */
   run(day: string): Promise<number>
 }
 
@@ -27,14 +27,14 @@ export function startRetention(options: {
     const lease = await leases.take('retention')
     if (lease !== null)
       try {
-        // One day is added. A day is dropped only when its last moment is older than the retention.
+        // One day is added, because a day is dropped only when its last moment is older than the retention.
         const day = dayOf(now() - (retentionDays + 1) * msPerDay)
         for (const sweep of sweeps)
           try {
             const dropped = await sweep.run(day)
             if (dropped > 0) log.info({ what: sweep.name, before: day, dropped }, 'retention.swept')
           } catch (error) {
-            log.warn({ error, what: sweep.name }, 'retention.sweep_failed') // the other sweeps go on
+            log.warn({ error, what: sweep.name }, 'retention.sweep_failed') // the other sweeps continue
           }
       } finally {
         await lease.release()

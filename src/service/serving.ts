@@ -10,11 +10,11 @@ import type { Shared } from './shared.ts'
 import { version } from './version.ts'
 
 interface ServingOptions {
-  /** The server, which already listens. */
+  /** The server, which listens already. */
   readonly server: HttpServer
   readonly policy: AddressPolicy
   readonly registry: Registry
-  /** True in a process without the role `api`, which serves health and metrics alone. */
+  /** Whether the process serves only health and metrics, because it has no role `api`. */
   readonly operationOnly: boolean
   health(): HealthReport
   /** Returns the metrics in Prometheus' text format. */

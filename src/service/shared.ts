@@ -24,21 +24,24 @@ interface SharedOptions {
   readonly log: Log
   readonly engines: Engines
   readonly patience: Patience
-  /** Everything that is opened is added here, so that it gets closed. */
+  /** Opened parts are added here, so that they are closed when the service stops. */
   readonly parts: Parts
   readonly roles: readonly Role[]
   /** The assignment from the supervisor, if there is one. */
   readonly assignment?: Assignment | undefined
-  /** True for a command beside a running service. It shares an embedded Postgres with the service, and releases nothing of the service. */
+  /**
+   * Whether this is a command beside a running service. Such a command shares an embedded Postgres with the service, and releases nothing that
+   * belongs to the service.
+   */
   readonly besideService?: boolean
 }
-/** The parts from which the rest of the service is made. */
+/** The parts that the other parts of the service need. */
 export interface Shared {
   readonly config: Config
   readonly log: Log
   readonly patience: Patience
   readonly parts: Parts
-  /** Unique to this start of the process. */
+  /** An id that is unique to this start of the process. */
   readonly processId: string
   readonly pools: Readonly<Record<PoolName, Pool>>
   readonly jwtSecret: Buffer
@@ -67,7 +70,7 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
     return opened
   }
   const pools = Object.fromEntries(Object.keys(poolSizes).map((name) => [name, pool(name as PoolName)])) as Record<PoolName, Pool>
-  // No other service can use an embedded Postgres. So everything that a killed process still holds can be released.
+  // No other service can use an embedded Postgres, so leases and claims of killed processes can be released.
   await releaseDeadOwners(pools.reads, database.isEmbedded && !besideService ? 'all' : dead)
 
   const onError = (what: string) => (error: unknown) => log.warn({ error }, what)

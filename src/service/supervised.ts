@@ -5,11 +5,11 @@ import type { DeadOwners } from './release-dead-owners.ts'
 export interface Assignment {
   /** URL of the embedded Postgres that the supervisor started. Undefined when DATABASE_URL is configured. */
   readonly databaseUrl: string | undefined
-  /** Unique to this start of the worker. */
+  /** An id that is unique to this start of the worker. */
   readonly processId: string
   /**
-   * The dead processes whose leases and claims are released at the start: all at the first start, the dead worker that is replaced, or
-   * none.
+   * The dead processes whose leases and claims are released at the start: `all` at the first start, the id of the dead worker that is replaced, or
+   * `none`.
    */
   readonly dead: DeadOwners
 }

@@ -8,7 +8,7 @@ import type { Projection } from '../projections/projection.ts'
 import { type Sweep, startRetention } from './retention.ts'
 import type { Shared } from './shared.ts'
 
-/** Starts dropping data older than the retention. */
+/** Starts the sweeps, which drop data older than the retention. */
 export function startSweeps(shared: Shared, projections: readonly Projection[]): void {
   const { config, leases, log, parts } = shared
   const sweeping = startRetention({

@@ -1,7 +1,7 @@
 import { type DeliveryLogEngine, expiresByItself, secondsKept } from './engine.ts'
 import { readPemFiles } from './pem-files.ts'
 
-/** Opens Cassandra as the delivery log. The engine drops the rows itself, by their TTL. */
+/** Opens Cassandra as the delivery log. Cassandra itself drops expired rows, by their TTL. */
 export const cassandra: DeliveryLogEngine = {
   name: 'cassandra',
   chosenBy: 'CASSANDRA_CONTACT_POINTS',
@@ -24,8 +24,7 @@ export const cassandra: DeliveryLogEngine = {
 }
 
 /**
- * Reads CASSANDRA_REPLICATION. `3` means three copies in the data centre of this process; `dc1:3,dc2:2` gives the copies of each data
- * centre.
+ * Reads CASSANDRA_REPLICATION. `3` means three copies in the data centre of this process. `dc1:3,dc2:2` gives the copies of each data centre.
  */
 const replicationOf = (text: string, dataCenter: string): Record<string, string | number> => ({
   class: 'NetworkTopologyStrategy',

@@ -10,22 +10,22 @@ import type { MessageBus } from '../../ports/message-bus.ts'
 
 export interface OpenEventStore {
   readonly adapter: EventStore
-  /** Drops events of days before `day` (`yyyy-mm-dd`) that every reader has passed. Returns the number of dropped parts. */
+  /** Drops the events of days before `day` (`yyyy-mm-dd`) that every reader has passed. Returns the number of dropped partitions or rows. */
   expire(day: string, passed: Checkpoint): Promise<number>
 }
 export interface OpenMessageBus {
   readonly adapter: MessageBus
   /**
-   * Drops the records of days before `day` that are done. Returns the number of dropped parts.
-   * @param unread the first offset of each partition that is not done; nothing of a missing partition is dropped
+   * Drops the records of days before `day` that are done. Returns the number of dropped partitions or rows.
+   * @param unread the saved offset of each partition; records of a missing partition are not dropped
    */
   expire(day: string, unread: ReadonlyMap<number, bigint>): Promise<number>
-  /** Reports to the tools of the bus which records are done. Nothing else depends on this report. */
+  /** Reports the saved offsets to the tools of the bus. Nothing else depends on this report. */
   committed?(offsets: ReadonlyMap<number, bigint>): void
 }
 export interface OpenDeliveryLog {
   readonly adapter: DeliveryLog
-  /** Drops the history and bodies of days before `day`. Returns the number of dropped parts. */
+  /** Drops the history and bodies of days before `day`. Returns the number of dropped partitions or rows. */
   expire(day: string): Promise<number>
 }
 
@@ -48,9 +48,9 @@ export interface Engine<Deps, Open> {
   readonly name: string
   /** The variable that chooses this engine, or null for the default engine. */
   readonly chosenBy: keyof Config | null
-  /** Codes of the KolbakErrors with which `connect` reports that the engine does not answer yet. */
+  /** Codes of the KolbakErrors with which `connect` reports that the engine does not respond yet. */
   readonly unavailable?: readonly string[]
-  /** Connects to the engine. Loads its client library only now, because the libraries are large and a service uses one engine for each port. */
+  /** Connects to the engine. The client library is loaded only here, because the libraries are large and a service uses one engine for each port. */
   connect(deps: Deps): Promise<Open>
 }
 export type EventStoreEngine = Engine<EngineDeps, OpenEventStore>

@@ -1,6 +1,6 @@
 import { type EventStoreEngine, expiresByItself, secondsKept } from './engine.ts'
 
-/** Opens EventStoreDB as the event store. The engine drops the events of day streams itself, by `$maxAge`. */
+/** Opens EventStoreDB as the event store. EventStoreDB itself drops the events of day streams, by `$maxAge`. */
 export const eventStoreDb: EventStoreEngine = {
   name: 'eventstoredb',
   chosenBy: 'EVENTSTOREDB_URL',

@@ -26,7 +26,7 @@ export const kafka: MessageBusEngine = {
       adapter: bus,
       expire: (_day, unread) => bus.expire(unread),
       committed(offsets) {
-        // An error does no harm. Kolbak reads its offsets from Postgres, and the next call commits all of them again.
+        // An error does no harm, because Kolbak reads its offsets from Postgres, and the next call reports all of them again.
         bus.committed(offsets).catch((error: unknown) => log.debug({ error }, 'bus.offsets_not_reported'))
       },
     }

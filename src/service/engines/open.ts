@@ -9,14 +9,14 @@ import { type Engines, type PortName, spoken } from './table.ts'
 
 export interface OpenDeps extends EngineDeps {
   readonly patience: Patience
-  /** Each opened engine is added here, so that it is closed when the service stops. */
+  /** Opened engines are added here, so that they are closed when the service stops. */
   readonly parts: Parts
 }
 type Adapter = EventStore | MessageBus | DeliveryLog
 
 /**
- * Connects to an engine, and waits for the engine if `patience` says so. Does not check that the engine is the recorded one. The command
- * `move` needs this, because it records a new engine.
+ * Connects to an engine, and waits for the engine if `patience` says so. It does not compare the engine with the recorded one, because the command
+ * `move` opens a new engine.
  */
 export async function connectEngine<Deps, O extends { readonly adapter: Adapter }>(
   port: PortName,

@@ -7,7 +7,7 @@ import { type DeliveryLogEngine, type EventStoreEngine, type MessageBusEngine, s
 
 const name = 'postgres'
 
-/** Closes a port that moves away from Postgres. */
+/** Used when a port is moved away from Postgres. */
 export { closing }
 
 export const postgresEventStore: EventStoreEngine = {

@@ -6,7 +6,7 @@ import { eventStoreDb } from './eventstoredb.ts'
 import { kafka } from './kafka.ts'
 import { postgresDeliveryLog, postgresEventStore, postgresMessageBus } from './postgres.ts'
 
-/** One engine for each port. The ports have the names under which the table `engines` of Postgres records them. */
+/** One engine for each port. The names of the ports are those in the table `engines`. */
 export interface Engines {
   readonly event_store: EventStoreEngine
   readonly message_bus: MessageBusEngine
@@ -29,7 +29,7 @@ export const postgresEngines: Engines = {
 }
 
 /**
- * Returns the engine that the configuration chooses for each port. Throws KolbakError `invalid_config` when it chooses two for one port.
+ * Returns the engine that the configuration chooses for each port. Throws KolbakError `invalid_config` when it chooses two engines for one port.
  */
 export const chooseEngines = (config: Config): Engines => ({
   event_store: chosen('event_store', engineTable.event_store, config),
@@ -37,7 +37,7 @@ export const chooseEngines = (config: Config): Engines => ({
   delivery_log: chosen('delivery_log', engineTable.delivery_log, config),
 })
 
-/** Returns the variables that choose another engine than Postgres for a port. */
+/** Returns the variables that choose an engine other than Postgres for a port. */
 export const variablesOf = (port: PortName): string[] => engineTable[port].flatMap(({ chosenBy }) => (chosenBy === null ? [] : [chosenBy]))
 
 function chosen<E extends Pick<Engine<never, unknown>, 'chosenBy'>>(port: PortName, engines: readonly E[], config: Config): E {
@@ -49,5 +49,5 @@ function chosen<E extends Pick<Engine<never, unknown>, 'chosenBy'>>(port: PortNa
   return named[0] ?? engines.find(({ chosenBy }) => chosenBy === null)!
 }
 
-/** A port's name as sentences spell it. */
+/** Returns the name of a port as it appears in sentences. */
 export const spoken = (port: PortName): string => port.replaceAll('_', ' ')
