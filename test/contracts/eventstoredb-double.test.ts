@@ -20,9 +20,14 @@ import {
   streamNameFilter,
   WrongExpectedVersionError,
 } from '@eventstore/db-client'
+import shared from '@eventstore/db-client/generated/shared_pb.js'
+import streamServices from '@eventstore/db-client/generated/streams_grpc_pb.js'
+import streams from '@eventstore/db-client/generated/streams_pb.js'
+import { credentials as grpcCredentials } from '@grpc/grpc-js'
 import { expect } from 'chai'
 import { errorOf } from '../support/event-store-events.ts'
 import { type EventStoreDbDouble, serveEventStoreDb } from '../support/eventstoredb/server.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 /** With these credentials in a call, the client appends by the RPC Append. Without them, it appends by BatchAppend. */
@@ -155,6 +160,31 @@ describe("EventStoreDB's double", () => {
       })
     })
 
+  it('appends nothing of an append whose connection ends in the middle of it', async () => {
+    const proxy = await startTcpProxy(async () => ({ host: '127.0.0.1', port: server.port }))
+    const raw = new streamServices.StreamsClient(`127.0.0.1:${proxy.port}`, grpcCredentials.createInsecure())
+    try {
+      const before = server.faults.calls.append
+      const stream = aStream()
+      const call = raw.append(() => {})
+      call.on('error', () => {})
+      const identifier = new shared.StreamIdentifier().setStreamName(new TextEncoder().encode(stream))
+      call.write(
+        new streams.AppendReq().setOptions(new streams.AppendReq.Options().setStreamIdentifier(identifier).setAny(new shared.Empty())),
+      )
+      const message = new streams.AppendReq.ProposedMessage().setId(new shared.UUID().setString(randomUUID()))
+      message.getMetadataMap().set('type', 'Tested')
+      call.write(new streams.AppendReq().setProposedMessage(message))
+      await waitFor(() => server.faults.calls.append > before)
+      proxy.cut()
+      await client.appendToStream(stream, some(1))
+      await client.appendToStream(stream, some(1))
+      expect(await read(stream)).to.deep.equal([0, 1])
+    } finally {
+      raw.close()
+      await proxy.close()
+    }
+  })
   describe('reading a stream', () => {
     it('goes forwards and backwards from a revision, inclusive', async () => {
       const stream = aStream()

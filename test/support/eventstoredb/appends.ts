@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import shared from '@eventstore/db-client/generated/shared_pb.js'
 import type {
   AppendReq,
@@ -41,8 +42,9 @@ export function writing(node: DoubleNode) {
       isOver = true // the caller has gone in the middle of its request, so nothing is appended
     })
     call.on('end', async () => {
+      await setImmediate() // a request that was cut ends too, and is known as cancelled a moment later
       if (refusal !== null) return answer(refusal)
-      if (isOver || options === undefined) return
+      if (isOver || call.cancelled || options === undefined) return
       const stream = streamOf(options.getStreamIdentifier())
       const expected = expectedOf(options, options.getRevision())
       const done = await node.log.append(stream, expected, events).catch(() => null)
