@@ -10,13 +10,13 @@ import type { ApiDependencies } from './dependencies.ts'
 export interface NamedActor {
   readonly kind: string
   readonly id: string
-  /** Null for parts of Kolbak itself, and for actors of another tenant. */
+  /** The name of the actor, or null for parts of Kolbak and for actors of another tenant. */
   readonly name: string | null
 }
 
 /**
- * Returns a function that looks up the names of the actors of a tenant's events, revoked clients and deleted keys included. Each
- * actor is looked up once.
+ * Returns a function that finds the names of the actors of a tenant's events, including revoked clients and deleted keys. Each actor is looked up
+ * once.
  */
 export function createActorNames({ pool, streams }: Pick<ApiDependencies, 'pool' | 'streams'>, tenant: TenantId) {
   const namedActors = new Map<Actor, Promise<NamedActor>>()

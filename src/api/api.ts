@@ -20,7 +20,7 @@ const defaultFailedCredentialsPerMinute = 100
 
 /**
  * Serves the API on an HTTP server, which may be listening already.
- * @param operationOnly serves only health and metrics, for a process without the role `api`
+ * @param operationOnly whether only health and metrics are served, as in a process without the role `api`
  */
 export function createApi(
   deps: ApiDependencies,

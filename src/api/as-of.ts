@@ -31,8 +31,8 @@ export function statesOf<State, Event extends DecidedEvent>(
 }
 
 /**
- * Returns the state that an aggregate had at a time or a revision, and the revision of that state. It is folded from the stored
- * events and not taken from a read model. Throws not_found before the creation, after the deletion, and for an aggregate of
+ * Returns the state that an aggregate had at a time or a revision, and the revision of that state. The state is computed from the stored events and
+ * not taken from a read model. Throws not_found before the creation, after the deletion, and for an aggregate of
  * another tenant. Throws validation_failed when the query has both a time and a revision.
  */
 export function stateAt<State, Event extends DecidedEvent>(

@@ -8,8 +8,8 @@ const resolveName = createNameResolver()
 const resolveMs = 3_000
 
 /**
- * Returns the addresses of a name. Returns none when the name does not resolve, or its name servers are slow: it may resolve by
- * the first message, and each request checks its address again.
+ * Returns the addresses of a name, or none if the name does not resolve or its name servers are slow. Such a name may resolve later, and each request
+ * checks its address again.
  */
 async function resolveInTime(host: string): Promise<string[]> {
   const stop = new AbortController()
@@ -34,7 +34,7 @@ const notPublic =
 const plainHttp = 'Plain http: is only for subnets named by KOLBAK_ALLOWED_SUBNETS, or set KOLBAK_ALLOW_HTTP=true.'
 const unresolved = 'The name of the host does not resolve. Until it does, only an https: URL can be accepted.'
 
-/** A URL without characters that RFC 3986 does not allow in one. */
+/** Matches a URL that has only characters which RFC 3986 allows. */
 const plainCharacters = /^[\w\-.~:/?#[\]@!$&'()*+,;=%]*$/
 
 /**

@@ -14,8 +14,8 @@ import type { TokenClaims, Tokens } from './tokens.ts'
 /** Identifies the caller from the headers of a request. */
 export interface Credentials {
   /**
-   * Throws ambiguous_credentials, unauthorized, tenant_suspended, or too_many_failed_credentials. Returns a value and no promise
-   * when the state of the caller is cached, as on the hot path.
+   * Throws ambiguous_credentials, unauthorized, tenant_suspended, or too_many_failed_credentials. Returns a value instead of a promise if the state
+   * of the caller is cached, which saves time on the routes of producers.
    */
   identify(headers: IncomingHttpHeaders, accepted: 'bearer' | 'bearer-or-key', address: () => string): Identity | Promise<Identity>
   /** Returns whether the caller is an operator: it has a token with scope `admin`, or the metrics token. */
@@ -65,7 +65,8 @@ export function createCredentials(
     const claims = token === undefined ? null : tokens.verify(token)
     if (claims === null) return refuseToken(address)
     const cached = clients.peek(claims.clientId)
-    // Each rotation raises the generation of a client. A token of an older generation is invalid. A newer one means that the cached client is out of date.
+    // Each rotation raises the generation of a client. A token of a lower generation is invalid. A token of a higher generation shows that the cached
+    // client is out of date.
     if (cached === undefined || claims.generation > cached.client.generation) return identifyByDatabase(claims, address)
     return identityOf(cached, claims) ?? refuseToken(address)
   }

@@ -16,11 +16,11 @@ function read(cursor: string, count: number): string[] {
     const parts: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
     if (Array.isArray(parts) && parts.length === count && parts.every((part) => typeof part === 'string')) return parts
   } catch {
-    // The text is not JSON. It is refused below, like every text that this service did not write.
+    // A text that is not JSON is refused below, like every other text that this service did not write.
   }
   throw invalidCursor()
 }
-/** Parses an id by the rules for paths, and throws invalid_cursor instead of not_found. */
+/** Parses an id by the same rules as in paths, but throws invalid_cursor instead of not_found. */
 function parseId<T>(parse: (text: string) => T, text: string): T {
   try {
     return parse(text)

@@ -13,21 +13,21 @@ import type { ProjectionWaiter } from '../projections/waiter.ts'
 
 export interface HealthReport {
   readonly ready: boolean
-  /** One check for each part of the service. `message` says what to do when it is not ok, and is shown only to operators. */
+  /** One check for each part of the service. `message` describes its state, and is shown only to operators. */
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly message?: string }[]
 }
 
 export interface ApiSettings {
-  /** Shown in `/openapi.json`. */
+  /** The version that `/openapi.json` shows. */
   readonly version: string
-  /** 32 bytes or more. */
+  /** The secret that signs tokens, of at least 32 bytes. */
   readonly jwtSecret: Buffer
   readonly tokenTtlSeconds: number
   readonly metricsToken?: string | undefined
   /** The setting "trust proxy" of Express. */
   readonly trustProxy?: string | undefined
   readonly retentionDays: number
-  /** The time limit of a request to a receiver. It counts when a chain of retries is compared with the retention. */
+  /** The time limit of a request to a receiver. It is part of the longest chain of retries, which must be shorter than the retention. */
   readonly requestTimeoutMs: number
   readonly maxWebhooksPerTenant: number
   /** The most levels of objects and arrays in a payload. */
@@ -57,7 +57,7 @@ export interface ApiDependencies {
   readonly waiter: ProjectionWaiter
   readonly usage: Pick<KeyUsage, 'touch'>
   readonly addressPolicy: AddressPolicy
-  /** Returns how many processes run the API and share its limits. At least 1. */
+  /** Returns how many processes run the API and share its limits. The number is at least 1. */
   readonly processes: () => number
   readonly health: () => HealthReport | Promise<HealthReport>
   /** The registry in which requests are counted. */
@@ -65,7 +65,7 @@ export interface ApiDependencies {
   /** Returns the text for `/metrics`. */
   readonly scrape: () => Promise<string>
   readonly log: Log
-  /** Returns milliseconds since 1970. */
+  /** Returns the present time in milliseconds since 1970. */
   readonly now: () => number
   readonly settings: ApiSettings
 }

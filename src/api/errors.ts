@@ -2,17 +2,17 @@ import { codeOf, KolbakError } from '../lib/errors.ts'
 
 /** A fault of a request: its path, and the rule that the value breaks. */
 export interface Detail {
-  /** Names joined by dots (`scopes.0`, `limit`); empty for the body as a whole. */
+  /** The names that lead to the value, joined by dots (`scopes.0`, `limit`). It is empty for the body as a whole. */
   readonly path: string
   readonly message: string
 }
 
 interface ErrorSpec {
   readonly status: number
-  /** The sentence of an error that brings none of its own, and the example in `/openapi.json`. */
+  /** The default sentence of the error, which is also the example in `/openapi.json`. */
   readonly message: string
 }
-/** Every error code of the API. Only this table knows HTTP: the domain and the ports use the codes alone. */
+/** Every error code of the API. Only this table contains HTTP statuses, because the domain and the ports use only the codes. */
 const errors = {
   invalid_request: { status: 400, message: 'If-Match must hold ETags in double quotes, or *.' },
   invalid_json: { status: 400, message: 'The body is not valid JSON.' },
@@ -109,7 +109,7 @@ export interface Problem {
 const tryAgain = { 'retry-after': '1' }
 const isErrorCode = (code: string | undefined): code is ErrorCode => code !== undefined && Object.hasOwn(errors, code)
 
-/** Returns what the caller may see of an error. An unknown error becomes `internal_error` without any detail. */
+/** Returns the part of an error that the caller may see. An unknown error becomes `internal_error` without any detail. */
 export function problemOf(error: unknown): Problem {
   const ownCode = codeOf(error)
   const code = isErrorCode(ownCode) ? ownCode : isEngineFailure(error) ? 'database_unavailable' : 'internal_error'

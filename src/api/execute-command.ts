@@ -16,9 +16,8 @@ import type { RawRequest } from './route.ts'
 export type CommandRequest = Identity & Pick<RawRequest, 'requestId' | 'headers'>
 
 /**
- * Carries out a command for a request: on behalf of its caller, with its `If-Match`, and with a wait for the read model. The
- * returned headers are the new `ETag` and, if the read model was not up to date in time, `Projection-Lag`.
- * Throws what the command handler throws.
+ * Carries out a command for a request, on behalf of its caller and with its `If-Match`, and waits for the read model. The returned headers are the
+ * new `ETag` and, if the read model was not up to date in time, `Projection-Lag`. Throws the errors of the command handler.
  */
 type ExecuteCommand = <State, Command, Event extends DecidedEvent>(
   decider: Decider<State, Command, Event>,
@@ -28,7 +27,7 @@ type ExecuteCommand = <State, Command, Event extends DecidedEvent>(
   options: { readModel: string; create?: boolean; commandId?: EventId },
 ) => Promise<Handled<State> & { headers: Record<string, string> }>
 
-/** Chosen by `plan`, so that a request that is repeated under its `Idempotency-Key` repeats the same command. */
+/** Returns a new id of a command. `plan` stores it, so that a request that is repeated under its `Idempotency-Key` repeats the same command. */
 export const newCommandId = (): EventId => randomUUID() as EventId
 
 export function createExecuteCommand(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now' | 'settings' | 'pool'>): ExecuteCommand {

@@ -12,7 +12,7 @@ import { createSwaggerUi } from './swagger-ui.ts'
 export function createExpressApp(trustProxy: string | undefined): Express {
   const app = express()
   app.disable('x-powered-by')
-  app.disable('etag') // The routes set ETags themselves: they are revisions.
+  app.disable('etag') // The routes set ETags themselves, because these are revisions.
   app.disable('query parser')
   app.enable('case sensitive routing')
   if (trustProxy !== undefined) app.set('trust proxy', parseTrustProxy(trustProxy))
@@ -34,7 +34,7 @@ export function mountRoutes(app: Express, routes: readonly Route[], serve: (rout
     else if (route.method === 'PATCH') app.patch(route.path, handler)
     else app.delete(route.path, handler)
   }
-  // Helmet comes after these routes, so that they have the same headers whether or not they skip Express.
+  // Helmet comes after these routes. So their responses have the same headers whether or not they skip Express.
   routes.filter(skipsExpress).forEach(mount)
   app.use(helmet())
   routes.filter((route) => !skipsExpress(route)).forEach(mount)
@@ -63,7 +63,10 @@ function refuseOtherMethods(app: Express, routes: readonly Route[]): void {
   }
 }
 
-/** Express itself fails only on a path with a broken % escape: the pipeline turns the errors of routes into responses. */
+/**
+ * Handles errors of Express itself. The only expected one is a path with a broken % escape, because the pipeline turns the errors of routes into
+ * responses.
+ */
 function createErrorHandler(log: Log): ErrorRequestHandler {
   return (error, req, res, _next) => {
     const isBrokenPath = error instanceof URIError

@@ -27,7 +27,7 @@ export function createExpressBypass(routes: readonly Route[], serve: (route: Rou
     if (handler === undefined) app(req, res)
     else
       handler(req, res, noParams).catch((error: unknown) => {
-        // The pipeline turns the errors of a route into a response, so this is an error of the pipeline itself.
+        // The pipeline turns the errors of a route into a response, so an error here comes from the pipeline itself.
         log.error({ error }, 'http.failed')
         res.destroy()
       })
@@ -35,8 +35,8 @@ export function createExpressBypass(routes: readonly Route[], serve: (route: Rou
 }
 
 /**
- * Returns the caller's address by Express's rules for "trust proxy" and `X-Forwarded-For`, or an empty text. Express defines `ip`
- * on the prototype of its requests, which a request that skipped Express does not have: so this reads it from a stand-in.
+ * Returns the caller's address by Express's rules for "trust proxy" and `X-Forwarded-For`, or an empty text. Express defines `ip` on the prototype of
+ * its requests. A request that has skipped Express has another prototype, so the function makes an object with Express's prototype for it.
  */
 export function addressOf(app: Express, { headers, socket }: IncomingMessage): string {
   const standIn: Request = Object.create(app.request, { headers: { value: headers }, socket: { value: socket } })

@@ -4,7 +4,7 @@ import { ApiError } from './errors.ts'
 
 /** Limits the wrong credentials that one address may try in a minute, so that guessing is hopeless and cannot overload the database. */
 export interface FailedCredentials {
-  /** Throws too_many_failed_credentials when the limit is reached. Call it before an unknown credential is looked up. */
+  /** Throws too_many_failed_credentials if the address has reached the limit. Call this before an unknown credential is looked up. */
   guard(address: string): Promise<void>
   /** Counts one wrong credential. */
   count(address: string): Promise<void>
@@ -12,7 +12,7 @@ export interface FailedCredentials {
 
 const windowSeconds = 60
 
-/** Returns the source that an address counts for. The owner of an IPv6 network has all its addresses, so a /64 counts as one source. */
+/** Returns the source to which an address belongs. A /64 network of IPv6 counts as one source, because its owner has all of its addresses. */
 function sourceOf(address: string): string {
   if (!ipaddr.isValid(address)) return address
   const parsed = ipaddr.process(address)

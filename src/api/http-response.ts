@@ -6,7 +6,7 @@ import type { RouteResult } from './route.ts'
 import { jsonType } from './route-results.ts'
 
 const requestIdPattern = /^[A-Za-z0-9_.:-]{1,128}$/
-/** Returns the caller's own request id when it is safe in a log and a header, else a new one. */
+/** Returns the request id of the caller if it is safe in a log and a header, or else a new id. */
 export function requestIdOf({ 'x-request-id': given }: IncomingHttpHeaders): string {
   return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID()
 }

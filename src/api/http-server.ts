@@ -6,17 +6,20 @@ import { ApiError, errorEnvelope, errorSpec, problemOf } from './errors.ts'
 import { requestIdOf, send } from './http-response.ts'
 import { envelopeResult } from './route-results.ts'
 
-/** The HTTP server. It listens before the engines are reached, so that `/health/live` works while the process waits for them. */
+/** The HTTP server. It listens before the engines are connected, so that `/health/live` works while the process waits for them. */
 export interface HttpServer {
   /** Resolves with the port, which is a free one for port 0. Rejects when the port cannot be used. */
   listen(port: number, host: string): Promise<number>
   /** Passes all further requests to the listener. Until then, only `/health/live` works, and all other requests get 503. */
   serve(listener: RequestListener): void
-  /** Accepts no more connections, finishes the requests under way, and cuts the connections that are left after `limitMs`. */
+  /** Accepts no more connections, finishes the requests in progress, and cuts the connections that are left after `limitMs`. */
   close(limitMs: number): Promise<void>
 }
 
-/** Longer than the usual idle time of clients and load balancers, so that they close first and never send into a closed connection. */
+/**
+ * Milliseconds for which an idle connection is kept. This is longer than the usual idle time of clients and load balancers, so that they close first
+ * and never send into a closed connection.
+ */
 const keepAliveMs = 65_000
 /** Milliseconds for which a refused caller may keep its side open, so that it can still read the response. */
 const lingerMs = 1_000
@@ -87,21 +90,21 @@ function createStrictServer(listener: RequestListener, slowRequestMs: number): S
     const isUnderWay = latest !== undefined && !latest.writableFinished
     const destroy = () => socket.destroy()
     if (isUnderWay && latest.req.complete) {
-      // The broken request follows a complete one, whose response is sent first and is the last one of the connection.
+      // The broken request follows a complete request. The response to that request is sent first, and is the last one of the connection.
       latest.once('finish', () => {
         socket.end()
         setTimeout(destroy, lingerMs).unref()
       })
       return
     }
-    // Without the destruction, a request whose body still arrives would be carried out after all.
+    // Without `destroy`, a request whose body still arrives would be carried out after all.
     if (isUnderWay) socket.end(rawResponse(error), destroy)
     else socket.end(rawResponse(error))
     setTimeout(destroy, lingerMs).unref()
   }
   server.on('clientError', (error, socket) => {
     const latest = responses.get(socket)
-    // A request that was refused early has its response already, although its body was still arriving too slowly.
+    // A request that was refused early has its response already, even if its body was still arriving.
     const wasRefused = latest?.headersSent === true && !latest.req.complete
     if (!socket.writable || wasRefused || codeOf(error) === 'ECONNRESET') socket.destroy()
     else if (!refused.has(socket)) refuse(socket, brokenRequest(error))
@@ -110,8 +113,8 @@ function createStrictServer(listener: RequestListener, slowRequestMs: number): S
 }
 
 /**
- * Returns whether the head of a request leaves a doubt about its end or its host, although Node's parser accepts it. A server
- * on the way may have read it differently (request smuggling; RFC 9112, 2.3, 3.2 and 6.1).
+ * Returns whether the end or the host of a request is ambiguous, although Node's parser accepts the request. A proxy may have read it differently
+ * (request smuggling; RFC 9112, 2.3, 3.2 and 6.1).
  */
 function isAmbiguous({ httpVersion, headers, rawHeaders }: IncomingMessage): boolean {
   const encoding = headers['transfer-encoding']

@@ -10,7 +10,7 @@ export interface KeyedRequest {
   readonly route: string
   readonly key: string
 }
-/** The right to carry out the request. `plan` holds the values that an earlier try has chosen, or null. */
+/** The right to carry out the request. `plan` contains the values that an earlier try has chosen, or is null. */
 export interface Claim {
   readonly id: string
   readonly plan: Buffer | null
@@ -49,8 +49,8 @@ interface Row {
 
 const lifeMs = msPerDay
 /**
- * Milliseconds of a claim: longer than a request usually takes. If a request takes longer, a repetition runs at the same time.
- * This does no harm, because both have the same plan.
+ * Milliseconds of a claim, which are more than a request usually takes. If a request takes longer, its repetition may run at the same time. This does
+ * no harm, because both have the same plan.
  */
 const claimMs = 10_000
 

@@ -5,15 +5,15 @@ import type { Claim, IdempotencyKeys, KeyedRequest } from './idempotency-keys.ts
 import type { Identity } from './identity.ts'
 import type { RawRequest, Route, RouteResult } from './route.ts'
 
-/** Visible ASCII. The IETF draft (draft-ietf-httpapi-idempotency-key-header-07) puts the key in quotes; most clients send it without. */
+/** Visible ASCII. In the IETF draft (draft-ietf-httpapi-idempotency-key-header-07) the key has quotes, but most clients send it without. */
 const keyPattern = /^[\x21-\x7e]{1,255}$/
 
 /**
  * Adds `Idempotency-Key` to a route: for a day, the same request of the same caller gets the same response, including its
  * secrets, and is carried out only once.
  *
- * The handler chooses ids and secrets by `plan`, and they are stored before they are used. If a process dies between its append
- * and its response, the repeated request appends under the same ids, which changes nothing, and gets the same response.
+ * The handler chooses ids and secrets with `plan`, which stores them before they are used. If a process dies between its append and its response, the
+ * repeated request appends the same ids, which changes nothing, and gets the same response.
  */
 export function createIdempotency(deps: { keys: IdempotencyKeys; keyring: Keyring; log: Log }): (route: Route) => Route {
   const { keys, keyring, log } = deps
@@ -33,7 +33,7 @@ export function createIdempotency(deps: { keys: IdempotencyKeys; keyring: Keyrin
     const result = await route.run({
       ...raw,
       async plan<T>(choose: () => T): Promise<T> {
-        // The stored plan is the JSON that the lines below wrote, so it has the type T.
+        // The stored plan is the JSON that the code below has written, so it has the type T.
         if (claim.plan !== null) return JSON.parse(vault.open(aad(request, 'plan'), claim.plan).toString()) as T
         const chosen = choose()
         const isStored = await keys.storePlan(request, claim, vault.seal(aad(request, 'plan'), Buffer.from(JSON.stringify(chosen))))
@@ -44,13 +44,16 @@ export function createIdempotency(deps: { keys: IdempotencyKeys; keyring: Keyrin
     await keys.storeAnswer(request, claim, vault.seal(aad(request, 'answer'), Buffer.from(JSON.stringify(result))))
     return result
   }
-  /** Ends the claim after an error. A refused request has stored nothing; the outcome of a failed one is unknown. */
+  /**
+   * Ends the claim after an error. A refused request has stored nothing, so its row is deleted. If a request has failed, it is unknown whether it has
+   * stored something, so its plan is kept.
+   */
   const endClaim = async (request: KeyedRequest, claim: Claim, failure: unknown) => {
     try {
       if (problemOf(failure).status < 500) await keys.forget(request, claim)
       else await keys.release(request, claim)
     } catch (error) {
-      // The claim expires by itself. The caller gets the first error.
+      // The claim expires by itself, so this error is only logged. The caller gets the first error.
       log.warn({ error, route: request.route }, 'idempotency.release_failed')
     }
   }

@@ -19,7 +19,7 @@ export const isClientId = (text: string): text is ClientId => /^[A-Za-z0-9_.-]{1
 const isDeliveryId = (text: string): text is DeliveryId => isUuid(text)
 const isMessageId = (text: string): text is MessageId => /^[A-Za-z0-9_:-]{1,255}$/.test(text)
 
-/** Returns a function that returns a text as an id. It throws not_found when the text cannot be an id, because then no resource has it. */
+/** Returns a function that parses an id. The function throws not_found for a text that cannot be an id, because no resource can have it. */
 const createParser =
   <T extends string>(isId: (text: string) => text is T & string) =>
   (text: string): T => {

@@ -11,7 +11,7 @@ const isSpace = (byte: number) => byte === 0x20 || byte === 0x0a || byte === 0x0
 
 interface ByteRange {
   readonly start: number
-  /** Exclusive. */
+  /** The index after the last byte. */
   readonly end: number
 }
 
@@ -30,7 +30,7 @@ export function memberRange(json: Buffer, name: string): ByteRange | null {
     if (at >= json.length || json[at] === closeBrace) return range
     const nameEnd = skipString(json, at)
     const hasName = isName(json, at, nameEnd, plainName, name)
-    const start = skipSpace(json, skipSpace(json, nameEnd) + 1) // The inner call ends at the colon.
+    const start = skipSpace(json, skipSpace(json, nameEnd) + 1) // The inner call returns the position of the colon.
     const end = skipValue(json, start)
     if (hasName) range = { start, end }
     at = skipSpace(json, end)
@@ -66,7 +66,7 @@ function skipString(json: Buffer, from: number): number {
   while (at < json.length && json[at] !== quote) at += json[at] === backslash ? 2 : 1
   return at + 1
 }
-/** Returns the position after a value. It does not recurse, because deeply nested input could exhaust the stack. */
+/** Returns the position after a value. The function is not recursive, because deeply nested input could exhaust the stack. */
 function skipValue(json: Buffer, from: number): number {
   const first = json[from]
   if (first === quote) return skipString(json, from)

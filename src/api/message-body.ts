@@ -13,7 +13,7 @@ export function messageBody({ id, event, event_time, source }: Content, payload:
 }
 const closing = Buffer.from('}')
 
-/** Reads the parts of such a body. The payload is returned as JSON text. */
+/** Reads the parts of a body that `messageBody` made. The payload is returned as JSON text. */
 export function readMessageBody(body: Buffer): { event_time: string | null; source: string | null; payload: string } {
   const range = memberRange(body, 'payload')
   const parsed: { event_time?: unknown; source?: unknown } = JSON.parse(body.toString())
@@ -23,8 +23,8 @@ export function readMessageBody(body: Buffer): { event_time: string | null; sour
 }
 
 /**
- * Returns the parts whose HMAC is the fingerprint of a message. The same content under the same id is a duplicate; other content is
- * rejected. The length of the head comes first, so that no two contents have the same concatenation.
+ * Returns the parts whose HMAC is the fingerprint of a message. The length of the head comes first, so that different contents never give the same
+ * bytes.
  */
 export function fingerprintParts({ event, event_time, source }: Omit<Content, 'id'>, payload: Buffer): (string | Buffer)[] {
   // JSON escapes lone surrogates. In UTF-8, all of them would become the same character.

@@ -6,7 +6,7 @@ import { exampleOf, type JsonSchema } from './schemas/json-schema.ts'
 
 export const isGuarded = ({ credentials }: Route): boolean => credentials === 'bearer' || credentials === 'bearer-or-key'
 
-/** Returns the errors that follow from the definition of a route, and those that it names itself. */
+/** Returns the error codes that follow from the definition of a route, and those that the definition names. */
 function errorCodesOf(route: Route): ErrorCode[] {
   const codes = new Set<ErrorCode>(['internal_error'])
   const add = (...more: ErrorCode[]) => {

@@ -1,6 +1,6 @@
 import { isObject } from '../lib/is-object.ts'
 
-/** Whether a value parsed from JSON has more than this many levels of objects and arrays, one within the other. */
+/** Whether a value parsed from JSON has more than this many levels of nested objects and arrays. */
 export function isDeeperThan(levels: number, value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   if (levels === 0) return true
@@ -9,7 +9,7 @@ export function isDeeperThan(levels: number, value: unknown): boolean {
   return false
 }
 
-/** Returns the sentence about a payload that parsers of receivers may refuse, or undefined. @param event as it was parsed */
+/** Returns the error sentence if the payload of a parsed event is so deep that parsers of receivers may refuse it, or else undefined. */
 export const depthFault = (event: unknown, maxDepth: number): string | undefined =>
   isObject(event) && isDeeperThan(maxDepth, event.payload)
     ? `must have at most ${maxDepth} levels of objects and arrays, because the parsers of many receivers refuse more`

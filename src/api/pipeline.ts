@@ -15,10 +15,10 @@ const json = ['application/json']
 const noBody = Buffer.alloc(0)
 const emptyObject = Buffer.from('{}')
 const noSearch = new URLSearchParams()
-/** The status in metrics and logs when the caller hung up before the response, as nginx writes it. */
+/** The status in metrics and logs if the caller hung up before the response. nginx uses the same number. */
 const callerGoneStatus = 499
 
-/** Serves one request: an error of the route becomes a response. @param params the parameters of the path */
+/** Serves one request, and turns an error of the route into a response. @param params the parameters of the path */
 export type Serve = (req: IncomingMessage, res: ServerResponse, params: Readonly<Record<string, string>>) => Promise<void>
 
 interface PipelineDependencies extends Pick<ApiDependencies, 'log' | 'metrics'> {
@@ -165,8 +165,8 @@ function goneSignal(res: ServerResponse): AbortSignal {
 }
 
 /**
- * Turns an error into a result in the route's form of errors. Logs it when it is not the caller's fault. What makes a process unready has
- * its own log lines.
+ * Turns an error into a result in the route's form of errors. Logs an error that is not the caller's fault, except for causes that make the process
+ * not ready, because these have their own log lines.
  */
 function failed({ log }: PipelineDependencies, route: Route, exchange: Exchange, error: unknown): RouteResult {
   const problem = problemOf(error)
@@ -187,7 +187,7 @@ async function respond({ log }: PipelineDependencies, route: Route, exchange: Ex
   try {
     await sendStream(res, complete, complete.stream, requestId)
   } catch (error) {
-    // This code means that the caller hung up, which is not a failure of the service.
+    // The code means that the caller hung up, which is not a failure of the service.
     if (codeOf(error) === 'ERR_STREAM_PREMATURE_CLOSE') return
     log.error({ error, request_id: requestId, operation: route.operationId }, 'http.stream_failed')
   }

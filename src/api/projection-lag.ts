@@ -6,8 +6,8 @@ import { type ApiDependencies, defaultWaits } from './dependencies.ts'
 type Waits = Pick<ApiDependencies, 'waiter' | 'settings'>
 
 /**
- * Waits a bounded time until a projection has processed a stored event. If that was not long enough, the returned header
- * `Projection-Lag` names the projection.
+ * Waits a bounded time until a projection has processed a stored event. If the time was too short, the returned header `Projection-Lag` names the
+ * projection.
  */
 export async function awaitProjection(
   { waiter, settings }: Waits,
@@ -19,7 +19,7 @@ export async function awaitProjection(
   return hasProcessed ? {} : { 'projection-lag': name }
 }
 
-/** Does the same for everything that is stored now, for reads that should miss no earlier event. */
+/** Does the same for all events that are stored now, for reads that should include every earlier event. */
 export async function awaitHead(
   deps: Waits & Pick<ApiDependencies, 'store'>,
   { name, families }: Pick<Projection, 'name' | 'families'>,

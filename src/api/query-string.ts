@@ -3,8 +3,8 @@ import type { Detail } from './errors.ts'
 import type { JsonSchema } from './schemas/json-schema.ts'
 
 /**
- * Converts a text to the type in the schema. A text that does not have that form stays as it is, and the schema then refuses it. The
- * `+` of an offset (`+02:00`) means a space in a query string unless it is written `%2B`. A space there can only have been a plus.
+ * Converts a text to the type in the schema. A text of another form stays as it is, and the schema then refuses it. In a query string, the `+` of an
+ * offset (`+02:00`) means a space unless it is written `%2B`. So a space in a time is read as a plus.
  */
 function convert({ type, format }: JsonSchema, text: string): unknown {
   if (format === 'date-time') return text.replace(/ (?=\d\d:\d\d$)/, '+')

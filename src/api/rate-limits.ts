@@ -10,16 +10,15 @@ export type RateHeaders = Readonly<Record<string, string>>
  * Limits the requests or events of each client or key per second. Each process counts on its own and allows its share of the
  * limit, so that no request waits for another process.
  *
- * The headers are those of draft-ietf-httpapi-ratelimit-headers-10. `RateLimit-Policy` holds the whole limit (`q`) and its
- * window in seconds (`w`). `RateLimit` holds the remainder of this process's share (`r`), and the seconds until the share is
- * whole again (`t`).
+ * The headers are those of draft-ietf-httpapi-ratelimit-headers-10. `RateLimit-Policy` has the whole limit (`q`) and its window in seconds (`w`).
+ * `RateLimit` has the remainder of this process's share (`r`), and the seconds until the share is complete again (`t`).
  */
 export interface RateLimits {
   /** Counts one request or event. Throws rate_limited, with `Retry-After`, when nothing is left. */
   take(identity: Identity, quota: Quota): Promise<RateHeaders>
   /**
-   * Counts `count` further events of a request that was accepted. The request is not refused: an excess is taken from the
-   * following seconds. So a batch that is larger than one second's share can still be sent.
+   * Counts `count` further events of an accepted request. The request is not refused, and an excess is taken from the following seconds. So a batch
+   * that is larger than one second's share can still be sent.
    */
   takeMore(identity: Identity, quota: Quota, count: number): Promise<RateHeaders>
 }

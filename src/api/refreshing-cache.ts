@@ -8,7 +8,7 @@ interface RefreshingCache<K, V> {
   get(key: K): Promise<V | null>
   /** Loads the value even if the cached one is fresh. */
   reload(key: K): Promise<V | null>
-  /** Returns whether the cache holds a value, fresh or not. */
+  /** Returns whether the cache has a value, fresh or not. */
   has(key: K): boolean
 }
 
@@ -36,7 +36,7 @@ export function createRefreshingCache<K extends string, V extends object>(
     else entries.set(key, { value, loadedAt })
     return value
   }
-  /** Joins a load that is under way, or starts one. */
+  /** Joins a load that is in progress, or starts one. */
   const joinLoad = (key: K, isRefresh = false): Promise<V | null> => {
     const pending = loading.get(key) ?? reload(key, isRefresh).finally(() => loading.delete(key))
     loading.set(key, pending)
@@ -47,7 +47,7 @@ export function createRefreshingCache<K extends string, V extends object>(
     if (entry === undefined) return undefined
     const age = now() - entry.loadedAt
     if (age >= maxAgeMs) return undefined
-    // A refresh that fails is ignored: once the value is too old, the next `get` loads again and reports the error.
+    // A failed refresh is ignored, because the next `get` of a value that is too old loads again and reports the error.
     if (age >= maxAgeMs / 2 && !loading.has(key)) joinLoad(key, true).catch(() => undefined)
     return entry.value
   }

@@ -19,7 +19,7 @@ export const bodyTooLarge = (limit: number) =>
 export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
   const announced = req.headers['content-length']
   if (announced !== undefined && Number(announced) > limit) return Promise.reject(bodyTooLarge(limit))
-  // The caller hung up while its credential was looked up. No event will be emitted for that any more.
+  // The caller hung up while its credential was looked up. Node has emitted the event for this already.
   if (req.destroyed) return Promise.reject(new CallerGone('the caller hung up'))
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = []
@@ -71,7 +71,7 @@ export function parseJson(raw: Buffer): unknown {
 /** Returns the media type in lower case, without parameters. Throws unsupported_media_type when it is not accepted, or the body is not plain UTF-8. */
 export function mediaType(headers: IncomingMessage['headers'], accepted: readonly string[]): string {
   const header = headers['content-type'] ?? ''
-  // Nearly all callers send exactly the accepted type, which needs no parsing.
+  // Nearly all callers send exactly an accepted type, so that no parsing is needed.
   if (accepted.includes(header) && headers['content-encoding'] === undefined) return header
   const [type = '', ...params] = header.split(';').map((part) => part.trim().toLowerCase())
   const charset = params.find((param) => param.startsWith('charset='))?.slice('charset='.length)

@@ -15,18 +15,18 @@ export interface RawRequest {
   readonly search: URLSearchParams
   readonly rawBody: Buffer
   readonly contentType: string
-  /** Null on routes that need no credential. */
+  /** The caller, or null on routes that need no credential. */
   readonly identity: Identity | null
   /** Returns the caller's address, as the trusted proxies report it. */
   address(): string
   readonly requestId: string
   readonly headers: IncomingHttpHeaders
   /**
-   * Returns the ids and secrets that a change needs, chosen before anything is stored. A request that is repeated under its
-   * `Idempotency-Key` gets the values that the first one chose. They must be plain JSON. A request may call it at most once.
+   * Chooses the ids and secrets that a change needs, before the change is stored. A request that is repeated under its `Idempotency-Key` gets the
+   * values of the first request. They must be plain JSON. A request may call this function only once.
    */
   plan<T>(choose: () => T): Promise<T>
-  /** Counts `count` further events against the caller's limit, beyond the one that was counted when the request was let in. */
+  /** Counts `count` further events against the caller's limit. One event was counted when the request was accepted. */
   countMore(count: number): Promise<void>
   /** Returns a signal that aborts when the caller hangs up. */
   gone(): AbortSignal
@@ -58,11 +58,11 @@ interface ValidRequest<Path extends string, Query, Body> extends Omit<RawRequest
 interface ResponseSpec {
   readonly description: string
   readonly schema?: JsonSchema
-  /** The example of the body in `/openapi.json`; default one made of the examples of the schema. */
+  /** The example of the body in `/openapi.json`. By default it is made of the examples of the schema. */
   readonly example?: unknown
   /** The examples of the errors that only this route has, by their codes. */
   readonly errorExamples?: Readonly<Record<string, unknown>>
-  /** The media type; default JSON. */
+  /** The media type. Default JSON. */
   readonly type?: string
   readonly headers?: Readonly<Record<string, JsonSchema>>
 }
@@ -71,26 +71,29 @@ interface RouteSpec<Path extends string, Query, Body> {
   readonly path: Path
   readonly operationId: string
   readonly summary: string
-  /** Says in whole sentences what a caller must know: when to use the operation, what it changes, and what it does not do. */
+  /** Sentences that say what a caller must know: when to use the operation, what it changes, and what it does not do. */
   readonly description: string
   readonly tag: string
-  /** The schemas of the parameters in the path, for `/openapi.json`. The handler itself refuses what cannot be an id. */
+  /** The schemas of the parameters in the path, for `/openapi.json`. The handler itself refuses texts that cannot be ids. */
   readonly params?: Readonly<Record<ParamNames<Path>, JsonSchema>>
   readonly query?: JsonSchema<Query>
   readonly body?: JsonSchema<Body>
   /** The example of the body in `/openapi.json`. */
   readonly example?: unknown
-  /** The media types that the body may have; default only JSON. The first one is in `/openapi.json`, because many generators of clients fail at two. */
+  /**
+   * The media types that the body may have. Default JSON. Only the first type is in `/openapi.json`, because many generators of clients fail if there
+   * are two.
+   */
   readonly bodyTypes?: readonly string[]
-  /** A request without a body counts as one with the body `{}`. */
+  /** Whether a request without a body counts as a request with the body `{}`. */
   readonly bodyOptional?: boolean
-  /** The largest body, in bytes; default 64 KiB. */
+  /** The largest body in bytes. Default 64 KiB. */
   readonly bodyLimit?: number
-  /** The route accepts `Idempotency-Key`. Its handler must choose ids and secrets by `plan`. */
+  /** Whether the route accepts `Idempotency-Key`. Its handler must choose ids and secrets with `plan`. */
   readonly idempotent?: boolean
-  /** The limit that a request counts against; default `requests`. */
+  /** The limit against which a request counts. Default `requests`. */
   readonly quota?: Quota
-  /** Successful requests are logged at level debug, because there are too many of them. */
+  /** Whether successful requests are logged at level debug, because there are many of them. */
   readonly quiet?: boolean
   /** The request headers that the handler reads, for `/openapi.json`. */
   readonly requestHeaders?: Readonly<Record<string, JsonSchema>>
@@ -103,15 +106,18 @@ interface GuardedRouteSpec<Path extends string, Query, Body> extends RouteSpec<P
   readonly scope: Scope
   /**
    * Returns the faults of a body that no schema can express, such as a URL that may not be called.
-   * @param faultyPaths the paths of the faults that the schemas found; both kinds are reported together
+   * @param faultyPaths the paths of the faults that the schemas have found; all faults are reported together
    */
   readonly check?: (body: Readonly<Record<string, unknown>>, faultyPaths: ReadonlySet<string>) => Promise<readonly Detail[]>
   readonly handler: (request: ValidRequest<Path, Query, Body> & Identity) => Promise<RouteResult>
 }
 interface OpenRouteSpec<Path extends string, Query, Body> extends RouteSpec<Path, Query, Body> {
-  /** `operator`: a token with scope `admin`, or the metrics token. `client`: client credentials, which the handler itself checks. */
+  /**
+   * The credentials that the route needs. `operator`: a token with scope `admin`, or the metrics token. `client`: client credentials, which the
+   * handler itself checks.
+   */
   readonly credentials: 'none' | 'operator' | 'client'
-  /** Parses the body; default as JSON. */
+  /** Parses the body. By default as JSON. */
   readonly parse?: (rawBody: Buffer, contentType: string) => unknown
   /** Returns the body of an error response, for a route whose errors do not have the envelope. */
   readonly errorBody?: (problem: Problem) => unknown

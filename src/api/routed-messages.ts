@@ -31,8 +31,8 @@ export function createRoutedMessages({ messages, deliveryLog, settings }: Pick<A
   }
   return {
     /**
-     * Returns a message. One that was accepted a moment ago is usually not routed yet, so this waits a bounded time for its routing.
-     * Throws not_found.
+     * Returns a message. A message that was accepted a moment ago is usually not routed yet, so the call waits a bounded time for its routing. Throws
+     * not_found.
      */
     async find(tenant: TenantId, rawId: string, gone: () => AbortSignal): Promise<IndexedMessage> {
       const id = parseMessageId(rawId)

@@ -5,7 +5,7 @@ import type { Vault } from '../lib/seal.ts'
 import { fingerprintParts, messageBody } from './message-body.ts'
 import type { PostEvent } from './schemas/event.ts'
 
-/** Returns a message for the bus: with its fingerprint and its sealed body. @param payload the bytes of the JSON member as they were sent */
+/** Returns a message for the bus, with its fingerprint and its sealed body. @param payload the bytes of the JSON member as the producer sent them */
 export function sealMessage(
   vault: Vault,
   tenant: TenantId,

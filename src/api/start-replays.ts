@@ -10,7 +10,7 @@ import { awaitProjection } from './projection-lag.ts'
 import type { RawRequest } from './route.ts'
 
 const appendsAtOnce = 100
-/** A request joins a chain that another request started within these milliseconds, because the history may not show that chain yet. */
+/** If another request has started a chain within this many milliseconds, a request joins it, because the history may not show that chain yet. */
 const joinedMs = 600_000
 const latestOf = (a: string, b: string): string => (a > b ? a : b)
 
@@ -34,7 +34,7 @@ export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter
       chains: replayables.map(({ delivery }) => [delivery.delivery, delivery.chain + 1] as const),
     }))
     const chainOf = new Map(chains)
-    // A repeated request replays only the deliveries that its first run had planned.
+    // A repeated request replays only the deliveries that the first request had planned.
     const planned = replayables.filter(({ delivery }) => chainOf.has(delivery.delivery))
     const replayed: Delivery[] = []
     let latest: { position: Checkpoint; stream: StreamName } | null = null

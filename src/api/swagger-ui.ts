@@ -1,6 +1,6 @@
 import { type RequestHandler, Router, static as serveStatic } from 'express'
 import helmet from 'helmet'
-import absolutePath from 'swagger-ui-dist/absolute-path.js' // The package's main module would run all of Swagger UI here.
+import absolutePath from 'swagger-ui-dist/absolute-path.js' // The main module of the package would load all of Swagger UI.
 
 const page = `<!doctype html>
 <html lang="en">
@@ -22,7 +22,7 @@ const page = `<!doctype html>
 const script = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null, persistAuthorization: false })\n`
 const servedAssets = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
 
-/** Serves Swagger UI for this API: a page on which to read its description and to try requests. */
+/** Serves Swagger UI: a page on which callers read the description of the API and try requests. */
 export function createSwaggerUi(): Router {
   const router = Router({ caseSensitive: true, strict: true })
   const policy = helmet.contentSecurityPolicy({

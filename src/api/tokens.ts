@@ -15,13 +15,13 @@ export interface TokenClaims {
 }
 export interface Tokens {
   issue(claims: { clientId: ClientId; generation: number; scopes: readonly Scope[] }): string
-  /** Returns the claims, or null when the token is not ours or has expired. */
+  /** Returns the claims, or null when this service did not issue the token or the token has expired. */
   verify(token: string): TokenClaims | null
 }
 
 const issuer = 'kolbak'
 const audience = 'kolbak'
-/** A longer token is not parsed. Tokens of this service have a quarter of this length. */
+/** The most characters of a token. A longer token is not parsed. Tokens of this service have a quarter of this length. */
 const maxLength = 4_096
 
 const isScope = (text: string): text is Scope => bearerScopes.some((scope) => scope === text)

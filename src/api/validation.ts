@@ -6,14 +6,14 @@ import type { Detail } from './errors.ts'
 import { toUtc } from './rfc3339.ts'
 import type { JsonSchema } from './schemas/json-schema.ts'
 
-/** A body may have thousands of faults; only the first ones are reported. */
+/** The most faults that are reported. A body may have thousands. */
 const maxDetails = 100
 
 function createAjv(): Ajv2020 {
-  // A test validates our schemas against the meta-schema. Doing so at start would take as long as compiling twenty of them.
+  // A test validates the schemas against the meta-schema. Here this would take as long as compiling twenty schemas.
   const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, strictTypes: false, verbose: true, validateSchema: false })
   formatsPlugin.default(ajv)
-  // The plugin's format accepts offsets without a colon. This one accepts exactly what the service can read.
+  // The format of the plugin accepts offsets without a colon. This format accepts exactly the times that the service can read.
   ajv.addFormat('date-time', { type: 'string', validate: (text: string) => toUtc(text) !== null })
   ajv.addKeyword({ keyword: 'x-rule', schemaType: 'string' })
   ajv.addKeyword({
@@ -29,8 +29,8 @@ const ajv = createAjv()
 type Validated<T> = { readonly value: T; readonly details?: undefined } | { readonly details: Detail[] }
 
 /**
- * Cuts lists to the length that their schema allows, and reports each cut as a fault. The validator looks for all faults in all
- * items, so a list of half a million items would block the process for a second.
+ * Cuts lists to the length that their schema allows, and reports each cut as a fault. The validator searches all items for faults, so a list of half
+ * a million items would block the process for a second.
  */
 function cutLists(schema: JsonSchema, value: unknown): { value: unknown; details: Detail[] } {
   const { properties } = schema

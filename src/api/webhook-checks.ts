@@ -5,7 +5,10 @@ import { checkCallbackUrl } from './callback-url.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Detail } from './errors.ts'
 
-/** Returns the checks of a webhook that no schema can express: whether its URL may be called, and whether its retries end before payloads expire. */
+/**
+ * Returns the checks of a webhook that no schema can express. They check whether requests to its URL are allowed, and whether its retries end before
+ * payloads expire.
+ */
 export function createWebhookChecks({ addressPolicy, settings }: Pick<ApiDependencies, 'addressPolicy' | 'settings'>) {
   const retentionSeconds = settings.retentionDays * secondsPerDay
   return async (body: Readonly<Record<string, unknown>>, faultyPaths: ReadonlySet<string>): Promise<Detail[]> => {

@@ -11,7 +11,7 @@ export const webhookView = (webhook: Omit<ShownWebhook, 'failing_since'>, failin
   pick({ ...webhook, failing_since }, shownFields)
 export const webhookRowView = (row: ShownWebhook): ShownWebhook => pick(row, shownFields)
 
-/** Returns the filter for the webhooks that a caller sees: all of its tenant, or for a key only those that it created. */
+/** Returns the filter for the webhooks that a caller may see: all webhooks of its tenant, or for a key only those that the key created. */
 export const ownerOf = ({ caller }: Identity) => ({ tenant: caller.tenant, ...(caller.key_id === null ? {} : { key_id: caller.key_id }) })
 
 /** Returns `whsec_` and the base64 of 32 random bytes. */

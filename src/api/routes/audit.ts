@@ -16,7 +16,7 @@ import { pastReadHeaders } from '../schemas/headers.ts'
 import { parseTimeRange } from '../time-range.ts'
 
 const ndjson = 'application/x-ndjson'
-/** No caller may see the values of these fields, not even the HMAC of a secret. */
+/** The fields whose values no caller may see. They include the HMAC of a secret. */
 const secretFields = [webhookFields, keyFields, clientFields].flatMap((table: AnyFieldTable) => fieldsThatAre(table, 'secret'))
 
 export function createAuditRoutes(deps: ApiDependencies): Route[] {
@@ -67,7 +67,7 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
   ]
 }
 
-/** Returns an event as one line of JSON: sealed fields are opened, secret ones are masked. */
+/** Returns an event as one line of JSON. Sealed fields are opened, and secret fields are masked. */
 function auditLine(vault: Vault, event: AuditedEvent, actor: NamedActor): string {
   const { stream, id, type, time, family, revision, correlation_id: $correlationId } = event
   const metadata = { schema: event.schema, actor: event.actor, tenant: event.tenant, time, $correlationId, $causationId: null }

@@ -11,7 +11,7 @@ import { noStore } from '../route-results.ts'
 import { type TokenRequest, tokenError, tokenRequest, tokenResponse } from '../schemas/auth.ts'
 import { parseScopes, type Tokens } from '../tokens.ts'
 
-/** RFC 6749, 5.1: neither tokens nor errors about them may be cached. */
+/** Neither tokens nor errors about tokens may be cached (RFC 6749, 5.1). */
 const headers = { ...noStore, pragma: 'no-cache' } as const
 const form = 'application/x-www-form-urlencoded'
 
@@ -118,15 +118,15 @@ const tokenErrorResult = ({ error, message }: TokenError, usedBasic: boolean): R
 })
 
 /**
- * Returns the code for errors that are not specific to tokens. RFC 6749 has only invalid_request for the errors of HTTP itself;
- * for failures of the service this uses the codes of its section 4.1.2.1.
+ * Returns the code for errors that are not specific to tokens. RFC 6749 has only invalid_request for the errors of HTTP itself. For failures of the
+ * service, the codes are those of its section 4.1.2.1.
  */
 const errorCodeOf = ({ status, code }: Problem): string =>
   status === 500 ? 'server_error' : status === 503 ? 'temporarily_unavailable' : status === 429 ? code : 'invalid_request'
 const errorDescriptionOf = ({ message, details }: Problem) =>
   details === undefined ? message : details.map((detail) => `${detail.path || 'The body'} ${detail.message}`).join('; ')
 
-/** Parses a form. A repeated parameter is a fault (RFC 6749, 3.2), because parsers differ in which value they use. */
+/** Parses a form. A repeated parameter is a fault (RFC 6749, 3.2), because parsers differ in the value that they use. */
 function parseForm(raw: Buffer): Record<string, string> {
   const params = new URLSearchParams(raw.toString())
   const names = [...params.keys()]
@@ -141,9 +141,9 @@ interface ClientCredentials {
 }
 
 /**
- * Parses HTTP Basic. Returns null when the header is not HTTP Basic. RFC 6749, 2.3.1 wants id and secret form-encoded, but `curl -u`
- * and most HTTP clients send them as they are. So a secret with `+` or `%` has two readings. Only one reading of the id can be an id,
- * because ids contain neither character.
+ * Parses HTTP Basic. Returns null when the header is not HTTP Basic. RFC 6749 (2.3.1) requires that id and secret are form-encoded, but `curl -u` and
+ * most HTTP clients send them as they are. So a secret with `+` or `%` has two possible readings. The id has only one, because ids contain neither
+ * character.
  */
 function basicCredentials(header: string): ClientCredentials | null {
   const encoded = /^Basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(header)?.[1]
@@ -176,16 +176,16 @@ async function authenticate(
 ): Promise<ClientOfTenant> {
   await failedCredentials.guard(address)
   const client = isClientId(id) ? await findClient(pool, id) : null
-  // The HMACs are computed even if there is no such client, so that the response time does not tell which clients exist.
+  // The HMACs are computed even if there is no such client, so that the response time does not reveal which clients exist.
   const hmacs = secrets.map((secret) => keyring.lookup('client-secret', secret))
   if (client !== null && !client.revoked) {
     const isPreviousValid = client.previous_secret_until !== null && now() < Date.parse(client.previous_secret_until)
     const valid = [client.secret_hmac, ...(isPreviousValid && client.previous_hmac !== null ? [client.previous_hmac] : [])]
-    // Every pair is compared, so that the response time does not tell which reading or which secret was right.
+    // Every pair is compared, so that the response time does not reveal which reading or which secret was right.
     const matches = hmacs.flatMap((hmac) => valid.map((validHmac) => sameSecret(hmac, validHmac)))
     if (matches.includes(true)) return client
   }
-  // A request counts once, however many readings its secret has.
+  // A request counts only once, even if its secret has two readings.
   await failedCredentials.count(address)
   throw new TokenError('invalid_client', sentences.client)
 }

@@ -26,7 +26,7 @@ const credentials = 'bearer'
 const scope = 'admin'
 const readModel = projectionNames.tenants
 
-/** The routes of clients. Their changes are events of the tenant, so their responses leave out the ETag, which would be the tenant's. */
+/** The routes of clients. Changes of clients are events of the tenant, so the responses have no ETag, because it would be that of the tenant. */
 export const createClientRoutes = (deps: ApiDependencies & { newUlid(): string }): Route[] => [
   ...createReadRoutes(deps),
   issueClientRoute(deps),
@@ -204,7 +204,7 @@ function clientIn({ clients }: TenantState, id: ClientId): Client {
 }
 
 const shownFields = fieldsThatAre(clientFields, 'shown')
-/** Returns the fields of a client that responses show. The end of an overlap is shown until it has passed. */
+/** Returns the fields of a client that responses show. The end of an overlap is shown only until it has passed. */
 function clientView(row: Client, now: number) {
   const { previous_secret_until: until } = row
   return { ...pick(row, shownFields), previous_secret_until: until !== null && Date.parse(until) > now ? until : null }

@@ -24,7 +24,7 @@ import { createStartReplays } from '../start-replays.ts'
 import { parseTimeRange } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
-/** The most webhooks of one key that are read for a query. No tenant's default limit is as high. */
+/** The most webhooks of one key that are read for a query. The default limit of a tenant is lower. */
 const maxWebhooksOfKey = 10_000
 const tag = 'Deliveries'
 const credentials = 'bearer-or-key'
@@ -68,7 +68,7 @@ function listWebhookDeliveriesRoute(deps: ApiDependencies): Route {
         (bounds) => deps.deliveryLog.history(id, { ...bounds, ...filter }),
         (row) => row.accepted_at,
       )
-      // Both reads run at the same time. If the webhook is not the caller's, an error of the page must not go unhandled.
+      // Both reads run at the same time. If the webhook is not the caller's, an error of the page must not be an unhandled rejection.
       page.catch(() => undefined)
       if ((await findWebhook(deps, ownerOf(request), id)) === null) throw notFound()
       return page
@@ -184,7 +184,7 @@ function createPages(deps: ApiDependencies) {
   const { viewsOf } = createDeliveryViews(deps)
   return {
     /**
-     * Reads one row more than the page shows, which tells whether there is a next page.
+     * Makes a page. One row more than the page shows is read, to know whether there is a next page.
      * @param timeOf the time by which the rows are ordered
      */
     async pageOf(

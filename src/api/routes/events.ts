@@ -110,7 +110,7 @@ function getEventRoute(deps: ApiDependencies): Route {
         has_rejections: rejections.length > 0,
         rejections: rejections.map(({ accepted_at }) => ({ accepted_at, reason: 'content_differs' })),
       }
-      // The payload is inserted as the text that was sent, because parsing and serializing would change it.
+      // The payload is inserted as the text that the producer sent, because parsing and serializing would change it.
       return envelopeTextResult(200, `${JSON.stringify(view).slice(0, -1)},"payload":${body?.payload ?? 'null'}}`)
     },
   })
@@ -218,7 +218,7 @@ function replayTargets(message: IndexedMessage, requested: WebhookId | undefined
   return [requested]
 }
 
-/** Returns a function that makes the fields which a list and the event itself have in common. */
+/** Returns a function that makes the fields that an event has both in a list and alone. */
 function createSummaries(deps: ApiDependencies) {
   const { expiresAt } = createDeliveryViews(deps)
   return (message: IndexedMessage) => ({

@@ -15,7 +15,7 @@ import { explainQuery, explanation, type reasons } from '../schemas/explain.ts'
 
 type Reason = (typeof reasons)[number]
 
-/** Returns why a message was or was not matched. @param webhook its state at the moment of matching, or null before its creation */
+/** Returns why a message was or was not matched. @param webhook the state at the moment of matching, or null before the creation */
 function reasonOf(message: IndexedMessage, isMatched: boolean, webhook: WebhookState | null): Reason {
   // A message with the reserved prefix is a test of one webhook. Patterns do not count for it.
   if (message.event.startsWith(reservedPrefix)) return isMatched ? 'test' : 'test_of_another'

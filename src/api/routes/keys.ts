@@ -223,7 +223,7 @@ function rotateKeyRoute(deps: ApiDependencies): Route {
       const id = parseKeyId(params.id)
       const row = await findKey(deps, caller.tenant, id)
       if (row === null) throw notFound()
-      // The response contains the new value, which the caller may use only if it has all scopes of the key.
+      // The response contains the new value. A caller may see it only if the caller has all scopes of the key.
       if (!hasAllScopes(caller, row.scopes))
         throw new ApiError('scope_exceeds_caller', 'This key has a scope that your own token lacks, so you cannot give it a new value.')
       const { value, commandId } = await request.plan(() => ({ value: newKeyValue(), commandId: newCommandId() }))
@@ -255,7 +255,10 @@ function requireScopes(caller: Caller, scopes: readonly KeyScope[] | undefined):
 type ShownKey = Pick<Key, KeyField<'shown'>>
 const shownFields = fieldsThatAre(keyFields, 'shown')
 
-/** Returns the fields of a key that responses show. The value is masked if the caller lacks a scope of the key, which it would gain by using the value. */
+/**
+ * Returns the fields of a key that responses show. The value is masked if the caller lacks a scope of the key, because the caller would gain that
+ * scope by the value.
+ */
 const keyView = (row: Omit<ShownKey, 'last_accessed_at'>, last_accessed_at: string | null, caller: Caller): ShownKey => ({
   ...pick({ ...row, last_accessed_at }, shownFields),
   key: hasAllScopes(caller, row.scopes) ? row.key : `${row.key.slice(0, 4)}********`,

@@ -8,7 +8,7 @@ import { live, ready } from '../schemas/operation.ts'
 
 export const operationTag = 'Operation'
 
-/** The routes for operators and their tools. They show no data of tenants. */
+/** The routes for operators and their tools. Their responses contain no data of tenants. */
 export function createOperationRoutes(
   { health, metrics, scrape }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape'>,
   credentials: Credentials,

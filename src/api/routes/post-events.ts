@@ -15,7 +15,7 @@ import { sealMessage } from '../seal-message.ts'
 
 type PostDependencies = ApiDependencies & { newUlid(): string }
 
-/** The routes of producers. Both are hot: they wait only for the bus. */
+/** The routes of producers. Both must be fast, so they wait only for the bus. */
 export const createPostEventRoutes = (deps: PostDependencies): Route[] => [postEventRoute(deps), postEventsRoute(deps)]
 
 const postEventRoute = (deps: PostDependencies): Route =>
@@ -119,7 +119,10 @@ function payloadBytes(json: Buffer): Buffer {
   return json.subarray(range.start, range.end)
 }
 
-/** Returns the faults of payloads, and of ids that occur twice: the second message would be a duplicate, or be rejected later without a response. */
+/**
+ * Returns the faults of payloads and of ids that occur twice. The second message with an id would be a duplicate, or would be rejected later without
+ * a response.
+ */
 function batchFaults(events: readonly unknown[], maxDepth: number): Detail[] {
   const firstIndexOf = new Map<string, number>()
   const details: Detail[] = []

@@ -18,7 +18,7 @@ import { rotatedWebhook, rotateSecret } from '../schemas/webhook.ts'
 import { sealMessage } from '../seal-message.ts'
 import { newWebhookSecret, ownerOf, webhookView } from '../webhook-views.ts'
 
-/** Producers cannot post an event of this name, because its prefix is reserved. */
+/** The event name of test messages. Producers cannot post it, because its prefix is reserved. */
 const testEvent = 'kolbak.test'
 
 /** The routes that do something with a webhook other than reading or changing its fields. */

@@ -81,7 +81,7 @@ const listWebhooksRoute = (deps: ApiDependencies): Route =>
     async handler(request) {
       const { ids, events, is_active, key_id: requestedKey, as_of: asOf, limit = defaultLimit, offset = 0 } = request.query
       const { key_id = requestedKey, tenant } = ownerOf(request)
-      // A key that asks for the webhooks of another key gets none.
+      // A key gets no webhooks if it asks for those of another key.
       if (requestedKey !== undefined && requestedKey !== key_id) return envelopeResult(200, [], {}, { limit, offset, total: 0 })
       const filter = {
         tenant,

@@ -13,7 +13,7 @@ export const scopeDescriptions = {
   admin: 'Manage tenants and their clients, and read metrics. Only clients of the tenant `default` can have this scope.',
 } as const satisfies Record<Scope, string>
 
-/** RFC 6749, 4.4.2. Unknown parameters are ignored (3.2). */
+/** The request for a token (RFC 6749, 4.4.2). Unknown parameters are ignored (3.2). */
 export interface TokenRequest {
   readonly grant_type?: string
   readonly client_id?: string
@@ -50,7 +50,7 @@ export const tokenResponse = named(
     scope: { type: 'string', description: 'The scopes of the token, separated by spaces.', examples: ['read:events write:events'] },
   }),
 )
-/** RFC 6749, 5.2, with further codes for errors of HTTP itself. */
+/** The error response of RFC 6749 (5.2), with further codes for errors of HTTP itself. */
 export const tokenError = named(
   'TokenError',
   object({

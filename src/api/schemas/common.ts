@@ -43,7 +43,7 @@ export const eventName: JsonSchema = {
   'x-rule': '1-255 of A-Z a-z 0-9 _ . : / -, not beginning with kolbak. (which is reserved)',
   examples: ['order.created'],
 }
-/** `x-well-formed` refuses lone surrogates. */
+/** A name. `x-well-formed` refuses lone surrogates. */
 export const name: JsonSchema = {
   type: 'string',
   minLength: 1,

@@ -59,14 +59,14 @@ export const delivery = named(
   }),
 )
 
-/** The example of a delivery whose receiver took the event at once. */
+/** The example of a delivery that succeeded at the first attempt. */
 export const deliveredExample = exampleOf(delivery, {
   status: 'success',
   next_attempt_at: null,
   last_response_code: 204,
   attempts: [exampleOf(attempt, { status: 'success', response_code: 204, response_body: null })],
 })
-/** The example of a delivery that the receiver refused for good. */
+/** The example of a delivery that failed permanently. */
 export const deadLetterExample = exampleOf(delivery, {
   status: 'failed',
   next_attempt_at: null,

@@ -14,7 +14,7 @@ const location: JsonSchema = {
 export const stateHeaders = { ETag: etag }
 export const changeHeaders = { ETag: etag, 'Projection-Lag': projectionLag }
 export const creationHeaders = { ...changeHeaders, Location: location }
-/** The headers of reads of past states, which should include everything that was stored before them. */
+/** The headers of responses with a past state, which should include all events that were stored before the request. */
 export const pastReadHeaders = {
   'Projection-Lag': {
     type: 'string',

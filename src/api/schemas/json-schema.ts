@@ -1,7 +1,7 @@
 import { isObject } from '../../lib/is-object.ts'
 
 declare const accepted: unique symbol
-/** Holds the name of a schema in `/openapi.json`. */
+/** The property that contains the name of a schema in `/openapi.json`. */
 export const schemaName = Symbol('schemaName')
 
 /** A JSON Schema (2020-12) that accepts values of type T. It validates requests and is part of `/openapi.json`. */
@@ -30,13 +30,13 @@ export const nullable = (schema: JsonSchema): JsonSchema => ({
   type: [schema.type, 'null'],
   ...(Array.isArray(schema.enum) ? { enum: [...schema.enum, null] } : {}),
 })
-/** Returns the schema of one of these words. The type is said too, because generators of clients do not infer it from the words. */
+/** Returns the schema of one of these words. It has a type too, because generators of clients do not infer the type from the words. */
 export const oneOf = (words: readonly string[]): JsonSchema => ({ type: 'string', enum: words })
 /** Returns the schema of this one word. */
 export const word = (text: string): JsonSchema => ({ type: 'string', const: text })
 
 /**
- * Returns an example of a schema: its own first one, or one that is made of the examples of its parts. Throws when a part has none.
+ * Returns an example of a schema: its first example, or one that is made of the examples of its parts. Throws when a part has no example.
  * @param members values of an object that differ from the examples of their schemas
  */
 export function exampleOf({ examples, default: byDefault, const: only, ...schema }: JsonSchema, members: object = {}): unknown {

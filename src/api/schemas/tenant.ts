@@ -56,7 +56,7 @@ const clientSchemas = {
     minItems: 1,
     maxItems: bearerScopes.length,
     uniqueItems: true,
-    items: { type: 'string', enum: bearerScopes }, // The type makes ajv find duplicates by look-up, as for keys.
+    items: { type: 'string', enum: bearerScopes }, // With a type, ajv finds duplicates quickly.
     description: 'The scope `admin` is possible only in the tenant `default`.',
     examples: [['write:events', 'read:events']],
   },

@@ -8,9 +8,8 @@ import { type JsonSchema, named, nullable, object, oneOf } from './json-schema.t
 import { overlap, type Rotation } from './rotation.ts'
 
 /**
- * The pattern of a secret: 8 to 21 whole groups are 24 to 63 bytes. The rest is 1 or 2 bytes, so that there are at most 64 bytes.
- * The last letter of the rest carries 4 or 2 bits. Its other bits must be 0 (RFC 4648, 3.5), because libraries of some languages
- * refuse a secret that has others.
+ * The pattern of a secret of 24 to 64 bytes in base64. It has 8 to 21 groups of 3 bytes, and then 0 to 2 further bytes. The last letter of these
+ * carries only 4 or 2 bits. Its other bits must be 0 (RFC 4648, 3.5), because some libraries refuse a secret with other bits.
  */
 const group = '[A-Za-z0-9+/]'
 const oneByte = `${group}[AQgw]==`
