@@ -87,7 +87,9 @@ export function createCredentials(
   return {
     identify(headers, accepted, address) {
       const { authorization, 'x-api-key': key } = headers
-      if (authorization !== undefined && key !== undefined)
+      // Some generated clients send a token under every scheme that an operation accepts.
+      const isSentTwice = authorization === `Bearer ${key}`
+      if (authorization !== undefined && key !== undefined && !isSentTwice)
         throw new ApiError('ambiguous_credentials', 'Send either a bearer token or x-api-key, not both.')
       if (authorization !== undefined) return identifyBearer(authorization, address)
       if (key === undefined || accepted === 'bearer')

@@ -137,6 +137,8 @@ describe('the document /openapi.json', () => {
       if (value.type === 'null' && !isCombined) faults.push(`${path}: null as a type of its own`)
       if (isSchema && !('type' in value) && ('enum' in value || 'const' in value)) faults.push(`${path}: an enum without a type`)
       const isMap = value.properties === undefined && value.additionalProperties === undefined && value.maxProperties !== 0
+      // openapi-typescript makes a member with a default one that must be given (https://openapi-ts.dev/cli, defaultNonNullable).
+      if ('default' in value && path.startsWith('.components.schemas')) faults.push(`${path}: a member with a default`)
       if (value.type === 'object' && isMap) faults.push(`${path}: an object without members`)
       for (const [name, member] of Object.entries(value)) look(member, `${path}.${name}`)
     }

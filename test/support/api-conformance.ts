@@ -46,7 +46,7 @@ export function conformance(document: Document): (answered: Answered) => void {
     if (headers.get('x-request-id') === null) throw new Error(`${name}: a response without x-request-id`)
     if (operation === undefined) {
       if (status !== 404 && status !== 405 && status !== 400) throw new Error(`${name}: no such operation is documented`)
-      if (method !== 'HEAD') check(name, { $ref: `#/components/schemas/${pathname === '/v1/auth' ? 'TokenError' : 'Error'}` }, text)
+      if (method !== 'HEAD') check(name, { $ref: `#/components/schemas/${pathname === '/v1/auth' ? 'TokenError' : 'ErrorResponse'}` }, text)
       return
     }
     const response = operation.responses[status]

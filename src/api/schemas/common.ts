@@ -1,4 +1,5 @@
-import { type JsonSchema, named, nullable, object } from './json-schema.ts'
+import { isObject } from '../../lib/is-object.ts'
+import { isNamed, type JsonSchema, named, nullable, object, schemaName } from './json-schema.ts'
 
 // `x-rule` completes the error message "must be ..." of a field whose pattern alone would tell a caller little.
 
@@ -64,21 +65,29 @@ export interface Offset {
   readonly limit?: number
   readonly offset?: number
 }
-export const limit: JsonSchema = { type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'The most items on a page.' }
-export const offset: JsonSchema = {
+export const defaultLimit = 20
+const shownLimit: JsonSchema = {
+  type: 'integer',
+  minimum: 1,
+  maximum: 100,
+  description: 'The most items on a page.',
+  examples: [defaultLimit],
+}
+const shownOffset: JsonSchema = {
   type: 'integer',
   minimum: 0,
   maximum: 2_147_483_647,
-  default: 0,
   description: 'The number of items to skip.',
+  examples: [0],
 }
+export const limit: JsonSchema = { ...shownLimit, default: defaultLimit }
+export const offset: JsonSchema = { ...shownOffset, default: 0 }
 export const cursor: JsonSchema = {
   type: 'string',
   minLength: 1,
   maxLength: 500,
   description: 'The `next_cursor` of the page before. Without it, the list begins at its first page.',
 }
-export const defaultLimit = 20
 
 /**
  * A member that is always null. It is declared as an object or null, because many generators of clients cannot read the type `null`
@@ -92,21 +101,28 @@ const nothing = (what: string): JsonSchema => ({
 })
 export const offsetPagination = named(
   'OffsetPagination',
-  object({ limit, offset, total: { type: 'integer', minimum: 0, description: 'The number of items on all pages.', examples: [1] } }),
+  object({
+    limit: shownLimit,
+    offset: shownOffset,
+    total: { type: 'integer', minimum: 0, description: 'The number of items on all pages.', examples: [1] },
+  }),
 )
 export const cursorPagination = named(
   'CursorPagination',
   object({
-    limit,
+    limit: shownLimit,
     next_cursor: nullable({ type: 'string', description: 'The `cursor` of the next page. Null on the last page.', examples: [null] }),
   }),
 )
 
-/** Returns the schema of a response in the envelope. */
-export const envelope = (
-  data: JsonSchema,
-  pagination: JsonSchema = nothing(' here, because the response is no list with pages'),
-): JsonSchema => object({ data, error: nothing(' in a success'), pagination })
+/** Returns the schema of a response in the envelope. Its name follows from the data, so that generators of clients need not make one up. */
+export function envelope(data: JsonSchema, pagination?: JsonSchema): JsonSchema {
+  const shown = pagination ?? nothing(' here, because the response is no list with pages')
+  const schema = object({ data, error: nothing(' in a success'), pagination: shown })
+  if (isNamed(data)) return named(`${data[schemaName]}Response`, schema)
+  const items = isObject(data.items) && isNamed(data.items) ? data.items[schemaName] : undefined
+  return items === undefined ? schema : named(`${items}${pagination === undefined ? 'List' : 'Page'}`, schema)
+}
 /** Returns the example of the last page of a list with a cursor. */
 export const pageExample = (items: readonly unknown[]) => ({
   data: items,
@@ -118,7 +134,7 @@ export const envelopeExample = (data: unknown) => ({ data, error: null, paginati
 export const listOf = (items: JsonSchema): JsonSchema => ({ type: 'array', items })
 
 export const errorBody = named(
-  'Error',
+  'ErrorResponse',
   object({
     data: nothing(' in an error'),
     error: object(

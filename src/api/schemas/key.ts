@@ -20,7 +20,7 @@ const fields = {
     minItems: 1,
     maxItems: keyScopes.length,
     uniqueItems: true,
-    items: { type: 'string', enum: keyScopes }, // With a type, ajv finds duplicates quickly. Without a type, it would compare all pairs.
+    items: named('KeyScope', oneOf(keyScopes)), // With a type, ajv finds duplicates quickly. Without a type, it would compare all pairs.
     description: 'What holders of the key may do.',
     examples: [keyScopes],
   },

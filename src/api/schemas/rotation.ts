@@ -9,8 +9,8 @@ export const overlap: JsonSchema = {
   type: 'integer',
   minimum: 0,
   maximum: 604_800,
-  default: secondsPerDay,
-  description: 'The seconds for which the former secret or key still works. With 0 it ends at once.',
+  description: `The seconds for which the former secret or key still works. Default: ${secondsPerDay}. With 0 it ends at once.`,
+  examples: [secondsPerDay],
 }
 export const rotation = named<Rotation>('Rotation', object({ overlap_seconds: overlap }, ['overlap_seconds']))
 

@@ -71,7 +71,7 @@ const given = fieldsThatAre(webhookFields, 'given')
 export const createWebhook = named<CreateWebhook>(
   'CreateWebhook',
   object(
-    { ...pick(fields, given), is_active: { ...fields.is_active, default: true } },
+    { ...pick(fields, given), is_active: { ...fields.is_active, description: `${fields.is_active.description} Default: true.` } },
     given.filter((field) => field !== 'callback_url' && field !== 'event'),
   ),
 )

@@ -15,23 +15,24 @@ export const javaEngines: readonly JavaEngine[] = ['kafka', 'cassandra']
 /** The oldest Java on which both engines run. */
 const oldestJava = 17
 
+export const jarsOf = (engine: JavaEngine): Promise<string> => jarsFrom(engine, join(import.meta.dirname, engine, 'pom.xml'))
+
 /**
- * Returns the folder with the jars that the engine's `pom.xml` names. It fetches them once: they stay in a cache outside the
- * checkout, in one folder for each content of the pom. Throws an error with a whole sentence when they cannot be fetched.
+ * Returns the folder with the jars that a `pom.xml` names. It fetches them once: they stay in a cache outside the checkout, in one
+ * folder for each content of the pom. Throws an error with a whole sentence when they cannot be fetched.
  */
-export async function jarsOf(engine: JavaEngine): Promise<string> {
-  const pom = join(import.meta.dirname, engine, 'pom.xml')
+export async function jarsFrom(name: string, pom: string): Promise<string> {
   const version = createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 12)
   const cache = env.KOLBAK_TEST_CACHE ?? join(homedir(), '.cache', 'kolbak-tests')
-  const folder = join(cache, `${engine}-${version}`)
+  const folder = join(cache, `${name}-${version}`)
   if (existsSync(folder)) return folder
   await mkdir(cache, { recursive: true })
   // The jars go into a folder of another name first, so that a fetch that is cut off leaves nothing that looks complete.
-  const fetching = await mkdtemp(join(cache, `${engine}-fetching-`))
+  const fetching = await mkdtemp(join(cache, `${name}-fetching-`))
   try {
     const goal = ['dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${fetching}`]
     await run('mvn', ['-B', '-q', '-Dstyle.color=never', '-f', pom, ...goal], { maxBuffer: 64 << 20 }).catch((error: unknown) => {
-      throw new Error(`mvn cannot fetch the jars of ${engine}: ${firstErrorOf(error)}`, { cause: error })
+      throw new Error(`mvn cannot fetch the jars of ${name}: ${firstErrorOf(error)}`, { cause: error })
     })
     await rename(fetching, folder).catch((error: unknown) => {
       if (!existsSync(folder)) throw error // another run was faster
