@@ -33,7 +33,7 @@ public class Program {
     printed.put("payload", events.getEvent(id).getData().getPayload());
     ObjectMapper mapper = client.getObjectMapper();
     try {
-      new WebhooksApi(client).createWebhook(new CreateWebhook().callbackUrl("nonsense").event("x"));
+      new WebhooksApi(client).createWebhook(new CreateWebhook().callbackUrl("nonsense").event("x"), null);
     } catch (ApiException refused) {
       ErrorResponse error = mapper.readValue(refused.getResponseBody(), ErrorResponse.class);
       printed.put("fault", error.getError().getDetails().get(0).getPath());
