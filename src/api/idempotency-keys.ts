@@ -18,11 +18,11 @@ export interface Claim {
 type ClaimResult =
   | { readonly kind: 'claimed'; readonly claim: Claim }
   /** The request was carried out before, and has a stored response. */
-  | { readonly kind: 'answered'; readonly answer: Buffer }
+  | { readonly kind: 'done'; readonly response: Buffer }
   /** The key was used for another request. */
   | { readonly kind: 'other_request' }
   /** The same request is being carried out at this moment. */
-  | { readonly kind: 'under_way' }
+  | { readonly kind: 'in_progress' }
 
 /** The table `idempotency_keys`. A claim that expired or was released is taken over together with its plan. */
 export interface IdempotencyKeys {
@@ -30,7 +30,7 @@ export interface IdempotencyKeys {
   /** Stores the plan. Returns false when another request has taken over the claim. */
   storePlan(request: KeyedRequest, claim: Claim, plan: Buffer): Promise<boolean>
   /** Stores the response, which repetitions of the request then get. */
-  storeAnswer(request: KeyedRequest, claim: Claim, answer: Buffer): Promise<void>
+  storeResponse(request: KeyedRequest, claim: Claim, response: Buffer): Promise<void>
   /** Deletes the row of a request that was refused and therefore stored nothing. */
   forget(request: KeyedRequest, claim: Claim): Promise<void>
   /** Ends the claim of a request whose outcome is unknown. The plan is kept, and the next try continues with it. */
@@ -44,7 +44,7 @@ interface Row {
   readonly claim: string
   readonly claimed_until: string
   readonly plan: Buffer | null
-  readonly answer: Buffer | null
+  readonly response: Buffer | null
 }
 
 const lifeMs = msPerDay
@@ -81,12 +81,12 @@ export function createIdempotencyKeys(options: { pool: Pool; now(): number }): I
       for (;;) {
         if ((await insert(request, hmac, id)).length > 0) return { kind: 'claimed', claim: { id, plan: null } }
         const [row] = await sql<Row>`
-          select request_hmac, claim, claimed_until, plan, answer from idempotency_keys
+          select request_hmac, claim, claimed_until, plan, answer as response from idempotency_keys
           where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key}`
         if (row === undefined) continue // The row was deleted between the two statements.
         if (row.request_hmac !== hmac) return { kind: 'other_request' }
-        if (row.answer !== null) return { kind: 'answered', answer: row.answer }
-        if (Date.parse(row.claimed_until) > now()) return { kind: 'under_way' }
+        if (row.response !== null) return { kind: 'done', response: row.response }
+        if (Date.parse(row.claimed_until) > now()) return { kind: 'in_progress' }
         const [takenOver] = await takeOver(request, row.claim, id)
         if (takenOver !== undefined) return { kind: 'claimed', claim: { id, plan: takenOver.plan } }
       }
@@ -98,9 +98,9 @@ export function createIdempotencyKeys(options: { pool: Pool; now(): number }): I
         returning key`
       return updated.length > 0
     },
-    async storeAnswer({ tenant, caller, route, key }, claim, answer) {
+    async storeResponse({ tenant, caller, route, key }, claim, response) {
       await sql`
-        update idempotency_keys set answer = ${answer}
+        update idempotency_keys set answer = ${response}
         where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key} and claim = ${claim.id} and answer is null`
     },
     async forget({ tenant, caller, route, key }, claim) {

@@ -17,6 +17,7 @@ const keyPattern = /^[\x21-\x7e]{1,255}$/
  */
 export function createIdempotency(deps: { keys: IdempotencyKeys; keyring: Keyring; log: Log }): (route: Route) => Route {
   const { keys, keyring, log } = deps
+  // The word `answer` (the response) is part of stored values and must not change.
   const aad = ({ tenant, caller, route, key }: KeyedRequest, field: 'plan' | 'answer') => ['idempotency', tenant, caller, route, key, field]
 
   /**
@@ -41,7 +42,7 @@ export function createIdempotency(deps: { keys: IdempotencyKeys; keyring: Keyrin
         return chosen
       },
     })
-    await keys.storeAnswer(request, claim, vault.seal(aad(request, 'answer'), Buffer.from(JSON.stringify(result))))
+    await keys.storeResponse(request, claim, vault.seal(aad(request, 'answer'), Buffer.from(JSON.stringify(result))))
     return result
   }
   /**
@@ -70,11 +71,11 @@ export function createIdempotency(deps: { keys: IdempotencyKeys; keyring: Keyrin
       switch (result.kind) {
         case 'other_request':
           throw new ApiError('idempotency_key_reused', 'This Idempotency-Key was sent with another request: use a new key for this one.')
-        case 'under_way':
+        case 'in_progress':
           throw underWay()
-        case 'answered': {
+        case 'done': {
           const vault = await keyring.vault(tenant)
-          return JSON.parse(vault.open(aad(request, 'answer'), result.answer).toString()) as RouteResult
+          return JSON.parse(vault.open(aad(request, 'answer'), result.response).toString()) as RouteResult
         }
         case 'claimed':
           try {

@@ -20,7 +20,7 @@ const tries = 2
 /** After DNS has responded for one family, the resolver waits this many milliseconds for the other (RFC 8305, 3: Resolution Delay). */
 const otherFamilyMs = 50
 
-interface Answer {
+interface FamilyResult {
   readonly addresses: readonly Address[]
   /** The code of the error, if there are no addresses. */
   readonly code?: string | undefined
@@ -38,7 +38,7 @@ export function createNameResolver(options: { readonly hostsFile?: string; reado
   const inHostsFile = createHostsFile(options.hostsFile)
   const cache = new LRUCache<string, Promise<Resolution>>({ max: 10_000, ttl: cacheMs })
 
-  const ask = async (host: string, family: 4 | 6): Promise<Answer> => {
+  const ask = async (host: string, family: 4 | 6): Promise<FamilyResult> => {
     try {
       const texts = family === 4 ? await dns.resolve4(host) : await dns.resolve6(host)
       return { addresses: texts.map((address) => ({ address, family })) }
@@ -46,7 +46,7 @@ export function createNameResolver(options: { readonly hostsFile?: string; reado
       return { addresses: [], code: codeOf(error) }
     }
   }
-  const askDns = async (host: string): Promise<Resolution & Answer> => {
+  const askDns = async (host: string): Promise<Resolution & FamilyResult> => {
     const four = ask(host, 4)
     const six = ask(host, 6)
     const first = await Promise.race([four, six])

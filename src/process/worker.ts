@@ -5,13 +5,13 @@ import type { Assignment, Supervised } from '../service/supervised.ts'
 
 export type Measurements = MetricObjectWithValues<MetricValue<string>>[]
 /** The questions of a worker to its supervisor, with the types of the replies. The message with a reply has the name of its question. */
-export interface Answers {
+export interface Replies {
   readonly assignment: Assignment
   /** The metrics of all workers in Prometheus' text format. */
   readonly scrape: string
 }
-export type ToSupervisor = { readonly ask: keyof Answers } | { readonly ready: object } | { readonly measured: Measurements }
-export type ToWorker = Pick<Answers, 'assignment'> | Pick<Answers, 'scrape'> | { readonly measure: true }
+export type ToSupervisor = { readonly ask: keyof Replies } | { readonly ready: object } | { readonly measured: Measurements }
+export type ToWorker = Pick<Replies, 'assignment'> | Pick<Replies, 'scrape'> | { readonly measure: true }
 
 /** @param onLost called when the supervisor is gone, because no process would then replace this worker */
 export function createSupervised(onLost: () => void): Supervised {
@@ -43,7 +43,7 @@ function tell(message: ToSupervisor): void {
 /**
  * Asks the supervisor a question and returns the reply. The supervisor sends nothing unasked, because Node drops a message that has no listener yet.
  */
-async function ask<N extends keyof Answers>(name: N, signal: AbortSignal): Promise<Answers[N]> {
+async function ask<N extends keyof Replies>(name: N, signal: AbortSignal): Promise<Replies[N]> {
   const messages = on(process, 'message', { signal })
   tell({ ask: name })
   for await (const [message] of messages) if (name in message) return message[name]

@@ -73,14 +73,14 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
     const partition = nextPartition()
     let first: bigint
     try {
-      const answers = await producer.send({
+      const responses = await producer.send({
         topic,
         acks: -1,
         // The time is shorter than the request time-out, so that the broker reports late replicas before the connection counts as dead.
         timeout: Math.ceil(requestTimeoutMs * 0.8),
         messages: [...sent].map(({ bytes }) => ({ value: bytes, partition })),
       })
-      first = firstOffset(answers, partition)
+      first = firstOffset(responses, partition)
       avoided.delete(partition)
     } catch (error) {
       if (!isFaulty(error)) avoided.set(partition, performance.now() + avoidMs)
@@ -99,8 +99,8 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
     }),
   )
 
-  const unanswered = new Set<Promise<unknown>>()
-  let unansweredBytes = 0
+  const inFlight = new Set<Promise<unknown>>()
+  let inFlightBytes = 0
   const add = async (bytes: Buffer): Promise<Written> => {
     const lane = groupsOf.reduce((least, next) => (next.size < least.size ? next : least))
     const item: Item = { bytes, givenUp: false }
@@ -123,21 +123,21 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
   }
   return {
     async write(bytes) {
-      if (unanswered.size >= maxWaiting) throw new BusFull('more messages are waiting to be written than the bound allows: try again later')
-      if (unansweredBytes + bytes.length > maxWaitingBytes)
+      if (inFlight.size >= maxWaiting) throw new BusFull('more messages are waiting to be written than the bound allows: try again later')
+      if (inFlightBytes + bytes.length > maxWaitingBytes)
         throw new BusFull('more bytes are waiting to be written than the bound allows: try again later')
       const written = add(bytes)
-      unanswered.add(written)
-      unansweredBytes += bytes.length
+      inFlight.add(written)
+      inFlightBytes += bytes.length
       try {
         return await written
       } finally {
-        unanswered.delete(written)
-        unansweredBytes -= bytes.length
+        inFlight.delete(written)
+        inFlightBytes -= bytes.length
       }
     },
     async close() {
-      await Promise.allSettled(unanswered)
+      await Promise.allSettled(inFlight)
       await producer.disconnect()
     },
   }
@@ -146,11 +146,11 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
 const isFaulty = (error: unknown): boolean => faulty.has(protocolErrorOf(error) ?? '')
 
 /** Returns the offset of a batch's first record. The whole batch went to one partition. */
-function firstOffset(answers: readonly { partition: number; errorCode: number; baseOffset?: string }[], partition: number): bigint {
-  const [answer] = answers
-  if (answers.length !== 1 || answer?.partition !== partition || answer.errorCode !== 0 || answer.baseOffset === undefined)
+function firstOffset(responses: readonly { partition: number; errorCode: number; baseOffset?: string }[], partition: number): bigint {
+  const [response] = responses
+  if (responses.length !== 1 || response?.partition !== partition || response.errorCode !== 0 || response.baseOffset === undefined)
     throw new Error(`Kafka did not report the offset of a batch in partition ${partition}`)
-  const first = BigInt(answer.baseOffset)
+  const first = BigInt(response.baseOffset)
   if (first < 0n) throw new Error(`Kafka has stored a batch in partition ${partition} without an offset`)
   return first
 }

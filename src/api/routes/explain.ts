@@ -62,7 +62,7 @@ export function createExplainRoutes(deps: ApiDependencies): Route[] {
       operationId: 'explainEvent',
       summary: 'Explain why an event did or did not reach a webhook: the webhook at that moment, every attempt, and the next step',
       description:
-        'Answers the question why a webhook did or did not get an event. It compares the event with the webhook as it was when the event was matched, and not as it is now.',
+        'Explains why a webhook did or did not get an event. It compares the event with the webhook as it was when the event was matched, and not as it is now.',
       params: { id: { ...messageId, description: 'The id of the event.' } },
       tag: 'Audit',
       credentials: 'bearer',
