@@ -3,6 +3,7 @@ import { describeConfig, processCount, readConfig } from './config/config.ts'
 import { onEndSignal } from './lib/end-signals.ts'
 import { cannotStart, codeOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
+import { createTerminalText, describeChanges, isLogText } from './process/terminal-log.ts'
 import { createSupervised } from './process/worker.ts'
 
 /**
@@ -13,9 +14,10 @@ async function main(): Promise<void> {
   const config = readConfig()
   const { isWorker } = cluster
   const processes = processCount(config)
-  const ownLog = createLog(config.KOLBAK_LOG_LEVEL)
+  const isText = isLogText(config)
+  const ownLog = createLog(config.KOLBAK_LOG_LEVEL, { isText, textOf: createTerminalText(config) })
   const log = isWorker ? ownLog.child({ worker: process.pid }) : ownLog
-  if (!isWorker) log.info({ config: describeConfig(config), processes }, 'kolbak.starting')
+  if (!isWorker) log.info({ config: isText ? describeChanges(config) : describeConfig(config), processes }, 'kolbak.starting')
 
   process.on('unhandledRejection', (error) => {
     log.error({ error }, 'kolbak.unhandled_rejection')

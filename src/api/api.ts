@@ -9,7 +9,7 @@ import { createPipeline } from './pipeline.ts'
 import { createRateLimits } from './rate-limits.ts'
 import type { Route } from './route.ts'
 import { createRouteTable } from './route-table.ts'
-import { operationTag } from './routes/operation.ts'
+import { operationTag } from './routes/index-route.ts'
 import { createTokens } from './tokens.ts'
 
 export interface Api extends Pick<HttpServer, 'listen' | 'close'> {

@@ -31,6 +31,8 @@ const invalid = (why: string) => new KolbakError('invalid_url', why)
 const refused = (why: string) => new KolbakError('address_refused', why)
 const notPublic =
   'The host is not a public address. Addresses that are not public are refused unless KOLBAK_ALLOWED_SUBNETS names their subnet.'
+const thisMachine =
+  'The host is the machine of Kolbak itself, which is refused: start Kolbak with `npm run dev` to try receivers on this machine, or name its subnet in KOLBAK_ALLOWED_SUBNETS.'
 const plainHttp = 'Plain http: is only for subnets named by KOLBAK_ALLOWED_SUBNETS, or set KOLBAK_ALLOW_HTTP=true.'
 const unresolved = 'The name of the host does not resolve. Until it does, only an https: URL can be accepted.'
 
@@ -64,6 +66,10 @@ function parse(text: string): URL {
   return url
 }
 
+/** Whether a host is plainly this machine. The addresses of other names are not told to callers. */
+const isThisMachine = (host: string): boolean =>
+  /^localhost\.?$/i.test(host) || (ipaddr.isValid(host) && ipaddr.process(host).range() === 'loopback')
+
 /**
  * Checks a callback URL when a webhook is created or changed. Names are resolved. A name that does not resolve (yet) passes, because
  * each request is checked again when its socket connects. Throws KolbakError `invalid_url` or `address_refused`.
@@ -72,7 +78,7 @@ export async function checkCallbackUrl(text: string, policy: AddressPolicy, reso
   const url = parse(text)
   const host = url.hostname.replace(/^\[|\]$/g, '')
   const addresses = ipaddr.isValid(host) ? [host] : await resolve(host)
-  if (!addresses.every((address) => policy.allows(address))) throw refused(notPublic)
+  if (!addresses.every((address) => policy.allows(address))) throw refused(isThisMachine(host) ? thisMachine : notPublic)
   if (url.protocol === 'https:') return
   // A name without addresses is accepted for plain http only if the policy accepts plain http for every address.
   if (addresses.length === 0 && !policy.allowsPlainHttp('0.0.0.0')) throw refused(unresolved)

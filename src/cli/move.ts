@@ -16,5 +16,5 @@ export const moveCommand = (program: Command): Command =>
     .addArgument(new Argument('<port>').choices(ports))
     .action(async (port: (typeof ports)[number]) => {
       const { move } = await import('../operator/move.ts')
-      console.log(JSON.stringify(await move(port, readConfig(), createLog('info', 2)), null, 2))
+      console.log(JSON.stringify(await move(port, readConfig(), createLog('info', { fd: 2 })), null, 2))
     })

@@ -214,6 +214,11 @@ export const variables = {
     'error',
     'silent',
   ] as const),
+  KOLBAK_LOG_FORMAT: oneOf(
+    'Format of the log: `json`, `text` (lines for people), or `auto`, which is `text` on a terminal and `json` elsewhere.',
+    'auto',
+    ['auto', 'json', 'text'] as const,
+  ),
 } satisfies Record<string, Variable<unknown>>
 
 /** For each variable, the variables that are required if it is set. */

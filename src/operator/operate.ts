@@ -10,7 +10,7 @@ import { refill } from './refill.ts'
 
 /** Runs the work beside a service with the same environment, and prints the result. */
 async function print(work: (operator: Operator) => Promise<unknown>): Promise<void> {
-  console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', 2), work), null, 2))
+  console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', { fd: 2 }), work), null, 2))
 }
 
 /** Makes or restores a backup, and prints facts about the backup. With the file `-`, standard output may be the backup itself. */
@@ -44,7 +44,7 @@ program
 program
   .command('refill')
   .description('bring a Postgres that was restored from an older backup up to the events in EventStoreDB; the service must be stopped')
-  .action(async () => console.log(JSON.stringify(await refill(readConfig(), createLog('info', 2)), null, 2)))
+  .action(async () => console.log(JSON.stringify(await refill(readConfig(), createLog('info', { fd: 2 })), null, 2)))
 
 program
   .command('backup <file>')

@@ -100,7 +100,7 @@ async function listen(server: HttpServer, { HOST: host, PORT: port }: Config): P
   return `http://${host.includes(':') ? `[${host}]` : host}:${listened}`
 }
 
-/** Reports that the service is ready. A generated secret is written to a terminal only. */
+/** Reports that the service is ready. */
 function announce(
   { config, log }: Shared,
   { url, admin, registry, supervised }: { url: string; admin: AdminClient; registry: Registry; supervised: Supervised | undefined },
@@ -108,6 +108,4 @@ function announce(
   const facts = { url, roles: config.KOLBAK_ROLES, adminClientId: admin.clientId, adminClientFile: admin.file, version }
   if (supervised === undefined) log.info(facts, 'kolbak.ready')
   else supervised.ready(facts, registry)
-  if (process.stdout.isTTY && admin.newSecret !== null)
-    process.stdout.write(`\n  client_id      ${admin.clientId}\n  client_secret  ${admin.newSecret}\n  (kept in ${admin.file})\n\n`)
 }

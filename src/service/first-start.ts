@@ -43,8 +43,6 @@ export interface AdminClient {
   readonly clientId: string
   /** The file that holds the client's generated secret, or null when the secret is configured. */
   readonly file: string | null
-  /** The secret that this start has generated, or null. It is shown only on a terminal. */
-  readonly newSecret: string | null
   /**
    * The last position of the tenant's stream, or null when nothing was read or stored. A read model that has reached this position has the client.
    */
@@ -83,7 +81,7 @@ async function ensureConfiguredClient(tenant: DefaultTenant, clientId: string, s
       const sentence = 'KOLBAK_ADMIN_CLIENT_ID names a client that has been revoked: name another one.'
       throw new KolbakError('invalid_config', sentence, { cause })
     }
-  return { clientId, file: null, newSecret: null }
+  return { clientId, file: null }
 }
 
 /**
@@ -95,14 +93,14 @@ async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_D
   const file = join(dataDir, 'admin-client.json')
   // A first start on another machine may have issued a client already. The file is then in the data folder of that machine.
   const existing = await tenant.findAdmin()
-  if (existing !== undefined && !(await exists(file))) return { clientId: existing, file: null, newSecret: null }
+  if (existing !== undefined && !(await exists(file))) return { clientId: existing, file: null }
   const { value } = await readOrCreate(file, () => ({
     client_id: `client_${ulid()}`,
     client_secret: randomBytes(32).toString('base64url'),
   }))
   const isNew = await tenant.issueAdmin(value.client_id, value.client_secret)
   if (isNew) log.info({ clientId: value.client_id, file }, 'admin_client.issued')
-  return { clientId: value.client_id, file, newSecret: isNew ? value.client_secret : null }
+  return { clientId: value.client_id, file }
 }
 
 /** The commands of a start. A command returns false when nothing had to be changed, for example because another process has done it. */

@@ -59,6 +59,30 @@ describe('the routes for operators', () => {
       expect((await api.call('GET', '/health/ready', { as: { token: 'wrong' } })).status).to.equal(401)
     })
   })
+  describe('GET /health', () => {
+    it('returns what /health/ready returns', async () => {
+      expect((await api.call('GET', '/health')).body).to.deep.equal({ data: { status: 'ready' }, error: null, pagination: null })
+      report = { ready: false, checks: [] }
+      expect((await api.call('GET', '/health')).status).to.equal(503)
+    })
+  })
+  describe('GET /', () => {
+    const browser = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' }
+    it('returns 303 to a browser, and leads it to the documentation', async () => {
+      const seen = await fetch(api.origin, { headers: browser, redirect: 'manual' })
+      expect(seen.status).to.equal(303)
+      const { status, headers } = await fetch(new URL(seen.headers.get('location') ?? '', api.origin))
+      expect([status, headers.get('content-type')]).to.deep.equal([200, 'text/html; charset=utf-8'])
+    })
+    it('returns 200 to a program, with paths that all return something', async () => {
+      const seen = await api.call('GET', '/')
+      expect(seen.status).to.equal(200)
+      const { name, version, api: prefix, ...paths } = (seen.body as { data: Record<string, string> }).data
+      expect({ name, prefix }).to.deep.equal({ name: 'Kolbak', prefix: '/v1' })
+      expect(version).to.be.a('string')
+      for (const path of Object.values(paths)) expect((await fetch(api.origin + path)).status, path).to.equal(200)
+    })
+  })
   describe('GET /metrics', () => {
     it('returns 200 to the metrics token and to admins, with requests by operation and status', async () => {
       await api.call('GET', '/v1/keys', { as: admin })

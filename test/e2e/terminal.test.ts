@@ -72,6 +72,7 @@ describe('in a terminal', () => {
   for (const [script, processes, how, end] of [
     ['start', '1', 'Ctrl-C', (terminal: Terminal) => terminal.pressCtrlC()],
     ['start', '2', 'Ctrl-C', (terminal: Terminal) => terminal.pressCtrlC()],
+    ['dev', '1', 'Ctrl-C', (terminal: Terminal) => terminal.pressCtrlC()],
     ['start', '1', 'SIGTERM to the process group', (terminal: Terminal) => terminal.signalGroup('SIGTERM')],
   ] as const)
     it(`drains \`npm run ${script}\` with ${processes} process(es) at ${how}: nothing is sent twice, and Postgres stops`, async () => {
@@ -80,7 +81,7 @@ describe('in a terminal', () => {
       const { webhook, finish } = await bringInFlight(await clientOf(await urlOf(terminal)))
       const postgres = await postgresPid()
       end(terminal)
-      await terminal.printed(/drain/i)
+      await terminal.printed(/finishes the requests in flight/)
       finish()
       await terminal.ended
       expect(terminal.text())
@@ -100,17 +101,50 @@ describe('in a terminal', () => {
       await again.ended
     })
 
+  it('prints lines for people at the start, and at their end what to do next', async () => {
+    const terminal = npm('start', { KOLBAK_ALLOWED_SUBNETS: '' })
+    const url = await urlOf(terminal)
+    await terminal.printed(/Stop +Ctrl-C\n\n$/)
+    const lines = terminal.text().split('\n')
+    expect(lines.filter((line) => line.startsWith('{') || line.length > 300)).to.deep.equal([])
+    expect(terminal.text())
+      .to.match(new RegExp(`Kolbak is ready on ${url}\n[^]*${url}/docs/[^]*admin;[^]*npm run dev`))
+      .and.not.include('KOLBAK_LEASE_MS')
+    expect((await fetch(`${url}/docs/`)).status).to.equal(200)
+    terminal.pressCtrlC()
+    await terminal.ended
+  })
+  it('says in one line that `npm run dev` allows receivers on this machine, and allows them', async () => {
+    const terminal = npm('dev', { KOLBAK_ALLOWED_SUBNETS: '10.0.0.0/8', KOLBAK_PROCESSES: '2' })
+    const api = await clientOf(await urlOf(terminal))
+    for (const host of ['127.0.0.1', 'localhost', '[::1]', '10.1.2.3'])
+      await api.post('/v1/webhooks', { callback_url: `http://${host}:4000/`, event: '*' })
+    expect(terminal.text().match(/^Development: .*127\.0\.0\.0\/8.*$/gm)).to.have.length(1)
+    terminal.pressCtrlC()
+    await terminal.ended
+  })
+  it('names `npm run dev` where a plain start refuses a receiver on this machine', async () => {
+    const terminal = npm('start', { KOLBAK_ALLOWED_SUBNETS: '' })
+    const api = await clientOf(await urlOf(terminal))
+    for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
+      const refused = await api.call<object>('POST', '/v1/webhooks', { callback_url: `http://${host}:4000/`, event: '*' })
+      expect(refused.status).to.equal(422)
+      expect(JSON.stringify(refused.body)).to.include('npm run dev')
+    }
+    terminal.pressCtrlC()
+    await terminal.ended
+  })
   it('ends at once when Ctrl-C is pressed again, and leaves no Postgres running', async () => {
     const terminal = npm('start')
     await bringInFlight(await clientOf(await urlOf(terminal)))
     const postgres = await postgresPid()
     terminal.pressCtrlC()
     const drainingAt = performance.now()
-    await terminal.printed(/drain/i)
+    await terminal.printed(/finishes the requests in flight/)
     await waitFor(() => performance.now() - drainingAt > 1_500)
     terminal.pressCtrlC()
     await terminal.ended
-    expect(terminal.text()).to.match(/killed|at once/)
+    expect(terminal.text()).to.include('kolbak.killed')
     await waitFor(() => !isAlive(postgres), { what: 'Postgres to stop' })
   })
   it('drains when the window is closed', async () => {

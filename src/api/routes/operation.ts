@@ -1,21 +1,39 @@
 import type { Credentials } from '../credentials.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError } from '../errors.ts'
-import { openRoute, type Route } from '../route.ts'
+import { openRoute, type RawRequest, type Route } from '../route.ts'
 import { envelopeResult, jsonType } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
 import { live, ready } from '../schemas/operation.ts'
-
-export const operationTag = 'Operation'
+import { createIndexRoute, operationTag } from './index-route.ts'
 
 /** The routes for operators and their tools. Their responses contain no data of tenants. */
 export function createOperationRoutes(
-  { health, metrics, scrape }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape'>,
+  { health, metrics, scrape, settings: { version } }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape' | 'settings'>,
   credentials: Credentials,
   openApiDocument: () => string,
 ): Route[] {
   const tag = operationTag
+  const readiness = {
+    method: 'GET',
+    tag,
+    credentials: 'none',
+    quiet: true,
+    errors: ['not_ready', 'unauthorized', 'too_many_failed_credentials', 'tenant_suspended'],
+    responses: { 200: { description: 'The process can do its work.', schema: envelope(ready) } },
+    async handler({ headers, address }: Pick<RawRequest, 'headers' | 'address'>) {
+      const [report, isOperator] = await Promise.all([health(), credentials.isOperator(headers, address)])
+      if (report.ready) return envelopeResult(200, { status: 'ready', ...(isOperator ? { checks: report.checks } : {}) })
+      const failedChecks = report.checks.filter((check) => !check.ok)
+      const details = failedChecks.map(({ name, message = 'is not ok' }) => ({ path: name, message }))
+      throw new ApiError('not_ready', 'Not ready: try again.', {
+        headers: { 'retry-after': '1' },
+        ...(isOperator ? { details } : {}),
+      })
+    },
+  } as const
   return [
+    createIndexRoute(version),
     openRoute({
       method: 'GET',
       path: '/health/live',
@@ -30,27 +48,19 @@ export function createOperationRoutes(
       handler: async () => envelopeResult(200, { status: 'live' }),
     }),
     openRoute({
-      method: 'GET',
+      ...readiness,
       path: '/health/ready',
       operationId: 'getReady',
       summary: 'Check whether the process can do its work; operators also see what is wrong',
       description:
         'Tells a load balancer whether to send requests here. It fails while the database or another engine cannot be reached, and during start and shutdown. Operators also see each check.',
-      tag,
-      credentials: 'none',
-      quiet: true,
-      errors: ['not_ready', 'unauthorized', 'too_many_failed_credentials', 'tenant_suspended'],
-      responses: { 200: { description: 'The process can do its work.', schema: envelope(ready) } },
-      async handler({ headers, address }) {
-        const [report, isOperator] = await Promise.all([health(), credentials.isOperator(headers, address)])
-        if (report.ready) return envelopeResult(200, { status: 'ready', ...(isOperator ? { checks: report.checks } : {}) })
-        const failedChecks = report.checks.filter((check) => !check.ok)
-        const details = failedChecks.map(({ name, message = 'is not ok' }) => ({ path: name, message }))
-        throw new ApiError('not_ready', 'Not ready: try again.', {
-          headers: { 'retry-after': '1' },
-          ...(isOperator ? { details } : {}),
-        })
-      },
+    }),
+    openRoute({
+      ...readiness,
+      path: '/health',
+      operationId: 'getHealth',
+      summary: 'Check the health',
+      description: 'Returns the same as `/health/ready`, for people and for tools that are set to this common path.',
     }),
     openRoute({
       method: 'GET',

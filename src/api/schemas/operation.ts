@@ -22,3 +22,15 @@ export const ready = named(
     ['checks'],
   ),
 )
+
+export const index = named(
+  'Index',
+  object({
+    name: word('Kolbak'),
+    version: { type: 'string', examples: ['0.2.0'] },
+    docs: { type: 'string', description: 'The path of the documentation for people.', examples: ['/docs/'] },
+    openapi: { type: 'string', description: 'The path of the OpenAPI description.', examples: ['/openapi.json'] },
+    health: { type: 'string', description: 'The path of the readiness check.', examples: ['/health'] },
+    api: { type: 'string', description: 'The prefix of the paths that need a credential.', examples: ['/v1'] },
+  }),
+)

@@ -1,0 +1,32 @@
+import { openRoute, type Route } from '../route.ts'
+import { envelopeResult } from '../route-results.ts'
+import { envelope } from '../schemas/common.ts'
+import { word } from '../schemas/json-schema.ts'
+import { index } from '../schemas/operation.ts'
+
+export const operationTag = 'Operation'
+
+const docsPath = '/docs/'
+/** The paths that `/` names. */
+const paths = { docs: docsPath, openapi: '/openapi.json', health: '/health', api: '/v1' }
+
+/** Returns the route of the path with which people and programs begin. */
+export const createIndexRoute = (version: string): Route =>
+  openRoute({
+    method: 'GET',
+    path: '/',
+    operationId: 'getIndex',
+    summary: 'Find the other paths',
+    description: 'Returns the paths of this service that need no credential, and leads a browser to `/docs`.',
+    tag: operationTag,
+    credentials: 'none',
+    quiet: true,
+    responses: {
+      200: { description: 'The paths.', schema: envelope(index) },
+      303: { description: 'The request accepts HTML, as that of a browser does.', headers: { Location: word(docsPath) } },
+    },
+    handler: async ({ headers }) =>
+      headers.accept?.includes('text/html')
+        ? { status: 303, headers: { location: docsPath, vary: 'Accept' } }
+        : envelopeResult(200, { name: 'Kolbak', version, ...paths }, { vary: 'Accept' }),
+  })

@@ -1,0 +1,62 @@
+import { type Config, describeConfig, variables } from '../config/config.ts'
+import type { LogLine } from '../lib/log.ts'
+
+/** Whether the log is for people: as configured, or because the output is a terminal. */
+export const isLogText = ({ KOLBAK_LOG_FORMAT: format }: Config): boolean =>
+  format === 'text' || (format === 'auto' && process.stdout.isTTY === true)
+
+/** Returns the configuration without the variables that have their initial value. */
+export function describeChanges(config: Config): Record<string, unknown> {
+  const initial: Record<string, unknown> = variables
+  return Object.fromEntries(
+    Object.entries(describeConfig(config)).filter(
+      ([name, value]) => value !== undefined && JSON.stringify(config[name as keyof Config]) !== JSON.stringify(initialOf(initial[name])),
+    ),
+  )
+}
+const initialOf = (variable: unknown): unknown =>
+  typeof variable === 'object' && variable !== null && 'initial' in variable ? variable.initial : undefined
+
+/** Lines about the insides of the service, which would push what to do next off the screen. */
+const innerLines = new Set(['routing.open', 'bus.partition_taken', 'bus.partition_left'])
+
+/** Returns the function that says some lines of the log in words: for the others it returns undefined. */
+export const createTerminalText =
+  (config: Config) =>
+  (line: LogLine): string | undefined => {
+    const { msg, worker } = line
+    if (typeof msg !== 'string') return undefined
+    if (innerLines.has(msg)) return ''
+    if (worker !== undefined) return undefined
+    switch (msg) {
+      case 'kolbak.ready':
+        return readyText(line, config)
+      case 'kolbak.draining':
+        return '\n  Kolbak finishes the requests in flight, and then stops. Press Ctrl-C again to end it at once.\n\n'
+      case 'kolbak.stopped':
+        return '\n  Kolbak has stopped.\n'
+      default:
+        return undefined
+    }
+  }
+
+/** Says where the service is, and what to do next. */
+function readyText({ url, adminClientId, adminClientFile }: LogLine, config: Config): string {
+  const secret =
+    typeof adminClientFile === 'string'
+      ? `its secret is in ${adminClientFile}`
+      : config.KOLBAK_ADMIN_CLIENT_ID === undefined
+        ? 'its secret is in the data folder of the first start'
+        : 'its secret is the configured one'
+  const reachesItself = config.KOLBAK_ALLOWED_SUBNETS.some(([address]) => address.range() === 'loopback')
+  return `
+  Kolbak is ready on ${url}
+
+    API documentation   ${url}/docs/
+    Admin client        ${adminClientId}; ${secret}
+    Receive events      npm run -s kolbak -- listen${reachesItself ? '' : '   (needs a start with: npm run dev)'}
+    Post an event       npm run -s kolbak -- send order.created '{"order": 7}'
+    Stop                Ctrl-C
+
+`
+}
