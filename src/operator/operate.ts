@@ -15,7 +15,7 @@ async function print(work: (operator: Operator) => Promise<unknown>): Promise<vo
 
 /** Makes or restores a backup, and prints facts about the backup. With the file `-`, standard output may be the backup itself. */
 async function printFacts(work: typeof backup, file: string): Promise<void> {
-  const facts = await work(readConfig(), createLog('info', 2), file, (sentence) => console.error(sentence))
+  const facts = await work(readConfig(), createLog('info', { fd: 2 }), file, (sentence) => console.error(sentence))
   const print = file === '-' ? console.error : console.log
   print(JSON.stringify(facts, null, 2))
 }
