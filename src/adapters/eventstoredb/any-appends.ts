@@ -10,7 +10,7 @@ import { type AppendItem, joinItems, maxAppendBytes } from './events.ts'
 import { appendOnce, type Doubt } from './repeats.ts'
 
 type Outcome = PromiseSettledResult<Appended>
-/** An append, and why it may have been stored already, or null if it is new. */
+/** An append. `doubt` says why it may have been stored already, and is null for a new append. */
 interface Entry extends AppendItem {
   readonly doubt: Doubt | null
 }
@@ -21,7 +21,7 @@ interface UsedStream {
   limited: Promise<void> | undefined
 }
 
-/** Milliseconds that a patient append waits for others to be sent with it. */
+/** The most milliseconds that a patient append waits for others to be sent with it. */
 const lingerMs = 10
 /** The most streams that are remembered. The age limit of a forgotten day stream is set again. */
 const maxStreams = 20_000
@@ -34,7 +34,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
   const { engine, appender, maxAgeSeconds, now } = options
   const { writeFresh, writeDoubtful } = createWriter(options)
   const streams = new LRUCache<StreamName, UsedStream>({ max: maxStreams })
-  /** Appends of this process with an unknown outcome, because the engine did not answer. The key is their first event id. */
+  /** Appends of this process with an unknown result, because the engine did not respond. The key is their first event id. */
   const doubts = new LRUCache<EventId, Doubt>({ max: 50_000 })
 
   const streamOf = (name: StreamName): UsedStream => {
@@ -54,7 +54,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     }
     return stream
   }
-  /** Sets the age limit of a day stream before its first event, because the limit might not apply to events that were stored before it. */
+  /** Sets the age limit of a day stream before its first event, because the limit might not apply to events that are stored before the limit. */
   const limit = async (name: StreamName): Promise<void> => {
     if (!isDayStream(name)) return
     const stream = streamOf(name)
@@ -74,7 +74,7 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     const keep = (written: readonly Entry[], results: readonly Outcome[]) => {
       for (const [i, entry] of written.entries()) outcomes.set(entry, results[i]!)
     }
-    // If one append held an event and its repeat, both would be stored.
+    // If one append contained an event and its repeat, both would be stored.
     for (const round of roundsOf(entries)) {
       const fresh = round.filter((entry) => entry.doubt === null)
       keep(fresh, await writeFresh(fresh, end))
@@ -86,8 +86,8 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     return entries.map((entry) => outcomes.get(entry)!)
   }
   /**
-   * Sends an append that expects `some` alone: together with `any` appends its expectation would not be checked. The stream exists, so it
-   * has its age limit.
+   * Sends an append that expects `some` alone, because its expectation would not be checked together with `any` appends. The stream exists, so it has
+   * its age limit.
    */
   const appendToExisting = async (entry: Entry): Promise<Outcome> => {
     const end = performance.now() + engine.timeoutMs
@@ -152,8 +152,8 @@ function createWriter({ engine, appender, now }: { engine: Engine; appender: App
         )
       return items.length === 1 ? [{ status: 'rejected', reason: error }] : alone(items, end)
     }
-    // A position that is not newer means that every item repeats an earlier append. Those were separate, so each item is sent alone to get its
-    // own result.
+    // A position that is not newer means that every item repeats an earlier append. The earlier appends were separate, so each item is sent alone to
+    // get its own result.
     if (items.length > 1 && last.position <= newestBefore) return alone(items, end)
     let revision = last.revision - items.reduce((sum, { ids }) => sum + ids.length, 0)
     return items.map(({ ids }) => {

@@ -17,7 +17,7 @@ export interface Appender {
    * the events twice does no harm. Throws the errors that the port names.
    */
   append(item: AppendItem, options?: { end?: number; harmlessTwice?: boolean }): Promise<Appended>
-  /** Sets the metadata of a stream without metadata. A stream with metadata keeps it. */
+  /** Sets the metadata of a stream that has none. Existing metadata stay. */
   describe(stream: StreamName, metadata: { maxAge?: number; maxCount?: number }): Promise<void>
   /** The newest known position. No append that begins now gets this position or a lower one. */
   readonly newest: Checkpoint
@@ -25,11 +25,11 @@ export interface Appender {
   revisionOf(stream: StreamName): number | undefined
 }
 
-/** The most appends in flight at once. There are two limits, so that the event of a command never waits behind the events of attempts. */
+/** The most appends in flight at once. There are two limits, so that the event of a command does not wait for the events of attempts. */
 const maxInFlight = { command: 32, day: 96 }
 /** The most streams whose last revision is remembered. */
 const maxRevisions = 20_000
-/** Milliseconds that a conflict waits until the event that caused it can be read (at most 11 ms were measured in a real cluster). */
+/** The most milliseconds to wait until the event that caused a conflict can be read (at most 11 ms were measured in a real cluster). */
 export const readableMs = 2_000
 
 const expectedOf = (expected: ExpectedRevision): AppendExpectedRevision =>
@@ -86,7 +86,7 @@ export function createAppender(engine: Engine): Appender {
  * would not see the event that caused the conflict. Throws StoreUnavailable when the event cannot be read within 2 s.
  */
 async function readableRevision(engine: Engine, stream: StreamName, expected: ExpectedRevision, reported: number): Promise<number> {
-  // "Expected 3, found 3" is a contradiction: the revision was read at another moment.
+  // "Expected 3, found 3" is a contradiction, which means that the revision was read at another moment.
   const isContradiction = expected !== 'any' && expected !== 'some' && meets(expected, reported)
   if (!isContradiction && reported < 0) return reported
   const end = performance.now() + readableMs
@@ -96,7 +96,7 @@ async function readableRevision(engine: Engine, stream: StreamName, expected: Ex
     if (isContradiction ? !meets(expected, revision) : revision >= reported) return revision
     await pause(delayMs * (0.5 + Math.random()))
   }
-  // The events of a day stream may be past their age limit. Then no read ever shows them.
+  // Events of a day stream that are older than its age limit are never shown by a read.
   if (isDayStream(stream)) return reported
   throw new StoreUnavailable(`stream ${stream}: revision ${reported} conflicts with what was expected, and cannot be read yet: try again`)
 }

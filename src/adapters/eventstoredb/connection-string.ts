@@ -13,9 +13,9 @@ export const isSameEndpoint = (a: Endpoint, b: Endpoint): boolean => a.host === 
 
 /** The content of EVENTSTOREDB_URL. */
 export interface Target {
-  /** The nodes that the string names, or the one DNS name that stands for them. */
+  /** The nodes that the string names, or the one DNS name for all of them. */
   readonly endpoints: readonly Endpoint[]
-  /** If true, the leader is found by gossip. If false, the one node is the whole engine. */
+  /** Whether the engine is a cluster, whose leader is found by gossip. Otherwise it is a single node. */
   readonly isCluster: boolean
   /** The credentials of each call. Without TLS the client never sends them. */
   readonly user: { readonly username: string; readonly password: string }

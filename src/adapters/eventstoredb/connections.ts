@@ -6,7 +6,7 @@ import { type Endpoint, isSameEndpoint, type Target } from './connection-string.
 import type { StoreHealth } from './health.ts'
 import { createLeaderFinder } from './leader.ts'
 
-/** A client of one node, until that node is given up. */
+/** A client of one node. It is used until the node is given up. */
 export interface Connection {
   readonly client: EventStoreDBClient
   readonly endpoint: Endpoint
@@ -19,18 +19,18 @@ export interface Connection {
  *
  * The client library can search for a cluster's leader, but it is not used for this, for two reasons. When it finds no leader within ten
  * attempts, a promise that nothing awaits rejects and ends the process (`handleError` in its `Client/index.js` awaits the channel that is
- * being opened). It also stays with a leader that accepts connections and does not answer (its `shouldReconnect` knows no deadline). So
- * each client here is for a single node, and the library never searches for such a client.
+ * being opened). It also keeps a leader that accepts connections and does not respond (its `shouldReconnect` has no deadline). So each client here is
+ * for a single node, for which the library does not search.
  * https://github.com/kurrent-io/KurrentDB-Client-NodeJS/issues
  */
 export interface Connections {
   /** Resolves with the connection as soon as there is a leader; rejects only when closed. */
   current(): Promise<Connection>
-  /** Gives the node up, and searches for the leader again. Does so only in a cluster, because a single node has no replacement. */
+  /** Gives the node up, and searches for the leader again. Does nothing for a single node, because it has no replacement. */
   giveUp(connection: Connection, error: unknown): void
   /** The reason for which there is no connection. Null when there is one, and before the first failure. */
   readonly problem: unknown
-  /** Checks each second that the leader still leads and answers. Readers need this, because they make no call that would fail. */
+  /** Starts to check each second that the leader still leads and responds. Readers need this, because they make no call that would fail. */
   watch(): void
   close(): Promise<void>
 }
@@ -75,7 +75,7 @@ export function createConnections(target: Target, log: Log, health: StoreHealth)
   }
   const current = () => {
     opening ??= look()
-    opening.catch(() => {}) // every caller awaits it; later it may be rejected while nothing awaits it
+    opening.catch(() => {}) // the promise may be rejected while no caller awaits it
     return opening
   }
   const dispose = ({ client }: Connection) => {
@@ -133,7 +133,7 @@ export function createConnections(target: Target, log: Log, health: StoreHealth)
 
 /**
  * Ends a client's calls and its channel. The library's `dispose` is not used, for two reasons. It waits for each stream to end, and a
- * stream that was given up with events still unread never ends. It also leaves the channel open, which then goes on pinging the node.
+ * stream that was given up with events still unread never ends. It also leaves the channel open, which then continues to ping the node.
  */
 async function closeClient(client: EventStoreDBClient): Promise<void> {
   const { getChannel, disposableStreams } = client as unknown as {

@@ -13,9 +13,9 @@ export interface Engine {
   readonly health: StoreHealth
   /** Whether the last call failed because the engine is unavailable, or refuses the user. */
   readonly isFailing: boolean
-  /** Options of every append and every read. */
+  /** The options of every append and every read. */
   readonly callOptions: Required<Pick<BaseOptions, 'credentials' | 'requiresLeader' | 'deadline'>>
-  /** Milliseconds that a call may take, with its retries. */
+  /** The most milliseconds that a call takes, with its retries. */
   readonly timeoutMs: number
   /**
    * Makes a call, up to eight times while the engine is unavailable, until `end` (a time of `performance.now()`; default `timeoutMs` from
@@ -31,15 +31,15 @@ export interface Engine {
 
 const maxTries = 8
 /**
- * Milliseconds after which one try of a call ends. A try also ends after a third of `timeoutMs`. A node of a cluster that has not answered
- * by then is given up, because a healthy server answers a write within 2 s. The election of another leader takes about 2 s.
+ * Milliseconds after which one try of a call ends. A try also ends after a third of `timeoutMs`. A node of a cluster that has not responded by then
+ * is given up, because a healthy server responds to a write within 2 s. The election of another leader takes about 2 s.
  */
 const longestTryMs = 3_000
 
 /**
  * Makes the connection to EventStoreDB. Throws KolbakError `invalid_config` when the connection string cannot be used.
  *
- * Every append has credentials of its own, because the client uses the RPC Append only for such appends. For other appends the client
+ * Every append is sent with credentials, because the client uses the RPC Append only for such appends. For other appends the client
  * 6.2.1 uses BatchAppend. BatchAppend has no deadline, and it keeps all appends in flight in one map of the module, so a fault of one
  * connection fails the appends of all connections (KurrentDB-Client-NodeJS#523).
  */
@@ -48,7 +48,7 @@ export function createEngine(url: string, timeoutMs: number, log: Log, health: S
   const connections = createConnections(target, log, health)
   const calls = health.source()
   let isFailing = false
-  /** Notes the outcome of a try for the health. A call that the server refuses for its content was answered. */
+  /** Reports the result of a try to the health. A call that the server refuses because of its content counts as a success. */
   const note = (failure: unknown) => {
     isFailing = failure instanceof StoreUnavailable
     if (isFailing) calls.failed(failure)

@@ -15,7 +15,7 @@ import { EventRefused, EventTooLarge, StoreUnavailable } from '../../ports/event
 /** gRPC's status codes that mean more than "it failed". */
 const grpcStatus = { invalidArgument: 3, deadlineExceeded: 4, unauthenticated: 16 } as const
 
-/** The error of a call that got no answer in time. The node may be frozen. */
+/** The error of a call that got no response in time. The node may be frozen. */
 export class NotAnswered extends StoreUnavailable {}
 /** The error of a call that the engine refuses to this user. A retry cannot help before the user or its rights are changed. */
 class StoreDenied extends StoreUnavailable {}
@@ -53,7 +53,7 @@ export function toPortError(error: unknown, stream: string): unknown {
 /** Whether the same call may succeed a moment later, because the engine is unavailable or slow. */
 export const isPassing = (error: unknown): boolean => error instanceof StoreUnavailable && !(error instanceof StoreDenied)
 
-/** Whether the error means that the node does not lead or does not answer. Another node may succeed. */
+/** Whether the error means that the node does not lead or does not respond. Another node may succeed. */
 export const isLeaderless = (error: unknown): boolean =>
   error instanceof NotLeaderError ||
   error instanceof UnavailableError ||
@@ -65,7 +65,7 @@ export const isLeaderless = (error: unknown): boolean =>
 const codeOf = (error: unknown): number | undefined =>
   error instanceof Error && (isCommandError(error) || 'code' in error) ? Number((error as { code?: unknown }).code) : undefined
 
-/** Patterns for the text of a failed connection, each with a sentence that says what is wrong and what to do. The first match is used. */
+/** Patterns for the message of a failed connection, each with a sentence that says what is wrong and what to do. The first match counts. */
 const reasons: readonly [RegExp, string][] = [
   [/certificate has expired|CERT_HAS_EXPIRED/, 'the certificate of EventStoreDB has expired: renew it on the server'],
   [

@@ -23,13 +23,13 @@ export interface EventStoreDbOptions {
 }
 
 const isExact = (expected: ExpectedRevision): boolean => expected === 'none' || typeof expected === 'number'
-/** Bytes of appends that may be in flight or waiting. Beyond them an append is refused. */
+/** The most bytes of appends that are in flight or waiting. Beyond this limit an append is refused. */
 const maxUnderWayBytes = 256 << 20
-/** Milliseconds between two looks whether a call has failed, and the next one has to be made without a caller. */
+/** After a call has failed, the store itself makes a call after this many milliseconds. */
 const probeMs = 1_000
 
 /**
- * Makes the event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when the server does not answer, and KolbakError
+ * Makes the event store on EventStoreDB 22.6 or later. Throws StoreUnavailable when the server does not respond, and KolbakError
  * `invalid_config` when the connection string cannot be used.
  */
 export async function createEventStoreDbStore(options: EventStoreDbOptions): Promise<EventStore> {
@@ -47,18 +47,18 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
     if (closing.signal.aborted) throw new StoreUnavailable('the event store is closed')
   }
 
-  /** Appends a marker after calls have failed. A process without requests would not notice otherwise that they succeed again. */
+  /** Appends a marker after calls have failed. Otherwise a process without requests would not notice that calls succeed again. */
   const probeWhileFailing = async () => {
     while (!closing.signal.aborted) {
       await pause(probeMs, closing.signal)
-      if (engine.isFailing && !closing.signal.aborted) await calls.track(heads.mark()).catch(() => {}) // the health notes it
+      if (engine.isFailing && !closing.signal.aborted) await calls.track(heads.mark()).catch(() => {}) // the call reports its failure to the health
     }
   }
 
   try {
     await tryReadingAll(engine)
     await appends.describe(headStream, { maxCount: 1 })
-    // The mark shows that the store accepts writes. Its position separates older events from newer ones, so that repeats are recognised.
+    // The marker shows that the store accepts writes. Its position separates older events from newer ones, so that repeats are recognised.
     await heads.mark()
     const identity = `eventstoredb-${await engineIdOf(engine, appends)}`
     health.begin()

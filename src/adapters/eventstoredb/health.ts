@@ -1,27 +1,27 @@
 import type { Log } from '../../lib/log.ts'
 
-/** Takes the outcomes of one kind of call. */
+/** Receives the results of one kind of call. */
 export interface HealthSource {
   succeeded(): void
   failed(error: unknown): void
-  /** Calls of this kind are made no more. */
+  /** Called when no more calls of this kind are made. */
   end(): void
 }
 
-/** Tells a failure that lasts from one that a retry or the next leader mends. Each lasting reason is logged once. */
+/** Distinguishes a lasting failure from one that ends after a retry or the election of a leader. Each reason of a lasting failure is logged once. */
 export interface StoreHealth {
   /** A sentence about why the store cannot be used, or null. */
   readonly problem: string | null
-  /** @param options `explains`: while these calls fail, the failures of others follow from them, and are not reported */
+  /** @param options `explains`: while these calls fail, failures of other calls are a consequence and are not reported */
   source(options?: { explains?: boolean }): HealthSource
-  /** Failures count from now on. Those of the opening are thrown to its caller. */
+  /** Makes failures count from now on. Earlier failures are thrown to the caller that opens the store. */
   begin(): void
   close(): void
 }
 
 /**
  * Milliseconds of failures without a success after which the store counts as unavailable. A cluster elects another leader in about 2 s,
- * and a process that is not ready gets no requests, although it could take messages in the meantime.
+ * and a process that is not ready gets no requests, although it could accept messages meanwhile.
  */
 const lastingMs = 3_000
 
@@ -39,7 +39,7 @@ export function createStoreHealth(log: Log): StoreHealth {
   let unavailableSince = 0
   let hasBegun = false
 
-  /** Returns the failures that an operator should hear of. */
+  /** Returns the failures that an operator should be told. */
   const reported = () => {
     const explaining = [...failures].filter(({ explains }) => explains)
     return (explaining.length > 0 ? explaining : [...failures]).filter(({ isLasting }) => isLasting)

@@ -6,17 +6,17 @@ import { StoreUnavailable } from '../../ports/event-store.ts'
 import { type Endpoint, isSameEndpoint, type Target } from './connection-string.ts'
 import { mostTelling, toPortError } from './errors.ts'
 
-/** The node that leads. Null with the reason for which none was found, as an error of the port. */
+/** The leader, or else the reason why none was found, as an error of the port. */
 type Search = { readonly leader: Endpoint } | { readonly leader: null; readonly problem: unknown }
 
-/** Asks nodes about their cluster, all of them at once. */
+/** Finds the leader of a cluster by asking all nodes at once. */
 interface LeaderFinder {
   /**
    * Returns the node that reports itself as the leader, or null when no node does so in time. The reports of other nodes are not enough,
    * because a node names a frozen leader until it has noticed the freeze. Never rejects.
    */
   find(): Promise<Search>
-  /** Returns the reason for which no node answers, as an error of the port, or null when one does. Never rejects. */
+  /** Returns the reason why no node responds, as an error of the port, or null when a node responds. Never rejects. */
   silence(): Promise<unknown>
   close(): void
 }
@@ -26,16 +26,16 @@ const gossipMs = 1_000
 /** The most nodes that are remembered in addition to the nodes of the connection string. */
 const maxMembers = 16
 
-/** Status codes with which a call ends that no node has answered. */
+/** Status codes of a call to which no node has responded. */
 const silent: readonly number[] = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED]
-/** Stands for a stream in an error about missing rights. */
+/** The text that replaces the name of a stream in an error about missing permissions. */
 const gossipStream = 'the gossip of its nodes'
 
 interface Answer {
   readonly endpoint: Endpoint
-  /** The node that leads, as this one sees it. */
+  /** The leader in the view of this node. */
   readonly leader: Endpoint | null
-  /** Why the node did not answer, or null. */
+  /** The error if the node did not respond, or null. */
   readonly error: ServiceError | null
 }
 
@@ -45,7 +45,7 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
   const add = (endpoint: Endpoint) => {
     const address = `${endpoint.host}:${endpoint.port}`
     if (clients.has(address) || clients.size >= endpoints.length + maxMembers) return
-    // A node that comes back is connected within 0.5 s, and not after gRPC's usual back-off of up to two minutes.
+    // With this back-off, a node that comes back is connected within 0.5 s. gRPC's default back-off reaches two minutes.
     const options = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 500 }
     clients.set(address, { endpoint, client: new gossipClients.GossipClient(address, channelCredentials, options) })
   }
@@ -82,7 +82,7 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
     async silence() {
       const answers = await Promise.all([...clients.values()].map(ask))
       const errors = answers.map(({ error }) => error)
-      // A node that refuses the question is there.
+      // A node that refuses the question has responded.
       return errors.every((error) => error !== null && silent.includes(error.code)) ? toPortError(mostTelling(errors), gossipStream) : null
     },
     close() {

@@ -11,7 +11,7 @@ import { readStream } from './read.ts'
 
 // These are streams of the adapter itself. No family has their names.
 const engineStream = 'kolbak-engine' as StreamName
-/** The events of this stream mark heads. Every subscription includes the stream, and yields only the positions of its events. */
+/** The stream of markers, whose positions are used as heads. Every subscription includes the stream, and yields only the positions of its events. */
 export const headStream = 'kolbak-head' as StreamName
 
 const anEvent = (type: string, data: object) => ({
@@ -29,8 +29,8 @@ const anEvent = (type: string, data: object) => ({
 })
 
 /**
- * Returns the identity of the data. EventStoreDB gives its data no identity. So the first process appends an identity as the first event of
- * a stream of the adapter.
+ * Returns the identity of the data. EventStoreDB itself gives its data no identity. So the first process appends an identity as the first event of a
+ * stream of the adapter.
  */
 export async function engineIdOf(engine: Engine, { append }: Appender): Promise<string> {
   const named = anEvent('EngineNamed', { id: randomUUID() })

@@ -9,7 +9,7 @@ import { toRecordedEvent } from './events.ts'
 const pageSize = 250
 
 /**
- * Returns events of a stream. A stream that does not exist has none.
+ * Returns events of a stream, or none if the stream does not exist.
  * @param stream may be a stream of the adapter itself, which the port does not know
  * @param options `end` is the time of `performance.now()` at which the read fails
  */
@@ -58,7 +58,7 @@ async function readPage(
   }
 }
 
-/** Throws unless $all can be read. Subscriptions read $all, and not every user has the right to do so. */
+/** Throws unless $all can be read. Subscriptions read $all, for which not every user has the permission. */
 export const tryReadingAll = (engine: Engine): Promise<void> =>
   engine.ask('$all', async (client, signal) => {
     for await (const _ of consume(client.readAll({ ...readOptions(engine), maxCount: 1 }), signal));
@@ -69,8 +69,8 @@ const readOptions = ({ callOptions: { credentials, requiresLeader } }: Engine) =
 
 /** Reads to the end. Throws when the signal aborts. Releases the call in any case. */
 async function* consume<T>(source: StreamingRead<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
-  source.on('error', () => {}) // the loop below throws the error; an error after the end must not end the process
-  // The library keeps a call until all of it was read, so what arrives after the reader has stopped is read and dropped.
+  source.on('error', () => {}) // the loop below throws the error, and an error after the end must not end the process
+  // The library keeps a call until all its data are read. So data that arrive after the reader has stopped are read and dropped.
   source.on('unpipe', (call) => (call as Readable).resume())
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
@@ -78,6 +78,6 @@ async function* consume<T>(source: StreamingRead<T>, signal: AbortSignal): Async
     yield* source
   } finally {
     signal.removeEventListener('abort', stop)
-    source.cancel().catch(() => {}) // a call that could not begin has thrown its error above
+    source.cancel().catch(() => {}) // if the call could not begin, its error was thrown above
   }
 }

@@ -9,7 +9,7 @@ import type { Engine } from './engine.ts'
 import { type AppendItem, joinItems } from './events.ts'
 import { readStream } from './read.ts'
 
-/** Why an append may have been stored already, and the part of the stream to search. */
+/** The doubt whether an append has been stored already. It says which part of the stream to search. */
 export interface Doubt {
   /** RFC 3339 time before which the append was not stored. */
   readonly since: string
@@ -17,7 +17,7 @@ export interface Doubt {
   readonly above?: number | undefined
 }
 
-/** Milliseconds by which the clocks of processes may differ. The search in a stream begins this long before the time of a doubt. */
+/** Milliseconds by which the clocks of processes may differ. The search in a stream begins this much earlier than `since`. */
 const clockSkewMs = 60_000
 const pageSize = 250
 
@@ -75,7 +75,7 @@ export async function appendOnce(
           await pause(2 + Math.random() * 10)
           continue
         }
-        seen = conflict.revision // the event is past its age limit, so that no read ever shows it
+        seen = conflict.revision // the event is older than the age limit, so that no read ever shows it
       }
       const next = joinItems(missing, seen < 0 ? 'none' : seen)
       try {

@@ -12,12 +12,12 @@ import { headStream } from './own-streams.ts'
 
 /** Number of events that the server checks between two checkpoints when no event passes the filter. */
 const window = 500
-/** The most events that are read from the connection ahead of the reader. gRPC holds back the others. */
+/** The most events that are read from the connection before the reader needs them. gRPC holds back the others. */
 const ahead = 100
 
 /**
- * Yields batches of events as they are stored. Whenever the server ends the subscription, a new subscription begins at the last
- * checkpoint. Further tries back off until events arrive.
+ * Yields batches of events as they are stored. When the server ends the subscription, a new one begins at the last checkpoint, with back-off until
+ * events arrive.
  */
 export async function* subscribe(options: {
   engine: Engine
@@ -47,7 +47,7 @@ export async function* subscribe(options: {
       if (signal.aborted) return
       health.failed(error)
       const delayMs = delays.next()
-      // The health reports an engine that is unavailable, once for all subscriptions.
+      // An unavailable engine is logged only at debug, because the health reports it once for all subscriptions.
       log[error instanceof StoreUnavailable ? 'debug' : 'warn']({ error, delayMs }, 'event_store.subscription_failed')
       await pause(delayMs, signal)
     }
@@ -83,7 +83,7 @@ async function* connection(options: {
   const { credentials } = engine.callOptions
   const node = await engine.connections.current()
   const source = node.client.subscribeToAll({ credentials, fromPosition: position, filter }, { highWaterMark: ahead })
-  source.on('error', () => {}) // the loop below throws the error; an error after the end must not end the process
+  source.on('error', () => {}) // the loop below throws the error, and an error after the end must not end the process
   source.once('confirmation', onConfirmed)
   const stop = () => source.destroy()
   signal.addEventListener('abort', stop, { once: true })
@@ -114,6 +114,6 @@ async function* connection(options: {
     signal.removeEventListener('abort', stop)
     node.lost.removeEventListener('abort', stop)
     source.destroy()
-    source.unsubscribe().catch(() => {}) // a call that could not begin has thrown its error above
+    source.unsubscribe().catch(() => {}) // if the call could not begin, its error was thrown above
   }
 }
