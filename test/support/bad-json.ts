@@ -2,10 +2,10 @@ import fc from 'fast-check'
 import type { JsonSchema } from '../../src/api/schemas/json-schema.ts'
 import { nastyTexts, objectOf, propertiesOf, scalarOf } from './schema-values.ts'
 
-/** Good and bad values by the name of a member. They replace the values that a schema gives. */
+/** Values by the name of a member. They replace the values that would be generated from its schema. */
 export type KnownValues = Readonly<Record<string, readonly unknown[]>>
 
-// Bodies are made as text, because JSON.stringify cannot write some of them (a name twice, 1e999, endless depth).
+// Bodies are generated as text, because JSON.stringify cannot write some of them (a name twice, 1e999, very deep values).
 const bytes = (text: string) => Buffer.from(text)
 const write = (value: unknown): string => JSON.stringify(value)
 const member = (name: string, value: string) => `${write(name)}:${value}`
@@ -47,7 +47,7 @@ function values(schema: JsonSchema, known: KnownValues): fc.Arbitrary<string> {
     if (one === 'object') return members(schema, known)
     const items = objectOf(schema.items)
     if (one !== 'array' || items === undefined) return scalarOf({ ...schema, type: one }).map(write)
-    // Some lists have a forbidden length, or hold the same item twice.
+    // Some lists have a forbidden length or the same item twice.
     return fc.array(values(items, known), { minLength: 0, maxLength: 3 }).map((all) => `[${all.join(',')}]`)
   })
   return fc.oneof({ weight: 8, arbitrary: fc.oneof(...good) }, { weight: 1, arbitrary: strays })
@@ -90,7 +90,10 @@ const broken: fc.Arbitrary<(text: string) => Buffer> = fc.oneof(
   fc.constantFrom('nul', 'NaN', '{"a"}', '[1,]', '{,}', '"\\x"', '"\n"', '01', '+1', '{"a":1,}').map((bad) => () => Buffer.from(bad)),
 )
 
-/** Generates bodies for a schema, from good ones to text that is not JSON. @param known values of members by name, where the schema says too little */
+/**
+ * Generates bodies for a schema, from good ones to text that is not JSON. @param known values of members by name, if their schema does not describe
+ * all rules
+ */
 export function badBodies(schema: JsonSchema, known: KnownValues): fc.Arbitrary<Buffer> {
   const whole = members(schema, known)
   const cut = fc.tuple(whole, broken).map(([text, breakIt]) => breakIt(text))

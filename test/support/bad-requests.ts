@@ -4,23 +4,23 @@ import type { JsonSchema } from '../../src/api/schemas/json-schema.ts'
 import { badBodies, type KnownValues } from './bad-json.ts'
 import { nastyTexts, objectOf, propertiesOf, textOf } from './schema-values.ts'
 
-/** A request as it goes over the wire. */
+/** A request as it is sent. */
 export interface Sent {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly body?: Buffer
 }
 
-/** Generates values of which one in `n` is of the second kind. */
+/** Generates values, of which about one in `n` comes from `odd`. */
 export const seldom = <A, B>(n: number, usual: fc.Arbitrary<A>, odd: fc.Arbitrary<B>): fc.Arbitrary<A | B> =>
   fc.oneof({ weight: n - 1, arbitrary: usual }, { weight: 1, arbitrary: odd })
 
-/** Escapes every byte that is not a letter or a digit. Unlike encodeURIComponent it takes lone surrogates (as U+FFFD). */
+/** Escapes every byte that is not a letter or a digit. Unlike encodeURIComponent, it accepts lone surrogates (as U+FFFD). */
 const escaped = (text: string): string =>
   [...Buffer.from(text)].map((byte) => (/[\w.-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${hex(byte)}`)).join('')
 const hex = (byte: number) => byte.toString(16).padStart(2, '0')
 
-/** Bad values as they stand in a URL: not UTF-8, not an escape, another path, or syntax that other query parsers turn into objects. */
+/** Bad values in the form of a URL: not UTF-8, not an escape, another path, or syntax that other query parsers turn into objects. */
 const brokenEscapes = fc.constantFrom(
   '%',
   '%z',
@@ -75,7 +75,7 @@ const mediaTypes = fc.constantFrom(
   'a',
   'application/json, text/html',
 )
-/** Header values that are legal and unexpected. */
+/** Header values that are valid and unexpected. */
 const strayHeaders = fc.constantFrom(
   '',
   '*',
@@ -95,9 +95,9 @@ const headersOf = ({ requestHeaders = {}, idempotent = false }: Route) => {
 }
 
 /**
- * Generates requests of a route from its schemas. About a third of them is good. Each other one has at least one fault.
+ * Generates requests of a route from its schemas. About a third of them are valid. The others have at least one fault.
  * @param good a path that names an existing resource
- * @param values of members and parameters by name, where the schema says too little (such as which URLs may be called)
+ * @param values of members and parameters by name, if their schema does not describe all rules (such as which URLs are allowed)
  */
 export function badRequests(route: Route, good: Readonly<Record<string, string>>, values: KnownValues): fc.Arbitrary<Sent> {
   const steps = route.path.split('/').map((step) => (step.startsWith(':') ? params(good[step.slice(1)] ?? '') : fc.constant(step)))

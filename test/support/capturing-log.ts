@@ -1,11 +1,13 @@
 import type { Log } from '../../src/lib/log.ts'
 
 export interface CapturingLog extends Log {
-  /** Every line so far as JSON, with every property of the errors in it. */
+  /** Every line so far as JSON. Errors have all of their properties. */
   readonly lines: readonly string[]
 }
 
-/** Returns an error as an object with its causes and all of its properties. The real log shows less, but here no secret may hide. */
+/**
+ * Returns an error as an object with its causes and all of its properties. The real log shows less, but the tests must find secrets in any property.
+ */
 function plain(value: unknown): unknown {
   if (!(value instanceof Error)) return value
   return { ...value, name: value.name, message: value.message, stack: value.stack, cause: plain(value.cause) }

@@ -9,15 +9,18 @@ export interface Certificate {
   readonly cert: string
 }
 export interface Authority {
-  /** The authority's own certificate, which a client has to trust. */
+  /** The certificate of the authority, which a client has to trust. */
   readonly cert: string
-  /** Issues a certificate for names or addresses, such as `DNS:good.test` and `IP:127.0.0.1`. @param days of validity, negative for an expired one */
+  /**
+   * Issues a certificate for names or addresses, such as `DNS:good.test` and `IP:127.0.0.1`. @param days how long it is valid; a negative number
+   * makes an expired certificate
+   */
   issue(names: readonly string[], days?: number): Certificate
   /** Issues the certificate of an authority below this one. The certificates that it issues contain the whole chain. */
   issueAuthority(): Authority
 }
 
-/** Runs openssl in a folder of its own and returns the files that it made. */
+/** Runs openssl in a temporary folder, and returns the files that it made. */
 function openssl(inputs: Readonly<Record<string, string>>, commands: readonly string[], outputs: readonly string[]): string[] {
   const folder = mkdtempSync(join(tmpdir(), 'kolbak-tls-'))
   try {
@@ -56,7 +59,7 @@ const authorityOf = (cert: string, key: string, chain: string): Authority => {
   }
 }
 
-/** Creates an authority that certifies itself. */
+/** Creates an authority with a self-signed certificate. */
 export function createAuthority(): Authority {
   const [key, cert] = openssl(
     {},

@@ -3,12 +3,12 @@ import { rename, writeFile } from 'node:fs/promises'
 import { env, kill, pid } from 'node:process'
 import { type Point, steps } from '../../src/events/steps.ts'
 
-/** A planned death, just before or just after a point is passed for the count-th time. */
+/** A planned death of a process, just before or just after it passes a point for the count-th time. */
 export interface Crash {
   readonly point: Point
   readonly moment: 'before' | 'after'
   readonly count: number
-  /** Whether counting begins at SIGUSR2, or at the start of a process that starts while this crash is the next. */
+  /** When counting begins: at SIGUSR2, or at the start of a process that starts while this crash is next. */
   readonly from: 'signal' | 'start'
 }
 
@@ -19,15 +19,14 @@ export async function writePlan(file: string, crashes: readonly Crash[]): Promis
 }
 
 /*
- * Processes of the service load this module by `node --import`. It kills them with SIGKILL as the file CRASH_PLAN says. The
- * crashes of the list happen one after another, each in the process that reaches it first. The log gets one line for each point
- * that is passed.
+ * Processes of the service load this module by `node --import`. The module kills them with SIGKILL as the file CRASH_PLAN says. The crashes of the
+ * list happen one after another, each in the process that reaches it first. The log gets one line for each point that is passed.
  */
 const path = env.CRASH_PLAN
 
 const read = (from: string): Crash[] => JSON.parse(readFileSync(from, 'utf8')) as Crash[]
 const aMoment = new Int32Array(new SharedArrayBuffer(4))
-/** Reads the plan. The file is absent for a moment while a process takes its crash out of it. */
+/** Reads the plan. The file is missing for a moment while a process removes its crash from it. */
 const planned = (file: string): Crash[] => {
   for (let tries = 0; ; tries++)
     try {
@@ -37,7 +36,7 @@ const planned = (file: string): Crash[] => {
       Atomics.wait(aMoment, 0, 0, 1)
     }
 }
-/** Takes the crash out of the plan. Returns whether this process is the one to die: only one process can move the file away. */
+/** Removes the crash from the plan. Returns whether this process is to die. Only one process is, because only one can move the file. */
 const take = (file: string, crash: Crash): boolean => {
   const mine = `${file}.${pid}`
   try {

@@ -10,7 +10,7 @@ import { silentLog } from '../../src/lib/log.ts'
 export interface TestDatabase {
   readonly url: string
   readonly pool: pg.Pool
-  /** A pool that uses generic plans, like the service's pool for queries of the history. */
+  /** A pool that uses generic plans, like the pool of the service for queries of the history. */
   readonly readers: pg.Pool
   drop(): Promise<void>
 }
@@ -47,7 +47,7 @@ const withAdmin = async (url: string, work: (admin: pg.Client) => Promise<unknow
   }
 }
 
-/** Creates a migrated database for the caller alone. */
+/** Creates a migrated database that only the caller uses. */
 export async function freshDatabase(): Promise<TestDatabase> {
   server ??= start()
   const { postgres } = await server

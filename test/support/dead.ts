@@ -7,7 +7,7 @@ import { type RoutedDelivery, route } from './routed.ts'
 
 let next = 0
 
-/** Creates deliveries of a webhook that have ended with an event of this type. The default is a dead letter. */
+/** Creates deliveries of a webhook that have ended with an event of this type. By default they are dead letters. */
 export async function ended(
   api: TestApi,
   { as, webhook, count = 1, type = 'DeliveryDeadLettered' }: { as: TestClient; webhook: string; count?: number; type?: FactType },

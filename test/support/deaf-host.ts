@@ -8,7 +8,7 @@ export interface DeafHost {
   close(): Promise<void>
 }
 
-/** The program of the host's thread. It listens and then sleeps, so that it accepts no connection. Once awake it answers every connection. */
+/** The program of the host's thread. It listens and then sleeps, so that it accepts no connection. Once awake, it responds on every connection. */
 const program = `
 const { createServer } = require('node:net')
 const { parentPort, workerData } = require('node:worker_threads')
@@ -33,7 +33,7 @@ export async function startDeafHost(host: string, port = 0): Promise<DeafHost> {
     worker.once('error', reject)
   })
   await new Promise((resolve) => setTimeout(resolve, 50))
-  // The queue of the kernel holds two connections. It drops every further attempt.
+  // The queue of the kernel has room for two connections. The kernel drops every further attempt.
   const fillers: Socket[] = []
   const wake = () => {
     Atomics.store(new Int32Array(awake), 0, 1)

@@ -15,7 +15,7 @@ export interface TestDelivery {
   readonly message: MessageRef
 }
 
-/** Appends the events that routing and dispatching would append. A history of any size is there in a moment. */
+/** Appends the events that routing and dispatching would append, so that a test quickly has a history of any size. */
 export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: TenantId) {
   let messages = 0
   let pending = new Map<StreamName, NewEvent[]>()

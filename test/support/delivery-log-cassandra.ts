@@ -12,7 +12,7 @@ export interface OpenedLog {
   readonly keyspace: string
   readonly options: CassandraDeliveryLogOptions
   readonly log: CassandraDeliveryLog
-  /** Build 1 of the history. */
+  /** The first build of the history. */
   readonly history: DeliveryHistory
   /** Closes the log and drops its keyspace. */
   drop(): Promise<void>

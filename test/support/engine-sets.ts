@@ -12,12 +12,12 @@ type Variables = Record<string, string>
 
 /** The engines behind the ports of services that start from now on. The other ports are on Postgres. */
 let current: readonly Engine[] = []
-/** Variables by the service's database, because processes that share a database share the engines too. */
+/** The variables of engines by the service's database, because processes that share a database also share the engines. */
 const variablesByDatabase = new Map<string, Promise<Variables>>()
 const stores = new Map<string, Promise<StoreServer>>()
 const keyspaces: string[] = []
 
-/** Returns the variables that give a service the current engines. The service has a topic, keyspace or store of its own there. */
+/** Returns the variables that give a service the current engines. The service has its own topic, keyspace or store there. */
 export function enginesFor(database: string): Promise<Variables> {
   const variables = variablesByDatabase.get(database) ?? startEngines(database, current)
   variablesByDatabase.set(database, variables)
@@ -54,7 +54,7 @@ async function startEngines(database: string, engines: readonly Engine[]): Promi
   }
   return variables
 }
-/** Returns the EventStoreDB of a service that was started on one, so that a test can break it. */
+/** Returns the EventStoreDB of a service, so that a test can cause faults in it. */
 export const eventStoreOf = (database: string): Promise<StoreServer> =>
   stores.get(database) ?? Promise.reject(new Error('this service has no EventStoreDB of its own'))
 
@@ -62,13 +62,13 @@ export async function useEngines(engines: readonly Engine[]): Promise<void> {
   current = engines
   await Promise.all([engines.includes('kafka') ? startKafka() : null, engines.includes('cassandra') ? cassandra() : null])
 }
-/** Puts every port of later services back on Postgres, and ends the engines of earlier ones. */
+/** Makes later services use Postgres for every port, and ends the engines of earlier services. */
 export async function endEngines(): Promise<void> {
   current = []
   for (const starting of stores.values())
     await starting.then(
       (store) => store.stop(),
-      () => undefined, // the test that started it has the error
+      () => undefined, // the test that started it has reported the error
     )
   stores.clear()
   variablesByDatabase.clear()
@@ -78,7 +78,7 @@ export async function endEngines(): Promise<void> {
 }
 
 /**
- * Gives a suite a Cassandra of its own that keeps acknowledged writes through a kill. The shared one does not, which is faster.
+ * Gives a suite its own Cassandra, which keeps acknowledged writes when it is killed. The shared Cassandra is faster and does not keep them.
  * Call it in the body of the suite that contains the suites on the engines. The returned function returns the server once the suite runs.
  */
 export function withDurableCassandra(): () => Promise<Cassandra> {
@@ -90,14 +90,14 @@ export function withDurableCassandra(): () => Promise<Cassandra> {
     await own
   })
   after(async () => {
-    await endEngines() // their keyspaces are on this server
+    await endEngines() // the engines' keyspaces are on this server
     cassandra = sharedCassandra
     await (await own)?.stop()
   })
   return () => cassandra()
 }
 
-/** Defines a suite whose services have these engines behind their ports. It is skipped, with the reason, if an engine cannot be started. */
+/** Defines a suite whose services use these engines. The suite is skipped, with the reason, if an engine cannot be started. */
 export function describeOn(title: string, engines: readonly Engine[], define: (this: Mocha.Suite) => void, register = describe): void {
   register(`${title} (on ${engines.join(', ')})`, function () {
     before(async function () {
@@ -109,7 +109,7 @@ export function describeOn(title: string, engines: readonly Engine[], define: (t
   })
 }
 
-/** Registers the suites of test files once more, on these engines. The files need no change for it. */
+/** Registers the suites of test files once more, on these engines, without a change in the files. */
 export async function scenariosOn(engines: readonly Engine[], files: readonly URL[]): Promise<void> {
   const original = globalThis.describe
   const twice = (title: string, define: (this: Mocha.Suite) => void) => {

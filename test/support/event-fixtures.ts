@@ -19,7 +19,7 @@ export const fixtureKeyring: Keyring = {
   lookup: (purpose, value) => fixtureVault.fingerprint([purpose, value]),
 }
 
-/** An event in a shape that was stored at some time. */
+/** An event in a shape that some version of Kolbak has stored. */
 export interface EventFixture extends NewEvent {
   readonly stream: StreamName
 }
@@ -29,8 +29,8 @@ export const fixtureOf = (type: EventType, schema: number): EventFixture => JSON
 export const fixtureFiles = (): string[] => readdirSync(folder).sort()
 
 /**
- * Returns one event of each type, in the order of the samples, as it was stored when no event had a higher schema than `level`.
- * Together they are the whole life of every aggregate.
+ * Returns one event of each type, in the order of the samples, as it was stored when no event had a schema above `level`. Together they are a
+ * complete history of every aggregate.
  */
 export const fixturesUpTo = (level: number): EventFixture[] =>
   sampleTypes.map((type) => fixtureOf(type, Math.min(level, eventTypes[type].schema)))

@@ -21,7 +21,7 @@ const metadata: Metadata = {
 }
 export const anEvent = (over: Partial<NewEvent> = {}): NewEvent => ({
   id: anId(),
-  type: 'TenantSettingsChanged', // a known type, because projections quarantine events of unknown types
+  type: 'TenantSettingsChanged', // the type is a known one, because projections quarantine events of unknown types
   data: { number: randomInt(1_000_000) },
   metadata,
   ...over,

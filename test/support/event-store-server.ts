@@ -7,33 +7,33 @@ import { startEventStoreDb, startEventStoreDbCluster } from './eventstoredb/inde
 import { startTcpProxy } from './tcp-proxy.ts'
 import { waitFor } from './wait-for.ts'
 
-/** A process of EventStoreDB that a test breaks: the double, or a node of a real server. */
+/** A process of EventStoreDB in which a test causes faults: the double, or a node of a real server. */
 export interface StoreNode {
-  /** Ends it normally. */
+  /** Ends the process normally. */
   stop(): Promise<void>
-  /** Ends it by `kill -9`. The data stay. */
+  /** Ends the process by `kill -9`. The data stay. */
   kill(): Promise<void>
-  /** Starts it again on the same port with the same data. If it still runs, it is stopped first. */
+  /** Starts the process again on the same port with the same data. If it still runs, it is stopped first. */
   restart(): Promise<void>
-  /** Lets it accept connections and never answer. */
+  /** Makes the process accept connections without ever responding. */
   freeze(): Promise<void> | void
-  /** Lets a frozen one go on. */
+  /** Ends the effect of `freeze`. */
   thaw(): Promise<void> | void
 }
 /** An EventStoreDB, which may be a cluster behind one address. */
 export interface StoreServer extends StoreNode {
-  /** The URL, which stays the same over restarts. */
+  /** The URL, which stays the same after restarts. */
   readonly url: string
   /** Cuts all connections. */
   drop(): Promise<void>
-  /** Delays each answer by this many milliseconds. */
+  /** Delays each response by this many milliseconds. */
   slow(ms: number): Promise<void>
 }
 export interface StoreCluster {
   /** The URL that names all three nodes. */
   readonly url: string
   readonly nodes: readonly StoreNode[]
-  /** Returns the node that leads, once there is one. The node `than` does not count as the leader. */
+  /** Waits for a leader and returns it. If `than` is given, waits for another leader than that node. */
   leader(than?: StoreNode): Promise<StoreNode>
   stop(): Promise<void>
 }
@@ -41,14 +41,14 @@ export interface StoreCluster {
 /** A real EventStoreDB that a developer runs for the tests (CONTRIBUTING.md). */
 export interface RealServer {
   readonly url: string
-  /** The command that breaks its nodes. Without it only the proxy of the tests breaks connections. */
+  /** The command that causes faults in its nodes. Without it, only the proxy of the tests causes faults. */
   readonly command: string | undefined
 }
 /** The real server that the variables name, or null when the tests use the double. */
 export const realServer: RealServer | null =
   env.EVENTSTOREDB_URL === undefined ? null : { url: env.EVENTSTOREDB_URL, command: env.EVENTSTOREDB_CONTROL }
 
-/** Starts an EventStoreDB of one node. On a real cluster a proxy leads to the node that leads. */
+/** Starts an EventStoreDB of one node. For a real cluster, a proxy connects to its leader. */
 export const startStoreServer = (options: { isEmpty: boolean }): Promise<StoreServer> =>
   realServer === null ? startEventStoreDb() : openRealServer(realServer, options)
 
@@ -62,7 +62,7 @@ export function needsStoreCluster(): void {
 export const startStoreCluster = (): Promise<StoreCluster> =>
   realServer === null ? startEventStoreDbCluster() : openRealCluster(realServer)
 
-/** @param options `isEmpty`: the server has no events, for which the command `reset` is needed */
+/** @param options `isEmpty`: the server must have no events, so the command `reset` is called */
 export async function openRealServer(real: RealServer, { isEmpty }: { isEmpty: boolean }): Promise<StoreServer> {
   const nodes = nodesOf(real)
   if (isEmpty) await nodes.reset()
@@ -103,7 +103,7 @@ export async function openRealServer(real: RealServer, { isEmpty }: { isEmpty: b
   }
 }
 
-/** The nodes have no events at first, and no proxy stands before them, because nodes name each other's addresses. */
+/** Opens a real cluster, whose nodes have no events at first. There is no proxy, because nodes report each other's addresses. */
 export async function openRealCluster(real: RealServer): Promise<StoreCluster> {
   const { control, reset, endpoints, leading, close } = nodesOf(real)
   await reset()
@@ -161,7 +161,7 @@ function nodesOf({ url, command }: RealServer) {
     return leader
   }
   const answering = () =>
-    waitFor(async () => (isCluster ? await leading() : (await finder.silence()) === null), { what: 'EventStoreDB to answer' })
+    waitFor(async () => (isCluster ? await leading() : (await finder.silence()) === null), { what: 'EventStoreDB to respond' })
   return {
     endpoints,
     control,

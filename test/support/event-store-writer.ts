@@ -1,4 +1,4 @@
-// This process appends until it is told to stop. The test of the event store under concurrent writers forks it.
+// This program appends events until it is told to stop. The test of the event store under concurrent writers forks it.
 
 import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
@@ -9,9 +9,9 @@ import { silentLog } from '../../src/lib/log.ts'
 import { type Appended, EventRefused, RevisionConflict } from '../../src/ports/event-store.ts'
 import { someEvents } from './event-store-events.ts'
 
-/** A writer's message to its parent: the ids of an acknowledged append, or at its end how many appends were refused. */
+/** A message of a writer to its parent: the ids of an acknowledged append, or at the end how many appends were refused. */
 export type WriterMessage = { readonly acked: readonly EventId[] } | { readonly conflicts: number; readonly refused: number }
-/** How many appends a writer has under way at once. */
+/** The number of appends that a writer has in flight. */
 export const loopsPerWriter = 4
 
 const [url, name, ...streams] = process.argv.slice(2) as [string, string, ...StreamName[]]
@@ -33,14 +33,14 @@ async function write(): Promise<void> {
       const events = someEvents(1 + (i % 3))
       try {
         if (i % 8 === 5) {
-          // Loops and processes read the same revision. All appends except one conflict.
+          // Loops and processes read the same revision, so all appends except one conflict.
           const revision = (await store.read(stream, { backwards: true, limit: 1 })).at(0)?.revision ?? 'none'
           await store.append(stream, events, revision)
         } else if (i % 8 === 6) {
           await store.append(stream, [...events, ...someEvents(1).map((event) => ({ ...event, id: 'not-a-uuid' as EventId }))], 'any')
         } else if (i % 8 === 7 && last !== undefined) {
           const again = await store.append(last.stream, last.events, 'any')
-          if (again.position !== last.result.position) throw new Error('a repeat was answered otherwise than the first time')
+          if (again.position !== last.result.position) throw new Error('a repeat returned another result than the first append')
         } else {
           last = { stream, events, result: await store.append(stream, events, 'any', { patient: isDayStream(stream) }) }
         }

@@ -7,8 +7,8 @@ import { clientOf } from './service-client.ts'
 import { waitFor } from './wait-for.ts'
 
 /**
- * Posts events before, during and after a fault. Expects that every event with a 202 arrives, and that the service is ready again
- * without a restart. Returns how many events were accepted, refused and repeated.
+ * Posts events before, during and after a fault. Expects that every event with a 202 arrives, and that the service becomes ready without a restart.
+ * Returns how many events were accepted, refused and repeated.
  */
 export async function expectSurvival(
   service: RunningService,
@@ -31,7 +31,7 @@ export async function expectSurvival(
   await posting.stop()
   await expectArrival(receiver, '/hook', posting.accepted)
   await waitFor(async () => (await fetch(`${service.url}/health/ready`)).status === 200, { what: 'the service to be ready' })
-  // A post while the engine is away is refused or gets no response. No other status is allowed.
+  // While the engine is unavailable, a post is refused or gets no response. No other status is allowed.
   expect([...posting.responses.keys()].filter((response) => response !== 202 && response !== 503 && response !== 'none')).to.deep.equal([])
   expect(service.child.exitCode).to.equal(null)
   const accepted = posting.accepted.length

@@ -3,7 +3,7 @@ import type { Receiver } from './receiver.ts'
 import { allDeliveries, type Client, type DeliveryResponse, type Page } from './service-client.ts'
 import { waitFor } from './wait-for.ts'
 
-/** Waits until a request for each of the events has come to the path. The error names the events that are missing. */
+/** Waits until a request for each of the events has arrived at the path. The error names the missing events. */
 export async function expectArrival(receiver: Receiver, path: string, ids: readonly string[]): Promise<void> {
   const missing = () => {
     const arrived = new Set(receiver.ids(path))
@@ -12,12 +12,12 @@ export async function expectArrival(receiver: Receiver, path: string, ids: reado
   await waitFor(() => missing().length === 0).catch(() => expect(missing(), 'events that have not arrived').to.deep.equal([]))
 }
 
-/** Expects that no event has come to the path twice. */
+/** Expects that no event has arrived at the path twice. */
 export function expectNoRepetition(receiver: Receiver, path: string): void {
   const ids = receiver.ids(path)
   expect(
     ids.filter((id, i) => ids.indexOf(id) !== i),
-    'events that have come again',
+    'events that have arrived twice',
   ).to.deep.equal([])
 }
 
@@ -52,6 +52,6 @@ export async function expectSuccessOfAll(api: Client, webhook: string): Promise<
       }
       return true
     },
-    { what: 'the history to say success of all' },
+    { what: 'every delivery to be a success in the history' },
   )
 }

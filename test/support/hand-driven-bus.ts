@@ -2,13 +2,13 @@ import type { Place } from '../../src/events/ids.ts'
 import { encodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
 import type { BusRecord, MessageBus } from '../../src/ports/message-bus.ts'
 
-/** A bus of one partition that a test drives by hand. It can revoke the partition, and hand out a record again or rubbish. */
+/** A bus of one partition that a test controls. The test can revoke the partition, deliver a record again, and deliver invalid bytes. */
 export interface HandDrivenBus extends MessageBus {
   put(record: MessageRecord): bigint
   putBytes(bytes: Buffer): bigint
   /** Revokes the partition. The next owner begins at the saved offset. */
   rebalance(): void
-  /** Whether the owner's lease still runs, as it sees it. */
+  /** Whether the owner still has its lease, by its own clock. */
   holds: boolean
 }
 

@@ -5,14 +5,14 @@ import { giveUpAfterMs } from './patience.ts'
 export interface Load {
   /** Ids of the events that got a 202 so far. */
   readonly accepted: readonly string[]
-  /** The number of responses by status. `none` counts the posts whose connection broke, which promise nothing. */
+  /** The number of responses by status. `none` counts the posts whose connection broke, so that their events may be stored or not. */
   readonly responses: ReadonlyMap<number | 'none', number>
   stop(): Promise<void>
 }
 
 /**
- * Posts events `load.posted` until it is stopped, also when the service refuses them. At most the posts of one second wait for a
- * response, because a growing backlog would keep a slow machine busy long after the test is done.
+ * Posts events `load.posted` until `stop`, even if the service refuses them. At most the posts of one second wait for a response, because a growing
+ * backlog would keep a slow machine busy long after the test.
  * @param authorization `Bearer ...`
  */
 export function startLoad(url: string, authorization: string, { perSecond, from = 0 }: { perSecond: number; from?: number }): Load {

@@ -6,9 +6,9 @@ import { type EventStore, type ExpectedRevision, meets, RevisionConflict } from 
 /** An event store in memory, for tests that need no engine. A test sees its content and can make appends fail. */
 export interface MemoryEventStore extends EventStore {
   readonly events: RecordedEvent[]
-  /** Runs before each append. When it throws, the append fails with that error. */
+  /** Called before each append. If it throws, the append fails with that error. */
   beforeAppend: (stream: StreamName, events: readonly NewEvent[]) => void | Promise<void>
-  /** Runs after each append. When it throws, the writer gets that error although the append has happened. */
+  /** Called after each append. If it throws, the writer gets that error although the events are stored. */
   afterAppend: (stream: StreamName) => void | Promise<void>
 }
 

@@ -1,4 +1,4 @@
-// This process produces records in several lanes, and prints each place once the record is durable.
+// This program produces records in several concurrent loops, and prints each place once the record is durable.
 // Usage: node message-bus-producer.ts <url> <name> <records>
 import { writeSync } from 'node:fs'
 import { message, record } from '../contracts/message-bus.contract.ts'

@@ -12,7 +12,7 @@ export interface PostgresBusMember {
   close(): Promise<void>
 }
 
-/** Opens a bus with connections and leases of its own, as another process would. */
+/** Opens a bus with its own connections and leases, like a separate process. */
 export async function postgresBusMember(options: {
   url: string
   consumers: () => number

@@ -1,6 +1,5 @@
-// Processes of the service load this module by `--import`. Their wall clock is then wrong by the first number of TEST_CLOCK_MS
-// (milliseconds, separated by commas), and from each SIGUSR2 on by the next number. Timers and the monotonic clock stay right, as
-// on a machine whose clock is set.
+// Processes of the service load this module by `--import`. It makes their wall clock wrong by the first number in TEST_CLOCK_MS (milliseconds,
+// separated by commas), and after each SIGUSR2 by the next number. Timers and the monotonic clock stay right, as on a machine whose clock is set.
 import { env } from 'node:process'
 
 const offsets = (env.TEST_CLOCK_MS ?? '0').split(',').map(Number)

@@ -1,18 +1,18 @@
 import { createSocket } from 'node:dgram'
 
 type Records = Readonly<Record<string, { readonly A?: RecordResponse; readonly AAAA?: RecordResponse }>>
-/** The answer for one record: addresses (IPv6 without `::`), silence, the denial of the whole name, or addresses after some milliseconds. */
+/** The response for one record: addresses (IPv6 without `::`), silence, the denial of the whole name, or addresses after some milliseconds. */
 type RecordResponse = readonly string[] | 'silence' | 'denial' | { readonly after: number; readonly addresses: readonly string[] }
 
 export interface NameServer {
   /** The server's address in the format of `dns.setServers`. */
   readonly address: string
-  /** The questions that it has received, such as `A good.test`. */
+  /** The queries that it has received, such as `A good.test`. */
   readonly questions: readonly string[]
   close(): Promise<void>
 }
 
-/** Starts a name server with these records. Other names do not exist (NXDOMAIN). A missing record of a name has an empty answer. */
+/** Starts a name server with these records. Other names do not exist (NXDOMAIN). For a missing record of a known name, the response is empty. */
 export async function startNameServer(records: Records): Promise<NameServer> {
   const socket = createSocket('udp4')
   const questions: string[] = []

@@ -4,7 +4,7 @@ import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { type DeliveryRef, deliveryEventRefOf } from '../../src/events/refs.ts'
 
-/** Returns an owed delivery, with the fields that a test changes. */
+/** Returns a delivery that waits for its next attempt. `change` replaces fields. */
 export const owed = (change: Partial<DeliveryRef> = {}): DeliveryRef => ({
   tenant: '01ARZ3NDEKTSV4RRFFQ69G5FAV' as TenantId,
   webhook: '01ARZ3NDEKTSV4RRFFQ69G5FAW' as WebhookId,

@@ -1,15 +1,15 @@
 /*
- * All limits of time in the tests are of two kinds.
- * 1. A limit at which a test gives up. It is generous, because a test that passes never waits for it.
- * 2. A limit that asserts speed. It is measured in machine time, which runs slower on a busy machine than the clock does.
+ * The tests have two kinds of time limits.
+ * 1. A limit at which a test gives up. It is generous, because a test that passes never reaches it.
+ * 2. A limit that asserts speed. It is measured in machine time, which runs more slowly than the clock on a busy machine.
  */
 
 /** Milliseconds that a test waits for a condition before it fails. The longest wait on an idle machine is about 20 s. */
 export const giveUpAfterMs = 300_000
 
 /**
- * Variables of a service whose work is taken over soon after it is killed or frozen. The times are short enough to wait for, and
- * long enough that a busy machine alone loses no lease and lets no request time out.
+ * Variables of a service whose work is taken over soon after it is killed or frozen. The times are short, so that tests need not wait long. They are
+ * long enough that even a busy machine loses no lease and no request times out.
  */
 export const soonTakenOver = {
   KOLBAK_LEASE_MS: '5000',
@@ -22,7 +22,7 @@ export const soonTimedOut = { ...soonTakenOver, KOLBAK_REQUEST_TIMEOUT_MS: '4000
 
 /** Milliseconds between two ticks of the stopwatch. */
 const tickMs = 10
-/** Machine time never runs slower than this fraction of the clock, so that a blocked process cannot pass as a busy machine. */
+/** Machine time runs at least at this fraction of the clock, so that a blocked process does not count as a busy machine. */
 const slowestRate = 1 / 20
 
 export interface Stopwatch {
@@ -31,8 +31,8 @@ export interface Stopwatch {
   stop(): void
 }
 /**
- * Measures machine time: it counts timer ticks of 10 ms. A machine with more work than processors delivers them late, and by
- * about as much as it slows everything else down. On an idle machine the result is the time of the clock.
+ * Measures machine time by counting timer ticks of 10 ms. A busy machine delivers the ticks late, by about as much as it slows down other work. On an
+ * idle machine, the result is the time of the clock.
  */
 export function startStopwatch(): Stopwatch {
   const startedAt = performance.now()

@@ -7,11 +7,11 @@ export interface Ended {
   readonly out: string
   readonly err: string
 }
-/** The variables that a program needs from this process: the search path, and the folder for compiled code. */
+/** The variables of this process that a program needs: the search path, and the folder for compiled code. */
 export const inherited = Object.fromEntries(Object.entries(env).filter(([name]) => ['PATH', 'NODE_COMPILE_CACHE'].includes(name)))
 
 /**
- * Runs a program of src/ such as `operate.ts` to its end. It gets these variables and no others.
+ * Runs a program of src/, such as `operate.ts`, to its end. The program gets only these variables.
  * @param encoding `latin1` for a program whose output is not text
  */
 export const runProgram = (

@@ -7,7 +7,7 @@ export interface RawRequest {
   readonly text: string
   readonly path: string
   readonly socket: Socket
-  /** The number of its connection, and its own number on that connection. Both count from 0. */
+  /** The number of the connection, and the number of the request on that connection. Both count from 0. */
   readonly connection: number
   readonly index: number
 }
@@ -19,7 +19,7 @@ export interface RawReceiver {
   readonly connections: number
   close(): Promise<void>
 }
-/** The reaction to a request: a function, or bytes to send (a text is sent in Latin-1). After these the connection stays open. */
+/** The reaction to a request: a function, or bytes to send (a text is sent in Latin-1). After the bytes the connection stays open. */
 export type RawReaction = string | Buffer | ((request: RawRequest) => void)
 
 /** Returns a reaction that sends the bytes (a text in Latin-1) and then a FIN. */
@@ -39,7 +39,7 @@ export const byteByByte =
     next()
   }
 
-/** Starts a receiver that sends exactly the bytes of its caller. */
+/** Starts a receiver that sends exactly the bytes that `answer` returns. */
 export async function startRawReceiver(
   answer: (request: RawRequest) => RawReaction,
   options: { host?: string; port?: number; tls?: TlsOptions; onConnection?: (socket: Socket) => void } = {},
@@ -54,7 +54,7 @@ export async function startRawReceiver(
     socket.setNoDelay(true)
     options.onConnection?.(socket)
     socket.on('data', (bytes: Buffer) => {
-      if (socket.writableEnded) return // a server that has closed its side reads no more
+      if (socket.writableEnded) return // after closing its own side, the server ignores further bytes
       text += bytes.toString('latin1')
       const headLength = text.indexOf('\r\n\r\n') + 4
       const bodyLength = Number(/^content-length: (\d+)/im.exec(text)?.[1])

@@ -14,7 +14,7 @@ export interface Received {
   readonly verified: boolean | null
   readonly at: number
 }
-/** How a path responds: with a status, or as a function does. */
+/** The behaviour of a path: it responds with a status, or calls a function. */
 export type Behaviour = number | ((request: Received, response: ServerResponse, socket: Socket) => void)
 
 export interface Receiver {
@@ -22,15 +22,15 @@ export interface Receiver {
   url(path: string): string
   /** Sets how the path responds from now on. The default is 200. */
   answer(path: string, behaviour: Behaviour): void
-  /** Has the official library check the signatures of requests to the path. */
+  /** Makes the receiver check the signatures of requests to the path with the official library. */
   verify(path: string, secret: string): void
   received(path?: string): readonly Received[]
-  /** Returns the webhook-ids that have come to the path, in order. */
+  /** Returns the webhook-ids that have arrived at the path, in order. */
   ids(path: string): string[]
   close(): Promise<void>
 }
 
-/** Starts a real receiver on 127.0.0.1. @param tls whether it speaks TLS, with a certificate that no client trusts */
+/** Starts a real receiver on 127.0.0.1. @param tls whether it uses TLS, with a certificate that no client trusts */
 export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
   const behaviours = new Map<string, Behaviour>()
   const secrets = new Map<string, string[]>()
@@ -91,7 +91,7 @@ function isSigned(secret: string, raw: string, headers: IncomingMessage['headers
   }
 }
 
-/** Bad behaviours of receivers. */
+/** Behaviours of faulty receivers. */
 export const failures = {
   /** Never sends a response. */
   hangs: (() => {}) satisfies Behaviour,
@@ -102,7 +102,7 @@ export const failures = {
     response.writeHead(200, { 'content-length': '1000' })
     response.write('half', () => socket.resetAndDestroy())
   }) satisfies Behaviour,
-  /** Sends a byte of the body a second, without end. */
+  /** Sends one byte of the body each second, without end. */
   drips: ((_request, response) => {
     response.writeHead(200).flushHeaders()
     const timer = setInterval(() => response.write('.'), 1_000)

@@ -18,18 +18,18 @@ export interface Outcome {
   readonly duration_ms?: number | null
   readonly reason?: string | null
   readonly reason_detail?: string | null
-  /** The receiver's bytes before they are sealed. */
+  /** The bytes of the response before they are sealed. */
   readonly response?: Buffer | null
   readonly delay_seconds?: number | null
 }
 export interface RoutedDelivery {
   readonly id: DeliveryId
   readonly webhook: WebhookId
-  /** Records the outcome of an attempt. */
+  /** Records the outcomes of attempts. */
   record(...outcomes: Outcome[]): Promise<void>
 }
 
-/** Routes a produced message as a dispatcher does: writes the message index, then the facts of the history. */
+/** Routes a produced message as a dispatcher does: it writes the message index, and then the facts of the history. */
 export async function route(api: TestApi, { record, place }: Produced, webhooks: readonly string[]): Promise<RoutedDelivery[]> {
   const [message] = record.messages
   if (message === undefined) throw new Error('an empty record')

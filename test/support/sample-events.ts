@@ -26,7 +26,9 @@ const delivery = {
 }
 const outcome = { code: 503, duration_ms: 12.5, reason: 'http_503', reason_detail: 'A sentence.', response: 'cmVjZWl2ZXIgYW5zd2VyZWQ=' }
 
-/** The data of one event of every type, with a value in every field. In this order the events of a stream are a possible history of one aggregate. */
+/**
+ * The data of one event of every type, with a value in every field. In this order, the events of a stream are a possible history of one aggregate.
+ */
 export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   TenantRegistered: { id: tenant, name: 'Tenant of samples' },
   TenantSettingsChanged: { id: tenant, limits: { webhooks: 7, events_per_second: 70, requests_per_second: 700 } },
@@ -86,7 +88,7 @@ export const streamOf = (type: EventType): StreamName => {
   return /^Message/.test(type) ? routingStream(tenant, accepted_at) : attemptsStream(webhook, accepted_at)
 }
 
-/** The sample of a type before it is sealed and stored. Its id follows from its place in the list. */
+/** The sample of a type before it is sealed and stored. Its id is derived from its place in the list. */
 export const sampleEvent = (type: EventType) => {
   const place = sampleTypes.indexOf(type)
   return {

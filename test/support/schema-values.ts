@@ -8,7 +8,10 @@ export const propertiesOf = ({ properties }: JsonSchema): [string, JsonSchema][]
   Object.entries(objectOf(properties) ?? {}).map(([name, property]) => [name, objectOf(property) ?? {}])
 const numberIn = (value: unknown, otherwise: number) => (typeof value === 'number' ? value : otherwise)
 
-/** Texts that break careless readers. They have at most 1,500 characters, so that they fit into Node's limit of headers when escaped in a URL. */
+/**
+ * Texts that cause faults in careless parsers. They have at most 1,500 characters, so that they fit into Node's limit of headers when escaped in a
+ * URL.
+ */
 export const nastyTexts: fc.Arbitrary<string> = fc.oneof(
   fc.constantFrom(
     ...[
@@ -44,7 +47,7 @@ export const nastyTexts: fc.Arbitrary<string> = fc.oneof(
   fc.string({ maxLength: 40 }),
 )
 
-/** Generates texts that the schema of a scalar accepts, as they stand in a query. */
+/** Generates texts that the schema of a scalar accepts, in the form of a query string. */
 export function textOf(schema: JsonSchema): fc.Arbitrary<string> {
   return scalarOf(schema).map((value) => String(value))
 }

@@ -34,7 +34,7 @@ export async function clientOf(url: string, credentials = admin): Promise<Client
     if (reply.headers.has('projection-lag')) await untilReadable(method, path, reply)
     return reply
   }
-  /** Waits until a change can be read. The API responds after a second even if its read model is behind, as happens on a busy machine. */
+  /** Waits until a change can be read. On a busy machine, the API responds after a second although its read model is behind. */
   const untilReadable = async (method: string, path: string, { headers, body }: ApiResponse): Promise<void> => {
     const { id, data } = (body ?? {}) as { id?: string; data?: { id?: string } }
     const created = id ?? data?.id

@@ -14,7 +14,7 @@ import { waitFor } from './wait-for.ts'
 
 export const admin = { id: 'admin', secret: 'a-secret-of-the-tests-that-is-long-enough' }
 
-/** The keys of services with DATABASE_URL. Services on one database have the same keys. */
+/** The keys of services with DATABASE_URL. Services on the same database need the same keys. */
 export const fixedKeys = {
   KOLBAK_MASTER_KEY: Buffer.alloc(32, 1).toString('base64'),
   KOLBAK_JWT_SECRET: Buffer.alloc(32, 2).toString('base64'),
@@ -24,7 +24,7 @@ export interface LogLine {
   readonly msg: string
   readonly [field: string]: unknown
 }
-/** The service as a user runs it, in a process of its own. */
+/** The service as a user runs it, in a separate process. */
 export interface RunningService {
   readonly url: string
   readonly child: ChildProcess
@@ -38,7 +38,7 @@ const main = join(import.meta.dirname, '../../src/main.ts')
 export const temporaryFolder = () => mkdtemp(join(tmpdir(), 'kolbak-e2e-'))
 
 let initialised: Promise<string> | undefined
-/** Initialises and migrates a Postgres once. Each service gets a copy of it, which takes a tenth of the time. */
+/** Initialises and migrates a Postgres once. Each service gets a copy of its data folder, because copying takes a tenth of the time. */
 const initialise = async (): Promise<string> => {
   const folder = await temporaryFolder()
   const postgres = await startEmbeddedPostgres({ dataDir: folder, log: silentLog })
@@ -60,12 +60,12 @@ export function spawnService(dataDir: string, variables: Record<string, string> 
     env: {
       ...inherited,
       PORT: '0',
-      KOLBAK_PROCESSES: '1', // because the default depends on the number of cores
+      KOLBAK_PROCESSES: '1', // the default depends on the number of cores
       KOLBAK_DATA_DIR: dataDir,
       KOLBAK_ADMIN_CLIENT_ID: admin.id,
       KOLBAK_ADMIN_CLIENT_SECRET: admin.secret,
       KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
-      KOLBAK_REQUESTS_PER_SECOND: '100000', // because tests poll every 10 ms
+      KOLBAK_REQUESTS_PER_SECOND: '100000', // the limit is high, because tests poll every 10 ms
       ...variables,
     },
   })
@@ -116,5 +116,8 @@ export async function startService(dataDir: string, variables: Record<string, st
 
 export const isRunning = ({ child }: RunningService): boolean => child.exitCode === null && child.signalCode === null
 
-/** Removes a data folder. The Postgres of a killed service may still write into it. It ends by itself when its folder is gone. */
+/**
+ * Removes a data folder. It retries, because the Postgres of a killed service may still write into the folder. That Postgres ends by itself when its
+ * folder is gone.
+ */
 export const removeFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })

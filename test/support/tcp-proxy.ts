@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-/** A proxy on 127.0.0.1 that can break the connections through it. */
+/** A proxy on 127.0.0.1 that can cause faults in its connections. */
 export interface TcpProxy {
   readonly port: number
   /** Cuts all connections. */
   cut(): void
   /** Cuts all connections and refuses new ones, as if the server were killed, until `allow`. */
   refuse(): void
-  /** Accepts connections and passes no byte on, as if the server were frozen, until `allow`. */
+  /** Accepts connections but forwards no byte, as if the server were frozen, until `allow`. */
   stall(): void
   allow(): void
   /** Delays every byte that the server sends by this many milliseconds. */
@@ -32,7 +32,7 @@ export async function startTcpProxy(target: () => Promise<{ host: string; port: 
   const server = createServer({ noDelay: true, pauseOnConnect: true }, async (client) => {
     keep(client)
     if (mode === 'refuse') return client.destroy()
-    const address = await target().catch(() => null) // no node leads now
+    const address = await target().catch(() => null) // there is no leader now
     if (address === null || client.destroyed) return client.destroy()
     const upstream = connect({ ...address, noDelay: true })
     keep(upstream)

@@ -1,20 +1,20 @@
 import { performance } from 'node:perf_hooks'
 import { expect } from 'chai'
 
-/** A piece of work that does the same thing each time. */
+/** Work whose time is measured repeatedly. */
 type Work = () => unknown
 
 const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]!
 
 export interface Timing {
-  /** The median, over all rounds, of this work's time minus the first work's, in milliseconds. */
+  /** The median over all rounds of the time of this work minus that of the first work, in milliseconds. */
   readonly difference: number
   /** The difference that noise alone can cause, in milliseconds. It is measured by running the first work twice in each round. */
   readonly noise: number
 }
 /**
- * Compares the time of each work with that of the first one. Each round runs every work once, and the first one twice. Rounds
- * begin at different works, so that a slow phase of the machine affects all.
+ * Compares the time of each work with that of the first one. Each round runs every work once, and the first one twice. Rounds begin with different
+ * works, so that a slow phase of the machine affects all of them.
  */
 export async function timings(works: Readonly<Record<string, Work>>, { rounds = 150 } = {}): Promise<Map<string, Timing>> {
   const [[, first] = [], ...others] = Object.entries(works)
@@ -26,13 +26,13 @@ export async function timings(works: Readonly<Record<string, Work>>, { rounds = 
       const start = performance.now()
       const result = all[next]!()
       if (result instanceof Promise) await result
-      if (round >= 0) times[next]!.push(performance.now() - start) // the rounds below 0 warm up the code
+      if (round >= 0) times[next]!.push(performance.now() - start) // rounds below 0 only warm up the code
     }
   const [first1 = [], first2 = []] = times
   const minusFirst = (workTimes: readonly number[]) => workTimes.map((time, round) => time - first1[round]!)
   const pureNoise = minusFirst(first2)
   const spread = 1.4826 * median(pureNoise.map((difference) => Math.abs(difference - median(pureNoise))))
-  // Six standard errors of the median, plus 2 % for the layout of code and data in memory, which is not random between rounds.
+  // The noise is six standard errors of the median, plus 2 % for the layout of code and data in memory, which is the same in all rounds.
   const noise = (6 * 1.2533 * spread) / Math.sqrt(rounds) + 0.02 * median(first1)
   return new Map(others.map(([name], i) => [name, { difference: median(minusFirst(times[i + 2]!)), noise }]))
 }

@@ -2,13 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { giveUpAfterMs, startStopwatch } from './patience.ts'
 
 export interface WaitOptions {
-  /** The condition, as the error names it. */
+  /** A phrase for the condition, used in the error. */
   readonly what?: string
-  /** Asserts speed: at most this many milliseconds of machine time may pass. Without it the wait is generous. */
+  /** If set, the wait asserts speed: at most this many milliseconds of machine time may pass. Otherwise the limit is generous. */
   readonly within?: number
 }
 
-/** Waits until the probe returns something truthy, and returns that. An error of the probe counts as "not yet". */
+/** Waits until the probe returns a truthy value, and returns that value. An error of the probe means "not yet". */
 export async function waitFor<T>(
   probe: () => T | Promise<T>,
   { what = 'the condition', within }: WaitOptions = {},
@@ -28,7 +28,7 @@ export async function waitFor<T>(
       const waitedMs = performance.now() - startedAt
       if (within === undefined ? waitedMs > giveUpAfterMs : stopwatch.elapsed() > within)
         throw new Error(`waited ${Math.round(waitedMs)} ms in vain for ${what}`, { cause: lastError })
-      // A tenth of the time waited so far, because many expensive probes would delay the condition itself.
+      // The pause is a tenth of the time waited so far, because too many expensive probes would delay the condition itself.
       await sleep(Math.min(Math.max(10, waitedMs / 10), 250))
     }
   } finally {

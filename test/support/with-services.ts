@@ -5,7 +5,7 @@ import { fixedKeys, isRunning, type RunningService, removeFolder, spawnService, 
 import type { Client, WebhookResponse } from './service-client.ts'
 
 /*
- * These functions start and stop what the tests of a suite use. Call them in the body of a suite, because they register hooks.
+ * These functions start and stop the services and receivers of a suite. Call them in the body of a suite, because they register hooks.
  */
 
 type Variables = Record<string, string>
@@ -13,18 +13,18 @@ type Variables = Record<string, string>
 export interface Surroundings {
   /** Whether each test gets new services and receivers. By default all tests of the suite share them. */
   readonly each?: boolean
-  /** Whether the processes get a DATABASE_URL, the same for all. By default a process starts a Postgres of its own. */
+  /** Whether all processes get the same DATABASE_URL. By default, each process starts its own Postgres. */
   readonly sharedDatabase?: boolean
   /** The variables of all processes. A function is called at each start of a process. */
   readonly variables?: Variables | (() => Variables)
 }
 
-/** Returns a stand-in for an object that a hook creates later, so that the body of a suite can already refer to it. */
+/** Returns a proxy for an object that a hook creates later, so that the body of a suite can already refer to the object. */
 const later = <T extends object>(current: () => T): T => new Proxy({} as T, { get: (_, name) => Reflect.get(current(), name) })
 
 const hooks = (each: boolean) => (each ? ([beforeEach, afterEach] as const) : ([before, after] as const))
 
-/** Starts a receiver for the suite. It closes before the services stop, so that its open requests do not delay them. */
+/** Starts a receiver for the suite. The receiver closes before the services stop, so that its open requests do not delay them. */
 export function withReceiver({ each = false, tls = false } = {}): Receiver {
   let receiver: Receiver
   const [begin, end] = hooks(each)
@@ -39,9 +39,9 @@ export interface Services {
   readonly receiver: Receiver
   /** The database in the processes' DATABASE_URL. Throws if they have none. */
   readonly db: TestDatabase
-  /** The data folder of the first process. A process that starts while another one runs has a folder of its own. */
+  /** The data folder of the first process. A process that starts while another one runs has its own folder. */
   readonly dataDir: string
-  /** Returns the variables of a process, for a program that runs beside it or after it. */
+  /** Returns the variables of a process, for a program that runs at the same time or later. */
   variables(more?: Variables): Variables
   /** Starts a process and waits until it is ready. */
   start(more?: Variables): Promise<RunningService>
@@ -49,7 +49,7 @@ export interface Services {
   spawn(more?: Variables): Promise<ReturnType<typeof spawnService>>
   /** Subscribes a path of the receiver to the events that `startLoad` posts. */
   subscribe(api: Client, path: string): Promise<WebhookResponse>
-  /** Starts a process that cannot run as configured. Returns its exit code and what it wrote to stderr. */
+  /** Starts a process that cannot run as configured. Returns its exit code and its output on stderr. */
   failToStart(more?: Variables): Promise<{ code: number | null; stderr: string }>
 }
 
@@ -121,7 +121,7 @@ export function withServices({ each = false, sharedDatabase = false, variables =
 
 export interface Restartable extends RunningService {
   readonly dataDir: string
-  /** Starts a process on the same data after the last one has ended. From then on `service` is the new process. */
+  /** Starts a new process on the same data after the last process has ended. From then on, `service` is the new process. */
   restart(more?: Variables): Promise<void>
 }
 

@@ -13,9 +13,9 @@ import { makeCertificate } from './kafka/certificate.ts'
 export interface Cassandra {
   readonly contactPoints: string[]
   readonly localDataCenter: string
-  /** The login of the server's superuser, when it asks for passwords. */
+  /** The login of the server's superuser, if the server requires passwords. */
   readonly credentials: { readonly username: string; readonly password: string } | undefined
-  /** The certificate that a client has to trust, as PEM, when the server speaks TLS. */
+  /** The certificate (PEM) that a client has to trust, if the server uses TLS. */
   readonly ca: string | undefined
   /** Returns a keyspace's name that no other test has. Does not create the keyspace. */
   newKeyspace(): string
@@ -23,18 +23,18 @@ export interface Cassandra {
   query(cql: string, params?: unknown[]): Promise<Record<string, unknown>[]>
   /** Kills the process (SIGKILL). */
   kill(): Promise<void>
-  /** Starts the process again on the same ports and data. Resolves when it answers. */
+  /** Starts the process again on the same ports and data. Resolves when the server responds. */
   restart(): Promise<void>
   /** Ends the process and removes its data. */
   stop(): Promise<void>
 }
 
 export interface CassandraServerOptions {
-  /** Whether it asks for passwords. Default false. */
+  /** Whether the server requires passwords. Default false. */
   readonly withPasswords?: boolean
-  /** Whether it speaks TLS. Default false. */
+  /** Whether the server uses TLS. Default false. */
   readonly withTls?: boolean
-  /** Whether it still knows its tables after `kill` and `restart`. Default true. */
+  /** Whether the server still has its tables after `kill` and `restart`. Default true. */
   readonly isDurable?: boolean
 }
 
@@ -83,7 +83,7 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
     // An open port is not enough, because with passwords the superuser is created later.
     for (let last: unknown; client === undefined; ) {
       if (started.exitCode !== null || started.signalCode !== null) throw new Error(`Cassandra ended by itself:\n${output}`)
-      if (performance.now() > givenUp) throw new Error(`Cassandra did not answer in ${giveUpAfterMs} ms:\n${output}`, { cause: last })
+      if (performance.now() > givenUp) throw new Error(`Cassandra did not respond in ${giveUpAfterMs} ms:\n${output}`, { cause: last })
       const trying = newClient()
       try {
         await trying.connect()
@@ -96,7 +96,7 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
     }
   }
   const stop = async () => {
-    await end('SIGKILL') // its data is not needed any more
+    await end('SIGKILL') // the data of the server are not needed any more
     await rm(folder, { recursive: true, force: true })
   }
   try {

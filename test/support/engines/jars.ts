@@ -18,8 +18,8 @@ const oldestJava = 17
 export const jarsOf = (engine: JavaEngine): Promise<string> => jarsFrom(engine, join(import.meta.dirname, engine, 'pom.xml'))
 
 /**
- * Returns the folder with the jars that a `pom.xml` names. It fetches them once: they stay in a cache outside the checkout, in one
- * folder for each content of the pom. Throws an error with a whole sentence when they cannot be fetched.
+ * Returns the folder with the jars that a `pom.xml` names. The jars are fetched once. They stay in a cache outside the checkout, in one folder for
+ * each content of the pom. Throws an error with a whole sentence if they cannot be fetched.
  */
 export async function jarsFrom(name: string, pom: string): Promise<string> {
   const version = createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 12)
@@ -27,7 +27,7 @@ export async function jarsFrom(name: string, pom: string): Promise<string> {
   const folder = join(cache, `${name}-${version}`)
   if (existsSync(folder)) return folder
   await mkdir(cache, { recursive: true })
-  // The jars go into a folder of another name first, so that a fetch that is cut off leaves nothing that looks complete.
+  // The jars are first fetched into a folder with another name, so that an interrupted fetch leaves no folder that looks complete.
   const fetching = await mkdtemp(join(cache, `${name}-fetching-`))
   try {
     const goal = ['dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${fetching}`]
@@ -35,7 +35,7 @@ export async function jarsFrom(name: string, pom: string): Promise<string> {
       throw new Error(`mvn cannot fetch the jars of ${name}: ${firstErrorOf(error)}`, { cause: error })
     })
     await rename(fetching, folder).catch((error: unknown) => {
-      if (!existsSync(folder)) throw error // another run was faster
+      if (!existsSync(folder)) throw error // another run has created the folder meanwhile
     })
   } finally {
     await rm(fetching, { recursive: true, force: true })
@@ -43,7 +43,7 @@ export async function jarsFrom(name: string, pom: string): Promise<string> {
   return folder
 }
 
-/** Returns the first error that mvn printed, because it names the cause. Without one it returns the error's own message. */
+/** Returns the first error that mvn printed, because it names the cause, or else the error's own message. */
 function firstErrorOf(error: unknown): string {
   const { code, stdout = '', message } = error as { code?: unknown; stdout?: string; message: string }
   if (code === 'ENOENT') return 'mvn is not on this machine'
@@ -58,7 +58,7 @@ async function whyNoJava(): Promise<string | null> {
   return major < oldestJava ? `java is version ${major}, and version ${oldestJava} is needed` : null
 }
 
-/** The reason why an engine cannot be started here, by engine. An engine that can be started is absent. */
+/** For each engine that cannot be started here, the reason. */
 export type Missing = Partial<Record<JavaEngine, string>>
 
 /** Finds out which engines cannot be started here, and fetches the jars of the others. The first time this takes a minute. */
@@ -77,7 +77,7 @@ export async function findMissing(engines: readonly JavaEngine[] = javaEngines):
   return missing
 }
 
-/** The variable in which `test/run.ts` hands `Missing` to all of its processes, as JSON. Without it each process finds it out by itself. */
+/** The variable in which `test/run.ts` passes `Missing` (as JSON) to its processes. Without it, each process calls `findMissing`. */
 const missingVariable = 'KOLBAK_TEST_MISSING'
 export const tellMissing = (missing: Missing): Record<string, string> => ({ [missingVariable]: JSON.stringify(missing) })
 
@@ -92,7 +92,7 @@ const whyMissing = (engine: JavaEngine): Promise<string | undefined> => {
 /** Whether an engine that cannot be started fails the tests that need it. Otherwise they are skipped. */
 export const enginesAreRequired = env.KOLBAK_TEST_REQUIRE_ENGINES === 'true' || (env.CI ?? 'false') !== 'false'
 
-/** Call it in a `before` hook. It skips the suite, with the reason, if an engine cannot be started. It fails the suite if engines are required. */
+/** Skips the suite, with the reason, if an engine cannot be started, or fails it if engines are required. Call this in a `before` hook. */
 export async function needsEngines(context: Mocha.Context, engines: readonly string[]): Promise<void> {
   for (const engine of javaEngines.filter((name) => engines.includes(name))) {
     const why = await whyMissing(engine)

@@ -9,14 +9,14 @@ export function startKafka(): Promise<KafkaServer> {
   return shared
 }
 
-/** Starts a Kafka that speaks TLS and asks for a login too. The caller stops it. */
+/** Starts a Kafka that also has a listener with TLS and a login. The caller must stop it. */
 export const startSecureKafka = (): Promise<KafkaServer> => startKafkaServer({ secure: true })
 
 /** Stops the shared Kafka if it was started. */
 export async function stopKafka(): Promise<void> {
   const server = shared
   shared = null
-  // If it did not start, the test that started it has the error.
+  // If it did not start, the test that started it has reported the error.
   await server?.then(
     (running) => running.stop(),
     () => undefined,

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Certificate } from '../kafka/certificate.ts'
 
-/** The packages of the JDK that Cassandra's own start script opens. Without them it does not start on Java 17. */
+/** The packages of the JDK that Cassandra's own start script opens. Otherwise Cassandra does not start on Java 17. */
 const exported = [
   ...['java.base/jdk.internal.misc', 'java.base/java.lang.ref', 'java.management.rmi/com.sun.jmx.remote.internal.rmi'],
   ...['java.management/com.sun.jmx.remote.security', 'java.rmi/sun.rmi.registry', 'java.rmi/sun.rmi.server', 'java.sql/java.sql'],
@@ -20,7 +20,7 @@ export interface CassandraFiles {
   readonly jars: string
   /** The folder of its configuration and all its data. */
   readonly folder: string
-  /** Whether a killed process keeps what it has acknowledged. */
+  /** Whether acknowledged writes survive a kill of the process. */
   readonly isDurable: boolean
 }
 
@@ -39,8 +39,8 @@ export function javaArguments({ jars, folder, isDurable }: CassandraFiles): stri
     'cassandra.skip_wait_for_gossip_to_settle': '0',
     'cassandra.shutdown_announce_in_ms': '0',
     'cassandra.superuser_setup_delay_ms': '0',
-    // With `true` changes of the schema are not forced to the disk, which saves hundreds of milliseconds a change. A killed server
-    // has then lost its tables.
+    // With `true`, changes of the schema are not synced to the disk, which saves hundreds of milliseconds for each change. A killed server then loses
+    // its tables.
     'cassandra.unsafesystem': String(!isDurable),
     'logback.configurationFile': `file://${join(import.meta.dirname, 'logback.xml')}`,
     'jdk.attach.allowAttachSelf': 'true',
@@ -61,9 +61,9 @@ export interface CassandraSettings {
   readonly cqlPort: number
   readonly storagePort: number
   readonly withPasswords: boolean
-  /** Whether a killed process keeps what it has acknowledged. */
+  /** Whether acknowledged writes survive a kill of the process. */
   readonly isDurable: boolean
-  /** Its certificate, when it speaks TLS and nothing else. */
+  /** The certificate of the server, if it accepts only TLS. */
   readonly certificate: Certificate | undefined
 }
 

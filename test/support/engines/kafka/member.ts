@@ -5,16 +5,16 @@ import { silentLog } from '../../../../src/lib/log.ts'
 
 export interface KafkaBusMember {
   readonly bus: KafkaMessageBus
-  /** Ends as a killed process does: its connections are cut, and it makes no new ones. */
+  /** Ends the member like a killed process: its connections are cut, and it opens no new ones. */
   crash(): Promise<void>
-  /** Resets its connections. It may make new ones. */
+  /** Resets the member's connections. It can open new ones. */
   cut(): void
-  /** Silences its connections: they stay open, and no byte passes in either direction. New connections work. */
+  /** Makes the member's connections silent: they stay open, and no byte passes in either direction. New connections work. */
   deafen(): void
   close(): Promise<void>
 }
 
-/** Opens a bus with connections of its own, as another process would. Its session ends after 5 s of silence. */
+/** Opens a bus with its own connections, like a separate process. Its session ends after 5 s of silence. */
 export async function kafkaBusMember(
   options: { brokers: readonly string[]; topic: string } & Partial<KafkaMessageBusOptions>,
 ): Promise<KafkaBusMember> {

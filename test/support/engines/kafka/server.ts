@@ -13,7 +13,7 @@ import { makeCertificate } from './certificate.ts'
 import { logging, settings, user } from './settings.ts'
 
 export interface KafkaServer {
-  /** `host:port` */
+  /** The addresses of the brokers as `host:port`. */
   readonly brokers: readonly string[]
   /** The listener with TLS and a login, if the server was started with `secure`. */
   readonly secure: { readonly brokers: readonly string[]; readonly ca: string; readonly username: string; readonly password: string } | null
@@ -31,7 +31,7 @@ const run = promisify(execFile)
 const jvm = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Djava.awt.headless=true']
 const outputKept = 8_000
 
-/** Starts a real Kafka of one node, on free ports and in a folder of its own. Resolves when it serves. */
+/** Starts a real Kafka of one node, on free ports and in a temporary folder. Resolves when Kafka accepts requests. */
 export async function startKafkaServer(options: { secure?: boolean } = {}): Promise<KafkaServer> {
   const jars = await jarsOf('kafka')
   const folder = await mkdtemp(join(tmpdir(), 'kolbak-kafka-'))
@@ -49,7 +49,7 @@ export async function startKafkaServer(options: { secure?: boolean } = {}): Prom
   const users = certificate
     ? ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((kind) => ['--add-scram', `${kind}=[name=${user.username},password=${user.password}]`])
     : []
-  // Formatting takes any cluster id of 22 characters.
+  // The cluster id may be any text of 22 characters.
   await run('java', [...java, 'kafka.tools.StorageTool', 'format', '-t', 'MkU3OEVBNTcwNTJENDM2Qk', '-c', properties, ...users])
 
   const brokers = [`127.0.0.1:${port}`]
@@ -95,7 +95,7 @@ export async function startKafkaServer(options: { secure?: boolean } = {}): Prom
 
 const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
-/** Whether the broker answers as a leader that takes writes. An open port is not enough. */
+/** Whether the broker responds as a leader that accepts writes. An open port is not enough. */
 async function answers(brokers: string[]): Promise<boolean> {
   const admin = new Kafka({
     brokers,

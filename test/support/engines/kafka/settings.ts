@@ -3,8 +3,8 @@ import type { Certificate } from './certificate.ts'
 export const user = { username: 'alice', password: 'alice-secret' }
 
 /**
- * Returns the settings of one node that is broker and controller. Kafka's defaults for fsync stay: the operating system writes to the disk, so that a killed
- * broker loses nothing that it has acknowledged.
+ * Returns the settings of one node that is broker and controller. Kafka's defaults for fsync stay. The operating system writes to the disk, so that a
+ * killed broker loses no acknowledged record.
  */
 export function settings(options: {
   logDir: string
@@ -25,7 +25,7 @@ export function settings(options: {
       'listeners',
       `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}${secure ? `,SECURE://127.0.0.1:${secure.port}` : ''}`,
     ],
-    // The certificate is for localhost.
+    // The secure listener is named `localhost`, because the certificate is for that name.
     ['advertised.listeners', `PLAINTEXT://127.0.0.1:${port}${secure ? `,SECURE://localhost:${secure.port}` : ''}`],
     ['inter.broker.listener.name', 'PLAINTEXT'],
     ['controller.listener.names', 'CONTROLLER'],
@@ -39,10 +39,10 @@ export function settings(options: {
     ['transaction.state.log.min.isr', 1],
     ['share.coordinator.state.topic.replication.factor', 1],
     ['share.coordinator.state.topic.min.isr', 1],
-    // Session time-outs may be short, and a group does not wait for more members.
+    // These settings allow short session time-outs, and a group that does not wait for more members.
     ['group.min.session.timeout.ms', 500],
     ['group.initial.rebalance.delay.ms', 0],
-    // After a kill the broker is back when its old session ends (5 s instead of 9 s).
+    // After a kill, the broker can work again when its old session ends, so the session is short (5 s instead of 9 s).
     ['broker.session.timeout.ms', 5_000],
     ['broker.heartbeat.interval.ms', 500],
     ['log.cleaner.dedupe.buffer.size', 16 << 20],
