@@ -1,4 +1,4 @@
-import { ApiError, type ErrorCode, errorEnvelope, errorSpec, lacksScope, type Problem, problemOf } from './errors.ts'
+import { ApiError, type ErrorCode, errorCodes, errorEnvelope, errorSpec, lacksScope, type Problem, problemOf } from './errors.ts'
 import { bodyTooLarge, defaultBodyLimit } from './request-body.ts'
 import type { Route } from './route.ts'
 import { errorBody } from './schemas/common.ts'
@@ -27,8 +27,8 @@ function errorCodesOf(route: Route): ErrorCode[] {
   return [...codes]
 }
 
-/** Returns an error as this route could return it. */
-function exampleProblem(route: Route, code: ErrorCode): Problem {
+/** Returns an error as this route could return it, or null if the error is the same on every route. */
+function exampleProblem(route: Route, code: ErrorCode): Problem | null {
   switch (code) {
     case 'insufficient_scope':
       return problemOf(lacksScope(route.scope ?? 'admin'))
@@ -37,7 +37,7 @@ function exampleProblem(route: Route, code: ErrorCode): Problem {
     case 'validation_failed':
       return problemOf(new ApiError(code, errorSpec(code).message, { details: [exampleFault(route)] }))
     default:
-      return problemOf(new ApiError(code, errorSpec(code).message))
+      return null
   }
 }
 function exampleFault({ body }: Route) {
@@ -49,52 +49,60 @@ interface HeaderSpec {
   readonly schema: JsonSchema
   readonly description?: string
 }
-const requestIdHeader = {
+/** The headers of many responses. Responses refer to them, because repeating them would double the document. */
+export const sharedHeaders: Readonly<Record<string, HeaderSpec>> = {
   'X-Request-Id': {
     schema: { type: 'string', examples: ['7d0f6c1e-8a55-4a35-9f3e-0d9c1a3b5e77'] },
     description: 'The id that was sent, or a new one. The logs contain it too.',
   },
-}
-const rateLimitHeaders = {
   'RateLimit-Policy': { schema: { type: 'string', examples: ['"requests";q=50;w=1'] }, description: 'The limit (q) per second.' },
   RateLimit: {
     schema: { type: 'string', examples: ['"requests";r=49;t=1'] },
     description: 'The remainder of the limit in this process (r), and the seconds until it is whole again (t).',
   },
-}
-const retryAfter: HeaderSpec = { schema: { type: 'integer', examples: [1] }, description: 'Seconds.' }
-const headersOfStatus: Readonly<Record<number, Readonly<Record<string, HeaderSpec>>>> = {
-  401: {
-    'WWW-Authenticate': {
-      schema: { type: 'string', examples: ['Bearer realm="kolbak"'] },
-      description: 'The kind of credential that is needed.',
-    },
+  'WWW-Authenticate': {
+    schema: { type: 'string', examples: ['Bearer realm="kolbak"'] },
+    description: 'The kind of credential that is needed.',
   },
-  429: { 'Retry-After': retryAfter },
-  503: { 'Retry-After': retryAfter },
+  'Retry-After': { schema: { type: 'integer', examples: [1] }, description: 'Seconds.' },
 }
+const headersOfStatus: Readonly<Record<number, readonly string[]>> = {
+  401: ['WWW-Authenticate'],
+  429: ['Retry-After'],
+  503: ['Retry-After'],
+}
+const headerRefs = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]))
+
+const commonProblem = (code: ErrorCode): Problem => problemOf(new ApiError(code, errorSpec(code).message))
+/** The examples of errors that are the same on every route. */
+export const sharedErrorExamples = () =>
+  Object.fromEntries(errorCodes.map((code) => [code, { summary: errorSpec(code).message, value: errorEnvelope(commonProblem(code)) }]))
 
 /** Returns the responses of a route for `/openapi.json`: its successes, and each error with an example. */
 export function responsesOf(route: Route): Record<string, unknown> {
   const responses: Record<string, unknown> = {}
-  const commonHeaders = { ...requestIdHeader, ...(isGuarded(route) ? rateLimitHeaders : {}) }
+  const commonHeaders = ['X-Request-Id', ...(isGuarded(route) ? ['RateLimit-Policy', 'RateLimit'] : [])]
   const { errorBody: bodyOf = errorEnvelope, errorSchema = errorBody } = route
   const errorExamples = new Map<number, Record<string, unknown>>()
   for (const code of errorCodesOf(route)) {
     const { status } = errorSpec(code)
-    errorExamples.set(status, { ...errorExamples.get(status), [code]: bodyOf(exampleProblem(route, code)) })
+    const own = exampleProblem(route, code)
+    const isShared = own === null && route.errorBody === undefined
+    const example = isShared ? { $ref: `#/components/examples/${code}` } : { value: bodyOf(own ?? commonProblem(code)) }
+    errorExamples.set(status, { ...errorExamples.get(status), [code]: example })
   }
   for (const [status, spec] of Object.entries(route.responses))
-    if (spec.errorExamples !== undefined) errorExamples.set(Number(status), { ...errorExamples.get(Number(status)), ...spec.errorExamples })
+    for (const [code, value] of Object.entries(spec.errorExamples ?? {}))
+      errorExamples.set(Number(status), { ...errorExamples.get(Number(status)), [code]: { value } })
   for (const [status, examples] of errorExamples) {
     const codes = Object.keys(examples).map((code) => `\`${code}\``)
     responses[status] = {
       description: route.responses[status]?.description ?? `Refused: ${codes.join(', ')}.`,
-      headers: { ...commonHeaders, ...headersOfStatus[status] },
+      headers: headerRefs([...commonHeaders, ...(headersOfStatus[status] ?? [])]),
       content: {
         'application/json': {
           schema: errorSchema,
-          examples: Object.fromEntries(Object.entries(examples).map(([code, value]) => [code, { value }])),
+          examples,
         },
       },
     }
@@ -103,7 +111,10 @@ export function responsesOf(route: Route): Record<string, unknown> {
     if (errorExamples.has(Number(status))) continue
     responses[status] = {
       description,
-      headers: { ...commonHeaders, ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])) },
+      headers: {
+        ...headerRefs(commonHeaders),
+        ...Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, { schema: header }])),
+      },
       ...(schema === undefined ? {} : { content: { [type]: { schema, example: example ?? exampleOf(schema) } } }),
     }
   }

@@ -1,5 +1,5 @@
 import { isObject } from '../lib/is-object.ts'
-import { responsesOf } from './openapi-responses.ts'
+import { responsesOf, sharedErrorExamples, sharedHeaders } from './openapi-responses.ts'
 import { receiverTag, webhookRequests } from './openapi-webhooks.ts'
 import type { Route } from './route.ts'
 import { scopeDescriptions } from './schemas/auth.ts'
@@ -129,6 +129,8 @@ export function createOpenApiDocument(routes: readonly Route[], version: string)
     webhooks,
     components: {
       pathItems,
+      headers: sharedHeaders,
+      examples: sharedErrorExamples(),
       schemas: Object.fromEntries([...components].sort(([a], [b]) => (a < b ? -1 : 1))),
       securitySchemes: {
         oauth2: {
