@@ -71,7 +71,7 @@ export async function checkEngines({ store, bus, pool }: EngineReaders): Promise
       throw new KolbakError(
         'engine_behind',
         `Partition ${partition} of the message bus ${bus.identity} ends at ${end}, but messages up to ${offset} are done: messages are missing, ` +
-          'for example because the topic was emptied or created again. New messages would count as done: use another topic, or restore the former state ' +
+          'for example because the bus was emptied or created again. New messages would count as done: use a new bus (on Kafka another topic), or restore the former state ' +
           '(see docs/operations.md).',
       )
   }

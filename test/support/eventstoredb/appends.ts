@@ -85,7 +85,7 @@ export function writing(node: DoubleNode) {
   return { append, delete: remove, tombstone }
 }
 
-/** A wrong version is a normal answer of Append, not an error. */
+/** Returns the response of Append. A wrong version is a normal response, and not an error. */
 function appended(done: Exclude<Answer, { kind: 'deleted' }>, expected: Expected): AppendResp {
   const response = new streams.AppendResp()
   if (done.kind === 'done') {

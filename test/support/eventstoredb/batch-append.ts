@@ -17,7 +17,7 @@ interface Pending {
 }
 type Respond = (fill: (response: BatchAppendResp) => void) => void
 
-/** Makes an error for an answer. Its empty fields have the type `google.protobuf.Empty`, while Append uses a type of EventStoreDB. */
+/** Makes an error for a response. Its empty fields have the type `google.protobuf.Empty`, while Append uses a type of EventStoreDB. */
 function problem(name: string, code: status, message: { serializeBinary(): Uint8Array }) {
   const details = new anyMessages.Any()
   details.pack(message.serializeBinary(), `event_store.client.${name}`)
@@ -39,7 +39,7 @@ function wrongVersion(expected: Expected, current: number) {
 }
 
 /**
- * The RPC BatchAppend. One stream of requests carries many appends, each in parts under its correlation id. They are answered in any order.
+ * The RPC BatchAppend. One stream of requests carries many appends, each in parts under its correlation id. The responses come in any order.
  */
 export function batchAppending(node: DoubleNode): handleBidiStreamingCall<BatchAppendReq, BatchAppendResp> {
   const { faults } = node

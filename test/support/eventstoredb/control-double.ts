@@ -1,6 +1,6 @@
-// Controls doubles of EventStoreDB as if they were a real server: `control-double.ts stop|start|kill|freeze|thaw|reset NODE`. It shows what
-// the command in EVENTSTOREDB_CONTROL has to do (CONTRIBUTING.md). DOUBLE_FOLDER keeps the data. DOUBLE_PORTS is the port of a single
-// node, or six ports: those of the three nodes of a cluster, and three at which the nodes talk to each other.
+// Usage: `control-double.ts stop|start|kill|freeze|thaw|reset NODE`. The program controls doubles of EventStoreDB as if they were a real server. It
+// is an example of the command in EVENTSTOREDB_CONTROL (CONTRIBUTING.md). DOUBLE_FOLDER has the data. DOUBLE_PORTS is the port of a single node, or
+// six ports: those of the three nodes of a cluster, and three ports on which the nodes talk to each other.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -19,12 +19,12 @@ const signal = async (name: NodeJS.Signals | 0): Promise<boolean> => {
   try {
     return kill(Number(await readFile(pidFile, 'utf8')), name)
   } catch {
-    return false // it was never started, or it has ended
+    return false // the node was never started, or has ended
   }
 }
 const end = async (name: NodeJS.Signals) => {
   await signal(name)
-  await signal('SIGCONT') // a frozen process could not end
+  await signal('SIGCONT') // a frozen process cannot end
   await waitFor(async () => !(await signal(0)), { what: `node ${node} to end` })
 }
 const start = async () => {
@@ -36,7 +36,7 @@ const start = async () => {
     detached: true,
   })
   await writeFile(pidFile, String(child.pid))
-  await once(child.stdout, 'data') // it serves
+  await once(child.stdout, 'data') // the double accepts connections
 }
 
 if (verb === 'stop') await end('SIGTERM')

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createGroupCommit } from '../../../src/lib/group-commit.ts'
 import type { Stored } from './stored.ts'
 
-/** The place where writes are kept. The events of one write are kept together or not at all. */
+/** The storage of writes. The events of one write are stored together or not at all. */
 export interface Disk {
   /** The earlier writes, in order. */
   readonly writes: readonly (readonly Stored[])[]
@@ -16,7 +16,7 @@ export interface Disk {
 export const noDisk: Disk = { writes: [], async write() {}, async close() {} }
 
 type Line = [string, number, number, string, string, string, number, string, string][]
-/** Returns one write as a line of JSON. */
+/** Converts one write to a line of JSON. */
 export const toLine = (events: readonly Stored[]): string => {
   const line: Line = events.map((e) => [
     e.stream,

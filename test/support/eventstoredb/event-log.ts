@@ -22,18 +22,18 @@ export type ReadAnswer =
   | { readonly kind: 'not_found' }
   | { readonly kind: 'deleted' }
 
-/** Settings for behaviour that a real server has shown although its documents do not mention it. */
+/** Settings for behaviour of a real server that its documentation does not mention. */
 export interface LogSettings {
   /**
-   * Longest time in milliseconds between the decision about an append and the moment at which its events can be read. A conflict with such
-   * an append is returned at once (a real 23.10.6: up to 9 ms on one node, 11 ms in a cluster).
+   * The longest time in milliseconds between the decision about an append and the moment at which its events can be read. A conflict with such an
+   * append is returned at once. (A real 23.10.6 needs up to 9 ms on one node, and 11 ms in a cluster.)
    */
   readonly readableAfterMs: number
-  /** One of this number of appends becomes readable late. The others become readable as soon as they are durable. */
+  /** One in this number of appends becomes readable late. The others are readable as soon as they are durable. */
   readonly lateOneIn: number
   /** Seed of the random delays. */
   readonly seed: number
-  /** If false, ids survive a restart, as the documents promise. If true, only ids of appends since the start are known. */
+  /** If false, ids survive a restart, as the documentation promises. If true, only ids of appends since the start are known. */
   readonly forgetsIds: boolean
 }
 export const realisticLog: LogSettings = { readableAfterMs: 12, lateOneIn: 4, seed: 1, forgetsIds: true }
@@ -41,34 +41,34 @@ export const realisticLog: LogSettings = { readableAfterMs: 12, lateOneIn: 4, se
 /** The log of all streams, as EventStoreDB keeps it. An append succeeds, and its events can be read, only once they are durable. */
 export interface EventLog {
   append(stream: string, expected: Expected, events: readonly Proposed[]): Promise<Answer>
-  /** Soft delete. The events can no longer be read, and a later append continues the revisions. */
+  /** Deletes a stream softly. Its events can no longer be read, and a later append continues the revisions. */
   delete(stream: string, expected: Expected): Promise<Answer>
   /** Tombstones a stream. It can never be written again. */
   tombstone(stream: string, expected: Expected): Promise<Answer>
   /** Returns the events of a stream, without those that its settings hide. */
   read(stream: string): ReadAnswer
-  /** Number of places of $all that can be read. */
+  /** The number of places of $all that can be read. */
   readonly size: number
   /** Returns the event at a place of $all, even if settings hide it. Returns undefined when a scavenge has removed it. */
   at(index: number): Stored | undefined
-  /** Calls the listener whenever there is more to read. Returns the function that ends this. */
+  /** Calls the listener whenever there are more events to read. Returns a function that removes the listener. */
   onMore(listener: () => void): () => void
   /** Removes from $all for ever the events that the settings of their stream hide. Returns the number of removed events. */
   scavenge(): Promise<number>
-  /** Takes events that the leader has decided about, in order. They can be read at once. */
+  /** Adds events that the leader has decided about, in order. They can be read at once. */
   follow(events: readonly Stored[]): void
   /** Forgets the ids of earlier appends, as a node does when it becomes the leader. */
   forgetIds(): void
 }
 
 interface StreamOfLog {
-  /** Events by revision. Undefined if a scavenge has removed the event. */
+  /** The events by revision. An event that a scavenge has removed is undefined. */
   readonly events: (Stored | undefined)[]
-  /** Cache of recent ids, which is used only for `any` and `stream_exists`. */
+  /** The cache of recent ids, which is used only for `any` and `stream_exists`. */
   readonly ids: Map<string, Stored>
   isTombstoned: boolean
 }
-/** Stream of the events that a scavenge writes. Their data is the JSON array of the positions that the scavenge removed. */
+/** The stream of the events that a scavenge writes. The data of such an event is the JSON array of the removed positions. */
 const scavengeStream = '$scavenges'
 
 export function createEventLog(disk: Disk, settings: LogSettings = realisticLog): EventLog {
@@ -140,13 +140,13 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
     data: Buffer.from(data),
     metadata: Buffer.alloc(0),
   })
-  /** Makes a soft-deleted stream exist again from the revision `next` on. Its other settings stay. */
+  /** Makes a soft-deleted stream exist again, beginning at the revision `next`. Its other settings stay. */
   const revive = (stream: string, next: number) =>
     place(metaStreamOf(stream), metadata(JSON.stringify({ ...settingsOf(stream), $tb: next })))
 
   const lateness = () => (random() * settings.lateOneIn < 1 ? random() * settings.readableAfterMs : 0)
 
-  /** Decides at once, in the order of the calls. A success is returned when the events can be read, a refusal at once. */
+  /** Decides about an append at once, in the order of the calls. A success is returned when the events can be read, and a refusal at once. */
   const commit = async (stream: string, expected: Expected, ids: readonly string[], write: (state: StreamState) => Stored | undefined) => {
     const state = stateOf(stream)
     const decision = decide(state, expected, ids)
@@ -160,7 +160,7 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
       const lateMs = lateness()
       const written = disk.write(all.slice(before).filter((event) => event !== undefined))
       allReadable = Promise.all([allReadable, lateMs === 0 ? written : written.then(() => pause(lateMs))]).then(() => makeReadable(size))
-      allReadable.catch(() => {}) // every caller awaits it below and gets the error
+      allReadable.catch(() => {}) // every caller awaits the promise below and gets the error
     } else answer = { kind: 'done', revision: decision.last.revision, position: decision.last.position }
     await allReadable
     return answer
@@ -204,7 +204,7 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
       const kept = streams.get(stream)
       if (kept?.isTombstoned) return { kind: 'deleted' }
       const limit = lastReadable()
-      // A stream whose events were all removed by a scavenge did exist: it is empty, and not "not found".
+      // A stream whose events were all removed by a scavenge exists. It is empty, and not "not found".
       const isThere = kept?.events.some((event) => event === undefined || event.position <= limit) ?? false
       if (!isThere || isSoftDelete(settingsOf(stream))) return { kind: 'not_found' }
       return { kind: 'events', events: visible(stream) }

@@ -2,16 +2,16 @@ import { pause } from '../../../src/lib/retry.ts'
 
 /** The faults of the double. They can be set at any time. */
 export interface FaultSettings {
-  /** Milliseconds by which every answer is delayed. */
+  /** Milliseconds by which every response is delayed. */
   delayMs: number
-  /** Number of the next calls that fail with UNAVAILABLE and have no effect. */
+  /** This many of the next calls fail with UNAVAILABLE and have no effect. */
   failNext: number
-  /** Number of the next appends that are stored and never answered. */
+  /** This many of the next appends are stored and get no response. */
   loseNext: number
-  /** Number of the next appends that are stored at once and answered after `lateMs`. */
+  /** This many of the next appends are stored at once and get their response after `lateMs`. */
   lateNext: number
   lateMs: number
-  /** If true, $all may not be read, as for a user who is not in $admins. */
+  /** Whether reading $all is refused, as for a user who is not in $admins. */
   denyAll: boolean
 }
 export type Method = 'append' | 'batchAppend' | 'delete' | 'tombstone' | 'read' | 'subscribe'
@@ -22,7 +22,7 @@ export interface Faults {
   readonly calls: Record<Method, number>
   /** Counts a call. Returns true if the call must fail. */
   enter(method: Method): boolean
-  /** Waits until the answer may be sent. Returns false if the answer must not be sent at all. */
+  /** Waits until the response may be sent. Returns false if it must not be sent at all. */
   beforeAnswer(isAppend: boolean): Promise<boolean>
 }
 

@@ -12,19 +12,19 @@ import type { FaultSettings, Method } from './faults.ts'
 import type { Role } from './replication.ts'
 import type { DoubleOptions } from './server.ts'
 
-/** A double of EventStoreDB that runs in a process of its own. */
+/** A double of EventStoreDB that runs in a separate process. */
 export interface EventStoreDbProcess extends StoreServer {
-  /** Sets its faults from now on. */
+  /** Changes the faults of the double. */
   fail(settings: Partial<FaultSettings>): Promise<void>
   /** Removes expired events from $all. */
   scavenge(): Promise<void>
-  /** Returns the number of calls of each method since it was started. */
+  /** Returns the number of calls of each method since the start of the double. */
   calls(): Promise<Record<Method, number>>
-  /** Returns its role in the cluster, or null when the node does not answer. */
+  /** Returns the role of the node in the cluster, or null when the node does not respond. */
   role(): Promise<Role | null>
 }
 
-/** @param options `data` is a folder that is kept; without it the double makes a folder of its own */
+/** @param options `data` is a folder that is kept; by default the double uses a temporary folder */
 export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): Promise<EventStoreDbProcess> {
   const data = options.data ?? (await mkdtemp(join(tmpdir(), 'kolbak-eventstoredb-')))
   let child: ChildProcess | undefined

@@ -4,9 +4,9 @@ import { argv, exit, stdin, stdout } from 'node:process'
 import type { FaultSettings } from './faults.ts'
 import { type DoubleOptions, serveEventStoreDb } from './server.ts'
 
-// Runs the double as a process of its own. `node main.ts '<JSON of DoubleOptions>' [detached]` prints `{"port": n, "control": n}` once
-// it serves.
-// Commands are POSTs to the control port: `/drop`, `/scavenge`, `/faults` (JSON of the changes). Each returns the state of the double.
+// Usage: `node main.ts '<JSON of DoubleOptions>' [detached]`. This program runs the double. It prints `{"port": n, "control": n}` once it accepts
+// connections.
+// Commands are POSTs to the control port: `/drop`, `/scavenge`, `/faults` (JSON of the changes). Each responds with the state of the double.
 const double = await serveEventStoreDb(JSON.parse(argv[2] ?? '{}') as DoubleOptions)
 
 const control = createServer(async (request, response) => {
@@ -30,5 +30,6 @@ const stop = async () => {
   exit(0)
 }
 process.once('SIGTERM', () => void stop())
-// The process that started the double holds the other end. The double stops when that process ends for any reason, unless it is detached.
+// The other end of stdin belongs to the process that started the double. The double stops when that process ends for any reason, unless it is
+// detached.
 if (argv[3] !== 'detached') stdin.resume().once('end', () => void stop())

@@ -5,9 +5,9 @@ import streams from '@eventstore/db-client/generated/streams_pb.js'
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { type Expected, type Proposed, revisionText, type Stored } from './stored.ts'
 
-// Conversions between the messages of the protocol and the values of the double.
+// This file converts between the messages of the protocol and the values of the double.
 
-/** Returns an id, which may come as text or as two signed halves. */
+/** Converts an id, which may be a text or two signed halves. */
 export function idOf(uuid: UUID | undefined): string {
   if (uuid === undefined) return ''
   if (uuid.hasString()) return uuid.getString()
@@ -21,7 +21,7 @@ export const isUuid = (id: string): boolean => /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0
 export const streamOf = (identifier: StreamIdentifier | undefined): string => Buffer.from(identifier?.getStreamName_asU8() ?? '').toString()
 export const identifierOf = (stream: string): StreamIdentifier => new shared.StreamIdentifier().setStreamName(bytes(Buffer.from(stream)))
 
-/** Converts bytes to a plain array, because google-protobuf does not take a Buffer. */
+/** Converts bytes to a plain array, because google-protobuf does not accept a Buffer. */
 const bytes = (buffer: Buffer): Uint8Array => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length)
 
 interface ProposedMessage {
@@ -37,7 +37,7 @@ export const proposedOf = (message: ProposedMessage): Proposed => ({
   data: Buffer.from(message.getData_asU8()),
   metadata: Buffer.from(message.getCustomMetadata_asU8()),
 })
-/** Bytes of one append at most, which is the server's limit. */
+/** The most bytes of one append. This is the limit of the server. */
 export const maxAppendSize = 1 << 20
 export const sizeOf = (event: Proposed): number => event.data.length + event.metadata.length + 2 * event.type.length
 
@@ -86,7 +86,7 @@ function failure(code: status, details: string, trailers: Record<string, string>
   for (const [key, value] of Object.entries(trailers)) metadata.set(key, value)
   return Object.assign(new Error(details), { code, details, metadata })
 }
-/** Errors as the server sends them: a status, and trailers from which the client makes its error classes. */
+/** The errors of the server: a status, and trailers from which the client makes its error classes. */
 export const failures = {
   deleted: (stream: string) =>
     failure(status.FAILED_PRECONDITION, `Event stream '${stream}' is deleted.`, { exception: 'stream-deleted', 'stream-name': stream }),

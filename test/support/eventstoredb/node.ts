@@ -4,15 +4,15 @@ import type { Faults } from './faults.ts'
 import { failures } from './messages.ts'
 import type { Replication } from './replication.ts'
 
-/** Users of a server by their names. Only admins may read $all. */
+/** The users of a server by name. Only admins may read $all. */
 export type Users = Readonly<Record<string, { readonly password: string; readonly isAdmin: boolean }>>
 
-/** One server, as the RPCs see it. */
+/** One server in the view of its RPCs. */
 export interface DoubleNode {
   readonly faults: Faults
-  /** The log. It is another one after the node was deposed, because events of the former log beyond the majority are void. */
+  /** The log of the node. After the node was deposed, it has another log, because events of the former log that no majority has are void. */
   readonly log: EventLog
-  /** Returns the failure with which a call is refused before it does anything, or null. */
+  /** Returns the failure if a call is refused before it has any effect, or null. */
   refusal(metadata: Metadata, call: { isWrite?: boolean; readsAll?: boolean }): ServiceError | null
 }
 

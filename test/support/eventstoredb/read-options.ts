@@ -12,7 +12,7 @@ export function startOf(options: ReadReq.Options): 'start' | 'end' | number {
 
 export interface Filter {
   passes(event: Stored): boolean
-  /** Number of examined events after which there is a checkpoint, or null without a filter. */
+  /** A checkpoint is sent after this many examined events. Null without a filter. */
   readonly window: number | null
 }
 export function filterOf(options: ReadReq.Options): Filter {

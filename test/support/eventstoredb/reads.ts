@@ -10,7 +10,7 @@ import type { Stored } from './stored.ts'
 
 type Call = ServerWritableStream<ReadReq, ReadResp>
 
-/** The RPC Read. It returns a number of events of a stream or of $all, or subscribes to either. */
+/** The RPC Read. It reads events of a stream or of $all, or subscribes to one of them. */
 export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, ReadResp> {
   const { faults } = node
   /** Returns an event and its link. With `resolveLinkTos` a link (`$>`, `<revision>@<stream>`) is followed to its event. */
@@ -56,7 +56,8 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
   }
 
   /**
-   * Sends a subscription, without end: the confirmation, the stored events after its start, a checkpoint, "caught up", and then new events.
+   * Sends the messages of a subscription until the reader ends it: the confirmation, the stored events after its start, a checkpoint, "caught up",
+   * and then new events.
    */
   async function subscribe(call: Call, options: ReadReq.Options, gone: AbortSignal): Promise<void> {
     const { log } = node
@@ -78,7 +79,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
     let last = -1
     let lastCheckpoint = -1
     const checkpoint = async () => {
-      if (last === lastCheckpoint) return // there are never two checkpoints at one place
+      if (last === lastCheckpoint) return // no place has two checkpoints
       lastCheckpoint = last
       await send(call, checkpointMessage(last), gone)
     }
@@ -94,7 +95,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
         continue
       }
       const event = log.at(index++)
-      if (event === undefined) continue // scavenged
+      if (event === undefined) continue // a scavenge has removed the event
       last = event.position
       if (wants(event)) await send(call, messageOf(log, event, options.getResolveLinks()), gone)
       // Events that the filter leaves out also count for the window.
@@ -121,7 +122,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
   }
 }
 
-/** Writes a message, and waits while the reader does not keep up. */
+/** Writes a message, and waits while the reader is slower. */
 async function send(call: Call, message: ReadResp, gone: AbortSignal): Promise<void> {
   if (gone.aborted || call.write(message)) return
   await once(call, 'drain', { signal: gone })

@@ -7,11 +7,11 @@ import { pause } from '../../../src/lib/retry.ts'
 import { type Disk, fromLine, toLine } from './disk.ts'
 import type { Stored } from './stored.ts'
 
-/** A node of a cluster as its peers and clients reach it, all on 127.0.0.1. */
+/** The addresses of a node for its peers and clients, all on 127.0.0.1. */
 export interface Member {
   /** Port of the gRPC endpoint. */
   readonly port: number
-  /** Port on which the nodes talk to one another. */
+  /** Port on which the nodes talk to each other. */
   readonly internal: number
 }
 export interface MemberState extends Member {
@@ -21,14 +21,14 @@ export interface MemberState extends Member {
 export type Role = 'leader' | 'follower' | 'unknown'
 
 /**
- * A node's part in the cluster: a small Raft. A write is durable when a majority of the nodes has it on disk. A node
- * whose peer was elected meanwhile can no longer write, however long it was frozen.
+ * A node's part in the cluster, which is a small implementation of Raft. A write is durable when a majority of the nodes has it on disk. If another
+ * node was elected while a leader was frozen, the former leader can no longer write.
  */
 export interface Replication {
-  /** Takes the writes of this node while it leads. It has no earlier `writes`, because the listeners get them. */
+  /** The disk for the writes of this node while it leads. It has no earlier `writes`, because the listeners get them. */
   readonly disk: Disk
   readonly role: Role
-  /** The node that leads according to this node, or null. */
+  /** The leader in the view of this node, or null. */
   readonly leader: Member | null
   /** Returns all nodes, including this one, as this node sees them. */
   members(): MemberState[]
@@ -37,14 +37,13 @@ export interface Replication {
 
 /** Callbacks that keep the node's log up to date. */
 interface Listeners {
-  /** Called with events of another leader that a majority has. They follow the events before them. */
+  /** Called with events of another leader that a majority has, in order. */
   committed(events: readonly Stored[]): void
   /**
-   * Called when this node begins to lead and to take writes. `events` follow the events before them, so the log now has every durable
-   * event.
+   * Called when this node begins to lead and to accept writes. `events` complete the log, so that it has every durable event.
    */
   elected(events: readonly Stored[]): void
-  /** Called when this node no longer leads. Events that it decided and no majority has are void. `events` are all valid events. */
+  /** Called when this node no longer leads. Its events that no majority has are void. `events` are all valid events. */
   deposed(events: readonly Stored[]): void
 }
 
@@ -55,7 +54,7 @@ interface Entry {
 interface Replicate {
   readonly epoch: number
   readonly leader: number
-  /** Length of the log before `entries`, and the epoch of its last entry. */
+  /** The length of the log before `entries`, and the epoch of its last entry. */
   readonly before: number
   readonly beforeEpoch: number
   readonly entries: readonly Entry[]
@@ -70,7 +69,7 @@ interface Vote {
 interface Peer {
   readonly index: number
   readonly member: Member
-  /** Length of the peer's log as far as this leader knows. */
+  /** The length of the peer's log, as far as this leader knows. */
   matched: number
   next: number
   heardAt: number
@@ -79,13 +78,12 @@ interface Peer {
 
 const heartbeatMs = 100
 /**
- * Milliseconds without a message from the leader after which a follower asks to be elected. A random time of up to the same length is
- * added.
+ * A follower that gets no message from the leader for this many milliseconds asks to be elected. A random time of up to the same length is added.
  */
 const electionMs = 700
-/** Milliseconds without an answer of a majority after which a leader steps down. */
+/** A leader that gets no response from a majority for this many milliseconds steps down. */
 const quorumMs = 1_500
-/** Milliseconds of silence after which a node counts as dead in gossip. */
+/** In gossip, a node counts as dead after this many milliseconds of silence. */
 const aliveMs = 1_000
 
 /** @param own index of this node among the members @param folder where this node keeps its log */
@@ -113,14 +111,14 @@ export async function startReplication(
   let heardLeaderAt = performance.now()
   let patienceMs = electionMs * (1 + Math.random())
   let isClosed = false
-  /** True once an entry of this leader's epoch has a majority. It serves from then on. */
+  /** Whether an entry of this leader's epoch has a majority. From then on, the leader accepts calls. */
   let isServing = false
   const now = () => performance.now()
   const majority = Math.floor(members.length / 2) + 1
   const peers: Peer[] = members.flatMap((member, index) =>
     index === own ? [] : [{ index, member, matched: 0, next: entries.length, heardAt: Number.NEGATIVE_INFINITY, role: 'unknown' as Role }],
   )
-  /** Writes of this leader that no majority has yet, with the length of the log up to each of them. */
+  /** The writes of this leader that no majority has yet, each with the length of the log up to it. */
   let pending: { length: number; resolve(): void; reject(error: Error): void }[] = []
 
   const ownRole = (): Role => (role === 'leader' && !isServing ? 'unknown' : role)
@@ -293,7 +291,7 @@ export async function startReplication(
     return { ok: true, epoch, length: entries.length }
   }
   const onVote = (vote: Vote) => {
-    // A node that hears a leader votes for no other node, because a node that was frozen must not depose the leader.
+    // A node that gets messages from a leader votes for no other node, because a node that was frozen must not depose the leader.
     const hearsLeader = role === 'leader' || (leader !== null && now() - heardLeaderAt < electionMs)
     if (hearsLeader && vote.epoch > epoch) return { granted: false, epoch }
     if (vote.epoch > epoch) stepDown(vote.epoch)
@@ -400,7 +398,7 @@ function call<T>(to: Member, path: string, body: object, timeoutMs = 1_000): Pro
         for await (const chunk of response) chunks.push(chunk)
         resolve(JSON.parse(Buffer.concat(chunks).toString()) as T)
       } catch {
-        resolve(null) // the node ended in the middle of its reply
+        resolve(null) // the node ended during its reply
       }
     })
     sent.on('timeout', () => sent.destroy())

@@ -1,8 +1,8 @@
 import type { Expected, Stored } from './stored.ts'
 
-/** The state of a stream that the decision needs. */
+/** The part of a stream's state that the decision needs. */
 export interface StreamState {
-  /** Revision of the last event, or -1 when there is none. */
+  /** The revision of the last event, or -1 when the stream has none. */
   readonly current: number
   readonly isTombstoned: boolean
   readonly isSoftDeleted: boolean

@@ -16,7 +16,7 @@ import { createNode, type Users } from './node.ts'
 import { reading } from './reads.ts'
 import { type Member, type Replication, type Role, startReplication } from './replication.ts'
 
-/** A server on 127.0.0.1 that behaves like EventStoreDB 23.10 towards the client 6.2. */
+/** A server on 127.0.0.1 that behaves like EventStoreDB 23.10 for the client 6.2. */
 export interface EventStoreDbDouble {
   readonly url: string
   readonly port: number
@@ -30,15 +30,15 @@ export interface EventStoreDbDouble {
 }
 
 export interface DoubleOptions {
-  /** Folder that keeps the events. If null, the events are lost with the process. */
+  /** The folder of the events. If null, the events are lost when the process ends. */
   readonly data: string | null
   readonly port?: number
   readonly log?: Partial<LogSettings>
   /** The nodes of the cluster, and the index of this node among them. */
   readonly cluster?: { readonly members: readonly Member[]; readonly own: number }
-  /** The server's key and certificate in PEM. With them the server uses TLS. */
+  /** The server's key and certificate in PEM. If they are given, the server uses TLS. */
   readonly tls?: { readonly key: string; readonly certificate: string }
-  /** With users, each call needs a name and password. Without users, none is required. */
+  /** The users. If they are given, each call needs a name and password. */
   readonly users?: Users
 }
 
@@ -85,7 +85,7 @@ export async function serveEventStoreDb(options: DoubleOptions): Promise<EventSt
     read: gossiping(() => replication?.members() ?? [{ port: bound, internal: 0, isAlive: true, role: 'leader' }]),
   } as unknown as UntypedServiceImplementation)
 
-  // This listener comes before that of gRPC, so that connections can be cut.
+  // This listener is called before that of gRPC, so that connections can be cut.
   const injector = server.createConnectionInjector(
     tls === undefined
       ? ServerCredentials.createInsecure()

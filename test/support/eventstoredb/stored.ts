@@ -2,7 +2,7 @@
 export interface Stored {
   readonly stream: string
   readonly revision: number
-  /** Its place in $all. Places increase strictly and have gaps. Commit and prepare position are the same number. */
+  /** The place of the event in $all. Places increase and have gaps. Commit and prepare position are the same number. */
   readonly position: number
   readonly id: string
   readonly type: string
@@ -31,5 +31,5 @@ export const softDeleted = '{"$tb":9223372036854775807}'
 export const isSoftDelete = (settings: StreamSettings): boolean => settings.$tb !== undefined && settings.$tb > 9e18
 
 export const metaStreamOf = (stream: string): string => `$$${stream}`
-/** Returns the stream whose metadata a `$$` stream holds, or null. */
+/** Returns the stream whose metadata a `$$` stream contains, or null. */
 export const streamOfMeta = (stream: string): string | null => (stream.startsWith('$$') ? stream.slice(2) : null)
