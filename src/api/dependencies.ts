@@ -4,6 +4,7 @@ import type { CommandStreams } from '../commands/command-streams.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
+import type { Notices } from '../lib/notices.ts'
 import type { BodyArchive, DeliveryReads } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
@@ -56,6 +57,7 @@ export interface ApiDependencies {
   readonly keyring: Keyring
   readonly waiter: ProjectionWaiter
   readonly usage: Pick<KeyUsage, 'touch'>
+  readonly notices: Pick<Notices, 'tell'>
   readonly addressPolicy: AddressPolicy
   /** Returns how many processes run the API and share its limits. The number is at least 1. */
   readonly processes: () => number

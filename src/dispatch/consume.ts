@@ -1,6 +1,10 @@
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
+import { createWake } from '../lib/wake.ts'
 import { InHand } from './in-hand.ts'
 import { type ConsumeDeps, PartitionConsumer } from './partition-consumer.ts'
+
+/** Milliseconds after which offsets are saved although none was reported as moved. */
+const longestWaitMs = 60_000
 
 /** Takes messages from the bus. Saves for each partition the offset of its first record that is not done. Runs until the signal aborts. */
 export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<void> {
@@ -16,11 +20,14 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
     await offsets.save(next)
     for (const [partition, consumer] of moved) consumer.savedOffset = next.get(partition)!
   }
+  const moved = createWake()
   const onSaveError = (error: unknown, delayMs: number) => log.warn({ error, delayMs }, 'offsets.save_failed')
   const saving = new AbortController()
+  /** Saves after an offset has moved, together with the offsets that move soon after it. */
   const saveRegularly = async () => {
+    await moved.wait(longestWaitMs, saving.signal)
     await pause(saveEveryMs, saving.signal)
-    await save()
+    await untilDone(save, { signal: saving.signal, onError: onSaveError })
   }
   const saves = keepRunning(saveRegularly, { signal: saving.signal, onError: onSaveError })
   try {
@@ -32,7 +39,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
       },
       async own(owned) {
         const { partition } = owned
-        const consumer = new PartitionConsumer(deps, inHand, owned, starts.get(partition) ?? 0n)
+        const consumer = new PartitionConsumer({ ...deps, onDone: moved.notify }, inHand, owned, starts.get(partition) ?? 0n)
         consumers.set(partition, consumer)
         await consumer.run()
         await untilDone(save, { onError: onSaveError })

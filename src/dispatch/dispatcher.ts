@@ -37,8 +37,10 @@ export interface DispatcherDeps {
   readonly log: Log
   /** An id that is unique to this start of the process. */
   readonly processId: string
-  /** Notified when rows were written that are due at once. */
+  /** Notified when rows of the schedule were parked, or will be due soon. */
   readonly dueWake: Wake
+  /** Called soon after this process has parked rows. */
+  readonly onParked: () => void
   readonly retryDelays: readonly number[]
   readonly maxInFlight: number
   readonly maxInFlightPerWebhook: number
@@ -62,7 +64,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const { bus, store, deliveryLog, index, offsets, pool, keyring, log, claimMs, requestTimeoutMs } = deps
   const stageHealth = new StageHealth(log, deps.lastingFailureMs === undefined ? {} : { lastingMs: deps.lastingFailureMs })
   const webhookCache = createWebhookCache({ changes: (cursor) => changedSince(pool, cursor), keyring, log })
-  const schedule = createSchedule({ pool, owner: deps.processId, claimMs })
+  const schedule = createSchedule({ pool, owner: deps.processId, claimMs, onParked: deps.onParked })
   const slots = createSlots({
     total: deps.maxInFlight,
     perWebhook: deps.maxInFlightPerWebhook,

@@ -14,7 +14,7 @@ import type { StageHealth } from './stage-health.ts'
 import type { WebhookCache } from './webhook-cache.ts'
 
 export interface DueDeps {
-  readonly schedule: Pick<Schedule, 'waiting' | 'claim' | 'renew' | 'release' | 'done'>
+  readonly schedule: Pick<Schedule, 'waiting' | 'untilNextDue' | 'claim' | 'renew' | 'release' | 'done'>
   readonly deliveryLog: Pick<BodyArchive, 'bodies'> & Pick<DeliveryReads, 'states'>
   readonly webhookCache: Pick<WebhookCache, 'get' | 'isSuspended' | 'refresh' | 'refreshIfOld'>
   readonly slots: Pick<Slots, 'claimableRows' | 'setParkedWebhooks'>
@@ -24,10 +24,14 @@ export interface DueDeps {
   readonly claimMs: number
   /** The longest time of one request. A request is sent only if the claim lasts at least this long. */
   readonly requestMs: number
-  /** Notified when rows were written that are due at once. */
+  /** Notified when rows were parked, or will be due before `longestRestMs` is over. */
   readonly wake: Wake
+  /** Milliseconds between two passes while rows wait. Default 200. */
   readonly pollMs?: number
 }
+
+/** The most milliseconds between two passes while no row waits. `wake` must tell of a row that is due sooner. */
+export const longestRestMs = 2_000
 
 /** The most webhooks that one round reads. The next round continues after the last of them. */
 const webhooksPerRound = 500
@@ -77,6 +81,8 @@ class DueRounds {
   private parkedInThisPass = new Set<WebhookId>()
   /** The webhook after which the next round continues, or '' at the start of a pass. */
   private cursor = ''
+  /** Whether the pass in progress has found a row that is due or parked. */
+  private hasWaiting = false
   private rowsOfLastClaim = 0
   private readonly deps: DueDeps
   private readonly signal: AbortSignal
@@ -95,7 +101,12 @@ class DueRounds {
       await this.claimNext()
       if (this.cursor !== '') return
     }
-    await wake.wait(pollMs, this.signal)
+    const isBusy = this.hasWaiting || this.claims.size > 0
+    await wake.wait(isBusy ? pollMs : await this.untilNextDue(), this.signal)
+  }
+  private async untilNextDue(): Promise<number> {
+    const ms = await this.deps.schedule.untilNextDue()
+    return ms === null ? longestRestMs : Math.min(longestRestMs, Math.max(1, Math.ceil(ms)))
   }
   async renewClaims(): Promise<void> {
     const { schedule, claimMs } = this.deps
@@ -110,8 +121,12 @@ class DueRounds {
 
   private async claimNext(): Promise<void> {
     const { webhookCache, schedule, claimMs } = this.deps
-    await webhookCache.refreshIfOld()
     const waiting = await schedule.waiting(this.cursor, webhooksPerRound)
+    if (this.cursor === '') this.hasWaiting = false
+    if (waiting.length > 0) {
+      this.hasWaiting = true
+      await webhookCache.refreshIfOld()
+    }
     const isEndOfPass = waiting.length < webhooksPerRound
     this.noteParked(waiting, isEndOfPass)
     const { allotments, last } = allotRows(

@@ -19,6 +19,10 @@ export interface ConsumeDeps extends QuarantineDeps {
   readonly maxBytesInHand?: number
   readonly saveEveryMs?: number
 }
+interface PartitionConsumerDeps extends ConsumeDeps {
+  /** Called when a record is done. */
+  readonly onDone: () => void
+}
 
 /** Consumes one partition while this process owns it. */
 export class PartitionConsumer {
@@ -32,11 +36,11 @@ export class PartitionConsumer {
    */
   private hasLostMessage = false
   private readonly tracker: OffsetTracker
-  private readonly deps: ConsumeDeps
+  private readonly deps: PartitionConsumerDeps
   private readonly inHand: InHand
   private readonly partition: OwnedPartition
 
-  constructor(deps: ConsumeDeps, inHand: InHand, partition: OwnedPartition, start: bigint) {
+  constructor(deps: PartitionConsumerDeps, inHand: InHand, partition: OwnedPartition, start: bigint) {
     this.deps = deps
     this.inHand = inHand
     this.partition = partition
@@ -92,7 +96,11 @@ export class PartitionConsumer {
   }
   /** Routes the messages of a record, or quarantines the record if it cannot be decoded. Resolves when their deliveries have started. */
   private async take({ offset, bytes }: BusRecord): Promise<void> {
-    const recordDone = this.tracker.add(offset)
+    const markDone = this.tracker.add(offset)
+    const recordDone = () => {
+      markDone()
+      this.deps.onDone()
+    }
     let record: MessageRecord
     try {
       record = decodeRecord(bytes)

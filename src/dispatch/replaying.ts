@@ -10,8 +10,10 @@ import { codeOf } from '../lib/errors.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
+import type { Notices } from '../lib/notices.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
+import { createWake } from '../lib/wake.ts'
 import type { BodyArchive, Delivery, DeliveryReads } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import { projectionNames } from '../projections/names.ts'
@@ -25,6 +27,8 @@ export interface ReplayingDeps {
   readonly keyring: Keyring
   readonly waiter: ProjectionWaiter
   readonly leases: Pick<LeaseKeeper, 'take'>
+  /** The notice `jobs` tells of a new job. */
+  readonly notices: Notices
   readonly registry: Registry
   readonly log: Log
   /** Milliseconds since 1970. */
@@ -35,7 +39,8 @@ export interface ReplayingDeps {
 const pageSize = 100
 /** A job waits while its webhook has more scheduled deliveries than this, due or parked. */
 const maxScheduled = 1_000
-const idleMs = 500
+/** Milliseconds between two looks at jobs that cannot go on at the moment. */
+const waitMs = 500
 const endedInFailure: readonly DeliveryStatus[] = ['failed', 'discarded']
 /** Codes of errors for which a later try is useless. The job then fails, with the code as its reason. */
 const finalCodes: ReadonlySet<string | undefined> = new Set(['history_too_wide', 'key_destroyed'])
@@ -48,12 +53,15 @@ const finalCodes: ReadonlySet<string | undefined> = new Set(['history_too_wide',
  * chosen only once the history has all appended events. So each delivery is considered once, with its status at that moment.
  */
 export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
-  const { leases, log } = deps
+  const { leases, notices, log } = deps
   const replaying = new Replaying(deps)
   const stopping = new AbortController()
   const { signal } = stopping
+  const wake = createWake()
+  const stopListening = notices.on('jobs', wake.notify)
   const work = async () => {
-    const lease = (await replaying.hasJobs()) ? await leases.take('replay jobs') : null
+    if (!(await replaying.hasJobs())) return wake.wait(Math.max(waitMs, notices.pollMs), signal)
+    const lease = await leases.take('replay jobs')
     if (lease !== null)
       try {
         const mayGoOn = () => lease.isHeld() && !signal.aborted
@@ -61,12 +69,13 @@ export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
       } finally {
         await lease.release()
       }
-    await pause(idleMs, signal)
+    await pause(waitMs, signal)
   }
   const running = keepRunning(work, { signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'replay_jobs.failed') })
   return {
     async stop() {
       stopping.abort()
+      stopListening()
       await running
     },
   }

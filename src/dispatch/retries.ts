@@ -4,6 +4,7 @@ import type { DeliveryId } from '../events/ids.ts'
 import { type DeliveryRef, deliveryRefOf, isLater } from '../events/refs.ts'
 import { deliveryRefColumns, deliveryRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
+import { longestRestMs } from './due.ts'
 
 const refColumns = sqlText(deliveryRefColumns)
 type Scheduling = Extract<RecordedDeliveryEvent, { data: { delivery: DeliveryId } }>
@@ -22,7 +23,7 @@ const delayOf = (event: Scheduling): number => (event.type === 'DeliveryFailed' 
  * A failed attempt or a replay writes the row of the next attempt, unless the stored row is for that attempt or a later one. The end of a chain
  * deletes the rows of that chain and of earlier ones. A due time is the time of Postgres plus the delay, because the clocks of other machines may be
  * wrong.
- * @returns whether a row is due within a second, so that the dispatcher can be woken
+ * @returns whether a row will be due before the dispatcher looks without being woken
  */
 export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]): Promise<boolean> {
   const { next, ended } = decide(events as readonly RecordedDeliveryEvent[])
@@ -44,7 +45,7 @@ export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]
     await sql`/* retries-end */ delete from scheduled_deliveries stored
       using unnest(${endedDeliveries}::uuid[], ${endedDeliveries.map((delivery) => ended.get(delivery))}::int[]) as ended (delivery, chain)
       where stored.delivery = ended.delivery and stored.chain <= ended.chain`
-  return next.some((event) => delayOf(event) < 1)
+  return next.some((event) => delayOf(event) * 1_000 < longestRestMs)
 }
 
 /** Returns for each delivery the last event that asks for an attempt (in the order of ids), and the last chain that has ended. */

@@ -31,6 +31,8 @@ export interface Schedule {
   waiting(after: string, limit: number): Promise<WaitingWebhook[]>
   /** Claims at most `count` due rows and `count` parked rows of each webhook, the oldest first. Skips rows that another process is claiming. */
   claim(allotments: readonly Allotment[]): Promise<ClaimedRow[]>
+  /** Returns the milliseconds until the next row is due, of those that are not due yet. Null when there is none. */
+  untilNextDue(): Promise<number | null>
   /** Returns those of the deliveries that have a row. */
   existing(deliveries: readonly DeliveryId[]): Promise<Set<DeliveryId>>
   /** Renews claims. Returns for each row whether it is still claimed by this process. */
@@ -41,9 +43,21 @@ export interface Schedule {
   done(ref: DeliveryRef): Promise<void>
 }
 
-export function createSchedule({ pool, owner, claimMs }: { pool: Pool; owner: string; claimMs: number }): Schedule {
+/** @param options `onParked` is called soon after rows were parked */
+export function createSchedule(options: { pool: Pool; owner: string; claimMs: number; onParked?: () => void }): Schedule {
+  const { pool, owner, claimMs, onParked = () => {} } = options
+  let isToTell = false
+  const tellParked = () => {
+    if (isToTell) return
+    isToTell = true
+    setTimeout(() => {
+      isToTell = false
+      onParked()
+    }, tellParkedMs)
+  }
   const parking = inGroups(async (refs) => {
     await pool.query({ ...parkStatement, values: deliveryRefArrays(latestOfEach(refs)) })
+    tellParked()
   })
   const finishing = inGroups(async (refs) => {
     await pool.query({ ...doneStatement, values: keysOf(refs.toSorted(byDelivery)) })
@@ -60,6 +74,10 @@ export function createSchedule({ pool, owner, claimMs }: { pool: Pool; owner: st
     async waiting(after, limit) {
       const { rows } = await pool.query<WaitingWebhook>({ ...waitingStatement, values: [after, limit] })
       return rows
+    },
+    async untilNextDue() {
+      const { rows } = await pool.query<{ ms: number | null }>(nextDueStatement)
+      return rows[0]?.ms ?? null
     },
     async claim(allotments) {
       if (allotments.length === 0) return []
@@ -81,6 +99,9 @@ export function createSchedule({ pool, owner, claimMs }: { pool: Pool; owner: st
     },
   }
 }
+
+/** Milliseconds for which parkings are gathered before `onParked` is called. */
+const tellParkedMs = 200
 
 /** All statements write rows in the order of their ids, because statements that lock rows in different orders deadlock. */
 const byDelivery = (a: DeliveryRef, b: DeliveryRef) => (a.delivery < b.delivery ? -1 : 1)
@@ -170,6 +191,19 @@ const waitingStatement = {
                 and (s.claimed_until is null or s.claimed_until < clock_timestamp()))
             from parked where webhook is not null limit $2)
          ) waiting group by webhook order by webhook limit $2`,
+}
+
+const nextDueStatement = {
+  name: 'schedule-next-due',
+  text: `with recursive due as (
+           (select webhook from scheduled_deliveries where due_at is not null order by webhook limit 1)
+           union all
+           select (select s.webhook from scheduled_deliveries s where s.due_at is not null and s.webhook > due.webhook
+                   order by s.webhook limit 1) from due where due.webhook is not null
+         )
+         select (extract(epoch from min(next.due_at) - clock_timestamp()) * 1000)::double precision as ms
+         from due, lateral (select due_at from scheduled_deliveries s where s.webhook = due.webhook and s.due_at > clock_timestamp()
+                            order by s.due_at limit 1) next`,
 }
 
 /**

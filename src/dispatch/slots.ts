@@ -93,7 +93,8 @@ class SlotPool implements Slots {
   private readonly perTenant: number
   private readonly forSlow: number
   private readonly now: () => number
-  private readonly timer = setInterval(() => this.sweep(), sweepMs)
+  /** Runs the sweep while requests are open or deliveries wait. */
+  private timer: NodeJS.Timeout | null = null
 
   constructor(limits: SlotLimits, now: () => number) {
     this.limits = { queue: 500, queueMs: 2_000, unrecorded: limits.total * 20, ...limits }
@@ -116,6 +117,7 @@ class SlotPool implements Slots {
     return new Promise((resolve) => {
       load.waiting.push({ since: this.now(), fromTable, resolve })
       this.waitingDeliveries++
+      this.sweepRegularly()
       this.fairQueue.add(load)
     })
   }
@@ -139,7 +141,8 @@ class SlotPool implements Slots {
     for (const load of this.loads.values()) this.park(load, () => true)
   }
   stop(): void {
-    clearInterval(this.timer)
+    if (this.timer !== null) clearInterval(this.timer)
+    this.timer = null
   }
 
   /** Called by a slot when its response has come. */
@@ -192,6 +195,7 @@ class SlotPool implements Slots {
   private start(load: WebhookLoad): Slot {
     const request = load.health.start(this.now())
     this.openRequests++
+    this.sweepRegularly()
     if (!load.health.isFast) this.openToSlow++
     this.openByTenant.set(load.tenant, this.openOf(load.tenant) + 1)
     return new PoolSlot(this, load, request)
@@ -252,6 +256,9 @@ class SlotPool implements Slots {
     this.waitingDeliveries -= parked.length
     for (const delivery of parked) delivery.resolve('parked')
   }
+  private sweepRegularly(): void {
+    this.timer ??= setInterval(() => this.sweep(), sweepMs)
+  }
   /** Handles what changes with time alone: webhooks become slow or stall, and deliveries exceed `queueMs`. */
   private sweep(): void {
     const now = this.now()
@@ -266,6 +273,7 @@ class SlotPool implements Slots {
       } else if (this.loads.size > maxIdleLoads && health.inFlight === 0 && !load.hasParkedRows) this.loads.delete(load.webhook)
     }
     this.serve(this.limits.total)
+    if (this.openRequests === 0 && this.waitingDeliveries === 0) this.stop()
   }
 }
 

@@ -43,8 +43,14 @@ export function createConnections(connect: Connect, options: { readonly maxIdle:
       if (kept.length === 0) idle.delete(origin)
       else idle.set(origin, kept)
     }
+    if (idleCount === 0) stopSweeping()
   }
-  const sweeper = setInterval(sweep, 1_000).unref()
+  const stopSweeping = () => {
+    if (sweeper !== null) clearInterval(sweeper)
+    sweeper = null
+  }
+  /** Runs while connections are idle. */
+  let sweeper: NodeJS.Timeout | null = null
 
   const closeOldest = () => {
     const [origin, connections] = idle.entries().next().value!
@@ -83,10 +89,11 @@ export function createConnections(connect: Connect, options: { readonly maxIdle:
       if (connections === undefined) idle.set(origin, [connection])
       else connections.push(connection)
       idleCount++
+      sweeper ??= setInterval(sweep, 1_000).unref()
     },
     close() {
       isClosed = true
-      clearInterval(sweeper)
+      stopSweeping()
       for (const connections of idle.values()) for (const connection of connections) connection.destroy()
       idle.clear()
     },

@@ -1,29 +1,38 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Pool } from 'pg'
-import { keepRunning, pause } from './retry.ts'
+import type { Notices } from './notices.ts'
+import { keepRunning } from './retry.ts'
+import { createWake } from './wake.ts'
 
 /** Counts the live processes of a role, so that limits can be divided among them. */
 export interface LiveProcesses {
   /** Returns the number of live processes of the role, and at least 1. */
   count(role: string): number
+  /** Whether no other process is alive, of whatever role. */
+  readonly isAlone: boolean
   close(): Promise<void>
 }
 
 /**
- * Announces this process and counts the others, by heartbeats in Postgres every `everyMs`. A process that misses five heartbeats is no longer
- * counted.
+ * Announces this process and counts the others, by heartbeats in Postgres every `everyMs`. A process that misses three heartbeats is no longer
+ * counted. Notices tell at once when a process starts or stops.
  */
 export async function joinLiveProcesses(options: {
   pool: Pool
   id: string
   roles: readonly string[]
+  notices: Notices
   everyMs?: number
   onError(error: unknown): void
 }): Promise<LiveProcesses> {
-  const { pool, id, roles, everyMs = 1_000, onError } = options
-  let counts = new Map<string, number>()
+  const { pool, id, roles, notices, everyMs = 2_000, onError } = options
+  /** Live processes of each role, this one included. */
+  let counts = new Map(roles.map((role) => [role, 1]))
+  let isAlone = true
+  const wake = createWake()
   const stop = new AbortController()
   const beat = async () => {
-    const { rows } = await pool.query<{ role: string; n: string }>({
+    const { rows } = await pool.query<{ roles: string[] }>({
       name: 'live-processes-beat',
       text: `with beat as (
                insert into live_processes (id, roles, seen_at) values ($1, $2, clock_timestamp())
@@ -31,26 +40,36 @@ export async function joinLiveProcesses(options: {
              ), gone as (
                delete from live_processes where seen_at < clock_timestamp() - interval '1 hour'
              )
-             select role, count(*) as n from live_processes, unnest(roles) as role
-             where seen_at > clock_timestamp() - $3 * interval '1 ms' and id <> $1 group by role`,
-      values: [id, roles, everyMs * 5],
+             select roles from live_processes where seen_at > clock_timestamp() - $3 * interval '1 ms' and id <> $1`,
+      values: [id, roles, everyMs * 3],
     })
-    counts = new Map(rows.map((row) => [row.role, Number(row.n)]))
+    const former = counts
+    counts = new Map(roles.map((role) => [role, 1]))
+    for (const role of rows.flatMap((row) => row.roles)) counts.set(role, (counts.get(role) ?? 0) + 1)
+    isAlone = rows.length === 0
+    if (!isDeepStrictEqual(counts, former)) notices.tell('processes')
   }
   await beat()
+  const stopListening = notices.on('processes', wake.notify)
+  notices.tellOthers('processes')
   const loop = keepRunning(
     async () => {
-      await pause(everyMs, stop.signal)
+      await wake.wait(everyMs, stop.signal)
       if (!stop.signal.aborted) await beat()
     },
     { signal: stop.signal, onError },
   )
   return {
-    count: (role) => Math.max(1, (counts.get(role) ?? 0) + (roles.includes(role) ? 1 : 0)),
+    count: (role) => Math.max(1, counts.get(role) ?? 0),
+    get isAlone() {
+      return isAlone
+    },
     async close() {
       stop.abort()
+      stopListening()
       await loop
       await pool.query('delete from live_processes where id = $1', [id])
+      notices.tellOthers('processes')
     },
   }
 }

@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { createLeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
+import { noNotices } from '../lib/notices.ts'
 import { pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
 import { compose } from '../service/compose.ts'
@@ -25,7 +26,7 @@ export async function workOffline<T>(config: Config, log: Log, work: (deps: Open
     const leases = createLeaseKeeper({ pool, owner: ulid(), leaseMs: config.KOLBAK_LEASE_MS, onError })
     parts.add('leases', leases.close)
     const pools = { reads: pool, writes: pool, projections: pool, history: pool }
-    return await work({ config, patience, parts, log, leases, consumers: () => 1, pools }, pool)
+    return await work({ config, patience, parts, log, leases, consumers: () => 1, notices: noNotices, pools }, pool)
   } finally {
     await parts.stop()
   }

@@ -143,7 +143,10 @@ class LeasedBuildRunner implements BuildRunner {
     for (const delays = createBackoff(); !signal.aborted; )
       try {
         const is_live = await goLive(pool, this.#projection, this.#build, catchUp)
-        if (is_live) log.info({ projection: name, build: this.#build, version }, 'projection.switched')
+        if (is_live) {
+          log.info({ projection: name, build: this.#build, version }, 'projection.switched')
+          this.#deps.notices?.tell('builds')
+        }
         // The build continues at the checkpoint of the former live build, so its state must be read again.
         if (is_live && externalBuilds !== undefined) throw new BuildMoved(name, this.#build)
         return { ...state, is_live }

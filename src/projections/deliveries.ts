@@ -33,9 +33,9 @@ export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
  */
 export const deliveries = (
   deliveryLog: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>,
-  /** Schedules the attempts that follow from the events. Returns whether one of them is due within a second. */
+  /** Schedules the attempts that follow from the events. Returns whether one of them will be due soon. */
   scheduleRetries: (sql: Sql, events: readonly RecordedEvent[]) => Promise<boolean>,
-  /** Called after a commit that scheduled an attempt which is due within a second. */
+  /** Called after a commit that scheduled an attempt which will be due soon. */
   onDueSoon: () => void = () => {},
 ): Projection => {
   let isDueSoon = false

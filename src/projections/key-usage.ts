@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { KeyId } from '../events/ids.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
+import { createWake } from '../lib/wake.ts'
 
 /** Records when keys were last used. The recorder is not a projection, because no event records the use of a key. */
 export interface KeyUsage {
@@ -10,12 +11,17 @@ export interface KeyUsage {
   close(): Promise<void>
 }
 
+/** Milliseconds after which the recorder looks for uses that it was not told of. */
+const longestWaitMs = 60_000
+
 /** Makes a recorder that collects uses in memory and writes the latest use of each key in one statement every `everyMs`. */
 export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(error: unknown): void }): KeyUsage {
   const { pool, everyMs = 1_000, onError } = options
   let used = new Map<KeyId, string>()
+  const wake = createWake()
   const remember = (key: KeyId, time: string) => {
     if (time > (used.get(key) ?? '')) used.set(key, time)
+    wake.notify()
   }
   const flush = async () => {
     if (used.size === 0) return
@@ -39,6 +45,7 @@ export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(
   const stop = new AbortController()
   const loop = keepRunning(
     async () => {
+      await wake.wait(longestWaitMs, stop.signal)
       await pause(everyMs, stop.signal)
       if (!stop.signal.aborted) await flush()
     },

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
+import type { Notices } from '../lib/notices.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { ProjectionProgress } from './waiter.ts'
 
@@ -12,6 +13,8 @@ export interface RunnerDependencies {
   readonly log: Log
   /** The most events in one transaction. Default 500. */
   readonly batchSize?: number
-  /** Milliseconds between two checks for free leases and new builds. Default 1,000. */
+  /** Default: none. The notice `builds` tells of a new build, and of a build that has become the live build. */
+  readonly notices?: Notices
+  /** Milliseconds between two checks for a free lease (default 1,000), and for builds of which no notice told (default 30,000). */
   readonly refreshMs?: number
 }

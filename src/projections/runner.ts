@@ -1,6 +1,8 @@
 import type { Checkpoint } from '../events/envelope.ts'
 import { codeOf } from '../lib/errors.ts'
-import { keepRunning, pause } from '../lib/retry.ts'
+import { noNotices } from '../lib/notices.ts'
+import { keepRunning } from '../lib/retry.ts'
+import { createWake } from '../lib/wake.ts'
 import { type BuildRunner, startBuildRunner } from './build-runner.ts'
 import { type Build, dropSuperseded, installProjections, listBuilds } from './builds.ts'
 import type { Projection } from './projection.ts'
@@ -29,6 +31,9 @@ export interface RunningProjection {
   stop(): Promise<void>
 }
 
+/** Builds change so seldom that they are looked for without a notice 15 times less often than events are. */
+const pollsPerRefresh = 15
+
 /**
  * Keeps the live build of a projection up to date, and also a newer build until it becomes the live build. A lease lets only one process at a time
  * run a build. Even if two processes ran it, only one of them could commit a batch, because of the compare-and-set on the checkpoint.
@@ -37,17 +42,20 @@ export interface RunningProjection {
  * the event after three tries.
  */
 export function startProjection(deps: RunnerDependencies, projection: Projection): RunningProjection {
-  const { pool, log, refreshMs = 1_000 } = deps
+  const { pool, log, notices = noNotices, refreshMs } = deps
   const { name, version } = projection
   const stopping = new AbortController()
   const runners = new Map<number, BuildRunner>()
   let builds: readonly Build[] = []
   let failure: string | null = null
+  const wake = createWake()
+  const stopListening = notices.on('builds', wake.notify)
 
   const refresh = async () => {
     builds = await listBuilds(pool, name)
     if (builds.every((build) => build.version < version)) {
       await installProjections(pool, [projection])
+      notices.tellOthers('builds')
       builds = await listBuilds(pool, name)
     }
     // With external rows, this version also runs the older live build, so that its effects do not wait for the new build.
@@ -65,7 +73,7 @@ export function startProjection(deps: RunnerDependencies, projection: Projection
       const dropped = await dropSuperseded(pool, projection)
       log.info({ projection: name, builds: dropped }, 'projection.dropped')
     }
-    await pause(refreshMs, stopping.signal)
+    await wake.wait(refreshMs ?? notices.pollMs * pollsPerRefresh, stopping.signal)
   }
   const refreshing = keepRunning(refresh, {
     signal: stopping.signal,
@@ -95,6 +103,7 @@ export function startProjection(deps: RunnerDependencies, projection: Projection
     },
     async stop() {
       stopping.abort()
+      stopListening()
       await refreshing
       await Promise.all([...runners.values()].map((runner) => runner.stop()))
     },

@@ -1,10 +1,9 @@
-import { collectDefaultMetrics, Registry } from 'prom-client'
+import { Registry } from 'prom-client'
 import { createHttpServer, type HttpServer } from '../api/http-server.ts'
 import type { Config, Role } from '../config/config.ts'
 import { createAddressPolicy } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
-import { createWake } from '../lib/wake.ts'
 import { projectionNames } from '../projections/names.ts'
 import { startDispatching } from './dispatching.ts'
 import { checkEngines, unread } from './engine-checks.ts'
@@ -14,6 +13,7 @@ import { backlogMetrics, healthReport } from './health.ts'
 import { createOperator, type Operator } from './operator.ts'
 import { createParts, type Parts } from './parts.ts'
 import { whenAvailable } from './patience.ts'
+import { collectProcessMetrics } from './process-metrics.ts'
 import { openProjections, startProjections } from './projections.ts'
 import { serveApi } from './serving.ts'
 import { openShared, type Shared } from './shared.ts'
@@ -69,8 +69,7 @@ async function start(
   const shared = await openShared({ config, log, engines, patience, parts, roles, assignment })
   const { store, bus, pools, waiter } = shared
 
-  const dueWake = createWake()
-  const projections = await openProjections(shared, dueWake.notify)
+  const projections = await openProjections(shared)
   const statuses = startProjections(shared, has('projector') ? projections : [])
   await whenAvailable('engines', () => checkEngines({ store, bus, pool: pools.reads }), patience)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
@@ -78,9 +77,9 @@ async function start(
   if (admin.position !== null && has('projector')) await waiter.waitFor(projectionNames.tenants, admin.position, 10_000)
 
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
+  collectProcessMetrics(registry)
   const policy = createAddressPolicy({ allowedSubnets: config.KOLBAK_ALLOWED_SUBNETS, allowHttp: config.KOLBAK_ALLOW_HTTP })
-  const dispatcher = has('dispatcher') ? startDispatching(shared, { policy, registry, dueWake }) : null
+  const dispatcher = has('dispatcher') ? startDispatching(shared, { policy, registry }) : null
   startSweeps(shared, projections)
   backlogMetrics(registry, () => unread({ bus, pool: pools.reads }), statuses)
   serveApi(shared, {

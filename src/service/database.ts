@@ -12,7 +12,7 @@ import { type Patience, whenAvailable } from './patience.ts'
  * The most connections of each pool of a process. Writers, schedulers and readers have separate pools, so that none of them waits for the
  * connections of another.
  */
-export const poolSizes = { reads: 10, writes: 6, dispatch: 10, projections: 8, history: 6 } as const
+export const poolSizes = { reads: 10, writes: 6, dispatch: 10, projections: 8, history: 6, notices: 2 } as const
 export type PoolName = keyof typeof poolSizes
 /** The connections that the embedded Postgres allows for each process: the connections of its pools, and 6 for operators and backups. */
 const connectionsPerProcess = Object.values<number>(poolSizes).reduce((sum, size) => sum + size, 6)

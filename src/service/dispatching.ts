@@ -3,21 +3,21 @@ import { type Dispatcher, startDispatcher } from '../dispatch/dispatcher.ts'
 import { createOffsets, type Offsets } from '../dispatch/offsets.ts'
 import { startReplaying } from '../dispatch/replaying.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
-import type { Wake } from '../lib/wake.ts'
+import { createWake } from '../lib/wake.ts'
 import { createLiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
 import type { Shared } from './shared.ts'
 import { version } from './version.ts'
 
 /** Starts the dispatcher and the replay jobs. */
-export function startDispatching(
-  shared: Shared,
-  { policy, registry, dueWake }: { policy: AddressPolicy; registry: Registry; dueWake: Wake },
-): Dispatcher {
-  const { config, store, bus, deliveryLog, keyring, pools, leases, live, waiter, processId, parts, log } = shared
+export function startDispatching(shared: Shared, { policy, registry }: { policy: AddressPolicy; registry: Registry }): Dispatcher {
+  const { config, store, bus, deliveryLog, keyring, pools, leases, live, waiter, processId, notices, parts, log } = shared
+  const dueWake = createWake()
+  notices.on('schedule', dueWake.notify)
   const dispatcher = startDispatcher({
     ...{ bus, store, keyring, live, policy, registry, log, processId, dueWake },
     deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.dispatch }),
+    onParked: () => notices.tell('schedule'),
     index: createMessageIndex(pools.dispatch),
     offsets: createCommittingOffsets(shared),
     pool: pools.dispatch,
@@ -32,7 +32,7 @@ export function startDispatching(
   })
   parts.add('dispatcher', dispatcher.stop)
   const replaying = startReplaying({
-    ...{ store, keyring, waiter, leases, registry, log, pool: pools.reads, now: Date.now },
+    ...{ store, keyring, waiter, leases, notices, registry, log, pool: pools.reads, now: Date.now },
     deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads }),
   })
   parts.add('replay jobs', replaying.stop)

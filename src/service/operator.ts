@@ -25,7 +25,7 @@ export interface Operator {
   backlog(): Promise<{ messages: number; projections: string[] }>
 }
 
-export function createOperator({ store, bus, pools, log }: Shared, projections: readonly Projection[]): Operator {
+export function createOperator({ store, bus, pools, notices, log }: Shared, projections: readonly Projection[]): Operator {
   const pool = pools.projections
   const named = (name: string): Projection => {
     const projection = projections.find((candidate) => candidate.name === name)
@@ -36,7 +36,11 @@ export function createOperator({ store, bus, pools, log }: Shared, projections: 
   return {
     quarantined: () => listQuarantined(pool),
     lift: async (name, stream, skip) => (skip ? skipQuarantined : retryQuarantined)({ pool, store, log }, named(name), stream),
-    rebuild: async (name) => rebuild(pool, named(name)),
+    async rebuild(name) {
+      const build = await rebuild(pool, named(name))
+      notices.tell('builds')
+      return build
+    },
     backlog: () => backlog({ store, bus, pool: pools.reads }, projections),
   }
 }

@@ -15,11 +15,17 @@ import { whenAvailable } from './patience.ts'
 import type { Shared } from './shared.ts'
 
 /** Makes every projection and process manager, and installs missing tables. It does not start them. */
-export async function openProjections(
-  { store, deliveryLog, streams, keyring, waiter, pools, patience, log }: Shared,
-  /** Called after a commit that has scheduled a delivery that is due within a second. */
-  onDueSoon?: () => void,
-): Promise<readonly Projection[]> {
+export async function openProjections({
+  store,
+  deliveryLog,
+  streams,
+  keyring,
+  waiter,
+  pools,
+  notices,
+  patience,
+  log,
+}: Shared): Promise<readonly Projection[]> {
   const now = () => new Date().toISOString()
   const projections = [
     tenants,
@@ -28,19 +34,20 @@ export async function openProjections(
     keyVersions,
     webhookVersions,
     audit,
-    deliveries(deliveryLog, scheduleRetries, onDueSoon),
+    deliveries(deliveryLog, scheduleRetries, () => notices.tell('schedule')),
     createEndpointManager({ streams, pool: pools.projections, waiter, log, now }),
     createKeyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: pools.reads }), log, now }),
   ]
   await whenAvailable('postgres', () => installProjections(pools.projections, projections), patience)
+  notices.tellOthers('builds')
   return projections
 }
 
 /** Runs projections in this process. Returns a function that reports their states. */
 export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
-  const { store, pools, leases, progress, parts, log } = shared
+  const { store, pools, leases, notices, progress, parts, log } = shared
   const running = projections.map((projection) => {
-    const runner = startProjection({ store, pool: pools.projections, leases, progress, log }, projection)
+    const runner = startProjection({ store, pool: pools.projections, leases, notices, progress, log }, projection)
     parts.add(`projection ${projection.name}`, runner.stop)
     return runner
   })

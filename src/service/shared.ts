@@ -6,6 +6,7 @@ import { type Keyring, openKeyring } from '../lib/keyring.ts'
 import { createLeaseKeeper, type LeaseKeeper } from '../lib/leases.ts'
 import { joinLiveProcesses, type LiveProcesses } from '../lib/live-processes.ts'
 import type { Log } from '../lib/log.ts'
+import { type Notices, openNotices } from '../lib/notices.ts'
 import type { DeliveryLog } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
@@ -48,6 +49,7 @@ export interface Shared {
   readonly keyring: Keyring
   readonly leases: LeaseKeeper
   readonly live: LiveProcesses
+  readonly notices: Notices
   readonly engines: OpenEngines
   readonly store: EventStore
   readonly bus: MessageBus
@@ -80,16 +82,20 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
     onError: onError('leases.failed'),
   })
   parts.add('leases', leases.close)
-  const live = await joinLiveProcesses({ pool: pools.reads, id: processId, roles, onError: onError('heartbeat.failed') })
+  let isAlone = () => false
+  const notices = openNotices({ pool: pools.notices, id: processId, log, isAlone: () => isAlone() })
+  parts.add('notices', notices.close)
+  const live = await joinLiveProcesses({ pool: pools.reads, id: processId, roles, notices, onError: onError('heartbeat.failed') })
+  isAlone = () => live.isAlone
   parts.add('heartbeat', live.close)
   const opened = await openEngines(engines, {
-    ...{ config, log, patience, parts, leases, pools },
+    ...{ config, log, patience, parts, leases, notices, pools },
     consumers: () => live.count('dispatcher'),
   })
   const store = opened.events.adapter
   const progress = createProjectionProgress()
   return {
-    ...{ config, log, patience, parts, processId, pools, jwtSecret, keyring, leases, live, progress, store },
+    ...{ config, log, patience, parts, processId, pools, jwtSecret, keyring, leases, live, notices, progress, store },
     engines: opened,
     bus: opened.messages.adapter,
     deliveryLog: opened.history.adapter,

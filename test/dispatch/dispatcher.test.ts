@@ -14,6 +14,7 @@ import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
 import { joinLiveProcesses } from '../../src/lib/live-processes.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { noNotices } from '../../src/lib/notices.ts'
 import { createWake } from '../../src/lib/wake.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
@@ -59,7 +60,10 @@ describe('the dispatcher', () => {
     const projection = deliveries(log, scheduleRetries, dueWake.notify)
     await installProjections(db.pool, [projection])
     const runner = startProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog }, projection)
-    const live = await joinLiveProcesses({ pool: db.pool, id: `d${randomBytes(4).toString('hex')}`, roles: ['dispatcher'], onError })
+    const live = await joinLiveProcesses({
+      ...{ pool: db.pool, roles: ['dispatcher'], notices: noNotices, onError },
+      id: `d${randomBytes(4).toString('hex')}`,
+    })
     saved = createOffsets(db.pool, bus.identity)
     const index = createMessageIndex(db.pool)
     const insertNew = async (rows: readonly IndexedMessage[], cursor?: ChangeCursor) => {
@@ -73,6 +77,7 @@ describe('the dispatcher', () => {
       index: { ...index, insertNew: insertNew as typeof index.insertNew },
       offsets: saved,
       pool: db.pool,
+      onParked: dueWake.notify,
       keyring,
       live,
       policy: createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),

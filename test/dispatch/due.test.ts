@@ -131,4 +131,52 @@ describe('claiming scheduled deliveries', () => {
     }
     expect([...inHand.values()]).to.deep.equal(webhooks.map(() => 100))
   })
+
+  it('claims a row when it becomes due, although nothing announces it, and reads the table seldom until then', async () => {
+    await db.pool.query('truncate scheduled_deliveries')
+    const schedule = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
+    const webhook = '01ARZ3NDEKTSV4RRFFQ69G5FAJ' as WebhookId
+    await schedule.park(owed({ webhook, tenant: tenantOf(webhook) }))
+    await db.pool.query(`update scheduled_deliveries set parked_at = null, due_at = clock_timestamp() + interval '900 ms'`)
+    let passes = 0
+    let lateness: number | undefined
+    const stop = new AbortController()
+    const running = deliverScheduled(
+      {
+        ...common(),
+        pollMs: 200,
+        schedule: {
+          ...schedule,
+          waiting(...page) {
+            passes++
+            return schedule.waiting(...page)
+          },
+        },
+        webhookCache: {
+          refreshIfOld: async () => {},
+          refresh: async () => {},
+          get: () => ({ tenant: tenantOf(webhook) }) as CachedWebhook,
+          isSuspended: () => false,
+        } as Partial<WebhookCache> as WebhookCache,
+        slots: { claimableRows: () => 1, setParkedWebhooks() {} } as Partial<Slots> as Slots,
+        async deliver(row) {
+          const { rows } = await db.pool.query<{ ms: number }>(
+            'select (extract(epoch from clock_timestamp() - due_at) * 1000)::double precision as ms from scheduled_deliveries',
+          )
+          lateness = rows[0]!.ms
+          await schedule.done(row)
+          return 'done'
+        },
+      },
+      stop.signal,
+    )
+    try {
+      await waitFor(() => lateness !== undefined)
+    } finally {
+      stop.abort()
+      await running
+    }
+    expect(lateness).to.be.within(0, 1_000)
+    expect(passes).to.be.at.most(3)
+  })
 })

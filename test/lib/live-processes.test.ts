@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { joinLiveProcesses, type LiveProcesses } from '../../src/lib/live-processes.ts'
+import { noNotices } from '../../src/lib/notices.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -19,6 +20,7 @@ describe('live processes', () => {
       pool: db.pool,
       id,
       roles,
+      notices: noNotices,
       everyMs: 200,
       onError(error) {
         throw error

@@ -150,7 +150,13 @@ export class Postgres {
 }
 
 /** Statements that are repeated while nothing happens. They are left out of the trace. */
-const idle = new Set(['webhooks-cursor', 'schedule-waiting', 'deliveries-live-build', 'select build, is_live, checkpo'])
+const idle = new Set([
+  'webhooks-cursor',
+  'schedule-waiting',
+  'schedule-next-due',
+  'deliveries-live-build',
+  'select build, is_live, checkpo',
+])
 const answered = (rows: object[]) => ({ rows, rowCount: rows.length, command: '' })
 function parsed(query: Query, values: readonly unknown[] | undefined) {
   const { text, name, values: own } = typeof query === 'string' ? { text: query, name: undefined, values: undefined } : query

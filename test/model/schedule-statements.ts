@@ -45,6 +45,10 @@ const waiting: Run = ({ scheduled }, { values, now }) => {
   }
   return [...webhooks.values()].sort((a, b) => (a.webhook < b.webhook ? -1 : 1)).slice(0, limit)
 }
+const nextDue: Run = ({ scheduled }, { now }) => {
+  const next = [...scheduled.values()].flatMap(({ dueAt }) => (dueAt !== null && dueAt > now ? [dueAt] : []))
+  return [{ ms: next.length === 0 ? null : Math.min(...next) - now }]
+}
 const claim: Run = ({ scheduled }, { values, now, iso }) => {
   const [webhooks, counts, owner, claimMs] = values as unknown as [WebhookId[], string, string, number]
   const claimed = webhooks.flatMap((webhook, i) => {
@@ -90,6 +94,7 @@ export const scheduleStatements: readonly (readonly [name: string, run: Run])[] 
   ],
   ['schedule-done', done],
   ['schedule-waiting', waiting],
+  ['schedule-next-due', nextDue],
   ['schedule-claim', claim],
   [
     'schedule-renew',

@@ -227,9 +227,9 @@ describe('the projection runner', () => {
       kept({
         async prepare() {
           if (moved) return
-          moved = true
           // The update simulates another runner that took over while this one was frozen, and has applied the events up to here.
           await db.pool.query("update projections set checkpoint = $1 where name = 'kept'", [await store.head(['tenant'])])
+          moved = true
         },
       }),
     )

@@ -20,6 +20,7 @@ import { bearerScopes, type Scope } from '../../src/events/tenant.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { openKeyring } from '../../src/lib/keyring.ts'
 import { createLeaseKeeper } from '../../src/lib/leases.ts'
+import { noNotices } from '../../src/lib/notices.ts'
 import { apiKeys } from '../../src/projections/api-keys.ts'
 import { audit } from '../../src/projections/audit.ts'
 import { installProjections } from '../../src/projections/builds.ts'
@@ -125,6 +126,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const metrics = new Registry()
   const real: ApiDependencies = {
     streams,
+    notices: noNotices,
     store,
     bus: {
       async produce(record) {
@@ -226,7 +228,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       return made.get('id')
     },
     replaying(replace = {}) {
-      const replaying = startReplaying({ ...deps, leases, registry: new Registry(), ...replace })
+      const replaying = startReplaying({ ...deps, leases, notices: noNotices, registry: new Registry(), ...replace })
       running.push(replaying)
       return replaying
     },

@@ -3,6 +3,7 @@ import { createPostgresMessageBus, type PostgresMessageBus } from '../../src/ada
 import { createPool } from '../../src/adapters/postgres/pool.ts'
 import { createLeaseKeeper } from '../../src/lib/leases.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { type Notices, noNotices } from '../../src/lib/notices.ts'
 
 export interface PostgresBusMember {
   readonly bus: PostgresMessageBus
@@ -20,6 +21,7 @@ export async function postgresBusMember(options: {
   leaseMs?: number
   maxWaiting?: number
   maxWaitingBytes?: number
+  notices?: Notices
 }): Promise<PostgresBusMember> {
   const { url, consumers, partitions = 4, leaseMs = 3_000 } = options
   const pool = createPool({ url, name: 'bus', max: 6, log: silentLog })
@@ -39,6 +41,7 @@ export async function postgresBusMember(options: {
     partitions,
     leases,
     consumers,
+    notices: options.notices ?? noNotices,
     log: silentLog,
     balanceMs: 50,
     fetchWaitMs: 200,

@@ -30,7 +30,7 @@ export function filterOf(chosen: readonly Family[]): FamilyFilter {
 
 const isEvent = (row: EventRow | BarePosition): row is EventRow => row.data !== null
 /** A reader that the tail has not woken searches for events after this many milliseconds. This limits the delay after a missed wake-up. */
-const longestWaitMs = 1_000
+const longestWaitMs = 10_000
 
 /**
  * Yields batches of events as they are stored. The subscription reads the database until it has reached the end. From then on it takes

@@ -1,6 +1,7 @@
 import type { Checkpoint, RecordedEvent } from '../../events/envelope.ts'
 import { type Family, families, familyOf } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
+import type { Notices } from '../../lib/notices.ts'
 import { createBackoff, pause } from '../../lib/retry.ts'
 import { createWake, type Wake } from '../../lib/wake.ts'
 import type { Ask } from './event-store-query.ts'
@@ -33,8 +34,6 @@ export interface Tail {
   join(latch: Wake): () => void
 }
 
-/** Milliseconds between two polls for events of other processes. Events of this process arrive through `appended`. */
-const pollMs = { min: 10, max: 50 }
 /** Limits of the events in memory. */
 const limit = { events: 5_000, bytes: 8 << 20 }
 const readAtOnce = 1_000
@@ -78,15 +77,18 @@ class Memory {
   }
 }
 
-export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: AbortSignal }): Tail {
+interface TailOptions {
+  readonly ask: Ask
+  readonly log: Log
+  readonly signal: AbortSignal
+  readonly notices: Notices
+}
+
+export function createTail({ ask, log, signal, notices }: TailOptions): Tail {
   const memory = new Memory()
   const awake = createWake()
   const members = new Set<Wake>()
   let isRunning = false
-  /**
-   * Whether this process has appended events without a gap since the last read. Events of other processes would have left a gap.
-   */
-  let hasAppended = false
 
   const begin = async () => {
     const [row] = await ask<{ head: bigint | string | null }>({
@@ -107,10 +109,10 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
     if (rows.length > 0) memory.add(rows.map((row) => ({ event: toRecordedEvent(row), bytes: row.data.length + row.metadata.length })))
     return rows.length
   }
-  /** Reads as long as there are subscriptions. */
+  /** Reads as long as there are subscriptions: at each notice of another process, and regularly. `appended` brings the events of this process. */
   const run = async () => {
     const delays = createBackoff()
-    let delay = pollMs.min
+    const stopListening = notices.on('events', awake.notify)
     while (members.size > 0 && !signal.aborted)
       try {
         const isFirst = memory.through === undefined
@@ -118,14 +120,13 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
         delays.reset()
         if (count > 0 || isFirst) for (const member of members) member.notify()
         if (count === readAtOnce) continue
-        delay = hasAppended ? pollMs.max : count > 0 ? pollMs.min : Math.min(pollMs.max, delay * 2)
-        hasAppended = false
-        await awake.wait(delay, signal)
+        await awake.wait(notices.pollMs, signal)
       } catch (error) {
         const delayMs = delays.next()
         if (!signal.aborted) log.warn({ error, delayMs }, 'event_store.subscription_failed')
         await pause(delayMs, signal)
       }
+    stopListening()
     isRunning = false
     // The memory is cleared, because without reading its events would not stay the newest.
     memory.clear()
@@ -153,12 +154,12 @@ export function createTail({ ask, log, signal }: { ask: Ask; log: Log; signal: A
     },
     appended(recorded) {
       const first = recorded[0]
+      if (first !== undefined) notices.tellOthers('events')
       if (first === undefined || memory.through === undefined || BigInt(first.event.position) !== BigInt(memory.through) + 1n) {
         awake.notify()
         return
       }
       memory.add(recorded)
-      hasAppended = true
       for (const member of members) member.notify()
     },
     join(latch) {

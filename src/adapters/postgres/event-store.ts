@@ -3,6 +3,7 @@ import type { Checkpoint } from '../../events/envelope.ts'
 import { dayOfStream, isDayStream } from '../../events/streams.ts'
 import { createGroupCommit, type GroupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { Log } from '../../lib/log.ts'
+import { type Notices, noNotices } from '../../lib/notices.ts'
 import { roundsOf } from '../../lib/rounds.ts'
 import { EventRefused, type EventStore, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
 import { createDayPartitions, type DayPartitions, isMissingPartition } from './day-partitions.ts'
@@ -27,6 +28,8 @@ export interface PostgresEventStoreOptions {
   readonly pool: Pool
   readonly log: Log
   readonly identity: string
+  /** Default: none, so that other processes find new events within 50 ms. */
+  readonly notices?: Notices
   /** Seconds after which stored events of day streams are no longer read. */
   readonly dayStreamMaxAgeSeconds: number
   /** Milliseconds after which a statement without a result fails. Default 10,000. */
@@ -41,7 +44,7 @@ const lingerMs = 10
  * commit with one statement in flight. So the event of a command does not wait for the events of attempts.
  */
 export function createPostgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
-  const { pool, log, identity, dayStreamMaxAgeSeconds, statementTimeoutMs = 10_000 } = options
+  const { pool, log, identity, dayStreamMaxAgeSeconds, notices = noNotices, statementTimeoutMs = 10_000 } = options
   const closing = new AbortController()
   const ask = askWithin(pool, statementTimeoutMs)
   const days = createDayPartitions({
@@ -49,7 +52,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
     tables: ['day_events'],
     onError: (error) => log.warn({ error }, 'event_store.next_day_not_made'),
   })
-  const tail = createTail({ ask, log, signal: closing.signal })
+  const tail = createTail({ ask, log, notices, signal: closing.signal })
   const commandLane = createLane(tail, 0, (items) => writeAppends(ask, items))
   const dayLane = createLane(tail, lingerMs, createDayWriter(ask, days))
   const query = async <R extends QueryResultRow>(config: QueryConfig): Promise<R[]> => {

@@ -1,10 +1,13 @@
 import type { Pool } from 'pg'
 import type { Lease, LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
+import type { Notices } from '../../lib/notices.ts'
 import { createPartitionRuns } from '../../lib/partition-runs.ts'
-import { keepRunning, pause } from '../../lib/retry.ts'
+import { createBackoff, keepRunning } from '../../lib/retry.ts'
+import { createWake } from '../../lib/wake.ts'
 import type { BusRecord, MessageBus } from '../../ports/message-bus.ts'
 import { createPartitionView, type PartitionReader, type PartitionView } from './message-bus-partition.ts'
+import { watchForRecords } from './message-bus-watch.ts'
 
 export interface ConsumerOptions {
   readonly pool: Pool
@@ -13,8 +16,9 @@ export interface ConsumerOptions {
   readonly leases: LeaseKeeper
   /** Returns the number of live consumers, including this one. */
   readonly consumers: () => number
+  readonly notices: Notices
   readonly log: Log
-  /** Milliseconds between two divisions of the partitions among the processes. */
+  /** The fewest milliseconds between two divisions of the partitions among the processes. */
   readonly balanceMs: number
   /** Milliseconds after which a fetch without records returns. */
   readonly fetchWaitMs: number
@@ -25,22 +29,22 @@ interface MessageConsumer {
   owned(): readonly number[]
   /** Announces that this process is about to produce to a partition. Call the returned function when the record is written. */
   producing(partition: number): () => void
-  /** Hands records that this process has just committed to the partition's consumer. They follow the offset `previous`. */
-  passOn(partition: number, previous: bigint, records: readonly BusRecord[]): void
+  /**
+   * Hands records that this process has just committed to the partition's consumer. They follow the offset `previous`. Returns false when
+   * this process does not read the partition.
+   */
+  passOn(partition: number, previous: bigint, records: readonly BusRecord[]): boolean
 }
 type ConsumeOptions = Parameters<MessageBus['consume']>[0]
 
-/**
- * Milliseconds between two polls for records of other processes. The delay is `min` after a poll that finds records. Otherwise it doubles, up to
- * `max`.
- */
-const poll = { min: 2, max: 50 }
+/** The most milliseconds between two divisions of the partitions while nothing changes. */
+const maxBalanceMs = 2_000
 /** Limits of one read. */
 const readLimit = { records: 500, bytes: 4 << 20 }
 const maxOffset = 9_223_372_036_854_775_807n
 
 export function createMessageConsumer(options: ConsumerOptions): MessageConsumer {
-  const { pool, identity, partitions, leases, consumers, log, balanceMs, fetchWaitMs } = options
+  const { pool, identity, partitions, leases, consumers, notices, log, balanceMs, fetchWaitMs } = options
   const runs = createPartitionRuns<BusRecord, PartitionView>({ log })
   const nameOf = (partition: number) => `bus/${identity}/${partition}`
 
@@ -58,22 +62,25 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
     lease.lost.addEventListener('abort', lose, { once: true })
     if (lease.lost.aborted || signal.aborted) lose()
   }
-  /** Takes free partitions up to the share of this process, and gives up partitions beyond the share. */
-  const balance = async (consumeOptions: ConsumeOptions) => {
+  /** Takes free partitions up to the share of this process, and gives up partitions beyond the share. Returns the number of taken ones. */
+  const balance = async (consumeOptions: ConsumeOptions): Promise<number> => {
     const share = Math.ceil(partitions / Math.max(1, consumers()))
     const kept = runs.kept()
     for (const partition of kept.slice(share)) runs.lose(partition)
     let missing = share - kept.length
-    if (missing <= 0) return
+    let taken = 0
+    if (missing <= 0) return taken
     // A lost partition is taken again only after its consumer has returned.
     const candidates = Array.from({ length: partitions }, (_, partition) => partition).filter((partition) => !runs.has(partition))
     for (const partition of shuffled(await withoutLease(candidates))) {
-      if (missing <= 0 || consumeOptions.signal.aborted) return
+      if (missing <= 0 || consumeOptions.signal.aborted) break
       const lease = await leases.take(nameOf(partition))
       if (lease === null) continue
       start(partition, lease, consumeOptions)
       missing--
+      taken++
     }
+    return taken
   }
   const withoutLease = async (candidates: readonly number[]): Promise<number[]> => {
     const { rows } = await pool.query<{ name: string }>({
@@ -85,28 +92,36 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
     return candidates.filter((partition) => !leased.has(nameOf(partition)))
   }
 
-  /** Polls for records that other processes have produced, for the partitions whose consumers wait. */
-  const watch = async (signal: AbortSignal) => {
-    let delay = poll.min
-    while (!signal.aborted) {
-      await pause(delay, signal)
-      const waiting = runs.owned().filter((partition) => runs.sourceOf(partition)?.isWaiting)
-      if (waiting.length === 0) continue
-      const { rows } = await pool.query<{ partition: number; newest: bigint | null }>({
-        name: 'messages-newest',
-        text: `select partition, pg_sequence_last_value(('messages_offset_' || partition)::regclass) as newest
-               from unnest($1::integer[]) as partition`,
-        values: [`{${waiting.join(',')}}`],
-      })
-      const news = rows.filter(({ partition, newest }) => newest !== null && runs.sourceOf(partition)?.seen(newest))
-      delay = news.length > 0 ? poll.min : Math.min(poll.max, delay * 2)
+  /**
+   * Divides the partitions again when a process has come or gone. Otherwise it looks less and less often: it has to look, because a lease of a
+   * killed process becomes free without a notice.
+   */
+  const keepBalance = async (consumeOptions: ConsumeOptions) => {
+    const { signal } = consumeOptions
+    const wake = createWake()
+    const delays = createBackoff(balanceMs, Math.max(balanceMs, maxBalanceMs))
+    const stopListening = notices.on('processes', () => {
+      delays.reset()
+      wake.notify()
+    })
+    try {
+      while (!signal.aborted) {
+        if ((await balance(consumeOptions)) > 0) delays.reset()
+        await wake.wait(delays.next(), signal)
+      }
+    } finally {
+      stopListening()
     }
   }
 
   return {
     owned: runs.owned,
     producing: (partition) => runs.sourceOf(partition)?.producing() ?? (() => {}),
-    passOn: (partition, previous, records) => runs.sourceOf(partition)?.passOn(previous, records),
+    passOn(partition, previous, records) {
+      const source = runs.sourceOf(partition)
+      source?.passOn(previous, records)
+      return source !== undefined
+    },
     async consume(consumeOptions) {
       const { signal } = consumeOptions
       if (runs.running().length > 0) throw new Error('this bus is being consumed already')
@@ -116,14 +131,8 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
       }
       signal.addEventListener('abort', loseAll, { once: true })
       await Promise.all([
-        keepRunning(() => watch(signal), { signal, onError }),
-        keepRunning(
-          async () => {
-            await balance(consumeOptions)
-            await pause(balanceMs, signal)
-          },
-          { signal, onError },
-        ),
+        keepRunning(() => watchForRecords({ pool, notices, owned: runs.owned, viewOf: runs.sourceOf }, signal), { signal, onError }),
+        keepRunning(() => keepBalance(consumeOptions), { signal, onError }),
       ])
       loseAll()
       await runs.ended()

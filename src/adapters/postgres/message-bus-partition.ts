@@ -26,10 +26,11 @@ export interface PartitionView {
   producing(): () => void
   /** Takes records that this process has just committed. They follow the offset `previous` without a gap. */
   passOn(previous: bigint, records: readonly BusRecord[]): void
-  /** Called with the newest offset that a poll has seen. Returns whether the database then has records that are not in memory. */
-  seen(offset: bigint): boolean
-  /** Whether a fetch waits for records. A poll is needed only while a fetch waits. */
-  readonly isWaiting: boolean
+  /**
+   * Takes the newest offset of the partition. Returns `unread` when the database therefore has records that are not in memory, `read` when it
+   * has none, and `undecided` when the caller must ask again, because this process is producing or has records in memory.
+   */
+  seen(offset: bigint): 'read' | 'unread' | 'undecided'
   fetch(max: number): Promise<BusRecord[]>
 }
 
@@ -122,7 +123,6 @@ class View implements PartitionView {
   #mode: Mode = 'unread'
   /** Used in mode `readingBack`. It is true when records were passed on after the last read began, so that the read may have missed them. */
   #hasMissed = false
-  #isWaiting = false
   #producing = 0
   /** Settles with the last fetch. The next fetch waits for it, because two fetches at the same time would return the same records. */
   #lastFetch: Promise<unknown> = Promise.resolve()
@@ -135,9 +135,6 @@ class View implements PartitionView {
     this.#memory = new Memory(maxHeld)
   }
 
-  get isWaiting(): boolean {
-    return this.#isWaiting
-  }
   producing(): () => void {
     this.#producing++
     return () => {
@@ -157,14 +154,15 @@ class View implements PartitionView {
     }
     this.#awake.notify()
   }
-  seen(offset: bigint): boolean {
-    // Records that other processes produce meanwhile show as a gap before the next records, or in the next poll.
-    if (offset <= this.#known || this.#memory.first !== undefined || this.#producing > 0) return false
+  seen(offset: bigint): 'read' | 'unread' | 'undecided' {
+    if (offset <= this.#known) return 'read'
+    if (this.#memory.first !== undefined || this.#producing > 0) return 'undecided'
     if (this.#mode === 'readingBack') this.#hasMissed = true
-    if (this.#mode !== 'passing') return false
-    this.#mode = 'unread'
-    this.#awake.notify()
-    return true
+    if (this.#mode === 'passing') {
+      this.#mode = 'unread'
+      this.#awake.notify()
+    }
+    return 'unread'
   }
   fetch(max: number): Promise<BusRecord[]> {
     const records = this.#lastFetch.then(() => this.#fetchNext(max))
@@ -184,9 +182,7 @@ class View implements PartitionView {
         if (nextRun !== undefined) await this.#readUpTo(nextRun.previous)
         else if (this.#mode !== 'passing') await this.#readOn()
         else {
-          this.#isWaiting = true
           await this.#awake.wait(remaining, this.#lost)
-          this.#isWaiting = false
         }
         this.#failures.reset()
       } catch (error) {

@@ -6,6 +6,7 @@ import { KolbakError } from '../../lib/errors.ts'
 import { createGroupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
+import { type Notices, noNotices } from '../../lib/notices.ts'
 import { transaction } from '../../lib/sql.ts'
 import { BusFull, BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
 import { advisoryLocks } from './advisory-locks.ts'
@@ -24,14 +25,16 @@ interface PostgresMessageBusOptions {
   readonly leases: LeaseKeeper
   /** Returns the number of live processes that consume, including this one if it consumes. */
   readonly consumers: () => number
+  /** Default: none, so that other processes find new records within 50 ms. */
+  readonly notices?: Notices
   readonly log: Log
   /** The most records that may wait to be written. Beyond them `produce` throws BusFull. Default 20,000. */
   readonly maxWaiting?: number
   /** The most bytes of records that may wait to be written. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** Milliseconds between two divisions of the partitions among the processes. Default 250. */
+  /** The fewest milliseconds between two divisions of the partitions among the processes. Default 250. */
   readonly balanceMs?: number
-  /** Milliseconds after which a fetch without records returns. Default 1,000. */
+  /** Milliseconds after which a fetch without records returns. Default 5,000. */
   readonly fetchWaitMs?: number
 }
 export interface PostgresMessageBus extends MessageBus {
@@ -54,7 +57,7 @@ interface Item {
  * bus has more partitions than configured, because no process would read the records in them.
  */
 export async function createPostgresMessageBus(options: PostgresMessageBusOptions): Promise<PostgresMessageBus> {
-  const { pool, identity, partitions, log, maxWaiting = 20_000, maxWaitingBytes = 64 << 20 } = options
+  const { pool, identity, partitions, log, notices = noNotices, maxWaiting = 20_000, maxWaitingBytes = 64 << 20 } = options
   await makeSequences(pool, partitions)
   const days = createDayPartitions({
     pool,
@@ -62,7 +65,12 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     onError: (error) => log.warn({ error }, 'bus.day_not_made_ahead'),
   })
   await days.ensure([dayOf(Date.now())])
-  const consumer = createMessageConsumer({ ...options, balanceMs: options.balanceMs ?? 250, fetchWaitMs: options.fetchWaitMs ?? 1_000 })
+  const consumer = createMessageConsumer({
+    ...options,
+    notices,
+    balanceMs: options.balanceMs ?? 250,
+    fetchWaitMs: options.fetchWaitMs ?? 5_000,
+  })
 
   // The first partition is random. Otherwise all processes that own no partition would begin with the same partition and wait for its lock.
   let groups = Math.floor(Math.random() * partitions)
@@ -81,11 +89,8 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     try {
       first = await append(partition, items)
       for (const { bytes, record } of items) rememberRecord(bytes, record)
-      consumer.passOn(
-        partition,
-        first - 1n,
-        items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes })),
-      )
+      const records = items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes }))
+      if (!consumer.passOn(partition, first - 1n, records)) notices.tellOthers('messages')
     } finally {
       over()
     }

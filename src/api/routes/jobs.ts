@@ -118,6 +118,7 @@ function replayWebhookRoute(deps: ApiDependencies & { newUlid(): string }): Rout
       })
       if (started === null)
         throw new ApiError('replay_running', 'A replay of this webhook is running: wait until it has ended, or cancel it.')
+      deps.notices.tell('jobs')
       log.info({ job: started.id, tenant, webhook: id, since, until }, 'replay_job.begun')
       return envelopeResult(202, jobView(started), { location: `/v1/jobs/${started.id}` })
     },

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../../events/envelope.ts'
 import { secondsPerDay } from '../../lib/days.ts'
 import type { LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
+import type { Notices } from '../../lib/notices.ts'
 import type { DeliveryLog } from '../../ports/delivery-log.ts'
 import type { EventStore } from '../../ports/event-store.ts'
 import type { MessageBus } from '../../ports/message-bus.ts'
@@ -33,6 +34,7 @@ export interface EngineDeps {
   readonly config: Config
   readonly log: Log
   readonly leases: LeaseKeeper
+  readonly notices: Notices
   /** Returns the number of live processes that consume the bus. */
   readonly consumers: () => number
   /** Pools of the database. Each pool is named after its use. */

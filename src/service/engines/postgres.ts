@@ -13,12 +13,12 @@ export { closing }
 export const postgresEventStore: EventStoreEngine = {
   name,
   chosenBy: null,
-  async connect({ config, pools, log }) {
+  async connect({ config, pools, notices, log }) {
     const store = createPostgresEventStore({
       pool: pools.writes,
       identity: await recordEngine(pools.reads, 'event_store', name),
       dayStreamMaxAgeSeconds: secondsKept(config),
-      log,
+      ...{ notices, log },
     })
     return { adapter: store, expire: async (day, passed) => (await store.dropDaysBefore(day, passed)).length }
   },
@@ -27,13 +27,13 @@ export const postgresEventStore: EventStoreEngine = {
 export const postgresMessageBus: MessageBusEngine = {
   name,
   chosenBy: null,
-  async connect({ config, pools, leases, consumers, log }) {
+  async connect({ config, pools, leases, consumers, notices, log }) {
     const bus = await createPostgresMessageBus({
       pool: pools.writes,
       readers: pools.projections,
       identity: await recordEngine(pools.reads, 'message_bus', name),
       partitions: config.KOLBAK_PARTITIONS,
-      ...{ leases, consumers, log },
+      ...{ leases, consumers, notices, log },
     })
     return { adapter: bus, expire: async (day, unread) => (await bus.dropDaysBefore(day, unread)).length }
   },

@@ -1,0 +1,51 @@
+import type { Pool } from 'pg'
+import type { Notices } from '../../lib/notices.ts'
+import { createWake } from '../../lib/wake.ts'
+import type { PartitionView } from './message-bus-partition.ts'
+
+interface WatchOptions {
+  readonly pool: Pool
+  readonly notices: Notices
+  /** Returns the partitions that this process reads now. */
+  owned(): readonly number[]
+  viewOf(partition: number): Pick<PartitionView, 'seen'> | undefined
+}
+
+/** Milliseconds until the next look after a notice, while a partition cannot tell yet whether it has the record of the notice. */
+const undecidedMs = 20
+
+/** Looks for records that other processes have produced: at each of their notices, and regularly. Runs until the signal aborts. */
+export async function watchForRecords(options: WatchOptions, signal: AbortSignal): Promise<void> {
+  const { notices } = options
+  const wake = createWake()
+  /** Whether a notice came, and no look since then could tell for every partition whether it has the record. */
+  let isNoticed = false
+  const stopListening = notices.on('messages', () => {
+    isNoticed = true
+    wake.notify()
+  })
+  try {
+    while (!signal.aborted) {
+      await wake.wait(isNoticed ? undecidedMs : notices.pollMs, signal)
+      const wasNoticed = isNoticed
+      isNoticed = false
+      if (!(await look(options)) && wasNoticed) isNoticed = true
+    }
+  } finally {
+    stopListening()
+  }
+}
+
+/** Tells each partition its newest offset. Returns false if a partition cannot tell yet whether it has the records up to there. */
+async function look({ pool, owned, viewOf }: WatchOptions): Promise<boolean> {
+  const partitions = owned()
+  if (partitions.length === 0) return true
+  const { rows } = await pool.query<{ partition: number; newest: bigint | null }>({
+    name: 'messages-newest',
+    text: `select partition, pg_sequence_last_value(('messages_offset_' || partition)::regclass) as newest
+           from unnest($1::integer[]) as partition`,
+    values: [`{${partitions.join(',')}}`],
+  })
+  const answers = rows.map(({ partition, newest }) => (newest === null ? undefined : viewOf(partition)?.seen(newest)))
+  return !answers.includes('undecided')
+}

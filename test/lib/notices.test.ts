@@ -1,0 +1,122 @@
+import { expect } from 'chai'
+import pg from 'pg'
+import { createPool } from '../../src/adapters/postgres/pool.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { openNotices, type Topic } from '../../src/lib/notices.ts'
+import { capturingLog } from '../support/capturing-log.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+type Opened = ReturnType<typeof openNotices>
+
+describe('notices between processes', () => {
+  let db: TestDatabase
+  const pools: pg.Pool[] = []
+  const opened: Opened[] = []
+  before(async () => {
+    db = await freshDatabase()
+  })
+  after(() => db.drop())
+  afterEach(async () => {
+    for (const notices of opened.splice(0)) await notices.close()
+    for (const pool of pools.splice(0)) await pool.end()
+  })
+  const newPool = () => {
+    const pool = createPool({ url: db.url, name: 'notices', max: 2, log: silentLog })
+    pools.push(pool)
+    return pool
+  }
+  const open = async (id: string, { isAlone = () => false }: { isAlone?: () => boolean } = {}) => {
+    const notices = openNotices({ pool: newPool(), id, log: silentLog, isAlone })
+    opened.push(notices)
+    await waitFor(() => notices.pollMs === 2_000, { what: 'notices to be heard' })
+    return notices
+  }
+  const countOf = (notices: Opened, topic: Topic) => {
+    let count = 0
+    notices.on(topic, () => count++)
+    return () => count
+  }
+  /** Listens as any client of Postgres can, and returns the payloads. */
+  const eavesdrop = async () => {
+    const client = new pg.Client({ connectionString: db.url })
+    await client.connect()
+    const payloads: string[] = []
+    client.on('notification', ({ payload }) => payloads.push(payload ?? ''))
+    await client.query('listen kolbak')
+    return { payloads, end: () => client.end() }
+  }
+
+  it('reach the listeners of the other processes, and not those of the sender', async () => {
+    const [one, two] = [await open('one'), await open('two')]
+    const [own, others, otherTopic] = [countOf(one, 'events'), countOf(two, 'events'), countOf(two, 'messages')]
+    one.tellOthers('events')
+    await waitFor(() => others() === 1)
+    one.tellOthers('messages')
+    await waitFor(() => otherTopic() === 1)
+    expect([own(), others()]).to.deep.equal([0, 1])
+  })
+  it('reach the listeners of the sender too with `tell`, at once', async () => {
+    const [one, two] = [await open('one'), await open('two')]
+    const [own, others] = [countOf(one, 'jobs'), countOf(two, 'jobs')]
+    one.tell('jobs')
+    expect(own()).to.equal(1)
+    await waitFor(() => others() === 1)
+  })
+  it('are not sent while the process is alone, except those of new processes', async () => {
+    const { payloads, end } = await eavesdrop()
+    const alone = await open('alone', { isAlone: () => true })
+    alone.tell('events')
+    alone.tellOthers('messages')
+    alone.tellOthers('processes')
+    await waitFor(() => payloads.includes('alone processes'))
+    expect(payloads).to.deep.equal(['alone ', 'alone processes'])
+    await end()
+  })
+  it('are gathered, so that a thousand of them cost few statements', async () => {
+    const two = await open('two')
+    const count = countOf(two, 'messages')
+    const { payloads, end } = await eavesdrop()
+    const one = await open('one')
+    for (let i = 0; i < 1_000; i++) one.tellOthers(i % 2 === 0 ? 'events' : 'messages')
+    await waitFor(() => count() > 0)
+    one.tellOthers('jobs')
+    await waitFor(() => payloads.at(-1) === 'one jobs')
+    expect(payloads.length).to.be.lessThan(5)
+    await end()
+  })
+  it('are missed while the connection is cut: listeners are called, readers look every 50 ms, and then notices arrive again', async () => {
+    const [one, two] = [await open('one'), await open('two')]
+    const count = countOf(two, 'schedule')
+    const polls: number[] = []
+    two.on('schedule', () => polls.push(two.pollMs))
+    const cut = await db.pool.query(`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and query like 'select pg_notify%'`)
+    expect(cut.rowCount).to.equal(2)
+    await waitFor(() => count() > 0, { what: 'the listeners to be called' })
+    expect(polls[0]).to.equal(50)
+    await waitFor(() => one.pollMs === 2_000 && two.pollMs === 2_000, { what: 'notices to be heard again' })
+    const before = count()
+    one.tellOthers('schedule')
+    await waitFor(() => count() > before)
+  })
+  it('that never arrive, as behind some poolers, leave the reader at 50 ms and are logged', async () => {
+    const log = capturingLog()
+    const pool = newPool()
+    const connect = pool.connect.bind(pool)
+    Object.assign(pool, {
+      async connect() {
+        const client = await connect()
+        const on = client.on.bind(client)
+        Object.assign(client, {
+          on: (name: string, listener: () => void) => (name === 'notification' ? client : on(name as 'error', listener)),
+        })
+        return client
+      },
+    })
+    const deaf = openNotices({ pool, id: 'deaf', log, isAlone: () => false, echoMs: 100 })
+    opened.push(deaf)
+    await waitFor(() => log.lines.some((line) => line.includes('notices.not_received')))
+    expect(deaf.pollMs).to.equal(50)
+  })
+})
