@@ -131,7 +131,7 @@ function rotateClientSecretRoute(deps: ApiDependencies): Route {
     idempotent: true,
     summary: 'Give a client a new secret. Its present tokens stop working, and both secrets get new tokens during the overlap',
     description:
-      'Replaces the secret of a client. Tokens that the client already has stop working at once. The former secret still gets tokens until the overlap ends, so that programs can change over one by one.',
+      'Replaces the secret of a client. Tokens that the client already has stop working within a second. The former secret still gets tokens until the overlap ends, so that programs can change over one by one.',
     params: { id: idOf('tenant'), client_id: { ...clientId, description: 'The id of the client.' } },
     tag,
     credentials,
@@ -178,7 +178,7 @@ function revokeClientRoute(deps: ApiDependencies): Route {
     operationId: 'revokeClient',
     summary: 'Revoke a client; its tokens stop working within a second',
     description:
-      'Ends a client for good: it gets no more tokens, and its tokens stop working. The last client with the scope `admin` cannot be revoked.',
+      'Ends a client for good: it gets no more tokens, and its tokens stop working within a second. The last client with the scope `admin` cannot be revoked.',
     params: { id: idOf('tenant'), client_id: { ...clientId, description: 'The id of the client.' } },
     tag,
     credentials,

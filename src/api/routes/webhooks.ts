@@ -113,7 +113,7 @@ function createWebhookRoute(deps: ApiDependencies & { newUlid(): string }): Rout
     idempotent: true,
     summary: 'Create a webhook: a callback URL and the events that are delivered to it',
     description:
-      'Subscribes a URL to events. Every request to it is signed with the secret of the webhook, which is generated unless the body has one. Only events that are accepted after this response are delivered.',
+      'Subscribes a URL to events. Every request to it is signed with the secret of the webhook, which is generated unless the body has one. Every event that is accepted after this response is matched with the webhook.',
     tag,
     credentials,
     scope: 'write:webhooks',
