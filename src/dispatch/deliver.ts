@@ -40,7 +40,7 @@ interface DeliverDeps extends RecordAttemptDeps {
   readonly slots: Slots
   readonly schedule: Schedule
   readonly sender: Sender
-  /** Seconds between the attempts of webhooks that have no list of their own. */
+  /** Seconds between the attempts of webhooks without their own list. */
   readonly retryDelays: readonly number[]
   readonly metrics: DispatchMetrics
   /** Milliseconds since 1970. */

@@ -1,4 +1,4 @@
-/** How an attempt ended. Only a transient failure is retried. */
+/** The outcome of an attempt. Only a transient failure is retried. */
 type AttemptOutcome = 'success' | 'permanent' | 'transient'
 
 /**

@@ -14,8 +14,8 @@ export interface Metadata {
   readonly $correlationId: string
   readonly $causationId: string | null
   /**
-   * Only on command streams: SHA-256 (hex) of `JSON.stringify([type, data, metadata])` of the previous event as it is stored, or null at
-   * revision 0.
+   * The hash of the previous event, on command streams only. It is the SHA-256 (hex) of `JSON.stringify([type, data, metadata])` of the stored event,
+   * or null at revision 0.
    */
   readonly prev?: string | null
 }

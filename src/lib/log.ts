@@ -10,7 +10,7 @@ export interface Log {
   error(fields: object, message: string): void
   child(fields: object): Log
 }
-/** The fields of a logged line, its message (`msg`) among them. */
+/** The fields of a logged line, including its message (`msg`). */
 export type LogLine = Readonly<Record<string, unknown>>
 
 /**
@@ -30,17 +30,17 @@ function errorFields(error: unknown): object {
 }
 
 interface LogOptions {
-  /** Where the lines go: 1 (standard output, the default), or 2 for commands that print a result. */
+  /** The output of the lines: 1 (standard output, the default), or 2 for commands that print a result. */
   readonly fd?: 1 | 2
   /** Writes lines for people, and not JSON. */
   readonly isText?: boolean
-  /** Returns the text for a line that people read otherwise, or undefined for all others. Used only with `isText`. */
+  /** Returns the text that replaces a line for people, or undefined if the line is formatted as usual. Used only with `isText`. */
   readonly textOf?: (line: LogLine) => string | undefined
 }
 /** Makes a log of JSON lines or of lines for people. */
 export function createLog(level: string, { fd = 1, isText = false, textOf = () => undefined }: LogOptions = {}): Log {
   const output = destination({ fd, sync: true })
-  output.on('error', () => {}) // a terminal that was closed takes no more lines (EIO), and the work goes on to its orderly end
+  output.on('error', () => {}) // writing to a closed terminal fails (EIO), and must not end the process
   const options = { level, base: null, timestamp: stdTimeFunctions.isoTime, serializers: { error: errorFields } }
   if (!isText) return pino(options, output)
   // The library is loaded only here, because a service without a terminal does not need it.

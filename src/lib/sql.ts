@@ -31,7 +31,7 @@ export class SqlPart {
 /** Puts a constant text into tagged SQL, such as a list of columns. The text must never come from input. */
 export const sqlText = (text: string): SqlPart => new SqlPart(() => text, [])
 
-/** Runs `work` in one transaction, on a connection of its own. */
+/** Runs `work` in one transaction, on a separate connection. */
 export async function transaction<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let broken: Error | undefined

@@ -1,7 +1,7 @@
 import { type Config, describeConfig, variables } from '../config/config.ts'
 import type { LogLine } from '../lib/log.ts'
 
-/** Whether the log is for people: as configured, or because the output is a terminal. */
+/** Whether the log is for people, because it is configured so or the output is a terminal. */
 export const isLogText = ({ KOLBAK_LOG_FORMAT: format }: Config): boolean =>
   format === 'text' || (format === 'auto' && process.stdout.isTTY === true)
 
@@ -17,10 +17,10 @@ export function describeChanges(config: Config): Record<string, unknown> {
 const initialOf = (variable: unknown): unknown =>
   typeof variable === 'object' && variable !== null && 'initial' in variable ? variable.initial : undefined
 
-/** Lines about the insides of the service, which would push what to do next off the screen. */
+/** Lines about internals of the service. They are hidden, because they would move the instructions off the screen. */
 const innerLines = new Set(['routing.open', 'bus.partition_taken', 'bus.partition_left'])
 
-/** Returns the function that says some lines of the log in words: for the others it returns undefined. */
+/** Returns a function that replaces some lines of the log by sentences. For other lines it returns undefined. */
 export const createTerminalText =
   (config: Config) =>
   (line: LogLine): string | undefined => {
@@ -40,7 +40,7 @@ export const createTerminalText =
     }
   }
 
-/** Says where the service is, and what to do next. */
+/** Returns the text that says how to reach the service and what to do next. */
 function readyText({ url, adminClientId, adminClientFile }: LogLine, config: Config): string {
   const secret =
     typeof adminClientFile === 'string'

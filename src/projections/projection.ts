@@ -33,8 +33,8 @@ export interface Projection {
    */
   concerns?(event: RecordedEvent): boolean
   /**
-   * The event types that `prepare` and `apply` read. By default they read all types of the families. An event of another known type is
-   * skipped, whatever its schema is. `byType` sets this field.
+   * The event types that `prepare` and `apply` read. By default they read all types of the families. An event of another known type is skipped, even
+   * if its schema is newer. `byType` sets this field.
    */
   readonly reads?: ReadonlySet<string>
   /**

@@ -69,7 +69,7 @@ describe('GET /v1/events/:id/explain', () => {
       expect((await explain(id, webhook)).get('data.next')).to.match(next_)
     }
   })
-  it('returns 200 with the reasons `test` and `test_of_another` whatever the patterns are', async () => {
+  it('returns 200 with the reasons `test` and `test_of_another` for any pattern', async () => {
     const [tested, other] = [await api.webhook(auditor, { event: 'order.*' }), await api.webhook(auditor, { event: 'kolbak.*' })]
     const id = (await api.call('POST', `/v1/webhooks/${tested}/test`, { as: auditor })).get('data.id')
     await route(api, api.produced.at(-1)!, [tested])

@@ -130,7 +130,7 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       expect(response.get('callback_url')).to.equal(`${url}two`)
       expect(response.headers.get('etag')).to.equal('"1"')
     })
-    it('return 200 with the webhook at that time, whatever the offset of the time', async () => {
+    it('return 200 with the webhook at that time, for any offset of the time', async () => {
       const offset = new Date(Date.parse(times[1]!) + 7_200_000).toISOString().replace('Z', '%2B02:00')
       for (const time of [times[1]!, offset]) expect((await at(`as_of=${time}`)).get('callback_url'), time).to.match(/two|three/)
     })

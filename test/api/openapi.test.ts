@@ -39,7 +39,7 @@ interface Document {
   }
 }
 
-/** Errors that are found before the route is known, or that a caller cannot cause. No operation lists them. */
+/** Codes that no operation lists, because the error occurs before the route is known, or because a caller cannot cause it. */
 const codesOfNoOperation = new Set(['method_not_allowed', 'headers_too_large', 'already_exists', 'event_too_large'])
 
 describe('the document /openapi.json', () => {
@@ -65,7 +65,7 @@ describe('the document /openapi.json', () => {
   const exampleValue = (example: { readonly value: unknown } | { readonly $ref: string }): unknown =>
     'value' in example ? example.value : document.components.examples[example.$ref.split('/').at(-1)!]?.value
 
-  it('describes each operation in sentences of its own', () => {
+  it('describes each operation in sentences that no other operation has', () => {
     for (const { operationId, summary, description } of operations) {
       expect(description, operationId).to.match(/^[A-Z`][\s\S]{60,}\.$/)
       expect(description, operationId).to.not.contain(summary)
@@ -109,7 +109,7 @@ describe('the document /openapi.json', () => {
         }
     expect(errorCodes.filter((code) => !codes.has(code) && !codesOfNoOperation.has(code))).to.deep.equal([])
   })
-  it('says in the example of a missing field what the service says', async () => {
+  it('has the sentence of the service in the example of a missing field', async () => {
     const client = await api.tenant()
     for (const path of ['/v1/webhooks', '/v1/keys', '/v1/events', '/v1/events/batch']) {
       const refused = await api.call('POST', path, { as: client, body: {} })
@@ -125,7 +125,7 @@ describe('the document /openapi.json', () => {
         if (place === 'path') expect(faultsOf(schema, example), `${operationId} ${name}`).to.equal('')
       }
   })
-  it('says what each scope allows, and what each credential and each group of operations is', () => {
+  it('describes each scope, each credential and each group of operations', () => {
     const { flows, ...oauth2 } = document.components.securitySchemes.oauth2!
     const { scopes } = (flows as { clientCredentials: { scopes: Record<string, string> } }).clientCredentials
     expect(Object.keys(scopes)).to.deep.equal([...bearerScopes])
@@ -134,7 +134,7 @@ describe('the document /openapi.json', () => {
     for (const tag of operations.flatMap(({ tags }) => tags))
       expect(document.tags.find(({ name }) => name === tag)?.description).to.match(/\.$/)
   })
-  it('holds nothing that generators of clients stumble over', () => {
+  it('avoids constructs on which generators of clients fail', () => {
     const faults: string[] = []
     const look = (value: unknown, path: string): void => {
       if (Array.isArray(value)) for (const [i, item] of value.entries()) look(item, `${path}.${i}`)
@@ -144,7 +144,7 @@ describe('the document /openapi.json', () => {
       if (value.type === 'null' && !isCombined) faults.push(`${path}: null as a type of its own`)
       if (isSchema && !('type' in value) && ('enum' in value || 'const' in value)) faults.push(`${path}: an enum without a type`)
       const isMap = value.properties === undefined && value.additionalProperties === undefined && value.maxProperties !== 0
-      // openapi-typescript makes a member with a default one that must be given (https://openapi-ts.dev/cli, defaultNonNullable).
+      // openapi-typescript makes a member with a default required (https://openapi-ts.dev/cli, defaultNonNullable).
       if ('default' in value && path.startsWith('.components.schemas')) faults.push(`${path}: a member with a default`)
       if (value.type === 'object' && isMap) faults.push(`${path}: an object without members`)
       for (const [name, member] of Object.entries(value)) look(member, `${path}.${name}`)
@@ -154,16 +154,16 @@ describe('the document /openapi.json', () => {
       if (Object.keys(requestBody?.content ?? {}).length > 1) faults.push(`${operationId}: a body with two media types`)
     expect(faults).to.deep.equal([])
   })
-  it('is small enough to be read at once', async () => {
+  it('has a limited size', async () => {
     expect(JSON.stringify(document).length).to.be.lessThan(400_000)
   })
-  it('lets no text be stored that holds half of a surrogate pair', () => {
+  it('forbids half of a surrogate pair in every text that is stored', () => {
     const faults: string[] = []
     const look = (schema: unknown, path: string): void => {
       if (!isObject(schema)) return
       const isText = [schema.type].flat().includes('string')
       const isLimited = ['enum', 'const', 'pattern', 'format', 'x-well-formed'].some((keyword) => keyword in schema)
-      // The check of callback URLs refuses surrogates itself. Nothing of a request for a token is stored.
+      // The check of callback URLs refuses surrogates itself, and a request for a token is not stored.
       if (isText && !isLimited && !/callback_url$|^TokenRequest/.test(path)) faults.push(path)
       if (typeof schema.$ref === 'string') look(document.components.schemas[schema.$ref.split('/').at(-1)!], schema.$ref.split('/').at(-1)!)
       if (isObject(schema.properties)) for (const [name, part] of Object.entries(schema.properties)) look(part, `${path}.${name}`)

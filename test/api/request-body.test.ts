@@ -18,7 +18,7 @@ describe('the body of a request', () => {
     req.push(null)
     expect((await reading).toString()).to.equal('0123456789')
   })
-  it('is refused as soon as it is too large, whatever length was announced', async () => {
+  it('is refused as soon as it is too large, for any announced length', async () => {
     const req = request({ 'content-length': '5' })
     const reading = readBody(req, 10)
     req.push(Buffer.alloc(11))

@@ -62,7 +62,7 @@ describe('tenant isolation', () => {
     if (produced === undefined) throw new Error('nothing was produced')
     const [delivery] = await routeMessage(api, produced, [webhook])
     await delivery?.record({ type: 'DeliveryDeadLettered', code: 500 })
-    // The job has a webhook of its own, so that no other test ends it.
+    // The job has a separate webhook, so that no other test ends the job.
     const started = await api.call('POST', `/v1/webhooks/${await api.webhook(ownerKey)}/replay`, { as: owner, body: bodies.replayWebhook })
     ids = {
       ...{ key: ownerKey.id, webhook, event: 'theirs', delivery: delivery?.id ?? '', job: started.get('data.id') },
@@ -211,7 +211,7 @@ describe('tenant isolation', () => {
       },
     )
   })
-  it('returns 404 to a key of another tenant, whatever its scopes', async () => {
+  it('returns 404 to a key of another tenant, with any scopes', async () => {
     const otherTenant = await api.key(stranger)
     await each(
       (route) => keyed(route) && route.path.includes(':id'),

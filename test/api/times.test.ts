@@ -25,7 +25,7 @@ describe('a time in a query', () => {
   })
   after(() => api.stop())
 
-  it('may have an offset whose + nobody escaped, on every parameter of every route', async () => {
+  it('may have an offset with an unescaped +, in every parameter of every route', async () => {
     expect(timesByPath.length).to.be.greaterThan(6)
     const id = await api.webhook(client)
     const key = await api.key(client)
@@ -39,7 +39,7 @@ describe('a time in a query', () => {
         expect(refused.get('error.details.0.message')).to.equal('must be an RFC 3339 time with an offset or Z')
       }
   })
-  it('means the moment that its offset says', async () => {
+  it('is converted by its offset', async () => {
     const id = await api.webhook(client)
     const [past, future] = [-60, 60].map((minutes) => new Date(Date.now() + minutes * 60_000 + 2 * 3_600_000).toISOString().slice(0, 19))
     const at = async (time: string) => (await api.call('GET', `/v1/webhooks/${id}?as_of=${time}+02:00`, { as: client })).status

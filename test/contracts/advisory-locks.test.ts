@@ -16,7 +16,7 @@ async function locksIn(extension: string): Promise<{ file: string; text: string;
 }
 
 describe('the register of advisory locks', () => {
-  it('gives each lock a number of its own', () => {
+  it('gives each lock another number', () => {
     const numbers = Object.values(advisoryLocks)
     expect(new Set(numbers).size).to.equal(numbers.length)
   })

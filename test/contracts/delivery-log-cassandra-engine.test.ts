@@ -89,7 +89,7 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
   })
 })
 
-describeWithCassandra('the delivery log on a Cassandra of its own', () => {
+describeWithCassandra('the delivery log on a separate Cassandra', () => {
   let cassandra: Cassandra
   before(async () => {
     cassandra = await startCassandra({ withPasswords: true, withTls: true })

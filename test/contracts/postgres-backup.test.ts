@@ -11,7 +11,7 @@ import { silentLog } from '../../src/lib/log.ts'
 import { restoreBackup, writeBackup } from '../../src/service/backups.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 
-/** Describes a schema independently of the code of backups, from the information schema and the definitions that Postgres gives. */
+/** SQL that describes a schema independently of the code of backups, from the information schema and the definitions that Postgres returns. */
 const catalogue = `
   select 'column ' || concat_ws(' ', table_schema, table_name, column_name, ordinal_position, data_type, udt_name, is_nullable, column_default,
            collation_name, is_identity, identity_generation) as fact
@@ -118,7 +118,7 @@ describe('a backup of Postgres', () => {
     await restore(second, await readFile(file))
     expect(await contentOf(second)).to.deep.equal(await contentOf(db.url))
   })
-  it('is of one moment, while rows come, change and go', async () => {
+  it('shows one moment, even while rows are inserted, updated and deleted', async () => {
     await db.pool.query('create table pairs (id int, twin int); insert into pairs select n, n from generate_series(1, 2000) n')
     await db.pool.query('create table others (like pairs); insert into others select * from pairs')
     let isRunning = true
@@ -143,7 +143,7 @@ describe('a backup of Postgres', () => {
       await writing
     }
   })
-  it('leaves out what is not of Kolbak, and names it', async () => {
+  it('leaves out objects that are not from Kolbak, and names them', async () => {
     await db.pool.query(`create type mood as enum ('good'); create table moods (mood mood); create materialized view sums as select 1 as one;
                          create view keys_made as select count(*) from data_keys; create function mood() returns mood language sql as $$ select 'good'::mood $$`)
     const file = join(folder, 'own')
@@ -167,7 +167,7 @@ describe('a backup of Postgres', () => {
       expect(codeOf(error), `cut to ${cut} of ${bytes.length} bytes`).to.equal('backup_damaged')
       expect(error?.message).to.match(/damaged or incomplete .*nothing of it was restored/)
     }
-    // A cut text that was compressed again has no fault of gzip.
+    // The cut text is compressed again, so that gzip itself reports no error.
     for (const cut of [300, text.length >> 2, text.length >> 1, text.length - 120, text.length - 1]) {
       const error = await refusal(restore(url, gzipSync(text.subarray(0, cut))))
       expect(codeOf(error), `cut to ${cut} of ${text.length} bytes of text`).to.equal('backup_damaged')
@@ -200,7 +200,7 @@ describe('a backup of Postgres', () => {
     expect(codeOf(await refusal(restore(url, longer)))).to.equal('backup_damaged')
     expect(await onDatabase(url, tableNames)).to.deep.equal([])
   })
-  it('is refused by a database that holds anything', async () => {
+  it('is refused by a database that is not empty', async () => {
     const url = await emptyDatabase()
     const bytes = await backUp()
     await onDatabase(url, 'create schema mine; create table mine.own (id int)')
@@ -210,7 +210,7 @@ describe('a backup of Postgres', () => {
     expect(codeOf(await refusal(restore(db.url, bytes)))).to.equal('database_not_empty')
     expect(await contentOf(url)).to.deep.equal({ 'mine.own': [{ rows: 0, sum: null }] })
   })
-  it('is refused when a newer version has made it, and a file that is none is named as such', async () => {
+  it('is refused when a newer version has made it or the file is not a backup', async () => {
     const url = await emptyDatabase()
     const text = gunzipSync(await backUp()).toString('latin1')
     const withHeader = (from: string, to: string) => gzipSync(Buffer.from(text.replace(from, to), 'latin1'))

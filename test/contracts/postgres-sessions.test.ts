@@ -60,16 +60,16 @@ describe('a session of Postgres', () => {
       .join(' '),
   )
 
-  it('has the settings of Kolbak, whatever the options of the URL say', async () => {
+  it('has the settings of Kolbak despite the options of the URL', async () => {
     expect(await settingsOf(`${db.url}${db.url.includes('?') ? '&' : '?'}options=${options}`)).to.deep.equal(expected)
   })
-  it('has the settings of Kolbak, whatever other parameters of the URL say', async () => {
+  it('has the settings of Kolbak despite other parameters of the URL', async () => {
     const url = new URL(db.url)
     for (const name of ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) url.searchParams.set(name, '1000')
     url.searchParams.set('client_encoding', 'LATIN1')
     expect(await settingsOf(url.href)).to.deep.equal(expected)
   })
-  it('has the settings of Kolbak, whatever the database and the role say', async () => {
+  it('has the settings of Kolbak despite settings of the database and the role', async () => {
     const [{ database, role }] = (await db.pool.query('select current_database() as database, current_user as role')).rows
     for (const [name, value] of Object.entries(harmful)) {
       const literal = name === 'search_path' || name === 'DateStyle' ? value : `'${value}'`
@@ -79,7 +79,7 @@ describe('a session of Postgres', () => {
     expect(await settingsOf(db.url)).to.deep.equal(expected)
     expect(await migrate(db.url), 'a migration has no time limits either').to.deep.equal([])
   })
-  it('has the settings of Kolbak, whatever PGOPTIONS says', async () => {
+  it('has the settings of Kolbak despite PGOPTIONS', async () => {
     env.PGOPTIONS = '-c synchronous_commit=off'
     try {
       const url = new URL(db.url)
@@ -89,7 +89,7 @@ describe('a session of Postgres', () => {
       delete env.PGOPTIONS
     }
   })
-  it('reaches the embedded Postgres, whatever the variables of libpq say', async () => {
+  it('reaches the embedded Postgres despite the variables of libpq', async () => {
     const variables = { PGSSLMODE: 'require', PGOPTIONS: '-c no_such_setting=1', PGCLIENT_ENCODING: 'nonsense', PGREPLICATION: 'database' }
     Object.assign(env, variables)
     try {

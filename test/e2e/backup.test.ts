@@ -34,7 +34,7 @@ describe('a backup', () => {
 
   const operate = (dataDir: string, ...args: string[]): Promise<Ended> =>
     runProgram('operator/operate.ts', args, { KOLBAK_DATA_DIR: dataDir })
-  /** Returns everything that the API shows of these events, and of the webhook. */
+  /** Returns all that the API shows of these events and of the webhook. */
   const historyOf = async (api: Client, webhook: WebhookResponse, ids: readonly string[]) => ({
     webhook: await api.get(`/v1/webhooks/${webhook.id}`),
     versions: await api.get(`/v1/webhooks/${webhook.id}/history`),
@@ -45,7 +45,7 @@ describe('a backup', () => {
   })
   const successesOf = async (api: Client, id: string) => (await api.get<EventAnswer>(`/v1/events/${id}`)).data.deliveries.success ?? 0
 
-  it('that was made under load brings back every event with its history, on another machine', async () => {
+  it('that was made under load restores every event with its history, on another machine', async () => {
     const first = await start()
     const api = await clientOf(first.url)
     const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
@@ -65,7 +65,7 @@ describe('a backup', () => {
     expect(JSON.parse(out)).to.include({ file, format: 1 })
     expect((await stat(file)).mode & 0o777).to.equal(0o600)
     const accepted = load.accepted.length
-    await waitFor(() => load.accepted.length > accepted + 50, { what: 'the service to go on' })
+    await waitFor(() => load.accepted.length > accepted + 50, { what: 'the service to continue' })
     await first.kill('SIGKILL')
     await load.stop()
 
@@ -76,7 +76,7 @@ describe('a backup', () => {
     const second: RunningService = await start({ KOLBAK_DATA_DIR: other })
     const restoredApi = await clientOf(second.url)
     expect(await historyOf(restoredApi, webhook, early)).to.deep.equal(before)
-    // What was accepted before the backup is in it, and all of it is delivered.
+    // All events that were accepted before the backup are restored and delivered.
     await waitFor(async () => (await Promise.all(acceptedBefore.map((id) => successesOf(restoredApi, id)))).every((count) => count === 1), {
       what: 'all events of the backup to be delivered',
     })
@@ -85,7 +85,7 @@ describe('a backup', () => {
     await second.kill('SIGTERM')
   })
 
-  it('never takes the name of its file before it is complete, and overwrites nothing', async () => {
+  it('has the name of its file only when it is complete, and overwrites no file', async () => {
     const service = await start()
     await service.kill('SIGTERM')
     const file = join(folder, 'kolbak.backup')
@@ -135,7 +135,7 @@ describe('a backup', () => {
     expect(whole.code, whole.err).to.equal(0)
   })
 
-  it('is restored neither into a service that has data, nor when a part of it is missing', async () => {
+  it('is not restored into a service that has data, or when a part of the backup is missing', async () => {
     const service = await start()
     const file = join(folder, 'kolbak.backup')
     expect((await operate(services.dataDir, 'backup', file)).code).to.equal(0)

@@ -62,7 +62,7 @@ describe('the operator commands beside a running service', () => {
     await waitFor(() => service.logLines.some((line) => line.msg === 'projection.switched' && line.projection === 'tenants'))
     expect((await api.get<{ pagination: { total: number } }>('/v1/keys')).pagination.total).to.equal(before.pagination.total)
   })
-  it('rebuild the delivery history while the API reads it and deliveries go on', async () => {
+  it('rebuild the delivery history while the API reads it and deliveries continue', async () => {
     const { id } = await api.post<{ id: string }>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'rebuilt.*' })
     const history = async () => (await api.get<{ data: object[] }>(`/v1/webhooks/${id}/deliveries?status=success&limit=100`)).data
     const post = () => api.post('/v1/events', { event: 'rebuilt.event', payload: {} })

@@ -18,7 +18,7 @@ const hasEnded = (pid: number): boolean =>
       .trim(),
   )
 
-describe('a service with a Postgres of its own', () => {
+describe('a service with its own Postgres', () => {
   const services = withServices({ each: true })
   const { start } = services
 

@@ -54,7 +54,7 @@ describe('in a terminal', () => {
       return false
     }
   }
-  /** Brings 8 deliveries in flight. Their responses wait until `finish` is called. */
+  /** Starts 8 deliveries, whose responses wait until `finish` is called. */
   const bringInFlight = async (api: Client) => {
     let finish = () => {}
     const finished = new Promise<void>((resolve) => {
@@ -101,7 +101,7 @@ describe('in a terminal', () => {
       await again.ended
     })
 
-  it('prints lines for people at the start, and at their end what to do next', async () => {
+  it('prints lines for people at the start, and then what to do next', async () => {
     const terminal = npm('start', { KOLBAK_ALLOWED_SUBNETS: '' })
     const url = await urlOf(terminal)
     await terminal.printed(/Stop +Ctrl-C\n/)
@@ -123,7 +123,7 @@ describe('in a terminal', () => {
     terminal.pressCtrlC()
     await terminal.ended
   })
-  it('names `npm run dev` where a plain start refuses a receiver on this machine', async () => {
+  it('names `npm run dev` when a normal start refuses a receiver on this machine', async () => {
     const terminal = npm('start', { KOLBAK_ALLOWED_SUBNETS: '' })
     const api = await clientOf(await urlOf(terminal))
     for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
@@ -168,7 +168,7 @@ describe('in a terminal', () => {
   })
   for (const moment of [/Starting Kolbak/, /ready on/, /attempt 1/])
     it(`ends \`npm run demo\` at Ctrl-C after ${moment.source}, and removes its folder and its Postgres`, async () => {
-      await chmod(folder, 0o711) // the user postgres passes through it
+      await chmod(folder, 0o711) // the user postgres must be able to pass through the folder
       const terminal = npm('demo', { TMPDIR: folder })
       await terminal.printed(moment)
       const [dataDir = ''] = (await readdir(folder)).filter((name) => name.startsWith('kolbak-demo-'))

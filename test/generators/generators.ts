@@ -9,21 +9,21 @@ const here = import.meta.dirname
 const root = join(here, '../..')
 const binaries = join(here, 'node_modules/.bin')
 
-/** What a program of `programs/` prints: the event that it posted and read back, and the faulty field of a webhook that was refused. */
+/** The output of a program in `programs/`: the event that it posted and read again, and the faulty field of a refused webhook. */
 export interface Posted {
   readonly id: string
   readonly payload: unknown
   readonly fault: string
 }
-/** A generator of clients. Its program posts an event with the client that it made. */
+/** A generator of clients, with a program that posts an event by the generated client. */
 interface Generator {
   readonly program: string
-  /** Makes the client from the document, and compiles it with the program, as strictly as its language can. */
+  /** Makes the client from the document, and compiles it together with the program, as strictly as the language allows. */
   generate(document: string, folder: string): Promise<void>
   run(folder: string, variables: Readonly<Record<string, string>>): Promise<string>
 }
 
-/** Runs a program in a folder and returns what it prints. An error contains all of it. */
+/** Runs a program in a folder and returns its output. An error contains the whole output. */
 async function run(
   folder: string,
   file: string,
@@ -41,7 +41,7 @@ async function run(
 const node = (folder: string, script: string, args: readonly string[] = [], variables = {}) =>
   run(folder, process.execPath, [script, ...args], variables)
 
-/** Compiles the TypeScript of a folder to `dist`, strictly. */
+/** Compiles the TypeScript of a folder to `dist`, with strict options. */
 async function compile(folder: string): Promise<void> {
   const compilerOptions = {
     ...{ target: 'es2024', lib: ['es2024', 'dom', 'dom.iterable'], module: 'nodenext', types: ['node'], skipLibCheck: true },
@@ -84,7 +84,7 @@ export const nodeGenerators: Readonly<Record<string, Generator>> = {
   },
 }
 
-/** The generators that need Java, and what else their language needs. */
+/** The generators that need Java, each with the other tools that its language needs. */
 export const otherGenerators: Readonly<Record<string, Generator & { readonly needs: readonly string[] }>> = {
   'openapi-generator, typescript-fetch': {
     needs: ['java', 'mvn'],
@@ -135,7 +135,7 @@ export const otherGenerators: Readonly<Record<string, Generator & { readonly nee
 const javaClasses = (folder: string) =>
   ['classes', 'client/target/classes', 'client/target/dependency/*'].map((path) => join(folder, path)).join(':')
 
-/** Returns the tools among these that the machine does not have. */
+/** Returns those of the tools that the machine does not have. */
 export async function missingOf(tools: readonly string[]): Promise<string[]> {
   const found = await Promise.all(
     tools.map((tool) =>

@@ -1,5 +1,5 @@
-// npm run test:generators [-- NAME]: makes a client of /openapi.json with each generator, compiles it, and posts an event with it to
-// a service that is started for it. It needs Java and Maven. A language whose tools are not on the machine is skipped. The generators
+// Usage: npm run test:generators [-- NAME]. With each generator it makes a client from /openapi.json, compiles the client, and posts an event with it
+// to a service that it starts. It needs Java and Maven. A language whose tools are not on the machine is skipped. The generators
 // that need only Node are also in the default suite.
 import { isDeepStrictEqual } from 'node:util'
 import { admin, removeFolder, removeInitialised, startService, temporaryFolder } from '../support/service.ts'

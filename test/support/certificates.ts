@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A key and a certificate in PEM. `cert` also holds the certificates of intermediate authorities. */
+/** A key and a certificate in PEM. `cert` also contains the certificates of intermediate authorities. */
 export interface Certificate {
   readonly key: string
   readonly cert: string

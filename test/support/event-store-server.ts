@@ -75,7 +75,7 @@ export async function openRealServer(real: RealServer, { isEmpty }: { isEmpty: b
     isKilled = false
   }
   return {
-    // With `stop` the tests let go of the server, and it goes on.
+    // With `stop`, the tests disconnect from the server, which continues to run.
     url: real.url.replace(/^esdb(?:\+discover)?:\/\/(.*@)?[^/?]+/i, (_, user = '') => `esdb://${user}127.0.0.1:${proxy.port}`),
     async stop() {
       await proxy.close()

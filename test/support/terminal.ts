@@ -3,27 +3,27 @@ import type { IPty } from '@lydell/node-pty'
 import { giveUpAfterMs } from './patience.ts'
 import { waitFor } from './wait-for.ts'
 
-/** A program that runs in a pseudo-terminal, as a person runs it. */
+/** A program in a pseudo-terminal, where a person would run it. */
 export interface Terminal {
-  /** Everything that the program has printed, without colours. */
+  /** Returns the output of the program so far, without colours. */
   text(): string
-  /** Presses Ctrl-C. The terminal sends SIGINT to all programs in its foreground, npm among them. */
+  /** Presses Ctrl-C. The terminal then sends SIGINT to all programs in its foreground, including npm. */
   pressCtrlC(): void
-  /** Closes the window. The kernel then sends SIGHUP to all programs in the foreground, and `ended` does not resolve. */
+  /** Closes the window. The kernel then sends SIGHUP to all programs in the foreground. `ended` does not resolve in this case. */
   close(): void
   /** Sends a signal to the process group of the program. */
   signalGroup(signal: NodeJS.Signals): void
-  /** Waits until the program has printed this, and returns the match. */
+  /** Waits until the output matches the pattern, and returns the match. */
   printed(pattern: RegExp): Promise<RegExpExecArray>
-  /** Resolves with the exit code, or with the number of the signal that ended the program, below 0. */
+  /** Resolves with the exit code, or with the negative number of the signal that ended the program. */
   readonly ended: Promise<number>
 }
 
-/** The library for pseudo-terminals, or null where it brings no binary for the platform: tests that need a terminal are then skipped. */
+/** The library for pseudo-terminals, or null if it has no binary for this platform. Tests that need a terminal are then skipped. */
 export const pseudoTerminals = await import('@lydell/node-pty').catch(() => null)
 
 const terminals = new Set<IPty>()
-/** Opens a terminal in a folder and runs a program in it. The program gets the search path, and these variables. */
+/** Opens a terminal in a folder and runs a program in it. The program gets the search path and these variables. */
 export function openTerminal(
   file: string,
   args: string[],

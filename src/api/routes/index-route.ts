@@ -7,10 +7,10 @@ import { index } from '../schemas/operation.ts'
 export const operationTag = 'Operation'
 
 const docsPath = '/docs/'
-/** The paths that `/` names. */
+/** The paths that the response of `/` lists. */
 const paths = { docs: docsPath, openapi: '/openapi.json', health: '/health', api: '/v1' }
 
-/** Returns the route of the path with which people and programs begin. */
+/** Returns the route of `/`, at which people and programs begin. */
 export const createIndexRoute = (version: string): Route =>
   openRoute({
     method: 'GET',

@@ -1,22 +1,22 @@
 -- Engines, data keys and processes.
 
 -- Rules for all files of this folder:
--- * They run in the order of their numbers, each once and in a transaction of its own (see ../migrate.ts).
+-- * They run in the order of their numbers, each once and in its own transaction (see ../migrate.ts).
 -- * Migrations only go forward. A file that has been released never changes; a change of the schema is a new file.
 -- * Leases, claims and defaults use Postgres's clock. The times of messages and events come from the clock of the process that
 --   accepted or recorded them, and so do the times of the API's own tables.
 -- * Advisory locks have numbers and names in ../advisory-locks.ts.
 
--- The engine behind each port. The service refuses to start when a port has another engine than last time.
+-- The engine behind each port. The service refuses to start when a port has another engine than at the last start.
 create table engines (
   port text primary key, -- event_store, message_bus or delivery_log
   identity text not null, -- adapter's name, a hyphen, and an id of the engine
   since timestamptz not null default clock_timestamp()
 );
 
--- Random data keys, each wrapped by the master key. They cannot be rebuilt from events and need a backup of their own.
+-- The random data keys, each wrapped by the master key. They cannot be rebuilt from events, so they need a backup.
 create table data_keys (
-  id integer generated always as identity primary key, -- sealed values name the key that opens them by this number
+  id integer generated always as identity primary key, -- a sealed value contains the number of the key that opens it
   owner text not null, -- tenant id, or `service`
   purpose text not null, -- seal, fingerprint, or the name of one of the service's look-ups
   wrapped bytea, -- the key, encrypted by the master key; null once it is destroyed, which erases what it sealed
@@ -24,7 +24,7 @@ create table data_keys (
   unique (owner, purpose) -- serves the keys of an owner
 );
 
--- Leases: a named right (a bus partition, a projection, a job) that one process holds until the lease runs out.
+-- Leases. A lease is a right with a name (for a bus partition, a projection or the jobs) that one process has until the lease runs out.
 create table leases (
   name text primary key,
   owner text not null, -- id of the process, new at each of its starts

@@ -1,11 +1,11 @@
--- The event log in Postgres. Commit order is position order: an append takes one lock, then draws positions, and keeps the
--- lock to its commit. So a reader that asks for `position > checkpoint` never misses an event.
+-- The event log in Postgres. The order of positions is the order of commits, because an append takes one lock, then draws positions, and keeps the
+-- lock until its commit. So a reader that asks for `position > checkpoint` never misses an event.
 -- The lock is the advisory lock eventLog (7001).
 
--- The functions below have settings because Postgres plans their statements once, maybe while the tables are still empty.
--- Every plan must be an index scan over the partitions that the arguments select, whatever the statistics say at that moment.
+-- The functions below have settings because Postgres plans their statements once, perhaps while the tables are still empty. Every plan must be an
+-- index scan over the partitions that the arguments select, with any statistics.
 
--- Positions of all events, of both tables. They are drawn only under the lock; a rollback leaves a gap that never fills.
+-- The positions of all events in both tables. They are drawn only under the lock. A rollback leaves a gap that is never filled.
 create sequence event_positions cache 1;
 
 -- Events of command streams, kept for ever. Data and metadata are text and never jsonb, because jsonb would change their bytes.
@@ -41,15 +41,15 @@ create table day_events (
 -- Serves subscriptions, by position > checkpoint.
 create index day_events_position on day_events (position);
 
--- Which days got events near which positions. A day that gets events has a mark at least every 8,192 positions. So a reader
--- at position p opens only the days with a mark above p - 8192, however many partitions there are.
+-- Marks say which days got events near which positions. A day that gets events has a mark at least every 8,192 positions. So a reader at position p
+-- opens only the days with a mark above p - 8192, even if there are many partitions.
 create table day_event_marks (
   position bigint not null,
   day date not null,
   primary key (position, day) -- serves the days with a mark above a position
 );
 
--- Returns the newest position of the command events, of the day events or of both; null when there is none.
+-- Returns the newest position of the command events, of the day events or of both, or null when there is none.
 create function events_head(with_commands boolean, with_days boolean) returns bigint language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
@@ -68,8 +68,8 @@ end $$;
 
 -- Returns the next events after a position, in order: at most `at_most` of them, and none that begins after 4 MiB of data.
 -- `families` lists the families of the streams to read, or is null for all. An event of another family comes without data,
--- so that the reader's checkpoint moves past it. Both tables are read in one statement: two statements would see two ends of
--- the log, and a merge of them could skip an event that was committed in between.
+-- so that the reader's checkpoint moves past it. Both tables are read in one statement. Two statements would see two ends of the log, and a merge of
+-- their rows could skip an event that was committed between them.
 create function read_events(after bigint, at_most integer, with_commands boolean, with_days boolean, families text[])
 returns table ("position" bigint, id uuid, revision integer, stream text, type text, data text, metadata text)
 language plpgsql stable

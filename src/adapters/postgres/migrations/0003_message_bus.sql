@@ -15,9 +15,9 @@ alter table messages alter column record set storage external;
 
 -- The offsets of a partition come from the sequence `messages_offset_<partition>`, which the adapter makes.
 
--- Appends records and returns the offset of the first; the others follow it. The records come in one value, cut by `starts`
--- (from 1) and `sizes` in bytes, because arrays of bytea are slow to send. The lock is taken first and kept to the commit, so
--- that records become visible in the order of their offsets and the gap of a rollback never fills.
+-- Appends records and returns the offset of the first. The others follow it. The records are one value, which is cut by `starts` (from 1) and `sizes`
+-- in bytes, because arrays of bytea are slow to send. The lock is taken first and kept until the commit. So records become visible in the order of
+-- their offsets, and the gap of a rollback is never filled.
 create function produce_messages(bus_partition integer, days date[], starts integer[], sizes integer[], records bytea)
 returns bigint language plpgsql volatile as $$
 declare
@@ -36,8 +36,8 @@ begin
 end
 $$;
 
--- Returns the last assigned offset, or null before the first. It waits for the produces under way, so a reader that reads
--- after this call sees every record that will ever exist up to that offset.
+-- Returns the last assigned offset, or null before the first. It waits for the produces in progress. So a reader that reads after this call sees
+-- every record that will ever exist up to that offset.
 create function settled_offset(bus_partition integer) returns bigint language plpgsql volatile as $$
 begin
   perform pg_advisory_xact_lock_shared(7003, bus_partition);
@@ -46,8 +46,8 @@ end
 $$;
 
 -- Returns the records after `after_offset` up to `last_offset`, in order: at most `at_most` of them, and none that begins
--- after `at_most_bytes`. The settings are there because Postgres plans the statement once, maybe while the tables are empty;
--- the plan must be an index scan, whatever the statistics say at that moment.
+-- after `at_most_bytes`. The function has settings because Postgres plans the statement once, perhaps while the tables are empty. The plan must be an
+-- index scan, with any statistics.
 create function read_messages(bus_partition integer, after_offset bigint, last_offset bigint, at_most integer, at_most_bytes integer)
 returns table ("offset" bigint, bytes bytea) language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$

@@ -2,8 +2,8 @@
 -- All of it is partitioned by the day (UTC) of accepted_at, so that retention drops whole days. The adapter makes the
 -- partitions before they are needed. Writers of facts use the advisory lock deliveryFacts (7006).
 
--- One row for each delivery: the greatest of its facts by (chain, finality, attempt, event id). When that fact is a request, it
--- has no row in `attempts`: most deliveries end with their first request.
+-- One row for each delivery: the greatest of its facts by (chain, finality, attempt, event id). When that fact is a request, it has no row in
+-- `attempts`. This saves rows, because most deliveries end with their first request.
 create table deliveries (
   accepted_at timestamptz not null, -- when the API accepted the message
   time timestamptz not null, -- when the fact was recorded
@@ -57,8 +57,8 @@ create table attempts (
 ) partition by range (accepted_at);
 alter table attempts alter column response set storage external;
 
--- The archive of sealed bodies when the bus is not this database. The fingerprint is part of the key, so that another content
--- under the same message id never replaces what retries send.
+-- The archive of sealed bodies when the bus is not this database. The fingerprint is part of the key, so that other content under the same message id
+-- never replaces the body that retries send.
 create table sealed_bodies (
   day date not null, -- day (UTC) of accepted_at
   tenant text collate "C" not null,
@@ -69,13 +69,13 @@ create table sealed_bodies (
 ) partition by range (day);
 alter table sealed_bodies alter column sealed_body set storage external;
 
--- Writes facts. Of each delivery at most one has `states` true: the greatest of those in this call. It becomes the delivery's
+-- Writes facts. At most one fact of each delivery has `states` true: the greatest of its facts in this call. It becomes the delivery's
 -- row when it is greater than the stored one. The smaller of the two, and all facts with `states` false, go to `attempts` when
 -- they are requests. The lock makes the comparison true, because no other writer can change the stored row meanwhile.
 -- Only the days of these facts are opened: with a month of partitions, opening all of them was half the cost of a small batch.
 -- The bounds are variables, because partitions that a plan excludes while it runs are opened first.
--- Texts are joined by U+001E, and U+001D alone is null. The settings are there because Postgres plans the statement once, maybe
--- while the tables are empty; the plan must be index scans, whatever the statistics say at that moment.
+-- Texts are joined by U+001E, and U+001D alone is null. The function has settings because Postgres plans the statement once, perhaps while the tables
+-- are empty. The plan must use index scans, with any statistics.
 create function record_facts(
   tenants text, messages text, places text, fingerprints text, events text, accepted timestamptz[], webhooks text,
   delivery_ids uuid[], correlations text, chains integer[], attempt_numbers integer[],
@@ -147,7 +147,7 @@ begin
 end
 $$;
 
--- The history can be built anew beside the one that is read. The first build has its tables in `public`, each later one in
+-- A new build of the history can be made beside the live one. The first build has its tables in `public`, and each later build in
 -- `delivery_history_<build>`. The schema `delivery_history` is the template of new builds and stays empty, because the
 -- first build may be dropped. A migration that changes these tables or record_facts must change the template and every build.
 

@@ -1,6 +1,6 @@
--- The state of the projections. Their read models have schemas of their own, which the projections create.
+-- The state of the projections. Their read models have separate schemas, which the projections create.
 
--- The builds of each projection. A build is one making of its read model; the newest has the highest number. The tables of a
+-- The builds of each projection. A build is one building of its read model. The newest build has the highest number. The tables of a
 -- build are in the schema `projection_<name>_<build>`, and readers see them through views in `public`.
 create table projections (
   name text not null,
@@ -10,14 +10,14 @@ create table projections (
   -- the rows: of two runners of one build, the slower one writes nothing.
   checkpoint text collate "C",
   is_live boolean not null default false, -- whether the readers' views show this build
-  lifted integer not null default 0, -- quarantines lifted so far; a lift changes rows behind the checkpoint, so runners compare it too
+  lifted integer not null default 0, -- the number of quarantines lifted so far; runners compare it too, because a lift changes rows before the checkpoint
   updated_at timestamptz not null default clock_timestamp(),
   primary key (name, build)
 );
 -- Ensures at most one live build of a projection.
 create unique index projections_live on projections (name) where is_live;
 
--- Streams with an event that a build could not take. The later events of the stream wait for an operator; all other streams go on.
+-- Streams with an event that a build could not apply. The later events of the stream wait for an operator. Other streams are not affected.
 create table quarantined_streams (
   projection text not null,
   build integer not null,

@@ -1,8 +1,8 @@
--- What the dispatcher stores: the message index, offsets, quarantined records, deliveries owed later, webhook health, replay jobs.
+-- The tables of the dispatcher: the message index, offsets, quarantined records, scheduled deliveries, webhook health, replay jobs.
 
 -- The message index: for each message its content, its place and the webhooks it is owed to. It finds duplicates, so
--- (tenant, message) is unique over the whole retention time and the table cannot be partitioned by day. Like the archive of
--- sealed bodies it cannot be rebuilt from events: it needs a backup.
+-- (tenant, message) is unique over the whole retention time and the table cannot be partitioned by day. Like the archive of sealed bodies, it cannot
+-- be rebuilt from events, so it needs a backup.
 create table message_index (
   tenant text collate "C" not null,
   message text collate "C" not null, -- the message's id
@@ -29,7 +29,7 @@ create table message_rejections (
   primary key (tenant, message, place) -- serves the rejections of a message
 );
 
--- How far each partition of the bus is done. A saved offset never goes back.
+-- The saved offset of each partition of the bus. It never decreases.
 create table bus_offsets (
   bus text not null, -- identity of the bus
   partition integer not null,
@@ -68,13 +68,13 @@ create table scheduled_deliveries (
   fillfactor = 80, -- room for claims and renewals on the same page
   autovacuum_vacuum_scale_factor = 0.01 -- rows come and go all the time
 );
--- Both indexes begin with the webhook, so that the rows of one webhook never stand in front of another's.
+-- Both indexes begin with the webhook, so that a reader need not skip the rows of other webhooks.
 -- Serves claiming due rows.
 create index scheduled_deliveries_due on scheduled_deliveries (webhook, due_at) where due_at is not null;
 -- Serves claiming parked rows, oldest first.
 create index scheduled_deliveries_parked on scheduled_deliveries (webhook, parked_at) where due_at is null;
 
--- Webhooks that have failed since their last success. A webhook that succeeds has no row, so its successes cost next to nothing.
+-- Webhooks that have failed since their last success. A webhook that succeeds has no row, so its successes cost almost nothing.
 -- The projection `deliveries` writes it. A rebuild does not restore it: the time then counts from the next failure.
 create table webhook_health (
   webhook text collate "C" not null,
@@ -83,12 +83,12 @@ create table webhook_health (
   failures integer not null, -- number of failed requests
   primary key (webhook, revision)
 ) with (
-  fillfactor = 70, -- the same rows are updated again and again: room for HOT updates
+  fillfactor = 70, -- the same rows are updated repeatedly, so there is room for HOT updates
   autovacuum_vacuum_scale_factor = 0.01
 );
 
--- Replay jobs: each replays the deliveries of one webhook that were accepted in a time range. Their effects on deliveries are
--- events, the jobs themselves are only here. A job that has ended is deleted after the retention time.
+-- Replay jobs: each replays the deliveries of one webhook that were accepted in a time range. Their effects on deliveries are events, and the jobs
+-- themselves are only in this table. A job that has ended is deleted after the retention time.
 create table replay_jobs (
   id text collate "C" primary key,
   tenant text collate "C" not null,
@@ -102,9 +102,9 @@ create table replay_jobs (
   reason text, -- why the job failed
   replayed integer not null default 0, -- deliveries replayed
   skipped integer not null default 0, -- deliveries skipped because their body has expired
-  pages integer not null default 0, -- pages done; a writer names the page it works on and changes nothing when that page is done
+  pages integer not null default 0, -- completed pages; a writer names its page, and changes nothing if that page is completed
   cursor jsonb, -- the last delivery of the last page done
-  page jsonb, -- the page under way, stored before its first event is appended
+  page jsonb, -- the page in progress, stored before its first event is appended
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   finished_at timestamptz

@@ -1,6 +1,6 @@
--- What the API stores beside the events.
+-- The tables of the API.
 
--- When each API key was last used. No event says it, so it is no read model, and a rebuild does not touch it.
+-- The time of the last use of each API key. No event records a use, so this is not a read model, and a rebuild does not change it.
 create table key_usage (
   key_id text collate "C" primary key,
   last_accessed_at timestamptz not null -- time of the latest request with the key
@@ -13,9 +13,9 @@ create table idempotency_keys (
   caller text collate "C" not null, -- the client or API key that sent the request
   route text collate "C" not null, -- operation id of the route
   key text collate "C" not null, -- value of the header Idempotency-Key
-  request_hmac text not null, -- HMAC of what a repeated request must have in common with the first: path, scopes and body
-  claim uuid not null, -- id of the request that does the work now, or did it last
-  claimed_until timestamptz not null, -- no other request does the work before this time
+  request_hmac text not null, -- HMAC of the path, scopes and body, which must be the same in a repeated request
+  claim uuid not null, -- id of the request that does the work now, or that did it last
+  claimed_until timestamptz not null, -- no other request may do the work before this time
   plan bytea, -- sealed: ids and secrets that were chosen before anything was stored under them
   answer bytea, -- the response, sealed; null until there is one
   expires_at timestamptz not null, -- from then on the key counts as new
