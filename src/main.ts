@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import { describeConfig, processCount, readConfig } from './config/config.ts'
 import { onEndSignal } from './lib/end-signals.ts'
-import { cannotStart, codeOf } from './lib/errors.ts'
+import { cannotStart, exitCodeOf, lineOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
 import { createTerminalText, describeChanges, isLogText } from './process/terminal-log.ts'
 import { createSupervised } from './process/worker.ts'
@@ -84,9 +84,6 @@ const stoppedEarly = new Error('stopped while starting')
 
 main().catch((error: unknown) => {
   if (error === stoppedEarly) return // the handler of the signal ends the process
-  // An error that an operator can correct is printed as one sentence with its code. Any other error is printed with its stack.
-  const code = codeOf(error)
-  const cause = error instanceof Error && error.cause instanceof Error ? `\n  caused by: ${error.cause.message}` : ''
-  console.error(code === undefined ? error : `kolbak: ${(error as Error).message} (${code})${cause}`)
-  process.exit(code !== undefined && /^[a-z_]+$/.test(code) && !/unavailable$/.test(code) ? cannotStart : 1)
+  console.error(lineOf(error) === undefined ? error : `kolbak: ${lineOf(error)}`)
+  process.exit(exitCodeOf(error))
 })

@@ -14,8 +14,26 @@ export class KolbakError extends Error {
 /** Ends a text of another program with one full stop, so that it can end a sentence. */
 export const withFullStop = (text: string): string => `${text.trimEnd().replace(/\.+$/, '')}.`
 
+/**
+ * Returns one line for an error that an operator can correct: its sentence, its code, and the reason of another program if the sentence does
+ * not have it. Returns undefined for an error without a code, which is a fault of the code and needs its stack.
+ */
+export function lineOf(error: unknown): string | undefined {
+  const code = codeOf(error)
+  if (code === undefined || !(error instanceof Error)) return undefined
+  const reason = error.cause instanceof Error ? (error.cause.message.trim().split('\n')[0] ?? '') : ''
+  const facts = reason === '' || error.message.includes(reason.replace(/\.$/, '')) ? code : `${code}: ${reason}`
+  return `${withFullStop(error.message)} (${facts})`
+}
+
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+
+/** Returns the exit code of a process that this error ends before its work has begun. */
+export function exitCodeOf(error: unknown): number {
+  const code = codeOf(error)
+  return code !== undefined && /^[a-z_]+$/.test(code) && !/unavailable$/.test(code) ? cannotStart : 1
+}
 
 /** Whether the error is a fault of the code and not of an engine, so that the same input fails again. */
 export const isProgrammingError = (error: unknown): boolean =>

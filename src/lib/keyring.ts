@@ -21,7 +21,9 @@ export interface Keyring {
 export class WrongMasterKey extends Error {
   readonly code = 'wrong_master_key'
   constructor() {
-    super('KOLBAK_MASTER_KEY is not the key under which this database was sealed: set the former key')
+    super(
+      'KOLBAK_MASTER_KEY is not the key under which this database was sealed: set the former key, or put the former keys.json back in the data folder.',
+    )
   }
 }
 export class KeyDestroyed extends Error {
@@ -79,6 +81,7 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> 
     return value
   }
 
+  await readKeys(service) // a wrong master key is refused before any key is made under it
   const serviceKeys = new Map([...(await keysOf(service, lookupPurposes))].map(([purpose, { key }]) => [purpose, createSecretKey(key)]))
   const vaults = new LRUCache<string, Vault>({ max: 10_000, ttl: cacheMs })
   const loading = new Map<string, Promise<Vault>>()

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { readConfig } from '../config/config.ts'
 import type { StreamName } from '../events/streams.ts'
-import { codeOf } from '../lib/errors.ts'
+import { cannotStart, codeOf, lineOf } from '../lib/errors.ts'
 import { createLog } from '../lib/log.ts'
 import type { Operator } from '../service/operator.ts'
 import { backup, restore } from './backup.ts'
@@ -56,6 +56,6 @@ program
   .action((file: string) => printFacts(restore, file))
 
 program.parseAsync().catch((error: unknown) => {
-  console.error(codeOf(error) === undefined ? error : `operate: ${(error as Error).message} (${codeOf(error)})`)
-  process.exitCode = 1
+  console.error(lineOf(error) === undefined ? error : `operate: ${lineOf(error)}`)
+  process.exitCode = codeOf(error) === 'invalid_config' ? cannotStart : 1
 })

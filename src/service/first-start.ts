@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { access, mkdir, open, readFile, rename } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { ulid } from 'ulid'
 import type { Caller } from '../commands/caller.ts'
 import type { CommandStreams } from '../commands/command-streams.ts'
@@ -22,21 +22,34 @@ export interface Keys {
 }
 type KeyConfig = Pick<Config, 'KOLBAK_DATA_DIR' | 'KOLBAK_MASTER_KEY' | 'KOLBAK_JWT_SECRET'>
 
-/** Returns the configured keys. Keys that are not configured are generated at the first start and kept in `keys.json` of the data folder. */
-export async function readKeys(config: KeyConfig, log: Log): Promise<Keys> {
+/**
+ * Returns the configured keys. Keys that are not configured are generated at the first start and kept in `keys.json` of the data folder.
+ * Throws KolbakError `keys_lost` when `keys.json` is missing beside data that were sealed with its keys, and `data_dir` when it cannot be read.
+ * @param hasData whether the database holds sealed data
+ */
+export async function readKeys(config: KeyConfig, log: Log, hasData: () => Promise<boolean>): Promise<Keys> {
   const { KOLBAK_DATA_DIR: dataDir, KOLBAK_MASTER_KEY: masterKey, KOLBAK_JWT_SECRET: jwtSecret } = config
   if (masterKey !== undefined && jwtSecret !== undefined) return { masterKey: of32Bytes(masterKey), jwtSecret }
-  await mkdir(dataDir, { recursive: true })
-  const path = join(dataDir, 'keys.json')
+  const path = join(resolve(dataDir), 'keys.json')
+  if (!(await exists(path)) && (await hasData()))
+    throw new KolbakError(
+      'keys_lost',
+      `${path} is missing, and the data of this folder are sealed with its master key: put the file back from your copy, ` +
+        'or set KOLBAK_MASTER_KEY and KOLBAK_JWT_SECRET to the values in it. Without the master key the data cannot be read; ' +
+        'to begin anew without them, set KOLBAK_DATA_DIR to a new folder.',
+    )
+  await mkdir(dataDir, { recursive: true }).catch(unusable(dataDir))
   const { value, isNew } = await readOrCreate(path, () => ({
     master_key: randomBytes(32).toString('base64url'),
     jwt_secret: randomBytes(32).toString('base64url'),
   }))
   if (isNew) log.info({ path }, 'keys.generated')
-  return {
-    masterKey: of32Bytes(masterKey ?? Buffer.from(value.master_key, 'base64url')),
-    jwtSecret: jwtSecret ?? Buffer.from(value.jwt_secret, 'base64url'),
+  const keyOf = (name: 'master_key' | 'jwt_secret'): Buffer => {
+    const key = Buffer.from(typeof value[name] === 'string' ? value[name] : '', 'base64url')
+    if (key.length < 32) throw new KolbakError('data_dir', `${path} has no ${name} of 32 bytes or more: put the file back from your copy.`)
+    return key
   }
+  return { masterKey: of32Bytes(masterKey ?? keyOf('master_key')), jwtSecret: jwtSecret ?? keyOf('jwt_secret') }
 }
 
 export interface AdminClient {
@@ -89,7 +102,7 @@ async function ensureConfiguredClient(tenant: DefaultTenant, clientId: string, s
  * two steps, the next start completes them.
  */
 async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_DATA_DIR: dataDir }, log }: AdminDeps) {
-  await mkdir(dataDir, { recursive: true })
+  await mkdir(dataDir, { recursive: true }).catch(unusable(dataDir))
   const file = join(dataDir, 'admin-client.json')
   // A first start on another machine may have issued a client already. The file is then in the data folder of that machine.
   const existing = await tenant.findAdmin()
@@ -167,10 +180,11 @@ async function readOrCreate<T extends object>(path: string, create: () => T): Pr
   try {
     return { value: JSON.parse(await readFile(path, 'utf8')) as T, isNew: false }
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw new KolbakError('data_dir', `${path} cannot be read.`, { cause: error })
+    if (codeOf(error) !== 'ENOENT')
+      throw new KolbakError('data_dir', `${path} cannot be read: put the file back from your copy, or make it readable.`, { cause: error })
   }
   const value = create()
-  const file = await open(`${path}.new`, 'w', 0o600)
+  const file = await open(`${path}.new`, 'w', 0o600).catch(unusable(path))
   await file.writeFile(`${JSON.stringify(value, null, 2)}\n`)
   await file.sync()
   await file.close()
@@ -178,6 +192,10 @@ async function readOrCreate<T extends object>(path: string, create: () => T): Pr
   return { value, isNew: true }
 }
 
+/** Throws KolbakError `data_dir` for a path that cannot be written. */
+const unusable = (path: string) => (cause: unknown) => {
+  throw new KolbakError('data_dir', `${path} cannot be written: set KOLBAK_DATA_DIR to a folder that Kolbak may write.`, { cause })
+}
 const of32Bytes = (key: Buffer): Buffer => (key.length === 32 ? key : createHash('sha256').update(key).digest())
 const exists = (path: string): Promise<boolean> =>
   access(path).then(

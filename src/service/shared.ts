@@ -7,6 +7,7 @@ import { createLeaseKeeper, type LeaseKeeper } from '../lib/leases.ts'
 import { joinLiveProcesses, type LiveProcesses } from '../lib/live-processes.ts'
 import type { Log } from '../lib/log.ts'
 import { type Notices, openNotices } from '../lib/notices.ts'
+import { sqlOn } from '../lib/sql.ts'
 import type { DeliveryLog } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
@@ -62,7 +63,6 @@ export interface Shared {
 /** Opens the database, the keyring and the engines, and announces this process. */
 export async function openShared(options: SharedOptions): Promise<Shared> {
   const { config, log, engines, patience, parts, roles, assignment, besideService = false } = options
-  const { masterKey, jwtSecret } = await readKeys(config, log)
   const { databaseUrl = config.DATABASE_URL, processId = ulid(), dead = 'none' } = assignment ?? {}
   const database = await openDatabase({ ...config, DATABASE_URL: databaseUrl }, patience, { join: besideService })
   parts.add('postgres', database.stop)
@@ -72,6 +72,8 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
     return opened
   }
   const pools = Object.fromEntries(Object.keys(poolSizes).map((name) => [name, pool(name as PoolName)])) as Record<PoolName, Pool>
+  const hasData = async () => (await sqlOn(pools.reads)`select from data_keys limit 1`).length > 0
+  const { masterKey, jwtSecret } = await readKeys(config, log, hasData)
   // No other service can use an embedded Postgres, so leases and claims of killed processes can be released.
   await releaseDeadOwners(pools.reads, database.isEmbedded && !besideService ? 'all' : dead)
 

@@ -1,13 +1,14 @@
 import { type SpawnOptionsWithoutStdio, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { access, chmod, chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { access, chmod, chown, constants, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import { join } from 'node:path'
-import { KolbakError } from '../../lib/errors.ts'
+import { basename, join } from 'node:path'
+import type pg from 'pg'
+import { codeOf, KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
 import { pause } from '../../lib/retry.ts'
-import { connect, embeddedUrl } from './session.ts'
+import { connect, embeddedUrl, type SessionOptions } from './session.ts'
 
 /** The files of an embedded Postgres, and the server that runs on them. */
 export interface Cluster {
@@ -17,6 +18,8 @@ export interface Cluster {
   runningPort(): Promise<number | null>
   /** Starts a server through pg_ctl. @param settings each as `name=value` */
   start(port: number, settings: readonly string[]): Promise<void>
+  /** Connects to the server's own database. Throws KolbakError `password_lost`. */
+  connect(port: number, options: SessionOptions): Promise<pg.Client>
   /** Stops the server, without waiting for its clients. */
   stop(): Promise<void>
   /** Tells the server to stop, and does not wait. It is for a process that is about to exit. */
@@ -50,17 +53,32 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
   const pgData = join(dataDir, 'postgres')
   const logFile = join(pgData, 'server.log')
   const programs = await binaries()
-  await mkdir(dataDir, { recursive: true, mode: 0o755 })
   const user = await unprivilegedUser()
-  // With mode 711 the user postgres can pass through the folder to its cluster, but cannot list the folder.
-  if (user !== null) await chmod(dataDir, 0o711)
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o755 })
+    await access(dataDir, constants.W_OK)
+    // With mode 711 the user postgres can pass through the folder to its cluster, but cannot list the folder.
+    if (user !== null) await chmod(dataDir, 0o711)
+  } catch (cause) {
+    throw new KolbakError('data_dir', `${dataDir} cannot be used: set KOLBAK_DATA_DIR to a folder that Kolbak may write.`, { cause })
+  }
   const spawnOptions = { ...user, cwd: pgData, env: { LC_ALL: 'C', TZ: 'UTC' } }
-  const password = await storedPassword(join(dataDir, 'postgres-password'))
+  const passwordPath = join(dataDir, 'postgres-password')
+  if ((await exists(pgData)) && !(await exists(passwordPath)))
+    throw new KolbakError(
+      'password_lost',
+      `${passwordPath} is missing, and the Postgres of this folder accepts no other password: put the file back from your copy, ` +
+        'or set a new password as docs/operations.md says.',
+    )
+  const password = await storedPassword(passwordPath)
   if (!(await exists(pgData))) {
     for (const program of Object.values(programs)) await chmod(program, 0o755)
     await initialise(dataDir, pgData, user, (folder) => initdb(programs.initdb, folder, password, { ...spawnOptions, cwd: folder }), log)
   }
   const urlFor = (port: number, database: string) => embeddedUrl(password, port, database)
+  const stop = async () => {
+    await run(programs.pg_ctl, ['stop', '-w', '-t', '60', '-m', 'fast', '-D', pgData], spawnOptions)
+  }
   return {
     logFile,
     urlFor,
@@ -70,10 +88,16 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
         `-p ${port}`,
         ...settings.map((setting) => `-c ${setting.includes(' ') || setting.endsWith('=') ? `'${setting}'` : setting}`),
       ]
-      await run(programs.pg_ctl, ['start', '-w', '-t', '60', '-D', pgData, '-l', logFile, '-o', flags.join(' ')], spawnOptions)
+      // pg_ctl starts Postgres through a shell, which would read `$` and quotes in a path. So the folder is named by the working directory.
+      await run(programs.pg_ctl, ['start', '-w', '-t', '60', '-D', '.', '-l', basename(logFile), '-o', flags.join(' ')], spawnOptions)
     },
-    async stop() {
-      await run(programs.pg_ctl, ['stop', '-w', '-t', '60', '-m', 'fast', '-D', pgData], spawnOptions)
+    stop,
+    async connect(port, options) {
+      try {
+        return await connect(urlFor(port, 'postgres'), options)
+      } catch (error) {
+        throw codeOf(error) === '28P01' ? passwordRefused(pgData, error) : error
+      }
     },
     stopAtExit() {
       try {
@@ -178,6 +202,15 @@ async function initdb(program: string, pgData: string, password: string, spawnOp
 
 const pidFileIn = (pgData: string): string => join(pgData, 'postmaster.pid')
 
+/** The error for a password file that is not the one of its cluster (SQLSTATE 28P01). */
+const passwordRefused = (pgData: string, cause: unknown): KolbakError =>
+  new KolbakError(
+    'password_lost',
+    `The Postgres of ${pgData} does not accept the password in ${join(pgData, '..', 'postgres-password')}: put the file back from your copy, ` +
+      'or set a new password as docs/operations.md says.',
+    { cause },
+  )
+
 /** Returns the port of a Postgres that still runs on this folder, or null. Removes a stale pid file. */
 async function runningPort(pgData: string, urlFor: (port: number) => string, log: Log): Promise<number | null> {
   const pidFile = pidFileIn(pgData)
@@ -195,6 +228,7 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
       await (await connect(urlFor(port), { name: 'start', statementTimeoutMs: 2_000, connectTimeoutMs: 2_000 }, onLost)).end()
       return port
     } catch (cause) {
+      if (codeOf(cause) === '28P01') throw passwordRefused(pgData, cause)
       // Postgres is recovering or stopping, so another try may succeed.
       if (tries >= 120)
         throw new KolbakError(
@@ -209,14 +243,13 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
 
 /** Whether the process with this id is a Postgres. Another program may have the id after a reboot or in a new container. */
 async function isPostgres(pid: number): Promise<boolean> {
-  const command =
+  // Only the name of the program counts, because the arguments of another program may contain `postgres`.
+  const program =
     // Only Linux has /proc. Other systems have `ps`, which fails when there is no such process.
-    (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null)) ??
+    (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null))?.split('\0')[0] ??
     (await run('ps', ['-o', 'command=', '-p', String(pid)]).then(
-      ({ stdout }) => stdout,
+      ({ stdout }) => stdout.split(/ -/)[0] ?? '',
       () => '',
     ))
-  // Only the name of the program counts, because the arguments of another program may contain `postgres`.
-  const [program = ''] = command.split(/\0| -/)
   return /(^|\/)postgres(:|$)/.test(program.trim())
 }

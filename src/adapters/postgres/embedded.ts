@@ -6,7 +6,6 @@ import type { Log } from '../../lib/log.ts'
 import { keepRunning, pause } from '../../lib/retry.ts'
 import { advisoryLocks } from './advisory-locks.ts'
 import { type Cluster, openCluster } from './embedded-cluster.ts'
-import { connect } from './session.ts'
 
 export interface EmbeddedPostgres {
   readonly url: string
@@ -46,7 +45,8 @@ const settingsOf = ({ connections = 0, settings = [] }: EmbeddedPostgresOptions)
  * exits without draining. After a kill -9 of Kolbak, Postgres still runs, and the next start takes it over. (If the package started
  * Postgres, any signal would stop it.)
  *
- * Throws KolbakError `data_dir_in_use` when another Kolbak owns the folder, and `embedded_postgres` when Postgres does not start.
+ * Throws KolbakError `data_dir_in_use` when another Kolbak owns the folder, `data_dir` when the folder cannot be written, `password_lost` when
+ * the password of its Postgres is missing or another one, and `embedded_postgres` when Postgres does not start.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log } = options
@@ -57,7 +57,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const url = cluster.urlFor(port, database)
   if (options.join && !started) return { url, started, stop: async () => {} }
 
-  const own = () => takeOwnership(cluster.urlFor(port, 'postgres'), dataDir)
+  const own = () => takeOwnership(cluster, port, dataDir)
   // If a process ends without `stop`, for example by a second Ctrl-C, its Postgres must not stay running. A Postgres that this process has not
   // started is left alone, because it may belong to another process.
   if (started) process.once('exit', cluster.stopAtExit)
@@ -102,6 +102,7 @@ async function ensureRunning(cluster: Cluster, freePort: number, settings: reado
       await cluster.start(freePort, settings)
       return { port: freePort, started: true }
     } catch (cause) {
+      if (cause instanceof KolbakError) throw cause
       // Backends of a killed postmaster hold its shared memory for a moment.
       if (tries >= 20)
         throw new KolbakError('embedded_postgres', `The embedded Postgres does not start: see ${cluster.logFile}.`, { cause })
@@ -115,9 +116,9 @@ interface Ownership {
   readonly lost: Promise<void>
 }
 
-/** Takes the lock of the data folder on a separate connection. Throws KolbakError `data_dir_in_use`. */
-async function takeOwnership(url: string, dataDir: string): Promise<Ownership> {
-  const client = await connect(url, { name: 'owner', statementTimeoutMs: 0 })
+/** Takes the lock of the data folder on a separate connection. Throws KolbakError `data_dir_in_use` or `password_lost`. */
+async function takeOwnership(cluster: Cluster, port: number, dataDir: string): Promise<Ownership> {
+  const client = await cluster.connect(port, { name: 'owner', statementTimeoutMs: 0 })
   const lost = new Promise<void>((done) => client.once('end', done))
   // After an owner is killed, its connection may stay open for a moment.
   for (let tries = 0; tries < 20; tries++) {
