@@ -150,6 +150,10 @@ describe('the document /openapi.json', () => {
       for (const [name, member] of Object.entries(value)) look(member, `${path}.${name}`)
     }
     look(document, '')
+    const words = Object.values(document.components.schemas).flatMap((schema) =>
+      'enum' in schema && Array.isArray(schema.enum) ? schema.enum : [],
+    )
+    if (new Set(words).size < words.length) faults.push('two named enums with the same word, which Go would declare twice')
     for (const { operationId, requestBody } of operations)
       if (Object.keys(requestBody?.content ?? {}).length > 1) faults.push(`${operationId}: a body with two media types`)
     expect(faults).to.deep.equal([])
