@@ -33,7 +33,7 @@ async function run(
   const options = { cwd: folder, env: { ...env, ...variables }, maxBuffer: 64 << 20 }
   const { stdout } = await promisify(execFile)(file, args, options).catch(
     (error: { stdout?: string; stderr?: string; message: string }) => {
-      throw new Error(`${error.message}\n${error.stdout ?? ''}${error.stderr ?? ''}`, { cause: error })
+      throw new Error(`${file} failed: ${(error.stdout ?? '') + (error.stderr ?? '') || error.message}`.slice(0, 3_000), { cause: error })
     },
   )
   return stdout
@@ -111,7 +111,7 @@ export const otherGenerators: Readonly<Record<string, Generator & { readonly nee
     program: 'Program.java',
     async generate(document, folder) {
       await openapiGenerator(folder, document, ['-g', 'java', '--library', 'native'])
-      await run(join(folder, 'client'), 'mvn', ['-B', '-q', '-Dmaven.test.skip=true', 'package', 'dependency:copy-dependencies'])
+      await run(join(folder, 'client'), 'mvn', ['-B', '-q', 'compile', 'dependency:copy-dependencies'])
       await run(folder, 'javac', ['-Werror', '-cp', javaClasses(folder), '-d', 'classes', 'Program.java'])
     },
     run: (folder, variables) => run(folder, 'java', ['-cp', javaClasses(folder), 'Program'], variables),

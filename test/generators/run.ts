@@ -27,7 +27,7 @@ try {
       console.log(`passed: ${name} (${Math.round((performance.now() - startedAt) / 1_000)} s)`)
     } catch (error) {
       counts.failed++
-      console.error(`failed: ${name}`, error)
+      console.error(`failed: ${name}: ${error instanceof Error ? error.message : error}`)
     }
   }
 } finally {
