@@ -51,6 +51,11 @@ export interface ApiDependencies {
   readonly streams: CommandStreams
   readonly store: Pick<EventStore, 'append' | 'head'>
   readonly bus: Pick<MessageBus, 'produce'>
+  /**
+   * Notes which messages are accepted by now. The returned function tells whether all of them are routed. It may return false for some time
+   * after they are.
+   */
+  readonly noteAccepted: () => Promise<() => Promise<boolean>>
   readonly deliveryLog: Pick<BodyArchive, 'bodies'> & DeliveryReads
   readonly messages: Pick<MessageIndex, 'find' | 'list' | 'rejections'>
   readonly pool: Pool

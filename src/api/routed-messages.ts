@@ -22,7 +22,12 @@ export const deliveryKeyOf = ({ tenant, message, place, accepted_at }: IndexedMe
 type DeliveryCounts = { readonly total: number } & Readonly<Record<DeliveryStatus, number>>
 
 /** Reads messages of the index, and the states of their deliveries. */
-export function createRoutedMessages({ messages, deliveryLog, settings }: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'settings'>) {
+export function createRoutedMessages({
+  messages,
+  deliveryLog,
+  noteAccepted,
+  settings,
+}: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'noteAccepted' | 'settings'>) {
   const deliveryStates = async (keys: readonly DeliveryKey[]) => {
     const states: Awaited<ReturnType<typeof deliveryLog.states>> = []
     for (let start = 0; start < keys.length; start += statesPerQuery)
@@ -31,16 +36,23 @@ export function createRoutedMessages({ messages, deliveryLog, settings }: Pick<A
   }
   return {
     /**
-     * Returns a message. A message that was accepted a moment ago is usually not routed yet, so the call waits a bounded time for its routing. Throws
-     * not_found.
+     * Returns a message. A message that was accepted a moment ago is usually not routed yet, so the call waits a bounded time for its routing. It does
+     * not wait once all messages are routed that were accepted before the call. Throws not_found, with Retry-After if the message may still come.
      */
     async find(tenant: TenantId, rawId: string, gone: () => AbortSignal): Promise<IndexedMessage> {
       const id = parseMessageId(rawId)
+      const first = await messages.find(tenant, id)
+      if (first !== null) return first
       const callerGone = gone()
       const end = performance.now() + (settings.routingWaitMs ?? defaultWaits.routingWaitMs)
+      // If the bus cannot be asked, the message may still come.
+      const areRouted = await noteAccepted().catch(() => async () => false)
       for (let pollMs = firstPollMs; ; pollMs = Math.min(longestPollMs, pollMs * 2)) {
+        // The message is read after the answer of the bus, because it may have been routed in between.
+        const isLast = await areRouted().catch(() => false)
         const message = await messages.find(tenant, id)
         if (message !== null) return message
+        if (isLast) throw notFound()
         const remainingMs = end - performance.now()
         if (remainingMs <= 0 || callerGone.aborted) throw notFound({ 'retry-after': '1' })
         await sleep(Math.min(pollMs, remainingMs))

@@ -22,6 +22,21 @@ export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>)
 }
 
 /**
+ * Notes the end of the bus. Returns a function that tells whether every record before that end is done. A record that has only taken its
+ * offset counts as well, so no accepted message is overlooked.
+ */
+export async function noteEnd({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>): Promise<() => Promise<boolean>> {
+  const ends = await bus.ends()
+  const offsets = createOffsets(pool, bus.identity)
+  return async () => {
+    const saved = await offsets.saved()
+    if ([...ends].every(([partition, end]) => (saved.get(partition) ?? 0n) >= end)) return true
+    // A produce that was rolled back has left a gap at the end, which no saved offset passes before the next record.
+    return [...(await bus.lag(saved)).values()].every((records) => records === 0)
+  }
+}
+
+/**
  * A projection that does not reach the head within this many milliseconds counts as behind. The time is needed because reading the head of
  * EventStoreDB may append a marker.
  */

@@ -29,7 +29,7 @@ export async function whenAvailable<T>(
       const reason = describeError(error)
       if (reasons.has(reason)) return
       reasons.add(reason)
-      log.warn({ engine, error }, 'engine.unavailable')
+      log.warn({ engine, reason }, 'engine.unavailable') // the stack would only show where Kolbak connects
     },
     isFinal: (error) => !waits || (error instanceof KolbakError && !unavailable.includes(error.code)),
   })

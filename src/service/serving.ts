@@ -6,6 +6,7 @@ import type { AddressPolicy } from '../lib/addresses.ts'
 import { createKeyUsage } from '../projections/key-usage.ts'
 import { createLiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
+import { noteEnd } from './engine-checks.ts'
 import type { Shared } from './shared.ts'
 import { version } from './version.ts'
 
@@ -29,6 +30,7 @@ export function serveApi(shared: Shared, { server, policy, registry, operationOn
   createApi(
     {
       ...{ streams, store, bus, keyring, waiter, usage, notices, health, scrape, log },
+      noteAccepted: () => noteEnd({ bus, pool: pools.reads }),
       deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads }),
       messages: createMessageIndex(pools.reads),
       pool: pools.reads,

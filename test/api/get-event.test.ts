@@ -95,6 +95,33 @@ describe('GET /v1/events/:id', () => {
       expect(missing.headers.get('retry-after')).to.equal('1')
     }
   })
+  it('returns 404 without a wait and without Retry-After when every accepted message is routed', async () => {
+    const patient = await startApi({ settings: { routingWaitMs: 60_000 } })
+    try {
+      const client = await patient.tenant()
+      const never = async () => {
+        const startedAt = performance.now()
+        const { status, headers } = await patient.call('GET', '/v1/events/never-seen', { as: client })
+        expect(performance.now() - startedAt).to.be.lessThan(30_000)
+        expect(status).to.equal(404)
+        expect(headers.get('retry-after')).to.equal(null)
+      }
+      await never()
+      await patient.call('POST', '/v1/events', { as: client, body: { id: 'seen', event: 'a', payload: {} } })
+      const reading = never() // waits for the message that is on its way
+      for (const { place } of patient.produced) {
+        const [bus, partition, offset] = place.split('/')
+        await patient.db.pool.query('insert into bus_offsets (bus, partition, next_offset) values ($1, $2, $3::bigint + 1)', [
+          bus,
+          partition,
+          offset,
+        ])
+      }
+      await reading
+    } finally {
+      await patient.stop()
+    }
+  })
   it('returns 404 at once for a text that is not an id', async () => {
     for (const id of ['a.b', 'x'.repeat(256), '%00']) {
       const missing = await read(id)

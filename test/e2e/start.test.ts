@@ -1,8 +1,10 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { admin } from '../support/service.ts'
+import { freePort } from '../support/free-ports.ts'
+import { admin, fixedKeys } from '../support/service.ts'
 import { clientOf } from '../support/service-client.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
 const own = { KOLBAK_ADMIN_CLIENT_ID: '', KOLBAK_ADMIN_CLIENT_SECRET: '' }
@@ -48,5 +50,41 @@ describe('starting', () => {
       body: JSON.stringify({ grant_type: 'client_credentials', client_id: admin.id, client_secret: admin.secret }),
     })
     expect(denied.status).to.equal(401)
+  })
+
+  it('writes no stack trace for probes of its health, and none while its database does not answer', async () => {
+    const port = await freePort()
+    const { child, logLines, errors, exited } = await services.spawn({ PORT: String(port) })
+    const statuses = new Set<number>()
+    const probe = async (path: string, init?: RequestInit) => {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, init).catch(() => null)
+      await response?.arrayBuffer()
+      if (path === '/health/ready' && response !== null) statuses.add(response.status)
+      return response?.status === 200
+    }
+    await waitFor(async () => {
+      await probe('/health/live')
+      await probe('/metrics', { headers: { authorization: 'Bearer none' } })
+      await probe('/health/ready', { method: 'HEAD' })
+      return probe('/health/ready')
+    })
+    expect([...statuses]).to.deep.equal([503, 200])
+    child.kill('SIGTERM')
+    await exited
+    const unreachable = await services.spawn({ ...fixedKeys, DATABASE_URL: `postgres://u:p@127.0.0.1:${port}/none` })
+    const unavailable = await waitFor(() => unreachable.logLines.find((line) => line.msg === 'engine.unavailable'))
+    expect(unavailable.reason).to.include('ECONNREFUSED')
+    unreachable.child.kill('SIGTERM')
+    await unreachable.exited
+    for (const lines of [logLines, unreachable.logLines]) expect(JSON.stringify(lines)).to.not.include('"stack"')
+    expect([...errors, ...unreachable.errors]).to.deep.equal([])
+  })
+
+  it('knows at once that an id is unknown when no message is on its way', async () => {
+    const service = await start()
+    const api = await clientOf(service.url)
+    await api.post('/v1/events', { id: 'known', event: 'a.b', payload: {} })
+    await api.get('/v1/events/known')
+    await waitFor(async () => (await api.call('GET', '/v1/events/unknown')).headers.get('retry-after') === null)
   })
 })

@@ -20,10 +20,10 @@ describe('waiting for an engine', () => {
     const [refused, denied] = [new Error('nothing listens'), new Error('wrong password')]
     const result = await whenAvailable('eventstoredb', failingWith([refused, refused, denied, refused]), { log, signal, waits: true })
     expect(result).to.equal(5)
-    const lines = log.lines.map((line) => JSON.parse(line) as { message: string; error?: { message: string } })
-    expect(lines.map(({ message, error }) => [message, error?.message])).to.deep.equal([
-      ['engine.unavailable', 'nothing listens'],
-      ['engine.unavailable', 'wrong password'],
+    const lines = log.lines.map((line) => JSON.parse(line) as { message: string; reason?: string })
+    expect(lines.map(({ message, reason }) => [message, reason])).to.deep.equal([
+      ['engine.unavailable', 'error: nothing listens'],
+      ['engine.unavailable', 'error: wrong password'],
       ['engine.available', undefined],
     ])
   })

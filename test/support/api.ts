@@ -34,6 +34,7 @@ import { tenants } from '../../src/projections/tenants.ts'
 import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { webhookVersions } from '../../src/projections/webhook-versions.ts'
 import { webhooks } from '../../src/projections/webhooks.ts'
+import { noteEnd } from '../../src/service/engine-checks.ts'
 import { type Client, type Credential, client } from './api-client.ts'
 import { conformance } from './api-conformance.ts'
 import { type CapturingLog, capturingLog } from './capturing-log.ts'
@@ -135,6 +136,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
         return place
       },
     },
+    noteAccepted: () => noteEnd({ bus, pool }),
     // Tests use `record` to write the history of deliveries without a dispatcher.
     deliveryLog: {
       ...createLiveDeliveryLog({ log: deliveryLog, pool }),
