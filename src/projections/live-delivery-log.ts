@@ -6,10 +6,11 @@ import { projectionNames } from './names.ts'
 export type LiveDeliveryLog = BodyArchive & DeliveryReads
 
 /**
- * Makes the reader of the live build of the history. Its number is the number of the live build of the projection `deliveries`.
+ * Makes the reader of the live build of the history. That build has the number of the live build of the projection `deliveries`.
  *
- * Each call reads the last known live build and, at the same time, asks Postgres which build is live. So the question costs no extra wait. The result
- * is used only when Postgres names the same build. So a caller that has waited for the projection gets the rows for which it waited.
+ * Each call reads the last known live build and, at the same time, asks Postgres which build is live. So no call waits longer because of the
+ * question. If Postgres names another build, the call reads that build instead. So a caller that has waited until the projection contains an event
+ * also gets the rows of this event.
  */
 export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {
   let lastLive: number | undefined

@@ -140,7 +140,7 @@ export async function countWebhooks(pool: Pool, tenant: TenantId, beside: Webhoo
   return Number(row?.n ?? 0n)
 }
 
-/** An opaque value that says up to which change a reader has read. */
+/** An opaque value that names the last change that a reader has read. */
 export type ChangeCursor = Brand<string, 'ChangeCursor'>
 const dispatched = fieldsThatAre(webhookFields, 'dispatched')
 /** The fields of a webhook that dispatchers need. Sealed values stay sealed. The webhook may be deleted. */
@@ -164,8 +164,8 @@ type ChangedRow = Pick<WebhookChanges, 'cursor' | 'checkpoint' | 'is_behind'> &
   )
 
 /**
- * SQL that returns one row: the cursor of an up-to-date reader, the checkpoint, and whether the read model lacks an acknowledged change. The cursor
- * names a missing acknowledged change, so that no reader counts as up to date before the read model has the change.
+ * SQL that returns one row: the cursor of an up-to-date reader, the checkpoint, and whether the read model lacks an acknowledged change. If such a
+ * change is missing, the cursor contains its position. So the cursor of every reader differs from it until the read model has the change.
  */
 export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesce(checkpoint, '') || case when noted.position is null then '' else '<' || noted.position end as cursor,
     checkpoint, noted.position is not null as is_behind

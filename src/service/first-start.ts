@@ -116,7 +116,9 @@ async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_D
   return { clientId: value.client_id, file }
 }
 
-/** The commands of a start. A command returns false when nothing had to be changed, for example because another process has done it. */
+/**
+ * The commands that a start sends to the tenant `default`. Each returns false when it changed nothing, for example because another process was first.
+ */
 interface DefaultTenant {
   register(): Promise<boolean>
   issueAdmin(clientId: string, secret: string): Promise<boolean>

@@ -23,11 +23,11 @@ describe('a service at rest', () => {
       )
       return Number(rows[0]!.n)
     }
-    // The median leaves out windows with work that is done once in a while, such as dropping old data.
+    // The median ignores a window in which the service did rare work, such as dropping old data.
     const perWindow: number[] = []
     for (let i = 0; i < windows; i++) {
       const before = await transactions()
-      await sleep(windowSeconds * 1_000) // what is measured is the rest itself
+      await sleep(windowSeconds * 1_000) // the service must be left alone while its transactions are counted
       perWindow.push((await transactions()) - before)
     }
     const median = perWindow.toSorted((a, b) => a - b)[Math.floor(windows / 2)]

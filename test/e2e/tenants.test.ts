@@ -55,7 +55,7 @@ describe('tenants, end to end', () => {
       waitFor(async () => (await ask(url)) === 401, { what: `${url} to refuse the token`, within: 3_000 })
     await Promise.all([refuses(one), refuses(two)])
   })
-  it('shares the limits between the processes', async () => {
+  it('divides the request limit of a client between the processes', async () => {
     const limit = { KOLBAK_REQUESTS_PER_SECOND: '10' }
     const [one, two] = await Promise.all([start(limit), start({ KOLBAK_ROLES: 'api', ...limit })])
     const { token } = await clientOf(one.url)
@@ -65,7 +65,7 @@ describe('tenants, end to end', () => {
       await Promise.all(responses.map((response) => response.arrayBuffer()))
       return responses.filter((response) => response.status === 200).length
     }
-    // The processes learn of one another by the next heartbeat. Until then, each try uses a new time window of the limit.
+    // A process knows the other one after its next heartbeat. Until then, this test tries again in a new time window of the limit.
     for (const { url } of [one, two]) await waitFor(async () => (await letIn(url)) === 5, { what: `${url} to allow half of the requests` })
   })
 })

@@ -47,7 +47,7 @@ describe('connecting to a receiver', () => {
     ['IPv4', '127.0.0.1', '::1'],
     ['IPv6', '::1', '127.0.0.1'],
   ] as const)
-    it(`tries the next address after 250 ms when ${what} is dead, and begins with it the next time`, async () => {
+    it(`tries the next address after 250 ms when ${what} is dead, and begins with that address the next time`, async () => {
       const host = await deaf(dead)
       const { requests } = await receiver(good, host.port)
       const sender = senderTo(async () => ({ addresses: [v4('127.0.0.1'), v6('::1')] }))

@@ -8,7 +8,7 @@ export interface Crash {
   readonly point: Point
   readonly moment: 'before' | 'after'
   readonly count: number
-  /** When counting begins: at SIGUSR2, or at the start of a process that starts while this crash is next. */
+  /** When a process begins to count: when it gets SIGUSR2, or when it starts. In both cases this crash must be the first in the plan. */
   readonly from: 'signal' | 'start'
 }
 
@@ -26,7 +26,7 @@ const path = env.CRASH_PLAN
 
 const read = (from: string): Crash[] => JSON.parse(readFileSync(from, 'utf8')) as Crash[]
 const aMoment = new Int32Array(new SharedArrayBuffer(4))
-/** Reads the plan. The file is missing for a moment while a process removes its crash from it. */
+/** Reads the plan. It tries again while the file is missing, because a process that removes its crash renames the file for a moment. */
 const planned = (file: string): Crash[] => {
   for (let tries = 0; ; tries++)
     try {
@@ -36,7 +36,7 @@ const planned = (file: string): Crash[] => {
       Atomics.wait(aMoment, 0, 0, 1)
     }
 }
-/** Removes the crash from the plan. Returns whether this process is to die. Only one process is, because only one can move the file. */
+/** Removes the crash from the plan. Returns whether this process must die. Only one process gets true, because only one can rename the file. */
 const take = (file: string, crash: Crash): boolean => {
   const mine = `${file}.${pid}`
   try {

@@ -41,7 +41,7 @@ export interface Services {
   readonly db: TestDatabase
   /** The data folder of the first process. A process that starts while another one runs has its own folder. */
   readonly dataDir: string
-  /** Returns the variables of a process, for a program that runs at the same time or later. */
+  /** Returns the environment variables that `start` would give to a process. Tests give them to other programs, such as the command line. */
   variables(more?: Variables): Variables
   /** Starts a process and waits until it is ready. */
   start(more?: Variables): Promise<RunningService>
