@@ -1,8 +1,6 @@
 import { deliveredEvent, deliveryHeaders } from './schemas/delivered-event.ts'
 import { exampleOf } from './schemas/json-schema.ts'
 
-export const receiverTag = 'Receivers'
-
 /**
  * Describes the request that receivers get, as a reusable path item of `/openapi.json`. The section `webhooks` refers to it, because
  * openapi-generator makes code that does not compile from a webhook that is described in place
@@ -15,7 +13,6 @@ export const webhookRequests = {
       summary: 'An event, posted to the callback URL of a webhook',
       description:
         'Kolbak posts each event to every webhook whose pattern matches it, and signs the request as Standard Webhooks says. A request can come more than once, and events have no promised order. Verify the signature over the raw body, store the event, and respond within 15 s. Redirects are not followed.',
-      tags: [receiverTag],
       security: [],
       parameters: Object.entries(deliveryHeaders).map(([name, schema]) => ({
         name,

@@ -1,6 +1,6 @@
 import { isObject } from '../lib/is-object.ts'
 import { responsesOf, sharedErrorExamples, sharedHeaders } from './openapi-responses.ts'
-import { receiverTag, webhookRequests } from './openapi-webhooks.ts'
+import { webhookRequests } from './openapi-webhooks.ts'
 import type { Route } from './route.ts'
 import { scopeDescriptions } from './schemas/auth.ts'
 import { idempotencyKey } from './schemas/headers.ts'
@@ -89,7 +89,6 @@ const tags: Readonly<Record<string, string>> = {
   Audit: 'Every change has an author and stays readable.',
   Tenants: 'A tenant is an account that other accounts cannot see into. A client gets tokens for its tenant.',
   Operation: 'Operators and their tools watch the service.',
-  [receiverTag]: 'A receiver is the server behind a callback URL. This is the request that it gets.',
 }
 
 /** Moves named schemas to `components`, and puts references in their place. */

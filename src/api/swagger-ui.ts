@@ -19,7 +19,21 @@ const page = `<!doctype html>
 </html>
 `
 // The script is a separate file, because the content security policy forbids scripts inside a page. Nothing is loaded from another host.
-const script = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null, persistAuthorization: false })\n`
+// Swagger UI shows only webhooks that are described in place, and generators of clients need them as references (openapi-webhooks.ts).
+const script = `function describeWebhooksInPlace(response) {
+  if (!response.url.endsWith('/openapi.json')) return response
+  const document = JSON.parse(response.text)
+  return { ...response, text: JSON.stringify({ ...document, webhooks: document.components.pathItems }) }
+}
+SwaggerUIBundle({
+  url: '/openapi.json',
+  dom_id: '#swagger-ui',
+  deepLinking: true,
+  validatorUrl: null,
+  persistAuthorization: false,
+  responseInterceptor: describeWebhooksInPlace,
+})
+`
 const servedAssets = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
 
 /** Serves Swagger UI: a page on which callers read the description of the API and try requests. */

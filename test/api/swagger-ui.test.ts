@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { expect } from 'chai'
 import { startApi, type TestApi } from '../support/api.ts'
 
@@ -22,6 +23,18 @@ describe('GET /docs', () => {
     }
     expect(page.headers.get('content-security-policy')).to.match(/default-src 'self'/)
     expect(await (await fetch(`${api.origin}/docs/start.js`)).text()).to.include("url: '/openapi.json'")
+  })
+  it('shows the request that receivers get, which is a reference in /openapi.json', async () => {
+    const options: { responseInterceptor?: (response: object) => { text: string } } = {}
+    const script = await (await fetch(`${api.origin}/docs/start.js`)).text()
+    runInNewContext(script, { SwaggerUIBundle: (given: object) => Object.assign(options, given) })
+    const shown = async (path: string) => {
+      const url = api.origin + path
+      return options.responseInterceptor!({ url, text: await (await fetch(url)).text() }).text
+    }
+    const { webhooks } = JSON.parse(await shown('/openapi.json')) as { webhooks: { event: { post: { operationId: string } } } }
+    expect(webhooks.event.post.operationId).to.equal('receiveEvent')
+    expect(JSON.parse(await shown('/health/live'))).to.have.property('data')
   })
   it('returns 404 for all other files of the package', async () => {
     for (const path of ['/docs/assets/package.json', '/docs/assets/../package.json', '/docs/assets/%2e%2e/package.json', '/docs/nothing'])

@@ -23,7 +23,7 @@ interface Generator {
   run(folder: string, variables: Readonly<Record<string, string>>): Promise<string>
 }
 
-/** Runs a program in a folder and returns its output. An error contains the whole output. */
+/** Runs a program in a folder and returns its output. An error contains its first 3,000 characters. */
 async function run(
   folder: string,
   file: string,
