@@ -48,7 +48,7 @@ export function createRoutedMessages({
       // If the bus cannot be asked, the message may still come.
       const areRouted = await noteAccepted().catch(() => async () => false)
       for (let pollMs = firstPollMs; ; pollMs = Math.min(longestPollMs, pollMs * 2)) {
-        // The message is read after the answer of the bus, because it may have been routed in between.
+        // The bus is asked first, so that a message that is routed between the two calls is still found.
         const isLast = await areRouted().catch(() => false)
         const message = await messages.find(tenant, id)
         if (message !== null) return message

@@ -15,8 +15,8 @@ export class KolbakError extends Error {
 export const withFullStop = (text: string): string => `${text.trimEnd().replace(/\.+$/, '')}.`
 
 /**
- * Returns one line for an error that an operator can correct: its sentence, its code, and the reason of another program if the sentence does
- * not have it. Returns undefined for an error without a code, which is a fault of the code and needs its stack.
+ * Returns one line for an error that an operator can correct. The line has the error's sentence and code. If another program gave a reason that the
+ * sentence lacks, the line has that reason too. Returns undefined for an error without a code, which is a fault of the code and needs its stack.
  */
 export function lineOf(error: unknown): string | undefined {
   const code = codeOf(error)

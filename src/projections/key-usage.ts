@@ -11,7 +11,7 @@ export interface KeyUsage {
   close(): Promise<void>
 }
 
-/** Milliseconds after which the recorder looks for uses that it was not told of. */
+/** Milliseconds after which the recorder writes the uses in memory, even if no call has woken it. */
 const longestWaitMs = 60_000
 
 /** Makes a recorder that collects uses in memory and writes the latest use of each key in one statement every `everyMs`. */

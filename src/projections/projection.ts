@@ -66,7 +66,7 @@ export interface Projection {
 }
 
 /**
- * Returns the events for a projection, lifted to the present schemas of their types. Throws EventNotReadable for an event
+ * Returns the events for a projection, converted to the present schemas of their types. Throws EventNotReadable for an event
  * that the projection reads and this version cannot read, because its schema is newer or its type is unknown.
  */
 export const readable = ({ reads }: Pick<Projection, 'reads'>, events: readonly RecordedEvent[]): readonly RecordedEvent[] =>

@@ -13,8 +13,8 @@ export interface RunnerDependencies {
   readonly log: Log
   /** The most events in one transaction. Default 500. */
   readonly batchSize?: number
-  /** Default: none. The notice `builds` tells of a new build, and of a build that has become the live build. */
+  /** Default: none. The notice `builds` announces a new build, and a build that has become the live build. */
   readonly notices?: Notices
-  /** Milliseconds between two checks for a free lease (default 1,000), and for builds of which no notice told (default 30,000). */
+  /** Milliseconds between two checks for a free lease (default 1,000), and for builds that no notice has announced (default 30,000). */
   readonly refreshMs?: number
 }

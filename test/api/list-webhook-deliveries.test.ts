@@ -104,7 +104,7 @@ describe('GET /v1/webhooks/:id/deliveries', () => {
     it(`returns 200 filtered by status ${status}`, async () => {
       expect(messagesOf((await list(`?status=${status}`)).text)).to.deep.equal(messages)
     })
-  it('returns 200 filtered by the time of acceptance, from since to before until', async () => {
+  it('returns 200 filtered by the time of acceptance, from `since` (inclusive) to `until` (exclusive)', async () => {
     const [, second, third] = times
     expect(messagesOf((await list(`?since=${second}&until=${third}`)).text)).to.deep.equal(['e1'])
     const elsewhere = encodeURIComponent(new Date(Date.parse(second!) + 7_200_000).toISOString().replace('Z', '+02:00'))

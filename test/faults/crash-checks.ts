@@ -36,7 +36,7 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
   const api = await clientOf(url)
   const { webhook, seen } = traffic
   const missing = traffic.accepted().filter((id) => !seen.has(id))
-  // The pages of the API are read only when no event is missing, because that takes long.
+  // The pages of the API are read only when no event is missing, because reading all pages takes long.
   if (missing.length > 0) return { problems: missing.map((id) => `${id} was accepted and has not arrived`), tally: null }
   for (const status of ['pending', 'retrying']) {
     const { data } = await api.get<Page<DeliveryResponse>>(`/v1/webhooks/${webhook}/deliveries?status=${status}&limit=10`)

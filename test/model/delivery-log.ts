@@ -16,7 +16,7 @@ const isGreater = (a: DeliveryFact, b: DeliveryFact) =>
 /** Returns the greatest of the facts of one delivery. */
 export const greatest = (facts: readonly DeliveryFact[]): DeliveryFact | undefined =>
   facts.reduce<DeliveryFact | undefined>((best, fact) => (best === undefined || isGreater(fact, best) ? fact : best), undefined)
-const nobody = () => Promise.reject(new Error('the model does not read this'))
+const notModelled = () => Promise.reject(new Error('the model does not read this'))
 
 /** The delivery history and the archive. A call with many facts may have only a part of its effect. */
 export class ModelDeliveryLog implements DeliveryLog {
@@ -83,10 +83,10 @@ export class ModelDeliveryLog implements DeliveryLog {
     return {
       record: (facts) => this.record(facts),
       states: (keys) => this.states(keys),
-      find: nobody,
-      attempts: nobody,
-      history: nobody,
-      deadLetters: nobody,
+      find: notModelled,
+      attempts: notModelled,
+      history: notModelled,
+      deadLetters: notModelled,
     }
   }
   async makeBuild() {}

@@ -48,7 +48,7 @@ export function createEngine(url: string, timeoutMs: number, log: Log, health: S
   const connections = createConnections(target, log, health)
   const calls = health.source()
   let isFailing = false
-  /** Reports the result of a try to the health. A call that the server refuses because of its content counts as a success. */
+  /** Records the result of a try in `health`. A call that the server refuses because of its content counts as a success. */
   const note = (failure: unknown) => {
     isFailing = failure instanceof StoreUnavailable
     if (isFailing) calls.failed(failure)

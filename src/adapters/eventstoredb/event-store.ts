@@ -51,7 +51,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
   const probeWhileFailing = async () => {
     while (!closing.signal.aborted) {
       await pause(probeMs, closing.signal)
-      if (engine.isFailing && !closing.signal.aborted) await calls.track(heads.mark()).catch(() => {}) // the call reports its failure to the health
+      if (engine.isFailing && !closing.signal.aborted) await calls.track(heads.mark()).catch(() => {}) // the failure of the call is recorded in `health`
     }
   }
 

@@ -170,8 +170,8 @@ const createConsumer = ({ clients, groupId, sessionTimeoutMs }: ConsumerOptions)
   clients.consumer({
     groupId,
     sessionTimeout: sessionTimeoutMs,
-    // All members can join quickly, because none of them works while it handles a batch. A member that does not join is removed, as if its session
-    // had ended.
+    // A member only stores a batch, so it is never busy for long and can rejoin quickly. A member that does not rejoin in time is removed, as if its
+    // session had ended.
     rebalanceTimeout: sessionTimeoutMs,
     heartbeatInterval: Math.min(1_000, Math.ceil(sessionTimeoutMs / 5)),
     maxWaitTimeInMs,

@@ -15,7 +15,8 @@ export interface SessionLease {
 /**
  * Makes the lease of a session. The coordinator counts the session time-out from the moment at which it receives a heartbeat. The lease
  * counts from the earlier moment at which the heartbeat was sent. The last tenth of the time-out is not used, because a request needs a moment to be
- * sent. `onLapse` is called before the lease can be held again. So partitions that were reported as not held are lost even if the lease returns.
+ * sent. If the lease ends, `onLapse` is called before the lease can be renewed. So this process loses its partitions for good, even if it holds the
+ * lease again a moment later.
  */
 export function createSessionLease(options: { sessionTimeoutMs: number; onLapse(): void }): SessionLease {
   const usableMs = options.sessionTimeoutMs * 0.9

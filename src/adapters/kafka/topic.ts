@@ -8,7 +8,7 @@ export interface TopicOptions {
   readonly topic: string
   /** Number of partitions. It may be higher than at the last start, but never lower. */
   readonly partitions: number
-  /** This value and the next two are used when the topic is created. Later the operator may change them. */
+  /** This setting and the next two are used only when the topic is created. The operator may change the topic's settings later. */
   readonly replicationFactor: number
   readonly minInSyncReplicas: number
   /** Bytes. The limit must leave room for a record of 2 MiB and the batch around it. */

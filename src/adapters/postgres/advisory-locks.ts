@@ -5,8 +5,8 @@
  */
 export const advisoryLocks = {
   /**
-   * The data folder of an embedded Postgres. The process that owns the folder holds the lock until its connection is closed, as it is after
-   * a kill -9.
+   * The data folder of an embedded Postgres. The process that owns the folder holds the lock until its connection is closed. A kill -9 of the process
+   * closes the connection too.
    */
   dataFolder: 7_000,
   /** The end of the event store. One append at a time draws positions and commits. */

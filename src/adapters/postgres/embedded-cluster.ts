@@ -177,7 +177,8 @@ async function storedPassword(path: string): Promise<string> {
     return password
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    // Another start is writing the file now, or was killed while it wrote it. So after a pause the file is read again, or else written again.
+    // Another start is writing the file, or was killed while it did so. After this pause, the file is read again, or written if it is still
+    // incomplete.
     await pause(200)
     if (!(await exists(path))) await rm(`${path}.new`, { force: true })
     return storedPassword(path)

@@ -128,7 +128,7 @@ export function createTail({ ask, log, signal, notices }: TailOptions): Tail {
       }
     stopListening()
     isRunning = false
-    // The memory is cleared, because without reading its events would not stay the newest.
+    // The memory is cleared, because it would miss the events that are stored while this loop does not run.
     memory.clear()
   }
 

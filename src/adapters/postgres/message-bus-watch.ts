@@ -11,14 +11,14 @@ interface WatchOptions {
   viewOf(partition: number): Pick<PartitionView, 'seen'> | undefined
 }
 
-/** Milliseconds until the next look after a notice, while a partition cannot tell yet whether it has the record of the notice. */
+/** Milliseconds until the offsets are read again, if a partition could not tell yet whether it has the record that a notice announced. */
 const undecidedMs = 20
 
-/** Looks for records that other processes have produced: at each of their notices, and regularly. Runs until the signal aborts. */
+/** Reads the newest offsets after each notice of another process, and regularly, to find records of other processes. Runs until the signal aborts. */
 export async function watchForRecords(options: WatchOptions, signal: AbortSignal): Promise<void> {
   const { notices } = options
   const wake = createWake()
-  /** Whether a notice came, and no look since then could tell for every partition whether it has the record. */
+  /** Whether a notice has announced a record, and it is still unknown for some partition whether it has this record. */
   let isNoticed = false
   const stopListening = notices.on('messages', () => {
     isNoticed = true
@@ -29,15 +29,15 @@ export async function watchForRecords(options: WatchOptions, signal: AbortSignal
       await wake.wait(isNoticed ? undecidedMs : notices.pollMs, signal)
       const wasNoticed = isNoticed
       isNoticed = false
-      if (!(await look(options)) && wasNoticed) isNoticed = true
+      if (!(await tellPartitions(options)) && wasNoticed) isNoticed = true
     }
   } finally {
     stopListening()
   }
 }
 
-/** Tells each partition its newest offset. Returns false if a partition cannot tell yet whether it has the records up to there. */
-async function look({ pool, owned, viewOf }: WatchOptions): Promise<boolean> {
+/** Tells each partition its newest offset. Returns false if a partition cannot tell yet whether it has all records up to this offset. */
+async function tellPartitions({ pool, owned, viewOf }: WatchOptions): Promise<boolean> {
   const partitions = owned()
   if (partitions.length === 0) return true
   const { rows } = await pool.query<{ partition: number; newest: bigint | null }>({
@@ -46,6 +46,6 @@ async function look({ pool, owned, viewOf }: WatchOptions): Promise<boolean> {
            from unnest($1::integer[]) as partition`,
     values: [`{${partitions.join(',')}}`],
   })
-  const answers = rows.map(({ partition, newest }) => (newest === null ? undefined : viewOf(partition)?.seen(newest)))
-  return !answers.includes('undecided')
+  const results = rows.map(({ partition, newest }) => (newest === null ? undefined : viewOf(partition)?.seen(newest)))
+  return !results.includes('undecided')
 }

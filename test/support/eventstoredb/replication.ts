@@ -25,7 +25,7 @@ export type Role = 'leader' | 'follower' | 'unknown'
  * node was elected while a leader was frozen, the former leader can no longer write.
  */
 export interface Replication {
-  /** The disk for the writes of this node while it leads. It has no earlier `writes`, because the listeners get them. */
+  /** The disk for the writes of this node while it leads. Its list `writes` is empty, because the listeners get the earlier writes. */
   readonly disk: Disk
   readonly role: Role
   /** The leader in the view of this node, or null. */

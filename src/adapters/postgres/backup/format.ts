@@ -47,8 +47,8 @@ export function linesIn(chunk: Buffer): number {
 }
 
 /**
- * Reads the text of a backup. Throws KolbakError `backup_damaged` when the text is not as it was written, no later than at its end, where its SHA-256
- * is compared.
+ * Reads the text of a backup. Throws KolbakError `backup_damaged` when the text has been changed. Some changes are noticed only at its end, where the
+ * SHA-256 is compared.
  */
 export class BackupReader {
   readonly #chunks: AsyncIterator<Buffer>

@@ -6,8 +6,8 @@ create table projections (
   name text not null,
   build integer not null, -- counts up from 1
   version integer not null, -- version of the projection's code that makes this build
-  -- Position of the last event taken, or null before the first. A runner moves it by compare-and-set, in the transaction of
-  -- the rows: of two runners of one build, the slower one writes nothing.
+  -- Position of the last event taken, or null before the first. A runner moves it by compare-and-set, in the transaction that writes the rows. So if
+  -- two runners work on one build, the slower one writes nothing.
   checkpoint text collate "C",
   is_live boolean not null default false, -- whether the readers' views show this build
   lifted integer not null default 0, -- the number of quarantines lifted so far; runners compare it too, because a lift changes rows before the checkpoint

@@ -4,7 +4,7 @@
 create table key_usage (
   key_id text collate "C" primary key,
   last_accessed_at timestamptz not null -- time of the latest request with the key
-) with (fillfactor = 70); -- the same rows are updated again and again: room for HOT updates
+) with (fillfactor = 70); -- the same rows are updated repeatedly, so there is room for HOT updates
 
 -- Requests with an Idempotency-Key, so that a repeated request gets the first response. Rows are deleted a day after the
 -- first request.

@@ -3,8 +3,8 @@ import type { Certificate } from './certificate.ts'
 export const user = { username: 'alice', password: 'alice-secret' }
 
 /**
- * Returns the settings of one node that is broker and controller. Kafka's defaults for fsync stay. The operating system writes to the disk, so that a
- * killed broker loses no acknowledged record.
+ * Returns the settings of one node that is broker and controller. Kafka's defaults for fsync are kept, so the operating system decides when data is
+ * written to disk. A killed broker still loses no acknowledged record.
  */
 export function settings(options: {
   logDir: string
