@@ -38,7 +38,7 @@ async function main(): Promise<void> {
     log.warn({ signal }, 'kolbak.killed')
     process.exit(1)
   }
-  const drain = (why: object) => {
+  const drain = (why: object, exitCode = 0) => {
     if (stopping) return
     stopping = true
     log.info(why, 'kolbak.draining')
@@ -50,7 +50,7 @@ async function main(): Promise<void> {
     stop().then(
       () => {
         log.info({}, 'kolbak.stopped')
-        process.exit(0)
+        process.exit(exitCode)
       },
       (error: unknown) => {
         log.error({ error }, 'kolbak.drain_failed')
@@ -65,7 +65,14 @@ async function main(): Promise<void> {
       return supervise({ config, processes, log, signal, onUnfit: () => process.exit(cannotStart) })
     }
     const { compose } = await import('./service/compose.ts')
-    return compose(config, log, { signal, supervised: isWorker ? createSupervised(() => drain({ supervisor: 'gone' })) : undefined })
+    return compose(config, log, {
+      signal,
+      supervised: isWorker ? createSupervised(() => drain({ supervisor: 'gone' })) : undefined,
+      onSuperseded(error) {
+        console.error(`kolbak: ${lineOf(error)}`)
+        drain({ error: error.code }, cannotStart)
+      },
+    })
   }
   const service = start()
   stop = () =>

@@ -127,13 +127,18 @@ export function problemOf(error: unknown): Problem {
 
 /** SQLSTATE classes of a database that cannot be reached or is overloaded: connection (08), resources (53), operator intervention (57). */
 const engineStates = /^(08|53|57)[0-9A-Z]{3}$/
+/**
+ * SQLSTATEs of a missing column or table. A newer version of Kolbak has just switched a read model to its own tables, and this process is
+ * about to end (see service/read-model-versions.ts).
+ */
+const otherTables = /^(42703|42P01)$/
 const networkCodes = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)/
 /** Messages of pg errors without a code: the connection was lost, or none became free in time. */
 const lostConnection = /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/
 
 function isEngineFailure(error: unknown): boolean {
   const code = codeOf(error)
-  if (code !== undefined) return engineStates.test(code) || networkCodes.test(code)
+  if (code !== undefined) return engineStates.test(code) || otherTables.test(code) || networkCodes.test(code)
   return error instanceof Error && lostConnection.test(error.message)
 }
 

@@ -15,6 +15,7 @@ import { createParts, type Parts } from './parts.ts'
 import { whenAvailable } from './patience.ts'
 import { collectProcessMetrics } from './process-metrics.ts'
 import { openProjections, startProjections } from './projections.ts'
+import { watchVersions, whenBuilt } from './read-model-versions.ts'
 import { serveApi } from './serving.ts'
 import { openShared, type Shared } from './shared.ts'
 import type { Supervised } from './supervised.ts'
@@ -33,6 +34,8 @@ interface ComposeOptions {
   readonly signal?: AbortSignal
   /** The supervisor of this worker, if there is one. */
   readonly supervised?: Supervised | undefined
+  /** Called once when a newer version has taken over the read models, so that this process must end. */
+  onSuperseded?(error: KolbakError): void
   /** The engines of the ports. By default, those that the configuration chooses. */
   readonly engines?: Engines
 }
@@ -56,7 +59,7 @@ export async function compose(config: Config, log: Log, options: ComposeOptions 
 async function start(
   config: Config,
   log: Log,
-  { signal = new AbortController().signal, supervised, engines = chooseEngines(config) }: ComposeOptions,
+  { signal = new AbortController().signal, supervised, onSuperseded, engines = chooseEngines(config) }: ComposeOptions,
   server: HttpServer,
   parts: Parts,
 ): Promise<Omit<Service, 'stop'>> {
@@ -73,6 +76,8 @@ async function start(
   const statuses = startProjections(shared, has('projector') ? projections : [])
   await whenAvailable('engines', () => checkEngines({ store, bus, pool: pools.reads }), patience)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
+  await whenBuilt(pools.reads, projections, patience)
+  if (onSuperseded !== undefined) parts.add('versions', watchVersions({ ...shared, pool: pools.reads, projections, onSuperseded }))
   // The start waits until the read model has the admin client, so that the client can get a token as soon as the service is ready.
   if (admin.position !== null && has('projector')) await waiter.waitFor(projectionNames.tenants, admin.position, 10_000)
 
