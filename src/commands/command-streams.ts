@@ -9,7 +9,7 @@ import type { EventStore, ExpectedRevision } from '../ports/event-store.ts'
 /** Command streams with unsealed events. Events are opened when they are read. They are sealed, timed and chained when they are appended. */
 export interface CommandStreams {
   /**
-   * Returns all events of a stream, lifted to their present schemas and opened. Throws EventNotReadable if this is impossible for an
+   * Returns all events of a stream, converted to their present schemas and opened. Throws EventNotReadable if this is impossible for an
    * event, because a decision needs all events.
    */
   read(stream: StreamName): Promise<PastEvents>

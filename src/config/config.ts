@@ -290,8 +290,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
 }
 
 /**
- * Returns the number of processes to run. `auto` means one process for every two cores, because a process keeps about one core busy and Postgres the
- * other. With DATABASE_URL, `auto` means one process, because Kolbak does not know how many connections that Postgres allows.
+ * Returns the number of processes to run. `auto` means one process for every two cores, because a process keeps about one core busy and Postgres
+ * needs the other one. With DATABASE_URL, `auto` means one process, because Kolbak does not know how many connections that Postgres allows.
  */
 export const processCount = ({ KOLBAK_PROCESSES: configured, DATABASE_URL }: Config, cores = availableParallelism()): number =>
   configured !== 'auto' ? configured : DATABASE_URL === undefined ? Math.max(1, Math.floor(cores / 2)) : 1

@@ -63,7 +63,7 @@ export async function archiveAgain({ bus, offsets, archive, log, silentMs = 10_0
       if (owned.lost.aborted) return
       unread.delete(owned.partition)
       if (unread.size === 0) finished.abort()
-      // The partition is kept until all are read, because the bus would otherwise assign it to this process again.
+      // The partition is kept until all partitions are read, because the bus would otherwise assign it to this process again.
       if (!owned.lost.aborted) await once(owned.lost, 'abort')
     },
     signal: finished.signal,

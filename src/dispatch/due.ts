@@ -30,7 +30,7 @@ export interface DueDeps {
   readonly pollMs?: number
 }
 
-/** The most milliseconds between two passes while no row waits. `wake` must tell of a row that is due sooner. */
+/** The most milliseconds between two passes while no row waits. `wake` must be notified when a row is due sooner. */
 export const longestRestMs = 2_000
 
 /** The most webhooks that one round reads. The next round continues after the last of them. */

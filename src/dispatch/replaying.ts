@@ -27,7 +27,7 @@ export interface ReplayingDeps {
   readonly keyring: Keyring
   readonly waiter: ProjectionWaiter
   readonly leases: Pick<LeaseKeeper, 'take'>
-  /** The notice `jobs` tells of a new job. */
+  /** The notice `jobs` announces a new job. */
   readonly notices: Notices
   readonly registry: Registry
   readonly log: Log
@@ -39,7 +39,7 @@ export interface ReplayingDeps {
 const pageSize = 100
 /** A job waits while its webhook has more scheduled deliveries than this, due or parked. */
 const maxScheduled = 1_000
-/** Milliseconds between two looks at jobs that cannot go on at the moment. */
+/** Milliseconds after which jobs that had to wait are tried again. */
 const waitMs = 500
 const endedInFailure: readonly DeliveryStatus[] = ['failed', 'discarded']
 /** Codes of errors for which a later try is useless. The job then fails, with the code as its reason. */

@@ -23,7 +23,7 @@ const delayOf = (event: Scheduling): number => (event.type === 'DeliveryFailed' 
  * A failed attempt or a replay writes the row of the next attempt, unless the stored row is for that attempt or a later one. The end of a chain
  * deletes the rows of that chain and of earlier ones. A due time is the time of Postgres plus the delay, because the clocks of other machines may be
  * wrong.
- * @returns whether a row will be due before the dispatcher looks without being woken
+ * @returns whether a row will be due before the dispatcher's next pass, so that the dispatcher must be woken
  */
 export async function scheduleRetries(sql: Sql, events: readonly RecordedEvent[]): Promise<boolean> {
   const { next, ended } = decide(events as readonly RecordedDeliveryEvent[])

@@ -5,7 +5,7 @@ import type { StreamName } from './streams.ts'
 export type Actor = `client:${string}` | `key:${string}` | `system:${string}`
 
 export interface Metadata {
-  /** The schema number of the data. `upcast` lifts data of lower numbers (events/schema.ts). */
+  /** The schema number of the data. `upcast` (events/schema.ts) converts data of lower numbers. */
   readonly schema: number
   readonly actor: Actor
   readonly tenant: string

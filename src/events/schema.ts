@@ -36,7 +36,7 @@ const renamed =
   (from: string, to: string): Lift =>
   ({ [from]: value, ...data }) => ({ ...data, [to]: value })
 
-/** The only list of all event types. It says how their fields are stored, gives the schema numbers, and lifts older shapes. */
+/** The only list of all event types. It says how their fields are stored, gives the schema numbers, and converts older shapes. */
 export const eventTypes = {
   TenantRegistered: shape(tenantEventFields),
   TenantSettingsChanged: shape(tenantEventFields),
@@ -79,7 +79,7 @@ export class EventNotReadable extends Error {
   readonly code = 'event_not_readable'
 }
 
-/** Lifts an event to the present schema of its type. Throws EventNotReadable if this version does not know the type or the schema. */
+/** Converts an event to the present schema of its type. Throws EventNotReadable if this version does not know the type or the schema. */
 export function upcast<E extends NewEvent>(event: E): E {
   const { type, metadata } = event
   const typeShape = shapes.get(type)

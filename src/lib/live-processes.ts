@@ -15,7 +15,7 @@ export interface LiveProcesses {
 
 /**
  * Announces this process and counts the others, by heartbeats in Postgres every `everyMs`. A process that misses three heartbeats is no longer
- * counted. Notices tell at once when a process starts or stops.
+ * counted. Notices report at once that a process starts or stops.
  */
 export async function joinLiveProcesses(options: {
   pool: Pool

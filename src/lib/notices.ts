@@ -2,12 +2,14 @@ import type { Notification, Pool, PoolClient } from 'pg'
 import type { Log } from './log.ts'
 import { keepRunning, pause } from './retry.ts'
 
-/** What a notice tells of: new events of the store, messages of the bus, due rows of the schedule, replay jobs, builds of projections, or processes. */
+/**
+ * The topics of notices: new events of the store, messages of the bus, due rows of the schedule, replay jobs, builds of projections, and processes.
+ */
 export type Topic = 'events' | 'messages' | 'schedule' | 'jobs' | 'builds' | 'processes'
 
 /**
  * Notices between the processes on one database, by NOTIFY of Postgres. A notice only says that there is something new to read, so that
- * readers need not poll often. A notice may be lost. So every reader also looks without a notice after `pollMs`.
+ * readers need not poll often. A notice may be lost. So every reader also queries the database after `pollMs` without a notice.
  */
 export interface Notices {
   /** Tells the other processes, within some milliseconds. Does nothing while this is the only process. Never throws. */
@@ -16,23 +18,23 @@ export interface Notices {
   tell(topic: Topic): void
   /** Calls the listener at each notice, and whenever notices may have been lost. Returns a function that removes the listener. */
   on(topic: Topic, listener: () => void): () => void
-  /** Milliseconds after which a reader looks without a notice: 2,000, or 50 while no notice can be received. */
+  /** Milliseconds without a notice after which a reader queries the database: 2,000, or 50 while no notice can be received. */
   readonly pollMs: number
 }
 
 const channel = 'kolbak'
 const pollMs = { heard: 2_000, deaf: 50 }
-/** Milliseconds between two notices. Topics of the time between are told together. */
+/** Milliseconds between two notices. All topics of this time are sent in one notice. */
 const throttleMs = 5
 const topics: readonly Topic[] = ['events', 'messages', 'schedule', 'jobs', 'builds', 'processes']
 
-/** Notices of a process that hears nothing and tells nothing, as in tests and in commands of an operator that need none. */
+/** Notices of a process that sends and receives none. Tests use them, and so do commands of an operator that need no notices. */
 export const noNotices: Notices = { tellOthers() {}, tell() {}, on: () => () => {}, pollMs: pollMs.deaf }
 
 /**
  * Opens the notices of this process. They take one connection of the pool for as long as they are open.
  * @param id unique to this start of the process
- * @param isAlone whether no other process is known. The topic `processes` is told in any case, because it announces a new process.
+ * @param isAlone whether no other process is known. The topic `processes` is sent even then, because it announces a new process.
  * @param echoMs milliseconds within which the process must receive its own notice (default 5,000). Behind a pooler such as PgBouncer, notices
  * may never arrive. A warning is then logged.
  */
@@ -69,7 +71,7 @@ export function openNotices(options: {
     client.on('end', () => lost.abort())
     try {
       await client.query(`listen ${channel}`)
-      callAll() // what happened before is not told again
+      callAll() // notices from before this moment are lost
       await client.query(notifyStatement(`${id} `))
       const ended = AbortSignal.any([closing.signal, lost.signal])
       await pause(echoMs, ended)
@@ -96,7 +98,7 @@ export function openNotices(options: {
     while (pending.size > 0) {
       const names = [...pending].join(',')
       pending.clear()
-      // The other processes look without a notice too, so a notice that fails costs them a delay and nothing else.
+      // If a notice fails, the other processes only find the change later, because they also query without notices.
       await pool.query(notifyStatement(`${id} ${names}`)).catch((error: unknown) => log.debug({ error }, 'notices.not_sent'))
       await pause(throttleMs)
     }

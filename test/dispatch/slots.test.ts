@@ -59,7 +59,7 @@ describe('the slots', () => {
     held[0]!.release() // A second release has no effect.
     expect(slots.inFlight).to.equal(8)
   })
-  it('let rows be claimed ahead by the speed of a healthy webhook, and park them when it stalls', async () => {
+  it('let more rows be claimed ahead for a faster healthy webhook, and park them when it stalls', async () => {
     let at = 0
     const slots = startSlots({ total: 64, perWebhook: 4, queue: 500 }, () => at)
     const answering = async (webhook: string, duration_ms: number) => {

@@ -33,7 +33,7 @@ describe('a data folder', () => {
       await clientOf((await start()).url)
     })
 
-  it('whose keys.json is damaged or of other data is refused with one sentence, and stays as it is', async () => {
+  it('whose keys.json is damaged or belongs to other data is refused with one sentence, and stays as it is', async () => {
     const path = await fill()
     const key = Buffer.alloc(32, 9).toString('base64url')
     for (const [content, sentence] of [
@@ -52,7 +52,7 @@ describe('a data folder', () => {
     }
   })
 
-  it('whose password is lost or another one is refused with one sentence, and gets no new one', async () => {
+  it('whose password file is missing or wrong is refused with one sentence, and gets no new password', async () => {
     const path = await fill()
     await rename(path('postgres-password'), path('kept'))
     const lost = await services.failToStart()

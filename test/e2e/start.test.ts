@@ -52,7 +52,7 @@ describe('starting', () => {
     expect(denied.status).to.equal(401)
   })
 
-  it('writes no stack trace for probes of its health, and none while its database does not answer', async () => {
+  it('writes no stack trace for probes of its health, and none while its database does not respond', async () => {
     const port = await freePort()
     const { child, logLines, errors, exited } = await services.spawn({ PORT: String(port) })
     const statuses = new Set<number>()

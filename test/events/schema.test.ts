@@ -30,7 +30,7 @@ describe('every shape in which an event was ever stored', () => {
     expect(fixtureFiles()).to.deep.equal(allShapes.map(([type, schema]) => `${type}.${schema}.json`).sort())
   })
   for (const [type, schema] of allShapes)
-    it(`is lifted to the present fields and opens: ${type} of schema ${schema}`, () => {
+    it(`is converted to the present fields and opens: ${type} of schema ${schema}`, () => {
       const fixture = fixtureOf(type, schema)
       expect(fixture.metadata.schema).to.equal(schema)
       const { data, metadata } = openEvent(fixtureVault, fixture.stream, upcast(fixture))

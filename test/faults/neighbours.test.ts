@@ -80,7 +80,7 @@ describe('a good receiver beside bad ones', () => {
     await Promise.all(posts.map(at))
     await Promise.all(under)
     const arrived = () => receiver.received('/good').slice(seen)
-    // An event that has not come after 10 s more counts as 10 s.
+    // An event that has not arrived 10 s after the last post counts as 10 s.
     for (let i = 0; i < 1_000 && arrived().length < postedAt.size; i++) await sleep(10)
     const came = new Map(arrived().map((request) => [String(request.headers['webhook-id']), request.at]))
     return [...postedAt].map(([id, posted]) => (came.get(id) ?? posted + 10_000) - posted).sort((a, b) => a - b)

@@ -85,7 +85,7 @@ describe('notices between processes', () => {
     expect(payloads.length).to.be.lessThan(5)
     await end()
   })
-  it('are missed while the connection is cut: listeners are called, readers look every 50 ms, and then notices arrive again', async () => {
+  it('are missed while the connection is cut: listeners are called, readers query every 50 ms, and then notices arrive again', async () => {
     const [one, two] = [await open('one'), await open('two')]
     const count = countOf(two, 'schedule')
     const polls: number[] = []
@@ -100,7 +100,7 @@ describe('notices between processes', () => {
     one.tellOthers('schedule')
     await waitFor(() => count() > before)
   })
-  it('that never arrive, as behind some poolers, leave the reader at 50 ms and are logged', async () => {
+  it('that never arrive, as behind some poolers, cause a warning, and readers query every 50 ms', async () => {
     const log = capturingLog()
     const pool = newPool()
     const connect = pool.connect.bind(pool)

@@ -34,7 +34,7 @@ describe('waiting for an engine', () => {
   })
   it('does not wait after a fault of the configuration, unless its code says that the engine does not respond', async () => {
     const log = capturingLog()
-    const fault = new KolbakError('kafka_unreachable', 'no broker answers')
+    const fault = new KolbakError('kafka_unreachable', 'no broker responds')
     expect(await errorOf(whenAvailable('kafka', failingWith([fault]), { log, signal, waits: true }))).to.equal(fault)
     expect(await whenAvailable('kafka', failingWith([fault]), { log, signal, waits: true }, ['kafka_unreachable'])).to.equal(2)
   })

@@ -45,8 +45,8 @@ const settingsOf = ({ connections = 0, settings = [] }: EmbeddedPostgresOptions)
  * exits without draining. After a kill -9 of Kolbak, Postgres still runs, and the next start takes it over. (If the package started
  * Postgres, any signal would stop it.)
  *
- * Throws KolbakError `data_dir_in_use` when another Kolbak owns the folder, `data_dir` when the folder cannot be written, `password_lost` when
- * the password of its Postgres is missing or another one, and `embedded_postgres` when Postgres does not start.
+ * Throws KolbakError `data_dir_in_use` when another Kolbak owns the folder, `data_dir` when the folder cannot be written, `password_lost` when the
+ * password of its Postgres is missing or wrong, and `embedded_postgres` when Postgres does not start.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log } = options

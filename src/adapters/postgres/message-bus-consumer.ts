@@ -93,7 +93,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
   }
 
   /**
-   * Divides the partitions again when a process has come or gone. Otherwise it looks less and less often: it has to look, because a lease of a
+   * Divides the partitions again when a process has started or stopped. Without such a change it does so at growing intervals, because a lease of a
    * killed process becomes free without a notice.
    */
   const keepBalance = async (consumeOptions: ConsumeOptions) => {

@@ -38,7 +38,7 @@ export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): P
     })
     const line = await Promise.race([
       once(createInterface(child.stdout!), 'line').then(([text]) => text as string),
-      once(child, 'exit').then(([code]) => Promise.reject(new Error(`the double of EventStoreDB ended with ${code} before it answered`))),
+      once(child, 'exit').then(([code]) => Promise.reject(new Error(`the double of EventStoreDB ended with ${code} before it responded`))),
     ])
     ;({ port, control } = JSON.parse(line) as { port: number; control: number })
   }
@@ -56,7 +56,7 @@ export async function startEventStoreDb(options: Partial<DoubleOptions> = {}): P
       ...(body && { body: JSON.stringify(body) }),
       ...(signal && { signal }),
     })
-    if (!response.ok) throw new Error(`the double of EventStoreDB answered ${response.status} to ${path}`)
+    if (!response.ok) throw new Error(`the double of EventStoreDB responded with ${response.status} to ${path}`)
     return (await response.json()) as { calls: Record<Method, number>; role: Role }
   }
 
