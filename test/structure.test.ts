@@ -27,7 +27,7 @@ const allowed: Record<string, readonly string[]> = {
   service: ['adapters', 'api', 'commands', 'config', 'dispatch', 'events', 'lib', 'ports', 'projections'],
   operator: ['config', 'dispatch', 'events', 'lib', 'ports', 'projections', 'service'],
   'main.ts': ['config', 'lib', 'process', 'service'],
-  cli: ['config', 'events', 'lib', 'main.ts', 'operator'],
+  cli: ['api', 'config', 'events', 'lib', 'main.ts', 'operator'],
 }
 
 /**

@@ -57,7 +57,7 @@ export interface ApiDependencies {
    */
   readonly noteAccepted: () => Promise<() => Promise<boolean>>
   readonly deliveryLog: Pick<BodyArchive, 'bodies'> & DeliveryReads
-  readonly messages: Pick<MessageIndex, 'find' | 'list' | 'rejections'>
+  readonly messages: Pick<MessageIndex, 'find' | 'list' | 'rejections' | 'withRejections'>
   readonly pool: Pool
   readonly keyring: Keyring
   readonly waiter: ProjectionWaiter

@@ -1,77 +1,69 @@
-import type { Command } from 'commander'
-import { table, withSession } from './session.ts'
+import { listDeadLettersQuery, listHistoryQuery } from '../api/schemas/delivery.ts'
+import { attemptLines, deliveryState, urlsOf } from './outcome.ts'
+import type { Session } from './session.ts'
+import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
+import type { Verb } from './verb.ts'
 
-interface Attempt {
-  number: number
-  chain: number
-  at: string
-  status: string
-  response_code: number | null
-  duration_ms: number | null
-  reason: string | null
-  reason_detail: string | null
-}
-export interface Delivery {
-  id: string
-  event_id: string
-  webhook_id: string
-  event: string
-  status: string
-  accepted_at: string
-  attempt_count: number
-  next_attempt_at: string | null
-  last_response_code: number | null
-  last_reason: string | null
-  attempts?: Attempt[]
-}
-const formatDeliveries = (deliveries: readonly Delivery[]) =>
-  table(
-    deliveries.map((delivery) => [
-      delivery.accepted_at,
-      delivery.id,
-      delivery.event_id,
-      delivery.event,
-      delivery.status,
-      String(delivery.attempt_count),
-      String(delivery.last_reason ?? delivery.last_response_code ?? ''),
-    ]),
-    ['accepted at', 'delivery', 'event id', 'event', 'status', 'attempts', 'last result'],
+/** Returns deliveries as a table that names the callback URLs. */
+export async function deliveriesTable(deliveries: readonly Row[], session: Session): Promise<string> {
+  const urlOf = await urlsOf(
+    session,
+    deliveries.map(({ webhook_id }) => webhook_id),
   )
-
-export function deliveriesCommand(program: Command) {
-  program
-    .command('deliveries <webhook>')
-    .description('list the deliveries of a webhook, newest first')
-    .option('--status <status>', 'pending, retrying, success, failed or discarded')
-    .option('--since <time>', 'accepted at this RFC 3339 time or later')
-    .option('--until <time>', 'accepted before this RFC 3339 time')
-    .option('--limit <n>', 'the most rows to list', '20')
-    .action(
-      withSession(async (session, webhook: string, options: { status?: string; since?: string; until?: string; limit: string }) => {
-        const { limit, ...query } = options
-        const path = `/v1/webhooks/${encodeURIComponent(webhook)}/deliveries`
-        session.show(await session.pages<Delivery>(path, query, Number(limit)), formatDeliveries)
-      }),
-    )
-  program
-    .command('dead-letters')
-    .description('list deliveries that ended in failure, newest first')
-    .option('--webhook <id>', 'only those of this webhook')
-    .option('--since <time>', 'ended at this RFC 3339 time or later')
-    .option('--limit <n>', 'the most rows to list', '20')
-    .action(
-      withSession(async (session, options: { webhook?: string; since?: string; limit: string }) => {
-        const { limit, ...query } = options
-        session.show(await session.pages<Delivery>('/v1/dead-letters', query, Number(limit)), formatDeliveries)
-      }),
-    )
-  program
-    .command('replay <delivery>')
-    .description('send a delivery again, to the present URL and signed with the present secret')
-    .action(
-      withSession(async (session, delivery: string) => {
-        const response = await session.call<{ data: Delivery }>('POST', `/v1/deliveries/${encodeURIComponent(delivery)}/replay`)
-        session.show(response, ({ data }) => formatDeliveries([data]))
-      }),
-    )
+  return table(
+    deliveries.map((delivery) => [
+      textOf(delivery.accepted_at),
+      textOf(delivery.id),
+      textOf(delivery.event_id),
+      textOf(delivery.event),
+      urlOf(delivery.webhook_id),
+      textOf(delivery.status),
+      textOf(delivery.attempt_count),
+      textOf(delivery.last_reason ?? delivery.last_response_code),
+    ]),
+    ['accepted at', 'delivery', 'event id', 'event', 'callback_url', 'status', 'attempts', 'last result'],
+  )
 }
+
+export const verbs: readonly Verb[] = [
+  {
+    name: 'deliveries',
+    description: 'list the deliveries of a webhook, newest first',
+    method: 'GET',
+    path: '/v1/webhooks/:id/deliveries',
+    query: listHistoryQuery,
+    ids: { id: 'webhook' },
+    format: async ({ data }, session) => deliveriesTable(rowsOf(data), session),
+  },
+  {
+    name: 'delivery',
+    description: 'show a delivery and its attempts',
+    method: 'GET',
+    path: '/v1/deliveries/:id',
+    async format({ data }, session) {
+      const delivery = rowOf(data)
+      const urlOf = await urlsOf(session, [delivery.webhook_id])
+      return [
+        `${textOf(delivery.accepted_at)}  ${textOf(delivery.event_id)}  ${textOf(delivery.event)}`,
+        `└ ${urlOf(delivery.webhook_id)}  ${deliveryState(delivery)}`,
+        ...attemptLines(delivery),
+      ].join('\n')
+    },
+  },
+  {
+    name: 'dead-letters',
+    description: 'list deliveries that ended in failure, newest first',
+    method: 'GET',
+    path: '/v1/dead-letters',
+    query: listDeadLettersQuery,
+    format: async ({ data }, session) => deliveriesTable(rowsOf(data), session),
+  },
+  {
+    name: 'replay',
+    description: 'send a delivery again, to the present URL and signed with the present secret',
+    method: 'POST',
+    path: '/v1/deliveries/:id/replay',
+    ids: { id: 'delivery' },
+    format: async ({ data }, session) => deliveriesTable([rowOf(data)], session),
+  },
+]

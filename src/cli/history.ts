@@ -1,38 +1,45 @@
-import type { Command } from 'commander'
-import { table, withSession } from './session.ts'
+import { auditQuery } from '../api/schemas/audit.ts'
+import { parseExactly } from './json-text.ts'
+import { searchOf } from './session.ts'
+import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
+import type { Verb } from './verb.ts'
 
-interface Version {
-  revision: number
-  type: string
-  time: string
-  actor: unknown
-  changes: Record<string, { from: unknown; to: unknown }>
+const actorOf = (actor: unknown): string => {
+  const { name, kind, id } = rowOf(actor)
+  return textOf(name ?? `${textOf(kind)} ${textOf(id)}`)
 }
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
-const actorNameOf = (actor: unknown): string =>
-  typeof actor === 'object' && actor !== null && 'name' in actor && typeof actor.name === 'string' ? actor.name : textOf(actor)
-const formatVersions = (versions: readonly Version[]) =>
+const valueText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
+/** Returns the changes of a resource as a table. */
+export const versionsTable = (versions: readonly Row[]): string =>
   table(
     versions.map((version) => [
-      String(version.revision),
-      version.time,
-      version.type,
-      actorNameOf(version.actor),
-      Object.entries(version.changes)
-        .map(([field, { from, to }]) => `${field}: ${textOf(from)} → ${textOf(to)}`)
+      textOf(version.revision),
+      textOf(version.time),
+      textOf(version.type),
+      actorOf(version.actor),
+      Object.entries(rowOf(version.changes))
+        .map(([field, change]) => `${field}: ${valueText(rowOf(change).from)} → ${valueText(rowOf(change).to)}`)
         .join('; '),
     ]),
     ['rev', 'time', 'event', 'actor', 'changes'],
   )
 
-export const historyCommand = (program: Command) =>
-  program
-    .command('history <webhook|key> <id>')
-    .description('list every change of a webhook or a key, with its time and author (needs the scope read:audit)')
-    .option('--limit <n>', 'the most rows to list', '100')
-    .action(
-      withSession(async (session, kind: string, id: string, { limit }: { limit: string }) => {
-        const path = `/v1/${kind.replace(/s?$/, 's')}/${encodeURIComponent(id)}/history`
-        session.show(await session.pages<Version>(path, {}, Number(limit)), formatVersions)
-      }),
-    )
+export const verbs: readonly Verb[] = [
+  {
+    name: 'audit',
+    description: 'list all changes of this account, oldest first (needs the scope read:audit)',
+    method: 'GET',
+    path: '/v1/audit',
+    query: auditQuery,
+    async run(session, { path, query }) {
+      const { text } = await session.call('GET', path + searchOf(query))
+      const lines = text.split('\n').filter((line) => line !== '')
+      return { data: lines.map(parseExactly), pagination: null, text }
+    },
+    format: ({ data }) =>
+      table(
+        rowsOf(data).map((event) => [textOf(event.time), textOf(event.type), textOf(event.id), actorOf(event.actor), textOf(event.data)]),
+        ['time', 'event', 'id', 'actor', 'data'],
+      ),
+  },
+]

@@ -1,47 +1,69 @@
-import type { Command } from 'commander'
-import { table, withSession } from './session.ts'
+import { atMomentQuery, listVersionsQuery } from '../api/schemas/history.ts'
+import { changeKey, createKey, deleteKeyQuery, listKeysQuery } from '../api/schemas/key.ts'
+import { rotation } from '../api/schemas/rotation.ts'
+import { keyScopes } from '../events/key.ts'
+import { versionsTable } from './history.ts'
+import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
+import type { Verb } from './verb.ts'
 
-interface Key {
-  id: string
-  key: string
-  name: string
-  scopes: string[]
-  last_accessed_at: string | null
-}
-const formatKeys = (keys: readonly Key[]) =>
+const keysTable = (keys: readonly Row[]) =>
   table(
-    keys.map((key) => [key.id, key.key, key.scopes.join(','), key.last_accessed_at ?? 'never used', key.name]),
+    keys.map((key) => [
+      textOf(key.id),
+      textOf(key.key),
+      textOf(key.scopes),
+      key.last_accessed_at === null ? 'never used' : textOf(key.last_accessed_at),
+      textOf(key.name),
+    ]),
     ['id', 'key', 'scopes', 'last used', 'name'],
   )
+const path = '/v1/keys/:id'
 
-export function keysCommand(program: Command) {
-  const keys = program.command('keys').description('manage API keys, with which consumers manage their own webhooks')
-  keys
-    .command('list', { isDefault: true })
-    .description('list the 100 newest keys, newest first')
-    .action(
-      withSession(async (session) => {
-        session.show(await session.call<{ data: Key[] }>('GET', '/v1/keys?limit=100'), ({ data }) => formatKeys(data))
-      }),
-    )
-  keys
-    .command('create <name>')
-    .description('create a key')
-    .option('--scope <scope...>', 'what the key may do', ['read:webhooks', 'write:webhooks'])
-    .option('--description <text>', 'a note for people')
-    .action(
-      withSession(async (session, name: string, { scope, description }: { scope: string[]; description?: string }) => {
-        const created = await session.call<{ data: Key }>('POST', '/v1/keys', { name, scopes: scope, description })
-        session.show(created, ({ data }) => formatKeys([data]))
-      }),
-    )
-  keys
-    .command('delete <id>')
-    .description('delete a key; the webhooks that it created stay')
-    .action(
-      withSession(async (session, id: string) => {
-        await session.call('DELETE', `/v1/keys/${encodeURIComponent(id)}`)
-        session.show({ deleted: id }, () => `deleted ${id}`)
-      }),
-    )
-}
+export const verbs: readonly Verb[] = [
+  {
+    name: 'keys list',
+    description: 'list API keys, newest first',
+    method: 'GET',
+    path: '/v1/keys',
+    query: listKeysQuery,
+    rows: 100,
+    format: ({ data }) => keysTable(rowsOf(data)),
+  },
+  { name: 'keys show', description: 'show one key', method: 'GET', path, query: atMomentQuery },
+  {
+    name: 'keys create',
+    description: 'create a key',
+    method: 'POST',
+    path: '/v1/keys',
+    body: createKey,
+    arguments: ['name'],
+    defaults: { scopes: keyScopes },
+    format: ({ data }) => keysTable([rowOf(data)]),
+  },
+  { name: 'keys update', description: 'change a key; fields without an option stay as they are', method: 'PATCH', path, body: changeKey },
+  {
+    name: 'keys rotate',
+    description: 'give a key a new value; the former value still works during the overlap',
+    method: 'POST',
+    path: `${path}/rotate`,
+    body: rotation,
+    optionNames: { overlap_seconds: 'overlap' },
+  },
+  {
+    name: 'keys delete',
+    description: 'delete a key',
+    method: 'DELETE',
+    path,
+    query: deleteKeyQuery,
+    format: () => 'deleted',
+  },
+  {
+    name: 'keys history',
+    description: 'list every change of a key, with its time and author (needs the scope read:audit)',
+    method: 'GET',
+    path: `${path}/history`,
+    query: listVersionsQuery,
+    rows: 100,
+    format: ({ data }) => versionsTable(rowsOf(data)),
+  },
+]

@@ -1,48 +1,36 @@
 #!/usr/bin/env node
-import { Command } from 'commander'
+import { Command, CommanderError } from 'commander'
 import { KolbakError } from '../lib/errors.ts'
-import { deliveriesCommand } from './deliveries.ts'
-import { eventsCommand } from './events.ts'
-import { historyCommand } from './history.ts'
-import { jobsCommand } from './jobs.ts'
-import { keysCommand } from './keys.ts'
-import { listenCommand } from './listen.ts'
-import { moveCommand } from './move.ts'
-import { sendCommand } from './send.ts'
-import { CommandError, withSessionOptions } from './session.ts'
-import { tokenCommand } from './token.ts'
-import { traceCommand } from './trace.ts'
-import { webhooksCommand } from './webhooks.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { addRoom, rooms } from './rooms.ts'
+import { withSessionOptions } from './session.ts'
+import { printError } from './verb.ts'
 
 const program = withSessionOptions(new Command('kolbak'))
   .description('Controls a running Kolbak over HTTP.')
   .showHelpAfterError('(kolbak --help lists all commands)')
-for (const addCommand of [
-  tokenCommand,
-  keysCommand,
-  webhooksCommand,
-  sendCommand,
-  eventsCommand,
-  deliveriesCommand,
-  jobsCommand,
-  historyCommand,
-  traceCommand,
-  listenCommand,
-  moveCommand,
-])
-  addCommand(program)
+  .exitOverride()
+const words = process.argv.slice(2)
+for (const room of rooms) {
+  const names = Object.entries(room.commands)
+  if (names.some(([name]) => words.includes(name))) await addRoom(program, room)
+  else for (const [name, description] of names) program.command(name).description(description)
+}
 program.addHelpText(
   'after',
   `
-To try it, with the service running on this machine:
+To try it, with the service running on this machine (npm run dev):
   kolbak listen 'order.*'                        in a first terminal
   kolbak send order.created '{"order": 7}'       in a second terminal
   kolbak trace <event id>`,
 )
+process.stdout.on('error', () => {}) // the reader of a pipe, such as `head`, may be gone before all is printed
 try {
   await program.parseAsync()
 } catch (error) {
-  if (!(error instanceof CommandError || error instanceof SyntaxError || error instanceof KolbakError)) throw error
-  console.error(`kolbak: ${error.message}`)
-  process.exitCode = 1
+  // Commander has printed its own sentence, about an option for example.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else if (error instanceof CommandError || error instanceof UsageError || error instanceof KolbakError)
+    process.exitCode = printError(error, words.includes('--json'))
+  else throw error
 }

@@ -2,27 +2,32 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { env } from 'node:process'
 import type { Command } from 'commander'
+import { isObject } from '../lib/is-object.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { parseExactly } from './json-text.ts'
 
-/** The connection of a command to the API, and the printing of its results. */
+/** The result of a command. `--json` prints it in the envelope of the API. */
+export interface Result {
+  readonly data: unknown
+  readonly pagination: unknown
+  /** The body of the response as the server sent it. */
+  readonly text: string
+}
+/** The connection of a command to the API. */
 export interface Session {
   readonly url: string
   readonly json: boolean
-  /** Sends a request and returns the body of the response. @param body an object to serialize, or a string that is JSON already */
-  call<T>(method: string, path: string, body?: unknown): Promise<T>
-  /** Returns the rows of all pages of a list, at most `limit`. */
-  pages<T>(path: string, query: Record<string, string | undefined>, limit: number): Promise<T[]>
-  /** Returns a fresh bearer token. */
-  token(): Promise<{ access_token: string; token_type: string; expires_in: number }>
-  print(line: string): void
-  /** Prints the result as JSON if the option --json is set, and otherwise as the text that `format` returns. */
-  show<T>(result: T, format: (result: T) => string): void
+  /** Sends a request and returns its result. @param body JSON @param isOpen whether the route also works without credentials */
+  call(method: string, path: string, body?: string, isOpen?: boolean): Promise<Result>
+  /** Returns the rows of all pages of a list, at most `limit` rows, and the pagination of the last page. */
+  pages(path: string, query: Query, limit: number): Promise<Result>
+  /** Returns a fresh bearer token. @param scope the requested scopes; default all scopes of the client */
+  token(scope?: string): Promise<Result>
 }
-
-/** An error of the user or of the server. It is printed as one sentence, and the exit code is 1. */
-export class CommandError extends Error {}
+export type Query = Readonly<Record<string, unknown>>
 
 interface Options {
-  url: string
+  url?: string
   clientId?: string
   clientSecret?: string
   key?: string
@@ -31,11 +36,11 @@ interface Options {
 
 export const withSessionOptions = (command: Command): Command =>
   command
-    .option('--url <url>', 'the address of Kolbak (KOLBAK_URL)', env.KOLBAK_URL ?? 'http://127.0.0.1:3000')
+    .option('--url <url>', 'the address of Kolbak (KOLBAK_URL; default http://127.0.0.1:3000)')
     .option('--client-id <id>', 'the id of a client (KOLBAK_CLIENT_ID; default: the client in .kolbak/admin-client.json)')
     .option('--client-secret <secret>', 'the secret of the client (KOLBAK_CLIENT_SECRET)')
     .option('--key <key>', 'an API key to use instead of a client (KOLBAK_API_KEY)')
-    .option('--json', 'print results as JSON')
+    .option('--json', 'print the result as JSON, in the envelope {data, error, pagination} of the API')
 
 interface ClientFile {
   client_id: string
@@ -54,97 +59,127 @@ interface ErrorBody {
   error?: string | { code: string; message: string; details?: { path: string; message: string }[] }
   error_description?: string
 }
-/** Returns the sentence for an error response, in the envelope of the API or in the form of RFC 6749 (`/v1/auth`). */
-function errorSentence(status: number, body: ErrorBody | null): string {
+/** Returns the error for an error response, in the envelope of the API or in the form of RFC 6749 (`/v1/auth`). */
+function errorOf(status: number, body: ErrorBody | null): CommandError {
   const error = body?.error
-  if (typeof error === 'string') return `${status} ${error}: ${body?.error_description ?? ''}`
-  const details = (error?.details ?? []).map((detail) => `\n  ${detail.path || 'body'}: ${detail.message}`)
-  return `${status} ${error?.code}: ${error?.message}${details.join('')}`
+  if (typeof error === 'string') {
+    const message = body?.error_description ?? ''
+    return new CommandError(`${status} ${error}: ${message}`, {
+      envelope: { data: null, error: { code: error, message }, pagination: null },
+    })
+  }
+  if (error === undefined) return new CommandError(`The server responds with ${status}, but not as Kolbak does. Is the address right?`)
+  const details = (error.details ?? []).map((detail) => `\n  ${detail.path || 'body'}: ${detail.message}`)
+  return new CommandError(`${status} ${error.code}: ${error.message}${details.join('')}`, {
+    envelope: { data: null, error, pagination: null },
+  })
 }
 
-function createSession(command: Command): Session {
-  const options = command.optsWithGlobals<Options>()
-  const { url, json = false } = options
-  const key = options.key ?? env.KOLBAK_API_KEY
-  const print = (line: string) => console.log(line)
+const resultOf = (text: string): Result => {
+  if (text === '') return { data: null, pagination: null, text }
+  const body = parseExactly(text)
+  // A single webhook is sent without an envelope.
+  return isObject(body) && 'data' in body && 'error' in body
+    ? { data: body.data, pagination: body.pagination ?? null, text }
+    : { data: body, pagination: null, text }
+}
+const isJson = (text: string): boolean => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
 
-  const request = async (method: string, path: string, headers: Record<string, string>, body?: string): Promise<unknown> => {
-    let response: Response
+function addressOf(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url === null || !/^https?:$/.test(url.protocol))
+    throw new UsageError(`The address ${JSON.stringify(text)} is not a URL: give one such as http://127.0.0.1:3000.`)
+  return url
+}
+
+/** Returns the query of a URL, with its question mark. A list is joined with commas. */
+export function searchOf(query: Query): string {
+  const parameters = Object.entries(query).flatMap(([name, value]): [string, string][] =>
+    value === undefined ? [] : [[name, String(value)]],
+  )
+  return parameters.length === 0 ? '' : `?${new URLSearchParams(parameters)}`
+}
+
+export function createSession(command: Command): Session {
+  const options = command.optsWithGlobals<Options>()
+  const { json = false } = options
+  const url = options.url ?? env.KOLBAK_URL ?? 'http://127.0.0.1:3000'
+  const base = addressOf(url)
+  const key = options.key ?? env.KOLBAK_API_KEY
+
+  const request = async (method: string, path: string, headers: Record<string, string>, body?: string) => {
     try {
-      response = await fetch(new URL(path, url), { method, headers, ...(body === undefined ? {} : { body }) })
+      const response = await fetch(new URL(path, base), { method, headers, ...(body === undefined ? {} : { body }) })
+      return { status: response.status, ok: response.ok, text: await response.text() }
     } catch (cause) {
       throw new CommandError(`No server responds on ${url}: start Kolbak (npm start) or give --url.`, { cause })
     }
-    const text = await response.text()
-    const responseBody: unknown = text === '' ? null : JSON.parse(text)
-    if (!response.ok) throw new CommandError(errorSentence(response.status, responseBody as ErrorBody | null))
-    return responseBody
   }
-  const token: Session['token'] = async () => {
+  const token: Session['token'] = async (scope) => {
     const generated = readGeneratedClient()
     const id = options.clientId ?? env.KOLBAK_CLIENT_ID ?? env.KOLBAK_ADMIN_CLIENT_ID ?? generated?.client_id
     const secret = options.clientSecret ?? env.KOLBAK_CLIENT_SECRET ?? env.KOLBAK_ADMIN_CLIENT_SECRET ?? generated?.client_secret
     if (id === undefined || secret === undefined)
-      throw new CommandError(
-        'No credentials: give --client-id and --client-secret, or --key, or set KOLBAK_CLIENT_ID and KOLBAK_CLIENT_SECRET (KOLBAK_ADMIN_CLIENT_ID and KOLBAK_ADMIN_CLIENT_SECRET work too).',
+      throw new UsageError(
+        'There are no credentials: give --client-id and --client-secret, or --key, or set KOLBAK_CLIENT_ID and KOLBAK_CLIENT_SECRET (KOLBAK_ADMIN_CLIENT_ID and KOLBAK_ADMIN_CLIENT_SECRET work too).',
       )
-    const basic = Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString('base64')
-    const headers = { authorization: `Basic ${basic}`, 'content-type': 'application/x-www-form-urlencoded' }
-    return (await request('POST', '/v1/auth', headers, 'grant_type=client_credentials')) as Awaited<ReturnType<Session['token']>>
+    const body = { grant_type: 'client_credentials', client_id: id, client_secret: secret, ...(scope === undefined ? {} : { scope }) }
+    const { status, ok, text } = await request('POST', '/v1/auth', { 'content-type': 'application/json' }, JSON.stringify(body))
+    if (!ok) throw errorOf(status, isJson(text) ? (JSON.parse(text) as ErrorBody) : null)
+    return resultOf(text)
   }
-  let pendingCredentials: Promise<Record<string, string>> | undefined
-  const credentials = () => {
-    pendingCredentials ??=
-      key !== undefined
-        ? Promise.resolve({ 'x-api-key': key })
-        : token().then(({ access_token }) => ({ authorization: `Bearer ${access_token}` }))
-    return pendingCredentials
+  let credentials: Promise<Record<string, string>> | undefined
+  const freshCredentials = async (isOpen: boolean): Promise<Record<string, string>> => {
+    if (key !== undefined) return { 'x-api-key': key }
+    try {
+      const { data } = await token()
+      return { authorization: `Bearer ${(data as { access_token: string }).access_token}` }
+    } catch (error) {
+      if (isOpen) return {}
+      throw error
+    }
   }
-  const call: Session['call'] = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
-    const headers = { ...(await credentials()), ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
-    return (await request(method, path, headers, body === undefined || typeof body === 'string' ? body : JSON.stringify(body))) as T
+  const call: Session['call'] = async (method, path, body, isOpen = false) => {
+    const send = async () => {
+      credentials ??= freshCredentials(isOpen)
+      const headers = { ...(await credentials), ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
+      return request(method, path, headers, body)
+    }
+    const hadCredentials = credentials !== undefined
+    let response = await send()
+    if (response.status === 401 && hadCredentials) {
+      credentials = undefined // the token has expired while the command was running
+      response = await send()
+    }
+    const { status, ok, text } = response
+    if (!ok) throw errorOf(status, isJson(text) ? (JSON.parse(text) as ErrorBody) : null)
+    return isJson(text) || text === '' ? resultOf(text) : { data: text, pagination: null, text }
   }
-  return {
-    url,
-    json,
-    token,
-    call,
-    async pages<T>(path: string, query: Record<string, string | undefined>, limit: number): Promise<T[]> {
-      const rows: T[] = []
-      for (let cursor: string | null = ''; cursor !== null && rows.length < limit; ) {
-        const parameters = { ...query, limit: String(Math.min(100, limit - rows.length)), ...(cursor === '' ? {} : { cursor }) }
-        const search = new URLSearchParams(Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined))
-        const page: { data: T[]; pagination: { next_cursor?: string | null } | null } = await call('GET', `${path}?${search}`)
-        rows.push(...page.data)
-        cursor = page.pagination?.next_cursor ?? null
-      }
-      return rows
-    },
-    print,
-    show: (result, format) => print(json ? JSON.stringify(result, null, 2) : format(result)),
+  const pages: Session['pages'] = async (path, query, limit) => {
+    const rows: unknown[] = []
+    let next: Query | null = {}
+    let last: Result = { data: [], pagination: null, text: '' }
+    while (next !== null && rows.length < limit) {
+      last = await call('GET', `${path}${searchOf({ ...query, ...next, limit: Math.min(100, limit - rows.length) })}`)
+      rows.push(...(last.data as unknown[]))
+      next = nextPage(last, Number(query.offset ?? 0) + rows.length)
+    }
+    const pagination = isObject(last.pagination) ? { ...last.pagination, limit } : null
+    return { ...last, data: rows, pagination }
   }
+  return { url, json, token, call, pages }
 }
 
-/** Formats rows as a table whose columns are as wide as their widest cell. */
-export function table(rows: readonly (readonly string[])[], head: readonly string[]): string {
-  if (rows.length === 0) return '(none)'
-  const lines = [head, ...rows]
-  const widths = head.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)))
-  return lines
-    .map((line) =>
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+/** Returns the parameters of the next page, or null at the end. */
+function nextPage({ data, pagination }: Result, offset: number): Query | null {
+  if (!isObject(pagination)) return null
+  if (typeof pagination.next_cursor === 'string') return { cursor: pagination.next_cursor }
+  return typeof pagination.total === 'number' && offset < pagination.total && (data as unknown[]).length > 0 ? { offset } : null
 }
-
-/** Wraps the work of a command for commander: it gets a session, then the arguments and options of the command. */
-export const withSession =
-  <A extends unknown[]>(work: (session: Session, ...args: A) => Promise<void>) =>
-  async (...args: unknown[]): Promise<void> => {
-    // Commander passes the command itself as the last argument.
-    const command = args.at(-1) as Command
-    await work(createSession(command), ...(args.slice(0, -1) as A))
-  }

@@ -55,6 +55,8 @@ export interface MessageIndex {
   list(query: MessageQuery): Promise<{ messages: IndexedMessage[]; next: MessageCursor | null }>
   /** Returns the first 100 rejections of the message. */
   rejections(tenant: TenantId, message: MessageId): Promise<Rejection[]>
+  /** Returns those of the messages under whose ids other content was posted, and rejected. */
+  withRejections(tenant: TenantId, messages: readonly MessageId[]): Promise<Set<MessageId>>
   /** Deletes the messages that were accepted before the time, in small batches. Returns the number of deleted rows. */
   expire(before: string): Promise<number>
 }
@@ -152,6 +154,16 @@ export function createMessageIndex(pool: Pool): MessageIndex {
         values: [tenant, message],
       })
       return rows.map((row) => ({ place: row.place, fingerprint: row.fingerprint, accepted_at: row.accepted_at }))
+    },
+    async withRejections(tenant, messages) {
+      if (messages.length === 0) return new Set()
+      const { rows } = await pool.query<{ message: MessageId }>({
+        name: 'message-index-with-rejections',
+        text: `select message from unnest($2::text[]) as page (message)
+               where exists (select from message_rejections r where r.tenant = $1 and r.message = page.message)`,
+        values: [tenant, messages],
+      })
+      return new Set(rows.map(({ message }) => message))
     },
     expire: (before) => expire(pool, before),
   }

@@ -47,11 +47,20 @@ describe('GET /v1/events', () => {
       event: 'order.created',
       status: 'routed',
       deliveries: { total: 2, pending: 1, retrying: 0, success: 1, failed: 0, discarded: 0 },
+      has_rejections: false,
       accepted_at: times[0],
       expires_at: new Date(Date.parse(times[0] ?? '') + 30 * 86_400_000).toISOString(),
     })
     expect(data[2]).to.include({ id: 'e3', status: 'unmatched' })
     expect(data[2]?.deliveries).to.include({ total: 0, pending: 0 })
+  })
+  it('returns 200 with a mark on events under whose ids other content was posted', async () => {
+    await api.db.pool.query(
+      "insert into message_rejections (tenant, message, place, fingerprint, accepted_at) values ($1, 'e4', 'elsewhere', 'f', now())",
+      [admin.tenant],
+    )
+    const { data } = (await list()).body as { data: (Listed & { has_rejections: boolean })[] }
+    expect(data.filter((event) => event.has_rejections).map(({ id }) => id)).to.deep.equal(['e4'])
   })
   it('returns 200 with pages that contain each event once, even while newer events arrive', async () => {
     const seen: string[] = []

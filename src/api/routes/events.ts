@@ -62,9 +62,17 @@ function listEventsRoute(deps: ApiDependencies): Route {
         limit,
       })
       const countedMessages = page.messages.filter(({ webhooks }) => webhooks.length <= countedDeliveries)
-      const counts = await routedMessages.counts(countedMessages)
+      const ids = page.messages.map(({ message }) => message)
+      const [counts, rejected] = await Promise.all([
+        routedMessages.counts(countedMessages),
+        deps.messages.withRejections(caller.tenant, ids),
+      ])
       const countsOf = new Map(countedMessages.map((message, i) => [message, counts[i]]))
-      const data = page.messages.map((message) => ({ ...summaryOf(message), deliveries: countsOf.get(message) ?? null }))
+      const data = page.messages.map((message) => ({
+        ...summaryOf(message),
+        deliveries: countsOf.get(message) ?? null,
+        has_rejections: rejected.has(message.message),
+      }))
       return envelopeResult(200, data, {}, { limit, next_cursor: page.next === null ? null : writeMessageCursor(page.next) })
     },
   })

@@ -70,6 +70,11 @@ const rejections: JsonSchema = {
   items: object({ accepted_at: timestamp, reason: word('content_differs') }),
   examples: [[]],
 }
+const has_rejections: JsonSchema = {
+  type: 'boolean',
+  description: 'Whether other content was posted under this id, and rejected.',
+  examples: [false],
+}
 const shownName: JsonSchema = { type: 'string', description: 'The name of the event.', examples: ['order.created'] }
 export const event = named(
   'Event',
@@ -80,11 +85,7 @@ export const event = named(
     source: nullable({ type: 'string', description: 'The system that the event comes from.', examples: ['order-service'] }),
     status,
     deliveries: deliveryCounts,
-    has_rejections: {
-      type: 'boolean',
-      description: 'Whether other content was posted under this id, and rejected.',
-      examples: [false],
-    },
+    has_rejections,
     rejections,
     accepted_at: { ...timestamp, examples: ['2026-03-31T00:42:50.123Z'], description: 'The time at which the event was accepted.' },
     expires_at: {
@@ -108,6 +109,7 @@ export const listedEvent = named(
       ...nullable(deliveryCounts),
       description: `Null when there are more than ${countedDeliveries} deliveries. Reading the event itself shows their counts.`,
     },
+    has_rejections,
     accepted_at: { ...timestamp, examples: ['2026-03-31T00:42:50.123Z'], description: 'The time at which the event was accepted.' },
     expires_at: {
       ...timestamp,

@@ -1,0 +1,74 @@
+import type { Command } from 'commander'
+import { addVerb, type Verb } from './verb.ts'
+
+/** Verbs that are loaded together, because a call of the command line must not wait for the code of the other ones. */
+interface Room {
+  /** The commands at the top, with their descriptions for the list of all commands. */
+  readonly commands: Readonly<Record<string, string>>
+  readonly verbs?: () => Promise<{ readonly verbs: readonly Verb[] }>
+  /** Adds a command that is no verb of the API. */
+  readonly add?: () => Promise<(program: Command) => Command>
+}
+
+export const rooms: readonly Room[] = [
+  {
+    commands: {
+      send: 'post an event',
+      'send-batch': 'post many events at once',
+      trace: 'show what became of an event: its deliveries and every attempt',
+      events: 'list, show, replay and explain events',
+    },
+    verbs: () => import('./events.ts'),
+  },
+  {
+    commands: { listen: 'receive events on this machine, or pass them on to a receiver' },
+    add: async () => (await import('./listen.ts')).listenCommand,
+  },
+  {
+    commands: { webhooks: 'manage webhooks: a callback URL and the events that are sent to it' },
+    verbs: () => import('./webhooks.ts'),
+  },
+  {
+    commands: {
+      deliveries: 'list the deliveries of a webhook',
+      delivery: 'show a delivery and its attempts',
+      'dead-letters': 'list deliveries that ended in failure',
+      replay: 'send a delivery again',
+    },
+    verbs: () => import('./deliveries.ts'),
+  },
+  { commands: { jobs: 'show and cancel replay jobs, which kolbak webhooks replay starts' }, verbs: () => import('./jobs.ts') },
+  { commands: { keys: 'manage API keys, with which consumers manage their own webhooks' }, verbs: () => import('./keys.ts') },
+  { commands: { audit: 'list all changes of this account' }, verbs: () => import('./history.ts') },
+  {
+    commands: { tenants: 'manage tenants (needs the scope admin)', clients: 'manage the clients of a tenant (needs the scope admin)' },
+    verbs: () => import('./tenants.ts'),
+  },
+  {
+    commands: {
+      token: 'print a bearer token',
+      index: 'show the version of the server and its paths',
+      health: 'check whether the server can do its work',
+      ready: 'check the same as health, at the path for load balancers',
+      live: 'check whether the process runs',
+      metrics: 'print the metrics in the format of Prometheus',
+      openapi: 'print the OpenAPI description of the API',
+    },
+    verbs: () => import('./operation.ts'),
+  },
+  {
+    commands: { move: 'move the data of a port to another engine; stop the service first' },
+    add: async () => (await import('./move.ts')).moveCommand,
+  },
+]
+
+/** Adds the commands of a room to the program. */
+export async function addRoom(program: Command, { commands, verbs, add }: Room): Promise<void> {
+  if (add !== undefined) (await add())(program)
+  for (const verb of (await verbs?.())?.verbs ?? []) {
+    const [group = ''] = verb.name.split(' ')
+    const existing = program.commands.find((command) => command.name() === group)
+    const parent = group === verb.name ? program : (existing ?? program.command(group).description(commands[group] ?? ''))
+    addVerb(parent, verb)
+  }
+}
