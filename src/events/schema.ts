@@ -13,7 +13,7 @@ export type EventType = keyof Events
  * Turns the data of one schema into the data of the next. It gets the values as they are stored. A sealed value opens only under the name of its
  * field, so a sealed field must keep its name.
  */
-type Lift = (data: Readonly<Record<string, unknown>>) => object
+type Upcaster = (data: Readonly<Record<string, unknown>>) => object
 interface StoredShape {
   /** The way in which each field of the family's events is stored. */
   readonly fields: Readonly<Record<string, StoredAs>>
@@ -21,19 +21,19 @@ interface StoredShape {
   readonly sealed: readonly (readonly [field: string, as: SealedAs])[]
   /** The number that events of this type get when they are stored. */
   readonly schema: number
-  readonly lifts: readonly Lift[]
+  readonly upcasters: readonly Upcaster[]
 }
 /** Every change of a stored shape adds one function, which raises the number of the schema by one. */
-const shape = <F extends StoredShape['fields']>(fields: F, ...lifts: readonly Lift[]) => ({
+const shape = <F extends StoredShape['fields']>(fields: F, ...upcasters: readonly Upcaster[]) => ({
   fields,
   sealed: Object.entries(fields).filter((field): field is [string, SealedAs] => field[1] !== 'clear'),
-  schema: 1 + lifts.length,
-  lifts,
+  schema: 1 + upcasters.length,
+  upcasters,
 })
 
 /** Renames a field. A sealed field must keep its name. */
 const renamed =
-  (from: string, to: string): Lift =>
+  (from: string, to: string): Upcaster =>
   ({ [from]: value, ...data }) => ({ ...data, [to]: value })
 
 /** The only list of all event types. It says how their fields are stored, gives the schema numbers, and converts older shapes. */
@@ -92,6 +92,6 @@ export function upcast<E extends NewEvent>(event: E): E {
       `a ${type} has the schema ${JSON.stringify(schema)}, and this version reads up to ${typeShape.schema}: run the version that stored it`,
     )
   let { data } = event as NewEvent
-  for (const lift of typeShape.lifts.slice(schema - 1)) data = lift({ ...data })
+  for (const toNext of typeShape.upcasters.slice(schema - 1)) data = toNext({ ...data })
   return { ...event, data, metadata: { ...metadata, schema: typeShape.schema } }
 }

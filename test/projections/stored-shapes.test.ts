@@ -91,7 +91,7 @@ describe('the read models of stored events', () => {
         const deps = { pool: db.pool, keyring: fixtureKeyring }
         const page = { tenant, limit: 10, offset: 0 }
         const webhooksAt = async (type: EventType) => (await listWebhooksAsOf(deps, { ...page, asOf: timeOf(type) })).rows
-        /** Returns the data of the fixture as the present code reads it. A field that was added later has the value that the conversion sets. */
+        /** Returns the data of the fixture as the present code reads it. A field that was added later has the value that its upcaster sets. */
         const dataOf = (type: EventType) => {
           const fixture = fixtures.find((event) => event.type === type)!
           return openEvent(fixtureVault, fixture.stream, upcast(fixture)).data
