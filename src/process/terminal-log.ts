@@ -27,6 +27,8 @@ export const createTerminalText =
     const { msg, worker } = line
     if (typeof msg !== 'string') return undefined
     if (innerLines.has(msg)) return ''
+    if (msg === 'http.request') return requestText(line)
+    if (msg === 'delivery.attempted') return attemptText(line)
     if (worker !== undefined) return undefined
     switch (msg) {
       case 'kolbak.ready':
@@ -59,4 +61,14 @@ function readyText({ url, adminClientId, adminClientFile }: LogLine, config: Con
     Stop                Ctrl-C
 
 `
+}
+
+const timeOf = ({ time }: LogLine): string => `[${new Date(String(time)).toLocaleTimeString('sv')}]`
+const requestText = (line: LogLine): string =>
+  `${timeOf(line)} request: ${line.operation} → ${line.status}${line.code === undefined ? '' : ` ${line.code}`} in ${line.ms} ms\n`
+
+function attemptText(line: LogLine): string {
+  const { message, origin, attempt, code, reason, duration_ms, delay_seconds } = line
+  const next = typeof delay_seconds === 'number' ? `, the next attempt is in ${Math.ceil(delay_seconds)} s` : ''
+  return `${timeOf(line)} delivery: ${message} to ${origin}, attempt ${attempt} → ${code ?? reason} in ${duration_ms} ms${next}\n`
 }

@@ -17,9 +17,8 @@ const block = (marker: string): string => new RegExp(`<!-- ${marker} -->\\n\`\`\
 describe('the README', () => {
   describe('shows how to use the API with curl', () => {
     const [, id, secret] = /KOLBAK_ADMIN_CLIENT_ID=(\S+) KOLBAK_ADMIN_CLIENT_SECRET=(\S+)/.exec(readme) ?? []
-    const [, subnets] = /KOLBAK_ALLOWED_SUBNETS=(\S+)/.exec(readme) ?? []
     const { service, receiver } = withService({
-      variables: { KOLBAK_ADMIN_CLIENT_ID: id!, KOLBAK_ADMIN_CLIENT_SECRET: secret!, KOLBAK_ALLOWED_SUBNETS: subnets! },
+      variables: { KOLBAK_ADMIN_CLIENT_ID: id!, KOLBAK_ADMIN_CLIENT_SECRET: secret! },
     })
 
     it('in calls that return what the README promises', async () => {
