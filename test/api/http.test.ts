@@ -77,7 +77,7 @@ describe('the HTTP server', () => {
   })
 
   describe('404', () => {
-    for (const path of ['/', '/v1', '/v1/nothing', '/v1/keys/a/b', '/V1/keys', '/v1/Keys', '/v2/keys', '//v1/keys'])
+    for (const path of ['/nothing', '/v1', '/v1/nothing', '/v1/keys/a/b', '/V1/keys', '/v1/Keys', '/v2/keys', '//v1/keys'])
       it(`is returned in the envelope for ${path}`, async () => {
         const response = await api.call('GET', path)
         expect(response.status).to.equal(404)

@@ -103,6 +103,8 @@ describe('tenant isolation', () => {
   it('every route except those for operators needs a credential and names its scope', () => {
     const open = routes.filter((route) => !guarded(route)).map((route) => `${route.path} ${route.credentials}`)
     expect(open.sort()).to.deep.equal([
+      '/ none',
+      '/health none',
       '/health/live none',
       '/health/ready none',
       '/metrics operator',
