@@ -3,7 +3,7 @@ import { longestChain } from '../events/retry-chain.ts'
 import { parseSubnet, type Subnet } from '../lib/addresses.ts'
 import { secondsPerDay } from '../lib/days.ts'
 import { KolbakError, withFullStop } from '../lib/errors.ts'
-import { flag, integer, invalid, key, list, minLength, oneOf, postgresUrl, text, textOr, type Variable } from './variable.ts'
+import { flag, hosts, integer, invalid, key, minLength, oneOf, postgresUrl, text, textOr, trustProxy, type Variable } from './variable.ts'
 
 export const roles = ['api', 'dispatcher', 'projector'] as const
 export type Role = (typeof roles)[number]
@@ -121,7 +121,7 @@ export const variables = {
   ),
   KOLBAK_CLAIM_MS: integer('Duration of a claim on a scheduled delivery. Must exceed the time limits of a request.', 60_000, { min: 100 }),
   KOLBAK_DRAIN_TIMEOUT_MS: integer('Time limit for finishing the work in flight after SIGTERM.', 20_000),
-  KOLBAK_TRUST_PROXY: text(
+  KOLBAK_TRUST_PROXY: trustProxy(
     'Proxies whose X-Forwarded-For is trusted: a number of hops, or subnets, as for the Express setting "trust proxy".',
   ),
   KOLBAK_METRICS_TOKEN: minLength(
@@ -140,7 +140,7 @@ export const variables = {
       return value
     },
   },
-  KAFKA_BROKERS: list('Brokers of a Kafka to use as the message bus: `host:port`, comma-separated.'),
+  KAFKA_BROKERS: hosts('Brokers of a Kafka to use as the message bus: `host:port`, comma-separated.'),
   KAFKA_TOPIC: {
     ...textOr('Topic of the messages in Kafka. It is created if it is missing.', 'messages'),
     parse(value: string) {
@@ -177,7 +177,7 @@ export const variables = {
   ] as const),
   KAFKA_SASL_USERNAME: text('User name of the login to Kafka.'),
   KAFKA_SASL_PASSWORD: text('Password of the login to Kafka.', undefined, true),
-  CASSANDRA_CONTACT_POINTS: list('Contact points of a Cassandra to use as the delivery log: `host` or `host:port`, comma-separated.'),
+  CASSANDRA_CONTACT_POINTS: hosts('Contact points of a Cassandra to use as the delivery log: `host` or `host:port`, comma-separated.'),
   CASSANDRA_DATACENTER: text('Cassandra data centre of this process. Required with CASSANDRA_CONTACT_POINTS.'),
   CASSANDRA_KEYSPACE: {
     ...textOr('Keyspace in Cassandra. It is created if it is missing.', 'kolbak'),

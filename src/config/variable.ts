@@ -1,3 +1,5 @@
+import { isIP } from 'node:net'
+
 /** A variable of the environment: its description, its value when it is not set, and its parser. */
 export interface Variable<T> {
   /** Description for docs/configuration.md. */
@@ -44,14 +46,33 @@ export const oneOf = <T extends string, I extends T | undefined>(doc: string, in
     return choice
   },
 })
-/** A list of names, separated by commas. White space around a name is dropped. */
-export const list = (doc: string): Variable<readonly string[] | undefined> => ({
+/** A list of hosts, each with a port if need be, separated by commas. White space around a host is dropped. */
+export const hosts = (doc: string): Variable<readonly string[] | undefined> => ({
   doc,
   initial: undefined,
   parse(value) {
     const names = value.split(',').map((name) => name.trim())
-    if (names.some((name) => name === '')) throw invalid('must be names joined by commas')
+    if (names.some((name) => name === '')) throw invalid('must be hosts joined by commas')
+    const wrong = names.find((name) => /\s|:\/\//.test(name) || Number(/:(\d+)$/.exec(name)?.[1] ?? 1) > 65_535)
+    if (wrong !== undefined) throw invalid(`holds ${JSON.stringify(wrong)}, which is no host with a port of up to 65535`)
     return names
+  },
+})
+/** The setting "trust proxy" of Express: a number of hops, `true`, `false`, or names, addresses and subnets separated by commas. */
+export const trustProxy = (doc: string): Variable<string | undefined> => ({
+  doc,
+  initial: undefined,
+  parse(value) {
+    const isProxy = (name: string): boolean => {
+      const [address = '', bits, ...rest] = name.split('/')
+      const family = isIP(address)
+      return family > 0 && rest.length === 0 && (bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
+    }
+    const wrong = value.split(',').find((name) => !/^(loopback|linklocal|uniquelocal)$/.test(name.trim()) && !isProxy(name.trim()))
+    if (/^(\d+|true|false)$/.test(value) || wrong === undefined) return value
+    throw invalid(
+      `holds ${JSON.stringify(wrong)}, which is neither a number of hops nor an address, a subnet, loopback, linklocal or uniquelocal`,
+    )
   },
 })
 /** A key of at least 32 bytes, in base64, base64url or hex. */

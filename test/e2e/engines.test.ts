@@ -48,6 +48,7 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
       [{ KAFKA_SASL_MECHANISM: 'plain' }, 'KAFKA_SASL_PASSWORD is required with KAFKA_SASL_MECHANISM'],
       [{ KAFKA_MIN_INSYNC_REPLICAS: '2' }, 'KAFKA_MIN_INSYNC_REPLICAS must not be above KAFKA_REPLICATION_FACTOR'],
       [{ KAFKA_SSL: 'true', KAFKA_SSL_CA: '/no/such/file.pem' }, 'KAFKA_SSL_CA: /no/such/file.pem cannot be read'],
+      [{ KAFKA_SSL: 'true', KAFKA_SSL_CA: import.meta.filename }, 'KAFKA_SSL_CA must name files in PEM format'],
     ]
     for (const [more, sentence] of cases) {
       const { code, stderr } = await failToStart(more)
