@@ -1,14 +1,16 @@
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import { Webhook } from 'standardwebhooks'
 import type { JsonSchema } from '../api/schemas/json-schema.ts'
 import { onEndSignal } from '../lib/end-signals.ts'
+import { codeOf } from '../lib/errors.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { parseValue } from './fields.ts'
 import { memberText, parseExactly, stringify } from './json-text.ts'
 import { createSession, type Session } from './session.ts'
-import { rowOf, textOf } from './text.ts'
+import { rowOf, rowsOf, textOf } from './text.ts'
 
 interface Options {
   port: number
@@ -63,6 +65,7 @@ async function listen(session: Session, event: string, { port: ownPort, publicUr
       print(session, { listening: url, webhook: webhook.id }, [
         `Listening for ${event} on ${url} (webhook ${webhook.id})${forwardTo === undefined ? '' : `, and passing requests on to ${forwardTo.href}`}. Press Ctrl-C to end.`,
       ])
+      await removeLeftOvers(session).catch(() => {}) // they do no harm but to fail
       await ended
     } finally {
       await session.call('DELETE', `/v1/webhooks/${webhook.id}`).catch((cause: Error) => {
@@ -78,9 +81,30 @@ async function listen(session: Session, event: string, { port: ownPort, publicUr
   }
 }
 
+/** The description of the webhooks of this machine, without the id of the process. */
+const descriptionHere = `kolbak listen on ${hostname()}, process `
+
+/** Deletes the webhooks of earlier calls that were killed, and so could not delete them. */
+async function removeLeftOvers(session: Session): Promise<void> {
+  const { data } = await session.pages('/v1/webhooks', {}, 1_000)
+  const leftOvers = rowsOf(data).filter(({ description }) => {
+    const text = textOf(description)
+    return text.startsWith(descriptionHere) && !isAlive(Number(text.slice(descriptionHere.length)))
+  })
+  for (const { id } of leftOvers) await session.call('DELETE', `/v1/webhooks/${textOf(id)}`)
+}
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return codeOf(error) === 'EPERM' // the process of another user
+  }
+}
+
 async function createWebhook(session: Session, url: string, event: string, isLocal: boolean): Promise<{ id: string; secret: string }> {
   try {
-    const { data } = await session.call('POST', '/v1/webhooks', stringify({ callback_url: url, event, description: 'kolbak listen' }))
+    const description = `${descriptionHere}${process.pid}`
+    const { data } = await session.call('POST', '/v1/webhooks', stringify({ callback_url: url, event, description }))
     return { id: textOf(rowOf(data).id), secret: textOf(rowOf(data).secret) }
   } catch (error) {
     if (!(isLocal && error instanceof CommandError && error.message.includes('callback_url: '))) throw error

@@ -1,5 +1,6 @@
 import { Argument, type Command } from 'commander'
 import { readConfig } from '../config/config.ts'
+import { exitAtEndSignal } from '../lib/end-signals.ts'
 import { createLog } from '../lib/log.ts'
 
 // The list is repeated here, because an import of move.ts would load the whole service for every other command.
@@ -15,6 +16,7 @@ export const moveCommand = (program: Command): Command =>
     .description('move the data of a port from Postgres to the engine that is now configured for it; stop the service first')
     .addArgument(new Argument('<port>').choices(ports))
     .action(async (port: (typeof ports)[number]) => {
+      exitAtEndSignal() // the Postgres that the move has started stops with it
       const { move } = await import('../operator/move.ts')
       console.log(JSON.stringify(await move(port, readConfig(), createLog('info', { fd: 2 })), null, 2))
     })

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { JsonSchema } from '../api/schemas/json-schema.ts'
+import { cannotStart, codeOf } from '../lib/errors.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { addOption, argumentOf, type Field, fieldsOf, optionName } from './fields.ts'
 import { stringify } from './json-text.ts'
@@ -132,5 +133,5 @@ export function printError(error: unknown, isJson: boolean): number {
       JSON.stringify(error.envelope ?? { data: null, error: { code: 'no_response', message: error.message }, pagination: null }, null, 2),
     )
   console.error(`kolbak: ${(error as Error).message}`)
-  return error instanceof UsageError ? 2 : 1
+  return error instanceof UsageError ? 2 : codeOf(error) === 'invalid_config' ? cannotStart : 1
 }

@@ -1,3 +1,5 @@
+import { constants } from 'node:os'
+
 /** The signals that ask a process to end: Ctrl-C, the stop of a service manager, and the closing of the terminal. */
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /**
@@ -21,4 +23,10 @@ export function onEndSignal(onEnd: (signal: NodeJS.Signals) => void, onAgain: (s
   return () => {
     for (const signal of endSignals) process.off(signal, onSignal)
   }
+}
+
+/** Makes the process exit when it is asked to end, so that what it does at its exit is done. Without this, a signal ends it before. */
+export function exitAtEndSignal(): void {
+  const exit = (signal: NodeJS.Signals) => process.exit(128 + constants.signals[signal])
+  onEndSignal(exit, exit)
 }

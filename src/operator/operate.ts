@@ -1,6 +1,7 @@
-import { Command } from 'commander'
+import { Command, CommanderError } from 'commander'
 import { readConfig } from '../config/config.ts'
 import type { StreamName } from '../events/streams.ts'
+import { exitAtEndSignal } from '../lib/end-signals.ts'
 import { cannotStart, codeOf, lineOf } from '../lib/errors.ts'
 import { createLog } from '../lib/log.ts'
 import type { Operator } from '../service/operator.ts'
@@ -20,7 +21,7 @@ async function printFacts(work: typeof backup, file: string): Promise<void> {
   print(JSON.stringify(facts, null, 2))
 }
 
-const program = new Command('operate').description('What an operator does by hand; npm run -s operate -- <command>')
+const program = new Command('operate').description('What an operator does by hand; npm run -s operate -- <command>').exitOverride()
 program
   .command('quarantined')
   .description('list the quarantined streams: which event failed, and why')
@@ -55,7 +56,12 @@ program
   .description('restore a backup into an empty database, from a file, or from standard input for -; the service must be stopped')
   .action((file: string) => printFacts(restore, file))
 
+exitAtEndSignal() // the Postgres that a command has started stops with it
 program.parseAsync().catch((error: unknown) => {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2 // commander has printed what is wrong
+    return
+  }
   console.error(lineOf(error) === undefined ? error : `operate: ${lineOf(error)}`)
   process.exitCode = codeOf(error) === 'invalid_config' ? cannotStart : 1
 })

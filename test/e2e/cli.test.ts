@@ -325,6 +325,15 @@ describe('the command line', () => {
         expect(await ended).to.equal(0)
         await expectRemoved(webhook)
       })
+    it('removes the webhook of an earlier call that was killed', async () => {
+      const killed = await listen(['killed'])
+      killed.child.kill('SIGKILL')
+      await killed.ended
+      const { child, ended } = await listen(['killed'])
+      await waitFor(async () => (await run('webhooks', 'show', killed.webhook)).err.includes('404 not_found'))
+      child.kill('SIGINT')
+      await ended
+    })
     it('removes its webhook when its output is closed', async () => {
       const { child, webhook } = await listen(['closing'])
       child.stdout?.destroy()

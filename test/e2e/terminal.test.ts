@@ -28,7 +28,7 @@ describe('in a terminal', () => {
     await removeFolder(folder)
   })
   const npm = (script: string, variables: Record<string, string> = {}) =>
-    openTerminal('npm', ['run', script], {
+    openTerminal('npm', ['run', ...script.split(' ')], {
       cwd: root,
       variables: {
         PORT: '0',
@@ -165,6 +165,17 @@ describe('in a terminal', () => {
     finish()
     await waitFor(() => !isAlive(postgres), { what: 'Postgres to stop' })
     expect(receiver.received('/slow')).to.have.length(8)
+  })
+  it('stops the Postgres that a command of the operator has started, at Ctrl-C', async () => {
+    const initialising = npm('start')
+    await urlOf(initialising)
+    initialising.pressCtrlC()
+    await initialising.ended
+    const terminal = npm('operate -- backlog')
+    const postgres = await waitFor(postgresPid, { what: 'Postgres to start' })
+    terminal.pressCtrlC()
+    await terminal.ended
+    await waitFor(() => !isAlive(postgres), { what: 'Postgres to stop' })
   })
   for (const moment of [/Starting Kolbak/, /ready on/, /attempt 1/])
     it(`ends \`npm run demo\` at Ctrl-C after ${moment.source}, and removes its folder and its Postgres`, async () => {

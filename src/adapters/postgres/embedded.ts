@@ -59,8 +59,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 
   const own = () => takeOwnership(cluster, port, dataDir)
   // If a process ends without `stop`, for example by a second Ctrl-C, its Postgres must not stay running. A Postgres that this process has not
-  // started is left alone, because it may belong to another process.
-  if (started) process.once('exit', cluster.stopAtExit)
+  // started is left alone until it is owned, because it may belong to another process.
   let ownership = await own()
   if (!started) process.once('exit', cluster.stopAtExit)
   const { rowCount } = await ownership.client.query('select from pg_database where datname = $1', [database])
@@ -99,9 +98,11 @@ async function ensureRunning(cluster: Cluster, freePort: number, settings: reado
     try {
       const port = await cluster.runningPort()
       if (port !== null) return { port, started: false }
+      process.once('exit', cluster.stopAtExit)
       await cluster.start(freePort, settings)
       return { port: freePort, started: true }
     } catch (cause) {
+      process.off('exit', cluster.stopAtExit) // the Postgres that runs now may be that of another process
       if (cause instanceof KolbakError) throw cause
       // Backends of a killed postmaster hold its shared memory for a moment.
       if (tries >= 20)
