@@ -40,8 +40,8 @@ export class WebhookHealth {
     this.consecutiveFailures = ok ? 0 : this.consecutiveFailures + 1
     this.durations.push(duration_ms)
     if (this.durations.length > samples) this.durations.shift()
-    const isQuick = ok && median(this.durations) <= quickMs
-    this.earnedLimit = nextEarnedLimit(this.earnedLimit, isQuick, this.limits)
+    const isWithinTarget = ok && median(this.durations) <= targetMs
+    this.earnedLimit = nextEarnedLimit(this.earnedLimit, isWithinTarget, this.limits)
   }
   /** Recomputes `isFast`, and returns whether it changed. The age of an open request counts as a duration once it exceeds 1 s. */
   assess(now: number): boolean {
@@ -88,9 +88,9 @@ const failuresThatOpenBreaker = 5
 /** The number of past durations from which the median is taken. */
 const samples = 9
 const slowMs = 1_000
-const quickMs = 100
+const targetMs = 100
 /**
- * A response that is not quick lowers the earned limit by this number, and a quick response raises it by 1. So the limit stays high with one failure
+ * A failure, or a median above `targetMs`, lowers the earned limit by this number, and any other response raises it by 1. So the limit stays high with one failure
  * in ten, and does not with one in two.
  */
 const lossOfLimit = 4
@@ -102,8 +102,8 @@ function median(values: readonly number[]): number {
 }
 
 /** Returns the high-throughput limit after one more response. */
-export function nextEarnedLimit(limit: number, isQuick: boolean, { normal, highThroughput }: WebhookLimits): number {
-  return Math.max(normal, Math.min(limit + (isQuick ? 1 : -lossOfLimit), highThroughput))
+export function nextEarnedLimit(limit: number, isWithinTarget: boolean, { normal, highThroughput }: WebhookLimits): number {
+  return Math.max(normal, Math.min(limit + (isWithinTarget ? 1 : -lossOfLimit), highThroughput))
 }
 
 /** Returns the number of rows that a webhook completes in `claimAhead.ms` at its present speed, at most `claimAhead.rows`. */

@@ -55,7 +55,7 @@ export async function supervise(options: {
             if (message.ask === 'scrape') tell(worker, { scrape: await scrape(ready) })
             else tell(worker, { assignment: { databaseUrl: (await database)?.url, processId, dead } })
           } catch (error) {
-            log.debug({ error, worker: pid }, 'worker.not_answered') // a failed start ends the worker
+            log.debug({ error, worker: pid }, 'worker.no_reply') // a failed start ends the worker
           }
         })
         const exit = await exitOf(worker)

@@ -145,8 +145,8 @@ describe('bad input', () => {
     statuses.set(status, (statuses.get(status) ?? 0) + 1)
     if (status < 300) accepted.add(requestId)
     expect(status, text).to.be.within(200, 499)
-    const answered = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)])
-    check({ method: route.method, path: request.path, status, headers: new Headers(answered), text })
+    const headerEntries = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)])
+    check({ method: route.method, path: request.path, status, headers: new Headers(headerEntries), text })
     if (status === 422) expectNamed(text, () => [...namesIn(request), ...required(route)])
     for (const name in Object.prototype) throw new Error(`Object.prototype has a ${name}`)
   }

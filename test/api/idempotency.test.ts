@@ -284,7 +284,7 @@ describe('Idempotency-Key', () => {
     let appends = 0
     onAppend = async (append) => {
       if (appends++ === 0) await append()
-      throw new StoreUnavailable('no answer')
+      throw new StoreUnavailable('no response')
     }
     expect((await post('/v1/webhooks', webhook, 'k')).status).to.equal(503)
     onAppend = (append) => append()

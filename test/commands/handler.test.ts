@@ -193,7 +193,7 @@ describe('the command handler', () => {
       const id = await created()
       let lost = 0
       store.afterAppend = () => {
-        if (lost++ < 2) throw new StoreUnavailable('no answer')
+        if (lost++ < 2) throw new StoreUnavailable('no response')
       }
       expect(await execute(id, { type: 'ChangeWebhook', event: 'x' })).to.include({ revision: 1, changed: true })
       expect(store.events).to.have.length(2)
@@ -201,7 +201,7 @@ describe('the command handler', () => {
     it('is an error for the caller when the store still does not respond', async () => {
       const id = await created()
       store.beforeAppend = () => {
-        throw new StoreUnavailable('no answer')
+        throw new StoreUnavailable('no response')
       }
       expect(await codeOfFailure(execute(id, { type: 'ChangeWebhook', event: 'x' }))).to.equal('store_unavailable')
     })

@@ -106,16 +106,16 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       await store.append(stream, someEvents(1), 'any')
       const lists = upTo(100).map((i) => someEvents(1 + (i % 3)))
       const live = collect(store, { after: before, families: ['attempts'], until: (events) => events.length === 200 })
-      let answers: Awaited<ReturnType<EventStore['append']>>[] = []
+      let results: Awaited<ReturnType<EventStore['append']>>[] = []
       const appends = await appendsDuring(async () => {
-        answers = await Promise.all(lists.map((events) => store.append(stream, events, 'any')))
+        results = await Promise.all(lists.map((events) => store.append(stream, events, 'any')))
       })
       expect(appends).to.be.at.most(4)
       const stored = await store.read(stream)
       lists.forEach((events, i) => {
         const own = stored.find((event) => event.id === events.at(-1)?.id)
-        expect(answers[i]?.revision).to.equal(own?.revision)
-        expect((answers[i]?.position ?? '') >= (own?.position ?? '?')).to.equal(true)
+        expect(results[i]?.revision).to.equal(own?.revision)
+        expect((results[i]?.position ?? '') >= (own?.position ?? '?')).to.equal(true)
       })
       expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(200))
     })
@@ -142,12 +142,12 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     it('get the first results again when they repeat appends of long ago', async () => {
       const stream = anAttempts()
       const lists = upTo(4).map((i) => someEvents(i + 1))
-      const answers: unknown[] = []
-      for (const events of lists) answers.push(await store.append(stream, events, 'any'))
+      const results: unknown[] = []
+      for (const events of lists) results.push(await store.append(stream, events, 'any'))
       const another = await open()
       const pick = [3, 0, 2]
       const repeated = await Promise.all(pick.map((i) => another.append(stream, lists[i]!, 'any')))
-      expect(repeated).to.deep.equal(pick.map((i) => answers[i]))
+      expect(repeated).to.deep.equal(pick.map((i) => results[i]))
       expect(await store.read(stream)).to.have.length(10)
     })
     it('are stored once when two concurrent ones have the same ids', async () => {
@@ -178,17 +178,17 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
   })
 
   it('does not make a command wait for many appends to day streams', async () => {
-    let answered = 0
+    let finished = 0
     await server.slow(100)
     const days = Promise.all(
       upTo(300).map(async () => {
         await store.append(anAttempts(), someEvents(1), 'any')
-        answered++
+        finished++
       }),
     )
-    await waitFor(() => answered > 0, { what: 'the first append to end' })
+    await waitFor(() => finished > 0, { what: 'the first append to end' })
     await store.append(aWebhook(), someEvents(1), 'none')
-    expect(answered).to.be.lessThan(300)
+    expect(finished).to.be.lessThan(300)
     await server.slow(0)
     await days
   })
@@ -236,11 +236,11 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       await hasty.append(stream, someEvents(1), 'any')
       const lists = upTo(5).map(() => someEvents(2))
       await double().fail({ lateNext: 5, lateMs: 4_000 })
-      const answers = await Promise.all(lists.map((events) => hasty.append(stream, events, 'any')))
+      const results = await Promise.all(lists.map((events) => hasty.append(stream, events, 'any')))
       const stored = await store.read(stream)
       expect(stored).to.have.length(11)
       for (const [i, events] of lists.entries())
-        expect(stored.find((event) => event.id === events.at(-1)?.id)?.revision).to.equal(answers[i]?.revision)
+        expect(stored.find((event) => event.id === events.at(-1)?.id)?.revision).to.equal(results[i]?.revision)
     })
     itOnDouble('has stored an append once when it was killed before its response and has forgotten the ids', async () => {
       const stream = anAttempts()
@@ -261,12 +261,12 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       await store.append(stream, events, 'any')
       await server.restart() // a restarted server has forgotten the ids
       const next = await open()
-      const answers = await Promise.all([
+      const results = await Promise.all([
         next.append(stream, events, 'any', { since }),
         next.append(stream, others, 'any', { since }),
         next.append(stream, someEvents(1), 'any'),
       ])
-      expect(answers[0].revision).to.equal(1)
+      expect(results[0].revision).to.equal(1)
       expect(idsOf(await store.read(stream)).filter((id) => idsOf(events).includes(id))).to.deep.equal(idsOf(events))
       expect(await store.read(stream)).to.have.length(4)
     })

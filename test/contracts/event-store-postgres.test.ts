@@ -137,7 +137,7 @@ describe('the event store on Postgres, beyond the contract', () => {
           return `revision ${head + ids.length}`
         }
       }
-      const answerOf = (result: PromiseSettledResult<{ revision: number }>): string => {
+      const outcomeOf = (result: PromiseSettledResult<{ revision: number }>): string => {
         if (result.status === 'fulfilled') return `revision ${result.value.revision}`
         if (result.reason instanceof RevisionConflict) return `conflict, ${result.reason.actual}`
         if (result.reason instanceof EventRefused) return 'refused'
@@ -159,7 +159,7 @@ describe('the event store on Postgres, beyond the contract', () => {
           async (isDay, groups) => {
             const streams = [1, 2, 3].map(() => (isDay ? anAttempts() : aWebhook()))
             const ids = Array.from({ length: 13 }, anId)
-            const expectedAnswer = oracle()
+            const expectedOutcome = oracle()
             for (const group of groups) {
               const results = await Promise.allSettled(
                 group.map(({ stream, ids: chosen, expected }) =>
@@ -170,14 +170,14 @@ describe('the event store on Postgres, beyond the contract', () => {
                   ),
                 ),
               )
-              const answers = group.map(({ stream, ids: chosen, expected }) =>
-                expectedAnswer(
+              const outcomes = group.map(({ stream, ids: chosen, expected }) =>
+                expectedOutcome(
                   streams[stream]!,
                   chosen.map((n) => ids[n]!),
                   expected,
                 ),
               )
-              expect(results.map(answerOf)).to.deep.equal(answers)
+              expect(results.map(outcomeOf)).to.deep.equal(outcomes)
             }
           },
         ),

@@ -261,7 +261,7 @@ describe("EventStoreDB's double", () => {
     it('has the order of the returned positions for all readers under concurrent appends', async () => {
       const streams = Array.from({ length: 8 }, aStream)
       const other = EventStoreDBClient.connectionString(server.url)
-      const answers = await Promise.all(
+      const appends = await Promise.all(
         Array.from({ length: 160 }, async (_, i) => {
           const stream = streams[i % 8]!
           const writer = i % 3 === 0 ? other : client
@@ -278,7 +278,7 @@ describe("EventStoreDB's double", () => {
         expect(position.commit > before.commit).to.equal(true)
         return position
       })
-      for (const { name, commit } of answers) expect(one.positions[one.seen.indexOf(name)]?.commit).to.equal(commit)
+      for (const { name, commit } of appends) expect(one.positions[one.seen.indexOf(name)]?.commit).to.equal(commit)
       for (const stream of streams)
         expect(one.seen.filter((name) => name.startsWith(stream))).to.deep.equal(Array.from({ length: 40 }, (_, i) => `${stream}@${i}`))
     })

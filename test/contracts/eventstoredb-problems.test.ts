@@ -137,7 +137,7 @@ describe('the event store on EventStoreDB names what is wrong', () => {
         const server = createServer((socket) => socket.on('error', () => {}))
         servers.push(await listening(server))
         const { port } = server.address() as { port: number }
-        expect(await problemOf(urlOf({ url: `esdb://127.0.0.1:${port}?tls=false` }, { cluster }))).to.include('did not answer')
+        expect(await problemOf(urlOf({ url: `esdb://127.0.0.1:${port}?tls=false` }, { cluster }))).to.include('did not respond')
       })
     })
 })

@@ -74,10 +74,10 @@ describe('scheduled deliveries', () => {
         let done: Promise<unknown> | undefined
         // After the first statement, another transaction tries to delete both rows, and waits.
         const sql: Sql = async (text, ...values) => {
-          const answer = await sqlOn(client)<never>(text, ...values)
+          const result = await sqlOn(client)<never>(text, ...values)
           done ??= Promise.all([schedule.done(low), schedule.done(high)])
           await waitFor(async () => (await db.pool.query('select from pg_locks where not granted')).rows.length > 0)
-          return answer
+          return result
         }
         await scheduleRetries(sql, [failed(high), succeeded(low)])
         await client.query('commit')

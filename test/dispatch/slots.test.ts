@@ -62,13 +62,13 @@ describe('the slots', () => {
   it('let more rows be claimed ahead for a faster healthy webhook, and park them when it stalls', async () => {
     let at = 0
     const slots = startSlots({ total: 64, perWebhook: 4, queue: 500 }, () => at)
-    const answering = async (webhook: string, duration_ms: number) => {
+    const claimableAfter = async (webhook: string, duration_ms: number) => {
       for (let i = 0; i < 9; i++) end(await take(slots, webhook, webhook), { ok: true, duration_ms })
       return slots.claimableRows(hook(webhook), tenant(webhook))
     }
-    expect(await answering('quick', 1)).to.equal(4 + 300)
-    expect(await answering('usual', 20)).to.equal(4 + 20)
-    expect(await answering('slow', 900)).to.equal(4 + 1)
+    expect(await claimableAfter('quick', 1)).to.equal(4 + 300)
+    expect(await claimableAfter('usual', 20)).to.equal(4 + 20)
+    expect(await claimableAfter('slow', 900)).to.equal(4 + 1)
     const ahead = Array.from({ length: 24 }, () => slots.acquire(hook('usual'), tenant('usual'), { fromTable: true }))
     const begun = await Promise.all(ahead.slice(0, 4))
     expect(slots.claimableRows(hook('usual'), tenant('usual')), 'more than half of them wait').to.equal(0)
@@ -107,9 +107,9 @@ describe('the slots', () => {
         [2, 4, 7],
       ] as const) {
         const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, queueMs: 10_000 })
-        let answered = 0
+        let ended = 0
         for (let round = 0; round < 40; round++)
-          for (const slot of await begin(slots)) end(slot, { ok: ++answered % everyNth !== 0, duration_ms: 20 })
+          for (const slot of await begin(slots)) end(slot, { ok: ++ended % everyNth !== 0, duration_ms: 20 })
         expect((await begin(slots)).length).to.be.within(min, max)
       }
     })

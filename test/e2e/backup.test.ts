@@ -13,7 +13,7 @@ import { type Client, clientOf, type Page, type WebhookResponse } from '../suppo
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
-interface EventAnswer {
+interface EventResponse {
   readonly data: { readonly id: string; readonly deliveries: Record<string, number> }
 }
 
@@ -43,7 +43,7 @@ describe('a backup', () => {
       ids.map(async (id) => [await api.get(`/v1/events/${id}`), (await api.get<Page<object>>(`/v1/events/${id}/deliveries`)).data]),
     ),
   })
-  const successesOf = async (api: Client, id: string) => (await api.get<EventAnswer>(`/v1/events/${id}`)).data.deliveries.success ?? 0
+  const successesOf = async (api: Client, id: string) => (await api.get<EventResponse>(`/v1/events/${id}`)).data.deliveries.success ?? 0
 
   it('that was made under load restores every event with its history, on another machine', async () => {
     const first = await start()

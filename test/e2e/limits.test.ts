@@ -10,7 +10,7 @@ describe('one webhook beside others, end to end', () => {
   const deliveries = withDeliveries()
   const { receiver, path, subscribe, post } = deliveries
 
-  for (const [pace, answersInMs, share] of [
+  for (const [pace, respondsInMs, share] of [
     ['quickly', 20, 32],
     ['slowly', 200, 10],
   ] as const)
@@ -23,7 +23,7 @@ describe('one webhook beside others, end to end', () => {
         setTimeout(() => {
           now--
           response.end()
-        }, answersInMs)
+        }, respondsInMs)
       })
       const webhook = await subscribe(at, `burst.${pace}`)
       await Promise.all(Array.from({ length: 200 }, () => post(`burst.${pace}`)))

@@ -17,7 +17,7 @@ describe('the operator commands beside a running service', () => {
     api = await clientOf(service.url)
   })
   const operate = (...args: string[]) => runProgram('operator/operate.ts', args, services.variables({ KOLBAK_DATA_DIR: services.dataDir }))
-  const answer = async <T>(...args: string[]): Promise<T> => {
+  const resultOf = async <T>(...args: string[]): Promise<T> => {
     const { out, err, code } = await operate(...args)
     expect(code, err).to.equal(0)
     return JSON.parse(out) as T
@@ -41,7 +41,7 @@ describe('the operator commands beside a running service', () => {
     await store.close()
 
     const [held] = await waitFor(async () => {
-      const all = await answer<{ projection: string; stream: string }[]>('quarantined')
+      const all = await resultOf<{ projection: string; stream: string }[]>('quarantined')
       return all.length > 0 ? all : null
     })
     expect(held).to.include({ projection: 'api_keys', stream: keyStream(id), revision: 0 })
@@ -52,13 +52,13 @@ describe('the operator commands beside a running service', () => {
     expect(checks.map(({ name }) => name)).to.include.members(['dispatcher', 'projection webhooks', 'projection deliveries'])
     // Events of all other streams are still applied.
     await api.post('/v1/keys', { name: 'another', scopes: ['read:webhooks'] })
-    expect(await answer('retry', 'api_keys', keyStream(id))).to.include({ lifted: false, revision: 0 })
-    expect(await answer('skip', 'api_keys', keyStream(id))).to.deep.equal({ lifted: true })
-    expect(await answer('quarantined')).to.deep.equal([])
+    expect(await resultOf('retry', 'api_keys', keyStream(id))).to.include({ lifted: false, revision: 0 })
+    expect(await resultOf('skip', 'api_keys', keyStream(id))).to.deep.equal({ lifted: true })
+    expect(await resultOf('quarantined')).to.deep.equal([])
   })
   it('rebuild a read model while the API reads it', async () => {
     const before = await api.get<{ pagination: { total: number } }>('/v1/keys')
-    await answer('rebuild', 'tenants')
+    await resultOf('rebuild', 'tenants')
     await waitFor(() => service.logLines.some((line) => line.msg === 'projection.switched' && line.projection === 'tenants'))
     expect((await api.get<{ pagination: { total: number } }>('/v1/keys')).pagination.total).to.equal(before.pagination.total)
   })
@@ -69,7 +69,7 @@ describe('the operator commands beside a running service', () => {
     for (let i = 0; i < 5; i++) await post()
     await waitFor(async () => (await history()).length === 5)
     const before = await history()
-    expect(await answer('rebuild', 'deliveries')).to.deep.equal({ build: 2 })
+    expect(await resultOf('rebuild', 'deliveries')).to.deep.equal({ build: 2 })
     const isSwitched = () => service.logLines.some((line) => line.msg === 'projection.switched' && line.projection === 'deliveries')
     while (!isSwitched()) expect(await history()).to.deep.equal(before)
     await waitFor(() => service.logLines.some((line) => line.msg === 'projection.dropped' && line.projection === 'deliveries'))

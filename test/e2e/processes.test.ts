@@ -45,8 +45,8 @@ describe('several processes under a supervisor', () => {
     await waitFor(() => posting.accepted.length > 100)
     await posting.stop()
     await expectArrival(receiver, '/hook', posting.accepted)
-    const answered = new Set(linesOf(running, 'http.request').map(({ worker }) => worker))
-    expect([...answered]).to.have.members(workers)
+    const serving = new Set(linesOf(running, 'http.request').map(({ worker }) => worker))
+    expect([...serving]).to.have.members(workers)
     expect(ids()).to.have.length(new Set(ids()).size)
 
     const count = posting.accepted.length

@@ -59,10 +59,10 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
 }
 
 function repeats({ event_id, chain, attempts }: DeliveryResponse, ok: number): string[] {
-  const unanswered = attempts.filter(({ response_code }) => response_code === null).length
+  const withoutResponse = attempts.filter(({ response_code }) => response_code === null).length
   const recorded = attempts.map((one) => `${one.chain}.${one.number} ${one.response_code ?? one.reason} at ${one.at}`)
-  const what = `${event_id} was answered 200 ${ok} times in ${chain} chains: ${recorded.join(', ')}`
-  return Array.from({ length: Math.max(0, ok - chain - unanswered) }, () => what)
+  const what = `${event_id} got 200 ${ok} times in ${chain} chains: ${recorded.join(', ')}`
+  return Array.from({ length: Math.max(0, ok - chain - withoutResponse) }, () => what)
 }
 
 function ofDeliveries(deliveries: readonly DeliveryResponse[], traffic: Traffic): string[] {
@@ -79,11 +79,11 @@ function ofDeliveries(deliveries: readonly DeliveryResponse[], traffic: Traffic)
     if (status === 'success' && successes === 0) problems.push(`${id} is a success without an attempt that was one`)
     if (status === 'failed' && attempts.length === 0) problems.push(`${id} has failed without an attempt`)
     // An attempt without a response may have been made without its request reaching the receiver.
-    const answered = attempts.filter(({ response_code }) => response_code !== null)
-    for (const number of new Set(answered.map((attempt) => attempt.number))) {
-      const recorded = answered.filter((attempt) => attempt.number === number).length
+    const withResponse = attempts.filter(({ response_code }) => response_code !== null)
+    for (const number of new Set(withResponse.map((attempt) => attempt.number))) {
+      const recorded = withResponse.filter((attempt) => attempt.number === number).length
       const came = seen.attempts.get(number) ?? 0
-      if (recorded > came) problems.push(`${id} has ${recorded} answered attempts ${number}, of which the receiver saw ${came}`)
+      if (recorded > came) problems.push(`${id} has ${recorded} attempts ${number} with a response, of which the receiver saw ${came}`)
     }
     if (traffic.replayed.has(delivery.id) && delivery.chain < 2) problems.push(`${id} was replayed, and has one chain`)
   }
@@ -117,7 +117,7 @@ async function ofRejections(api: Client, { clashes }: Traffic): Promise<string[]
 async function ofCommands(api: Client, { webhook, described }: Traffic): Promise<string[]> {
   const { description } = await api.get<WebhookResponse & { description: string | null }>(`/v1/webhooks/${webhook}`)
   const is = Number(description ?? 0)
-  return is >= described.answered && is <= described.sent
+  return is >= described.acknowledged && is <= described.sent
     ? []
-    : [`the webhook is described as ${is}: ${described.answered} was answered, ${described.sent} the last`]
+    : [`the webhook is described as ${is}: ${described.acknowledged} was acknowledged, ${described.sent} the last`]
 }

@@ -25,7 +25,7 @@ export interface Traffic {
   /** Deliveries whose replay got a 202. */
   readonly replayed: ReadonlySet<string>
   /** The descriptions of the webhook are rising numbers. These are the last number that got a 200 and the last number sent. */
-  readonly described: { readonly answered: number; readonly sent: number }
+  readonly described: { readonly acknowledged: number; readonly sent: number }
   /** The requests by webhook-id. */
   readonly seen: ReadonlyMap<string, Seen>
   /** Returns how many requests had a wrong signature. */
@@ -70,7 +70,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   const batches = { accepted: [] as string[][], unknown: [] as string[][] }
   const clashes = new Set<string>()
   const replayed = new Set<string>()
-  const described = { answered: 0, sent: 0 }
+  const described = { acknowledged: 0, sent: 0 }
   const alone = () => loads.flatMap((one) => one.accepted)
   const recent = () => loads.flatMap((one) => one.accepted.slice(-20))
   let turn = 0
@@ -108,7 +108,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     again(300, async () => {
       const sent = ++described.sent
       const { status } = await call('PATCH', `/v1/webhooks/${webhook}`, { description: String(sent) })
-      if (status === 200) described.answered = sent
+      if (status === 200) described.acknowledged = sent
     }),
     again(400, async () => {
       const [id] = recent()

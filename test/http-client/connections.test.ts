@@ -6,8 +6,8 @@ import { type RawReaction, type RawReceiver, startRawReceiver, thenFin } from '.
 import { waitFor } from '../support/wait-for.ts'
 
 const local = createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false })
-const answered = (code: number, fields = '') => `HTTP/1.1 ${code} x\r\n${fields}content-length: 0\r\n\r\n`
-const ok = answered(200)
+const responseWith = (code: number, fields = '') => `HTTP/1.1 ${code} x\r\n${fields}content-length: 0\r\n\r\n`
+const ok = responseWith(200)
 const closes = (bytes: string) => thenFin(bytes)
 
 describe('a connection that is used again', () => {
@@ -37,7 +37,7 @@ describe('a connection that is used again', () => {
     ['a reset', ({ socket }: { socket: { resetAndDestroy(): void } }) => socket.resetAndDestroy()],
     ['an unsolicited 408', closes('HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')],
     ['an unsolicited 408 of HTTP/1.0', closes('HTTP/1.0 408 Request Time-out\r\ncache-control: no-cache\r\n\r\n<html>')],
-    ['an unsolicited 408 that does not announce its end', closes(answered(408))],
+    ['an unsolicited 408 that does not announce its end', closes(responseWith(408))],
   ] as const)
     it(`that ends with ${what} instead of a response is replaced at once, and the request is repeated`, async () => {
       script = [ok, end]
@@ -48,7 +48,7 @@ describe('a connection that is used again', () => {
       expect(receiver.requests[2]?.text).to.equal(receiver.requests[1]?.text)
     })
   it('is not used after it ended while it was idle, with or without a 408', async () => {
-    for (const end of ['', answered(408, 'connection: close\r\n')]) {
+    for (const end of ['', responseWith(408, 'connection: close\r\n')]) {
       script = [({ socket }) => socket.write(ok, () => setTimeout(() => socket.end(end), 30))]
       expect((await post()).code).to.equal(200)
       const { socket } = receiver.requests.at(-1)!
@@ -59,7 +59,7 @@ describe('a connection that is used again', () => {
   })
   it('is not used after bytes that belong to no request', async () => {
     for (const reply of [
-      `${ok}${answered(500)}`,
+      `${ok}${responseWith(500)}`,
       ({ socket }) => socket.write(ok, () => setTimeout(() => socket.write('x'), 30)),
     ] as RawReaction[]) {
       script = [reply]
@@ -74,7 +74,7 @@ describe('a connection that is used again', () => {
     await post()
     expect(await post()).to.include({ code: null, reason: 'connection_reset' })
     expect(places()).to.deep.equal(['0.0', '0.1', '1.0'])
-    script = [ok, closes(answered(408)), closes(answered(408))]
+    script = [ok, closes(responseWith(408)), closes(responseWith(408))]
     await post()
     expect((await post()).code, 'a 408 on a fresh connection is about the request').to.equal(408)
     expect(receiver.requests).to.have.length(6)
@@ -91,7 +91,7 @@ describe('a connection that is used again', () => {
   it('causes no repetition if it is new', async () => {
     script = [closes('')]
     expect(await post()).to.include({ code: null, reason: 'connection_reset' })
-    script = [closes(answered(408))]
+    script = [closes(responseWith(408))]
     expect((await post()).code).to.equal(408)
     expect(receiver.requests).to.have.length(2)
   })
@@ -107,9 +107,9 @@ describe('a connection that is used again', () => {
   })
   it('is not kept when the receiver announces or shows that it closes the connection', async () => {
     for (const reply of [
-      answered(200, 'connection: close\r\n'),
-      answered(200, 'connection: x, Close\r\n'),
-      answered(200, 'keep-alive: timeout=1\r\n'),
+      responseWith(200, 'connection: close\r\n'),
+      responseWith(200, 'connection: x, Close\r\n'),
+      responseWith(200, 'keep-alive: timeout=1\r\n'),
       'HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n',
       'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n',
       'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
@@ -127,7 +127,7 @@ describe('a connection that is used again', () => {
     expect(receiver.connections).to.equal(before)
   })
   it('is closed when it has been idle for longer than the receiver allows', async () => {
-    script = [answered(200, 'keep-alive: timeout=2, max=100\r\n')]
+    script = [responseWith(200, 'keep-alive: timeout=2, max=100\r\n')]
     await post()
     const { socket } = receiver.requests[0]!
     await waitFor(() => socket.destroyed, { what: 'the end of the connection' })

@@ -115,11 +115,11 @@ describe('TLS to a receiver', () => {
   })
   it('fails when the host closes the connection during the handshake, or never completes the handshake', async () => {
     const sockets: Socket[] = []
-    let answer = (socket: Socket) => void socket.destroy()
+    let react = (socket: Socket) => void socket.destroy()
     const server = createServer((socket) => {
       sockets.push(socket)
       socket.on('error', () => undefined)
-      socket.once('data', () => answer(socket))
+      socket.once('data', () => react(socket))
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const address = server.address() as { port: number }
@@ -127,7 +127,7 @@ describe('TLS to a receiver', () => {
       reason: 'connection_reset',
       reason_detail: 'The host closed the connection during the TLS handshake.',
     })
-    answer = () => undefined
+    react = () => undefined
     const impatient = createSender({ policy: local, connectTimeoutMs: 300, requestTimeoutMs: 15_000, userAgent: 'Kolbak/test' })
     expect(await impatient.post(`https://127.0.0.1:${address.port}/`, {}, Buffer.from('{}'))).to.include({
       reason: 'connect_timeout',

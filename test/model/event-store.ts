@@ -111,16 +111,16 @@ export class ModelEvents implements EventStore {
         name: 'fetch',
         quiet: true,
         effect: () =>
-          new Later<RecordedEvent[]>((answer) => {
+          new Later<RecordedEvent[]>((resolve) => {
             const tryRead = () => {
               const events = this.after(families, after, most)
               if (events.length === 0 && !signal.aborted) return false
-              answer(events)
+              resolve(events)
               return true
             }
             if (tryRead()) return
             this.waiting.add(tryRead)
-            signal.addEventListener('abort', () => this.waiting.delete(tryRead) && answer([]), { once: true })
+            signal.addEventListener('abort', () => this.waiting.delete(tryRead) && resolve([]), { once: true })
           }),
       })
     } catch {

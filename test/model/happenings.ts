@@ -54,7 +54,7 @@ const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) =>
     truth.faulty.add(`0/${bus.partitions[0]!.records.length}`)
     bus.store(0, encodeRecord(faultyRecord), false)
   },
-  answer({ receivers }, { hook, mode }) {
+  respond({ receivers }, { hook, mode }) {
     receivers.modes.set(hostOf(hook), mode)
   },
   stopReaders: ({ events }, { family, ms }) => events.stopReaders(family, ms),

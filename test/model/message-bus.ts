@@ -153,7 +153,7 @@ export class ModelBus {
       fetch: async (max) => {
         const from = next
         const count = Math.min(max, simulation.random.int(1, 4))
-        const effect = () => new Later<BusRecord[]>((answer) => this.fetch(partition, from, count, lost, answer))
+        const effect = () => new Later<BusRecord[]>((resolve) => this.fetch(partition, from, count, lost, resolve))
         try {
           const records = await simulation.call({ engine: 'bus', name: `fetch ${partition}`, quiet: true, effect })
           next += records.length
@@ -165,12 +165,12 @@ export class ModelBus {
       },
     }
   }
-  private fetch(partition: number, from: number, count: number, lost: AbortSignal, answer: (records: BusRecord[]) => void): void {
+  private fetch(partition: number, from: number, count: number, lost: AbortSignal, resolve: (records: BusRecord[]) => void): void {
     const all = this.partitions[partition]!.records
     let isOver = false
     const give = () => {
       isOver = true
-      answer(all.slice(from, from + count).map((bytes, i) => ({ offset: BigInt(from + i), bytes })))
+      resolve(all.slice(from, from + count).map((bytes, i) => ({ offset: BigInt(from + i), bytes })))
     }
     const tryRead = () => {
       if (isOver) return true
@@ -184,7 +184,7 @@ export class ModelBus {
       if (isOver) return
       this.waiting.delete(tryRead)
       isOver = true
-      answer([])
+      resolve([])
     }
     this.simulation.at(this.simulation.now + fetchWaitMs, end)
     lost.addEventListener('abort', end, { once: true })

@@ -17,7 +17,7 @@ export type Step = { readonly at: number } & (
       readonly isTwice?: boolean
     }
   | { readonly kind: 'replay'; readonly message: string; readonly hook: Hook }
-  | { readonly kind: 'answer'; readonly hook: Hook; readonly mode: Mode }
+  | { readonly kind: 'respond'; readonly hook: Hook; readonly mode: Mode }
   | { readonly kind: 'stopReaders'; readonly family: 'webhook' | 'attempts'; readonly ms: number }
   | { readonly kind: 'outage'; readonly engine: Engine; readonly ms: number }
   | { readonly kind: 'calls'; readonly probability: number; readonly ms: number }
@@ -56,11 +56,11 @@ function work(random: Random, profile: Profile, add: Add): void {
   const isBusy = chance(0.4)
   for (let i = isBusy ? int(2, 6) : int(0, 2); i > 0; i--)
     add(int(800, 4_500), { kind: 'replay', message: `m${int(1, isBusy ? 2 : posts)}`, hook: pick(['A', 'B', 'C']) } as never)
-  if (isBusy) for (const hook of ['A', 'B']) add(from, { kind: 'answer', hook, mode: pick(['slow', 'hang', '503', 'ok']) } as never)
+  if (isBusy) for (const hook of ['A', 'B']) add(from, { kind: 'respond', hook, mode: pick(['slow', 'hang', '503', 'ok']) } as never)
   const modes: Mode[] = ['ok', '503', '503', 'hang', 'slow', '410', ...(profile === 'faulty' ? (['lost'] as const) : [])]
-  for (let i = int(0, 4); i > 0; i--) add(int(0, 4_000), { kind: 'answer', hook: pick(['A', 'B', 'C', 'D']), mode: pick(modes) } as never)
+  for (let i = int(0, 4); i > 0; i--) add(int(0, 4_000), { kind: 'respond', hook: pick(['A', 'B', 'C', 'D']), mode: pick(modes) } as never)
   if (chance(0.2)) {
-    add(int(300, 3_000), { kind: 'answer', hook: 'A', mode: 'moved' } as never)
+    add(int(300, 3_000), { kind: 'respond', hook: 'A', mode: 'moved' } as never)
     add(int(600, 4_000), { kind: 'change', hook: 'A' } as never)
   }
   if (chance(0.15)) {
@@ -75,7 +75,7 @@ function work(random: Random, profile: Profile, add: Add): void {
     if (chance(0.7)) add(at + int(200, 2_500), { kind: 'resume' })
   }
   if (chance(0.1)) add(int(500, 4_000), { kind: 'garbage' })
-  if (chance(0.3)) add(calmAt, { kind: 'answer', hook: pick(['A', 'B']), mode: '503' } as never)
+  if (chance(0.3)) add(calmAt, { kind: 'respond', hook: pick(['A', 'B']), mode: '503' } as never)
 }
 function faults(random: Random, profile: Profile, add: Add): void {
   const { int, chance, pick } = random
@@ -135,11 +135,11 @@ export function planOf(seed: number, profile: Profile): Step[] {
 export const smallPlan: readonly Step[] = [
   { at: 0, kind: 'create', hook: 'A' },
   { at: 0, kind: 'create', hook: 'B' },
-  { at: 250, kind: 'answer', hook: 'B', mode: '503' },
+  { at: 250, kind: 'respond', hook: 'B', mode: '503' },
   { at: 300, kind: 'post', messages: ['m1'], content: 'x' },
   { at: 340, kind: 'post', messages: ['m1'], content: 'x' },
   { at: 360, kind: 'post', messages: ['m1'], content: 'y' },
   { at: 400, kind: 'post', messages: ['m2', 'n2'], content: 'x' },
-  { at: 900, kind: 'answer', hook: 'B', mode: 'ok' },
+  { at: 900, kind: 'respond', hook: 'B', mode: 'ok' },
   { at: 1_200, kind: 'replay', message: 'm1', hook: 'A' },
 ]

@@ -44,7 +44,7 @@ describe("the model's Postgres", () => {
       const { text, name, values } = typeof query === 'string' ? { text: query, name: undefined, values: given } : query
       const real = await db.pool.query(name === undefined ? { text, values } : { name, text, values })
       now += 1
-      const answer = statementOf(name, text).run(tables, {
+      const modelled = statementOf(name, text).run(tables, {
         text,
         values: values as never[],
         now,
@@ -54,7 +54,7 @@ describe("the model's Postgres", () => {
         onEnded() {},
         onStateRead() {},
       })
-      expect(comparable(answer), name ?? text).to.deep.equal(comparable(real.rows))
+      expect(comparable(modelled), name ?? text).to.deep.equal(comparable(real.rows))
       return real
     }
     return { query } as unknown as Pool

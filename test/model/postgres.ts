@@ -49,7 +49,7 @@ export class Postgres {
         engine: 'postgres',
         name: label,
         quiet: idle.has(label),
-        effect: () => answered(run(this.tables, this.statement(text, given, life))),
+        effect: () => queryResult(run(this.tables, this.statement(text, given, life))),
       })
     }
     return { query, connect: () => this.connect() } as unknown as Pool
@@ -65,12 +65,12 @@ export class Postgres {
       if (text === 'begin') {
         transaction = new Transaction(of.life)
         this.open.add(transaction)
-        return answered([])
+        return queryResult([])
       }
-      if (text.startsWith('set local') || text.startsWith('savepoint') || text.startsWith('release savepoint')) return answered([])
+      if (text.startsWith('set local') || text.startsWith('savepoint') || text.startsWith('release savepoint')) return queryResult([])
       if (text === 'rollback') {
         if (!transaction.isCommitting) this.abort(transaction)
-        return answered([])
+        return queryResult([])
       }
       try {
         return await this.inTransaction(transaction, text, name, given)
@@ -111,15 +111,15 @@ export class Postgres {
         const statement = this.statement(text, values, transaction.life)
         if (isLock) {
           const lock = String(values[0])
-          return new Later<ReturnType<typeof answered>>((answer) =>
-            this.lock(transaction, lock, () => answer(answered(run(this.tables, this.statement(text, values, transaction.life))))),
+          return new Later<ReturnType<typeof queryResult>>((resolve) =>
+            this.lock(transaction, lock, () => resolve(queryResult(run(this.tables, this.statement(text, values, transaction.life))))),
           )
         }
         transaction.writes.push(() => run(this.tables, statement))
         // Only the compare-and-set of the checkpoint needs a result now. Because of the row's lock, the result at the commit is the same.
-        if (!label.startsWith('update public.projections')) return answered([])
+        if (!label.startsWith('update public.projections')) return queryResult([])
         const row = this.tables.projections.get(String(values[1]))!
-        return answered(!text.includes('is not distinct from') || row.checkpoint === values[3] ? [{ build: 1 }] : [])
+        return queryResult(!text.includes('is not distinct from') || row.checkpoint === values[3] ? [{ build: 1 }] : [])
       },
     })
   }
@@ -157,7 +157,7 @@ const idle = new Set([
   'deliveries-live-build',
   'select build, is_live, checkpo',
 ])
-const answered = (rows: object[]) => ({ rows, rowCount: rows.length, command: '' })
+const queryResult = (rows: object[]) => ({ rows, rowCount: rows.length, command: '' })
 function parsed(query: Query, values: readonly unknown[] | undefined) {
   const { text, name, values: own } = typeof query === 'string' ? { text: query, name: undefined, values: undefined } : query
   return { text, name, given: (own ?? values ?? []) as readonly never[] }

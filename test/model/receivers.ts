@@ -24,7 +24,7 @@ export interface Post {
   readonly code: number
 }
 
-const answers: Readonly<Record<Mode, (url: string) => { code: number; ms: number; heard: boolean }>> = {
+const responses: Readonly<Record<Mode, (url: string) => { code: number; ms: number; heard: boolean }>> = {
   ok: () => ({ code: 200, ms: 5, heard: true }),
   503: () => ({ code: 503, ms: 5, heard: true }),
   410: () => ({ code: 410, ms: 5, heard: true }),
@@ -52,7 +52,7 @@ export class Receivers {
         const { ref, fromTable } = caller.delivery!
         this.open++
         simulation.at(simulation.now + simulation.random.next() * 3, () => {
-          const { code, ms, heard } = answers[this.modes.get(new URL(url).hostname) ?? 'ok'](url)
+          const { code, ms, heard } = responses[this.modes.get(new URL(url).hostname) ?? 'ok'](url)
           const post: Post = {
             at: simulation.now,
             ref,

@@ -26,7 +26,7 @@ const held = ({ scheduled }: Tables, values: readonly never[]): ScheduledRow[] =
     return row !== undefined && isSame ? [row] : []
   })
 }
-const toAnswer = (row: ScheduledRow, iso: Statement['iso']) => ({
+const toResultRow = (row: ScheduledRow, iso: Statement['iso']) => ({
   ...row,
   accepted_at: row.accepted_at,
   correlation_id: row.correlation_id,
@@ -59,7 +59,7 @@ const claim: Run = ({ scheduled }, { values, now, iso }) => {
     return [...due.slice(0, count), ...parked.slice(0, count)]
   })
   for (const row of claimed) Object.assign(row, { claimedBy: owner, claimedUntil: now + claimMs })
-  return claimed.map((row) => toAnswer(row, iso))
+  return claimed.map((row) => toResultRow(row, iso))
 }
 const done: Run = ({ scheduled }, { text, values }) => {
   const [deliveries, chains, attempts] = values as unknown as [DeliveryId[], string, string]

@@ -39,8 +39,8 @@ export interface Crash {
 }
 /** The result of an effect that has to wait for another event. */
 export class Later<T> {
-  readonly start: (answer: (value: T) => void) => void
-  constructor(start: (answer: (value: T) => void) => void) {
+  readonly start: (resolve: (value: T) => void) => void
+  constructor(start: (resolve: (value: T) => void) => void) {
     this.start = start
   }
 }
@@ -196,12 +196,12 @@ export class Simulation {
           if (isHeard) hear(back(), () => reject(error))
           return
         }
-        const answer = (value: T) => {
+        const deliver = (value: T) => {
           if (!call.quiet) this.note(() => `${life.id} ${call.engine} ${call.name}${show(value)}${isHeard ? '' : ' (unheard)'}`)
           if (isHeard && life.alive && !this.isHit(life, 'after', nth, call.name)) hear(back(), () => resolve(value))
         }
-        if (result instanceof Later) result.start(answer)
-        else answer(result)
+        if (result instanceof Later) result.start(deliver)
+        else deliver(result)
       }
       this.at(this.now + random.next() * 3 + slow, () => {
         const fail = () => hear(random.int(1, 30), () => reject(this.errorOf(call.engine)))

@@ -127,9 +127,9 @@ export class World {
     })
     simulation.errorOf = (engine) =>
       engine === 'events'
-        ? new code.eventStore.StoreUnavailable('no answer')
+        ? new code.eventStore.StoreUnavailable('no response')
         : engine === 'bus'
-          ? new code.messageBus.BusUnavailable('no answer')
+          ? new code.messageBus.BusUnavailable('no response')
           : Object.assign(new Error(`${engine} did not respond`), { code: engine === 'postgres' ? '08006' : 'delivery_log_unavailable' })
     simulation.start('api', () => {})
     for (let i = 1; i <= options.dispatchers; i++) simulation.start(`dispatcher${i}`, (life) => this.dispatcher(life))

@@ -86,7 +86,7 @@ describe('the cause of an error', () => {
       expect(isEngineError(withCode(code)), code).to.equal(true)
     for (const message of ['Connection terminated unexpectedly', 'timeout exceeded when trying to connect'])
       expect(isEngineError(new Error(message)), message).to.equal(true)
-    expect(isEngineError(new StoreUnavailable('no answer'))).to.equal(true)
+    expect(isEngineError(new StoreUnavailable('no response'))).to.equal(true)
     for (const code of ['22P02', '23505', '42703', '54000', 'P0001', 'ERR_INVALID_ARG_TYPE'])
       expect(isEngineError(withCode(code)), code).to.equal(false)
     for (const error of [new TypeError('x'), new SealBroken('x'), new KeyDestroyed('t'), 'a string', undefined])

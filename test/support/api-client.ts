@@ -1,4 +1,4 @@
-import type { Answered } from './api-conformance.ts'
+import type { CheckedResponse } from './api-conformance.ts'
 
 export type Credential = { readonly token: string } | { readonly key: string }
 export interface Call {
@@ -9,7 +9,7 @@ export interface Call {
   readonly raw?: string | Buffer
   readonly headers?: Readonly<Record<string, string>>
 }
-export interface Reply extends Answered {
+export interface Reply extends CheckedResponse {
   /** The parsed body, when it is JSON. */
   readonly body: unknown
   /** Returns the value at a path such as `data.id` as text. Throws when there is none. */
@@ -28,7 +28,7 @@ function valueAt(body: unknown, path: string): unknown {
 }
 
 /** Returns a client of the API that passes every response to `check`. */
-export function client(origin: string, check: (answered: Answered) => void): Client {
+export function client(origin: string, check: (response: CheckedResponse) => void): Client {
   return async (method, path, { as, body, raw, headers = {} } = {}) => {
     const content = raw ?? (body === undefined ? undefined : JSON.stringify(body))
     const response = await fetch(origin + path, {
@@ -37,12 +37,12 @@ export function client(origin: string, check: (answered: Answered) => void): Cli
       ...(content === undefined ? {} : { body: typeof content === 'string' ? content : new Uint8Array(content) }),
     })
     const text = await response.text()
-    const answered = { method, path, status: response.status, headers: response.headers, text }
-    check(answered)
+    const checked = { method, path, status: response.status, headers: response.headers, text }
+    check(checked)
     const isJson = (response.headers.get('content-type') ?? '').startsWith('application/json') && text !== ''
     const parsed: unknown = isJson ? JSON.parse(text) : undefined
     return {
-      ...answered,
+      ...checked,
       body: parsed,
       has: (at) => valueAt(parsed, at) !== undefined,
       get(at) {

@@ -11,7 +11,7 @@ interface Operation {
   readonly operationId: string
   readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, { readonly schema: object }>> }>>
 }
-export interface Answered {
+export interface CheckedResponse {
   readonly method: string
   readonly path: string
   readonly status: number
@@ -22,7 +22,7 @@ export interface Answered {
 const isEmpty = (value: unknown) => isObject(value) && Object.keys(value).length === 0
 
 /** Returns a check of responses against `/openapi.json`. It throws for an undocumented status and for a body that does not fit its schema. */
-export function conformance(document: Document): (answered: Answered) => void {
+export function conformance(document: Document): (response: CheckedResponse) => void {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   formatsPlugin.default(ajv)
   const validators = new Map<string, ReturnType<typeof ajv.compile>>()

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 
 export interface DeafHost {
   readonly port: number
-  /** Makes the host accept connections from now on. TCP repeats an unanswered connection attempt after about a second. */
+  /** Makes the host accept connections from now on. TCP repeats an connection attempt without a reply after about a second. */
   listen(): void
   close(): Promise<void>
 }
@@ -12,10 +12,10 @@ export interface DeafHost {
 const program = `
 const { createServer } = require('node:net')
 const { parentPort, workerData } = require('node:worker_threads')
-const { host, port, awake, answer } = workerData
+const { host, port, awake, response } = workerData
 const server = createServer((socket) => {
   socket.on('error', () => undefined)
-  socket.on('data', () => socket.end(answer))
+  socket.on('data', () => socket.end(response))
 })
 server.listen({ host, port, backlog: 1 }, () => {
   parentPort.postMessage(server.address().port)
@@ -26,8 +26,8 @@ server.listen({ host, port, backlog: 1 }, () => {
 /** Starts a host whose port is open but which ignores connection attempts, as behind a firewall that drops packets. */
 export async function startDeafHost(host: string, port = 0): Promise<DeafHost> {
   const awake = new SharedArrayBuffer(4)
-  const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'
-  const worker = new Worker(program, { eval: true, workerData: { host, port, awake, answer } })
+  const response = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'
+  const worker = new Worker(program, { eval: true, workerData: { host, port, awake, response } })
   const actualPort = await new Promise<number>((resolve, reject) => {
     worker.once('message', resolve)
     worker.once('error', reject)

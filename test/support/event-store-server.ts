@@ -71,7 +71,7 @@ export async function openRealServer(real: RealServer, { isEmpty }: { isEmpty: b
   let isKilled = false
   const start = async () => {
     await nodes.all('start')
-    await nodes.answering()
+    await nodes.responding()
     isKilled = false
   }
   return {
@@ -160,17 +160,17 @@ function nodesOf({ url, command }: RealServer) {
     if (leader === null) throw new Error('no node leads')
     return leader
   }
-  const answering = () =>
+  const responding = () =>
     waitFor(async () => (isCluster ? await leading() : (await finder.silence()) === null), { what: 'EventStoreDB to respond' })
   return {
     endpoints,
     control,
     all,
     leading,
-    answering,
+    responding,
     async reset() {
       await all('reset')
-      await answering()
+      await responding()
     },
     close: () => finder.close(),
   }

@@ -19,7 +19,7 @@ export function startLoad(url: string, authorization: string, { perSecond, from 
   const accepted: string[] = []
   const responses = new Map<number | 'none', number>()
   const count = (status: number | 'none') => responses.set(status, (responses.get(status) ?? 0) + 1)
-  const unanswered = new Set<Promise<void>>()
+  const openPosts = new Set<Promise<void>>()
   let isRunning = true
   const post = async (id: string) => {
     try {
@@ -38,9 +38,9 @@ export function startLoad(url: string, authorization: string, { perSecond, from 
   }
   const loop = (async () => {
     for (let n = from; isRunning; n++) {
-      const posting = post(`evt_${n}`).finally(() => unanswered.delete(posting))
-      unanswered.add(posting)
-      if (unanswered.size >= perSecond) await Promise.race(unanswered)
+      const posting = post(`evt_${n}`).finally(() => openPosts.delete(posting))
+      openPosts.add(posting)
+      if (openPosts.size >= perSecond) await Promise.race(openPosts)
       await sleep(1_000 / perSecond)
     }
   })()
@@ -50,7 +50,7 @@ export function startLoad(url: string, authorization: string, { perSecond, from 
     async stop() {
       isRunning = false
       await loop
-      await Promise.all(unanswered)
+      await Promise.all(openPosts)
     },
   }
 }

@@ -30,10 +30,10 @@ export async function startNameServer(records: Records): Promise<NameServer> {
     questions.push(`${type} ${name}`)
     const recorded = records[name] === undefined ? 'denial' : (records[name][type] ?? [])
     if (recorded === 'silence') return
-    const answer = recorded === 'denial' ? undefined : recorded
-    const addresses = answer === undefined ? [] : 'after' in answer ? answer.addresses : answer
+    const entry = recorded === 'denial' ? undefined : recorded
+    const addresses = entry === undefined ? [] : 'after' in entry ? entry.addresses : entry
     const head = Buffer.from(query.subarray(0, 12))
-    head.writeUInt16BE(answer === undefined ? 0x8183 : 0x8180, 2)
+    head.writeUInt16BE(entry === undefined ? 0x8183 : 0x8180, 2)
     head.writeUInt16BE(addresses.length, 6)
     head.writeUInt32BE(0, 8)
     const entries = addresses.map((text) => {
@@ -56,7 +56,7 @@ export async function startNameServer(records: Records): Promise<NameServer> {
       return Buffer.concat([entry, bytes])
     })
     const reply = Buffer.concat([head, question, ...entries])
-    setTimeout(() => socket.send(reply, port, address), answer !== undefined && 'after' in answer ? answer.after : 0)
+    setTimeout(() => socket.send(reply, port, address), entry !== undefined && 'after' in entry ? entry.after : 0)
   })
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
   return {

@@ -39,9 +39,9 @@ export const byteByByte =
     next()
   }
 
-/** Starts a receiver that sends exactly the bytes that `answer` returns. */
+/** Starts a receiver that sends exactly the bytes that `reactionTo` returns. */
 export async function startRawReceiver(
-  answer: (request: RawRequest) => RawReaction,
+  reactionTo: (request: RawRequest) => RawReaction,
   options: { host?: string; port?: number; tls?: TlsOptions; onConnection?: (socket: Socket) => void } = {},
 ): Promise<RawReceiver> {
   const requests: RawRequest[] = []
@@ -62,7 +62,7 @@ export async function startRawReceiver(
       const request = { text, path: text.split(' ')[1]!, socket, connection, index: index++ }
       text = ''
       requests.push(request)
-      const bytesOrAct = answer(request)
+      const bytesOrAct = reactionTo(request)
       if (typeof bytesOrAct === 'function') bytesOrAct(request)
       else socket.write(typeof bytesOrAct === 'string' ? Buffer.from(bytesOrAct, 'latin1') : bytesOrAct)
     })

@@ -4,7 +4,7 @@ import { createBackoff, pause } from '../../lib/retry.ts'
 import { StoreUnavailable } from '../../ports/event-store.ts'
 import { parseConnectionString } from './connection-string.ts'
 import { type Connection, type Connections, createConnections } from './connections.ts'
-import { isLeaderless, isPassing, NotAnswered, toPortError } from './errors.ts'
+import { isLeaderless, isPassing, TimedOut, toPortError } from './errors.ts'
 import type { StoreHealth } from './health.ts'
 
 /** The connection to EventStoreDB that the rest of this folder uses. */
@@ -120,7 +120,7 @@ async function within<T>(ms: number, lost: AbortSignal, call: (signal: AbortSign
       ending.abort()
     }
   })
-  const timer = setTimeout(() => end(new NotAnswered('the event store did not answer in time')), ms)
+  const timer = setTimeout(() => end(new TimedOut('the event store did not respond in time')), ms)
   const onLost = () => end(new StoreUnavailable('the node of the event store was given up'))
   lost.addEventListener('abort', onLost, { once: true })
   try {

@@ -16,7 +16,7 @@ import { EventRefused, EventTooLarge, StoreUnavailable } from '../../ports/event
 const grpcStatus = { invalidArgument: 3, deadlineExceeded: 4, unauthenticated: 16 } as const
 
 /** The error of a call that got no response in time. The node may be frozen. */
-export class NotAnswered extends StoreUnavailable {}
+export class TimedOut extends StoreUnavailable {}
 /** The error of a call that the engine refuses to this user. A retry cannot help before the user or its rights are changed. */
 class StoreDenied extends StoreUnavailable {}
 
@@ -60,7 +60,7 @@ export const isLeaderless = (error: unknown): boolean =>
   error instanceof CancelledError ||
   error instanceof DeadlineExceededError ||
   codeOf(error) === grpcStatus.deadlineExceeded ||
-  error instanceof NotAnswered
+  error instanceof TimedOut
 
 const codeOf = (error: unknown): number | undefined =>
   error instanceof Error && (isCommandError(error) || 'code' in error) ? Number((error as { code?: unknown }).code) : undefined
@@ -103,7 +103,7 @@ const rankOf = (error: unknown): number => {
   const rank = reasons.findIndex(([pattern]) => pattern.test(textOf(error)))
   return rank < 0 ? reasons.length : rank
 }
-const reasonOf = (error: unknown): string => reasons[rankOf(error)]?.[1] ?? 'EventStoreDB did not answer in time'
+const reasonOf = (error: unknown): string => reasons[rankOf(error)]?.[1] ?? 'EventStoreDB did not respond in time'
 
 /** Returns the error that tells an operator most. A node with a faulty certificate says more than one that does not run. */
 export const mostTelling = (errors: readonly unknown[]): unknown => errors.toSorted((a, b) => rankOf(a) - rankOf(b))[0]

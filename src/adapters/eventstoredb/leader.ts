@@ -31,7 +31,7 @@ const silent: readonly number[] = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED,
 /** The text that replaces the name of a stream in an error about missing permissions. */
 const gossipStream = 'the gossip of its nodes'
 
-interface Answer {
+interface GossipReply {
   readonly endpoint: Endpoint
   /** The leader in the view of this node. */
   readonly leader: Endpoint | null
@@ -52,7 +52,7 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
   for (const endpoint of endpoints) add(endpoint)
 
   /** Asks one node. Never rejects. */
-  const ask = ({ endpoint, client }: { endpoint: Endpoint; client: GossipClient }): Promise<Answer> =>
+  const ask = ({ endpoint, client }: { endpoint: Endpoint; client: GossipClient }): Promise<GossipReply> =>
     new Promise((resolve) => {
       client.read(new shared.Empty(), new Metadata(), { deadline: Date.now() + gossipMs }, (error, cluster) => {
         if (error) return resolve({ endpoint, leader: null, error })
@@ -72,16 +72,16 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
     find: () =>
       new Promise((resolve) => {
         const asked = [...clients.values()].map(async (node) => {
-          const answer = await ask(node)
-          const { leader } = answer
+          const reply = await ask(node)
+          const { leader } = reply
           if (leader !== null && isSameEndpoint(leader, node.endpoint)) resolve({ leader })
-          return answer
+          return reply
         })
-        void Promise.all(asked).then((answers) => resolve({ leader: null, problem: whyNoLeader(answers) }))
+        void Promise.all(asked).then((replies) => resolve({ leader: null, problem: whyNoLeader(replies) }))
       }),
     async silence() {
-      const answers = await Promise.all([...clients.values()].map(ask))
-      const errors = answers.map(({ error }) => error)
+      const replies = await Promise.all([...clients.values()].map(ask))
+      const errors = replies.map(({ error }) => error)
       // A node that refuses the question has responded.
       return errors.every((error) => error !== null && silent.includes(error.code)) ? toPortError(mostTelling(errors), gossipStream) : null
     },
@@ -91,11 +91,11 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
   }
 }
 
-function whyNoLeader(answers: readonly Answer[]): unknown {
-  const errors = answers.flatMap(({ error }) => error ?? [])
-  if (errors.length === answers.length) return toPortError(mostTelling(errors), gossipStream)
-  const named = answers.find(({ leader }) => leader !== null)?.leader
-  const leading = answers.find(({ endpoint }) => named && isSameEndpoint(endpoint, named))
+function whyNoLeader(replies: readonly GossipReply[]): unknown {
+  const errors = replies.flatMap(({ error }) => error ?? [])
+  if (errors.length === replies.length) return toPortError(mostTelling(errors), gossipStream)
+  const named = replies.find(({ leader }) => leader !== null)?.leader
+  const leading = replies.find(({ endpoint }) => named && isSameEndpoint(endpoint, named))
   if (leading?.error) {
     const { host, port } = leading.endpoint
     const reason = (toPortError(leading.error, gossipStream) as Error).message

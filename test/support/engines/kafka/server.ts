@@ -64,7 +64,7 @@ export async function startKafkaServer(options: { secure?: boolean } = {}): Prom
       stream.on('data', (chunk: Buffer) => {
         output = (output + chunk).slice(-outputKept)
       })
-    await waitFor(() => ended(broker) || answers(brokers), { what: 'Kafka to serve' }).catch((error: unknown) => {
+    await waitFor(() => ended(broker) || isServing(brokers), { what: 'Kafka to serve' }).catch((error: unknown) => {
       throw new Error(`Kafka did not start: ${output}`, { cause: error })
     })
     if (ended(broker)) throw new Error(`Kafka ended while it started: ${output}`)
@@ -96,7 +96,7 @@ export async function startKafkaServer(options: { secure?: boolean } = {}): Prom
 const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
 /** Whether the broker responds as a leader that accepts writes. An open port is not enough. */
-async function answers(brokers: string[]): Promise<boolean> {
+async function isServing(brokers: string[]): Promise<boolean> {
   const admin = new Kafka({
     brokers,
     logLevel: logLevel.NOTHING,
