@@ -9,7 +9,7 @@ const importsOf = (file: string): string[] =>
     relative(root, join(root, dirname(file), path!)),
   )
 /** Returns the folder of a file below src, or the file itself for `main.ts`. */
-const roomOf = (file: string): string => file.split('/')[1]!
+const folderOf = (file: string): string => file.split('/')[1]!
 
 /** The folders from which each folder may import, besides itself. */
 const allowed: Record<string, readonly string[]> = {
@@ -61,12 +61,12 @@ function functionsOf(lines: readonly string[]): { name: string; first: number; l
 
 describe('the structure', () => {
   it('has an import rule for every folder of src', () => {
-    expect([...new Set(files.map(roomOf))].filter((room) => !(room in allowed))).to.deep.equal([])
+    expect([...new Set(files.map(folderOf))].filter((folder) => !(folder in allowed))).to.deep.equal([])
   })
   it('imports only what the rules allow, so that no two folders import each other', () => {
     const wrong = files.flatMap((file) =>
       importsOf(file)
-        .filter((imported) => roomOf(imported) !== roomOf(file) && !allowed[roomOf(file)]?.includes(roomOf(imported)))
+        .filter((imported) => folderOf(imported) !== folderOf(file) && !allowed[folderOf(file)]?.includes(folderOf(imported)))
         .map((imported) => `${file} imports ${imported}`),
     )
     expect(wrong).to.deep.equal([])
@@ -74,8 +74,8 @@ describe('the structure', () => {
   it('lets no adapter import another', () => {
     const engine = (file: string) => file.split('/')[2]
     const wrong = files
-      .filter((file) => roomOf(file) === 'adapters')
-      .flatMap((file) => importsOf(file).filter((imported) => roomOf(imported) === 'adapters' && engine(imported) !== engine(file)))
+      .filter((file) => folderOf(file) === 'adapters')
+      .flatMap((file) => importsOf(file).filter((imported) => folderOf(imported) === 'adapters' && engine(imported) !== engine(file)))
     expect(wrong).to.deep.equal([])
   })
   it('has no circular imports, not even of types', () => {

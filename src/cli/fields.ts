@@ -4,7 +4,7 @@ import type { JsonSchema } from '../api/schemas/json-schema.ts'
 import { isObject } from '../lib/is-object.ts'
 import { JsonText } from './json-text.ts'
 
-/** A value that a request can have, and that a person gives as an option or as an argument. */
+/** A value in a query or a body. A person gives it as an option or as an argument. */
 export interface Field {
   /** The names of the members that lead to the value: `['limits', 'webhooks']`. */
   readonly path: readonly string[]
@@ -35,7 +35,7 @@ const isNullable = ({ type }: JsonSchema): boolean => Array.isArray(type) && typ
 const wordsOf = (schema: JsonSchema): string[] | undefined =>
   Array.isArray(schema.enum) ? schema.enum.filter((word): word is string => typeof word === 'string') : undefined
 
-/** Returns the value of a text as the schema wants it. Throws InvalidArgumentError with a sentence. */
+/** Converts a text to the type in the schema. Throws InvalidArgumentError with a sentence. */
 export function parseValue(schema: JsonSchema, text: string): unknown {
   const words = wordsOf(schema)
   if (words !== undefined) {
@@ -104,7 +104,7 @@ function parseText(schema: JsonSchema, text: string): string {
   return text
 }
 
-/** Returns the name of a value for the help: what to type in its place. */
+/** Returns the placeholder of a value in the help, such as `n` or `true|false`. */
 function placeholderOf(schema: JsonSchema): string {
   const words = wordsOf(schema)
   if (words !== undefined) return words.length <= 4 ? words.join('|') : 'word'

@@ -8,7 +8,7 @@ export class JsonText {
   }
 }
 
-// Node has both, TypeScript's library does not describe them yet.
+// Node has both functions, but TypeScript's library does not describe them yet.
 const { rawJSON, parse } = JSON as unknown as {
   rawJSON(text: string): unknown
   parse(text: string, reviver: (name: string, value: unknown, context: { source?: string }) => unknown): unknown

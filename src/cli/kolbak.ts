@@ -24,11 +24,11 @@ To try it, with the service running on this machine (npm run dev):
   kolbak send order.created '{"order": 7}'       in a second terminal
   kolbak trace <event id>`,
 )
-process.stdout.on('error', () => {}) // the reader of a pipe, such as `head`, may be gone before all is printed
+process.stdout.on('error', () => {}) // the reader of a pipe, such as `head`, may close it before everything is printed
 try {
   await program.parseAsync()
 } catch (error) {
-  // Commander has printed its own sentence, about an option for example.
+  // Commander has printed its own sentence, for example about an option.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
   else if (error instanceof CommandError || error instanceof UsageError || error instanceof KolbakError)
     process.exitCode = printError(error, words.includes('--json'))

@@ -44,7 +44,7 @@ async function listen(session: Session, event: string, { port: ownPort, publicUr
   const ended = new Promise<void>((resolve, reject) => {
     end = (why) => (why === undefined ? resolve() : reject(why))
   })
-  ended.catch(() => {}) // it may be rejected before it is awaited
+  ended.catch(() => {}) // the promise may be rejected before the code below awaits it
   const takeAway = onEndSignal(
     () => end(),
     () => process.exit(1),
@@ -65,7 +65,7 @@ async function listen(session: Session, event: string, { port: ownPort, publicUr
       print(session, { listening: url, webhook: webhook.id }, [
         `Listening for ${event} on ${url} (webhook ${webhook.id})${forwardTo === undefined ? '' : `, and passing requests on to ${forwardTo.href}`}. Press Ctrl-C to end.`,
       ])
-      await removeLeftOvers(session).catch(() => {}) // they do no harm but to fail
+      await removeLeftOvers(session).catch(() => {}) // webhooks that are left over only cause failed deliveries
       await ended
     } finally {
       await session.call('DELETE', `/v1/webhooks/${webhook.id}`).catch((cause: Error) => {
@@ -115,7 +115,7 @@ async function createWebhook(session: Session, url: string, event: string, isLoc
   }
 }
 
-/** Prints one thing that happened: in the envelope of the API on one line, or as lines for people. */
+/** Prints an event of the receiver: as one line of JSON in the envelope of the API, or as lines for people. */
 function print(session: Session, data: object, lines: readonly string[]): void {
   console.log(session.json ? JSON.stringify({ data, error: null, pagination: null }) : lines.join('\n'))
 }
@@ -146,7 +146,7 @@ interface Forwarded {
   readonly type?: string
   readonly fault?: string
 }
-/** Headers of the connection, which belong to this hop alone. */
+/** The headers that describe the connection and not the request. They are not passed on. */
 const hopHeaders = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'keep-alive', 'expect'])
 
 /** Passes a request on with its headers and its bytes. A receiver that does not respond counts as 502. */

@@ -1,7 +1,7 @@
 import { type Session, searchOf } from './session.ts'
 import { countOf, type Row, rowOf, rowsOf, textOf } from './text.ts'
 
-/** The words for what became of an event, for each status of its deliveries, in the order in which people want to know. */
+/** The words for each status of an event's deliveries. The statuses that need attention come first. */
 const outcomes = [
   ['failed', 'given up at'],
   ['retrying', 'failing at'],
@@ -10,7 +10,7 @@ const outcomes = [
   ['discarded', 'discarded for'],
 ] as const
 
-/** Says in words what became of an event. */
+/** Returns a phrase about the deliveries of an event, such as `failing at 1, delivered to 2`. */
 export function outcomeOf({ status, deliveries }: Row): string {
   if (status === 'unmatched') return 'no webhook matched'
   if (deliveries === null) return 'matched more than 100 webhooks'
@@ -18,13 +18,13 @@ export function outcomeOf({ status, deliveries }: Row): string {
   const parts = outcomes.flatMap(([name, words]) => (Number(counts[name] ?? 0) > 0 ? [`${words} ${textOf(counts[name])}`] : []))
   return parts.length === 0 ? 'matched, and not yet recorded' : parts.join(', ')
 }
-/** Says aloud that other content was posted under the id of an event. Undefined when none was. */
+/** Returns a conspicuous phrase if other content was posted under the id of an event, or else undefined. */
 export function rejectionOf({ rejections, has_rejections }: Row): string | undefined {
   if (has_rejections !== true) return undefined
   const times = rowsOf(rejections).map(({ accepted_at }) => textOf(accepted_at))
   return `ID USED AGAIN: other content was posted under this id${times.length === 0 ? '' : ` ${countOf(times.length, 'time')} (${times.slice(0, 3).join(', ')}${times.length > 3 ? ', ...' : ''})`}, and was rejected`
 }
-/** Says in words how one delivery stands. */
+/** Returns a phrase about the state of one delivery. */
 export function deliveryState({ status, attempt_count, next_attempt_at, last_reason, last_response_code }: Row): string {
   const attempts = countOf(Number(attempt_count), 'attempt')
   const cause = textOf(last_reason ?? last_response_code)
@@ -52,7 +52,7 @@ export async function urlsOf(session: Session, webhooks: readonly unknown[]): Pr
       for (const { id, callback_url } of rowsOf(data)) urls.set(textOf(id), textOf(callback_url))
     }
   } catch {
-    return (webhook) => `webhook ${textOf(webhook)}` // a client without the scope read:webhooks still sees the rest
+    return (webhook) => `webhook ${textOf(webhook)}` // a client without the scope read:webhooks sees ids instead of URLs
   }
   return (webhook) => urls.get(textOf(webhook)) ?? `deleted webhook ${textOf(webhook)}`
 }

@@ -1,12 +1,12 @@
 import type { Command } from 'commander'
 import { addVerb, type Verb } from './verb.ts'
 
-/** Verbs that are loaded together, because a call of the command line must not wait for the code of the other ones. */
+/** Verbs that are loaded together. A call of the command line loads only the rooms that it needs, because loading all code would take too long. */
 interface Room {
   /** The commands at the top, with their descriptions for the list of all commands. */
   readonly commands: Readonly<Record<string, string>>
   readonly verbs?: () => Promise<{ readonly verbs: readonly Verb[] }>
-  /** Adds a command that is no verb of the API. */
+  /** Adds a command that is not a verb of the API. */
   readonly add?: () => Promise<(program: Command) => Command>
 }
 

@@ -7,7 +7,7 @@ import { stringify } from './json-text.ts'
 import { createSession, type Query, type Result, type Session, searchOf } from './session.ts'
 import { details, rowOf } from './text.ts'
 
-/** What a person gave: the ids of the path, the query and the members of the body. */
+/** The values that a person gave: the ids of the path, the query and the members of the body. */
 export interface Input {
   readonly path: string
   readonly query: Readonly<Record<string, unknown>>
@@ -32,26 +32,26 @@ export interface Verb {
   readonly ids?: Readonly<Record<string, string>>
   /** The fields that are given as arguments. Those that may be left out have brackets: `[payload]`. */
   readonly arguments?: readonly string[]
-  /** Parsers of arguments that are not given as the schema says. */
+  /** Parsers of arguments whose text has another form than the schema expects. */
   readonly parsers?: Readonly<Record<string, (text: string) => unknown>>
   /** Options that have other names than their fields. */
   readonly optionNames?: Readonly<Record<string, string>>
   /** Values of fields that are not given. */
   readonly defaults?: Readonly<Record<string, unknown>>
-  /** Fields that are given in another way, which `run` knows. */
+  /** Fields that have no option or argument, because `run` sets them. */
   readonly otherwise?: readonly string[]
   /** Whether the route also works without credentials. */
   readonly isOpen?: boolean
   /** The most rows of a list by default; 20 when it is not set. */
   readonly rows?: number
-  /** Returns what people read. Without it, they read all members of the result. */
+  /** Returns the text for people. Without this function, the text shows all members of the result. */
   readonly format?: Format
   /** Sends the request in another way. */
   readonly run?: (session: Session, input: Input) => Promise<Result>
 }
 
 const idsOf = (path: string): string[] => [...path.matchAll(/:(\w+)/g)].map(([, name]) => name!)
-/** The options of a list, which goes on to further pages by itself. */
+/** The schema of the option `--limit`. A list reads as many pages as this limit needs. */
 const rowLimit: JsonSchema = { type: 'integer', minimum: 1, maximum: 1_000_000 }
 
 /** Adds the command of a verb to its parent command. */
@@ -121,7 +121,7 @@ const send =
     return session.pages(path, filter, Number(limit))
   }
 
-/** Prints a result: for programs in the envelope of the API, which is the same for every command, and for people as text. */
+/** Prints a result: with `--json` in the envelope of the API, and otherwise as text for people. */
 export async function print(session: Session, result: Result, format: Format = ({ data }) => details(rowOf(data))): Promise<void> {
   const { data, pagination } = result
   console.log(session.json ? JSON.stringify({ data, error: null, pagination }, null, 2) : await format(result, session))

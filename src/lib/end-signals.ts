@@ -25,7 +25,10 @@ export function onEndSignal(onEnd: (signal: NodeJS.Signals) => void, onAgain: (s
   }
 }
 
-/** Makes the process exit when it is asked to end, so that what it does at its exit is done. Without this, a signal ends it before. */
+/**
+ * Makes the process exit when it is asked to end, so that its handlers of the event `exit` run. Otherwise a signal would end the process without
+ * them.
+ */
 export function exitAtEndSignal(): void {
   const exit = (signal: NodeJS.Signals) => process.exit(128 + constants.signals[signal])
   onEndSignal(exit, exit)

@@ -10,7 +10,7 @@ import { type Patience, whenAvailable } from './patience.ts'
 
 type Versioned = Pick<Projection, 'name' | 'version' | 'tables'>
 
-/** Whether a projection has columns that this code reads. The delivery history has none here: its tables belong to the migrations. */
+/** Whether this code reads columns of the projection's own tables. The tables of the delivery history belong to the migrations. */
 const isReadModel = ({ tables }: Versioned): boolean => tables !== undefined
 
 /**
@@ -34,8 +34,8 @@ async function olderReadModels(pool: Pool, projections: readonly Versioned[]): P
 }
 
 /**
- * Waits until every read model is built in the version of this code. A process with the role `projector` builds them. Meanwhile nothing is
- * served, and processes of the former version go on. Throws KolbakError `database_of_newer_version`, or the signal's reason.
+ * Waits until every read model is built in the version of this code. A process with the role `projector` builds them. Meanwhile this process serves
+ * no requests, and processes of the former version continue. Throws KolbakError `database_of_newer_version`, or the signal's reason.
  */
 export async function whenBuilt(pool: Pool, projections: readonly Versioned[], patience: Patience): Promise<void> {
   const { log, signal } = patience
@@ -52,8 +52,8 @@ export async function whenBuilt(pool: Pool, projections: readonly Versioned[], p
 }
 
 /**
- * Calls `onSuperseded` once when newer code has built a read model, because this code cannot read it. A newer process manager does not end
- * this process, because only its effects are made elsewhere. Returns a function that stops the watch.
+ * Calls `onSuperseded` once when newer code has built a read model, because this code cannot read it. A newer process manager does not end this
+ * process, because this process reads no tables of a process manager. Returns a function that stops the watch.
  */
 export function watchVersions(options: {
   pool: Pool

@@ -26,7 +26,7 @@ describe('the verbs of the command line', () => {
     expect(routes.length).to.be.greaterThan(35)
     expect(routes.filter((route) => verbsOf(route).length === 0).map(({ method, path }) => `${method} ${path}`)).to.deep.equal([])
   })
-  it('belong to a route each, and take its query and its body', () => {
+  it('each belong to one route, and have the query and the body of that route', () => {
     for (const verb of verbs) {
       const route = routes.find(({ method, path }) => method === verb.method && path === verb.path)
       expect(route, verb.name).to.not.equal(undefined)
@@ -81,7 +81,7 @@ describe('the verbs of the command line', () => {
     ['listen', '--port', '99999'],
     ['listen', '--answer', 'ok'],
   ])
-    it(`refuse a value that is not exactly one of its kind: kolbak ${words.join(' ')}`, async () => {
+    it(`refuse a value that the schema does not allow: kolbak ${words.join(' ')}`, async () => {
       const error = await program.parseAsync(words, { from: 'user' }).then(
         () => null,
         (refusal: unknown) => refusal,

@@ -132,7 +132,7 @@ describe('the command line', () => {
     expect(await ok('webhooks', 'rotate-secret', webhook.id, '--overlap', '0')).to.match(/^secret {2}whsec_/)
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('says aloud that an id was used again with other content, in `trace` and in the list of events', async () => {
+  it('shows in `trace` and in the list of events that an id was used again with other content', async () => {
     await ok('send', 'reused', '{"n": 1}', '--id', 'reused_1')
     await waitFor(async () => (await run('trace', 'reused_1')).code === 0)
     await ok('send', 'reused', '{"n": 2}', '--id', 'reused_1')
@@ -146,7 +146,7 @@ describe('the command line', () => {
     expect(await ok('events', '--event', 'reused')).to.match(/reused_1 +reused +no webhook matched; ID USED AGAIN/)
     expect(await ok('events', 'show', 'reused_1')).to.include('ID USED AGAIN')
   })
-  it('says in words what became of an event, and names the URLs', async () => {
+  it('describes the state of each delivery in words, with its URL', async () => {
     receiver.answer('/words-fail', 503)
     receiver.answer('/words-refuse', 400)
     const ids: string[] = []
@@ -233,7 +233,7 @@ describe('the command line', () => {
     expect(page.data).to.have.length(120)
     expect(page.pagination).to.have.keys('limit', 'next_cursor')
   })
-  it('refuses every value that is not exactly one of its kind, with a sentence and exit code 2', async () => {
+  it('refuses every value that the schema does not allow, with a sentence and exit code 2', async () => {
     const webhook = await dataOf<{ id: string }>('webhooks', 'create', receiver.url('/strict'), 'strict')
     for (const args of [
       ['webhooks', 'update', webhook.id, '--active', 'True'],
@@ -309,7 +309,7 @@ describe('the command line', () => {
       child.kill('SIGINT')
       await ended
     })
-    it('responds with 502 when nothing responds where requests are passed on to', async () => {
+    it('responds with 502 when the receiver to which requests are passed on does not respond', async () => {
       const [port] = await freePorts(1)
       const { child, lines, ended } = await listen(['unforwarded', '--forward-to', `http://127.0.0.1:${port}/`])
       await ok('send', 'unforwarded')

@@ -7,7 +7,7 @@ describe('versions of read models', () => {
   const services = withServices({ each: true, sharedDatabase: true })
   const { start, spawn, failToStart, receiver } = services
 
-  /** Makes the database look as if an older version had built the read model of webhooks: it lacks a column, and a table. */
+  /** Makes the database look as if an older version had built the read model of webhooks. A column and a table are missing. */
   const makeOlder = () =>
     services.db.pool.query(`
       update projections set version = version - 1 where name = 'webhooks' and is_live;
@@ -17,7 +17,7 @@ describe('versions of read models', () => {
       create view webhook_subscriptions as select * from projection_webhooks_1.webhook_subscriptions`)
   const makeNewer = () => services.db.pool.query(`update projections set version = version + 1 where name = 'webhooks' and is_live`)
 
-  it('that are older are built at the start: until then, requests get 503 and nothing meets the old columns', async () => {
+  it('that are older are built again at the start; until then, requests get 503 and no query reads the old columns', async () => {
     const first = await start()
     const webhook = await (await clientOf(first.url)).post<WebhookResponse>('/v1/webhooks', {
       callback_url: receiver.url('/hook'),
@@ -64,7 +64,7 @@ describe('versions of read models', () => {
     }
   })
 
-  it('that become newer while a process of the former version runs end it: it drains and says why', async () => {
+  it('that become newer end a running process of the former version, which drains and prints the reason', async () => {
     const { child, logLines, errors, exited } = await spawn()
     await waitFor(() => logLines.find((line) => line.msg === 'kolbak.ready'))
     await makeNewer()

@@ -102,7 +102,7 @@ async function ensureRunning(cluster: Cluster, freePort: number, settings: reado
       await cluster.start(freePort, settings)
       return { port: freePort, started: true }
     } catch (cause) {
-      process.off('exit', cluster.stopAtExit) // the Postgres that runs now may be that of another process
+      process.off('exit', cluster.stopAtExit) // the Postgres that runs now may belong to another process
       if (cause instanceof KolbakError) throw cause
       // Backends of a killed postmaster hold its shared memory for a moment.
       if (tries >= 20)
