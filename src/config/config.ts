@@ -39,7 +39,7 @@ export const variables = {
     'Secret that signs bearer tokens: at least 32 bytes in base64 or hex. Required with DATABASE_URL, otherwise generated.',
   ),
   KOLBAK_ADMIN_CLIENT_ID: {
-    ...text('Client id of the admin client of the tenant `default`.'),
+    ...text('Client id of the admin client of the tenant `default`. Admin clients of earlier starts stay valid until they are revoked.'),
     parse(value: string) {
       if (!/^[A-Za-z0-9_.-]{1,255}$/.test(value)) throw invalid('must be 1-255 of A-Z a-z 0-9 _ . -')
       return value

@@ -26,7 +26,7 @@ export interface OwnedPartition {
  * The queue of accepted messages, which consists of partitions of records.
  *
  * Durability: a produce that has resolved survives a crash of any process and of the engine.
- * Offsets: within a partition, offsets rise in the order of the records, and may have gaps. The consumer starts again at the
+ * Offsets: within a partition, offsets rise in the order of the records. They begin at 0 or later and may have gaps. The consumer starts again at the
  * last done offset + 1, whether or not a record has that offset.
  * Order: no order is promised between partitions or between messages. `produce` chooses the partition.
  * Ownership: the adapter divides the partitions among the processes that consume (`KOLBAK_PARTITIONS` of them, numbered from 0), so that
@@ -35,7 +35,10 @@ export interface OwnedPartition {
  * Saved offsets: the bus does not store them. The consumer saves them (`dispatch/offsets`) and returns them through `startAt`.
  */
 export interface MessageBus {
-  /** Identifies the engine. Every place begins with it. It has no `/`. */
+  /**
+   * Identifies the engine and its data: it changes when the same offsets may have other records, for example on another cluster. Every place begins
+   * with it. It has no `/`.
+   */
   readonly identity: string
   /**
    * Stores a record, and returns its place (with index 0) once it is durable. Concurrent records are written together.
@@ -53,7 +56,8 @@ export interface MessageBus {
     signal: AbortSignal
   }): Promise<void>
   /**
-   * Returns for each partition the number of records that are not done. @param saved the saved offset of each partition; 0 for a missing partition
+   * Returns for each partition the number of records that are not done. Offsets before the first record that is kept do not count.
+   * @param saved the saved offset of each partition; 0 for a missing partition
    */
   lag(saved: ReadonlyMap<number, bigint>): Promise<ReadonlyMap<number, number>>
   /** Returns for each partition the offset after its last record, which no saved offset exceeds. */

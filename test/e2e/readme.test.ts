@@ -31,14 +31,15 @@ describe('the README', () => {
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line) as Record<string, never>)
-      expect(responses).to.have.length(5)
-      const [webhook, accepted, event, deliveries, key] = responses as [Record<string, unknown>, ...Record<string, never>[]]
+      expect(responses).to.have.length(6)
+      const [webhook, accepted, event, deliveries, replayed, key] = responses as [Record<string, unknown>, ...Record<string, never>[]]
       expect(webhook.secret).to.match(/^whsec_/)
       expect(accepted!.data).to.include({ id: 'evt_1001' })
       expect(event!.data).to.include({ id: 'evt_1001', status: 'routed' })
       expect(deliveries!.data).to.have.length(1)
+      expect(replayed!.data).to.have.length(1)
       expect(key!.data).to.include({ name: 'a consumer' })
-      await waitFor(() => receiver.received('/orders').length === 1)
+      await waitFor(() => receiver.received('/orders').length === 2)
       expect(receiver.received('/orders')[0]?.raw).to.include('"payload":{"order": 7, "total": 12.50}')
     })
   })

@@ -17,11 +17,11 @@ export interface OpenEventStore {
 export interface OpenMessageBus {
   readonly adapter: MessageBus
   /**
-   * Drops the records of days before `day` that are done. Returns the number of dropped partitions or rows.
+   * Drops the records of days before `day` that are done. `service/sweeps` calls it. Returns the number of dropped partitions or rows.
    * @param unread the saved offset of each partition; records of a missing partition are not dropped
    */
   expire(day: string, unread: ReadonlyMap<number, bigint>): Promise<number>
-  /** Reports the saved offsets to the tools of the bus. Nothing else depends on this report. */
+  /** Reports the saved offsets to the tools of the bus. `service/dispatching` calls it after it has saved them. Nothing else depends on this report. */
   committed?(offsets: ReadonlyMap<number, bigint>): void
 }
 export interface OpenDeliveryLog {
@@ -42,8 +42,8 @@ export interface EngineDeps {
 }
 
 /**
- * One engine behind a port. A new engine needs an adapter in `src/adapters/<engine>/`, variables in `src/config/config.ts`, an `Engine` in
- * this folder that makes the adapter from the variables, and a line in `table.ts`.
+ * One engine behind a port. A new engine needs an `Engine` in this folder, which makes the adapter from the configuration, and a line in `table.ts`.
+ * CONTRIBUTING.md has the checklist of everything else.
  */
 export interface Engine<Deps, Open> {
   /** The identity of the engine begins with this name. Postgres records the identity at the first start. */
