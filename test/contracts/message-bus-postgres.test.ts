@@ -249,7 +249,7 @@ describe('message bus on Postgres', () => {
     expect(rows).to.deep.equal([{ day: '2020-01-03' }])
   })
 
-  it('leaves a day partition that a reader uses to the next call, instead of blocking other readers', async () => {
+  it('does not drop a day partition while a reader uses it, so that other readers are not blocked', async () => {
     const { bus } = await member()
     await bus.produce({ ...record(message('old')), accepted_at: '2020-01-01T00:00:00.000Z' })
     const reader = await database.pool.connect()

@@ -128,7 +128,7 @@ describe('replay jobs', () => {
     await completed(id)
     await expectOnce(webhook, [wanted?.id ?? ''])
   })
-  it('leave out no delivery when statuses change: its status at the planning of its page counts', async () => {
+  it('consider every delivery even when statuses change, by its status when its page is stored', async () => {
     const webhook = await api.webhook(admin)
     const deliveries = await ended(api, { as: admin, webhook, count: 220 })
     const id = await begin(webhook)

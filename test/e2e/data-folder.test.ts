@@ -9,7 +9,7 @@ import { withServices } from '../support/with-services.ts'
 describe('a data folder', () => {
   const services = withServices({ each: true })
   const { start } = services
-  /** Starts and stops a service, so that the folder has data. Returns a client's path of a file of the folder. */
+  /** Starts and stops a service, so that the folder has data. Returns a function that gives the path of a file in the folder. */
   const fill = async () => {
     await (await start()).kill('SIGTERM')
     return (name: string) => join(services.dataDir, name)
