@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -261,12 +261,18 @@ describe('the command line', () => {
   })
 
   describe('listen', () => {
+    const children = new Set<ChildProcess>()
+    afterEach(() => {
+      for (const child of children) child.kill('SIGKILL') // those that a failed test left
+      children.clear()
+    })
     /** Starts `listen`. Each line that it prints is in `lines`. */
     const listen = async (args: string[], variables: Record<string, string> = {}) => {
       const child = spawn(process.execPath, [kolbak, 'listen', ...args], {
         env: { ...inherited, ...environment(), ...variables },
         stdio: ['ignore', 'pipe', 'inherit'],
       })
+      children.add(child)
       const lines: string[] = []
       createInterface({ input: child.stdout }).on('line', (line) => lines.push(line))
       const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
