@@ -52,10 +52,14 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
   const idsOf = (events: readonly NewEvent[]) => events.map((event) => event.id)
   const reader = () => opened.at(-1) ?? store
   const upTo = (count: number) => Array.from({ length: count }, (_, i) => i)
+  const appendCalls = async () => {
+    const { append, batchAppend } = await double().calls()
+    return append + batchAppend
+  }
   const appendsDuring = async (work: () => Promise<unknown>) => {
-    const appends = (await double().calls()).append
+    const before = await appendCalls()
     await work()
-    return (await double().calls()).append - appends
+    return (await appendCalls()) - before
   }
 
   describe('opening', () => {
@@ -398,6 +402,18 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     })
   })
 
+  itOnDouble('reads new events once for all subscriptions of the same kind of streams', async () => {
+    const stream = anAttempts()
+    const streams = [stream]
+    const follow = () => collect(store, { after: before, families: ['attempts'], streams, until: (events) => events.length === 300 })
+    const live = Promise.all([follow(), follow(), follow()])
+    for (let i = 0; i < 30; i++) await store.append(stream, someEvents(10), 'any')
+    const answers = await live
+    for (const { events } of answers) expect(events.map((event) => event.revision)).to.deep.equal(upTo(300))
+    expect(answers[1]!.events).to.deep.equal(await store.read(stream))
+    const { subscribe } = await double().calls()
+    expect(subscribe).to.be.at.most(4) // each may read alone until it has reached the shared one
+  })
   it('yields checkpoints in order, each once', async () => {
     const attempts = anAttempts()
     const seen: Checkpoint[] = []

@@ -141,7 +141,8 @@ function createWriter({ engine, appender, now }: { engine: Engine; appender: App
     const since = new Date(now()).toISOString()
     let last: Appended
     try {
-      last = await appender.append(joinItems(items, first.expected).item, { end })
+      const { item } = joinItems(items, first.expected)
+      last = await (first.expected === 'any' ? appender.appendQuickly(item, end) : appender.append(item, { end }))
     } catch (error) {
       // If it is unknown whether the append was stored, its events are searched for in the stream. If the append was refused, each item is
       // sent alone to get its own outcome.
@@ -150,7 +151,7 @@ function createWriter({ engine, appender, now }: { engine: Engine; appender: App
           items.map((item) => ({ ...item, doubt: { since, above } })),
           end,
         )
-      return items.length === 1 ? [{ status: 'rejected', reason: error }] : alone(items, end)
+      return items.length === 1 && first.expected !== 'any' ? [{ status: 'rejected', reason: error }] : alone(items, end)
     }
     // A position that is not newer means that every item repeats an earlier append. The earlier appends were separate, so each item is sent alone to
     // get its own result.

@@ -1,11 +1,21 @@
-import { ANY, type AppendExpectedRevision, NO_STREAM, STREAM_EXISTS, WrongExpectedVersionError } from '@eventstore/db-client'
+import {
+  ANY,
+  type AppendExpectedRevision,
+  type EventData,
+  type JSONType,
+  jsonEvent,
+  NO_STREAM,
+  STREAM_EXISTS,
+  WrongExpectedVersionError,
+} from '@eventstore/db-client'
 import { LRUCache } from 'lru-cache'
-import type { Checkpoint } from '../../events/envelope.ts'
+import type { Checkpoint, NewEvent } from '../../events/envelope.ts'
 import { step } from '../../events/steps.ts'
 import { isDayStream, type StreamName } from '../../events/streams.ts'
 import { createLimiter } from '../../lib/bounded.ts'
 import { pause } from '../../lib/retry.ts'
 import { type Appended, type ExpectedRevision, meets, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
+import { createBatchAppends } from './batch-append.ts'
 import type { Engine } from './engine.ts'
 import { type AppendItem, toCheckpoint } from './events.ts'
 import { readStream } from './read.ts'
@@ -17,6 +27,11 @@ export interface Appender {
    * the events twice does no harm. Throws the errors that the port names.
    */
   append(item: AppendItem, options?: { end?: number; harmlessTwice?: boolean }): Promise<Appended>
+  /**
+   * Appends with `any` like `append`, by the RPC BatchAppend. Its errors tell only whether the append may have been stored
+   * (StoreUnavailable), or was refused (any other error). The caller repeats it by `append`, which tells why.
+   */
+  appendQuickly(item: AppendItem, end: number): Promise<Appended>
   /** Sets the metadata of a stream that has none. Existing metadata stay. */
   describe(stream: StreamName, metadata: { maxAge?: number; maxCount?: number }): Promise<void>
   /** The newest known position. No append that begins now gets this position or a lower one. */
@@ -35,6 +50,10 @@ export const readableMs = 2_000
 const expectedOf = (expected: ExpectedRevision): AppendExpectedRevision =>
   expected === 'any' ? ANY : expected === 'some' ? STREAM_EXISTS : expected === 'none' || expected === -1 ? NO_STREAM : BigInt(expected)
 
+/** The client stores the result of JSON.stringify for data and metadata. */
+const toClientEvent = ({ id, type, data, metadata }: NewEvent): EventData =>
+  jsonEvent({ id, type, data: data as JSONType, metadata: metadata as unknown as JSONType })
+
 export function createAppender(engine: Engine): Appender {
   const { callOptions, ask } = engine
   const limits = { command: createLimiter(maxInFlight.command), day: createLimiter(maxInFlight.day) }
@@ -42,20 +61,25 @@ export function createAppender(engine: Engine): Appender {
   const revisions = new LRUCache<StreamName, number>({ max: maxRevisions })
   let newest = toCheckpoint(0n)
 
+  const batches = createBatchAppends(engine)
+  /** Remembers the result of an append. */
+  const keep = (stream: StreamName, revision: number, commit: bigint): Appended => {
+    const position = toCheckpoint(commit)
+    if (position > newest) newest = position
+    revisions.set(stream, Math.max(revision, revisions.get(stream) ?? -1))
+    return { revision, position }
+  }
+
   const append: Appender['append'] = async ({ stream, expected, events }, { end, harmlessTwice = false } = {}) => {
     const options = { ...callOptions, expectedRevision: expectedOf(expected) }
     try {
-      const result = await ask(stream, (client) => client.appendToStream(stream, [...events], options), {
+      const result = await ask(stream, (client) => client.appendToStream(stream, events.map(toClientEvent), options), {
         once: !harmlessTwice && (expected === 'any' || expected === 'some'),
         ...(end === undefined ? {} : { end }),
       })
       if (result.position === undefined)
         throw new Error('the event store needs EventStoreDB 22.6 or later: this server returns no positions')
-      const position = toCheckpoint(result.position.commit)
-      if (position > newest) newest = position
-      const revision = Number(result.nextExpectedRevision)
-      revisions.set(stream, Math.max(revision, revisions.get(stream) ?? -1))
-      return { revision, position }
+      return keep(stream, Number(result.nextExpectedRevision), result.position.commit)
     } catch (error) {
       if (!(error instanceof WrongExpectedVersionError)) throw error
       const reported = error.actualVersion === 'no_stream' ? -1 : Number(error.actualVersion)
@@ -64,6 +88,11 @@ export function createAppender(engine: Engine): Appender {
   }
   return {
     append: (item, options) => limitOf(item.stream)(() => append(item, options)),
+    appendQuickly: (item, end) =>
+      limitOf(item.stream)(async () => {
+        const { revision, commit } = await batches.append(item, end)
+        return keep(item.stream, revision, commit)
+      }),
     describe: (stream, metadata) =>
       limitOf(stream)(async () => {
         const options = { ...callOptions, expectedRevision: NO_STREAM } as const

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { EventStoreDBClient } from '@eventstore/db-client'
-import { type ChannelCredentials, credentials as grpcCredentials } from '@grpc/grpc-js'
+import { type ChannelCredentials, credentials as grpcCredentials, Metadata } from '@grpc/grpc-js'
 import { KolbakError } from '../../lib/errors.ts'
 
 /** Address of one node. */
@@ -19,6 +19,8 @@ export interface Target {
   readonly isCluster: boolean
   /** The credentials of each call. Without TLS the client never sends them. */
   readonly user: { readonly username: string; readonly password: string }
+  /** Returns the headers of a call that is made without the library's client. */
+  headers(): Metadata
   /** Returns a client of this one node. */
   clientOf(endpoint: Endpoint): EventStoreDBClient
   /** Credentials of the channels on which nodes are asked for the leader. */
@@ -51,12 +53,19 @@ export function parseConnectionString(url: string): Target {
   clientOf(endpoints[0]) // throws for a setting that the client does not know
   if (!isPlain && username === undefined)
     throw new KolbakError('invalid_config', `EVENTSTOREDB_URL needs a user because it speaks TLS: ${example} (without TLS: ?tls=false).`)
+  const user = isPlain
+    ? { username: 'none', password: 'none' }
+    : { username: decodeURIComponent(username!), password: decodeURIComponent(password!) }
   return {
     endpoints,
     isCluster: discover !== undefined || endpoints.length > 1,
-    user: isPlain
-      ? { username: 'none', password: 'none' }
-      : { username: decodeURIComponent(username!), password: decodeURIComponent(password!) },
+    user,
+    headers() {
+      const headers = new Metadata()
+      headers.set('requires-leader', 'true')
+      if (!isPlain) headers.set('authorization', `Basic ${Buffer.from(`${user.username}:${user.password}`).toString('base64')}`)
+      return headers
+    },
     clientOf,
     channelCredentials: isPlain ? grpcCredentials.createInsecure() : tlsOf(new URLSearchParams(query)),
   }

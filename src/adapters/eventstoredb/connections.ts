@@ -1,4 +1,5 @@
 import type { EventStoreDBClient } from '@eventstore/db-client'
+import { type Channel, Client } from '@grpc/grpc-js'
 import type { Log } from '../../lib/log.ts'
 import { createBackoff, pause } from '../../lib/retry.ts'
 import { StoreUnavailable } from '../../ports/event-store.ts'
@@ -10,6 +11,8 @@ import { createLeaderFinder } from './leader.ts'
 export interface Connection {
   readonly client: EventStoreDBClient
   readonly endpoint: Endpoint
+  /** Returns a client for calls without the library, on the library's channel. */
+  raw(): Promise<Client>
   /** Aborts when the node is given up. Its calls in flight are repeated on another connection. */
   readonly lost: AbortSignal
 }
@@ -50,7 +53,7 @@ export function createConnections(target: Target, log: Log, health: StoreHealth)
 
   const connect = (endpoint: Endpoint): Connection => {
     const lost = new AbortController()
-    const connection = { client: target.clientOf(endpoint), endpoint, lost: lost.signal }
+    const connection = connectionTo(target, endpoint, lost.signal)
     open = { connection, lost }
     problem = null
     return connection
@@ -131,16 +134,32 @@ export function createConnections(target: Target, log: Log, health: StoreHealth)
   }
 }
 
+function connectionTo(target: Target, endpoint: Endpoint, lost: AbortSignal): Connection {
+  const client = target.clientOf(endpoint)
+  let raw: { channel: Channel; client: Client } | undefined
+  return {
+    client,
+    endpoint,
+    lost,
+    async raw() {
+      // The library opens another channel after some failures.
+      const channel = await channelOf(client)
+      if (raw?.channel !== channel) raw = { channel, client: new Client('', target.channelCredentials, { channelOverride: channel }) }
+      return raw.client
+    },
+  }
+}
+
 /**
  * Ends a client's calls and its channel. The library's `dispose` is not used, for two reasons. It waits for each stream to end, and a
  * stream that was given up with events still unread never ends. It also leaves the channel open, which then continues to ping the node.
  */
 async function closeClient(client: EventStoreDBClient): Promise<void> {
-  const { getChannel, disposableStreams } = client as unknown as {
-    getChannel(): Promise<{ close(): void }>
-    disposableStreams: ReadonlySet<{ cancel(): void }>
-  }
+  const { disposableStreams } = client as unknown as { disposableStreams: ReadonlySet<{ cancel(): void }> }
   for (const stream of disposableStreams) stream.cancel()
-  const channel = await getChannel()
+  const channel = await channelOf(client)
   channel.close()
 }
+
+/** The library declares its channel as private. */
+const channelOf = (client: EventStoreDBClient): Promise<Channel> => (client as unknown as { getChannel(): Promise<Channel> }).getChannel()

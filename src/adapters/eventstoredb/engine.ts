@@ -1,4 +1,5 @@
 import type { BaseOptions, EventStoreDBClient } from '@eventstore/db-client'
+import type { Metadata } from '@grpc/grpc-js'
 import type { Log } from '../../lib/log.ts'
 import { createBackoff, pause } from '../../lib/retry.ts'
 import { StoreUnavailable } from '../../ports/event-store.ts'
@@ -10,11 +11,15 @@ import type { StoreHealth } from './health.ts'
 /** The connection to EventStoreDB that the rest of this folder uses. */
 export interface Engine {
   readonly connections: Connections
+  /** Returns the headers of a call that is made without the library's client. */
+  headers(): Metadata
   readonly health: StoreHealth
   /** Whether the last call failed because the engine is unavailable, or refuses the user. */
   readonly isFailing: boolean
   /** The options of every append and every read. */
   readonly callOptions: Required<Pick<BaseOptions, 'credentials' | 'requiresLeader' | 'deadline'>>
+  /** Milliseconds that one try of a call may take. */
+  readonly tryMs: number
   /** The most milliseconds that a call takes, with its retries. */
   readonly timeoutMs: number
   /**
@@ -24,7 +29,7 @@ export interface Engine {
    */
   ask<T>(
     stream: string,
-    call: (client: EventStoreDBClient, signal: AbortSignal) => Promise<T>,
+    call: (client: EventStoreDBClient, signal: AbortSignal, connection: Connection) => Promise<T>,
     options?: { end?: number; once?: boolean },
   ): Promise<T>
 }
@@ -56,11 +61,14 @@ export function createEngine(url: string, timeoutMs: number, log: Log, health: S
   }
   const tryMs = Math.min(longestTryMs, timeoutMs / 3)
 
-  const tryOnce = async <T>(call: (client: EventStoreDBClient, signal: AbortSignal) => Promise<T>, end: number): Promise<T> => {
+  const tryOnce = async <T>(
+    call: (client: EventStoreDBClient, signal: AbortSignal, connection: Connection) => Promise<T>,
+    end: number,
+  ): Promise<T> => {
     const connection = await connectedBefore(connections, end)
     try {
       return await within(Math.max(0, Math.min(tryMs, end - performance.now())), connection.lost, (signal) =>
-        call(connection.client, signal),
+        call(connection.client, signal, connection),
       )
     } catch (error) {
       if (isLeaderless(error)) connections.giveUp(connection, error)
@@ -69,12 +77,14 @@ export function createEngine(url: string, timeoutMs: number, log: Log, health: S
   }
   return {
     connections,
+    headers: target.headers,
     health,
     get isFailing() {
       return isFailing
     },
     // In a cluster, only the leader certainly has the events that were just appended.
     callOptions: { credentials: target.user, requiresLeader: true, deadline: tryMs },
+    tryMs,
     timeoutMs,
     async ask(stream, call, { end = performance.now() + timeoutMs, once = false } = {}) {
       const delays = createBackoff(50, 1_000)

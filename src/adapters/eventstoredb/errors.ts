@@ -25,7 +25,7 @@ class StoreDenied extends StoreUnavailable {}
  * meaning depends on the expected revision.
  */
 export function toPortError(error: unknown, stream: string): unknown {
-  if (error === null || error instanceof StoreUnavailable || error instanceof WrongExpectedVersionError) return error
+  if (error === null || [StoreUnavailable, EventRefused, WrongExpectedVersionError].some((type) => error instanceof type)) return error
   if (error instanceof MaxAppendSizeExceededError)
     return new EventTooLarge(
       `stream ${stream}: the append is larger than the ${error.maxAppendSize} bytes that this EventStoreDB accepts`,

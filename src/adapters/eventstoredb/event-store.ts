@@ -5,12 +5,14 @@ import { createUnderWay } from '../../lib/under-way.ts'
 import { type EventStore, type ExpectedRevision, StoreUnavailable } from '../../ports/event-store.ts'
 import { createAnyAppends } from './any-appends.ts'
 import { createAppender } from './append.ts'
+import { type SubscriptionOptions, subscribeAlone } from './connected-subscription.ts'
 import { createEngine } from './engine.ts'
 import { encodeAppend } from './events.ts'
 import { createStoreHealth } from './health.ts'
+import { createOwnEvents } from './own-events.ts'
 import { createHead, engineIdOf, headStream } from './own-streams.ts'
 import { readStream, tryReadingAll } from './read.ts'
-import { subscribe } from './subscription.ts'
+import { createTail, kindsOf, subscribe } from './tail.ts'
 
 export interface EventStoreDbOptions {
   /** A connection string, such as `esdb://user:password@host:2113`, or `esdb://host:2113?tls=false` without TLS. */
@@ -40,6 +42,10 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
   const anyAppends = createAnyAppends({ engine, appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds, now: Date.now })
   const heads = createHead(appends)
   const closing = new AbortController()
+  const own = createOwnEvents()
+  const read = (subscription: SubscriptionOptions) => subscribeAlone({ engine, log, own }, subscription)
+  const tailOf = (kind: 'command' | 'day') => createTail({ kind, read, newest: () => appends.newest, signal: closing.signal })
+  const tails = { command: tailOf('command'), day: tailOf('day') }
   const calls = createUnderWay()
   let underWayBytes = 0
 
@@ -72,6 +78,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
       async append(stream, events, expected, { patient = false, since } = {}) {
         ensureOpen()
         const item = encodeAppend(stream, events, expected)
+        if (tails[isDayStream(stream) ? 'day' : 'command'].isReading) own.add(item)
         if (underWayBytes + item.bytes > maxUnderWayBytes) throw new StoreUnavailable('too many appends are waiting to be written')
         underWayBytes += item.bytes
         try {
@@ -86,8 +93,11 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
         ensureOpen()
         return calls.track(readStream(engine, stream, range))
       },
-      subscribe: ({ families, after, signal, batch = 500 }) =>
-        subscribe({ engine, log, families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }),
+      subscribe({ families, after, signal, batch = 500 }) {
+        const subscription = { families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }
+        const [kind, ...others] = kindsOf(families)
+        return kind === undefined || others.length > 0 ? read(subscription) : subscribe(tails[kind], read, subscription)
+      },
       // A head is always returned, because it would cost much to find out whether the families have events.
       async head() {
         ensureOpen()

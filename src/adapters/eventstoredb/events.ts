@@ -1,16 +1,19 @@
-import { type RecordedEvent as ClientEvent, type EventData, type JSONType, jsonEvent } from '@eventstore/db-client'
+import type { RecordedEvent as ClientEvent } from '@eventstore/db-client'
 import { type Checkpoint, type NewEvent, objectOf, type RecordedEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import type { StreamName } from '../../events/streams.ts'
 import { isUuid } from '../../events/uuid.ts'
 import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
+import { type EncodedEvent, encodeEvent, type WireEvent } from './wire.ts'
 
 /** One append, encoded. */
 export interface AppendItem {
   readonly stream: StreamName
   readonly expected: ExpectedRevision
   readonly ids: readonly EventId[]
-  readonly events: readonly EventData[]
+  readonly events: readonly NewEvent[]
+  /** The events as an append sends them. */
+  readonly encoded: readonly EncodedEvent[]
   /** The bytes that the server counts, plus `eventOverhead` for each event. */
   readonly bytes: number
 }
@@ -38,20 +41,12 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
   if (!ids.every((id) => isUuid(id))) throw new EventRefused(`stream ${stream}: an event id is not a UUID`)
   if (![stream, ...events.map((event) => event.type)].every((name) => name.isWellFormed()))
     throw new EventRefused(`stream ${stream}: a name holds a lone surrogate`)
+  const encoded = events.map(encodeEvent)
   let bytes = 0
-  for (const { type, data, metadata } of events)
-    bytes += Buffer.byteLength(JSON.stringify(data)) + Buffer.byteLength(JSON.stringify(metadata)) + 2 * type.length + eventOverhead
+  for (const [i, { data, metadata }] of encoded.entries())
+    bytes += data.length + metadata.length + 2 * events[i]!.type.length + eventOverhead
   if (bytes > maxAppendBytes) throw new EventTooLarge(`stream ${stream}: the append has ${bytes} bytes, and the limit is ${maxAppendBytes}`)
-  return {
-    stream,
-    expected,
-    ids,
-    // The client stores the result of JSON.stringify for data and metadata.
-    events: events.map(({ id, type, data, metadata }) =>
-      jsonEvent({ id, type, data: data as JSONType, metadata: metadata as unknown as JSONType }),
-    ),
-    bytes,
-  }
+  return { stream, expected, ids, events, encoded, bytes }
 }
 
 /** Joins as many items as fit into one append, beginning with the first. `count` is the number of joined items. */
@@ -66,9 +61,31 @@ export function joinItems(items: readonly AppendItem[], expected: ExpectedRevisi
     expected,
     ids: joined.flatMap(({ ids }) => ids),
     events: joined.flatMap(({ events }) => events),
+    encoded: joined.flatMap(({ encoded }) => encoded),
     bytes,
   }
   return { item, count }
+}
+
+/** Returns the JSON in these bytes, or undefined when they are no JSON. */
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return undefined // an event of another application
+  }
+}
+/** @param own the event, if this process has appended it with the same bytes */
+export function fromWire({ id, stream, revision, commit, type, data, metadata }: WireEvent, own: NewEvent | undefined): RecordedEvent {
+  return {
+    id,
+    type,
+    data: own?.data ?? objectOf(parseJson(data)),
+    metadata: own?.metadata ?? objectOf(parseJson(metadata)),
+    stream: stream as StreamName,
+    revision,
+    position: toCheckpoint(commit),
+  } as RecordedEvent
 }
 
 export function toRecordedEvent(event: ClientEvent): RecordedEvent {
