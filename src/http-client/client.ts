@@ -4,7 +4,7 @@ import { createConnector } from './connect.ts'
 import { createConnections } from './connections.ts'
 import { Exchange, type ExchangeResult } from './exchange.ts'
 import type { Failure } from './failure.ts'
-import { createTargetCache, requestOf } from './request.ts'
+import { createTargetCache, headerFault, requestOf } from './request.ts'
 
 export interface HttpClientOptions {
   readonly policy: AddressPolicy
@@ -38,12 +38,15 @@ const failedAtOnce = (failure: Failure): ExchangeResult => ({
 })
 
 /**
- * Makes a client of HTTP/1.1 that only sends POSTs. It follows no redirects, uses no proxy and no cookies, and accepts every response whose status
+ * Makes a client of HTTP/1.1 that only sends POSTs. Throws when `headers` has a header that no request may have. It follows no redirects, uses no proxy and no cookies, and accepts every response whose status
  * line can be read.
  */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { policy, resolve, connectTimeoutMs, requestTimeoutMs, maxIdle = 1_024, ca } = options
   const connections = createConnections(createConnector({ policy, resolve, timeoutMs: connectTimeoutMs, ca }), { maxIdle })
+  const fault = headerFault(options.headers, new Set())
+  if (fault !== null) throw new Error(fault)
+  const commonNames = new Set(Object.keys(options.headers).map((name) => name.toLowerCase()))
   const targetOf = createTargetCache(options.headers)
   let inFlight = 0
   let onLastEnd: (() => void) | undefined
@@ -51,9 +54,9 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     async post(url, headers, body) {
       const target = targetOf(url)
       if (target === null) return failedAtOnce({ reason: 'invalid_url', detail: 'The callback URL is not an http: or https: URL.' })
+      const detail = headerFault(headers, commonNames)
+      if (detail !== null) return failedAtOnce({ reason: 'network_error', detail })
       const request = requestOf(target, headers, body)
-      if (request === null)
-        return failedAtOnce({ reason: 'network_error', detail: 'A header of the request has a character that HTTP forbids.' })
       inFlight++
       try {
         return await new Exchange(connections, target.endpoint, request, requestTimeoutMs).run()

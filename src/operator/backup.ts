@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts'
 import { codeOf, KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { restoreBackup, writeBackup } from '../service/backups.ts'
+import { otherEngines } from '../service/engines/table.ts'
 
 /** Shows the progress of a command on a terminal. If the output is not a terminal, it gets a line every 10 s. */
 interface Progress {
@@ -70,12 +71,6 @@ const keysSentence = ({ DATABASE_URL, KOLBAK_DATA_DIR }: Config): string =>
   DATABASE_URL === undefined
     ? `The backup has no keys, and without the master key it is worthless: keep a copy of ${join(resolve(KOLBAK_DATA_DIR), 'keys.json')} in another place.`
     : 'The backup has no keys, and without the master key it is worthless: keep KOLBAK_MASTER_KEY and KOLBAK_JWT_SECRET in another place.'
-
-const otherEngines = (config: Config): string[] => [
-  ...(config.EVENTSTOREDB_URL === undefined ? [] : ['EventStoreDB']),
-  ...(config.KAFKA_BROKERS === undefined ? [] : ['Kafka']),
-  ...(config.CASSANDRA_CONTACT_POINTS === undefined ? [] : ['Cassandra']),
-]
 
 function createProgress(log: Log): Progress {
   const { stderr } = process

@@ -4,6 +4,7 @@ import { readPemFiles } from './pem-files.ts'
 /** Opens Cassandra as the delivery log. Cassandra itself drops expired rows, by their TTL. */
 export const cassandra: DeliveryLogEngine = {
   name: 'cassandra',
+  title: 'Cassandra',
   chosenBy: 'CASSANDRA_CONTACT_POINTS',
   async connect({ config, log }) {
     const { createCassandraDeliveryLog } = await import('../../adapters/cassandra/delivery-log.ts')

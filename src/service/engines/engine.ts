@@ -48,6 +48,8 @@ export interface EngineDeps {
 export interface Engine<Deps, Open> {
   /** The identity of the engine begins with this name. Postgres records the identity at the first start. */
   readonly name: string
+  /** The name of the engine in sentences. */
+  readonly title: string
   /** The variable that chooses this engine, or null for the default engine. */
   readonly chosenBy: keyof Config | null
   /** Codes of the KolbakErrors with which `connect` reports that the engine does not respond yet. */

@@ -3,6 +3,7 @@ import { type EventStoreEngine, expiresByItself, secondsKept } from './engine.ts
 /** Opens EventStoreDB as the event store. EventStoreDB itself drops the events of day streams, by `$maxAge`. */
 export const eventStoreDb: EventStoreEngine = {
   name: 'eventstoredb',
+  title: 'EventStoreDB',
   chosenBy: 'EVENTSTOREDB_URL',
   async connect({ config, log }) {
     const { createEventStoreDbStore } = await import('../../adapters/eventstoredb/event-store.ts')

@@ -3,6 +3,7 @@ import { readPemFiles } from './pem-files.ts'
 
 export const kafka: MessageBusEngine = {
   name: 'kafka',
+  title: 'Kafka',
   chosenBy: 'KAFKA_BROKERS',
   unavailable: ['kafka_unreachable'],
   async connect({ config, log }) {

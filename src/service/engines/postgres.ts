@@ -12,6 +12,7 @@ export { closing }
 
 export const postgresEventStore: EventStoreEngine = {
   name,
+  title: 'Postgres',
   chosenBy: null,
   async connect({ config, pools, notices, log }) {
     const store = createPostgresEventStore({
@@ -26,6 +27,7 @@ export const postgresEventStore: EventStoreEngine = {
 
 export const postgresMessageBus: MessageBusEngine = {
   name,
+  title: 'Postgres',
   chosenBy: null,
   async connect({ config, pools, leases, consumers, notices, log }) {
     const bus = await createPostgresMessageBus({
@@ -41,6 +43,7 @@ export const postgresMessageBus: MessageBusEngine = {
 
 export const postgresDeliveryLog: DeliveryLogEngine = {
   name,
+  title: 'Postgres',
   chosenBy: null,
   async connect({ pools, bus, log }) {
     const deliveryLog = await createPostgresDeliveryLog({

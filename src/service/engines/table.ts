@@ -37,6 +37,10 @@ export const chooseEngines = (config: Config): Engines => ({
   delivery_log: chosen('delivery_log', engineTable.delivery_log, config),
 })
 
+/** Returns the names of the chosen engines that keep data outside of Postgres. */
+export const otherEngines = (config: Config): string[] =>
+  Object.values(chooseEngines(config)).flatMap(({ title, chosenBy }) => (chosenBy === null ? [] : [title]))
+
 /** Returns the variables that choose an engine other than Postgres for a port. */
 export const variablesOf = (port: PortName): string[] => engineTable[port].flatMap(({ chosenBy }) => (chosenBy === null ? [] : [chosenBy]))
 
