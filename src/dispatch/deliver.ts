@@ -108,6 +108,7 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   // The event's id and stream are fixed before the request. So two requests (one of them repeated after a crash) are two events.
   const now = deps.now()
   const identity = newAttempt(now)
+  // These headers differ for each request. `send.ts` adds those that are the same for all requests, and `http-client/request.ts` those of HTTP.
   const headers = { ...signatureHeaders(webhook.signingKeys(now), ref.message, body, now), 'kolbak-attempt': String(ref.attempt) }
   if (!origin.isOwned()) return 'lost'
   const response = await step('delivery.post', () => deps.sender.post(webhook.callback_url, headers, body))

@@ -18,7 +18,14 @@ const initialOf = (variable: unknown): unknown =>
   typeof variable === 'object' && variable !== null && 'initial' in variable ? variable.initial : undefined
 
 /** Lines about internals of the service. They are hidden, because they would move the instructions off the screen. */
-const innerLines = new Set(['routing.open', 'bus.partition_taken', 'bus.partition_left'])
+const innerLines = new Set([
+  'routing.open',
+  'bus.partition_taken',
+  'bus.partition_left',
+  'partition.taken',
+  'partition.left',
+  'part.stopping',
+])
 
 /** Returns a function that replaces some lines of the log by sentences. For other lines it returns undefined. */
 export const createTerminalText =
