@@ -350,7 +350,8 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
         Array.from({ length: 25 }, () => anEvent({ data: { text: 'x'.repeat(20_000) } })),
         'any',
       )
-    const hasty = await open({ appendTimeoutMs: 150 })
+    const hasty = await open({ appendTimeoutMs: 3_000 })
+      await server.fail({ delayMs: 900 }) // a try of a read ends 100 ms after its first event
     const reads = await Promise.allSettled(upTo(60).map(() => hasty.read(stream)))
     expect(reads.map(({ status }) => status)).to.include('rejected')
     await hasty.close()

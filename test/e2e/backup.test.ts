@@ -94,7 +94,7 @@ describe('a backup', () => {
     expect(again.code).to.equal(1)
     expect(again.err).to.match(/^operate: \S+ exists already, and a backup overwrites nothing: name a new file\. \(file_exists\)\n$/)
     const elsewhere = await operate(services.dataDir, 'backup', join(folder, 'none', 'kolbak.backup'))
-    expect(elsewhere.err).to.include('does not exist. (file_unusable)')
+    expect(elsewhere.err).to.include('does not exist. (file_unusable')
     expect(await readdir(folder)).to.deep.equal(['kolbak.backup'])
   })
 
@@ -149,7 +149,7 @@ describe('a backup', () => {
     const cut = await operate(other, 'restore', join(folder, 'cut'))
     expect(cut.code).to.equal(1)
     expect(cut.err).to.match(/The backup is damaged or incomplete .*nothing of it was restored\. \(backup_damaged\)/)
-    expect((await operate(other, 'restore', join(folder, 'none'))).err).to.include('none does not exist. (file_unusable)')
+    expect((await operate(other, 'restore', join(folder, 'none'))).err).to.include('none does not exist. (file_unusable')
     const whole = await operate(other, 'restore', file)
     expect(whole.code, whole.err).to.equal(0)
   })
