@@ -64,6 +64,7 @@ export const verbs: readonly Verb[] = [
     method: 'POST',
     path: '/v1/deliveries/:id/replay',
     ids: { id: 'delivery' },
-    format: async ({ data }, session) => deliveriesTable([rowOf(data)], session),
+    format: async ({ data }, session) =>
+      `${await deliveriesTable([rowOf(data)], session)}\naccepted; to see its attempts: kolbak delivery ${textOf(rowOf(data).id)}`,
   },
 ]

@@ -124,7 +124,10 @@ export const verbs: readonly Verb[] = [
       return [
         `${textOf(event.accepted_at)}  ${textOf(event.id)}  ${textOf(event.event)}  accepted: ${outcomeOf(event)}`,
         ...(rejection === undefined ? [] : [`! ${rejection}`]),
-        ...deliveries.flatMap((delivery) => [`└ ${urlOf(delivery.webhook_id)}  ${deliveryState(delivery)}`, ...attemptLines(delivery)]),
+        ...deliveries.flatMap((delivery, i) => [
+          `${i === deliveries.length - 1 ? '└' : '├'} ${urlOf(delivery.webhook_id)}  ${deliveryState(delivery)}  (delivery ${textOf(delivery.id)})`,
+          ...attemptLines(delivery),
+        ]),
       ].join('\n')
     },
   },

@@ -122,10 +122,11 @@ function placeholderOf(schema: JsonSchema): string {
       return schema.format === 'date-time' ? 'time' : 'text'
   }
 }
-function helpOf({ schema }: Field): string {
+function helpOf({ schema, isRequired }: Field, hasDefault: boolean): string {
   const items = isObject(schema.items) ? schema.items : {}
   const words = wordsOf(schema) ?? wordsOf(items)
   return [
+    isRequired && !hasDefault ? 'Required.' : '',
     typeof schema.description === 'string' ? schema.description.replaceAll('`', '') : '',
     words === undefined || words.length <= 4 ? '' : `One of ${words.join(', ')}.`,
     schema.default === undefined ? '' : `Default: ${schema.default}.`,
@@ -144,7 +145,7 @@ export function addOption(command: Command, field: Field, name: string, isCleara
   const isList = typeOf(schema) === 'array'
   const parse = (text: string, previous: unknown) =>
     isList && Array.isArray(previous) ? [...previous, ...parseList(schema, text)] : parseValue(schema, text)
-  const option = new Option(`--${name} <${placeholderOf(schema)}>`, helpOf(field)).argParser(parse)
+  const option = new Option(`--${name} <${placeholderOf(schema)}>`, helpOf(field, hasDefault)).argParser(parse)
   command.addOption(option.makeOptionMandatory(field.isRequired && !hasDefault))
   if (isClearable && isNullable(schema)) command.addOption(new Option(`--no-${name}`, `Sets ${field.path.join('.')} to null.`))
 }

@@ -13,7 +13,7 @@ import { createSession, type Session } from './session.ts'
 import { rowOf, rowsOf, textOf } from './text.ts'
 
 interface Options {
-  port: number
+  port?: number
   publicUrl?: URL
   answer: number
   forwardTo?: URL
@@ -33,13 +33,13 @@ export const listenCommand = (program: Command) =>
     .command('listen')
     .argument('[event]', "an exact name, a prefix such as 'order.*', or '*'", '*')
     .description('create a webhook for this machine, print and verify each request, and delete the webhook at the end (Ctrl-C)')
-    .option('--port <n>', 'the port to listen on (default: a free one)', (text) => parseValue(port, text), 0)
+    .option('--port <n>', 'the port to listen on (default: a free one)', (text) => parseValue(port, text))
     .option('--public-url <url>', 'the URL under which Kolbak reaches this machine, when Kolbak runs on another one', parseUrl)
     .option('--forward-to <url>', 'pass each request on to this URL, and respond as it does', parseUrl)
     .option('--answer <status>', 'the HTTP status to respond with, when nothing is passed on', (text) => parseValue(status, text), 200)
     .action(async (event: string, options: Options, command: Command) => listen(createSession(command), event, options))
 
-async function listen(session: Session, event: string, { port: ownPort, publicUrl, answer, forwardTo }: Options): Promise<void> {
+async function listen(session: Session, event: string, { port: ownPort = 0, publicUrl, answer, forwardTo }: Options): Promise<void> {
   let end = (_why?: unknown) => {}
   const ended = new Promise<void>((resolve, reject) => {
     end = (why) => (why === undefined ? resolve() : reject(why))

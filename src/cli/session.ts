@@ -37,8 +37,11 @@ interface Options {
 export const withSessionOptions = (command: Command): Command =>
   command
     .option('--url <url>', 'the address of Kolbak (KOLBAK_URL; default http://127.0.0.1:3000)')
-    .option('--client-id <id>', 'the id of a client (KOLBAK_CLIENT_ID; default: the client in .kolbak/admin-client.json)')
-    .option('--client-secret <secret>', 'the secret of the client (KOLBAK_CLIENT_SECRET)')
+    .option(
+      '--client-id <id>',
+      'the id of a client (KOLBAK_CLIENT_ID or KOLBAK_ADMIN_CLIENT_ID; default: the client in .kolbak/admin-client.json)',
+    )
+    .option('--client-secret <secret>', 'the secret of the client (KOLBAK_CLIENT_SECRET or KOLBAK_ADMIN_CLIENT_SECRET)')
     .option('--key <key>', 'an API key to use instead of a client (KOLBAK_API_KEY)')
     .option('--json', 'print the result as JSON, in the envelope {data, error, pagination} of the API')
 

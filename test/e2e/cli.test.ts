@@ -63,7 +63,7 @@ describe('the command line', () => {
       return text.includes('success') ? text : null
     })
     expect(trace).to.match(/cli_1 {2}cli\.sent {2}accepted: delivered to 1$/m)
-    expect(trace).to.include(`└ ${receiver.url('/cli')}  delivered after 1 attempt`)
+    expect(trace).to.include(`└ ${receiver.url('/cli')}  delivered after 1 attempt  (delivery `)
     expect(trace).to.match(/attempt 1 {2}success 200/)
     expect(await ok('deliveries', webhook.id)).to.include('cli_1')
     expect(await ok('events', 'show', 'cli_1'))
@@ -100,7 +100,7 @@ describe('the command line', () => {
       return rows.length > 0 ? rows : null
     })
     receiver.answer('/dead', 200)
-    expect(await ok('replay', dead!.id)).to.include('pending')
+    expect(await ok('replay', dead!.id)).to.match(new RegExp(`pending[^]*accepted; to see its attempts: kolbak delivery ${dead!.id}`))
     await waitFor(async () => (await dataOf<{ status: string }[]>('deliveries', webhook.id))[0]?.status === 'success')
     await ok('webhooks', 'delete', webhook.id)
   })

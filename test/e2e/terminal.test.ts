@@ -123,6 +123,16 @@ describe('in a terminal', () => {
     terminal.pressCtrlC()
     await terminal.ended
   })
+  it('prints in `npm run dev` a line for each posted event and each delivery', async () => {
+    const terminal = npm('dev')
+    const api = await clientOf(await urlOf(terminal))
+    await api.post('/v1/webhooks', { callback_url: receiver.url('/dev'), event: '*' })
+    await api.post('/v1/events', { id: 'evt_dev', event: 'order.created', payload: {} })
+    await terminal.printed(/request: postEvent → 202/)
+    await terminal.printed(/delivery: evt_dev to .*, attempt 1 → 200/)
+    terminal.pressCtrlC()
+    await terminal.ended
+  })
   it('names `npm run dev` when a normal start refuses a receiver on this machine', async () => {
     const terminal = npm('start', { KOLBAK_ALLOWED_SUBNETS: '' })
     const api = await clientOf(await urlOf(terminal))
