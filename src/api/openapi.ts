@@ -119,7 +119,8 @@ export function createOpenApiDocument(routes: readonly Route[], version: string)
       title: 'Kolbak',
       version,
       description:
-        'A webhook service: producers post events, and Kolbak delivers each event, signed, to every webhook that subscribed to it.',
+        'A webhook service: producers post events, and Kolbak delivers each event, signed, to every webhook that subscribed to it. ' +
+        'To try it, use Authorize: `oauth2` takes the id and secret of a client, such as those in `.kolbak/admin-client.json` after the first start.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/', description: 'The service that this document comes from.' }],

@@ -22,6 +22,7 @@ interface CreatedWebhook {
   secret: string
 }
 interface Delivery {
+  event_id: string
   status: string
   attempts: {
     number: number
@@ -123,7 +124,7 @@ async function demonstrate(): Promise<void> {
     ({ data }) => data.length === 3 && data.every((delivery) => delivery.status === 'success'),
   )
   for (const delivery of history.data) {
-    say(`  ${delivery.status}`)
+    say(`  ${delivery.event_id}: ${delivery.status}`)
     for (const { number, status, response_code, reason, duration_ms, at } of delivery.attempts)
       say(`    attempt ${number}: ${status} ${response_code ?? reason} in ${duration_ms} ms at ${at}`)
   }
