@@ -8,7 +8,7 @@ export interface Received {
   readonly deliveries: number
   /** The number of different pairs of webhook-id and path that arrived. */
   readonly messages: number
-  /** Percentiles of the time from sending (in the id) to the first arrival, in ms. */
+  /** Percentiles of the time from sending to the first arrival, in ms. The id of a message contains the time of sending. */
   readonly p50: number
   readonly p95: number
   readonly p99: number

@@ -71,7 +71,8 @@ export const variables = {
   KOLBAK_REQUEST_TIMEOUT_MS: integer('Time limit for the whole response of a receiver.', 15_000, { min: 1 }),
   KOLBAK_MAX_IN_FLIGHT: integer('Maximum number of requests in flight of one dispatcher.', 256, { min: 1, max: 10_000 }),
   KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer(
-    'Maximum number of requests in flight to one webhook, over all dispatchers. Each dispatcher may always have one.',
+    'Maximum number of requests in flight to one webhook, over all dispatchers. ' +
+      'Each dispatcher may always have one, so more dispatchers than this number exceed it.',
     10,
     {
       min: 1,

@@ -14,7 +14,7 @@ export function createDispatchMetrics(registry: Registry, slots: Pick<Slots, 'in
       },
     })
   gauge('kolbak_requests_in_flight', 'Requests to receivers in flight.', () => slots.inFlight)
-  gauge('kolbak_deliveries_waiting', 'Deliveries that wait for a slot in memory.', () => slots.waiting)
+  gauge('kolbak_deliveries_waiting', 'Deliveries in memory that wait for a slot.', () => slots.waiting)
   return {
     routed: new Counter({
       name: 'kolbak_messages_routed_total',

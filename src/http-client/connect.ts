@@ -22,7 +22,8 @@ export type Connect = (endpoint: Endpoint) => Promise<Socket>
 const refused = new RequestFailed({
   reason: 'address_refused',
   detail:
-    'The host has an address that is not public and not in KOLBAK_ALLOWED_SUBNETS, or plain http: is not allowed to it. Nothing was sent.',
+    'An address of the host is neither public nor in KOLBAK_ALLOWED_SUBNETS, or the URL uses http and the host may be reached only with https. ' +
+    'Nothing was sent.',
 })
 
 /**
@@ -72,7 +73,7 @@ export function createConnector(options: {
   }
 
   const startTls = (socket: Socket, { host, port }: Endpoint): Promise<Socket> => {
-    // A trailing dot is part of the name neither in SNI (RFC 6066, 3) nor in certificates.
+    // SNI (RFC 6066, section 3) and certificates have the name without its trailing dot.
     const name = host.replace(/\.$/, '')
     const isName = isIP(host) === 0
     const key = `${name}:${port}`
@@ -127,7 +128,7 @@ export function createConnector(options: {
 }
 
 /**
- * Returns one error for all addresses. It prefers an error that is not about a missing network of a family (IPv4 or IPv6), because such an error says
+ * Returns one of the errors of all addresses. An error that says only that this machine has no IPv4 or no IPv6 is returned last, because it says
  * nothing about the host.
  */
 function tellingError(error: unknown): unknown {

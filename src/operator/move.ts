@@ -81,7 +81,8 @@ async function checkWhole(sql: Sql): Promise<void> {
   if (quarantined !== undefined)
     throw new KolbakError(
       'quarantined',
-      `The stream ${quarantined.stream} is quarantined: lift it first (operate quarantined shows all of them).`,
+      `The stream ${quarantined.stream} is quarantined. End its quarantine first with \`npm run operate -- retry\` or ` +
+        '`npm run operate -- skip`. `npm run operate -- quarantined` lists all such streams.',
     )
   const [building] = await sql<{ name: string }>`select name from projections where not is_live limit 1`
   if (building !== undefined)
@@ -92,8 +93,8 @@ async function checkWhole(sql: Sql): Promise<void> {
 }
 
 /**
- * Records the new engine, in the transaction that keeps writers away from the old engine. Later, a process that still runs or was started meanwhile
- * cannot write to the old engine. If such a process has already written, this function throws, and nothing is moved.
+ * Records the new engine, in the transaction that keeps writers away from the old engine. After the commit, no process can write to the old engine,
+ * even if it ran or was started during the move. If such a process has already written, this function throws, and nothing is moved.
  */
 const recordNew = (
   { pool, port }: Old,
@@ -131,7 +132,8 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
       for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
       await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
       await sql`update projections set checkpoint = ${head}`
-      await sql`delete from acknowledged_changes` // these are positions of the old store, which the projections have reached
+      // Its rows wait for positions of the old store. The projections have reached them all, so they are not needed.
+      await sql`delete from acknowledged_changes`
       await translateMatches(sql, copy.places)
     })
     return { to: target.identity, copied: { events: copy.events } }
@@ -142,7 +144,8 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
     const { adapter: source } = await connectEngine('message_bus', postgresEngines.message_bus, deps)
     const { adapter: target } = await connectEngine('message_bus', engines.message_bus, deps)
     let bodies = { copied: 0, expired: 0 }
-    // The records of the old bus were the archive. From now on, the delivery log has its own archive.
+    // With bus and delivery log both on Postgres, the records of the bus are the archive. A bus on Kafka cannot be one (it has no `readBodies`), so
+    // the bodies are copied into an archive of the delivery log.
     if (engines.delivery_log === postgresEngines.delivery_log) {
       const archived = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: source })
       const archive = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: target })
@@ -193,8 +196,9 @@ interface EventCopy {
   readonly places: readonly { readonly old: Checkpoint; readonly new: Checkpoint }[]
 }
 /**
- * Copies every event with its id, so that a repeated move stores no event twice. Events of command streams keep their order among all events. Events
- * of day streams keep their order within the stream. If the retention has dropped the first events of a day stream, its revisions begin at 0 again.
+ * Copies every event with its id, so that a repeated move stores no event twice. Events of command streams keep their order among each
+ * other. Events of day streams keep their order within the stream. If the retention has dropped the first events of a day stream, its revisions begin
+ * at 0 again.
  */
 async function copyEvents(source: EventStore, target: EventStore): Promise<EventCopy> {
   const places: { old: Checkpoint; new: Checkpoint }[] = []

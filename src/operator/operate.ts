@@ -9,7 +9,7 @@ import { backup, restore } from './backup.ts'
 import { withOperator } from './online.ts'
 import { refill } from './refill.ts'
 
-/** Runs the work beside a service with the same environment, and prints the result. */
+/** Runs the work, and prints the result. The service may run meanwhile. The environment must be that of the service. */
 async function print(work: (operator: Operator) => Promise<unknown>): Promise<void> {
   console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', { fd: 2 }), work), null, 2))
 }
@@ -28,7 +28,7 @@ program
   .action(() => print((operator) => operator.quarantined()))
 program
   .command('retry <projection> <stream>')
-  .description('read a quarantined stream again from the event that failed, after its cause was mended')
+  .description('read a quarantined stream again, beginning with the event that failed; first fix what made it fail')
   .action((projection: string, stream: string) => print((operator) => operator.lift(projection, stream as StreamName, false)))
 program
   .command('skip <projection> <stream>')
@@ -44,7 +44,9 @@ program
   .action(() => print((operator) => operator.backlog()))
 program
   .command('refill')
-  .description('bring a Postgres that was restored from an older backup up to the events in EventStoreDB; the service must be stopped')
+  .description(
+    'after a Postgres was restored from an older backup: add what is missing in it from the events in EventStoreDB; the service must be stopped',
+  )
   .action(async () => console.log(JSON.stringify(await refill(readConfig(), createLog('info', { fd: 2 })), null, 2)))
 
 program
@@ -56,7 +58,7 @@ program
   .description('restore a backup into an empty database, from a file, or from standard input for -; the service must be stopped')
   .action((file: string) => printFacts(restore, file))
 
-exitAtEndSignal() // the Postgres that a command has started stops with it
+exitAtEndSignal() // after SIGINT, SIGTERM or SIGHUP this process also stops the embedded Postgres that it has started
 program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : 2 // commander has printed what is wrong

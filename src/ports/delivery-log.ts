@@ -2,7 +2,7 @@ import type { DeliveryStatus, FactType } from '../events/delivery.ts'
 import type { DeliveryId, EventId, TenantId, WebhookId } from '../events/ids.ts'
 import type { DeliveryRef, MessageRef } from '../events/refs.ts'
 
-/** Identifies a delivery and its position in its webhook's history. */
+/** Identifies a delivery, and tells where it stands in the history of its webhook, which is ordered by accepted_at and delivery. */
 export type DeliveryKey = Pick<DeliveryRef, 'webhook' | 'accepted_at' | 'delivery'>
 /** One stored event as a fact about one delivery. A MessageRouted is one fact for each of its webhooks. */
 export interface DeliveryFact extends DeliveryRef {
@@ -38,7 +38,10 @@ export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 
 export const oldestFirst = (a: Attempt, b: Attempt): number =>
   byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.event_id, b.event_id)
 
-/** The state of a delivery. Its greatest fact (`isGreaterFact`) decides the state. */
+/**
+ * The state of a delivery, which is that of its greatest fact. The last chain counts first, then the most final type, the highest attempt and the
+ * greatest event id (`isGreaterFact`).
+ */
 export interface Delivery extends DeliveryRef {
   readonly type: FactType
   readonly status: DeliveryStatus
@@ -83,8 +86,8 @@ export interface ArchivedBody extends MessageRef {
  */
 export interface BodyArchive {
   /**
-   * Archives bodies, which are durable when this resolves. A repetition changes nothing. On a bus that keeps its records, this does nothing, because
-   * its records are the archive.
+   * Archives bodies, which are durable when this resolves. A repetition changes nothing. If bus and delivery log are both on Postgres, this does
+   * nothing, because that bus keeps its records for the retention time, and they are the archive.
    */
   archive(bodies: readonly ArchivedBody[]): Promise<void>
   /** Returns the sealed bodies in the order of the messages, with null for a body that has expired. */
@@ -105,7 +108,7 @@ export interface DeliveryReads {
   history(webhook: WebhookId, query: HistoryQuery): Promise<ListedDelivery[]>
   /**
    * Returns the dead letters of the tenant, or only those of `webhooks`. They are ordered by the time at which the delivery became a dead letter,
-   * newest first. `since` and `at` of the cursor are such times.
+   * newest first. `since`, and `at` in the cursor `after`, are also times at which a delivery became a dead letter.
    */
   deadLetters(query: {
     tenant: TenantId

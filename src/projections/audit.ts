@@ -31,7 +31,7 @@ export const audit: Projection = {
       actor text not null,
       correlation_id text not null,
       schema integer not null,
-      data text not null -- JSON in the shape that the column schema numbers
+      data text not null -- JSON, in the schema whose number is in the column "schema"
     );
     create index audit_events_by_time on audit_events (tenant, time, position); -- serves auditedEvents`,
   async apply(sql, events) {

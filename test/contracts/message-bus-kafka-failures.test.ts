@@ -133,7 +133,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     })
 
   it('reads the partitions that it keeps without a gap or a repetition while another member joins and leaves', async () => {
-    // The third member only produces. It owns no partitions, so it distributes its records over all of them.
+    // A member produces to its own partitions. The third only produces and owns none, so it distributes its records over all.
     const [first, second, third] = [await member(), await member(), await member()]
     const saved = new Map<number, bigint>()
     const one = collecting(first.bus, saved)

@@ -38,7 +38,7 @@ describe('routed messages, read from events', () => {
     return store.read(stream, { limit: 1, backwards: true })
   }
 
-  it('have the webhooks of all parts in order, even with many events between the parts', async () => {
+  it('have the webhooks of all their MessageRouted events (parts) in order, even with many other events between the parts', async () => {
     const others = Array.from({ length: 50 }, (_, i) => routed(`other${i}`, 0, 1))
     const [whole, ...more] = await routedIn(store, await last([routed('1', 0, 3), ...others, routed('1', 1, 3), routed('1', 2, 3)]))
     expect(more).to.deep.equal([])
@@ -50,7 +50,7 @@ describe('routed messages, read from events', () => {
       })),
     )
   })
-  it('are left out while a part is missing, because the bus delivers their record again', async () => {
+  it('are left out while a part is missing: their record is not done yet, so the bus delivers it again', async () => {
     expect(await routedIn(store, await last([routed('2', 0, 3), routed('2', 1, 3)]))).to.deep.equal([])
     expect(await routedIn(store, await last([routed('3', 1, 2)]))).to.deep.equal([])
   })

@@ -83,7 +83,7 @@ describe('the webhook cache', () => {
     expect(cache.get('w2' as WebhookId)?.state).to.equal('deleted')
     expect(cache.get('w4' as WebhookId)).to.equal(undefined)
   })
-  it('runs one more refresh, which starts later, for all calls during a refresh', async () => {
+  it('serves all calls that arrive during a refresh by one further refresh, which starts after it', async () => {
     const cache = create()
     let release = () => {}
     beforeResult = () => new Promise((resolve) => (release = resolve))

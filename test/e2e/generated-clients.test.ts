@@ -24,14 +24,14 @@ describe('/openapi.json', () => {
   const { service, receiver } = withService()
 
   for (const [name, generator] of Object.entries(nodeGenerators))
-    it(`gives ${name} a client that compiles strictly, posts an event, reads it and understands a refusal`, async () => {
+    it(`lets ${name} generate a client that compiles in strict mode, posts an event, reads it and understands a refusal`, async () => {
       const { id, payload, fault } = await postWith(name, generator, { url: service.url, ...admin })
       expect(id).to.match(/^evt_/)
       expect(payload).to.deep.equal({ order: { lines: [{ sku: 'A-1', amount: 12.5 }] } })
       expect(fault).to.equal('callback_url')
     })
 
-  it('describes under webhooks the requests that receivers really get, with all headers', async () => {
+  it('describes in its section `webhooks` exactly the requests that receivers get, with all headers', async () => {
     const { components } = (await (await fetch(`${service.url}/openapi.json`)).json()) as Document
     const { parameters, requestBody } = components.pathItems.event.post
     const ajv = new Ajv2020({ strict: false })

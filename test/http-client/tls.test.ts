@@ -53,7 +53,7 @@ describe('TLS to a receiver', () => {
       '127.0.0.1',
     ])
   })
-  it('resumes sessions, and reuses a connection', async () => {
+  it('resumes the TLS session on each further connection', async () => {
     const resumed: boolean[] = []
     const receiver = await start(good, (socket) => resumed.push((socket as TLSSocket).isSessionReused()))
     for (let i = 0; i < 3; i++) expect((await post('good.test', receiver)).code).to.equal(200)
@@ -68,7 +68,7 @@ describe('TLS to a receiver', () => {
     'a certificate for another name': [/other names/, () => authority.issue(['DNS:other.test'])],
     'a self-signed certificate': [/self-signed/, selfSigned],
     'an unknown issuer': [/issuer of the certificate is unknown/, () => createAuthority().issueAuthority().issue(['DNS:good.test'])],
-    'an unknown root that is sent too': [
+    'an unknown root certificate, even if the host sends it': [
       /issuer of the certificate is unknown/,
       () => {
         const other = createAuthority()

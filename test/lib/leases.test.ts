@@ -68,7 +68,7 @@ describe('leases', () => {
     expect(ownLease?.isHeld()).to.equal(true)
     expect(errors).to.deep.equal([])
   })
-  it('are lost by the clock of their process before their end in Postgres, if they cannot be renewed', async () => {
+  it('end for their owner, by its own clock, before they end in Postgres, if they cannot be renewed', async () => {
     const leaseMs = 400
     const { pool, cut } = cuttable()
     const a = keeperOf('a', leaseMs, pool)

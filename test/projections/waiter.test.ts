@@ -91,7 +91,7 @@ describe('waiting for a projection', () => {
     expect(await waiter.waitFor('unknown', at(1), 15)).to.equal(false)
     expect(await waiter.waitFor('shown', at(6), 0)).to.equal(false)
   })
-  it('removes its listener at the end', async () => {
+  it('calls a listener for reports no more after it was removed', async () => {
     const progress = createProjectionProgress()
     let heard = 0
     const stop = progress.onReport('shown', () => heard++)

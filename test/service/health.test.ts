@@ -17,27 +17,27 @@ describe('the health of a process', () => {
     ...change,
   })
   for (const [title, change, ready, message] of [
-    ['runs', {}, true, 'running, 0 s behind, 0 streams quarantined'],
-    ['is run elsewhere', { state: 'waiting', lagSeconds: null }, true, 'waiting, 0 streams quarantined'],
-    ['has quarantined streams', { quarantined: 2 }, true, 'running, 0 s behind, 2 streams quarantined'],
+    ['a projection runs', {}, true, 'running, 0 s behind, 0 streams quarantined'],
+    ['a projection is run elsewhere', { state: 'waiting', lagSeconds: null }, true, 'waiting, 0 streams quarantined'],
+    ['a projection has quarantined streams', { quarantined: 2 }, true, 'running, 0 s behind, 2 streams quarantined'],
     [
-      'fails',
+      'a projection fails',
       { state: 'failed', error: 'ECONNREFUSED', lagSeconds: 3.5 },
       false,
       'failed: ECONNREFUSED, 3.5 s behind, 0 streams quarantined',
     ],
     [
-      'is newer than this code',
+      'a newer version of Kolbak has taken over a projection',
       { state: 'failed', error: 'newer_version' },
       true,
       'failed: newer_version, 0 s behind, 0 streams quarantined',
     ],
   ] as const)
-    it(`is ${ready ? 'ready' : 'not ready'} when a projection ${title}`, () => {
+    it(`is ${ready ? 'ready' : 'not ready'} when ${title}`, () => {
       const checks = [storeCheck, { name: 'projection tenants', ok: ready, message }]
       expect(healthReport(working, null, [status(change)])).to.deep.equal({ ready, checks })
     })
-  it('is not ready while the dispatcher has a problem, and is ready if it runs no part at all', () => {
+  it('is not ready while its dispatcher has a problem, and is ready if it runs neither a dispatcher nor projections', () => {
     expect(healthReport(working, { problem: 'Routing has failed for 12 s.' }, [status({})])).to.deep.include({ ready: false })
     const names = healthReport(working, { problem: null }, [status({})]).checks.map(({ name }) => name)
     expect(names).to.deep.equal(['event store', 'dispatcher', 'projection tenants'])
