@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -250,14 +250,20 @@ describe('the command line', () => {
     expect(await ok('webhooks', 'show', webhook.id)).to.match(/^is_active +true$/m)
     await ok('webhooks', 'delete', webhook.id)
   })
-  it('takes less than half a second of processor time', async () => {
+  it('takes at most nine times the processor time of an empty program, which is less than half a second on a usual machine', async () => {
     const report = `process.on('exit', () => { const { user, system } = process.cpuUsage(); console.error((user + system) / 1000) })`
     const variables = { ...environment(), NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(report)}` }
-    const times: number[] = []
-    for (let i = 0; i < 3; i++) times.push(Number((await runProgram('cli/kolbak.ts', ['webhooks'], variables)).err))
-    expect(Math.min(...times))
+    const timesOf = { empty: [] as number[], webhooks: [] as number[] }
+    for (let i = 0; i < 4; i++) {
+      const { stderr } = spawnSync(process.execPath, ['-e', ''], { env: { ...inherited, ...variables } })
+      timesOf.empty.push(Number(stderr))
+      timesOf.webhooks.push(Number((await runProgram('cli/kolbak.ts', ['webhooks'], variables)).err))
+    }
+    const [empty, webhooks] = [Math.min(...timesOf.empty), Math.min(...timesOf.webhooks)]
+    expect(empty).to.be.above(0)
+    expect(webhooks, `beside ${empty} ms`)
       .to.be.above(0)
-      .and.below(500)
+      .and.below(9 * empty)
   })
 
   describe('listen', () => {
