@@ -38,6 +38,12 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
     await Promise.all(members.map((one) => one.close()))
   })
 
+  /** Creates topics, and waits until the broker knows them. */
+  const createTopics = async (topics: NonNullable<Parameters<Admin['createTopics']>[0]>['topics']) => {
+    await admin.createTopics({ topics, waitForLeaders: false })
+    await waitFor(() => admin.fetchTopicMetadata({ topics: topics.map(({ topic }) => topic) }))
+  }
+
   it('is created with the right settings by several processes at once, and grows', async () => {
     await Promise.all([member({ partitions: 2 }), member({ partitions: 2 }), member({ partitions: 2 })])
     const { resources } = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: 2, name: topic }] })
@@ -70,7 +76,7 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
     expect(await failure({ topic: freshTopic(), replicationFactor: 3, minInSyncReplicas: 2 })).to.equal('kafka_topic_refused')
     expect(await failure({ topic: 'a/b' })).to.equal('kafka_topic_refused')
     const small = freshTopic()
-    await admin.createTopics({ topics: [{ topic: small, numPartitions: 4, replicationFactor: 1 }] })
+    await createTopics([{ topic: small, numPartitions: 4, replicationFactor: 1 }])
     expect(await failure({ topic: small })).to.equal('kafka_topic_unfit')
   })
 
@@ -79,7 +85,7 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
       { name: 'max.message.bytes', value: String(4 << 20) },
       { name: 'retention.ms', value: '-1' },
     ]
-    await admin.createTopics({ topics: [{ topic, numPartitions: 4, replicationFactor: 1, configEntries }] })
+    await createTopics([{ topic, numPartitions: 4, replicationFactor: 1, configEntries }])
     const log = capturingLog()
     await member({ log })
     const differing = log.lines.filter((line) => line.includes('bus.topic_setting_differs'))
@@ -92,7 +98,7 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
       { name: 'max.message.bytes', value: String(4 << 20) },
       { name: 'retention.ms', value: '604800000' },
     ]
-    await admin.createTopics({ topics: [{ topic: aged, numPartitions: 4, replicationFactor: 1, configEntries }] })
+    await createTopics([{ topic: aged, numPartitions: 4, replicationFactor: 1, configEntries }])
     expect(await failure({ topic: aged })).to.equal('kafka_topic_unfit')
   })
 

@@ -1,6 +1,7 @@
 import kafkajs, { type Admin } from 'kafkajs'
 import { KolbakError } from '../../lib/errors.ts'
 import type { Log } from '../../lib/log.ts'
+import { createBackoff, pause } from '../../lib/retry.ts'
 import { maxRecordBytes } from '../../ports/message-bus.ts'
 import { protocolErrorOf } from './client.ts'
 
@@ -18,7 +19,9 @@ export interface TopicOptions {
 /** The bytes of the largest record and of the batch of Kafka around it. */
 export const maxBatchBytes = maxRecordBytes + (64 << 10)
 
+/** Milliseconds. */
 const timeout = 10_000
+const notYetKnown: ReadonlySet<string | undefined> = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'])
 
 /** Returns settings with which the topic loses no unread record. */
 const settingsOf = (options: TopicOptions): Record<string, string> => ({
@@ -57,17 +60,27 @@ export async function ensureTopic(admin: Admin, options: TopicOptions, log: Log)
   }
 }
 
+/** Returns the number of partitions once all of them have leaders. A broker may not know a new topic for a moment. */
 async function partitionCount(admin: Admin, topic: string): Promise<number> {
-  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
-  return topics[0]?.partitions.length ?? 0
+  const delays = createBackoff(50, 500)
+  for (const end = performance.now() + timeout; ; )
+    try {
+      const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+      return topics[0]?.partitions.length ?? 0
+    } catch (error) {
+      if (!notYetKnown.has(protocolErrorOf(error)) || performance.now() > end) throw error
+      await pause(delays.next())
+    }
 }
 
 async function create(admin: Admin, options: TopicOptions, log: Log): Promise<void> {
   const { topic, partitions, replicationFactor } = options
   const configEntries = Object.entries(settingsOf(options)).map(([name, value]) => ({ name, value }))
   try {
-    // `createTopics` returns false when another process has created the topic meanwhile.
-    const isNew = await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }], timeout })
+    // `createTopics` returns false when another process has created the topic meanwhile. With `waitForLeaders` it would fail when a broker does
+    // not know the new topic yet.
+    const topics = [{ topic, numPartitions: partitions, replicationFactor, configEntries }]
+    const isNew = await admin.createTopics({ topics, timeout, waitForLeaders: false })
     if (isNew) log.info({ topic, partitions, replicationFactor }, 'bus.topic_made')
   } catch (error) {
     const cause = error instanceof AggregateError || (error instanceof Error && 'errors' in error) ? (error.errors as unknown[])[0] : error
