@@ -6,7 +6,6 @@ import { withServices } from '../support/with-services.ts'
 
 describe('a service at rest', () => {
   const services = withServices({ sharedDatabase: true })
-  const windows = 5
   const windowSeconds = 2
 
   it('makes few transactions, and delivers the next event at once', async () => {
@@ -23,17 +22,17 @@ describe('a service at rest', () => {
       )
       return Number(rows[0]!.n)
     }
-    // The median ignores a window in which the service did rare work, such as dropping old data.
+    // On a busy machine the work of the start takes some time. Three of five windows ignore rare work, such as dropping old data.
     const perWindow: number[] = []
-    for (let i = 0; i < windows; i++) {
+    const isAtRest = () => perWindow.slice(-5).filter((count) => count < 8 * windowSeconds).length >= 3
+    while (!isAtRest() && perWindow.length < 60) {
       const before = await transactions()
       await sleep(windowSeconds * 1_000) // the service must be left alone while its transactions are counted
       perWindow.push((await transactions()) - before)
     }
-    const median = perWindow.toSorted((a, b) => a - b)[Math.floor(windows / 2)]
-    expect(median, `transactions in ${windowSeconds} s: ${perWindow}`).to.be.lessThan(8 * windowSeconds)
+    expect(isAtRest(), `transactions in ${windowSeconds} s: ${perWindow}`).to.equal(true)
 
     await api.post('/v1/events', { id: 'after', event: 'load.made', payload: {} })
-    await waitFor(() => receiver.ids('/hook').includes('after'), { within: 1_000 })
+    await waitFor(() => receiver.ids('/hook').includes('after'), { within: 2_000 })
   })
 })

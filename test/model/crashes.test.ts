@@ -10,7 +10,7 @@ const span = 16
 const most = isFull ? 600 : 16
 
 describe('a crash at each call', function () {
-  this.timeout(isFull ? 3_600_000 : 300_000)
+  this.timeout(3_600_000) // the model has a low priority, and may have to wait for the other lanes
 
   it(`loses nothing when each process is killed or frozen before or after each of its first ${most} calls`, async () => {
     const tasks: Task[] = []
