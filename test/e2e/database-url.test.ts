@@ -4,6 +4,7 @@ import { expect } from 'chai'
 import pg from 'pg'
 import { recordMigration } from '../support/migrations.ts'
 import { clientOf } from '../support/service-client.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
 describe('a service with DATABASE_URL', () => {
@@ -39,10 +40,13 @@ describe('a service with DATABASE_URL', () => {
     const url = new URL(services.db.url)
     url.searchParams.set('options', '-c synchronous_commit=off -c timezone=Asia/Kolkata -c statement_timeout=1s')
     const service = await start({ DATABASE_URL: url.href })
-    const { rows } = await services.db.pool.query<{ unset: string }>(
-      `select count(*)::text as unset from pg_stat_activity where datname = current_database() and application_name not like 'kolbak %'`,
-    )
-    expect(rows).to.deep.equal([{ unset: '0' }])
+    // A connection that has just begun gets its settings a moment later.
+    await waitFor(async () => {
+      const { rows } = await services.db.pool.query<{ unset: string }>(
+        `select count(*)::text as unset from pg_stat_activity where datname = current_database() and application_name not like 'kolbak %'`,
+      )
+      return rows[0]?.unset === '0'
+    })
     const warning = service.logLines.find((line) => line.msg === 'postgres.not_durable')
     expect(JSON.stringify(warning?.risks)).to.include('fsync=off')
     const api = await clientOf(service.url)
