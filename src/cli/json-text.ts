@@ -19,6 +19,15 @@ export const parseExactly = (text: string): unknown =>
     typeof value === 'number' && source !== undefined && String(value) !== source ? rawJSON(source) : value,
   )
 
+export const isJson = (text: string): boolean => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Returns the text of an object in JSON. Members without a value are left out. */
 export const stringify = (members: Readonly<Record<string, unknown>>): string =>
   `{${Object.entries(members)

@@ -8,7 +8,7 @@ import { onEndSignal } from '../lib/end-signals.ts'
 import { codeOf } from '../lib/errors.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { parseValue } from './fields.ts'
-import { memberText, parseExactly, stringify } from './json-text.ts'
+import { isJson, memberText, parseExactly, stringify } from './json-text.ts'
 import { createSession, type Session } from './session.ts'
 import { rowOf, rowsOf, textOf } from './text.ts'
 
@@ -164,14 +164,6 @@ async function forward(url: URL, { headers }: IncomingMessage, raw: Buffer): Pro
   }
 }
 
-const isJson = (text: string): boolean => {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
-}
 function isSigned(verifier: Webhook | undefined, body: string, headers: Record<string, string>): boolean {
   try {
     verifier?.verify(body, headers)

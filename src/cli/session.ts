@@ -4,7 +4,7 @@ import { env } from 'node:process'
 import type { Command } from 'commander'
 import { isObject } from '../lib/is-object.ts'
 import { CommandError, UsageError } from './errors.ts'
-import { parseExactly } from './json-text.ts'
+import { isJson, parseExactly } from './json-text.ts'
 
 /** The result of a command. `--json` prints it in the envelope of the API. */
 export interface Result {
@@ -85,14 +85,6 @@ const resultOf = (text: string): Result => {
   return isObject(body) && 'data' in body && 'error' in body
     ? { data: body.data, pagination: body.pagination ?? null, text }
     : { data: body, pagination: null, text }
-}
-const isJson = (text: string): boolean => {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
 }
 
 function addressOf(text: string): URL {

@@ -163,22 +163,23 @@ const existingStatement = {
   text: 'select delivery from scheduled_deliveries where delivery = any ($1)',
 }
 
-/** The statement is a loose index scan. It steps from webhook to webhook, and does not read all rows of a webhook. */
+/**
+ * Returns the SQL of a table of the webhooks with such rows, by a loose index scan. It steps from webhook to webhook, and does not read all rows of
+ * a webhook. The last row is null. @param after SQL of the id after which the scan begins
+ */
+const webhooksWith = (name: 'due' | 'parked', after: string): string => {
+  const condition = `due_at is ${name === 'due' ? 'not null' : 'null'}`
+  return `${name} as (
+             (select webhook from scheduled_deliveries where ${condition} and webhook > ${after} order by webhook limit 1)
+             union all
+             select (select s.webhook from scheduled_deliveries s where s.${condition} and s.webhook > ${name}.webhook
+                     order by s.webhook limit 1) from ${name} where ${name}.webhook is not null
+           )`
+}
+
 const waitingStatement = {
   name: 'schedule-waiting',
-  text: `with recursive
-           due as (
-             (select webhook from scheduled_deliveries where due_at is not null and webhook > $1 order by webhook limit 1)
-             union all
-             select (select s.webhook from scheduled_deliveries s where s.due_at is not null and s.webhook > due.webhook
-                     order by s.webhook limit 1) from due where due.webhook is not null
-           ),
-           parked as (
-             (select webhook from scheduled_deliveries where due_at is null and webhook > $1 order by webhook limit 1)
-             union all
-             select (select s.webhook from scheduled_deliveries s where s.due_at is null and s.webhook > parked.webhook
-                     order by s.webhook limit 1) from parked where parked.webhook is not null
-           )
+  text: `with recursive ${webhooksWith('due', '$1')}, ${webhooksWith('parked', '$1')}
          select webhook, bool_or(claimable) as claimable, bool_or(parked) as parked from (
            (select webhook, false as parked, exists (
               select from scheduled_deliveries s where s.webhook = due.webhook and s.due_at <= clock_timestamp()
@@ -195,12 +196,7 @@ const waitingStatement = {
 
 const nextDueStatement = {
   name: 'schedule-next-due',
-  text: `with recursive due as (
-           (select webhook from scheduled_deliveries where due_at is not null order by webhook limit 1)
-           union all
-           select (select s.webhook from scheduled_deliveries s where s.due_at is not null and s.webhook > due.webhook
-                   order by s.webhook limit 1) from due where due.webhook is not null
-         )
+  text: `with recursive ${webhooksWith('due', "''")}
          select (extract(epoch from min(next.due_at) - clock_timestamp()) * 1000)::double precision as ms
          from due, lateral (select due_at from scheduled_deliveries s where s.webhook = due.webhook and s.due_at > clock_timestamp()
                             order by s.due_at limit 1) next`,

@@ -5,7 +5,8 @@ import { keepRunning, pause } from './retry.ts'
 /**
  * The topics of notices: new events of the store, messages of the bus, due rows of the schedule, replay jobs, builds of projections, and processes.
  */
-export type Topic = 'events' | 'messages' | 'schedule' | 'jobs' | 'builds' | 'processes'
+const topics = ['events', 'messages', 'schedule', 'jobs', 'builds', 'processes'] as const
+export type Topic = (typeof topics)[number]
 
 /**
  * Notices between the processes on one database, by NOTIFY of Postgres. A notice only says that there is something new to read, so that
@@ -26,7 +27,6 @@ const channel = 'kolbak'
 const pollMs = { heard: 2_000, deaf: 50 }
 /** Milliseconds between two notices. All topics of this time are sent in one notice. */
 const throttleMs = 5
-const topics: readonly Topic[] = ['events', 'messages', 'schedule', 'jobs', 'builds', 'processes']
 
 /** Notices of a process that sends and receives none. Tests use them, and so do commands of an operator that need no notices. */
 export const noNotices: Notices = { tellOthers() {}, tell() {}, on: () => () => {}, pollMs: pollMs.deaf }

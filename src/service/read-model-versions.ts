@@ -10,7 +10,7 @@ import { type Patience, whenAvailable } from './patience.ts'
 
 type Versioned = Pick<Projection, 'name' | 'version' | 'tables'>
 
-/** Whether this code reads columns of the projection's own tables. The tables of the delivery history belong to the migrations. */
+/** Whether this code reads columns of the projection's own tables. The tables of the delivery history belong to the migrations, so every version can read every build. */
 const isReadModel = ({ tables }: Versioned): boolean => tables !== undefined
 
 /**
@@ -27,9 +27,9 @@ async function olderReadModels(pool: Pool, projections: readonly Versioned[]): P
       `A newer version of Kolbak has taken over the projection ${newer.name} (version ${versions.get(newer.name)}, and this one has version ${newer.version}): ` +
         'start that version or a later one, or restore the database from a backup of before the upgrade.',
     )
-  // The delivery history has no tables of its own here: its tables belong to the migrations, so every version can read every build.
   return projections
-    .filter(({ name, version, tables }) => tables !== undefined && (versions.get(name) ?? 0) < version)
+    .filter(isReadModel)
+    .filter(({ name, version }) => (versions.get(name) ?? 0) < version)
     .map(({ name }) => name)
 }
 

@@ -6,10 +6,11 @@ import { execPath } from 'node:process'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { createEventStoreDbStore } from '../../src/adapters/eventstoredb/event-store.ts'
+import type { StreamName } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { type EventStore, StoreUnavailable } from '../../src/ports/event-store.ts'
 import { aWebhook, errorOf, someEvents } from '../support/event-store-events.ts'
-import { openRealCluster, openRealServer, type RealServer } from '../support/event-store-server.ts'
+import { openRealCluster, openRealServer, type RealServer, type StoreServer } from '../support/event-store-server.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -42,6 +43,19 @@ describe('the helpers of tests on a real EventStoreDB', () => {
   const end = (real: RealServer, nodes: number) =>
     Promise.all(Array.from({ length: nodes }, (_, node) => promisify(execFile)(real.command!, ['kill', String(node)])))
 
+  /** Expects that the stream, which has one event, cannot be read while the server is killed or frozen, and can be read again after that. */
+  const expectOutages = async (server: StoreServer, store: EventStore, stream: StreamName) => {
+    for (const [fault, repair] of [
+      [() => server.kill(), () => server.restart()],
+      [() => server.freeze(), () => server.thaw()],
+    ] as const) {
+      await fault()
+      expect(await errorOf(store.read(stream))).to.be.instanceOf(StoreUnavailable)
+      await repair()
+      await waitFor(async () => (await store.read(stream)).length === 1)
+    }
+  }
+
   it('cause faults on a single node by the proxy and by the command', async () => {
     const real = await realOn(await freePorts(1))
     const server = await openRealServer(real, { isEmpty: true })
@@ -56,15 +70,7 @@ describe('the helpers of tests on a real EventStoreDB', () => {
       await store.read(stream)
       expect(performance.now() - startedAt).to.be.at.least(190)
       await server.slow(0)
-      for (const [fault, repair] of [
-        [() => server.kill(), () => server.restart()],
-        [() => server.freeze(), () => server.thaw()],
-      ] as const) {
-        await fault()
-        expect(await errorOf(store.read(stream))).to.be.instanceOf(StoreUnavailable)
-        await repair()
-        await waitFor(async () => (await store.read(stream)).length === 1)
-      }
+      await expectOutages(server, store, stream)
       const again = await openRealServer(real, { isEmpty: true })
       expect(await (await open(again.url)).read(stream)).to.deep.equal([])
       await again.stop()
@@ -81,15 +87,7 @@ describe('the helpers of tests on a real EventStoreDB', () => {
       const store = await open(server.url, 1_000)
       const stream = aWebhook()
       await store.append(stream, someEvents(1), 'none')
-      for (const [fault, repair] of [
-        [() => server.kill(), () => server.restart()],
-        [() => server.freeze(), () => server.thaw()],
-      ] as const) {
-        await fault()
-        expect(await errorOf(store.read(stream))).to.be.instanceOf(StoreUnavailable)
-        await repair()
-        await waitFor(async () => (await store.read(stream)).length === 1)
-      }
+      await expectOutages(server, store, stream)
     } finally {
       await server.stop()
       await starter.stop()
