@@ -26,6 +26,7 @@ export interface Code {
   readonly liveDeliveryLog: typeof import('../../src/projections/live-delivery-log.ts')
   readonly buildRunner: typeof import('../../src/projections/build-runner.ts')
   readonly eventStore: typeof import('../../src/ports/event-store.ts')
+  readonly readable: typeof import('../../src/adapters/eventstoredb/readable.ts')
   readonly messageBus: typeof import('../../src/ports/message-bus.ts')
 }
 const paths: Readonly<Record<keyof Code, string>> = {
@@ -52,6 +53,7 @@ const paths: Readonly<Record<keyof Code, string>> = {
   liveDeliveryLog: 'projections/live-delivery-log.ts',
   buildRunner: 'projections/build-runner.ts',
   eventStore: 'ports/event-store.ts',
+  readable: 'adapters/eventstoredb/readable.ts',
   messageBus: 'ports/message-bus.ts',
 }
 export const src = join(import.meta.dirname, '../../src')

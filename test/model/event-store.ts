@@ -7,10 +7,13 @@ import { context, Later, type Life, type Simulation } from './simulation.ts'
 const checkpointAt = (position: number) => String(position).padStart(20, '0') as Checkpoint
 /** A failed read is retried after this many milliseconds. */
 const againMs = 50
+/** While reads lag, an event can be read this many milliseconds after it was stored. */
+const lagMs = 12
 
 /**
  * An event store that has the guarantees of its port and no more. It may forget the ids of `any` appends. Then it recognises a repeated append only
- * if the same process repeats it, or if the append has a time `since`.
+ * if the same process repeats it, or if the append has a time `since`. Its reads may lag: then an append is checked against events that cannot be
+ * read yet, as in EventStoreDB, and the code of that adapter waits after a conflict until they can be read.
  */
 export class ModelEvents implements EventStore {
   readonly identity = 'model'
@@ -32,6 +35,13 @@ export class ModelEvents implements EventStore {
   /** The families whose readers get no events at the moment, each with the time at which they get events again. */
   private readonly stopped = new Map<Family, number>()
   private readonly waiting = new Set<() => boolean>()
+  private lagsUntil = 0
+  /** The times at which the events of `all` can be read, in the same order. */
+  private readonly readableAt: number[] = []
+  /** The highest revision of each stream that a conflict has reported to each process. */
+  private readonly conflicts = new WeakMap<Life, Map<StreamName, number>>()
+  /** Called when a read does not show the event that caused an earlier conflict of the same process. */
+  onUnreadable: (stream: StreamName, reported: number, revision: number) => void = () => {}
 
   constructor(simulation: Simulation, code: Code) {
     this.simulation = simulation
@@ -45,7 +55,7 @@ export class ModelEvents implements EventStore {
     const key = `${stream}/${events.at(-1)?.id}`
     const isLookedFor = options.since !== undefined || tried.has(key)
     tried.add(key)
-    return this.simulation.call({
+    const call = this.simulation.call({
       engine: 'events',
       name,
       effect: () => {
@@ -58,6 +68,17 @@ export class ModelEvents implements EventStore {
         return this.write(stream, events, expected)
       },
     })
+    return call.catch((error) => this.afterConflict(life, error))
+  }
+  /** Throws the error of an append. A conflict is thrown when the code of the adapter says that its event can be read. */
+  private async afterConflict(life: Life, error: unknown): Promise<never> {
+    const { readable, eventStore } = this.code
+    if (!(error instanceof eventStore.RevisionConflict)) throw error
+    const { stream, expected, actual: reported } = error
+    const actual = await readable.readableRevision(stream, expected, reported, async () => (await this.read(stream)).at(-1)?.revision ?? -1)
+    const conflicts = this.conflicts.get(life) ?? new Map<StreamName, number>()
+    this.conflicts.set(life, conflicts.set(stream, Math.max(actual, conflicts.get(stream) ?? -1)))
+    throw new eventStore.RevisionConflict(stream, expected, actual)
   }
   /** Stores events at once, without a simulated call. */
   write(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
@@ -70,6 +91,7 @@ export class ModelEvents implements EventStore {
       const stored: RecordedEvent = { ...event, stream, revision: past.length, position: checkpointAt(this.all.length + 1) }
       past.push(stored)
       this.all.push(stored)
+      this.readableAt.push(this.nextReadableAt())
       this.ids.set(`${stream}/${event.id}`, stored)
       this.everyId.set(`${stream}/${event.id}`, stored)
       this.onStored(stored)
@@ -78,12 +100,30 @@ export class ModelEvents implements EventStore {
     this.wakeReaders()
     return { revision: past.length - 1, position: checkpointAt(this.all.length) }
   }
+  /** Returns the time at which an event that is stored now can be read. Events become readable in the order of their positions. */
+  private nextReadableAt(): number {
+    const { now } = this.simulation
+    if (now >= this.lagsUntil) return Math.max(now, this.readableAt.at(-1) ?? 0)
+    const at = Math.max(now + this.simulation.random.int(0, lagMs), this.readableAt.at(-1) ?? 0)
+    this.simulation.at(at, () => this.wakeReaders())
+    return at
+  }
+  private isReadable(event: RecordedEvent): boolean {
+    return this.readableAt[Number(event.position) - 1]! <= this.simulation.now
+  }
   read(stream: StreamName) {
+    const { life } = context.getStore()!
+    const reported = this.conflicts.get(life)?.get(stream) ?? -1
     return this.simulation.call({
       engine: 'events',
       name: `read ${stream}`,
       quiet: true,
-      effect: () => [...(this.streams.get(stream) ?? [])],
+      effect: () => {
+        const events = (this.streams.get(stream) ?? []).filter((event) => this.isReadable(event))
+        const revision = events.at(-1)?.revision ?? -1
+        if (revision < reported) this.onUnreadable(stream, reported, revision)
+        return events
+      },
     })
   }
   async head(families: readonly Family[]) {
@@ -131,7 +171,7 @@ export class ModelEvents implements EventStore {
   private after(families: readonly Family[], after: string, most: number): RecordedEvent[] {
     if (families.some((family) => (this.stopped.get(family) ?? 0) > this.simulation.now)) return []
     const events: RecordedEvent[] = []
-    for (let i = Number(after); i < this.all.length && events.length < most; i++)
+    for (let i = Number(after); i < this.all.length && events.length < most && this.isReadable(this.all[i]!); i++)
       if (families.includes(familyOf(this.all[i]!.stream))) events.push(this.all[i]!)
     return events
   }
@@ -141,6 +181,10 @@ export class ModelEvents implements EventStore {
   stopReaders(family: Family, ms: number): void {
     this.stopped.set(family, this.simulation.now + ms)
     this.simulation.at(this.simulation.now + ms, () => this.wakeReaders())
+  }
+  /** For `ms` milliseconds, events can be read only a while after they were stored. */
+  lag(ms: number): void {
+    this.lagsUntil = this.simulation.now + ms
   }
   /** Forgets the ids of events in day streams, as a store with a bounded memory does. */
   forget(): void {

@@ -58,6 +58,7 @@ const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) =>
     receivers.modes.set(hostOf(hook), mode)
   },
   stopReaders: ({ events }, { family, ms }) => events.stopReaders(family, ms),
+  lag: ({ events }, { ms }) => events.lag(ms),
   outage({ simulation }, { engine, ms }) {
     simulation.downUntil.set(engine, simulation.now + ms)
   },

@@ -31,6 +31,8 @@ export class Invariants {
     this.world = world
     world.events.onStored = (event) => this.stored(event)
     world.events.onTwice = (event) => this.bad('twice', `${event.type} ${event.id} would be stored a second time`)
+    world.events.onUnreadable = (stream, reported, revision) =>
+      this.bad('conflict', `a conflict reported revision ${reported} of ${stream}, and a later read showed only revision ${revision}`)
     world.onSaved = (partition, offset) => this.saved(partition, offset)
     world.receivers.onPost = (post) => this.posted(post)
   }

@@ -19,6 +19,7 @@ export type Step = { readonly at: number } & (
   | { readonly kind: 'replay'; readonly message: string; readonly hook: Hook }
   | { readonly kind: 'respond'; readonly hook: Hook; readonly mode: Mode }
   | { readonly kind: 'stopReaders'; readonly family: 'webhook' | 'attempts'; readonly ms: number }
+  | { readonly kind: 'lag'; readonly ms: number }
   | { readonly kind: 'outage'; readonly engine: Engine; readonly ms: number }
   | { readonly kind: 'calls'; readonly probability: number; readonly ms: number }
   | { readonly kind: 'kill' | 'freeze' | 'stop'; readonly process: string; readonly ms: number }
@@ -115,6 +116,12 @@ function faults(random: Random, profile: Profile, add: Add): void {
   if (chance(0.15)) add(int(800, 3_500), { kind: 'rewind' })
 }
 
+/** Adds commands that conflict with each other, while an append can conflict with an event that cannot be read yet. */
+function concurrentCommands(at: number, add: Add): void {
+  add(at - 100, { kind: 'lag', ms: 1_000 } as never)
+  for (const kind of ['change', 'deactivate', 'activate'] as const) add(at, { kind, hook: 'A' } as never)
+}
+
 /** Returns the workload and the faults of a seed. */
 export function planOf(seed: number, profile: Profile): Step[] {
   const plan: Step[] = []
@@ -122,9 +129,10 @@ export function planOf(seed: number, profile: Profile): Step[] {
   const add: Add = (at, step) => plan.push({ at, ...step } as Step)
   work(random, profile, add)
   faults(random, profile, add)
-  // Faulty messages come from a separate generator, so that they do not change the rest of the plan.
+  // What follows comes from a separate generator, so that it does not change the rest of the plan.
   const { chance, int } = randomFrom(seed + 2_000_000)
   if (chance(0.1)) add(int(500, 3_500), { kind: 'faulty' })
+  if (chance(0.1)) concurrentCommands(int(300, 2_500), add)
   return plan
 }
 

@@ -226,4 +226,10 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     from: 140,
     profiles: ['benign'],
   },
+  {
+    name: 'a conflict is reported before its event can be read',
+    file: 'adapters/eventstoredb/readable.ts',
+    changes: [onLine('conflict-before-readable', /if \(.*\) return \w+/, 'return reported')],
+    breaks: ['conflict'],
+  },
 ]

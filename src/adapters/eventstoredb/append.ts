@@ -13,12 +13,12 @@ import type { Checkpoint, NewEvent } from '../../events/envelope.ts'
 import { step } from '../../events/steps.ts'
 import { isDayStream, type StreamName } from '../../events/streams.ts'
 import { createLimiter } from '../../lib/bounded.ts'
-import { pause } from '../../lib/retry.ts'
-import { type Appended, type ExpectedRevision, meets, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
+import { type Appended, type ExpectedRevision, RevisionConflict } from '../../ports/event-store.ts'
 import { createBatchAppends } from './batch-append.ts'
 import type { Engine } from './engine.ts'
 import { type AppendItem, toCheckpoint } from './events.ts'
 import { readStream } from './read.ts'
+import { readableRevision } from './readable.ts'
 
 export interface Appender {
   /**
@@ -44,8 +44,6 @@ export interface Appender {
 const maxInFlight = { command: 32, day: 96 }
 /** The most streams whose last revision is remembered. */
 const maxRevisions = 20_000
-/** The most milliseconds to wait until the event that caused a conflict can be read (at most 11 ms were measured in a real cluster). */
-export const readableMs = 2_000
 
 const expectedOf = (expected: ExpectedRevision): AppendExpectedRevision =>
   expected === 'any' ? ANY : expected === 'some' ? STREAM_EXISTS : expected === 'none' || expected === -1 ? NO_STREAM : BigInt(expected)
@@ -83,7 +81,8 @@ export function createAppender(engine: Engine): Appender {
     } catch (error) {
       if (!(error instanceof WrongExpectedVersionError)) throw error
       const reported = error.actualVersion === 'no_stream' ? -1 : Number(error.actualVersion)
-      throw new RevisionConflict(stream, expected, await readableRevision(engine, stream, expected, reported))
+      const readLast = async () => (await readStream(engine, stream, { backwards: true, limit: 1 }))[0]?.revision ?? -1
+      throw new RevisionConflict(stream, expected, await readableRevision(stream, expected, reported, readLast))
     }
   }
   return {
@@ -107,25 +106,4 @@ export function createAppender(engine: Engine): Appender {
     },
     revisionOf: (stream) => revisions.get(stream),
   }
-}
-
-/**
- * Returns the revision that the stream has instead of the expected one, once a read shows it. The server checks an append against all
- * events that it has received, while reads show only those that are replicated and indexed. Without this wait, a caller that reads again
- * would not see the event that caused the conflict. Throws StoreUnavailable when the event cannot be read within 2 s.
- */
-async function readableRevision(engine: Engine, stream: StreamName, expected: ExpectedRevision, reported: number): Promise<number> {
-  // "Expected 3, found 3" is a contradiction, which means that the revision was read at another moment.
-  const isContradiction = expected !== 'any' && expected !== 'some' && meets(expected, reported)
-  if (!isContradiction && reported < 0) return reported
-  const end = performance.now() + readableMs
-  for (let delayMs = 1; performance.now() < end; delayMs = Math.min(delayMs * 2, 20)) {
-    const [last] = await readStream(engine, stream, { backwards: true, limit: 1 })
-    const revision = last?.revision ?? -1
-    if (isContradiction ? !meets(expected, revision) : revision >= reported) return revision
-    await pause(delayMs * (0.5 + Math.random()))
-  }
-  // Events of a day stream that are older than its age limit are never shown by a read.
-  if (isDayStream(stream)) return reported
-  throw new StoreUnavailable(`stream ${stream}: revision ${reported} conflicts with what was expected, and cannot be read yet: try again`)
 }

@@ -4,10 +4,11 @@ import { step } from '../../events/steps.ts'
 import type { StreamName } from '../../events/streams.ts'
 import { pause } from '../../lib/retry.ts'
 import { type Appended, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
-import { type Appender, readableMs } from './append.ts'
+import type { Appender } from './append.ts'
 import type { Engine } from './engine.ts'
 import { type AppendItem, joinItems } from './events.ts'
 import { readStream } from './read.ts'
+import { readableMs } from './readable.ts'
 
 /** The doubt whether an append has been stored already. It says which part of the stream to search. */
 export interface Doubt {
