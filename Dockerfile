@@ -18,5 +18,5 @@ EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health/live`).then((a) => process.exit(a.ok ? 0 : 1), () => process.exit(1))"]
 # Whether it can do its work, with its engines, is /health/ready: for load balancers, not for restarts.
-# Node itself is the process, so that SIGTERM reaches it and it drains. As `npm start`: a large young generation is a tenth more throughput.
-CMD ["node", "--min-semi-space-size=64", "--max-semi-space-size=64", "--no-allocation-site-pretenuring", "src/main.ts"]
+# Node itself is the process, so that SIGTERM reaches it and it drains. It has the flags of `npm start` (decision 50).
+CMD ["node", "--min-semi-space-size=16", "--max-semi-space-size=16", "--no-allocation-site-pretenuring", "src/main.ts"]

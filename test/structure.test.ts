@@ -60,6 +60,10 @@ function functionsOf(lines: readonly string[]): { name: string; first: number; l
 }
 
 describe('the structure', () => {
+  it('starts node with the same flags in `npm start` and in the Dockerfile', () => {
+    const flagsIn = (file: string, line: RegExp) => (line.exec(readFileSync(join(root, file), 'utf8'))?.[0] ?? '').match(/--[\w-]+(=\d+)?/g)
+    expect(flagsIn('Dockerfile', /^CMD .*$/m)).to.deep.equal(flagsIn('package.json', /"start": .*$/m))
+  })
   it('has an import rule for every folder of src', () => {
     expect([...new Set(files.map(folderOf))].filter((folder) => !(folder in allowed))).to.deep.equal([])
   })

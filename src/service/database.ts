@@ -10,9 +10,10 @@ import { type Patience, whenAvailable } from './patience.ts'
 
 /**
  * The most connections of each pool of a process. Writers, schedulers and readers have separate pools, so that none of them waits for the
- * connections of another.
+ * connections of another. Leases and notices have their own, because a lease must be renewed in time while the API reads long lists. Two processors
+ * keep about this many connections busy. Each connection costs Postgres 3 MB, so a pool of 10 costs memory and gains nothing (decision 50).
  */
-export const poolSizes = { reads: 10, writes: 6, dispatch: 10, projections: 8, history: 6, notices: 2 } as const
+export const poolSizes = { reads: 4, writes: 3, dispatch: 3, projections: 4, history: 2, leases: 2 } as const
 export type PoolName = keyof typeof poolSizes
 /** The connections that the embedded Postgres allows for each process: the connections of its pools, and 6 for operators and backups. */
 const connectionsPerProcess = Object.values<number>(poolSizes).reduce((sum, size) => sum + size, 6)

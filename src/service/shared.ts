@@ -80,14 +80,14 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
   const onError = (what: string) => (error: unknown) => log.warn({ error }, what)
   const keyring = await openKeyring(pools.reads, masterKey)
   const leases = createLeaseKeeper({
-    ...{ pool: pools.reads, owner: processId, leaseMs: config.KOLBAK_LEASE_MS },
+    ...{ pool: pools.leases, owner: processId, leaseMs: config.KOLBAK_LEASE_MS },
     onError: onError('leases.failed'),
   })
   parts.add('leases', leases.close)
   let isAlone = () => false
-  const notices = openNotices({ pool: pools.notices, id: processId, log, isAlone: () => isAlone() })
+  const notices = openNotices({ pool: pools.leases, id: processId, log, isAlone: () => isAlone() })
   parts.add('notices', notices.close)
-  const live = await joinLiveProcesses({ pool: pools.reads, id: processId, roles, notices, onError: onError('heartbeat.failed') })
+  const live = await joinLiveProcesses({ pool: pools.leases, id: processId, roles, notices, onError: onError('heartbeat.failed') })
   isAlone = () => live.isAlone
   parts.add('heartbeat', live.close)
   const opened = await openEngines(engines, {

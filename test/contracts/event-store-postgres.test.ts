@@ -259,6 +259,13 @@ describe('the event store on Postgres, beyond the contract', () => {
       )
       return rows.map((row) => row.name)
     }
+    it('are vacuumed but not analysed automatically, because no plan depends on their statistics', async () => {
+      await store.append(attemptsOn('2026-11-20'), someEvents(1), 'any')
+      const { rows } = await database.pool.query<{ settings: string[] }>(
+        `select reloptions as settings from pg_class where relname = 'day_events_20261120'`,
+      )
+      expect(rows).to.deep.equal([{ settings: ['autovacuum_analyze_threshold=2147483647'] }])
+    })
     it('are found by a reader at any position, also when they have few events', async () => {
       // Between two events of the rare days there are more positions than one mark covers (8,192).
       const rare = ['2026-10-01', '2026-11-19']

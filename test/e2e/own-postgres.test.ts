@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { startEmbeddedPostgres } from '../../src/adapters/postgres/embedded.ts'
+import { sharedBuffersFor, startEmbeddedPostgres } from '../../src/adapters/postgres/embedded.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { embeddedPostgres } from '../support/embedded-postgres.ts'
 import { recordMigration } from '../support/migrations.ts'
@@ -25,6 +25,11 @@ describe('a service with its own Postgres', () => {
   it('ignores the variables of libpq, which are meant for other databases', async () => {
     const service = await start({ PGSSLMODE: 'require', PGOPTIONS: '-c no_such_setting=1', PGHOST: 'elsewhere', KOLBAK_PROCESSES: '2' })
     await clientOf(service.url)
+  })
+
+  it('gives Postgres buffers by the memory of the machine', () => {
+    const gibibytes = [1, 8, 16, 24, 64, 512]
+    expect(gibibytes.map((size) => sharedBuffersFor(size * 2 ** 30))).to.deep.equal([32, 32, 32, 48, 128, 128])
   })
 
   it('takes over the Postgres that a kill -9 has left running', async () => {

@@ -1,4 +1,5 @@
 import { createServer } from 'node:net'
+import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import type pg from 'pg'
 import { KolbakError } from '../../lib/errors.ts'
@@ -26,11 +27,21 @@ interface EmbeddedPostgresOptions {
 
 const database = 'kolbak'
 const minConnections = 200
+
+/**
+ * Returns the megabytes of `shared_buffers` for a machine with this memory: a 512th of it, from 32 to 128 MB. Postgres reads the other pages from the
+ * cache of the operating system, which can lend its memory to other programs (decision 50).
+ */
+export const sharedBuffersFor = (memoryBytes: number): number => Math.min(128, Math.max(32, Math.floor(memoryBytes / 512 / 2 ** 20)))
+
+/** The bytes of memory that this process may use: those of its container if it has a limit, else those of the machine. */
+const availableMemory = (): number => Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
+
 const settingsOf = ({ connections = 0, settings = [] }: EmbeddedPostgresOptions): string[] => [
   'listen_addresses=127.0.0.1',
   'unix_socket_directories=',
   `max_connections=${Math.max(minConnections, connections)}`,
-  'shared_buffers=128MB',
+  `shared_buffers=${sharedBuffersFor(availableMemory())}MB`,
   'max_wal_size=2GB',
   'checkpoint_timeout=15min',
   'log_timezone=UTC',
