@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Credential } from '../events/envelope.ts'
 import type { Scope } from '../events/tenant.ts'
 import { createGroupCommit } from '../lib/group-commit.ts'
 import { sameSecret } from '../lib/same-secret.ts'
@@ -31,11 +32,12 @@ const suspended = () => new ApiError('tenant_suspended', 'This account is suspen
 /** Refreshes of clients that begin within this many milliseconds are combined into one query. */
 const refreshLingerMs = 50
 const bearerPattern = /^Bearer +([^ ]+) *$/i
+const keyCredential: Credential = { credential: 'api_key', generation: null, token: null }
 const keyPattern = /^[A-Z0-9]{12}$/
 
 interface CachedClient {
   readonly client: ClientOfTenant
-  /** One identity for each set of scopes in the tokens of this client. */
+  /** One identity for each token of this client. */
   readonly identities: Map<string, Identity>
 }
 interface CachedKey {
@@ -126,7 +128,10 @@ function createKeyCache({ pool, keyring, now }: Pick<ApiDependencies, 'pool' | '
     const key = await findKeyByValue({ pool, keyring }, value, new Date(now()).toISOString())
     if (key === null) return null
     const { id, tenant, scopes, limits } = key
-    return { key, identity: { caller: { tenant, actor: `key:${id}`, scopes: new Set<Scope>(scopes), key_id: id }, limits } }
+    return {
+      key,
+      identity: { caller: { tenant, actor: `key:${id}`, scopes: new Set<Scope>(scopes), key_id: id }, limits, auth: keyCredential },
+    }
   })
 }
 
@@ -134,14 +139,15 @@ function createKeyCache({ pool, keyring, now }: Pick<ApiDependencies, 'pool' | '
 function identityOf({ client, identities }: CachedClient, claims: TokenClaims): Identity | null {
   if (client.revoked || client.generation !== claims.generation) return null
   if (client.tenant_suspended) throw suspended()
-  const tokenScopes = [...claims.scopes].join(' ')
-  const cached = identities.get(tokenScopes)
+  const token = claims.id ?? [...claims.scopes].join(' ')
+  const cached = identities.get(token)
   if (cached !== undefined) return cached
   const scopes = new Set(client.scopes.filter((scope) => claims.scopes.has(scope)))
   const identity: Identity = {
     caller: { tenant: client.tenant, actor: `client:${client.client_id}`, scopes, key_id: null },
     limits: client.limits,
+    auth: { credential: 'token', generation: claims.generation, token: claims.id },
   }
-  identities.set(tokenScopes, identity)
+  identities.set(token, identity)
   return identity
 }

@@ -13,7 +13,7 @@ import { awaitProjection } from './projection-lag.ts'
 import type { RawRequest } from './route.ts'
 
 /** The parts of a request that a command needs. */
-export type CommandRequest = Identity & Pick<RawRequest, 'requestId' | 'headers'>
+export type CommandRequest = Identity & Pick<RawRequest, 'requestId' | 'headers' | 'facts'>
 
 /**
  * Carries out a command for a request, on behalf of its caller and with its `If-Match`, and waits for the read model. The returned headers are the
@@ -31,11 +31,12 @@ type ExecuteCommand = <State, Command, Event extends DecidedEvent>(
 export const newCommandId = (): EventId => randomUUID() as EventId
 
 export function createExecuteCommand(deps: Pick<ApiDependencies, 'streams' | 'waiter' | 'now' | 'settings' | 'pool'>): ExecuteCommand {
-  return async (decider, stream, command, { caller, requestId, headers }, { readModel, create = false, commandId }) => {
+  return async (decider, stream, command, { caller, requestId, headers, facts }, { readModel, create = false, commandId }) => {
     const ifMatch = parseIfMatch(headers['if-match'])
     const context: CommandContext = {
       caller,
       correlation_id: requestId,
+      request: facts(),
       now: new Date(deps.now()).toISOString(),
       ...(commandId === undefined ? {} : { commandId }),
       ...(create ? { create } : ifMatch === undefined ? {} : { ifMatch }),

@@ -3,7 +3,7 @@ import helmet from 'helmet'
 import type { Log } from '../lib/log.ts'
 import { ApiError, errorEnvelope, notFound, problemOf } from './errors.ts'
 import { skipsExpress } from './express-bypass.ts'
-import { requestIdOf, send } from './http-response.ts'
+import { requestIdsOf, send } from './http-response.ts'
 import type { Serve } from './pipeline.ts'
 import type { Route } from './route.ts'
 import { createSwaggerUi } from './swagger-ui.ts'
@@ -49,7 +49,7 @@ const refuse =
   (error: ApiError, errorBody: NonNullable<Route['errorBody']> = errorEnvelope): RequestHandler =>
   (req, res) => {
     const problem = problemOf(error)
-    send(res, { status: problem.status, headers: problem.headers, body: errorBody(problem) }, requestIdOf(req.headers))
+    send(res, { status: problem.status, headers: problem.headers, body: errorBody(problem) }, requestIdsOf(req.headers))
   }
 
 function refuseOtherMethods(app: Express, routes: readonly Route[]): void {
@@ -71,8 +71,8 @@ function createErrorHandler(log: Log): ErrorRequestHandler {
   return (error, req, res, _next) => {
     const isBrokenPath = error instanceof URIError
     const problem = problemOf(isBrokenPath ? new ApiError('invalid_request', 'The path contains a broken % escape.') : error)
-    const requestId = requestIdOf(req.headers)
-    if (!isBrokenPath) log.error({ error, request_id: requestId }, 'http.failed')
-    send(res, { status: problem.status, headers: problem.headers, body: errorEnvelope(problem) }, requestId)
+    const ids = requestIdsOf(req.headers)
+    if (!isBrokenPath) log.error({ error, request_id: ids.correlation }, 'http.failed')
+    send(res, { status: problem.status, headers: problem.headers, body: errorEnvelope(problem) }, ids)
   }
 }

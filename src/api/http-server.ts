@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { codeOf } from '../lib/errors.ts'
 import { pause } from '../lib/retry.ts'
 import { ApiError, errorEnvelope, errorSpec, problemOf } from './errors.ts'
-import { requestIdOf, send } from './http-response.ts'
+import { idHeaders, requestIdsOf, send } from './http-response.ts'
 import { envelopeResult } from './route-results.ts'
 
 /** The HTTP server. It listens before the engines are connected, so that `/health/live` works while the process waits for them. */
@@ -50,12 +50,12 @@ export function createHttpServer(slowRequestMs = 30_000, onError: (error: Error)
 }
 
 const refuseWhileStarting: RequestListener = (req, res) => {
-  const requestId = requestIdOf(req.headers)
-  if (req.method === 'GET' && req.url === '/health/live') return send(res, envelopeResult(200, { status: 'live' }), requestId)
+  const ids = requestIdsOf(req.headers)
+  if (req.method === 'GET' && req.url === '/health/live') return send(res, envelopeResult(200, { status: 'live' }), ids)
   const message = 'Kolbak is starting, and may be waiting for an engine: try again.'
   const problem = problemOf(new ApiError('not_ready', message, { headers: { 'retry-after': '1' } }))
   // The body is not read, so the connection cannot be used for another request.
-  send(res, { status: problem.status, headers: { ...problem.headers, connection: 'close' }, body: errorEnvelope(problem) }, requestId)
+  send(res, { status: problem.status, headers: { ...problem.headers, connection: 'close' }, body: errorEnvelope(problem) }, ids)
 }
 
 /** Creates a server that refuses ambiguous and broken requests, and closes their connections. */
@@ -146,7 +146,7 @@ function rawResponse(error: ApiError): string {
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'content-type: application/json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
-    `x-request-id: ${requestIdOf({})}`,
+    ...Object.entries(idHeaders(requestIdsOf({}))).map(([name, id]) => `${name}: ${id}`),
     'connection: close',
   ]
   return `${head.join('\r\n')}\r\n\r\n${body}`

@@ -16,6 +16,7 @@ function errorCodesOf(route: Route): ErrorCode[] {
   if (route.credentials !== 'none' && route.credentials !== 'client')
     add('unauthorized', 'insufficient_scope', 'tenant_suspended', 'too_many_failed_credentials', 'database_unavailable')
   if (route.credentials === 'client') add('database_unavailable')
+  if (isGuarded(route) && route.method !== 'GET') add('validation_failed')
   if (route.path.includes(':')) add('invalid_request', 'not_found')
   if (route.requestHeaders !== undefined) add('invalid_request')
   if (route.idempotent) add('invalid_request', 'idempotency_key_in_use', 'idempotency_key_reused')
@@ -55,6 +56,10 @@ export const sharedHeaders: Readonly<Record<string, HeaderSpec>> = {
     schema: { type: 'string', examples: ['7d0f6c1e-8a55-4a35-9f3e-0d9c1a3b5e77'] },
     description: 'The id that was sent, or a new one. The logs contain it too.',
   },
+  'Kolbak-Request-Id': {
+    schema: { type: 'string', examples: ['01M8QZ3K5T7W9Y1B3D5F7H9J2M'] },
+    description: "Kolbak's own id of the request, which no caller can choose. The audit log names it.",
+  },
   'RateLimit-Policy': { schema: { type: 'string', examples: ['"requests";q=50;w=1'] }, description: 'The limit (q) per second.' },
   RateLimit: {
     schema: { type: 'string', examples: ['"requests";r=49;t=1'] },
@@ -81,7 +86,7 @@ export const sharedErrorExamples = () =>
 /** Returns the responses of a route for `/openapi.json`: its successes, and each error with an example. */
 export function responsesOf(route: Route): Record<string, unknown> {
   const responses: Record<string, unknown> = {}
-  const commonHeaders = ['X-Request-Id', ...(isGuarded(route) ? ['RateLimit-Policy', 'RateLimit'] : [])]
+  const commonHeaders = ['X-Request-Id', 'Kolbak-Request-Id', ...(isGuarded(route) ? ['RateLimit-Policy', 'RateLimit'] : [])]
   const { errorBody: bodyOf = errorEnvelope, errorSchema = errorBody } = route
   const errorExamples = new Map<number, Record<string, unknown>>()
   for (const code of errorCodesOf(route)) {

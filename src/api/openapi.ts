@@ -1,10 +1,13 @@
 import { isObject } from '../lib/is-object.ts'
-import { responsesOf, sharedErrorExamples, sharedHeaders } from './openapi-responses.ts'
+import { isGuarded, responsesOf, sharedErrorExamples, sharedHeaders } from './openapi-responses.ts'
 import { webhookRequests } from './openapi-webhooks.ts'
 import type { Route } from './route.ts'
 import { scopeDescriptions } from './schemas/auth.ts'
-import { idempotencyKey } from './schemas/headers.ts'
+import { idempotencyKey, reason } from './schemas/headers.ts'
 import { exampleOf, isNamed, type JsonSchema, schemaName } from './schemas/json-schema.ts'
+
+/** Whether a route stores events on behalf of its caller. */
+const acceptsReason = (route: Route): boolean => isGuarded(route) && route.method !== 'GET'
 
 function parameters(route: Route): unknown[] {
   const schemas: Readonly<Record<string, JsonSchema>> = route.params ?? {}
@@ -22,7 +25,11 @@ function parameters(route: Route): unknown[] {
     ...(isObject(schema) ? { description: schema.description } : {}),
     schema,
   }))
-  const inHeaders = Object.entries({ ...route.requestHeaders, ...(route.idempotent ? idempotencyKey : {}) }).map(([name, schema]) => ({
+  const inHeaders = Object.entries({
+    ...route.requestHeaders,
+    ...(route.idempotent ? idempotencyKey : {}),
+    ...(acceptsReason(route) ? reason : {}),
+  }).map(([name, schema]) => ({
     name,
     in: 'header',
     required: false,

@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { Counter, Histogram, type Registry } from 'prom-client'
+import type { RequestFacts } from '../events/envelope.ts'
 import { codeOf } from '../lib/errors.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { ApiError, type ErrorCode, errorEnvelope, lacksScope, problemOf } from './errors.ts'
-import { requestIdOf, send, sendStream, withFirstChunk } from './http-response.ts'
+import { ApiError, type ErrorCode, errorEnvelope, invalid, lacksScope, problemOf } from './errors.ts'
+import { type RequestIds, requestIdsOf, send, sendStream, withFirstChunk } from './http-response.ts'
 import type { Identity } from './identity.ts'
 import type { RateHeaders, RateLimits } from './rate-limits.ts'
 import { CallerGone, defaultBodyLimit, mediaType, readBody } from './request-body.ts'
@@ -17,6 +18,8 @@ const emptyObject = Buffer.from('{}')
 const noSearch = new URLSearchParams()
 /** The status in metrics and logs if the caller hung up before the response. nginx uses the same number. */
 const callerGoneStatus = 499
+/** The most characters of `User-Agent` that an event keeps. */
+const maxAgentLength = 500
 
 /** Serves one request, and turns an error of the route into a response. @param params the parameters of the path */
 export type Serve = (req: IncomingMessage, res: ServerResponse, params: Readonly<Record<string, string>>) => Promise<void>
@@ -33,7 +36,7 @@ interface Exchange {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly params: Readonly<Record<string, string>>
-  readonly requestId: string
+  readonly ids: RequestIds
   /** Monotonic milliseconds. */
   readonly startedAt: number
   identity: Identity | null
@@ -51,7 +54,7 @@ export function createPipeline(deps: PipelineDependencies): (route: Route) => Se
         req,
         res,
         params,
-        requestId: requestIdOf(req.headers),
+        ids: requestIdsOf(req.headers),
         startedAt: performance.now(),
         identity: null,
         rateHeaders: undefined,
@@ -63,7 +66,7 @@ export function createPipeline(deps: PipelineDependencies): (route: Route) => Se
       } catch (error) {
         if (error instanceof CallerGone) {
           meter.count(callerGoneStatus)
-          deps.log.debug({ request_id: exchange.requestId, operation: route.operationId, status: callerGoneStatus }, 'http.request')
+          deps.log.debug({ request_id: exchange.ids.correlation, operation: route.operationId, status: callerGoneStatus }, 'http.request')
           return
         }
         result = failed(deps, route, exchange, error)
@@ -116,6 +119,7 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
     exchange.rateHeaders = await rateLimits.take(identity, quota)
     if (route.scope !== null && !identity.caller.scopes.has(route.scope)) throw lacksScope(route.scope)
   }
+  const reason = reasonOf(req.headers)
   const hasBody = route.body !== undefined && !(bodyOptional && isBodiless(req.headers))
   const contentType = hasBody ? mediaType(req.headers, bodyTypes) : ''
   const rawBody = hasBody ? await readBody(req, bodyLimit) : bodyOptional ? emptyObject : noBody
@@ -128,8 +132,9 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
     contentType,
     identity,
     address: () => deps.addressOf(req),
-    requestId: exchange.requestId,
+    requestId: exchange.ids.correlation,
     headers: req.headers,
+    facts: () => factsOf(deps, route, exchange, reason),
     gone: () => goneSignal(res),
     plan: async (choose) => choose(),
     async countMore(count) {
@@ -152,6 +157,25 @@ async function identify(deps: PipelineDependencies, { credentials: accepted }: R
   return null
 }
 
+/** The characters of `Kolbak-Reason`: 1 to 255 visible ASCII characters and spaces. */
+const reasonPattern = /^[ -~]{1,255}$/
+/** Returns the caller's reason for a change, or null. Throws validation_failed. */
+function reasonOf({ 'kolbak-reason': given }: IncomingHttpHeaders): string | null {
+  if (given === undefined) return null
+  if (typeof given !== 'string' || !reasonPattern.test(given))
+    throw invalid([{ path: 'Kolbak-Reason', message: 'must be 1-255 visible ASCII characters or spaces' }])
+  return given
+}
+
+/** Returns the facts about the request that its events keep. */
+const factsOf = (deps: PipelineDependencies, route: Route, { req, ids, identity }: Exchange, reason: string | null): RequestFacts => ({
+  request_id: ids.own,
+  operation: route.operationId,
+  ...(identity === null ? {} : { auth: identity.auth }),
+  origin: { address: deps.addressOf(req), agent: req.headers['user-agent']?.slice(0, maxAgentLength) ?? null },
+  ...(reason === null ? {} : { reason }),
+})
+
 /** RFC 9112, 6.3: a request without either header has no body. */
 const isBodiless = ({ 'content-length': length, 'transfer-encoding': encoding }: IncomingHttpHeaders): boolean =>
   encoding === undefined && (length === undefined || length === '0')
@@ -172,32 +196,36 @@ function failed({ log }: PipelineDependencies, route: Route, exchange: Exchange,
   const problem = problemOf(error)
   exchange.errorCode = problem.code
   if (problem.status >= 500 && problem.code !== 'not_ready')
-    log[problem.status === 500 ? 'error' : 'warn']({ error, request_id: exchange.requestId, operation: route.operationId }, 'http.failed')
+    log[problem.status === 500 ? 'error' : 'warn'](
+      { error, request_id: exchange.ids.correlation, operation: route.operationId },
+      'http.failed',
+    )
   const { errorBody = errorEnvelope } = route
   return { status: problem.status, headers: { ...noStore, ...problem.headers }, body: errorBody(problem) }
 }
 
 async function respond({ log }: PipelineDependencies, route: Route, exchange: Exchange, result: RouteResult): Promise<void> {
-  const { res, requestId, rateHeaders } = exchange
+  const { res, ids, rateHeaders } = exchange
   const complete = rateHeaders === undefined ? result : { ...result, headers: { ...rateHeaders, ...result.headers } }
   if (complete.stream === undefined) {
-    send(res, complete, requestId)
+    send(res, complete, ids)
     return
   }
   try {
-    await sendStream(res, complete, complete.stream, requestId)
+    await sendStream(res, complete, complete.stream, ids)
   } catch (error) {
     // The code means that the caller hung up, which is not a failure of the service.
     if (codeOf(error) === 'ERR_STREAM_PREMATURE_CLOSE') return
-    log.error({ error, request_id: requestId, operation: route.operationId }, 'http.stream_failed')
+    log.error({ error, request_id: ids.correlation, operation: route.operationId }, 'http.stream_failed')
   }
 }
 
 function report({ log }: PipelineDependencies, route: Route, exchange: Exchange, status: number, ms: number): void {
-  const { requestId, errorCode, identity } = exchange
+  const { ids, errorCode, identity } = exchange
   log[route.quiet === true && status < 400 ? 'debug' : 'info'](
     {
-      request_id: requestId,
+      request_id: ids.correlation,
+      ...(ids.own === ids.correlation ? {} : { kolbak_request_id: ids.own }),
       operation: route.operationId,
       status,
       ms: Math.round(ms * 10) / 10,

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { RequestFacts } from '../events/envelope.ts'
 import type { Scope } from '../events/tenant.ts'
 import { isObject } from '../lib/is-object.ts'
 import { ApiError, type Detail, type ErrorCode, invalid, type Problem } from './errors.ts'
@@ -19,8 +20,11 @@ export interface RawRequest {
   readonly identity: Identity | null
   /** Returns the caller's address, as the trusted proxies report it. */
   address(): string
+  /** The id that connects the request with other requests of the caller (`x-request-id`). It becomes the correlation id of events. */
   readonly requestId: string
   readonly headers: IncomingHttpHeaders
+  /** Returns the facts about the request that its events keep. */
+  facts(): RequestFacts
   /**
    * Chooses the ids and secrets that a change needs, before the change is stored. A request that is repeated under its `Idempotency-Key` gets the
    * values of the first request. They must be plain JSON. A request may call this function only once.

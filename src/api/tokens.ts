@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, randomUUID } from 'node:crypto'
 import jwt from 'jsonwebtoken'
 import { LRUCache } from 'lru-cache'
 import type { ClientId } from '../events/ids.ts'
@@ -6,6 +6,8 @@ import { bearerScopes, type Scope } from '../events/tenant.ts'
 
 /** The contents of a token. Whether the token is still valid also depends on the state of the client (credentials.ts). */
 export interface TokenClaims {
+  /** The id of the token, or null for a token of an older version of Kolbak. */
+  readonly id: string | null
   readonly clientId: ClientId
   /** The generation of the client's secret when the token was issued. */
   readonly generation: number
@@ -55,15 +57,21 @@ export function createTokens(options: { secret: Buffer; ttlSeconds: number; now:
     }
     const { header, payload } = decoded
     if (header.kid !== keyid || typeof payload === 'string') return null
-    const { sub, exp, gen, scope } = payload
+    const { sub, exp, gen, scope, jti } = payload
     if (!isClientId(sub) || typeof exp !== 'number' || typeof gen !== 'number' || typeof scope !== 'string') return null
-    return { clientId: sub, generation: gen, scopes: new Set(parseScopes(scope).scopes), expiresAt: exp * 1_000 }
+    return {
+      id: typeof jti === 'string' ? jti : null,
+      clientId: sub,
+      generation: gen,
+      scopes: new Set(parseScopes(scope).scopes),
+      expiresAt: exp * 1_000,
+    }
   }
   return {
     issue({ clientId, generation, scopes }) {
       const iat = Math.floor(now() / 1_000)
       const claims = { iss: issuer, aud: audience, sub: clientId, iat, exp: iat + ttlSeconds, gen: generation, scope: scopes.join(' ') }
-      return jwt.sign(claims, secret, { algorithm: 'HS256', keyid })
+      return jwt.sign(claims, secret, { algorithm: 'HS256', keyid, jwtid: randomUUID() })
     },
     verify(token) {
       const cached = verified.get(token)

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
-import type { Checkpoint, Metadata, NewEvent, RecordedEvent } from '../events/envelope.ts'
+import type { Checkpoint, Metadata, NewEvent, RecordedEvent, RequestFacts } from '../events/envelope.ts'
 import { upcast } from '../events/schema.ts'
-import { openEvent, sealEvent } from '../events/sealed-fields.ts'
-import type { StreamName } from '../events/streams.ts'
+import { fieldAad, openEvent, sealEvent } from '../events/sealed-fields.ts'
+import { aggregateIn, type StreamName } from '../events/streams.ts'
 import type { Keyring } from '../lib/keyring.ts'
+import type { Vault } from '../lib/seal.ts'
 import type { EventStore, ExpectedRevision } from '../ports/event-store.ts'
 
 /** Command streams with unsealed events. Events are opened when they are read. They are sealed, timed and chained when they are appended. */
@@ -19,9 +20,12 @@ export interface CommandStreams {
     decided: readonly Omit<NewEvent, 'metadata'>[],
     expected: ExpectedRevision,
     past: PastEvents,
-    by: Omit<Metadata, 'schema' | 'prev'>,
+    by: Author,
   ): Promise<{ events: RecordedEvent[]; revision: number; position: Checkpoint }>
 }
+/** The metadata of decided events, and the request that gave the command. */
+export type Author = Pick<Metadata, 'actor' | 'tenant' | 'time' | '$correlationId' | '$causationId'> & { readonly request?: RequestFacts }
+
 export interface PastEvents {
   readonly events: readonly RecordedEvent[]
   /** Revision of the last event, or -1 when the stream does not exist. */
@@ -36,7 +40,15 @@ export const hashOf = (stored: Pick<NewEvent, 'type' | 'data' | 'metadata'>): st
     .update(JSON.stringify([stored.type, stored.data, stored.metadata]))
     .digest('hex')
 
-export function createCommandStreams(store: EventStore, keyring: Keyring): CommandStreams {
+/** Returns the facts about a request as metadata. The address and the agent are personal data, so they are sealed. */
+function storedFacts(vault: Vault, tenant: string, stream: StreamName, { origin, ...facts }: RequestFacts): Partial<Metadata> {
+  return { ...facts, origin: vault.sealText(originAad(tenant, stream), JSON.stringify(origin)) }
+}
+/** Returns the AAD of the sealed `origin` of an event. */
+export const originAad = (tenant: string, stream: StreamName): string[] => fieldAad(tenant, aggregateIn(stream), 'origin')
+
+/** @param options.app the version of Kolbak, which each event keeps */
+export function createCommandStreams(store: EventStore, keyring: Keyring, { app }: { app?: string } = {}): CommandStreams {
   return {
     async read(stream) {
       const stored = await store.read(stream)
@@ -50,15 +62,21 @@ export function createCommandStreams(store: EventStore, keyring: Keyring): Comma
         hash: hashOf(last),
       }
     },
-    async append(stream, decided, expected, past, by) {
+    async append(stream, decided, expected, past, { request, ...by }) {
       const vault = await keyring.vault(by.tenant)
       // The times of a stream never decrease, because `as_of` compares them.
       const before = past.events.at(-1)?.metadata.time ?? ''
       const time = by.time > before ? by.time : before
       let prev = past.hash
+      const facts = request === undefined ? {} : storedFacts(vault, by.tenant, stream, request)
       const opened: NewEvent[] = []
       const sealed = decided.map(({ id, type, data }): NewEvent => {
-        const event = sealEvent(vault, stream, { id, type, data, metadata: { ...by, time, prev } })
+        const event = sealEvent(vault, stream, {
+          id,
+          type,
+          data,
+          metadata: { ...by, time, ...(app === undefined ? {} : { app }), ...facts, prev },
+        })
         opened.push({ ...event, data })
         prev = hashOf(event)
         return event

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Checkpoint, DecidedEvent, RecordedEvent } from '../events/envelope.ts'
+import type { Checkpoint, DecidedEvent, RecordedEvent, RequestFacts } from '../events/envelope.ts'
 import type { EventId, KeyId, TenantId } from '../events/ids.ts'
 import { step } from '../events/steps.ts'
 import type { StreamName } from '../events/streams.ts'
@@ -23,6 +23,8 @@ export interface Decider<State, Command, Event extends DecidedEvent> {
 export interface CommandContext {
   readonly caller: Caller
   readonly correlation_id: string
+  /** The request that gave the command. A command of Kolbak itself has none. */
+  readonly request?: RequestFacts
   /** The event for which a process manager gave the command. Event ids are derived from its id, so that a repeated command appends once. */
   readonly causationId?: EventId
   /** The id of a command that no event caused. Event ids are derived from this id, so that a repeated command appends once. */
@@ -104,6 +106,7 @@ export async function handle<State, Command, Event extends DecidedEvent>(
       time: context.now,
       $correlationId: context.correlation_id,
       $causationId: context.causationId ?? null,
+      ...(context.request === undefined ? {} : { request: context.request }),
     }
     const events = decided.map((event, i) => ({ id: eventId(i), type: event.type, data: event.data }))
     try {

@@ -4,6 +4,31 @@ import type { StreamName } from './streams.ts'
 /** The author of an event: `client:<client id>`, `key:<key id>` or `system:<part of Kolbak>`. */
 export type Actor = `client:${string}` | `key:${string}` | `system:${string}`
 
+/** The credential of a request. The actor names the client or the key that it belongs to. */
+export interface Credential {
+  readonly credential: 'token' | 'api_key'
+  /** The generation of the client's secret under which the token was issued, or null for an API key. */
+  readonly generation: number | null
+  /** The id of the token (its claim `jti`), or null for an API key and for a token of an older version of Kolbak. */
+  readonly token: string | null
+}
+/** The facts about a request that its events keep, because they could not be found out later. Kolbak chooses all except `agent` and `reason`. */
+export interface RequestFacts {
+  /** Kolbak's own id of the request, a ULID. */
+  readonly request_id: string
+  /** The operation id of the route. */
+  readonly operation: string
+  readonly auth?: Credential
+  readonly origin: Origin
+  /** The words of the caller in `Kolbak-Reason`. They are stored readable, so they must not contain personal data. */
+  readonly reason?: string
+}
+/** The address from which a request came, as the trusted proxies report it, and its `User-Agent`. */
+export interface Origin {
+  readonly address: string
+  readonly agent: string | null
+}
+
 export interface Metadata {
   /** The schema number of the data. `upcast` (events/schema.ts) converts data of lower numbers. */
   readonly schema: number
@@ -18,6 +43,14 @@ export interface Metadata {
    * or null at revision 0.
    */
   readonly prev?: string | null
+  /** The version of Kolbak that stored the event. Command events before version 0.3 have none of the following fields. */
+  readonly app?: string
+  readonly request_id?: string
+  readonly operation?: string
+  readonly auth?: Credential
+  readonly reason?: string
+  /** The `Origin` of the request as JSON, sealed under the tenant's data key. */
+  readonly origin?: string
 }
 
 /** An event as a decider decides it, before it has an id and metadata. `Events` gives the data of each type of event. */

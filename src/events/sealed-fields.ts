@@ -1,7 +1,7 @@
 import type { Metadata, NewEvent } from './envelope.ts'
 import type { SealedAs } from './fields.ts'
 import { shapeOf } from './schema.ts'
-import type { StreamName } from './streams.ts'
+import { aggregateIn, type StreamName } from './streams.ts'
 
 /** Returns the AAD of a sealed field. It is the same in the event and in every read model that has a copy of the value. */
 export const fieldAad = (tenant: string, aggregate: string, field: string): string[] => ['event', tenant, aggregate, field]
@@ -24,7 +24,7 @@ export interface UnsealedEvent<T extends string = string, D extends object = obj
  * Returns the id to which sealed values of an event are bound: the delivery for its events, or else the aggregate of the command stream.
  */
 function aggregateOf(data: { readonly delivery?: unknown }, stream: StreamName): string {
-  return typeof data.delivery === 'string' ? data.delivery : stream.slice(stream.indexOf('-') + 1)
+  return typeof data.delivery === 'string' ? data.delivery : aggregateIn(stream)
 }
 
 /** Seals one value in the way that its field is declared. */

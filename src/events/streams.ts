@@ -37,6 +37,8 @@ const names = /^((tenant|key|webhook)-[0-9A-Z]{26}|(routing|attempts)-[0-9A-Z]{2
 /** Whether the name has the form of Kolbak's streams. In a shared store, another application's names may begin in the same way. */
 export const isStreamName = (name: string): name is StreamName => names.test(name)
 export const familyOf = (stream: StreamName): Family => stream.slice(0, stream.indexOf('-')) as Family
+/** Returns the id in the name of a command stream. */
+export const aggregateIn = (stream: StreamName): string => stream.slice(stream.indexOf('-') + 1)
 export const isDayStream = (stream: StreamName): boolean => families[familyOf(stream)] === 'day'
 /** Returns the day in the name of a day stream, as `yyyy-mm-dd`. */
 export const dayOfStream = (stream: StreamName): string => {

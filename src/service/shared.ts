@@ -20,6 +20,7 @@ import type { Parts } from './parts.ts'
 import type { Patience } from './patience.ts'
 import { releaseDeadOwners } from './release-dead-owners.ts'
 import type { Assignment } from './supervised.ts'
+import { version } from './version.ts'
 
 interface SharedOptions {
   readonly config: Config
@@ -101,7 +102,7 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
     engines: opened,
     bus: opened.messages.adapter,
     deliveryLog: opened.history.adapter,
-    streams: createCommandStreams(store, keyring),
+    streams: createCommandStreams(store, keyring, { app: version }),
     waiter: createProjectionWaiter({ pool: pools.reads, progress }),
   }
 }

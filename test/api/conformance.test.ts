@@ -24,7 +24,7 @@ describe('the check of responses against /openapi.json', () => {
     }),
   ]
   const check = conformance(JSON.parse(JSON.stringify(createOpenApiDocument(table, '1'))))
-  const json = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': 'r' }
+  const json = { 'content-type': 'application/json; charset=utf-8', 'x-request-id': 'r', 'kolbak-request-id': 'k' }
   const response = (status: number, body: unknown, headers: Record<string, string> = json, method = 'GET', path = '/things/1?x=1') =>
     check({ method, path, status, headers: new Headers(headers), text: body === undefined ? '' : JSON.stringify(body) })
   const good = { data: { n: 1 }, error: null, pagination: null }

@@ -308,7 +308,7 @@ describe('POST /v1/auth', () => {
       await doubting.stop()
     }
   })
-  it('issues tokens that contain only client, generation, scopes and times', async () => {
-    expect(Object.keys(jwt.decode(client.token) ?? {}).sort()).to.deep.equal(['aud', 'exp', 'gen', 'iat', 'iss', 'scope', 'sub'])
+  it('issues tokens that contain only an id, client, generation, scopes and times', async () => {
+    expect(Object.keys(jwt.decode(client.token) ?? {}).sort()).to.deep.equal(['aud', 'exp', 'gen', 'iat', 'iss', 'jti', 'scope', 'sub'])
   })
 })

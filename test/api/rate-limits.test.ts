@@ -12,6 +12,7 @@ describe('rate limits', () => {
   const someone = (limits: TenantLimits = {}): Identity => ({
     caller: { tenant: 'T' as TenantId, actor: `client:${++callers}`, scopes: new Set(), key_id: null },
     limits,
+    auth: { credential: 'token', generation: 1, token: null },
   })
   const limiter = (eventsPerSecond: number, processes = 1) =>
     createRateLimits({ eventsPerSecond, requestsPerSecond: 2, processes: () => processes })

@@ -43,7 +43,8 @@ export function conformance(document: Document): (response: CheckedResponse) => 
     const template = templates.find((t) => t.path === pathname) ?? templates.find(({ pattern }) => pattern.test(pathname))
     const operation = document.paths[template?.path ?? '']?.[method === 'HEAD' ? 'get' : method.toLowerCase()]
     const name = `${method} ${template?.path ?? pathname} ${status}`
-    if (headers.get('x-request-id') === null) throw new Error(`${name}: a response without x-request-id`)
+    for (const id of ['x-request-id', 'kolbak-request-id'])
+      if (headers.get(id) === null) throw new Error(`${name}: a response without ${id}`)
     if (operation === undefined) {
       if (status !== 404 && status !== 405 && status !== 400) throw new Error(`${name}: no such operation is documented`)
       if (method !== 'HEAD') check(name, { $ref: `#/components/schemas/${pathname === '/v1/auth' ? 'TokenError' : 'ErrorResponse'}` }, text)

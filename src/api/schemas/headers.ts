@@ -31,6 +31,18 @@ export const ifMatch = {
     examples: ['"3"'],
   },
 }
+/** The header that every guarded route accepts, except reads. */
+export const reason = {
+  'Kolbak-Reason': {
+    type: 'string',
+    minLength: 1,
+    maxLength: 255,
+    pattern: '^[ -~]+$',
+    description:
+      'Why the caller makes the change. The audit log shows these words readable for ever, so they must not contain personal data.',
+    examples: ['Ticket 4711: the receiver moved'],
+  },
+}
 export const idempotencyKey = {
   'Idempotency-Key': {
     type: 'string',
