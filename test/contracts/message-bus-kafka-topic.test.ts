@@ -70,6 +70,15 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
     await Promise.all([one.stop(), two.stop()])
   })
 
+  it('has its added partitions read within seconds by a member that was not restarted', async () => {
+    const running = await member({ partitions: 2 })
+    const reader = collect(running.bus)
+    await waitFor(() => reader.owned.size === 2)
+    await admin.createPartitions({ topicPartitions: [{ topic, count: 4 }] })
+    await waitFor(() => reader.owned.size === 4, { within: 15_000 })
+    await reader.stop()
+  }).timeout(40_000)
+
   it('is refused for fewer partitions than it has, more replicas than brokers, a too small message size, or an invalid name', async () => {
     await member({ partitions: 3 })
     expect(await failure({ partitions: 2 })).to.equal('partitions_shrunk')

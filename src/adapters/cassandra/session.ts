@@ -49,6 +49,12 @@ const consistencies = {
   all: types.consistencies.all,
 } as const
 
+/**
+ * Milliseconds after which a statement without a response is also sent to another node. A frozen node then delays a statement by a second, and not by
+ * the whole time-out. The driver does this only for idempotent statements.
+ */
+const speculateAfterMs = 1_000
+
 /** Retries once on the same coordinator when replicas were late, which is safe because all statements are idempotent. */
 class RetryOnce extends policies.retry.RetryPolicy {
   override onReadTimeout({ nbRetry }: policies.retry.OperationInfo, consistency: types.consistencies) {
@@ -71,7 +77,11 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     ...(credentials && { authProvider: new auth.PlainTextAuthProvider(credentials.username, credentials.password) }),
     // The driver's own default accepts any certificate.
     ...(ssl && { sslOptions: { rejectUnauthorized: true, ...ssl } }),
-    policies: { retry: new RetryOnce(), reconnection: new policies.reconnection.ExponentialReconnectionPolicy(100, 5_000, false) },
+    policies: {
+      retry: new RetryOnce(),
+      reconnection: new policies.reconnection.ExponentialReconnectionPolicy(100, 5_000, false),
+      speculativeExecution: new policies.speculativeExecution.ConstantSpeculativeExecutionPolicy(speculateAfterMs, 1),
+    },
     socketOptions: { connectTimeout: 5_000, readTimeout: readTimeoutMs, tcpNoDelay: true, keepAlive: true },
     protocolOptions: { maxSchemaAgreementWaitSeconds: 30 },
     queryOptions: { consistency: consistencies[options.consistency ?? 'local_quorum'], prepare: true, isIdempotent: true },

@@ -26,6 +26,12 @@ export const defaultRequestTimeoutMs = 5_000
 /** Delays of 100, 200, 400, 800 and 1,000 ms. They are bounded, so that an unreachable broker is an error within seconds. */
 const retry = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 }
 
+/**
+ * Milliseconds after which a client asks again which partitions the topic has. kafkajs waits 5 minutes by default, and until then no member reads the
+ * partitions that were added.
+ */
+const metadataMaxAge = 10_000
+
 /** Makes producers, consumers and admins, each with its own connections. A connection that gets no response is closed and replaced. */
 export interface Clients {
   admin(): Admin
@@ -53,10 +59,11 @@ export function createKafkaClients(options: KafkaConnection): Clients {
             ({ message }) =>
               message.partition ?? 0,
           allowAutoTopicCreation: false,
+          metadataMaxAge,
           idempotent: false,
         }),
       ),
-    consumer: (config) => watched((client) => client.consumer(config)),
+    consumer: (config) => watched((client) => client.consumer({ metadataMaxAge, ...config })),
   }
 }
 
