@@ -72,7 +72,7 @@ export const variables = {
   KOLBAK_MAX_IN_FLIGHT: integer('Maximum number of requests in flight of one dispatcher.', 256, { min: 1, max: 10_000 }),
   KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer(
     'Maximum number of requests in flight to one webhook, over all dispatchers. ' +
-      'Each dispatcher may always have one, so more dispatchers than this number exceed it.',
+      'Each dispatcher may always have one, so there can be as many as there are dispatchers.',
     10,
     {
       min: 1,
@@ -95,7 +95,7 @@ export const variables = {
       max: 3_650,
     },
   ),
-  KOLBAK_MAX_WEBHOOKS_PER_TENANT: integer('Maximum number of webhooks of a tenant without a limit of its own.', 1_000, { min: 1 }),
+  KOLBAK_MAX_WEBHOOKS_PER_TENANT: integer('Maximum number of webhooks of a tenant. A tenant can have its own limit.', 1_000, { min: 1 }),
   KOLBAK_MAX_PAYLOAD_DEPTH: integer('Maximum number of levels of objects and arrays in a payload.', 128, { min: 1, max: 1_000 }),
   KOLBAK_EVENTS_PER_SECOND: integer(
     'Events a second that a client may post, over all processes. A tenant can have its own limit.',
@@ -155,7 +155,7 @@ export const variables = {
     min: 1,
     max: 32_767,
   }),
-  KAFKA_RETENTION_HOURS: integer('Hours for which records that are done stay in Kafka. Unread records are never dropped.', 168, {
+  KAFKA_RETENTION_HOURS: integer('Hours for which Kafka keeps each record. A record that is still unread then is kept until it is done.', 168, {
     min: 1,
     max: 87_600,
   }),
