@@ -14,10 +14,10 @@ const resolveMs = 3_000
 async function resolveInTime(host: string): Promise<string[]> {
   const stop = new AbortController()
   const timeIsUp = sleep(resolveMs, [], { signal: stop.signal }).catch(() => [])
-  const resolution = resolveName(host).catch(() => ({ addresses: [], late: undefined }))
+  const resolution = resolveName(host).catch(() => ({ addresses: [], lateAddresses: undefined }))
   try {
     const addresses = await Promise.race([resolution.then((resolved) => resolved.addresses), timeIsUp])
-    const lateAddresses = await Promise.race([resolution.then(({ late }) => late ?? []), timeIsUp])
+    const lateAddresses = await Promise.race([resolution.then((resolved) => resolved.lateAddresses ?? []), timeIsUp])
     return [...addresses, ...lateAddresses].map(({ address }) => address)
   } finally {
     stop.abort()

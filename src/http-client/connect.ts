@@ -5,7 +5,7 @@ import type { Address, AddressPolicy } from '../lib/addresses.ts'
 import { codeOf } from '../lib/errors.ts'
 import type { Resolution, Resolve } from '../lib/resolve.ts'
 import { failureOf, RequestFailed } from './failure.ts'
-import { inTurn, startRace } from './race.ts'
+import { alternatingFamilies, startRace } from './race.ts'
 
 /** The scheme, host and port to which a connection leads. */
 export interface Endpoint {
@@ -27,8 +27,8 @@ const refused = new RequestFailed({
 })
 
 /**
- * Returns a function that connects, and refuses addresses by the policy. It checks an IP address in the URL, every resolved address, and the address
- * of the connected socket. A check of the name alone would not be enough, because the name may resolve to another address a moment later.
+ * Returns a function that connects, but only to addresses that the policy allows. It checks an IP address in the URL, every resolved address, and
+ * the address of the connected socket. A check of the name alone would not be enough, because the name may resolve to another address a moment later.
  */
 export function createConnector(options: {
   readonly policy: AddressPolicy
@@ -48,19 +48,19 @@ export function createConnector(options: {
     const { host, port, isTls } = endpoint
     const allowed = ({ address }: Address) => policy.allows(address) && (isTls || policy.allowsPlainHttp(address))
     const family = isIP(host)
-    const { addresses, late }: Resolution =
+    const { addresses, lateAddresses }: Resolution =
       family === 0 ? await resolve(host) : { addresses: [{ address: host, family: family === 4 ? 4 : 6 }] }
     if (!addresses.every(allowed)) throw refused
     signal.throwIfAborted()
     onResolved()
     const race = startRace(port)
     signal.addEventListener('abort', race.stop)
-    race.add(inTurn(addresses, lastAddresses.get(host)))
-    if (late === undefined) race.complete()
+    race.add(alternatingFamilies(addresses, lastAddresses.get(host)))
+    if (lateAddresses === undefined) race.allAdded()
     else
-      void late.then((lateAddresses) => {
-        race.add(lateAddresses.filter(allowed))
-        race.complete()
+      void lateAddresses.then((otherFamily) => {
+        race.add(otherFamily.filter(allowed))
+        race.allAdded()
       })
     const socket = await race.winner
     const { remoteAddress = '' } = socket
@@ -68,7 +68,7 @@ export function createConnector(options: {
       socket.destroy()
       throw refused
     }
-    if (addresses.length > 1 || late !== undefined) lastAddresses.set(host, remoteAddress)
+    if (addresses.length > 1 || lateAddresses !== undefined) lastAddresses.set(host, remoteAddress)
     return socket
   }
 
@@ -85,7 +85,8 @@ export function createConnector(options: {
       host: name,
       secureContext,
       ALPNProtocols: ['http/1.1'],
-      rejectUnauthorized: true, // overrides NODE_TLS_REJECT_UNAUTHORIZED
+      // Without this option, NODE_TLS_REJECT_UNAUTHORIZED=0 would switch the check of certificates off.
+      rejectUnauthorized: true,
       ...(isName ? { servername: name } : {}),
       ...(session === undefined ? {} : { session }),
     })
@@ -102,25 +103,25 @@ export function createConnector(options: {
   return async (endpoint) => {
     const stopping = new AbortController()
     let tcp: Socket | undefined
-    let missing = 'The name of the host did not resolve'
+    let unfinishedStep = 'The name of the host did not resolve'
     const timer = setTimeout(() => {
-      stopping.abort(new RequestFailed({ reason: 'connect_timeout', detail: `${missing} within ${timeoutMs / 1_000} s.` }))
+      stopping.abort(new RequestFailed({ reason: 'connect_timeout', detail: `${unfinishedStep} within ${timeoutMs / 1_000} s.` }))
     }, timeoutMs)
     const timedOut = new Promise<never>((_, reject) => {
       stopping.signal.addEventListener('abort', () => reject(stopping.signal.reason))
     })
     const connecting = async () => {
       tcp = await connectTcp(endpoint, stopping.signal, () => {
-        missing = 'The host did not accept the connection'
+        unfinishedStep = 'The host did not accept the connection'
       })
-      missing = 'The TLS handshake did not end'
+      unfinishedStep = 'The TLS handshake did not end'
       return endpoint.isTls ? await startTls(tcp, endpoint) : tcp
     }
     try {
       return await Promise.race([connecting(), timedOut])
     } catch (error) {
       tcp?.destroy()
-      throw error instanceof RequestFailed ? error : new RequestFailed(failureOf(tellingError(error)), { cause: error })
+      throw error instanceof RequestFailed ? error : new RequestFailed(failureOf(errorAboutHost(error)), { cause: error })
     } finally {
       clearTimeout(timer)
     }
@@ -128,10 +129,10 @@ export function createConnector(options: {
 }
 
 /**
- * Returns one of the errors of all addresses. An error that says only that this machine has no IPv4 or no IPv6 is returned last, because it says
- * nothing about the host.
+ * Returns the first error that says something about the host, out of the errors of all addresses. An error that says that this machine has no IPv4 or
+ * no IPv6 is returned only if there is no other.
  */
-function tellingError(error: unknown): unknown {
+function errorAboutHost(error: unknown): unknown {
   if (!(error instanceof AggregateError)) return error
   return error.errors.find((one) => !noNetwork.has(codeOf(one) ?? '')) ?? error.errors[0]
 }

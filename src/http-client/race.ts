@@ -9,8 +9,8 @@ export interface Race {
   readonly winner: Promise<Socket>
   /** Adds addresses to try. */
   add(addresses: readonly Address[]): void
-  /** Says that no more addresses will be added. */
-  complete(): void
+  /** Says that no more addresses will be added, so that the race can fail. */
+  allAdded(): void
   /** Closes all sockets that have not won. */
   stop(): void
 }
@@ -26,7 +26,7 @@ export function startRace(port: number): Race {
   const waiting: Address[] = []
   const sockets = new Set<Socket>()
   const errors: unknown[] = []
-  let isComplete = false
+  let areAllAdded = false
   let isOver = false
   /** The timer until the next address is tried. */
   let timer: NodeJS.Timeout | undefined
@@ -43,7 +43,7 @@ export function startRace(port: number): Race {
     timer = undefined
     const address = waiting.shift()
     if (address === undefined) {
-      if (sockets.size > 0 || !isComplete) return
+      if (sockets.size > 0 || !areAllAdded) return
       isOver = true
       reject(new AggregateError(errors, 'no address of the host accepted the connection'))
       return
@@ -68,8 +68,8 @@ export function startRace(port: number): Race {
       waiting.push(...addresses)
       if (timer === undefined) next()
     },
-    complete() {
-      isComplete = true
+    allAdded() {
+      areAllAdded = true
       if (sockets.size === 0 && waiting.length === 0) next()
     },
     stop,
@@ -80,7 +80,7 @@ export function startRace(port: number): Race {
  * Orders the addresses so that the families alternate (RFC 8305, 4). IPv4 comes first, because it works more often. @param preferred the address that
  * connected last
  */
-export function inTurn(addresses: readonly Address[], preferred: string | undefined): Address[] {
+export function alternatingFamilies(addresses: readonly Address[], preferred: string | undefined): Address[] {
   const four = addresses.filter(({ family }) => family === 4)
   const six = addresses.filter(({ family }) => family === 6)
   const mixed: Address[] = []

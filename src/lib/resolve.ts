@@ -8,7 +8,7 @@ import { createHostsFile } from './hosts-file.ts'
 export interface Resolution {
   readonly addresses: readonly Address[]
   /** The addresses of the other family (IPv4 or IPv6), if DNS has not responded for that family yet. The promise never rejects. */
-  readonly late?: Promise<readonly Address[]>
+  readonly lateAddresses?: Promise<readonly Address[]>
 }
 /** Returns the addresses of a name. Throws an error with the code `ENOTFOUND` (the name has none) or `EAI_AGAIN` (DNS did not respond in time). */
 export type Resolve = (host: string) => Promise<Resolution>
@@ -56,7 +56,7 @@ export function createNameResolver(options: { readonly hostsFile?: string; reado
     const stop = new AbortController()
     const second = await Promise.race([other, sleep(otherFamilyMs, undefined, { signal: stop.signal })])
     stop.abort()
-    if (second === undefined) return { addresses: first.addresses, late: other.then(({ addresses }) => addresses) }
+    if (second === undefined) return { addresses: first.addresses, lateAddresses: other.then(({ addresses }) => addresses) }
     return { addresses: [...first.addresses, ...second.addresses] }
   }
   const resolve = async (host: string): Promise<Resolution> => {

@@ -85,14 +85,14 @@ describe('connecting to a receiver', () => {
     const dead = await deaf('127.0.0.1')
     const good = await receiver('::1', dead.port)
     for (const first of [v4('127.0.0.1'), v4('127.0.0.3')]) {
-      const late = new Promise<ReturnType<typeof v6>[]>((resolve) => setTimeout(resolve, 400, [v6('::1')]))
-      expect((await post({ addresses: [first], late }, good.port)).code).to.equal(200)
+      const lateAddresses = new Promise<ReturnType<typeof v6>[]>((resolve) => setTimeout(resolve, 400, [v6('::1')]))
+      expect((await post({ addresses: [first], lateAddresses }, good.port)).code).to.equal(200)
     }
   })
   it('does not connect to an address that comes late and is not allowed', async () => {
     const { port } = await deaf('127.0.0.1')
-    const late = Promise.resolve([v6('fd00::1'), v4('169.254.169.254')])
-    expect(await post({ addresses: [v4('127.0.0.1')], late }, port, 500)).to.include({ reason: 'connect_timeout' })
+    const lateAddresses = Promise.resolve([v6('fd00::1'), v4('169.254.169.254')])
+    expect(await post({ addresses: [v4('127.0.0.1')], lateAddresses }, port, 500)).to.include({ reason: 'connect_timeout' })
   })
   it('uses no proxy', async () => {
     const { requests, origin } = await receiver('127.0.0.1')

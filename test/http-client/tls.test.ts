@@ -6,13 +6,13 @@ import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { type Authority, type Certificate, createAuthority, selfSigned } from '../support/certificates.ts'
 import { type RawReceiver, startRawReceiver } from '../support/raw-receiver.ts'
 
-const local = createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false })
+const localPolicy = createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false })
 const ok = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
-const clientCertificate = /asks for a client certificate/
+const asksForClientCertificate = /asks for a client certificate/
 
 describe('TLS to a receiver', () => {
   let authority: Authority
-  let good: Certificate
+  let goodCertificate: Certificate
   let sender: Sender
   const receivers: RawReceiver[] = []
   const start = async (tls: TlsOptions, onConnection: (socket: Socket) => void = () => undefined) => {
@@ -23,11 +23,11 @@ describe('TLS to a receiver', () => {
   const post = (host: string, { port }: { port: number }) => sender.post(`https://${host}:${port}/`, {}, Buffer.from('{}'))
   before(() => {
     authority = createAuthority()
-    good = authority.issue(['DNS:good.test', 'IP:127.0.0.1'])
+    goodCertificate = authority.issue(['DNS:good.test', 'IP:127.0.0.1'])
   })
   beforeEach(() => {
     sender = createSender({
-      policy: local,
+      policy: localPolicy,
       connectTimeoutMs: 10_000,
       requestTimeoutMs: 15_000,
       userAgent: 'Kolbak/test',
@@ -42,7 +42,7 @@ describe('TLS to a receiver', () => {
 
   it('sends the name in SNI without a trailing dot, and sends no SNI for an address', async () => {
     const names: unknown[] = []
-    const receiver = await start(good, (socket) => names.push((socket as TLSSocket).servername))
+    const receiver = await start(goodCertificate, (socket) => names.push((socket as TLSSocket).servername))
     for (const host of ['good.test', 'good.test.', 'GOOD.test', '127.0.0.1'])
       expect(await post(host, receiver), host).to.include({ code: 200 })
     expect(names).to.deep.equal(['good.test', 'good.test', 'good.test', false])
@@ -55,7 +55,7 @@ describe('TLS to a receiver', () => {
   })
   it('resumes the TLS session on each further connection', async () => {
     const resumed: boolean[] = []
-    const receiver = await start(good, (socket) => resumed.push((socket as TLSSocket).isSessionReused()))
+    const receiver = await start(goodCertificate, (socket) => resumed.push((socket as TLSSocket).isSessionReused()))
     for (let i = 0; i < 3; i++) expect((await post('good.test', receiver)).code).to.equal(200)
     expect(resumed).to.deep.equal([false, true, true])
   })
@@ -63,7 +63,7 @@ describe('TLS to a receiver', () => {
     expect((await post('good.test', await start(authority.issueAuthority().issue(['DNS:good.test'])))).code).to.equal(200)
   })
 
-  const faults: Record<string, readonly [detail: RegExp, receiver: () => TlsOptions]> = {
+  const faults: Record<string, readonly [detail: RegExp, options: () => TlsOptions]> = {
     'an expired certificate': [/has expired/, () => authority.issue(['DNS:good.test'], -1)],
     'a certificate for another name': [/other names/, () => authority.issue(['DNS:other.test'])],
     'a self-signed certificate': [/self-signed/, selfSigned],
@@ -85,19 +85,19 @@ describe('TLS to a receiver', () => {
     ],
     'an old protocol': [
       /no protocol version that is still safe/,
-      () => ({ ...good, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }),
+      () => ({ ...goodCertificate, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }),
     ],
     'a cipher that is not offered': [
       /none of the offered ciphers/,
-      () => ({ ...good, maxVersion: 'TLSv1.2', ciphers: 'NULL-SHA256:@SECLEVEL=0:ECDHE-ECDSA-NULL-SHA' }),
+      () => ({ ...goodCertificate, maxVersion: 'TLSv1.2', ciphers: 'NULL-SHA256:@SECLEVEL=0:ECDHE-ECDSA-NULL-SHA' }),
     ],
     'a request for a client certificate (TLS 1.3)': [
-      clientCertificate,
-      () => ({ ...good, requestCert: true, rejectUnauthorized: true, ca: authority.cert }),
+      asksForClientCertificate,
+      () => ({ ...goodCertificate, requestCert: true, rejectUnauthorized: true, ca: authority.cert }),
     ],
     'a request for a client certificate (TLS 1.2)': [
-      clientCertificate,
-      () => ({ ...good, requestCert: true, rejectUnauthorized: true, ca: authority.cert, maxVersion: 'TLSv1.2' }),
+      asksForClientCertificate,
+      () => ({ ...goodCertificate, requestCert: true, rejectUnauthorized: true, ca: authority.cert, maxVersion: 'TLSv1.2' }),
     ],
   }
   for (const [what, [detail, options]] of Object.entries(faults))
@@ -128,7 +128,7 @@ describe('TLS to a receiver', () => {
       reason_detail: 'The host closed the connection during the TLS handshake.',
     })
     react = () => undefined
-    const impatient = createSender({ policy: local, connectTimeoutMs: 300, requestTimeoutMs: 15_000, userAgent: 'Kolbak/test' })
+    const impatient = createSender({ policy: localPolicy, connectTimeoutMs: 300, requestTimeoutMs: 15_000, userAgent: 'Kolbak/test' })
     expect(await impatient.post(`https://127.0.0.1:${address.port}/`, {}, Buffer.from('{}'))).to.include({
       reason: 'connect_timeout',
       reason_detail: 'The TLS handshake did not end within 0.3 s.',
@@ -138,13 +138,13 @@ describe('TLS to a receiver', () => {
     server.close()
   })
   it('checks certificates even if NODE_TLS_REJECT_UNAUTHORIZED is 0', async () => {
-    const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED
+    const former = process.env.NODE_TLS_REJECT_UNAUTHORIZED
     process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
     try {
       expect(await post('good.test', await start(selfSigned()))).to.include({ code: null, reason: 'tls_failed' })
     } finally {
-      if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED
-      else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before
+      if (former === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED
+      else process.env.NODE_TLS_REJECT_UNAUTHORIZED = former
     }
   })
 })

@@ -49,15 +49,15 @@ describe('resolving a name', () => {
   for (const name of ['half.test', 'other-half.test'])
     it(`does not wait for a family whose query gets no response (${name})`, async () => {
       const startedAt = performance.now()
-      const { addresses, late } = await resolve(name)
+      const { addresses, lateAddresses } = await resolve(name)
       expect(performance.now() - startedAt).to.be.lessThan(1_000)
       expect(addresses).to.have.length(1)
-      expect(await late).to.deep.equal([])
+      expect(await lateAddresses).to.deep.equal([])
     })
-  it('returns the addresses of a late family through `late`', async () => {
-    const { addresses, late } = await resolve('late.test')
+  it('returns the addresses of a late family through `lateAddresses`', async () => {
+    const { addresses, lateAddresses } = await resolve('late.test')
     expect(addresses.map(({ address }) => address)).to.deep.equal(['8.8.8.8'])
-    expect((await late)?.map(({ address }) => address)).to.deep.equal(['2606:4700::1111'])
+    expect((await lateAddresses)?.map(({ address }) => address)).to.deep.equal(['2606:4700::1111'])
   })
   it('returns the addresses of one family even if the server denies the name for the other (RFC 4074, 4.2)', async () => {
     expect(await textsOf('denies-six.test')).to.deep.equal(['8.8.8.8'])
