@@ -19,14 +19,14 @@ export class FairQueue<W extends { readonly tenant: TenantId }> {
     if (webhooks?.delete(webhook) && webhooks.size === 0) this.webhooksByTenant.delete(webhook.tenant)
   }
   /** Returns the next webhook that can start a request, and moves it and its tenant to the end. The webhook stays in the queue until `remove`. */
-  next(can: { tenantStart(tenant: TenantId): boolean; webhookStart(webhook: W): boolean }): W | undefined {
+  next(rules: { canTenantStart(tenant: TenantId): boolean; canWebhookStart(webhook: W): boolean }): W | undefined {
     for (let left = this.webhooksByTenant.size; left > 0; left--) {
       const [first] = this.webhooksByTenant
       if (first === undefined) return undefined
       const [tenant, webhooks] = first
       this.webhooksByTenant.delete(tenant)
       this.webhooksByTenant.set(tenant, webhooks)
-      const webhook = can.tenantStart(tenant) ? nextOf(webhooks, can.webhookStart) : undefined
+      const webhook = rules.canTenantStart(tenant) ? nextOf(webhooks, rules.canWebhookStart) : undefined
       if (webhook !== undefined) return webhook
     }
     return undefined

@@ -14,9 +14,9 @@ import { type DeactivationDeps, deactivate } from './deactivation.ts'
 
 type KeyDeleted = RecordedEvent<'KeyDeleted', KeyEvents['KeyDeleted']>
 type WebhookCreated = RecordedEvent<'WebhookCreated', WebhookEvents['WebhookCreated']>
-const isDeactivation = (event: RecordedEvent): event is KeyDeleted =>
+const asksToDeactivate = (event: RecordedEvent): event is KeyDeleted =>
   event.type === 'KeyDeleted' && (event as KeyDeleted).data.webhooks === 'deactivate'
-const isCreation = (event: RecordedEvent): event is WebhookCreated =>
+const isCreationByKey = (event: RecordedEvent): event is WebhookCreated =>
   event.type === 'WebhookCreated' && (event as WebhookCreated).data.key_id !== null
 
 interface KeyDeletedDeps extends DeactivationDeps {
@@ -38,33 +38,34 @@ export const webhooksOfKey =
 /**
  * The process manager of keys that are deleted with `webhooks=deactivate`. It deactivates the webhooks that the key created.
  *
- * The read model contains the webhooks that were created before the deletion. For up to a second, a process that does not know of the deletion may
- * let the key create more webhooks. So each webhook that a key creates is checked too. Both checks append the same event, because its id is derived
- * from the event of the deletion. So a webhook that is activated again stays active.
+ * It deactivates the webhooks that the read model contains at the deletion. For up to a second, a process that does not know of the deletion may let the
+ * key create more webhooks. So the manager also deactivates a webhook that is created after the deletion of its key. Each webhook is deactivated only
+ * once, because the id of the deactivation is derived from the deletion. So a webhook that a consumer activates again stays active.
  */
 export function createKeyDeletedManager(deps: KeyDeletedDeps): Projection {
   const { streams, webhooksOf } = deps
 
   /** Returns the event that deleted the key, if it asks to deactivate the key's webhooks. */
-  const deletionOf = async (key: KeyId): Promise<KeyDeleted | undefined> => (await streams.read(keyStream(key))).events.find(isDeactivation)
+  const deletionOf = async (key: KeyId): Promise<KeyDeleted | undefined> =>
+    (await streams.read(keyStream(key))).events.find(asksToDeactivate)
 
   return {
     name: 'key_deleted_manager',
     version: 1,
     families: ['key', 'webhook'],
-    concerns: (event) => isDeactivation(event) || isCreation(event),
+    concerns: (event) => asksToDeactivate(event) || isCreationByKey(event),
     async prepare(events) {
       for (const event of events)
-        if (isDeactivation(event)) {
+        if (asksToDeactivate(event)) {
           const owner = { tenant: event.metadata.tenant as TenantId, key_id: event.data.id }
           for (const webhook of await webhooksOf(owner)) await deactivate(deps, event, 'key_deleted', webhook)
-        } else if (isCreation(event) && event.data.is_active && event.data.key_id !== null) {
+        } else if (isCreationByKey(event) && event.data.is_active && event.data.key_id !== null) {
           const deletion = await deletionOf(event.data.key_id)
           if (deletion !== undefined) await deactivate(deps, deletion, 'key_deleted', event.data.id)
         }
     },
     async apply() {
-      // `prepare` has appended the commands, so only the checkpoint moves.
+      // `prepare` has appended the events, so only the checkpoint moves.
     },
   }
 }

@@ -19,7 +19,7 @@ const eventsPerRead = 20
  * Returns the messages whose last MessageRouted is among these events. A large fan-out has several parts, which are appended in order. A message with
  * a missing part is left out, because the bus delivers it again.
  */
-export async function routedIn(store: Pick<EventStore, 'read'>, events: readonly RecordedEvent[]): Promise<RoutedMessage[]> {
+export async function routedMessagesOf(store: Pick<EventStore, 'read'>, events: readonly RecordedEvent[]): Promise<RoutedMessage[]> {
   const messages = new Map<string, RoutedMessage>()
   for (const event of events) {
     if (!isRouted(event) || event.data.part + 1 < event.data.parts || messages.has(event.data.place)) continue

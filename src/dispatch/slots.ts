@@ -238,8 +238,8 @@ class SlotPool implements Slots {
     }
   }
   private readonly fairQueueRules = {
-    tenantStart: (tenant: TenantId) => this.openOf(tenant) < this.perTenant,
-    webhookStart: (load: WebhookLoad) => this.shareLeft(load) > 0,
+    canTenantStart: (tenant: TenantId) => this.openOf(tenant) < this.perTenant,
+    canWebhookStart: (load: WebhookLoad) => this.shareLeft(load) > 0,
   }
   private startNext(load: WebhookLoad): void {
     const delivery = load.waiting.shift()

@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts'
 import { archiveAgain } from '../dispatch/archive-again.ts'
 import { createOffsets } from '../dispatch/offsets.ts'
 import { scheduleRetries } from '../dispatch/retries.ts'
-import { routedIn } from '../dispatch/routed.ts'
+import { routedMessagesOf } from '../dispatch/routed.ts'
 import { createSchedule, type Schedule } from '../dispatch/schedule.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import type { DeliveryRef } from '../events/refs.ts'
@@ -82,7 +82,7 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
   const schedule = createSchedule({ pool, owner: 'refill', claimMs: 0 })
   const restore = async (events: readonly RecordedEvent[], history: DeliveryReads) => {
     restored.events += events.length
-    for (const messages of chunks(await routedIn(store, events), 500)) {
+    for (const messages of chunks(await routedMessagesOf(store, events), 500)) {
       restored.messages += (await index.insertNew(messages)).filter((isNew) => isNew).length
       const firstAttempts = messages.flatMap((message) => message.deliveries)
       for (const refs of chunks(firstAttempts, 1_000)) restored.parked += await parkUntouched(schedule, refs, history)

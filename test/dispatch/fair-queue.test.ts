@@ -4,7 +4,7 @@ import type { TenantId } from '../../src/events/ids.ts'
 
 const webhook = (name: string) => ({ name, tenant: name[0] as TenantId })
 type Queue = FairQueue<ReturnType<typeof webhook>>
-const all = { tenantStart: () => true, webhookStart: () => true }
+const allCanStart = { canTenantStart: () => true, canWebhookStart: () => true }
 
 describe('the fair queue', () => {
   const queueOf = (...names: string[]) => {
@@ -13,8 +13,8 @@ describe('the fair queue', () => {
     for (const entry of webhooks.values()) queue.add(entry)
     return { queue, webhooks }
   }
-  const take = (queue: Queue, count: number, can: Parameters<Queue['next']>[0] = all) =>
-    Array.from({ length: count }, () => queue.next(can)?.name)
+  const take = (queue: Queue, count: number, rules: Parameters<Queue['next']>[0] = allCanStart) =>
+    Array.from({ length: count }, () => queue.next(rules)?.name)
 
   it('goes round robin over tenants, and within each tenant over its webhooks', () => {
     const { queue } = queueOf('a1', 'a2', 'a3', 'b1')
@@ -22,14 +22,14 @@ describe('the fair queue', () => {
   })
   it('skips tenants and webhooks that cannot start a request', () => {
     const { queue } = queueOf('a1', 'b1', 'b2', 'c1')
-    const can = { tenantStart: (tenant: TenantId) => tenant !== 'a', webhookStart: ({ name }: { name: string }) => name !== 'b1' }
-    expect(take(queue, 4, can)).to.deep.equal(['b2', 'c1', 'b2', 'c1'])
+    const rules = { canTenantStart: (tenant: TenantId) => tenant !== 'a', canWebhookStart: ({ name }: { name: string }) => name !== 'b1' }
+    expect(take(queue, 4, rules)).to.deep.equal(['b2', 'c1', 'b2', 'c1'])
   })
   it('returns nothing when no webhook waits or can start a request', () => {
     const { queue, webhooks } = queueOf('a1', 'b1')
-    expect(queue.next({ ...all, webhookStart: () => false })).to.equal(undefined)
+    expect(queue.next({ ...allCanStart, canWebhookStart: () => false })).to.equal(undefined)
     for (const entry of webhooks.values()) queue.remove(entry)
-    expect(queue.next(all)).to.equal(undefined)
+    expect(queue.next(allCanStart)).to.equal(undefined)
   })
   it('keeps the place of a webhook that is added again', () => {
     const { queue, webhooks } = queueOf('a1', 'a2')

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
-import { routedIn } from '../../src/dispatch/routed.ts'
+import { routedMessagesOf } from '../../src/dispatch/routed.ts'
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
 import type { EventId, TenantId, WebhookId } from '../../src/events/ids.ts'
@@ -26,21 +26,24 @@ describe('routed messages, read from events', () => {
     await store.close()
     await db.drop()
   })
-  const routed = (message: string, part: number, parts: number, some = webhooks.slice(part * 2, part * 2 + 2)): NewEvent => {
-    const common = { source: null, event_time: null, webhooks: some, part, parts, matched_at: '7' }
-    const facts = { tenant, message, place: `bus/0/${message}/0`, fingerprint: 'f', event: 'a.b', accepted_at }
+  const routedEvent = (message: string, part: number, parts: number, webhooksOfPart = webhooks.slice(part * 2, part * 2 + 2)): NewEvent => {
+    const routing = { source: null, event_time: null, webhooks: webhooksOfPart, part, parts, matched_at: '7' }
+    const messageFields = { tenant, message, place: `bus/0/${message}/0`, fingerprint: 'f', event: 'a.b', accepted_at }
     const metadata = { schema: 1, actor: 'system:test', tenant, time: accepted_at, $correlationId: 'c', $causationId: null } as const
-    return { id: randomUUID() as EventId, type: 'MessageRouted', data: { ...facts, ...common }, metadata }
+    return { id: randomUUID() as EventId, type: 'MessageRouted', data: { ...messageFields, ...routing }, metadata }
   }
   /** Appends the events one by one, and returns what a reader gets for the last one. */
-  const last = async (events: readonly NewEvent[]): Promise<RecordedEvent[]> => {
+  const appendAndReadLast = async (events: readonly NewEvent[]): Promise<RecordedEvent[]> => {
     for (const event of events) await store.append(stream, [event], 'any')
     return store.read(stream, { limit: 1, backwards: true })
   }
 
-  it('have the webhooks of all their MessageRouted events (parts) in order, even with many other events between the parts', async () => {
-    const others = Array.from({ length: 50 }, (_, i) => routed(`other${i}`, 0, 1))
-    const [whole, ...more] = await routedIn(store, await last([routed('1', 0, 3), ...others, routed('1', 1, 3), routed('1', 2, 3)]))
+  it('have the webhooks of all their parts in order, even if many other events lie between the parts', async () => {
+    const others = Array.from({ length: 50 }, (_, i) => routedEvent(`other${i}`, 0, 1))
+    const [whole, ...more] = await routedMessagesOf(
+      store,
+      await appendAndReadLast([routedEvent('1', 0, 3), ...others, routedEvent('1', 1, 3), routedEvent('1', 2, 3)]),
+    )
     expect(more).to.deep.equal([])
     expect(whole).to.deep.include({ message: '1', webhooks, matched_at: '7', accepted_at })
     expect(whole?.deliveries.map(({ delivery, webhook, chain, attempt }) => ({ delivery, webhook, chain, attempt }))).to.deep.equal(
@@ -51,12 +54,12 @@ describe('routed messages, read from events', () => {
     )
   })
   it('are left out while a part is missing: their record is not done yet, so the bus delivers it again', async () => {
-    expect(await routedIn(store, await last([routed('2', 0, 3), routed('2', 1, 3)]))).to.deep.equal([])
-    expect(await routedIn(store, await last([routed('3', 1, 2)]))).to.deep.equal([])
+    expect(await routedMessagesOf(store, await appendAndReadLast([routedEvent('2', 0, 3), routedEvent('2', 1, 3)]))).to.deep.equal([])
+    expect(await routedMessagesOf(store, await appendAndReadLast([routedEvent('3', 1, 2)]))).to.deep.equal([])
   })
   it('are returned once, even without webhooks or with repeated events', async () => {
-    const none = routed('4', 0, 1, [])
-    const events = await last([none])
-    expect(await routedIn(store, [...events, ...events])).to.have.length(1)
+    const withoutWebhooks = routedEvent('4', 0, 1, [])
+    const events = await appendAndReadLast([withoutWebhooks])
+    expect(await routedMessagesOf(store, [...events, ...events])).to.have.length(1)
   })
 })
