@@ -21,7 +21,7 @@ describe('the migrations of Postgres', () => {
     )
   const startOver = () => db.pool.query('drop schema public cascade; drop schema delivery_history cascade; create schema public')
 
-  it('run each once, in the order of their numbers', async () => {
+  it('each run once, in the order of their numbers', async () => {
     const names = await recordedNames()
     expect(await migrate(db.url)).to.deep.equal([])
     await startOver()
