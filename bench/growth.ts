@@ -4,7 +4,8 @@
 import { parseArgs } from 'node:util'
 import { drive, type Result, targetOf } from './drive.ts'
 import { type Kolbak, startKolbak } from './kolbak.ts'
-import { killAll, lineOf, start } from './processes.ts'
+import { startLoad } from './load.ts'
+import { killAll } from './processes.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -17,13 +18,13 @@ const { values: options } = parseArgs({
 })
 const seconds = Number(options.seconds)
 const table: Record<string, Record<string, string>> = {}
-const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)
+const load = await startLoad()
 
 /** Runs Kolbak with the given number of webhooks, ten for each of at most 100 tenants. */
 const withWebhooks = async (webhooks: number, work: (kolbak: Kolbak) => Promise<void>, variables: Record<string, string> = {}) => {
   const tenants = Math.max(1, Math.min(100, webhooks / 10))
   const shape = { tenants, webhooksPerTenant: webhooks / tenants, fanout: false, paths: ['/hook'] }
-  const kolbak = await startKolbak(receiverUrl, shape, { variables })
+  const kolbak = await startKolbak(load.url, shape, { variables })
   try {
     await work(kolbak)
   } finally {
@@ -34,7 +35,7 @@ const measure = async (title: string, kolbak: Kolbak) => {
   const { tokens, events, deliveriesPerEvent } = kolbak
   const common = { tokens, events, bytes: 512, batch: 1 }
   const run = (producers: number, perSecond: number, forSeconds: number): Promise<Result> =>
-    drive(targetOf(kolbak), receiverUrl, { ...common, producers, perSecond, seconds: forSeconds }, deliveriesPerEvent)
+    drive(targetOf(kolbak), load, { ...common, producers, perSecond, seconds: forSeconds }, deliveriesPerEvent)
   await run(32, 0, 2) // The first load only warms the code.
   const closedLoop = await run(32, 0, seconds)
   const openLoop = await run(0, 200, seconds)

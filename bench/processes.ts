@@ -13,10 +13,11 @@ export function start(
   env: Record<string, string> = {},
   flags: readonly string[] = [],
 ): ChildProcess {
-  const child = spawn(process.execPath, [...flags, join(import.meta.dirname, file), ...args], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  return startProgram(process.execPath, [...flags, join(import.meta.dirname, file), ...args], env)
+}
+/** Starts any program as a separate process. */
+export function startProgram(program: string, args: readonly string[] = [], env: Record<string, string> = {}): ChildProcess {
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   children.push(child)
   return child
 }
@@ -46,25 +47,25 @@ export interface Cost {
   readonly cpu: number
   /** Bytes that were written to disk. */
   readonly written: number
-  /** Peak resident memory, bytes. */
-  readonly peak: number
+  /** Memory in bytes. A page that several processes share counts in parts (PSS), so that the sum is what the machine has given away. */
+  readonly memory: number
 }
 /** Returns the cost of the processes so far, including that of their ended children. Works on Linux; elsewhere returns 0. */
 export async function costOf(pids: readonly number[]): Promise<Cost> {
   const costs = await Promise.all(pids.map(costOfProcess))
   const sum = (part: (cost: Cost) => number) => costs.reduce((total, cost) => total + part(cost), 0)
-  return { cpu: sum((cost) => cost.cpu), written: sum((cost) => cost.written), peak: sum((cost) => cost.peak) }
+  return { cpu: sum((cost) => cost.cpu), written: sum((cost) => cost.written), memory: sum((cost) => cost.memory) }
 }
 async function costOfProcess(pid: number): Promise<Cost> {
   const read = (file: string) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')
-  const [stat, io, status] = await Promise.all([read('stat'), read('io'), read('status')])
+  const [stat, io, memory] = await Promise.all([read('stat'), read('io'), read('smaps_rollup')])
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const number = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? 0)
   return {
     // Fields 13 and 14 are the times of ended children.
     cpu: (Number(fields[11] ?? 0) + Number(fields[12] ?? 0) + Number(fields[13] ?? 0) + Number(fields[14] ?? 0)) / 100,
     written: number(io, /write_bytes: (\d+)/),
-    peak: number(status, /VmHWM:\s+(\d+)/) * 1_024,
+    memory: number(memory, /^Pss:\s+(\d+)/m) * 1_024,
   }
 }
 /** Returns the ids of the postmaster and its backends. */

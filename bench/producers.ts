@@ -1,6 +1,5 @@
 // Usage: node bench/producers.ts '<JSON of Work>'. The producers run in a separate process, which prints the result as one line of JSON.
 import { Pool } from 'undici'
-import { settlingMs } from './scenarios.ts'
 
 export interface Work {
   readonly url: string
@@ -9,6 +8,8 @@ export interface Work {
   /** The event names, which are posted round robin. Each is posted with every token. */
   readonly events: readonly string[]
   readonly seconds: number
+  /** The number of events after which a closed loop ends early, or 0 for none. */
+  readonly count: number
   readonly bytes: number
   /** Events in one request. With 1, the requests go to /v1/events. */
   readonly batch: number
@@ -19,6 +20,8 @@ export interface Work {
    * load.
    */
   readonly perSecond: number
+  /** Milliseconds at the start that the percentiles leave out, because what has just begun is slow at first. */
+  readonly settlingMs: number
 }
 export interface Produced {
   readonly accepted: number
@@ -66,7 +69,7 @@ async function post(due: number): Promise<void> {
 
 const began = performance.now()
 const end = began + work.seconds * 1_000
-const settledAt = began + settlingMs(work)
+const settledAt = began + work.settlingMs
 if (work.perSecond > 0) {
   const posts: Promise<void>[] = []
   for (let n = 0; ; n++) {
@@ -80,7 +83,7 @@ if (work.perSecond > 0) {
 } else
   await Promise.all(
     Array.from({ length: work.producers }, async () => {
-      while (performance.now() < end) await post(performance.now())
+      while (performance.now() < end && !(work.count > 0 && next >= work.count)) await post(performance.now())
     }),
   )
 const tookSeconds = (performance.now() - began) / 1_000

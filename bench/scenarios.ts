@@ -1,8 +1,5 @@
 import type { Work } from './producers.ts'
 
-/** Milliseconds at the start of a load that its percentiles leave out, because the new process of the producers is slow at first. */
-export const settlingMs = ({ seconds }: Pick<Work, 'seconds'>): number => Math.min(3_000, seconds * 250)
-
 /** A load, and the tenants and webhooks that receive it. */
 export interface Scenario {
   readonly description: string
@@ -12,22 +9,33 @@ export interface Scenario {
   readonly fanout: boolean
   /** Paths of the receiver, distributed round robin over the webhooks. Deliveries to paths that hang are not awaited. */
   readonly paths: readonly string[]
-  readonly work: Pick<Work, 'producers' | 'perSecond' | 'batch'>
-  /** The scenario of the floor with which it is compared. */
-  readonly floor: 'single' | 'latency'
+  readonly work: Pick<Work, 'producers' | 'perSecond' | 'batch'> & {
+    /** The number of events, if the load does not end by time. */
+    readonly count?: number
+    /** How many times as long as other loads this one takes, because it has few events. Default 1. */
+    readonly times?: number
+  }
+  /** The scenario of the floor with which it is compared. At rest, the floor does nothing, so there is none. */
+  readonly floor: 'single' | 'latency' | 'trickle' | null
 }
 const oneWebhook = { tenants: 1, webhooksPerTenant: 1, fanout: false, paths: ['/hook'], floor: 'single' } as const
+const withHanging = { ...oneWebhook, webhooksPerTenant: 2, paths: ['/hook', '/hanging'] } as const
 const closedLoop = { producers: 32, perSecond: 0, batch: 1 }
+const batches = { producers: 8, perSecond: 0, batch: 100 }
+const openLoop = (perSecond: number) => ({ producers: 0, perSecond, batch: 1 })
 
 export const scenarios = {
+  rest: { ...oneWebhook, description: 'no posts', work: { producers: 0, perSecond: 0, batch: 0 }, floor: null },
+  trickle: { ...oneWebhook, description: '10 posts a second, open loop', work: { ...openLoop(10), times: 3 }, floor: 'trickle' },
+  latency: { ...oneWebhook, description: '200 posts a second, open loop', work: openLoop(200), floor: 'latency' },
   single: { ...oneWebhook, description: 'single posts, one webhook', work: closedLoop },
-  batch: { ...oneWebhook, description: 'batches of 100, one webhook', work: { ...closedLoop, producers: 8, batch: 100 } },
-  latency: {
+  batch: { ...oneWebhook, description: 'batches of 100, one webhook', work: batches },
+  backlog: {
     ...oneWebhook,
-    description: '200 posts a second, open loop',
-    work: { producers: 0, perSecond: 200, batch: 1 },
-    floor: 'latency',
+    description: '100,000 events in batches, as fast as they are accepted',
+    work: { ...batches, count: 100_000, times: 20 },
   },
+  'batch-hanging': { ...withHanging, description: 'batches of 100, half of the events to a receiver that hangs', work: batches },
   webhooks: { ...oneWebhook, description: '1,000 webhooks of 100 tenants', tenants: 100, webhooksPerTenant: 10, work: closedLoop },
   fanout: {
     ...oneWebhook,
@@ -37,12 +45,6 @@ export const scenarios = {
     work: { ...closedLoop, producers: 8 },
   },
   failing: { ...oneWebhook, description: 'a tenth of the responses is 503', paths: ['/failing'], work: closedLoop },
-  hanging: {
-    ...oneWebhook,
-    description: 'half of the events to a receiver that hangs',
-    webhooksPerTenant: 2,
-    paths: ['/hook', '/hanging'],
-    work: closedLoop,
-  },
+  hanging: { ...withHanging, description: 'half of the events to a receiver that hangs', work: closedLoop },
 } satisfies Record<string, Scenario>
 export type ScenarioName = keyof typeof scenarios

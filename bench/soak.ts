@@ -3,9 +3,9 @@
 // that should stay constant: memory, open files, timers and sockets, connections, unread records, projection lag.
 import { readdir, readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { json, startKolbak } from './kolbak.ts'
-import { killAll, lineOf, postgresPids, start } from './processes.ts'
-import type { Produced, Work } from './producers.ts'
+import { startKolbak } from './kolbak.ts'
+import { startLoad } from './load.ts'
+import { killAll, postgresPids } from './processes.ts'
 import type { Received } from './receiver.ts'
 
 const { values: options } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, share: { type: 'string', default: '0.7' } } })
@@ -30,36 +30,35 @@ const anonymousMiB = async (pids: readonly number[]) => {
   for (const pid of pids) kib += Number(/RssAnon:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''))?.[1] ?? 0)
   return kib / 1_024
 }
-const produce = (work: Work) => lineOf(start('producers.ts', [JSON.stringify(work)]), (line) => JSON.parse(line) as Produced)
 
 // One receiver responds to a tenth of the requests with 503. Short retry delays let all events arrive before the end.
 process.env.KOLBAK_RETRY_DELAYS ??= '1,1,1,1,1,1,1,1'
 let kolbak: Awaited<ReturnType<typeof startKolbak>> | undefined
 try {
-  const receiverUrl = await lineOf(start('receiver.ts', []), (line) => line)
-  kolbak = await startKolbak(receiverUrl, { tenants: 10, webhooksPerTenant: 2, fanout: false, paths: ['/hook', '/failing'] })
+  const load = await startLoad()
+  kolbak = await startKolbak(load.url, { tenants: 10, webhooksPerTenant: 2, fanout: false, paths: ['/hook', '/failing'] })
   const { url, pid, dataDir, admin, tokens, events, database } = kolbak
-  const common = { url, tokens, events, bytes: 512, batch: 1 }
-  const warm = await produce({ ...common, seconds: 5, producers: 32, perSecond: 0 })
+  const common = { url, tokens, events, bytes: 512, batch: 1, count: 0, settlingMs: 0 }
+  const warm = await load.produce({ ...common, seconds: 5, producers: 32, perSecond: 0 })
   /** Waits until `count` messages have arrived since the last reset, at most 60 s. */
   const waitForArrival = async (count: number): Promise<Received> => {
     for (let waited = 0; ; waited += 100) {
-      const received = await json<Received>(receiverUrl)
+      const received = await load.received()
       if (received.messages >= count || waited > 60_000) return received
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
   await waitForArrival(warm.accepted)
-  await json(`${receiverUrl}/reset`)
+  await load.reset(0)
   const capacityStart = performance.now()
-  const { accepted: acceptedAtCapacity } = await produce({ ...common, seconds: 10, producers: 32, perSecond: 0 })
+  const { accepted: acceptedAtCapacity } = await load.produce({ ...common, seconds: 10, producers: 32, perSecond: 0 })
   await waitForArrival(acceptedAtCapacity)
   const capacity = (acceptedAtCapacity * 1_000) / (performance.now() - capacityStart)
   const perSecond = Math.floor(capacity * Number(options.share))
   console.log(
     `Kolbak can accept and deliver ${Math.round(capacity)} events/s. The soak runs at ${perSecond}/s for ${options.minutes} minutes.`,
   )
-  await json(`${receiverUrl}/reset`)
+  await load.reset(0)
 
   const sample = async (): Promise<Sample> => {
     const metrics = await (await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${admin}` } })).text()
@@ -78,12 +77,12 @@ try {
   }
   const samples: (Sample & { at: number })[] = []
   const began = performance.now()
-  const load = produce({ ...common, seconds, producers: 0, perSecond })
+  const producing = load.produce({ ...common, seconds, producers: 0, perSecond })
   while (performance.now() - began < seconds * 1_000) {
     await new Promise((resolve) => setTimeout(resolve, everyMs))
     samples.push({ at: (performance.now() - began) / 1_000, ...(await sample()) })
   }
-  const produced = await load
+  const produced = await producing
   const received = await waitForArrival(produced.accepted)
 
   const warmSamples = samples.filter(({ at }) => at > warmSeconds)

@@ -1,0 +1,3 @@
+module kolbak/bench/load
+
+go 1.21
