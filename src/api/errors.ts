@@ -65,6 +65,10 @@ const errors = {
     status: 503,
     message: 'A newer version of Kolbak stored this resource, and this process cannot read it: try again, or tell the operator to upgrade.',
   },
+  stream_faulty: {
+    status: 503,
+    message: 'The history of this resource was changed from outside: an operator must look at it.',
+  },
   delivery_log_unavailable: { status: 503, message: 'The history of deliveries cannot be reached now: try again.' },
   database_unavailable: { status: 503, message: 'The database cannot be reached now: try again.' },
   not_ready: { status: 503, message: 'Not ready: try again.' },

@@ -23,7 +23,7 @@ function errorCodesOf(route: Route): ErrorCode[] {
   if (route.query !== undefined) add('validation_failed')
   if (route.body !== undefined) add('invalid_json', 'request_timeout', 'body_too_large', 'unsupported_media_type')
   if (route.body !== undefined && route.credentials !== 'client') add('validation_failed')
-  if (route.method !== 'GET' && route.credentials !== 'client') add('store_unavailable', 'event_not_readable')
+  if (route.method !== 'GET' && route.credentials !== 'client') add('store_unavailable', 'event_not_readable', 'stream_faulty')
   add(...(route.errors ?? []))
   return [...codes]
 }

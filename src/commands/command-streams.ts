@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { Checkpoint, Metadata, NewEvent, RecordedEvent, RequestFacts } from '../events/envelope.ts'
-import { upcast } from '../events/schema.ts'
+import { commitment } from '../events/leaf.ts'
+import { shapeOf, upcast } from '../events/schema.ts'
 import { fieldAad, openEvent, sealEvent } from '../events/sealed-fields.ts'
+import { secretFields } from '../events/secret-fields.ts'
 import { aggregateIn, type StreamName } from '../events/streams.ts'
+import { KolbakError } from '../lib/errors.ts'
+import type { EventMacs } from '../lib/event-macs.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Vault } from '../lib/seal.ts'
 import type { EventStore, ExpectedRevision } from '../ports/event-store.ts'
@@ -40,6 +44,10 @@ export const hashOf = (stored: Pick<NewEvent, 'type' | 'data' | 'metadata'>): st
     .update(JSON.stringify([stored.type, stored.data, stored.metadata]))
     .digest('hex')
 
+/** The error for a stream that is not what Kolbak has written, or that lacks events. */
+const streamFaulty = (what: string) =>
+  new KolbakError('stream_faulty', `The history of this resource was changed from outside (${what}): an operator must look at it.`)
+
 /** Returns the facts about a request as metadata. The address and the agent are personal data, so they are sealed. */
 function storedFacts(vault: Vault, tenant: string, stream: StreamName, { origin, ...facts }: RequestFacts): Partial<Metadata> {
   return { ...facts, origin: vault.sealText(originAad(tenant, stream), JSON.stringify(origin)) }
@@ -47,13 +55,38 @@ function storedFacts(vault: Vault, tenant: string, stream: StreamName, { origin,
 /** Returns the AAD of the sealed `origin` of an event. */
 export const originAad = (tenant: string, stream: StreamName): string[] => fieldAad(tenant, aggregateIn(stream), 'origin')
 
-/** @param options.app the version of Kolbak, which each event keeps */
-export function createCommandStreams(store: EventStore, keyring: Keyring, { app }: { app?: string } = {}): CommandStreams {
+/**
+ * Returns a commitment to each sealed value of an event, except secrets, because nobody may ever be shown a secret.
+ * @param stored the event with sealed values; `plain` has the same data unsealed
+ */
+function commitmentsTo(vault: Vault, stored: NewEvent, plain: object): Record<string, string> {
+  const [sealedData, plainData] = [{ ...stored.data } as Record<string, unknown>, { ...plain } as Record<string, unknown>]
+  const commits: Record<string, string> = {}
+  for (const [field] of shapeOf(stored.type)?.sealed ?? []) {
+    const sealed = sealedData[field]
+    if (typeof sealed === 'string' && !secretFields.has(field))
+      commits[field] = commitment(field, vault.blindingOf(sealed), plainData[field])
+  }
+  return commits
+}
+
+interface StreamsOptions {
+  /** The version of Kolbak, which each event keeps. */
+  readonly app?: string
+  /** Without it, events get no MAC and none is checked. */
+  readonly macs?: Pick<EventMacs, 'macOf' | 'faultOf'>
+}
+
+export function createCommandStreams(store: EventStore, keyring: Keyring, { app, macs }: StreamsOptions = {}): CommandStreams {
   return {
     async read(stream) {
       const stored = await store.read(stream)
       const last = stored.at(-1)
       if (last === undefined) return { events: [], revision: -1, position: null, hash: null }
+      for (const event of stored) {
+        const fault = macs?.faultOf(event) ?? null
+        if (fault !== null) throw streamFaulty(`${stream}@${event.revision} is ${fault}`)
+      }
       const vault = await keyring.vault(last.metadata.tenant)
       return {
         events: stored.map((event) => openEvent(vault, stream, upcast(event))),
@@ -69,14 +102,23 @@ export function createCommandStreams(store: EventStore, keyring: Keyring, { app 
       const time = by.time > before ? by.time : before
       let prev = past.hash
       const facts = request === undefined ? {} : storedFacts(vault, by.tenant, stream, request)
+      const originCommit =
+        request === undefined || facts.origin === undefined
+          ? {}
+          : { origin: commitment('origin', vault.blindingOf(facts.origin), request.origin) }
       const opened: NewEvent[] = []
-      const sealed = decided.map(({ id, type, data }): NewEvent => {
-        const event = sealEvent(vault, stream, {
+      const sealed = decided.map(({ id, type, data }, i): NewEvent => {
+        const unchained = sealEvent(vault, stream, {
           id,
           type,
           data,
-          metadata: { ...by, time, ...(app === undefined ? {} : { app }), ...facts, prev },
+          metadata: { ...by, time, ...(app === undefined ? {} : { app }), ...facts },
         })
+        const commits = { ...commitmentsTo(vault, unchained, data), ...originCommit }
+        const metadata = { ...unchained.metadata, ...(Object.keys(commits).length === 0 ? {} : { commits }), prev }
+        const withoutMac = { ...unchained, metadata }
+        const mac = macs?.macOf({ ...withoutMac, stream, revision: past.revision + 1 + i })
+        const event = mac === undefined ? withoutMac : { ...withoutMac, metadata: { ...metadata, mac } }
         opened.push({ ...event, data })
         prev = hashOf(event)
         return event

@@ -51,6 +51,10 @@ export interface Metadata {
   readonly reason?: string
   /** The `Origin` of the request as JSON, sealed under the tenant's data key. */
   readonly origin?: string
+  /** A commitment to each sealed value, by the name of its field. With it one value can be shown and proven without the others. */
+  readonly commits?: Readonly<Record<string, string>>
+  /** The MAC (base64url) of the event under a key of the service. It is the last field of the metadata. */
+  readonly mac?: string
 }
 
 /** An event as a decider decides it, before it has an id and metadata. `Events` gives the data of each type of event. */

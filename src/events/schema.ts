@@ -2,11 +2,12 @@ import { type DeliveryEvents, deliveryEventFields } from './delivery.ts'
 import type { NewEvent } from './envelope.ts'
 import type { SealedAs, StoredAs } from './fields.ts'
 import { type KeyEvents, keyEventFields } from './key.ts'
+import { type LogEvents, logEventFields } from './log.ts'
 import { type TenantEvents, tenantEventFields } from './tenant.ts'
 import { type WebhookEvents, webhookEventFields } from './webhook.ts'
 
 /** The data of every event type. */
-export interface Events extends TenantEvents, KeyEvents, WebhookEvents, DeliveryEvents {}
+export interface Events extends TenantEvents, KeyEvents, WebhookEvents, LogEvents, DeliveryEvents {}
 export type EventType = keyof Events
 
 /**
@@ -55,6 +56,9 @@ export const eventTypes = {
   WebhookActivated: shape(webhookEventFields),
   WebhookDeactivated: shape(webhookEventFields),
   WebhookDeleted: shape(webhookEventFields),
+  LogStarted: shape(logEventFields),
+  BatchSealed: shape(logEventFields),
+  LossDeclared: shape(logEventFields),
   MessageRouted: shape(deliveryEventFields),
   MessageRejected: shape(deliveryEventFields),
   DeliverySucceeded: shape(deliveryEventFields),

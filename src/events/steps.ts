@@ -35,6 +35,9 @@ export const points = [
   'projection.transaction',
   'projection.rows',
   'projection.checkpoint',
+  // Steps of the audit log
+  'log.start',
+  'log.start_position',
   // Steps of several parts
   'leases.take',
   'leases.renew',
@@ -44,8 +47,8 @@ export const points = [
   'cassandra.places',
 ] as const
 export type Point = (typeof points)[number]
-/** Steps that run only after something else has failed: a read model that is behind, or an append whose result is unknown. */
-export const rarePoints: ReadonlySet<Point> = new Set(['command.note', 'eventstoredb.repeat'])
+/** Steps that run only after something else has failed (a read model that is behind, an append whose result is unknown), or once in the life of a database. */
+export const rarePoints: ReadonlySet<Point> = new Set(['command.note', 'eventstoredb.repeat', 'log.start', 'log.start_position'])
 
 /** Publishes the start and the end of each step with `{ point }`, and also `error` when the step has failed. */
 export const steps = tracingChannel<unknown, { point: Point; error?: unknown }>('kolbak.step')

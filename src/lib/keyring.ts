@@ -18,6 +18,16 @@ export interface Keyring {
   lookup(purpose: LookupPurpose, value: string): string
 }
 
+/** The secrets of the service that are neither vaults nor look-ups. */
+export interface ServiceSecrets {
+  /** Returns a secret of the service, which is created with `length` random bytes if it is missing. It is stored wrapped by the master key. */
+  secret(purpose: ServiceSecret, length: number): Promise<Buffer>
+  /** Stores another value of a secret that exists. */
+  replaceSecret(purpose: ServiceSecret, secret: Buffer): Promise<void>
+}
+/** The key of the MACs of events, and the key that signs the heads of the log. */
+export type ServiceSecret = 'event-mac' | 'log-signing'
+
 export class WrongMasterKey extends Error {
   readonly code = 'wrong_master_key'
   constructor() {
@@ -57,15 +67,18 @@ export function unwrap(master: Buffer, owner: string, purpose: string, wrapped: 
 }
 
 /** Opens the keyring. Throws WrongMasterKey when this master key does not unwrap the keys of the service. @param master 32 bytes */
-export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> {
-  const keysOf = async (owner: string, purposes: readonly string[]) => {
+export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring & ServiceSecrets> {
+  const insertKeys = async (owner: string, purposes: readonly string[], length = 32) => {
     // Two processes may create keys at the same time. Both then read the keys of the first process.
     await pool.query(
       `insert into data_keys (owner, purpose, wrapped)
        select $1, purpose, wrapped from unnest($2::text[], $3::bytea[]) as made (purpose, wrapped)
        on conflict (owner, purpose) do nothing`,
-      [owner, purposes, purposes.map((purpose) => wrap(master, owner, purpose, randomBytes(32)))],
+      [owner, purposes, purposes.map((purpose) => wrap(master, owner, purpose, randomBytes(length)))],
     )
+  }
+  const keysOf = async (owner: string, purposes: readonly string[]) => {
+    await insertKeys(owner, purposes)
     return readKeys(owner)
   }
   const readKeys = async (owner: string) => {
@@ -112,5 +125,18 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring> 
       createHmac('sha256', need(serviceKeys.get(purpose)))
         .update(value)
         .digest('hex'),
+    async secret(purpose, length) {
+      const stored = (await readKeys(service)).get(purpose)
+      if (stored !== undefined) return stored.key
+      await insertKeys(service, [purpose], length)
+      return need((await readKeys(service)).get(purpose)).key
+    },
+    async replaceSecret(purpose, secret) {
+      await pool.query('update data_keys set wrapped = $3 where owner = $1 and purpose = $2', [
+        service,
+        purpose,
+        wrap(master, service, purpose, secret),
+      ])
+    },
   }
 }

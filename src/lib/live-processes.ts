@@ -10,6 +10,8 @@ export interface LiveProcesses {
   count(role: string): number
   /** Whether no other process is alive, of whatever role. */
   readonly isAlone: boolean
+  /** Returns whether every live process writes MACs. A process of version 0.2 does not. */
+  allWriteMacs(): Promise<boolean>
   close(): Promise<void>
 }
 
@@ -35,7 +37,7 @@ export async function joinLiveProcesses(options: {
     const { rows } = await pool.query<{ roles: string[] }>({
       name: 'live-processes-beat',
       text: `with beat as (
-               insert into live_processes (id, roles, seen_at) values ($1, $2, clock_timestamp())
+               insert into live_processes (id, roles, seen_at, writes_macs) values ($1, $2, clock_timestamp(), true)
                on conflict (id) do update set seen_at = excluded.seen_at
              ), gone as (
                delete from live_processes where seen_at < clock_timestamp() - interval '1 hour'
@@ -63,6 +65,13 @@ export async function joinLiveProcesses(options: {
     count: (role) => Math.max(1, counts.get(role) ?? 0),
     get isAlone() {
       return isAlone
+    },
+    async allWriteMacs() {
+      const { rowCount } = await pool.query(
+        `select from live_processes where not writes_macs and seen_at > clock_timestamp() - $1 * interval '1 ms' limit 1`,
+        [everyMs * 3],
+      )
+      return rowCount === 0
     },
     async close() {
       stop.abort()

@@ -24,6 +24,8 @@ export interface Vault {
   openText(aad: readonly string[], sealed: string): string
   /** Returns the HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
   fingerprint(content: Iterable<string | Buffer>): string
+  /** Returns the blinding (base64url) of a sealed text. Only the owner's key leads to it, so erasing the key makes it unknowable. */
+  blindingOf(sealed: string): string
 }
 
 export class SealBroken extends Error {
@@ -111,6 +113,12 @@ export function createVault(options: {
       for (const part of content) hmac.update(part)
       return hmac.digest('hex')
     },
+    blindingOf: (sealed) =>
+      createHmac('sha256', hmacKey)
+        .update('commit:')
+        // Salt and nonce together are unique to each sealed value.
+        .update(Buffer.from(sealed.slice(textPrefix.length), 'base64url').subarray(5, 33))
+        .digest('base64url'),
   }
   return self
 }

@@ -3,6 +3,7 @@ import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { step } from '../events/steps.ts'
 import type { StreamName } from '../events/streams.ts'
 import { describeError } from '../lib/errors.ts'
+import { EventForged, type EventMacs } from '../lib/event-macs.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 import { schemaOf } from './builds.ts'
@@ -77,20 +78,23 @@ interface AppliedBatch {
 /**
  * Processes one batch. Calls `prepare`, then writes rows, quarantine and checkpoint in one transaction. Throws BuildMoved or an error of the engine;
  * nothing is then written to Postgres.
- * @param isolating true: a faulty event quarantines its stream, and the other streams are applied; false: it fails the whole batch
+ * A forged event always quarantines its stream, because no event that Kolbak has not written may have an effect.
+ * @param options.isolating true: a faulty event quarantines its stream, and the other streams are applied; false: it fails the whole batch
  */
 export async function applyBatch(
   pool: Pool,
   projection: Projection,
   state: BuildState,
   batch: EventBatch,
-  isolating: boolean,
+  { isolating, macs }: { isolating: boolean; macs?: Pick<EventMacs, 'faultOf'> | undefined },
 ): Promise<AppliedBatch> {
-  const { name } = projection
+  const { name, takesAll = false } = projection
   const { build } = state
-  const notQuarantined = batch.events.filter((event) => !state.quarantined.has(event.stream))
-  const refused = await prepareBatch(pool, projection, state, notQuarantined, isolating)
-  const events = withoutFaulty(notQuarantined, refused)
+  const notQuarantined = takesAll ? batch.events : batch.events.filter((event) => !state.quarantined.has(event.stream))
+  const forged = takesAll ? [] : forgedIn(notQuarantined, macs)
+  const genuine = withoutFaulty(notQuarantined, forged)
+  const refused = [...forged, ...(await prepareBatch(pool, projection, state, genuine, isolating))]
+  const events = withoutFaulty(genuine, refused)
   const apply = async (client: ClientBase): Promise<AppliedBatch> => {
     const row = await lockBuild(client, name, build)
     if (row === undefined || row.checkpoint !== state.checkpoint || row.lifted !== state.lifted) throw new BuildMoved(name, build)
@@ -116,6 +120,16 @@ export async function applyBatch(
     return { state: { ...state, is_live: row.is_live, checkpoint: batch.checkpoint, quarantined }, faulty }
   }
   return step('projection.transaction', () => transaction(pool, apply))
+}
+
+/** Returns the first forged event of each stream. */
+export function forgedIn(events: readonly RecordedEvent[], macs: Pick<EventMacs, 'faultOf'> | undefined): FaultyEvent[] {
+  const forged = new Map<StreamName, FaultyEvent>()
+  for (const event of events) {
+    const fault = forged.has(event.stream) ? null : (macs?.faultOf(event) ?? null)
+    if (fault !== null) forged.set(event.stream, { event, error: new EventForged(event, fault) })
+  }
+  return [...forged.values()]
 }
 
 /** Calls `prepare` for the events. With `isolating` it returns the faulty events. Otherwise it throws the first error. */

@@ -188,12 +188,12 @@ class LeasedBuildRunner implements BuildRunner {
 
   /** Retries the batch until it is applied. Returns null when the signal aborts first. */
   async #applyUntilDone(state: BuildState, batch: EventBatch, signal: AbortSignal): Promise<BuildState | null> {
-    const { pool, log } = this.#deps
+    const { pool, log, macs } = this.#deps
     const { name } = this.#projection
     const delays = createBackoff()
     for (let failures = 0; !signal.aborted; )
       try {
-        const applied = await applyBatch(pool, this.#projection, state, batch, failures >= failuresBeforeIsolation)
+        const applied = await applyBatch(pool, this.#projection, state, batch, { isolating: failures >= failuresBeforeIsolation, macs })
         this.#projection.afterCommit?.()
         for (const { event, error } of applied.faulty)
           log.error(

@@ -43,6 +43,11 @@ export interface Projection {
    */
   readonly gatherMs?: number
   /**
+   * Whether the projection takes every event as it is stored: forged ones, those of quarantined streams, and those that this version cannot read.
+   * No event may make such a projection fail.
+   */
+  readonly takesAll?: boolean
+  /**
    * Set when the rows of each build are in a store that shares no transaction with Postgres. Such a projection is built again like a
    * projection with tables. `prepare` writes the rows of the build, and `apply` makes things happen only for the live build. A build that
    * goes live continues at the checkpoint of the former live build. So each event is applied exactly once to a live build, and
@@ -69,8 +74,13 @@ export interface Projection {
  * Returns the events for a projection, converted to the present schemas of their types. Throws EventNotReadable for an event
  * that the projection reads and this version cannot read, because its schema is newer or its type is unknown.
  */
-export const readable = ({ reads }: Pick<Projection, 'reads'>, events: readonly RecordedEvent[]): readonly RecordedEvent[] =>
-  events.map((event) => (reads === undefined || reads.has(event.type) || shapeOf(event.type) === undefined ? upcast(event) : event))
+export const readable = (
+  { reads, takesAll }: Pick<Projection, 'reads' | 'takesAll'>,
+  events: readonly RecordedEvent[],
+): readonly RecordedEvent[] =>
+  takesAll === true
+    ? events
+    : events.map((event) => (reads === undefined || reads.has(event.type) || shapeOf(event.type) === undefined ? upcast(event) : event))
 
 type Handler<E> = (sql: Sql, event: E) => Promise<unknown>
 type Handlers<E extends RecordedEvent> = { readonly [T in E['type']]?: Handler<Extract<E, { readonly type: T }>> }

@@ -3,10 +3,11 @@ import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
 import type { StreamName } from '../events/streams.ts'
 import { describeError, KolbakError } from '../lib/errors.ts'
+import type { EventMacs } from '../lib/event-macs.ts'
 import type { Log } from '../lib/log.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
 import type { EventStore } from '../ports/event-store.ts'
-import { applyWithSavepoint, lockBuild, useSchemaOf } from './apply-batch.ts'
+import { applyWithSavepoint, forgedIn, lockBuild, useSchemaOf } from './apply-batch.ts'
 import { type FaultyEvent, isEngineError, isEventError, isolateFaulty, withoutFaulty } from './faulty-events.ts'
 import { type BuildContext, type Projection, readable } from './projection.ts'
 
@@ -25,6 +26,8 @@ interface LiftDependencies {
   readonly pool: Pool
   readonly store: Pick<EventStore, 'read'>
   readonly log: Log
+  /** Finds forged events. Without it, no event is checked. */
+  readonly macs?: Pick<EventMacs, 'faultOf'> | undefined
 }
 /** The result of an attempt to lift a quarantine. If the stream stays quarantined, the result names the event that is faulty now. */
 export type LiftResult =
@@ -86,7 +89,7 @@ async function lockQuarantine(client: ClientBase, { name, version }: Projection,
 
 /** Applies the events from the faulty event up to the checkpoint. Returns the first event that is faulty now, or undefined. */
 async function applyAgain(
-  { store }: LiftDependencies,
+  { store, macs }: LiftDependencies,
   client: ClientBase,
   projection: Projection,
   stream: StreamName,
@@ -96,7 +99,8 @@ async function applyAgain(
   const context = { build, is_live }
   const apply = async (events: readonly RecordedEvent[]): Promise<FaultyEvent | undefined> => {
     const prepare = async (part: readonly RecordedEvent[]) => projection.prepare?.(readable(projection, part), context)
-    const refused = await isolateFaulty(prepare, events, isEventError)
+    const forged = forgedIn(events, macs)
+    const refused = [...forged, ...(await isolateFaulty(prepare, withoutFaulty(events, forged), isEventError))]
     const applyPart = applyWithSavepoint(client, projection, context)
     const failed = await isolateFaulty(applyPart, withoutFaulty(events, refused), (error) => !isEngineError(error))
     return [...refused, ...failed].sort((a, b) => a.event.revision - b.event.revision)[0]

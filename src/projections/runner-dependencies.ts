@@ -1,4 +1,5 @@
 import type { Pool } from 'pg'
+import type { EventMacs } from '../lib/event-macs.ts'
 import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
 import type { Notices } from '../lib/notices.ts'
@@ -11,6 +12,8 @@ export interface RunnerDependencies {
   readonly leases: LeaseKeeper
   readonly progress: ProjectionProgress
   readonly log: Log
+  /** Finds forged events. Without it, no event is checked. */
+  readonly macs?: Pick<EventMacs, 'faultOf'> | undefined
   /** The most events in one transaction. Default 500. */
   readonly batchSize?: number
   /** Default: none. The notice `builds` announces a new build, and a build that has become the live build. */

@@ -10,6 +10,7 @@ import { checkEngines, unread } from './engine-checks.ts'
 import { chooseEngines, type Engines } from './engines/table.ts'
 import { type AdminClient, ensureAdmin } from './first-start.ts'
 import { backlogMetrics, healthReport } from './health.ts'
+import { startLog } from './log-start.ts'
 import { createOperator, type Operator } from './operator.ts'
 import { createParts, type Parts } from './parts.ts'
 import { whenAvailable } from './patience.ts'
@@ -75,6 +76,7 @@ async function start(
   const projections = await openProjections(shared)
   const statuses = startProjections(shared, has('projector') ? projections : [])
   await whenAvailable('engines', () => checkEngines({ store, bus, pool: pools.reads }), patience)
+  await startLog(shared)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
   await whenBuilt(pools.reads, projections, patience)
   if (onSuperseded !== undefined) parts.add('versions', watchVersions({ ...shared, pool: pools.reads, projections, onSuperseded }))

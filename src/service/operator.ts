@@ -25,7 +25,7 @@ export interface Operator {
   backlog(): Promise<{ messages: number; projections: string[] }>
 }
 
-export function createOperator({ store, bus, pools, notices, log }: Shared, projections: readonly Projection[]): Operator {
+export function createOperator({ store, bus, pools, notices, macs, log }: Shared, projections: readonly Projection[]): Operator {
   const pool = pools.projections
   const named = (name: string): Projection => {
     const projection = projections.find((candidate) => candidate.name === name)
@@ -35,7 +35,7 @@ export function createOperator({ store, bus, pools, notices, log }: Shared, proj
   }
   return {
     quarantined: () => listQuarantined(pool),
-    lift: async (name, stream, skip) => (skip ? skipQuarantined : retryQuarantined)({ pool, store, log }, named(name), stream),
+    lift: async (name, stream, skip) => (skip ? skipQuarantined : retryQuarantined)({ pool, store, macs, log }, named(name), stream),
     async rebuild(name) {
       const build = await rebuild(pool, named(name))
       notices.tell('builds')

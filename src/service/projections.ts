@@ -45,9 +45,9 @@ export async function openProjections({
 
 /** Runs projections in this process. Returns a function that reports their states. */
 export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
-  const { store, pools, leases, notices, progress, parts, log } = shared
+  const { store, pools, leases, notices, progress, macs, parts, log } = shared
   const running = projections.map((projection) => {
-    const runner = startProjection({ store, pool: pools.projections, leases, notices, progress, log }, projection)
+    const runner = startProjection({ store, pool: pools.projections, leases, notices, progress, macs, log }, projection)
     parts.add(`projection ${projection.name}`, runner.stop)
     return runner
   })

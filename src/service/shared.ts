@@ -2,7 +2,8 @@ import type { Pool } from 'pg'
 import { ulid } from 'ulid'
 import { type CommandStreams, createCommandStreams } from '../commands/command-streams.ts'
 import type { Config, Role } from '../config/config.ts'
-import { type Keyring, openKeyring } from '../lib/keyring.ts'
+import { type EventMacs, openEventMacs } from '../lib/event-macs.ts'
+import { type Keyring, openKeyring, type ServiceSecrets } from '../lib/keyring.ts'
 import { createLeaseKeeper, type LeaseKeeper } from '../lib/leases.ts'
 import { joinLiveProcesses, type LiveProcesses } from '../lib/live-processes.ts'
 import type { Log } from '../lib/log.ts'
@@ -48,7 +49,8 @@ export interface Shared {
   readonly processId: string
   readonly pools: Readonly<Record<PoolName, Pool>>
   readonly jwtSecret: Buffer
-  readonly keyring: Keyring
+  readonly keyring: Keyring & ServiceSecrets
+  readonly macs: EventMacs
   readonly leases: LeaseKeeper
   readonly live: LiveProcesses
   readonly notices: Notices
@@ -80,6 +82,7 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
 
   const onError = (what: string) => (error: unknown) => log.warn({ error }, what)
   const keyring = await openKeyring(pools.reads, masterKey)
+  const macs = await openEventMacs(keyring)
   const leases = createLeaseKeeper({
     ...{ pool: pools.leases, owner: processId, leaseMs: config.KOLBAK_LEASE_MS },
     onError: onError('leases.failed'),
@@ -98,11 +101,11 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
   const store = opened.events.adapter
   const progress = createProjectionProgress()
   return {
-    ...{ config, log, patience, parts, processId, pools, jwtSecret, keyring, leases, live, notices, progress, store },
+    ...{ config, log, patience, parts, processId, pools, jwtSecret, keyring, macs, leases, live, notices, progress, store },
     engines: opened,
     bus: opened.messages.adapter,
     deliveryLog: opened.history.adapter,
-    streams: createCommandStreams(store, keyring, { app: version }),
+    streams: createCommandStreams(store, keyring, { app: version, macs }),
     waiter: createProjectionWaiter({ pool: pools.reads, progress }),
   }
 }

@@ -5,6 +5,7 @@ import { createPostgresEventStore } from '../../src/adapters/postgres/event-stor
 import type { EventId, KeyId } from '../../src/events/ids.ts'
 import { keyStream } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { openMacs } from '../support/genuine.ts'
 import { runProgram } from '../support/programs.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -37,7 +38,8 @@ describe('the operator commands beside a running service', () => {
       $correlationId: 'x',
       $causationId: null,
     } as const
-    await store.append(keyStream(id), [{ id: randomUUID() as EventId, type: 'KeyCreated', data, metadata }], 'none')
+    const event = { id: randomUUID() as EventId, type: 'KeyCreated', data, metadata, stream: keyStream(id), revision: 0 }
+    await store.append(keyStream(id), [(await openMacs(services.db.pool))(event)], 'none')
     await store.close()
 
     const [held] = await waitFor(async () => {

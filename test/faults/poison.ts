@@ -5,11 +5,13 @@ import { createEventStoreDbStore } from '../../src/adapters/eventstoredb/event-s
 import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import type { NewEvent } from '../../src/events/envelope.ts'
 import { defaultTenant, type EventId } from '../../src/events/ids.ts'
-import type { StreamName } from '../../src/events/streams.ts'
+import { isDayStream, type StreamName } from '../../src/events/streams.ts'
+import { isObject } from '../../src/lib/is-object.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import type { Appended, EventStore } from '../../src/ports/event-store.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { expectDelivery } from '../support/expectations.ts'
+import { openMacs } from '../support/genuine.ts'
 import { soonTimedOut } from '../support/patience.ts'
 import type { Receiver } from '../support/receiver.ts'
 import type { RunningService } from '../support/service.ts'
@@ -124,9 +126,12 @@ export function withPoison(): Poisoned {
             bytes ?? Buffer.alloc(0),
           ])
         : kafka.send({ topic: engines.KAFKA_TOPIC!, messages: [{ partition, value: bytes }] }),
-    append(stream, type, data, metadata = goodMetadata()) {
-      const event = { id: randomUUID() as EventId, type, data, metadata }
-      return store.append(stream, [event as NewEvent], 'any')
+    async append(stream, type, data, metadata = goodMetadata()) {
+      const event = { id: randomUUID() as EventId, type, data, metadata } as NewEvent
+      // A command event has its MAC, as if a faulty version of Kolbak had written it. Without a MAC it would be quarantined as forged.
+      const revision = ((await store.read(stream, { backwards: true, limit: 1 }))[0]?.revision ?? -1) + 1
+      const isMarked = !isDayStream(stream) && isObject(metadata)
+      return store.append(stream, [isMarked ? (await openMacs(pool))({ ...event, stream, revision }) : event], 'any')
     },
     subscribe,
     post,

@@ -1,4 +1,5 @@
 import type { ClientId, DeliveryId, EventId, KeyId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
+import { logStream } from '../../src/events/log.ts'
 import type { Events, EventType } from '../../src/events/schema.ts'
 import { attemptsStream, keyStream, routingStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
 
@@ -63,6 +64,16 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   WebhookDeactivated: { id: webhook, reason: 'failing' },
   WebhookActivated: { id: webhook },
   WebhookDeleted: { id: webhook },
+  LogStarted: { origin: 'kolbak/01JZZZZZZZZZZZZZZZZZZZZZL1', vkey: 'kolbak/01JZZZZZZZZZZZZZZZZZZZZZL1+00000000+AAAA' },
+  BatchSealed: {
+    of: 'deliveries',
+    from: '00000000000000000001',
+    through: '00000000000000000007',
+    count: 5,
+    root: 'AAAA',
+    oldest_day: '20260301',
+  },
+  LossDeclared: { origin: 'kolbak/01JZZZZZZZZZZZZZZZZZZZZZL2', previous: 'a note', kept: 7, root: 'AAAA', reason: 'A disk broke.' },
   MessageRouted: {
     ...message,
     source: 'shop',
@@ -85,6 +96,7 @@ export const streamOf = (type: EventType): StreamName => {
   if (/^(Tenant|Client)/.test(type)) return tenantStream(tenant)
   if (/^Key/.test(type)) return keyStream(key)
   if (/^Webhook/.test(type)) return webhookStream(webhook)
+  if (/^(Log|Batch|Loss)/.test(type)) return logStream
   return /^Message/.test(type) ? routingStream(tenant, accepted_at) : attemptsStream(webhook, accepted_at)
 }
 

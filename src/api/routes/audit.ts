@@ -1,10 +1,7 @@
 import type { NewEvent } from '../../events/envelope.ts'
-import { type AnyFieldTable, fieldsThatAre } from '../../events/fields.ts'
-import { keyFields } from '../../events/key.ts'
 import { upcast } from '../../events/schema.ts'
 import { openEvent } from '../../events/sealed-fields.ts'
-import { clientFields } from '../../events/tenant.ts'
-import { webhookFields } from '../../events/webhook.ts'
+import { secretFields } from '../../events/secret-fields.ts'
 import type { Vault } from '../../lib/seal.ts'
 import { type AuditedEvent, audit, auditedEvents } from '../../projections/audit.ts'
 import { createActorNames, type NamedActor } from '../actor-names.ts'
@@ -16,8 +13,6 @@ import { pastReadHeaders } from '../schemas/headers.ts'
 import { parseTimeRange } from '../time-range.ts'
 
 const ndjson = 'application/x-ndjson'
-/** The fields whose values no caller may see. They include the HMAC of a secret. */
-const secretFields = [webhookFields, keyFields, clientFields].flatMap((table: AnyFieldTable) => fieldsThatAre(table, 'secret'))
 
 export function createAuditRoutes(deps: ApiDependencies): Route[] {
   return [

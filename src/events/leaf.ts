@@ -1,0 +1,31 @@
+import { createHash, hash } from 'node:crypto'
+import type { RecordedEvent } from './envelope.ts'
+
+/*
+ * The texts that are hashed and signed. Nothing is put into a canonical form: JSON.stringify gives again the texts that were stored, because
+ * both event stores keep exactly what it made. Positions are not part of them, so a move to another engine changes nothing.
+ */
+
+type CommandEvent = Pick<RecordedEvent, 'stream' | 'revision' | 'id' | 'type' | 'data' | 'metadata'>
+
+/** Returns the text of a command event. Its hash is the event's leaf in the log. */
+export const commandEntry = ({ stream, revision, id, type, data, metadata }: CommandEvent): string =>
+  JSON.stringify(['command/1', stream, revision, id, type, data, metadata])
+/** Returns the text over which the MAC of a command event is made: its entry without the MAC. */
+export function macEntry(event: CommandEvent): string {
+  const { mac: _, ...metadata } = event.metadata
+  return commandEntry({ ...event, metadata })
+}
+/** Returns the text of an event of a day stream. It has no revision, because the retention may drop the first events of a stream. */
+export const dayEntry = ({ stream, id, type, data, metadata }: Omit<CommandEvent, 'revision'>): string =>
+  JSON.stringify(['day/1', stream, id, type, data, metadata])
+
+/** Returns the hash of a leaf (RFC 6962, 2.1): SHA-256 of a zero byte and the entry. */
+export const leafHash = (entry: string): Buffer => hash('sha256', Buffer.concat([zero, Buffer.from(entry)]), 'buffer')
+const zero = Buffer.from([0])
+
+/** Returns the commitment to a value: SHA-256 (base64url) of the JSON of its field, a blinding and the value. */
+export const commitment = (field: string, blinding: string, value: unknown): string =>
+  createHash('sha256')
+    .update(JSON.stringify([field, blinding, value]))
+    .digest('base64url')

@@ -1,0 +1,51 @@
+import type { FieldsOf } from './fields.ts'
+import type { StreamName } from './streams.ts'
+
+/** The only stream of the family `log`. Its events are about the audit log itself. */
+export const logStream = 'log-00000000000000000000000000' as StreamName
+
+export interface LogEvents {
+  /** From this event on, every command event has a MAC. */
+  LogStarted: {
+    /** The name of the log in its signed heads: `kolbak/` and a ULID. */
+    readonly origin: string
+    /** The key that verifies the signatures of heads, in the form of a signed note (C2SP): name, key id and key, joined by `+`. */
+    readonly vkey: string
+  }
+  /** Names the attempts and the routing events of some time by the root of their Merkle tree, so that none can be changed unseen. */
+  BatchSealed: {
+    readonly of: 'deliveries'
+    /** The checkpoint after which the batch begins, or null for the beginning. */
+    readonly from: string | null
+    /** The position of its last event. */
+    readonly through: string
+    readonly count: number
+    /** The root (RFC 6962) in base64. */
+    readonly root: string
+    /** The least day in the names of its streams. Events older than the retention are gone, and the batch can then not be computed again. */
+    readonly oldest_day: string
+  }
+  /** An operator has declared that events after a known head are lost. The log begins anew under another origin. */
+  LossDeclared: {
+    readonly origin: string
+    /** The last head that was given out, as a signed note. */
+    readonly previous: string
+    /** The number of leaves that are left. */
+    readonly kept: number
+    readonly root: string
+    readonly reason: string
+  }
+}
+export const logEventFields = {
+  origin: 'clear',
+  vkey: 'clear',
+  of: 'clear',
+  from: 'clear',
+  through: 'clear',
+  count: 'clear',
+  root: 'clear',
+  oldest_day: 'clear',
+  previous: 'clear',
+  kept: 'clear',
+  reason: 'clear',
+} as const satisfies FieldsOf<LogEvents>
