@@ -14,7 +14,7 @@ export interface Result {
   readonly acceptMs: Percentiles
   readonly endToEndMs: Percentiles
   readonly lost: number
-  readonly duplicated: number
+  readonly repeated: number
   readonly failures: Produced['failures']
   /** CPU time of the target's processes per event, in µs. */
   readonly cpuMicros: number
@@ -96,10 +96,10 @@ export async function drive(
   let received = await load.received()
   let lastChange = performance.now()
   let tookMs = lastChange - began
-  while (received.messages < expected && performance.now() - lastChange < 10_000) {
+  while (received.deliveries < expected && performance.now() - lastChange < 10_000) {
     await pause(20)
     const latest = await load.received()
-    if (latest.messages > received.messages) {
+    if (latest.deliveries > received.deliveries) {
       lastChange = performance.now()
       tookMs = lastChange - began
     }
@@ -111,12 +111,12 @@ export async function drive(
   return {
     accepted: produced.accepted,
     acceptedPerSecond: produced.perSecond,
-    delivered: received.messages,
-    deliveredPerSecond: received.messages / (tookMs / 1_000),
+    delivered: received.deliveries,
+    deliveredPerSecond: received.deliveries / (tookMs / 1_000),
     acceptMs: [produced.p50, produced.p95, produced.p99],
     endToEndMs: [received.p50, received.p95, received.p99],
-    lost: Math.max(0, expected - received.messages),
-    duplicated: received.deliveries - received.messages,
+    lost: Math.max(0, expected - received.deliveries),
+    repeated: received.requests - received.deliveries,
     failures: produced.failures,
     cpuMicros: perEvent('cpu') * 1e6,
     postgresCpuMicros: perEvent('postgresCpu') * 1e6,

@@ -45,7 +45,7 @@ const measure = async (title: string, kolbak: Kolbak) => {
     'end to end p50 / p99 ms': ms(closedLoop),
     'cpu µs node/pg': `${closedLoop.cpuMicros.toFixed(0)} / ${closedLoop.postgresCpuMicros.toFixed(0)}`,
     'at 200/s: p50 / p99 ms': ms(openLoop),
-    'lost / repeated': `${closedLoop.lost + openLoop.lost} / ${closedLoop.duplicated + openLoop.duplicated}`,
+    'lost / repeated': `${closedLoop.lost + openLoop.lost} / ${closedLoop.repeated + openLoop.repeated}`,
   }
   console.log(title, JSON.stringify(table[title]))
 }
@@ -86,8 +86,8 @@ async function store({ database }: Kolbak, from: number, to: number): Promise<vo
 }
 
 try {
-  for (const only of options.only.split(','))
-    if (only === 'stored')
+  for (const part of options.only.split(','))
+    if (part === 'stored')
       await withWebhooks(10, async (kolbak) => {
         let written = 0
         await measure('nothing stored', kolbak) // The first measurement also creates the partitions of the day.
@@ -100,13 +100,13 @@ try {
           await measure(`${stored.toLocaleString('en')} messages stored`, kolbak)
         }
       })
-    else if (only === 'webhooks')
+    else if (part === 'webhooks')
       for (const webhooks of options.webhooks.split(',').map(Number))
         await withWebhooks(webhooks, (kolbak) => measure(`${webhooks.toLocaleString('en')} webhooks`, kolbak))
-    else if (only === 'processes')
+    else if (part === 'processes')
       for (const processes of options.processes.split(','))
         await withWebhooks(1_000, (kolbak) => measure(`${processes} processes, 1,000 webhooks`, kolbak), { KOLBAK_PROCESSES: processes })
-    else throw new Error(`--only ${only}: choose stored, webhooks or processes`)
+    else throw new Error(`--only ${part}: choose stored, webhooks or processes`)
   console.table(table)
 } finally {
   killAll()

@@ -1,13 +1,13 @@
-// Usage: npm run bench:history [-- --attempts 100000,10000000]
+// Usage: npm run bench:history [-- --deliveries 100000,10000000]
 // It measures the queries of the delivery history, and whether their time grows with the history. There are 100 webhooks and 30 days. One delivery in
 // a hundred failed at its fifth attempt. The rows are written by SQL, and the measured requests go over HTTP.
 import { parseArgs } from 'node:util'
 import { Client } from 'undici'
-import { json, startKolbak } from './kolbak.ts'
+import { fetchJson, startKolbak } from './kolbak.ts'
 import { killAll, lineOf, start } from './processes.ts'
 
-const { values: options } = parseArgs({ options: { attempts: { type: 'string', default: '100000,10000000' } } })
-const sizes = options.attempts.split(',').map(Number)
+const { values: options } = parseArgs({ options: { deliveries: { type: 'string', default: '100000,10000000' } } })
+const sizes = options.deliveries.split(',').map(Number)
 const webhooks = 100
 const days = 30
 const samples = 400
@@ -23,7 +23,7 @@ try {
   kolbak = await startKolbak(receiverUrl, { tenants: 1, webhooksPerTenant: webhooks, fanout: false, paths: ['/hook'] })
   const { url, admin, database } = kolbak
   const headers = { authorization: `Bearer ${admin}` }
-  const get = <T>(path: string) => json<T>(url + path, { headers })
+  const get = <T>(path: string) => fetchJson<T>(url + path, { headers })
   const client = new Client(url)
   const { rows } = await database.query<{ id: string; tenant: string }>('select id, tenant from webhook_subscriptions order by id')
   const ids = rows.map(({ id }) => id)
@@ -48,7 +48,7 @@ try {
     return { p50: times[samples >> 1]!, p99: times[Math.floor(samples * 0.99)]! }
   }
   const randomOf = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)]!
-  const table: Record<string, Record<string, string>> = {}
+  const results: Record<string, Record<string, string>> = {}
   let written = 0
   for (const size of sizes) {
     const began = performance.now()
@@ -91,11 +91,11 @@ try {
     for (const [query, pathOf] of Object.entries(queries)) {
       await measure(pathOf) // The first run only warms the caches.
       const { p50, p99 } = await measure(pathOf)
-      table[query] = { ...table[query], [`${size.toLocaleString('en')}: p50 / p99 ms`]: `${p50.toFixed(1)} / ${p99.toFixed(1)}` }
+      results[query] = { ...results[query], [`${size.toLocaleString('en')}: p50 / p99 ms`]: `${p50.toFixed(1)} / ${p99.toFixed(1)}` }
     }
-    console.log(`${size.toLocaleString('en')} attempts, written in ${Math.round(fillSeconds)} s`)
+    console.log(`${size.toLocaleString('en')} deliveries, written in ${Math.round(fillSeconds)} s`)
   }
-  console.table(table)
+  console.table(results)
 } finally {
   await kolbak?.stop()
   killAll()

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import pg from 'pg'
 import packageJson from '../package.json' with { type: 'json' }
 import { embeddedPostgres } from '../test/support/embedded-postgres.ts'
-import { familyOf, lineOf, start, stop } from './processes.ts'
+import { lineOf, start, stop, withChildren } from './processes.ts'
 import type { Scenario } from './scenarios.ts'
 
-export const json = async <T>(url: string, init: RequestInit = {}): Promise<T> => {
+export const fetchJson = async <T>(url: string, init: RequestInit = {}): Promise<T> => {
   const response = await fetch(url, init)
   if (!response.ok) throw new Error(`${init.method ?? 'GET'} ${url}: ${response.status} ${await response.text()}`)
   return (await response.json()) as T
@@ -73,14 +73,14 @@ export async function startKolbak(
     const url = await lineOf(service, (line) => (line.includes('kolbak.ready') ? (JSON.parse(line) as { url: string }).url : undefined))
     const tokenOf = async (client: string, clientSecret: string) =>
       (
-        await json<{ access_token: string }>(`${url}/v1/auth`, {
+        await fetchJson<{ access_token: string }>(`${url}/v1/auth`, {
           method: 'POST',
           headers: { 'content-type': 'application/json' },
           body: JSON.stringify({ grant_type: 'client_credentials', client_id: client, client_secret: clientSecret }),
         })
       ).access_token
     const post = <T>(token: string, path: string, body: object) =>
-      json<T>(`${url}${path}`, {
+      fetchJson<T>(`${url}${path}`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
         body: JSON.stringify(body),
@@ -116,7 +116,7 @@ export async function startKolbak(
     const hangingShare = paths.filter((path) => path === '/hanging').length / paths.length
     const deliveriesPerEvent = fanout ? webhooksPerTenant : 1 - hangingShare
     const pid = service.pid ?? 0
-    return { url, pid, pids: () => familyOf(pid), dataDir, admin, tokens, events, deliveriesPerEvent, database, stop: end }
+    return { url, pid, pids: () => withChildren(pid), dataDir, admin, tokens, events, deliveriesPerEvent, database, stop: end }
   } catch (error) {
     await end()
     throw error

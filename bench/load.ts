@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { env } from 'node:process'
 import { promisify } from 'node:util'
 import { request } from 'undici'
-import { json } from './kolbak.ts'
+import { fetchJson } from './kolbak.ts'
 import { lineOf, start, startProgram } from './processes.ts'
 import type { Produced, Work } from './producers.ts'
 import type { Received } from './receiver.ts'
@@ -38,9 +38,9 @@ export async function startLoad(): Promise<Load> {
         : request(`${url}/produce`, { method: 'POST', body: JSON.stringify(work), headersTimeout: 0 }).then(
             ({ body }) => body.json() as Promise<Produced>,
           ),
-    received: () => json<Received>(url),
+    received: () => fetchJson<Received>(url),
     async reset(settlingMs) {
-      await json(`${url}/reset?settling=${settlingMs}`)
+      await fetchJson(`${url}/reset?settling=${settlingMs}`)
     },
   }
 }

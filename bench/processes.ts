@@ -69,9 +69,9 @@ async function costOfProcess(pid: number): Promise<Cost> {
   }
 }
 /** Returns the ids of the postmaster and its backends. */
-export const postgresPids = async (dataDir: string): Promise<number[]> => familyOf((await embeddedPostgres(dataDir)).pid)
+export const postgresPids = async (dataDir: string): Promise<number[]> => withChildren((await embeddedPostgres(dataDir)).pid)
 /** Returns the ids of a process and its children. */
-export async function familyOf(parent: number): Promise<number[]> {
+export async function withChildren(parent: number): Promise<number[]> {
   const pids = [parent]
   for (const name of await readdir('/proc').catch(() => [])) {
     if (!/^\d+$/.test(name)) continue

@@ -5,9 +5,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 export interface Received {
+  readonly requests: number
+  /** The number of different pairs of webhook-id and path. A repeated request is not counted again. */
   readonly deliveries: number
-  /** The number of different pairs of webhook-id and path that arrived. */
-  readonly messages: number
   /** Percentiles of the time from sending to the first arrival, in ms. The id of a message contains the time of sending. */
   readonly p50: number
   readonly p95: number
@@ -15,7 +15,7 @@ export interface Received {
 }
 
 let received = new Set<string>()
-let deliveries = 0
+let requests = 0
 let latencies: number[] = []
 let failingRequests = 0
 let settlingMs = 0
@@ -26,13 +26,13 @@ const server = createServer((request, response) => {
   if (request.method === 'GET') {
     const sorted = latencies.sort((a, b) => a - b)
     const percentile = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
-    const report: Received = { deliveries, messages: received.size, p50: percentile(0.5), p95: percentile(0.95), p99: percentile(0.99) }
+    const report: Received = { requests, deliveries: received.size, p50: percentile(0.5), p95: percentile(0.95), p99: percentile(0.99) }
     response.end(JSON.stringify(report))
     if (url.startsWith('/reset')) {
       settlingMs = Number(url.split('=')[1] ?? 0)
       firstSentAt = Number.NaN
       received = new Set()
-      deliveries = 0
+      requests = 0
       latencies = []
     }
     return
@@ -42,7 +42,7 @@ const server = createServer((request, response) => {
     if (url.startsWith('/failing') && ++failingRequests % 10 === 0) return response.writeHead(503).end()
     response.end('ok')
     const id = String(request.headers['webhook-id'])
-    deliveries++
+    requests++
     const key = `${id} ${url}`
     if (received.has(key)) return
     received.add(key)

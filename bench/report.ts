@@ -14,19 +14,19 @@ const values = {
   shareOfFloor: (result: Result, floor?: Result) => floor && result.deliveredPerSecond / floor.deliveredPerSecond,
   nodeMillis: (result: Result) => result.cpuMicros / 1_000,
   postgresMillis: (result: Result) => result.postgresCpuMicros / 1_000,
-  cpuOfFloor: (result: Result, floor?: Result) =>
+  cpuRatioToFloor: (result: Result, floor?: Result) =>
     floor && (result.cpuMicros + result.postgresCpuMicros) / (floor.cpuMicros + floor.postgresCpuMicros),
   acceptP50: (result: Result) => result.acceptMs[0],
   acceptP99: (result: Result) => result.acceptMs[2],
   p50: (result: Result) => result.endToEndMs[0],
   p99: (result: Result) => result.endToEndMs[2],
-  p50OfFloor: (result: Result, floor?: Result) => floor && result.endToEndMs[0] / floor.endToEndMs[0],
-  p99OfFloor: (result: Result, floor?: Result) => floor && result.endToEndMs[2] / floor.endToEndMs[2],
+  p50RatioToFloor: (result: Result, floor?: Result) => floor && result.endToEndMs[0] / floor.endToEndMs[0],
+  p99RatioToFloor: (result: Result, floor?: Result) => floor && result.endToEndMs[2] / floor.endToEndMs[2],
   commits: (result: Result) => result.commitsPerEvent,
   walBytes: (result: Result) => result.walBytes,
   storedBytes: (result: Result) => result.storedBytes,
   lost: (result: Result) => result.lost,
-  repeated: (result: Result) => result.duplicated,
+  repeated: (result: Result) => result.repeated,
 } as const
 const valuesAtRest = {
   cpuPercent: (result: AtRest) => result.cpuPercent + result.postgresCpuPercent,
@@ -71,10 +71,10 @@ export function rowOf(medians: Medians): Record<string, string> {
     'CPU ms: node + pg': isAtRest
       ? `${join(' + ', nodePercent, postgresPercent)} % of a core`
       : join(' + ', medians.nodeMillis, medians.postgresMillis),
-    'CPU of floor': join('', medians.cpuOfFloor),
+    'CPU of floor': join('', medians.cpuRatioToFloor),
     'accept p50 / p99 ms': join(' / ', medians.acceptP50, medians.acceptP99),
     'end to end p50 / p99 ms': join(' / ', medians.p50, medians.p99),
-    'p50 / p99 of floor': join(' / ', medians.p50OfFloor, medians.p99OfFloor),
+    'p50 / p99 of floor': join(' / ', medians.p50RatioToFloor, medians.p99RatioToFloor),
     commits: isAtRest ? `${join('', commitsPerSecond)} a second` : join('', medians.commits),
     'WAL B': join('', medians.walBytes),
     'stored B': join('', medians.storedBytes),

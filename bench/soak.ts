@@ -40,11 +40,11 @@ try {
   const { url, pid, dataDir, admin, tokens, events, database } = kolbak
   const common = { url, tokens, events, bytes: 512, batch: 1, count: 0, settlingMs: 0 }
   const warm = await load.produce({ ...common, seconds: 5, producers: 32, perSecond: 0 })
-  /** Waits until `count` messages have arrived since the last reset, at most 60 s. */
+  /** Waits until `count` deliveries have arrived since the last reset, at most 60 s. */
   const waitForArrival = async (count: number): Promise<Received> => {
     for (let waited = 0; ; waited += 100) {
       const received = await load.received()
-      if (received.messages >= count || waited > 60_000) return received
+      if (received.deliveries >= count || waited > 60_000) return received
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
@@ -102,9 +102,9 @@ try {
       verdicts.map(({ name, first, last, largest, ...rest }) => [name, { ...mapped({ first, last, largest }, round), ...rest }]),
     ),
   )
-  const lost = produced.accepted - received.messages
+  const lost = produced.accepted - received.deliveries
   console.log(
-    `${produced.accepted} events accepted, ${lost} lost, ${received.deliveries - received.messages} repeated. p50 / p99 in ms: accept ${round(produced.p50)} / ${round(produced.p99)}, end to end ${round(received.p50)} / ${round(received.p99)}. Requests that were not accepted: ${JSON.stringify(produced.failures)}`,
+    `${produced.accepted} events accepted, ${lost} lost, ${received.requests - received.deliveries} repeated. p50 / p99 in ms: accept ${round(produced.p50)} / ${round(produced.p99)}, end to end ${round(received.p50)} / ${round(received.p99)}. Requests that were not accepted: ${JSON.stringify(produced.failures)}`,
   )
   if (lost > 0 || verdicts.some((verdict) => !verdict['is constant'])) process.exitCode = 1
 } finally {

@@ -15,9 +15,9 @@ var (
 
 // received is a report of the receiver.
 type received struct {
+	Requests int `json:"requests"`
+	// Deliveries is the number of different pairs of webhook-id and path. A repeated request is not counted again.
 	Deliveries int `json:"deliveries"`
-	// Messages is the number of different pairs of webhook-id and path that arrived.
-	Messages int `json:"messages"`
 	percentiles
 }
 
@@ -32,7 +32,7 @@ type percentiles struct {
 type receiver struct {
 	mutex           sync.Mutex
 	arrived         map[string]struct{}
-	deliveries      int
+	requests        int
 	latencies       []float64
 	failingRequests int
 	// settling is the time after the first event that the percentiles leave out.
@@ -56,7 +56,7 @@ func (r *receiver) receive(path, id string) []byte {
 			return unavailable
 		}
 	}
-	r.deliveries++
+	r.requests++
 	key := id + " " + path
 	if _, again := r.arrived[key]; again {
 		return ok
@@ -88,14 +88,14 @@ func sendingTime(id string) (time.Time, bool) {
 func (r *receiver) report() received {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return received{r.deliveries, len(r.arrived), percentilesOf(r.latencies)}
+	return received{r.requests, len(r.arrived), percentilesOf(r.latencies)}
 }
 
 func (r *receiver) reset(settling time.Duration) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.arrived = map[string]struct{}{}
-	r.deliveries = 0
+	r.requests = 0
 	r.latencies = nil
 	r.settling = settling
 	r.firstSentAt = time.Time{}
