@@ -8,7 +8,7 @@ import { createWake } from './wake.ts'
 export interface LiveProcesses {
   /** Returns the number of live processes of the role, and at least 1. */
   count(role: string): number
-  /** Whether no other process is alive, of whatever role. */
+  /** Whether this is the only live process. Processes of all roles count. */
   readonly isAlone: boolean
   /** Returns whether every live process writes MACs. A process of version 0.2 does not. */
   allWriteMacs(): Promise<boolean>

@@ -17,7 +17,7 @@ export interface DeliveryFact extends DeliveryRef {
   readonly reason_detail: string | null
   /** The beginning of the receiver's response as sealed text, or null. */
   readonly response: string | null
-  /** Seconds until the next attempt, on DeliveryFailed. */
+  /** Seconds until the next attempt, or null if the type is not DeliveryFailed. */
   readonly delay_seconds: number | null
 }
 export interface Attempt {
@@ -39,8 +39,8 @@ export const oldestFirst = (a: Attempt, b: Attempt): number =>
   byText(a.time, b.time) || a.chain - b.chain || a.attempt - b.attempt || byText(a.event_id, b.event_id)
 
 /**
- * The state of a delivery, which is that of its greatest fact. The last chain counts first, then the most final type, the highest attempt and the
- * greatest event id (`isGreaterFact`).
+ * The state of a delivery, which its greatest fact determines. Facts are compared by their chain, then by the finality of their type, then by attempt
+ * and event id (`isGreaterFact`).
  */
 export interface Delivery extends DeliveryRef {
   readonly type: FactType
@@ -49,7 +49,7 @@ export interface Delivery extends DeliveryRef {
   readonly time: string
   readonly code: number | null
   readonly reason: string | null
-  /** The time of the fact plus its delay while the delivery is retrying, or else null. */
+  /** RFC 3339 time at which the next attempt is due, if the status is `retrying`, or else null. */
   readonly next_attempt_at: string | null
 }
 /** A delivery in a list. */

@@ -3,7 +3,7 @@ import { scenariosOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 
 /** The tests of these files hardly depend on the engine. By default, a run uses one of the files. */
-const everyday = ['./webhooks.test.ts', './clients.test.ts', './tenants.test.ts', './cli.test.ts', './replay.test.ts']
+const hardlyDependOnEngine = ['./webhooks.test.ts', './clients.test.ts', './tenants.test.ts', './cli.test.ts', './replay.test.ts']
 /** The tests of these files send data that cannot be read. By default, a run uses one of the files. */
 const poison = ['../faults/poison-records.test.ts', '../faults/poison-responses.test.ts', '../faults/poison-streams.test.ts']
 const all = ['eventstoredb', 'kafka', 'cassandra'] as const
@@ -17,7 +17,7 @@ await scenariosOn(
     './limits.test.ts',
     './two-of-every-role.test.ts',
     '../faults/kill.test.ts',
-    ...[everyday, poison].flatMap((some) => sample(some, isFull ? some.length : 1, seeded(seed))),
+    ...[hardlyDependOnEngine, poison].flatMap((files) => sample(files, isFull ? files.length : 1, seeded(seed))),
   ]),
 )
 if (isFull) {
