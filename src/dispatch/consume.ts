@@ -1,15 +1,15 @@
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
 import { createWake } from '../lib/wake.ts'
-import { InHand } from './in-hand.ts'
 import { type ConsumeDeps, PartitionConsumer } from './partition-consumer.ts'
+import { WorkInProgress } from './work-in-progress.ts'
 
 /** Milliseconds after which offsets are saved although none was reported as moved. */
 const longestWaitMs = 60_000
 
 /** Takes messages from the bus. Saves for each partition the offset of its first record that is not done. Runs until the signal aborts. */
 export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<void> {
-  const { bus, offsets, log, maxInHand = 6_000, maxBytesInHand = 64 << 20, saveEveryMs = 200 } = deps
-  const inHand = new InHand(maxInHand, maxBytesInHand)
+  const { bus, offsets, log, maxInProgress = 6_000, maxBytesInProgress = 64 << 20, saveEveryMs = 200 } = deps
+  const workInProgress = new WorkInProgress(maxInProgress, maxBytesInProgress)
   const consumers = new Map<number, PartitionConsumer>()
   const starts = new Map<number, bigint>()
 
@@ -39,7 +39,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
       },
       async own(owned) {
         const { partition } = owned
-        const consumer = new PartitionConsumer({ ...deps, onDone: moved.notify }, inHand, owned, starts.get(partition) ?? 0n)
+        const consumer = new PartitionConsumer({ ...deps, onDone: moved.notify }, workInProgress, owned, starts.get(partition) ?? 0n)
         consumers.set(partition, consumer)
         await consumer.run()
         await untilDone(save, { onError: onSaveError })

@@ -49,7 +49,7 @@ interface DeliverDeps extends RecordAttemptDeps {
   random(): number
 }
 
-/** Creates the function for steps 4 and 5 of the way of a message: it acquires a slot, sends the request and records the attempt. */
+/** Creates the function that acquires a slot, sends the request and records the attempt (steps 4 and 5 of "The way of a message" in README.md). */
 export const createDeliverer =
   (deps: DeliverDeps): Deliver =>
   async (ref, origin) => {

@@ -41,8 +41,8 @@ export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | nul
   state !== null && (state.chain > row.chain || (state.chain === row.chain && (endsChain(state.type) || state.attempt >= row.attempt)))
 
 /**
- * Delivers scheduled deliveries (step 9 of the way of a message). It claims due rows and parked rows when slots are free. It runs until the signal
- * aborts, and then finishes the rows that it has claimed.
+ * Delivers scheduled deliveries (step 9 of "The way of a message" in README.md). It claims due rows and parked rows when slots are free. It runs until
+ * the signal aborts, and then finishes the rows that it has claimed.
  */
 export async function deliverScheduled(deps: DueDeps, signal: AbortSignal): Promise<void> {
   const { stageHealth, log, claimMs } = deps

@@ -18,6 +18,6 @@ export const createEndpointManager = (deps: FailingDeps): Projection => ({
     await deactivateFailing(deps, events)
   },
   async apply() {
-    // `prepare` has appended the commands, so only the checkpoint moves.
+    // `prepare` has appended the events, so only the checkpoint moves.
   },
 })

@@ -2,11 +2,11 @@ import type { Place } from '../events/ids.ts'
 import { decodeRecord, type Message, type MessageRecord, placeOf } from '../events/message-record.ts'
 import { Countdown } from '../lib/countdown.ts'
 import type { BusRecord, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
-import type { InHand } from './in-hand.ts'
 import { createOffsetTracker, type Offsets, type OffsetTracker } from './offsets.ts'
 import { type QuarantineDeps, quarantineRecord } from './quarantine-record.ts'
 import type { Incoming, Router } from './route.ts'
 import type { StageHealth } from './stage-health.ts'
+import type { WorkInProgress } from './work-in-progress.ts'
 
 export interface ConsumeDeps extends QuarantineDeps {
   readonly bus: MessageBus
@@ -14,9 +14,9 @@ export interface ConsumeDeps extends QuarantineDeps {
   readonly router: Router
   readonly stageHealth: StageHealth
   /** The most messages and deliveries that are not done, over all partitions. */
-  readonly maxInHand?: number
+  readonly maxInProgress?: number
   /** The most bytes of records that are not done. */
-  readonly maxBytesInHand?: number
+  readonly maxBytesInProgress?: number
   readonly saveEveryMs?: number
 }
 interface PartitionConsumerDeps extends ConsumeDeps {
@@ -37,12 +37,12 @@ export class PartitionConsumer {
   private hasLostMessage = false
   private readonly tracker: OffsetTracker
   private readonly deps: PartitionConsumerDeps
-  private readonly inHand: InHand
+  private readonly workInProgress: WorkInProgress
   private readonly partition: OwnedPartition
 
-  constructor(deps: PartitionConsumerDeps, inHand: InHand, partition: OwnedPartition, start: bigint) {
+  constructor(deps: PartitionConsumerDeps, workInProgress: WorkInProgress, partition: OwnedPartition, start: bigint) {
     this.deps = deps
-    this.inHand = inHand
+    this.workInProgress = workInProgress
     this.partition = partition
     this.savedOffset = start
     this.tracker = createOffsetTracker(start)
@@ -63,7 +63,7 @@ export class PartitionConsumer {
       throw error
     }
     // Deliveries in progress are finished and recorded. The saved offset cannot go back, even if another process saves offsets too.
-    while (this.unsettled > 0) await this.inHand.changed()
+    while (this.unsettled > 0) await this.workInProgress.changed()
     log.debug({ partition, offset: String(this.nextOffset) }, 'partition.left')
   }
   isOwned(): boolean {
@@ -73,24 +73,24 @@ export class PartitionConsumer {
   onSettled(isDone: boolean): void {
     this.unsettled--
     if (!isDone) this.hasLostMessage = true // mutation: lost-message-ignored
-    if (!this.inHand.isFull || this.unsettled === 0) this.inHand.notify()
+    if (!this.workInProgress.isFull || this.unsettled === 0) this.workInProgress.notify()
   }
   async quarantine(offset: bigint, error: unknown): Promise<void> {
     await quarantineRecord(this.deps, { bus: this.deps.bus.identity, partition: this.partition.partition, offset }, error)
   }
 
   private async takeUntilLost(): Promise<void> {
-    const { inHand, partition } = this
+    const { workInProgress, partition } = this
     const { lost } = partition
     while (!lost.aborted && !this.hasLostMessage) {
-      while (inHand.isFull && !lost.aborted) await inHand.changed(lost)
-      const records = await partition.fetch(inHand.recordsToFetch)
+      while (workInProgress.isFull && !lost.aborted) await workInProgress.changed(lost)
+      const records = await partition.fetch(workInProgress.recordsToFetch)
       this.deps.stageHealth.succeeded('consuming')
       // Records that arrive after the loss belong to the next owner.
       if (lost.aborted || records.length === 0) continue
       const before = this.unsettled
       const taken = records.map((record) => this.take(record))
-      inHand.noteFetch(records.length, this.unsettled - before)
+      workInProgress.noteFetch(records.length, this.unsettled - before)
       await Promise.all(taken)
     }
   }
@@ -112,20 +112,20 @@ export class PartitionConsumer {
     await this.routeMessages(record, offset, bytes.length, recordDone)
   }
   private async routeMessages(record: MessageRecord, offset: bigint, bytes: number, recordDone: () => void): Promise<void> {
-    const { deps, inHand } = this
+    const { deps, workInProgress } = this
     const { messages } = record
-    inHand.addBytes(bytes)
-    inHand.addCount(messages.length)
+    workInProgress.addBytes(bytes)
+    workInProgress.addCount(messages.length)
     this.unsettled += messages.length
     const onSettled = (isDone: boolean) => {
-      inHand.addBytes(-bytes)
+      workInProgress.addBytes(-bytes)
       if (isDone) recordDone()
     }
     const countdown = new Countdown(messages.length, onSettled) // mutation: record-done-with-first-message
     await Promise.all(
       messages.map((message, i) => {
         const place = placeOf(deps.bus.identity, this.partition.partition, offset, i)
-        return deps.router.route(new IncomingMessage({ record, message, place, offset }, this, inHand, countdown))
+        return deps.router.route(new IncomingMessage({ record, message, place, offset }, this, workInProgress, countdown))
       }),
     )
   }
@@ -140,13 +140,13 @@ class IncomingMessage implements Incoming {
   private count = 1
   private isSettled = false
   private readonly consumer: PartitionConsumer
-  private readonly inHand: InHand
+  private readonly workInProgress: WorkInProgress
   private readonly countdown: Countdown
 
   constructor(
     { record, message, place, offset }: { record: MessageRecord; message: Message; place: Place; offset: bigint },
     consumer: PartitionConsumer,
-    inHand: InHand,
+    workInProgress: WorkInProgress,
     countdown: Countdown,
   ) {
     this.record = record
@@ -154,14 +154,14 @@ class IncomingMessage implements Incoming {
     this.place = place
     this.offset = offset
     this.consumer = consumer
-    this.inHand = inHand
+    this.workInProgress = workInProgress
     this.countdown = countdown
   }
   isOwned(): boolean {
     return this.consumer.isOwned()
   }
   addDeliveries(count: number): void {
-    this.inHand.addCount(count)
+    this.workInProgress.addCount(count)
     this.count += count
   }
   quarantine(error: unknown): Promise<void> {
@@ -170,7 +170,7 @@ class IncomingMessage implements Incoming {
   settle(isDone: boolean): void {
     if (this.isSettled) return
     this.isSettled = true
-    this.inHand.addCount(-this.count)
+    this.workInProgress.addCount(-this.count)
     this.countdown.end(isDone)
     this.consumer.onSettled(isDone)
   }

@@ -23,7 +23,7 @@ export interface Incoming {
   readonly place: Place
   /** Returns whether this process still owns the partition of the message. */
   isOwned(): boolean
-  /** Reports how many deliveries the message has, because the work in hand is limited. */
+  /** Reports how many deliveries the message has, because the work in progress is limited. */
   addDeliveries(count: number): void
   /** Quarantines the record of the message, because no process can route the message. Resolves when that is durable. */
   quarantine(error: unknown): Promise<unknown>
@@ -56,15 +56,15 @@ interface RouteDeps extends RouteEventsDeps {
 const triesOfFaultyMessage = 3
 
 /**
- * Creates the router (steps 3 and 6 of the way of a message). It matches, archives and indexes a message, starts its deliveries and appends
- * MessageRouted.
+ * Creates the router, which matches, archives and indexes a message, starts its deliveries and appends MessageRouted (steps 3 and 6 of "The way of a
+ * message" in README.md).
  */
 export function createRouter(deps: RouteDeps): Router {
   const batches = createGroupCommit<Incoming, undefined>({
     write: (batch) => routeUntilDone(deps, batch),
     // A batch with a faulty message is halved until that message fails alone, so that the others are routed.
     isItemFault: isFaultOfMessage,
-    // The consumer already limits the messages in hand.
+    // The consumer already limits the messages in progress.
     maxWaiting: Number.POSITIVE_INFINITY,
   })
   return {

@@ -6,7 +6,7 @@ import { readableBody } from './readable-body.ts'
 
 /** The response of a receiver to one request, or the reason why there is none. A failure is data, not an exception. */
 export interface ReceiverResponse {
-  /** The HTTP status, or null when none could be read. Only the status line decides, because Kolbak or the network may cut the rest. */
+  /** The HTTP status, or null when none could be read. Only the status line decides the outcome, because Kolbak or the network may cut the rest. */
   readonly code: number | null
   readonly duration_ms: number
   /** A stable word for the failure if there is no status, or else null. */

@@ -1,6 +1,6 @@
 import type { TenantId, WebhookId } from '../events/ids.ts'
 import { FairQueue } from './fair-queue.ts'
-import { type OpenRequest, type ResponseSample, WebhookHealth } from './webhook-health.ts'
+import { type OpenRequest, type ResponseSample, Responsiveness } from './responsiveness.ts'
 
 /**
  * The slots of this process: each is the right to have one request in flight.
@@ -34,8 +34,8 @@ export interface Slot {
   /** Records the response, and frees the slot for other requests. The attempt counts as unrecorded from now on. */
   responded(response: ResponseSample): void
   /**
-   * Ends the slot, after the attempt has been appended. Deliveries continue while the event store is unavailable, until too many
-   * attempts are unrecorded, because a crash repeats these attempts (decision 9).
+   * Ends the slot, after the attempt has been appended. While the event store is unavailable, deliveries continue. They stop when too many attempts
+   * are unrecorded, because a crash would repeat the requests of all these attempts (decision 9).
    */
   release(): void
 }
@@ -64,7 +64,7 @@ interface WaitingDelivery {
 interface WebhookLoad {
   readonly webhook: WebhookId
   readonly tenant: TenantId
-  readonly health: WebhookHealth
+  readonly responsiveness: Responsiveness
   waiting: WaitingDelivery[]
   hasParkedRows: boolean
 }
@@ -125,7 +125,7 @@ class SlotPool implements Slots {
     if (this.mode === 'closed') return 0
     const load = this.loadOf(webhook, tenant)
     const startable = Math.min(this.shareLeft(load), this.freeSlots)
-    const mostAhead = load.health.rowsToClaimAhead(this.ownLimit(load), this.now())
+    const mostAhead = load.responsiveness.rowsToClaimAhead(this.ownLimit(load), this.now())
     // Rows claimed ahead are refilled once half of them have started, so that claims come in batches.
     const ahead = load.waiting.length * 2 <= mostAhead ? mostAhead : 0
     return Math.max(0, startable + ahead - load.waiting.length)
@@ -149,7 +149,7 @@ class SlotPool implements Slots {
   onResponse(load: WebhookLoad, request: OpenRequest, response: ResponseSample): void {
     const freed = this.endRequest(load, request)
     this.unrecorded++
-    load.health.recordResponse(response)
+    load.responsiveness.recordResponse(response)
     this.reevaluate(load, this.assess(load) ? 'any' : freed)
   }
   /** Called by a slot when its attempt is recorded, or when no request will be made. @param request the open request, or null after its response */
@@ -163,8 +163,8 @@ class SlotPool implements Slots {
   private loadOf(webhook: WebhookId, tenant: TenantId): WebhookLoad {
     const existing = this.loads.get(webhook)
     if (existing !== undefined) return existing
-    const health = new WebhookHealth({ normal: this.limits.perWebhook, highThroughput: this.limits.perHighThroughputWebhook })
-    const load: WebhookLoad = { webhook, tenant, health, waiting: [], hasParkedRows: false }
+    const responsiveness = new Responsiveness({ normal: this.limits.perWebhook, highThroughput: this.limits.perHighThroughputWebhook })
+    const load: WebhookLoad = { webhook, tenant, responsiveness, waiting: [], hasParkedRows: false }
     this.loads.set(webhook, load)
     return load
   }
@@ -172,17 +172,17 @@ class SlotPool implements Slots {
     return this.openByTenant.get(tenant) ?? 0
   }
   /** The webhook's concurrency limit in this process. */
-  private ownLimit({ tenant, health }: WebhookLoad): number {
+  private ownLimit({ tenant, responsiveness }: WebhookLoad): number {
     // Receivers often hang together. So the part above the normal limit is granted only while tenant and pool have plenty of free slots.
     const mayExceedNormal = this.openRequests < Math.floor(this.limits.total / 4) && this.openOf(tenant) < Math.floor(this.perTenant / 2)
-    return Math.max(1, Math.floor(health.concurrencyLimit(mayExceedNormal) / this.limits.dispatchers()))
+    return Math.max(1, Math.floor(responsiveness.concurrencyLimit(mayExceedNormal) / this.limits.dispatchers()))
   }
   /** Returns how many more requests the webhook may start by every limit except that of the whole pool. */
   private shareLeft(load: WebhookLoad): number {
     return Math.min(
-      this.ownLimit(load) - load.health.inFlight,
+      this.ownLimit(load) - load.responsiveness.inFlight,
       this.perTenant - this.openOf(load.tenant),
-      load.health.isFast ? Number.POSITIVE_INFINITY : this.forSlow - this.openToSlow,
+      load.responsiveness.isFast ? Number.POSITIVE_INFINITY : this.forSlow - this.openToSlow,
     )
   }
   /** The number of slots that may be granted. It is 0 while too many attempts are unrecorded. */
@@ -193,31 +193,31 @@ class SlotPool implements Slots {
     return this.freeSlots > 0 && this.shareLeft(load) > 0
   }
   private start(load: WebhookLoad): Slot {
-    const request = load.health.start(this.now())
+    const request = load.responsiveness.start(this.now())
     this.openRequests++
     this.sweepRegularly()
-    if (!load.health.isFast) this.openToSlow++
+    if (!load.responsiveness.isFast) this.openToSlow++
     this.openByTenant.set(load.tenant, this.openOf(load.tenant) + 1)
     return new PoolSlot(this, load, request)
   }
   /** Frees the shares of a request. Returns how many requests of other webhooks can start instead: one for each shared limit that was full. */
-  private endRequest({ tenant, health }: WebhookLoad, request: OpenRequest): number {
+  private endRequest({ tenant, responsiveness }: WebhookLoad, request: OpenRequest): number {
     const open = this.openOf(tenant)
     const freed =
       (open >= this.perTenant ? 1 : 0) +
-      (!health.isFast && this.openToSlow >= this.forSlow ? 1 : 0) +
+      (!responsiveness.isFast && this.openToSlow >= this.forSlow ? 1 : 0) +
       (this.openRequests >= this.limits.total ? 1 : 0)
-    health.end(request)
+    responsiveness.end(request)
     this.openRequests--
-    if (!health.isFast) this.openToSlow--
+    if (!responsiveness.isFast) this.openToSlow--
     if (open === 1) this.openByTenant.delete(tenant)
     else this.openByTenant.set(tenant, open - 1)
     return freed
   }
   /** Updates whether a webhook is fast, and the count of requests to slow webhooks. Returns whether `isFast` changed. */
-  private assess({ health }: WebhookLoad): boolean {
-    if (!health.assess(this.now())) return false
-    this.openToSlow += health.isFast ? -health.inFlight : health.inFlight
+  private assess({ responsiveness }: WebhookLoad): boolean {
+    if (!responsiveness.assess(this.now())) return false
+    this.openToSlow += responsiveness.isFast ? -responsiveness.inFlight : responsiveness.inFlight
     return true
   }
 
@@ -263,14 +263,15 @@ class SlotPool implements Slots {
   private sweep(): void {
     const now = this.now()
     for (const load of this.loads.values()) {
-      const { health } = load
-      if (health.inFlight > 0) this.assess(load)
+      const { responsiveness } = load
+      if (responsiveness.inFlight > 0) this.assess(load)
       if (load.waiting.length > 0) {
         // Rows that were claimed ahead for a webhook are parked when it is no longer healthy, because they would take the place
         // of rows of other webhooks.
-        if (!health.isFast || health.breaker === 'open' || health.isStalled(now)) this.park(load, ({ fromTable }) => fromTable)
+        if (!responsiveness.isFast || responsiveness.breaker === 'open' || responsiveness.isStalled(now))
+          this.park(load, ({ fromTable }) => fromTable)
         if (this.shareLeft(load) <= 0) this.park(load, ({ fromTable, since }) => !fromTable && now - since >= this.limits.queueMs)
-      } else if (this.loads.size > maxIdleLoads && health.inFlight === 0 && !load.hasParkedRows) this.loads.delete(load.webhook)
+      } else if (this.loads.size > maxIdleLoads && responsiveness.inFlight === 0 && !load.hasParkedRows) this.loads.delete(load.webhook)
     }
     this.serve(this.limits.total)
     if (this.openRequests === 0 && this.waitingDeliveries === 0) this.stop()

@@ -38,8 +38,8 @@ const failedAtOnce = (failure: Failure): ExchangeResult => ({
 })
 
 /**
- * Makes a client of HTTP/1.1 that only sends POSTs. Throws when `headers` has a header that no request may have. It follows no redirects, uses no proxy and no cookies, and accepts every response whose status
- * line can be read.
+ * Makes a client of HTTP/1.1 that only sends POSTs. The client follows no redirects, uses no proxy and no cookies, and accepts every response whose
+ * status line can be read. Throws when `headers` has a header that no request may have.
  */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { policy, resolve, connectTimeoutMs, requestTimeoutMs, maxIdle = 1_024, ca } = options

@@ -4,9 +4,9 @@ import { Connection } from './connection.ts'
 /** Milliseconds for which an idle connection is kept: `idleMs` if the receiver announces no time, and `maxIdleMs` at most. */
 const idleMs = 4_000
 const maxIdleMs = 60_000
-/** A connection is given up this long before the announced time, because a request could otherwise cross the receiver's close. */
+/** A connection is given up this many milliseconds before the announced time, because the receiver could otherwise close it while a request is sent. */
 const idleMarginMs = 1_000
-/** A connection is replaced after this time, because its name may resolve to another address by then. */
+/** A connection is replaced after this many milliseconds, because its name may resolve to another address by then. */
 const maxAgeMs = 5 * 60_000
 
 export interface Connections {

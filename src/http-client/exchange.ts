@@ -6,7 +6,7 @@ import { ResponseParser, type ResponseSink } from './response-parser.ts'
 
 /** The result of one request. A failure is data, not an exception. */
 export interface ExchangeResult {
-  /** The HTTP status, or null when none could be read. Only the status line decides, because the client or the network may cut the rest. */
+  /** The HTTP status, or null when none could be read. Only the status line decides the outcome, because the client or the network may cut the rest. */
   readonly code: number | null
   readonly duration_ms: number
   /** The reason why there is no status, or null if there is one. */
@@ -21,7 +21,7 @@ export interface ExchangeResult {
 /** A response is cut after `readBytes` of its body. The first `keptBytes` are kept. */
 const readBytes = 64 * 1024
 const keptBytes = 4 * 1024
-/** The most milliseconds for the rest of a response after its status. It is short, because a body that never ends must not occupy a slot. */
+/** The most milliseconds for the rest of a response after its status. This time is short, because a body that never ends must not occupy a slot. */
 const bodyMs = 1_000
 
 const noBytes = Buffer.alloc(0)
@@ -88,9 +88,9 @@ export class Exchange implements ConnectionUser, ResponseSink {
   }
 
   private onTimeout(): void {
-    const what = this.connection === null ? 'The connection was not open' : 'The receiver sent no status'
+    const unfinishedStep = this.connection === null ? 'The connection was not open' : 'The receiver sent no status'
     this.parser.close() // a status line that has come in part may be readable
-    this.finish({ reason: 'timeout', detail: `${what} within ${this.timeoutMs / 1_000} s.` })
+    this.finish({ reason: 'timeout', detail: `${unfinishedStep} within ${this.timeoutMs / 1_000} s.` })
   }
 
   private async sendOnFresh(): Promise<void> {

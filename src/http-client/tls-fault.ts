@@ -5,7 +5,7 @@ const sentences: readonly (readonly [RegExp, string])[] = [
   [/^CERT_HAS_EXPIRED$/, 'The certificate of the host, or one in its chain, has expired.'],
   [/^CERT_NOT_YET_VALID$/, 'The certificate of the host, or one in its chain, is not valid yet.'],
   [/^ERR_TLS_CERT_ALTNAME_/, 'The certificate is for other names than the name of the host.'],
-  [/^DEPTH_ZERO_SELF_SIGNED_CERT$/, 'The certificate is self-signed, so that its issuer is unknown.'],
+  [/^DEPTH_ZERO_SELF_SIGNED_CERT$/, 'The certificate is self-signed, so its issuer is unknown.'],
   [/^SELF_SIGNED_CERT_IN_CHAIN$/, 'The issuer of the certificate is unknown: its chain ends in a root that is not trusted.'],
   [
     /^UNABLE_TO_VERIFY_LEAF_SIGNATURE$/,

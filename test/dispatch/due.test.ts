@@ -89,7 +89,7 @@ describe('claiming scheduled deliveries', () => {
     const webhooks = ['D', 'E', 'F', 'G', 'H'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId)
     const tenant = tenantOf(webhooks[0]!)
     await Promise.all(webhooks.flatMap((webhook) => Array.from({ length: 400 }, () => schedule.park(owed({ webhook, tenant })))))
-    const inHand = new Map<WebhookId, number>()
+    const inProgress = new Map<WebhookId, number>()
     let isClaimed = false
     let refreshesAfterClaim = 0
     const stop = new AbortController()
@@ -116,7 +116,7 @@ describe('claiming scheduled deliveries', () => {
         slots: { claimableRows: () => 300, setParkedWebhooks() {} } as Partial<Slots> as Slots,
         async deliver({ webhook }) {
           expect(refreshesAfterClaim).to.be.greaterThan(0)
-          inHand.set(webhook, (inHand.get(webhook) ?? 0) + 1)
+          inProgress.set(webhook, (inProgress.get(webhook) ?? 0) + 1)
           await over
           return 'done'
         },
@@ -124,12 +124,12 @@ describe('claiming scheduled deliveries', () => {
       stop.signal,
     )
     try {
-      await waitFor(() => [...inHand.values()].reduce((sum, n) => sum + n, 0) === 500)
+      await waitFor(() => [...inProgress.values()].reduce((sum, n) => sum + n, 0) === 500)
     } finally {
       stop.abort()
       await running
     }
-    expect([...inHand.values()]).to.deep.equal(webhooks.map(() => 100))
+    expect([...inProgress.values()]).to.deep.equal(webhooks.map(() => 100))
   })
 
   it('claims a row when it becomes due, although nothing announces it, and reads the table seldom until then', async () => {

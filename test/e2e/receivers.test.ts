@@ -71,7 +71,7 @@ describe('receivers, end to end', () => {
     const { delivery } = await deliver(ok, 'retrying', tls.origin)
     expect(delivery.attempts[0]).to.include({
       reason: 'tls_failed',
-      reason_detail: 'The certificate is self-signed, so that its issuer is unknown.',
+      reason_detail: 'The certificate is self-signed, so its issuer is unknown.',
     })
     await tls.close()
     const credentials = { KOLBAK_CLIENT_ID: admin.id, KOLBAK_CLIENT_SECRET: admin.secret }

@@ -210,7 +210,7 @@ export class World {
     const { signal } = stopping
     const offsets = code.offsets.createOffsets(pool, this.bus.identity)
     const running = Promise.all([
-      code.consume.consume({ bus, offsets, router, pool, metrics, stageHealth, log, maxInHand: 12 }, signal),
+      code.consume.consume({ bus, offsets, router, pool, metrics, stageHealth, log, maxInProgress: 12 }, signal),
       code.due.deliverScheduled({ ...dueDeps, requestMs, wake: dueWake, pollMs: 300 }, signal),
     ])
     running.catch((error: unknown) => this.violate('stuck', `${life.id} failed: ${error}`))

@@ -3,7 +3,7 @@ import { createWake } from '../lib/wake.ts'
 const maxRecordsPerFetch = 500
 
 /** The work that this process has taken from the bus and not finished, over all partitions. While it is full, no record is fetched. */
-export class InHand {
+export class WorkInProgress {
   /** The number of messages and of their deliveries. */
   private count = 0
   /** The bytes of their records. */

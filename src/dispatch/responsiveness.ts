@@ -5,9 +5,10 @@
  * ms, its concurrency limit grows (decision 20). Its circuit breaker opens after five failures in a row and closes after one success. All times are
  * milliseconds of one monotonic clock.
  */
-export class WebhookHealth {
+export class Responsiveness {
   isFast = false
   private consecutiveFailures = 0
+  /** The concurrency limit that the webhook has earned by quick responses, from `limits.normal` up to `limits.highThroughput`. */
   private earnedLimit: number
   /** Durations of the last responses, oldest first. */
   private readonly durations: number[] = []
@@ -101,7 +102,7 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
 }
 
-/** Returns the high-throughput limit after one more response. */
+/** Returns the earned limit after one more response. */
 export function nextEarnedLimit(limit: number, isWithinTarget: boolean, { normal, highThroughput }: WebhookLimits): number {
   return Math.max(normal, Math.min(limit + (isWithinTarget ? 1 : -lossOfLimit), highThroughput))
 }
