@@ -84,4 +84,9 @@ export interface RecordedEvent<T extends string = string, D = object> extends Ne
   /** Counts from 0 in every adapter. */
   readonly revision: number
   readonly position: Checkpoint
+  /**
+   * Set when the store and the delivery log share a database, and this event alone is the history of its delivery. The delivery log then reads it from
+   * the store.
+   */
+  readonly in_history?: true
 }

@@ -1,5 +1,6 @@
 import type { Pool } from 'pg'
 import type { Config, Role } from '../config/config.ts'
+import { factsOf } from '../events/delivery-facts.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { MessageRef } from '../events/refs.ts'
 import { everyFamily, type Family, isDayStream, type StreamName } from '../events/streams.ts'
@@ -8,9 +9,8 @@ import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { messageRefColumns } from '../lib/ref-columns.ts'
 import { type Sql, sqlOn, sqlText, transaction } from '../lib/sql.ts'
-import type { BodyArchive, DeliveryLog } from '../ports/delivery-log.ts'
+import type { BodyArchive, DeliveryFact, DeliveryLog } from '../ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from '../ports/event-store.ts'
-import { factsOf } from '../projections/deliveries.ts'
 import { projectionNames } from '../projections/names.ts'
 import { unread } from '../service/engine-checks.ts'
 import { connectEngine, type OpenDeps, openEngine } from '../service/engines/open.ts'
@@ -123,6 +123,7 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
     const { adapter: source } = await connectEngine('event_store', postgresEngines.event_store, old.deps)
     const { adapter: target } = await connectEngine('event_store', old.engines.event_store, old.deps)
     const copy = await copyEvents(source, target)
+    await keepFirstSuccesses(old, source)
     const head = await target.head(everyFamily)
     const isComplete = async () => (await source.head(everyFamily)) === copy.head
     await recordNew(old, target.identity, isComplete, async (sql) => {
@@ -162,16 +163,28 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
     const { adapter: source } = await connectEngine('delivery_log', postgresEngines.delivery_log, { ...deps, bus })
     const { adapter: target } = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus })
     const bodies = await copyBodies(pool, source, target)
-    const liveBuild = async (sql: Sql) => {
-      const [live] = await sql<{ build: number; checkpoint: Checkpoint | null }>`
-        select build, checkpoint from projections where name = ${projectionNames.deliveries} and is_live`
-      return live
-    }
     const live = await liveBuild(sqlOn(pool))
     const facts = await copyHistory(store, target, live?.build ?? 1)
     await recordNew(old, target.identity, async (sql) => (await liveBuild(sql))?.checkpoint === live?.checkpoint)
     return { to: target.identity, copied: { bodies: bodies.copied, expired: bodies.expired, facts } }
   },
+}
+
+async function liveBuild(sql: Sql) {
+  const [live] = await sql<{ build: number; checkpoint: Checkpoint | null }>`
+    select build, checkpoint from projections where name = ${projectionNames.deliveries} and is_live`
+  return live
+}
+
+/**
+ * Writes the first successes to a delivery log that stays on Postgres. It has read them from the old event store, and will not find them in the new one.
+ */
+async function keepFirstSuccesses({ engines, deps, pool }: Old, source: EventStore): Promise<void> {
+  if (engines.delivery_log !== postgresEngines.delivery_log) return
+  const { adapter: bus } = await openEngine('message_bus', engines.message_bus, deps)
+  const { adapter: deliveryLog } = await openEngine('delivery_log', engines.delivery_log, { ...deps, bus })
+  const live = await liveBuild(sqlOn(pool))
+  if (live !== undefined) await copyHistory(source, deliveryLog, live.build, (fact) => fact.in_history === true)
 }
 
 /** Yields every event of the families up to `head`, batch by batch. */
@@ -264,13 +277,18 @@ async function copyBodies(pool: Pool, source: BodyArchive, target: BodyArchive):
 }
 
 /** Writes the history again from its events, in the build that readers will use. */
-async function copyHistory(store: EventStore, target: DeliveryLog, build: number): Promise<number> {
+async function copyHistory(
+  store: EventStore,
+  target: DeliveryLog,
+  build: number,
+  isCopied: (fact: DeliveryFact) => boolean = () => true,
+): Promise<number> {
   await target.makeBuild(build)
   const history = target.historyOf(build)
   let recorded = 0
   const read = ['routing', 'attempts'] as const
   for await (const events of everyEvent(store, read, await store.head(read))) {
-    const facts = events.flatMap(factsOf)
+    const facts = events.flatMap(factsOf).filter(isCopied)
     if (facts.length > 0) await history.record(facts)
     recorded += facts.length
   }

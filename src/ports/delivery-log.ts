@@ -1,25 +1,12 @@
 import type { DeliveryStatus, FactType } from '../events/delivery.ts'
+import type { DeliveryFact } from '../events/delivery-facts.ts'
 import type { DeliveryId, EventId, TenantId, WebhookId } from '../events/ids.ts'
 import type { DeliveryRef, MessageRef } from '../events/refs.ts'
 
+export type { DeliveryFact }
+
 /** Identifies a delivery, and tells where it stands in the history of its webhook, which is ordered by accepted_at and delivery. */
 export type DeliveryKey = Pick<DeliveryRef, 'webhook' | 'accepted_at' | 'delivery'>
-/** One stored event as a fact about one delivery. A MessageRouted is one fact for each of its webhooks. */
-export interface DeliveryFact extends DeliveryRef {
-  readonly type: FactType
-  readonly event_id: EventId
-  /** The event's time. */
-  readonly time: string
-  readonly code: number | null
-  readonly duration_ms: number | null
-  readonly reason: string | null
-  /** A sentence that says what was wrong with the attempt, or null. */
-  readonly reason_detail: string | null
-  /** The beginning of the receiver's response as sealed text, or null. */
-  readonly response: string | null
-  /** Seconds until the next attempt, or null if the type is not DeliveryFailed. */
-  readonly delay_seconds: number | null
-}
 export interface Attempt {
   readonly event_id: EventId
   readonly chain: number
@@ -120,7 +107,10 @@ export interface DeliveryReads {
 }
 /** The history of deliveries, which is built from facts. Facts may arrive in any order, late or twice, and the result is always the same. */
 export interface DeliveryHistory extends DeliveryReads {
-  /** Writes a batch of facts, which are durable when this resolves. Throws FactRefused, which names a fact that cannot be stored. */
+  /**
+   * Writes a batch of facts, which are durable when this resolves. A log that reads the events of the store leaves out facts that are `in_history`.
+   * Throws FactRefused, which names a fact that cannot be stored.
+   */
   record(facts: readonly DeliveryFact[]): Promise<void>
 }
 

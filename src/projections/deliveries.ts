@@ -1,31 +1,13 @@
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
+import { factsOf } from '../events/delivery-facts.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
-import { deliveryRefOf, firstAttempt } from '../events/refs.ts'
 import { step } from '../events/steps.ts'
 import { messageRefColumns, messageRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
-import type { DeliveryFact, DeliveryLog } from '../ports/delivery-log.ts'
+import type { DeliveryLog } from '../ports/delivery-log.ts'
 import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
-
-const noOutcome = { code: null, duration_ms: null, reason: null, reason_detail: null, response: null, delay_seconds: null }
-
-/** Returns the facts of an event: one fact for each webhook of a MessageRouted, or else one fact. */
-export function factsOf(recorded: RecordedEvent): DeliveryFact[] {
-  const event = recorded as RecordedDeliveryEvent
-  if (event.type === 'MessageRejected') return []
-  const correlation_id = event.metadata.$correlationId
-  const common = { ...noOutcome, type: event.type, event_id: event.id, time: event.metadata.time }
-  if (event.type === 'MessageRouted')
-    return event.data.webhooks.map((webhook) => ({ ...firstAttempt(event.data, webhook, correlation_id), attempt: 0, ...common }))
-  const fact = { ...deliveryRefOf({ ...event.data, correlation_id }), ...common }
-  if (event.type === 'DeliveryDiscarded') return [{ ...fact, reason: event.data.reason }]
-  if (event.type === 'DeliveryReplayed') return [fact]
-  const { code, duration_ms, reason, reason_detail = null, response } = event.data
-  const delay_seconds = event.type === 'DeliveryFailed' ? event.data.delay_seconds : null
-  return [{ ...fact, code, duration_ms, reason, reason_detail, response, delay_seconds }]
-}
 
 /**
  * Makes the projection of routing and attempts. It first writes the facts to the delivery log. In the transaction of the checkpoint it then writes

@@ -15,7 +15,7 @@ import type { MessageBus } from '../ports/message-bus.ts'
 import { createProjectionProgress, createProjectionWaiter, type ProjectionProgress, type ProjectionWaiter } from '../projections/waiter.ts'
 import { openDatabase, type PoolName, poolSizes } from './database.ts'
 import { type OpenEngines, openEngines } from './engines/open.ts'
-import type { Engines } from './engines/table.ts'
+import { type Engines, eventsAreHistory } from './engines/table.ts'
 import { readKeys } from './first-start.ts'
 import type { Parts } from './parts.ts'
 import type { Patience } from './patience.ts'
@@ -96,6 +96,7 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
   parts.add('heartbeat', live.close)
   const opened = await openEngines(engines, {
     ...{ config, log, patience, parts, leases, notices, pools },
+    eventsAreHistory: eventsAreHistory(engines),
     consumers: () => live.count('dispatcher'),
   })
   const store = opened.events.adapter

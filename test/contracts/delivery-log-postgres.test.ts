@@ -1,9 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { createPostgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
+import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
+import { firstSuccessOf } from '../../src/adapters/postgres/first-successes.ts'
+import type { DeliveryFact } from '../../src/events/delivery-facts.ts'
+import type { NewEvent } from '../../src/events/envelope.ts'
 import type { EventId, MessageId, Place } from '../../src/events/ids.ts'
 import { parsePlace, placeOf } from '../../src/events/message-record.ts'
 import type { MessageRef } from '../../src/events/refs.ts'
+import { eventTypes } from '../../src/events/schema.ts'
+import { attemptsStream } from '../../src/events/streams.ts'
 import { codeOf } from '../../src/lib/errors.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { FactRefused } from '../../src/ports/delivery-log.ts'
@@ -70,6 +76,53 @@ const withBodiesOnTheBus = async (): Promise<DeliveryLogHarness> => {
     },
   }
 }
+/** First successes are appended to an event store on the same database, as a dispatcher does. */
+const withEvents = async (): Promise<DeliveryLogHarness> => {
+  const database = await freshDatabase()
+  const { pool } = database
+  const store = createPostgresEventStore({ ...historyStore, pool })
+  const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bus: {}, readsEvents: true, log: silentLog })
+  const history = log.historyOf(1)
+  return {
+    log: {
+      ...{ archive: log.archive, bodies: log.bodies, ...history },
+      async record(facts) {
+        await Promise.all(
+          facts.filter(isFirstSuccess).map((success) => store.append(streamOf(success), [succeeded(success)], 'any', { patient: true })),
+        )
+        await history.record(facts.map((each) => (isFirstSuccess(each) ? { ...each, in_history: true } : each)))
+      },
+    },
+    async keep(bodies) {
+      const keys = bodies.map((body, i) => keyOf(body, placeOf('kafka', 0, BigInt(i), 0)))
+      await log.archive(bodies.map((body, i) => ({ ...keys[i]!, sealedBody: body.sealedBody })))
+      return keys
+    },
+    async expireBefore(day) {
+      // The newest event is never dropped, so a newer one is appended first.
+      const newest = fact({ type: 'DeliverySucceeded' })
+      const { position } = await store.append(streamOf(newest), [succeeded(newest)], 'any')
+      await log.dropDaysBefore(day)
+      await store.dropDaysBefore(day, position)
+    },
+    async drop() {
+      await log.close()
+      await store.close()
+      await database.drop()
+    },
+  }
+}
+const historyStore = { identity: 'pg', log: silentLog, keepsHistory: true, dayStreamMaxAgeSeconds: 86_400 * 36_500 }
+const streamOf = ({ webhook, time }: DeliveryFact) => attemptsStream(webhook, time)
+/** Returns the event of a success. */
+function succeeded({ event_id, type, time, correlation_id, tenant, in_history, delay_seconds, ...data }: DeliveryFact): NewEvent {
+  const { schema } = eventTypes.DeliverySucceeded
+  const metadata = { schema, actor: 'system:test', tenant, time, $correlationId: correlation_id, $causationId: null } as const
+  return { id: event_id, type, data: { tenant, ...data, webhook_revision: 0 }, metadata }
+}
+const isFirstSuccess = (each: DeliveryFact) => each.type === 'DeliverySucceeded' && firstSuccessOf(streamOf(each), succeeded(each)) !== null
+
+deliveryLogContract('Postgres, with first successes read from the events', withEvents)
 deliveryLogContract('Postgres, with its own archive', withOwnBodies)
 deliveryLogContract('Postgres, with the bus as the archive', withBodiesOnTheBus)
 

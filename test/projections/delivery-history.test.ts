@@ -80,8 +80,15 @@ describe('the delivery history during a rebuild', () => {
   beforeEach(async () => {
     db = await freshDatabase()
     const { pool } = db
-    store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', dayStreamMaxAgeSeconds: 86_400 })
-    deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bus: {}, log: silentLog })
+    store = createPostgresEventStore({ pool, log: silentLog, identity: 'test', keepsHistory: true, dayStreamMaxAgeSeconds: 86_400 })
+    deliveryLog = await createPostgresDeliveryLog({
+      pool,
+      readers: db.readers,
+      identity: 'test',
+      bus: {},
+      readsEvents: true,
+      log: silentLog,
+    })
     readers = createLiveDeliveryLog({ log: deliveryLog, pool })
     leases = createLeaseKeeper({ pool, owner: 'one', leaseMs: 60_000, onError() {} })
     projection = over(deliveryLog)

@@ -101,10 +101,10 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const onError = (error: unknown) => log.error({ error }, 'test.background_failed')
 
   const keyring = await openKeyring(pool, randomBytes(32))
-  const store = createPostgresEventStore({ pool, log, identity: 'test', dayStreamMaxAgeSeconds: 30 * 86_400 })
+  const store = createPostgresEventStore({ pool, log, identity: 'test', keepsHistory: true, dayStreamMaxAgeSeconds: 30 * 86_400 })
   const leases = createLeaseKeeper({ pool, owner: randomUUID(), leaseMs: 60_000, onError })
   const bus = await createPostgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
-  const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bus, log })
+  const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bus, readsEvents: true, log })
   const progress = createProjectionProgress()
   const streams = createCommandStreams(store, keyring)
   const waiter = createProjectionWaiter({ pool, progress })

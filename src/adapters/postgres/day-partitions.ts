@@ -131,4 +131,5 @@ function checkedDay(day: string): string {
     throw new InvalidDay(`not a day: ${JSON.stringify(day.slice(0, 40))}`)
   return day
 }
-const dayAfter = (day: string): string => dayOf(Date.parse(`${day}T00:00:00.000Z`) + msPerDay)
+/** Returns the day that follows a day (`yyyy-mm-dd`). */
+export const dayAfter = (day: string): string => dayOf(Date.parse(`${day}T00:00:00.000Z`) + msPerDay)

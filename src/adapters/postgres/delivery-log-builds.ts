@@ -25,7 +25,14 @@ const schemaOf = (build: number): string => {
 }
 const schemaPattern = /^delivery_history_(\d+)$/
 
-export function createHistoryBuilds({ pool, readers, log }: { pool: Pool; readers: Pool; log: Log }): HistoryBuilds {
+interface HistoryBuildsOptions {
+  readonly pool: Pool
+  readonly readers: Pool
+  /** Whether the events of first successes are a part of every build. */
+  readonly readsEvents: boolean
+  readonly log: Log
+}
+export function createHistoryBuilds({ pool, readers, readsEvents, log }: HistoryBuildsOptions): HistoryBuilds {
   const opened = new Map<number, HistoryBuild>()
   const open = (build: number): HistoryBuild => {
     const schema = schemaOf(build)
@@ -34,7 +41,8 @@ export function createHistoryBuilds({ pool, readers, log }: { pool: Pool; reader
       tables: [`${schema}.deliveries`, `${schema}.attempts`],
       onError: (error) => log.warn({ error, build }, 'delivery_log.day_not_made_ahead'),
     })
-    return { days, history: { ...createDeliveryQueries(readers, schema), record: createFactWriter(pool, schema, days) } }
+    const queries = createDeliveryQueries({ pool: readers, schema, readsEvents })
+    return { days, history: { ...queries, record: createFactWriter({ pool, schema, days, readsEvents }) } }
   }
   const cached = (build: number): HistoryBuild => {
     const historyBuild = opened.get(build) ?? open(build)

@@ -1,16 +1,25 @@
 import type { Pool } from 'pg'
 import { finality, isGreaterFact, isListedAttempt, statusOf } from '../../events/delivery.ts'
-import { isUuid } from '../../events/uuid.ts'
 import { isDataError } from '../../lib/group-commit.ts'
-import { hasTextSeparator, joinTexts, nullText } from '../../lib/joined-texts.ts'
+import { joinTexts, nullText } from '../../lib/joined-texts.ts'
 import { deliveryRefArrays } from '../../lib/ref-columns.ts'
 import { type DeliveryFact, FactRefused } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
+import { problemOf } from './storable-facts.ts'
 
 /** A fact to be written. The greatest fact of a delivery in the batch is written as its state, and any other fact as an attempt. */
 interface Row {
   readonly fact: DeliveryFact
   readonly isState: boolean
+}
+
+interface FactWriterOptions {
+  readonly pool: Pool
+  /** The schema of the build's tables. */
+  readonly schema: string
+  readonly days: DayPartitions
+  /** Whether the queries of the history read the events of first successes. The writer then leaves most of them out. */
+  readonly readsEvents: boolean
 }
 
 /** Limits of one statement. */
@@ -20,7 +29,12 @@ const group = { rows: 1_000, bytes: 4 << 20 }
  * Makes the writer of one build of the history. The writer first folds a batch in memory, so that a delivery is written once for all its facts in the
  * batch. It throws FactRefused, or the error of a database that cannot be reached.
  */
-export function createFactWriter(pool: Pool, schema: string, days: DayPartitions): (facts: readonly DeliveryFact[]) => Promise<void> {
+export function createFactWriter({
+  pool,
+  schema,
+  days,
+  readsEvents,
+}: FactWriterOptions): (facts: readonly DeliveryFact[]) => Promise<void> {
   const write = async (rows: readonly Row[], isRetry = false): Promise<void> => {
     try {
       await days.ensure(rows.map(({ fact }) => fact.accepted_at.slice(0, 10)))
@@ -39,15 +53,25 @@ export function createFactWriter(pool: Pool, schema: string, days: DayPartitions
     }
   }
   return async (facts) => {
-    for (const rows of groups(fold(facts))) await write(rows)
+    const deliveries = fold(facts)
+    const unwritten = readsEvents ? deliveries.filter((delivery) => !isInEvents(delivery)) : deliveries
+    for (const rows of groups(rowsOf(unwritten))) await write(rows)
   }
 }
 
-/** Returns the greatest fact and the other requests of each delivery, in the order of the table's key. */
-function fold(facts: readonly DeliveryFact[]): Row[] {
-  const deliveries = new Map<string, { key: string; greatest: DeliveryFact; others: DeliveryFact[] }>()
+/** The facts of one delivery in a batch. */
+interface FoldedDelivery {
+  /** Sorts in the order of the table's key. */
+  readonly key: string
+  greatest: DeliveryFact
+  readonly others: DeliveryFact[]
+}
+
+/** Returns the greatest fact and the other facts of each delivery, in the order of the table's key. */
+function fold(facts: readonly DeliveryFact[]): FoldedDelivery[] {
+  const deliveries = new Map<string, FoldedDelivery>()
   for (const fact of facts) {
-    checkStorable(fact)
+    if (fact.in_history !== true) checkStorable(fact) // the store has checked an event that it keeps as history
     const key = `${fact.webhook} ${fact.accepted_at} ${fact.delivery}`
     const delivery = deliveries.get(key)
     if (delivery === undefined) deliveries.set(key, { key, greatest: fact, others: [] })
@@ -57,12 +81,23 @@ function fold(facts: readonly DeliveryFact[]): Row[] {
       delivery.greatest = fact
     } else delivery.others.push(fact)
   }
-  const sorted = [...deliveries.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
-  return sorted.flatMap(({ greatest, others }) => [
+  return [...deliveries.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
+}
+
+/**
+ * Whether the events of first successes show all that these facts say. A first success alone is not enough: without the MessageRouted in the same
+ * batch, the delivery may have a row as pending, which the success must overwrite.
+ */
+const isInEvents = ({ greatest, others }: FoldedDelivery): boolean =>
+  greatest.in_history === true &&
+  others.some(({ type }) => type === 'MessageRouted') &&
+  others.every((fact) => fact.type === 'MessageRouted' || fact.in_history === true)
+
+const rowsOf = (deliveries: readonly FoldedDelivery[]): Row[] =>
+  deliveries.flatMap(({ greatest, others }) => [
     { fact: greatest, isState: true },
     ...others.filter((fact) => isListedAttempt(fact.type)).map((fact) => ({ fact, isState: false })),
   ])
-}
 
 function* groups(rows: readonly Row[]): Generator<Row[]> {
   let next: Row[] = []
@@ -78,21 +113,8 @@ function* groups(rows: readonly Row[]): Generator<Row[]> {
   if (next.length > 0) yield next
 }
 
-const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
-
-/** Throws FactRefused for a value that Postgres would refuse, or that would change in the joined parameters. */
 function checkStorable(fact: DeliveryFact): void {
-  const texts = [fact.webhook, fact.tenant, fact.message, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.type]
-  const problem =
-    !isUuid(fact.delivery) || !isUuid(fact.event_id)
-      ? 'an id is not a UUID in lower case'
-      : !time.test(fact.accepted_at) || !time.test(fact.time)
-        ? 'a time is not RFC 3339 with milliseconds in UTC'
-        : [fact.chain, fact.attempt, fact.code ?? 0].some((number) => !Number.isInteger(number))
-          ? 'a number is not whole'
-          : [...texts, fact.reason, fact.reason_detail, fact.response].some((text) => text !== null && hasTextSeparator(text))
-            ? 'a text holds a control character'
-            : null
+  const problem = problemOf(fact)
   if (problem !== null) throw new FactRefused(fact.event_id, new Error(problem))
 }
 

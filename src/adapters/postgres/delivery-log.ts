@@ -15,6 +15,11 @@ interface PostgresDeliveryLogOptions {
   readonly identity: string
   /** The bus. If it can read bodies, it is the archive. Otherwise this log has its own archive. */
   readonly bus: Pick<MessageBus, 'readBodies'>
+  /**
+   * Whether the event store is on the same database and keeps first successes as history. Default false. The history then reads these events, and has
+   * no rows of its own for most of them.
+   */
+  readonly readsEvents?: boolean
   readonly log: Log
 }
 export interface PostgresDeliveryLog extends DeliveryLog {
@@ -24,8 +29,8 @@ export interface PostgresDeliveryLog extends DeliveryLog {
 
 /** Makes a delivery log whose archive and history are tables of Postgres, partitioned by the day on which a message was accepted. */
 export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
-  const { pool, readers, identity, bus, log } = options
-  const builds = createHistoryBuilds({ pool, readers, log })
+  const { pool, readers, identity, bus, readsEvents = false, log } = options
+  const builds = createHistoryBuilds({ pool, readers, readsEvents, log })
   const bodyDays = createDayPartitions({
     pool,
     tables: bus.readBodies === undefined ? ['sealed_bodies'] : [],

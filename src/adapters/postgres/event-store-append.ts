@@ -5,6 +5,7 @@ import { textSeparator } from '../../lib/joined-texts.ts'
 import { EventRefused, EventTooLarge, type ExpectedRevision } from '../../ports/event-store.ts'
 import type { Ask } from './event-store-query.ts'
 import { type SizedEvent, toCheckpoint } from './event-store-rows.ts'
+import { type FirstSuccess, firstSuccessOf } from './first-successes.ts'
 
 /** One encoded append. Several items are written as one group. */
 export interface AppendItem {
@@ -17,6 +18,8 @@ export interface AppendItem {
   readonly ids: readonly EventId[]
   readonly data: readonly string[]
   readonly metadata: readonly string[]
+  /** The columns of each event that is a first success, or else null. */
+  readonly firstSuccesses: readonly (FirstSuccess | null)[]
   readonly bytes: number
 }
 export type AppendOutcome =
@@ -37,8 +40,16 @@ function expectedCode(expected: ExpectedRevision): number {
   return expected
 }
 
-/** Checks and encodes an append. Throws EventTooLarge, or EventRefused for an event that Postgres would store with changes. */
-export function encodeAppend(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision): AppendItem {
+/**
+ * Checks and encodes an append. Throws EventTooLarge, or EventRefused for an event that Postgres would store with changes.
+ * @param keepsHistory whether the delivery log reads first successes from the events
+ */
+export function encodeAppend(
+  stream: StreamName,
+  events: readonly NewEvent[],
+  expected: ExpectedRevision,
+  keepsHistory = false,
+): AppendItem {
   if (events.length === 0) throw new EventRefused(`stream ${stream}: the append has no events`)
   if (new Set(events.map((event) => event.id)).size < events.length)
     throw new EventRefused(`stream ${stream}: the append holds an event id twice`)
@@ -61,6 +72,7 @@ export function encodeAppend(stream: StreamName, events: readonly NewEvent[], ex
     ids: events.map((event) => event.id),
     data,
     metadata,
+    firstSuccesses: events.map((event) => (keepsHistory ? firstSuccessOf(stream, event) : null)),
     bytes,
   }
 }
@@ -70,12 +82,14 @@ export const arrayLiteral = (values: readonly (string | number)[]) => `{${values
 const joined = (items: readonly AppendItem[], textsOf: (item: AppendItem) => readonly string[]) =>
   items.map((item) => textsOf(item).join(textSeparator)).join(textSeparator)
 
-/** Returns the ids, types, data and metadata of all events, as parameters of the two SQL functions that append. */
+/** Returns the ids, types, data, metadata and columns of first successes of all events, as parameters of the two SQL functions that append. */
 export const eventParameters = (items: readonly AppendItem[]) => [
   arrayLiteral(items.flatMap((item) => item.ids)),
   joined(items, (item) => item.events.map(({ type }) => type)),
   joined(items, (item) => item.data),
   joined(items, (item) => item.metadata),
+  arrayLiteral(items.flatMap((item) => item.firstSuccesses.map((success) => success?.delivery ?? 'NULL'))),
+  arrayLiteral(items.flatMap((item) => item.firstSuccesses.map((success) => success?.accepted_at ?? 'NULL'))),
 ]
 
 /** Returns the distinct streams of items with their days, and for each item the index (from 1) of its stream. */
@@ -99,7 +113,7 @@ export async function writeAppends(ask: Ask, items: readonly AppendItem[]): Prom
   const { names, days, itemStreams } = streamsOf(items)
   const rows = await ask<{ outcomes: string }>({
     name: 'event-store-append',
-    text: 'select append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as outcomes',
+    text: 'select append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as outcomes',
     values: [
       names.join(textSeparator),
       days.length === 0 ? null : arrayLiteral(days),
@@ -127,7 +141,8 @@ export function recordedEvents(items: readonly AppendItem[], outcomes: readonly 
     const first = BigInt(outcome.position) - BigInt(last)
     item.events.forEach(({ id, type, data, metadata }, k) => {
       const place = { stream: item.stream, revision: outcome.revision - last + k, position: toCheckpoint(first + BigInt(k)) }
-      recorded.push({ event: { id, type, data, metadata, ...place }, bytes: item.bytes / item.events.length })
+      const history = item.firstSuccesses[k] == null ? {} : ({ in_history: true } as const)
+      recorded.push({ event: { id, type, data, metadata, ...place, ...history }, bytes: item.bytes / item.events.length })
     })
   }
   return recorded

@@ -55,7 +55,7 @@ export function createDayAppends(
     })
     const rows = await ask<{ first: bigint }>({
       name: 'event-store-append-at-revisions',
-      text: 'select append_at_revisions($1, $2, $3, $4, $5, $6, $7, $8, $9) as first',
+      text: 'select append_at_revisions($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as first',
       values: [
         serverStart,
         names.join(textSeparator),

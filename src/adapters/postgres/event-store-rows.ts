@@ -9,6 +9,8 @@ export interface EventRow {
   readonly type: string
   readonly data: string
   readonly metadata: string
+  /** True for a first success. Only subscriptions read it. */
+  readonly in_history?: boolean
 }
 /** An event and its size in bytes. */
 export interface SizedEvent {
@@ -28,4 +30,5 @@ export const toRecordedEvent = (row: EventRow): RecordedEvent =>
     stream: row.stream,
     revision: row.revision,
     position: toCheckpoint(row.position),
+    ...(row.in_history === true ? { in_history: true } : {}),
   }) as RecordedEvent

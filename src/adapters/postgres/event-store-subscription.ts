@@ -13,7 +13,7 @@ interface BarePosition {
   readonly position: bigint | string
   readonly data: null
 }
-/** The parameters of read_events and events_head: the tables to read, and the families to read from them (null for all). */
+/** The parameters of read_log and events_head: the tables to read, and the families to read from them (null for all). */
 interface FamilyFilter {
   readonly commands: boolean
   readonly days: boolean
@@ -66,7 +66,7 @@ export async function* subscribe(options: {
       try {
         rows = await ask<EventRow | BarePosition>({
           name: 'event-store-subscribe',
-          text: 'select * from read_events($1, $2, $3, $4, $5)',
+          text: 'select * from read_log($1, $2, $3, $4, $5)',
           values: [reached, batch, filter.commands, filter.days, filter.only],
         })
         delays.reset()

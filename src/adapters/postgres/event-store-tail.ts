@@ -103,7 +103,7 @@ export function createTail({ ask, log, signal, notices }: TailOptions): Tail {
     if (memory.through === undefined) await begin()
     const rows = await ask<EventRow>({
       name: 'event-store-tail',
-      text: 'select * from read_events($1, $2, true, true, null)',
+      text: 'select * from read_log($1, $2, true, true, null)',
       values: [memory.through, readAtOnce],
     })
     if (rows.length > 0) memory.add(rows.map((row) => ({ event: toRecordedEvent(row), bytes: row.data.length + row.metadata.length })))

@@ -30,6 +30,8 @@ export interface PostgresEventStoreOptions {
   readonly identity: string
   /** Default: none, so that other processes find new events within 50 ms. */
   readonly notices?: Notices
+  /** Whether the delivery log is on the same database and reads first successes from the events. Default false. */
+  readonly keepsHistory?: boolean
   /** Seconds after which stored events of day streams are no longer read. */
   readonly dayStreamMaxAgeSeconds: number
   /** Milliseconds after which a statement without a result fails. Default 10,000. */
@@ -44,7 +46,7 @@ const lingerMs = 10
  * commit with one statement in flight. So the event of a command does not wait for the events of attempts.
  */
 export function createPostgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
-  const { pool, log, identity, dayStreamMaxAgeSeconds, notices = noNotices, statementTimeoutMs = 10_000 } = options
+  const { pool, log, identity, dayStreamMaxAgeSeconds, notices = noNotices, keepsHistory = false, statementTimeoutMs = 10_000 } = options
   const closing = new AbortController()
   const ask = askWithin(pool, statementTimeoutMs)
   const days = createDayPartitions({
@@ -68,7 +70,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
     problem: null, // other health checks report the database
     async append(stream, events, expected, { patient = false } = {}) {
       if (closing.signal.aborted) throw new StoreUnavailable('the event store is closed')
-      const item = encodeAppend(stream, events, expected)
+      const item = encodeAppend(stream, events, expected, keepsHistory)
       let outcome: AppendOutcome
       try {
         outcome = await (item.day === null ? commandLane : dayLane).add(item, { patient })

@@ -37,6 +37,8 @@ export interface EngineDeps {
   readonly notices: Notices
   /** Returns the number of live processes that consume the bus. */
   readonly consumers: () => number
+  /** Whether the first successes of deliveries are read from the event store (`eventsAreHistory`). */
+  readonly eventsAreHistory: boolean
   /** Pools of the database. Each pool is named after its use. */
   readonly pools: { readonly reads: Pool; readonly writes: Pool; readonly projections: Pool; readonly history: Pool }
 }

@@ -14,11 +14,12 @@ export const postgresEventStore: EventStoreEngine = {
   name,
   title: 'Postgres',
   chosenBy: null,
-  async connect({ config, pools, notices, log }) {
+  async connect({ config, pools, notices, eventsAreHistory, log }) {
     const store = createPostgresEventStore({
       pool: pools.writes,
       identity: await recordEngine(pools.reads, 'event_store', name),
       dayStreamMaxAgeSeconds: secondsKept(config),
+      keepsHistory: eventsAreHistory,
       ...{ notices, log },
     })
     return { adapter: store, expire: async (day, passed) => (await store.dropDaysBefore(day, passed)).length }
@@ -45,11 +46,12 @@ export const postgresDeliveryLog: DeliveryLogEngine = {
   name,
   title: 'Postgres',
   chosenBy: null,
-  async connect({ pools, bus, log }) {
+  async connect({ pools, bus, eventsAreHistory, log }) {
     const deliveryLog = await createPostgresDeliveryLog({
       pool: pools.projections,
       readers: pools.history,
       identity: await recordEngine(pools.reads, 'delivery_log', name),
+      readsEvents: eventsAreHistory,
       ...{ bus, log },
     })
     return { adapter: deliveryLog, expire: async (day) => (await deliveryLog.dropDaysBefore(day)).length }

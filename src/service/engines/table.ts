@@ -37,6 +37,13 @@ export const chooseEngines = (config: Config): Engines => ({
   delivery_log: chosen('delivery_log', engineTable.delivery_log, config),
 })
 
+/**
+ * Whether event store and delivery log are both in the database of the service. The event of a first success is then the history of its delivery, and
+ * the delivery log keeps no copy (decision 42).
+ */
+export const eventsAreHistory = ({ event_store, delivery_log }: Engines): boolean =>
+  event_store === postgresEngines.event_store && delivery_log === postgresEngines.delivery_log
+
 /** Returns the names of the chosen engines that keep data outside of Postgres. */
 export const otherEngines = (config: Config): string[] =>
   Object.values(chooseEngines(config)).flatMap(({ title, chosenBy }) => (chosenBy === null ? [] : [title]))

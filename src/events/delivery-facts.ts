@@ -1,0 +1,41 @@
+import type { FactType, RecordedDeliveryEvent } from './delivery.ts'
+import type { NewEvent, RecordedEvent } from './envelope.ts'
+import type { EventId } from './ids.ts'
+import { type DeliveryRef, deliveryRefOf, firstAttempt } from './refs.ts'
+
+/** One stored event as a fact about one delivery. A MessageRouted is one fact for each of its webhooks. */
+export interface DeliveryFact extends DeliveryRef {
+  readonly type: FactType
+  readonly event_id: EventId
+  /** The event's time. */
+  readonly time: string
+  readonly code: number | null
+  readonly duration_ms: number | null
+  readonly reason: string | null
+  /** A sentence that says what was wrong with the attempt, or null. */
+  readonly reason_detail: string | null
+  /** The beginning of the receiver's response as sealed text, or null. */
+  readonly response: string | null
+  /** Seconds until the next attempt, or null if the type is not DeliveryFailed. */
+  readonly delay_seconds: number | null
+  /** Set when the event is in the history by itself (`RecordedEvent.in_history`). */
+  readonly in_history?: true
+}
+const noOutcome = { code: null, duration_ms: null, reason: null, reason_detail: null, response: null, delay_seconds: null }
+
+/** Returns the facts of an event: one fact for each webhook of a MessageRouted, or else one fact. */
+export function factsOf(recorded: NewEvent & Pick<RecordedEvent, 'in_history'>): DeliveryFact[] {
+  const event = recorded as RecordedDeliveryEvent
+  if (event.type === 'MessageRejected') return []
+  const correlation_id = event.metadata.$correlationId
+  const common = { ...noOutcome, type: event.type, event_id: event.id, time: event.metadata.time }
+  if (event.type === 'MessageRouted')
+    return event.data.webhooks.map((webhook) => ({ ...firstAttempt(event.data, webhook, correlation_id), attempt: 0, ...common }))
+  const fact = { ...deliveryRefOf({ ...event.data, correlation_id }), ...common }
+  if (event.type === 'DeliveryDiscarded') return [{ ...fact, reason: event.data.reason }]
+  if (event.type === 'DeliveryReplayed') return [fact]
+  const { code, duration_ms, reason, reason_detail = null, response } = event.data
+  const delay_seconds = event.type === 'DeliveryFailed' ? event.data.delay_seconds : null
+  const outcome = { code, duration_ms, reason, reason_detail, response, delay_seconds }
+  return [{ ...fact, ...outcome, ...(event.in_history === true ? { in_history: true } : {}) }]
+}
