@@ -2,6 +2,7 @@ import type { Pool } from 'pg'
 import type { Registry } from 'prom-client'
 import type { CommandStreams } from '../commands/command-streams.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
+import type { EventMacs } from '../lib/event-macs.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import type { Notices } from '../lib/notices.ts'
@@ -60,6 +61,8 @@ export interface ApiDependencies {
   readonly messages: Pick<MessageIndex, 'find' | 'list' | 'rejections' | 'withRejections'>
   readonly pool: Pool
   readonly keyring: Keyring
+  /** Finds forged events. Without it, no event is checked. */
+  readonly macs?: Pick<EventMacs, 'faultOf'>
   readonly waiter: ProjectionWaiter
   readonly usage: Pick<KeyUsage, 'touch'>
   readonly notices: Pick<Notices, 'tell'>

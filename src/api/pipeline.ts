@@ -117,7 +117,7 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
   exchange.identity = identity
   if (identity !== null) {
     exchange.rateHeaders = await rateLimits.take(identity, quota)
-    if (route.scope !== null && !identity.caller.scopes.has(route.scope)) throw lacksScope(route.scope)
+    requireScope(route, identity)
   }
   const reason = reasonOf(req.headers)
   const hasBody = route.body !== undefined && !(bodyOptional && isBodiless(req.headers))
@@ -136,12 +136,18 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
     headers: req.headers,
     facts: () => factsOf(deps, route, exchange, reason),
     gone: () => goneSignal(res),
+    stillAllowed: async () => requireScope(route, await identify(deps, route, req)),
     plan: async (choose) => choose(),
     async countMore(count) {
       if (identity !== null && count > 0) exchange.rateHeaders = await rateLimits.takeMore(identity, quota, count)
     },
   })
   return result.stream === undefined ? result : { ...result, stream: await withFirstChunk(result.stream) }
+}
+
+/** Throws insufficient_scope. */
+function requireScope({ scope }: Route, identity: Identity | null): void {
+  if (identity !== null && scope !== null && !identity.caller.scopes.has(scope)) throw lacksScope(scope)
 }
 
 /** Returns null for a route without a caller. Throws when the credential is missing, wrong, or not sufficient. */

@@ -34,6 +34,8 @@ export interface RawRequest {
   countMore(count: number): Promise<void>
   /** Returns a signal that aborts when the caller hangs up. */
   gone(): AbortSignal
+  /** Checks the credential and the scope again, for a response that takes long. Throws like the first check. */
+  stillAllowed(): Promise<void>
 }
 /** The result of a handler: the response in one of three forms. */
 export interface RouteResult {

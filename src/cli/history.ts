@@ -1,4 +1,5 @@
 import { auditQuery } from '../api/schemas/audit.ts'
+import { CommandError } from './errors.ts'
 import { parseExactly } from './json-text.ts'
 import { searchOf } from './session.ts'
 import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
@@ -34,7 +35,10 @@ export const verbs: readonly Verb[] = [
     async run(session, { path, query }) {
       const { text } = await session.call('GET', path + searchOf(query))
       const lines = text.split('\n').filter((line) => line !== '')
-      return { data: lines.map(parseExactly), pagination: null, text }
+      // The last line is no event: it says whether the stream is complete.
+      const { end, error } = rowOf(parseExactly(lines.at(-1) ?? '{}'))
+      if (end !== true) throw new CommandError(`The audit log broke off: ${textOf(rowOf(error).message ?? 'the last line is missing.')}`)
+      return { data: lines.slice(0, -1).map(parseExactly), pagination: null, text }
     },
     format: ({ data }) =>
       table(

@@ -75,12 +75,17 @@ interface StreamsOptions {
   readonly app?: string
   /** Without it, events get no MAC and none is checked. */
   readonly macs?: Pick<EventMacs, 'macOf' | 'faultOf'>
+  /** Returns the last revision of a stream that the audit log has, or -1. Without it, it is not checked whether the end of a stream is missing. */
+  readonly lastLogged?: (stream: StreamName) => Promise<number>
 }
 
-export function createCommandStreams(store: EventStore, keyring: Keyring, { app, macs }: StreamsOptions = {}): CommandStreams {
+export function createCommandStreams(store: EventStore, keyring: Keyring, { app, macs, lastLogged }: StreamsOptions = {}): CommandStreams {
   return {
     async read(stream) {
-      const stored = await store.read(stream)
+      let [stored, logged] = await Promise.all([store.read(stream), lastLogged?.(stream) ?? -1])
+      // An event may have come between the two reads, so the stream is read again before it is called incomplete.
+      if (logged > (stored.at(-1)?.revision ?? -1)) stored = await store.read(stream)
+      if (logged > (stored.at(-1)?.revision ?? -1)) throw streamFaulty(`${stream}@${logged} is missing`)
       const last = stored.at(-1)
       if (last === undefined) return { events: [], revision: -1, position: null, hash: null }
       for (const event of stored) {

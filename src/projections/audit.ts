@@ -1,28 +1,48 @@
-import type { Pool } from 'pg'
-import type { Actor, Checkpoint, RecordedEvent } from '../events/envelope.ts'
+import type { ClientBase, Pool } from 'pg'
+import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId, TenantId } from '../events/ids.ts'
+import { commandEntry, leafHash } from '../events/leaf.ts'
 import { type Family, familyOf, type StreamName } from '../events/streams.ts'
-import { sqlOn } from '../lib/sql.ts'
+import { createMerkleTree, type ReadNodes } from '../lib/merkle.ts'
+import { type Sql, sqlOn } from '../lib/sql.ts'
 import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 
-export const auditedFamilies = ['tenant', 'key', 'webhook'] as const satisfies readonly Family[]
+/** The families whose events commands append. Together they are the audit log. */
+export const auditedFamilies = ['tenant', 'key', 'webhook', 'log'] as const satisfies readonly Family[]
 export type AuditedFamily = (typeof auditedFamilies)[number]
 
+/** The most characters of a text in a column that has an index. Longer texts come only from outside, and would fail an index. */
+const maxIndexed = 300
+const textOf = (value: unknown): string => (typeof value === 'string' ? value.replaceAll('\u0000', '').slice(0, maxIndexed) : '')
+/** Returns a time that Postgres can store, or null. */
+const timeOf = (value: unknown): string | null => {
+  const ms = typeof value === 'string' ? Date.parse(value) : Number.NaN
+  const time = Number.isNaN(ms) ? '' : new Date(ms).toISOString()
+  return /^\d{4}-/.test(time) ? time : null
+}
+const integerOf = (value: unknown): number | null => (Number.isInteger(value) && Math.abs(Number(value)) < 2 ** 31 ? Number(value) : null)
+const jsonOf = (value: unknown): string => JSON.stringify(value) ?? 'null'
+
+/** The height of the subtrees whose roots are stored: 8, and multiples of it (the tiles of https://c2sp.org/tlog-tiles). */
+const tileHeight = 8
+
 /**
- * The read model of all events that commands have appended, by tenant and time. It is needed because an event store can be read only by stream or
- * position. Sealed values stay sealed.
+ * The audit log: all events of commands in the order of their positions, each with its index (from 0) and its leaf in one Merkle tree. It takes every
+ * event as it is stored, even a forged one, so that nobody can hide an event by making it faulty. A new build is a new computation of the tree.
  */
 export const audit: Projection = {
   name: projectionNames.audit,
-  version: 2,
+  version: 3,
   families: auditedFamilies,
-  views: ['audit_events'],
+  views: ['audit_events', 'log_state', 'log_nodes'],
+  takesAll: true,
   tables: `
     create table audit_events (
-      position text collate "C" primary key,
+      index bigint primary key, -- place in the log, from 0
+      position text collate "C" not null,
       tenant text collate "C" not null,
-      time timestamptz not null,
+      time timestamptz, -- null if the event has no time
       stream text collate "C" not null,
       revision integer not null,
       id uuid not null,
@@ -30,64 +50,151 @@ export const audit: Projection = {
       type text not null,
       actor text not null,
       correlation_id text not null,
-      schema integer not null,
-      data text not null -- JSON, in the schema whose number is in the column "schema"
+      request_id text, -- null for events of version 0.2 and for those that no request caused
+      schema integer, -- null if the event has none
+      data text not null, -- JSON as it is stored
+      metadata text not null, -- JSON as it is stored
+      leaf bytea not null -- the event's leaf in the tree
     );
-    create index audit_events_by_time on audit_events (tenant, time, position); -- serves auditedEvents`,
+    create index audit_events_of_tenant on audit_events (tenant, index); -- serves auditedEvents
+    create index audit_events_of_stream on audit_events (stream, revision); -- serves lastLoggedRevision
+    create index audit_events_by_id on audit_events (id); -- serves finding one event
+    create table log_state (
+      size bigint not null, -- number of leaves
+      frontier bytea not null -- the roots of the perfect subtrees, 32 bytes each, from the largest to the smallest
+    );
+    insert into log_state values (0, '');
+    create table log_nodes (
+      height smallint not null, -- 8, 16, ...
+      index bigint not null, -- place among the subtrees of this height, from 0
+      hash bytea not null,
+      primary key (height, index) -- serves computing the root at an earlier size
+    )`,
   async apply(sql, events) {
-    const column = (of: (event: RecordedEvent) => string) => events.map(of)
+    const [state] = await sql<{ size: bigint; frontier: Buffer }>`select size, frontier from log_state for update`
+    if (state === undefined) throw new Error('the audit log has no state')
+    const tree = createMerkleTree(Number(state.size), splitHashes(state.frontier))
+    const first = tree.size
+    const leaves = events.map((event) => leafHash(commandEntry(event)))
+    const nodes: { height: number; index: number; root: Buffer }[] = []
+    for (const leaf of leaves)
+      tree.push(leaf, (height, index, root) => {
+        if (height % tileHeight === 0) nodes.push({ height, index, root })
+      })
+    const column = <T>(of: (event: RecordedEvent) => T) => events.map(of)
+    const metadata = (name: string) => column((event) => textOf(Reflect.get(event.metadata, name)))
     await sql`
-      insert into audit_events (position, tenant, time, stream, revision, id, family, type, actor, correlation_id, schema, data)
-      select * from unnest(${column((e) => e.position)}::text[], ${column((e) => e.metadata.tenant)}::text[],
-        ${column((e) => e.metadata.time)}::timestamptz[], ${column((e) => e.stream)}::text[], ${events.map((e) => e.revision)}::int[],
-        ${column((e) => e.id)}::uuid[], ${column((e) => familyOf(e.stream))}::text[], ${column((e) => e.type)}::text[],
-        ${column((e) => e.metadata.actor)}::text[], ${column((e) => e.metadata.$correlationId)}::text[], ${events.map((e) => e.metadata.schema)}::int[],
-        ${column((e) => JSON.stringify(e.data))}::text[])`
+      insert into audit_events (index, position, tenant, time, stream, revision, id, family, type, actor, correlation_id, request_id, schema, data, metadata, leaf)
+      select ${first}::bigint + place - 1, position, tenant, time, stream, revision, id, family, type, actor, correlation_id, nullif(request_id, ''), schema, data, metadata, leaf
+      from unnest(${column((e) => e.position)}::text[], ${metadata('tenant')}::text[], ${column((e) => timeOf(e.metadata.time))}::timestamptz[],
+        ${column((e) => e.stream)}::text[], ${column((e) => e.revision)}::int[], ${column((e) => e.id)}::uuid[],
+        ${column((e) => familyOf(e.stream))}::text[], ${column((e) => textOf(e.type))}::text[], ${metadata('actor')}::text[],
+        ${metadata('$correlationId')}::text[], ${metadata('request_id')}::text[], ${column((e) => integerOf(e.metadata.schema))}::int[],
+        ${column((e) => jsonOf(e.data))}::text[], ${column((e) => jsonOf(e.metadata))}::text[], ${leaves}::bytea[])
+        with ordinality as added (position, tenant, time, stream, revision, id, family, type, actor, correlation_id, request_id, schema, data, metadata, leaf, place)`
+    await sql`
+      insert into log_nodes (height, index, hash)
+      select * from unnest(${nodes.map((n) => n.height)}::smallint[], ${nodes.map((n) => n.index)}::bigint[], ${nodes.map((n) => n.root)}::bytea[])`
+    await sql`update log_state set size = ${tree.size}, frontier = ${Buffer.concat(tree.frontier)}`
   },
 }
 
+const splitHashes = (bytes: Buffer): Buffer[] => Array.from({ length: bytes.length / 32 }, (_, i) => bytes.subarray(i * 32, i * 32 + 32))
+
+/** Returns the number of leaves and the root of the log as the live build has it. */
+export async function readLogState(client: ClientBase | Pool): Promise<{ size: number; root: Buffer }> {
+  const [state] = await sqlOn(client)<{ size: bigint; frontier: Buffer }>`select size, frontier from log_state`
+  const size = Number(state?.size ?? 0n)
+  return { size, root: createMerkleTree(size, splitHashes(state?.frontier ?? Buffer.alloc(0))).root() }
+}
+
+/** Reads the stored nodes of the log. */
+export const readLogNodes =
+  (sql: Sql): ReadNodes =>
+  async (height, first, count) => {
+    const rows =
+      height === 0
+        ? await sql<{ hash: Buffer }>`
+            select leaf as hash from audit_events where index >= ${first} and index < ${first + count} order by index`
+        : await sql<{ hash: Buffer }>`
+            select hash from log_nodes where height = ${height} and index >= ${first} and index < ${first + count} order by index`
+    return rows.map((row) => row.hash)
+  }
+
+/** Returns the last revision of a stream that is in the log, or -1. */
+export async function lastLoggedRevision(pool: Pool, stream: StreamName): Promise<number> {
+  const [row] = await sqlOn(pool)<{ revision: number }>`
+    select revision from audit_events where stream = ${stream} order by revision desc limit 1`
+  return row?.revision ?? -1
+}
+
 export interface AuditedEvent {
+  readonly index: bigint
   readonly position: Checkpoint
-  readonly tenant: TenantId
-  readonly time: string
   readonly stream: StreamName
   readonly revision: number
   readonly id: EventId
   readonly family: AuditedFamily
   readonly type: string
-  readonly actor: Actor
-  readonly correlation_id: string
-  readonly schema: number
-  /** The data as JSON, in the shape of the schema number `schema`. Sealed values stay sealed. */
+  /** The data as JSON, as it is stored. Sealed values stay sealed. */
   readonly data: string
+  readonly metadata: string
+  readonly leaf: Buffer
 }
-interface AuditQuery {
+export interface AuditQuery {
   readonly tenant: TenantId
+  /** The index after which the events begin, or -1. */
+  readonly after: number
+  /** The index before which they end. */
+  readonly end: number
   /** Lowest time (RFC 3339), inclusive. */
   readonly since?: string
   /** Highest time (RFC 3339), exclusive. */
   readonly until?: string
   readonly family?: AuditedFamily
+  /** The id of a tenant, key or webhook. */
+  readonly id?: string
+  readonly type?: string
   readonly actor?: string
+  readonly correlation?: string
+  readonly request?: string
 }
 
-const batchSize = 500
+/** The most events of one query. A small number lets other requests in between. */
+const batchSize = 100
+/** The families that are shown without a filter. The events about the log itself are shown only on demand. */
+const shownFamilies: readonly AuditedFamily[] = auditedFamilies.filter((family) => family !== 'log')
 
-/** Yields the events of a tenant in the order of their times, in batches of at most 500 events. */
+/** Yields the events of a tenant in the order of their indexes, in batches of at most 100 events. */
 export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenerator<AuditedEvent[]> {
-  const { tenant, since = null, until = null, family = null, actor = null } = query
-  let after: AuditedEvent | undefined
-  for (;;) {
-    const { time, position }: { time: string | null; position: string } = after ?? { time: null, position: '' }
+  const {
+    tenant,
+    end,
+    since = null,
+    until = null,
+    family,
+    id = null,
+    type = null,
+    actor = null,
+    correlation = null,
+    request = null,
+  } = query
+  const families = family === undefined ? shownFamilies : [family]
+  const streams = id === null ? null : families.map((name) => `${name}-${id}`)
+  for (let { after } = query; ; ) {
     const batch: AuditedEvent[] = await sqlOn(pool)<AuditedEvent>`
-      select position, tenant, time, stream, revision, id, family, type, actor, correlation_id, schema, data
+      select index, position, stream, revision, id, family, type, data, metadata, leaf
       from audit_events
-      where tenant = ${tenant} and (${since}::timestamptz is null or time >= ${since}) and (${until}::timestamptz is null or time < ${until})
-        and (${time}::timestamptz is null or (time, position) > (${time}, ${position}))
-        and (${family}::text is null or family = ${family}) and (${actor}::text is null or actor = ${actor})
-      order by time, position limit ${batchSize}`
-    if (batch.length > 0) yield batch
-    after = batch.at(-1)
-    if (after === undefined || batch.length < batchSize) return
+      where tenant = ${tenant} and index > ${after} and index < ${end}
+        and (${since}::timestamptz is null or time >= ${since}) and (${until}::timestamptz is null or time < ${until})
+        and family = any (${families}) and (${streams}::text[] is null or stream = any (${streams})) and (${type}::text is null or type = ${type})
+        and (${actor}::text is null or actor = ${actor}) and (${correlation}::text is null or correlation_id = ${correlation})
+        and (${request}::text is null or request_id = ${request})
+      order by index limit ${batchSize}`
+    const last = batch.at(-1)
+    if (last === undefined) return
+    yield batch
+    if (batch.length < batchSize) return
+    after = Number(last.index)
   }
 }

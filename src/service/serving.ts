@@ -24,12 +24,12 @@ interface ServingOptions {
 
 /** Opens the API on a server that listens already. */
 export function serveApi(shared: Shared, { server, policy, registry, operationOnly, health, scrape }: ServingOptions): void {
-  const { config, store, bus, deliveryLog, streams, keyring, waiter, pools, live, notices, jwtSecret, parts, log } = shared
+  const { config, store, bus, deliveryLog, streams, keyring, macs, waiter, pools, live, notices, jwtSecret, parts, log } = shared
   const usage = createKeyUsage({ pool: pools.reads, onError: (error) => log.warn({ error }, 'key_usage.failed') })
   parts.add('key usage', usage.close)
   createApi(
     {
-      ...{ streams, store, bus, keyring, waiter, usage, notices, health, scrape, log },
+      ...{ streams, store, bus, keyring, macs, waiter, usage, notices, health, scrape, log },
       noteAccepted: () => noteEnd({ bus, pool: pools.reads }),
       deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads }),
       messages: createMessageIndex(pools.reads),

@@ -12,6 +12,7 @@ import { sqlOn } from '../lib/sql.ts'
 import type { DeliveryLog } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
+import { lastLoggedRevision } from '../projections/audit.ts'
 import { createProjectionProgress, createProjectionWaiter, type ProjectionProgress, type ProjectionWaiter } from '../projections/waiter.ts'
 import { openDatabase, type PoolName, poolSizes } from './database.ts'
 import { type OpenEngines, openEngines } from './engines/open.ts'
@@ -106,7 +107,7 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
     engines: opened,
     bus: opened.messages.adapter,
     deliveryLog: opened.history.adapter,
-    streams: createCommandStreams(store, keyring, { app: version, macs }),
+    streams: createCommandStreams(store, keyring, { app: version, macs, lastLogged: (stream) => lastLoggedRevision(pools.reads, stream) }),
     waiter: createProjectionWaiter({ pool: pools.reads, progress }),
   }
 }

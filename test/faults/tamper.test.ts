@@ -68,6 +68,21 @@ describe('what somebody changes in the database', () => {
     expect((await quarantined(stream))[0]?.error).to.equal(`event_forged: ${stream}@1 has no MAC: Kolbak has not written it`)
     expect(await api.get<WebhookResponse>(`/v1/webhooks/${id}`)).to.include({ id })
   })
+  it('a cut end of a stream is found by the next command on it (attack 3)', async () => {
+    const { id } = await subscribe()
+    expect((await change(id)).status).to.equal(200)
+    await waitFor(async () => (await sql('select from audit_events where stream = $1', [`webhook-${id}`])).rowCount === 2)
+    await sql('delete from command_events where stream = $1 and revision = 1', [`webhook-${id}`])
+    const refused = await change(id)
+    expect(`${refused.status} ${refused.body.error.code}`).to.equal('503 stream_faulty')
+    expect(refused.body.error.message).to.include(`webhook-${id}@1 is missing`)
+  })
+  it('a deleted stream is found in the same way (attack 4)', async () => {
+    const { id } = await subscribe()
+    await waitFor(async () => (await sql('select from audit_events where stream = $1', [`webhook-${id}`])).rowCount === 1)
+    await sql('delete from command_events where stream = $1', [`webhook-${id}`])
+    expect((await change(id)).body.error.message).to.include(`webhook-${id}@0 is missing`)
+  })
   for (const [title, alteration] of [
     ['data (attack 1)', `data = replace(data, 'order.*', '*')`],
     ['author (attack 2)', `metadata = replace(metadata, 'client:admin', 'client:other')`],

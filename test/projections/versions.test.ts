@@ -17,7 +17,7 @@ describe('the versions of read models', () => {
   it('are raised when their tables change', () => {
     expect(projections.map(({ name, version, tables }) => `${name} ${version}: ${hashOf(tables)}`)).to.deep.equal([
       'api_keys 2: 0728ab5c',
-      'audit 2: 057c8e0f',
+      'audit 3: cbd30136',
       'key_versions 1: 829f4f4f',
       'tenants 2: 9ec524e8',
       'webhook_versions 1: 8157ed57',

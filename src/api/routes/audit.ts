@@ -1,20 +1,21 @@
-import type { NewEvent } from '../../events/envelope.ts'
-import { upcast } from '../../events/schema.ts'
-import { openEvent } from '../../events/sealed-fields.ts'
-import { secretFields } from '../../events/secret-fields.ts'
-import type { Vault } from '../../lib/seal.ts'
-import { type AuditedEvent, audit, auditedEvents } from '../../projections/audit.ts'
-import { createActorNames, type NamedActor } from '../actor-names.ts'
+import { createHash } from 'node:crypto'
+import { type AuditedEvent, audit, auditedEvents, readLogState } from '../../projections/audit.ts'
+import { createActorNames } from '../actor-names.ts'
+import { auditLine } from '../audit-line.ts'
+import { createAuditStreams, csvRow, guardedTexts } from '../audit-streams.ts'
 import type { ApiDependencies } from '../dependencies.ts'
+import { ApiError, invalid } from '../errors.ts'
 import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
-import { auditLines, auditQuery } from '../schemas/audit.ts'
+import { accept, auditColumns, auditLines, auditQuery } from '../schemas/audit.ts'
 import { pastReadHeaders } from '../schemas/headers.ts'
 import { parseTimeRange } from '../time-range.ts'
 
 const ndjson = 'application/x-ndjson'
+const csv = 'text/csv; charset=utf-8; header=present'
 
 export function createAuditRoutes(deps: ApiDependencies): Route[] {
+  const streams = createAuditStreams()
   return [
     guardedRoute({
       method: 'GET',
@@ -22,68 +23,105 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
       operationId: 'streamAudit',
       summary: 'Stream all changes of this account, oldest first, as one JSON object per line',
       description:
-        'Streams every change of the account: who did what, when, and under which request. Each line of the response is one JSON object of the schema `AuditedEvent`. A stream can be long: read it line by line.',
+        'Streams every change of the account: who did what, when, and under which request. Each line of the response is one JSON object of the schema `AuditedEvent`. ' +
+        'The last line is no event: it says `"end": true` with the number and the SHA-256 of the lines before, or why the stream broke off. A response without such a line is incomplete. ' +
+        'The stream ends with the last event that was stored before the request. To go on from there, send `after` of the last line. ' +
+        'A caller can have one stream at a time. With `Accept: text/csv` the lines are rows of a table, whose last row begins with `end` or `error`.',
       tag: 'Audit',
       credentials: 'bearer',
       scope: 'read:audit',
       query: auditQuery,
-      errors: ['key_destroyed'],
+      requestHeaders: { Accept: accept },
+      errors: ['key_destroyed', 'stream_running', 'not_acceptable', 'validation_failed'],
       responses: {
         200: {
-          description: 'Each line is one event. If the stream breaks off, its last line has no line feed.',
+          description: 'Each line is one event, except the last.',
           schema: auditLines,
           type: ndjson,
           headers: pastReadHeaders,
         },
       },
-      async handler({ query, caller, gone }) {
+      async handler({ query, caller, gone, headers: requestHeaders, stillAllowed }) {
         const { tenant } = caller
-        const { family, actor } = query
-        const headers = await awaitHead(deps, audit)
-        const vault = await deps.keyring.vault(tenant)
-        const nameActor = createActorNames(deps, tenant)
+        const isCsv = prefersCsv(requestHeaders.accept)
+        const range = parseTimeRange(query)
+        if (range.since !== undefined && range.until !== undefined && range.since >= range.until)
+          throw invalid([{ path: 'until', message: 'must be later than since' }])
+        const { after = -1, since: _, until: __, ...filter } = query
         const callerGone = gone()
-        const batches = auditedEvents(deps.pool, {
-          tenant,
-          ...parseTimeRange(query),
-          ...(family === undefined ? {} : { family }),
-          ...(actor === undefined ? {} : { actor }),
-        })
-        async function* lines(): AsyncGenerator<string> {
-          for await (const batch of batches) {
-            if (callerGone.aborted) return
-            const batchLines = await Promise.all(batch.map(async (event) => `${auditLine(vault, event, await nameActor(event.actor))}\n`))
-            yield batchLines.join('')
-          }
+        const end = streams.begin(caller.actor)
+        try {
+          const headers = await awaitHead(deps, audit)
+          const vault = await deps.keyring.vault(tenant)
+          const { size } = await readLogState(deps.pool)
+          const line = { vault, macs: deps.macs, nameActor: createActorNames(deps, tenant) }
+          const format = createFormat(isCsv, Math.max(after, size - 1))
+          const batches = auditedEvents(deps.pool, { tenant, after, end: size, ...filter, ...range })
+          const texts = textsOf(batches, (event) => auditLine(line, event), format)
+          const chunks = guardedTexts({ texts, gone: callerGone, stillAllowed, end, lastOf: format.last })
+          return { status: 200, headers, stream: { type: isCsv ? csv : ndjson, chunks } }
+        } catch (error) {
+          end()
+          throw error
         }
-        return { status: 200, headers, stream: { type: ndjson, chunks: lines() } }
       },
     }),
   ]
 }
 
-/** Returns an event as one line of JSON. Sealed fields are opened, and secret fields are masked. */
-function auditLine(vault: Vault, event: AuditedEvent, actor: NamedActor): string {
-  const { stream, id, type, time, family, revision, correlation_id: $correlationId } = event
-  const metadata = { schema: event.schema, actor: event.actor, tenant: event.tenant, time, $correlationId, $causationId: null }
-  const { data } = upcast<NewEvent<string, Record<string, unknown>>>({ id, type, data: JSON.parse(event.data), metadata })
-  const shown = { ...data }
-  const masked: Record<string, string> = {}
-  for (const field of secretFields)
-    if (field in data) {
-      masked[field] = '[sealed]'
-      delete shown[field]
-    }
-  const opened = openEvent(vault, stream, { id, type, data: shown, metadata })
-  return JSON.stringify({
-    event_id: id,
-    time,
-    family,
-    id: stream.slice(family.length + 1),
-    revision,
-    type,
-    actor,
-    correlation_id: $correlationId,
-    data: { ...opened.data, ...masked },
-  })
+type Line = Readonly<Record<string, unknown>>
+
+async function* textsOf(
+  batches: AsyncIterable<readonly AuditedEvent[]>,
+  lineOf: (event: AuditedEvent) => Promise<Line>,
+  format: Format,
+): AsyncGenerator<string> {
+  if (format.head !== '') yield format.add(format.head, 0, null)
+  for await (const batch of batches) {
+    const lines = await Promise.all(batch.map(lineOf))
+    yield format.add(lines.map(format.text).join(''), lines.length, Number(batch.at(-1)?.index))
+  }
+}
+
+interface Format {
+  /** The first line, or an empty text. */
+  readonly head: string
+  text(line: Line): string
+  /** Counts lines that are sent, and returns their text. @param after the index of the last one, or null if there is none */
+  add(text: string, lines: number, after: number | null): string
+  last(error: { code: string; message: string } | null): string
+}
+
+/** @param lastIndex the last index of the log when the stream began, which a complete stream has reached */
+function createFormat(isCsv: boolean, lastIndex: number): Format {
+  const hash = createHash('sha256')
+  let count = 0
+  let sentUpTo: number | null = null
+  const position = (index: number | null) => (index === null || index < 0 ? {} : { after: index })
+  return {
+    head: isCsv ? csvRow(auditColumns) : '',
+    text: (line) => (isCsv ? csvRow(auditColumns.map((name) => line[name] ?? metadataOf(line)[name])) : `${JSON.stringify(line)}\n`),
+    add(text, lines, after) {
+      hash.update(text)
+      count += lines
+      sentUpTo = after ?? sentUpTo
+      return text
+    },
+    last(error) {
+      const facts =
+        error === null ? { end: true, ...position(lastIndex), lines: count, sha256: hash.digest('hex') } : { error, ...position(sentUpTo) }
+      return isCsv ? csvRow([error === null ? 'end' : 'error', JSON.stringify(facts)]) : `${JSON.stringify(facts)}\n`
+    },
+  }
+}
+const metadataOf = (line: Line): Line => ({ ...(line.metadata as Line) })
+
+/** Returns whether the caller asks for CSV. Throws not_acceptable for types that the route does not have. */
+function prefersCsv(accepted = '*/*'): boolean {
+  for (const range of accepted.split(',').map((part) => part.split(';')[0]!.trim().toLowerCase())) {
+    if (range === 'text/csv' || range === 'text/*') return true
+    // Many clients name JSON whatever they ask for, and each line is JSON.
+    if (['*/*', 'application/*', ndjson, 'application/json'].includes(range)) return false
+  }
+  throw new ApiError('not_acceptable', `The audit log is sent as ${ndjson} or text/csv.`)
 }
