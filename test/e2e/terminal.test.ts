@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import type { Received } from '../support/receiver.ts'
-import { admin, removeFolder } from '../support/service.ts'
+import { admin, copyInitialised, removeFolder } from '../support/service.ts'
 import { allDeliveries, type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
 import { closeTerminals, openTerminal, pseudoTerminals, type Terminal } from '../support/terminal.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -77,6 +77,7 @@ describe('in a terminal', () => {
   ] as const)
     it(`drains \`npm run ${script}\` with ${processes} process(es) at ${how}: nothing is sent twice, and Postgres stops`, async () => {
       const variables = { KOLBAK_PROCESSES: processes }
+      await copyInitialised(folder)
       const terminal = npm(script, variables)
       const { webhook, finish } = await bringInFlight(await clientOf(await urlOf(terminal)))
       const postgres = await postgresPid()
@@ -115,6 +116,7 @@ describe('in a terminal', () => {
     await terminal.ended
   })
   it('says in one line that `npm run dev` allows receivers on this machine, and allows them', async () => {
+    await copyInitialised(folder)
     const terminal = npm('dev', { KOLBAK_ALLOWED_SUBNETS: '10.0.0.0/8', KOLBAK_PROCESSES: '2' })
     const api = await clientOf(await urlOf(terminal))
     for (const host of ['127.0.0.1', 'localhost', '[::1]', '10.1.2.3'])
@@ -124,6 +126,7 @@ describe('in a terminal', () => {
     await terminal.ended
   })
   it('prints in `npm run dev` a line for each posted event and each delivery', async () => {
+    await copyInitialised(folder)
     const terminal = npm('dev')
     const api = await clientOf(await urlOf(terminal))
     await api.post('/v1/webhooks', { callback_url: receiver.url('/dev'), event: '*' })
@@ -134,6 +137,7 @@ describe('in a terminal', () => {
     await terminal.ended
   })
   it('names `npm run dev` when a normal start refuses a receiver on this machine', async () => {
+    await copyInitialised(folder)
     const terminal = npm('start', { KOLBAK_ALLOWED_SUBNETS: '' })
     const api = await clientOf(await urlOf(terminal))
     for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
@@ -145,6 +149,7 @@ describe('in a terminal', () => {
     await terminal.ended
   })
   it('ends at once when Ctrl-C is pressed again, and leaves no Postgres running', async () => {
+    await copyInitialised(folder)
     const terminal = npm('start')
     await bringInFlight(await clientOf(await urlOf(terminal)))
     const postgres = await postgresPid()
@@ -158,6 +163,7 @@ describe('in a terminal', () => {
     await waitFor(() => !isAlive(postgres), { what: 'Postgres to stop' })
   })
   it('drains when the window is closed', async () => {
+    await copyInitialised(folder)
     const terminal = npm('start')
     const url = await urlOf(terminal)
     const { finish } = await bringInFlight(await clientOf(url))
@@ -177,6 +183,7 @@ describe('in a terminal', () => {
     expect(receiver.received('/slow')).to.have.length(8)
   })
   it('stops the Postgres that a command of the operator has started, at Ctrl-C', async () => {
+    await copyInitialised(folder)
     const initialising = npm('start')
     await urlOf(initialising)
     initialising.pressCtrlC()

@@ -46,6 +46,11 @@ const initialise = async (): Promise<string> => {
   await postgres.stop()
   return folder
 }
+/** Copies an initialised and migrated Postgres into an empty data folder. */
+export async function copyInitialised(dataDir: string): Promise<void> {
+  initialised ??= initialise()
+  await promisify(execFile)('cp', ['-a', `${await initialised}/.`, dataDir]) // -a keeps the owner, because Postgres runs as that user
+}
 export const removeInitialised = async (): Promise<void> => {
   if (initialised !== undefined) await rm(await initialised, { recursive: true, force: true })
 }
@@ -88,10 +93,8 @@ export function spawnService(dataDir: string, variables: Record<string, string> 
 /** Starts the service and waits until it logs that it is ready. */
 export async function startService(dataDir: string, variables: Record<string, string> = {}): Promise<RunningService> {
   const engines = await enginesFor(variables.DATABASE_URL ?? dataDir)
-  if (variables.DATABASE_URL === undefined && !existsSync(join(dataDir, 'postgres'))) {
-    initialised ??= initialise()
-    await promisify(execFile)('cp', ['-a', `${await initialised}/.`, dataDir]) // -a keeps the owner, because Postgres runs as that user
-  }
+  const isOwnFolder = variables.DATABASE_URL === undefined && variables.KOLBAK_DATA_DIR === undefined
+  if (isOwnFolder && !existsSync(join(dataDir, 'postgres'))) await copyInitialised(dataDir)
   const { child, logLines, errors, exited } = spawnService(dataDir, { ...engines, ...variables })
   const ready = await waitFor(
     () => {

@@ -1,6 +1,7 @@
 import { env } from 'node:process'
 import type { IPty } from '@lydell/node-pty'
 import { giveUpAfterMs } from './patience.ts'
+import { inherited } from './programs.ts'
 import { waitFor } from './wait-for.ts'
 
 /** A program in a pseudo-terminal, where a person would run it. */
@@ -23,7 +24,7 @@ export interface Terminal {
 export const pseudoTerminals = await import('@lydell/node-pty').catch(() => null)
 
 const terminals = new Set<IPty>()
-/** Opens a terminal in a folder and runs a program in it. The program gets the search path and these variables. */
+/** Opens a terminal in a folder and runs a program in it. The program gets the search path, the folder for compiled code, and these variables. */
 export function openTerminal(
   file: string,
   args: string[],
@@ -32,7 +33,7 @@ export function openTerminal(
   if (pseudoTerminals === null) throw new Error('There are no pseudo-terminals on this platform.')
   const pty = pseudoTerminals.spawn(file, args, {
     ...{ cwd, cols: 160, rows: 50 },
-    env: { PATH: env.PATH ?? '', HOME: env.HOME ?? '', TERM: 'xterm-256color', ...variables },
+    env: { ...inherited, HOME: env.HOME ?? '', TERM: 'xterm-256color', ...variables },
   })
   terminals.add(pty)
   let output = ''
