@@ -3,14 +3,16 @@ import { describeConfig, processCount, readConfig } from './config/config.ts'
 import { onEndSignal } from './lib/end-signals.ts'
 import { cannotStart, exitCodeOf, lineOf } from './lib/errors.ts'
 import { createLog } from './lib/log.ts'
+import { refuseArguments } from './process/arguments.ts'
 import { createTerminalText, describeChanges, isLogText } from './process/terminal-log.ts'
 import { createSupervised } from './process/worker.ts'
 
 /**
  * Runs the service as one process, or as the supervisor or a worker of several processes. Exit codes: 0 after draining, 1 after a failure in
- * operation or while draining, 78 (EX_CONFIG) if it cannot start as configured.
+ * operation or while draining, 2 if it was called with an argument that it does not know, 78 (EX_CONFIG) if it cannot start as configured.
  */
 async function main(): Promise<void> {
+  refuseArguments(process.argv.slice(2))
   const config = readConfig()
   const { isWorker } = cluster
   const processes = processCount(config)

@@ -1,4 +1,4 @@
-import { deliveredEvent, deliveryHeaders } from './schemas/delivered-event.ts'
+import { deliveredEvent, deliveryHeaders, optionalHeaders } from './schemas/delivered-event.ts'
 import { exampleOf } from './schemas/json-schema.ts'
 
 /**
@@ -17,7 +17,7 @@ export const webhookRequests = {
       parameters: Object.entries(deliveryHeaders).map(([name, schema]) => ({
         name,
         in: 'header',
-        required: true,
+        required: !optionalHeaders.has(name),
         description: schema.description,
         schema,
         example: exampleOf(schema),

@@ -1,4 +1,5 @@
 import { listDeadLettersQuery, listHistoryQuery } from '../api/schemas/delivery.ts'
+import { commandName } from './command-name.ts'
 import { attemptLines, deliveryState, urlsOf } from './outcome.ts'
 import type { Session } from './session.ts'
 import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
@@ -65,6 +66,6 @@ export const verbs: readonly Verb[] = [
     path: '/v1/deliveries/:id/replay',
     ids: { id: 'delivery' },
     format: async ({ data }, session) =>
-      `${await deliveriesTable([rowOf(data)], session)}\naccepted; to see its attempts: kolbak delivery ${textOf(rowOf(data).id)}`,
+      `${await deliveriesTable([rowOf(data)], session)}\naccepted; to see its attempts: ${commandName} delivery ${textOf(rowOf(data).id)}`,
   },
 ]

@@ -9,6 +9,6 @@ const subnets = new Set([...(env.KOLBAK_ALLOWED_SUBNETS ?? '').split(',').filter
 env.KOLBAK_ALLOWED_SUBNETS = [...subnets].join(',')
 env.KOLBAK_LOG_FORMAT ??= 'text'
 env.KOLBAK_LOG_LEVEL ??= 'debug'
-if (cluster.isPrimary)
+if (cluster.isPrimary && process.argv.length === 2)
   console.log(`Development: Kolbak delivers to receivers on this machine (${loopback.join(', ')}). Do not run it like this in production.`)
 await import('../main.ts')

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { listQuery } from '../api/schemas/delivery.ts'
 import { listEventsQuery, postEvent, postEvents, replayEvent } from '../api/schemas/event.ts'
 import { explainQuery } from '../api/schemas/explain.ts'
+import { commandName } from './command-name.ts'
 import { deliveriesTable } from './deliveries.ts'
 import { UsageError } from './errors.ts'
 import { JsonText, memberText } from './json-text.ts'
@@ -24,7 +25,7 @@ const path = '/v1/events/:id'
 export const verbs: readonly Verb[] = [
   {
     name: 'send',
-    description: `post an event; example: kolbak send order.created '{"order": 7}'`,
+    description: `post an event; example: ${commandName} send order.created '{"order": 7}'`,
     method: 'POST',
     path: '/v1/events',
     body: postEvent,

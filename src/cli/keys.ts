@@ -3,7 +3,7 @@ import { changeKey, createKey, deleteKeyQuery, listKeysQuery } from '../api/sche
 import { rotation } from '../api/schemas/rotation.ts'
 import { keyScopes } from '../events/key.ts'
 import { versionsTable } from './history.ts'
-import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
+import { type Row, rowsOf, table, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
 const keysTable = (keys: readonly Row[]) =>
@@ -38,7 +38,6 @@ export const verbs: readonly Verb[] = [
     body: createKey,
     arguments: ['name'],
     defaults: { scopes: keyScopes },
-    format: ({ data }) => keysTable([rowOf(data)]),
   },
   { name: 'keys update', description: 'change a key; fields without an option stay as they are', method: 'PATCH', path, body: changeKey },
   {

@@ -6,6 +6,7 @@ import { Webhook } from 'standardwebhooks'
 import type { JsonSchema } from '../api/schemas/json-schema.ts'
 import { onEndSignal } from '../lib/end-signals.ts'
 import { codeOf } from '../lib/errors.ts'
+import { commandName } from './command-name.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { parseValue } from './fields.ts'
 import { isJson, memberText, parseExactly, stringify } from './json-text.ts'
@@ -69,9 +70,12 @@ async function listen(session: Session, event: string, { port: ownPort = 0, publ
       await ended
     } finally {
       await session.call('DELETE', `/v1/webhooks/${webhook.id}`).catch((cause: Error) => {
-        throw new CommandError(`The webhook could not be deleted; do it with: kolbak webhooks delete ${webhook.id} (${cause.message})`, {
-          cause,
-        })
+        throw new CommandError(
+          `The webhook could not be deleted; do it with: ${commandName} webhooks delete ${webhook.id} (${cause.message})`,
+          {
+            cause,
+          },
+        )
       })
     }
   } finally {
@@ -132,10 +136,11 @@ const createReceiver =
     const result = !isVerified ? { status: 401 } : forwardTo === undefined ? { status } : await forward(forwardTo, request, raw)
     response.writeHead(result.status, result.type === undefined ? {} : { 'content-type': result.type }).end(result.body)
     const attempt = Number(request.headers['kolbak-attempt'])
+    const replay = request.headers['kolbak-replay'] === undefined ? null : Number(request.headers['kolbak-replay'])
     const time = new Date().toLocaleTimeString('sv') // hours, minutes and seconds
     const event = isJson(body) ? rowOf(parseExactly(body)) : {}
-    print(session, { id: request.headers['webhook-id'], attempt, verified: isVerified, status: result.status, event, body }, [
-      `${isVerified ? '✔' : '✘ SIGNATURE NOT VALID'} ${time}  ${textOf(event.event)}  ${textOf(event.id)}  attempt ${attempt} → ${result.status}${result.fault === undefined ? '' : ` (${result.fault})`}`,
+    print(session, { id: request.headers['webhook-id'], attempt, replay, verified: isVerified, status: result.status, event, body }, [
+      `${isVerified ? '✔' : '✘ SIGNATURE NOT VALID'} ${time}  ${textOf(event.event)}  ${textOf(event.id)}  ${replay === null ? '' : `replay ${replay}, `}attempt ${attempt} → ${result.status}${result.fault === undefined ? '' : ` (${result.fault})`}`,
       `  ${memberText(body, 'payload') ?? body}`,
     ])
   }

@@ -1,11 +1,12 @@
 import { tokenRequest } from '../api/schemas/auth.ts'
+import { commandName } from './command-name.ts'
 import { details, rowOf, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
 export const verbs: readonly Verb[] = [
   {
     name: 'token',
-    description: 'print a bearer token; example: curl -H "authorization: Bearer $(kolbak token)" ...',
+    description: `print a bearer token; example: curl -H "authorization: Bearer $(${commandName} token)" ...`,
     method: 'POST',
     path: '/v1/auth',
     body: tokenRequest,

@@ -1,3 +1,4 @@
+import { commandName } from './command-name.ts'
 import { type Session, searchOf } from './session.ts'
 import { countOf, type Row, rowOf, rowsOf, textOf } from './text.ts'
 
@@ -34,7 +35,7 @@ export function deliveryState({ status, attempt_count, next_attempt_at, last_rea
     case 'retrying':
       return `failing after ${attempts} (${cause})${next_attempt_at === null ? '' : `; the next one is at ${textOf(next_attempt_at)}`}`
     case 'failed':
-      return `given up after ${attempts} (${cause}); kolbak replay sends it again`
+      return `given up after ${attempts} (${cause}); ${commandName} replay sends it again`
     case 'pending':
       return 'on its way'
     default:

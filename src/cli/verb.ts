@@ -90,9 +90,23 @@ export function addVerb(parent: Command, verb: Verb): Command {
       query: nest(queryFields, givenValue),
       body: nest(bodyFields, givenValue),
     }
-    await print(session, await (verb.run ?? send(verb, isList))(session, input), verb.format)
+    const result = await (verb.run ?? send(verb, isList))(session, input).catch((error: unknown) => {
+      throw naming(
+        error,
+        idsOf(path).map((id, i) => `${verb.ids?.[id] ?? id} ${ids[i]}`),
+      )
+    })
+    await print(session, result, verb.format)
   })
   return command
+}
+/** Returns the error with the ids of the path, if the server has said that there is no such resource. */
+function naming(error: unknown, ids: readonly string[]): unknown {
+  if (!(error instanceof CommandError) || ids.length === 0 || !error.message.startsWith('404 not_found: ')) return error
+  return new CommandError(`${error.message.replace(/\.$/, '')}: ${ids.join(', ')}.`, {
+    cause: error,
+    ...(error.envelope === undefined ? {} : { envelope: error.envelope }),
+  })
 }
 const isLimit = ({ path }: Field): boolean => path.join('.') === 'limit'
 const isBoolean = ({ schema }: Field): boolean => schema.type === 'boolean'

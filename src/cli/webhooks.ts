@@ -1,6 +1,7 @@
 import { atMomentQuery, listVersionsQuery } from '../api/schemas/history.ts'
 import { replayWebhook } from '../api/schemas/job.ts'
 import { changeWebhook, createWebhook, listWebhooksQuery, rotateSecret } from '../api/schemas/webhook.ts'
+import { commandName } from './command-name.ts'
 import { versionsTable } from './history.ts'
 import { jobText } from './jobs.ts'
 import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
@@ -43,7 +44,6 @@ export const verbs: readonly Verb[] = [
     body: createWebhook,
     arguments: ['callback_url', 'event'],
     optionNames,
-    format: ({ data }) => `${webhooksTable([rowOf(data)])}\nsecret  ${textOf(rowOf(data).secret)}`,
   },
   {
     name: 'webhooks update',
@@ -52,7 +52,6 @@ export const verbs: readonly Verb[] = [
     path,
     body: changeWebhook,
     optionNames,
-    format: ({ data }) => webhooksTable([rowOf(data)]),
   },
   {
     name: 'webhooks delete',
@@ -75,7 +74,7 @@ export const verbs: readonly Verb[] = [
     description: 'send the event kolbak.test to this webhook alone',
     method: 'POST',
     path: `${path}/test`,
-    format: ({ data }) => `sent ${textOf(rowOf(data).id)}; to see its delivery: kolbak trace ${textOf(rowOf(data).id)}`,
+    format: ({ data }) => `sent ${textOf(rowOf(data).id)}; to see its delivery: ${commandName} trace ${textOf(rowOf(data).id)}`,
   },
   {
     name: 'webhooks replay',
@@ -83,7 +82,7 @@ export const verbs: readonly Verb[] = [
     method: 'POST',
     path: `${path}/replay`,
     body: replayWebhook,
-    format: ({ data }) => `${jobText(rowOf(data))}\nto see its progress: kolbak jobs show ${textOf(rowOf(data).id)}`,
+    format: ({ data }) => `${jobText(rowOf(data))}\nto see its progress: ${commandName} jobs show ${textOf(rowOf(data).id)}`,
   },
   {
     name: 'webhooks history',

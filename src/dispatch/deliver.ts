@@ -109,7 +109,11 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   const now = deps.now()
   const identity = newAttempt(now)
   // These headers differ for each request. `send.ts` adds those that are the same for all requests, and `http-client/request.ts` those of HTTP.
-  const headers = { ...signatureHeaders(webhook.signingKeys(now), ref.message, body, now), 'kolbak-attempt': String(ref.attempt) }
+  const headers = {
+    ...signatureHeaders(webhook.signingKeys(now), ref.message, body, now),
+    'kolbak-attempt': String(ref.attempt),
+    ...(ref.chain > 1 ? { 'kolbak-replay': String(ref.chain - 1) } : {}),
+  }
   if (!origin.isOwned()) return 'lost'
   const response = await step('delivery.post', () => deps.sender.post(webhook.callback_url, headers, body))
   slot.responded({ ok: outcomeOf(response.code) === 'success', duration_ms: response.duration_ms })

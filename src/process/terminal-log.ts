@@ -38,6 +38,8 @@ export const createTerminalText =
     if (msg === 'delivery.attempted') return attemptText(line)
     if (worker !== undefined) return undefined
     switch (msg) {
+      case 'postgres.initialising':
+        return '\n  Kolbak makes its Postgres, because this is the first start with this data folder. That takes about 5 s.\n'
       case 'kolbak.ready':
         return readyText(line, config)
       case 'kolbak.draining':

@@ -158,6 +158,18 @@ describe('the document /openapi.json', () => {
       if (Object.keys(requestBody?.content ?? {}).length > 1) faults.push(`${operationId}: a body with two media types`)
     expect(faults).to.deep.equal([])
   })
+  it('lists the operations by tag, in the order of the tags, and those of a collection before those of its members', () => {
+    const listed = Object.entries(document.paths).map(([path, methods]) => ({
+      depth: path.split('/').length,
+      tag: document.tags.findIndex(({ name }) => name === Object.values(methods)[0]!.tags[0]),
+    }))
+    expect(listed).to.deep.equal(listed.toSorted((a, b) => a.tag - b.tag || a.depth - b.depth))
+    const tagOf = (id: string) => operations.find(({ operationId }) => operationId === id)?.tags
+    expect([tagOf('replayWebhook'), tagOf('listWebhookHistory'), tagOf('listKeyHistory'), tagOf('explainEvent')]).to.deep.equal([
+      ...[['Webhooks'], ['Webhooks'], ['Keys'], ['Events']],
+    ])
+    expect(Object.keys(document.paths['/v1/webhooks']!)).to.deep.equal(['post', 'get'])
+  })
   it('has a limited size', async () => {
     expect(JSON.stringify(document).length).to.be.lessThan(450_000)
   })

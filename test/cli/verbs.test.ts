@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import { Command, CommanderError } from 'commander'
 import type { Route } from '../../src/api/route.ts'
+import { addModule, commandModules } from '../../src/cli/command-modules.ts'
 import { fieldsFor, optionName } from '../../src/cli/fields.ts'
-import { addRoom, rooms } from '../../src/cli/rooms.ts'
 import type { Verb } from '../../src/cli/verb.ts'
 import { startApi, type TestApi } from '../support/api.ts'
 
@@ -14,8 +14,8 @@ describe('the verbs of the command line', () => {
   before(async () => {
     api = await startApi()
     routes = api.api.routes
-    verbs = (await Promise.all(rooms.map((room) => room.verbs?.()))).flatMap((room) => room?.verbs ?? [])
-    for (const room of rooms) await addRoom(program, room)
+    verbs = (await Promise.all(commandModules.map((module) => module.verbs?.()))).flatMap((module) => module?.verbs ?? [])
+    for (const module of commandModules) await addModule(program, module)
   })
   after(() => api.stop())
   const verbsOf = (route: Route) => verbs.filter(({ method, path }) => method === route.method && path === route.path)
@@ -90,7 +90,7 @@ describe('the verbs of the command line', () => {
       expect((error as Error).message).to.match(/^error: .{10,}/)
     })
   it('appear in the list of all commands', () => {
-    const listed = rooms.flatMap(({ commands }) => Object.keys(commands))
+    const listed = commandModules.flatMap(({ commands }) => Object.keys(commands))
     expect([...new Set(verbs.map(({ name }) => name.split(' ')[0]!))].filter((name) => !listed.includes(name))).to.deep.equal([])
   })
 })

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect } from 'chai'
-import { rooms } from '../../src/cli/rooms.ts'
+import { commandModules } from '../../src/cli/command-modules.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { inherited, runProgram } from '../support/programs.ts'
 import { admin } from '../support/service.ts'
@@ -26,10 +26,45 @@ describe('the command line', () => {
 
   it('prints help for itself and for each command', async () => {
     const help = await ok('--help')
-    for (const command of rooms.flatMap(({ commands }) => Object.keys(commands))) {
+    for (const command of commandModules.flatMap(({ commands }) => Object.keys(commands))) {
       expect(help).to.include(command)
       expect(await ok(command, '--help')).to.match(/Usage: kolbak/)
     }
+  })
+  it('prints the help of a group whose commands all need an argument, as of any other, and succeeds', async () => {
+    for (const args of [['jobs'], []]) {
+      const { code, err } = await run(...args)
+      expect(code, args.join(' ')).to.equal(0)
+      expect(err).to.match(/^Usage: kolbak/)
+    }
+  })
+  it('repeats in its hints how it was called', async () => {
+    const throughNpm = { ...environment(), npm_lifecycle_event: 'kolbak' }
+    const webhook = await dataOf<{ id: string }>('webhooks', 'create', receiver.url('/hints'), 'hints')
+    const { out } = await runProgram('cli/kolbak.ts', ['webhooks', 'test', webhook.id], throughNpm)
+    expect(out).to.match(/^sent (\S+); to see its delivery: npm run -s kolbak -- trace \1$/m)
+    expect((await runProgram('cli/kolbak.ts', ['--help'], throughNpm)).out).to.match(/^Usage: npm run -s kolbak -- \[/)
+    expect(await ok('webhooks', 'test', webhook.id)).to.include('delivery: kolbak trace ')
+    await ok('webhooks', 'delete', webhook.id)
+  })
+  it('names the id that the server does not know', async () => {
+    const { code, err } = await run('trace', 'evt_unknown')
+    expect(code).to.equal(1)
+    expect(err).to.equal('kolbak: 404 not_found: There is no such resource, or it is not yours: event-id evt_unknown.\n')
+    expect(JSON.parse((await run('trace', 'evt_unknown', '--json')).out)).to.have.nested.property('error.code', 'not_found')
+  })
+  it('shows all that was made or changed', async () => {
+    const created = await ok('webhooks', 'create', receiver.url('/shown'), 'shown.*', '--description', 'to be shown')
+    const id = /^id +(\S+)$/m.exec(created)![1]!
+    for (const line of [/^event +shown\.\*$/m, /^description +to be shown$/m, /^is_active +true$/m, /^secret +whsec_/m])
+      expect(created).to.match(line)
+    const changed = await ok('webhooks', 'update', id, '--retry-delays', '1,2')
+    for (const line of [/^retry_delays +1, 2$/m, /^description +to be shown$/m]) expect(changed).to.match(line)
+    expect(changed).to.not.include('whsec_')
+    await ok('webhooks', 'delete', id)
+    const key = await ok('keys', 'create', 'shown', '--description', 'of the test')
+    for (const line of [/^key +[A-Z0-9]{12}$/m, /^description +of the test$/m, /^scopes +read:webhooks/m]) expect(key).to.match(line)
+    await ok('keys', 'delete', /^id +(\S+)$/m.exec(key)![1]!)
   })
   it('prints a token that the API accepts', async () => {
     const token = (await ok('token')).trim()
@@ -73,8 +108,10 @@ describe('the command line', () => {
       .and.to.match(/^\{"total": 1\.10\}$/m)
     expect(await ok('events', 'show', 'cli_1', '--json')).to.include('"total": 1.10')
     expect(await ok('webhooks', 'show', webhook.id)).to.include('cli.*')
-    expect(await ok('webhooks', 'update', webhook.id, '--active', 'false')).to.include('inactive (requested)')
-    expect(await ok('webhooks', 'update', webhook.id, '--callback-url', receiver.url('/cli-moved'))).to.include('/cli-moved')
+    expect(await ok('webhooks', 'update', webhook.id, '--active', 'false')).to.match(/^deactivation_reason +requested$/m)
+    expect(await ok('webhooks', 'update', webhook.id, '--callback-url', receiver.url('/cli-moved'))).to.match(
+      /^callback_url .*\/cli-moved$/m,
+    )
     expect(await ok('webhooks')).to.include(webhook.id)
     await ok('webhooks', 'delete', webhook.id)
   })
@@ -303,6 +340,8 @@ describe('the command line', () => {
       await waitFor(() => lines.length >= 3)
       expect(lines[1]).to.match(/^✔ \d\d:\d\d:\d\d {2}heard\.it {2}heard_2 {2}attempt 1 → 200$/)
       expect(lines[2]).to.equal('  {"total":12.50}')
+      await waitFor(async () => (await run('events', 'replay', 'heard_2')).code === 0)
+      await waitFor(() => lines.some((line) => line.endsWith('heard_2  replay 1, attempt 1 → 200')))
       child.kill('SIGTERM')
       expect(await ended).to.equal(0)
     })

@@ -12,7 +12,7 @@ interface Document {
     readonly pathItems: {
       readonly event: {
         readonly post: {
-          readonly parameters: readonly { readonly name: string; readonly schema: object }[]
+          readonly parameters: readonly { readonly name: string; readonly schema: object; readonly required: boolean }[]
           readonly requestBody: { readonly content: { readonly 'application/json': { readonly schema: object } } }
         }
       }
@@ -40,13 +40,18 @@ describe('/openapi.json', () => {
     const api = await clientOf(service.url)
     await api.post('/v1/webhooks', { callback_url: receiver.url('/described'), event: 'described' })
     await api.post('/v1/events', { event: 'described', event_time: '2026-03-31T00:42:50+02:00', source: 'shop', payload: { n: 1 } })
-    await api.post('/v1/events', { event: 'described', payload: {} })
-    const requests = await waitFor(() => (receiver.received('/described').length === 2 ? receiver.received('/described') : null))
+    const { data } = await api.post<{ data: { id: string } }>('/v1/events', { event: 'described', payload: {} })
+    await waitFor(() => receiver.received('/described').length === 2)
+    await waitFor(async () => (await api.call('POST', `/v1/events/${data.id}/replay`, {})).status === 202)
+    const requests = await waitFor(() => (receiver.received('/described').length === 3 ? receiver.received('/described') : null))
+    expect(requests.filter(({ headers }) => headers['kolbak-replay'] === '1')).to.have.length(1)
     for (const { headers, body } of requests) {
       expect(isBody(body), ajv.errorsText(isBody.errors)).to.equal(true)
-      for (const { name, schema } of parameters) expect(ajv.validate(schema, headers[name]), `${name}: ${headers[name]}`).to.equal(true)
+      const isReplay = 'kolbak-replay' in headers
+      const described = parameters.filter(({ required, name }) => required || (isReplay && name === 'kolbak-replay'))
+      for (const { name, schema } of described) expect(ajv.validate(schema, headers[name]), `${name}: ${headers[name]}`).to.equal(true)
       const ofHttp = ['host', 'connection', 'accept', 'content-type', 'content-length']
-      expect(Object.keys(headers).filter((name) => !ofHttp.includes(name))).to.have.members(parameters.map(({ name }) => name))
+      expect(Object.keys(headers).filter((name) => !ofHttp.includes(name))).to.have.members(described.map(({ name }) => name))
     }
   })
 })

@@ -1,7 +1,9 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { variables } from '../../src/config/config.ts'
 import { freePort } from '../support/free-ports.ts'
+import { runProgram } from '../support/programs.ts'
 import { admin, fixedKeys } from '../support/service.ts'
 import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -12,6 +14,18 @@ const own = { KOLBAK_ADMIN_CLIENT_ID: '', KOLBAK_ADMIN_CLIENT_SECRET: '' }
 describe('starting', () => {
   const services = withServices({ each: true })
   const { start } = services
+
+  it('prints with --help what it is and all variables, and starts nothing', async () => {
+    const { code, out, err } = await runProgram('main.ts', ['--help'], {})
+    expect({ code, err }).to.deep.equal({ code: 0, err: '' })
+    expect(out).to.match(/^Usage: npm start/)
+    for (const name of Object.keys(variables)) expect(out).to.match(new RegExp(`^  ${name}(?:=|$)`, 'm'))
+  })
+  it('refuses any other argument with a sentence, and exit code 2', async () => {
+    const { code, out, err } = await runProgram('main.ts', ['--port', '3001'], {})
+    expect({ code, out }).to.deep.equal({ code: 2, out: '' })
+    expect(err).to.match(/^kolbak: The service takes no arguments, and got "--port": .*--help.*\n$/)
+  })
 
   it('creates and logs keys, tenant and admin client at the first start only, and keeps secrets in private files', async () => {
     const first = await start(own)

@@ -106,6 +106,7 @@ describe('in a terminal', () => {
     const terminal = npm('start', { KOLBAK_ALLOWED_SUBNETS: '' })
     const url = await urlOf(terminal)
     await terminal.printed(/Stop +Ctrl-C\n/)
+    expect(terminal.text()).to.match(/first start.* 5 s[\s\S]*ready on/)
     const lines = terminal.text().split('\n')
     expect(lines.filter((line) => line.startsWith('{') || line.length > 300)).to.deep.equal([])
     expect(terminal.text())

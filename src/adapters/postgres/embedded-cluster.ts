@@ -72,6 +72,7 @@ export async function openCluster(dataDir: string, log: Log): Promise<Cluster> {
     )
   const password = await storedPassword(passwordPath)
   if (!(await exists(pgData))) {
+    log.info({ dataDir }, 'postgres.initialising')
     for (const program of Object.values(programs)) await chmod(program, 0o755)
     await initialise(dataDir, pgData, user, (folder) => initdb(programs.initdb, folder, password, { ...spawnOptions, cwd: folder }), log)
   }

@@ -64,7 +64,7 @@ export function createExplainRoutes(deps: ApiDependencies): Route[] {
       description:
         'Explains why a webhook did or did not get an event. It compares the event with the webhook as it was when the event was matched, and not as it is now.',
       params: { id: { ...messageId, description: 'The id of the event.' } },
-      tag: 'Audit',
+      tag: 'Events',
       credentials: 'bearer',
       scope: 'read:audit',
       query: explainQuery,

@@ -24,7 +24,6 @@ import { exampleOf } from '../schemas/json-schema.ts'
 export function createHistoryRoutes(deps: ApiDependencies): Route[] {
   const spec = {
     method: 'GET',
-    tag: 'Audit',
     credentials: 'bearer',
     scope: 'read:audit',
     query: listVersionsQuery,
@@ -40,6 +39,7 @@ export function createHistoryRoutes(deps: ApiDependencies): Route[] {
   return [
     guardedRoute({
       ...spec,
+      tag: 'Webhooks',
       path: '/v1/webhooks/:id/history',
       operationId: 'listWebhookHistory',
       description:
@@ -51,6 +51,7 @@ export function createHistoryRoutes(deps: ApiDependencies): Route[] {
     }),
     guardedRoute({
       ...spec,
+      tag: 'Keys',
       path: '/v1/keys/:id/history',
       operationId: 'listKeyHistory',
       description:

@@ -83,7 +83,7 @@ function replayWebhookRoute(deps: ApiDependencies & { newUlid(): string }): Rout
     description:
       'Starts a job that replays what a webhook missed, for example after an outage of the receiver. It replays the deliveries of events that were accepted between two times. Only one job of a webhook can run at a time.',
     params: { id: idOf('webhook') },
-    tag,
+    tag: 'Webhooks',
     credentials,
     scope: 'write:webhooks',
     body: replayWebhook,

@@ -18,7 +18,7 @@ export const deliveredEvent = named(
   }),
 )
 
-/** The headers of the request that a receiver gets. */
+/** The headers of the request that a receiver gets. Those in `optionalHeaders` are not in every request. */
 export const deliveryHeaders: Readonly<Record<string, JsonSchema>> = {
   'webhook-id': {
     type: 'string',
@@ -44,5 +44,12 @@ export const deliveryHeaders: Readonly<Record<string, JsonSchema>> = {
     description: 'The number of the attempt, from 1. A replay begins at 1 again.',
     examples: ['1'],
   },
+  'kolbak-replay': {
+    type: 'string',
+    pattern: '^\\d+$',
+    description: 'The number of the replay, from 1. Requests that are no replay lack this header.',
+    examples: ['1'],
+  },
   'user-agent': { type: 'string', pattern: '^Kolbak/', description: 'Kolbak and its version.', examples: ['Kolbak/0.2.0'] },
 }
+export const optionalHeaders: ReadonlySet<string> = new Set(['kolbak-replay'])

@@ -1,8 +1,11 @@
 import type { Command } from 'commander'
 import { addVerb, type Verb } from './verb.ts'
 
-/** Verbs that are loaded together. A call of the command line loads only the rooms that it needs, because loading all code would take too long. */
-interface Room {
+/**
+ * Commands whose code is one module. A call of the command line loads only the module of the command that was typed, because loading all
+ * code would take too long.
+ */
+interface CommandModule {
   /** The commands at the top, with their descriptions for the list of all commands. */
   readonly commands: Readonly<Record<string, string>>
   readonly verbs?: () => Promise<{ readonly verbs: readonly Verb[] }>
@@ -10,7 +13,7 @@ interface Room {
   readonly add?: () => Promise<(program: Command) => Command>
 }
 
-export const rooms: readonly Room[] = [
+export const commandModules: readonly CommandModule[] = [
   {
     commands: {
       send: 'post an event',
@@ -37,7 +40,7 @@ export const rooms: readonly Room[] = [
     },
     verbs: () => import('./deliveries.ts'),
   },
-  { commands: { jobs: 'show and cancel replay jobs, which kolbak webhooks replay starts' }, verbs: () => import('./jobs.ts') },
+  { commands: { jobs: 'show and cancel replay jobs, which `webhooks replay` starts' }, verbs: () => import('./jobs.ts') },
   { commands: { keys: 'manage API keys, with which consumers manage their own webhooks' }, verbs: () => import('./keys.ts') },
   { commands: { audit: 'list all changes of this account' }, verbs: () => import('./history.ts') },
   {
@@ -62,8 +65,8 @@ export const rooms: readonly Room[] = [
   },
 ]
 
-/** Adds the commands of a room to the program. */
-export async function addRoom(program: Command, { commands, verbs, add }: Room): Promise<void> {
+/** Loads a module, and adds its commands to the program. */
+export async function addModule(program: Command, { commands, verbs, add }: CommandModule): Promise<void> {
   if (add !== undefined) (await add())(program)
   for (const verb of (await verbs?.())?.verbs ?? []) {
     const [group = ''] = verb.name.split(' ')
